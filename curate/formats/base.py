@@ -1,0 +1,157 @@
+"""What a format is, and how every format writes: whole, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from curate.errors import AuditError, CallError, SourceError
+from curate.table import MaskTable
+
+PART_BYTES = 16_000_000
+"""About how many bytes of masks one part holds; whole images only, so a part can pass it."""
+
+PART_MASKS = 20_000
+"""About how many masks one part holds; whole images only, so a part can pass it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some whole images of a source: what a worker needs to load them. Picklable.
+
+    Attributes:
+        index: Position in the plan, from 0; the same from run to run.
+        payload: The format's own: names, offsets, counts. Plain values only.
+    """
+
+    index: int
+    payload: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way of storing masks.
+
+    Attributes:
+        name: Its short name, as ``--format`` takes it: ``coco``, ``sa1b``.
+        title: Its name for people.
+        matches: Whether a path holds this format. Looks at content, is cheap, never raises on a
+            stranger's file.
+        plan: (source, work directory for an index) to parts in stable order. Raises
+            :class:`SourceError` where the source as a whole cannot be read.
+        load: (source, part) to the masks and images of the part; ids are unique within it.
+        prune: (source, out path, source keys to drop): write the source without these masks and
+            with every other byte of meaning as it was. Raises where ``out`` exists already.
+    """
+
+    name: str
+    title: str
+    matches: Callable[[Path], bool]
+    plan: Callable[[Path, Path], Iterator[Part]]
+    load: Callable[[Path, Part], MaskTable]
+    prune: Callable[[Path, Path, AbstractSet[str]], None]
+
+
+def source_error(error: OSError, path: Path | str) -> SourceError:
+    """Return an operating system's error on reading ``path`` as a :class:`SourceError`."""
+    if isinstance(error, FileNotFoundError):
+        return SourceError("there is no such file or folder", str(path), "check the path")
+    reason = (error.strerror or str(error)).lower()
+    return SourceError(f"it cannot be read ({reason})", str(path), "check the file and its rights")
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Turn the operating system's errors in the block into a :class:`SourceError` on ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise source_error(error, path) from error
+
+
+@contextmanager
+def new_file(out: Path) -> Iterator[BinaryIO]:
+    """Open ``out`` for writing; it appears only when the block ends well.
+
+    Args:
+        out: The file to make. It must not exist, or be empty.
+
+    Raises:
+        CallError: ``out`` holds something already.
+        AuditError: It cannot be written, for example because the disk is full.
+    """
+    if out.is_dir() or (out.exists() and out.stat().st_size > 0):
+        raise CallError("it exists already", str(out), "choose another output, or remove it")
+    with _writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, out)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes ``out`` when the block ends well.
+
+    Args:
+        out: The folder to make. It must not exist, or be an empty folder.
+
+    Raises:
+        CallError: ``out`` holds something already.
+        AuditError: It cannot be written, for example because the disk is full.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CallError("it exists already", str(out), "choose another output, or remove it")
+    with _writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        try:
+            yield made
+            made.chmod(0o777 & ~_umask())
+            os.replace(made, out)
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's bytes and times to ``target``, making the folders that it needs."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    shutil.copystat(source, target)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Turn the operating system's errors in the block into an error on ``out``."""
+    try:
+        yield
+    except OSError as error:
+        do = "choose another place"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            do = "make room on the disk and run the same again"
+        reason = (error.strerror or str(error)).lower()
+        raise AuditError(f"it cannot be written ({reason})", str(out), do) from error
+
+
+def _umask() -> int:
+    """Return the process's file mode mask; reading it means setting it for a moment."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,216 @@
+"""The value of COCO's ``segmentation`` field, in all its spellings, to compressed run lengths.
+
+Formats that store polygons or rows of run lengths of their own use the same functions, so that a
+polygon means the same pixels whatever file it came from.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from curate import rle
+
+MAX_OUTLINE_PX = 5e6
+"""Longest outline of one mask that is drawn; drawing takes memory in proportion to it."""
+
+MAX_COORDINATE = 1e8
+"""Largest polygon coordinate that is drawn; five times it must fit into 32 bits."""
+
+
+class Segmentation(NamedTuple):
+    """A mask as it was read.
+
+    Attributes:
+        counts: COCO compressed counts, or None where nothing can be made of the value.
+        status: A status word of the masks table; ``ok`` does not yet mean that counts decode.
+        detail: What is wrong, as a clause with the facts; empty where the status is ``ok``.
+    """
+
+    counts: bytes | None
+    status: str = "ok"
+    detail: str = ""
+
+
+def read_segmentation(value: object, height: int, width: int) -> Segmentation:
+    """Read a COCO segmentation for an image of a known size.
+
+    Args:
+        value: A list of polygon rings ``[[x, y, x, y, ...], ...]``; or ``{"size", "counts"}`` with
+            counts as a compressed string or bytes, or as a list of run lengths; or None.
+        height: Image height in pixels.
+        width: Image width in pixels.
+
+    Returns:
+        The mask. Compressed counts are passed on as they are: decoding finds what is wrong in them.
+    """
+    if value is None or value == [] or value == {}:
+        return Segmentation(None, "no_segmentation", "there is no segmentation")
+    if not valid_size(height, width):
+        return Segmentation(None, "invalid_size", size_problem(height, width))
+    if isinstance(value, dict):
+        return _read_rle(value, height, width)
+    if isinstance(value, list):
+        return read_polygons(value, height, width)
+    return Segmentation(None, "wrong_type", f"segmentation is {json_type(value)}")
+
+
+def read_polygons(rings: list[Any], height: int, width: int) -> Segmentation:
+    """Draw polygon rings as one mask, exactly as pycocotools does.
+
+    Args:
+        rings: Lists of alternating x and y in pixels; the mask is the union of what they enclose.
+        height: Image height in pixels.
+        width: Image width in pixels.
+
+    Returns:
+        The mask; ``bad_polygon`` where a ring has under three points, half a point, or no finite
+        coordinate, or is too long to draw; ``wrong_type`` where it is not made of numbers.
+    """
+    if not valid_size(height, width):
+        return Segmentation(None, "invalid_size", size_problem(height, width))
+    if not all(type(ring) is list for ring in rings):
+        odd = next(ring for ring in rings if type(ring) is not list)
+        return Segmentation(None, "wrong_type", f"a polygon ring is {json_type(odd)}, not a list")
+    length = 0.0
+    for number, ring in enumerate(rings):
+        problem, outline = _ring_problem(ring)
+        if problem:
+            status = "wrong_type" if outline < 0 else "bad_polygon"
+            return Segmentation(None, status, f"polygon ring {number} {problem}")
+        length += outline
+    if length > MAX_OUTLINE_PX:
+        return Segmentation(None, "bad_polygon", f"the polygon's outline is {length:.3g} px long")
+    return Segmentation(_draw(rings, height, width))
+
+
+def read_run_lengths(counts: list[Any], height: int, width: int) -> Segmentation:
+    """Read uncompressed column-major run lengths that begin with background.
+
+    Args:
+        counts: Run lengths in pixels; their sum must be the image's number of pixels.
+        height: Image height in pixels.
+        width: Image width in pixels.
+
+    Returns:
+        The mask, or ``undecodable`` or ``wrong_type`` with the reason.
+    """
+    if not valid_size(height, width):
+        return Segmentation(None, "invalid_size", size_problem(height, width))
+    if not set(map(type, counts)) <= {int}:
+        odd = next(count for count in counts if type(count) is not int)
+        return Segmentation(None, "wrong_type", f"a run length is {json_type(odd)}")
+    if counts and min(counts) < 0:
+        return Segmentation(None, "undecodable", f"a run length is negative ({min(counts)})")
+    total = sum(counts)
+    if total != height * width:
+        detail = f"the run lengths cover {total} pixels, the image has {height * width}"
+        return Segmentation(None, "undecodable", detail)
+    edges = np.zeros(len(counts) + 1, np.int32)
+    np.cumsum(np.array(counts, np.int64), out=edges[1:])
+    starts, ends = edges[1:-1:2], edges[2::2]
+    return Segmentation(_encode(starts, ends, height, width))
+
+
+def rle_size(value: object) -> tuple[int, int] | None:
+    """Return (height, width) as a run-length segmentation states it, or None where it does not."""
+    if not isinstance(value, dict):
+        return None
+    size = value.get("size")
+    if not isinstance(size, list | tuple) or len(size) != 2:
+        return None
+    height, width = size
+    return (height, width) if type(height) is int and type(width) is int else None
+
+
+def valid_size(height: int, width: int) -> bool:
+    """Return whether an image of this size can hold masks."""
+    return height >= 1 and width >= 1 and height * width <= rle.MAX_PIXELS
+
+
+def size_problem(height: int, width: int) -> str:
+    """Return in words why an image size cannot be used."""
+    if height < 1 or width < 1:
+        return f"the image size is {width} x {height}"
+    return f"the image size {width} x {height} passes {rle.MAX_PIXELS} pixels"
+
+
+def json_type(value: object) -> str:
+    """Return what JSON calls a value, with its article: ``a string``, ``null``."""
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
+    names |= {list: "a list", dict: "an object", bytes: "bytes"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _read_rle(value: dict[Any, Any], height: int, width: int) -> Segmentation:
+    size = rle_size(value)
+    if size is None:
+        return Segmentation(None, "wrong_type", "the RLE's size is not a list of two whole numbers")
+    if not valid_size(*size):
+        return Segmentation(None, "invalid_size", "in the RLE, " + size_problem(*size))
+    if size != (height, width):
+        detail = f"the RLE is {size[1]} x {size[0]}, the image {width} x {height}"
+        return Segmentation(None, "size_mismatch", detail)
+    counts = value.get("counts")
+    if isinstance(counts, bytes):
+        return Segmentation(counts)
+    if isinstance(counts, str):
+        if counts.isascii():
+            return Segmentation(counts.encode("ascii"))
+        detail = "the counts string holds a character that no run length has"
+        return Segmentation(None, "undecodable", detail)
+    if isinstance(counts, list):
+        return read_run_lengths(counts, height, width)
+    return Segmentation(None, "wrong_type", f"the RLE's counts are {json_type(counts)}")
+
+
+def _ring_problem(ring: list[Any]) -> tuple[str, float]:
+    """Return what is wrong with a ring, and its length in px; under 0 where the types are wrong."""
+    if not set(map(type, ring)) <= {int, float}:
+        odd = next(number for number in ring if type(number) not in (int, float))
+        return f"holds {json_type(odd)}", -1.0
+    if len(ring) % 2:
+        return f"has half a point ({len(ring)} numbers)", 0.0
+    if len(ring) < 6:
+        return f"has {len(ring) // 2} points, not 3", 0.0
+    try:
+        points = np.array(ring, np.float64).reshape(-1, 2)
+    except OverflowError:  # a whole number of more than 308 digits
+        return "has a coordinate beyond any image", 0.0
+    if not np.isfinite(points).all():
+        return "has a coordinate that is not a finite number", 0.0
+    if np.abs(points).max() > MAX_COORDINATE:
+        return "has a coordinate beyond any image", 0.0
+    steps = np.abs(points - np.roll(points, -1, axis=0)).max(axis=1)
+    return "", float(math.fsum(steps)) if len(steps) < 100 else float(steps.sum())
+
+
+def _draw(rings: list[list[float]], height: int, width: int) -> bytes:
+    from pycocotools import mask as coco_mask
+
+    # A first ring of exactly four numbers would be taken for a box; rings that short are refused.
+    drawn = coco_mask.frPyObjects(rings, height, width)
+    merged = drawn[0] if len(drawn) == 1 else coco_mask.merge(drawn)
+    return cast(bytes, merged["counts"])
+
+
+def _encode(starts: Any, ends: Any, height: int, width: int) -> bytes:
+    """Write runs of one mask that may be empty or touch each other."""
+    keep = starts < ends[: len(starts)]
+    starts, ends = starts[keep], ends[keep]
+    if len(starts) > 1:
+        apart = starts[1:] != ends[:-1]
+        starts = starts[np.concatenate([[True], apart])]
+        ends = ends[np.concatenate([apart, [True]])]
+    runs = rle.Runs(
+        np.array([0, len(starts)], np.int64),
+        np.ascontiguousarray(starts, np.int32),
+        np.ascontiguousarray(ends, np.int32),
+        np.array([height], np.int32),
+        np.array([width], np.int32),
+    )
+    return cast(bytes, rle.encode(runs)[0].as_py())
