@@ -1,0 +1,296 @@
+"""Area, box, and every pair of masks that share pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.rle.runs import Int32Array, IntArray, Runs, kernel
+
+
+@kernel
+def _measure(
+    starts: Int32Array,
+    ends: Int32Array,
+    offsets: IntArray,
+    heights: Int32Array,
+    areas: IntArray,
+    boxes: IntArray,
+) -> None:
+    for i in range(len(heights)):
+        first, stop = offsets[i], offsets[i + 1]
+        if first == stop:
+            continue
+        h = int(heights[i])
+        x = int(starts[first]) // h
+        base = x * h
+        x_first = x
+        y_low = h
+        y_high = -1
+        total = 0
+        for r in range(first, stop):
+            s, e = int(starts[r]), int(ends[r])
+            total += e - s
+            if s - base >= 4 * h:  # a gap of several columns: one division beats many steps
+                base = (s // h) * h
+            while s >= base + h:
+                base += h
+            low = s - base
+            high = e - 1 - base
+            if high >= h:  # the run goes on into the next column: it holds a bottom and a top
+                low = 0
+                high = h - 1
+            y_low = min(y_low, low)
+            y_high = max(y_high, high)
+        areas[i] = total
+        boxes[i, 0] = x_first
+        boxes[i, 1] = y_low
+        boxes[i, 2] = (int(ends[stop - 1]) - 1) // h - x_first + 1
+        boxes[i, 3] = y_high - y_low + 1
+
+
+def measure(runs: Runs) -> tuple[IntArray, IntArray]:
+    """Return area in pixels, shape (n,), and box XYWH in pixels, shape (n, 4), in one pass.
+
+    An empty mask has area 0 and a box of zeros, as in pycocotools.
+    """
+    areas = np.zeros(len(runs), np.int64)
+    boxes = np.zeros((len(runs), 4), np.int64)
+    _measure(runs.starts, runs.ends, runs.offsets, runs.heights, areas, boxes)
+    return areas, boxes
+
+
+def area(runs: Runs) -> IntArray:
+    """Return each mask's area in pixels, shape (n,)."""
+    return measure(runs)[0]
+
+
+def bbox(runs: Runs) -> IntArray:
+    """Return each mask's box XYWH in pixels, shape (n, 4); zeros for an empty mask."""
+    return measure(runs)[1]
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Pairs of masks that share pixels.
+
+    Attributes:
+        first: Row of one mask, shape (m,).
+        second: Row of the other, shape (m,); within one batch ``first < second``.
+        intersection: Pixels they share, shape (m,), above 0.
+    """
+
+    first: IntArray
+    second: IntArray
+    intersection: IntArray
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+@kernel
+def _lower_bound(values: Int32Array, low: int, high: int, wanted: int) -> int:
+    """First index in [low, high) whose value is over ``wanted``; ``values`` ascend."""
+    while low < high:
+        middle = (low + high) >> 1
+        if values[middle] > wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@kernel
+def _shared(
+    starts_a: Int32Array,
+    ends_a: Int32Array,
+    a: int,
+    a_stop: int,
+    starts_b: Int32Array,
+    ends_b: Int32Array,
+    b: int,
+    b_stop: int,
+    low: int,
+    high: int,
+) -> int:
+    """Pixels that two run lists share within the positions [low, high)."""
+    a = _lower_bound(ends_a, a, a_stop, low)
+    b = _lower_bound(ends_b, b, b_stop, low)
+    total = 0
+    if a >= a_stop or b >= b_stop:
+        return total
+    sa, ea = starts_a[a], ends_a[a]
+    sb, eb = starts_b[b], ends_b[b]
+    while True:
+        start = max(sa, sb)
+        end = min(ea, eb)
+        if end > start:
+            total += end - start
+        if ea <= eb:
+            a += 1
+            if a >= a_stop:
+                return total
+            sa, ea = starts_a[a], ends_a[a]
+            if sa >= high:
+                return total
+        else:
+            b += 1
+            if b >= b_stop:
+                return total
+            sb, eb = starts_b[b], ends_b[b]
+            if sb >= high:
+                return total
+
+
+@kernel
+def _grow(pairs: IntArray) -> IntArray:
+    larger = np.empty((2 * len(pairs), 3), np.int64)
+    larger[: len(pairs)] = pairs
+    return larger
+
+
+@kernel
+def _overlaps(
+    starts: Int32Array,
+    ends: Int32Array,
+    offsets: IntArray,
+    heights: Int32Array,
+    boxes: IntArray,
+    order: IntArray,
+    groups: IntArray,
+) -> tuple[IntArray, int]:
+    """Sweep over each group's boxes by their left side; ``order`` sorts by (group, left side)."""
+    pairs = np.empty((4 * len(order) + 16, 3), np.int64)
+    n = 0
+    for k in range(len(order)):
+        i = order[k]
+        h = int(heights[i])
+        right = boxes[i, 0] + boxes[i, 2]
+        top, bottom = boxes[i, 1], boxes[i, 1] + boxes[i, 3]
+        if right == boxes[i, 0]:
+            continue
+        for m in range(k + 1, len(order)):
+            j = order[m]
+            if groups[j] != groups[i] or boxes[j, 0] >= right:
+                break
+            if boxes[j, 1] >= bottom or boxes[j, 1] + boxes[j, 3] <= top or heights[j] != h:
+                continue
+            low = boxes[j, 0] * h
+            high = min(right, boxes[j, 0] + boxes[j, 2]) * h
+            shared = _shared(
+                starts, ends, offsets[i], offsets[i + 1],
+                starts, ends, offsets[j], offsets[j + 1], low, high,
+            )  # fmt: skip
+            if shared:
+                if n == len(pairs):
+                    pairs = _grow(pairs)
+                pairs[n, 0] = min(i, j)
+                pairs[n, 1] = max(i, j)
+                pairs[n, 2] = shared
+                n += 1
+    return pairs, n
+
+
+def overlaps(runs: Runs, groups: npt.ArrayLike, boxes: IntArray | None = None) -> Overlaps:
+    """Find every pair of masks of one group (an image) that share pixels, and how many.
+
+    Args:
+        runs: n masks.
+        groups: Shape (n,), integers; only masks of an equal group and an equal height are paired.
+        boxes: Their boxes as :func:`bbox` gives them, to save measuring again.
+
+    Returns:
+        The pairs, ordered by (first, second). Exact; no pixels are expanded.
+    """
+    boxes = bbox(runs) if boxes is None else boxes
+    group_ids = np.asarray(groups, np.int64)
+    order = np.lexsort((boxes[:, 0], group_ids)).astype(np.int64)
+    pairs, n = _overlaps(
+        runs.starts, runs.ends, runs.offsets, runs.heights, boxes, order, group_ids
+    )
+    pairs = pairs[:n]
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return Overlaps(pairs[:, 0].copy(), pairs[:, 1].copy(), pairs[:, 2].copy())
+
+
+@kernel
+def _cross(
+    starts_a: Int32Array,
+    ends_a: Int32Array,
+    offsets_a: IntArray,
+    boxes_a: IntArray,
+    starts_b: Int32Array,
+    ends_b: Int32Array,
+    offsets_b: IntArray,
+    boxes_b: IntArray,
+    heights_a: Int32Array,
+    heights_b: Int32Array,
+    begins: IntArray,
+    stops: IntArray,
+    order_b: IntArray,
+) -> tuple[IntArray, int]:
+    """For each mask of a: the masks of b with the same group stand in order_b[begin:stop]."""
+    pairs = np.empty((4 * len(begins) + 16, 3), np.int64)
+    n = 0
+    for i in range(len(begins)):
+        h = np.int64(heights_a[i])
+        left, right = boxes_a[i, 0], boxes_a[i, 0] + boxes_a[i, 2]
+        top, bottom = boxes_a[i, 1], boxes_a[i, 1] + boxes_a[i, 3]
+        if right == left:
+            continue
+        for m in range(begins[i], stops[i]):
+            j = order_b[m]
+            if boxes_b[j, 0] >= right:
+                break
+            j_right = boxes_b[j, 0] + boxes_b[j, 2]
+            if j_right <= left or boxes_b[j, 1] >= bottom or heights_b[j] != h:
+                continue
+            if boxes_b[j, 1] + boxes_b[j, 3] <= top:
+                continue
+            shared = _shared(
+                starts_a, ends_a, offsets_a[i], offsets_a[i + 1],
+                starts_b, ends_b, offsets_b[j], offsets_b[j + 1],
+                max(left, boxes_b[j, 0]) * h, min(right, j_right) * h,
+            )  # fmt: skip
+            if shared:
+                if n == len(pairs):
+                    pairs = _grow(pairs)
+                pairs[n, 0] = i
+                pairs[n, 1] = j
+                pairs[n, 2] = shared
+                n += 1
+    return pairs, n
+
+
+def cross_overlaps(
+    runs: Runs, groups: npt.ArrayLike, others: Runs, other_groups: npt.ArrayLike
+) -> Overlaps:
+    """Find every pair of a mask and another batch's mask of an equal group that share pixels.
+
+    Args:
+        runs: n masks.
+        groups: Shape (n,), integers.
+        others: k masks.
+        other_groups: Shape (k,), integers.
+
+    Returns:
+        Pairs ordered by (first, second); ``first`` counts in ``runs``, ``second`` in ``others``.
+        Masks of unequal image height are never paired.
+    """
+    mine, theirs = np.asarray(groups, np.int64), np.asarray(other_groups, np.int64)
+    boxes, other_boxes = bbox(runs), bbox(others)
+    order = np.lexsort((other_boxes[:, 0], theirs)).astype(np.int64)
+    sorted_groups = theirs[order]
+    pairs, n = _cross(
+        runs.starts, runs.ends, runs.offsets, boxes,
+        others.starts, others.ends, others.offsets, other_boxes,
+        runs.heights, others.heights,
+        np.searchsorted(sorted_groups, mine, "left").astype(np.int64),
+        np.searchsorted(sorted_groups, mine, "right").astype(np.int64),
+        order,
+    )  # fmt: skip
+    pairs = pairs[:n]
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return Overlaps(pairs[:, 0].copy(), pairs[:, 1].copy(), pairs[:, 2].copy())

@@ -1,0 +1,91 @@
+"""Pixels to runs and back, for readers of PNGs and for pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.rle.runs import BoolArray, Int32Array, IntArray, Runs, kernel
+
+
+def from_dense(mask: npt.NDArray[Any]) -> Runs:
+    """Turn one 2-D mask (height, width; non-zero is foreground) into runs."""
+    height, width = mask.shape
+    flat = np.zeros(height * width + 2, np.int8)
+    flat[1:-1] = (mask != 0).ravel(order="F")
+    edges = np.flatnonzero(np.diff(flat)).astype(np.int32)
+    return Runs(
+        np.array([0, len(edges) // 2], np.int64),
+        np.ascontiguousarray(edges[::2]),
+        np.ascontiguousarray(edges[1::2]),
+        np.array([height], np.int32),
+        np.array([width], np.int32),
+    )
+
+
+def from_label_image(labels: npt.NDArray[Any]) -> tuple[IntArray, Runs]:
+    """Turn a 2-D image of instance ids (0 is background) into one mask an id.
+
+    Args:
+        labels: Shape (height, width), integers.
+
+    Returns:
+        The ids in ascending order, and their masks in the same order.
+    """
+    height, width = labels.shape
+    flat = labels.ravel(order="F").astype(np.int64)
+    change = np.flatnonzero(np.diff(flat)) + 1 if flat.size else np.zeros(0, np.int64)
+    starts = np.concatenate([[0], change]) if flat.size else change
+    ends = np.concatenate([change, [flat.size]]) if flat.size else change
+    values = flat[starts]
+    keep = values != 0
+    starts, ends, values = starts[keep], ends[keep], values[keep]
+    order = np.argsort(values, kind="stable")
+    ids, counts = np.unique(values, return_counts=True)
+    n = len(ids)
+    return ids, Runs(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        starts[order].astype(np.int32),
+        ends[order].astype(np.int32),
+        np.full(n, height, np.int32),
+        np.full(n, width, np.int32),
+    )
+
+
+@kernel
+def _fill(starts: Int32Array, ends: Int32Array, height: int, box: IntArray, out: BoolArray) -> None:
+    x0, y0, w, h = box[0], box[1], box[2], box[3]
+    for r in range(len(starts)):
+        position, end = int(starts[r]), int(ends[r])
+        while position < end:
+            x = position // height
+            y = position - x * height
+            stop = min(end - x * height, height)
+            if x0 <= x < x0 + w:
+                for yy in range(max(y, y0), min(stop, y0 + h)):
+                    out[yy - y0, x - x0] = True
+            elif x >= x0 + w:
+                return
+            position = (x + 1) * height
+
+
+def to_dense(runs: Runs, index: int, box: tuple[int, int, int, int] | None = None) -> BoolArray:
+    """Draw one mask as pixels, whole or cut to a box.
+
+    Args:
+        runs: The batch.
+        index: Which mask.
+        box: XYWH in pixels, may reach outside the image; the whole image if None.
+
+    Returns:
+        Booleans of shape (height, width) of the box.
+    """
+    height, width = int(runs.heights[index]), int(runs.widths[index])
+    x, y, w, h = box or (0, 0, width, height)
+    out = np.zeros((h, w), np.bool_)
+    span = slice(runs.offsets[index], runs.offsets[index + 1])
+    if height:
+        _fill(runs.starts[span], runs.ends[span], height, np.array([x, y, w, h], np.int64), out)
+    return out

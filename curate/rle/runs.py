@@ -1,0 +1,74 @@
+"""Run-length masks in flat arrays, and how their kernels are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+Int32Array = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MAX_PIXELS = 2**31 - 1
+"""Largest image in pixels: positions are kept as 32-bit integers."""
+
+
+def kernel(function: F) -> F:
+    """Compile ``function`` with numba, cached on disk and releasing the interpreter lock."""
+    return cast(F, numba.njit(cache=True, nogil=True)(function))
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The foreground runs of ``n`` masks, column-major.
+
+    Attributes:
+        offsets: Shape (n + 1,); runs of mask ``i`` are ``offsets[i]:offsets[i + 1]``.
+        starts: First position of each run, inclusive.
+        ends: Last position of each run, exclusive.
+        heights: Shape (n,); image height in pixels.
+        widths: Shape (n,); image width in pixels.
+    """
+
+    offsets: IntArray
+    starts: Int32Array
+    ends: Int32Array
+    heights: Int32Array
+    widths: Int32Array
+
+    def __len__(self) -> int:
+        return len(self.heights)
+
+    def __getitem__(self, selector: slice | npt.NDArray[Any]) -> Runs:
+        """Return the masks at ``selector``: a slice, an index array or a boolean mask."""
+        rows = np.arange(len(self))[selector]
+        lengths = np.diff(self.offsets)[rows]
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        take = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Runs(
+            offsets, self.starts[take], self.ends[take], self.heights[rows], self.widths[rows]
+        )
+
+
+def concat(batches: Sequence[Runs]) -> Runs:
+    """Put the masks of several batches behind each other."""
+    if not batches:
+        empty = np.zeros(0, np.int32)
+        return Runs(np.zeros(1, np.int64), empty, empty, empty, empty)
+    lengths = np.concatenate([np.diff(b.offsets) for b in batches])
+    return Runs(
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate([b.starts for b in batches]),
+        np.concatenate([b.ends for b in batches]),
+        np.concatenate([b.heights for b in batches]),
+        np.concatenate([b.widths for b in batches]),
+    )

@@ -1,0 +1,366 @@
+"""Fragments, holes, outline length and distances, straight from run lengths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.rle.overlap import measure
+from curate.rle.runs import BoolArray, FloatArray, Int32Array, IntArray, Runs, kernel
+
+
+@dataclass(frozen=True)
+class Components:
+    """What a batch of masks is made of; every array has shape (n,), every area is in pixels.
+
+    Fragments are 8-connected pieces of foreground. Holes are 4-connected pieces of background that
+    neither reach the image border nor the outside of the mask (as in SAM's own clean-up).
+
+    Attributes:
+        count: Number of fragments; 0 for an empty mask.
+        largest_px: Area of the largest fragment.
+        hole_count: Number of holes.
+        hole_px: Area of all holes.
+        largest_hole_px: Area of the largest hole.
+        small_island_px: Area of all fragments under the limit, the largest fragment left out.
+        small_hole_px: Area of all holes under the limit.
+        perimeter_px: Pixel edges between the mask and what is not the mask, holes included.
+    """
+
+    count: IntArray
+    largest_px: IntArray
+    hole_count: IntArray
+    hole_px: IntArray
+    largest_hole_px: IntArray
+    small_island_px: IntArray
+    small_hole_px: IntArray
+    perimeter_px: IntArray
+
+
+def segment_capacity(runs: Runs, boxes: IntArray | None = None) -> int:
+    """Return how many column segments the largest mask of a batch can have."""
+    if not len(runs):
+        return 0
+    boxes = measure(runs)[1] if boxes is None else boxes
+    return int((np.diff(runs.offsets) + boxes[:, 2]).max()) + 1
+
+
+@kernel
+def column_segments(
+    starts: Int32Array,
+    ends: Int32Array,
+    first: int,
+    stop: int,
+    height: int,
+    columns: Int32Array,
+    lows: Int32Array,
+    highs: Int32Array,
+) -> int:
+    """Cut runs ``first:stop`` at column borders: column, top row, row past the bottom.
+
+    For use inside kernels; the three last arrays are filled (see :func:`segment_capacity`) and the
+    number of segments is returned. Segments come sorted by column, then row.
+    """
+    n = 0
+    x = -1
+    base = 0
+    for r in range(first, stop):
+        s, e = int(starts[r]), int(ends[r])
+        if x < 0 or s - base >= 4 * height:
+            x = s // height
+            base = x * height
+        while s >= base + height:
+            base += height
+            x += 1
+        while e > base + height:
+            columns[n] = x
+            lows[n] = s - base
+            highs[n] = height
+            n += 1
+            base += height
+            x += 1
+            s = base
+        columns[n] = x
+        lows[n] = s - base
+        highs[n] = e - base
+        n += 1
+    return n
+
+
+@kernel
+def _root(parent: Int32Array, node: int) -> int:
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
+
+
+@kernel
+def _join(parent: Int32Array, a: int, b: int) -> None:
+    a, b = _root(parent, a), _root(parent, b)
+    if a != b:
+        parent[max(a, b)] = min(a, b)
+
+
+@kernel
+def _link(
+    columns: Int32Array, lows: Int32Array, highs: Int32Array, n: int, reach: int, parent: Int32Array
+) -> int:
+    """Join segments of neighbouring columns that touch; return the rows they share side by side.
+
+    ``reach`` 1 joins diagonal neighbours too (8-connected), 0 only side by side (4-connected).
+    """
+    shared = 0
+    previous, current = 0, 0
+    while current < n:
+        x = columns[current]
+        stop = current
+        while stop < n and columns[stop] == x:
+            stop += 1
+        while previous < current and columns[previous] < x - 1:
+            previous += 1
+        p = previous
+        for c in range(current, stop):
+            while p < current and highs[p] + reach <= lows[c]:
+                p += 1
+            q = p
+            while q < current and lows[q] < highs[c] + reach:
+                overlap = min(highs[q], highs[c]) - max(lows[q], lows[c])
+                if overlap > 0:
+                    shared += overlap
+                _join(parent, q, c)
+                q += 1
+        previous = current
+        current = stop
+    return shared
+
+
+@kernel
+def _areas(lows: Int32Array, highs: Int32Array, n: int, parent: Int32Array, sizes: IntArray) -> int:
+    """Sum the segments of each root into ``sizes`` (0 where not a root); return the roots."""
+    roots = 0
+    for k in range(n):
+        sizes[k] = 0
+    for k in range(n):
+        root = _root(parent, k)
+        if root == k:
+            roots += 1
+        sizes[root] += highs[k] - lows[k]
+    return roots
+
+
+@kernel
+def _gaps(
+    columns: Int32Array,
+    lows: Int32Array,
+    highs: Int32Array,
+    n: int,
+    gap_columns: Int32Array,
+    gap_lows: Int32Array,
+    gap_highs: Int32Array,
+) -> int:
+    """Background between two segments of one column: all that a hole can be made of."""
+    m = 0
+    for k in range(1, n):
+        if columns[k] == columns[k - 1]:
+            gap_columns[m] = columns[k]
+            gap_lows[m] = highs[k - 1]
+            gap_highs[m] = lows[k]
+            m += 1
+    return m
+
+
+@kernel
+def _open_gaps(
+    columns: Int32Array,
+    lows: Int32Array,
+    highs: Int32Array,
+    n: int,
+    gap_columns: Int32Array,
+    gap_lows: Int32Array,
+    gap_highs: Int32Array,
+    m: int,
+    is_open: BoolArray,
+) -> None:
+    """Mark gaps that touch the outside of a neighbouring column: above, below, or an empty one."""
+    for side in (-1, 1):
+        k = 0
+        for g in range(m):
+            wanted = gap_columns[g] + side
+            while k < n and columns[k] < wanted:
+                k += 1
+            if k >= n or columns[k] != wanted:
+                is_open[g] = True
+                continue
+            last = k
+            while last + 1 < n and columns[last + 1] == wanted:
+                last += 1
+            if gap_lows[g] < lows[k] or gap_highs[g] > highs[last]:
+                is_open[g] = True
+
+
+@kernel
+def _components(
+    starts: Int32Array,
+    ends: Int32Array,
+    offsets: IntArray,
+    heights: Int32Array,
+    capacity: int,
+    small: int,
+    out: IntArray,
+) -> None:
+    columns = np.empty(capacity, np.int32)
+    lows = np.empty(capacity, np.int32)
+    highs = np.empty(capacity, np.int32)
+    parent = np.empty(capacity, np.int32)
+    sizes = np.empty(capacity, np.int64)
+    gap_columns = np.empty(capacity, np.int32)
+    gap_lows = np.empty(capacity, np.int32)
+    gap_highs = np.empty(capacity, np.int32)
+    is_open = np.empty(capacity, np.bool_)
+    for i in range(len(heights)):
+        if offsets[i] == offsets[i + 1]:
+            continue
+        h = int(heights[i])
+        n = column_segments(starts, ends, offsets[i], offsets[i + 1], h, columns, lows, highs)
+        total = 0
+        for k in range(n):
+            parent[k] = k
+            total += highs[k] - lows[k]
+        shared = _link(columns, lows, highs, n, 1, parent)
+        out[i, 7] = 2 * n + 2 * (total - shared)
+        out[i, 0] = _areas(lows, highs, n, parent, sizes)
+        largest = 0
+        islands = 0
+        for k in range(n):
+            largest = max(largest, sizes[k])
+            if sizes[k] < small:
+                islands += sizes[k]
+        out[i, 1] = largest
+        out[i, 5] = islands - largest if largest < small else islands
+        m = _gaps(columns, lows, highs, n, gap_columns, gap_lows, gap_highs)
+        if m == 0:
+            continue
+        for g in range(m):
+            parent[g] = g
+            is_open[g] = False
+        _open_gaps(columns, lows, highs, n, gap_columns, gap_lows, gap_highs, m, is_open)
+        _link(gap_columns, gap_lows, gap_highs, m, 0, parent)
+        _areas(gap_lows, gap_highs, m, parent, sizes)
+        for g in range(m):
+            if is_open[g]:
+                sizes[_root(parent, g)] = 0
+        for g in range(m):
+            if parent[g] == g and sizes[g] > 0:
+                out[i, 2] += 1
+                out[i, 3] += sizes[g]
+                out[i, 4] = max(out[i, 4], sizes[g])
+                if sizes[g] < small:
+                    out[i, 6] += sizes[g]
+
+
+def components(runs: Runs, small: int = 100, boxes: IntArray | None = None) -> Components:
+    """Find fragments and holes of every mask.
+
+    Args:
+        runs: n masks.
+        small: Islands and holes strictly under this area in pixels are summed as small (SAM: 100).
+        boxes: Their boxes as :func:`bbox` gives them, to save measuring again.
+    """
+    out = np.zeros((len(runs), 8), np.int64)
+    _components(
+        runs.starts,
+        runs.ends,
+        runs.offsets,
+        runs.heights,
+        segment_capacity(runs, boxes),
+        small,
+        out,
+    )
+    return Components(*(np.ascontiguousarray(out[:, k]) for k in range(8)))
+
+
+def perimeter(runs: Runs) -> IntArray:
+    """Return the number of pixel edges along each mask's outline and holes, shape (n,)."""
+    return components(runs).perimeter_px
+
+
+@kernel
+def _distances(
+    starts: Int32Array,
+    ends: Int32Array,
+    offsets: IntArray,
+    heights: Int32Array,
+    capacity: int,
+    points: FloatArray,
+    out: FloatArray,
+) -> None:
+    columns = np.empty(capacity, np.int32)
+    lows = np.empty(capacity, np.int32)
+    highs = np.empty(capacity, np.int32)
+    for i in range(len(heights)):
+        px, py = points[i, 0], points[i, 1]
+        if offsets[i] == offsets[i + 1] or not (np.isfinite(px) and np.isfinite(py)):
+            out[i] = np.nan
+            continue
+        n = column_segments(
+            starts, ends, offsets[i], offsets[i + 1], heights[i], columns, lows, highs
+        )
+        best = np.inf
+        for k in range(n):
+            dx = max(columns[k] - px, px - (columns[k] + 1), 0.0)
+            dy = max(lows[k] - py, py - highs[k], 0.0)
+            best = min(best, dx * dx + dy * dy)
+        out[i] = np.sqrt(best)
+
+
+def distance(runs: Runs, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
+    """Return the distance from one point a mask to the mask's nearest pixel, shape (n,).
+
+    Args:
+        runs: n masks.
+        x: Shape (n,), pixels from the left; pixel column c covers [c, c + 1].
+        y: Shape (n,), pixels from the top.
+
+    Returns:
+        Pixels, 0 inside; NaN for an empty mask or a point that is not finite.
+    """
+    points = np.column_stack([np.asarray(x, np.float64), np.asarray(y, np.float64)])
+    out = np.empty(len(runs), np.float64)
+    _distances(
+        runs.starts, runs.ends, runs.offsets, runs.heights, segment_capacity(runs), points, out
+    )
+    return out
+
+
+def contains(runs: Runs, x: npt.ArrayLike, y: npt.ArrayLike) -> BoolArray:
+    """Return whether each mask covers the pixel that its point lies in, shape (n,).
+
+    Args:
+        runs: n masks.
+        x: Shape (n,), pixels from the left, floored to a pixel column.
+        y: Shape (n,), pixels from the top, floored to a pixel row.
+    """
+    column, row = np.floor(np.asarray(x, np.float64)), np.floor(np.asarray(y, np.float64))
+    inside = (column >= 0) & (row >= 0) & (column < runs.widths) & (row < runs.heights)
+    position = np.where(inside, column * runs.heights + row, -1).astype(np.int64)
+    out = np.zeros(len(runs), np.bool_)
+    _contains(runs.starts, runs.ends, runs.offsets, position, out)
+    return out
+
+
+@kernel
+def _contains(
+    starts: Int32Array, ends: Int32Array, offsets: IntArray, position: IntArray, out: BoolArray
+) -> None:
+    for i in range(len(position)):
+        low, high = offsets[i], offsets[i + 1]
+        while low < high:
+            middle = (low + high) >> 1
+            if ends[middle] > position[i]:
+                high = middle
+            else:
+                low = middle + 1
+        out[i] = low < offsets[i + 1] and starts[low] <= position[i]
