@@ -1,0 +1,217 @@
+"""Signals: each asks one question of a mask and answers in numbers, never in decisions.
+
+A module of :data:`MODULES` holds a tuple ``SCORERS`` of :class:`~curate.scorers.base.Scorer`; other
+packages add theirs through the entry-point group ``curate.scorers`` (an entry point names a
+``Scorer`` or a tuple of them). All are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from curate.scorers.base import Column, Scorer
+    from curate.table import MaskTable
+
+MODULES: tuple[str, ...] = (
+    "integrity",
+    "duplicates",
+    "declaration",
+    "prompt",
+    "shape",
+    "stability",
+    "detector",
+    "agreement",
+    "edge",
+    "pictures",
+)
+"""The built-in modules, in the order in which their columns appear."""
+
+ENTRY_POINTS = "curate.scorers"
+"""Entry-point group through which other packages add scorers."""
+
+
+@cache
+def registered() -> tuple[Scorer, ...]:
+    """Return every scorer: the built-in ones in order, then those of other packages by name.
+
+    Raises:
+        CallError: Two scorers have the same name or write the same column.
+    """
+    from importlib.metadata import entry_points
+    from importlib.util import find_spec
+
+    found: list[Scorer] = []
+    for module in (m for m in MODULES if find_spec(f"{__name__}.{m}")):
+        found.extend(import_module(f"{__name__}.{module}").SCORERS)
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
+        loaded = point.load()
+        found.extend(loaded if isinstance(loaded, tuple) else (loaded,))
+    _refuse_twins(found)
+    return tuple(found)
+
+
+def _refuse_twins(scorers: Iterable[Scorer]) -> None:
+    from curate.errors import CallError
+
+    names: set[str] = set()
+    columns: set[tuple[str, str]] = set()
+    for scorer in scorers:
+        if scorer.name in names:
+            raise CallError("two scorers have this name", f"scorer {scorer.name}")
+        names.add(scorer.name)
+        for column in (*scorer.columns, *scorer.applied):
+            if (scorer.level, column.name) in columns:
+                raise CallError(f"{column.name} is another's column", f"scorer {scorer.name}")
+            columns.add((scorer.level, column.name))
+
+
+def columns(level: str = "mask") -> dict[str, Column]:
+    """Return what every registered scorer of a level ("mask" or "image") can write, by name."""
+    return {
+        column.name: column
+        for scorer in registered()
+        if scorer.level == level
+        for column in (*scorer.columns, *scorer.applied)
+    }
+
+
+def score(
+    table: MaskTable,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    only: Iterable[str] | None = None,
+    level: str = "mask",
+    references: Mapping[str, Mapping[str, Any]] | None = None,
+    two_step: bool = True,
+) -> pd.DataFrame:
+    """Run every scorer that can run, and put their columns side by side.
+
+    Args:
+        table: Masks; rows of one image together or not, in any order.
+        inputs: What is there beside the masks, by the words of :data:`curate.scorers.base.NEEDS`:
+            ``images``, ``detections``, ``compare``, ``soft_masks``. A scorer whose needs are not
+            there is left out.
+        parameters: Keyword parameters by scorer name: ``{"duplicates": {"contained": 0.9}}``.
+        only: Names of the scorers to run; all if None.
+        level: "mask", or "image" for the scorers that speak of images.
+        references: What :func:`fit` gave for a larger dataset that this table is part of; where a
+            scorer of two steps is not in it, it is fitted on this table.
+        two_step: False leaves the second steps (:func:`fit`, :func:`apply`) to the caller, who has
+            more masks than this table.
+
+    Returns:
+        Index of ``table.masks`` (or ``table.images``), a column a score or measure.
+
+    Raises:
+        CallError: A name in ``only``, ``inputs`` or ``parameters`` is unknown.
+        Exception: Whatever a scorer raised, with the scorer's name and the mask noted on it.
+    """
+    import pandas as pd
+
+    inputs = {word: value for word, value in (inputs or {}).items() if value is not None}
+    chosen = _choose(only, inputs, parameters or {})
+    frame = table.masks if level == "mask" else table.images
+    parts: list[pd.DataFrame] = [pd.DataFrame(index=frame.index)]
+    for scorer in chosen:
+        if scorer.level == level and all(need in inputs for need in scorer.needs):
+            keywords = {need: inputs[need] for need in scorer.needs}
+            parts.append(
+                _run(scorer, table, keywords | dict((parameters or {}).get(scorer.name, {})))
+            )
+    scores = pd.concat(parts, axis=1)
+    if two_step and level == "mask":
+        known = references or {}
+        joined = pd.concat([table.masks, scores], axis=1)
+        fitted = {**fit(joined, only=only), **known}
+        return pd.concat([scores, apply(joined, fitted)], axis=1)
+    return scores
+
+
+def _choose(
+    only: Iterable[str] | None, inputs: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> tuple[Scorer, ...]:
+    from curate.errors import CallError
+    from curate.scorers.base import NEEDS
+
+    scorers = {scorer.name: scorer for scorer in registered()}
+    wanted = list(scorers) if only is None else list(only)
+    for name in (*wanted, *parameters):
+        if name not in scorers:
+            raise CallError(f"there is no scorer {name}", "score", f"choose from {list(scorers)}")
+    for word in inputs:
+        if word not in NEEDS:
+            raise CallError(f"there is no input {word}", "score", f"choose from {list(NEEDS)}")
+    return tuple(scorer for name, scorer in scorers.items() if name in wanted)
+
+
+def _run(scorer: Scorer, table: MaskTable, keywords: dict[str, Any]) -> pd.DataFrame:
+    """Call a scorer; if it raises, find the mask that made it raise and note both."""
+    from curate.errors import CurateError
+
+    try:
+        return scorer(table, **keywords)
+    except CurateError:
+        raise
+    except Exception as error:
+        low, high = 0, len(table)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if _raises(scorer, table[low:middle], keywords):
+                high = middle
+            elif _raises(scorer, table[middle:high], keywords):
+                low = middle
+            else:
+                break
+        ids = table.masks.index[low:high]
+        which = f"mask {ids[0]}" if len(ids) == 1 else f"{len(ids)} masks taken together"
+        error.add_note(f"raised by the scorer {scorer.name} on {which}")
+        raise
+
+
+def _raises(scorer: Scorer, table: MaskTable, keywords: dict[str, Any]) -> bool:
+    try:
+        scorer(table, **keywords)
+    except Exception:
+        return True
+    return False
+
+
+def fit(frame: pd.DataFrame, only: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Do the first half of the second steps: learn references from masks and their measures.
+
+    Args:
+        frame: Columns of ``masks`` and of :func:`score`; a random sample of 200,000 masks of a
+            large dataset is enough.
+        only: Names of the scorers to fit; all if None.
+
+    Returns:
+        JSON-able references by scorer name, for the scorers whose columns are in ``frame``.
+    """
+    names = None if only is None else set(only)
+    return {
+        scorer.name: scorer.fit(frame)
+        for scorer in registered()
+        if scorer.fit and (names is None or scorer.name in names) and _readable(scorer, frame)
+    }
+
+
+def apply(frame: pd.DataFrame, references: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Do the other half: score masks against references; same index as ``frame``."""
+    import pandas as pd
+
+    parts: list[pd.DataFrame] = [pd.DataFrame(index=frame.index)]
+    for scorer in registered():
+        if scorer.apply and scorer.name in references and _readable(scorer, frame):
+            parts.append(scorer.apply(frame, references[scorer.name]))
+    return pd.concat(parts, axis=1)
+
+
+def _readable(scorer: Scorer, frame: pd.DataFrame) -> bool:
+    return all(column in frame.columns for column in scorer.reads)
