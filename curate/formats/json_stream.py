@@ -241,9 +241,7 @@ class _Walk:
             raise SourceError("the file is empty", self.where)
         raise cut_off(self.where, size)
 
-    def _batches(
-        self, buffer: bytes, base: int, events: npt.NDArray[np.int64]
-    ) -> Iterator[Batch]:
+    def _batches(self, buffer: bytes, base: int, events: npt.NDArray[np.int64]) -> Iterator[Batch]:
         kinds = events[:, 0]
         turns = np.flatnonzero(kinds != _ELEMENT)
         first = 0
@@ -260,9 +258,7 @@ class _Walk:
                 rows = events[turn : turn + (kind == _KEY_VALUE)]
                 yield self._batch(buffer, base, rows, kind == _LIST)
 
-    def _batch(
-        self, buffer: bytes, base: int, rows: npt.NDArray[np.int64], is_list: bool
-    ) -> Batch:
+    def _batch(self, buffer: bytes, base: int, rows: npt.NDArray[np.int64], is_list: bool) -> Batch:
         starts, ends = rows[:, 1] - base, rows[:, 2] - base
         return Batch(self.key, is_list, buffer, base, starts, ends)
 

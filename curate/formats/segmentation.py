@@ -48,8 +48,6 @@ def read_segmentation(value: object, height: int, width: int) -> Segmentation:
     """
     if value is None or value == [] or value == {}:
         return Segmentation(None, "no_segmentation", "there is no segmentation")
-    if not valid_size(height, width):
-        return Segmentation(None, "invalid_size", size_problem(height, width))
     if isinstance(value, dict):
         return _read_rle(value, height, width)
     if isinstance(value, list):
@@ -69,11 +67,11 @@ def read_polygons(rings: list[Any], height: int, width: int) -> Segmentation:
         The mask; ``bad_polygon`` where a ring has under three points, half a point, or no finite
         coordinate, or is too long to draw; ``wrong_type`` where it is not made of numbers.
     """
-    if not valid_size(height, width):
-        return Segmentation(None, "invalid_size", size_problem(height, width))
     if not all(type(ring) is list for ring in rings):
         odd = next(ring for ring in rings if type(ring) is not list)
         return Segmentation(None, "wrong_type", f"a polygon ring is {json_type(odd)}, not a list")
+    if not valid_size(height, width):
+        return Segmentation(None, "invalid_size", size_problem(height, width))
     length = 0.0
     for number, ring in enumerate(rings):
         problem, outline = _ring_problem(ring)
@@ -150,6 +148,8 @@ def _read_rle(value: dict[Any, Any], height: int, width: int) -> Segmentation:
     size = rle_size(value)
     if size is None:
         return Segmentation(None, "wrong_type", "the RLE's size is not a list of two whole numbers")
+    if not valid_size(height, width):
+        return Segmentation(None, "invalid_size", size_problem(height, width))
     if not valid_size(*size):
         return Segmentation(None, "invalid_size", "in the RLE, " + size_problem(*size))
     if size != (height, width):

@@ -1,0 +1,342 @@
+"""COCO-like annotation objects to columns: what COCO, LVIS, results lists and SA-1B share.
+
+Everything is read a batch at a time with list comprehensions and one array a field, because at a
+billion masks the cost of one Python call a mask is what an audit would be made of. Each field has a
+fast path for values of the right type, and a slow one that looks at them one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.formats.segmentation import json_type, read_segmentation, rle_size, valid_size
+from curate.formats.values import (
+    BoolArray,
+    IntArray,
+    boxes,
+    extension,
+    first_points,
+    integers,
+    numbers,
+    repeat,
+    small_integers,
+    strings,
+    unique_ids,
+    usable,
+)
+from curate.table import IMAGE_STATUSES, STATUSES, MaskTable, finish
+
+Columns = dict[str, Any]
+
+UNKNOWN_SIZE = -1
+"""Height and width of an image that states none: the run lengths' own size is taken."""
+
+_NUMBERS = {
+    "predicted_iou": "predicted_iou",
+    "stability_score": "stability_score",
+    "score": "score",
+    "area": "declared_area",
+}
+_BOXES = {
+    "bbox": ("declared_x", "declared_y", "declared_w", "declared_h"),
+    "crop_box": ("crop_x", "crop_y", "crop_w", "crop_h"),
+}
+_NONE = {type(None)}
+
+
+class Findings:
+    """What is wrong with some of many rows.
+
+    Args:
+        order: Status words, gravest first; of several findings on a row the gravest is its status,
+            and the details are told together.
+    """
+
+    def __init__(self, order: Sequence[str] = STATUSES) -> None:
+        self._order = {word: rank for rank, word in enumerate(order)}
+        self._rows: dict[int, list[tuple[str, str]]] = {}
+
+    def note(self, row: int, status: str, detail: str) -> None:
+        """Add a finding on a row."""
+        self._rows.setdefault(row, []).append((status, detail))
+
+    def note_all(self, rows: Iterable[int], status: str, detail: str) -> None:
+        """Add the same finding on several rows."""
+        for row in rows:
+            self.note(int(row), status, detail)
+
+    def columns(self, n: int) -> Columns:
+        """Return ``status`` and ``status_detail`` for ``n`` rows."""
+        if not self._rows:
+            return {"status": repeat("ok", n), "status_detail": repeat("", n)}
+        status, detail = ["ok"] * n, [""] * n
+        for row, found in self._rows.items():
+            found = sorted(dict.fromkeys(found), key=lambda one: self._order[one[0]])
+            status[row] = found[0][0]
+            detail[row] = "; ".join(text for _, text in found)
+        return {"status": strings(status), "status_detail": strings(detail)}
+
+
+@dataclass
+class ImageRows:
+    """The images of a part, before they are a table.
+
+    Attributes:
+        ids: Shape (m,), unique.
+        names: File names, "" where the source gives none.
+        heights: In pixels, :data:`UNKNOWN_SIZE` where the source gives none, 0 where what it gives
+            cannot be used.
+        widths: The same.
+        findings: What is wrong with an image, by position.
+    """
+
+    ids: IntArray
+    names: list[str]
+    heights: IntArray
+    widths: IntArray
+    findings: Findings = field(default_factory=lambda: Findings(IMAGE_STATUSES))
+
+    def frame(self) -> pd.DataFrame:
+        """Return the images as a frame for :func:`curate.table.finish`."""
+        columns = {
+            "file_name": strings(self.names),
+            "height": np.maximum(self.heights, 0),
+            "width": np.maximum(self.widths, 0),
+            **self.findings.columns(len(self.ids)),
+        }
+        return pd.DataFrame(columns, index=pd.Index(self.ids, name="image_id"))
+
+
+class Annotations:
+    """Collects annotation objects, batch by batch, and makes a table of them.
+
+    Args:
+        images: The images that the annotations lie on.
+        categories: Names by id; None where the source has no list of categories.
+        need_ids: Whether an annotation without an id is a finding.
+    """
+
+    def __init__(
+        self,
+        images: ImageRows,
+        categories: dict[int, str] | None = None,
+        need_ids: bool = True,
+    ) -> None:
+        self.images, self.categories, self._need_ids = images, categories, need_ids
+        self.findings = Findings()
+        self._batches: list[Columns] = []
+        self._lengths: list[int] = []
+        self.count = 0
+
+    def add(self, records: list[Any], rows: IntArray, keys: pa.Array) -> None:
+        """Take in annotation objects.
+
+        Args:
+            records: Parsed JSON values; one that is no object becomes a finding.
+            rows: Position of each one's image in ``images``.
+            keys: Source keys, as large strings.
+        """
+        if set(map(type, records)) - {dict}:
+            for i, record in enumerate(records):
+                if type(record) is not dict:
+                    what = f"the annotation is {json_type(record)}, not an object"
+                    self.findings.note(self.count + i, "wrong_type", what)
+            records = [record if type(record) is dict else {} for record in records]
+        columns = _fields(records)
+        for i in np.flatnonzero(~columns["id_given"]).tolist():
+            self._note_id(self.count + i, records[i])
+        columns |= self._segmentations(records, rows)
+        columns |= {"source_key": keys, "image_row": rows}
+        self._batches.append(columns)
+        self._lengths.append(len(records))
+        self.count += len(records)
+
+    def _note_id(self, row: int, record: dict[str, Any]) -> None:
+        value = record.get("id")
+        if value is None and record and self._need_ids:
+            self.findings.note(row, "wrong_type", "there is no id")
+        elif value is not None:
+            shown = "is a number out of range" if type(value) in (int, float) else ""
+            shown = shown or f"is {json_type(value)}"
+            self.findings.note(row, "wrong_type", f"the id {shown}")
+
+    def _segmentations(self, records: list[dict[str, Any]], rows: IntArray) -> Columns:
+        heights, widths = self.images.heights[rows], self.images.widths[rows]
+        values = [record.get("segmentation") for record in records]
+        fast = _compressed(values, heights, widths)
+        if fast is not None:
+            return fast
+        counts: list[bytes | None] = []
+        for i, value in enumerate(values):
+            height, width = int(heights[i]), int(widths[i])
+            if height < 0 or width < 0:
+                height, width = _own_size(value)
+                heights[i], widths[i] = height, width
+            one = read_segmentation(value, height, width)
+            counts.append(one.counts)
+            if one.status != "ok":
+                self.findings.note(self.count + i, one.status, one.detail)
+        segmentation = pa.array(counts, pa.large_binary())
+        return {"segmentation": segmentation, "height": heights, "width": widths}
+
+    def columns(self) -> Columns:
+        """Return all batches' columns joined; what a batch lacks is NaN there."""
+        names = list(dict.fromkeys(chain.from_iterable(self._batches)))
+        return {name: self._joined(name) for name in names}
+
+    def _joined(self, name: str) -> Any:
+        given = [batch.get(name) for batch in self._batches]
+        first = next(values for values in given if values is not None)
+        if isinstance(first, pa.Array):
+            return pa.concat_arrays(given)
+        filled = [
+            np.full(n, np.nan) if values is None else values
+            for values, n in zip(given, self._lengths, strict=True)
+        ]
+        return np.concatenate(filled)
+
+    def table(self, spare_ids: IntArray | None = None) -> MaskTable:
+        """Return everything added as a table.
+
+        Args:
+            spare_ids: Ids for masks whose own id is missing, no whole number or taken already,
+                one a mask; None to number all masks of the table from 0 in that case.
+        """
+        if not self._batches:
+            self.add([], np.zeros(0, np.int64), strings([]))
+        columns = self.columns()
+        n, rows = self.count, columns.pop("image_row")
+        ids, given = columns.pop("id"), columns.pop("id_given")
+        self._settle_sizes(columns, rows)
+        category, known = columns.pop("category_id"), columns.pop("category_given")
+        if known.any():
+            columns["category_id"] = pd.arrays.IntegerArray(category, ~known)
+        columns["category"] = self._names(category, known)
+        columns["image_id"] = self.images.ids[rows]
+        columns["file_name"] = extension(pa.array(self.images.names, pa.large_string()).take(rows))
+        for name in ("segmentation", "source_key"):
+            columns[name] = extension(columns[name])
+        for name, dtype in (("iscrowd", "Int8"), ("track_id", "Int64")):
+            if name in columns:
+                columns[name] = pd.array(columns[name], dtype=dtype)
+        columns |= self.findings.columns(n)
+        index = pd.Index(unique_ids(ids, given, spare_ids), name="mask_id")
+        return finish(pd.DataFrame(columns, index=index, copy=False), self.images.frame())
+
+    def _names(self, category: IntArray, known: BoolArray) -> Any:
+        """Return category names; notes the annotations whose category is not declared."""
+        if self.categories is None:
+            return repeat(None, len(category))
+        declared = np.array(sorted(self.categories), np.int64)
+        at = np.searchsorted(declared, category)
+        found = known & (at < len(declared))
+        found[found] = declared[at[found]] == category[found]
+        for row in np.flatnonzero(~found):
+            number = f"category {category[row]} is not declared"
+            detail = number if known[row] else "there is no category id"
+            self.findings.note(int(row), "bad_category", detail)
+        names = pa.array([self.categories[i] for i in declared.tolist()], pa.large_string())
+        return extension(names.take(pa.array(at, mask=~found)))
+
+    def _settle_sizes(self, columns: Columns, rows: IntArray) -> None:
+        """Give images without a size that of their first mask; others of it must agree."""
+        images, height, width = self.images, columns["height"], columns["width"]
+        open_rows = np.flatnonzero(((images.heights < 0) | (images.widths < 0))[rows])
+        sized = open_rows[(height[open_rows] > 0) & (width[open_rows] > 0)]
+        image, first = np.unique(rows[sized], return_index=True)
+        images.heights, images.widths = images.heights.copy(), images.widths.copy()
+        images.heights[image] = height[sized[first]]
+        images.widths[image] = width[sized[first]]
+        wrong = sized[
+            (height[sized] != images.heights[rows[sized]])
+            | (width[sized] != images.widths[rows[sized]])
+        ]
+        for row in wrong.tolist():
+            other = f"{images.widths[rows[row]]} x {images.heights[rows[row]]}"
+            detail = f"the RLE is {width[row]} x {height[row]}, others of the image {other}"
+            self.findings.note(row, "size_mismatch", detail)
+        if len(wrong):
+            gone = np.zeros(len(rows), bool)
+            gone[wrong] = True
+            nothing = pa.scalar(None, pa.large_binary())
+            columns["segmentation"] = pc.if_else(pa.array(gone), nothing, columns["segmentation"])
+        height[open_rows] = np.maximum(images.heights[rows[open_rows]], 0)
+        width[open_rows] = np.maximum(images.widths[rows[open_rows]], 0)
+
+
+def _own_size(value: object) -> tuple[int, int]:
+    """Return the size that a segmentation states, (0, 0) where it states none that is usable."""
+    size = rle_size(value)
+    return size if size is not None and valid_size(*size) else (0, 0)
+
+
+def _fields(records: list[dict[str, Any]]) -> Columns:
+    """Return the columns of every known field except the segmentation."""
+    columns: Columns = {}
+    nested = [record.get("attributes") for record in records]
+    nested = nested if dict in set(map(type, nested)) else []
+
+    def values(name: str) -> list[Any]:
+        top = [record.get(name) for record in records]
+        if not nested or not set(map(type, top)) & _NONE:
+            return top
+        return [
+            (more.get(name) if type(more) is dict else None) if value is None else value
+            for value, more in zip(top, nested, strict=True)
+        ]
+
+    for name, column in _NUMBERS.items():
+        number = numbers(values(name))
+        if number is not None:
+            columns[column] = number
+    for name, four in _BOXES.items():
+        box = boxes(values(name))
+        if box is not None:
+            columns |= dict(zip(four, box, strict=True))
+    point = boxes(first_points(values("point_coords")), 2)
+    if point is not None:
+        columns |= dict(zip(("prompt_x", "prompt_y"), point, strict=True))
+    columns["id"], columns["id_given"] = integers([record.get("id") for record in records])
+    columns["category_id"], columns["category_given"] = integers(values("category_id"))
+    for name in ("iscrowd", "track_id"):
+        whole = small_integers(values(name), 2**7 if name == "iscrowd" else 2**53)
+        if whole is not None:
+            columns[name] = whole
+    return columns
+
+
+def _compressed(values: list[Any], heights: IntArray, widths: IntArray) -> Columns | None:
+    """Return the segmentation columns where every value is a sound compressed RLE, else None."""
+    try:
+        counts = [value["counts"] for value in values]
+        sizes = [value["size"] for value in values]
+    except (TypeError, KeyError, IndexError):
+        return None
+    if set(map(type, counts)) != {str} or set(map(type, sizes)) != {list}:
+        return None
+    numbers_of = list(chain.from_iterable(sizes))
+    if set(map(len, sizes)) != {2} or set(map(type, numbers_of)) != {int}:
+        return None
+    try:
+        size = np.array(numbers_of, np.int64).reshape(-1, 2)
+        text = pa.array(counts, pa.large_string())
+    except (OverflowError, UnicodeEncodeError):
+        return None
+    free = (heights < 0) | (widths < 0)
+    fits = (heights == size[:, 0]) & (widths == size[:, 1])
+    if not (free | fits).all() or not usable(size[:, 0], size[:, 1]).all():
+        return None
+    segmentation = text.view(pa.large_binary())
+    return {
+        "segmentation": segmentation,
+        "height": np.ascontiguousarray(size[:, 0]),
+        "width": np.ascontiguousarray(size[:, 1]),
+    }
