@@ -163,16 +163,16 @@ def _encode(
 ) -> None:
     """Write counts strings behind each other; with an empty ``out`` only measure ``bounds``."""
     write = len(out) > 0
-    p = np.int64(0)
+    p = 0
     for i in range(len(pixels)):
         bounds[i] = p
         first, stop = offsets[i], offsets[i + 1]
         n_counts = 2 * (stop - first) + 1
         if stop > first and ends[stop - 1] == pixels[i]:
             n_counts -= 1
-        before_last = np.int64(0)
-        last = np.int64(0)
-        position = np.int64(0)
+        before_last = 0
+        last = 0
+        position = 0
         for k in range(n_counts):
             run = first + k // 2
             if k & 1:
@@ -180,7 +180,7 @@ def _encode(
             elif run < stop:
                 edge = int(starts[run])
             else:
-                edge = pixels[i]
+                edge = int(pixels[i])
             count = edge - position
             position = edge
             x = count - before_last if k > 2 else count

@@ -105,50 +105,61 @@ def _join(parent: Int32Array, a: int, b: int) -> None:
 
 
 @kernel
-def _link(
-    columns: Int32Array, lows: Int32Array, highs: Int32Array, n: int, reach: int, parent: Int32Array
-) -> int:
-    """Join segments of neighbouring columns that touch; return the rows they share side by side.
+def _label(
+    columns: Int32Array,
+    lows: Int32Array,
+    highs: Int32Array,
+    n: int,
+    reach: int,
+    labels: Int32Array,
+    parent: Int32Array,
+    sizes: IntArray,
+) -> tuple[int, int]:
+    """Label segments that touch across neighbouring columns, and sum each label's pixels.
 
     ``reach`` 1 joins diagonal neighbours too (8-connected), 0 only side by side (4-connected).
+    A segment takes the label of the first neighbour it touches, so that the union-find only ever
+    works on the few labels that turn out to be one. Returns the number of labels (``sizes`` is 0
+    where a label was merged into another) and the rows shared side by side.
     """
-    shared = 0
+    count, shared = 0, 0
     previous, current = 0, 0
     while current < n:
         x = columns[current]
-        stop = current
+        stop = current + 1
         while stop < n and columns[stop] == x:
             stop += 1
-        while previous < current and columns[previous] < x - 1:
-            previous += 1
+        if columns[previous] != x - 1:
+            previous = current
         p = previous
         for c in range(current, stop):
-            while p < current and highs[p] + reach <= lows[c]:
+            low, high = lows[c], highs[c]
+            label = -1
+            while p < current and highs[p] + reach <= low:
                 p += 1
             q = p
-            while q < current and lows[q] < highs[c] + reach:
-                overlap = min(highs[q], highs[c]) - max(lows[q], lows[c])
-                if overlap > 0:
-                    shared += overlap
-                _join(parent, q, c)
+            while q < current and lows[q] < high + reach:
+                shared += max(min(highs[q], high) - max(lows[q], low), 0)
+                if label < 0:
+                    label = labels[q]
+                elif labels[q] != label:
+                    _join(parent, labels[q], label)
                 q += 1
+            if label < 0:
+                label = count
+                parent[count] = count
+                sizes[count] = 0
+                count += 1
+            labels[c] = label
+            sizes[label] += high - low
         previous = current
         current = stop
-    return shared
-
-
-@kernel
-def _areas(lows: Int32Array, highs: Int32Array, n: int, parent: Int32Array, sizes: IntArray) -> int:
-    """Sum the segments of each root into ``sizes`` (0 where not a root); return the roots."""
-    roots = 0
-    for k in range(n):
-        sizes[k] = 0
-    for k in range(n):
-        root = _root(parent, k)
-        if root == k:
-            roots += 1
-        sizes[root] += highs[k] - lows[k]
-    return roots
+    for label in range(count - 1, -1, -1):
+        root = _root(parent, label)
+        if root != label:
+            sizes[root] += sizes[label]
+            sizes[label] = 0
+    return count, shared
 
 
 @kernel
@@ -185,20 +196,35 @@ def _open_gaps(
     is_open: BoolArray,
 ) -> None:
     """Mark gaps that touch the outside of a neighbouring column: above, below, or an empty one."""
+    is_open[:m] = False
     for side in (-1, 1):
-        k = 0
+        k, last, at = 0, 0, -2
         for g in range(m):
             wanted = gap_columns[g] + side
-            while k < n and columns[k] < wanted:
-                k += 1
-            if k >= n or columns[k] != wanted:
+            if wanted != at:
+                at = wanted
+                k = last
+                while k < n and columns[k] < wanted:
+                    k += 1
+                last = k
+                while last + 1 < n and columns[last + 1] == wanted:
+                    last += 1
+            if k >= n or columns[k] != wanted or gap_lows[g] < lows[k] or gap_highs[g] > highs[last]:
                 is_open[g] = True
-                continue
-            last = k
-            while last + 1 < n and columns[last + 1] == wanted:
-                last += 1
-            if gap_lows[g] < lows[k] or gap_highs[g] > highs[last]:
-                is_open[g] = True
+
+
+@kernel
+def _column_by_column(columns: Int32Array, lows: Int32Array, highs: Int32Array) -> int:
+    """Rows shared side by side by a mask with one touching segment in each column, else -1.
+
+    Most masks are one piece without a hole; this finds so much without labelling anything.
+    """
+    shared, broken = 0, 0
+    for k in range(1, len(columns)):
+        common = min(highs[k], highs[k - 1]) - max(lows[k], lows[k - 1])
+        broken |= (columns[k] - columns[k - 1] - 1) | (1 if common < 0 else 0)
+        shared += max(common, 0)
+    return -1 if broken else shared
 
 
 @kernel
@@ -211,54 +237,53 @@ def _components(
     small: int,
     out: IntArray,
 ) -> None:
-    columns = np.empty(capacity, np.int32)
-    lows = np.empty(capacity, np.int32)
-    highs = np.empty(capacity, np.int32)
+    segments = np.empty((3, capacity), np.int32)
+    gaps = np.empty((3, capacity), np.int32)
+    labels = np.empty(capacity, np.int32)
     parent = np.empty(capacity, np.int32)
     sizes = np.empty(capacity, np.int64)
-    gap_columns = np.empty(capacity, np.int32)
-    gap_lows = np.empty(capacity, np.int32)
-    gap_highs = np.empty(capacity, np.int32)
     is_open = np.empty(capacity, np.bool_)
+    columns, lows, highs = segments[0], segments[1], segments[2]
     for i in range(len(heights)):
         if offsets[i] == offsets[i + 1]:
             continue
-        h = int(heights[i])
-        n = column_segments(starts, ends, offsets[i], offsets[i + 1], h, columns, lows, highs)
-        total = 0
-        for k in range(n):
-            parent[k] = k
-            total += highs[k] - lows[k]
-        shared = _link(columns, lows, highs, n, 1, parent)
+        n = column_segments(
+            starts, ends, offsets[i], offsets[i + 1], heights[i], columns, lows, highs
+        )
+        shared = _column_by_column(columns[:n], lows[:n], highs[:n])
+        if shared >= 0:
+            area = 0
+            for k in range(n):
+                area += highs[k] - lows[k]
+            out[i, 0], out[i, 1], out[i, 7] = 1, area, 2 * n + 2 * (area - shared)
+            continue
+        count, shared = _label(columns, lows, highs, n, 1, labels, parent, sizes)
+        total, islands = 0, 0
+        for k in range(count):
+            size = sizes[k]
+            if size:
+                total += size
+                out[i, 0] += 1
+                out[i, 1] = max(out[i, 1], size)
+                if size < small:
+                    islands += size
+        out[i, 5] = islands - out[i, 1] if out[i, 1] < small else islands
         out[i, 7] = 2 * n + 2 * (total - shared)
-        out[i, 0] = _areas(lows, highs, n, parent, sizes)
-        largest = 0
-        islands = 0
-        for k in range(n):
-            largest = max(largest, sizes[k])
-            if sizes[k] < small:
-                islands += sizes[k]
-        out[i, 1] = largest
-        out[i, 5] = islands - largest if largest < small else islands
-        m = _gaps(columns, lows, highs, n, gap_columns, gap_lows, gap_highs)
+        m = _gaps(columns, lows, highs, n, gaps[0], gaps[1], gaps[2])
         if m == 0:
             continue
-        for g in range(m):
-            parent[g] = g
-            is_open[g] = False
-        _open_gaps(columns, lows, highs, n, gap_columns, gap_lows, gap_highs, m, is_open)
-        _link(gap_columns, gap_lows, gap_highs, m, 0, parent)
-        _areas(gap_lows, gap_highs, m, parent, sizes)
+        _open_gaps(columns, lows, highs, n, gaps[0], gaps[1], gaps[2], m, is_open)
+        count, shared = _label(gaps[0], gaps[1], gaps[2], m, 0, labels, parent, sizes)
         for g in range(m):
             if is_open[g]:
-                sizes[_root(parent, g)] = 0
-        for g in range(m):
-            if parent[g] == g and sizes[g] > 0:
+                sizes[_root(parent, labels[g])] = 0
+        for k in range(count):
+            if sizes[k]:
                 out[i, 2] += 1
-                out[i, 3] += sizes[g]
-                out[i, 4] = max(out[i, 4], sizes[g])
-                if sizes[g] < small:
-                    out[i, 6] += sizes[g]
+                out[i, 3] += sizes[k]
+                out[i, 4] = max(out[i, 4], sizes[k])
+                if sizes[k] < small:
+                    out[i, 6] += sizes[k]
 
 
 def components(runs: Runs, small: int = 100, boxes: IntArray | None = None) -> Components:
