@@ -1,0 +1,234 @@
+"""How the scores are spread: histograms, pairs of scores, the stability curve, sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from curate.report.collect import Source, quoted, value_of
+
+BINS = 40
+GRID = 28
+MOST_PAIR_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of one column in equal bins.
+
+    Attributes:
+        low: Left edge of the first bin.
+        high: Right edge of the last bin.
+        missing: Masks for which the score is not available.
+        logarithmic: Bins are equal in log10; ``low`` and ``high`` are exponents.
+    """
+
+    column: str
+    low: float
+    high: float
+    counts: Sequence[int]
+    available: int
+    missing: int
+    median: float | None = None
+    logarithmic: bool = False
+
+    @property
+    def skewed(self) -> bool:
+        """Whether one bin would flatten all others, so that a log axis says more."""
+        filled = sorted(n for n in self.counts if n)
+        return bool(filled) and filled[-1] > 30 * filled[len(filled) // 2]
+
+    def below(self, value: float) -> float:
+        """Return the masks in bins under ``value`` (exact only at bin edges)."""
+        width = (self.high - self.low) / len(self.counts)
+        return sum(self.counts[: max(0, math.floor((value - self.low) / width + 1e-9))])
+
+
+def histograms(source: Source, columns: Sequence[str]) -> list[Histogram]:
+    """Count every column in bins; columns without a single value are left out.
+
+    Bins span 0 to 1, or what the data span where scores leave that range (SAM's predicted IoU may
+    pass 1).
+    """
+    found = []
+    for column in columns:
+        facts = source.row(
+            f"select count(*) total, count(v) n, min(v) low, max(v) high, "
+            f"quantile_cont(v, 0.5) mid from (select {value_of(column)} as v from masks)"
+        )
+        n = int(facts["n"])
+        if n == 0:
+            continue
+        low, high = min(0.0, facts["low"]), max(1.0, facts["high"])
+        counts = _counts(source, value_of(column), low, high)
+        found.append(
+            Histogram(column, low, high, counts, n, int(facts["total"]) - n, facts["mid"])
+        )
+    return found
+
+
+def _counts(
+    source: Source, value: str, low: float, high: float, sql_from: str = "masks"
+) -> list[int]:
+    step = (high - low) / BINS
+    rows = source.rows(
+        f"select least({BINS - 1}, greatest(0, floor((v - {low!r}) / {step!r}))) as slot, "
+        f"count(*) n from (select {value} as v from {sql_from}) where v is not null group by slot"
+    )
+    counts = [0] * BINS
+    for row in rows:
+        counts[int(row["slot"])] = int(row["n"])
+    return counts
+
+
+def sizes(source: Source) -> Histogram | None:
+    """Return the areas of the masks in bins equal in log10, or None where no mask has pixels."""
+    if "area_px" not in source.masks:
+        return None
+    return _logarithmic(source, "area_px", "select area_px as v from masks where area_px > 0")
+
+
+def masks_per_image(source: Source) -> Histogram | None:
+    """Return how many masks the images have (images without any are in ``missing``)."""
+    counted = "select count(*) as v from masks group by image_id"
+    found = _logarithmic(source, "masks an image", counted)
+    if found is None:
+        return None
+    images = int(source.row("select count(*) n from images")["n"])
+    return Histogram(**{**found.__dict__, "missing": max(0, images - found.available)})
+
+
+def _logarithmic(source: Source, name: str, sql: str) -> Histogram | None:
+    facts = source.row(
+        f"select count(v) n, min(v) low, max(v) high, quantile_cont(v, 0.5) mid from ({sql})"
+    )
+    if not facts["n"]:
+        return None
+    low = math.floor(math.log10(float(facts["low"])) * 4) / 4
+    high = max(low + 0.25, math.ceil(math.log10(float(facts["high"])) * 4) / 4)
+    counts = _counts(source, "log10(v)", low, high, f"({sql})")
+    return Histogram(name, low, high, counts, int(facts["n"]), 0, facts["mid"], True)
+
+
+@dataclass(frozen=True)
+class Density:
+    """Masks by two scores at once.
+
+    Attributes:
+        cells: (column of the grid, row of the grid, masks), filled cells only.
+    """
+
+    x: str
+    y: str
+    x_span: tuple[float, float]
+    y_span: tuple[float, float]
+    cells: Sequence[tuple[int, int, int]]
+    masks: int
+    correlation: float | None
+
+
+def densities(source: Source, spread: Sequence[Histogram]) -> list[Density]:
+    """Count masks by each pair of the most telling scores.
+
+    Args:
+        source: The audit.
+        spread: Histograms of the candidate columns; those that vary most are paired.
+    """
+    chosen = pair_columns(spread)
+    return [_density(source, x, y) for x, y in combinations(chosen, 2)]
+
+
+def pair_columns(spread: Sequence[Histogram]) -> list[Histogram]:
+    """Return the columns worth plotting against each other, in the given order."""
+    total = max((h.available + h.missing for h in spread), default=0)
+    useful = [h for h in spread if h.available >= max(2, 0.02 * total) and _entropy(h) > 0]
+    # Ranked by how evenly a score spreads over its bins: a constant says nothing against another.
+    ranked = sorted(useful, key=lambda h: (h.column != "quality_score", -_entropy(h)))
+    kept = {h.column for h in ranked[:MOST_PAIR_COLUMNS]}
+    return [h for h in useful if h.column in kept]
+
+
+def _entropy(histogram: Histogram) -> float:
+    total = sum(histogram.counts)
+    return -sum(n / total * math.log(n / total) for n in histogram.counts if n) if total else 0.0
+
+
+def _density(source: Source, x: Histogram, y: Histogram) -> Density:
+    def slot(h: Histogram, name: str) -> str:
+        step = (h.high - h.low) / GRID
+        return f"least({GRID - 1}, greatest(0, floor(({name} - {h.low!r}) / {step!r})))"
+
+    pairs = (
+        f"select {value_of(x.column)} as a, {value_of(y.column)} as b from masks "
+        f"where {quoted(x.column)} is not null and {quoted(y.column)} is not null"
+    )
+    rows = source.rows(
+        f"select {slot(x, 'a')} as i, {slot(y, 'b')} as j, count(*) n from ({pairs}) "
+        "where a is not null and b is not null group by i, j"
+    )
+    cells = [(int(r["i"]), int(r["j"]), int(r["n"])) for r in rows]
+    return Density(
+        x=x.column,
+        y=y.column,
+        x_span=(x.low, x.high),
+        y_span=(y.low, y.high),
+        cells=sorted(cells),
+        masks=sum(n for *_, n in cells),
+        correlation=_rank_correlation(cells),
+    )
+
+
+def _rank_correlation(cells: Sequence[tuple[int, int, int]]) -> float | None:
+    """Spearman's correlation of the cells: masks of one grid column (row) count as tied."""
+    a, b = _mid_ranks(cells, 0), _mid_ranks(cells, 1)
+    total = sum(n for *_, n in cells)
+    if total < 3 or len(a) < 2 or len(b) < 2:
+        return None
+    mean = (total + 1) / 2
+    shared = sum(n * (a[i] - mean) * (b[j] - mean) for i, j, n in cells)
+    spread_a = sum(n * (a[i] - mean) ** 2 for i, _, n in cells)
+    spread_b = sum(n * (b[j] - mean) ** 2 for _, j, n in cells)
+    return shared / math.sqrt(spread_a * spread_b)
+
+
+def _mid_ranks(cells: Sequence[tuple[int, int, int]], axis: int) -> dict[int, float]:
+    slots: dict[int, int] = {}
+    for cell in cells:
+        slots[cell[axis]] = slots.get(cell[axis], 0) + cell[2]
+    before, ranks = 0, {}
+    for slot in sorted(slots):
+        ranks[slot] = before + (slots[slot] + 1) / 2
+        before += slots[slot]
+    return ranks
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Stability against the offset: the mean over masks, and where 80% of them lie."""
+
+    offsets: Sequence[float]
+    mean: Sequence[float]
+    p10: Sequence[float]
+    p90: Sequence[float]
+
+
+def stability_curve(info: Mapping[str, Any]) -> Curve | None:
+    """Return the stability curve of ``audit.json``, or None where no soft masks were given."""
+    curve = info.get("stability_curve")
+    if not isinstance(curve, Mapping):
+        return None
+    columns = [_numbers(curve.get(name)) for name in ("offsets", "mean", "p10", "p90")]
+    rows = [row for row in zip(*columns, strict=False) if all(map(math.isfinite, row))]
+    if len(rows) < 2:
+        return None
+    rows.sort()
+    return Curve(*([row[i] for row in rows] for i in range(4)))
+
+
+def _numbers(values: Any) -> list[float]:
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        return []
+    return [float("nan") if v is None else float(v) for v in values]

@@ -1,0 +1,240 @@
+"""The gallery: the worst masks for each reason, drawn and captioned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from curate.report.collect import Reason, Source
+from curate.report.crops import Pictures
+from curate.report.drawing import (
+    Drawing,
+    Painter,
+    Rectangle,
+    box_of,
+    declared_of,
+    measured,
+    point_of,
+    window,
+)
+from curate.report.outline import Box
+from curate.report.picks import Pick, boxes_in, boxes_of, choose, runs_of
+from curate.report.words import kind_of, number, score, title_of
+from curate.rle import decode
+
+BYTES_FOR_PICTURES = 2_300_000
+"""File size that all crops of a page share, before base64 adds a third."""
+
+MOST_NEIGHBOURS = 24
+THUMBS_A_REASON = 3
+SCORES_ON_A_CARD = 4
+
+NOT_FACTS = frozenset(
+    "mask_id image_id category file_name height width segmentation action reasons priority rank "
+    "status status_detail source_key bbox_x bbox_y bbox_w bbox_h area_px".split()
+)
+"""Columns that a card shows elsewhere, or not at all."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One mask of the gallery, with all that its caption says.
+
+    Attributes:
+        groups: Indexes of all its reasons, for the filter.
+        scores: (title, value) of the quality and of its lowest scores.
+        facts: (column, value) of everything else known about it.
+        twin: What the second outline is, in words.
+    """
+
+    pick: Pick
+    drawing: Drawing | None
+    reasons: Sequence[str]
+    groups: Sequence[int]
+    scores: Sequence[tuple[str, float]]
+    facts: Sequence[tuple[str, str]]
+    twin: str = ""
+
+
+def cards(
+    source: Source, reasons: Sequence[Reason], images: Path | None, titles: Mapping[str, str]
+) -> list[Card]:
+    """Choose and draw the gallery.
+
+    Args:
+        source: The audit.
+        reasons: As :func:`curate.report.collect.reasons` gives them.
+        images: Folder of the pictures, or None.
+        titles: Names of columns as people read them.
+    """
+    picks = choose(source, reasons)
+    if not picks:
+        return []
+    pictures = Pictures(images)
+    twins = {pick.mask_id: twin_of(pick.row) for pick in picks}
+    twin_boxes = boxes_of(source, (i for i in twins.values() if i is not None))
+    windows = {p.mask_id: _window(p.row, twins[p.mask_id], twin_boxes) for p in picks}
+    near = _neighbours(source, picks, windows, pictures)
+    shown = {p.mask_id for p in picks} | {i for i in twins.values() if i is not None}
+    place, runs = runs_of(source, shown.union(*near.values()))
+    painter = Painter(place, runs, pictures, BYTES_FOR_PICTURES // len(picks))
+    thumbs = _thumbs(picks)
+    drawings = {
+        p.mask_id: painter.draw(
+            p.row, box, twins[p.mask_id], near.get(p.mask_id, []), p.mask_id in thumbs
+        )
+        # One picture is open at a time, so masks of one picture are drawn together.
+        for p in sorted(picks, key=lambda p: (str(p.row.get("file_name")), p.mask_id))
+        if (box := windows[p.mask_id]) is not None
+    }
+    kinds = {reason.kind: reason.index for reason in reasons}
+    return [_card(p, drawings.get(p.mask_id), kinds, source, titles) for p in picks]
+
+
+def twin_of(row: Mapping[str, Any]) -> int | None:
+    """Return the mask to draw beside one: its kept twin, or the mask it lies in."""
+    for column in ("duplicate_of", "nested_in"):
+        found = measured(row, (column,))
+        if found and int(found[0]) != row["mask_id"]:
+            return int(found[0])
+    return None
+
+
+def _window(
+    row: Mapping[str, Any], twin: int | None, boxes: Mapping[int, Rectangle]
+) -> Box | None:
+    point = point_of(row)
+    mine = box_of(row) or declared_of(row)
+    beside = boxes.get(twin) if twin is not None else None
+    parts = [p for p in (mine, beside, (*point, 1.0, 1.0) if point else None) if p is not None]
+    size = measured(row, ("width", "height"))
+    return window((int(size[0]), int(size[1])), parts) if size else None
+
+
+def _neighbours(
+    source: Source, picks: Sequence[Pick], windows: Mapping[int, Box | None], pictures: Pictures
+) -> dict[int, list[int]]:
+    """Return the masks inside each window that has no picture to show the place."""
+    bare = [p for p in picks if pictures.find(p.row.get("file_name")) is None]
+    if not bare:
+        return {}
+    by_image = dict(iter(boxes_in(source, (p.row["image_id"] for p in bare)).groupby("image_id")))
+    found = {}
+    for pick in bare:
+        box, frame = windows[pick.mask_id], by_image.get(pick.row["image_id"])
+        if box is not None and frame is not None:
+            inside = _inside(frame, box)
+            ids = inside.loc[inside["mask_id"] != pick.mask_id, "mask_id"]
+            found[pick.mask_id] = [int(i) for i in ids[:MOST_NEIGHBOURS]]
+    return found
+
+
+def _inside(frame: pd.DataFrame, box: Box) -> pd.DataFrame:
+    x, y = frame["bbox_x"], frame["bbox_y"]
+    hit = (x < box.x + box.w) & (x + frame["bbox_w"] > box.x)
+    hit &= (y < box.y + box.h) & (y + frame["bbox_h"] > box.y)
+    return frame[hit]
+
+
+def _thumbs(picks: Sequence[Pick]) -> set[int]:
+    chosen: dict[int, list[int]] = {}
+    for pick in picks:
+        chosen.setdefault(pick.group, []).append(pick.mask_id)
+    return {i for ids in chosen.values() for i in ids[:THUMBS_A_REASON]}
+
+
+def _card(
+    pick: Pick,
+    drawing: Drawing | None,
+    kinds: Mapping[str, int],
+    source: Source,
+    titles: Mapping[str, str],
+) -> Card:
+    said = [r.strip() for r in str(pick.row.get("reasons") or "").split("; ") if r.strip()]
+    groups = {kinds[kind_of(r)] for r in said if kind_of(r) in kinds} | {pick.group}
+    names = source.score_columns()
+    values = [(c, v[0]) for c in names if (v := measured(pick.row, (c,)))]
+    lowest = sorted((v for v in values if v[0] != "quality_score"), key=lambda v: v[1])
+    top = [v for v in values if v[0] == "quality_score"] + lowest[:SCORES_ON_A_CARD]
+    return Card(
+        pick=pick,
+        drawing=drawing,
+        reasons=said,
+        groups=sorted(groups),
+        scores=[(titles.get(c) or title_of(c), v) for c, v in top],
+        facts=list(_facts(pick.row, names)),
+        twin=_twin_words(pick.row) if drawing and drawing.twin else "",
+    )
+
+
+def _facts(row: Mapping[str, Any], scores: Sequence[str]) -> Iterable[tuple[str, str]]:
+    for column, value in row.items():
+        if value is None or value != value or column in NOT_FACTS:
+            continue
+        if isinstance(value, int | float):
+            yield column, score(value) if column in scores else number(value)
+        else:
+            yield column, str(value)
+
+
+def _twin_words(row: Mapping[str, Any]) -> str:
+    twin = twin_of(row)
+    if measured(row, ("duplicate_of",)):
+        iou = measured(row, ("duplicate_iou",))
+        return f"mask {twin}, its kept twin" + (f" (IoU {score(iou[0])})" if iou else "")
+    return f"mask {twin}, which contains it"
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """An image with detections that no mask explains."""
+
+    image_id: int
+    file_name: str
+    count: int
+    found: Sequence[str]
+    drawing: Drawing | None
+
+
+def unexplained(rows: Sequence[Mapping[str, Any]], images: Path | None) -> list[Unexplained]:
+    """Draw the detections that no mask explains on their images."""
+    nothing, _ = decode([], [], [])
+    painter = Painter({}, nothing, Pictures(images), 24_000)
+    result = []
+    for row in rows:
+        seen = _detections(row.get("found"))
+        drawing = painter.draw_boxes(row, [box for _, box in seen])
+        words = [text for text, _ in seen if text]
+        result.append(
+            Unexplained(row["image_id"], str(row["file_name"]), int(row["n"]), words, drawing)
+        )
+    return result
+
+
+def _detections(text: Any, most: int = 40) -> list[tuple[str, Rectangle]]:
+    try:
+        entries = json.loads(text) if isinstance(text, str | bytes) and text else []
+    except ValueError:
+        return []
+    found = []
+    for entry in entries[:most] if isinstance(entries, list) else ():
+        if not isinstance(entry, Mapping):
+            continue
+        box = _box_in(entry)
+        if box is not None:
+            confidence = measured(entry, ("score",))
+            name = entry.get("category") or entry.get("category_id") or ""
+            found.append((f"{name} {score(confidence[0])}" if confidence else str(name), box))
+    return found
+
+
+def _box_in(entry: Mapping[str, Any]) -> Rectangle | None:
+    box = entry.get("bbox", entry.get("box"))
+    if isinstance(box, Sequence) and len(box) == 4:
+        entry = dict(zip(("bbox_x", "bbox_y", "bbox_w", "bbox_h"), box, strict=True))
+    return box_of(entry)

@@ -1,0 +1,228 @@
+"""How an audit was made: signals that spoke, settings, policy, timings, and what the words mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+from curate.report.collect import Source
+from curate.report.words import seconds, title_of
+
+STATUS_WORDS: dict[str, str] = {
+    "wrong_type": "a value has the wrong type",
+    "unknown_image": "its image is not in the dataset",
+    "invalid_size": "the declared size is not usable",
+    "no_segmentation": "there is no segmentation",
+    "bad_polygon": "the polygon cannot be drawn",
+    "size_mismatch": "the sizes differ",
+    "undecodable": "the run lengths cannot be decoded",
+    "empty": "the mask has no pixel",
+    "duplicate_id": "the id is used more than once",
+    "bad_category": "the category is not declared",
+    "missing": "the file is not there",
+    "unreadable": "the file cannot be read",
+    "truncated": "the file ends too early",
+    "exif_rotated": "the file asks viewers to turn it",
+}
+
+
+@dataclass(frozen=True)
+class Term:
+    """A column in words."""
+
+    column: str
+    title: str
+    low_means: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One signal: whether it could speak, and why not."""
+
+    name: str
+    columns: Sequence[str]
+    available: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Story:
+    """How the audit was made."""
+
+    source: str
+    format: str
+    reviews: int
+    calibrated: bool
+    policy: str
+    facts: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    timings: Sequence[tuple[str, str]] = field(default_factory=tuple)
+
+
+OWN_TERMS = (
+    Term("quality_score", "quality", "all signals together say the mask is likely wrong"),
+    Term("predicted_iou", "predicted IoU", "the model that drew the mask doubts it"),
+    Term("stability_score", "stability", "the mask changes when the threshold moves a little"),
+    Term("uniqueness_score", "uniqueness", "a better mask covers the same object"),
+    Term("detector_score", "detector confirmation", "a detector sees no such object there"),
+    Term("prompt_score", "prompt consistency", "the mask misses the point it was prompted with"),
+    Term("declaration_score", "declaration", "the stored box or area is not the mask's"),
+    Term("fragment_score", "wholeness", "the mask falls into pieces"),
+    Term("hole_score", "solidity", "the mask has holes"),
+    Term("outline_score", "outline", "the outline is ragged"),
+    Term("crop_score", "crop border", "the mask is cut off where a crop ended"),
+    Term("coverage_score", "coverage", "the mask fills the whole image"),
+    Term("shape_score", "shape", "unlike the others of its category or image"),
+    Term("edge_score", "image evidence", "the outline follows no edge in the picture"),
+    Term("agreement_score", "agreement", "other annotators or models draw it differently"),
+    Term("reprompt_score", "re-prompting", "a segmenter prompted from it draws something else"),
+    Term("score", "score", "the model that drew the mask doubts it"),
+    Term("action", "action: accept, review or reject, as the policy says"),
+    Term("reasons", "why the mask is not simply accepted"),
+    Term("priority", "chance that the mask is wrong, times what a wrong one costs; high is sooner"),
+    Term("rank", "place in the order of priority, from 1"),
+    Term("status", "ok, or what is wrong with the mask itself"),
+    Term("source_key", "where the mask stands in the source"),
+    Term("duplicate_of", "the kept mask that this one repeats"),
+    Term("duplicate_iou", "overlap with the kept mask", unit="IoU"),
+    Term("nested_in", "the smallest mask that contains this one"),
+    Term("area_px", "area, measured", unit="px"),
+)
+
+
+def glossary(source: Source) -> list[Term]:
+    """Return a term for every column that the audit has and somebody described."""
+    known = {term.column: term for term in OWN_TERMS}
+    known |= {term.column: term for term in _described()}
+    return [term for column, term in known.items() if column in source.masks]
+
+
+def _described() -> Iterator[Term]:
+    """Yield what the scorers say about their own columns."""
+    try:
+        from curate.scorers import SCORERS
+    except ImportError:
+        return
+    for scorer in SCORERS:
+        for column in scorer.columns:
+            yield Term(column.name, column.title, column.low_means, column.unit)
+
+
+def signals(source: Source) -> list[Signal]:
+    """Return which signals spoke; worked out from the columns where the audit does not say."""
+    listed = source.info.get("signals")
+    if isinstance(listed, list) and listed:
+        return [
+            Signal(
+                str(s.get("name", "")),
+                [str(c) for c in s.get("columns") or ()],
+                bool(s.get("available")),
+                str(s.get("why") or ""),
+            )
+            for s in listed
+            if isinstance(s, Mapping)
+        ]
+    names = source.score_columns()
+    counts = source.row("select 1 as one" + "".join(f", count({c}) as {c}" for c in names) + " from masks")
+    return [
+        Signal(title_of(c), [c], bool(counts[c]), "" if counts[c] else "no mask has it")
+        for c in names
+        if c != "quality_score"
+    ]
+
+
+def story(source: Source) -> Story:
+    """Return how the audit was made, as far as ``audit.json`` says."""
+    info = source.info
+    reviews = info.get("reviews")
+    if isinstance(reviews, Mapping):
+        reviews = reviews.get("count", 0)
+    return Story(
+        source=_source_name(info),
+        format=str(info.get("format_title") or info.get("format") or _of(info, "source", "format")),
+        reviews=reviews if isinstance(reviews, int) else 0,
+        calibrated=bool(info.get("calibration") or info.get("calibrated")),
+        policy=toml_of(info.get("policy")),
+        facts=list(_facts(info)),
+        timings=[(str(k), seconds(v)) for k, v in _mapping(info.get("timings")).items()],
+    )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _of(info: Mapping[str, Any], *names: str) -> str:
+    value: Any = info
+    for name in names:
+        value = _mapping(value).get(name)
+    return "" if value is None else str(value)
+
+
+def _source_name(info: Mapping[str, Any]) -> str:
+    path = _of(info, "source", "path") or _of(info, "source") if info.get("source") else ""
+    return PurePath(path).name or path or "this dataset"
+
+
+SHOWN_ELSEWHERE = frozenset(
+    ("policy", "policy_toml", "signals", "stability_curve", "timings", "counts", "shape_reference")
+)
+
+
+def _facts(info: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield every small fact of ``audit.json`` with a dotted name."""
+    for name, value in info.items():
+        if not prefix and name in SHOWN_ELSEWHERE:
+            continue
+        label = f"{prefix}{name}"
+        if isinstance(value, Mapping) and depth < 2:
+            yield from _facts(value, f"{label}.", depth + 1)
+        elif isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+            if value:
+                yield label, " ".join(value)
+        elif isinstance(value, str | int | float | bool) and value != "":
+            yield label, str(value)
+
+
+def toml_of(policy: Any) -> str:
+    """Return a policy as TOML text; text is returned as it is."""
+    if isinstance(policy, str):
+        return policy
+    if not isinstance(policy, Mapping):
+        return ""
+    if isinstance(policy.get("toml"), str):
+        return str(policy["toml"])
+    return "\n".join(_toml_lines(policy, "")).strip()
+
+
+def _toml_lines(table: Mapping[str, Any], path: str) -> Iterator[str]:
+    nested = {k: v for k, v in table.items() if _is_table(v)}
+    for key, value in table.items():
+        if key not in nested and value is not None:
+            yield f"{key} = {_toml_value(value)}"
+    for key, value in nested.items():
+        name = f"{path}{key}"
+        if isinstance(value, Mapping):
+            yield from ("", f"[{name}]", *_toml_lines(value, f"{name}."))
+        else:
+            for entry in value:
+                yield from ("", f"[[{name}]]", *_toml_lines(entry, f"{name}."))
+
+
+def _is_table(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return True
+    return isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    return str(value)

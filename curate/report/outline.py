@@ -1,0 +1,211 @@
+"""The outline of a mask as a short SVG path.
+
+Only the part of a mask inside a crop is ever turned into pixels, and at no more than about twice the
+resolution it is shown at, so that memory does not depend on the size of the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.rle import Runs, kernel
+from curate.rle.runs import BoolArray, IntArray
+
+MOST_SAMPLES = 720
+"""Longest side of the pixel grid an outline is traced on."""
+
+MOST_POINTS = 1500
+"""Corners a path may have: a ragged mask is simplified until it has no more."""
+
+MOST_RINGS = 300
+"""Separate outlines a path may have: the largest are kept."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A window on an image: whole pixels, inside the image."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+    @property
+    def longest(self) -> int:
+        """The longer side in pixels."""
+        return max(self.w, self.h)
+
+
+def sample(runs: Runs, index: int, box: Box, step: int) -> BoolArray:
+    """Look up whether every ``step``-th pixel of ``box`` is in a mask, without expanding it.
+
+    Args:
+        runs: A batch of masks.
+        index: Which of them.
+        box: The window.
+        step: 1 for every pixel.
+
+    Returns:
+        Booleans of shape (ceil(box.h / step), ceil(box.w / step)).
+    """
+    span = slice(int(runs.offsets[index]), int(runs.offsets[index + 1]))
+    starts, ends = runs.starts[span], runs.ends[span]
+    xs = np.minimum(np.arange(0, box.w, step) + step // 2, box.w - 1) + box.x
+    ys = np.minimum(np.arange(0, box.h, step) + step // 2, box.h - 1) + box.y
+    if len(starts) == 0:
+        return np.zeros((len(ys), len(xs)), np.bool_)
+    positions = (xs[:, None] * int(runs.heights[index]) + ys[None, :]).ravel()
+    run = np.searchsorted(starts, positions, "right") - 1
+    inside = (run >= 0) & (positions < ends[np.maximum(run, 0)])
+    return np.ascontiguousarray(inside.reshape(len(xs), len(ys)).T)
+
+
+@kernel
+def _trace(mask: BoolArray) -> tuple[IntArray, IntArray]:
+    """Follow the cracks between inside and outside, inside on the right hand.
+
+    ``mask`` has a border of outside pixels. Returns the corners (x, y) of all rings, and where each
+    ring begins and the last ends.
+    """
+    height, width = mask.shape
+    tops = 0
+    for y in range(1, height):
+        for x in range(width):
+            if mask[y, x] and not mask[y - 1, x]:
+                tops += 1
+    seen = np.zeros((height, width), np.bool_)
+    points = np.empty((4 * tops + 4, 2), np.int64)
+    bounds = np.zeros(tops + 1, np.int64)
+    n = 0
+    rings = 0
+    for y0 in range(1, height):
+        for x0 in range(width):
+            if seen[y0, x0] or not mask[y0, x0] or mask[y0 - 1, x0]:
+                continue
+            x, y, heading, before = x0, y0, 0, 3
+            while True:  # one step along the crack a turn; 0 right, 1 down, 2 left, 3 up
+                if heading == 0:
+                    if seen[y, x]:
+                        break
+                    seen[y, x] = True
+                if heading != before:
+                    if n == len(points):
+                        larger = np.empty((2 * n, 2), np.int64)
+                        larger[:n] = points
+                        points = larger
+                    points[n, 0], points[n, 1] = x, y
+                    n += 1
+                before = heading
+                x += 1 if heading == 0 else (-1 if heading == 2 else 0)
+                y += 1 if heading == 1 else (-1 if heading == 3 else 0)
+                if heading == 0:
+                    left, right = mask[y - 1, x], mask[y, x]
+                elif heading == 1:
+                    left, right = mask[y, x], mask[y, x - 1]
+                elif heading == 2:
+                    left, right = mask[y, x - 1], mask[y - 1, x - 1]
+                else:
+                    left, right = mask[y - 1, x - 1], mask[y - 1, x]
+                if left:
+                    heading = (heading + 3) % 4
+                elif not right:
+                    heading = (heading + 1) % 4
+            rings += 1
+            bounds[rings] = n
+    return points[:n], bounds[: rings + 1]
+
+
+@kernel
+def _thin(points: IntArray, tolerance: float) -> BoolArray:
+    """Douglas and Peucker's rule on one closed ring: which corners to keep."""
+    n = len(points)
+    keep = np.zeros(n, np.bool_)
+    far, farthest = 0, -1.0
+    for i in range(n):
+        dx, dy = float(points[i, 0] - points[0, 0]), float(points[i, 1] - points[0, 1])
+        if dx * dx + dy * dy > farthest:
+            far, farthest = i, dx * dx + dy * dy
+    keep[0] = keep[far] = True
+    todo = [(0, far), (far, n)]
+    while len(todo) > 0:
+        a, b = todo.pop()
+        ax, ay = float(points[a, 0]), float(points[a, 1])
+        dx, dy = float(points[b % n, 0]) - ax, float(points[b % n, 1]) - ay
+        length = np.sqrt(dx * dx + dy * dy)
+        worst, at = tolerance, -1
+        for i in range(a + 1, b):
+            px, py = float(points[i, 0]) - ax, float(points[i, 1]) - ay
+            gap = abs(px * dy - py * dx) / length if length > 0 else np.sqrt(px * px + py * py)
+            if gap > worst:
+                worst, at = gap, i
+        if at >= 0:
+            keep[at] = True
+            todo.append((a, at))
+            todo.append((at, b))
+    return keep
+
+
+def rings_of(mask: npt.NDArray[np.bool_], tolerance: float) -> list[IntArray]:
+    """Return the closed outlines of a small mask, outer ones and holes, largest first.
+
+    Args:
+        mask: Shape (height, width).
+        tolerance: How far, in pixels of ``mask``, an outline may stray from the pixel edges; 0 keeps
+            every corner.
+
+    Returns:
+        One (k, 2) array of corners (x, y) a ring; pixel (0, 0) covers the corners 0 to 1.
+    """
+    points, bounds = _trace(np.pad(mask, 1))
+    points = points - 1
+    rings = [points[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    rings.sort(key=lambda ring: -int(np.ptp(ring[:, 0]) + np.ptp(ring[:, 1])))
+    rings = rings[:MOST_RINGS]
+    while tolerance > 0 or sum(map(len, rings)) > MOST_POINTS:
+        thin = [ring[_thin(ring, tolerance)] for ring in rings]
+        # A ring that vanished in the simplification still stands for something: keep its corners.
+        rings = [t if len(t) > 2 else r for t, r in zip(thin, rings, strict=True)]
+        if sum(map(len, rings)) <= MOST_POINTS or tolerance > mask.size:
+            break
+        tolerance = max(0.5, 1.6 * tolerance)
+    return rings
+
+
+def path_of(runs: Runs, index: int, box: Box, shown_px: int) -> str:
+    """Return the outline of a mask inside ``box`` as SVG path data, in pixels from its corner.
+
+    Args:
+        runs: A batch of masks.
+        index: Which of them.
+        box: The window.
+        shown_px: How large the box's longer side will be shown; finer detail is left out.
+
+    Returns:
+        Path data ("" where the mask has no pixel in the box); within half a shown pixel of the truth
+        unless the mask is too ragged for that (:data:`MOST_POINTS`).
+    """
+    step = max(1, -(-box.longest // MOST_SAMPLES))
+    mask = sample(runs, index, box, step)
+    if not mask.any():
+        return ""
+    scale = shown_px / box.longest * step
+    rings = rings_of(mask, 0.0 if scale > 6 else 0.5 / scale)
+    return "".join(_ring_path(ring * step, box) for ring in rings)
+
+
+def _ring_path(ring: IntArray, box: Box) -> str:
+    ring = np.minimum(ring, np.array([box.w, box.h]))
+    steps = np.diff(ring, axis=0)
+    lines = "".join(_line(int(dx), int(dy)) for dx, dy in steps)
+    return f"M{ring[0, 0]} {ring[0, 1]}{lines}z"
+
+
+def _line(dx: int, dy: int) -> str:
+    if dy == 0:
+        return f"h{dx}"
+    if dx == 0:
+        return f"v{dy}"
+    return f"l{dx} {dy}"

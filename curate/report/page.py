@@ -1,0 +1,187 @@
+"""The page: gathers every section and writes one self-contained file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from curate.report import collect, distributions, figures, gallery, made, words
+from curate.report.collect import AuditLike, Source
+from curate.report.policy_marks import marks
+
+MOST_IMAGES = 200
+MOST_CATEGORIES = 1500
+
+
+def write_report(audit: AuditLike, path: Path, *, images: Path | None = None) -> None:
+    """Write the report of an audit as one HTML file that needs nothing else.
+
+    Args:
+        audit: The audit; read by SQL, so a few hundred rows of it are in memory at a time.
+        path: The file to write; replaced in one step, so a reader never sees half of it.
+        images: Folder of the pictures that the masks are drawn on; without it masks are drawn on a
+            neutral ground.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    page = render(audit, images)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(page)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def render(audit: AuditLike, images: Path | None = None) -> str:
+    """Return the report as HTML text."""
+    environment = _environment()
+    source = Source(audit)
+    sections = {
+        **_findings(source, images),
+        **_charts(source),
+        "made": made.story(source),
+        "glossary": made.glossary(source),
+        "signals": made.signals(source),
+    }
+    style, script = (_asset(environment, name) for name in ("report.css", "report.js"))
+    return environment.get_template("report.html").render(
+        **sections, style=style, script=script, policy_header=_policy_header(style, script)
+    )
+
+
+def _findings(source: Source, images: Path | None) -> dict[str, Any]:
+    titles = {term.column: term.title for term in made.glossary(source)}
+    reasons, unlisted = collect.reasons(source)
+    missing, detections, missing_images = collect.missing_masks(source)
+    near, near_total = collect.near_duplicates(source)
+    categories, category_total = collect.by_category(source, MOST_CATEGORIES)
+    return {
+        "overview": collect.overview(source),
+        "reasons": reasons,
+        "unlisted": unlisted,
+        "groups": _groups(reasons, gallery.cards(source, reasons, images, titles)),
+        "mask_statuses": collect.statuses(source, "masks"),
+        "image_statuses": collect.statuses(source, "images"),
+        "near": near,
+        "near_total": near_total,
+        "unexplained": gallery.unexplained(missing, images),
+        "detections": detections,
+        "missing_images": missing_images,
+        "categories": categories,
+        "category_total": category_total,
+        "worst_images": collect.by_image(source, MOST_IMAGES),
+        "images_given": images is not None,
+        "status_words": made.STATUS_WORDS,
+    }
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cards chosen for one reason."""
+
+    index: int
+    text: str
+    cards: list[gallery.Card]
+    total: int
+
+
+def _groups(reasons: list[collect.Reason], cards: list[gallery.Card]) -> list[Group]:
+    headings = [(r.index, r.text, r.masks) for r in reasons]
+    headings += [(-1, "No rule names a reason", 0), (-2, "Accepted, for comparison", 0)]
+    groups = [
+        Group(index, text, [c for c in cards if c.pick.group == index], total)
+        for index, text, total in headings
+    ]
+    return [group for group in groups if group.cards]
+
+
+def _charts(source: Source) -> dict[str, Any]:
+    glossary = {term.column: term for term in made.glossary(source)}
+    thresholds = marks(source.info.get("policy"))
+    spread = distributions.histograms(source, source.score_columns())
+
+    def title(column: str) -> str:
+        return glossary[column].title if column in glossary else words.title_of(column)
+
+    charts = [
+        figures.bars(
+            h,
+            thresholds.get(h.column, ()),
+            title(h.column),
+            glossary[h.column].low_means if h.column in glossary else "",
+        )
+        for h in spread
+    ]
+    clouds = [
+        figures.cloud(
+            d, (title(d.x), title(d.y)), (thresholds.get(d.x, ()), thresholds.get(d.y, ()))
+        )
+        for d in distributions.densities(source, spread)
+    ]
+    curve = distributions.stability_curve(source.info)
+    sizes = [
+        figures.bars(h, title=name)
+        for h, name in (
+            (distributions.sizes(source), "Mask area, px"),
+            (distributions.masks_per_image(source), "Masks an image"),
+        )
+        if h
+    ]
+    return {
+        "charts": charts,
+        "clouds": clouds,
+        "curve": figures.line(curve) if curve else None,
+        "sizes": sizes,
+        "chart_box": (figures.WIDTH, figures.HEIGHT),
+        "grid": distributions.GRID,
+    }
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("curate.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "shown": words.shown,
+        "count": words.count,
+        "number": words.number,
+        "score": words.score,
+        "seconds": words.seconds,
+    }
+    environment.globals |= {"share": words.share, "plural": words.plural}
+    return environment
+
+
+def _asset(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _policy_header(style: str, script: str) -> str:
+    """Return a content security policy that allows this page's own style and script only."""
+
+    def hashed(text: str) -> str:
+        digest = hashlib.sha256(text.encode("utf-8")).digest()
+        return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+    return (
+        f"default-src 'none'; img-src data:; style-src {hashed(style)}; "
+        f"script-src {hashed(script)}; base-uri 'none'; form-action 'none'"
+    )

@@ -1,0 +1,146 @@
+"""Which masks a gallery shows, and the rows it needs for them: a few hundred of any number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from curate.report.collect import Reason, Source, said_sql
+from curate.rle import Runs, decode
+
+MOST_CARDS = 132
+"""Masks in the gallery of one page."""
+
+MOST_PER_IMAGE = 3
+"""Masks of one image that one reason shows: a broken image should not fill a gallery."""
+
+NO_REASON = -1
+ACCEPTED = -2
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One mask of the gallery.
+
+    Attributes:
+        group: Index of the reason it was chosen for, :data:`NO_REASON` or :data:`ACCEPTED`.
+        row: Its columns, without the segmentation.
+    """
+
+    group: int
+    row: Mapping[str, Any]
+
+    @property
+    def mask_id(self) -> int:
+        """The mask."""
+        return int(self.row["mask_id"])
+
+
+def choose(source: Source, reasons: Sequence[Reason]) -> list[Pick]:
+    """Choose the worst masks for each reason, a mask only once, and some accepted ones beside.
+
+    A mask with several reasons stands with the rarest of them, which says most about it.
+    """
+    each = max(6, min(18, (MOST_CARDS - 12) // max(1, len(reasons)) + 1))
+    candidates = _worst(source, 3 * each) if reasons else []
+    wanted: dict[int, int] = {}
+    for reason in sorted(reasons, key=lambda r: (r.masks, r.index)):
+        ids = [row["mask_id"] for row in candidates if row["kind"] == reason.kind]
+        fresh = [i for i in ids if i not in wanted][:each]
+        wanted |= dict.fromkeys(fresh, reason.index)
+    for group, ids in ((NO_REASON, _unexplained(source)), (ACCEPTED, _accepted(source))):
+        wanted |= dict.fromkeys((i for i in ids if i not in wanted), group)
+    rows = {int(row["mask_id"]): row for row in _rows(source, wanted)}
+    order = {mask_id: k for k, mask_id in enumerate(wanted)}
+    kept = sorted(wanted, key=lambda i: (wanted[i] if wanted[i] >= 0 else 1000 - wanted[i], order[i]))
+    return [Pick(wanted[i], rows[i]) for i in kept if i in rows][: MOST_CARDS + 24]
+
+
+def _worst(source: Source, each: int) -> list[dict[str, Any]]:
+    return source.rows(
+        f"with said as (select kind, mask_id, image_id, max(priority) as priority "
+        f"from ({said_sql(source)}) group by all), "
+        "spread as (select kind, mask_id, priority from said qualify row_number() over "
+        f"(partition by kind, image_id order by priority desc nulls last, mask_id) "
+        f"<= {MOST_PER_IMAGE}) "
+        "select kind, mask_id from spread qualify row_number() over (partition by kind "
+        f"order by priority desc nulls last, mask_id) <= {each} "
+        "order by kind, priority desc nulls last, mask_id"
+    )
+
+
+def _unexplained(source: Source) -> list[int]:
+    """Return masks that are not accepted although no rule gives a reason."""
+    if not {"action", "reasons"} <= source.masks.keys():
+        return []
+    return [
+        int(row["mask_id"])
+        for row in source.rows(
+            "select mask_id from masks where action in ('review', 'reject') and "
+            f"coalesce(reasons, '') = '' order by {source.column('priority', '0')} desc nulls last, "
+            "mask_id limit 12"
+        )
+    ]
+
+
+def _accepted(source: Source) -> list[int]:
+    """Return a few accepted masks at random (the same ones each time), to compare with."""
+    if "action" not in source.masks:
+        return []
+    return [
+        int(row["mask_id"])
+        for row in source.rows(
+            "select mask_id from masks where action = 'accept' and area_px > 0 "
+            "order by hash(mask_id) limit 12"
+        )
+    ]
+
+
+def _rows(source: Source, ids: Iterable[int]) -> list[dict[str, Any]]:
+    named = ", ".join(str(int(i)) for i in ids)
+    if not named:
+        return []
+    left_out = "exclude (segmentation)" if "segmentation" in source.masks else ""
+    return source.rows(f"select * {left_out} from masks where mask_id in ({named})")
+
+
+def boxes_in(source: Source, image_ids: Iterable[int]) -> pd.DataFrame:
+    """Return mask_id, image_id and the box of every mask of some images."""
+    named = ", ".join(str(int(i)) for i in sorted(set(image_ids)))
+    return source.audit.query(
+        "select mask_id, image_id, bbox_x, bbox_y, bbox_w, bbox_h from masks "
+        f"where area_px > 0 and image_id in ({named or 'null'}) order by mask_id"
+    )
+
+
+def boxes_of(
+    source: Source, ids: Iterable[int]
+) -> dict[int, tuple[float, float, float, float]]:
+    """Return the boxes of some masks, XYWH."""
+    named = ", ".join(str(int(i)) for i in sorted(set(ids)))
+    rows = source.rows(
+        "select mask_id, bbox_x, bbox_y, bbox_w, bbox_h from masks "
+        f"where area_px > 0 and mask_id in ({named or 'null'})"
+    )
+    return {
+        int(r["mask_id"]): (r["bbox_x"], r["bbox_y"], r["bbox_w"], r["bbox_h"]) for r in rows
+    }
+
+
+def runs_of(source: Source, ids: Iterable[int]) -> tuple[dict[int, int], Runs]:
+    """Return the runs of some masks, and where each stands among them."""
+    named = ", ".join(str(int(i)) for i in sorted(set(ids)))
+    frame = source.audit.query(
+        "select mask_id, height, width, segmentation from masks "
+        f"where mask_id in ({named or 'null'}) order by mask_id"
+    )
+    counts = [None if _missing(c) else bytes(c) for c in frame["segmentation"]]
+    runs, _ = decode(counts, frame["height"].to_numpy(), frame["width"].to_numpy())
+    return {int(i): k for k, i in enumerate(frame["mask_id"])}, runs
+
+
+def _missing(counts: Any) -> bool:
+    return not isinstance(counts, bytes | bytearray | memoryview)
