@@ -96,6 +96,8 @@ class ImageRows:
             cannot be used.
         widths: The same.
         findings: What is wrong with an image, by position.
+        listed: Shape (m,); which images the source lists. Others are only names that masks use, and
+            stand in no images table. None for all.
     """
 
     ids: IntArray
@@ -103,6 +105,7 @@ class ImageRows:
     heights: IntArray
     widths: IntArray
     findings: Findings = field(default_factory=lambda: Findings(IMAGE_STATUSES))
+    listed: BoolArray | None = None
 
     def frame(self) -> pd.DataFrame:
         """Return the images as a frame for :func:`curate.table.finish`."""
@@ -112,7 +115,8 @@ class ImageRows:
             "width": np.maximum(self.widths, 0),
             **self.findings.columns(len(self.ids)),
         }
-        return pd.DataFrame(columns, index=pd.Index(self.ids, name="image_id"))
+        frame = pd.DataFrame(columns, index=pd.Index(self.ids, name="image_id"))
+        return frame if self.listed is None else frame[self.listed]
 
 
 class Annotations:
@@ -121,6 +125,7 @@ class Annotations:
     Args:
         images: The images that the annotations lie on.
         categories: Names by id; None where the source has no list of categories.
+        placeholders: Declared categories that no object can have, and why.
         need_ids: Whether an annotation without an id is a finding.
     """
 
@@ -128,9 +133,11 @@ class Annotations:
         self,
         images: ImageRows,
         categories: dict[int, str] | None = None,
+        placeholders: dict[int, str] | None = None,
         need_ids: bool = True,
     ) -> None:
         self.images, self.categories, self._need_ids = images, categories, need_ids
+        self._placeholders = placeholders or {}
         self.findings = Findings()
         self._batches: list[Columns] = []
         self._lengths: list[int] = []
@@ -203,10 +210,14 @@ class Annotations:
         ]
         return np.concatenate(filled)
 
-    def table(self, spare_ids: IntArray | None = None) -> MaskTable:
+    def table(
+        self, spare_ids: IntArray | None = None, repeated: IntArray | None = None
+    ) -> MaskTable:
         """Return everything added as a table.
 
         Args:
+            repeated: Shape (k, 2), sorted: ids that several annotations have, and how many have it;
+                None for ids that need to be unique in their image only.
             spare_ids: Ids for masks whose own id is missing, no whole number or taken already,
                 one a mask; None to number all masks of the table from 0 in that case.
         """
@@ -215,6 +226,10 @@ class Annotations:
         columns = self.columns()
         n, rows = self.count, columns.pop("image_row")
         ids, given = columns.pop("id"), columns.pop("id_given")
+        if repeated is None:
+            self._note_repeated_in_image(ids, given, rows)
+        elif len(repeated):
+            self._note_repeated(ids, given, repeated)
         self._settle_sizes(columns, rows)
         category, known = columns.pop("category_id"), columns.pop("category_given")
         if known.any():
@@ -231,6 +246,23 @@ class Annotations:
         index = pd.Index(unique_ids(ids, given, spare_ids), name="mask_id")
         return finish(pd.DataFrame(columns, index=index, copy=False), self.images.frame())
 
+    def _note_repeated(self, ids: IntArray, given: BoolArray, repeated: IntArray) -> None:
+        at = np.minimum(np.searchsorted(repeated[:, 0], ids), len(repeated) - 1)
+        for row in np.flatnonzero(given & (repeated[at, 0] == ids)).tolist():
+            detail = f"the id {ids[row]} is used by {repeated[at[row], 1]} annotations"
+            self.findings.note(row, "duplicate_id", detail)
+
+    def _note_repeated_in_image(self, ids: IntArray, given: BoolArray, rows: IntArray) -> None:
+        if given.all() and len(np.unique(ids)) == len(ids):
+            return
+        some = np.flatnonzero(given)
+        some = some[np.lexsort((ids[some], rows[some]))]
+        same = (np.diff(ids[some]) == 0) & (np.diff(rows[some]) == 0)
+        twice = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+        for row in some[twice].tolist():
+            detail = f"the id {ids[row]} is used by other annotations of its image too"
+            self.findings.note(row, "duplicate_id", detail)
+
     def _names(self, category: IntArray, known: BoolArray) -> Any:
         """Return category names; notes the annotations whose category is not declared."""
         if self.categories is None:
@@ -240,9 +272,12 @@ class Annotations:
         found = known & (at < len(declared))
         found[found] = declared[at[found]] == category[found]
         for row in np.flatnonzero(~found):
-            number = f"category {category[row]} is not declared"
-            detail = number if known[row] else "there is no category id"
+            unknown = f"category {category[row]} is not declared"
+            detail = unknown if known[row] else "there is no category id"
             self.findings.note(int(row), "bad_category", detail)
+        for number, why in self._placeholders.items():
+            rows = np.flatnonzero(known & (category == number))
+            self.findings.note_all(rows, "bad_category", f"category {number} {why}")
         names = pa.array([self.categories[i] for i in declared.tolist()], pa.large_string())
         return extension(names.take(pa.array(at, mask=~found)))
 

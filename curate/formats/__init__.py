@@ -1,0 +1,130 @@
+"""The formats that curate reads: which there are, which one a path holds, and reading it whole."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.errors import CallError, SourceError
+
+if TYPE_CHECKING:
+    from curate.formats.base import Format
+    from curate.table import MaskTable
+
+__all__ = ["BUILT_IN", "all_formats", "detect", "format_names", "read"]
+
+ENTRY_POINTS = "curate.formats"
+"""The entry-point group under which other packages add formats."""
+
+BUILT_IN: tuple[tuple[str, str, str], ...] = (
+    ("coco", "coco", "FORMAT"),
+    ("lvis", "coco", "LVIS"),
+    ("coco-results", "coco", "RESULTS"),
+    ("sa1b", "sa1b", "FORMAT"),
+    ("amg", "amg", "FORMAT"),
+    ("sav", "sav", "FORMAT"),
+    ("cvat", "cvat", "FORMAT"),
+    ("yolo", "yolo", "FORMAT"),
+    ("png-folder", "png_folder", "FORMAT"),
+    ("label-png", "label_png", "FORMAT"),
+)
+"""Name, module and attribute of every built-in format, in the order in which they are tried."""
+
+
+def format_names() -> tuple[str, ...]:
+    """Return the names that ``--format`` takes, without loading what is built in."""
+    return (*(name for name, _, _ in BUILT_IN), *_added())
+
+
+def all_formats() -> tuple[Format, ...]:
+    """Return every format, built-in ones first."""
+    return tuple(_named(name) for name in format_names())
+
+
+def detect(path: Path | str, format: str | None = None) -> Format:
+    """Return the format of what a path holds.
+
+    Args:
+        path: A file or a folder.
+        format: The name of a format to take without looking; None to look.
+
+    Raises:
+        CallError: There is no format of that name.
+        SourceError: The path does not exist, cannot be read, or holds none of the formats.
+    """
+    path = Path(path)
+    if format is not None and format not in format_names():
+        known = ", ".join(format_names())
+        raise CallError(f"there is no format {format}", "--format", f"use one of {known}")
+    if not path.exists():
+        raise SourceError("there is no such file or folder", str(path), "check the path")
+    if format is not None:
+        return _named(format)
+    for candidate in all_formats():
+        if candidate.matches(path):
+            return candidate
+    _tell_why(path)
+    known = ", ".join(format_names())
+    what = "it is in none of the formats that curate knows"
+    raise SourceError(what, str(path), f"check it, or force one with --format ({known})")
+
+
+def read(path: Path | str, format: str | None = None) -> MaskTable:
+    """Read a whole source.
+
+    Args:
+        path: A file or a folder, in any format of :func:`format_names`.
+        format: The name of its format; None to find it from the content.
+
+    Returns:
+        All masks and images. For a source larger than memory audit it instead.
+
+    Raises:
+        CallError: There is no format of that name.
+        SourceError: The source as a whole cannot be read.
+    """
+    from curate.table import concat
+
+    source = Path(path)
+    found = detect(source, format)
+    with tempfile.TemporaryDirectory(prefix="curate-") as work:
+        return concat([found.load(source, part) for part in found.plan(source, Path(work))])
+
+
+@cache
+def _added() -> dict[str, Format]:
+    """Return the formats that other packages add."""
+    from importlib.metadata import entry_points
+
+    built_in = {name for name, _, _ in BUILT_IN}
+    found = (entry.load() for entry in entry_points(group=ENTRY_POINTS))
+    return {one.name: one for one in found if one.name not in built_in}
+
+
+@cache
+def _named(name: str) -> Format:
+    for own, module, attribute in BUILT_IN:
+        if own == name:
+            found: Format = getattr(import_module(f"curate.formats.{module}"), attribute)
+            return found
+    return _added()[name]
+
+
+def _tell_why(path: Path) -> None:
+    """Raise what is wrong with a file that began like JSON, rather than that nobody knows it."""
+    from curate.formats.base import reading
+    from curate.formats.json_stream import scan
+
+    if not path.is_file():
+        return
+    with reading(path), path.open("rb") as file:
+        head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not head:
+            raise SourceError("the file is empty", str(path))
+        if head[:1] in (b"{", b"[") or path.suffix.lower() == ".json":
+            file.seek(0)
+            for _ in scan(file, path.name, frozenset()):
+                pass

@@ -1,0 +1,239 @@
+"""COCO instances, LVIS and COCO results lists."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.formats import json_prune
+from curate.formats.base import Format, Part, new_file, reading
+from curate.formats.coco_index import (
+    LISTED_TWICE,
+    READ_BYTES,
+    REPEATED,
+    UNLISTED,
+    CocoIndex,
+    build,
+    parts,
+)
+from curate.formats.json_shape import shape_of
+from curate.formats.json_stream import parse_each
+from curate.formats.records import UNKNOWN_SIZE, Annotations, ImageRows
+from curate.formats.segmentation import json_type, size_problem, valid_size
+from curate.formats.values import IntArray, text, whole_number
+from curate.table import MaskTable
+
+_BACKGROUND = {"background", "__background__", "_background_"}
+
+
+def plan(source: Path, work: Path) -> Iterator[Part]:
+    """Index the file and yield parts of whole images; see :class:`Format`."""
+    with collector_paused():
+        index = build(source, work)
+    yield from parts(index)
+
+
+def load(source: Path, part: Part) -> MaskTable:
+    """Read one part's images and annotations from the file."""
+    folder, first, count, low, high = part.payload
+    index = CocoIndex.open(Path(folder))
+    with reading(source), source.open("rb") as file, collector_paused():
+        images = _images(file.fileno(), source.name, index, low, high)
+        categories, placeholders = category_names(index.categories)
+        made = Annotations(images, categories, placeholders, need_ids=not index.is_list)
+        rows = index.annotations(first, count)
+        prefix = _key_prefix(source, index.is_list)
+        for some, values in _values(file.fileno(), source.name, rows):
+            positions = some[:, 3] - low
+            _note_images(made, values, positions, index.is_list)
+            made.add(values, positions, number_keys(prefix, some[:, 2]))
+        spare = None if index.spare_id is None else index.spare_id + rows[:, 2]
+        return made.table(spare, index.repeated())
+
+
+def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
+    """Write the file without some annotations; every other byte stays."""
+    is_list = shape_of(source).root == "list"
+    prefix = _key_prefix(source, is_list)
+    numbers = json_prune.ordinals(drop, prefix)
+    with reading(source), source.open("rb") as file:
+        cuts = json_prune.cuts(file, source.name, "" if is_list else "annotations", numbers)
+    with new_file(out) as target, reading(source), source.open("rb") as file:
+        json_prune.copy_without(file, target, cuts)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep Python's collector from walking over parsed JSON again and again: it has no cycles."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def category_names(listed: list[Any] | None) -> tuple[dict[int, str] | None, dict[int, str]]:
+    """Return names by id, and which declared categories no object can have.
+
+    Category 0 is an ordinary category where the file declares it as one. Where it is called
+    background, or is the parent of the others (as one exporter writes it), no object can have it.
+    """
+    if listed is None:
+        return None, {}
+    known = [one for one in listed if type(one) is dict]
+    names: dict[int, str] = {}
+    placeholders: dict[int, str] = {}
+    parents = {one["supercategory"] for one in known if type(one.get("supercategory")) is str}
+    for one in known:
+        number, name = whole_number(one.get("id")), text(one.get("name"))
+        if number is None:
+            continue
+        names[number] = name
+        is_parent = one.get("supercategory") == "none" and one.get("name") in parents
+        if number == 0 and (name.lower() in _BACKGROUND or is_parent):
+            placeholders[0] = f"({name}) stands for no object"
+    return names, placeholders
+
+
+def number_keys(prefix: str, ordinals: IntArray) -> pa.Array:
+    """Return source keys: a prefix and each mask's number."""
+    numbers = pc.cast(pa.array(ordinals), pa.large_string())
+    return pc.binary_join_element_wise(pa.scalar(prefix, pa.large_string()), numbers, "")
+
+
+def image_fields(value: Any) -> tuple[str, int, int, str]:
+    """Return file name, height and width of an image object, and what is wrong with it.
+
+    What is wrong is "" where nothing is. A size that is not stated is :data:`UNKNOWN_SIZE`; one that cannot be used is 0.
+    """
+    if type(value) is not dict:
+        return "", 0, 0, f"the image is {json_type(value)}, not an object"
+    name = value.get("file_name")
+    if type(name) is not str:
+        url = value.get("coco_url")  # LVIS names its pictures only so
+        name = "/".join(url.split("/")[-2:]) if type(url) is str else name
+    sizes, problem = [], ""
+    for side in ("height", "width"):
+        given = value.get(side)
+        number = UNKNOWN_SIZE if given is None else whole_number(given)
+        if number is None:
+            problem = f"its {side} is {json_type(given)}"
+            problem += " that is not whole" if type(given) in (int, float) else ""
+        sizes.append(0 if number is None else number)
+    height, width = sizes
+    if problem or UNKNOWN_SIZE in (value.get("height"), value.get("width")):
+        return text(name), 0, 0, problem or size_problem(*sizes)
+    if UNKNOWN_SIZE in sizes:
+        return text(name), UNKNOWN_SIZE, UNKNOWN_SIZE, ""
+    if not valid_size(height, width):
+        in_range = max(abs(height), abs(width)) < 2**31
+        kept = (height, width) if in_range and min(sizes) >= 0 else (0, 0)
+        return text(name), *kept, size_problem(height, width)
+    return text(name), height, width, ""
+
+
+def _images(handle: int, name: str, index: CocoIndex, low: int, high: int) -> ImageRows:
+    """Read the images of a part; those that no image object describes have no size yet."""
+    rows = index.images(low, high)
+    n = len(rows)
+    sizes = np.full((n, 2), UNKNOWN_SIZE, np.int64)
+    images = ImageRows(rows[:, 0], [""] * n, sizes[:, 0], sizes[:, 1])
+    images.listed = (rows[:, 3] != UNLISTED) | index.is_list
+    described = np.flatnonzero(rows[:, 3] != UNLISTED)
+    extents = np.stack([rows[described, 1], rows[described, 2], described, described], axis=1)
+    for some, values in _values(handle, name, extents):
+        for i, value in zip(some[:, 2].tolist(), values, strict=True):
+            images.names[i], sizes[i, 0], sizes[i, 1], problem = image_fields(value)
+            if problem:
+                images.findings.note(i, "invalid_size", problem)
+            if rows[i, 3] in (LISTED_TWICE, REPEATED):
+                other = "masks of that id are read with this image"
+                other = other if rows[i, 3] == LISTED_TWICE else "masks go to the first of them"
+                given = text(value.get("id") if type(value) is dict else None)
+                images.findings.note(i, "duplicate_id", f"the id {given} stands twice; {other}")
+    return images
+
+
+def _note_images(made: Annotations, values: list[Any], rows: IntArray, is_list: bool) -> None:
+    """Note annotations whose image is not listed, or whose image id is of the wrong type."""
+    listed = made.images.listed
+    if listed is not None and not listed[rows].all():
+        for i in np.flatnonzero(~listed[rows]).tolist():
+            given = values[i].get("image_id") if type(values[i]) is dict else None
+            detail = f"the image {text(given)[:80]} is not among the images"
+            made.findings.note(made.count + i, "unknown_image", detail)
+    given = [value.get("image_id") if type(value) is dict else 0 for value in values]
+    if set(map(type, given)) == {int}:
+        return
+    for i, value in enumerate(given):
+        if whole_number(value) is None:
+            detail = f"the image_id is {json_type(value)}"
+            detail = detail if value is not None else "there is no image_id"
+            made.findings.note(made.count + i, "wrong_type", detail)
+
+
+def _values(handle: int, name: str, rows: IntArray) -> Iterator[tuple[IntArray, list[Any]]]:
+    """Read and parse values at (offset, length, ordinal, ...), some at a time."""
+    total = np.cumsum(rows[:, 1])
+    first = 0
+    while first < len(rows):
+        before = int(total[first - 1]) if first else 0
+        last = max(int(np.searchsorted(total, before + READ_BYTES)), first + 1)
+        some = rows[first:last]
+        yield some, _parse_extents(handle, name, some)
+        first = last
+
+
+def _parse_extents(handle: int, name: str, rows: IntArray) -> list[Any]:
+    offsets, lengths = rows[:, 0].tolist(), rows[:, 1].tolist()
+    if (np.diff(rows[:, 2]) == 1).all():  # neighbours in the file: only commas stand between them
+        span = offsets[-1] + lengths[-1] - offsets[0]
+        data = os.pread(handle, span, offsets[0])
+        pieces = None
+    else:
+        pieces = [os.pread(handle, n, at) for at, n in zip(offsets, lengths, strict=True)]
+        data = b",".join(pieces)
+    try:
+        values = orjson.loads(b"[" + data + b"]")
+        if len(values) == len(rows):
+            return list(values)
+    except orjson.JSONDecodeError:
+        pass
+    if pieces is None:
+        pieces = [data[at - offsets[0] :][:n] for at, n in zip(offsets, lengths, strict=True)]
+    return parse_each(pieces, offsets, name)
+
+
+def _key_prefix(source: Path, is_list: bool) -> str:
+    return f"{source.name}#/" if is_list else f"{source.name}#/annotations/"
+
+
+def _is_coco(path: Path) -> bool:
+    shape = shape_of(path)
+    return shape.looks_coco and not shape.looks_lvis
+
+
+def _is_lvis(path: Path) -> bool:
+    shape = shape_of(path)
+    return shape.looks_coco and shape.looks_lvis
+
+
+def _is_results(path: Path) -> bool:
+    return shape_of(path).looks_results
+
+
+FORMAT = Format("coco", "COCO instances", _is_coco, plan, load, prune)
+LVIS = Format("lvis", "LVIS", _is_lvis, plan, load, prune)
+RESULTS = Format("coco-results", "COCO results list", _is_results, plan, load, prune)

@@ -1,0 +1,330 @@
+"""SA-1B: one JSON an image, in a folder, alone, or in tar archives that are read as streams."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from curate.errors import CallError, SourceError
+from curate.formats import json_prune, tar
+from curate.formats.base import PART_BYTES, Format, Part, copy_file, new_file, new_folder, reading
+from curate.formats.coco import collector_paused, image_fields
+from curate.formats.coco_index import image_key
+from curate.formats.json_shape import HEAD_BYTES, shape_of, shape_of_bytes
+from curate.formats.json_stream import parse_document
+from curate.formats.records import Annotations, ImageRows
+from curate.formats.segmentation import json_type
+from curate.formats.values import text, whole_number
+from curate.table import MaskTable
+
+_LOOKED_AT = 2000
+_BATCH_MASKS = 500
+_MARK = "#/annotations/"
+
+Piece = tuple[str, int, int]
+"""A JSON in an archive: name, position, size. In a folder: name, -1, size."""
+
+
+def plan(source: Path, work: Path) -> Iterator[Part]:
+    """Yield parts of about :data:`PART_BYTES` of JSON; see :class:`Format`."""
+    index = 0
+    with reading(source):
+        if not source.exists():
+            raise FileNotFoundError
+        for container, pieces in _containers(source):
+            for group in _grouped(pieces):
+                yield Part(index, (container, tuple(group)))
+                index += 1
+    if index == 0:
+        what = "it holds no JSON file of SA-1B"
+        raise SourceError(what, str(source), "name the folder, JSON or tar archive that does")
+
+
+def load(source: Path, part: Part) -> MaskTable:
+    """Read the images of one part."""
+    container, pieces = part.payload
+    reader = _Reader()
+    with reading(source), collector_paused():
+        for name, data in _contents(source, container, pieces):
+            reader.take(name, data, alone=source.is_file() and not container)
+        return reader.table()
+
+
+def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
+    """Write the source without some annotations; pictures and all other files are copied."""
+    dropped = _by_document(drop)
+    with reading(source):
+        known = {key_of(c, name) for c, pieces in _containers(source) for name, _, _ in pieces}
+        unknown = set(dropped) - known
+        if unknown:
+            raise CallError(f"it has no file {min(unknown)}", str(source))
+        if source.is_file():
+            with new_file(out) as target:
+                _write(source, target, source.name, dropped)
+            return
+        if out.resolve().is_relative_to(source.resolve()):
+            raise CallError("the output lies inside the source", str(out), "choose another output")
+        with new_folder(out) as made:
+            for path in _all_files(source):
+                name = path.relative_to(source).as_posix()
+                target_path = made / name
+                if path.is_dir():
+                    target_path.mkdir(parents=True, exist_ok=True)
+                elif not _touches(_shown(name), dropped):
+                    copy_file(path, target_path)
+                else:
+                    target_path.parent.mkdir(parents=True, exist_ok=True)
+                    with target_path.open("wb") as target:
+                        _write(path, target, _shown(name), dropped)
+
+
+def key_of(container: str, name: str) -> str:
+    """Return how source keys name a JSON file: ``sa_1.json`` or ``shard.tar!sa_1.json``."""
+    return f"{container}!{name}" if container else name
+
+
+class _Reader:
+    """Collects the documents of a part."""
+
+    def __init__(self) -> None:
+        self.images = ImageRows(*(np.empty(0, np.int64), [], *np.empty((2, 0), np.int64)))
+        self.made = Annotations(self.images)
+        self.ids: dict[int, str] = {}
+        self.sizes: list[tuple[int, int]] = []
+        self.records: list[Any] = []
+        self.keys: list[str] = []
+        self.rows: list[int] = []
+
+    def take(self, name: str, data: bytes, alone: bool) -> None:
+        """Take in one JSON file; a broken one is a finding, unless it is the whole source."""
+        try:
+            image, annotations = _document(data, name)
+        except SourceError as error:
+            if alone:
+                raise
+            cut = "truncated" if "cut off" in error.what else "unreadable"
+            self._add_image({}, name, (cut, f"{error}"))
+            return
+        self._add_image(image, name, None)
+        prefix, row = name + _MARK, len(self.sizes) - 1
+        self.keys += [f"{prefix}{k}" for k in range(len(annotations))]
+        self.records += annotations
+        self.rows += [row] * len(annotations)
+        if len(self.records) >= _BATCH_MASKS:
+            self._flush()
+
+    def table(self) -> MaskTable:
+        """Return everything taken in."""
+        self._flush()
+        self.images.ids = np.fromiter(self.ids, np.int64, len(self.ids))
+        return self.made.table()
+
+    def _add_image(self, image: dict[str, Any], name: str, problem: tuple[str, str] | None) -> None:
+        row = len(self.sizes)
+        file_name, height, width, wrong = image_fields(image)
+        given = image.get("image_id", image.get("id"))
+        number = whole_number(given)
+        key = image_key(["file", name]) if number is None else number
+        if key in self.ids:
+            detail = f"the image id {key} is that of {self.ids[key]} too"
+            self.images.findings.note(row, "duplicate_id", detail)
+            key = image_key(["file", name])
+        while key in self.ids:  # the same name twice in one archive
+            key -= 1
+        self.ids[key] = name
+        self.sizes.append((height, width))
+        self.images.names.append(file_name)
+        if problem:
+            self.images.findings.note(row, *problem)
+        elif wrong:
+            self.images.findings.note(row, "invalid_size", wrong)
+
+    def _flush(self) -> None:
+        sizes = np.array(self.sizes, np.int64).reshape(-1, 2)
+        self.images.heights, self.images.widths = sizes[:, 0].copy(), sizes[:, 1].copy()
+        if self.records:
+            keys = pa.array(self.keys, pa.large_string())
+            self.made.add(self.records, np.array(self.rows, np.int64), keys)
+            self.records, self.keys, self.rows = [], [], []
+
+
+def _document(data: bytes, name: str) -> tuple[dict[str, Any], list[Any]]:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        value = parse_document(data, name)
+    if type(value) is not dict:
+        raise SourceError(f"it is {json_type(value)}, not an object", name)
+    image, annotations = value.get("image"), value.get("annotations")
+    if type(annotations) is not list:
+        raise SourceError(f"its annotations are {json_type(annotations)}, not a list", name)
+    return (image if type(image) is dict else {}), annotations
+
+
+def _containers(source: Path) -> Iterator[tuple[str, Iterable[Piece]]]:
+    """Yield (archive name, its JSON files), and ("", JSON files) for those in no archive."""
+    if source.is_file():
+        if _is_archive(source):
+            yield _shown(source.name), _members(source)
+        else:
+            yield "", [(_shown(source.name), -1, source.stat().st_size)]
+        return
+    loose: list[Piece] = []
+    for path in _all_files(source):
+        if not path.is_file():
+            continue
+        name = path.relative_to(source).as_posix()
+        if path.suffix.lower() == ".json":
+            loose.append((name, -1, path.stat().st_size))
+        elif path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
+            yield name, _members(path)
+    if loose:
+        yield "", loose
+
+
+def _members(path: Path) -> Iterator[Piece]:
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            what = "a compressed tar archive cannot be read in pieces"
+            raise SourceError(what, path.name, "unpack it once with gunzip and name the .tar")
+        for member in tar.members(file, path.name):
+            if member.regular and member.name.lower().endswith(".json"):
+                yield member.name, member.data, member.size
+
+
+def _grouped(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    group: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        if group and size + piece[2] > PART_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(piece)
+        size += piece[2]
+    if group:
+        yield group
+
+
+def _contents(
+    source: Path, container: str, pieces: tuple[Piece, ...]
+) -> Iterator[tuple[str, bytes]]:
+    if not container:
+        for name, _, _ in pieces:
+            path = source if source.is_file() else source / name
+            with reading(path):
+                data = path.read_bytes()
+            yield _shown(name), data
+        return
+    path = source if source.is_file() else source / container
+    with path.open("rb") as file:
+        for name, position, size in pieces:
+            yield key_of(_shown(container), name), os.pread(file.fileno(), size, position)
+
+
+def _write(path: Path, target: BinaryIO, name: str, dropped: dict[str, set[int]]) -> None:
+    """Write one JSON file or archive without what is dropped from it."""
+    if not _is_archive(path):
+        with path.open("rb") as file:
+            cuts = json_prune.cuts(file, name, "annotations", dropped.get(name, set()))
+            file.seek(0)
+            json_prune.copy_without(file, target, cuts)
+        return
+    with path.open("rb") as file:
+
+        def change(member: tar.Member) -> bytes | None:
+            numbers = dropped.get(key_of(name, member.name))
+            if not numbers:
+                return None
+            content = io.BytesIO(os.pread(file.fileno(), member.size, member.data))
+            cuts = json_prune.cuts(content, member.name, "annotations", numbers)
+            made = io.BytesIO()
+            content.seek(0)
+            json_prune.copy_without(content, made, cuts)
+            return made.getvalue()
+
+        tar.copy_changed(file, target, name, change)
+
+
+def _by_document(keys: AbstractSet[str]) -> dict[str, set[int]]:
+    """Return the numbers of dropped annotations by the JSON file they stand in."""
+    grouped: dict[str, set[str]] = {}
+    for key in keys:
+        grouped.setdefault(key.rpartition(_MARK)[0], set()).add(key)
+    return {name: json_prune.ordinals(some, name + _MARK) for name, some in grouped.items()}
+
+
+def _touches(name: str, dropped: dict[str, set[int]]) -> bool:
+    return name in dropped or any(one.startswith(name + "!") for one in dropped)
+
+
+def _all_files(folder: Path) -> Iterator[Path]:
+    """Yield what a folder holds, sorted by name, folders before what is in them."""
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        yield Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _all_files(Path(entry.path))
+
+
+def _shown(name: str) -> str:
+    """Return a file name as text that can be written anywhere."""
+    return text(os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(tar.BLOCK)
+    except OSError:
+        return False
+    return tar.looks_like_tar(head) or path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
+
+
+def _holds_sa1b(path: Path) -> bool:
+    """Return whether an archive's first JSON file is an SA-1B record."""
+    try:
+        with path.open("rb") as file:
+            if file.read(2) == b"\x1f\x8b":
+                return True
+            for member in islice(tar.members(file, path.name), _LOOKED_AT):
+                if member.regular and member.name.lower().endswith(".json"):
+                    head = os.pread(file.fileno(), min(member.size, HEAD_BYTES), member.data)
+                    return shape_of_bytes(head).looks_sa1b
+    except (OSError, SourceError):
+        return path.suffix.lower() == ".tar"
+    return False
+
+
+def _matches(path: Path) -> bool:
+    if path.is_file():
+        return _holds_sa1b(path) if _is_archive(path) else shape_of(path).looks_sa1b
+    if not path.is_dir():
+        return False
+    tried = 0
+    try:
+        for one in islice(_all_files(path), _LOOKED_AT):
+            lowered = one.name.lower()
+            if lowered.endswith((".tar", ".tar.gz", ".tgz")) and one.is_file():
+                return _holds_sa1b(one)
+            if lowered.endswith(".json") and one.is_file():
+                if shape_of(one).looks_sa1b:
+                    return True
+                tried += 1
+                if tried == 20:
+                    return False
+    except OSError:
+        return False
+    return False
+
+
+FORMAT = Format("sa1b", "SA-1B", _matches, plan, load, prune)
