@@ -1,0 +1,47 @@
+"""What the steps after the decision need of an audit; ``curate.store.Audit`` has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+ACTIONS = ("accept", "review", "reject")
+"""What a plan can say about a mask, from good to bad."""
+
+
+class Audit(Protocol):
+    """An audit directory that can be asked."""
+
+    @property
+    def path(self) -> Path:
+        """The audit directory."""
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The content of ``audit.json``."""
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Run SQL over the views ``masks`` and ``images``."""
+
+
+def quoted(name: str) -> str:
+    """Return a column name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def column_types(audit: Audit, view: str = "masks") -> dict[str, str]:
+    """Return the columns of a view and their SQL types."""
+    described = audit.query(f"describe {view}")
+    return dict(zip(described["column_name"], described["column_type"], strict=True))
+
+
+def is_number(sql_type: str) -> bool:
+    """Whether a SQL type holds numbers."""
+    return sql_type in ("DOUBLE", "FLOAT") or "INT" in sql_type or sql_type.startswith("DECIMAL")

@@ -1,0 +1,121 @@
+"""Greedy non-maximum suppression of boxes, image by image, as SAM's generator does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.rle import kernel
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """What each box gave way to; both arrays have shape (n,).
+
+    Attributes:
+        by: Row of the box that suppressed it; -1 where it is kept.
+        iou: Box IoU with that one; NaN where it is kept.
+    """
+
+    by: IntArray
+    iou: FloatArray
+
+
+@kernel
+def _greedy(
+    boxes: FloatArray,
+    groups: IntArray,
+    order: IntArray,
+    limit: float,
+    by: IntArray,
+    iou: FloatArray,
+) -> None:
+    kept = np.empty(len(order), np.int64)
+    n = 0
+    for k in range(len(order)):
+        i = order[k]
+        if k == 0 or groups[i] != groups[order[k - 1]]:
+            n = 0
+        x, y, w, h = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+        for m in range(n):
+            j = kept[m]
+            width = min(x + w, boxes[j, 0] + boxes[j, 2]) - max(x, boxes[j, 0])
+            height = min(y + h, boxes[j, 1] + boxes[j, 3]) - max(y, boxes[j, 1])
+            if width <= 0 or height <= 0:
+                continue
+            shared = width * height
+            found = shared / (w * h + boxes[j, 2] * boxes[j, 3] - shared)
+            if found > limit:
+                by[i] = j
+                iou[i] = found
+                break
+        if by[i] < 0:
+            kept[n] = i
+            n += 1
+
+
+def greedy_nms(
+    boxes: FloatArray, groups: IntArray, keys: tuple[npt.NDArray[np.generic], ...], limit: float
+) -> Suppression:
+    """Go through the boxes of each group, best first; a box gives way to a kept one it overlaps.
+
+    Args:
+        boxes: Shape (n, 4), XYWH in pixels; a box of no area neither suppresses nor gives way.
+        groups: Shape (n,); boxes of different groups (images) have nothing to do with each other.
+        keys: What makes a box better, most important first; each of shape (n,), higher is better,
+            NaN is worst. Rows that tie in all of them go by position.
+        limit: Boxes of an IoU strictly above it are one object.
+    """
+    descending = [
+        np.where(np.isnan(k), -np.inf, k) for k in (key.astype(np.float64) for key in keys)
+    ]
+    order = np.lexsort([np.arange(len(boxes)), *(-k for k in reversed(descending)), groups])
+    by, iou = np.full(len(boxes), -1, np.int64), np.full(len(boxes), np.nan)
+    _greedy(
+        np.ascontiguousarray(boxes, np.float64),
+        np.ascontiguousarray(groups, np.int64),
+        order.astype(np.int64),
+        limit,
+        by,
+        iou,
+    )
+    return Suppression(by, iou)
+
+
+def crop_nms(
+    boxes: FloatArray,
+    images: IntArray,
+    keys: tuple[FloatArray, ...],
+    crops: FloatArray,
+    limit: float,
+) -> Suppression:
+    """Suppress within each crop by quality, then across an image's crops the most zoomed-in first.
+
+    Args:
+        boxes: Shape (n, 4), XYWH in pixels of the image.
+        images: Shape (n,), ids.
+        keys: What makes a mask better within a crop, as in :func:`greedy_nms`: SAM's predicted IoU.
+        crops: Shape (n, 4), XYWH of the crop each mask was made in; NaN where unknown, which counts
+            as one crop larger than all others.
+        limit: As in :func:`greedy_nms`.
+    """
+    _, crop = np.unique(
+        np.column_stack([images, np.nan_to_num(crops, nan=-1.0)]), axis=0, return_inverse=True
+    )
+    within = greedy_nms(boxes, crop.reshape(-1).astype(np.int64), keys, limit)
+    left = np.flatnonzero(within.by < 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        zoom = 1 / (crops[:, 2] * crops[:, 3])
+    across = greedy_nms(
+        boxes[left], images[left], (zoom[left], *(key[left] for key in keys)), limit
+    )
+    by, iou = within.by.copy(), within.iou.copy()
+    lost = across.by >= 0
+    by[left[lost]] = left[across.by[lost]]
+    iou[left] = across.iou
+    return Suppression(by, iou)

@@ -1,0 +1,277 @@
+"""From scores and a policy to a plan: what happens to each mask, why, and how soon.
+
+**Action.** The gravest action of the rules that apply. A crowd region is no object, so only rules
+with ``crowd = true`` speak of it. A rule with a ``twin`` asks for review instead of rejection where
+the twin is not here or is rejected itself (for whatever reason, a twin of its own included):
+otherwise a chain of doubtful twins could take every mask of an object away.
+
+**Priority** is P(bad) times the cost of a bad mask of its category. P(bad) starts from
+``1 - quality_score`` (0.5 where there is no quality, 0 for a crowd region). The rules that apply
+come in as independent evidence, the strongest one alone, since rules look at the same signals that
+the quality is made of: ``1 - (1 - base) * (1 - p_bad)``. An accepted mask keeps its own
+``1 - quality``, scaled into [0, 0.5] where a policy accepts masks that are more likely bad than
+good; a mask sent to review or rejected never stands below that scale's end. So at equal cost no
+unblemished mask comes before a doubtful one, and calibrated qualities stay calibrated where the
+policy's line is 0.5 or higher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.curation.audits import ACTIONS, Audit, column_types
+from curate.curation.columns import Columns
+from curate.curation.nms import Suppression, crop_nms, greedy_nms
+from curate.curation.policy import Policy, Rule
+from curate.curation.wording import JOINT
+from curate.table import STRING
+
+ORDER_SQL = "priority desc nulls last, mask_id"
+"""What ``rank`` numbers: the most likely and most costly errors first."""
+
+_ACCEPT, _REVIEW, _REJECT = range(3)
+_UNKNOWN_P = 0.5
+_STEP = 1e-9
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass
+class _Draft:
+    """A plan in the making; every array has a row a mask."""
+
+    columns: Columns
+    crowd: BoolArray
+    level: npt.NDArray[np.int8]
+    evidence: FloatArray
+    spared: BoolArray
+    said: list[tuple[int, int, npt.NDArray[np.int64], list[str]]] = field(default_factory=list)
+
+    def say(self, rows: BoolArray, action: int, order: int, reasons: list[str]) -> None:
+        """Note an action and its reason for some rows."""
+        np.maximum(self.level, np.where(rows, np.int8(action), np.int8(0)), out=self.level)
+        self.said.append((-action, order, np.flatnonzero(rows), reasons))
+
+
+def decide(
+    frame: pd.DataFrame, policy: Policy, *, quality_cut: float | None = None
+) -> pd.DataFrame:
+    """Plan what happens to masks.
+
+    Args:
+        frame: Masks with their scores, index ``mask_id``; whole images, in any order. At least
+            ``image_id``, and ``quality_score`` where there is one; a rule on a column that is not
+            there does not speak (see :meth:`Policy.silent`).
+        policy: The policy.
+        quality_cut: Masks of lower quality are the policy's ``lowest_share`` of the whole dataset
+            (see :func:`quality_cut`); None for no such line.
+
+    Returns:
+        Same index; ``action`` ("accept", "review" or "reject"), ``reasons`` (one text, joined by
+        "; ", gravest first, empty for none) and ``priority`` (float64, at least 0).
+
+    Raises:
+        CallError: A rule compares text with a number, or the like.
+    """
+    columns = Columns(frame, policy.small_px)
+    rows = len(frame)
+    crowd = _column(columns, "iscrowd") == 1
+    draft = _Draft(
+        columns, crowd, np.zeros(rows, np.int8), np.zeros(rows), np.zeros(rows, np.bool_)
+    )
+    suppressed = policy.nms is None
+    for rule in policy.rules:
+        if rule.after_nms and not suppressed:
+            _suppress(draft, policy)
+            suppressed = True
+        if not rule.twin:
+            _apply(draft, rule)
+    _apply_twins(draft, [rule for rule in policy.rules if rule.twin])
+    _apply_quality(draft, policy, quality_cut)
+    return pd.DataFrame(
+        {
+            "action": pd.Series(np.array(ACTIONS, object)[draft.level], frame.index, STRING),
+            "reasons": pd.Series(_join(draft, rows), frame.index, STRING),
+            "priority": _priority(draft, policy, quality_cut),
+        },
+        index=frame.index,
+    )
+
+
+def rank(plan: pd.DataFrame) -> pd.Series[Any]:
+    """Return each mask's place, from 1, by priority and then id; for a whole dataset's plan."""
+    priority = plan["priority"].to_numpy(np.float64)
+    order = np.lexsort([plan.index.to_numpy(), np.where(np.isnan(priority), np.inf, -priority)])
+    places = np.empty(len(plan), np.int64)
+    places[order] = np.arange(1, len(plan) + 1)
+    return pd.Series(places, index=plan.index, name="rank")
+
+
+def quality_cut(audit: Audit, policy: Policy) -> float | None:
+    """Return the quality below which the policy's ``lowest_share`` of an audit's masks lie.
+
+    Returns:
+        None where the policy asks for no such line or the audit has no quality.
+    """
+    types = column_types(audit)
+    if not policy.lowest_share or "quality_score" not in types:
+        return None
+    objects = "and coalesce(iscrowd, 0) <> 1" if "iscrowd" in types else ""
+    found = audit.query(
+        f"select quantile_cont(quality_score, {policy.lowest_share}) as cut from masks "
+        f"where quality_score is not null and not isnan(quality_score) {objects}"
+    )["cut"].iloc[0]
+    return None if pd.isna(found) else float(found)
+
+
+def _column(columns: Columns, name: str) -> FloatArray:
+    """Return a column as floats, NaN where it is not there."""
+    values = columns(name)
+    return np.full(len(columns), np.nan) if values is None else values.astype(np.float64)
+
+
+def _applies(draft: _Draft, rule: Rule) -> BoolArray:
+    found = rule.when.evaluate(draft.columns, len(draft.columns))
+    return found if rule.crowd else np.asarray(found & ~draft.crowd, np.bool_)
+
+
+def _word(draft: _Draft, rule: Rule, rows: BoolArray) -> list[str]:
+    at = np.flatnonzero(rows)
+    return rule.reason.fill(draft.columns.shown(rule.reason.columns, at), len(at))
+
+
+def _apply(draft: _Draft, rule: Rule) -> None:
+    rows = _applies(draft, rule)
+    if not rows.any():
+        return
+    action = ACTIONS.index(rule.action)
+    draft.say(rows, action, rule.number, _word(draft, rule, rows))
+    draft.evidence = np.maximum(draft.evidence, np.where(rows, rule.p_bad, 0.0))
+    if action == _ACCEPT:
+        draft.spared |= rows
+
+
+def _apply_twins(draft: _Draft, rules: list[Rule]) -> None:
+    """Apply the rules that reject a mask in favour of another, unless that one goes too."""
+    applied = [(rule, rows) for rule in rules if (rows := _applies(draft, rule)).any()]
+    goes = draft.level == _REJECT
+    for rule, rows in applied:
+        if rule.action == "reject":
+            goes = goes | rows
+    for rule, rows in applied:
+        action = ACTIONS.index(rule.action)
+        reasons = _word(draft, rule, rows)
+        twins = draft.columns.series(rule.twin)
+        twin = np.full(len(rows), -1) if twins is None else draft.columns.positions(twins)
+        alone = rows & ((twin < 0) | goes[twin]) & (action == _REJECT)
+        doubt = alone[np.flatnonzero(rows)]
+        reasons = [
+            f"{r}, but that mask is rejected or not here" if d else r
+            for r, d in zip(reasons, doubt, strict=True)
+        ]
+        draft.say(
+            rows & ~alone,
+            action,
+            rule.number,
+            [r for r, d in zip(reasons, doubt, strict=True) if not d],
+        )
+        draft.say(
+            alone, _REVIEW, rule.number, [r for r, d in zip(reasons, doubt, strict=True) if d]
+        )
+        draft.evidence = np.maximum(draft.evidence, np.where(rows, rule.p_bad, 0.0))
+
+
+def _suppress(draft: _Draft, policy: Policy) -> None:
+    """Run the policy's box NMS among the masks that are not rejected yet."""
+    assert policy.nms is not None
+    columns, settings = draft.columns, policy.nms
+    measured = np.column_stack([_column(columns, f"bbox_{side}") for side in "xywh"])
+    boxes = measured
+    if settings.boxes == "declared":
+        declared = np.column_stack([_column(columns, f"declared_{side}") for side in "xywh"])
+        boxes = np.where(np.isfinite(declared).all(axis=1, keepdims=True), declared, measured)
+    use = (draft.level != _REJECT) & ~draft.crowd & (_column(columns, "area_px") > 0)
+    rows = np.flatnonzero(use & np.isfinite(boxes).all(axis=1))
+    rows = rows[np.argsort(columns.frame.index.to_numpy()[rows], kind="stable")]
+    images = columns.frame["image_id"].to_numpy(np.int64)[rows]
+    predicted = _column(columns, "predicted_iou")[rows]
+    quality = _column(columns, "quality_score")[rows]
+    if settings.prefer == "crop":
+        crops = np.column_stack([_column(columns, f"crop_{side}") for side in "xywh"])[rows]
+        found = crop_nms(boxes[rows], images, (predicted, quality), crops, settings.box_iou)
+    else:
+        found = greedy_nms(boxes[rows], images, (quality, predicted), settings.box_iou)
+    _note_suppression(columns, rows, found)
+
+
+def _note_suppression(columns: Columns, rows: npt.NDArray[np.int64], found: Suppression) -> None:
+    index = columns.frame.index
+    by, iou = np.full(len(index), -1, np.int64), np.full(len(index), np.nan)
+    by[rows] = np.where(found.by >= 0, index.to_numpy()[rows[found.by]], -1) if len(rows) else -1
+    iou[rows] = found.iou
+    lost = np.zeros(len(index), np.bool_)
+    lost[rows] = found.by >= 0
+    columns.add(
+        {
+            "nms_by": pd.Series(pd.array(np.where(lost, by, 0), dtype="Int64"), index).where(lost),
+            "nms_box_iou": pd.Series(iou, index),
+        }
+    )
+
+
+def _apply_quality(draft: _Draft, policy: Policy, cut: float | None) -> None:
+    """Send masks of low quality to review, and those that should have a quality and have none."""
+    if draft.columns("quality_score") is None:
+        return
+    quality = _column(draft.columns, "quality_score")
+    judged = ~draft.crowd & ~draft.spared
+    line = policy.quality_at_least
+    if line is not None:
+        low = judged & (quality < line)
+        words = [f"quality {q:.2f}, under {line:g}" for q in quality[low]]
+        draft.say(low, _REVIEW, len(policy.rules) + 1, words)
+    if cut is not None:
+        low = judged & (quality < cut)
+        share = f"among the {100 * policy.lowest_share:g}% of lowest quality"
+        draft.say(low, _REVIEW, len(policy.rules) + 2, [share] * int(low.sum()))
+    if line is not None or cut is not None:
+        blank = judged & np.isnan(quality) & (draft.level == _ACCEPT)
+        words = ["its quality could not be worked out"] * int(blank.sum())
+        draft.say(blank, _REVIEW, len(policy.rules) + 3, words)
+
+
+def _join(draft: _Draft, rows: int) -> npt.NDArray[np.object_]:
+    """Put each mask's reasons into one text, gravest action first, then in the policy's order."""
+    joined = np.full(rows, "", object)
+    for *_, at, reasons in sorted(draft.said, key=lambda said: said[:2]):
+        old = joined[at]
+        joined[at] = [f"{o}{JOINT}{r}" if o else r for o, r in zip(old, reasons, strict=True)]
+    return joined
+
+
+def _priority(draft: _Draft, policy: Policy, cut: float | None) -> FloatArray:
+    quality = np.clip(_column(draft.columns, "quality_score"), 0, 1)
+    base = np.where(np.isnan(quality), _UNKNOWN_P, 1 - quality)
+    base[draft.crowd] = 0.0
+    highest = 1 - max(policy.quality_at_least or 0.0, cut or 0.0)
+    ceiling = min(0.5, highest)
+    calm = np.minimum(base * (ceiling / highest if highest > 0 else 0.0), ceiling)
+    doubtful = 1 - (1 - base) * (1 - draft.evidence)
+    doubtful = np.maximum(doubtful, ceiling + _STEP * (1 + doubtful))
+    bad = np.where(draft.level == _ACCEPT, calm, doubtful)
+    return np.asarray(bad * _costs(draft.columns, policy), np.float64)
+
+
+def _costs(columns: Columns, policy: Policy) -> FloatArray:
+    cost = np.full(len(columns), policy.cost)
+    category = columns("category")
+    if category is not None and policy.category_cost:
+        for name, value in policy.category_cost.items():
+            cost[category == name] = value
+    return cost

@@ -1,0 +1,274 @@
+"""Policies: what to do about the numbers, as data in a TOML file.
+
+```toml
+name = "mine"
+extends = "default"            # optional: start from a preset's tables and rules
+
+[accept]
+quality_at_least = 0.5         # a mask of lower quality goes to review
+
+[review]
+lowest_share = 0.02            # and so does this share of lowest quality
+
+[cost]                         # what a bad mask costs, for the order of review
+default = 1.0
+category = { person = 3.0 }
+
+[nms]                          # box NMS, which fills nms_by and nms_box_iou
+box_iou = 0.7
+prefer = "crop"                # or "quality"
+boxes = "measured"             # or "declared"
+
+[clean]
+small_px = 100                 # islands and holes under this area are small
+
+[[rule]]
+when = "duplicate_iou >= 0.95"
+action = "reject"              # or "review", or "accept": a note, and no review for quality
+reason = "same object as mask {duplicate_of} (IoU {duplicate_iou:.2f})"
+twin = "duplicate_of"          # optional: reject only while this mask is kept itself
+p_bad = 0.95                   # optional: how likely such a mask is bad
+crowd = false                  # optional: whether the rule speaks of crowd masks too
+```
+
+Rules above the first one that asks about the NMS decide which masks take part in it. The gravest
+action of the rules that apply to a mask counts: reject, review, accept.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from curate.curation.audits import ACTIONS
+from curate.curation.columns import DERIVED, NMS_COLUMNS, known_columns
+from curate.curation.expression import Expression, near
+from curate.curation.wording import Wording
+from curate.errors import CallError
+
+PRESETS = ("default", "sa1b")
+"""Policies that come with curate."""
+
+P_BAD = {"accept": 0.0, "review": 0.5, "reject": 0.95}
+"""How likely a mask is bad that a rule speaks of, unless the rule says otherwise."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One condition and what follows from it.
+
+    Attributes:
+        number: Its place in the policy, from 1.
+        when: The condition.
+        action: "reject", "review" or "accept".
+        reason: What to tell people.
+        p_bad: How likely a mask it applies to is bad, in [0, 1].
+        twin: Column with the mask that this one repeats; the rule only asks for review where that
+            mask is rejected itself. Empty for none.
+        crowd: Whether it speaks of crowd masks too.
+    """
+
+    number: int
+    when: Expression
+    action: str
+    reason: Wording
+    p_bad: float
+    twin: str = ""
+    crowd: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column it looks at."""
+        twin = (self.twin,) if self.twin else ()
+        return tuple(dict.fromkeys((*self.when.columns, *self.reason.columns, *twin)))
+
+    @property
+    def after_nms(self) -> bool:
+        """Whether it asks about the outcome of the policy's NMS."""
+        return any(column in NMS_COLUMNS for column in self.columns)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the rule as TOML has it."""
+        return {
+            "when": self.when.text,
+            "action": self.action,
+            "reason": self.reason.text,
+            "p_bad": self.p_bad,
+            "twin": self.twin,
+            "crowd": self.crowd,
+        }
+
+
+@dataclass(frozen=True)
+class Nms:
+    """Settings of the box NMS among the masks that no other rule rejects."""
+
+    box_iou: float = 0.7
+    prefer: str = "crop"
+    boxes: str = "measured"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What to do about the numbers.
+
+    Attributes:
+        name: Its name, for reports.
+        rules: In the order of the file.
+        quality_at_least: Masks of lower quality go to review; None for no such line.
+        lowest_share: Share of masks of lowest quality that goes to review, in [0, 1).
+        cost: What a bad mask costs.
+        category_cost: The same for some categories.
+        nms: Settings of the box NMS; None for none.
+        small_px: Islands and holes strictly under this area in pixels are small.
+        description: What it is for.
+    """
+
+    name: str
+    rules: tuple[Rule, ...] = ()
+    quality_at_least: float | None = None
+    lowest_share: float = 0.0
+    cost: float = 1.0
+    category_cost: Mapping[str, float] = field(default_factory=dict)
+    nms: Nms | None = None
+    small_px: int = 100
+    description: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the policy as TOML has it, plus ``marks``; :meth:`from_dict` reads it back."""
+        review: dict[str, Any] = {"lowest_share": self.lowest_share}
+        return {
+            "name": self.name,
+            "description": self.description,
+            "accept": {}
+            if self.quality_at_least is None
+            else {"quality_at_least": self.quality_at_least},
+            "review": review,
+            "cost": {"default": self.cost, "category": dict(self.category_cost)},
+            **({"nms": vars(self.nms)} if self.nms else {}),
+            "clean": {"small_px": self.small_px},
+            "rule": [rule.as_dict() for rule in self.rules],
+            "marks": self.marks(),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], where: str = "policy") -> Policy:
+        """Build a policy from what a TOML file holds.
+
+        Raises:
+            CallError: A key, a type, a column or a condition is wrong; names the rule.
+        """
+        from curate.curation.policy_reading import read_policy
+
+        return read_policy(content, where)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column of an audit that deciding looks at, so that no other need be read."""
+        named = {column for rule in self.rules for column in rule.columns}
+        for column in tuple(named):
+            named.update(DERIVED.get(column, ()))
+            if column in NMS_COLUMNS and self.nms:
+                named.update(NMS_COLUMNS[column])
+        named |= {"image_id", "category", "iscrowd", "quality_score"}
+        return tuple(sorted(named - set(NMS_COLUMNS) - {"mask_id", "coverage"}))
+
+    def silent(self, available: Collection[str]) -> list[dict[str, Any]]:
+        """Return the rules that cannot speak because an audit lacks columns.
+
+        Args:
+            available: The columns that the audit has.
+
+        Returns:
+            For each: ``rule`` (its number), ``when``, and ``lacks`` (the columns).
+        """
+        have = set(available) | {"mask_id"} | (set(NMS_COLUMNS) if self.nms else set())
+        found = []
+        for rule in self.rules:
+            needs = [
+                source
+                for column in rule.when.required
+                for source in ((column,) if column in have else DERIVED.get(column, (column,)))
+            ]
+            lacks = [column for column in dict.fromkeys(needs) if column not in have]
+            if lacks:
+                found.append({"rule": rule.number, "when": rule.when.text, "lacks": lacks})
+        return found
+
+    def marks(self) -> list[dict[str, Any]]:
+        """Return the lines that rules draw through single columns, for charts.
+
+        Returns:
+            Dicts of ``column``, ``below`` or ``above`` (the value), and ``action``.
+        """
+        found = [
+            {"column": column, side: value, "action": rule.action}
+            for rule in self.rules
+            if rule.action != "accept"
+            for column, side, value in rule.when.thresholds
+        ]
+        if self.quality_at_least is not None:
+            line = {"below": self.quality_at_least, "action": "review"}
+            found.append({"column": "quality_score", **line})
+        return found
+
+
+def load_policy(policy: str | Path | Mapping[str, Any] | Policy = "default") -> Policy:
+    """Load a policy.
+
+    Args:
+        policy: The name of a preset ("default", "sa1b"), the path of a TOML file, the content of
+            one, or a policy already loaded.
+
+    Raises:
+        CallError: There is no such preset or file, or something in it is wrong; says what, in which
+            rule, and what to do.
+    """
+    if isinstance(policy, Policy):
+        return policy
+    if isinstance(policy, Mapping):
+        return Policy.from_dict(policy)
+    if str(policy) in PRESETS:
+        return Policy.from_dict(preset(str(policy)), f"preset {policy}")
+    path = Path(policy)
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        do = f"give a TOML file, or one of the presets {', '.join(PRESETS)}"
+        raise CallError("there is no such policy", str(path), do) from error
+    except OSError as error:
+        raise CallError(f"it cannot be read ({error.strerror})", str(path)) from error
+    except UnicodeDecodeError as error:
+        raise CallError("it is not UTF-8 text", str(path), "save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise CallError(f"it is not TOML ({error})", str(path), "correct the line") from error
+    return Policy.from_dict(content, str(path))
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Return the content of a preset's TOML file.
+
+    Raises:
+        CallError: There is no such preset.
+    """
+    if name not in PRESETS:
+        raise CallError(f"there is no preset {name!r}", "policy", near(name, PRESETS))
+    text = files("curate.curation").joinpath("presets", f"{name}.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+__all__ = [
+    "ACTIONS",
+    "PRESETS",
+    "P_BAD",
+    "Nms",
+    "Policy",
+    "Rule",
+    "known_columns",
+    "load_policy",
+    "preset",
+]

@@ -1,0 +1,144 @@
+"""From the content of a TOML file to a policy, or a clear error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from curate.curation.audits import ACTIONS
+from curate.curation.columns import known_columns
+from curate.curation.expression import Expression, near
+from curate.curation.policy import P_BAD, Nms, Policy, Rule, preset
+from curate.curation.wording import Wording
+from curate.errors import CallError
+
+_TABLES: dict[str, tuple[str, ...]] = {
+    "accept": ("quality_at_least",),
+    "review": ("lowest_share",),
+    "cost": ("default", "category"),
+    "nms": ("box_iou", "prefer", "boxes"),
+    "clean": ("small_px",),
+}
+_TEXTS = ("name", "description", "extends")
+_RULE_KEYS = ("when", "action", "reason", "p_bad", "twin", "crowd")
+
+
+def read_policy(content: Mapping[str, Any], where: str) -> Policy:
+    """Build a policy; ``where`` names the file in errors."""
+    content = {key: value for key, value in content.items() if key != "marks"}
+    _check_keys(content, (*_TEXTS, *_TABLES, "rule"), where, "")
+    for key in _TEXTS:
+        if not isinstance(content.get(key, ""), str):
+            raise CallError(f"{key} must be a text", where)
+    content = _extended(content, where)
+    tables = {name: _table(content, name, where) for name in _TABLES}
+    rules = content.get("rule", [])
+    if not isinstance(rules, list) or not all(isinstance(rule, Mapping) for rule in rules):
+        raise CallError("rule must be a list of tables", where, "begin each with [[rule]]")
+    known = known_columns()
+    accept = tables["accept"].get("quality_at_least")
+    small = _number(tables["clean"], "small_px", 100, (0, 2**31), f"{where}, [clean]")
+    if small != int(small):
+        raise CallError("small_px must be a whole number", f"{where}, [clean]")
+    return Policy(
+        name=content.get("name", "unnamed"),
+        description=content.get("description", ""),
+        rules=tuple(_rule(rule, k, where, known) for k, rule in enumerate(rules, 1)),
+        quality_at_least=None
+        if accept is None
+        else _number(tables["accept"], "quality_at_least", 0, (0, 1), f"{where}, [accept]"),
+        lowest_share=_number(tables["review"], "lowest_share", 0, (0, 1), f"{where}, [review]"),
+        cost=_number(tables["cost"], "default", 1, (0, 1e9), f"{where}, [cost]"),
+        category_cost=_costs(tables["cost"].get("category", {}), f"{where}, [cost.category]"),
+        nms=_nms(tables["nms"], f"{where}, [nms]") if "nms" in content else None,
+        small_px=int(small),
+    )
+
+
+def _check_keys(
+    content: Mapping[str, Any], known: Collection[str], where: str, inside: str
+) -> None:
+    for key in content:
+        if key not in known:
+            place = f"{where}, {inside}" if inside else where
+            raise CallError(f"there is no setting {key!r}", place, near(str(key), known))
+
+
+def _extended(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """Put a policy's tables over, and its rules behind, those of the preset it extends."""
+    if not content.get("extends"):
+        return content
+    try:
+        base = preset(content["extends"])
+    except CallError as error:
+        raise CallError(f"it extends an unknown preset, {error.what}", where, error.do) from None
+    merged = {**base, **content}
+    for name in _TABLES:
+        if name in base and isinstance(content.get(name, {}), Mapping):
+            merged[name] = {**base[name], **content.get(name, {})}
+    rules = content.get("rule", [])
+    merged["rule"] = [*base.get("rule", []), *rules] if isinstance(rules, list) else rules
+    return merged
+
+
+def _table(content: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    table = content.get(name, {})
+    if not isinstance(table, Mapping):
+        raise CallError(f"{name} must be a table", where, f"write [{name}] above its settings")
+    _check_keys(table, _TABLES[name], where, f"[{name}]")
+    return table
+
+
+def _number(
+    table: Mapping[str, Any], key: str, default: float, limits: tuple[float, float], where: str
+) -> float:
+    value = table.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise CallError(f"{key} must be a number, not {value!r}", where)
+    if not limits[0] <= value <= limits[1]:
+        raise CallError(
+            f"{key} is {value}", where, f"give a number from {limits[0]:g} to {limits[1]:g}"
+        )
+    return float(value)
+
+
+def _costs(table: Any, where: str) -> dict[str, float]:
+    if not isinstance(table, Mapping):
+        raise CallError("it must be a table of numbers", where)
+    return {str(key): _number(table, key, 1, (0, 1e9), where) for key in table}
+
+
+def _word(table: Mapping[str, Any], key: str, words: tuple[str, ...], where: str) -> str:
+    value = table.get(key, words[0])
+    if value not in words:
+        raise CallError(f"{key} is {value!r}", where, "choose from " + ", ".join(words))
+    return str(value)
+
+
+def _nms(table: Mapping[str, Any], where: str) -> Nms:
+    return Nms(
+        _number(table, "box_iou", 0.7, (0, 1), where),
+        _word(table, "prefer", ("crop", "quality"), where),
+        _word(table, "boxes", ("measured", "declared"), where),
+    )
+
+
+def _rule(rule: Mapping[str, Any], number: int, policy: str, known: Collection[str]) -> Rule:
+    where = f"{policy}, rule {number}"
+    _check_keys(rule, _RULE_KEYS, policy, f"rule {number}")
+    for key in ("when", "action", "reason"):
+        if not isinstance(rule.get(key), str) or not rule[key].strip():
+            raise CallError(f"it needs a text {key!r}", where, f'write {key} = "..."')
+    if not isinstance(rule.get("crowd", False), bool):
+        raise CallError("crowd must be true or false", where)
+    when = Expression.parse(rule["when"], where)
+    when.check(known)
+    reason = Wording.parse(rule["reason"], where)
+    twin = rule.get("twin", "")
+    for column in (*reason.columns, *([twin] if twin else [])):
+        if column not in known and column not in when.columns:
+            raise CallError(f"there is no column {column}", where, near(str(column), known))
+    action = _word(rule, "action", ACTIONS, where)
+    p_bad = _number(rule, "p_bad", P_BAD[action], (0, 1), where)
+    return Rule(number, when, action, reason, p_bad, str(twin), rule.get("crowd", False))
