@@ -1,0 +1,358 @@
+"""The output of Segment Anything's ``amg.py``: folders of PNGs with a CSV, or lists of RLE.
+
+Facts, from the script: the CSV is written after all the PNGs, unquoted, without a last line break;
+``id`` is the PNG's name; a box is XYWH with inclusive maxima, so one pixel short in w and h;
+``--matting`` puts pictures called ``7matting.png`` beside the masks. The folder or the JSON file is
+called like the image, without its extension, and so is ``file_name`` here. The image's size stands
+nowhere: it is the size that most of the masks have.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from curate.errors import CurateError, SourceError
+from curate.formats import json_prune
+from curate.formats.base import PART_BYTES, Format, Part, reading
+from curate.formats.json_shape import shape_of
+from curate.formats.json_stream import scan
+from curate.formats.png import read_masks
+from curate.formats.rows import Rows, common_size, number, parts_of, plain, with_problems
+from curate.formats.segmentation import Segmentation, json_type, read_segmentation, rle_size
+from curate.formats.trees import Edit, copy_with_edits, cuts, entries, splice
+from curate.table import MaskTable
+
+SHEET = "metadata.csv"
+
+COLUMNS = {
+    "area": "declared_area",
+    "bbox_x0": "declared_x",
+    "bbox_y0": "declared_y",
+    "bbox_w": "declared_w",
+    "bbox_h": "declared_h",
+    "point_input_x": "prompt_x",
+    "point_input_y": "prompt_y",
+    "predicted_iou": "predicted_iou",
+    "stability_score": "stability_score",
+    "crop_box_x0": "crop_x",
+    "crop_box_y0": "crop_y",
+    "crop_box_w": "crop_w",
+    "crop_box_h": "crop_h",
+}
+"""Columns of the CSV and what they are called here."""
+
+_LOOK = 100  # how many entries of a folder are looked at to tell the format
+_MASK = re.compile(r"[0-9]+\.png", re.IGNORECASE)
+_PNG_COST = PART_BYTES // 1000
+"""A mask's weight in a part: decoding a thousand PNGs takes as long as reading 16 MB of RLE."""
+
+
+def matches(path: Path) -> bool:
+    """Return whether a path is such a folder, a parent of such folders, or such JSON."""
+    try:
+        if path.is_dir():
+            return any(_looks_right(path, kind, name) for kind, name in _images(path, _LOOK))
+        return path.is_file() and _is_record_list(path)
+    except (CurateError, OSError, ValueError):
+        return False
+
+
+def plan(source: Path, work: Path) -> Iterator[Part]:
+    """Group images into parts."""
+    if source.is_file():
+        yield Part(0, (("json", source.name),))
+        return
+    found = list(_images(source))
+    if not found:
+        do = "give the folder that amg.py wrote"
+        raise SourceError(f"there is no {SHEET} and no JSON list in it", str(source), do)
+    yield from parts_of(((image, _cost(source, *image)) for image in found), PART_BYTES)
+
+
+def load(source: Path, part: Part) -> MaskTable:
+    """Read the masks of some images."""
+    rows = Rows()
+    for kind, name in part.payload:
+        if kind == "json":
+            _load_json(rows, source if source.is_file() else source / name, name)
+        else:
+            _load_folder(rows, source, name)
+    return rows.table()
+
+
+def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
+    """Copy without the dropped masks: their PNGs and their lines of the CSV, or their records."""
+    edits: dict[str, Edit | None] = {}
+    images = [("json", source.name)] if source.is_file() else list(_images(source))
+    left = set(drop)
+    for kind, name in images if drop else ():
+        if kind == "json":
+            mine = {key for key in left if key.startswith(f"{plain(name)}#/")}
+            if mine:
+                edits[plain(name)] = partial(_write_records, plain(name), mine)
+        else:
+            mine = _drop_from_folder(source, name, left, edits)
+        left -= mine
+    copy_with_edits(source, out, edits)
+
+
+def _images(source: Path, limit: int | None = None) -> Iterator[tuple[str, str]]:
+    """Find images: ("folder" or "json", name under the source); in ``limit`` entries of it."""
+    if (source / SHEET).is_file():
+        yield "folder", ""
+        return
+    for entry in entries(source)[:limit]:
+        if entry.is_dir(follow_symlinks=False):
+            folder = Path(entry.path)
+            # A run that was stopped leaves PNGs without the CSV, which is written last.
+            if (folder / SHEET).is_file() or any(_MASK.fullmatch(e.name) for e in entries(folder)):
+                yield "folder", entry.name
+        elif entry.name.lower().endswith(".json") and _is_list(Path(entry.path)):
+            yield "json", entry.name
+
+
+def _cost(source: Path, kind: str, name: str) -> int:
+    if kind == "json":
+        return (source / name).stat().st_size
+    return _PNG_COST * len(entries(source / name)) + 1
+
+
+def _looks_right(source: Path, kind: str, name: str) -> bool:
+    if kind == "json":
+        return _is_record_list(source / name)
+    sheet = source / name / SHEET
+    if not sheet.is_file():
+        return False
+    with open(sheet, "rb") as file:
+        header = file.readline(4096).decode("utf-8-sig", "replace").strip().split(",")
+    return "id" in header and len(set(COLUMNS) & set(header)) >= 3
+
+
+def _is_list(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+
+
+def _is_record_list(path: Path) -> bool:
+    if not _is_list(path):
+        return False
+    first = shape_of(path).one("")
+    own = {"predicted_iou", "stability_score", "point_coords", "crop_box"} & set(first)
+    return "segmentation" in first and "image_id" not in first and bool(own)
+
+
+# --- folders -------------------------------------------------------------------------------------
+
+
+class _Sheet:
+    """A metadata.csv: its records with their places in the file, and what is wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.header: list[str] = []
+        self.records: list[tuple[int, list[str]]] = []  # (line from 1, fields)
+        self.spans: list[tuple[int, int]] = []  # bytes of the header and of each record
+        self.problem = ""
+        if not path.is_file():
+            self.problem = f"there is no {SHEET}: the run that wrote the PNGs did not finish"
+            return
+        with reading(path):
+            data = path.read_bytes()
+        try:
+            self._parse(data)
+        except csv.Error as error:
+            self.problem = f"{SHEET} is broken ({error})"
+        if not self.problem and "id" not in self.header:
+            self.problem = f"{SHEET} has no column id"
+        if self.problem:
+            self.records, self.spans = [], []
+
+    def _parse(self, data: bytes) -> None:
+        lines = data.splitlines(keepends=True)
+        used = 0
+
+        def feed() -> Iterator[str]:
+            nonlocal used
+            for line in lines:
+                used += 1
+                yield line.decode("utf-8", "surrogateescape")
+
+        places = [0]
+        for line in lines:
+            places.append(places[-1] + len(line))
+        first = 0
+        for fields in csv.reader(feed()):
+            start, end = places[first], places[used]
+            end -= len(data[start:end]) - len(data[start:end].rstrip(b"\r\n"))
+            if fields and not self.spans:
+                self.header = [name.strip().removeprefix("\ufeff") for name in fields]
+                self.spans.append((start, end))
+            elif fields:
+                self.records.append((first + 1, fields))
+                self.spans.append((start, end))
+            first = used
+
+    def rows(self) -> Iterator[tuple[int, str, dict[str, str], list[str]]]:
+        """Yield (line, PNG's name or "", fields by column, problems) of each record."""
+        for line, fields in self.records:
+            values = dict(zip(self.header, fields, strict=False))
+            problems = []
+            if len(fields) != len(self.header):
+                problems = [f"{SHEET} line {line} has {len(fields)} fields of {len(self.header)}"]
+            name = _png_name(values.get("id", ""))
+            if not name:
+                problems.append(f"{SHEET} line {line} has the id {values.get('id', '')[:40]!r}")
+            yield line, name, values, problems
+
+
+def _png_name(text: str) -> str:
+    """Return the PNG that an id names; "" where it is no whole number from 0."""
+    whole = re.fullmatch(r"\s*([0-9]{1,18})(\.0*)?\s*", text, re.ASCII)
+    return f"{int(whole[1])}.png" if whole else ""
+
+
+class _Entry:
+    """One mask of a folder: its key, its PNG and its line of the CSV."""
+
+    def __init__(self, key: str, png: str, values: dict[str, str] | None = None) -> None:
+        self.key, self.png = key, png
+        self.values = values if values is not None else {}
+        self.problems: list[str] = []
+        self.again = False
+
+
+def _entries(source: Path, name: str) -> tuple[_Sheet, list[_Entry], list[str]]:
+    """List the masks of a folder: the CSV's records in order, then the PNGs that it lacks.
+
+    Returns:
+        The CSV, its masks followed by the others, and the names of these others.
+    """
+    sheet = _Sheet(source / name / SHEET)
+    below = f"{name}/" if name else ""
+    names = {e.name for e in entries(source / name) if _MASK.fullmatch(e.name)}
+    by_number = {f"{int(n[:-4])}.png": n for n in sorted(names, reverse=True)}
+    found, claimed = [], set[str]()
+    for line, png, values, problems in sheet.rows():
+        real = by_number.get(png, png)
+        unique = png and real not in claimed
+        entry = _Entry(f"{below}{real}" if unique else f"{below}{SHEET}:{line}", real, values)
+        entry.problems, entry.again = problems, bool(png) and not unique
+        claimed.add(real)
+        found.append(entry)
+    others = sorted(names - claimed, key=lambda n: (int(n[:-4]), n))
+    return sheet, [*found, *(_Entry(f"{below}{n}", n) for n in others)], others
+
+
+def _load_folder(rows: Rows, source: Path, name: str) -> None:
+    folder = source / name
+    sheet, found, others = _entries(source, name)
+    size, masks = read_masks([folder / e.png if e.png else None for e in found], None)
+    detail = sheet.problem
+    if not detail and others:
+        some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        detail = f"{len(others)} PNGs are not in {SHEET}: {some}"
+    if not masks and not detail:
+        detail = "it has no masks, so its size is not known"
+    image = rows.image(
+        name or folder.resolve().name, size, "unreadable" if sheet.problem else "ok", detail
+    )
+    for entry, mask in zip(found, masks, strict=True):
+        stored = {}
+        for column, ours in COLUMNS.items():
+            stored[ours], problem = number(entry.values.get(column), column)
+            entry.problems.append(problem)
+        mask = with_problems(mask, entry.problems)
+        if entry.again and mask.status == "ok":
+            detail = f"an earlier line of {SHEET} has the same id"
+            mask = Segmentation(mask.counts, "duplicate_id", detail)
+        mask_id = int(entry.png[:-4]) if entry.png else None
+        rows.mask(entry.key, image, mask, mask_id, stored)
+
+
+def _drop_from_folder(
+    source: Path, name: str, drop: AbstractSet[str], edits: dict[str, Edit | None]
+) -> set[str]:
+    """Plan the edits of one folder and return which keys they serve."""
+    sheet, found, _ = _entries(source, name)
+    dropped = [entry for entry in found if plain(entry.key) in drop]
+    if not dropped:
+        return set()
+    below = f"{name}/" if name else ""
+    staying = {entry.png for entry in found if plain(entry.key) not in drop}
+    for entry in dropped:
+        if entry.png and entry.png not in staying:
+            edits[plain(below + entry.png)] = None
+    gone = [plain(entry.key) in drop for entry in found[: len(sheet.records)]]
+    if any(gone):
+        pieces = list(cuts(sheet.spans, lambda i: i > 0 and gone[i - 1]))
+        edits[plain(below + SHEET)] = lambda origin, target: splice(origin, target, pieces)
+    return {plain(entry.key) for entry in dropped}
+
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+
+def _load_json(rows: Rows, path: Path, name: str) -> None:
+    records: list[Any] = []
+    with reading(path), open(path, "rb") as file:
+        for batch in scan(file, name):
+            if batch.key or not batch.is_list:
+                raise SourceError("it is not a list of masks", str(path), "check the format")
+            records.extend(batch.parse(name))
+    read = [record if isinstance(record, dict) else {} for record in records]
+    size = common_size(rle_size(record.get("segmentation")) for record in read)
+    detail = "" if size else "no mask tells its size"
+    image = rows.image(Path(name).stem, size or (0, 0), "ok", detail)
+    for i, record in enumerate(records):
+        key = f"{name}#/{i}"
+        if not isinstance(record, dict):
+            detail = f"the record is {json_type(record)}, not an object"
+            rows.mask(key, image, Segmentation(None, "wrong_type", detail))
+            continue
+        mask = read_segmentation(record.get("segmentation"), *(size or (0, 0)))
+        stored, problems = _stored(record)
+        rows.mask(key, image, with_problems(mask, problems), optional=stored)
+
+
+def _stored(record: dict[str, Any]) -> tuple[dict[str, float], list[str]]:
+    """Read the numbers beside a mask."""
+    point = record.get("point_coords")
+    if isinstance(point, list) and point and isinstance(point[0], list):
+        point = point[0]
+    stored: dict[str, float] = {}
+    problems = []
+    for name in ("predicted_iou", "stability_score"):
+        stored[name], problem = number(record.get(name), name)
+        problems.append(problem)
+    stored["declared_area"], problem = number(record.get("area"), "area")
+    problems.append(problem)
+    for name, value, columns in (
+        ("bbox", record.get("bbox"), ("declared_x", "declared_y", "declared_w", "declared_h")),
+        ("point_coords", point, ("prompt_x", "prompt_y")),
+        ("crop_box", record.get("crop_box"), ("crop_x", "crop_y", "crop_w", "crop_h")),
+    ):
+        if value is None:
+            continue
+        if not isinstance(value, list) or len(value) != len(columns):
+            problems.append(f"{name} is not a list of {len(columns)} numbers")
+            continue
+        for column, one in zip(columns, value, strict=True):
+            stored[column], problem = number(one, name)
+            problems.append(problem)
+    return stored, problems
+
+
+def _write_records(name: str, drop: AbstractSet[str], origin: Path, target: BinaryIO) -> None:
+    numbers = json_prune.ordinals(drop, f"{name}#/")
+    with open(origin, "rb") as file:
+        left_out = json_prune.cuts(file, name, "", numbers)
+        file.seek(0)
+        json_prune.copy_without(file, target, left_out)
+
+
+FORMAT = Format("amg", "output of SAM's amg.py", matches, plan, load, prune)

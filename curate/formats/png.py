@@ -1,0 +1,241 @@
+"""Reading PNG masks and instance ids without trusting what the file says about itself."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from curate import rle
+from curate.formats.rows import common_size
+from curate.formats.segmentation import Segmentation, size_problem, valid_size
+
+MAX_DECODED_PIXELS = 500_000_000
+"""Largest picture that is decoded; a few bytes of PNG can claim far more."""
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
+
+BROKEN = (
+    OSError,
+    SyntaxError,  # what Pillow raises on a broken chunk
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What decoding a broken picture raises."""
+
+
+class PictureProblem(Exception):
+    """A picture cannot be used.
+
+    Attributes:
+        status: A status word of the masks table.
+        detail: What is wrong, as a clause.
+    """
+
+    def __init__(self, status: str, detail: str) -> None:
+        self.status, self.detail = status, detail
+        super().__init__(status, detail)
+
+
+class Header(NamedTuple):
+    """What the first chunk of a PNG says.
+
+    Attributes:
+        height: In pixels.
+        width: In pixels.
+        depth: Bits a channel: 1, 2, 4, 8 or 16.
+        color: :data:`GRAY`, :data:`RGB`, :data:`PALETTE`, :data:`GRAY_ALPHA` or :data:`RGBA`.
+        interlaced: Whether pixels stand in the seven passes of Adam7.
+    """
+
+    height: int
+    width: int
+    depth: int
+    color: int
+    interlaced: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.height, self.width
+
+
+def read_header(path: Path) -> Header:
+    """Read what a PNG says about itself, without decoding it.
+
+    Raises:
+        PictureProblem: It is missing (``no_segmentation``), cannot be read or is no PNG
+            (``undecodable``), or has a size that no mask can have (``invalid_size``).
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(33)
+    except FileNotFoundError:
+        raise PictureProblem("no_segmentation", "the PNG is missing") from None
+    except (OSError, ValueError) as error:
+        raise PictureProblem("undecodable", f"the PNG cannot be read ({error})") from error
+    if not head:
+        raise PictureProblem("undecodable", "the PNG is an empty file")
+    if not head.startswith(SIGNATURE) or len(head) < 33 or head[12:16] != b"IHDR":
+        cut = SIGNATURE.startswith(head[:8]) or head.startswith(SIGNATURE)
+        raise PictureProblem("undecodable", "the PNG is cut off" if cut else "it is not a PNG")
+    width, height, depth, color, _, _, interlace = struct.unpack(">IIBBBBB", head[16:29])
+    if not valid_size(height, width):
+        raise PictureProblem("invalid_size", size_problem(height, width))
+    return Header(height, width, depth, color, interlace == 1)
+
+
+def read_pixels(path: Path, header: Header) -> tuple[npt.NDArray[Any], Any]:
+    """Decode a PNG.
+
+    Args:
+        path: The file.
+        header: What :func:`read_header` gave for it.
+
+    Returns:
+        The pixels, shape (height, width) or (height, width, channels), palette indexes where there
+        is a palette; and the palette, shape (n, 3), or None.
+
+    Raises:
+        PictureProblem: It is broken, cut off or too large.
+    """
+    if header.height * header.width > MAX_DECODED_PIXELS:
+        size = f"{header.width} x {header.height}"
+        raise PictureProblem("undecodable", f"a PNG of {size} pixels is too large to decode")
+    from PIL.PngImagePlugin import PngImageFile
+
+    try:
+        # Image.open would refuse or warn by its own limit on the size; ours is checked above.
+        with open(path, "rb") as file, PngImageFile(file) as picture:
+            picture.load()
+            palette = picture.getpalette("RGB") if picture.mode == "P" else None
+            pixels = np.asarray(picture)
+    except BROKEN as error:
+        reason = str(error).strip() or type(error).__name__
+        raise PictureProblem("undecodable", f"the PNG is broken or cut off ({reason})") from error
+    if pixels.shape[:2] != header.size:
+        raise PictureProblem("undecodable", "the PNG's pixels are not as many as it says")
+    colors = None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
+    return pixels, colors
+
+
+def read_mask(path: Path, header: Header) -> Segmentation:
+    """Read a PNG that holds one mask: every pixel that is neither black nor transparent is in it.
+
+    Args:
+        path: The file.
+        header: What :func:`read_header` gave for it.
+
+    Returns:
+        The mask, or with a status that says why there is none.
+    """
+    try:
+        pixels, colors = read_pixels(path, header)
+    except PictureProblem as problem:
+        return Segmentation(None, problem.status, problem.detail)
+    if colors is not None:
+        lit = np.zeros(256, np.bool_)
+        lit[: len(colors)] = colors.any(axis=1)
+        pixels = lit[pixels]
+    elif pixels.ndim == 3:
+        alpha = pixels.shape[2] in (2, 4)
+        seen = pixels[..., -1] != 0 if alpha else np.True_
+        pixels = pixels[..., : pixels.shape[2] - alpha].any(axis=2) & seen
+    return Segmentation(cast(bytes, rle.encode(rle.from_dense(pixels))[0].as_py()))
+
+
+def read_masks(
+    paths: Sequence[Path | None], size: tuple[int, int] | None
+) -> tuple[tuple[int, int], list[Segmentation]]:
+    """Read the masks of one image, one PNG a mask.
+
+    Args:
+        paths: The files; None for a mask that has none.
+        size: Height and width of the image; None to take the most frequent size of the masks.
+
+    Returns:
+        The size of the image, (0, 0) where nothing tells it, and the masks. One of another size
+        than the image has the status ``size_mismatch`` and no pixels.
+    """
+    headers: list[Header | PictureProblem] = []
+    for path in paths:
+        try:
+            if path is None:
+                raise PictureProblem("no_segmentation", "the PNG is missing")
+            headers.append(read_header(path))
+        except PictureProblem as problem:
+            headers.append(problem)
+    if size is None:
+        size = common_size(h.size for h in headers if isinstance(h, Header)) or (0, 0)
+    masks = []
+    for path, header in zip(paths, headers, strict=True):
+        if isinstance(header, PictureProblem) or path is None:
+            told = cast(PictureProblem, header)
+            masks.append(Segmentation(None, told.status, told.detail))
+        elif header.size != size:
+            detail = f"the PNG is {header.width} x {header.height}, the image {size[1]} x {size[0]}"
+            masks.append(Segmentation(None, "size_mismatch", detail))
+        else:
+            masks.append(read_mask(path, header))
+    return size, masks
+
+
+class Picture(NamedTuple):
+    """What a picture's header says.
+
+    Attributes:
+        size: Height and width in pixels as stored, before any rotation.
+        rotated: Whether EXIF says that height and width change places when it is shown.
+    """
+
+    size: tuple[int, int]
+    rotated: bool = False
+
+
+def read_picture(path: Path) -> Picture:
+    """Read the size of a picture of any kind from its header, without decoding it.
+
+    Raises:
+        PictureProblem: It is ``missing`` or ``unreadable``, words of the images table.
+    """
+    from PIL import Image
+
+    try:
+        with _no_limit(), Image.open(path) as picture:
+            width, height = picture.size
+            rotated = False
+            # Other kinds would be decoded to look for EXIF; trainers look at JPEG only as well.
+            if picture.format in ("JPEG", "MPO"):
+                rotated = picture.getexif().get(0x0112) in (5, 6, 7, 8)
+    except FileNotFoundError:
+        raise PictureProblem("missing", "the picture is missing") from None
+    except BROKEN as error:
+        what = type(error).__name__ if "cannot identify" in str(error) else str(error)
+        raise PictureProblem("unreadable", f"the picture cannot be read ({what})") from error
+    return Picture((height, width), rotated)
+
+
+@contextmanager
+def _no_limit() -> Iterator[None]:
+    """Let Pillow open a picture of any size: only the header is read."""
+    from PIL import Image
+
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit

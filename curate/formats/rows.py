@@ -1,0 +1,181 @@
+"""Gathering what a reader finds, one image and one mask at a time, into a mask table."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from curate.formats.base import Part
+from curate.formats.segmentation import Segmentation, json_type
+from curate.table import MaskTable, finish
+
+_MASK_FRAME = ("source_key", "image_id", "category", "file_name", "height", "width")
+_IMAGE_FRAME = ("file_name", "height", "width", "status", "status_detail")
+
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Rows:
+    """Images and their masks, in the order in which they are added.
+
+    Ids of the source are kept where every image (or every mask) has one and no two are equal;
+    otherwise all are numbered in order from 0.
+    """
+
+    def __init__(self) -> None:
+        self._images: list[dict[str, Any]] = []
+        self._image_ids: list[int | None] = []
+        self._masks: list[dict[str, Any]] = []
+        self._mask_ids: list[int | None] = []
+
+    def image(
+        self,
+        file_name: str,
+        size: tuple[int, int],
+        status: str = "ok",
+        detail: str = "",
+        image_id: int | None = None,
+    ) -> int:
+        """Add an image of ``size`` (height, width) and return its position among the images."""
+        self._image_ids.append(image_id)
+        self._images.append(
+            {
+                "file_name": plain(file_name),
+                "height": bounded(size[0]),
+                "width": bounded(size[1]),
+                "status": status,
+                "status_detail": plain(detail),
+            }
+        )
+        return len(self._images) - 1
+
+    def mask(
+        self,
+        key: str,
+        image: int,
+        segmentation: Segmentation,
+        mask_id: int | None = None,
+        optional: Mapping[str, Any] = _NOTHING,
+    ) -> None:
+        """Add a mask of the image at position ``image``; ``optional`` are columns of the table."""
+        picture = self._images[image]
+        self._mask_ids.append(mask_id)
+        self._masks.append(
+            {
+                "source_key": plain(key),
+                "image_id": image,
+                "file_name": picture["file_name"],
+                "height": picture["height"],
+                "width": picture["width"],
+                "segmentation": segmentation.counts,
+                "status": segmentation.status,
+                "status_detail": plain(segmentation.detail),
+                **optional,
+            }
+        )
+        if optional.get("category") is not None:
+            self._masks[-1]["category"] = plain(optional["category"])
+
+    def table(self) -> MaskTable:
+        """Return all that was added, measured."""
+        image_ids = _kept(self._image_ids)
+        images = pd.DataFrame(self._images, columns=list(_IMAGE_FRAME), index=image_ids)
+        names = dict.fromkeys((*_MASK_FRAME, "segmentation", "status", "status_detail"))
+        for row in self._masks:
+            names.update(dict.fromkeys(row))
+        columns = {name: [row.get(name) for row in self._masks] for name in names}
+        columns["image_id"] = [image_ids[row["image_id"]] for row in self._masks]
+        masks = pd.DataFrame(
+            {name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()}
+        )
+        return finish(masks.set_axis(pd.Index(_kept(self._mask_ids), dtype="int64")), images)
+
+
+def _dtype(name: str) -> str:
+    if name in ("image_id", "height", "width"):
+        return "int64"
+    if name in ("category_id", "track_id", "iscrowd"):
+        return "Int64"
+    if name in (*_MASK_FRAME, "segmentation", "status", "status_detail"):
+        return "object"
+    return "float64"
+
+
+def _kept(ids: list[int | None]) -> list[int]:
+    """Return the ids where they are whole, different and fit a 64-bit integer; else 0, 1, ..."""
+    known = [i for i in ids if i is not None and abs(i) < 2**62]
+    if len(known) == len(ids) and len(set(known)) == len(known):
+        return known
+    return list(range(len(ids)))
+
+
+def plain(text: str) -> str:
+    """Return text in which bytes of a file name that are no text are written as escapes.
+
+    File names need not be text; a table's strings must be. Keys are made with this both on reading
+    and on pruning, so they meet again.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def bounded(size: int) -> int:
+    """Return a declared image side, or 0 where it does not fit a 64-bit integer."""
+    return size if abs(size) < 2**62 else 0
+
+
+def common_size(sizes: Iterable[tuple[int, int] | None]) -> tuple[int, int] | None:
+    """Return the most frequent size, the first of them on a tie; None where there is none."""
+    counted = Counter(size for size in sizes if size is not None)
+    return counted.most_common(1)[0][0] if counted else None
+
+
+def number(value: object, name: str) -> tuple[float, str]:
+    """Read one stored number.
+
+    Args:
+        value: A number, or text of a CSV file or an attribute; None and "" are "not stored".
+        name: Its name in the file, for the message.
+
+    Returns:
+        The number (NaN where it is not stored or is no finite number), and what is wrong with it.
+    """
+    if value is None or value == "":
+        return math.nan, ""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan, f"{name} is {json_type(value)}, not a number"
+    try:
+        read = float(value)
+    except (ValueError, OverflowError):
+        return math.nan, f"{name} is {str(value)[:40]!r}, not a number"
+    if math.isinf(read):
+        return math.nan, f"{name} is infinite"
+    return read, ""
+
+
+def with_problems(segmentation: Segmentation, problems: Iterable[str]) -> Segmentation:
+    """Return a mask whose accompanying numbers are wrong: it keeps its pixels, and says so."""
+    told = [problem for problem in problems if problem]
+    if not told or segmentation.status == "wrong_type":
+        return segmentation
+    detail = "; ".join([*told, segmentation.detail] if segmentation.detail else told)
+    return Segmentation(segmentation.counts, "wrong_type", detail)
+
+
+def parts_of(items: Iterable[tuple[Any, int]], limit: int) -> Iterator[Part]:
+    """Group items with weights into parts of about ``limit``; the payload is the items."""
+    group: list[Any] = []
+    weight = index = 0
+    for item, cost in items:
+        if group and weight + cost > limit:
+            yield Part(index, tuple(group))
+            group, weight, index = [], 0, index + 1
+        group.append(item)
+        weight += cost
+    if group:
+        yield Part(index, tuple(group))

@@ -1,0 +1,163 @@
+"""Walking folders and copying them with some files changed, dropped or cut, the rest untouched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from curate.errors import CallError, SourceError
+from curate.formats.base import copy_file, new_file, new_folder, reading
+from curate.formats.rows import plain
+
+Edit = Callable[[Path, BinaryIO], None]
+"""Writes the changed content of a file (first argument) to an open one."""
+
+_BLOCK = 1 << 20
+
+
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what a folder holds, by name."""
+    with reading(folder), os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
+
+
+def files_under(root: Path, suffix: str, below: str = "") -> Iterator[tuple[str, int]]:
+    """Walk a folder for files, not following links to folders.
+
+    Args:
+        root: The folder.
+        suffix: How the names end, in lower case; upper case in names counts as well.
+        below: Where under the root to begin.
+
+    Yields:
+        The path under the root with ``/``, and the size in bytes; in order of names.
+    """
+    for entry in entries(root / below):
+        name = f"{below}/{entry.name}" if below else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from files_under(root, suffix, name)
+        elif entry.name.lower().endswith(suffix) and entry.is_file():
+            yield name, entry.stat().st_size
+
+
+def copy_with_edits(source: Path, out: Path, edits: Mapping[str, Edit | None]) -> None:
+    """Copy a file or a folder byte for byte, but for some files.
+
+    Links are copied as links and never followed, so nothing from outside the source gets in.
+
+    Args:
+        source: A file, or a folder.
+        out: The file or the folder to make; must not exist, or be empty.
+        edits: From a path under the source (a single file: its name), as :func:`plain` writes it,
+            to what writes its new content, or to None to leave the file out.
+
+    Raises:
+        CallError: ``out`` holds something already, or lies inside the source.
+        SourceError: A file to change is a link that leaves the source.
+        AuditError: ``out`` cannot be written.
+    """
+    if source.is_file():
+        with new_file(out) as target:
+            edit = edits.get(plain(source.name)) or copy_bytes
+            edit(source, target)
+        return
+    if out.resolve().is_relative_to(source.resolve()):
+        raise CallError("the output lies inside the source", str(out), "choose another output")
+    with new_folder(out) as made:
+        _copy_folder(source, "", made, edits)
+
+
+def _copy_folder(root: Path, below: str, made: Path, edits: Mapping[str, Edit | None]) -> None:
+    for entry in entries(root / below):
+        name = f"{below}/{entry.name}" if below else entry.name
+        origin, target = Path(entry.path), made / name
+        key = plain(name)
+        if key in edits and entry.is_file():
+            edit = edits[key]
+            if edit is not None:
+                _check_inside(root, origin)
+                with open(target, "wb") as file:
+                    edit(origin, file)
+                shutil.copymode(origin, target)
+        elif entry.is_symlink():
+            os.symlink(os.readlink(origin), target)
+        elif entry.is_dir():
+            target.mkdir()
+            _copy_folder(root, name, made, edits)
+        elif entry.is_file():
+            copy_file(origin, target)
+
+
+def _check_inside(root: Path, path: Path) -> None:
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        do = "replace the link by the file that it points to"
+        raise SourceError(
+            "it is a link that leaves the source, so it is not changed", str(path), do
+        )
+
+
+def copy_bytes(source: Path, target: BinaryIO) -> None:
+    """Write a file's bytes to ``target``."""
+    with open(source, "rb") as file:
+        shutil.copyfileobj(file, target, _BLOCK)
+
+
+def splice(source: Path, target: BinaryIO, pieces: Iterable[tuple[int, int, bytes]]) -> None:
+    """Write a file to ``target`` with byte ranges replaced.
+
+    Args:
+        source: The file.
+        target: Where to.
+        pieces: (start, end, what stands there instead), in order of start, not overlapping.
+    """
+    with open(source, "rb") as file:
+        at = 0
+        for start, end, instead in pieces:
+            _copy_range(file, target, start - at)
+            target.write(instead)
+            file.seek(end)
+            at = end
+        shutil.copyfileobj(file, target, _BLOCK)
+
+
+def _copy_range(file: BinaryIO, target: BinaryIO, length: int) -> None:
+    while length > 0:
+        block = file.read(min(length, _BLOCK))
+        if not block:
+            return
+        target.write(block)
+        length -= len(block)
+
+
+def cuts(
+    spans: Iterable[tuple[int, int]], drop: Callable[[int], bool]
+) -> Iterator[tuple[int, int, bytes]]:
+    """Return what to cut so that a separated list loses some elements, with their separators.
+
+    Args:
+        spans: (start, end) of every element in order, without the separators between them.
+        drop: Whether the element at a position goes.
+
+    Yields:
+        Pieces for :func:`splice`. An element goes with the separator before it; those before the
+        first that stays go with the separator after them.
+    """
+    lead: tuple[int, int] | None = None  # what has been dropped before the first that stays
+    kept = False
+    before = 0
+    for position, (start, end) in enumerate(spans):
+        if drop(position):
+            if kept:
+                yield before, end, b""
+            else:
+                lead = (lead[0] if lead else start, end)
+        elif not kept:
+            kept = True
+            if lead:
+                yield lead[0], start, b""
+        before = end
+    if lead and not kept:
+        yield lead[0], lead[1], b""
