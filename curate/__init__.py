@@ -1,1 +1,69 @@
-"""curate."""
+"""curate: a data engine for instance masks.
+
+Audit a mask dataset, rank what is doubtful for review, accept what is good, prune what is bad, and
+show why. Every name below is loaded on first use, so that ``import curate`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Audit": "curate.store",
+    "CurateError": "curate.errors",
+    "MaskTable": "curate.table",
+    "Policy": "curate.curation.policy",
+    "audit": "curate.verbs",
+    "compare": "curate.verbs",
+    "decide": "curate.verbs",
+    "open_audit": "curate.store",
+    "prune": "curate.verbs",
+    "queue": "curate.verbs",
+    "read": "curate.formats",
+    "score": "curate.scorers",
+    "write_report": "curate.report",
+}
+
+__all__ = [
+    "Audit",
+    "CurateError",
+    "MaskTable",
+    "Policy",
+    "audit",
+    "compare",
+    "decide",
+    "open_audit",
+    "prune",
+    "queue",
+    "read",
+    "score",
+    "write_report",
+]
+
+if TYPE_CHECKING:
+    from curate.curation.policy import Policy as Policy
+    from curate.errors import CurateError as CurateError
+    from curate.formats import read as read
+    from curate.report import write_report as write_report
+    from curate.scorers import score as score
+    from curate.store import Audit as Audit
+    from curate.store import open_audit as open_audit
+    from curate.table import MaskTable as MaskTable
+    from curate.verbs import audit as audit
+    from curate.verbs import compare as compare
+    from curate.verbs import decide as decide
+    from curate.verbs import prune as prune
+    from curate.verbs import queue as queue
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'curate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -253,7 +253,7 @@ def _cross(
     pairs = np.empty((4 * len(begins) + 16, 3), np.int64)
     n = 0
     for i in range(len(begins)):
-        h = np.int64(heights_a[i])
+        h = int(heights_a[i])
         left, right = boxes_a[i, 0], boxes_a[i, 0] + boxes_a[i, 2]
         top, bottom = boxes_a[i, 1], boxes_a[i, 1] + boxes_a[i, 3]
         if right == left:

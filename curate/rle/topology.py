@@ -209,7 +209,8 @@ def _open_gaps(
                 last = k
                 while last + 1 < n and columns[last + 1] == wanted:
                     last += 1
-            if k >= n or columns[k] != wanted or gap_lows[g] < lows[k] or gap_highs[g] > highs[last]:
+            no_neighbour = k >= n or columns[k] != wanted
+            if no_neighbour or gap_lows[g] < lows[k] or gap_highs[g] > highs[last]:
                 is_open[g] = True
 
 

@@ -1,0 +1,218 @@
+"""The command line: parse, call a verb, print. No logic, and nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from curate import __version__
+from curate.errors import CurateError
+
+app = typer.Typer(
+    help="A data engine for instance masks: audit, rank, accept, prune, report.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # Rich's help would cost more start-up than all the rest
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(help="Exit with 1 where this holds: 'reject_rate > 0.01'. Repeatable."),
+]
+PolicyOption = Annotated[
+    str, typer.Option("--policy", help="A preset (default, sa1b) or a TOML file.")
+]
+AuditPath = Annotated[Path, typer.Argument(metavar="AUDIT", help="An audit directory.")]
+
+
+def _print(value: Any, text: str, as_json: bool) -> None:
+    if as_json:
+        import orjson
+
+        print(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode())
+    else:
+        print(text)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(f"curate {__version__}")
+        raise typer.Exit
+    del context
+
+
+@app.command()
+def audit(
+    source: Annotated[Path, typer.Argument(help="A file or folder of masks, in any format.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The audit directory; by default SOURCE's name + .audit.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="The format, if not found by itself.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    detections: Annotated[
+        Path | None, typer.Option(help="A detector's results on these images (COCO results).")
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="Other annotations of these images. Repeatable."),
+    ] = None,
+    soft_masks: Annotated[
+        Path | None, typer.Option(help="Folder of logits or probabilities (.npy, .npz, .png).")
+    ] = None,
+    soft_kind: Annotated[
+        str | None, typer.Option(help="logits or probabilities; found from the values if left out.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Where soft masks are cut (0 for logits, 0.5).")
+    ] = None,
+    offset: Annotated[
+        float | None, typer.Option(help="Stability's step from the threshold (1.0, or 0.05).")
+    ] = None,
+    policy: PolicyOption = "default",
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    restart: Annotated[bool, typer.Option(help="Throw away what OUT holds of an audit.")] = False,
+    fail_on: FailOn = None,
+    json: Json = False,
+) -> None:
+    """Score every mask, decide on each, and write the report."""
+    from curate import verbs
+
+    stability = {"kind": soft_kind, "threshold": threshold, "offset": offset}
+    with verbs.progress() as report:
+        done = verbs.audit(
+            source,
+            out,
+            format=format,
+            images=images,
+            detections=detections,
+            compare=verbs.name_files(compare or []),
+            soft_masks=soft_masks,
+            stability={k: v for k, v in stability.items() if v is not None},
+            policy=policy,
+            workers=workers,
+            restart=restart,
+            progress=report,
+        )
+    _summarise(done, fail_on, json)
+
+
+def _summarise(done: Any, fail_on: list[str] | None, as_json: bool) -> None:
+    from curate import verbs
+
+    summary = verbs.summary(done)
+    _print(summary, verbs.summary_text(done, summary), as_json)
+    failed = verbs.failed_gates(summary, fail_on or [])
+    for gate in failed:
+        print(f"gate failed: {gate}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def decide(
+    path: AuditPath, policy: PolicyOption = "default", fail_on: FailOn = None, json: Json = False
+) -> None:
+    """Decide anew under another policy, without scoring again."""
+    from curate import verbs
+
+    with verbs.progress() as report:
+        done = verbs.decide(path, policy=policy, progress=report)
+    _summarise(done, fail_on, json)
+
+
+@app.command()
+def report(
+    path: AuditPath,
+    out: Annotated[Path | None, typer.Option(help="Where; by default in the audit.")] = None,
+) -> None:
+    """Write report.html again."""
+    from curate import verbs
+
+    print(verbs.report(path, out))
+
+
+@app.command()
+def queue(
+    path: AuditPath,
+    out: Annotated[
+        Path | None, typer.Option(help="A .csv or .json file; printed as CSV if left out.")
+    ] = None,
+    budget: Annotated[int | None, typer.Option(help="How many masks.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="How much time people have.")] = None,
+    seconds_per_mask: Annotated[float, typer.Option(help="How long one mask takes.")] = 14.0,
+    to: Annotated[
+        str | None, typer.Option(help="csv, json or coco; by OUT's ending if left out.")
+    ] = None,
+) -> None:
+    """List the masks to review, the likeliest and costliest errors first."""
+    from curate import verbs
+
+    text = verbs.write_queue(
+        path, out, budget=budget, minutes=minutes, seconds_per_mask=seconds_per_mask, to=to
+    )
+    print(text)
+
+
+@app.command()
+def prune(
+    path: AuditPath,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the pruned dataset goes; a dry run if left out.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="Actions to drop: reject, review. Repeatable.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the dataset back in its own format without the rejected masks."""
+    from curate import verbs
+
+    result = verbs.prune(path, out, drop=tuple(drop or ["reject"]))
+    _print(result.as_dict(), result.text(), json)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="An audit directory.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    json: Json = False,
+) -> None:
+    """Say what changed between two audits."""
+    from curate import verbs
+
+    result = verbs.compare(first, second)
+    _print(result.as_dict(), result.text(), json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the demo goes.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Other seeds draw other scenes.")] = 0,
+    images: Annotated[int, typer.Option(help="How many scenes.")] = 24,
+) -> None:
+    """Draw a small dataset with planted defects, audit it, and print what was found."""
+    from curate import verbs
+
+    with verbs.progress() as report:
+        print(verbs.demo(out, seed=seed, images=images, progress=report))
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 a gate failed, 2 the input or the call is wrong."""
+    try:
+        app()
+    except CurateError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped; the same command again goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,233 @@
+"""Read, score and decide over parts, in this process or in several, so that a kill costs nothing.
+
+Two stages. *Scoring* writes one Parquet part of masks and one of images for each part of the
+source; a part that is there is done. *Deciding* (see :mod:`curate.deciding`) adds what needs all
+parts at once: references, quality, the plan and the rank. Both give the same files however often
+they are cut off and run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from curate import __version__
+from curate.curation.policy import Policy, load_policy
+from curate.deciding import decide_audit
+from curate.errors import CallError
+from curate.fingerprint import fingerprint
+from curate.formats import detect
+from curate.formats.base import Part
+from curate.pool import Pool, Report
+from curate.scorers import registered, score
+from curate.sides import Side, prepare_side
+from curate.store import (
+    INFO,
+    SCHEMA_VERSION,
+    SCORING,
+    WORK,
+    Audit,
+    claim,
+    part_path,
+    write_json,
+    write_part,
+)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an audit may be given beside the masks.
+
+    Attributes:
+        images: Folder of the pictures.
+        detections: A results file of any detector, in any format curate reads.
+        compare: Other annotations of the same images, by a name for each.
+        soft_masks: Folder of logits or probabilities.
+    """
+
+    images: Path | None = None
+    detections: Path | None = None
+    compare: Mapping[str, Path] = field(default_factory=dict)
+    soft_masks: Path | None = None
+
+    def paths(self) -> dict[str, Path]:
+        """Return every input that is given, by the name it has in ``audit.json``."""
+        named = {f"compare {name}": path for name, path in self.compare.items()}
+        given = {"images": self.images, "detections": self.detections, "soft masks": self.soft_masks}
+        return {name: path for name, path in (given | named).items() if path is not None}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to score any part; picklable."""
+
+    source: Path
+    format: str
+    out: Path
+    images: Path | None
+    soft_masks: Path | None
+    detections: Side | None
+    compare: tuple[Side, ...]
+    parameters: Mapping[str, Mapping[str, Any]]
+
+
+def score_part(job: Job, part: Part) -> int:
+    """Load, score and write one part; return its number of masks."""
+    table = detect(job.source, job.format).load(job.source, part)
+    inputs = _open_inputs(job, table)
+    masks = score(table, inputs=inputs, parameters=job.parameters, two_step=False)
+    images = score(table, inputs=inputs, parameters=job.parameters, level="image")
+    for kind, frame, scores in (("images", table.images, images), ("masks", table.masks, masks)):
+        columns = frame.join(scores) if scores.shape[1] else frame
+        arrow = pa.Table.from_pandas(columns, preserve_index=True)
+        write_part(part_path(job.out, kind, part.index), arrow)
+    return len(table)
+
+
+def _open_inputs(job: Job, table: Any) -> dict[str, Any]:
+    """Open what this part's images need of the inputs."""
+    inputs: dict[str, Any] = {}
+    if job.images is not None:
+        from curate.pictures import ImageFolder
+
+        inputs["images"] = ImageFolder(job.images)
+    if job.soft_masks is not None:
+        from curate.scorers.stability import SoftMasks
+
+        inputs["soft_masks"] = SoftMasks(job.soft_masks)
+    if job.detections is not None:
+        inputs["detections"] = job.detections.of(table)
+    if job.compare:
+        inputs["compare"] = {side.name: side.of(table) for side in job.compare}
+    return inputs
+
+
+def audit(
+    source: Path,
+    out: Path,
+    *,
+    format: str | None = None,
+    inputs: Inputs | None = None,
+    policy: Policy | None = None,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    workers: int = 1,
+    restart: bool = False,
+    report: Report | None = None,
+) -> Audit:
+    """Score a source's masks and decide on each; continue where an earlier run was cut off.
+
+    Args:
+        source: A file or folder in any format of :data:`curate.formats.FORMATS`.
+        out: The audit directory; new, empty, or an earlier run's of the same source and settings.
+        format: The source's format, where its content does not tell.
+        inputs: Pictures, detections, other annotations, soft masks.
+        policy: What to do about the scores; the preset ``default`` if None.
+        parameters: Keyword parameters by scorer name.
+        workers: Processes. Each needs about 300 MB.
+        restart: Throw away what ``out`` holds of an earlier audit.
+        report: Called with progress.
+
+    Returns:
+        The finished audit.
+
+    Raises:
+        SourceError: The source as a whole cannot be read.
+        CallError: An argument is wrong.
+        AuditError: ``out`` cannot be used or written.
+    """
+    inputs, parameters, policy = inputs or Inputs(), parameters or {}, policy or load_policy()
+    if workers < 1:
+        raise CallError(f"--workers is {workers}", "", "give 1 or more")
+    started = time.monotonic()
+    chosen = detect(source, format)
+    given = inputs.paths()
+    identity = {
+        "source": {"path": source.name, "format": chosen.name, "fingerprint": fingerprint(source)},
+        "inputs": {name: fingerprint(path) for name, path in given.items()},
+        "settings": {name: dict(values) for name, values in parameters.items()},
+        "version": __version__,
+    }
+    info = claim(out, identity, restart)
+    if info is None:
+        info = {
+            "schema_version": SCHEMA_VERSION,
+            "tool": "curate",
+            "tool_version": __version__,
+            "state": SCORING,
+            "identity": identity,
+            "source": {**identity["source"], "path": str(source.resolve())},  # type: ignore[dict-item]
+            "inputs": {name: str(path.resolve()) for name, path in given.items()},
+            "settings": identity["settings"],
+            "timings": {},
+        }
+        write_json(out / INFO, info)
+    with Pool(workers) as pool:
+        if info["state"] == SCORING:
+            _score_all(pool, source, out, chosen.name, inputs, parameters, report)
+            info["timings"]["scoring_s"] = round(time.monotonic() - started, 3)
+            info["signals"] = availability(inputs)
+        return decide_audit(out, info, policy, pool, report)
+
+
+def _score_all(
+    pool: Pool,
+    source: Path,
+    out: Path,
+    format: str,
+    inputs: Inputs,
+    parameters: Mapping[str, Mapping[str, Any]],
+    report: Report | None,
+) -> None:
+    """Score every part that is not there yet."""
+    work = out / WORK
+    work.mkdir(parents=True, exist_ok=True)
+    for kind in ("masks", "images", "."):
+        for stray in (out / kind).glob(".*.tmp"):
+            stray.unlink(missing_ok=True)
+    parts = list(detect(source, format).plan(source, work))
+    sides = [prepare_side(name, path, work) for name, path in inputs.compare.items()]
+    detections = prepare_side("detections", inputs.detections, work) if inputs.detections else None
+    job = Job(
+        source, format, out, inputs.images, inputs.soft_masks, detections, tuple(sides), parameters
+    )
+    waiting = [part for part in parts if not part_path(out, "masks", part.index).exists()]
+    done = len(parts) - len(waiting)
+    if report:
+        report("scoring", done, len(parts), 0)
+    for count in pool.run(score_part, ((job, part) for part in waiting)):
+        done += 1
+        if report:
+            report("scoring", done, len(parts), count)
+
+
+def availability(inputs: Inputs) -> list[dict[str, Any]]:
+    """Say of every scorer whether it could run, and if not, what it would need."""
+    given = {
+        "images": inputs.images,
+        "detections": inputs.detections,
+        "compare": inputs.compare,
+        "soft_masks": inputs.soft_masks,
+    }
+    options = {
+        "images": "--images DIR",
+        "detections": "--detections FILE",
+        "compare": "--compare NAME=FILE",
+        "soft_masks": "--soft-masks DIR",
+    }
+    rows = []
+    for scorer in registered():
+        missing = [options[need] for need in scorer.needs if not given[need]]
+        rows.append(
+            {
+                "name": scorer.name,
+                "columns": [c.name for c in (*scorer.columns, *scorer.applied)],
+                "available": not missing,
+                "why": f"needs {' and '.join(missing)}" if missing else "",
+            }
+        )
+    return rows

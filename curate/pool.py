@@ -1,0 +1,96 @@
+"""Run one function over many tasks, here or in several processes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Any, TypeVar
+
+from curate.errors import CurateError
+
+R = TypeVar("R")
+
+Report = Callable[[str, int, int, int], None]
+"""Progress: (stage, parts done, parts in all, masks in the part just done)."""
+
+
+def _leave_with_parent(parent: int) -> None:
+    """End this worker when its parent is gone, so that a killed run leaves nothing running."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class Pool:
+    """Some workers; with one, everything runs in this process."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._executor:
+            self._executor.shutdown(wait=kind is None, cancel_futures=True)
+
+    def run(self, function: Callable[..., R], tasks: Iterable[tuple[Any, ...]]) -> Iterator[R]:
+        """Yield ``function(*task)`` for every task, as they are done.
+
+        Raises:
+            CurateError: A worker died, as when the machine runs out of memory.
+        """
+        if self.workers == 1:
+            for task in tasks:
+                yield function(*task)
+            return
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                self.workers,
+                mp_context=get_context("spawn"),  # Arrow's and DuckDB's threads do not survive fork
+                initializer=_leave_with_parent,
+                initargs=(os.getpid(),),
+            )
+        try:
+            yield from self._drain(self._executor, function, iter(tasks))
+        except BrokenProcessPool as error:
+            raise CurateError(
+                "a worker process was killed, perhaps for want of memory",
+                "",
+                "what is done is kept; run the same command again with fewer --workers",
+            ) from error
+
+    def _drain(
+        self,
+        executor: ProcessPoolExecutor,
+        function: Callable[..., R],
+        tasks: Iterator[tuple[Any, ...]],
+    ) -> Iterator[R]:
+        running: set[Future[R]] = set()
+        more = True
+        while more or running:
+            while more and len(running) < 2 * self.workers:
+                task = next(tasks, None)
+                if task is None:
+                    more = False
+                else:
+                    running.add(executor.submit(function, *task))
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()

@@ -1,0 +1,226 @@
+"""The verbs of the command line as functions: what a script calls and ``curate.cli`` prints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import CallError
+
+if TYPE_CHECKING:
+    from curate.curation.compare import Comparison
+    from curate.curation.policy import Policy
+    from curate.curation.prune import PruneResult
+    from curate.store import Audit
+
+AnyPath = str | Path
+Progress = Callable[[str, int, int, int], None]
+
+
+def audit(
+    source: AnyPath,
+    out: AnyPath | None = None,
+    *,
+    format: str | None = None,
+    images: AnyPath | None = None,
+    detections: AnyPath | None = None,
+    compare: Mapping[str, AnyPath] | None = None,
+    soft_masks: AnyPath | None = None,
+    stability: Mapping[str, Any] | None = None,
+    policy: str | Path | Mapping[str, Any] | Policy = "default",
+    workers: int = 1,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> Audit:
+    """Score a dataset's masks, decide on each, and write the report.
+
+    Args:
+        source: A file or folder of masks in any format curate reads.
+        out: The audit directory; by default the source's name with ``.audit`` behind it.
+        format: The source's format, where its content does not tell.
+        images: Folder of the pictures.
+        detections: A detector's results on these images.
+        compare: Other annotations of these images, by a name for each.
+        soft_masks: Folder of logits or probabilities.
+        stability: ``kind``, ``threshold`` and ``offset`` for the soft masks.
+        policy: A preset's name, a TOML file, or a policy.
+        workers: Processes. A script that asks for more than one must guard its entry point with
+            ``if __name__ == "__main__":``.
+        restart: Throw away what ``out`` holds of an earlier audit.
+        progress: Called with (stage, parts done, parts in all, masks just done).
+
+    Returns:
+        The finished audit, with ``report.html`` in it.
+
+    Raises:
+        CurateError: The source, an argument or ``out`` cannot be used; one sentence says why.
+    """
+    from curate.curation.policy import load_policy
+    from curate.pipeline import Inputs
+    from curate.pipeline import audit as run
+
+    source = Path(source)
+    inputs = Inputs(
+        images=_path(images),
+        detections=_path(detections),
+        compare={name: Path(path) for name, path in (compare or {}).items()},
+        soft_masks=_path(soft_masks),
+    )
+    done = run(
+        source,
+        Path(out) if out else Path(f"{source.resolve().name.split('.')[0] or 'masks'}.audit"),
+        format=format,
+        inputs=inputs,
+        policy=load_policy(policy),
+        parameters={"stability": dict(stability)} if stability else {},
+        workers=workers,
+        restart=restart,
+        report=progress,
+    )
+    report(done.path)
+    return done
+
+
+def _path(path: AnyPath | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def name_files(pairs: Sequence[str]) -> dict[str, Path]:
+    """Read ``NAME=FILE`` pairs.
+
+    Raises:
+        CallError: One is not such a pair, a name stands twice or is not a plain word.
+    """
+    named: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, file = pair.partition("=")
+        if not equals or not file or not name.replace("-", "_").isidentifier():
+            raise CallError(f"{pair!r} is not NAME=FILE", "--compare", "NAME is a plain word")
+        if name in named:
+            raise CallError(f"the name {name} stands twice", "--compare", "give another name")
+        named[name] = Path(file)
+    return named
+
+
+def decide(
+    path: AnyPath,
+    *,
+    policy: str | Path | Mapping[str, Any] | Policy = "default",
+    progress: Progress | None = None,
+) -> Audit:
+    """Decide an audit anew under another policy; nothing is scored again.
+
+    Raises:
+        CurateError: There is no finished audit, or the policy is wrong.
+    """
+    from curate.curation.policy import load_policy
+    from curate.deciding import decide_audit
+    from curate.pool import Pool
+    from curate.store import open_audit
+
+    before = open_audit(path)
+    with Pool(1) as pool:
+        done = decide_audit(before.path, dict(before.info), load_policy(policy), pool, progress)
+    report(done.path)
+    return done
+
+
+def report(path: AnyPath, out: AnyPath | None = None) -> Path:
+    """Write an audit's report again and return where it is."""
+    from curate.report import write_report
+    from curate.store import open_audit
+
+    opened = open_audit(path)
+    target = Path(out) if out else opened.path / "report.html"
+    images = opened.info["inputs"].get("images")
+    write_report(opened, target, images=Path(images) if images else None)
+    return target
+
+
+def queue(path: AnyPath, **options: Any) -> Any:
+    """Return the masks to review as a frame; see :func:`curate.curation.queue.queue`."""
+    from curate.curation.queue import queue as rank_queue
+    from curate.store import open_audit
+
+    return rank_queue(open_audit(path), **options)
+
+
+def prune(
+    path: AnyPath, out: AnyPath | None = None, *, drop: tuple[str, ...] = ("reject",)
+) -> PruneResult:
+    """Write the dataset without some masks; see :func:`curate.curation.prune.prune`."""
+    from curate.curation.prune import prune as run
+    from curate.store import open_audit
+
+    return run(open_audit(path), _path(out), actions=drop)
+
+
+def compare(first: AnyPath, second: AnyPath) -> Comparison:
+    """Say what changed between two audits; see :func:`curate.curation.compare.compare`."""
+    from curate.curation.compare import compare as run
+    from curate.store import open_audit
+
+    return run(open_audit(first), open_audit(second))
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Show progress on stderr: a bar in a terminal, a line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield _plain_progress()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import (
+        Progress as Bar,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+        masks: dict[str, int] = {}
+        started = time.monotonic()
+
+        def show(stage: str, done: int, total: int, count: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total, rate="")
+            masks[stage] = masks.get(stage, 0) + count
+            rate = masks[stage] / max(time.monotonic() - started, 1e-9)
+            words = f"{rate:,.0f} masks/s" if masks[stage] else ""
+            bar.update(tasks[stage], completed=done, total=total, rate=words)
+
+        yield show
+
+
+def _plain_progress(every: float = 5.0) -> Progress:
+    started = time.monotonic()
+    last = started
+    masks = 0
+
+    def show(stage: str, done: int, total: int, count: int) -> None:
+        nonlocal last, masks
+        masks += count
+        now = time.monotonic()
+        if now - last >= every and done:
+            last = now
+            left = (now - started) / done * (total - done)
+            rate = f", {masks / (now - started):,.0f} masks/s" if masks else ""
+            line = f"{stage}: {done} of {total} parts{rate}, about {left:.0f} s left"
+            print(line, file=sys.stderr, flush=True)
+
+    return show
