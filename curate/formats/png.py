@@ -143,6 +143,7 @@ def read_mask(path: Path, header: Header) -> Segmentation:
     Returns:
         The mask, or with a status that says why there is none.
     """
+    pixels: npt.NDArray[Any]
     try:
         pixels, colors = read_pixels(path, header)
     except PictureProblem as problem:
@@ -153,8 +154,8 @@ def read_mask(path: Path, header: Header) -> Segmentation:
         pixels = lit[pixels]
     elif pixels.ndim == 3:
         alpha = pixels.shape[2] in (2, 4)
-        seen = pixels[..., -1] != 0 if alpha else np.True_
-        pixels = pixels[..., : pixels.shape[2] - alpha].any(axis=2) & seen
+        lit = pixels[..., : pixels.shape[2] - alpha].any(axis=2)
+        pixels = lit & (pixels[..., -1] != 0) if alpha else lit
     return Segmentation(cast(bytes, rle.encode(rle.from_dense(pixels))[0].as_py()))
 
 
@@ -210,7 +211,7 @@ def read_picture(path: Path) -> Picture:
     """Read the size of a picture of any kind from its header, without decoding it.
 
     Raises:
-        PictureProblem: It is ``missing`` or ``unreadable``, words of the images table.
+        PictureProblem: It is ``missing``, ``unreadable`` or of ``invalid_size``, words of the images table.
     """
     from PIL import Image
 
@@ -226,6 +227,8 @@ def read_picture(path: Path) -> Picture:
     except BROKEN as error:
         what = type(error).__name__ if "cannot identify" in str(error) else str(error)
         raise PictureProblem("unreadable", f"the picture cannot be read ({what})") from error
+    if not valid_size(height, width):
+        raise PictureProblem("invalid_size", size_problem(height, width))
     return Picture((height, width), rotated)
 
 

@@ -16,6 +16,7 @@ from curate.errors import CurateError, SourceError
 from curate.formats.base import Format, Part
 from curate.formats.png import Picture, PictureProblem, read_masks, read_picture
 from curate.formats.rows import Rows, parts_of
+from curate.formats.segmentation import Segmentation
 from curate.formats.trees import copy_with_edits, entries
 from curate.table import MaskTable
 
@@ -28,7 +29,7 @@ _PART = 2000  # masks; decoding them takes some seconds
 _LOOK = 100  # how many entries of a folder are looked at to tell the format
 
 Image = tuple[str, str, str]
-"""Of one image: its name, the folder of its masks, and its picture or "" (paths under the source)."""
+"""An image's name, the folder of its masks, and its picture or ""; paths under the source."""
 
 
 def matches(path: Path) -> bool:
@@ -61,12 +62,13 @@ def load(source: Path, part: Part) -> MaskTable:
         names = _mask_names(source, folder)
         known, status, detail = _picture(source / picture) if picture else (None, "ok", "")
         size, masks = read_masks([source / folder / n for n in names], known and known.size)
-        if known and known.rotated and (mismatch := {m.status for m in masks}):
+        if known and known.rotated:
             upright = known.size[::-1]
-            detail = f"EXIF turns the picture to {upright[1]} x {upright[0]}"
             status = "exif_rotated"
-            if "size_mismatch" in mismatch:  # masks drawn on the picture as it is shown
-                size, masks = read_masks([source / folder / n for n in names], upright)
+            detail = f"EXIF turns the picture to {upright[1]} x {upright[0]}"
+            shown = read_masks([source / folder / n for n in names], upright)
+            if _mismatches(shown[1]) < _mismatches(masks):  # drawn on the picture as it is shown
+                size, masks = shown
         if size == (0, 0) and not detail:
             detail = "nothing tells its size"
         image = rows.image(picture or name, size, status, detail)
@@ -103,7 +105,8 @@ def _is_image(source: Path, name: str) -> bool:
         if not _mask_names(source, f"{name}/{MASKS}" if name else MASKS):
             return bool(name) and not any(e.is_dir() for e in entries(folder / MASKS))
         # Label images lie in masks/ too, but then there are as many pictures beside them.
-        return len(_pictures(folder / IMAGES)) <= 1
+        pictures = len(_pictures(folder / IMAGES))
+        return pictures == 1 or (pictures == 0 and bool(name))
     return bool(name) and name != IMAGES and len(_pictures(folder / IMAGES)) == 1
 
 
@@ -144,6 +147,10 @@ def _mask_names(source: Path, folder: str) -> list[str]:
         for e in entries(source / folder)
         if e.name.lower().endswith(".png") and not e.is_dir()
     ]
+
+
+def _mismatches(masks: list[Segmentation]) -> int:
+    return sum(mask.status == "size_mismatch" for mask in masks)
 
 
 def _picture(path: Path) -> tuple[Picture | None, str, str]:
