@@ -1,0 +1,6 @@
+"""Pictures of a dataset: found safely, looked at cheaply, loaded in the frame of their masks."""
+
+from curate.pictures.decode import DECODERS, MAX_PIXELS, Header
+from curate.pictures.folder import ImageFolder, Inspection, worse
+
+__all__ = ["DECODERS", "MAX_PIXELS", "Header", "ImageFolder", "Inspection", "worse"]

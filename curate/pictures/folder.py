@@ -1,0 +1,268 @@
+"""A folder of pictures, asked by the file names of a dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from curate.errors import SourceError
+from curate.pictures.decode import (
+    MAX_PIXELS,
+    Bytes,
+    Header,
+    opened,
+    pixels_of,
+    problem,
+    thumbnail_of,
+    upright,
+)
+from curate.table import IMAGE_STATUSES, STRING
+
+SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp"]
+    + [".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".tga"]
+)
+"""Suffixes of files that a picture's name without a suffix may mean."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What :meth:`ImageFolder.inspect` saw.
+
+    Attributes:
+        status: A word of :data:`curate.table.IMAGE_STATUSES`.
+        detail: The facts, as a clause; empty where the status is ``ok``.
+        header: Size and orientation, where it could be decoded.
+        thumbnail: Shape (32, 32), gray, upright; the whole picture squeezed into it.
+        digest: Hash of the file's bytes, 32 hexadecimal digits; empty where it was not decoded.
+    """
+
+    status: str
+    detail: str
+    header: Header | None = None
+    thumbnail: Bytes | None = None
+    digest: str = ""
+
+
+class ImageFolder:
+    """A folder of pictures, asked by the file names of a dataset.
+
+    Nothing outside the folder is ever opened: a name is taken relative to the folder, and links
+    that lead out of it are refused. Nothing is raised for a picture that is missing or broken.
+    Picklable; each process lists the folder for itself, and only where a name is no direct path.
+
+    Args:
+        path: The folder.
+        max_pixels: Larger pictures are not decoded; at most :data:`curate.pictures.MAX_PIXELS`.
+
+    Raises:
+        SourceError: ``path`` is no folder.
+    """
+
+    def __init__(self, path: str | Path, max_pixels: int = MAX_PIXELS) -> None:
+        self.path = Path(path)
+        self.max_pixels = min(max_pixels, MAX_PIXELS)
+        if not self.path.is_dir():
+            raise SourceError("there is no such folder of images", str(path), "check the path")
+        self._root = self.path.resolve()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if not k.startswith("_by_")}
+
+    def find(self, file_name: object) -> Path | None:
+        """Return the file that a dataset's file name means, or None.
+
+        Tried in this order: the name as a path in the folder; a file of that base name anywhere in
+        the folder; a picture of that base name with another suffix, or with one at all. Of several
+        candidates the one that shares most parent folders with the name is meant; where that does
+        not decide, none is.
+        """
+        return self._find(file_name)[0]
+
+    def _find(self, file_name: object) -> tuple[Path | None, str]:
+        """Return the file, or None and the reason."""
+        if not isinstance(file_name, str) or not file_name.strip() or "\0" in file_name:
+            return None, "the dataset names no file for it"
+        name = PurePosixPath(file_name.replace("\\", "/"))
+        reason = "the folder has no file of this name"
+        if not name.is_absolute() and ".." not in name.parts:
+            found, escapes = self._inside(name)
+            if found:
+                return found, ""
+            if escapes:
+                reason = "its file is a link that leads out of the folder"
+        for candidates in (self._by_name.get(name.name), self._by_stem.get(_stem(name.name))):
+            if not candidates:
+                continue
+            best = _closest(name, candidates)
+            if best is None:
+                return None, f"{len(candidates)} files in the folder have this name"
+            found, escapes = self._inside(best)
+            if found:
+                return found, ""
+            if escapes:
+                reason = "its file is a link that leads out of the folder"
+        return None, reason
+
+    def _inside(self, name: PurePosixPath) -> tuple[Path | None, bool]:
+        """Return an ordinary file of the folder, and whether the name leads out by a link."""
+        path = self.path / name
+        try:
+            real = path.resolve()
+            if not real.is_relative_to(self._root):
+                return None, True
+            return (path, False) if real.is_file() else (None, False)
+        except (OSError, RuntimeError, ValueError):  # a loop of links, a name too long
+            return None, False
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[PurePosixPath]]:
+        names: dict[str, list[PurePosixPath]] = {}
+        for folder, below, files in os.walk(self._root):
+            below.sort()
+            relative = PurePosixPath(Path(folder).relative_to(self._root).as_posix())
+            for file in sorted(files):
+                names.setdefault(file, []).append(relative / file)
+        return names
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[PurePosixPath]]:
+        stems: dict[str, list[PurePosixPath]] = {}
+        for name, paths in self._by_name.items():
+            if os.path.splitext(name)[1].lower() in SUFFIXES:
+                stems.setdefault(_stem(name), []).extend(paths)
+        return stems
+
+    def inspect(self, file_name: object, size: tuple[int, int]) -> Inspection:
+        """Look at one picture: its header, then every byte of it, drawn small.
+
+        Args:
+            file_name: Its name in the dataset.
+            size: Declared height and width in pixels; not compared where one of them is under 1.
+        """
+        path, reason = self._find(file_name)
+        if path is None:
+            return Inspection("missing", reason)
+        try:
+            with opened(path, self.max_pixels) as (image, header):
+                thumbnail = upright(thumbnail_of(image), header.orientation)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+        except Exception as error:  # decoders raise whatever they like on a broken file
+            return Inspection(*problem(path, error))
+        return Inspection(*_size_status(header, size), header, thumbnail, digest.hexdigest())
+
+    def check(self, images: pd.DataFrame) -> pd.DataFrame:
+        """Look at the picture of every image: is it there, whole, and of the declared size?
+
+        Args:
+            images: Columns ``file_name``, ``height``, ``width`` and, where known, ``status`` and
+                ``status_detail``.
+
+        Returns:
+            Same index; ``status``, ``status_detail`` (see :data:`curate.table.IMAGE_STATUSES`).
+            What ``images`` says already stays where it is graver than what is found here.
+        """
+        seen = [self.inspect(name, size) for name, size in names_and_sizes(images)]
+        columns = {"status": [s.status for s in seen], "status_detail": [s.detail for s in seen]}
+        return worse(images, pd.DataFrame(columns, index=images.index).astype(STRING))
+
+    def load(
+        self, file_name: object, size: tuple[int, int] | None = None, *, gray: bool = False
+    ) -> Bytes | None:
+        """Decode one picture, in the frame in which its masks were drawn.
+
+        Args:
+            file_name: Its name in the dataset.
+            size: Height and width that its masks have. A picture with an EXIF orientation is
+                turned as a viewer turns it, unless only its stored size is ``size``. None takes it
+                as displayed.
+            gray: One channel, else RGB.
+
+        Returns:
+            Shape (height, width) or (height, width, 3), see
+            :func:`curate.pictures.decode.pixels_of`. None where there is no picture of this size,
+            or where it cannot be decoded.
+        """
+        path = self.find(file_name)
+        if path is None:
+            return None
+        try:
+            with opened(path, self.max_pixels) as (image, header):
+                if size is not None and size not in (header.stored, header.displayed):
+                    return None
+                pixels = pixels_of(image, gray=gray)
+        except Exception:  # check() tells why; here the picture is simply not available
+            return None
+        turned = size is None or size == header.displayed
+        return upright(pixels, header.orientation if turned else 1)
+
+
+def names_and_sizes(images: pd.DataFrame) -> list[tuple[object, tuple[int, int]]]:
+    """Return (file name, (height, width)) of each row; a missing name stays what it is."""
+    heights, widths = images["height"].to_numpy(), images["width"].to_numpy()
+    sizes = [(int(h), int(w)) for h, w in zip(heights, widths, strict=True)]
+    return list(zip(images["file_name"].to_numpy(object), sizes, strict=True))
+
+
+def worse(known: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Return ``status`` and ``status_detail`` of whichever of two frames says the graver.
+
+    Args:
+        known: May lack the columns; wins where both say the same.
+        found: Same index.
+    """
+    if "status" not in known.columns:
+        return found
+    order = {word: place for place, word in enumerate(IMAGE_STATUSES)}
+    keep = known["status"].map(order).to_numpy() <= found["status"].map(order).to_numpy()
+    both = {
+        column: [a if k else b for k, a, b in zip(keep, known[column], found[column], strict=True)]
+        for column in ("status", "status_detail")
+    }
+    return pd.DataFrame(both, index=known.index).astype(STRING)
+
+
+def _stem(name: str) -> str:
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in SUFFIXES else name
+
+
+def _closest(name: PurePosixPath, candidates: list[PurePosixPath]) -> PurePosixPath | None:
+    """Return the candidate that shares most parents with ``name``; None if two share as many."""
+    parents = name.parts[-2::-1]
+
+    def shared(candidate: PurePosixPath) -> int:
+        pairs = zip(parents, candidate.parts[-2::-1], strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    ranked = sorted(candidates, key=shared, reverse=True)
+    decided = len(ranked) == 1 or shared(ranked[0]) > shared(ranked[1])
+    return ranked[0] if decided else None
+
+
+def _size_status(header: Header, size: tuple[int, int]) -> tuple[str, str]:
+    """Compare the declared size with the stored and the displayed one."""
+    stored = f"{header.width} x {header.height} px"
+    declared = f"{size[1]} x {size[0]} px"
+    given = min(size) >= 1
+    if given and size not in (header.stored, header.displayed):
+        swapped = size == header.stored[::-1]
+        detail = f"its file is {stored}, declared is {declared}"
+        return "size_mismatch", detail + (" (width and height swapped)" if swapped else "")
+    if header.orientation == 1:
+        return "ok", ""
+    detail = f"its EXIF orientation is {header.orientation}"
+    if header.stored == header.displayed:
+        return "exif_rotated", f"{detail}: masks may belong to it as stored or as displayed"
+    if given:
+        frame = "stored" if size == header.stored else "displayed"
+        detail += f": stored as {stored}, displayed turned; declared is the size as {frame}"
+    return "exif_rotated", detail
