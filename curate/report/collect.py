@@ -162,7 +162,7 @@ class Reason:
 
 
 def said_sql(source: Source) -> str:
-    """Return SQL of one row a mask and reason: mask_id, image_id, action, priority, reason, kind."""
+    """Return SQL of a row a mask and reason, with the mask's image, action and priority."""
     priority = source.column("priority", "0")
     kind = KIND_SQL.format("reason")
     return (
@@ -237,11 +237,7 @@ def statuses(source: Source, view: str, examples: int = 5) -> list[Status]:
         Status(
             row["status"],
             int(row["n"]),
-            [
-                (r["place"] or "", r["detail"] or "")
-                for r in rows
-                if r["status"] == row["status"]
-            ],
+            [(r["place"] or "", r["detail"] or "") for r in rows if r["status"] == row["status"]],
         )
         for row in counts
     ]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
+from curate.pictures import ImageFolder
 from curate.report.outline import Box
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MOST_PIXELS = 120_000_000
-"""Pictures larger than this are not opened: one alone would take hundreds of megabytes."""
+MOST_PIXELS = 80_000_000
+"""Pictures larger than this are not opened for a page: one takes three bytes a pixel."""
 
 QUALITIES = (76, 62, 48, 34)
 
@@ -29,22 +30,13 @@ class Pictures:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self._opened: tuple[str, Image.Image | None, str] = ("", None, "")
+        self._folder = ImageFolder(folder, MOST_PIXELS) if folder is not None else None
+        self._asked: tuple[str, tuple[int, int]] | None = None
+        self._pixels: npt.NDArray[np.uint8] | None = None
 
-    def find(self, file_name: str | None) -> Path | None:
-        """Return the file of a picture, or None where it is absent or outside the folder."""
-        if self.folder is None or not file_name or "\0" in file_name:
-            return None
-        named = PurePosixPath(str(file_name).replace("\\", "/"))
-        for candidate in (self.folder / named, self.folder / named.name):
-            try:
-                inside = candidate.resolve().is_relative_to(self.folder.resolve())
-                if inside and candidate.is_file():
-                    return candidate
-            except (OSError, ValueError, RuntimeError):
-                continue
-        return None
+    def has(self, file_name: object) -> bool:
+        """Whether there is a file of this name (it may turn out to be unreadable)."""
+        return self._folder is not None and self._folder.find(file_name) is not None
 
     def crop(
         self, file_name: str | None, size: tuple[int, int], box: Box, longest: int
@@ -58,59 +50,22 @@ class Pictures:
             longest: Longest side of the result; a smaller window is not blown up.
 
         Returns:
-            The piece in RGB or grey, or None and a sentence saying why there is none.
+            The piece in RGB, or None and a clause saying why there is none.
         """
-        picture, why = self._open(str(file_name or ""))
-        if picture is None:
-            return None, why
-        if picture.size != size:
-            width, height = picture.size
-            return None, f"the picture is {width} × {height}, the masks {size[0]} × {size[1]}"
-        try:
-            piece = picture.crop((box.x, box.y, box.x + box.w, box.y + box.h))
-        except (OSError, ValueError, SyntaxError) as error:
-            self._opened = (self._opened[0], None, f"the picture cannot be read ({error})")
-            return None, self._opened[2]
-        return reduced(_eight_bit(piece), longest), ""
-
-    def _open(self, file_name: str) -> tuple[Image.Image | None, str]:
-        if self._opened[0] != file_name:
-            self._opened = (file_name, *self._read(file_name))
-        return self._opened[1:]
-
-    def _read(self, file_name: str) -> tuple[Image.Image | None, str]:
-        if self.folder is None:
-            return None, "no pictures were given"
-        path = self.find(file_name)
-        if path is None:
-            return None, "the picture is not there"
         from PIL import Image
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                picture = Image.open(path)
-                if picture.width * picture.height > MOST_PIXELS:
-                    return None, "the picture is too large to open"
-                picture.load()
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-                return None, "the picture cannot be read"
-        return picture, ""
-
-
-def _eight_bit(piece: Image.Image) -> Image.Image:
-    """Return a piece as 8-bit grey or RGB; deeper pixels are stretched to what they span."""
-    from PIL import Image
-
-    if piece.mode in ("I", "F") or piece.mode.startswith("I;16"):
-        values = np.nan_to_num(np.asarray(piece, np.float64))
-        low, high = float(values.min()), float(values.max())
-        stretched = (values - low) * (255 / (high - low) if high > low else 0)
-        return Image.fromarray(stretched.astype(np.uint8))
-    if piece.mode in ("RGBA", "LA", "PA") or "transparency" in piece.info:
-        ground = Image.new("RGBA", piece.size, (128, 128, 128, 255))
-        return Image.alpha_composite(ground, piece.convert("RGBA")).convert("RGB")
-    return piece if piece.mode in ("L", "RGB") else piece.convert("RGB")
+        if self._folder is None:
+            return None, "no pictures were given"
+        if not self.has(file_name):
+            return None, "the picture is not there"
+        if self._asked != (str(file_name), size):
+            self._pixels = None  # the last one goes before the next one comes
+            self._pixels = self._folder.load(file_name, (size[1], size[0]))
+            self._asked = (str(file_name), size)
+        if self._pixels is None:
+            return None, "the picture is broken, too large, or of another size"
+        piece = self._pixels[box.y : box.y + box.h, box.x : box.x + box.w]
+        return reduced(Image.fromarray(np.ascontiguousarray(piece)), longest), ""
 
 
 def reduced(piece: Image.Image, longest: int) -> Image.Image:

@@ -64,9 +64,7 @@ def histograms(source: Source, columns: Sequence[str]) -> list[Histogram]:
             continue
         low, high = min(0.0, facts["low"]), max(1.0, facts["high"])
         counts = _counts(source, value_of(column), low, high)
-        found.append(
-            Histogram(column, low, high, counts, n, int(facts["total"]) - n, facts["mid"])
-        )
+        found.append(Histogram(column, low, high, counts, n, int(facts["total"]) - n, facts["mid"]))
     return found
 
 
@@ -137,8 +135,9 @@ def densities(source: Source, spread: Sequence[Histogram]) -> list[Density]:
         source: The audit.
         spread: Histograms of the candidate columns; those that vary most are paired.
     """
-    chosen = pair_columns(spread)
-    return [_density(source, x, y) for x, y in combinations(chosen, 2)]
+    pairs = list(combinations(pair_columns(spread), 2))
+    pairs.sort(key=lambda pair: -min(map(_entropy, pair)))  # the liveliest pair is shown first
+    return [_density(source, x, y) for x, y in pairs]
 
 
 def pair_columns(spread: Sequence[Histogram]) -> list[Histogram]:

@@ -86,9 +86,7 @@ def point_of(row: Mapping[str, Any]) -> tuple[float, float] | None:
     return (point[0], point[1]) if point else None
 
 
-def window(
-    size: tuple[int, int], parts: Sequence[Rectangle], context: float = 0.45
-) -> Box | None:
+def window(size: tuple[int, int], parts: Sequence[Rectangle], context: float = 0.45) -> Box | None:
     """Choose the square piece of an image that shows some boxes with what surrounds them.
 
     Args:

@@ -71,13 +71,13 @@ def bars(
 
 
 def _bar_path(heights: Sequence[float]) -> str:
-    wide = WIDTH / len(heights)
+    step = WIDTH / len(heights)
+    wide, bottom = _fixed(step - 0.8), _fixed(HEIGHT)
     parts = []
     for i, part in enumerate(heights):
         if part > 0:
-            tall = max(1.5, part * HEIGHT)
-            left, top = _fixed(i * wide + 0.4), _fixed(HEIGHT - tall)
-            parts.append(f"M{left} {top}h{_fixed(wide - 0.8)}V{_fixed(HEIGHT)}h-{_fixed(wide - 0.8)}z")
+            top = _fixed(HEIGHT - max(1.5, part * HEIGHT))
+            parts.append(f"M{_fixed(i * step + 0.4)} {top}h{wide}V{bottom}h-{wide}z")
     return "".join(parts)
 
 
@@ -86,7 +86,12 @@ def _edge(histogram: Histogram, i: int) -> float:
 
 
 def _label(histogram: Histogram, value: float) -> str:
-    return number(round(10**value)) if histogram.logarithmic else number(round(value, 4))
+    return number(round(10**value)) if histogram.logarithmic else short(value)
+
+
+def short(value: float) -> str:
+    """Return a number of an axis without trailing zeros."""
+    return number(value) if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _bins(histogram: Histogram) -> list[tuple[str, str, int]]:
@@ -100,14 +105,22 @@ def _bins(histogram: Histogram) -> list[tuple[str, str, int]]:
 def _ticks(histogram: Histogram) -> list[tuple[float, str]]:
     low, high = histogram.low, histogram.high
     if histogram.logarithmic:
-        first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
-        values = [float(v) for v in range(first, last + 1)] or [low, high]
-        values = values[:: max(1, -(-len(values) // 5))]
-    elif (low, high) == (0.0, 1.0):
-        values = [0.0, 0.25, 0.5, 0.75, 1.0]
+        values = _decades(low, high)
     else:
-        values = [low, (low + high) / 2, high]
+        step = next(s for s in (0.25, 0.5, 1, 2.5, 5, 10, 25, 50, high) if (high - low) / s <= 5)
+        values = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return [((v - low) / (high - low) * WIDTH, _label(histogram, v)) for v in values]
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Return exponents to label: powers of ten, with 2 and 5 between where there is room."""
+    for digits in ((1, 2, 5), (1,)):
+        span = range(math.floor(low), math.ceil(high) + 1)
+        values = [power + math.log10(d) for power in span for d in digits]
+        values = [v for v in values if low - 1e-9 <= v <= high + 1e-9]
+        if len(values) <= 5:
+            break
+    return values[:: max(1, -(-len(values) // 5))] or [low, high]
 
 
 def _description(histogram: Histogram) -> str:
@@ -131,7 +144,7 @@ class Cloud:
 def cloud(
     density: Density, titles: tuple[str, str], marks: tuple[Sequence[Mark], Sequence[Mark]]
 ) -> Cloud:
-    """Lay out a density in a box of :data:`GRID` by :data:`GRID` cells, low values at bottom left."""
+    """Lay out a density in a box of :data:`GRID` cells each way, low values at bottom left."""
     top = max((n for *_, n in density.cells), default=1)
     paths = [""] * LEVELS
     for i, j, n in density.cells:
@@ -177,7 +190,9 @@ def line(curve: Curve, width: float = 640, height: float = 240) -> Line:
         return (1 - value) / (1 - floor) * height
 
     def path(values: Sequence[float]) -> list[str]:
-        return [f"{_fixed(x(o))} {_fixed(y(v))}" for o, v in zip(curve.offsets, values, strict=True)]
+        return [
+            f"{_fixed(x(o))} {_fixed(y(v))}" for o, v in zip(curve.offsets, values, strict=True)
+        ]
 
     around = [*path(curve.p90), *reversed(path(curve.p10))]
     x_step = (high - low) / 4
@@ -185,9 +200,8 @@ def line(curve: Curve, width: float = 640, height: float = 240) -> Line:
         curve=curve,
         mean="M" + "L".join(path(curve.mean)),
         band="M" + "L".join(around) + "z",
-        x_ticks=[(x(low + k * x_step), number(round(low + k * x_step, 4))) for k in range(5)],
+        x_ticks=[(x(low + k * x_step), short(low + k * x_step)) for k in range(5)],
         y_ticks=[
-            (y(floor + k * (1 - floor) / 4), number(round(floor + k * (1 - floor) / 4, 4)))
-            for k in range(5)
+            (y(floor + k * (1 - floor) / 4), short(floor + k * (1 - floor) / 4)) for k in range(5)
         ],
     )

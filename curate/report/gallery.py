@@ -34,9 +34,10 @@ MOST_NEIGHBOURS = 24
 THUMBS_A_REASON = 3
 SCORES_ON_A_CARD = 4
 
-NOT_FACTS = frozenset(
-    "mask_id image_id category file_name height width segmentation action reasons priority rank "
-    "status status_detail source_key bbox_x bbox_y bbox_w bbox_h area_px".split()
+SHOWN_ELSEWHERE = (
+    *("mask_id", "image_id", "category", "file_name", "height", "width", "segmentation"),
+    *("action", "reasons", "priority", "rank", "status", "status_detail", "source_key"),
+    *("bbox_x", "bbox_y", "bbox_w", "bbox_h", "area_px"),
 )
 """Columns that a card shows elsewhere, or not at all."""
 
@@ -105,9 +106,7 @@ def twin_of(row: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _window(
-    row: Mapping[str, Any], twin: int | None, boxes: Mapping[int, Rectangle]
-) -> Box | None:
+def _window(row: Mapping[str, Any], twin: int | None, boxes: Mapping[int, Rectangle]) -> Box | None:
     point = point_of(row)
     mine = box_of(row) or declared_of(row)
     beside = boxes.get(twin) if twin is not None else None
@@ -120,7 +119,7 @@ def _neighbours(
     source: Source, picks: Sequence[Pick], windows: Mapping[int, Box | None], pictures: Pictures
 ) -> dict[int, list[int]]:
     """Return the masks inside each window that has no picture to show the place."""
-    bare = [p for p in picks if pictures.find(p.row.get("file_name")) is None]
+    bare = [p for p in picks if not pictures.has(p.row.get("file_name"))]
     if not bare:
         return {}
     by_image = dict(iter(boxes_in(source, (p.row["image_id"] for p in bare)).groupby("image_id")))
@@ -174,7 +173,7 @@ def _card(
 
 def _facts(row: Mapping[str, Any], scores: Sequence[str]) -> Iterable[tuple[str, str]]:
     for column, value in row.items():
-        if value is None or value != value or column in NOT_FACTS:
+        if value is None or value != value or column in SHOWN_ELSEWHERE:
             continue
         if isinstance(value, int | float):
             yield column, score(value) if column in scores else number(value)

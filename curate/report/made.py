@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
-from curate.report.collect import Source
+from curate.report.collect import Source, quoted, value_of
 from curate.report.words import seconds, title_of
 
 STATUS_WORDS: dict[str, str] = {
@@ -36,6 +36,7 @@ class Term:
     title: str
     low_means: str = ""
     unit: str = ""
+    means: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,13 @@ def glossary(source: Source) -> list[Term]:
 
 def _described() -> Iterator[Term]:
     """Yield what the scorers say about their own columns."""
-    try:
-        from curate.scorers import SCORERS
-    except ImportError:
-        return
-    for scorer in SCORERS:
-        for column in scorer.columns:
+    from curate.scorers import columns
+
+    for column in columns().values():
+        if column.kind == "score":
             yield Term(column.name, column.title, column.low_means, column.unit)
+        else:
+            yield Term(column.name, column.title, unit=column.unit, means=column.low_means)
 
 
 def signals(source: Source) -> list[Signal]:
@@ -125,7 +126,8 @@ def signals(source: Source) -> list[Signal]:
             if isinstance(s, Mapping)
         ]
     names = source.score_columns()
-    counts = source.row("select 1 as one" + "".join(f", count({c}) as {c}" for c in names) + " from masks")
+    counted = "".join(f", count({value_of(c)}) as {quoted(c)}" for c in names)
+    counts = source.row(f"select count(*) as n{counted} from masks")
     return [
         Signal(title_of(c), [c], bool(counts[c]), "" if counts[c] else "no mask has it")
         for c in names
@@ -141,12 +143,15 @@ def story(source: Source) -> Story:
         reviews = reviews.get("count", 0)
     return Story(
         source=_source_name(info),
-        format=str(info.get("format_title") or info.get("format") or _of(info, "source", "format")),
+        format=_format_title(info),
         reviews=reviews if isinstance(reviews, int) else 0,
         calibrated=bool(info.get("calibration") or info.get("calibrated")),
-        policy=toml_of(info.get("policy")),
+        policy=_of(info, "policy", "toml"),
         facts=list(_facts(info)),
-        timings=[(str(k), seconds(v)) for k, v in _mapping(info.get("timings")).items()],
+        timings=[
+            (str(k).removesuffix("_s"), seconds(v))
+            for k, v in _mapping(info.get("timings")).items()
+        ],
     )
 
 
@@ -162,12 +167,20 @@ def _of(info: Mapping[str, Any], *names: str) -> str:
 
 
 def _source_name(info: Mapping[str, Any]) -> str:
-    path = _of(info, "source", "path") or _of(info, "source") if info.get("source") else ""
+    path = _of(info, "source", "path")
     return PurePath(path).name or path or "this dataset"
 
 
+def _format_title(info: Mapping[str, Any]) -> str:
+    """Return the format's title for people, or its name where nobody knows it any more."""
+    from curate.formats import detect, format_names
+
+    name = _of(info, "source", "format")
+    return detect(Path(), name).title if name in format_names() else name
+
+
 SHOWN_ELSEWHERE = frozenset(
-    ("policy", "policy_toml", "signals", "stability_curve", "timings", "counts", "shape_reference")
+    ("policy", "signals", "stability_curve", "timings", "counts", "references", "identity", "state")
 )
 
 
@@ -184,45 +197,3 @@ def _facts(info: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterato
                 yield label, " ".join(value)
         elif isinstance(value, str | int | float | bool) and value != "":
             yield label, str(value)
-
-
-def toml_of(policy: Any) -> str:
-    """Return a policy as TOML text; text is returned as it is."""
-    if isinstance(policy, str):
-        return policy
-    if not isinstance(policy, Mapping):
-        return ""
-    if isinstance(policy.get("toml"), str):
-        return str(policy["toml"])
-    return "\n".join(_toml_lines(policy, "")).strip()
-
-
-def _toml_lines(table: Mapping[str, Any], path: str) -> Iterator[str]:
-    nested = {k: v for k, v in table.items() if _is_table(v)}
-    for key, value in table.items():
-        if key not in nested and value is not None:
-            yield f"{key} = {_toml_value(value)}"
-    for key, value in nested.items():
-        name = f"{path}{key}"
-        if isinstance(value, Mapping):
-            yield from ("", f"[{name}]", *_toml_lines(value, f"{name}."))
-        else:
-            for entry in value:
-                yield from ("", f"[[{name}]]", *_toml_lines(entry, f"{name}."))
-
-
-def _is_table(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return True
-    return isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
-    return str(value)

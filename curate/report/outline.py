@@ -1,12 +1,13 @@
 """The outline of a mask as a short SVG path.
 
-Only the part of a mask inside a crop is ever turned into pixels, and at no more than about twice the
-resolution it is shown at, so that memory does not depend on the size of the image.
+Only the part of a mask inside a crop is ever turned into pixels, and at no more than about twice
+the resolution it is shown at, so that memory does not depend on the size of the image.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -153,15 +154,15 @@ def rings_of(mask: npt.NDArray[np.bool_], tolerance: float) -> list[IntArray]:
 
     Args:
         mask: Shape (height, width).
-        tolerance: How far, in pixels of ``mask``, an outline may stray from the pixel edges; 0 keeps
-            every corner.
+        tolerance: How far, in pixels of ``mask``, an outline may stray from the pixel edges; 0
+            keeps every corner.
 
     Returns:
         One (k, 2) array of corners (x, y) a ring; pixel (0, 0) covers the corners 0 to 1.
     """
     points, bounds = _trace(np.pad(mask, 1))
     points = points - 1
-    rings = [points[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    rings = [points[a:b] for a, b in pairwise(bounds)]
     rings.sort(key=lambda ring: -int(np.ptp(ring[:, 0]) + np.ptp(ring[:, 1])))
     rings = rings[:MOST_RINGS]
     while tolerance > 0 or sum(map(len, rings)) > MOST_POINTS:
@@ -184,15 +185,16 @@ def path_of(runs: Runs, index: int, box: Box, shown_px: int) -> str:
         shown_px: How large the box's longer side will be shown; finer detail is left out.
 
     Returns:
-        Path data ("" where the mask has no pixel in the box); within half a shown pixel of the truth
-        unless the mask is too ragged for that (:data:`MOST_POINTS`).
+        Path data ("" where the mask has no pixel in the box). Exact where a pixel is shown large;
+        else within three quarters of a pixel or half a shown one, whichever is more, unless the
+        mask is too ragged for that (:data:`MOST_POINTS`).
     """
     step = max(1, -(-box.longest // MOST_SAMPLES))
     mask = sample(runs, index, box, step)
     if not mask.any():
         return ""
     scale = shown_px / box.longest * step
-    rings = rings_of(mask, 0.0 if scale > 6 else 0.5 / scale)
+    rings = rings_of(mask, 0.0 if scale > 5 else max(0.75, 0.5 / scale))
     return "".join(_ring_path(ring * step, box) for ring in rings)
 
 

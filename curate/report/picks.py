@@ -55,7 +55,9 @@ def choose(source: Source, reasons: Sequence[Reason]) -> list[Pick]:
         wanted |= dict.fromkeys((i for i in ids if i not in wanted), group)
     rows = {int(row["mask_id"]): row for row in _rows(source, wanted)}
     order = {mask_id: k for k, mask_id in enumerate(wanted)}
-    kept = sorted(wanted, key=lambda i: (wanted[i] if wanted[i] >= 0 else 1000 - wanted[i], order[i]))
+    kept = sorted(
+        wanted, key=lambda i: (wanted[i] if wanted[i] >= 0 else 1000 - wanted[i], order[i])
+    )
     return [Pick(wanted[i], rows[i]) for i in kept if i in rows][: MOST_CARDS + 24]
 
 
@@ -79,9 +81,9 @@ def _unexplained(source: Source) -> list[int]:
     return [
         int(row["mask_id"])
         for row in source.rows(
-            "select mask_id from masks where action in ('review', 'reject') and "
-            f"coalesce(reasons, '') = '' order by {source.column('priority', '0')} desc nulls last, "
-            "mask_id limit 12"
+            "select mask_id from masks where action in ('review', 'reject') "
+            "and coalesce(reasons, '') = '' "
+            f"order by {source.column('priority', '0')} desc nulls last, mask_id limit 12"
         )
     ]
 
@@ -116,18 +118,14 @@ def boxes_in(source: Source, image_ids: Iterable[int]) -> pd.DataFrame:
     )
 
 
-def boxes_of(
-    source: Source, ids: Iterable[int]
-) -> dict[int, tuple[float, float, float, float]]:
+def boxes_of(source: Source, ids: Iterable[int]) -> dict[int, tuple[float, float, float, float]]:
     """Return the boxes of some masks, XYWH."""
     named = ", ".join(str(int(i)) for i in sorted(set(ids)))
     rows = source.rows(
         "select mask_id, bbox_x, bbox_y, bbox_w, bbox_h from masks "
         f"where area_px > 0 and mask_id in ({named or 'null'})"
     )
-    return {
-        int(r["mask_id"]): (r["bbox_x"], r["bbox_y"], r["bbox_w"], r["bbox_h"]) for r in rows
-    }
+    return {int(r["mask_id"]): (r["bbox_x"], r["bbox_y"], r["bbox_w"], r["bbox_h"]) for r in rows}
 
 
 def runs_of(source: Source, ids: Iterable[int]) -> tuple[dict[int, int], Runs]:

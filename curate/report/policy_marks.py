@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-SIDES = {
-    "below": "below", "under": "below", "min": "below", "at_least": "below", "lt": "below",
-    "<": "below", "<=": "below", "le": "below",
-    "above": "above", "over": "above", "max": "above", "at_most": "above", "gt": "above",
-    ">": "above", ">=": "above", "ge": "above",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A threshold: masks on ``side`` of ``value`` get ``action``."""
+    """A threshold: masks on ``side`` ("below" or "above") of ``value`` get ``action``."""
 
     value: float
     action: str
@@ -28,36 +21,17 @@ def marks(policy: Any) -> dict[str, list[Mark]]:
     """Return the thresholds of a policy by column.
 
     Args:
-        policy: The policy as ``audit.json`` holds it; unknown shapes give no marks.
+        policy: The policy as ``audit.json`` holds it, with its ``marks`` (see
+            :meth:`curate.curation.policy.Policy.marks`); anything else gives no marks.
     """
     found: dict[str, list[Mark]] = {}
-    for rule in _rules(policy):
-        column = rule.get("column") or rule.get("score")
-        action = str(rule.get("action", "review"))
-        if not isinstance(column, str):
-            continue
-        for mark in _of(rule, action):
-            if mark not in found.setdefault(column, []):
-                found[column].append(mark)
+    lines = policy.get("marks") if isinstance(policy, Mapping) else None
+    for line in lines if isinstance(lines, list) else ():
+        for side in ("below", "above"):
+            value = line.get(side)
+            if isinstance(value, int | float) and math.isfinite(value):
+                mark = Mark(float(value), str(line.get("action", "review")), side)
+                there = found.setdefault(str(line.get("column")), [])
+                if mark not in there:
+                    there.append(mark)
     return {column: sorted(ms, key=lambda m: m.value) for column, ms in found.items()}
-
-
-def _rules(policy: Any) -> Iterator[Mapping[str, Any]]:
-    if not isinstance(policy, Mapping):
-        return
-    rules = policy.get("rules", policy.get("rule", ()))
-    if isinstance(rules, Mapping):
-        rules = [{"column": name, **r} for name, r in rules.items() if isinstance(r, Mapping)]
-    if isinstance(rules, list | tuple):
-        yield from (rule for rule in rules if isinstance(rule, Mapping))
-
-
-def _of(rule: Mapping[str, Any], action: str) -> Iterator[Mark]:
-    for word, side in SIDES.items():
-        value = rule.get(word)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            yield Mark(float(value), action, side)
-    for acted in ("review", "reject"):
-        nested = rule.get(acted)
-        if isinstance(nested, Mapping):
-            yield from _of(nested, acted)

@@ -15,9 +15,9 @@ _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
 def shown(value: Any, limit: int = LONGEST_NAME) -> str:
     """Return foreign text as something a page can show on one line.
 
-    Control characters become their visible pictures (a newline becomes a return sign), bidirectional
-    overrides and lone surrogates become a replacement sign, a missing value a dash. Markup is *not*
-    escaped here: that is the template's work.
+    Control characters become their visible pictures (a newline becomes a return sign),
+    bidirectional overrides and lone surrogates a replacement sign, a missing value a dash. Markup
+    is *not* escaped here: that is the template's work.
     """
     if value is None or value != value:
         return "–"

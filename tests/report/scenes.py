@@ -1,4 +1,4 @@
-"""An audit directory written by hand: drawn scenes, their masks, planted defects, made-up scores."""
+"""An audit written by hand: drawn scenes, their masks, planted defects, made-up scores."""
 
 from __future__ import annotations
 
@@ -172,8 +172,13 @@ def finish_rows(masks: pd.DataFrame, runs: Any) -> pd.DataFrame:
     boxes = bbox(runs)
     masks = masks.drop(columns="kind").assign(
         segmentation=[c.as_py() for c in encode(runs)],
-        area_px=[int(a) for a in np.add.reduceat(np.append(runs.ends - runs.starts, 0),
-                 np.minimum(runs.offsets[:-1], len(runs.ends))) * (np.diff(runs.offsets) > 0)],
+        area_px=[
+            int(a)
+            for a in np.add.reduceat(
+                np.append(runs.ends - runs.starts, 0), np.minimum(runs.offsets[:-1], len(runs.ends))
+            )
+            * (np.diff(runs.offsets) > 0)
+        ],
         **{f"bbox_{c}": boxes[:, k] for k, c in enumerate("xywh")},
     )
     scores = ["hole_score", "fragment_score", "uniqueness_score", "shape_score"]
@@ -203,14 +208,15 @@ def info() -> dict[str, Any]:
     return {
         "schema_version": 1,
         "tool_version": "0.1.0",
-        "source": "/data/of people/<i>scenes</i>.json",
-        "format": "coco",
+        "state": "complete",
+        "source": {"path": "/data/of people/<i>scenes & \u202eco.json", "format": "coco"},
         "command": "curate audit scenes.json --images pictures",
         "settings": {"workers": 2},
         "timings": {"read": 0.21, "score": 74.2},
         "policy": {
             "name": "default",
-            "rules": [
+            "toml": 'name = "default"\n\n[[rule]]\nwhen = "hole_score < 0.5"\n',
+            "marks": [
                 {"column": "hole_score", "below": 0.5, "action": "review"},
                 {"column": "uniqueness_score", "below": 0.2, "action": "reject"},
             ],
