@@ -1,22 +1,8 @@
-"""Conditions over columns, as people write them in a policy or a gate: parsed here, never run.
-
-The grammar, loosest first::
-
-    condition   or, and, not
-    comparison  a < b, a <= b, a > b, a >= b, a == b, a != b, 0.1 < a < 0.5, a in ('x', 'y')
-    number      + - * /, unary minus, abs(a)
-    value       12, 0.5, 1e-3, 'text', "text", true, false, column, `odd column name`
-    question    missing(a): no value here;  available(column): the audit has this column at all
-
-A comparison with a missing value is false, ``!=`` included, so a rule never speaks about what is
-not known. A column that does not exist counts as missing in every row.
-"""
+"""Conditions over columns, evaluated for many masks at once; see :mod:`curate.curation.grammar`."""
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -24,215 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.curation.grammar import Node, near, parse
 from curate.errors import CallError
-
-LONGEST = 5000
-"""Characters that a condition may have."""
-
-DEEPEST = 60
-"""Levels of brackets and ``not`` that a condition may have."""
 
 Values: TypeAlias = npt.NDArray[Any] | None
 """One column in rows: bool, int64, float64 or object (text); None where there is no such column."""
 
 Lookup: TypeAlias = Callable[[str], Values]
-
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
-    r"|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
-    r"|(?P<name>[^\W\d]\w*)|`(?P<odd>[^`]+)`"
-    r"|(?P<sign><=|>=|==|!=|[<>(),+\-*/]))"
-)
-_COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
-_HINTS = {"=": "write == to compare", "&": "write and", "|": "write or", "!": "write not or !="}
-_WORDS = ("and", "or", "not", "in", "true", "false")
-_FUNCTIONS = ("missing", "available", "abs")
-
-
-@dataclass(frozen=True)
-class _Token:
-    kind: str
-    text: str
-    at: int
-
-
-@dataclass(frozen=True)
-class _Node:
-    """One step of a condition: what it does (``kind``), to what, and where it was written."""
-
-    kind: str
-    at: int
-    value: Any = None
-    parts: tuple[_Node, ...] = ()
-
-    def walk(self) -> Iterator[_Node]:
-        yield self
-        for part in self.parts:
-            yield from part.walk()
-
-
-def near(name: str, known: Collection[str]) -> str:
-    """Return advice that lists the known names closest to a wrong one."""
-    close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-    if close:
-        return "did you mean " + " or ".join(close) + "?"
-    listed = sorted(known)
-    return "known are " + ", ".join(listed[:12]) + (", ..." if len(listed) > 12 else "")
-
-
-class _Parser:
-    """Recursive descent over the tokens of one condition."""
-
-    def __init__(self, text: str, where: str) -> None:
-        self.text, self.where, self.depth, self.position = text, where, 0, 0
-        if len(text) > LONGEST:
-            raise CallError(
-                f"a condition of {len(text)} characters is too long", where, f"at most {LONGEST}"
-            )
-        self.tokens = list(self._split())
-
-    def error(self, what: str, at: int, do: str = "") -> CallError:
-        shown = self.text if len(self.text) <= 120 else self.text[:117] + "..."
-        return CallError(f"{what} at character {at + 1} of `{shown}`", self.where, do)
-
-    def _split(self) -> Iterator[_Token]:
-        at, end = 0, len(self.text.rstrip())
-        while at < end:
-            found = _TOKEN.match(self.text, at)
-            if not found:
-                at += len(self.text[at:]) - len(self.text[at:].lstrip())
-                bad = self.text[at]
-                what = "a text without its end" if bad in "'\"" else f"{bad!r} is not understood"
-                raise self.error(what, at, _HINTS.get(bad, ""))
-            kind = str(found.lastgroup)
-            yield _Token(kind, found.group(kind), found.start(kind))
-            at = found.end()
-        yield _Token("end", "", end)
-
-    @property
-    def token(self) -> _Token:
-        return self.tokens[self.position]
-
-    def take(self, *texts: str) -> _Token | None:
-        token = self.token
-        if token.kind in ("sign", "name") and token.text in texts:
-            self.position += 1
-            return token
-        return None
-
-    def expect(self, text: str) -> None:
-        if not self.take(text):
-            found = repr(self.token.text) if self.token.text else "the end"
-            raise self.error(f"{text!r} is expected, not {found}", self.token.at)
-
-    def parse(self) -> _Node:
-        if self.token.kind == "end":
-            raise self.error("the condition is empty", 0, "write true to match every mask")
-        node = self.condition()
-        if self.token.kind != "end":
-            raise self.error(f"{self.token.text!r} is not expected", self.token.at)
-        return node
-
-    def condition(self) -> _Node:
-        return self.chain("or", self.conjunction)
-
-    def conjunction(self) -> _Node:
-        return self.chain("and", self.negation)
-
-    def chain(self, word: str, part: Callable[[], _Node]) -> _Node:
-        parts = [part()]
-        at = parts[0].at
-        while self.take(word):
-            parts.append(part())
-        return parts[0] if len(parts) == 1 else _Node(word, at, None, tuple(parts))
-
-    def negation(self) -> _Node:
-        if token := self.take("not"):
-            self.descend(token.at)
-            node = _Node("not", token.at, None, (self.negation(),))
-            self.depth -= 1
-            return node
-        return self.comparison()
-
-    def descend(self, at: int) -> None:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise self.error("the brackets are too deep", at, f"at most {DEEPEST} levels")
-
-    def comparison(self) -> _Node:
-        left = self.sum()
-        if token := self.take("in"):
-            return _Node("in", token.at, None, (left, *self.options()))
-        links: list[_Node] = []
-        while token := self.take(*_COMPARISONS):
-            right = self.sum()
-            links.append(_Node("compare", token.at, token.text, (left, right)))
-            left = right
-        if not links:
-            return left
-        return links[0] if len(links) == 1 else _Node("and", links[0].at, None, tuple(links))
-
-    def options(self) -> list[_Node]:
-        self.expect("(")
-        found = [self.sum()]
-        while self.take(",") and not (self.token.kind == "sign" and self.token.text == ")"):
-            found.append(self.sum())
-        self.expect(")")
-        return found
-
-    def sum(self) -> _Node:
-        return self.calculation(("+", "-"), lambda: self.calculation(("*", "/"), self.signed))
-
-    def calculation(self, signs: tuple[str, ...], part: Callable[[], _Node]) -> _Node:
-        node = part()
-        while token := self.take(*signs):
-            node = _Node("calculate", token.at, token.text, (node, part()))
-        return node
-
-    def signed(self) -> _Node:
-        if token := self.take("-"):
-            self.descend(token.at)
-            node = _Node("negative", token.at, None, (self.signed(),))
-            self.depth -= 1
-            return node
-        return self.atom()
-
-    def atom(self) -> _Node:
-        token = self.token
-        self.position += 1
-        if token.kind == "number":
-            whole = token.text.isdigit() and len(token.text) < 19
-            return _Node("constant", token.at, int(token.text) if whole else float(token.text))
-        if token.kind == "text":
-            return _Node("constant", token.at, re.sub(r"\\(.)", r"\1", token.text[1:-1]))
-        if token.kind == "odd":
-            return _Node("column", token.at, token.text)
-        if token.kind == "sign" and token.text == "(":
-            self.descend(token.at)
-            node = self.condition()
-            self.depth -= 1
-            self.expect(")")
-            return node
-        if token.kind != "name" or token.text in ("and", "or", "not", "in"):
-            self.position -= 1
-            found = repr(token.text) if token.text else "the end"
-            raise self.error(f"a column or a value is expected, not {found}", token.at)
-        if token.text in ("true", "false"):
-            return _Node("constant", token.at, token.text == "true")
-        return self.call(token) if self.take("(") else _Node("column", token.at, token.text)
-
-    def call(self, name: _Token) -> _Node:
-        if name.text not in _FUNCTIONS:
-            raise self.error(
-                f"there is no function {name.text}", name.at, "known are " + ", ".join(_FUNCTIONS)
-            )
-        self.descend(name.at)
-        argument = self.condition()
-        self.depth -= 1
-        self.expect(")")
-        if name.text == "available" and argument.kind != "column":
-            raise self.error("available() takes the name of a column", argument.at)
-        return _Node(name.text, name.at, None, (argument,))
 
 
 @dataclass(frozen=True)
@@ -246,7 +30,7 @@ class Expression:
     """
 
     text: str
-    root: _Node
+    root: Node
     where: str = ""
 
     @classmethod
@@ -259,7 +43,7 @@ class Expression:
         >>> Expression.parse("area_px < 20 and status == 'ok'").columns
         ('area_px', 'status')
         """
-        return cls(text, _Parser(text, where).parse(), where)
+        return cls(text, parse(text, where), where)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -295,7 +79,7 @@ class Expression:
             if node.kind == "column" and node.value not in known and node.value not in guarded:
                 raise self.error(f"there is no column {node.value}", node, near(node.value, known))
 
-    def error(self, what: str, node: _Node, do: str = "") -> CallError:
+    def error(self, what: str, node: Node, do: str = "") -> CallError:
         """Return an error that names the place of ``node``."""
         shown = self.text if len(self.text) <= 120 else self.text[:117] + "..."
         return CallError(f"{what} at character {node.at + 1} of `{shown}`", self.where, do)
@@ -351,7 +135,7 @@ class _Evaluation:
     def __init__(self, expression: Expression, lookup: Lookup, rows: int) -> None:
         self.expression, self.lookup, self.rows = expression, lookup, rows
 
-    def truth(self, node: _Node) -> npt.NDArray[np.bool_]:
+    def truth(self, node: Node) -> npt.NDArray[np.bool_]:
         """Evaluate a node that must be a condition."""
         value = self.value(node)
         if value is None:
@@ -363,7 +147,7 @@ class _Evaluation:
             )
         return value
 
-    def value(self, node: _Node) -> Values:
+    def value(self, node: Node) -> Values:
         if node.kind == "column":
             return self.lookup(str(node.value))
         if node.kind == "constant":
@@ -385,13 +169,13 @@ class _Evaluation:
         if node.kind == "in":
             left, *options = node.parts
             found = [self.compare(node, "==", self.value(left), self.value(o)) for o in options]
-            return np.logical_or.reduce(np.broadcast_arrays(*found))
+            return np.asarray(np.logical_or.reduce(np.broadcast_arrays(*found)), np.bool_)
         left_value, *rest = (self.value(part) for part in node.parts)
         if node.kind == "compare":
             return self.compare(node, node.value, left_value, rest[0])
         return self.calculate(node, [left_value, *rest])
 
-    def compare(self, node: _Node, sign: str, a: Values, b: Values) -> npt.NDArray[np.bool_]:
+    def compare(self, node: Node, sign: str, a: Values, b: Values) -> npt.NDArray[np.bool_]:
         if a is None or b is None:
             return np.zeros(1, np.bool_)
         text = (a.dtype == object, b.dtype == object)
@@ -406,7 +190,7 @@ class _Evaluation:
             compared = _OPERATIONS[sign](a, b).astype(np.bool_)
         return np.asarray(known & compared, np.bool_)
 
-    def calculate(self, node: _Node, operands: list[Values]) -> Values:
+    def calculate(self, node: Node, operands: list[Values]) -> Values:
         numbers = []
         for operand in operands:
             if operand is None:
@@ -424,7 +208,7 @@ class _Evaluation:
 
 def _missing(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     if values.dtype == np.float64:
-        return np.isnan(values)
+        return np.asarray(np.isnan(values), np.bool_)
     if values.dtype == object:
         return np.asarray(pd.isna(values), np.bool_)
     return np.zeros(len(values), np.bool_)

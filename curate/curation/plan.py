@@ -27,7 +27,8 @@ import pandas as pd
 from curate.curation.audits import ACTIONS, Audit, column_types
 from curate.curation.columns import Columns
 from curate.curation.nms import Suppression, crop_nms, greedy_nms
-from curate.curation.policy import Policy, Rule
+from curate.curation.policy import Policy
+from curate.curation.rules import Rule
 from curate.curation.wording import JOINT
 from curate.table import STRING
 

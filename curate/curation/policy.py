@@ -37,79 +37,17 @@ action of the rules that apply to a mask counts: reject, review, accept.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from curate.curation.audits import ACTIONS
-from curate.curation.columns import DERIVED, NMS_COLUMNS, known_columns
-from curate.curation.expression import Expression, near
-from curate.curation.wording import Wording
+from curate.curation.columns import DERIVED, NMS_COLUMNS
+from curate.curation.policy_reading import PRESETS, preset_content, read_policy
+from curate.curation.rules import Nms, Rule
 from curate.errors import CallError
-
-PRESETS = ("default", "sa1b")
-"""Policies that come with curate."""
-
-P_BAD = {"accept": 0.0, "review": 0.5, "reject": 0.95}
-"""How likely a mask is bad that a rule speaks of, unless the rule says otherwise."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One condition and what follows from it.
-
-    Attributes:
-        number: Its place in the policy, from 1.
-        when: The condition.
-        action: "reject", "review" or "accept".
-        reason: What to tell people.
-        p_bad: How likely a mask it applies to is bad, in [0, 1].
-        twin: Column with the mask that this one repeats; the rule only asks for review where that
-            mask is rejected itself. Empty for none.
-        crowd: Whether it speaks of crowd masks too.
-    """
-
-    number: int
-    when: Expression
-    action: str
-    reason: Wording
-    p_bad: float
-    twin: str = ""
-    crowd: bool = False
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Every column it looks at."""
-        twin = (self.twin,) if self.twin else ()
-        return tuple(dict.fromkeys((*self.when.columns, *self.reason.columns, *twin)))
-
-    @property
-    def after_nms(self) -> bool:
-        """Whether it asks about the outcome of the policy's NMS."""
-        return any(column in NMS_COLUMNS for column in self.columns)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the rule as TOML has it."""
-        return {
-            "when": self.when.text,
-            "action": self.action,
-            "reason": self.reason.text,
-            "p_bad": self.p_bad,
-            "twin": self.twin,
-            "crowd": self.crowd,
-        }
-
-
-@dataclass(frozen=True)
-class Nms:
-    """Settings of the box NMS among the masks that no other rule rejects."""
-
-    box_iou: float = 0.7
-    prefer: str = "crop"
-    boxes: str = "measured"
 
 
 @dataclass(frozen=True)
@@ -140,20 +78,35 @@ class Policy:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the policy as TOML has it, plus ``marks``; :meth:`from_dict` reads it back."""
-        review: dict[str, Any] = {"lowest_share": self.lowest_share}
         return {
             "name": self.name,
             "description": self.description,
             "accept": {}
             if self.quality_at_least is None
             else {"quality_at_least": self.quality_at_least},
-            "review": review,
+            "review": {"lowest_share": self.lowest_share},
             "cost": {"default": self.cost, "category": dict(self.category_cost)},
             **({"nms": vars(self.nms)} if self.nms else {}),
             "clean": {"small_px": self.small_px},
             "rule": [rule.as_dict() for rule in self.rules],
             "marks": self.marks(),
         }
+
+    def to_info(self) -> dict[str, Any]:
+        """Return what ``audit.json`` keeps: :meth:`as_dict` and the same as ``toml``."""
+        return self.as_dict() | {"toml": self.to_toml()}
+
+    def to_toml(self) -> str:
+        """Return the policy as TOML text, presets spelled out; equal policies give equal text."""
+        content = self.as_dict()
+        lines = [f"{key} = {_toml(content[key])}" for key in ("name", "description")]
+        for name, table in content.items():
+            if isinstance(table, dict):
+                lines += ["", f"[{name}]"]
+                lines += [f"{_toml(key)} = {_toml(value)}" for key, value in table.items()]
+        for rule in content["rule"]:
+            lines += ["", "[[rule]]", *(f"{key} = {_toml(value)}" for key, value in rule.items())]
+        return "\n".join(lines) + "\n"
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], where: str = "policy") -> Policy:
@@ -162,9 +115,21 @@ class Policy:
         Raises:
             CallError: A key, a type, a column or a condition is wrong; names the rule.
         """
-        from curate.curation.policy_reading import read_policy
+        return cls(**read_policy(content, where))
 
-        return read_policy(content, where)
+    @classmethod
+    def load(cls, policy: str | Path | Mapping[str, Any] | Policy = "default") -> Policy:
+        """Return :func:`load_policy` of the same."""
+        return load_policy(policy)
+
+    @classmethod
+    def preset(cls, name: str) -> Policy:
+        """Return a policy that comes with curate: "default" or "sa1b".
+
+        Raises:
+            CallError: There is no preset of that name.
+        """
+        return cls.from_dict(preset_content(name), f"preset {name}")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -233,7 +198,7 @@ def load_policy(policy: str | Path | Mapping[str, Any] | Policy = "default") -> 
     if isinstance(policy, Mapping):
         return Policy.from_dict(policy)
     if str(policy) in PRESETS:
-        return Policy.from_dict(preset(str(policy)), f"preset {policy}")
+        return Policy.preset(str(policy))
     path = Path(policy)
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -249,26 +214,8 @@ def load_policy(policy: str | Path | Mapping[str, Any] | Policy = "default") -> 
     return Policy.from_dict(content, str(path))
 
 
-def preset(name: str) -> dict[str, Any]:
-    """Return the content of a preset's TOML file.
-
-    Raises:
-        CallError: There is no such preset.
-    """
-    if name not in PRESETS:
-        raise CallError(f"there is no preset {name!r}", "policy", near(name, PRESETS))
-    text = files("curate.curation").joinpath("presets", f"{name}.toml").read_text("utf-8")
-    return tomllib.loads(text)
-
-
-__all__ = [
-    "ACTIONS",
-    "PRESETS",
-    "P_BAD",
-    "Nms",
-    "Policy",
-    "Rule",
-    "known_columns",
-    "load_policy",
-    "preset",
-]
+def _toml(value: Any) -> str:
+    """Return a plain value as TOML; JSON's spelling is TOML's but for tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Collection, Mapping
+from importlib.resources import files
 from typing import Any
 
 from curate.curation.audits import ACTIONS
 from curate.curation.columns import known_columns
-from curate.curation.expression import Expression, near
-from curate.curation.policy import P_BAD, Nms, Policy, Rule, preset
+from curate.curation.expression import Expression
+from curate.curation.grammar import near
+from curate.curation.rules import P_BAD, Nms, Rule
 from curate.curation.wording import Wording
 from curate.errors import CallError
+
+PRESETS = ("default", "sa1b")
+"""Policies that come with curate."""
 
 _TABLES: dict[str, tuple[str, ...]] = {
     "accept": ("quality_at_least",),
@@ -24,9 +30,9 @@ _TEXTS = ("name", "description", "extends")
 _RULE_KEYS = ("when", "action", "reason", "p_bad", "twin", "crowd")
 
 
-def read_policy(content: Mapping[str, Any], where: str) -> Policy:
-    """Build a policy; ``where`` names the file in errors."""
-    content = {key: value for key, value in content.items() if key != "marks"}
+def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the fields of a policy; ``where`` names the file in errors."""
+    content = {key: value for key, value in content.items() if key not in ("marks", "toml")}
     _check_keys(content, (*_TEXTS, *_TABLES, "rule"), where, "")
     for key in _TEXTS:
         if not isinstance(content.get(key, ""), str):
@@ -41,19 +47,19 @@ def read_policy(content: Mapping[str, Any], where: str) -> Policy:
     small = _number(tables["clean"], "small_px", 100, (0, 2**31), f"{where}, [clean]")
     if small != int(small):
         raise CallError("small_px must be a whole number", f"{where}, [clean]")
-    return Policy(
-        name=content.get("name", "unnamed"),
-        description=content.get("description", ""),
-        rules=tuple(_rule(rule, k, where, known) for k, rule in enumerate(rules, 1)),
-        quality_at_least=None
+    return {
+        "name": content.get("name", "unnamed"),
+        "description": content.get("description", ""),
+        "rules": tuple(_rule(rule, k, where, known) for k, rule in enumerate(rules, 1)),
+        "quality_at_least": None
         if accept is None
         else _number(tables["accept"], "quality_at_least", 0, (0, 1), f"{where}, [accept]"),
-        lowest_share=_number(tables["review"], "lowest_share", 0, (0, 1), f"{where}, [review]"),
-        cost=_number(tables["cost"], "default", 1, (0, 1e9), f"{where}, [cost]"),
-        category_cost=_costs(tables["cost"].get("category", {}), f"{where}, [cost.category]"),
-        nms=_nms(tables["nms"], f"{where}, [nms]") if "nms" in content else None,
-        small_px=int(small),
-    )
+        "lowest_share": _number(tables["review"], "lowest_share", 0, (0, 1), f"{where}, [review]"),
+        "cost": _number(tables["cost"], "default", 1, (0, 1e9), f"{where}, [cost]"),
+        "category_cost": _costs(tables["cost"].get("category", {}), f"{where}, [cost.category]"),
+        "nms": _nms(tables["nms"], f"{where}, [nms]") if "nms" in content else None,
+        "small_px": int(small),
+    }
 
 
 def _check_keys(
@@ -70,7 +76,7 @@ def _extended(content: dict[str, Any], where: str) -> dict[str, Any]:
     if not content.get("extends"):
         return content
     try:
-        base = preset(content["extends"])
+        base = preset_content(content["extends"])
     except CallError as error:
         raise CallError(f"it extends an unknown preset, {error.what}", where, error.do) from None
     merged = {**base, **content}
@@ -142,3 +148,15 @@ def _rule(rule: Mapping[str, Any], number: int, policy: str, known: Collection[s
     action = _word(rule, "action", ACTIONS, where)
     p_bad = _number(rule, "p_bad", P_BAD[action], (0, 1), where)
     return Rule(number, when, action, reason, p_bad, str(twin), rule.get("crowd", False))
+
+
+def preset_content(name: str) -> dict[str, Any]:
+    """Return the content of a preset's TOML file.
+
+    Raises:
+        CallError: There is no such preset.
+    """
+    if name not in PRESETS:
+        raise CallError(f"there is no preset {name!r}", "policy", near(name, PRESETS))
+    text = files("curate.curation").joinpath("presets", f"{name}.toml").read_text("utf-8")
+    return tomllib.loads(text)

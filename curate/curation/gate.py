@@ -1,0 +1,82 @@
+"""The numbers of an audit that a build can be made to depend on: ``--fail-on "reject_rate > 0.01"``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from curate.curation.audits import ACTIONS, Audit, column_types, is_number, quoted
+from curate.curation.expression import Expression
+from curate.table import IMAGE_STATUSES, STATUSES
+
+
+def metrics(audit: Audit) -> dict[str, float | None]:
+    """Return an audit's summary numbers by name; None where one is not available.
+
+    ``mask_count``, ``image_count``, ``accept_count``, ``accept_rate`` (and review, reject),
+    ``empty_count`` (and every other status of a mask), ``broken_count`` and ``broken_rate`` (status
+    other than ok), ``duplicate_count``, ``missing_count`` (``image_`` before every status of an
+    image), ``missing_detection_count``, ``near_duplicate_count``, and for every score a median and
+    a low decile: ``quality_median``, ``stability_p10``.
+    """
+    types = column_types(audit)
+    counts: dict[str, str] = {"mask_count": "count(*)"}
+    if "action" in types:
+        for action in ACTIONS:
+            counts[f"{action}_count"] = f"count(*) filter (action = '{action}')"
+    for status in STATUSES:
+        counts[f"{status}_count"] = f"count(*) filter (status = '{status}')"
+    counts["broken_count"] = "count(*) filter (status <> 'ok')"
+    if "duplicate_of" in types:
+        counts["duplicate_count"] = "count(duplicate_of)"
+    for column, sql_type in types.items():
+        if is_number(sql_type) and (
+            column.endswith("_score") or column in ("predicted_iou", "score")
+        ):
+            value = f"cast({quoted(column)} as double)"
+            for name, share in (("median", 0.5), ("p10", 0.1)):
+                counts[f"{column.removesuffix('_score')}_{name}"] = (
+                    f"quantile_cont({value}, {share}) filter (isfinite({value}))"
+                )
+    found = _row(audit, "masks", counts) | _image_metrics(audit)
+    masks = found["mask_count"]
+    for name in (*ACTIONS, "broken"):
+        count = found.get(f"{name}_count")
+        found[f"{name}_rate"] = None if not masks or count is None else count / masks
+    return found
+
+
+def _image_metrics(audit: Audit) -> dict[str, float | None]:
+    types = column_types(audit, "images")
+    counts = {"image_count": "count(*)"}
+    for status in IMAGE_STATUSES:
+        counts[f"image_{status}_count"] = f"count(*) filter (status = '{status}')"
+    if "missing_detections" in types:
+        counts["missing_detection_count"] = "coalesce(sum(missing_detections), 0)"
+    if "near_duplicate_of" in types:
+        counts["near_duplicate_count"] = "count(near_duplicate_of)"
+    return _row(audit, "images", counts)
+
+
+def _row(audit: Audit, view: str, counts: dict[str, str]) -> dict[str, float | None]:
+    listed = ", ".join(f"{sql} as {quoted(name)}" for name, sql in counts.items())
+    row: dict[str, Any] = audit.query(f"select {listed} from {view}").iloc[0].to_dict()
+    return {
+        name: None if pd.isna(value) else int(value) if name.endswith("_count") else float(value)
+        for name, value in row.items()
+    }
+
+
+def fails(condition: str, numbers: dict[str, Any]) -> bool:
+    """Return whether a gate's condition holds, which is when the gate fails.
+
+    Args:
+        condition: For example ``reject_rate > 0.01 or empty_count > 0``.
+        numbers: What :func:`metrics` gave.
+
+    Raises:
+        CallError: The condition is malformed, or names a number that is unknown or not available:
+            a gate that cannot see does not pass.
+    """
+    return Expression.parse(condition, f"--fail-on {condition!r}").holds(numbers)

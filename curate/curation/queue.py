@@ -1,0 +1,119 @@
+"""The queue: which masks people look at, most likely and most costly errors first, in a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from curate.curation.audits import ACTIONS, Audit, column_types, literal, quoted
+from curate.curation.grammar import near
+from curate.curation.plan import ORDER_SQL
+from curate.errors import AuditError, CallError
+
+SECONDS_PER_MASK = 14.0
+"""What a person needs for one mask: the time that the makers of SA-1B measured at the end."""
+
+_FIRST = (
+    *("rank", "mask_id", "image_id", "file_name", "category", "action", "reasons", "priority"),
+    *("quality_score", "area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "source_key"),
+)
+
+
+def queue(
+    audit: Audit,
+    *,
+    budget: int | None = None,
+    minutes: float | None = None,
+    seconds_per_mask: float = SECONDS_PER_MASK,
+    actions: Sequence[str] = ("review",),
+) -> pd.DataFrame:
+    """Return the masks to look at, in order.
+
+    Args:
+        audit: A finished audit.
+        budget: How many masks at most.
+        minutes: How much time people have; with ``budget``, the smaller of both counts.
+        seconds_per_mask: How long one mask takes.
+        actions: Whose masks: "review", "reject", "accept".
+
+    Returns:
+        A row a mask, every column of the audit but the masks themselves, ``rank`` first. ``rank``
+        is the place among all masks of the audit.
+
+    Raises:
+        CallError: An argument is out of range.
+        AuditError: The audit has no plan.
+    """
+    most = size(budget, minutes, seconds_per_mask)
+    types = column_types(audit)
+    if "action" not in types:
+        raise AuditError("no mask has an action yet", str(audit.path), "run `curate decide` first")
+    names = [name for name in types if name != "segmentation"]
+    names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+    limit = "" if most is None else f" limit {most}"
+    return audit.query(
+        f"select {', '.join(map(quoted, names))} from masks where {chosen(actions)} "
+        f"order by {ORDER_SQL}{limit}"
+    )
+
+
+def size(budget: int | None, minutes: float | None, seconds_per_mask: float) -> int | None:
+    """Return how many masks a budget buys; None for all.
+
+    Raises:
+        CallError: An argument is out of range.
+    """
+    if not seconds_per_mask > 0:
+        raise CallError(f"seconds per mask are {seconds_per_mask}", "queue", "give more than 0")
+    if budget is not None and budget < 1:
+        raise CallError(f"the budget is {budget} masks", "queue", "give 1 or more")
+    if minutes is None:
+        return budget
+    if not 0 < minutes < 1e9:
+        raise CallError(f"the time is {minutes} minutes", "queue", "give more than 0")
+    affordable = int(60 * minutes / seconds_per_mask + 1e-9)
+    if affordable < 1:
+        what = f"{minutes:g} minutes are less than one mask takes ({seconds_per_mask:g} s)"
+        raise CallError(what, "queue", "give more time")
+    return affordable if budget is None else min(budget, affordable)
+
+
+def chosen(actions: Sequence[str]) -> str:
+    """Return SQL of the masks with one of some actions.
+
+    Raises:
+        CallError: There is no such action, or none is given.
+    """
+    for action in actions:
+        if action not in ACTIONS:
+            raise CallError(f"there is no action {action!r}", "actions", near(action, ACTIONS))
+    if not actions:
+        raise CallError("no action is given", "actions", "choose from " + ", ".join(ACTIONS))
+    return f"action in ({', '.join(map(literal, actions))})"
+
+
+def write_queue(audit: Audit, rows: pd.DataFrame, out: Path, format: str | None = None) -> int:
+    """Write a queue to a file, whole or not at all.
+
+    Args:
+        audit: The audit it is of.
+        rows: What :func:`queue` gave.
+        out: The file; it must not exist.
+        format: "csv", "json" or "coco"; None takes it from the file's name (".json" is "json").
+
+    Returns:
+        How many masks stand in the file: COCO leaves out those that have no segmentation.
+
+    Raises:
+        CallError: There is no such format, or the file exists.
+        AuditError: It cannot be written.
+    """
+    from curate.curation.queue_files import WRITERS
+
+    chosen_format = format or out.suffix.lower().removeprefix(".")
+    if chosen_format not in WRITERS:
+        do = "choose from " + ", ".join(WRITERS)
+        raise CallError(f"a queue cannot be written as {chosen_format or 'that'!r}", str(out), do)
+    return WRITERS[chosen_format](audit, rows, out)

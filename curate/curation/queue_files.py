@@ -1,0 +1,198 @@
+"""A queue as a file: CSV, JSON, or a COCO file of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from curate.curation.audits import Audit, column_types, quoted
+from curate.curation.columns import plain
+from curate.formats.base import new_file
+
+_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_BATCH = 20_000
+_DUMP = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
+def write_csv(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
+    """Write a queue as CSV (UTF-8, RFC 4180), safe to open in a spreadsheet.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay.
+    """
+    del audit
+    with new_file(out) as file:
+        text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+        for line in csv_lines(rows):
+            text.write(line)
+        text.detach()
+    return len(rows)
+
+
+def csv_lines(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield a queue as CSV text, some lines at a time."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(rows.columns)
+    for start in range(0, len(rows), _BATCH):
+        batch = rows.iloc[start : start + _BATCH]
+        columns = [[_cell(value) for value in plain(batch[name])] for name in rows.columns]
+        writer.writerows(zip(*columns, strict=True))
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        risky = value.lstrip(" ").startswith(_DANGEROUS) or value.startswith(_DANGEROUS)
+        return "'" + value if risky else value
+    return value
+
+
+def records(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield each row as a dict of plain values; what is missing or not finite is None."""
+    for start in range(0, len(rows), _BATCH):
+        batch = rows.iloc[start : start + _BATCH]
+        columns = {str(name): plain(batch[name]) for name in rows.columns}
+        for values in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, values, strict=True))
+
+
+def write_json(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
+    """Write a queue as JSON: ``{"audit": ..., "source": ..., "masks": [...]}``."""
+    head = {"audit": str(audit.path), "source": source_of(audit).get("path")}
+    with new_file(out) as file:
+        file.write(orjson.dumps(head)[:-1] + b',"masks":[')
+        for k, record in enumerate(records(rows)):
+            file.write((b",\n" if k else b"\n") + orjson.dumps(record, option=_DUMP))
+        file.write(b"\n]}\n")
+    return len(rows)
+
+
+def source_of(audit: Audit) -> Mapping[str, Any]:
+    """Return what ``audit.json`` says of the source: ``path``, ``format``, ``fingerprint``."""
+    source = audit.info.get("source", {})
+    return source if isinstance(source, Mapping) else {"path": source}
+
+
+def write_coco(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
+    """Write a queue as a COCO instances file that pycocotools loads.
+
+    Masks are run lengths (also where the source has polygons), ``iscrowd`` is the true one, ids are
+    ``mask_id``, and everything that the audit knows stands under ``attributes``. A mask without a
+    segmentation cannot stand in such a file and is left out.
+    """
+    fields = [n for n in ("category_id", "iscrowd") if n in column_types(audit)]
+    categories, numbers = _categories(rows)
+    images = _images(audit, rows)
+    info = {"description": f"review queue of {source_of(audit).get('path', audit.path)}"}
+    written = 0
+    with new_file(out) as file:
+        head = {"info": info, "licenses": [], "images": images, "categories": categories}
+        file.write(orjson.dumps(head, option=_DUMP)[:-1] + b',"annotations":[')
+        for start in range(0, len(rows), _BATCH):
+            batch = rows.iloc[start : start + _BATCH]
+            masks = _segmentations(audit, batch)
+            for record, number in zip(records(batch), numbers[start : start + _BATCH], strict=True):
+                mask = masks.get(record["mask_id"])
+                if mask is not None:
+                    annotation = _annotation(record, mask, int(number), fields)
+                    separator = b",\n" if written else b"\n"
+                    file.write(separator + orjson.dumps(annotation, option=_DUMP))
+                    written += 1
+        file.write(b"\n]}\n")
+    return written
+
+
+def _segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, dict[str, Any]]:
+    if not len(rows):
+        return {}
+    ids = ", ".join(map(str, rows["mask_id"].tolist()))
+    found = audit.query(
+        "select mask_id, height, width, segmentation from masks "
+        f"where segmentation is not null and mask_id in ({ids})"
+    )
+    return {
+        int(mask): {"size": [int(h), int(w)], "counts": bytes(counts).decode("ascii")}
+        for mask, h, w, counts in zip(
+            found["mask_id"],
+            found["height"],
+            found["width"],
+            plain(found["segmentation"]),
+            strict=True,
+        )
+    }
+
+
+def _annotation(
+    record: dict[str, Any], mask: dict[str, Any], category: int, fields: list[str]
+) -> dict[str, Any]:
+    own = {"mask_id", "image_id", "category", "file_name", "height", "width", "status_detail"}
+    own |= {"area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", *fields}
+    return {
+        "id": record["mask_id"],
+        "image_id": record["image_id"],
+        "category_id": category,
+        "segmentation": mask,
+        "area": record["area_px"],
+        "bbox": [record[f"bbox_{side}"] for side in "xywh"],
+        "iscrowd": int(record.get("iscrowd") or 0),
+        "attributes": {
+            key: value for key, value in record.items() if key not in own and value is not None
+        },
+    }
+
+
+def _categories(rows: pd.DataFrame) -> tuple[list[dict[str, Any]], np.ndarray[Any, Any]]:
+    """Return COCO's category list and each row's category id.
+
+    The source's own ids are kept where every row has one and each id has one name; otherwise the
+    names are numbered from 1, in alphabetical order, and masks without a category are "object".
+    """
+    names = ["object" if n is None else str(n) for n in plain(rows["category"])]
+    if "category_id" in rows.columns and rows["category_id"].notna().all():
+        ids = rows["category_id"].to_numpy(np.int64)
+        pairs = sorted(set(zip(ids.tolist(), names, strict=True)))
+        if len({number for number, _ in pairs}) == len(pairs):
+            return [{"id": number, "name": name} for number, name in pairs], ids
+    listed = sorted(set(names))
+    number = {name: k for k, name in enumerate(listed, 1)}
+    return (
+        [{"id": k, "name": name} for name, k in number.items()],
+        np.array([number[name] for name in names], np.int64),
+    )
+
+
+def _images(audit: Audit, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the images of a queue, as COCO has them."""
+    wanted = set(rows["image_id"].tolist())
+    names = [n for n in ("image_id", "file_name", "height", "width") if n]
+    found = audit.query(f"select {', '.join(map(quoted, names))} from images order by image_id")
+    found = found[found["image_id"].isin(wanted)]
+    return [
+        {
+            "id": record["image_id"],
+            "file_name": record["file_name"] or "",
+            "height": record["height"],
+            "width": record["width"],
+        }
+        for record in records(found)
+    ]
+
+
+WRITERS: dict[str, Callable[[Audit, pd.DataFrame, Path], int]] = {
+    "csv": write_csv,
+    "json": write_json,
+    "coco": write_coco,
+}
+"""How a queue can be written, by the name of the format."""
