@@ -1,0 +1,160 @@
+"""The house's rules: imports go one way, nothing heavy is early, every public thing is explained."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import curate
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "curate"
+
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("errors",),
+    ("rle",),
+    ("table",),
+    ("fingerprint", "pool", "pictures"),
+    ("formats",),
+    ("scorers",),
+    ("curation",),
+    ("store",),
+    ("sides",),
+    ("deciding",),
+    ("pipeline",),
+    ("report",),
+    ("demo",),
+    ("verbs",),
+    ("cli",),
+)
+"""Rooms from the ground up; a room imports only from lower floors, or from itself."""
+
+FLOOR = {room: k for k, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def modules() -> list[Path]:
+    return sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py" or p.parent != PACKAGE)
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[tuple[str, bool]]:
+    """Yield what a module imports of curate, and whether only a type checker sees it."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+        for node in ast.walk(branch)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] == "curate" and name != "curate.__version__":
+                yield name, id(node) in typing_only
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    here = room_of(path)
+    assert here in FLOOR, f"{here} has no place in FLOORS"
+    for name, _ in imported(path):
+        there = name.split(".")[1]
+        if there != here:
+            assert FLOOR[there] < FLOOR[here], f"{path.name} imports {name}, which is not below it"
+
+
+def test_no_cycle_between_modules() -> None:
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in modules()
+    }
+    graph = {
+        name: {
+            known
+            for used, typing_only in imported(path)
+            if not typing_only
+            for known in (used, used.rpartition(".")[0])
+            if known in names and known != name
+        }
+        for name, path in names.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above, name))
+        if name not in done:
+            for other in graph[name] - {name.rpartition(".")[0]}:
+                if not other == name.rpartition(".")[0]:
+                    visit(other, (*above, name))
+            done.add(name)
+
+    for name in names:
+        visit(name, ())
+
+
+def test_public_names() -> None:
+    assert sorted(curate._HOMES) == sorted(curate.__all__)
+    for name in curate.__all__:
+        assert getattr(curate, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = curate.nothing
+
+
+@pytest.mark.parametrize("code", ["import curate", "import curate.cli"])
+def test_nothing_heavy_is_imported_early(code: str) -> None:
+    heavy = ("numpy", "pandas", "numba", "pyarrow", "duckdb", "scipy", "matplotlib", "PIL", "rich")
+    script = f"{code}; import sys; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def public_functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef]]:
+    for node in ast.parse(path.read_text()).body:
+        inner = node.body if isinstance(node, ast.ClassDef) else [node]
+        if isinstance(node, ast.ClassDef) and node.name.startswith("_"):
+            continue
+        for item in inner:
+            if isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
+                yield item.name, item
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_docs_name_every_argument_they_list(path: Path) -> None:
+    """A docstring with an Args section lists exactly the arguments that the function has."""
+    for name, node in public_functions(path):
+        text = ast.get_docstring(node) or ""
+        if "Args:\n" not in text:
+            continue
+        section = text.split("Args:\n")[1].split("\n\n")[0]
+        listed = [
+            line.strip().partition(":")[0]
+            for line in section.splitlines()
+            if line.startswith("    ") and not line.startswith("     ") and ":" in line
+        ]
+        spelled = node.args
+        has = [a.arg for a in (*spelled.posonlyargs, *spelled.args, *spelled.kwonlyargs)]
+        assert set(listed) <= set(has), f"{path.name}: {name} explains {set(listed) - set(has)}"
+        missing = set(has) - set(listed) - {"self", "cls", "context"}
+        assert not missing, f"{path.name}: {name} does not explain {missing}"
+
+
+def test_the_readme_maps_every_room() -> None:
+    text = (ROOT / "README.md").read_text()
+    for path in sorted(PACKAGE.iterdir()):
+        if path.suffix == ".py" or (path / "__init__.py").exists():
+            if path.name != "__init__.py":
+                assert f"`{path.name}" in text, f"the room map lacks {path.name}"
