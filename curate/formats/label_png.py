@@ -128,13 +128,13 @@ def _looks_like_ids(path: Path) -> bool:
         return True
     # In a photo most neighbours differ; among ids only those at outlines do.
     changes = np.count_nonzero(ids[1:] != ids[:-1]) / ids[1:].size
-    return changes < 0.25 and len(np.unique(ids)) <= MAX_COLOR_IDS
+    return bool(changes < 0.25) and len(np.unique(ids)) <= MAX_COLOR_IDS
 
 
 def _is_id_kind(header: Header) -> bool:
     if header.color in (GRAY, PALETTE):
         return True
-    return header.color in CHANNELS and (header.depth == 8 or CHANNELS[header.color] == 2)
+    return header.color in CHANNELS and header.depth == 8
 
 
 def _read_ids(path: Path, header: Header) -> tuple[npt.NDArray[np.int64], Runs]:

@@ -149,12 +149,12 @@ def read_mask(path: Path, header: Header) -> Segmentation:
     except PictureProblem as problem:
         return Segmentation(None, problem.status, problem.detail)
     if colors is not None:
-        lit = np.zeros(256, np.bool_)
-        lit[: len(colors)] = colors.any(axis=1)
-        pixels = lit[pixels]
+        table = np.zeros(256, np.bool_)
+        table[: len(colors)] = colors.any(axis=1)
+        pixels = table[pixels]
     elif pixels.ndim == 3:
         alpha = pixels.shape[2] in (2, 4)
-        lit = pixels[..., : pixels.shape[2] - alpha].any(axis=2)
+        lit: npt.NDArray[Any] = pixels[..., : pixels.shape[2] - alpha].any(axis=2)
         pixels = lit & (pixels[..., -1] != 0) if alpha else lit
     return Segmentation(cast(bytes, rle.encode(rle.from_dense(pixels))[0].as_py()))
 
@@ -211,7 +211,8 @@ def read_picture(path: Path) -> Picture:
     """Read the size of a picture of any kind from its header, without decoding it.
 
     Raises:
-        PictureProblem: It is ``missing``, ``unreadable`` or of ``invalid_size``, words of the images table.
+        PictureProblem: It is ``missing``, ``unreadable`` or of ``invalid_size``; these are words of
+            the images table.
     """
     from PIL import Image
 
