@@ -1,0 +1,73 @@
+"""Workers: results, errors, and no process left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from curate.errors import CurateError
+from curate.pool import Pool
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def fail(x: int) -> int:
+    raise CurateError(f"task {x} fails", "here", "do that")
+
+
+def die(x: int) -> int:
+    os._exit(x)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and is not just waiting for its end to be noticed."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_and_errors(workers: int) -> None:
+    with Pool(workers) as pool:
+        assert sorted(pool.run(double, ((x,) for x in range(20)))) == list(range(0, 40, 2))
+        assert list(pool.run(double, [])) == []
+        with pytest.raises(CurateError, match="here: task 3 fails; do that"):
+            list(pool.run(fail, [(3,)]))
+
+
+def test_a_killed_worker_is_told() -> None:
+    with Pool(2) as pool, pytest.raises(CurateError, match="a worker process was killed"):
+        list(pool.run(die, [(9,)]))
+
+
+def test_workers_leave_with_their_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, time\n"
+        "from curate.pool import Pool\n"
+        "if __name__ == '__main__':\n"
+        "    with Pool(2) as pool:\n"
+        "        for pid in pool.run(os.getpid, [() for _ in range(4)]):\n"
+        "            print(pid, flush=True)\n"
+        "        print('end', flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = {int(line) for line in iter(parent.stdout.readline, "end\n")}
+        parent.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while any(map(runs, pids)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(runs, pids))

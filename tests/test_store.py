@@ -1,0 +1,129 @@
+"""The audit directory: claimed, written whole, read back, refused where it is not ours."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from curate.errors import AuditError, CallError
+from curate.store import (
+    COMPLETE,
+    INFO,
+    SCHEMA_VERSION,
+    SCORING,
+    claim,
+    open_audit,
+    part_path,
+    write_json,
+    write_part,
+    writing,
+)
+
+
+def make_audit(root: Path, state: str = COMPLETE) -> Path:
+    for index in range(2):
+        masks = pd.DataFrame(
+            {"action": ["accept", "reject"], "priority": [0.1, float("nan")]},
+            index=pd.Index([2 * index, 2 * index + 1], name="mask_id"),
+        )
+        images = pd.DataFrame({"file_name": ["a"]}, index=pd.Index([index], name="image_id"))
+        write_part(part_path(root, "masks", index), pa.Table.from_pandas(masks))
+        write_part(part_path(root, "images", index), pa.Table.from_pandas(images))
+    write_json(root / INFO, {"schema_version": SCHEMA_VERSION, "state": state, "identity": {"a": 1}})
+    return root
+
+
+def test_read_back_by_pandas_and_sql(tmp_path: Path) -> None:
+    audit = open_audit(make_audit(tmp_path / "it's a.audit"))
+    assert audit.masks().index.tolist() == [0, 1, 2, 3]
+    assert audit.masks().index.name == "mask_id"
+    assert audit.masks(["action"])["action"].tolist() == ["accept", "reject"] * 2
+    assert audit.images().index.tolist() == [0, 1]
+    rejected = audit.query("select count(*) as n from masks where action = ?", ["reject"])
+    assert rejected["n"].tolist() == [2]
+    by_pandas = pd.read_parquet(audit.path / "masks")
+    assert len(by_pandas) == 4
+
+
+def test_what_is_asked_wrongly(tmp_path: Path) -> None:
+    audit = open_audit(make_audit(tmp_path / "x"))
+    with pytest.raises(CallError, match="no column nothing"):
+        audit.masks(["nothing"])
+    with pytest.raises(CallError, match="the query fails"):
+        audit.query("selec")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_json(path, {"old": 1})
+
+    def fail() -> None:
+        with writing(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(AuditError, match="no space left on device; what is done so far is kept"):
+        fail()
+    assert orjson.loads(path.read_bytes()) == {"old": 1}
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_json_takes_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a", {"x": float("nan"), "y": np.float64(2)})
+    assert orjson.loads((tmp_path / "a").read_bytes()) == {"x": None, "y": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "it is not an audit's"),
+        (b"[]", "it is not an audit's"),
+        (b'{"schema_version": 99}', "schema version 99"),
+    ],
+)
+def test_audit_json_of_somebody_else(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / INFO).write_bytes(content)
+    with pytest.raises(AuditError, match=message):
+        open_audit(tmp_path)
+
+
+def test_open_needs_a_finished_audit(tmp_path: Path) -> None:
+    with pytest.raises(AuditError, match="there is no audit here"):
+        open_audit(tmp_path / "nothing")
+    with pytest.raises(AuditError, match="was interrupted"):
+        open_audit(make_audit(tmp_path / "half", SCORING))
+
+
+def test_claim_new_and_continued(tmp_path: Path) -> None:
+    assert claim(tmp_path / "new", {"a": 1}, restart=False) is None
+    root = make_audit(tmp_path / "old", SCORING)
+    info = claim(root, {"a": 1}, restart=False)
+    assert info is not None
+    assert info["state"] == SCORING
+
+
+def test_claim_refuses_what_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "thesis.docx").touch()
+    with pytest.raises(AuditError, match=r"holds something else \(thesis.docx\)"):
+        claim(tmp_path, {}, restart=True)
+    assert (tmp_path / "thesis.docx").exists()
+    with pytest.raises(AuditError, match="it is a file"):
+        claim(tmp_path / "thesis.docx", {}, restart=False)
+    only_masks = tmp_path / "dataset"
+    (only_masks / "masks").mkdir(parents=True)
+    with pytest.raises(AuditError, match="holds something else"):
+        claim(only_masks, {}, restart=True)
+
+
+def test_claim_refuses_another_audit_unless_told(tmp_path: Path) -> None:
+    root = make_audit(tmp_path / "a")
+    with pytest.raises(AuditError, match="another a; choose another directory, or pass --restart"):
+        claim(root, {"a": 2}, restart=False)
+    assert claim(root, {"a": 2}, restart=True) is None
+    assert os.listdir(root) == []
