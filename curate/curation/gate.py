@@ -1,4 +1,4 @@
-"""The numbers of an audit that a build can be made to depend on: ``--fail-on "reject_rate > 0.01"``."""
+"""Numbers of an audit that a build can depend on: ``--fail-on "reject_rate > 0.01"``."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def _image_metrics(audit: Audit) -> dict[str, float | None]:
 
 def _row(audit: Audit, view: str, counts: dict[str, str]) -> dict[str, float | None]:
     listed = ", ".join(f"{sql} as {quoted(name)}" for name, sql in counts.items())
-    row: dict[str, Any] = audit.query(f"select {listed} from {view}").iloc[0].to_dict()
+    row = audit.query(f"select {listed} from {view}").astype(object).iloc[0]
     return {
         name: None if pd.isna(value) else int(value) if name.endswith("_count") else float(value)
-        for name, value in row.items()
+        for name, value in zip(counts, row, strict=True)
     }
 
 

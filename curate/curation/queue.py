@@ -53,10 +53,11 @@ def queue(
     names = [name for name in types if name != "segmentation"]
     names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     limit = "" if most is None else f" limit {most}"
-    return audit.query(
+    found = audit.query(
         f"select {', '.join(map(quoted, names))} from masks where {chosen(actions)} "
         f"order by {ORDER_SQL}{limit}"
     )
+    return found.astype({name: "Int64" for name in names if "INT" in types[name]})
 
 
 def size(budget: int | None, minutes: float | None, seconds_per_mask: float) -> int | None:

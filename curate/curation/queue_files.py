@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from curate.curation.audits import Audit, column_types, quoted
+from curate.curation.audits import Audit
 from curate.curation.columns import plain
 from curate.formats.base import new_file
 
@@ -92,7 +92,6 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
     ``mask_id``, and everything that the audit knows stands under ``attributes``. A mask without a
     segmentation cannot stand in such a file and is left out.
     """
-    fields = [n for n in ("category_id", "iscrowd") if n in column_types(audit)]
     categories, numbers = _categories(rows)
     images = _images(audit, rows)
     info = {"description": f"review queue of {source_of(audit).get('path', audit.path)}"}
@@ -106,7 +105,7 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
             for record, number in zip(records(batch), numbers[start : start + _BATCH], strict=True):
                 mask = masks.get(record["mask_id"])
                 if mask is not None:
-                    annotation = _annotation(record, mask, int(number), fields)
+                    annotation = _annotation(record, mask, int(number))
                     separator = b",\n" if written else b"\n"
                     file.write(separator + orjson.dumps(annotation, option=_DUMP))
                     written += 1
@@ -134,11 +133,9 @@ def _segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, dict[str, Any]
     }
 
 
-def _annotation(
-    record: dict[str, Any], mask: dict[str, Any], category: int, fields: list[str]
-) -> dict[str, Any]:
+def _annotation(record: dict[str, Any], mask: dict[str, Any], category: int) -> dict[str, Any]:
     own = {"mask_id", "image_id", "category", "file_name", "height", "width", "status_detail"}
-    own |= {"area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", *fields}
+    own |= {"area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "category_id", "iscrowd"}
     return {
         "id": record["mask_id"],
         "image_id": record["image_id"],
@@ -176,8 +173,7 @@ def _categories(rows: pd.DataFrame) -> tuple[list[dict[str, Any]], np.ndarray[An
 def _images(audit: Audit, rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the images of a queue, as COCO has them."""
     wanted = set(rows["image_id"].tolist())
-    names = [n for n in ("image_id", "file_name", "height", "width") if n]
-    found = audit.query(f"select {', '.join(map(quoted, names))} from images order by image_id")
+    found = audit.query("select image_id, file_name, height, width from images order by image_id")
     found = found[found["image_id"].isin(wanted)]
     return [
         {
