@@ -154,8 +154,8 @@ def read_mask(path: Path, header: Header) -> Segmentation:
         pixels = table[pixels]
     elif pixels.ndim == 3:
         alpha = pixels.shape[2] in (2, 4)
-        lit: npt.NDArray[Any] = pixels[..., : pixels.shape[2] - alpha].any(axis=2)
-        pixels = lit & (pixels[..., -1] != 0) if alpha else lit
+        seen = pixels[..., -1] != 0 if alpha else np.ones(pixels.shape[:2], np.bool_)
+        pixels = np.logical_and(pixels[..., : pixels.shape[2] - alpha].any(axis=2), seen)
     return Segmentation(cast(bytes, rle.encode(rle.from_dense(pixels))[0].as_py()))
 
 

@@ -25,7 +25,7 @@ from curate.errors import CallError, CurateError, SourceError
 from curate.formats.base import PART_BYTES, Format, Part, reading
 from curate.formats.png import PictureProblem, read_picture
 from curate.formats.png_folder import PICTURES
-from curate.formats.rows import Rows, parts_of, plain
+from curate.formats.rows import Rows, parts_of
 from curate.formats.segmentation import Segmentation, read_polygons, valid_size
 from curate.formats.trees import Edit, copy_with_edits, entries, files_under, splice
 from curate.formats.yolo_names import class_names

@@ -1,0 +1,149 @@
+"""CVAT's mask shape to COCO's: run lengths by row inside a box, to run lengths by column.
+
+Nothing is drawn: runs are split into rectangles and rectangles into columns, so that memory
+depends on the mask and not on the sizes that the file declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from curate import rle
+from curate.formats.segmentation import Segmentation, size_problem, valid_size
+
+MAX_COLUMNS = 10_000_000
+"""Most runs that one mask may take by column; only a picture that is no mask takes more."""
+
+IntArray = npt.NDArray[np.int64]
+
+
+def read_box_rle(shape: Mapping[str, str], height: int, width: int) -> Segmentation:
+    """Read a mask of CVAT.
+
+    Args:
+        shape: The attributes ``rle`` (run lengths by row inside the box, the first of background,
+            joined by commas), ``left``, ``top``, ``width`` and ``height`` (the box in pixels).
+        height: Image height in pixels.
+        width: Image width in pixels.
+
+    Returns:
+        The mask, or with a status that says why there is none.
+    """
+    if "rle" not in shape:
+        return Segmentation(None, "no_segmentation", "the mask has no rle")
+    box = []
+    for name in ("left", "top", "width", "height"):
+        side = whole(shape.get(name, ""))
+        if side is None:
+            detail = f"the mask's {name} is {shape.get(name, '')[:40]!r}, not a whole number"
+            return Segmentation(None, "wrong_type", detail)
+        box.append(side)
+    if not valid_size(height, width):
+        return Segmentation(None, "invalid_size", size_problem(height, width))
+    x, y, w, h = box
+    if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
+        detail = f"the mask's box ({x}, {y}, {w} x {h}) is not inside the image, {width} x {height}"
+        return Segmentation(None, "size_mismatch", detail)
+    counts = _counts(shape["rle"])
+    if isinstance(counts, Segmentation):
+        return counts
+    total = sum(counts.tolist())
+    if total != w * h:
+        detail = f"the run lengths cover {total} pixels, the mask's box has {w * h}"
+        return Segmentation(None, "undecodable", detail)
+    return _by_column(counts, (x, y, w, h), height, width)
+
+
+def whole(text: str) -> int | None:
+    """Return text as a whole number of at most 18 digits, or None where it is none."""
+    text = text.strip()
+    digits = text.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
+        return None
+    return int(text)
+
+
+def _counts(text: str) -> IntArray | Segmentation:
+    if not text.strip():
+        return Segmentation(None, "no_segmentation", "the mask's rle is empty")
+    values = [whole(piece) for piece in text.split(",")]
+    if None in values:
+        odd = text.split(",")[values.index(None)].strip()[:40]
+        detail = f"a run length is {odd!r}, not a whole number"
+        return Segmentation(None, "wrong_type", detail)
+    counts = np.array(values, np.int64)
+    if counts.min() < 0:
+        return Segmentation(None, "undecodable", f"a run length is negative ({counts.min()})")
+    return counts
+
+
+def _by_column(
+    counts: IntArray, box: tuple[int, int, int, int], height: int, width: int
+) -> Segmentation:
+    x, y, w, _ = box
+    edges = np.cumsum(counts)
+    starts, ends = edges[:-1:2], edges[1::2]
+    keep = ends > starts
+    left, right, top, bottom = _rectangles(starts[keep], ends[keep], w)
+    left, right, top, bottom = left + x, right + x, top + y, bottom + y
+    # Rectangles as high as the image are one run whatever their width.
+    full = (top == 0) & (bottom == height)
+    columns = int((right - left)[~full].sum())
+    if columns > MAX_COLUMNS:
+        detail = f"the mask takes {columns} runs by column, which is more than any object does"
+        return Segmentation(None, "undecodable", detail)
+    widths = np.where(full, 1, right - left)
+    number = np.arange(widths.sum()) - np.repeat(np.cumsum(widths) - widths, widths)
+    column = np.repeat(left, widths) + number
+    begin = column * height + np.repeat(top, widths)
+    end = np.where(
+        np.repeat(full, widths),
+        np.repeat(right, widths) * height,
+        column * height + np.repeat(bottom, widths),
+    )
+    order = np.argsort(begin, kind="stable")
+    return Segmentation(_encoded(begin[order], end[order], height, width))
+
+
+def _rectangles(
+    starts: IntArray, ends: IntArray, width: int
+) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Split runs by row into rectangles: the end of a row, whole rows, the beginning of a row.
+
+    Returns:
+        Left, right, top and bottom of each, right and bottom exclusive; none overlap.
+    """
+    first_row, first_x = np.divmod(starts, width)
+    last_row, last_x = np.divmod(ends, width)  # last_x pixels of last_row are in the run
+    single = first_row == last_row
+    head = single | (first_x > 0)
+    tail = ~single & (last_x > 0)
+    body_top = first_row + (first_x > 0)
+    body = ~single & (last_row > body_top)
+    zeros, full = np.zeros_like(starts), np.full_like(starts, width)
+    return (
+        np.concatenate([first_x[head], zeros[body], zeros[tail]]),
+        np.concatenate([np.where(single, last_x, width)[head], full[body], last_x[tail]]),
+        np.concatenate([first_row[head], body_top[body], last_row[tail]]),
+        np.concatenate([first_row[head] + 1, last_row[body], last_row[tail] + 1]),
+    )
+
+
+def _encoded(begin: IntArray, end: IntArray, height: int, width: int) -> bytes:
+    """Write sorted disjoint runs, joining those that touch, as COCO counts."""
+    if len(begin) > 1:
+        apart = begin[1:] != end[:-1]
+        begin = begin[np.append(True, apart)]
+        end = end[np.append(apart, True)]
+    runs = rle.Runs(
+        np.array([0, len(begin)], np.int64),
+        begin.astype(np.int32),
+        end.astype(np.int32),
+        np.array([height], np.int32),
+        np.array([width], np.int32),
+    )
+    return cast(bytes, rle.encode(runs)[0].as_py())

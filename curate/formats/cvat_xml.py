@@ -1,0 +1,335 @@
+"""Walking over CVAT's XML as a stream, with the place of everything in the file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+from xml.parsers import expat
+
+from curate.errors import CallError, SourceError
+from curate.formats.base import reading
+
+KINDS = ("mask", "polygon")
+"""Shapes that are masks."""
+
+_CHUNK = 1 << 18
+_HEAD = 1 << 20  # how much of a file is looked at to tell the format
+
+
+@dataclass
+class Shape:
+    """A shape of an image.
+
+    Attributes:
+        kind: ``mask`` or ``polygon``.
+        ordinal: How many of its kind stand before it in its image.
+        attributes: Those of its tag.
+        values: Text of the ``<attribute>``s in it, by name.
+    """
+
+    kind: str
+    ordinal: int
+    attributes: dict[str, str]
+    values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Index:
+    """Where the images of a file stand.
+
+    Attributes:
+        starts: First byte of each ``<image>``.
+        ends: End of each, exclusive.
+        repeated: Which have the name of another, by position.
+        labels: Names of the labels that the file declares.
+        encoding: As the XML declaration says; "" where it says nothing.
+        tracks: Whether there are tracks, as in CVAT for video.
+    """
+
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    repeated: list[int] = field(default_factory=list)
+    labels: tuple[str, ...] = ()
+    encoding: str = ""
+    tracks: bool = False
+
+
+class _Stop(Exception):
+    """No error: the answer is known."""
+
+
+class _Walk:
+    """Feeds a file to expat and keeps the path of open elements; a base for what is looked for."""
+
+    def __init__(self, where: str, encoding: str | None = None) -> None:
+        self.where = where
+        self.path: list[str] = []
+        self.encoding = ""
+        self.parser = expat.ParserCreate(encoding)
+        self.parser.buffer_text = True
+        self.parser.XmlDeclHandler = self._declared
+        self.parser.StartDoctypeDeclHandler = self._refuse
+        self.parser.EntityDeclHandler = self._refuse
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+
+    @property
+    def at(self) -> int:
+        """Byte at which the present event begins."""
+        return self.parser.CurrentByteIndex
+
+    def run(self, file: BinaryIO) -> None:
+        """Walk over a file from where it stands to its end."""
+        try:
+            while data := file.read(_CHUNK):
+                self.parser.Parse(data, False)
+            self.parser.Parse(b"", True)
+        except expat.ExpatError as error:
+            what = f"the XML is broken ({expat.ErrorString(error.code)})"
+            if not file.read(1) and error.code in _CUT:
+                what = "the XML is cut off"
+            place = f"{self.where}, line {error.lineno}, byte {self.parser.ErrorByteIndex}"
+            raise SourceError(what, place, "mend it or get the file again") from error
+        except (LookupError, ValueError) as error:  # an encoding that Python does not know
+            raise SourceError(f"its encoding cannot be read ({error})", self.where) from error
+
+    def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
+        self.encoding = encoding or ""
+        if self.encoding.lower().startswith(("utf-16", "utf16", "ucs", "utf-32")):
+            raise SourceError("the XML is not UTF-8", self.where, "save it as UTF-8")
+
+    def _refuse(self, *declared: Any) -> None:
+        do = "remove it if you trust the file"
+        raise SourceError("it has a document type, which CVAT never writes", self.where, do)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self.path.append(name)
+        self.open(name, attributes)
+
+    def _end(self, name: str) -> None:
+        self.close(name)
+        self.path.pop()
+
+    def open(self, name: str, attributes: dict[str, str]) -> None:
+        """Take the beginning of an element; the path ends with it."""
+
+    def close(self, name: str) -> None:
+        """Take the end of an element; the path still ends with it."""
+
+
+_CUT = {
+    expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS],
+    expat.errors.codes[expat.errors.XML_ERROR_UNCLOSED_TOKEN],
+    expat.errors.codes[expat.errors.XML_ERROR_PARTIAL_CHAR],
+    expat.errors.codes[expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION],
+}
+_IMAGE = ["annotations", "image"]
+
+
+class _Look(_Walk):
+    """Stops as soon as it is clear whether the file is CVAT for images."""
+
+    found = False
+    versioned = False
+
+    def open(self, name: str, attributes: dict[str, str]) -> None:
+        if self.path[0] != "annotations" or self.path == ["annotations", "track"]:
+            self.versioned = False
+            raise _Stop
+        if self.path == _IMAGE:
+            self.found = "name" in attributes or "id" in attributes
+            raise _Stop
+        if self.path == ["annotations", "version"]:
+            self.versioned = True
+
+
+def looks_like_cvat(path: Path) -> bool:
+    """Return whether a file begins like CVAT for images."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return False
+    walk = _Look(path.name)
+    with contextlib.suppress(SourceError, _Stop):
+        walk.run(io.BytesIO(head))
+    return walk.found or walk.versioned
+
+
+class _Indexing(_Walk):
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.index = Index()
+        self.names: dict[str, int] = {}
+        self.label: list[str] | None = None
+        self.labels: list[str] = []
+        self.parser.CharacterDataHandler = self._text
+
+    def open(self, name: str, attributes: dict[str, str]) -> None:
+        if len(self.path) == 1 and name != "annotations":
+            what = f"its root is <{name[:40]}>, not <annotations>"
+            raise SourceError(what, self.where, "export it as CVAT for images 1.1")
+        if self.path == _IMAGE:
+            self.index.starts.append(self.at)
+            called = attributes.get("name", "")
+            if called in self.names:
+                first = self.names[called]
+                self.index.repeated += [] if first in self.index.repeated[-1:] else [first]
+                self.index.repeated.append(len(self.index.starts) - 1)
+            else:
+                self.names[called] = len(self.index.starts) - 1
+        elif self.path == ["annotations", "track"]:
+            self.index.tracks = True
+        elif self.path[1:2] == ["meta"] and self.path[-3:] == ["labels", "label", "name"]:
+            self.label = []
+
+    def close(self, name: str) -> None:
+        if self.path == _IMAGE:
+            self.index.ends.append(self.at)
+        elif self.label is not None:
+            self.labels.append("".join(self.label))
+            self.label = None
+
+    def _text(self, text: str) -> None:
+        if self.label is not None:
+            self.label.append(text)
+
+
+def index_file(path: Path) -> Index:
+    """Find where the images of a file stand.
+
+    Raises:
+        SourceError: It is no sound XML of CVAT for images; says at which line and byte.
+    """
+    walk = _Indexing(str(path))
+    with open(path, "rb") as file:
+        walk.run(file)
+        index = walk.index
+        if index.tracks and not index.starts:
+            what = "it holds tracks: it is CVAT for video"
+            raise SourceError(what, str(path), "export it as CVAT for images 1.1")
+        index.ends = [_tag_end(file, end) for end in index.ends]
+    index.labels, index.encoding = tuple(dict.fromkeys(walk.labels)), walk.encoding
+    index.repeated = sorted(set(index.repeated))
+    return index
+
+
+class _Reading(_Walk):
+    def __init__(self, where: str, encoding: str) -> None:
+        super().__init__(where, encoding or "utf-8")
+        self.images: list[tuple[dict[str, str], list[Shape]]] = []
+        self.counts: dict[str, int] = {}
+        self.shape: Shape | None = None
+        self.text: list[str] | None = None
+        self.name = ""
+        self.parser.CharacterDataHandler = self._text
+
+    def open(self, name: str, attributes: dict[str, str]) -> None:
+        if self.path == _IMAGE:
+            self.images.append((attributes, []))
+            self.counts = dict.fromkeys(KINDS, 0)
+        elif self.path[:-1] == _IMAGE and name in KINDS:
+            self.shape = Shape(name, self.counts[name], attributes)
+            self.counts[name] += 1
+            self.images[-1][1].append(self.shape)
+        elif self.shape is not None and name == "attribute" and len(self.path) == 4:
+            self.text, self.name = [], attributes.get("name", "")
+
+    def close(self, name: str) -> None:
+        if self.text is not None and self.shape is not None and len(self.path) == 4:
+            self.shape.values[self.name] = "".join(self.text)
+            self.text = None
+        elif len(self.path) == 3:
+            self.shape = None
+
+    def _text(self, text: str) -> None:
+        if self.text is not None:
+            self.text.append(text)
+
+
+def read_images(data: bytes, encoding: str, path: Path) -> list[tuple[dict[str, str], list[Shape]]]:
+    """Return the images that stand in a stretch of a file: attributes and shapes of each."""
+    walk = _Reading(str(path), encoding)
+    walk.run(io.BytesIO(b"<annotations>" + data + b"</annotations>"))
+    return walk.images
+
+
+class _Finding(_Walk):
+    def __init__(self, where: str, places: AbstractSet[tuple[int, str, int]]) -> None:
+        super().__init__(where)
+        self.places = places
+        self.image = -1
+        self.counts: dict[str, int] = {}
+        self.begin: int | None = None
+        self.found: list[tuple[int, int]] = []
+
+    def open(self, name: str, attributes: dict[str, str]) -> None:
+        if self.path == _IMAGE:
+            self.image += 1
+            self.counts = dict.fromkeys(KINDS, 0)
+        elif self.path[:-1] == _IMAGE and name in KINDS:
+            if (self.image, name, self.counts[name]) in self.places:
+                self.begin = self.at
+            self.counts[name] += 1
+
+    def close(self, name: str) -> None:
+        if self.begin is not None and len(self.path) == 3:
+            self.found.append((self.begin, self.at))
+            self.begin = None
+
+
+def spans(path: Path, places: AbstractSet[tuple[int, str, int]]) -> list[tuple[int, int]]:
+    """Find the bytes of some shapes, with the blanks before each.
+
+    Args:
+        path: The file.
+        places: (position of the image, kind, how many of the kind stand before it).
+
+    Returns:
+        Stretches [start, end) in order.
+
+    Raises:
+        CallError: There is no such shape.
+    """
+    walk = _Finding(str(path), places)
+    with reading(path), open(path, "rb") as file:
+        walk.run(file)
+        if len(walk.found) < len(places):
+            missing = len(places) - len(walk.found)
+            raise CallError(f"{missing} of the masks to drop are not in it", str(path))
+        return [(_blank_start(file, a), _tag_end(file, b)) for a, b in walk.found]
+
+
+_QUOTED = re.compile(rb""">|"[^"]*"|'[^']*'""")
+
+
+def _tag_end(file: BinaryIO, at: int) -> int:
+    """Return where the tag that begins at ``at`` ends; a > in quotes does not end it."""
+    data, size = b"", 256
+    while True:
+        file.seek(at)
+        data = file.read(size)
+        for found in _QUOTED.finditer(data):
+            if found[0] == b">":
+                return at + found.end()
+        if len(data) < size:
+            return at + len(data)
+        size *= 8
+
+
+def _blank_start(file: BinaryIO, at: int) -> int:
+    """Return where the blanks before ``at`` begin, if a tag ends there; else ``at``."""
+    size = 256
+    while True:
+        begin = max(0, at - size)
+        file.seek(begin)
+        bare = file.read(at - begin).rstrip(b" \t\r\n")
+        if bare:
+            return begin + len(bare) if bare.endswith(b">") else at
+        if begin == 0:
+            return at
+        size *= 8

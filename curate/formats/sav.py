@@ -1,0 +1,235 @@
+"""SA-V masklets: a JSON file a video, ``sav_000001_manual.json`` or ``..._auto.json``.
+
+Facts, from the dataset's own documentation and files: ``masklet`` is a list of frames, each a list
+with one RLE an object, in the order of ``masklet_id``; videos have 24 frames a second and every
+fourth is annotated; where an object is not visible its RLE is empty, not absent. Stability scores
+stand per frame and object in automatic files, and null in manual ones.
+
+What this means here: an image is a frame; ``file_name`` is ``sav_000001/00012.jpg`` with the
+number that the frame has in the video, as the dataset's own extracted frames are called. A mask is
+an object in a frame in which it is visible; an empty or missing RLE is an absent object and no
+mask. ``track_id`` is the masklet's id. Pruning puts SA-V's own empty RLE in the place of a dropped
+mask, so that all the parallel lists stay valid, and leaves the video's statistics as they are.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from curate import rle
+from curate.errors import CallError, CurateError, SourceError
+from curate.formats.base import PART_BYTES, Format, Part, reading
+from curate.formats.json_stream import Batch, parse_document, parse_one, scan
+from curate.formats.rows import Rows, common_size, number, parts_of, with_problems
+from curate.formats.segmentation import (
+    Segmentation,
+    json_type,
+    read_segmentation,
+    rle_size,
+    valid_size,
+)
+from curate.formats.trees import Edit, copy_with_edits, files_under, splice
+from curate.table import MaskTable, concat
+
+FRAME_STEP = 4
+"""Frames of the video from one annotated frame to the next."""
+
+_KEY = re.compile(r"(.*)#/masklet/([0-9]+)(?:/([0-9]+))?", re.DOTALL)
+_HEAD = 1 << 16
+_LOOK = 50  # how many JSON files of a folder are looked at to tell the format
+
+
+def matches(path: Path) -> bool:
+    """Return whether a file, or a JSON file in a folder, begins like SA-V's."""
+    try:
+        if path.is_file():
+            return _looks_right(path)
+        named = files_under(path, ".json") if path.is_dir() else iter(())
+        return any(_looks_right(path / name) for (name, _), _ in zip(named, range(_LOOK)))
+    except (CurateError, OSError, ValueError):
+        return False
+
+
+def plan(source: Path, work: Path) -> Iterator[Part]:
+    """Group videos into parts."""
+    if source.is_file():
+        yield Part(0, (source.name,))
+        return
+    named = ((n, size) for n, size in files_under(source, ".json") if _looks_right(source / n))
+    found = parts_of(named, PART_BYTES)
+    first = next(found, None)
+    if first is None:
+        raise SourceError("there is no SA-V JSON in it", str(source), "give the folder of it")
+    yield first
+    yield from found
+
+
+def load(source: Path, part: Part) -> MaskTable:
+    """Read the masks of some videos."""
+    tables = []
+    for name in part.payload:
+        path = source if source.is_file() else source / name
+        with reading(path):
+            document = parse_document(path.read_bytes(), name)
+        table = _Video(document, name).table()
+        # An empty RLE says that the object is not in the frame: no mask, and no defect either.
+        visible = (table.masks["status"] != "empty").to_numpy(bool)
+        tables.append(table if visible.all() else table[visible])
+    return concat(tables)
+
+
+def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
+    """Copy with an empty RLE in the place of each dropped mask."""
+    places: dict[str, set[tuple[int, int | None]]] = {}
+    for key in drop:
+        found = _KEY.fullmatch(key)
+        if not found:
+            raise CallError(f"{key} names no mask of it", str(source))
+        item = None if found[3] is None else int(found[3])
+        places.setdefault(found[1], set()).add((int(found[2]), item))
+    edits: dict[str, Edit | None] = {n: partial(_emptied, where) for n, where in places.items()}
+    copy_with_edits(source, out, edits)
+
+
+def _looks_right(path: Path) -> bool:
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    bare = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not bare.startswith(b"{"):
+        return False
+    return bool(re.search(rb'"masklet"\s*:\s*\[\s*[\[\]]', bare)) or (
+        b'"video_id"' in bare and b'"masklet' in bare
+    )
+
+
+class _Video:
+    """One file, checked as it is read."""
+
+    def __init__(self, document: Any, name: str) -> None:
+        self.name = name
+        self.document = document if isinstance(document, dict) else {}
+        frames = self.document.get("masklet")
+        if not isinstance(frames, list):
+            what = f"masklet is {json_type(frames)}, not a list of frames"
+            raise SourceError(what, name, "check that it is an SA-V file")
+        self.frames: list[Any] = frames
+        self.scores = self._list("masklet_stability_score")
+        self.ids = self._list("masklet_id")
+        self.size = self._size()
+
+    def _list(self, key: str) -> list[Any]:
+        value = self.document.get(key)
+        return value if isinstance(value, list) else []
+
+    def _size(self) -> tuple[int, int]:
+        sides = [self.document.get(f"video_{side}") for side in ("height", "width")]
+        if all(type(s) in (int, float) and math.isfinite(s) and s == int(s) for s in sides if s):
+            height, width = (int(side or 0) for side in sides)
+            if valid_size(height, width):
+                return height, width
+        listed = (frame for frame in self.frames if isinstance(frame, list))
+        return common_size(rle_size(one) for frame in listed for one in frame) or (0, 0)
+
+    def _frame_number(self, frame: int) -> int:
+        """Return a frame's number in the video."""
+        total = self.document.get("video_frame_count")
+        last = (len(self.frames) - 1) * FRAME_STEP
+        # A copy whose frames are all annotated cannot have left three of four out.
+        known = isinstance(total, int | float) and not isinstance(total, bool)
+        return frame if known and last >= total else frame * FRAME_STEP
+
+    def table(self) -> MaskTable:
+        """Return all frames and their masks, empty ones included."""
+        rows = Rows()
+        video = self.document.get("video_id")
+        video = video if isinstance(video, str) else re.sub(r"_(manual|auto)$", "", self._stem())
+        for t, frame in enumerate(self.frames):
+            image = rows.image(f"{video}/{self._frame_number(t):05d}.jpg", self.size)
+            key = f"{self.name}#/masklet/{t}"
+            if not isinstance(frame, list):
+                detail = f"the frame is {json_type(frame)}, not a list of masks"
+                rows.mask(key, image, Segmentation(None, "wrong_type", detail))
+                continue
+            for j, value in enumerate(frame):
+                if value is not None:
+                    self._mask(rows, image, (t, j), value)
+        return rows.table()
+
+    def _stem(self) -> str:
+        return self.name.rpartition("/")[2].rpartition(".")[0]
+
+    def _mask(self, rows: Rows, image: int, place: tuple[int, int], value: Any) -> None:
+        t, j = place
+        scores = self.scores[t] if t < len(self.scores) else None
+        score = scores[j] if isinstance(scores, list) and j < len(scores) else None
+        stability, problem = number(score, "the stability score")
+        mask = with_problems(read_segmentation(value, *self.size), [problem])
+        track = self.ids[j] if j < len(self.ids) else j
+        whole = type(track) is int and abs(track) < 2**62
+        optional = {"stability_score": stability, "track_id": track if whole else j}
+        key = f"{self.name}#/masklet/{t}/{j}"
+        rows.mask(key, image, mask, None, optional)
+
+
+def _emptied(places: AbstractSet[tuple[int, int | None]], source: Path, target: BinaryIO) -> None:
+    left = set(places)
+    pieces = []
+    with open(source, "rb") as file:
+        at = 0
+        for batch in scan(file, source.name, frozenset({"masklet"})):
+            for frame, (start, piece) in enumerate(_values(batch), at):
+                wanted = {item for t, item in left if t == frame}
+                if wanted:
+                    pieces.extend(_replacements(piece, start, wanted, source.name))
+                    left -= {(frame, item) for item in wanted}
+            at += len(batch)
+    if left:
+        raise CallError(f"{len(left)} of the masks to drop are not in it", str(source))
+    splice(source, target, pieces)
+
+
+def _values(batch: Batch) -> Iterator[tuple[int, bytes]]:
+    """Yield the place in the file and the bytes of each value."""
+    for start, end in zip(batch.starts.tolist(), batch.ends.tolist(), strict=True):
+        yield batch.base + start, batch.data[start:end]
+
+
+def _replacements(
+    frame: bytes, at: int, wanted: AbstractSet[int | None], where: str
+) -> Iterator[tuple[int, int, bytes]]:
+    """Yield what to put in the place of some masks of a frame that begins at byte ``at``."""
+    if None in wanted:  # the frame as a whole is no list
+        yield at, at + len(frame), b"[]"
+        return
+    seen = 0
+    for batch in scan(io.BytesIO(frame), where, frozenset({""})):
+        for position, (start, piece) in enumerate(_values(batch), seen):
+            if position in wanted:
+                yield at + start, at + start + len(piece), _empty_like(piece, at + start, where)
+        seen += len(batch)
+    if seen <= max(position for position in wanted if position is not None):
+        raise CallError("one of the masks to drop is not in it", where)
+
+
+def _empty_like(piece: bytes, at: int, where: str) -> bytes:
+    """Return an RLE without pixels of the same size; null where the size is not usable."""
+    size = rle_size(parse_one(piece, at, where))
+    if size is None or not valid_size(*size):
+        return b"null"
+    none = np.zeros(0, np.int32)
+    sides = [np.array([side], np.int32) for side in size]
+    counts = rle.encode(rle.Runs(np.zeros(2, np.int64), none, none, *sides))[0].as_py()
+    return json.dumps({"size": list(size), "counts": counts.decode("ascii")}).encode("ascii")
+
+
+FORMAT = Format("sav", "SA-V masklets", matches, plan, load, prune)
