@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,7 +56,7 @@ def matches(path: Path) -> bool:
         if path.is_file():
             return _looks_right(path)
         named = files_under(path, ".json") if path.is_dir() else iter(())
-        return any(_looks_right(path / name) for (name, _), _ in zip(named, range(_LOOK)))
+        return any(_looks_right(path / name) for name, _ in islice(named, _LOOK))
     except (CurateError, OSError, ValueError):
         return False
 
@@ -145,8 +146,9 @@ class _Video:
         total = self.document.get("video_frame_count")
         last = (len(self.frames) - 1) * FRAME_STEP
         # A copy whose frames are all annotated cannot have left three of four out.
-        known = isinstance(total, int | float) and not isinstance(total, bool)
-        return frame if known and last >= total else frame * FRAME_STEP
+        if isinstance(total, int | float) and last >= total:
+            return frame
+        return frame * FRAME_STEP
 
     def table(self) -> MaskTable:
         """Return all frames and their masks, empty ones included."""
@@ -183,7 +185,7 @@ class _Video:
 
 def _emptied(places: AbstractSet[tuple[int, int | None]], source: Path, target: BinaryIO) -> None:
     left = set(places)
-    pieces = []
+    pieces: list[tuple[int, int, bytes]] = []
     with open(source, "rb") as file:
         at = 0
         for batch in scan(file, source.name, frozenset({"masklet"})):
