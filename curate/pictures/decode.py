@@ -147,7 +147,8 @@ def stretch(values: npt.NDArray[Any]) -> Bytes:
     scale = np.float32(255.0 / (high - low))
     scaled = (values.astype(np.float32) - np.float32(low)) * scale
     scaled = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    result: Bytes = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return result
 
 
 def problem(path: Path, error: Exception) -> tuple[str, str]:

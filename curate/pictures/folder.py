@@ -25,10 +25,9 @@ from curate.pictures.decode import (
 )
 from curate.table import IMAGE_STATUSES, STRING
 
-SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp"]
-    + [".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".tga"]
-)
+_COMMON = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp")
+_RARE = (".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".tga")
+SUFFIXES = frozenset(_COMMON + _RARE)
 """Suffixes of files that a picture's name without a suffix may mean."""
 
 

@@ -162,7 +162,7 @@ def _follow(
     distances: IntArray,
 ) -> None:
     """Give each hash the first leader within ``distance``, or make it a leader."""
-    n = len(values)
+    n = np.int64(len(values))
     heads = np.full((3, 1 << 22), -1, np.int32)
     nodes = np.full((n, 4), -1, np.int64)  # next leader of the same band, and the hash itself
     keys = np.zeros(3, np.int64)
@@ -172,7 +172,7 @@ def _follow(
         keys[0] = np.int64(values[i] & np.uint64(0x3FFFFF))
         keys[1] = np.int64((values[i] >> np.uint64(22)) & np.uint64(0x1FFFFF))
         keys[2] = np.int64(values[i] >> np.uint64(43))
-        best = n
+        best = np.int64(n)
         best_distance = 0
         for band in range(3):
             for probe in range(counts[band]):
