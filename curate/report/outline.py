@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.rle import Runs, kernel
-from curate.rle.runs import BoolArray, IntArray
+from curate.rle.runs import BoolArray, Int32Array, IntArray
 
 MOST_SAMPLES = 720
 """Longest side of the pixel grid an outline is traced on."""
@@ -40,28 +40,43 @@ class Box:
         return max(self.w, self.h)
 
 
+@kernel
+def _mark(starts: Int32Array, ends: Int32Array, height: int, box: IntArray, out: BoolArray) -> None:
+    """Set every cell of ``out`` that a run touches; ``box`` is x, y, w, h and the cell's side."""
+    x0, y0, w, h, step = box[0], box[1], box[2], box[3], box[4]
+    for r in range(len(starts)):
+        position, end = np.int64(starts[r]), np.int64(ends[r])
+        while position < end:  # a column at a time
+            x = position // height
+            if x >= x0 + w:
+                return
+            top = max(position - x * height, y0) - y0
+            bottom = min(end - x * height, height, y0 + h) - y0
+            if x >= x0 and top < bottom:
+                for cell in range(top // step, (bottom - 1) // step + 1):
+                    out[cell, (x - x0) // step] = True
+            position = (x + 1) * height
+
+
 def sample(runs: Runs, index: int, box: Box, step: int) -> BoolArray:
-    """Look up whether every ``step``-th pixel of ``box`` is in a mask, without expanding it.
+    """Draw a window on a mask in cells of ``step`` by ``step`` pixels.
 
     Args:
         runs: A batch of masks.
         index: Which of them.
         box: The window.
-        step: 1 for every pixel.
+        step: Side of a cell; 1 gives the pixels themselves.
 
     Returns:
-        Booleans of shape (ceil(box.h / step), ceil(box.w / step)).
+        Booleans of shape (ceil(box.h / step), ceil(box.w / step)): whether any pixel of the cell is
+        in the mask, so that a thin part is seen however small it is drawn.
     """
     span = slice(int(runs.offsets[index]), int(runs.offsets[index + 1]))
-    starts, ends = runs.starts[span], runs.ends[span]
-    xs = np.minimum(np.arange(0, box.w, step) + step // 2, box.w - 1) + box.x
-    ys = np.minimum(np.arange(0, box.h, step) + step // 2, box.h - 1) + box.y
-    if len(starts) == 0:
-        return np.zeros((len(ys), len(xs)), np.bool_)
-    positions = (xs[:, None] * int(runs.heights[index]) + ys[None, :]).ravel()
-    run = np.searchsorted(starts, positions, "right") - 1
-    inside = (run >= 0) & (positions < ends[np.maximum(run, 0)])
-    return np.ascontiguousarray(inside.reshape(len(xs), len(ys)).T)
+    out = np.zeros((-(-box.h // step), -(-box.w // step)), np.bool_)
+    if runs.heights[index] > 0:
+        window = np.array([box.x, box.y, box.w, box.h, step], np.int64)
+        _mark(runs.starts[span], runs.ends[span], int(runs.heights[index]), window, out)
+    return out
 
 
 @kernel

@@ -37,13 +37,14 @@
   }
   for (const input of all("[data-filter]")) {
     const rows = [...document.getElementById(input.dataset.filter).tBodies[0].rows];
+    const texts = new Map(rows.map((row) =>
+      [row, all("th, td:not(.num)", row).map((cell) => cell.textContent).join(" ").toLowerCase()]));
     const output = one(`[data-count="${input.dataset.filter}"]`);
     input.addEventListener("input", () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
       for (const row of rows) {
-        const text = row.textContent.toLowerCase();
-        row.hidden = !words.every((word) => text.includes(word));
+        row.hidden = !words.every((word) => texts.get(row).includes(word));
         shown += !row.hidden;
       }
       output.textContent = words.length ? `${spaced(shown)} of ${spaced(rows.length)}` : "";

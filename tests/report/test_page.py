@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scenes import HOSTILE, HandMade, write_audit
+from test_sections import minimal
+
+from curate.report import write_report
+
+
+class Tags(HTMLParser):
+    """Collects tags with their attributes, and the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def tags(report: Path) -> Tags:
+    parser = Tags()
+    parser.feed(report.read_text(encoding="utf-8"))
+    return parser
+
+
+def test_nothing_is_fetched_from_anywhere(tags: Tags) -> None:
+    for tag, attributes in tags.found:
+        for name in ("src", "href", "action", "srcset", "data"):
+            value = attributes.get(name) or ""
+            assert value == "" or value.startswith(("#", "data:image/webp;base64,")), (tag, value)
+
+
+def test_the_page_allows_only_its_own_style_and_script(tags: Tags) -> None:
+    (header,) = [a["content"] for t, a in tags.found if a.get("http-equiv")]
+    assert header is not None
+    assert "default-src 'none'" in header
+    assert "unsafe" not in header
+    assert not [a for _, a in tags.found if "style" in a or any(n.startswith("on") for n in a)]
+    assert [t for t, _ in tags.found].count("script") == 1
+
+
+def test_foreign_names_stay_text(tags: Tags) -> None:
+    for name in (HOSTILE[0], HOSTILE[1], HOSTILE[4], HOSTILE[5], HOSTILE[7]):
+        assert name in tags.text
+    assert "two⏎lines" in tags.text
+    # No override reaches the page: the name of the source has one in front of "co.json".
+    assert "<i>scenes & \N{REPLACEMENT CHARACTER}co.json" in tags.text
+    assert "\u202e" not in tags.text
+
+
+def test_every_picture_has_words(tags: Tags) -> None:
+    for tag, attributes in tags.found:
+        if tag == "img":
+            assert "alt" in attributes
+        if tag == "svg":
+            assert attributes.keys() & {"aria-hidden", "aria-label"}
+
+
+def test_ids_are_unique(tags: Tags) -> None:
+    ids = [a["id"] for _, a in tags.found if a.get("id")]
+    assert len(ids) == len(set(ids))
+    targets = {(a.get("href") or "")[1:] for _, a in tags.found if a.get("href")}
+    assert targets <= set(ids)
+
+
+def test_it_is_small(report: Path) -> None:
+    assert report.stat().st_size < 1_500_000
+
+
+def test_the_same_audit_gives_the_same_page(
+    scenes: tuple[HandMade, Path], report: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again.html"
+    write_report(scenes[0], again, images=scenes[1])
+    assert again.read_bytes() == report.read_bytes()
+
+
+def test_without_pictures_masks_stand_on_a_neutral_ground(
+    scenes: tuple[HandMade, Path], tmp_path: Path
+) -> None:
+    write_report(scenes[0], tmp_path / "bare.html")
+    text = (tmp_path / "bare.html").read_text(encoding="utf-8")
+    assert "<img" not in text
+    assert text.count('class="o-mine"') > 20
+
+
+def test_an_audit_with_the_fewest_columns(tmp_path: Path) -> None:
+    write_report(minimal(tmp_path), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "No policy has been applied" in text
+    assert "undecodable" in text
+
+
+def test_an_audit_without_masks(tmp_path: Path) -> None:
+    full = minimal(tmp_path / "full")
+    masks, images = full.query("select * from masks"), full.query("select * from images")
+    audit = write_audit(tmp_path / "none", masks.iloc[:0], images, {"schema_version": 1})
+    write_report(audit, tmp_path / "report.html")
+    assert "There is no mask in this dataset" in (tmp_path / "report.html").read_text()
+
+
+def test_an_audit_without_images(tmp_path: Path) -> None:
+    full = minimal(tmp_path / "full")
+    masks, images = full.query("select * from masks"), full.query("select * from images")
+    audit = write_audit(tmp_path / "none", masks.iloc[:0], images.iloc[:0], {})
+    write_report(audit, tmp_path / "report.html")
+    assert "There is no image" in (tmp_path / "report.html").read_text()
+
+
+def test_broken_and_huge_values_are_shown_and_not_raised(tmp_path: Path) -> None:
+    audit = minimal(
+        tmp_path,
+        quality_score=[float("nan"), float("inf")],
+        predicted_iou=[1e300, -5.0],
+        action=["review", "reject"],
+        reasons=["", "it is undecodable"],
+        priority=[0.5, 1.0],
+        prompt_x=[1e30, float("nan")],
+        prompt_y=[-1e30, 0.0],
+        duplicate_of=[99, None],
+    )
+    write_report(audit, tmp_path / "report.html")
+    assert "it is undecodable" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(
+    scenes: tuple[HandMade, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(scenes[0], path)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_text_without_script_still_says_everything(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    body = re.sub(r"<script>.*?</script>", "", text, flags=re.S)
+    for words in ("What is wrong", "ranked suspicions, not probabilities", "How it was made"):
+        assert words in body
+
+
+def test_a_million_categories_do_not_make_a_million_rows(tmp_path: Path) -> None:
+    n = 3000
+    one = minimal(tmp_path / "one").query("select * from masks").iloc[:1]
+    masks = pd.concat([one] * n, ignore_index=True)
+    masks = masks.assign(mask_id=range(n), category=[f"c{i}" for i in range(n)])
+    images = minimal(tmp_path / "two").query("select * from images")
+    write_report(write_audit(tmp_path / "many", masks, images, {}), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "The 1\u202f500 largest of 3\u202f000 categories" in text

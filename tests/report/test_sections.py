@@ -1,0 +1,179 @@
+"""What the SQL of the report counts, against pandas over the same rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scenes import HandMade, info, write_audit
+
+from curate.report import collect, distributions, figures, gallery, made, picks
+from curate.report.collect import Source
+from curate.report.policy_marks import marks
+from curate.report.words import kind_of
+
+
+@pytest.fixture(scope="module")
+def source(scenes: tuple[HandMade, Path]) -> Source:
+    return Source(scenes[0])
+
+
+@pytest.fixture(scope="module")
+def masks(scenes: tuple[HandMade, Path]) -> pd.DataFrame:
+    return scenes[0].query("select * from masks order by mask_id")
+
+
+def test_overview(source: Source, masks: pd.DataFrame) -> None:
+    found = collect.overview(source)
+    assert (found.masks, found.images) == (len(masks), 6)
+    assert found.categories == masks["category"].nunique()
+    assert dict(found.actions()) == masks["action"].value_counts().to_dict()
+
+
+def test_reasons_are_counted_by_kind(source: Source, masks: pd.DataFrame) -> None:
+    said = masks.assign(kind=masks["reasons"].str.split("; ")).explode("kind")
+    said = said[said["kind"] != ""]
+    expected = said.groupby(said["kind"].map(kind_of))["mask_id"].nunique().to_dict()
+    found, unlisted = collect.reasons(source)
+    assert {r.kind: r.masks for r in found} == expected
+    assert unlisted == 0
+    assert [r.masks for r in found] == sorted(expected.values(), reverse=True)
+    shown = {r.text for r in found}
+    assert "falls into 2 pieces" in shown  # all say the same: shown as it is
+    assert "is a copy of mask … (IoU …)" in shown  # they differ: numbers are blanked
+
+
+def test_statuses_come_with_examples(source: Source) -> None:
+    (empty,) = collect.statuses(source, "masks")
+    assert (empty.status, empty.count, len(empty.examples)) == ("empty", 6, 5)
+    (missing,) = collect.statuses(source, "images")
+    assert missing.examples == [("scene_2.jpg", "no such file")]
+
+
+def test_images_are_listed_worst_first(source: Source, masks: pd.DataFrame) -> None:
+    rows = collect.by_image(source)
+    assert len(rows) == 6
+    assert sum(row["n"] for row in rows) == len(masks)
+    keys = [(-r["reject"], -r["review"]) for r in rows]
+    assert keys == sorted(keys)
+    assert len(collect.by_image(source, most=2)) == 2
+
+
+def test_categories(source: Source, masks: pd.DataFrame) -> None:
+    rows, total = collect.by_category(source, most=3)
+    assert (len(rows), total) == (3, masks["category"].nunique())
+    first = masks[masks["category"] == rows[0]["category"]]
+    assert rows[0]["n"] == len(first)
+    assert rows[0]["quality"] == pytest.approx(first["quality_score"].median())
+
+
+def test_histograms_count_every_value_once(source: Source, masks: pd.DataFrame) -> None:
+    found = {h.column: h for h in distributions.histograms(source, source.score_columns())}
+    assert set(found) == set(source.score_columns())
+    edge = found["edge_score"]
+    assert edge.available == masks["edge_score"].notna().sum()
+    assert edge.missing == masks["edge_score"].isna().sum() > 0
+    values = masks["edge_score"].dropna()
+    np.testing.assert_array_equal(edge.counts, np.histogram(values, 40, (0, 1))[0])
+    assert found["predicted_iou"].high > 1  # SAM's own score has no bound of 1
+
+
+def test_pairs_count_the_masks_that_have_both(source: Source, masks: pd.DataFrame) -> None:
+    spread = distributions.histograms(source, ["edge_score", "shape_score"])
+    (pair,) = distributions.densities(source, spread)
+    assert pair.masks == masks["edge_score"].notna().sum()
+    expected = masks["edge_score"].corr(masks["shape_score"], method="spearman")
+    assert pair.correlation == pytest.approx(expected, abs=0.05)
+
+
+def test_a_score_that_never_varies_is_not_paired(source: Source) -> None:
+    flat = distributions.Histogram("flat_score", 0, 1, [0] * 39 + [50], 50, 0)
+    wide = distributions.Histogram("wide_score", 0, 1, [1] * 40, 40, 0)
+    assert distributions.pair_columns([flat, wide]) == [wide]
+
+
+def test_stability_curve() -> None:
+    curve = distributions.stability_curve(info())
+    assert curve is not None
+    assert curve.offsets == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert figures.line(curve).mean.startswith("M0 0")
+    assert distributions.stability_curve({}) is None
+    holes = {"offsets": [0, 1], "mean": [1, None], "p10": [1, 1], "p90": [1, 1]}
+    assert distributions.stability_curve({"stability_curve": holes}) is None
+
+
+def test_bars_stay_in_their_box() -> None:
+    histogram = distributions.Histogram("a_score", 0, 1, [1, 0, 10**6] + [0] * 37, 10**6 + 1, 0)
+    assert histogram.skewed is False or histogram.skewed
+    drawn = figures.bars(histogram, marks(info()["policy"])["hole_score"])
+    assert drawn.plain.count("M") == drawn.log.count("M") == 2
+    assert [x for x, _ in drawn.marks] == [figures.WIDTH / 2]
+    assert [label for _, label in drawn.ticks] == ["0", "0.25", "0.5", "0.75", "1"]
+
+
+def test_gallery_takes_each_mask_once_and_few_of_one_image(source: Source) -> None:
+    reasons, _ = collect.reasons(source)
+    chosen = picks.choose(source, reasons)
+    ids = [pick.mask_id for pick in chosen]
+    assert len(set(ids)) == len(ids) <= picks.MOST_CARDS
+    assert {pick.group for pick in chosen} == {r.index for r in reasons} | {picks.ACCEPTED}
+    for reason in reasons:
+        images = [p.row["image_id"] for p in chosen if p.group == reason.index]
+        assert max(images.count(i) for i in images) <= picks.MOST_PER_IMAGE
+
+
+def test_cards_show_outline_twin_and_picture(scenes: tuple[HandMade, Path]) -> None:
+    source = Source(scenes[0])
+    reasons, _ = collect.reasons(source)
+    cards = gallery.cards(source, reasons, scenes[1], {})
+    twins = [c for c in cards if c.pick.row["duplicate_of"] is not None]
+    assert twins
+    for card in twins:
+        assert card.drawing is not None
+        assert card.drawing.mine
+        assert card.drawing.twin
+        assert "its kept twin (IoU 0.91)" in card.twin
+    bare = [c for c in cards if c.pick.row["image_id"] == 2 and c.drawing is not None]
+    assert bare
+    assert all(c.drawing.picture == "" for c in bare if c.drawing)
+    assert any(c.drawing.others for c in bare if c.drawing)
+    seen = [c for c in cards if c.pick.row["image_id"] != 2 and c.drawing is not None]
+    assert all(c.drawing.picture.startswith("data:image/webp") for c in seen if c.drawing)
+
+
+def test_glossary_and_signals(source: Source) -> None:
+    assert {t.column for t in made.glossary(source)} >= {"quality_score", "priority", "hole_score"}
+    silent = [s for s in made.signals(source) if not s.available]
+    assert [s.name for s in silent] == ["stability"]
+
+
+def test_signals_are_worked_out_where_the_audit_does_not_list_them(tmp_path: Path) -> None:
+    audit = minimal(tmp_path, hole_score=[0.5, None])
+    assert [(s.name, s.available) for s in made.signals(Source(audit))] == [("hole", True)]
+
+
+def minimal(path: Path, **columns: list[object]) -> HandMade:
+    """An audit with only the columns that every audit has."""
+    masks = pd.DataFrame(
+        {
+            "mask_id": [1, 2],
+            "source_key": ["a#1", "a#2"],
+            "image_id": [0, 0],
+            "category": [None, None],
+            "file_name": ["a.png", "a.png"],
+            "height": [10, 10],
+            "width": [10, 10],
+            "segmentation": [b"d3", None],
+            "area_px": [0, 0],
+            **{f"bbox_{c}": [0, 0] for c in "xywh"},
+            "status": ["ok", "undecodable"],
+            "status_detail": ["", "bad"],
+            **columns,
+        }
+    )
+    images = pd.DataFrame(
+        {"image_id": [0], "file_name": ["a.png"], "height": [10], "width": [10], "status": ["ok"]}
+    )
+    return write_audit(path / "audit", masks, images, {"schema_version": 1})
