@@ -63,7 +63,7 @@ def detect(path: Path | str, format: str | None = None) -> Format:
         raise SourceError("there is no such file or folder", str(path), "check the path")
     if format is not None:
         return _named(format)
-    for candidate in all_formats():
+    for candidate in map(_named, format_names()):  # loaded one by one, as far as needed
         if candidate.matches(path):
             return candidate
     _tell_why(path)

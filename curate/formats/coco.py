@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from curate.formats.coco_index import (
 )
 from curate.formats.json_shape import shape_of
 from curate.formats.json_stream import parse_each
+from curate.formats.quick_json import QuickReader
 from curate.formats.records import UNKNOWN_SIZE, Annotations, ImageRows
 from curate.formats.segmentation import json_type, size_problem, valid_size
 from curate.formats.values import IntArray, text, whole_number
@@ -53,10 +55,14 @@ def load(source: Path, part: Part) -> MaskTable:
         made = Annotations(images, categories, placeholders, need_ids=not index.is_list)
         rows = index.annotations(first, count)
         prefix = _key_prefix(source, index.is_list)
-        for some, values in _values(file.fileno(), source.name, rows):
-            positions = some[:, 3] - low
-            _note_images(made, values, positions, index.is_list)
-            made.add(values, positions, number_keys(prefix, some[:, 2]))
+        quick = QuickReader()
+        for piece in _pieces(file.fileno(), source.name, rows):
+            positions = piece.rows[:, 3] - low
+            keys = number_keys(prefix, piece.rows[:, 2])
+            if not _take_quickly(quick, made, piece.data, positions, keys):
+                values = piece.parse()
+                _note_images(made, values, positions)
+                made.add(values, positions, keys)
         spare = None if index.spare_id is None else index.spare_id + rows[:, 2]
         return made.table(spare, index.repeated())
 
@@ -110,13 +116,15 @@ def category_names(listed: list[Any] | None) -> tuple[dict[int, str] | None, dic
 def number_keys(prefix: str, ordinals: IntArray) -> pa.Array:
     """Return source keys: a prefix and each mask's number."""
     numbers = pc.cast(pa.array(ordinals), pa.large_string())
-    return pc.binary_join_element_wise(pa.scalar(prefix, pa.large_string()), numbers, "")
+    start, nothing = (pa.scalar(part, pa.large_string()) for part in (prefix, ""))
+    return pc.binary_join_element_wise(start, numbers, nothing)
 
 
 def image_fields(value: Any) -> tuple[str, int, int, str]:
     """Return file name, height and width of an image object, and what is wrong with it.
 
-    What is wrong is "" where nothing is. A size that is not stated is :data:`UNKNOWN_SIZE`; one that cannot be used is 0.
+    What is wrong is "" where nothing is. A size that is not stated is :data:`UNKNOWN_SIZE`; one
+    that cannot be used is 0.
     """
     if type(value) is not dict:
         return "", 0, 0, f"the image is {json_type(value)}, not an object"
@@ -153,8 +161,8 @@ def _images(handle: int, name: str, index: CocoIndex, low: int, high: int) -> Im
     images.listed = (rows[:, 3] != UNLISTED) | index.is_list
     described = np.flatnonzero(rows[:, 3] != UNLISTED)
     extents = np.stack([rows[described, 1], rows[described, 2], described, described], axis=1)
-    for some, values in _values(handle, name, extents):
-        for i, value in zip(some[:, 2].tolist(), values, strict=True):
+    for piece in _pieces(handle, name, extents):
+        for i, value in zip(piece.rows[:, 2].tolist(), piece.parse(), strict=True):
             images.names[i], sizes[i, 0], sizes[i, 1], problem = image_fields(value)
             if problem:
                 images.findings.note(i, "invalid_size", problem)
@@ -166,7 +174,7 @@ def _images(handle: int, name: str, index: CocoIndex, low: int, high: int) -> Im
     return images
 
 
-def _note_images(made: Annotations, values: list[Any], rows: IntArray, is_list: bool) -> None:
+def _note_images(made: Annotations, values: list[Any], rows: IntArray) -> None:
     """Note annotations whose image is not listed, or whose image id is of the wrong type."""
     listed = made.images.listed
     if listed is not None and not listed[rows].all():
@@ -184,36 +192,72 @@ def _note_images(made: Annotations, values: list[Any], rows: IntArray, is_list: 
             made.findings.note(made.count + i, "wrong_type", detail)
 
 
-def _values(handle: int, name: str, rows: IntArray) -> Iterator[tuple[IntArray, list[Any]]]:
-    """Read and parse values at (offset, length, ordinal, ...), some at a time."""
+@dataclass(frozen=True)
+class _Piece:
+    """Some values of the file, as one JSON list.
+
+    Attributes:
+        data: The list's bytes.
+        rows: (offset, length, ordinal, ...) of each value.
+        name: The file's, for messages.
+        slices: Each value's bytes; None where they stand in ``data`` as in the file.
+    """
+
+    data: bytes
+    rows: IntArray
+    name: str
+    slices: list[bytes] | None
+
+    def parse(self) -> list[Any]:
+        """Return the values, parsed in the patient way."""
+        try:
+            values = orjson.loads(self.data)
+            if len(values) == len(self.rows):
+                return list(values)
+        except orjson.JSONDecodeError:
+            pass
+        offsets, lengths = self.rows[:, 0].tolist(), self.rows[:, 1].tolist()
+        slices = self.slices
+        if slices is None:
+            base = offsets[0] - 1  # the list's bracket
+            pairs = zip(offsets, lengths, strict=True)
+            slices = [self.data[at - base : at - base + n] for at, n in pairs]
+        return parse_each(slices, offsets, self.name)
+
+
+def _pieces(handle: int, name: str, rows: IntArray) -> Iterator[_Piece]:
+    """Read values at (offset, length, ordinal, ...), some at a time."""
     total = np.cumsum(rows[:, 1])
     first = 0
     while first < len(rows):
         before = int(total[first - 1]) if first else 0
         last = max(int(np.searchsorted(total, before + READ_BYTES)), first + 1)
-        some = rows[first:last]
-        yield some, _parse_extents(handle, name, some)
+        yield _piece(handle, name, rows[first:last])
         first = last
 
 
-def _parse_extents(handle: int, name: str, rows: IntArray) -> list[Any]:
-    offsets, lengths = rows[:, 0].tolist(), rows[:, 1].tolist()
+def _piece(handle: int, name: str, rows: IntArray) -> _Piece:
     if (np.diff(rows[:, 2]) == 1).all():  # neighbours in the file: only commas stand between them
-        span = offsets[-1] + lengths[-1] - offsets[0]
-        data = os.pread(handle, span, offsets[0])
-        pieces = None
-    else:
-        pieces = [os.pread(handle, n, at) for at, n in zip(offsets, lengths, strict=True)]
-        data = b",".join(pieces)
-    try:
-        values = orjson.loads(b"[" + data + b"]")
-        if len(values) == len(rows):
-            return list(values)
-    except orjson.JSONDecodeError:
-        pass
-    if pieces is None:
-        pieces = [data[at - offsets[0] :][:n] for at, n in zip(offsets, lengths, strict=True)]
-    return parse_each(pieces, offsets, name)
+        begin, end = int(rows[0, 0]), int(rows[-1, 0] + rows[-1, 1])
+        return _Piece(b"[" + os.pread(handle, end - begin, begin) + b"]", rows, name, None)
+    slices = [os.pread(handle, n, at) for at, n in rows[:, :2].tolist()]
+    return _Piece(b"[" + b",".join(slices) + b"]", rows, name, slices)
+
+
+def _take_quickly(
+    quick: QuickReader, made: Annotations, data: bytes, rows: IntArray, keys: pa.Array
+) -> bool:
+    """Take in annotations of which nothing needs a closer look; say whether that was so."""
+    taken = quick.take_list(data)
+    if taken is None:
+        return False
+    listed, named = made.images.listed, quick.ids(taken, "image_id")[1]
+    known = listed is None or bool(listed[rows].all())
+    if taken.count == len(rows) and known and named.all() and made.fits(*quick.sizes(taken), rows):
+        made.add_columns(quick.columns(), rows, keys)
+        return True
+    quick.drop(taken)
+    return False
 
 
 def _key_prefix(source: Path, is_list: bool) -> str:

@@ -75,6 +75,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.starts)
 
+    def as_list(self) -> bytes:
+        """Return the values as one JSON list; only commas stand between them in the file."""
+        return b"[" + self.data[int(self.starts[0]) : int(self.ends[-1])] + b"]"
+
     def slices(self) -> list[bytes]:
         """Return the bytes of each value."""
         pairs = zip(self.starts.tolist(), self.ends.tolist(), strict=True)
@@ -91,9 +95,8 @@ class Batch:
         """
         if not len(self):
             return []
-        together = b"[" + self.data[int(self.starts[0]) : int(self.ends[-1])] + b"]"
         try:
-            values = orjson.loads(together)
+            values = orjson.loads(self.as_list())
             if len(values) == len(self):
                 return list(values)
         except orjson.JSONDecodeError:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from curate.formats.segmentation import json_type, read_segmentation, rle_size, valid_size
 from curate.formats.values import (
     BoolArray,
+    Columns,
     IntArray,
     boxes,
     extension,
@@ -33,8 +34,6 @@ from curate.formats.values import (
     usable,
 )
 from curate.table import IMAGE_STATUSES, STATUSES, MaskTable, finish
-
-Columns = dict[str, Any]
 
 UNKNOWN_SIZE = -1
 """Height and width of an image that states none: the run lengths' own size is taken."""
@@ -165,6 +164,30 @@ class Annotations:
         self._batches.append(columns)
         self._lengths.append(len(records))
         self.count += len(records)
+
+    def add_columns(self, columns: Columns, rows: IntArray, keys: pa.Array) -> None:
+        """Take in annotations that are columns already and of which all is sound; see :meth:`add`.
+
+        Args:
+            columns: As :class:`curate.formats.quick_json.QuickReader` gives them; run lengths have
+                the size of their image where that states one.
+            rows: Position of each one's image in ``images``.
+            keys: Source keys, as large strings.
+        """
+        given = columns["id_given"]
+        if self._need_ids and not given.all():
+            rows_without = (np.flatnonzero(~given) + self.count).tolist()
+            self.findings.note_all(rows_without, "wrong_type", "there is no id")
+        self._batches.append(columns | {"source_key": keys, "image_row": rows})
+        self._lengths.append(len(rows))
+        self.count += len(rows)
+
+    def fits(self, heights: IntArray, widths: IntArray, rows: IntArray) -> bool:
+        """Return whether run lengths have usable sizes, those of their images where stated."""
+        own_h, own_w = self.images.heights[rows], self.images.widths[rows]
+        free = (own_h < 0) | (own_w < 0)
+        same = (own_h == heights) & (own_w == widths)
+        return bool((free | same).all() and usable(heights, widths).all())
 
     def _note_id(self, row: int, record: dict[str, Any]) -> None:
         value = record.get("id")

@@ -21,13 +21,14 @@ from curate.formats.coco import collector_paused, image_fields
 from curate.formats.coco_index import image_key
 from curate.formats.json_shape import HEAD_BYTES, shape_of, shape_of_bytes
 from curate.formats.json_stream import parse_document
+from curate.formats.quick_json import QuickReader
 from curate.formats.records import Annotations, ImageRows
 from curate.formats.segmentation import json_type
-from curate.formats.values import text, whole_number
+from curate.formats.values import IntArray, text, whole_number
 from curate.table import MaskTable
 
 _LOOKED_AT = 2000
-_BATCH_MASKS = 500
+_BATCH_MASKS = 1000
 _MARK = "#/annotations/"
 
 Piece = tuple[str, int, int]
@@ -93,19 +94,61 @@ def key_of(container: str, name: str) -> str:
 
 
 class _Reader:
-    """Collects the documents of a part."""
+    """Collects the documents of a part.
+
+    Masks wait in ``quick`` or, parsed, in ``records``, never in both, so their order is kept.
+    """
 
     def __init__(self) -> None:
-        self.images = ImageRows(*(np.empty(0, np.int64), [], *np.empty((2, 0), np.int64)))
+        nothing = np.empty(0, np.int64)
+        self.images = ImageRows(nothing, [], nothing, nothing)
         self.made = Annotations(self.images)
+        self.quick = QuickReader()
+        self.records: list[Any] = []
         self.ids: dict[int, str] = {}
         self.sizes: list[tuple[int, int]] = []
-        self.records: list[Any] = []
         self.keys: list[str] = []
-        self.rows: list[int] = []
+        self.counts: list[tuple[int, int]] = []
 
     def take(self, name: str, data: bytes, alone: bool) -> None:
         """Take in one JSON file; a broken one is a finding, unless it is the whole source."""
+        count = self._take_quickly(name, data)
+        if count is None:
+            self._flush_quick()
+            count = self._take_patiently(name, data, alone)
+        prefix = name + _MARK
+        self.keys += [f"{prefix}{k}" for k in range(count)]
+        self.counts.append((len(self.sizes) - 1, count))
+        if len(self.keys) >= _BATCH_MASKS:
+            self._flush()
+
+    def table(self) -> MaskTable:
+        """Return everything taken in."""
+        self._flush()
+        self._settle_images()
+        return self.made.table()
+
+    def _take_quickly(self, name: str, data: bytes) -> int | None:
+        """Take in a file of which nothing needs a closer look; return its number of masks."""
+        taken = self.quick.take_document(data)
+        if taken is None:
+            return None
+        heights, widths = self.quick.sizes(taken)
+        try:
+            image = orjson.loads(data[slice(*taken.image)])
+        except orjson.JSONDecodeError:
+            image = None
+        _, height, width, wrong = image_fields(image)
+        sized = not wrong and height > 0
+        if not (sized and (heights == height).all() and (widths == width).all()):
+            self.quick.drop(taken)
+            return None
+        if self.records:
+            self._flush_records()
+        self._add_image(image, name, None)
+        return taken.count
+
+    def _take_patiently(self, name: str, data: bytes, alone: bool) -> int:
         try:
             image, annotations = _document(data, name)
         except SourceError as error:
@@ -113,26 +156,15 @@ class _Reader:
                 raise
             cut = "truncated" if "cut off" in error.what else "unreadable"
             self._add_image({}, name, (cut, f"{error}"))
-            return
+            return 0
         self._add_image(image, name, None)
-        prefix, row = name + _MARK, len(self.sizes) - 1
-        self.keys += [f"{prefix}{k}" for k in range(len(annotations))]
         self.records += annotations
-        self.rows += [row] * len(annotations)
-        if len(self.records) >= _BATCH_MASKS:
-            self._flush()
-
-    def table(self) -> MaskTable:
-        """Return everything taken in."""
-        self._flush()
-        self.images.ids = np.fromiter(self.ids, np.int64, len(self.ids))
-        return self.made.table()
+        return len(annotations)
 
     def _add_image(self, image: dict[str, Any], name: str, problem: tuple[str, str] | None) -> None:
         row = len(self.sizes)
         file_name, height, width, wrong = image_fields(image)
-        given = image.get("image_id", image.get("id"))
-        number = whole_number(given)
+        number = whole_number(image.get("image_id", image.get("id")))
         key = image_key(["file", name]) if number is None else number
         if key in self.ids:
             detail = f"the image id {key} is that of {self.ids[key]} too"
@@ -149,12 +181,32 @@ class _Reader:
             self.images.findings.note(row, "invalid_size", wrong)
 
     def _flush(self) -> None:
+        self._flush_quick()
+        self._flush_records()
+
+    def _flush_quick(self) -> None:
+        if self.quick.count:
+            rows, keys = self._waiting()
+            self.made.add_columns(self.quick.columns(), rows, keys)
+
+    def _flush_records(self) -> None:
+        if self.records:
+            rows, keys = self._waiting()
+            self._settle_images()
+            self.made.add(self.records, rows, keys)
+            self.records = []
+
+    def _waiting(self) -> tuple[IntArray, pa.Array]:
+        """Return image positions and source keys of the masks that wait, and forget them."""
+        rows, times = np.array(self.counts, np.int64).T
+        keys = pa.array(self.keys, pa.large_string())
+        self.keys, self.counts = [], []
+        return np.repeat(rows, times), keys
+
+    def _settle_images(self) -> None:
+        self.images.ids = np.fromiter(self.ids, np.int64, len(self.ids))
         sizes = np.array(self.sizes, np.int64).reshape(-1, 2)
         self.images.heights, self.images.widths = sizes[:, 0].copy(), sizes[:, 1].copy()
-        if self.records:
-            keys = pa.array(self.keys, pa.large_string())
-            self.made.add(self.records, np.array(self.rows, np.int64), keys)
-            self.records, self.keys, self.rows = [], [], []
 
 
 def _document(data: bytes, name: str) -> tuple[dict[str, Any], list[Any]]:

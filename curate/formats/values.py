@@ -17,6 +17,7 @@ import pyarrow as pa
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+Columns = dict[str, Any]
 
 _NONE = {type(None)}
 _REAL = {int, float}
