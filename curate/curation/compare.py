@@ -71,7 +71,7 @@ class Comparison:
             **{name: _records(getattr(self, name).head(rows)) for name in lists},
         }
 
-    def to_json(self, rows: int = _ROWS_IN_JSON) -> str:
+    def as_json(self, rows: int = _ROWS_IN_JSON) -> str:
         """Return :meth:`as_dict` as JSON."""
         return orjson.dumps(self.as_dict(rows), option=orjson.OPT_INDENT_2).decode()
 
@@ -142,7 +142,8 @@ def compare(audit_a: Audit, audit_b: Audit) -> Comparison:
             changed=_changed(connection),
             renamed=connection.execute(
                 f"select a.{_SHOWN.replace(', ', ', a.')}, id_b as mask_id_b, category_b "
-                "from pairs join a on mask_id = id_a where category is distinct from category_b order by mask_id"
+                "from pairs join a on mask_id = id_a "
+                "where category is distinct from category_b order by mask_id"
             ).df(),
             flips=connection.execute(
                 'select action_a as "from", action_b as "to", count(*) as count from pairs'
@@ -216,7 +217,7 @@ def _only(connection: Any, view: str, ids: str) -> pd.DataFrame:
 
 def _changed(connection: Any) -> pd.DataFrame:
     """Return the masks whose pixels differ, with the IoU of old and new, a batch at a time."""
-    reader = connection.execute(
+    reader = connection.sql(
         "select a.mask_id, p.id_b as mask_id_b, a.source_key, a.image_id, a.file_name, a.category, "
         "a.segmentation as old, b.segmentation as new, a.height, a.width, b.height as new_height, "
         "b.width as new_width from pairs p join a on a.mask_id = p.id_a "

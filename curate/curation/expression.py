@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,7 +31,7 @@ class Expression:
 
     text: str
     root: Node
-    where: str = ""
+    where: str = field(default="", compare=False)
 
     @classmethod
     def parse(cls, text: str, where: str = "") -> Expression:

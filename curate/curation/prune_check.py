@@ -32,7 +32,7 @@ class _Side:
         self.found: set[str] = set()
 
     def frames(self) -> Iterator[pd.DataFrame]:
-        """Yield the masks that stay, part by part, with ``_id`` and whether it is the source's own."""
+        """Yield the masks that stay, by parts, with ``_id`` and whether it is the source's own."""
         for part in self.form.plan(self.path, self.work):
             table = self.form.load(self.path, part)
             masks = table.masks

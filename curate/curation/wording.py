@@ -97,7 +97,8 @@ def shown(value: Any, spec: str = "") -> str:
         return str(number)
     if not spec:
         return str(int(value)) if number == int(number) else f"{number:.3g}"
-    return format(round(number) if spec.endswith("d") else number, spec)
+    whole = spec.endswith("d") or (spec == "," and number == int(number))
+    return format(round(number) if whole else number, spec)
 
 
 def _tame(text: str, limit: int) -> str:

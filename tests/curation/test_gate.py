@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curate.curation.gate import fails, metrics
+from curate.errors import CallError
+
+Masks = Callable[..., pd.DataFrame]
+
+
+def test_metrics_count_what_they_name(make_audit: Any, masks: Masks) -> None:
+    frame = masks(
+        4,
+        action=["reject", "review", "accept", "accept"],
+        status=["empty", "ok", "ok", "ok"],
+        stability_score=[0.5, 0.7, np.nan, 0.9],
+        duplicate_of=pd.array([None, 10, None, None], dtype="Int64"),
+    )
+    found = metrics(make_audit(frame))
+    assert found["mask_count"] == 4
+    assert found["image_count"] == 2
+    assert found["reject_rate"] == found["review_rate"] == 0.25
+    assert found["accept_count"] == 2
+    assert found["empty_count"] == found["broken_count"] == found["duplicate_count"] == 1
+    assert found["stability_median"] == pytest.approx(0.7)
+    assert found["image_missing_count"] == 0
+    assert fails("reject_rate > 0.01", found)
+    assert not fails("reject_rate > 0.5 or empty_count > 1", found)
+
+
+def test_gates_that_cannot_see_are_errors(make_audit: Any, masks: Masks) -> None:
+    found = metrics(make_audit(masks(4, stability_score=np.nan)))
+    for gate in ("stability_median < 0.9", "reject_rate > 0.01", "no_such > 1", "mask_count >"):
+        with pytest.raises(CallError, match="fail-on"):
+            fails(gate, found)

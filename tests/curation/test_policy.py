@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.curation.policy import Policy, load_policy
+from curate.errors import CallError
+
+RULE = {"when": "area_px < 5", "action": "review", "reason": "small: {area_px} px"}
+
+
+@pytest.mark.parametrize("name", ["default", "sa1b"])
+def test_presets_load_and_survive_a_round_trip(name: str) -> None:
+    policy = load_policy(name)
+    assert policy.name == name
+    assert policy.rules
+    assert Policy.from_dict(policy.as_dict()) == policy
+    assert Policy.from_dict(tomllib.loads(policy.to_toml())) == policy
+    assert load_policy(policy) is policy
+    assert Policy.preset(name) == policy
+    assert policy.to_info()["toml"] == policy.to_toml()
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        """
+        name = "mine"
+        [accept]
+        quality_at_least = 0.5
+        [cost]
+        category = { "a \\"b\\"" = 3 }
+        [[rule]]
+        when = "area_px < 5"
+        action = "reject"
+        reason = "small"
+        """
+    )
+    policy = load_policy(path)
+    assert policy.quality_at_least == 0.5
+    assert policy.category_cost == {'a "b"': 3.0}
+    assert policy.rules[0].p_bad == 0.95
+    assert Policy.from_dict(tomllib.loads(policy.to_toml())) == policy
+
+
+def test_a_policy_can_extend_a_preset() -> None:
+    base = load_policy("sa1b")
+    policy = load_policy({"name": "x", "extends": "sa1b", "nms": {"box_iou": 0.5}, "rule": [RULE]})
+    assert policy.nms is not None
+    assert base.nms is not None
+    assert (policy.nms.box_iou, policy.nms.prefer) == (0.5, base.nms.prefer)
+    assert len(policy.rules) == len(base.rules) + 1
+    with pytest.raises(CallError, match="default, sa1b"):
+        load_policy({"extends": "nonsense"})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"rules": []}, "no setting 'rules'.*rule"),
+        ({"accept": {"quality": 1}}, r"\[accept\].*no setting 'quality'.*quality_at_least"),
+        ({"accept": 3}, "accept must be a table"),
+        ({"accept": {"quality_at_least": "high"}}, "must be a number"),
+        ({"accept": {"quality_at_least": True}}, "must be a number"),
+        ({"accept": {"quality_at_least": 1.5}}, "from 0 to 1"),
+        ({"review": {"lowest_share": float("nan")}}, "must be a number"),
+        ({"cost": {"default": -1}}, "from 0"),
+        ({"cost": {"category": {"x": "y"}}}, "x must be a number"),
+        ({"nms": {"prefer": "size"}}, "choose from crop, quality"),
+        ({"clean": {"small_px": 0.5}}, "whole number"),
+        ({"rule": {}}, r"\[\[rule\]\]"),
+        ({"rule": ["x"]}, r"\[\[rule\]\]"),
+        ({"rule": [RULE, {**RULE, "when": "aera_px < 5"}]}, "rule 2.*aera_px.*area_px"),
+        ({"rule": [{**RULE, "when": 3}]}, "rule 1.*'when'"),
+        ({"rule": [{**RULE, "action": "delete"}]}, "rule 1.*choose from accept, review, reject"),
+        ({"rule": [{**RULE, "reason": "{x}"}]}, "rule 1.*no column x"),
+        ({"rule": [{**RULE, "reason": "{area_px"}]}, "rule 1.*brace"),
+        ({"rule": [{**RULE, "twin": "nobody"}]}, "rule 1.*nobody"),
+        ({"rule": [{**RULE, "p_bad": 2}]}, "rule 1.*p_bad"),
+        ({"rule": [{**RULE, "crowd": 1}]}, "rule 1.*crowd"),
+        ({"rule": [{**RULE, "wen": "x"}]}, "rule 1.*'wen'.*when"),
+        ({"name": 3}, "name must be a text"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(content: dict[str, object], said: str) -> None:
+    with pytest.raises(CallError, match=said) as caught:
+        Policy.from_dict(content, "p.toml")
+    assert str(caught.value).startswith("p.toml")
+
+
+def test_files_that_are_no_policy(tmp_path: Path) -> None:
+    with pytest.raises(CallError, match=r"no such policy.*default, sa1b"):
+        load_policy(tmp_path / "none.toml")
+    for content, said in ((b"a = 1\nb == 2", "not TOML.*line 2"), (b"\xff", "not UTF-8")):
+        (tmp_path / "bad.toml").write_bytes(content)
+        with pytest.raises(CallError, match=said):
+            load_policy(tmp_path / "bad.toml")
+    with pytest.raises(CallError, match="cannot be read"):
+        load_policy(tmp_path)
+
+
+def test_rules_on_columns_that_are_not_there_are_told() -> None:
+    policy = load_policy({"rule": [RULE, {**RULE, "when": "prompt_score < 1 or missing(score)"}]})
+    found = policy.silent({"area_px"})
+    assert [(s["rule"], s["lacks"]) for s in found] == [(2, ["prompt_score"])]
+    assert policy.silent({"area_px", "prompt_score"}) == []
+
+
+def test_the_columns_to_read_are_known() -> None:
+    columns = load_policy("sa1b").columns
+    assert {"predicted_iou", "crop_w", "bbox_x", "area_px", "height", "status_detail"} <= set(
+        columns
+    )
+    assert not {"nms_by", "mask_id", "coverage"} & set(columns)
+    assert "segmentation" not in load_policy("default").columns
+
+
+def test_marks_are_lines_for_charts() -> None:
+    marks = load_policy({"accept": {"quality_at_least": 0.4}, "rule": [RULE]}).marks()
+    assert {"column": "area_px", "below": 5.0, "action": "review"} in marks
+    assert {"column": "quality_score", "below": 0.4, "action": "review"} in marks
+
+
+toml = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=8), x, max_size=3),
+    max_leaves=6,
+)
+KEYS = ["name", "extends", "accept", "review", "cost", "nms", "clean", "rule", "marks", "x"]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), toml, max_size=4))
+def test_any_content_is_a_policy_or_a_clear_error(content: dict[str, object]) -> None:
+    try:
+        Policy.from_dict(content)
+    except CallError:
+        return
