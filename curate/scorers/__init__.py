@@ -23,6 +23,7 @@ MODULES: tuple[str, ...] = (
     "duplicates",
     "declaration",
     "prompt",
+    "split",
     "shape",
     "stability",
     "detector",
