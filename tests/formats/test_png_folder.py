@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mask_files import HEIGHT, WIDTH, load_all, mask_at, save_png, shapes, status_at, tree
+from PIL import Image
+
+from curate.errors import SourceError
+from curate.formats import detect, png_folder, read
+
+GRAY = np.zeros((HEIGHT, WIDTH), np.uint8)
+
+
+def bowl(root: Path, image: str, masks: dict[str, np.ndarray], picture: bool = True) -> Path:
+    """Make an image in the Data Science Bowl's layout."""
+    for name, mask in masks.items():
+        save_png(root / image / "masks" / f"{name}.png", mask)
+    if picture:
+        save_png(root / image / "images" / f"{image}.png", GRAY, "RGBA")
+    return root
+
+
+def test_every_shape_in_both_layouts(tmp_path: Path) -> None:
+    made = shapes()
+    bowl(tmp_path / "bowl", "a1", made)
+    bowl(tmp_path / "bowl", "b2", {"x": made["ring"]}, picture=False)
+    for name, mask in made.items():
+        save_png(tmp_path / "named" / "masks" / "a1" / f"{name}.PNG", mask)
+    Image.fromarray(GRAY).save(tmp_path / "named" / "masks" / "thumbs.jpg")
+    bowl_table = load_all(png_folder.FORMAT, tmp_path / "bowl")
+    named_table = load_all(png_folder.FORMAT, tmp_path / "named")
+    for name, mask in made.items():
+        assert (mask_at(bowl_table, f"a1/masks/{name}.png") == mask).all()
+        assert (mask_at(named_table, f"masks/a1/{name}.PNG") == mask).all()
+    assert bowl_table.images["file_name"].tolist() == ["a1/images/a1.png", "b2"]
+    assert named_table.images["file_name"].tolist() == ["a1"]
+    assert detect(tmp_path / "bowl").name == detect(tmp_path / "named").name == "png-folder"
+
+
+def test_one_image_of_the_bowl_alone(tmp_path: Path) -> None:
+    bowl(tmp_path, "a1", {"x": shapes()["dot"]})
+    table = load_all(png_folder.FORMAT, tmp_path / "a1")
+    assert table.masks["source_key"].tolist() == ["masks/x.png"]
+    assert table.images["file_name"].tolist() == ["images/a1.png"]
+
+
+def test_pictures_by_name_and_images_without_masks(tmp_path: Path) -> None:
+    save_png(tmp_path / "masks" / "a" / "0.png", shapes()["dot"])
+    (tmp_path / "masks" / "empty").mkdir()
+    for name in ("a.jpg", "unmasked.jpg"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(GRAY).save(tmp_path / "images" / name)
+    table = load_all(png_folder.FORMAT, tmp_path)
+    assert table.images["file_name"].tolist() == ["images/a.jpg", "empty", "images/unmasked.jpg"]
+    assert table.images["height"].tolist() == [HEIGHT, 0, HEIGHT]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
+def test_every_kind_of_png(tmp_path: Path, mode: str) -> None:
+    mask = shapes()["parts"]
+    if mode == "I;16":
+        save_png(tmp_path / "a" / "masks" / "0.png", mask.astype(np.uint16) * 300)
+    else:
+        save_png(tmp_path / "a" / "masks" / "0.png", mask, mode)
+    assert (mask_at(load_all(png_folder.FORMAT, tmp_path), "a/masks/0.png") == mask).all()
+
+
+def test_a_transparent_pixel_is_background(tmp_path: Path) -> None:
+    mask = shapes()["ring"]
+    white = np.full((HEIGHT, WIDTH, 4), 255, np.uint8)
+    white[..., 3] = mask * 255
+    save_png(tmp_path / "a" / "masks" / "0.png", white)
+    assert (mask_at(load_all(png_folder.FORMAT, tmp_path), "a/masks/0.png") == mask).all()
+
+
+def test_a_dark_palette_colour_is_foreground(tmp_path: Path) -> None:
+    mask = shapes()["ring"]
+    picture = Image.fromarray(mask.astype(np.uint8), "L").convert("P")
+    picture.putdata(mask.astype(np.uint8).ravel().tolist())
+    picture.putpalette([0, 0, 0, 1, 0, 0])
+    (tmp_path / "a" / "masks").mkdir(parents=True)
+    picture.save(tmp_path / "a" / "masks" / "0.png")
+    assert (mask_at(load_all(png_folder.FORMAT, tmp_path), "a/masks/0.png") == mask).all()
+
+
+def test_findings(tmp_path: Path) -> None:
+    mask = shapes()["ring"]
+    bowl(tmp_path, "a", {"good": mask, "turned": mask.T, "empty": mask & False, "cut": mask})
+    masks = tmp_path / "a" / "masks"
+    cut = masks / "cut.png"
+    cut.write_bytes(cut.read_bytes()[:60])
+    (masks / "text.png").write_text("hello")
+    (masks / "nothing.png").write_bytes(b"")
+    (masks / "gone.png").symlink_to(tmp_path / "absent")
+    (masks / ".DS_Store").write_text("x")
+    table = load_all(png_folder.FORMAT, tmp_path)
+    found = {key.split("/")[-1]: status_at(table, key)[0] for key in table.masks["source_key"]}
+    assert found == {
+        "good.png": "ok",
+        "turned.png": "size_mismatch",
+        "empty.png": "empty",
+        "cut.png": "undecodable",
+        "text.png": "undecodable",
+        "nothing.png": "undecodable",
+        "gone.png": "no_segmentation",
+    }
+
+
+def test_a_broken_picture_leaves_the_masks_their_size(tmp_path: Path) -> None:
+    bowl(tmp_path, "a", {"x": shapes()["ring"]})
+    (tmp_path / "a" / "images" / "a.png").write_text("no picture")
+    table = read(tmp_path, "png-folder")
+    assert table.images["status"].tolist() == ["unreadable"]
+    assert table.masks["status"].tolist() == ["ok"]
+
+
+def test_masks_drawn_on_a_picture_that_exif_turns(tmp_path: Path) -> None:
+    mask = shapes()["ring"]
+    bowl(tmp_path, "a", {"x": mask}, picture=False)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "a" / "images").mkdir()
+    Image.new("L", (HEIGHT, WIDTH)).save(tmp_path / "a" / "images" / "a.jpg", exif=exif)
+    table = read(tmp_path, "png-folder")
+    assert table.images["status"].tolist() == ["exif_rotated"]
+    assert (mask_at(table, "a/masks/x.png") == mask).all()
+
+
+def test_prune_drops_only_the_pngs(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    bowl(source, "a", shapes())
+    bowl(source, 'שלום "b"\n', {"x": shapes()["dot"], "y": shapes()["dot"]})
+    (source / "notes.txt").write_text("keep me")
+    (source / "void").mkdir()
+    before = tree(source)
+    png_folder.prune(source, tmp_path / "all", set())
+    assert tree(tmp_path / "all") == before
+    assert (tmp_path / "all" / "void").is_dir()
+    drop = {"a/masks/ring.png", 'שלום "b"\n/masks/x.png'}
+    png_folder.prune(source, tmp_path / "some", drop)
+    assert tree(tmp_path / "some") == {n: c for n, c in before.items() if n not in drop}
+    after = read(tmp_path / "some", "png-folder")
+    assert set(after.masks["source_key"]) == set(read(source).masks["source_key"]) - drop
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    bowl(tmp_path / "in", "a", {"x": shapes()["dot"]})
+    odd = (tmp_path / "in" / "a" / "masks").as_posix().encode() + b"/\xff.png"
+    Path(odd.decode("utf-8", "surrogateescape")).write_bytes(
+        (tmp_path / "in" / "a" / "masks" / "x.png").read_bytes()
+    )
+    keys = read(tmp_path / "in", "png-folder").masks["source_key"].tolist()
+    assert keys == ["a/masks/x.png", "a/masks/\\udcff.png"]
+    png_folder.prune(tmp_path / "in", tmp_path / "out", {keys[1]})
+    assert read(tmp_path / "out", "png-folder").masks["source_key"].tolist() == keys[:1]
+
+
+def test_other_folders_are_not_taken(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):  # label images with their pictures
+        save_png(tmp_path / "masks" / name, GRAY)
+        save_png(tmp_path / "images" / name, GRAY)
+    assert not png_folder.matches(tmp_path)
+    assert not png_folder.matches(tmp_path / "absent")
+    with pytest.raises(SourceError, match="there is no <image>/masks/"):
+        read(tmp_path / "images", "png-folder")
+
+
+@given(st.binary(max_size=200))
+def test_any_file_is_a_finding(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
+    root = bowl(tmp_path_factory.mktemp("bowl"), "a", {"x": shapes()["dot"]})
+    (root / "a" / "masks" / "junk.png").write_bytes(junk)
+    (root / "a" / "images" / "a.png").write_bytes(junk)
+    table = read(root, "png-folder")
+    assert len(table) == 2
+    assert (mask_at(table, "a/masks/x.png") == shapes()["dot"]).all()

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mask_files import HEIGHT, WIDTH, load_all, mask_at, status_at, tree
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from curate.errors import CallError, SourceError
+from curate.formats import detect, read, yolo
+from curate.formats.yolo_names import class_names, yaml_names
+
+SQUARE = "0.1 0.1 0.6 0.1 0.6 0.9 0.1 0.9"
+
+
+def make(root: Path, labels: dict[str, str | bytes], pictures: bool = True) -> Path:
+    for name, content in labels.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        if pictures:
+            folder = Path(str(path.parent).replace("labels", "images"))
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (WIDTH, HEIGHT)).save(folder / f"{path.stem}.jpg")
+    return root
+
+
+def drawn(text: str) -> np.ndarray:
+    values = [float(v) for v in text.split()]
+    ring = [v * (HEIGHT if i % 2 else WIDTH) for i, v in enumerate(values)]
+    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects([ring], HEIGHT, WIDTH))) > 0
+
+
+def test_polygons_become_cocos_masks(tmp_path: Path) -> None:
+    triangle = "0.013 0.5 0.99 0.02 0.71 0.983"
+    make(tmp_path, {"labels/train/a.txt": f"0 {SQUARE}\n\n2 {triangle}\n"})
+    (tmp_path / "data.yaml").write_text("names:\n  0: cat\n  2: 'dog'\n")
+    table = load_all(yolo.FORMAT, tmp_path)
+    assert detect(tmp_path).name == "yolo"
+    assert table.masks["source_key"].tolist() == ["labels/train/a.txt:1", "labels/train/a.txt:3"]
+    assert (mask_at(table, "labels/train/a.txt:1") == drawn(SQUARE)).all()
+    assert (mask_at(table, "labels/train/a.txt:3") == drawn(triangle)).all()
+    assert table.masks["category"].tolist() == ["cat", "dog"]
+    assert table.masks["category_id"].tolist() == [0, 2]
+    image = table.images.iloc[0]
+    assert image["file_name"] == "images/train/a.jpg"
+    assert (image["height"], image["width"]) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("layout", ["labels", "train/labels", "a/b/labels"])
+def test_layouts(tmp_path: Path, layout: str) -> None:
+    make(tmp_path, {f"{layout}/x.txt": f"0 {SQUARE}"})
+    table = load_all(yolo.FORMAT, tmp_path)
+    assert table.masks["status"].tolist() == ["ok"]
+
+
+def test_the_folder_of_labels_alone_and_labels_beside_pictures(tmp_path: Path) -> None:
+    make(tmp_path / "a", {"labels/x.txt": f"0 {SQUARE}", "labels/classes.txt": "cat"})
+    table = load_all(yolo.FORMAT, tmp_path / "a" / "labels")
+    assert table.masks["source_key"].tolist() == ["x.txt:1"]
+    assert table.masks["category"].tolist() == ["cat"]
+    make(tmp_path / "b", {"x.txt": f"0 {SQUARE}", "notes.txt": "hello"}, pictures=False)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "b" / "x.png")
+    table = load_all(yolo.FORMAT, tmp_path / "b")
+    assert (mask_at(table, "x.txt:1") == drawn(SQUARE)).all()
+
+
+def test_images_without_labels_are_images(tmp_path: Path) -> None:
+    make(tmp_path, {"labels/x.txt": f"0 {SQUARE}", "labels/y.txt": "", "labels/z.txt": ""})
+    (tmp_path / "labels" / "z.txt").unlink()
+    table = load_all(yolo.FORMAT, tmp_path)
+    assert table.images["file_name"].tolist() == ["images/x.jpg", "images/y.jpg", "images/z.jpg"]
+    assert len(table) == 1
+
+
+def test_findings(tmp_path: Path) -> None:
+    lines = [
+        f"0 {SQUARE}",
+        "0 0.1 0.1 0.5 0.5",
+        f"0 {SQUARE} 0.5",
+        "0 0.1 0.1 nan 0.1 0.5 0.5",
+        "0 0.1 0.1 900 0.1 0.5 0.5",
+        "0 0.1 0.1 1.005 0.1 0.5 0.5",
+        f"1.5 {SQUARE}",
+        f"-1 {SQUARE}",
+        f"cat {SQUARE}",
+        f"3.0 {SQUARE}",
+        f"9 {SQUARE}",
+        "0 a b c d e f",
+        "0",
+        "0 0.1 0.1 0.1 0.1 0.1 0.1",
+        "0 0.1 0.1 inf 0.1 0.5 0.5",
+    ]
+    make(tmp_path, {"labels/a.txt": "\r\n".join(lines)})
+    (tmp_path / "data.yaml").write_text("names: [a, b, c, d]")
+    table = load_all(yolo.FORMAT, tmp_path)
+    statuses = table.masks["status"].tolist()
+    assert statuses == [
+        "ok",
+        "bad_polygon",
+        "bad_polygon",
+        "bad_polygon",
+        "bad_polygon",
+        "ok",
+        "bad_category",
+        "bad_category",
+        "bad_category",
+        "ok",
+        "bad_category",
+        "wrong_type",
+        "bad_polygon",
+        "empty",
+        "bad_polygon",
+    ]
+    assert (mask_at(table, "labels/a.txt:9") == drawn(SQUARE)).all()
+    assert "box" in status_at(table, "labels/a.txt:2")[1]
+    assert status_at(table, "labels/a.txt:5")[1] == "the coordinate 900 lies outside 0 to 1"
+
+
+def test_pictures_that_tell_no_size(tmp_path: Path) -> None:
+    make(tmp_path, {f"labels/{n}.txt": f"0 {SQUARE}" for n in ("gone", "text", "cut", "turned")})
+    images = tmp_path / "images"
+    (images / "gone.jpg").unlink()
+    (images / "text.jpg").write_text("no picture")
+    (images / "cut.jpg").write_bytes((images / "cut.jpg").read_bytes()[:10])
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.new("RGB", (HEIGHT, WIDTH)).save(images / "turned.jpg", exif=exif)
+    table = load_all(yolo.FORMAT, tmp_path)
+    by_name = dict(zip(table.images["file_name"], table.images["status"], strict=True))
+    assert by_name == {
+        "images/cut.jpg": "unreadable",
+        "labels/gone": "missing",
+        "images/text.jpg": "unreadable",
+        "images/turned.jpg": "exif_rotated",
+    }
+    assert status_at(table, "labels/gone.txt:1") == (
+        "unknown_image",
+        "the image's size is not known: there is no picture for labels/gone.txt",
+    )
+    # Labels are drawn on the picture as EXIF turns it.
+    assert (mask_at(table, "labels/turned.txt:1") == drawn(SQUARE)).all()
+
+
+def test_a_huge_picture_is_not_decoded(tmp_path: Path) -> None:
+    from mask_files import bomb
+
+    make(tmp_path, {"labels/a.txt": f"0 {SQUARE}"}, pictures=False)
+    bomb(tmp_path / "images" / "a.png", 20_000, 20_000)
+    table = load_all(yolo.FORMAT, tmp_path)
+    assert table.masks["status"].tolist() == ["ok"]
+    assert table.masks["area_px"].iloc[0] == pytest.approx(0.4 * 20_000**2, rel=0.01)
+
+
+def test_prune_keeps_all_other_bytes(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    first = f"0 {SQUARE}\r\n \r\n1  {SQUARE}  \r\n2 {SQUARE}"
+    make(source, {"labels/a.txt": first, "labels/b:c.txt": f"0 {SQUARE}\n", "labels/d.txt": "\n"})
+    (source / "data.yaml").write_text("names: [a]")
+    before = tree(source)
+    yolo.prune(source, tmp_path / "all", set())
+    assert tree(tmp_path / "all") == before
+    yolo.prune(source, tmp_path / "some", {"labels/a.txt:3", "labels/b:c.txt:1"})
+    after = tree(tmp_path / "some")
+    assert after["labels/a.txt"] == f"0 {SQUARE}\r\n \r\n2 {SQUARE}".encode()
+    assert after["labels/b:c.txt"] == b""
+    assert {n for n in before if before[n] != after[n]} == {"labels/a.txt", "labels/b:c.txt"}
+    assert len(read(tmp_path / "some", "yolo")) == 2
+    with pytest.raises(CallError, match="names no mask"):
+        yolo.prune(source, tmp_path / "other", {"labels/a.txt"})
+
+
+def test_other_folders_are_not_taken(tmp_path: Path) -> None:
+    make(tmp_path / "boxes", {"labels/a.txt": "0 0.5 0.5 0.2 0.2\n"})
+    make(tmp_path / "empty", {"labels/a.txt": ""})
+    (tmp_path / "void").mkdir()
+    for name in ("boxes", "empty", "void", "absent"):
+        assert not yolo.matches(tmp_path / name)
+    with pytest.raises(SourceError, match="no label file"):
+        read(tmp_path / "void", "yolo")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("names: [a, 'b c', \"d,e\"]", {0: "a", 1: "b c", 2: "d,e"}),
+        ("nc: 1\nnames: [\n  a,\n  b, # last\n]\nx: 1", {0: "a", 1: "b"}),
+        ("names: {0: a, 3: 'b'}", {0: "a", 3: "b"}),
+        ('names:\n- a\n- "b"\ntrain: x', {0: "a", 1: "b"}),
+        ("names:\n  # all\n  0: a # first\n  1: it's\n\nnc: 2", {0: "a", 1: "it's"}),
+        ("path: x\n", {}),
+        ("names: []", {}),
+        ("names: a", {}),
+        ("names: ['', a]", {0: "", 1: "a"}),
+        ("names: [a", {0: "a"}),
+    ],
+)
+def test_names_of_classes(text: str, names: dict[int, str]) -> None:
+    assert yaml_names(text) == names
+
+
+def test_names_from_a_list(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("cat\n<b>שלום</b>\n")
+    assert class_names(tmp_path) == {0: "cat", 1: "<b>שלום</b>"}
+
+
+@given(st.text(alphabet="names:[]{}'\"#,- \n01ab\\", max_size=40))
+def test_any_yaml_gives_names_or_none(text: str) -> None:
+    assert isinstance(yaml_names("names: " + text), dict)
+    assert isinstance(yaml_names("names:\n" + text), dict)
+
+
+@given(
+    st.binary(max_size=80) | st.text(alphabet="0123456789.- \n\rnaife", max_size=80).map(str.encode)
+)
+def test_any_label_is_a_finding(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
+    root = make(tmp_path_factory.mktemp("yolo"), {"labels/a.txt": f"0 {SQUARE}\n".encode() + junk})
+    table = load_all(yolo.FORMAT, root)
+    lines = [line for line in junk.splitlines() if line.strip()]
+    assert len(table) == 1 + len(lines)
+    drop = set(table.masks["source_key"].tolist()[1:])
+    yolo.prune(root, root.parent / f"{root.name}-out", drop)
+    assert len(read(root.parent / f"{root.name}-out", "yolo")) == 1
