@@ -77,6 +77,7 @@ def audit(
     offset: Annotated[
         float | None, typer.Option(help="Stability's step from the threshold (1.0, or 0.05).")
     ] = None,
+    deep: Annotated[bool, typer.Option(help="Run the slow signals too.")] = False,
     policy: PolicyOption = "default",
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     restart: Annotated[bool, typer.Option(help="Throw away what OUT holds of an audit.")] = False,
@@ -97,6 +98,7 @@ def audit(
             compare=verbs.name_files(compare or []),
             soft_masks=soft_masks,
             stability={k: v for k, v in stability.items() if v is not None},
+            deep=deep,
             policy=policy,
             workers=workers,
             restart=restart,

@@ -121,11 +121,10 @@ def _renumber(table: pa.Table, index: str, pointers: tuple[str, ...], first: int
     new = pd.Series(np.arange(first, first + len(old)), index=old, dtype="Int64")
     for name in (*pointers, index):
         if name in table.schema.names:
-            moved = new.reindex(table[name].to_pandas().astype("Int64")).to_numpy(
-                dtype=object, na_value=None
-            )
+            moved = new.reindex(table[name].to_pandas().astype("Int64"))
             at = table.schema.get_field_index(name)
-            table = table.set_column(at, table.schema.field(at), pa.array(moved, pa.int64()))
+            values = pa.array(moved.array, pa.int64())
+            table = table.set_column(at, table.schema.field(at), values)
     return table
 
 
@@ -138,7 +137,7 @@ def fit_references(out: Path) -> dict[str, Any]:
     names = _light(pq.read_schema(part_paths(out, "masks")[0]).names)
     listed = ", ".join(f'"{name}"' for name in names)
     with connect(out) as connection:
-        sample = connection.execute(
+        sample = connection.sql(
             f"select {listed} from masks order by hash(mask_id), mask_id limit {SAMPLE}"
         ).to_arrow_table()
     frame = to_frame(sample).set_index("mask_id").sort_index()

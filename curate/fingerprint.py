@@ -13,7 +13,7 @@ BLOCKS = 64
 WHOLE = 1 << 26
 
 
-def _add_content(digest: hashlib._Hash, path: Path, size: int) -> None:
+def _add_content(digest: hashlib.blake2b, path: Path, size: int) -> None:
     """Hash a file: whole up to 64 MB, else 64 blocks of 64 kB spread evenly, first and last too."""
     with path.open("rb") as file:
         if size <= WHOLE:
@@ -52,18 +52,18 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _add_folder(digest: hashlib._Hash, root: Path) -> None:
+def _add_folder(digest: hashlib.blake2b, root: Path) -> None:
     sizes: list[tuple[str, int]] = []
     for folder, folders, files in os.walk(root):
         folders.sort()
-        for name in sorted(files):
-            path = os.path.join(folder, name)
-            sizes.append((os.path.relpath(path, root), os.lstat(path).st_size))
+        for file in sorted(files):
+            found = os.path.join(folder, file)
+            sizes.append((os.path.relpath(found, root), os.lstat(found).st_size))
     for name, size in sizes:
         digest.update(os.fsencode(name) + b"\0%d\n" % size)
     step = max(1, len(sizes) // 1000)
     for name, _ in sizes[::step]:
         path = root / name
         if path.is_file() and not path.is_symlink():
-            with path.open("rb") as file:
-                digest.update(file.read(BLOCK))
+            with path.open("rb") as opened:
+                digest.update(opened.read(BLOCK))

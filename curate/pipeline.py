@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from curate import __version__
@@ -23,6 +24,7 @@ from curate.errors import CallError
 from curate.fingerprint import fingerprint
 from curate.formats import detect
 from curate.formats.base import Part
+from curate.pictures import ImageFolder, worse
 from curate.pool import Pool, Report
 from curate.scorers import registered, score
 from curate.sides import Side, prepare_side
@@ -48,17 +50,23 @@ class Inputs:
         detections: A results file of any detector, in any format curate reads.
         compare: Other annotations of the same images, by a name for each.
         soft_masks: Folder of logits or probabilities.
+        deep: Whether slow signals run, those that take more time than all others together.
     """
 
     images: Path | None = None
     detections: Path | None = None
     compare: Mapping[str, Path] = field(default_factory=dict)
     soft_masks: Path | None = None
+    deep: bool = False
 
     def paths(self) -> dict[str, Path]:
         """Return every input that is given, by the name it has in ``audit.json``."""
         named = {f"compare {name}": path for name, path in self.compare.items()}
-        given = {"images": self.images, "detections": self.detections, "soft masks": self.soft_masks}
+        given = {
+            "images": self.images,
+            "detections": self.detections,
+            "soft masks": self.soft_masks,
+        }
         return {name: path for name, path in (given | named).items() if path is not None}
 
 
@@ -73,6 +81,7 @@ class Job:
     soft_masks: Path | None
     detections: Side | None
     compare: tuple[Side, ...]
+    deep: bool
     parameters: Mapping[str, Mapping[str, Any]]
 
 
@@ -82,19 +91,40 @@ def score_part(job: Job, part: Part) -> int:
     inputs = _open_inputs(job, table)
     masks = score(table, inputs=inputs, parameters=job.parameters, two_step=False)
     images = score(table, inputs=inputs, parameters=job.parameters, level="image")
-    for kind, frame, scores in (("images", table.images, images), ("masks", table.masks, masks)):
+    frames = {
+        "images": (_with_picture_status(table.images, images), images),
+        "masks": (_with_computed_stability(table.masks, masks), masks),
+    }
+    for kind, (frame, scores) in frames.items():
         columns = frame.join(scores) if scores.shape[1] else frame
         arrow = pa.Table.from_pandas(columns, preserve_index=True)
         write_part(part_path(job.out, kind, part.index), arrow)
     return len(table)
 
 
+def _with_picture_status(images: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Let the graver of what the source and what the picture's file says stand as the status."""
+    if "picture_status" not in found:
+        return images
+    names = {"picture_status": "status", "picture_status_detail": "status_detail"}
+    seen = found[list(names)].rename(columns=names)
+    graver = worse(images, seen)
+    return images.assign(status=graver["status"], status_detail=graver["status_detail"])
+
+
+def _with_computed_stability(masks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Let a computed stability stand where none is stored; a stored one is never replaced."""
+    if "computed_stability_score" not in found:
+        return masks
+    computed = found["computed_stability_score"]
+    stored = masks["stability_score"] if "stability_score" in masks else computed
+    return masks.assign(stability_score=stored.fillna(computed))
+
+
 def _open_inputs(job: Job, table: Any) -> dict[str, Any]:
     """Open what this part's images need of the inputs."""
     inputs: dict[str, Any] = {}
     if job.images is not None:
-        from curate.pictures import ImageFolder
-
         inputs["images"] = ImageFolder(job.images)
     if job.soft_masks is not None:
         from curate.scorers.stability import SoftMasks
@@ -104,6 +134,8 @@ def _open_inputs(job: Job, table: Any) -> dict[str, Any]:
         inputs["detections"] = job.detections.of(table)
     if job.compare:
         inputs["compare"] = {side.name: side.of(table) for side in job.compare}
+    if job.deep:
+        inputs["deep"] = True
     return inputs
 
 
@@ -149,7 +181,7 @@ def audit(
     identity = {
         "source": {"path": source.name, "format": chosen.name, "fingerprint": fingerprint(source)},
         "inputs": {name: fingerprint(path) for name, path in given.items()},
-        "settings": {name: dict(values) for name, values in parameters.items()},
+        "settings": {"deep": inputs.deep, **{k: dict(v) for k, v in parameters.items()}},
         "version": __version__,
     }
     info = claim(out, identity, restart)
@@ -193,7 +225,15 @@ def _score_all(
     sides = [prepare_side(name, path, work) for name, path in inputs.compare.items()]
     detections = prepare_side("detections", inputs.detections, work) if inputs.detections else None
     job = Job(
-        source, format, out, inputs.images, inputs.soft_masks, detections, tuple(sides), parameters
+        source,
+        format,
+        out,
+        inputs.images,
+        inputs.soft_masks,
+        detections,
+        tuple(sides),
+        inputs.deep,
+        parameters,
     )
     waiting = [part for part in parts if not part_path(out, "masks", part.index).exists()]
     done = len(parts) - len(waiting)
@@ -212,12 +252,14 @@ def availability(inputs: Inputs) -> list[dict[str, Any]]:
         "detections": inputs.detections,
         "compare": inputs.compare,
         "soft_masks": inputs.soft_masks,
+        "deep": inputs.deep,
     }
     options = {
         "images": "--images DIR",
         "detections": "--detections FILE",
         "compare": "--compare NAME=FILE",
         "soft_masks": "--soft-masks DIR",
+        "deep": "--deep",
     }
     rows = []
     for scorer in registered():

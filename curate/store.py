@@ -86,12 +86,13 @@ def part_paths(root: Path, kind: str) -> list[Path]:
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """Return an Arrow table as pandas, with the types that :class:`MaskTable` checks."""
-    return table.to_pandas(
+    frame: pd.DataFrame = table.to_pandas(
         types_mapper={
             pa.large_string(): pd.ArrowDtype(pa.large_string()),
             pa.large_binary(): pd.ArrowDtype(pa.large_binary()),
         }.get
     )
+    return frame
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ class Audit:
 
         with connect(self.path) as connection:
             try:
-                return connection.execute(sql, list(parameters)).df()
+                found: pd.DataFrame = connection.execute(sql, list(parameters)).df()
+                return found
             except duckdb.Error as error:
                 raise CallError(f"the query fails: {error}", str(self.path)) from error
 

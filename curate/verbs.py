@@ -31,6 +31,7 @@ def audit(
     compare: Mapping[str, AnyPath] | None = None,
     soft_masks: AnyPath | None = None,
     stability: Mapping[str, Any] | None = None,
+    deep: bool = False,
     policy: str | Path | Mapping[str, Any] | Policy = "default",
     workers: int = 1,
     restart: bool = False,
@@ -47,6 +48,7 @@ def audit(
         compare: Other annotations of these images, by a name for each.
         soft_masks: Folder of logits or probabilities.
         stability: ``kind``, ``threshold`` and ``offset`` for the soft masks.
+        deep: Run the slow signals too, which take more time than all others together.
         policy: A preset's name, a TOML file, or a policy.
         workers: Processes. A script that asks for more than one must guard its entry point with
             ``if __name__ == "__main__":``.
@@ -69,6 +71,7 @@ def audit(
         detections=_path(detections),
         compare={name: Path(path) for name, path in (compare or {}).items()},
         soft_masks=_path(soft_masks),
+        deep=deep,
     )
     done = run(
         source,
@@ -165,6 +168,91 @@ def compare(first: AnyPath, second: AnyPath) -> Comparison:
     from curate.store import open_audit
 
     return run(open_audit(first), open_audit(second))
+
+
+def summary(audit: Audit) -> dict[str, Any]:
+    """Return an audit's numbers by name, for people, machines and gates."""
+    from curate.curation.gate import metrics
+
+    return metrics(audit)
+
+
+def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
+    """Say in a few lines what an audit found, and where to look."""
+    from curate.report.collect import Source, reasons
+
+    masks = numbers["mask_count"] or 0
+    shares = ", ".join(
+        f"{numbers[f'{action}_count']:,} {words}"
+        for action, words in (
+            ("accept", "accepted"),
+            ("review", "to review"),
+            ("reject", "rejected"),
+        )
+    )
+    lines = [f"{masks:,} masks in {numbers['image_count']:,} images: {shares}"]
+    flagged = [found for found in reasons(Source(audit))[0] if found.review + found.reject]
+    lines += [f"  {found.masks:>9,}  {found.text}" for found in flagged[:8]]
+    missing = numbers.get("missing_detection_count")
+    if missing:
+        lines.append(f"  {missing:>9,}  detections that no mask explains: masks may be missing")
+    absent = [signal for signal in audit.info["signals"] if not signal["available"]]
+    if absent:
+        needs = dict.fromkeys(signal["why"].removeprefix("needs ") for signal in absent)
+        lines.append(f"not looked at, for want of: {'; '.join(needs)}")
+    lines.append(f"report: {audit.path / 'report.html'}")
+    return "\n".join(lines)
+
+
+def failed_gates(numbers: Mapping[str, Any], conditions: Sequence[str]) -> list[str]:
+    """Return the gates whose condition holds.
+
+    Raises:
+        CallError: A condition is malformed or names a number that is not there.
+    """
+    from curate.curation.gate import fails
+
+    return [condition for condition in conditions if fails(condition, dict(numbers))]
+
+
+def write_queue(
+    path: AnyPath, out: AnyPath | None = None, *, to: str | None = None, **options: Any
+) -> str:
+    """Write the queue to a file, or return it as CSV; see :func:`queue` for the options."""
+    from curate.curation.queue import queue as rank_queue
+    from curate.curation.queue import write_queue as write
+    from curate.curation.queue_files import csv_lines
+    from curate.store import open_audit
+
+    opened = open_audit(path)
+    rows = rank_queue(opened, **options)
+    if out is None:
+        if to not in (None, "csv"):
+            raise CallError(f"--to {to} needs a file", "queue", "give one with --out")
+        return "".join(csv_lines(rows)).rstrip("\r\n")
+    count = write(opened, rows, Path(out), to)
+    return f"{count:,} masks in {out}"
+
+
+def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | None = None) -> str:
+    """Draw a dataset with planted defects, audit it, and say what was found of them."""
+    from curate.demo import as_text, found_against_planted, make_demo
+
+    folder = Path(out)
+    truth = make_demo(folder / "dataset", seed=seed, images=images)
+    done = audit(
+        truth.source,
+        folder / "audit",
+        images=truth.pictures,
+        detections=truth.detections,
+        compare={"second": truth.second_annotator},
+        soft_masks=truth.soft_masks,
+        deep=True,
+        restart=True,
+        progress=progress,
+    )
+    found = as_text(found_against_planted(done, truth))
+    return f"{found}\n\nreport: {done.path / 'report.html'}"
 
 
 @contextmanager

@@ -1,0 +1,134 @@
+"""All signals as one number, without any label: how unusual a mask's worst signs are in its dataset.
+
+Own definition. A signal speaks where a value is rare, and the rarer the louder: its evidence is
+``-ln(tail)``, tail being the share of the dataset's masks that score as low or lower. Rare is not
+yet wrong, so the evidence counts fully only
+
+- where a flaw is almost unheard of: ``(1 - flawed) ** 10``, flawed being the share of masks that
+  score under 1, is the chance that ten masks drawn at random are all flawless; and otherwise
+- by how far the value lies under what nine masks in ten reach, as a share of that and against the
+  ordinary spread, squared; a column that is merely wide then adds nothing.
+
+The evidences of a mask come together as the root of their squares, E, so that the strongest sign
+leads and others corroborate, and ``quality_score = 1 / (1 + E)``. It is relative to its dataset and
+no probability until reviews calibrate it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+SIGNALS: tuple[str, ...] = (
+    "predicted_iou",
+    "stability_score",
+    "computed_stability_score",
+    "prompt_score",
+    "declaration_score",
+    "uniqueness_score",
+    "fragment_score",
+    "hole_score",
+    "hairline_score",
+    "compact_score",
+    "straight_score",
+    "split_score",
+    "crop_score",
+    "edge_score",
+    "detector_score",
+    "detector_category_score",
+    "agreement_score",
+)
+"""Columns that the quality is made of; those that a frame lacks stay silent.
+
+Left out on purpose: ``coverage_score`` and ``shape_score``, since a large or an odd object is not a
+bad mask (on held-out nuclei and COCO they took precision away), and ``contrast_score`` likewise.
+"""
+
+FLAWLESS_DRAWS = 10
+USUAL = 0.1
+POINTS_PER_DECADE = 30
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def _lower_tail(values: FloatArray) -> dict[str, Any]:
+    """Describe a column in some 200 numbers: its lower tail at log-spaced ranks, its usual range."""
+    ordered = np.sort(values)
+    n = len(ordered)
+    decades = np.arange(0, np.log10(n) + 1 / POINTS_PER_DECADE, 1 / POINTS_PER_DECADE)
+    ranks = np.unique(np.ceil(n / 10**decades).astype(int).clip(1, n))
+    points = np.unique(ordered[ranks - 1])
+    return {
+        "value": points.tolist(),
+        "share": (np.searchsorted(ordered, points, side="right") / n).tolist(),
+        "usual": float(ordered[int(USUAL * (n - 1))]),
+        "median": float(ordered[n // 2]),
+        "flawed": float((ordered < 1).mean()),
+    }
+
+
+def fit(frame: pd.DataFrame) -> dict[str, Any]:
+    """Describe what is usual in a dataset.
+
+    Args:
+        frame: A row a mask (a random sample is enough), any of :data:`SIGNALS` as columns.
+
+    Returns:
+        By column, some 200 numbers; JSON-able.
+    """
+    reference = {}
+    for name in SIGNALS:
+        if name in frame:
+            values = frame[name].to_numpy(np.float64)
+            known = values[np.isfinite(values)]
+            if len(known):
+                reference[name] = _lower_tail(known)
+    return reference
+
+
+def evidence(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
+    """Return how strongly each signal speaks against each mask.
+
+    Args:
+        frame: A row a mask, the columns of the reference.
+        reference: What :func:`fit` gave.
+
+    Returns:
+        Same index, a column a signal, in nats, at least 0; 0 where the signal is not available.
+    """
+    columns = {
+        name: _speaks(frame[name].to_numpy(np.float64), reference[name])
+        for name in reference
+        if name in frame
+    }
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def _speaks(values: FloatArray, reference: Mapping[str, Any]) -> FloatArray:
+    known = np.isfinite(values) & (values < 1)
+    x = np.where(known, values, 1.0)
+    tail = np.interp(x, reference["value"], np.log(reference["share"]))
+    usual, median = reference["usual"], reference["median"]
+    below = np.clip(usual - x, 0, None)
+    short = (
+        np.clip(below / max(usual, 1e-9), 0, 1) * below / np.maximum(below + median - usual, 1e-12)
+    )
+    unheard_of = (1 - reference["flawed"]) ** FLAWLESS_DRAWS
+    return np.where(known, -tail * (unheard_of + (1 - unheard_of) * short**2), 0.0)
+
+
+def apply(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.Series[Any]:
+    """Return ``quality_score``, in (0, 1], low is worse; NaN for a mask without a pixel.
+
+    Args:
+        frame: A row a mask; ``area_px`` and the columns of the reference.
+        reference: What :func:`fit` gave.
+    """
+    strength = evidence(frame, reference).to_numpy(np.float64)
+    quality = 1 / (1 + np.sqrt((strength**2).sum(axis=1)))
+    quality[frame["area_px"].to_numpy() <= 0] = np.nan
+    return pd.Series(quality, index=frame.index, name="quality_score")
