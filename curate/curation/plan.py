@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.curation.audits import ACTIONS, Audit, column_types
-from curate.curation.columns import Columns
+from curate.curation.columns import Columns, plain
 from curate.curation.nms import Suppression, crop_nms, greedy_nms
 from curate.curation.policy import Policy
 from curate.curation.rules import Rule
@@ -61,7 +61,11 @@ class _Draft:
 
 
 def decide(
-    frame: pd.DataFrame, policy: Policy, *, quality_cut: float | None = None
+    frame: pd.DataFrame,
+    policy: Policy,
+    *,
+    quality_cut: float | None = None,
+    blame: pd.Series[Any] | None = None,
 ) -> pd.DataFrame:
     """Plan what happens to masks.
 
@@ -72,6 +76,8 @@ def decide(
         policy: The policy.
         quality_cut: Masks of lower quality are the policy's ``lowest_share`` of the whole dataset
             (see :func:`quality_cut`); None for no such line.
+        blame: What speaks most against each mask (see :func:`curate.curation.blame.blame`), to be
+            told where quality alone sends it to review; None for nothing to tell.
 
     Returns:
         Same index; ``action`` ("accept", "review" or "reject"), ``reasons`` (one text, joined by
@@ -94,7 +100,7 @@ def decide(
         if not rule.twin:
             _apply(draft, rule)
     _apply_twins(draft, [rule for rule in policy.rules if rule.twin])
-    _apply_quality(draft, policy, quality_cut)
+    _apply_quality(draft, policy, quality_cut, blame)
     return pd.DataFrame(
         {
             "action": pd.Series(np.array(ACTIONS, object)[draft.level], frame.index, STRING),
@@ -226,21 +232,25 @@ def _note_suppression(columns: Columns, rows: npt.NDArray[np.int64], found: Supp
     )
 
 
-def _apply_quality(draft: _Draft, policy: Policy, cut: float | None) -> None:
+def _apply_quality(
+    draft: _Draft, policy: Policy, cut: float | None, blame: pd.Series[Any] | None
+) -> None:
     """Send masks of low quality to review, and those that should have a quality and have none."""
     if draft.columns("quality_score") is None:
         return
     quality = _column(draft.columns, "quality_score")
     judged = ~draft.crowd & ~draft.spared
     line = policy.quality_at_least
+    why = [""] * len(quality) if blame is None else [f": {b}" if b else "" for b in plain(blame)]
     if line is not None:
         low = judged & (quality < line)
-        words = [f"quality {q:.2f}, under {line:g}" for q in quality[low]]
+        words = [f"quality {quality[k]:.2f}, under {line:g}{why[k]}" for k in np.flatnonzero(low)]
         draft.say(low, _REVIEW, len(policy.rules) + 1, words)
     if cut is not None:
         low = judged & (quality < cut)
         share = f"among the {100 * policy.lowest_share:g}% of lowest quality"
-        draft.say(low, _REVIEW, len(policy.rules) + 2, [share] * int(low.sum()))
+        words = [share + why[k] for k in np.flatnonzero(low)]
+        draft.say(low, _REVIEW, len(policy.rules) + 2, words)
     if line is not None or cut is not None:
         blank = judged & np.isnan(quality) & (draft.level == _ACCEPT)
         words = ["its quality could not be worked out"] * int(blank.sum())

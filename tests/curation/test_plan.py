@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.curation.blame import blame
 from curate.curation.plan import decide, quality_cut, rank
 from curate.curation.policy import Policy, load_policy
 from curate.rle import encode, from_dense
+from curate.scorers import quality
 
 Masks = Callable[..., pd.DataFrame]
 BARE = load_policy({"name": "bare"})
@@ -98,6 +100,9 @@ def test_low_quality_goes_to_review_and_unknown_quality_is_not_silently_accepted
     assert "could not be worked out" in plan["reasons"].tolist()[2]
     cut = decide(frame, policy(review={"lowest_share": 0.02}), quality_cut=0.5)
     assert cut["reasons"].tolist()[0] == "among the 2% of lowest quality"
+    why = pd.Series(["it has holes", "", ""], index=frame.index)
+    told = decide(frame, policy(review={"lowest_share": 0.02}), quality_cut=0.5, blame=why)
+    assert told["reasons"].tolist()[0] == "among the 2% of lowest quality: it has holes"
     spared = decide(
         frame, policy(rule("quality_score < 0.5", "accept"), accept={"quality_at_least": 0.5})
     )
@@ -243,3 +248,10 @@ def test_the_quality_cut_is_a_quantile_of_objects(make_audit: Any, masks: Masks)
     crowd = frame.assign(iscrowd=[1, 0, 0, 0, 0, 0])
     assert quality_cut(make_audit(crowd, "b"), tail) == pytest.approx(0.25)
     assert quality_cut(make_audit(frame, "c"), BARE) is None
+
+
+def test_blame_names_the_loudest_signal(masks: Masks) -> None:
+    frame = masks(50, hole_score=[0.2] + [1.0] * 49, fragment_score=[1.0, 0.1] + [1.0] * 48)
+    found = blame(frame, quality.fit(frame))
+    assert found.tolist()[:3] == ["it has holes", "it falls into several pieces", ""]
+    assert blame(frame[["area_px"]], {}).tolist() == [""] * 50
