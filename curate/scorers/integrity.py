@@ -1,4 +1,4 @@
-"""Is the mask sound in itself: in one piece, without holes, smooth, not cut, not the whole image?"""
+"""Is the mask sound in itself: in one piece, no holes, smooth, not cut, not the whole image?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
     """Return part / whole in [0, 1], NaN where there is no whole."""
     ratio = np.full(len(part), np.nan)
     np.divide(part, whole, out=ratio, where=whole > 0)
-    return np.minimum(ratio, 1.0)
+    return np.asarray(np.minimum(ratio, 1.0))
 
 
 def integrity(table: MaskTable, *, image_margin_px: float = 20.0) -> pd.DataFrame:

@@ -1,0 +1,196 @@
+"""Is it the same object as a better mask of its image, a part of another, or inside another?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from curate.rle.runs import BoolArray, FloatArray, IntArray
+from curate.scorers.base import Column, Scorer, present
+from curate.scorers.contact import outline_contact
+from curate.scorers.geometry import geometry
+from curate.table import MaskTable
+
+STORED_QUALITY = ("predicted_iou", "stability_score", "score")
+RELATIONS = pa.array(["", "duplicate", "part", "nested"], pa.large_string())
+
+
+def duplicates(
+    table: MaskTable,
+    *,
+    contained: float = 0.95,
+    same_iou: float = 0.8,
+    part_contact: float = 0.25,
+    contact_px: int = 2,
+) -> pd.DataFrame:
+    """Compare every mask with those of its image that share pixels with it, exactly, by mask IoU.
+
+    Which of two masks is better never depends on the order of rows. It is the one with the higher
+    stored predicted IoU, then stability, then score (each only where all masks of the image have
+    it, so that there is one order for all of them); then the sounder one (fragments x holes x
+    outline, to a hundredth), then the larger, then the one of lower ``mask_id``. Crowd regions
+    (``iscrowd``) are no objects and are compared with nothing.
+
+    Args:
+        table: n masks, all masks of each image.
+        contained: Share of a mask that another must cover to contain it.
+        same_iou: From this IoU two masks are held to be one object, and neither contains the other.
+        part_contact: Share of a contained mask's outline that must lie on the container's outline
+            for ``relation`` to say "part" rather than "nested".
+        contact_px: How far apart two outlines may run and still be in contact, pixels.
+
+    Returns:
+        ``uniqueness_score`` in [0, 1]: 1 - ``duplicate_iou``; the better twin itself keeps 1.
+        ``duplicate_of``: the better mask with the highest IoU, NA where none overlaps.
+        ``duplicate_iou``: the IoU with it, 0 where there is none. ``overlap_iou``: the highest IoU
+        with any mask. ``nested_in``: the smallest mask that contains this one, NA where none does;
+        ``nested_share``: how much of this one it covers; ``nested_contact``: share of this one's
+        outline that lies on its outline, high for a part (a hand of a person), near 0 for an object
+        inside another. ``relation``: "duplicate", "part", "nested" or "", by the parameters above.
+        Numbers are NaN (``nested_*`` also where nothing contains it), ids NA and ``relation`` ""
+        for a mask without a pixel and for a crowd region. Own definitions.
+    """
+    single = present(table) & ~_is_crowd(table)
+    pairs = _Pairs.of(table, single)
+    rank = _ranks(table, single)
+    n, ids = len(table), table.masks.index.to_numpy()
+    first_better = rank[pairs.first] > rank[pairs.second]
+    worse = np.where(first_better, pairs.second, pairs.first)
+    better = np.where(first_better, pairs.first, pairs.second)
+    twin, twin_iou = _best(n, worse, better, pairs.iou, rank)
+    duplicate_iou = np.where(single, twin_iou, np.nan)
+    inner, outer, share = pairs.containing(table, contained, same_iou)
+    area = table.masks["area_px"].to_numpy()
+    container, _ = _best(n, inner, outer, -area[outer].astype(np.float64), rank)
+    nested = np.flatnonzero(container >= 0)
+    nested_share, contact = np.full(n, np.nan), np.full(n, np.nan)
+    chosen = container[inner] == outer
+    nested_share[inner[chosen]] = share[chosen]
+    contact[nested] = outline_contact(
+        table.runs, nested, container[nested], contact_px, table.boxes
+    )
+    relation = np.select(
+        [duplicate_iou >= same_iou, contact >= part_contact, container >= 0], [1, 2, 3], 0
+    )
+    return pd.DataFrame(
+        {
+            "uniqueness_score": 1 - duplicate_iou,
+            "duplicate_of": _ids(ids, twin),
+            "duplicate_iou": duplicate_iou,
+            "overlap_iou": np.where(single, pairs.highest(n), np.nan),
+            "nested_in": _ids(ids, container),
+            "nested_share": nested_share,
+            "nested_contact": contact,
+            "relation": pd.arrays.ArrowExtensionArray(RELATIONS.take(pa.array(relation))),
+        },
+        index=table.masks.index,
+    )
+
+
+class _Pairs:
+    """Overlapping pairs of masks that are single objects."""
+
+    def __init__(self, first: IntArray, second: IntArray, shared: IntArray, iou: FloatArray):
+        self.first, self.second, self.shared, self.iou = first, second, shared, iou
+
+    @classmethod
+    def of(cls, table: MaskTable, single: BoolArray) -> _Pairs:
+        found = table.overlaps
+        keep = single[found.first] & single[found.second]
+        first, second = found.first[keep], found.second[keep]
+        shared = found.intersection[keep]
+        area = table.masks["area_px"].to_numpy()
+        return cls(first, second, shared, shared / (area[first] + area[second] - shared))
+
+    def highest(self, n: int) -> FloatArray:
+        """Return each mask's highest IoU with any other, shape (n,)."""
+        out = np.zeros(n)
+        np.maximum.at(out, self.first, self.iou)
+        np.maximum.at(out, self.second, self.iou)
+        return out
+
+    def containing(
+        self, table: MaskTable, contained: float, same_iou: float
+    ) -> tuple[IntArray, IntArray, FloatArray]:
+        """Return the pairs in which one mask contains the other: inner, outer, share of inner."""
+        area = table.masks["area_px"].to_numpy()
+        swap = area[self.first] > area[self.second]
+        inner = np.where(swap, self.second, self.first)
+        outer = np.where(swap, self.first, self.second)
+        share = self.shared / area[inner]
+        keep = (share >= contained) & (self.iou < same_iou) & (area[inner] < area[outer])
+        return inner[keep], outer[keep], share[keep]
+
+
+def _best(
+    n: int, own: IntArray, other: IntArray, value: FloatArray, rank: IntArray
+) -> tuple[IntArray, FloatArray]:
+    """Return each mask's ``other`` of highest ``value``, then rank; -1 and 0 without one."""
+    order = np.lexsort((rank[other], value))
+    best, best_value = np.full(n, -1, np.int64), np.zeros(n)
+    best[own[order]] = other[order]  # of several writes to one place the last stays
+    best_value[own[order]] = value[order]
+    return best, best_value
+
+
+def _ids(ids: IntArray, rows: IntArray) -> pd.arrays.IntegerArray:
+    missing = rows < 0
+    return pd.arrays.IntegerArray(np.where(missing, 0, ids[rows]), missing)
+
+
+def _is_crowd(table: MaskTable) -> BoolArray:
+    if "iscrowd" not in table.masks.columns:
+        return np.zeros(len(table), np.bool_)
+    return np.asarray(table.masks["iscrowd"].to_numpy(np.int8, na_value=0) == 1)
+
+
+def _ranks(table: MaskTable, single: BoolArray) -> IntArray:
+    """Number all masks from worst to best, whatever the order of the rows."""
+    masks, g = table.masks, geometry(table)
+    area = masks["area_px"].to_numpy(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sound = g.largest_px / (area + g.hole_px) * (1 - g.ragged_px / g.outline_px)
+    sound = np.round(np.nan_to_num(sound), 2)
+    keys: list[npt.NDArray[Any]] = [-masks.index.to_numpy(), area, sound]
+    for column in reversed(STORED_QUALITY):
+        if column in masks.columns:
+            keys.append(_where_all_have(masks[column].to_numpy(np.float64), table, single))
+    rank = np.empty(len(masks), np.int64)
+    rank[np.lexsort(keys)] = np.arange(len(masks))
+    return rank
+
+
+def _where_all_have(values: FloatArray, table: MaskTable, single: BoolArray) -> FloatArray:
+    """Return ``values``, and 0 throughout an image one of whose masks has none."""
+    missing = ~np.isfinite(values)
+    lacking = table.masks["image_id"].to_numpy()[missing & single]
+    if len(lacking):
+        missing |= np.isin(table.masks["image_id"].to_numpy(), lacking)
+    return np.asarray(np.where(missing, 0.0, values), np.float64)
+
+
+SCORERS = (
+    Scorer(
+        name="duplicates",
+        question="is it the same object as a better mask?",
+        function=duplicates,
+        columns=(
+            Column(
+                "uniqueness_score",
+                "Uniqueness",
+                low_means="it covers the same object as a better mask",
+            ),
+            Column("duplicate_of", "Better twin", "id"),
+            Column("duplicate_iou", "IoU with the better twin", "measure"),
+            Column("overlap_iou", "Highest IoU with any mask", "measure"),
+            Column("nested_in", "Smallest mask around it", "id"),
+            Column("nested_share", "Share of it inside that mask", "measure", "share"),
+            Column("nested_contact", "Outline shared with that mask", "measure", "share"),
+            Column("relation", "Relation to another mask", "word"),
+        ),
+    ),
+)

@@ -1,0 +1,210 @@
+"""Is the mask unlike the others of its category, or of its image?
+
+Two steps, since only a whole dataset can say what is usual: :func:`measure_shape` looks at each
+mask, :func:`fit` learns from the measures of many (a sample is enough), :func:`apply` scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.rle.runs import FloatArray, IntArray
+from curate.scorers.base import Column, Scorer, present
+from curate.scorers.geometry import geometry
+from curate.table import MaskTable
+
+FEATURES: tuple[str, ...] = ("relative_area", "elongation", "solidity_score", "compact_score")
+"""Measures that are compared; all by their logarithm, so that half and double weigh the same."""
+
+MIN_SCALE = 0.05
+"""No feature is held to vary by less than about 5%: else equal boxes would make any other odd."""
+
+SHRINK = 20
+"""A category of this many masks is described half by its own masks and half by all."""
+
+IMAGE_PEERS = 5
+"""Fewer masks of one category in one image are not compared with each other."""
+
+MAX_CATEGORIES = 5000
+"""Categories that a reference describes; rarer ones are compared with all masks."""
+
+ODD_AT = 3.0
+"""Robust standard deviations from the median at which the score is 1/2."""
+
+
+def measure_shape(table: MaskTable) -> pd.DataFrame:
+    """Measure size, elongation and place of every mask.
+
+    Args:
+        table: n masks.
+
+    Returns:
+        ``relative_area``: share of the image, (0, 1]; ``elongation``: ratio of the standard
+        deviations along and across the main axis of the area, at least 1; ``centre_x`` and
+        ``centre_y``: centre of mass as a share of width and height. NaN without a pixel.
+    """
+    g, masks = geometry(table), table.masks
+    half_trace = (g.var_xx + g.var_yy) / 2
+    spread = np.hypot((g.var_xx - g.var_yy) / 2, g.var_xy)
+    height, width = (masks[c].to_numpy(np.float64) for c in ("height", "width"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = {
+            "relative_area": masks["area_px"].to_numpy(np.float64) / (height * width),
+            # A row of single pixels still has the variance of a pixel across, 1/12.
+            "elongation": np.sqrt((half_trace + spread) / np.maximum(half_trace - spread, 1 / 12)),
+            "centre_x": g.mean_x / width,
+            "centre_y": g.mean_y / height,
+        }
+    here = present(table)
+    return pd.DataFrame(
+        {name: np.where(here, values, np.nan) for name, values in columns.items()},
+        index=masks.index,
+    )
+
+
+def _features(frame: pd.DataFrame) -> FloatArray:
+    """Return the logarithms of the features, shape (n, features)."""
+    values = frame[list(FEATURES)].to_numpy(np.float64)
+    return np.log(np.where(values > 0, values, np.nan))
+
+
+def _codes(names: pd.Series[Any]) -> tuple[IntArray, npt.NDArray[Any]]:
+    """Return the number of each row's category (-1: none) and the categories."""
+    codes, categories = pd.factorize(names, sort=True)
+    return codes.astype(np.int64), np.asarray(categories, object)
+
+
+def _group_medians(values: FloatArray, groups: IntArray, count: int) -> FloatArray:
+    """Return the median of finite ``values`` in each group 0..count-1, NaN for an empty group."""
+    known = np.isfinite(values) & (groups >= 0)
+    values, groups = values[known], groups[known]
+    order = np.lexsort((values, groups))
+    ordered, sizes = values[order], np.bincount(groups, minlength=count)
+    medians = np.full(count, np.nan)
+    first = np.cumsum(sizes) - sizes
+    filled = sizes > 0
+    low, high = (first + (sizes - 1) // 2)[filled], (first + sizes // 2)[filled]
+    medians[filled] = (ordered[low] + ordered[high]) / 2
+    return medians
+
+
+def _describe(
+    values: FloatArray, groups: IntArray, count: int
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Return median, robust standard deviation (shape (count, features)) and size per group."""
+    medians, scales = np.empty((count, values.shape[1])), np.empty((count, values.shape[1]))
+    for k in range(values.shape[1]):
+        medians[:, k] = _group_medians(values[:, k], groups, count)
+        away = np.abs(values[:, k] - medians[groups, k])
+        scales[:, k] = np.maximum(1.4826 * _group_medians(away, groups, count), MIN_SCALE)
+    here = groups[(groups >= 0) & np.asarray(np.isfinite(values).all(axis=1))]
+    return medians, scales, np.bincount(here, minlength=count)
+
+
+def fit(frame: pd.DataFrame) -> dict[str, Any]:
+    """Learn what is usual from masks, or from a random sample of them (200,000 are plenty).
+
+    Args:
+        frame: Columns :data:`FEATURES` and ``category``, a row a mask, in any order.
+
+    Returns:
+        JSON-able: median and robust standard deviation (1.4826 x median absolute deviation) of the
+        logarithm of each feature, over all masks and per category, a category of n masks weighing
+        n / (n + 20) against all; ``{}`` where there is no mask.
+    """
+    values = _features(frame)
+    whole = np.asarray(np.isfinite(values).all(axis=1))
+    values = np.where(whole[:, None], values, np.nan)
+    everything = np.zeros(len(frame), np.int64)
+    if not np.isfinite(values).any():
+        return {}
+    median, scale, _ = _describe(values, everything, 1)
+    codes, names = _codes(frame["category"])
+    medians, scales, sizes = _describe(values, codes, len(names))
+    kept = np.lexsort((names.astype(str), -sizes))[:MAX_CATEGORIES]
+    kept = np.sort(kept[sizes[kept] > 0])
+    weight = (sizes / (sizes + SHRINK))[kept, None]
+    return {
+        "features": list(FEATURES),
+        "median": median[0].tolist(),
+        "scale": scale[0].tolist(),
+        "category": [str(name) for name in names[kept]],
+        "category_median": (weight * medians[kept] + (1 - weight) * median).tolist(),
+        "category_scale": (weight * scales[kept] + (1 - weight) * scale).tolist(),
+    }
+
+
+def apply(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
+    """Score masks against what is usual.
+
+    Args:
+        frame: Columns :data:`FEATURES`, ``category`` and ``image_id``; all masks of each image.
+        reference: What :func:`fit` gave.
+
+    Returns:
+        ``shape_score`` in (0, 1]: 1 / (1 + (z / 3)^2), z being the largest distance of a feature
+        from the usual in robust standard deviations: from that of the category, or, where the image
+        has at least 5 masks of the category, from that of those if it is larger. NaN for a mask
+        without a pixel. Own definition.
+    """
+    score = np.full(len(frame), np.nan)
+    if reference and len(frame):
+        values = _features(frame)
+        here = np.asarray(np.isfinite(values).all(axis=1))
+        values = np.where(here[:, None], values, np.nan)
+        z = np.fmax(_from_category(values, frame, reference), _from_image(values, frame))
+        score[here] = (1 / (1 + (z / ODD_AT) ** 2))[here]
+    return pd.DataFrame({"shape_score": score}, index=frame.index)
+
+
+def _from_category(
+    values: FloatArray, frame: pd.DataFrame, reference: Mapping[str, Any]
+) -> FloatArray:
+    codes, names = _codes(frame["category"])
+    known = {name: k for k, name in enumerate(reference["category"])}
+    rows = np.array([known.get(str(name), -1) for name in names] + [-1], np.int64)[codes]
+    # The last row stands for all masks: it serves those without a described category.
+    medians = np.array([*reference["category_median"], reference["median"]])
+    scales = np.array([*reference["category_scale"], reference["scale"]])
+    return np.asarray((np.abs(values - medians[rows]) / scales[rows]).max(axis=1))
+
+
+def _from_image(values: FloatArray, frame: pd.DataFrame) -> FloatArray:
+    """Distance from the masks of equal image and category; 0 where they are too few."""
+    codes, names = _codes(frame["category"])
+    images, _ = pd.factorize(frame["image_id"].to_numpy(), sort=True)
+    pairs = images.astype(np.int64) * (len(names) + 1) + codes + 1
+    groups = pd.factorize(pairs, sort=True)[0].astype(np.int64)
+    medians, scales, sizes = _describe(values, groups, int(groups.max()) + 1)
+    z = (np.abs(values - medians[groups]) / scales[groups]).max(axis=1)
+    return np.where(sizes[groups] >= IMAGE_PEERS, z, 0.0)
+
+
+SCORERS = (
+    Scorer(
+        name="shape",
+        question="is it unlike the others of its category or its image?",
+        function=measure_shape,
+        columns=(
+            Column("relative_area", "Share of the image", "measure", "share"),
+            Column("elongation", "Elongation", "measure"),
+            Column("centre_x", "Place across", "measure", "share"),
+            Column("centre_y", "Place down", "measure", "share"),
+        ),
+        reads=(*FEATURES, "category", "image_id"),
+        fit=fit,
+        apply=apply,
+        applied=(
+            Column(
+                "shape_score",
+                "Usual shape",
+                low_means="its size or shape is unlike the others of its category or image",
+            ),
+        ),
+    ),
+)
