@@ -160,6 +160,11 @@ class Reason:
     review: int
     reject: int
 
+    @property
+    def note(self) -> bool:
+        """Whether it only remarks on masks that are accepted all the same."""
+        return self.review == 0 and self.reject == 0
+
 
 def said_sql(source: Source) -> str:
     """Return SQL of a row a mask and reason, with the mask's image, action and priority."""
@@ -173,7 +178,7 @@ def said_sql(source: Source) -> str:
 
 
 def reasons(source: Source) -> tuple[list[Reason], int]:
-    """Count the masks of each reason, commonest first.
+    """Count the masks of each reason, commonest first and mere notes last.
 
     Returns:
         The reasons, at most :data:`MOST_REASONS`, and how many rarer ones are not listed.
@@ -184,7 +189,7 @@ def reasons(source: Source) -> tuple[list[Reason], int]:
         "select kind, count(distinct mask_id) n, count(distinct image_id) images, "
         "count(*) filter (action = 'review') review, count(*) filter (action = 'reject') reject, "
         f"min(reason) first, max(reason) last from ({said_sql(source)}) "
-        "group by kind order by n desc, kind"
+        "group by kind order by (review + reject > 0) desc, n desc, kind"
     )
     found = [
         Reason(

@@ -39,7 +39,7 @@ class Histogram:
     def skewed(self) -> bool:
         """Whether one bin would flatten all others, so that a log axis says more."""
         filled = sorted(n for n in self.counts if n)
-        return bool(filled) and filled[-1] > 30 * filled[len(filled) // 2]
+        return bool(filled) and filled[-1] > 30 * filled[(len(filled) - 1) // 2]
 
     def below(self, value: float) -> float:
         """Return the masks in bins under ``value`` (exact only at bin edges)."""

@@ -15,6 +15,30 @@ WIDTH, HEIGHT = 260.0, 92.0
 
 LEVELS = 6
 
+LEAST_SEGMENT = 0.7
+"""Percent of a bar that its smallest segment gets, so that one bad mask of a million is seen."""
+
+
+def segments(parts: Sequence[tuple[str, int]], gap: float = 0.3) -> list[tuple[str, float, float]]:
+    """Share a bar of 100 units among counts.
+
+    Args:
+        parts: (kind, count).
+        gap: Units left open between two segments.
+
+    Returns:
+        (kind, x, width) of every count above 0; proportional but for :data:`LEAST_SEGMENT`.
+    """
+    filled = [(kind, n) for kind, n in parts if n]
+    total = sum(n for _, n in filled)
+    wide = [max(LEAST_SEGMENT, 100 * n / total) for _, n in filled]
+    scale = (100 - gap * (len(filled) - 1)) / sum(wide) if filled else 1.0
+    x, placed = 0.0, []
+    for (kind, _), width in zip(filled, wide, strict=True):
+        placed.append((kind, round(x, 2), round(width * scale, 2)))
+        x += width * scale + gap
+    return placed
+
 
 def _fixed(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")

@@ -32,7 +32,6 @@ BYTES_FOR_PICTURES = 2_300_000
 
 MOST_NEIGHBOURS = 24
 THUMBS_A_REASON = 3
-SCORES_ON_A_CARD = 4
 
 SHOWN_ELSEWHERE = (
     *("mask_id", "image_id", "category", "file_name", "height", "width", "segmentation"),
@@ -48,7 +47,7 @@ class Card:
 
     Attributes:
         groups: Indexes of all its reasons, for the filter.
-        scores: (title, value) of the quality and of its lowest scores.
+        scores: (title, value) of its scores, the quality first, then the lowest first.
         facts: (column, value) of everything else known about it.
         twin: What the second outline is, in words.
     """
@@ -95,6 +94,14 @@ def cards(
     }
     kinds = {reason.kind: reason.index for reason in reasons}
     return [_card(p, drawings.get(p.mask_id), kinds, source, titles) for p in picks]
+
+
+def kinds_of_marks(cards: Sequence[Card]) -> set[str]:
+    """Return what is drawn beside the masks anywhere, for the key: twin, box, point."""
+    drawings = [card.drawing for card in cards if card.drawing]
+    found = {"twin": any(d.twin for d in drawings), "box": any(d.boxes for d in drawings)}
+    found["point"] = any(d.points for d in drawings)
+    return {kind for kind, there in found.items() if there}
 
 
 def twin_of(row: Mapping[str, Any]) -> int | None:
@@ -159,13 +166,13 @@ def _card(
     names = source.score_columns()
     values = [(c, v[0]) for c in names if (v := measured(pick.row, (c,)))]
     lowest = sorted((v for v in values if v[0] != "quality_score"), key=lambda v: v[1])
-    top = [v for v in values if v[0] == "quality_score"] + lowest[:SCORES_ON_A_CARD]
+    ordered = [v for v in values if v[0] == "quality_score"] + lowest
     return Card(
         pick=pick,
         drawing=drawing,
         reasons=said,
         groups=sorted(groups),
-        scores=[(titles.get(c) or title_of(c), v) for c, v in top],
+        scores=[(titles.get(c) or title_of(c), v) for c, v in ordered],
         facts=list(_facts(pick.row, names)),
         twin=_twin_words(pick.row) if drawing and drawing.twin else "",
     )
@@ -173,12 +180,9 @@ def _card(
 
 def _facts(row: Mapping[str, Any], scores: Sequence[str]) -> Iterable[tuple[str, str]]:
     for column, value in row.items():
-        if value is None or value != value or column in SHOWN_ELSEWHERE:
+        if value is None or value != value or column in SHOWN_ELSEWHERE or column in scores:
             continue
-        if isinstance(value, int | float):
-            yield column, score(value) if column in scores else number(value)
-        else:
-            yield column, str(value)
+        yield column, number(value) if isinstance(value, int | float) else str(value)
 
 
 def _twin_words(row: Mapping[str, Any]) -> str:

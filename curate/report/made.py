@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -97,7 +97,8 @@ def glossary(source: Source) -> list[Term]:
     """Return a term for every column that the audit has and somebody described."""
     known = {term.column: term for term in OWN_TERMS}
     known |= {term.column: term for term in _described()}
-    return [term for column, term in known.items() if column in source.masks]
+    terms = [term for column, term in known.items() if column in source.masks]
+    return [replace(term, title=term.title[:1].upper() + term.title[1:]) for term in terms]
 
 
 def _described() -> Iterator[Term]:

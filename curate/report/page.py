@@ -65,6 +65,7 @@ def render(audit: AuditLike, images: Path | None = None) -> str:
 def _findings(source: Source, images: Path | None) -> dict[str, Any]:
     titles = {term.column: term.title for term in made.glossary(source)}
     reasons, unlisted = collect.reasons(source)
+    cards = gallery.cards(source, reasons, images, titles)
     missing, detections, missing_images = collect.missing_masks(source)
     near, near_total = collect.near_duplicates(source)
     categories, category_total = collect.by_category(source, MOST_CATEGORIES)
@@ -72,7 +73,8 @@ def _findings(source: Source, images: Path | None) -> dict[str, Any]:
         "overview": collect.overview(source),
         "reasons": reasons,
         "unlisted": unlisted,
-        "groups": _groups(reasons, gallery.cards(source, reasons, images, titles)),
+        "groups": _groups(reasons, cards),
+        "drawn": gallery.kinds_of_marks(cards),
         "mask_statuses": collect.statuses(source, "masks"),
         "image_statuses": collect.statuses(source, "images"),
         "near": near,
@@ -100,7 +102,10 @@ class Group:
 
 def _groups(reasons: list[collect.Reason], cards: list[gallery.Card]) -> list[Group]:
     headings = [(r.index, r.text, r.masks) for r in reasons]
-    headings += [(-1, "No rule names a reason", 0), (-2, "Accepted, for comparison", 0)]
+    headings += [
+        (-1, "No rule names a reason", 0),
+        (-2, "Accepted: a few at random, to compare with", 0),
+    ]
     groups = [
         Group(index, text, [c for c in cards if c.pick.group == index], total)
         for index, text, total in headings
@@ -165,7 +170,12 @@ def _environment() -> Environment:
         "score": words.score,
         "seconds": words.seconds,
     }
-    environment.globals |= {"share": words.share, "plural": words.plural}
+    environment.filters["axis"] = figures.short
+    environment.globals |= {
+        "share": words.share,
+        "plural": words.plural,
+        "segments": figures.segments,
+    }
     return environment
 
 

@@ -117,5 +117,5 @@ KIND_SQL = r"regexp_replace(trim({}), '-?\d+(?:[.,]\d+)*', '…', 'g')"
 
 def title_of(column: str) -> str:
     """Return a column's name as words, for columns that nobody described."""
-    known = {"predicted_iou": "predicted IoU", "stability_score": "stability"}
-    return known.get(column, column.removesuffix("_score").replace("_", " "))
+    words = column.removesuffix("_score").replace("_", " ").strip()
+    return words[:1].upper() + words[1:]

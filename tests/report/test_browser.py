@@ -158,8 +158,10 @@ def test_charts_answer(opened: Opened) -> None:
         "(all) => all.map((e) => e.getAttribute('aria-label'))"
     )
     assert "shape" in label.lower()
-    page.locator(".toggle", has_text="logarithmic").click()
-    assert page.locator("#s-charts .bars.log").first.is_visible()
+    shown = {"log": ".bars.log", "lin": ".bars.lin"}
+    for scale, bars in shown.items():
+        page.select_option("#s-log", scale)
+        assert opened.shown(f"#s-charts {bars}") == page.locator("#s-charts .hist").count()
 
 
 def test_it_fits_a_phone(browser: Any, report: Path) -> None:

@@ -45,6 +45,14 @@ def test_reasons_are_counted_by_kind(source: Source, masks: pd.DataFrame) -> Non
     assert "is a copy of mask … (IoU …)" in shown  # they differ: numbers are blanked
 
 
+def test_a_bar_shows_the_smallest_share() -> None:
+    placed = figures.segments([("accept", 10**6), ("review", 0), ("reject", 1)])
+    assert [kind for kind, *_ in placed] == ["accept", "reject"]
+    assert placed[1][2] > 0.6
+    assert placed[1][1] + placed[1][2] == pytest.approx(100, abs=0.02)
+    assert figures.segments([("accept", 0)]) == []
+
+
 def test_statuses_come_with_examples(source: Source) -> None:
     (empty,) = collect.statuses(source, "masks")
     assert (empty.status, empty.count, len(empty.examples)) == ("empty", 6, 5)
@@ -106,7 +114,7 @@ def test_stability_curve() -> None:
 
 def test_bars_stay_in_their_box() -> None:
     histogram = distributions.Histogram("a_score", 0, 1, [1, 0, 10**6] + [0] * 37, 10**6 + 1, 0)
-    assert histogram.skewed is False or histogram.skewed
+    assert histogram.skewed
     drawn = figures.bars(histogram, marks(info()["policy"])["hole_score"])
     assert drawn.plain.count("M") == drawn.log.count("M") == 2
     assert [x for x, _ in drawn.marks] == [figures.WIDTH / 2]
@@ -151,7 +159,7 @@ def test_glossary_and_signals(source: Source) -> None:
 
 def test_signals_are_worked_out_where_the_audit_does_not_list_them(tmp_path: Path) -> None:
     audit = minimal(tmp_path, hole_score=[0.5, None])
-    assert [(s.name, s.available) for s in made.signals(Source(audit))] == [("hole", True)]
+    assert [(s.name, s.available) for s in made.signals(Source(audit))] == [("Hole", True)]
 
 
 def minimal(path: Path, **columns: list[object]) -> HandMade:

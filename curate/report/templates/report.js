@@ -157,9 +157,10 @@
   const log = one("#s-log");
   if (log) {
     const charts = all("#s-charts .chart");
-    log.checked = charts.every((chart) => chart.classList.contains("uselog"));
+    const suited = charts.map((chart) => chart.classList.contains("uselog"));
     log.addEventListener("change", () => {
-      for (const chart of charts) chart.classList.toggle("uselog", log.checked);
+      charts.forEach((chart, i) =>
+        chart.classList.toggle("uselog", log.value ? log.value === "log" : suited[i]));
     });
   }
   const clouds = all(".cloud");
