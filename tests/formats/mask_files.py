@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from curate import rle
 from curate.formats import read
@@ -58,6 +60,13 @@ def mask_at(table: MaskTable, key: str) -> np.ndarray:
 def status_at(table: MaskTable, key: str) -> tuple[str, str]:
     row = table.masks.iloc[row_of(table, key)]
     return row["status"], row["status_detail"]
+
+
+def coco_pixels(counts: dict[str, Any]) -> np.ndarray:
+    """Draw an RLE with pycocotools, whose array wrapper is older than numpy 2."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return coco_mask.decode(counts) > 0
 
 
 def tree(folder: Path) -> dict[str, bytes]:
