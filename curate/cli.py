@@ -218,3 +218,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped; the same command again goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -122,7 +122,7 @@ def score(
     parts: list[pd.DataFrame] = [pd.DataFrame(index=frame.index)]
     for scorer in chosen:
         if scorer.level == level and all(need in inputs for need in scorer.needs):
-            keywords = {need: inputs[need] for need in scorer.needs}
+            keywords = {need: inputs[need] for need in scorer.needs if need != "deep"}
             parts.append(
                 _run(scorer, table, keywords | dict((parameters or {}).get(scorer.name, {})))
             )

@@ -13,8 +13,9 @@ import pandas as pd
 from curate.errors import CallError
 from curate.table import MaskTable
 
-NEEDS: tuple[str, ...] = ("images", "detections", "compare", "soft_masks")
-"""What a scorer can ask for beside the masks; each is the keyword it is passed under."""
+NEEDS: tuple[str, ...] = ("images", "detections", "compare", "soft_masks", "deep")
+"""What a scorer can ask for beside the masks; each is the keyword it is passed under, except
+``deep``, which only asks for leave to be slow."""
 
 
 @dataclass(frozen=True)

@@ -224,5 +224,6 @@ SCORERS = (
             ),
         ),
         question="is it one body, or two objects in one mask?",
+        needs=("deep",),
     ),
 )

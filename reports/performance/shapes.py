@@ -82,3 +82,49 @@ def write_folder(folder: Path, images: int, drawn: int = 40) -> None:
         for k, annotation in enumerate(data["annotations"]):
             annotation["id"] = number * 1000 + k
         (folder / f"sa_{number}.json").write_bytes(orjson.dumps(data))
+
+
+def write_coco(path: Path, masks: int, per_image: int = 20, seed: int = 0) -> None:
+    """Write one COCO file: annotations first and scattered over the images, half of them polygons.
+
+    The masks of a thousand drawings repeat; ids, images and order do not.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = 480, 640
+    drawn = [_small_annotation(rng, height, width) for _ in range(1000)]
+    images = masks // per_image
+    with path.open("wb") as file:
+        file.write(b'{"annotations": [')
+        for first in range(0, masks, 100_000):
+            count = min(100_000, masks - first)
+            owners, which = rng.integers(0, images, count), rng.integers(0, len(drawn), count)
+            for k in range(count):
+                head = b"," if first + k else b""
+                ids = b'{"id": %d, "image_id": %d, ' % (first + k + 1, owners[k] + 1)
+                file.write(head + ids + drawn[which[k]])
+        file.write(b'], "categories": [{"id": 1, "name": "thing"}], "images": [')
+        for k in range(images):
+            record = {"id": k + 1, "file_name": f"{k:09d}.jpg", "height": height, "width": width}
+            file.write((b"," if k else b"") + orjson.dumps(record))
+        file.write(b"]}")
+
+
+def _small_annotation(rng: np.random.Generator, height: int, width: int) -> bytes:
+    """Return the tail of an annotation: everything but its ids."""
+    radius = float(np.exp(rng.uniform(np.log(4), np.log(120))))
+    cx, cy = rng.uniform(0, width), rng.uniform(0, height)
+    angle = np.linspace(0, 2 * np.pi, int(8 + radius / 2), endpoint=False)
+    reach = radius * (1 + 0.2 * np.cos(3 * angle + rng.uniform(0, 6)))
+    x, y = (
+        np.clip(cx + reach * np.cos(angle), 0, width),
+        np.clip(cy + reach * np.sin(angle), 0, height),
+    )
+    ring = np.round(np.column_stack([x, y]).ravel(), 2).tolist()
+    segmentation: Any = [ring]
+    if rng.random() < 0.5:
+        coded = coco_mask.frPyObjects([ring], height, width)[0]
+        segmentation = {"size": [height, width], "counts": coded["counts"].decode()}
+    box = [float(x.min()), float(y.min()), float(np.ptp(x)), float(np.ptp(y))]
+    record = {"category_id": 1, "segmentation": segmentation, "bbox": box, "iscrowd": 0}
+    area = float(0.5 * abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))))
+    return orjson.dumps(record | {"area": area})[1:]
