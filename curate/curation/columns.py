@@ -14,6 +14,9 @@ from curate.table import MASK_COLUMNS, OPTIONAL_MASK_COLUMNS
 STORED_SMALL_PX = 100
 """The limit with which scorers measure small islands and holes (SAM's)."""
 
+SMALL_COLUMNS = frozenset({"small_island_px", "small_hole_px"})
+"""Columns that depend on what a policy calls small."""
+
 DERIVED: dict[str, tuple[str, ...]] = {
     "coverage": ("area_px", "height", "width"),
     "small_island_px": ("segmentation", "height", "width"),
@@ -124,9 +127,7 @@ class Columns:
     def _find(self, name: str) -> pd.Series[Any] | None:
         if name == "mask_id":
             return self.frame.index.to_series()
-        other_limit = name in ("small_island_px", "small_hole_px") and (
-            self.small_px != STORED_SMALL_PX
-        )
+        other_limit = name in SMALL_COLUMNS and self.small_px != STORED_SMALL_PX
         if name in self.frame.columns and not other_limit:
             series = self.frame[name]
             return None if _is_empty(series) else series

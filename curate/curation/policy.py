@@ -44,7 +44,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.curation.columns import DERIVED, NMS_COLUMNS
+from curate.curation.columns import DERIVED, NMS_COLUMNS, SMALL_COLUMNS, STORED_SMALL_PX
 from curate.curation.policy_reading import PRESETS, preset_content, read_policy
 from curate.curation.rules import Nms, Rule
 from curate.errors import CallError
@@ -141,6 +141,12 @@ class Policy:
                 named.update(NMS_COLUMNS[column])
         named |= {"image_id", "category", "iscrowd", "quality_score"}
         return tuple(sorted(named - set(NMS_COLUMNS) - {"mask_id", "coverage"}))
+
+    @property
+    def reads_masks(self) -> bool:
+        """Whether deciding must look at the masks: small parts under another limit than stored."""
+        named = {column for rule in self.rules for column in rule.columns}
+        return self.small_px != STORED_SMALL_PX and bool(named & SMALL_COLUMNS)
 
     def silent(self, available: Collection[str]) -> list[dict[str, Any]]:
         """Return the rules that cannot speak because an audit lacks columns.

@@ -117,6 +117,8 @@ def test_the_columns_to_read_are_known() -> None:
     )
     assert not {"nms_by", "mask_id", "coverage"} & set(columns)
     assert "segmentation" not in load_policy("default").columns
+    assert not load_policy("sa1b").reads_masks
+    assert load_policy({"extends": "sa1b", "clean": {"small_px": 50}}).reads_masks
 
 
 def test_marks_are_lines_for_charts() -> None:
