@@ -186,7 +186,7 @@ def empty_stack(path: Path):
         (lambda p: np.save(p, np.array([{}]), allow_pickle=True), "unreadable"),
         (lambda p: p.with_suffix(".npy").write_bytes(b""), "unreadable"),
         (lambda p: p.with_suffix(".npz").write_bytes(b"PK\x03\x04 no archive"), "unreadable"),
-        (lambda p: np.savez(p), "wrong_type"),
+        (np.savez, "wrong_type"),
         (broken_npy, "unreadable"),
         (huge_npy, "unreadable"),
         (huge_npz, "unreadable"),

@@ -1,0 +1,205 @@
+"""Agreement: do other annotators or models draw the same mask?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.scorers.base import Column, Scorer, present
+from curate.scorers.counterparts import Pairs, groups, mask_pairs, match_images, one_to_one
+from curate.table import STRING, MaskTable
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+MOST_LISTED = 10
+"""Most masks of one other set that are listed for one image."""
+
+
+def agreements(table: MaskTable, *, compare: Mapping[str, MaskTable]) -> pd.DataFrame:
+    """Compare each mask with its counterpart in each other set of masks of the same images.
+
+    Within an image, masks are paired one to one so that the sum of IoU is largest, whatever their
+    categories.
+
+    Args:
+        table: Masks.
+        compare: The other sets by name; images are matched by file name, else by id (see
+            :func:`curate.scorers.counterparts.match_images`).
+
+    Returns:
+        Index ``mask_id``; a column ``agreement_<name>`` for each: the IoU with the counterpart, 0
+        where there is none. NaN where the other set does not have the image, and for masks without
+        pixels.
+    """
+    columns = {f"agreement_{name}": _matched(table, other)[0] for name, other in compare.items()}
+    return pd.DataFrame(columns, index=table.masks.index)
+
+
+def agreement(table: MaskTable, *, compare: Mapping[str, MaskTable]) -> pd.DataFrame:
+    """Say how well the other sets of masks agree with each mask. Own definition.
+
+    Args:
+        table: Masks; rows in any order.
+        compare: The other sets by name.
+
+    Returns:
+        Index ``mask_id``:
+
+        - ``agreement_score`` in [0, 1]: mean IoU with the counterparts (:func:`agreements`) over
+          the sets that have the image; NaN where none has it, and for masks without pixels;
+        - ``agreement_json``: the IoU by set, null where the set does not have the image;
+        - ``others_iou``: mean IoU of the counterparts with each other, NaN where there are fewer
+          than two: high beside a low score says that the others saw one thing and this is another.
+    """
+    matched = {name: _matched(table, other) for name, other in compare.items()}
+    ious = np.array([iou for iou, _ in matched.values()]).reshape(len(matched), len(table))
+    known = ~np.isnan(ious)
+    count = known.sum(axis=0)
+    total = np.where(known, ious, 0).sum(axis=0)
+    scores = np.divide(total, count, out=np.full(len(table), np.nan), where=count > 0)
+    texts = [
+        _text(list(matched), ious[:, row]) if count[row] else None for row in range(len(table))
+    ]
+    frame = pd.DataFrame({"agreement_score": scores}, index=table.masks.index)
+    frame["agreement_json"] = pd.Series(texts, frame.index, dtype=STRING)
+    frame["others_iou"] = _among_others(
+        list(compare.values()), [partner for _, partner in matched.values()], len(table)
+    )
+    return frame
+
+
+def _text(names: list[str], ious: FloatArray) -> str:
+    values = {n: None if np.isnan(v) else round(float(v), 4) for n, v in zip(names, ious)}  # noqa: B905
+    return json.dumps(values, ensure_ascii=False)
+
+
+def _matched(table: MaskTable, other: MaskTable) -> tuple[FloatArray, IntArray]:
+    """Return each mask's IoU with its counterpart, and the counterpart's row (-1 for none)."""
+    group = groups(table, other)
+    pairs = mask_pairs(table, other, group)
+    rank = np.argsort(np.argsort(table.masks.index))  # ties do not depend on the order of rows
+    ranked = Pairs(rank[pairs.first], pairs.second, pairs.iou, pairs.covered)
+    pairs = pairs[one_to_one(ranked)]
+    ious = np.where((group[0] >= 0) & present(table), 0.0, np.nan)
+    partner = np.full(len(table), -1, np.int64)
+    ious[pairs.first] = pairs.iou
+    partner[pairs.first] = pairs.second
+    return ious, partner
+
+
+def _among_others(others: list[MaskTable], partners: list[IntArray], n: int) -> FloatArray:
+    """Return the mean IoU of each mask's counterparts with each other."""
+    total, count = np.zeros(n), np.zeros(n, np.int64)
+    for a in range(len(others)):
+        for b in range(a + 1, len(others)):
+            both = np.flatnonzero((partners[a] >= 0) & (partners[b] >= 0))
+            pairs = mask_pairs(others[a], others[b], groups(others[a], others[b]))
+            keys = pairs.first * (len(others[b]) + 1) + pairs.second
+            order = np.argsort(keys)
+            wanted = partners[a][both] * (len(others[b]) + 1) + partners[b][both]
+            place = np.minimum(np.searchsorted(keys[order], wanted), max(len(keys) - 1, 0))
+            if len(keys):
+                hit = keys[order][place] == wanted
+                total[both[hit]] += pairs.iou[order][place[hit]]
+            count[both] += 1
+    mean: FloatArray = np.divide(total, count, out=np.full(n, np.nan), where=count > 0)
+    return mean
+
+
+def missing_compared(
+    table: MaskTable, *, compare: Mapping[str, MaskTable], iou: float = 0.5
+) -> pd.DataFrame:
+    """List the masks of other sets that no mask here matches: likely missing ones.
+
+    Args:
+        table: Masks of whole images.
+        compare: The other sets by name.
+        iou: A counterpart under this IoU is none (COCO's own rule for a match).
+
+    Returns:
+        Index ``image_id``; ``missing_compared``, how many there are over all sets (NaN where no
+        set has the image), and ``missing_compared_json``: by set ``count`` and ``masks``, the
+        :data:`MOST_LISTED` largest, each with ``bbox`` (XYWH, px), ``area_px``, ``category``,
+        ``source_key`` and ``iou``, the IoU with its counterpart.
+    """
+    found: dict[Any, dict[str, Any]] = {image_id: {} for image_id in table.images.index}
+    for name, other in compare.items():
+        best = np.zeros(len(other))
+        ious, partner = _matched(table, other)
+        paired = partner >= 0
+        best[partner[paired]] = ious[paired]
+        lacking = np.flatnonzero(present(other) & (best < iou))
+        rows = pd.Series(lacking).groupby(other.masks["image_id"].to_numpy()[lacking]).indices
+        matched = match_images(table.images, other.images)
+        for image_id, place in zip(table.images.index, matched, strict=True):
+            if place >= 0:
+                own = lacking[rows.get(other.images.index[place], [])]
+                found[image_id][name] = _listed(other, own, best)
+    counts = [sum(s["count"] for s in sets.values()) if sets else np.nan for sets in found.values()]
+    texts = [json.dumps(sets, ensure_ascii=False) if sets else None for sets in found.values()]
+    frame = pd.DataFrame({"missing_compared": np.array(counts, float)}, index=table.images.index)
+    frame["missing_compared_json"] = pd.Series(texts, frame.index, dtype=STRING)
+    return frame
+
+
+def _listed(other: MaskTable, rows: IntArray, best: FloatArray) -> dict[str, Any]:
+    areas = other.masks["area_px"].to_numpy()
+    chosen = rows[np.argsort(-areas[rows], kind="stable")][:MOST_LISTED]
+    part = other.masks.iloc[chosen]
+    return {
+        "count": len(rows),
+        "masks": [
+            {
+                "bbox": other.boxes[row].tolist(),
+                "area_px": int(areas[row]),
+                "category": category if isinstance(category, str) else None,
+                "source_key": str(key),
+                "iou": round(float(best[row]), 4),
+            }
+            for row, category, key in zip(chosen, part["category"], part["source_key"], strict=True)
+        ],
+    }
+
+
+SCORERS = (
+    Scorer(
+        name="agreement",
+        function=agreement,
+        columns=(
+            Column("agreement_score", "Agreement", low_means="others draw it differently"),
+            Column("agreement_json", "Agreement by set", "word", "", "the IoU with each other set"),
+            Column(
+                "others_iou",
+                "Others' agreement",
+                "measure",
+                "share",
+                "how well the other sets agree with each other about this object",
+            ),
+        ),
+        question="do others draw the same mask?",
+        needs=("compare",),
+    ),
+    Scorer(
+        name="missing_compared",
+        function=missing_compared,
+        columns=(
+            Column(
+                "missing_compared",
+                "Missing (others)",
+                "measure",
+                "",
+                "how many masks of other sets nothing here matches",
+            ),
+            Column("missing_compared_json", "Missing, listed", "word", "", "these masks, by set"),
+        ),
+        question="what do others draw that is not here?",
+        needs=("compare",),
+        level="image",
+    ),
+)

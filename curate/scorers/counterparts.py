@@ -1,0 +1,207 @@
+"""Two sets of masks of the same images: which image is which, and which masks lie on which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.rle import cross_overlaps, kernel
+from curate.table import MaskTable
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+DENSE_PAIRS = 4_000_000
+"""Largest cost matrix that is matched optimally; larger groups are matched best pair first."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of a mask and another set's mask that share pixels, or whose boxes do.
+
+    Attributes:
+        first: Row of the mask, shape (m,).
+        second: Row of the other set's mask, shape (m,).
+        iou: Their intersection over union, in (0, 1].
+        covered: Their intersection over the area of the other set's mask, in (0, 1].
+    """
+
+    first: IntArray
+    second: IntArray
+    iou: FloatArray
+    covered: FloatArray
+
+    def __getitem__(self, keep: BoolArray) -> Pairs:
+        return Pairs(self.first[keep], self.second[keep], self.iou[keep], self.covered[keep])
+
+
+def match_images(images: pd.DataFrame, others: pd.DataFrame) -> IntArray:
+    """Find for each image the same image of another set.
+
+    File names decide where both have one: the whole path, else the last part of it, else that
+    without its suffix, as long as only one image of the other set has it. Where one of the two has
+    no name, equal ids decide. Images of another declared size, and images that two would share,
+    are not matched.
+
+    Args:
+        images: Index ``image_id``; columns ``file_name``, ``height``, ``width``.
+        others: The same for the other set.
+
+    Returns:
+        Shape (n,), row in ``others``, -1 where there is none.
+    """
+    names = [_spellings(name) for name in images["file_name"]]
+    other_names = [_spellings(name) for name in others["file_name"]]
+    by_name: list[dict[str, int]] = [{}, {}, {}]
+    for row, spellings in enumerate(other_names):
+        for known, spelling in zip(by_name, spellings, strict=False):
+            known[spelling] = -1 if spelling in known else row
+    by_id = {image_id: row for row, image_id in enumerate(others.index)}
+    rows = np.full(len(images), -1, np.int64)
+    for k, (image_id, spellings) in enumerate(zip(images.index, names, strict=True)):
+        named = (known.get(s, -1) for known, s in zip(by_name, spellings, strict=False))
+        rows[k] = next((row for row in named if row >= 0), -1)
+        same_id = by_id.get(image_id, -1)
+        if rows[k] < 0 and same_id >= 0 and not (spellings and other_names[same_id]):
+            rows[k] = same_id
+    shared = np.bincount(rows[rows >= 0], minlength=len(others)) > 1
+    fits = _same_size(images, others, rows)
+    return np.where((rows >= 0) & fits & ~shared[rows] if len(others) else False, rows, -1)
+
+
+def _spellings(name: object) -> tuple[str, ...]:
+    if not isinstance(name, str) or not name:
+        return ()
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.as_posix(), path.name, path.stem
+
+
+def _same_size(images: pd.DataFrame, others: pd.DataFrame, rows: IntArray) -> BoolArray:
+    """Tell where the declared sizes agree, or one of them is not known (under 1)."""
+    fits = np.ones(len(rows), np.bool_)
+    if len(others):
+        for column in ("height", "width"):
+            mine, theirs = images[column].to_numpy(), others[column].to_numpy()[rows]
+            fits &= (mine == theirs) | (mine < 1) | (theirs < 1)
+    return fits
+
+
+def groups(table: MaskTable, other: MaskTable) -> tuple[IntArray, IntArray]:
+    """Return a group for each mask of both tables: equal for masks of the same image.
+
+    A mask whose image the other table does not have is in group -1 (-2 for the other table's).
+    """
+    matched = match_images(table.images, other.images)
+    mine = table.images.index.get_indexer(pd.Index(table.masks["image_id"]))
+    theirs = other.images.index.get_indexer(pd.Index(other.masks["image_id"]))
+    here = np.where(mine >= 0, matched[mine], -1) if len(matched) else np.full(len(mine), -1)
+    wanted = np.isin(theirs, matched)
+    return here.astype(np.int64), np.where(wanted & (theirs >= 0), theirs, -2).astype(np.int64)
+
+
+def mask_pairs(table: MaskTable, other: MaskTable, group: tuple[IntArray, IntArray]) -> Pairs:
+    """Find all pairs of masks of the same image that share pixels."""
+    found = cross_overlaps(table.runs, group[0], other.runs, group[1])
+    same = table.runs.widths[found.first] == other.runs.widths[found.second]
+    first, second = found.first[same], found.second[same]
+    shared = found.intersection[same]
+    areas = table.masks["area_px"].to_numpy()[first]
+    others = other.masks["area_px"].to_numpy()[second]
+    return Pairs(first, second, shared / (areas + others - shared), shared / others)
+
+
+def box_pairs(boxes: FloatArray, others: FloatArray, group: tuple[IntArray, IntArray]) -> Pairs:
+    """Find all pairs of boxes XYWH of the same group that share area; NaN boxes share none."""
+    order = np.lexsort((others[:, 0], group[1])).astype(np.int64)
+    sorted_groups = group[1][order]
+    begins = np.searchsorted(sorted_groups, group[0], "left").astype(np.int64)
+    stops = np.searchsorted(sorted_groups, group[0], "right").astype(np.int64)
+    counted = _box_pairs(boxes, others, order, begins, stops, np.empty((0, 3)))
+    pairs = np.empty((counted, 3))
+    _box_pairs(boxes, others, order, begins, stops, pairs)
+    first, second, shared = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64), pairs[:, 2]
+    area = boxes[first, 2] * boxes[first, 3]
+    other_area = others[second, 2] * others[second, 3]
+    return Pairs(first, second, shared / (area + other_area - shared), shared / other_area)
+
+
+@kernel
+def _box_pairs(
+    boxes: FloatArray,
+    others: FloatArray,
+    order: IntArray,
+    begins: IntArray,
+    stops: IntArray,
+    pairs: FloatArray,
+) -> int:
+    """Count the pairs, and write them where there is room."""
+    n = 0
+    for i in range(len(boxes)):
+        right, bottom = boxes[i, 0] + boxes[i, 2], boxes[i, 1] + boxes[i, 3]
+        for k in range(begins[i], stops[i]):
+            j = order[k]
+            if others[j, 0] >= right:
+                break
+            w = min(right, others[j, 0] + others[j, 2]) - max(boxes[i, 0], others[j, 0])
+            h = min(bottom, others[j, 1] + others[j, 3]) - max(boxes[i, 1], others[j, 1])
+            if w > 0 and h > 0:
+                if n < len(pairs):
+                    pairs[n, 0], pairs[n, 1], pairs[n, 2] = i, j, w * h
+                n += 1
+    return n
+
+
+def one_to_one(pairs: Pairs) -> BoolArray:
+    """Choose pairs so that no mask is in two of them and the sum of their IoU is largest.
+
+    Optimal within each group of masks that hang together, except that a group of over
+    :data:`DENSE_PAIRS` possible pairs is matched greedily, the best pair first.
+
+    Returns:
+        Which pairs are chosen, shape (m,).
+    """
+    chosen = np.zeros(len(pairs.first), np.bool_)
+    if not len(chosen):
+        return chosen
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, first = np.unique(pairs.first, return_inverse=True)
+    _, second = np.unique(pairs.second, return_inverse=True)
+    n, k = int(first.max()) + 1, int(second.max()) + 1
+    edges = coo_array((np.ones(len(first), np.int8), (first, n + second)), shape=(n + k, n + k))
+    label = connected_components(edges, directed=False)[1][first]
+    order = np.argsort(label, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
+        if len(rows) == 1:
+            chosen[rows] = True
+        else:
+            chosen[rows] = _assign(first[rows], second[rows], pairs.iou[rows])
+    return chosen
+
+
+def _assign(first: IntArray, second: IntArray, iou: FloatArray) -> BoolArray:
+    _, i = np.unique(first, return_inverse=True)
+    _, j = np.unique(second, return_inverse=True)
+    n, k = int(i.max()) + 1, int(j.max()) + 1
+    chosen = np.zeros(len(iou), np.bool_)
+    if n * k > DENSE_PAIRS:
+        free_i, free_j = np.ones(n, np.bool_), np.ones(k, np.bool_)
+        for pair in np.argsort(-iou, kind="stable"):
+            if free_i[i[pair]] and free_j[j[pair]]:
+                chosen[pair] = True
+                free_i[i[pair]] = free_j[j[pair]] = False
+        return chosen
+    from scipy.optimize import linear_sum_assignment
+
+    gain = np.zeros((n, k))
+    gain[i, j] = iou
+    partner = np.full(n, -1)
+    rows, columns = linear_sum_assignment(gain, maximize=True)
+    partner[rows] = columns
+    return np.asarray(partner[i] == j, np.bool_)

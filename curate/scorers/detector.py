@@ -1,0 +1,312 @@
+"""Detector confirmation: does an independent detector see an object where the mask is?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.scorers.base import Column, Scorer, present
+from curate.scorers.counterparts import Pairs, box_pairs, groups, mask_pairs, match_images
+from curate.table import STRING, MaskTable
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+MOST_LISTED = 10
+"""Most detections that are listed for one image."""
+
+LEAST_LISTED = 0.05
+"""Confidence under which a detection is not listed."""
+
+
+def detector(
+    table: MaskTable,
+    *,
+    detections: MaskTable,
+    categories: Collection[int | str] | None = None,
+) -> pd.DataFrame:
+    """Ask what a detector saw where each mask is (the paper's semi-automatic stage).
+
+    Own definition. IoU is that of masks where the detection has one of the image's size, else that
+    of its box with the measured box of the mask. A detection without a confidence counts as
+    certain.
+
+    Args:
+        table: Masks; rows in any order.
+        detections: What the detector saw, with ``score``, and ``declared_x`` and so on for boxes.
+            An image that is among its ``images`` was looked at, even if nothing was seen there.
+        categories: Ids or names of the categories that the detector knows: masks of others get no
+            ``detector_category_score``. All if None; give none for a class-agnostic detector.
+
+    Returns:
+        Index ``mask_id``; NaN where the detector did not look at the image, for masks without
+        pixels, and for crowd regions, which no single detection can confirm:
+
+        - ``detector_score`` in [0, 1]: the largest confidence x IoU of all detections, whatever
+          their category; 0 where none touches the mask;
+        - ``detector_category_score`` in [0, 1]: 1 - max(0, best of other categories - best of the
+          mask's own): low where the detector is sure that this is something else; NaN where no
+          detection touches the mask, and where categories cannot be compared;
+        - ``detector_confidence``, ``detector_iou``: the two factors of ``detector_score``.
+    """
+    pairs, group = _pairs(table, detections)
+    confidence = _confidence(detections)
+    strength = confidence[pairs.second] * pairs.iou
+    judged = (group >= 0) & present(table) & ~_crowds(table)
+    frame = pd.DataFrame(index=table.masks.index)
+    best, which = _best(len(table), pairs.first, strength)
+    frame["detector_score"] = np.where(judged, best, np.nan)
+    scores = 1 - np.maximum(0, _against(table, detections, pairs, strength))
+    frame["detector_category_score"] = np.where(
+        judged & _comparable(table, categories), scores, np.nan
+    )
+    seen = judged & (which >= 0)
+    for column, values in (
+        ("detector_confidence", confidence[pairs.second]),
+        ("detector_iou", pairs.iou),
+    ):
+        frame[column] = np.where(judged, 0.0, np.nan)
+        frame.loc[seen, column] = values[which[seen]]
+    return frame
+
+
+def _boxes(detections: MaskTable) -> FloatArray:
+    """Return declared boxes, else measured ones, shape (n, 4), XYWH; NaN where there is none."""
+    boxes = np.where(present(detections)[:, None], detections.boxes, np.nan)
+    names = ["declared_x", "declared_y", "declared_w", "declared_h"]
+    if all(name in detections.masks.columns for name in names):
+        declared = detections.masks[names].to_numpy(np.float64)
+        usable = np.isfinite(declared).all(axis=1) & (declared[:, 2:] > 0).all(axis=1)
+        boxes = np.where(usable[:, None], declared, boxes)
+    return np.ascontiguousarray(boxes, np.float64)
+
+
+def _confidence(detections: MaskTable) -> FloatArray:
+    if "score" not in detections.masks.columns:
+        return np.ones(len(detections))
+    scores = detections.masks["score"].fillna(1.0).to_numpy(np.float64)
+    return np.asarray(np.clip(scores, 0, 1), np.float64)
+
+
+def _crowds(table: MaskTable) -> BoolArray:
+    if "iscrowd" not in table.masks.columns:
+        return np.zeros(len(table), np.bool_)
+    return np.asarray(table.masks["iscrowd"].fillna(0).to_numpy() == 1, np.bool_)
+
+
+def _pairs(table: MaskTable, detections: MaskTable) -> tuple[Pairs, IntArray]:
+    """Return every pair of a mask and a detection that touch, and the masks' image groups."""
+    here, there = groups(table, detections)
+    image_of = np.full(len(detections.images) + 1, -1, np.int64)  # the last is for group -2
+    matched = match_images(table.images, detections.images)
+    image_of[matched[matched >= 0]] = np.flatnonzero(matched >= 0)
+    image = image_of[np.maximum(there, -1)]
+    with_mask = present(detections) & (image >= 0)
+    for column in ("height", "width") if len(table.images) else ():
+        size = table.images[column].to_numpy()[image]
+        with_mask &= detections.masks[column].to_numpy() == size
+    drawn = mask_pairs(table, detections, (here, np.where(with_mask, there, -2)))
+    boxes = np.where(present(table)[:, None], table.boxes, np.nan).astype(np.float64)
+    boxed = box_pairs(boxes, _boxes(detections), (here, np.where(with_mask, -2, there)))
+    return (
+        Pairs(
+            *(
+                np.concatenate([getattr(drawn, name), getattr(boxed, name)])
+                for name in ("first", "second", "iou", "covered")
+            )
+        ),
+        here,
+    )
+
+
+def _best(n: int, rows: IntArray, values: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Return the largest value of each row, 0 where it has none, and where it stands (-1)."""
+    best, which = np.zeros(n), np.full(n, -1, np.int64)
+    order = np.argsort(values, kind="stable")
+    best[rows[order]] = values[order]
+    which[rows[order]] = order
+    return best, which
+
+
+def _against(
+    table: MaskTable, detections: MaskTable, pairs: Pairs, strength: FloatArray
+) -> FloatArray:
+    """Return the best of other categories less the best of the own; NaN where neither is known."""
+    same, known = _same_category(table, detections, pairs)
+    own, _ = _best(len(table), pairs.first[same & known], strength[same & known])
+    other, _ = _best(len(table), pairs.first[~same & known], strength[~same & known])
+    touched = np.zeros(len(table), np.bool_)
+    touched[pairs.first[known]] = True
+    return np.where(touched, other - own, np.nan)
+
+
+def _same_category(
+    table: MaskTable, detections: MaskTable, pairs: Pairs
+) -> tuple[BoolArray, BoolArray]:
+    """Tell for each pair whether the categories are equal, and whether that can be told.
+
+    By id where both have one, else by name.
+    """
+    same, known = np.zeros(len(pairs.first), np.bool_), np.zeros(len(pairs.first), np.bool_)
+    for column in ("category", "category_id"):
+        if column not in table.masks.columns or column not in detections.masks.columns:
+            continue
+        mine = table.masks[column].to_numpy(object)[pairs.first]
+        theirs = detections.masks[column].to_numpy(object)[pairs.second]
+        both = ~(pd.isna(mine) | pd.isna(theirs))
+        same[both] = mine[both] == theirs[both]
+        known |= both
+    return same, known
+
+
+def _comparable(table: MaskTable, categories: Collection[int | str] | None) -> BoolArray:
+    if categories is None:
+        return np.ones(len(table), np.bool_)
+    comparable = table.masks["category"].isin(list(categories)).to_numpy(np.bool_)
+    if "category_id" in table.masks.columns:
+        numbers = [c for c in categories if isinstance(c, int)]
+        comparable = comparable | table.masks["category_id"].isin(numbers).to_numpy(np.bool_)
+    return comparable
+
+
+def missing_detections(
+    table: MaskTable, *, detections: MaskTable, confidence: float = 0.5, iou: float = 0.5
+) -> pd.DataFrame:
+    """Find what the detector saw and no mask explains: likely missing masks.
+
+    A detection is explained by the IoU with the best mask, or by the share of it that a crowd
+    region covers. Several detections of one object (box IoU of ``iou`` or more) count once.
+
+    Args:
+        table: Masks of whole images.
+        detections: As for :func:`detector`.
+        confidence: Least confidence of a detection that is counted.
+        iou: Explanation under which it is counted.
+
+    Returns:
+        Index ``image_id``; ``missing_detections``, how many there are (NaN where the detector did
+        not look at the image), and ``missing_detections_json``: first the counted ones, then
+        others that could count under other limits, by confidence x (1 - explained); at most
+        :data:`MOST_LISTED`, none under :data:`LEAST_LISTED` confidence. Each with ``bbox`` (XYWH,
+        px), ``score``, ``category``, ``category_id``, ``explained`` and ``counted``.
+    """
+    pairs, _ = _pairs(table, detections)
+    crowd = _crowds(table)[pairs.first]
+    explained, _ = _best(len(detections), pairs.second, np.where(crowd, pairs.covered, pairs.iou))
+    matched = match_images(table.images, detections.images)
+    sure, boxes = _confidence(detections), _boxes(detections)
+    listable = np.flatnonzero((sure >= LEAST_LISTED) & np.isfinite(boxes).all(axis=1))
+    by_image = (
+        pd.Series(listable).groupby(detections.masks["image_id"].to_numpy()[listable]).indices
+    )
+    counts, texts = np.full(len(table.images), np.nan), np.full(len(table.images), None, object)
+    for k in np.flatnonzero(matched >= 0):
+        rows = listable[by_image.get(detections.images.index[matched[k]], [])]
+        candidates = rows[(sure[rows] >= confidence) & (explained[rows] < iou)]
+        counted = _once_each(candidates, sure, boxes, iou)
+        rest = np.setdiff1d(rows, counted)
+        rest = rest[np.argsort(-sure[rest] * (1 - explained[rest]), kind="stable")]
+        counts[k] = len(counted)
+        listed = np.concatenate([counted, rest])[:MOST_LISTED]
+        entries = _entries(detections, listed, sure, boxes, explained)
+        for place, entry in enumerate(entries):
+            entry["counted"] = place < len(counted)
+        texts[k] = json.dumps(entries, ensure_ascii=False)
+    frame = pd.DataFrame({"missing_detections": counts}, index=table.images.index)
+    frame["missing_detections_json"] = pd.Series(texts, frame.index, dtype=STRING)
+    return frame
+
+
+def _once_each(rows: IntArray, sure: FloatArray, boxes: FloatArray, iou: float) -> IntArray:
+    """Keep the surest detection of each object, by descending confidence."""
+    rows = rows[np.argsort(-sure[rows], kind="stable")]
+    if len(rows) < 2:
+        return rows
+    same = np.zeros(len(rows), np.int64)
+    pairs = box_pairs(boxes[rows], boxes[rows], (same, same))
+    twins = pairs[(pairs.iou >= iou) & (pairs.first < pairs.second)]
+    kept = np.ones(len(rows), np.bool_)
+    for first, second in sorted(zip(twins.first.tolist(), twins.second.tolist(), strict=True)):
+        if kept[first]:
+            kept[second] = False
+    return rows[kept]
+
+
+def _entries(
+    detections: MaskTable,
+    rows: IntArray,
+    sure: FloatArray,
+    boxes: FloatArray,
+    explained: FloatArray,
+) -> list[dict[str, Any]]:
+    part = detections.masks.iloc[rows]
+    ids = part["category_id"] if "category_id" in part.columns else [None] * len(part)
+    return [
+        {
+            "bbox": [round(float(v), 1) for v in boxes[row]],
+            "score": round(float(sure[row]), 4),
+            "category": name if isinstance(name, str) else None,
+            "category_id": None if pd.isna(number) else int(number),
+            "explained": round(float(explained[row]), 4),
+        }
+        for row, name, number in zip(rows, part["category"], ids, strict=True)
+    ]
+
+
+SCORERS = (
+    Scorer(
+        name="detector",
+        function=detector,
+        columns=(
+            Column(
+                "detector_score",
+                "Detector confirmation",
+                low_means="a detector sees no such object there",
+            ),
+            Column(
+                "detector_category_score",
+                "Detector's category",
+                low_means="a detector is sure that it is something else",
+            ),
+            Column(
+                "detector_confidence",
+                "Detector's confidence",
+                "measure",
+                "share",
+                "how sure the detector is of the object that confirms it best",
+            ),
+            Column(
+                "detector_iou",
+                "IoU with detection",
+                "measure",
+                "share",
+                "how well that object lies on it",
+            ),
+        ),
+        question="does a detector see an object there?",
+        needs=("detections",),
+    ),
+    Scorer(
+        name="missing_detections",
+        function=missing_detections,
+        columns=(
+            Column(
+                "missing_detections",
+                "Missing (detector)",
+                "measure",
+                "",
+                "how many sure detections no mask explains",
+            ),
+            Column("missing_detections_json", "Missing, listed", "word", "", "these detections"),
+        ),
+        question="what does a detector see that has no mask?",
+        needs=("detections",),
+        level="image",
+    ),
+)
