@@ -128,10 +128,11 @@ def score(
             )
     scores = pd.concat(parts, axis=1)
     if two_step and level == "mask":
-        known = references or {}
-        joined = pd.concat([table.masks, scores], axis=1)
-        fitted = {**fit(joined, only=only), **known}
-        return pd.concat([scores, apply(joined, fitted)], axis=1)
+        stored = table.masks[[c for c in table.masks.columns if c not in scores.columns]]
+        joined = pd.concat([stored, scores], axis=1)
+        known = dict(references or {})
+        names = [scorer.name for scorer in chosen if scorer.name not in known]
+        scores = pd.concat([scores, apply(joined, fit(joined, only=names) | known)], axis=1)
     return scores
 
 

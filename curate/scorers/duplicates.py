@@ -154,7 +154,7 @@ def _ranks(table: MaskTable, single: BoolArray) -> IntArray:
     area = masks["area_px"].to_numpy(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         sound = g.largest_px / (area + g.hole_px) * (1 - g.ragged_px / g.outline_px)
-    sound = np.round(np.nan_to_num(sound), 2)
+    sound = np.round(np.nan_to_num(sound), 2).astype(np.float64)
     keys: list[npt.NDArray[Any]] = [-masks.index.to_numpy(), area, sound]
     for column in reversed(STORED_QUALITY):
         if column in masks.columns:
