@@ -69,11 +69,19 @@ def opened(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, Header]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata, and sizes that we judge ourselves
         with Image.open(path, formats=DECODERS) as image:
-            header = Header(image.height, image.width, _orientation(image))
+            header = _header(image)
             if header.height * header.width > max_pixels:
                 size = f"{header.width} x {header.height} px"
                 raise ValueError(f"it is {size}, over the limit of {max_pixels:,} pixels")
             yield image, header
+
+
+def _header(image: Image.Image) -> Header:
+    orientation = _orientation(image)
+    size = (image.height, image.width)
+    if image.format == "TIFF" and orientation >= 5:  # Pillow states a TIFF's size as displayed
+        size = size[::-1]
+    return Header(*size, orientation)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -99,20 +107,34 @@ def upright(pixels: Bytes, orientation: int) -> Bytes:
     return np.ascontiguousarray(turned[orientation](pixels))
 
 
-def pixels_of(image: Image.Image, *, gray: bool) -> Bytes:
-    """Decode an open picture to 8 bit, shape (height, width), or (height, width, 3) unless gray.
+def pixels_of(image: Image.Image, header: Header, *, gray: bool, displayed: bool = True) -> Bytes:
+    """Decode an open picture to 8 bit.
 
-    Pictures of over 8 bit are stretched from their 0.1st to their 99.9th percentile, because
-    microscopes and scanners use a part of their range only.
+    Args:
+        image: The picture.
+        header: Its header.
+        gray: One channel, else RGB.
+        displayed: Turned as its EXIF orientation asks, else as stored.
+
+    Returns:
+        Shape (height, width), or (height, width, 3) unless gray. Pictures of over 8 bit are
+        stretched from their 0.1st to their 99.9th percentile, because microscopes and scanners use
+        a part of their range only.
     """
+    is_tiff = image.format == "TIFF"  # Pillow turns a TIFF itself, and drops its orientation
     if image.mode.startswith(("I", "F")):
         flat = stretch(np.asarray(image))
-        return flat if gray else np.repeat(flat[:, :, None], 3, axis=2)
-    return np.asarray(image.convert("L" if gray else "RGB"))
+        pixels = flat if gray else np.repeat(flat[:, :, None], 3, axis=2)
+    else:
+        pixels = np.asarray(image.convert("L" if gray else "RGB"))
+    if displayed:
+        return upright(pixels, 1 if is_tiff else header.orientation)
+    back = {6: 8, 8: 6}.get(header.orientation, header.orientation)
+    return upright(pixels, back if is_tiff else 1)
 
 
-def thumbnail_of(image: Image.Image) -> Bytes:
-    """Decode an open picture to its end and squeeze it into a square of gray.
+def thumbnail_of(image: Image.Image, header: Header) -> Bytes:
+    """Decode an open picture to its end and squeeze it, as displayed, into a square of gray.
 
     A JPEG is drawn at an eighth of its size at best, which takes a fraction of the time of drawing
     it whole, and still reads every byte.
@@ -121,8 +143,8 @@ def thumbnail_of(image: Image.Image) -> Bytes:
 
     image.draft("L", (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
     square = (THUMBNAIL_PX, THUMBNAIL_PX)
-    small = Image.fromarray(pixels_of(image, gray=True)).resize(square, Image.Resampling.BOX)
-    return np.asarray(small)
+    pixels = pixels_of(image, header, gray=True)
+    return np.asarray(Image.fromarray(pixels).resize(square, Image.Resampling.BOX))
 
 
 def stretch(values: npt.NDArray[Any]) -> Bytes:

@@ -21,7 +21,6 @@ from curate.pictures.decode import (
     pixels_of,
     problem,
     thumbnail_of,
-    upright,
 )
 from curate.table import IMAGE_STATUSES, STRING
 
@@ -151,7 +150,7 @@ class ImageFolder:
             return Inspection("missing", reason)
         try:
             with opened(path, self.max_pixels) as (image, header):
-                thumbnail = upright(thumbnail_of(image), header.orientation)
+                thumbnail = thumbnail_of(image, header)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
         except Exception as error:  # decoders raise whatever they like on a broken file
@@ -197,11 +196,10 @@ class ImageFolder:
             with opened(path, self.max_pixels) as (image, header):
                 if size is not None and size not in (header.stored, header.displayed):
                     return None
-                pixels = pixels_of(image, gray=gray)
+                displayed = size is None or size == header.displayed
+                return pixels_of(image, header, gray=gray, displayed=displayed)
         except Exception:  # check() tells why; here the picture is simply not available
             return None
-        turned = size is None or size == header.displayed
-        return upright(pixels, header.orientation if turned else 1)
 
 
 def names_and_sizes(images: pd.DataFrame) -> list[tuple[object, tuple[int, int]]]:

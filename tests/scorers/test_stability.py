@@ -8,32 +8,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_tables import table_of
 
 from curate import rle
 from curate.errors import CallError, SourceError
 from curate.scorers.soft_masks import SoftMasks
 from curate.scorers.stability import CURVE, SCORERS, StabilityCurve, stability
-from curate.table import MaskTable, finish
-
-
-def table_of(masks, keys=None, names=None, images=None) -> MaskTable:
-    masks = [np.asarray(m) for m in masks]
-    runs = rle.concat([rle.from_dense(m) for m in masks])
-    image_ids = images or [1] * len(masks)
-    name_of = names or {i: f"{i}.jpg" for i in set(image_ids)}
-    frame = pd.DataFrame(
-        {
-            "source_key": keys or [f"a.json#/annotations/{k}" for k in range(len(masks))],
-            "image_id": image_ids,
-            "file_name": [name_of[i] for i in image_ids],
-            "height": [m.shape[0] for m in masks],
-            "width": [m.shape[1] for m in masks],
-            "segmentation": rle.encode(runs).to_pylist(),
-        },
-        index=pd.Index(range(100, 100 + len(masks)), name="mask_id"),
-    )
-    pictures = frame.drop_duplicates("image_id")[["image_id", "file_name", "height", "width"]]
-    return finish(frame, pictures.set_index("image_id"))
 
 
 def disc(radius=20.0, size=64, scale=1.0):
@@ -114,7 +94,7 @@ def test_an_image_in_one_file(tmp_path, layout):
     stack = np.stack([disc(r) for r in (8, 12, 20)])
     keys = [f"a.json#/annotations/{k}" for k in (2, 10, 9)]  # in the source: 2, 9, 10
     stored = [stack[0] > 0, stack[2] > 0, stack[1] > 0]
-    table = table_of(stored, keys, {1: "day/one.jpg"})
+    table = table_of(stored, keys=keys, names={1: "day/one.jpg"})
     (tmp_path / "day").mkdir()
     target = tmp_path / "day" / "one"
     if layout == "npy":
@@ -138,7 +118,7 @@ def test_files_named_like_the_source_of_a_mask(tmp_path):
         path = (tmp_path / key).with_suffix(".npy")
         path.parent.mkdir(parents=True)
         np.save(path, one)
-    table = table_of([s > 0 for s in soft], keys, {1: "a.png", 2: "b.png"}, [1, 2])
+    table = table_of([s > 0 for s in soft], keys=keys, images=[1, 2])
     assert run(table, tmp_path)["soft_mask_iou"].tolist() == [1, 1]
 
 
