@@ -304,12 +304,12 @@ def spans(path: Path, places: AbstractSet[tuple[int, str, int]]) -> list[tuple[i
         return [(_blank_start(file, a), _tag_end(file, b)) for a, b in walk.found]
 
 
-_QUOTED = re.compile(rb""">|"[^"]*"|'[^']*'""")
+_QUOTED = re.compile(rb""">|"[^"]*(?:"|\Z)|'[^']*(?:'|\Z)""")
 
 
 def _tag_end(file: BinaryIO, at: int) -> int:
     """Return where the tag that begins at ``at`` ends; a > in quotes does not end it."""
-    data, size = b"", 256
+    size = 256
     while True:
         file.seek(at)
         data = file.read(size)

@@ -154,6 +154,7 @@ class _Video:
         """Return all frames and their masks, empty ones included."""
         rows = Rows()
         video = self.document.get("video_id")
+        absent = _absent(self.frames)
         video = video if isinstance(video, str) else re.sub(r"_(manual|auto)$", "", self._stem())
         for t, frame in enumerate(self.frames):
             image = rows.image(f"{video}/{self._frame_number(t):05d}.jpg", self.size)
@@ -163,7 +164,7 @@ class _Video:
                 rows.mask(key, image, Segmentation(None, "wrong_type", detail))
                 continue
             for j, value in enumerate(frame):
-                if value is not None:
+                if value is not None and (t, j) not in absent:
                     self._mask(rows, image, (t, j), value)
         return rows.table()
 
@@ -181,6 +182,22 @@ class _Video:
         optional = {"stability_score": stability, "track_id": track if whole else j}
         key = f"{self.name}#/masklet/{t}/{j}"
         rows.mask(key, image, mask, None, optional)
+
+
+def _absent(frames: list[Any]) -> set[tuple[int, int]]:
+    """Return (frame, position) of every RLE without a pixel, whatever size it states."""
+    found = [
+        (t, j, value["counts"].encode("ascii", "replace"), size)
+        for t, frame in enumerate(frames)
+        if isinstance(frame, list)
+        for j, value in enumerate(frame)
+        if (size := rle_size(value)) and valid_size(*size) and isinstance(value.get("counts"), str)
+    ]
+    counts = [one[2] for one in found]
+    sizes = np.array([one[3] for one in found], np.int64).reshape(-1, 2)
+    runs, codes = rle.decode(counts, sizes[:, 0], sizes[:, 1])
+    empty = (codes == 0) & (rle.area(runs) == 0)
+    return {(found[i][0], found[i][1]) for i in np.flatnonzero(empty).tolist()}
 
 
 def _emptied(places: AbstractSet[tuple[int, int | None]], source: Path, target: BinaryIO) -> None:

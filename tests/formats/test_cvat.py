@@ -1,0 +1,395 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mask_files import (
+    HEIGHT,
+    WIDTH,
+    coco_pixels,
+    dense,
+    load_all,
+    mask_at,
+    shapes,
+    status_at,
+    tree,
+)
+from pycocotools import mask as coco_mask
+
+from curate.errors import CallError, CurateError, SourceError
+from curate.formats import cvat, cvat_masks, cvat_xml, detect, read
+
+HEAD = """<?xml version="1.0" encoding="utf-8"?>
+<annotations>
+  <version>1.1</version>
+  <meta>
+    <task>
+      <name>x</name>
+      <labels>
+        <label><name>cell</name><attributes><attribute><name>mask_id</name></attribute></attributes></label>
+        <label><name>&lt;b&gt;שלום&lt;/b&gt;</name></label>
+      </labels>
+    </task>
+  </meta>
+"""
+TAIL = "</annotations>\n"
+
+
+def row_runs(pixels: np.ndarray) -> list[int]:
+    flat = pixels.ravel().astype(int)
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *edges, flat.size]).tolist()
+    return [0, *counts] if flat[0] else counts
+
+
+def mask_xml(mask: np.ndarray, inner: str = "", **changed: object) -> str:
+    """Write a mask as CVAT does: row by row inside its tight box."""
+    y, x = np.nonzero(mask)
+    box = (y.min(), y.max() + 1, x.min(), x.max() + 1) if len(y) else (0, 1, 0, 1)
+    runs = row_runs(mask[box[0] : box[1], box[2] : box[3]])
+    attributes = {
+        "label": "cell",
+        "source": "manual",
+        "occluded": "0",
+        "rle": str(runs)[1:-1],
+        "left": box[2],
+        "top": box[0],
+        "width": box[3] - box[2],
+        "height": box[1] - box[0],
+        "z_order": "0",
+        **changed,
+    }
+    told = " ".join(f"{k}={quoteattr(str(v))}" for k, v in attributes.items() if v is not None)
+    return f"    <mask {told}>\n{inner}    </mask>\n"
+
+
+def image_xml(inner: str, name: str = "a.png", number: object = 0, **changed: object) -> str:
+    told = {"id": number, "name": name, "width": WIDTH, "height": HEIGHT, **changed}
+    attributes = " ".join(f"{k}={quoteattr(str(v))}" for k, v in told.items())
+    return f"  <image {attributes}>\n{inner}  </image>\n"
+
+
+def write(path: Path, *images: str) -> Path:
+    path.write_text(HEAD + "".join(images) + TAIL, encoding="utf-8")
+    return path
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def test_every_shape_to_the_pixel(tmp_path: Path) -> None:
+    made = shapes()
+    source = write(tmp_path / "a.xml", image_xml("".join(map(mask_xml, made.values()))))
+    table = load_all(cvat.FORMAT, source)
+    assert detect(source).name == "cvat"
+    for i, mask in enumerate(made.values()):
+        assert (mask_at(table, f"a.xml#/image/0/mask/{i}") == mask).all()
+    assert table.masks["status"].eq("ok").all()
+    assert table.images[["file_name", "height", "width"]].iloc[0].tolist() == [
+        "a.png",
+        HEIGHT,
+        WIDTH,
+    ]
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.data())
+def test_any_mask_in_any_box(height: int, width: int, data: st.DataObject) -> None:
+    w, h = data.draw(st.integers(1, width)), data.draw(st.integers(1, height))
+    x, y = data.draw(st.integers(0, width - w)), data.draw(st.integers(0, height - h))
+    bits = data.draw(st.lists(st.booleans(), min_size=w * h, max_size=w * h))
+    pixels = np.array(bits).reshape(h, w)
+    runs = row_runs(pixels)
+    for _ in range(data.draw(st.integers(0, 2))):  # runs of no length, as editors leave them
+        at = data.draw(st.integers(0, len(runs) - 1))
+        runs[at : at + 1] = [0, 0, runs[at]]
+    shape = {"rle": str(runs)[1:-1], "left": x, "top": y, "width": w, "height": h}
+    read_mask = cvat_masks.read_box_rle({k: str(v) for k, v in shape.items()}, height, width)
+    expected = np.zeros((height, width), bool)
+    expected[y : y + h, x : x + w] = pixels
+    encoded = coco_mask.encode(np.asfortranarray(expected.astype(np.uint8)))
+    assert read_mask.counts == encoded["counts"]
+
+
+def test_a_polygon_is_cocos_mask(tmp_path: Path) -> None:
+    ring = [3.5, 2.25, 40.0, 5.0, 30.75, 33.0, 1.0, 20.5]
+    points = ";".join(f"{x:.2f},{y:.2f}" for x, y in zip(ring[::2], ring[1::2], strict=True))
+    shape = f'<polygon label="cell" occluded="0" points="{points}" z_order="0"></polygon>'
+    table = load_all(cvat.FORMAT, write(tmp_path / "a.xml", image_xml(shape)))
+    expected = coco_pixels(coco_mask.frPyObjects([ring], HEIGHT, WIDTH)[0])
+    assert (mask_at(table, "a.xml#/image/0/polygon/0") == expected).all()
+
+
+def test_attributes_ids_and_labels(tmp_path: Path) -> None:
+    dot = shapes()["dot"]
+    inner = "".join(
+        f'<attribute name="{k}">{v}</attribute>'
+        for k, v in {"mask_id": 123, "score": 0.5, "iscrowd": "true", "note": "a&lt;b"}.items()
+    )
+    odd = '<attribute name="mask_id">124</attribute><attribute name="score">high</attribute>'
+    box = '<box label="cell" xtl="1"><attribute name="score">0.9</attribute></box>'
+    shapes_xml = mask_xml(dot, inner) + box + mask_xml(dot, odd, label="<b>שלום</b>")
+    table = load_all(cvat.FORMAT, write(tmp_path / "a.xml", image_xml(shapes_xml, number=40)))
+    m = table.masks
+    assert m.index.tolist() == [123, 124]
+    assert m["score"].iloc[0] == 0.5
+    assert np.isnan(m["score"].iloc[1])
+    assert m["iscrowd"].iloc[0] == 1
+    assert m["category"].tolist() == ["cell", "<b>שלום</b>"]
+    assert m["source_key"].tolist() == ["a.xml#/image/0/mask/0", "a.xml#/image/0/mask/1"]
+    assert table.images.index.tolist() == [40]
+
+
+def test_findings(tmp_path: Path) -> None:
+    ring = shapes()["ring"]
+    wrong = [
+        mask_xml(ring),
+        mask_xml(ring, rle="5, -3, 8"),
+        mask_xml(ring, rle="1, 2, 3"),
+        mask_xml(ring, rle="10, 999999999"),
+        mask_xml(ring, rle="10, x"),
+        mask_xml(ring, rle=""),
+        mask_xml(ring, rle=None),
+        mask_xml(ring, left=45),
+        mask_xml(ring, top=-1),
+        mask_xml(ring, width="wide"),
+        mask_xml(ring, width=0, height=0, rle="0"),
+        mask_xml(ring, rle=f"{20 * 32}"),
+        mask_xml(ring, label=None),
+        mask_xml(ring, label="dog"),
+        mask_xml(ring, rle="9" * 5000),
+        '<polygon label="cell" points="1,1;2,2"/>',
+        '<polygon label="cell" points="1,1;2,2;nan,3"/>',
+        '<polygon label="cell" points="1,1;2;3,3"/>',
+        '<polygon label="cell" points="1,a;2,2;3,3"/>',
+        '<polygon label="cell" points=""/>',
+        '<polygon label="cell" points="900,900;950,900;950,950"/>',
+    ]
+    table = load_all(cvat.FORMAT, write(tmp_path / "a.xml", image_xml("".join(wrong))))
+    assert table.masks["status"].tolist() == [
+        "ok",
+        "undecodable",
+        "undecodable",
+        "undecodable",
+        "wrong_type",
+        "no_segmentation",
+        "no_segmentation",
+        "size_mismatch",
+        "size_mismatch",
+        "wrong_type",
+        "size_mismatch",
+        "empty",
+        "bad_category",
+        "bad_category",
+        "wrong_type",
+        "bad_polygon",
+        "bad_polygon",
+        "bad_polygon",
+        "wrong_type",
+        "no_segmentation",
+        "empty",
+    ]
+    assert "cover 6 pixels" in status_at(table, "a.xml#/image/0/mask/2")[1]
+    assert (dense(table, 12) == ring).all()
+
+
+def test_images_with_one_name_and_without_a_size(tmp_path: Path) -> None:
+    one = mask_xml(shapes()["dot"])
+    images = [
+        image_xml(one, "a.png", 0),
+        image_xml(one, "b.png", 1),
+        image_xml(one, "a.png", 2),
+        image_xml(one, "c.png", "x", width="big"),
+        image_xml(one, "d.png", 4, width=10**9, height=10**9),
+        image_xml("", "e.png", 5),
+    ]
+    table = load_all(cvat.FORMAT, write(tmp_path / "a.xml", *images))
+    assert table.images["status"].tolist() == [
+        "duplicate_id",
+        "ok",
+        "duplicate_id",
+        "invalid_size",
+        "invalid_size",
+        "ok",
+    ]
+    assert table.masks["status"].tolist() == ["ok", "ok", "ok", "invalid_size", "invalid_size"]
+
+
+def test_no_memory_for_declared_sizes() -> None:
+    tall = {"rle": "0,2000000000", "left": "0", "top": "0", "width": "1", "height": "2000000000"}
+    assert cvat_masks.read_box_rle(tall, 2_000_000_000, 1).status == "ok"
+    wide = tall | {"width": "2000000000", "height": "1"}
+    assert cvat_masks.read_box_rle(wide, 1, 2_000_000_000).status == "ok"
+    stripe = tall | {"rle": "0,1000000000", "width": "1000000000", "height": "1"}
+    assert cvat_masks.read_box_rle(stripe, 2, 1_000_000_000).status == "undecodable"
+
+
+def test_parts_cut_a_large_file_between_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = list(shapes().values())
+    source = write(
+        tmp_path / "a.xml",
+        *(image_xml(mask_xml(m) * 3, f"{i}.png", i) for i, m in enumerate(masks)),
+    )
+    whole = read(source, "cvat")
+    monkeypatch.setattr(cvat, "PART_BYTES", 2000)
+    parts = list(cvat.plan(source, tmp_path))
+    assert len(parts) > 3
+    again = read(source, "cvat")
+    for column in ("source_key", "segmentation", "file_name"):
+        assert again.masks[column].tolist() == whole.masks[column].tolist()
+
+
+def test_a_folder_of_an_export(tmp_path: Path) -> None:
+    write(tmp_path / "annotations.xml", image_xml(mask_xml(shapes()["dot"])))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"picture")
+    (tmp_path / "other.xml").write_text("<annotation/>")
+    table = load_all(cvat.FORMAT, tmp_path)
+    assert table.masks["source_key"].tolist() == ["annotations.xml#/image/0/mask/0"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "windows-1252"])
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    source = tmp_path / "a.xml"
+    text = image_xml(mask_xml(shapes()["dot"], label="Zähler"), "Bär.png")
+    declared = f'<?xml version="1.0" encoding="{encoding}"?>\n<annotations>'
+    source.write_bytes((declared + text + TAIL).encode(encoding))
+    table = load_all(cvat.FORMAT, source)
+    assert table.images["file_name"].tolist() == ["Bär.png"]
+    assert table.masks["category"].tolist() == ["Zähler"]
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '<!DOCTYPE a [<!ENTITY x "' + "y" * 9 + '"><!ENTITY z "&x;&x;&x;">]>',
+        '<!DOCTYPE a SYSTEM "http://localhost/x.dtd">',
+        '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
+    ],
+)
+def test_document_types_are_refused(tmp_path: Path, head: str) -> None:
+    source = tmp_path / "a.xml"
+    source.write_text(f"{head}<annotations>{image_xml('')}</annotations>")
+    assert not cvat.matches(source)
+    with pytest.raises(SourceError, match="document type"):
+        read(source, "cvat")
+
+
+def test_broken_xml_says_where(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.xml", image_xml(mask_xml(shapes()["dot"])))
+    text = source.read_bytes()
+    source.write_bytes(text[:-40])
+    with pytest.raises(SourceError, match=r"line \d+, byte \d+: the XML is cut off"):
+        read(source, "cvat")
+    source.write_bytes(text.replace(b"</mask>", b"</wrong>"))
+    with pytest.raises(SourceError, match=r"line 15, byte \d+.*mismatched tag"):
+        read(source, "cvat")
+    source.write_bytes(text.decode().encode("utf-16"))
+    with pytest.raises(SourceError):
+        read(source, "cvat")
+    source.write_text("<annotations><track id='0'><mask/></track></annotations>")
+    assert not cvat.matches(source)
+    with pytest.raises(SourceError, match="CVAT for video"):
+        read(source, "cvat")
+    source.write_text("<html></html>")
+    with pytest.raises(SourceError, match="its root is <html>"):
+        read(source, "cvat")
+
+
+def test_a_file_without_images(tmp_path: Path) -> None:
+    table = load_all(cvat.FORMAT, write(tmp_path / "a.xml"))
+    assert (len(table), len(table.images)) == (0, 0)
+
+
+# --- pruning -------------------------------------------------------------------------------------
+
+
+def test_prune_cuts_only_the_dropped_shapes(tmp_path: Path) -> None:
+    made = shapes()
+    kept = mask_xml(made["ring"], '<attribute name="note">a &gt; b</attribute>\n')
+    gone = mask_xml(made["dot"], '<attribute name="note">a "quoted" > sign</attribute>\n')
+    short = '    <polygon label="cell" note="a>b" points="1,1;9,1;9,9"/>\n'
+    box = '    <box label="cell" xtl="1"><!-- <mask> --></box>\n'
+    source = tmp_path / "in"
+    source.mkdir()
+    name = "annotations.xml"
+    write(
+        source / name, image_xml(gone + kept + box + short + gone + short), image_xml(gone, "b", 1)
+    )
+    (source / "images").mkdir()
+    (source / "images" / "a.png").write_bytes(b"picture")
+    cvat.prune(source, tmp_path / "all", set())
+    assert tree(tmp_path / "all") == tree(source)
+    drop = {f"{name}#/image/0/{k}" for k in ("mask/0", "mask/2", "polygon/0")}
+    cvat.prune(source, tmp_path / "some", drop)
+    expected = HEAD + image_xml(kept + box + short) + image_xml(gone, "b", 1) + TAIL
+    assert (tmp_path / "some" / name).read_text(encoding="utf-8") == expected
+    assert (tmp_path / "some" / "images" / "a.png").read_bytes() == b"picture"
+    cvat.prune(source / name, tmp_path / "one.xml", {f"{name}#/image/1/mask/0"})
+    assert len(read(tmp_path / "one.xml", "cvat").images) == 2
+
+
+def test_prune_keeps_line_ends_and_long_tags(tmp_path: Path) -> None:
+    noise = np.random.default_rng(5).random((HEIGHT, WIDTH)) < 0.5
+    one = mask_xml(noise)
+    text = (HEAD + image_xml(one + one + "    <tag/>\n") + TAIL).replace("\n", "\r\n")
+    (tmp_path / "a.xml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    cvat.prune(tmp_path / "a.xml", tmp_path / "b.xml", {"a.xml#/image/0/mask/1"})
+    expected = (HEAD + image_xml(one + "    <tag/>\n") + TAIL).replace("\n", "\r\n")
+    assert (tmp_path / "b.xml").read_bytes() == b"\xef\xbb\xbf" + expected.encode()
+    with pytest.raises(CallError, match="names no mask"):
+        cvat.prune(tmp_path / "a.xml", tmp_path / "c.xml", {"a.xml#/image/0/box/1"})
+    with pytest.raises(CallError, match="are not in it"):
+        cvat.prune(tmp_path / "a.xml", tmp_path / "c.xml", {"a.xml#/image/0/mask/9"})
+    assert not (tmp_path / "c.xml").exists()
+
+
+@given(
+    st.sets(st.tuples(st.integers(0, 2), st.integers(0, 3))),
+    st.sampled_from(["", " ", "\n\t", "x"]),
+)
+def test_any_shapes_dropped(
+    tmp_path_factory: pytest.TempPathFactory, drop: set[tuple[int, int]], between: str
+) -> None:
+    folder = tmp_path_factory.mktemp("cvat")
+    masks = list(shapes().values())[:4]
+    inner = between.join(mask_xml(m).strip() for m in masks)
+    source = write(folder / "a.xml", *(image_xml(inner, f"{i}", i) for i in range(3)))
+    keys = {f"a.xml#/image/{i}/mask/{j}" for i, j in drop}
+    cvat.prune(source, folder / "b.xml", keys)
+    before, after = read(source, "cvat"), read(folder / "b.xml", "cvat")
+    left = before.masks[~before.masks["source_key"].isin(keys)]
+    assert after.masks["segmentation"].tolist() == left["segmentation"].tolist()
+    assert len(after.images) == 3
+
+
+@given(st.integers(0, 1500), st.binary(min_size=1, max_size=6))
+def test_any_xml_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, at: int, junk: bytes
+) -> None:
+    path = write(
+        tmp_path_factory.mktemp("cvat") / "a.xml", image_xml(mask_xml(shapes()["ring"]) * 2)
+    )
+    text = path.read_bytes()
+    path.write_bytes(text[:at] + junk + text[at + len(junk) :])
+    assert cvat.matches(path) in (True, False)
+    with suppress(CurateError):
+        read(path, "cvat")
+    with suppress(CurateError):
+        cvat.prune(path, path.with_name("out.xml"), {"a.xml#/image/0/mask/1"})
+
+
+def test_tags_end_outside_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_bytes(b"<mask a='" + b">" * 5000 + b"' b=\"'>\"/>rest")
+    with open(path, "rb") as file:
+        assert cvat_xml._tag_end(file, 0) == path.stat().st_size - 4
