@@ -14,7 +14,10 @@ from curate.demo.annotation import Annotation, iou
 from curate.demo.writing import box_of
 from curate.errors import SourceError
 
-MASK_FIELDS = ("mask_id", "image_id", "category", "kind", "detail", "partner", "true_iou")
+MASK_FIELDS = (
+    *("mask_id", "image_id", "category", "kind", "detail", "partner", "true_iou"),
+    *("object_x", "object_y", "object_w", "object_h"),
+)
 IMAGE_FIELDS = ("file_name", "kind")
 MISSING_FIELDS = ("image_id", "category", "x", "y", "w", "h")
 
@@ -28,7 +31,8 @@ class DemoTruth:
         masks: Index ``source_key`` (``instances.json#/annotations/17``); ``mask_id`` as written,
             ``image_id``, ``category``, ``kind`` (empty for a sound mask), ``detail``, ``partner``
             (key of the mask that it doubles, cuts or swallows, or empty), ``true_iou`` with the
-            object (0 where there is none).
+            object (0 where there is none), and the object's box ``object_x``, ``object_y``,
+            ``object_w``, ``object_h`` (zeros where there is none).
         images: Index ``image_id``; ``file_name`` and ``kind`` (empty for a sound picture).
         missing: Objects without a mask: ``image_id``, ``category``, box ``x``, ``y``, ``w``, ``h``.
     """
@@ -85,7 +89,7 @@ def write_truth(
     for key, number, a in zip(keys, ids, annotations, strict=True):
         partner = keys[a.partner] if a.partner >= 0 else ""
         true = round(iou(a.mask, a.true), 4)
-        values = (number, a.image_id, a.category, a.kind, a.detail, partner, true)
+        values = (number, a.image_id, a.category, a.kind, a.detail, partner, true, *box_of(a.true))
         masks[key] = dict(zip(MASK_FIELDS, values, strict=True))
     missing = [
         dict(zip(MISSING_FIELDS, (a.image_id, a.category, *box_of(a.true)), strict=True))

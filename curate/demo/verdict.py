@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from curate.demo.truth import DemoTruth
 
 FLAGGED = ("review", "reject")
+
+OBJECT = ["image_id", "object_x", "object_y", "object_w", "object_h"]
+
+Reported = list[tuple[Any, tuple[float, ...]]]
+"""Places as image id and box, XYWH."""
 
 COLUMNS = ["kind", "title", "planted", "found", "rejected", "explained", "rank"]
 
@@ -31,14 +37,16 @@ def found_against_planted(audit: Any, truth: DemoTruth) -> pd.DataFrame:
         the kind has no reason of its own); ``rank`` (median place in the ranking, 1 is first).
         Of a twin either copy counts, as nobody can say which is the second. ``frame.attrs``:
         ``masks``, ``bad`` (planted bad masks) and ``bad_first`` (how many of them stand in the
-        first ``bad`` places), ``missing_reported`` (places where a mask is said to be missing).
+        first ``bad`` places), ``missing_reported`` (places where a mask is said to be missing)
+        and ``missing_rightly`` (those where an object has no mask, or only a planted bad one).
     """
     masks = _joined(audit, truth)
     images = audit.images()
+    reported = _reported(images)
     rows = [
         _mask_row(kind.name, kind.title, masks)
         if kind.level == "mask"
-        else _missing_row(images, truth)
+        else _missing_row(reported, truth)
         if kind.level == "missing"
         else _image_row(kind.name, images, truth)
         for kind in KINDS
@@ -55,7 +63,8 @@ def found_against_planted(audit: Any, truth: DemoTruth) -> pd.DataFrame:
         "masks": len(masks),
         "bad": len(bad),
         "bad_first": int((bad["rank"] <= len(bad)).sum()),
-        "missing_reported": int(images.get("missing_detections", pd.Series(dtype=float)).sum()),
+        "missing_reported": len(reported),
+        "missing_rightly": _lacks_a_mask(reported, truth),
     }
     return frame
 
@@ -121,27 +130,43 @@ def _has_alike(images: pd.DataFrame, planted: pd.Index[Any]) -> int:
     return int(planted.isin([*alike.index, *alike.astype("int64")]).sum())
 
 
-def _missing_row(images: pd.DataFrame, truth: DemoTruth) -> list[Any]:
+def _missing_row(reported: Reported, truth: DemoTruth) -> list[Any]:
     """Count the objects without a mask that the audit points at with a box."""
-    found = 0
-    boxes = images.get("missing_detections_json", pd.Series(dtype=object))
-    for lost in truth.missing.to_dict("records"):
-        said = boxes.get(lost["image_id"])
-        own = (lost["x"], lost["y"], lost["w"], lost["h"])
-        found += any(_box_iou(own, box) >= 0.5 for box in _boxes(said))
+    lost = truth.missing[["image_id", *"xywh"]].itertuples(index=False)
+    found = sum(_pointed_at(reported, image, box) for image, *box in lost)
     title = BY_NAME["missing"].title
     return ["missing", title, len(truth.missing), found, None, None, float("nan")]
 
 
-def _boxes(text: Any) -> list[tuple[float, ...]]:
+def _reported(images: pd.DataFrame) -> Reported:
+    """Return the boxes where the audit says that a mask is missing."""
+    if "missing_detections_json" not in images.columns:
+        return []
     import orjson
 
-    if not isinstance(text, str) or not text:
-        return []
-    return [tuple(d["bbox"]) for d in orjson.loads(text) if isinstance(d, dict) and "bbox" in d]
+    said = images["missing_detections_json"].dropna()
+    return [
+        (image, tuple(place["bbox"]))
+        for image, text in said.items()
+        for place in orjson.loads(text or "[]")
+        if place.get("counted", True)
+    ]
 
 
-def _box_iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+def _pointed_at(reported: Reported, image: Any, box: Sequence[float]) -> bool:
+    return any(i == image and _box_iou(b, box) >= 0.5 for i, b in reported)
+
+
+def _lacks_a_mask(reported: Reported, truth: DemoTruth) -> int:
+    """Return how many reported places show an object without any mask, or with a bad one."""
+    bad = truth.masks[truth.masks["kind"].isin(list(BY_NAME)) & (truth.masks["object_w"] > 0)]
+    objects = [(i, tuple(box)) for i, *box in bad[OBJECT].itertuples(index=False)]
+    lost = truth.missing[["image_id", *"xywh"]].itertuples(index=False)
+    objects += [(i, tuple(box)) for i, *box in lost]
+    return sum(_pointed_at(objects, image, box) for image, box in reported)
+
+
+def _box_iou(a: Sequence[float], b: Sequence[float]) -> float:
     w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     shared = max(w, 0.0) * max(h, 0.0)
@@ -191,7 +216,8 @@ def _summary(frame: pd.DataFrame) -> list[str]:
         f"of {sound['planted']} sound ones {sound['found']} ({share:.1%}).",
         f"Of the first {facts['bad']} of {facts['masks']} masks in the ranking, "
         f"{facts['bad_first']} are bad ones.",
-        f"A mask is said to be missing in {facts['missing_reported']} places.",
+        f"A mask is said to be missing in {facts['missing_reported']} places; in "
+        f"{facts['missing_rightly']} of them an object has none, or only a bad one.",
         "rank: median place in the ranking, 1 is first.",
     ]
     if unseen:
