@@ -226,15 +226,16 @@ def statuses(source: Source, view: str, examples: int = 5) -> list[Status]:
     columns = source.masks if view == "masks" else source.images
     if "status" not in columns:
         return []
+    rows_of = view if view == "masks" else f"({images_sql(source)})"
     key = "source_key" if view == "masks" else "file_name"
     ident = "mask_id" if view == "masks" else "image_id"
     detail = "status_detail" if "status_detail" in columns else "''"
     counts = source.rows(
-        f"select status, count(*) n from {view} where status <> 'ok' "
+        f"select status, count(*) n from {rows_of} where status <> 'ok' "
         "group by status order by n desc, status"
     )
     rows = source.rows(
-        f"select status, left({key}, 400) as place, left({detail}, 400) as detail from {view} "
+        f"select status, left({key}, 400) as place, left({detail}, 400) as detail from {rows_of} "
         f"where status <> 'ok' qualify row_number() over (partition by status order by {ident}) "
         f"<= {examples} order by {ident}"
     )
@@ -246,6 +247,18 @@ def statuses(source: Source, view: str, examples: int = 5) -> list[Status]:
         )
         for row in counts
     ]
+
+
+def images_sql(source: Source) -> str:
+    """Return SQL of the images with what is wrong with them, by the dataset or by the pictures."""
+    if "picture_status" not in source.images:
+        return "select * from images"
+    told = "status <> 'ok' or coalesce(picture_status, 'ok') = 'ok'"
+    return (
+        f"select * replace (case when {told} then status else picture_status end as status, "
+        f"case when {told} then status_detail else picture_status_detail end as status_detail) "
+        "from images"
+    )
 
 
 def near_duplicates(source: Source, most: int = 30) -> tuple[list[dict[str, Any]], int]:
@@ -269,14 +282,15 @@ def missing_masks(source: Source, most: int = 12) -> tuple[list[dict[str, Any]],
     """
     if "missing_detections" not in source.images:
         return [], 0, 0
+    number = value_of("missing_detections")
     row = source.row(
-        "select coalesce(sum(missing_detections), 0) n, "
-        "count(*) filter (missing_detections > 0) images from images"
+        f"select coalesce(sum(n), 0) n, count(*) filter (n > 0) images "
+        f"from (select {number} as n from images)"
     )
     found = source.image_column("missing_detections_json", "''")
     rows = source.rows(
-        f"select image_id, file_name, height, width, missing_detections as n, {found} as found "
-        f"from images where missing_detections > 0 order by n desc, image_id limit {most}"
+        f"select image_id, file_name, height, width, {number} as n, {found} as found "
+        f"from images where {number} > 0 order by n desc, image_id limit {most}"
     )
     return rows, int(row["n"]), int(row["images"])
 
@@ -298,13 +312,14 @@ def by_category(source: Source, most: int = 1500) -> tuple[list[dict[str, Any]],
 def by_image(source: Source, most: int = 200) -> list[dict[str, Any]]:
     """Return the worst images: most rejected masks, then most to review, then lowest quality."""
     quality = value_of("quality_score") if "quality_score" in source.masks else "null::double"
-    missing = source.image_column("missing_detections")
+    known = "missing_detections" in source.images
+    missing = value_of("missing_detections") if known else "null"
     status = source.image_column("status", "'ok'")
     return source.rows(
         f"with counted as (select image_id, count(*) n, {actions_sql(source)}, "
         f"avg({quality}) quality, min({quality}) worst from masks group by image_id), "
         f"pictures as (select image_id, file_name, height, width, {status} as status, "
-        f"{missing} as missing from images) "
+        f"{missing} as missing from ({images_sql(source)})) "
         "select p.*, coalesce(n, 0) n, coalesce(accept, 0) accept, coalesce(review, 0) review, "
         "coalesce(reject, 0) reject, quality, worst from pictures p left join counted using "
         "(image_id) order by reject desc, review desc, coalesce(missing, 0) desc, "

@@ -41,10 +41,11 @@ class Histogram:
         filled = sorted(n for n in self.counts if n)
         return bool(filled) and filled[-1] > 30 * filled[(len(filled) - 1) // 2]
 
-    def below(self, value: float) -> float:
-        """Return the masks in bins under ``value`` (exact only at bin edges)."""
+    def share_up_to(self, value: float) -> float:
+        """Return the share of masks in the bin of ``value`` or a lower one."""
         width = (self.high - self.low) / len(self.counts)
-        return sum(self.counts[: max(0, math.floor((value - self.low) / width + 1e-9))])
+        slot = min(len(self.counts) - 1, max(0, math.floor((value - self.low) / width)))
+        return sum(self.counts[: slot + 1]) / max(1, self.available)
 
 
 def histograms(source: Source, columns: Sequence[str]) -> list[Histogram]:

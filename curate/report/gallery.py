@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 
 from curate.report.collect import Reason, Source
 from curate.report.crops import Pictures
+from curate.report.distributions import Histogram
 from curate.report.drawing import (
     Drawing,
     Painter,
@@ -30,13 +31,17 @@ from curate.rle import decode
 BYTES_FOR_PICTURES = 2_300_000
 """File size that all crops of a page share, before base64 adds a third."""
 
+RARE = 0.1
+"""A score is worth telling where at most this share of the masks has one as low."""
+
+TELLING_SCORES = 2
 MOST_NEIGHBOURS = 24
 THUMBS_A_REASON = 3
 
 SHOWN_ELSEWHERE = (
     *("mask_id", "image_id", "category", "file_name", "height", "width", "segmentation"),
     *("action", "reasons", "priority", "rank", "status", "status_detail", "source_key"),
-    *("bbox_x", "bbox_y", "bbox_w", "bbox_h", "area_px"),
+    *("bbox_x", "bbox_y", "bbox_w", "bbox_h", "area_px", "stability_curve"),
 )
 """Columns that a card shows elsewhere, or not at all."""
 
@@ -50,6 +55,7 @@ class Card:
         scores: (title, value) of its scores, the quality first, then the lowest first.
         facts: (column, value) of everything else known about it.
         twin: What the second outline is, in words.
+        telling: (title, value, share of masks that have it as low) of its oddest scores.
     """
 
     pick: Pick
@@ -59,10 +65,15 @@ class Card:
     scores: Sequence[tuple[str, float]]
     facts: Sequence[tuple[str, str]]
     twin: str = ""
+    telling: Sequence[tuple[str, float, float]] = ()
 
 
 def cards(
-    source: Source, reasons: Sequence[Reason], images: Path | None, titles: Mapping[str, str]
+    source: Source,
+    reasons: Sequence[Reason],
+    images: Path | None,
+    titles: Mapping[str, str],
+    spread: Sequence[Histogram] = (),
 ) -> list[Card]:
     """Choose and draw the gallery.
 
@@ -71,6 +82,7 @@ def cards(
         reasons: As :func:`curate.report.collect.reasons` gives them.
         images: Folder of the pictures, or None.
         titles: Names of columns as people read them.
+        spread: Histograms of the scores, to tell which of a mask's are unusually low.
     """
     picks = choose(source, reasons)
     if not picks:
@@ -93,7 +105,8 @@ def cards(
         if (box := windows[p.mask_id]) is not None
     }
     kinds = {reason.kind: reason.index for reason in reasons}
-    return [_card(p, drawings.get(p.mask_id), kinds, source, titles) for p in picks]
+    usual = {histogram.column: histogram for histogram in spread}
+    return [_card(p, drawings.get(p.mask_id), kinds, usual, titles) for p in picks]
 
 
 def kinds_of_marks(cards: Sequence[Card]) -> set[str]:
@@ -158,13 +171,12 @@ def _card(
     pick: Pick,
     drawing: Drawing | None,
     kinds: Mapping[str, int],
-    source: Source,
+    usual: Mapping[str, Histogram],
     titles: Mapping[str, str],
 ) -> Card:
     said = [r.strip() for r in str(pick.row.get("reasons") or "").split("; ") if r.strip()]
     groups = {kinds[kind_of(r)] for r in said if kind_of(r) in kinds} | {pick.group}
-    names = source.score_columns()
-    values = [(c, v[0]) for c in names if (v := measured(pick.row, (c,)))]
+    values = [(c, v[0]) for c in usual if (v := measured(pick.row, (c,)))]
     lowest = sorted((v for v in values if v[0] != "quality_score"), key=lambda v: v[1])
     ordered = [v for v in values if v[0] == "quality_score"] + lowest
     return Card(
@@ -173,12 +185,22 @@ def _card(
         reasons=said,
         groups=sorted(groups),
         scores=[(titles.get(c) or title_of(c), v) for c, v in ordered],
-        facts=list(_facts(pick.row, names)),
+        facts=list(_facts(pick.row, usual)),
+        telling=[(titles.get(c) or title_of(c), v, r) for c, v, r in _telling(lowest, usual)],
         twin=_twin_words(pick.row) if drawing and drawing.twin else "",
     )
 
 
-def _facts(row: Mapping[str, Any], scores: Sequence[str]) -> Iterable[tuple[str, str]]:
+def _telling(
+    values: Sequence[tuple[str, float]], usual: Mapping[str, Histogram]
+) -> list[tuple[str, float, float]]:
+    """Return the scores in which a mask is most unlike the rest: (column, value, rank share)."""
+    ranked = [(c, v, usual[c].share_up_to(v)) for c, v in values]
+    rare = sorted((r for r in ranked if r[2] <= RARE), key=lambda r: r[2])
+    return rare[:TELLING_SCORES]
+
+
+def _facts(row: Mapping[str, Any], scores: Container[str]) -> Iterable[tuple[str, str]]:
     for column, value in row.items():
         if value is None or value != value or column in SHOWN_ELSEWHERE or column in scores:
             continue
@@ -226,13 +248,15 @@ def _detections(text: Any, most: int = 40) -> list[tuple[str, Rectangle]]:
         return []
     found = []
     for entry in entries[:most] if isinstance(entries, list) else ():
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, Mapping) or not entry.get("counted", True):
             continue
         box = _box_in(entry)
         if box is not None:
             confidence = measured(entry, ("score",))
-            name = entry.get("category") or entry.get("category_id") or ""
-            found.append((f"{name} {score(confidence[0])}" if confidence else str(name), box))
+            name = entry.get("category") or ""
+            found.append(
+                (f"{name} {score(confidence[0])}".strip() if confidence else str(name), box)
+            )
     return found
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from curate.report.collect import Source, quoted, value_of
+from curate.report.collect import Source
 from curate.report.words import seconds, title_of
 
 STATUS_WORDS: dict[str, str] = {
@@ -112,28 +112,31 @@ def _described() -> Iterator[Term]:
             yield Term(column.name, column.title, unit=column.unit, means=column.low_means)
 
 
-def signals(source: Source) -> list[Signal]:
-    """Return which signals spoke; worked out from the columns where the audit does not say."""
+def signals(source: Source, spoken: Container[str]) -> list[Signal]:
+    """Return which signals spoke, and why the others did not.
+
+    Args:
+        source: The audit.
+        spoken: Score columns that have a value for at least one mask. A signal that ran but never
+            had what it needs (a prompt, a crop) did not speak.
+    """
     listed = source.info.get("signals")
-    if isinstance(listed, list) and listed:
+    if not isinstance(listed, list) or not listed:
         return [
-            Signal(
-                str(s.get("name", "")),
-                [str(c) for c in s.get("columns") or ()],
-                bool(s.get("available")),
-                str(s.get("why") or ""),
-            )
-            for s in listed
-            if isinstance(s, Mapping)
+            Signal(title_of(c), [c], c in spoken, "" if c in spoken else "no mask has it")
+            for c in source.score_columns()
+            if c != "quality_score"
         ]
-    names = source.score_columns()
-    counted = "".join(f", count({value_of(c)}) as {quoted(c)}" for c in names)
-    counts = source.row(f"select count(*) as n{counted} from masks")
-    return [
-        Signal(title_of(c), [c], bool(counts[c]), "" if counts[c] else "no mask has it")
-        for c in names
-        if c != "quality_score"
-    ]
+    return [_signal(s, spoken) for s in listed if isinstance(s, Mapping)]
+
+
+def _signal(listed: Mapping[str, Any], spoken: Container[str]) -> Signal:
+    columns = [str(c) for c in listed.get("columns") or ()]
+    scores = [c for c in columns if c.endswith("_score")]
+    available, why = bool(listed.get("available")), str(listed.get("why") or "")
+    if available and scores and not any(c in spoken for c in scores):
+        available, why = False, "no mask of the source has what it looks at"
+    return Signal(str(listed.get("name", "")), columns, available, why)
 
 
 def story(source: Source) -> Story:
@@ -147,13 +150,24 @@ def story(source: Source) -> Story:
         format=_format_title(info),
         reviews=reviews if isinstance(reviews, int) else 0,
         calibrated=bool(info.get("calibration") or info.get("calibrated")),
-        policy=_of(info, "policy", "toml"),
+        policy=_policy_text(info.get("policy")),
         facts=list(_facts(info)),
         timings=[
             (str(k).removesuffix("_s"), seconds(v))
             for k, v in _mapping(info.get("timings")).items()
         ],
     )
+
+
+def _policy_text(policy: Any) -> str:
+    """Return a policy as TOML, "" where it cannot be told."""
+    from curate.curation.policy import Policy
+    from curate.errors import CallError
+
+    try:
+        return Policy.from_dict(policy).to_toml() if isinstance(policy, Mapping) else ""
+    except CallError:  # written by another version: the facts beside it still stand
+        return ""
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,13 @@ def render(audit: AuditLike, images: Path | None = None) -> str:
     """Return the report as HTML text."""
     environment = _environment()
     source = Source(audit)
+    spread = distributions.histograms(source, source.score_columns())
     sections = {
-        **_findings(source, images),
-        **_charts(source),
+        **_findings(source, images, spread),
+        **_charts(source, spread),
         "made": made.story(source),
         "glossary": made.glossary(source),
-        "signals": made.signals(source),
+        "signals": made.signals(source, {histogram.column for histogram in spread}),
     }
     style, script = (_asset(environment, name) for name in ("report.css", "report.js"))
     return environment.get_template("report.html").render(
@@ -62,10 +64,12 @@ def render(audit: AuditLike, images: Path | None = None) -> str:
     )
 
 
-def _findings(source: Source, images: Path | None) -> dict[str, Any]:
+def _findings(
+    source: Source, images: Path | None, spread: Sequence[distributions.Histogram]
+) -> dict[str, Any]:
     titles = {term.column: term.title for term in made.glossary(source)}
     reasons, unlisted = collect.reasons(source)
-    cards = gallery.cards(source, reasons, images, titles)
+    cards = gallery.cards(source, reasons, images, titles, spread)
     missing, detections, missing_images = collect.missing_masks(source)
     near, near_total = collect.near_duplicates(source)
     categories, category_total = collect.by_category(source, MOST_CATEGORIES)
@@ -113,10 +117,9 @@ def _groups(reasons: list[collect.Reason], cards: list[gallery.Card]) -> list[Gr
     return [group for group in groups if group.cards]
 
 
-def _charts(source: Source) -> dict[str, Any]:
+def _charts(source: Source, spread: Sequence[distributions.Histogram]) -> dict[str, Any]:
     glossary = {term.column: term for term in made.glossary(source)}
     thresholds = marks(source.info.get("policy"))
-    spread = distributions.histograms(source, source.score_columns())
 
     def title(column: str) -> str:
         return glossary[column].title if column in glossary else words.title_of(column)

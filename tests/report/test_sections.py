@@ -11,6 +11,7 @@ from scenes import HandMade, info, write_audit
 
 from curate.report import collect, distributions, figures, gallery, made, picks
 from curate.report.collect import Source
+from curate.report.crops import visible
 from curate.report.policy_marks import marks
 from curate.report.words import kind_of
 
@@ -153,13 +154,49 @@ def test_cards_show_outline_twin_and_picture(scenes: tuple[HandMade, Path]) -> N
 
 def test_glossary_and_signals(source: Source) -> None:
     assert {t.column for t in made.glossary(source)} >= {"quality_score", "priority", "hole_score"}
-    silent = [s for s in made.signals(source) if not s.available]
+    silent = [s for s in made.signals(source, set(source.score_columns())) if not s.available]
     assert [s.name for s in silent] == ["stability"]
 
 
 def test_signals_are_worked_out_where_the_audit_does_not_list_them(tmp_path: Path) -> None:
     audit = minimal(tmp_path, hole_score=[0.5, None])
-    assert [(s.name, s.available) for s in made.signals(Source(audit))] == [("Hole", True)]
+    assert [(s.name, s.available) for s in made.signals(Source(audit), {"hole_score"})] == [
+        ("Hole", True)
+    ]
+
+
+def test_a_signal_that_never_had_what_it_needs_did_not_speak(source: Source) -> None:
+    (holes, *_) = made.signals(source, {"uniqueness_score"})
+    assert not holes.available
+    assert "no mask" in holes.why
+
+
+def test_what_the_pictures_tell_counts_as_status(tmp_path: Path) -> None:
+    full = minimal(tmp_path / "full")
+    images = full.query("select * from images").assign(
+        status_detail="", picture_status="truncated", picture_status_detail="it ends too early"
+    )
+    audit = write_audit(tmp_path / "new", full.query("select * from masks"), images, {})
+    (found,) = collect.statuses(Source(audit), "images")
+    assert (found.status, found.examples) == ("truncated", [("a.png", "it ends too early")])
+    assert [row["status"] for row in collect.by_image(Source(audit))] == ["truncated"]
+
+
+def test_missing_detections_may_be_unknown(tmp_path: Path) -> None:
+    full = minimal(tmp_path / "full")
+    images = full.query("select * from images").assign(missing_detections=float("nan"))
+    audit = write_audit(tmp_path / "new", full.query("select * from masks"), images, {})
+    assert collect.missing_masks(Source(audit)) == ([], 0, 0)
+
+
+def test_nearly_black_pictures_are_brightened() -> None:
+    dark = np.full((40, 40, 3), 12, np.uint8)
+    seen = visible(dark)
+    assert seen is not None
+    assert seen.max() > 200
+    light = np.full((40, 40, 3), 180, np.uint8)
+    assert visible(light) is light
+    assert visible(None) is None
 
 
 def minimal(path: Path, **columns: list[object]) -> HandMade:
