@@ -7,6 +7,7 @@ annotations, so that four million masks need no more than one million.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class CocoIndex:
     def open(cls, folder: Path) -> CocoIndex:
         """Read the index that :func:`build` left in ``folder``."""
         with reading(folder / _META):
-            meta = orjson.loads((folder / _META).read_bytes())
+            meta = json.loads((folder / _META).read_bytes())
         fields = ("is_list", "categories", "spare_id", "parts")
         return cls(folder, *(meta[name] for name in fields))
 
@@ -113,7 +114,7 @@ def build(source: Path, folder: Path) -> CocoIndex:
         facts = source.stat()
         stamp = [facts.st_size, facts.st_mtime_ns]
         try:
-            meta = orjson.loads((folder / _META).read_bytes())
+            meta = json.loads((folder / _META).read_bytes())
             if meta["stamp"] == stamp:
                 return CocoIndex.open(folder)
         except (OSError, ValueError, KeyError, TypeError):
@@ -245,7 +246,7 @@ class _Builder:
             ],
         }
         partial = self.folder / (_META + ".partial")
-        partial.write_bytes(orjson.dumps(meta))
+        partial.write_text(json.dumps(meta))  # not orjson: names may hold half characters
         os.replace(partial, self.folder / _META)
 
     def _chunks(self) -> Iterator[tuple[int, IntArray]]:

@@ -8,6 +8,7 @@ parser.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -155,7 +156,12 @@ def parse_document(data: bytes, where: str) -> Any:
     if not data[skip:].strip():
         raise SourceError("the file is empty", where)
     _refuse_wide(data, where)
-    return parse_one(data[skip:] if skip else data, skip, where)
+    try:
+        return parse_one(data[skip:] if skip else data, skip, where)
+    except SourceError:
+        for _ in scan(io.BytesIO(data), where, frozenset()):  # knows a cut from a mistake
+            pass
+        raise
 
 
 def cut_off(where: str, at: int) -> SourceError:
@@ -188,7 +194,7 @@ def scan(
     walk = _Walk(where, wanted)
     held, base = b"", 0
     while True:
-        fresh = file.read(max(chunk, len(held)))
+        fresh = file.read(max(chunk, len(held), 4))  # 4: a byte order mark must not be split
         if not fresh:
             break
         buffer = held + fresh if held else fresh

@@ -245,7 +245,7 @@ class Annotations:
                 one a mask; None to number all masks of the table from 0 in that case.
         """
         if not self._batches:
-            self.add([], np.zeros(0, np.int64), strings([]))
+            self.add([], np.zeros(0, np.int64), pa.array([], pa.large_string()))
         columns = self.columns()
         n, rows = self.count, columns.pop("image_row")
         ids, given = columns.pop("id"), columns.pop("id_given")

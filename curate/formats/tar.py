@@ -96,6 +96,8 @@ def members(file: BinaryIO, where: str) -> Iterator[Member]:
         yield member
         position = start = member.end
         long_name, stated = None, {}
+    if position > total:
+        raise _cut_off(where, total)
 
 
 def copy_changed(
