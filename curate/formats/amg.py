@@ -9,7 +9,7 @@ nowhere: it is the size that most of the masks have.
 
 from __future__ import annotations
 
-import csv
+import os
 import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from curate.errors import CurateError, SourceError
 from curate.formats import json_prune
+from curate.formats.amg_sheet import SHEET, Sheet
 from curate.formats.base import PART_BYTES, Format, Part, reading
 from curate.formats.json_shape import shape_of
 from curate.formats.json_stream import scan
@@ -27,8 +28,6 @@ from curate.formats.rows import Rows, common_size, number, parts_of, plain, with
 from curate.formats.segmentation import Segmentation, json_type, read_segmentation, rle_size
 from curate.formats.trees import Edit, copy_with_edits, cuts, entries, splice
 from curate.table import MaskTable
-
-SHEET = "metadata.csv"
 
 COLUMNS = {
     "area": "declared_area",
@@ -150,72 +149,6 @@ def _is_record_list(path: Path) -> bool:
 # --- folders -------------------------------------------------------------------------------------
 
 
-class _Sheet:
-    """A metadata.csv: its records with their places in the file, and what is wrong with it."""
-
-    def __init__(self, path: Path) -> None:
-        self.header: list[str] = []
-        self.records: list[tuple[int, list[str]]] = []  # (line from 1, fields)
-        self.spans: list[tuple[int, int]] = []  # bytes of the header and of each record
-        self.problem = ""
-        if not path.is_file():
-            self.problem = f"there is no {SHEET}: the run that wrote the PNGs did not finish"
-            return
-        with reading(path):
-            data = path.read_bytes()
-        try:
-            self._parse(data)
-        except csv.Error as error:
-            self.problem = f"{SHEET} is broken ({error})"
-        if not self.problem and "id" not in self.header:
-            self.problem = f"{SHEET} has no column id"
-        if self.problem:
-            self.records, self.spans = [], []
-
-    def _parse(self, data: bytes) -> None:
-        lines = data.splitlines(keepends=True)
-        used = 0
-
-        def feed() -> Iterator[str]:
-            nonlocal used
-            for line in lines:
-                used += 1
-                yield line.decode("utf-8", "surrogateescape")
-
-        places = [0]
-        for line in lines:
-            places.append(places[-1] + len(line))
-        first = 0
-        for fields in csv.reader(feed()):
-            start, end = places[first], places[used]
-            end -= len(data[start:end]) - len(data[start:end].rstrip(b"\r\n"))
-            if fields and not self.spans:
-                self.header = [name.strip().removeprefix("\ufeff") for name in fields]
-                self.spans.append((start, end))
-            elif fields:
-                self.records.append((first + 1, fields))
-                self.spans.append((start, end))
-            first = used
-
-    def rows(self) -> Iterator[tuple[int, str, dict[str, str], list[str]]]:
-        """Yield (line, PNG's name or "", fields by column, problems) of each record."""
-        for line, fields in self.records:
-            values = dict(zip(self.header, fields, strict=False))
-            problems = []
-            if len(fields) != len(self.header):
-                problems = [f"{SHEET} line {line} has {len(fields)} fields of {len(self.header)}"]
-            name = _png_name(values.get("id", ""))
-            if not name:
-                problems.append(f"{SHEET} line {line} has the id {values.get('id', '')[:40]!r}")
-            yield line, name, values, problems
-
-
-def _png_name(text: str) -> str:
-    """Return the PNG that an id names; "" where it is no whole number from 0."""
-    whole = re.fullmatch(r"\s*([0-9]{1,18})(\.0*)?\s*", text, re.ASCII)
-    return f"{int(whole[1])}.png" if whole else ""
-
-
 class _Entry:
     """One mask of a folder: its key, its PNG and its line of the CSV."""
 
@@ -226,13 +159,13 @@ class _Entry:
         self.again = False
 
 
-def _entries(source: Path, name: str) -> tuple[_Sheet, list[_Entry], list[str]]:
+def _entries(source: Path, name: str) -> tuple[Sheet, list[_Entry], list[str]]:
     """List the masks of a folder: the CSV's records in order, then the PNGs that it lacks.
 
     Returns:
         The CSV, its masks followed by the others, and the names of these others.
     """
-    sheet = _Sheet(source / name / SHEET)
+    sheet = Sheet(source / name / SHEET)
     below = f"{name}/" if name else ""
     names = {e.name for e in entries(source / name) if _MASK.fullmatch(e.name)}
     by_number = {f"{int(n[:-4])}.png": n for n in sorted(names, reverse=True)}
@@ -285,7 +218,8 @@ def _drop_from_folder(
     below = f"{name}/" if name else ""
     staying = {entry.png for entry in found if plain(entry.key) not in drop}
     for entry in dropped:
-        if entry.png and entry.png not in staying:
+        there = bool(entry.png) and os.path.lexists(source / name / entry.png)
+        if there and entry.png not in staying:
             edits[plain(below + entry.png)] = None
     gone = [plain(entry.key) in drop for entry in found[: len(sheet.records)]]
     if any(gone):

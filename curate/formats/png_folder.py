@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from curate.errors import CurateError, SourceError
+from curate.errors import CallError, CurateError, SourceError
 from curate.formats.base import Format, Part
 from curate.formats.png import Picture, PictureProblem, read_masks, read_picture
 from curate.formats.rows import Rows, parts_of
@@ -79,6 +79,9 @@ def load(source: Path, part: Part) -> MaskTable:
 
 def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
     """Copy the folder without the PNGs of the dropped masks."""
+    for key in drop:
+        if MASKS not in key.split("/")[:-1]:
+            raise CallError(f"{key} names no mask of it", str(source))
     copy_with_edits(source, out, dict.fromkeys(drop))
 
 

@@ -51,12 +51,13 @@ _LOOK = 50  # how many JSON files of a folder are looked at to tell the format
 
 
 def matches(path: Path) -> bool:
-    """Return whether a file, or a JSON file in a folder, begins like SA-V's."""
+    """Return whether a file, or most JSON files in a folder, begin like SA-V's."""
     try:
         if path.is_file():
             return _looks_right(path)
         named = files_under(path, ".json") if path.is_dir() else iter(())
-        return any(_looks_right(path / name) for name, _ in islice(named, _LOOK))
+        looks = [_looks_right(path / name) for name, _ in islice(named, _LOOK)]
+        return sum(looks) * 2 > len(looks)
     except (CurateError, OSError, ValueError):
         return False
 

@@ -55,11 +55,15 @@ def copy_with_edits(source: Path, out: Path, edits: Mapping[str, Edit | None]) -
             to what writes its new content, or to None to leave the file out.
 
     Raises:
-        CallError: ``out`` holds something already, or lies inside the source.
+        CallError: ``out`` holds something already, or lies inside the source; or a file to change
+            is not there.
         SourceError: A file to change is a link that leaves the source.
         AuditError: ``out`` cannot be written.
     """
+    left = set(edits)
     if source.is_file():
+        left.discard(plain(source.name))
+        _check_found(source, left)
         with new_file(out) as target:
             edit = edits.get(plain(source.name)) or copy_bytes
             edit(source, target)
@@ -67,15 +71,24 @@ def copy_with_edits(source: Path, out: Path, edits: Mapping[str, Edit | None]) -
     if out.resolve().is_relative_to(source.resolve()):
         raise CallError("the output lies inside the source", str(out), "choose another output")
     with new_folder(out) as made:
-        _copy_folder(source, "", made, edits)
+        _copy_folder(source, "", made, edits, left)
+        _check_found(source, left)
 
 
-def _copy_folder(root: Path, below: str, made: Path, edits: Mapping[str, Edit | None]) -> None:
+def _check_found(source: Path, left: set[str]) -> None:
+    if left:
+        raise CallError(f"{min(left)} is to lose masks, but is not in it", str(source))
+
+
+def _copy_folder(
+    root: Path, below: str, made: Path, edits: Mapping[str, Edit | None], left: set[str]
+) -> None:
     for entry in entries(root / below):
         name = f"{below}/{entry.name}" if below else entry.name
         origin, target = Path(entry.path), made / name
         key = plain(name)
-        if key in edits and entry.is_file():
+        if key in edits and not entry.is_dir(follow_symlinks=False):
+            left.discard(key)
             edit = edits[key]
             if edit is not None:
                 _check_inside(root, origin)
@@ -86,7 +99,7 @@ def _copy_folder(root: Path, below: str, made: Path, edits: Mapping[str, Edit | 
             os.symlink(os.readlink(origin), target)
         elif entry.is_dir():
             target.mkdir()
-            _copy_folder(root, name, made, edits)
+            _copy_folder(root, name, made, edits, left)
         elif entry.is_file():
             copy_file(origin, target)
 

@@ -111,6 +111,8 @@ def _without_lines(lines: AbstractSet[int], source: Path, target: BinaryIO) -> N
         if number in lines:
             pieces.append((at, at + len(line), b""))
         at += len(line)
+    if len(pieces) < len(lines):
+        raise CallError(f"it has no line {max(lines)}", str(source))
     splice(source, target, pieces)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mask_files import HEIGHT, WIDTH, load_all, mask_at, save_png, shapes, status_at, tree
 from PIL import Image
 
-from curate.errors import SourceError
+from curate.errors import CallError, SourceError
 from curate.formats import detect, png_folder, read
 
 GRAY = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -108,6 +108,9 @@ def test_findings(tmp_path: Path) -> None:
         "nothing.png": "undecodable",
         "gone.png": "no_segmentation",
     }
+    kept = tmp_path.with_name(f"{tmp_path.name}-kept")
+    png_folder.prune(tmp_path, kept, {"a/masks/gone.png"})
+    assert len(read(kept, "png-folder")) == len(table) - 1
 
 
 def test_a_broken_picture_leaves_the_masks_their_size(tmp_path: Path) -> None:
@@ -143,6 +146,10 @@ def test_prune_drops_only_the_pngs(tmp_path: Path) -> None:
     drop = {"a/masks/ring.png", 'שלום "b"\n/masks/x.png'}
     png_folder.prune(source, tmp_path / "some", drop)
     assert tree(tmp_path / "some") == {n: c for n, c in before.items() if n not in drop}
+    for key in ("a/masks/absent.png", "a/images/a.png"):
+        with pytest.raises(CallError):
+            png_folder.prune(source, tmp_path / "other", {key})
+    assert not (tmp_path / "other").exists()
     after = read(tmp_path / "some", "png-folder")
     assert set(after.masks["source_key"]) == set(read(source).masks["source_key"]) - drop
 

@@ -105,6 +105,8 @@ def test_every_shape_and_what_absent_means(tmp_path: Path) -> None:
         assert (mask_at(table, f"a.json#/masklet/{t}/0") == mask).all()
     assert len(table) == len(made) + 1
     assert len(table.images) == len(frames)
+    (tmp_path / "b.json").write_text("{}")
+    assert not sav.matches(tmp_path)  # most files are something else
     assert table.masks["track_id"].tolist() == [5] * len(made) + [9]
 
 
@@ -121,7 +123,7 @@ def test_videos_in_folders(tmp_path: Path) -> None:
         document = video([[rle_of(shapes()["dot"])]])
         document.pop("video_id")
         write(tmp_path / name, document)
-    write(tmp_path / "other.json", {"images": []})
+    write(tmp_path / "other.json", {"images": []})  # one of three
     table = load_all(sav.FORMAT, tmp_path)
     assert table.images["file_name"].tolist() == ["x/00000.jpg", "y/00000.jpg"]
     assert table.masks["source_key"].tolist() == [

@@ -170,6 +170,9 @@ def test_prune_keeps_all_other_bytes(tmp_path: Path) -> None:
     assert after["labels/b:c.txt"] == b""
     assert {n for n in before if before[n] != after[n]} == {"labels/a.txt", "labels/b:c.txt"}
     assert len(read(tmp_path / "some", "yolo")) == 2
+    for key in ("labels/a.txt:9", "labels/none.txt:1"):
+        with pytest.raises(CallError):
+            yolo.prune(source, tmp_path / "other", {key})
     with pytest.raises(CallError, match="names no mask"):
         yolo.prune(source, tmp_path / "other", {"labels/a.txt"})
 
