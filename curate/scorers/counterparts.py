@@ -116,7 +116,7 @@ def mask_pairs(table: MaskTable, other: MaskTable, group: tuple[IntArray, IntArr
 
 
 def box_pairs(boxes: FloatArray, others: FloatArray, group: tuple[IntArray, IntArray]) -> Pairs:
-    """Find all pairs of boxes XYWH of the same group that share area; NaN boxes share none."""
+    """Find all pairs of boxes XYWH of the same group that share area; boxes of NaN share none."""
     order = np.lexsort((others[:, 0], group[1])).astype(np.int64)
     sorted_groups = group[1][order]
     begins = np.searchsorted(sorted_groups, group[0], "left").astype(np.int64)
@@ -142,10 +142,12 @@ def _box_pairs(
     """Count the pairs, and write them where there is room."""
     n = 0
     for i in range(len(boxes)):
+        if np.isnan(boxes[i, 0]):
+            continue
         right, bottom = boxes[i, 0] + boxes[i, 2], boxes[i, 1] + boxes[i, 3]
         for k in range(begins[i], stops[i]):
             j = order[k]
-            if others[j, 0] >= right:
+            if others[j, 0] >= right or np.isnan(others[j, 0]):  # NaN is sorted to the end
                 break
             w = min(right, others[j, 0] + others[j, 2]) - max(boxes[i, 0], others[j, 0])
             h = min(bottom, others[j, 1] + others[j, 3]) - max(boxes[i, 1], others[j, 1])

@@ -168,9 +168,10 @@ def _same_category(
 def _comparable(table: MaskTable, categories: Collection[int | str] | None) -> BoolArray:
     if categories is None:
         return np.ones(len(table), np.bool_)
-    comparable = table.masks["category"].isin(list(categories)).to_numpy(np.bool_)
+    names = [c for c in categories if isinstance(c, str)]
+    numbers = [int(c) for c in categories if not isinstance(c, str)]
+    comparable = table.masks["category"].isin(names).to_numpy(np.bool_)
     if "category_id" in table.masks.columns:
-        numbers = [c for c in categories if isinstance(c, int)]
         comparable = comparable | table.masks["category_id"].isin(numbers).to_numpy(np.bool_)
     return comparable
 
