@@ -26,8 +26,8 @@ class Column:
         name: Column name. Scores end in ``_score``; measures carry their unit (``hole_area_px``).
         title: A short title for a table head or a plot: "Hole area".
         kind: "score" is float64 in [0, 1], low is worse, NaN where it does not apply; "measure" is
-            any other number, NaN where it does not apply; "id" is a nullable Int64 that points at
-            another mask or image; "word" is text.
+            any other number, NaN where it does not apply; "id" is a nullable Int64, for masks the
+            ``mask_id`` of another one; "word" is text.
         unit: "px", "px^2", "share", "" for a plain number or count.
         low_means: For scores: what a low value says about the mask, as a clause that goes on after
             "because": "it falls into several pieces". For others: what the value is.

@@ -18,7 +18,7 @@ from curate.scorers.base import Column, Scorer, present
 from curate.scorers.geometry import geometry
 from curate.table import MaskTable
 
-FEATURES: tuple[str, ...] = ("relative_area", "elongation", "solidity_score", "compact_score")
+FEATURES: tuple[str, ...] = ("relative_area", "elongation", "ellipse_fill")
 """Measures that are compared; all by their logarithm, so that half and double weigh the same."""
 
 MIN_SCALE = 0.05
@@ -45,18 +45,22 @@ def measure_shape(table: MaskTable) -> pd.DataFrame:
 
     Returns:
         ``relative_area``: share of the image, (0, 1]; ``elongation``: ratio of the standard
-        deviations along and across the main axis of the area, at least 1; ``centre_x`` and
-        ``centre_y``: centre of mass as a share of width and height. NaN without a pixel.
+        deviations along and across the main axis of the area, at least 1; ``ellipse_fill``: area /
+        area of the ellipse of equal second moments, about 1 for an ellipse, 0.95 for a rectangle,
+        lower the more the mask branches, bends or falls apart; ``centre_x`` and ``centre_y``:
+        centre of mass as a share of width and height. NaN without a pixel.
     """
     g, masks = geometry(table), table.masks
+    area = masks["area_px"].to_numpy(np.float64)
     half_trace = (g.var_xx + g.var_yy) / 2
     spread = np.hypot((g.var_xx - g.var_yy) / 2, g.var_xy)
     height, width = (masks[c].to_numpy(np.float64) for c in ("height", "width"))
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = {
-            "relative_area": masks["area_px"].to_numpy(np.float64) / (height * width),
+            "relative_area": area / (height * width),
             # A row of single pixels still has the variance of a pixel across, 1/12.
             "elongation": np.sqrt((half_trace + spread) / np.maximum(half_trace - spread, 1 / 12)),
+            "ellipse_fill": area / (4 * np.pi * np.sqrt(g.var_xx * g.var_yy - g.var_xy**2)),
             "centre_x": g.mean_x / width,
             "centre_y": g.mean_y / height,
         }
@@ -193,6 +197,7 @@ SCORERS = (
         columns=(
             Column("relative_area", "Share of the image", "measure", "share"),
             Column("elongation", "Elongation", "measure"),
+            Column("ellipse_fill", "Share of its ellipse", "measure", "share"),
             Column("centre_x", "Place across", "measure", "share"),
             Column("centre_y", "Place down", "measure", "share"),
         ),
