@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,10 @@ RARE = 0.1
 """A score is worth telling where at most this share of the masks has one as low."""
 
 TELLING_SCORES = 2
+
+TWIN_IOU = 0.5
+"""Least IoU at which the better of two masks is drawn beside the other."""
+
 MOST_NEIGHBOURS = 24
 THUMBS_A_REASON = 3
 
@@ -118,11 +123,25 @@ def kinds_of_marks(cards: Sequence[Card]) -> set[str]:
 
 
 def twin_of(row: Mapping[str, Any]) -> int | None:
-    """Return the mask to draw beside one: its kept twin, or the mask it lies in."""
+    """Return the mask to draw beside one, None where there is none worth showing.
+
+    That is the better mask that covers at least half the same pixels, or one that a reason names.
+    """
+    found = _partner(row)
+    return found[1] if found else None
+
+
+def _partner(row: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Return the column that points at the mask to draw beside one, and that mask."""
+    reasons = str(row.get("reasons") or "")
     for column in ("duplicate_of", "nested_in"):
         found = measured(row, (column,))
-        if found and int(found[0]) != row["mask_id"]:
-            return int(found[0])
+        if found is None or int(found[0]) == row["mask_id"]:
+            continue
+        iou = measured(row, ("duplicate_iou",)) if column == "duplicate_of" else None
+        same = iou is not None and iou[0] >= TWIN_IOU
+        if same or re.search(rf"\bmask {int(found[0])}\b", reasons):
+            return column, int(found[0])
     return None
 
 
@@ -208,11 +227,13 @@ def _facts(row: Mapping[str, Any], scores: Container[str]) -> Iterable[tuple[str
 
 
 def _twin_words(row: Mapping[str, Any]) -> str:
-    twin = twin_of(row)
-    if measured(row, ("duplicate_of",)):
-        iou = measured(row, ("duplicate_iou",))
-        return f"mask {twin}, its kept twin" + (f" (IoU {score(iou[0])})" if iou else "")
-    return f"mask {twin}, which contains it"
+    found = _partner(row)
+    if found is None:
+        return ""
+    if found[0] == "nested_in":
+        return f"mask {found[1]}, which contains it"
+    iou = measured(row, ("duplicate_iou",))
+    return f"mask {found[1]}, its kept twin" + (f" (IoU {score(iou[0])})" if iou else "")
 
 
 @dataclass(frozen=True)
