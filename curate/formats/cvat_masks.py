@@ -1,7 +1,7 @@
 """CVAT's mask shape to COCO's: run lengths by row inside a box, to run lengths by column.
 
-Nothing is drawn: runs are split into rectangles and rectangles into columns, so that memory
-depends on the mask and not on the sizes that the file declares.
+Large boxes are not drawn: their runs are split into rectangles and rectangles into columns, so that
+memory depends on the mask and not on the sizes that the file declares.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from curate.formats.segmentation import Segmentation, size_problem, valid_size
 
 MAX_COLUMNS = 10_000_000
 """Most runs that one mask may take by column; only a picture that is no mask takes more."""
+
+DRAWN_PIXELS = 1 << 22
+"""Boxes up to this size are drawn, which takes a few MB and is quicker than working with runs."""
+
+_DIGITS = frozenset("0123456789-, \t\r\n")
 
 IntArray = npt.NDArray[np.int64]
 
@@ -55,6 +60,8 @@ def read_box_rle(shape: Mapping[str, str], height: int, width: int) -> Segmentat
     if total != w * h:
         detail = f"the run lengths cover {total} pixels, the mask's box has {w * h}"
         return Segmentation(None, "undecodable", detail)
+    if w * h <= DRAWN_PIXELS:
+        return _drawn(counts, (x, y, w, h), height, width)
     return _by_column(counts, (x, y, w, h), height, width)
 
 
@@ -70,15 +77,32 @@ def whole(text: str) -> int | None:
 def _counts(text: str) -> IntArray | Segmentation:
     if not text.strip():
         return Segmentation(None, "no_segmentation", "the mask's rle is empty")
-    values = [whole(piece) for piece in text.split(",")]
-    if None in values:
-        odd = text.split(",")[values.index(None)].strip()[:40]
+    pieces = text.split(",")
+    try:
+        if not _DIGITS.issuperset(text):  # int() takes more than the format has
+            raise ValueError
+        counts = np.array([int(piece) for piece in pieces], np.int64)
+    except (ValueError, OverflowError):
+        odd = next((piece for piece in pieces if whole(piece) is None), "too large").strip()[:40]
         detail = f"a run length is {odd!r}, not a whole number"
         return Segmentation(None, "wrong_type", detail)
-    counts = np.array(values, np.int64)
     if counts.min() < 0:
         return Segmentation(None, "undecodable", f"a run length is negative ({counts.min()})")
     return counts
+
+
+def _drawn(
+    counts: IntArray, box: tuple[int, int, int, int], height: int, width: int
+) -> Segmentation:
+    """Draw the box, with a row of background above and below, and find the runs of its columns."""
+    x, y, w, h = box
+    columns = np.zeros((w, h + 2), np.int8)
+    pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    columns[:, 1:-1] = pixels.reshape(h, w).T
+    edges = np.flatnonzero(np.diff(columns, axis=1))
+    column, row = np.divmod(edges, h + 1)
+    places = (column + x) * height + row + y
+    return Segmentation(_encoded(places[::2], places[1::2], height, width))
 
 
 def _by_column(

@@ -109,10 +109,13 @@ def test_any_mask_in_any_box(height: int, width: int, data: st.DataObject) -> No
         runs[at : at + 1] = [0, 0, runs[at]]
     shape = {"rle": str(runs)[1:-1], "left": x, "top": y, "width": w, "height": h}
     read_mask = cvat_masks.read_box_rle({k: str(v) for k, v in shape.items()}, height, width)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cvat_masks, "DRAWN_PIXELS", 0)
+        undrawn = cvat_masks.read_box_rle({k: str(v) for k, v in shape.items()}, height, width)
     expected = np.zeros((height, width), bool)
     expected[y : y + h, x : x + w] = pixels
     encoded = coco_mask.encode(np.asfortranarray(expected.astype(np.uint8)))
-    assert read_mask.counts == encoded["counts"]
+    assert read_mask.counts == undrawn.counts == encoded["counts"]
 
 
 def test_a_polygon_is_cocos_mask(tmp_path: Path) -> None:
