@@ -22,7 +22,7 @@ MOST_LISTED = 10
 """Most detections that are listed for one image."""
 
 LEAST_LISTED = 0.05
-"""Confidence under which a detection is not listed."""
+"""Confidence x (1 - explained) under which a detection is not listed."""
 
 
 def detector(
@@ -193,26 +193,25 @@ def missing_detections(
     Returns:
         Index ``image_id``; ``missing_detections``, how many there are (NaN where the detector did
         not look at the image), and ``missing_detections_json``: first the counted ones, then
-        others that could count under other limits, by confidence x (1 - explained); at most
-        :data:`MOST_LISTED`, none under :data:`LEAST_LISTED` confidence. Each with ``bbox`` (XYWH,
-        px), ``score``, ``category``, ``category_id``, ``explained`` and ``counted``.
+        others that could count under other limits, by confidence x (1 - explained), down to
+        :data:`LEAST_LISTED`; at most :data:`MOST_LISTED`. Each with ``bbox`` (XYWH, px), ``score``,
+        ``category``, ``category_id``, ``explained`` and ``counted``.
     """
     pairs, _ = _pairs(table, detections)
     crowd = _crowds(table)[pairs.first]
     explained, _ = _best(len(detections), pairs.second, np.where(crowd, pairs.covered, pairs.iou))
     matched = match_images(table.images, detections.images)
     sure, boxes = _confidence(detections), _boxes(detections)
-    listable = np.flatnonzero((sure >= LEAST_LISTED) & np.isfinite(boxes).all(axis=1))
-    by_image = (
-        pd.Series(listable).groupby(detections.masks["image_id"].to_numpy()[listable]).indices
-    )
+    doubt = sure * (1 - explained)
+    boxed = np.flatnonzero(np.isfinite(boxes).all(axis=1))
+    by_image = pd.Series(boxed).groupby(detections.masks["image_id"].to_numpy()[boxed]).indices
     counts, texts = np.full(len(table.images), np.nan), np.full(len(table.images), None, object)
     for k in np.flatnonzero(matched >= 0):
-        rows = listable[by_image.get(detections.images.index[matched[k]], [])]
+        rows = boxed[by_image.get(detections.images.index[matched[k]], [])]
         candidates = rows[(sure[rows] >= confidence) & (explained[rows] < iou)]
         counted = _once_each(candidates, sure, boxes, iou)
-        rest = np.setdiff1d(rows, counted)
-        rest = rest[np.argsort(-sure[rest] * (1 - explained[rest]), kind="stable")]
+        rest = np.setdiff1d(rows[doubt[rows] >= LEAST_LISTED], counted)
+        rest = rest[np.argsort(-doubt[rest], kind="stable")]
         counts[k] = len(counted)
         listed = np.concatenate([counted, rest])[:MOST_LISTED]
         entries = _entries(detections, listed, sure, boxes, explained)
