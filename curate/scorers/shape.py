@@ -102,7 +102,7 @@ def _describe(
 ) -> tuple[FloatArray, FloatArray, IntArray]:
     """Return median, robust standard deviation (shape (count, features)) and size per group."""
     medians, scales = np.empty((count, values.shape[1])), np.empty((count, values.shape[1]))
-    for k in range(values.shape[1]):
+    for k in range(values.shape[1] if count else 0):
         medians[:, k] = _group_medians(values[:, k], groups, count)
         away = np.abs(values[:, k] - medians[groups, k])
         scales[:, k] = np.maximum(1.4826 * _group_medians(away, groups, count), MIN_SCALE)
