@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from curate.report.collect import Source, quoted, value_of
+from curate.report.collect import Source, value_of
 
 BINS = 40
 GRID = 28
@@ -54,32 +54,54 @@ def histograms(source: Source, columns: Sequence[str]) -> list[Histogram]:
     Bins span 0 to 1, or what the data span where scores leave that range (SAM's predicted IoU may
     pass 1).
     """
-    found = []
-    for column in columns:
-        facts = source.row(
-            f"select count(*) total, count(v) n, min(v) low, max(v) high, "
-            f"quantile_cont(v, 0.5) mid from (select {value_of(column)} as v from masks)"
-        )
-        n = int(facts["n"])
-        if n == 0:
-            continue
-        low, high = min(0.0, facts["low"]), max(1.0, facts["high"])
-        counts = _counts(source, value_of(column), low, high)
-        found.append(Histogram(column, low, high, counts, n, int(facts["total"]) - n, facts["mid"]))
-    return found
-
-
-def _counts(
-    source: Source, value: str, low: float, high: float, sql_from: str = "masks"
-) -> list[int]:
-    step = (high - low) / BINS
-    rows = source.rows(
-        f"select least({BINS - 1}, greatest(0, floor((v - {low!r}) / {step!r}))) as slot, "
-        f"count(*) n from (select {value} as v from {sql_from}) where v is not null group by slot"
+    if not columns:
+        return []
+    spans = _spans(source, columns)
+    counts = _counts(
+        source,
+        [
+            (value_of(c), "masks", min(0.0, low), max(1.0, high))
+            for c, (_, low, high) in spans.items()
+        ],
     )
-    counts = [0] * BINS
-    for row in rows:
-        counts[int(row["slot"])] = int(row["n"])
+    return [
+        Histogram(c, min(0.0, low), max(1.0, high), slots, n, source.count - n)
+        for (c, (n, low, high)), slots in zip(spans.items(), counts, strict=True)
+    ]
+
+
+def _spans(source: Source, columns: Sequence[str]) -> dict[str, tuple[int, float, float]]:
+    """Return how many values each column has, the least and the most; columns without are left."""
+    asked = ", ".join(
+        f"count({value_of(c)}) n{i}, min({value_of(c)}) low{i}, max({value_of(c)}) high{i}"
+        for i, c in enumerate(columns)
+    )
+    row = source.row(f"select {asked} from masks")
+    return {
+        c: (int(row[f"n{i}"]), row[f"low{i}"], row[f"high{i}"])
+        for i, c in enumerate(columns)
+        if row[f"n{i}"]
+    }
+
+
+def _counts(source: Source, asked: Sequence[tuple[str, str, float, float]]) -> list[list[int]]:
+    """Count values in :data:`BINS` bins, several columns in one query.
+
+    Args:
+        source: The audit.
+        asked: (SQL of the value, what to select it from, left edge, right edge).
+    """
+    if not asked:
+        return []
+    parts = [
+        f"select {i} as which, least({BINS - 1}, greatest(0, floor((v - {low!r}) / "
+        f"{(high - low) / BINS!r}))) as slot, count(*) n from (select {value} as v from {rows}) "
+        "where v is not null group by slot"
+        for i, (value, rows, low, high) in enumerate(asked)
+    ]
+    counts = [[0] * BINS for _ in asked]
+    for row in source.rows(" union all ".join(parts)):
+        counts[int(row["which"])][int(row["slot"])] = int(row["n"])
     return counts
 
 
@@ -102,13 +124,13 @@ def masks_per_image(source: Source) -> Histogram | None:
 
 def _logarithmic(source: Source, name: str, sql: str) -> Histogram | None:
     facts = source.row(
-        f"select count(v) n, min(v) low, max(v) high, quantile_cont(v, 0.5) mid from ({sql})"
+        f"select count(v) n, min(v) low, max(v) high, {source.quantile('v', 0.5)} mid from ({sql})"
     )
     if not facts["n"]:
         return None
     low = math.floor(math.log10(float(facts["low"])) * 4) / 4
     high = max(low + 0.25, math.ceil(math.log10(float(facts["high"])) * 4) / 4)
-    counts = _counts(source, "log10(v)", low, high, f"({sql})")
+    (counts,) = _counts(source, [("log10(v)", f"({sql})", low, high)])
     return Histogram(name, low, high, counts, int(facts["n"]), 0, facts["mid"], True)
 
 
@@ -138,7 +160,23 @@ def densities(source: Source, spread: Sequence[Histogram]) -> list[Density]:
     """
     pairs = list(combinations(pair_columns(spread), 2))
     pairs.sort(key=lambda pair: -min(map(_entropy, pair)))  # the liveliest pair is shown first
-    return [_density(source, x, y) for x, y in pairs]
+    if not pairs:
+        return []
+    parts = [
+        f"select {k} as which, {_slot(x)} as i, {_slot(y)} as j, count(*) n from masks "
+        f"where {value_of(x.column)} is not null and {value_of(y.column)} is not null group by i, j"
+        for k, (x, y) in enumerate(pairs)
+    ]
+    cells: list[list[tuple[int, int, int]]] = [[] for _ in pairs]
+    for row in source.rows(" union all ".join(parts)):
+        cells[int(row["which"])].append((int(row["i"]), int(row["j"]), int(row["n"])))
+    return [_density(x, y, sorted(found)) for (x, y), found in zip(pairs, cells, strict=True)]
+
+
+def _slot(h: Histogram) -> str:
+    """Return SQL of the place of a mask on one side of the grid."""
+    step = (h.high - h.low) / GRID
+    return f"least({GRID - 1}, greatest(0, floor(({value_of(h.column)} - {h.low!r}) / {step!r})))"
 
 
 def pair_columns(spread: Sequence[Histogram]) -> list[Histogram]:
@@ -156,26 +194,13 @@ def _entropy(histogram: Histogram) -> float:
     return -sum(n / total * math.log(n / total) for n in histogram.counts if n) if total else 0.0
 
 
-def _density(source: Source, x: Histogram, y: Histogram) -> Density:
-    def slot(h: Histogram, name: str) -> str:
-        step = (h.high - h.low) / GRID
-        return f"least({GRID - 1}, greatest(0, floor(({name} - {h.low!r}) / {step!r})))"
-
-    pairs = (
-        f"select {value_of(x.column)} as a, {value_of(y.column)} as b from masks "
-        f"where {quoted(x.column)} is not null and {quoted(y.column)} is not null"
-    )
-    rows = source.rows(
-        f"select {slot(x, 'a')} as i, {slot(y, 'b')} as j, count(*) n from ({pairs}) "
-        "where a is not null and b is not null group by i, j"
-    )
-    cells = [(int(r["i"]), int(r["j"]), int(r["n"])) for r in rows]
+def _density(x: Histogram, y: Histogram, cells: list[tuple[int, int, int]]) -> Density:
     return Density(
         x=x.column,
         y=y.column,
         x_span=(x.low, x.high),
         y_span=(y.low, y.high),
-        cells=sorted(cells),
+        cells=cells,
         masks=sum(n for *_, n in cells),
         correlation=_rank_correlation(cells),
     )

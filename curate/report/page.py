@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from curate.report import collect, distributions, figures, gallery, made, words
+from curate.report import collect, distributions, figures, gallery, made, tables, words
 from curate.report.collect import AuditLike, Source
 from curate.report.policy_marks import marks
 
@@ -70,17 +70,17 @@ def _findings(
     titles = {term.column: term.title for term in made.glossary(source)}
     reasons, unlisted = collect.reasons(source)
     cards = gallery.cards(source, reasons, images, titles, spread)
-    missing, detections, missing_images = collect.missing_masks(source)
-    near, near_total = collect.near_duplicates(source)
-    categories, category_total = collect.by_category(source, MOST_CATEGORIES)
+    missing, detections, missing_images = tables.missing_masks(source)
+    near, near_total = tables.near_duplicates(source)
+    categories, category_total = tables.by_category(source, MOST_CATEGORIES)
     return {
         "overview": collect.overview(source),
         "reasons": reasons,
         "unlisted": unlisted,
         "groups": _groups(reasons, cards),
         "drawn": gallery.kinds_of_marks(cards),
-        "mask_statuses": collect.statuses(source, "masks"),
-        "image_statuses": collect.statuses(source, "images"),
+        "mask_statuses": tables.statuses(source, "masks"),
+        "image_statuses": tables.statuses(source, "images"),
         "near": near,
         "near_total": near_total,
         "unexplained": gallery.unexplained(missing, images),
@@ -88,7 +88,7 @@ def _findings(
         "missing_images": missing_images,
         "categories": categories,
         "category_total": category_total,
-        "worst_images": collect.by_image(source, MOST_IMAGES),
+        "worst_images": tables.by_image(source, MOST_IMAGES),
         "images_given": images is not None,
         "status_words": made.STATUS_WORDS,
     }

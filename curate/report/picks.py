@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.report.collect import Reason, Source, said_sql
+from curate.report.collect import Reason, Source, kinds_sql
 from curate.rle import Runs, decode
 
 MOST_CARDS = 132
@@ -63,10 +63,8 @@ def choose(source: Source, reasons: Sequence[Reason]) -> list[Pick]:
 
 def _worst(source: Source, each: int) -> list[dict[str, Any]]:
     return source.rows(
-        f"with said as (select kind, mask_id, image_id, max(priority) as priority "
-        f"from ({said_sql(source)}) group by all), "
-        "spread as (select kind, mask_id, priority from said qualify row_number() over "
-        f"(partition by kind, image_id order by priority desc nulls last, mask_id) "
+        f"with spread as (select kind, mask_id, priority from ({kinds_sql(source)}) "
+        f"qualify row_number() over (partition by kind, image_id order by priority desc nulls last, mask_id) "
         f"<= {MOST_PER_IMAGE}) "
         "select kind, mask_id from spread qualify row_number() over (partition by kind "
         f"order by priority desc nulls last, mask_id) <= {each} "

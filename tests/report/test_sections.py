@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scenes import HandMade, info, write_audit
 
-from curate.report import collect, distributions, figures, gallery, made, picks
+from curate.report import collect, distributions, figures, gallery, made, picks, tables
 from curate.report.collect import Source
 from curate.report.crops import visible
 from curate.report.policy_marks import marks
@@ -55,23 +55,23 @@ def test_a_bar_shows_the_smallest_share() -> None:
 
 
 def test_statuses_come_with_examples(source: Source) -> None:
-    (empty,) = collect.statuses(source, "masks")
+    (empty,) = tables.statuses(source, "masks")
     assert (empty.status, empty.count, len(empty.examples)) == ("empty", 6, 5)
-    (missing,) = collect.statuses(source, "images")
+    (missing,) = tables.statuses(source, "images")
     assert missing.examples == [("scene_2.jpg", "no such file")]
 
 
 def test_images_are_listed_worst_first(source: Source, masks: pd.DataFrame) -> None:
-    rows = collect.by_image(source)
+    rows = tables.by_image(source)
     assert len(rows) == 6
     assert sum(row["n"] for row in rows) == len(masks)
     keys = [(-r["reject"], -r["review"]) for r in rows]
     assert keys == sorted(keys)
-    assert len(collect.by_image(source, most=2)) == 2
+    assert len(tables.by_image(source, most=2)) == 2
 
 
 def test_categories(source: Source, masks: pd.DataFrame) -> None:
-    rows, total = collect.by_category(source, most=3)
+    rows, total = tables.by_category(source, most=3)
     assert (len(rows), total) == (3, masks["category"].nunique())
     first = masks[masks["category"] == rows[0]["category"]]
     assert rows[0]["n"] == len(first)
@@ -177,16 +177,16 @@ def test_what_the_pictures_tell_counts_as_status(tmp_path: Path) -> None:
         status_detail="", picture_status="truncated", picture_status_detail="it ends too early"
     )
     audit = write_audit(tmp_path / "new", full.query("select * from masks"), images, {})
-    (found,) = collect.statuses(Source(audit), "images")
+    (found,) = tables.statuses(Source(audit), "images")
     assert (found.status, found.examples) == ("truncated", [("a.png", "it ends too early")])
-    assert [row["status"] for row in collect.by_image(Source(audit))] == ["truncated"]
+    assert [row["status"] for row in tables.by_image(Source(audit))] == ["truncated"]
 
 
 def test_missing_detections_may_be_unknown(tmp_path: Path) -> None:
     full = minimal(tmp_path / "full")
     images = full.query("select * from images").assign(missing_detections=float("nan"))
     audit = write_audit(tmp_path / "new", full.query("select * from masks"), images, {})
-    assert collect.missing_masks(Source(audit)) == ([], 0, 0)
+    assert tables.missing_masks(Source(audit)) == ([], 0, 0)
 
 
 def test_nearly_black_pictures_are_brightened() -> None:
