@@ -45,10 +45,9 @@ def registered() -> tuple[Scorer, ...]:
         CallError: Two scorers have the same name or write the same column.
     """
     from importlib.metadata import entry_points
-    from importlib.util import find_spec
 
     found: list[Scorer] = []
-    for module in (m for m in MODULES if find_spec(f"{__name__}.{m}")):
+    for module in MODULES:
         found.extend(import_module(f"{__name__}.{module}").SCORERS)
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
         loaded = point.load()

@@ -63,6 +63,22 @@ def _left_over(
 
 
 @kernel
+def _ends_over(own: IntArray, n: int, other: IntArray, m: int, reach: int) -> int:
+    """Count tops and bottoms of ``own`` beyond which, ``reach`` pixels on, ``other`` is not."""
+    contact = 0
+    up, down = 0, 0
+    for a in range(n):
+        above, below = own[a, 0] - reach, own[a, 1] - 1 + reach
+        while up < m and other[up, 1] <= above:
+            up += 1
+        while down < m and other[down, 1] <= below:
+            down += 1
+        contact += 1 if up >= m or other[up, 0] > above else 0
+        contact += 1 if down >= m or other[down, 0] > below else 0
+    return contact
+
+
+@kernel
 def _first_over(ends: Int32Array, low: int, high: int, position: int) -> int:
     """Return the first run in [low, high) that ends after ``position``."""
     while low < high:
@@ -105,8 +121,9 @@ def _contacts(
         to_run = _first_over(ends, offsets[j], offsets[j + 1], high)
         to_run = min(to_run + 1, offsets[j + 1])
         m = _padded(starts, ends, from_run, to_run, h, reach, scratch, other)
-        total, touching = 0, 0
-        for step in (-column, -1, 1, column):
+        total = 2 * n
+        touching = _ends_over(own, n, other, m, reach)
+        for step in (-column, column):
             edge, contact = _left_over(own, n, step, other, m, step * reach)
             total += edge
             touching += contact

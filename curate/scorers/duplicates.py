@@ -56,16 +56,15 @@ def duplicates(
     """
     single = present(table) & ~_is_crowd(table)
     pairs = _Pairs.of(table, single)
-    rank = _ranks(table, single)
     n, ids = len(table), table.masks.index.to_numpy()
-    first_better = rank[pairs.first] > rank[pairs.second]
+    first_better = _first_is_better(pairs, _quality(table, single))
     worse = np.where(first_better, pairs.second, pairs.first)
     better = np.where(first_better, pairs.first, pairs.second)
-    twin, twin_iou = _best(n, worse, better, pairs.iou, rank)
+    twin, twin_iou = _best(n, worse, better, pairs.iou, ids)
     duplicate_iou = np.where(single, twin_iou, np.nan)
     inner, outer, share = pairs.containing(table, contained, same_iou)
     area = table.masks["area_px"].to_numpy()
-    container, _ = _best(n, inner, outer, -area[outer].astype(np.float64), rank)
+    container, _ = _best(n, inner, outer, -area[outer].astype(np.float64), ids)
     nested = np.flatnonzero(container >= 0)
     nested_share, contact = np.full(n, np.nan), np.full(n, np.nan)
     chosen = container[inner] == outer
@@ -127,10 +126,10 @@ class _Pairs:
 
 
 def _best(
-    n: int, own: IntArray, other: IntArray, value: FloatArray, rank: IntArray
+    n: int, own: IntArray, other: IntArray, value: FloatArray, ids: IntArray
 ) -> tuple[IntArray, FloatArray]:
-    """Return each mask's ``other`` of highest ``value``, then rank; -1 and 0 without one."""
-    order = np.lexsort((rank[other], value))
+    """Return each mask's ``other`` of highest ``value``, then lowest id; -1 and 0 without one."""
+    order = np.lexsort((-ids[other], value))
     best, best_value = np.full(n, -1, np.int64), np.zeros(n)
     best[own[order]] = other[order]  # of several writes to one place the last stays
     best_value[own[order]] = value[order]
@@ -148,20 +147,27 @@ def _is_crowd(table: MaskTable) -> BoolArray:
     return np.asarray(table.masks["iscrowd"].to_numpy(np.int8, na_value=0) == 1)
 
 
-def _ranks(table: MaskTable, single: BoolArray) -> IntArray:
-    """Number all masks from worst to best, whatever the order of the rows."""
+def _quality(table: MaskTable, single: BoolArray) -> list[npt.NDArray[Any]]:
+    """Return what decides which of two masks is better, first things first; higher is better."""
     masks, g = table.masks, geometry(table)
     area = masks["area_px"].to_numpy(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         sound = g.largest_px / (area + g.hole_px) * (1 - g.ragged_px / g.outline_px)
-    sound = np.round(np.nan_to_num(sound), 2).astype(np.float64)
-    keys: list[npt.NDArray[Any]] = [-masks.index.to_numpy(), area, sound]
-    for column in reversed(STORED_QUALITY):
-        if column in masks.columns:
-            keys.append(_where_all_have(masks[column].to_numpy(np.float64), table, single))
-    rank = np.empty(len(masks), np.int64)
-    rank[np.lexsort(keys)] = np.arange(len(masks))
-    return rank
+    stored = [
+        _where_all_have(masks[column].to_numpy(np.float64), table, single)
+        for column in STORED_QUALITY
+        if column in masks.columns
+    ]
+    return [*stored, np.round(np.nan_to_num(sound), 2), area, -masks.index.to_numpy()]
+
+
+def _first_is_better(pairs: _Pairs, quality: list[npt.NDArray[Any]]) -> BoolArray:
+    """Return for each pair whether its first mask is the better one; no two masks are equal."""
+    better = np.zeros(len(pairs.first), np.bool_)
+    for values in reversed(quality):
+        first, second = values[pairs.first], values[pairs.second]
+        better = np.where(first == second, better, first > second)
+    return better
 
 
 def _where_all_have(values: FloatArray, table: MaskTable, single: BoolArray) -> FloatArray:
