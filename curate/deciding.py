@@ -20,9 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import scorers
+from curate.curation.blame import blame
 from curate.curation.plan import decide
 from curate.curation.policy import Policy
 from curate.scorers.near_duplicates import near_duplicates
+from curate.scorers.stability import StabilityCurve
 from curate.pool import Pool, Report
 from curate.scorers import quality
 from curate.store import (
@@ -46,7 +48,7 @@ SAMPLE = 200_000
 GRID = 1000
 """Steps of the table of qualities from which a share of lowest quality is read off."""
 
-HEAVY = ("segmentation", "source_key")
+HEAVY = ("segmentation", "source_key", "stability_curve")
 """Columns that no decision reads."""
 
 
@@ -76,6 +78,9 @@ def decide_audit(
         if report:
             report("deciding", count + done, 2 * count, 0)
     info["counts"] = count_all(out)
+    info["stability_curve"] = stability_curve(out)
+    columns = pq.read_schema(part_path(out, "masks", 0)).names if count else []
+    info["silent_rules"] = policy.silent(columns)
     info["timings"]["deciding_s"] = round(time.monotonic() - started, 3)
     info["state"] = COMPLETE
     write_json(out / INFO, info)
@@ -178,7 +183,8 @@ def plan_part(
     frame = frame.drop(columns=[c for c in applied.columns if c in frame.columns]).join(applied)
     frame["quality_score"] = quality.apply(frame, references["quality"])
     cut = quality_line(references, policy.lowest_share)
-    plan = decide(frame, policy, quality_cut=cut)[["action", "reasons", "priority"]]
+    why = blame(frame, references["quality"])
+    plan = decide(frame, policy, quality_cut=cut, blame=why)[["action", "reasons", "priority"]]
     late = applied.join(frame["quality_score"]).join(plan).assign(part=index, row=range(len(plan)))
     write_part(
         out / WORK / "plan" / f"part-{index:06d}.parquet",
@@ -242,6 +248,16 @@ def _finish_images(out: Path, index: int, masks: pa.Table, copies: pd.DataFrame)
     for name in copies.columns:
         images[name] = copies[name].reindex(images.index)
     write_part(path, pa.Table.from_pandas(images, preserve_index=True))
+
+
+def stability_curve(out: Path) -> dict[str, Any] | None:
+    """Put the stability curves of all masks together; None where there were no soft masks."""
+    curve = StabilityCurve()
+    for path in part_paths(out, "masks"):
+        if "stability_curve" not in pq.read_schema(path).names:
+            return None
+        curve.add(pq.read_table(path, columns=["stability_curve"])["stability_curve"].to_pylist())
+    return curve.summary()
 
 
 def count_all(out: Path) -> dict[str, Any]:

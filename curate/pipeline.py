@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from curate.formats.base import Part
 from curate.pictures import ImageFolder, worse
 from curate.pool import Pool, Report
 from curate.scorers import registered, score
+from curate.scorers.stability import SoftMasks
 from curate.sides import Side, prepare_side
 from curate.store import (
     INFO,
@@ -102,6 +104,17 @@ def score_part(job: Job, part: Part) -> int:
     return len(table)
 
 
+@cache
+def _pictures(folder: Path) -> ImageFolder:
+    """Open a folder of pictures once a process: listing a huge one takes its time."""
+    return ImageFolder(folder)
+
+
+@cache
+def _soft_masks(folder: Path) -> SoftMasks:
+    return SoftMasks(folder)
+
+
 def _with_picture_status(images: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """Let the graver of what the source and what the picture's file says stand as the status."""
     if "picture_status" not in found:
@@ -125,11 +138,9 @@ def _open_inputs(job: Job, table: Any) -> dict[str, Any]:
     """Open what this part's images need of the inputs."""
     inputs: dict[str, Any] = {}
     if job.images is not None:
-        inputs["images"] = ImageFolder(job.images)
+        inputs["images"] = _pictures(job.images)
     if job.soft_masks is not None:
-        from curate.scorers.stability import SoftMasks
-
-        inputs["soft_masks"] = SoftMasks(job.soft_masks)
+        inputs["soft_masks"] = _soft_masks(job.soft_masks)
     if job.detections is not None:
         inputs["detections"] = job.detections.of(table)
     if job.compare:
@@ -224,6 +235,9 @@ def _score_all(
     parts = list(detect(source, format).plan(source, work))
     sides = [prepare_side(name, path, work) for name, path in inputs.compare.items()]
     detections = prepare_side("detections", inputs.detections, work) if inputs.detections else None
+    if detections is not None:
+        known = {"categories": detections.categories()}
+        parameters = {**parameters, "detector": known | dict(parameters.get("detector", {}))}
     job = Job(
         source,
         format,

@@ -16,7 +16,13 @@ import pyarrow.dataset as ds
 
 from curate.formats import detect
 from curate.store import to_frame, write_part
-from curate.table import MaskTable
+from curate.table import (
+    IMAGE_COLUMNS,
+    MASK_COLUMNS,
+    OPTIONAL_MASK_COLUMNS,
+    MaskTable,
+    with_types,
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,22 @@ class Side:
         frame = frame[~frame.index.duplicated()]
         wanted = pa.array(frame.index.to_numpy(np.int64))
         masks = self._rows("masks", pc.field("image_id").isin(wanted))
-        return MaskTable(to_frame(masks).set_index("mask_id"), frame)
+        return MaskTable(
+            with_types(to_frame(masks).set_index("mask_id"), MASK_COLUMNS | OPTIONAL_MASK_COLUMNS),
+            with_types(frame, IMAGE_COLUMNS),
+        )
+
+    def categories(self) -> tuple[int | str, ...]:
+        """Return every category of the whole source: names where it has names, else ids.
+
+        A source with a single category does not tell categories apart, so it has none.
+        """
+        for name in ("category", "category_id"):
+            data = ds.dataset(self.folder / "masks", format="parquet").to_table(columns=[name])
+            found = sorted(pc.unique(data[name]).drop_null().to_pylist())
+            if found:
+                return tuple(found) if len(found) > 1 else ()
+        return ()
 
     def _rows(self, kind: str, condition: pc.Expression) -> pa.Table:
         table = ds.dataset(self.folder / kind, format="parquet").to_table(filter=condition)

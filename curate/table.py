@@ -169,8 +169,8 @@ class MaskTable:
         return overlaps(self.runs, self.masks["image_id"].to_numpy(), self.boxes)
 
 
-def _cast(frame: pd.DataFrame, columns: dict[str, Any]) -> pd.DataFrame:
-    """Give each named column its type; a column that has it already is not copied."""
+def with_types(frame: pd.DataFrame, columns: dict[str, Any]) -> pd.DataFrame:
+    """Return a frame whose named columns have their types; what has its type is not copied."""
     cast: dict[str, Any] = {}
     for column, dtype in columns.items():
         if column not in frame.columns:
@@ -219,10 +219,10 @@ def finish(masks: pd.DataFrame, images: pd.DataFrame) -> MaskTable:
         masks[column] = boxes[:, k]
     _note_problems(masks, codes, areas)
     table = MaskTable(
-        _cast(masks, MASK_COLUMNS | OPTIONAL_MASK_COLUMNS)[
+        with_types(masks, MASK_COLUMNS | OPTIONAL_MASK_COLUMNS)[
             [*MASK_COLUMNS, *(c for c in masks.columns if c not in MASK_COLUMNS)]
         ],
-        _cast(images, IMAGE_COLUMNS),
+        with_types(images, IMAGE_COLUMNS),
     )
     table.__dict__["runs"] = runs  # just decoded: the cached property need not do it again
     return table
@@ -247,6 +247,8 @@ def _note_problems(
     segmentation = masks["segmentation"].to_numpy(object).copy()
     for row in bad:
         code = int(codes[row])
+        if code == NO_SEGMENTATION and status[row] != "ok":
+            continue  # the reader has said why there is none
         word = {0: "empty", NO_SEGMENTATION: "no_segmentation", INVALID_SIZE: "invalid_size"}.get(
             code, "undecodable"
         )
@@ -290,4 +292,6 @@ def concat(tables: Sequence[MaskTable]) -> MaskTable:
     masks = pd.concat(masks_frames)
     if not masks.index.is_unique:
         masks = masks.set_axis(pd.RangeIndex(len(masks), name="mask_id").astype("int64"))
-    return MaskTable(_cast(masks, MASK_COLUMNS | OPTIONAL_MASK_COLUMNS), pd.concat(image_frames))
+    return MaskTable(
+        with_types(masks, MASK_COLUMNS | OPTIONAL_MASK_COLUMNS), pd.concat(image_frames)
+    )

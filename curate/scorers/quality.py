@@ -6,8 +6,11 @@ yet wrong, so the evidence counts fully only
 
 - where a flaw is almost unheard of: ``(1 - flawed) ** 10``, flawed being the share of masks that
   score under 1, is the chance that ten masks drawn at random are all flawless; and otherwise
-- by how far the value lies under what nine masks in ten reach, as a share of that and against the
-  ordinary spread, squared; a column that is merely wide then adds nothing.
+- by how far the value lies under what nine masks in ten reach, against the ordinary spread,
+  squared; a column that is merely wide then adds little. For signals of form, that shortfall also
+  counts as a share of the usual value, squared: objects may well be long, bent or ragged, and only
+  a gross oddity of form hints at an error, while a picture, a model or a person that contradicts
+  the mask does so at any size.
 
 The evidences of a mask come together as the root of their squares, E, so that the strongest sign
 leads and others corroborate, and ``quality_score = 1 / (1 + E)``. It is relative to its dataset and
@@ -23,25 +26,32 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-SIGNALS: tuple[str, ...] = (
-    "predicted_iou",
-    "stability_score",
-    "computed_stability_score",
-    "prompt_score",
-    "declaration_score",
-    "uniqueness_score",
+FORM: tuple[str, ...] = (
     "fragment_score",
     "hole_score",
+    "outline_score",
     "hairline_score",
     "compact_score",
     "straight_score",
     "split_score",
     "crop_score",
+)
+"""Signals that look at the mask alone: odd is not yet wrong."""
+
+CONTRADICTION: tuple[str, ...] = (
+    "predicted_iou",
+    "stability_score",
+    "prompt_score",
+    "declaration_score",
+    "uniqueness_score",
     "edge_score",
     "detector_score",
     "detector_category_score",
     "agreement_score",
 )
+"""Signals in which something else speaks of the mask: a model, a picture, a person, a neighbour."""
+
+SIGNALS = (*CONTRADICTION, *FORM)
 """Columns that the quality is made of; those that a frame lacks stay silent.
 
 Left out on purpose: ``coverage_score`` and ``shape_score``, since a large or an odd object is not a
@@ -101,22 +111,22 @@ def evidence(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
         Same index, a column a signal, in nats, at least 0; 0 where the signal is not available.
     """
     columns = {
-        name: _speaks(frame[name].to_numpy(np.float64), reference[name])
+        name: _speaks(frame[name].to_numpy(np.float64), reference[name], name in FORM)
         for name in reference
         if name in frame
     }
     return pd.DataFrame(columns, index=frame.index)
 
 
-def _speaks(values: FloatArray, reference: Mapping[str, Any]) -> FloatArray:
+def _speaks(values: FloatArray, reference: Mapping[str, Any], form: bool) -> FloatArray:
     known = np.isfinite(values) & (values < 1)
     x = np.where(known, values, 1.0)
     tail = np.interp(x, reference["value"], np.log(reference["share"]))
     usual, median = reference["usual"], reference["median"]
     below = np.clip(usual - x, 0, None)
-    short = (
-        np.clip(below / max(usual, 1e-9), 0, 1) * below / np.maximum(below + median - usual, 1e-12)
-    )
+    short = below / np.maximum(below + median - usual, 1e-12)
+    if form:
+        short *= np.clip(below / max(usual, 1e-9), 0, 1)
     unheard_of = (1 - reference["flawed"]) ** FLAWLESS_DRAWS
     return np.where(known, -tail * (unheard_of + (1 - unheard_of) * short**2), 0.0)
 
