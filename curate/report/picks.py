@@ -11,8 +11,8 @@ import pandas as pd
 from curate.report.collect import Reason, Source, kinds_sql
 from curate.rle import Runs, decode
 
-MOST_CARDS = 132
-"""Masks in the gallery of one page."""
+MOST_CARDS = 126
+"""Masks with a reason in the gallery of one page; a few without are added."""
 
 MOST_PER_IMAGE = 3
 """Masks of one image that one reason shows: a broken image should not fill a gallery."""
@@ -44,7 +44,7 @@ def choose(source: Source, reasons: Sequence[Reason]) -> list[Pick]:
 
     A mask with several reasons stands with the rarest of them, which says most about it.
     """
-    each = max(6, min(18, (MOST_CARDS - 12) // max(1, len(reasons)) + 1))
+    each = max(2, min(18, MOST_CARDS // max(1, len(reasons))))
     candidates = _worst(source, 3 * each) if reasons else []
     wanted: dict[int, int] = {}
     for reason in sorted(reasons, key=lambda r: (r.masks, r.index)):
@@ -55,17 +55,17 @@ def choose(source: Source, reasons: Sequence[Reason]) -> list[Pick]:
         wanted |= dict.fromkeys((i for i in ids if i not in wanted), group)
     rows = {int(row["mask_id"]): row for row in _rows(source, wanted)}
     order = {mask_id: k for k, mask_id in enumerate(wanted)}
-    kept = sorted(
-        wanted, key=lambda i: (wanted[i] if wanted[i] >= 0 else 1000 - wanted[i], order[i])
-    )
-    return [Pick(wanted[i], rows[i]) for i in kept if i in rows][: MOST_CARDS + 24]
+    last = len(reasons)  # masks that no reason names stand behind those of all reasons
+    place = {i: (group if group >= 0 else last - group) for i, group in wanted.items()}
+    kept = sorted(wanted, key=lambda i: (place[i], order[i]))
+    return [Pick(wanted[i], rows[i]) for i in kept if i in rows]
 
 
 def _worst(source: Source, each: int) -> list[dict[str, Any]]:
     return source.rows(
         f"with spread as (select kind, mask_id, priority from ({kinds_sql(source)}) "
-        f"qualify row_number() over (partition by kind, image_id order by priority desc nulls last, mask_id) "
-        f"<= {MOST_PER_IMAGE}) "
+        "qualify row_number() over (partition by kind, image_id "
+        f"order by priority desc nulls last, mask_id) <= {MOST_PER_IMAGE}) "
         "select kind, mask_id from spread qualify row_number() over (partition by kind "
         f"order by priority desc nulls last, mask_id) <= {each} "
         "order by kind, priority desc nulls last, mask_id"
