@@ -113,11 +113,12 @@ def category_names(listed: list[Any] | None) -> tuple[dict[int, str] | None, dic
     return names, placeholders
 
 
-def number_keys(prefix: str, ordinals: IntArray) -> pa.Array:
-    """Return source keys: a prefix and each mask's number."""
+def number_keys(prefix: str | pa.Array, ordinals: IntArray) -> pa.Array:
+    """Return source keys: a prefix (one for all, or one a mask) and each mask's number."""
+    if isinstance(prefix, str):
+        prefix = pa.scalar(prefix, pa.large_string())
     numbers = pc.cast(pa.array(ordinals), pa.large_string())
-    start, nothing = (pa.scalar(part, pa.large_string()) for part in (prefix, ""))
-    return pc.binary_join_element_wise(start, numbers, nothing)
+    return pc.binary_join_element_wise(prefix, numbers, pa.scalar("", pa.large_string()))
 
 
 def image_fields(value: Any) -> tuple[str, int, int, str]:

@@ -33,7 +33,11 @@ DEPTHS = np.array([0, 0, 0, 0, 0, 1, 1, 2], np.int64)
 SLOTS = np.array([0, 1, 2, 3, 4, 5, 9, 13], np.int64)
 
 _NAMES = np.frombuffer("".join(KEYS).encode(), np.uint8)
-_NAME_ENDS = np.cumsum([len(key) for key in KEYS])
+_NAME_ENDS = np.cumsum([0, *(len(key) for key in KEYS)])
+_BY_LENGTH, _BY_FIRST = 1, 4  # with these no two names share a slot
+_SLOT_KEYS = np.full(256, -1, np.int64)
+for _k, _key in enumerate(KEYS):
+    _SLOT_KEYS[(len(_key) * _BY_LENGTH + ord(_key[0]) * _BY_FIRST + ord(_key[-1])) % 256] = _k
 _EXACT = 2**53  # up to here a double holds every whole number
 _LONGEST = 400
 _POWERS = 10.0 ** np.arange(23)
@@ -68,19 +72,17 @@ def _plain_string(data: npt.NDArray[np.uint8], p: int) -> int:
 @kernel
 def _which_key(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
     """Return the number of a field name, or -1 for one that is not known."""
-    first = 0
-    for k in range(len(_NAME_ENDS)):
-        stop = _NAME_ENDS[k]
-        if stop - first == end - start:
-            same = True
-            for j in range(end - start):
-                if _NAMES[first + j] != data[start + j]:
-                    same = False
-                    break
-            if same:
-                return k
-        first = stop
-    return GIVE_UP
+    if start == end:
+        return -1
+    slot = (end - start) * _BY_LENGTH + data[start] * _BY_FIRST + data[end - 1]
+    k: int = _SLOT_KEYS[slot % len(_SLOT_KEYS)]
+    if k < 0 or _NAME_ENDS[k + 1] - _NAME_ENDS[k] != end - start:
+        return -1
+    first = _NAME_ENDS[k]
+    for j in range(end - start):
+        if _NAMES[first + j] != data[start + j]:
+            return -1
+    return k
 
 
 @kernel

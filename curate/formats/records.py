@@ -276,7 +276,7 @@ class Annotations:
             self.findings.note(row, "duplicate_id", detail)
 
     def _note_repeated_in_image(self, ids: IntArray, given: BoolArray, rows: IntArray) -> None:
-        if given.all() and len(np.unique(ids)) == len(ids):
+        if given.all() and ((np.diff(ids) > 0).all() or len(np.unique(ids)) == len(ids)):
             return
         some = np.flatnonzero(given)
         some = some[np.lexsort((ids[some], rows[some]))]

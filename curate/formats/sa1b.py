@@ -17,7 +17,7 @@ import pyarrow as pa
 from curate.errors import CallError, SourceError
 from curate.formats import json_prune, tar
 from curate.formats.base import PART_BYTES, Format, Part, copy_file, new_file, new_folder, reading
-from curate.formats.coco import collector_paused, image_fields
+from curate.formats.coco import collector_paused, image_fields, number_keys
 from curate.formats.coco_index import image_key
 from curate.formats.json_shape import HEAD_BYTES, shape_of, shape_of_bytes
 from curate.formats.json_stream import parse_document
@@ -54,9 +54,10 @@ def load(source: Path, part: Part) -> MaskTable:
     """Read the images of one part."""
     container, pieces = part.payload
     reader = _Reader()
+    alone = source.is_file() and not container
     with reading(source), collector_paused():
         for name, data in _contents(source, container, pieces):
-            reader.take(name, data, alone=source.is_file() and not container)
+            reader.take(name, data, alone)
         return reader.table()
 
 
@@ -107,8 +108,8 @@ class _Reader:
         self.records: list[Any] = []
         self.ids: dict[int, str] = {}
         self.sizes: list[tuple[int, int]] = []
-        self.keys: list[str] = []
-        self.counts: list[tuple[int, int]] = []
+        self.names: list[str] = []
+        self.waiting: list[tuple[int, int]] = []
 
     def take(self, name: str, data: bytes, alone: bool) -> None:
         """Take in one JSON file; a broken one is a finding, unless it is the whole source."""
@@ -116,10 +117,9 @@ class _Reader:
         if count is None:
             self._flush_quick()
             count = self._take_patiently(name, data, alone)
-        prefix = name + _MARK
-        self.keys += [f"{prefix}{k}" for k in range(count)]
-        self.counts.append((len(self.sizes) - 1, count))
-        if len(self.keys) >= _BATCH_MASKS:
+        self.names.append(name + _MARK)
+        self.waiting.append((len(self.sizes) - 1, count))
+        if self.quick.count + len(self.records) >= _BATCH_MASKS:
             self._flush()
 
     def table(self) -> MaskTable:
@@ -198,10 +198,12 @@ class _Reader:
 
     def _waiting(self) -> tuple[IntArray, pa.Array]:
         """Return image positions and source keys of the masks that wait, and forget them."""
-        rows, times = np.array(self.counts, np.int64).T
-        keys = pa.array(self.keys, pa.large_string())
-        self.keys, self.counts = [], []
-        return np.repeat(rows, times), keys
+        rows, times = np.array(self.waiting, np.int64).T
+        which = np.repeat(np.arange(len(times)), times)
+        numbers = np.arange(len(which)) - (np.cumsum(times) - times)[which]
+        prefixes = pa.array(self.names, pa.large_string()).take(pa.array(which))
+        self.names, self.waiting = [], []
+        return rows[which], number_keys(prefixes, numbers)
 
     def _settle_images(self) -> None:
         self.images.ids = np.fromiter(self.ids, np.int64, len(self.ids))
@@ -269,14 +271,15 @@ def _grouped(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
 def _contents(
     source: Path, container: str, pieces: tuple[Piece, ...]
 ) -> Iterator[tuple[str, bytes]]:
+    alone = source.is_file()
     if not container:
         for name, _, _ in pieces:
-            path = source if source.is_file() else source / name
+            path = source if alone else source / name
             with reading(path):
                 data = path.read_bytes()
             yield _shown(name), data
         return
-    path = source if source.is_file() else source / container
+    path = source if alone else source / container
     with path.open("rb") as file:
         for name, position, size in pieces:
             yield key_of(_shown(container), name), os.pread(file.fileno(), size, position)

@@ -194,8 +194,9 @@ def _draw(rings: list[list[float]], height: int, width: int) -> bytes:
 
     # A first ring of exactly four numbers would be taken for a box; rings that short are refused.
     drawn = coco_mask.frPyObjects(rings, height, width)
-    merged = drawn[0] if len(drawn) == 1 else coco_mask.merge(drawn)
-    return cast(bytes, merged["counts"])
+    while len(drawn) > 1:  # some at a time: all at once takes the square of their number
+        drawn = [coco_mask.merge(drawn[i : i + 16]) for i in range(0, len(drawn), 16)]
+    return cast(bytes, drawn[0]["counts"])
 
 
 def _encode(starts: Any, ends: Any, height: int, width: int) -> bytes:

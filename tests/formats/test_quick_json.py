@@ -9,6 +9,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.formats import quick_kernels
 from curate.formats.quick_json import QuickReader
 from curate.formats.records import Annotations, ImageRows
 from curate.formats.values import IntArray
@@ -91,6 +92,12 @@ def test_random_bytes_do_nothing(raw: bytes):
     assert quick.take_document(raw) is None
     taken = quick.take_list(raw)
     assert taken is None or taken.count == 0 == len(json.loads(raw))
+
+
+def test_no_two_names_share_a_slot():
+    assert sorted(quick_kernels._SLOT_KEYS[quick_kernels._SLOT_KEYS >= 0]) == list(
+        range(len(quick_kernels.KEYS))
+    )
 
 
 def test_everyday_values_take_the_quick_way():

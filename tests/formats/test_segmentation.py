@@ -23,6 +23,15 @@ def test_polygons_are_those_of_pycocotools(rings: list[list[float]], height: int
     assert read_segmentation(rings, height, width) == (expected, "ok", "")
 
 
+def test_many_rings_are_merged_like_few():
+    rng = np.random.default_rng(5)
+    centres = rng.uniform(0, 300, (3000, 1))
+    rings = (np.tile(centres, 6) + rng.uniform(-4, 4, (3000, 6))).tolist()
+    expected = coco_mask.merge(coco_mask.frPyObjects(rings[:200], 300, 300))["counts"]
+    assert read_segmentation(rings[:200], 300, 300).counts == expected
+    assert read_segmentation(rings, 300, 300).status == "ok"
+
+
 def test_rings_of_equal_length_stay_apart():
     rings = [[1, 1, 5, 1, 5, 5, 1, 5], [10, 10, 15, 10, 15, 15, 10, 15]]
     expected = coco_mask.merge(coco_mask.frPyObjects(rings, 20, 30))["counts"]
