@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from curate.report.words import KIND_SQL
+from curate.report.words import KIND_SQL, in_common
 
 ACTIONS = ("accept", "review", "reject")
 
@@ -158,7 +158,7 @@ class Reason:
 
     Attributes:
         kind: The reason with its numbers blanked; what rows are grouped by.
-        text: The reason as shown: exact where all masks share the same sentence.
+        text: The reason as shown: only numbers in which the masks differ are blanked.
     """
 
     index: int
@@ -186,14 +186,16 @@ def kinds_sql(source: Source) -> str:
     )
 
 
-def _texts(source: Source) -> dict[str, tuple[str, str]]:
-    """Return the first and the last sentence, by the alphabet, of each kind of reason."""
+def _texts(source: Source) -> dict[str, str]:
+    """Return what all sentences of each kind share, the numbers blanked in which they differ."""
+    # Two extremes read from the front and two from the back: a number that these share, all share.
     rows = source.rows(
-        f"select {KIND_SQL.format('said')} as kind, min(said) as first, max(said) as last from "
+        f"select {KIND_SQL.format('said')} as kind, min(said) as a, max(said) as b, "
+        "reverse(min(reverse(said))) as c, reverse(max(reverse(said))) as d from "
         "(select trim(unnest(string_split(reasons, '; '))) as said from masks "
         "where reasons <> '') where said <> '' group by kind"
     )
-    return {row["kind"]: (row["first"], row["last"]) for row in rows}
+    return {row["kind"]: in_common([row[name] for name in "abcd"]) for row in rows}
 
 
 def reasons(source: Source) -> tuple[list[Reason], int]:
@@ -215,8 +217,7 @@ def reasons(source: Source) -> tuple[list[Reason], int]:
         Reason(
             index=i,
             kind=row["kind"],
-            # Where all say the same, its numbers stand; else they are blanked.
-            text=texts[row["kind"]][0] if len(set(texts[row["kind"]])) == 1 else row["kind"],
+            text=texts[row["kind"]],
             masks=int(row["n"]),
             images=int(row["images"]),
             review=int(row["review"]),

@@ -247,13 +247,21 @@ class Unexplained:
     drawing: Drawing | None
 
 
-def unexplained(rows: Sequence[Mapping[str, Any]], images: Path | None) -> list[Unexplained]:
-    """Draw the detections that no mask explains on their images."""
+def unexplained(
+    rows: Sequence[Mapping[str, Any]], images: Path | None, names: Mapping[int, str]
+) -> list[Unexplained]:
+    """Draw the detections that no mask explains on their images.
+
+    Args:
+        rows: As :func:`curate.report.tables.missing_masks` gives them.
+        images: Folder of the pictures, or None.
+        names: Categories by their numbers, for detectors that only tell a number.
+    """
     nothing, _ = decode([], [], [])
     painter = Painter({}, nothing, Pictures(images), 24_000)
     result = []
     for row in rows:
-        seen = _detections(row.get("found"))
+        seen = _detections(row.get("found"), names)
         drawing = painter.draw_boxes(row, [box for _, box in seen])
         words = [text for text, _ in seen if text]
         result.append(
@@ -262,7 +270,7 @@ def unexplained(rows: Sequence[Mapping[str, Any]], images: Path | None) -> list[
     return result
 
 
-def _detections(text: Any, most: int = 40) -> list[tuple[str, Rectangle]]:
+def _detections(text: Any, names: Mapping[int, str], most: int = 40) -> list[tuple[str, Rectangle]]:
     try:
         entries = json.loads(text) if isinstance(text, str | bytes) and text else []
     except ValueError:
@@ -274,7 +282,7 @@ def _detections(text: Any, most: int = 40) -> list[tuple[str, Rectangle]]:
         box = _box_in(entry)
         if box is not None:
             confidence = measured(entry, ("score",))
-            name = entry.get("category") or ""
+            name = entry.get("category") or names.get(entry.get("category_id", -1), "")
             found.append(
                 (f"{name} {score(confidence[0])}".strip() if confidence else str(name), box)
             )

@@ -83,7 +83,7 @@ def _findings(
         "image_statuses": tables.statuses(source, "images"),
         "near": near,
         "near_total": near_total,
-        "unexplained": gallery.unexplained(missing, images),
+        "unexplained": gallery.unexplained(missing, images, tables.category_names(source)),
         "detections": detections,
         "missing_images": missing_images,
         "categories": categories,

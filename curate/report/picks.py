@@ -15,7 +15,8 @@ MOST_CARDS = 126
 """Masks with a reason in the gallery of one page; a few without are added."""
 
 MOST_PER_IMAGE = 3
-"""Masks of one image that one reason shows: a broken image should not fill a gallery."""
+"""Masks of one image that one reason shows, unless there are few images: a broken image should
+not fill a gallery."""
 
 NO_REASON = -1
 ACCEPTED = -2
@@ -62,10 +63,12 @@ def choose(source: Source, reasons: Sequence[Reason]) -> list[Pick]:
 
 
 def _worst(source: Source, each: int) -> list[dict[str, Any]]:
+    images = int(source.row("select count(*) n from images")["n"])
+    most = max(MOST_PER_IMAGE, -(-each // max(1, images)))
     return source.rows(
         f"with spread as (select kind, mask_id, priority from ({kinds_sql(source)}) "
         "qualify row_number() over (partition by kind, image_id "
-        f"order by priority desc nulls last, mask_id) <= {MOST_PER_IMAGE}) "
+        f"order by priority desc nulls last, mask_id) <= {most}) "
         "select kind, mask_id from spread qualify row_number() over (partition by kind "
         f"order by priority desc nulls last, mask_id) <= {each} "
         "order by kind, priority desc nulls last, mask_id"

@@ -98,6 +98,17 @@ def missing_masks(source: Source, most: int = 12) -> tuple[list[dict[str, Any]],
     return rows, int(row["n"]), int(row["images"])
 
 
+def category_names(source: Source, most: int = 10_000) -> dict[int, str]:
+    """Return the name of each category number that the masks use."""
+    if not {"category", "category_id"} <= source.masks.keys():
+        return {}
+    rows = source.rows(
+        "select category_id, min(category) as name from masks where category_id is not null "
+        f"and category is not null group by category_id limit {most}"
+    )
+    return {int(row["category_id"]): row["name"] for row in rows}
+
+
 def by_category(source: Source, most: int = 1500) -> tuple[list[dict[str, Any]], int]:
     """Return the counts of each category, most masks first, and how many categories there are."""
     quality = value_of("quality_score") if "quality_score" in source.masks else "null::double"

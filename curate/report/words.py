@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 LONGEST_NAME = 160
@@ -109,6 +110,14 @@ def kind_of(reason: str) -> str:
     The same replacement is done in SQL over millions of rows; :data:`KIND_SQL` must stay equal.
     """
     return _NUMBER.sub("…", reason.strip())
+
+
+def in_common(reasons: Sequence[str]) -> str:
+    """Return reasons of one kind as one sentence: numbers in which they differ are blanked."""
+    numbers = zip(*(_NUMBER.findall(reason) for reason in reasons), strict=True)
+    kept = [found[0] if len(set(found)) == 1 else "…" for found in numbers]
+    plain = _NUMBER.split(reasons[0].strip())
+    return "".join(a + b for a, b in zip(plain, [*kept, ""], strict=True))
 
 
 KIND_SQL = r"regexp_replace(trim({}), '-?\d+(?:[.,]\d+)*', '…', 'g')"

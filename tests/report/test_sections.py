@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_reasons_are_counted_by_kind(source: Source, masks: pd.DataFrame) -> Non
     assert [r.masks for r in found] == sorted(expected.values(), reverse=True)
     shown = {r.text for r in found}
     assert "falls into 2 pieces" in shown  # all say the same: shown as it is
-    assert "is a copy of mask … (IoU …)" in shown  # they differ: numbers are blanked
+    assert "is a copy of mask … (IoU 0.91)" in shown  # where they differ, numbers are blanked
 
 
 def test_a_bar_shows_the_smallest_share() -> None:
@@ -131,6 +132,22 @@ def test_gallery_takes_each_mask_once_and_few_of_one_image(source: Source) -> No
     for reason in reasons:
         images = [p.row["image_id"] for p in chosen if p.group == reason.index]
         assert max(images.count(i) for i in images) <= picks.MOST_PER_IMAGE
+
+
+def test_a_detector_that_tells_numbers_only_gets_names() -> None:
+    row = {"image_id": 1, "file_name": "a", "height": 9, "width": 9, "n": 2}
+    found = [
+        {"bbox": [0, 0, 4, 4], "score": 0.8, "category_id": 3, "category": None},
+        {"bbox": [2, 2, 4, 4], "score": 0.7, "category_id": 9, "category": "cat"},
+        {"bbox": [2, 2, 4, 4], "score": 0.2, "category_id": 3, "counted": False},
+    ]
+    (shown,) = gallery.unexplained([row | {"found": json.dumps(found)}], None, {3: "dog"})
+    assert shown.found == ["dog 0.80", "cat 0.70"]
+    assert shown.drawing is not None
+    assert len(shown.drawing.boxes) == 2
+    for broken in (None, "", "[", "{}", "[1]", '[{"bbox": [1, 2]}]'):
+        (shown,) = gallery.unexplained([row | {"found": broken}], None, {})
+        assert shown.found == []
 
 
 def test_cards_show_outline_twin_and_picture(scenes: tuple[HandMade, Path]) -> None:

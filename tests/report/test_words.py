@@ -64,5 +64,12 @@ def test_sql_and_python_agree_on_what_kind_a_reason_is(pieces: list[str]) -> Non
     assert found[0] == words.kind_of(reason)
 
 
+def test_only_numbers_that_differ_are_blanked() -> None:
+    said = ["quality 0.12, under 0.5: holes", "quality 0.31, under 0.5: holes"]
+    assert words.in_common(said) == "quality …, under 0.5: holes"
+    assert words.in_common(["no number"]) == "no number"
+    assert words.in_common(["7 of 7", "7 of 7"]) == "7 of 7"
+
+
 def test_reasons_that_differ_in_numbers_are_of_one_kind() -> None:
     assert words.kind_of("same as mask 12 (IoU 0.93)") == words.kind_of("same as mask 7 (IoU 0.9)")
