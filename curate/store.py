@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +152,19 @@ class Audit:
         """
         import duckdb
 
-        with connect(self.path) as connection:
-            try:
-                found: pd.DataFrame = connection.execute(sql, list(parameters)).df()
-                return found
-            except duckdb.Error as error:
-                raise CallError(f"the query fails: {error}", str(self.path)) from error
+        try:
+            found: pd.DataFrame = self._connection.cursor().execute(sql, list(parameters)).df()
+        except duckdb.Error as error:
+            raise CallError(f"the query fails: {error}", str(self.path)) from error
+        return found
+
+    @cached_property
+    def _connection(self) -> Any:
+        """One connection for all queries, opened with the first and closed with the audit."""
+        opened = ExitStack()
+        connection = opened.enter_context(connect(self.path))
+        weakref.finalize(self, opened.close)
+        return connection
 
 
 @contextmanager

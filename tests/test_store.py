@@ -35,7 +35,9 @@ def make_audit(root: Path, state: str = COMPLETE) -> Path:
         images = pd.DataFrame({"file_name": ["a"]}, index=pd.Index([index], name="image_id"))
         write_part(part_path(root, "masks", index), pa.Table.from_pandas(masks))
         write_part(part_path(root, "images", index), pa.Table.from_pandas(images))
-    write_json(root / INFO, {"schema_version": SCHEMA_VERSION, "state": state, "identity": {"a": 1}})
+    write_json(
+        root / INFO, {"schema_version": SCHEMA_VERSION, "state": state, "identity": {"a": 1}}
+    )
     return root
 
 
