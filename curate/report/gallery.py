@@ -37,8 +37,11 @@ RARE = 0.1
 
 TELLING_SCORES = 2
 
-TWIN_IOU = 0.5
+OVERLAP_IOU = 0.2
 """Least IoU at which the better of two masks is drawn beside the other."""
+
+TWIN_IOU = 0.5
+"""IoU from which a caption calls them twins."""
 
 MOST_NEIGHBOURS = 24
 THUMBS_A_REASON = 3
@@ -125,7 +128,7 @@ def kinds_of_marks(cards: Sequence[Card]) -> set[str]:
 def twin_of(row: Mapping[str, Any]) -> int | None:
     """Return the mask to draw beside one, None where there is none worth showing.
 
-    That is the better mask that covers at least half the same pixels, or one that a reason names.
+    That is a better mask that shares many of its pixels, or one that a reason names.
     """
     found = _partner(row)
     return found[1] if found else None
@@ -139,7 +142,7 @@ def _partner(row: Mapping[str, Any]) -> tuple[str, int] | None:
         if found is None or int(found[0]) == row["mask_id"]:
             continue
         iou = measured(row, ("duplicate_iou",)) if column == "duplicate_of" else None
-        same = iou is not None and iou[0] >= TWIN_IOU
+        same = iou is not None and iou[0] >= OVERLAP_IOU
         if same or re.search(rf"\bmask {int(found[0])}\b", reasons):
             return column, int(found[0])
     return None
@@ -233,7 +236,10 @@ def _twin_words(row: Mapping[str, Any]) -> str:
     if found[0] == "nested_in":
         return f"mask {found[1]}, which contains it"
     iou = measured(row, ("duplicate_iou",))
-    return f"mask {found[1]}, its kept twin" + (f" (IoU {score(iou[0])})" if iou else "")
+    if iou is None:
+        return f"mask {found[1]}, its kept twin"
+    words = "its kept twin" if iou[0] >= TWIN_IOU else "a better one that overlaps it"
+    return f"mask {found[1]}, {words} (IoU {score(iou[0])})"
 
 
 @dataclass(frozen=True)
