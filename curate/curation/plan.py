@@ -52,11 +52,14 @@ class _Draft:
     level: npt.NDArray[np.int8]
     evidence: FloatArray
     spared: BoolArray
+    named: BoolArray
     said: list[tuple[int, int, npt.NDArray[np.int64], list[str]]] = field(default_factory=list)
 
     def say(self, rows: BoolArray, action: int, order: int, reasons: list[str]) -> None:
         """Note an action and its reason for some rows."""
         np.maximum(self.level, np.where(rows, np.int8(action), np.int8(0)), out=self.level)
+        if action != _ACCEPT:
+            self.named |= rows
         self.said.append((-action, order, np.flatnonzero(rows), reasons))
 
 
@@ -89,9 +92,8 @@ def decide(
     columns = Columns(frame, policy.small_px)
     rows = len(frame)
     crowd = _column(columns, "iscrowd") == 1
-    draft = _Draft(
-        columns, crowd, np.zeros(rows, np.int8), np.zeros(rows), np.zeros(rows, np.bool_)
-    )
+    no = np.zeros(rows, np.bool_)
+    draft = _Draft(columns, crowd, np.zeros(rows, np.int8), np.zeros(rows), no.copy(), no.copy())
     suppressed = policy.nms is None
     for rule in policy.rules:
         if rule.after_nms and not suppressed:
@@ -240,21 +242,22 @@ def _apply_quality(
         return
     quality = _column(draft.columns, "quality_score")
     judged = ~draft.crowd & ~draft.spared
-    line = policy.quality_at_least
-    why = [""] * len(quality) if blame is None else [f": {b}" if b else "" for b in plain(blame)]
-    if line is not None:
-        low = judged & (quality < line)
-        words = [f"quality {quality[k]:.2f}, under {line:g}{why[k]}" for k in np.flatnonzero(low)]
-        draft.say(low, _REVIEW, len(policy.rules) + 1, words)
-    if cut is not None:
-        low = judged & (quality < cut)
-        share = f"among the {100 * policy.lowest_share:g}% of lowest quality"
-        words = [share + why[k] for k in np.flatnonzero(low)]
-        draft.say(low, _REVIEW, len(policy.rules) + 2, words)
-    if line is not None or cut is not None:
-        blank = judged & np.isnan(quality) & (draft.level == _ACCEPT)
-        words = ["its quality could not be worked out"] * int(blank.sum())
-        draft.say(blank, _REVIEW, len(policy.rules) + 3, words)
+    lines = [line for line in (policy.quality_at_least, cut) if line is not None]
+    if not lines:
+        return
+    low = judged & (quality < max(lines))
+    draft.level = np.maximum(draft.level, np.where(low, np.int8(_REVIEW), np.int8(0)))
+    # A rule that speaks of the mask already says what is wrong; the quality would only repeat it.
+    rows = low & ~draft.named
+    why = [""] * len(quality) if blame is None else plain(blame)
+    words = [
+        f"{why[k]} (quality {quality[k]:.2f})" if why[k] else f"low quality: {quality[k]:.2f}"
+        for k in np.flatnonzero(rows)
+    ]
+    draft.say(rows, _REVIEW, len(policy.rules) + 1, words)
+    blank = judged & np.isnan(quality) & (draft.level == _ACCEPT)
+    words = ["its quality could not be worked out"] * int(blank.sum())
+    draft.say(blank, _REVIEW, len(policy.rules) + 2, words)
 
 
 def _join(draft: _Draft, rows: int) -> npt.NDArray[np.object_]:

@@ -96,7 +96,7 @@ def test_low_quality_goes_to_review_and_unknown_quality_is_not_silently_accepted
     frame = masks(3, quality_score=[0.3, 0.8, np.nan])
     plan = decide(frame, policy(accept={"quality_at_least": 0.5}))
     assert plan["action"].tolist() == ["review", "accept", "review"]
-    assert plan["reasons"].tolist()[0] == "quality 0.30, under 0.5"
+    assert plan["reasons"].tolist()[0] == "low quality: 0.30"
     assert "could not be worked out" in plan["reasons"].tolist()[2]
     cut = decide(frame, policy(review={"lowest_share": 0.02}), quality_cut=0.5)
     assert cut["reasons"].tolist()[0] == "among the 2% of lowest quality"
