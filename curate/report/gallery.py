@@ -103,7 +103,9 @@ def cards(
     shown = {p.mask_id for p in picks} | {i for i in twins.values() if i is not None}
     place, runs = runs_of(source, shown.union(*near.values()))
     painter = Painter(place, runs, pictures, BYTES_FOR_PICTURES // len(picks))
-    thumbs = _thumbs(picks)
+    kinds = {reason.kind: reason.index for reason in reasons}
+    groups = {p.mask_id: (p.group, _groups(p, kinds)) for p in picks}
+    thumbs = {i for reason in reasons for i in examples(reason.index, groups)}
     drawings = {
         p.mask_id: painter.draw(
             p.row, box, twins[p.mask_id], near.get(p.mask_id, []), p.mask_id in thumbs
@@ -112,9 +114,8 @@ def cards(
         for p in sorted(picks, key=lambda p: (str(p.row.get("file_name")), p.mask_id))
         if (box := windows[p.mask_id]) is not None
     }
-    kinds = {reason.kind: reason.index for reason in reasons}
     usual = {histogram.column: histogram for histogram in spread}
-    return [_card(p, drawings.get(p.mask_id), kinds, usual, titles) for p in picks]
+    return [_card(p, drawings.get(p.mask_id), groups[p.mask_id][1], usual, titles) for p in picks]
 
 
 def kinds_of_marks(cards: Sequence[Card]) -> set[str]:
@@ -182,30 +183,42 @@ def _inside(frame: pd.DataFrame, box: Box) -> pd.DataFrame:
     return frame[hit]
 
 
-def _thumbs(picks: Sequence[Pick]) -> set[int]:
-    chosen: dict[int, list[int]] = {}
-    for pick in picks:
-        chosen.setdefault(pick.group, []).append(pick.mask_id)
-    return {i for ids in chosen.values() for i in ids[:THUMBS_A_REASON]}
+def examples(index: int, groups: Mapping[int, tuple[int, Sequence[int]]]) -> list[int]:
+    """Return the masks that stand for a reason in a list: those chosen for it before others.
+
+    Args:
+        index: The reason.
+        groups: By mask id: the reason it was chosen for, and all its reasons.
+    """
+    having = [(own != index, k) for k, (own, every) in enumerate(groups.values()) if index in every]
+    ids = list(groups)
+    return [ids[k] for _, k in sorted(having)[:THUMBS_A_REASON]]
+
+
+def _said(pick: Pick) -> list[str]:
+    return [r.strip() for r in str(pick.row.get("reasons") or "").split("; ") if r.strip()]
+
+
+def _groups(pick: Pick, kinds: Mapping[str, int]) -> list[int]:
+    """Return the indexes of all reasons of a mask."""
+    return sorted({kinds[k] for k in map(kind_of, _said(pick)) if k in kinds} | {pick.group})
 
 
 def _card(
     pick: Pick,
     drawing: Drawing | None,
-    kinds: Mapping[str, int],
+    groups: Sequence[int],
     usual: Mapping[str, Histogram],
     titles: Mapping[str, str],
 ) -> Card:
-    said = [r.strip() for r in str(pick.row.get("reasons") or "").split("; ") if r.strip()]
-    groups = {kinds[kind_of(r)] for r in said if kind_of(r) in kinds} | {pick.group}
     values = [(c, v[0]) for c in usual if (v := measured(pick.row, (c,)))]
     lowest = sorted((v for v in values if v[0] != "quality_score"), key=lambda v: v[1])
     ordered = [v for v in values if v[0] == "quality_score"] + lowest
     return Card(
         pick=pick,
         drawing=drawing,
-        reasons=said,
-        groups=sorted(groups),
+        reasons=_said(pick),
+        groups=groups,
         scores=[(titles.get(c) or title_of(c), v) for c, v in ordered],
         facts=list(_facts(pick.row, usual)),
         telling=[(titles.get(c) or title_of(c), v, r) for c, v, r in _telling(lowest, usual)],

@@ -78,6 +78,7 @@ def _findings(
         "reasons": reasons,
         "unlisted": unlisted,
         "groups": _groups(reasons, cards),
+        "examples": _examples(reasons, cards),
         "drawn": gallery.kinds_of_marks(cards),
         "mask_statuses": tables.statuses(source, "masks"),
         "image_statuses": tables.statuses(source, "images"),
@@ -102,6 +103,16 @@ class Group:
     text: str
     cards: list[gallery.Card]
     total: int
+
+
+def _examples(
+    reasons: list[collect.Reason], cards: list[gallery.Card]
+) -> dict[int, list[gallery.Card]]:
+    """Return the cards that stand for each reason in the list of reasons."""
+    groups = {card.pick.mask_id: (card.pick.group, card.groups) for card in cards}
+    by_id = {card.pick.mask_id: card for card in cards}
+    found = {r.index: gallery.examples(r.index, groups) for r in reasons}
+    return {index: [by_id[i] for i in ids] for index, ids in found.items() if ids}
 
 
 def _groups(reasons: list[collect.Reason], cards: list[gallery.Card]) -> list[Group]:

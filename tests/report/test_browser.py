@@ -122,6 +122,8 @@ def test_a_reason_leads_to_its_masks(opened: Opened) -> None:
     opened.page.get_by_role("link", name="falls into 2 pieces").click()
     assert opened.shown(".card[data-mask]") == 6
     assert opened.page.input_value("#g-reason") != ""
+    linked = opened.page.locator("a[data-reason]").count()
+    assert linked == opened.page.locator("#t-reasons tbody tr").count()
 
 
 def test_a_mask_enlarges_and_the_keys_leaf_through(opened: Opened) -> None:

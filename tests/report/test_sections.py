@@ -134,6 +134,13 @@ def test_gallery_takes_each_mask_once_and_few_of_one_image(source: Source) -> No
         assert max(images.count(i) for i in images) <= picks.MOST_PER_IMAGE
 
 
+def test_every_reason_has_examples_even_where_rarer_ones_took_its_masks() -> None:
+    groups = {7: (1, [0, 1]), 8: (1, [0, 1]), 9: (2, [2]), 4: (0, [0])}
+    assert gallery.examples(0, groups) == [4, 7, 8]
+    assert gallery.examples(1, groups) == [7, 8]
+    assert gallery.examples(3, groups) == []
+
+
 def test_a_detector_that_tells_numbers_only_gets_names() -> None:
     row = {"image_id": 1, "file_name": "a", "height": 9, "width": 9, "n": 2}
     found = [

@@ -77,9 +77,11 @@
       document.body.classList.toggle("bareview", !event.target.checked);
     });
     for (const link of all("a[data-reason]")) {
-      link.addEventListener("click", () => {
+      link.addEventListener("click", (event) => {
+        event.preventDefault();
         reason.value = link.dataset.reason;
         filterGallery();
+        one("#gallery").scrollIntoView();
       });
     }
     for (const link of all(".thumbs a")) {
