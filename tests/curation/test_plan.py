@@ -99,10 +99,10 @@ def test_low_quality_goes_to_review_and_unknown_quality_is_not_silently_accepted
     assert plan["reasons"].tolist()[0] == "low quality: 0.30"
     assert "could not be worked out" in plan["reasons"].tolist()[2]
     cut = decide(frame, policy(review={"lowest_share": 0.02}), quality_cut=0.5)
-    assert cut["reasons"].tolist()[0] == "among the 2% of lowest quality"
+    assert cut["reasons"].tolist()[0] == "low quality: 0.30"
     why = pd.Series(["it has holes", "", ""], index=frame.index)
     told = decide(frame, policy(review={"lowest_share": 0.02}), quality_cut=0.5, blame=why)
-    assert told["reasons"].tolist()[0] == "among the 2% of lowest quality: it has holes"
+    assert told["reasons"].tolist()[0] == "it has holes (quality 0.30)"
     spared = decide(
         frame, policy(rule("quality_score < 0.5", "accept"), accept={"quality_at_least": 0.5})
     )
