@@ -48,7 +48,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("wrong_place", "on the bare table", 3, "place" + OTHERS),
     Kind("whole_image", "the whole image", 2, "whole|covers"),
     Kind("odd_shape", "a shape unlike its category", 3, "unlike|shape|outlier" + OTHERS),
-    Kind("wrong_category", "wrong category", 3, "categor|unlike|shape"),
+    Kind("wrong_category", "wrong category", 3, "categor|something else|unlike"),
     Kind("declared_bbox", "stored box of another mask", 2, "declar|stored|box"),
     Kind("declared_area", "stored area is wrong", 2, "declar|stored|area"),
     Kind("prompt_outside", "prompt point not in the mask", 3, "prompt|point"),

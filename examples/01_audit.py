@@ -1,0 +1,34 @@
+"""Audit a dataset, look at the worst masks, and write it back without the rejected ones.
+
+    python examples/01_audit.py WORK
+"""
+
+import sys
+from pathlib import Path
+
+import curate
+from curate.demo import make_demo
+
+
+def main(work: Path) -> None:
+    data = make_demo(work / "dataset", images=8)
+
+    audit = curate.audit(
+        data.source,
+        work / "audit",
+        images=data.pictures,
+        detections=data.detections,
+        compare={"second": data.second_annotator},
+    )
+    masks = audit.masks(["category", "action", "reasons", "quality_score", "rank"])
+    print(masks.sort_values("rank").head(5).to_string())
+
+    by_category = "select category, avg(quality_score) as quality, count(*) as n from masks group by 1"
+    print(audit.query(by_category).to_string())
+
+    print(curate.queue(audit.path, minutes=5)[["rank", "mask_id", "reasons"]].to_string())
+    print(curate.prune(audit.path, work / "pruned.json").text())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
