@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from curate.report import collect, distributions, figures, gallery, made, tables, words
+from curate.report import collect, distributions, figures, gallery, made, tables, unexplained, words
 from curate.report.collect import AuditLike, Source
 from curate.report.policy_marks import marks
 
@@ -84,7 +84,7 @@ def _findings(
         "image_statuses": tables.statuses(source, "images"),
         "near": near,
         "near_total": near_total,
-        "unexplained": gallery.unexplained(missing, images, tables.category_names(source)),
+        "unexplained": unexplained.draw(missing, images, tables.category_names(source)),
         "detections": detections,
         "missing_images": missing_images,
         "categories": categories,

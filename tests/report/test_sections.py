@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scenes import HandMade, info, write_audit
 
-from curate.report import collect, distributions, figures, gallery, made, picks, tables
+from curate.report import collect, distributions, figures, gallery, made, picks, tables, unexplained
 from curate.report.collect import Source
 from curate.report.crops import visible
 from curate.report.policy_marks import marks
@@ -148,12 +148,12 @@ def test_a_detector_that_tells_numbers_only_gets_names() -> None:
         {"bbox": [2, 2, 4, 4], "score": 0.7, "category_id": 9, "category": "cat"},
         {"bbox": [2, 2, 4, 4], "score": 0.2, "category_id": 3, "counted": False},
     ]
-    (shown,) = gallery.unexplained([row | {"found": json.dumps(found)}], None, {3: "dog"})
+    (shown,) = unexplained.draw([row | {"found": json.dumps(found)}], None, {3: "dog"})
     assert shown.found == ["dog 0.80", "cat 0.70"]
     assert shown.drawing is not None
     assert len(shown.drawing.boxes) == 2
     for broken in (None, "", "[", "{}", "[1]", '[{"bbox": [1, 2]}]'):
-        (shown,) = gallery.unexplained([row | {"found": broken}], None, {})
+        (shown,) = unexplained.draw([row | {"found": broken}], None, {})
         assert shown.found == []
 
 
