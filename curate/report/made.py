@@ -58,6 +58,7 @@ class Story:
     reviews: int
     calibrated: bool
     policy: str
+    silent_rules: Sequence[tuple[str, str]] = ()
     facts: Sequence[tuple[str, str]] = field(default_factory=tuple)
     timings: Sequence[tuple[str, str]] = field(default_factory=tuple)
 
@@ -151,6 +152,11 @@ def story(source: Source) -> Story:
         reviews=reviews if isinstance(reviews, int) else 0,
         calibrated=bool(info.get("calibration") or info.get("calibrated")),
         policy=_policy_text(info.get("policy")),
+        silent_rules=[
+            (str(rule.get("when", "")), ", ".join(map(str, rule.get("lacks") or ())))
+            for rule in info.get("silent_rules") or ()
+            if isinstance(rule, Mapping)
+        ],
         facts=list(_facts(info)),
         timings=[
             (str(k).removesuffix("_s"), seconds(v))
@@ -195,7 +201,17 @@ def _format_title(info: Mapping[str, Any]) -> str:
 
 
 SHOWN_ELSEWHERE = frozenset(
-    ("policy", "signals", "stability_curve", "timings", "counts", "references", "identity", "state")
+    (
+        "policy",
+        "signals",
+        "stability_curve",
+        "timings",
+        "counts",
+        "references",
+        "identity",
+        "state",
+        "silent_rules",
+    )
 )
 
 

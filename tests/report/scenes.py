@@ -231,6 +231,9 @@ def info() -> dict[str, Any]:
                 "why": "the source stores none and no soft masks were given",
             },
         ],
+        "silent_rules": [
+            {"rule": 2, "when": "stability_score < 0.5", "lacks": ["stability_score"]}
+        ],
         "stability_curve": {
             "offsets": [0.0, 0.5, 1.0, 1.5, 2.0],
             "mean": [1.0, 0.97, 0.94, 0.9, 0.85],

@@ -59,6 +59,11 @@ def test_foreign_names_stay_text(tags: Tags) -> None:
     assert "\u202e" not in tags.text
 
 
+def test_rules_that_could_not_speak_are_told(tags: Tags) -> None:
+    assert "stayed silent" in tags.text
+    assert "stability_score < 0.5" in tags.text
+
+
 def test_every_picture_has_words(tags: Tags) -> None:
     for tag, attributes in tags.found:
         if tag == "img":
