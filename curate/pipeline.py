@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -95,7 +96,7 @@ def score_part(job: Job, part: Part) -> int:
     images = score(table, inputs=inputs, parameters=job.parameters, level="image")
     frames = {
         "images": (_with_picture_status(table.images, images), images),
-        "masks": (_with_computed_stability(table.masks, masks), masks),
+        "masks": (_with_model_scores(table.masks, masks), masks),
     }
     for kind, (frame, scores) in frames.items():
         columns = frame.join(scores) if scores.shape[1] else frame
@@ -125,13 +126,16 @@ def _with_picture_status(images: pd.DataFrame, found: pd.DataFrame) -> pd.DataFr
     return images.assign(status=graver["status"], status_detail=graver["status_detail"])
 
 
-def _with_computed_stability(masks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
-    """Let a computed stability stand where none is stored; a stored one is never replaced."""
-    if "computed_stability_score" not in found:
-        return masks
-    computed = found["computed_stability_score"]
-    stored = masks["stability_score"] if "stability_score" in masks else computed
-    return masks.assign(stability_score=stored.fillna(computed))
+def _with_model_scores(masks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Give every audit the two scores of SAM; a stored stability is never replaced."""
+    if "predicted_iou" not in masks:
+        masks = masks.assign(predicted_iou=np.nan)
+    if "stability_score" not in masks:
+        masks = masks.assign(stability_score=np.nan)
+    if "computed_stability_score" in found:
+        stored = masks["stability_score"]
+        masks = masks.assign(stability_score=stored.fillna(found["computed_stability_score"]))
+    return masks
 
 
 def _open_inputs(job: Job, table: Any) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from curate.report import collect, distributions, figures, gallery, made, tables, unexplained, words
 from curate.report.collect import AuditLike, Source
 from curate.report.policy_marks import marks
+from curate.store import writing
 
 MOST_IMAGES = 200
 MOST_CATEGORIES = 1500
@@ -31,19 +30,11 @@ def write_report(audit: AuditLike, path: Path, *, images: Path | None = None) ->
             neutral ground.
 
     Raises:
-        OSError: The file cannot be written.
+        AuditError: The file cannot be written.
     """
     page = render(audit, images)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(page)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with writing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="replace", newline="\n")
 
 
 def render(audit: AuditLike, images: Path | None = None) -> str:

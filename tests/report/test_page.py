@@ -9,6 +9,7 @@ import pytest
 from scenes import HOSTILE, HandMade, write_audit
 from test_sections import minimal
 
+from curate.errors import AuditError
 from curate.report import write_report
 
 
@@ -149,7 +150,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(AuditError, match="no space left"):
         write_report(scenes[0], path)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
