@@ -38,9 +38,10 @@ from curate.store import (
     WORK,
     Audit,
     claim,
-    part_path,
+    is_scored,
+    scored_path,
     write_json,
-    write_part,
+    write_scored,
 )
 
 
@@ -101,7 +102,7 @@ def score_part(job: Job, part: Part) -> int:
     for kind, (frame, scores) in frames.items():
         columns = frame.join(scores) if scores.shape[1] else frame
         arrow = pa.Table.from_pandas(columns, preserve_index=True)
-        write_part(part_path(job.out, kind, part.index), arrow)
+        write_scored(scored_path(job.out, kind, part.index), arrow)
     return len(table)
 
 
@@ -253,7 +254,7 @@ def _score_all(
         inputs.deep,
         parameters,
     )
-    waiting = [part for part in parts if not part_path(out, "masks", part.index).exists()]
+    waiting = [part for part in parts if not is_scored(out, part.index)]
     done = len(parts) - len(waiting)
     if report:
         report("scoring", done, len(parts), 0)

@@ -76,6 +76,33 @@ def write_part(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, use_dictionary=words, compression=codecs)
 
 
+def write_scored(path: Path, table: pa.Table) -> None:
+    """Write one scored part, not yet decided on, whole or not at all.
+
+    It is read several times and then written as Parquet, so it is plain Arrow: written at the speed
+    of a copy, and mapped into memory column by column instead of being read.
+    """
+    with writing(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as file:
+        file.write_table(table)
+
+
+def read_scored(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Map what :func:`write_scored` wrote into memory; only pages that are used are read."""
+    with pa.memory_map(str(path)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    return table if columns is None else table.select(list(columns))
+
+
+def scored_path(root: Path, kind: str, index: int) -> Path:
+    """Return where part ``index`` stands until it is decided on."""
+    return part_path(root, kind, index).with_suffix(".arrow")
+
+
+def is_scored(root: Path, index: int) -> bool:
+    """Return whether part ``index`` is there, decided on or not; masks are written last."""
+    return any(f(root, "masks", index).exists() for f in (scored_path, part_path))
+
+
 def part_path(root: Path, kind: str, index: int) -> Path:
     """Return where part ``index`` of ``kind`` ("masks" or "images") stands."""
     return root / kind / f"part-{index:06d}.parquet"
@@ -84,6 +111,27 @@ def part_path(root: Path, kind: str, index: int) -> Path:
 def part_paths(root: Path, kind: str) -> list[Path]:
     """Return the parts of ``kind`` that are there, in order."""
     return sorted((root / kind).glob("part-*.parquet"))
+
+
+def count_parts(root: Path) -> int:
+    """Return the number of parts that are there, decided on or not."""
+    return len({path.stem for path in (root / "masks").glob("part-*.*")})
+
+
+def part_names(root: Path, kind: str, index: int) -> list[str]:
+    """Return the columns of a part."""
+    scored = scored_path(root, kind, index)
+    if scored.exists():
+        return list(read_scored(scored).schema.names)
+    return list(pq.read_schema(part_path(root, kind, index)).names)
+
+
+def read_part(root: Path, kind: str, index: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a part, decided on or not; where both are there, what was scored counts."""
+    scored = scored_path(root, kind, index)
+    if scored.exists():
+        return read_scored(scored, columns)
+    return pq.read_table(part_path(root, kind, index), columns=columns)
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:

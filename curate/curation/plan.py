@@ -17,8 +17,9 @@ policy's line is 0.5 or higher.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,7 @@ _STEP = 1e-9
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
+Blame: TypeAlias = "Callable[[pd.DataFrame], pd.Series[Any]]"
 
 
 @dataclass
@@ -68,7 +70,7 @@ def decide(
     policy: Policy,
     *,
     quality_cut: float | None = None,
-    blame: pd.Series[Any] | None = None,
+    blame: Blame | None = None,
 ) -> pd.DataFrame:
     """Plan what happens to masks.
 
@@ -79,8 +81,9 @@ def decide(
         policy: The policy.
         quality_cut: Masks of lower quality are the policy's ``lowest_share`` of the whole dataset
             (see :func:`quality_cut`); None for no such line.
-        blame: What speaks most against each mask (see :func:`curate.curation.blame.blame`), to be
-            told where quality alone sends it to review; None for nothing to tell.
+        blame: Says of some rows of ``frame`` what speaks most against each (see
+            :func:`curate.curation.blame.blame`), for masks that quality alone sends to review; None
+            for nothing to tell.
 
     Returns:
         Same index; ``action`` ("accept", "review" or "reject"), ``reasons`` (one text, joined by
@@ -234,9 +237,7 @@ def _note_suppression(columns: Columns, rows: npt.NDArray[np.int64], found: Supp
     )
 
 
-def _apply_quality(
-    draft: _Draft, policy: Policy, cut: float | None, blame: pd.Series[Any] | None
-) -> None:
+def _apply_quality(draft: _Draft, policy: Policy, cut: float | None, blame: Blame | None) -> None:
     """Send masks of low quality to review, and those that should have a quality and have none."""
     if draft.columns("quality_score") is None:
         return
@@ -249,10 +250,11 @@ def _apply_quality(
     draft.level = np.maximum(draft.level, np.where(low, np.int8(_REVIEW), np.int8(0)))
     # A rule that speaks of the mask already says what is wrong; the quality would only repeat it.
     rows = low & ~draft.named
-    why = [""] * len(quality) if blame is None else plain(blame)
+    at = np.flatnonzero(rows)
+    why = plain(blame(draft.columns.frame.iloc[at])) if blame and len(at) else [""] * len(at)
     words = [
-        f"{why[k]} (quality {quality[k]:.2f})" if why[k] else f"low quality: {quality[k]:.2f}"
-        for k in np.flatnonzero(rows)
+        f"{clause} (quality {value:.2f})" if clause else f"low quality: {value:.2f}"
+        for clause, value in zip(why, quality[at], strict=True)
     ]
     draft.say(rows, _REVIEW, len(policy.rules) + 1, words)
     blank = judged & np.isnan(quality) & (draft.level == _ACCEPT)

@@ -101,7 +101,8 @@ def test_low_quality_goes_to_review_and_unknown_quality_is_not_silently_accepted
     cut = decide(frame, policy(review={"lowest_share": 0.02}), quality_cut=0.5)
     assert cut["reasons"].tolist()[0] == "low quality: 0.30"
     why = pd.Series(["it has holes", "", ""], index=frame.index)
-    told = decide(frame, policy(review={"lowest_share": 0.02}), quality_cut=0.5, blame=why)
+    cut_policy = policy(review={"lowest_share": 0.02})
+    told = decide(frame, cut_policy, quality_cut=0.5, blame=lambda rows: why[rows.index])
     assert told["reasons"].tolist()[0] == "it has holes (quality 0.30)"
     spared = decide(
         frame, policy(rule("quality_score < 0.5", "accept"), accept={"quality_at_least": 0.5})
