@@ -1,0 +1,115 @@
+"""How well an order puts errors first: average precision, its intervals, reviews needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+FOUND = (0.5, 0.8, 0.95)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Masks sorted by suspicion, those of equal suspicion as one step.
+
+    Args:
+        truth: Per mask, whether it is an error.
+        suspicion: Per mask, higher is looked at sooner; NaN comes last, as one step.
+    """
+
+    truth: npt.NDArray[np.bool_]
+    suspicion: Floats
+    order: npt.NDArray[np.int64] = field(init=False)
+    ends: npt.NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        known = np.where(np.isnan(self.suspicion), -np.inf, self.suspicion)
+        order = np.argsort(-known, kind="stable")
+        ends = np.flatnonzero(np.r_[known[order][1:] != known[order][:-1], True])
+        object.__setattr__(self, "order", order)
+        object.__setattr__(self, "ends", ends)
+
+    def found(self, weights: Floats | None = None) -> tuple[Floats, Floats]:
+        """Return, after each step, the masks looked at and the errors among them."""
+        each = np.ones(len(self.order)) if weights is None else weights[self.order]
+        seen = np.cumsum(each)[self.ends]
+        return seen, np.cumsum(each * self.truth[self.order])[self.ends]
+
+    def average_precision(self, weights: Floats | None = None) -> float:
+        """Return the precision at every step, weighted by the recall that the step adds."""
+        seen, hits = self.found(weights)
+        if hits[-1] == 0:
+            return float("nan")
+        gained = np.diff(hits, prepend=0.0)
+        precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
+        return float((gained * precision).sum() / hits[-1])
+
+    def reviews(self, share: float) -> float:
+        """Return how many masks a person looks at until they saw this share of the errors.
+
+        Within a step the order is by chance, so the number is an expectation.
+        """
+        seen, hits = self.found()
+        wanted = np.ceil(share * hits[-1])
+        step = int(np.searchsorted(hits, wanted))
+        before, had = (seen[step - 1], hits[step - 1]) if step else (0.0, 0.0)
+        size, inside = seen[step] - before, hits[step] - had
+        return float(before + (wanted - had) * (size + 1) / (inside + 1))
+
+
+def by_chance(truth: npt.NDArray[np.bool_]) -> float:
+    """Return the expected average precision of a random order without ties."""
+    n, bad = len(truth), int(truth.sum())
+    harmonic = (1 / np.arange(1, n + 1)).sum()
+    pairs = (bad - 1) / (n - 1)
+    return float(pairs + (1 - pairs) * harmonic / n)
+
+
+def resampled(order: Order, images: npt.ArrayLike, draws: int, seed: int = 0) -> Floats:
+    """Return the average precision in datasets of as many images, drawn with replacement.
+
+    Equal images, draws and seed give the same datasets, so two orders can be compared in pairs.
+    """
+    names, of_mask = np.unique(np.asarray(images), return_inverse=True)
+    random = np.random.default_rng(seed)
+    result = np.empty(draws)
+    for k in range(draws):
+        drawn = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))
+        result[k] = order.average_precision(drawn[of_mask].astype(float))
+    return result
+
+
+def interval(values: Floats) -> tuple[float, float]:
+    """Return the middle 95% of resampled values; datasets without any error say nothing."""
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def describe(
+    truth: npt.NDArray[np.bool_], suspicion: Floats, images: Sequence[Any], draws: int
+) -> tuple[dict[str, float], Floats]:
+    """Return one order's numbers for the table, and its resampled average precision."""
+    order = Order(truth, suspicion)
+    values = resampled(order, images, draws)
+    low, high = interval(values)
+    numbers = {
+        "masks": len(truth),
+        "errors": int(truth.sum()),
+        "average_precision": order.average_precision(),
+        "low": low,
+        "high": high,
+    }
+    return numbers | {f"reviews_{share:.0%}": order.reviews(share) for share in FOUND}, values
+
+
+def random_order(truth: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """Return what :func:`describe` would say of a random order, on average."""
+    flat = Order(truth, np.zeros(len(truth)))
+    numbers = {"masks": len(truth), "errors": int(truth.sum())}
+    numbers |= {"average_precision": by_chance(truth), "low": np.nan, "high": np.nan}
+    return numbers | {f"reviews_{share:.0%}": flat.reviews(share) for share in FOUND}

@@ -1,0 +1,288 @@
+"""Rank masks by how likely they are wrong, and compare with what people found wrong.
+
+    python reports/nuclei_label_errors/run.py [--data FOLDER] [--draws 1000]
+
+Writes results.csv and the figures beside this file; takes a few minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pycocotools.mask as coco_mask
+from drawing import Panel, draw
+from planted import KINDS, as_rle, plant
+from ranking import Order, describe, interval, random_order
+
+import curate
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parents[2] / "shared" / "data"
+SEED = 0
+HARD_IOU = 0.97
+COMBINED = ("quality_score", "priority")
+
+Row = dict[str, Any]
+Truth = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where the data is, where audits go, and how many datasets are resampled."""
+
+    data: Path
+    work: Path
+    draws: int
+
+    def audit(self, name: str, source: Path | dict[str, Any], **inputs: Any) -> pd.DataFrame:
+        """Audit a file, or a COCO document, as the product does, and return its masks."""
+        if isinstance(source, dict):
+            path = self.work / f"{name}.json"
+            path.write_text(json.dumps(source))
+            source = path
+        return curate.audit(source, self.work / name, **inputs).masks()
+
+    def document(self, name: str) -> dict[str, Any]:
+        """Read a COCO document of the data folder."""
+        return json.loads((self.data / name).read_text())
+
+
+def suspicions(masks: pd.DataFrame) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
+    """Yield every order in which masks could be looked at; higher is sooner."""
+    for column in masks.columns:
+        if column.endswith("_score") and masks[column].notna().any():
+            yield column, -masks[column].to_numpy(np.float64)
+    yield "priority", masks["priority"].to_numpy(np.float64)
+    yield "hole area, largest first", masks["hole_area_px"].to_numpy(np.float64)
+    yield "area, smallest first", -masks["area_px"].to_numpy(np.float64)
+
+
+def rank(
+    study: Study, masks: pd.DataFrame, truth: Truth, about: Mapping[str, str], best: bool = False
+) -> list[Row]:
+    """Measure every order against one truth; with ``best``, also quality minus the best single."""
+    if not truth.any():
+        return []
+    rows, drawn = [], {}
+    for name, suspicion in suspicions(masks):
+        numbers, drawn[name] = describe(truth, suspicion, masks["image_id"], study.draws)
+        rows.append({**about, "order": name, **numbers})
+    rows.append({**about, "order": "random (expected)", **random_order(truth)})
+    if best:
+        points = {row["order"]: row["average_precision"] for row in rows}
+        single = max((n for n in drawn if n not in COMBINED), key=points.__getitem__)
+        low, high = interval(drawn["quality_score"] - drawn[single])
+        gain = points["quality_score"] - points[single]
+        about = {**about, "order": f"quality_score minus {single}"}
+        rows.append({**about, "average_precision": gain, "low": low, "high": high})
+    return rows
+
+
+# --- nuclei --------------------------------------------------------------------------------------
+
+
+def nuclei_truths(study: Study, masks: pd.DataFrame) -> dict[str, Truth]:
+    """Return which masks people changed, and which of these were hard to see."""
+    changes = study.document("dsb2018/changes.json")
+    hard = {int(k) for k, iou in changes["modified"].items() if iou < HARD_IOU}
+    removed = set(changes["removed"])
+    changed = removed | {int(k) for k in changes["modified"]}
+    ids = masks.index
+    return {
+        "changed": np.asarray(ids.isin(list(changed))),
+        "hard": np.asarray(ids.isin(list(removed | hard))),
+    }
+
+
+def kept(study: Study, masks: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the images that people removed whole: nobody judged their masks."""
+    gone = study.document("dsb2018/changes.json")["removed_images"]
+    return masks[~masks["file_name"].map(lambda name: Path(name).stem).isin(gone)]
+
+
+def half_of_images(masks: pd.DataFrame) -> set[int]:
+    """Draw half of the images: the development half; the rest is held out."""
+    images = np.unique(masks["image_id"])
+    drawn = np.random.default_rng(SEED).permutation(images)[: len(images) // 2]
+    return set(drawn.tolist())
+
+
+def nuclei(study: Study) -> list[Row]:
+    """Rank the first published masks of the nuclei set, with and without its pictures."""
+    source, pictures = study.data / "dsb2018/instances_original.json", study.data / "dsb2018/images"
+    inputs: dict[str, dict[str, Any]] = {
+        "masks alone": {},
+        "masks alone, deep": {"deep": True},
+        "pictures, deep": {"images": pictures, "deep": True},
+    }
+    rows: list[Row] = []
+    for given, options in inputs.items():
+        masks = kept(study, study.audit(f"nuclei {given}", source, **options))
+        development = half_of_images(masks)
+        here = masks["image_id"].isin(development).to_numpy()
+        parts = {"all": np.ones(len(masks), bool), "development": here, "held out": ~here}
+        for word, truth in nuclei_truths(study, masks).items():
+            for part, inside in parts.items():
+                about = {"set": "nuclei", "given": given, "part": part, "truth": word}
+                rows += rank(study, masks[inside], truth[inside], about, best=True)
+    figures(study, masks)
+    document = study.document("dsb2018/instances_original.json")
+    for part, inside_half in (("development", True), ("held out", False)):
+        cut = {k: v for k, v in document.items() if k not in ("images", "annotations")}
+        for key, name in (("images", "id"), ("annotations", "image_id")):
+            cut[key] = [x for x in document[key] if (x[name] in development) == inside_half]
+        alone = kept(study, study.audit(f"nuclei {part}", cut, images=pictures, deep=True))
+        for word, truth in nuclei_truths(study, alone).items():
+            about = {"set": "nuclei", "given": "pictures, deep", "part": f"{part}, audited alone"}
+            rows += rank(study, alone, truth, {**about, "truth": word})
+    return rows
+
+
+def figures(study: Study, masks: pd.DataFrame) -> None:
+    """Draw precision against recall, and errors found against masks looked at."""
+    orders = dict(suspicions(masks))
+    shown = ("quality_score", "hole_score", "straight_score", "fragment_score")
+    precision, reviews = [], []
+    for word, truth in nuclei_truths(study, masks).items():
+        curves, counts = {}, {}
+        for name in shown:
+            seen, hits = Order(truth, orders[name]).found()
+            share = hits / hits[-1]
+            curves[name] = list(zip(share[hits > 0], (hits / seen)[hits > 0], strict=True))
+            counts[name] = list(zip(seen, share, strict=True))
+        curves["random"] = [(0.0, float(truth.mean())), (1.0, float(truth.mean()))]
+        n = len(truth)
+        counts["random"] = [(x, x / n) for x in np.geomspace(1, n, 200)]
+        title = f"{word}: {truth.sum()} of {n:,} masks"
+        precision.append(Panel(title, "share of them found (recall)", "precision", curves))
+        reviews.append(Panel(title, "masks looked at", "share found", counts, float(n), log=True))
+    draw(HERE / "precision_recall.svg", precision)
+    draw(HERE / "reviews_needed.svg", reviews)
+
+
+# --- other sets ----------------------------------------------------------------------------------
+
+
+def neurons(study: Study) -> list[Row]:
+    """Rank people's and programs' neurons; wrong are those far from any of the consensus."""
+    folder, rows = study.data / "neurons", []
+    people = ("Allen", "Grader3", "Grader4")
+    programs = ("alg_Suite2p", "alg_SUNS", "alg_CaImAn_Batch", "alg_STNeuroNet")
+    consensus = by_image(study.document("neurons/FinalGT.json"))
+    for group in (people, programs):
+        for who in group:
+            wrong = {
+                k
+                for image, masks in by_image(study.document(f"neurons/{who}.json")).items()
+                if image in consensus
+                for k, iou in best_iou(masks, consensus[image]).items()
+                if iou < 0.5
+            }
+            others = {name: folder / f"{name}.json" for name in group if name != who}
+            for given, compare in (("masks alone", {}), ("the others' masks", others)):
+                found = study.audit(
+                    f"neurons {who} {given}", folder / f"{who}.json", compare=compare, deep=True
+                )
+                found = found[found["image_id"].isin(list(consensus))]
+                truth = np.asarray(found.index.isin(list(wrong)))
+                about = {"set": f"neurons, {who}", "given": given, "part": "all"}
+                rows += rank(study, found, truth, {**about, "truth": "not in the consensus"}, True)
+    return rows
+
+
+def by_image(document: dict[str, Any]) -> dict[int, dict[int, Any]]:
+    """Return pycocotools' RLE of every mask by image and id."""
+    shapes = {image["id"]: (image["height"], image["width"]) for image in document["images"]}
+    result: dict[int, dict[int, Any]] = {}
+    for a in document["annotations"]:
+        result.setdefault(a["image_id"], {})[a["id"]] = as_rle(a, *shapes[a["image_id"]])
+    return result
+
+
+def best_iou(masks: dict[int, Any], others: dict[int, Any]) -> dict[int, float]:
+    """Return each mask's highest IoU with any of the others."""
+    ious = coco_mask.iou(list(masks.values()), list(others.values()), [0] * len(others))
+    return dict(zip(masks, ious.max(axis=1).tolist(), strict=True))
+
+
+def coco_inputs(study: Study) -> dict[str, dict[str, Any]]:
+    """Return what the audits of COCO are given beside the masks."""
+    folder = study.data / "coco_val2017"
+    pictures = {"images": folder / "images", "deep": True}
+    detector = {"detections": folder / "detections_yolov8n_seg_int8.json"}
+    return {"pictures, deep": pictures, "pictures, deep, detections": pictures | detector}
+
+
+def coco_removed(study: Study) -> list[Row]:
+    """Rank COCO's own masks; wrong are the few that COCO-ReM's people removed."""
+    decisions = study.document("coco_val2017/rem_decisions.json")["remove"]
+    removed = [d["source_id"] for d in decisions if d["source"] == "coco"]
+    rows = []
+    for given, options in coco_inputs(study).items():
+        source = study.data / "coco_val2017/instances.json"
+        masks = study.audit(f"coco {given}", source, **options)
+        masks = masks[masks["iscrowd"] != 1]
+        about = {"set": "coco", "given": given, "part": "all", "truth": "removed by people"}
+        rows += rank(study, masks, np.asarray(masks.index.isin(removed)), about, best=True)
+    return rows
+
+
+def coco_planted(study: Study, rounds: int = 3) -> list[Row]:
+    """Rank COCO's masks with errors planted, all kinds together and each among the untouched."""
+    document, rows = study.document("coco_val2017/instances.json"), []
+    for given, options in coco_inputs(study).items():
+        frames = []
+        for seed in range(rounds):
+            damaged, kinds, originals = plant(document, seed)
+            masks = study.audit(f"planted {seed} {given}", damaged, **options)
+            masks = masks[masks["iscrowd"] != 1].assign(kind=lambda m, k=kinds: m.index.map(k))
+            frames.append(one_of_each_pair(masks, originals))
+        masks = pd.concat(frames, ignore_index=True)
+        about = {"set": "coco, planted", "given": given, "part": "all"}
+        planted = masks["kind"].notna().to_numpy()
+        rows += rank(study, masks, planted, {**about, "truth": "any kind"}, best=True)
+        for kind in KINDS:
+            this = (masks["kind"] == kind).to_numpy()
+            inside = this | ~planted
+            about = {**about, "truth": kind}
+            rows += rank(study, masks[inside], this[inside], about, best=True)
+    return rows
+
+
+def one_of_each_pair(masks: pd.DataFrame, originals: Mapping[int, int]) -> pd.DataFrame:
+    """Let the more suspicious of two twins stand for both: either leads a person to the pair."""
+    masks = masks.copy()
+    for copy, original in originals.items():
+        for column in masks.columns:
+            if column.endswith("_score"):
+                masks.loc[copy, column] = masks.loc[[copy, original], column].min()
+        masks.loc[copy, "priority"] = masks.loc[[copy, original], "priority"].max()
+    return masks.drop(index=list(originals.values()))
+
+
+STUDIES: tuple[Callable[[Study], list[Row]], ...] = (nuclei, neurons, coco_removed, coco_planted)
+
+
+def main() -> None:
+    """Run every study and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the datasets")
+    parser.add_argument("--draws", type=int, default=1000, help="datasets resampled an interval")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study(given.data.resolve(), Path(folder), given.draws)
+        rows = [row for run in STUDIES for row in run(study)]
+    pd.DataFrame(rows).round(4).to_csv(HERE / "results.csv", index=False)
+
+
+if __name__ == "__main__":
+    main()
