@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from curate.errors import SourceError
@@ -11,6 +12,8 @@ from curate.errors import SourceError
 BLOCK = 1 << 16
 BLOCKS = 64
 WHOLE = 1 << 26
+EDGE = 1 << 12
+SAMPLED = 1000
 
 
 def _add_content(digest: hashlib.blake2b, path: Path, size: int) -> None:
@@ -29,9 +32,9 @@ def fingerprint(path: Path) -> str:
     """Return 32 hex digits that change when the content does.
 
     A file is hashed whole up to 64 MB and sampled above, with its size. A folder is the names and
-    sizes of all its files and the first block of up to 1,000 of them: an edit that keeps every size
-    and lies behind the first 64 kB of a file can go unseen, which is the price of starting at once
-    on a folder of a million files.
+    sizes of all its files and both ends, 4 kB each, of some 1,000 of them: an edit that keeps every
+    size and lies elsewhere can go unseen, which is the price of starting at once on a folder of a
+    million files.
 
     Raises:
         SourceError: ``path`` is not there or cannot be read.
@@ -53,17 +56,26 @@ def fingerprint(path: Path) -> str:
 
 
 def _add_folder(digest: hashlib.blake2b, root: Path) -> None:
-    sizes: list[tuple[str, int]] = []
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        for file in sorted(files):
-            found = os.path.join(folder, file)
-            sizes.append((os.path.relpath(found, root), os.lstat(found).st_size))
-    for name, size in sizes:
-        digest.update(os.fsencode(name) + b"\0%d\n" % size)
-    step = max(1, len(sizes) // 1000)
-    for name, _ in sizes[::step]:
-        path = root / name
-        if path.is_file() and not path.is_symlink():
-            with path.open("rb") as opened:
-                digest.update(opened.read(BLOCK))
+    found = list(_files(str(root), ""))
+    for name, size, _ in found:
+        digest.update(b"%s\0%d\n" % (os.fsencode(name), size))
+    for name, size, plain in found[:: max(1, len(found) // SAMPLED)]:
+        if plain:
+            with open(os.path.join(root, name), "rb", buffering=0) as opened:
+                digest.update(opened.read(EDGE) or b"")
+                if size > EDGE:
+                    opened.seek(max(EDGE, size - EDGE))
+                    digest.update(opened.read(EDGE) or b"")
+
+
+def _files(root: str, folder: str) -> Iterator[tuple[str, int, bool]]:
+    """Yield name, size and whether it is a plain file, of all below a folder, in stable order."""
+    with os.scandir(os.path.join(root, folder)) as entries:
+        listed = sorted(entries, key=lambda entry: entry.name)
+    for entry in listed:
+        name = os.path.join(folder, entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(root, name)
+        else:
+            size = entry.stat(follow_symlinks=False).st_size
+            yield name, size, entry.is_file(follow_symlinks=False)

@@ -47,6 +47,17 @@ def test_a_folder(tmp_path: Path) -> None:
     assert len({first, second, third}) == 3
 
 
+def test_both_ends_of_files_in_a_folder(tmp_path: Path) -> None:
+    made = set()
+    for at in (0, module.EDGE + 5, 3 * module.EDGE - 1):  # the middle one is like all zeros
+        content = bytearray(3 * module.EDGE)
+        content[at] = 1
+        (tmp_path / "d").mkdir(exist_ok=True)
+        (tmp_path / "d" / "1.json").write_bytes(content)
+        made.add(fingerprint(tmp_path / "d"))
+    assert len(made) == 3
+
+
 def test_links_are_not_followed(tmp_path: Path) -> None:
     folder = tmp_path / "d"
     folder.mkdir()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -168,7 +168,10 @@ class _Evaluation:
             return np.ones(1, np.bool_) if value is None else _missing(value)
         if node.kind == "in":
             left, *options = node.parts
-            found = [self.compare(node, "==", self.value(left), self.value(o)) for o in options]
+            asked = self.value(left)
+            if asked is not None and asked.dtype == object and _all_text(options):
+                return np.asarray(pd.Series(asked).isin([o.value for o in options]), np.bool_)
+            found = [self.compare(node, "==", asked, self.value(o)) for o in options]
             return np.asarray(np.logical_or.reduce(np.broadcast_arrays(*found)), np.bool_)
         left_value, *rest = (self.value(part) for part in node.parts)
         if node.kind == "compare":
@@ -204,6 +207,10 @@ class _Evaluation:
             if node.kind == "abs":
                 return np.asarray(np.abs(numbers[0]))
             return np.asarray(_OPERATIONS[node.value](*numbers))
+
+
+def _all_text(options: Iterable[Node]) -> bool:
+    return all(option.kind == "constant" and type(option.value) is str for option in options)
 
 
 def _missing(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

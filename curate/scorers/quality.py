@@ -1,4 +1,4 @@
-"""All signals as one number, without any label: how unusual a mask's worst signs are in its dataset.
+"""All signals as one number, without any label: how unusual a mask's worst signs are in its data.
 
 Own definition. A signal speaks where a value is rare, and the rarer the louder: its evidence is
 ``-ln(tail)``, tail being the share of the dataset's masks that score as low or lower. Rare is not
@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from curate.rle import kernel
 
 FORM: tuple[str, ...] = (
     "fragment_score",
@@ -66,7 +68,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def _lower_tail(values: FloatArray) -> dict[str, Any]:
-    """Describe a column in some 200 numbers: its lower tail at log-spaced ranks, its usual range."""
+    """Describe a column in some 200 numbers: its lower tail at log-spaced ranks, its usual ones."""
     ordered = np.sort(values)
     n = len(ordered)
     decades = np.arange(0, np.log10(n) + 1 / POINTS_PER_DECADE, 1 / POINTS_PER_DECADE)
@@ -111,24 +113,58 @@ def evidence(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
         Same index, a column a signal, in nats, at least 0; 0 where the signal is not available.
     """
     columns = {
-        name: _speaks(frame[name].to_numpy(np.float64), reference[name], name in FORM)
+        name: _speaks(frame[name].to_numpy(np.float64), name in FORM, *_curve(reference[name]))
         for name in reference
         if name in frame
     }
     return pd.DataFrame(columns, index=frame.index)
 
 
-def _speaks(values: FloatArray, reference: Mapping[str, Any], form: bool) -> FloatArray:
-    known = np.isfinite(values) & (values < 1)
-    x = np.where(known, values, 1.0)
-    tail = np.interp(x, reference["value"], np.log(reference["share"]))
-    usual, median = reference["usual"], reference["median"]
-    below = np.clip(usual - x, 0, None)
-    short = below / np.maximum(below + median - usual, 1e-12)
-    if form:
-        short *= np.clip(below / max(usual, 1e-9), 0, 1)
+def _curve(reference: Mapping[str, Any]) -> tuple[FloatArray, FloatArray, float, float, float]:
+    """Return a signal's values, how loud each is, its usual value and median, and its weight."""
+    points = np.array(reference["value"], np.float64)
+    loud = -np.log(np.array(reference["share"], np.float64))
     unheard_of = (1 - reference["flawed"]) ** FLAWLESS_DRAWS
-    return np.where(known, -tail * (unheard_of + (1 - unheard_of) * short**2), 0.0)
+    return points, loud, reference["usual"], reference["median"], unheard_of
+
+
+@kernel
+def _speaks(
+    values: FloatArray,
+    form: bool,
+    points: FloatArray,
+    loud: FloatArray,
+    usual: float,
+    median: float,
+    unheard_of: float,
+) -> FloatArray:
+    """Return one signal's evidence against each mask; ``loud`` is interpolated over ``points``."""
+    found = np.zeros(len(values))
+    last = len(points) - 1
+    for i in range(len(values)):
+        x = values[i]
+        if not (np.isfinite(x) and x < 1):
+            continue
+        if x <= points[0]:
+            tail = loud[0]
+        elif x >= points[last]:
+            tail = loud[last]
+        else:
+            low, k = 0, last  # points[low] <= x < points[k]
+            while k - low > 1:
+                middle = (low + k) // 2
+                if points[middle] <= x:
+                    low = middle
+                else:
+                    k = middle
+            step = (x - points[k - 1]) / (points[k] - points[k - 1])
+            tail = loud[k - 1] + step * (loud[k] - loud[k - 1])
+        below = max(usual - x, 0.0)
+        short = below / max(below + median - usual, 1e-12)
+        if form:
+            short *= min(below / max(usual, 1e-9), 1.0)
+        found[i] = tail * (unheard_of + (1 - unheard_of) * short**2)
+    return found
 
 
 def apply(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.Series[Any]:
@@ -138,7 +174,9 @@ def apply(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.Series[Any]:
         frame: A row a mask; ``area_px`` and the columns of the reference.
         reference: What :func:`fit` gave.
     """
-    strength = evidence(frame, reference).to_numpy(np.float64)
-    quality = 1 / (1 + np.sqrt((strength**2).sum(axis=1)))
+    total = np.zeros(len(frame))
+    for _, strength in evidence(frame, reference).items():
+        total += strength.to_numpy(np.float64) ** 2
+    quality = 1 / (1 + np.sqrt(total))
     quality[frame["area_px"].to_numpy() <= 0] = np.nan
     return pd.Series(quality, index=frame.index, name="quality_score")
