@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.scorers.base import Column, Scorer, present
-from curate.scorers.counterparts import Pairs, groups, mask_pairs, match_images, one_to_one
+from curate.scorers.counterparts import groups, mask_pairs, match_images
 from curate.table import STRING, MaskTable
 
 FloatArray = npt.NDArray[np.float64]
@@ -24,8 +24,9 @@ MOST_LISTED = 10
 def agreements(table: MaskTable, *, compare: Mapping[str, MaskTable]) -> pd.DataFrame:
     """Compare each mask with its counterpart in each other set of masks of the same images.
 
-    Within an image, masks are paired one to one so that the sum of IoU is largest, whatever their
-    categories.
+    The counterpart is the mask of the largest IoU in the same image, whatever its category. Two
+    masks may have the same one: were they paired one to one, the good mask of two copies could be
+    left with none, and read as drawn by nobody else. Copies are for the duplicates scorer to find.
 
     Args:
         table: Masks.
@@ -83,13 +84,11 @@ def _matched(table: MaskTable, other: MaskTable) -> tuple[FloatArray, IntArray]:
     """Return each mask's IoU with its counterpart, and the counterpart's row (-1 for none)."""
     group = groups(table, other)
     pairs = mask_pairs(table, other, group)
-    rank = np.argsort(np.argsort(table.masks.index))  # ties do not depend on the order of rows
-    ranked = Pairs(rank[pairs.first], pairs.second, pairs.iou, pairs.covered)
-    pairs = pairs[one_to_one(ranked)]
     ious = np.where((group[0] >= 0) & present(table), 0.0, np.nan)
     partner = np.full(len(table), -1, np.int64)
-    ious[pairs.first] = pairs.iou
-    partner[pairs.first] = pairs.second
+    order = np.lexsort([-pairs.second, pairs.iou])  # the best is written last; of equals the first
+    ious[pairs.first[order]] = pairs.iou[order]
+    partner[pairs.first[order]] = pairs.second[order]
     return ious, partner
 
 
@@ -130,10 +129,7 @@ def missing_compared(
     """
     found: dict[Any, dict[str, Any]] = {image_id: {} for image_id in table.images.index}
     for name, other in compare.items():
-        best = np.zeros(len(other))
-        ious, partner = _matched(table, other)
-        paired = partner >= 0
-        best[partner[paired]] = ious[paired]
+        best = np.nan_to_num(_matched(other, table)[0])
         lacking = np.flatnonzero(present(other) & (best < iou))
         rows = pd.Series(lacking).groupby(other.masks["image_id"].to_numpy()[lacking]).indices
         matched = match_images(table.images, other.images)

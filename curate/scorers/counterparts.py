@@ -16,9 +16,6 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-DENSE_PAIRS = 4_000_000
-"""Largest cost matrix that is matched optimally; larger groups are matched best pair first."""
-
 
 @dataclass(frozen=True)
 class Pairs:
@@ -156,54 +153,3 @@ def _box_pairs(
                     pairs[n, 0], pairs[n, 1], pairs[n, 2] = i, j, w * h
                 n += 1
     return n
-
-
-def one_to_one(pairs: Pairs) -> BoolArray:
-    """Choose pairs so that no mask is in two of them and the sum of their IoU is largest.
-
-    Optimal within each group of masks that hang together, except that a group of over
-    :data:`DENSE_PAIRS` possible pairs is matched greedily, the best pair first.
-
-    Returns:
-        Which pairs are chosen, shape (m,).
-    """
-    chosen = np.zeros(len(pairs.first), np.bool_)
-    if not len(chosen):
-        return chosen
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    _, first = np.unique(pairs.first, return_inverse=True)
-    _, second = np.unique(pairs.second, return_inverse=True)
-    n, k = int(first.max()) + 1, int(second.max()) + 1
-    edges = coo_array((np.ones(len(first), np.int8), (first, n + second)), shape=(n + k, n + k))
-    label = connected_components(edges, directed=False)[1][first]
-    order = np.argsort(label, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
-        if len(rows) == 1:
-            chosen[rows] = True
-        else:
-            chosen[rows] = _assign(first[rows], second[rows], pairs.iou[rows])
-    return chosen
-
-
-def _assign(first: IntArray, second: IntArray, iou: FloatArray) -> BoolArray:
-    _, i = np.unique(first, return_inverse=True)
-    _, j = np.unique(second, return_inverse=True)
-    n, k = int(i.max()) + 1, int(j.max()) + 1
-    chosen = np.zeros(len(iou), np.bool_)
-    if n * k > DENSE_PAIRS:
-        free_i, free_j = np.ones(n, np.bool_), np.ones(k, np.bool_)
-        for pair in np.argsort(-iou, kind="stable"):
-            if free_i[i[pair]] and free_j[j[pair]]:
-                chosen[pair] = True
-                free_i[i[pair]] = free_j[j[pair]] = False
-        return chosen
-    from scipy.optimize import linear_sum_assignment
-
-    gain = np.zeros((n, k))
-    gain[i, j] = iou
-    partner = np.full(n, -1)
-    rows, columns = linear_sum_assignment(gain, maximize=True)
-    partner[rows] = columns
-    return np.asarray(partner[i] == j, np.bool_)
