@@ -38,7 +38,9 @@ FLOOR = {room: k for k, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def modules() -> list[Path]:
-    return sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py" or p.parent != PACKAGE)
+    return sorted(
+        p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py" or p.parent != PACKAGE
+    )
 
 
 def room_of(path: Path) -> str:
@@ -118,7 +120,9 @@ def test_public_names() -> None:
 def test_nothing_heavy_is_imported_early(code: str) -> None:
     heavy = ("numpy", "pandas", "numba", "pyarrow", "duckdb", "scipy", "matplotlib", "PIL", "rich")
     script = f"{code}; import sys; print([m for m in {heavy!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 

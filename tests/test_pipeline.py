@@ -251,7 +251,7 @@ def test_bad_calls(tmp_path: Path) -> None:
         curate.audit(tmp_path / "in", tmp_path / "out", workers=0)
     with pytest.raises(CallError, match="no policy"):
         curate.audit(tmp_path / "in", tmp_path / "out", policy="no policy")
-    with pytest.raises(SourceError, match="there is no such file or folder"):
+    with pytest.raises(SourceError, match="there is no such folder of images"):
         curate.audit(tmp_path / "in", tmp_path / "out", images=tmp_path / "pictures")
     assert not (tmp_path / "out").exists()
 
