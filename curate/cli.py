@@ -59,11 +59,15 @@ def audit(
     format: Annotated[str | None, typer.Option(help="The format, if not found by itself.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
     detections: Annotated[
-        Path | None, typer.Option(help="A detector's results on these images (COCO results).")
+        Path | None,
+        typer.Option(help="A detector's results on these images (COCO results)."),
     ] = None,
     compare: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="Other annotations of these images. Repeatable."),
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Other annotations of these images (not a detector's). Repeatable.",
+        ),
     ] = None,
     soft_masks: Annotated[
         Path | None, typer.Option(help="Folder of logits or probabilities (.npy, .npz, .png).")
@@ -72,14 +76,15 @@ def audit(
         str | None, typer.Option(help="logits or probabilities; found from the values if left out.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Where soft masks are cut (0 for logits, 0.5).")
+        float | None, typer.Option(help="Where soft masks are cut (logits: 0; else 0.5).")
     ] = None,
     offset: Annotated[
-        float | None, typer.Option(help="Stability's step from the threshold (1.0, or 0.05).")
+        float | None,
+        typer.Option(help="Stability's step off the threshold (logits: 1; else 0.05)."),
     ] = None,
     deep: Annotated[bool, typer.Option(help="Run the slow signals too.")] = False,
     policy: PolicyOption = "default",
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(help="How many processes.")] = 1,
     restart: Annotated[bool, typer.Option(help="Throw away what OUT holds of an audit.")] = False,
     fail_on: FailOn = None,
     json: Json = False,
@@ -87,6 +92,7 @@ def audit(
     """Score every mask, decide on each, and write the report."""
     from curate import verbs
 
+    verbs.check_gates(fail_on or [])
     stability = {"kind": soft_kind, "threshold": threshold, "offset": offset}
     with verbs.progress() as report:
         done = verbs.audit(
@@ -126,6 +132,7 @@ def decide(
     """Decide anew under another policy, without scoring again."""
     from curate import verbs
 
+    verbs.check_gates(fail_on or [])
     with verbs.progress() as report:
         done = verbs.decide(path, policy=policy, progress=report)
     _summarise(done, fail_on, json)
@@ -148,14 +155,14 @@ def queue(
     out: Annotated[
         Path | None, typer.Option(help="A .csv or .json file; printed as CSV if left out.")
     ] = None,
-    budget: Annotated[int | None, typer.Option(help="How many masks.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="How much time people have.")] = None,
-    seconds_per_mask: Annotated[float, typer.Option(help="How long one mask takes.")] = 14.0,
+    budget: Annotated[int | None, typer.Option(help="How many masks at most.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="How many minutes people have.")] = None,
+    seconds_per_mask: Annotated[float, typer.Option(help="What one mask takes them.")] = 14.0,
     to: Annotated[
         str | None, typer.Option(help="csv, json or coco; by OUT's ending if left out.")
     ] = None,
 ) -> None:
-    """List the masks to review, the likeliest and costliest errors first."""
+    """List the masks to review, likely and costly errors first."""
     from curate import verbs
 
     text = verbs.write_queue(
@@ -175,7 +182,10 @@ def prune(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write the dataset back in its own format without the rejected masks."""
+    """Write the dataset back without the rejected masks.
+
+    The format stays, and so does everything else in it.
+    """
     from curate import verbs
 
     result = verbs.prune(path, out, drop=tuple(drop or ["reject"]))
@@ -201,7 +211,10 @@ def demo(
     seed: Annotated[int, typer.Option(help="Other seeds draw other scenes.")] = 0,
     images: Annotated[int, typer.Option(help="How many scenes.")] = 24,
 ) -> None:
-    """Draw a small dataset with planted defects, audit it, and print what was found."""
+    """Audit a small drawn dataset and print what was found.
+
+    It has planted defects of every kind, so what was found is held against what was planted.
+    """
     from curate import verbs
 
     with verbs.progress() as report:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from curate import __version__
 from curate.curation.policy import Policy, load_policy
 from curate.deciding import decide_audit
-from curate.errors import CallError
+from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect
 from curate.formats.base import Part
@@ -38,7 +38,9 @@ from curate.store import (
     WORK,
     Audit,
     claim,
+    count_parts,
     is_scored,
+    release,
     scored_path,
     write_json,
     write_scored,
@@ -72,6 +74,20 @@ class Inputs:
             "soft masks": self.soft_masks,
         }
         return {name: path for name, path in (given | named).items() if path is not None}
+
+    def check(self) -> None:
+        """See that every input can be opened, before anything is written.
+
+        Raises:
+            SourceError: A folder is not there, or a file is in no format that curate knows.
+        """
+        if self.images is not None:
+            ImageFolder(self.images)
+        if self.soft_masks is not None:
+            SoftMasks(self.soft_masks)
+        for path in (self.detections, *self.compare.values()):
+            if path is not None:
+                detect(path)
 
 
 @dataclass(frozen=True)
@@ -191,6 +207,7 @@ def audit(
     inputs, parameters, policy = inputs or Inputs(), parameters or {}, policy or load_policy()
     if workers < 1:
         raise CallError(f"--workers is {workers}", "", "give 1 or more")
+    inputs.check()
     started = time.monotonic()
     chosen = detect(source, format)
     given = inputs.paths()
@@ -216,7 +233,12 @@ def audit(
         write_json(out / INFO, info)
     with Pool(workers) as pool:
         if info["state"] == SCORING:
-            _score_all(pool, source, out, chosen.name, inputs, parameters, report)
+            try:
+                _score_all(pool, source, out, chosen.name, inputs, parameters, report)
+            except SourceError:
+                if not count_parts(out):
+                    release(out)  # or the call with the mistake mended would find a stranger here
+                raise
             info["timings"]["scoring_s"] = round(time.monotonic() - started, 3)
             info["signals"] = availability(inputs)
         return decide_audit(out, info, policy, pool, report)

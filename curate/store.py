@@ -6,7 +6,7 @@ import os
 import shutil
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -320,3 +320,12 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
             "choose another directory, or pass --restart to throw that audit away",
         )
     return info
+
+
+def release(out: Path) -> None:
+    """Undo :func:`claim` where nothing has been scored, and remove the directory if it is empty."""
+    for name in ("masks", "images", WORK):
+        shutil.rmtree(out / name, ignore_errors=True)
+    (out / INFO).unlink(missing_ok=True)
+    with suppress(OSError):
+        out.rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,6 +67,9 @@ def audit(
     from curate.pipeline import audit as run
 
     source = Path(source)
+    if stability and soft_masks is None:
+        named = " and ".join(sorted(stability))
+        raise CallError(f"{named} given, but no soft masks", "", "give --soft-masks DIR")
     inputs = Inputs(
         images=_path(images),
         detections=_path(detections),
@@ -170,6 +174,17 @@ def compare(first: AnyPath, second: AnyPath) -> Comparison:
     return run(open_audit(first), open_audit(second))
 
 
+_PICTURES = {
+    "image_missing_count": "images without a picture in the folder given",
+    "image_unreadable_count": "images whose picture cannot be read",
+    "image_truncated_count": "images whose picture is cut off",
+    "image_size_mismatch_count": "images whose picture has another size than declared",
+    "image_exif_rotated_count": "images whose picture is stored turned (EXIF)",
+    "image_invalid_size_count": "images of a size that cannot be",
+    "image_duplicate_id_count": "images whose id stands twice",
+}
+
+
 def summary(audit: Audit) -> dict[str, Any]:
     """Return an audit's numbers by name, for people, machines and gates."""
     from curate.curation.gate import metrics
@@ -190,18 +205,46 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
             ("reject", "rejected"),
         )
     )
-    lines = [f"{masks:,} masks in {numbers['image_count']:,} images: {shares}"]
-    flagged = [found for found in reasons(Source(audit))[0] if found.review + found.reject]
-    lines += [f"  {found.masks:>9,}  {found.text}" for found in flagged[:8]]
+    lines = [f"{_count(masks, 'mask')} in {_count(numbers['image_count'], 'image')}: {shares}"]
+    found, rarer = reasons(Source(audit))
+    flagged = [reason for reason in found if reason.review + reason.reject]
+    lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
+    if len(flagged) + rarer > 8:
+        lines.append(f"             and {_count(len(flagged) + rarer - 8, 'other reason')}")
+    lines += [
+        f"  {numbers[name]:>9,}  {words}" for name, words in _PICTURES.items() if numbers.get(name)
+    ]
     missing = numbers.get("missing_detection_count")
     if missing:
         lines.append(f"  {missing:>9,}  detections that no mask explains: masks may be missing")
     absent = [signal for signal in audit.info["signals"] if not signal["available"]]
     if absent:
         needs = dict.fromkeys(signal["why"].removeprefix("needs ") for signal in absent)
-        lines.append(f"not looked at, for want of: {'; '.join(needs)}")
+        lines.append(f"more signals with: {'; '.join(needs)}")
     lines.append(f"report: {audit.path / 'report.html'}")
     return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _plain(reason: str) -> str:
+    """Take the numbers in which masks differ out of a reason that stands for many masks."""
+    reason = re.sub(r" \([^()]*…[^()]*\)", "", reason)
+    return re.sub(r":[^:]*…[^:]*$", "", reason).replace("mask …", "another mask")
+
+
+def check_gates(conditions: Sequence[str]) -> None:
+    """See that conditions can be read, before hours of work stand before them.
+
+    Raises:
+        CallError: One is malformed.
+    """
+    from curate.curation.gate import check
+
+    for condition in conditions:
+        check(condition)
 
 
 def failed_gates(numbers: Mapping[str, Any], conditions: Sequence[str]) -> list[str]:

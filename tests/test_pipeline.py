@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pycocotools.mask as coco_mask
 import pyarrow.parquet as pq
+import pycocotools.mask as coco_mask
 import pytest
 
 import curate

@@ -68,6 +68,19 @@ def _row(audit: Audit, view: str, counts: dict[str, str]) -> dict[str, float | N
     }
 
 
+def check(condition: str) -> None:
+    """See that a gate's condition can be read; the numbers it names are not known yet.
+
+    Raises:
+        CallError: It is malformed.
+    """
+    _parse(condition)
+
+
+def _parse(condition: str) -> Expression:
+    return Expression.parse(condition, f"--fail-on {condition!r}")
+
+
 def fails(condition: str, numbers: dict[str, Any]) -> bool:
     """Return whether a gate's condition holds, which is when the gate fails.
 
@@ -79,4 +92,4 @@ def fails(condition: str, numbers: dict[str, Any]) -> bool:
         CallError: The condition is malformed, or names a number that is unknown or not available:
             a gate that cannot see does not pass.
     """
-    return Expression.parse(condition, f"--fail-on {condition!r}").holds(numbers)
+    return _parse(condition).holds(numbers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from functools import cache
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,10 @@ def detect(path: Path | str, format: str | None = None) -> Format:
         if candidate.matches(path):
             return candidate
     _tell_why(path)
+    inside = _sources_in(path)
+    if inside:
+        what = "the folder as a whole is in no format that curate knows, but files in it are"
+        raise SourceError(what, str(path), f"give one of them: {', '.join(inside)}")
     known = ", ".join(format_names())
     what = "it is in none of the formats that curate knows"
     raise SourceError(what, str(path), f"check it, or force one with --format ({known})")
@@ -111,6 +116,16 @@ def _named(name: str) -> Format:
             found: Format = getattr(import_module(f"curate.formats.{module}"), attribute)
             return found
     return _added()[name]
+
+
+def _sources_in(folder: Path, most: int = 3) -> list[str]:
+    """Return files right in a folder that are sources by themselves, for an error to name."""
+    if not folder.is_dir():
+        return []
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in (".json", ".xml", ".tar"))
+    formats = [_named(name) for name in format_names()]
+    named = (f for f in files[:50] if f.is_file() and any(one.matches(f) for one in formats))
+    return [str(f) for f in islice(named, most)]
 
 
 def _tell_why(path: Path) -> None:
