@@ -1,6 +1,6 @@
 """Audit a dataset, look at the worst masks, and write it back without the rejected ones.
 
-    python examples/01_audit.py WORK
+python examples/01_audit.py WORK
 """
 
 import sys
@@ -23,8 +23,7 @@ def main(work: Path) -> None:
     masks = audit.masks(["category", "action", "reasons", "quality_score", "rank"])
     print(masks.sort_values("rank").head(5).to_string())
 
-    by_category = "select category, avg(quality_score) as quality, count(*) as n from masks group by 1"
-    print(audit.query(by_category).to_string())
+    print(audit.query("select category, avg(quality_score) from masks group by 1").to_string())
 
     print(curate.queue(audit.path, minutes=5)[["rank", "mask_id", "reasons"]].to_string())
     print(curate.prune(audit.path, work / "pruned.json").text())

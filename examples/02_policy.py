@@ -1,6 +1,6 @@
 """Decide an audit anew under a policy of your own: seconds, nothing is scored again.
 
-    python examples/02_policy.py WORK
+python examples/02_policy.py WORK
 """
 
 import sys

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -195,14 +196,13 @@ def test_a_stop_at_any_write_costs_nothing(
 
     monkeypatch.setattr(os, "replace", full)
     out = tmp_path / "out"
-    stopped = False
+    message = ""
     try:
         curate.audit(tmp_path / "in", out)
     except AuditError as error:
-        stopped = True
-        assert "no space left on device" in str(error)
-        assert "run the same command again" in str(error)
-    assert stopped == (count >= 3 * after)
+        message = str(error)
+    if count >= 3 * after:
+        assert re.search("no space left on device.*run the same command again", message)
     curate.audit(tmp_path / "in", out)
     assert_same(out, whole.path)
 

@@ -74,7 +74,7 @@ def _fill_holes(grid: Grid, stack: IntArray) -> None:
 
 @kernel
 def _distances(grid: Grid) -> int:
-    """Turn 1s into chamfer distances to the outside (3 a step, 4 a diagonal); return the largest."""
+    """Turn 1s into chamfer distances to the outside (step 3, diagonal 4); return the largest."""
     height, width = grid.shape
     for y in range(1, height - 1):
         for x in range(1, width - 1):
@@ -193,9 +193,9 @@ def split(table: MaskTable, *, cells: int = CELLS) -> pd.DataFrame:
             masks and take longer.
 
     Returns:
-        ``split_score`` in [0, 1]: 1 for one convex body (whatever its holes, which are filled), near
-        0 for two equal bodies that barely touch or do not; a speck beside a body costs little. NaN
-        for an empty mask. Free of scale.
+        ``split_score`` in [0, 1]: 1 for one convex body (whatever its holes, which are filled),
+        near 0 for two equal bodies that barely touch or do not; a speck beside a body costs little.
+        NaN for an empty mask. Free of scale.
     """
     runs = table.runs
     out = np.full(len(table), np.nan)

@@ -103,7 +103,7 @@ def run_audit(source: Path, out: Path, *options: str) -> tuple[float, float]:
 
 
 def audit() -> list[Row]:
-    """A whole audit of SA-1B-shaped JSON, start-up aside, against orjson.loads of the same bytes."""
+    """A whole audit of SA-1B-shaped JSON, start-up aside, against orjson.loads of its bytes."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         images = 1500
