@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 Floats = npt.NDArray[np.float64]
+Truth = npt.NDArray[np.bool_]
+Row = dict[str, Any]
 FOUND = (0.5, 0.8, 0.95)
+COMBINED = ("quality_score", "priority")
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Order:
         suspicion: Per mask, higher is looked at sooner; NaN comes last, as one step.
     """
 
-    truth: npt.NDArray[np.bool_]
+    truth: Truth
     suspicion: Floats
     order: npt.NDArray[np.int64] = field(init=False)
     ends: npt.NDArray[np.int64] = field(init=False)
@@ -62,7 +66,7 @@ class Order:
         return float(before + (wanted - had) * (size + 1) / (inside + 1))
 
 
-def by_chance(truth: npt.NDArray[np.bool_]) -> float:
+def by_chance(truth: Truth) -> float:
     """Return the expected average precision of a random order without ties."""
     n, bad = len(truth), int(truth.sum())
     harmonic = (1 / np.arange(1, n + 1)).sum()
@@ -91,7 +95,7 @@ def interval(values: Floats) -> tuple[float, float]:
 
 
 def describe(
-    truth: npt.NDArray[np.bool_], suspicion: Floats, images: Sequence[Any], draws: int
+    truth: Truth, suspicion: Floats, images: npt.ArrayLike, draws: int
 ) -> tuple[dict[str, float], Floats]:
     """Return one order's numbers for the table, and its resampled average precision."""
     order = Order(truth, suspicion)
@@ -107,9 +111,37 @@ def describe(
     return numbers | {f"reviews_{share:.0%}": order.reviews(share) for share in FOUND}, values
 
 
-def random_order(truth: npt.NDArray[np.bool_]) -> dict[str, float]:
+def random_order(truth: Truth) -> dict[str, float]:
     """Return what :func:`describe` would say of a random order, on average."""
     flat = Order(truth, np.zeros(len(truth)))
     numbers = {"masks": len(truth), "errors": int(truth.sum())}
     numbers |= {"average_precision": by_chance(truth), "low": np.nan, "high": np.nan}
     return numbers | {f"reviews_{share:.0%}": flat.reviews(share) for share in FOUND}
+
+
+def suspicions(masks: pd.DataFrame) -> Iterator[tuple[str, Floats]]:
+    """Yield every order in which masks could be looked at; higher is sooner."""
+    for column in masks.columns:
+        if column.endswith("_score") and masks[column].notna().any():
+            yield column, -masks[column].to_numpy(np.float64)
+    yield "priority", masks["priority"].to_numpy(np.float64)
+    yield "hole area, largest first", masks["hole_area_px"].to_numpy(np.float64)
+    yield "area, smallest first", -masks["area_px"].to_numpy(np.float64)
+
+
+def rank(masks: pd.DataFrame, truth: Truth, about: Mapping[str, str], draws: int) -> list[Row]:
+    """Measure every order against one truth; also quality minus the best single."""
+    if not truth.any():
+        return []
+    rows, drawn = [], {}
+    for name, suspicion in suspicions(masks):
+        numbers, drawn[name] = describe(truth, suspicion, masks["image_id"], draws)
+        rows.append({**about, "order": name, **numbers})
+    rows.append({**about, "order": "random (expected)", **random_order(truth)})
+    points = {row["order"]: row["average_precision"] for row in rows}
+    single = max((n for n in drawn if n not in COMBINED), key=points.__getitem__)
+    low, high = interval(drawn["quality_score"] - drawn[single])
+    gain = points["quality_score"] - points[single]
+    about = {**about, "order": f"quality_score minus {single}"}
+    rows.append({**about, "average_precision": gain, "low": low, "high": high})
+    return rows

@@ -2,7 +2,7 @@
 
     python reports/nuclei_label_errors/run.py [--data FOLDER] [--draws 1000]
 
-Writes results.csv and the figures beside this file; takes a few minutes.
+Writes results.csv, the figures and the tables of README.md; takes a few minutes.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pycocotools.mask as coco_mask
 from drawing import Panel, draw
 from planted import KINDS, as_rle, plant
-from ranking import Order, describe, interval, random_order
+from ranking import Order, Row, Truth, rank, suspicions
+from tables import fill
 
 import curate
 
@@ -29,10 +29,6 @@ HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
 SEED = 0
 HARD_IOU = 0.97
-COMBINED = ("quality_score", "priority")
-
-Row = dict[str, Any]
-Truth = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -54,37 +50,6 @@ class Study:
     def document(self, name: str) -> dict[str, Any]:
         """Read a COCO document of the data folder."""
         return json.loads((self.data / name).read_text())
-
-
-def suspicions(masks: pd.DataFrame) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
-    """Yield every order in which masks could be looked at; higher is sooner."""
-    for column in masks.columns:
-        if column.endswith("_score") and masks[column].notna().any():
-            yield column, -masks[column].to_numpy(np.float64)
-    yield "priority", masks["priority"].to_numpy(np.float64)
-    yield "hole area, largest first", masks["hole_area_px"].to_numpy(np.float64)
-    yield "area, smallest first", -masks["area_px"].to_numpy(np.float64)
-
-
-def rank(
-    study: Study, masks: pd.DataFrame, truth: Truth, about: Mapping[str, str], best: bool = False
-) -> list[Row]:
-    """Measure every order against one truth; with ``best``, also quality minus the best single."""
-    if not truth.any():
-        return []
-    rows, drawn = [], {}
-    for name, suspicion in suspicions(masks):
-        numbers, drawn[name] = describe(truth, suspicion, masks["image_id"], study.draws)
-        rows.append({**about, "order": name, **numbers})
-    rows.append({**about, "order": "random (expected)", **random_order(truth)})
-    if best:
-        points = {row["order"]: row["average_precision"] for row in rows}
-        single = max((n for n in drawn if n not in COMBINED), key=points.__getitem__)
-        low, high = interval(drawn["quality_score"] - drawn[single])
-        gain = points["quality_score"] - points[single]
-        about = {**about, "order": f"quality_score minus {single}"}
-        rows.append({**about, "average_precision": gain, "low": low, "high": high})
-    return rows
 
 
 # --- nuclei --------------------------------------------------------------------------------------
@@ -133,7 +98,7 @@ def nuclei(study: Study) -> list[Row]:
         for word, truth in nuclei_truths(study, masks).items():
             for part, inside in parts.items():
                 about = {"set": "nuclei", "given": given, "part": part, "truth": word}
-                rows += rank(study, masks[inside], truth[inside], about, best=True)
+                rows += rank(masks[inside], truth[inside], about, study.draws)
     figures(study, masks)
     document = study.document("dsb2018/instances_original.json")
     for part, inside_half in (("development", True), ("held out", False)):
@@ -143,7 +108,7 @@ def nuclei(study: Study) -> list[Row]:
         alone = kept(study, study.audit(f"nuclei {part}", cut, images=pictures, deep=True))
         for word, truth in nuclei_truths(study, alone).items():
             about = {"set": "nuclei", "given": "pictures, deep", "part": f"{part}, audited alone"}
-            rows += rank(study, alone, truth, {**about, "truth": word})
+            rows += rank(alone, truth, {**about, "truth": word}, study.draws)
     return rows
 
 
@@ -195,7 +160,8 @@ def neurons(study: Study) -> list[Row]:
                 found = found[found["image_id"].isin(list(consensus))]
                 truth = np.asarray(found.index.isin(list(wrong)))
                 about = {"set": f"neurons, {who}", "given": given, "part": "all"}
-                rows += rank(study, found, truth, {**about, "truth": "not in the consensus"}, True)
+                about["truth"] = "not in the consensus"
+                rows += rank(found, truth, about, study.draws)
     return rows
 
 
@@ -232,29 +198,42 @@ def coco_removed(study: Study) -> list[Row]:
         masks = study.audit(f"coco {given}", source, **options)
         masks = masks[masks["iscrowd"] != 1]
         about = {"set": "coco", "given": given, "part": "all", "truth": "removed by people"}
-        rows += rank(study, masks, np.asarray(masks.index.isin(removed)), about, best=True)
+        rows += rank(masks, np.asarray(masks.index.isin(removed)), about, study.draws)
     return rows
 
 
-def coco_planted(study: Study, rounds: int = 3) -> list[Row]:
-    """Rank COCO's masks with errors planted, all kinds together and each among the untouched."""
-    document, rows = study.document("coco_val2017/instances.json"), []
+def planted(study: Study, rounds: int = 3) -> list[Row]:
+    """Rank good masks with errors planted, all kinds together and each among the untouched."""
+    brain = {"images": study.data / "brain_tumour/valid", "deep": True}
+    tumours = "brain_tumour/valid/_annotations.coco.json"
+    rows = planted_in(study, tumours, "pictures, deep", brain, rounds)
+    rows += planted_in(study, "neurons/FinalGT.json", "masks alone, deep", {"deep": True}, rounds)
     for given, options in coco_inputs(study).items():
-        frames = []
-        for seed in range(rounds):
-            damaged, kinds, originals = plant(document, seed)
-            masks = study.audit(f"planted {seed} {given}", damaged, **options)
-            masks = masks[masks["iscrowd"] != 1].assign(kind=lambda m, k=kinds: m.index.map(k))
-            frames.append(one_of_each_pair(masks, originals))
-        masks = pd.concat(frames, ignore_index=True)
-        about = {"set": "coco, planted", "given": given, "part": "all"}
-        planted = masks["kind"].notna().to_numpy()
-        rows += rank(study, masks, planted, {**about, "truth": "any kind"}, best=True)
-        for kind in KINDS:
-            this = (masks["kind"] == kind).to_numpy()
-            inside = this | ~planted
-            about = {**about, "truth": kind}
-            rows += rank(study, masks[inside], this[inside], about, best=True)
+        rows += planted_in(study, "coco_val2017/instances.json", given, options, rounds)
+    return rows
+
+
+def planted_in(
+    study: Study, name: str, given: str, options: dict[str, Any], rounds: int
+) -> list[Row]:
+    """Plant errors in one file, a few times over, and rank the masks of all rounds together."""
+    document, frames = study.document(name), []
+    title = name.partition("/")[0]
+    for seed in range(rounds):
+        damaged, kinds, originals = plant(document, seed)
+        masks = study.audit(f"{title} planted {seed} {given}", damaged, **options)
+        masks = masks.assign(kind=masks.index.map(kinds))
+        if "iscrowd" in masks:
+            masks = masks[masks["iscrowd"].fillna(0) != 1]
+        frames.append(one_of_each_pair(masks, originals))
+    together = pd.concat(frames, ignore_index=True)
+    bad = together["kind"].notna().to_numpy()
+    about = {"set": f"{title}, planted", "given": given, "part": "all", "truth": "any kind"}
+    rows = rank(together, bad, about, study.draws)
+    for kind in KINDS:
+        this = (together["kind"] == kind).to_numpy()
+        inside = this | ~bad
+        rows += rank(together[inside], this[inside], {**about, "truth": kind}, study.draws)
     return rows
 
 
@@ -269,7 +248,7 @@ def one_of_each_pair(masks: pd.DataFrame, originals: Mapping[int, int]) -> pd.Da
     return masks.drop(index=list(originals.values()))
 
 
-STUDIES: tuple[Callable[[Study], list[Row]], ...] = (nuclei, neurons, coco_removed, coco_planted)
+STUDIES: tuple[Callable[[Study], list[Row]], ...] = (nuclei, neurons, coco_removed, planted)
 
 
 def main() -> None:
@@ -281,7 +260,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         study = Study(given.data.resolve(), Path(folder), given.draws)
         rows = [row for run in STUDIES for row in run(study)]
-    pd.DataFrame(rows).round(4).to_csv(HERE / "results.csv", index=False)
+    results = pd.DataFrame(rows).round(4)
+    results.to_csv(HERE / "results.csv", index=False)
+    fill(HERE / "README.md", results)
 
 
 if __name__ == "__main__":
