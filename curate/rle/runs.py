@@ -26,6 +26,19 @@ def kernel(function: F) -> F:
     return cast(F, numba.njit(cache=True, nogil=True)(function))
 
 
+def inner_kernel(function: F) -> F:
+    """Compile ``function`` like :func:`kernel`, and into every kernel that calls it.
+
+    For small functions called often: handing over an array costs more than a few of its values.
+    """
+    return cast(F, numba.njit(cache=True, nogil=True, forceinline=True)(function))
+
+
+def reassociating_kernel(function: F) -> F:
+    """Compile ``function`` like :func:`kernel`, its sums of floats in any order, so in parallel."""
+    return cast(F, numba.njit(cache=True, nogil=True, fastmath={"reassoc"})(function))
+
+
 @dataclass(frozen=True)
 class Runs:
     """The foreground runs of ``n`` masks, column-major.

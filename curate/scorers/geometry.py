@@ -6,16 +6,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
+from numpy import int32
 
 from curate.rle import Runs, column_segments, kernel, segment_capacity
 from curate.rle.runs import BoolArray, FloatArray, Int32Array, IntArray
-from curate.scorers.outline import (
-    CROP_TOLERANCE_PX,
-    borders,
-    join,
-    outlines,
-    sum_rings,
-)
+from curate.scorers.bars import cut_bars, join, lay_out
+from curate.scorers.hull import corners, half_hull, moments
+from curate.scorers.outline import CROP_TOLERANCE_PX, borders, outlines, sum_rings
 from curate.table import MaskTable
 
 SHALLOW_PX = 3
@@ -73,89 +70,6 @@ class Geometry:
 
 
 @kernel
-def _corners(columns: Int32Array, rows: Int32Array, n: int, side: int, chain: IntArray) -> int:
-    """Write, for each whole x of the mask's box, the outermost corner there (side 1: uppermost).
-
-    Corners that their two neighbours hide are left out: they are most of a ragged outline's.
-    """
-    x0 = columns[0]
-    width = columns[n - 1] - x0 + 1
-    for x in range(width + 1):
-        chain[x, 1] = FAR
-    for k in range(n):
-        x = columns[k] - x0
-        y = side * rows[2 * k + (side < 0)]
-        chain[x, 1] = min(chain[x, 1], y)
-        chain[x + 1, 1] = min(chain[x + 1, 1], y)
-    used = 1
-    before = chain[0, 1]
-    chain[0, 0] = 0
-    for x in range(1, width):
-        y = chain[x, 1]
-        after = chain[x + 1, 1]
-        chain[used, 0] = x
-        chain[used, 1] = y
-        used += 1 if 2 * y < before + after else 0
-        before = y
-    y = chain[width, 1]
-    chain[used, 0] = width
-    chain[used, 1] = y
-    return used + 1
-
-
-FAR = 2**30 - 1
-"""Beyond any row, and its double still fits 32 bits."""
-
-
-@kernel
-def _half_hull(columns: Int32Array, rows: Int32Array, n: int, side: int, chain: IntArray) -> int:
-    """Twice the area between the axis y = 0 and one side of the hull, with ``side``'s sign."""
-    count = _corners(columns, rows, n, side, chain)
-    used = 0
-    for i in range(count):
-        x, y = np.int64(chain[i, 0]), np.int64(chain[i, 1])
-        while used > 1:
-            ax, ay = chain[used - 2, 0], chain[used - 2, 1]
-            bx, by = chain[used - 1, 0], chain[used - 1, 1]
-            if (bx - ax) * (y - by) - (by - ay) * (x - bx) > 0:
-                break
-            used -= 1
-        chain[used, 0] = x
-        chain[used, 1] = y
-        used += 1
-    total = 0
-    for i in range(1, used):
-        total += (chain[i, 0] - chain[i - 1, 0]) * (chain[i, 1] + chain[i - 1, 1])
-    return total
-
-
-@kernel
-def _moments(
-    columns: Int32Array, lows: Int32Array, highs: Int32Array, n: int, out: FloatArray
-) -> None:
-    """Fill centre and second central moments; exact sums around the first pixel before dividing."""
-    x0, y0 = np.int64(columns[0]), np.int64(lows[0])
-    area, sx, sy, sxx, syy, sxy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(n):
-        x = float(columns[k] - x0)
-        a, b = float(lows[k] - y0), float(highs[k] - y0)
-        m = b - a
-        column_y = (b * b - a * a) / 2  # integrals over the full pixels, not sums over centres
-        area += m
-        sx += m * x
-        sxx += m * x * x
-        sy += column_y
-        syy += (b * b * b - a * a * a) / 3
-        sxy += x * column_y
-    mx, my = sx / area, sy / area
-    out[0] = mx + x0 + 0.5
-    out[1] = my + y0
-    out[2] = sxx / area - mx * mx + 1 / 12
-    out[3] = syy / area - my * my
-    out[4] = sxy / area - mx * my
-
-
-@kernel
 def _geometry(
     starts: Int32Array,
     ends: Int32Array,
@@ -167,35 +81,35 @@ def _geometry(
     capacity: int,
     out: FloatArray,
 ) -> None:
-    columns, lows, highs = (
-        np.empty(capacity, np.int32),
-        np.empty(capacity, np.int32),
-        np.empty(capacity, np.int32),
-    )
-    rows, following = np.empty(2 * capacity, np.int32), np.empty(2 * capacity, np.int32)
-    cycles, spans = np.empty(2 * capacity, np.int32), np.empty((2 * capacity, 4), np.int32)
+    columns = np.empty(capacity + 1, np.int32)
+    lows, highs = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
+    bars, rows = np.empty(capacity + 1, np.int32), np.empty(2 * capacity, np.int32)
+    spans, covered = np.empty((2 * capacity, 4), np.int32), np.empty((capacity, 4), np.int32)
+    following, cycles = np.empty(2 * capacity, np.int32), np.empty(2 * capacity, np.int32)
     rings = np.empty((2 * capacity, 3), np.int64)
-    stretches = np.empty((4, 2 * capacity), np.int32)
-    chain = np.empty((capacity + 2, 2), np.int64)
+    stretches, shared = np.empty((4, 2 * capacity), np.int32), np.empty((3, capacity), np.int32)
+    outer, hidden = np.empty(capacity + 10, np.int32), np.empty(capacity + 2, np.int32)
+    chain = np.empty((2, capacity + 2), np.int32)
     for i in range(len(sizes)):
         first, stop = offsets[i], offsets[i + 1]
         if first == stop:
             continue
         n = column_segments(starts, ends, first, stop, int(sizes[i, 0]), columns, lows, highs)
-        for k in range(n):
-            rows[2 * k] = lows[k]
-            rows[2 * k + 1] = highs[k]
-        out[i, 13] = join(columns, rows, n, following, spans)
+        m = cut_bars(columns, lows, highs, n, shared, bars)
+        lay_out(lows, highs, bars, m, rows, spans)
+        out[i, 13] = join(columns, bars, m, spans, following, covered, shared)
         shallow = max(float(SHALLOW_PX), SHALLOW_SHARE * np.sqrt(areas[i]))
         count = outlines(
-            columns, rows, following, n, cycles, rings, sizes[i], shallow, stretches, out[i, 7:]
-        )
+            columns, rows, bars, m, spans, following, cycles, rings, sizes[i], shallow,
+            stretches, out[i, 7:],
+        )  # fmt: skip
         sum_rings(rings, count, out[i])
         if near[i]:
-            borders(columns, rows, following, n, sizes[i], crops[i], out[i, 11:])
-        out[i, 14] = -_half_hull(columns, rows, n, -1, chain)
-        out[i, 14] -= _half_hull(columns, rows, n, 1, chain)
-        _moments(columns, lows, highs, n, out[i, 15:])
+            borders(columns, rows, spans, following, m, sizes[i], crops[i], out[i, 11:])
+        for side, edges in ((int32(1), lows), (int32(-1), highs)):
+            count = corners(columns, edges, bars, m, side, outer, hidden, chain)
+            out[i, 14] -= half_hull(chain, count)
+        moments(columns, lows, highs, n, out[i, 15:])
 
 
 def measure_outlines(
@@ -234,10 +148,13 @@ NO_BORDER = -(2**40)
 
 def _near_border(boxes: IntArray, sizes: Int32Array, crops: IntArray) -> BoolArray:
     """Return which boxes reach the image border or a crop border, shape (n,)."""
-    sides = np.column_stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
-    image = (sides[:, :2] == 0) | (sides[:, 2:] == sizes[:, ::-1])
-    crop = (sides - crops)[:, :2] <= CROP_TOLERANCE_PX, (crops - sides)[:, 2:] <= CROP_TOLERANCE_PX
-    return np.asarray(image.any(axis=1) | crop[0].any(axis=1) | crop[1].any(axis=1))
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    near = (low == 0).any(axis=1) | (high == sizes[:, ::-1]).any(axis=1)
+    if (crops != NO_BORDER).any():
+        near |= (low - crops[:, :2] <= CROP_TOLERANCE_PX).any(axis=1)
+        right = (crops[:, 2:] != NO_BORDER) & (crops[:, 2:] - high <= CROP_TOLERANCE_PX)
+        near |= right.any(axis=1)
+    return np.asarray(near)
 
 
 def geometry(table: MaskTable, image_margin_px: float = 20.0) -> Geometry:
