@@ -40,6 +40,7 @@ for _k, _key in enumerate(KEYS):
     _SLOT_KEYS[(len(_key) * _BY_LENGTH + ord(_key[0]) * _BY_FIRST + ord(_key[-1])) % 256] = _k
 _EXACT = 2**53  # up to here a double holds every whole number
 _LONGEST = 400
+_BLOCK = 32
 _POWERS = 10.0 ** np.arange(23)
 
 GIVE_UP, FULL = -1, -2
@@ -139,6 +140,34 @@ def _int_at(data: npt.NDArray[np.uint8], p: int, out: IntArray, row: int, column
 
 
 @kernel
+def _copy_plain(
+    data: npt.NDArray[np.uint8], p: Any, counts: npt.NDArray[np.uint8], out: Any
+) -> int:
+    """Copy bytes up to one that needs a look; return how many.
+
+    A loop of fixed length without a way out, over indexes that cannot be negative, compiles to
+    vector instructions; so whole blocks come first.
+    """
+    block = np.uint64(_BLOCK)
+    copied = np.uint64(0)
+    special = np.uint8(0)
+    while special == 0 and p + copied + block <= len(data) and out + copied + block <= len(counts):
+        for j in range(block):
+            c = data[p + copied + j]
+            special |= np.uint8(c < 35) | np.uint8(c > 126) | np.uint8(c == 92)
+            counts[out + copied + j] = c
+        if special == 0:
+            copied += block
+    while p + copied < len(data) and out + copied < len(counts):
+        c = data[p + copied]
+        if c < 35 or c > 126 or c == 92:
+            break
+        counts[out + copied] = c
+        copied += np.uint64(1)
+    return int(copied)
+
+
+@kernel
 def _counts_into(
     data: npt.NDArray[np.uint8],
     p: int,
@@ -151,7 +180,12 @@ def _counts_into(
         return GIVE_UP
     room = len(counts)
     p += 1
-    while p < n:
+    while True:
+        plain = _copy_plain(data, np.uint64(p), counts, np.uint64(out))
+        p += plain
+        out += plain
+        if p >= n:
+            return GIVE_UP
         c = data[p]
         if c == 34:
             used[0] = out
@@ -167,7 +201,6 @@ def _counts_into(
         counts[out] = c
         out += 1
         p += 1
-    return GIVE_UP
 
 
 @kernel
