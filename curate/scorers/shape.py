@@ -83,14 +83,21 @@ def _codes(names: pd.Series[Any]) -> tuple[IntArray, npt.NDArray[Any]]:
     return codes.astype(np.int64), np.asarray(categories, object)
 
 
-def _group_medians(values: FloatArray, groups: IntArray, count: int) -> FloatArray:
-    """Return the median of finite ``values`` in each group 0..count-1, NaN for an empty group."""
-    known = np.isfinite(values) & (groups >= 0)
-    values, groups = values[known], groups[known]
-    order = np.lexsort((values, groups))
-    ordered, sizes = values[order], np.bincount(groups, minlength=count)
-    medians = np.full(count, np.nan)
+def _group_medians(values: FloatArray, groups: IntArray, sizes: IntArray) -> FloatArray:
+    """Return the median of each group 0..len(sizes)-1, NaN for an empty group.
+
+    ``values`` stand group by group; ``groups`` and ``sizes`` say which and how many.
+    """
     first = np.cumsum(sizes) - sizes
+    widest = int(sizes.max(initial=0))
+    if len(sizes) * widest <= 4 * len(values):  # of much the same size: sorted row by row
+        table = np.full((len(sizes), widest), np.inf)
+        table[groups, np.arange(len(values)) - first[groups]] = values
+        table.sort(axis=1)
+        ordered, first = table.ravel(), np.arange(len(sizes)) * widest
+    else:
+        ordered = values[np.lexsort((values, groups))]
+    medians = np.full(len(sizes), np.nan)
     filled = sizes > 0
     low, high = (first + (sizes - 1) // 2)[filled], (first + sizes // 2)[filled]
     medians[filled] = (ordered[low] + ordered[high]) / 2
@@ -100,14 +107,21 @@ def _group_medians(values: FloatArray, groups: IntArray, count: int) -> FloatArr
 def _describe(
     values: FloatArray, groups: IntArray, count: int
 ) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Return median, robust standard deviation (shape (count, features)) and size per group."""
+    """Return median, robust standard deviation (shape (count, features)) and size per group.
+
+    Rows of ``values`` that are not finite throughout, and those of no group (-1), are left out.
+    """
+    known = np.flatnonzero((groups >= 0) & np.asarray(np.isfinite(values).all(axis=1)))
+    known = known[np.argsort(groups[known], kind="stable")]
+    values, groups = values[known], groups[known]
+    sizes = np.bincount(groups, minlength=count).astype(np.int64)
     medians, scales = np.empty((count, values.shape[1])), np.empty((count, values.shape[1]))
-    for k in range(values.shape[1] if count else 0):
-        medians[:, k] = _group_medians(values[:, k], groups, count)
-        away = np.abs(values[:, k] - medians[groups, k])
-        scales[:, k] = np.maximum(1.4826 * _group_medians(away, groups, count), MIN_SCALE)
-    here = groups[(groups >= 0) & np.asarray(np.isfinite(values).all(axis=1))]
-    return medians, scales, np.bincount(here, minlength=count)
+    for k in range(values.shape[1]):
+        column = np.ascontiguousarray(values[:, k])
+        medians[:, k] = _group_medians(column, groups, sizes)
+        away = np.abs(column - medians[groups, k])
+        scales[:, k] = np.maximum(1.4826 * _group_medians(away, groups, sizes), MIN_SCALE)
+    return medians, scales, sizes
 
 
 def fit(frame: pd.DataFrame) -> dict[str, Any]:
