@@ -60,6 +60,10 @@ class Format:
     prune: Callable[[Path, Path, AbstractSet[str]], None]
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MAKE_ROOM = "make room on the disk and run the same again"
+
+
 def source_error(error: OSError, path: Path | str) -> SourceError:
     """Return an operating system's error on reading ``path`` as a :class:`SourceError`."""
     if isinstance(error, FileNotFoundError):
@@ -70,10 +74,18 @@ def source_error(error: OSError, path: Path | str) -> SourceError:
 
 @contextmanager
 def reading(path: Path | str) -> Iterator[None]:
-    """Turn the operating system's errors in the block into a :class:`SourceError` on ``path``."""
+    """Turn the operating system's errors in the block into a :class:`SourceError` on ``path``.
+
+    Raises:
+        AuditError: What was written in the block beside the reading met a full disk.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno in _FULL:
+            reason = (error.strerror or str(error)).lower()
+            where = str(error.filename or "the audit's directory")
+            raise AuditError(f"it cannot be written ({reason})", where, _MAKE_ROOM) from error
         raise source_error(error, path) from error
 
 
@@ -144,8 +156,8 @@ def _writing(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         do = "choose another place"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            do = "make room on the disk and run the same again"
+        if error.errno in _FULL:
+            do = _MAKE_ROOM
         reason = (error.strerror or str(error)).lower()
         raise AuditError(f"it cannot be written ({reason})", str(out), do) from error
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
-from curate.errors import SourceError
+from curate.errors import AuditError, SourceError
 from curate.formats.base import PART_BYTES, PART_MASKS, Part, reading
 from curate.formats.json_stream import Batch, scan
 from curate.formats.quick_json import QuickReader
@@ -77,6 +77,9 @@ class CocoIndex:
         """Return rows of (offset, length, ordinal, image position), images in order."""
         path = self.folder / _ANNOTATIONS
         flat = np.fromfile(path, np.int64, count=count * 4, offset=first * 32)
+        if len(flat) != count * 4:
+            (self.folder / _META).unlink(missing_ok=True)
+            raise AuditError("the index is cut off", str(path), "run the same command again")
         rows = flat.reshape(-1, 4)
         return rows[np.argsort(rows[:, 3], kind="stable")]
 
@@ -125,6 +128,14 @@ def build(source: Path, folder: Path) -> CocoIndex:
                 builder.take(batch)
             builder.finish(stamp)
     return CocoIndex.open(folder)
+
+
+def _write_at(file: int, data: bytes, at: int) -> None:
+    """Write all of some bytes: on a disk that fills, one call may write a part and say nothing."""
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(file, left, at)
+        left, at = left[written:], at + written
 
 
 def parts(index: CocoIndex) -> Iterator[Part]:
@@ -289,7 +300,7 @@ class _Builder:
                 made[:, 2], made[:, 3] = first + order, at[order]
                 used, begin = np.unique(part[order], return_index=True)
                 for p, i, j in zip(used, begin, [*begin[1:], len(rows)], strict=True):
-                    os.pwrite(out.fileno(), made[i:j].tobytes(), int(cursor[p]) * 32)
+                    _write_at(out.fileno(), made[i:j].tobytes(), int(cursor[p]) * 32)
                     cursor[p] += j - i
 
     def _note_ids(self) -> int | None:
