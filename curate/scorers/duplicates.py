@@ -57,10 +57,12 @@ def duplicates(
     single = present(table) & ~_is_crowd(table)
     pairs = _Pairs.of(table, single)
     n, ids = len(table), table.masks.index.to_numpy()
-    first_better = _first_is_better(pairs, _quality(table, single))
+    quality = _quality(table, single)
+    first_better = _first_is_better(pairs, quality)
     worse = np.where(first_better, pairs.second, pairs.first)
     better = np.where(first_better, pairs.first, pairs.second)
     twin, twin_iou = _best(n, worse, better, pairs.iou, ids)
+    _prefer_better(twin, worse, better, pairs.iou == twin_iou[worse], quality)
     duplicate_iou = np.where(single, twin_iou, np.nan)
     inner, outer, share = pairs.containing(table, contained, same_iou)
     area = table.masks["area_px"].to_numpy()
@@ -134,6 +136,16 @@ def _best(
     best[own[order]] = other[order]  # of several writes to one place the last stays
     best_value[own[order]] = value[order]
     return best, best_value
+
+
+def _prefer_better(
+    twin: IntArray, own: IntArray, other: IntArray, tied: BoolArray, quality: list[Any]
+) -> None:
+    """Let the best of equally near twins be the one: of three copies two name the third."""
+    several = np.flatnonzero(tied)
+    several = several[(np.bincount(own[several], minlength=len(twin)) > 1)[own[several]]]
+    order = several[np.lexsort([values[other[several]] for values in reversed(quality)])]
+    twin[own[order]] = other[order]  # the best is written last
 
 
 def _ids(ids: IntArray, rows: IntArray) -> pd.arrays.IntegerArray:

@@ -147,3 +147,10 @@ def test_contact_of_round_masks():
     found = outline_contact(runs, np.array([1, 2]), np.array([0, 0]), 2, rle.bbox(runs))
     assert found[0] == pytest.approx(0.67, abs=0.05)
     assert found[1] == 0
+
+
+def test_of_three_copies_two_name_the_third():
+    mask = disc(50, 50, 20)
+    table = table_of([mask] * 3, predicted_iou=[0.7, 0.6, 0.9])
+    found = duplicates(table)
+    assert found["duplicate_of"].tolist() == [table.masks.index[2]] * 2 + [pd.NA]
