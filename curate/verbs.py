@@ -232,7 +232,7 @@ def _count(number: int, noun: str) -> str:
 def _plain(reason: str) -> str:
     """Take the numbers in which masks differ out of a reason that stands for many masks."""
     reason = re.sub(r" \([^()]*…[^()]*\)", "", reason)
-    return re.sub(r":[^:]*…[^:]*$", "", reason).replace("mask …", "another mask")
+    return re.sub(r":[^:…]{0,20}…$", "", reason).replace("mask …", "another mask")
 
 
 def check_gates(conditions: Sequence[str]) -> None:

@@ -178,19 +178,27 @@ def _images(handle: int, name: str, index: CocoIndex, low: int, high: int) -> Im
 def _note_images(made: Annotations, values: list[Any], rows: IntArray) -> None:
     """Note annotations whose image is not listed, or whose image id is of the wrong type."""
     listed = made.images.listed
-    if listed is not None and not listed[rows].all():
-        for i in np.flatnonzero(~listed[rows]).tolist():
-            given = values[i].get("image_id") if type(values[i]) is dict else None
-            detail = f"the image {text(given)[:80]} is not among the images"
-            made.findings.note(made.count + i, "unknown_image", detail)
+    known = np.ones(len(rows), np.bool_) if listed is None else listed[rows]
     given = [value.get("image_id") if type(value) is dict else 0 for value in values]
-    if set(map(type, given)) == {int}:
+    if known.all() and set(map(type, given)) == {int}:
         return
     for i, value in enumerate(given):
-        if whole_number(value) is None:
-            detail = f"the image_id is {json_type(value)}"
-            detail = detail if value is not None else "there is no image_id"
-            made.findings.note(made.count + i, "wrong_type", detail)
+        if type(values[i]) is not dict or (known[i] and whole_number(value) is not None):
+            continue
+        # An image listed by the same odd id is known: the mask can be used as it is.
+        status = "wrong_type" if known[i] and value is not None else "unknown_image"
+        made.findings.note(made.count + i, status, _unknown_image(value))
+
+
+def _unknown_image(given: object) -> str:
+    """Say what is wrong with an image id that stands for no image."""
+    if given is None:
+        return "there is no image_id"
+    if whole_number(given) is None:
+        number = type(given) in (int, float)
+        what = f"{text(given)[:40]}, no number of an image" if number else json_type(given)
+        return f"the image_id is {what}"
+    return f"the image {text(given)[:80]} is not among the images"
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,10 @@ class Findings:
         for row in rows:
             self.note(int(row), status, detail)
 
+    def details(self, row: int) -> str:
+        """Return what was noted on a row, "" for nothing."""
+        return "; ".join(detail for _, detail in self._rows.get(row, []))
+
     def columns(self, n: int) -> Columns:
         """Return ``status`` and ``status_detail`` for ``n`` rows."""
         if not self._rows:
@@ -159,6 +163,7 @@ class Annotations:
         columns = _fields(records)
         for i in np.flatnonzero(~columns["id_given"]).tolist():
             self._note_id(self.count + i, records[i])
+        self._note_odd_numbers(records, columns)
         columns |= self._segmentations(records, rows)
         columns |= {"source_key": keys, "image_row": rows}
         self._batches.append(columns)
@@ -198,6 +203,31 @@ class Annotations:
             shown = shown or f"is {json_type(value)}"
             self.findings.note(row, "wrong_type", f"the id {shown}")
 
+    def _note_odd_numbers(self, records: list[dict[str, Any]], columns: Columns) -> None:
+        """Note stored numbers that are none; a missing one, or an empty list, is no finding."""
+        read = {name: column for name, column in _NUMBERS.items() if column in columns}
+        read |= {name: four[0] for name, four in _BOXES.items() if four[0] in columns}
+        for name, column in read.items():
+            for row in np.flatnonzero(np.isnan(columns[column])).tolist():
+                value = records[row].get(name)
+                if value is None or value == []:
+                    continue
+                what = json_type(value)
+                if type(value) is list:
+                    what = "a list, but not of four numbers"
+                elif type(value) in (int, float):
+                    what = "not finite"
+                self.findings.note(self.count + row, "wrong_type", f"its {name} is {what}")
+
+    def _note_size(self, row: int, image: int, detail: str) -> None:
+        """Note that a mask's image has no usable size, in the image's own words if it has any."""
+        images = self.images
+        if images.listed is not None and not images.listed[image]:
+            return  # that its image is unknown is noted already
+        if images.heights[image] < 0 or images.widths[image] < 0:
+            detail = "the size of its image is not given"
+        self.findings.note(row, "invalid_size", images.findings.details(image) or detail)
+
     def _segmentations(self, records: list[dict[str, Any]], rows: IntArray) -> Columns:
         heights, widths = self.images.heights[rows], self.images.widths[rows]
         values = [record.get("segmentation") for record in records]
@@ -212,7 +242,9 @@ class Annotations:
                 heights[i], widths[i] = height, width
             one = read_segmentation(value, height, width)
             counts.append(one.counts)
-            if one.status != "ok":
+            if one.status == "invalid_size" and not valid_size(height, width):
+                self._note_size(self.count + i, int(rows[i]), one.detail)
+            elif one.status != "ok":
                 self.findings.note(self.count + i, one.status, one.detail)
         segmentation = pa.array(counts, pa.large_binary())
         return {"segmentation": segmentation, "height": heights, "width": widths}

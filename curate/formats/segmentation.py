@@ -99,7 +99,7 @@ def read_run_lengths(counts: list[Any], height: int, width: int) -> Segmentation
         return Segmentation(None, "invalid_size", size_problem(height, width))
     if not set(map(type, counts)) <= {int}:
         odd = next(count for count in counts if type(count) is not int)
-        return Segmentation(None, "wrong_type", f"a run length is {json_type(odd)}")
+        return Segmentation(None, "wrong_type", f"a run length is {_odd(odd)}")
     if counts and min(counts) < 0:
         return Segmentation(None, "undecodable", f"a run length is negative ({min(counts)})")
     total = sum(counts)
@@ -133,6 +133,12 @@ def size_problem(height: int, width: int) -> str:
     if height < 1 or width < 1:
         return f"the image size is {width} x {height}"
     return f"the image size {width} x {height} passes {rle.MAX_PIXELS} pixels"
+
+
+def _odd(value: object) -> str:
+    if type(value) in (int, float):
+        return f"{value!r}, not a whole number of pixels"
+    return json_type(value)
 
 
 def json_type(value: object) -> str:

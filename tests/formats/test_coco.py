@@ -207,9 +207,9 @@ def test_an_index_of_an_older_file_is_not_used(tmp_path: Path):
         ({"id": None}, "wrong_type", "there is no id"),
         ({"id": 1.5}, "wrong_type", "the id"),
         ({"id": 2**70}, "wrong_type", "the id"),
-        ({"image_id": "1"}, "wrong_type", "the image_id is a string"),
-        ({"image_id": None}, "wrong_type", "there is no image_id"),
-        ({"image_id": [1]}, "wrong_type", "the image_id is a list"),
+        ({"image_id": "1"}, "unknown_image", "the image_id is a string"),
+        ({"image_id": None}, "unknown_image", "there is no image_id"),
+        ({"image_id": [1]}, "unknown_image", "the image_id is a list"),
         ({"image_id": 99}, "unknown_image", "the image 99 is not among the images"),
         ({"category_id": 0}, "bad_category", "category 0 is not declared"),
         ({"category_id": 3}, "bad_category", "category 3 is not declared"),
@@ -250,11 +250,13 @@ def test_an_annotation_that_is_no_object_is_a_finding(tmp_path: Path, odd: Any):
     assert "not an object" in table.masks["status_detail"].iloc[2]
 
 
-def test_other_fields_of_wrong_types_are_not_available(tmp_path: Path):
+def test_other_fields_of_wrong_types_are_findings_and_not_available(tmp_path: Path):
     wrong = {"bbox": ["1", 2, 3, 4], "area": None, "iscrowd": "no", "predicted_iou": "0.9"}
     wrong |= {"stability_score": float("nan"), "score": {"a": 1}, "point_coords": 3}
     table = table_of(tmp_path, dataset(annotation(1, **wrong), annotation(2, bbox=[1, 2])))
-    assert set(table.masks["status"]) == {"ok"}
+    assert set(table.masks["status"]) == {"wrong_type"}
+    assert "its predicted_iou is a string" in table.masks["status_detail"].loc[1]
+    assert "its bbox is a list, but not of four numbers" in table.masks["status_detail"].loc[2]
     assert table.masks["area_px"].tolist() == [16, 16]
     lost = ["declared_area", "iscrowd", "predicted_iou", "stability_score", "score", "declared_x"]
     assert table.masks.loc[1, lost].isna().all()

@@ -148,7 +148,8 @@ def test_findings_in_a_folder(tmp_path: Path):
         ({"segmentation": {"size": [H, W], "counts": "P1"}}, "undecodable"),
         ({"segmentation": 3}, "wrong_type"),
         ({"segmentation": None}, "no_segmentation"),
-        ({"predicted_iou": None, "point_coords": [], "bbox": "x", "crop_box": [1]}, "ok"),
+        ({"predicted_iou": None, "point_coords": [], "bbox": [], "crop_box": None}, "ok"),
+        ({"bbox": "x", "crop_box": [1]}, "wrong_type"),
         ({"predicted_iou": 7.5}, "ok"),
     ],
 )
