@@ -35,39 +35,35 @@ def _decode(
     offsets: IntArray,
     codes: npt.NDArray[np.uint8],
 ) -> int:
-    out = 0
+    """Read counts strings into runs; return the number of runs.
+
+    Indexes are unsigned: a signed one is checked for being negative each time it is used.
+    """
+    out, one = np.uint64(0), np.uint64(1)
     for i in range(len(begins)):
         offsets[i] = out
         if codes[i] != 0:
             continue
         first = out
-        p = begins[i]
-        stop = stops[i]
-        before_last = np.int64(0)
-        last = np.int64(0)
+        p, stop = np.uint64(begins[i]), np.uint64(stops[i])
+        before_last, last = np.int64(0), np.int64(0)
         position = np.int64(0)
         index = 0
         code = 0
         while p < stop:
-            value = np.int64(0)
-            shift = 0
-            more = True
-            while more:
-                if p >= stop or shift > 30:
-                    code = 3
-                    break
+            c = np.int64(data[p]) - 48
+            value = c & 31
+            shift = 5
+            while 32 <= c <= 63 and p + one < stop and shift <= 30:
+                p += one
                 c = np.int64(data[p]) - 48
-                if c < 0 or c > 63:
-                    code = 3
-                    break
                 value |= (c & 31) << shift
                 shift += 5
-                more = (c & 32) != 0
-                if not more and (c & 16) != 0:
-                    value |= np.int64(-1) << shift
-                p += 1
-            if code != 0:
+            if c < 0 or c > 31:  # no such character, or the string ends inside a number
+                code = 3
                 break
+            p += one
+            value -= (c & 16) << (shift - 4)  # the sign bit of the last five
             if index > 2:
                 value += before_last
             before_last = last
@@ -80,12 +76,12 @@ def _decode(
                 code = 5
                 break
             if index & 1 and value > 0:
-                if out > first and ends[out - 1] == position:
-                    ends[out - 1] = end
+                if out > first and ends[out - one] == position:
+                    ends[out - one] = end
                 else:
                     starts[out] = position
                     ends[out] = end
-                    out += 1
+                    out += one
             position = end
             index += 1
         if code == 0 and position != pixels[i]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.rle.runs import Int32Array, IntArray, Runs, kernel
+from curate.rle.runs import Int32Array, IntArray, Runs, inner_kernel, kernel
 
 
 @kernel
@@ -20,7 +20,7 @@ def _measure(
     boxes: IntArray,
 ) -> None:
     for i in range(len(heights)):
-        first, stop = offsets[i], offsets[i + 1]
+        first, stop = np.uint64(offsets[i]), np.uint64(offsets[i + 1])  # unsigned: see _decode
         if first == stop:
             continue
         h = int(heights[i])
@@ -47,7 +47,7 @@ def _measure(
         areas[i] = total
         boxes[i, 0] = x_first
         boxes[i, 1] = y_low
-        boxes[i, 2] = (int(ends[stop - 1]) - 1) // h - x_first + 1
+        boxes[i, 2] = (int(ends[stop - np.uint64(1)]) - 1) // h - x_first + 1
         boxes[i, 3] = y_high - y_low + 1
 
 
@@ -90,7 +90,7 @@ class Overlaps:
         return len(self.first)
 
 
-@kernel
+@inner_kernel
 def _lower_bound(values: Int32Array, low: int, high: int, wanted: int) -> int:
     """First index in [low, high) whose value is over ``wanted``; ``values`` ascend."""
     while low < high:
@@ -102,7 +102,7 @@ def _lower_bound(values: Int32Array, low: int, high: int, wanted: int) -> int:
     return low
 
 
-@kernel
+@inner_kernel
 def _shared_by_column(
     starts_a: Int32Array, ends_a: Int32Array, starts_b: Int32Array, ends_b: Int32Array, height: int
 ) -> int:
@@ -123,7 +123,7 @@ def _shared_by_column(
     return total if spread >= 0 else -1
 
 
-@kernel
+@inner_kernel
 def _shared(
     starts_a: Int32Array,
     ends_a: Int32Array,
