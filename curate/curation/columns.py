@@ -172,10 +172,13 @@ def _pieces(columns: Columns, wanted: str) -> pd.Series[Any]:
 
 def _same_category(columns: Columns, _: str) -> pd.Series[Any]:
     """1 where the kept twin has the same category (or neither has one), else 0; NaN: no twin."""
-    category = np.array(plain(columns.frame["category"]), object)
     twin = columns.positions(columns.frame["duplicate_of"])
-    same = np.asarray(category == category[twin], np.float64)
-    return pd.Series(np.where(twin < 0, np.nan, same), index=columns.frame.index)
+    rows = np.flatnonzero(twin >= 0)
+    category = columns.frame["category"]
+    ours, theirs = (np.array(plain(category.iloc[at]), object) for at in (rows, twin[rows]))
+    same = np.full(len(twin), np.nan)
+    same[rows] = ours == theirs
+    return pd.Series(same, index=columns.frame.index)
 
 
 _DERIVATIONS: dict[str, Callable[[Columns, str], pd.Series[Any]]] = {

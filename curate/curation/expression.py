@@ -126,6 +126,9 @@ def values_of(series: pd.Series[Any]) -> npt.NDArray[Any]:
         return series.to_numpy(np.int64)
     if pd.api.types.is_numeric_dtype(dtype):
         return series.to_numpy(np.float64, na_value=np.nan)
+    if isinstance(dtype, pd.ArrowDtype):  # in one step, a repeated word as one object
+        text = series.array.__arrow_array__()
+        return np.asarray(text.to_numpy(zero_copy_only=False), object)
     return series.astype(object).where(series.notna(), None).to_numpy(object)
 
 

@@ -90,7 +90,7 @@ def _decode(
             out = first
             codes[i] = code
     offsets[len(begins)] = out
-    return out
+    return int(out)
 
 
 def as_large_binary(counts: Any) -> pa.LargeBinaryArray:
