@@ -115,15 +115,17 @@ def nuclei(study: Study) -> list[Row]:
 def figures(study: Study, masks: pd.DataFrame) -> None:
     """Draw precision against recall, and errors found against masks looked at."""
     orders = dict(suspicions(masks))
-    shown = ("quality_score", "hole_score", "straight_score", "fragment_score")
+    shown = ("quality_score", "hole_score", "straight_score", "hairline_score")
     precision, reviews = [], []
+    looks = np.arange(1, len(masks) + 1)
     for word, truth in nuclei_truths(study, masks).items():
         curves, counts = {}, {}
         for name in shown:
             seen, hits = Order(truth, orders[name]).found()
-            share = hits / hits[-1]
-            curves[name] = list(zip(share[hits > 0], (hits / seen)[hits > 0], strict=True))
-            counts[name] = list(zip(seen, share, strict=True))
+            # Masks of equal score are looked at in random order: between steps, the expectation.
+            hits = np.interp(looks, np.r_[0, seen], np.r_[0, hits])
+            curves[name] = list(zip(hits / hits[-1], hits / looks, strict=True))
+            counts[name] = list(zip(looks, hits / hits[-1], strict=True))
         curves["random"] = [(0.0, float(truth.mean())), (1.0, float(truth.mean()))]
         n = len(truth)
         counts["random"] = [(x, x / n) for x in np.geomspace(1, n, 200)]
