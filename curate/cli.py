@@ -228,6 +228,10 @@ def main() -> None:
     except CurateError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{(error.strerror or str(error)).lower()}", file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("stopped; the same command again goes on from here", file=sys.stderr)
         raise SystemExit(130) from None

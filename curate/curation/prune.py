@@ -158,6 +158,10 @@ def _beside(out: Path) -> Iterator[Path]:
         raise _unwritable(error, out) from error
     try:
         yield folder
+    except AuditError as error:
+        if not error.where.startswith(str(folder)):
+            raise
+        raise AuditError(error.what, str(out), error.do) from error  # the folder is soon gone
     except OSError as error:
         raise _unwritable(error, out) from error
     finally:

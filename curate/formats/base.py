@@ -76,16 +76,13 @@ def source_error(error: OSError, path: Path | str) -> SourceError:
 def reading(path: Path | str) -> Iterator[None]:
     """Turn the operating system's errors in the block into a :class:`SourceError` on ``path``.
 
-    Raises:
-        AuditError: What was written in the block beside the reading met a full disk.
+    That a disk is full is not an error of reading; it is passed on (see :func:`writing`).
     """
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            reason = (error.strerror or str(error)).lower()
-            where = str(error.filename or "the audit's directory")
-            raise AuditError(f"it cannot be written ({reason})", where, _MAKE_ROOM) from error
+            raise
         raise source_error(error, path) from error
 
 
@@ -102,7 +99,7 @@ def new_file(out: Path) -> Iterator[BinaryIO]:
     """
     if out.is_dir() or (out.exists() and out.stat().st_size > 0):
         raise CallError("it exists already", str(out), "choose another output, or remove it")
-    with _writing(out):
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
         try:
@@ -130,7 +127,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CallError("it exists already", str(out), "choose another output, or remove it")
-    with _writing(out):
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
         try:
@@ -150,7 +147,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def writing(out: Path) -> Iterator[None]:
     """Turn the operating system's errors in the block into an error on ``out``."""
     try:
         yield
