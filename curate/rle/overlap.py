@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy import int32
 
 from curate.rle.runs import Int32Array, IntArray, Runs, inner_kernel, kernel
 
@@ -102,6 +103,13 @@ def _lower_bound(values: Int32Array, low: int, high: int, wanted: int) -> int:
     return low
 
 
+BLOCK = 32
+"""Columns looked at together: enough for vector instructions, few enough to be alike."""
+
+FEW = 16
+"""Columns after which to look again, where they were not alike."""
+
+
 @inner_kernel
 def _shared_by_column(
     starts_a: Int32Array, ends_a: Int32Array, starts_b: Int32Array, ends_b: Int32Array, height: int
@@ -112,15 +120,17 @@ def _shared_by_column(
     has no branch left, so that the compiler makes vector instructions of it.
     """
     total = 0
-    spread = 0
-    column = (starts_a[0] // height) * height
+    spread = int32(0)
+    tall = int32(height)
+    column = int32(starts_a[0] // height * height)
     for k in range(len(starts_a)):
-        a, b = starts_a[k] - column, starts_b[k] - column
-        end_a, end_b = ends_a[k] - column, ends_b[k] - column
-        spread |= a | b | (height - end_a) | (height - end_b)  # negative if one leaves its column
-        total += max(min(end_a, end_b) - max(a, b), 0)
-        column += height
-    return total if spread >= 0 else -1
+        a, b = int32(starts_a[k] - column), int32(starts_b[k] - column)
+        end_a, end_b = int32(ends_a[k] - column), int32(ends_b[k] - column)
+        # Negative if one leaves its column.
+        spread |= a | b | int32(tall - end_a) | int32(tall - end_b)
+        total += int(max(int32(min(end_a, end_b) - max(a, b)), int32(0)))
+        column = int32(column + tall)
+    return total if spread >= int32(0) else -1
 
 
 @inner_kernel
@@ -139,26 +149,44 @@ def _shared(
 ) -> int:
     """Pixels that two run lists share within the positions [low, high), whole columns."""
     a = _lower_bound(ends_a, a, a_stop, low)
-    a_stop = _lower_bound(starts_a, a, a_stop, high - 1)
     b = _lower_bound(ends_b, b, b_stop, low)
-    b_stop = _lower_bound(starts_b, b, b_stop, high - 1)
     total = 0
-    if a_stop - a == b_stop - b and (a_stop - a) * height == high - low:
-        total = _shared_by_column(
-            starts_a[a:a_stop], ends_a[a:a_stop], starts_b[b:b_stop], ends_b[b:b_stop], height
-        )
-        if total >= 0:
-            return total
-        total = 0
-    for k in range(a, a_stop):
-        start, end = starts_a[k], ends_a[k]
-        while b < b_stop and ends_b[b] <= start:
+    while low < high and a < a_stop and b < b_stop:
+        upto = min(low + BLOCK * height, high)
+        # One run a column in both, up to the end of the block?
+        count = (upto - low) // height
+        next_a, next_b = a + count, b + count
+        if (
+            next_a <= a_stop
+            and next_b <= b_stop
+            and starts_a[next_a - 1] >= upto - height
+            and starts_b[next_b - 1] >= upto - height
+            and (next_a == a_stop or starts_a[next_a] >= upto)
+            and (next_b == b_stop or starts_b[next_b] >= upto)
+        ):
+            shared = _shared_by_column(
+                starts_a[a:next_a], ends_a[a:next_a], starts_b[b:next_b], ends_b[b:next_b], height
+            )
+            if shared >= 0:
+                total += shared
+                a, b, low = next_a, next_b, upto
+                continue
+        upto = min(low + FEW * height, high)
+        while a < a_stop and starts_a[a] < upto:
+            start, end = max(starts_a[a], low), min(ends_a[a], upto)
+            while b < b_stop and ends_b[b] <= start:
+                b += 1
+            reached = b
+            while reached < b_stop and starts_b[reached] < end:
+                total += min(end, ends_b[reached]) - max(start, starts_b[reached])
+                reached += 1
+            b = max(b, reached - 1)  # the last run met may go on into the next one of the other
+            if ends_a[a] > upto:
+                break
+            a += 1
+        while b < b_stop and ends_b[b] <= upto:
             b += 1
-        reached = b
-        while reached < b_stop and starts_b[reached] < end:
-            total += min(end, ends_b[reached]) - max(start, starts_b[reached])
-            reached += 1
-        b = max(b, reached - 1)  # the last run met may go on into the next one of the first list
+        low = upto
     return total
 
 
