@@ -25,7 +25,7 @@ from curate.deciding import decide_audit
 from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect
-from curate.formats.base import Part
+from curate.formats.base import Part, writing
 from curate.pictures import ImageFolder, worse
 from curate.pool import Pool, Report
 from curate.scorers import registered, score
@@ -117,7 +117,7 @@ def score_part(job: Job, part: Part) -> int:
     }
     for kind, (frame, scores) in frames.items():
         columns = frame.join(scores) if scores.shape[1] else frame
-        arrow = pa.Table.from_pandas(columns, preserve_index=True)
+        arrow = pa.Table.from_pandas(columns, preserve_index=True, nthreads=1)
         write_scored(scored_path(job.out, kind, part.index), arrow)
     return len(table)
 
@@ -259,9 +259,12 @@ def _score_all(
     for kind in ("masks", "images", "."):
         for stray in (out / kind).glob(".*.tmp"):
             stray.unlink(missing_ok=True)
-    parts = list(detect(source, format).plan(source, work))
-    sides = [prepare_side(name, path, work) for name, path in inputs.compare.items()]
-    detections = prepare_side("detections", inputs.detections, work) if inputs.detections else None
+    with writing(work):
+        parts = list(detect(source, format).plan(source, work))
+        sides = [prepare_side(name, path, work) for name, path in inputs.compare.items()]
+        detections = (
+            prepare_side("detections", inputs.detections, work) if inputs.detections else None
+        )
     if detections is not None:
         known = {"categories": detections.categories()}
         parameters = {**parameters, "detector": known | dict(parameters.get("detector", {}))}

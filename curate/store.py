@@ -27,6 +27,9 @@ WORK = "work"
 OWN_NAMES = frozenset({INFO, WORK, "masks", "images", "reviews.sqlite", "report.html"})
 """Everything that curate puts into an audit directory."""
 
+PICKED_BY = ("mask_id", "image_id", "priority", "rank", "quality_score")
+"""Columns by which queries pick a few rows: bounds let them skip whole parts."""
+
 SCORING, DECIDING, COMPLETE = "scoring", "deciding", "complete"
 """States of an audit: parts are being scored; plans are being written; all is there."""
 
@@ -72,8 +75,15 @@ def write_part(path: Path, table: pa.Table) -> None:
         f.name for f in table.schema if pa.types.is_large_string(f.type) and f.name != "source_key"
     ]
     codecs = {f.name: "none" if f.name == "segmentation" else "lz4" for f in table.schema}
+    bounded = [name for name in PICKED_BY if name in table.schema.names]
     with writing(path) as temporary:
-        pq.write_table(table, temporary, use_dictionary=words, compression=codecs)
+        pq.write_table(
+            table,
+            temporary,
+            use_dictionary=words,
+            compression=codecs,
+            write_statistics=bounded or False,
+        )
 
 
 def write_scored(path: Path, table: pa.Table) -> None:
@@ -216,7 +226,7 @@ class Audit:
 
 
 @contextmanager
-def connect(root: Path, memory: str = "400MB") -> Iterator[Any]:
+def connect(root: Path, memory: str = "600MB") -> Iterator[Any]:
     """Open DuckDB over an audit directory's parts, with bounded memory and a place to spill to."""
     import tempfile
 
