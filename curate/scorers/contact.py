@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from curate.rle import Runs, column_segments, kernel, segment_capacity
-from curate.rle.runs import FloatArray, Int32Array, IntArray
+from curate.rle.runs import FloatArray, Int32Array, IntArray, inner_kernel
 
 
-@kernel
+@inner_kernel
 def _padded(
     starts: Int32Array,
     ends: Int32Array,
@@ -29,7 +29,7 @@ def _padded(
     return n
 
 
-@kernel
+@inner_kernel
 def _left_over(
     own: IntArray, n: int, own_shift: int, other: IntArray, m: int, other_shift: int
 ) -> tuple[int, int]:
@@ -62,7 +62,7 @@ def _left_over(
     return edge, contact
 
 
-@kernel
+@inner_kernel
 def _ends_over(own: IntArray, n: int, other: IntArray, m: int, reach: int) -> int:
     """Count tops and bottoms of ``own`` beyond which, ``reach`` pixels on, ``other`` is not."""
     contact = 0
@@ -78,7 +78,7 @@ def _ends_over(own: IntArray, n: int, other: IntArray, m: int, reach: int) -> in
     return contact
 
 
-@kernel
+@inner_kernel
 def _first_over(ends: Int32Array, low: int, high: int, position: int) -> int:
     """Return the first run in [low, high) that ends after ``position``."""
     while low < high:
