@@ -44,11 +44,9 @@ CONTRADICTION: tuple[str, ...] = (
     "predicted_iou",
     "stability_score",
     "prompt_score",
-    "declaration_score",
     "uniqueness_score",
     "edge_score",
     "detector_score",
-    "detector_category_score",
     "agreement_score",
 )
 """Signals in which something else speaks of the mask: a model, a picture, a person, a neighbour."""
@@ -58,6 +56,8 @@ SIGNALS = (*CONTRADICTION, *FORM)
 
 Left out on purpose: ``coverage_score`` and ``shape_score``, since a large or an odd object is not a
 bad mask (on held-out nuclei and COCO they took precision away), and ``contrast_score`` likewise.
+``declaration_score`` and ``detector_category_score`` speak of the box, area and category stored
+beside the mask, not of the mask; a policy has rules of their own for them.
 """
 
 FLAWLESS_DRAWS = 10
