@@ -111,9 +111,10 @@ def audit() -> list[Row]:
         write_folder(work / "many", images)
         contents = [p.read_bytes() for p in sorted((work / "many").glob("*.json"))]
         run_audit(work / "few", work / "out")
-        one, two, parse, start = [], [], [], []
+        one, two, parse, start, start_two = [], [], [], [], []
         for _ in range(3):
             start.append(run_audit(work / "few", work / "out")[0])
+            start_two.append(run_audit(work / "few", work / "out", "--workers", "2")[0])
             one.append(run_audit(work / "many", work / "out")[0])
             two.append(run_audit(work / "many", work / "out", "--workers", "2")[0])
             begin = time.perf_counter()
@@ -121,6 +122,7 @@ def audit() -> list[Row]:
                 orjson.loads(content)
             parse.append(time.perf_counter() - begin)
         alone = [o - s for o, s in zip(one, start, strict=True)]
+        pair = [t - s for t, s in zip(two, start_two, strict=True)]  # workers start up as well
         return [
             {
                 "what": "whole audit of SA-1B-shaped JSON, one process, start-up aside",
@@ -133,10 +135,10 @@ def audit() -> list[Row]:
             {
                 "what": "the same with two workers",
                 "unit": "times as fast as one, start-up aside",
-                "value": median((o - s) / (t - s) for o, s, t in zip(one, start, two, strict=True)),
+                "value": median(a / b for a, b in zip(alone, pair, strict=True)),
                 "goal": "at least 1.7",
-                "detail": f"{median(two):.1f} s against {median(one):.1f} s in all, "
-                f"on {os.cpu_count()} cores",
+                "detail": f"{median(two):.1f} s against {median(one):.1f} s in all, start-up "
+                f"{median(start_two):.1f} s, on {os.cpu_count()} cores",
             },
         ]
 
