@@ -209,7 +209,7 @@ def compare(
 def demo(
     out: Annotated[Path, typer.Option(help="Where the demo goes.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Other seeds draw other scenes.")] = 0,
-    images: Annotated[int, typer.Option(help="How many scenes.")] = 24,
+    images: Annotated[int, typer.Option(help="How many scenes, 8 or more.")] = 24,
 ) -> None:
     """Audit a small drawn dataset and print what was found.
 
