@@ -217,12 +217,25 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     missing = numbers.get("missing_detection_count")
     if missing:
         lines.append(f"  {missing:>9,}  detections that no mask explains: masks may be missing")
+    lines += _unmatched(audit, numbers)
     absent = [signal for signal in audit.info["signals"] if not signal["available"]]
     if absent:
         needs = dict.fromkeys(signal["why"].removeprefix("needs ") for signal in absent)
         lines.append(f"more signals with: {'; '.join(needs)}")
     lines.append(f"report: {audit.path / 'report.html'}")
     return "\n".join(lines)
+
+
+def _unmatched(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+    """Say which inputs have nothing to do with the dataset, as the wrong file has."""
+    lines = []
+    given = list(audit.info["inputs"])
+    if "detections" in given and numbers.get("detector_median") is None:
+        lines.append("the detections name none of these images: do their image ids match?")
+    others = any(name.startswith("compare ") for name in given)
+    if others and numbers.get("agreement_median") is None:
+        lines.append("the other annotations have none of these images: do their names match?")
+    return lines
 
 
 def _count(number: int, noun: str) -> str:

@@ -235,6 +235,11 @@ def test_other_annotations_and_detections(place: Path, curate: Curate):
     assert "others draw it differently" in out
     assert "others have no mask of this object" in out
     assert "detections that no mask explains" in out
+    assert "name none of these images" not in out
+    strangers = [one | {"image_id": one["image_id"] + 100} for one in found]
+    (place / "found.json").write_text(json.dumps(strangers))
+    _, out, _ = curate("audit", "cells.json", "--detections", "found.json", "--out", "other")
+    assert "the detections name none of these images: do their image ids match?" in out
 
 
 def test_wrong_calls(place: Path, curate: Curate):
