@@ -10,6 +10,9 @@ from curate.curation.audits import ACTIONS, Audit, column_types, is_number, quot
 from curate.curation.expression import Expression
 from curate.table import IMAGE_STATUSES, STATUSES
 
+MOST_EXACT = 10_000_000
+"""Masks up to which medians are exact: they need all values of a score at once."""
+
 
 def metrics(audit: Audit) -> dict[str, float | None]:
     """Return an audit's summary numbers by name; None where one is not available.
@@ -30,21 +33,32 @@ def metrics(audit: Audit) -> dict[str, float | None]:
     counts["broken_count"] = "count(*) filter (status <> 'ok')"
     if "duplicate_of" in types:
         counts["duplicate_count"] = "count(duplicate_of)"
-    for column, sql_type in types.items():
-        if is_number(sql_type) and (
-            column.endswith("_score") or column in ("predicted_iou", "score")
-        ):
-            value = f"cast({quoted(column)} as double)"
-            for name, share in (("median", 0.5), ("p10", 0.1)):
-                counts[f"{column.removesuffix('_score')}_{name}"] = (
-                    f"quantile_cont({value}, {share}) filter (isfinite({value}))"
-                )
-    found = _row(audit, "masks", counts) | _image_metrics(audit)
+    found = _row(audit, "masks", counts)
+    scores = [c for c in types if c.endswith("_score") or c in ("predicted_iou", "score")]
+    for column in scores:
+        if is_number(types[column]):
+            found |= _middle_and_low(audit, column, int(found["mask_count"] or 0))
+    found |= _image_metrics(audit)
     masks = found["mask_count"]
     for name in (*ACTIONS, "broken"):
         count = found.get(f"{name}_count")
         found[f"{name}_rate"] = None if not masks or count is None else count / masks
     return found
+
+
+def _middle_and_low(audit: Audit, column: str, masks: int) -> dict[str, float | None]:
+    """Return median and lowest decile of a score; column by column, for they need all its values.
+
+    Where not even those of one column fit in memory, they are estimated.
+    """
+    value, name = f"cast({quoted(column)} as double)", column.removesuffix("_score")
+    quantile = "quantile_cont" if masks <= MOST_EXACT else "approx_quantile"
+    shares = {"median": 0.5, "p10": 0.1}
+    listed = {
+        f"{name}_{word}": f"{quantile}({value}, {share}) filter (isfinite({value}))"
+        for word, share in shares.items()
+    }
+    return _row(audit, "masks", listed)
 
 
 def _image_metrics(audit: Audit) -> dict[str, float | None]:
