@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from curate import __version__
+from curate import __version__, verbs
+from curate import summary as summaries
 from curate.errors import CurateError
+from curate.progress import progress
 
 app = typer.Typer(
     help="A data engine for instance masks: audit, rank, accept, prune, report.",
@@ -90,11 +92,9 @@ def audit(
     json: Json = False,
 ) -> None:
     """Score every mask, decide on each, and write the report."""
-    from curate import verbs
-
-    verbs.check_gates(fail_on or [])
+    summaries.check_gates(fail_on or [])
     stability = {"kind": soft_kind, "threshold": threshold, "offset": offset}
-    with verbs.progress() as report:
+    with progress() as report:
         done = verbs.audit(
             source,
             out,
@@ -114,11 +114,9 @@ def audit(
 
 
 def _summarise(done: Any, fail_on: list[str] | None, as_json: bool) -> None:
-    from curate import verbs
-
-    summary = verbs.summary(done)
-    _print(summary, verbs.summary_text(done, summary), as_json)
-    failed = verbs.failed_gates(summary, fail_on or [])
+    summary = summaries.summary(done)
+    _print(summary, summaries.summary_text(done, summary), as_json)
+    failed = summaries.failed_gates(summary, fail_on or [])
     for gate in failed:
         print(f"gate failed: {gate}", file=sys.stderr)
     if failed:
@@ -130,10 +128,8 @@ def decide(
     path: AuditPath, policy: PolicyOption = "default", fail_on: FailOn = None, json: Json = False
 ) -> None:
     """Decide anew under another policy, without scoring again."""
-    from curate import verbs
-
-    verbs.check_gates(fail_on or [])
-    with verbs.progress() as report:
+    summaries.check_gates(fail_on or [])
+    with progress() as report:
         done = verbs.decide(path, policy=policy, progress=report)
     _summarise(done, fail_on, json)
 
@@ -144,8 +140,6 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where; by default in the audit.")] = None,
 ) -> None:
     """Write report.html again."""
-    from curate import verbs
-
     print(verbs.report(path, out))
 
 
@@ -163,8 +157,6 @@ def queue(
     ] = None,
 ) -> None:
     """List the masks to review, likely and costly errors first."""
-    from curate import verbs
-
     text = verbs.write_queue(
         path, out, budget=budget, minutes=minutes, seconds_per_mask=seconds_per_mask, to=to
     )
@@ -186,8 +178,6 @@ def prune(
 
     The format stays, and so does everything else in it.
     """
-    from curate import verbs
-
     result = verbs.prune(path, out, drop=tuple(drop or ["reject"]))
     _print(result.as_dict(), result.text(), json)
 
@@ -199,8 +189,6 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say what changed between two audits."""
-    from curate import verbs
-
     result = verbs.compare(first, second)
     _print(result.as_dict(), result.text(), json)
 
@@ -215,9 +203,7 @@ def demo(
 
     It has planted defects of every kind, so what was found is held against what was planted.
     """
-    from curate import verbs
-
-    with verbs.progress() as report:
+    with progress() as report:
         print(verbs.demo(out, seed=seed, images=images, progress=report))
 
 

@@ -25,7 +25,8 @@ from curate import scorers
 from curate.curation.blame import blame
 from curate.curation.plan import decide
 from curate.curation.policy import Policy
-from curate.pool import Pool, Report
+from curate.pool import Pool
+from curate.progress import Progress
 from curate.scorers import quality
 from curate.scorers.near_duplicates import near_duplicates
 from curate.scorers.stability import StabilityCurve
@@ -72,7 +73,7 @@ HEAVY = ("segmentation", "source_key", "stability_curve")
 
 
 def decide_audit(
-    out: Path, info: dict[str, Any], policy: Policy, pool: Pool, report: Report | None = None
+    out: Path, info: dict[str, Any], policy: Policy, pool: Pool, report: Progress | None = None
 ) -> Audit:
     """Fit references, judge every mask and rank them all; needs scored parts in ``out``."""
     started = time.monotonic()

@@ -27,7 +27,8 @@ from curate.fingerprint import fingerprint
 from curate.formats import detect
 from curate.formats.base import Part, writing
 from curate.pictures import ImageFolder, worse
-from curate.pool import Pool, Report
+from curate.pool import Pool
+from curate.progress import Progress
 from curate.scorers import registered, score
 from curate.scorers.stability import SoftMasks
 from curate.sides import Side, prepare_side
@@ -181,7 +182,7 @@ def audit(
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
     workers: int = 1,
     restart: bool = False,
-    report: Report | None = None,
+    report: Progress | None = None,
 ) -> Audit:
     """Score a source's masks and decide on each; continue where an earlier run was cut off.
 
@@ -251,7 +252,7 @@ def _score_all(
     format: str,
     inputs: Inputs,
     parameters: Mapping[str, Mapping[str, Any]],
-    report: Report | None,
+    report: Progress | None,
 ) -> None:
     """Score every part that is not there yet."""
     work = out / WORK

@@ -16,9 +16,6 @@ from curate.errors import CurateError
 
 R = TypeVar("R")
 
-Report = Callable[[str, int, int, int], None]
-"""Progress: (stage, parts done, parts in all, masks in the part just done)."""
-
 
 def _leave_with_parent(parent: int) -> None:
     """End this worker when its parent is gone, so that a killed run leaves nothing running."""

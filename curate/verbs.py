@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import CallError
+from curate.progress import Progress
 
 if TYPE_CHECKING:
     from curate.curation.compare import Comparison
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
     from curate.store import Audit
 
 AnyPath = str | Path
-Progress = Callable[[str, int, int, int], None]
 
 
 def audit(
@@ -174,103 +170,6 @@ def compare(first: AnyPath, second: AnyPath) -> Comparison:
     return run(open_audit(first), open_audit(second))
 
 
-_PICTURES = {
-    "image_missing_count": "images without a picture in the folder given",
-    "image_unreadable_count": "images whose picture cannot be read",
-    "image_truncated_count": "images whose picture is cut off",
-    "image_size_mismatch_count": "images whose picture has another size than declared",
-    "image_exif_rotated_count": "images whose picture is stored turned (EXIF)",
-    "image_invalid_size_count": "images of a size that cannot be",
-    "image_duplicate_id_count": "images whose id stands twice",
-}
-
-
-def summary(audit: Audit) -> dict[str, Any]:
-    """Return an audit's numbers by name, for people, machines and gates."""
-    from curate.curation.gate import metrics
-
-    return metrics(audit)
-
-
-def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
-    """Say in a few lines what an audit found, and where to look."""
-    from curate.report.collect import Source, reasons
-
-    masks = numbers["mask_count"] or 0
-    shares = ", ".join(
-        f"{numbers[f'{action}_count']:,} {words}"
-        for action, words in (
-            ("accept", "accepted"),
-            ("review", "to review"),
-            ("reject", "rejected"),
-        )
-    )
-    lines = [f"{_count(masks, 'mask')} in {_count(numbers['image_count'], 'image')}: {shares}"]
-    found, rarer = reasons(Source(audit))
-    flagged = [reason for reason in found if reason.review + reason.reject]
-    lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
-    if len(flagged) + rarer > 8:
-        lines.append(f"             and {_count(len(flagged) + rarer - 8, 'other reason')}")
-    lines += [
-        f"  {numbers[name]:>9,}  {words}" for name, words in _PICTURES.items() if numbers.get(name)
-    ]
-    missing = numbers.get("missing_detection_count")
-    if missing:
-        lines.append(f"  {missing:>9,}  detections that no mask explains: masks may be missing")
-    lines += _unmatched(audit, numbers)
-    absent = [signal for signal in audit.info["signals"] if not signal["available"]]
-    if absent:
-        needs = dict.fromkeys(signal["why"].removeprefix("needs ") for signal in absent)
-        lines.append(f"more signals with: {'; '.join(needs)}")
-    lines.append(f"report: {audit.path / 'report.html'}")
-    return "\n".join(lines)
-
-
-def _unmatched(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
-    """Say which inputs have nothing to do with the dataset, as the wrong file has."""
-    lines = []
-    given = list(audit.info["inputs"])
-    if "detections" in given and numbers.get("detector_median") is None:
-        lines.append("the detections name none of these images: do their image ids match?")
-    others = any(name.startswith("compare ") for name in given)
-    if others and numbers.get("agreement_median") is None:
-        lines.append("the other annotations have none of these images: do their names match?")
-    return lines
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _plain(reason: str) -> str:
-    """Take the numbers in which masks differ out of a reason that stands for many masks."""
-    reason = re.sub(r" \([^()]*…[^()]*\)", "", reason)
-    return re.sub(r":[^:…]{0,20}…$", "", reason).replace("mask …", "another mask")
-
-
-def check_gates(conditions: Sequence[str]) -> None:
-    """See that conditions can be read, before hours of work stand before them.
-
-    Raises:
-        CallError: One is malformed.
-    """
-    from curate.curation.gate import check
-
-    for condition in conditions:
-        check(condition)
-
-
-def failed_gates(numbers: Mapping[str, Any], conditions: Sequence[str]) -> list[str]:
-    """Return the gates whose condition holds.
-
-    Raises:
-        CallError: A condition is malformed or names a number that is not there.
-    """
-    from curate.curation.gate import fails
-
-    return [condition for condition in conditions if fails(condition, dict(numbers))]
-
-
 def write_queue(
     path: AnyPath, out: AnyPath | None = None, *, to: str | None = None, **options: Any
 ) -> str:
@@ -309,62 +208,3 @@ def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | 
     )
     found = as_text(found_against_planted(done, truth))
     return f"{found}\n\nreport: {done.path / 'report.html'}"
-
-
-@contextmanager
-def progress() -> Iterator[Progress]:
-    """Show progress on stderr: a bar in a terminal, a line now and then elsewhere."""
-    if not sys.stderr.isatty():
-        yield _plain_progress()
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import (
-        Progress as Bar,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-        masks: dict[str, int] = {}
-        started = time.monotonic()
-
-        def show(stage: str, done: int, total: int, count: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total, rate="")
-            masks[stage] = masks.get(stage, 0) + count
-            rate = masks[stage] / max(time.monotonic() - started, 1e-9)
-            words = f"{rate:,.0f} masks/s" if masks[stage] else ""
-            bar.update(tasks[stage], completed=done, total=total, rate=words)
-
-        yield show
-
-
-def _plain_progress(every: float = 5.0) -> Progress:
-    started = time.monotonic()
-    last = started
-    masks = 0
-
-    def show(stage: str, done: int, total: int, count: int) -> None:
-        nonlocal last, masks
-        masks += count
-        now = time.monotonic()
-        if now - last >= every and done:
-            last = now
-            left = (now - started) / done * (total - done)
-            rate = f", {masks / (now - started):,.0f} masks/s" if masks else ""
-            line = f"{stage}: {done} of {total} parts{rate}, about {left:.0f} s left"
-            print(line, file=sys.stderr, flush=True)
-
-    return show

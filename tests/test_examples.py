@@ -25,8 +25,9 @@ def test_example(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_readme_names_only_options_that_exist() -> None:
-    from curate.cli import app
     from typer.main import get_command
+
+    from curate.cli import app
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
     text = (ROOT / "README.md").read_text()

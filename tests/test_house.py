@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("rle",),
     ("table",),
-    ("fingerprint", "pool", "pictures"),
+    ("fingerprint", "pictures", "pool", "progress"),
     ("formats",),
     ("scorers",),
     ("curation",),
@@ -29,6 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("pipeline",),
     ("report",),
     ("demo",),
+    ("summary",),
     ("verbs",),
     ("cli",),
 )

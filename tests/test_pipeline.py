@@ -23,6 +23,7 @@ from curate import store, verbs
 from curate.errors import AuditError, CallError, SourceError
 from curate.formats import sa1b
 from curate.store import open_audit
+from curate.summary import summary, summary_text
 
 TIMES = ("timings",)
 
@@ -267,7 +268,7 @@ def test_an_empty_dataset(tmp_path: Path) -> None:
     (tmp_path / "empty.json").write_text(json.dumps(empty))
     audit = curate.audit(tmp_path / "empty.json", tmp_path / "out")
     assert audit.info["counts"]["masks"] == 0
-    assert "0 masks" in verbs.summary_text(audit, verbs.summary(audit))
+    assert "0 masks" in summary_text(audit, summary(audit))
 
 
 def test_segmentation_survives(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Progress of long work on stderr: a bar in a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Progress = Callable[[str, int, int, int], None]
+"""Called with (stage, parts done, parts in all, masks in the part just done)."""
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Show progress on stderr: a bar in a terminal, a line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield _plain_progress()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import (
+        Progress as Bar,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+        masks: dict[str, int] = {}
+        started = time.monotonic()
+
+        def show(stage: str, done: int, total: int, count: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total, rate="")
+            masks[stage] = masks.get(stage, 0) + count
+            rate = masks[stage] / max(time.monotonic() - started, 1e-9)
+            words = f"{rate:,.0f} masks/s" if masks[stage] else ""
+            bar.update(tasks[stage], completed=done, total=total, rate=words)
+
+        yield show
+
+
+def _plain_progress(every: float = 5.0) -> Progress:
+    started = time.monotonic()
+    last = started
+    masks = 0
+
+    def show(stage: str, done: int, total: int, count: int) -> None:
+        nonlocal last, masks
+        masks += count
+        now = time.monotonic()
+        if now - last >= every and done:
+            last = now
+            left = (now - started) / done * (total - done)
+            rate = f", {masks / (now - started):,.0f} masks/s" if masks else ""
+            line = f"{stage}: {done} of {total} parts{rate}, about {left:.0f} s left"
+            print(line, file=sys.stderr, flush=True)
+
+    return show
