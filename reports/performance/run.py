@@ -103,13 +103,17 @@ def run_audit(source: Path, out: Path, *options: str) -> tuple[float, float]:
 
 
 def audit() -> list[Row]:
-    """A whole audit of SA-1B-shaped JSON, start-up aside, against orjson.loads of its bytes."""
+    """A whole audit of SA-1B-shaped JSON, start-up aside, against orjson.loads of its bytes.
+
+    Start-up (the interpreter's, the workers', and what every report costs) is put aside by taking
+    the difference of two audits, of many and of few images, and parsing what they differ in.
+    """
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        images = 1500
-        write_folder(work / "few", 15)
+        few, images = 400, 2000
+        write_folder(work / "few", few)
         write_folder(work / "many", images)
-        contents = [p.read_bytes() for p in sorted((work / "many").glob("*.json"))]
+        contents = [(work / "many" / f"sa_{k}.json").read_bytes() for k in range(few, images)]
         run_audit(work / "few", work / "out")
         one, two, parse, start, start_two = [], [], [], [], []
         for _ in range(3):
@@ -129,16 +133,17 @@ def audit() -> list[Row]:
                 "unit": "times orjson.loads of the same bytes",
                 "value": median(a / p for a, p in zip(alone, parse, strict=True)),
                 "goal": "at most 10, aim 6",
-                "detail": f"{median(alone):.1f} s against {median(parse):.2f} s for {images * 100} "
-                f"masks in {sum(map(len, contents)) / 1e6:.0f} MB; start-up {median(start):.1f} s",
+                "detail": f"{median(alone):.1f} s against {median(parse):.2f} s for "
+                f"{len(contents) * 100} masks in {sum(map(len, contents)) / 1e6:.0f} MB; "
+                f"with start-up and report {median(one):.1f} s for {images * 100} masks",
             },
             {
                 "what": "the same with two workers",
                 "unit": "times as fast as one, start-up aside",
                 "value": median(a / b for a, b in zip(alone, pair, strict=True)),
                 "goal": "at least 1.7",
-                "detail": f"{median(two):.1f} s against {median(one):.1f} s in all, start-up "
-                f"{median(start_two):.1f} s, on {os.cpu_count()} cores",
+                "detail": f"{median(two):.1f} s against {median(one):.1f} s in all, on "
+                f"{os.cpu_count()} cores",
             },
         ]
 
