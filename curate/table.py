@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from curate.errors import CallError
-from curate.rle import PROBLEMS, Components, Overlaps, Runs, components, decode, measure, overlaps
+from curate.rle import PROBLEMS, Overlaps, Runs, decode, measure, overlaps
 from curate.rle.codec import INVALID_SIZE, NO_SEGMENTATION
 
 BINARY = pd.ArrowDtype(pa.large_binary())
@@ -118,8 +118,8 @@ def _check(frame: pd.DataFrame, columns: dict[str, Any], index: str, name: str) 
 class MaskTable:
     """Masks and their images.
 
-    Nothing changes it; every step gives a new value. What is costly to work out (runs, fragments,
-    overlapping pairs) is worked out on first use and kept.
+    Nothing changes it; every step gives a new value. What is costly to work out (runs, overlapping
+    pairs) is worked out on first use and kept.
 
     Attributes:
         masks: Index ``mask_id`` (int64, unique), columns :data:`MASK_COLUMNS` and any of
@@ -157,11 +157,6 @@ class MaskTable:
         return np.ascontiguousarray(
             self.masks[["bbox_x", "bbox_y", "bbox_w", "bbox_h"]].to_numpy(np.int64)
         )
-
-    @cached_property
-    def components(self) -> Components:
-        """Fragments and holes of every mask."""
-        return components(self.runs, boxes=self.boxes)
 
     @cached_property
     def overlaps(self) -> Overlaps:

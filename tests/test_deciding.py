@@ -71,3 +71,14 @@ def test_small_parts_under_another_limit_are_looked_at(tmp_path: Path) -> None:
     holed = masks["hole_area_px"].between(1, 4)
     assert holed.any()
     pd.testing.assert_series_equal(told, holed, check_names=False, check_dtype=False)
+
+
+def test_the_lowest_share_is_read_off_the_dataset(tmp_path: Path) -> None:
+    write_sa1b(tmp_path / "in", 12)
+    audit = curate.audit(tmp_path / "in", tmp_path / "out")
+    quality = audit.masks(["quality_score"])["quality_score"]
+    references = audit.info["references"]
+    for share in (0.02, 0.5):
+        line = deciding.quality_line(references, share)
+        assert line == pytest.approx(np.quantile(quality, share), abs=1e-3)
+    assert deciding.quality_line(references, 0.0) is None

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.curation.audits import ACTIONS, Audit, column_types
+from curate.curation.audits import ACTIONS
 from curate.curation.columns import Columns, plain
 from curate.curation.nms import Suppression, crop_nms, greedy_nms
 from curate.curation.policy import Policy
@@ -80,7 +80,7 @@ def decide(
             there does not speak (see :meth:`Policy.silent`).
         policy: The policy.
         quality_cut: Masks of lower quality are the policy's ``lowest_share`` of the whole dataset
-            (see :func:`quality_cut`); None for no such line.
+            (see ``curate.deciding.quality_line``); None for no such line.
         blame: Says of some rows of ``frame`` what speaks most against each (see
             :func:`curate.curation.blame.blame`), for masks that quality alone sends to review; None
             for nothing to tell.
@@ -123,23 +123,6 @@ def rank(plan: pd.DataFrame) -> pd.Series[Any]:
     places = np.empty(len(plan), np.int64)
     places[order] = np.arange(1, len(plan) + 1)
     return pd.Series(places, index=plan.index, name="rank")
-
-
-def quality_cut(audit: Audit, policy: Policy) -> float | None:
-    """Return the quality below which the policy's ``lowest_share`` of an audit's masks lie.
-
-    Returns:
-        None where the policy asks for no such line or the audit has no quality.
-    """
-    types = column_types(audit)
-    if not policy.lowest_share or "quality_score" not in types:
-        return None
-    objects = "and coalesce(iscrowd, 0) <> 1" if "iscrowd" in types else ""
-    found = audit.query(
-        f"select quantile_cont(quality_score, {policy.lowest_share}) as cut from masks "
-        f"where quality_score is not null and not isnan(quality_score) {objects}"
-    )["cut"].iloc[0]
-    return None if pd.isna(found) else float(found)
 
 
 def _column(columns: Columns, name: str) -> FloatArray:

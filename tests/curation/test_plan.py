@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.curation.blame import blame
-from curate.curation.plan import decide, quality_cut, rank
+from curate.curation.plan import decide, rank
 from curate.curation.policy import Policy, load_policy
 from curate.rle import encode, from_dense
 from curate.scorers import quality
@@ -240,15 +240,6 @@ def test_small_islands_and_holes_are_a_note_to_clean_found_from_the_mask(masks: 
     stricter = load_policy({"extends": "sa1b", "clean": {"small_px": 5}})
     frame["small_island_px"] = 9.0  # measured with another limit: not believed
     assert decide(frame, stricter)["reasons"].tolist() == ["to clean: 4 px in holes under 100 px"]
-
-
-def test_the_quality_cut_is_a_quantile_of_objects(make_audit: Any, masks: Masks) -> None:
-    frame = masks(6, quality_score=[0.0, 0.1, 0.2, 0.3, 0.4, np.nan])
-    tail = policy(review={"lowest_share": 0.5})
-    assert quality_cut(make_audit(frame), tail) == pytest.approx(0.2)
-    crowd = frame.assign(iscrowd=[1, 0, 0, 0, 0, 0])
-    assert quality_cut(make_audit(crowd, "b"), tail) == pytest.approx(0.25)
-    assert quality_cut(make_audit(frame, "c"), BARE) is None
 
 
 def test_blame_names_the_loudest_signal(masks: Masks) -> None:
