@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from curate import scorers
 from curate.curation.blame import blame
-from curate.curation.plan import decide
+from curate.curation.plan import decide, rank
 from curate.curation.policy import Policy
 from curate.pool import Pool
 from curate.progress import Progress
@@ -287,10 +287,9 @@ def rank_all(out: Path, parts: int) -> list[int]:
 
 def _places(table: pa.Table) -> npt.NDArray[np.int64]:
     """Return every row's place, from 1, highest priority first, then by id."""
-    order = np.lexsort((_numbers(table, "mask_id"), -_numbers(table, "priority")))
-    places = np.empty(len(order), np.int64)
-    places[order] = np.arange(1, len(order) + 1)
-    return places
+    index = pd.Index(_numbers(table, "mask_id"))
+    plan = pd.DataFrame({"priority": _numbers(table, "priority")}, index=index)
+    return rank(plan).to_numpy(np.int64)
 
 
 def _places_on_disk(out: Path) -> Iterator[bytes]:

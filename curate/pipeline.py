@@ -187,7 +187,7 @@ def audit(
     """Score a source's masks and decide on each; continue where an earlier run was cut off.
 
     Args:
-        source: A file or folder in any format of :data:`curate.formats.FORMATS`.
+        source: A file or folder in any format of :func:`curate.formats.all_formats`.
         out: The audit directory; new, empty, or an earlier run's of the same source and settings.
         format: The source's format, where its content does not tell.
         inputs: Pictures, detections, other annotations, soft masks.

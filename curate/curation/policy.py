@@ -92,10 +92,6 @@ class Policy:
             "marks": self.marks(),
         }
 
-    def to_info(self) -> dict[str, Any]:
-        """Return what ``audit.json`` keeps: :meth:`as_dict` and the same as ``toml``."""
-        return self.as_dict() | {"toml": self.to_toml()}
-
     def to_toml(self) -> str:
         """Return the policy as TOML text, presets spelled out; equal policies give equal text."""
         content = self.as_dict()

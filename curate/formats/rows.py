@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from curate.formats.base import Part
@@ -96,18 +95,7 @@ class Rows:
             {name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()}
         )
         masks = masks.set_axis(pd.Index(_kept(self._mask_ids), dtype="int64"))
-        return self._with_reasons(finish(masks, images))
-
-    def _with_reasons(self, table: MaskTable) -> MaskTable:
-        """Give masks without a segmentation the reader's reason, where it has a particular one."""
-        told = np.array([r["segmentation"] is None and r["status"] != "ok" for r in self._masks])
-        if not told.any():
-            return table
-        masks = table.masks.copy(deep=False)
-        for name in ("status", "status_detail"):
-            ours = pd.Series([row[name] for row in self._masks], masks.index, masks[name].dtype)
-            masks[name] = masks[name].mask(told, ours)
-        return MaskTable(masks, table.images)
+        return finish(masks, images)
 
 
 def _dtype(name: str) -> str:
