@@ -33,7 +33,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.tested: $(VENV)/.installed
-	$(PIP) --group dev
+	$(PIP) --editable ".[models]" --group dev
 	sh tests/install_browser.sh
 	touch $@
 
