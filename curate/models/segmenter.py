@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import CallError
+from curate.rle.logits import Taps, bilinear_taps
 
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
@@ -53,6 +54,15 @@ class Frame:
         """Bring pixel coordinates of the image, shape (..., 2), x then y, into the input."""
         scale = (self.resized_width / self.width, self.resized_height / self.height)
         return np.asarray(np.asarray(points, np.float64) * scale, np.float32)
+
+    def taps(self, low_side: int) -> tuple[Taps, Taps]:
+        """Return how low-res logits of ``low_side`` squared become the image's rows and columns."""
+        if self.upsampling == "direct":
+            return bilinear_taps(low_side, self.height), bilinear_taps(low_side, self.width)
+        return (
+            bilinear_taps(low_side, self.side, self.height, kept=self.resized_height),
+            bilinear_taps(low_side, self.side, self.width, kept=self.resized_width),
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,8 @@ class Prompts:
         corners = [] if self.boxes is None else [self.boxes.reshape(-1, 2, 2)]
         points = [] if self.points is None or self.labels is None else [self.points]
         for what, values in [("box", v) for v in corners] + [("point", v) for v in points]:
-            inside = ((values >= -0.5) & (values <= (width + 0.5, height + 0.5))).all(axis=2)
+            beyond = np.array([width + 0.5, height + 0.5])
+            inside = np.logical_and(values >= -0.5, values <= beyond).all(axis=2)
             if what == "point":
                 inside |= self.labels == -1
             bad = np.flatnonzero(~inside.all(axis=1))

@@ -1,0 +1,363 @@
+"""From logits to runs and counts in one pass, without the field at full resolution.
+
+A segmenter's answer is a small grid of logits, brought to the image by bilinear steps. Such a step
+is the same along all columns and all rows, so any chain of them is one banded matrix a side
+(:class:`Taps`). :func:`draw` goes through the image column by column, as run lengths do, and only
+where the grid passes the lowest threshold: memory is one strip a thread, whatever the image.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.rle.runs import Int32Array, IntArray, Runs, concat, kernel, reassociating_kernel
+from curate.rle.topology import perimeter
+
+Float32Array = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+_BLOCK = 1 << 14
+"""Values counted in float32, which adds ones exactly up to 2**24."""
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What each of ``n`` target positions takes of a row of source values: a banded matrix.
+
+    Attributes:
+        first: Shape (n,): the first source position it takes from; does not fall.
+        weights: Shape (n, k): what it takes of that one and the next ones; rows add up to 1.
+        source: How many source positions there are.
+    """
+
+    first: Int32Array
+    weights: Float32Array
+    source: int
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+def bilinear_taps(*lengths: int, kept: int | None = None) -> Taps:
+    """Return the taps of one or two bilinear steps behind each other.
+
+    The positions are torch's and OpenCV's: ``(i + 0.5) * source / target - 0.5``, clipped at both
+    ends (``align_corners=False``, no antialiasing).
+
+    Args:
+        lengths: Source, target; or source, middle, target.
+        kept: With a middle: only its first ``kept`` values go on (SAM cuts its padding off).
+    """
+    source, *targets = lengths
+    first, weights = _step(source, targets[0])
+    for target in targets[1:]:
+        kept = targets[0] if kept is None else kept
+        first, weights = _behind(first[:kept], weights[:kept], *_step(kept, target))
+    return Taps(first.astype(np.int32), weights.astype(np.float32), source)
+
+
+def _step(source: int, target: int) -> tuple[IntArray, FloatArray]:
+    place = np.clip((np.arange(target) + 0.5) * (source / target) - 0.5, 0, source - 1)
+    first = np.minimum(place.astype(np.int64), max(0, source - 2))
+    share = place - first
+    weights = np.column_stack([1 - share, share]) if source > 1 else np.ones((target, 1))
+    return first, weights
+
+
+def _behind(
+    first: IntArray, weights: FloatArray, then: IntArray, shares: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    """Put a second step behind a first one."""
+    middles = then[:, None] + np.arange(shares.shape[1])
+    start = first[then]
+    offsets = first[middles] - start[:, None]
+    band = np.zeros((len(then), int(offsets.max()) + weights.shape[1]))
+    rows = np.arange(len(then))
+    for m in range(shares.shape[1]):
+        for k in range(weights.shape[1]):
+            band[rows, offsets[:, m] + k] += shares[:, m] * weights[middles[:, m], k]
+    return start, band
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What ``n`` fields of logits give when they are cut.
+
+    Attributes:
+        runs: The masks at the threshold, on the whole image.
+        area: Shape (n,): pixels over the threshold.
+        over: Shape (n,): pixels over threshold + offset.
+        under: Shape (n,): pixels over threshold - offset.
+        finite: Shape (n,): whether all logits are finite; where not, the mask is empty.
+    """
+
+    runs: Runs
+    area: IntArray
+    over: IntArray
+    under: IntArray
+    finite: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.area)
+
+    @property
+    def stability(self) -> FloatArray:
+        """SAM's stability, ``over / under``, in [0, 1]; NaN where both are empty, or not finite."""
+        return stability_of(self.over, self.under)
+
+    @property
+    def edge_band_px(self) -> FloatArray:
+        """Width of the undecided band: pixels between both cuts by the outline; NaN if empty."""
+        outline = perimeter(self.runs)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            band = (self.under - self.over) / outline
+        return np.where(outline > 0, band, np.nan)
+
+
+def stability_of(over: npt.ArrayLike, under: npt.ArrayLike) -> FloatArray:
+    """Return ``over / under`` (arXiv 2304.02643); NaN where nothing lies over the lower cut."""
+    above, below = np.asarray(over, np.float64), np.asarray(under, np.float64)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def draw(
+    logits: Float32Array,
+    taps: tuple[Taps, Taps],
+    *,
+    threshold: float = 0.0,
+    offset: float = 1.0,
+    origin: tuple[int, int] = (0, 0),
+    size: tuple[int, int] | None = None,
+) -> Drawn:
+    """Bring low-res logits to an image, cut them, and count around the cut.
+
+    Args:
+        logits: Shape (n, h, w).
+        taps: For the rows of the image (or crop) from h, and for its columns from w.
+        threshold: A pixel strictly over it is in the mask.
+        offset: How far the threshold is moved both ways for the counts.
+        origin: Left and top pixel of the crop on the whole image.
+        size: Height and width of the whole image; those of the crop if None.
+    """
+    rows, columns = taps
+    height, width = size or (len(rows), len(columns))
+    logits = np.ascontiguousarray(logits, np.float32)
+    levels = np.array([threshold - offset, threshold, threshold + offset], np.float32)
+    place = np.array([origin[0], origin[1], height, width], np.int64)
+
+    def one(low: Float32Array) -> tuple[Any, ...]:
+        return _draw(low, rows.first, rows.weights, columns.first, columns.weights, levels, place)
+
+    done = in_threads(one, logits)
+    counts = np.array([d[2] for d in done], np.int64).reshape(-1, 3)
+    offsets = np.concatenate([[0], np.cumsum([len(d[0]) for d in done])]).astype(np.int64)
+    empty = np.zeros(0, np.int32)
+    runs = Runs(
+        offsets,
+        np.concatenate([empty, *(d[0] for d in done)]),
+        np.concatenate([empty, *(d[1] for d in done)]),
+        np.full(len(done), height, np.int32),
+        np.full(len(done), width, np.int32),
+    )
+    finite = np.array([d[3] for d in done], np.bool_)
+    return Drawn(runs, counts[:, 1], counts[:, 2], counts[:, 0], finite)
+
+
+def concat_drawn(parts: list[Drawn]) -> Drawn:
+    """Put drawn masks behind each other."""
+    names = ("area", "over", "under", "finite")
+    joined = {
+        name: np.concatenate([getattr(p, name) for p in parts]) if parts else np.zeros(0, np.int64)
+        for name in names
+    }
+    return Drawn(concat([p.runs for p in parts]), **joined)
+
+
+@reassociating_kernel
+def _draw(
+    low: Float32Array,
+    row_first: Int32Array,
+    row_weights: Float32Array,
+    column_first: Int32Array,
+    column_weights: Float32Array,
+    levels: Float32Array,
+    place: IntArray,
+) -> tuple[Int32Array, Int32Array, IntArray, bool]:
+    """Draw one field; return starts, ends, counts over each level, and whether it is finite."""
+    starts, ends = np.empty(64, np.int32), np.empty(64, np.int32)
+    counts = np.zeros(3, np.int64)
+    used = np.zeros(4, np.int64)
+    if not _used(low, levels[0], used):
+        return starts[:0], ends[:0], counts, False
+    y0, y1 = _reached(row_first, row_weights.shape[1], used[0], used[1])
+    x0, x1 = _reached(column_first, column_weights.shape[1], used[2], used[3])
+    if y1 <= y0 or x1 <= x0:  # nothing passes, or only in what the frame pads
+        return starts[:0], ends[:0], counts, True
+    taps = column_weights.shape[1]
+    left = column_first[x0]
+    strip = _rows(low, row_first, row_weights, y0, y1, left, column_first[x1 - 1] + taps)
+    height = y1 - y0
+    values = np.empty(height, np.float32)
+    n, last = 0, np.int64(-1)
+    for x in range(x0, x1):
+        at = column_first[x] - left
+        weight = column_weights[x, 0]
+        for y in range(height):
+            values[y] = weight * strip[at, y]
+        for t in range(1, taps):
+            weight = column_weights[x, t]
+            for y in range(height):
+                values[y] += weight * strip[at + t, y]
+        _count_levels(values, levels, counts)
+        top = (x + place[0]) * place[2] + place[1] + y0
+        n, last, starts, ends = _runs_of(values, levels[1], top, n, last, starts, ends)
+    return starts[:n].copy(), ends[:n].copy(), counts, True
+
+
+@kernel
+def _used(low: Float32Array, level: float, used: IntArray) -> bool:
+    """Find the rows and columns of the grid that pass ``level``; return whether all is finite."""
+    height, width = low.shape
+    used[0], used[1], used[2], used[3] = height, 0, width, 0
+    for y in range(height):
+        for x in range(width):
+            value = low[y, x]
+            if not abs(value) < np.inf:
+                return False
+            if value > level:
+                used[0] = min(used[0], y)
+                used[1] = y + 1
+                used[2] = min(used[2], x)
+                used[3] = max(used[3], x + 1)
+    return True
+
+
+@kernel
+def _reached(first: Int32Array, taps: int, low: int, high: int) -> tuple[int, int]:
+    """Return the range of targets that take from sources ``low:high``."""
+    return np.searchsorted(first, low - taps + 1), np.searchsorted(first, high)
+
+
+@kernel
+def _rows(
+    low: Float32Array,
+    first: Int32Array,
+    weights: Float32Array,
+    y0: int,
+    y1: int,
+    left: int,
+    right: int,
+) -> Float32Array:
+    """Bring columns ``left:right`` to rows ``y0:y1``; shape (right - left, y1 - y0)."""
+    out = np.zeros((right - left, y1 - y0), np.float32)
+    source = np.empty(low.shape[0] + weights.shape[1], np.float32)
+    source[low.shape[0] :] = 0
+    for x in range(left, min(right, low.shape[1])):  # taps beyond the grid weigh nothing
+        source[: low.shape[0]] = low[:, x]
+        for y in range(y0, y1):
+            value = np.float32(0)
+            for t in range(weights.shape[1]):
+                value += weights[y, t] * source[first[y] + t]
+            out[x - left, y - y0] = value
+    return out
+
+
+@reassociating_kernel
+def _count_levels(values: Float32Array, levels: Float32Array, counts: IntArray) -> None:
+    for start in range(0, len(values), _BLOCK):
+        part = values[start : start + _BLOCK]
+        a, b, c = np.float32(0), np.float32(0), np.float32(0)
+        for k in range(len(part)):
+            a += np.float32(1) if part[k] > levels[0] else np.float32(0)
+            b += np.float32(1) if part[k] > levels[1] else np.float32(0)
+            c += np.float32(1) if part[k] > levels[2] else np.float32(0)
+        counts[0] += np.int64(a)
+        counts[1] += np.int64(b)
+        counts[2] += np.int64(c)
+
+
+@kernel
+def _runs_of(
+    values: Float32Array,
+    level: float,
+    top: int,
+    n: int,
+    last: int,
+    starts: Int32Array,
+    ends: Int32Array,
+) -> tuple[int, int, Int32Array, Int32Array]:
+    """Add a column's runs; one that touches the last joins it. ``last`` is where that one ends."""
+    inside = False
+    for y in range(len(values)):
+        on = values[y] > level
+        if on == inside:
+            continue
+        inside = on
+        if not on:
+            last = top + y
+            ends[n - 1] = last
+        elif top + y != last:
+            if n == len(starts):
+                starts = np.concatenate((starts, np.empty(n, np.int32)))
+                ends = np.concatenate((ends, np.empty(n, np.int32)))
+            starts[n] = top + y
+            n += 1
+    if inside:
+        last = top + len(values)
+        ends[n - 1] = last
+    return n, last, starts, ends
+
+
+def count_over(logits: npt.NDArray[Any], low: float, high: float) -> IntArray:
+    """Count the values over two levels in one pass.
+
+    Args:
+        logits: Shape (n, height, width) or (n, pixels); other types than float32 are turned into it
+            a mask at a time.
+        low: The lower level.
+        high: The higher level.
+
+    Returns:
+        Shape (n, 2): values strictly over ``low`` and over ``high``; -1 where a mask holds a value
+        that is not finite.
+    """
+
+    def one(values: npt.NDArray[Any]) -> tuple[int, int]:
+        flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+        return _count_two(flat, np.float32(low), np.float32(high))  # type: ignore[no-any-return]
+
+    return np.array(in_threads(one, logits), np.int64).reshape(-1, 2)
+
+
+@reassociating_kernel
+def _count_two(values: Float32Array, low: np.float32, high: np.float32) -> tuple[int, int]:
+    below, above = 0, 0
+    for start in range(0, len(values), _BLOCK):
+        part = values[start : start + _BLOCK]
+        a, b, finite = np.float32(0), np.float32(0), np.float32(0)
+        for k in range(len(part)):
+            a += np.float32(1) if part[k] > low else np.float32(0)
+            b += np.float32(1) if part[k] > high else np.float32(0)
+            finite += np.float32(1) if abs(part[k]) < np.inf else np.float32(0)
+        if np.int64(finite) != len(part):
+            return -1, -1
+        below += np.int64(a)
+        above += np.int64(b)
+    return below, above
+
+
+def in_threads(function: Callable[[Any], Any], items: npt.NDArray[Any]) -> list[Any]:
+    """Call a function that leaves the interpreter lock for each item, on all cores; in order."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if len(items) < 2 or items.size < _BLOCK or not cores or cores < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(cores, len(items))) as pool:
+        return list(pool.map(function, items))
