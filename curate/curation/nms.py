@@ -1,4 +1,4 @@
-"""Greedy non-maximum suppression of boxes, image by image, as SAM's generator does it."""
+"""Greedy non-maximum suppression, image by image, as SAM's generator does it: by box or by mask."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.rle import kernel
+from curate.rle import Overlaps, Runs, area, kernel, overlaps
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -15,11 +15,11 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Suppression:
-    """What each box gave way to; both arrays have shape (n,).
+    """What each mask gave way to; both arrays have shape (n,).
 
     Attributes:
-        by: Row of the box that suppressed it; -1 where it is kept.
-        iou: Box IoU with that one; NaN where it is kept.
+        by: Row of the one that suppressed it; -1 where it is kept.
+        iou: IoU with that one, of boxes or of masks; NaN where it is kept.
     """
 
     by: IntArray
@@ -71,15 +71,12 @@ def greedy_nms(
             NaN is worst. Rows that tie in all of them go by position.
         limit: Boxes of an IoU strictly above it are one object.
     """
-    descending = [
-        np.where(np.isnan(k), -np.inf, k) for k in (key.astype(np.float64) for key in keys)
-    ]
-    order = np.lexsort([np.arange(len(boxes)), *(-k for k in reversed(descending)), groups])
+    order = _best_first(groups, keys)
     by, iou = np.full(len(boxes), -1, np.int64), np.full(len(boxes), np.nan)
     _greedy(
         np.ascontiguousarray(boxes, np.float64),
         np.ascontiguousarray(groups, np.int64),
-        order.astype(np.int64),
+        order,
         limit,
         by,
         iou,
@@ -87,8 +84,56 @@ def greedy_nms(
     return Suppression(by, iou)
 
 
+def _best_first(groups: IntArray, keys: tuple[npt.NDArray[np.generic], ...]) -> IntArray:
+    """Return the rows by group, then by keys."""
+    descending = [
+        np.where(np.isnan(k), -np.inf, k) for k in (key.astype(np.float64) for key in keys)
+    ]
+    order = np.lexsort([np.arange(len(groups)), *(-k for k in reversed(descending)), groups])
+    return order.astype(np.int64)
+
+
+def mask_nms(
+    runs: Runs, groups: IntArray, keys: tuple[npt.NDArray[np.generic], ...], limit: float
+) -> Suppression:
+    """Do what :func:`greedy_nms` does, by the exact IoU of the masks.
+
+    Two crossing limbs or a ring and what it surrounds share a box, but hardly a pixel.
+
+    Args:
+        runs: n masks; those without a pixel neither suppress nor give way.
+        groups: As in :func:`greedy_nms`.
+        keys: As in :func:`greedy_nms`.
+        limit: Masks of an IoU strictly above it are one object.
+    """
+    pairs, sizes = overlaps(runs, groups), area(runs)
+    union = sizes[pairs.first] + sizes[pairs.second] - pairs.intersection
+    found = pairs.intersection / union
+    close = found > limit
+    pairs = Overlaps(pairs.first[close], pairs.second[close], pairs.intersection[close])
+    order = _best_first(groups, keys)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    # Each pair as (the worse, the better), worse ones best first, and for each the best first.
+    ranks = np.sort(np.column_stack([rank[pairs.first], rank[pairs.second]]), axis=1)
+    turn = np.lexsort((ranks[:, 0], ranks[:, 1]))
+    by, iou = np.full(len(runs), -1, np.int64), np.full(len(runs), np.nan)
+    _greedy_pairs(order[ranks[turn, 1]], order[ranks[turn, 0]], found[close][turn], by, iou)
+    return Suppression(by, iou)
+
+
+@kernel
+def _greedy_pairs(
+    worse: IntArray, better: IntArray, found: FloatArray, by: IntArray, iou: FloatArray
+) -> None:
+    for k in range(len(worse)):
+        if by[worse[k]] < 0 and by[better[k]] < 0:
+            by[worse[k]] = better[k]
+            iou[worse[k]] = found[k]
+
+
 def crop_nms(
-    boxes: FloatArray,
+    masks: FloatArray | Runs,
     images: IntArray,
     keys: tuple[FloatArray, ...],
     crops: FloatArray,
@@ -97,25 +142,40 @@ def crop_nms(
     """Suppress within each crop by quality, then across an image's crops the most zoomed-in first.
 
     Args:
-        boxes: Shape (n, 4), XYWH in pixels of the image.
+        masks: Their boxes, shape (n, 4), XYWH in pixels of the image, for box IoU; or the masks
+            themselves, for exact IoU.
         images: Shape (n,), ids.
         keys: What makes a mask better within a crop, as in :func:`greedy_nms`: SAM's predicted IoU.
         crops: Shape (n, 4), XYWH of the crop each mask was made in; NaN where unknown, which counts
             as one crop larger than all others.
         limit: As in :func:`greedy_nms`.
     """
-    _, crop = np.unique(
-        np.column_stack([images, np.nan_to_num(crops, nan=-1.0)]), axis=0, return_inverse=True
-    )
-    within = greedy_nms(boxes, crop.reshape(-1).astype(np.int64), keys, limit)
+    within = _nms(masks, crop_numbers(images, crops), keys, limit)
     left = np.flatnonzero(within.by < 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         zoom = 1 / (crops[:, 2] * crops[:, 3])
-    across = greedy_nms(
-        boxes[left], images[left], (zoom[left], *(key[left] for key in keys)), limit
-    )
+    across = _nms(masks[left], images[left], (zoom[left], *(key[left] for key in keys)), limit)
     by, iou = within.by.copy(), within.iou.copy()
     lost = across.by >= 0
     by[left[lost]] = left[across.by[lost]]
     iou[left] = across.iou
     return Suppression(by, iou)
+
+
+def crop_numbers(images: IntArray, crops: FloatArray) -> IntArray:
+    """Number the crops of all images, shape (n,): equal where image and crop are."""
+    _, crop = np.unique(
+        np.column_stack([images, np.nan_to_num(crops, nan=-1.0)]), axis=0, return_inverse=True
+    )
+    return crop.reshape(-1).astype(np.int64)
+
+
+def _nms(
+    masks: FloatArray | Runs,
+    groups: IntArray,
+    keys: tuple[npt.NDArray[np.generic], ...],
+    limit: float,
+) -> Suppression:
+    if isinstance(masks, Runs):
+        return mask_nms(masks, groups, keys, limit)
+    return greedy_nms(masks, groups, keys, limit)
