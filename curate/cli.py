@@ -29,6 +29,9 @@ FailOn = Annotated[
 PolicyOption = Annotated[
     str, typer.Option("--policy", help="A preset (default, sa1b) or a TOML file.")
 ]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Where models run: cpu, cuda:0; the first GPU if there is one.")
+]
 AuditPath = Annotated[Path, typer.Argument(metavar="AUDIT", help="An audit directory.")]
 
 
@@ -84,6 +87,17 @@ def audit(
         float | None,
         typer.Option(help="Stability's step off the threshold (logits: 1; else 0.05)."),
     ] = None,
+    segmenter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Prompt a segmenter from every mask: a folder or a hub name."
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Run a detector on the pictures: a folder or a hub name."),
+    ] = None,
+    device: DeviceOption = None,
     deep: Annotated[bool, typer.Option(help="Run the slow signals too.")] = False,
     policy: PolicyOption = "default",
     workers: Annotated[int, typer.Option(help="How many processes.")] = 1,
@@ -104,6 +118,9 @@ def audit(
             compare=verbs.name_files(compare or []),
             soft_masks=soft_masks,
             stability={k: v for k, v in stability.items() if v is not None},
+            segmenter=segmenter,
+            detector=detector,
+            device=device,
             deep=deep,
             policy=policy,
             workers=workers,

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,13 @@ from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect
 from curate.formats.base import Part, writing
+from curate.models import load_detector, load_segmenter
+from curate.models.segmenter import Segmenter
 from curate.pictures import ImageFolder, worse
 from curate.pool import Pool
 from curate.progress import Progress
 from curate.scorers import registered, score
+from curate.scorers.reprompt import Prompter
 from curate.scorers.stability import SoftMasks
 from curate.sides import Side, prepare_side
 from curate.store import (
@@ -46,6 +50,7 @@ from curate.store import (
     write_json,
     write_scored,
 )
+from curate.table import MaskTable
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,9 @@ class Inputs:
         detections: A results file of any detector, in any format curate reads.
         compare: Other annotations of the same images, by a name for each.
         soft_masks: Folder of logits or probabilities.
+        segmenter: Name or path of a segmenter that is prompted from every mask.
+        detector: Name or path of a detector that looks at every picture.
+        device: Where both run: torch's name, or None to choose.
         deep: Whether slow signals run, those that take more time than all others together.
     """
 
@@ -64,6 +72,9 @@ class Inputs:
     detections: Path | None = None
     compare: Mapping[str, Path] = field(default_factory=dict)
     soft_masks: Path | None = None
+    segmenter: str | None = None
+    detector: str | None = None
+    device: str | None = None
     deep: bool = False
 
     def paths(self) -> dict[str, Path]:
@@ -81,7 +92,13 @@ class Inputs:
 
         Raises:
             SourceError: A folder is not there, or a file is in no format that curate knows.
+            CallError: A model is given, but no pictures for it to look at.
         """
+        for option, model in (("--segmenter", self.segmenter), ("--detector", self.detector)):
+            if model is not None and self.images is None:
+                raise CallError(f"{option} {model} given, but no pictures", "", "give --images DIR")
+        if self.detector is not None and self.detections is not None:
+            raise CallError("--detector and --detections are both given", "", "give one of them")
         if self.images is not None:
             ImageFolder(self.images)
         if self.soft_masks is not None:
@@ -102,14 +119,20 @@ class Job:
     soft_masks: Path | None
     detections: Side | None
     compare: tuple[Side, ...]
+    segmenter: str | None
+    detector: str | None
+    device: str | None
     deep: bool
     parameters: Mapping[str, Mapping[str, Any]]
 
 
-def score_part(job: Job, part: Part) -> int:
+def score_part(job: Job, part: Part, report: Progress | None = None) -> int:
     """Load, score and write one part; return its number of masks."""
     table = detect(job.source, job.format).load(job.source, part)
     inputs = _open_inputs(job, table)
+    kept = job.out / WORK / "prompted" / f"part-{part.index:06d}"
+    if job.segmenter is not None:
+        inputs["segmenter"] = _prompter(job, table, kept, report)
     masks = score(table, inputs=inputs, parameters=job.parameters, two_step=False)
     images = score(table, inputs=inputs, parameters=job.parameters, level="image")
     frames = {
@@ -120,7 +143,43 @@ def score_part(job: Job, part: Part) -> int:
         columns = frame.join(scores) if scores.shape[1] else frame
         arrow = pa.Table.from_pandas(columns, preserve_index=True, nthreads=1)
         write_scored(scored_path(job.out, kind, part.index), arrow)
+    rmtree(kept, ignore_errors=True)
     return len(table)
+
+
+def _prompter(job: Job, table: MaskTable, kept: Path, report: Progress | None) -> Prompter:
+    """Set the segmenter to work on a part, telling of each image where somebody listens."""
+    assert job.segmenter is not None, "the caller has seen to it"
+    segmenter = _segmenter(job.segmenter, job.device)
+    images = table.masks["image_id"].nunique()
+    done = 0
+
+    def seen(masks: int) -> None:
+        nonlocal done
+        done += 1
+        if report:
+            where = f"{segmenter.device}, {segmenter.precision}"
+            report(f"prompting on {where}", done, images, masks)
+
+    return Prompter(segmenter, _embeddings(), kept, seen)
+
+
+@cache
+def _segmenter(name: str, device: str | None) -> Segmenter:
+    """Load a segmenter once a process."""
+    return load_segmenter(name, device=device)
+
+
+@cache
+def _detector(name: str, device: str | None) -> Any:
+    return load_detector(name, device=device)
+
+
+@cache
+def _embeddings() -> Any:
+    from curate.models.embedding_cache import EmbeddingCache
+
+    return EmbeddingCache()
 
 
 @cache
@@ -150,13 +209,17 @@ def _with_model_scores(masks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame
         masks = masks.assign(predicted_iou=np.nan)
     if "stability_score" not in masks:
         masks = masks.assign(stability_score=np.nan)
-    if "computed_stability_score" in found:
-        stored = masks["stability_score"]
-        masks = masks.assign(stability_score=stored.fillna(found["computed_stability_score"]))
+    for name, computed in (
+        ("stability_score", "computed_stability_score"),
+        ("stability_score", "segmenter_stability_score"),
+        ("predicted_iou", "segmenter_predicted_iou"),
+    ):
+        if computed in found:
+            masks = masks.assign(**{name: masks[name].fillna(found[computed])})
     return masks
 
 
-def _open_inputs(job: Job, table: Any) -> dict[str, Any]:
+def _open_inputs(job: Job, table: MaskTable) -> dict[str, Any]:
     """Open what this part's images need of the inputs."""
     inputs: dict[str, Any] = {}
     if job.images is not None:
@@ -165,6 +228,11 @@ def _open_inputs(job: Job, table: Any) -> dict[str, Any]:
         inputs["soft_masks"] = _soft_masks(job.soft_masks)
     if job.detections is not None:
         inputs["detections"] = job.detections.of(table)
+    if job.detector is not None:
+        from curate.models.detector import detections_of  # late: see curate.models
+
+        detector = _detector(job.detector, job.device)
+        inputs["detections"] = detections_of(table, inputs["images"], detector)
     if job.compare:
         inputs["compare"] = {side.name: side.of(table) for side in job.compare}
     if job.deep:
@@ -212,10 +280,15 @@ def audit(
     started = time.monotonic()
     chosen = detect(source, format)
     given = inputs.paths()
+    models = _open_models(inputs)
     identity = {
         "source": {"path": source.name, "format": chosen.name, "fingerprint": fingerprint(source)},
         "inputs": {name: fingerprint(path) for name, path in given.items()},
-        "settings": {"deep": inputs.deep, **{k: dict(v) for k, v in parameters.items()}},
+        "settings": {
+            "deep": inputs.deep,
+            **{name: model["fingerprint"] for name, model in models.items()},
+            **{k: dict(v) for k, v in parameters.items()},
+        },
         "version": __version__,
     }
     info = claim(out, identity, restart)
@@ -229,6 +302,7 @@ def audit(
             "source": {**identity["source"], "path": str(source.resolve())},  # type: ignore[dict-item]
             "inputs": {name: str(path.resolve()) for name, path in given.items()},
             "settings": identity["settings"],
+            "models": models,
             "timings": {},
         }
         write_json(out / INFO, info)
@@ -243,6 +317,19 @@ def audit(
             info["timings"]["scoring_s"] = round(time.monotonic() - started, 3)
             info["signals"] = availability(inputs)
         return decide_audit(out, info, policy, pool, report)
+
+
+def _open_models(inputs: Inputs) -> dict[str, dict[str, str]]:
+    """Load the models that are given, and say what they are and where they run."""
+    opened: dict[str, Any] = {}
+    if inputs.segmenter is not None:
+        opened["segmenter"] = _segmenter(inputs.segmenter, inputs.device)
+    if inputs.detector is not None:
+        opened["detector"] = _detector(inputs.detector, inputs.device)
+    names = ("name", "fingerprint", "device", "precision")
+    return {
+        kind: {name: str(getattr(model, name)) for name in names} for kind, model in opened.items()
+    }
 
 
 def _score_all(
@@ -277,6 +364,9 @@ def _score_all(
         inputs.soft_masks,
         detections,
         tuple(sides),
+        inputs.segmenter,
+        inputs.detector,
+        inputs.device,
         inputs.deep,
         parameters,
     )
@@ -284,7 +374,8 @@ def _score_all(
     done = len(parts) - len(waiting)
     if report:
         report("scoring", done, len(parts), 0)
-    for count in pool.run(score_part, ((job, part) for part in waiting)):
+    listening = (report,) if pool.workers == 1 else ()
+    for count in pool.run(score_part, ((job, part, *listening) for part in waiting)):
         done += 1
         if report:
             report("scoring", done, len(parts), count)
@@ -294,16 +385,18 @@ def availability(inputs: Inputs) -> list[dict[str, Any]]:
     """Say of every scorer whether it could run, and if not, what it would need."""
     given = {
         "images": inputs.images,
-        "detections": inputs.detections,
+        "detections": inputs.detections or inputs.detector,
         "compare": inputs.compare,
         "soft_masks": inputs.soft_masks,
+        "segmenter": inputs.segmenter,
         "deep": inputs.deep,
     }
     options = {
         "images": "--images DIR",
-        "detections": "--detections FILE",
+        "detections": "--detections FILE or --detector NAME",
         "compare": "--compare NAME=FILE",
         "soft_masks": "--soft-masks DIR",
+        "segmenter": "--segmenter NAME",
         "deep": "--deep",
     }
     rows = []

@@ -28,6 +28,9 @@ def audit(
     compare: Mapping[str, AnyPath] | None = None,
     soft_masks: AnyPath | None = None,
     stability: Mapping[str, Any] | None = None,
+    segmenter: str | None = None,
+    detector: str | None = None,
+    device: str | None = None,
     deep: bool = False,
     policy: str | Path | Mapping[str, Any] | Policy = "default",
     workers: int = 1,
@@ -45,6 +48,9 @@ def audit(
         compare: Other annotations of these images, by a name for each.
         soft_masks: Folder of logits or probabilities.
         stability: ``kind``, ``threshold`` and ``offset`` for the soft masks.
+        segmenter: A segmenter that is prompted from every mask: a folder, or a hub name.
+        detector: A detector that looks at every picture: a folder, or a hub name.
+        device: Where both run ("cpu", "cuda:0"); the first GPU, else the CPU, if None.
         deep: Run the slow signals too, which take more time than all others together.
         policy: A preset's name, a TOML file, or a policy.
         workers: Processes. A script that asks for more than one must guard its entry point with
@@ -71,6 +77,9 @@ def audit(
         detections=_path(detections),
         compare={name: Path(path) for name, path in (compare or {}).items()},
         soft_masks=_path(soft_masks),
+        segmenter=segmenter,
+        detector=detector,
+        device=device,
         deep=deep,
     )
     done = run(

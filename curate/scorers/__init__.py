@@ -29,6 +29,7 @@ MODULES: tuple[str, ...] = (
     "detector",
     "agreement",
     "edge",
+    "reprompt",
     "pictures",
 )
 """The built-in modules, in the order in which their columns appear."""

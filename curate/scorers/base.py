@@ -13,7 +13,14 @@ import pandas as pd
 from curate.errors import CallError
 from curate.table import MaskTable
 
-NEEDS: tuple[str, ...] = ("images", "detections", "compare", "soft_masks", "deep")
+NEEDS: tuple[str, ...] = (
+    "images",
+    "detections",
+    "compare",
+    "soft_masks",
+    "segmenter",
+    "deep",
+)
 """What a scorer can ask for beside the masks; each is the keyword it is passed under, except
 ``deep``, which only asks for leave to be slow."""
 

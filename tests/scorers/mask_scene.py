@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from bright_segmenter import BrightSegmenter
 from PIL import Image
 
 from curate import rle
 from curate.pictures import ImageFolder
+from curate.scorers.reprompt import Prompter
 from curate.scorers.soft_masks import SoftMasks
 from curate.table import MaskTable, finish
 
@@ -108,5 +110,14 @@ class Scene:
             "compare": {"other": other},
             "images": ImageFolder(folder / "images"),
             "soft_masks": SoftMasks(folder / "soft"),
+            "segmenter": Prompter(BrightSegmenter(slope=self._slopes())),
             "deep": True,
         }
+
+    def _slopes(self) -> dict[tuple[int, int], float]:
+        """Return the slopes by a pixel of each mask they belong to."""
+        found = {}
+        for k, slope in self.slope.items():
+            y, x = np.nonzero(self.truth[k])
+            found[int(x.mean()), int(y.mean())] = slope
+        return found

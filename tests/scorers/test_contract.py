@@ -107,6 +107,9 @@ DEFECTS = {
     "detector_category_score": renamed,
     "agreement_score": moved,
     "edge_score": moved,
+    "reprompt_score": moved,
+    "prompt_robustness_score": moved,
+    "segmenter_stability_score": soft_edged,
 }
 
 
