@@ -53,6 +53,8 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     if missing:
         lines.append(f"  {missing:>9,}  detections that no mask explains: masks may be missing")
     lines += _unmatched(audit, numbers)
+    for kind, model in audit.info.get("models", {}).items():
+        lines.append(f"{kind} {model['name']} on {model['device']}, {model['precision']}")
     absent = [signal for signal in audit.info["signals"] if not signal["available"]]
     if absent:
         needs = dict.fromkeys(signal["why"].removeprefix("needs ") for signal in absent)

@@ -55,7 +55,9 @@ class BrightSegmenter:
         # Of three masks the middle one is right; the others are a part and more than the thing.
         shifts = np.array([-8.0, 0.0, 8.0] if multimask else [0.0], np.float32)
         low = logits[:, None] + shifts[:, None, None]
-        iou = np.tile(np.array([0.7, 0.95, 0.8] if multimask else [0.95], np.float32), (len(low), 1))
+        iou = np.tile(
+            np.array([0.7, 0.95, 0.8] if multimask else [0.95], np.float32), (len(low), 1)
+        )
         assert iou.shape == (len(prompts), masks)
         return Answer(low.astype(np.float32), iou, frame)
 

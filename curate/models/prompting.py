@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from curate.models.segmenter import Embedding, FloatArray, Frame, Prompts, Segmenter
-from curate.rle import Runs, bbox, to_dense
+from curate.rle import Runs, area, bbox, cross_overlaps, to_dense
 from curate.rle.logits import Drawn, concat_drawn, draw
 
 WAYS = ("box", "wide", "tight", "point", "points", "mask")
@@ -91,14 +91,15 @@ def _ask(
 
 def paired_iou(runs: Runs, others: Runs) -> npt.NDArray[np.float64]:
     """Return the IoU of mask k with mask k of another batch; shape (n,), NaN if both are empty."""
-    from curate.rle import area, cross_overlaps
-
     rows = np.arange(len(runs))
     shared = np.zeros(len(runs))
     pairs = cross_overlaps(runs, rows, others, rows)
     shared[pairs.first] = pairs.intersection
     union = area(runs) + area(others) - shared
-    return np.divide(shared, union, out=np.full(len(runs), np.nan), where=union > 0)
+    iou: npt.NDArray[np.float64] = np.divide(
+        shared, union, out=np.full(len(runs), np.nan), where=union > 0
+    )
+    return iou
 
 
 def prompts_of(

@@ -111,7 +111,7 @@ class Prompts:
         points = [] if self.points is None or self.labels is None else [self.points]
         for what, values in [("box", v) for v in corners] + [("point", v) for v in points]:
             beyond = np.array([width + 0.5, height + 0.5])
-            inside = np.logical_and(values >= -0.5, values <= beyond).all(axis=2)
+            inside = np.all((values >= -0.5) & (values <= beyond), axis=2)
             if what == "point":
                 inside |= self.labels == -1
             bad = np.flatnonzero(~inside.all(axis=1))

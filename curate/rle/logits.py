@@ -23,6 +23,7 @@ from curate.rle.topology import perimeter
 Float32Array = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+BytesArray = npt.NDArray[np.uint8]
 
 _BLOCK = 1 << 14
 """Values counted in float32, which adds ones exactly up to 2**24."""
@@ -125,7 +126,8 @@ class Drawn:
 def stability_of(over: npt.ArrayLike, under: npt.ArrayLike) -> FloatArray:
     """Return ``over / under`` (arXiv 2304.02643); NaN where nothing lies over the lower cut."""
     above, below = np.asarray(over, np.float64), np.asarray(under, np.float64)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    share: FloatArray = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    return share
 
 
 def draw(
@@ -173,12 +175,14 @@ def draw(
 
 def concat_drawn(parts: list[Drawn]) -> Drawn:
     """Put drawn masks behind each other."""
-    names = ("area", "over", "under", "finite")
-    joined = {
-        name: np.concatenate([getattr(p, name) for p in parts]) if parts else np.zeros(0, np.int64)
-        for name in names
-    }
-    return Drawn(concat([p.runs for p in parts]), **joined)
+    none = np.zeros(0, np.int64)
+    return Drawn(
+        concat([p.runs for p in parts]),
+        np.concatenate([none, *(p.area for p in parts)]),
+        np.concatenate([none, *(p.over for p in parts)]),
+        np.concatenate([none, *(p.under for p in parts)]),
+        np.concatenate([np.zeros(0, np.bool_), *(p.finite for p in parts)]),
+    )
 
 
 @reassociating_kernel
@@ -206,7 +210,8 @@ def _draw(
     strip = _rows(low, row_first, row_weights, y0, y1, left, column_first[x1 - 1] + taps)
     height = y1 - y0
     values = np.empty(height, np.float32)
-    n, last = 0, np.int64(-1)
+    on = np.zeros(8 * (height // 8 + 1), np.uint8)  # ends with a pixel that is off
+    n, last = 0, -1
     for x in range(x0, x1):
         at = column_first[x] - left
         weight = column_weights[x, 0]
@@ -216,9 +221,9 @@ def _draw(
             weight = column_weights[x, t]
             for y in range(height):
                 values[y] += weight * strip[at + t, y]
-        _count_levels(values, levels, counts)
-        top = (x + place[0]) * place[2] + place[1] + y0
-        n, last, starts, ends = _runs_of(values, levels[1], top, n, last, starts, ends)
+        if _count_levels(values, levels, counts, on):
+            top = (x + place[0]) * place[2] + place[1] + y0
+            n, last, starts, ends = _runs_of(on, top, n, last, starts, ends)
     return starts[:n].copy(), ends[:n].copy(), counts, True
 
 
@@ -243,7 +248,7 @@ def _used(low: Float32Array, level: float, used: IntArray) -> bool:
 @kernel
 def _reached(first: Int32Array, taps: int, low: int, high: int) -> tuple[int, int]:
     """Return the range of targets that take from sources ``low:high``."""
-    return np.searchsorted(first, low - taps + 1), np.searchsorted(first, high)
+    return int(np.searchsorted(first, low - taps + 1)), int(np.searchsorted(first, high))
 
 
 @kernel
@@ -257,62 +262,75 @@ def _rows(
     right: int,
 ) -> Float32Array:
     """Bring columns ``left:right`` to rows ``y0:y1``; shape (right - left, y1 - y0)."""
+    taps = weights.shape[1]
     out = np.zeros((right - left, y1 - y0), np.float32)
-    source = np.empty(low.shape[0] + weights.shape[1], np.float32)
-    source[low.shape[0] :] = 0
+    places = first[y0:y1].astype(np.int64)
+    shares = np.ascontiguousarray(weights[y0:y1].T)
+    source = np.zeros(low.shape[0] + taps, np.float32)
     for x in range(left, min(right, low.shape[1])):  # taps beyond the grid weigh nothing
         source[: low.shape[0]] = low[:, x]
-        for y in range(y0, y1):
-            value = np.float32(0)
-            for t in range(weights.shape[1]):
-                value += weights[y, t] * source[first[y] + t]
-            out[x - left, y - y0] = value
+        line = out[x - left]
+        for t in range(taps):
+            shifted = source[t:]
+            share = shares[t]
+            for y in range(len(line)):
+                line[y] += share[y] * shifted[places[y]]
     return out
 
 
 @reassociating_kernel
-def _count_levels(values: Float32Array, levels: Float32Array, counts: IntArray) -> None:
+def _count_levels(
+    values: Float32Array, levels: Float32Array, counts: IntArray, on: BytesArray
+) -> bool:
+    """Add up the values over each level, mark those over the middle one; return whether any is."""
+    before = int(counts[1])
+    low, middle, high = levels[0], levels[1], levels[2]
     for start in range(0, len(values), _BLOCK):
         part = values[start : start + _BLOCK]
         a, b, c = np.float32(0), np.float32(0), np.float32(0)
         for k in range(len(part)):
-            a += np.float32(1) if part[k] > levels[0] else np.float32(0)
-            b += np.float32(1) if part[k] > levels[1] else np.float32(0)
-            c += np.float32(1) if part[k] > levels[2] else np.float32(0)
+            a += np.float32(1) if part[k] > low else np.float32(0)
+            b += np.float32(1) if part[k] > middle else np.float32(0)
+            c += np.float32(1) if part[k] > high else np.float32(0)
         counts[0] += np.int64(a)
         counts[1] += np.int64(b)
         counts[2] += np.int64(c)
+    found = int(counts[1]) > before
+    if found:
+        for k in range(len(values)):
+            on[k] = values[k] > middle
+    return found
 
 
 @kernel
 def _runs_of(
-    values: Float32Array,
-    level: float,
-    top: int,
-    n: int,
-    last: int,
-    starts: Int32Array,
-    ends: Int32Array,
+    on: BytesArray, top: int, n: int, last: int, starts: Int32Array, ends: Int32Array
 ) -> tuple[int, int, Int32Array, Int32Array]:
-    """Add a column's runs; one that touches the last joins it. ``last`` is where that one ends."""
-    inside = False
-    for y in range(len(values)):
-        on = values[y] > level
-        if on == inside:
+    """Add a column's runs; one that touches the last joins it. ``last`` is where that one ends.
+
+    ``on`` holds a 1 for each pixel of the mask, and is as long as a multiple of 8: where nothing
+    changes, eight pixels are looked at together.
+    """
+    inside = np.uint8(0)
+    same = np.uint64(0)
+    words = on.view(np.uint64)
+    for word in range(len(words)):
+        if words[word] == same:
             continue
-        inside = on
-        if not on:
-            last = top + y
-            ends[n - 1] = last
-        elif top + y != last:
-            if n == len(starts):
-                starts = np.concatenate((starts, np.empty(n, np.int32)))
-                ends = np.concatenate((ends, np.empty(n, np.int32)))
-            starts[n] = top + y
-            n += 1
-    if inside:
-        last = top + len(values)
-        ends[n - 1] = last
+        for y in range(8 * word, 8 * word + 8):
+            if on[y] == inside:
+                continue
+            inside = on[y]
+            if not inside:
+                last = top + y
+                ends[n - 1] = last
+            elif top + y != last:
+                if n == len(starts):
+                    starts = np.concatenate((starts, np.empty(n, np.int32)))
+                    ends = np.concatenate((ends, np.empty(n, np.int32)))
+                starts[n] = top + y
+                n += 1
+        same = np.uint64(0x0101010101010101) if inside else np.uint64(0)
     return n, last, starts, ends
 
 
@@ -332,7 +350,7 @@ def count_over(logits: npt.NDArray[Any], low: float, high: float) -> IntArray:
 
     def one(values: npt.NDArray[Any]) -> tuple[int, int]:
         flat = np.ascontiguousarray(values, np.float32).reshape(-1)
-        return _count_two(flat, np.float32(low), np.float32(high))  # type: ignore[no-any-return]
+        return _count_two(flat, np.float32(low), np.float32(high))
 
     return np.array(in_threads(one, logits), np.int64).reshape(-1, 2)
 
@@ -349,8 +367,8 @@ def _count_two(values: Float32Array, low: np.float32, high: np.float32) -> tuple
             finite += np.float32(1) if abs(part[k]) < np.inf else np.float32(0)
         if np.int64(finite) != len(part):
             return -1, -1
-        below += np.int64(a)
-        above += np.int64(b)
+        below += int(a)
+        above += int(b)
     return below, above
 
 
