@@ -28,6 +28,7 @@ from curate.fingerprint import fingerprint
 from curate.formats import detect
 from curate.formats.base import Part, writing
 from curate.models import load_detector, load_segmenter
+from curate.models.embedding_cache import EmbeddingCache
 from curate.models.segmenter import Segmenter
 from curate.pictures import ImageFolder, worse
 from curate.pool import Pool
@@ -161,7 +162,7 @@ def _prompter(job: Job, table: MaskTable, kept: Path, report: Progress | None) -
             where = f"{segmenter.device}, {segmenter.precision}"
             report(f"prompting on {where}", done, images, masks)
 
-    return Prompter(segmenter, _embeddings(), kept, seen)
+    return Prompter(segmenter, EmbeddingCache(), kept, seen)
 
 
 @cache
@@ -173,13 +174,6 @@ def _segmenter(name: str, device: str | None) -> Segmenter:
 @cache
 def _detector(name: str, device: str | None) -> Any:
     return load_detector(name, device=device)
-
-
-@cache
-def _embeddings() -> Any:
-    from curate.models.embedding_cache import EmbeddingCache
-
-    return EmbeddingCache()
 
 
 @cache

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import CurateError
+from curate.models.embedding_cache import EmbeddingCache
 from curate.models.prompting import Redrawn, paired_iou, redraw
 from curate.models.segmenter import Embedding, ImageArray, Segmenter
 from curate.pictures import ImageFolder
@@ -21,9 +21,6 @@ from curate.rle import overlaps as find_overlaps
 from curate.rle.overlap import area
 from curate.scorers.base import Column, Scorer, present
 from curate.table import STRING, MaskTable
-
-if TYPE_CHECKING:
-    from curate.models.embedding_cache import EmbeddingCache
 
 FloatArray = npt.NDArray[np.float64]
 
