@@ -1,0 +1,48 @@
+"""``training.json``: what a trained detector's folder says of how it came to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from curate.errors import SourceError
+
+RECORD = "training.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a later user of the detector has to know.
+
+    Attributes:
+        trained_on: Keys of the pictures that its weights were fitted to.
+        folds: Where it is several detectors: for each folder the keys of the pictures that only
+            this one has not been trained on.
+    """
+
+    trained_on: frozenset[str] = frozenset()
+    folds: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+def read_record(folder: Path) -> Record:
+    """Return the record of a detector's folder; an empty one where it has none.
+
+    Raises:
+        SourceError: The file is not what ``curate train-detector`` writes.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return Record()
+    try:
+        found: dict[str, Any] = orjson.loads(path.read_bytes())
+        keys = found["picture_keys"]
+        folds = {str(k): frozenset(map(str, held)) for k, held in keys.get("folds", {}).items()}
+        return Record(frozenset(map(str, keys["train"])), folds)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(
+            f"it is no record of a training ({error})", str(path), "remove it, or train again"
+        ) from None
