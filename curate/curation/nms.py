@@ -150,11 +150,11 @@ def crop_nms(
             as one crop larger than all others.
         limit: As in :func:`greedy_nms`.
     """
-    within = _nms(masks, crop_numbers(images, crops), keys, limit)
+    within = suppress(masks, crop_numbers(images, crops), keys, limit)
     left = np.flatnonzero(within.by < 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         zoom = 1 / (crops[:, 2] * crops[:, 3])
-    across = _nms(masks[left], images[left], (zoom[left], *(key[left] for key in keys)), limit)
+    across = suppress(masks[left], images[left], (zoom[left], *(key[left] for key in keys)), limit)
     by, iou = within.by.copy(), within.iou.copy()
     lost = across.by >= 0
     by[left[lost]] = left[across.by[lost]]
@@ -170,12 +170,20 @@ def crop_numbers(images: IntArray, crops: FloatArray) -> IntArray:
     return crop.reshape(-1).astype(np.int64)
 
 
-def _nms(
+def suppress(
     masks: FloatArray | Runs,
     groups: IntArray,
     keys: tuple[npt.NDArray[np.generic], ...],
     limit: float,
 ) -> Suppression:
+    """Do :func:`mask_nms` or :func:`greedy_nms`, whichever ``masks`` are for.
+
+    Args:
+        masks: Boxes, shape (n, 4), XYWH, or the masks themselves.
+        groups: As in :func:`greedy_nms`.
+        keys: As in :func:`greedy_nms`.
+        limit: As in :func:`greedy_nms`.
+    """
     if isinstance(masks, Runs):
         return mask_nms(masks, groups, keys, limit)
     return greedy_nms(masks, groups, keys, limit)

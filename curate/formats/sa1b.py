@@ -23,6 +23,7 @@ from curate.formats.json_shape import HEAD_BYTES, shape_of, shape_of_bytes
 from curate.formats.json_stream import parse_document
 from curate.formats.quick_json import QuickReader
 from curate.formats.records import Annotations, ImageRows
+from curate.formats.sa1b_writing import own_names
 from curate.formats.segmentation import json_type
 from curate.formats.values import IntArray, text, whole_number
 from curate.table import MaskTable
@@ -233,7 +234,7 @@ def _containers(source: Path) -> Iterator[tuple[str, Iterable[Piece]]]:
             yield "", [(_shown(source.name), -1, source.stat().st_size)]
         return
     loose: list[Piece] = []
-    for path in _all_files(source):
+    for path in _dataset_files(source):
         if not path.is_file():
             continue
         name = path.relative_to(source).as_posix()
@@ -331,6 +332,14 @@ def _all_files(folder: Path) -> Iterator[Path]:
             yield from _all_files(Path(entry.path))
 
 
+def _dataset_files(folder: Path) -> Iterator[Path]:
+    """Yield what a folder holds but for the records of its generation."""
+    own = own_names(folder)
+    if not own:
+        return _all_files(folder)
+    return (p for p in _all_files(folder) if p.relative_to(folder).parts[0] not in own)
+
+
 def _shown(name: str) -> str:
     """Return a file name as text that can be written anywhere."""
     return text(os.fsencode(name).decode("utf-8", "backslashreplace"))
@@ -367,7 +376,7 @@ def _matches(path: Path) -> bool:
         return False
     tried = 0
     try:
-        for one in islice(_all_files(path), _LOOKED_AT):
+        for one in islice(_dataset_files(path), _LOOKED_AT):
             lowered = one.name.lower()
             if lowered.endswith((".tar", ".tar.gz", ".tgz")) and one.is_file():
                 return _holds_sa1b(one)

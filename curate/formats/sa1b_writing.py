@@ -1,0 +1,57 @@
+"""Writing SA-1B: one JSON an image, as the dataset itself has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+ABOUT = "generation.json"
+"""What says how a folder of SA-1B was generated; it holds no masks."""
+
+CANDIDATES = "candidates"
+"""Folder beside :data:`ABOUT` with all that was drawn, kept or not."""
+
+_NAMES = ("id", "bbox", "area", "predicted_iou", "stability_score", "crop_box", "point_coords")
+
+
+def own_names(folder: Path) -> frozenset[str]:
+    """Return what in a folder is a record of its generation, and no dataset."""
+    generated = (folder / ABOUT).is_file() and (folder / CANDIDATES).is_dir()
+    return frozenset((ABOUT, CANDIDATES)) if generated else frozenset()
+
+
+def document(
+    image: dict[str, Any],
+    segmentation: pa.LargeBinaryArray,
+    columns: dict[str, npt.NDArray[Any]],
+) -> bytes:
+    """Return one image's JSON.
+
+    Args:
+        image: ``image_id``, ``width``, ``height`` and ``file_name``.
+        segmentation: COCO's compressed counts of n masks.
+        columns: ``id``, ``area``, ``predicted_iou`` and ``stability_score`` of shape (n,); ``bbox``
+            and ``crop_box`` of shape (n, 4), XYWH; ``point_coords`` of shape (n, 2). Numbers that
+            are not finite become null.
+    """
+    size = [image["height"], image["width"]]
+    rows = zip(
+        segmentation.to_pylist(),
+        *(columns[name].tolist() for name in _NAMES),
+        strict=True,
+    )
+    annotations = [
+        {
+            "id": number,
+            "segmentation": {"size": size, "counts": counts.decode("ascii")},
+            **dict(zip(_NAMES[1:-1], values, strict=True)),
+            "point_coords": [point],
+        }
+        for counts, number, *values, point in rows
+    ]
+    made: bytes = orjson.dumps({"image": image, "annotations": annotations})
+    return made
