@@ -28,6 +28,7 @@ from curate.fingerprint import fingerprint
 from curate.formats import detect
 from curate.formats.base import Part, writing
 from curate.models import load_detector, load_segmenter
+from curate.models.detections import detections_of
 from curate.models.embedding_cache import EmbeddingCache
 from curate.models.segmenter import Segmenter
 from curate.pictures import ImageFolder, worse
@@ -223,8 +224,6 @@ def _open_inputs(job: Job, table: MaskTable) -> dict[str, Any]:
     if job.detections is not None:
         inputs["detections"] = job.detections.of(table)
     if job.detector is not None:
-        from curate.models.detector import detections_of  # late: see curate.models
-
         detector = _detector(job.detector, job.device)
         inputs["detections"] = detections_of(table, inputs["images"], detector)
     if job.compare:

@@ -72,8 +72,8 @@ class BrightSegmenter:
             found[0] = 0
         else:
             found = np.zeros(bodies.max() + 2, int)
-            for x, y in prompt.points[0][prompt.labels[0] == 1]:
-                at = bodies[min(int(round(y)), height - 1), min(int(round(x)), width - 1)]
+            for x, y in prompt.points[0][prompt.labels[0] == 1].tolist():
+                at = bodies[min(round(y), height - 1), min(round(x), width - 1)]
                 found[at] += at > 0
         if not found.any():
             field = np.full((height, width), -50.0)

@@ -33,7 +33,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Three images of bright squares as COCO; one annotation is empty, one picture is no picture."""
+    """Three images of squares as COCO; one annotation is empty, one picture is no picture."""
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()
     images, annotations = [], []

@@ -7,7 +7,6 @@ needed: the core install has none of them.
 from __future__ import annotations
 
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 from curate.models.segmenter import Segmenter

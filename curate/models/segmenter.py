@@ -60,8 +60,8 @@ class Frame:
         if self.upsampling == "direct":
             return bilinear_taps(low_side, self.height), bilinear_taps(low_side, self.width)
         return (
-            bilinear_taps(low_side, self.side, self.height, kept=self.resized_height),
-            bilinear_taps(low_side, self.side, self.width, kept=self.resized_width),
+            bilinear_taps(low_side, self.height, self.side, self.resized_height),
+            bilinear_taps(low_side, self.width, self.side, self.resized_width),
         )
 
 

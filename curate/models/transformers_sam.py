@@ -250,13 +250,12 @@ def load_transformers_segmenter(folder: Path, name: str, device: Device) -> Tran
     )
 
 
-def load_weights(class_name: str, folder: Path, **options: Any) -> Any:
+def load_weights(class_name: str, folder: Path) -> Any:
     """Load a model of the transformers library, refusing weights that do not fill it.
 
     Args:
         class_name: The library's class.
         folder: Where configuration and weights are.
-        options: More for ``from_pretrained``.
 
     Raises:
         SourceError: The weights are of another architecture, or damaged.
@@ -272,7 +271,6 @@ def load_weights(class_name: str, folder: Path, **options: Any) -> Any:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 dtype="float32",
-                **options,
             )
     except Exception as error:  # the library wraps what is wrong with a file in many ways
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -47,20 +47,23 @@ class Taps:
         return len(self.first)
 
 
-def bilinear_taps(*lengths: int, kept: int | None = None) -> Taps:
+def bilinear_taps(
+    source: int, target: int, through: int | None = None, kept: int | None = None
+) -> Taps:
     """Return the taps of one or two bilinear steps behind each other.
 
     The positions are torch's and OpenCV's: ``(i + 0.5) * source / target - 0.5``, clipped at both
     ends (``align_corners=False``, no antialiasing).
 
     Args:
-        lengths: Source, target; or source, middle, target.
-        kept: With a middle: only its first ``kept`` values go on (SAM cuts its padding off).
+        source: Values there are.
+        target: Values there are to be.
+        through: Values in between, where there are two steps.
+        kept: Of those, how many go on: SAM cuts its padding off.
     """
-    source, *targets = lengths
-    first, weights = _step(source, targets[0])
-    for target in targets[1:]:
-        kept = targets[0] if kept is None else kept
+    first, weights = _step(source, through or target)
+    if through is not None:
+        kept = through if kept is None else kept
         first, weights = _behind(first[:kept], weights[:kept], *_step(kept, target))
     return Taps(first.astype(np.int32), weights.astype(np.float32), source)
 

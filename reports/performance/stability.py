@@ -37,7 +37,7 @@ def rows() -> list[dict[str, Any]]:
         return torch.nn.functional.interpolate(low, (side, side), mode="bilinear")
 
     np.testing.assert_allclose(ours(), common().numpy(), rtol=1e-6)
-    times = in_turns([ours, lambda: full.sum(), lambda: logits.sum(), common])
+    times = in_turns([ours, full.sum, logits.sum, common])
     fused = in_turns([lambda: draw(small, taps).stability, upsampled])
     detail = ", ".join(
         f"{name} {t / masks * 1e3:.2f}"

@@ -263,7 +263,7 @@ def test_wrong_folders(folders, tmp_path):
     with pytest.raises(SourceError, match="it is no JSON"):
         load_segmenter(str(bare))
     (bare / "config.json").unlink()
-    with pytest.raises(SourceError, match="no config.json"):
+    with pytest.raises(SourceError, match=r"no config\.json"):
         load_segmenter(str(bare))
 
 

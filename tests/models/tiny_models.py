@@ -155,5 +155,3 @@ def saved(name: str, folder: Path, seed: int = 0) -> Path:
     """Save a tiny model of an architecture as ``save_pretrained`` does, and return its folder."""
     tiny(name, seed).save_pretrained(folder / name)
     return folder / name
-
-

@@ -40,7 +40,7 @@ def test_taps_are_two_bilinear_steps(source, middle, target, data):
     kept = data.draw(st.integers(1, middle))
     values = np.random.default_rng(0).normal(size=source)
     expected = step(step(values, middle, 0)[:kept], target, 0)
-    taps = bilinear_taps(source, middle, target, kept=kept)
+    taps = bilinear_taps(source, target, middle, kept)
     padded = np.concatenate([values, np.zeros(taps.weights.shape[1])])
     found = [w @ padded[f : f + len(w)] for f, w in zip(taps.first, taps.weights, strict=True)]
     np.testing.assert_allclose(found, expected, atol=1e-5)
