@@ -19,6 +19,10 @@ settings.register_profile(
 )
 settings.load_profile("curate")
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Networks of a few hundred weights: threads that wait for each other would take most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -42,6 +46,3 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=path, args=flags)
         yield chromium
         chromium.close()
-
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -144,3 +144,57 @@ def test_without_the_extra_one_line_says_what_to_install(dataset, sam, tmp_path,
         curate.audit(
             dataset, tmp_path / "a", images=tmp_path / "images", segmenter=sam, device="cpu:0"
         )
+
+
+def run(capsys, *arguments):
+    """Run the command line; return exit code and what it printed."""
+    sys.argv = ["curate", *map(str, arguments)]
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    return code, capsys.readouterr()
+
+
+def test_generate_audit_and_choose_again(dataset, sam, tmp_path, capsys):
+    """Masks of a network without training are anything; all of them must be counted and read."""
+    out, settings = tmp_path / "generated", []
+    for setting in ("points_per_side=4", "crop_layers=1", "keep_pred_iou=0", "pred_iou=0"):
+        settings += ["--set", setting]
+    for setting in ("keep_stability=0", "stability=0", "min_region_px=4", "nms=mask"):
+        settings += ["--set", setting]
+    images = tmp_path / "images"
+    code, said = run(capsys, "generate", images, "--segmenter", sam, "--out", out, *settings)
+    assert code == 0, said.err
+    assert "2 images, 1 could not be opened" in said.out
+    about = json.loads((out / "generation.json").read_text())
+    # 4 x 4 points on the image and 2 x 2 on each of four crops, three masks a point, two images.
+    assert sum(about["counts"].values()) == 2 * 3 * (16 + 4 * 4)
+    documents = sorted(out.glob("*.json"))
+    masks = sum(len(json.loads(p.read_text()).get("annotations", ())) for p in documents)
+    assert masks == about["counts"]["kept"] > 0
+    done = curate.audit(out, tmp_path / "g.audit", images=images)
+    assert len(done.masks()) == masks
+    assert done.masks(["predicted_iou"]).notna().all(axis=None)
+    code, said = run(capsys, "generate", "--again", out, "--set", "stability=0.99", "--json")
+    assert code == 0, said.err
+    again = json.loads(said.out)["counts"]
+    assert sum(again.values()) == sum(about["counts"].values())
+    assert again["kept"] <= masks
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["images"], "--out DIR and --segmenter NAME not given"),
+        (["--again", "x", "--segmenter", "y"], "--again asks no network"),
+        (["images", "--out", "o", "--segmenter", "s", "--set", "nms"], "is not NAME=VALUE"),
+        (["images", "--out", "o", "--segmenter", "s", "--set", "nms=1"], "nms"),
+    ],
+)
+def test_wrong_generations(arguments, words, capsys):
+    code, said = run(capsys, "generate", *arguments)
+    assert code == 2
+    assert said.err.startswith("error: ")
+    assert words in said.err

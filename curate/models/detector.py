@@ -18,6 +18,7 @@ import numpy as np
 
 from curate.errors import CallError, SourceError
 from curate.models.detections import Detections, Detector, detections_of, picture_key
+from curate.models.detector_folds import FoldedDetector
 from curate.models.detector_input import DetectorInput, read_input
 from curate.models.detector_record import read_record
 from curate.models.devices import Batches, Device, choose_device
@@ -182,14 +183,19 @@ def load_detector(name: str, *, device: str | None = None) -> Detector:
     """Load an object detector of the transformers library.
 
     Args:
-        name: A folder that ``save_pretrained`` or ``curate train-detector`` has written, or a hub
-            name ("PekingU/rtdetr_r50vd", with "@revision" behind it if any).
+        name: A folder that ``save_pretrained`` or ``curate train-detector`` has written, with
+            folds or without, or a hub name ("PekingU/rtdetr_r50vd", with "@revision" behind it if
+            any).
         device: torch's name of it; the first GPU, else the CPU, if None.
 
     Raises:
         CallError: A package is missing, or there is no such model or device.
         SourceError: It is another kind of model, or its weights do not fit its configuration.
     """
+    record = read_record(Path(name).expanduser())
+    if record.folds:
+        parts = [load_detector(str(Path(name) / fold), device=device) for fold in record.folds]
+        return FoldedDetector(name, tuple(parts), tuple(record.folds.values()))
     folder = model_folder(name, "a detector")
     place = choose_device(device)
     family = family_of(folder)

@@ -7,7 +7,7 @@ seed, so that two runs on one machine give the same weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import cos, pi
 from typing import Any
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from curate import rle
 from curate.errors import CallError
 from curate.models.extra import need
+from curate.models.prompting import INSIDE, MASK_LOGIT
 from curate.models.segmenter import Frame, ImageArray
 from curate.rle import Runs
 
@@ -26,10 +27,12 @@ Scene = tuple[ImageArray, "Runs | Masks"]
 Tensor = Any
 MEAN = (123.675, 116.28, 103.53)
 SPREAD = (58.395, 57.12, 57.375)
-FOCAL, DICE, IOU = 20.0, 1.0, 1.0
-"""Weights of the losses: SAM's."""
-JITTER, MOST_JITTER = 0.1, 20.0
-"""Standard deviation of a box corner as a share of the box's side, and its bound in pixels."""
+FOCAL, DICE, IOU = 2.0, 1.0, 4.0
+"""Weights of the losses. SAM's are 20, 1 and 1, its focal loss being a mean over all pixels."""
+ENOUGH = 0.45
+"""Mean IoU from which on each pixel counts the same, see :func:`mask_loss`."""
+MOST_JITTER = 20.0
+"""How far a corner of a box is moved at most, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +41,26 @@ class Schedule:
 
     Attributes:
         steps: Updates of the weights.
-        images: Images an update.
+        images: Images an update; with fewer than four a new model hardly begins to learn.
         prompts: Objects prompted an image, at most.
         rounds: Times that each is prompted; from the second on with the mask drawn before.
         learning_rate: The highest; it rises over the first 5% of the steps and falls as a cosine.
         weight_decay: AdamW's.
+        jitter: Standard deviation of a box corner as a share of the box's side. With SAM's, 0.1, a
+            model in training for minutes sees too few bad masks to learn to tell them.
+        dense: Weight of a second task, for weights that know nothing yet: a linear map of the
+            embedding, thrown away afterwards, tells which pixels lie on any object. Only where
+            every object of an image has its mask.
     """
 
     steps: int
-    images: int = 2
-    prompts: int = 16
+    images: int = 4
+    prompts: int = 8
     rounds: int = 2
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
+    jitter: float = 0.1
+    dense: float = 0.0
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -114,16 +124,29 @@ def small_sam(
         "initializer_range": 0.02,  # the default, 1e-10, is for weights that are loaded
     }
     prompts = {"hidden_size": decoder, "image_size": side, "patch_size": patch}
-    masks = {"hidden_size": decoder, "mlp_dim": 4 * decoder, "iou_head_hidden_dim": 128}
+    masks = {
+        "hidden_size": decoder,
+        "mlp_dim": 4 * decoder,
+        "iou_head_hidden_dim": 128,
+        # SAM's 16 dimensions a head: with fewer, a place cannot be told from its neighbours.
+        "num_attention_heads": decoder // 16,
+        "attention_downsample_rate": 1,
+    }
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         config = transformers.SamConfig(
             vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=masks
         )
         model = transformers.SamModel(config)
+        # Nor are the library's own draws meant for training: with a spread of 0.02 throughout, a
+        # narrow decoder answers every prompt alike. torch's defaults are what SAM's code has.
+        for module in model.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
         # transformers draws these with half the hidden size as spread, since weights are loaded
-        # over them; SAM's own code draws them with 1. Smaller objects need higher frequencies.
-        frequencies = torch.randn(2, decoder // 2) * 2
+        # over them; SAM's own code draws them with 1. Objects of many sizes need many frequencies.
+        spread = torch.exp(torch.empty(decoder // 2).uniform_(-1.2, 1.2))
+        frequencies = torch.randn(2, decoder // 2) * spread
         for part in (model.shared_image_embedding, model.prompt_encoder.shared_embedding):
             part.positional_embedding.copy_(frequencies)
     return model
@@ -150,7 +173,9 @@ def pixel_values(image: ImageArray, side: int) -> tuple[npt.NDArray[np.float32],
     small = Image.fromarray(image).resize(
         (frame.resized_width, frame.resized_height), Image.Resampling.BILINEAR
     )
-    values = (np.asarray(small, np.float32) - np.float32(MEAN)) / np.float32(SPREAD)
+    values = (np.asarray(small, np.float32) - np.array(MEAN, np.float32)) / np.array(
+        SPREAD, np.float32
+    )
     padded = np.zeros((3, side, side), np.float32)
     padded[:, : frame.resized_height, : frame.resized_width] = values.transpose(2, 0, 1)
     return padded, frame
@@ -161,44 +186,87 @@ def pixel_values(image: ImageArray, side: int) -> tuple[npt.NDArray[np.float32],
 
 @dataclass(frozen=True)
 class Sample:
-    """One image in the input and the objects on it that are prompted.
+    """Some images in the input, and the objects on them that are prompted.
 
     Attributes:
-        pixels: Shape (3, side, side).
+        pixels: Shape (images, 3, side, side).
+        owner: Shape (n,): which image each object is on.
         truth: Shape (n, side, side), bool.
+        halved: Shape (n, 2 * low, 2 * low), bool: the truth where IoU is measured.
         soft: Shape (n, low, low): share of a low-res pixel that lies on the object.
-        valid: Rows and columns of the low-res logits that lie on the image.
+        inside: Shape (n, low, low): 1 where a low-res pixel lies on the image, 0 on padding.
+        any_object: Shape (images, low, low): like ``soft``, of all objects together.
     """
 
     pixels: Tensor
+    owner: Tensor
     truth: Masks
+    halved: Tensor
     soft: Tensor
-    valid: tuple[int, int]
+    inside: Tensor
+    any_object: Tensor
 
 
-def _sample(model: Any, scene: Scene, most: int, random: np.random.Generator) -> Sample | None:
-    from PIL import Image
-
+def _sample(
+    model: Any, scenes: Iterable[Scene], most: int, random: np.random.Generator
+) -> Sample | None:
     torch = need("torch", "training")
-    image, masks = scene
-    picked = random.permutation(len(masks))[:most]
-    dense = rle.to_dense(masks[picked]) if isinstance(masks, Runs) else masks[picked]
-    side, low = model.config.vision_config.image_size, low_side(model)
-    values, frame = pixel_values(image, side)
-    size = (frame.resized_width, frame.resized_height)
-    truth = np.zeros((len(picked), side, side), np.float32)
-    for k, mask in enumerate(dense):
-        grey = Image.fromarray(np.asarray(mask, np.uint8) * np.uint8(255))
-        resized = np.asarray(grey.resize(size, Image.Resampling.BILINEAR))
-        truth[k, : size[1], : size[0]] = resized / np.float32(255)
-    seen = (truth > 0.5).any(axis=(1, 2))
-    if not seen.any():
+    side, low = int(model.config.vision_config.image_size), low_side(model)
+    pixels: list[Any] = []
+    owner, shares, inside, wholes = [], [], [], []
+    for scene in scenes:
+        values, frame = pixel_values(scene[0], side)
+        found = _objects(scene, frame, most, random)
+        seen = (found[:-1] > 0.5).any(axis=(1, 2))
+        if seen.any():
+            within = np.zeros((low, low), np.float32)
+            rows, columns = frame.resized_height, frame.resized_width
+            within[: -(-rows * low // side), : -(-columns * low // side)] = 1
+            owner += [len(pixels)] * int(seen.sum())
+            inside += [within] * int(seen.sum())
+            pixels.append(values)
+            shares.append(found[:-1][seen])
+            wholes.append(found[-1])
+    if not pixels:
         return None
     device = next(model.parameters()).device
-    soft = torch.nn.functional.avg_pool2d(torch.from_numpy(truth[seen])[:, None], side // low)
-    valid = (-(-size[1] * low // side), -(-size[0] * low // side))
-    pixels = torch.from_numpy(values).to(device)
-    return Sample(pixels, truth[seen] > 0.5, soft[:, 0].to(device), valid)
+    cover = torch.from_numpy(np.concatenate(shares))
+    halved = torch.nn.functional.avg_pool2d(cover[:, None], side // low // 2)
+    return Sample(
+        torch.from_numpy(np.stack(pixels)).to(device),
+        torch.tensor(owner, device=device),
+        cover.numpy() > 0.5,
+        (halved[:, 0] > 0.5).to(device),
+        torch.nn.functional.avg_pool2d(halved, 2)[:, 0].to(device),
+        torch.from_numpy(np.stack(inside)).to(device),
+        torch.nn.functional.avg_pool2d(torch.from_numpy(np.stack(wholes)), side // low).to(device),
+    )
+
+
+def _objects(
+    scene: Scene, frame: Frame, most: int, random: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Return some of a scene's masks in the input, as shares, and behind them all in one."""
+    from PIL import Image
+
+    image, masks = scene
+    picked = random.permutation(len(masks))[:most].tolist()
+    size = (frame.resized_width, frame.resized_height)
+    found = np.zeros((len(picked) + 1, frame.side, frame.side), np.float32)
+    together = np.zeros(image.shape[:2], bool)
+    for row in range(len(masks)):
+        mask = rle.to_dense(masks, row) if isinstance(masks, Runs) else masks[row]
+        together |= mask
+        if row in picked:
+            _shrink(mask, size, found[picked.index(row)], Image)
+    _shrink(together, size, found[-1], Image)
+    return found
+
+
+def _shrink(mask: Masks, size: tuple[int, int], out: npt.NDArray[np.float32], pillow: Any) -> None:
+    grey = pillow.fromarray(np.asarray(mask, np.uint8) * np.uint8(255))
+    resized = np.asarray(grey.resize(size, pillow.Resampling.BILINEAR))
+    out[: size[1], : size[0]] = resized / np.float32(255)
 
 
 @dataclass
@@ -240,7 +308,7 @@ class Asked:
 
 
 def jittered_boxes(
-    masks: Masks, random: np.random.Generator, jitter: float = JITTER
+    masks: Masks, random: np.random.Generator, jitter: float = 0.1
 ) -> npt.NDArray[np.float32]:
     """Return each mask's box with every corner moved at random, as SAM's training does.
 
@@ -252,7 +320,8 @@ def jittered_boxes(
     Returns:
         Shape (n, 4), XYXY, on the image.
     """
-    boxes = rle.bbox(rle.from_dense(masks)).astype(np.float64)
+    runs = rle.concat([rle.from_dense(mask) for mask in masks])
+    boxes = rle.bbox(runs).astype(np.float64)
     sides = np.tile(boxes[:, 2:], 2)
     boxes[:, 2:] += boxes[:, :2]
     noise = random.normal(size=boxes.shape) * sides * jitter
@@ -284,30 +353,39 @@ def points_inside(masks: Masks, random: np.random.Generator) -> npt.NDArray[np.f
     return points
 
 
-def _first_prompts(sample: Sample, random: np.random.Generator) -> list[Asked]:
-    """Prompt half of the objects by a box and half by a point."""
+def _first_prompts(sample: Sample, random: np.random.Generator, jitter: float) -> list[Asked]:
+    """Prompt half of the objects by a box and half by a point, or by a few."""
     order = random.permutation(len(sample.truth))
     half = (len(order) + int(random.integers(2))) // 2
     by_box, by_point = Asked(order[:half]), Asked(order[half:])
     asked = []
     if len(by_box.rows):
-        by_box.boxes = jittered_boxes(sample.truth[by_box.rows], random)
+        by_box.boxes = jittered_boxes(sample.truth[by_box.rows], random, jitter)
         asked.append(by_box)
     if len(by_point.rows):
-        by_point.points.append(points_inside(sample.truth[by_point.rows], random))
-        by_point.labels.append(np.ones(len(by_point.rows), np.int64))
+        for _ in range(1 if random.random() < 0.7 else INSIDE):
+            by_point.points.append(points_inside(sample.truth[by_point.rows], random))
+            by_point.labels.append(np.ones(len(by_point.rows), np.int64))
         asked.append(by_point)
     return asked
 
 
 def _next_prompts(
-    asked: Asked, logits: Tensor, truth: Masks, drawn: Masks, random: np.random.Generator
+    asked: Asked, logits: Tensor, sample: Sample, drawn: Masks, random: np.random.Generator
 ) -> None:
-    """Show the model its own mask, and (but not always) a point where it is wrong."""
+    """Show the model its own mask, and at times a point where it is wrong.
+
+    Half of the time the mask is shown as a stored one would be, without shades.
+    """
     asked.masks = logits.detach()
-    if asked.boxes is not None and random.random() < 0.5:
+    if random.random() < 0.5:
+        asked.masks = MASK_LOGIT * (2.0 * (asked.masks > 0) - 1)
+    if random.random() < 0.5:
         return
-    points = points_inside(truth != drawn, random)
+    truth = sample.truth[asked.rows]
+    scale = truth.shape[-1] // drawn.shape[-1]
+    wrong = truth != drawn.repeat(scale, axis=1).repeat(scale, axis=2)
+    points = points_inside(wrong, random)
     right = np.isnan(points[:, 0])
     points[right] = points_inside(truth[right], random)
     x, y = points.astype(np.int64).T
@@ -318,72 +396,99 @@ def _next_prompts(
 # --- what is minimised ---------------------------------------------------------------------------
 
 
-def mask_loss(logits: Tensor, soft: Tensor) -> Tensor:
+def mask_loss(logits: Tensor, soft: Tensor, inside: Tensor, evenness: float) -> Tensor:
     """Return focal and dice loss, for truth that may be a share between 0 and 1.
 
+    Small objects are a hundredth of the image and less. If every pixel counts the same, a model
+    without experience learns first to draw nothing, and then has little left to learn from. So
+    at first object and ground count the same, and the better the model draws, the more do pixels.
+
     Args:
-        logits: Shape (..., h, w).
-        soft: Same shape: how much of each pixel lies on the object.
+        logits: Shape (n, m, h, w).
+        soft: Shape (n, 1, h, w): how much of each pixel lies on the object.
+        inside: Same shape: 1 on the image, 0 on padding.
+        evenness: From 0 (the ground counts as much as the object) to 1 (each pixel the same).
 
     Returns:
-        Shape (...). At 0 and 1 the focal part is Lin et al.'s with gamma 2, and the dice part
-        V-Net's; in between both are least where the probability equals the share, so that the
-        zero line comes to lie on the outline, finer than a low-res pixel.
+        Shape (n, m). The focal part is Lin et al.'s with gamma 2, by the object's area; where the
+        truth is a share it is least when the probability equals it, so that the zero line comes
+        to lie on the outline, finer than a low-res pixel.
     """
     torch = need("torch", "training")
-    probability = logits.sigmoid()
-    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
-    focal = (entropy * (probability - soft) ** 2).mean(dim=(-2, -1))
+    probability = logits.sigmoid() * inside
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, soft.expand_as(logits), reduction="none"
+    )
+    focal = entropy * (probability - soft) ** 2 * inside
+    area = soft.sum(dim=(-2, -1)).clamp(min=1)
+    ground = (inside - soft).clamp(min=0).sum(dim=(-2, -1)).clamp(min=1)
+    on = (focal * soft).sum(dim=(-2, -1)) / area
+    off = (focal * (1 - soft)).sum(dim=(-2, -1)) / (area**evenness * ground ** (1 - evenness))
     shared = (probability * soft).sum(dim=(-2, -1))
-    squares = (probability**2).sum(dim=(-2, -1)) + (soft**2).sum(dim=(-2, -1))
-    dice = 1 - (2 * shared + 1) / (squares + 1)
-    return FOCAL * focal + DICE * dice
+    dice = 1 - (2 * shared + 1) / (probability.sum(dim=(-2, -1)) + area + 1)
+    return FOCAL * (on + off) + DICE * dice
 
 
-def _ious(logits: Tensor, truth: Tensor, valid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return masks cut at 0 in the input, shape (n, m, side, side), and their IoU with the truth.
+def _ious(logits: Tensor, truth: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """Return masks cut at 0 and their IoU with the truth, both on twice the low-res grid.
 
     Low-res pixels would be too coarse a measure: a small object is a few of them wide.
     """
     torch = need("torch", "training")
-    side = truth.shape[-1]
-    full = torch.nn.functional.interpolate(logits, size=(side, side), mode="bilinear")
-    drawn = full > 0
-    scale = side // logits.shape[-1]
-    drawn[..., valid[0] * scale :, :] = False
-    drawn[..., :, valid[1] * scale :] = False
+    resize = torch.nn.functional.interpolate
+    drawn = resize(logits, scale_factor=2, mode="bilinear") > 0
+    drawn = drawn & (resize(inside, scale_factor=2) > 0)
     both = (drawn & truth[:, None]).sum(dim=(-2, -1))
     either = (drawn | truth[:, None]).sum(dim=(-2, -1))
     return drawn, both / either.clamp(min=1)
 
 
 def _ask(
-    model: Any, embedding: Tensor, asked: Asked, sample: Sample
+    model: Any, embeddings: Tensor, asked: Asked, sample: Sample, evenness: float
 ) -> tuple[Tensor, Tensor, Masks, Tensor]:
-    """Prompt once; return the losses, the mask for the next round, as pixels too, and its IoU."""
+    """Prompt once; return the loss, the mask for the next round, as pixels too, and numbers."""
     torch = need("torch", "training")
-    count = len(asked.rows)
+    device = embeddings.device
+    rows = torch.from_numpy(asked.rows).to(device)
     answer = model(
-        image_embeddings=embedding.expand(count, -1, -1, -1),
+        image_embeddings=embeddings[sample.owner[rows]],
         multimask_output=asked.ambiguous,
-        **asked.inputs(embedding.device),
+        **asked.inputs(device),
     )
     logits, predicted = answer.pred_masks[:, 0].float(), answer.iou_scores[:, 0].float()
-    rows, columns = sample.valid
-    soft = sample.soft[torch.from_numpy(asked.rows).to(embedding.device)][:, None]
-    losses = mask_loss(
-        logits[..., :rows, :columns], soft[..., :rows, :columns].expand_as(logits[..., :rows, :columns])
-    )
+    inside = sample.inside[rows][:, None]
+    losses = mask_loss(logits, sample.soft[rows][:, None], inside, evenness)
     with torch.no_grad():
-        truth = torch.from_numpy(sample.truth[asked.rows]).to(embedding.device)
-        drawn, ious = _ious(logits, truth, sample.valid)
-    each = torch.arange(count, device=embedding.device)
+        drawn, ious = _ious(logits, sample.halved[rows], inside)
+    each = torch.arange(len(rows), device=device)
     # Of three masks only the best is taught; the model's own choice is what it is shown next.
     best, chosen = losses.detach().argmin(dim=1), predicted.detach().argmax(dim=1)
     errors = (predicted - ious) ** 2
     loss = losses[each, best].mean() + IOU * errors.mean()
     numbers = torch.stack([loss.detach(), ious[each, best].mean(), errors.detach().mean()])
     return loss, logits[each, chosen], drawn[each, chosen].cpu().numpy(), numbers
+
+
+class _Dense:
+    """The second task: which low-res pixels lie on any object."""
+
+    def __init__(self, model: Any, weight: float, seed: int) -> None:
+        torch = need("torch", "training")
+        width = int(model.config.prompt_encoder_config.hidden_size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.map = torch.nn.Conv2d(width, 16, 1).to(next(model.parameters()).device)
+        self.weight = weight
+
+    @property
+    def weights(self) -> list[Tensor]:
+        return list(self.map.parameters())
+
+    def loss(self, embeddings: Tensor, sample: Sample) -> Tensor:
+        torch = need("torch", "training")
+        logits = torch.nn.functional.pixel_shuffle(self.map(embeddings), 4)[:, 0]
+        cost = torch.nn.functional.binary_cross_entropy_with_logits
+        return self.weight * cost(logits, sample.any_object)
 
 
 # --- training ------------------------------------------------------------------------------------
@@ -420,51 +525,59 @@ def train_segmenter(
     frozen = {id(model.shared_image_embedding.positional_embedding)}
     frozen.add(id(model.prompt_encoder.shared_embedding.positional_embedding))
     weights = [p for p in model.parameters() if id(p) not in frozen]
+    dense = _Dense(model, schedule.dense, seed) if schedule.dense else None
+    weights += dense.weights if dense else []
     optimizer = torch.optim.AdamW(
         weights, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
     order: list[int] = []
+    skill: float | None = None
     model.train()
     for step in range(schedule.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
-        numbers = []
+        chosen = []
         for _ in range(schedule.images):
             order = order or random.permutation(useful).tolist()
             scene = scenes[order.pop()]
-            sample = _sample(
-                model, augment(scene, random) if augment else scene, schedule.prompts, random
-            )
-            if sample is not None:
-                numbers.append(_learn(model, sample, schedule, random))
+            chosen.append(augment(scene, random) if augment else scene)
+        sample = _sample(model, chosen, schedule.prompts, random)
+        if sample is None:
+            continue
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(step)
+        optimizer.zero_grad()
+        numbers = _learn(model, sample, schedule, min(1.0, (skill or 0.0) / ENOUGH), random, dense)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
-        optimizer.zero_grad()
-        if numbers:
-            loss, iou, error = torch.stack(numbers).mean(dim=0).tolist()
-            if not np.isfinite(loss):
-                raise CallError(
-                    f"the loss is {loss} at step {step}", "train_segmenter", "lower learning_rate"
-                )
-            if report:
-                report(Progress(step, loss, iou, error**0.5))
+        loss, iou, error = numbers.tolist()
+        if not np.isfinite(loss):
+            raise CallError(
+                f"the loss is {loss} at step {step}", "train_segmenter", "lower learning_rate"
+            )
+        skill = iou if skill is None else skill + (iou - skill) / 30
+        if report:
+            report(Progress(step, loss, iou, error**0.5))
     model.eval()
 
 
 def _learn(
-    model: Any, sample: Sample, schedule: Schedule, random: np.random.Generator
+    model: Any,
+    sample: Sample,
+    schedule: Schedule,
+    evenness: float,
+    random: np.random.Generator,
+    dense: _Dense | None,
 ) -> Tensor:
-    """Add the gradient of one image; return its loss, IoU and squared error of the IoU."""
+    """Compute the gradient; return loss, IoU and squared error of the IoU."""
     torch = need("torch", "training")
-    embedding = model.vision_encoder(sample.pixels[None]).last_hidden_state
-    total, numbers = 0.0, []
-    for asked in _first_prompts(sample, random):
+    embeddings = model.vision_encoder(sample.pixels).last_hidden_state
+    losses, numbers = [dense.loss(embeddings, sample)] if dense else [], []
+    for asked in _first_prompts(sample, random, schedule.jitter):
         share = len(asked.rows) / len(sample.truth) / schedule.rounds
         for round_ in range(schedule.rounds):
-            loss, logits, drawn, seen = _ask(model, embedding, asked, sample)
-            total = total + loss * share
+            loss, logits, drawn, seen = _ask(model, embeddings, asked, sample, evenness)
+            losses.append(loss * share)
             numbers.append(seen * share)
             if round_ + 1 < schedule.rounds:
-                _next_prompts(asked, logits, sample.truth[asked.rows], drawn, random)
-    (total / schedule.images).backward()  # type: ignore[union-attr,attr-defined]
+                _next_prompts(asked, logits, sample, drawn, random)
+    torch.stack(losses).sum().backward()
     return torch.stack(numbers).sum(dim=0)

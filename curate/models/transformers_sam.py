@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -235,12 +236,19 @@ def load_transformers_segmenter(folder: Path, name: str, device: Device) -> Tran
     Raises:
         SourceError: It is another kind of model, or its weights do not fit its configuration.
     """
-    found = str(read_config(folder).get("model_type"))
+    config = read_config(folder)
+    found = str(config.get("model_type"))
     if found not in KINDS:
         raise SourceError(
             f"it is a model of type {found}, no segmenter",
             str(folder),
             f"give one of {', '.join(sorted(KINDS))}",
+        )
+    if "timm_wrapper" in json.dumps(config) and find_spec("timm") is None:
+        raise SourceError(
+            "its encoder comes from the package timm, which curate does not install",
+            str(folder),
+            "install timm yourself (it brings torchvision), or use another segmenter",
         )
     kind = KINDS[found]
     model = load_weights(kind.model, folder)

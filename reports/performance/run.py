@@ -1,7 +1,8 @@
 """Measure speed and memory, each beside what it is compared with, and write results.csv.
 
-    python reports/performance/run.py            everything, about 15 minutes
-    python reports/performance/run.py kernels    one of: kernels, audit, memory, start
+    python reports/performance/run.py            everything, about 20 minutes
+    python reports/performance/run.py kernels    some of: kernels, audit, memory, start, stability,
+                                                 generation, gpu
 
 Times are medians of several rounds in which the two sides take turns, so that a machine whose speed
 drifts drifts for both; what counts is the ratio.
@@ -21,8 +22,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import generation
+import gpu
 import orjson
 import pycocotools.mask as coco_mask
+import stability
 from shapes import HEIGHT, WIDTH, draw_image, write_coco, write_folder
 
 HERE = Path(__file__).parent
@@ -200,7 +204,15 @@ def start() -> list[Row]:
     return rows
 
 
-STUDIES = {"kernels": kernels, "audit": audit, "memory": memory, "start": start}
+STUDIES = {
+    "kernels": kernels,
+    "audit": audit,
+    "memory": memory,
+    "start": start,
+    "stability": stability.rows,
+    "generation": generation.rows,
+    "gpu": gpu.rows,  # nothing without a GPU
+}
 
 
 def main(names: list[str]) -> None:

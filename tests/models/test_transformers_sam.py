@@ -267,6 +267,16 @@ def test_wrong_folders(folders, tmp_path):
         load_segmenter(str(bare))
 
 
+def test_an_encoder_that_cannot_run_here(folders, tmp_path):
+    """EdgeTAM as published: its config names an encoder of timm."""
+    published = shutil.copytree(folders["edgetam"], tmp_path / "edgetam")
+    config = json.loads((published / "config.json").read_text())
+    config["vision_config"]["backbone_config"] = {"model_type": "timm_wrapper"}
+    (published / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SourceError, match="comes from the package timm"):
+        load_segmenter(str(published))
+
+
 def test_no_weights_and_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(CallError, match="give the path of a folder with its files"):
