@@ -27,9 +27,9 @@ Scene = tuple[ImageArray, "Runs | Masks"]
 Tensor = Any
 MEAN = (123.675, 116.28, 103.53)
 SPREAD = (58.395, 57.12, 57.375)
-FOCAL, DICE, IOU = 2.0, 1.0, 4.0
+FOCAL, DICE, IOU = 2.0, 1.0, 1.0
 """Weights of the losses. SAM's are 20, 1 and 1, its focal loss being a mean over all pixels."""
-ENOUGH = 0.45
+ENOUGH = 0.7
 """Mean IoU from which on each pixel counts the same, see :func:`mask_loss`."""
 MOST_JITTER = 20.0
 """How far a corner of a box is moved at most, in pixels."""
@@ -48,9 +48,6 @@ class Schedule:
         weight_decay: AdamW's.
         jitter: Standard deviation of a box corner as a share of the box's side. With SAM's, 0.1, a
             model in training for minutes sees too few bad masks to learn to tell them.
-        dense: Weight of a second task, for weights that know nothing yet: a linear map of the
-            embedding, thrown away afterwards, tells which pixels lie on any object. Only where
-            every object of an image has its mask.
     """
 
     steps: int
@@ -60,7 +57,6 @@ class Schedule:
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     jitter: float = 0.1
-    dense: float = 0.0
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -469,28 +465,6 @@ def _ask(
     return loss, logits[each, chosen], drawn[each, chosen].cpu().numpy(), numbers
 
 
-class _Dense:
-    """The second task: which low-res pixels lie on any object."""
-
-    def __init__(self, model: Any, weight: float, seed: int) -> None:
-        torch = need("torch", "training")
-        width = int(model.config.prompt_encoder_config.hidden_size)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.map = torch.nn.Conv2d(width, 16, 1).to(next(model.parameters()).device)
-        self.weight = weight
-
-    @property
-    def weights(self) -> list[Tensor]:
-        return list(self.map.parameters())
-
-    def loss(self, embeddings: Tensor, sample: Sample) -> Tensor:
-        torch = need("torch", "training")
-        logits = torch.nn.functional.pixel_shuffle(self.map(embeddings), 4)[:, 0]
-        cost = torch.nn.functional.binary_cross_entropy_with_logits
-        return self.weight * cost(logits, sample.any_object)
-
-
 # --- training ------------------------------------------------------------------------------------
 
 
@@ -525,8 +499,6 @@ def train_segmenter(
     frozen = {id(model.shared_image_embedding.positional_embedding)}
     frozen.add(id(model.prompt_encoder.shared_embedding.positional_embedding))
     weights = [p for p in model.parameters() if id(p) not in frozen]
-    dense = _Dense(model, schedule.dense, seed) if schedule.dense else None
-    weights += dense.weights if dense else []
     optimizer = torch.optim.AdamW(
         weights, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
@@ -545,7 +517,7 @@ def train_segmenter(
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
         optimizer.zero_grad()
-        numbers = _learn(model, sample, schedule, min(1.0, (skill or 0.0) / ENOUGH), random, dense)
+        numbers = _learn(model, sample, schedule, min(1.0, (skill or 0.0) / ENOUGH), random)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         loss, iou, error = numbers.tolist()
@@ -565,12 +537,11 @@ def _learn(
     schedule: Schedule,
     evenness: float,
     random: np.random.Generator,
-    dense: _Dense | None,
 ) -> Tensor:
     """Compute the gradient; return loss, IoU and squared error of the IoU."""
     torch = need("torch", "training")
     embeddings = model.vision_encoder(sample.pixels).last_hidden_state
-    losses, numbers = [dense.loss(embeddings, sample)] if dense else [], []
+    losses, numbers = [], []
     for asked in _first_prompts(sample, random, schedule.jitter):
         share = len(asked.rows) / len(sample.truth) / schedule.rounds
         for round_ in range(schedule.rounds):
