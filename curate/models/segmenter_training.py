@@ -191,7 +191,6 @@ class Sample:
         halved: Shape (n, 2 * low, 2 * low), bool: the truth where IoU is measured.
         soft: Shape (n, low, low): share of a low-res pixel that lies on the object.
         inside: Shape (n, low, low): 1 where a low-res pixel lies on the image, 0 on padding.
-        any_object: Shape (images, low, low): like ``soft``, of all objects together.
     """
 
     pixels: Tensor
@@ -200,7 +199,6 @@ class Sample:
     halved: Tensor
     soft: Tensor
     inside: Tensor
-    any_object: Tensor
 
 
 def _sample(
@@ -209,11 +207,11 @@ def _sample(
     torch = need("torch", "training")
     side, low = int(model.config.vision_config.image_size), low_side(model)
     pixels: list[Any] = []
-    owner, shares, inside, wholes = [], [], [], []
+    owner, shares, inside = [], [], []
     for scene in scenes:
         values, frame = pixel_values(scene[0], side)
         found = _objects(scene, frame, most, random)
-        seen = (found[:-1] > 0.5).any(axis=(1, 2))
+        seen = (found > 0.5).any(axis=(1, 2))
         if seen.any():
             within = np.zeros((low, low), np.float32)
             rows, columns = frame.resized_height, frame.resized_width
@@ -221,8 +219,7 @@ def _sample(
             owner += [len(pixels)] * int(seen.sum())
             inside += [within] * int(seen.sum())
             pixels.append(values)
-            shares.append(found[:-1][seen])
-            wholes.append(found[-1])
+            shares.append(found[seen])
     if not pixels:
         return None
     device = next(model.parameters()).device
@@ -235,34 +232,25 @@ def _sample(
         (halved[:, 0] > 0.5).to(device),
         torch.nn.functional.avg_pool2d(halved, 2)[:, 0].to(device),
         torch.from_numpy(np.stack(inside)).to(device),
-        torch.nn.functional.avg_pool2d(torch.from_numpy(np.stack(wholes)), side // low).to(device),
     )
 
 
 def _objects(
     scene: Scene, frame: Frame, most: int, random: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Return some of a scene's masks in the input, as shares, and behind them all in one."""
+    """Return some of a scene's masks in the input, as shares of its pixels."""
     from PIL import Image
 
-    image, masks = scene
+    _, masks = scene
     picked = random.permutation(len(masks))[:most].tolist()
     size = (frame.resized_width, frame.resized_height)
-    found = np.zeros((len(picked) + 1, frame.side, frame.side), np.float32)
-    together = np.zeros(image.shape[:2], bool)
-    for row in range(len(masks)):
+    found = np.zeros((len(picked), frame.side, frame.side), np.float32)
+    for k, row in enumerate(picked):
         mask = rle.to_dense(masks, row) if isinstance(masks, Runs) else masks[row]
-        together |= mask
-        if row in picked:
-            _shrink(mask, size, found[picked.index(row)], Image)
-    _shrink(together, size, found[-1], Image)
+        grey = Image.fromarray(np.asarray(mask, np.uint8) * np.uint8(255))
+        resized = np.asarray(grey.resize(size, Image.Resampling.BILINEAR))
+        found[k, : size[1], : size[0]] = resized / np.float32(255)
     return found
-
-
-def _shrink(mask: Masks, size: tuple[int, int], out: npt.NDArray[np.float32], pillow: Any) -> None:
-    grey = pillow.fromarray(np.asarray(mask, np.uint8) * np.uint8(255))
-    resized = np.asarray(grey.resize(size, pillow.Resampling.BILINEAR))
-    out[: size[1], : size[0]] = resized / np.float32(255)
 
 
 @dataclass
