@@ -31,7 +31,7 @@ def test_the_readme_names_only_options_that_exist() -> None:
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
     text = (ROOT / "README.md").read_text()
-    lines = re.findall(r"^(?:\.venv/bin/)?curate (\w+)((?:.|\\\n)*?)$", text, re.MULTILINE)
+    lines = re.findall(r"^(?:\.venv/bin/)?curate ([\w-]+)((?:.|\\\n)*?)$", text, re.MULTILINE)
     assert len(lines) > 4
     for verb, rest in lines:
         assert verb in commands, f"the README calls curate {verb}"

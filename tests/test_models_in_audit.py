@@ -94,7 +94,8 @@ def test_two_processes_give_what_one_gives(dataset, sam, tmp_path):
         dataset, tmp_path / "2", images=tmp_path / "images", segmenter=sam, workers=2
     )
     names = ["reprompt_score", "predicted_iou", "quality_score", "rank"]
-    np.testing.assert_array_equal(one.masks(names), two.masks(names))
+    # A worker has other threads than this process: torch adds up in another order.
+    np.testing.assert_allclose(one.masks(names), two.masks(names), rtol=1e-5)
 
 
 def test_another_segmenter_is_another_audit(dataset, sam, tmp_path):

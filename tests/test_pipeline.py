@@ -145,8 +145,8 @@ from curate import pipeline, verbs
 from curate.formats import sa1b
 sa1b.PART_BYTES = 4000
 score_part = pipeline.score_part
-def slowly(job, part):
-    count = score_part(job, part)
+def slowly(job, part, *listening):
+    count = score_part(job, part, *listening)
     print("part", part.index, flush=True)
     time.sleep(0.2)
     return count

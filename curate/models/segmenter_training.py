@@ -7,32 +7,30 @@ seed, so that two runs on one machine give the same weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import cos, pi
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from curate import rle
 from curate.errors import CallError
 from curate.models.extra import need
-from curate.models.prompting import INSIDE, MASK_LOGIT
-from curate.models.segmenter import Frame, ImageArray
-from curate.rle import Runs
+from curate.models.segmenter_lessons import (
+    Asked,
+    Masks,
+    Sample,
+    Scene,
+    Tensor,
+    draw_sample,
+    first_prompts,
+    next_prompts,
+)
 
-Masks = npt.NDArray[np.bool_]
-Scene = tuple[ImageArray, "Runs | Masks"]
-Tensor = Any
-MEAN = (123.675, 116.28, 103.53)
-SPREAD = (58.395, 57.12, 57.375)
-FOCAL, DICE, IOU = 2.0, 1.0, 1.0
-"""Weights of the losses. SAM's are 20, 1 and 1, its focal loss being a mean over all pixels."""
+FOCAL, DICE = 2.0, 1.0
+"""Weights of the losses of masks. SAM's are 20 and 1, its focal loss being a mean over all pixels."""
 ENOUGH = 0.7
 """Mean IoU from which on each pixel counts the same, see :func:`mask_loss`."""
-MOST_JITTER = 20.0
-"""How far a corner of a box is moved at most, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class Schedule:
         weight_decay: AdamW's.
         jitter: Standard deviation of a box corner as a share of the box's side. With SAM's, 0.1, a
             model in training for minutes sees too few bad masks to learn to tell them.
+        iou_weight: Of the predicted IoU's squared error; SAM's is 1.
     """
 
     steps: int
@@ -57,6 +56,7 @@ class Schedule:
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     jitter: float = 0.1
+    iou_weight: float = 1.0
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -79,302 +79,6 @@ class Progress:
     loss: float
     iou: float
     iou_error: float
-
-
-# --- a model -------------------------------------------------------------------------------------
-
-
-def small_sam(
-    *, side: int, patch: int, hidden: int = 128, layers: int = 6, decoder: int = 64, seed: int = 0
-) -> Any:
-    """Return a transformers ``SamModel`` with random weights that a CPU can train.
-
-    Args:
-        side: Of the square input, in pixels; a multiple of ``patch``.
-        patch: Side of a patch, in pixels; a low-res logit covers a quarter of it.
-        hidden: Width of the image encoder, a multiple of 32.
-        layers: Of the image encoder; every third attends to the whole image, the rest to windows.
-        decoder: Width of the prompt encoder and the mask decoder, a multiple of 16.
-        seed: Of the weights.
-
-    Raises:
-        CallError: The sizes do not fit each other, or the packages are missing.
-    """
-    if side % patch or hidden % 32 or decoder % 16:
-        raise CallError(
-            f"side {side}, patch {patch}, hidden {hidden}, decoder {decoder} do not fit",
-            "small_sam",
-            "side must be a multiple of patch, hidden of 32, decoder of 16",
-        )
-    torch, transformers = need("torch", "a segmenter"), need("transformers", "a segmenter")
-    vision = {
-        "hidden_size": hidden,
-        "output_channels": decoder,
-        "num_hidden_layers": layers,
-        "num_attention_heads": hidden // 32,
-        "image_size": side,
-        "patch_size": patch,
-        "window_size": 8,
-        "global_attn_indexes": list(range(2, layers, 3)),
-        "num_pos_feats": decoder // 2,
-        "initializer_range": 0.02,  # the default, 1e-10, is for weights that are loaded
-    }
-    prompts = {"hidden_size": decoder, "image_size": side, "patch_size": patch}
-    masks = {
-        "hidden_size": decoder,
-        "mlp_dim": 4 * decoder,
-        "iou_head_hidden_dim": 128,
-        # SAM's 16 dimensions a head: with fewer, a place cannot be told from its neighbours.
-        "num_attention_heads": decoder // 16,
-        "attention_downsample_rate": 1,
-    }
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        config = transformers.SamConfig(
-            vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=masks
-        )
-        model = transformers.SamModel(config)
-        # Nor are the library's own draws meant for training: with a spread of 0.02 throughout, a
-        # narrow decoder answers every prompt alike. torch's defaults are what SAM's code has.
-        for module in model.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
-        # transformers draws these with half the hidden size as spread, since weights are loaded
-        # over them; SAM's own code draws them with 1. Objects of many sizes need many frequencies.
-        spread = torch.exp(torch.empty(decoder // 2).uniform_(-1.2, 1.2))
-        frequencies = torch.randn(2, decoder // 2) * spread
-        for part in (model.shared_image_embedding, model.prompt_encoder.shared_embedding):
-            part.positional_embedding.copy_(frequencies)
-    return model
-
-
-def low_side(model: Any) -> int:
-    """Return the height and width of a ``SamModel``'s low-res logits."""
-    return 4 * int(model.config.prompt_encoder_config.image_embedding_size)
-
-
-def pixel_values(image: ImageArray, side: int) -> tuple[npt.NDArray[np.float32], Frame]:
-    """Return an image as SAM takes it: resized, normalised, padded with zeros.
-
-    Args:
-        image: RGB, shape (height, width, 3), uint8.
-        side: Of the square input, in pixels.
-
-    Returns:
-        Shape (3, side, side), float32; how the image lies in it.
-    """
-    from PIL import Image
-
-    frame = Frame.longest_side(image.shape[0], image.shape[1], side)
-    small = Image.fromarray(image).resize(
-        (frame.resized_width, frame.resized_height), Image.Resampling.BILINEAR
-    )
-    values = (np.asarray(small, np.float32) - np.array(MEAN, np.float32)) / np.array(
-        SPREAD, np.float32
-    )
-    padded = np.zeros((3, side, side), np.float32)
-    padded[:, : frame.resized_height, : frame.resized_width] = values.transpose(2, 0, 1)
-    return padded, frame
-
-
-# --- what is prompted ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Some images in the input, and the objects on them that are prompted.
-
-    Attributes:
-        pixels: Shape (images, 3, side, side).
-        owner: Shape (n,): which image each object is on.
-        truth: Shape (n, side, side), bool.
-        halved: Shape (n, 2 * low, 2 * low), bool: the truth where IoU is measured.
-        soft: Shape (n, low, low): share of a low-res pixel that lies on the object.
-        inside: Shape (n, low, low): 1 where a low-res pixel lies on the image, 0 on padding.
-    """
-
-    pixels: Tensor
-    owner: Tensor
-    truth: Masks
-    halved: Tensor
-    soft: Tensor
-    inside: Tensor
-
-
-def _sample(
-    model: Any, scenes: Iterable[Scene], most: int, random: np.random.Generator
-) -> Sample | None:
-    torch = need("torch", "training")
-    side, low = int(model.config.vision_config.image_size), low_side(model)
-    pixels: list[Any] = []
-    owner, shares, inside = [], [], []
-    for scene in scenes:
-        values, frame = pixel_values(scene[0], side)
-        found = _objects(scene, frame, most, random)
-        seen = (found > 0.5).any(axis=(1, 2))
-        if seen.any():
-            within = np.zeros((low, low), np.float32)
-            rows, columns = frame.resized_height, frame.resized_width
-            within[: -(-rows * low // side), : -(-columns * low // side)] = 1
-            owner += [len(pixels)] * int(seen.sum())
-            inside += [within] * int(seen.sum())
-            pixels.append(values)
-            shares.append(found[seen])
-    if not pixels:
-        return None
-    device = next(model.parameters()).device
-    cover = torch.from_numpy(np.concatenate(shares))
-    halved = torch.nn.functional.avg_pool2d(cover[:, None], side // low // 2)
-    return Sample(
-        torch.from_numpy(np.stack(pixels)).to(device),
-        torch.tensor(owner, device=device),
-        cover.numpy() > 0.5,
-        (halved[:, 0] > 0.5).to(device),
-        torch.nn.functional.avg_pool2d(halved, 2)[:, 0].to(device),
-        torch.from_numpy(np.stack(inside)).to(device),
-    )
-
-
-def _objects(
-    scene: Scene, frame: Frame, most: int, random: np.random.Generator
-) -> npt.NDArray[np.float32]:
-    """Return some of a scene's masks in the input, as shares of its pixels."""
-    from PIL import Image
-
-    _, masks = scene
-    picked = random.permutation(len(masks))[:most].tolist()
-    size = (frame.resized_width, frame.resized_height)
-    found = np.zeros((len(picked), frame.side, frame.side), np.float32)
-    for k, row in enumerate(picked):
-        mask = rle.to_dense(masks, row) if isinstance(masks, Runs) else masks[row]
-        grey = Image.fromarray(np.asarray(mask, np.uint8) * np.uint8(255))
-        resized = np.asarray(grey.resize(size, Image.Resampling.BILINEAR))
-        found[k, : size[1], : size[0]] = resized / np.float32(255)
-    return found
-
-
-@dataclass
-class Asked:
-    """The prompts of some objects of a sample, growing from round to round; input pixels.
-
-    Attributes:
-        rows: Which objects of the sample.
-        boxes: Shape (n, 4), or None.
-        points: Shape (n, P, 2).
-        labels: Shape (n, P).
-        masks: Low-res logits drawn before, or None.
-    """
-
-    rows: npt.NDArray[np.int64]
-    boxes: npt.NDArray[np.float32] | None = None
-    points: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    labels: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    masks: Tensor | None = None
-
-    def inputs(self, device: Any) -> dict[str, Tensor]:
-        """Return what ``SamModel`` is called with: one prompt each, N images."""
-        torch = need("torch", "training")
-        given: dict[str, Tensor] = {}
-        if self.boxes is not None:
-            given["input_boxes"] = torch.from_numpy(self.boxes[:, None]).to(device)
-        if self.points:
-            points, labels = np.stack(self.points, axis=1), np.stack(self.labels, axis=1)
-            given["input_points"] = torch.from_numpy(points[:, None]).to(device)
-            given["input_labels"] = torch.from_numpy(labels[:, None]).to(device)
-        if self.masks is not None:
-            given["input_masks"] = self.masks[:, None]
-        return given
-
-    @property
-    def ambiguous(self) -> bool:
-        """Whether one point is all that is given: then three masks are wanted, not one."""
-        return self.boxes is None and len(self.points) == 1 and self.masks is None
-
-
-def jittered_boxes(
-    masks: Masks, random: np.random.Generator, jitter: float = 0.1
-) -> npt.NDArray[np.float32]:
-    """Return each mask's box with every corner moved at random, as SAM's training does.
-
-    Args:
-        masks: Shape (n, height, width); none may be empty.
-        random: Where the noise comes from.
-        jitter: Standard deviation as a share of the box's side; at most 20 px are moved.
-
-    Returns:
-        Shape (n, 4), XYXY, on the image.
-    """
-    runs = rle.concat([rle.from_dense(mask) for mask in masks])
-    boxes = rle.bbox(runs).astype(np.float64)
-    sides = np.tile(boxes[:, 2:], 2)
-    boxes[:, 2:] += boxes[:, :2]
-    noise = random.normal(size=boxes.shape) * sides * jitter
-    boxes += np.clip(noise, -MOST_JITTER, MOST_JITTER)
-    height, width = masks.shape[1:]
-    boxes = np.clip(boxes, 0, np.tile([width, height], 2))
-    ordered = np.concatenate(
-        [np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1
-    )
-    return ordered.astype(np.float32)
-
-
-def points_inside(masks: Masks, random: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Return a point of each mask, every pixel as likely; NaN where the mask is empty.
-
-    Args:
-        masks: Shape (n, height, width).
-        random: Where the choice comes from.
-
-    Returns:
-        Shape (n, 2), x then y.
-    """
-    points = np.full((len(masks), 2), np.nan, np.float32)
-    for k, mask in enumerate(masks):
-        spots = np.flatnonzero(mask)
-        if len(spots):
-            y, x = divmod(int(random.choice(spots)), mask.shape[1])
-            points[k] = (x, y)
-    return points
-
-
-def _first_prompts(sample: Sample, random: np.random.Generator, jitter: float) -> list[Asked]:
-    """Prompt half of the objects by a box and half by a point, or by a few."""
-    order = random.permutation(len(sample.truth))
-    half = (len(order) + int(random.integers(2))) // 2
-    by_box, by_point = Asked(order[:half]), Asked(order[half:])
-    asked = []
-    if len(by_box.rows):
-        by_box.boxes = jittered_boxes(sample.truth[by_box.rows], random, jitter)
-        asked.append(by_box)
-    if len(by_point.rows):
-        for _ in range(1 if random.random() < 0.7 else INSIDE):
-            by_point.points.append(points_inside(sample.truth[by_point.rows], random))
-            by_point.labels.append(np.ones(len(by_point.rows), np.int64))
-        asked.append(by_point)
-    return asked
-
-
-def _next_prompts(
-    asked: Asked, logits: Tensor, sample: Sample, drawn: Masks, random: np.random.Generator
-) -> None:
-    """Show the model its own mask, and at times a point where it is wrong.
-
-    Half of the time the mask is shown as a stored one would be, without shades.
-    """
-    asked.masks = logits.detach()
-    if random.random() < 0.5:
-        asked.masks = MASK_LOGIT * (2.0 * (asked.masks > 0) - 1)
-    if random.random() < 0.5:
-        return
-    truth = sample.truth[asked.rows]
-    scale = truth.shape[-1] // drawn.shape[-1]
-    wrong = truth != drawn.repeat(scale, axis=1).repeat(scale, axis=2)
-    points = points_inside(wrong, random)
-    right = np.isnan(points[:, 0])
-    points[right] = points_inside(truth[right], random)
-    x, y = points.astype(np.int64).T
-    asked.points.append(points)
-    asked.labels.append(truth[np.arange(len(truth)), y, x].astype(np.int64))
 
 
 # --- what is minimised ---------------------------------------------------------------------------
@@ -428,7 +132,12 @@ def _ious(logits: Tensor, truth: Tensor, inside: Tensor) -> tuple[Tensor, Tensor
 
 
 def _ask(
-    model: Any, embeddings: Tensor, asked: Asked, sample: Sample, evenness: float
+    model: Any,
+    embeddings: Tensor,
+    asked: Asked,
+    sample: Sample,
+    evenness: float,
+    schedule: Schedule,
 ) -> tuple[Tensor, Tensor, Masks, Tensor]:
     """Prompt once; return the loss, the mask for the next round, as pixels too, and numbers."""
     torch = need("torch", "training")
@@ -448,7 +157,7 @@ def _ask(
     # Of three masks only the best is taught; the model's own choice is what it is shown next.
     best, chosen = losses.detach().argmin(dim=1), predicted.detach().argmax(dim=1)
     errors = (predicted - ious) ** 2
-    loss = losses[each, best].mean() + IOU * errors.mean()
+    loss = losses[each, best].mean() + schedule.iou_weight * errors.mean()
     numbers = torch.stack([loss.detach(), ious[each, best].mean(), errors.detach().mean()])
     return loss, logits[each, chosen], drawn[each, chosen].cpu().numpy(), numbers
 
@@ -499,7 +208,7 @@ def train_segmenter(
             order = order or random.permutation(useful).tolist()
             scene = scenes[order.pop()]
             chosen.append(augment(scene, random) if augment else scene)
-        sample = _sample(model, chosen, schedule.prompts, random)
+        sample = draw_sample(model, chosen, schedule.prompts, random)
         if sample is None:
             continue
         for group in optimizer.param_groups:
@@ -530,13 +239,13 @@ def _learn(
     torch = need("torch", "training")
     embeddings = model.vision_encoder(sample.pixels).last_hidden_state
     losses, numbers = [], []
-    for asked in _first_prompts(sample, random, schedule.jitter):
+    for asked in first_prompts(sample, random, schedule.jitter):
         share = len(asked.rows) / len(sample.truth) / schedule.rounds
         for round_ in range(schedule.rounds):
-            loss, logits, drawn, seen = _ask(model, embeddings, asked, sample, evenness)
+            loss, logits, drawn, seen = _ask(model, embeddings, asked, sample, evenness, schedule)
             losses.append(loss * share)
             numbers.append(seen * share)
             if round_ + 1 < schedule.rounds:
-                _next_prompts(asked, logits, sample, drawn, random)
+                next_prompts(asked, logits, sample, drawn, random)
     torch.stack(losses).sum().backward()
     return torch.stack(numbers).sum(dim=0)

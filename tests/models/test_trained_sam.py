@@ -16,16 +16,9 @@ from curate.errors import CallError
 from curate.models import load_segmenter
 from curate.models.prompting import paired_iou, redraw
 from curate.models.segmenter import Prompts, Segmenter
-from curate.models.segmenter_training import (
-    Schedule,
-    jittered_boxes,
-    low_side,
-    mask_loss,
-    pixel_values,
-    points_inside,
-    small_sam,
-    train_segmenter,
-)
+from curate.models.segmenter_lessons import jittered_boxes, points_inside
+from curate.models.segmenter_training import Schedule, mask_loss, train_segmenter
+from curate.models.small_sam import low_side, pixel_values, small_sam
 from curate.rle.logits import draw
 
 UNSEEN = 40

@@ -1,0 +1,101 @@
+"""Train a small SAM on one half of the nuclei, as first published.
+
+    python reports/segmenter_scores/train.py --out FOLDER [--data FOLDER] [--half 0]
+
+First on small pieces of images, then on larger ones, then on images as a whole: what costs most
+comes last and is short. Prints how it goes; takes about 35 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from nuclei import SIDE, Cutting, Plate, halves, plates
+
+from curate.models.segmenter_training import Progress, Schedule, train_segmenter
+from curate.models.small_sam import grown, small_sam
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parents[2] / "shared" / "data"
+PATCH = 8
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the training.
+
+    Attributes:
+        side: Of the pieces, in pixels of the input.
+        schedule: How long.
+    """
+
+    side: int
+    schedule: Schedule
+
+
+STAGES = (
+    Stage(128, Schedule(1600, images=8, prompts=12, jitter=0.15, iou_weight=5)),
+    Stage(256, Schedule(500, images=4, prompts=16, jitter=0.15, iou_weight=5, learning_rate=6e-4)),
+    Stage(SIDE, Schedule(250, images=1, prompts=24, jitter=0.15, iou_weight=5, learning_rate=3e-4)),
+)
+
+
+@dataclass
+class Log:
+    """Prints the averages of the last hundred updates, with the time that they took."""
+
+    stage: Stage
+    start: float
+    last: deque[Progress]
+
+    def __call__(self, progress: Progress) -> None:
+        """Take note of an update."""
+        self.last.append(progress)
+        if (progress.step + 1) % 50 == 0:
+            loss, iou, error = np.mean([(p.loss, p.iou, p.iou_error) for p in self.last], axis=0)
+            print(
+                f"{self.stage.side} px, {progress.step + 1} of {self.stage.schedule.steps}: "
+                f"loss {loss:.3f}, IoU {iou:.3f}, error of predicted IoU {error:.3f}, "
+                f"{time.perf_counter() - self.start:.0f} s, {time.process_time():.0f} s of CPU",
+                flush=True,
+            )
+
+
+def train(seen: list[Plate], seed: int, folder: Path) -> None:
+    """Train through all stages; the model is saved after each."""
+    start = time.perf_counter()
+    model = small_sam(side=STAGES[0].side, patch=PATCH, places=False, seed=seed)
+    for k, stage in enumerate(STAGES):
+        cut = Cutting(stage.side, stage.schedule.prompts)
+        model = grown(model, stage.side)
+        train_segmenter(
+            model,
+            [(plate.image, plate.labels[None]) for plate in seen],  # cut before they are used
+            stage.schedule,
+            seed=seed + k,
+            augment=cut,
+            report=Log(stage, start, deque(maxlen=50)),
+        )
+        model.save_pretrained(folder)
+
+
+def main() -> None:
+    """Read the nuclei and train."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the datasets")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model")
+    parser.add_argument("--half", type=int, default=0, choices=(0, 1), help="which half it sees")
+    given = parser.parse_args()
+    torch.set_num_threads(2)
+    given.out.mkdir(parents=True, exist_ok=True)
+    train(plates(given.data, halves(given.data)[given.half]), given.half, given.out)
+
+
+if __name__ == "__main__":
+    main()
