@@ -63,9 +63,7 @@ class Plate:
 
 def plates(data: Path, images: set[int]) -> list[Plate]:
     """Read images with their masks as first published: nobody has corrected them yet."""
-    document = part_of(
-        json.loads((data / "dsb2018/instances_original.json").read_text()), images
-    )
+    document = part_of(json.loads((data / "dsb2018/instances_original.json").read_text()), images)
     masks: dict[int, list[dict[str, Any]]] = {}
     for annotation in document["annotations"]:
         masks.setdefault(annotation["image_id"], []).append(annotation)

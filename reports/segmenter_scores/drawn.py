@@ -1,0 +1,137 @@
+"""Masks that a segmenter draws for nuclei, asked well and badly, and how good each truly is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from nuclei import dense
+from PIL import Image
+
+from curate import rle
+from curate.models.prompting import paired_iou
+from curate.models.segmenter import Embedding, Prompts, Segmenter
+from curate.models.segmenter_lessons import jittered_boxes, points_inside
+from curate.rle import Runs
+from curate.rle.logits import Drawn, concat_drawn, draw
+
+Floats = npt.NDArray[np.float64]
+WAYS = ("a point", "a box", "a loose box")
+JITTER = {"a box": 0.05, "a loose box": 0.3}
+
+
+@dataclass(frozen=True)
+class DrawnSet:
+    """A dataset of masks that a segmenter drew.
+
+    Attributes:
+        document: COCO, with ``predicted_iou`` and ``stability_score`` as a generator stores them.
+        true_iou: By annotation id: IoU with the nucleus that was asked for.
+        way: By annotation id: how it was asked for.
+    """
+
+    document: dict[str, Any]
+    true_iou: dict[int, float]
+    way: dict[int, str]
+
+
+def draw_set(segmenter: Segmenter, document: dict[str, Any], folder: Any, seed: int) -> DrawnSet:
+    """Ask a segmenter for each nucleus once, in one of three ways at random.
+
+    Args:
+        segmenter: The model.
+        document: COCO, the nuclei as they truly are.
+        folder: Of the pictures.
+        seed: Of the ways, the points and the noise of boxes.
+    """
+    random = np.random.default_rng(seed)
+    by_image: dict[int, list[dict[str, Any]]] = {}
+    for annotation in document["annotations"]:
+        by_image.setdefault(annotation["image_id"], []).append(annotation)
+    made: list[dict[str, Any]] = []
+    true_iou: dict[int, float] = {}
+    way_of: dict[int, str] = {}
+    for image in document["images"]:
+        nuclei = by_image.get(image["id"], [])
+        masks = [dense(a, image["height"], image["width"]) for a in nuclei]
+        whole = [k for k, mask in enumerate(masks) if mask.any()]
+        if not whole:
+            continue
+        pixels = np.asarray(Image.open(folder / image["file_name"]).convert("RGB"))
+        embedding = segmenter.embed([pixels])[0]
+        ways = random.integers(len(WAYS), size=len(whole))
+        for number, way in enumerate(WAYS):
+            these = [whole[k] for k in np.flatnonzero(ways == number)]
+            if not these:
+                continue
+            truth = np.stack([masks[k] for k in these])
+            drawn, predicted = _ask(segmenter, embedding, truth, way, random)
+            ious = paired_iou(rle.concat([rle.from_dense(m) for m in truth]), drawn.runs)
+            for k, iou, own, stability, area, counts in zip(
+                these,
+                ious,
+                predicted,
+                drawn.stability,
+                drawn.area,
+                encoded(drawn.runs),
+                strict=True,
+            ):
+                if area == 0:
+                    continue  # a generator stores no empty mask
+                annotation_id = nuclei[k]["id"]
+                true_iou[annotation_id], way_of[annotation_id] = float(iou), way
+                made.append(
+                    {
+                        "id": annotation_id,
+                        "image_id": image["id"],
+                        "category_id": 1,
+                        "segmentation": {
+                            "size": [image["height"], image["width"]],
+                            "counts": counts,
+                        },
+                        "predicted_iou": float(own),
+                        "stability_score": float(stability),
+                        "iscrowd": 0,
+                    }
+                )
+    return DrawnSet(
+        {
+            "images": document["images"],
+            "annotations": made,
+            "categories": [{"id": 1, "name": "nucleus"}],
+        },
+        true_iou,
+        way_of,
+    )
+
+
+def _ask(
+    segmenter: Segmenter,
+    embedding: Embedding,
+    truth: npt.NDArray[np.bool_],
+    way: str,
+    random: np.random.Generator,
+) -> tuple[Drawn, Floats]:
+    """Return what is drawn for each nucleus: of three masks the one the model itself prefers."""
+    parts, predicted = [], []
+    taps = embedding.frame.taps(segmenter.low_side)
+    for start in range(0, len(truth), 64):
+        some = truth[start : start + 64]
+        if way == "a point":
+            points = points_inside(some, random)[:, None]
+            prompts = Prompts(points, np.ones(points.shape[:2], np.int8))
+        else:
+            prompts = Prompts(boxes=jittered_boxes(some, random, JITTER[way]))
+        answer = segmenter.segment(embedding, prompts, multimask=way == "a point")
+        best = answer.predicted_iou.argmax(axis=1)
+        each = np.arange(len(best))
+        parts.append(draw(answer.logits[each, best], taps))
+        predicted.append(answer.predicted_iou[each, best])
+    return concat_drawn(parts), np.concatenate(predicted).astype(np.float64)
+
+
+def encoded(runs: Runs) -> list[str]:
+    """Return COCO's compressed counts of every mask."""
+    return [counts.decode("ascii") for counts in rle.encode(runs).to_pylist()]

@@ -1,0 +1,125 @@
+"""What a segmenter's scores are worth, on nuclei of images that it never saw.
+
+    python reports/segmenter_scores/train.py --out MODEL
+    python reports/segmenter_scores/run.py --model MODEL [--data FOLDER] [--draws 1000]
+
+Writes results.csv, the figures and the tables of README.md; takes half an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from drawn import DrawnSet, draw_set
+from fusing import FUSED, deflated, fused
+from nuclei import halves, part_of
+from plots import calibration
+from tables import fill
+from worth import correlations, ranking
+
+import curate
+from curate.models import load_segmenter
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parents[2] / "shared" / "data"
+HARD_IOU = 0.97
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where everything is.
+
+    Attributes:
+        data: Folder of the datasets.
+        model: Folder of the segmenter that saw the first half.
+        work: Where datasets and audits go.
+        draws: Datasets resampled an interval.
+    """
+
+    data: Path
+    model: Path
+    work: Path
+    draws: int
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of the pictures."""
+        return self.data / "dsb2018/images"
+
+    def document(self, name: str) -> dict[str, Any]:
+        """Read a JSON file of the nuclei."""
+        return json.loads((self.data / "dsb2018" / name).read_text())
+
+    def audit(self, name: str, document: dict[str, Any], **options: Any) -> pd.DataFrame:
+        """Audit a COCO document as the product does, and return its masks."""
+        source = self.work / f"{name}.json"
+        source.write_text(json.dumps(document))
+        inputs = {"images": self.pictures, "deep": True} | options
+        return curate.audit(source, self.work / name, **inputs).masks()
+
+
+def drawn(study: Study, name: str, truth: dict[str, Any], seed: int) -> pd.DataFrame:
+    """Let the segmenter draw a half's nuclei and audit what it drew; with its true IoU."""
+    segmenter = load_segmenter(str(study.model), device="cpu")
+    made: DrawnSet = draw_set(segmenter, truth, study.pictures, seed)
+    masks = study.audit(name, made.document, segmenter=str(study.model))
+    masks["true_iou"] = masks.index.map(made.true_iou).astype(float)
+    masks["way"] = masks.index.map(made.way)
+    return masks
+
+
+def truths(study: Study, masks: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return which masks people changed, and which of these were hard to see."""
+    changes = study.document("changes.json")
+    hard = {int(k) for k, iou in changes["modified"].items() if iou < HARD_IOU}
+    removed = set(changes["removed"])
+    changed = removed | {int(k) for k in changes["modified"]}
+    return {
+        "changed": np.asarray(masks.index.isin(list(changed))),
+        "hard": np.asarray(masks.index.isin(list(removed | hard))),
+    }
+
+
+def judged(study: Study, masks: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the images that people removed whole: nobody judged their masks."""
+    gone = study.document("changes.json")["removed_images"]
+    return masks[~masks["file_name"].map(lambda name: Path(name).stem).isin(gone)]
+
+
+def main() -> None:
+    """Run the study and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the datasets")
+    parser.add_argument("--model", type=Path, required=True, help="what train.py has written")
+    parser.add_argument("--draws", type=int, default=1000, help="datasets resampled an interval")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study(given.data.resolve(), given.model.resolve(), Path(folder), given.draws)
+        seen, unseen = halves(study.data)
+        published, fixed = map(study.document, ("instances_original.json", "instances_fixed.json"))
+        learned_on = drawn(study, "drawn seen", part_of(published, seen), seed=0)
+        held_out = drawn(study, "drawn unseen", part_of(fixed, unseen), seed=1)
+        held_out[FUSED] = fused(learned_on, held_out)
+        held_out["stability without size"] = deflated(learned_on, held_out)
+        rows = correlations(held_out, study.draws)
+        calibration(HERE / "calibration.svg", held_out)
+        stored = judged(
+            study,
+            study.audit("stored", part_of(published, unseen), segmenter=str(study.model)),
+        )
+        for word, truth in truths(study, stored).items():
+            rows += ranking(stored, truth, word, study.draws)
+    results = pd.DataFrame(rows).round(4)
+    results.to_csv(HERE / "results.csv", index=False)
+    fill(HERE / "README.md", results)
+
+
+if __name__ == "__main__":
+    main()
