@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -50,14 +50,19 @@ def queue(
     types = column_types(audit)
     if "action" not in types:
         raise AuditError("no mask has an action yet", str(audit.path), "run `curate decide` first")
-    names = [name for name in types if name != "segmentation"]
-    names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+    names = shown_columns(types)
     limit = "" if most is None else f" limit {most}"
     found = audit.query(
         f"select {', '.join(map(quoted, names))} from masks where {chosen(actions)} "
         f"order by {ORDER_SQL}{limit}"
     )
     return found.astype({name: "Int64" for name in names if "INT" in types[name]})
+
+
+def shown_columns(types: Mapping[str, str]) -> list[str]:
+    """Return the columns that a queue shows: all but the masks, the telling ones first."""
+    names = [name for name in types if name != "segmentation"]
+    return sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
 
 def size(budget: int | None, minutes: float | None, seconds_per_mask: float) -> int | None:
@@ -95,17 +100,26 @@ def chosen(actions: Sequence[str]) -> str:
     return f"action in ({', '.join(map(literal, actions))})"
 
 
-def write_queue(audit: Audit, rows: pd.DataFrame, out: Path, format: str | None = None) -> int:
+def write_queue(
+    audit: Audit,
+    rows: pd.DataFrame,
+    out: Path,
+    format: str | None = None,
+    *,
+    slot: int | None = None,
+) -> int:
     """Write a queue to a file, whole or not at all.
 
     Args:
         audit: The audit it is of.
-        rows: What :func:`queue` gave.
+        rows: What :func:`queue` or a draw gave.
         out: The file; it must not exist.
         format: "csv", "json" or "coco"; None takes it from the file's name (".json" is "json").
+        slot: Only what the first (0) or the second person (1) of an overlap gets; all if None.
 
     Returns:
-        How many masks stand in the file: COCO leaves out those that have no segmentation.
+        How many masks stand in the file: COCO leaves out those that have no segmentation, and holds
+        a mask for two people once.
 
     Raises:
         CallError: There is no such format, or the file exists.
@@ -117,4 +131,6 @@ def write_queue(audit: Audit, rows: pd.DataFrame, out: Path, format: str | None 
     if chosen_format not in WRITERS:
         do = "choose from " + ", ".join(WRITERS)
         raise CallError(f"a queue cannot be written as {chosen_format or 'that'!r}", str(out), do)
+    if slot is not None and "slot" in rows.columns:
+        rows = rows[rows["slot"] == slot]
     return WRITERS[chosen_format](audit, rows, out)

@@ -90,8 +90,10 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
 
     Masks are run lengths (also where the source has polygons), ``iscrowd`` is the true one, ids are
     ``mask_id``, and everything that the audit knows stands under ``attributes``. A mask without a
-    segmentation cannot stand in such a file and is left out.
+    segmentation cannot stand in such a file and is left out; one that two people shall see stands
+    there once.
     """
+    rows = rows.drop_duplicates("mask_id").reset_index(drop=True)
     categories, numbers = _categories(rows)
     images = _images(audit, rows)
     info = {"description": f"review queue of {source_of(audit).get('path', audit.path)}"}
