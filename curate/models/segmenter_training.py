@@ -29,7 +29,7 @@ from curate.models.segmenter_lessons import (
 )
 
 FOCAL, DICE = 2.0, 1.0
-"""Weights of the losses of masks. SAM's are 20 and 1, its focal loss being a mean over all pixels."""
+"""Weights of the masks' losses. SAM's are 20 and 1, its focal loss being a mean over all pixels."""
 ENOUGH = 0.7
 """Mean IoU from which on each pixel counts the same, see :func:`mask_loss`."""
 

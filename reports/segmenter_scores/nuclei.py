@@ -102,7 +102,7 @@ class Cutting:
     def __call__(
         self, scene: tuple[Pixels, Labels], random: np.random.Generator
     ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-        """Return the piece of a plate, given with its labels as (1, h, w), and the masks of its nuclei, shape (n, side, side)."""
+        """Return a piece of a plate, whose labels come as (1, h, w), and its masks, (n, h, w)."""
         image, labels = self._piece(Plate(scene[0], scene[1][0]), random)
         turns, flip = int(random.integers(4)), bool(random.integers(2))
         image, labels = np.rot90(image, turns), np.rot90(labels, turns)

@@ -10,7 +10,7 @@ import pandas as pd
 from fusing import FUSED
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nuclei_label_errors"))
-from drawing import Panel, draw  # noqa: E402
+from drawing import Panel, draw
 
 BINS = 15
 SHOWN = ("predicted_iou", "stability_score", "reprompt_score", FUSED)

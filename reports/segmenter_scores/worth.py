@@ -13,7 +13,7 @@ from fusing import FUSED
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nuclei_label_errors"))
-from ranking import describe, interval, random_order  # noqa: E402
+from ranking import describe, interval, random_order
 
 Row = dict[str, Any]
 Floats = npt.NDArray[np.float64]
