@@ -1,0 +1,264 @@
+"""Writing decisions: all of a batch or nothing, each only once, whoever else is writing.
+
+Sending twice is harmless. A decision with a key or a time of its own is the same one if all of it
+is the same. One without a time is new only where it changes what the same person last said of the
+mask, or says the same for another reason (another draw, in another file).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate.curation.columns import plain
+from curate.decisions.adding_images import Stamp, write_images
+from curate.decisions.checking import Rows
+from curate.decisions.frames import send
+from curate.errors import SourceError
+
+_INCOMING = """
+create temp table incoming (
+  at integer primary key, mask_id integer, image_id integer, action text, iou real,
+  segmentation blob, digest text, reviewer text, seconds real, time integer, timed integer,
+  queue_kind text, inclusion_probability real, draw_id integer, own_key text, key text
+)
+"""
+
+_CHANCE = "abs(i.inclusion_probability - d.inclusion_probability) > 1e-6 * d.inclusion_probability"
+_WITH_DRAW = (
+    "incoming i join draws w on w.draw_id = i.draw_id"
+    " join drawn d on d.draw_id = i.draw_id and d.mask_id = i.mask_id"
+)
+_REFUSALS = (
+    (
+        "select at, draw_id from incoming where draw_id is not null"
+        " and draw_id not in (select draw_id from draws)",
+        "the draw {0} is not recorded here",
+    ),
+    (
+        "select at, draw_id from incoming i where draw_id is not null and not exists"
+        " (select 1 from drawn d where d.draw_id = i.draw_id and d.mask_id = i.mask_id)",
+        "the mask does not stand in draw {0}",
+    ),
+    (
+        f"select i.at, i.queue_kind, w.draw_id, w.kind from {_WITH_DRAW}"
+        " where i.queue_kind <> w.kind",
+        "the queue kind is {0}, but draw {1} is of kind {2}",
+    ),
+    (
+        f"select i.at, i.inclusion_probability, d.inclusion_probability, i.draw_id"
+        f" from {_WITH_DRAW} where {_CHANCE}",
+        "the inclusion probability is {0:g}, but {1:g} in draw {2}",
+    ),
+)
+"""What a decision may say of its draw that is not so: where, and in which words."""
+
+_FIND_DRAW = """
+update incoming set draw_id = (
+  select max(d.draw_id) from drawn d join draws w using (draw_id)
+  where d.mask_id = incoming.mask_id
+    and (incoming.queue_kind is null or w.kind = incoming.queue_kind)
+    and (incoming.timed = 0 or w.created <= incoming.time)
+) where draw_id is null and queue_kind is not 'none'
+"""
+"""The last draw in which the mask stood when it was decided on says why it was shown."""
+
+_TAKE_DRAW = (
+    """
+update incoming set
+  queue_kind = (select kind from draws w where w.draw_id = incoming.draw_id),
+  inclusion_probability = (
+    select max(inclusion_probability) from drawn d
+    where d.draw_id = incoming.draw_id and d.mask_id = incoming.mask_id
+  )
+where draw_id is not null
+""",
+    "update incoming set queue_kind = coalesce(queue_kind, 'none')",
+    """
+update incoming set key = coalesce(own_key, mask_id || '|' || time || '|' || action || '|'
+  || coalesce(iou, '') || '|' || coalesce(digest, '') || '|' || queue_kind || '|'
+  || coalesce(draw_id, '') || '|' || reviewer)
+""",
+)
+
+_SAME = (
+    "c.action = i.action and c.iou is i.iou and c.segmentation is i.segmentation"
+    " and c.queue_kind = i.queue_kind and c.draw_id is i.draw_id"
+    " and c.inclusion_probability is i.inclusion_probability"
+)
+
+_DROP_UNCHANGED = f"""
+delete from incoming where at in (
+  select i.at from incoming i join decisions c on c.decision_id = (
+    select decision_id from decisions where mask_id = i.mask_id and reviewer = i.reviewer
+    order by time desc, decision_id desc limit 1
+  )
+  where i.timed = 0 and i.own_key is null and (({_SAME}) or (
+    c.origin = ? and c.action = i.action and c.iou is i.iou and c.segmentation is i.segmentation
+  ))
+)
+"""
+"""Without a time: nothing new if it is what the person says already, or is the same file again."""
+
+_KEY_USED = """
+select i.at, i.key from incoming i join decisions c on c.key = i.key
+where c.mask_id <> i.mask_id or c.action <> i.action or c.reviewer <> i.reviewer
+"""
+
+_FIELDS = (
+    "mask_id, action, iou, segmentation, reviewer, seconds, time, queue_kind,"
+    " inclusion_probability, draw_id"
+)
+
+_INSERT = f"""
+insert into decisions ({_FIELDS}, origin, key)
+select {_FIELDS}, ?, key from incoming where true order by mask_id, at
+on conflict (key) do nothing
+"""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What was written.
+
+    Attributes:
+        decisions: New decisions.
+        repeated: Decisions that were there already, or stood twice in the batch.
+        masks: Masks that the batch is about.
+        actions: How many of the batch's decisions accept, reject and fix.
+        missing: Masks that people added.
+        withdrawn: Added masks that they took away again.
+        looked: Images that were gone through as a whole.
+    """
+
+    decisions: int
+    repeated: int
+    masks: int
+    actions: dict[str, int] = field(default_factory=dict)
+    missing: int = 0
+    withdrawn: int = 0
+    looked: int = 0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A batch, every column in its type (see :mod:`curate.decisions.checking`)."""
+
+    decisions: pd.DataFrame
+    missing: pd.DataFrame | None = None
+    looked: pd.DataFrame | None = None
+
+
+def settle_repeated(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
+    """Return decisions without those that stand twice.
+
+    Raises:
+        SourceError: One person says two things about a mask at the same time.
+    """
+    person = ["mask_id", "reviewer", "time"]
+    twice = frame.duplicated(person, keep=False).to_numpy()
+    if not twice.any():
+        return frame
+    some = frame[twice]
+    said = some.assign(iou=some["iou"].fillna(-1), segmentation=some["segmentation"].fillna(b""))
+    says = [*person, "action", "iou", "segmentation"]
+    first = ~said.duplicated(says).to_numpy()
+    differs = np.flatnonzero(first & said.duplicated(person).to_numpy())
+    if len(differs):
+        at = int(np.flatnonzero(twice)[differs[0]])
+        _refuse_contradiction(Rows(frame, origin), at)
+    gone = np.zeros(len(frame), np.bool_)
+    gone[np.flatnonzero(twice)[~first]] = True
+    return frame[~gone].reset_index(drop=True)
+
+
+def _refuse_contradiction(rows: Rows, at: int) -> None:
+    row = rows.frame.iloc[at]
+    same = (rows.frame["mask_id"] == row["mask_id"]) & (rows.frame["reviewer"] == row["reviewer"])
+    earlier = int(np.flatnonzero(same & (rows.frame["time"] == row["time"]))[0])
+    before = rows.frame.iloc[earlier]
+    who = f"{row['reviewer']!r}" if row["reviewer"] else "one person (no reviewer is named)"
+    place = f"in {before['row']}" if "row" in rows.frame else "before"
+    what = f"{who} says {row['action']} here and {before['action']} {place}"
+    if row["action"] == before["action"]:
+        what = f"{who} corrects it here and {place}, but differently"
+    raise SourceError(what, rows.where(at), "keep one of them, or give each its time or reviewer")
+
+
+def write(
+    connection: sqlite3.Connection, batch: Checked, origin: str, now: int, replaces: str | None
+) -> Added:
+    """Write a checked batch within an open transaction.
+
+    Args:
+        connection: The open file.
+        batch: What to write.
+        origin: Where it comes from.
+        now: Time of what has none, in microseconds since 1970.
+        replaces: Masks added earlier on the images looked at, by the same person and with an origin
+            that begins so, are withdrawn where the batch does not add them again; None for none.
+
+    Raises:
+        SourceError: A decision contradicts what is recorded of its draw, or uses another's key.
+    """
+    connection.execute(_INCOMING)
+    rows = settle_repeated(batch.decisions, origin)
+    actions = batch.decisions["action"].value_counts()
+    _send_decisions(connection, rows, now)
+    _explain(connection, Rows(rows, origin))
+    connection.execute(_DROP_UNCHANGED, (origin,))
+    _refuse(connection, Rows(rows, origin), _KEY_USED, "its key {0} was used by another decision")
+    before = connection.total_changes
+    connection.execute(_INSERT, (origin,))
+    added = connection.total_changes - before
+    images = write_images(connection, batch.missing, batch.looked, Stamp(origin, now, replaces))
+    return Added(
+        decisions=added,
+        repeated=len(batch.decisions) - added,
+        masks=int(batch.decisions["mask_id"].nunique()),
+        actions={str(name): int(count) for name, count in actions.items()},
+        **images,
+    )
+
+
+def _send_decisions(connection: sqlite3.Connection, rows: pd.DataFrame, now: int) -> None:
+    same = ("mask_id", "image_id", "action", "segmentation", "reviewer", "queue_kind", "draw_id")
+    columns: dict[str, Sequence[Any]] = {"at": range(len(rows))}
+    columns |= {name: plain(rows[name]) for name in same}
+    columns |= {
+        name: rows[name].to_numpy(np.float64).tolist()
+        for name in ("iou", "seconds", "inclusion_probability")
+    }
+    columns["digest"] = [
+        None if mask is None else _digest(mask) for mask in columns["segmentation"]
+    ]
+    columns["timed"] = (rows["time"] > 0).astype("int64").tolist()
+    columns["time"] = rows["time"].where(rows["time"] > 0, now).tolist()
+    columns["own_key"] = plain(rows["key"])
+    send(connection, "incoming", columns)
+
+
+def _digest(mask: bytes) -> str:
+    return blake2b(mask, digest_size=8).hexdigest()
+
+
+def _explain(connection: sqlite3.Connection, rows: Rows) -> None:
+    """Find out why each mask was shown, and make the keys."""
+    if connection.execute("select exists (select 1 from draws)").fetchone()[0]:
+        connection.execute(_FIND_DRAW)
+    for sql, words in _REFUSALS:
+        _refuse(connection, rows, sql, words)
+    for statement in _TAKE_DRAW:
+        connection.execute(statement)
+
+
+def _refuse(connection: sqlite3.Connection, rows: Rows, sql: str, words: str) -> None:
+    found = connection.execute(f"{sql} limit 1").fetchone()
+    if found is not None:
+        raise SourceError(words.format(*found[1:]), rows.where(int(found[0])))

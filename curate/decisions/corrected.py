@@ -1,0 +1,396 @@
+"""From a corrected dataset to decisions: what was left, changed, taken out and added.
+
+A mask is found again by its id. One that stands there unchanged was accepted; a changed one was
+fixed, and a change of category alone is a fix too (of IoU 1, so whoever asks only for good masks
+may still count it as good); one that is gone, or has no pixel left, was rejected; what has an id
+that the audit does not have was missing. Only images that stand in the corrected dataset were gone
+through: an image that is left out of it was not looked at, so nothing follows for its masks. Where
+people were given only some masks, nothing follows for the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.decisions.lookup import BoolArray, IntArray, canonical, decoded, pair_iou, rows_of
+from curate.decisions.readers import Found
+from curate.errors import SourceError
+from curate.rle import Runs, area
+from curate.store import Audit
+from curate.table import MaskTable
+
+_OWN = ("mask_id", "image_id", "category", "height", "width", "segmentation")
+_FEW = 10
+"""Masks that may all be gone without a doubt whether people were shown them."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some whole images of a corrected dataset.
+
+    Attributes:
+        table: Its masks and images; the index of masks is the file's ids.
+        fresh: Which masks have no id in the file.
+    """
+
+    table: MaskTable
+    fresh: BoolArray
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Which masks people were given.
+
+    Attributes:
+        ids: Their ids, sorted; None for all of the audit.
+        sure: Whether that is known, rather than taken for granted.
+    """
+
+    ids: IntArray | None = None
+    sure: bool = False
+
+    def among(self, ids: pd.Series[Any]) -> BoolArray:
+        """Return which of some masks were shown."""
+        if self.ids is None:
+            return np.ones(len(ids), np.bool_)
+        return np.asarray(np.isin(ids.to_numpy(np.int64), self.ids), np.bool_)
+
+
+@dataclass
+class _Tally:
+    """What has been found so far, part by part."""
+
+    decisions: list[pd.DataFrame] = field(default_factory=list)
+    missing: list[pd.DataFrame] = field(default_factory=list)
+    looked: list[IntArray] = field(default_factory=list)
+    unmatched: list[pd.DataFrame] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def decisions_of(
+    audit: Audit, parts: Iterable[Part], name: str, shown: Shown, same_iou: float = 1.0
+) -> Found:
+    """Hold a corrected dataset against the audit's masks.
+
+    Args:
+        audit: The audit of the dataset as it was.
+        parts: The corrected dataset, each image in one part only.
+        name: Its file's name, for messages.
+        shown: What people were given.
+        same_iou: A mask with at least this IoU with its correction counts as not changed.
+
+    Raises:
+        SourceError: It is of other images, its ids are not the audit's, a mask cannot be read, or
+            it may be a part of the dataset only; says which.
+    """
+    tally = _Tally()
+    images = _Images(audit, name)
+    for part in parts:
+        _take(_Side(audit, part, name, shown, same_iou), images, tally)
+    looked = np.concatenate(tally.looked) if tally.looked else np.empty(0, np.int64)
+    _check_whole(audit, tally, images, name, shown)
+    empty = pd.DataFrame({"mask_id": np.empty(0, np.int64), "action": pd.Series([], dtype="str")})
+    total = int(audit.info.get("counts", {}).get("images", 0))
+    counts = tally.counts
+    return Found(
+        decisions=pd.concat(tally.decisions, ignore_index=True) if tally.decisions else empty,
+        missing=pd.concat(tally.missing, ignore_index=True) if tally.missing else None,
+        looked=pd.DataFrame({"image_id": looked}),
+        notes={
+            "images of the audit that are not in it, so nobody looked at them": max(
+                total - len(images.taken), 0
+            ),
+            "images in it that the audit does not have": counts["strange images"],
+            "masks fixed in their category only": counts["renamed"],
+            "masks found again under another id": counts["found again"],
+            "masks without a readable pixel before and after": counts["unusable"],
+            "new masks without a pixel": counts["new and empty"],
+        },
+    )
+
+
+@dataclass
+class _Images:
+    """Finds the audit's image of each image of the corrected dataset, by id or else by name."""
+
+    audit: Audit
+    name: str
+    taken: set[int] = field(default_factory=set)
+    _names: pd.Series[Any] | None = None
+
+    def match(self, images: pd.DataFrame) -> pd.Series[Any]:
+        """Return the audit's image ids by the dataset's; images that it does not have are left out.
+
+        Raises:
+            SourceError: An image has another size, or two stand for the same one.
+        """
+        ids = images.index.to_numpy(np.int64)
+        columns = ["file_name", "height", "width"]
+        own = rows_of(self.audit, "images", "image_id", ids, columns).set_index("image_id")
+        own = own.reindex(ids)
+        theirs = [_base(name) for name in images["file_name"]]
+        ours = [_base(name) for name in own["file_name"]]
+        pairs = zip(ours, theirs, strict=True)
+        alike = own["height"].notna().to_numpy() & [a == b or not a or not b for a, b in pairs]
+        found = pd.Series(np.where(alike, ids, 0), index=ids).where(alike).astype("Int64")
+        rest = np.flatnonzero(~alike)
+        if len(rest):
+            named = self._by_name().reindex([theirs[k] for k in rest])
+            found.iloc[rest] = named.array
+        found = found.dropna().astype("int64")
+        self._check(found, images)
+        return found
+
+    def _check(self, found: pd.Series[Any], images: pd.DataFrame) -> None:
+        own = rows_of(
+            self.audit, "images", "image_id", found.to_numpy(np.int64), ["height", "width"]
+        ).set_index("image_id")
+        for theirs, ours in found.items():
+            if ours in self.taken:
+                what = f"it stands for the same image as another one ({ours} in the audit)"
+                raise SourceError(what, f"{self.name}, image {theirs}")
+            self.taken.add(int(ours))
+        sizes = own.loc[found].to_numpy(np.int64)
+        stated = images.loc[found.index, ["height", "width"]].to_numpy(np.int64)
+        off = ((sizes != stated) & (sizes > 0) & (stated > 0)).any(axis=1)
+        for at in np.flatnonzero(off)[:1].tolist():
+            (h, w), (old_h, old_w) = stated[at].tolist(), sizes[at].tolist()
+            what = f"it is {w} x {h}, in the audit {old_w} x {old_h}"
+            raise SourceError(what, f"{self.name}, image {found.index[at]}")
+
+    def _by_name(self) -> pd.Series[Any]:
+        """Return image ids by file name without folders; names that stand twice are left out."""
+        if self._names is None:
+            frame = self.audit.images(["file_name"])
+            names = pd.Index([_base(name) for name in frame["file_name"]])
+            ids = pd.Series(frame.index.to_numpy(np.int64), index=names, dtype="Int64")
+            self._names = ids[~names.duplicated(keep=False) & (names != "")]
+        return self._names
+
+
+def _base(name: object) -> str:
+    """Return a file name without its folders, which tools change."""
+    return PurePosixPath(name.replace("\\", "/")).name if isinstance(name, str) else ""
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A part, and what it is held against."""
+
+    audit: Audit
+    part: Part
+    name: str
+    shown: Shown
+    same_iou: float
+
+    def where(self, mask_id: Any) -> str:
+        """Name an annotation for a message."""
+        return f"{self.name}, annotation {mask_id}"
+
+
+def _take(side: _Side, images: _Images, tally: _Tally) -> None:
+    """Compare one part with the audit and note what follows."""
+    new, table = _usable(side), side.part.table
+    matched = images.match(table.images)
+    tally.counts["strange images"] += len(table.images) - len(matched)
+    new = new[new["image_id"].isin(matched.index)]
+    new = new.assign(image_id=matched.reindex(new["image_id"]).to_numpy(np.int64))
+    old = rows_of(side.audit, "masks", "image_id", matched.to_numpy(np.int64), _OWN)
+    given = side.shown.among(old["mask_id"])
+    whole = ~np.isin(matched.to_numpy(np.int64), old["image_id"].to_numpy(np.int64)[~given])
+    tally.looked.append(matched.to_numpy(np.int64)[whole])
+    old = old[given].set_index("mask_id")
+    pairs = new.index[new.index.isin(old.index) & ~new["fresh"].to_numpy(np.bool_)]
+    moved = old.loc[pairs, "image_id"].to_numpy() != new.loc[pairs, "image_id"].to_numpy()
+    if moved.any():
+        raise _other_image(side.where(pairs[moved][0]))
+    changed = _compare(side, old.loc[pairs], new.loc[pairs], tally)
+    gone = old[~old.index.isin(pairs)]
+    added = new[~new.index.isin(pairs) | new["fresh"].to_numpy(np.bool_)]
+    tally.counts["paired"] += len(pairs)
+    tally.counts["masks"] += len(old)
+    again = _found_again(side, (old.loc[changed], gone), (new.loc[changed], added), tally)
+    _note_added(side, added[~added.index.isin(again.to_numpy())], tally)
+    _note(tally, gone.index[~gone.index.isin(again.index)], "reject")
+    _note(tally, again.index, "accept")
+
+
+def _other_image(where: str) -> SourceError:
+    do = "ids must be the audit's; if a tool has numbered them anew, import its own export"
+    return SourceError("it lies on another image than in the audit", where, do)
+
+
+def _usable(side: _Side) -> pd.DataFrame:
+    """Return the part's masks; refuse ids and images that cannot be told apart."""
+    masks = side.part.table.masks.assign(fresh=side.part.fresh)
+    for status, what in (
+        ("duplicate_id", "its id stands twice"),
+        ("unknown_image", "its image is not in the file"),
+    ):
+        bad = masks.index[(masks["status"] == status).to_numpy(np.bool_)]
+        if len(bad):
+            detail = masks["status_detail"].loc[bad[0]]
+            raise SourceError(f"{what} ({detail})", side.where(bad[0]))
+    return masks
+
+
+def _runs(frame: pd.DataFrame) -> tuple[Runs, BoolArray]:
+    """Return masks as runs, and which of them can be read."""
+    heights, widths = (frame[side].to_numpy(np.int64) for side in ("height", "width"))
+    runs, problems = decoded(frame["segmentation"], heights, widths)
+    return runs, np.array([not problem for problem in problems], np.bool_)
+
+
+def _compare(side: _Side, old: pd.DataFrame, new: pd.DataFrame, tally: _Tally) -> pd.Index[Any]:
+    """Decide on masks that stand in both; return the ids of those that changed their pixels."""
+    before, readable_before = _runs(old)
+    after, readable = _runs(new)
+    ids = old.index
+    broken = readable_before & ~readable
+    if broken.any():
+        raise _unreadable(side, new, ids[broken][0])
+    size_before, size = area(before), area(after)
+    iou = pair_iou(before, after)
+    iou[~readable_before] = np.nan
+    nothing = (size == 0) & (size_before == 0)
+    tally.counts["unusable"] += int(nothing.sum())
+    erased = (size == 0) & ~nothing
+    same = iou >= side.same_iou
+    renamed = same & _differ(old["category"], new["category"])
+    tally.counts["renamed"] += int(renamed.sum())
+    changed = ~same & ~erased & ~nothing
+    masks = np.full(len(ids), None, object)
+    masks[changed] = canonical(after[changed])
+    _note(tally, ids[erased], "reject")
+    _note(tally, ids[same & ~renamed], "accept", iou=iou[same & ~renamed])
+    fixed = changed | renamed
+    _note(tally, ids[fixed], "fix", iou=iou[fixed], segmentation=masks[fixed])
+    kept: pd.Index[Any] = ids[changed]
+    return kept
+
+
+def _unreadable(side: _Side, new: pd.DataFrame, mask_id: Any) -> SourceError:
+    row = new.loc[mask_id]
+    return SourceError(
+        f"its mask cannot be read ({row['status_detail'] or row['status']})", side.where(mask_id)
+    )
+
+
+def _differ(first: pd.Series[Any], second: pd.Series[Any]) -> BoolArray:
+    """Return where two texts differ; one that is missing differs from none."""
+    pairs = (pa.array(one.array, pa.large_string(), from_pandas=True) for one in (first, second))
+    different = pc.fill_null(pc.not_equal(*pairs), False)
+    return np.asarray(different.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _note(tally: _Tally, ids: pd.Index[Any], action: str, **columns: Any) -> None:
+    """Note the same action on some masks."""
+    if not len(ids):
+        return
+    tally.counts[action] += len(ids)
+    frame = pd.DataFrame({"mask_id": ids.to_numpy(np.int64), "action": action, **columns})
+    if action == "fix":
+        frame["row"] = [f"annotation {number}" for number in ids.tolist()]
+    tally.decisions.append(frame)
+
+
+def _note_added(side: _Side, added: pd.DataFrame, tally: _Tally) -> None:
+    runs, readable = _runs(added)
+    size = area(runs)
+    broken = ~readable & (added["status"] != "no_segmentation").to_numpy(np.bool_)
+    if broken.any():
+        raise _unreadable(side, added, added.index[broken][0])
+    full = size > 0
+    tally.counts["new and empty"] += int((~full).sum())
+    if not full.any():
+        return
+    kept = added[full]
+    tally.unmatched.append(kept.loc[~kept["fresh"].to_numpy(np.bool_), ["image_id"]])
+    frame = kept[["image_id", "category"]].reset_index(drop=True)
+    frame["segmentation"] = pd.Series(canonical(runs[full]), dtype=object)
+    frame["row"] = [f"annotation {number}" for number in kept.index.tolist()]
+    tally.missing.append(frame)
+
+
+def _found_again(
+    side: _Side,
+    before: tuple[pd.DataFrame, pd.DataFrame],
+    after: tuple[pd.DataFrame, pd.DataFrame],
+    tally: _Tally,
+) -> pd.Series[Any]:
+    """Look for masks that are gone or changed under another id, equal to the pixel.
+
+    Args:
+        side: The part.
+        before: Masks of the audit whose pixels changed, and masks that are gone.
+        after: Masks of the file whose pixels changed, and masks that are new.
+        tally: Counts how many stand under an id that another mask had.
+
+    Returns:
+        New ids by old ones, of masks that are gone and stand there as new ones.
+    """
+    old = pd.concat([_spelled(frame, "old", k) for k, frame in enumerate(before)])
+    new = pd.concat([_spelled(frame, "new", k) for k, frame in enumerate(after)])
+    same = old.merge(new, on=["image_id", "counts", "twin"])
+    plain = (same["kind_old"] == 1) & (same["kind_new"] == 1)
+    tally.counts["under another's id"] += int((~plain).sum())
+    tally.counts["found again"] += int(plain.sum())
+    return same[plain].set_index("old")["new"]
+
+
+def _spelled(frame: pd.DataFrame, name: str, kind: int) -> pd.DataFrame:
+    """Return ids, images and masks that equal each other where the pixels do; twins are counted."""
+    runs, _ = _runs(frame)
+    full = np.asarray(area(runs) > 0, np.bool_)
+    spelled = pd.DataFrame(
+        {
+            name: frame.index.to_numpy(np.int64)[full],
+            "image_id": frame["image_id"].to_numpy(np.int64)[full],
+            "counts": pd.Series(canonical(runs[full]), dtype=object),
+            f"kind_{name}": kind,
+        }
+    )
+    return spelled.assign(twin=spelled.groupby(["image_id", "counts"]).cumcount())
+
+
+def _check_whole(audit: Audit, tally: _Tally, images: _Images, name: str, shown: Shown) -> None:
+    """See that the dataset is one of the audit's, with the audit's ids, and all of it.
+
+    Raises:
+        SourceError: It is not, or that is in doubt.
+    """
+    counts = tally.counts
+    if not images.taken:
+        raise SourceError("none of its images is in the audit", name, f"audit: {audit.path.name}")
+    doubtful = counts["fix"] - counts["renamed"] + counts["reject"]
+    numbered = not counts["paired"] and (counts["found again"] or tally.missing)
+    if numbered or 2 * counts["under another's id"] > doubtful:
+        do = "ids must be the audit's; if a tool has numbered them anew, import its own export"
+        raise SourceError("its annotations have other ids than the audit's masks", name, do)
+    if tally.unmatched:
+        strangers = pd.concat(tally.unmatched)
+        ids = strangers.index.to_numpy(np.int64)
+        elsewhere = rows_of(audit, "masks", "mask_id", ids)["mask_id"]
+        elsewhere = elsewhere[shown.among(elsewhere)]
+        if len(elsewhere):
+            raise _other_image(f"{name}, annotation {elsewhere.iloc[0]}")
+    gone = counts["reject"]
+    if not shown.sure and gone > _FEW and 2 * gone > counts["masks"]:
+        what = f"{gone:,} of the {counts['masks']:,} masks of its images are not in it"
+        do = "say what people were given: --given FILE (the source, if it was all of it)"
+        raise SourceError(what, name, do)
+
+
+def is_source(audit: Audit, path: Path) -> bool:
+    """Return whether a path is what the audit was made of."""
+    source = audit.info.get("source", {}).get("path")
+    return source is not None and Path(source).resolve() == path.resolve()

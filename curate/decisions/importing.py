@@ -1,0 +1,132 @@
+"""Decisions from a file into an audit: found out what it is, read, checked, written as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.decisions.adding import Added
+from curate.decisions.readers import Options, reader_of
+from curate.decisions.reviews import Reviews, has_reviews, open_reviews
+from curate.decisions.schema import ACTIONS
+from curate.errors import CallError, SourceError
+from curate.fingerprint import fingerprint
+from curate.formats.rows import plain
+from curate.store import Audit
+
+_DONE = {"accept": "accepted", "reject": "rejected", "fix": "fixed"}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was imported.
+
+    Attributes:
+        path: The file.
+        format: What it was read as.
+        added: What was written.
+        notes: How many there were of what is no decision, in words.
+    """
+
+    path: Path
+    format: str
+    added: Added
+    notes: dict[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        added = self.added
+        return {
+            "file": str(self.path),
+            "format": self.format,
+            "masks": added.masks,
+            "actions": {action: added.actions.get(action, 0) for action in ACTIONS},
+            "decisions_added": added.decisions,
+            "decisions_repeated": added.repeated,
+            "missing_added": added.missing,
+            "missing_withdrawn": added.withdrawn,
+            "images_looked": added.looked,
+            "notes": self.notes,
+        }
+
+    def text(self) -> str:
+        """Return what was imported in a few lines."""
+        added = self.added
+        words = ", ".join(
+            f"{added.actions.get(action, 0):,} {word}" for action, word in _DONE.items()
+        )
+        lines = [
+            f"{self.path} ({self.format}): decisions on {added.masks:,} masks: {words}",
+            f"new: {added.decisions:,}",
+        ]
+        if added.repeated:
+            lines[-1] += f" ({added.repeated:,} were there already)"
+        if added.looked:
+            lines.append(f"images gone through as a whole: {added.looked:,}")
+        if added.missing or added.withdrawn:
+            gone = f", {added.withdrawn:,} taken away again" if added.withdrawn else ""
+            lines.append(f"missing masks added: {added.missing:,}{gone}")
+        lines += [f"{words}: {count:,}" for words, count in self.notes.items() if count]
+        return "\n".join(lines)
+
+
+def import_file(
+    audit: Audit,
+    path: Path,
+    *,
+    reviewer: str | None = None,
+    format: str | None = None,
+    given: Path | int | None = None,
+    same_iou: float = 1.0,
+) -> Imported:
+    """Import people's decisions from a file; all of them, or none where one is wrong.
+
+    Args:
+        audit: The audit that they are about.
+        path: The file: CSV or JSON rows, or a corrected COCO file.
+        reviewer: Who decided, where the file names nobody.
+        format: What the file is, where its content does not tell.
+        given: For a corrected dataset: what people were given, where that was not the whole source:
+            the file that they corrected, or the number of the draw that it was made of.
+        same_iou: For a corrected dataset: a mask with at least this IoU with its correction counts
+            as not changed. 1: equal to the pixel. Lower it for a tool that turns masks into
+            polygons.
+
+    Returns:
+        What was imported.
+
+    Raises:
+        SourceError: The file cannot be read, or a row of it is wrong; says which.
+        AuditError: The audit's file of decisions cannot be used.
+        CallError: An argument is wrong.
+    """
+    if not 0 < same_iou <= 1:
+        raise CallError(f"the IoU of an unchanged mask is {same_iou}", "import", "use over 0 to 1")
+    chosen = reader_of(path, format)
+    # Nothing is made before the file is known to be sound: a mistake leaves no empty file behind.
+    reviews = open_reviews(audit) if has_reviews(audit) else Reviews(audit)
+    found = chosen.read(reviews, path, Options(reviewer, given, same_iou))
+    if not len(found.decisions) and found.looked is None:
+        said = "; ".join(f"{words}: {count:,}" for words, count in found.notes.items() if count)
+        raise SourceError(f"no decision stands in it ({said or 'it is empty'})", str(path))
+    decisions = found.decisions
+    if "reviewer" not in decisions:
+        decisions = decisions.assign(reviewer=reviewer)
+    elif reviewer is not None:
+        named = decisions["reviewer"].notna() & (decisions["reviewer"] != "")
+        decisions = decisions.assign(reviewer=decisions["reviewer"].where(named, reviewer))
+    kind = f"{chosen.name} {plain(path.name)}"
+    origin = f"{kind} {fingerprint(path)[:16]}"
+    try:
+        added = reviews.add(
+            decisions,
+            origin=origin,
+            missing=None if found.missing is None else found.missing.assign(reviewer=reviewer),
+            looked=None if found.looked is None else found.looked.assign(reviewer=reviewer),
+            replaces=f"{chosen.name} " if found.looked is not None else None,
+        )
+    except SourceError as error:  # in messages, the path says more than what is kept of it
+        where = error.where.replace(origin, str(path), 1)
+        raise SourceError(error.what, where, error.do) from error
+    return Imported(path, chosen.name, added, found.notes)

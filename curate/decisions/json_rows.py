@@ -1,0 +1,61 @@
+"""Decisions from JSON: a list of rows, or an object with such a list under ``decisions``.
+
+A queue written as JSON (its list is called ``masks``) is one too, with ``decision`` filled in.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from curate.decisions.fields import NAMES, Table, found_in
+from curate.decisions.readers import Found, Options, Reader
+from curate.decisions.reviews import Reviews
+from curate.errors import SourceError
+from curate.formats.base import reading
+from curate.formats.coco import collector_paused
+from curate.formats.json_shape import shape_of
+from curate.formats.json_stream import scan
+from curate.formats.segmentation import json_type
+
+_LISTS = ("", "decisions", "masks")
+"""Keys under which the list may stand; the first is a file that is a list itself."""
+
+
+def _matches(path: Path) -> bool:
+    shape = shape_of(path)
+    return any("mask_id" in shape.one(key) for key in _LISTS if shape.is_list.get(key))
+
+
+def _read(reviews: Reviews, path: Path, options: Options) -> Found:
+    del reviews, options
+    columns: dict[str, list[Any]] = {}
+    others: set[str] = set()
+    count = 0
+    with reading(path), path.open("rb") as file, collector_paused():
+        for batch in scan(file, path.name, frozenset(_LISTS)):
+            values = batch.parse(path.name)
+            if not batch.is_list:
+                what = f"{batch.key} is {json_type(values[0])}, not a list"
+                raise SourceError(what, path.name)
+            _take(path.name, values, count, columns, others)
+            count += len(values)
+    return found_in(Table(path.name, columns, range(1, count + 1), frozenset(others)))
+
+
+def _take(
+    name: str, values: list[Any], count: int, columns: dict[str, list[Any]], others: set[str]
+) -> None:
+    """Put rows behind those that were taken already; what a row lacks is None."""
+    if set(map(type, values)) - {dict}:
+        at, odd = next((k, v) for k, v in enumerate(values) if type(v) is not dict)
+        raise SourceError(f"it is {json_type(odd)}, not an object", f"{name}, row {count + at + 1}")
+    keys = set().union(*values)
+    others |= keys - set(NAMES)
+    for column in keys & set(NAMES) - set(columns):
+        columns[column] = [None] * count
+    for column, taken in columns.items():
+        taken.extend([value.get(column) for value in values])
+
+
+READER = Reader("json", "JSON rows", _matches, _read)

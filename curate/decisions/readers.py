@@ -1,0 +1,114 @@
+"""What reads decisions out of a file: the registry, and what every reader takes and gives.
+
+To read another tool's export, write a module with a ``READER = Reader(name, title, matches, read)``
+and name it in :data:`BUILT_IN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+
+from curate.decisions.reviews import Reviews
+from curate.errors import CallError, SourceError
+
+BUILT_IN: tuple[tuple[str, str], ...] = (
+    ("json", "json_rows"),
+    ("coco", "coco"),
+    ("csv", "csv_rows"),
+)
+"""Name and module of every reader, in the order in which they are tried."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller knows of a file beyond what stands in it.
+
+    Attributes:
+        reviewer: Who decided, where the file names nobody.
+        given: What people were given, where that was not the whole source: the file that they
+            corrected, or the number of the draw that it was made of.
+        same_iou: A mask with at least this IoU with its correction counts as not changed.
+    """
+
+    reviewer: str | None = None
+    given: Path | int | None = None
+    same_iou: float = 1.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file says, in the columns that :meth:`Reviews.add` takes.
+
+    Attributes:
+        decisions: Decisions on masks; ``row`` says where each stands in the file.
+        missing: Masks that people added; None where such a file cannot hold any.
+        looked: Images that were gone through as a whole; None likewise.
+        notes: How many there were of what is no decision, in words for people:
+            ``{"rows without a decision": 12}``.
+    """
+
+    decisions: pd.DataFrame
+    missing: pd.DataFrame | None = None
+    looked: pd.DataFrame | None = None
+    notes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One kind of file with decisions.
+
+    Attributes:
+        name: Its short name, as ``--format`` takes it.
+        title: Its name for people.
+        matches: Whether a path holds it. Looks at content, is cheap, never raises.
+        read: (reviews, path, options) to what the file says. Raises :class:`SourceError` on the
+            first thing that is wrong; says which row and mask.
+    """
+
+    name: str
+    title: str
+    matches: Callable[[Path], bool]
+    read: Callable[[Reviews, Path, Options], Found]
+
+
+def reader_names() -> tuple[str, ...]:
+    """Return the names of all readers."""
+    return tuple(name for name, _ in BUILT_IN)
+
+
+def reader_of(path: Path, format: str | None = None) -> Reader:
+    """Return what can read a file.
+
+    Args:
+        path: The file, or a folder where a tool exports one.
+        format: Its reader's name; None to look.
+
+    Raises:
+        CallError: There is no reader of that name.
+        SourceError: The file is not there, or no reader knows it.
+    """
+    known = ", ".join(reader_names())
+    if format is not None and format not in reader_names():
+        raise CallError(f"no decisions are read from {format!r}", "--format", f"use one of {known}")
+    if not path.exists():
+        raise SourceError("there is no such file or folder", str(path), "check the path")
+    if format is not None:
+        return _named(format)
+    for name in reader_names():
+        if _named(name).matches(path):
+            return _named(name)
+    what = "it is nothing that decisions are read from"
+    raise SourceError(what, str(path), f"check it, or force one with --format ({known})")
+
+
+@cache
+def _named(name: str) -> Reader:
+    module = import_module(f"curate.decisions.{dict(BUILT_IN)[name]}")
+    found: Reader = module.READER
+    return found

@@ -1,0 +1,260 @@
+"""People's decisions on an audit's masks: written by whoever reviews, read by whatever learns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from curate.decisions import schema
+from curate.decisions.adding import Added, Checked, write
+from curate.decisions.checking import check_decisions, check_looked, check_missing
+from curate.decisions.frames import fetch
+from curate.errors import CallError
+from curate.store import Audit
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from curate.decisions.agreement import Agreement
+
+COLUMNS = (
+    *("decision_id", "mask_id", "action", "iou", "segmentation", "reviewer", "seconds", "time"),
+    *("queue_kind", "inclusion_probability", "draw_id", "origin", "key"),
+)
+"""Columns of decisions, as they are kept."""
+
+_STANDING = """
+select missing_id, image_id, segmentation, category, reviewer, time, origin from (
+  select *, row_number() over (
+    partition by image_id, reviewer, category, segmentation order by missing_id desc) as back
+  from missing
+) where back = 1 and withdrawn = 0 order by missing_id
+"""
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """The decisions of people on one audit, in its ``reviews.sqlite``.
+
+    Every call opens the file, checks it and closes it again, so one value can be used from several
+    threads and processes at once. Rows are only ever added.
+
+    Attributes:
+        audit: The audit that the decisions are about.
+    """
+
+    audit: Audit
+
+    @property
+    def path(self) -> Path:
+        """Where the file stands."""
+        return self.audit.path / schema.FILE
+
+    @contextmanager
+    def _open(
+        self, *, create: bool = False, thorough: bool = False
+    ) -> Iterator[sqlite3.Connection]:
+        create = create and not has_reviews(self.audit)
+        with schema.connected(
+            self.path, identity_of(self.audit), create=create, thorough=thorough
+        ) as connection:
+            yield connection
+
+    def add(
+        self,
+        decisions: pd.DataFrame,
+        *,
+        origin: str,
+        missing: pd.DataFrame | None = None,
+        looked: pd.DataFrame | None = None,
+        replaces: str | None = None,
+    ) -> Added:
+        """Write decisions, all or none; what is there already is not written again.
+
+        Args:
+            decisions: ``mask_id`` and ``action`` ("accept", "reject", "fix"); optional are ``iou``
+                and ``segmentation`` (of the corrected mask; compressed counts, or any segmentation
+                COCO has), ``reviewer``, ``seconds``, ``time``, ``queue_kind`` ("errors", "learn",
+                "estimate", "none"), ``inclusion_probability``, ``draw_id``, ``key`` (what makes
+                sending twice harmless) and ``row`` (where each stands, for messages). Where nothing
+                says why a mask was shown, the last draw it stands in does. A decision without a
+                time was made now.
+            origin: Where they come from, for people.
+            missing: Masks that people added: ``image_id`` and ``segmentation``; optional are
+                ``category``, ``reviewer``, ``time``, ``withdrawn`` (1: taken away again), ``key``.
+            looked: Images that were gone through as a whole: ``image_id``; optional are
+                ``reviewer``, ``time``, ``draw_id`` (left out: the draw of all its masks), ``key``.
+            replaces: Masks added earlier on the images looked at, by the same person and with an
+                origin that begins so, are withdrawn where ``missing`` does not hold them any more.
+
+        Returns:
+            What was new.
+
+        Raises:
+            SourceError: A row is wrong or contradicts another; nothing is written.
+            AuditError: The file cannot be used or written; nothing is written.
+            CallError: A column is missing, strange, or of another type.
+        """
+        now = time.time_ns() // 1000
+        batch = Checked(
+            check_decisions(self.audit, decisions, origin, now),
+            None if missing is None else check_missing(self.audit, missing, origin, now),
+            None if looked is None else check_looked(self.audit, looked, origin, now),
+        )
+        with self._open(create=True) as connection, schema.transaction(connection):
+            return write(connection, batch, origin, now, replaces)
+
+    def decisions(self) -> pd.DataFrame:
+        """Return all decisions that were ever made, oldest entry first; see :data:`COLUMNS`."""
+        with self._open() as connection:
+            sql = f"select {', '.join(COLUMNS)} from decisions order by decision_id"
+            return fetch(connection, sql, COLUMNS)
+
+    def missing(self) -> pd.DataFrame:
+        """Return the masks that people added and did not withdraw.
+
+        Returns:
+            ``missing_id``, ``image_id``, ``segmentation``, ``category``, ``reviewer``, ``time``,
+            ``origin``. Two people who add the same object give two rows.
+        """
+        columns = ("missing_id", "image_id", "segmentation", "category", "reviewer", "time")
+        with self._open() as connection:
+            return fetch(connection, _STANDING, (*columns, "origin"))
+
+    def looked(self) -> pd.DataFrame:
+        """Return which images were gone through as a whole.
+
+        Returns:
+            ``image_id``, ``reviewer``, ``time``, ``draw_id`` (NA for none), ``origin``.
+        """
+        columns = ("image_id", "reviewer", "time", "draw_id", "origin")
+        with self._open() as connection:
+            sql = f"select {', '.join(columns)} from looked order by looked_id"
+            return fetch(connection, sql, columns)
+
+    def record_draw(self, kind: str, drawn: pd.DataFrame, settings: Mapping[str, Any]) -> int:
+        """Record which masks were drawn for people, and how.
+
+        Args:
+            kind: "errors", "learn" or "estimate".
+            drawn: A row each time a mask is shown: ``mask_id``; optional are
+                ``inclusion_probability`` (NaN where chance had no part), ``stratum``, ``place``
+                (from 1), ``slot`` (1 for the second person), ``honeypot`` ("accept" or "reject",
+                the known answer; None for an ordinary mask).
+            settings: How it was drawn; anything JSON can hold.
+
+        Returns:
+            The draw's number.
+
+        Raises:
+            SourceError: A mask is not the audit's, or stands twice for one person.
+            CallError: The kind, a column or a value is wrong.
+        """
+        from curate.decisions.draws import check_drawn, write_draw
+
+        checked = check_drawn(self.audit, kind, drawn)
+        with self._open(create=True) as connection, schema.transaction(connection):
+            return write_draw(connection, kind, checked, settings)
+
+    def draws(self) -> pd.DataFrame:
+        """Return the draws, oldest first; see :func:`curate.decisions.draws.read_draws`."""
+        from curate.decisions.draws import read_draws
+
+        with self._open() as connection:
+            return read_draws(connection, self.path)
+
+    def drawn(self, draw_id: int) -> pd.DataFrame:
+        """Return a draw's rows in order of ``place``, as :meth:`record_draw` took them.
+
+        Raises:
+            CallError: There is no such draw.
+        """
+        from curate.decisions.draws import read_drawn
+
+        with self._open() as connection:
+            return read_drawn(connection, draw_id)
+
+    def resolved(
+        self, rule: str = "majority", good_iou: float | None = None, draw_id: int | None = None
+    ) -> pd.DataFrame:
+        """Return one label a mask.
+
+        A person's later decision on a mask replaces that person's earlier one. Masks with a known
+        answer, shown to check people, are no labels.
+
+        Args:
+            rule: How people who disagree are resolved: "majority" (a tie is bad), "latest", or
+                "strictest" (one who calls it bad is enough).
+            good_iou: A fix with at least this IoU counts as good; None: every fix is bad.
+            draw_id: Only masks that were decided on for this draw, and their place in it. Their
+                label still comes from all that people said of them.
+
+        Returns:
+            Index ``mask_id``: ``good``; ``action`` and ``iou`` of the decision that speaks for the
+            mask (1 for an accepted mask, NaN for a rejected one and where it is not known);
+            ``reviewers`` (how many people); ``disagree`` (on good or bad); ``queue_kind``,
+            ``inclusion_probability`` (NaN if not from a random draw), ``draw_id`` and ``stratum``
+            (NA for none). A mask that an estimate has drawn stays one of that draw, whatever it was
+            shown for later.
+
+        Raises:
+            CallError: There is no such rule, or the IoU is out of range.
+        """
+        from curate.decisions.resolving import resolved
+
+        with self._open() as connection:
+            return resolved(connection, rule, good_iou, draw_id)
+
+    def agreement(self) -> Agreement:
+        """Return how far people agree, and each one's rates."""
+        from curate.decisions.agreement import agreement
+
+        with self._open() as connection:
+            return agreement(connection)
+
+
+def identity_of(audit: Audit) -> dict[str, str]:
+    """Return what must stand in a file of decisions for it to be this audit's.
+
+    Decisions are about the source's masks, and mask ids come from the source alone; so what counts
+    is the fingerprint of the source's content and the format it was read in, not where the source
+    lies, how it was scored, or under which policy.
+    """
+    source = audit.info.get("source", {})
+    return {
+        "fingerprint": str(source.get("fingerprint", "")),
+        "format": str(source.get("format", "")),
+        "source": Path(str(source.get("path", ""))).name,
+    }
+
+
+def has_reviews(audit: Audit) -> bool:
+    """Return whether an audit has a file of people's decisions; it may still be unusable."""
+    path = audit.path / schema.FILE
+    return path.is_file() and path.stat().st_size > 0
+
+
+def open_reviews(audit: Audit, *, create: bool = False) -> Reviews:
+    """Open the decisions of people on an audit, every page and row of the file checked.
+
+    Args:
+        audit: The audit.
+        create: Make the file if there is none yet.
+
+    Raises:
+        AuditError: There is none yet, it is damaged, or it is of another version or audit.
+        CallError: The audit does not say what it is of.
+    """
+    if not identity_of(audit)["fingerprint"]:
+        raise CallError("the audit does not say what its source is", str(audit.path))
+    reviews = Reviews(audit)
+    if not create and not has_reviews(audit):
+        raise schema.no_reviews(reviews.path)
+    with reviews._open(create=create, thorough=True):
+        return reviews
