@@ -1,0 +1,277 @@
+"""The threshold on ``quality_score`` above which masks are accepted with a bound that holds.
+
+Learn then Test (Angelopoulos and others 2021). For each threshold t of a grid that was fixed
+without looking at any label, the claim to refute is "more than ``max_bad`` of the masks with
+quality of at least t are bad". The claims are tested in the order from strict to lenient by the
+fallback procedure (Wiens 2003): the risk, 1 - confidence, is put on a few starting thresholds; a
+claim that is refuted at the level it has passes all of it on to the next more lenient one; one that
+is not refuted loses it. With probability of at least ``confidence`` no true claim is refuted,
+whatever the shape of the curve: the share of bad masks need not fall with the threshold, nor the
+score be any good, nor masks of one image be independent (chance is in the drawing alone; see
+:mod:`curate.curation.tails` for the tests). A useless score costs acceptance, never the bound.
+
+Most of the risk is put where the quality score itself, read as P(good), promises the largest
+acceptance that will pass nearly for sure; the rest on thresholds at which the sample holds so many
+masks, twice that, and so on, for scores that are no probabilities.
+
+The promise is about all masks of the population at that threshold, with those that people reviewed:
+taking out the bad ones among these only makes it better. It is about one look. Who looks after each
+batch and stops when it pleases has to say how often (``looks``); the risk is split among them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.curation.acceptance import Acceptance, acceptance
+from curate.curation.evidence import Population, Sample
+from curate.curation.tails import zero_failures
+from curate.errors import CallError
+
+FloatArray = npt.NDArray[np.float64]
+
+PROMISED = 0.7
+"""Share of the risk put on the threshold that the score promises."""
+
+SURE = 0.95
+"""How likely that threshold must be to pass, if the score is right."""
+
+FIRST = 1.7
+"""First of the other starts: this many times the smallest sample that can show anything."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What can be accepted.
+
+    Attributes:
+        threshold: Masks of at least this quality; None where nothing can be certified.
+        accepted: How many masks that is.
+        share: Of all masks.
+        max_bad: Share of bad masks among them, at most, ...
+        confidence: ... with this confidence.
+        reviewed: Masks of the sample.
+        bad_found: Bad ones among the accepted of the sample.
+        bad_share: Estimated share of bad masks among the accepted; NaN where nothing is.
+        reviews_for_next: How many more masks of a random sample it takes to have an even chance of
+            accepting a tenth of all masks more (or all, where less is left), if the shares of bad
+            masks are what this sample says; None where that is out of reach.
+        reviews_needed: The same to certify anything; 0 where something is certified; None where
+            no number of reviews would do, because even the best masks are too bad.
+        test: "count", "weighted" or "betting"; see :mod:`curate.curation.tails`.
+        tested: A row a threshold, from strict to lenient: ``threshold``, ``accepted``, ``share``,
+            ``bad_share`` (estimated), ``p_value``, ``level`` (what it had), ``certified``.
+        notes: What to know about the sample.
+    """
+
+    threshold: float | None
+    accepted: int
+    share: float
+    max_bad: float
+    confidence: float
+    reviewed: int
+    bad_found: int
+    bad_share: float
+    reviews_for_next: int | None
+    reviews_needed: int | None
+    test: str
+    tested: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def certify(
+    sample: Sample,
+    population: Population,
+    *,
+    max_bad: float = 0.05,
+    confidence: float = 0.95,
+    looks: int = 1,
+) -> Certificate:
+    """Find the largest acceptance whose share of bad masks is bounded.
+
+    Args:
+        sample: From :func:`curate.curation.evidence.gather`.
+        population: All masks; NaN quality for those that are not accepted whatever their quality.
+        max_bad: Largest share of bad masks among the accepted.
+        confidence: Probability that the bound holds.
+        looks: How many times, at most, a certificate is asked for before people stop reviewing.
+
+    Raises:
+        CallError: A number is out of range, or the sample is too small to certify anything: the
+            number needed is said.
+    """
+    risk = _risk(max_bad, confidence, looks)
+    if population.size != sample.population:
+        what = f"the sample is of {sample.population:,} masks, and there are {population.size:,}"
+        raise CallError(what, "certify", "give the population that the sample was drawn from")
+    curve = acceptance(sample, population, max_bad)
+    _enough(sample, curve, risk)
+    p_value = curve.p_values()
+    level = _levels(p_value, _starts(curve, risk))
+    passed = (p_value <= level) & (level > 0)
+    last = int(np.flatnonzero(passed)[-1]) if passed.any() else -1
+    tested = curve.table().assign(p_value=p_value, level=level, certified=passed)
+    best = tested.iloc[last] if last >= 0 else None
+    return Certificate(
+        None if best is None else float(best["threshold"]),
+        0 if best is None else int(best["accepted"]),
+        0.0 if best is None else float(best["share"]),
+        max_bad,
+        confidence,
+        len(sample),
+        0 if best is None else int(curve.found[last]),
+        math.nan if best is None else float(best["bad_share"]),
+        _reviews(curve, risk, _next(curve, last)),
+        0 if best is not None else _reviews(curve, risk, np.arange(len(p_value))),
+        curve.test,
+        tested,
+        sample.notes,
+    )
+
+
+def acceptance_curve(
+    sample: Sample, population: Population, max_bads: Sequence[float], confidence: float = 0.95
+) -> pd.DataFrame:
+    """Return what could be accepted under other bounds, each certified on its own.
+
+    Args:
+        sample: As in :func:`certify`.
+        population: As in :func:`certify`.
+        max_bads: Bounds to try.
+        confidence: Of each.
+
+    Returns:
+        A row a bound: ``max_bad``, ``share`` of all masks (0 where nothing can be certified, NaN
+        where the sample is too small to certify anything), ``threshold`` (NaN for none).
+    """
+    rows = []
+    for max_bad in max_bads:
+        try:
+            found = certify(sample, population, max_bad=max_bad, confidence=confidence)
+        except CallError:
+            rows.append((max_bad, math.nan, math.nan))
+            continue
+        threshold = math.nan if found.threshold is None else found.threshold
+        rows.append((max_bad, found.share, threshold))
+    return pd.DataFrame(rows, columns=["max_bad", "share", "threshold"])
+
+
+def expected_share(
+    sample: Sample,
+    population: Population,
+    more: int,
+    *,
+    max_bad: float = 0.05,
+    confidence: float = 0.95,
+) -> float:
+    """Return which share of all masks is expected to be certified after more reviews.
+
+    The sample is scaled up: as many bad masks for each mask as were found so far.
+
+    Args:
+        sample: As in :func:`certify`.
+        population: As in :func:`certify`.
+        more: Further masks of a random sample.
+        max_bad: As in :func:`certify`.
+        confidence: As in :func:`certify`.
+
+    Raises:
+        CallError: A number is out of range.
+    """
+    risk = _risk(max_bad, confidence, 1)
+    curve = acceptance(sample, population, max_bad)
+    grown = replace(curve, growth=1 + more / len(sample))
+    p_value = grown.p_values()
+    level = _levels(p_value, _starts(grown, risk))
+    passed = np.flatnonzero((p_value <= level) & (level > 0))
+    return float(curve.share[passed[-1]]) if len(passed) else 0.0
+
+
+def _risk(max_bad: float, confidence: float, looks: int) -> float:
+    if not 0 < max_bad < 1:
+        raise CallError(f"the share of bad masks is {max_bad}", "certify", "give one in (0, 1)")
+    if not 0.5 < confidence < 1:
+        what = f"the confidence is {confidence}"
+        raise CallError(what, "certify", "give one between 0.5 and 1, like 0.95")
+    if looks < 1:
+        raise CallError(f"the number of looks is {looks}", "certify", "give 1 or more")
+    return (1 - confidence) / looks
+
+
+def _enough(sample: Sample, curve: Acceptance, risk: float) -> None:
+    """See that the sample could certify anything if all of its masks were good.
+
+    Raises:
+        CallError: It could not; the number needed is said.
+    """
+    if not len(curve.accepted):
+        raise CallError("no mask can be accepted", "certify", "the policy rejects all of them")
+    if curve.p_values(found=0.0).min() <= risk:
+        return
+    need = curve.smallest(risk)
+    least = zero_failures(curve.max_bad, 1 - risk)
+    unit = "masks" if sample.unit == "mask" else "whole images"
+    what = f"{curve.units:,} reviewed {unit} cannot show that at most {curve.max_bad:.2%} are bad"
+    do = f"review {need:,} {unit} at least" if need else f"review more than {least:,} {unit}"
+    raise CallError(what, "certify", f"{do}: so many are needed even if all are good")
+
+
+def _starts(curve: Acceptance, risk: float) -> FloatArray:
+    """Put the risk on the thresholds where the tests start; no label is looked at."""
+    weight = np.zeros(len(curve.accepted))
+    power = curve.promised_power(PROMISED * risk)
+    promising = power.max() >= 0.5
+    if promising:
+        weight[np.flatnonzero(power >= min(SURE, power.max()))[-1]] = PROMISED
+    least = FIRST * curve.smallest_expected(risk)
+    ends = [float(curve.expected[-1])]
+    while least < 0.8 * ends[0]:
+        ends.append(least)
+        least *= 2
+    at = np.unique(np.minimum(np.searchsorted(curve.expected, ends), len(weight) - 1))
+    weight[at] += (1 - weight.sum()) / len(at)
+    return risk * weight
+
+
+def _levels(p_value: FloatArray, start: FloatArray) -> FloatArray:
+    """Return the level that each claim has: its own, and what the one before passes on."""
+    level, carried = np.empty(len(p_value)), 0.0
+    for k, (p, own) in enumerate(zip(p_value.tolist(), start.tolist(), strict=True)):
+        level[k] = carried + own
+        carried = level[k] if p <= level[k] else 0.0
+    return level
+
+
+def _next(curve: Acceptance, last: int) -> npt.NDArray[np.intp]:
+    """Return the thresholds that accept a tenth of all masks more than one does."""
+    have = curve.share[last] if last >= 0 else 0.0
+    if last == len(curve.share) - 1:
+        return np.empty(0, np.intp)
+    return np.flatnonzero(curve.share >= min(have + 0.1, float(curve.share[-1])) - 1e-9)
+
+
+def _reviews(curve: Acceptance, risk: float, at: npt.NDArray[np.intp]) -> int | None:
+    """Return how many more masks give an even chance to certify one of some thresholds."""
+    if not len(at):
+        return None
+    most = curve.population_growth
+
+    def passes(growth: float) -> bool:
+        return bool((curve.p_values(growth=growth, fair=True)[at] <= risk).any())
+
+    high = 1.0
+    while not passes(high):
+        if high >= most:
+            return None
+        high = min(high * 1.5, most)
+    low = high / 1.5
+    for _ in range(8):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if passes(middle) else (middle, high)
+    return max(1, math.ceil((high - 1) * curve.reviewed))

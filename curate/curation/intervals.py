@@ -1,0 +1,276 @@
+"""Two-sided intervals for a share of all masks, from a random sample.
+
+Three ways, from cautious to narrow:
+
+- **exact**: all shares that the tests of :mod:`curate.curation.tails` do not refute; valid for any
+  sample size, and the only way where fewer than :data:`FEW` masks (images, where these were drawn)
+  speak for one of the two sides: a normal interval is too narrow there, of width 0 in the end.
+- **reviews**: the variance of the design (strata, finite population, whole images as units), turned
+  into an interval as that of a binomial with the same variance (Korn and Graubard 1998), which
+  stays in [0, 1] and is a little wider than the normal one.
+- **prediction-powered** (PPI++, Angelopoulos and others 2023): the same for the decisions less
+  ``tune`` times what the quality score predicts, whose mean over all masks is known. ``tune``
+  minimises the variance; 0 would be the interval of reviews alone, so with growing samples it is
+  never wider. Whether the score is a good prediction, or any, matters to the width only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from curate.curation.evidence import BoolArray, FloatArray, Population, Sample
+from curate.curation.image_bets import Whole
+from curate.curation.random_draws import WHERE
+from curate.curation.tails import betting_tail, count_tail, weighted_tail
+from curate.errors import CallError
+
+FEW = 10
+METHODS = ("exact", "reviews", "prediction-powered")
+_HALVINGS = 40
+
+
+@dataclass(frozen=True)
+class Found:
+    """An interval for a share.
+
+    Attributes:
+        value: The estimate.
+        low: Lower end.
+        high: Upper end.
+        method: One of :data:`METHODS`.
+        width_reviews: Width from reviews alone.
+        width_predicted: Width with predictions; NaN where they were not used.
+    """
+
+    value: float
+    low: float
+    high: float
+    method: str
+    width_reviews: float
+    width_predicted: float
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Estimates of two means and their variances, from one sample.
+
+    Attributes:
+        mean: Of what people say.
+        predicted: Of the prediction, over the same sample.
+        variance: Of ``mean``.
+        covariance: Of ``mean`` and ``predicted``.
+        predicted_variance: Of ``predicted``.
+        units: Masks or images.
+        freedom: Degrees of freedom of the variance.
+    """
+
+    mean: float
+    predicted: float
+    variance: float
+    covariance: float
+    predicted_variance: float
+    units: int
+    freedom: int
+
+
+def share(sample: Sample, population: Population, yes: BoolArray, confidence: float) -> Found:
+    """Return the interval of the share of all masks of which something is true.
+
+    Args:
+        sample: A random sample.
+        population: All masks.
+        yes: Of which masks of the sample it is true.
+        confidence: Probability that the interval holds the share.
+
+    Raises:
+        CallError: A stratum has no reviewed mask, so that nothing is known of it.
+    """
+    risk = 1 - confidence
+    score, everywhere = _predictions(sample, population)
+    found = moments(sample, yes.astype(np.float64), score)
+    value = min(max(found.mean, 0.0), 1.0)
+    if min(_speaking(sample, yes), _speaking(sample, ~yes)) < FEW:
+        low, high = exact(sample, population, yes, risk)
+        value = min(max(value, low), high)
+        return Found(value, low, high, "exact", high - low, np.nan)
+    low, high = binomial_interval(value, found.variance, found, risk)
+    alone = Found(value, low, high, "reviews", high - low, np.nan)
+    better = powered(found, everywhere)
+    if better is None:
+        return alone
+    value, variance = better
+    low, high = binomial_interval(value, variance, found, risk)
+    widths = alone.width_reviews, high - low
+    if widths[1] >= widths[0]:
+        return Found(alone.value, alone.low, alone.high, "reviews", *widths)
+    return Found(value, low, high, "prediction-powered", *widths)
+
+
+def _speaking(sample: Sample, yes: BoolArray) -> int:
+    """Count the units that speak for one side."""
+    return len(np.unique(sample.image_id[yes])) if sample.unit == "image" else int(yes.sum())
+
+
+def _predictions(sample: Sample, population: Population) -> tuple[FloatArray, float]:
+    """Return the score of each mask of a sample, and its mean over all masks.
+
+    Masks without a score get the mean of the others: as good a prediction as any.
+    """
+    known = ~np.isnan(population.quality)
+    if not known.any():
+        return np.zeros(len(sample)), 0.0
+    counts = None if population.counts is None else population.counts[known]
+    mean = float(np.average(population.quality[known], weights=counts))
+    return np.where(np.isnan(sample.quality), mean, sample.quality), mean
+
+
+def moments(sample: Sample, said: FloatArray, predicted: FloatArray) -> Moments:
+    """Estimate the means of two values over all masks, by the design of the sample.
+
+    Args:
+        sample: A random sample.
+        said: First value of each mask.
+        predicted: Second value.
+
+    Raises:
+        CallError: A stratum has no reviewed mask.
+    """
+    both = np.column_stack([said, predicted])
+    if sample.unit == "image":
+        mean, spread, units = _of_images(sample, both)
+        freedom = units - 1
+    else:
+        mean, spread, freedom = _of_masks(sample, both)
+        units = len(said)
+    first, second = float(mean[0]), float(mean[1])
+    parts = float(spread[0, 0]), float(spread[0, 1]), float(spread[1, 1])
+    return Moments(first, second, *parts, units, max(freedom, 1))
+
+
+def _of_masks(sample: Sample, both: FloatArray) -> tuple[FloatArray, FloatArray, int]:
+    stratum, held = sample.stratum, sample.strata
+    count = np.bincount(stratum, minlength=len(held))
+    if sample.exact and count.min() < 2:
+        # Equal probabilities: strata are a refinement that can be done without.
+        stratum, held = np.zeros(len(both), np.int64), np.array([sample.population], np.int64)
+        count = np.array([len(both)])
+    if count.min() == 0:
+        what = f"stratum {int(np.argmin(count))} of the draw has no reviewed mask"
+        raise CallError(what, WHERE, "review more of the draw, in its order")
+    mean, spread = np.zeros(2), np.zeros((2, 2))
+    pooled = np.cov(both, rowvar=False) if len(both) > 1 else np.ones((2, 2))
+    for k, (n, size) in enumerate(zip(count.tolist(), held.tolist(), strict=True)):
+        inside, weight = both[stratum == k], size / held.sum()
+        inner = np.cov(inside, rowvar=False) if n > 1 else pooled
+        mean = mean + weight * inside.mean(axis=0)
+        spread = spread + weight**2 * max(1 - n / size, 0) * inner / n
+    return mean, spread, len(both) - len(held)
+
+
+def _of_images(sample: Sample, both: FloatArray) -> tuple[FloatArray, FloatArray, int]:
+    """Return ratio estimates: totals of images over their numbers of masks."""
+    codes, ids = pd.factorize(sample.image_id)
+    size = np.bincount(codes).astype(np.float64)
+    total = np.column_stack([np.bincount(codes, column) for column in both.T])
+    mean = total.sum(axis=0) / size.sum()
+    residual = total - size[:, None] * mean
+    n = len(ids)
+    left = max(1 - sample.fraction, 0)
+    spread = left * residual.T @ residual / max(n - 1, 1) / n / size.mean() ** 2
+    return mean, spread, n
+
+
+def powered(found: Moments, everywhere: float) -> tuple[float, float] | None:
+    """Return estimate and variance with predictions, tuned; None where they cannot help.
+
+    Args:
+        found: Moments of decisions and predictions.
+        everywhere: The prediction's mean over all masks.
+    """
+    if found.predicted_variance <= 0:
+        return None
+    tune = found.covariance / found.predicted_variance
+    value = found.mean + tune * (everywhere - found.predicted)
+    variance = found.variance - tune * found.covariance
+    return (value, variance) if 0 < value < 1 and variance > 0 else None
+
+
+def binomial_interval(
+    value: float, variance: float, found: Moments, risk: float
+) -> tuple[float, float]:
+    """Return the interval of a binomial share that has the same variance.
+
+    Args:
+        value: The estimate, inside (0, 1).
+        variance: Of the estimate.
+        found: For its units and degrees of freedom.
+        risk: 1 - confidence.
+    """
+    from scipy.special import betaincinv, stdtrit
+
+    if variance <= 0:
+        return value, value
+    spread = stdtrit(max(found.units - 1, 1), 1 - risk / 2) / stdtrit(found.freedom, 1 - risk / 2)
+    trials = value * (1 - value) / variance * spread**2
+    yes, no = value * trials, (1 - value) * trials
+    low, high = betaincinv(yes, no + 1, risk / 2), betaincinv(yes + 1, no, 1 - risk / 2)
+    return float(low), float(high)
+
+
+def exact(
+    sample: Sample, population: Population, yes: BoolArray, risk: float
+) -> tuple[float, float]:
+    """Return the shares that no test refutes, each side at half of the risk.
+
+    Args:
+        sample: A random sample.
+        population: All masks; needed for whole images.
+        yes: Of which masks it is true.
+        risk: 1 - confidence.
+    """
+    return 1 - _most(sample, population, ~yes, risk / 2), _most(sample, population, yes, risk / 2)
+
+
+def _most(sample: Sample, population: Population, yes: BoolArray, risk: float) -> float:
+    """Return the largest share of which so few in the sample are not too unlikely."""
+    if sample.unit == "image":
+        return _most_images(sample, population, yes, risk)
+    total = sample.population
+    if sample.exact:
+        found = float(yes.sum())
+
+        def unlikely(null: int) -> bool:
+            return bool(count_tail(found, null, sample.fraction, len(sample)) <= risk)
+
+    else:
+        found = float(sample.weight[yes].sum())
+
+        def unlikely(null: int) -> bool:
+            return bool(weighted_tail(found, null, sample.fraction) <= risk)
+
+    return first(unlikely, total) / total
+
+
+def first(unlikely: Callable[[int], bool], total: int) -> int:
+    """Return the largest number that is not too unlikely; all above it are."""
+    if not unlikely(total):
+        return total
+    low, high = 0, total
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if unlikely(middle) else (middle, high)
+    return low
+
+
+def _most_images(sample: Sample, population: Population, yes: BoolArray, risk: float) -> float:
+    whole = Whole.of(sample, population, yes)
+    low, high = float(yes.mean()), 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        unlikely = float(betting_tail(whole.logs(middle))[0]) <= risk
+        low, high = (low, middle) if unlikely else (middle, high)
+    return high
