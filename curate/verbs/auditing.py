@@ -1,4 +1,4 @@
-"""The verbs of the command line as functions: what a script calls and ``curate.cli`` prints."""
+"""Verbs about masks: audit, decide, report, prune, compare, demo."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import CallError
 from curate.progress import Progress
+from curate.verbs.paths import AnyPath, as_path
 
 if TYPE_CHECKING:
     from curate.curation.compare import Comparison
     from curate.curation.policy import Policy
     from curate.curation.prune import PruneResult
-    from curate.generation import Generation
     from curate.store import Audit
-    from curate.training import Training
-
-AnyPath = str | Path
 
 
 def audit(
@@ -75,10 +72,10 @@ def audit(
         named = " and ".join(sorted(stability))
         raise CallError(f"{named} given, but no soft masks", "", "give --soft-masks DIR")
     inputs = Inputs(
-        images=_path(images),
-        detections=_path(detections),
+        images=as_path(images),
+        detections=as_path(detections),
         compare={name: Path(path) for name, path in (compare or {}).items()},
-        soft_masks=_path(soft_masks),
+        soft_masks=as_path(soft_masks),
         segmenter=segmenter,
         detector=detector,
         device=device,
@@ -97,10 +94,6 @@ def audit(
     )
     report(done.path)
     return done
-
-
-def _path(path: AnyPath | None) -> Path | None:
-    return None if path is None else Path(path)
 
 
 def name_files(pairs: Sequence[str]) -> dict[str, Path]:
@@ -155,14 +148,6 @@ def report(path: AnyPath, out: AnyPath | None = None) -> Path:
     return target
 
 
-def queue(path: AnyPath, **options: Any) -> Any:
-    """Return the masks to review as a frame; see :func:`curate.curation.queue.queue`."""
-    from curate.curation.queue import queue as rank_queue
-    from curate.store import open_audit
-
-    return rank_queue(open_audit(path), **options)
-
-
 def prune(
     path: AnyPath, out: AnyPath | None = None, *, drop: tuple[str, ...] = ("reject",)
 ) -> PruneResult:
@@ -170,7 +155,7 @@ def prune(
     from curate.curation.prune import prune as run
     from curate.store import open_audit
 
-    return run(open_audit(path), _path(out), actions=drop)
+    return run(open_audit(path), as_path(out), actions=drop)
 
 
 def compare(first: AnyPath, second: AnyPath) -> Comparison:
@@ -179,150 +164,6 @@ def compare(first: AnyPath, second: AnyPath) -> Comparison:
     from curate.store import open_audit
 
     return run(open_audit(first), open_audit(second))
-
-
-def write_queue(
-    path: AnyPath, out: AnyPath | None = None, *, to: str | None = None, **options: Any
-) -> str:
-    """Write the queue to a file, or return it as CSV; see :func:`queue` for the options."""
-    from curate.curation.queue import queue as rank_queue
-    from curate.curation.queue import write_queue as write
-    from curate.curation.queue_files import csv_lines
-    from curate.store import open_audit
-
-    opened = open_audit(path)
-    rows = rank_queue(opened, **options)
-    if out is None:
-        if to not in (None, "csv"):
-            raise CallError(f"--to {to} needs a file", "queue", "give one with --out")
-        return "".join(csv_lines(rows)).rstrip("\r\n")
-    count = write(opened, rows, Path(out), to)
-    return f"{count:,} masks in {out}"
-
-
-def generate(
-    images: AnyPath,
-    out: AnyPath,
-    *,
-    segmenter: str,
-    recipe: str | Path | Mapping[str, Any] = "sa1b",
-    settings: Mapping[str, Any] | None = None,
-    device: str | None = None,
-    restart: bool = False,
-    progress: Progress | None = None,
-) -> Generation:
-    """Generate masks for a folder of pictures; see :func:`curate.generation.generate`."""
-    from curate.generation import generate as run
-
-    return run(
-        images,
-        out,
-        segmenter=segmenter,
-        recipe=recipe,
-        settings=settings,
-        device=device,
-        restart=restart,
-        progress=progress,
-    )
-
-
-def reselect(
-    out: AnyPath,
-    *,
-    recipe: str | Path | Mapping[str, Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-) -> Generation:
-    """Choose again from what was generated; see :func:`curate.generation.reselect`."""
-    from curate.generation import reselect as run
-
-    return run(out, recipe=recipe, settings=settings, progress=progress)
-
-
-def need_for_generation(
-    images: Path | None, out: Path | None, segmenter: str | None
-) -> tuple[Path, Path, str]:
-    """Return what a generation cannot do without.
-
-    Raises:
-        CallError: One of them is missing.
-    """
-    given = {"IMAGES": images, "--out DIR": out, "--segmenter NAME": segmenter}
-    missing = [name for name, value in given.items() if value is None]
-    if images is None or out is None or segmenter is None:
-        raise CallError(f"{' and '.join(missing)} not given", "generate", "see --help")
-    return images, out, segmenter
-
-
-def refuse_with_again(*others: object) -> None:
-    """See that nothing is given beside ``--again`` that would have no effect there.
-
-    Raises:
-        CallError: Something is.
-    """
-    if any(others):
-        raise CallError(
-            "--again asks no network", "generate", "give only --recipe and --set beside it"
-        )
-
-
-def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE`` pairs, values as TOML has them; a bare word is text.
-
-    Raises:
-        CallError: One is not such a pair, or a name stands twice.
-    """
-    import tomllib
-
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.isidentifier() or "\n" in value:
-            raise CallError(f"{pair!r} is not NAME=VALUE", "--set", "NAME is one of the recipe's")
-        if name in found:
-            raise CallError(f"{name} stands twice", "--set", "give it once")
-        try:
-            found[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[name] = value
-    return found
-
-
-def train_detector(
-    path: AnyPath,
-    out: AnyPath,
-    *,
-    images: AnyPath | None = None,
-    device: str | None = None,
-    restart: bool = False,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> Training:
-    """Train a detector on an audit's accepted masks; see :mod:`curate.training`.
-
-    Further keywords are fields of :class:`curate.training.TrainingSettings`.
-
-    Args:
-        path: The audit.
-        out: The detector's folder.
-        images: Folder of the pictures; the audit's, if None.
-        device: Where to train; the first GPU, else the CPU, if None.
-        restart: Throw away what ``out`` holds of an earlier training.
-        progress: Called with progress.
-    """
-    from curate.store import open_audit
-    from curate.training import TrainingSettings
-    from curate.training import train_detector as run
-
-    return run(
-        open_audit(path),
-        Path(out),
-        settings=TrainingSettings(**settings),
-        images=_path(images),
-        device=device,
-        restart=restart,
-        report=progress,
-    )
 
 
 def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | None = None) -> str:

@@ -1,0 +1,27 @@
+"""The command line: parse, call a verb, print. No logic, and nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import sys
+
+from curate.cli import auditing, models, people
+from curate.cli.common import app
+from curate.errors import CurateError
+
+__all__ = ["app", "auditing", "main", "models", "people"]
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 a gate failed, 2 the input or the call is wrong."""
+    try:
+        app()
+    except CurateError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{(error.strerror or str(error)).lower()}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped; the same command again goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,173 @@
+"""Commands about masks: audit, decide, report, prune, compare, demo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from curate import summary as summaries
+from curate import verbs
+from curate.cli.common import (
+    AuditPath,
+    DeviceOption,
+    FailOn,
+    Json,
+    PolicyOption,
+    app,
+    show,
+)
+from curate.progress import progress
+
+
+@app.command()
+def audit(
+    source: Annotated[Path, typer.Argument(help="A file or folder of masks, in any format.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The audit directory; by default SOURCE's name + .audit.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="The format, if not found by itself.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(help="A detector's results on these images (COCO results)."),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Other annotations of these images (not a detector's). Repeatable.",
+        ),
+    ] = None,
+    soft_masks: Annotated[
+        Path | None, typer.Option(help="Folder of logits or probabilities (.npy, .npz, .png).")
+    ] = None,
+    soft_kind: Annotated[
+        str | None, typer.Option(help="logits or probabilities; found from the values if left out.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Where soft masks are cut (logits: 0; else 0.5).")
+    ] = None,
+    offset: Annotated[
+        float | None,
+        typer.Option(help="Stability's step off the threshold (logits: 1; else 0.05)."),
+    ] = None,
+    segmenter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Prompt a segmenter from every mask: a folder or a hub name."
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Run a detector on the pictures: a folder or a hub name."
+        ),
+    ] = None,
+    device: DeviceOption = None,
+    deep: Annotated[bool, typer.Option(help="Run the slow signals too.")] = False,
+    policy: PolicyOption = "default",
+    workers: Annotated[int, typer.Option(help="How many processes.")] = 1,
+    restart: Annotated[bool, typer.Option(help="Throw away what OUT holds of an audit.")] = False,
+    fail_on: FailOn = None,
+    json: Json = False,
+) -> None:
+    """Score every mask, decide on each, and write the report."""
+    summaries.check_gates(fail_on or [])
+    stability = {"kind": soft_kind, "threshold": threshold, "offset": offset}
+    with progress() as report:
+        done = verbs.audit(
+            source,
+            out,
+            format=format,
+            images=images,
+            detections=detections,
+            compare=verbs.name_files(compare or []),
+            soft_masks=soft_masks,
+            stability={k: v for k, v in stability.items() if v is not None},
+            segmenter=segmenter,
+            detector=detector,
+            device=device,
+            deep=deep,
+            policy=policy,
+            workers=workers,
+            restart=restart,
+            progress=report,
+        )
+    _summarise(done, fail_on, json)
+
+
+def _summarise(done: Any, fail_on: list[str] | None, as_json: bool) -> None:
+    summary = summaries.summary(done)
+    show(summary, summaries.summary_text(done, summary), as_json)
+    failed = summaries.failed_gates(summary, fail_on or [])
+    for gate in failed:
+        print(f"gate failed: {gate}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def decide(
+    path: AuditPath, policy: PolicyOption = "default", fail_on: FailOn = None, json: Json = False
+) -> None:
+    """Decide anew under another policy, without scoring again."""
+    summaries.check_gates(fail_on or [])
+    with progress() as report:
+        done = verbs.decide(path, policy=policy, progress=report)
+    _summarise(done, fail_on, json)
+
+
+@app.command()
+def report(
+    path: AuditPath,
+    out: Annotated[Path | None, typer.Option(help="Where; by default in the audit.")] = None,
+) -> None:
+    """Write report.html again."""
+    print(verbs.report(path, out))
+
+
+@app.command()
+def prune(
+    path: AuditPath,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the pruned dataset goes; a dry run if left out.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="Actions to drop: reject, review. Repeatable.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the dataset back without the rejected masks.
+
+    The format stays, and so does everything else in it.
+    """
+    result = verbs.prune(path, out, drop=tuple(drop or ["reject"]))
+    show(result.as_dict(), result.text(), json)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="An audit directory.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    json: Json = False,
+) -> None:
+    """Say what changed between two audits."""
+    result = verbs.compare(first, second)
+    show(result.as_dict(), result.text(), json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the demo goes.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Other seeds draw other scenes.")] = 0,
+    images: Annotated[int, typer.Option(help="How many scenes, 8 or more.")] = 24,
+) -> None:
+    """Audit a small drawn dataset and print what was found.
+
+    It has planted defects of every kind, so what was found is held against what was planted.
+    """
+    with progress() as report:
+        print(verbs.demo(out, seed=seed, images=images, progress=report))

@@ -1,0 +1,32 @@
+"""The verbs of the command line as functions: what a script calls and ``curate.cli`` prints."""
+
+from __future__ import annotations
+
+from curate.verbs.auditing import audit, compare, decide, demo, name_files, prune, report
+from curate.verbs.models import (
+    generate,
+    need_for_generation,
+    read_settings,
+    refuse_with_again,
+    reselect,
+    train_detector,
+)
+from curate.verbs.people import queue, write_queue
+
+__all__ = [
+    "audit",
+    "compare",
+    "decide",
+    "demo",
+    "generate",
+    "name_files",
+    "need_for_generation",
+    "prune",
+    "queue",
+    "read_settings",
+    "refuse_with_again",
+    "report",
+    "reselect",
+    "train_detector",
+    "write_queue",
+]

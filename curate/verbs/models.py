@@ -1,0 +1,140 @@
+"""Verbs about networks: generate, reselect, train_detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import CallError
+from curate.progress import Progress
+from curate.verbs.paths import AnyPath, as_path
+
+if TYPE_CHECKING:
+    from curate.generation import Generation
+    from curate.training import Training
+
+
+def generate(
+    images: AnyPath,
+    out: AnyPath,
+    *,
+    segmenter: str,
+    recipe: str | Path | Mapping[str, Any] = "sa1b",
+    settings: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> Generation:
+    """Generate masks for a folder of pictures; see :func:`curate.generation.generate`."""
+    from curate.generation import generate as run
+
+    return run(
+        images,
+        out,
+        segmenter=segmenter,
+        recipe=recipe,
+        settings=settings,
+        device=device,
+        restart=restart,
+        progress=progress,
+    )
+
+
+def reselect(
+    out: AnyPath,
+    *,
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Generation:
+    """Choose again from what was generated; see :func:`curate.generation.reselect`."""
+    from curate.generation import reselect as run
+
+    return run(out, recipe=recipe, settings=settings, progress=progress)
+
+
+def need_for_generation(
+    images: Path | None, out: Path | None, segmenter: str | None
+) -> tuple[Path, Path, str]:
+    """Return what a generation cannot do without.
+
+    Raises:
+        CallError: One of them is missing.
+    """
+    given = {"IMAGES": images, "--out DIR": out, "--segmenter NAME": segmenter}
+    missing = [name for name, value in given.items() if value is None]
+    if images is None or out is None or segmenter is None:
+        raise CallError(f"{' and '.join(missing)} not given", "generate", "see --help")
+    return images, out, segmenter
+
+
+def refuse_with_again(*others: object) -> None:
+    """See that nothing is given beside ``--again`` that would have no effect there.
+
+    Raises:
+        CallError: Something is.
+    """
+    if any(others):
+        raise CallError(
+            "--again asks no network", "generate", "give only --recipe and --set beside it"
+        )
+
+
+def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` pairs, values as TOML has them; a bare word is text.
+
+    Raises:
+        CallError: One is not such a pair, or a name stands twice.
+    """
+    import tomllib
+
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier() or "\n" in value:
+            raise CallError(f"{pair!r} is not NAME=VALUE", "--set", "NAME is one of the recipe's")
+        if name in found:
+            raise CallError(f"{name} stands twice", "--set", "give it once")
+        try:
+            found[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name] = value
+    return found
+
+
+def train_detector(
+    path: AnyPath,
+    out: AnyPath,
+    *,
+    images: AnyPath | None = None,
+    device: str | None = None,
+    restart: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Training:
+    """Train a detector on an audit's accepted masks; see :mod:`curate.training`.
+
+    Further keywords are fields of :class:`curate.training.TrainingSettings`.
+
+    Args:
+        path: The audit.
+        out: The detector's folder.
+        images: Folder of the pictures; the audit's, if None.
+        device: Where to train; the first GPU, else the CPU, if None.
+        restart: Throw away what ``out`` holds of an earlier training.
+        progress: Called with progress.
+    """
+    from curate.store import open_audit
+    from curate.training import TrainingSettings
+    from curate.training import train_detector as run
+
+    return run(
+        open_audit(path),
+        Path(out),
+        settings=TrainingSettings(**settings),
+        images=as_path(images),
+        device=device,
+        restart=restart,
+        report=progress,
+    )
