@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -87,41 +88,48 @@ class Acceptance:
         names = ("threshold", "accepted", "share", "bad_share")
         return pd.DataFrame({name: getattr(self, name) for name in names})
 
-    def p_values(
-        self, *, found: float | None = None, growth: float | None = None, fair: bool = False
-    ) -> FloatArray:
-        """Return, for each threshold, how unlikely so few bad masks are if the bound is broken.
-
-        Args:
-            found: Weighted number of bad masks (images: only 0); None for what was found.
-            growth: Imagine a sample so much larger; None for the one at hand.
-            fair: Imagine half a bad mask more, so that none found is not none to come.
-        """
-        growth = self.growth if growth is None else growth
+    def p_values(self) -> FloatArray:
+        """Return, for each threshold, how unlikely so few bad masks are if the bound is broken."""
         if self.gains is not None:
-            return betting_tail(self.gains.logs if found is None else self.gains.clean, growth)
-        seen = self.weighed if found is None else np.full(len(self.weighed), found)
-        half = 0.5 if fair else 0.0
-        return self._tail(growth * (seen + half) - half, growth)
+            return betting_tail(self.gains.logs, self.growth)
+        return self._tail(self.growth * self.weighed, self.growth, slice(None))
 
-    def _tail(self, found: FloatArray, growth: float) -> FloatArray:
+    def if_all_good(self, growth: float = 1.0) -> FloatArray:
+        """Return the same for a sample without bad masks, imagined so many times as large."""
+        if self.gains is not None:
+            return betting_tail(self.gains.clean, growth)
+        return self._tail(np.zeros(len(self.weighed)), growth, slice(None))
+
+    def expected_p(self, growth: float, at: npt.NDArray[np.intp]) -> FloatArray:
+        """Return what is expected of a sample so many times as large, at some thresholds.
+
+        Half a bad mask more is imagined, so that none found is not none to come.
+        """
+        if self.gains is not None:
+            return betting_tail(self.gains.logs[:, at], growth)
+        return self._tail(growth * (self.weighed[at] + 0.5) - 0.5, growth, at)
+
+    def _tail(self, found: FloatArray, growth: float, at: Any) -> FloatArray:
         fraction = min(1.0, self.fraction * growth)
         if self.test == "weighted":
-            return weighted_tail(found, self.null, fraction)
-        return count_tail(found, self.null, fraction, self.reviewed * growth)
+            return weighted_tail(found, self.null[at], fraction)
+        return count_tail(found, self.null[at], fraction, self.reviewed * growth)
 
     def promised_power(self, level: float) -> FloatArray:
-        """Return how likely each threshold passes if the quality is P(good); 0 for images."""
+        """Return how likely each threshold passes if the quality is P(good); 0 for images.
+
+        For weighted samples it is as if their probabilities were equal: good enough to choose by.
+        """
         if self.gains is not None:
             return np.zeros(len(self.accepted))
+        fraction, drawn = min(1.0, self.fraction * self.growth), self.reviewed * self.growth
         low = np.full(len(self.accepted), -1.0)
-        high = np.ceil(self.null * min(1.0, self.fraction * self.growth)) + 1
+        high = np.ceil(self.null * fraction) + 1
         while np.any(high - low > 1):
             middle = np.floor((low + high) / 2)
-            passes = self._tail(middle, self.growth) <= level
+            passes = count_tail(middle, self.null, fraction, drawn) <= level
             low, high = np.where(passes, middle, low), np.where(passes, high, middle)
-        mean = self.promised * self.accepted * min(1.0, self.fraction * self.growth)
-        drawn = self.reviewed * self.growth
+        mean = self.promised * self.accepted * fraction
         return binomial_cdf(low, drawn, np.clip(mean / drawn, 0, 1))
 
     def smallest_expected(self, risk: float) -> float:
@@ -141,7 +149,7 @@ class Acceptance:
         return high
 
     def _shows(self, units: int, risk: float) -> bool:
-        p_value = self.p_values(found=0.0, growth=units / self.units)
+        p_value = self.if_all_good(units / self.units)
         return bool(p_value.min() <= risk)
 
 

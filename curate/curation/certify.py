@@ -112,8 +112,7 @@ def certify(
         raise CallError(what, "certify", "give the population that the sample was drawn from")
     curve = acceptance(sample, population, max_bad)
     _enough(sample, curve, risk)
-    p_value = curve.p_values()
-    level = _levels(p_value, _starts(curve, risk))
+    p_value, level = curve.p_values(), levels(curve, risk)
     passed = (p_value <= level) & (level > 0)
     last = int(np.flatnonzero(passed)[-1]) if passed.any() else -1
     tested = curve.table().assign(p_value=p_value, level=level, certified=passed)
@@ -133,6 +132,22 @@ def certify(
         tested,
         sample.notes,
     )
+
+
+def levels(curve: Acceptance, risk: float) -> FloatArray:
+    """Return the level at which each threshold is tested; 0 for not at all.
+
+    It is what starts there, and what the threshold before passes on.
+
+    Args:
+        curve: What the sample found at each threshold.
+        risk: 1 - confidence.
+    """
+    p_value, level, carried = curve.p_values(), np.empty(len(curve.accepted)), 0.0
+    for k, (p, own) in enumerate(zip(p_value.tolist(), _starts(curve, risk).tolist(), strict=True)):
+        level[k] = carried + own
+        carried = level[k] if p <= level[k] else 0.0
+    return level
 
 
 def acceptance_curve(
@@ -187,9 +202,8 @@ def expected_share(
     risk = _risk(max_bad, confidence, 1)
     curve = acceptance(sample, population, max_bad)
     grown = replace(curve, growth=1 + more / len(sample))
-    p_value = grown.p_values()
-    level = _levels(p_value, _starts(grown, risk))
-    passed = np.flatnonzero((p_value <= level) & (level > 0))
+    level = levels(grown, risk)
+    passed = np.flatnonzero((grown.p_values() <= level) & (level > 0))
     return float(curve.share[passed[-1]]) if len(passed) else 0.0
 
 
@@ -212,7 +226,7 @@ def _enough(sample: Sample, curve: Acceptance, risk: float) -> None:
     """
     if not len(curve.accepted):
         raise CallError("no mask can be accepted", "certify", "the policy rejects all of them")
-    if curve.p_values(found=0.0).min() <= risk:
+    if curve.if_all_good().min() <= risk:
         return
     need = curve.smallest(risk)
     least = zero_failures(curve.max_bad, 1 - risk)
@@ -239,15 +253,6 @@ def _starts(curve: Acceptance, risk: float) -> FloatArray:
     return risk * weight
 
 
-def _levels(p_value: FloatArray, start: FloatArray) -> FloatArray:
-    """Return the level that each claim has: its own, and what the one before passes on."""
-    level, carried = np.empty(len(p_value)), 0.0
-    for k, (p, own) in enumerate(zip(p_value.tolist(), start.tolist(), strict=True)):
-        level[k] = carried + own
-        carried = level[k] if p <= level[k] else 0.0
-    return level
-
-
 def _next(curve: Acceptance, last: int) -> npt.NDArray[np.intp]:
     """Return the thresholds that accept a tenth of all masks more than one does."""
     have = curve.share[last] if last >= 0 else 0.0
@@ -260,10 +265,11 @@ def _reviews(curve: Acceptance, risk: float, at: npt.NDArray[np.intp]) -> int | 
     """Return how many more masks give an even chance to certify one of some thresholds."""
     if not len(at):
         return None
+    at = at[:: math.ceil(len(at) / 20)]
     most = curve.population_growth
 
     def passes(growth: float) -> bool:
-        return bool((curve.p_values(growth=growth, fair=True)[at] <= risk).any())
+        return bool((curve.expected_p(growth, at) <= risk).any())
 
     high = 1.0
     while not passes(high):

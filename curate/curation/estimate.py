@@ -203,7 +203,7 @@ def gather_images(draws: Sequence[Draw], looked: IntArray, missing: pd.Series[in
         raise CallError(what, WHERE, do)
     first = drawn[0].settings
     images = int(first["images"]["population"]) + int(first.get("before", 0))
-    counts = missing.reindex(chosen, fill_value=0).to_numpy(np.int64)
+    counts = np.asarray(missing.reindex(chosen, fill_value=0), np.int64)
     return Looked(counts, images, tuple(notes))
 
 

@@ -17,12 +17,12 @@ Three ways, from cautious to narrow:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from curate.curation.evidence import BoolArray, FloatArray, Population, Sample
+from curate.curation.evidence import BoolArray, FloatArray, IntArray, Population, Sample
 from curate.curation.image_bets import Whole
 from curate.curation.random_draws import WHERE
 from curate.curation.tails import betting_tail, count_tail, weighted_tail
@@ -56,25 +56,37 @@ class Found:
 
 @dataclass(frozen=True)
 class Moments:
-    """Estimates of two means and their variances, from one sample.
+    """Estimates of two means from one sample, and what each unit adds to their errors.
 
     Attributes:
         mean: Of what people say.
         predicted: Of the prediction, over the same sample.
-        variance: Of ``mean``.
-        covariance: Of ``mean`` and ``predicted``.
-        predicted_variance: Of ``predicted``.
-        units: Masks or images.
-        freedom: Degrees of freedom of the variance.
+        parts: Shape (units, 2): the squares of a column sum up to the variance of its mean.
+        group: The stratum of each unit.
     """
 
     mean: float
     predicted: float
-    variance: float
-    covariance: float
-    predicted_variance: float
-    units: int
-    freedom: int
+    parts: FloatArray
+    group: IntArray
+
+    def spread(self, tune: float) -> tuple[float, float]:
+        """Return the variance of ``mean - tune * predicted``, and its degrees of freedom.
+
+        The freedom is that of Satterthwaite with the kurtosis of what is left: where few surprises
+        make up the variance, it is itself known as badly as their number.
+        """
+        said, score = self.parts.T
+        left = said - tune * score
+        if tune:
+            # A unit that has much to say in the choice of ``tune`` hides its own error.
+            left = left / (1 - np.minimum(score**2 / (score**2).sum(), 0.5))
+        square = left**2
+        variance, count = float(square.sum()), np.bincount(self.group)
+        within = np.bincount(self.group, square) ** 2 / np.maximum(count, 1)
+        noise = float((square**2).sum() - within.sum())
+        most = max(len(left) - len(count), 1)
+        return variance, min(2 * variance**2 / noise, most) if noise > 0 else most
 
 
 def share(sample: Sample, population: Population, yes: BoolArray, confidence: float) -> Found:
@@ -97,17 +109,15 @@ def share(sample: Sample, population: Population, yes: BoolArray, confidence: fl
         low, high = exact(sample, population, yes, risk)
         value = min(max(value, low), high)
         return Found(value, low, high, "exact", high - low, np.nan)
-    low, high = binomial_interval(value, found.variance, found, risk)
+    low, high = binomial_interval(value, *found.spread(0.0), len(found.parts), risk)
     alone = Found(value, low, high, "reviews", high - low, np.nan)
     better = powered(found, everywhere)
     if better is None:
         return alone
-    value, variance = better
-    low, high = binomial_interval(value, variance, found, risk)
-    widths = alone.width_reviews, high - low
-    if widths[1] >= widths[0]:
-        return Found(alone.value, alone.low, alone.high, "reviews", *widths)
-    return Found(value, low, high, "prediction-powered", *widths)
+    low, high = binomial_interval(*better, len(found.parts), risk)
+    if high - low >= alone.width_reviews:
+        return replace(alone, width_predicted=high - low)
+    return Found(better[0], low, high, "prediction-powered", alone.width_reviews, high - low)
 
 
 def _speaking(sample: Sample, yes: BoolArray) -> int:
@@ -140,18 +150,10 @@ def moments(sample: Sample, said: FloatArray, predicted: FloatArray) -> Moments:
         CallError: A stratum has no reviewed mask.
     """
     both = np.column_stack([said, predicted])
-    if sample.unit == "image":
-        mean, spread, units = _of_images(sample, both)
-        freedom = units - 1
-    else:
-        mean, spread, freedom = _of_masks(sample, both)
-        units = len(said)
-    first, second = float(mean[0]), float(mean[1])
-    parts = float(spread[0, 0]), float(spread[0, 1]), float(spread[1, 1])
-    return Moments(first, second, *parts, units, max(freedom, 1))
+    return _of_images(sample, both) if sample.unit == "image" else _of_masks(sample, both)
 
 
-def _of_masks(sample: Sample, both: FloatArray) -> tuple[FloatArray, FloatArray, int]:
+def _of_masks(sample: Sample, both: FloatArray) -> Moments:
     stratum, held = sample.stratum, sample.strata
     count = np.bincount(stratum, minlength=len(held))
     if sample.exact and count.min() < 2:
@@ -161,60 +163,63 @@ def _of_masks(sample: Sample, both: FloatArray) -> tuple[FloatArray, FloatArray,
     if count.min() == 0:
         what = f"stratum {int(np.argmin(count))} of the draw has no reviewed mask"
         raise CallError(what, WHERE, "review more of the draw, in its order")
-    mean, spread = np.zeros(2), np.zeros((2, 2))
-    pooled = np.cov(both, rowvar=False) if len(both) > 1 else np.ones((2, 2))
-    for k, (n, size) in enumerate(zip(count.tolist(), held.tolist(), strict=True)):
-        inside, weight = both[stratum == k], size / held.sum()
-        inner = np.cov(inside, rowvar=False) if n > 1 else pooled
-        mean = mean + weight * inside.mean(axis=0)
-        spread = spread + weight**2 * max(1 - n / size, 0) * inner / n
-    return mean, spread, len(both) - len(held)
+    sums = np.column_stack([np.bincount(stratum, column, len(held)) for column in both.T])
+    within = sums / count[:, None]
+    weight = held / held.sum()
+    # A stratum of one mask has no spread of its own: it is measured against the mean of all.
+    centre = np.where(count[:, None] > 1, within, both.mean(axis=0))
+    scale = weight / count * np.sqrt(count / np.maximum(count - 1, 1) * (1 - count / held))
+    parts = scale[stratum, None] * (both - centre[stratum])
+    mean = weight @ within
+    return Moments(float(mean[0]), float(mean[1]), parts, stratum)
 
 
-def _of_images(sample: Sample, both: FloatArray) -> tuple[FloatArray, FloatArray, int]:
+def _of_images(sample: Sample, both: FloatArray) -> Moments:
     """Return ratio estimates: totals of images over their numbers of masks."""
     codes, ids = pd.factorize(sample.image_id)
     size = np.bincount(codes).astype(np.float64)
     total = np.column_stack([np.bincount(codes, column) for column in both.T])
     mean = total.sum(axis=0) / size.sum()
-    residual = total - size[:, None] * mean
-    n = len(ids)
-    left = max(1 - sample.fraction, 0)
-    spread = left * residual.T @ residual / max(n - 1, 1) / n / size.mean() ** 2
-    return mean, spread, n
+    # A large image draws the mean to itself; without it, it would be further off.
+    residual = (total - size[:, None] * mean) / (1 - np.minimum(size / size.sum(), 0.5))[:, None]
+    n, left = len(ids), max(1 - sample.fraction, 0.0)
+    parts = residual / size.sum() * np.sqrt(left * n / max(n - 1, 1))
+    return Moments(float(mean[0]), float(mean[1]), parts, np.zeros(n, np.int64))
 
 
-def powered(found: Moments, everywhere: float) -> tuple[float, float] | None:
-    """Return estimate and variance with predictions, tuned; None where they cannot help.
+def powered(found: Moments, everywhere: float) -> tuple[float, float, float] | None:
+    """Return estimate, variance and its freedom with predictions; None where they cannot help.
 
     Args:
         found: Moments of decisions and predictions.
         everywhere: The prediction's mean over all masks.
     """
-    if found.predicted_variance <= 0:
+    said, score = found.parts.T
+    if not (score**2).sum() > 0:
         return None
-    tune = found.covariance / found.predicted_variance
+    tune = float(said @ score / (score**2).sum())
     value = found.mean + tune * (everywhere - found.predicted)
-    variance = found.variance - tune * found.covariance
-    return (value, variance) if 0 < value < 1 and variance > 0 else None
+    variance, freedom = found.spread(tune)
+    return (value, variance, freedom) if 0 < value < 1 and variance > 0 else None
 
 
 def binomial_interval(
-    value: float, variance: float, found: Moments, risk: float
+    value: float, variance: float, freedom: float, units: int, risk: float
 ) -> tuple[float, float]:
     """Return the interval of a binomial share that has the same variance.
 
     Args:
         value: The estimate, inside (0, 1).
         variance: Of the estimate.
-        found: For its units and degrees of freedom.
+        freedom: Degrees of freedom of the variance.
+        units: Masks or images in the sample.
         risk: 1 - confidence.
     """
     from scipy.special import betaincinv, stdtrit
 
     if variance <= 0:
         return value, value
-    spread = stdtrit(max(found.units - 1, 1), 1 - risk / 2) / stdtrit(found.freedom, 1 - risk / 2)
+    spread = stdtrit(max(units - 1, 1), 1 - risk / 2) / stdtrit(freedom, 1 - risk / 2)
     trials = value * (1 - value) / variance * spread**2
     yes, no = value * trials, (1 - value) * trials
     low, high = betaincinv(yes, no + 1, risk / 2), betaincinv(yes + 1, no, 1 - risk / 2)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curate.curation.evidence import Draw, Population, Sample, gather
+from curate.curation.random_draws import EQUAL
 
 MASKS = 20_000
 PER_IMAGE = 10
@@ -24,7 +25,6 @@ class World:
     image: np.ndarray
     bad: np.ndarray
     quality: np.ndarray
-    masks: pd.DataFrame
 
     @property
     def population(self) -> Population:
@@ -75,9 +75,7 @@ def as_world(
     share: float, strength: str, image: np.ndarray, bad: np.ndarray, quality: np.ndarray
 ) -> World:
     """Put arrays together as an audit."""
-    masks = pd.DataFrame({"image_id": image, "quality_score": quality})
-    masks.index.name = "mask_id"
-    return World(share, strength, image, bad, quality, masks)
+    return World(share, strength, image, bad, quality)
 
 
 # --- drawing -------------------------------------------------------------------------------------
@@ -89,7 +87,29 @@ def reviewed(found: World, draws: list[Draw]) -> Sample:
     bad = found.bad[ids]
     labels = pd.DataFrame({"good": ~bad, "iou": np.nan, "queue_kind": "estimate"}, index=ids)
     labels["action"] = np.where(bad, "reject", "accept")
-    return gather(draws, labels, found.masks, MASKS)
+    masks = pd.DataFrame({"image_id": found.image, "quality_score": found.quality})
+    masks.index.name = "mask_id"
+    return gather(draws, labels, masks, MASKS)
+
+
+def shortcut(found: World, draws: list[Draw]) -> Sample:
+    """Do what :func:`reviewed` does for draws that are known to be random, and quickly."""
+    frames = [draw.rows for draw in draws]
+    ids = np.concatenate([rows["mask_id"].to_numpy() for rows in frames])
+    bad, n, single = found.bad[ids], len(ids), len(draws) == 1
+    chance = [rows["inclusion_probability"].to_numpy() for rows in frames]
+    least = 1 - np.prod([1 - c.min() for c in chance])
+    if single:
+        probability, stratum = chance[0], frames[0]["stratum"].to_numpy()
+        held = np.array([s["masks"] for s in draws[0].settings.get("strata", [])] or [MASKS])
+    else:
+        probability = np.full(n, 1 - np.prod([1 - len(c) / (1 / c).sum() for c in chance]))
+        stratum, held = np.zeros(n, np.int64), np.array([MASKS])
+    exact = single and bool(chance[0].max() <= EQUAL * chance[0].min())
+    return Sample(
+        draws[0].unit, MASKS, ids, found.image[ids], found.quality[ids], bad, np.ones(n, bool),
+        np.where(bad, 0.0, 1.0), probability, stratum, held, float(least), exact,
+    )  # fmt: skip
 
 
 def draw_masks(
@@ -109,22 +129,29 @@ def draw_masks(
         rates: How densely to draw each stratum, the lowest quality first.
         earlier: Masks drawn before, which are left out.
     """
-    left = np.setdiff1d(np.arange(MASKS), [] if earlier is None else earlier)
-    ordered = left[np.argsort(found.quality[left])]
-    held = np.array_split(ordered, len(rates))
-    wanted = np.asarray(rates, float) / sum(rates) * n
-    rows, strata = [], []
-    for k, (masks, count) in enumerate(zip(held, np.diff(np.r_[0, np.cumsum(wanted).round()]))):
-        chosen = random.choice(masks, int(count), replace=False)
-        chance = len(chosen) / len(masks)
-        part = {"mask_id": chosen, "inclusion_probability": chance, "stratum": k}
-        rows.append(pd.DataFrame(part))
-        strata.append({"stratum": k, "masks": len(masks), "drawn": len(chosen)})
-    drawn = pd.concat(rows, ignore_index=True)
-    drawn["place"] = random.permutation(len(drawn)) + 1
+    left = np.ones(MASKS, bool)
+    left[[] if earlier is None else earlier] = False
+    ids = np.flatnonzero(left)
+    held = np.array_split(ids[np.argsort(found.quality[ids])], len(rates))
+    ends = np.r_[0, np.cumsum(np.asarray(rates, float) / sum(rates) * n).round()]
+    drawn = [
+        random.choice(masks, int(count), replace=False)
+        for masks, count in zip(held, np.diff(ends), strict=True)
+    ]
+    sizes, counts = (np.array([len(part) for part in parts]) for parts in (held, drawn))
+    strata = [
+        {"stratum": k, "masks": int(size), "drawn": int(count)}
+        for k, (size, count) in enumerate(zip(sizes, counts, strict=True))
+    ]
+    rows = {
+        "mask_id": np.concatenate(drawn),
+        "inclusion_probability": np.repeat(counts / sizes, counts),
+        "stratum": np.repeat(np.arange(len(rates)), counts),
+        "place": random.permutation(counts.sum()) + 1,
+    }
     before = 0 if earlier is None else len(earlier)
     settings = {"unit": "mask", "population": MASKS, "before": before, "strata": strata}
-    return Draw(1, "estimate", settings, drawn)
+    return Draw(1, "estimate", settings, pd.DataFrame(rows))
 
 
 def draw_images(random: np.random.Generator, found: World, n: int) -> Draw:
