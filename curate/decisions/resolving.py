@@ -29,23 +29,23 @@ _NO_HONEYPOT = """
 
 CURRENT = f"""
 select * from (
-  select d.*, row_number() over (
-    partition by d.mask_id, d.reviewer order by d.time desc, d.decision_id desc) as back
+  select d.mask_id, d.reviewer, d.action, d.iou, d.seconds, d.time, d.decision_id,
+    row_number() over (
+      partition by d.mask_id, d.reviewer order by d.time desc, d.decision_id desc) as back
   from decisions d where {_NO_HONEYPOT}
 ) where back = 1
 """
 """What each person says of each mask by now, masks with a known answer left out."""
 
 _VOTES = f"""
-select mask_id, {CODE.format("action")}, iou, row_number() over (order by time, decision_id)
-from ({CURRENT}) order by mask_id
+select mask_id, {CODE.format("action")}, iou, time, decision_id from ({CURRENT}) order by mask_id
 """
 
 _SHOWN = f"""
 select s.mask_id, s.queue_kind, s.inclusion_probability, s.draw_id, (
   select w.stratum from drawn w where w.draw_id = s.draw_id and w.mask_id = s.mask_id limit 1)
 from (
-  select d.*, row_number() over (
+  select d.mask_id, d.queue_kind, d.inclusion_probability, d.draw_id, row_number() over (
     partition by d.mask_id
     order by d.queue_kind = 'estimate' desc, d.time desc, d.decision_id desc) as back
   from decisions d where {_NO_HONEYPOT} {{of_draw}}
@@ -60,12 +60,15 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class _Votes:
-    """One vote a person and mask, masks together and in order; arrays of equal length."""
+    """One vote a person and mask, masks together and in order; arrays of equal length.
+
+    ``order`` is their time, and the entry of those of the same time.
+    """
 
     action: IntArray
     bad: BoolArray
     iou: npt.NDArray[np.float64]
-    order: IntArray
+    order: tuple[IntArray, IntArray]
     group: IntArray
     starts: IntArray
 
@@ -78,7 +81,7 @@ def resolved(
         raise CallError(f"there is no rule {rule!r}", "resolved", f"use {', '.join(RULES)}")
     if good_iou is not None and not 0 <= good_iou <= 1:
         raise CallError(f"the IoU of a good mask is {good_iou}", "resolved", "use 0 to 1")
-    votes = fetch(connection, _VOTES, ("mask_id", "place", "iou", "order"))
+    votes = fetch(connection, _VOTES, ("mask_id", "place", "iou", "order", "decision_id"))
     chosen = "" if draw_id is None else "and d.draw_id = ?"
     columns = ("mask_id", "queue_kind", "inclusion_probability", "draw_id", "stratum")
     parameters = () if draw_id is None else (int(draw_id),)
@@ -96,7 +99,7 @@ def _labels(frame: pd.DataFrame, rule: str, good_iou: float | None) -> pd.DataFr
     starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, np.int64)
     people = np.diff(np.append(starts, len(ids)))
     group = np.repeat(np.arange(len(starts)), people)
-    order = frame["order"].to_numpy(np.int64)
+    order = (frame["order"].to_numpy(np.int64), frame["decision_id"].to_numpy(np.int64))
     votes = _Votes(action, bad, iou, order, group, starts)
     worse = np.bincount(group, weights=bad, minlength=len(starts)).astype(np.int64)
     chosen = _SPOKESMEN[rule](votes, worse, people)
@@ -122,12 +125,12 @@ def _first(votes: _Votes, *keys: Any) -> IntArray:
 
 def _latest(votes: _Votes, worse: IntArray, people: IntArray) -> IntArray:
     del worse, people
-    return _first(votes, votes.order)
+    return _first(votes, *votes.order)
 
 
 def _strictest(votes: _Votes, worse: IntArray, people: IntArray) -> IntArray:
     del worse, people
-    return _first(votes, votes.bad, votes.action, votes.order)
+    return _first(votes, votes.bad, votes.action, *votes.order)
 
 
 def _majority(votes: _Votes, worse: IntArray, people: IntArray) -> IntArray:
@@ -135,7 +138,7 @@ def _majority(votes: _Votes, worse: IntArray, people: IntArray) -> IntArray:
     wins = votes.bad == (2 * worse >= people)[votes.group]
     same = (votes.group * 2 + votes.bad) * len(WORDS) + votes.action
     support = np.bincount(same)[same] if len(same) else same
-    return _first(votes, wins, support, votes.action, votes.order)
+    return _first(votes, wins, support, votes.action, *votes.order)
 
 
 _SPOKESMEN = {"majority": _majority, "latest": _latest, "strictest": _strictest}

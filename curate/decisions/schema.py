@@ -52,7 +52,7 @@ create table drawn (
   place integer not null,
   slot integer not null check (slot in (0, 1)),
   honeypot text check (honeypot in ('accept', 'reject')),
-  primary key (draw_id, place)
+  primary key (draw_id, mask_id, slot)
 ) strict, without rowid;
 create index drawn_mask on drawn (mask_id, draw_id);
 create table decisions (
