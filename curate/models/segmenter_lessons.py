@@ -47,6 +47,18 @@ class Sample:
 def draw_sample(
     model: Any, scenes: Iterable[Scene], most: int, random: np.random.Generator
 ) -> Sample | None:
+    """Lay images into a model's input, each with some of its objects.
+
+    Args:
+        model: What is to be taught; says how large the input is, and on which device.
+        scenes: The images, each with its masks.
+        most: Objects an image, drawn at random where it has more.
+        random: Where the choice comes from.
+
+    Returns:
+        None if no object is left: of an image without any, or of specks that resizing lost,
+        nothing is taken, not even the image.
+    """
     torch = need("torch", "training")
     side, low = int(model.config.vision_config.image_size), low_side(model)
     pixels: list[Any] = []

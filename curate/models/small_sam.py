@@ -94,21 +94,28 @@ def grown(model: Any, side: int) -> Any:
 
     A training begins faster on small pieces of images. What the model has learned of distances in
     pixels is kept: bias by relative position goes on beyond its range with its outermost value, and
-    the codes of places oscillate as fast as before. The copy wants some more training.
+    the codes of places oscillate as fast as before; the middle of the input keeps its code. The
+    copy wants some more training.
 
     Args:
         model: Made by :func:`small_sam`, with ``places`` off.
         side: Of the copy's square input, in pixels; a multiple of the patch.
+
+    Raises:
+        CallError: The model has a code for each place, or the side does not fit its patches.
     """
     torch = need("torch", "a segmenter")
     config = copy.deepcopy(model.config)
     factor = side / config.vision_config.image_size
     patch = config.vision_config.patch_size
-    if side % patch or config.vision_config.use_abs_pos:
-        raise CallError(f"a model of places or {side} px cannot grow", "grown", "see small_sam")
+    if config.vision_config.use_abs_pos:
+        raise CallError("it has a code for each place", "grown", "give places=False to small_sam")
+    if side < patch or side % patch:
+        raise CallError(f"side is {side}", "grown", f"give a multiple of the patch, {patch}")
     config.vision_config.image_size = config.prompt_encoder_config.image_size = side
     config.prompt_encoder_config.image_embedding_size = side // patch
-    copied = type(model)(config)
+    with torch.random.fork_rng(devices=[]):  # weights are drawn, and then not used
+        copied = type(model)(config)
     weights = model.state_dict()
     for name, wanted in copied.state_dict().items():
         held = weights[name]
@@ -118,7 +125,7 @@ def grown(model: Any, side: int) -> Any:
             reach, had = (len(wanted) - 1) // 2, (len(held) - 1) // 2
             weights[name] = held[torch.arange(-reach, reach + 1).clamp(-had, had) + had]
     copied.load_state_dict(weights)
-    return copied
+    return copied.to(model.device).train(model.training)
 
 
 def low_side(model: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from curate.models import load_segmenter
 from curate.models.prompting import paired_iou, redraw
 from curate.models.segmenter import Prompts, Segmenter
 from curate.models.segmenter_lessons import jittered_boxes, points_inside
-from curate.models.segmenter_training import Schedule, mask_loss, train_segmenter
+from curate.models.segmenter_training import Progress, Schedule, mask_loss, train_segmenter
 from curate.models.small_sam import low_side, pixel_values, small_sam
 from curate.rle.logits import draw
 
@@ -183,6 +183,28 @@ def test_a_loss_that_is_no_number_is_an_error() -> None:
         model.mask_decoder.iou_token.weight.fill_(torch.nan)
     with pytest.raises(CallError, match="the loss is nan at step 0"):
         train_segmenter(model, scenes(), SHORT, seed=0)
+
+
+@pytest.mark.parametrize("weight", [1.0, 5.0])
+def test_the_error_of_the_predicted_iou_weighs_what_it_is_said_to(weight: float) -> None:
+    told: dict[float, list[Progress]] = {0.0: [], weight: []}
+    for given, progress in told.items():
+        schedule = replace(SHORT, steps=1, iou_weight=given)
+        train_segmenter(tiny(), scenes(), schedule, seed=0, report=progress.append)
+    without, with_it = told[0.0][0], told[weight][0]
+    assert with_it.iou_error == without.iou_error > 0
+    assert with_it.loss - without.loss == pytest.approx(weight * without.iou_error**2, rel=1e-4)
+
+
+def test_without_weight_no_iou_is_learned() -> None:
+    """And with weight it is, of one mask and of each of three."""
+    for weight, learns in ((0.0, False), (1.0, True)):
+        model = tiny()
+        last = model.mask_decoder.iou_prediction_head.proj_out
+        before = last.weight.detach().clone()
+        schedule = replace(SHORT, rounds=1, iou_weight=weight, weight_decay=0.0)
+        train_segmenter(model, scenes(), schedule, seed=0)
+        assert (last.weight != before).any(dim=1).tolist() == [learns] * 4
 
 
 def test_sizes_that_do_not_fit() -> None:
