@@ -227,15 +227,21 @@ def _read_time(value: Any) -> None:
 
 
 def _texts(where: _Where, name: str, values: Sequence[Any]) -> list[str | None]:
-    if set(map(type, values)) <= {str, type(None)}:
+    if set(map(type, values)) <= {str, type(None)} and "".join(filter(None, values)).isascii():
         return [None if value is None else _unescaped(value.strip()) or None for value in values]
     return _each(where, name, values, _read_text)
 
 
 def _read_text(value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
+    if value is None:
+        return None
+    if not isinstance(value, str):
         raise ValueError("not a text")
-    return None if value is None else value.strip() or None
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a character, which JSON can spell
+        raise ValueError("not a text that can be written") from None
+    return _unescaped(value.strip()) or None
 
 
 def _unescaped(text: str) -> str:
