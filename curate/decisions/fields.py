@@ -198,8 +198,9 @@ def _read_whole(value: Any) -> int | None:
         raise ValueError("not a whole number") from None
     if math.isnan(real):
         return None
-    number = int(value) if isinstance(value, int) else int(str(value).partition(".")[0])
-    if real != int(real) or not -(2**63) <= number < 2**63:
+    digits, _, fraction = str(value).partition(".") if isinstance(value, str) else ("", "", "")
+    number = int(digits) if digits else int(value)  # as a float, a long id would lose digits
+    if real != int(real) or fraction.strip("0 ") or not -(2**63) <= number < 2**63:
         raise ValueError("not a whole number of 64 bits")
     return number
 
