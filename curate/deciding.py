@@ -59,13 +59,20 @@ one mask in 50,000 (an evidence of 10.8, against the 3 of one in twenty, where t
 line is): what is rarer is told apart no further, and lies far beyond any line either way.
 """
 
+CERTIFICATE = "certificate"
+"""Where ``audit.json`` holds what was certified last; it ends with the plan it was made of."""
+
+NOTHING = 2.0
+"""A line that no quality reaches: JSON has no infinity."""
+
 GRID = 1000
 """Steps of the table of qualities from which a share of lowest quality is read off."""
 
 IN_MEMORY = 8_000_000
 """Masks whose ids and priorities are compared in memory; more are sorted on disk."""
 
-LATE = ("quality_score", "action", "reasons", "priority", "rank")
+PLANNED = ("action", "reasons", "priority", "rule_action")
+LATE = ("quality_score", *PLANNED, "rank")
 """Columns that this stage gives, beside those of two-step scorers."""
 
 HEAVY = ("segmentation", "source_key", "stability_curve")
@@ -77,10 +84,14 @@ def decide_audit(
 ) -> Audit:
     """Fit references, judge every mask and rank them all; needs scored parts in ``out``."""
     started = time.monotonic()
-    if info["state"] == COMPLETE and info["policy"] == policy.as_dict():
+    if info.get("policy") != policy.as_dict():
+        info = {key: value for key, value in info.items() if key != CERTIFICATE}
+    line = certified_line(info)
+    made_by = (info.get("policy"), info.get("certified_line"))
+    if info["state"] == COMPLETE and made_by == (policy.as_dict(), line):
         return Audit(out, info)
     fresh = "references" not in info
-    info = info | {"state": DECIDING, "policy": policy.as_dict()}
+    info = info | {"state": DECIDING, "policy": policy.as_dict(), "certified_line": line}
     write_json(out / INFO, info)
     if fresh:
         repair_ids(out)
@@ -88,7 +99,7 @@ def decide_audit(
         write_json(out / INFO, info)
     count = count_parts(out)
     shutil.rmtree(out / WORK / "plan", ignore_errors=True)
-    tasks = [(out, index, policy, info["references"]) for index in range(count)]
+    tasks = [(out, index, policy, info["references"], line) for index in range(count)]
     for done, _ in enumerate(pool.run(plan_part, tasks), 1):
         if report:
             report("deciding", done, 2 * count, 0)
@@ -229,8 +240,21 @@ def quality_line(references: Mapping[str, Mapping[str, Any]], share: float) -> f
     return float(np.interp(share, np.linspace(0, 1, len(grid)), grid))
 
 
+def certified_line(info: Mapping[str, Any]) -> float | None:
+    """Return the quality from which on masks are certified: over 1 for none, None for no word."""
+    certificate = info.get(CERTIFICATE)
+    if certificate is None:
+        return None
+    threshold = certificate["threshold"]
+    return NOTHING if threshold is None else float(threshold)
+
+
 def plan_part(
-    out: Path, index: int, policy: Policy, references: Mapping[str, Mapping[str, Any]]
+    out: Path,
+    index: int,
+    policy: Policy,
+    references: Mapping[str, Mapping[str, Any]],
+    certified: float | None = None,
 ) -> None:
     """Judge the masks of one part: second-step scores, quality, action, reasons, priority."""
     frame = _judged_columns(out, index, policy)
@@ -239,11 +263,17 @@ def plan_part(
     speaks = references["quality"]
     frame["quality_score"] = quality.apply(frame, speaks)
     cut = quality_line(references, policy.lowest_share)
-    plan = decide(frame, policy, quality_cut=cut, blame=lambda some: blame(some, speaks))
+    plan = decide(
+        frame,
+        policy,
+        quality_cut=cut,
+        blame=lambda some: blame(some, speaks),
+        certified=certified,
+    )
     late = {
         **{name: applied[name] for name in applied.columns},
         "quality_score": frame["quality_score"],
-        **{name: plan[name] for name in ("action", "reasons", "priority")},
+        **{name: plan[name] for name in PLANNED},
     }
     columns = {name: pa.array(values, from_pandas=True) for name, values in late.items()}
     rows = np.arange(len(frame), dtype=np.int32)

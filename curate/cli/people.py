@@ -1,6 +1,4 @@
-"""Commands about people: queue."""
-
-from __future__ import annotations
+"""Commands about people: queue, import, agreement, learn, certify, estimate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +6,20 @@ from typing import Annotated
 import typer
 
 from curate import verbs
-from curate.cli.common import AuditPath, app
+from curate.cli.common import AuditPath, Json, app, show
+
+Rule = Annotated[
+    str,
+    typer.Option(help="Where people disagree: majority (a tie is bad), latest or strictest."),
+]
+GoodIou = Annotated[
+    float | None,
+    typer.Option(help="A mask corrected to at least this IoU counts as good; else none does."),
+]
+Unit = Annotated[
+    str | None, typer.Option(help="mask or image, where random samples of both were drawn.")
+]
+Confidence = Annotated[float, typer.Option(help="Probability that it holds.")]
 
 
 @app.command()
@@ -17,15 +28,141 @@ def queue(
     out: Annotated[
         Path | None, typer.Option(help="A .csv or .json file; printed as CSV if left out.")
     ] = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="errors: likely and costly ones first. learn: what teaches most. estimate: a "
+            "random sample, to certify and estimate from."
+        ),
+    ] = "errors",
     budget: Annotated[int | None, typer.Option(help="How many masks at most.")] = None,
     minutes: Annotated[float | None, typer.Option(help="How many minutes people have.")] = None,
     seconds_per_mask: Annotated[float, typer.Option(help="What one mask takes them.")] = 14.0,
+    overlap: Annotated[
+        float, typer.Option(help="Share of the masks that a second person gets too: 0.1.")
+    ] = 0.0,
+    honeypots: Annotated[
+        float, typer.Option(help="Share of masks with a known answer, mixed in: 0.05.")
+    ] = 0.0,
+    known: Annotated[
+        Path | None,
+        typer.Option(help="CSV of known answers; those that people agreed on if left out."),
+    ] = None,
+    whole_images: Annotated[
+        bool, typer.Option(help="estimate: draw images, with all their masks.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of what is drawn by chance.")] = 0,
     to: Annotated[
         str | None, typer.Option(help="csv, json or coco; by OUT's ending if left out.")
     ] = None,
 ) -> None:
-    """List the masks to review, likely and costly errors first."""
+    """Draw the masks that people look at, and record why each is shown."""
     text = verbs.write_queue(
-        path, out, budget=budget, minutes=minutes, seconds_per_mask=seconds_per_mask, to=to
+        path,
+        out,
+        to=to,
+        known=known,
+        record=out is not None,
+        kind=kind,
+        budget=budget,
+        minutes=minutes,
+        seconds_per_mask=seconds_per_mask,
+        overlap=overlap,
+        honeypots=honeypots,
+        whole_images=whole_images,
+        seed=seed,
     )
     print(text)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What came back from people.")],
+    audit: Annotated[
+        Path | None,
+        typer.Option(help="The audit it is about; the only one in this folder if left out."),
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Who decided, where the file does not say.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="The format, if not found by itself.")] = None,
+    given: Annotated[
+        str | None,
+        typer.Option(
+            help="For a corrected dataset: what people were given, a file or a draw's number; the "
+            "whole source if left out."
+        ),
+    ] = None,
+    same_iou: Annotated[
+        float,
+        typer.Option(help="For a corrected dataset: IoU from which on a mask is unchanged."),
+    ] = 1.0,
+    json: Json = False,
+) -> None:
+    """Import people's decisions: rows of CSV or JSON, or a corrected COCO file.
+
+    All of them, or none where one is wrong. Importing a file again changes nothing.
+    """
+    done = verbs.import_decisions(
+        file, audit, reviewer=reviewer, format=format, given=given, same_iou=same_iou
+    )
+    show(done.as_dict(), done.text(), json)
+
+
+@app.command()
+def agreement(path: AuditPath, json: Json = False) -> None:
+    """Say how far people agree, and how each of them decides."""
+    found = verbs.agreement(path)
+    show(found.as_dict(), found.text(), json)
+
+
+@app.command()
+def certify(
+    path: AuditPath,
+    max_bad: Annotated[
+        float, typer.Option(help="Largest share of bad masks among the accepted.")
+    ] = 0.05,
+    confidence: Confidence = 0.95,
+    looks: Annotated[
+        int, typer.Option(help="How often you will ask, at most, while people go on reviewing.")
+    ] = 1,
+    rule: Rule = "majority",
+    good_iou: GoodIou = None,
+    unit: Unit = None,
+    dry_run: Annotated[bool, typer.Option(help="Leave the plan as it is.")] = False,
+    json: Json = False,
+) -> None:
+    """Accept as much as a reviewed random sample proves to be good enough.
+
+    Draw the sample with `curate queue AUDIT --kind estimate`. From then on the plan accepts only
+    what is certified; a new policy or a new quality model ends that.
+    """
+    from curate.curation.telling import certificate_dict, certificate_text
+
+    found = verbs.certify(
+        path,
+        max_bad=max_bad,
+        confidence=confidence,
+        looks=looks,
+        dry_run=dry_run,
+        rule=rule,
+        good_iou=good_iou,
+        unit=unit,
+    )
+    show(certificate_dict(found), certificate_text(found), json)
+
+
+@app.command()
+def estimate(
+    path: AuditPath,
+    confidence: Confidence = 0.95,
+    rule: Rule = "majority",
+    good_iou: GoodIou = None,
+    unit: Unit = None,
+    json: Json = False,
+) -> None:
+    """Estimate how good the dataset is, with intervals, from a reviewed random sample."""
+    from curate.curation.telling import estimate_dict, estimate_text
+
+    found = verbs.estimate(path, confidence=confidence, rule=rule, good_iou=good_iou, unit=unit)
+    show(estimate_dict(found), estimate_text(found), json)

@@ -71,6 +71,7 @@ def decide(
     *,
     quality_cut: float | None = None,
     blame: Blame | None = None,
+    certified: float | None = None,
 ) -> pd.DataFrame:
     """Plan what happens to masks.
 
@@ -84,10 +85,15 @@ def decide(
         blame: Says of some rows of ``frame`` what speaks most against each (see
             :func:`curate.curation.blame.blame`), for masks that quality alone sends to review; None
             for nothing to tell.
+        certified: Masks of at least this quality are what people's random sample has shown to be
+            good enough; over 1 for none. It takes the place of the policy's own lines: a bound
+            holds for exactly what is over the line, not for any part of it. None for no
+            certificate.
 
     Returns:
         Same index; ``action`` ("accept", "review" or "reject"), ``reasons`` (one text, joined by
-        "; ", gravest first, empty for none) and ``priority`` (float64, at least 0).
+        "; ", gravest first, empty for none), ``priority`` (float64, at least 0) and
+        ``rule_action`` (what the rules alone say, whatever the quality).
 
     Raises:
         CallError: A rule compares text with a number, or the like.
@@ -105,12 +111,20 @@ def decide(
         if not rule.twin:
             _apply(draft, rule)
     _apply_twins(draft, [rule for rule in policy.rules if rule.twin])
-    _apply_quality(draft, policy, quality_cut, blame)
+    by_rules = draft.level.copy()
+    if certified is None:
+        _apply_quality(draft, policy, quality_cut, blame)
+    else:
+        _apply_certificate(draft, policy, certified)
+    line = max(policy.quality_at_least or 0.0, quality_cut or 0.0)
+    if certified is not None:
+        line = min(certified, 1.0)
     return pd.DataFrame(
         {
             "action": pd.Series(np.array(ACTIONS, object)[draft.level], frame.index, STRING),
             "reasons": pd.Series(_join(draft, rows), frame.index, STRING),
-            "priority": _priority(draft, policy, quality_cut),
+            "priority": _priority(draft, policy, line),
+            "rule_action": pd.Series(np.array(ACTIONS, object)[by_rules], frame.index, STRING),
         },
         index=frame.index,
     )
@@ -245,6 +259,19 @@ def _apply_quality(draft: _Draft, policy: Policy, cut: float | None, blame: Blam
     draft.say(blank, _REVIEW, len(policy.rules) + 2, words)
 
 
+def _apply_certificate(draft: _Draft, policy: Policy, certified: float) -> None:
+    """Send to review what no certificate covers, even what a rule would accept."""
+    quality = _column(draft.columns, "quality_score")
+    rows = ~draft.crowd & (draft.level == _ACCEPT) & ~(quality >= certified)
+    words = [
+        "not certified: its quality could not be worked out"
+        if np.isnan(value)
+        else f"not certified: quality {value:.2f}"
+        for value in quality[rows]
+    ]
+    draft.say(rows, _REVIEW, len(policy.rules) + 1, words)
+
+
 def _join(draft: _Draft, rows: int) -> npt.NDArray[np.object_]:
     """Put each mask's reasons into one text, gravest action first, then in the policy's order."""
     joined = np.full(rows, "", object)
@@ -254,11 +281,11 @@ def _join(draft: _Draft, rows: int) -> npt.NDArray[np.object_]:
     return joined
 
 
-def _priority(draft: _Draft, policy: Policy, cut: float | None) -> FloatArray:
+def _priority(draft: _Draft, policy: Policy, line: float) -> FloatArray:
     quality = np.clip(_column(draft.columns, "quality_score"), 0, 1)
     base = np.where(np.isnan(quality), _UNKNOWN_P, 1 - quality)
     base[draft.crowd] = 0.0
-    highest = 1 - max(policy.quality_at_least or 0.0, cut or 0.0)
+    highest = 1 - line
     ceiling = min(0.5, highest)
     calm = np.minimum(base * (ceiling / highest if highest > 0 else 0.0), ceiling)
     doubtful = 1 - (1 - base) * (1 - draft.evidence)

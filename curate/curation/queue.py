@@ -127,10 +127,24 @@ def write_queue(
     """
     from curate.curation.queue_files import WRITERS
 
+    chosen_format = check_target(out, format)
+    if slot is not None and "slot" in rows.columns:
+        rows = rows[rows["slot"] == slot]
+    return WRITERS[chosen_format](audit, rows, out)
+
+
+def check_target(out: Path, format: str | None = None) -> str:
+    """Return the format of a file that a queue can be written to.
+
+    Raises:
+        CallError: There is no such format, or the file exists.
+    """
+    from curate.curation.queue_files import WRITERS
+
     chosen_format = format or out.suffix.lower().removeprefix(".")
     if chosen_format not in WRITERS:
         do = "choose from " + ", ".join(WRITERS)
         raise CallError(f"a queue cannot be written as {chosen_format or 'that'!r}", str(out), do)
-    if slot is not None and "slot" in rows.columns:
-        rows = rows[rows["slot"] == slot]
-    return WRITERS[chosen_format](audit, rows, out)
+    if out.exists():
+        raise CallError("it exists", str(out), "choose another name")
+    return chosen_format

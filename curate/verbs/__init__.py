@@ -11,14 +11,25 @@ from curate.verbs.models import (
     reselect,
     train_detector,
 )
-from curate.verbs.people import queue, write_queue
+from curate.verbs.people import (
+    agreement,
+    certify,
+    estimate,
+    import_decisions,
+    queue,
+    write_queue,
+)
 
 __all__ = [
+    "agreement",
     "audit",
+    "certify",
     "compare",
     "decide",
     "demo",
+    "estimate",
     "generate",
+    "import_decisions",
     "name_files",
     "need_for_generation",
     "prune",

@@ -1,12 +1,20 @@
-"""Verbs about people: queue."""
+"""Verbs about people: queue, import, learn, certify, estimate."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate.errors import CallError
+from curate.verbs.auditing import report
 from curate.verbs.paths import AnyPath
+
+if TYPE_CHECKING:
+    from curate.curation.certify import Certificate
+    from curate.curation.drawing import Drawn
+    from curate.curation.estimate import Estimate
+    from curate.decisions import Imported
+    from curate.store import Audit
 
 
 def queue(path: AnyPath, **options: Any) -> Any:
@@ -18,19 +26,203 @@ def queue(path: AnyPath, **options: Any) -> Any:
 
 
 def write_queue(
-    path: AnyPath, out: AnyPath | None = None, *, to: str | None = None, **options: Any
+    path: AnyPath,
+    out: AnyPath | None = None,
+    *,
+    to: str | None = None,
+    known: AnyPath | None = None,
+    record: bool = True,
+    **options: Any,
 ) -> str:
-    """Write the queue to a file, or return it as CSV; see :func:`queue` for the options."""
-    from curate.curation.queue import queue as rank_queue
+    """Draw a queue, record why each mask is shown, and write it to a file, or return it as CSV.
+
+    With an overlap there are two files: NAME.second.csv is for the second person.
+
+    Args:
+        path: The audit.
+        out: The file; None returns CSV.
+        to: "csv", "json" or "coco"; by the file's ending if None.
+        known: A CSV file of masks with known answers; None takes those on which people agreed.
+        record: Whether the draw is recorded in the audit, so that decisions that come back know
+            why their mask was shown. Random samples and checks are always recorded.
+        options: See :func:`curate.curation.drawing.draw_queue`.
+
+    Raises:
+        CurateError: An option is wrong, the file exists or cannot be written.
+    """
+    from curate.curation.queue import check_target
     from curate.curation.queue import write_queue as write
     from curate.curation.queue_files import csv_lines
     from curate.store import open_audit
 
     opened = open_audit(path)
-    rows = rank_queue(opened, **options)
+    if out is None and to not in (None, "csv"):
+        raise CallError(f"--to {to} needs a file", "queue", "give one with --out")
+    targets = _targets(out, options.get("overlap", 0.0))
+    for target in targets:
+        check_target(target, to)
+    drawn = _draw(opened, known, options)
+    rows = drawn.rows
+    if record or drawn.kind != "errors" or options.get("honeypots"):
+        rows = drawn.shown(_record(opened, drawn))
     if out is None:
-        if to not in (None, "csv"):
-            raise CallError(f"--to {to} needs a file", "queue", "give one with --out")
         return "".join(csv_lines(rows)).rstrip("\r\n")
-    count = write(opened, rows, Path(out), to)
-    return f"{count:,} masks in {out}"
+    written = []
+    for slot, target in enumerate(targets):
+        count = write(opened, rows, target, to, slot=slot if len(targets) > 1 else None)
+        written.append(f"{count:,} masks in {target}")
+    return "\n".join(written)
+
+
+def _targets(out: AnyPath | None, overlap: float) -> list[Path]:
+    """Return the files to write: a second one for the second person of an overlap."""
+    if out is None:
+        return []
+    first = Path(out)
+    return [first, first.with_name(f"{first.stem}.second{first.suffix}")] if overlap else [first]
+
+
+def _draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> Drawn:
+    from curate.curation.candidates import Already
+    from curate.curation.drawing import draw_queue
+    from curate.curation.people_checks import agreed, read_answers
+    from curate.decisions import has_reviews, open_reviews
+
+    reviews = open_reviews(opened) if has_reviews(opened) else None
+    answers = None
+    if options.get("honeypots"):
+        if known is not None:
+            answers = read_answers(Path(known))
+        elif reviews is not None:
+            answers = agreed(reviews.resolved())
+    elif known is not None:
+        raise CallError("known answers are given, but no honeypots", "queue", "add --honeypots")
+    already = Already() if reviews is None else Already.of(reviews)
+    return draw_queue(opened, known=answers, already=already, **options)
+
+
+def _record(opened: Audit, drawn: Drawn) -> int:
+    from curate.decisions import open_reviews
+
+    reviews = open_reviews(opened, create=True)
+    return reviews.record_draw(drawn.kind, drawn.record, drawn.settings)
+
+
+def import_decisions(
+    file: AnyPath,
+    path: AnyPath | None = None,
+    *,
+    reviewer: str | None = None,
+    format: str | None = None,
+    given: str | None = None,
+    same_iou: float = 1.0,
+) -> Imported:
+    """Import people's decisions from a file; see :func:`curate.decisions.import_file`.
+
+    Args:
+        file: What came back from people.
+        path: The audit; the only one in this folder if None.
+        reviewer: Who decided, where the file does not say.
+        format: The file's format, where its content does not tell.
+        given: For a corrected dataset: what people were given, a file or a draw's number.
+        same_iou: For a corrected dataset: IoU from which on a mask counts as not changed.
+
+    Raises:
+        CurateError: A row is wrong (nothing is imported then), or there is no such audit.
+    """
+    from curate.decisions import import_file
+    from curate.store import open_audit
+
+    opened = open_audit(only_audit() if path is None else path)
+    part: Path | int | None = None if given is None else Path(given)
+    if given is not None and given.isdecimal() and not Path(given).exists():
+        part = int(given)
+    return import_file(
+        opened,
+        Path(file),
+        reviewer=reviewer,
+        format=format,
+        given=part,
+        same_iou=same_iou,
+    )
+
+
+def only_audit(folder: Path | None = None) -> Path:
+    """Return the audit of a folder that holds exactly one.
+
+    Raises:
+        CallError: It holds none, or several.
+    """
+    found = sorted(p.parent for p in (folder or Path()).glob("*/audit.json"))
+    if len(found) != 1:
+        what = f"there are {len(found)} audits here" if found else "there is no audit here"
+        raise CallError(what, str(folder or Path().resolve()), "name one with --audit DIR")
+    return found[0]
+
+
+def certify(
+    path: AnyPath,
+    *,
+    max_bad: float = 0.05,
+    confidence: float = 0.95,
+    looks: int = 1,
+    dry_run: bool = False,
+    **question: Any,
+) -> Certificate:
+    """Find the largest acceptance with a bounded share of bad masks, and let the plan keep to it.
+
+    Args:
+        path: The audit, with a random sample that people have reviewed.
+        max_bad: Largest share of bad masks among the accepted.
+        confidence: Probability that this holds.
+        looks: How often, at most, a certificate is asked for while people go on reviewing.
+        dry_run: Leave the plan as it is.
+        question: Fields of :class:`curate.guarantees.Question`.
+
+    Raises:
+        CurateError: There is no random sample, it is too small, or a number is out of range.
+    """
+    from curate.guarantees import Question, certify_audit, keep_certificate
+    from curate.store import open_audit
+
+    opened = open_audit(path)
+    found = certify_audit(
+        opened,
+        max_bad=max_bad,
+        confidence=confidence,
+        looks=looks,
+        question=Question(**question),
+    )
+    if not dry_run:
+        keep_certificate(opened, found)
+        report(opened.path)
+    return found
+
+
+def estimate(path: AnyPath, *, confidence: float = 0.95, **question: Any) -> Estimate:
+    """Estimate a dataset's quality from a random sample that people have reviewed.
+
+    Args:
+        path: The audit.
+        confidence: Of each interval.
+        question: Fields of :class:`curate.guarantees.Question`.
+
+    Raises:
+        CurateError: There is no random sample.
+    """
+    from curate.guarantees import Question, estimate_audit, keep_estimate
+    from curate.store import open_audit
+
+    opened = open_audit(path)
+    found = estimate_audit(opened, confidence=confidence, question=Question(**question))
+    keep_estimate(opened, found)
+    report(opened.path)
+    return found
+
+
+def agreement(path: AnyPath) -> Any:
+    """Return how far people agree on an audit's masks; see ``Reviews.agreement``."""
+    from curate.decisions import open_reviews
+    from curate.store import open_audit
+
+    return open_reviews(open_audit(path)).agreement()

@@ -1,0 +1,152 @@
+"""What random samples that people reviewed prove of an audit: certificates and estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from curate.curation.audits import column_types
+from curate.curation.certify import Certificate, certify
+from curate.curation.estimate import Estimate, estimate, gather_images
+from curate.curation.evidence import Population, Sample, gather
+from curate.curation.policy import load_policy
+from curate.curation.random_draws import Draw
+from curate.curation.telling import certificate_dict, estimate_dict
+from curate.deciding import CERTIFICATE, decide_audit
+from curate.decisions import Reviews, open_reviews
+from curate.errors import AuditError
+from curate.pool import Pool
+from curate.store import INFO, Audit, write_json
+
+ESTIMATE = "estimate"
+"""Where an estimate stands in ``audit.json``."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """How people's decisions are read.
+
+    Attributes:
+        rule: How people who disagree are resolved; see ``Reviews.resolved``.
+        good_iou: A fix with at least this IoU counts as good; None: every fix is bad.
+        unit: "mask" or "image", where both were drawn.
+    """
+
+    rule: str = "majority"
+    good_iou: float | None = None
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class Material:
+    """A sample, and the masks that it stands for.
+
+    Attributes:
+        sample: What was reviewed.
+        population: All masks of the population.
+        draws: All that were recorded.
+        reviews: Where they stand.
+    """
+
+    sample: Sample
+    population: Population
+    draws: tuple[Draw, ...]
+    reviews: Reviews
+
+
+def material(audit: Audit, question: Question) -> Material:
+    """Bring a random sample and its population together.
+
+    Quality is NaN for masks that a rule of the policy keeps from being accepted, whatever their
+    quality: they are no part of what a threshold accepts.
+
+    Raises:
+        CurateError: Nobody has decided yet, or the sample was not random.
+    """
+    reviews = open_reviews(audit)
+    draws = tuple(
+        Draw(int(number), str(kind), settings, reviews.drawn(int(number)))
+        for number, kind, settings in reviews.draws()[["draw_id", "kind", "settings"]].to_numpy()
+    )
+    labels = reviews.resolved(question.rule, question.good_iou)
+    masks = _population(audit)
+    sample = gather(draws, labels, masks, len(masks), unit=question.unit)
+    population = Population(
+        masks["quality_score"].to_numpy(np.float64), masks["image_id"].to_numpy(np.int64)
+    )
+    return Material(sample, population, draws, reviews)
+
+
+def _population(audit: Audit) -> pd.DataFrame:
+    """Return what could ever be accepted: index ``mask_id``, ``image_id``, ``quality_score``."""
+    types = column_types(audit)
+    if "rule_action" not in types:
+        raise AuditError(
+            "its plan does not say what rules alone decide", str(audit.path), "run `curate decide`"
+        )
+    crowd = " and coalesce(iscrowd, 0) <> 1" if "iscrowd" in types else ""
+    found = audit.query(
+        "select mask_id, image_id, "
+        "case when rule_action = 'accept' then quality_score else 'nan'::double end quality_score "
+        f"from masks where status = 'ok'{crowd}"
+    )
+    return found.set_index("mask_id")
+
+
+def certify_audit(
+    audit: Audit,
+    *,
+    max_bad: float = 0.05,
+    confidence: float = 0.95,
+    looks: int = 1,
+    question: Question | None = None,
+) -> Certificate:
+    """Certify an acceptance; see :func:`curate.curation.certify.certify`. Nothing is written.
+
+    Raises:
+        CurateError: There is no random sample, or it is too small; says how many it takes.
+    """
+    found = material(audit, question or Question())
+    return certify(
+        found.sample, found.population, max_bad=max_bad, confidence=confidence, looks=looks
+    )
+
+
+def estimate_audit(
+    audit: Audit, *, confidence: float = 0.95, question: Question | None = None
+) -> Estimate:
+    """Estimate the dataset's quality; see :func:`curate.curation.estimate.estimate`.
+
+    Missing masks are estimated where images were drawn as a whole. Nothing is written.
+
+    Raises:
+        CurateError: There is no random sample.
+    """
+    found = material(audit, question or Question())
+    looked = None
+    if any(draw.kind == "estimate" and draw.unit == "image" for draw in found.draws):
+        images = found.reviews.looked()["image_id"].to_numpy(np.int64)
+        if len(images):
+            added = found.reviews.missing().groupby("image_id").size()
+            looked = gather_images(found.draws, images, added)
+    return estimate(found.sample, found.population, confidence=confidence, looked=looked)
+
+
+def keep_certificate(audit: Audit, found: Certificate) -> Audit:
+    """Write a certificate into the audit and decide anew: only what it covers is accepted.
+
+    One that certifies nothing is kept too: then nothing is accepted.
+    """
+    kept = Audit(audit.path, audit.info | {CERTIFICATE: certificate_dict(found)})
+    policy = load_policy(audit.info["policy"])
+    with Pool(1) as pool:
+        return decide_audit(kept.path, kept.info, policy, pool)
+
+
+def keep_estimate(audit: Audit, found: Estimate) -> Audit:
+    """Write an estimate into ``audit.json``, for the report."""
+    info = audit.info | {ESTIMATE: estimate_dict(found)}
+    write_json(audit.path / INFO, info)
+    return Audit(audit.path, info)
