@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,7 @@ from curate.curation.tails import (
 IntArray = npt.NDArray[np.int64]
 
 STEPS = 200
-IMAGE_STEPS = 60
+IMAGE_STEPS = 40
 _ATOM = 1e-9
 
 
@@ -89,31 +88,26 @@ class Acceptance:
         return pd.DataFrame({name: getattr(self, name) for name in names})
 
     def p_values(self) -> FloatArray:
-        """Return, for each threshold, how unlikely so few bad masks are if the bound is broken."""
+        """Return, for each threshold, how unlikely so few bad masks are if the bound is broken.
+
+        Of a sample that is imagined larger, it is what is expected: half a bad mask more is put in,
+        so that none found is not none to come.
+        """
         if self.gains is not None:
             return betting_tail(self.gains.logs, self.growth)
-        return self._tail(self.growth * self.weighed, self.growth, slice(None))
+        return self._tail(self.growth * (self.weighed + 0.5) - 0.5, self.growth)
 
     def if_all_good(self, growth: float = 1.0) -> FloatArray:
         """Return the same for a sample without bad masks, imagined so many times as large."""
         if self.gains is not None:
             return betting_tail(self.gains.clean, growth)
-        return self._tail(np.zeros(len(self.weighed)), growth, slice(None))
+        return self._tail(np.zeros(len(self.weighed)), growth)
 
-    def expected_p(self, growth: float, at: npt.NDArray[np.intp]) -> FloatArray:
-        """Return what is expected of a sample so many times as large, at some thresholds.
-
-        Half a bad mask more is imagined, so that none found is not none to come.
-        """
-        if self.gains is not None:
-            return betting_tail(self.gains.logs[:, at], growth)
-        return self._tail(growth * (self.weighed[at] + 0.5) - 0.5, growth, at)
-
-    def _tail(self, found: FloatArray, growth: float, at: Any) -> FloatArray:
+    def _tail(self, found: FloatArray, growth: float) -> FloatArray:
         fraction = min(1.0, self.fraction * growth)
         if self.test == "weighted":
-            return weighted_tail(found, self.null[at], fraction)
-        return count_tail(found, self.null[at], fraction, self.reviewed * growth)
+            return weighted_tail(found, self.null, fraction)
+        return count_tail(found, self.null, fraction, self.reviewed * growth)
 
     def promised_power(self, level: float) -> FloatArray:
         """Return how likely each threshold passes if the quality is P(good); 0 for images.

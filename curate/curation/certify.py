@@ -10,7 +10,7 @@ whatever the shape of the curve: the share of bad masks need not fall with the t
 score be any good, nor masks of one image be independent (chance is in the drawing alone; see
 :mod:`curate.curation.tails` for the tests). A useless score costs acceptance, never the bound.
 
-Most of the risk is put where the quality score itself, read as P(good), promises the largest
+Half of the risk is put where the quality score itself, read as P(good), promises the largest
 acceptance that will pass nearly for sure; the rest on thresholds at which the sample holds so many
 masks, twice that, and so on, for scores that are no probabilities.
 
@@ -36,8 +36,8 @@ from curate.errors import CallError
 
 FloatArray = npt.NDArray[np.float64]
 
-PROMISED = 0.7
-"""Share of the risk put on the threshold that the score promises."""
+PROMISED = 0.5
+"""Share of the risk put on the threshold that the score promises; the score may be wrong."""
 
 SURE = 0.95
 """How likely that threshold must be to pass, if the score is right."""
@@ -59,9 +59,9 @@ class Certificate:
         reviewed: Masks of the sample.
         bad_found: Bad ones among the accepted of the sample.
         bad_share: Estimated share of bad masks among the accepted; NaN where nothing is.
-        reviews_for_next: How many more masks of a random sample it takes to have an even chance of
-            accepting a tenth of all masks more (or all, where less is left), if the shares of bad
-            masks are what this sample says; None where that is out of reach.
+        reviews_for_next: How many more masks of a random sample are expected to certify a tenth of
+            all masks more (or all that can be accepted, where less is left), if the shares of bad
+            masks are what this sample says; None where that is out of reach, or nothing is left.
         reviews_needed: The same to certify anything; 0 where something is certified; None where
             no number of reviews would do, because even the best masks are too bad.
         test: "count", "weighted" or "betting"; see :mod:`curate.curation.tails`.
@@ -112,32 +112,33 @@ def certify(
         raise CallError(what, "certify", "give the population that the sample was drawn from")
     curve = acceptance(sample, population, max_bad)
     _enough(sample, curve, risk)
-    p_value, level = curve.p_values(), levels(curve, risk)
+    p_value, level = levels(curve, risk)
     passed = (p_value <= level) & (level > 0)
     last = int(np.flatnonzero(passed)[-1]) if passed.any() else -1
     tested = curve.table().assign(p_value=p_value, level=level, certified=passed)
     best = tested.iloc[last] if last >= 0 else None
+    share, top = 0.0 if best is None else float(best["share"]), float(curve.share[-1])
     return Certificate(
         None if best is None else float(best["threshold"]),
         0 if best is None else int(best["accepted"]),
-        0.0 if best is None else float(best["share"]),
+        share,
         max_bad,
         confidence,
         len(sample),
         0 if best is None else int(curve.found[last]),
         math.nan if best is None else float(best["bad_share"]),
-        _reviews(curve, risk, _next(curve, last)),
-        0 if best is not None else _reviews(curve, risk, np.arange(len(p_value))),
+        None if last == len(passed) - 1 else _reviews(curve, risk, min(share + 0.1, top)),
+        0 if best is not None else _reviews(curve, risk, float(curve.share[0])),
         curve.test,
         tested,
         sample.notes,
     )
 
 
-def levels(curve: Acceptance, risk: float) -> FloatArray:
-    """Return the level at which each threshold is tested; 0 for not at all.
+def levels(curve: Acceptance, risk: float) -> tuple[FloatArray, FloatArray]:
+    """Return the p-value of each threshold, and the level at which it is tested; 0 for not at all.
 
-    It is what starts there, and what the threshold before passes on.
+    The level is what starts there, and what the threshold before passes on.
 
     Args:
         curve: What the sample found at each threshold.
@@ -147,7 +148,7 @@ def levels(curve: Acceptance, risk: float) -> FloatArray:
     for k, (p, own) in enumerate(zip(p_value.tolist(), _starts(curve, risk).tolist(), strict=True)):
         level[k] = carried + own
         carried = level[k] if p <= level[k] else 0.0
-    return level
+    return p_value, level
 
 
 def acceptance_curve(
@@ -202,9 +203,7 @@ def expected_share(
     risk = _risk(max_bad, confidence, 1)
     curve = acceptance(sample, population, max_bad)
     grown = replace(curve, growth=1 + more / len(sample))
-    level = levels(grown, risk)
-    passed = np.flatnonzero((grown.p_values() <= level) & (level > 0))
-    return float(curve.share[passed[-1]]) if len(passed) else 0.0
+    return _certified(grown, risk)
 
 
 def _risk(max_bad: float, confidence: float, looks: int) -> float:
@@ -253,31 +252,31 @@ def _starts(curve: Acceptance, risk: float) -> FloatArray:
     return risk * weight
 
 
-def _next(curve: Acceptance, last: int) -> npt.NDArray[np.intp]:
-    """Return the thresholds that accept a tenth of all masks more than one does."""
-    have = curve.share[last] if last >= 0 else 0.0
-    if last == len(curve.share) - 1:
-        return np.empty(0, np.intp)
-    return np.flatnonzero(curve.share >= min(have + 0.1, float(curve.share[-1])) - 1e-9)
+def _reviews(curve: Acceptance, risk: float, target: float) -> int | None:
+    """Return how many more masks are expected to certify a share of all masks; None for never.
 
-
-def _reviews(curve: Acceptance, risk: float, at: npt.NDArray[np.intp]) -> int | None:
-    """Return how many more masks give an even chance to certify one of some thresholds."""
-    if not len(at):
-        return None
-    at = at[:: math.ceil(len(at) / 20)]
+    The sample is imagined larger, with as many bad masks for each mask as were found so far, until
+    the procedure accepts that much.
+    """
     most = curve.population_growth
 
-    def passes(growth: float) -> bool:
-        return bool((curve.expected_p(growth, at) <= risk).any())
+    def enough(growth: float) -> bool:
+        return _certified(replace(curve, growth=growth), risk) >= target - 1e-9
 
     high = 1.0
-    while not passes(high):
+    while not enough(high):
         if high >= most:
             return None
         high = min(high * 1.5, most)
-    low = high / 1.5
+    low = max(high / 1.5, 1.0)
     for _ in range(8):
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if passes(middle) else (middle, high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return max(1, math.ceil((high - 1) * curve.reviewed))
+
+
+def _certified(curve: Acceptance, risk: float) -> float:
+    """Return which share of all masks is certified."""
+    p_value, level = levels(curve, risk)
+    passed = np.flatnonzero((p_value <= level) & (level > 0))
+    return float(curve.share[passed[-1]]) if len(passed) else 0.0

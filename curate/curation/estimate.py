@@ -22,7 +22,7 @@ import pandas as pd
 from curate.curation import intervals
 from curate.curation.evidence import BoolArray, FloatArray, IntArray, Population, Sample
 from curate.curation.random_draws import WHERE, Draw
-from curate.curation.tails import count_tail, zero_failures
+from curate.curation.tails import zero_failures
 from curate.errors import CallError
 
 LINES = (0.90, 0.75)
@@ -226,10 +226,12 @@ def missing(looked: Looked, *, confidence: float = 0.95) -> list[Interval]:
     mean, fraction = float(counts.mean()), n / looked.images
     low, high = _gamma(counts, fraction, risk)
     per_image = Interval("missing_per_image", mean, mean, low, high, "gamma", high - low, math.nan)
-    lacking = float((counts > 0).sum())
+    lacking = int((counts > 0).sum())
+    rare = min(lacking, n - lacking)
+    least, most = intervals.of_count(rare, looked.images, fraction, n, risk)
+    if rare != lacking:
+        least, most = 1 - most, 1 - least
     share = lacking / n
-    most = _images_at_most(lacking, n, looked.images, risk / 2)
-    least = 1 - _images_at_most(n - lacking, n, looked.images, risk / 2)
     lacks = ("missing_image_share", share, share, least, most, "exact", most - least, math.nan)
     return [per_image, Interval(*lacks)]
 
@@ -251,12 +253,3 @@ def _gamma(counts: FloatArray, fraction: float, risk: float) -> tuple[float, flo
     scale, events = variance / mean, mean**2 / variance
     low, high = gammaincinv(events, risk / 2), gammaincinv(events + 1, 1 - risk / 2)
     return float(scale * low), float(scale * high)
-
-
-def _images_at_most(found: float, drawn: int, images: int, risk: float) -> float:
-    """Return the largest share of images of which so few in the sample are not too unlikely."""
-
-    def unlikely(null: int) -> bool:
-        return bool(count_tail(found, null, drawn / images, drawn) <= risk)
-
-    return intervals.first(unlikely, images) / images

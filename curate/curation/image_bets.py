@@ -20,7 +20,7 @@ import pandas as pd
 from curate.curation.evidence import BoolArray, FloatArray, IntArray, Population, Sample
 from curate.curation.tails import winnings
 
-_SIZES = 24
+_SIZES = 12
 _ATOM = 1e-9
 
 

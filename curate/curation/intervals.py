@@ -25,12 +25,12 @@ import pandas as pd
 from curate.curation.evidence import BoolArray, FloatArray, IntArray, Population, Sample
 from curate.curation.image_bets import Whole
 from curate.curation.random_draws import WHERE
-from curate.curation.tails import betting_tail, count_tail, weighted_tail
+from curate.curation.tails import betting_tail, count_tail, excess_tail, weighted_tail
 from curate.errors import CallError
 
 FEW = 10
 METHODS = ("exact", "reviews", "prediction-powered")
-_HALVINGS = 40
+_HALVINGS = 20
 
 
 @dataclass(frozen=True)
@@ -237,37 +237,51 @@ def exact(
         yes: Of which masks it is true.
         risk: 1 - confidence.
     """
-    return 1 - _most(sample, population, ~yes, risk / 2), _most(sample, population, yes, risk / 2)
-
-
-def _most(sample: Sample, population: Population, yes: BoolArray, risk: float) -> float:
-    """Return the largest share of which so few in the sample are not too unlikely."""
+    rare = yes if 2 * yes.sum() <= len(yes) else ~yes
     if sample.unit == "image":
-        return _most_images(sample, population, yes, risk)
-    total = sample.population
-    if sample.exact:
-        found = float(yes.sum())
-
-        def unlikely(null: int) -> bool:
-            return bool(count_tail(found, null, sample.fraction, len(sample)) <= risk)
-
+        most = _most_images(sample, population, rare, risk / 2)
+        least = 1 - _most_images(sample, population, ~rare, risk / 2)
     else:
-        found = float(sample.weight[yes].sum())
+        found = float(sample.weight[rare].sum())
+        drawn = len(sample) if sample.exact else None
+        if drawn is not None:
+            found = float(rare.sum())
+        least, most = of_count(found, sample.population, sample.fraction, drawn, risk)
+    return (least, most) if rare is yes else (1 - most, 1 - least)
 
-        def unlikely(null: int) -> bool:
-            return bool(weighted_tail(found, null, sample.fraction) <= risk)
 
-    return first(unlikely, total) / total
+def of_count(
+    found: float, total: int, fraction: float, drawn: int | None, risk: float
+) -> tuple[float, float]:
+    """Return the shares of a population that a count in a sample does not refute.
+
+    Args:
+        found: The count, each with its weight; best of the rarer side.
+        total: The population.
+        fraction: The smallest inclusion probability.
+        drawn: Size of the sample, for one draw of equal probabilities; None for others.
+        risk: 1 - confidence.
+    """
+
+    def too_many(null: int) -> bool:
+        if drawn is None:
+            return bool(weighted_tail(found, null, fraction) <= risk / 2)
+        return bool(count_tail(found, null, fraction, drawn) <= risk / 2)
+
+    def too_few(most: int) -> bool:
+        return excess_tail(found, most, fraction, drawn) <= risk / 2
+
+    high = total if not too_many(total) else _turn(lambda null: not too_many(null), total)
+    low = 0 if not too_few(0) else _turn(too_few, total) + 1
+    return low / total, high / total
 
 
-def first(unlikely: Callable[[int], bool], total: int) -> int:
-    """Return the largest number that is not too unlikely; all above it are."""
-    if not unlikely(total):
-        return total
+def _turn(holds: Callable[[int], bool], total: int) -> int:
+    """Return the last number at which something holds that holds from 0 up to some point."""
     low, high = 0, total
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if unlikely(middle) else (middle, high)
+        low, high = (middle, high) if holds(middle) else (low, middle)
     return low
 
 

@@ -73,6 +73,25 @@ def choose(
     return kept, [f"draws of {other} are a sample of their own and are left out"]
 
 
+def imported(labels: pd.DataFrame, size: int) -> Draw:
+    """Return decisions that came with inclusion probabilities, but without a draw of ours, as one.
+
+    They are a sample only if they are all of it; :func:`fits` sees whether their probabilities
+    speak of as many masks as there are.
+
+    Args:
+        labels: Index ``mask_id``: ``queue_kind``, ``inclusion_probability``.
+        size: Masks in the population.
+    """
+    own = labels[(labels["queue_kind"] == "estimate") & labels["inclusion_probability"].notna()]
+    rows = own[["inclusion_probability"]].rename_axis("mask_id").reset_index()
+    rows["stratum"] = rows["inclusion_probability"].rank(method="dense").astype(np.int64) - 1
+    rows["place"] = np.arange(1, len(rows) + 1)
+    strata = [{"drawn": len(rows)}]
+    settings = {"unit": "mask", "population": size, "before": 0, "strata": strata}
+    return Draw(0, "estimate", settings, rows)
+
+
 def rows_of(draw: Draw, masks: pd.DataFrame) -> pd.DataFrame:
     """Return a draw's masks in order, without what checks people, with what is known of each.
 

@@ -18,7 +18,7 @@ wrong together.
   1 + bet * gain has a mean of at most 1 if the gains' mean over the population is not positive,
   with replacement or without (Maclaurin's inequality), so 1 / product bounds the tail (Markov).
 
-All but the last take ``found`` as a real number, so that a sample can be projected to another size.
+The first two take ``found`` as a real number, so that a sample can be projected to another size.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FloatArray = npt.NDArray[np.float64]
 BETS = ((1.0, 0.4), (0.5, 0.3), (0.25, 0.2), (0.1, 0.1))
 """Shares of the largest bet that cannot ruin, and how much is put on each."""
 
-_STEPS = 32
+_STEPS = 16
 _ATOM = 1e-9
 
 
@@ -76,17 +76,50 @@ def weighted_tail(found: Any, null: Any, fraction: float) -> FloatArray:
         null: Bad masks in the population, at least; the same shape.
         fraction: The smallest probability with which a mask was drawn.
     """
-    found, null = np.asarray(found, np.float64)[..., None], np.asarray(null, np.float64)[..., None]
-    mean = null * fraction
-    # Any h above what was found gives a bound; the best one is within a few deviations of it.
-    step = np.maximum(np.ceil((4 * np.sqrt(mean) + 3) / _STEPS), 1)
-    h = np.floor(found) + 1 + step * np.arange(_STEPS)
-    below = h * binomial_cdf(h - 1, null, fraction)
-    below -= mean * binomial_cdf(h - 2, null - 1, fraction)
-    bound = np.min(np.maximum(below, 0) / (h - found), axis=-1)
-    # At a fraction of 1 all is known, and rounding must not make 0 of a certain event.
-    sure = found[..., 0] >= null[..., 0] - _ATOM
-    return np.asarray(np.where(sure, 1.0, np.minimum(bound, 1.0)), np.float64)
+    from scipy.special import gammaln
+
+    found, null = np.broadcast_arrays(np.asarray(found, np.float64), np.asarray(null, np.float64))
+    bound = np.ones(found.shape)
+    # At or above the mean nothing is unlikely: the bound is 1 by Jensen's inequality.
+    open_to = found < null * fraction - _ATOM
+    if fraction >= 1 or not open_to.any():
+        return np.where(open_to, 0.0, bound)
+    seen, total = found[open_to][:, None], null[open_to][:, None]
+    mean = total * fraction
+    # Any h above what was found gives a bound; the best one is within a deviation of it.
+    step = np.maximum(np.ceil((1.5 * np.sqrt(mean) + 3) / _STEPS), 1)
+    h = np.minimum(np.floor(seen) + 1 + step * np.arange(_STEPS), total)
+    log_chance = gammaln(total) - gammaln(h) - gammaln(total - h + 1)
+    log_chance += (h - 1) * math.log(fraction) + (total - h) * math.log1p(-fraction)
+    # E(h - X)+ = h F(h - 1) - mean F'(h - 2), where F' has a trial less than F.
+    below = (h - mean) * binomial_cdf(h - 1, total, fraction)
+    below += mean * (1 - fraction) * np.exp(log_chance)
+    bound[open_to] = np.min(np.maximum(below, 0) / (h - seen), axis=1)
+    return np.minimum(bound, 1.0)
+
+
+def excess_tail(found: float, most: float, fraction: float, drawn: float | None = None) -> float:
+    """Bound P(found or more), the other tail: for the lower end of an interval.
+
+    Args:
+        found: Bad masks found, each with its weight.
+        most: Bad masks in the population, at most.
+        fraction: The smallest probability with which a mask was drawn.
+        drawn: Masks drawn, for one draw of equal probabilities; None for others.
+    """
+    mean = most * fraction
+    if found <= mean:
+        return 1.0
+    bounds = [1.0]
+    if drawn is not None and found >= mean + 1 - _ATOM:
+        bounds.append(1 - float(binomial_cdf(found - 1, drawn, min(mean / drawn, 1.0))))
+        bounds.append(1 - float(binomial_cdf(found - 1, most, fraction)))
+    # The mean of (X - h)+ / (found - h); h = 0 is Markov's bound.
+    h = np.arange(max(0, math.floor(mean) - 1), math.ceil(found))
+    over = mean - h + h * binomial_cdf(h - 1, most, fraction)
+    over -= mean * binomial_cdf(h - 2, most - 1, fraction)
+    bounds.append(float(np.min(np.maximum(over, 0) / (found - h))))
+    return min(bounds)
 
 
 def winnings(gain: FloatArray, worst: FloatArray) -> FloatArray:

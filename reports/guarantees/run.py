@@ -33,8 +33,9 @@ from tables import fill
 
 from curate.curation.acceptance import Acceptance, acceptance
 from curate.curation.certify import certify, levels
-from curate.curation.estimate import Looked, estimate, missing
+from curate.curation.estimate import Looked, missing
 from curate.curation.evidence import Draw, Population, Sample
+from curate.curation.intervals import share
 from curate.errors import CallError
 
 HERE = Path(__file__).resolve().parent
@@ -66,17 +67,21 @@ DESIGNS: dict[str, Draws] = {
 def usual(seed: int) -> list[Row]:
     """Audit once with errors of a common kind; every way to draw."""
     random = np.random.default_rng([SEED, seed])
-    share, strength = random.uniform(0.02, 0.30), str(random.choice(list(STRENGTHS)))
-    found = world(random, share, strength, together=random.uniform(0.5, 2))
-    about = {"audit": "usual", "seed": seed, "share": share, "strength": strength}
+    errors, strength = random.uniform(0.02, 0.30), str(random.choice(list(STRENGTHS)))
+    found = world(random, errors, strength, together=random.uniform(0.5, 2))
+    about = {"audit": "usual", "seed": seed, "share": errors, "strength": strength}
     about["oracle"] = found.oracle(MAX_BAD)
     return every_design(random, found, about) + missed(random, about)
 
 
-def every_design(random: np.random.Generator, found: World, about: Row) -> list[Row]:
+def every_design(
+    random: np.random.Generator, found: World, about: Row, leave: tuple[str, ...] = ()
+) -> list[Row]:
     """Draw in every way, certify and estimate."""
     rows = []
     for name, draw in DESIGNS.items():
+        if name in leave:
+            continue
         sample = shortcut(found, draw(random, found))
         if name != FEW_IMAGES:
             told = {**about, "design": name}
@@ -101,8 +106,8 @@ def certified(sample: Sample, found: World, about: Row, *, rivals: bool = False)
 
 def threshold(curve: Acceptance, looks: int = 1) -> float | None:
     """Return the certified threshold, as `certify` does, without its plans for more reviews."""
-    level = levels(curve, RISK / looks)
-    passed = np.flatnonzero((curve.p_values() <= level) & (level > 0))
+    p_value, level = levels(curve, RISK / looks)
+    passed = np.flatnonzero((p_value <= level) & (level > 0))
     return float(curve.threshold[passed[-1]]) if len(passed) else None
 
 
@@ -124,7 +129,7 @@ def checked(seed: int) -> None:
 
 def estimated(sample: Sample, found: World, about: Row) -> list[Row]:
     """See whether the interval of the share of good masks holds it."""
-    got = estimate(sample, found.population, confidence=1 - RISK).intervals["good_share"]
+    got = share(sample, found.population, ~sample.bad, 1 - RISK)
     holds = got.low <= 1 - found.bad.mean() <= got.high
     values = {"what": "estimate", "method": got.method, "wrong": not holds}
     values |= {"width": got.high - got.low, "width_reviews": got.width_reviews}
@@ -178,27 +183,23 @@ def hard(seed: int, kind: str) -> list[Row]:
     random = np.random.default_rng([SEED, seed, len(kind)])
     found = hardest(random, kind)
     about = {"audit": kind, "seed": seed, "share": found.share, "oracle": found.oracle(MAX_BAD)}
-    rows = every_design(random, found, about)
+    rows = every_design(random, found, about, leave=("300 masks",))
     return rows + (peeking(random, found, about) if kind == "useless score" else [])
 
 
 def peeking(random: np.random.Generator, found: World, about: Row) -> list[Row]:
     """Review 250 masks at a time, and stop as soon as anything is certified."""
+    curves, draws, taken = [], [], np.empty(0, np.int64)
+    for _ in range(4):
+        draws.append(draw_masks(random, found, 250, earlier=taken if len(taken) else None))
+        taken = np.concatenate([draw.rows["mask_id"] for draw in draws])
+        curves.append(acceptance(shortcut(found, draws), found.population, MAX_BAD))
     rows = []
     for looks in (1, 4):
-        wrong, at, draws = False, None, []
-        taken = np.empty(0, np.int64)
-        for _ in range(4):
-            draws.append(draw_masks(random, found, 250, earlier=taken if len(taken) else None))
-            taken = np.concatenate([draw.rows["mask_id"] for draw in draws])
-            curve = acceptance(shortcut(found, draws), found.population, MAX_BAD)
-            at = threshold(curve, looks)
-            if at is not None:
-                wrong = found.accepted(at)[1] > MAX_BAD
-                break
-        told = {"what": "certify", "design": "4 looks at 250 masks each", "wrong": wrong}
-        told |= {"method": f"curate, looks={looks}", "accepted": found.accepted(at)[0]}
-        rows.append({**about, **told})
+        chosen = [at for curve in curves if (at := threshold(curve, looks)) is not None]
+        accepted, bad = found.accepted(chosen[0] if chosen else None)
+        told = {"what": "certify", "design": "4 looks at 250 masks each", "wrong": bad > MAX_BAD}
+        rows.append({**about, **told, "method": f"curate, looks={looks}", "accepted": accepted})
     return rows
 
 
@@ -230,7 +231,7 @@ def _row(part: pd.DataFrame) -> pd.Series:
     told = {"runs": len(part), "wrong": int(part["wrong"].sum())}
     told |= {"wrong_share": part["wrong"].mean(), "accepted": part["accepted"].mean()}
     told |= {"can_accept": len(can), "ratio_mean": ratio.mean(), "ratio_median": ratio.median()}
-    told["ratio_total"] = can["accepted"].sum() / can["oracle"].sum()
+    told["ratio_total"] = can["accepted"].sum() / max(can["oracle"].sum(), 1e-9)
     told |= {"width": part["width"].mean(), "width_reviews": part["width_reviews"].mean()}
     return pd.Series(told)
 

@@ -1,0 +1,135 @@
+"""The tables of README.md, filled in from the results, so that text and numbers agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+Cells = Iterable[Iterable[str]]
+RIVALS = (
+    "curate",
+    "naive plug-in",
+    "conformal risk control",
+    "fixed-sequence LTT",
+    "Bonferroni LTT",
+)
+ERRORS = ("2-5%", "5-10%", "10-20%", "20-30%")
+SCORES = ("weak", "middling", "strong")
+
+
+def table(head: list[str], rows: Cells) -> str:
+    """Return a Markdown table; every column but the first is set to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def percent(value: float, digits: int = 1) -> str:
+    return "" if value != value else f"{100 * value:.{digits}f}%"
+
+
+def plain(results: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Return what is not split by errors or score."""
+    return results[
+        (results["what"] == what) & results["errors"].isna() & results["strength"].isna()
+    ]
+
+
+def bound(results: pd.DataFrame) -> str:
+    """Return how often more bad masks were accepted than promised, by kind of audit."""
+    found = plain(results, "certify")
+    found = found[found["method"] == "curate"]
+    audits = list(dict.fromkeys(found["audit"]))
+    rows = []
+    for design, part in found.groupby("design", sort=False):
+        part = part.set_index("audit")["wrong_share"]
+        rows.append([str(design), *(percent(part.get(audit, float("nan"))) for audit in audits)])
+    return table(["reviewed", *audits], rows)
+
+
+def rivals(results: pd.DataFrame) -> str:
+    """Return every way to choose a threshold from the same 1,000 masks."""
+    found = plain(results, "certify")
+    found = found[found["design"] == "1,000 masks"]
+    usual = found[found["audit"] == "usual"].set_index("method")
+    useless = found[found["audit"] == "useless score"].set_index("method")
+    rows = [
+        [
+            method,
+            percent(usual.loc[method, "wrong_share"]),
+            percent(useless.loc[method, "wrong_share"]),
+            *(percent(usual.loc[method, f"ratio_{k}"], 0) for k in ("total", "mean", "median")),
+        ]
+        for method in RIVALS
+    ]
+    head = ["", "wrong, usual", "wrong, useless score", "accepted: total", "mean", "median"]
+    return table(head, rows)
+
+
+def accepted(results: pd.DataFrame) -> str:
+    """Return how much of the oracle's acceptance is certified, by errors and score."""
+    found = results[(results["what"] == "certify") & (results["method"] == "curate")]
+    found = found[(found["audit"] == "usual") & (found["design"] == "1,000 masks")]
+    rows = []
+    for score in (*SCORES, None):
+        cells = []
+        for errors in (*ERRORS, None):
+            at = found["strength"].eq(score) if score else found["strength"].isna()
+            at &= found["errors"].eq(errors) if errors else found["errors"].isna()
+            row = found[at].iloc[0]
+            numbers = " / ".join(percent(row[f"ratio_{k}"], 0) for k in ("mean", "median"))
+            cells.append(f"{numbers} ({row['can_accept']:.0f})" if row["can_accept"] else "")
+        rows.append([score or "all", *cells])
+    return table(["score", *ERRORS, "all"], rows)
+
+
+def designs(results: pd.DataFrame) -> str:
+    """Return how much is accepted by what was reviewed."""
+    found = plain(results, "certify")
+    found = found[(found["method"] == "curate") & (found["audit"] == "usual")]
+    rows = [
+        [str(r["design"]), *(percent(r[f"ratio_{k}"], 0) for k in ("total", "mean", "median"))]
+        for _, r in found.iterrows()
+    ]
+    return table(["reviewed", "total", "mean", "median"], rows)
+
+
+def coverage(results: pd.DataFrame) -> str:
+    """Return how often intervals miss the truth, and how wide they are."""
+    found = plain(results, "estimate")
+    found = found[(found["method"] == "any")]
+    rows = []
+    for design, part in found.groupby("design", sort=False):
+        part = part.set_index("audit")
+        first = part.iloc[0]
+        hard = part[part.index != "usual"]["wrong_share"].max()
+        widths = [f"{first['width']:.4f}", f"{first['width_reviews']:.4f}".replace("nan", "")]
+        rows.append([str(design), percent(first["wrong_share"]), percent(hard), *widths])
+    return table(["reviewed", "missed", "missed, worst kind", "width", "reviews alone"], rows)
+
+
+def looks(results: pd.DataFrame) -> str:
+    """Return what looking often does."""
+    found = plain(results, "certify")
+    found = found[found["design"].str.startswith("4 looks", na=False)]
+    rows = [[str(r["method"]), percent(r["wrong_share"])] for _, r in found.iterrows()]
+    return table(["4 looks, 250 masks more each time, useless score", "wrong"], rows)
+
+
+TABLES = (bound, rivals, accepted, designs, coverage, looks)
+
+
+def fill(page: Path, results: pd.DataFrame) -> None:
+    """Replace what stands between a table's two marks in a Markdown page."""
+    text = page.read_text()
+    for make in TABLES:
+        name = make.__name__
+        marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        inside = f"{marks[0]}\n\n{make(results)}\n\n{marks[1]}"
+        pattern = f"{re.escape(marks[0])}.*?{re.escape(marks[1])}"
+        text, count = re.subn(pattern, lambda _, new=inside: new, text, flags=re.DOTALL)
+        if count != 1:
+            raise ValueError(f"{page.name} must hold the marks of the table {name} once")
+    page.write_text(text)
