@@ -128,8 +128,8 @@ def gather(
     """Put a random sample together, after seeing that it is one.
 
     Args:
-        draws: All draws of the kind "estimate", in the order in which they were made; those that
-            nobody has begun too.
+        draws: All draws, in the order in which they were made; those that nobody has begun too.
+            Only those of the kind "estimate" are used.
         labels: What people decided, index ``mask_id``: ``good``, ``action``, ``iou``,
             ``queue_kind``. Decisions on masks that were not drawn are left out.
         masks: Index ``mask_id``: ``image_id`` and ``quality_score`` of all masks that were drawn at

@@ -49,22 +49,28 @@ def choose(
 ) -> tuple[list[Draw], list[str]]:
     """Return the draws to use, and what is left out.
 
+    Draws of other kinds are left out, for they were made to find errors or to learn from.
+
     Raises:
-        CallError: There is none, or one was not random.
+        CallError: There is no random one, or it does not say what was drawn.
     """
     if not draws:
         kinds = labels["queue_kind"].value_counts() if len(labels) else pd.Series(dtype=np.int64)
         told = ", ".join(f"{count:,} of the queue {str(kind)!r}" for kind, count in kinds.items())
         what = f"there is no random sample, only decisions that were chosen: {told}"
         raise CallError(what if told else "nobody has decided on a random sample", WHERE, _DRAW)
-    for draw in draws:
-        if draw.kind != "estimate" or draw.unit not in ("mask", "image"):
-            what = f"draw {draw.number} is of the kind {draw.kind!r}: its masks were not random"
+    random = [draw for draw in draws if draw.kind == "estimate"]
+    if not random:
+        what = f"draw {draws[0].number} is of the kind {draws[0].kind!r}: its masks were not random"
+        raise CallError(what, WHERE, _DRAW)
+    for draw in random:
+        if draw.unit not in ("mask", "image"):
+            what = f"draw {draw.number} does not say what was drawn by chance"
             raise CallError(what, WHERE, _DRAW)
-    units = {draw.unit for draw in draws}
+    units = {draw.unit for draw in random}
     if unit is None:
         unit = "mask" if "mask" in units else "image"
-    kept = [draw for draw in draws if draw.unit == unit]
+    kept = [draw for draw in random if draw.unit == unit]
     if not kept:
         raise CallError(f"no draw is of whole {unit}s", WHERE, _DRAW)
     if len(units) == 1:

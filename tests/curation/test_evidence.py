@@ -64,6 +64,9 @@ def test_a_finished_draw() -> None:
     at = dict(zip(sample.mask_id.tolist(), sample.iou.tolist(), strict=True))
     assert [at[k] for k in ids[[0, 7, 20]]] == [0.0, 0.8, 1.0]
     assert sample.notes == ()
+    errors = Draw(7, "errors", {}, draw.rows.assign(inclusion_probability=np.nan))
+    beside = gather([errors, draw], labels_of(ids), population(), N)
+    assert sorted(beside.mask_id) == sorted(ids)
 
 
 def test_only_the_beginning_of_an_unfinished_draw_counts() -> None:
@@ -201,7 +204,7 @@ def broken(**change: Any) -> Draw:
     ("draw", "message"),
     [
         (broken(kind="errors"), "kind 'errors'.*not random"),
-        (broken(unit=""), "not random"),
+        (broken(unit=""), "does not say what was drawn"),
         (broken(inclusion_probability=np.nan), "200 of 200 masks have no inclusion probability"),
         (broken(inclusion_probability=1.5), "no inclusion probability"),
         (broken(inclusion_probability=0.1), "speak of 2,000 masks instead of 1,000"),
