@@ -25,6 +25,7 @@ MODULES: tuple[str, ...] = (
     "prompt",
     "split",
     "shape",
+    "detail",
     "stability",
     "detector",
     "agreement",

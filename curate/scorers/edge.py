@@ -7,24 +7,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.pictures import ImageFolder
-from curate.rle import Runs, kernel
+from curate.rle import Runs
 from curate.scorers.base import Column, Scorer, present
+from curate.scorers.edge_walk import Bytes, FloatArray, measure_masks, smooth
 from curate.table import MaskTable
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Int32Array = npt.NDArray[np.int32]
-Bytes = npt.NDArray[np.uint8]
-Picture = npt.NDArray[np.float32]
-
-REACH_PX = 8
-"""How far inside and outside of the outline the picture is looked at."""
-
-MIN_POINTS = 8
-"""Points of the outline that must be comparable, or there is no score."""
-
-_TOLERANCE_PX = 1  # an outline on a pixel grid is up to a pixel beside the edge that it follows
-_NORMAL_PX = 3  # half the window in which the direction of the outline is found
+COLUMNS = ("edge_score", "edge_offset_score", "edge_offset_px")
 
 
 def edge(table: MaskTable, *, images: ImageFolder, points: int = 300) -> pd.DataFrame:
@@ -34,7 +22,12 @@ def edge(table: MaskTable, *, images: ImageFolder, points: int = 300) -> pd.Data
     parallels 3 to 8 px inside and outside. The score is the share of parallels that the outline
     beats (ties count half), averaged over the points: 1 where the outline is the sharpest edge
     around at every point, about 0.5 where it lies anywhere. As only ranks count, it depends
-    neither on contrast nor on the size of the mask. Own definition.
+    neither on contrast nor on the size of the mask.
+
+    An outline may be parallel to the edge, but some pixels too wide or too tight. So for each
+    parallel up to 4 px away, the change there less the change at the outline, as a share of the
+    largest around, is averaged over the points; the largest of these averages is what speaks
+    against the place of the outline. Own definitions.
 
     Args:
         table: Masks; rows in any order.
@@ -42,10 +35,15 @@ def edge(table: MaskTable, *, images: ImageFolder, points: int = 300) -> pd.Data
         points: Most points of an outline that are looked at, evenly spaced.
 
     Returns:
-        Index ``mask_id``; ``edge_score`` in [0, 1]. NaN for a mask without pixels, for one whose
-        outline is the image's border, and where the picture is missing, broken or of another size.
+        Index ``mask_id``; NaN for a mask without pixels, for one whose outline is the image's
+        border, and where the picture is missing, broken or of another size:
+
+        - ``edge_score`` in [0, 1];
+        - ``edge_offset_score`` in [0, 1]: 1 less that largest average; 1 where the outline is the
+          best place;
+        - ``edge_offset_px``: where the best parallel lies, outside (+) or inside (-); 0 for none.
     """
-    scores = np.full(len(table), np.nan)
+    found = np.full((len(table), len(COLUMNS)), np.nan)
     rows = np.flatnonzero(present(table))
     image_of = table.masks["image_id"].to_numpy()
     image_ids = image_of[rows]
@@ -58,14 +56,14 @@ def edge(table: MaskTable, *, images: ImageFolder, points: int = 300) -> pd.Data
         size = (int(table.runs.heights[first]), int(table.runs.widths[first]))
         picture = images.load(names.get(image_of[first]), size)
         if picture is not None:
-            scores[same] = edge_scores(table.runs, same, picture, points=points)
-    return pd.DataFrame({"edge_score": scores}, index=table.masks.index)
+            found[same] = edge_measures(table.runs, same, picture, points=points)
+    return pd.DataFrame(found, index=table.masks.index, columns=list(COLUMNS))
 
 
-def edge_scores(
+def edge_measures(
     runs: Runs, rows: npt.NDArray[np.int64], picture: Bytes, *, points: int = 300
 ) -> FloatArray:
-    """Score some masks of one picture.
+    """Measure some masks of one picture.
 
     Args:
         runs: Masks.
@@ -74,208 +72,27 @@ def edge_scores(
         points: Most points of an outline that are looked at.
 
     Returns:
-        One score a row; NaN where a mask is of another size than the picture.
+        A row a mask, :data:`COLUMNS`; NaN where it is of another size than the picture.
     """
     channels = picture[:, :, None] if picture.ndim == 2 else picture
     fits = (runs.heights[rows] == picture.shape[0]) & (runs.widths[rows] == picture.shape[1])
-    result = np.full(len(rows), np.nan)
+    result = np.full((len(rows), len(COLUMNS)), np.nan)
     if not fits.any():
         return result
     if channels.shape[2] == 3 and _is_gray(channels):
         channels = channels[:, :, :1]
-    smooth = _smooth(np.ascontiguousarray(channels))
-    result[fits] = _score_masks(
-        runs.starts, runs.ends, runs.offsets, rows[fits].astype(np.int64), smooth, points
+    found = measure_masks(
+        *(runs.starts, runs.ends, runs.offsets, rows[fits].astype(np.int64)),
+        *(smooth(np.ascontiguousarray(channels)), points),
     )
+    found[:, 1] = 1 - np.minimum(found[:, 1], 1)
+    result[fits] = found
     return result
 
 
 def _is_gray(channels: Bytes) -> bool:
     red = channels[:, :, 0]
     return bool((red == channels[:, :, 1]).all() and (red == channels[:, :, 2]).all())
-
-
-@kernel
-def _smooth(channels: Bytes) -> Picture:
-    """Smooth with weights 1, 2, 1 both ways (a standard deviation of 0.7 px); borders repeat."""
-    height, width, depth = channels.shape
-    across = np.empty((height, width, depth), np.float32)
-    for y in range(height):
-        for x in range(width):
-            left, right = max(x - 1, 0), min(x + 1, width - 1)
-            for c in range(depth):
-                across[y, x, c] = (
-                    np.float32(channels[y, left, c])
-                    + np.float32(2) * np.float32(channels[y, x, c])
-                    + np.float32(channels[y, right, c])
-                )
-    result = np.empty_like(across)
-    for y in range(height):
-        above, below = max(y - 1, 0), min(y + 1, height - 1)
-        for x in range(width):
-            for c in range(depth):
-                result[y, x, c] = np.float32(1 / 16) * (
-                    across[above, x, c] + np.float32(2) * across[y, x, c] + across[below, x, c]
-                )
-    return result
-
-
-@kernel
-def _draw(starts: Int32Array, ends: Int32Array, height: int) -> tuple[Bytes, int, int]:
-    """Draw runs into a crop, indexed [column, row], with a border of one pixel around it."""
-    left = int(starts[0]) // height
-    right = (int(ends[-1]) - 1) // height
-    top, bottom = height, -1
-    for r in range(len(starts)):
-        low = int(starts[r]) % height
-        high = (int(ends[r]) - 1) % height
-        if int(starts[r]) // height != (int(ends[r]) - 1) // height:
-            low, high = 0, height - 1
-        top, bottom = min(top, low), max(bottom, high)
-    crop = np.zeros((right - left + 3, bottom - top + 3), np.uint8)
-    for r in range(len(starts)):
-        position, end = int(starts[r]), int(ends[r])
-        while position < end:
-            x = position // height
-            stop = min(end, (x + 1) * height)
-            for p in range(position, stop):
-                crop[x - left + 1, p - x * height - top + 1] = 1
-            position = stop
-    return crop, left - 1, top - 1
-
-
-@kernel
-def _outline(
-    crop: Bytes, x0: int, y0: int, height: int, width: int, most: int
-) -> tuple[IntArray, int]:
-    """List pixels of the mask beside a pixel of the image that is not of it, evenly thinned."""
-    found = np.empty((256, 2), np.int64)
-    n = 0
-    for x in range(1, crop.shape[0] - 1):
-        for y in range(1, crop.shape[1] - 1):
-            if crop[x, y] == 0:
-                continue
-            if crop[x - 1, y] & crop[x + 1, y] & crop[x, y - 1] & crop[x, y + 1]:
-                continue
-            is_outline = (
-                (crop[x - 1, y] == 0 and x + x0 > 0)
-                or (crop[x + 1, y] == 0 and x + x0 < width - 1)
-                or (crop[x, y - 1] == 0 and y + y0 > 0)
-                or (crop[x, y + 1] == 0 and y + y0 < height - 1)
-            )
-            if is_outline:
-                if n == len(found):
-                    larger = np.empty((2 * n, 2), np.int64)
-                    larger[:n] = found
-                    found = larger
-                found[n, 0], found[n, 1] = x, y
-                n += 1
-    step = max(1, -(-n // most))
-    for k in range(0, n, step):
-        found[k // step] = found[k]
-    return found, -(-n // step)
-
-
-@kernel
-def _inside(crop: Bytes, x: int, y: int) -> bool:
-    return bool(0 <= x < crop.shape[0] and 0 <= y < crop.shape[1] and crop[x, y])
-
-
-@kernel
-def _outward(crop: Bytes, x: int, y: int) -> tuple[float, float]:
-    """Return the direction that leads out of the mask, of length 1; zeros where there is none."""
-    sum_x, sum_y = 0, 0
-    for dx in range(-_NORMAL_PX, _NORMAL_PX + 1):
-        for dy in range(-_NORMAL_PX, _NORMAL_PX + 1):
-            if _inside(crop, x + dx, y + dy):
-                sum_x -= dx
-                sum_y -= dy
-    length = np.sqrt(float(sum_x * sum_x + sum_y * sum_y))
-    if length == 0:
-        return 0.0, 0.0
-    return sum_x / length, sum_y / length
-
-
-@kernel
-def _change(smooth: Picture, x: float, y: float, nx: float, ny: float) -> float:
-    """Return how much the picture changes from (x, y) to one pixel further; NaN at its border."""
-    height, width, depth = smooth.shape
-    if min(x, x + nx) < 0 or max(x, x + nx) >= width - 1:
-        return np.nan
-    if min(y, y + ny) < 0 or max(y, y + ny) >= height - 1:
-        return np.nan
-    xa, ya, xb, yb = int(x), int(y), int(x + nx), int(y + ny)
-    fa, ga, fb, gb = x - xa, y - ya, x + nx - xb, y + ny - yb
-    total = 0.0
-    for c in range(depth):
-        upper = smooth[ya, xa, c] * (1 - fa) + smooth[ya, xa + 1, c] * fa
-        lower = smooth[ya + 1, xa, c] * (1 - fa) + smooth[ya + 1, xa + 1, c] * fa
-        here = upper * (1 - ga) + lower * ga
-        upper = smooth[yb, xb, c] * (1 - fb) + smooth[yb, xb + 1, c] * fb
-        lower = smooth[yb + 1, xb, c] * (1 - fb) + smooth[yb + 1, xb + 1, c] * fb
-        there = upper * (1 - gb) + lower * gb
-        total += (there - here) ** 2
-    return float(np.sqrt(total))
-
-
-@kernel
-def _rank(changes: FloatArray) -> float:
-    """Return the share of parallels that the middle beats, each the best of its neighbours."""
-    middle = len(changes) // 2
-    best = np.full(len(changes), -1.0)
-    for k in range(len(changes)):
-        for j in range(max(k - _TOLERANCE_PX, 0), min(k + _TOLERANCE_PX + 1, len(changes))):
-            if changes[j] > best[k]:  # false for NaN
-                best[k] = changes[j]
-    if best[middle] < 0:
-        return np.nan
-    beaten, compared = 0.0, 0
-    for k in range(len(changes)):
-        if abs(k - middle) > 2 * _TOLERANCE_PX and best[k] >= 0:
-            compared += 1
-            if best[middle] > best[k]:
-                beaten += 1
-            elif best[middle] == best[k]:
-                beaten += 0.5
-    return beaten / compared if compared else np.nan
-
-
-@kernel
-def _score_masks(
-    starts: Int32Array,
-    ends: Int32Array,
-    offsets: IntArray,
-    rows: IntArray,
-    smooth: Picture,
-    most: int,
-) -> FloatArray:
-    height, width = smooth.shape[0], smooth.shape[1]
-    result = np.full(len(rows), np.nan)
-    changes = np.empty(2 * REACH_PX + 1)
-    for i in range(len(rows)):
-        first, stop = offsets[rows[i]], offsets[rows[i] + 1]
-        crop, x0, y0 = _draw(starts[first:stop], ends[first:stop], height)
-        points, n = _outline(crop, x0, y0, height, width, most)
-        total, counted = 0.0, 0
-        for p in range(n):
-            x, y = points[p, 0], points[p, 1]
-            nx, ny = _outward(crop, x, y)
-            for k in range(len(changes)):
-                o = k - REACH_PX
-                xx, yy = x + nx * (o + 0.5), y + ny * (o + 0.5)
-                within = _inside(crop, int(np.floor(xx + 0.5)), int(np.floor(yy + 0.5)))
-                # A parallel counts on its own side only: thin parts have no inside 8 px deep.
-                if (o < -1 and not within) or (o > 1 and within) or (nx == 0 and ny == 0):
-                    changes[k] = np.nan
-                else:
-                    changes[k] = _change(smooth, x + x0 + nx * o, y + y0 + ny * o, nx, ny)
-            share = _rank(changes)
-            if share >= 0:
-                total += share
-                counted += 1
-        if counted >= MIN_POINTS:
-            result[i] = total / counted
-    return result
 
 
 SCORERS = (
@@ -287,6 +104,18 @@ SCORERS = (
                 "edge_score",
                 "Edge evidence",
                 low_means="its outline follows no edge in the picture",
+            ),
+            Column(
+                "edge_offset_score",
+                "Edge in place",
+                low_means="the picture's edge runs some pixels beside its outline",
+            ),
+            Column(
+                "edge_offset_px",
+                "Edge offset",
+                "measure",
+                "px",
+                "how far outside (+) or inside (-) of the outline the picture changes most",
             ),
         ),
         question="does its outline follow an edge in the picture?",

@@ -77,6 +77,15 @@ def elongated(scene):
     scene.masks[SPOILT][87:90, 20:150] = True
 
 
+def widened(scene):
+    scene.masks[SPOILT] = disc(80, 87, 19)
+
+
+def simplified(scene):
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    scene.masks[SPOILT] = np.abs(x - 80) + np.abs(y - 87) < 23
+
+
 def soft_edged(scene):
     scene.slope[SPOILT] = 0.2
 
@@ -102,11 +111,13 @@ DEFECTS = {
     "prompt_score": prompted_elsewhere,
     "split_score": two_bodies,
     "shape_score": elongated,
+    "detail_score": simplified,
     "computed_stability_score": soft_edged,
     "detector_score": moved,
     "detector_category_score": renamed,
     "agreement_score": moved,
     "edge_score": moved,
+    "edge_offset_score": widened,
     "reprompt_score": moved,
     "prompt_robustness_score": moved,
     "segmenter_stability_score": soft_edged,

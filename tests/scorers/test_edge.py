@@ -7,7 +7,7 @@ from PIL import Image
 
 from curate import rle
 from curate.pictures import ImageFolder
-from curate.scorers.edge import SCORERS, edge_scores
+from curate.scorers.edge import SCORERS, edge_measures
 
 
 def drawn(seed=0, noise=12.0, contrast=60.0, height=200, width=240):
@@ -41,7 +41,13 @@ def grown(mask, by):
 
 def score(picture, masks):
     runs = rle.concat([rle.from_dense(m) for m in masks])
-    return edge_scores(runs, np.arange(len(masks)), picture)
+    return edge_measures(runs, np.arange(len(masks)), picture)[:, 0]
+
+
+def offsets(picture, masks):
+    """Return how well the outlines are placed, and where the edge is instead, px."""
+    runs = rle.concat([rle.from_dense(m) for m in masks])
+    return edge_measures(runs, np.arange(len(masks)), picture)[:, 1:].T
 
 
 @pytest.mark.parametrize(
@@ -59,6 +65,23 @@ def test_spoilt_outlines_score_lower(spoil):
         true, spoilt = score(picture, masks), score(picture, [spoil(m) for m in masks])
         assert (true > spoilt + 0.1).all()
         assert true.min() > 0.8
+
+
+@pytest.mark.parametrize("by", [-4, -3, -2, 2, 3, 4])
+def test_an_outline_too_wide_or_too_tight_says_by_how_much(by):
+    for seed in range(5):
+        picture, masks = drawn(seed)
+        true, at = offsets(picture, masks)
+        spoilt, there = offsets(picture, [grown(m, by) for m in masks])
+        assert (true > 0.9).all()
+        assert (spoilt < 0.7).all()
+        assert np.abs(there + by).max() <= 1
+        assert (at[true == 1] == 0).all()
+
+
+def test_a_flat_picture_has_its_edge_nowhere_else():
+    picture = np.full((100, 120), 100, np.uint8)
+    assert np.array(offsets(picture, [disc(60, 50, 25)])).ravel().tolist() == [1, 0]
 
 
 def test_the_score_does_not_depend_on_contrast():
@@ -89,8 +112,8 @@ def test_any_mask_gives_a_share_or_nan(seed):
     masks = [rng.random((height, width)) < share for share in (0.05, 0.5, 0.95)]
     for mask in masks:
         mask.flat[rng.integers(mask.size)] = True
-    scores = score(picture, masks)
-    assert (np.isnan(scores) | ((scores >= 0) & (scores <= 1))).all()
+    for scores in (score(picture, masks), offsets(picture, masks)[0]):
+        assert (np.isnan(scores) | ((scores >= 0) & (scores <= 1))).all()
 
 
 def test_masks_without_an_outline_in_the_picture(tmp_path):
@@ -141,3 +164,20 @@ def test_real_masks_shifted_score_lower(data):
         picture = images.load(mask["file_name"], size)
         better.append(true[row] > score(picture, [moved])[0])
     assert np.mean(better) > 0.85
+
+
+def test_real_masks_made_wider_or_tighter_are_told_from_what_they_were(data):
+    from curate.formats import read
+
+    folder = data / "coco_val2017"
+    table = read(folder / "instances.json")[:80]
+    images = ImageFolder(folder / "images")
+    true = SCORERS[0](table, images=images)["edge_offset_score"].to_numpy()
+    large = table.masks["area_px"].to_numpy() > 1000
+    lower = []
+    for row in np.flatnonzero(large & ~np.isnan(true)):
+        mask = table.masks.iloc[row]
+        picture = images.load(mask["file_name"], (int(mask["height"]), int(mask["width"])))
+        dense = rle.to_dense(table.runs, row)
+        lower += [true[row] > offsets(picture, [grown(dense, by)])[0][0] for by in (-3, 3)]
+    assert np.mean(lower) > 0.7

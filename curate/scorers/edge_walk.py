@@ -1,0 +1,251 @@
+"""The walk along a mask's outline with the picture beside it, in compiled loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.rle import kernel
+
+REACH_PX = 8
+"""How far inside and outside of the outline the picture is looked at."""
+
+NEAR_PX = 4
+"""How far beside the outline the edge may run that was meant: wider or tighter by that much."""
+
+MIN_POINTS = 8
+"""Points of the outline that must be comparable, or there is no score."""
+
+TOLERANCE_PX = 1  # an outline on a pixel grid is up to a pixel beside the edge that it follows
+_NORMAL_PX = 3  # half the window in which the direction of the outline is found
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Int32Array = npt.NDArray[np.int32]
+Bytes = npt.NDArray[np.uint8]
+Picture = npt.NDArray[np.float32]
+
+
+@kernel
+def smooth(channels: Bytes) -> Picture:
+    """Smooth with weights 1, 2, 1 both ways (a standard deviation of 0.7 px); borders repeat."""
+    height, width, depth = channels.shape
+    across = np.empty((height, width, depth), np.float32)
+    for y in range(height):
+        for x in range(width):
+            left, right = max(x - 1, 0), min(x + 1, width - 1)
+            for c in range(depth):
+                across[y, x, c] = (
+                    np.float32(channels[y, left, c])
+                    + np.float32(2) * np.float32(channels[y, x, c])
+                    + np.float32(channels[y, right, c])
+                )
+    result = np.empty_like(across)
+    for y in range(height):
+        above, below = max(y - 1, 0), min(y + 1, height - 1)
+        for x in range(width):
+            for c in range(depth):
+                result[y, x, c] = np.float32(1 / 16) * (
+                    across[above, x, c] + np.float32(2) * across[y, x, c] + across[below, x, c]
+                )
+    return result
+
+
+@kernel
+def draw(starts: Int32Array, ends: Int32Array, height: int) -> tuple[Bytes, int, int]:
+    """Draw runs into a crop, indexed [column, row], with a border of one pixel around it."""
+    left = int(starts[0]) // height
+    right = (int(ends[-1]) - 1) // height
+    top, bottom = height, -1
+    for r in range(len(starts)):
+        low = int(starts[r]) % height
+        high = (int(ends[r]) - 1) % height
+        if int(starts[r]) // height != (int(ends[r]) - 1) // height:
+            low, high = 0, height - 1
+        top, bottom = min(top, low), max(bottom, high)
+    crop = np.zeros((right - left + 3, bottom - top + 3), np.uint8)
+    for r in range(len(starts)):
+        position, end = int(starts[r]), int(ends[r])
+        while position < end:
+            x = position // height
+            stop = min(end, (x + 1) * height)
+            for p in range(position, stop):
+                crop[x - left + 1, p - x * height - top + 1] = 1
+            position = stop
+    return crop, left - 1, top - 1
+
+
+@kernel
+def _outline(
+    crop: Bytes, x0: int, y0: int, height: int, width: int, most: int
+) -> tuple[IntArray, int]:
+    """List pixels of the mask beside a pixel of the image that is not of it, evenly thinned."""
+    found = np.empty((256, 2), np.int64)
+    n = 0
+    for x in range(1, crop.shape[0] - 1):
+        for y in range(1, crop.shape[1] - 1):
+            if crop[x, y] == 0:
+                continue
+            if crop[x - 1, y] & crop[x + 1, y] & crop[x, y - 1] & crop[x, y + 1]:
+                continue
+            is_outline = (
+                (crop[x - 1, y] == 0 and x + x0 > 0)
+                or (crop[x + 1, y] == 0 and x + x0 < width - 1)
+                or (crop[x, y - 1] == 0 and y + y0 > 0)
+                or (crop[x, y + 1] == 0 and y + y0 < height - 1)
+            )
+            if is_outline:
+                if n == len(found):
+                    larger = np.empty((2 * n, 2), np.int64)
+                    larger[:n] = found
+                    found = larger
+                found[n, 0], found[n, 1] = x, y
+                n += 1
+    step = max(1, -(-n // most))
+    for k in range(0, n, step):
+        found[k // step] = found[k]
+    return found, -(-n // step)
+
+
+@kernel
+def _inside(crop: Bytes, x: int, y: int) -> bool:
+    return bool(0 <= x < crop.shape[0] and 0 <= y < crop.shape[1] and crop[x, y])
+
+
+@kernel
+def _outward(crop: Bytes, x: int, y: int) -> tuple[float, float]:
+    """Return the direction that leads out of the mask, of length 1; zeros where there is none."""
+    sum_x, sum_y = 0, 0
+    for dx in range(-_NORMAL_PX, _NORMAL_PX + 1):
+        for dy in range(-_NORMAL_PX, _NORMAL_PX + 1):
+            if _inside(crop, x + dx, y + dy):
+                sum_x -= dx
+                sum_y -= dy
+    length = np.sqrt(float(sum_x * sum_x + sum_y * sum_y))
+    if length == 0:
+        return 0.0, 0.0
+    return sum_x / length, sum_y / length
+
+
+@kernel
+def _change(smooth: Picture, x: float, y: float, nx: float, ny: float) -> float:
+    """Return how much the picture changes from (x, y) to one pixel further; NaN at its border."""
+    height, width, depth = smooth.shape
+    if min(x, x + nx) < 0 or max(x, x + nx) >= width - 1:
+        return np.nan
+    if min(y, y + ny) < 0 or max(y, y + ny) >= height - 1:
+        return np.nan
+    xa, ya, xb, yb = int(x), int(y), int(x + nx), int(y + ny)
+    fa, ga, fb, gb = x - xa, y - ya, x + nx - xb, y + ny - yb
+    total = 0.0
+    for c in range(depth):
+        upper = smooth[ya, xa, c] * (1 - fa) + smooth[ya, xa + 1, c] * fa
+        lower = smooth[ya + 1, xa, c] * (1 - fa) + smooth[ya + 1, xa + 1, c] * fa
+        here = upper * (1 - ga) + lower * ga
+        upper = smooth[yb, xb, c] * (1 - fb) + smooth[yb, xb + 1, c] * fb
+        lower = smooth[yb + 1, xb, c] * (1 - fb) + smooth[yb + 1, xb + 1, c] * fb
+        there = upper * (1 - gb) + lower * gb
+        total += (there - here) ** 2
+    return float(np.sqrt(total))
+
+
+@kernel
+def _rank(changes: FloatArray) -> float:
+    """Return the share of parallels that the middle beats, each the best of its neighbours."""
+    middle = len(changes) // 2
+    best = np.full(len(changes), -1.0)
+    for k in range(len(changes)):
+        for j in range(max(k - TOLERANCE_PX, 0), min(k + TOLERANCE_PX + 1, len(changes))):
+            if changes[j] > best[k]:  # false for NaN
+                best[k] = changes[j]
+    if best[middle] < 0:
+        return np.nan
+    beaten, compared = 0.0, 0
+    for k in range(len(changes)):
+        if abs(k - middle) > 2 * TOLERANCE_PX and best[k] >= 0:
+            compared += 1
+            if best[middle] > best[k]:
+                beaten += 1
+            elif best[middle] == best[k]:
+                beaten += 0.5
+    return beaten / compared if compared else np.nan
+
+
+@kernel
+def _add(changes: FloatArray, sums: FloatArray, counts: IntArray) -> None:
+    """Add how much more the picture changes at each parallel than at the outline, for one point.
+
+    Changes count as shares of the largest around, so that every point weighs the same.
+    """
+    middle = len(changes) // 2
+    most = 0.0
+    for k in range(len(changes)):
+        if changes[k] > most:  # false for NaN
+            most = changes[k]
+    if np.isnan(changes[middle]):
+        return
+    for k in range(len(changes)):
+        if not np.isnan(changes[k]):
+            counts[k] += 1
+            if most > 0:
+                sums[k] += (changes[k] - changes[middle]) / most
+
+
+@kernel
+def _beside(sums: FloatArray, counts: IntArray) -> tuple[float, float]:
+    """Return the most by which a parallel near the outline surpasses it, and which one that is.
+
+    NaN where no parallel could be compared; 0 and 0 where none surpasses it.
+    """
+    middle = len(sums) // 2
+    best, where, compared = 0.0, 0, False
+    for k in range(middle - NEAR_PX, middle + NEAR_PX + 1):
+        if abs(k - middle) > TOLERANCE_PX and counts[k] >= MIN_POINTS:
+            compared = True
+            if sums[k] / counts[k] > best:
+                best, where = sums[k] / counts[k], k - middle
+    if not compared:
+        return np.nan, np.nan
+    return best, float(where)
+
+
+@kernel
+def measure_masks(
+    starts: Int32Array,
+    ends: Int32Array,
+    offsets: IntArray,
+    rows: IntArray,
+    smooth: Picture,
+    most: int,
+) -> FloatArray:
+    """Walk the outlines of some masks; return, a row a mask, what ``edge_measures`` gives."""
+    height, width = smooth.shape[0], smooth.shape[1]
+    result = np.full((len(rows), 3), np.nan)
+    changes = np.empty(2 * REACH_PX + 1)
+    for i in range(len(rows)):
+        first, stop = offsets[rows[i]], offsets[rows[i] + 1]
+        crop, x0, y0 = draw(starts[first:stop], ends[first:stop], height)
+        points, n = _outline(crop, x0, y0, height, width, most)
+        sums, counts = np.zeros(len(changes)), np.zeros(len(changes), np.int64)
+        total, counted = 0.0, 0
+        for p in range(n):
+            x, y = points[p, 0], points[p, 1]
+            nx, ny = _outward(crop, x, y)
+            for k in range(len(changes)):
+                o = k - REACH_PX
+                xx, yy = x + nx * (o + 0.5), y + ny * (o + 0.5)
+                within = _inside(crop, int(np.floor(xx + 0.5)), int(np.floor(yy + 0.5)))
+                # A parallel counts on its own side only: thin parts have no inside 8 px deep.
+                if (o < -1 and not within) or (o > 1 and within) or (nx == 0 and ny == 0):
+                    changes[k] = np.nan
+                else:
+                    changes[k] = _change(smooth, x + x0 + nx * o, y + y0 + ny * o, nx, ny)
+            _add(changes, sums, counts)
+            share = _rank(changes)
+            if share >= 0:
+                total += share
+                counted += 1
+        if counted >= MIN_POINTS:
+            result[i, 0] = total / counted
+            result[i, 1], result[i, 2] = _beside(sums, counts)
+    return result
