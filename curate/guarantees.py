@@ -11,7 +11,7 @@ from curate.curation.audits import column_types
 from curate.curation.certify import Certificate, certify
 from curate.curation.estimate import Estimate, estimate, gather_images
 from curate.curation.evidence import Population, Sample, gather
-from curate.curation.policy import load_policy
+from curate.curation.policy import Policy
 from curate.curation.random_draws import Draw
 from curate.curation.telling import certificate_dict, estimate_dict
 from curate.deciding import CERTIFICATE, decide_audit
@@ -140,7 +140,7 @@ def keep_certificate(audit: Audit, found: Certificate) -> Audit:
     One that certifies nothing is kept too: then nothing is accepted.
     """
     kept = Audit(audit.path, audit.info | {CERTIFICATE: certificate_dict(found)})
-    policy = load_policy(audit.info["policy"])
+    policy = Policy.from_dict(audit.info["policy"])
     with Pool(1) as pool:
         return decide_audit(kept.path, kept.info, policy, pool)
 

@@ -33,6 +33,10 @@ METHODS = ("exact", "reviews", "prediction-powered")
 _HALVINGS = 20
 
 
+ROUNDING = 1e-9
+"""Share of the variance under which what a prediction leaves is no more than rounding."""
+
+
 @dataclass(frozen=True)
 class Found:
     """An interval for a share.
@@ -200,7 +204,9 @@ def powered(found: Moments, everywhere: float) -> tuple[float, float, float] | N
     tune = float(said @ score / (score**2).sum())
     value = found.mean + tune * (everywhere - found.predicted)
     variance, freedom = found.spread(tune)
-    return (value, variance, freedom) if 0 < value < 1 and variance > 0 else None
+    # What is left of a prediction without any surprise in the sample is rounding, not knowledge.
+    known = variance > ROUNDING * found.spread(0.0)[0]
+    return (value, variance, freedom) if 0 < value < 1 and known else None
 
 
 def binomial_interval(

@@ -63,7 +63,8 @@ def write_queue(
         check_target(target, to)
     drawn = _draw(opened, known, options)
     rows = drawn.rows
-    if record or drawn.kind != "errors" or options.get("honeypots"):
+    wanted = record or drawn.kind != "errors" or options.get("honeypots")
+    if wanted and len(drawn.record):
         rows = drawn.shown(_record(opened, drawn))
     if out is None:
         return "".join(csv_lines(rows)).rstrip("\r\n")
