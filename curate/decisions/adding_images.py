@@ -57,13 +57,18 @@ where i.withdrawn = 0 and substr(i.origin, 1, length(?3)) = ?3 and ({_STATE}) = 
 on conflict (key) do nothing
 """
 
-_LOOKED_DRAW = """
-update incoming_looked as l set draw_id = (
-  select case when min(i.draw_id) = max(i.draw_id) and count(i.draw_id) = count(*)
-    then min(i.draw_id) end
-  from incoming i where i.image_id = l.image_id
+_LOOKED_DRAW = (
+    "create temp table drawn_whole (image_id integer primary key, draw_id integer)",
+    """
+insert into drawn_whole select image_id, min(draw_id) from incoming group by image_id
+having min(draw_id) = max(draw_id) and count(draw_id) = count(*)
+""",
+    """
+update incoming_looked set draw_id = (
+  select w.draw_id from drawn_whole w where w.image_id = incoming_looked.image_id
 ) where draw_id is null
-"""
+""",
+)
 """An image was gone through for the draw that showed all of its masks."""
 
 _INSERT_LOOKED = """
@@ -118,7 +123,8 @@ def write_images(
     if looked is not None:
         columns = _columns(looked, stamp.now) | {"draw_id": plain(looked["draw_id"])}
         send(connection, "incoming_looked", columns)
-        connection.execute(_LOOKED_DRAW)
+        for statement in _LOOKED_DRAW:
+            connection.execute(statement)
     steps: list[tuple[str, str, tuple[Any, ...]]] = [
         ("missing", _INSERT_MISSING, (stamp.origin,)),
         ("looked", _INSERT_LOOKED, (stamp.origin,)),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.decisions.lookup import canonical, decoded, known, pair_iou, rows_of
+from curate.decisions.lookup import canonical, decoded, pair_iou, rows_of
 from curate.decisions.schema import ACTIONS, KINDS
 from curate.errors import CallError, SourceError
 from curate.formats.segmentation import read_segmentation
@@ -21,9 +21,6 @@ GIVEN = (
     *("queue_kind", "inclusion_probability", "draw_id", "key", "row"),
 )
 """Columns that decisions may be given with; ``row`` says where each stands, for messages."""
-
-MISSING = ("image_id", "segmentation", "category", "reviewer", "time", "withdrawn", "key", "row")
-LOOKED = ("image_id", "reviewer", "time", "draw_id", "key", "row")
 
 LONGEST_TEXT = 500
 """Most characters of a reviewer's name, a category or a key."""
@@ -108,7 +105,7 @@ def check_decisions(audit: Audit, given: pd.DataFrame, origin: str, now: int) ->
     """
     columns_of(given, GIVEN, ("mask_id", "action"))
     frame = given.reset_index(drop=True).copy(deep=False)
-    frame["mask_id"] = _whole(frame, "mask_id", origin)
+    frame["mask_id"] = whole(frame, "mask_id", origin)
     rows = Rows(frame, origin)
     _check_words(rows)
     for name in ("iou", "seconds", "inclusion_probability"):
@@ -118,11 +115,11 @@ def check_decisions(audit: Audit, given: pd.DataFrame, origin: str, now: int) ->
     rows.refuse((seconds < 0) | np.isinf(seconds), _out("time taken", "0 s or more"), "seconds")
     wrong = chance.notna() & ~((chance > 0) & (chance <= 1))
     rows.refuse(wrong, _out("inclusion probability", "over 0, up to 1"), "inclusion_probability")
-    frame["draw_id"] = _whole(frame, "draw_id", origin) if "draw_id" in frame else pd.NA
+    frame["draw_id"] = whole(frame, "draw_id", origin) if "draw_id" in frame else pd.NA
     frame["draw_id"] = frame["draw_id"].astype("Int64")
-    frame["time"] = _times(rows, now)
+    frame["time"] = times(rows, now)
     for name in ("reviewer", "key"):
-        frame[name] = _texts(rows, name)
+        frame[name] = texts(rows, name)
     frame["reviewer"] = frame["reviewer"].fillna("").str.strip()
     frame["image_id"] = _check_known(audit, rows)
     frame["segmentation"] = frame.get("segmentation", None)
@@ -151,7 +148,7 @@ def _out(name: str, range_: str) -> Callable[[Any], str]:
     return lambda value: f"the {name} is {value:g}, not {range_}"
 
 
-def _whole(frame: pd.DataFrame, name: str, origin: str) -> pd.Series[Any]:
+def whole(frame: pd.DataFrame, name: str, origin: str) -> pd.Series[Any]:
     """Return ids as whole numbers; only draws may be missing."""
     try:
         numbers = frame[name].astype("Int64")
@@ -173,16 +170,16 @@ def _floats(rows: Rows, name: str) -> pd.Series[Any]:
         raise CallError(f"{name} holds what is no number", rows.origin) from error
 
 
-def _times(rows: Rows, now: int) -> pd.Series[Any]:
+def times(rows: Rows, now: int) -> pd.Series[Any]:
     """Return times in microseconds since 1970, 0 where none is given."""
     if "time" not in rows.frame:
         return pd.Series(0, index=rows.frame.index)
     try:
-        times = pd.to_datetime(rows.frame["time"], utc=True, format="ISO8601")
+        read = pd.to_datetime(rows.frame["time"], utc=True, format="ISO8601")
     except (TypeError, ValueError, OverflowError) as error:
         raise CallError("time holds what is no time", rows.origin, "use ISO 8601") from error
-    given = times.notna()
-    micro = times.dt.as_unit("us").astype("int64").where(given, 0)
+    given = read.notna()
+    micro = read.dt.as_unit("us").astype("int64").where(given, 0)
     do = "check the clock of the machine that wrote it"
     rows.refuse(given & (micro <= 0), lambda value: f"the time {value} is before 1970", "time", do)
     late = given & (micro > now + SKEW_US)
@@ -190,7 +187,7 @@ def _times(rows: Rows, now: int) -> pd.Series[Any]:
     return micro
 
 
-def _texts(rows: Rows, name: str) -> pd.Series[Any]:
+def texts(rows: Rows, name: str) -> pd.Series[Any]:
     """Return names as text, NA where missing; what cannot be written as text is refused."""
     if name not in rows.frame:
         return pd.Series(pd.NA, index=rows.frame.index, dtype="str")
@@ -237,7 +234,7 @@ def _check_masks(audit: Audit, rows: Rows) -> None:
     own = own.loc[frame["mask_id"].iloc[at]]
     sizes = own["height"].to_numpy(np.int64), own["width"].to_numpy(np.int64)
     some = Rows(frame.iloc[at].reset_index(drop=True), rows.origin)
-    counts, new = _read_masks(some, *sizes)
+    counts, new = read_masks(some, *sizes)
     old, problems = decoded(own["segmentation"], *sizes)
     iou = pair_iou(old, new)
     iou[[problem != "" for problem in problems]] = np.nan
@@ -253,7 +250,7 @@ def _check_masks(audit: Audit, rows: Rows) -> None:
     frame.loc[at[known_iou], "iou"] = iou[known_iou]
 
 
-def _read_masks(rows: Rows, heights: Any, widths: Any) -> tuple[list[bytes], Any]:
+def read_masks(rows: Rows, heights: Any, widths: Any) -> tuple[list[bytes], Any]:
     """Return masks in one spelling and as runs, or refuse the first that cannot be used."""
     counts: list[bytes | None] = []
     found: list[str] = []
@@ -279,42 +276,3 @@ def _read_mask(value: Any, height: int, width: int) -> tuple[bytes | None, str]:
         return value, ""
     read = read_segmentation(value, height, width)
     return read.counts, read.detail if read.counts is None else ""
-
-
-def check_missing(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> pd.DataFrame:
-    """Return added masks in their types, each of them sound; see :func:`check_decisions`."""
-    columns_of(given, MISSING, ("image_id", "segmentation"))
-    rows = _check_images(audit, given, origin, now)
-    frame = rows.frame
-    frame["category"] = _texts(rows, "category")
-    frame["withdrawn"] = frame["withdrawn"].astype("int64") if "withdrawn" in frame else 0
-    images = rows_of(
-        audit, "images", "image_id", frame["image_id"].to_numpy(), ["height", "width"]
-    ).set_index("image_id")
-    images = images.loc[frame["image_id"]]
-    sizes = images["height"].to_numpy(np.int64), images["width"].to_numpy(np.int64)
-    frame["segmentation"] = pd.Series(_read_masks(rows, *sizes)[0], dtype=object)
-    return frame
-
-
-def check_looked(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> pd.DataFrame:
-    """Return images that were gone through in their types; see :func:`check_decisions`."""
-    columns_of(given, LOOKED, ("image_id",))
-    rows = _check_images(audit, given, origin, now)
-    draws = _whole(rows.frame, "draw_id", origin) if "draw_id" in rows.frame else pd.NA
-    rows.frame["draw_id"] = draws
-    rows.frame["draw_id"] = rows.frame["draw_id"].astype("Int64")
-    return rows.frame
-
-
-def _check_images(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> Rows:
-    frame = given.reset_index(drop=True).copy(deep=False)
-    frame["image_id"] = _whole(frame, "image_id", origin)
-    rows = Rows(frame, origin, "image_id")
-    here = known(audit, "images", "image_id", frame["image_id"].to_numpy(np.int64))
-    rows.refuse(~here, lambda value: "the audit has no such image", "image_id")
-    frame["time"] = _times(rows, now)
-    for name in ("reviewer", "key"):
-        frame[name] = _texts(rows, name)
-    frame["reviewer"] = frame["reviewer"].fillna("").str.strip()
-    return rows

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.decisions.corrected import Part, Shown, decisions_of, is_source
+from curate.decisions.corrected import Part, Shown, decisions_of
 from curate.decisions.lookup import IntArray
 from curate.decisions.readers import Found, Options, Reader
 from curate.decisions.reviews import Reviews, has_reviews
@@ -54,7 +54,7 @@ def _shown(reviews: Reviews, path: Path, options: Options) -> Shown:
     if isinstance(options.given, int):
         return Shown(_drawn(reviews, options.given), True)
     if options.given is not None:
-        if is_source(reviews.audit, options.given):
+        if _is_source(reviews, options.given):
             return Shown(None, True)
         return Shown(_ids(options.given), True)
     if not _is_queue(path):
@@ -64,6 +64,12 @@ def _shown(reviews: Reviews, path: Path, options: Options) -> Shown:
         what = "it is a queue, so what is missing from it may never have been shown"
         raise SourceError(what, path.name, "say what people were given: --given FILE")
     return Shown(drawn, True)
+
+
+def _is_source(reviews: Reviews, path: Path) -> bool:
+    """Return whether a path is what the audit was made of."""
+    source = reviews.audit.info.get("source", {}).get("path")
+    return source is not None and Path(source).resolve() == path.resolve()
 
 
 def _is_queue(path: Path) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.decisions.image_matching import Images
 from curate.decisions.lookup import BoolArray, IntArray, canonical, decoded, pair_iou, rows_of
 from curate.decisions.readers import Found
 from curate.errors import SourceError
@@ -93,7 +93,7 @@ def decisions_of(
             it may be a part of the dataset only; says which.
     """
     tally = _Tally()
-    images = _Images(audit, name)
+    images = Images(audit, name)
     for part in parts:
         _take(_Side(audit, part, name, shown, same_iou), images, tally)
     looked = np.concatenate(tally.looked) if tally.looked else np.empty(0, np.int64)
@@ -118,70 +118,6 @@ def decisions_of(
     )
 
 
-@dataclass
-class _Images:
-    """Finds the audit's image of each image of the corrected dataset, by id or else by name."""
-
-    audit: Audit
-    name: str
-    taken: set[int] = field(default_factory=set)
-    _names: pd.Series[Any] | None = None
-
-    def match(self, images: pd.DataFrame) -> pd.Series[Any]:
-        """Return the audit's image ids by the dataset's; images that it does not have are left out.
-
-        Raises:
-            SourceError: An image has another size, or two stand for the same one.
-        """
-        ids = images.index.to_numpy(np.int64)
-        columns = ["file_name", "height", "width"]
-        own = rows_of(self.audit, "images", "image_id", ids, columns).set_index("image_id")
-        own = own.reindex(ids)
-        theirs = [_base(name) for name in images["file_name"]]
-        ours = [_base(name) for name in own["file_name"]]
-        pairs = zip(ours, theirs, strict=True)
-        alike = own["height"].notna().to_numpy() & [a == b or not a or not b for a, b in pairs]
-        found = pd.Series(np.where(alike, ids, 0), index=ids).where(alike).astype("Int64")
-        rest = np.flatnonzero(~alike)
-        if len(rest):
-            named = self._by_name().reindex([theirs[k] for k in rest])
-            found.iloc[rest] = named.array
-        found = found.dropna().astype("int64")
-        self._check(found, images)
-        return found
-
-    def _check(self, found: pd.Series[Any], images: pd.DataFrame) -> None:
-        own = rows_of(
-            self.audit, "images", "image_id", found.to_numpy(np.int64), ["height", "width"]
-        ).set_index("image_id")
-        for theirs, ours in found.items():
-            if ours in self.taken:
-                what = f"it stands for the same image as another one ({ours} in the audit)"
-                raise SourceError(what, f"{self.name}, image {theirs}")
-            self.taken.add(int(ours))
-        sizes = own.loc[found].to_numpy(np.int64)
-        stated = images.loc[found.index, ["height", "width"]].to_numpy(np.int64)
-        off = ((sizes != stated) & (sizes > 0) & (stated > 0)).any(axis=1)
-        for at in np.flatnonzero(off)[:1].tolist():
-            (h, w), (old_h, old_w) = stated[at].tolist(), sizes[at].tolist()
-            what = f"it is {w} x {h}, in the audit {old_w} x {old_h}"
-            raise SourceError(what, f"{self.name}, image {found.index[at]}")
-
-    def _by_name(self) -> pd.Series[Any]:
-        """Return image ids by file name without folders; names that stand twice are left out."""
-        if self._names is None:
-            frame = self.audit.images(["file_name"])
-            names = pd.Index([_base(name) for name in frame["file_name"]])
-            ids = pd.Series(frame.index.to_numpy(np.int64), index=names, dtype="Int64")
-            self._names = ids[~names.duplicated(keep=False) & (names != "")]
-        return self._names
-
-
-def _base(name: object) -> str:
-    """Return a file name without its folders, which tools change."""
-    return PurePosixPath(name.replace("\\", "/")).name if isinstance(name, str) else ""
-
-
 @dataclass(frozen=True)
 class _Side:
     """A part, and what it is held against."""
@@ -197,7 +133,7 @@ class _Side:
         return f"{self.name}, annotation {mask_id}"
 
 
-def _take(side: _Side, images: _Images, tally: _Tally) -> None:
+def _take(side: _Side, images: Images, tally: _Tally) -> None:
     """Compare one part with the audit and note what follows."""
     new, table = _usable(side), side.part.table
     matched = images.match(table.images)
@@ -362,7 +298,7 @@ def _spelled(frame: pd.DataFrame, name: str, kind: int) -> pd.DataFrame:
     return spelled.assign(twin=spelled.groupby(["image_id", "counts"]).cumcount())
 
 
-def _check_whole(audit: Audit, tally: _Tally, images: _Images, name: str, shown: Shown) -> None:
+def _check_whole(audit: Audit, tally: _Tally, images: Images, name: str, shown: Shown) -> None:
     """See that the dataset is one of the audit's, with the audit's ids, and all of it.
 
     Raises:
@@ -388,9 +324,3 @@ def _check_whole(audit: Audit, tally: _Tally, images: _Images, name: str, shown:
         what = f"{gone:,} of the {counts['masks']:,} masks of its images are not in it"
         do = "say what people were given: --given FILE (the source, if it was all of it)"
         raise SourceError(what, name, do)
-
-
-def is_source(audit: Audit, path: Path) -> bool:
-    """Return whether a path is what the audit was made of."""
-    source = audit.info.get("source", {}).get("path")
-    return source is not None and Path(source).resolve() == path.resolve()

@@ -107,6 +107,9 @@ def import_file(
     # Nothing is made before the file is known to be sound: a mistake leaves no empty file behind.
     reviews = open_reviews(audit) if has_reviews(audit) else Reviews(audit)
     found = chosen.read(reviews, path, Options(reviewer, given, same_iou))
+    if found.looked is None and (given is not None or same_iou != 1):
+        what = "what was given, and the IoU of an unchanged mask, are asked of corrected datasets"
+        raise CallError(f"{what}; this is {chosen.title}", str(path), "leave them out")
     if not len(found.decisions) and found.looked is None:
         said = "; ".join(f"{words}: {count:,}" for words, count in found.notes.items() if count)
         raise SourceError(f"no decision stands in it ({said or 'it is empty'})", str(path))

@@ -13,7 +13,8 @@ import pandas as pd
 
 from curate.decisions import schema
 from curate.decisions.adding import Added, Checked, write
-from curate.decisions.checking import check_decisions, check_looked, check_missing
+from curate.decisions.checking import check_decisions
+from curate.decisions.checking_images import check_looked, check_missing
 from curate.decisions.frames import fetch
 from curate.errors import CallError
 from curate.store import Audit

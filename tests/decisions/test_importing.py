@@ -208,6 +208,10 @@ def test_columns_that_are_missing_or_stand_twice(audit: Audit, tmp_path: Path) -
         import_file(audit, path, format="xml")
     with pytest.raises(SourceError, match="there is no such file"):
         import_file(audit, tmp_path / "b.csv")
+    path.write_text("mask_id,decision\n1,accept\n")
+    for options in ({"given": 1}, {"same_iou": 0.9}):
+        with pytest.raises(CallError, match="asked of corrected datasets; this is CSV rows"):
+            import_file(audit, path, **options)  # type: ignore[arg-type]
     with pytest.raises(CallError, match="the IoU of an unchanged mask is 0"):
         import_file(audit, path, same_iou=0)
     assert not has_reviews(audit)

@@ -151,6 +151,7 @@ def test_a_change_of_mind_without_a_time_is_kept(reviews: Reviews) -> None:
 def test_rows_are_only_ever_added(reviews: Reviews) -> None:
     reviews.add(one(), origin="f", looked=pd.DataFrame({"image_id": [1]}))
     with closing(sqlite3.connect(reviews.path)) as connection:
+        assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
         for sql in (
             "update decisions set action = 'reject'",
             "delete from decisions",
