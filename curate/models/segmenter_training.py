@@ -13,7 +13,6 @@ from math import cos, pi
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from curate.errors import CallError
 from curate.models.extra import need
@@ -48,8 +47,6 @@ class Schedule:
         jitter: Standard deviation of a box corner as a share of the box's side. With SAM's, 0.1, a
             model in training for minutes sees too few bad masks to learn to tell them.
         iou_weight: Of the predicted IoU's squared error; SAM's is 1.
-        room: For a model that is to grow (see ``small_sam.grown``) by this many pixels on every
-            side: its input is taken for a random piece of the larger one.
     """
 
     steps: int
@@ -60,7 +57,6 @@ class Schedule:
     weight_decay: float = 0.05
     jitter: float = 0.1
     iou_weight: float = 1.0
-    room: int = 0
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -206,10 +202,7 @@ def train_segmenter(
     order: list[int] = []
     skill: float | None = None
     model.train()
-    move = _places(model) if schedule.room else None
     for step in range(schedule.steps):
-        if move is not None:
-            move(random.integers(-schedule.room, schedule.room + 1, size=2))
         chosen = []
         for _ in range(schedule.images):
             order = order or random.permutation(useful).tolist()
@@ -232,36 +225,7 @@ def train_segmenter(
         skill = iou if skill is None else skill + (iou - skill) / 30
         if report:
             report(Progress(step, loss, iou, error**0.5))
-    if move is not None:
-        move(None)
     model.eval()
-
-
-def _places(model: Any) -> Callable[[npt.NDArray[np.int64] | None], None]:
-    """Return what moves the codes of all places of a model by pixels; None lets them be for good.
-
-    The codes are sines of the coordinates, for prompts and image alike. A model that only ever saw
-    the coordinates of a small input would have to learn them anew in a larger one.
-    """
-    side = float(model.config.vision_config.image_size)
-    now = np.zeros(2)
-
-    def shifted(_: Any, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        coordinates, *shape = given
-        unit = 1.0 if shape and shape[0] is not None else side  # the image's own are in its sides
-        return (coordinates + coordinates.new_tensor(now / unit), *shape)
-
-    parts = (model.shared_image_embedding, model.prompt_encoder.shared_embedding)
-    hooks = [part.register_forward_pre_hook(shifted) for part in {id(p): p for p in parts}.values()]
-
-    def move(by: npt.NDArray[np.int64] | None) -> None:
-        if by is None:
-            for hook in hooks:
-                hook.remove()
-        else:
-            now[:] = by
-
-    return move
 
 
 def _learn(

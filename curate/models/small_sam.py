@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ def small_sam(
         hidden: Width of the image encoder, a multiple of 32.
         layers: Of the image encoder; every third attends to the whole image, the rest to windows.
         decoder: Width of the prompt encoder and the mask decoder, a multiple of 16.
-        places: Whether the image encoder learns a code for each place; not if it is to grow.
+        places: Whether the image encoder learns a code for each place.
         seed: Of the weights.
 
     Raises:
@@ -87,45 +86,6 @@ def small_sam(
         for part in (model.shared_image_embedding, model.prompt_encoder.shared_embedding):
             part.positional_embedding.copy_(frequencies)
     return model
-
-
-def grown(model: Any, side: int) -> Any:
-    """Return a copy of a :func:`small_sam` for a larger or smaller input, in the same pixels.
-
-    A training begins faster on small pieces of images. What the model has learned of distances in
-    pixels is kept: bias by relative position goes on beyond its range with its outermost value, and
-    the codes of places oscillate as fast as before; the middle of the input keeps its code. The
-    copy wants some more training.
-
-    Args:
-        model: Made by :func:`small_sam`, with ``places`` off.
-        side: Of the copy's square input, in pixels; a multiple of the patch.
-
-    Raises:
-        CallError: The model has a code for each place, or the side does not fit its patches.
-    """
-    torch = need("torch", "a segmenter")
-    config = copy.deepcopy(model.config)
-    factor = side / config.vision_config.image_size
-    patch = config.vision_config.patch_size
-    if config.vision_config.use_abs_pos:
-        raise CallError("it has a code for each place", "grown", "give places=False to small_sam")
-    if side < patch or side % patch:
-        raise CallError(f"side is {side}", "grown", f"give a multiple of the patch, {patch}")
-    config.vision_config.image_size = config.prompt_encoder_config.image_size = side
-    config.prompt_encoder_config.image_embedding_size = side // patch
-    with torch.random.fork_rng(devices=[]):  # weights are drawn, and then not used
-        copied = type(model)(config)
-    weights = model.state_dict()
-    for name, wanted in copied.state_dict().items():
-        held = weights[name]
-        if name.endswith("positional_embedding"):
-            weights[name] = held * factor
-        elif held.shape != wanted.shape:  # relative positions of layers that see the whole image
-            reach, had = (len(wanted) - 1) // 2, (len(held) - 1) // 2
-            weights[name] = held[torch.arange(-reach, reach + 1).clamp(-had, had) + had]
-    copied.load_state_dict(weights)
-    return copied.to(model.device).train(model.training)
 
 
 def low_side(model: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,12 @@ from curate import rle
 from curate.models.prompting import paired_iou
 from curate.models.segmenter import Embedding, Prompts, Segmenter
 from curate.models.segmenter_lessons import jittered_boxes, points_inside
-from curate.rle import Runs
 from curate.rle.logits import Drawn, concat_drawn, draw
 
 Floats = npt.NDArray[np.float64]
 WAYS = ("a point", "a box", "a loose box")
 JITTER = {"a box": 0.05, "a loose box": 0.3}
+NUCLEUS = [{"id": 1, "name": "nucleus"}]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class DrawnSet:
     way: dict[int, str]
 
 
-def draw_set(segmenter: Segmenter, document: dict[str, Any], folder: Any, seed: int) -> DrawnSet:
+def draw_set(segmenter: Segmenter, document: dict[str, Any], folder: Path, seed: int) -> DrawnSet:
     """Ask a segmenter for each nucleus once, in one of three ways at random.
 
     Args:
@@ -50,61 +51,49 @@ def draw_set(segmenter: Segmenter, document: dict[str, Any], folder: Any, seed: 
     by_image: dict[int, list[dict[str, Any]]] = {}
     for annotation in document["annotations"]:
         by_image.setdefault(annotation["image_id"], []).append(annotation)
-    made: list[dict[str, Any]] = []
-    true_iou: dict[int, float] = {}
-    way_of: dict[int, str] = {}
+    made = DrawnSet(
+        {"images": document["images"], "annotations": [], "categories": NUCLEUS}, {}, {}
+    )
     for image in document["images"]:
         nuclei = by_image.get(image["id"], [])
         masks = [dense(a, image["height"], image["width"]) for a in nuclei]
-        whole = [k for k, mask in enumerate(masks) if mask.any()]
-        if not whole:
-            continue
         pixels = np.asarray(Image.open(folder / image["file_name"]).convert("RGB"))
         embedding = segmenter.embed([pixels])[0]
-        ways = random.integers(len(WAYS), size=len(whole))
+        ways = random.integers(len(WAYS), size=len(nuclei))
         for number, way in enumerate(WAYS):
-            these = [whole[k] for k in np.flatnonzero(ways == number)]
-            if not these:
-                continue
-            truth = np.stack([masks[k] for k in these])
-            drawn, predicted = _ask(segmenter, embedding, truth, way, random)
-            ious = paired_iou(rle.concat([rle.from_dense(m) for m in truth]), drawn.runs)
-            for k, iou, own, stability, area, counts in zip(
-                these,
-                ious,
-                predicted,
-                drawn.stability,
-                drawn.area,
-                encoded(drawn.runs),
-                strict=True,
-            ):
-                if area == 0:
-                    continue  # a generator stores no empty mask
-                annotation_id = nuclei[k]["id"]
-                true_iou[annotation_id], way_of[annotation_id] = float(iou), way
-                made.append(
-                    {
-                        "id": annotation_id,
-                        "image_id": image["id"],
-                        "category_id": 1,
-                        "segmentation": {
-                            "size": [image["height"], image["width"]],
-                            "counts": counts,
-                        },
-                        "predicted_iou": float(own),
-                        "stability_score": float(stability),
-                        "iscrowd": 0,
-                    }
-                )
-    return DrawnSet(
-        {
-            "images": document["images"],
-            "annotations": made,
-            "categories": [{"id": 1, "name": "nucleus"}],
-        },
-        true_iou,
-        way_of,
-    )
+            these = np.flatnonzero(ways == number)
+            if len(these):
+                truth = np.stack([masks[k] for k in these])
+                drawn, predicted = _ask(segmenter, embedding, truth, way, random)
+                _add(made, [nuclei[k] for k in these], truth, way, drawn, predicted)
+    return made
+
+
+def _add(
+    made: DrawnSet,
+    nuclei: list[dict[str, Any]],
+    truth: npt.NDArray[np.bool_],
+    way: str,
+    drawn: Drawn,
+    predicted: Floats,
+) -> None:
+    """Put what was drawn for some nuclei into the set; a generator stores no empty mask."""
+    ious = paired_iou(rle.concat([rle.from_dense(mask) for mask in truth]), drawn.runs)
+    counts = [c.decode("ascii") for c in rle.encode(drawn.runs).to_pylist()]
+    for k in np.flatnonzero(drawn.area):
+        number = nuclei[k]["id"]
+        made.true_iou[number], made.way[number] = float(ious[k]), way
+        made.document["annotations"].append(
+            {
+                "id": number,
+                "image_id": nuclei[k]["image_id"],
+                "category_id": 1,
+                "segmentation": {"size": list(truth.shape[1:]), "counts": counts[k]},
+                "predicted_iou": float(predicted[k]),
+                "stability_score": float(drawn.stability[k]),
+                "iscrowd": 0,
+            }
+        )
 
 
 def _ask(
@@ -130,8 +119,3 @@ def _ask(
         parts.append(draw(answer.logits[each, best], taps))
         predicted.append(answer.predicted_iou[each, best])
     return concat_drawn(parts), np.concatenate(predicted).astype(np.float64)
-
-
-def encoded(runs: Runs) -> list[str]:
-    """Return COCO's compressed counts of every mask."""
-    return [counts.decode("ascii") for counts in rle.encode(runs).to_pylist()]

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.scorers import quality
+
 FUSED = "fused"
 SIGNALS = (
     "predicted_iou",
@@ -21,6 +23,8 @@ SIGNALS = (
     "reprompt_mask_iou",
 )
 """What the segmenter says of a mask; each needs a model, none needs a label."""
+
+WITHOUT = "quality without the segmenter"
 
 SHAPE = ("solidity_score", "edge_score", "shape_score", "compact_score", "area_px")
 """What can be seen without a model and helps to read the others."""
@@ -52,3 +56,9 @@ def deflated(learned_on: pd.DataFrame, others: pd.DataFrame) -> npt.NDArray[np.f
     curve.fit(np.log(learned_on.loc[known, "area_px"]), learned_on.loc[known, "stability_score"])
     usual = curve.predict(np.log(others["area_px"].clip(lower=1)))
     return others["stability_score"].to_numpy(np.float64) - usual
+
+
+def quality_without(masks: pd.DataFrame) -> pd.Series:
+    """Return what ``quality_score`` would be, had no segmenter been asked."""
+    others = masks.drop(columns=[name for name in SIGNALS if name in masks])
+    return quality.apply(others, quality.fit(others))

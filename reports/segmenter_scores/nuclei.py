@@ -1,4 +1,4 @@
-"""The nuclei of the study: their images by half, at the scale at which the segmenter sees them."""
+"""The nuclei of the study: their images by half, brought to one scale, whole or cut into tiles."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import numpy.typing as npt
 import pycocotools.mask as coco_mask
 from PIL import Image
 
-SIDE = 512
-"""Longest side of an image in the segmenter's input, in pixels."""
+SIDE = 128
+"""Side of the segmenter's square input, in pixels."""
+
+DIAMETER = 26.0
+"""Of an image's median nucleus once it is brought to scale, in pixels."""
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint16]
@@ -50,7 +53,7 @@ def dense(annotation: dict[str, Any], height: int, width: int) -> npt.NDArray[np
 
 @dataclass(frozen=True)
 class Plate:
-    """An image and its nuclei, resized so that the longest side is :data:`SIDE`.
+    """An image and its nuclei, brought to scale.
 
     Attributes:
         image: Shape (height, width, 3), uint8.
@@ -61,8 +64,21 @@ class Plate:
     labels: Labels
 
 
-def plates(data: Path, images: set[int]) -> list[Plate]:
-    """Read images with their masks as first published: nobody has corrected them yet."""
+def scale_of(annotations: list[dict[str, Any]]) -> float:
+    """Return by how much an image is enlarged: what its masks, as published, ask for."""
+    areas = [a["area"] for a in annotations if a["area"] > 0]
+    diameter = 2 * float(np.sqrt(np.median(areas) / np.pi)) if areas else DIAMETER
+    return float(np.clip(DIAMETER / diameter, 0.25, 4))
+
+
+def plates(data: Path, images: set[int], longest: int | None = None) -> list[Plate]:
+    """Read images with their masks as first published: nobody has corrected them yet.
+
+    Args:
+        data: Folder of the datasets.
+        images: Which.
+        longest: Longest side that they are brought to; the study's scale if None.
+    """
     document = part_of(json.loads((data / "dsb2018/instances_original.json").read_text()), images)
     masks: dict[int, list[dict[str, Any]]] = {}
     for annotation in document["annotations"]:
@@ -74,7 +90,7 @@ def plates(data: Path, images: set[int]) -> list[Plate]:
         labels = np.zeros((height, width), np.uint16)
         for k, annotation in enumerate(masks.get(image["id"], []), start=1):
             labels[dense(annotation, height, width)] = k
-        scale = SIDE / max(height, width)
+        scale = longest / max(height, width) if longest else scale_of(masks.get(image["id"], []))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         made.append(
             Plate(

@@ -17,19 +17,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from drawn import DrawnSet, draw_set
-from fusing import FUSED, deflated, fused
+from drawn import draw_set
+from fusing import FUSED, SIGNALS, WITHOUT, deflated, fused, quality_without
 from nuclei import halves, part_of
 from plots import calibration
 from tables import fill
+from tiles import Tiled, cut, scales
 from worth import correlations, ranking
 
 import curate
 from curate.models import load_segmenter
+from curate.scorers import quality
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
 HARD_IOU = 0.97
+MOST = 16
+"""Nuclei of an image that the segmenter draws; some images have hundreds."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +61,41 @@ class Study:
         """Read a JSON file of the nuclei."""
         return json.loads((self.data / "dsb2018" / name).read_text())
 
-    def audit(self, name: str, document: dict[str, Any], **options: Any) -> pd.DataFrame:
+    def audit(self, name: str, document: dict[str, Any], **inputs: Any) -> pd.DataFrame:
         """Audit a COCO document as the product does, and return its masks."""
         source = self.work / f"{name}.json"
         source.write_text(json.dumps(document))
-        inputs = {"images": self.pictures, "deep": True} | options
-        return curate.audit(source, self.work / name, **inputs).masks()
+        return curate.audit(source, self.work / f"{name}.audit", **inputs).masks()
+
+    def tiles(self, name: str, document: dict[str, Any], most: int = 0) -> Tiled:
+        """Cut a document's images into tiles at the segmenter's scale."""
+        scale = scales(self.document("instances_original.json"))
+        return cut(document, self.pictures, self.work / f"{name} tiles", scale, most)
 
 
 def drawn(study: Study, name: str, truth: dict[str, Any], seed: int) -> pd.DataFrame:
     """Let the segmenter draw a half's nuclei and audit what it drew; with its true IoU."""
     segmenter = load_segmenter(str(study.model), device="cpu")
-    made: DrawnSet = draw_set(segmenter, truth, study.pictures, seed)
-    masks = study.audit(name, made.document, segmenter=str(study.model))
+    tiles = study.tiles(name, truth, MOST)
+    made = draw_set(segmenter, tiles.document, tiles.folder, seed)
+    masks = study.audit(
+        name, made.document, images=tiles.folder, deep=True, segmenter=str(study.model)
+    )
     masks["true_iou"] = masks.index.map(made.true_iou).astype(float)
     masks["way"] = masks.index.map(made.way)
+    masks["image_id"] = masks.index.map(tiles.image_of)
     return masks
+
+
+def asked_again(study: Study, document: dict[str, Any]) -> pd.DataFrame:
+    """Audit stored masks as a whole, and let the segmenter draw each again in its tile."""
+    masks = study.audit("stored", document, images=study.pictures, deep=True)
+    tiles = study.tiles("stored", document)
+    found = study.audit(
+        "stored in tiles", tiles.document, images=tiles.folder, segmenter=str(study.model)
+    )
+    names = [name for name in SIGNALS if name in found]
+    return masks.drop(columns=[n for n in names if n in masks]).join(found[names])
 
 
 def truths(study: Study, masks: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -110,10 +133,9 @@ def main() -> None:
         held_out["stability without size"] = deflated(learned_on, held_out)
         rows = correlations(held_out, study.draws)
         calibration(HERE / "calibration.svg", held_out)
-        stored = judged(
-            study,
-            study.audit("stored", part_of(published, unseen), segmenter=str(study.model)),
-        )
+        stored = judged(study, asked_again(study, part_of(published, unseen)))
+        stored[WITHOUT] = quality_without(stored)
+        stored["quality_score"] = quality.apply(stored, quality.fit(stored))
         for word, truth in truths(study, stored).items():
             rows += ranking(stored, truth, word, study.draws)
     results = pd.DataFrame(rows).round(4)

@@ -2,8 +2,7 @@
 
     python reports/segmenter_scores/train.py --out FOLDER [--data FOLDER] [--half 0]
 
-First on small pieces of images, then on larger ones, then on images as a whole: what costs most
-comes last and is short. Prints how it goes; goes on after the last finished stage if it is stopped.
+On pieces of images. Prints how it goes; goes on after the last finished stage if it is stopped.
 """
 
 from __future__ import annotations
@@ -15,47 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from nuclei import SIDE, Cutting, Plate, halves, plates
+from nuclei import SIDE, Cutting, halves, plates
 from transformers import SamModel
 
 from curate.models.segmenter_training import Progress, Schedule, train_segmenter
-from curate.models.small_sam import grown, small_sam
+from curate.models.small_sam import small_sam
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
 PATCH = 8
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of the training.
-
-    Attributes:
-        side: Of the pieces, in pixels of the input.
-        schedule: How long.
-    """
-
-    side: int
-    schedule: Schedule
-
-
+HOW = {"images": 8, "prompts": 12, "jitter": 0.15, "iou_weight": 5.0}
 STAGES = (
-    Stage(128, Schedule(1300, images=8, prompts=12, jitter=0.15, iou_weight=5, room=192)),
-    Stage(
-        256,
-        Schedule(
-            200, images=4, prompts=16, jitter=0.15, iou_weight=5, learning_rate=5e-4, room=128
-        ),
-    ),
-    Stage(SIDE, Schedule(90, images=1, prompts=24, jitter=0.15, iou_weight=5, learning_rate=2e-4)),
+    (512, Schedule(1600, **HOW)),
+    (None, Schedule(1000, learning_rate=7e-4, **HOW)),
 )
+"""Longest side of the images (None: the study's scale, by their nuclei), and how long it trains."""
 
 
 @dataclass
 class Log:
     """Prints the averages of the last hundred updates, with the time that they took."""
 
-    stage: Stage
+    schedule: Schedule
     start: float
     last: deque[Progress]
 
@@ -65,32 +45,30 @@ class Log:
         if (progress.step + 1) % 50 == 0:
             loss, iou, error = np.mean([(p.loss, p.iou, p.iou_error) for p in self.last], axis=0)
             print(
-                f"{self.stage.side} px, {progress.step + 1} of {self.stage.schedule.steps}: "
+                f"{progress.step + 1} of {self.schedule.steps}: "
                 f"loss {loss:.3f}, IoU {iou:.3f}, error of predicted IoU {error:.3f}, "
                 f"{time.perf_counter() - self.start:.0f} s, {time.process_time():.0f} s of CPU",
                 flush=True,
             )
 
 
-def train(seen: list[Plate], seed: int, folder: Path) -> None:
+def train(data: Path, half: int, folder: Path) -> None:
     """Train through all stages; the model is saved after each."""
-    start = time.perf_counter()
-    done = folder / "stages_done"
+    start, done = time.perf_counter(), folder / "stages_done"
     finished = int(done.read_text()) if done.exists() else 0
     if finished:
         model = SamModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     else:
-        model = small_sam(side=STAGES[0].side, patch=PATCH, places=False, seed=seed)
-    for k, stage in list(enumerate(STAGES))[finished:]:
-        cut = Cutting(stage.side, stage.schedule.prompts)
-        model = grown(model, stage.side)
+        model = small_sam(side=SIDE, patch=PATCH, places=False, seed=half)
+    for k, (longest, schedule) in list(enumerate(STAGES))[finished:]:
+        seen = plates(data, halves(data)[half], longest)
         train_segmenter(
             model,
             [(plate.image, plate.labels[None]) for plate in seen],  # cut before they are used
-            stage.schedule,
-            seed=seed + k,
-            augment=cut,
-            report=Log(stage, start, deque(maxlen=50)),
+            schedule,
+            seed=half + k,
+            augment=Cutting(SIDE, schedule.prompts),
+            report=Log(schedule, start, deque(maxlen=50)),
         )
         model.save_pretrained(folder)
         done.write_text(str(k + 1))
@@ -104,7 +82,7 @@ def main() -> None:
     parser.add_argument("--half", type=int, default=0, choices=(0, 1), help="which half it sees")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    train(plates(given.data, halves(given.data)[given.half]), given.half, given.out)
+    train(given.data, given.half, given.out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from fusing import FUSED
+from fusing import FUSED, WITHOUT
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nuclei_label_errors"))
@@ -34,7 +34,7 @@ COMPARED = (
 )
 RANKED = (
     "quality_score",
-    "quality without the segmenter",
+    WITHOUT,
     "reprompt_score",
     "prompt_robustness_score",
     "reprompt_box_iou",
