@@ -23,6 +23,8 @@ bench: $(VENV)/.tested
 reports: $(VENV)/.tested
 	$(BIN)/python reports/performance/run.py
 	$(BIN)/python reports/nuclei_label_errors/run.py
+	$(BIN)/python reports/segmenter_scores/train.py --out build/nuclei_sam
+	$(BIN)/python reports/segmenter_scores/run.py --model build/nuclei_sam
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
