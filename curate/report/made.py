@@ -55,8 +55,6 @@ class Story:
 
     source: str
     format: str
-    reviews: int
-    calibrated: bool
     policy: str
     silent_rules: Sequence[tuple[str, str]] = ()
     facts: Sequence[tuple[str, str]] = field(default_factory=tuple)
@@ -143,14 +141,9 @@ def _signal(listed: Mapping[str, Any], spoken: Container[str]) -> Signal:
 def story(source: Source) -> Story:
     """Return how the audit was made, as far as ``audit.json`` says."""
     info = source.info
-    reviews = info.get("reviews")
-    if isinstance(reviews, Mapping):
-        reviews = reviews.get("count", 0)
     return Story(
         source=_source_name(info),
         format=_format_title(info),
-        reviews=reviews if isinstance(reviews, int) else 0,
-        calibrated=bool(info.get("calibration") or info.get("calibrated")),
         policy=_policy_text(info.get("policy")),
         silent_rules=[
             (str(rule.get("when", "")), ", ".join(map(str, rule.get("lacks") or ())))

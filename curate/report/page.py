@@ -11,7 +11,17 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from curate.report import collect, distributions, figures, gallery, made, tables, unexplained, words
+from curate.report import (
+    collect,
+    distributions,
+    figures,
+    gallery,
+    made,
+    people,
+    tables,
+    unexplained,
+    words,
+)
 from curate.report.collect import AuditLike, Source
 from curate.report.policy_marks import marks
 from curate.store import writing
@@ -46,6 +56,7 @@ def render(audit: AuditLike, images: Path | None = None) -> str:
         **_findings(source, images, spread),
         **_charts(source, spread),
         "made": made.story(source),
+        "people": people.people(source),
         "glossary": made.glossary(source),
         "signals": made.signals(source, {histogram.column for histogram in spread}),
     }
@@ -156,6 +167,7 @@ def _charts(source: Source, spread: Sequence[distributions.Histogram]) -> dict[s
         "curve": figures.line(curve) if curve else None,
         "sizes": sizes,
         "chart_box": (figures.WIDTH, figures.HEIGHT),
+        "people_box": (people.WIDTH, people.HEIGHT),
         "grid": distributions.GRID,
     }
 
