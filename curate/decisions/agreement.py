@@ -15,7 +15,9 @@ from curate.decisions.resolving import CODE, CURRENT, WORDS
 
 IntArray = npt.NDArray[np.int64]
 
-_SAID = f"select mask_id, reviewer, {CODE.format('action')}, seconds from ({CURRENT})"
+_SAID = (
+    f"select mask_id, reviewer, {CODE.format('action')}, seconds from ({CURRENT.format(only='')})"
+)
 
 _HONEYPOTS = f"""
 select d.mask_id, d.reviewer, {CODE.format("d.action")}, {CODE.format("h.honeypot")}

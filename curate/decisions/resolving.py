@@ -32,7 +32,7 @@ select * from (
   select d.mask_id, d.reviewer, d.action, d.iou, d.seconds, d.time, d.decision_id,
     row_number() over (
       partition by d.mask_id, d.reviewer order by d.time desc, d.decision_id desc) as back
-  from decisions d where {_NO_HONEYPOT}
+  from decisions d where {_NO_HONEYPOT} {{only}}
 ) where back = 1
 """
 """What each person says of each mask by now, masks with a known answer left out."""
@@ -40,6 +40,8 @@ select * from (
 _VOTES = f"""
 select mask_id, {CODE.format("action")}, iou, time, decision_id from ({CURRENT}) order by mask_id
 """
+
+_OF_DRAW = "and d.mask_id in (select mask_id from decisions where draw_id = ?)"
 
 _SHOWN = f"""
 select s.mask_id, s.queue_kind, s.inclusion_probability, s.draw_id, (
@@ -81,11 +83,12 @@ def resolved(
         raise CallError(f"there is no rule {rule!r}", "resolved", f"use {', '.join(RULES)}")
     if good_iou is not None and not 0 <= good_iou <= 1:
         raise CallError(f"the IoU of a good mask is {good_iou}", "resolved", "use 0 to 1")
-    votes = fetch(connection, _VOTES, ("mask_id", "place", "iou", "order", "decision_id"))
-    chosen = "" if draw_id is None else "and d.draw_id = ?"
-    columns = ("mask_id", "queue_kind", "inclusion_probability", "draw_id", "stratum")
     parameters = () if draw_id is None else (int(draw_id),)
-    shown = fetch(connection, _SHOWN.format(of_draw=chosen), columns, parameters)
+    only, of_draw = ("", "") if draw_id is None else (_OF_DRAW, "and d.draw_id = ?")
+    columns = ("mask_id", "place", "iou", "order", "decision_id")
+    votes = fetch(connection, _VOTES.format(only=only), columns, parameters)
+    columns = ("mask_id", "queue_kind", "inclusion_probability", "draw_id", "stratum")
+    shown = fetch(connection, _SHOWN.format(of_draw=of_draw), columns, parameters)
     labels = _labels(votes, rule, good_iou)
     return labels.join(shown.set_index("mask_id"), how="inner")
 
