@@ -183,7 +183,7 @@ def hard(seed: int, kind: str) -> list[Row]:
     random = np.random.default_rng([SEED, seed, len(kind)])
     found = hardest(random, kind)
     about = {"audit": kind, "seed": seed, "share": found.share, "oracle": found.oracle(MAX_BAD)}
-    rows = every_design(random, found, about, leave=("300 masks",))
+    rows = every_design(random, found, about, leave=("300 masks", FEW_IMAGES))
     return rows + (peeking(random, found, about) if kind == "useless score" else [])
 
 
