@@ -1,0 +1,214 @@
+"""How the quality model is trained, tried on images it has not seen, and chosen, or not.
+
+Two experts give a logit each: the label-free *suspicion*, and small *trees* in which a lower signal
+can never make a mask better. A *start*, an earlier model, can be a third one. A stacking regression
+says how much each counts and calibrates their sum. What an expert says of a reviewed mask always
+comes from folds in which its image was not seen, and so do all measures: order and log loss, each
+fold calibrated on the others.
+
+The rule against luck: with few reviews chance is larger than skill, so the experts together are
+used only where their log loss is lower than that of the calibrated suspicion alone by more than
+the standard error of the difference, images resampled, and their average precision is higher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.models.quality_features import Columns
+from curate.models.quality_metrics import average_precision, log_losses, mean_by_groups
+from curate.models.quality_model import QualityModel
+from curate.models.quality_stacking import Line, expit, stack
+from curate.models.quality_trees import grow, no_trees
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+FOLDS = 5
+MANY = 2_000
+"""From so many reviews on one round of folds is enough; with fewer there are three."""
+
+SUSPICION, TREES, START = "suspicion", "trees", "start"
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Reviewed masks as numbers.
+
+    Attributes:
+        columns: Of the matrix.
+        matrix: A row a reviewed mask; see :meth:`Columns.matrix`.
+        bad: Which masks people found bad.
+        weight: How much each counts, so that together they stand for the dataset; mean 1.
+        groups: The image of each, numbered from 0.
+        start: What an earlier model says of each, a logit of being bad; None for no such model.
+        unseen: Whether the earlier model has learned nothing from the image.
+        seed: Of folds and trees.
+    """
+
+    columns: Columns
+    matrix: FloatArray
+    bad: BoolArray
+    weight: FloatArray
+    groups: IntArray
+    start: FloatArray | None = None
+    unseen: BoolArray | None = None
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.bad)
+
+    def some(self, rows: BoolArray) -> Lessons:
+        """Return some of the rows, groups numbered anew."""
+        return replace(
+            self,
+            matrix=self.matrix[rows],
+            bad=self.bad[rows],
+            weight=self.weight[rows] / self.weight[rows].mean(),
+            groups=np.unique(self.groups[rows], return_inverse=True)[1],
+            start=None if self.start is None else self.start[rows],
+            unseen=None if self.unseen is None else self.unseen[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Tried:
+    """How some experts together did on images that they had not seen.
+
+    Attributes:
+        experts: Which.
+        logit: Calibrated logits of being bad, (rounds, rows).
+        loss: Mean log loss.
+        precision: Average precision of the bad masks.
+        line: What puts the experts' logits together in the end.
+    """
+
+    experts: tuple[str, ...]
+    logit: FloatArray
+    loss: float
+    precision: float
+    line: Line
+
+    def probability(self) -> FloatArray:
+        """Return P(good) of each row, the mean of the rounds."""
+        return np.asarray(expit(-self.logit).mean(axis=0), np.float64)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What each expert says of rows it has not learned from.
+
+    Attributes:
+        folds: The folds of each round, (rounds, rows).
+        logits: By expert, (rounds, rows).
+    """
+
+    folds: IntArray
+    logits: dict[str, FloatArray]
+
+
+def cut_folds(bad: BoolArray, groups: IntArray, seed: int) -> IntArray:
+    """Give each row a fold, rows of a group the same one, bad rows spread over the folds.
+
+    Groups are dealt out in an order by chance, those with most bad rows first, each to the fold
+    with the fewest bad rows so far; groups without any, to the fold with the fewest rows.
+    """
+    count = int(groups.max()) + 1
+    worse = np.bincount(groups, weights=bad, minlength=count)
+    size = np.bincount(groups, minlength=count)
+    chance = np.random.default_rng([seed, 7]).random(count)
+    of_group = np.empty(count, np.int64)
+    bads, rows = np.zeros(FOLDS), np.zeros(FOLDS)
+    for group in np.lexsort((chance, -worse)):
+        least = np.lexsort((rows, bads)) if worse[group] else np.argsort(rows, kind="stable")
+        fold = int(least[0])
+        of_group[group] = fold
+        bads[fold] += worse[group]
+        rows[fold] += size[group]
+    return np.asarray(of_group[groups], np.int64)
+
+
+def ask(lessons: Lessons) -> Said:
+    """Return what each expert says of every row, trees grown on the other folds."""
+    rounds = 1 if len(lessons) >= MANY else 3
+    folds = np.array([cut_folds(lessons.bad, lessons.groups, lessons.seed + k) for k in range(rounds)])
+    grown = np.empty(folds.shape)
+    for k in range(rounds):
+        for fold in np.unique(folds[k]):
+            held = folds[k] == fold
+            trees = _trees(lessons.some(~held), lessons.seed + k)
+            grown[k, held] = trees.logit(lessons.matrix[held])
+    logits = {SUSPICION: np.tile(lessons.matrix[:, 0], (rounds, 1)), TREES: grown}
+    if lessons.start is not None:
+        logits[START] = np.tile(lessons.start, (rounds, 1))
+    return Said(folds, logits)
+
+
+def _trees(lessons: Lessons, seed: int) -> QualityModel:
+    """Grow trees as a model of their own; all rows count the same, whatever they stand for.
+
+    Which masks were shown depends on their scores alone, so what is learned of a mask with given
+    scores is right all the same; weights would only make it noisier.
+    """
+    if lessons.bad.all() or not lessons.bad.any():
+        return QualityModel(lessons.columns, 0.0, 0.0, no_trees())
+    trees = grow(lessons.matrix, lessons.bad, lessons.columns.directions(), seed)
+    return QualityModel(lessons.columns, 0.0, 0.0, trees)
+
+
+def judge(said: Said, experts: Sequence[str], lessons: Lessons, rows: BoolArray) -> Tried:
+    """Put experts together, each fold by what is right for the others, and measure them.
+
+    Args:
+        said: What they say.
+        experts: Which of them.
+        lessons: What is true.
+        rows: The rows to fit and measure on.
+    """
+    bad, weight = lessons.bad[rows], lessons.weight[rows]
+    folds = said.folds[:, rows]
+    scores = np.stack([said.logits[name][:, rows] for name in experts], axis=-1)
+    logit = np.empty(folds.shape)
+    for k in range(len(folds)):
+        for fold in np.unique(folds[k]):
+            held = folds[k] == fold
+            line = stack(scores[k][~held], bad[~held], weight[~held])
+            logit[k][held] = line(scores[k][held])
+    many = len(folds)
+    final = stack(np.concatenate(scores), np.tile(bad, many), np.tile(weight, many) / many)
+    loss = np.mean([weight @ log_losses(each, bad) for each in logit]) / weight.sum()
+    precision = np.mean([average_precision(each, bad, weight) for each in logit])
+    return Tried(tuple(experts), logit, float(loss), float(precision), final)
+
+
+def gain(of: Tried, over: Tried, lessons: Lessons, rows: BoolArray) -> tuple[float, float]:
+    """Return by how much the log loss of one is lower than another's, and the standard error."""
+    bad = lessons.bad[rows]
+    losses = [np.mean([log_losses(x, bad) for x in tried.logit], axis=0) for tried in (over, of)]
+    groups = np.unique(lessons.groups[rows], return_inverse=True)[1]
+    return mean_by_groups(losses[0] - losses[1], lessons.weight[rows], groups)
+
+
+def better(of: Tried, over: Tried, lessons: Lessons, rows: BoolArray) -> bool:
+    """Return whether one beats another by more than luck explains, in loss and in order."""
+    more, error = gain(of, over, lessons, rows)
+    return more > error and of.precision > over.precision
+
+
+def fit(tried: Tried, lessons: Lessons, start: QualityModel | None) -> QualityModel:
+    """Fit experts on all rows and put them together."""
+    columns = lessons.columns
+    model = QualityModel(columns, tried.line.intercept, 0.0, no_trees())
+    for name, slope in zip(tried.experts, tried.line.slopes.tolist(), strict=True):
+        if name == SUSPICION:
+            model = model.plus(QualityModel(columns, 0.0, slope, no_trees()))
+        elif name == TREES:
+            model = model.plus(_trees(lessons, lessons.seed).scaled(slope, columns))
+        elif start is not None:
+            model = model.plus(start.scaled(slope, columns))
+    return model
