@@ -21,7 +21,7 @@ from drawn import draw_set
 from fusing import FUSED, SIGNALS, WITHOUT, deflated, fused, quality_without
 from nuclei import halves, part_of
 from plots import calibration
-from tables import fill
+from score_tables import fill
 from tiles import Tiled, cut, scales
 from worth import correlations, ranking
 
