@@ -24,7 +24,10 @@ SCHEMA_VERSION = 1
 
 INFO = "audit.json"
 WORK = "work"
-OWN_NAMES = frozenset({INFO, WORK, "masks", "images", "reviews.sqlite", "report.html"})
+OWN_NAMES = frozenset(
+    {INFO, WORK, "masks", "images", "report.html"}
+    | {f"reviews.sqlite{suffix}" for suffix in ("", "-wal", "-shm")}
+)
 """Everything that curate puts into an audit directory."""
 
 PICKED_BY = ("mask_id", "image_id", "priority", "rank", "quality_score")
