@@ -77,15 +77,18 @@ def thinned(points: Points, most: int = 400) -> Points:
 def draw(path: Path, panels: Sequence[Panel]) -> None:
     """Write panels side by side, with one legend below for their lines."""
     names = list(panels[0].lines)
-    width, height = WIDTH * len(panels), HEIGHT + 26
+    row = WIDTH * len(panels) // 170  # names in a row of the legend
+    width, height = WIDTH * len(panels), HEIGHT + 8 + 18 * -(-len(names) // row)
     style = (
         "text{font:12px sans-serif;fill:#222}.title{font-weight:bold;text-anchor:middle}"
         ".mid{text-anchor:middle}.end{text-anchor:end}.grid{stroke:#ddd}"
         ".line{fill:none;stroke-width:2}"
     )
     legend = "".join(
-        f'<path class="line" stroke="{colour}" d="M{LEFT + 170 * k} {HEIGHT + 9}h22"/>'
-        f'<text x="{LEFT + 170 * k + 28}" y="{HEIGHT + 13}">{escape(name)}</text>'
+        f'<path class="line" stroke="{colour}" '
+        f'd="M{LEFT + 170 * (k % row)} {HEIGHT + 9 + 18 * (k // row)}h22"/>'
+        f'<text x="{LEFT + 170 * (k % row) + 28}" y="{HEIGHT + 13 + 18 * (k // row)}">'
+        f"{escape(name)}</text>"
         for k, (name, colour) in enumerate(zip(names, COLOURS, strict=False))
     )
     charts = "".join(panel.svg(WIDTH * k) for k, panel in enumerate(panels))
