@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("store",),
     ("decisions", "sides"),
     ("deciding", "generation", "training"),
-    ("learning", "pipeline"),
+    ("guarantees", "learning", "pipeline"),
     ("report",),
     ("demo",),
     ("summary",),
