@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from curate.curation.acceptance import Acceptance
@@ -24,20 +26,40 @@ def thresholds(curve: Acceptance, risk: float) -> dict[str, float]:
         # that falls with the threshold; the share of bad masks does not.
         "conformal risk control": (curve.found + 1) / (seen + 1) <= curve.max_bad,
         # All of the risk on the strictest threshold at which the sample can show anything.
-        "fixed-sequence LTT": _sequence(p_value, curve, risk),
+        "fixed-sequence LTT": _sequence(p_value, risk, _first(curve, risk)),
         # Every threshold by itself, with its share of the risk.
         "Bonferroni LTT": p_value <= risk / len(p_value),
     }
-    found = {}
-    for name, passed in passes.items():
-        at = np.flatnonzero(passed)
-        found[name] = float(curve.threshold[at[-1]]) if len(at) else np.nan
-    return found
+    return {name: _last(curve, passed) for name, passed in passes.items()}
 
 
-def _sequence(p_value: np.ndarray, curve: Acceptance, risk: float) -> np.ndarray:
+def clairvoyant(curve: Acceptance, truth: np.ndarray, risk: float) -> float:
+    """Return the threshold of a test that knows where to start: about the best that tests can do.
+
+    All of the risk stands where acceptance times the chance to pass is largest, with the true share
+    of bad masks known; from there on it goes on to more lenient thresholds.
+
+    Args:
+        curve: What the sample found at each threshold.
+        truth: The true share of bad masks at each.
+        risk: 1 - confidence.
+    """
+    power = replace(curve, promised=truth).promised_power(risk)
+    start = int(np.argmax(power * curve.accepted))
+    return _last(curve, _sequence(curve.p_values(), risk, start))
+
+
+def _last(curve: Acceptance, passed: np.ndarray) -> float:
+    at = np.flatnonzero(passed)
+    return float(curve.threshold[at[-1]]) if len(at) else np.nan
+
+
+def _first(curve: Acceptance, risk: float) -> int:
     need = zero_failures(curve.max_bad, 1 - risk)
-    start = int(np.searchsorted(curve.expected, need))
+    return int(np.searchsorted(curve.expected, need))
+
+
+def _sequence(p_value: np.ndarray, risk: float, start: int) -> np.ndarray:
     passed = p_value <= risk
     passed[:start] = False
     stop = np.flatnonzero(~passed[start:])

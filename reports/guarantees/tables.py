@@ -15,6 +15,7 @@ RIVALS = (
     "conformal risk control",
     "fixed-sequence LTT",
     "Bonferroni LTT",
+    "knows where to start",
 )
 ERRORS = ("2-5%", "5-10%", "10-20%", "20-30%")
 SCORES = ("weak", "middling", "strong")
@@ -55,16 +56,20 @@ def rivals(results: pd.DataFrame) -> str:
     found = found[found["design"] == "1,000 masks"]
     usual = found[found["audit"] == "usual"].set_index("method")
     useless = found[found["audit"] == "useless score"].set_index("method")
+    weak = results[(results["design"] == "1,000 masks") & (results["strength"] == "weak")]
+    weak = weak[(weak["what"] == "certify") & weak["errors"].isna()].set_index("method")
     rows = [
         [
             method,
             percent(usual.loc[method, "wrong_share"]),
             percent(useless.loc[method, "wrong_share"]),
             *(percent(usual.loc[method, f"ratio_{k}"], 0) for k in ("total", "mean", "median")),
+            percent(weak.loc[method, "ratio_mean"], 0),
         ]
         for method in RIVALS
     ]
     head = ["", "wrong, usual", "wrong, useless score", "accepted: total", "mean", "median"]
+    head.append("mean, weak score")
     return table(head, rows)
 
 
