@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curate.curation.audits import column_types
-from curate.curation.certify import Certificate, certify
+from curate.curation.certify import Certificate, certify, expected_share
 from curate.curation.estimate import Estimate, estimate, gather_images
 from curate.curation.evidence import Population, Sample, gather
 from curate.curation.policy import Policy
@@ -22,6 +22,9 @@ from curate.store import INFO, Audit, write_json
 
 ESTIMATE = "estimate"
 """Where an estimate stands in ``audit.json``."""
+
+MORE = 100
+"""Further reviews whose worth is told."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,28 @@ class Material:
     reviews: Reviews
 
 
-def material(audit: Audit, question: Question) -> Material:
+@dataclass(frozen=True)
+class Certified:
+    """A certificate, and what more reviews would make of it.
+
+    Attributes:
+        certificate: What is certified.
+        share_after_more: Share of the masks that is expected to be certified after :data:`MORE`
+            more reviews.
+    """
+
+    certificate: Certificate
+    share_after_more: float
+
+
+def material(audit: Audit, question: Question, *, by_rules: bool) -> Material:
     """Bring a random sample and its population together.
 
-    Quality is NaN for masks that a rule of the policy keeps from being accepted, whatever their
-    quality: they are no part of what a threshold accepts.
+    Args:
+        audit: The audit.
+        question: How decisions are read.
+        by_rules: Whether quality is NaN for masks that a rule of the policy keeps from being
+            accepted, whatever their quality: they are no part of what a threshold accepts.
 
     Raises:
         CurateError: Nobody has decided yet, or the sample was not random.
@@ -71,7 +91,7 @@ def material(audit: Audit, question: Question) -> Material:
         for number, kind, settings in reviews.draws()[["draw_id", "kind", "settings"]].to_numpy()
     )
     labels = reviews.resolved(question.rule, question.good_iou)
-    masks = _population(audit)
+    masks = _population(audit, by_rules)
     sample = gather(draws, labels, masks, len(masks), unit=question.unit)
     population = Population(
         masks["quality_score"].to_numpy(np.float64), masks["image_id"].to_numpy(np.int64)
@@ -79,17 +99,19 @@ def material(audit: Audit, question: Question) -> Material:
     return Material(sample, population, draws, reviews)
 
 
-def _population(audit: Audit) -> pd.DataFrame:
+def _population(audit: Audit, by_rules: bool) -> pd.DataFrame:
     """Return what could ever be accepted: index ``mask_id``, ``image_id``, ``quality_score``."""
     types = column_types(audit)
-    if "rule_action" not in types:
+    if by_rules and "rule_action" not in types:
         raise AuditError(
             "its plan does not say what rules alone decide", str(audit.path), "run `curate decide`"
         )
     crowd = " and coalesce(iscrowd, 0) <> 1" if "iscrowd" in types else ""
+    quality = "quality_score"
+    if by_rules:
+        quality = f"case when rule_action = 'accept' then {quality} else 'nan'::double end"
     found = audit.query(
-        "select mask_id, image_id, "
-        "case when rule_action = 'accept' then quality_score else 'nan'::double end quality_score "
+        f"select mask_id, image_id, {quality} as quality_score "
         f"from masks where status = 'ok'{crowd}"
     )
     return found.set_index("mask_id")
@@ -102,16 +124,17 @@ def certify_audit(
     confidence: float = 0.95,
     looks: int = 1,
     question: Question | None = None,
-) -> Certificate:
+) -> Certified:
     """Certify an acceptance; see :func:`curate.curation.certify.certify`. Nothing is written.
 
     Raises:
         CurateError: There is no random sample, or it is too small; says how many it takes.
     """
-    found = material(audit, question or Question())
-    return certify(
-        found.sample, found.population, max_bad=max_bad, confidence=confidence, looks=looks
-    )
+    found = material(audit, question or Question(), by_rules=True)
+    asked = {"max_bad": max_bad, "confidence": confidence}
+    certificate = certify(found.sample, found.population, looks=looks, **asked)
+    after = expected_share(found.sample, found.population, MORE, **asked)
+    return Certified(certificate, max(after, certificate.share))
 
 
 def estimate_audit(
@@ -124,7 +147,7 @@ def estimate_audit(
     Raises:
         CurateError: There is no random sample.
     """
-    found = material(audit, question or Question())
+    found = material(audit, question or Question(), by_rules=False)
     looked = None
     if any(draw.kind == "estimate" and draw.unit == "image" for draw in found.draws):
         images = found.reviews.looked()["image_id"].to_numpy(np.int64)
@@ -134,12 +157,13 @@ def estimate_audit(
     return estimate(found.sample, found.population, confidence=confidence, looked=looked)
 
 
-def keep_certificate(audit: Audit, found: Certificate) -> Audit:
+def keep_certificate(audit: Audit, found: Certified) -> Audit:
     """Write a certificate into the audit and decide anew: only what it covers is accepted.
 
     One that certifies nothing is kept too: then nothing is accepted.
     """
-    kept = Audit(audit.path, audit.info | {CERTIFICATE: certificate_dict(found)})
+    said = certificate_dict(found.certificate) | {"share_after_more": found.share_after_more}
+    kept = Audit(audit.path, audit.info | {CERTIFICATE: said})
     policy = Policy.from_dict(audit.info["policy"])
     with Pool(1) as pool:
         return decide_audit(kept.path, kept.info, policy, pool)

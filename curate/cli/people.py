@@ -7,6 +7,7 @@ import typer
 
 from curate import verbs
 from curate.cli.common import AuditPath, Json, app, show
+from curate.progress import progress
 
 Rule = Annotated[
     str,
@@ -114,6 +115,29 @@ def agreement(path: AuditPath, json: Json = False) -> None:
     """Say how far people agree, and how each of them decides."""
     found = verbs.agreement(path)
     show(found.as_dict(), found.text(), json)
+
+
+@app.command()
+def learn(
+    path: AuditPath,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Another audit, or a model's file, to start from."),
+    ] = None,
+    rule: Rule = "majority",
+    good_iou: GoodIou = None,
+    seed: Annotated[int, typer.Option(help="Of folds and trees.")] = 0,
+    json: Json = False,
+) -> None:
+    """Learn from people's decisions: the quality becomes the probability of being good.
+
+    It is used only if it beats the score without labels on images that it did not learn from.
+    """
+    with progress() as report:
+        done = verbs.learn(
+            path, start=start, seed=seed, rule=rule, good_iou=good_iou, progress=report
+        )
+    show(done.as_dict(), done.text(), json)
 
 
 @app.command()

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.curation.telling import NAMES
+from curate.guarantees import MORE
 from curate.report.collect import Source
 from curate.report.figures import short
 
 WIDTH, HEIGHT = 320.0, 220.0
 """The box of a chart."""
-
-MORE = 100
-"""Reviews whose worth is told."""
 
 
 @dataclass(frozen=True)
@@ -89,27 +87,32 @@ def people(source: Source) -> People:
     """Gather what people's decisions say of an audit."""
     info = source.info
     certificate, estimate = info.get("certificate"), info.get("estimate")
-    model = info.get("quality_model")
+    record = info.get("learning") or {}
+    model = record if info.get("quality_model") else None
+    known = decided(source)
     return People(
-        decided=decided(source),
+        decided=len(known),
         reliability=reliability(model) if model else None,
         learned=learned(model) if model else (),
         acceptance=acceptance(certificate) if certificate else None,
         certificate=certified(certificate) if certificate else (),
         facts=facts(estimate) if estimate else (),
-        more=more(source, certificate, estimate, calibrated=bool(model)),
+        more=[
+            *(next_of_queue(source, known) if model else ()),
+            *more(certificate, estimate),
+        ],
     )
 
 
-def decided(source: Source) -> int:
-    """Return how many masks people have decided on."""
+def decided(source: Source) -> frozenset[int]:
+    """Return the masks that people have decided on."""
     from curate.decisions import Reviews, has_reviews
     from curate.store import Audit
 
     audit = source.audit
     if not isinstance(audit, Audit) or not has_reviews(audit):
-        return 0
-    return len(Reviews(audit).resolved())
+        return frozenset()
+    return frozenset(Reviews(audit).resolved().index.tolist())
 
 
 def acceptance(certificate: Mapping[str, Any]) -> Chart | None:
@@ -133,7 +136,7 @@ def acceptance(certificate: Mapping[str, Any]) -> Chart | None:
         ],
         dots=[(done[-1][0] * WIDTH, (1 - done[-1][1]) * HEIGHT, 5.0)] if done else [],
         x_ticks=[(k / 4 * WIDTH, f"{k / 4:.0%}") for k in range(5)],
-        y_ticks=[((1 - k / 4) * HEIGHT, f"{top * k / 4:.1%}") for k in range(5)],
+        y_ticks=[((1 - k / 4) * HEIGHT, f"{100 * top * k / 4:.3g}%") for k in range(5)],
         head=("quality from", "accepted", "bad", "certified"),
         rows=[
             (
@@ -149,24 +152,24 @@ def acceptance(certificate: Mapping[str, Any]) -> Chart | None:
 
 def reliability(model: Mapping[str, Any]) -> Chart | None:
     """Draw the share of good masks against the probability that the quality promised."""
-    bins = [b for b in model.get("reliability", ()) if b["count"]]
-    if not bins:
+    diagram = model.get("reliability") or {}
+    masks = diagram.get("masks") or []
+    if not masks:
         return None
-    most = max(b["count"] for b in bins)
-    points = [(b["predicted"], b["observed"]) for b in bins]
+    points = list(zip(diagram["predicted"], diagram["good"], strict=True))
     return Chart(
         title="Reliability of the quality",
         x_title="probability of being good, as promised",
         y_title="share that people found good",
         lines=[("limit", path([(0, 0), (1, 1)])), ("mean", path(points))],
         dots=[
-            (x * WIDTH, (1 - y) * HEIGHT, 2 + 4 * math.sqrt(b["count"] / most))
-            for (x, y), b in zip(points, bins, strict=True)
+            (x * WIDTH, (1 - y) * HEIGHT, 2 + 4 * math.sqrt(n / max(masks)))
+            for (x, y), n in zip(points, masks, strict=True)
         ],
         x_ticks=[(k / 4 * WIDTH, f"{k / 4:.0%}") for k in range(5)],
         y_ticks=[((1 - k / 4) * HEIGHT, f"{k / 4:.0%}") for k in range(5)],
         head=("promised", "found", "masks"),
-        rows=[(f"{b['predicted']:.1%}", f"{b['observed']:.1%}", f"{b['count']:,}") for b in bins],
+        rows=[(f"{x:.1%}", f"{y:.1%}", f"{n:,}") for (x, y), n in zip(points, masks, strict=True)],
     )
 
 
@@ -204,27 +207,35 @@ def facts(estimate: Mapping[str, Any]) -> list[Fact]:
     return found
 
 
-def more(
-    source: Source,
-    certificate: Mapping[str, Any] | None,
-    estimate: Mapping[str, Any] | None,
-    *,
-    calibrated: bool,
-) -> list[str]:
-    """Say what more reviews are expected to give."""
+def next_of_queue(source: Source, known: frozenset[int]) -> list[str]:
+    """Say how many bad masks the next of the queue hold, by a quality that is a probability."""
+    if not {"quality_score", "priority"} <= set(source.masks):
+        return []
+    bad = "1 - least(greatest(quality_score, 0), 1)"
+    rows = source.rows(
+        f"select mask_id, {bad} as bad, (select avg({bad}) from masks) chance from masks where "
+        f"action = 'review' order by priority desc, mask_id limit {MORE + len(known)}"
+    )
+    rows = [row for row in rows if row["mask_id"] not in known and row["bad"] is not None][:MORE]
+    if not rows:
+        return []
+    found, n = sum(row["bad"] for row in rows), len(rows)
+    return [
+        f"The next {n:,} masks of the queue are expected to hold {found:.0f} bad ones; as many at "
+        f"random {n * rows[0]['chance']:.0f}."
+    ]
+
+
+def more(certificate: Mapping[str, Any] | None, estimate: Mapping[str, Any] | None) -> list[str]:
+    """Say what more reviews of a random sample are expected to give."""
     said = []
-    if calibrated and {"quality_score", "priority"} <= set(source.masks):
-        bad = "1 - least(greatest(quality_score, 0), 1)"
-        row = source.row(
-            f"select sum(p) found, count(*) n, (select avg({bad}) from masks) chance from (select "
-            f"{bad} as p from masks where action = 'review' order by priority desc limit {MORE})"
+    if certificate and certificate["share"] < 1:
+        said.append(
+            f"{MORE} more masks of a random sample are expected to certify "
+            f"{certificate['share_after_more']:.1%} of the masks instead of "
+            f"{certificate['share']:.1%}."
         )
-        if row["n"]:
-            said.append(
-                f"The next {row['n']:,} masks of the queue are expected to hold "
-                f"{row['found']:.0f} bad ones; as many at random {row['n'] * row['chance']:.0f}."
-            )
-    if certificate and certificate.get("reviews_for_next") and certificate["share"] < 1:
+    if certificate and certificate["reviews_for_next"] and certificate["share"] < 1:
         said.append(
             f"About {certificate['reviews_for_next']:,} more masks of a random sample would "
             "certify a tenth of the masks more."
@@ -242,11 +253,13 @@ def more(
 
 def learned(model: Mapping[str, Any]) -> list[str]:
     """Say what the quality was learned from, and what it looks at."""
-    said = [f"The quality was learned from {model['reviews']:,} decisions."]
-    error = model.get("calibration_error")
-    if error is not None:
-        said.append(f"On images that it had not learned from it was off by {error:.1%} on average.")
-    if model.get("matters"):
-        names = ", ".join(str(name) for name in list(model["matters"])[:5])
-        said.append(f"What moves it most: {names}.")
+    reviews, numbers = model["reviews"], model["model"]
+    said = [
+        f"The quality was learned from {reviews['masks']:,} of them, {reviews['bad']:,} bad.",
+        "On images that it had not learned from, what it promised was off by "
+        f"{numbers['calibration_error']:.1%} on average.",
+    ]
+    names = [str(one["title"]) for one in model["importance"][:5]]
+    if names:
+        said.append(f"What moves it most: {', '.join(names)}.")
     return said

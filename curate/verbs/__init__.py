@@ -16,6 +16,7 @@ from curate.verbs.people import (
     certify,
     estimate,
     import_decisions,
+    learn,
     queue,
     write_queue,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "estimate",
     "generate",
     "import_decisions",
+    "learn",
     "name_files",
     "need_for_generation",
     "prune",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from curate.curation.drawing import Drawn
     from curate.curation.estimate import Estimate
     from curate.decisions import Imported
+    from curate.learning import Learned
+    from curate.progress import Progress
     from curate.store import Audit
 
 
@@ -161,6 +163,39 @@ def only_audit(folder: Path | None = None) -> Path:
     return found[0]
 
 
+def learn(
+    path: AnyPath,
+    *,
+    start: AnyPath | None = None,
+    seed: int = 0,
+    rule: str = "majority",
+    good_iou: float | None = None,
+    progress: Progress | None = None,
+) -> Learned:
+    """Learn which masks people find good, and decide anew where that is better.
+
+    Args:
+        path: The audit, with people's decisions.
+        start: Another audit or a model's file to start from; the model in force if None.
+        seed: Of folds and trees.
+        rule: How people who disagree are resolved; see ``Reviews.resolved``.
+        good_iou: A fix with at least this IoU counts as good; None: every fix is bad.
+        progress: Called with progress.
+
+    Raises:
+        CurateError: There are no decisions, too few, or only of one kind.
+    """
+    from curate.decisions import open_reviews
+    from curate.learning import learn as run
+    from curate.store import open_audit
+
+    opened = open_audit(path)
+    labels = open_reviews(opened).resolved(rule, good_iou)
+    found = run(opened, labels, start=start, seed=seed, progress=progress)
+    report(opened.path)
+    return found
+
+
 def certify(
     path: AnyPath,
     *,
@@ -197,7 +232,7 @@ def certify(
     if not dry_run:
         keep_certificate(opened, found)
         report(opened.path)
-    return found
+    return found.certificate
 
 
 def estimate(path: AnyPath, *, confidence: float = 0.95, **question: Any) -> Estimate:
