@@ -17,13 +17,18 @@ _HOMES = {
     "MaskTable": "curate.table",
     "Policy": "curate.curation.policy",
     "audit": "curate.verbs",
+    "certify": "curate.verbs",
     "compare": "curate.verbs",
     "decide": "curate.verbs",
+    "estimate": "curate.verbs",
+    "import_decisions": "curate.verbs",
+    "learn": "curate.verbs",
     "open_audit": "curate.store",
     "prune": "curate.verbs",
     "queue": "curate.verbs",
     "read": "curate.formats",
     "score": "curate.scorers",
+    "write_queue": "curate.verbs",
     "write_report": "curate.report",
 }
 
@@ -33,13 +38,18 @@ __all__ = [
     "MaskTable",
     "Policy",
     "audit",
+    "certify",
     "compare",
     "decide",
+    "estimate",
+    "import_decisions",
+    "learn",
     "open_audit",
     "prune",
     "queue",
     "read",
     "score",
+    "write_queue",
     "write_report",
 ]
 
@@ -53,10 +63,15 @@ if TYPE_CHECKING:
     from curate.store import open_audit as open_audit
     from curate.table import MaskTable as MaskTable
     from curate.verbs import audit as audit
+    from curate.verbs import certify as certify
     from curate.verbs import compare as compare
     from curate.verbs import decide as decide
+    from curate.verbs import estimate as estimate
+    from curate.verbs import import_decisions as import_decisions
+    from curate.verbs import learn as learn
     from curate.verbs import prune as prune
     from curate.verbs import queue as queue
+    from curate.verbs import write_queue as write_queue
 
 
 def __getattr__(name: str) -> Any:
