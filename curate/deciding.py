@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import scorers
-from curate.curation.blame import blame
+from curate.curation.judging import LEARNED_COLUMNS, MODEL, judge, model_in_force
 from curate.curation.plan import decide, rank
 from curate.curation.policy import Policy
 from curate.pool import Pool
@@ -72,7 +72,7 @@ IN_MEMORY = 8_000_000
 """Masks whose ids and priorities are compared in memory; more are sorted on disk."""
 
 PLANNED = ("action", "reasons", "priority", "rule_action")
-LATE = ("quality_score", *PLANNED, "rank")
+LATE = ("quality_score", *LEARNED_COLUMNS, *PLANNED, "rank")
 """Columns that this stage gives, beside those of two-step scorers."""
 
 HEAVY = ("segmentation", "source_key", "stability_curve")
@@ -84,14 +84,20 @@ def decide_audit(
 ) -> Audit:
     """Fit references, judge every mask and rank them all; needs scored parts in ``out``."""
     started = time.monotonic()
-    if info.get("policy") != policy.as_dict():
+    model = info.get(MODEL)
+    judged_by = model["sha256"] if model else None
+    told = policy.as_dict()
+    if model:
+        policy = policy.for_probabilities()
+        told["marks"] = policy.marks()
+    if (info.get("policy"), info.get("judged_by")) != (told, judged_by):
         info = {key: value for key, value in info.items() if key != CERTIFICATE}
-    line = certified_line(info)
-    made_by = (info.get("policy"), info.get("certified_line"))
-    if info["state"] == COMPLETE and made_by == (policy.as_dict(), line):
+    by = {"policy": told, "certified_line": certified_line(info), "judged_by": judged_by}
+    if info["state"] == COMPLETE and {name: info.get(name) for name in by} == by:
         return Audit(out, info)
+    model_in_force(out, model)  # one that cannot be used is said before anything is written
     fresh = "references" not in info
-    info = info | {"state": DECIDING, "policy": policy.as_dict(), "certified_line": line}
+    info = info | {"state": DECIDING, **by}
     write_json(out / INFO, info)
     if fresh:
         repair_ids(out)
@@ -99,7 +105,7 @@ def decide_audit(
         write_json(out / INFO, info)
     count = count_parts(out)
     shutil.rmtree(out / WORK / "plan", ignore_errors=True)
-    tasks = [(out, index, policy, info["references"], line) for index in range(count)]
+    tasks = [(out, index, policy, info) for index in range(count)]
     for done, _ in enumerate(pool.run(plan_part, tasks), 1):
         if report:
             report("deciding", done, 2 * count, 0)
@@ -183,19 +189,19 @@ def _renumber(table: pa.Table, index: str, pointers: tuple[str, ...], first: int
 
 def fit_references(out: Path) -> dict[str, Any]:
     """Learn what is usual in the dataset from up to :data:`SAMPLE` masks of it."""
-    frame = _sample(out)
+    frame = sample(out)
     references = scorers.fit(frame)
     applied = scorers.apply(frame, references)
     frame = frame.drop(columns=[c for c in applied if c in frame]).join(applied)
     references["quality"] = quality.fit(frame)
     scores = quality.apply(frame, references["quality"])
-    judged = scores[~_is_crowd(frame) & scores.notna()]
+    judged = scores[~is_crowd(frame) & scores.notna()]
     grid = np.quantile(judged, np.linspace(0, 1, GRID + 1)).tolist() if len(judged) else []
     return references | {"quality_quantiles": {"values": grid}}
 
 
-def _sample(out: Path) -> pd.DataFrame:
-    """Return masks drawn by their ids alone, so that parts and their order do not matter."""
+def sample(out: Path) -> pd.DataFrame:
+    """Return up to :data:`SAMPLE` masks drawn by their ids alone, whatever the parts and order."""
     count = count_parts(out)
     drawn = [
         _scatter(_numbers(read_part(out, "masks", k, ["mask_id"]), "mask_id")) for k in range(count)
@@ -210,8 +216,8 @@ def _sample(out: Path) -> pd.DataFrame:
         last = np.partition(low, SAMPLE - 1)[SAMPLE - 1]
     tables = []
     for index, places in enumerate(drawn):
-        table = read_part(out, "masks", index)
-        table = table.select([n for n in table.schema.names if n not in HEAVY])
+        names = [n for n in part_names(out, "masks", index) if n not in HEAVY]
+        table = read_part(out, "masks", index, names)
         tables.append(table.take(pa.array(np.flatnonzero(places <= last))))
     frame = to_frame(pa.concat_tables(tables, promote_options="permissive"))
     frame = frame if frame.index.name == "mask_id" else frame.set_index("mask_id")
@@ -226,15 +232,23 @@ def _scatter(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def _is_crowd(frame: pd.DataFrame) -> pd.Series[bool]:
+def is_crowd(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Return which masks are crowd regions, which nobody judges as one object."""
     if "iscrowd" not in frame:
         return pd.Series(False, index=frame.index)
     return frame["iscrowd"].fillna(0).astype("int64") == 1
 
 
-def quality_line(references: Mapping[str, Mapping[str, Any]], share: float) -> float | None:
-    """Return the quality that ``share`` of the dataset's masks stay under; None for no share."""
-    grid = references["quality_quantiles"]["values"]
+def quality_line(info: Mapping[str, Any], share: float) -> float | None:
+    """Return the quality that ``share`` of the dataset's masks stay under; None for no share.
+
+    Args:
+        info: ``audit.json``; the quality is that of the model in force, if there is one.
+        share: In [0, 1).
+    """
+    model = info.get(MODEL)
+    of = model["quality_quantiles"] if model else info["references"]["quality_quantiles"]
+    grid = of["values"]
     if not share or not grid:
         return None
     return float(np.interp(share, np.linspace(0, 1, len(grid)), grid))
@@ -249,30 +263,25 @@ def certified_line(info: Mapping[str, Any]) -> float | None:
     return NOTHING if threshold is None else float(threshold)
 
 
-def plan_part(
-    out: Path,
-    index: int,
-    policy: Policy,
-    references: Mapping[str, Mapping[str, Any]],
-    certified: float | None = None,
-) -> None:
+def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) -> None:
     """Judge the masks of one part: second-step scores, quality, action, reasons, priority."""
-    frame = _judged_columns(out, index, policy)
+    model, references = model_in_force(out, info.get(MODEL)), info["references"]
+    extra = model.columns.names if model else ()
+    frame = judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
     applied = scorers.apply(frame, references)
     frame = frame.drop(columns=[c for c in applied.columns if c in frame.columns]).join(applied)
-    speaks = references["quality"]
-    frame["quality_score"] = quality.apply(frame, speaks)
-    cut = quality_line(references, policy.lowest_share)
+    judged = judge(frame, references["quality"], model)
+    frame["quality_score"] = judged.columns["quality_score"]
     plan = decide(
         frame,
         policy,
-        quality_cut=cut,
-        blame=lambda some: blame(some, speaks),
-        certified=certified,
+        quality_cut=quality_line(info, policy.lowest_share),
+        blame=judged.blame,
+        certified=certified_line(info),
     )
     late = {
-        **{name: applied[name] for name in applied.columns},
-        "quality_score": frame["quality_score"],
+        **{str(name): applied[name] for name in applied.columns},
+        **{str(name): judged.columns[name] for name in judged.columns},
         **{name: plan[name] for name in PLANNED},
     }
     columns = {name: pa.array(values, from_pandas=True) for name, values in late.items()}
@@ -282,11 +291,20 @@ def plan_part(
     write_scored(_plan_path(out, index), pa.table(columns))
 
 
-def _judged_columns(out: Path, index: int, policy: Policy) -> pd.DataFrame:
-    """Read what judging a part's masks looks at, and no more."""
-    wanted = {"mask_id", "area_px", *quality.SIGNALS, *policy.columns}
+def judged_columns(
+    out: Path, index: int, named: Collection[str], masks: bool = False
+) -> pd.DataFrame:
+    """Read what judging a part's masks looks at, and no more.
+
+    Args:
+        out: The audit directory.
+        index: Number of the part.
+        named: Columns to read beside those that quality and second steps look at.
+        masks: Whether the masks themselves are needed.
+    """
+    wanted = {"mask_id", "area_px", *quality.SIGNALS, *named}
     wanted |= {name for scorer in scorers.registered() for name in scorer.reads}
-    skipped = {*LATE, *(() if policy.reads_masks else HEAVY)}
+    skipped = {*LATE, *(() if masks else HEAVY)}
     names = [n for n in part_names(out, "masks", index) if n in wanted - skipped]
     frame = to_frame(read_part(out, "masks", index, names))
     return frame if frame.index.name == "mask_id" else frame.set_index("mask_id")
@@ -365,7 +383,8 @@ def finish_part(out: Path, index: int, first: int, copies: pd.DataFrame) -> dict
     masks = read_part(out, "masks", index)
     plan = read_scored(_plan_path(out, index)).drop_columns(["mask_id", "part", "row"])
     plan = plan.append_column("rank", pa.array(_ranks(out, first, len(masks))))
-    masks = masks.drop_columns([n for n in plan.schema.names if n in masks.schema.names])
+    gone = {*plan.schema.names, *LEARNED_COLUMNS}
+    masks = masks.drop_columns([n for n in masks.schema.names if n in gone])
     for name in plan.schema.names:
         masks = masks.append_column(plan.schema.field(name), plan[name])
     write_part(part_path(out, "masks", index), masks)

@@ -25,7 +25,7 @@ SCHEMA_VERSION = 1
 INFO = "audit.json"
 WORK = "work"
 OWN_NAMES = frozenset(
-    {INFO, WORK, "masks", "images", "report.html"}
+    {INFO, WORK, "masks", "images", "model", "report.html"}
     | {f"reviews.sqlite{suffix}" for suffix in ("", "-wal", "-shm")}
 )
 """Everything that curate puts into an audit directory."""
@@ -320,7 +320,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     if info is None:
         return None
     if restart:
-        for name in ("masks", "images", WORK):
+        for name in ("masks", "images", "model", WORK):
             shutil.rmtree(out / name, ignore_errors=True)
         (out / INFO).unlink()
         return None
@@ -337,7 +337,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
 
 def release(out: Path) -> None:
     """Undo :func:`claim` where nothing has been scored, and remove the directory if it is empty."""
-    for name in ("masks", "images", WORK):
+    for name in ("masks", "images", "model", WORK):
         shutil.rmtree(out / name, ignore_errors=True)
     (out / INFO).unlink(missing_ok=True)
     with suppress(OSError):

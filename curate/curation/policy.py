@@ -6,6 +6,7 @@ extends = "default"            # optional: start from a preset's tables and rule
 
 [accept]
 quality_at_least = 0.5         # a mask of lower quality goes to review
+probability_at_least = 0.8     # optional: takes its place once quality is P(good), after `learn`
 
 [review]
 lowest_share = 0.02            # and so does this share of lowest quality
@@ -40,7 +41,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ class Policy:
         name: Its name, for reports.
         rules: In the order of the file.
         quality_at_least: Masks of lower quality go to review; None for no such line.
+        probability_at_least: What takes its place once quality is the probability that a mask is
+            good; None keeps the line where it is.
         lowest_share: Share of masks of lowest quality that goes to review, in [0, 1).
         cost: What a bad mask costs.
         category_cost: The same for some categories.
@@ -69,6 +72,7 @@ class Policy:
     name: str
     rules: tuple[Rule, ...] = ()
     quality_at_least: float | None = None
+    probability_at_least: float | None = None
     lowest_share: float = 0.0
     cost: float = 1.0
     category_cost: Mapping[str, float] = field(default_factory=dict)
@@ -81,9 +85,14 @@ class Policy:
         return {
             "name": self.name,
             "description": self.description,
-            "accept": {}
-            if self.quality_at_least is None
-            else {"quality_at_least": self.quality_at_least},
+            "accept": {
+                name: value
+                for name, value in (
+                    ("quality_at_least", self.quality_at_least),
+                    ("probability_at_least", self.probability_at_least),
+                )
+                if value is not None
+            },
             "review": {"lowest_share": self.lowest_share},
             "cost": {"default": self.cost, "category": dict(self.category_cost)},
             **({"nms": vars(self.nms)} if self.nms else {}),
@@ -165,6 +174,12 @@ class Policy:
             if lacks:
                 found.append({"rule": rule.number, "when": rule.when.text, "lacks": lacks})
         return found
+
+    def for_probabilities(self) -> Policy:
+        """Return the policy as it is where quality is the probability that a mask is good."""
+        if self.probability_at_least is None:
+            return self
+        return replace(self, quality_at_least=self.probability_at_least)
 
     def marks(self) -> list[dict[str, Any]]:
         """Return the lines that rules draw through single columns, for charts.

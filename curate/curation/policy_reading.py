@@ -20,7 +20,7 @@ PRESETS = ("default", "sa1b")
 """Policies that come with curate."""
 
 _TABLES: dict[str, tuple[str, ...]] = {
-    "accept": ("quality_at_least",),
+    "accept": ("quality_at_least", "probability_at_least"),
     "review": ("lowest_share",),
     "cost": ("default", "category"),
     "nms": ("box_iou", "prefer", "boxes"),
@@ -43,7 +43,6 @@ def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(rules, list) or not all(isinstance(rule, Mapping) for rule in rules):
         raise CallError("rule must be a list of tables", where, "begin each with [[rule]]")
     known = known_columns()
-    accept = tables["accept"].get("quality_at_least")
     small = _number(tables["clean"], "small_px", 100, (0, 2**31), f"{where}, [clean]")
     if small != int(small):
         raise CallError("small_px must be a whole number", f"{where}, [clean]")
@@ -51,9 +50,8 @@ def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         "name": content.get("name", "unnamed"),
         "description": content.get("description", ""),
         "rules": tuple(_rule(rule, k, where, known) for k, rule in enumerate(rules, 1)),
-        "quality_at_least": None
-        if accept is None
-        else _number(tables["accept"], "quality_at_least", 0, (0, 1), f"{where}, [accept]"),
+        "quality_at_least": _line(tables["accept"], "quality_at_least", where),
+        "probability_at_least": _line(tables["accept"], "probability_at_least", where),
         "lowest_share": _number(tables["review"], "lowest_share", 0, (0, 1), f"{where}, [review]"),
         "cost": _number(tables["cost"], "default", 1, (0, 1e9), f"{where}, [cost]"),
         "category_cost": _costs(tables["cost"].get("category", {}), f"{where}, [cost.category]"),
@@ -107,6 +105,13 @@ def _number(
             f"{key} is {value}", where, f"give a number from {limits[0]:g} to {limits[1]:g}"
         )
     return float(value)
+
+
+def _line(table: Mapping[str, Any], key: str, where: str) -> float | None:
+    """Return a line between accepting and reviewing; None where the policy draws none."""
+    if table.get(key) is None:
+        return None
+    return _number(table, key, 0, (0, 1), f"{where}, [accept]")
 
 
 def _costs(table: Any, where: str) -> dict[str, float]:

@@ -118,7 +118,10 @@ class Explained:
 
 
 def explain(
-    model: QualityModel, matrix: FloatArray, shares: Mapping[str, FloatArray]
+    model: QualityModel,
+    matrix: FloatArray,
+    shares: Mapping[str, FloatArray],
+    heads: IntArray,
 ) -> Explained:
     """Return probabilities with the three columns that moved each most.
 
@@ -127,6 +130,7 @@ def explain(
         matrix: What ``model.columns.matrix`` gives.
         shares: By signal, its part in the evidence behind each row's suspicion: what the suspicion
             does is told as what these signals do.
+        heads: For each column, the place of the one that it is told as, itself or a kindred one.
     """
     names, rows = model.columns.names, len(matrix)
     probability, overall = np.empty(rows), np.zeros(len(names))
@@ -141,6 +145,10 @@ def explain(
         for name, share in shares.items():
             if name in names:
                 told[:, names.index(name)] += added[:, 0] * share[here]
+        for place, head in enumerate(heads.tolist()):
+            if head != place:
+                told[:, head] += told[:, place]
+                told[:, place] = 0.0
         overall += np.abs(told).sum(axis=0)
         order = np.argsort(-np.abs(told), axis=1, kind="stable")[:, :NAMED]
         strongest = np.take_along_axis(told, order, axis=1)

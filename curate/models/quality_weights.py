@@ -1,0 +1,87 @@
+"""How much each reviewed mask counts, so that together they stand for the dataset."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+STRATA = 13
+FEWEST = 8
+"""Reviews that a stratum needs; one with fewer is joined to the next, less suspicious one."""
+
+LEFT = 0.5
+"""Weights are softened until they leave this share of the reviews' worth."""
+
+SOFTER = (1.0, 0.75, 0.5, 0.25, 0.0)
+
+
+def stand_for(reviewed: FloatArray, dataset: FloatArray) -> FloatArray:
+    """Weight reviewed masks by how common their suspicion is in the dataset (post-stratification).
+
+    Strata are cut by the dataset's suspicion, finely where it is high, since that is where queues
+    look. Where some reviews would count so much that the others say nothing any more, all weights
+    are raised to a power under 1.
+
+    Args:
+        reviewed: Suspicion of each reviewed mask.
+        dataset: Suspicion of the dataset's masks, or of a sample of them.
+
+    Returns:
+        A weight a reviewed mask; mean 1.
+    """
+    ordered = np.sort(dataset)[::-1]
+    shares = np.geomspace(1e-3, 1, STRATA)
+    # Strata are half open, so masks of equal suspicion are always in one.
+    lines = np.unique(ordered[np.minimum((shares * len(ordered)).astype(int), len(ordered) - 1)])
+    of_reviewed = np.searchsorted(-lines[::-1], -reviewed, side="left")
+    of_dataset = np.searchsorted(-lines[::-1], -ordered, side="left")
+    count = len(lines) + 1
+    have = np.bincount(of_reviewed, minlength=count).astype(np.float64)
+    there = np.bincount(of_dataset, minlength=count) / len(ordered)
+    joined = _join(have)
+    weight = np.bincount(joined, there) / np.maximum(np.bincount(joined, have), 1)
+    weights = weight[joined][of_reviewed]
+    for power in SOFTER:
+        soft = np.maximum(weights, 1e-12) ** power
+        if soft.sum() ** 2 >= LEFT * len(soft) * (soft**2).sum():
+            break
+    return np.asarray(soft / soft.mean(), np.float64)
+
+
+def _join(have: FloatArray) -> npt.NDArray[np.int64]:
+    """Number strata so that every number has enough reviews, joining those beside each other."""
+    number, inside = 0, 0.0
+    numbers = np.zeros(len(have), np.int64)
+    for k, count in enumerate(have.tolist()):
+        if inside >= FEWEST:
+            number, inside = number + 1, 0.0
+        numbers[k] = number
+        inside += count
+    if inside < FEWEST and number:
+        numbers[numbers == number] = number - 1
+    return numbers
+
+
+def beyond(reviewed: FloatArray, dataset: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return which of a dataset's masks are less suspicious than nearly all reviewed ones.
+
+    Of such masks people have seen fewer than :data:`FEWEST`: what is said of them is extrapolated.
+    """
+    if len(reviewed) < FEWEST:
+        return np.ones(len(dataset), np.bool_)
+    return np.asarray(dataset < np.sort(reviewed)[FEWEST - 1], np.bool_)
+
+
+def believed_good(reviewed: FloatArray, dataset: FloatArray) -> npt.NDArray[np.int64]:
+    """Return rows of a dataset that are believed to be good, for want of anybody who looked.
+
+    They are evenly spaced among those beyond what was reviewed; none where that is less than half.
+    """
+    there = np.flatnonzero(beyond(reviewed, dataset))
+    if 2 * len(there) < len(dataset):
+        return np.empty(0, np.int64)
+    ordered = there[np.argsort(dataset[there], kind="stable")]
+    middles = (np.arange(FEWEST) + 0.5) / FEWEST * len(ordered)
+    return np.asarray(ordered[middles.astype(np.int64)], np.int64)
