@@ -77,8 +77,7 @@ def test_the_lowest_share_is_read_off_the_dataset(tmp_path: Path) -> None:
     write_sa1b(tmp_path / "in", 12)
     audit = curate.audit(tmp_path / "in", tmp_path / "out")
     quality = audit.masks(["quality_score"])["quality_score"]
-    references = audit.info["references"]
     for share in (0.02, 0.5):
-        line = deciding.quality_line(references, share)
+        line = deciding.quality_line(audit.info, share)
         assert line == pytest.approx(np.quantile(quality, share), abs=1e-3)
-    assert deciding.quality_line(references, 0.0) is None
+    assert deciding.quality_line(audit.info, 0.0) is None
