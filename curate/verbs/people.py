@@ -47,7 +47,8 @@ def write_queue(
         known: A CSV file of masks with known answers; None takes those on which people agreed.
         record: Whether the draw is recorded in the audit, so that decisions that come back know
             why their mask was shown. Random samples and checks are always recorded.
-        options: See :func:`curate.curation.drawing.draw_queue`.
+
+    Further keywords are those of :func:`curate.curation.drawing.draw_queue`.
 
     Raises:
         CurateError: An option is wrong, the file exists or cannot be written.
@@ -213,7 +214,8 @@ def certify(
         confidence: Probability that this holds.
         looks: How often, at most, a certificate is asked for while people go on reviewing.
         dry_run: Leave the plan as it is.
-        question: Fields of :class:`curate.guarantees.Question`.
+
+    Further keywords are fields of :class:`curate.guarantees.Question`.
 
     Raises:
         CurateError: There is no random sample, it is too small, or a number is out of range.
@@ -241,7 +243,8 @@ def estimate(path: AnyPath, *, confidence: float = 0.95, **question: Any) -> Est
     Args:
         path: The audit.
         confidence: Of each interval.
-        question: Fields of :class:`curate.guarantees.Question`.
+
+    Further keywords are fields of :class:`curate.guarantees.Question`.
 
     Raises:
         CurateError: There is no random sample.
