@@ -9,6 +9,8 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 torch = pytest.importorskip("torch")
 t = pytest.importorskip("transformers")
