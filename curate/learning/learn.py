@@ -130,12 +130,13 @@ def _lessons(reviewed: Reviewed, given: Start | None, seed: int) -> Lessons:
     matrix = reviewed.masks.matrix(reviewed.columns)
     everything = reviewed.dataset.matrix(reviewed.columns)
     images = reviewed.masks.frame["image_id"].to_numpy()
-    believed = believed_good(matrix[:, 0], everything[:, 0])
+    here, there = reviewed.prominence()
+    believed = believed_good(here, there)
     lessons = Lessons(
         reviewed.columns,
         matrix,
         reviewed.bad,
-        stand_for(matrix[:, 0], everything[:, 0]),
+        stand_for(here, there),
         np.unique(images, return_inverse=True)[1],
         believed=everything[believed],
         seed=seed,
@@ -216,7 +217,6 @@ def _measures(
     rows = np.ones(len(lessons), np.bool_)
     if START in choice.model.experts and lessons.unseen is not None:
         rows = lessons.unseen
-    everything = reviewed.dataset.matrix(reviewed.columns)
     bad, weight = lessons.bad[rows], lessons.weight[rows]
     diagram = reliability(choice.model.probability(), bad, weight)
     before = reliability(choice.label_free.probability(), lessons.bad, lessons.weight)
@@ -233,7 +233,7 @@ def _measures(
         "reliability": diagram.to_dict("list"),
         "importance": _importance(reviewed, model),
         "start": choice.start,
-        "extrapolated": float(beyond(lessons.matrix[:, 0], everything[:, 0]).mean()),
+        "extrapolated": float(beyond(*reviewed.prominence()).mean()),
         "check": _check(reviewed, model),
     }
 

@@ -58,7 +58,7 @@ class Learned:
             lines.append(f"what counts most: {', '.join(most)}")
         if r["extrapolated"] >= 0.01:
             lines.append(
-                f"extrapolated: {r['extrapolated']:.0%} of the dataset is less suspicious than "
+                f"extrapolated: {r['extrapolated']:.0%} of the dataset is less prominent than "
                 "what people saw"
             )
         if r["start"]:

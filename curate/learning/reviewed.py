@@ -15,6 +15,7 @@ from curate import scorers
 from curate.deciding import is_crowd, sample
 from curate.errors import AuditError, CallError
 from curate.models.quality_features import Columns, choose_columns, total_evidence
+from curate.models.quality_weights import prominence
 from curate.scorers import quality
 from curate.store import Audit, count_parts, part_names, read_part, to_frame
 
@@ -31,7 +32,7 @@ TOUCHED = 2
 HELD_BACK = "estimate"
 """Reviews of this kind are never learned from."""
 
-_WHO = ("image_id", "file_name", "area_px", "iscrowd")
+_WHO = ("image_id", "file_name", "area_px", "iscrowd", "priority")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,14 @@ class Reviewed:
     check_bad: npt.NDArray[np.bool_]
     check_weight: FloatArray
     left_out: dict[str, int] = field(default_factory=dict)
+
+    def prominence(self) -> tuple[FloatArray, FloatArray]:
+        """Return how prominent the reviewed masks and the dataset's are; queues show such ones."""
+        here, there = (
+            [total_evidence(x.evidence), x.frame["priority"].to_numpy(np.float64)]
+            for x in (self.masks, self.dataset)
+        )
+        return prominence(here, there)
 
     def image_keys(self) -> npt.NDArray[np.uint64]:
         """Return a number for each mask's image, the same in every audit of the same pictures."""

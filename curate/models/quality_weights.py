@@ -1,6 +1,13 @@
-"""How much each reviewed mask counts, so that together they stand for the dataset."""
+"""How much each reviewed mask counts, so that together they stand for the dataset.
+
+Queues show what is prominent: masks of low quality, and masks of high priority, which rules have
+flagged too. A mask's *prominence* is the higher of its two ranks, so what a queue picked for either
+reason stands for what is as conspicuous, and not for the quiet rest.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 
 STRATA = 13
 FEWEST = 8
-"""Reviews that a stratum needs; one with fewer is joined to the next, less suspicious one."""
+"""Reviews that a stratum needs; one with fewer is joined to the next, less prominent one."""
 
 LEFT = 0.5
 """Weights are softened until they leave this share of the reviews' worth."""
@@ -17,23 +24,49 @@ LEFT = 0.5
 SOFTER = (1.0, 0.75, 0.5, 0.25, 0.0)
 
 
-def stand_for(reviewed: FloatArray, dataset: FloatArray) -> FloatArray:
-    """Weight reviewed masks by how common their suspicion is in the dataset (post-stratification).
+def prominence(
+    reviewed: Sequence[FloatArray], dataset: Sequence[FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """Return how prominent reviewed masks and the dataset's are.
 
-    Strata are cut by the dataset's suspicion, finely where it is high, since that is where queues
+    Args:
+        reviewed: What masks are looked for by (suspicion, priority), an array each; NaN is low.
+        dataset: The same of the dataset's masks, or of a sample of them.
+
+    Returns:
+        The largest share of the dataset that each mask stands above in any of them.
+    """
+    ranks: list[tuple[FloatArray, FloatArray]] = []
+    for here, there in zip(reviewed, dataset, strict=True):
+        low, high = (np.nan_to_num(x, nan=-np.inf) for x in (here, there))
+        ordered = np.sort(high)
+        ranks.append((_above(low, ordered), _above(high, ordered)))
+    return np.max([r for r, _ in ranks], axis=0), np.max([d for _, d in ranks], axis=0)
+
+
+def _above(values: FloatArray, ordered: FloatArray) -> FloatArray:
+    """Return the share of ordered values that each value is above, half of its equals included."""
+    sides = [np.searchsorted(ordered, values, side=side) for side in ("left", "right")]
+    return np.asarray(sum(sides) / (2 * len(ordered)), np.float64)
+
+
+def stand_for(reviewed: FloatArray, dataset: FloatArray) -> FloatArray:
+    """Weight reviewed masks by how common their prominence is in the dataset (post-stratification).
+
+    Strata are cut by the dataset's prominence, finely where it is high, since that is where queues
     look. Where some reviews would count so much that the others say nothing any more, all weights
     are raised to a power under 1.
 
     Args:
-        reviewed: Suspicion of each reviewed mask.
-        dataset: Suspicion of the dataset's masks, or of a sample of them.
+        reviewed: Prominence of each reviewed mask.
+        dataset: Prominence of the dataset's masks, or of a sample of them.
 
     Returns:
         A weight a reviewed mask; mean 1.
     """
     ordered = np.sort(dataset)[::-1]
     shares = np.geomspace(1e-3, 1, STRATA)
-    # Strata are half open, so masks of equal suspicion are always in one.
+    # Strata are half open, so masks of equal prominence are always in one.
     lines = np.unique(ordered[np.minimum((shares * len(ordered)).astype(int), len(ordered) - 1)])
     of_reviewed = np.searchsorted(-lines[::-1], -reviewed, side="left")
     of_dataset = np.searchsorted(-lines[::-1], -ordered, side="left")
@@ -65,7 +98,7 @@ def _join(have: FloatArray) -> npt.NDArray[np.int64]:
 
 
 def beyond(reviewed: FloatArray, dataset: FloatArray) -> npt.NDArray[np.bool_]:
-    """Return which of a dataset's masks are less suspicious than nearly all reviewed ones.
+    """Return which of a dataset's masks are less prominent than nearly all reviewed ones.
 
     Of such masks people have seen fewer than :data:`FEWEST`: what is said of them is extrapolated.
     """
