@@ -53,12 +53,14 @@ class Order:
         precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
         return float((gained * precision).sum() / hits[-1])
 
-    def reviews(self, share: float) -> float:
+    def reviews(self, share: float, weights: Floats | None = None) -> float:
         """Return how many masks a person looks at until they saw this share of the errors.
 
-        Within a step the order is by chance, so the number is an expectation.
+        Within a step the order is by chance, so the number is an expectation. NaN without errors.
         """
-        seen, hits = self.found()
+        seen, hits = self.found(weights)
+        if hits[-1] == 0:
+            return float("nan")
         wanted = np.ceil(share * hits[-1])
         step = int(np.searchsorted(hits, wanted))
         before, had = (seen[step - 1], hits[step - 1]) if step else (0.0, 0.0)
