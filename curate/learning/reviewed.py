@@ -142,6 +142,8 @@ def _check_labels(labels: pd.DataFrame) -> None:
             raise CallError(f"the labels have no column {name}", "learn", "take Reviews.resolved()")
     if labels["good"].dtype != np.dtype(bool):
         raise CallError("good must be true or false", "learn", "take Reviews.resolved()")
+    if not len(labels):
+        _check_enough(np.empty(0, np.bool_), np.empty(0, np.int64), {})
     if not labels.index.is_unique:
         raise CallError("a mask has two labels", "learn", "take Reviews.resolved()")
 
@@ -186,7 +188,8 @@ def _read(audit: Audit, ids: pd.Index, wanted: Collection[str]) -> pd.DataFrame:
             names = [name for name in present if name in {"mask_id", *wanted}]
             tables.append(read_part(audit.path, "masks", index, names).take(pa.array(rows)))
     if not tables:
-        raise CallError("none of the reviewed masks is in it", str(audit.path), "give its own")
+        what = f"none of the {len(ids)} reviewed masks is in it"
+        raise CallError(what, str(audit.path), "give the decisions on this audit")
     frame = to_frame(pa.concat_tables(tables, promote_options="permissive"))
     frame = frame if frame.index.name == "mask_id" else frame.set_index("mask_id")
     unknown = ids.difference(frame.index)

@@ -62,7 +62,5 @@ def find_start(audit: Audit, path: Path | None) -> Start | None:
         data = path.read_bytes()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise SourceError(
-            f"the model to start from cannot be read ({reason})", str(path)
-        ) from error
+        raise SourceError(f"it cannot be read ({reason})", str(path)) from error
     return Start(from_bytes(data, str(path)), str(path))

@@ -139,6 +139,8 @@ def grow(matrix: FloatArray, bad: BoolArray, directions: Sequence[int], seed: in
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
+    # What no row has cannot be asked about, and scikit-learn stumbles over it.
+    known = np.flatnonzero(np.isfinite(matrix).any(axis=0))
     grower = HistGradientBoostingClassifier(
         learning_rate=RATE,
         max_iter=ROUNDS,
@@ -146,14 +148,14 @@ def grow(matrix: FloatArray, bad: BoolArray, directions: Sequence[int], seed: in
         min_samples_leaf=SMALLEST_LEAF,
         l2_regularization=SHRINKAGE,
         max_features=ASKED,
-        monotonic_cst=list(directions),
+        monotonic_cst=np.asarray(directions)[known].tolist(),
         early_stopping=False,
         random_state=seed,
     )
     with threadpool_limits(1):  # a few thousand rows: waiting for other threads costs more
-        grower.fit(matrix, bad)
-        expected = grower.decision_function(matrix)
-    trees = _exported(grower)
+        grower.fit(matrix[:, known], bad)
+        expected = grower.decision_function(matrix[:, known])
+    trees = _exported(grower).scaled(1.0, known.tolist())
     if not np.allclose(trees.sum(matrix), expected, rtol=1e-6, atol=1e-6):
         raise CurateError("its trees cannot be read out", "scikit-learn", "use another version")
     return trees

@@ -395,11 +395,11 @@ def test_what_can_be_learned_is_learned() -> None:
 
 def test_labels_by_chance_teach_nothing() -> None:
     lucky = 0
-    for seed in range(12):
+    for seed in range(6):
         lessons = made_up(200, seed)
         bad = np.random.default_rng([seed, 1]).uniform(size=200) < 0.2
         lucky += judged(replace(lessons, bad=bad))[2]
-    assert lucky <= 2
+    assert lucky <= 1
 
 
 def test_an_image_known_by_heart_is_no_skill() -> None:
