@@ -1,0 +1,117 @@
+"""The sets of the study: masks as the product audited them, and which of them are wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from noise import Injected, inject
+
+import curate
+
+Truth = npt.NDArray[np.bool_]
+DETECTIONS = "detections_yolov8n_seg_int8.json"
+HARD_IOU = 0.97
+SHARE = 0.03
+"""Share of COCO's masks that get each kind of error."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masks that people look at one after the other.
+
+    Attributes:
+        frame: Columns of the audit, a row a mask; ``kind`` of error where there is one.
+        images: Columns of the audit about images.
+        audit: Where the audit is.
+        all_ids: Every mask of the audit.
+        injected: What was put in, for COCO.
+    """
+
+    frame: pd.DataFrame
+    images: pd.DataFrame
+    audit: Path
+    all_ids: npt.NDArray[np.int64]
+    injected: Injected | None = None
+
+    def truth(self, kind: str = "any kind") -> Truth:
+        """Return which masks have an error, of one kind or of any."""
+        kinds = self.frame["kind"]
+        return np.asarray(kinds.notna() if kind == "any kind" else kinds == kind, bool)
+
+    def alone(self, kind: str) -> Masks:
+        """Return the masks with one kind of error and those that were not touched."""
+        kinds = self.frame["kind"]
+        kept = (kinds.isna() | (kinds == kind)).to_numpy(bool)
+        return replace(self, frame=self.frame[kept])
+
+
+def audited(source: Path, out: Path, **inputs: Any) -> curate.Audit:
+    """Audit as a user would, with all signals; an audit that is there already is used."""
+    return curate.audit(source, out, deep=True, **inputs)
+
+
+def columns_of(audit: curate.Audit) -> pd.DataFrame:
+    """Return everything about the masks but the masks."""
+    frame = audit.masks()
+    return frame.drop(columns=["segmentation", "stability_curve"], errors="ignore")
+
+
+def nuclei(data: Path, work: Path) -> Masks:
+    """Return the nuclei as first published; wrong are those that people changed later.
+
+    The images that people removed whole are left out: nobody judged their masks.
+    """
+    folder = data / "dsb2018"
+    audit = audited(
+        folder / "instances_original.json", work / "nuclei.audit", images=folder / "images"
+    )
+    changes = json.loads((folder / "changes.json").read_text())
+    frame = columns_of(audit)
+    gone = frame["file_name"].map(lambda name: Path(name).stem).isin(changes["removed_images"])
+    ids = frame.index.to_numpy(np.int64)
+    frame = frame[~gone.to_numpy(bool)]
+    ious = {int(key): iou for key, iou in changes["modified"].items()}
+    ious |= dict.fromkeys(changes["removed"], 0.0)
+    iou = pd.Series(frame.index.map(ious), frame.index, dtype=float)
+    kind = pd.Series(np.where(iou < HARD_IOU, "hard", "slight"), frame.index, dtype=object)
+    frame = frame.assign(kind=kind.where(iou.notna(), None))
+    return Masks(frame, audit.images(), audit.path, ids)
+
+
+def coco(data: Path, work: Path, seed: int, level: str = "medium") -> Masks:
+    """Return COCO's masks with errors put in, without crowd regions."""
+    folder = data / "coco_val2017"
+    document = json.loads((folder / "instances.json").read_text())
+    found = inject(document, seed, level, SHARE)
+    source = work / f"coco_{level}_{seed}.json"
+    source.write_text(json.dumps(found.document))
+    audit = audited(
+        source,
+        source.with_suffix(".audit"),
+        images=folder / "images",
+        detections=folder / DETECTIONS,
+    )
+    frame = columns_of(audit)
+    ids = frame.index.to_numpy(np.int64)
+    kinds = pd.Series(frame.index.map(found.kinds), frame.index, dtype=object)
+    frame = frame.assign(kind=kinds.where(kinds.notna(), None))
+    frame = one_of_each_pair(frame, found.originals)
+    frame = frame[frame["iscrowd"] != 1]
+    return Masks(frame, audit.images(), audit.path, ids, found)
+
+
+def one_of_each_pair(frame: pd.DataFrame, originals: dict[int, int]) -> pd.DataFrame:
+    """Let the more suspicious of two twins stand for both: either leads a person to the pair."""
+    frame = frame.copy()
+    scores = [name for name in frame.columns if name.endswith("_score")]
+    for copy, original in originals.items():
+        pair = frame.loc[[copy, original]]
+        frame.loc[copy, scores] = pair[scores].min()
+        frame.loc[copy, "priority"] = pair["priority"].max()
+    return frame.drop(index=list(originals.values()))
