@@ -66,7 +66,12 @@ def test_a_segmenter_gives_scores_to_a_dataset_without_any(dataset, sam, tmp_pat
     masks = done.masks().sort_index()
     with_picture = masks.index < 20
     drawn = with_picture & (masks.index != 11)
-    for name in ("reprompt_score", "segmenter_predicted_iou", "reprompt_mask_iou"):
+    for name in (
+        "reprompt_score",
+        "segmenter_predicted_iou",
+        "reprompt_mask_iou",
+        "embedding_unity_score",
+    ):
         assert masks.loc[drawn, name].notna().all(), name
         assert masks.loc[~drawn, name].isna().all(), name
     assert masks.loc[~with_picture, "reprompt_status"].unique().tolist() == ["no_picture"]

@@ -31,6 +31,7 @@ MODULES: tuple[str, ...] = (
     "agreement",
     "edge",
     "reprompt",
+    "embedding",
     "pictures",
 )
 """The built-in modules, in the order in which their columns appear."""

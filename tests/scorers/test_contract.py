@@ -121,6 +121,8 @@ DEFECTS = {
     "reprompt_score": moved,
     "prompt_robustness_score": moved,
     "segmenter_stability_score": soft_edged,
+    "embedding_contrast_score": moved,
+    "embedding_unity_score": moved,
 }
 
 
