@@ -215,7 +215,10 @@ def test_a_model_in_force_stays_when_the_next_is_not_better(audit: Audit) -> Non
     assert second.outcome == "kept"
     assert "the model before stays in force" in second.text()
     assert second.audit.info[MODEL] == first.audit.info[MODEL]
-    assert open_audit(audit.path).info["learning"]["outcome"] == "kept"
+    told = open_audit(audit.path).info["learning"]
+    assert told["outcome"] == "learned"
+    assert told["model"] == first.record["model"]
+    assert told["later"]["outcome"] == "kept"
 
 
 # --- what is left out ----------------------------------------------------------------------------

@@ -43,7 +43,7 @@ from curate.progress import Progress
 from curate.store import DECIDING, INFO, Audit, write_json, writing
 
 LEARNING = "learning"
-"""Where ``audit.json`` holds what came of learning last."""
+"""Where ``audit.json`` holds what came of learning: of the model in force, if there is one."""
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -287,10 +287,13 @@ def _keep(
     """Write what came of it; a new model is in force from the moment ``audit.json`` names it."""
     began, progress = running
     out, info = audit.path, dict(audit.info)
+    record = record | {"seconds": round(time.monotonic() - began, 3)}
     if record["outcome"] == KEPT:
-        info[LEARNING] = record | {"seconds": round(time.monotonic() - began, 3)}
+        # What is said of a model in force stays beside it; this is what came after.
+        in_force = {**info.get(LEARNING, {}), "later": record} if MODEL in info else record
+        info[LEARNING] = in_force
         write_json(out / INFO, info)
-        return Learned(Audit(out, info), info[LEARNING])
+        return Learned(Audit(out, info), record)
     data = to_bytes(model)
     checksum = hashlib.sha256(data).hexdigest()
     name = f"quality-{checksum[:12]}.skops"
@@ -300,7 +303,7 @@ def _keep(
     grid = np.quantile(probability, np.linspace(0, 1, GRID + 1)).tolist()
     in_force = {"file": name, "sha256": checksum, "outcome": record["outcome"]}
     info[MODEL] = in_force | {"quality_quantiles": {"values": grid}}
-    info[LEARNING] = record | {"seconds": round(time.monotonic() - began, 3)}
+    info[LEARNING] = record
     info["state"] = DECIDING
     info.pop(CERTIFICATE, None)
     write_json(out / INFO, info)

@@ -18,9 +18,10 @@ class Learned:
 
     Attributes:
         audit: The audit, decided anew where something changed.
-        record: What stands in ``audit.json`` under ``learning``: ``outcome``, ``why``, ``reviews``
+        record: What stands in ``audit.json`` under ``learning`` (under ``later`` there, where
+            a model before stays in force): ``outcome``, ``why``, ``reviews``
             (counts), ``left_out``, ``label_free`` and ``model`` (loss, average precision,
-            calibration error, all on images not learned from), ``gain``, ``reliability``,
+            calibration error, all on images not learned from), ``experts``, ``reliability``,
             ``importance``, ``start``, ``extrapolated`` (share of the dataset), ``check`` (against
             the random sample, where there is one), ``seconds``.
     """
