@@ -1,8 +1,8 @@
 """What does the quality learn from people, and are its probabilities right?
 
-    python reports/learning/run.py [--data FOLDER] [--work FOLDER] [--draws 20]
+    python reports/learning/run.py [--data FOLDER] [--work FOLDER] [--draws 12]
 
-Writes results.csv and the tables of README.md; takes some twenty minutes. With --work, what was
+Writes results.csv and the tables of README.md; takes some quarter of an hour. With --work, what was
 audited there before is used again.
 """
 
@@ -314,7 +314,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the datasets")
     parser.add_argument("--work", type=Path, help="folder for the audits")
-    parser.add_argument("--draws", type=int, default=20, help="splits and draws")
+    parser.add_argument("--draws", type=int, default=12, help="splits and draws")
     given = parser.parse_args()
     place = nullcontext(str(given.work)) if given.work else tempfile.TemporaryDirectory()
     with place as folder:
