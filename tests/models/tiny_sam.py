@@ -16,7 +16,7 @@ from curate.models.small_sam import small_sam
 Masks = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
 SIDE, PATCH = 64, 8
-SCHEDULE = Schedule(steps=660, images=4, prompts=6, rounds=1, learning_rate=2e-3, iou_weight=5)
+SCHEDULE = Schedule(steps=660, images=4, prompts=6, rounds=1, learning_rate=2e-3, iou_weight=10)
 
 
 @dataclass(frozen=True)
