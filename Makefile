@@ -23,6 +23,9 @@ bench: $(VENV)/.tested
 reports: $(VENV)/.tested
 	$(BIN)/python reports/performance/run.py
 	$(BIN)/python reports/nuclei_label_errors/run.py
+	$(BIN)/python reports/guarantees/run.py
+	$(BIN)/python reports/learning/run.py
+	$(BIN)/python reports/review_savings/run.py
 	$(BIN)/python reports/segmenter_scores/train.py --out build/nuclei_sam
 	$(BIN)/python reports/segmenter_scores/run.py --model build/nuclei_sam
 
