@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from curate.curation.audits import column_types
+from curate.curation.candidates import population_sql
 from curate.curation.certify import Certificate, certify, expected_share
 from curate.curation.estimate import Estimate, estimate, gather_images
 from curate.curation.evidence import Population, Sample, gather
 from curate.curation.policy import Policy
-from curate.curation.random_draws import Draw
+from curate.curation.random_draws import Draw, recorded
 from curate.curation.telling import certificate_dict, estimate_dict
 from curate.deciding import CERTIFICATE, decide_audit
 from curate.decisions import Reviews, open_reviews
@@ -86,10 +87,7 @@ def material(audit: Audit, question: Question, *, by_rules: bool) -> Material:
         CurateError: Nobody has decided yet, or the sample was not random.
     """
     reviews = open_reviews(audit)
-    draws = tuple(
-        Draw(int(number), str(kind), settings, reviews.drawn(int(number)))
-        for number, kind, settings in reviews.draws()[["draw_id", "kind", "settings"]].to_numpy()
-    )
+    draws = recorded(reviews)
     labels = reviews.resolved(question.rule, question.good_iou)
     masks = _population(audit, by_rules)
     sample = gather(draws, labels, masks, len(masks), unit=question.unit)
@@ -106,13 +104,12 @@ def _population(audit: Audit, by_rules: bool) -> pd.DataFrame:
         raise AuditError(
             "its plan does not say what rules alone decide", str(audit.path), "run `curate decide`"
         )
-    crowd = " and coalesce(iscrowd, 0) <> 1" if "iscrowd" in types else ""
     quality = "quality_score"
     if by_rules:
         quality = f"case when rule_action = 'accept' then {quality} else 'nan'::double end"
     found = audit.query(
         f"select mask_id, image_id, {quality} as quality_score "
-        f"from masks where status = 'ok'{crowd}"
+        f"from masks where {population_sql(types)}"
     )
     return found.set_index("mask_id")
 

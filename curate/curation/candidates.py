@@ -6,7 +6,7 @@ a mask, of errors the ids of those that are drawn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from curate.curation.audits import Audit, is_number, literal, quoted
 from curate.curation.learn_draw import POOL, draw_learn
 from curate.curation.plan import ORDER_SQL
 from curate.curation.queue import chosen
-from curate.curation.sampling import Earlier
+from curate.curation.random_draws import Draw, Record, recorded
 from curate.errors import AuditError
 
 PER_IMAGE = 5
@@ -29,18 +29,22 @@ POPULATION = "masks with status ok that are no crowd regions, whatever their act
 
 _UNSEEN = ("missing", "unreadable", "invalid_size", "duplicate_id")
 IntArray = npt.NDArray[np.int64]
-Draw = tuple[pd.DataFrame, dict[str, Any]]
+Made = tuple[pd.DataFrame, dict[str, Any]]
 """A draw, and what is recorded of how it was made."""
 
 
-class History(Protocol):
+def population_sql(types: Mapping[str, str]) -> str:
+    """Return SQL of the masks that could ever be accepted: what random samples stand for.
+
+    Args:
+        types: The columns of the audit's masks.
+    """
+    crowd = " and coalesce(iscrowd, 0) <> 1" if "iscrowd" in types else ""
+    return f"status = 'ok'{crowd}"
+
+
+class History(Record, Protocol):
     """What people did so far; ``curate.decisions.Reviews`` has it."""
-
-    def draws(self) -> pd.DataFrame:
-        """Return all draws: ``draw_id``, ``kind``, ``settings``."""
-
-    def drawn(self, draw_id: int) -> pd.DataFrame:
-        """Return one draw's rows."""
 
     def resolved(self) -> pd.DataFrame:
         """Return what was decided, index ``mask_id``."""
@@ -55,15 +59,12 @@ class Already:
     """What was done before: masks that people decided on, and all draws in their order."""
 
     decided: IntArray = field(default_factory=_none)
-    draws: tuple[Earlier, ...] = ()
+    draws: tuple[Draw, ...] = ()
 
     @classmethod
     def of(cls, history: History) -> Already:
         """Take it from what was recorded."""
-        draws = history.draws()
-        rows = zip(draws["draw_id"].tolist(), draws["settings"].tolist(), strict=True)
-        earlier = tuple(Earlier(settings, history.drawn(number)) for number, settings in rows)
-        return cls(history.resolved().index.to_numpy(np.int64), earlier)
+        return cls(history.resolved().index.to_numpy(np.int64), recorded(history))
 
     def sampled(self, unit: str | None = None) -> IntArray:
         """Return the masks of random samples, of one unit or of both."""
@@ -92,10 +93,9 @@ class Candidates:
     @property
     def population(self) -> str:
         """SQL of the masks that could ever be accepted."""
-        crowd = " and coalesce(iscrowd, 0) <> 1" if "iscrowd" in self.types else ""
-        return f"status = 'ok'{crowd}"
+        return population_sql(self.types)
 
-    def errors(self, n: int | None, actions: Sequence[str]) -> Draw:
+    def errors(self, n: int | None, actions: Sequence[str]) -> Made:
         """Take the first of the plan's order."""
         out = np.union1d(self.already.decided, self.already.sampled())
         limit = "" if n is None else f" limit {n + len(out)}"
@@ -106,7 +106,7 @@ class Candidates:
         ids = ids[~np.isin(ids, out)][:n]
         return sampling.in_order(ids), {"actions": list(actions)}
 
-    def learn(self, n: int, actions: Sequence[str] | None) -> Draw:
+    def learn(self, n: int, actions: Sequence[str] | None) -> Made:
         """Take doubtful masks unlike each other."""
         signals = [
             quoted(name)
@@ -148,7 +148,7 @@ class Candidates:
         line = float(found["line"].to_numpy(np.float64)[0])
         return line if np.isfinite(line) else 0.5
 
-    def masks(self, n: int) -> Draw:
+    def masks(self, n: int) -> Made:
         """Take masks at random."""
         masks = self._all()
         left = masks[~masks.index.isin(self.already.sampled("mask"))]
@@ -158,7 +158,7 @@ class Candidates:
         before = len(masks) - len(left)
         return drawn, {**settings, "before": before, "strata": sampling.sizes_of(drawn)}
 
-    def images(self, n: int) -> Draw:
+    def images(self, n: int) -> Made:
         """Take images at random, with all their masks; images without masks are drawn too."""
         masks = self._all()
         words = ", ".join(map(literal, _UNSEEN))

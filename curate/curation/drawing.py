@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from curate.curation.audits import Audit, column_types, quoted
-from curate.curation.candidates import Already, Candidates, Draw, listed
+from curate.curation.candidates import Already, Candidates, Made, listed
 from curate.curation.grammar import near
 from curate.curation.people_checks import MOST_KNOWN, check_share, with_honeypots, with_overlap
 from curate.curation.queue import SECONDS_PER_MASK, shown_columns, size
@@ -129,7 +129,7 @@ def _take(
     n: int | None,
     actions: Sequence[str] | None,
     whole_images: bool,
-) -> Draw:
+) -> Made:
     if kind == "errors":
         return candidates.errors(n, actions or ())
     if n is None:

@@ -137,14 +137,14 @@ def check_target(out: Path, format: str | None = None) -> str:
     """Return the format of a file that a queue can be written to.
 
     Raises:
-        CallError: There is no such format, or the file exists.
+        CallError: There is no such format, or the file holds something already.
     """
     from curate.curation.queue_files import WRITERS
+    from curate.formats.base import check_new
 
     chosen_format = format or out.suffix.lower().removeprefix(".")
     if chosen_format not in WRITERS:
         do = "choose from " + ", ".join(WRITERS)
         raise CallError(f"a queue cannot be written as {chosen_format or 'that'!r}", str(out), do)
-    if out.exists():
-        raise CallError("it exists", str(out), "choose another name")
+    check_new(out)
     return chosen_format

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,35 @@ class Draw:
     def unit(self) -> str:
         """What was drawn by chance: "mask", "image", or "" where nothing was."""
         return str(self.settings.get("unit", ""))
+
+    def sample(self) -> pd.DataFrame:
+        """Return the rows that were drawn, each mask once, without checks of people."""
+        rows = self.rows
+        if "honeypot" in rows:
+            rows = rows[rows["honeypot"].isna()]
+        if "slot" in rows:
+            rows = rows[rows["slot"] == 0]
+        return rows
+
+
+class Record(Protocol):
+    """Where draws are recorded; ``curate.decisions.Reviews`` is one."""
+
+    def draws(self) -> pd.DataFrame:
+        """Return all draws: ``draw_id``, ``kind``, ``settings``."""
+
+    def drawn(self, draw_id: int) -> pd.DataFrame:
+        """Return one draw's rows."""
+
+
+def recorded(record: Record) -> tuple[Draw, ...]:
+    """Return all draws, in the order in which they were made."""
+    draws = record.draws()
+    rows = zip(*(draws[name].tolist() for name in ("draw_id", "kind", "settings")), strict=True)
+    return tuple(
+        Draw(int(number), str(kind), settings, record.drawn(int(number)))
+        for number, kind, settings in rows
+    )
 
 
 def choose(
@@ -104,11 +133,7 @@ def rows_of(draw: Draw, masks: pd.DataFrame) -> pd.DataFrame:
     Raises:
         CallError: A mask is there twice, or unknown, or has no inclusion probability.
     """
-    rows, where = draw.rows, f"draw {draw.number}"
-    if "honeypot" in rows:
-        rows = rows[rows["honeypot"].isna()]
-    if "slot" in rows:
-        rows = rows[rows["slot"] == 0]
+    rows, where = draw.sample(), f"draw {draw.number}"
     if not len(rows):
         raise CallError("it has no masks", where, _DRAW)
     twice = rows["mask_id"].duplicated()

@@ -15,8 +15,6 @@ does when it learns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,24 +28,6 @@ STRATA = 5
 NO_STRATUM = -1
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """A draw that was recorded: its settings, and its masks with the columns of :data:`COLUMNS`."""
-
-    settings: Mapping[str, Any]
-    drawn: pd.DataFrame
-
-    @property
-    def unit(self) -> str:
-        """What was drawn by chance: "mask", "image", or "" where nothing was."""
-        return str(self.settings.get("unit", ""))
-
-    def sample(self) -> pd.DataFrame:
-        """Return the masks that were drawn by chance, each once, without checks of people."""
-        rows = self.drawn
-        return rows[rows["honeypot"].isna() & (rows["slot"] == 0)]
 
 
 def as_draw(ids: IntArray, probability: Any, stratum: Any) -> pd.DataFrame:

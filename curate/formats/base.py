@@ -86,6 +86,16 @@ def reading(path: Path | str) -> Iterator[None]:
         raise source_error(error, path) from error
 
 
+def check_new(out: Path) -> None:
+    """See that a file can be made without overwriting anything.
+
+    Raises:
+        CallError: ``out`` holds something already.
+    """
+    if out.is_dir() or (out.exists() and out.stat().st_size > 0):
+        raise CallError("it exists already", str(out), "choose another output, or remove it")
+
+
 @contextmanager
 def new_file(out: Path) -> Iterator[BinaryIO]:
     """Open ``out`` for writing; it appears only when the block ends well.
@@ -97,8 +107,7 @@ def new_file(out: Path) -> Iterator[BinaryIO]:
         CallError: ``out`` holds something already.
         AuditError: It cannot be written, for example because the disk is full.
     """
-    if out.is_dir() or (out.exists() and out.stat().st_size > 0):
-        raise CallError("it exists already", str(out), "choose another output, or remove it")
+    check_new(out)
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)

@@ -192,12 +192,9 @@ def _outcome(choice: _Choice, lessons: Lessons, info: Mapping[str, Any]) -> tupl
         return USED, "learned: the quality is now the probability that people find a mask good"
     before = info.get(MODEL)
     not_better = (
-        "what was learned does not order masks better than the label-free score, as far as these "
+        "what was learned does not order masks better than the label-free score, as far as so few "
         "reviews can tell"
     )
-    before = info.get(MODEL)
-    not_better = "what was learned does not order masks better than the label-free score, as far as"
-    not_better += " so few reviews can tell"
     if before and before["outcome"] == USED:
         return KEPT, f"{not_better}; the model before stays in force"
     share = np.clip(np.average(lessons.bad, weights=lessons.weight), 1e-9, 1 - 1e-9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -109,3 +109,17 @@ class Scorer:
 def present(table: MaskTable) -> npt.NDArray[np.bool_]:
     """Return which masks have at least one pixel, shape (n,): only those get numbers."""
     return table.masks["area_px"].to_numpy() > 0
+
+
+def rows_by_image(table: MaskTable) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Yield each image with the rows of its masks, for scorers that ask a picture about them all.
+
+    Masks without a pixel are left out, and those of another size than the image's first one.
+    """
+    rows = np.flatnonzero(present(table))
+    image_of = table.masks["image_id"].to_numpy()
+    for same in pd.Series(rows).groupby(image_of[rows], sort=False).indices.values():
+        these = rows[same]
+        heights, widths = table.runs.heights[these], table.runs.widths[these]
+        fits = (heights == heights[0]) & (widths == widths[0])
+        yield int(image_of[these[0]]), these[fits]

@@ -11,7 +11,7 @@ from curate.models.prompting import MASK_LOGIT, low_mask
 from curate.models.segmenter import Embedding
 from curate.pictures import ImageFolder
 from curate.rle import Runs
-from curate.scorers.base import Column, Scorer, present
+from curate.scorers.base import Column, Scorer, rows_by_image
 from curate.scorers.reprompt import Prompter
 from curate.table import MaskTable
 
@@ -48,23 +48,16 @@ def embedding(table: MaskTable, *, images: ImageFolder, segmenter: Prompter) -> 
           at least 0.
     """
     numbers = np.full((len(table), len(NAMES)), np.nan)
-    rows = np.flatnonzero(present(table))
-    image_of = table.masks["image_id"].to_numpy()
     names = table.images["file_name"].to_dict()
-    for same in pd.Series(rows).groupby(image_of[rows], sort=False).indices.values():
-        these = rows[same]
+    for image, these in rows_by_image(table):
         runs = table.runs[these]
-        size = (int(runs.heights[0]), int(runs.widths[0]))
-        fits = (runs.heights == size[0]) & (runs.widths == size[1])
-        picture = images.load(names.get(image_of[these[0]]), size)
+        picture = images.load(names.get(image), (int(runs.heights[0]), int(runs.widths[0])))
         if picture is None:
             continue
-        if picture.ndim == 2:
-            picture = np.repeat(picture[:, :, None], 3, axis=2)
-        seen = segmenter.embed(picture[:, :, :3])
+        seen = segmenter.embed(picture)
         features = grid_of(segmenter, seen)
         if features is not None:
-            numbers[these[fits]] = compare(features, seen, runs[fits])
+            numbers[these] = compare(features, seen, runs)
     return pd.DataFrame(numbers, table.masks.index, list(NAMES))
 
 

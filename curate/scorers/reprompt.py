@@ -19,7 +19,7 @@ from curate.rle import Runs
 from curate.rle import concat as concat_runs
 from curate.rle import overlaps as find_overlaps
 from curate.rle.overlap import area
-from curate.scorers.base import Column, Scorer, present
+from curate.scorers.base import Column, Scorer, rows_by_image
 from curate.table import STRING, MaskTable
 
 FloatArray = npt.NDArray[np.float64]
@@ -55,7 +55,10 @@ class Prompter:
     seen: Callable[[int], None] | None = None
 
     def embed(self, picture: ImageArray) -> Embedding:
-        """Embed one picture, through the cache if there is one."""
+        """Embed one picture, gray or with colours, through the cache if there is one."""
+        if picture.ndim == 2:
+            picture = np.repeat(picture[:, :, None], 3, axis=2)
+        picture = picture[:, :, :3]
         if self.cache is None:
             return self.segmenter.embed([picture])[0]
         return self.cache.embed(self.segmenter, [picture])[0]
@@ -92,18 +95,11 @@ def reprompt(table: MaskTable, *, images: ImageFolder, segmenter: Prompter) -> p
     """
     numbers = np.full((len(table), len(MEASURES)), np.nan)
     words = np.full(len(table), None, object)
-    rows = np.flatnonzero(present(table))
-    image_of = table.masks["image_id"].to_numpy()
     names = table.images["file_name"].to_dict()
-    for same in pd.Series(rows).groupby(image_of[rows], sort=False).indices.values():
-        these = rows[same]
-        image = image_of[these[0]]
+    for image, these in rows_by_image(table):
         runs = table.runs[these]
         size = (int(runs.heights[0]), int(runs.widths[0]))
-        fits = (runs.heights == size[0]) & (runs.widths == size[1])
-        if not fits.all():
-            these, runs = these[fits], runs[fits]
-        found = _of_image(segmenter, images, names.get(image), size, runs, int(image))
+        found = _of_image(segmenter, images, names.get(image), size, runs, image)
         if found is None:
             words[these] = "no_picture"
             continue
@@ -133,10 +129,8 @@ def _of_image(
     picture = images.load(file_name, size)
     if picture is None:
         return None
-    if picture.ndim == 2:
-        picture = np.repeat(picture[:, :, None], 3, axis=2)
     try:
-        answers = redraw(prompter.segmenter, prompter.embed(picture[:, :, :3]), runs)
+        answers = redraw(prompter.segmenter, prompter.embed(picture), runs)
     except CurateError as error:
         error.add_note(f"while prompting from the masks of {file_name}")
         raise

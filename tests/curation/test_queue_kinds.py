@@ -14,7 +14,8 @@ from pycocotools.coco import COCO
 from curate.curation.candidates import Already
 from curate.curation.drawing import BLIND, draw_queue
 from curate.curation.queue import queue, write_queue
-from curate.curation.sampling import COLUMNS, Earlier
+from curate.curation.random_draws import Draw
+from curate.curation.sampling import COLUMNS
 from curate.errors import AuditError, CallError
 
 Masks = Callable[..., pd.DataFrame]
@@ -48,9 +49,9 @@ def known(first: int, count: int) -> pd.Series[Any]:
     return pd.Series(np.where(np.arange(count) % 2, "accept", "reject"), ids)
 
 
-def recorded(drawn: Any) -> Earlier:
+def recorded(drawn: Any) -> Draw:
     """Return a draw as it comes back from where it was recorded: through JSON and SQL types."""
-    return Earlier(json.loads(json.dumps(drawn.settings)), drawn.record)
+    return Draw(1, drawn.kind, json.loads(json.dumps(drawn.settings)), drawn.record)
 
 
 def test_errors_are_todays_queue_with_a_place_and_a_kind(audit: Any) -> None:
@@ -246,7 +247,8 @@ def test_what_was_done_before_comes_from_the_record(audit: Any) -> None:
     class Record:
         def draws(self) -> pd.DataFrame:
             settings = [recorded(d).settings for d in (sample, errors, images)]
-            return pd.DataFrame({"draw_id": [3, 5, 8], "settings": settings})
+            kinds = ["estimate", "errors", "estimate"]
+            return pd.DataFrame({"draw_id": [3, 5, 8], "kind": kinds, "settings": settings})
 
         def drawn(self, draw_id: int) -> pd.DataFrame:
             return {3: sample, 5: errors, 8: images}[draw_id].record

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from curate.curation.learn_draw import draw_learn
 from curate.curation.people_checks import agreed, read_answers, with_honeypots, with_overlap
+from curate.curation.random_draws import Draw
 from curate.curation.sampling import (
     COLUMNS,
-    Earlier,
     allocate,
     choose_images,
     draw_estimate,
@@ -102,11 +102,11 @@ def test_all_masks_are_drawn_where_more_are_wanted() -> None:
     assert len(draw_estimate(population(7), 1, seed=0)) == 1
 
 
-def later(masks: pd.DataFrame, before: list[Earlier], n: int, seed: int) -> Earlier:
+def later(masks: pd.DataFrame, before: list[Draw], n: int, seed: int) -> Draw:
     """Draw from what earlier draws left, as the product does."""
     seen = [i for draw in before for i in draw.sample()["mask_id"]]
     drawn = draw_estimate(masks.drop(index=seen), n, seed=seed)
-    return Earlier({"unit": "mask", "strata": sizes_of(drawn)}, drawn)
+    return Draw(1, "estimate", {"unit": "mask", "strata": sizes_of(drawn)}, drawn)
 
 
 def test_two_draws_together_are_one_sample_though_quality_changed_between() -> None:
@@ -126,10 +126,10 @@ def test_two_draws_together_are_one_sample_though_quality_changed_between() -> N
 
 def test_a_sample_is_what_was_drawn_by_chance() -> None:
     one = later(population(40), [], 10, 0)
-    shown = with_honeypots(with_overlap(one.drawn, 0.5, 0), answers(5, 5), 0.2, 0)
+    shown = with_honeypots(with_overlap(one.rows, 0.5, 0), answers(5, 5), 0.2, 0)
     assert len(shown) > 15
-    again = Earlier(one.settings, shown).sample()
-    assert again["mask_id"].tolist() == one.drawn["mask_id"].tolist()
+    again = Draw(1, "estimate", one.settings, shown).sample()
+    assert again["mask_id"].tolist() == one.rows["mask_id"].tolist()
 
 
 def test_whole_images_come_with_all_their_masks_one_image_after_the_other() -> None:
