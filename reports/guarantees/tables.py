@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+import sys
 from pathlib import Path
 
 import pandas as pd
 
-Cells = Iterable[Iterable[str]]
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
+from filling import fill_page, table
+
 RIVALS = (
     "curate",
     "naive plug-in",
@@ -19,12 +20,6 @@ RIVALS = (
 )
 ERRORS = ("2-5%", "5-10%", "10-20%", "20-30%")
 SCORES = ("weak", "middling", "strong")
-
-
-def table(head: list[str], rows: Cells) -> str:
-    """Return a Markdown table; every column but the first is set to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -127,14 +122,5 @@ TABLES = (bound, rivals, accepted, designs, coverage, looks)
 
 
 def fill(page: Path, results: pd.DataFrame) -> None:
-    """Replace what stands between a table's two marks in a Markdown page."""
-    text = page.read_text()
-    for make in TABLES:
-        name = make.__name__
-        marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        inside = f"{marks[0]}\n\n{make(results)}\n\n{marks[1]}"
-        pattern = f"{re.escape(marks[0])}.*?{re.escape(marks[1])}"
-        text, count = re.subn(pattern, lambda _, new=inside: new, text, flags=re.DOTALL)
-        if count != 1:
-            raise ValueError(f"{page.name} must hold the marks of the table {name} once")
-    page.write_text(text)
+    """Fill in the tables of a page."""
+    fill_page(page, results, TABLES)

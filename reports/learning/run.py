@@ -34,11 +34,11 @@ from curate.learning import Learned, learn
 from curate.store import Audit, open_audit
 
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent / "nuclei_label_errors"))
+sys.path.append(str(HERE.parent / "_common"))
+import dsb2018  # noqa: E402
 from planted import plant  # noqa: E402
 
 DATA = HERE.parents[2] / "shared" / "data"
-HARD_IOU = 0.97
 REVIEWS = 500
 PLANTINGS = 6
 QUEUES = ("random masks", "whole images", "likely errors", "half errors, half doubtful")
@@ -109,18 +109,9 @@ def nuclei_audit(study: Study) -> Audit:
 def nuclei_masks(study: Study) -> tuple[Audit, pd.DataFrame, dict[str, Truth]]:
     """Return the audit, the masks that somebody judged, and what people changed of them."""
     audit = nuclei_audit(study)
-    changes = study.document("dsb2018/changes.json")
     masks = audit.masks(["image_id", "file_name", "quality_score", "rank", "priority"])
-    gone = masks["file_name"].map(lambda name: Path(name).stem).isin(changes["removed_images"])
-    masks = masks[~gone]
-    hard = {int(k) for k, iou in changes["modified"].items() if iou < HARD_IOU}
-    removed = set(changes["removed"])
-    changed = removed | {int(k) for k in changes["modified"]}
-    truths = {
-        "changed": np.asarray(masks.index.isin(list(changed))),
-        "hard": np.asarray(masks.index.isin(list(removed | hard))),
-    }
-    return audit, masks, truths
+    masks = dsb2018.judged(study.data, masks)
+    return audit, masks, dsb2018.truths(study.data, masks)
 
 
 def halves(masks: pd.DataFrame, draws: int) -> Iterator[tuple[int, Truth]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,17 +19,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pycocotools.mask as coco_mask
-from drawing import Panel, draw
-from planted import KINDS, as_rle, plant
-from ranking import Order, Row, Truth, rank, suspicions
 from tables import fill
 
 import curate
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
+from drawing import Panel, draw
+from dsb2018 import judged, truths
+from planted import KINDS, as_rle, plant
+from ranking import Order, Row, rank, suspicions
+
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
 SEED = 0
-HARD_IOU = 0.97
 
 
 @dataclass(frozen=True)
@@ -55,25 +58,6 @@ class Study:
 # --- nuclei --------------------------------------------------------------------------------------
 
 
-def nuclei_truths(study: Study, masks: pd.DataFrame) -> dict[str, Truth]:
-    """Return which masks people changed, and which of these were hard to see."""
-    changes = study.document("dsb2018/changes.json")
-    hard = {int(k) for k, iou in changes["modified"].items() if iou < HARD_IOU}
-    removed = set(changes["removed"])
-    changed = removed | {int(k) for k in changes["modified"]}
-    ids = masks.index
-    return {
-        "changed": np.asarray(ids.isin(list(changed))),
-        "hard": np.asarray(ids.isin(list(removed | hard))),
-    }
-
-
-def kept(study: Study, masks: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the images that people removed whole: nobody judged their masks."""
-    gone = study.document("dsb2018/changes.json")["removed_images"]
-    return masks[~masks["file_name"].map(lambda name: Path(name).stem).isin(gone)]
-
-
 def half_of_images(masks: pd.DataFrame) -> set[int]:
     """Draw half of the images: the development half; the rest is held out."""
     images = np.unique(masks["image_id"])
@@ -91,11 +75,11 @@ def nuclei(study: Study) -> list[Row]:
     }
     rows: list[Row] = []
     for given, options in inputs.items():
-        masks = kept(study, study.audit(f"nuclei {given}", source, **options))
+        masks = judged(study.data, study.audit(f"nuclei {given}", source, **options))
         development = half_of_images(masks)
         here = masks["image_id"].isin(development).to_numpy()
         parts = {"all": np.ones(len(masks), bool), "development": here, "held out": ~here}
-        for word, truth in nuclei_truths(study, masks).items():
+        for word, truth in truths(study.data, masks).items():
             for part, inside in parts.items():
                 about = {"set": "nuclei", "given": given, "part": part, "truth": word}
                 rows += rank(masks[inside], truth[inside], about, study.draws)
@@ -105,8 +89,8 @@ def nuclei(study: Study) -> list[Row]:
         cut = {k: v for k, v in document.items() if k not in ("images", "annotations")}
         for key, name in (("images", "id"), ("annotations", "image_id")):
             cut[key] = [x for x in document[key] if (x[name] in development) == inside_half]
-        alone = kept(study, study.audit(f"nuclei {part}", cut, images=pictures, deep=True))
-        for word, truth in nuclei_truths(study, alone).items():
+        alone = judged(study.data, study.audit(f"nuclei {part}", cut, images=pictures, deep=True))
+        for word, truth in truths(study.data, alone).items():
             about = {"set": "nuclei", "given": "pictures, deep", "part": f"{part}, audited alone"}
             rows += rank(alone, truth, {**about, "truth": word}, study.draws)
     return rows
@@ -118,7 +102,7 @@ def figures(study: Study, masks: pd.DataFrame) -> None:
     shown = ("quality_score", "hole_score", "straight_score", "hairline_score")
     precision, reviews = [], []
     looks = np.arange(1, len(masks) + 1)
-    for word, truth in nuclei_truths(study, masks).items():
+    for word, truth in truths(study.data, masks).items():
         curves, counts = {}, {}
         for name in shown:
             seen, hits = Order(truth, orders[name]).found()

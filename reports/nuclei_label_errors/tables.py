@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
+from filling import fill_page, table
 from ranking import COMBINED
 
-Cells = Iterable[Iterable[str]]
 FULL = "pictures, deep"
-
-
-def table(head: list[str], rows: Cells) -> str:
-    """Return a Markdown table; every column but the first is set to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def precision(row: pd.Series) -> str:
@@ -130,14 +126,5 @@ TABLES = (nuclei_signals, nuclei_parts, nuclei_reviews, neurons, removed, plante
 
 
 def fill(page: Path, results: pd.DataFrame) -> None:
-    """Replace what stands between a table's two marks in a Markdown page."""
-    text = page.read_text()
-    for make in TABLES:
-        name = make.__name__
-        marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        inside = f"{marks[0]}\n\n{make(results)}\n\n{marks[1]}"
-        pattern = f"{re.escape(marks[0])}.*?{re.escape(marks[1])}"
-        text, count = re.subn(pattern, lambda _, new=inside: new, text, flags=re.DOTALL)
-        if count != 1:
-            raise ValueError(f"{page.name} must hold the marks of the table {name} once")
-    page.write_text(text)
+    """Fill in the tables of a page."""
+    fill_page(page, results, TABLES)

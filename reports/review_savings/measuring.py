@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nuclei_label_errors"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from ranking import FOUND, Order
 
 Floats = npt.NDArray[np.float64]

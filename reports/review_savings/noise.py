@@ -22,7 +22,7 @@ import pycocotools.mask as coco_mask
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nuclei_label_errors"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from planted import as_rle
 
 Mask = npt.NDArray[np.bool_]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,8 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 from measuring import FOUND, RANDOM, SIGNALS
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nuclei_label_errors"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from drawing import Panel, draw
+from filling import fill_page, table
 from ranking import Order
 
 Floats = npt.NDArray[np.float64]
@@ -29,12 +29,6 @@ ORDERS = (
 )
 OWN = "the column that asks for it"
 GOAL = 1 / 3
-
-
-def table(head: list[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table; every column but the first is set to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def ratio(row: pd.Series, share: float = 0.8, *, interval: bool = True) -> str:
@@ -142,17 +136,8 @@ TABLES = (together, alone, shares, kinds_at_all_shares, missing, levels, nuclei)
 
 
 def fill(page: Path, results: pd.DataFrame) -> None:
-    """Replace what stands between a table's two marks in a Markdown page."""
-    text = page.read_text()
-    for make in TABLES:
-        name = make.__name__
-        marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        inside = f"{marks[0]}\n\n{make(results)}\n\n{marks[1]}"
-        pattern = f"{re.escape(marks[0])}.*?{re.escape(marks[1])}"
-        text, count = re.subn(pattern, lambda _, new=inside: new, text, flags=re.DOTALL)
-        if count != 1:
-            raise ValueError(f"{page.name} must hold the marks of the table {name} once")
-    page.write_text(text)
+    """Fill in the tables of a page."""
+    fill_page(page, results, TABLES)
 
 
 def figures(path: Path, panels: Mapping[str, Mapping[str, tuple[Any, Floats]]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from noise import Injected, inject
 
 import curate
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
+from dsb2018 import judged, truths
+
 Truth = npt.NDArray[np.bool_]
 DETECTIONS = "detections_yolov8n_seg_int8.json"
-HARD_IOU = 0.97
 SHARE = 0.03
 """Share of COCO's masks that get each kind of error."""
 
@@ -71,16 +74,12 @@ def nuclei(data: Path, work: Path) -> Masks:
     audit = audited(
         folder / "instances_original.json", work / "nuclei.audit", images=folder / "images"
     )
-    changes = json.loads((folder / "changes.json").read_text())
     frame = columns_of(audit)
-    gone = frame["file_name"].map(lambda name: Path(name).stem).isin(changes["removed_images"])
     ids = frame.index.to_numpy(np.int64)
-    frame = frame[~gone.to_numpy(bool)]
-    ious = {int(key): iou for key, iou in changes["modified"].items()}
-    ious |= dict.fromkeys(changes["removed"], 0.0)
-    iou = pd.Series(frame.index.map(ious), frame.index, dtype=float)
-    kind = pd.Series(np.where(iou < HARD_IOU, "hard", "slight"), frame.index, dtype=object)
-    frame = frame.assign(kind=kind.where(iou.notna(), None))
+    frame = judged(data, frame)
+    found = truths(data, frame)
+    kind = pd.Series(np.where(found["hard"], "hard", "slight"), frame.index, dtype=object)
+    frame = frame.assign(kind=kind.where(found["changed"], None))
     return Masks(frame, audit.images(), audit.path, ids)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from fusing import FUSED
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nuclei_label_errors"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from drawing import Panel, draw
 
 BINS = 15

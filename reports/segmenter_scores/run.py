@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from drawn import draw_set
 from fusing import FUSED, SIGNALS, WITHOUT, deflated, fused, quality_without
@@ -29,9 +29,11 @@ import curate
 from curate.models import load_segmenter
 from curate.scorers import quality
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
+from dsb2018 import judged, truths
+
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
-HARD_IOU = 0.97
 MOST = 16
 """Nuclei of an image that the segmenter draws; some images have hundreds."""
 
@@ -98,24 +100,6 @@ def asked_again(study: Study, document: dict[str, Any]) -> pd.DataFrame:
     return masks.drop(columns=[n for n in names if n in masks]).join(found[names])
 
 
-def truths(study: Study, masks: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return which masks people changed, and which of these were hard to see."""
-    changes = study.document("changes.json")
-    hard = {int(k) for k, iou in changes["modified"].items() if iou < HARD_IOU}
-    removed = set(changes["removed"])
-    changed = removed | {int(k) for k in changes["modified"]}
-    return {
-        "changed": np.asarray(masks.index.isin(list(changed))),
-        "hard": np.asarray(masks.index.isin(list(removed | hard))),
-    }
-
-
-def judged(study: Study, masks: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the images that people removed whole: nobody judged their masks."""
-    gone = study.document("changes.json")["removed_images"]
-    return masks[~masks["file_name"].map(lambda name: Path(name).stem).isin(gone)]
-
-
 def main() -> None:
     """Run the study and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -133,10 +117,10 @@ def main() -> None:
         held_out["stability without size"] = deflated(learned_on, held_out)
         rows = correlations(held_out, study.draws)
         calibration(HERE / "calibration.svg", held_out)
-        stored = judged(study, asked_again(study, part_of(published, unseen)))
+        stored = judged(study.data, asked_again(study, part_of(published, unseen)))
         stored[WITHOUT] = quality_without(stored)
         stored["quality_score"] = quality.apply(stored, quality.fit(stored))
-        for word, truth in truths(study, stored).items():
+        for word, truth in truths(study.data, stored).items():
             rows += ranking(stored, truth, word, study.draws)
     results = pd.DataFrame(rows).round(4)
     results.to_csv(HERE / "results.csv", index=False)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import sys
 from pathlib import Path
 
 import pandas as pd
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
+from filling import fill_page, table
 
 
 def span(row: pd.Series) -> str:
     """Return a value with its interval."""
     text = f"{row['value']:.3f}"
     return f"{text} [{row['low']:.2f}, {row['high']:.2f}]" if row["low"] == row["low"] else text
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table; every column but the first is set to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def correlation(results: pd.DataFrame) -> str:
@@ -42,14 +39,5 @@ def found(results: pd.DataFrame) -> str:
 
 
 def fill(page: Path, results: pd.DataFrame) -> None:
-    """Replace what stands between a table's two marks in a Markdown page."""
-    text = page.read_text()
-    for make in (correlation, found):
-        name = make.__name__
-        marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        inside = f"{marks[0]}\n\n{make(results)}\n\n{marks[1]}"
-        pattern = f"{re.escape(marks[0])}.*?{re.escape(marks[1])}"
-        text, count = re.subn(pattern, lambda _, new=inside: new, text, flags=re.DOTALL)
-        if count != 1:
-            raise ValueError(f"{page.name} must hold the marks of the table {name} once")
-    page.write_text(text)
+    """Fill in the tables of a page."""
+    fill_page(page, results, (correlation, found))

@@ -12,7 +12,7 @@ import pandas as pd
 from fusing import FUSED, WITHOUT
 from scipy import stats
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nuclei_label_errors"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from ranking import describe, interval, random_order
 
 Row = dict[str, Any]
