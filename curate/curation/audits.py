@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,3 +46,9 @@ def column_types(audit: Audit, view: str = "masks") -> dict[str, str]:
 def is_number(sql_type: str) -> bool:
     """Whether a SQL type holds numbers."""
     return sql_type in ("DOUBLE", "FLOAT") or "INT" in sql_type or sql_type.startswith("DECIMAL")
+
+
+def source_of(audit: Audit) -> Mapping[str, Any]:
+    """Return what ``audit.json`` says of the source: ``path``, ``format``, ``fingerprint``."""
+    source = audit.info.get("source", {})
+    return source if isinstance(source, Mapping) else {"path": source}

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.curation.audits import Audit
+from curate.curation.audits import Audit, source_of
 from curate.curation.prune_check import check_content, check_masks
 from curate.curation.queue import chosen
-from curate.curation.queue_files import source_of
 from curate.errors import AuditError, CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect

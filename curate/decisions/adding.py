@@ -96,7 +96,7 @@ _SAME = (
 _DROP_UNCHANGED = f"""
 delete from incoming where at in (
   select i.at from incoming i join decisions c on c.decision_id = (
-    select decision_id from decisions where mask_id = i.mask_id and reviewer = i.reviewer
+    select decision_id from standing where mask_id = i.mask_id and reviewer = i.reviewer
     order by time desc, decision_id desc limit 1
   )
   where i.timed = 0 and i.own_key is null and (({_SAME}) or (

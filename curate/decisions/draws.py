@@ -101,7 +101,7 @@ def read_draws(connection: sqlite3.Connection, path: Path) -> pd.DataFrame:
         "select draw_id, kind, created, settings,"
         " (select count(distinct mask_id) from drawn d where d.draw_id = w.draw_id"
         "  and honeypot is null),"
-        " (select count(distinct c.mask_id) from decisions c join drawn d on d.mask_id = c.mask_id"
+        " (select count(distinct c.mask_id) from standing c join drawn d on d.mask_id = c.mask_id"
         "  and d.draw_id = c.draw_id where c.draw_id = w.draw_id and d.honeypot is null)"
         " from draws w order by draw_id",
         ("draw_id", "kind", "created", "settings", "place", "slot"),

@@ -32,7 +32,7 @@ select * from (
   select d.mask_id, d.reviewer, d.action, d.iou, d.seconds, d.time, d.decision_id,
     row_number() over (
       partition by d.mask_id, d.reviewer order by d.time desc, d.decision_id desc) as back
-  from decisions d where {_NO_HONEYPOT} {{only}}
+  from standing d where {_NO_HONEYPOT} {{only}}
 ) where back = 1
 """
 """What each person says of each mask by now, masks with a known answer left out."""
@@ -41,7 +41,7 @@ _VOTES = f"""
 select mask_id, {CODE.format("action")}, iou, time, decision_id from ({CURRENT}) order by mask_id
 """
 
-_OF_DRAW = "and d.mask_id in (select mask_id from decisions where draw_id = ?)"
+_OF_DRAW = "and d.mask_id in (select mask_id from standing where draw_id = ?)"
 
 _SHOWN = f"""
 select s.mask_id, s.queue_kind, s.inclusion_probability, s.draw_id, (
@@ -50,7 +50,7 @@ from (
   select d.mask_id, d.queue_kind, d.inclusion_probability, d.draw_id, row_number() over (
     partition by d.mask_id
     order by d.queue_kind = 'estimate' desc, d.time desc, d.decision_id desc) as back
-  from decisions d where {_NO_HONEYPOT} {{of_draw}}
+  from standing d where {_NO_HONEYPOT} {{of_draw}}
 ) s where s.back = 1 order by s.mask_id
 """
 """Why a mask was shown. A random draw counts before all others: a mask that chance has drawn stays

@@ -111,10 +111,34 @@ class Reviews:
         with self._open(create=True) as connection, schema.transaction(connection):
             return write(connection, batch, origin, now, replaces)
 
+    def withdraw(self, keys: pd.DataFrame) -> int:
+        """Take decisions back, all or none; what was taken back already is not again.
+
+        They stay in the file, but count for nothing: as if the person had not decided.
+
+        Args:
+            keys: ``decision_key`` (the ``key`` of the decision), ``reviewer`` (who made it) and
+                ``key`` (what makes sending twice harmless); optional is ``time``.
+
+        Returns:
+            How many were withdrawn now.
+
+        Raises:
+            SourceError: There is no such decision of that person; nothing is written.
+            AuditError: The file cannot be used or written; nothing is written.
+            CallError: A column is missing, strange, or of another type.
+        """
+        from curate.decisions.withdrawing import check_withdrawn, write_withdrawn
+
+        now = time.time_ns() // 1000
+        checked = check_withdrawn(keys, now)
+        with self._open() as connection, schema.transaction(connection):
+            return write_withdrawn(connection, checked, now)
+
     def decisions(self) -> pd.DataFrame:
-        """Return all decisions that were ever made, oldest entry first; see :data:`COLUMNS`."""
+        """Return all decisions that stand, oldest entry first; see :data:`COLUMNS`."""
         with self._open() as connection:
-            sql = f"select {', '.join(COLUMNS)} from decisions order by decision_id"
+            sql = f"select {', '.join(COLUMNS)} from standing order by decision_id"
             return fetch(connection, sql, COLUMNS)
 
     def missing(self) -> pd.DataFrame:

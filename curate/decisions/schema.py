@@ -16,7 +16,7 @@ from pathlib import Path
 from curate.errors import AuditError
 
 FILE = "reviews.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the tables; a file of another version is refused."""
 
 APPLICATION_ID = 0x63757261
@@ -72,6 +72,15 @@ create table decisions (
 ) strict;
 create index decisions_mask on decisions (mask_id, reviewer, time);
 create index decisions_draw on decisions (draw_id, mask_id) where draw_id is not null;
+create table withdrawn (
+  withdrawn_id integer primary key,
+  decision_id integer not null unique references decisions,
+  time integer not null,
+  key text not null unique
+) strict;
+create view standing as
+  select * from decisions d
+  where not exists (select 1 from withdrawn w where w.decision_id = d.decision_id);
 create table missing (
   missing_id integer primary key,
   image_id integer not null,
@@ -95,7 +104,7 @@ create table looked (
 ) strict;
 create index looked_image on looked (image_id, reviewer);
 """
-"""Times are microseconds since 1970, UTC."""
+"""Times are microseconds since 1970, UTC. A decision that was taken back stays, but not stands."""
 
 _FOREVER = """
 create trigger {table}_no_{event} before {event} on {table}
@@ -108,7 +117,7 @@ _TAMPERED = "it holds other tables or triggers than curate writes"
 def _script() -> str:
     triggers = (
         _FOREVER.format(table=table, event=event)
-        for table in ("about", "draws", "drawn", "decisions", "missing", "looked")
+        for table in ("about", "draws", "drawn", "decisions", "withdrawn", "missing", "looked")
         for event in ("update", "delete")
     )
     return _TABLES + "".join(triggers)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from curate.curation.certify import Certificate
     from curate.curation.drawing import Drawn
     from curate.curation.estimate import Estimate
-    from curate.decisions import Imported
+    from curate.exchange import Imported
     from curate.learning import Learned
     from curate.progress import Progress
     from curate.store import Audit
@@ -53,9 +53,9 @@ def write_queue(
     Raises:
         CurateError: An option is wrong, the file exists or cannot be written.
     """
-    from curate.curation.queue import check_target
-    from curate.curation.queue import write_queue as write
-    from curate.curation.queue_files import csv_lines
+    from curate.exchange import check_target
+    from curate.exchange import write_queue as write
+    from curate.exchange.queue_files import csv_lines
     from curate.store import open_audit
 
     opened = open_audit(path)
@@ -121,7 +121,7 @@ def import_decisions(
     given: str | None = None,
     same_iou: float = 1.0,
 ) -> Imported:
-    """Import people's decisions from a file; see :func:`curate.decisions.import_file`.
+    """Import people's decisions from a file; see :func:`curate.exchange.import_file`.
 
     Args:
         file: What came back from people.
@@ -134,7 +134,7 @@ def import_decisions(
     Raises:
         CurateError: A row is wrong (nothing is imported then), or there is no such audit.
     """
-    from curate.decisions import import_file
+    from curate.exchange import import_file
     from curate.store import open_audit
 
     opened = open_audit(only_audit() if path is None else path)

@@ -13,10 +13,11 @@ from pycocotools.coco import COCO
 
 from curate.curation.candidates import Already
 from curate.curation.drawing import BLIND, draw_queue
-from curate.curation.queue import queue, write_queue
+from curate.curation.queue import queue
 from curate.curation.random_draws import Draw
 from curate.curation.sampling import COLUMNS
 from curate.errors import AuditError, CallError
+from curate.exchange import write_queue
 
 Masks = Callable[..., pd.DataFrame]
 N = 90

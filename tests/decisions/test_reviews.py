@@ -313,7 +313,7 @@ def test_files_that_are_none_of_ours(audit: Audit) -> None:
         ("drop trigger decisions_no_delete", "other tables or triggers"),
         ("create trigger t after insert on decisions begin select 1; end", "other tables"),
         ("create view v as select * from decisions", "other tables or triggers"),
-        ("pragma user_version = 9", "schema version 9, this curate reads 1"),
+        ("pragma user_version = 9", "schema version 9, this curate reads 2"),
         (
             "pragma ignore_check_constraints = on;"
             "insert into decisions (mask_id, action, reviewer, time, queue_kind, origin, key)"
@@ -437,3 +437,19 @@ def test_another_that_writes_for_too_long(
         assert not len(reviews.decisions())  # reading goes on
         other.execute("rollback")
     assert reviews.add(one(), origin="f").decisions == 1
+
+
+def test_a_decision_taken_back_counts_for_nothing(reviews: Reviews, said: Said) -> None:
+    made = said((1, "accept", "ann"), (1, "reject", "ann"), (2, "reject", "ann"))
+    reviews.add(made.assign(key=["a", "b", "c"]), origin="page")
+    back = pd.DataFrame({"decision_key": ["b"], "reviewer": ["ann"], "key": ["undo b"]})
+    assert reviews.withdraw(back) == 1
+    assert reviews.withdraw(back) == 0  # sending twice is harmless
+    assert reviews.decisions()["key"].tolist() == ["a", "c"]
+    assert reviews.resolved()["action"].tolist() == ["accept", "reject"]
+    again = reviews.add(made.iloc[[1]].assign(key=["b"]), origin="page")
+    assert (again.decisions, again.repeated) == (0, 1)  # the key was used: it stays taken back
+    with pytest.raises(SourceError, match="no such decision of that person"):
+        reviews.withdraw(back.assign(reviewer="bob", key="other"))
+    reviews.add(made.iloc[[1]].drop(columns="time"), origin="page")
+    assert reviews.resolved().loc[1, "action"] == "reject"

@@ -109,6 +109,6 @@ def reader_of(path: Path, format: str | None = None) -> Reader:
 
 @cache
 def _named(name: str) -> Reader:
-    module = import_module(f"curate.decisions.{dict(BUILT_IN)[name]}")
+    module = import_module(f"curate.exchange.{dict(BUILT_IN)[name]}")
     found: Reader = module.READER
     return found

@@ -20,10 +20,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.decisions.image_matching import Images
 from curate.decisions.lookup import BoolArray, IntArray, canonical, decoded, pair_iou, rows_of
-from curate.decisions.readers import Found
 from curate.errors import SourceError
+from curate.exchange.image_matching import Images
+from curate.exchange.readers import Found
 from curate.rle import Runs, area
 from curate.store import Audit
 from curate.table import MaskTable

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from curate.decisions.adding import Added
-from curate.decisions.readers import Options, reader_of
 from curate.decisions.reviews import Reviews, has_reviews, open_reviews
 from curate.decisions.schema import ACTIONS
 from curate.errors import CallError, SourceError
+from curate.exchange.readers import Options, reader_of
 from curate.fingerprint import fingerprint
 from curate.formats.rows import plain
 from curate.store import Audit

@@ -14,9 +14,9 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from curate.decisions.readers import Found
 from curate.decisions.schema import ACTIONS
 from curate.errors import SourceError
+from curate.exchange.readers import Found
 from curate.formats.segmentation import json_type
 
 DECISION = "decision"

@@ -1,4 +1,4 @@
-"""Decisions from a corrected COCO (or LVIS) file; see :mod:`curate.decisions.corrected`.
+"""Decisions from a corrected COCO (or LVIS) file; see :mod:`curate.exchange.corrected`.
 
 A queue that was written as COCO holds only some masks of each image. Such a file is known by what
 stands in it, and what people were given is then the last draw that fits it.
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.decisions.corrected import Part, Shown, decisions_of
 from curate.decisions.lookup import IntArray
-from curate.decisions.readers import Found, Options, Reader
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.errors import CallError, SourceError
+from curate.exchange.corrected import Part, Shown, decisions_of
+from curate.exchange.readers import Found, Options, Reader
 from curate.formats import detect
 from curate.formats.coco import FORMAT
 from curate.formats.coco_index import CocoIndex

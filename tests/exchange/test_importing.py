@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from boxes import box, rle
 
-from curate.curation.queue import queue, write_queue
-from curate.decisions import Reviews, has_reviews, import_file, open_reviews
+from curate.curation.queue import queue
+from curate.decisions import Reviews, has_reviews, open_reviews
 from curate.errors import CallError, CurateError, SourceError
+from curate.exchange import import_file, write_queue
 from curate.store import Audit
 
 

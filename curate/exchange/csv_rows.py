@@ -13,10 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from curate.decisions.fields import NAMES, Table, found_in
-from curate.decisions.readers import Found, Options, Reader
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
+from curate.exchange.fields import NAMES, Table, found_in
+from curate.exchange.readers import Found, Options, Reader
 from curate.formats.base import reading
 from curate.formats.coco import collector_paused
 

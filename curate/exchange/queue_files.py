@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from curate.curation.audits import Audit
+from curate.curation.audits import Audit, source_of
 from curate.curation.columns import plain
 from curate.formats.base import new_file
 
@@ -77,12 +77,6 @@ def write_json(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
             file.write((b",\n" if k else b"\n") + orjson.dumps(record, option=_DUMP))
         file.write(b"\n]}\n")
     return len(rows)
-
-
-def source_of(audit: Audit) -> Mapping[str, Any]:
-    """Return what ``audit.json`` says of the source: ``path``, ``format``, ``fingerprint``."""
-    source = audit.info.get("source", {})
-    return source if isinstance(source, Mapping) else {"path": source}
 
 
 def write_coco(audit: Audit, rows: pd.DataFrame, out: Path) -> int:

@@ -14,9 +14,10 @@ from boxes import HEIGHT, WIDTH, annotation, box, dataset, rle
 from pycocotools import mask as coco_mask
 
 import curate
-from curate.curation.queue import queue, write_queue
-from curate.decisions import Reviews, has_reviews, import_file, open_reviews
+from curate.curation.queue import queue
+from curate.decisions import Reviews, has_reviews, open_reviews
 from curate.errors import CallError, SourceError
+from curate.exchange import import_file, write_queue
 from curate.store import Audit
 
 Write = Callable[..., Path]
