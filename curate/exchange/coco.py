@@ -15,8 +15,10 @@ import numpy as np
 from curate.decisions.lookup import IntArray
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.errors import CallError, SourceError
+from curate.exchange.coco_writing import write_coco
 from curate.exchange.corrected import Part, Shown, decisions_of
 from curate.exchange.readers import Found, Options, Reader
+from curate.exchange.writers import Writer
 from curate.formats import detect
 from curate.formats.coco import FORMAT
 from curate.formats.coco_index import CocoIndex
@@ -110,3 +112,5 @@ def _fitting_draw(reviews: Reviews, ids: IntArray) -> IntArray | None:
 
 
 READER = Reader("coco", "corrected COCO", _matches, _read)
+
+WRITER = Writer("coco", "COCO instances", write_coco)

@@ -1,4 +1,4 @@
-"""Decisions from CSV: the queue with a column ``decision`` filled in, or any table like it.
+"""Queues as CSV, and decisions from it: the queue with a column ``decision``, or any such table.
 
 The first row names the columns, in any order; commas, semicolons and tabs are found by it. A row is
 counted as a spreadsheet counts it: the header is row 1, and a cell may hold line breaks.
@@ -13,16 +13,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from curate.curation.columns import plain
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
 from curate.exchange.fields import NAMES, Table, found_in
 from curate.exchange.readers import Found, Options, Reader
-from curate.formats.base import reading
+from curate.exchange.writers import Outgoing, Writer
+from curate.formats.base import new_file, reading
 from curate.formats.coco import collector_paused
+from curate.store import Audit
 
 _HEAD_BYTES = 1 << 16
 _BATCH = 20_000
 _DELIMITERS = (",", ";", "\t")
+_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def _header(line: str) -> tuple[str, list[str]]:
@@ -106,4 +112,44 @@ def _sound(
     return [at for at, _ in kept], [row for _, row in kept]
 
 
+def write_csv(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
+    """Write a queue as CSV (UTF-8, RFC 4180), safe to open in a spreadsheet.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay.
+    """
+    del audit, how
+    with new_file(out) as file:
+        text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+        for line in csv_lines(rows):
+            text.write(line)
+        text.detach()
+    return len(rows)
+
+
+def csv_lines(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield a queue as CSV text, some lines at a time."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(rows.columns)
+    for start in range(0, len(rows), _BATCH):
+        batch = rows.iloc[start : start + _BATCH]
+        columns = [[_cell(value) for value in plain(batch[name])] for name in rows.columns]
+        writer.writerows(zip(*columns, strict=True))
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        risky = value.lstrip(" ").startswith(_DANGEROUS) or value.startswith(_DANGEROUS)
+        return "'" + value if risky else value
+    return value
+
+
 READER = Reader("csv", "CSV rows", _matches, _read)
+
+WRITER = Writer("csv", "CSV", write_csv)

@@ -1,4 +1,4 @@
-"""Decisions from JSON: a list of rows, or an object with such a list under ``decisions``.
+"""Queues as JSON, and decisions from it: a list of rows, alone or under the key ``decisions``.
 
 A queue written as JSON (its list is called ``masks``) is one too, with ``decision`` filled in.
 """
@@ -8,15 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import orjson
+import pandas as pd
+
+from curate.curation.audits import source_of
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
 from curate.exchange.fields import NAMES, Table, found_in
 from curate.exchange.readers import Found, Options, Reader
-from curate.formats.base import reading
+from curate.exchange.writers import DUMP, Outgoing, Writer, records
+from curate.formats.base import new_file, reading
 from curate.formats.coco import collector_paused
 from curate.formats.json_shape import shape_of
 from curate.formats.json_stream import scan
 from curate.formats.segmentation import json_type
+from curate.store import Audit
 
 _LISTS = ("", "decisions", "masks")
 """Keys under which the list may stand; the first is a file that is a list itself."""
@@ -58,4 +64,18 @@ def _take(
         taken.extend([value.get(column) for value in values])
 
 
+def write_json(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
+    """Write a queue as JSON: ``{"audit": ..., "source": ..., "masks": [...]}``."""
+    del how
+    head = {"audit": str(audit.path), "source": source_of(audit).get("path")}
+    with new_file(out) as file:
+        file.write(orjson.dumps(head)[:-1] + b',"masks":[')
+        for k, record in enumerate(records(rows)):
+            file.write((b",\n" if k else b"\n") + orjson.dumps(record, option=DUMP))
+        file.write(b"\n]}\n")
+    return len(rows)
+
+
 READER = Reader("json", "JSON rows", _matches, _read)
+
+WRITER = Writer("json", "JSON", write_json)

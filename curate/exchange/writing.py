@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.errors import CallError
-from curate.exchange.queue_files import WRITERS
+from curate.exchange.writers import Outgoing, Writer, writer_of
 from curate.formats.base import check_new
 from curate.store import Audit
 
@@ -19,15 +18,18 @@ def write_queue(
     format: str | None = None,
     *,
     slot: int | None = None,
+    how: Outgoing | None = None,
 ) -> int:
     """Write a queue to a file, whole or not at all.
 
     Args:
         audit: The audit it is of.
         rows: What :func:`curate.curation.queue.queue` or a draw gave.
-        out: The file; it must not exist.
-        format: "csv", "json" or "coco"; None takes it from the file's name (".json" is "json").
+        out: The file or folder; it must not exist.
+        format: A name of :data:`curate.exchange.writers.BUILT_IN`; None takes it from the path's
+            ending (".json" is "json").
         slot: Only what the first (0) or the second person (1) of an overlap gets; all if None.
+        how: What a tool can be given in more than one way.
 
     Returns:
         How many masks stand in the file: COCO leaves out those that have no segmentation, and holds
@@ -37,21 +39,18 @@ def write_queue(
         CallError: There is no such format, or the file exists.
         AuditError: It cannot be written.
     """
-    chosen_format = check_target(out, format)
+    writer = check_target(out, format)
     if slot is not None and "slot" in rows.columns:
         rows = rows[rows["slot"] == slot]
-    return WRITERS[chosen_format](audit, rows, out)
+    return writer.write(audit, rows, out, how or Outgoing())
 
 
-def check_target(out: Path, format: str | None = None) -> str:
-    """Return the format of a file that a queue can be written to.
+def check_target(out: Path, format: str | None = None) -> Writer:
+    """Return what can write a queue to a path.
 
     Raises:
-        CallError: There is no such format, or the file holds something already.
+        CallError: There is no such writer, or the path holds something already.
     """
-    chosen_format = format or out.suffix.lower().removeprefix(".")
-    if chosen_format not in WRITERS:
-        do = "choose from " + ", ".join(WRITERS)
-        raise CallError(f"a queue cannot be written as {chosen_format or 'that'!r}", str(out), do)
+    writer = writer_of(out, format)
     check_new(out)
-    return chosen_format
+    return writer

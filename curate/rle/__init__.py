@@ -19,6 +19,7 @@ from curate.rle.topology import (
     perimeter,
     segment_capacity,
 )
+from curate.rle.windows import cut, paste
 
 __all__ = [
     "MAX_PIXELS",
@@ -35,6 +36,7 @@ __all__ = [
     "concat",
     "contains",
     "cross_overlaps",
+    "cut",
     "decode",
     "distance",
     "encode",
@@ -43,6 +45,7 @@ __all__ = [
     "kernel",
     "measure",
     "overlaps",
+    "paste",
     "perimeter",
     "segment_capacity",
     "to_dense",

@@ -55,7 +55,7 @@ def write_queue(
     """
     from curate.exchange import check_target
     from curate.exchange import write_queue as write
-    from curate.exchange.queue_files import csv_lines
+    from curate.exchange.csv_rows import csv_lines
     from curate.store import open_audit
 
     opened = open_audit(path)

@@ -1,10 +1,7 @@
-"""A queue as a file: CSV, JSON, or a COCO file of its own."""
+"""A queue as a COCO instances file."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,74 +9,14 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from curate.curation.audits import Audit, source_of
+from curate.curation.audits import source_of
 from curate.curation.columns import plain
+from curate.exchange.writers import BATCH, DUMP, Outgoing, records
 from curate.formats.base import new_file
-
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
-_BATCH = 20_000
-_DUMP = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+from curate.store import Audit
 
 
-def write_csv(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
-    """Write a queue as CSV (UTF-8, RFC 4180), safe to open in a spreadsheet.
-
-    A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay.
-    """
-    del audit
-    with new_file(out) as file:
-        text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
-        for line in csv_lines(rows):
-            text.write(line)
-        text.detach()
-    return len(rows)
-
-
-def csv_lines(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield a queue as CSV text, some lines at a time."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(rows.columns)
-    for start in range(0, len(rows), _BATCH):
-        batch = rows.iloc[start : start + _BATCH]
-        columns = [[_cell(value) for value in plain(batch[name])] for name in rows.columns]
-        writer.writerows(zip(*columns, strict=True))
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
-    yield buffer.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        risky = value.lstrip(" ").startswith(_DANGEROUS) or value.startswith(_DANGEROUS)
-        return "'" + value if risky else value
-    return value
-
-
-def records(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield each row as a dict of plain values; what is missing or not finite is None."""
-    for start in range(0, len(rows), _BATCH):
-        batch = rows.iloc[start : start + _BATCH]
-        columns = {str(name): plain(batch[name]) for name in rows.columns}
-        for values in zip(*columns.values(), strict=True):
-            yield dict(zip(columns, values, strict=True))
-
-
-def write_json(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
-    """Write a queue as JSON: ``{"audit": ..., "source": ..., "masks": [...]}``."""
-    head = {"audit": str(audit.path), "source": source_of(audit).get("path")}
-    with new_file(out) as file:
-        file.write(orjson.dumps(head)[:-1] + b',"masks":[')
-        for k, record in enumerate(records(rows)):
-            file.write((b",\n" if k else b"\n") + orjson.dumps(record, option=_DUMP))
-        file.write(b"\n]}\n")
-    return len(rows)
-
-
-def write_coco(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
+def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
     """Write a queue as a COCO instances file that pycocotools loads.
 
     Masks are run lengths (also where the source has polygons), ``iscrowd`` is the true one, ids are
@@ -87,6 +24,7 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
     segmentation cannot stand in such a file and is left out; one that two people shall see stands
     there once.
     """
+    del how
     rows = rows.drop_duplicates("mask_id").reset_index(drop=True)
     categories, numbers = _categories(rows)
     images = _images(audit, rows)
@@ -94,16 +32,16 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path) -> int:
     written = 0
     with new_file(out) as file:
         head = {"info": info, "licenses": [], "images": images, "categories": categories}
-        file.write(orjson.dumps(head, option=_DUMP)[:-1] + b',"annotations":[')
-        for start in range(0, len(rows), _BATCH):
-            batch = rows.iloc[start : start + _BATCH]
+        file.write(orjson.dumps(head, option=DUMP)[:-1] + b',"annotations":[')
+        for start in range(0, len(rows), BATCH):
+            batch = rows.iloc[start : start + BATCH]
             masks = _segmentations(audit, batch)
-            for record, number in zip(records(batch), numbers[start : start + _BATCH], strict=True):
+            for record, number in zip(records(batch), numbers[start : start + BATCH], strict=True):
                 mask = masks.get(record["mask_id"])
                 if mask is not None:
                     annotation = _annotation(record, mask, int(number))
                     separator = b",\n" if written else b"\n"
-                    file.write(separator + orjson.dumps(annotation, option=_DUMP))
+                    file.write(separator + orjson.dumps(annotation, option=DUMP))
                     written += 1
         file.write(b"\n]}\n")
     return written
@@ -180,11 +118,3 @@ def _images(audit: Audit, rows: pd.DataFrame) -> list[dict[str, Any]]:
         }
         for record in records(found)
     ]
-
-
-WRITERS: dict[str, Callable[[Audit, pd.DataFrame, Path], int]] = {
-    "csv": write_csv,
-    "json": write_json,
-    "coco": write_coco,
-}
-"""How a queue can be written, by the name of the format."""
