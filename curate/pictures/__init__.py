@@ -2,5 +2,16 @@
 
 from curate.pictures.decode import DECODERS, MAX_PIXELS, Header
 from curate.pictures.folder import ImageFolder, Inspection, worse
+from curate.pictures.windows import Box, Rectangle, window
 
-__all__ = ["DECODERS", "MAX_PIXELS", "Header", "ImageFolder", "Inspection", "worse"]
+__all__ = [
+    "DECODERS",
+    "MAX_PIXELS",
+    "Box",
+    "Header",
+    "ImageFolder",
+    "Inspection",
+    "Rectangle",
+    "window",
+    "worse",
+]

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curate.pictures import ImageFolder
+from curate.pictures import Box, ImageFolder
 from curate.pictures.decode import Bytes
-from curate.report.outline import Box
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -7,18 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from curate.pictures import Box, Rectangle
 from curate.report.crops import Pictures, data_uri, reduced
-from curate.report.outline import Box, path_of
+from curate.report.outline import path_of
 from curate.rle import Runs
 
 SHOWN_PX = 400
 """Longest side of a stored crop: sharp in the grid, good enough when enlarged."""
 
 THUMB_PX = 112
-LEAST_SIDE = 24
-"""Smallest window in pixels: a mask of three pixels needs surroundings to be understood."""
-
-Rectangle = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -84,36 +81,6 @@ def point_of(row: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return the point a mask was prompted with."""
     point = measured(row, ("prompt_x", "prompt_y"))
     return (point[0], point[1]) if point else None
-
-
-def window(size: tuple[int, int], parts: Sequence[Rectangle], context: float = 0.45) -> Box | None:
-    """Choose the square piece of an image that shows some boxes with what surrounds them.
-
-    Args:
-        size: Width and height of the image.
-        parts: XYWH of what must be seen; parts outside the image are cut off.
-        context: Room on each side, as a share of the longer side of what must be seen.
-
-    Returns:
-        A window inside the image (not square where the image ends), or None for an image or a list
-        without anything in it.
-    """
-    width, height = size
-    if width < 1 or height < 1 or not parts:
-        return None
-    left = min(max(min(p[0] for p in parts), 0), width - 1)
-    top = min(max(min(p[1] for p in parts), 0), height - 1)
-    right = max(left + 1, min(max(p[0] + p[2] for p in parts), width))
-    bottom = max(top + 1, min(max(p[1] + p[3] for p in parts), height))
-    side = max(LEAST_SIDE, math.ceil((1 + 2 * context) * max(right - left, bottom - top)))
-    x, w = _span((left + right) / 2, side, width)
-    y, h = _span((top + bottom) / 2, side, height)
-    return Box(x, y, w, h)
-
-
-def _span(middle: float, side: int, limit: int) -> tuple[int, int]:
-    side = min(side, limit)
-    return max(0, min(round(middle - side / 2), limit - side)), side
 
 
 @dataclass(frozen=True)

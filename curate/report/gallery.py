@@ -10,20 +10,18 @@ from typing import Any
 
 import pandas as pd
 
+from curate.pictures import Box, Rectangle, window
 from curate.report.collect import Reason, Source
 from curate.report.crops import Pictures
 from curate.report.distributions import Histogram
 from curate.report.drawing import (
     Drawing,
     Painter,
-    Rectangle,
     box_of,
     declared_of,
     measured,
     point_of,
-    window,
 )
-from curate.report.outline import Box
 from curate.report.picks import Pick, boxes_in, boxes_of, choose, runs_of
 from curate.report.words import kind_of, number, score, title_of
 

@@ -6,12 +6,12 @@ the resolution it is shown at, so that memory does not depend on the size of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from curate.pictures import Box
 from curate.rle import Runs, kernel
 from curate.rle.runs import BoolArray, Int32Array, IntArray
 
@@ -23,21 +23,6 @@ MOST_POINTS = 1500
 
 MOST_RINGS = 300
 """Separate outlines a path may have: the largest are kept."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """A window on an image: whole pixels, inside the image."""
-
-    x: int
-    y: int
-    w: int
-    h: int
-
-    @property
-    def longest(self) -> int:
-        """The longer side in pixels."""
-        return max(self.w, self.h)
 
 
 @kernel

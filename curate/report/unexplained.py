@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.pictures import Rectangle
 from curate.report.crops import Pictures
-from curate.report.drawing import Drawing, Painter, Rectangle, box_of, measured
+from curate.report.drawing import Drawing, Painter, box_of, measured
 from curate.report.words import score
 from curate.rle import decode
 
