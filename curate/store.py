@@ -26,7 +26,7 @@ INFO = "audit.json"
 WORK = "work"
 OWN_NAMES = frozenset(
     {INFO, WORK, "masks", "images", "model", "report.html"}
-    | {f"reviews.sqlite{suffix}" for suffix in ("", "-wal", "-shm")}
+    | {f"{name}.sqlite{end}" for name in ("reviews", "leases") for end in ("", "-wal", "-shm")}
 )
 """Everything that curate puts into an audit directory."""
 

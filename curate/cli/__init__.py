@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from curate.cli import auditing, models, people
+from curate.cli import auditing, models, people, reviewing
 from curate.cli.common import app
 from curate.errors import CurateError
 
-__all__ = ["app", "auditing", "main", "models", "people"]
+__all__ = ["app", "auditing", "main", "models", "people", "reviewing"]
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ sample comes without anything that hints at what the audit thinks of a mask.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,7 +115,7 @@ def draw_queue(
     if honeypots and known is not None:
         known = candidates.usable(known, actions if kind == "errors" else None)
         record = with_honeypots(record, known, honeypots, seed)
-    shown = _rows(audit, _seen(kind, types, honeypots > 0), record)
+    shown = _rows(audit, seen(kind, types, checks=honeypots > 0), record)
     shown.insert(0, "place", record["place"])
     shown.insert(1, "slot", record["slot"])
     shown.insert(2, "queue_kind", kind)
@@ -139,8 +139,14 @@ def _take(
     return candidates.images(n) if whole_images else candidates.masks(n)
 
 
-def _seen(kind: str, types: dict[str, str], checks: bool) -> list[str]:
-    """Return the columns that people see."""
+def seen(kind: str, types: Mapping[str, str], *, checks: bool) -> list[str]:
+    """Return the columns that people see of a queue.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        types: The columns of the audit's masks.
+        checks: Whether masks with a known answer are mixed in.
+    """
     if kind == "estimate":
         return [name for name in BLIND if name in types]
     return [name for name in shown_columns(types) if not (checks and name in HINTS)]

@@ -218,7 +218,7 @@ def _card(
         scores=[(titles.get(c) or title_of(c), v) for c, v in ordered],
         facts=list(_facts(pick.row, usual)),
         telling=[(titles.get(c) or title_of(c), v, r) for c, v, r in _telling(lowest, usual)],
-        twin=_twin_words(pick.row) if drawing and drawing.twin else "",
+        twin=twin_words(pick.row) if drawing and drawing.twin else "",
     )
 
 
@@ -238,7 +238,8 @@ def _facts(row: Mapping[str, Any], scores: Container[str]) -> Iterable[tuple[str
         yield column, number(value) if isinstance(value, int | float) else str(value)
 
 
-def _twin_words(row: Mapping[str, Any]) -> str:
+def twin_words(row: Mapping[str, Any]) -> str:
+    """Return what the mask of :func:`twin_of` is, in words."""
     found = _partner(row)
     if found is None:
         return ""

@@ -20,6 +20,7 @@ from curate.verbs.people import (
     queue,
     write_queue,
 )
+from curate.verbs.reviewing import review
 
 __all__ = [
     "agreement",
@@ -40,6 +41,7 @@ __all__ = [
     "refuse_with_again",
     "report",
     "reselect",
+    "review",
     "train_detector",
     "write_queue",
 ]

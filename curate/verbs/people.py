@@ -64,11 +64,11 @@ def write_queue(
     targets = _targets(out, options.get("overlap", 0.0))
     for target in targets:
         check_target(target, to)
-    drawn = _draw(opened, known, options)
+    drawn = draw(opened, known, options)
     rows = drawn.rows
     wanted = record or drawn.kind != "errors" or options.get("honeypots")
     if wanted and len(drawn.record):
-        rows = drawn.shown(_record(opened, drawn))
+        rows = drawn.shown(record_drawn(opened, drawn))
     if out is None:
         return "".join(csv_lines(rows)).rstrip("\r\n")
     written = []
@@ -86,7 +86,17 @@ def _targets(out: AnyPath | None, overlap: float) -> list[Path]:
     return [first, first.with_name(f"{first.stem}.second{first.suffix}")] if overlap else [first]
 
 
-def _draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> Drawn:
+def draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> Drawn:
+    """Draw a queue after all that people did before; nothing is written.
+
+    Args:
+        opened: The audit.
+        known: A CSV file of known answers; None takes those on which people agreed.
+        options: Keywords of :func:`curate.curation.drawing.draw_queue`.
+
+    Raises:
+        CurateError: An option is wrong, or no mask is left.
+    """
     from curate.curation.candidates import Already
     from curate.curation.drawing import draw_queue
     from curate.curation.people_checks import agreed, read_answers
@@ -105,7 +115,8 @@ def _draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> Draw
     return draw_queue(opened, known=answers, already=already, **options)
 
 
-def _record(opened: Audit, drawn: Drawn) -> int:
+def record_drawn(opened: Audit, drawn: Drawn) -> int:
+    """Record a draw, so that decisions know why their mask was shown, and return its number."""
     from curate.decisions import open_reviews
 
     reviews = open_reviews(opened, create=True)

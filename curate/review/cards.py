@@ -1,0 +1,239 @@
+"""One mask as the page shows it: its window, outlines, reasons and scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from curate.curation.wording import JOINT
+from curate.decisions.lookup import pair_iou
+from curate.pictures import Box, window
+from curate.report.drawing import box_of, declared_of, measured, point_of
+from curate.report.gallery import twin_of, twin_words
+from curate.report.outline import path_of
+from curate.report.words import kind_of, score, shown
+from curate.review.filters import reason_id
+from curate.review.masks import Part
+from curate.review.pictures import VIEWS, View
+from curate.review.queues import Queue
+from curate.review.scores import score_columns
+from curate.rle import Runs, encode
+
+SHOWN_PX = 1024
+"""Longest side at which a card's window is drawn."""
+
+WHOLE_PX = 2048
+"""Longest side at which a whole image is drawn."""
+
+MOST_AROUND = 60
+"""Other masks that are drawn in a window."""
+
+
+class Cards:
+    """Makes cards of a queue's masks.
+
+    Args:
+        queue: The queue.
+        version: What changes when pictures or masks do; stands in the addresses of pictures.
+        pictures: Whether there are pictures.
+    """
+
+    def __init__(self, queue: Queue, version: str, *, pictures: bool) -> None:
+        self.queue, self.version, self.pictures = queue, version, pictures
+
+    def card(self, row: int) -> dict[str, Any]:
+        """Return the card of a row of the queue."""
+        part, at = self.queue.files.part(int(self.queue.places[row]))
+        values = part.row(at)
+        twin = None if self._hides("duplicate_of") else _twin(part, values)
+        box = window_of(values, part, twin)
+        mask_id = int(values["mask_id"])
+        return {
+            # Which person's row it is must not be seen, so it is always called the first.
+            "item": f"{mask_id}.0",
+            "mask_id": str(mask_id),
+            "slot": 0,
+            "place": row + 1,
+            **_facts(values, box),
+            "picture": f"/api/picture/{mask_id}?v={self.version}&view=card"
+            if self.pictures
+            else None,
+            **self._outlines(part, at, twin, box, values),
+            "reasons": self._reasons(values),
+            "scores": self._scores(values),
+            "quality": None if self._hides("quality_score") else _finite(values, "quality_score"),
+            "whole_image": None,
+        }
+
+    def view(self, place: int, name: str) -> View:
+        """Return what to render for one of a mask's views.
+
+        Args:
+            place: Where the mask stands in the files.
+            name: A word of :data:`curate.review.pictures.VIEWS`.
+        """
+        part, at = self.queue.files.part(place)
+        values = part.row(at)
+        twin = None if self._hides("duplicate_of") else _twin(part, values)
+        box = None if name == "whole" else window_of(values, part, twin)
+        size = int(values["height"] or 0), int(values["width"] or 0)
+        return View(str(values.get("file_name") or ""), size, box, VIEWS[name])
+
+    def _hides(self, column: str) -> bool:
+        return column not in self.queue.columns
+
+    def _outlines(
+        self, part: Part, at: int, twin: int | None, box: Box, values: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        around = [k for k in _around(part, at, box) if k != twin]
+        rows = [at, *([] if twin is None else [twin]), *around]
+        runs = part.runs(rows)
+        same = (runs.heights == runs.heights[0]) & (runs.widths == runs.widths[0])
+        first = 1 if twin is None else 2
+        others = [path_of(runs, k, box, SHOWN_PX // 2) for k in range(first, len(rows)) if same[k]]
+        found = None
+        if twin is not None and same[1]:
+            iou = float(pair_iou(runs[:1], runs[1:2])[0])
+            found = {
+                "mask_id": str(int(part.table["mask_id"][twin].as_py())),
+                "iou": iou if math.isfinite(iou) else None,
+                "words": twin_words(values),
+                "path": path_of(runs, 1, box, SHOWN_PX),
+            }
+        return {
+            "path": path_of(runs, 0, box, SHOWN_PX),
+            "twin": found,
+            "others": "".join(others),
+        }
+
+    def _reasons(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
+        if self._hides("reasons"):
+            return []
+        said = [text.strip() for text in str(values.get("reasons") or "").split(JOINT)]
+        return [{"id": reason_id(kind_of(t)), "words": shown(t, 400)} for t in said if t]
+
+    def _scores(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        found = [
+            {
+                "column": term.column,
+                "title": term.title,
+                "value": value,
+                "shown": score(value),
+                "words": term.words,
+            }
+            for term in score_columns(self.queue)
+            if term.column != "quality_score"
+            and (value := _finite(values, term.column)) is not None
+        ]
+        return sorted(found, key=lambda each: float(str(each["value"])))
+
+
+def _facts(values: Mapping[str, Any], box: Box) -> dict[str, Any]:
+    sides = [_finite(values, f"bbox_{side}") or 0 for side in "xywh"]
+    return {
+        "image_id": str(int(values["image_id"])),
+        "file_name": shown(values.get("file_name"), 300),
+        "height": int(values["height"] or 0),
+        "width": int(values["width"] or 0),
+        "category": values.get("category"),
+        "window": {"x": box.x, "y": box.y, "w": box.w, "h": box.h},
+        "area_px": int(_finite(values, "area_px") or 0),
+        "bbox": [int(side) if side == int(side) else side for side in sides],
+    }
+
+
+def _finite(values: Mapping[str, Any], name: str) -> float | None:
+    found = measured(values, (name,))
+    return found[0] if found else None
+
+
+def _twin(part: Part, values: Mapping[str, Any]) -> int | None:
+    """Return the row of the mask to show beside one; it stands in the same part."""
+    other = twin_of(values)
+    if other is None:
+        return None
+    ids = part.table["mask_id"].to_numpy()
+    found = np.flatnonzero(ids == other)
+    return int(found[0]) if len(found) else None
+
+
+def window_of(values: Mapping[str, Any], part: Part, twin: int | None) -> Box:
+    """Return the window on the image that shows a mask, and its twin if there is one.
+
+    Args:
+        values: The mask's values.
+        part: Where it stands.
+        twin: Row of the twin in that part.
+    """
+    mine = box_of(values) or declared_of(values)
+    point = point_of(values) if mine is None else None
+    beside = None if twin is None else tuple(float(v) for v in part.boxes[twin])
+    size = int(values["width"] or 0), int(values["height"] or 0)
+    parts = [
+        p
+        for p in (mine, beside, (*point, 1.0, 1.0) if point else None)
+        if p is not None and len(p) == 4
+    ]
+    found = window(size, [(p[0], p[1], p[2], p[3]) for p in parts])
+    return found or Box(0, 0, max(1, size[0]), max(1, size[1]))
+
+
+def _around(part: Part, at: int, box: Box) -> list[int]:
+    """Return the other masks of an image that reach into a window."""
+    rows = part.of_image(int(part.images[at]))
+    x, y, w, h = part.boxes[rows].T
+    hit = (x < box.x + box.w) & (x + w > box.x) & (y < box.y + box.h) & (y + h > box.y)
+    hit &= (w > 0) & (rows != at)
+    return [int(row) for row in rows[hit][:MOST_AROUND]]
+
+
+def whole_mask(queue: Queue, place: int) -> dict[str, Any]:
+    """Return a mask's size, window and compressed counts."""
+    part, at = queue.files.part(place)
+    values = part.row(at)
+    twin = None if "duplicate_of" not in queue.columns else _twin(part, values)
+    box = window_of(values, part, twin)
+    runs = part.runs([at])
+    return {
+        "height": int(values["height"] or 0),
+        "width": int(values["width"] or 0),
+        "counts": _counts(runs),
+        "window": {"x": box.x, "y": box.y, "w": box.w, "h": box.h},
+    }
+
+
+def _counts(runs: Runs) -> str:
+    return bytes(encode(runs).to_pylist()[0] or b"").decode("ascii")
+
+
+def whole_image(part: Part, rows: Sequence[int]) -> dict[str, Any]:
+    """Return an image with the outlines of all its masks.
+
+    Args:
+        part: Where they stand.
+        rows: Their rows, at least one.
+    """
+    values = part.row(int(rows[0]))
+    height, width = int(values["height"] or 0), int(values["width"] or 0)
+    box = Box(0, 0, max(1, width), max(1, height))
+    runs = part.runs(list(rows))
+    some = part.table.select(["mask_id", "category"]).take(rows).to_pylist()
+    same = (runs.heights == height) & (runs.widths == width)
+    return {
+        "image_id": str(int(values["image_id"])),
+        "file_name": shown(values.get("file_name"), 300),
+        "height": height,
+        "width": width,
+        "picture_of": str(int(values["mask_id"])),
+        "masks": [
+            {
+                "mask_id": str(one["mask_id"]),
+                "category": one["category"],
+                "path": path_of(runs, k, box, WHOLE_PX) if same[k] else "",
+            }
+            for k, one in enumerate(some)
+        ],
+    }

@@ -1,0 +1,230 @@
+"""Which masks a person gets next, and what is left: nobody gets what another has in hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.review.decided import Decided
+from curate.review.leases import Lease, Leases
+from curate.review.queues import Queue
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a page asks for.
+
+    Attributes:
+        client: The page.
+        reviewer: Its person.
+        count: How many masks at most.
+        holding: Masks that it has already.
+        fits: Rows of the queue that it wants; None for all.
+        order: Rows of the queue in the order it wants; None for the queue's own.
+    """
+
+    client: str
+    reviewer: str
+    count: int
+    holding: Sequence[int] = ()
+    fits: BoolArray | None = None
+    order: npt.NDArray[np.int64] | None = None
+
+
+@dataclass
+class _Hands:
+    """Who has what in hand, as a person who asks sees it."""
+
+    wish: Wish
+    held: dict[int, list[Lease]] = field(default_factory=dict)
+    skipped: Mapping[int, int] = field(default_factory=dict)
+    busy_images: set[int] = field(default_factory=set)
+
+    @property
+    def own(self) -> list[Lease]:
+        return [lease for some in self.held.values() for lease in some if self.is_mine(lease)]
+
+    def is_mine(self, lease: Lease) -> bool:
+        return lease.client == self.wish.client
+
+
+class Dealer:
+    """Gives masks of a queue to people.
+
+    Args:
+        queue: The queue.
+        decided: What people have decided of it.
+        leases: Who has what in hand.
+    """
+
+    def __init__(self, queue: Queue, decided: Decided, leases: Leases) -> None:
+        self.queue, self.decided, self.leases = queue, decided, leases
+        self._lock = threading.Lock()
+
+    def deal(self, wish: Wish) -> tuple[list[int], int]:
+        """Renew what a page holds, and lease it more.
+
+        Returns:
+            The rows of the queue that it gets, and how many rows are left that it could ever get.
+        """
+        with self._lock, self.leases.changing():
+            # In this order: a lease ends after its decision is written, so one of both is seen.
+            live = self.leases.live()
+            self.decided.refresh()
+            hands = self._hands(wish, live)
+            self._renew(hands)
+            rows = self._choose(hands)
+            ids = self.queue.mask_ids[rows].tolist() if rows else []
+            self.leases.give(ids, wish.client, wish.reviewer)
+            return rows, self._left(wish)
+
+    def give_back(self, client: str, mask_ids: Sequence[int]) -> None:
+        """End a page's leases."""
+        with self._lock, self.leases.changing():
+            self.leases.drop(mask_ids, client)
+
+    def settle(
+        self,
+        client: str,
+        reviewer: str,
+        *,
+        decided: Sequence[int] = (),
+        skipped: Sequence[int] = (),
+        again: Sequence[int] = (),
+    ) -> None:
+        """Take note of what a page did; decisions stand in their file by now.
+
+        Args:
+            client: The page.
+            reviewer: Its person.
+            decided: Masks decided on: their leases end.
+            skipped: Masks that are not shown to this person again before the rest is done.
+            again: Masks whose decisions were taken back: the page has them again.
+        """
+        with self._lock, self.leases.changing():
+            self.leases.drop([*decided, *skipped], client)
+            self.leases.skip(self.queue.name, reviewer, skipped)
+            self.leases.give(again, client, reviewer)
+
+    def progress(self, reviewer: str) -> dict[str, int]:
+        """Return how far the queue is: ``decided``, ``mine``, ``total``, ``left``."""
+        with self._lock:
+            self.decided.refresh()
+            done, total = int(self.decided.done.sum()), len(self.queue)
+            mine = self.decided.mine[reviewer]
+        return {"decided": done, "mine": mine, "total": total, "left": total - done}
+
+    def left_in_image(self, row: int) -> int:
+        """Return how many rows of a row's image are open."""
+        same = self.queue.image_ids == self.queue.image_ids[row]
+        return int((same & ~self.decided.done).sum())
+
+    def _hands(self, wish: Wish, live: list[Lease]) -> _Hands:
+        hands = _Hands(wish, skipped=self.leases.skipped(self.queue.name, wish.reviewer))
+        for lease in live:
+            hands.held.setdefault(lease.mask_id, []).append(lease)
+            if self.queue.whole_images and not hands.is_mine(lease):
+                rows = self.queue.rows_of(lease.mask_id)
+                hands.busy_images.update(int(self.queue.image_ids[row]) for row in rows[:1])
+        return hands
+
+    def _renew(self, hands: _Hands) -> None:
+        """Renew the leases of what a page holds, where nobody else has it by now."""
+        kept = [
+            mask_id
+            for mask_id in hands.wish.holding
+            if (rows := self.queue.rows_of(mask_id))
+            and any(not self.decided.done[row] and self._is_free(row, hands) for row in rows)
+        ]
+        self.leases.give(kept, hands.wish.client, hands.wish.reviewer)
+
+    def _choose(self, hands: _Hands) -> list[int]:
+        """Return the rows to give: what the page lost, then new ones, then those it skipped."""
+        wish, holding = hands.wish, set(hands.wish.holding)
+        own = [lease for lease in hands.own if lease.mask_id not in holding]
+        chosen = self._lost([lease for lease in own if not lease.here], hands)
+        passed = holding | {int(self.queue.mask_ids[row]) for row in chosen}
+        later: list[int] = []
+        busy: list[int] = []
+        for row in self._open(wish):
+            if len(chosen) >= wish.count:
+                return chosen
+            mask_id = int(self.queue.mask_ids[row])
+            if mask_id in passed or not self._is_new(row, mask_id, hands):
+                continue
+            passed.add(mask_id)  # its other row is for somebody else
+            if mask_id in hands.skipped:
+                later.append(row)
+            elif hands.busy_images and int(self.queue.image_ids[row]) in hands.busy_images:
+                busy.append(row)
+            else:
+                chosen.append(row)
+        chosen += busy
+        if not chosen:
+            later.sort(key=lambda row: hands.skipped[int(self.queue.mask_ids[row])])
+            chosen = later or self._lost(own, hands)
+        return chosen[: wish.count]
+
+    def _open(self, wish: Wish) -> Iterator[int]:
+        """Yield the rows that are not done and fit, in order."""
+        rows = self.decided.done
+        open_ = ~rows if wish.fits is None else ~rows & wish.fits
+        if wish.order is None:
+            yield from map(int, np.flatnonzero(open_))
+            return
+        yield from map(int, wish.order[open_[wish.order]])
+
+    def _lost(self, own: list[Lease], hands: _Hands) -> list[int]:
+        """Return open rows that the page was given and does not know of: an answer got lost."""
+        found = []
+        for lease in own:
+            for row in self.queue.rows_of(lease.mask_id):
+                fits = hands.wish.fits is None or bool(hands.wish.fits[row])
+                if fits and not self.decided.done[row] and self._is_free(row, hands):
+                    found.append(row)
+                    break
+        return sorted(found)[: hands.wish.count]
+
+    def _is_new(self, row: int, mask_id: int, hands: _Hands) -> bool:
+        """Whether a person may get a row, and neither has nor had its mask."""
+        same = [
+            lease
+            for lease in hands.held.get(mask_id, ())
+            if hands.is_mine(lease) or lease.reviewer == hands.wish.reviewer
+        ]
+        return not same and self._is_free(row, hands)
+
+    def _is_free(self, row: int, hands: _Hands) -> bool:
+        """Whether others leave a row's slot to somebody who has not decided on its mask."""
+        people = self.decided.who(row)
+        if hands.wish.reviewer in people:
+            return False
+        held = hands.held.get(int(self.queue.mask_ids[row]), ())
+        others = [x for x in held if not hands.is_mine(x) and x.reviewer not in people]
+        return len(people) + len(others) <= int(self.queue.slots[row])
+
+    def _left(self, wish: Wish) -> int:
+        open_ = ~self.decided.done
+        if wish.fits is not None:
+            open_ &= wish.fits
+        if self.queue.twice:
+            open_ &= ~self.decided.by(wish.reviewer)
+        return int(open_.sum())
+
+
+def best_order(queue: Queue) -> npt.NDArray[np.int64] | None:
+    """Return the rows of a queue with the likely-good masks first; None where nothing says so.
+
+    A random sample keeps its own order: what is picked out of it is not random.
+    """
+    if queue.blind or "quality_score" not in queue.files.names:
+        return None
+    quality: Any = queue.files.numbers("quality_score", queue.places)
+    return np.argsort(np.where(np.isnan(quality), np.inf, -quality), kind="stable")

@@ -1,0 +1,256 @@
+"""Everything that one server needs for one queue, put together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.decisions import Reviews, has_reviews, open_reviews
+from curate.decisions.reviews import identity_of
+from curate.decisions.schema import connected
+from curate.errors import CallError
+from curate.report.words import shown
+from curate.review.asking import Clicks, Next, Refused
+from curate.review.cards import Cards, whole_image, whole_mask
+from curate.review.clicks import Redrawing
+from curate.review.dealing import Dealer, Wish, best_order
+from curate.review.decided import Decided
+from curate.review.events import Sent
+from curate.review.filters import Filters
+from curate.review.leases import Leases
+from curate.review.pictures import VIEWS, Views
+from curate.review.queues import Queue, ranking, recorded
+from curate.review.writing import Writer
+from curate.store import Audit
+
+_SAMPLED = (
+    "select distinct mask_id from drawn join draws using (draw_id)"
+    " where kind = 'estimate' and honeypot is null"
+)
+_READY_S = 0.2
+"""How long the page's first question waits for the filters."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a queue is shown to people.
+
+    Attributes:
+        kind: "errors", "learn" or "estimate"; None for a given draw's own, else errors.
+        draw_id: A recorded draw; None for the latest of that kind that is not finished, and of
+            errors, where there is none, for the ranking as it stands.
+        reviewer: The name that the page begins with.
+        seconds_per_mask: What one mask takes people.
+        budget: How many masks people have time for; None if nobody said.
+        minutes: How much time people have; None if nobody said.
+        images: Folder of the pictures; the audit's own if None.
+        segmenter: A segmenter for clicks; None for none.
+        device: Where it runs.
+    """
+
+    kind: str | None = None
+    draw_id: int | None = None
+    reviewer: str = ""
+    seconds_per_mask: float = 14.0
+    budget: int | None = None
+    minutes: float | None = None
+    images: Path | None = None
+    segmenter: str | None = None
+    device: str | None = None
+
+
+class Desk:
+    """One queue before people.
+
+    Args:
+        audit: The audit.
+        settings: How it is shown.
+
+    Raises:
+        CurateError: There is nothing to show, or a file cannot be used.
+    """
+
+    def __init__(self, audit: Audit, settings: Settings) -> None:
+        self.audit, self.settings = audit, settings
+        reviews = Reviews(audit) if has_reviews(audit) else open_reviews(audit, create=True)
+        self.views = Views(_images_of(audit, settings))
+        decided = _find_queue(reviews, settings)
+        self.queue: Queue = decided.queue
+        self.leases = Leases(audit.path)
+        self.dealer = Dealer(self.queue, decided, self.leases)
+        self.filters = Filters(self.queue)
+        version = identity_of(audit)["fingerprint"][:12]
+        self.cards = Cards(self.queue, version, pictures=bool(self.views))
+        self.writer = Writer(reviews, self.queue.kind, self.queue.draw_id, self._knows)
+        self.redrawing = Redrawing(settings.segmenter if self.views else None, settings.device)
+        self._listed: Future[dict[str, Any]] = Future()
+        self._listing = threading.Lock()
+
+    def close(self) -> None:
+        """Write what has come, and let go of everything."""
+        self.writer.close()
+        self.views.close()
+        self.leases.close()
+
+    def _knows(self, mask_id: int) -> bool:
+        return bool(self.queue.rows_of(mask_id))
+
+    @cached_property
+    def _best(self) -> npt.NDArray[np.int64] | None:
+        return best_order(self.queue)
+
+    def about(self) -> dict[str, Any]:
+        """Return what the page says of the queue; the filters come when they are read."""
+        if self._listing.acquire(blocking=False):
+            threading.Thread(target=self._list, name="filters", daemon=True).start()
+        try:
+            filters = self._listed.result(_READY_S)
+        except TimeoutError:
+            filters = {"categories": [], "reasons": [], "scores": []}
+        names = [each["name"] for each in filters["categories"]]
+        source = str(self.audit.info.get("source", {}).get("path", ""))
+        return {
+            "audit": shown(self.audit.path.resolve().name),
+            "source": shown(PurePath(source).name),
+            "kind": self.queue.kind,
+            "draw_id": self.queue.draw_id,
+            "blind": self.queue.blind,
+            "whole_images": self.queue.whole_images,
+            "crops": bool(self.views),
+            "segmenter": bool(self.redrawing),
+            "total": len(self.queue),
+            "seconds_per_mask": self.settings.seconds_per_mask,
+            "budget": self.settings.budget,
+            "minutes": self.settings.minutes,
+            "categories": filters.get("names", names),
+            "filters": {key: filters[key] for key in ("categories", "reasons", "scores")},
+            "filters_ready": self._listed.done(),
+        }
+
+    def _list(self) -> None:
+        try:
+            listed: dict[str, Any] = dict(self.filters.listed())
+            listed["names"] = self.filters.names()
+            self._listed.set_result(listed)
+        except BaseException as error:  # whoever asks for the filters gets it
+            self._listed.set_exception(error)
+
+    def next(self, asked: Next) -> dict[str, Any]:
+        """Lease the next masks to a page and return their cards."""
+        order = self._best if asked.best else None
+        fits = self.filters.rows(asked.filter)
+        wish = Wish(asked.client, asked.reviewer, asked.count, asked.holding, fits, order)
+        rows, left = self.dealer.deal(wish)
+        cards = [self._card(row) for row in rows]
+        self._prefetch(rows)
+        return {"cards": cards, "left": left, "progress": self.dealer.progress(asked.reviewer)}
+
+    def _card(self, row: int) -> dict[str, Any]:
+        card = self.cards.card(row) | {"lease_s": int(self.leases.seconds)}
+        if self.queue.whole_images:
+            card["whole_image"] = {"left_in_image": self.dealer.left_in_image(row)}
+        return card
+
+    def _prefetch(self, rows: Sequence[int]) -> None:
+        if self.views:
+            for row in rows:
+                self.views.ask(self.cards.view(int(self.queue.places[row]), "card"))
+
+    def record(self, sent: Sent) -> dict[str, Any]:
+        """Write what a page sends; what is ``done`` stands on the disk."""
+        found = self.writer.write(sent.events).result()
+        done = [event for event, why in zip(sent.events, found, strict=True) if why is None]
+        refused = sent.refused + [
+            {"key": event.key, "error": why}
+            for event, why in zip(sent.events, found, strict=True)
+            if why is not None
+        ]
+        state: dict[int, str] = {}
+        for event in done:
+            if event.mask_id is not None:
+                state[event.mask_id] = event.kind  # what was done last counts
+        self.dealer.settle(
+            sent.client,
+            sent.reviewer,
+            decided=[mask for mask, kind in state.items() if kind == "decide"],
+            skipped=[mask for mask, kind in state.items() if kind == "skip"],
+            again=[mask for mask, kind in state.items() if kind == "withdraw"],
+        )
+        return {
+            "done": [event.key for event in done],
+            "refused": refused,
+            "progress": self.dealer.progress(sent.reviewer),
+        }
+
+    def picture(self, mask_id: int, view: str) -> Future[bytes | None]:
+        """Return a view of the picture around a mask."""
+        if view not in VIEWS or not self.views:
+            raise Refused(404, "there is no such picture")
+        return self.views.ask(self.cards.view(self._place(mask_id), view))
+
+    def mask(self, mask_id: int) -> dict[str, Any]:
+        """Return a whole mask."""
+        return whole_mask(self.queue, self._place(mask_id))
+
+    def image(self, image_id: int) -> dict[str, Any]:
+        """Return an image with the outlines of its masks."""
+        found = self.queue.files.rows_of_image(image_id)
+        if found is None:
+            raise Refused(404, "no mask stands on such an image")
+        return whole_image(found[0], found[1].tolist())
+
+    def segment(self, asked: Clicks) -> dict[str, Any]:
+        """Redraw a mask from clicks."""
+        view = self.cards.view(self._place(asked.mask_id), "whole")
+        pixels = self.views.pixels(view.file_name, view.size)
+        if pixels is None:
+            raise Refused(404, "there is no picture of this mask")
+        return self.redrawing.draw(pixels, asked)
+
+    def _place(self, mask_id: int) -> int:
+        place = int(self.queue.files.find([mask_id])[0])
+        if place < 0:
+            raise Refused(404, "there is no such mask")
+        return place
+
+
+def now_us() -> int:
+    """Return the server's time in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def _images_of(audit: Audit, settings: Settings) -> Path | None:
+    if settings.images is not None:
+        return settings.images
+    said = (audit.info.get("inputs") or {}).get("images")
+    folder = Path(said) if said else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def _find_queue(reviews: Reviews, settings: Settings) -> Decided:
+    """Return the queue that the settings mean, and what is decided of it."""
+    if settings.draw_id is not None:
+        return Decided(recorded(reviews, settings.draw_id, settings.kind), reviews)
+    kind = settings.kind or "errors"
+    draws = reviews.draws()
+    files = None
+    for number in draws.loc[draws["kind"] == kind, "draw_id"].tolist()[::-1]:
+        decided = Decided(recorded(reviews, int(number), kind, files), reviews)
+        if not decided.done.all():
+            return decided
+        files = decided.queue.files
+    if kind != "errors":
+        what = f"there is no draw of the kind {kind} with masks left"
+        raise CallError(what, f"--kind {kind}", "draw one: give --budget or --minutes")
+    with connected(reviews.path, identity_of(reviews.audit)) as connection:
+        sampled = [mask_id for (mask_id,) in connection.execute(_SAMPLED)]
+    return Decided(ranking(reviews.audit, sampled), reviews)

@@ -1,0 +1,178 @@
+"""The masks of an audit where they stand in its files: found by id, read a part at a time.
+
+Only ids are held for all masks, eight bytes each; everything else of a mask is read with its part,
+and a few parts are kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.rle import Runs, decode
+from curate.store import Audit, part_paths
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+KEPT_BYTES = 96_000_000
+"""What parts in memory may take together."""
+
+SHOWN = (
+    *("mask_id", "image_id", "file_name", "category", "height", "width", "segmentation"),
+    *("area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "reasons", "status"),
+    *("declared_x", "declared_y", "declared_w", "declared_h", "prompt_x", "prompt_y"),
+    *("duplicate_of", "duplicate_iou", "nested_in", "predicted_iou", "score"),
+)
+"""Columns that a card shows or needs, beside every score."""
+
+_WORDS = ("file_name", "category", "reasons", "status", "action")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the masks in memory.
+
+    Attributes:
+        table: Its rows, columns of :data:`SHOWN` and all scores.
+        images: The image of each row.
+        boxes: Shape (n, 4): the measured box of each row, XYWH.
+    """
+
+    table: pa.Table
+    images: IntArray
+    boxes: FloatArray
+
+    def row(self, index: int) -> dict[str, Any]:
+        """Return a row's values, without its run lengths."""
+        names = [name for name in self.table.schema.names if name != "segmentation"]
+        return dict(self.table.select(names).slice(index, 1).to_pylist()[0])
+
+    def of_image(self, image_id: int) -> IntArray:
+        """Return the rows of an image."""
+        return np.flatnonzero(self.images == image_id)
+
+    def runs(self, rows: Sequence[int] | IntArray) -> Runs:
+        """Read the masks of some rows; one that cannot be read is empty."""
+        some = self.table.select(["segmentation", "height", "width"]).take(
+            pa.array(np.asarray(rows, np.int64))
+        )
+        sizes = [some[name].to_numpy().astype(np.int64) for name in ("height", "width")]
+        return decode(some["segmentation"].combine_chunks(), *sizes)[0]
+
+
+class MaskFiles:
+    """An audit's masks, found by id and by place in the files.
+
+    Args:
+        audit: The audit.
+        extra: Columns that are given to ``visit`` while the ids are read.
+        visit: Called with each part's first place and its table of ``extra``.
+    """
+
+    def __init__(
+        self,
+        audit: Audit,
+        extra: Sequence[str] = (),
+        visit: Callable[[int, pa.Table], None] | None = None,
+    ) -> None:
+        self.paths = part_paths(audit.path, "masks")
+        self.names: list[str] = list(pq.read_schema(self.paths[0]).names)
+        ids, starts = [], [0]
+        for path in self.paths:
+            table = read_columns(path, ["mask_id", *extra])
+            ids.append(table["mask_id"].to_numpy().astype(np.int64, copy=False))
+            if visit is not None:
+                visit(starts[-1], table)
+            starts.append(starts[-1] + len(table))
+        self.ids = np.concatenate(ids)
+        self.starts = np.array(starts)
+        self._kept: OrderedDict[int, Part] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _order(self) -> IntArray | None:
+        """The places by rising id; None where the files have them so."""
+        if len(self.ids) < 2 or bool((np.diff(self.ids) > 0).all()):
+            return None
+        return np.argsort(self.ids, kind="stable")
+
+    def find(self, ids: Any) -> IntArray:
+        """Return the place of each mask id in the files, -1 where there is none."""
+        wanted = np.asarray(ids, np.int64)
+        at = np.searchsorted(self.ids, wanted, sorter=self._order)
+        at = np.minimum(at, len(self.ids) - 1)
+        place = at if self._order is None else self._order[at]
+        return np.where(self.ids[place] == wanted, place, -1)
+
+    def part(self, place: int) -> tuple[Part, int]:
+        """Return the part that holds a place, and the row in it."""
+        number = int(np.searchsorted(self.starts, place, side="right")) - 1
+        with self._lock:
+            part = self._kept.pop(number, None) or self._read(number)
+            self._kept[number] = part
+            while len(self._kept) > 1 and self._bytes() > KEPT_BYTES:
+                self._kept.popitem(last=False)
+        return part, place - int(self.starts[number])
+
+    def _bytes(self) -> int:
+        return sum(part.table.nbytes for part in self._kept.values())
+
+    def _read(self, number: int) -> Part:
+        scores = [name for name in self.names if name.endswith("_score")]
+        table = read_columns(self.paths[number], dict.fromkeys([*SHOWN, *scores]))
+        table = table.combine_chunks()
+        boxes = [_numbers(table, f"bbox_{side}") for side in "xywh"]
+        images = table["image_id"].to_numpy().astype(np.int64)
+        return Part(table, images, np.column_stack(boxes))
+
+    def parts(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Yield each part's first place and some of its columns, one part in memory at a time."""
+        for start, path in zip(self.starts.tolist(), self.paths, strict=False):
+            yield start, read_columns(path, names)
+
+    def numbers(self, name: str, places: IntArray) -> FloatArray:
+        """Return a number column at some places, NaN where missing."""
+        whole = np.full(len(self.ids), np.nan, np.float32 if name.endswith("_score") else float)
+        for start, table in self.parts([name]):
+            if name in table.schema.names:
+                whole[start : start + len(table)] = _numbers(table, name)
+        return np.asarray(whole[places])
+
+    @cached_property
+    def image_of(self) -> IntArray:
+        """The image of each mask, in the order of the files; read when first needed."""
+        parts = [table["image_id"].to_numpy() for _, table in self.parts(["image_id"])]
+        return np.concatenate(parts).astype(np.int64, copy=False)
+
+    def rows_of_image(self, image_id: int) -> tuple[Part, IntArray] | None:
+        """Return the part that holds an image's masks, and their rows; None where it has none."""
+        places = np.flatnonzero(self.image_of == image_id)
+        if not len(places):
+            return None
+        part, _ = self.part(int(places[0]))
+        return part, part.of_image(image_id)
+
+
+def _numbers(table: pa.Table, name: str) -> FloatArray:
+    return np.asarray(table[name].cast(pa.float64(), safe=False).to_numpy(), np.float64)
+
+
+def read_columns(path: Path, names: Any) -> pa.Table:
+    """Read those of some columns that a part has, repeated words as a dictionary."""
+    file = pq.ParquetFile(path, read_dictionary=list(_WORDS), memory_map=True)
+    with file:
+        there = set(file.schema_arrow.names)
+        table = file.read([name for name in names if name in there], use_threads=False)
+    return table.replace_schema_metadata(None)

@@ -1,0 +1,163 @@
+"""What is shown to people, in which order: a recorded draw, or the ranking as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.curation.drawing import seen
+from curate.decisions import Reviews
+from curate.errors import AuditError, CallError
+from curate.review.masks import IntArray, MaskFiles
+from curate.store import Audit
+
+ACTION = "review"
+"""The ranking holds masks with this action."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Masks in the order in which people see them.
+
+    A mask that two people see stands in two rows, of slots 0 and 1. Which slot a person has is
+    never told: slots are as good as each other, and the second of a mask is open once the first is
+    taken, to somebody else.
+
+    Attributes:
+        kind: "errors", "learn" or "estimate".
+        draw_id: Number of the recorded draw; None for the ranking.
+        settings: As recorded of the draw.
+        files: Where the masks stand.
+        places: Place in the files of each row.
+        slots: 0, or 1 for a second person's row.
+        checks: Whether masks with a known answer are mixed in.
+    """
+
+    kind: str
+    draw_id: int | None
+    settings: Mapping[str, Any]
+    files: MaskFiles
+    places: npt.NDArray[np.int64]
+    slots: npt.NDArray[np.int8]
+    checks: bool = False
+    columns: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        shown = seen(self.kind, dict.fromkeys(self.files.names, ""), checks=self.checks)
+        object.__setattr__(self, "columns", frozenset(shown))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def name(self) -> str:
+        """What tells this queue from others of the audit."""
+        return "ranking" if self.draw_id is None else f"draw {self.draw_id}"
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing is shown that judges a mask."""
+        return self.kind == "estimate"
+
+    @property
+    def whole_images(self) -> bool:
+        """Whether images were drawn, with all their masks."""
+        return self.settings.get("unit") == "image"
+
+    @cached_property
+    def mask_ids(self) -> IntArray:
+        """The mask of each row."""
+        return self.files.ids[self.places]
+
+    @cached_property
+    def twice(self) -> bool:
+        """Whether some masks are for two people."""
+        return bool(self.slots.any())
+
+    @cached_property
+    def image_ids(self) -> IntArray:
+        """The image of each row; read when first needed."""
+        return self.files.image_of[self.places]
+
+    @cached_property
+    def _by_id(self) -> IntArray:
+        return np.lexsort((self.slots, self.mask_ids))
+
+    def rows_of(self, mask_id: int) -> list[int]:
+        """Return the rows of a mask, slot 0 first; none where it is not in the queue."""
+        ordered = self._by_id
+        low = int(np.searchsorted(self.mask_ids, mask_id, "left", sorter=ordered))
+        high = int(np.searchsorted(self.mask_ids, mask_id, "right", sorter=ordered))
+        return [int(row) for row in ordered[low:high]]
+
+
+def ranking(audit: Audit, left_out: Sequence[int] | IntArray = ()) -> Queue:
+    """Return the masks to review in the order of the plan, as ``curate queue`` gives them.
+
+    Args:
+        audit: The audit.
+        left_out: Masks of random samples, which are shown for those samples only.
+
+    Raises:
+        AuditError: There is no plan, or no mask to review.
+    """
+    places: list[IntArray] = []
+    priorities: list[npt.NDArray[np.float64]] = []
+
+    def visit(start: int, table: pa.Table) -> None:
+        if not {"action", "priority"} <= set(table.schema.names):
+            what = "no mask has an action yet"
+            raise AuditError(what, str(audit.path), "run `curate decide` first")
+        chosen = pc.equal(table["action"].cast(pa.large_string()), ACTION)
+        rows = np.flatnonzero(np.asarray(pc.fill_null(chosen, False)))
+        places.append(rows + start)
+        priorities.append(np.asarray(table["priority"].to_numpy(), np.float64)[rows])
+
+    files = MaskFiles(audit, ("action", "priority"), visit)
+    at, priority = np.concatenate(places), np.concatenate(priorities)
+    if len(left_out):
+        keep = ~np.isin(files.ids[at], np.asarray(left_out, np.int64))
+        at, priority = at[keep], priority[keep]
+    if not len(at):
+        raise AuditError("no mask is left to review", str(audit.path), "nothing needs to be done")
+    order = np.lexsort([files.ids[at], np.where(np.isnan(priority), np.inf, -priority)])
+    return Queue("errors", None, {}, files, at[order], np.zeros(len(at), np.int8))
+
+
+def recorded(
+    reviews: Reviews, draw_id: int, kind: str | None = None, files: MaskFiles | None = None
+) -> Queue:
+    """Return a recorded draw as a queue.
+
+    Args:
+        reviews: Where the draw is recorded.
+        draw_id: Its number.
+        kind: What it must be; None for any.
+        files: The masks, where they are at hand.
+
+    Raises:
+        CallError: There is no such draw, or it is of another kind.
+    """
+    draws = reviews.draws().set_index("draw_id")
+    if draw_id not in draws.index:
+        known = ", ".join(map(str, draws.index)) or "none"
+        raise CallError(f"there is no draw {draw_id}", "--draw", f"recorded are: {known}")
+    draw = draws.loc[draw_id]
+    if kind is not None and draw["kind"] != kind:
+        what = f"draw {draw_id} is of kind {draw['kind']}, not {kind}"
+        raise CallError(what, "--draw", "leave --kind out")
+    rows = reviews.drawn(draw_id)
+    files = files or MaskFiles(reviews.audit)
+    places = files.find(rows["mask_id"].to_numpy(np.int64))
+    here = places >= 0  # an audit that was run anew may have lost some
+    slots = rows["slot"].to_numpy(np.int8)
+    checks = bool(rows["honeypot"].notna().any())
+    how: dict[str, Any] = dict(draw["settings"])
+    return Queue(str(draw["kind"]), draw_id, how, files, places[here], slots[here], checks)

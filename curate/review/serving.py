@@ -1,0 +1,149 @@
+"""Listening: the socket, the server's limits, and what is printed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from curate.errors import CallError
+from curate.review.desk import Desk, Settings
+from curate.review.tokens import VARIABLE, Tokens, find_token
+from curate.store import Audit
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+MOST_AT_ONCE = 300
+"""Connections that are answered at once; more are told to come again."""
+
+
+def serve(
+    audit: Audit,
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token_file: Path | None = None,
+    open_page: bool = False,
+) -> None:
+    """Serve the review page until the process is stopped.
+
+    Args:
+        audit: The audit.
+        settings: What is shown.
+        host: The address to listen on; any but this machine's own loop demands a token.
+        port: The port; 0 takes any free one.
+        token_file: A file that holds the token.
+        open_page: Open the page in a browser.
+
+    Raises:
+        CurateError: The port is taken, there is nothing to show, or a file cannot be used.
+    """
+    with contextlib.closing(listen(host, port)) as bound:
+        tokens, told = _tokens(host, token_file)
+        desk = Desk(audit, settings)
+        try:
+            port = int(bound.getsockname()[1])
+            print(_greeting(desk, host, port, told), flush=True)
+            if open_page:
+                _open(host, port)
+            _run(desk, tokens, host, port, bound)
+        finally:
+            desk.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound.
+
+    Raises:
+        CallError: The port is taken, or there is no such address here.
+    """
+    if not 0 <= port <= 65535:
+        raise CallError(f"there is no port {port}", "--port", "give 1 to 65535, or 0 for any")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as error:
+        raise CallError(
+            f"there is no address {host}", "--host", "give one of this machine's"
+        ) from (error)
+    bound = socket.socket(found[0], socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(found[4])
+        bound.listen(128)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            what, do = f"the port {port} is in use", "choose another with --port, or 0 for any"
+        elif error.errno == errno.EACCES:
+            what, do = f"the port {port} is not ours to take", "choose one from 1024 on"
+        else:
+            what, do = f"it cannot listen on {host}", "give an address of this machine"
+        raise CallError(what, "curate review", do) from error
+    return bound
+
+
+def _tokens(host: str, file: Path | None) -> tuple[Tokens, str]:
+    if host in LOCAL and file is None and not os.environ.get(VARIABLE):
+        return Tokens(""), ""
+    token, told = find_token(file)
+    return Tokens(token), told
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def _greeting(desk: Desk, host: str, port: int, told: str) -> str:
+    queue = desk.queue
+    what = "the ranking" if queue.draw_id is None else f"draw {queue.draw_id} ({queue.kind})"
+    done = int(desk.dealer.decided.done.sum())
+    lines = [f"review: {_address(host, port)}", f"{what}: {len(queue):,} masks, {done:,} done"]
+    if told:
+        lines.append(told)
+    if not desk.views:
+        lines.append("there are no pictures: give their folder with --images")
+    return "\n".join(lines)
+
+
+def _open(host: str, port: int) -> None:
+    import webbrowser
+
+    webbrowser.open(_address(host, port))
+
+
+def _run(desk: Desk, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
+    import uvicorn
+
+    from curate.review.app import application
+    from curate.review.guard import Addresses, Guard
+
+    config = uvicorn.Config(
+        Guard(application(desk, tokens), Addresses(host, port), tokens),
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="off",
+        http="h11",
+        limit_concurrency=MOST_AT_ONCE,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=3,
+        h11_max_incomplete_event_size=16_384,
+    )
+    with _quiet():
+        uvicorn.Server(config).run(sockets=[bound])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """End without a traceback when somebody stops the server."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("stopped; what people decided is kept", file=sys.stderr)

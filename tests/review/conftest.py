@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from curate.store import Audit, open_audit
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "report"), str(HERE.parent)]
+
+from scenes import write_scenes
+from server import Client, Server
+
+
+@pytest.fixture(scope="session")
+def drawn_audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn audit that knows its pictures; tests take copies of it."""
+    audit, pictures = write_scenes(tmp_path_factory.mktemp("review"))
+    info = audit.info
+    info["source"]["fingerprint"] = "0123456789abcdef0123456789abcdef"
+    info["inputs"] = {"images": str(pictures)}
+    (audit.path / "audit.json").write_text(json.dumps(info))
+    return audit.path
+
+
+@pytest.fixture
+def audit(drawn_audit: Path, tmp_path: Path) -> Audit:
+    """A copy of the drawn audit."""
+    shutil.copytree(drawn_audit, tmp_path / "audit")
+    return open_audit(tmp_path / "audit")
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve(audit: Audit) -> Iterator[Serve]:
+    """Start servers on the audit; they end with the test."""
+    started: list[Server] = []
+
+    def start(*options: str, **more: dict[str, str]) -> Server:
+        started.append(Server(audit.path, *options, **more).start())
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+def client(serve: Serve) -> Client:
+    """A page of a server on the audit."""
+    return Client(serve())

@@ -1,0 +1,128 @@
+"""The real server in a process of its own, and a client that behaves as the page does."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+START_S = 60
+
+
+class Server:
+    """``curate review`` on a free port; after :meth:`kill`, :meth:`start` takes the same port."""
+
+    def __init__(self, audit: Path, *options: str, env: dict[str, str] | None = None) -> None:
+        self.audit, self.options, self.port = audit, options, 0
+        self.env = os.environ | {"XDG_STATE_HOME": str(audit.parent / "state")} | (env or {})
+        self.process: subprocess.Popen[str] | None = None
+        self.printed: list[str] = []
+
+    def start(self) -> Server:
+        command = [sys.executable, "-m", "curate.cli", "review", str(self.audit), "--no-open"]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(self.port), *self.options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self.env,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.startswith("review: "):
+            raise RuntimeError(line + self.process.stdout.read())
+        self.printed.append(line)
+        self.port = int(line.rstrip("/ \n").rpartition(":")[2])
+        return self
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        """End the process as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> str:
+        """End the process as Ctrl-C does, and return all that it printed after its address."""
+        return self._end(signal.SIGINT)
+
+    def _end(self, how: signal.Signals) -> str:
+        if self.process is None:
+            return ""
+        self.process.send_signal(how)
+        rest, _ = self.process.communicate(timeout=30)
+        self.process = None
+        return rest
+
+
+class Client:
+    """One page: asks for masks, decides, sends again what was not answered."""
+
+    def __init__(self, server: Server, reviewer: str = "A") -> None:
+        self.server, self.reviewer = server, reviewer
+        self.client = str(uuid.uuid4())
+        self.cookie = ""
+
+    def ask(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Send a request as our own page would; headers replace its own, "" leaves one out."""
+        own = {"Host": f"127.0.0.1:{self.server.port}"}
+        if method != "GET":
+            own |= {"Origin": self.server.url, "Content-Type": "application/json"}
+        if self.cookie:
+            own["Cookie"] = self.cookie
+        own |= {name.replace("_", "-"): value for name, value in headers.items()}
+        raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+        try:
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            if raw is not None and "Content-Length" not in own:
+                own["Content-Length"] = str(len(raw))
+            for name, value in own.items():
+                if value:
+                    connection.putheader(name, value)
+            connection.endheaders()
+            if raw is not None:
+                connection.send(raw)
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> Any:
+        status, _, body = self.ask("GET", path)
+        assert status == 200, body
+        return json.loads(body)
+
+    def post(self, path: str, **body: Any) -> Any:
+        status, _, answer = self.ask("POST", path, body)
+        assert status == 200, answer
+        return json.loads(answer)
+
+    def next(self, count: int = 1, holding: list[str] | None = None, **more: Any) -> Any:
+        body = {"client": self.client, "reviewer": self.reviewer, "count": count}
+        return self.post("/api/next", **body, holding=holding or [], **more)
+
+    def send(self, *events: dict[str, Any]) -> Any:
+        body = {"client": self.client, "reviewer": self.reviewer, "now": now_ms()}
+        return self.post("/api/events", **body, events=list(events))
+
+    def decide(self, item: str, action: str = "accept", **more: Any) -> dict[str, Any]:
+        return event("decide", item=item, action=action, **{"seconds": 1.5} | more)
+
+
+def event(kind: str, **more: Any) -> dict[str, Any]:
+    return {"type": kind, "key": str(uuid.uuid4()), "at": now_ms(), **more}
+
+
+def now_ms() -> int:
+    return int(1000 * time.time())
