@@ -1,0 +1,95 @@
+// A card with its picture: fetched, decoded ahead, and drawn ready to be put on the stage.
+
+import * as api from "/static/api.js";
+import { el, sleep, svg } from "/static/dom.js";
+
+const WAITS_MS = [700, 2000, 4000, 8000];
+
+async function loadImage(url) {
+  const blob = await api.picture(url);
+  const image = el("img", { alt: "", draggable: "false" });
+  image.src = URL.createObjectURL(blob);
+  try {
+    await image.decode();
+  } catch {
+    URL.revokeObjectURL(image.src);
+    throw new api.ApiError(415, "The picture cannot be shown.");
+  }
+  return image;
+}
+
+export const copyOf = (image) => el("img", { alt: "", draggable: "false", src: image.src });
+
+// Outlines over a picture, each with a dark halo, so that they are seen on any picture.
+export function outlines(box, layers) {
+  const paths = layers.filter((layer) => layer.path).flatMap(({ path, kind }) => [
+    ...(kind === "others" ? [] : [svg("path", { d: path, class: `fill ${kind}` })]),
+    svg("path", { d: path, class: `halo ${kind}` }), svg("path", { d: path, class: `line ${kind}` }),
+  ]);
+  return svg("svg", { viewBox: `${box.x} ${box.y} ${box.w} ${box.h}`, "aria-hidden": "true", preserveAspectRatio: "none" }, ...paths);
+}
+
+export function planeOf(image, drawing) {
+  return el("div", { class: "plane" }, image, drawing);
+}
+
+export class Entry {
+  constructor(card) {
+    this.card = card;
+    this.window = { x: 0, y: 0, w: card.window.w, h: card.window.h };
+    this.image = null;
+    this.error = null;
+    this.dropped = false;
+    this.more = new Map(); // pictures of other zoom levels
+  }
+
+  get ready() {
+    return this.image !== null || this.error !== null;
+  }
+
+  // Waits out a server that is away; any other failure is final, and the outline is shown alone.
+  async load(hasPictures) {
+    if (!hasPictures || !this.card.picture) this.error = "There are no pictures with this audit.";
+    for (let attempt = 0; !this.ready && !this.dropped; attempt++) {
+      try {
+        this.image = await loadImage(this.card.picture);
+      } catch (error) {
+        if (!error.away) this.error = error.message;
+        else await sleep(WAITS_MS[Math.min(attempt, WAITS_MS.length - 1)]);
+      }
+    }
+    if (this.dropped) this.forget();
+    else this.draw();
+    return this;
+  }
+
+  draw() {
+    const { card, window } = this;
+    const others = { path: card.others, kind: "others" };
+    this.planes = [planeOf(this.image, outlines(window, [others, { path: card.path, kind: "mine" }]))];
+    if (card.twin) {
+      const image = this.image && copyOf(this.image);
+      this.planes.push(planeOf(image, outlines(window, [others, { path: card.twin.path, kind: "twin" }])));
+    }
+  }
+
+  // The picture of another zoom level; null when it cannot be had.
+  async picture(view) {
+    if (!this.more.has(view)) {
+      const url = api.otherView(this.card.picture, view);
+      this.more.set(view, loadImage(url).catch(() => { this.more.delete(view); return null; }));
+    }
+    return this.more.get(view);
+  }
+
+  drop() {
+    this.dropped = true;
+    this.forget();
+  }
+
+  forget() {
+    this.planes = null;
+    if (this.image) URL.revokeObjectURL(this.image.src);
+    for (const loading of this.more.values()) loading.then((image) => image && URL.revokeObjectURL(image.src));
+  }
+}

@@ -1,0 +1,58 @@
+// What is said becomes events; what was said last can be taken back, one by one.
+
+import { uuid } from "/static/dom.js";
+
+const REMEMBERED = 300; // steps that undo goes back
+const PICTURES_KEPT = 6; // of those, the ones whose pictures are still here
+
+const stamp = (event) => ({ key: uuid(), at: Date.now(), ...event });
+
+export class Decisions {
+  constructor({ outbox, reviewer }) {
+    Object.assign(this, { outbox, reviewer });
+    this.steps = [];
+  }
+
+  // One step of undo: events that belong together, and the cards they were about.
+  record(kind, entries, events, more = {}) {
+    const stamped = events.map(stamp);
+    this.steps.push({ kind, entries, events: stamped, ...more });
+    this.outbox.put(stamped, this.reviewer());
+    if (this.steps.length > REMEMBERED) this.steps.shift();
+    const old = this.steps[this.steps.length - 1 - PICTURES_KEPT];
+    if (old) old.entries.forEach((entry) => entry.drop());
+    return stamped;
+  }
+
+  // Takes the last step back and returns it, or null when there is none.
+  undo() {
+    const step = this.steps.pop();
+    if (!step) return null;
+    const back = [...step.events].reverse().map(opposite).filter(Boolean).map(stamp);
+    if (back.length) this.outbox.put(back, this.reviewer());
+    return step;
+  }
+
+  // What the server refused never happened: there is nothing to take back.
+  forget(keys) {
+    const gone = new Set(keys);
+    for (const step of this.steps) step.events = step.events.filter((event) => !gone.has(event.key));
+    this.steps = this.steps.filter((step) => step.events.length);
+  }
+}
+
+export function decideEvent(entry, action, seconds, counts = null) {
+  const event = { type: "decide", item: entry.card.item, action, seconds };
+  return action === "fix" ? { ...event, counts } : event;
+}
+
+function opposite(event) {
+  if (event.type === "decide") {
+    return { type: "withdraw", of: event.key, item: event.item };
+  }
+  if (event.type === "missing") {
+    const { image_id, category, counts } = event;
+    return { type: "withdraw_missing", of: event.key, image_id, category, counts };
+  }
+  return null; // skipping left no trace, and that somebody looked at an image stays true
+}

@@ -1,0 +1,176 @@
+// The cards that this tab holds: leased from the server, decoded ahead, a bounded number of them.
+
+import * as api from "/static/api.js";
+import { Entry } from "/static/cards.js";
+
+const HELD = 12; // cards in one-at-a-time review, the one that is shown included
+const REFILL = 9;
+const MOST_ASKED = 48;
+const AGAIN_MS = 10000;
+const LONGEST_WAIT_MS = 5000;
+const HEARTBEAT_MS = 60000;
+const LEFT_ALONE_MS = 600000; // nobody is there: the leases may return to others
+
+export class Deck {
+  constructor({ client, outbox, clock, reviewer, pictures }, listener) {
+    Object.assign(this, { client, outbox, clock, reviewer, pictures, listener });
+    this.entries = [];
+    this.order = "queue";
+    this.filter = { category: null, reason: null, score: null };
+    this.held = HELD;
+    this.state = "asking"; // or: ready, done (all decided), busy (others have the rest), away
+    this.turn = 0; // answers to questions of an earlier turn are given back
+    this.asking = false;
+    this.wait = 500;
+    this.asked = performance.now();
+    setInterval(() => this.beat(), HEARTBEAT_MS);
+  }
+
+  get current() {
+    return this.entries[0] || null;
+  }
+
+  remove(entries) {
+    const gone = new Set(entries);
+    this.entries = this.entries.filter((entry) => !gone.has(entry));
+    this.fill();
+  }
+
+  // To the front: what was undone, or taken out of a screen.
+  putFirst(entries) {
+    const items = new Set(entries.map((entry) => entry.card.item));
+    this.entries = [...entries, ...this.entries.filter((entry) => !items.has(entry.card.item))];
+    this.state = "ready";
+  }
+
+  holding() {
+    return [...new Set([...this.entries.map((entry) => entry.card.item), ...this.outbox.pendingItems()])];
+  }
+
+  async reset({ order = this.order, filter = this.filter, held = HELD, keep = [] } = {}) {
+    const kept = new Set(keep);
+    const back = this.entries.filter((entry) => !kept.has(entry));
+    Object.assign(this, { order, filter, held, entries: keep, state: keep.length ? "ready" : "asking" });
+    this.turn++;
+    this.asking = false;
+    const turn = this.turn;
+    this.listener();
+    await this.giveBack(back);
+    if (turn === this.turn) this.fill(); // a later reset has asked already
+  }
+
+  async giveBack(entries) {
+    entries.forEach((entry) => entry.drop());
+    const items = entries.map((entry) => entry.card.item);
+    if (items.length) await api.release(this.client, items).catch(() => {}); // else the lease runs out
+  }
+
+  needs() {
+    const low = this.held === HELD ? REFILL : this.held;
+    return this.entries.length < low ? Math.min(MOST_ASKED, this.held - this.entries.length) : 0;
+  }
+
+  async fill(count = this.needs()) {
+    if (this.asking || !count || this.state === "done") return;
+    this.asking = true;
+    const { turn } = this;
+    clearTimeout(this.later);
+    try {
+      const answer = await api.next(this.wish(count));
+      this.asked = performance.now();
+      if (turn === this.turn) this.take(answer);
+      else await this.giveBack(answer.cards.map((card) => new Entry(card)));
+    } catch (error) {
+      if (turn === this.turn) this.failed(error);
+    } finally {
+      if (turn === this.turn) this.asking = false;
+    }
+    if (turn === this.turn) this.listener();
+    if (turn === this.turn && this.state === "ready" && this.needs() && !this.short) this.fill();
+  }
+
+  wish(count) {
+    const { client, order, filter } = this;
+    return { client, reviewer: this.reviewer(), count, order, filter, holding: this.holding() };
+  }
+
+  take({ cards, left, progress }) {
+    this.wait = 500;
+    const known = new Set(this.holding());
+    const fresh = cards.filter((card) => !known.has(card.item)).map((card) => new Entry(card));
+    this.entries.push(...fresh);
+    this.short = fresh.length === 0;
+    this.left = left;
+    this.state = this.entries.length ? "ready" : left === 0 ? "done" : "busy";
+    // While events wait, the server still counts their masks as open.
+    if (this.state === "done" && this.outbox.records.length) this.state = "busy";
+    if (this.short && this.state !== "done") this.fillLater(AGAIN_MS);
+    this.loadInOrder(fresh);
+    this.listener({ progress });
+  }
+
+  // A few at once: the first ones must not wait for the last.
+  async loadInOrder(entries) {
+    const waiting = [...entries];
+    const worker = async () => {
+      while (waiting.length) {
+        const entry = waiting.shift();
+        if (entry.dropped) continue;
+        await entry.load(this.pictures);
+        if (!entry.dropped) this.listener({ loaded: entry });
+      }
+    };
+    await Promise.all([worker(), worker(), worker()]);
+  }
+
+  failed(error) {
+    if (!this.entries.length) this.state = "away";
+    this.problem = error;
+    this.fillLater(this.wait);
+    this.wait = Math.min(2 * this.wait, LONGEST_WAIT_MS);
+    if (error.mustSignIn) this.listener({ mustSignIn: true });
+  }
+
+  fillLater(ms) {
+    clearTimeout(this.later);
+    this.later = setTimeout(() => this.fill(Math.max(1, this.needs())), ms);
+  }
+
+  again() {
+    clearTimeout(this.later);
+    if (this.state === "done") this.state = "asking";
+    return this.fill(Math.max(1, this.needs()));
+  }
+
+  // Renews the leases while somebody is there; after a long absence the cards are asked for anew.
+  beat() {
+    if (this.clock.idleMs() > LEFT_ALONE_MS || document.hidden) return;
+    if (performance.now() - this.asked > HEARTBEAT_MS / 2) this.renew();
+  }
+
+  // Whether the leases ran out, because nobody was there or the server was away.
+  lost() {
+    const lease = Math.min(...this.entries.map((entry) => 1000 * (entry.card.lease_s || 600)));
+    return performance.now() - this.asked > lease;
+  }
+
+  async renew() {
+    const { turn } = this;
+    if (this.asking) return;
+    try {
+      const answer = await api.next(this.wish(1));
+      this.asked = performance.now();
+      if (turn === this.turn && this.entries.length < this.held) this.take(answer);
+      else await this.giveBack(answer.cards.map((card) => new Entry(card)));
+    } catch (error) {
+      this.problem = error;
+    }
+  }
+
+  // The page is closed: what is not decided goes to others at once.
+  farewell() {
+    const pending = this.outbox.pendingItems();
+    const items = this.entries.map((entry) => entry.card.item).filter((item) => !pending.has(item));
+    if (items.length) api.release(this.client, items).catch(() => {});
+  }
+}

@@ -1,0 +1,75 @@
+// The dialog that narrows what is shown: category, reason, range of a score.
+
+import * as api from "/static/api.js";
+import { byId, count, el, setText } from "/static/dom.js";
+
+const NOTHING = { category: null, reason: null, score: null };
+
+const option = (value, words) => el("option", { value }, words);
+
+export class Filters {
+  constructor(about, apply) {
+    this.now = NOTHING;
+    this.fill(about);
+    byId("filter-score").addEventListener("change", () => this.explain());
+    byId("filter-clear").addEventListener("click", () => { byId("filter").close(); this.clear(apply); });
+    byId("filter-form").addEventListener("submit", () => this.set(this.read(), apply));
+    this.explain();
+  }
+
+  // Of a large queue the server knows the filters a little later.
+  fill(about) {
+    this.about = about;
+    const { categories, reasons, scores } = about.filters;
+    byId("filter-button").hidden = !(categories.length + reasons.length + scores.length);
+    // Options go by number: a category may be named like anything, or not at all.
+    byId("filter-category").replaceChildren(option("", "all"), ...categories.map((each, k) => option(k, `${each.name ?? "no category"} (${count(each.masks)})`)));
+    byId("filter-reason").replaceChildren(option("", "all"), ...reasons.map((each, k) => option(k, `${each.words} (${count(each.masks)})`)));
+    byId("filter-score").replaceChildren(option("", "any"), ...scores.map((each, k) => option(k, each.title)));
+    if (about.filters_ready === false) setTimeout(() => this.fillLater(), 2000);
+  }
+
+  async fillLater() {
+    this.fill(await api.about().catch(() => this.about));
+  }
+
+  get active() {
+    return this.now.category !== null || this.now.reason !== null || this.now.score !== null;
+  }
+
+  open() {
+    if (!byId("filter-button").hidden) byId("filter").showModal();
+  }
+
+  explain() {
+    const chosen = byId("filter-score").value;
+    const score = chosen === "" ? null : this.about.filters.scores[chosen];
+    setText(byId("filter-words"), score ? score.words : "");
+    for (const id of ["filter-low", "filter-high"]) byId(id).disabled = score === null;
+  }
+
+  read() {
+    const { categories, reasons, scores } = this.about.filters;
+    const pick = (id, from) => (byId(id).value === "" ? null : from[byId(id).value]);
+    const score = pick("filter-score", scores);
+    const bound = (id, otherwise) => (byId(id).value === "" ? otherwise : Number(byId(id).value));
+    return {
+      category: pick("filter-category", categories)?.name ?? null,
+      reason: pick("filter-reason", reasons)?.id ?? null,
+      score: score && { column: score.column, low: bound("filter-low", null), high: bound("filter-high", null) },
+    };
+  }
+
+  clear(apply) {
+    for (const id of ["filter-category", "filter-reason", "filter-score", "filter-low", "filter-high"]) byId(id).value = "";
+    this.explain();
+    this.set(NOTHING, apply);
+  }
+
+  set(filter, apply) {
+    if (JSON.stringify(filter) === JSON.stringify(this.now)) return;
+    this.now = filter;
+    byId("filter-button").classList.toggle("on", this.active);
+    apply(filter);
+  }
+}

@@ -1,0 +1,127 @@
+// Starts the page and lets every key and button do its work.
+
+import * as api from "/static/api.js";
+import { Clock } from "/static/clock.js";
+import { Decisions } from "/static/decisions.js";
+import { Deck } from "/static/deck.js";
+import { announce, byId, setText, sleep, toast, uuid } from "/static/dom.js";
+import { Editor } from "/static/editor.js";
+import { askName, askToken, rememberedName, rememberName } from "/static/entry.js";
+import { Filters } from "/static/filters.js";
+import { Grid } from "/static/grid.js";
+import { fillHelp, listen } from "/static/keys.js";
+import { Looked } from "/static/looked.js";
+import { Outbox } from "/static/outbox.js";
+import { Progress, showSaved } from "/static/progress.js";
+import { Review } from "/static/review.js";
+import { Single } from "/static/single.js";
+
+const VIEWS = ["entry", "rest", "single", "grid", "editor", "looked"];
+const START_WAIT_MS = 1500;
+const SEND_FIRST_MS = 3000;
+
+function show(view) {
+  if (document.body.dataset.view === view) return;
+  document.body.dataset.view = view;
+  for (const each of VIEWS) byId(`view-${each}`).hidden = each !== view;
+}
+
+// Of this tab, also after a reload: leases belong to it.
+function clientId() {
+  try {
+    const known = sessionStorage.getItem("curate-client") || uuid();
+    sessionStorage.setItem("curate-client", known);
+    return known;
+  } catch {
+    return uuid();
+  }
+}
+
+async function persistently(question) {
+  for (;;) {
+    try {
+      return await question();
+    } catch (error) {
+      if (error.mustSignIn) await signIn();
+      setText(byId("rest-title"), "The server does not answer");
+      setText(byId("rest-words"), `${error.message} The page asks again by itself.`);
+      byId("rest-undo").hidden = true;
+      show("rest");
+      await sleep(START_WAIT_MS);
+    }
+  }
+}
+
+let signingIn = null;
+
+// Asked once, however many requests were refused; the page goes on where it was.
+function signIn() {
+  const before = document.body.dataset.view;
+  if (!signingIn) {
+    show("entry");
+    signingIn = askToken().then(() => { signingIn = null; show(before); });
+  }
+  return signingIn;
+}
+
+async function nameOf(given) {
+  const known = given || rememberedName();
+  if (known) return known;
+  show("entry");
+  const name = await askName();
+  rememberName(name);
+  return name;
+}
+
+async function start() {
+  fillHelp();
+  const session = await persistently(api.session);
+  if (session.needs_token && !session.signed_in) await signIn();
+  const about = await persistently(api.about);
+  const reviewer = await nameOf(session.reviewer);
+  setText(byId("audit-name"), about.audit);
+  document.title = `Review – ${about.audit}`;
+
+  const client = clientId();
+  const clock = new Clock();
+  const progress = new Progress(about);
+  let review = null;
+  const outbox = new Outbox(client, `${about.audit}#${about.draw_id}`, (news) => heard(news));
+  const parts = { client, outbox, clock, reviewer: () => reviewer, pictures: about.crops };
+  const deck = new Deck(parts, (news) => heard(news || {}));
+  const act = (name, detail) => review.act(name, detail);
+  const views = { single: new Single(), grid: new Grid(act), editor: new Editor(about), looked: new Looked() };
+  const filters = new Filters(about, (filter) => review.filter(filter));
+  review = new Review({ about, clock, deck, outbox, progress, filters, show, decisions: new Decisions(parts), ...views });
+
+  function heard(news) {
+    progress.update({ progress: news.progress, records: outbox.records });
+    if ("waiting" in news) showSaved(news);
+    if (news.refused && news.refused.length) review.refused(news.refused);
+    if (news.mustSignIn) signIn().then(() => { outbox.hurry(); deck.again(); });
+    else if (review && !signingIn) review.refresh(news);
+  }
+
+  await outbox.open();
+  await outbox.settled(SEND_FIRST_MS); // what was decided before a reload must not be asked again
+  byId("mode").hidden = false;
+  listen(() => document.body.dataset.view, (name, event) => review.act(name, event));
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-act]");
+    if (button) review.act(button.dataset.act, event);
+  });
+  addEventListener("resize", () => review.resized());
+  addEventListener("pagehide", () => { outbox.farewell(); deck.farewell(); });
+  addEventListener("pageshow", (event) => { if (event.persisted) deck.reset(); });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) outbox.farewell();
+    else { outbox.adopt().then(() => outbox.hurry()); deck.beat(); }
+  });
+  review.open();
+  announce(`${about.audit}: ${about.total} masks.`);
+}
+
+start().catch((error) => {
+  toast(`The page cannot go on: ${error.message}`, "wrong");
+  throw error;
+});

@@ -1,0 +1,81 @@
+// How far the queue is, how fast it goes, how long it takes; and whether all is saved.
+
+import { byId, count, plural, setText } from "/static/dom.js";
+
+const RECENT = 25;
+
+export class Progress {
+  constructor(about) {
+    this.about = about;
+    this.known = { decided: 0, mine: 0, total: about.total, left: about.total };
+    this.recent = [];
+    this.spent = 0;
+    this.pending = 0;
+  }
+
+  update({ progress, records }) {
+    if (progress) this.known = progress;
+    if (records) this.pending = records.reduce((sum, { event }) => sum + weight(event), 0);
+    this.draw();
+  }
+
+  took(seconds, masks = 1) {
+    this.spent += seconds;
+    for (let k = 0; k < Math.min(masks, RECENT); k++) this.recent.push(seconds / masks);
+    this.recent = this.recent.slice(-RECENT);
+  }
+
+  pace() {
+    if (!this.recent.length) return null;
+    const sorted = [...this.recent].sort((a, b) => a - b);
+    return sorted[Math.floor(sorted.length / 2)];
+  }
+
+  // The shorter of what the queue takes and what is left of the minutes that people have.
+  timeLeft(left) {
+    const pace = this.pace() ?? this.about.seconds_per_mask;
+    const times = [left * pace];
+    if (this.about.minutes) times.push(Math.max(0, 60 * this.about.minutes - this.spent));
+    return Math.min(...times);
+  }
+
+  draw() {
+    const { total } = this.known;
+    const decided = Math.max(0, Math.min(total, this.known.decided + this.pending));
+    const mine = Math.max(0, this.known.mine + this.pending);
+    const share = total ? (100 * decided) / total : 100;
+    byId("progress-fill").style.width = `${share}%`;
+    byId("progress").setAttribute("aria-valuenow", String(Math.floor(share)));
+    byId("progress").setAttribute("aria-valuetext", `${decided} of ${total}`);
+    const parts = [`${count(decided)} of ${count(total)}`];
+    if (mine !== decided) parts.push(`${count(mine)} by you`);
+    const pace = this.pace();
+    if (pace !== null) parts.push(`${pace < 10 ? pace.toFixed(1) : Math.round(pace)} s a mask`);
+    const left = total - decided;
+    if (left > 0) parts.push(`${duration(this.timeLeft(left))} left`);
+    setText(byId("progress-words"), parts.join(" · "));
+  }
+}
+
+function weight(event) {
+  if (event.type === "decide") return 1;
+  return event.type === "withdraw" ? -1 : 0;
+}
+
+function duration(seconds) {
+  const minutes = Math.round(seconds / 60);
+  if (seconds < 90) return "1 min";
+  return minutes < 90 ? `${minutes} min` : `${(minutes / 60).toFixed(minutes < 600 ? 1 : 0)} h`;
+}
+
+// The small light in the corner.
+export function showSaved({ waiting, away, durable }) {
+  const state = away ? "away" : waiting ? "waiting" : "saved";
+  const kept = durable ? "" : ", kept in this tab only";
+  const words = {
+    saved: "Saved", waiting: `${count(waiting)} waiting`,
+    away: waiting ? `Offline, ${plural(waiting, "decision", "decisions")} kept` : "Offline",
+  };
+  byId("saved").dataset.state = state;
+  setText(byId("saved-words"), words[state] + (waiting ? kept : ""));
+}
