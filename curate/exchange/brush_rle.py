@@ -1,0 +1,237 @@
+"""Label Studio's brush masks: bit-packed run lengths of a picture's red, green, blue and alpha.
+
+The bytes begin with the number of values (32 bits: four a pixel), the bits of a value less one (5
+bits) and four sizes of run lengths in bits less one (4 bits each). Then come chunks: a bit that
+says whether one value is repeated, two bits that choose the size, the length less one, and the
+value, or each of the values. Rows come first, and a pixel belongs to the mask by its alpha.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.rle import Runs, bbox, from_dense, kernel, paste, to_dense
+from curate.rle.runs import BoolArray, IntArray
+
+Bytes = npt.NDArray[np.uint8]
+
+OPAQUE = 128
+"""Least alpha that counts as mask: a brush leaves soft edges, and half covered is covered."""
+
+HEADER_BITS = 53
+SIZES = (3, 4, 8, 16)
+"""Bits of run lengths, as Label Studio's own page writes them."""
+
+_WORD = 8
+_CHUNK_BITS = 1 + 2 + 16 + _WORD
+_LONGEST = 1 << 16
+_ENDS_EARLY, _TOO_LONG = -1, -2
+_PROBLEMS = {
+    _ENDS_EARLY: "its bytes end before the picture does",
+    _TOO_LONG: "its runs are longer than the picture",
+}
+
+
+@kernel
+def _put(out: Bytes, position: int, value: int, bits: int) -> int:
+    """Write a number at a bit position; return where the next one goes."""
+    for k in range(bits - 1, -1, -1):
+        if (value >> k) & 1:
+            out[position >> 3] |= np.uint8(128 >> (position & 7))
+        position += 1
+    return position
+
+
+@kernel
+def _put_run(out: Bytes, position: int, length: int, value: int) -> int:
+    """Write one value ``length`` times."""
+    while length > 0:
+        count = min(length, _LONGEST)
+        kind = 0 if count <= 8 else 1 if count <= 16 else 2 if count <= 256 else 3
+        bits = 3 if kind == 0 else 4 if kind == 1 else 8 if kind == 2 else 16
+        position = _put(out, position, 4 | kind, 3)
+        position = _put(out, position, count - 1, bits)
+        position = _put(out, position, value, _WORD)
+        length -= count
+    return position
+
+
+@kernel
+def _row_runs(piece: BoolArray, x: int, y: int, width: int, out: IntArray) -> int:
+    """Note where a mask begins and ends in rows of a picture; return the number of edges."""
+    n = 0
+    for row in range(piece.shape[0]):
+        base = (y + row) * width + x
+        inside = False
+        for column in range(piece.shape[1] + 1):
+            here = column < piece.shape[1] and piece[row, column]
+            if here != inside:
+                at = base + column
+                if here and n > 0 and out[n - 1] == at:  # goes on where the row before it ended
+                    n -= 1
+                else:
+                    out[n] = at
+                    n += 1
+                inside = here
+    return n
+
+
+@kernel
+def _pack(edges: IntArray, pixels: int, out: Bytes) -> int:
+    """Write a mask behind a header; return the number of bits."""
+    position = _put(out, 0, 4 * pixels, 32)
+    position = _put(out, position, _WORD - 1, 5)
+    for size in SIZES:
+        position = _put(out, position, size - 1, 4)
+    before = 0
+    for k in range(len(edges)):
+        position = _put_run(out, position, 4 * (int(edges[k]) - before), 255 * (k & 1))
+        before = int(edges[k])
+    return _put_run(out, position, 4 * (pixels - before), 0)
+
+
+@kernel
+def _get(data: Bytes, position: int, bits: int) -> int:
+    """Return the number that stands at a bit position."""
+    value = 0
+    for k in range(position, position + bits):
+        value = int((value << 1) | ((np.int64(data[k >> 3]) >> (7 - (k & 7))) & 1))
+    return value
+
+
+@kernel
+def _take(edges: IntArray, n: int, begin: int, end: int) -> int:
+    """Note the pixels whose alpha stands among the values ``begin`` to ``end``."""
+    first, last = begin // 4, end // 4
+    if last <= first:
+        return n
+    if n > 0 and edges[n - 1] == first:
+        edges[n - 1] = last
+        return n
+    edges[n], edges[n + 1] = first, last
+    return n + 2
+
+
+@kernel
+def _unpack(data: Bytes, sizes: IntArray, total: int, edges: IntArray) -> int:
+    """Note where the mask begins and ends; return the number of edges, or what is wrong."""
+    limit = 8 * len(data)
+    position, n, i = HEADER_BITS, 0, 0
+    while i < total:
+        if position + 3 > limit:
+            return _ENDS_EARLY
+        head = _get(data, position, 3)
+        position += 3
+        bits = sizes[head & 3]
+        values = 1
+        if position + bits > limit:
+            return _ENDS_EARLY
+        count = _get(data, position, bits) + 1
+        position += bits
+        if i + count > total:
+            return _TOO_LONG
+        length = count
+        if not head & 4:
+            values, length = count, 1
+        if position + _WORD * values > limit:
+            return _ENDS_EARLY
+        for _ in range(values):
+            if _get(data, position, _WORD) >= OPAQUE:
+                n = _take(edges, n, i, i + length)
+            position += _WORD
+            i += length
+    return n
+
+
+def encode_brush(runs: Runs, index: int) -> Bytes:
+    """Return one mask as Label Studio's page has it: opaque where it is, else transparent.
+
+    Args:
+        runs: The batch.
+        index: Which mask.
+
+    Raises:
+        ValueError: The picture has more pixels than such bytes can tell.
+    """
+    height, width = int(runs.heights[index]), int(runs.widths[index])
+    pixels = height * width
+    if 4 * pixels >= 1 << 32:
+        raise ValueError(f"a picture of {width} x {height} pixels is too large for Label Studio")
+    x, y, w, h = bbox(runs[index : index + 1])[0].tolist()
+    piece = to_dense(runs, index, (x, y, w, h)) if w and h else np.zeros((1, 1), np.bool_)
+    edges = np.empty(piece.shape[0] * (piece.shape[1] + 1) + 1, np.int64)
+    edges = edges[: _row_runs(piece, x, y, width, edges)]
+    chunks = 2 * (len(edges) + 1) + 4 * pixels // _LONGEST
+    out = np.zeros((HEADER_BITS + _CHUNK_BITS * chunks) // 8 + 1, np.uint8)
+    used = _pack(edges, pixels, out)
+    return out[: -(-used // 8)]
+
+
+def decode_brush(data: Bytes, height: int, width: int) -> Runs:
+    """Read one mask.
+
+    Args:
+        data: The bytes.
+        height: Of the picture that it must be of, in pixels.
+        width: Likewise.
+
+    Returns:
+        A batch of one mask. Memory depends on the bytes given and the size of the picture, never on
+        what the bytes say of themselves.
+
+    Raises:
+        ValueError: The bytes are no mask of such a picture; says why.
+    """
+    data = np.ascontiguousarray(data, np.uint8)
+    if 8 * len(data) < HEADER_BITS:
+        raise ValueError("its bytes end before the picture does")
+    total, word = _get(data, 0, 32), _get(data, 32, 5) + 1
+    if total != 4 * height * width:
+        told = f"{total:,} values, and a picture of {width} x {height} pixels has"
+        raise ValueError(f"it says that it holds {told} {4 * height * width:,}")
+    if word != _WORD:
+        raise ValueError(f"its values have {word} bits, not {_WORD}")
+    sizes = np.array([_get(data, 37 + 4 * k, 4) + 1 for k in range(4)], np.int64)
+    most = min(2 * (8 * len(data) // _WORD + 1), 2 * (height * width + 1))
+    edges = np.empty(most, np.int64)
+    n = int(_unpack(data, sizes, total, edges))
+    if n < 0:
+        raise ValueError(_PROBLEMS[n])
+    return _from_rows(edges[:n], height, width)
+
+
+@kernel
+def _draw(edges: IntArray, width: int, x: int, y: int, out: BoolArray) -> None:
+    for k in range(0, len(edges), 2):
+        position = edges[k]
+        while position < edges[k + 1]:
+            row = position // width
+            stop = min(edges[k + 1], (row + 1) * width)
+            for at in range(position, stop):
+                out[row - y, at - row * width - x] = True
+            position = stop
+
+
+@kernel
+def _reach(edges: IntArray, width: int) -> tuple[int, int, int, int]:
+    """Return the first and last column and row of runs that go along the rows, inclusive."""
+    left, right = width, -1
+    for k in range(0, len(edges), 2):
+        first, last = int(edges[k]), int(edges[k + 1]) - 1
+        if first // width == last // width:
+            left, right = min(left, first % width), max(right, last % width)
+        else:
+            left, right = 0, width - 1
+    return left, right, int(edges[0]) // width, (int(edges[-1]) - 1) // width
+
+
+def _from_rows(edges: IntArray, height: int, width: int) -> Runs:
+    """Turn runs along the rows into a mask, drawing only what it reaches."""
+    if not len(edges):
+        left = right = top = bottom = 0
+    else:
+        left, right, top, bottom = _reach(edges, width)
+    piece = np.zeros((bottom - top + 1, right - left + 1), np.bool_)
+    _draw(edges, width, left, top, piece)
+    return paste(from_dense(piece), [(left, top)], [height], [width])
