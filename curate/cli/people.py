@@ -27,7 +27,8 @@ Confidence = Annotated[float, typer.Option(help="Probability that it holds.")]
 def queue(
     path: AuditPath,
     out: Annotated[
-        Path | None, typer.Option(help="A .csv or .json file; printed as CSV if left out.")
+        Path | None,
+        typer.Option(help="A new file, or folder, to write; CSV is printed if left out."),
     ] = None,
     kind: Annotated[
         str,
@@ -54,10 +55,28 @@ def queue(
     ] = False,
     seed: Annotated[int, typer.Option(help="Of what is drawn by chance.")] = 0,
     to: Annotated[
-        str | None, typer.Option(help="csv, json or coco; by OUT's ending if left out.")
+        str | None,
+        typer.Option(
+            help="csv, json, coco, label-studio (a folder), cvat (a folder), fiftyone (a folder) "
+            "or huggingface (a .parquet file); by OUT's ending if left out."
+        ),
+    ] = None,
+    crops: Annotated[
+        bool | None,
+        typer.Option(
+            "--crops/--whole",
+            help="Each mask as a picture of its own, cut out with what surrounds it, or whole "
+            "images; as suits the tool if left out.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="The folder of pictures, if the audit was made without.")
     ] = None,
 ) -> None:
-    """Draw the masks that people look at, and record why each is shown."""
+    """Draw the masks that people look at, and record why each is shown.
+
+    For whatever tool they use: what they do there comes back with `curate import`.
+    """
     text = verbs.write_queue(
         path,
         out,
@@ -72,13 +91,18 @@ def queue(
         honeypots=honeypots,
         whole_images=whole_images,
         seed=seed,
+        crops=crops,
+        images=images,
     )
     print(text)
 
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What came back from people.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="What came back: a file, a zip or an export's folder."),
+    ],
     audit: Annotated[
         Path | None,
         typer.Option(help="The audit it is about; the only one in this folder if left out."),
@@ -98,14 +122,24 @@ def import_(
         float,
         typer.Option(help="For a corrected dataset: IoU from which on a mask is unchanged."),
     ] = 1.0,
+    match: Annotated[
+        str | None,
+        typer.Option(
+            help="iou: masks whose mask_id a tool lost are found by overlap, one to one, equal "
+            "ones first, then those of an IoU of 0.5 and more."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Import people's decisions: rows of CSV or JSON, or a corrected COCO file.
+    """Import people's decisions: rows of CSV or JSON, a corrected COCO file, or a tool's export.
+
+    Label Studio's JSON, CVAT's zips (CVAT for images 1.1 or COCO), FiftyOne's COCO folder and
+    Hugging Face's Parquet are known by their content, masks by their mask_id.
 
     All of them, or none where one is wrong. Importing a file again changes nothing.
     """
     done = verbs.import_decisions(
-        file, audit, reviewer=reviewer, format=format, given=given, same_iou=same_iou
+        file, audit, reviewer=reviewer, format=format, given=given, same_iou=same_iou, match=match
     )
     show(done.as_dict(), done.text(), json)
 

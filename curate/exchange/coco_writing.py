@@ -1,4 +1,4 @@
-"""A queue as a COCO instances file."""
+"""A queue as a COCO instances file, or as a folder of crops with one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pandas as pd
 
 from curate.curation.audits import source_of
 from curate.curation.columns import plain
+from curate.errors import CallError
+from curate.exchange.coco_folder import Layout, write_coco_folder
 from curate.exchange.writers import BATCH, DUMP, Outgoing, records
 from curate.formats.base import new_file
 from curate.store import Audit
@@ -20,11 +22,20 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
     """Write a queue as a COCO instances file that pycocotools loads.
 
     Masks are run lengths (also where the source has polygons), ``iscrowd`` is the true one, ids are
-    ``mask_id``, and everything that the audit knows stands under ``attributes``. A mask without a
-    segmentation cannot stand in such a file and is left out; one that two people shall see stands
-    there once.
+    ``mask_id``, and everything that the audit knows stands under ``attributes``, the ``mask_id``
+    once more: tools number ids anew. A mask without a segmentation cannot stand in such a file and
+    is left out; one that two people shall see stands there once. Crops are a folder with
+    ``instances.json`` and ``images/``.
+
+    Raises:
+        CallError: Crops are asked for, and ``out`` is the name of a file, or there are no pictures.
     """
-    del how
+    if how.crops:
+        if out.suffix.lower() == ".json":
+            what = "crops are a folder of pictures with their JSON"
+            raise CallError(what, str(out), "give a name without .json")
+        layout = Layout("COCO", "instances.json", "images", _annotation)
+        return write_coco_folder(audit, rows, out, how, layout)
     rows = rows.drop_duplicates("mask_id").reset_index(drop=True)
     categories, numbers = _categories(rows)
     images = _images(audit, rows)
@@ -79,7 +90,8 @@ def _annotation(record: dict[str, Any], mask: dict[str, Any], category: int) -> 
         "bbox": [record[f"bbox_{side}"] for side in "xywh"],
         "iscrowd": int(record.get("iscrowd") or 0),
         "attributes": {
-            key: value for key, value in record.items() if key not in own and value is not None
+            "mask_id": record["mask_id"],
+            **{k: value for k, value in record.items() if k not in own and value is not None},
         },
     }
 

@@ -11,7 +11,7 @@ people were given only some masks, nothing follows for the others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,10 +40,14 @@ class Part:
     Attributes:
         table: Its masks and images; the index of masks is the file's ids.
         fresh: Which masks have no id in the file.
+        places: Where masks stand in the file, by id, where that says more than the id.
+        pieces: Images of which only pieces were shown, so nobody looked at the whole of them.
     """
 
     table: MaskTable
     fresh: BoolArray
+    places: Mapping[int, str] = field(default_factory=dict)
+    pieces: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -53,16 +57,20 @@ class Shown:
     Attributes:
         ids: Their ids, sorted; None for all of the audit.
         sure: Whether that is known, rather than taken for granted.
+        lost: Masks that a tool lost, so that nothing follows from their absence.
     """
 
     ids: IntArray | None = None
     sure: bool = False
+    lost: IntArray | None = None
 
     def among(self, ids: pd.Series[Any]) -> BoolArray:
         """Return which of some masks were shown."""
-        if self.ids is None:
-            return np.ones(len(ids), np.bool_)
-        return np.asarray(np.isin(ids.to_numpy(np.int64), self.ids), np.bool_)
+        numbers = ids.to_numpy(np.int64)
+        given = np.isin(numbers, numbers if self.ids is None else self.ids)
+        if self.lost is not None:
+            given &= ~np.isin(numbers, self.lost)
+        return np.asarray(given, np.bool_)
 
 
 @dataclass
@@ -130,7 +138,11 @@ class _Side:
 
     def where(self, mask_id: Any) -> str:
         """Name an annotation for a message."""
-        return f"{self.name}, annotation {mask_id}"
+        return f"{self.name}, {self.place(mask_id)}"
+
+    def place(self, mask_id: Any) -> str:
+        """Say where an annotation stands in the file."""
+        return self.part.places.get(int(mask_id), f"annotation {mask_id}")
 
 
 def _take(side: _Side, images: Images, tally: _Tally) -> None:
@@ -142,7 +154,8 @@ def _take(side: _Side, images: Images, tally: _Tally) -> None:
     new = new.assign(image_id=matched.reindex(new["image_id"]).to_numpy(np.int64))
     old = rows_of(side.audit, "masks", "image_id", matched.to_numpy(np.int64), _OWN)
     given = side.shown.among(old["mask_id"])
-    whole = ~np.isin(matched.to_numpy(np.int64), old["image_id"].to_numpy(np.int64)[~given])
+    partly = [*old["image_id"].to_numpy(np.int64)[~given].tolist(), *side.part.pieces]
+    whole = ~np.isin(matched.to_numpy(np.int64), np.array(partly, np.int64))
     tally.looked.append(matched.to_numpy(np.int64)[whole])
     old = old[given].set_index("mask_id")
     pairs = new.index[new.index.isin(old.index) & ~new["fresh"].to_numpy(np.bool_)]
@@ -209,7 +222,8 @@ def _compare(side: _Side, old: pd.DataFrame, new: pd.DataFrame, tally: _Tally) -
     _note(tally, ids[erased], "reject")
     _note(tally, ids[same & ~renamed], "accept", iou=iou[same & ~renamed])
     fixed = changed | renamed
-    _note(tally, ids[fixed], "fix", iou=iou[fixed], segmentation=masks[fixed])
+    rows = [side.place(number) for number in ids[fixed].tolist()]
+    _note(tally, ids[fixed], "fix", iou=iou[fixed], segmentation=masks[fixed], row=rows)
     kept: pd.Index[Any] = ids[changed]
     return kept
 
@@ -233,10 +247,9 @@ def _note(tally: _Tally, ids: pd.Index[Any], action: str, **columns: Any) -> Non
     if not len(ids):
         return
     tally.counts[action] += len(ids)
-    frame = pd.DataFrame({"mask_id": ids.to_numpy(np.int64), "action": action, **columns})
-    if action == "fix":
-        frame["row"] = [f"annotation {number}" for number in ids.tolist()]
-    tally.decisions.append(frame)
+    tally.decisions.append(
+        pd.DataFrame({"mask_id": ids.to_numpy(np.int64), "action": action, **columns})
+    )
 
 
 def _note_added(side: _Side, added: pd.DataFrame, tally: _Tally) -> None:
@@ -253,7 +266,7 @@ def _note_added(side: _Side, added: pd.DataFrame, tally: _Tally) -> None:
     tally.unmatched.append(kept.loc[~kept["fresh"].to_numpy(np.bool_), ["image_id"]])
     frame = kept[["image_id", "category"]].reset_index(drop=True)
     frame["segmentation"] = pd.Series(canonical(runs[full]), dtype=object)
-    frame["row"] = [f"annotation {number}" for number in kept.index.tolist()]
+    frame["row"] = [side.place(number) for number in kept.index.tolist()]
     tally.missing.append(frame)
 
 
@@ -310,7 +323,7 @@ def _check_whole(audit: Audit, tally: _Tally, images: Images, name: str, shown: 
     doubtful = counts["fix"] - counts["renamed"] + counts["reject"]
     numbered = not counts["paired"] and (counts["found again"] or tally.missing)
     if numbered or 2 * counts["under another's id"] > doubtful:
-        do = "ids must be the audit's; if a tool has numbered them anew, import its own export"
+        do = "if a tool has numbered them anew, import its own export, or find them by --match iou"
         raise SourceError("its annotations have other ids than the audit's masks", name, do)
     if tally.unmatched:
         strangers = pd.concat(tally.unmatched)

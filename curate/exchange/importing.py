@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from curate.decisions.adding import Added
 from curate.decisions.reviews import Reviews, has_reviews, open_reviews
 from curate.decisions.schema import ACTIONS
@@ -79,12 +81,13 @@ def import_file(
     format: str | None = None,
     given: Path | int | None = None,
     same_iou: float = 1.0,
+    match: str | None = None,
 ) -> Imported:
     """Import people's decisions from a file; all of them, or none where one is wrong.
 
     Args:
         audit: The audit that they are about.
-        path: The file: CSV or JSON rows, or a corrected COCO file.
+        path: The file or folder: CSV or JSON rows, a corrected COCO file, or a tool's export.
         reviewer: Who decided, where the file names nobody.
         format: What the file is, where its content does not tell.
         given: For a corrected dataset: what people were given, where that was not the whole source:
@@ -92,6 +95,8 @@ def import_file(
         same_iou: For a corrected dataset: a mask with at least this IoU with its correction counts
             as not changed. 1: equal to the pixel. Lower it for a tool that turns masks into
             polygons.
+        match: "iou": masks whose id a tool lost are found by how they overlap with those that
+            people were given; None: they are new ones.
 
     Returns:
         What was imported.
@@ -103,33 +108,39 @@ def import_file(
     """
     if not 0 < same_iou <= 1:
         raise CallError(f"the IoU of an unchanged mask is {same_iou}", "import", "use over 0 to 1")
+    if match not in (None, "iou"):
+        raise CallError(f"masks cannot be found by {match!r}", "--match", "use iou")
     chosen = reader_of(path, format)
     # Nothing is made before the file is known to be sound: a mistake leaves no empty file behind.
     reviews = open_reviews(audit) if has_reviews(audit) else Reviews(audit)
-    found = chosen.read(reviews, path, Options(reviewer, given, same_iou))
-    if found.looked is None and (given is not None or same_iou != 1):
+    found = chosen.read(reviews, path, Options(reviewer, given, same_iou, match))
+    if found.looked is None and (given is not None or match or same_iou != 1):
         what = "what was given, and the IoU of an unchanged mask, are asked of corrected datasets"
         raise CallError(f"{what}; this is {chosen.title}", str(path), "leave them out")
-    if not len(found.decisions) and found.looked is None:
+    if not len(found.decisions) and (found.looked is None or not len(found.looked)):
         said = "; ".join(f"{words}: {count:,}" for words, count in found.notes.items() if count)
         raise SourceError(f"no decision stands in it ({said or 'it is empty'})", str(path))
-    decisions = found.decisions
-    if "reviewer" not in decisions:
-        decisions = decisions.assign(reviewer=reviewer)
-    elif reviewer is not None:
-        named = decisions["reviewer"].notna() & (decisions["reviewer"] != "")
-        decisions = decisions.assign(reviewer=decisions["reviewer"].where(named, reviewer))
     kind = f"{chosen.name} {plain(path.name)}"
     origin = f"{kind} {fingerprint(path)[:16]}"
     try:
         added = reviews.add(
-            decisions,
+            _by(found.decisions, reviewer),
             origin=origin,
-            missing=None if found.missing is None else found.missing.assign(reviewer=reviewer),
-            looked=None if found.looked is None else found.looked.assign(reviewer=reviewer),
+            missing=None if found.missing is None else _by(found.missing, reviewer),
+            looked=None if found.looked is None else _by(found.looked, reviewer),
             replaces=f"{chosen.name} " if found.looked is not None else None,
         )
     except SourceError as error:  # in messages, the path says more than what is kept of it
         where = error.where.replace(origin, str(path), 1)
         raise SourceError(error.what, where, error.do) from error
     return Imported(path, chosen.name, added, found.notes)
+
+
+def _by(frame: pd.DataFrame, reviewer: str | None) -> pd.DataFrame:
+    """Return rows with who made them: as they say themselves, else the reviewer."""
+    if "reviewer" not in frame:
+        return frame.assign(reviewer=reviewer)
+    if reviewer is None:
+        return frame
+    named = frame["reviewer"].notna() & (frame["reviewer"] != "")
+    return frame.assign(reviewer=frame["reviewer"].where(named, reviewer))

@@ -18,7 +18,11 @@ from curate.decisions.reviews import Reviews
 from curate.errors import CallError, SourceError
 
 BUILT_IN: tuple[tuple[str, str], ...] = (
+    ("label-studio", "label_studio_reading"),
     ("json", "json_rows"),
+    ("cvat", "cvat"),
+    ("fiftyone", "fiftyone"),
+    ("huggingface", "huggingface"),
     ("coco", "coco"),
     ("csv", "csv_rows"),
 )
@@ -34,11 +38,13 @@ class Options:
         given: What people were given, where that was not the whole source: the file that they
             corrected, or the number of the draw that it was made of.
         same_iou: A mask with at least this IoU with its correction counts as not changed.
+        match: "iou": masks whose id a tool lost are found by how they overlap; None: they are not.
     """
 
     reviewer: str | None = None
     given: Path | int | None = None
     same_iou: float = 1.0
+    match: str | None = None
 
 
 @dataclass(frozen=True)

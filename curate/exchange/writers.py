@@ -24,6 +24,10 @@ BUILT_IN: tuple[tuple[str, str], ...] = (
     ("csv", "csv_rows"),
     ("json", "json_rows"),
     ("coco", "coco"),
+    ("cvat", "cvat"),
+    ("fiftyone", "fiftyone"),
+    ("huggingface", "huggingface"),
+    ("label-studio", "label_studio"),
 )
 """Name and module of every writer."""
 

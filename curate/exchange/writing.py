@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from curate.decisions.lookup import rows_of
 from curate.exchange.writers import Outgoing, Writer, writer_of
 from curate.formats.base import check_new
 from curate.store import Audit
@@ -40,9 +42,43 @@ def write_queue(
         AuditError: It cannot be written.
     """
     writer = check_target(out, format)
-    if slot is not None and "slot" in rows.columns:
-        rows = rows[rows["slot"] == slot]
-    return writer.write(audit, rows, out, how or Outgoing())
+    return writer.write(audit, rows_for(rows, slot), out, how or Outgoing())
+
+
+def rows_for(rows: pd.DataFrame, slot: int | None) -> pd.DataFrame:
+    """Return what one person of an overlap gets; all if ``slot`` is None."""
+    return rows if slot is None or "slot" not in rows.columns else rows[rows["slot"] == slot]
+
+
+def left_out(audit: Audit, rows: pd.DataFrame, written: int) -> dict[str, int]:
+    """Return why some masks of a queue do not stand in what was written, so that none is lost.
+
+    Args:
+        audit: The audit it is of.
+        rows: The queue, of one person.
+        written: How many masks were written.
+
+    Returns:
+        How many different masks are missing, by what is the matter with them, in words.
+    """
+    ids = np.unique(rows["mask_id"].to_numpy(np.int64))
+    rest = len(ids) - written
+    if rest <= 0:
+        return {}
+    known = rows_of(audit, "masks", "mask_id", ids, ("status", "area_px", "segmentation"))
+    bare = known["segmentation"].isna()
+    none = bare & (known["status"] == "no_segmentation")
+    why = {
+        "without a mask": int(none.sum()),
+        "unreadable": int((bare & ~none).sum()),
+        "without a pixel": int((~bare & (known["area_px"] == 0)).sum()),
+        "without a picture that can be shown": rest,
+    }
+    found = {}
+    for words, count in why.items():
+        found[words] = min(count, rest)
+        rest -= found[words]
+    return {words: count for words, count in found.items() if count}
 
 
 def check_target(out: Path, format: str | None = None) -> Writer:

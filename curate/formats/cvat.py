@@ -70,7 +70,7 @@ def load(source: Path, part: Part) -> MaskTable:
             image, size = _add_image(rows, attributes, ordinal in repeated)
             for shape in shapes:
                 key = f"{name}#/image/{ordinal}/{shape.kind}/{shape.ordinal}"
-                mask = _with_label(_read(shape, size), shape, labels)
+                mask = _with_label(read_shape(shape, size), shape, labels)
                 ids, optional = _stored(shape)
                 rows.mask(key, image, mask, ids, optional)
     return rows.table()
@@ -132,7 +132,13 @@ def _add_image(
     return rows.image(name, (height, width), status, detail, image_id), (height, width)
 
 
-def _read(shape: Shape, size: tuple[int, int]) -> Segmentation:
+def read_shape(shape: Shape, size: tuple[int, int]) -> Segmentation:
+    """Return the mask of a shape.
+
+    Args:
+        shape: A mask or a polygon.
+        size: Height and width of its image in pixels.
+    """
     if shape.kind == "mask":
         return read_box_rle(shape.attributes, *size)
     ring: list[float] = []

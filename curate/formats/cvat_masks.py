@@ -1,7 +1,7 @@
-"""CVAT's mask shape to COCO's: run lengths by row inside a box, to run lengths by column.
+"""CVAT's mask shape to COCO's and back: run lengths by row inside a box, run lengths by column.
 
 Large boxes are not drawn: their runs are split into rectangles and rectangles into columns, so that
-memory depends on the mask and not on the sizes that the file declares.
+memory depends on the mask and not on the sizes that the file declares. Nothing is drawn to write.
 """
 
 from __future__ import annotations
@@ -63,6 +63,51 @@ def read_box_rle(shape: Mapping[str, str], height: int, width: int) -> Segmentat
     if w * h <= DRAWN_PIXELS:
         return _drawn(counts, (x, y, w, h), height, width)
     return _by_column(counts, (x, y, w, h), height, width)
+
+
+def write_box_rle(mask: rle.Runs) -> dict[str, str]:
+    """Write a mask as CVAT has it; what :func:`read_box_rle` reads.
+
+    Args:
+        mask: One mask with a pixel at least.
+
+    Returns:
+        The attributes ``rle``, ``left``, ``top``, ``width`` and ``height``; the box is tight.
+    """
+    high = int(mask.heights[0])
+    x, y, w, h = (int(side) for side in rle.bbox(mask)[0])
+    starts, ends = mask.starts.astype(np.int64), mask.ends.astype(np.int64)
+    # A run by row begins where the column before has no pixel: that column, moved here, is taken
+    # off this one. It ends where the column before has one and this one has none.
+    first = _less((starts, ends), (starts + high, ends + high))
+    stop = _less((starts + high, ends + high), (starts, ends))
+    column, row = np.divmod(first, high)
+    begins = np.sort((row - y) * w + column - x)
+    column, row = np.divmod(stop, high)
+    stops = np.sort((row - y) * w + column - x)
+    if len(begins) > 1:  # a run to the end of a row goes on in the next one
+        apart = begins[1:] != stops[:-1]
+        begins, stops = begins[np.append(True, apart)], stops[np.append(apart, True)]
+    edges = np.column_stack([begins, stops]).ravel()
+    counts = np.diff(edges, prepend=0).tolist()
+    if edges[-1] < w * h:
+        counts.append(w * h - int(edges[-1]))
+    sides = {"left": x, "top": y, "width": w, "height": h}
+    return {"rle": ", ".join(map(str, counts))} | {name: str(n) for name, n in sides.items()}
+
+
+def _less(runs: tuple[IntArray, IntArray], other: tuple[IntArray, IntArray]) -> IntArray:
+    """Return the positions that are in some runs, and not in others."""
+    edges = np.concatenate([*runs, *other])
+    n, m = len(runs[0]), len(other[0])
+    mine = np.repeat([1, -1, 0, 0], [n, n, m, m])
+    theirs = np.repeat([0, 0, 1, -1], [n, n, m, m])
+    order = np.argsort(edges, kind="stable")
+    edges = edges[order]
+    alone = (np.cumsum(mine[order]) > 0) & (np.cumsum(theirs[order]) == 0)
+    begin, lengths = edges[:-1][alone[:-1]], np.diff(edges)[alone[:-1]]
+    before = np.cumsum(lengths) - lengths
+    return np.asarray(np.repeat(begin - before, lengths) + np.arange(lengths.sum()), np.int64)
 
 
 def whole(text: str) -> int | None:

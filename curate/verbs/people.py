@@ -34,6 +34,8 @@ def write_queue(
     to: str | None = None,
     known: AnyPath | None = None,
     record: bool = True,
+    crops: bool | None = None,
+    images: AnyPath | None = None,
     **options: Any,
 ) -> str:
     """Draw a queue, record why each mask is shown, and write it to a file, or return it as CSV.
@@ -42,20 +44,26 @@ def write_queue(
 
     Args:
         path: The audit.
-        out: The file; None returns CSV.
-        to: "csv", "json" or "coco"; by the file's ending if None.
+        out: The file or folder; None returns CSV.
+        to: A name of :data:`curate.exchange.writers.BUILT_IN`; by the file's ending if None.
         known: A CSV file of masks with known answers; None takes those on which people agreed.
         record: Whether the draw is recorded in the audit, so that decisions that come back know
             why their mask was shown. Random samples and checks are always recorded.
+        crops: Each mask as a picture of its own, or (False) whole images; None as suits the tool.
+        images: The folder of pictures, where the audit does not know it.
+
+    Returns:
+        What was written, and how many masks cannot stand there; or the CSV.
 
     Further keywords are those of :func:`curate.curation.drawing.draw_queue`.
 
     Raises:
         CurateError: An option is wrong, the file exists or cannot be written.
     """
-    from curate.exchange import check_target
+    from curate.exchange import check_target, left_out, rows_for
     from curate.exchange import write_queue as write
     from curate.exchange.csv_rows import csv_lines
+    from curate.exchange.writers import Outgoing
     from curate.store import open_audit
 
     opened = open_audit(path)
@@ -71,10 +79,14 @@ def write_queue(
         rows = drawn.shown(record_drawn(opened, drawn))
     if out is None:
         return "".join(csv_lines(rows)).rstrip("\r\n")
+    how = Outgoing(crops, None if images is None else Path(images))
     written = []
     for slot, target in enumerate(targets):
-        count = write(opened, rows, target, to, slot=slot if len(targets) > 1 else None)
+        part = rows_for(rows, slot if len(targets) > 1 else None)
+        count = write(opened, part, target, to, how=how)
+        lost = [f"{n:,} {why}" for why, n in left_out(opened, part, count).items()]
         written.append(f"{count:,} masks in {target}")
+        written[-1] += f"; not in it: {', '.join(lost)}" if lost else ""
     return "\n".join(written)
 
 
@@ -131,6 +143,7 @@ def import_decisions(
     format: str | None = None,
     given: str | None = None,
     same_iou: float = 1.0,
+    match: str | None = None,
 ) -> Imported:
     """Import people's decisions from a file; see :func:`curate.exchange.import_file`.
 
@@ -141,6 +154,7 @@ def import_decisions(
         format: The file's format, where its content does not tell.
         given: For a corrected dataset: what people were given, a file or a draw's number.
         same_iou: For a corrected dataset: IoU from which on a mask counts as not changed.
+        match: "iou": masks whose id a tool lost are found by how they overlap.
 
     Raises:
         CurateError: A row is wrong (nothing is imported then), or there is no such audit.
@@ -159,6 +173,7 @@ def import_decisions(
         format=format,
         given=part,
         same_iou=same_iou,
+        match=match,
     )
 
 

@@ -1,0 +1,104 @@
+"""Pictures with masks that come back from a tool, joined with the audit by the masks' own ids.
+
+Tools number everything anew, so a mask is known by the ``mask_id`` that stands among its
+attributes, and a picture by its name. What people do to ids is told apart: of several copies of a
+mask the one most like it is the mask, and the others are new ones; an id that was typed over, or
+belongs to another image, says nothing, so its mask is a new one (or one found again, where it is
+equal to the pixel). A crop is put back in its place before it is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from curate.decisions.lookup import IntArray, rows_of
+from curate.decisions.reviews import Reviews, has_reviews
+from curate.errors import SourceError
+from curate.exchange.corrected import Shown, decisions_of
+from curate.exchange.given import shown_as_told, shown_in_queue
+from curate.exchange.joining import Joining
+from curate.exchange.picture_names import PictureNames, Place
+from curate.exchange.readers import Found, Options
+from curate.exchange.shapes import Picture, Tool
+
+
+def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
+    """Return what people did to the masks of a queue, from what a tool gave back.
+
+    Args:
+        reviews: The audit's decisions.
+        tool: How the file is read.
+        path: The file.
+        options: What the caller knows of it.
+
+    Raises:
+        SourceError: It is of other images, a picture has another size than the audit says, a mask
+            cannot be read, or nothing says what people were given.
+    """
+    pictures = list(tool.pictures(path))
+    places = _placed(reviews, pictures, path.name)
+    joining = Joining(reviews.audit, pictures, places)
+    joining.settle_ids()
+    shown = _shown(reviews, joining.ids(), places, options, path, tool)
+    if options.match == "iou":
+        joining.match(shown)
+    shown = replace(shown, lost=joining.lost())
+    parts = joining.parts(tool.label)
+    found = decisions_of(reviews.audit, parts, path.name, shown, options.same_iou)
+    strange = {"images in it that the audit does not have": places.count(None)}
+    return replace(found, notes=found.notes | strange | joining.notes)
+
+
+def _placed(reviews: Reviews, pictures: Sequence[Picture], name: str) -> list[Place | None]:
+    """Return what each picture shows; refuse sizes that are not the audit's, and doubles."""
+    names, numbers = [one.name for one in pictures], [one.number for one in pictures]
+    places = PictureNames(reviews.audit).places(names, numbers)
+    seen: dict[tuple[int, int | None], str] = {}
+    for picture, place in zip(pictures, places, strict=True):
+        if place is None:
+            continue
+        where = f"{name}, image {picture.name[:80]!r}"
+        if picture.size != place.size:
+            (h, w), (old_h, old_w) = picture.size, place.size
+            raise SourceError(f"it is {w} x {h}, in the audit {old_w} x {old_h}", where)
+        key = (place.image_id, place.mask_id)
+        if key in seen:
+            raise SourceError(f"it stands for the same image as {seen[key][:80]!r}", where)
+        seen[key] = picture.name
+    if not any(place is not None for place in places):
+        audit = reviews.audit.path.name
+        raise SourceError("none of its images is in the audit", name, f"audit: {audit}")
+    return places
+
+
+def _shown(
+    reviews: Reviews,
+    ids: IntArray,
+    places: list[Place | None],
+    options: Options,
+    path: Path,
+    tool: Tool,
+) -> Shown:
+    """Return which masks people were given: a crop's own, of whole images those of a draw."""
+    known = [place for place in places if place is not None]
+    crops = np.array([p.mask_id for p in known if p.mask_id is not None], np.int64)
+    whole = np.array([p.image_id for p in known if p.mask_id is None], np.int64)
+    if not len(whole):
+        return Shown(np.unique(crops), True)
+    if options.given is not None:
+        told = shown_as_told(reviews, options.given, tool.ids)
+    elif len(ids):
+        told = shown_in_queue(reviews, ids, path.name)
+    elif has_reviews(reviews.audit) and len(reviews.draws()):
+        do = "say what people were given: --given FILE, or the number of the draw"
+        raise SourceError("its masks bear no mask_id", path.name, do)
+    else:
+        told = Shown()  # nothing was ever drawn: it is no queue, but a dataset
+    if not len(crops):
+        return told
+    masks = rows_of(reviews.audit, "masks", "image_id", whole, ("mask_id",))["mask_id"]
+    return Shown(np.union1d(masks.to_numpy(np.int64)[told.among(masks)], crops), True)

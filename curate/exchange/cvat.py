@@ -1,0 +1,118 @@
+"""CVAT, both ways: CVAT for images 1.1 out, that or CVAT's COCO export back.
+
+An export comes back as the zip that CVAT gives, as the folder of one, or as the file itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from curate.decisions.reviews import Reviews
+from curate.exchange.archives import files_in, head_of, is_zip, names_in
+from curate.exchange.coming_back import join
+from curate.exchange.cvat_writing import safe_label, write_cvat
+from curate.exchange.readers import Found, Options, Reader
+from curate.exchange.shapes import Picture, Shape, Tool
+from curate.exchange.tool_coco import coco_pictures
+from curate.exchange.writers import Writer
+from curate.formats.base import PART_BYTES, reading
+from curate.formats.cvat import read_shape
+from curate.formats.cvat_masks import whole
+from curate.formats.cvat_xml import Index, index_file, looks_like_cvat, read_images
+from curate.formats.cvat_xml import Shape as XmlShape
+from curate.formats.json_shape import shape_of_bytes
+
+
+def _is_xml(name: str) -> bool:
+    return name.lower().endswith(".xml")
+
+
+def _is_json(name: str) -> bool:
+    return name.lower().endswith(".json") and PurePosixPath(name).parent.name == "annotations"
+
+
+def _matches(path: Path) -> bool:
+    if path.is_file() and not is_zip(path):
+        try:
+            return looks_like_cvat(path)
+        except OSError:
+            return False
+    names = names_in(path)
+    xml = any(b"<annotations" in head_of(path, name) for name in names if _is_xml(name))
+    return xml or any(
+        shape_of_bytes(head_of(path, name)).looks_coco for name in names if _is_json(name)
+    )
+
+
+def _pictures(path: Path) -> Iterator[Picture]:
+    if path.is_file() and not is_zip(path):
+        yield from xml_pictures(path, path.name)
+        return
+    names = names_in(path)
+    wanted = _is_xml if any(map(_is_xml, names)) else _is_json
+    with files_in(path, wanted) as files:
+        for name, file in files:
+            if wanted is _is_json:
+                yield from coco_pictures(file, f"{path.name}, {name[:80]}")
+            elif looks_like_cvat(file):
+                yield from xml_pictures(file, f"{path.name}, {name[:80]}")
+
+
+def xml_pictures(path: Path, name: str) -> Iterator[Picture]:
+    """Yield the images of a file of CVAT for images 1.1, with its masks and polygons.
+
+    Args:
+        path: The file.
+        name: What it is called, for messages.
+
+    Raises:
+        SourceError: The XML is broken.
+    """
+    with reading(path):
+        index = index_file(path)
+        with path.open("rb") as file:
+            for start, end in _blocks(index):
+                file.seek(start)
+                for attributes, shapes in read_images(file.read(end - start), index.encoding, path):
+                    yield _picture(attributes, shapes)
+
+
+def _blocks(index: Index) -> Iterator[tuple[int, int]]:
+    """Yield stretches of the file with some images each."""
+    at, count = 0, len(index.starts)
+    while at < count:
+        stop = at + 1
+        while stop < count and index.ends[stop] - index.starts[at] < PART_BYTES:
+            stop += 1
+        yield index.starts[at], index.ends[stop - 1]
+        at = stop
+
+
+def _picture(attributes: dict[str, str], shapes: list[XmlShape]) -> Picture:
+    height, width = (whole(attributes.get(side, "")) or 0 for side in ("height", "width"))
+    name = attributes.get("name", "")
+    made = [
+        Shape(
+            shape.values.get("mask_id"),
+            read_shape(shape, (height, width)),
+            shape.attributes.get("label"),
+            f"image {name[:80]!r}, {shape.kind} {shape.ordinal + 1}",
+            shape.kind == "polygon",
+        )
+        for shape in shapes
+    ]
+    return Picture(name, (height, width), made)
+
+
+TOOL = Tool(_matches, _pictures, safe_label)
+"""How CVAT's exports are read."""
+
+
+def _read(reviews: Reviews, path: Path, options: Options) -> Found:
+    return join(reviews, TOOL, path, options)
+
+
+READER = Reader("cvat", "CVAT", _matches, _read)
+
+WRITER = Writer("cvat", "CVAT for images 1.1", write_cvat, is_folder=True)

@@ -1,0 +1,217 @@
+"""The join itself: a row a shape that came back, and which mask of the audit each one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate.decisions.lookup import IntArray, canonical, decoded, pair_iou, rows_of
+from curate.exchange.corrected import Part, Shown
+from curate.exchange.matching import pairs_by_overlap
+from curate.exchange.picture_names import Place
+from curate.exchange.shapes import Picture, Shape, claim
+from curate.rle import Runs, paste
+from curate.store import Audit
+from curate.table import finish
+
+PART_MASKS = 20_000
+"""About how many masks are compared at a time."""
+
+_NO_ID = -(2**62) - 1
+"""Masks without an id are numbered from here down: no mask of an audit has such a number."""
+
+_OLD = ("image_id", "category", "height", "width", "segmentation")
+_COPIES = "copies of a mask with its mask_id, taken as new masks"
+_TYPED = "masks whose mask_id is none of their image, taken as new masks"
+_REDRAWN = "masks that came back as polygons (--same-iou says how much may differ unchanged)"
+_LOST = "masks that the tool lost, so nothing is known of them"
+_MATCHED = "masks found by overlap: equal, else one to one by IoU of 0.5 and more"
+
+
+class Joining:
+    """Shapes that came back, on their whole images, each with the mask that it is.
+
+    Attributes:
+        frame: ``image_id``, ``claim`` (the mask of the audit; NA for a new one), ``crop_of`` (the
+            mask that its picture was made for; NA for a whole image), ``counts``, ``status``,
+            ``detail``, ``label``, ``where``, ``outline``.
+        notes: How many there were of what people should know, in words.
+    """
+
+    def __init__(
+        self, audit: Audit, pictures: Sequence[Picture], places: Sequence[Place | None]
+    ) -> None:
+        self._audit = audit
+        self._places = [place for place in places if place is not None]
+        pairs = [
+            (place, shape)
+            for place, picture in zip(places, pictures, strict=True)
+            if place is not None
+            for shape in picture.shapes
+        ]
+        shapes = [shape for _, shape in pairs]
+        claims = [claim(shape.mask_id) for shape in shapes]
+        self.frame = pd.DataFrame(
+            {
+                "image_id": np.array([place.image_id for place, _ in pairs], np.int64),
+                "crop_of": pd.array([place.mask_id for place, _ in pairs], "Int64"),
+                "claim": pd.array(claims, "Int64"),
+                "label": pd.Series([shape.label for shape in shapes], dtype=object),
+                "where": pd.Series([shape.where for shape in shapes], dtype=object),
+                "outline": np.array([shape.outline for shape in shapes], np.bool_),
+                **_masks(pairs),
+            }
+        )
+        said = [str(shape.mask_id or "").strip() != "" for shape in shapes]
+        odd = sum(a and c is None for a, c in zip(said, claims, strict=True))
+        self.notes = {_TYPED: odd}
+
+    def ids(self) -> IntArray:
+        """Return the masks that stand there, sorted."""
+        return np.unique(self.frame["claim"].dropna().to_numpy(np.int64))
+
+    def settle_ids(self) -> None:
+        """Take ids away from what is not the mask that bears it."""
+        frame = self.frame
+        known = self._known(self.ids())
+        own = known["image_id"].reindex(frame["claim"].fillna(0)).astype("Int64").array
+        right = frame["claim"].notna() & (pd.Series(own) == frame["image_id"]).fillna(False)
+        right &= (frame["crop_of"].isna() | (frame["crop_of"] == frame["claim"])).fillna(False)
+        self.notes[_TYPED] += int((frame["claim"].notna() & ~right).sum())
+        frame["claim"] = frame["claim"].where(right.astype("bool"))
+        twice = frame["claim"].notna() & frame["claim"].duplicated(keep=False)
+        copies = frame[twice]
+        iou = _likeness(known.reindex(copies["claim"].astype("int64")), copies)
+        order = copies.assign(iou=iou).sort_values("iou", ascending=False, kind="stable")
+        spare = order.index[order["claim"].duplicated()]
+        frame.loc[spare, "claim"] = pd.NA
+        self.notes[_COPIES] = len(spare)
+        self.notes[_REDRAWN] = int((frame["outline"] & frame["claim"].notna()).sum())
+
+    def match(self, shown: Shown) -> None:
+        """Find masks without an id by how they overlap with masks that people were given."""
+        frame = self.frame
+        loose = frame[frame["claim"].isna() & frame["counts"].notna()]
+        images = np.unique(loose["image_id"].to_numpy(np.int64))
+        old = rows_of(self._audit, "masks", "image_id", images, ("mask_id", *_OLD))
+        free = shown.among(old["mask_id"]) & ~np.isin(old["mask_id"], self.ids())
+        found = pairs_by_overlap(old[free], loose)
+        frame.loc[found.index, "claim"] = found
+        self.notes[_MATCHED] = len(found)
+
+    def lost(self) -> IntArray:
+        """Return the masks that stand there without a mask, and leave out all that does."""
+        gone = self.frame["status"] == "no_segmentation"
+        lost = self.frame.loc[gone, "claim"].dropna().to_numpy(np.int64)
+        self.notes[_LOST] = int(gone.sum())
+        self.frame = self.frame[~gone]
+        return np.unique(lost)
+
+    def parts(self, label: Callable[[str], str]) -> Iterator[Part]:
+        """Yield the shapes as corrected masks, whole images together.
+
+        Args:
+            label: The label that a category was written as.
+        """
+        frame = self._categorised(label)
+        fresh = frame["claim"].isna().to_numpy(np.bool_)
+        ids = frame["claim"].fillna(0).to_numpy(np.int64)
+        ids[fresh] = _NO_ID - np.arange(int(fresh.sum()))
+        frame = frame.assign(fresh=fresh).set_axis(pd.Index(ids, name="mask_id"))
+        images = {place.image_id: place for place in self._places}
+        pieces = frozenset(p.image_id for p in self._places if p.mask_id is not None)
+        counts = frame["image_id"].value_counts()
+        batch: list[int] = []
+        size = 0
+        for image in sorted(images):
+            batch.append(image)
+            size += int(counts.get(image, 0)) + 1
+            if size >= PART_MASKS or image == max(images):
+                rows = frame[frame["image_id"].isin(batch)]
+                yield _part(rows, [images[one] for one in batch], pieces)
+                batch, size = [], 0
+
+    def _known(self, ids: IntArray) -> pd.DataFrame:
+        return rows_of(self._audit, "masks", "mask_id", ids, _OLD).set_index("mask_id")
+
+    def _categorised(self, label: Callable[[str], str]) -> pd.DataFrame:
+        """Return the shapes with the audit's category where the label is what it was written as."""
+        frame = self.frame
+        before = self._known(self.ids())["category"]
+        own = dict(zip(before.index.tolist(), before.tolist(), strict=True))
+        category = []
+        for number, said in zip(frame["claim"].tolist(), frame["label"].tolist(), strict=True):
+            old = None if number is pd.NA else own.get(number)
+            same = isinstance(old, str) and said is not None and label(old) == label(said)
+            category.append(old if same else said)
+        return frame.assign(category=pd.Series(category, index=frame.index, dtype=object))
+
+
+def _masks(pairs: list[tuple[Place, Shape]]) -> dict[str, Any]:
+    """Return counts, status and detail of masks, crops put back in their place."""
+    sizes = np.array([place.size for place, _ in pairs], np.int64).reshape(-1, 2)
+    counts = [shape.mask.counts for _, shape in pairs]
+    runs, problems = decoded(counts, sizes[:, 0], sizes[:, 1])
+    status, detail = [], []
+    for k, (_, shape) in enumerate(pairs):
+        if shape.mask.status == "ok" and problems[k]:
+            counts[k] = None
+            shape_status = ("undecodable", problems[k])
+        else:
+            shape_status = (shape.mask.status, shape.mask.detail)
+        status.append(shape_status[0])
+        detail.append(shape_status[1])
+    crops = [k for k, (place, _) in enumerate(pairs) if place.box and counts[k] is not None]
+    for k, whole in zip(crops, _pasted(runs, pairs, crops), strict=True):
+        counts[k] = whole
+    return {
+        "counts": pd.Series(counts, dtype=object),
+        "status": pd.Series(status, dtype=object),
+        "detail": pd.Series(detail, dtype=object),
+    }
+
+
+def _pasted(runs: Runs, pairs: list[tuple[Place, Shape]], at: list[int]) -> list[bytes]:
+    if not at:
+        return []
+    places = [pairs[k][0] for k in at]
+    corners = [(place.box.x, place.box.y) for place in places if place.box]
+    heights, widths = ([getattr(p, side) for p in places] for side in ("height", "width"))
+    return canonical(paste(runs[np.array(at)], corners, heights, widths))
+
+
+def _likeness(old: pd.DataFrame, new: pd.DataFrame) -> Any:
+    """Return the IoU of masks with what they came back as; 0 where it cannot be told."""
+    sizes = [old[side].to_numpy(np.int64) for side in ("height", "width")]
+    before, _ = decoded(old["segmentation"], *sizes)
+    after, _ = decoded(new["counts"].tolist(), *sizes)
+    return np.nan_to_num(pair_iou(before, after))
+
+
+def _part(rows: pd.DataFrame, images: list[Place], pieces: frozenset[int]) -> Part:
+    known = pd.DataFrame(
+        {
+            "file_name": [place.file_name for place in images],
+            "height": [place.height for place in images],
+            "width": [place.width for place in images],
+        },
+        index=pd.Index([place.image_id for place in images], dtype="int64"),
+    )
+    masks = pd.DataFrame(
+        {
+            "source_key": rows["where"],
+            "image_id": rows["image_id"],
+            "category": rows["category"],
+            "height": known["height"].reindex(rows["image_id"]).to_numpy(np.int64),
+            "width": known["width"].reindex(rows["image_id"]).to_numpy(np.int64),
+            "segmentation": rows["counts"],
+            "status": rows["status"],
+            "status_detail": rows["detail"],
+        }
+    )
+    places = dict(zip(rows.index.tolist(), rows["where"].tolist(), strict=True))
+    fresh = rows["fresh"].to_numpy(np.bool_)
+    return Part(finish(masks, known), fresh, places, pieces)

@@ -1,0 +1,177 @@
+"""What pictures are called in other tools, and which piece of which image comes back under a name.
+
+A whole image keeps its file name where that is a path that can be trusted and no other image has
+it; tools match names without their ending, so the ending is the one that the picture is written
+with. The name of a crop says where it lies: a name is the one thing that every tool gives back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from curate.decisions.lookup import rows_of
+from curate.exchange.views import View
+from curate.pictures import Box
+from curate.store import Audit
+
+_CROP = re.compile(r"_*mask_(\d{1,19})_at_(\d{1,9})_(\d{1,9})_(\d{1,9})x(\d{1,9})", re.ASCII)
+_IMAGE = re.compile(r"_*image_(\d{1,19})", re.ASCII)
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff\ufffe\uffff]")
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a picture shows.
+
+    Attributes:
+        image_id: The audit's image.
+        file_name: Its name in the audit; None where it has none.
+        height: Of the whole image, in pixels.
+        width: Of the whole image, in pixels.
+        box: The piece that is shown; None for the whole image.
+        mask_id: The one mask that a crop was made for; None for a whole image.
+    """
+
+    image_id: int
+    file_name: str | None
+    height: int
+    width: int
+    box: Box | None = None
+    mask_id: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture in pixels."""
+        return (self.height, self.width) if self.box is None else (self.box.h, self.box.w)
+
+
+class PictureNames:
+    """Names for the pictures of an audit, and back; every image's own name is looked at once."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+        frame = audit.images(["file_name", "height", "width"])
+        self._ids = frame.index.to_numpy(np.int64)
+        self._sizes = frame[["height", "width"]].to_numpy(np.int64)
+        self._names = [name if isinstance(name, str) else None for name in frame["file_name"]]
+        stems = [_stem(name or "") for name in self._names]
+        self._taken = Counter(stem.casefold() for stem in stems)
+        self._by_name = _only({k: _plain(name) for k, name in enumerate(self._names) if name})
+        self._by_stem = _only({k: stem for k, stem in enumerate(stems) if stem})
+        self._by_base = _only({k: PurePosixPath(s).name for k, s in enumerate(stems) if s})
+
+    def of(self, view: View, *, crop: bool) -> str:
+        """Return the name that a view's picture is written under.
+
+        Args:
+            view: The view.
+            crop: Whether it was cut out for its one mask.
+        """
+        ending = PurePosixPath(view.name).suffix
+        if crop:
+            box = view.box
+            stem = f"mask_{view.rows[0]['mask_id']}_at_{box.x}_{box.y}_{box.w}x{box.h}"
+        else:
+            own = _stem(view.file_name or "")
+            if _is_safe(view.file_name) and self._taken[own.casefold()] == 1:
+                return own + ending
+            stem = f"image_{view.image_id}"
+        while stem.casefold() in self._taken:  # an image of the dataset has this very name
+            stem = f"_{stem}"
+        return stem + ending
+
+    def places(
+        self, names: Sequence[str], numbers: Sequence[int | None] = ()
+    ) -> list[Place | None]:
+        """Return what pictures show; None for what is not of this audit.
+
+        Args:
+            names: What they are called.
+            numbers: Their ids, which are believed only where a name tells nothing else, and the
+                image of that id could be called so.
+        """
+        stems = [_stem(name) for name in names]
+        known = self._by_stem.keys()
+        crops = {k: self._crop(stem) for k, stem in enumerate(stems) if stem not in known}
+        owners = self._owners([found[0] for found in crops.values() if found])
+        at = {int(number): k for k, number in enumerate(self._ids)}
+        made: list[Place | None] = []
+        for k, name in enumerate(names):
+            found = crops.get(k)
+            if found is not None:
+                row = at.get(owners.get(found[0], -1))
+                made.append(None if row is None else self._place(row, *found))
+                continue
+            row = self._row(name, at)
+            if row is None and k < len(numbers):
+                row = at.get(numbers[k])  # type: ignore[arg-type]  # None is no id
+                row = row if row is not None and self._may_be(row, name) else None
+            made.append(None if row is None else self._place(row))
+        return made
+
+    def _row(self, name: str, at: Mapping[int, int]) -> int | None:
+        """Return the position of the image that a name means; None where it means none or two."""
+        stem, plain = _stem(name), _plain(name)
+        base = PurePosixPath(stem).name
+        if plain in self._by_name or stem in self._by_stem:
+            return self._by_name.get(plain, self._by_stem.get(stem))
+        if (said := _IMAGE.fullmatch(base)) and int(said[1]) in at:
+            return at[int(said[1])]
+        return self._by_base.get(base)
+
+    def _may_be(self, row: int, name: str) -> bool:
+        own = PurePosixPath(_plain(self._names[row] or "")).name
+        return not own or not name or own == PurePosixPath(_plain(name)).name
+
+    def _crop(self, stem: str) -> tuple[int, Box] | None:
+        found = _CROP.fullmatch(PurePosixPath(stem).name)
+        if not found or int(found[1]) >= 2**63:
+            return None
+        return int(found[1]), Box(*(int(side) for side in found.groups()[1:]))
+
+    def _owners(self, masks: list[int]) -> dict[int, int]:
+        found = rows_of(self._audit, "masks", "mask_id", np.array(masks, np.int64), ("image_id",))
+        return dict(zip(found["mask_id"].tolist(), found["image_id"].tolist(), strict=True))
+
+    def _place(self, row: int, mask: int | None = None, box: Box | None = None) -> Place | None:
+        height, width = self._sizes[row].tolist()
+        if box is not None and not (
+            min(box.w, box.h) > 0 and box.x + box.w <= width and box.y + box.h <= height
+        ):
+            return None
+        return Place(int(self._ids[row]), self._names[row], height, width, box, mask)
+
+
+def _plain(name: str) -> str:
+    """Return a name with plain slashes."""
+    return name.replace("\\", "/")
+
+
+def _stem(name: str) -> str:
+    """Return a name with plain slashes and without its ending."""
+    path = PurePosixPath(_plain(name))
+    return str(path.with_suffix("")) if path.name else ""
+
+
+def _only(names: dict[int, str]) -> dict[str, int]:
+    """Return positions by name; names that stand twice are left out."""
+    counts = Counter(names.values())
+    return {name: k for k, name in names.items() if counts[name] == 1}
+
+
+def _is_safe(name: Any) -> bool:
+    """Whether a name can be a path inside a folder, in a tool that takes it as it is."""
+    if not isinstance(name, str) or name != name.strip() or _NOT_IN_NAMES.search(name):
+        return False
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or len(part.encode()) > _LONGEST for part in parts):
+        return False
+    return not _CROP.fullmatch(_stem(parts[-1]))

@@ -1,0 +1,84 @@
+"""Pictures with masks as a tool gives them back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from curate.decisions.lookup import IntArray
+from curate.exchange.given import dataset_ids
+from curate.formats.segmentation import Segmentation
+
+_ID = re.compile(r"(-?\d{1,19})(?:\.0*)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A mask as it came back.
+
+    Attributes:
+        mask_id: What stands there as its ``mask_id``; None for nothing.
+        mask: The mask, read for the size of its picture.
+        label: Its category.
+        where: Where it stands in the file, for messages.
+        outline: Whether it came as a polygon.
+    """
+
+    mask_id: object
+    mask: Segmentation
+    label: str | None
+    where: str
+    outline: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it came back.
+
+    Attributes:
+        name: What the tool calls it.
+        size: Height and width in pixels, as the file says.
+        shapes: Its masks.
+        number: Its id in the file; None where ids there mean nothing.
+    """
+
+    name: str
+    size: tuple[int, int]
+    shapes: list[Shape] = field(default_factory=list)
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Tool:
+    """How a tool's files are read.
+
+    Attributes:
+        holds: Whether a path holds such a file.
+        pictures: A path to the pictures in it.
+        label: The label that a category was written as.
+    """
+
+    holds: Callable[[Path], bool]
+    pictures: Callable[[Path], Iterable[Picture]]
+    label: Callable[[str], str] = str
+
+    def ids(self, path: Path) -> IntArray:
+        """Return the mask ids that stand in a file of this tool, or in a dataset; sorted."""
+        if not self.holds(path):
+            return dataset_ids(path)
+        claims = [claim(shape.mask_id) for one in self.pictures(path) for shape in one.shapes]
+        known = [number for number in claims if number is not None]
+        return np.unique(np.array(known, np.int64)) if known else dataset_ids(path)
+
+
+def claim(value: object) -> int | None:
+    """Return what stands somewhere as a mask id, or None where it can be none."""
+    if isinstance(value, str) and (found := _ID.fullmatch(value.strip())):
+        value = int(found[1])
+    if type(value) is float and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    return value if type(value) is int and abs(value) < 2**62 else None

@@ -1,0 +1,155 @@
+"""Datasets that are hard to carry: small and touching masks, evil names, large ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from boxes import rle
+from hypothesis import strategies as st
+from PIL import Image
+
+import curate
+from curate.curation.queue import queue
+from curate.decisions import open_reviews
+from curate.exchange import import_file, write_queue
+from curate.exchange.importing import Imported
+from curate.exchange.writers import Outgoing
+from curate.store import Audit
+
+NAMES = (
+    "plain.png",
+    "folder/plain.png",
+    "../../outside.png",
+    "/absolute.png",
+    "a\"b<c>&'d.png",
+    "=1+1,\n;.png",
+    "C:\\temp\\photo.JPG",
+    "plain.jpg",
+    "image_3.png",
+    "mask_1_at_0_0_5x5.png",
+    "ünï 中文.png",
+    "tab\there.png",
+    "x" * 150 + ".png",
+    " blank .png",
+)
+CATEGORIES = ("cat", "cat", " dog ", "<b>\"&'", "a,b\n=c", "", "中文")
+LARGEST = 2**62 - 1
+
+FORMATS = [
+    (tool, crops) for tool in ("cvat", "fiftyone", "coco", "huggingface") for crops in (False, True)
+]
+
+
+def holes(height: int, width: int) -> np.ndarray:
+    """Return a ring, its middle a part of its own where there is room."""
+    pixels = np.ones((height, width), bool)
+    pixels[1:-1, 1:-1] = False
+    if height > 4 and width > 4:
+        pixels[2:-2, 2:-2] = True
+    return pixels
+
+
+def one_pixel(height: int, width: int) -> np.ndarray:
+    pixels = np.zeros((height, width), bool)
+    pixels[-1, -1] = True
+    return pixels
+
+
+def diagonal(height: int, width: int) -> np.ndarray:
+    return np.eye(height, width, dtype=bool)
+
+
+def parts(height: int, width: int) -> np.ndarray:
+    pixels = np.zeros((height, width), bool)
+    pixels[::3, ::2] = True
+    return pixels
+
+
+def border(height: int, width: int) -> np.ndarray:
+    pixels = np.zeros((height, width), bool)
+    pixels[0], pixels[:, -1] = True, True
+    return pixels
+
+
+SHAPES: tuple[Callable[[int, int], np.ndarray], ...] = (
+    *(holes, one_pixel, diagonal, parts, border),
+    lambda height, width: np.ones((height, width), bool),
+)
+
+
+@st.composite
+def masks(draw: st.DrawFn, height: int, width: int) -> np.ndarray:
+    """Draw a mask with a pixel at least: one of the hard shapes, or any pixels."""
+    if draw(st.booleans()):
+        return draw(st.sampled_from(SHAPES))(height, width)
+    seed, share = draw(st.integers(0, 99)), draw(st.sampled_from([0.05, 0.5, 0.95]))
+    pixels = np.random.default_rng(seed).random((height, width)) < share
+    pixels[draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))] = True
+    return pixels
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a COCO dataset of hard masks; the second mask of an image may equal its first."""
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
+    first = draw(st.sampled_from([0, 1, 7, LARGEST - 100]))
+    images, annotations = [], []
+    for number, name in enumerate(names, 1):
+        height, width = draw(st.integers(1, 40)), draw(st.integers(1, 30))
+        images.append({"id": number, "file_name": name, "height": height, "width": width})
+        drawn = draw(st.lists(masks(height, width), max_size=4))
+        if drawn and draw(st.booleans()):
+            drawn.append(drawn[0])
+        for pixels in drawn:
+            category = draw(st.integers(1, len(CATEGORIES)))
+            annotations.append(
+                {
+                    "id": first + len(annotations),
+                    "image_id": number,
+                    "category_id": category,
+                    "segmentation": rle(pixels),
+                    "iscrowd": draw(st.integers(0, 1)),
+                }
+            )
+    categories = [{"id": k, "name": name} for k, name in enumerate(CATEGORIES, 1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def audited(source: dict[str, Any], folder: Path) -> Audit:
+    """Write a dataset with pictures for its images, and audit it."""
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True)
+    for image in source["images"]:
+        name = image["file_name"].replace("\\", "/")
+        safe = name if not name.startswith((".", "/")) else Path(name).name
+        target = pictures / safe
+        target.parent.mkdir(parents=True, exist_ok=True)
+        size = (image["height"], image["width"], 3)
+        pixels = np.random.default_rng(image["id"]).integers(0, 255, size, np.uint8)
+        Image.fromarray(pixels).save(target, "JPEG" if "JPG" in name.upper() else "PNG")
+    (folder / "source.json").write_text(json.dumps(source))
+    return curate.audit(folder / "source.json", folder / "audit", images=pictures)
+
+
+def everything(audit: Audit) -> Any:
+    """Return all masks of an audit as a queue, and record that they were drawn."""
+    rows = queue(audit, actions=("accept", "review", "reject"))
+    if len(rows):
+        open_reviews(audit, create=True).record_draw("errors", rows[["mask_id"]], {})
+    return rows
+
+
+def write(audit: Audit, rows: Any, folder: Path, tool: str, crops: bool) -> tuple[Path, int]:
+    """Write a queue for a tool, and return where it is and how many masks stand in it."""
+    ending = {"huggingface": ".parquet"}.get(tool, "" if crops or tool != "coco" else ".json")
+    out = folder / f"{tool}{'-crops' if crops else ''}{ending}"
+    return out, write_queue(audit, rows, out, tool, how=Outgoing(crops))
+
+
+def back(audit: Audit, path: Path, **options: Any) -> Imported:
+    """Import what came back, the audit's decisions forgotten before."""
+    return import_file(audit, path, reviewer=path.name[:20], **options)
