@@ -45,7 +45,10 @@ def rows_of(
     field = pc.field(key)
     chosen = (field >= low) & (field <= high) & field.isin(pa.array(wanted))
     data = ds.dataset([str(path) for path in paths], schema=schema.remove_metadata())
-    table = data.to_table(columns=names, filter=chosen, use_threads=False)
+    # Without readahead: parts that are only looked through need not be in memory together.
+    table = data.to_table(
+        columns=names, filter=chosen, use_threads=False, batch_readahead=1, fragment_readahead=1
+    )
     return to_frame(table.replace_schema_metadata(None))
 
 

@@ -131,7 +131,9 @@ class Pages:
     async def events(self, request: Request) -> Response:
         """Record what people did."""
         sent = Sent.of(await _asked(request), now_us())
-        return _json(await run_in_threadpool(self.desk.record, sent))
+        # No thread waits while the writer is at it: many pages may send at once.
+        found = await asyncio.shield(asyncio.wrap_future(self.desk.writer.write(sent.events)))
+        return _json(await run_in_threadpool(self.desk.record, sent, found))
 
     async def picture(self, request: Request) -> Response:
         """Give a view of a picture."""

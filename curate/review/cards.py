@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from curate.review.filters import reason_id
 from curate.review.masks import Part
 from curate.review.pictures import VIEWS, View
 from curate.review.queues import Queue
-from curate.review.scores import score_columns
-from curate.rle import Runs, encode
+from curate.review.scores import described, score_columns
+from curate.rle import Runs, decode, encode, from_dense
 
 SHOWN_PX = 1024
 """Longest side at which a card's window is drawn."""
@@ -151,7 +151,7 @@ def _finite(values: Mapping[str, Any], name: str) -> float | None:
 
 
 def _twin(part: Part, values: Mapping[str, Any]) -> int | None:
-    """Return the row of the mask to show beside one; it stands in the same part."""
+    """Return the row of the mask to show beside one; it is of the same image."""
     other = twin_of(values)
     if other is None:
         return None
@@ -165,8 +165,8 @@ def window_of(values: Mapping[str, Any], part: Part, twin: int | None) -> Box:
 
     Args:
         values: The mask's values.
-        part: Where it stands.
-        twin: Row of the twin in that part.
+        part: The masks of its image.
+        twin: Row of the twin among them.
     """
     mine = box_of(values) or declared_of(values)
     point = point_of(values) if mine is None else None
@@ -183,11 +183,10 @@ def window_of(values: Mapping[str, Any], part: Part, twin: int | None) -> Box:
 
 def _around(part: Part, at: int, box: Box) -> list[int]:
     """Return the other masks of an image that reach into a window."""
-    rows = part.of_image(int(part.images[at]))
-    x, y, w, h = part.boxes[rows].T
+    x, y, w, h = part.boxes.T
     hit = (x < box.x + box.w) & (x + w > box.x) & (y < box.y + box.h) & (y + h > box.y)
-    hit &= (w > 0) & (rows != at)
-    return [int(row) for row in rows[hit][:MOST_AROUND]]
+    hit &= (w > 0) & (np.arange(len(part)) != at)
+    return [int(row) for row in np.flatnonzero(hit)[:MOST_AROUND]]
 
 
 def whole_mask(queue: Queue, place: int) -> dict[str, Any]:
@@ -209,18 +208,13 @@ def _counts(runs: Runs) -> str:
     return bytes(encode(runs).to_pylist()[0] or b"").decode("ascii")
 
 
-def whole_image(part: Part, rows: Sequence[int]) -> dict[str, Any]:
-    """Return an image with the outlines of all its masks.
-
-    Args:
-        part: Where they stand.
-        rows: Their rows, at least one.
-    """
-    values = part.row(int(rows[0]))
+def whole_image(part: Part) -> dict[str, Any]:
+    """Return an image with the outlines of all its masks."""
+    values = part.row(0)
     height, width = int(values["height"] or 0), int(values["width"] or 0)
     box = Box(0, 0, max(1, width), max(1, height))
-    runs = part.runs(list(rows))
-    some = part.table.select(["mask_id", "category"]).take(rows).to_pylist()
+    runs = part.runs(range(len(part)))
+    some = part.table.select(["mask_id", "category"]).to_pylist()
     same = (runs.heights == height) & (runs.widths == width)
     return {
         "image_id": str(int(values["image_id"])),
@@ -237,3 +231,13 @@ def whole_image(part: Part, rows: Sequence[int]) -> dict[str, Any]:
             for k, one in enumerate(some)
         ],
     }
+
+
+def warm() -> None:
+    """Load the compiled kernels and the words of scores, which takes longer than a card does."""
+    runs = from_dense(np.eye(4, dtype=np.bool_))
+    runs, _ = decode(encode(runs), runs.heights, runs.widths)
+    path_of(runs, 0, Box(0, 0, 4, 4), SHOWN_PX)
+    path_of(runs, 0, Box(0, 0, 4, 4), 4)
+    pair_iou(runs, runs)
+    described()

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from curate.decisions import Reviews, has_reviews, open_reviews
 from curate.decisions.reviews import identity_of
@@ -20,7 +21,7 @@ from curate.decisions.schema import connected
 from curate.errors import CallError
 from curate.report.words import shown
 from curate.review.asking import Clicks, Next, Refused
-from curate.review.cards import Cards, whole_image, whole_mask
+from curate.review.cards import Cards, warm, whole_image, whole_mask
 from curate.review.clicks import Redrawing
 from curate.review.dealing import Dealer, Wish, best_order
 from curate.review.decided import Decided
@@ -36,8 +37,11 @@ _SAMPLED = (
     "select distinct mask_id from drawn join draws using (draw_id)"
     " where kind = 'estimate' and honeypot is null"
 )
-_READY_S = 0.2
-"""How long the page's first question waits for the filters."""
+_READY_S = 1.0
+"""How long the page's first question waits for the filters of a small audit."""
+
+_SMALL = 50_000
+"""Masks of a small audit."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Desk:
 
     def __init__(self, audit: Audit, settings: Settings) -> None:
         self.audit, self.settings = audit, settings
+        threading.Thread(target=warm, name="kernels", daemon=True).start()
         reviews = Reviews(audit) if has_reviews(audit) else open_reviews(audit, create=True)
         self.views = Views(_images_of(audit, settings))
         decided = _find_queue(reviews, settings)
@@ -110,10 +115,11 @@ class Desk:
 
     def about(self) -> dict[str, Any]:
         """Return what the page says of the queue; the filters come when they are read."""
-        if self._listing.acquire(blocking=False):
-            threading.Thread(target=self._list, name="filters", daemon=True).start()
+        small = len(self.queue.files.ids) <= _SMALL
+        if small:
+            self._read_filters()
         try:
-            filters = self._listed.result(_READY_S)
+            filters = self._listed.result(_READY_S if small else 0)
         except TimeoutError:
             filters = {"categories": [], "reasons": [], "scores": []}
         names = [each["name"] for each in filters["categories"]]
@@ -136,10 +142,15 @@ class Desk:
             "filters_ready": self._listed.done(),
         }
 
+    def _read_filters(self) -> None:
+        if self._listing.acquire(blocking=False):
+            threading.Thread(target=self._list, name="filters", daemon=True).start()
+
     def _list(self) -> None:
         try:
             listed: dict[str, Any] = dict(self.filters.listed())
             listed["names"] = self.filters.names()
+            pa.default_memory_pool().release_unused()
             self._listed.set_result(listed)
         except BaseException as error:  # whoever asks for the filters gets it
             self._listed.set_exception(error)
@@ -152,6 +163,7 @@ class Desk:
         rows, left = self.dealer.deal(wish)
         cards = [self._card(row) for row in rows]
         self._prefetch(rows)
+        self._read_filters()  # of a large queue not sooner: the first mask comes first
         return {"cards": cards, "left": left, "progress": self.dealer.progress(asked.reviewer)}
 
     def _card(self, row: int) -> dict[str, Any]:
@@ -165,9 +177,13 @@ class Desk:
             for row in rows:
                 self.views.ask(self.cards.view(int(self.queue.places[row]), "card"))
 
-    def record(self, sent: Sent) -> dict[str, Any]:
-        """Write what a page sends; what is ``done`` stands on the disk."""
-        found = self.writer.write(sent.events).result()
+    def record(self, sent: Sent, found: Sequence[str | None]) -> dict[str, Any]:
+        """Take note of what a page sent, and return its answer.
+
+        Args:
+            sent: What it sent.
+            found: What the writer says of each event; all others stand on the disk.
+        """
         done = [event for event, why in zip(sent.events, found, strict=True) if why is None]
         refused = sent.refused + [
             {"key": event.key, "error": why}
@@ -203,10 +219,10 @@ class Desk:
 
     def image(self, image_id: int) -> dict[str, Any]:
         """Return an image with the outlines of its masks."""
-        found = self.queue.files.rows_of_image(image_id)
+        found = self.queue.files.of_image(image_id)
         if found is None:
             raise Refused(404, "no mask stands on such an image")
-        return whole_image(found[0], found[1].tolist())
+        return whole_image(found)
 
     def segment(self, asked: Clicks) -> dict[str, Any]:
         """Redraw a mask from clicks."""

@@ -1,7 +1,7 @@
 """The masks of an audit where they stand in its files: found by id, read a part at a time.
 
-Only ids are held for all masks, eight bytes each; everything else of a mask is read with its part,
-and a few parts are kept.
+Only ids are held for all masks, eight bytes each; everything else is read with a part of the audit,
+of which the rows of one image are kept.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-KEPT_BYTES = 96_000_000
-"""What parts in memory may take together."""
+KEPT_BYTES = 16_000_000
+"""What images in memory may take together."""
 
 SHOWN = (
     *("mask_id", "image_id", "file_name", "category", "height", "width", "segmentation"),
@@ -42,16 +42,14 @@ _WORDS = ("file_name", "category", "reasons", "status", "action")
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the masks in memory.
+    """All masks of one image in memory.
 
     Attributes:
-        table: Its rows, columns of :data:`SHOWN` and all scores.
-        images: The image of each row.
+        table: Their rows, columns of :data:`SHOWN` and all scores.
         boxes: Shape (n, 4): the measured box of each row, XYWH.
     """
 
     table: pa.Table
-    images: IntArray
     boxes: FloatArray
 
     def row(self, index: int) -> dict[str, Any]:
@@ -59,9 +57,8 @@ class Part:
         names = [name for name in self.table.schema.names if name != "segmentation"]
         return dict(self.table.select(names).slice(index, 1).to_pylist()[0])
 
-    def of_image(self, image_id: int) -> IntArray:
-        """Return the rows of an image."""
-        return np.flatnonzero(self.images == image_id)
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
 
     def runs(self, rows: Sequence[int] | IntArray) -> Runs:
         """Read the masks of some rows; one that cannot be read is empty."""
@@ -99,6 +96,8 @@ class MaskFiles:
         self.ids = np.concatenate(ids)
         self.starts = np.array(starts)
         self._kept: OrderedDict[int, Part] = OrderedDict()
+        self._bytes = 0
+        self._last: tuple[int, pa.Table] | None = None
         self._lock = threading.Lock()
 
     @cached_property
@@ -117,25 +116,32 @@ class MaskFiles:
         return np.where(self.ids[place] == wanted, place, -1)
 
     def part(self, place: int) -> tuple[Part, int]:
-        """Return the part that holds a place, and the row in it."""
+        """Return the masks of the image of the mask at a place, and its row among them."""
         number = int(np.searchsorted(self.starts, place, side="right")) - 1
+        row = place - int(self.starts[number])
         with self._lock:
-            part = self._kept.pop(number, None) or self._read(number)
-            self._kept[number] = part
-            while len(self._kept) > 1 and self._bytes() > KEPT_BYTES:
-                self._kept.popitem(last=False)
-        return part, place - int(self.starts[number])
+            kept = self._kept.pop(place, None)
+            if kept is None:
+                kept = self._read(number, row)
+                self._bytes += kept.table.nbytes
+            self._kept[place] = kept
+            while len(self._kept) > 1 and self._bytes > KEPT_BYTES:
+                self._bytes -= self._kept.popitem(last=False)[1].table.nbytes
+        ids = kept.table["mask_id"].to_numpy()
+        return kept, int(np.flatnonzero(ids == self.ids[place])[0])
 
-    def _bytes(self) -> int:
-        return sum(part.table.nbytes for part in self._kept.values())
-
-    def _read(self, number: int) -> Part:
-        scores = [name for name in self.names if name.endswith("_score")]
-        table = read_columns(self.paths[number], dict.fromkeys([*SHOWN, *scores]))
-        table = table.combine_chunks()
-        boxes = [_numbers(table, f"bbox_{side}") for side in "xywh"]
-        images = table["image_id"].to_numpy().astype(np.int64)
-        return Part(table, images, np.column_stack(boxes))
+    def _read(self, number: int, row: int) -> Part:
+        if self._last is None or self._last[0] != number:
+            self._last = None  # the one goes before the other comes
+            scores = [name for name in self.names if name.endswith("_score")]
+            table = read_columns(self.paths[number], dict.fromkeys([*SHOWN, *scores]))
+            pa.default_memory_pool().release_unused()
+            self._last = (number, table)
+        table = self._last[1]
+        images = table["image_id"].to_numpy()
+        own = table.take(pa.array(np.flatnonzero(images == images[row])))
+        plain = own.cast(pa.schema([_plain(field) for field in own.schema])).combine_chunks()
+        return Part(plain, np.column_stack([_numbers(plain, f"bbox_{side}") for side in "xywh"]))
 
     def parts(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
         """Yield each part's first place and some of its columns, one part in memory at a time."""
@@ -156,13 +162,16 @@ class MaskFiles:
         parts = [table["image_id"].to_numpy() for _, table in self.parts(["image_id"])]
         return np.concatenate(parts).astype(np.int64, copy=False)
 
-    def rows_of_image(self, image_id: int) -> tuple[Part, IntArray] | None:
-        """Return the part that holds an image's masks, and their rows; None where it has none."""
+    def of_image(self, image_id: int) -> Part | None:
+        """Return an image's masks, None where it has none."""
         places = np.flatnonzero(self.image_of == image_id)
-        if not len(places):
-            return None
-        part, _ = self.part(int(places[0]))
-        return part, part.of_image(image_id)
+        return self.part(int(places[0]))[0] if len(places) else None
+
+
+def _plain(field: Any) -> Any:
+    """Return a column's type without its dictionary, which is that of a whole part."""
+    words = pa.types.is_dictionary(field.type)
+    return pa.field(field.name, field.type.value_type) if words else field
 
 
 def _numbers(table: pa.Table, name: str) -> FloatArray:
@@ -171,7 +180,8 @@ def _numbers(table: pa.Table, name: str) -> FloatArray:
 
 def read_columns(path: Path, names: Any) -> pa.Table:
     """Read those of some columns that a part has, repeated words as a dictionary."""
-    file = pq.ParquetFile(path, read_dictionary=list(_WORDS), memory_map=True)
+    # Read, not mapped: mapped pages would count as this process's memory.
+    file = pq.ParquetFile(path, read_dictionary=list(_WORDS))
     with file:
         there = set(file.schema_arrow.names)
         table = file.read([name for name in names if name in there], use_threads=False)

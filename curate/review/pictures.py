@@ -20,10 +20,10 @@ from curate.report.crops import MOST_PIXELS, reduced, visible
 VIEWS = {"card": 1024, "near": 2048, "whole": 2048}
 """Longest side of each view, in pixels."""
 
-KEPT_BYTES = 64_000_000
+KEPT_BYTES = 32_000_000
 """What rendered views may take."""
 
-DECODED_BYTES = 60_000_000
+DECODED_BYTES = 40_000_000
 """What decoded pictures may take, the one in use apart."""
 
 AT_ONCE = 2

@@ -109,26 +109,29 @@ def ranking(audit: Audit, left_out: Sequence[int] | IntArray = ()) -> Queue:
         AuditError: There is no plan, or no mask to review.
     """
     places: list[IntArray] = []
-    priorities: list[npt.NDArray[np.float64]] = []
+    ranks: list[IntArray] = []
 
     def visit(start: int, table: pa.Table) -> None:
-        if not {"action", "priority"} <= set(table.schema.names):
+        if not {"action", "rank"} <= set(table.schema.names):
             what = "no mask has an action yet"
             raise AuditError(what, str(audit.path), "run `curate decide` first")
         chosen = pc.equal(table["action"].cast(pa.large_string()), ACTION)
         rows = np.flatnonzero(np.asarray(pc.fill_null(chosen, False)))
         places.append(rows + start)
-        priorities.append(np.asarray(table["priority"].to_numpy(), np.float64)[rows])
+        ranks.append(table["rank"].to_numpy().astype(np.int64)[rows])
 
-    files = MaskFiles(audit, ("action", "priority"), visit)
-    at, priority = np.concatenate(places), np.concatenate(priorities)
+    files = MaskFiles(audit, ("action", "rank"), visit)
+    at, rank = np.concatenate(places), np.concatenate(ranks)
     if len(left_out):
         keep = ~np.isin(files.ids[at], np.asarray(left_out, np.int64))
-        at, priority = at[keep], priority[keep]
+        at, rank = at[keep], rank[keep]
     if not len(at):
         raise AuditError("no mask is left to review", str(audit.path), "nothing needs to be done")
-    order = np.lexsort([files.ids[at], np.where(np.isnan(priority), np.inf, -priority)])
-    return Queue("errors", None, {}, files, at[order], np.zeros(len(at), np.int8))
+    # Every rank stands there once, from 1: to put masks at their ranks is faster than to sort them.
+    ordered = np.full(int(rank.max()) + 1, -1, np.int64)
+    ordered[rank] = at
+    ordered = ordered[ordered >= 0]
+    return Queue("errors", None, {}, files, ordered, np.zeros(len(ordered), np.int8))
 
 
 def recorded(

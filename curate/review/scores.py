@@ -21,7 +21,8 @@ class Term:
 
 
 @cache
-def _described() -> dict[str, Term]:
+def described() -> dict[str, Term]:
+    """Return what is known of every score, by column."""
     from curate.report.made import OWN_TERMS
     from curate.scorers import columns
 
@@ -41,4 +42,4 @@ def score_columns(queue: Queue) -> list[Term]:
         if (name.endswith("_score") or name in _PLAIN) and name in queue.columns
     ]
     wanted.sort(key=lambda name: name != "quality_score")
-    return [_described().get(name) or Term(name, title_of(name), "") for name in wanted]
+    return [described().get(name) or Term(name, title_of(name), "") for name in wanted]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -18,6 +19,9 @@ from curate.store import Audit
 LOCAL = ("127.0.0.1", "localhost", "::1")
 MOST_AT_ONCE = 300
 """Connections that are answered at once; more are told to come again."""
+
+THREADS = 8
+"""Threads that answer; none of them waits for a disk or for another page's picture."""
 
 
 def serve(
@@ -116,6 +120,7 @@ def _open(host: str, port: int) -> None:
 
 
 def _run(desk: Desk, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
+    import anyio.to_thread
     import uvicorn
 
     from curate.review.app import application
@@ -136,8 +141,14 @@ def _run(desk: Desk, tokens: Tokens, host: str, port: int, bound: socket.socket)
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=16_384,
     )
+
+    async def answer() -> None:
+        # Each thread has memory of its own that it never gives back.
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        await uvicorn.Server(config).serve(sockets=[bound])
+
     with _quiet():
-        uvicorn.Server(config).run(sockets=[bound])
+        asyncio.run(answer())
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from itertools import groupby
 
 import pandas as pd
+import pyarrow as pa
 
 from curate.decisions import Reviews
 from curate.errors import AuditError, CurateError
@@ -69,6 +70,7 @@ class Writer:
             for job, future in jobs:
                 future.set_result(found[start : start + len(job)])
                 start += len(job)
+            pa.default_memory_pool().release_unused()
 
     def _batches(self) -> Iterator[list[tuple[list[Event], Future[list[Refusal]]]]]:
         """Yield what has come while the batch before was written."""
