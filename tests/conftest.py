@@ -37,7 +37,10 @@ def data() -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A real Chromium, driven by Playwright."""
+    """A real Chromium; the tests that need one fail where there is none, they are not skipped.
+
+    One for all rooms: a process cannot drive two at once.
+    """
     from playwright.sync_api import sync_playwright
 
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)

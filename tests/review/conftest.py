@@ -13,6 +13,7 @@ from curate.store import Audit, open_audit
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "report"), str(HERE.parent)]
 
+from page import serve_wide, wide, wide_audit  # noqa: F401 - fixtures of the browser tests
 from scenes import write_scenes
 from server import Client, Server
 

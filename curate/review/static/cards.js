@@ -22,10 +22,10 @@ export const copyOf = (image) => el("img", { alt: "", draggable: "false", src: i
 
 // Outlines over a picture, each with a dark halo, so that they are seen on any picture.
 export function outlines(box, layers) {
-  const paths = layers.filter((layer) => layer.path).flatMap(({ path, kind }) => [
-    ...(kind === "others" ? [] : [svg("path", { d: path, class: `fill ${kind}` })]),
-    svg("path", { d: path, class: `halo ${kind}` }), svg("path", { d: path, class: `line ${kind}` }),
-  ]);
+  const paths = layers.filter((layer) => layer.path).flatMap(({ path, kind, transform }) => {
+    const parts = kind === "others" ? ["halo", "line"] : ["fill", "halo", "line"];
+    return parts.map((part) => svg("path", { d: path, transform, class: `${part} ${kind}` }));
+  });
   return svg("svg", { viewBox: `${box.x} ${box.y} ${box.w} ${box.h}`, "aria-hidden": "true", preserveAspectRatio: "none" }, ...paths);
 }
 

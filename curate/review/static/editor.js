@@ -149,6 +149,7 @@ export class Editor {
       node.setAttribute("aria-checked", String(node.dataset.tool === id));
     }
     byId("size-label").hidden = byId("size-keys").hidden = id !== "brush" && id !== "eraser";
+    this.resize(this.tools.size);
     byId("minus-label").hidden = id !== "polygon" && id !== "click";
     byId("minus").checked = this.tools.minus = false;
     this.points = [];

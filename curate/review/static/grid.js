@@ -2,8 +2,10 @@
 
 import { announce, byId, el, plural, setText } from "/static/dom.js";
 
-const CELL_PX = 168; // what a cell wants at least
+const CELL_PX = 148; // what a picture wants at least
 const CAPTION_PX = 30;
+const GAP_PX = 10;
+const OTHERS_PX = 215; // height of what stands above and below
 const MOST = 24;
 const LEAST = 4;
 const NEXT = { accept: "out", out: "accept", reject: "accept" };
@@ -29,14 +31,19 @@ export class Grid {
     return Math.max(LEAST, Math.min(MOST, columns * rows));
   }
 
+  // The most cells whose pictures are large enough, and of those the largest pictures.
   shape() {
-    const gap = 10;
-    const width = Math.max(300, document.documentElement.clientWidth - 40);
-    const height = Math.max(300, innerHeight - 215);
-    const columns = Math.max(2, Math.min(8, Math.floor((width + gap) / (CELL_PX + gap))));
-    const side = (width + gap) / columns - gap;
-    const rows = Math.max(2, Math.min(Math.round(MOST / columns), Math.floor((height + gap) / (Math.min(side, CELL_PX) + CAPTION_PX + gap))));
-    return { columns, rows };
+    const width = Math.max(300, document.documentElement.clientWidth - 40) + GAP_PX;
+    const height = Math.max(300, innerHeight - OTHERS_PX) + GAP_PX;
+    let best = { columns: 2, rows: 2, side: 0 };
+    for (let columns = 2; columns <= 12; columns++) {
+      for (let rows = 2; rows <= 8 && columns * rows <= MOST; rows++) {
+        const side = Math.min(width / columns - GAP_PX, height / rows - GAP_PX - CAPTION_PX);
+        const more = columns * rows - best.columns * best.rows;
+        if (side >= CELL_PX && (more > 0 || (more === 0 && side > best.side))) best = { columns, rows, side };
+      }
+    }
+    return best;
   }
 
   nodes() {
@@ -52,6 +59,8 @@ export class Grid {
     for (const entry of entries) cells.set(entry, this.cells.get(entry) || { state: "accept", node: null });
     this.cells = cells;
     for (const [entry, cell] of cells) {
+      // A mask that cannot be seen on its picture is not accepted with the others.
+      if (entry.error && cell.node?.dataset.ready !== "true") cell.state = "out";
       if (!cell.node || (entry.ready && cell.node.dataset.ready !== "true")) cell.node = this.draw(entry, cell.state);
     }
     const nodes = [...cells.values()].map((cell) => cell.node);

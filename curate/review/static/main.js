@@ -75,8 +75,11 @@ async function nameOf(given) {
 
 async function start() {
   fillHelp();
-  const session = await persistently(api.session);
-  if (session.needs_token && !session.signed_in) await signIn();
+  let session = await persistently(api.session);
+  if (session.needs_token && !session.signed_in) {
+    await signIn();
+    session = await persistently(api.session); // the reviewer's name is told to nobody else
+  }
   const about = await persistently(api.about);
   const reviewer = await nameOf(session.reviewer);
   setText(byId("audit-name"), about.audit);

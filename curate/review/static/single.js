@@ -1,5 +1,6 @@
 // One mask at a time: its picture with the outline, and in words what is said about it.
 
+import * as api from "/static/api.js";
 import { planeOf, outlines, copyOf } from "/static/cards.js";
 import { announce, byId, count, el, setText } from "/static/dom.js";
 import { Viewer, around } from "/static/viewer.js";
@@ -71,17 +72,17 @@ export class Single {
   // The coarser picture is shown at once, the right one when it is here.
   async sharpen(level) {
     const { entry } = this;
+    const current = () => this.entry === entry && this.level === level;
     const image = entry.image && await entry.picture(level);
-    if (!image || this.entry !== entry || this.level !== level) return;
+    if (!image || !current()) return;
     const { card } = entry;
     const whole = { x: -card.window.x, y: -card.window.y, w: card.width, h: card.height };
     const box = level === "whole" ? whole : entry.window;
-    const view = level === "whole" ? whole : this.viewer.view;
-    const layers = [{ path: card.others, kind: "others" }];
-    const planes = [planeOf(copyOf(image), outlines(box, [...layers, { path: card.path, kind: "mine" }]))];
-    if (card.twin) planes.push(planeOf(copyOf(image), outlines(box, [...layers, { path: card.twin.path, kind: "twin" }])));
+    const others = level === "whole" ? await othersOf(card) : { path: card.others, kind: "others" };
+    const mine = [{ path: card.path, kind: "mine" }, ...(card.twin ? [{ path: card.twin.path, kind: "twin" }] : [])];
+    const planes = mine.map((layer) => planeOf(copyOf(image), outlines(box, [others, layer])));
     await Promise.all(planes.map((plane) => plane.querySelector("img").decode().catch(() => {})));
-    if (this.entry === entry && this.level === level) this.viewer.show(planes, box, view);
+    if (current()) this.viewer.show(planes, box, level === "whole" ? whole : this.viewer.view);
   }
 
   toggle(what) {
@@ -118,6 +119,14 @@ export class Single {
     setText(words, twin.words);
     setText(byId("tag-twin"), "Its twin");
   }
+}
+
+// All other masks of the image; the card knows those in its window only.
+async function othersOf(card) {
+  const found = await api.image(card.image_id).catch(() => ({ masks: [] }));
+  const rest = found.masks.filter((mask) => mask.mask_id !== card.mask_id && mask.mask_id !== card.twin?.mask_id);
+  const transform = `translate(${-card.window.x} ${-card.window.y})`;
+  return { path: rest.map((mask) => mask.path).join(""), kind: "others", transform };
 }
 
 function spoken(card) {

@@ -1,0 +1,213 @@
+"""The review page in a real browser, on an audit with masks enough for a hundred decisions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scenes import write_scenes
+from server import Server
+
+from curate.decisions import open_reviews
+from curate.rle import decode, to_dense
+from curate.store import Audit, open_audit
+
+DESKTOP = {"width": 1280, "height": 800}
+TABLET = {"width": 820, "height": 1180}
+PATIENCE_MS = 20_000
+
+Point = tuple[float, float]
+
+
+def write_wide_audit(folder: Path) -> Path:
+    """Write an audit of 150 masks, all of which people are to review."""
+    audit, pictures = write_scenes(folder, images=12, masks_each=12)
+    part = audit.path / "masks" / "part-00000.parquet"
+    masks = pd.read_parquet(part)
+    masks["action"] = "review"
+    masks.to_parquet(part, index=False)
+    about = audit.info
+    about["source"]["fingerprint"] = "fedcba9876543210fedcba9876543210"
+    about["inputs"] = {"images": str(pictures)}
+    (audit.path / "audit.json").write_text(json.dumps(about))
+    return audit.path
+
+
+@pytest.fixture(scope="session")
+def wide_audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The audit of 150 masks; tests take copies of it."""
+    return write_wide_audit(tmp_path_factory.mktemp("wide"))
+
+
+@pytest.fixture
+def wide(wide_audit: Path, tmp_path: Path) -> Audit:
+    """A copy of the audit of 150 masks."""
+    shutil.copytree(wide_audit, tmp_path / "wide")
+    return open_audit(tmp_path / "wide")
+
+
+@pytest.fixture
+def serve_wide(wide: Audit) -> Iterator[Callable[..., Server]]:
+    """Start servers on the audit of 150 masks; they end with the test."""
+    started: list[Server] = []
+
+    def start(*options: str, **more: dict[str, str]) -> Server:
+        started.append(Server(wide.path, *options, **more).start())
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+class Page:
+    """One person's tab, with everything that it complained about."""
+
+    def __init__(self, browser: Any, server: Server, **options: Any) -> None:
+        self.context = browser.new_context(**({"viewport": DESKTOP} | options))
+        self.context.set_default_timeout(PATIENCE_MS)
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self._heard(message))
+        self.server = server
+
+    def _heard(self, message: Any) -> None:
+        # Pictures that are not there and a server that is down are part of the tests.
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            self.complaints.append(message.text)
+
+    def open(self) -> Page:
+        self.page.goto(self.server.url)
+        self.ready()
+        return self
+
+    def ready(self) -> None:
+        """Wait until a mask stands on the stage with its picture."""
+        self.page.wait_for_selector('#stage[data-ready="true"]')
+
+    @property
+    def item(self) -> str:
+        """The mask that is shown."""
+        return str(self.page.get_attribute("#stage", "data-item"))
+
+    @property
+    def mask_id(self) -> int:
+        return int(self.item.partition(".")[0])
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def decide(self, key: str) -> int:
+        """Press a key on a mask that can be seen; return the mask."""
+        self.ready()
+        mask_id = self.mask_id
+        self.press(key)
+        return mask_id
+
+    def view(self, name: str) -> None:
+        """Wait for a view."""
+        self.page.wait_for_selector(f'body[data-view="{name}"]')
+
+    def saved(self) -> None:
+        """Wait until the server has everything."""
+        self.page.wait_for_selector('#saved[data-state="saved"]')
+
+    def until(self, expression: str) -> None:
+        """Wait until an expression holds; Playwright's own way is forbidden by the page's CSP."""
+        for _ in range(PATIENCE_MS // 50):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"it never held: {expression}")
+
+    def toasts(self, words: str) -> None:
+        """Wait until the page says something."""
+        self.page.locator("#toast", has_text=words).wait_for()
+
+    def seek(self, wanted: Callable[[dict[str, Any]], bool], key: str = "s") -> dict[str, Any]:
+        """Skip until the mask that is shown is as wanted; return what the server says of it."""
+        for _ in range(160):
+            self.ready()
+            card = self.mask()
+            if wanted(card):
+                return card
+            self.press(key)
+        raise AssertionError("there is no such mask in the queue")
+
+    def mask(self) -> dict[str, Any]:
+        """Return the stored mask that is shown, its pixels under ``pixels``."""
+        answer = self.context.request.get(f"{self.server.url}/api/mask/{self.mask_id}").json()
+        return answer | {"pixels": dense(answer["counts"], answer["height"], answer["width"])}
+
+    # The editor: where a pixel of the image lies on the screen, and drawing there.
+
+    def edit(self, tool: str) -> None:
+        self.press("f")
+        self.view("editor")
+        self.until("document.getElementById('editor-words').textContent.includes('px')")
+        self.press(tool)
+
+    def spot(self, x: float, y: float) -> tuple[Point, Point]:
+        """Return the screen's pixel nearest to a place of the image, and that pixel's own place."""
+        canvas = self.page.locator("#canvas")
+        left, top, scale = (float(v) for v in str(canvas.get_attribute("data-place")).split())
+        box = canvas.bounding_box()
+        at = round(box["x"] + (x - left) * scale), round(box["y"] + (y - top) * scale)
+        return at, ((at[0] - box["x"]) / scale + left, (at[1] - box["y"]) / scale + top)
+
+    def click(self, x: float, y: float) -> Point:
+        at, place = self.spot(x, y)
+        self.page.mouse.click(*at)
+        return place
+
+    def drag(self, points: list[Point]) -> list[Point]:
+        """Draw from point to point; return the places of the image where the pointer was."""
+        spots = [self.spot(*point) for point in points]
+        self.page.mouse.move(*spots[0][0])
+        self.page.mouse.down()
+        for at, _ in spots[1:]:
+            self.page.mouse.move(*at)
+        self.page.mouse.up()
+        return [place for _, place in spots]
+
+    def save(self) -> None:
+        self.press("Enter")
+        self.view("single")
+        self.saved()
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@contextmanager
+def opened(browser: Any, server: Server, **options: Any) -> Iterator[Page]:
+    """Open a tab; it must have complained of nothing when it is closed."""
+    page = Page(browser, server, **options)
+    try:
+        yield page.open()
+        assert page.complaints == []
+        assert page.page.evaluate("window.hacked") is None
+    finally:
+        page.close()
+
+
+def dense(counts: str | bytes, height: int, width: int) -> np.ndarray:
+    """Return a mask's pixels."""
+    raw = counts.encode() if isinstance(counts, str) else counts
+    runs, problems = decode([raw], [height], [width])
+    assert not problems.any()
+    return np.asarray(to_dense(runs, 0), bool)
+
+
+def decisions(audit: Audit) -> pd.DataFrame:
+    """Return what stands in reviews.sqlite, in the order in which it was said."""
+    return open_reviews(audit).decisions().sort_values("time", kind="stable")
