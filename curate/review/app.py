@@ -19,6 +19,7 @@ from curate.errors import AuditError, CurateError
 from curate.review.asking import Clicks, Next, Refused, id_of, items_of, key_of, parsed, text_of
 from curate.review.desk import Desk, now_us
 from curate.review.events import Sent
+from curate.review.guard import WENT_WRONG, TooLarge, tell
 from curate.review.tokens import COOKIE, COOKIE_S, Tokens
 
 STATIC = Path(__file__).parent / "static"
@@ -193,6 +194,11 @@ def _safe(
             return _json({"error": f"{error.what}; {error.do}" if error.do else error.what}, 400)
         except ClientDisconnect:
             return _json({"error": "the page went away"}, 400)
+        except TooLarge:
+            return _json({"error": "the request is too large"}, 413)
+        except Exception as error:
+            tell(error)
+            return _json({"error": WENT_WRONG}, 500)
 
     return answering
 

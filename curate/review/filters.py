@@ -114,7 +114,8 @@ class Filters:
             {"column": term.column, "title": term.title, "words": term.words}
             for term in score_columns(self.queue)
         ]
-        return {"categories": categories, "reasons": reasons[:MOST_LISTED], "scores": scores}
+        reasons = [reason for reason in reasons if reason["masks"]][:MOST_LISTED]
+        return {"categories": categories, "reasons": reasons, "scores": scores}
 
     def names(self) -> list[str]:
         """Return the categories of the queue's masks, for people who add one."""

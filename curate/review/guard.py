@@ -26,6 +26,7 @@ MOST_BYTES = 8_000_000
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - names them, binds nothing
+WENT_WRONG = "this went wrong on the server; its terminal says why"
 OPEN = ("/api/session",)
 """Addresses under /api that answer before somebody has signed in."""
 
@@ -134,9 +135,9 @@ class Guard:
             if not started:
                 await _answer(sending, 413, "the request is too large")
         except Exception as error:
-            _tell(error)
+            tell(error)
             if not started:
-                await _answer(sending, 500, "this went wrong on the server; its terminal says why")
+                await _answer(sending, 500, WENT_WRONG)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Return status and sentence for a request that is not answered."""
@@ -215,7 +216,7 @@ async def _answer(send: Send, status: int, sentence: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _tell(error: BaseException) -> None:
+def tell(error: BaseException) -> None:
     """Print where an error arose, without what it said: that may hold names from the data."""
     places = traceback.extract_tb(error.__traceback__)[-4:]
     where = " < ".join(f"{p.name}:{p.lineno}" for p in reversed(places))

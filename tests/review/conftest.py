@@ -10,8 +10,8 @@ import pytest
 
 from curate.store import Audit, open_audit
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "report"), str(HERE.parent)]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[1] / "report"))
 
 from page import serve_wide, wide, wide_audit  # noqa: F401 - fixtures of the browser tests
 from scenes import write_scenes
@@ -51,6 +51,22 @@ def serve(audit: Audit) -> Iterator[Serve]:
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture(scope="module")
+def one_server(drawn_audit: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for the tests of a module that need no fresh one."""
+    folder = tmp_path_factory.mktemp("one")
+    shutil.copytree(drawn_audit, folder / "audit")
+    server = Server(folder / "audit").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def visitor(one_server: Server) -> Client:
+    """A new page of the module's server."""
+    return Client(one_server)
 
 
 @pytest.fixture

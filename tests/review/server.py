@@ -8,12 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
 from typing import Any
-
-START_S = 60
 
 
 class Server:
@@ -40,7 +39,12 @@ class Server:
             raise RuntimeError(line + self.process.stdout.read())
         self.printed.append(line)
         self.port = int(line.rstrip("/ \n").rpartition(":")[2])
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
         return self
+
+    def _read(self, lines: Any) -> None:
+        self.printed.extend(lines)
 
     @property
     def url(self) -> str:
@@ -51,16 +55,19 @@ class Server:
         self._end(signal.SIGKILL)
 
     def stop(self) -> str:
-        """End the process as Ctrl-C does, and return all that it printed after its address."""
+        """End the process as Ctrl-C does, and return all that it printed."""
         return self._end(signal.SIGINT)
 
     def _end(self, how: signal.Signals) -> str:
         if self.process is None:
             return ""
         self.process.send_signal(how)
-        rest, _ = self.process.communicate(timeout=30)
+        self.process.wait(timeout=30)
+        self._reader.join(timeout=30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         self.process = None
-        return rest
+        return "".join(self.printed)
 
 
 class Client:

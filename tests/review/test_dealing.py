@@ -1,0 +1,269 @@
+"""Who gets which mask: leases, skips, second looks, checks of people, filters, blind samples."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from server import now_ms
+
+from curate.decisions import Reviews, open_reviews
+from curate.errors import CallError
+from curate.review import leases
+from curate.review.asking import Next, Refused
+from curate.review.desk import Desk, Settings, now_us
+from curate.review.events import Sent
+from curate.review.filters import Filter
+from curate.store import Audit
+
+Open = Callable[..., Desk]
+
+
+@pytest.fixture
+def desk(audit: Audit) -> Iterator[Open]:
+    opened: list[Desk] = []
+
+    def make(**settings: Any) -> Desk:
+        opened.append(Desk(audit, Settings(**settings)))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+class Page:
+    def __init__(self, desk: Desk, reviewer: str) -> None:
+        self.desk, self.reviewer, self.client = desk, reviewer, str(uuid.uuid4())
+
+    def next(self, count: int = 1, *holding: int, **more: Any) -> list[dict[str, Any]]:
+        return list(self.answer(count, *holding, **more)["cards"])
+
+    def answer(self, count: int = 1, *holding: int, **more: Any) -> dict[str, Any]:
+        asked = Next(self.client, self.reviewer, count, False, Filter(), list(holding))
+        return self.desk.next(replace(asked, **more))
+
+    def masks(self, count: int = 1, *holding: int, **more: Any) -> list[int]:
+        return [int(card["mask_id"]) for card in self.next(count, *holding, **more)]
+
+    def send(self, kind: str, mask: int, **more: Any) -> str:
+        made = {"type": kind, "key": str(uuid.uuid4()), "at": now_ms(), "item": f"{mask}.0"} | more
+        asked = {"client": self.client, "reviewer": self.reviewer, "now": now_ms()}
+        sent = Sent.of(asked | {"events": [made]}, now_us())
+        answer = self.desk.record(sent, self.desk.writer.write(sent.events).result())
+        assert answer["done"] == [made["key"]], answer
+        return str(made["key"])
+
+    def decide(self, mask: int, action: str = "accept") -> str:
+        return self.send("decide", mask, action=action)
+
+
+def test_two_servers_never_give_one_mask_to_two(desk: Open) -> None:
+    first, second = Page(desk(), "A"), Page(desk(), "B")
+    mine, theirs = first.masks(6), second.masks(6)
+    assert len({*mine, *theirs}) == 12
+    first.decide(mine[0])
+    assert mine[0] not in second.masks(48)
+    assert second.answer()["progress"]["decided"] == 1
+
+
+def test_a_lease_that_ran_out_returns_the_mask(desk: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = desk()
+    first, second = Page(one, "A"), Page(one, "B")
+    left, held = first.masks(2)
+    later = leases._now() + 599_000
+    monkeypatch.setattr(leases, "_now", lambda: later)
+    assert not {left, held} & set(second.masks(3))
+    first.next(1, held)  # the page has it still
+    monkeypatch.setattr(leases, "_now", lambda: later + 2_000)
+    given = second.masks(48)
+    assert left in given
+    assert held not in given
+    first.decide(left)  # late, and kept all the same
+    assert open_reviews(one.audit).decisions()["mask_id"].tolist() == [left]
+
+
+def test_what_is_given_back_goes_to_others(desk: Open) -> None:
+    one = desk()
+    first, second = Page(one, "A"), Page(one, "B")
+    mask = first.masks()[0]
+    one.dealer.give_back(first.client, [mask])
+    assert second.masks() == [mask]
+
+
+def test_an_answer_that_got_lost_comes_again_from_the_next_server(desk: Open) -> None:
+    page = Page(desk(), "A")
+    lost = page.masks(2)
+    page.desk = desk()
+    assert page.masks(2) == lost
+    assert not set(page.masks(2, *lost)) & set(lost)
+
+
+def test_a_skipped_mask_comes_when_the_rest_is_done(desk: Open) -> None:
+    page = Page(desk(), "A")
+    skipped = page.masks()[0]
+    page.send("skip", skipped)
+    seen = []
+    while (mask := page.masks()[0]) != skipped:
+        assert mask not in seen
+        seen.append(mask)
+        page.decide(mask)
+    assert page.answer()["left"] == 1
+    page.desk = desk()
+    assert page.masks() == [skipped]
+
+
+def test_a_damaged_file_of_leases_is_made_anew(desk: Open, audit: Audit) -> None:
+    (audit.path / leases.FILE).write_bytes(b"no database at all" * 100)
+    assert Page(desk(), "A").masks(3)
+
+
+def test_leases_hold_no_more_than_leases(desk: Open, audit: Audit) -> None:
+    page = Page(desk(), "A")
+    page.decide(page.masks()[0])
+    with sqlite3.connect(audit.path / leases.FILE) as file:
+        assert file.execute("select count(*) from leases").fetchone() == (0,)
+
+
+def drawn(audit: Audit, ids: list[int], kind: str = "errors", **columns: Any) -> Reviews:
+    reviews = open_reviews(audit, create=True)
+    rows = pd.DataFrame({"mask_id": ids, **columns})
+    reviews.record_draw(kind, rows, {"unit": "mask" if kind == "estimate" else ""})
+    return reviews
+
+
+def test_second_looks_go_to_second_people_and_nobody_can_tell(desk: Open, audit: Audit) -> None:
+    reviews = drawn(audit, [2, 5, 7, 5, 2], slot=[0, 0, 0, 1, 1])
+    one = desk()
+    assert (one.queue.draw_id, len(one.queue)) == (1, 5)
+    first, second, third = (Page(one, name) for name in "ABC")
+    mine = first.next(48)
+    assert [int(card["mask_id"]) for card in mine] == [2, 5, 7]
+    assert {card["slot"] for card in mine} == {0}
+    assert Page(one, "A").next(48) == []  # another page of the same person
+    theirs = second.next(48)
+    assert sorted(int(card["mask_id"]) for card in theirs) == [2, 5]
+    assert {card["item"][-2:] for card in theirs} == {".0"}
+    assert third.next(48) == []
+    for mask in (2, 5, 7):
+        first.decide(mask)
+    assert first.answer() == {
+        "cards": [],
+        "left": 0,
+        "progress": {"decided": 3, "mine": 3, "total": 5, "left": 2},
+    }
+    assert third.answer()["left"] == 2
+    for mask in (5, 2):
+        second.decide(mask, "reject")
+    kept = reviews.decisions()
+    assert kept["draw_id"].tolist() == [1] * 5
+    assert kept.groupby("mask_id")["reviewer"].nunique().to_dict() == {2: 2, 5: 2, 7: 1}
+    assert desk().queue.draw_id is None  # the draw is done: the ranking comes
+
+
+def test_undo_of_a_second_look_keeps_both_places(desk: Open, audit: Audit) -> None:
+    drawn(audit, [2, 2], slot=[0, 1])
+    one = desk()
+    first, second, third = (Page(one, name) for name in "ABC")
+    assert first.masks() == [2]
+    key = first.decide(2)
+    assert second.masks() == [2]
+    first.send("withdraw", 2, of=key)
+    assert third.masks() == []
+    second.decide(2)
+    assert third.masks() == []
+    first.decide(2, "reject")
+    assert third.answer()["progress"] == {"decided": 2, "mine": 0, "total": 2, "left": 0}
+
+
+def test_known_answers_show_nothing_that_betrays_them(desk: Open, audit: Audit) -> None:
+    drawn(audit, [2, 5, 7], honeypot=[None, "accept", None])
+    one = desk()
+    assert one.queue.checks
+    cards = Page(one, "A").next(3)
+    assert [set(card) for card in cards[1:]] == [set(cards[0])] * 2
+    assert all(card["quality"] is None for card in cards)
+    columns = {score["column"] for card in cards for score in card["scores"]}
+    assert columns
+    assert not columns & {"quality_score", "priority", "rank"}
+    assert "quality_score" not in {s["column"] for s in one.filters.listed()["scores"]}
+
+
+def test_a_random_sample_is_blind_and_keeps_its_order(desk: Open, audit: Audit) -> None:
+    ids = [40, 3, 5, 22, 1]
+    reviews = drawn(audit, ids, "estimate", inclusion_probability=[0.1] * 5, stratum=[0] * 5)
+    one = desk(kind="estimate")
+    page = Page(one, "A")
+    cards = page.next(2)
+    for card in cards:
+        assert card["reasons"] == card["scores"] == []
+        assert card["quality"] is card["twin"] is None
+    assert one.about()["filters"] == {"categories": [], "reasons": [], "scores": []}
+    other = Filter(score=("hole_score", 0, 0.5))
+    rest = page.masks(3, *ids[:2], best=True, filter=other)
+    assert [int(card["mask_id"]) for card in cards] + rest == ids
+    page.decide(40, "reject")
+    kept = reviews.decisions().iloc[0]
+    assert (kept["queue_kind"], kept["draw_id"]) == ("estimate", 1)
+    assert kept["inclusion_probability"] == 0.1
+    assert not set(ids) & set(desk().queue.mask_ids.tolist())  # nor are they in the ranking
+
+
+def test_no_draw_of_a_kind_is_said_in_one_sentence(desk: Open) -> None:
+    with pytest.raises(CallError, match="no draw of the kind learn with masks left; draw one"):
+        desk(kind="learn")
+    with pytest.raises(CallError, match="there is no draw 7"):
+        desk(draw_id=7)
+
+
+def test_filters_are_those_of_sql(desk: Open, audit: Audit) -> None:
+    one = desk()
+    about = one.about()
+    assert about["filters_ready"]
+    page = Page(one, "A")
+    masks = audit.query("select * from masks where action = 'review'").set_index("mask_id")
+    counts = masks["category"].value_counts().to_dict()
+    assert {c["name"]: c["masks"] for c in about["filters"]["categories"]} == counts
+    name = max(counts, key=lambda key: counts[key])
+    found = page.masks(48, filter=Filter(category=name))
+    assert sorted(found) == sorted(masks.index[masks["category"] == name])[:48]
+    page = Page(one, "A")
+    one.dealer.give_back(page.client, [])
+    for reason in about["filters"]["reasons"]:
+        rows = one.filters.rows(Filter(reason=reason["id"]))
+        assert rows is not None
+        assert int(rows.sum()) == reason["masks"] > 0
+    rows = one.filters.rows(Filter(score=("hole_score", 0.0, 0.5)))
+    assert rows is not None
+    assert set(one.queue.mask_ids[rows]) == set(masks.index[masks["hole_score"] <= 0.5])
+    with pytest.raises(CallError, match="no such score"):
+        one.filters.rows(Filter(score=("mask_id", 0.0, 1.0)))
+
+
+def test_the_best_come_first_in_the_grid(desk: Open, audit: Audit) -> None:
+    masks = audit.query("select mask_id, quality_score from masks").set_index("mask_id")
+    found = masks.loc[Page(desk(), "A").masks(20, best=True), "quality_score"].to_numpy()
+    assert np.all(np.diff(found) <= 0)
+
+
+def test_one_mask_and_one_image(desk: Open, audit: Audit) -> None:
+    one = desk()
+    card = Page(one, "A").next()[0]
+    mask = one.mask(int(card["mask_id"]))
+    kept = audit.query(f"select * from masks where mask_id = {card['mask_id']}").iloc[0]
+    assert mask["counts"] == bytes(kept["segmentation"]).decode()
+    assert mask["window"] == card["window"]
+    image = one.image(int(card["image_id"]))
+    assert {int(m["mask_id"]) for m in image["masks"]} == set(
+        audit.query(f"select mask_id from masks where image_id = {card['image_id']}")["mask_id"]
+    )
+    with pytest.raises(Refused):
+        one.mask(10**9)
+    with pytest.raises(Refused):
+        one.image(10**9)
