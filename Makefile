@@ -3,13 +3,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test check bench reports clean
+.PHONY: demo test test-tools check bench reports clean
 
 demo: $(VENV)/.installed
 	$(BIN)/curate demo --out demo
 
 test: $(VENV)/.tested
 	$(BIN)/python -m pytest $(ARGS)
+
+# Other projects' own programs, each in an environment of its own, on what curate writes.
+test-tools: $(VENV)/.tested .venv-tools/.installed
+	$(BIN)/python -m pytest tests/exchange/test_real_parsers.py $(ARGS)
 
 check: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -26,6 +30,7 @@ reports: $(VENV)/.tested
 	$(BIN)/python reports/guarantees/run.py
 	$(BIN)/python reports/learning/run.py
 	$(BIN)/python reports/review_savings/run.py
+	$(BIN)/python reports/round_trips/run.py
 	$(BIN)/python reports/segmenter_scores/train.py --out build/nuclei_sam
 	$(BIN)/python reports/segmenter_scores/run.py --model build/nuclei_sam
 
@@ -42,5 +47,12 @@ $(VENV)/.tested: $(VENV)/.installed
 	sh tests/install_browser.sh
 	touch $@
 
+.venv-tools/.installed: Makefile
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/python -m pip install --quiet \
+		datumaro==1.13.12 cvat-sdk==2.80.0 datasets==5.2.0 pillow pycocotools scikit-image
+	.venv-tools/bin/python -m pip install --quiet --no-deps fiftyone==1.22.1
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-tools demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,7 +21,7 @@ from curate.exchange.cvat_writing import safe_label
 from curate.exchange.given import dataset_ids, shown_as_told, shown_in_queue
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.shapes import Tool
-from curate.exchange.tool_coco import coco_pictures, has_mask_ids
+from curate.exchange.tool_coco import coco_pictures, was_sent_out
 from curate.exchange.writers import Writer
 from curate.formats.coco import FORMAT
 from curate.formats.coco_index import CocoIndex
@@ -45,7 +45,7 @@ TOOL = Tool(_matches, lambda path: coco_pictures(_file(path), path.name), safe_l
 
 
 def _read(reviews: Reviews, path: Path, options: Options) -> Found:
-    if options.match is not None or has_mask_ids(_file(path)):
+    if options.match is not None or was_sent_out(_file(path)):
         return join(reviews, TOOL, path, options)
     with tempfile.TemporaryDirectory(prefix="curate-") as work:
         shown = _shown(reviews, path, options)

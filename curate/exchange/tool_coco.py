@@ -6,6 +6,7 @@ What ``iscrowd`` says is not asked: it is about a spelling there, and no decisio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,19 @@ from curate.formats.json_stream import scan
 from curate.formats.segmentation import json_type, read_segmentation
 
 _KEYS = frozenset({"images", "annotations", "categories"})
-_MARK = b'"mask_id"'
+_OURS = re.compile(rb'"mask_id"|mask_\d+_at_\d+_\d+_\d+x\d+')
+_LONGEST = 80
 _CHUNK = 1 << 22
 
 
-def has_mask_ids(path: Path) -> bool:
-    """Return whether anything in a JSON file is called ``mask_id``."""
+def was_sent_out(path: Path) -> bool:
+    """Return whether a JSON file speaks of a ``mask_id``, or of a crop."""
     with reading(path), path.open("rb") as file:
         tail = b""
         while data := file.read(_CHUNK):
-            if _MARK in tail + data:
+            if _OURS.search(tail + data):
                 return True
-            tail = data[-len(_MARK) :]
+            tail = data[-_LONGEST:]
     return False
 
 

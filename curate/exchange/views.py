@@ -20,11 +20,15 @@ from curate.errors import CallError
 from curate.exchange.writers import Outgoing, records
 from curate.formats.base import copy_file
 from curate.pictures import Box, ImageFolder, window
+from curate.pictures.decode import Bytes
 from curate.rle import Runs, bbox, cut
 from curate.store import Audit
 
 MOST_PIXELS = 80_000_000
 """Pictures larger than this are not opened to be cut: one takes three bytes a pixel."""
+
+RECENT_BYTES = 256 << 20
+"""How much memory decoded pictures may take that are kept for the next crop."""
 
 CROPS_AT_ONCE = 2_000
 """Masks whose run lengths are in memory at the same time."""
@@ -83,7 +87,26 @@ def pictures_of(audit: Audit, how: Outgoing) -> ImageFolder | None:
         SourceError: It is not there.
     """
     known = how.images or audit.info.get("inputs", {}).get("images")
-    return None if known is None else ImageFolder(Path(known), MOST_PIXELS)
+    return None if known is None else RecentPictures(Path(known), MOST_PIXELS)
+
+
+class RecentPictures(ImageFolder):
+    """A folder that keeps the pictures decoded last: a queue comes back to an image many times."""
+
+    def load(
+        self, file_name: object, size: tuple[int, int] | None = None, *, gray: bool = False
+    ) -> Bytes | None:
+        """Decode one picture, or give the one decoded before; it must not be written to."""
+        kept: dict[Any, Bytes] = self.__dict__.setdefault("_by_recent", {})
+        key = (file_name, size, gray)
+        pixels = kept.pop(key, None)
+        if pixels is None:
+            pixels = super().load(file_name, size, gray=gray)
+        if pixels is not None:
+            kept[key] = pixels  # behind all others: the first one goes first
+            while sum(one.nbytes for one in kept.values()) > RECENT_BYTES and len(kept) > 1:
+                del kept[next(iter(kept))]
+        return pixels
 
 
 def crops(audit: Audit, rows: pd.DataFrame) -> Iterator[View]:

@@ -1,0 +1,144 @@
+"""Hugging Face's Parquet: columns, what is told of them, and files that are not sound."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from boxes import box, dataset, rle
+from hard_masks import audited, back, everything, write
+from PIL import Image
+
+from curate.decisions import open_reviews
+from curate.errors import CallError, SourceError
+from curate.exchange import write_queue
+from curate.store import Audit
+
+
+@pytest.fixture
+def pictured(tmp_path: Path) -> Audit:
+    """Return an audit with pictures."""
+    return audited(dataset(), tmp_path)
+
+
+@pytest.fixture
+def parquet(pictured: Audit, tmp_path: Path) -> Path:
+    """Return all its masks as Parquet."""
+    return write(pictured, everything(pictured), tmp_path, "huggingface", False)[0]
+
+
+def test_columns_and_pictures(parquet: Path, tmp_path: Path) -> None:
+    table = pq.read_table(parquet)
+    told = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+    assert told["image"] == {"_type": "Image"}
+    assert list(told) == table.column_names
+    assert list(told["objects"]) == [f.name for f in table.schema.field("objects").type]
+    assert told["objects"]["segmentation"][0]["counts"] == {"dtype": "string", "_type": "Value"}
+    rows = table.to_pylist()
+    assert sorted(row["file_name"] for row in rows) == ["1.png", "2.png", "3.png"]
+    for row in rows:
+        given = (tmp_path / "pictures" / row["file_name"]).read_bytes()
+        assert row["image"]["bytes"] == given
+        assert Image.open(io.BytesIO(given)).size == (row["width"], row["height"])
+    first = next(row for row in rows if row["image_id"] == 1)["objects"]
+    at = first["id"].index(1)
+    assert first["bbox"][at] == [1.0, 5.0, 8.0, 11.0]
+    assert first["area"][at] == 88
+    assert first["category"][at] == "cat"
+    assert first["segmentation"][at] == rle(box(1, 5, 8, 11))
+    assert first["quality_score"][at] is not None
+
+
+def changed(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        change(row)
+    target = path.with_name("back.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), target)
+    return target
+
+
+def test_a_folder_of_shards_and_ids_as_floats(
+    pictured: Audit, parquet: Path, tmp_path: Path
+) -> None:
+    """Pandas makes floats of ids where one is missing."""
+    rows = pq.read_table(parquet).to_pylist()
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    for k, row in enumerate(rows):
+        row["objects"]["id"] = [float(number) for number in row["objects"]["id"]]
+        shard = tmp_path / "hub" / "data" / f"train-{k:05d}-of-00003.parquet"
+        pq.write_table(pa.Table.from_pylist([row]), shard)
+    done = back(pictured, tmp_path / "hub")
+    assert done.format == "huggingface"
+    assert done.added.actions == {"accept": 12}
+
+
+def test_categories_as_numbers_with_names(pictured: Audit, parquet: Path) -> None:
+    table = pq.read_table(parquet)
+    rows = table.to_pylist()
+    for row in rows:
+        row["objects"]["category"] = [1 if number == 7 else 0 for number in row["objects"]["id"]]
+    told = json.loads(table.schema.metadata[b"huggingface"])
+    told["info"]["features"]["objects"]["category"] = {
+        "feature": {"names": ["cat", "dog"], "_type": "ClassLabel"},
+        "_type": "Sequence",
+    }
+    made = pa.Table.from_pylist(rows).replace_schema_metadata({"huggingface": json.dumps(told)})
+    target = parquet.with_name("numbers.parquet")
+    pq.write_table(made, target)
+    assert back(pictured, target).added.actions == {"accept": 11, "fix": 1}
+
+
+def test_the_path_of_the_picture_says_the_name_too(pictured: Audit, parquet: Path) -> None:
+    path = changed(parquet, lambda row: row.pop("file_name"))
+    assert back(pictured, path).added.actions == {"accept": 12}
+
+
+def spoil(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda row: row.update({key: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda row: row["objects"]["id"].pop(), "row 1: the lists of its objects differ"),
+        (spoil("height", 41), "it is 50 x 41, in the audit 50 x 40"),
+        (spoil("height", -1), "row 1: its height and width are no whole numbers over 0"),
+        (spoil("file_name", None), "row 1: it has no file_name"),
+        (lambda row: row.pop("width"), "there is no column width; keep the columns"),
+        (lambda row: row["objects"]["segmentation"][0].update(counts="~"), "cannot be read"),
+        (
+            lambda row: row["objects"]["segmentation"][0].update(size=[50, 40]),
+            "the RLE is 40 x 50, the image 50 x 40",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_sentence(
+    pictured: Audit, parquet: Path, change: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    path = changed(parquet, change)
+    with pytest.raises(SourceError, match=message):
+        back(pictured, path)
+    assert not len(open_reviews(pictured).decisions())
+
+
+def test_a_broken_parquet(pictured: Audit, parquet: Path, tmp_path: Path) -> None:
+    data = bytearray(parquet.read_bytes())
+    at = data.index(b"1.png")
+    data[at - 200 : at + 400] = bytes(np.random.default_rng(0).integers(0, 255, 600, np.uint8))
+    (tmp_path / "broken.parquet").write_bytes(data)
+    with pytest.raises(SourceError):
+        back(pictured, tmp_path / "broken.parquet")
+
+
+def test_there_must_be_pictures(audit: Audit, tmp_path: Path) -> None:
+    with pytest.raises(CallError, match="Hugging Face shows people pictures"):
+        write_queue(audit, everything(audit), tmp_path / "a.parquet", "huggingface")
+    assert not (tmp_path / "a.parquet").exists()
