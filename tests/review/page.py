@@ -76,7 +76,7 @@ class Page:
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda message: self._heard(message))
+        self.page.on("console", self._heard)
         self.server = server
 
     def _heard(self, message: Any) -> None:
@@ -154,6 +154,9 @@ class Page:
         self.press("f")
         self.view("editor")
         self.until("document.getElementById('editor-words').textContent.includes('px')")
+        near = self.page.get_attribute("#canvas", "data-place")
+        self.press("z")  # the whole image is seen
+        self.until(f"document.getElementById('canvas').dataset.place !== {near!r}")
         self.press(tool)
 
     def spot(self, x: float, y: float) -> tuple[Point, Point]:

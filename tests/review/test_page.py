@@ -134,9 +134,9 @@ def test_reasons_are_gone_through_by_key(browser: Any, serve_wide: Callable[...,
         tab.page.get_by_role("button", name="Show these").click()
         tab.until("document.querySelectorAll('#reasons li').length === 2")
         tab.press("n")
-        assert tab.page.inner_text("#reasons .now") == "falls into 2 pieces"
+        assert tab.page.text_content("#reasons .now") == "falls into 2 pieces"
         tab.press("n")
-        assert tab.page.inner_text("#reasons .now") == "is unlike the others of its category"
+        assert tab.page.text_content("#reasons .now") == "is unlike the others of its category"
 
 
 def test_filters_narrow_the_queue(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from page import Page, Point, decisions, dense, opened
+from PIL import Image
 from scipy import ndimage
 from server import Server
 
+import curate
 from curate.decisions import open_reviews
+from curate.rle import encode, from_dense
 from curate.store import Audit
 
 EIGHT = np.ones((3, 3))
@@ -226,16 +230,11 @@ def test_the_editor_works_without_a_pointer(wide: Audit, tab: Page) -> None:
 @pytest.fixture
 def large(tmp_path: Any) -> Audit:
     """An audit of one image of 2000 x 3000 px whose mask is a frame with a ragged hole."""
-    import curate
-    from PIL import Image
-
     rng = np.random.default_rng(5)
     mask = np.zeros((2000, 3000), bool)
     mask[300:1700, 400:2600] = True
     mask[900:1000, 1000:1200] = rng.random((100, 200)) < 0.5
     Image.fromarray(np.full((2000, 3000, 3), 90, np.uint8)).save(tmp_path / "large.jpg")
-    from curate.rle import encode, from_dense
-
     counts = encode(from_dense(mask)).to_pylist()[0].decode()
     box = [400, 300, 2200, 1400]
     coco = {
@@ -254,8 +253,6 @@ def large(tmp_path: Any) -> Audit:
             for k in (1, 2)
         ],
     }
-    import json
-
     (tmp_path / "large.json").write_text(json.dumps(coco))
     policy = {"rule": [{"when": "area_px > 0", "action": "review", "reason": "large"}]}
     return curate.audit(
@@ -275,7 +272,7 @@ def test_large_images_are_edited_to_the_pixel(large: Audit, browser: Any) -> Non
             tab.page.mouse.wheel(0, -700)
         tab.press("[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[")
         assert tab.page.inner_text("#size-words") == "1 px"
-        tab.page.wait_for_timeout(100)
+        tab.until("document.getElementById('canvas').dataset.place.endsWith(' 64')")
         place = tab.click(x + 2.5, y + 3.5)
         tab.save()
     server.kill()

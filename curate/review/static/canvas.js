@@ -61,6 +61,8 @@ export class Canvas {
 
   // Many changes in one frame are drawn once.
   draw() {
+    const { x, y, scale } = this.view;
+    this.node.dataset.place = `${x} ${y} ${scale}`;
     if (this.frame) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = null;
@@ -73,7 +75,6 @@ export class Canvas {
     const ratio = devicePixelRatio || 1;
     const [w, h] = [Math.round(size.w * ratio), Math.round(size.h * ratio)];
     if (node.width !== w || node.height !== h) Object.assign(node, { width: w, height: h });
-    node.dataset.place = `${this.view.x} ${this.view.y} ${this.view.scale}`;
     const scale = this.view.scale * ratio;
     const place = [scale, 0, 0, scale, -this.view.x * scale, -this.view.y * scale];
     context.setTransform(1, 0, 0, 1, 0, 0);

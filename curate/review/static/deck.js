@@ -65,6 +65,12 @@ export class Deck {
     if (items.length) await api.release(this.client, items).catch(() => {}); // else the lease runs out
   }
 
+  // Cards that came too late; what was dealt again since then stays.
+  async turnAway(cards) {
+    const held = new Set(this.holding());
+    await this.giveBack(cards.filter((card) => !held.has(card.item)).map((card) => new Entry(card)));
+  }
+
   needs() {
     const low = this.held === HELD ? REFILL : this.held;
     return this.entries.length < low ? Math.min(MOST_ASKED, this.held - this.entries.length) : 0;
@@ -79,7 +85,7 @@ export class Deck {
       const answer = await api.next(this.wish(count));
       this.asked = performance.now();
       if (turn === this.turn) this.take(answer);
-      else await this.giveBack(answer.cards.map((card) => new Entry(card)));
+      else await this.turnAway(answer.cards);
     } catch (error) {
       if (turn === this.turn) this.failed(error);
     } finally {
@@ -161,7 +167,7 @@ export class Deck {
       const answer = await api.next(this.wish(1));
       this.asked = performance.now();
       if (turn === this.turn && this.entries.length < this.held) this.take(answer);
-      else await this.giveBack(answer.cards.map((card) => new Entry(card)));
+      else await this.turnAway(answer.cards);
     } catch (error) {
       this.problem = error;
     }

@@ -1,0 +1,162 @@
+"""Everybody can work with the page: by keyboard alone, by touch, with a screen reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from page import TABLET, Page, decisions, opened
+from server import Server
+
+from curate.store import Audit
+
+Serve = Callable[..., Server]
+PHONE = {"width": 390, "height": 844}
+
+
+def complaints(tab: Page) -> list[str]:
+    """Return what axe-core finds serious."""
+    if not tab.page.evaluate("Boolean(window.axe)"):
+        tab.page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text())
+    found = tab.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, PHONE], ids=["wide", "phone"])
+def test_axe_finds_nothing_serious(
+    browser: Any, serve_wide: Serve, scheme: str, viewport: dict[str, int]
+) -> None:
+    server = serve_wide("--reviewer", "ann")
+    with opened(browser, server, color_scheme=scheme, viewport=viewport) as tab:
+        assert complaints(tab) == []
+        tab.press("n", "?")
+        assert complaints(tab) == []
+        tab.press("Escape", "/")
+        assert complaints(tab) == []
+        tab.press("Escape", "f")
+        tab.view("editor")
+        assert complaints(tab) == []
+        tab.press("Enter")
+        tab.page.get_by_role("heading", name="No pixel has changed").wait_for()
+        assert complaints(tab) == []
+        tab.press("Escape", "Escape")
+        tab.view("single")
+        tab.press("g")
+        tab.page.wait_for_selector('.cell[data-ready="true"]')
+        tab.press("x", "ArrowRight", "r")
+        assert complaints(tab) == []
+
+
+def test_axe_on_the_first_question(browser: Any, serve_wide: Serve) -> None:
+    tab = Page(browser, serve_wide())
+    tab.page.goto(tab.server.url)
+    tab.page.get_by_label("Your name").wait_for()
+    assert complaints(tab) == []
+    tab.close()
+
+
+def test_every_control_is_reached_by_keyboard(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        focused = "document.activeElement.dataset.act || document.activeElement.tagName"
+        reached = set()
+        for _ in range(30):
+            tab.press("Tab")
+            reached.add(tab.page.evaluate(focused))
+        buttons = "[...document.querySelectorAll('#view-single button, .bar button')]"
+        shown = f"{buttons}.filter((b) => b.offsetParent).map((b) => b.dataset.act)"
+        assert set(tab.page.evaluate(shown)) <= reached
+        first = tab.mask_id
+        while tab.page.evaluate(focused) != "reject":
+            tab.press("Tab")
+        assert tab.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        tab.press("Enter")
+        tab.saved()
+    kept = decisions(wide)
+    assert list(zip(kept["mask_id"], kept["action"], strict=True)) == [(first, "reject")]
+
+
+def test_what_happens_is_said(browser: Any, serve_wide: Serve) -> None:
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        tab.decide("a")
+        tab.ready()
+        title = tab.page.text_content("#single-title")
+        tab.page.wait_for_timeout(100)
+        assert str(tab.page.text_content("#announcer")).startswith(str(title))
+        tab.press("u")
+        tab.toasts("Taken back: Accepted.")
+
+
+def test_the_help_lists_every_key(browser: Any, serve_wide: Serve) -> None:
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        tab.press("?")
+        text = tab.page.inner_text("#help-keys")
+        shown = tab.page.eval_on_selector_all(
+            "button[data-act] kbd", "(all) => all.map((k) => k.textContent)"
+        )
+        names = {"⇧H": "Shift+H", "⇧D": "Shift+D", "⇧U": "Shift+U"}
+        assert len(shown) > 20
+        assert [key for key in shown if names.get(key, key) not in text] == []
+
+
+def test_letters_in_a_field_decide_nothing(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        shown = tab.mask_id
+        tab.press("/")
+        tab.page.focus("#filter-category")
+        tab.press("a", "r", "Escape")
+        assert tab.mask_id == shown
+        tab.page.keyboard.down("a")
+        for _ in range(5):
+            tab.page.keyboard.down("a")  # held down: it repeats
+        tab.page.keyboard.up("a")
+        tab.saved()
+    assert decisions(wide)["mask_id"].tolist() == [shown]
+
+
+def test_a_tablet_decides_zooms_and_draws(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+    server = serve_wide("--reviewer", "ann")
+    with opened(browser, server, viewport=TABLET, has_touch=True, is_mobile=True) as tab:
+        page = tab.page
+        first = tab.mask_id
+        page.get_by_role("button", name="Accept").tap()
+        tab.until(f"!document.getElementById('stage').dataset.item.startsWith('{first}.')")
+        tab.seek(lambda card: card["pixels"].any())
+        before = page.locator("#panel-mine .plane").bounding_box()["width"]
+        pinch(tab, "#panel-mine")
+        assert page.locator("#panel-mine .plane").bounding_box()["width"] > 1.5 * before
+        card = tab.mask()
+        page.get_by_role("button", name="Fix").tap()
+        tab.view("editor")
+        tab.until("document.getElementById('editor-words').textContent.includes('px')")
+        pinch(tab, "#canvas")
+        page.get_by_role("button", name="Save the fix").tap()
+        page.get_by_role("heading", name="No pixel has changed").wait_for()
+        page.get_by_role("button", name="Go on drawing").tap()
+        box = page.locator("#canvas").bounding_box()
+        page.touchscreen.tap(box["x"] + 40, box["y"] + 40)
+        page.get_by_role("button", name="Save the fix").tap()
+        tab.view("single")
+        tab.saved()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    kept = decisions(wide)
+    assert kept["action"].tolist() == ["accept", "fix"]
+    assert card["counts"].encode() != kept["segmentation"].iloc[1]
+
+
+def pinch(tab: Page, selector: str) -> None:
+    """Put two fingers down and move them apart."""
+    box = tab.page.locator(selector).bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    cdp = tab.context.new_cdp_session(tab.page)
+    for kind, apart in (("touchStart", 30), ("touchMove", 60), ("touchMove", 90), ("touchEnd", 0)):
+        points = [{"x": x + side * apart, "y": y, "id": k} for k, side in enumerate((-1, 1))]
+        cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points if apart else []})
+    tab.page.wait_for_timeout(100)

@@ -1,0 +1,184 @@
+"""What happens when the server, the network or another person gets in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from page import Page, decisions, opened
+from server import Client, Server
+
+from curate.decisions import open_reviews
+from curate.store import Audit
+
+Serve = Callable[..., Server]
+EVENTS = "**/api/events"
+CUT = """
+const real = window.fetch;  // also what a page sends as it goes, which no route of ours would see
+window.fetch = (url, options) => localStorage.cut && String(url).includes('/api/events')
+  ? Promise.reject(new TypeError('cut')) : real(url, options);
+"""
+
+
+def test_a_killed_server_loses_and_doubles_nothing(
+    wide: Audit, browser: Any, serve_wide: Serve
+) -> None:
+    server = serve_wide("--reviewer", "ann")
+    with opened(browser, server) as tab:
+        pressed = []
+        for k in range(60):
+            pressed.append((tab.decide("ar"[k % 2]), ("accept", "reject")[k % 2]))
+            if k in (14, 33):
+                server.kill()
+            if k in (19, 40):
+                assert tab.page.get_attribute("#saved", "data-state") != "saved"
+                server.start()
+        tab.saved()
+    kept = decisions(wide)
+    assert list(zip(kept["mask_id"], kept["action"], strict=True)) == pressed
+
+
+def test_undo_while_the_server_is_down_counts(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+    server = serve_wide("--reviewer", "ann")
+    with opened(browser, server) as tab:
+        first = tab.decide("a")
+        tab.saved()
+        server.kill()
+        second = tab.decide("r")
+        third = tab.decide("a")
+        tab.press("u")
+        tab.toasts("Taken back")
+        assert tab.mask_id == third
+        tab.decide("r")
+        server.start()
+        tab.saved()
+    kept = decisions(wide)
+    said = list(zip(kept["mask_id"], kept["action"], strict=True))
+    assert said == [(first, "accept"), (second, "reject"), (third, "reject")]
+
+
+def test_offline_and_back(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        tab.decide("a")
+        tab.saved()
+        tab.until("document.querySelectorAll('#saved[data-state=saved]').length === 1")
+        tab.context.set_offline(True)
+        for _ in range(4):
+            tab.decide("r")
+        tab.page.locator("#saved-words", has_text="Offline, 4 decisions kept").wait_for()
+        assert len(decisions(wide)) == 1
+        tab.context.set_offline(False)
+        tab.saved()
+    assert decisions(wide)["action"].tolist() == ["accept"] + 4 * ["reject"]
+
+
+def test_a_reload_with_a_full_outbox_sends_it(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+    tab = Page(browser, serve_wide("--reviewer", "ann"))
+    tab.context.add_init_script(CUT)
+    tab.open()
+    tab.page.evaluate("localStorage.cut = 'yes'")
+    pressed = [tab.decide("r") for _ in range(5)]
+    tab.page.reload()
+    tab.ready()
+    assert tab.mask_id not in pressed
+    tab.page.locator("#saved-words", has_text="5 decisions kept").wait_for()
+    pressed.append(tab.decide("r"))
+    assert len(decisions(wide)) == 0
+    tab.page.evaluate("localStorage.removeItem('cut')")
+    tab.saved()
+    tab.close()
+    assert tab.complaints == []
+    assert decisions(wide)["mask_id"].tolist() == pressed
+
+
+def test_an_answer_that_got_lost_doubles_nothing(
+    wide: Audit, browser: Any, serve_wide: Serve
+) -> None:
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        lost = []
+
+        def lose(route: Any) -> None:
+            """Let the server have it, and keep its answer from the page."""
+            if len(lost) < 3:
+                lost.append(route.fetch().status)
+                route.abort()
+            else:
+                route.continue_()
+
+        tab.page.route(EVENTS, lose)
+        pressed = [tab.decide("a") for _ in range(6)]
+        tab.saved()
+        assert lost == [200, 200, 200]
+    assert decisions(wide)["mask_id"].tolist() == pressed
+
+
+def test_another_tab_sends_what_a_closed_one_kept(
+    wide: Audit, browser: Any, serve_wide: Serve
+) -> None:
+    server = serve_wide("--reviewer", "ann")
+    tab = Page(browser, server).open()
+    tab.page.route(EVENTS, lambda route: route.abort())
+    pressed = [tab.decide("a"), tab.decide("a")]
+    tab.page.locator("#saved-words", has_text="2 decisions kept").wait_for()
+    other = tab.context.new_page()
+    tab.page.close()
+    other.goto(server.url)
+    other.wait_for_selector('#stage[data-ready="true"]')
+    other.wait_for_selector('#saved[data-state="saved"]')
+    tab.close()
+    assert decisions(wide)["mask_id"].tolist() == pressed
+
+
+def test_a_refused_event_is_said_and_does_not_block(
+    wide: Audit, browser: Any, serve_wide: Serve
+) -> None:
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+
+        def spoil(route: Any) -> None:
+            data = route.request.post_data.replace('"action":"reject"', '"action":"what"')
+            route.continue_(post_data=data)
+
+        tab.page.route(EVENTS, spoil)
+        tab.decide("r")
+        tab.toasts("Not taken: the action is not")
+        kept = tab.decide("a")
+        tab.saved()
+    assert decisions(wide)["mask_id"].tolist() == [kept]
+
+
+def test_two_people_never_see_the_same_mask(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+    server = serve_wide()
+    tabs = [Page(browser, server) for _ in range(2)]
+    for tab, name in zip(tabs, ("ann", "bea"), strict=True):
+        tab.page.goto(server.url)
+        tab.page.get_by_label("Your name").fill(name)
+        tab.press("Enter")
+    seen: list[list[int]] = [[], []]
+    for _ in range(25):
+        for tab, mine in zip(tabs, seen, strict=True):
+            mine.append(tab.decide("a"))
+    for tab in tabs:
+        tab.saved()
+        assert tab.complaints == []
+        tab.close()
+    assert not set(seen[0]) & set(seen[1])
+    kept = decisions(wide)
+    for name, mine in zip(("ann", "bea"), seen, strict=True):
+        assert kept.loc[kept["reviewer"] == name, "mask_id"].tolist() == mine
+
+
+def test_a_closed_page_gives_its_masks_to_others(
+    wide: Audit, browser: Any, serve_wide: Serve
+) -> None:
+    server = serve_wide("--reviewer", "ann")
+    tab = Page(browser, server).open()
+    shown = tab.item
+    tab.page.close(run_before_unload=False)
+    tab.close()
+    other = Client(server, "B")
+    for _ in range(50):
+        items = [card["item"] for card in other.next(48)["cards"]]
+        if shown in items:
+            break
+    assert shown in items
+    assert len(open_reviews(wide).decisions()) == 0
