@@ -85,12 +85,12 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
     with reading(path), path.open("rb") as file, collector_paused():
         for batch in scan(file, path.name, frozenset([""])):
             values = batch.parse(path.name)
-            tasks = checked_tasks(reviews.audit, values, path.name, count)
+            tasks, known = checked_tasks(reviews.audit, values, path.name, count)
             count += len(values)
             whole = _whole_images(reviews.audit, tasks)
             for task in tasks:
                 _take(task, task.image_id in whole, tally)
-            _settle_said(tally, options.same_iou)
+            _settle_said(tally, known, options.same_iou)
             _settle_added(tally)
     empty = pd.DataFrame({"mask_id": np.empty(0, np.int64), "action": pd.Series([], dtype="str")})
     return Found(
@@ -115,7 +115,7 @@ def _take(task: Task, whole: bool, tally: _Tally) -> None:
     """Note what people made of one task."""
     tally.counts["skipped"] += task.skipped
     tally.counts["unlabelled"] += not task.annotations and not task.skipped
-    own = {region_id(mask): mask for mask in task.masks.index.tolist()}
+    own = {region_id(mask): mask for mask in task.masks}
     for made in task.annotations:
         who = {"reviewer": made.reviewer, "time": made.time}
         seconds = None if made.seconds is None else made.seconds / len(own)
@@ -158,12 +158,12 @@ def _on_images(pairs: list[tuple[Region, Task]]) -> Runs:
     return paste(pieces, [task.corner for _, task in pairs], sizes[:, 0], sizes[:, 1])
 
 
-def _settle_said(tally: _Tally, same_iou: float) -> None:
+def _settle_said(tally: _Tally, known: pd.DataFrame, same_iou: float) -> None:
     """Decide on the masks that stand in the tasks in hand."""
     if not tally.said:
         return
     after = _on_images([(region, task) for _, _, region, task in tally.said])
-    old = pd.concat([task.masks.loc[[mask]] for mask, _, _, task in tally.said])
+    old = known.loc[[mask for mask, _, _, _ in tally.said]]
     sizes = [old[side].to_numpy(np.int64) for side in ("height", "width")]
     before, _ = decoded(old["segmentation"], *sizes)
     iou, size = pair_iou(before, after), area(after)

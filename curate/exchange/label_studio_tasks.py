@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Annotation:
     where: str
     reviewer: str | None
     seconds: float | None
-    time: pd.Timestamp | None
+    time: datetime | None
     result: Any
 
 
@@ -50,7 +51,7 @@ class Task:
         corner: x and y of its window on the image.
         size: Height and width of the window: the size of its picture.
         image_size: Height and width of the image.
-        masks: What the audit knows of the masks it shows; index ``mask_id``, in its order.
+        masks: The masks that it shows.
         draw: ``draw_id`` and ``queue_kind``, where it says them.
         annotations: What people made of it, without those that were skipped.
         skipped: How many those were.
@@ -61,14 +62,16 @@ class Task:
     corner: tuple[int, int]
     size: tuple[int, int]
     image_size: tuple[int, int]
-    masks: pd.DataFrame
+    masks: list[int]
     draw: dict[str, Any]
     annotations: list[Annotation]
     skipped: int
 
 
-def checked_tasks(audit: Audit, values: list[Any], name: str, before: int) -> list[Task]:
-    """Return the tasks of an export.
+def checked_tasks(
+    audit: Audit, values: list[Any], name: str, before: int
+) -> tuple[list[Task], pd.DataFrame]:
+    """Return tasks of an export, and what the audit knows of their masks, by ``mask_id``.
 
     Args:
         audit: The audit.
@@ -88,7 +91,9 @@ def checked_tasks(audit: Audit, values: list[Any], name: str, before: int) -> li
         owns.append((where, value, _own(value, where, identity)))
     ids = np.array([mask for _, _, own in owns for mask in own["masks"]], np.int64)
     known = rows_of(audit, "masks", "mask_id", ids, _KNOWN).set_index("mask_id")
-    return [_task(where, value, own, known) for where, value, own in owns]
+    columns = [known[side].tolist() for side in ("image_id", "height", "width")]
+    places = dict(zip(known.index.tolist(), zip(*columns, strict=True), strict=True))
+    return [_task(where, value, own, places) for where, value, own in owns], known
 
 
 def _own(value: dict[str, Any], where: str, identity: str) -> dict[str, Any]:
@@ -114,19 +119,15 @@ def _whole(value: Any) -> bool:
     return type(value) is int and -(2**63) <= value < 2**63
 
 
-def _task(where: str, value: dict[str, Any], own: dict[str, Any], known: pd.DataFrame) -> Task:
-    masks = own["masks"]
-    at = known.index.get_indexer(pd.Index(masks))
-    if (at < 0).any():
-        strange = masks[int(np.flatnonzero(at < 0)[0])]
-        raise SourceError("the audit has no such mask", f"{where}, mask {strange}")
-    rows = known.iloc[at]
-    fields = ("image_id", "height", "width")
-    right = (rows[list(fields)] == [own[name] for name in fields]).all(axis=1).to_numpy()
-    if not right.all():
-        strange = masks[int(np.flatnonzero(~right)[0])]
-        what = "it lies on another image than in the audit, or on one of another size"
-        raise SourceError(what, f"{where}, mask {strange}")
+def _task(
+    where: str, value: dict[str, Any], own: dict[str, Any], places: dict[int, tuple[int, ...]]
+) -> Task:
+    for mask in own["masks"]:
+        if mask not in places:
+            raise SourceError("the audit has no such mask", f"{where}, mask {mask}")
+        if places[mask] != (own["image_id"], own["height"], own["width"]):
+            what = "it lies on another image than in the audit, or on one of another size"
+            raise SourceError(what, f"{where}, mask {mask}")
     x, y, w, h = (own[key] for key in "xywh")
     if min(x, y) < 0 or min(w, h) < 1 or x + w > own["width"] or y + h > own["height"]:
         raise SourceError("its window reaches outside its image", where)
@@ -137,7 +138,7 @@ def _task(where: str, value: dict[str, Any], own: dict[str, Any], known: pd.Data
         corner=(x, y),
         size=(h, w),
         image_size=(own["height"], own["width"]),
-        masks=rows,
+        masks=own["masks"],
         draw=_draw(own, where),
         annotations=annotations,
         skipped=skipped,
@@ -177,15 +178,13 @@ def _annotation(value: dict[str, Any], where: str) -> Annotation:
     )
 
 
-def _time(value: Any, where: str) -> pd.Timestamp:
+def _time(value: Any, where: str) -> datetime:
     try:
-        if type(value) is not str:
-            raise ValueError
-        found = pd.to_datetime(value, utc=True, format="ISO8601")
-    except (ValueError, OverflowError):
+        found = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
         do = "write it as 2026-03-14T15:09:26Z"
         raise SourceError(f"its time {str(value)[:40]!r} is none", where, do) from None
-    return found
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _reviewer(value: Any, where: str) -> str | None:
