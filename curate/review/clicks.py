@@ -30,8 +30,10 @@ class Redrawing:
         self._segmenter: Segmenter | None = None
         self._broken = ""
         self._turn = threading.Lock()
+        self.threads: list[threading.Thread] = []
         if name is not None:
-            threading.Thread(target=self._load, name="segmenter", daemon=True).start()
+            self.threads.append(threading.Thread(target=self._load, name="segmenter", daemon=True))
+            self.threads[0].start()
 
     def __bool__(self) -> bool:
         return self._name is not None and not self._broken

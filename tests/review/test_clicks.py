@@ -1,0 +1,105 @@
+"""Masks redrawn from clicks, by a segmenter whose answer can be told from the picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bright_segmenter import BrightSegmenter
+
+from curate.models.embedding_cache import EmbeddingCache
+from curate.review.asking import Clicks, Refused
+from curate.review.clicks import Redrawing
+from curate.rle import decode, encode, from_dense, to_dense
+
+
+@pytest.fixture
+def redrawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Redrawing:
+    monkeypatch.setattr("curate.models.load_segmenter", lambda name, device: BrightSegmenter())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = Redrawing("bright")
+    for thread in made.threads:
+        thread.join(30)
+    return made
+
+
+def picture() -> np.ndarray:
+    pixels = np.full((100, 150, 3), 20, np.uint8)
+    pixels[20:60, 30:70] = 220
+    pixels[70:90, 90:140] = 220
+    return pixels
+
+
+def dense(answer: dict[str, Any]) -> np.ndarray:
+    runs, _ = decode([answer["counts"].encode()], np.array([100]), np.array([150]))
+    return to_dense(runs, 0)
+
+
+def test_a_click_draws_what_it_points_at(redrawing: Redrawing) -> None:
+    answer = redrawing.draw(picture(), Clicks(1, [(45.0, 40.0)], [1], None))
+    found = dense(answer)
+    want = np.zeros((100, 150), bool)
+    want[20:60, 30:70] = True
+    assert (found & want).sum() / (found | want).sum() > 0.95
+    assert answer["predicted_iou"] == pytest.approx(0.95)
+
+
+def test_clicks_and_a_mask_go_to_the_segmenter(
+    redrawing: Redrawing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    real = BrightSegmenter.segment
+
+    def segment(self: Any, embedding: Any, prompts: Any, *, multimask: bool) -> Any:
+        asked.append((prompts, multimask))
+        return real(self, embedding, prompts, multimask=multimask)
+
+    monkeypatch.setattr(BrightSegmenter, "segment", segment)
+    current = np.zeros((100, 150), bool)
+    current[70:90, 90:140] = True
+    counts = bytes(encode(from_dense(current)).to_pylist()[0]).decode()
+    points = [(100.0, 80.0), (5.0, 5.0)]
+    redrawing.draw(picture(), Clicks(1, points, [1, 0], counts))
+    prompts, multimask = asked[0]
+    assert not multimask
+    assert prompts.points.tolist() == [[[100.0, 80.0], [5.0, 5.0]]]
+    assert prompts.labels.tolist() == [[1, 0]]
+    assert prompts.masks.shape == (1, 160, 160)
+    assert (prompts.masks > 0).any()
+
+
+def test_an_image_is_embedded_once(tmp_path: Path, redrawing: Redrawing) -> None:
+    segmenter = redrawing._segmenter
+    assert isinstance(segmenter, BrightSegmenter)
+    for x in (40.0, 50.0, 60.0):
+        redrawing.draw(picture(), Clicks(1, [(x, 40.0)], [1], None))
+    assert segmenter.images_seen == 1
+    assert isinstance(redrawing._cache, EmbeddingCache)
+
+
+@pytest.mark.parametrize(
+    ("clicks", "why"),
+    [
+        (Clicks(1, [(500.0, 40.0)], [1], None), "is not on the image"),
+        (Clicks(1, [(5.0, 40.0)], [1], "!!"), "is no mask of this image"),
+    ],
+)
+def test_wrong_clicks_are_refused(redrawing: Redrawing, clicks: Clicks, why: str) -> None:
+    with pytest.raises(Refused, match=why):
+        redrawing.draw(picture(), clicks)
+
+
+def test_a_segmenter_that_cannot_be_loaded_is_said_and_the_page_goes_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = Redrawing(str(tmp_path))
+    for thread in made.threads:
+        thread.join(60)
+    assert not made
+    assert "the segmenter cannot be used" in capsys.readouterr().err
+    with pytest.raises(Refused, match="terminal says why"):
+        made.draw(picture(), Clicks(1, [(5.0, 5.0)], [1], None))
+    with pytest.raises(Refused, match="there is no segmenter"):
+        Redrawing(None).draw(picture(), Clicks(1, [(5.0, 5.0)], [1], None))

@@ -1,0 +1,121 @@
+"""The command: what it draws, what it says, how it ends."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from conftest import Serve
+from server import Client, Server, event
+
+from curate.decisions import open_reviews
+from curate.rle import encode, from_dense
+from curate.store import Audit
+
+
+def run(audit: Audit, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "curate.cli", "review", str(audit.path), "--no-open"]
+    return subprocess.run(
+        [*command, *options], check=False, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_taken_port_is_said_in_one_sentence(audit: Audit) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run(audit, "--port", str(port), "--budget", "5")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: curate review: the port {port} is in use; choose another with --port, or 0 for any"
+    ]
+    assert not (audit.path / "reviews.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--kind", "learn"], "draw one: give --budget or --minutes"),
+        (["--kind", "estimat"], "there is no kind 'estimat'"),
+        (["--draw", "3"], "there is no draw 3"),
+        (["--draw", "3", "--budget", "4"], "a budget for another"),
+        (["--images", "/nowhere/at/all"], "there is no such folder of images"),
+        (["--port", "70000"], "there is no port 70000"),
+        (["--seconds-per-mask", "0"], "seconds per mask are 0"),
+    ],
+)
+def test_wrong_calls_are_said_in_one_line(audit: Audit, options: list[str], said: str) -> None:
+    done = run(audit, "--port", "0", *options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_budget_draws_and_records(audit: Audit, serve: Serve) -> None:
+    server = serve("--kind", "estimate", "--budget", "6", "--reviewer", "Ann")
+    page = Client(server)
+    about = page.get("/api/about")
+    assert (about["kind"], about["draw_id"], about["blind"], about["budget"]) == (
+        *("estimate", 1, True),
+        6,
+    )
+    assert page.get("/api/session")["reviewer"] == "Ann"
+    draws = open_reviews(audit).draws()
+    assert (draws["kind"].tolist(), draws["masks"].tolist()) == (["estimate"], [about["total"]])
+    rest = server.stop()
+    assert "Traceback" not in rest
+    server.options = ("--kind", "estimate")  # without a budget the draw is gone on with
+    assert Client(server.start()).get("/api/about")["draw_id"] == 1
+    server.kill()
+
+
+def counts_of(audit: Audit, image_id: int) -> str:
+    size = audit.query(f"select height, width from images where image_id = {image_id}").iloc[0]
+    mask = np.zeros((int(size["height"]), int(size["width"])), bool)
+    mask[5:25, 10:40] = True
+    return bytes(encode(from_dense(mask)).to_pylist()[0]).decode()
+
+
+def test_fixes_and_missing_masks_stand_beside_the_old(audit: Audit, client: Client) -> None:
+    card = client.next()["cards"][0]
+    counts = counts_of(audit, int(card["image_id"]))
+    fix = client.decide(card["item"], "fix", counts=counts)
+    place: dict[str, Any] = {"image_id": card["image_id"], "category": "blob 1", "counts": counts}
+    added, looked = event("missing", **place), event("looked", image_id=card["image_id"])
+    assert client.send(fix, added, looked)["done"] == [fix["key"], added["key"], looked["key"]]
+    reviews = open_reviews(audit)
+    kept = reviews.decisions().iloc[0]
+    assert kept["action"] == "fix"
+    assert bytes(kept["segmentation"]).decode() == counts
+    assert bytes(reviews.missing().iloc[0]["segmentation"]).decode() == counts
+    assert reviews.looked()["image_id"].tolist() == [int(card["image_id"])]
+    again = event("missing", **place)
+    gone = event("withdraw_missing", of=added["key"], **place)
+    back = event("withdraw_missing", of=again["key"], **place)
+    assert len(client.send(gone, again, back)["done"]) == 3
+    assert len(reviews.missing()) == 0
+    client.server.kill()
+    client.server.start()
+    resent = client.send(fix, added, looked, gone)
+    assert (len(resent["done"]), resent["refused"]) == (4, [])
+    assert (len(reviews.decisions()), len(reviews.missing()), len(reviews.looked())) == (1, 0, 1)
+
+
+def test_an_audit_without_pictures_is_shown_without(audit: Audit) -> None:
+    info = dict(audit.info)
+    info.pop("inputs")
+    (audit.path / "audit.json").write_bytes(orjson.dumps(info))
+    server = Server(audit.path).start()
+    page = Client(server)
+    assert not page.get("/api/about")["crops"]
+    card = page.next()["cards"][0]
+    assert card["picture"] is None
+    assert card["path"]
+    assert page.ask("GET", f"/api/picture/{card['mask_id']}?view=card")[0] == 404
+    assert "there are no pictures" in server.stop()
