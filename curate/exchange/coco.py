@@ -14,7 +14,7 @@ import numpy as np
 
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
-from curate.exchange.coco_writing import write_coco
+from curate.exchange.coco_writing import check_coco, write_coco
 from curate.exchange.coming_back import join
 from curate.exchange.corrected import Part, Shown, decisions_of
 from curate.exchange.cvat_writing import safe_label
@@ -80,4 +80,4 @@ def _is_queue(path: Path) -> bool:
 
 READER = Reader("coco", "corrected COCO", _matches, _read)
 
-WRITER = Writer("coco", "COCO instances", write_coco)
+WRITER = Writer("coco", "COCO instances", write_coco, check=check_coco)

@@ -13,6 +13,7 @@ from curate.curation.audits import source_of
 from curate.curation.columns import plain
 from curate.errors import CallError
 from curate.exchange.coco_folder import Layout, write_coco_folder
+from curate.exchange.views import needs_pictures
 from curate.exchange.writers import BATCH, DUMP, Outgoing, records
 from curate.formats.base import new_file
 from curate.store import Audit
@@ -28,12 +29,9 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
     ``instances.json`` and ``images/``.
 
     Raises:
-        CallError: Crops are asked for, and ``out`` is the name of a file, or there are no pictures.
+        CallError: Crops are asked for, and there are no pictures.
     """
     if how.crops:
-        if out.suffix.lower() == ".json":
-            what = "crops are a folder of pictures with their JSON"
-            raise CallError(what, str(out), "give a name without .json")
         layout = Layout("COCO", "instances.json", "images", _annotation)
         return write_coco_folder(audit, rows, out, how, layout)
     rows = rows.drop_duplicates("mask_id").reset_index(drop=True)
@@ -56,6 +54,18 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
                     written += 1
         file.write(b"\n]}\n")
     return written
+
+
+def check_coco(audit: Audit, out: Path, how: Outgoing) -> None:
+    """See that a queue can be written as asked for; a writer's ``check``.
+
+    Raises:
+        CallError: Crops are asked for, and ``out`` is the name of a file, or there are no pictures.
+    """
+    if how.crops and out.suffix.lower() == ".json":
+        what = "crops are a folder of pictures with their JSON"
+        raise CallError(what, str(out), "give a name without .json")
+    needs_pictures("COCO", whole=False)(audit, out, how)
 
 
 def _segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, dict[str, Any]]:

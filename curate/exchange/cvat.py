@@ -15,6 +15,7 @@ from curate.exchange.cvat_writing import safe_label, write_cvat
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.shapes import Picture, Shape, Tool
 from curate.exchange.tool_coco import coco_pictures
+from curate.exchange.views import needs_pictures
 from curate.exchange.writers import Writer
 from curate.formats.base import PART_BYTES, reading
 from curate.formats.cvat import read_shape
@@ -115,4 +116,6 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
 
 READER = Reader("cvat", "CVAT", _matches, _read)
 
-WRITER = Writer("cvat", "CVAT for images 1.1", write_cvat, is_folder=True)
+WRITER = Writer(
+    "cvat", "CVAT for images 1.1", write_cvat, True, needs_pictures("CVAT", whole=False)
+)

@@ -19,6 +19,7 @@ from curate.exchange.cvat_writing import safe_label
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.shapes import Tool
 from curate.exchange.tool_coco import coco_pictures
+from curate.exchange.views import needs_pictures
 from curate.exchange.writers import Outgoing, Writer
 from curate.formats.json_shape import shape_of
 from curate.store import Audit
@@ -69,4 +70,6 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
 
 READER = Reader("fiftyone", "FiftyOne", _matches, _read)
 
-WRITER = Writer("fiftyone", "FiftyOne (COCODetectionDataset)", write_fiftyone, is_folder=True)
+WRITER = Writer(
+    "fiftyone", "FiftyOne (COCODetectionDataset)", write_fiftyone, True, needs_pictures("FiftyOne")
+)

@@ -22,6 +22,7 @@ from curate.exchange.cvat_writing import safe_label
 from curate.exchange.huggingface_writing import write_huggingface
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.shapes import Picture, Shape, Tool
+from curate.exchange.views import needs_pictures
 from curate.exchange.writers import Writer
 from curate.formats.base import reading
 from curate.formats.segmentation import read_segmentation
@@ -153,4 +154,6 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
 
 READER = Reader("huggingface", "Hugging Face Parquet", _matches, _read)
 
-WRITER = Writer("huggingface", "Hugging Face Parquet", write_huggingface)
+WRITER = Writer(
+    "huggingface", "Hugging Face Parquet", write_huggingface, check=needs_pictures("Hugging Face")
+)

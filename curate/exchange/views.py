@@ -7,7 +7,7 @@ beside it, so that what comes back is put in its place again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,6 +243,23 @@ def check_pictures(folder: ImageFolder | None, tool: str) -> ImageFolder:
         what = f"{tool} shows people pictures, and the audit was given none"
         raise CallError(what, "queue", "give their folder with --images DIR")
     return folder
+
+
+def needs_pictures(tool: str, *, whole: bool = True) -> Callable[[Audit, Path, Outgoing], None]:
+    """Return a writer's ``check``: that there are pictures.
+
+    Args:
+        tool: Who shows them, for messages.
+        whole: Whether whole images need them too, and not only crops.
+    """
+
+    def check(audit: Audit, out: Path, how: Outgoing) -> None:
+        del out
+        folder = pictures_of(audit, how)
+        if whole or how.crops:
+            check_pictures(folder, tool)
+
+    return check
 
 
 def safe_name(text: str) -> str:

@@ -1,7 +1,7 @@
 """What writes a queue for people's tools: the registry, and what every writer takes.
 
 To write another tool's files, write a module with a
-``WRITER = Writer(name, title, write, is_folder)`` and name it in :data:`BUILT_IN`.
+``WRITER = Writer(name, title, write, is_folder, check)`` and name it in :data:`BUILT_IN`.
 """
 
 from __future__ import annotations
@@ -63,12 +63,15 @@ class Writer:
             :func:`curate.curation.queue.queue` or a draw gave. The path is new; it is written whole
             or not at all.
         is_folder: Whether a folder is written, not a file.
+        check: Raises where it cannot be written as asked for: called before masks are drawn, so
+            that no draw is recorded that nobody ever sees.
     """
 
     name: str
     title: str
     write: Callable[[Audit, pd.DataFrame, Path, Outgoing], int]
     is_folder: bool = False
+    check: Callable[[Audit, Path, Outgoing], None] | None = None
 
 
 def writer_names() -> tuple[str, ...]:

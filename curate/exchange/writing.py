@@ -41,7 +41,7 @@ def write_queue(
         CallError: There is no such format, or the file exists.
         AuditError: It cannot be written.
     """
-    writer = check_target(out, format)
+    writer = check_target(out, format, audit, how)
     return writer.write(audit, rows_for(rows, slot), out, how or Outgoing())
 
 
@@ -81,12 +81,25 @@ def left_out(audit: Audit, rows: pd.DataFrame, written: int) -> dict[str, int]:
     return {words: count for words, count in found.items() if count}
 
 
-def check_target(out: Path, format: str | None = None) -> Writer:
+def check_target(
+    out: Path, format: str | None = None, audit: Audit | None = None, how: Outgoing | None = None
+) -> Writer:
     """Return what can write a queue to a path.
 
+    Args:
+        out: The path.
+        format: The writer's name; None takes it from the path's ending.
+        audit: The audit, where it is known already: then also what the tool needs of it is looked
+            at.
+        how: What the tool is to be given.
+
     Raises:
-        CallError: There is no such writer, or the path holds something already.
+        CallError: There is no such writer, the path holds something already, or the tool needs
+            pictures that are not there.
+        SourceError: The folder of pictures is not there.
     """
     writer = writer_of(out, format)
     check_new(out)
+    if audit is not None and writer.check is not None:
+        writer.check(audit, out, how or Outgoing())
     return writer

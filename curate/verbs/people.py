@@ -70,8 +70,9 @@ def write_queue(
     if out is None and to not in (None, "csv"):
         raise CallError(f"--to {to} needs a file", "queue", "give one with --out")
     targets = _targets(out, options.get("overlap", 0.0))
+    how = Outgoing(crops, None if images is None else Path(images))
     for target in targets:
-        check_target(target, to)
+        check_target(target, to, opened, how)
     drawn = draw(opened, known, options)
     rows = drawn.rows
     wanted = record or drawn.kind != "errors" or options.get("honeypots")
@@ -79,7 +80,6 @@ def write_queue(
         rows = drawn.shown(record_drawn(opened, drawn))
     if out is None:
         return "".join(csv_lines(rows)).rstrip("\r\n")
-    how = Outgoing(crops, None if images is None else Path(images))
     written = []
     for slot, target in enumerate(targets):
         part = rows_for(rows, slot if len(targets) > 1 else None)

@@ -4,6 +4,7 @@
     python real_parsers.py cvat-sdk FOLDER TRUTH      the same, by the decoder of CVAT's SDK
     python real_parsers.py datasets PARQUET TRUTH     a Parquet for Hugging Face
     python real_parsers.py pycocotools JSON TRUTH     a COCO file
+    python real_parsers.py fiftyone FOLDER TRUTH      a COCODetectionDataset
 
 TRUTH is an .npz with the pixels of each mask by its id, as it should be seen. Prints what was
 looked at as JSON; fails where a pixel differs.
@@ -11,8 +12,10 @@ looked at as JSON; fails where a pixel differs.
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
+import types
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -89,7 +92,73 @@ def with_pycocotools(path: Path, truth: Truth) -> dict[str, Any]:
     return {"images": len(loaded.imgs), "masks": len(loaded.anns)}
 
 
+def fiftyones_own() -> dict[str, Any]:
+    """Return FiftyOne's code that turns annotations into labels, and masks into annotations.
+
+    Importing FiftyOne would start its database, so these pieces of the installed package are run
+    alone, with a bare stand-in for its labels.
+    """
+    from itertools import groupby
+
+    from pycocotools import mask as mask_utils
+    from skimage import measure
+
+    wanted = {
+        *("COCOObject", "_coco_segmentation_to_mask", "_normalize_coco_segmentation"),
+        *("_mask_to_rle", "_mask_to_polygons", "_close_contour"),
+    }
+    path = next(Path(p) for p in sys.path if (Path(p) / "fiftyone/utils/coco.py").is_file())
+    tree = ast.parse((path / "fiftyone/utils/coco.py").read_text())
+    tree.body = [node for node in tree.body if getattr(node, "name", "") in wanted]
+    assert len(tree.body) == len(wanted)
+    fol = types.SimpleNamespace(Detection=types.SimpleNamespace)
+    etau = types.SimpleNamespace(is_str=lambda value: isinstance(value, str))
+    names = {"np": np, "groupby": groupby, "mask_utils": mask_utils, "measure": measure}
+    names |= {"fol": fol, "etau": etau}
+    exec(compile(tree, "coco.py", "exec"), names)
+    return names
+
+
+def with_fiftyone(folder: Path, truth: Truth) -> dict[str, Any]:
+    """Load as FiftyOne does, compare, and write what it exports: as crowds, and as polygons."""
+    own = fiftyones_own()
+    given = json.loads((folder / "labels.json").read_text())
+    sizes = {one["id"]: (one["width"], one["height"]) for one in given["images"]}
+    classes = {one["id"]: one["name"] for one in given["categories"]}
+    made: dict[str, list[Any]] = {"crowds": [], "polygons": []}
+    for number, one in enumerate(given["annotations"], 1):
+        width, height = sizes[one["image_id"]]
+        read = own["COCOObject"].from_anno_dict(json.loads(json.dumps(one)))
+        seen = read.to_detection((width, height), classes, None, load_segmentation=True)
+        assert seen.label == classes[one["category_id"]]
+        x, y, w, h = seen.bounding_box
+        pixels = np.zeros((height, width), bool)
+        rows = slice(round(y * height), round((y + h) * height))
+        pixels[rows, round(x * width) : round((x + w) * width)] = seen.mask
+        same(truth, seen.mask_id, pixels)
+        for kind, spelled in (
+            ("crowds", own["_mask_to_rle"](pixels)),
+            ("polygons", own["_mask_to_polygons"](pixels, None)),
+        ):
+            out = own["COCOObject"](
+                id=number,
+                image_id=one["image_id"],
+                category_id=one["category_id"],
+                bbox=one["bbox"],
+                segmentation=spelled,
+                iscrowd=int(kind == "crowds"),
+                mask_id=seen.mask_id,
+            )
+            made[kind].append(out.to_anno_dict())
+    for kind, masks in made.items():
+        target = folder.with_name(f"{folder.name}-from-fiftyone-{kind}")
+        target.mkdir()
+        (target / "labels.json").write_text(json.dumps(given | {"annotations": masks}))
+    return {"images": len(sizes), "masks": len(given["annotations"])}
+
+
 CHECKS = {
+    "fiftyone": with_fiftyone,
     "datumaro": with_datumaro,
     "cvat-sdk": with_cvat_sdk,
     "datasets": with_datasets,

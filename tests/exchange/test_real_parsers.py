@@ -120,3 +120,20 @@ def test_pycocotools_reads_our_coco(written: Written, tool: str, crops: bool) ->
     if path.is_dir():
         path /= "labels.json" if tool == "fiftyone" else "instances.json"
     assert written.check("pycocotools", path, crops)["masks"] == written.masks
+
+
+@WAYS
+def test_fiftyones_own_code_reads_and_writes_our_layout(written: Written, crops: bool) -> None:
+    folder = written.path("fiftyone", crops)
+    assert written.check("fiftyone", folder, crops)["masks"] == written.masks
+    done = back(written.audit, folder.with_name(f"{folder.name}-from-fiftyone-crowds"))
+    assert done.format == "fiftyone"
+    assert done.added.actions == {"accept": written.masks}
+    redrawn = back(
+        written.audit, folder.with_name(f"{folder.name}-from-fiftyone-polygons"), same_iou=0.8
+    )
+    lost = redrawn.notes["masks that the tool lost, so nothing is known of them"]
+    assert lost > 0  # a mask of one pixel has no polygon there
+    assert sum(redrawn.added.actions.values()) == written.masks - lost
+    assert redrawn.added.actions["accept"] >= 12  # boxes; what holes and parts become are fixes
+    assert "reject" not in redrawn.added.actions

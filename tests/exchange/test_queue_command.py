@@ -1,0 +1,107 @@
+"""``curate queue --to`` and ``curate import`` with other tools' formats, as people type them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from boxes import HEIGHT, WIDTH, box, dataset, rle
+from hard_masks import audited
+from typer.testing import CliRunner
+
+import curate
+from curate.cli import app
+from curate.decisions import has_reviews, open_reviews
+from curate.errors import CallError
+from curate.exchange import left_out, write_queue
+from curate.exchange.writers import Outgoing
+from curate.store import Audit
+
+TOOLS = ("cvat", "fiftyone", "coco", "huggingface")
+
+
+def run(*words: object) -> str:
+    """Run a command; return what it prints."""
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.output
+
+
+@pytest.fixture
+def pictured(tmp_path: Path) -> Audit:
+    """Return an audit with pictures, and three masks that no picture can show."""
+    source = dataset()
+    nothing = {"size": [HEIGHT, WIDTH], "counts": rle(box(0, 0, 0, 0))["counts"]}
+    for number, segmentation in ((30, None), (31, {"size": [9, 9], "counts": "zz"}), (32, nothing)):
+        source["annotations"].append(
+            {"id": number, "image_id": 1, "category_id": 1, "segmentation": segmentation}
+        )
+    return audited(source, tmp_path)
+
+
+@pytest.mark.parametrize("way", ["--crops", "--whole"])
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_cannot_be_carried_is_told(
+    pictured: Audit, tmp_path: Path, tool: str, way: str
+) -> None:
+    out = tmp_path / "queue"
+    rows = curate.queue(pictured.path, actions=("accept", "review", "reject"))
+    written = write_queue(pictured, rows, out, tool, how=Outgoing(way == "--crops"))
+    why = left_out(pictured, rows, written)
+    if tool == "coco" and way == "--whole":  # an empty mask can stand there
+        assert (written, why) == (13, {"without a mask": 1, "unreadable": 1})
+    else:
+        assert written == 12
+        assert why == {"without a mask": 1, "unreadable": 1, "without a pixel": 1}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_out_and_back_by_command(pictured: Audit, tmp_path: Path, tool: str) -> None:
+    out = tmp_path / "queue"
+    said = run("queue", pictured.path, "--kind", "estimate", "--budget", 6, "--overlap", 0.5,
+               "--to", tool, "--crops", "--out", out)  # fmt: skip
+    assert said.splitlines() == [f"4 masks in {out}", f"2 masks in {out}.second"]
+    for path, masks in ((out, 4), (Path(f"{out}.second"), 2)):
+        told = json.loads(
+            run("import", path, "--audit", pictured.path, "--reviewer", path.name, "--json")
+        )
+        assert told["format"] == tool
+        assert told["actions"] == {"accept": masks, "reject": 0, "fix": 0}
+    assert set(open_reviews(pictured).decisions()["queue_kind"]) == {"estimate"}
+
+
+def test_pictures_may_be_named_later(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    audited(dataset(), folder)
+    bare = curate.audit(folder / "source.json", tmp_path / "bare")
+    words = ["queue", bare.path, "--kind", "estimate", "--budget", 4, "--to", "fiftyone"]
+    with pytest.raises(CallError, match="give their folder with --images DIR"):
+        run(*words, "--out", tmp_path / "one")
+    assert not has_reviews(bare)  # no draw is recorded that nobody sees
+    said = run(*words, "--out", tmp_path / "two", "--images", folder / "pictures")
+    assert said.startswith("4 masks in ")
+    gone = sorted((folder / "pictures").iterdir())
+    for path in gone[1:]:
+        path.unlink()
+    said = run(*words[:5], 8, *words[6:], "--out", tmp_path / "3", "--images", folder / "pictures")
+    assert "without a picture that can be shown" in said
+
+
+def test_no_such_way_to_match(pictured: Audit, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(dataset()))
+    words = ["import", tmp_path / "a.json", "--audit", pictured.path]
+    with pytest.raises(CallError, match="masks cannot be found by 'name'; use iou"):
+        run(*words, "--match", "name")
+    (tmp_path / "a.csv").write_text("mask_id,decision\n1,accept\n")
+    with pytest.raises(CallError, match="asked of corrected datasets"):
+        run("import", tmp_path / "a.csv", "--audit", pictured.path, "--match", "iou")
+
+
+def test_crops_as_coco_are_a_folder(pictured: Audit, tmp_path: Path) -> None:
+    out = tmp_path / "queue.json"
+    words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, "--to", "coco"]
+    with pytest.raises(CallError, match=r"give a name without \.json"):
+        run(*words, "--crops", "--out", out)
+    assert not out.exists()
