@@ -12,8 +12,9 @@ test: $(VENV)/.tested
 	$(BIN)/python -m pytest $(ARGS)
 
 # Other projects' own programs, each in an environment of its own, on what curate writes.
-test-tools: $(VENV)/.tested .venv-tools/.installed
-	$(BIN)/python -m pytest tests/exchange/test_real_parsers.py $(ARGS)
+test-tools: $(VENV)/.tested .venv-tools/.installed .venv-label-studio/.installed
+	$(BIN)/python -m pytest tests/exchange/test_real_parsers.py \
+		tests/exchange/test_real_label_studio.py $(ARGS)
 
 check: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -47,12 +48,17 @@ $(VENV)/.tested: $(VENV)/.installed
 	sh tests/install_browser.sh
 	touch $@
 
-.venv-tools/.installed: Makefile
+.venv-tools/.installed:
 	$(PYTHON) -m venv .venv-tools
 	.venv-tools/bin/python -m pip install --quiet \
 		datumaro==1.13.12 cvat-sdk==2.80.0 datasets==5.2.0 pillow pycocotools scikit-image
 	.venv-tools/bin/python -m pip install --quiet --no-deps fiftyone==1.22.1
 	touch $@
 
+.venv-label-studio/.installed:
+	$(PYTHON) -m venv .venv-label-studio
+	.venv-label-studio/bin/python -m pip install --quiet label-studio==1.23.2
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-tools demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-tools .venv-label-studio demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -227,4 +227,9 @@ def _readme(audit: Audit, out: Path, masks: int, tasks: int, notes: str) -> str:
     )
 
 
-WRITER = Writer("label-studio", "Label Studio", write_label_studio, is_folder=True)
+def _check(audit: Audit, out: Path, how: Outgoing) -> None:
+    del out
+    check_pictures(pictures_of(audit, how), "Label Studio")
+
+
+WRITER = Writer("label-studio", "Label Studio", write_label_studio, is_folder=True, check=_check)
