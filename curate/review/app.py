@@ -147,7 +147,7 @@ class Pages:
         if request.query_params.get("v") == self.desk.cards.version:
             request.scope["curate.cached"] = True
             headers["cache-control"] = FOREVER
-        return Response(packed, media_type="image/webp", headers=headers)
+        return Response(packed, media_type="image/jpeg", headers=headers)
 
     async def mask(self, request: Request) -> Response:
         """Give a whole mask."""

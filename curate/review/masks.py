@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,6 +100,8 @@ class MaskFiles:
         self._bytes = 0
         self._last: tuple[int, pa.Table] | None = None
         self._lock = threading.Lock()
+        # One thread reads: each that did would keep memory of its own for the next time.
+        self._reader = ThreadPoolExecutor(1, "parts")
 
     @cached_property
     def _order(self) -> IntArray | None:
@@ -134,8 +137,8 @@ class MaskFiles:
         if self._last is None or self._last[0] != number:
             self._last = None  # the one goes before the other comes
             scores = [name for name in self.names if name.endswith("_score")]
-            table = read_columns(self.paths[number], dict.fromkeys([*SHOWN, *scores]))
-            pa.default_memory_pool().release_unused()
+            names = list(dict.fromkeys([*SHOWN, *scores]))
+            table = self._reader.submit(_read_and_release, self.paths[number], names).result()
             self._last = (number, table)
         table = self._last[1]
         images = table["image_id"].to_numpy()
@@ -166,6 +169,12 @@ class MaskFiles:
         """Return an image's masks, None where it has none."""
         places = np.flatnonzero(self.image_of == image_id)
         return self.part(int(places[0]))[0] if len(places) else None
+
+
+def _read_and_release(path: Path, names: Sequence[str]) -> pa.Table:
+    table = read_columns(path, names)
+    pa.default_memory_pool().release_unused()
+    return table
 
 
 def _plain(field: Any) -> Any:

@@ -53,7 +53,7 @@ def test_a_view_is_the_window_of_the_picture(folder: Path) -> None:
     packed = shown(views, "a.png")
     assert packed is not None
     with Image.open(io.BytesIO(packed)) as image:
-        assert (image.format, image.size) == ("WEBP", (30, 40))
+        assert (image.format, image.size) == ("JPEG", (30, 40))
         found = np.asarray(image.convert("RGB"), float)
     want = np.asarray(Image.open(folder / "a.png").convert("RGB"), float)[20:60, 10:40]
     assert abs(found.mean(axis=(0, 1)) - want.mean(axis=(0, 1))).max() < 8
