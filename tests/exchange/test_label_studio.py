@@ -324,19 +324,15 @@ def test_what_people_do(audit: Audit, tmp_path: Path, export: Work) -> None:
     }
 
 
-def test_soft_edges_of_a_brush_are_cut_in_the_middle(
+def test_a_small_change_counts_as_none_where_asked(
     audit: Audit, tmp_path: Path, export: Work
 ) -> None:
     tasks = annotated(written(audit, tmp_path / "out"))[:1]
-    result = tasks[0]["annotations"][0]["result"][0]
-    soft = encode_brush(from_dense(pixels(result)), 0).tolist()
-    assert soft == result["value"]["rle"]
-    same = tasks[0]["annotations"][0]
-    import_file(audit, export(tasks))
-    assert said(audit) == {1: "accept"}
-    changed = pixels(result)
+    changed = pixels(tasks[0]["annotations"][0]["result"][0])
     changed[0, :4] = True
-    same |= {"result": [brush(changed, "mask_1")], "completed_by": 2}
+    tasks[0]["annotations"][0]["result"] = [brush(changed, "mask_1")]
+    assert import_file(audit, export(tasks)).added.actions == {"fix": 1}
+    tasks[0]["annotations"][0]["completed_by"] = 2
     assert import_file(audit, export(tasks), same_iou=0.9).added.actions == {"accept": 1}
 
 
