@@ -159,4 +159,4 @@ def pinch(tab: Page, selector: str) -> None:
     for kind, apart in (("touchStart", 30), ("touchMove", 60), ("touchMove", 90), ("touchEnd", 0)):
         points = [{"x": x + side * apart, "y": y, "id": k} for k, side in enumerate((-1, 1))]
         cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points if apart else []})
-    tab.page.wait_for_timeout(100)
+    tab.page.wait_for_timeout(600)  # a tap right after it would count as part of the gesture

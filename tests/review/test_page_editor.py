@@ -273,7 +273,7 @@ def test_large_images_are_edited_to_the_pixel(large: Audit, browser: Any) -> Non
         tab.press("[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[")
         assert tab.page.inner_text("#size-words") == "1 px"
         tab.until("document.getElementById('canvas').dataset.place.endsWith(' 64')")
-        place = tab.click(x + 2.5, y + 3.5)
+        place = tab.click(x + 0.5, y + 0.5)
         tab.save()
     server.kill()
     expected = card["pixels"].copy()

@@ -23,7 +23,7 @@ export const copyOf = (image) => el("img", { alt: "", draggable: "false", src: i
 // Outlines over a picture, each with a dark halo, so that they are seen on any picture.
 export function outlines(box, layers) {
   const paths = layers.filter((layer) => layer.path).flatMap(({ path, kind, transform }) => {
-    const parts = kind === "others" ? ["halo", "line"] : ["fill", "halo", "line"];
+    const parts = { others: ["halo", "line"], new: ["fill"] }[kind] || ["fill", "halo", "line"];
     return parts.map((part) => svg("path", { d: path, transform, class: `${part} ${kind}` }));
   });
   return svg("svg", { viewBox: `${box.x} ${box.y} ${box.w} ${box.h}`, "aria-hidden": "true", preserveAspectRatio: "none" }, ...paths);

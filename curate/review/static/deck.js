@@ -7,6 +7,7 @@ const HELD = 12; // cards in one-at-a-time review, the one that is shown include
 const REFILL = 9;
 const MOST_ASKED = 48;
 const AGAIN_MS = 10000;
+const SOON_MS = 200;
 const LONGEST_WAIT_MS = 5000;
 const HEARTBEAT_MS = 60000;
 const LEFT_ALONE_MS = 600000; // nobody is there: the leases may return to others
@@ -30,10 +31,11 @@ export class Deck {
     return this.entries[0] || null;
   }
 
+  // What was decided leaves first, then the event is kept, then more is asked for: so the event's
+  // item is among what the page holds.
   remove(entries) {
     const gone = new Set(entries);
     this.entries = this.entries.filter((entry) => !gone.has(entry));
-    this.fill();
   }
 
   // To the front: what was undone, or taken out of a screen.
@@ -97,6 +99,7 @@ export class Deck {
 
   wish(count) {
     const { client, order, filter } = this;
+    this.waited = this.outbox.records.length > 0;
     return { client, reviewer: this.reviewer(), count, order, filter, holding: this.holding() };
   }
 
@@ -108,9 +111,11 @@ export class Deck {
     this.short = fresh.length === 0;
     this.left = left;
     this.state = this.entries.length ? "ready" : left === 0 ? "done" : "busy";
-    // While events wait, the server still counts their masks as open.
-    if (this.state === "done" && this.outbox.records.length) this.state = "busy";
-    if (this.short && this.state !== "done") this.fillLater(AGAIN_MS);
+    // While events waited, the server still counted their masks as open, and held by us.
+    const waiting = this.outbox.records.length > 0;
+    this.unsure = !this.entries.length && (waiting || (this.waited && left > 0));
+    if (this.unsure) this.state = "busy";
+    if (this.short && this.state !== "done") this.fillLater(this.unsure && !waiting ? SOON_MS : AGAIN_MS);
     this.loadInOrder(fresh);
     this.listener({ progress });
   }
@@ -140,6 +145,12 @@ export class Deck {
   fillLater(ms) {
     clearTimeout(this.later);
     this.later = setTimeout(() => this.fill(Math.max(1, this.needs())), ms);
+  }
+
+  // All events are saved: whether everything is decided can be told now.
+  saved() {
+    if (this.unsure) this.again();
+    this.unsure = false;
   }
 
   again() {

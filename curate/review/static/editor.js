@@ -33,8 +33,8 @@ export class Editor {
   }
 
   // Resolves with what is to be done: {action: null | accept | reject | fix | missing, ...}.
-  async open({ mode, image, card }) {
-    Object.assign(this, { mode, image, card, points: [], prompt: null, asked: 0 });
+  async open({ mode, image, card, added = "" }) {
+    Object.assign(this, { mode, image, card, added, points: [], prompt: null, asked: 0 });
     document.body.dataset.view = "editor";
     for (const view of document.querySelectorAll(".view")) view.hidden = view.id !== "view-editor";
     this.words();
@@ -113,7 +113,7 @@ export class Editor {
     const { raster, card } = this;
     const found = await api.image(this.image.image_id).catch(() => null);
     if (!found || this.raster !== raster) return;
-    const others = new Path2D();
+    const others = new Path2D(this.added);
     for (const mask of found.masks) {
       if (!card || mask.mask_id !== card.mask_id) others.addPath(new Path2D(mask.path || ""));
     }

@@ -69,6 +69,8 @@ function find(event, view) {
 // A button does its own thing at Enter and Space, a field takes every letter.
 function taken(event) {
   const { target } = event;
+  const dialog = target.closest("dialog");
+  if (dialog && !dialog.open) return false; // just closed: the focus leaves it a little later
   if (target.closest("dialog, select, textarea, input:not([type=range], [type=checkbox])")) return true;
   return NATIVE.has(event.key) && target.closest("button, a, summary, input") !== null;
 }

@@ -12,7 +12,9 @@ export class Looked {
     this.image = null;
   }
 
-  async open(image) {
+  // `added` tells what was added to the image here, as a path.
+  async open(image, added) {
+    this.added = added;
     if (this.image && this.image.image_id === image.image_id) return;
     this.image = image;
     await this.again();
@@ -40,6 +42,7 @@ export class Looked {
     const image = el("img", { alt: "", draggable: "false", src: api.pictureUrl(found.picture_of, "whole") });
     await image.decode().catch(() => {});
     const layers = found.masks.map((mask) => ({ path: mask.path, kind: "mine" }));
+    layers.push({ path: this.added(), kind: "new" });
     this.viewer.show([planeOf(image, outlines(box, layers))], box, box);
     this.box = box;
     setText(byId("looked-words"), `${plural(found.masks.length, "mask is", "masks are")} drawn on this image.`);

@@ -2,7 +2,9 @@
 
 import { Entry } from "/static/cards.js";
 import { decideEvent } from "/static/decisions.js";
+import { barsOf } from "/static/rle.js";
 import { announce, byId, plural, setText, toast } from "/static/dom.js";
+import { imageOf, restWords } from "/static/wording.js";
 
 const SAID = { accept: "Accepted", reject: "Rejected", fix: "Fixed" };
 
@@ -13,6 +15,7 @@ export class Review {
     this.exceptions = new Set(); // items taken out of a screen, shown alone
     this.look = null; // image of which the last mask was just decided
     this.busy = false; // the editor or a question is open
+    this.added = []; // missing masks that were added here, as paths
   }
 
   open() {
@@ -131,10 +134,11 @@ export class Review {
     if (entry.card.whole_image) this.look = imageOf(entry.card);
     this.exceptions.delete(entry.card.item);
     const straight = next && !this.look && !(this.mode === "grid" && !this.exceptions.has(next.card.item));
+    deck.remove([entry]);
     if (straight) this.single.show(next);
     this.clock.start();
     record();
-    deck.remove([entry]);
+    deck.fill();
     this.refresh();
   }
 
@@ -144,6 +148,8 @@ export class Review {
       toast("There is nothing to undo.");
       return;
     }
+    const gone = new Set(step.events.map((event) => event.key));
+    this.added = this.added.filter((each) => !gone.has(each.key));
     const entries = step.entries.map((entry) => (entry.dropped ? new Entry(entry.card) : entry));
     this.look = step.kind === "looked" ? step.image : null;
     this.deck.putFirst(entries);
@@ -181,17 +187,22 @@ export class Review {
   async addMissing(image) {
     const { spent } = this.clock;
     this.busy = true;
-    const result = await this.editor.open({ mode: "missing", image, card: null });
+    const result = await this.editor.open({ mode: "missing", image, card: null, added: this.addedTo(image) });
     this.busy = false;
     this.single.entry = null;
     if (result.action === "missing") {
       const { category, counts } = result;
       const event = { type: "missing", image_id: image.image_id, category, counts };
-      this.decisions.record("missing", [], [event], { said: "Added mask" });
+      const [{ key }] = this.decisions.record("missing", [], [event], { said: "Added mask" });
+      this.added.push({ key, image_id: image.image_id, path: barsOf(counts, image.height) });
       toast(`Added: ${category}.`);
     }
     this.refresh();
     this.clock.spent = spent;
+  }
+
+  addedTo(image) {
+    return this.added.filter((each) => each.image_id === image.image_id).map((each) => each.path).join("");
   }
 
   imageIsThrough() {
@@ -204,7 +215,7 @@ export class Review {
   async askLooked() {
     const { look } = this;
     this.show("looked");
-    await this.looked.open(look);
+    await this.looked.open(look, () => this.addedTo(look));
   }
 
   lookedAct(name) {
@@ -245,18 +256,19 @@ export class Review {
 
   acceptScreen() {
     const { accept, reject, out } = this.grid.sorted();
-    const decided = [...accept, ...reject];
+    const decided = [...this.grid.cells.keys()].filter((entry) => accept.includes(entry) || reject.includes(entry));
     if (!decided.length && !out.length) return;
     const seconds = this.clock.seconds();
     const each = decided.length ? Math.round((1000 * seconds) / (decided.length + out.length)) / 1000 : 0;
     this.progress.took(each * decided.length, decided.length);
     const events = decided.map((entry) => decideEvent(entry, accept.includes(entry) ? "accept" : "reject", each));
-    if (events.length) this.decisions.record("screen", decided, events, { said: `screen of ${decided.length}` });
     this.grid.forget([...decided, ...out]);
-    this.deck.entries = [...out, ...this.deck.entries.filter((entry) => !out.includes(entry))];
     for (const entry of out) this.exceptions.add(entry.card.item);
     this.deck.remove(decided);
+    this.deck.entries = [...out, ...this.deck.entries.filter((entry) => !out.includes(entry))];
     this.clock.start();
+    if (events.length) this.decisions.record("screen", decided, events, { said: `screen of ${decided.length}` });
+    this.deck.fill();
     this.refresh();
     announce(`${plural(accept.length, "mask", "masks")} accepted.`);
   }
@@ -277,18 +289,4 @@ export class Review {
     this.capacity = this.grid.capacity();
     this.refresh();
   }
-}
-
-export function imageOf(card) {
-  const { image_id, file_name, width, height, mask_id, category } = card;
-  return { image_id, file_name, width, height, picture_of: mask_id, category };
-}
-
-function restWords(deck, filtered, waiting) {
-  if (deck.state === "away") return ["The server does not answer", "What you decided is kept here. The page asks again by itself."];
-  if (deck.state === "busy" && waiting) return ["Waiting for the server", "Your last decisions are being saved."];
-  if (deck.state === "busy") return ["Others have the rest", "The masks that are left are with other people. The page asks again by itself."];
-  if (deck.state !== "done") return ["One moment", "The next masks are being fetched."];
-  return filtered ? ["Nothing more fits the filter", "Show all masks to go on."]
-    : ["All is decided", "Thank you. Every mask of this queue has its decision."];
 }

@@ -94,3 +94,21 @@ function columnsIn(data, width, label) {
   }
   return used;
 }
+
+// The mask as an SVG path of upright bars, one for each run in a column.
+export function barsOf(text, height) {
+  const bars = [];
+  let position = 0;
+  parseCounts(text).forEach((run, k) => {
+    for (let left = k % 2 ? run : 0, at = position; left > 0;) {
+      const x = Math.floor(at / height);
+      const y = at - x * height;
+      const long = Math.min(left, height - y);
+      bars.push(`M${x} ${y}h1v${long}h-1z`);
+      at += long;
+      left -= long;
+    }
+    position += run;
+  });
+  return bars.join("");
+}

@@ -1,0 +1,17 @@
+// What a card says of its image, and what the page says when it has no card.
+
+// What the editor and the question about whole images need of a card.
+export function imageOf(card) {
+  const { image_id, file_name, width, height, mask_id, category } = card;
+  return { image_id, file_name, width, height, picture_of: mask_id, category };
+}
+
+// What is said when there is no mask to show: a title and a sentence.
+export function restWords(deck, filtered, waiting) {
+  if (deck.state === "away") return ["The server does not answer", "What you decided is kept here. The page asks again by itself."];
+  if (deck.state === "busy" && (waiting || deck.unsure)) return ["Waiting for the server", "Your last decisions are being saved."];
+  if (deck.state === "busy") return ["Others have the rest", "The masks that are left are with other people. The page asks again by itself."];
+  if (deck.state !== "done") return ["One moment", "The next masks are being fetched."];
+  return filtered ? ["Nothing more fits the filter", "Show all masks to go on."]
+    : ["All is decided", "Thank you. Every mask of this queue has its decision."];
+}
