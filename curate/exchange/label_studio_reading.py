@@ -38,6 +38,7 @@ _TAIL = 50_000
 _NOTES = {
     "unlabelled": "tasks that nobody labelled",
     "skipped": "annotations that were skipped",
+    "blank": "annotations begun without our masks, so no mask was rejected by them",
     "renamed": "masks fixed in their category only",
     "shapes": "new regions that are no masks",
     "empty": "new masks without a pixel",
@@ -121,7 +122,9 @@ def _take(task: Task, whole: bool, tally: _Tally) -> None:
         seconds = None if made.seconds is None else made.seconds / len(own)
         regions = regions_of(made.result, task.size, made.where)
         gone = [mask for name, mask in own.items() if name not in regions]
-        if gone:
+        blank = made.blank and len(gone) == len(own)
+        tally.counts["blank"] += blank
+        if gone and not blank:
             rows = [{"mask_id": mask, **who, "seconds": seconds, **task.draw} for mask in gone]
             places = [f"{made.where}, mask {mask}" for mask in gone]
             tally.decisions.append(_frame(rows, action="reject", row=places))
@@ -139,7 +142,7 @@ def _take(task: Task, whole: bool, tally: _Tally) -> None:
                 tally.counts["shapes"] += 1
             else:
                 tally.added.append(({**who, "row": here}, region, task))
-        if whole:
+        if whole and not blank:
             tally.looked.append({"image_id": task.image_id, **who})
 
 

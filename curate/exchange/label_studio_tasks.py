@@ -32,6 +32,7 @@ class Annotation:
         seconds: How long it took; None likewise.
         time: When it was last changed; None likewise.
         result: Its regions, not checked yet.
+        blank: Whether it was begun from nothing, not from what was sent.
     """
 
     where: str
@@ -39,6 +40,7 @@ class Annotation:
     seconds: float | None
     time: datetime | None
     result: Any
+    blank: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,9 @@ def _annotation(value: dict[str, Any], where: str) -> Annotation:
         seconds=seconds,
         time=None if time is None else _time(time, here),
         result=value.get("result"),
+        blank="parent_prediction" in value
+        and value["parent_prediction"] is None
+        and value.get("parent_annotation") is None,
     )
 
 

@@ -318,6 +318,7 @@ def test_what_people_do(audit: Audit, tmp_path: Path, export: Work) -> None:
     assert done.notes == {
         "tasks that nobody labelled": 2,
         "annotations that were skipped": 1,
+        "annotations begun without our masks, so no mask was rejected by them": 0,
         "masks fixed in their category only": 1,
         "new regions that are no masks": 1,
         "new masks without a pixel": 1,
@@ -334,6 +335,23 @@ def test_a_small_change_counts_as_none_where_asked(
     assert import_file(audit, export(tasks)).added.actions == {"fix": 1}
     tasks[0]["annotations"][0]["completed_by"] = 2
     assert import_file(audit, export(tasks), same_iou=0.9).added.actions == {"accept": 1}
+
+
+def test_an_annotation_begun_from_nothing_rejects_nothing(
+    audit: Audit, tmp_path: Path, export: Work
+) -> None:
+    """Where the page did not show our mask, it was not deleted either; what is new still counts."""
+    tasks = annotated(written(audit, tmp_path / "out", crops=False), parent_prediction=None)
+    tasks[1]["annotations"][0]["parent_prediction"] = 5
+    new = np.zeros(SIZES[0], bool)
+    new[:3, :4] = True
+    tasks[0]["annotations"][0]["result"] = [brush(new, "new")]
+    tasks[1]["annotations"][0]["result"] = []
+    done = import_file(audit, export(tasks))
+    assert said(audit) == dict.fromkeys(range(7, 13), "reject")
+    assert done.notes["annotations begun without our masks, so no mask was rejected by them"] == 1
+    assert open_reviews(audit).missing()["segmentation"].tolist() == [spelled(new)]
+    assert open_reviews(audit).looked()["image_id"].tolist() == [2]
 
 
 def test_several_people(audit: Audit, tmp_path: Path, export: Work) -> None:
