@@ -44,9 +44,11 @@ def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
     joining = Joining(reviews.audit, pictures, places)
     joining.settle_ids()
     shown = _shown(reviews, joining.ids(), places, options, path, tool)
+    shown = joining.admit(shown)
     if options.match == "iou":
         joining.match(shown)
-    shown = replace(shown, lost=joining.lost())
+    unseen = np.setdiff1d(_invisible(reviews, places), joining.ids())
+    shown = replace(shown, lost=np.union1d(joining.lost(), unseen))
     parts = joining.parts(tool.label)
     found = decisions_of(reviews.audit, parts, path.name, shown, options.same_iou)
     strange = {"images in it that the audit does not have": places.count(None)}
@@ -73,6 +75,13 @@ def _placed(reviews: Reviews, pictures: Sequence[Picture], name: str) -> list[Pl
         audit = reviews.audit.path.name
         raise SourceError("none of its images is in the audit", name, f"audit: {audit}")
     return places
+
+
+def _invisible(reviews: Reviews, places: Sequence[Place | None]) -> IntArray:
+    """Return masks without a pixel, or that cannot be read: no tool shows them to anybody."""
+    images = np.array([place.image_id for place in places if place is not None], np.int64)
+    masks = rows_of(reviews.audit, "masks", "image_id", images, ("mask_id", "area_px"))
+    return masks.loc[masks["area_px"] == 0, "mask_id"].to_numpy(np.int64)
 
 
 def _shown(

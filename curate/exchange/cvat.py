@@ -24,6 +24,8 @@ from curate.formats.cvat_xml import Index, index_file, looks_like_cvat, read_ima
 from curate.formats.cvat_xml import Shape as XmlShape
 from curate.formats.json_shape import shape_of_bytes
 
+_LOOK = 50  # how many files of an export are looked at to tell what it is
+
 
 def _is_xml(name: str) -> bool:
     return name.lower().endswith(".xml")
@@ -40,10 +42,10 @@ def _matches(path: Path) -> bool:
         except OSError:
             return False
     names = names_in(path)
-    xml = any(b"<annotations" in head_of(path, name) for name in names if _is_xml(name))
-    return xml or any(
-        shape_of_bytes(head_of(path, name)).looks_coco for name in names if _is_json(name)
-    )
+    xml, coco = ([n for n in names if kind(n)][:_LOOK] for kind in (_is_xml, _is_json))
+    if any(b"<annotations" in head_of(path, name) for name in xml):
+        return True
+    return any(shape_of_bytes(head_of(path, name)).looks_coco for name in coco)
 
 
 def _pictures(path: Path) -> Iterator[Picture]:

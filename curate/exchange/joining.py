@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from curate.decisions.lookup import IntArray, canonical, decoded, pair_iou, rows_of
 from curate.exchange.corrected import Part, Shown
-from curate.exchange.matching import pairs_by_overlap
+from curate.exchange.matching import LEAST_IOU, pairs_by_overlap
 from curate.exchange.picture_names import Place
 from curate.exchange.shapes import Picture, Shape, claim
 from curate.rle import Runs, paste
@@ -90,6 +91,23 @@ class Joining:
         frame.loc[spare, "claim"] = pd.NA
         self.notes[_COPIES] = len(spare)
         self.notes[_REDRAWN] = int((frame["outline"] & frame["claim"].notna()).sum())
+
+    def admit(self, shown: Shown) -> Shown:
+        """Return what was shown with the masks that stand there although nothing says they were.
+
+        Queues are put together; but an id typed by a person may be that of a mask that was not
+        shown, so what is not like the mask that it names is a new one.
+        """
+        if shown.ids is None:
+            return shown
+        frame = self.frame
+        known = self._known(np.setdiff1d(self.ids(), shown.ids))
+        rows = frame[frame["claim"].isin(known.index)]
+        likeness = _likeness(known.reindex(rows["claim"].astype("int64")), rows)
+        typed = rows.index[likeness < LEAST_IOU]
+        frame.loc[typed, "claim"] = pd.NA
+        self.notes[_TYPED] += len(typed)
+        return replace(shown, ids=np.union1d(shown.ids, self.ids()))
 
     def match(self, shown: Shown) -> None:
         """Find masks without an id by how they overlap with masks that people were given."""

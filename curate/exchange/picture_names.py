@@ -81,12 +81,19 @@ class PictureNames:
             stem = f"mask_{view.rows[0]['mask_id']}_at_{box.x}_{box.y}_{box.w}x{box.h}"
         else:
             own = _stem(view.file_name or "")
-            if _is_safe(view.file_name) and self._taken[own.casefold()] == 1:
+            if self._is_own(view.file_name, own):
                 return own + ending
             stem = f"image_{view.image_id}"
         while stem.casefold() in self._taken:  # an image of the dataset has this very name
             stem = f"_{stem}"
         return stem + ending
+
+    def _is_own(self, name: str | None, stem: str) -> bool:
+        """Whether an image can keep its name, which is no folder of another one."""
+        if not _is_safe(name) or self._taken[stem.casefold()] != 1:
+            return False
+        folders = [str(path).casefold() for path in PurePosixPath(stem).parents if path.name]
+        return not any(_stem(folder) in self._taken for folder in folders)
 
     def places(
         self, names: Sequence[str], numbers: Sequence[int | None] = ()

@@ -157,6 +157,27 @@ def test_masks_that_were_not_in_the_queue_are_not_decided(
     assert set(open_reviews(pictured).decisions()["draw_id"]) == {draw}
 
 
+def test_queues_put_together_and_ids_of_masks_that_were_not_shown(
+    pictured: Audit, tmp_path: Path
+) -> None:
+    """A file may hold more than the draw that fits it; an id typed by hand is no mask."""
+    rows = everything(pictured)
+    draws = open_reviews(pictured)
+    draws.record_draw("learn", rows[rows["mask_id"].isin([1, 2, 5])][["mask_id"]], {})
+    path, _ = write(pictured, rows[rows["mask_id"].isin([1, 2, 5, 6])], tmp_path, "cvat", False)
+
+    def people(name: str, seen: list[Seen]) -> list[Seen]:
+        for one in seen:
+            if one.mask_id == "2":
+                one.mask_id = "4"
+        return seen
+
+    done = back(pictured, TOOLS["CVAT for images"][1](path, people), given=2)
+    assert actions(pictured) == dict.fromkeys((1, 2, 5, 6), "accept")
+    assert done.notes["masks found again under another id"] == 1
+    assert done.added.missing == 0
+
+
 def test_a_second_person_is_asked_about_their_masks_only(pictured: Audit, tmp_path: Path) -> None:
     rows = everything(pictured)
     both = pd.concat(
