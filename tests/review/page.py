@@ -102,6 +102,10 @@ class Page:
     def mask_id(self) -> int:
         return int(self.item.partition(".")[0])
 
+    def stocked(self) -> None:
+        """Wait until the next masks are here with their pictures."""
+        self.until("Number(document.body.dataset.ahead) >= 9")
+
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)
@@ -212,5 +216,8 @@ def dense(counts: str | bytes, height: int, width: int) -> np.ndarray:
 
 
 def decisions(audit: Audit) -> pd.DataFrame:
-    """Return what stands in reviews.sqlite, in the order in which it was said."""
-    return open_reviews(audit).decisions().sort_values("time", kind="stable")
+    """Return what stands in reviews.sqlite, by mask: two that came apart in time may swap places.
+
+    When a decision was made is known to the server as well as the network is fast.
+    """
+    return open_reviews(audit).decisions().sort_values("mask_id")

@@ -147,8 +147,8 @@ def test_a_tablet_decides_zooms_and_draws(wide: Audit, browser: Any, serve_wide:
         tab.saved()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     kept = decisions(wide)
-    assert kept["action"].tolist() == ["accept", "fix"]
-    assert card["counts"].encode() != kept["segmentation"].iloc[1]
+    assert sorted(kept["action"]) == ["accept", "fix"]
+    assert card["counts"].encode() != kept.set_index("action")["segmentation"]["fix"]
 
 
 def pinch(tab: Page, selector: str) -> None:

@@ -280,3 +280,43 @@ def test_large_images_are_edited_to_the_pixel(large: Audit, browser: Any) -> Non
     expected[int(place[1]), int(place[0])] = True
     assert expected.sum() == card["pixels"].sum() + 1
     assert (fixed(large) == expected).all()
+
+
+def test_clicks_redraw_the_mask(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+    tab = Page(browser, serve_wide("--reviewer", "ann"))
+    asked: list[dict[str, Any]] = []
+
+    def about(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"segmenter": True})
+
+    def segment(route: Any) -> None:
+        """Draw a square around the last click."""
+        asked.append(route.request.post_data_json)
+        x, y = (int(v) for v in asked[-1]["points"][-1])
+        square = np.zeros((240, tab.mask()["width"]), bool)
+        square[y - 5 : y + 5, x - 5 : x + 5] = True
+        counts = encode(from_dense(square)).to_pylist()[0].decode()
+        route.fulfill(json={"counts": counts, "predicted_iou": 0.9})
+
+    tab.page.route("**/api/about", about)
+    tab.page.route("**/api/segment", segment)
+    tab.open()
+    card = tab.seek(blob)
+    mask_id = str(tab.mask_id)
+    tab.edit("c")
+    first = tab.click(100, 100)
+    tab.until("document.getElementById('editor-words').textContent === '100 px'")
+    tab.page.keyboard.down("Shift")
+    second = tab.click(60, 120)
+    tab.page.keyboard.up("Shift")
+    tab.page.wait_for_timeout(500)
+    tab.save()
+    tab.close()
+    assert tab.complaints == []
+    assert [one["labels"] for one in asked] == [[1], [1, 0]]
+    assert np.allclose(asked[1]["points"], [first, second])
+    assert {one["mask_id"] for one in asked} == {mask_id}
+    assert [one["counts"] for one in asked] == [card["counts"]] * 2
+    ys, xs = np.nonzero(fixed(wide))
+    assert (xs.min(), ys.min()) == (int(second[0]) - 5, int(second[1]) - 5)

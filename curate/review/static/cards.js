@@ -3,7 +3,7 @@
 import * as api from "/static/api.js";
 import { el, sleep, svg } from "/static/dom.js";
 
-const WAITS_MS = [700, 2000, 4000, 8000];
+const WAITS_MS = [500, 1000, 2000, 3000];
 
 async function loadImage(url) {
   const blob = await api.picture(url);

@@ -100,6 +100,7 @@ async function start() {
   function heard(news) {
     progress.update({ progress: news.progress, records: outbox.records });
     if ("waiting" in news) showSaved(news);
+    document.body.dataset.ahead = String(deck.entries.filter((entry) => entry.ready).length);
     if (news.waiting === 0 && review) deck.saved();
     if (news.refused && news.refused.length) review.refused(news.refused);
     if (news.mustSignIn) signIn().then(() => { outbox.hurry(); deck.again(); });

@@ -27,7 +27,7 @@ export class Single {
     this.note(entry);
     if (entry.ready) this.draw();
     else this.viewer.show([], entry.window, entry.window);
-    this.tell(entry.card);
+    if (!same) this.tell(entry.card);
     this.stage.dataset.item = entry.card.item;
     this.stage.dataset.ready = String(entry.ready);
     if (!same) announce(spoken(entry.card));
