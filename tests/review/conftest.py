@@ -64,9 +64,11 @@ def one_server(drawn_audit: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture
-def visitor(one_server: Server) -> Client:
-    """A new page of the module's server."""
-    return Client(one_server)
+def visitor(one_server: Server) -> Iterator[Client]:
+    """A new page of the module's server; it gives back what it did not decide on."""
+    client = Client(one_server)
+    yield client
+    client.post("/api/release", client=client.client, items=client.given)
 
 
 @pytest.fixture

@@ -77,6 +77,7 @@ class Client:
         self.server, self.reviewer = server, reviewer
         self.client = str(uuid.uuid4())
         self.cookie = ""
+        self.given: list[str] = []
 
     def ask(
         self, method: str, path: str, body: Any = None, **headers: str
@@ -117,7 +118,9 @@ class Client:
 
     def next(self, count: int = 1, holding: list[str] | None = None, **more: Any) -> Any:
         body = {"client": self.client, "reviewer": self.reviewer, "count": count}
-        return self.post("/api/next", **body, holding=holding or [], **more)
+        answer = self.post("/api/next", **body, holding=holding or [], **more)
+        self.given += [card["item"] for card in answer["cards"]]
+        return answer
 
     def send(self, *events: dict[str, Any]) -> Any:
         body = {"client": self.client, "reviewer": self.reviewer, "now": now_ms()}

@@ -207,7 +207,7 @@ EVIL = [
     "'; drop table decisions; --",
     "\u202eevil\u202c",
     "a\nb",
-    "é" * 99,
+    "é",
 ]
 
 
