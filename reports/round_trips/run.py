@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from independent import equal_masks
 
 import curate
 from curate.curation.queue import queue
@@ -26,11 +27,11 @@ from curate.exchange import import_file, left_out, write_queue
 from curate.exchange.writers import Outgoing
 from curate.store import Audit, open_audit
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
+from filling import fill_page, table
+
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
-sys.path.append(str(HERE.parent / "_common"))
-from filling import fill_page, table  # noqa: E402
-
 SETS = {"coco_val2017": "instances.json", "dsb2018": "instances_original.json"}
 FORMATS = {"cvat": "", "fiftyone": "", "coco": ".json", "huggingface": ".parquet"}
 """The ending of what is written for whole images."""
@@ -45,7 +46,9 @@ def everything(audit: Audit) -> pd.DataFrame:
     return rows
 
 
-def there_and_back(audit: Audit, rows: pd.DataFrame, work: Path, name: str, crops: bool) -> Row:
+def there_and_back(
+    audit: Audit, rows: pd.DataFrame, work: Path, source: Path, name: str, crops: bool
+) -> Row:
     """Write a queue for a tool, import it without a change, and count."""
     ending = "" if crops and name == "coco" else FORMATS[name]
     out = work / f"{name}-{'crops' if crops else 'whole'}{ending}"
@@ -65,6 +68,7 @@ def there_and_back(audit: Audit, rows: pd.DataFrame, work: Path, name: str, crop
         "masks": rows["mask_id"].nunique(),
         "not_carried": rows["mask_id"].nunique() - written,
         "why": "; ".join(f"{count} {words}" for words, count in why.items()),
+        "read_by_others": equal_masks(out, name, source),
         "equal": int(equal.sum()),
         "changed": written - int(equal.sum()) + done.added.missing,
         "out_s": round(middle - start, 2),
@@ -81,7 +85,7 @@ def measured(data: Path, work: Path) -> list[Row]:
         rows = everything(audit)
         for tool in FORMATS:
             for crops in (False, True):
-                row = there_and_back(audit, rows, folder, tool, crops)
+                row = there_and_back(audit, rows, folder, data / name / file, tool, crops)
                 found.append({"set": name, **row})
                 print(found[-1], flush=True)
         if find_spec("label_studio") is not None:
@@ -94,12 +98,23 @@ def measured(data: Path, work: Path) -> list[Row]:
 
 def equality(results: pd.DataFrame) -> str:
     """Return the table: what came back as it went out."""
-    head = ["set", "format", "view", "masks", "equal", "changed", "not carried", "out, s", "back, s"]
+    head = [
+        "set",
+        "format",
+        "view",
+        "masks",
+        "equal",
+        "changed",
+        "not carried",
+        "out, s",
+        "back, s",
+    ]
     rows = [
         [
             *(row.set, row.format, row.view),
             *(f"{int(n):,}" for n in (row.masks, row.equal, row.changed)),
             f"{int(row.not_carried):,}" + (f" ({row.why})" if row.why else ""),
+            "" if pd.isna(row.read_by_others) else f"{int(row.read_by_others):,}",
             *(f"{seconds:.1f}" for seconds in (row.out_s, row.back_s)),
         ]
         for row in results.itertuples()
