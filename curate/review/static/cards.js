@@ -88,8 +88,9 @@ export class Entry {
   }
 
   forget() {
-    this.planes = null;
-    if (this.image) URL.revokeObjectURL(this.image.src);
     for (const loading of this.more.values()) loading.then((image) => image && URL.revokeObjectURL(image.src));
+    if (this.image) URL.revokeObjectURL(this.image.src);
+    this.planes = this.image = null;
+    this.more.clear();
   }
 }

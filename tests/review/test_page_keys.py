@@ -242,3 +242,31 @@ def test_a_missing_mask_is_added_and_taken_back(
     image_id = wide.query(f"select image_id from masks where mask_id = {shown}")["image_id"][0]
     assert added["image_id"].tolist() == [image_id]
     assert len(decisions(wide)) == 0
+
+
+def test_pauses_and_hidden_tabs_do_not_count(
+    wide: Audit, browser: Any, serve_wide: Callable[..., Server]
+) -> None:
+    tab = Page(browser, serve_wide("--reviewer", "ann"))
+    tab.page.clock.install()
+    tab.open()
+    expected = {tab.decide("a"): (0, 30)}
+    tab.ready()
+    tab.page.clock.fast_forward(90_000)
+    expected[tab.decide("a")] = (90, 120)
+    tab.ready()
+    tab.page.clock.fast_forward(500_000)  # longer than anybody looks at one mask
+    expected[tab.decide("a")] = (0, 30)
+    tab.ready()
+    hidden = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
+    turned = "document.dispatchEvent(new Event('visibilitychange'))"
+    tab.page.evaluate(hidden % "true" + turned)
+    tab.page.clock.fast_forward(90_000)
+    tab.page.evaluate(hidden % "false" + turned)
+    expected[tab.decide("a")] = (0, 30)
+    tab.saved()
+    tab.close()
+    kept = decisions(wide).set_index("mask_id")["seconds"]
+    assert len(kept) == 4
+    for mask_id, (low, high) in expected.items():
+        assert low <= kept[mask_id] < high
