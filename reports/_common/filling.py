@@ -12,7 +12,14 @@ Cells = Iterable[Iterable[str]]
 
 
 def table(head: list[str], rows: Cells) -> str:
-    """Return a Markdown table; every column but the first is set to the right."""
+    """Return a Markdown table; every column but the first is set to the right.
+
+    Raises:
+        ValueError: A row has more or fewer cells than the head.
+    """
+    rows = [list(cells) for cells in rows]
+    if any(len(cells) != len(head) for cells in rows):
+        raise ValueError(f"a row has not the {len(head)} cells of the head")
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

@@ -106,6 +106,7 @@ def equality(results: pd.DataFrame) -> str:
         "equal",
         "changed",
         "not carried",
+        "read equal by others",
         "out, s",
         "back, s",
     ]
