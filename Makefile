@@ -24,6 +24,8 @@ check: $(VENV)/.tested
 
 bench: $(VENV)/.tested
 	$(BIN)/python reports/performance/run.py
+	$(BIN)/python reports/review/run.py
+	$(BIN)/python reports/review/latency.py
 
 reports: $(VENV)/.tested
 	$(BIN)/python reports/performance/run.py

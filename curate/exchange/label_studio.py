@@ -82,7 +82,7 @@ is wrong and submit what is left; draw what is missing as a new region. Skip wha
 
 Then Export > JSON (not JSON-MIN, COCO or PNG, which lose ids, holes or parts), and
 
-   curate import EXPORT.json AUDIT
+   curate import EXPORT.json --audit AUDIT
 """
 
 _WHOLE = """
