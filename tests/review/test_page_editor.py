@@ -260,9 +260,17 @@ def large(tmp_path: Any) -> Audit:
     )
 
 
-def test_large_images_are_edited_to_the_pixel(large: Audit, browser: Any) -> None:
+@pytest.fixture
+def large_server(large: Audit) -> Any:
     server = Server(large.path, "--reviewer", "ann").start()
-    with opened(browser, server) as tab:
+    yield server
+    server.kill()
+
+
+def test_large_images_are_edited_to_the_pixel(
+    large: Audit, browser: Any, large_server: Server
+) -> None:
+    with opened(browser, large_server) as tab:
         tab.ready()
         card = tab.mask()
         tab.edit("b")
@@ -275,7 +283,6 @@ def test_large_images_are_edited_to_the_pixel(large: Audit, browser: Any) -> Non
         tab.until("document.getElementById('canvas').dataset.place.endsWith(' 64')")
         place = tab.click(x + 0.5, y + 0.5)
         tab.save()
-    server.kill()
     expected = card["pixels"].copy()
     expected[int(place[1]), int(place[0])] = True
     assert expected.sum() == card["pixels"].sum() + 1

@@ -27,11 +27,47 @@ function openStore() {
   });
 }
 
+// IndexedDB writes a moment later, and a page that is closed in that moment loses it. What is small
+// is therefore noted in localStorage first, which is written before the key press has ended.
+const NOTE = "curate-review-event-";
+const LARGEST_NOTE = 50000;
+
+function note(record) {
+  try {
+    const text = JSON.stringify(record);
+    if (text.length < LARGEST_NOTE) localStorage.setItem(NOTE + record.key, text);
+  } catch {
+    // full or forbidden: IndexedDB alone has to do
+  }
+}
+
+function unnote(record) {
+  try {
+    localStorage.removeItem(NOTE + record.key);
+  } catch {
+    // see above
+  }
+}
+
+function noted() {
+  try {
+    return Object.keys(localStorage).filter((key) => key.startsWith(NOTE)).map((key) => JSON.parse(localStorage.getItem(key)));
+  } catch {
+    return [];
+  }
+}
+
 function finished(transaction) {
   return new Promise((resolve, reject) => {
     transaction.oncomplete = resolve;
     transaction.onerror = transaction.onabort = () => reject(transaction.error);
   });
+}
+
+async function allOf(store) {
+  const request = store.transaction("events").objectStore("events").getAll();
+  await finished(request.transaction);
+  return request.result;
 }
 
 export class Outbox {
@@ -57,12 +93,13 @@ export class Outbox {
 
   // Takes over what other tabs, or this one before a reload, left unsent.
   async adopt() {
-    if (!this.store) return;
-    const request = this.store.transaction("events").objectStore("events").getAll();
-    await finished(request.transaction);
+    const stored = this.store ? await allOf(this.store) : [];
     const known = new Set(this.records.map((record) => record.key));
-    const mine = request.result.filter((record) => record.audit === this.audit && !known.has(record.key));
-    this.records.push(...mine);
+    for (const record of [...stored, ...noted()]) {
+      if (record.audit !== this.audit || known.has(record.key)) continue;
+      known.add(record.key);
+      this.records.push(record);
+    }
     this.records.sort((a, b) => a.order - b.order);
     this.changed();
   }
@@ -73,16 +110,17 @@ export class Outbox {
       return { order: this.last, key: event.key, audit: this.audit, client: this.client, reviewer, event };
     });
     this.records.push(...made);
-    this.write((events_) => made.forEach((record) => events_.put(record)));
+    made.forEach(note);
+    this.write((store) => made.forEach((record) => store.put(record)), () => made.forEach(unnote));
     this.changed();
     setTimeout(() => this.hurry(), 0);
   }
 
-  write(change) {
+  write(change, then = () => {}) {
     if (!this.store) return;
     const transaction = this.store.transaction("events", "readwrite", { durability: "relaxed" });
     change(transaction.objectStore("events"));
-    finished(transaction).catch(() => { this.durable = false; this.changed(); });
+    finished(transaction).then(then, () => { this.durable = false; this.changed(); });
   }
 
   // Items that the server may still think open although they were decided here.
@@ -175,7 +213,8 @@ export class Outbox {
     const gone = new Set(keys);
     const records = this.records.filter((record) => gone.has(record.key));
     this.records = this.records.filter((record) => !gone.has(record.key));
-    this.write((events) => records.forEach((record) => events.delete([record.order, record.key])));
+    records.forEach(unnote);
+    this.write((store) => records.forEach((record) => store.delete([record.order, record.key])));
     return records.length;
   }
 
