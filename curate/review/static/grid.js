@@ -123,7 +123,7 @@ export class Grid {
     setText(byId("screen-words"), accepted === states.length ? `Accept all ${accepted}` : `Accept ${accepted}`);
     const out = states.filter((state) => state === "out").length;
     const rest = out ? ` ${plural(out, "mask is", "masks are")} shown alone afterwards.` : "";
-    setText(byId("grid-words"), `Click out what is not right, Enter accepts the rest.${rest}`);
+    setText(byId("grid-words"), `Take out what is not right, then accept the rest.${rest}`);
   }
 
   // Those whose picture could be seen, by what is to become of them.

@@ -27,7 +27,7 @@ export class Review {
     const view = document.body.dataset.view;
     const deed = this[`${view}Act`];
     if (name === "help") byId("help").showModal();
-    else if (name === "filter") this.filters.open();
+    else if (name === "filter" && !this.busy) this.filters.open();
     else if (name === "undo" && view !== "editor") this.undo();
     else if (name === "grid" && view !== "editor") this.turnMode();
     else if (deed) deed.call(this, name, detail);
