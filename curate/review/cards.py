@@ -49,7 +49,8 @@ class Cards:
         part, at = self.queue.files.part(int(self.queue.places[row]))
         values = part.row(at)
         twin = None if self._hides("duplicate_of") else _twin(part, values)
-        box = window_of(values, part, twin)
+        marks = _no_marks() if self._hides("reasons") else marks_of(values)
+        box = window_of(values, part, twin, marks)
         mask_id = int(values["mask_id"])
         return {
             # Which person's row it is must not be seen, so it is always called the first.
@@ -62,6 +63,7 @@ class Cards:
             if self.pictures
             else None,
             **self._outlines(part, at, twin, box, values),
+            "marks": _moved(marks, box),
             "reasons": self._reasons(values),
             "scores": self._scores(values),
             "quality": None if self._hides("quality_score") else _finite(values, "quality_score"),
@@ -78,7 +80,8 @@ class Cards:
         part, at = self.queue.files.part(place)
         values = part.row(at)
         twin = None if self._hides("duplicate_of") else _twin(part, values)
-        box = None if name == "whole" else window_of(values, part, twin)
+        marks = _no_marks() if self._hides("reasons") else marks_of(values)
+        box = None if name == "whole" else window_of(values, part, twin, marks)
         size = int(values["height"] or 0), int(values["width"] or 0)
         return View(str(values.get("file_name") or ""), size, box, VIEWS[name])
 
@@ -160,23 +163,51 @@ def _twin(part: Part, values: Mapping[str, Any]) -> int | None:
     return int(found[0]) if len(found) else None
 
 
-def window_of(values: Mapping[str, Any], part: Part, twin: int | None) -> Box:
-    """Return the window on the image that shows a mask, and its twin if there is one.
+Marks = dict[str, tuple[float, ...] | None]
+
+
+def _no_marks() -> Marks:
+    return {"point": None, "declared": None}
+
+
+def marks_of(values: Mapping[str, Any]) -> Marks:
+    """Return what a mask was to agree with and does not, in pixels of the image.
+
+    Args:
+        values: The mask's values.
+
+    Returns:
+        ``point``: where it was prompted, if it does not contain that; ``declared``: the box that
+        its source states, if it is not its own. None for each that does not apply.
+    """
+    reached = _finite(values, "prompt_score")
+    point = point_of(values) if reached is not None and reached < 1 else None
+    return {"point": point, "declared": declared_of(values)}
+
+
+def _moved(marks: Marks, box: Box) -> dict[str, list[float] | None]:
+    """Return marks in pixels from a window's corner."""
+    corner = (box.x, box.y, 0, 0)
+    return {
+        name: None if mark is None else [a - b for a, b in zip(mark, corner, strict=False)]
+        for name, mark in marks.items()
+    }
+
+
+def window_of(values: Mapping[str, Any], part: Part, twin: int | None, marks: Marks) -> Box:
+    """Return the window on the image that shows a mask, its twin and its marks.
 
     Args:
         values: The mask's values.
         part: The masks of its image.
-        twin: Row of the twin among them.
+        twin: Row of the twin among them; None for none.
+        marks: What :func:`marks_of` gave.
     """
-    mine = box_of(values) or declared_of(values)
-    point = point_of(values) if mine is None else None
-    beside = None if twin is None else tuple(float(v) for v in part.boxes[twin])
+    beside = None if twin is None else part.boxes[twin].tolist()
+    point = marks["point"]
+    dot = None if point is None else (point[0] - 1, point[1] - 1, 3.0, 3.0)
+    parts = [p for p in (box_of(values), beside, dot, marks["declared"]) if p is not None]
     size = int(values["width"] or 0), int(values["height"] or 0)
-    parts = [
-        p
-        for p in (mine, beside, (*point, 1.0, 1.0) if point else None)
-        if p is not None and len(p) == 4
-    ]
     found = window(size, [(p[0], p[1], p[2], p[3]) for p in parts])
     return found or Box(0, 0, max(1, size[0]), max(1, size[1]))
 
@@ -194,7 +225,7 @@ def whole_mask(queue: Queue, place: int) -> dict[str, Any]:
     part, at = queue.files.part(place)
     values = part.row(at)
     twin = None if "duplicate_of" not in queue.columns else _twin(part, values)
-    box = window_of(values, part, twin)
+    box = window_of(values, part, twin, _no_marks())
     runs = part.runs([at])
     return {
         "height": int(values["height"] or 0),

@@ -29,6 +29,22 @@ export function outlines(box, layers) {
   return svg("svg", { viewBox: `${box.x} ${box.y} ${box.w} ${box.h}`, "aria-hidden": "true", preserveAspectRatio: "none" }, ...paths);
 }
 
+// What the mask was to agree with: the point it was prompted with, the box that its source states.
+export function marksOf({ point, declared }, box) {
+  const radius = Math.max(box.w, box.h) / 60;
+  const made = [];
+  if (declared) {
+    const [x, y, width, height] = declared;
+    made.push(svg("rect", { x, y, width, height, class: "mark box" }));
+  }
+  if (point) {
+    const [cx, cy] = [point[0] + 0.5, point[1] + 0.5];
+    made.push(svg("circle", { cx, cy, r: radius, class: "halo" }), svg("circle", { cx, cy, r: radius, class: "mark" }));
+    made.push(svg("circle", { cx, cy, r: radius / 5, class: "mark dot" }));
+  }
+  return made;
+}
+
 export function planeOf(image, drawing) {
   return el("div", { class: "plane" }, image, drawing);
 }
@@ -66,7 +82,9 @@ export class Entry {
   draw() {
     const { card, window } = this;
     const others = { path: card.others, kind: "others" };
-    this.planes = [planeOf(this.image, outlines(window, [others, { path: card.path, kind: "mine" }]))];
+    const mine = outlines(window, [others, { path: card.path, kind: "mine" }]);
+    mine.append(...marksOf(card.marks, window));
+    this.planes = [planeOf(this.image, mine)];
     if (card.twin) {
       const image = this.image && copyOf(this.image);
       this.planes.push(planeOf(image, outlines(window, [others, { path: card.twin.path, kind: "twin" }])));

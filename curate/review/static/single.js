@@ -1,7 +1,7 @@
 // One mask at a time: its picture with the outline, and in words what is said about it.
 
 import * as api from "/static/api.js";
-import { planeOf, outlines, copyOf } from "/static/cards.js";
+import { copyOf, marksOf, outlines, planeOf } from "/static/cards.js";
 import { announce, byId, count, el, setText } from "/static/dom.js";
 import { Viewer, around } from "/static/viewer.js";
 
@@ -81,6 +81,7 @@ export class Single {
     const others = level === "whole" ? await othersOf(card) : { path: card.others, kind: "others" };
     const mine = [{ path: card.path, kind: "mine" }, ...(card.twin ? [{ path: card.twin.path, kind: "twin" }] : [])];
     const planes = mine.map((layer) => planeOf(copyOf(image), outlines(box, [others, layer])));
+    planes[0].querySelector("svg").append(...marksOf(card.marks, card.window));
     await Promise.all(planes.map((plane) => plane.querySelector("img").decode().catch(() => {})));
     if (current()) this.viewer.show(planes, box, level === "whole" ? whole : this.viewer.view);
   }
@@ -105,6 +106,8 @@ export class Single {
     setText(byId("single-title"), card.category ?? "no category");
     setText(byId("single-file"), card.file_name);
     this.tellTwin(card.twin);
+    byId("marked").hidden = !card.marks.point && !card.marks.declared;
+    setText(byId("marked"), markedWords(card.marks));
     byId("why").hidden = !card.reasons.length;
     byId("reasons").replaceChildren(...card.reasons.map((reason) => el("li", {}, reason.words)));
     byId("telling").hidden = !card.scores.length;
@@ -132,6 +135,11 @@ async function othersOf(card) {
 function spoken(card) {
   const reasons = card.reasons.map((reason) => reason.words).join("; ");
   return [card.category ?? "no category", reasons].filter(Boolean).join(". ");
+}
+
+function markedWords({ point, declared }) {
+  const words = [point && "The circle is the point that it was prompted with.", declared && "The dashed box is the one that its source states."];
+  return words.filter(Boolean).join(" ");
 }
 
 function scoreRow(score) {

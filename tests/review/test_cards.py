@@ -1,0 +1,54 @@
+"""What a card marks: the prompt that a mask misses, the box that it does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from server import Client, Server
+
+from curate.review.cards import marks_of
+from curate.store import Audit, part_paths
+
+BOX = {"bbox_x": 10.0, "bbox_y": 20.0, "bbox_w": 30.0, "bbox_h": 40.0}
+DECLARED = {f"declared_{side}": value for side, value in zip("xywh", (5, 20, 30, 40), strict=True)}
+
+
+def test_marks_are_what_a_mask_does_not_agree_with() -> None:
+    prompt: dict[str, Any] = {"prompt_x": 3.0, "prompt_y": 4.0}
+    assert marks_of(BOX | prompt | {"prompt_score": 0.4})["point"] == (3.0, 4.0)
+    assert marks_of(BOX | prompt | {"prompt_score": 1.0})["point"] is None
+    assert marks_of(BOX | prompt)["point"] is None
+    assert marks_of(BOX | DECLARED)["declared"] == (5.0, 20.0, 30.0, 40.0)
+    assert marks_of(BOX | {f"declared_{s}": BOX[f"bbox_{s}"] for s in "xywh"})["declared"] is None
+
+
+def test_cards_mark_in_pixels_of_their_window(audit: Audit, serve: Callable[[], Server]) -> None:
+    for path in part_paths(audit.path, "masks"):
+        table = pq.read_table(path)
+        score = [0.5 if k % 2 else 1.0 for k in range(len(table))]
+        pq.write_table(table.append_column("prompt_score", pa.array(score)), path)
+    client = Client(serve())
+    asked = audit.query("select mask_id, prompt_x, prompt_score from masks").set_index("mask_id")
+    seen = 0
+    for card in client.next(48)["cards"]:
+        row = asked.loc[int(card["mask_id"])]
+        point = card["marks"]["point"]
+        assert (point is not None) == (row["prompt_score"] < 1)
+        if point is not None:
+            assert point[0] + card["window"]["x"] == row["prompt_x"]
+            assert 0 <= point[0] <= card["window"]["w"]
+            seen += 1
+    assert seen > 0
+
+
+def test_a_blind_queue_marks_nothing(audit: Audit) -> None:
+    server = Server(audit.path, "--kind", "estimate", "--budget", "12").start()
+    try:
+        cards = Client(server).next(12)["cards"]
+        assert len(cards) == 12
+        assert all(card["marks"] == {"point": None, "declared": None} for card in cards)
+    finally:
+        server.kill()
