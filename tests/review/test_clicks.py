@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from bright_segmenter import BrightSegmenter
+from server import Client, Server
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+import tiny_models
 
 from curate.models.embedding_cache import EmbeddingCache
 from curate.review.asking import Clicks, Refused
 from curate.review.clicks import Redrawing
-from curate.rle import decode, encode, from_dense, to_dense
+from curate.rle import area, decode, encode, from_dense, to_dense
+from curate.store import Audit
 
 
 @pytest.fixture
@@ -103,3 +111,33 @@ def test_a_segmenter_that_cannot_be_loaded_is_said_and_the_page_goes_on(
         made.draw(picture(), Clicks(1, [(5.0, 5.0)], [1], None))
     with pytest.raises(Refused, match="there is no segmenter"):
         Redrawing(None).draw(picture(), Clicks(1, [(5.0, 5.0)], [1], None))
+
+
+def test_a_saved_sam_answers_clicks_over_http(audit: Audit, tmp_path: Path) -> None:
+    model = tiny_models.saved("sam", tmp_path / "sam")
+    server = Server(
+        *(audit.path, "--segmenter", str(model), "--device", "cpu"),
+        env={"XDG_CACHE_HOME": str(tmp_path / "cache")},
+    ).start()
+    try:
+        client = Client(server)
+        assert client.get("/api/about")["segmenter"]
+        card = client.next(1)["cards"][0]
+        size = card["height"], card["width"]
+        x, y, w, h = card["bbox"]
+        asked = {"mask_id": card["mask_id"], "points": [[x + w / 2, y + h / 2]], "labels": [1]}
+        for _ in range(300):  # the model is loaded beside the first masks
+            status, _, body = client.ask("POST", "/api/segment", asked | {"counts": None})
+            if status != 503:
+                break
+            time.sleep(0.2)
+        answer = json.loads(body)
+        assert status == 200, answer
+        runs, codes = decode([answer["counts"].encode()], *(np.array([side]) for side in size))
+        assert codes[0] == 0
+        assert 0 <= area(runs)[0] <= size[0] * size[1]
+        asked |= {"points": [*asked["points"], [0.0, 0.0]], "labels": [1, 0]}
+        again, _, _ = client.ask("POST", "/api/segment", asked | {"counts": answer["counts"]})
+        assert again == 200
+    finally:
+        server.kill()
