@@ -25,8 +25,8 @@ from curate.errors import SourceError
 _INCOMING = """
 create temp table incoming (
   at integer primary key, mask_id integer, image_id integer, action text, iou real,
-  segmentation blob, digest text, reviewer text, seconds real, time integer, timed integer,
-  queue_kind text, inclusion_probability real, draw_id integer, own_key text, key text
+  segmentation blob, category text, digest text, reviewer text, seconds real, time integer,
+  timed integer, queue_kind text, inclusion_probability real, draw_id integer, own_key text, key text
 )
 """
 
@@ -89,7 +89,7 @@ update incoming set key = coalesce(own_key, mask_id || '|' || time || '|' || act
 
 _SAME = (
     "c.action = i.action and c.iou is i.iou and c.segmentation is i.segmentation"
-    " and c.queue_kind = i.queue_kind and c.draw_id is i.draw_id"
+    " and c.category is i.category and c.queue_kind = i.queue_kind and c.draw_id is i.draw_id"
     " and c.inclusion_probability is i.inclusion_probability"
 )
 
@@ -101,6 +101,7 @@ delete from incoming where at in (
   )
   where i.timed = 0 and i.own_key is null and (({_SAME}) or (
     c.origin = ? and c.action = i.action and c.iou is i.iou and c.segmentation is i.segmentation
+    and c.category is i.category
   ))
 )
 """
@@ -112,8 +113,13 @@ where c.mask_id <> i.mask_id or c.action <> i.action or c.reviewer <> i.reviewer
 """
 
 _FIELDS = (
-    "mask_id, action, iou, segmentation, reviewer, seconds, time, queue_kind,"
+    "mask_id, action, iou, segmentation, category, reviewer, seconds, time, queue_kind,"
     " inclusion_probability, draw_id"
+)
+
+_SENT = (
+    *("mask_id", "image_id", "action", "segmentation", "category", "reviewer"),
+    *("queue_kind", "draw_id"),
 )
 
 _INSERT = f"""
@@ -166,8 +172,9 @@ def settle_repeated(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     if not twice.any():
         return frame
     some = frame[twice]
-    said = some.assign(iou=some["iou"].fillna(-1), segmentation=some["segmentation"].fillna(b""))
-    says = [*person, "action", "iou", "segmentation"]
+    filled = {"iou": -1, "segmentation": b"", "category": ""}
+    said = some.assign(**{name: some[name].fillna(value) for name, value in filled.items()})
+    says = [*person, "action", *filled]
     first = ~said.duplicated(says).to_numpy()
     differs = np.flatnonzero(first & said.duplicated(person).to_numpy())
     if len(differs):
@@ -228,24 +235,26 @@ def write(
 
 
 def _send_decisions(connection: sqlite3.Connection, rows: pd.DataFrame, now: int) -> None:
-    same = ("mask_id", "image_id", "action", "segmentation", "reviewer", "queue_kind", "draw_id")
     columns: dict[str, Sequence[Any]] = {"at": range(len(rows))}
-    columns |= {name: plain(rows[name]) for name in same}
+    columns |= {name: plain(rows[name]) for name in _SENT}
     columns |= {
         name: rows[name].to_numpy(np.float64).tolist()
         for name in ("iou", "seconds", "inclusion_probability")
     }
-    columns["digest"] = [
-        None if mask is None else _digest(mask) for mask in columns["segmentation"]
-    ]
+    corrected = zip(columns["segmentation"], columns["category"], strict=True)
+    columns["digest"] = [_digest(mask, category) for mask, category in corrected]
     columns["timed"] = (rows["time"] > 0).astype("int64").tolist()
     columns["time"] = rows["time"].where(rows["time"] > 0, now).tolist()
     columns["own_key"] = plain(rows["key"])
     send(connection, "incoming", columns)
 
 
-def _digest(mask: bytes) -> str:
-    return blake2b(mask, digest_size=8).hexdigest()
+def _digest(mask: bytes | None, category: str | None) -> str | None:
+    """Return a short name for what a fix changed; None for nothing."""
+    if mask is None and category is None:
+        return None
+    told = b"" if category is None else b"|" + category.encode()
+    return blake2b((mask or b"") + told, digest_size=8).hexdigest()
 
 
 def _explain(connection: sqlite3.Connection, rows: Rows) -> None:

@@ -17,7 +17,7 @@ from curate.formats.segmentation import read_segmentation
 from curate.store import Audit
 
 GIVEN = (
-    *("mask_id", "action", "iou", "segmentation", "reviewer", "seconds", "time"),
+    *("mask_id", "action", "iou", "segmentation", "category", "reviewer", "seconds", "time"),
     *("queue_kind", "inclusion_probability", "draw_id", "key", "row"),
 )
 """Columns that decisions may be given with; ``row`` says where each stands, for messages."""
@@ -118,9 +118,12 @@ def check_decisions(audit: Audit, given: pd.DataFrame, origin: str, now: int) ->
     frame["draw_id"] = whole(frame, "draw_id", origin) if "draw_id" in frame else pd.NA
     frame["draw_id"] = frame["draw_id"].astype("Int64")
     frame["time"] = times(rows, now)
-    for name in ("reviewer", "key"):
+    for name in ("reviewer", "category", "key"):
         frame[name] = texts(rows, name)
     frame["reviewer"] = frame["reviewer"].fillna("").str.strip()
+    wrong = frame["category"].notna() & (frame["action"] != "fix")
+    what = "has a corrected category; only a fix can have one"
+    rows.refuse(wrong, lambda value: f"the action {value} {what}", "action")
     frame["image_id"] = _check_known(audit, rows)
     frame["segmentation"] = frame.get("segmentation", None)
     _check_masks(audit, rows)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from curate.decisions.agreement import Agreement
 
 COLUMNS = (
-    *("decision_id", "mask_id", "action", "iou", "segmentation", "reviewer", "seconds", "time"),
-    *("queue_kind", "inclusion_probability", "draw_id", "origin", "key"),
+    *("decision_id", "mask_id", "action", "iou", "segmentation", "category", "reviewer"),
+    *("seconds", "time", "queue_kind", "inclusion_probability", "draw_id", "origin", "key"),
 )
 """Columns of decisions, as they are kept."""
 
@@ -81,11 +81,11 @@ class Reviews:
         Args:
             decisions: ``mask_id`` and ``action`` ("accept", "reject", "fix"); optional are ``iou``
                 and ``segmentation`` (of the corrected mask; compressed counts, or any segmentation
-                COCO has), ``reviewer``, ``seconds``, ``time``, ``queue_kind`` ("errors", "learn",
-                "estimate", "none"), ``inclusion_probability``, ``draw_id``, ``key`` (what makes
-                sending twice harmless) and ``row`` (where each stands, for messages). Where nothing
-                says why a mask was shown, the last draw it stands in does. A decision without a
-                time was made now.
+                COCO has), ``category`` (the right one, where a fix changed it), ``reviewer``,
+                ``seconds``, ``time``, ``queue_kind`` ("errors", "learn", "estimate", "none"),
+                ``inclusion_probability``, ``draw_id``, ``key`` (what makes sending twice harmless)
+                and ``row`` (where each stands, for messages). Where nothing says why a mask was
+                shown, the last draw it stands in does. A decision without a time was made now.
             origin: Where they come from, for people.
             missing: Masks that people added: ``image_id`` and ``segmentation``; optional are
                 ``category``, ``reviewer``, ``time``, ``withdrawn`` (1: taken away again), ``key``.

@@ -61,6 +61,7 @@ create table decisions (
   action text not null check (action in ('accept', 'reject', 'fix')),
   iou real check (iou >= 0 and iou <= 1),
   segmentation blob,
+  category text check (category is null or action = 'fix'),
   reviewer text not null,
   seconds real check (seconds >= 0),
   time integer not null,

@@ -58,11 +58,13 @@ class Shown:
         ids: Their ids, sorted; None for all of the audit.
         sure: Whether that is known, rather than taken for granted.
         lost: Masks that a tool lost, so that nothing follows from their absence.
+        draws: The draw that each was shown for, by ``mask_id``, where that is known.
     """
 
     ids: IntArray | None = None
     sure: bool = False
     lost: IntArray | None = None
+    draws: pd.Series[Any] | None = None
 
     def among(self, ids: pd.Series[Any]) -> BoolArray:
         """Return which of some masks were shown."""
@@ -71,6 +73,13 @@ class Shown:
         if self.lost is not None:
             given &= ~np.isin(numbers, self.lost)
         return np.asarray(given, np.bool_)
+
+    def explained(self, decisions: pd.DataFrame) -> pd.DataFrame:
+        """Return decisions with the draw that each mask was shown for, where it is known."""
+        if self.draws is None:
+            return decisions
+        draws = self.draws.reindex(decisions["mask_id"]).astype("Int64")
+        return decisions.assign(draw_id=draws.array)
 
 
 @dataclass
@@ -109,8 +118,9 @@ def decisions_of(
     empty = pd.DataFrame({"mask_id": np.empty(0, np.int64), "action": pd.Series([], dtype="str")})
     total = int(audit.info.get("counts", {}).get("images", 0))
     counts = tally.counts
+    decided = pd.concat(tally.decisions, ignore_index=True) if tally.decisions else empty
     return Found(
-        decisions=pd.concat(tally.decisions, ignore_index=True) if tally.decisions else empty,
+        decisions=shown.explained(decided),
         missing=pd.concat(tally.missing, ignore_index=True) if tally.missing else None,
         looked=pd.DataFrame({"image_id": looked}),
         notes={
@@ -214,7 +224,8 @@ def _compare(side: _Side, old: pd.DataFrame, new: pd.DataFrame, tally: _Tally) -
     tally.counts["unusable"] += int(nothing.sum())
     erased = (size == 0) & ~nothing
     same = iou >= side.same_iou
-    renamed = same & _differ(old["category"], new["category"])
+    other = _differ(old["category"], new["category"])
+    renamed = same & other
     tally.counts["renamed"] += int(renamed.sum())
     changed = ~same & ~erased & ~nothing
     masks = np.full(len(ids), None, object)
@@ -223,7 +234,9 @@ def _compare(side: _Side, old: pd.DataFrame, new: pd.DataFrame, tally: _Tally) -
     _note(tally, ids[same & ~renamed], "accept", iou=iou[same & ~renamed])
     fixed = changed | renamed
     rows = [side.place(number) for number in ids[fixed].tolist()]
-    _note(tally, ids[fixed], "fix", iou=iou[fixed], segmentation=masks[fixed], row=rows)
+    said = new["category"].astype(object).where(other, None).to_numpy(object)
+    columns = {"iou": iou[fixed], "segmentation": masks[fixed], "category": said[fixed]}
+    _note(tally, ids[fixed], "fix", **columns, row=rows)
     kept: pd.Index[Any] = ids[changed]
     return kept
 

@@ -66,6 +66,20 @@ def test_a_correction_is_measured(reviews: Reviews) -> None:
     assert reviews.decisions()["iou"].tolist() == [8 / 11, 8 / 11]
 
 
+def test_a_corrected_category_is_kept(reviews: Reviews) -> None:
+    renamed = one(1, "fix", iou=1.0, category="dog")
+    assert [reviews.add(renamed, origin="f").decisions for _ in range(2)] == [1, 0]
+    timed = [one(2, "fix", category=word, time="2026-01-01T00:00Z") for word in ("dog", "cat")]
+    assert [reviews.add(rows, origin="f").decisions for rows in timed] == [1, 1]
+    with pytest.raises(SourceError, match="corrects it here and before, but differently"):
+        reviews.add(pd.concat(timed), origin="f")
+    assert reviews.add(renamed.assign(category="cat"), origin="g").decisions == 1
+    reviews.add(one(3), origin="f")
+    kept = reviews.decisions()
+    assert kept["category"].fillna("").tolist() == ["dog", "dog", "cat", "cat", ""]
+    assert kept["segmentation"].isna().all()
+
+
 WRONG: list[tuple[pd.DataFrame, str]] = [
     (one(99), "mask 99: the audit has no such mask"),
     (one(action="review"), "the action is 'review'; use accept, reject or fix"),
@@ -80,6 +94,8 @@ WRONG: list[tuple[pd.DataFrame, str]] = [
     (one(reviewer="a" * 501), "the reviewer is no text"),
     (one(reviewer="a\0b"), "the reviewer is no text"),
     (one(segmentation=rle(box(1, 5, 8, 8))), "the action accept has a corrected mask"),
+    (one(category="dog"), "the action accept has a corrected category; only a fix can have one"),
+    (one(action="fix", category="a" * 501), "the category is no text of up to 500"),
     (one(action="fix", segmentation="zz"), "its corrected mask cannot be read"),
     (one(action="fix", segmentation=rle(np.ones((9, 9)))), "the RLE is 9 x 9, the image 50 x 40"),
     (one(action="fix", segmentation=rle(np.zeros((HEIGHT, WIDTH)))), "has no pixel"),

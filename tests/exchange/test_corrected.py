@@ -56,6 +56,7 @@ def test_each_mask_says_what_was_done_with_it(audit: Audit, source: Dataset, wri
     kept = open_reviews(audit).decisions().set_index("mask_id")
     assert kept.loc[[1, 2, 3], "iou"].tolist() == [8 / 11, 10 / 11, 1.0]
     assert kept["segmentation"].notna().tolist() == kept.index.isin([1, 2]).tolist()
+    assert kept["category"].dropna().to_dict() == {3: "dog"}  # the word itself is kept
     missing = open_reviews(audit).missing()
     assert missing[["image_id", "category"]].values.tolist() == [[2, "dog"]]
     assert open_reviews(audit).looked()["image_id"].tolist() == [1, 2]
