@@ -19,7 +19,7 @@ from curate.decisions.lookup import IntArray, rows_of
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.errors import SourceError
 from curate.exchange.corrected import Shown, decisions_of
-from curate.exchange.given import shown_as_told, shown_in_queue
+from curate.exchange.given import shown_as_told, shown_by_name, shown_in_queue
 from curate.exchange.joining import Joining
 from curate.exchange.picture_names import PictureNames, Place
 from curate.exchange.readers import Found, Options
@@ -43,7 +43,7 @@ def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
     places = _placed(reviews, pictures, path.name)
     joining = Joining(reviews.audit, pictures, places)
     joining.settle_ids()
-    shown = _shown(reviews, joining.ids(), places, options, path, tool)
+    shown = _shown(reviews, joining, places, options, path, tool)
     shown = joining.admit(shown)
     if options.match == "iou":
         joining.match(shown)
@@ -86,13 +86,14 @@ def _invisible(reviews: Reviews, places: Sequence[Place | None]) -> IntArray:
 
 def _shown(
     reviews: Reviews,
-    ids: IntArray,
+    joining: Joining,
     places: list[Place | None],
     options: Options,
     path: Path,
     tool: Tool,
 ) -> Shown:
-    """Return which masks people were given: a crop's own, of whole images those of a draw."""
+    """Return which masks people were given: a crop's own, of whole images those of its draws."""
+    ids = joining.ids()
     known = [place for place in places if place is not None]
     crops = np.array([p.mask_id for p in known if p.mask_id is not None], np.int64)
     whole = np.array([p.image_id for p in known if p.mask_id is None], np.int64)
@@ -101,7 +102,8 @@ def _shown(
     if options.given is not None:
         told = shown_as_told(reviews, options.given, tool.ids)
     elif len(ids):
-        told = shown_in_queue(reviews, ids, path.name)
+        named = shown_by_name(reviews, joining.named())
+        told = named or shown_in_queue(reviews, ids, path.name)
     elif has_reviews(reviews.audit) and len(reviews.draws()):
         do = "say what people were given: --given FILE, or the number of the draw"
         raise SourceError("its masks bear no mask_id", path.name, do)
@@ -110,4 +112,5 @@ def _shown(
     if not len(crops):
         return told
     masks = rows_of(reviews.audit, "masks", "image_id", whole, ("mask_id",))["mask_id"]
-    return Shown(np.union1d(masks.to_numpy(np.int64)[told.among(masks)], crops), True)
+    ids = np.union1d(masks.to_numpy(np.int64)[told.among(masks)], crops)
+    return replace(told, ids=ids, sure=True)

@@ -13,7 +13,7 @@ from curate.exchange.archives import files_in, head_of, is_zip, names_in
 from curate.exchange.coming_back import join
 from curate.exchange.cvat_writing import safe_label, write_cvat
 from curate.exchange.readers import Found, Options, Reader
-from curate.exchange.shapes import Picture, Shape, Tool
+from curate.exchange.shapes import Picture, Shape, Tool, draw_of
 from curate.exchange.tool_coco import coco_pictures
 from curate.exchange.views import needs_pictures
 from curate.exchange.writers import Writer
@@ -102,6 +102,7 @@ def _picture(attributes: dict[str, str], shapes: list[XmlShape]) -> Picture:
             shape.attributes.get("label"),
             f"image {name[:80]!r}, {shape.kind} {shape.ordinal + 1}",
             shape.kind == "polygon",
+            draw_of(shape.values.get("draw_id"), shape.values.get("slot")),
         )
         for shape in shapes
     ]

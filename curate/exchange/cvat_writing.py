@@ -32,7 +32,12 @@ from curate.formats.base import new_folder
 from curate.formats.cvat_masks import write_box_rle
 from curate.store import Audit
 
-NAMES = {"score": ("quality_score", "score"), "reasons": ("reasons",)}
+NAMES = {
+    "score": ("quality_score", "score"),
+    "reasons": ("reasons",),
+    "draw_id": ("draw_id",),
+    "slot": ("slot",),
+}
 """Attributes beside ``mask_id``, and the columns that they show: the first that the queue has."""
 
 _COLOUR = "#1b6ca8"

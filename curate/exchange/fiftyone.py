@@ -27,7 +27,7 @@ from curate.store import Audit
 LABELS = "labels.json"
 """Name of its COCO file."""
 
-SHOWN = ("mask_id", "quality_score", "reasons", "priority", "rank", "action")
+SHOWN = ("mask_id", "draw_id", "slot", "quality_score", "reasons", "priority", "rank", "action")
 """Columns of a queue that become attributes; others bear names that mean something there."""
 
 

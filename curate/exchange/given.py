@@ -1,12 +1,18 @@
-"""Which masks people were given, where that was not the whole dataset."""
+"""Which masks people were given, where that was not the whole dataset.
+
+Every mask that goes out says for which draw and person it does, so what people were given are the
+masks of all draws that came back. Where a tool has lost that, it is found out, or asked.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from curate.decisions.lookup import IntArray
 from curate.decisions.reviews import Reviews, has_reviews
@@ -18,8 +24,40 @@ _FITS = 0.5
 """Least share of a queue's masks that a draw must hold to be the one it was made of."""
 
 
+def shown_by_name(reviews: Reviews, named: pd.DataFrame) -> Shown | None:
+    """Return what people were given by the draws that a file names: all of these, put together.
+
+    A draw counts where at least half of the masks that name it stand in it: numbers of draws are
+    those of one audit, and a copy of it may have other draws under the same ones.
+
+    Args:
+        reviews: The audit's decisions and draws.
+        named: ``mask_id``, ``draw_id`` and ``slot`` of masks that say why they were shown.
+
+    Returns:
+        Which masks they were given; None where no draw is named that is recorded here.
+    """
+    recorded = _numbers(reviews)
+    found: list[pd.DataFrame] = []
+    for (draw_id, slot), masks in named.groupby(["draw_id", "slot"])["mask_id"]:
+        if draw_id not in recorded:
+            continue
+        rows = reviews.drawn(int(draw_id))
+        here = rows.loc[rows["slot"] == slot, ["mask_id"]].astype("int64").drop_duplicates()
+        if 2 * masks.isin(here["mask_id"]).sum() >= len(masks):
+            found.append(here.assign(draw_id=int(draw_id)))
+    if not found:
+        return None
+    given = pd.concat(found, ignore_index=True)
+    said = named[["mask_id", "draw_id"]].merge(given)  # a mask in two draws is of its own one
+    every = pd.concat([given.assign(own=False), said.assign(own=True)])
+    best = every.sort_values(["own", "draw_id"]).drop_duplicates("mask_id", keep="last")
+    draws = best.set_index("mask_id").sort_index()["draw_id"]
+    return Shown(draws.index.to_numpy(np.int64), True, draws=draws)
+
+
 def shown_in_queue(reviews: Reviews, ids: IntArray, name: str) -> Shown:
-    """Return which masks people were given in a queue: those of the draw that fits it.
+    """Return which masks people were given in a queue: those of the smallest draw that fits it.
 
     Args:
         reviews: The audit's decisions and draws.
@@ -27,14 +65,21 @@ def shown_in_queue(reviews: Reviews, ids: IntArray, name: str) -> Shown:
         name: Its file's name, for messages.
 
     Raises:
-        SourceError: No draw fits.
+        SourceError: No draw fits, or several do, and not one within the other.
     """
-    drawn = _fitting_draw(reviews, ids)
-    if drawn is None:
+    do = "say what people were given: --given FILE, or the number of the draw"
+    holding = _holding(reviews, ids)
+    if not holding or holding[0][0] < _FITS:
         what = "it is a queue, so what is missing from it may never have been shown"
-        do = "say what people were given: --given FILE, or the number of the draw"
         raise SourceError(what, name, do)
-    return Shown(drawn, True)
+    share, draw_id, masks = holding[0]
+    rest = np.setdiff1d(ids, masks)
+    for as_much, other, more in holding[1:]:
+        apart = as_much == share and not np.isin(masks, more).all()
+        if apart or np.isin(rest, more).any():
+            what = f"it may be of draw {draw_id}, of draw {other}, or of both"
+            raise SourceError(what, name, do)
+    return Shown(masks, draws=_of_draw(masks, draw_id))
 
 
 def shown_as_told(reviews: Reviews, given: Path | int, ids_of: Callable[[Path], IntArray]) -> Shown:
@@ -49,7 +94,8 @@ def shown_as_told(reviews: Reviews, given: Path | int, ids_of: Callable[[Path], 
         CallError: There is no such draw.
     """
     if isinstance(given, int):
-        return Shown(_drawn(reviews, given)[0], True)
+        masks = _drawn(reviews, given)[0]
+        return Shown(masks, True, draws=_of_draw(masks, given))
     if _is_source(reviews, given):
         return Shown(None, True)
     return Shown(ids_of(given), True)
@@ -82,17 +128,25 @@ def _drawn(reviews: Reviews, draw_id: int) -> list[IntArray]:
     return [np.unique(masks), *([second] if len(second) else [])]
 
 
-def _fitting_draw(reviews: Reviews, ids: IntArray) -> IntArray | None:
-    """Return the masks of the draw that holds most of some masks, the last of equals.
+def _numbers(reviews: Reviews) -> list[int]:
+    """Return the numbers of the draws that are recorded, oldest first."""
+    return reviews.draws()["draw_id"].tolist() if has_reviews(reviews.audit) else []
 
-    Of a draw with a second person's masks these alone count where they hold as many.
+
+def _of_draw(masks: IntArray, draw_id: int) -> pd.Series[Any]:
+    return pd.Series(draw_id, index=pd.Index(masks, dtype="int64"), dtype="int64")
+
+
+def _holding(reviews: Reviews, ids: IntArray) -> list[tuple[float, int, IntArray]]:
+    """Return which share of some masks each draw holds, its number and all its masks.
+
+    Those that hold most come first, of these the smallest, and of equals the last. Of a draw with a
+    second person's masks these are one by themselves too.
     """
-    best: tuple[float, IntArray | None] = (_FITS, None)
-    if not has_reviews(reviews.audit) or not len(ids):
-        return None
-    for draw_id in reviews.draws()["draw_id"].tolist():
-        for drawn in _drawn(reviews, draw_id):
-            share = float(np.isin(ids, drawn).mean())
-            if share >= best[0]:
-                best = (share, drawn)
-    return best[1]
+    found: list[tuple[float, int, IntArray]] = []
+    for draw_id in _numbers(reviews) if len(ids) else []:
+        for masks in _drawn(reviews, draw_id):
+            share = float(np.isin(ids, masks).mean())
+            if share > 0:
+                found.append((share, draw_id, masks))
+    return sorted(found, key=lambda one: (-one[0], len(one[2]), -one[1]))

@@ -21,7 +21,7 @@ from curate.exchange.coming_back import join
 from curate.exchange.cvat_writing import safe_label
 from curate.exchange.huggingface_writing import write_huggingface
 from curate.exchange.readers import Found, Options, Reader
-from curate.exchange.shapes import Picture, Shape, Tool
+from curate.exchange.shapes import Picture, Shape, Tool, draw_of
 from curate.exchange.views import needs_pictures
 from curate.exchange.writers import Writer
 from curate.formats.base import reading
@@ -108,6 +108,7 @@ def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> P
                 category if isinstance(category, str) else None,
                 f"{place}, object {k}",
                 isinstance(mask, list) and bool(mask),
+                draw_of(one.get("draw_id"), one.get("slot")),
             )
         )
     return Picture(called, size, shapes)

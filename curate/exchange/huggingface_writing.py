@@ -27,7 +27,7 @@ from curate.pictures import ImageFolder
 from curate.rle import area, bbox, encode
 from curate.store import Audit
 
-EXTRA = ("quality_score", "reasons", "priority", "rank", "action")
+EXTRA = ("draw_id", "slot", "quality_score", "reasons", "priority", "rank", "action")
 """Columns of a queue that objects have too, where the queue has them."""
 
 GROUP_BYTES = 32 << 20

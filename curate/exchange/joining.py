@@ -38,7 +38,8 @@ class Joining:
     Attributes:
         frame: ``image_id``, ``claim`` (the mask of the audit; NA for a new one), ``crop_of`` (the
             mask that its picture was made for; NA for a whole image), ``counts``, ``status``,
-            ``detail``, ``label``, ``where``, ``outline``.
+            ``detail``, ``label``, ``where``, ``outline``, ``draw_id`` and ``slot`` (NA where the
+            shape names no draw).
         notes: How many there were of what people should know, in words.
     """
 
@@ -63,6 +64,8 @@ class Joining:
                 "label": pd.Series([shape.label for shape in shapes], dtype=object),
                 "where": pd.Series([shape.where for shape in shapes], dtype=object),
                 "outline": np.array([shape.outline for shape in shapes], np.bool_),
+                "draw_id": pd.array([shape.draw and shape.draw[0] for shape in shapes], "Int64"),
+                "slot": pd.array([shape.draw and shape.draw[1] for shape in shapes], "Int64"),
                 **_masks(pairs),
             }
         )
@@ -73,6 +76,15 @@ class Joining:
     def ids(self) -> IntArray:
         """Return the masks that stand there, sorted."""
         return np.unique(self.frame["claim"].dropna().to_numpy(np.int64))
+
+    def named(self) -> pd.DataFrame:
+        """Return the masks that stand there with the draw and the slot that each one names."""
+        frame = self.frame[self.frame["claim"].notna() & self.frame["draw_id"].notna()]
+        return (
+            frame[["claim", "draw_id", "slot"]]
+            .astype("int64")
+            .set_axis(["mask_id", "draw_id", "slot"], axis=1)
+        )
 
     def settle_ids(self) -> None:
         """Take ids away from what is not the mask that bears it."""

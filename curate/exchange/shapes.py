@@ -26,6 +26,7 @@ class Shape:
         label: Its category.
         where: Where it stands in the file, for messages.
         outline: Whether it came as a polygon.
+        draw: Number and slot of the draw that it says it was shown for; None where it does not.
     """
 
     mask_id: object
@@ -33,6 +34,7 @@ class Shape:
     label: str | None
     where: str
     outline: bool = False
+    draw: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,12 @@ class Tool:
         claims = [claim(shape.mask_id) for one in self.pictures(path) for shape in one.shapes]
         known = [number for number in claims if number is not None]
         return np.unique(np.array(known, np.int64)) if known else dataset_ids(path)
+
+
+def draw_of(number: object, slot: object) -> tuple[int, int] | None:
+    """Return the draw that a shape names, and for which person; None where it names none."""
+    draw = claim(number)
+    return None if draw is None else (draw, 1 if claim(slot) == 1 else 0)
 
 
 def claim(value: object) -> int | None:

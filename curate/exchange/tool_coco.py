@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import SourceError
-from curate.exchange.shapes import Picture, Shape
+from curate.exchange.shapes import Picture, Shape, draw_of
 from curate.formats.base import reading
 from curate.formats.coco import collector_paused
 from curate.formats.json_stream import scan
@@ -20,6 +20,7 @@ from curate.formats.segmentation import json_type, read_segmentation
 
 _KEYS = frozenset({"images", "annotations", "categories"})
 _OURS = re.compile(rb'"mask_id"|mask_\d+_at_\d+_\d+_\d+x\d+')
+_SAID = ("mask_id", "draw_id", "slot")
 _LONGEST = 80
 _CHUNK = 1 << 22
 
@@ -86,12 +87,15 @@ def _picture(image: dict[str, Any], where: str) -> Picture:
 
 def _shape(one: dict[str, Any], picture: Picture, label: object, where: str) -> Shape:
     attributes = one.get("attributes")
-    said = attributes.get("mask_id") if type(attributes) is dict else None
+    said = {key: one.get(key) for key in _SAID}
+    if type(attributes) is dict:
+        said |= {key: attributes[key] for key in _SAID if attributes.get(key) is not None}
     segmentation = one.get("segmentation")
     return Shape(
-        one.get("mask_id") if said is None else said,
+        said["mask_id"],
         read_segmentation(segmentation, *picture.size),
         label if isinstance(label, str) else None,
         where,
         isinstance(segmentation, list) and bool(segmentation),
+        draw_of(said["draw_id"], said["slot"]),
     )

@@ -6,7 +6,7 @@ import json
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -20,11 +20,12 @@ from pycocotools import mask as coco_mask
 
 @dataclass
 class Seen:
-    """A mask as a tool shows it."""
+    """A mask as a tool shows it, and what it says of the draw that it was shown for."""
 
     mask_id: Any
     label: str | None
     pixels: np.ndarray
+    draw: dict[str, Any] = field(default_factory=dict)
 
 
 Change = Callable[[str, list[Seen]], list[Seen]]
@@ -34,6 +35,11 @@ Change = Callable[[str, list[Seen]], list[Seen]]
 def nothing(name: str, seen: list[Seen]) -> list[Seen]:
     del name
     return seen
+
+
+def draw_in(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what some attributes say of a draw."""
+    return {key: values[key] for key in ("draw_id", "slot") if values.get(key) is not None}
 
 
 def by_row(element: ET.Element, height: int, width: int) -> np.ndarray:
@@ -54,7 +60,8 @@ def cvat_images(folder: Path) -> list[tuple[str, int, int, list[Seen]]]:
         seen = []
         for one in image.findall("mask"):
             values = {a.get("name"): a.text for a in one.findall("attribute")}
-            seen.append(Seen(values["mask_id"], one.get("label"), by_row(one, height, width)))
+            pixels = by_row(one, height, width)
+            seen.append(Seen(values["mask_id"], one.get("label"), pixels, draw_in(values)))
         found.append((image.get("name", ""), height, width, seen))
     return found
 
@@ -78,6 +85,7 @@ def cvat_xml(folder: Path, change: Change) -> Path:
             )
             if one.mask_id is not None:
                 lines.append(f'<attribute name="mask_id">{one.mask_id}</attribute>')
+            lines += [f'<attribute name="{k}">{v}</attribute>' for k, v in one.draw.items()]
             lines.append("</mask>")
         lines.append("</image>")
     target = folder.with_name(f"{folder.name}-export.zip")
@@ -103,6 +111,7 @@ def numbered(images: list[tuple[str, int, int, list[Seen]]], change: Change) -> 
                     "segmentation": rle(one.pixels),
                     "iscrowd": 1,
                     "mask_id": one.mask_id,
+                    **one.draw,
                 }
             )
     made["categories"] = [{"id": number, "name": name} for name, number in labels.items()]
@@ -117,6 +126,7 @@ def cvat_coco(folder: Path, change: Change) -> Path:
         mask_id = one.pop("mask_id")
         if mask_id is not None:
             one["attributes"]["mask_id"] = mask_id
+        one["attributes"] |= draw_in(one)
         pixels = coco_mask.decode(one["segmentation"]).ravel(order="F")
         edges = np.flatnonzero(np.diff(pixels.astype(int), prepend=0, append=-1))
         one["segmentation"]["counts"] = np.diff([0, *edges.tolist()]).tolist()
@@ -137,6 +147,7 @@ def coco_images(path: Path) -> list[tuple[str, int, int, list[Seen]]]:
                 one.get("mask_id", one.get("attributes", {}).get("mask_id")),
                 names[one["category_id"]],
                 coco_mask.decode(one["segmentation"]).astype(bool),
+                draw_in(one | one.get("attributes", {})),
             )
             for one in value["annotations"]
             if one["image_id"] == image["id"]
@@ -161,7 +172,7 @@ def coco(path: Path, change: Change) -> Path:
     for one in made["annotations"]:
         mask_id = one.pop("mask_id")
         if mask_id is not None:
-            one["attributes"] = {"mask_id": mask_id}
+            one["attributes"] = {"mask_id": mask_id} | draw_in(one)
         one["iscrowd"] = 0
     target = path.with_name(f"{path.stem}-back.json")
     target.write_text(json.dumps(made))
@@ -175,9 +186,14 @@ def huggingface(path: Path, change: Change) -> Path:
         objects = row["objects"]
         masks = [coco_mask.decode(one).astype(bool) for one in objects["segmentation"]]
         trio = zip(objects["id"], objects["category"], masks, strict=True)
-        seen = change(row["file_name"], [Seen(*one) for one in trio])
+        draws = [
+            draw_in({key: objects[key][k] for key in ("draw_id", "slot") if key in objects})
+            for k in range(len(masks))
+        ]
+        seen = [Seen(*one, draw) for one, draw in zip(trio, draws, strict=True)]
+        seen = change(row["file_name"], seen)
         row["objects"] = [
-            {"id": one.mask_id, "category": one.label, "segmentation": rle(one.pixels)}
+            {"id": one.mask_id, "category": one.label, "segmentation": rle(one.pixels), **one.draw}
             for one in seen
         ]
     target = path.with_name(f"{path.stem}-back.parquet")
