@@ -2,7 +2,8 @@
 
 Sending twice is harmless. A decision with a key or a time of its own is the same one if all of it
 is the same. One without a time is new only where it changes what the same person last said of the
-mask, or says the same for another reason (another draw, in another file).
+mask, or says the same for another reason (another draw, in another file), and never where the same
+origin has said it before.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _INCOMING = """
 create temp table incoming (
   at integer primary key, mask_id integer, image_id integer, action text, iou real,
   segmentation blob, category text, digest text, reviewer text, seconds real, time integer,
-  timed integer, queue_kind text, inclusion_probability real, draw_id integer, own_key text, key text
+  timed integer, queue_kind text, inclusion_probability real, draw_id integer, own_key text,
+  key text
 )
 """
 
@@ -89,23 +91,27 @@ update incoming set key = coalesce(own_key, mask_id || '|' || time || '|' || act
 
 _SAME = (
     "c.action = i.action and c.iou is i.iou and c.segmentation is i.segmentation"
-    " and c.category is i.category and c.queue_kind = i.queue_kind and c.draw_id is i.draw_id"
-    " and c.inclusion_probability is i.inclusion_probability"
+    " and c.category is i.category"
 )
 
 _DROP_UNCHANGED = f"""
-delete from incoming where at in (
+delete from incoming where timed = 0 and own_key is null and at in (
   select i.at from incoming i join decisions c on c.decision_id = (
     select decision_id from standing where mask_id = i.mask_id and reviewer = i.reviewer
     order by time desc, decision_id desc limit 1
   )
-  where i.timed = 0 and i.own_key is null and (({_SAME}) or (
-    c.origin = ? and c.action = i.action and c.iou is i.iou and c.segmentation is i.segmentation
-    and c.category is i.category
-  ))
+  where {_SAME} and c.queue_kind = i.queue_kind and c.draw_id is i.draw_id
+    and c.inclusion_probability is i.inclusion_probability
+  union all
+  select i.at from incoming i join standing c
+    on c.mask_id = i.mask_id and c.reviewer = i.reviewer and c.origin = ?
+  where {_SAME}
 )
 """
-"""Without a time: nothing new if it is what the person says already, or is the same file again."""
+"""Without a time: nothing new if it is what the person says already, or is the same file again.
+
+A file that comes again says nothing new, whatever other files have said since: it would take the
+later ones back."""
 
 _KEY_USED = """
 select i.at, i.key from incoming i join decisions c on c.key = i.key
@@ -172,7 +178,7 @@ def settle_repeated(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     if not twice.any():
         return frame
     some = frame[twice]
-    filled = {"iou": -1, "segmentation": b"", "category": ""}
+    filled: dict[str, Any] = {"iou": -1, "segmentation": b"", "category": ""}
     said = some.assign(**{name: some[name].fillna(value) for name, value in filled.items()})
     says = [*person, "action", *filled]
     first = ~said.duplicated(says).to_numpy()

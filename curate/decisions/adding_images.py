@@ -19,15 +19,24 @@ _INCOMING = (
     """
 create temp table incoming_missing (
   image_id integer, segmentation blob, digest text, category text, reviewer text, time integer,
-  withdrawn integer, own_key text
+  timed integer, withdrawn integer, own_key text
 )
 """,
     """
 create temp table incoming_looked (
-  image_id integer, reviewer text, time integer, draw_id integer, own_key text
+  image_id integer, reviewer text, time integer, timed integer, draw_id integer, own_key text
 )
 """,
 )
+
+_NEW_LOOK = """
+not exists (
+  select 1 from looked o where o.image_id = {0}.image_id and o.reviewer = {0}.reviewer
+    and o.origin = {1} and {0}.own_key is null and ({0}.timed = 0 or o.draw_id is {0}.draw_id)
+)
+"""
+"""Whether an image was not gone through in the same file before: one that comes again does not take
+back what later ones have said."""
 
 _STATE = """
 select withdrawn from missing m where m.image_id = i.image_id and m.reviewer = i.reviewer
@@ -36,9 +45,13 @@ select withdrawn from missing m where m.image_id = i.image_id and m.reviewer = i
 
 _INSERT_MISSING = f"""
 insert into missing (image_id, segmentation, category, reviewer, time, withdrawn, origin, key)
-select image_id, segmentation, category, reviewer, time, withdrawn, ?, coalesce(own_key,
+select image_id, segmentation, category, reviewer, time, withdrawn, ?1, coalesce(own_key,
   image_id || '|' || time || '|' || withdrawn || '|' || digest || '|' || reviewer)
-from incoming_missing i where coalesce(({_STATE}), 1) <> i.withdrawn
+from incoming_missing i where coalesce(({_STATE}), 1) <> i.withdrawn and not exists (
+  select 1 from missing m where m.image_id = i.image_id and m.reviewer = i.reviewer
+    and m.category is i.category and m.segmentation = i.segmentation
+    and m.withdrawn = i.withdrawn and m.origin = ?1 and i.timed = 0 and i.own_key is null
+)
 on conflict (key) do nothing
 """
 
@@ -47,7 +60,8 @@ insert into missing (image_id, segmentation, category, reviewer, time, withdrawn
 select i.image_id, i.segmentation, i.category, i.reviewer, ?1, 1, ?2,
   'gone|' || ?1 || '|' || i.missing_id
 from missing i join incoming_looked l on l.image_id = i.image_id and l.reviewer = i.reviewer
-where i.withdrawn = 0 and substr(i.origin, 1, length(?3)) = ?3 and ({_STATE}) = 0
+where {_NEW_LOOK.format("l", "?2")}
+  and i.withdrawn = 0 and substr(i.origin, 1, length(?3)) = ?3 and ({_STATE}) = 0
   and i.missing_id = (
     select max(missing_id) from missing m where m.image_id = i.image_id
       and m.reviewer = i.reviewer and m.category is i.category and m.segmentation = i.segmentation)
@@ -71,14 +85,11 @@ update incoming_looked set draw_id = (
 )
 """An image was gone through for the draw that showed all of its masks."""
 
-_INSERT_LOOKED = """
+_INSERT_LOOKED = f"""
 insert into looked (image_id, reviewer, time, draw_id, origin, key)
 select image_id, reviewer, time, draw_id, ?1, coalesce(own_key, image_id || '|' || time || '|'
   || coalesce(draw_id, '') || '|' || reviewer)
-from incoming_looked i where not exists (
-  select 1 from looked l where l.image_id = i.image_id and l.reviewer = i.reviewer
-    and l.draw_id is i.draw_id and l.origin = ?1 and i.own_key is null
-)
+from incoming_looked i where {_NEW_LOOK.format("i", "?1")}
 on conflict (key) do nothing
 """
 
@@ -145,6 +156,7 @@ def _columns(frame: pd.DataFrame, now: int) -> dict[str, Any]:
         "image_id": frame["image_id"].tolist(),
         "reviewer": plain(frame["reviewer"]),
         "time": frame["time"].where(frame["time"] > 0, now).tolist(),
+        "timed": (frame["time"] > 0).astype("int64").tolist(),
         "own_key": plain(frame["key"]),
     }
 

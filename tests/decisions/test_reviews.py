@@ -158,10 +158,39 @@ def test_sending_twice_is_harmless(reviews: Reviews) -> None:
 
 def test_a_change_of_mind_without_a_time_is_kept(reviews: Reviews) -> None:
     """Saying accept, reject, accept again is three decisions, though the third equals the first."""
-    for action in ("accept", "reject", "accept", "accept"):
-        reviews.add(one(1, action), origin="f")
+    for k, action in enumerate(("accept", "reject", "accept", "accept")):
+        reviews.add(one(1, action), origin=f"file {k}")
     assert reviews.decisions()["action"].tolist() == ["accept", "reject", "accept"]
     assert reviews.resolved().loc[1, "action"] == "accept"
+
+
+def test_a_file_that_comes_again_takes_nothing_back(reviews: Reviews) -> None:
+    """Sent again after a later one it would undo it; only what has a time would be in order."""
+    looked = pd.DataFrame({"image_id": [1], "reviewer": "ann"})
+    first, second = (
+        pd.DataFrame([{"image_id": 1, "segmentation": rle(box(x, 30, 5, 5)), "reviewer": "ann"}])
+        for x in (30, 40)
+    )
+    sent = {
+        "coco a": (one(1, "accept"), first),
+        "coco b": (one(1, "reject"), second),
+    }
+    wrote = []
+    for origin in ("coco a", "coco b", "coco a", "coco b"):
+        rows, missing = sent[origin]
+        more = {"missing": missing, "looked": looked, "replaces": "coco "}
+        added = reviews.add(rows, origin=origin, **more)
+        wrote.append((added.decisions, added.missing, added.withdrawn, added.looked))
+    assert wrote == [(1, 1, 0, 1), (1, 1, 1, 1), (0, 0, 0, 0), (0, 0, 0, 0)]
+    assert reviews.resolved().loc[1, "action"] == "reject"
+    assert reviews.missing()["origin"].tolist() == ["coco b"]
+    assert reviews.add(one(1, "accept"), origin="coco c").decisions == 1
+    # A draw that was made since does not make it a new file either.
+    reviews.record_draw(
+        "estimate", pd.DataFrame({"mask_id": [1, 2, 3, 4], "inclusion_probability": 1.0}), {}
+    )
+    again = reviews.add(one(1, "accept"), origin="coco a", looked=looked)
+    assert (again.decisions, again.looked) == (0, 0)
 
 
 def test_rows_are_only_ever_added(reviews: Reviews) -> None:
@@ -273,8 +302,8 @@ def test_images_gone_through_and_masks_added(reviews: Reviews) -> None:
     kept = reviews.missing()
     assert kept["segmentation"].tolist() == [mask["segmentation"]["counts"].encode()]
     assert kept["category"].isna().all()
-    back = reviews.add(nothing, origin="coco a 1", missing=both, looked=looked, replaces="coco ")
-    assert (back.missing, back.looked, back.withdrawn) == (1, 0, 0)
+    back = reviews.add(nothing, origin="coco a 3", missing=both, looked=looked, replaces="coco ")
+    assert (back.missing, back.looked, back.withdrawn) == (1, 2, 0)
     assert reviews.missing()["category"].dropna().tolist() == ["dog"]
     page = reviews.add(nothing, origin="page", looked=looked, replaces="page ")
     assert page.withdrawn == 0  # added in another way: not the page's to take away

@@ -69,12 +69,16 @@ def test_each_mask_says_what_was_done_with_it(audit: Audit, source: Dataset, wri
 
 def test_a_second_version_of_a_corrected_file(audit: Audit, source: Dataset, write: Write) -> None:
     source["annotations"].append(annotation(99, 2, box(30, 30, 6, 6)))
-    import_file(audit, write(source, "one.json"), reviewer="ann")
+    first = write(source, "one.json")
+    import_file(audit, first, reviewer="ann")
     source["annotations"][-1] = annotation(99, 2, box(30, 30, 7, 7))
     del source["annotations"][0]
     done = import_file(audit, write(source, "two.json"), reviewer="ann")
     assert (done.added.missing, done.added.withdrawn, done.added.decisions) == (1, 1, 1)
     assert len(open_reviews(audit).missing()) == 1
+    assert actions(audit)[1] == "reject"
+    before = import_file(audit, first, reviewer="ann")  # takes nothing back
+    assert (before.added.missing, before.added.withdrawn, before.added.decisions) == (0, 0, 0)
     assert actions(audit)[1] == "reject"
     by_other = import_file(audit, write(dataset()), reviewer="bob")
     assert by_other.added.withdrawn == 0
