@@ -42,7 +42,7 @@ def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
     pictures = list(tool.pictures(path))
     places = _placed(reviews, pictures, path.name)
     joining = Joining(reviews.audit, pictures, places)
-    joining.settle_ids()
+    joining.settle_ids(path.name)
     shown = _shown(reviews, joining, places, options, path, tool)
     shown = joining.admit(shown)
     if options.match == "iou":

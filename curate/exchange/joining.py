@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curate.decisions.lookup import IntArray, canonical, decoded, pair_iou, rows_of
+from curate.errors import SourceError
 from curate.exchange.corrected import Part, Shown
 from curate.exchange.matching import LEAST_IOU, pairs_by_overlap
 from curate.exchange.picture_names import Place
@@ -86,11 +87,19 @@ class Joining:
             .set_axis(["mask_id", "draw_id", "slot"], axis=1)
         )
 
-    def settle_ids(self) -> None:
-        """Take ids away from what is not the mask that bears it."""
+    def settle_ids(self, name: str) -> None:
+        """Take ids away from what is not the mask that bears it.
+
+        Args:
+            name: The file's name, for messages.
+
+        Raises:
+            SourceError: Most ids on a picture belong to one other image.
+        """
         frame = self.frame
         known = self._known(self.ids())
         own = known["image_id"].reindex(frame["claim"].fillna(0)).astype("Int64").array
+        self._refuse_swapped(own, name)
         right = frame["claim"].notna() & (pd.Series(own) == frame["image_id"]).fillna(False)
         right &= (frame["crop_of"].isna() | (frame["crop_of"] == frame["claim"])).fillna(False)
         self.notes[_TYPED] += int((frame["claim"].notna() & ~right).sum())
@@ -103,6 +112,25 @@ class Joining:
         frame.loc[spare, "claim"] = pd.NA
         self.notes[_COPIES] = len(spare)
         self.notes[_REDRAWN] = int((frame["outline"] & frame["claim"].notna()).sum())
+
+    def _refuse_swapped(self, owners: Any, name: str) -> None:
+        """Refuse a picture that is another image, by the masks on it, than by its name.
+
+        Masks copied to an image that has none of its own are no such thing: the image that they
+        were copied from is in the file too, under its own name.
+        """
+        frame = self.frame[["image_id", "where"]].assign(owner=owners)
+        frame = frame[frame["owner"].notna() & self.frame["crop_of"].isna()]
+        counts = frame.groupby(["image_id", "owner"]).size().reset_index(name="masks")
+        share = counts["masks"] / counts.groupby("image_id")["masks"].transform("sum")
+        mostly = counts[share > 0.5]
+        right = mostly.loc[mostly["image_id"] == mostly["owner"], "image_id"]
+        swapped = mostly[~mostly["owner"].isin(right) & (mostly["image_id"] != mostly["owner"])]
+        for image, owner in zip(swapped["image_id"], swapped["owner"], strict=True):
+            first = frame[(frame["image_id"] == image) & (frame["owner"] == owner)]["where"].iloc[0]
+            what = f"the masks of its image are mostly those of image {owner}, not of image {image}"
+            do = "keep the names of images as they were written, folders too"
+            raise SourceError(what, f"{name}, {first}", do)
 
     def admit(self, shown: Shown) -> Shown:
         """Return what was shown with the masks that stand there although nothing says they were.

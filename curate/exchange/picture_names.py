@@ -66,7 +66,10 @@ class PictureNames:
         self._taken = Counter(stem.casefold() for stem in stems)
         self._by_name = _only({k: _plain(name) for k, name in enumerate(self._names) if name})
         self._by_stem = _only({k: stem for k, stem in enumerate(stems) if stem})
-        self._by_base = _only({k: PurePosixPath(s).name for k, s in enumerate(stems) if s})
+        bases = {k: PurePosixPath(s).name for k, s in enumerate(stems) if s}
+        self._by_base = _only(bases)
+        self._bases = frozenset(bases.values())
+        self._reserved = {name.casefold() for name in (*self._taken, *self._bases)}
 
     def of(self, view: View, *, crop: bool) -> str:
         """Return the name that a view's picture is written under.
@@ -84,7 +87,8 @@ class PictureNames:
             if self._is_own(view.file_name, own):
                 return own + ending
             stem = f"image_{view.image_id}"
-        while stem.casefold() in self._taken:  # an image of the dataset has this very name
+        # An image of the dataset has this very name, or will where a tool drops its folders.
+        while stem.casefold() in self._reserved:
             stem = f"_{stem}"
         return stem + ending
 
@@ -130,9 +134,10 @@ class PictureNames:
         base = PurePosixPath(stem).name
         if plain in self._by_name or stem in self._by_stem:
             return self._by_name.get(plain, self._by_stem.get(stem))
-        if (said := _IMAGE.fullmatch(base)) and int(said[1]) in at:
-            return at[int(said[1])]
-        return self._by_base.get(base)
+        if base in self._bases:  # before our own names, which are never like one of these
+            return self._by_base.get(base)
+        said = _IMAGE.fullmatch(base)
+        return at.get(int(said[1])) if said else None
 
     def _may_be(self, row: int, name: str) -> bool:
         own = PurePosixPath(_plain(self._names[row] or "")).name
