@@ -167,6 +167,9 @@ def _check(
         raise CallError(what, "--kind estimate", "give no actions")
     if whole_images and kind != "estimate":
         raise CallError("whole images are for estimates", f"--kind {kind}", "leave it out")
+    if whole_images and honeypots:
+        what = "a mask with a known answer stands out among whole images"
+        raise CallError(what, "--whole-images", "leave --honeypots out")
     check_share(overlap, "overlap")
     check_share(honeypots, "honeypots", MOST_KNOWN)
     if honeypots and (known is None or known.empty):

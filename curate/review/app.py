@@ -119,32 +119,34 @@ class Pages:
 
     async def next(self, request: Request) -> Response:
         """Give the next masks."""
-        asked = Next.of(await _asked(request))
+        asked = Next.of(await self._asked_here(request))
         return _json(await run_in_threadpool(self.desk.next, asked))
 
     async def release(self, request: Request) -> Response:
         """Take masks back undecided."""
-        asked = await _asked(request)
+        asked = await self._asked_here(request)
         client, masks = key_of(asked.get("client"), "client"), items_of(asked.get("items"), "items")
         await run_in_threadpool(self.desk.dealer.give_back, client, masks)
         return _json({})
 
     async def events(self, request: Request) -> Response:
         """Record what people did."""
-        sent = Sent.of(await _asked(request), now_us())
+        sent = Sent.of(await self._asked_here(request), now_us())
+        await run_in_threadpool(self.desk.prepare, sent)
         # No thread waits while the writer is at it: many pages may send at once.
         found = await asyncio.shield(asyncio.wrap_future(self.desk.writer.write(sent.events)))
         return _json(await run_in_threadpool(self.desk.record, sent, found))
 
     async def picture(self, request: Request) -> Response:
         """Give a view of a picture."""
-        mask_id, view = id_of(request.path_params["mask_id"]), request.query_params.get("view", "")
-        future = await run_in_threadpool(self.desk.picture, mask_id, view)
+        mask_id, query = id_of(request.path_params["mask_id"]), request.query_params
+        asked = mask_id, query.get("view", ""), query.get("v", "")
+        future, forever = await run_in_threadpool(self.desk.picture, *asked)
         packed = await asyncio.shield(asyncio.wrap_future(future))
         if packed is None:
             raise Refused(404, "there is no picture, or it cannot be read")
         headers = {}
-        if request.query_params.get("v") == self.desk.cards.version:
+        if forever:
             request.scope["curate.cached"] = True
             headers["cache-control"] = FOREVER
         return Response(packed, media_type="image/jpeg", headers=headers)
@@ -159,9 +161,14 @@ class Pages:
         image_id = id_of(request.path_params["image_id"], "image_id")
         return _json(await run_in_threadpool(self.desk.image, image_id))
 
+    async def _asked_here(self, request: Request) -> dict[str, Any]:
+        asked = await _asked(request)
+        self.desk.check_queue(asked)
+        return asked
+
     async def segment(self, request: Request) -> Response:
         """Redraw a mask from clicks."""
-        asked = Clicks.of(await _asked(request))
+        asked = Clicks.of(await self._asked_here(request))
         return _json(await run_in_threadpool(self.desk.segment, asked))
 
 

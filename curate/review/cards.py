@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class Cards:
 
     Args:
         queue: The queue.
-        version: What changes when pictures or masks do; stands in the addresses of pictures.
+        version: Names the audit and the folder of pictures; stands in the addresses of pictures.
         pictures: Whether there are pictures.
     """
 
@@ -59,16 +60,31 @@ class Cards:
             "slot": 0,
             "place": row + 1,
             **_facts(values, box),
-            "picture": f"/api/picture/{mask_id}?v={self.version}&view=card"
-            if self.pictures
-            else None,
+            "picture": self._address(mask_id, box),
             **self._outlines(part, at, twin, box, values),
             "marks": _moved(marks, box),
             "reasons": self._reasons(values),
             "scores": self._scores(values),
             "quality": None if self._hides("quality_score") else _finite(values, "quality_score"),
-            "whole_image": None,
+            "whole_image": True if self.queue.asks_for_missing(row) else None,
         }
+
+    def _address(self, mask_id: int, box: Box) -> str | None:
+        """Return the address of a card's picture; it is another one for another window."""
+        return f"/api/picture/{mask_id}?v={self.seen(box)}&view=card" if self.pictures else None
+
+    def seen(self, box: Box) -> str:
+        """Return a word for what a window shows: a browser keeps pictures under it for good."""
+        text = f"{self.version} {box.x} {box.y} {box.w} {box.h}"
+        return blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def window(self, place: int) -> tuple[dict[str, Any], Box]:
+        """Return the values of the mask at a place in the files, and its card's window."""
+        part, at = self.queue.files.part(place)
+        values = part.row(at)
+        twin = None if self._hides("duplicate_of") else _twin(part, values)
+        marks = _no_marks() if self._hides("reasons") else marks_of(values)
+        return values, window_of(values, part, twin, marks)
 
     def view(self, place: int, name: str) -> View:
         """Return what to render for one of a mask's views.
@@ -77,13 +93,10 @@ class Cards:
             place: Where the mask stands in the files.
             name: A word of :data:`curate.review.pictures.VIEWS`.
         """
-        part, at = self.queue.files.part(place)
-        values = part.row(at)
-        twin = None if self._hides("duplicate_of") else _twin(part, values)
-        marks = _no_marks() if self._hides("reasons") else marks_of(values)
-        box = None if name == "whole" else window_of(values, part, twin, marks)
+        values, box = self.window(place)
         size = int(values["height"] or 0), int(values["width"] or 0)
-        return View(str(values.get("file_name") or ""), size, box, VIEWS[name])
+        file_name = str(values.get("file_name") or "")
+        return View(file_name, size, None if name == "whole" else box, VIEWS[name])
 
     def _hides(self, column: str) -> bool:
         return column not in self.queue.columns

@@ -68,22 +68,23 @@ class Dealer:
         self.queue, self.decided, self.leases = queue, decided, leases
         self._lock = threading.Lock()
 
-    def deal(self, wish: Wish) -> tuple[list[int], int]:
+    def deal(self, wish: Wish) -> tuple[list[int], int, list[int]]:
         """Renew what a page holds, and lease it more.
 
         Returns:
-            The rows of the queue that it gets, and how many rows are left that it could ever get.
+            The rows of the queue that it gets; how many rows are left that it could ever get; which
+            masks that it holds are not its own any more: decided on, or with somebody else.
         """
         with self._lock, self.leases.changing():
             # In this order: a lease ends after its decision is written, so one of both is seen.
             live = self.leases.live()
             self.decided.refresh()
             hands = self._hands(wish, live)
-            self._renew(hands)
+            gone = self._renew(hands)
             rows = self._choose(hands)
             ids = self.queue.mask_ids[rows].tolist() if rows else []
             self.leases.give(ids, wish.client, wish.reviewer)
-            return rows, self._left(wish)
+            return rows, self._left(wish), gone
 
     def give_back(self, client: str, mask_ids: Sequence[int]) -> None:
         """End a page's leases."""
@@ -98,6 +99,7 @@ class Dealer:
         decided: Sequence[int] = (),
         skipped: Sequence[int] = (),
         again: Sequence[int] = (),
+        unskipped: Sequence[int] = (),
     ) -> None:
         """Take note of what a page did; decisions stand in their file by now.
 
@@ -107,11 +109,15 @@ class Dealer:
             decided: Masks decided on: their leases end.
             skipped: Masks that are not shown to this person again before the rest is done.
             again: Masks whose decisions were taken back: the page has them again.
+            unskipped: Masks whose skips were taken back: likewise, unless somebody else has them.
         """
         with self._lock, self.leases.changing():
             self.leases.drop([*decided, *skipped], client)
             self.leases.skip(self.queue.name, reviewer, skipped)
-            self.leases.give(again, client, reviewer)
+            self.leases.unskip(self.queue.name, reviewer, unskipped)
+            taken = {lease.mask_id for lease in self.leases.live() if lease.client != client}
+            back = [mask_id for mask_id in unskipped if mask_id not in taken]
+            self.leases.give([*again, *back], client, reviewer)
 
     def progress(self, reviewer: str) -> dict[str, int]:
         """Return how far the queue is: ``decided``, ``mine``, ``total``, ``left``."""
@@ -121,10 +127,11 @@ class Dealer:
             mine = self.decided.mine[reviewer]
         return {"decided": done, "mine": mine, "total": total, "left": total - done}
 
-    def left_in_image(self, row: int) -> int:
-        """Return how many rows of a row's image are open."""
-        same = self.queue.image_ids == self.queue.image_ids[row]
-        return int((same & ~self.decided.done).sum())
+    def hold(self, client: str, reviewer: str, mask_ids: Sequence[int]) -> None:
+        """Lease masks before their decisions are taken back, so that nobody gets them first."""
+        known = [mask_id for mask_id in mask_ids if self.queue.rows_of(mask_id)]
+        with self._lock, self.leases.changing():
+            self.leases.give(known, client, reviewer)
 
     def _hands(self, wish: Wish, live: list[Lease]) -> _Hands:
         hands = _Hands(wish, skipped=self.leases.skipped(self.queue.name, wish.reviewer))
@@ -135,8 +142,8 @@ class Dealer:
                 hands.busy_images.update(int(self.queue.image_ids[row]) for row in rows[:1])
         return hands
 
-    def _renew(self, hands: _Hands) -> None:
-        """Renew the leases of what a page holds, where nobody else has it by now."""
+    def _renew(self, hands: _Hands) -> list[int]:
+        """Renew the leases of what a page holds, and return what it does not have any more."""
         kept = [
             mask_id
             for mask_id in hands.wish.holding
@@ -144,6 +151,7 @@ class Dealer:
             and any(not self.decided.done[row] and self._is_free(row, hands) for row in rows)
         ]
         self.leases.give(kept, hands.wish.client, hands.wish.reviewer)
+        return sorted(set(hands.wish.holding) - set(kept))
 
     def _choose(self, hands: _Hands) -> list[int]:
         """Return the rows to give: what the page lost, then new ones, then those it skipped."""
@@ -224,7 +232,7 @@ def best_order(queue: Queue) -> npt.NDArray[np.int64] | None:
 
     A random sample keeps its own order: what is picked out of it is not random.
     """
-    if queue.blind or "quality_score" not in queue.files.names:
+    if queue.blind or "quality_score" not in queue.columns:
         return None
     quality: Any = queue.files.numbers("quality_score", queue.places)
     return np.argsort(np.where(np.isnan(quality), np.inf, -quality), kind="stable")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -93,8 +94,9 @@ class Desk:
         self.leases = Leases(audit.path)
         self.dealer = Dealer(self.queue, decided, self.leases)
         self.filters = Filters(self.queue)
-        version = identity_of(audit)["fingerprint"][:12]
-        self.cards = Cards(self.queue, version, pictures=bool(self.views))
+        self.name = _name_of(audit, self.queue)
+        folder = _images_of(audit, settings)
+        self.cards = Cards(self.queue, f"{self.name} {folder}", pictures=bool(self.views))
         self.writer = Writer(reviews, self.queue.kind, self.queue.draw_id, self._knows)
         self.redrawing = Redrawing(settings.segmenter if self.views else None, settings.device)
         self._listed: Future[dict[str, Any]] = Future()
@@ -125,6 +127,7 @@ class Desk:
         names = [each["name"] for each in filters["categories"]]
         source = str(self.audit.info.get("source", {}).get("path", ""))
         return {
+            "queue": self.name,
             "audit": shown(self.audit.path.resolve().name),
             "source": shown(PurePath(source).name),
             "kind": self.queue.kind,
@@ -160,17 +163,25 @@ class Desk:
         order = self._best if asked.best else None
         fits = self.filters.rows(asked.filter)
         wish = Wish(asked.client, asked.reviewer, asked.count, asked.holding, fits, order)
-        rows, left = self.dealer.deal(wish)
+        rows, left, gone = self.dealer.deal(wish)
         cards = [self._card(row) for row in rows]
         self._prefetch(rows)
         self._read_filters()  # of a large queue not sooner: the first mask comes first
-        return {"cards": cards, "left": left, "progress": self.dealer.progress(asked.reviewer)}
+        return {
+            "cards": cards,
+            "left": left,
+            "gone": [f"{mask_id}.0" for mask_id in gone],
+            "progress": self.dealer.progress(asked.reviewer),
+        }
 
     def _card(self, row: int) -> dict[str, Any]:
-        card = self.cards.card(row) | {"lease_s": int(self.leases.seconds)}
-        if self.queue.whole_images:
-            card["whole_image"] = {"left_in_image": self.dealer.left_in_image(row)}
-        return card
+        return self.cards.card(row) | {"lease_s": int(self.leases.seconds)}
+
+    def prepare(self, sent: Sent) -> None:
+        """Lease what a page is about to take back; to be called before that is written."""
+        back = [e.mask_id for e in sent.events if e.kind == "withdraw" and e.mask_id is not None]
+        if back:
+            self.dealer.hold(sent.client, sent.reviewer, back)
 
     def _prefetch(self, rows: Sequence[int]) -> None:
         if self.views:
@@ -200,6 +211,7 @@ class Desk:
             decided=[mask for mask, kind in state.items() if kind == "decide"],
             skipped=[mask for mask, kind in state.items() if kind == "skip"],
             again=[mask for mask, kind in state.items() if kind == "withdraw"],
+            unskipped=[mask for mask, kind in state.items() if kind == "unskip"],
         )
         return {
             "done": [event.key for event in done],
@@ -207,11 +219,28 @@ class Desk:
             "progress": self.dealer.progress(sent.reviewer),
         }
 
-    def picture(self, mask_id: int, view: str) -> Future[bytes | None]:
-        """Return a view of the picture around a mask."""
+    def picture(self, mask_id: int, view: str, seen: str) -> tuple[Future[bytes | None], bool]:
+        """Return a view of the picture around a mask, and whether it may be kept for good.
+
+        Args:
+            mask_id: The mask.
+            view: A word of :data:`curate.review.pictures.VIEWS`.
+            seen: What the address says of the window that it is of.
+        """
         if view not in VIEWS or not self.views:
             raise Refused(404, "there is no such picture")
-        return self.views.ask(self.cards.view(self._place(mask_id), view))
+        place = self._place(mask_id)
+        same = self.cards.seen(self.cards.window(place)[1]) == seen
+        return self.views.ask(self.cards.view(place, view)), same
+
+    def check_queue(self, asked: Mapping[str, Any]) -> None:
+        """See that a page is one of this queue's: ids of another audit's masks may be equal.
+
+        Raises:
+            Refused: It is not.
+        """
+        if asked.get("queue", self.name) != self.name:
+            raise Refused(409, "another queue is open here now; reload the page")
 
     def mask(self, mask_id: int) -> dict[str, Any]:
         """Return a whole mask."""
@@ -242,6 +271,13 @@ class Desk:
 def now_us() -> int:
     """Return the server's time in microseconds since 1970."""
     return time.time_ns() // 1000
+
+
+def _name_of(audit: Audit, queue: Queue) -> str:
+    """Return a word for a queue of an audit; it is the same after a restart."""
+    identity = identity_of(audit)
+    text = f"{identity['fingerprint']} {identity['format']} {queue.name}"
+    return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def _images_of(audit: Audit, settings: Settings) -> Path | None:

@@ -19,7 +19,7 @@ from curate.review.asking import (
     text_of,
 )
 
-KINDS = ("decide", "withdraw", "skip", "missing", "withdraw_missing", "looked")
+KINDS = ("decide", "withdraw", "skip", "unskip", "missing", "withdraw_missing", "looked")
 LONGEST_CATEGORY = 500
 
 
@@ -103,9 +103,9 @@ def _read(one: Mapping[str, Any], key: str, reviewer: str, clocks: tuple[float, 
     if kind not in KINDS:
         raise Refused(400, "there is no such type of event")
     time = _time(number_of(one.get("at"), "at"), *clocks)
-    if kind in ("decide", "withdraw", "skip"):
+    if kind in ("decide", "withdraw", "skip", "unskip"):
         mask_id = mask_of(one.get("item"))
-        if kind == "skip":
+        if kind in ("skip", "unskip"):
             return Event(kind, key, reviewer, time, mask_id)
         if kind == "withdraw":
             return Event(kind, key, reviewer, time, mask_id, of=key_of(one.get("of"), "of"))

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
+from functools import cache
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
@@ -67,10 +68,14 @@ class Addresses:
             return False
         if name in LOCAL or name == _bracketed(self.host.lower()):
             return True
-        if self.host not in EVERYWHERE:
-            return False
-        # Listening everywhere: this machine's own name, or an address, which nobody can rebind.
-        return name in (socket.gethostname().lower(), socket.getfqdn().lower()) or _is_ip(name)
+        # Listening everywhere: an address, which nobody can rebind, or this machine's own name.
+        return self.host in EVERYWHERE and (_is_ip(name) or name in _own_names())
+
+
+@cache
+def _own_names() -> frozenset[str]:
+    """Return what this machine is called; asked once, since the answer may come from a network."""
+    return frozenset({socket.gethostname().lower(), socket.getfqdn().lower()})
 
 
 def _split(host: str) -> tuple[str, int]:

@@ -123,6 +123,13 @@ class Leases:
             [(queue, reviewer, mask_id, _now()) for mask_id in mask_ids],
         )
 
+    def unskip(self, queue: str, reviewer: str, mask_ids: Iterable[int]) -> None:
+        """Forget that a person skipped masks, within :meth:`changing`."""
+        self._connection.executemany(
+            "delete from skips where queue = ? and reviewer = ? and mask_id = ?",
+            [(queue, reviewer, mask_id) for mask_id in mask_ids],
+        )
+
     def skipped(self, queue: str, reviewer: str) -> dict[int, int]:
         """Return when a person skipped which masks, within :meth:`changing`."""
         sql = "select mask_id, at from skips where queue = ? and reviewer = ?"

@@ -38,6 +38,8 @@ class Queue:
         places: Place in the files of each row.
         slots: 0, or 1 for a second person's row.
         checks: Whether masks with a known answer are mixed in.
+        whole: Which rows are of an image that was drawn as a whole for the person who gets them;
+            None for no row.
     """
 
     kind: str
@@ -47,6 +49,7 @@ class Queue:
     places: npt.NDArray[np.int64]
     slots: npt.NDArray[np.int8]
     checks: bool = False
+    whole: npt.NDArray[np.bool_] | None = None
     columns: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +73,10 @@ class Queue:
     def whole_images(self) -> bool:
         """Whether images were drawn, with all their masks."""
         return self.settings.get("unit") == "image"
+
+    def asks_for_missing(self, row: int) -> bool:
+        """Whether the person who gets a row goes through the whole of its image."""
+        return self.whole is not None and bool(self.whole[row])
 
     @cached_property
     def mask_ids(self) -> IntArray:
@@ -161,6 +168,8 @@ def recorded(
     places = files.find(rows["mask_id"].to_numpy(np.int64))
     here = places >= 0  # an audit that was run anew may have lost some
     slots = rows["slot"].to_numpy(np.int8)
-    checks = bool(rows["honeypot"].notna().any())
+    answered = rows["honeypot"].notna().to_numpy(np.bool_)
     how: dict[str, Any] = dict(draw["settings"])
-    return Queue(str(draw["kind"]), draw_id, how, files, places[here], slots[here], checks)
+    whole = (slots[here] == 0) & ~answered[here] if how.get("unit") == "image" else None
+    kind_of_draw, checks = str(draw["kind"]), bool(answered.any())
+    return Queue(kind_of_draw, draw_id, how, files, places[here], slots[here], checks, whole)

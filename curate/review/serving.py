@@ -135,6 +135,7 @@ def _run(desk: Desk, tokens: Tokens, host: str, port: int, bound: socket.socket)
     import uvicorn
 
     from curate.review.app import application
+    from curate.review.connections import Impatient
     from curate.review.guard import Addresses, Guard
 
     config = uvicorn.Config(
@@ -146,7 +147,7 @@ def _run(desk: Desk, tokens: Tokens, host: str, port: int, bound: socket.socket)
         proxy_headers=False,
         ws="none",
         lifespan="off",
-        http="h11",
+        http=Impatient,
         limit_concurrency=MOST_AT_ONCE,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=3,

@@ -93,7 +93,7 @@ class Writer:
         found: list[Refusal] = []
         for kind, stretch in groupby(events, _stretch):
             some = list(stretch)
-            if kind == "skip":
+            if kind in ("skip", "unskip"):  # leases know of these, decisions do not
                 found.extend(self._stranger(event) for event in some)
                 continue
             try:

@@ -46,11 +46,15 @@ class Person(threading.Thread):
         cards = self.page.next(4, [one["item"] for one in self.unsent])
         self.waits.append(time.perf_counter() - start)
         self.given += [card["item"] for card in cards]
-        for card in cards:
-            made = decision(card["item"], self.random.choice(["accept", "reject"]))
-            self.unsent.append(made)
-            if self.random.random() < 0.1:
-                self.unsent += [withdrawal(made), decision(card["item"], "reject")]
+        made = [decision(card["item"], self.random.choice(["accept", "reject"])) for card in cards]
+        self._send(*made)
+        for one in made:
+            if self.random.random() < 0.1:  # taken back, and only then decided anew
+                self._send(withdrawal(one))
+                self._send(decision(one["item"], "reject"))
+
+    def _send(self, *events: dict[str, Any]) -> None:
+        self.unsent += events
         self.flush()
 
     def flush(self) -> None:

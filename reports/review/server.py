@@ -59,7 +59,7 @@ class Page:
 
     def __init__(self, server: Server, reviewer: str) -> None:
         self.server, self.reviewer = server, reviewer
-        self.client = str(uuid.uuid4())
+        self.client, self.queue = str(uuid.uuid4()), ""
         self._connection: http.client.HTTPConnection | None = None
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -70,7 +70,9 @@ class Page:
         head["Origin"] = f"http://127.0.0.1:{self.server.port}"
         if body is not None:
             head["Content-Type"] = "application/json"
-            body = {"client": self.client, "reviewer": self.reviewer} | body
+            self.queue = self.queue or str(self.ask("/api/about")["queue"])
+            who = {"client": self.client, "reviewer": self.reviewer, "queue": self.queue}
+            body = who | body
         raw = None if body is None else json.dumps(body)
         try:
             self._connection.request("GET" if raw is None else "POST", path, raw, head)

@@ -226,6 +226,10 @@ def test_calls_that_make_no_sense_are_refused(audit: Any, make_audit: Any, masks
         ({"kind": "learn"}, "no budget"),
         ({"kind": "estimate", "budget": 5, "actions": ("review",)}, "whatever their action"),
         ({"whole_images": True}, "whole images are for estimates"),
+        (
+            {"kind": "estimate", "budget": 9, "whole_images": True, "honeypots": 0.1},
+            "stands out among whole images",
+        ),
         ({"honeypots": 0.1}, "no mask has a known answer"),
         ({"honeypots": 0.1, "known": known(10, 0)}, "no mask has a known answer"),
         ({"honeypots": 0.9, "known": known(10, 9)}, "the share is 0.9"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ sys.path.insert(1, str(Path(__file__).parents[1] / "report"))
 
 from page import serve_wide, wide, wide_audit  # noqa: F401 - fixtures of the browser tests
 from scenes import write_scenes
-from server import Client, Server
+from server import Client, Serve, Server
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +34,6 @@ def audit(drawn_audit: Path, tmp_path: Path) -> Audit:
     """A copy of the drawn audit."""
     shutil.copytree(drawn_audit, tmp_path / "audit")
     return open_audit(tmp_path / "audit")
-
-
-Serve = Callable[..., Server]
 
 
 @pytest.fixture
@@ -68,7 +65,7 @@ def visitor(one_server: Server) -> Iterator[Client]:
     """A new page of the module's server; it gives back what it did not decide on."""
     client = Client(one_server)
     yield client
-    client.post("/api/release", client=client.client, items=client.given)
+    client.post("/api/release", **client.who(), items=client.given)
 
 
 @pytest.fixture

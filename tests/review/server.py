@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ class Client:
         self.server, self.reviewer = server, reviewer
         self.client = str(uuid.uuid4())
         self.cookie = ""
+        self.queue = ""
         self.given: list[str] = []
 
     def ask(
@@ -116,14 +118,19 @@ class Client:
         assert status == 200, answer
         return json.loads(answer)
 
+    def who(self) -> dict[str, str]:
+        """Return what every request of a page says of itself."""
+        self.queue = self.queue or self.get("/api/about")["queue"]
+        return {"client": self.client, "reviewer": self.reviewer, "queue": self.queue}
+
     def next(self, count: int = 1, holding: list[str] | None = None, **more: Any) -> Any:
-        body = {"client": self.client, "reviewer": self.reviewer, "count": count}
+        body = self.who() | {"count": count}
         answer = self.post("/api/next", **body, holding=holding or [], **more)
         self.given += [card["item"] for card in answer["cards"]]
         return answer
 
     def send(self, *events: dict[str, Any]) -> Any:
-        body = {"client": self.client, "reviewer": self.reviewer, "now": now_ms()}
+        body = self.who() | {"now": now_ms()}
         return self.post("/api/events", **body, events=list(events))
 
     def decide(self, item: str, action: str = "accept", **more: Any) -> dict[str, Any]:
@@ -136,3 +143,7 @@ def event(kind: str, **more: Any) -> dict[str, Any]:
 
 def now_ms() -> int:
     return int(1000 * time.time())
+
+
+Serve = Callable[..., Server]
+"""Starts servers that end with the test; see the fixture ``serve``."""

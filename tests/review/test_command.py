@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from conftest import Serve
-from server import Client, Server, event
+from server import Client, Serve, Server, event
 
 from curate.decisions import open_reviews
 from curate.rle import encode, from_dense

@@ -156,6 +156,7 @@ def test_second_looks_go_to_second_people_and_nobody_can_tell(desk: Open, audit:
     assert first.answer() == {
         "cards": [],
         "left": 0,
+        "gone": [],
         "progress": {"decided": 3, "mine": 3, "total": 5, "left": 2},
     }
     assert third.answer()["left"] == 2
@@ -267,3 +268,16 @@ def test_one_mask_and_one_image(desk: Open, audit: Audit) -> None:
         one.mask(10**9)
     with pytest.raises(Refused):
         one.image(10**9)
+
+
+def test_only_whole_images_of_ones_own_ask_for_what_is_missing(desk: Open, audit: Audit) -> None:
+    """A second look or a known answer among them is of an image that was not drawn as a whole."""
+    whole = {"unit": "image", "images": {"ids": [1], "drawn": 1, "population": 3}}
+    frame = pd.DataFrame({"mask_id": [2, 5, 7, 5], "slot": [0, 0, 0, 1]})
+    frame["inclusion_probability"] = 0.5
+    frame["honeypot"] = [None, None, "accept", None]
+    open_reviews(audit, create=True).record_draw("estimate", frame, whole)
+    one = desk(kind="estimate")
+    said = {card["mask_id"]: card["whole_image"] for card in Page(one, "A").next(48)}
+    assert said == {"2": True, "5": True, "7": None}
+    assert [card["whole_image"] for card in Page(one, "B").next(48)] == [None]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import socket
 import stat
+import threading
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Serve
-from server import Client, event
+import uvicorn
+from server import Client, Serve, event
 
 from curate.decisions import open_reviews
+from curate.review import connections, guard
 from curate.review.guard import Addresses
 from curate.review.tokens import Tokens
 from curate.store import Audit, open_audit
@@ -314,3 +317,47 @@ def test_nothing_of_a_request_is_logged(client: Client) -> None:
     assert "Secretive" not in printed
     assert "token" not in printed
     assert "GET" not in printed
+
+
+def test_connections_that_say_nothing_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "FIRST_REQUEST_S", 0.3)
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"here"})
+
+    config = uvicorn.Config(answer, http=connections.Impatient, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    bound = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
+    thread.start()
+    address = bound.getsockname()
+    with socket.create_connection(address) as silent, socket.create_connection(address) as half:
+        half.sendall(b"GET / HTTP/1.1\r\nHost: a")
+        for quiet in (silent, half):
+            quiet.settimeout(20)
+            assert quiet.recv(100) == b""
+    with socket.create_connection(address) as asking:
+        asking.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"200 OK" in asking.recv(1000)
+    server.should_exit = True
+    thread.join(20)
+    bound.close()
+
+
+def test_names_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def getfqdn() -> str:
+        asked.append(1)
+        return "desk.example"
+
+    monkeypatch.setattr(socket, "getfqdn", getfqdn)
+    guard._own_names.cache_clear()
+    everywhere = Addresses("0.0.0.0", 80)
+    assert everywhere.has("10.0.0.3:80")
+    assert not asked
+    assert everywhere.has("desk.example:80")
+    assert not everywhere.has("evil.example:80")
+    assert len(asked) == 1
+    guard._own_names.cache_clear()

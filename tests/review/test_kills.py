@@ -9,8 +9,7 @@ from collections import defaultdict
 from http.client import HTTPException
 from typing import Any
 
-from conftest import Serve
-from server import Client, Server, event
+from server import Client, Serve, Server, event
 
 from curate.decisions import open_reviews
 from curate.store import Audit
@@ -40,15 +39,21 @@ class Person(threading.Thread):
         holding = [one["item"] for one in self.unsent if "item" in one]
         cards = self.page.next(3, holding)["cards"]
         self.given += [(time.monotonic(), "given", card["item"]) for card in cards]
-        for card in cards:
-            made = self.page.decide(card["item"], self.random.choice(["accept", "reject"]))
-            self.unsent.append(made)
-            if self.random.random() < 0.1:  # undone, and decided anew
-                self.unsent.append(event("withdraw", of=made["key"], item=card["item"]))
-                self.unsent.append(self.page.decide(card["item"], "reject"))
-        self.flush()
+        made = [
+            self.page.decide(card["item"], self.random.choice(["accept", "reject"]))
+            for card in cards
+        ]
+        self.send(*made)
+        for one in made:
+            if self.random.random() < 0.1:  # undone, and only then decided anew
+                self.send(event("withdraw", of=one["key"], item=one["item"]))
+                self.send(self.page.decide(one["item"], "reject"))
         if not cards and not self.unsent:
             time.sleep(0.02)
+
+    def send(self, *events: dict[str, Any]) -> None:
+        self.unsent += events
+        self.flush()
 
     def flush(self) -> None:
         if not self.unsent:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from server import Client, event
+from server import Client, Server, event, now_ms
 
+from curate import verbs
 from curate.decisions import open_reviews
+from curate.review.desk import Desk, Settings, now_us
+from curate.review.events import Sent
 from curate.store import Audit
 
 
@@ -58,3 +61,73 @@ def test_pictures_come_by_mask(client: Client, view: str) -> None:
     status, headers, body = client.ask("GET", path)
     assert (status, headers["content-type"], body[6:10]) == (200, "image/jpeg", b"JFIF")
     assert "immutable" in headers["cache-control"]
+
+
+def test_a_page_of_another_queue_is_told_so(client: Client) -> None:
+    item = client.next()["cards"][0]["item"]
+    made = client.decide(item)
+    body = client.who() | {"queue": "another", "now": 0, "events": [made]}
+    for path in ("/api/events", "/api/next", "/api/release", "/api/segment"):
+        status, _, answer = client.ask("POST", path, body)
+        assert (status, b"another queue" in answer) == (409, True)
+    assert client.send(made)["done"] == [made["key"]]
+
+
+def test_a_page_is_told_what_it_lost(audit: Audit, client: Client) -> None:
+    first, second = (card["item"] for card in client.next(2)["cards"])
+    other = Client(client.server, "B")
+    assert client.next(1, [first, second])["gone"] == []
+    client.post("/api/release", **client.who(), items=[first])  # as a lease that ran out
+    assert other.next(1)["cards"][0]["item"] == first
+    answer = client.next(1, [first, second])
+    assert answer["gone"] == [first]
+    assert first not in [card["item"] for card in answer["cards"]]
+    client.send(client.decide(second))
+    assert client.next(1, [second])["gone"] == [second]
+
+
+def test_undo_leaves_no_moment_for_others(
+    audit: Audit, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mask is leased before its decision is taken back, so that nobody gets it in between."""
+    item = client.next()["cards"][0]["item"]
+    made = client.decide(item)
+    client.send(made)
+    desk = Desk(audit, Settings())
+    back = event("withdraw", of=made["key"], item=item)
+    sent = Sent.of(client.who() | {"now": now_ms(), "events": [back]}, now_us())
+    desk.prepare(sent)
+    desk.writer.write(sent.events).result()  # written, and the page not answered yet
+    other = Client(client.server, "B")
+    assert item not in [card["item"] for card in other.next(48)["cards"]]
+    desk.close()
+
+
+def test_a_skip_taken_back_gives_the_mask_again(client: Client) -> None:
+    first, second = (card["item"] for card in client.next(2)["cards"])
+    client.send(event("skip", item=first), event("unskip", item=first))
+    other = Client(client.server, "B")
+    assert first not in [card["item"] for card in other.next(48)["cards"]]
+    assert client.next(1, [first, second])["gone"] == []
+    client.send(event("skip", item=second))
+    assert second in [card["item"] for card in other.next(48)["cards"]]
+    client.send(event("unskip", item=second))  # too late: it is in other hands
+    assert client.next(1, [first, second])["gone"] == [second]
+
+
+def test_pictures_of_other_windows_have_other_addresses(audit: Audit) -> None:
+    """A browser keeps pictures for good, and a blind queue shows no twin beside a mask."""
+    seen = {}
+    for options in (["--draw", "1"], ["--draw", "2"]):
+        kind = "errors" if options[1] == "1" else "estimate"
+        verbs.write_queue(audit.path, audit.path.parent / f"{kind}.csv", kind=kind, budget=200)
+        server = Server(audit.path, *options).start()
+        page = Client(server)
+        cards = page.next(48)["cards"]
+        page.post("/api/release", **page.who(), items=page.given)
+        seen[kind] = {c["mask_id"]: (c["picture"], str(c["window"])) for c in cards}
+        server.kill()
+    both = seen["errors"].keys() & seen["estimate"].keys()
+    differ = [m for m in both if seen["errors"][m][1] != seen["estimate"][m][1]]
+    assert differ
+    assert all(seen["errors"][m][0] != seen["estimate"][m][0] for m in differ)
