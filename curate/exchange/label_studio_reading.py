@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
         raise CallError(what, "--given", "leave it out")
     if options.match is not None:
         raise CallError("Label Studio keeps the masks' ids", "--match", "leave it out")
-    tally, count = _Tally(), 0
+    tally, count, names = _Tally(), 0, _categories(reviews.audit)
     with reading(path), path.open("rb") as file, collector_paused():
         for batch in scan(file, path.name, frozenset([""])):
             values = batch.parse(path.name)
@@ -91,8 +92,8 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
             whole = _whole_images(reviews.audit, tasks)
             for task in tasks:
                 _take(task, task.image_id in whole, tally)
-            _settle_said(tally, known, options.same_iou)
-            _settle_added(tally)
+            _settle_said(tally, known, options.same_iou, names)
+            _settle_added(tally, names)
     empty = pd.DataFrame({"mask_id": np.empty(0, np.int64), "action": pd.Series([], dtype="str")})
     return Found(
         decisions=pd.concat(tally.decisions, ignore_index=True) if tally.decisions else empty,
@@ -161,7 +162,9 @@ def _on_images(pairs: list[tuple[Region, Task]]) -> Runs:
     return paste(pieces, [task.corner for _, task in pairs], sizes[:, 0], sizes[:, 1])
 
 
-def _settle_said(tally: _Tally, known: pd.DataFrame, same_iou: float) -> None:
+def _settle_said(
+    tally: _Tally, known: pd.DataFrame, same_iou: float, names: Mapping[str, str]
+) -> None:
     """Decide on the masks that stand in the tasks in hand."""
     if not tally.said:
         return
@@ -184,13 +187,15 @@ def _settle_said(tally: _Tally, known: pd.DataFrame, same_iou: float) -> None:
     action = np.where(size == 0, "reject", np.where(fixed, "fix", "accept"))
     masks = np.full(len(old), None, object)
     masks[fixed] = canonical(after[fixed])
+    words = np.array([_category(region, names) for _, _, region, _ in tally.said], object)
+    words[~(fixed & renamed)] = None
     rows = [{"mask_id": mask, **said} for mask, said, _, _ in tally.said]
     columns = {"action": action, "segmentation": masks, "iou": np.where(size > 0, iou, np.nan)}
-    tally.decisions.append(_frame(rows, **columns))
+    tally.decisions.append(_frame(rows, **columns, category=words))
     tally.said.clear()
 
 
-def _settle_added(tally: _Tally) -> None:
+def _settle_added(tally: _Tally, names: Mapping[str, str]) -> None:
     """Take the new regions of the tasks in hand as masks that were missing."""
     if not tally.added:
         return
@@ -202,15 +207,31 @@ def _settle_added(tally: _Tally) -> None:
     if not kept:
         return
     rows = [
-        {"image_id": task.image_id, "category": _category(region), **who}
+        {"image_id": task.image_id, "category": _category(region, names), **who}
         for who, region, task in kept
     ]
     masks = pd.Series(canonical(runs[full]), dtype=object)
     tally.missing.append(_frame(rows, segmentation=masks))
 
 
-def _category(region: Region) -> str | None:
-    return None if region.label in (None, NO_CATEGORY) else region.label
+def _categories(audit: Audit) -> dict[str, str]:
+    """Return the audit's categories by the labels that they were written as."""
+    found = audit.query("select distinct category from masks where category is not null")
+    names: dict[str, str] = {}
+    for name in sorted(found["category"]):
+        label = label_of(name)
+        nothing = label == NO_CATEGORY and NO_CATEGORY not in name
+        if not nothing and (label not in names or name == label):
+            names[label] = name
+    return names
+
+
+def _category(region: Region, names: Mapping[str, str]) -> str | None:
+    """Return what a region's label stands for; None for the label of masks without a category."""
+    if region.label is None:
+        return None
+    label = label_of(region.label)
+    return names.get(label, None if label == NO_CATEGORY else region.label)
 
 
 READER = Reader("label-studio", "Label Studio's JSON export", _matches, _read)

@@ -307,6 +307,7 @@ def test_what_people_do(audit: Audit, tmp_path: Path, export: Work) -> None:
     iou = (whole & truth(1)).sum() / (whole | truth(1)).sum()
     assert decisions.loc[1, "iou"] == pytest.approx(iou)
     assert decisions.loc[5, "iou"] == 1
+    assert decisions["category"].dropna().to_dict() == {5: CATEGORIES[1]}
     assert np.isnan(decisions.loc[9, "seconds"])
     added = open_reviews(audit).missing()
     whole = np.zeros(SIZES[0], bool)
@@ -323,6 +324,35 @@ def test_what_people_do(audit: Audit, tmp_path: Path, export: Work) -> None:
         "new regions that are no masks": 1,
         "new masks without a pixel": 1,
     }
+
+
+def test_a_category_is_told_as_the_audit_calls_it(
+    drawn: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is called as masks without one are, or cannot be written as it is."""
+    audits = [drawn]
+    for categories in (("object", "a\x01b"), ("object ", "object")):
+        monkeypatch.setattr("drawn_pictures.CATEGORIES", categories)
+        audits.append(drawn_audit(tmp_path / f"drawn {len(audits)}"))
+    found = []
+    for k, audit in enumerate(audits):
+        tasks = annotated(written(audit, tmp_path / f"out {k}"))
+        results = [task["annotations"][0]["result"] for task in tasks]
+        new = np.ones_like(pixels(results[0][0]))
+        results[0] += [brush(new, f"new {name}", name) for name in ("object", "a_b", "else")]
+        results[0][0]["value"]["brushlabels"] = ["a_b"]
+        path = tmp_path / f"{k}.json"
+        path.write_text(json.dumps(tasks))
+        shutil.copytree(audit.path, tmp_path / f"audit {k}")
+        reviews = Reviews(Audit(tmp_path / f"audit {k}", audit.info))
+        import_file(reviews.audit, path)
+        fixed = reviews.decisions().set_index("mask_id").loc[1, "category"]
+        found.append([fixed, *plain(reviews.missing()["category"])])
+    assert found == [
+        ["a_b", None, "a_b", "else"],
+        ["a\x01b", "object", "a\x01b", "else"],
+        ["a_b", "object", "a_b", "else"],
+    ]
 
 
 def test_a_small_change_counts_as_none_where_asked(
