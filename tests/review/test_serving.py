@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from server import Client, Server, event, now_ms
 
-from curate import verbs
 from curate.decisions import open_reviews
 from curate.review.desk import Desk, Settings, now_us
 from curate.review.events import Sent
@@ -117,17 +116,17 @@ def test_a_skip_taken_back_gives_the_mask_again(client: Client) -> None:
 
 def test_pictures_of_other_windows_have_other_addresses(audit: Audit) -> None:
     """A browser keeps pictures for good, and a blind queue shows no twin beside a mask."""
-    seen = {}
-    for options in (["--draw", "1"], ["--draw", "2"]):
-        kind = "errors" if options[1] == "1" else "estimate"
-        verbs.write_queue(audit.path, audit.path.parent / f"{kind}.csv", kind=kind, budget=200)
-        server = Server(audit.path, *options).start()
+    doubles = audit.query("select mask_id from masks where duplicate_of is not null")
+    reviews, seen = open_reviews(audit, create=True), []
+    for kind in ("errors", "estimate"):
+        drawn = doubles.assign(inclusion_probability=0.5)
+        server = Server(audit.path, "--draw", str(reviews.record_draw(kind, drawn, {}))).start()
         page = Client(server)
-        cards = page.next(48)["cards"]
+        cards = {card["mask_id"]: card for card in page.next(48)["cards"]}
         page.post("/api/release", **page.who(), items=page.given)
-        seen[kind] = {c["mask_id"]: (c["picture"], str(c["window"])) for c in cards}
         server.kill()
-    both = seen["errors"].keys() & seen["estimate"].keys()
-    differ = [m for m in both if seen["errors"][m][1] != seen["estimate"][m][1]]
+        seen.append(cards)
+    one, two = seen
+    differ = [mask for mask in one if one[mask]["window"] != two[mask]["window"]]
     assert differ
-    assert all(seen["errors"][m][0] != seen["estimate"][m][0] for m in differ)
+    assert all(one[mask]["picture"] != two[mask]["picture"] for mask in differ)
