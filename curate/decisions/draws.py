@@ -67,16 +67,37 @@ def check_drawn(audit: Audit, kind: str, drawn: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_draw(
-    connection: sqlite3.Connection, kind: str, drawn: pd.DataFrame, settings: Mapping[str, Any]
+    connection: sqlite3.Connection,
+    kind: str,
+    drawn: pd.DataFrame,
+    settings: Mapping[str, Any],
+    draw_id: int | None = None,
 ) -> int:
-    """Write a checked draw within an open transaction and return its number."""
+    """Write a checked draw within an open transaction and return its number.
+
+    Args:
+        connection: The open file.
+        kind: What it is for.
+        drawn: Its rows.
+        settings: How it was drawn.
+        draw_id: The number that it must have; None for the next one.
+
+    Raises:
+        CallError: Another draw has that number, or the settings are no JSON.
+    """
     try:
         said = orjson.dumps(dict(settings), option=orjson.OPT_SERIALIZE_NUMPY).decode()
     except TypeError as error:
         raise CallError(f"the settings of a draw are no JSON ({error})", "draw") from error
+    taken = connection.execute("select 1 from draws where draw_id = ?", (draw_id,)).fetchone()
+    if taken is not None:
+        what = f"somebody else has recorded a draw {draw_id} meanwhile"
+        raise CallError(
+            what, "draw", "draw again: what was to be shown may have been shown to them"
+        )
     cursor = connection.execute(
-        "insert into draws (kind, created, settings) values (?, ?, ?)",
-        (kind, time.time_ns() // 1000, said),
+        "insert into draws (draw_id, kind, created, settings) values (?, ?, ?, ?)",
+        (draw_id, kind, time.time_ns() // 1000, said),
     )
     number = int(cursor.lastrowid or 0)
     columns = {name: plain(drawn[name]) for name in DRAWN}

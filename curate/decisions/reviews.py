@@ -163,7 +163,14 @@ class Reviews:
             sql = f"select {', '.join(columns)} from looked order by looked_id"
             return fetch(connection, sql, columns)
 
-    def record_draw(self, kind: str, drawn: pd.DataFrame, settings: Mapping[str, Any]) -> int:
+    def record_draw(
+        self,
+        kind: str,
+        drawn: pd.DataFrame,
+        settings: Mapping[str, Any],
+        *,
+        draw_id: int | None = None,
+    ) -> int:
         """Record which masks were drawn for people, and how.
 
         Args:
@@ -173,19 +180,21 @@ class Reviews:
                 (from 1), ``slot`` (1 for the second person), ``honeypot`` ("accept" or "reject",
                 the known answer; None for an ordinary mask).
             settings: How it was drawn; anything JSON can hold.
+            draw_id: The number that it must have, where it stands in files already; None for the
+                next one.
 
         Returns:
             The draw's number.
 
         Raises:
             SourceError: A mask is not the audit's, or stands twice for one person.
-            CallError: The kind, a column or a value is wrong.
+            CallError: The kind, a column or a value is wrong, or another draw has that number.
         """
         from curate.decisions.draws import check_drawn, write_draw
 
         checked = check_drawn(self.audit, kind, drawn)
         with self._open(create=True) as connection, schema.transaction(connection):
-            return write_draw(connection, kind, checked, settings)
+            return write_draw(connection, kind, checked, settings, draw_id)
 
     def draws(self) -> pd.DataFrame:
         """Return the draws, oldest first; see :func:`curate.decisions.draws.read_draws`."""

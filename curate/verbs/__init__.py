@@ -17,9 +17,8 @@ from curate.verbs.people import (
     estimate,
     import_decisions,
     learn,
-    queue,
-    write_queue,
 )
+from curate.verbs.queues import queue, write_queue
 from curate.verbs.reviewing import review
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Verbs about people: queue, import, learn, certify, estimate."""
+"""Verbs about what people decided: import, learn, certify, estimate."""
 
 from __future__ import annotations
 
@@ -11,128 +11,10 @@ from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
     from curate.curation.certify import Certificate
-    from curate.curation.drawing import Drawn
     from curate.curation.estimate import Estimate
     from curate.exchange import Imported
     from curate.learning import Learned
     from curate.progress import Progress
-    from curate.store import Audit
-
-
-def queue(path: AnyPath, **options: Any) -> Any:
-    """Return the masks to review as a frame; see :func:`curate.curation.queue.queue`."""
-    from curate.curation.queue import queue as rank_queue
-    from curate.store import open_audit
-
-    return rank_queue(open_audit(path), **options)
-
-
-def write_queue(
-    path: AnyPath,
-    out: AnyPath | None = None,
-    *,
-    to: str | None = None,
-    known: AnyPath | None = None,
-    record: bool = True,
-    crops: bool | None = None,
-    images: AnyPath | None = None,
-    **options: Any,
-) -> str:
-    """Draw a queue, record why each mask is shown, and write it to a file, or return it as CSV.
-
-    With an overlap there are two files: NAME.second.csv is for the second person.
-
-    Args:
-        path: The audit.
-        out: The file or folder; None returns CSV.
-        to: A name of :data:`curate.exchange.writers.BUILT_IN`; by the file's ending if None.
-        known: A CSV file of masks with known answers; None takes those on which people agreed.
-        record: Whether the draw is recorded in the audit, so that decisions that come back know
-            why their mask was shown. Random samples and checks are always recorded.
-        crops: Each mask as a picture of its own, or (False) whole images; None as suits the tool.
-        images: The folder of pictures, where the audit does not know it.
-
-    Returns:
-        What was written, and how many masks cannot stand there; or the CSV.
-
-    Further keywords are those of :func:`curate.curation.drawing.draw_queue`.
-
-    Raises:
-        CurateError: An option is wrong, the file exists or cannot be written.
-    """
-    from curate.exchange import check_target, left_out, rows_for
-    from curate.exchange import write_queue as write
-    from curate.exchange.csv_rows import csv_lines
-    from curate.exchange.writers import Outgoing
-    from curate.store import open_audit
-
-    opened = open_audit(path)
-    if out is None and to not in (None, "csv"):
-        raise CallError(f"--to {to} needs a file", "queue", "give one with --out")
-    targets = _targets(out, options.get("overlap", 0.0))
-    how = Outgoing(crops, None if images is None else Path(images))
-    for target in targets:
-        check_target(target, to, opened, how)
-    drawn = draw(opened, known, options)
-    rows = drawn.rows
-    wanted = record or drawn.kind != "errors" or options.get("honeypots")
-    if wanted and len(drawn.record):
-        rows = drawn.shown(record_drawn(opened, drawn))
-    if out is None:
-        return "".join(csv_lines(rows)).rstrip("\r\n")
-    written = []
-    for slot, target in enumerate(targets):
-        part = rows_for(rows, slot if len(targets) > 1 else None)
-        count = write(opened, part, target, to, how=how)
-        lost = [f"{n:,} {why}" for why, n in left_out(opened, part, count).items()]
-        written.append(f"{count:,} masks in {target}")
-        written[-1] += f"; not in it: {', '.join(lost)}" if lost else ""
-    return "\n".join(written)
-
-
-def _targets(out: AnyPath | None, overlap: float) -> list[Path]:
-    """Return the files to write: a second one for the second person of an overlap."""
-    if out is None:
-        return []
-    first = Path(out)
-    return [first, first.with_name(f"{first.stem}.second{first.suffix}")] if overlap else [first]
-
-
-def draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> Drawn:
-    """Draw a queue after all that people did before; nothing is written.
-
-    Args:
-        opened: The audit.
-        known: A CSV file of known answers; None takes those on which people agreed.
-        options: Keywords of :func:`curate.curation.drawing.draw_queue`.
-
-    Raises:
-        CurateError: An option is wrong, or no mask is left.
-    """
-    from curate.curation.candidates import Already
-    from curate.curation.drawing import draw_queue
-    from curate.curation.people_checks import agreed, read_answers
-    from curate.decisions import has_reviews, open_reviews
-
-    reviews = open_reviews(opened) if has_reviews(opened) else None
-    answers = None
-    if options.get("honeypots"):
-        if known is not None:
-            answers = read_answers(Path(known))
-        elif reviews is not None:
-            answers = agreed(reviews.resolved())
-    elif known is not None:
-        raise CallError("known answers are given, but no honeypots", "queue", "add --honeypots")
-    already = Already() if reviews is None else Already.of(reviews)
-    return draw_queue(opened, known=answers, already=already, **options)
-
-
-def record_drawn(opened: Audit, drawn: Drawn) -> int:
-    """Record a draw, so that decisions know why their mask was shown, and return its number."""
-    from curate.decisions import open_reviews
-
-    reviews = open_reviews(opened, create=True)
-    return reviews.record_draw(drawn.kind, drawn.record, drawn.settings)
 
 
 def import_decisions(

@@ -6,8 +6,8 @@ from typing import Any
 
 from curate.errors import CallError
 from curate.verbs.paths import AnyPath, as_path
-from curate.verbs.people import draw as draw_anew
-from curate.verbs.people import record_drawn
+from curate.verbs.queues import draw as draw_anew
+from curate.verbs.queues import record_drawn
 
 
 def review(

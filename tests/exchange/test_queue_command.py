@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 from boxes import HEIGHT, WIDTH, box, dataset, rle
 from hard_masks import audited
@@ -13,8 +15,9 @@ from typer.testing import CliRunner
 import curate
 from curate.cli import app
 from curate.decisions import has_reviews, open_reviews
-from curate.errors import CallError
+from curate.errors import CallError, CurateError
 from curate.exchange import left_out, write_queue
+from curate.exchange.views import save_picture
 from curate.exchange.writers import Outgoing
 from curate.store import Audit
 
@@ -87,6 +90,68 @@ def test_pictures_may_be_named_later(tmp_path: Path) -> None:
         path.unlink()
     said = run(*words[:5], 8, *words[6:], "--out", tmp_path / "3", "--images", folder / "pictures")
     assert "without a picture that can be shown" in said
+
+
+@pytest.mark.parametrize("tool", ["fiftyone", "cvat", "huggingface", "coco", "label-studio"])
+def test_a_queue_that_shows_nothing_uses_up_no_sample(
+    pictured: Audit, tmp_path: Path, tool: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    words = ["queue", pictured.path, "--kind", "estimate", "--budget", 12, "--to", tool, "--crops"]
+    out = tmp_path / ("q.parquet" if tool == "huggingface" else "q")
+    with pytest.raises(CallError, match=r"no mask .*--images DIR"):
+        run(*words, "--out", out, "--images", tmp_path / "empty")
+    assert not out.exists()
+    assert not has_reviews(pictured)
+    assert run(*words, "--out", out) == f"12 masks in {out}\n"
+
+
+def test_a_write_that_fails_uses_up_no_sample(
+    pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first person's folder is there when the second one's fails; nobody shall get it."""
+    out, calls = tmp_path / "queue", []
+
+    def full(*given: object) -> bool:
+        calls.append(given)
+        if len(calls) > 8:
+            raise OSError(28, "No space left on device")
+        return save_picture(*given)  # type: ignore[arg-type]
+
+    words = ["queue", pictured.path, "--kind", "estimate", "--budget", 12, "--to", "fiftyone"]
+    words += ["--crops", "--overlap", 0.5, "--out", out]
+    with monkeypatch.context() as patch:
+        patch.setattr("curate.exchange.coco_folder.save_picture", full)
+        with pytest.raises(CurateError, match="no space left"):
+            run(*words)
+    assert len(calls) == 9
+    assert not list(tmp_path.glob("queue*"))
+    assert not has_reviews(pictured)
+    assert run(*words).startswith("8 masks in ")
+
+
+def test_two_who_draw_at_once_never_share_a_number(
+    pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = pd.DataFrame({"mask_id": [1, 2], "inclusion_probability": 0.5})
+
+    def slow(audit: Audit, rows: pd.DataFrame, out: Path, *how: Any, **more: Any) -> int:
+        open_reviews(pictured, create=True).record_draw("estimate", masks, {})
+        return write_queue(audit, rows, out, *how, **more)
+
+    out = tmp_path / "queue.csv"
+    words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, "--out", out]
+    with monkeypatch.context() as patch:
+        patch.setattr("curate.exchange.write_queue", slow)
+        with pytest.raises(CallError, match="somebody else has recorded a draw 1 meanwhile"):
+            run(*words)
+    assert not out.exists()
+    assert len(open_reviews(pictured).draws()) == 1
+    run(*words)
+    assert set(pd.read_csv(out)["draw_id"]) == {2}
+    assert (
+        open_reviews(pictured).drawn(2)["mask_id"].tolist() == pd.read_csv(out)["mask_id"].tolist()
+    )
 
 
 def test_no_such_way_to_match(pictured: Audit, tmp_path: Path) -> None:

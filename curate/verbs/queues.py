@@ -1,0 +1,193 @@
+"""Verbs about what goes out to people: the queue, and the draw that is recorded of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import CallError
+from curate.verbs.paths import AnyPath
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from curate.curation.drawing import Drawn
+    from curate.exchange.writers import Outgoing
+    from curate.store import Audit
+
+
+def queue(path: AnyPath, **options: Any) -> Any:
+    """Return the masks to review as a frame; see :func:`curate.curation.queue.queue`."""
+    from curate.curation.queue import queue as rank_queue
+    from curate.store import open_audit
+
+    return rank_queue(open_audit(path), **options)
+
+
+def write_queue(
+    path: AnyPath,
+    out: AnyPath | None = None,
+    *,
+    to: str | None = None,
+    known: AnyPath | None = None,
+    record: bool = True,
+    crops: bool | None = None,
+    images: AnyPath | None = None,
+    **options: Any,
+) -> str:
+    """Draw a queue, write it to a file or return it as CSV, and record why each mask is shown.
+
+    A draw is recorded when its file is there: a write that fails uses up no random sample.
+    With an overlap there are two files: NAME.second.csv is for the second person.
+
+    Args:
+        path: The audit.
+        out: The file or folder; None returns CSV.
+        to: A name of :data:`curate.exchange.writers.BUILT_IN`; by the file's ending if None.
+        known: A CSV file of masks with known answers; None takes those on which people agreed.
+        record: Whether the draw is recorded in the audit, so that decisions that come back know
+            why their mask was shown. Random samples and checks are always recorded.
+        crops: Each mask as a picture of its own, or (False) whole images; None as suits the tool.
+        images: The folder of pictures, where the audit does not know it.
+
+    Returns:
+        What was written, and how many masks cannot stand there; or the CSV.
+
+    Further keywords are those of :func:`curate.curation.drawing.draw_queue`.
+
+    Raises:
+        CurateError: An option is wrong, the file exists or cannot be written, none of the masks can
+            stand in it, or somebody else has drawn meanwhile.
+    """
+    from curate.exchange import check_target, rows_for
+    from curate.exchange.csv_rows import csv_lines
+    from curate.exchange.writers import Outgoing
+    from curate.store import open_audit
+
+    opened = open_audit(path)
+    if out is None and to not in (None, "csv"):
+        raise CallError(f"--to {to} needs a file", "queue", "give one with --out")
+    targets = _targets(out, options.get("overlap", 0.0))
+    how = Outgoing(crops, None if images is None else Path(images))
+    for target in targets:
+        check_target(target, to, opened, how)
+    drawn = draw(opened, known, options)
+    wanted = record or drawn.kind != "errors" or options.get("honeypots")
+    number = next_draw(opened) if wanted and len(drawn.record) else None
+    rows = drawn.rows if number is None else drawn.shown(number)
+    if out is None:
+        text = "".join(csv_lines(rows)).rstrip("\r\n")
+        if number is not None:
+            record_drawn(opened, drawn, number)
+        return text
+    with _removed_on_failure() as made:
+        said = []
+        for slot, target in enumerate(targets):
+            part = rows_for(rows, slot if len(targets) > 1 else None)
+            said.append(_written(opened, part, target, to, how))
+            made.append(target)
+        if number is not None:
+            record_drawn(opened, drawn, number)
+    return "\n".join(said)
+
+
+def _written(opened: Audit, rows: pd.DataFrame, out: Path, to: str | None, how: Outgoing) -> str:
+    """Write what one person gets, and say how much it is.
+
+    Raises:
+        CallError: Not one of the masks can stand there.
+    """
+    from curate.exchange import left_out
+    from curate.exchange import write_queue as write
+
+    count = write(opened, rows, out, to, how=how)
+    lost = [f"{n:,} {why}" for why, n in left_out(opened, rows, count).items()]
+    if len(rows) and not count:
+        _remove(out)
+        do = "nothing is written or drawn; give the folder of pictures with --images DIR"
+        raise CallError(f"no mask can stand in it: {', '.join(lost)}", str(out), do)
+    return f"{count:,} masks in {out}" + (f"; not in it: {', '.join(lost)}" if lost else "")
+
+
+@contextmanager
+def _removed_on_failure() -> Iterator[list[Path]]:
+    """Remove the paths that are put on the list where the block fails: nobody shall get them."""
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException:
+        for path in made:
+            _remove(path)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _targets(out: AnyPath | None, overlap: float) -> list[Path]:
+    """Return the files to write: a second one for the second person of an overlap."""
+    if out is None:
+        return []
+    first = Path(out)
+    return [first, first.with_name(f"{first.stem}.second{first.suffix}")] if overlap else [first]
+
+
+def draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> Drawn:
+    """Draw a queue after all that people did before; nothing is written.
+
+    Args:
+        opened: The audit.
+        known: A CSV file of known answers; None takes those on which people agreed.
+        options: Keywords of :func:`curate.curation.drawing.draw_queue`.
+
+    Raises:
+        CurateError: An option is wrong, or no mask is left.
+    """
+    from curate.curation.candidates import Already
+    from curate.curation.drawing import draw_queue
+    from curate.curation.people_checks import agreed, read_answers
+    from curate.decisions import has_reviews, open_reviews
+
+    reviews = open_reviews(opened) if has_reviews(opened) else None
+    answers = None
+    if options.get("honeypots"):
+        if known is not None:
+            answers = read_answers(Path(known))
+        elif reviews is not None:
+            answers = agreed(reviews.resolved())
+    elif known is not None:
+        raise CallError("known answers are given, but no honeypots", "queue", "add --honeypots")
+    already = Already() if reviews is None else Already.of(reviews)
+    return draw_queue(opened, known=answers, already=already, **options)
+
+
+def next_draw(opened: Audit) -> int:
+    """Return the number that the next draw of an audit will have."""
+    from curate.decisions import has_reviews, open_reviews
+
+    numbers = open_reviews(opened).draws()["draw_id"] if has_reviews(opened) else ()
+    return int(max(numbers, default=0)) + 1
+
+
+def record_drawn(opened: Audit, drawn: Drawn, number: int | None = None) -> int:
+    """Record a draw, so that decisions know why their mask was shown, and return its number.
+
+    Args:
+        opened: The audit.
+        drawn: The draw.
+        number: The number that it must have; None for the next one.
+
+    Raises:
+        CallError: Another draw has that number.
+    """
+    from curate.decisions import open_reviews
+
+    reviews = open_reviews(opened, create=True)
+    return reviews.record_draw(drawn.kind, drawn.record, drawn.settings, draw_id=number)
