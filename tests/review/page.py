@@ -22,6 +22,7 @@ from curate.store import Audit, open_audit
 DESKTOP = {"width": 1280, "height": 800}
 TABLET = {"width": 820, "height": 1180}
 PATIENCE_MS = 20_000
+REMEMBER = "localStorage['curate-reviewer'] ??= %s;"
 
 Point = tuple[float, float]
 
@@ -73,6 +74,9 @@ class Page:
     def __init__(self, browser: Any, server: Server, **options: Any) -> None:
         self.context = browser.new_context(**({"viewport": DESKTOP} | options))
         self.context.set_default_timeout(PATIENCE_MS)
+        if "--reviewer" in server.options:  # a browser that was told so before
+            name = server.options[server.options.index("--reviewer") + 1]
+            self.context.add_init_script(REMEMBER % json.dumps(name))
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

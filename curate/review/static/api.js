@@ -3,18 +3,29 @@
 const PATIENCE_MS = 20000;
 
 export class ApiError extends Error {
-  // status 0: no answer at all, the server or the network is away.
-  constructor(status, message) {
+  // Status 0 is no answer at all. `ours`: our own server says why. Anything may stand between the
+  // page and it and answer in its place; what such a thing says counts for nothing.
+  constructor(status, message, ours = false) {
     super(message);
-    this.status = status;
+    Object.assign(this, { status, ours });
   }
 
   get away() {
-    return this.status === 0 || this.status >= 500 || this.status === 429 || this.status === 408;
+    return !this.ours || this.status >= 500 || this.status === 429 || this.status === 408;
   }
 
   get mustSignIn() {
-    return this.status === 401;
+    return this.ours && this.status === 401;
+  }
+
+  // The server shows another queue than this page was opened with.
+  get elsewhere() {
+    return this.ours && this.status === 409;
+  }
+
+  // The request itself is to blame: sending it again cannot help.
+  get unfit() {
+    return this.ours && (this.status === 400 || this.status === 413);
   }
 }
 
@@ -24,7 +35,7 @@ async function ask(path, options, patience = PATIENCE_MS) {
   try {
     const answer = await fetch(path, { credentials: "same-origin", signal: timer.signal, ...options });
     if (answer.ok) return answer;
-    throw new ApiError(answer.status, await sentence(answer));
+    throw await reasonOf(answer);
   } catch (error) {
     if (error instanceof ApiError) throw error;
     throw new ApiError(0, "The server does not answer.");
@@ -33,12 +44,10 @@ async function ask(path, options, patience = PATIENCE_MS) {
   }
 }
 
-async function sentence(answer) {
-  try {
-    return String((await answer.json()).error);
-  } catch {
-    return `The server answered ${answer.status}.`;
-  }
+async function reasonOf(answer) {
+  const said = await answer.json().catch(() => null);
+  if (typeof said?.error === "string") return new ApiError(answer.status, said.error, true);
+  return new ApiError(answer.status, `Something else answers in the server's place (${answer.status}).`);
 }
 
 // A body that breaks off half way is no answer either.
@@ -61,17 +70,23 @@ async function post(path, body, { keepalive = false, patience = PATIENCE_MS } = 
   return read(await ask(path, options, patience), "json");
 }
 
+let queue; // what the page was opened with; the server refuses what is meant for another one
+
+export function belongTo(name) {
+  queue = name;
+}
+
 const id = (value) => encodeURIComponent(value);
 
 export const session = () => get("/api/session");
 export const signIn = (token) => post("/api/session", { token });
 export const about = () => get("/api/about");
-export const next = (wish) => post("/api/next", wish);
-export const release = (client, items) => post("/api/release", { client, items }, { keepalive: true });
-export const send = (batch, keepalive) => post("/api/events", batch, { keepalive });
+export const next = (wish) => post("/api/next", { ...wish, queue });
+export const release = (client, items) => post("/api/release", { client, items, queue }, { keepalive: true });
+export const send = (batch, keepalive) => post("/api/events", { ...batch, queue }, { keepalive });
 export const mask = (maskId) => get(`/api/mask/${id(maskId)}`);
 export const image = (imageId) => get(`/api/image/${id(imageId)}`);
-export const segment = (prompt) => post("/api/segment", prompt, { patience: 120000 });
+export const segment = (prompt) => post("/api/segment", { ...prompt, queue }, { patience: 120000 });
 export const pictureUrl = (maskId, view) => `/api/picture/${id(maskId)}?view=${view}`;
 
 // The same picture at another zoom; keeps what the server put into the address to have it cached.

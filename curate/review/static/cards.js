@@ -5,7 +5,7 @@ import { el, sleep, svg } from "/static/dom.js";
 
 const WAITS_MS = [500, 1000, 2000, 3000];
 
-async function loadImage(url) {
+export async function loadImage(url) {
   const blob = await api.picture(url);
   const image = el("img", { alt: "", draggable: "false" });
   image.src = URL.createObjectURL(blob);
@@ -13,7 +13,7 @@ async function loadImage(url) {
     await image.decode();
   } catch {
     URL.revokeObjectURL(image.src);
-    throw new api.ApiError(415, "The picture cannot be shown.");
+    throw new api.ApiError(415, "The picture cannot be shown.", true);
   }
   return image;
 }

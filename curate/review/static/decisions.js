@@ -33,6 +33,12 @@ export class Decisions {
     return step;
   }
 
+  // Another person sits down: nobody takes back what somebody else said.
+  clear() {
+    this.steps.forEach((step) => step.entries.forEach((entry) => entry.drop()));
+    this.steps = [];
+  }
+
   // What the server refused never happened: there is nothing to take back.
   forget(keys) {
     const gone = new Set(keys);
@@ -54,5 +60,6 @@ function opposite(event) {
     const { image_id, category, counts } = event;
     return { type: "withdraw_missing", of: event.key, image_id, category, counts };
   }
-  return null; // skipping left no trace, and that somebody looked at an image stays true
+  if (event.type === "skip") return { type: "unskip", item: event.item };
+  return null; // that somebody looked at an image stays true
 }

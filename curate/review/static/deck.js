@@ -24,6 +24,8 @@ export class Deck {
     this.asking = false;
     this.wait = 500;
     this.asked = performance.now();
+    this.pinned = null; // the card in the editor
+    this.stopped = false; // the server shows another queue now
     setInterval(() => this.beat(), HEARTBEAT_MS);
   }
 
@@ -42,7 +44,7 @@ export class Deck {
   putFirst(entries) {
     const items = new Set(entries.map((entry) => entry.card.item));
     this.entries = [...entries, ...this.entries.filter((entry) => !items.has(entry.card.item))];
-    this.state = "ready";
+    if (this.entries.length) this.state = "ready";
   }
 
   holding() {
@@ -51,6 +53,7 @@ export class Deck {
 
   async reset({ order = this.order, filter = this.filter, held = HELD, keep = [] } = {}) {
     const kept = new Set(keep);
+    this.asked = performance.now();
     const back = this.entries.filter((entry) => !kept.has(entry));
     Object.assign(this, { order, filter, held, entries: keep, state: keep.length ? "ready" : "asking" });
     this.turn++;
@@ -79,15 +82,22 @@ export class Deck {
   }
 
   async fill(count = this.needs()) {
-    if (this.asking || !count || this.state === "done") return;
+    if (this.asking || this.stopped || !count || this.state === "done") return;
+    if (this.lost()) {
+      await this.startOver();
+      return;
+    }
     this.asking = true;
     const { turn } = this;
+    const unsettled = this.outbox.pendingItems();
     clearTimeout(this.later);
     try {
       const answer = await api.next(this.wish(count));
       this.asked = performance.now();
-      if (turn === this.turn) this.take(answer);
-      else await this.turnAway(answer.cards);
+      if (turn === this.turn) {
+        this.giveUp(answer.gone, unsettled);
+        this.take(answer);
+      } else await this.turnAway(answer.cards);
     } catch (error) {
       if (turn === this.turn) this.failed(error);
     } finally {
@@ -134,17 +144,36 @@ export class Deck {
     await Promise.all([worker(), worker(), worker()]);
   }
 
+  // What somebody else has now. Of items with events on their way the server cannot know better.
+  giveUp(items, unsettled) {
+    const lost = new Set((items || []).filter((item) => !unsettled.has(item)));
+    const gone = this.entries.filter((entry) => lost.has(entry.card.item));
+    if (!gone.length) return;
+    const shown = gone.includes(this.current);
+    this.remove(gone);
+    gone.forEach((entry) => entry.drop());
+    this.listener({ gone: shown });
+  }
+
   failed(error) {
     if (!this.entries.length) this.state = "away";
     this.problem = error;
     this.fillLater(this.wait);
     this.wait = Math.min(2 * this.wait, LONGEST_WAIT_MS);
-    if (error.mustSignIn) this.listener({ mustSignIn: true });
+    if (error.mustSignIn || error.elsewhere) this.listener({ mustSignIn: error.mustSignIn, elsewhere: error.elsewhere });
+  }
+
+  stop() {
+    this.stopped = true;
+    clearTimeout(this.later);
   }
 
   fillLater(ms) {
     clearTimeout(this.later);
-    this.later = setTimeout(() => this.fill(Math.max(1, this.needs())), ms);
+    this.later = setTimeout(() => {
+      if (this.clock.idleMs() > LEFT_ALONE_MS) this.fillLater(AGAIN_MS); // asking would keep the leases
+      else this.fill(Math.max(1, this.needs()));
+    }, ms);
   }
 
   // All events are saved: whether everything is decided can be told now.
@@ -161,26 +190,36 @@ export class Deck {
 
   // Renews the leases while somebody is there; after a long absence the cards are asked for anew.
   beat() {
-    if (this.clock.idleMs() > LEFT_ALONE_MS || document.hidden) return;
-    if (performance.now() - this.asked > HEARTBEAT_MS / 2) this.renew();
+    if (this.stopped || this.clock.idleMs() > LEFT_ALONE_MS || document.hidden) return;
+    if (this.lost()) this.startOver();
+    else if (performance.now() - this.asked > HEARTBEAT_MS / 2) this.renew();
   }
 
-  // Whether the leases ran out, because nobody was there or the server was away.
+  // Whether the leases ran out, because nobody was there or the server was away. While it is away
+  // there is nothing to ask anew; it says later whom a mask belongs to.
   lost() {
     const lease = Math.min(...this.entries.map((entry) => 1000 * (entry.card.lease_s || 600)));
-    return performance.now() - this.asked > lease;
+    return performance.now() - this.asked > lease && !this.outbox.away;
+  }
+
+  startOver() {
+    this.listener({ returned: true });
+    return this.reset({ held: this.held, keep: this.pinned ? [this.pinned] : [] });
   }
 
   async renew() {
     const { turn } = this;
     if (this.asking) return;
+    const unsettled = this.outbox.pendingItems();
     try {
       const answer = await api.next(this.wish(1));
       this.asked = performance.now();
+      if (turn === this.turn) this.giveUp(answer.gone, unsettled);
       if (turn === this.turn && this.entries.length < this.held) this.take(answer);
       else await this.turnAway(answer.cards);
     } catch (error) {
       this.problem = error;
+      if (error.elsewhere) this.listener({ elsewhere: true });
     }
   }
 

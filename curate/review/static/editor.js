@@ -2,6 +2,7 @@
 
 import * as api from "/static/api.js";
 import { Canvas } from "/static/canvas.js";
+import { Categories } from "/static/categories.js";
 import { ask } from "/static/choice.js";
 import { announce, byId, el, count, setText, toast } from "/static/dom.js";
 import { area, bounds, histogram, replace } from "/static/paint.js";
@@ -22,7 +23,7 @@ export class Editor {
     this.drawTools();
     byId("size").addEventListener("input", (event) => this.resize(Number(event.target.value)));
     byId("minus").addEventListener("change", (event) => { this.tools.minus = event.target.checked; });
-    byId("category").append(...about.categories.map((name) => el("option", { value: name }, name)));
+    this.categories = new Categories(about);
   }
 
   drawTools() {
@@ -53,8 +54,8 @@ export class Editor {
     setText(byId("editor-title"), missing ? "Add a missing mask" : "Fix the mask");
     setText(byId("editor-file"), missing ? this.image.file_name : `${this.card.category ?? "no category"} · ${this.image.file_name}`);
     setText(byId("save-words"), missing ? "Add the mask" : "Save the fix");
-    byId("category-label").hidden = !missing;
-    if (missing && this.about.categories.includes(this.image.category)) byId("category").value = this.image.category;
+    this.categories.fill(this.image.category);
+    byId("category-label").hidden = !missing || this.categories.none;
     setText(byId("editor-words"), "");
   }
 
@@ -192,7 +193,7 @@ export class Editor {
     this.begin();
     const box = tool(this.raster);
     this.commit(box);
-    if (!box) toast(otherwise);
+    if (!box) toast(typeof otherwise === "function" ? otherwise() : otherwise);
   }
 
   turn(name) {
@@ -259,9 +260,14 @@ export class Editor {
       toast("This mask is empty, only the new ones have pixels. Undo, or paint something.", "wrong");
       return;
     }
+    const category = this.categories.chosen;
+    if (this.mode === "missing" && category === undefined) {
+      this.categories.ask(this.image.category);
+      return;
+    }
     const counts = encode(data, width, height);
     const parts = split.map((label) => encode(data, width, height, label));
-    this.end({ action: this.mode, counts, parts, category: byId("category").value });
+    this.end({ action: this.mode, counts, parts, category });
   }
 
   async saveEmpty() {

@@ -5,16 +5,25 @@ import { byId, setText } from "/static/dom.js";
 
 const NAME = "curate-reviewer";
 
-// Shows the form with these words and resolves with what was typed, once `accept` takes it.
-function askFor({ title, words, label, type, complete, accept }) {
+let giveUp = () => {};
+
+// Shows the form with these words and resolves with what was typed, once `accept` takes it; with
+// null when it is left, or when something else has to be asked first.
+function askFor({ title, words, label, type, complete, value = "", leave = false, accept }) {
+  giveUp();
   setText(byId("entry-title"), title);
   setText(byId("entry-words"), words);
   setText(byId("entry-label"), label);
   setText(byId("entry-error"), "");
   const field = byId("entry-value");
-  Object.assign(field, { value: "", type, autocomplete: complete });
+  Object.assign(field, { value, type, autocomplete: complete });
+  byId("entry-leave").hidden = !leave;
   field.focus();
+  field.select();
   return new Promise((resolve) => {
+    giveUp = () => resolve(null);
+    byId("entry-leave").onclick = giveUp;
+    byId("entry").onkeydown = (event) => { if (leave && event.key === "Escape") giveUp(); };
     byId("entry").onsubmit = async (event) => {
       event.preventDefault();
       const error = await accept(field.value.trim());
@@ -34,9 +43,9 @@ export function askToken() {
   });
 }
 
-export function askName() {
+export function askName(value, leave) {
   return askFor({
-    title: "Who reviews?", label: "Your name", type: "text", complete: "username",
+    title: "Who reviews?", label: "Your name", type: "text", complete: "username", value, leave,
     words: "Your decisions are kept under this name. This browser remembers it.",
     accept: async (name) => (name ? null : "A name is needed."),
   });

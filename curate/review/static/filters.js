@@ -23,14 +23,15 @@ export class Filters {
     const { categories, reasons, scores } = about.filters;
     byId("filter-button").hidden = !(categories.length + reasons.length + scores.length);
     // Options go by number: a category may be named like anything, or not at all.
-    byId("filter-category").replaceChildren(option("", "all"), ...categories.map((each, k) => option(k, `${each.name ?? "no category"} (${count(each.masks)})`)));
+    byId("filter-category").replaceChildren(option("", "all"), ...categories.map((each, k) => option(k, `${each.name} (${count(each.masks)})`)));
     byId("filter-reason").replaceChildren(option("", "all"), ...reasons.map((each, k) => option(k, `${each.words} (${count(each.masks)})`)));
     byId("filter-score").replaceChildren(option("", "any"), ...scores.map((each, k) => option(k, each.title)));
     if (about.filters_ready === false) setTimeout(() => this.fillLater(), 2000);
   }
 
+  // Into the same object: the editor takes its categories from there.
   async fillLater() {
-    this.fill(await api.about().catch(() => this.about));
+    this.fill(Object.assign(this.about, await api.about().catch(() => ({}))));
   }
 
   get active() {

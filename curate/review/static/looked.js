@@ -1,58 +1,79 @@
 // After the last mask of a drawn image: the image with all its masks. Is anything missing?
 
 import * as api from "/static/api.js";
-import { outlines, planeOf } from "/static/cards.js";
-import { announce, byId, el, plural, setText } from "/static/dom.js";
+import { loadImage, outlines, planeOf } from "/static/cards.js";
+import { announce, byId, plural, setText } from "/static/dom.js";
 import { Viewer } from "/static/viewer.js";
+
+const NOWHERE = { x: 0, y: 0, w: 1, h: 1 };
+const AGAIN_MS = 2000;
 
 export class Looked {
   constructor() {
     this.viewer = new Viewer([byId("panel-looked")]);
     this.ready = false;
+    this.failed = false;
     this.image = null;
   }
 
   // `added` tells what was added to the image here, as a path.
   async open(image, added) {
     this.added = added;
-    if (this.image && this.image.image_id === image.image_id) return;
+    const same = this.image && this.image.image_id === image.image_id;
+    if (same && !this.failed) return;
     this.image = image;
     await this.again();
   }
 
-  // Draws the image anew: masks may have been added meanwhile.
+  // Draws the image anew: masks may have been added meanwhile. Who has not seen the picture cannot
+  // say that nothing is missing on it.
   async again() {
     const { image } = this;
-    this.ready = false;
+    this.turn(false, false);
     setText(byId("looked-file"), image.file_name);
     setText(byId("looked-words"), "The image is being fetched …");
     try {
       const found = await api.image(image.image_id);
-      if (this.image !== image) return;
-      await this.draw(found);
+      const picture = await loadImage(api.pictureUrl(found.picture_of, "whole"));
+      if (this.image === image) this.draw(found, picture);
+      else URL.revokeObjectURL(picture.src);
     } catch (error) {
-      setText(byId("looked-words"), error.message);
-      if (error.away) setTimeout(() => this.image === image && this.again(), 2000);
-      else this.ready = true;
+      if (this.image === image) this.tellFailed(image, error);
     }
   }
 
-  async draw(found) {
+  tellFailed(image, error) {
+    this.turn(false, true);
+    this.viewer.show([], NOWHERE, NOWHERE);
+    setText(byId("looked-words"), `The image cannot be shown, so nobody can say what is missing. ${error.message}`);
+    announce(byId("looked-words").textContent);
+    clearTimeout(this.later);
+    if (error.away) this.later = setTimeout(() => this.image === image && this.failed && this.again(), AGAIN_MS);
+  }
+
+  turn(ready, failed) {
+    Object.assign(this, { ready, failed });
+    byId("looked-nothing").disabled = !ready;
+    byId("looked-failed").hidden = !failed;
+  }
+
+  draw(found, picture) {
     const box = { x: 0, y: 0, w: found.width, h: found.height };
-    const image = el("img", { alt: "", draggable: "false", src: api.pictureUrl(found.picture_of, "whole") });
-    await image.decode().catch(() => {});
     const layers = found.masks.map((mask) => ({ path: mask.path, kind: "mine" }));
     layers.push({ path: this.added(), kind: "new" });
-    this.viewer.show([planeOf(image, outlines(box, layers))], box, box);
+    if (this.picture) URL.revokeObjectURL(this.picture.src);
+    this.picture = picture;
+    this.viewer.show([planeOf(picture, outlines(box, layers))], box, box);
     this.box = box;
     setText(byId("looked-words"), `${plural(found.masks.length, "mask is", "masks are")} drawn on this image.`);
     announce(`Is anything missing? ${plural(found.masks.length, "mask", "masks")}.`);
-    this.ready = true;
+    this.turn(true, false);
   }
 
   act(name) {
+    if (name === "again") this.again();
     if (name === "larger" || name === "smaller") this.viewer.zoom(name === "larger" ? 1.4 : 1 / 1.4);
-    if (name === "zoom" && this.box) this.viewer.show(this.viewer.planes, this.box, this.box);
+    if (name === "zoom" && this.ready) this.viewer.show(this.viewer.planes, this.box, this.box);
     if (name === "mask") {
       const on = byId("looked-mask").getAttribute("aria-pressed") !== "true";
       byId("looked-mask").setAttribute("aria-pressed", String(on));

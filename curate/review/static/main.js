@@ -1,10 +1,11 @@
 // Starts the page and lets every key and button do its work.
 
 import * as api from "/static/api.js";
+import { claimClient } from "/static/client.js";
 import { Clock } from "/static/clock.js";
 import { Decisions } from "/static/decisions.js";
 import { Deck } from "/static/deck.js";
-import { announce, byId, setText, sleep, toast, uuid } from "/static/dom.js";
+import { announce, byId, setText, sleep, toast } from "/static/dom.js";
 import { Editor } from "/static/editor.js";
 import { askName, askToken, rememberedName, rememberName } from "/static/entry.js";
 import { Filters } from "/static/filters.js";
@@ -17,24 +18,17 @@ import { Review } from "/static/review.js";
 import { Single } from "/static/single.js";
 
 const VIEWS = ["entry", "rest", "single", "grid", "editor", "looked"];
+const READ_ALOUD = ["rest", "single", "looked"]; // the focus goes to their heading; the others place it
 const START_WAIT_MS = 1500;
 const SEND_FIRST_MS = 3000;
 
 function show(view) {
   if (document.body.dataset.view === view) return;
   document.body.dataset.view = view;
+  const focused = document.activeElement;
   for (const each of VIEWS) byId(`view-${each}`).hidden = each !== view;
-}
-
-// Of this tab, also after a reload: leases belong to it.
-function clientId() {
-  try {
-    const known = sessionStorage.getItem("curate-client") || uuid();
-    sessionStorage.setItem("curate-client", known);
-    return known;
-  } catch {
-    return uuid();
-  }
+  const lost = focused === document.body || focused.closest("[hidden]");
+  if (lost && READ_ALOUD.includes(view)) byId(`${view}-title`).focus({ preventScroll: true });
 }
 
 async function persistently(question) {
@@ -64,38 +58,57 @@ function signIn() {
   return signingIn;
 }
 
-async function nameOf(given) {
-  const known = given || rememberedName();
+// What this browser remembers; else it is asked once, and the command may have said what to expect.
+async function firstName(expected) {
+  const known = rememberedName();
   if (known) return known;
   show("entry");
-  const name = await askName();
+  const name = await askName(expected, false);
   rememberName(name);
   return name;
 }
 
 async function start() {
   fillHelp();
+  const claimed = claimClient();
   let session = await persistently(api.session);
   if (session.needs_token && !session.signed_in) {
     await signIn();
     session = await persistently(api.session); // the reviewer's name is told to nobody else
   }
   const about = await persistently(api.about);
-  const reviewer = await nameOf(session.reviewer);
+  api.belongTo(about.queue);
   setText(byId("audit-name"), about.audit);
   document.title = `Review – ${about.audit}`;
+  let reviewer = await firstName(session.reviewer);
+  setText(byId("who-name"), reviewer);
 
-  const client = clientId();
+  const client = await claimed;
   const clock = new Clock();
   const progress = new Progress(about);
   let review = null;
-  const outbox = new Outbox(client, `${about.audit}#${about.draw_id}`, (news) => heard(news));
+  const outbox = new Outbox(client, about.queue ?? `${about.audit}#${about.draw_id}`, (news) => heard(news));
   const parts = { client, outbox, clock, reviewer: () => reviewer, pictures: about.crops };
   const deck = new Deck(parts, (news) => heard(news || {}));
   const act = (name, detail) => review.act(name, detail);
   const views = { single: new Single(), grid: new Grid(act), editor: new Editor(about), looked: new Looked() };
   const filters = new Filters(about, (filter) => review.filter(filter));
-  review = new Review({ about, clock, deck, outbox, progress, filters, show, decisions: new Decisions(parts), ...views });
+  review = new Review({ about, askWho, clock, deck, outbox, progress, filters, show, decisions: new Decisions(parts), ...views });
+
+  async function askWho() {
+    const before = document.body.dataset.view;
+    review.busy = true;
+    show("entry");
+    const name = await askName(reviewer, true);
+    review.busy = false;
+    if (!signingIn) show(before);
+    if (name && name !== reviewer) {
+      rememberName(name);
+      reviewer = name;
+      setText(byId("who-name"), reviewer);
+      review.newPerson();
+    } else if (!signingIn) review.refresh();
+  }
 
   function heard(news) {
     progress.update({ progress: news.progress, records: outbox.records });
@@ -103,13 +116,19 @@ async function start() {
     document.body.dataset.ahead = String(deck.entries.filter((entry) => entry.ready).length);
     if (news.waiting === 0 && review) deck.saved();
     if (news.refused && news.refused.length) review.refused(news.refused);
+    if (news.returned) toast("You were away for long, so these masks went back. Here they are anew.");
+    if (news.gone) toast("This mask went to somebody else, because it was open for long.");
+    if (news.elsewhere && !deck.stopped) {
+      deck.stop();
+      outbox.stop();
+    }
     if (news.mustSignIn) signIn().then(() => { outbox.hurry(); deck.again(); });
     else if (review && !signingIn) review.refresh(news);
   }
 
   await outbox.open();
   await outbox.settled(SEND_FIRST_MS); // what was decided before a reload must not be asked again
-  byId("mode").hidden = false;
+  for (const id of ["mode", "who"]) byId(id).hidden = false;
   listen(() => document.body.dataset.view, (name, event) => review.act(name, event));
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-act]");
@@ -120,7 +139,7 @@ async function start() {
   addEventListener("pageshow", (event) => { if (event.persisted) deck.reset(); });
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) outbox.farewell();
-    else { outbox.adopt().then(() => outbox.hurry()); deck.beat(); }
+    else { deck.beat(); outbox.adopt().then(() => outbox.hurry()); }
   });
   review.open();
   announce(`${about.audit}: ${about.total} masks.`);

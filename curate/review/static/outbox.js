@@ -1,8 +1,10 @@
 // What people said, kept until the server has it. Every event is written to IndexedDB and sent with
 // its own key until the server says done: after a reload, after the server was down, from any tab of
-// this browser. The server knows the keys, so sending again changes nothing.
+// this browser. The server knows the keys, so sending again changes nothing. Only what the server
+// itself refuses is not sent again, and that is kept aside until somebody has read why.
 
 import * as api from "/static/api.js";
+import { allOf, finished, note, noted, openStore, unnote } from "/static/store.js";
 
 const MOST_EVENTS = 20;
 const MOST_CHARACTERS = 400000;
@@ -10,71 +12,16 @@ const KEEPALIVE_CHARACTERS = 60000; // what browsers let a closing page send
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
 
-function openStore() {
-  return new Promise((resolve) => {
-    let request;
-    try {
-      request = indexedDB.open("curate-review", 1);
-    } catch {
-      resolve(null); // a private window may have none: events then live as long as the tab
-      return;
-    }
-    request.onupgradeneeded = () => {
-      request.result.createObjectStore("events", { keyPath: ["order", "key"] });
-    };
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => resolve(null);
-  });
-}
-
-// IndexedDB writes a moment later, and a page that is closed in that moment loses it. What is small
-// is therefore noted in localStorage first, which is written before the key press has ended.
-const NOTE = "curate-review-event-";
-const LARGEST_NOTE = 50000;
-
-function note(record) {
-  try {
-    const text = JSON.stringify(record);
-    if (text.length < LARGEST_NOTE) localStorage.setItem(NOTE + record.key, text);
-  } catch {
-    // full or forbidden: IndexedDB alone has to do
-  }
-}
-
-function unnote(record) {
-  try {
-    localStorage.removeItem(NOTE + record.key);
-  } catch {
-    // see above
-  }
-}
-
-function noted() {
-  try {
-    return Object.keys(localStorage).filter((key) => key.startsWith(NOTE)).map((key) => JSON.parse(localStorage.getItem(key)));
-  } catch {
-    return [];
-  }
-}
-
-function finished(transaction) {
-  return new Promise((resolve, reject) => {
-    transaction.oncomplete = resolve;
-    transaction.onerror = transaction.onabort = () => reject(transaction.error);
-  });
-}
-
-async function allOf(store) {
-  const request = store.transaction("events").objectStore("events").getAll();
-  await finished(request.transaction);
-  return request.result;
-}
+const keysOf = (list) => (Array.isArray(list) ? list.map((each) => each?.key ?? each) : []);
 
 export class Outbox {
+  // `audit` names the queue: what was said of another one is not sent to this one.
   constructor(client, audit, listener) {
     Object.assign(this, { client, audit, listener });
     this.records = [];
-    this.refused = [];
+    this.aside = []; // what the server refused
+    this.others = 0; // events of other queues that wait in this browser
+    this.stopped = false; // the server shows another queue now
     this.store = null;
     this.last = 0;
     this.sending = null;
@@ -94,12 +41,18 @@ export class Outbox {
   // Takes over what other tabs, or this one before a reload, left unsent.
   async adopt() {
     const stored = this.store ? await allOf(this.store) : [];
-    const known = new Set(this.records.map((record) => record.key));
+    const known = new Set([...this.records, ...this.aside].map((record) => record.key));
+    const others = new Set();
     for (const record of [...stored, ...noted()]) {
-      if (record.audit !== this.audit || known.has(record.key)) continue;
+      if (known.has(record.key)) continue;
+      if (record.audit !== this.audit) {
+        if (!record.refused) others.add(record.key);
+        continue;
+      }
       known.add(record.key);
-      this.records.push(record);
+      (record.refused ? this.aside : this.records).push(record);
     }
+    this.others = others.size;
     this.records.sort((a, b) => a.order - b.order);
     this.changed();
   }
@@ -140,7 +93,7 @@ export class Outbox {
   }
 
   async sendAll() {
-    while (this.records.length) {
+    while (this.records.length && !this.stopped) {
       if (!(await this.sendBatch(this.batch()))) await this.pause();
     }
   }
@@ -178,26 +131,31 @@ export class Outbox {
     const events = records.map((record) => record.event);
     try {
       const answer = await api.send({ client, reviewer, now: Date.now(), events }, keepalive);
-      this.single = false;
-      return this.settle(answer);
+      return this.settle(answer, records);
     } catch (error) {
       return this.failed(error, records);
     }
   }
 
-  settle({ done, refused, progress }) {
-    this.away = false;
+  // Only what the answer names is settled; an answer that names nothing is none.
+  settle(answer, records) {
+    const sent = new Map(records.map((record) => [record.key, record]));
+    const done = keysOf(answer?.done).filter((key) => sent.has(key));
+    const refused = keysOf(answer?.refused).filter((key) => sent.has(key));
+    if (!done.length && !refused.length) return this.failed(new api.ApiError(0, "No answer."), records);
+    const why = new Map(answer.refused?.map((each) => [each.key, each.error]));
+    this.single = this.away = false;
     this.wait = FIRST_WAIT_MS;
-    this.refused.push(...refused);
-    const settled = this.remove([...done, ...refused.map((each) => each.key)]);
-    this.changed({ progress, refused });
-    return settled > 0;
+    this.remove(done);
+    this.putAside(refused.map((key) => ({ ...sent.get(key), refused: String(why.get(key)) })));
+    this.changed({ progress: answer.progress, refused: this.aside.filter((record) => refused.includes(record.key)) });
+    return true;
   }
 
   failed(error, records) {
-    if (error.mustSignIn || error.away) {
+    if (!error.unfit) {
       this.away = true;
-      this.changed({ mustSignIn: error.mustSignIn });
+      this.changed({ mustSignIn: error.mustSignIn, elsewhere: error.elsewhere });
       return false;
     }
     // The request itself is refused. Alone, the event is to blame; else each is sent by itself.
@@ -205,8 +163,30 @@ export class Outbox {
       this.single = true;
       return true;
     }
-    const refused = [{ key: records[0].key, error: error.message }];
-    return this.settle({ done: [], refused, progress: null });
+    return this.settle({ refused: [{ key: records[0].key, error: error.message }] }, records);
+  }
+
+  // What the server refused is not sent again, but it does not vanish either.
+  putAside(records) {
+    const gone = new Set(records.map((record) => record.key));
+    this.records = this.records.filter((record) => !gone.has(record.key));
+    this.aside.push(...records);
+    records.forEach(note);
+    this.write((store) => records.forEach((record) => store.put(record)), () => records.forEach(unnote));
+  }
+
+  forgetAside() {
+    const { aside } = this;
+    this.aside = [];
+    aside.forEach(unnote);
+    this.write((store) => aside.forEach((record) => store.delete([record.order, record.key])));
+    this.changed();
+  }
+
+  stop() {
+    this.stopped = true;
+    if (this.wake) this.wake();
+    this.changed();
   }
 
   remove(keys) {
@@ -220,13 +200,14 @@ export class Outbox {
 
   // A page that is being closed sends what fits; the rest is in the store for the next time.
   farewell() {
-    if (!this.records.length) return;
+    if (!this.records.length || this.stopped) return;
     const batch = this.batch();
     const size = batch.reduce((sum, record) => sum + JSON.stringify(record.event).length + 40, 200);
     if (size < KEEPALIVE_CHARACTERS) this.sendBatch(batch, true);
   }
 
   changed(news = {}) {
-    this.listener({ waiting: this.records.length, away: this.away, durable: this.durable, ...news });
+    const { records, aside, others, away, durable, stopped } = this;
+    this.listener({ waiting: records.length, aside: aside.length, others, away, durable, stopped, ...news });
   }
 }

@@ -31,10 +31,17 @@ export class Progress {
     return sorted[Math.floor(sorted.length / 2)];
   }
 
-  // The shorter of what the queue takes and what is left of the minutes that people have.
-  timeLeft(left) {
+  // Masks that there is time for, where that is less than the queue.
+  get budget() {
+    const { budget } = this.about;
+    return budget && budget < this.known.total ? budget : null;
+  }
+
+  // The shorter of what the queue takes and what is left of the time that people have.
+  timeLeft(decided) {
     const pace = this.pace() ?? this.about.seconds_per_mask;
-    const times = [left * pace];
+    const times = [(this.known.total - decided) * pace];
+    if (this.budget) times.push(Math.max(0, this.budget - decided) * pace);
     if (this.about.minutes) times.push(Math.max(0, 60 * this.about.minutes - this.spent));
     return Math.min(...times);
   }
@@ -51,8 +58,8 @@ export class Progress {
     if (mine !== decided) parts.push(`${count(mine)} by you`);
     const pace = this.pace();
     if (pace !== null) parts.push(`${pace < 10 ? pace.toFixed(1) : Math.round(pace)} s a mask`);
-    const left = total - decided;
-    if (left > 0) parts.push(`${duration(this.timeLeft(left))} left`);
+    if (this.budget) parts.push(`time for ${count(this.budget)}`);
+    if (decided < total) parts.push(`${duration(this.timeLeft(decided))} left`);
     setText(byId("progress-words"), parts.join(" · "));
   }
 }
@@ -68,14 +75,21 @@ function duration(seconds) {
   return minutes < 90 ? `${minutes} min` : `${(minutes / 60).toFixed(minutes < 600 ? 1 : 0)} h`;
 }
 
-// The small light in the corner.
-export function showSaved({ waiting, away, durable }) {
-  const state = away ? "away" : waiting ? "waiting" : "saved";
+// The small light in the corner, and a line for what does not fit beside it.
+export function showSaved({ waiting, away, durable, stopped, aside, others }) {
+  const state = away || stopped ? "away" : waiting ? "waiting" : "saved";
   const kept = durable ? "" : ", kept in this tab only";
+  const offline = stopped ? "Stopped" : "Offline";
   const words = {
     saved: "Saved", waiting: `${count(waiting)} waiting`,
-    away: waiting ? `Offline, ${plural(waiting, "decision", "decisions")} kept` : "Offline",
+    away: waiting ? `${offline}, ${plural(waiting, "decision", "decisions")} kept` : offline,
   };
   byId("saved").dataset.state = state;
   setText(byId("saved-words"), words[state] + (waiting ? kept : ""));
+  const lines = [];
+  if (others) lines.push(`${plural(others, "decision", "decisions")} of another queue ${others === 1 ? "waits" : "wait"} in this browser.`);
+  if (aside) lines.push(`${plural(aside, "decision was", "decisions were")} not taken by the server.`);
+  setText(byId("strip-words"), lines.join(" "));
+  byId("strip").hidden = !lines.length;
+  byId("strip-show").hidden = !aside;
 }

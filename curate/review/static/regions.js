@@ -3,6 +3,8 @@
 
 import { MASK, bounds, union } from "/static/paint.js";
 
+export const MOST_LABEL = 254; // labels are bytes
+
 const FOUR = [[1, 0], [-1, 0], [0, 1], [0, -1]];
 const EIGHT = [...FOUR, [1, 1], [1, -1], [-1, 1], [-1, -1]];
 
@@ -121,12 +123,14 @@ export function keepLargest(raster) {
 
 // Cuts the mask along a drawn line [[x, y], ...]. The largest part stays this mask, the others get
 // the labels first, first + 1, ...: returns {box, labels}. No pixel is lost: those under the line
-// go to the part that they touch. A line that runs between islands parts them by its sides.
+// go to the part that they touch. A line that runs between islands parts them by its sides. Returns
+// null, and changes nothing, when there are more parts than labels.
 export function split(raster, line, first) {
   const part = cutOut(raster);
   if (!part) return { box: null, labels: [] };
   const local = line.map(([x, y]) => [x - part.x0, y - part.y0]);
   const groups = cutBy(part, local);
+  if (first + groups.length - 2 > MOST_LABEL) return null;
   groups.sort((a, b) => b.length - a.length);
   let box = null;
   const labels = groups.slice(1).map((pixels, k) => {

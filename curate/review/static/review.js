@@ -2,9 +2,10 @@
 
 import { Entry } from "/static/cards.js";
 import { decideEvent } from "/static/decisions.js";
-import { barsOf } from "/static/rle.js";
 import { announce, byId, plural, setText, toast } from "/static/dom.js";
-import { imageOf, restWords } from "/static/wording.js";
+import { Drawing } from "/static/drawing.js";
+import { ask } from "/static/choice.js";
+import { imageOf, refusedWords, restWords } from "/static/wording.js";
 
 const SAID = { accept: "Accepted", reject: "Rejected", fix: "Fixed" };
 
@@ -15,7 +16,7 @@ export class Review {
     this.exceptions = new Set(); // items taken out of a screen, shown alone
     this.look = null; // image of which the last mask was just decided
     this.busy = false; // the editor or a question is open
-    this.added = []; // missing masks that were added here, as paths
+    this.drawing = new Drawing(this, this.editor);
   }
 
   open() {
@@ -30,6 +31,8 @@ export class Review {
     else if (name === "filter" && !this.busy) this.filters.open();
     else if (name === "undo" && view !== "editor") this.undo();
     else if (name === "grid" && view !== "editor") this.turnMode();
+    else if (name === "aside") this.showAside();
+    else if (name === "who" && !this.busy) this.askWho();
     else if (deed) deed.call(this, name, detail);
   }
 
@@ -37,6 +40,10 @@ export class Review {
   refresh(news = {}) {
     if (this.busy) return;
     const { deck } = this;
+    if (deck.stopped) {
+      this.rest();
+      return;
+    }
     if (this.look && this.imageIsThrough()) {
       this.askLooked();
       return;
@@ -67,18 +74,21 @@ export class Review {
 
   rest() {
     this.single.clear();
-    const [title, words] = restWords(this.deck, this.filters.active, this.outbox.records.length);
+    const { deck, filters, outbox, progress } = this;
+    const [title, words] = restWords(deck, { filtered: filters.active, waiting: outbox.records.length, left: progress.known.left });
     setText(byId("rest-title"), title);
     setText(byId("rest-words"), words);
-    byId("rest-filter").hidden = !this.filters.active;
-    byId("rest-again").hidden = this.deck.state === "asking" || this.deck.state === "ready";
-    byId("rest-undo").hidden = !this.decisions.steps.length;
+    byId("rest-filter").hidden = !filters.active || deck.stopped;
+    byId("rest-again").hidden = deck.state === "asking" || deck.state === "ready" || deck.stopped;
+    byId("rest-undo").hidden = !this.decisions.steps.length || deck.stopped;
+    byId("rest-reload").hidden = !deck.stopped;
     this.show("rest");
   }
 
   restAct(name) {
     if (name === "clear") this.filters.clear((filter) => this.filter(filter));
     if (name === "again") this.deck.again();
+    if (name === "reload") location.reload();
   }
 
   singleAct(name) {
@@ -86,7 +96,7 @@ export class Review {
     if (name === "accept" || name === "reject") this.decide(name);
     else if (name === "fix") this.fix();
     else if (name === "skip") this.skip();
-    else if (name === "missing") this.addMissing(imageOf(this.deck.current.card));
+    else if (name === "missing") this.drawing.addMissing(imageOf(this.deck.current.card));
     else if (name === "zoom") single.zoom();
     else if (name === "reason") single.nextReason();
     else if (name === "mask" || name === "others") single.toggle(name);
@@ -100,10 +110,8 @@ export class Review {
       toast("Its picture is still being fetched.");
       return null;
     }
-    // Without a server there is nothing to ask anew; it says later whom a mask belongs to.
-    if (this.deck.lost() && !this.outbox.away) {
-      this.deck.reset();
-      toast("You were away for long, so these masks went back. Here they are anew.");
+    if (this.deck.lost()) {
+      this.deck.startOver();
       return null;
     }
     return entry;
@@ -131,7 +139,8 @@ export class Review {
   leave(entry, record) {
     const { deck } = this;
     const [, next] = deck.entries;
-    if (entry.card.whole_image) this.look = imageOf(entry.card);
+    // The outlines alone cannot tell whether anything is missing.
+    if (entry.card.whole_image && this.about.crops) this.look = imageOf(entry.card);
     this.exceptions.delete(entry.card.item);
     const straight = next && !this.look && !(this.mode === "grid" && !this.exceptions.has(next.card.item));
     deck.remove([entry]);
@@ -143,66 +152,28 @@ export class Review {
   }
 
   undo() {
+    if (this.deck.stopped) return;
     const step = this.decisions.undo();
     if (!step) {
       toast("There is nothing to undo.");
       return;
     }
-    const gone = new Set(step.events.map((event) => event.key));
-    this.added = this.added.filter((each) => !gone.has(each.key));
+    this.drawing.takenBack(step.events);
     const entries = step.entries.map((entry) => (entry.dropped ? new Entry(entry.card) : entry));
-    this.look = step.kind === "looked" ? step.image : null;
+    if (step.kind === "looked") this.look = step.image;
+    else if (entries.length) this.look = null;
     this.deck.putFirst(entries);
     this.deck.loadInOrder(entries.filter((entry) => !entry.ready));
     if (this.mode === "grid" && step.kind !== "screen") entries.forEach((entry) => this.exceptions.add(entry.card.item));
     if (step.kind === "screen") entries.forEach((entry) => this.exceptions.delete(entry.card.item));
     this.refresh();
-    if (step.kind === "skip") this.deck.renew();
+    if (this.look && step.kind === "missing") this.looked.again();
     toast(`Taken back: ${step.said}.`);
   }
 
-  async fix() {
+  fix() {
     const entry = this.seen();
-    if (!entry) return;
-    this.busy = true;
-    const result = await this.editor.open({ mode: "fix", image: imageOf(entry.card), card: entry.card });
-    this.busy = false;
-    this.single.entry = null; // the stage is drawn again
-    if (this.deck.current !== entry) this.deck.putFirst([entry]);
-    if (result.action === "fix") {
-      const { image_id, category } = entry.card;
-      const more = result.parts.map((counts) => ({ type: "missing", image_id, category, counts }));
-      this.decide("fix", entry, result.counts, more);
-    } else if (result.action) this.decide(result.action, entry);
-    else this.returned();
-  }
-
-  returned() {
-    const spent = this.clock.seconds();
-    this.refresh();
-    this.clock.spent = 1000 * spent; // the time in the editor was spent on this mask
-  }
-
-  // Time spent on a missing mask is not the current one's.
-  async addMissing(image) {
-    const { spent } = this.clock;
-    this.busy = true;
-    const result = await this.editor.open({ mode: "missing", image, card: null, added: this.addedTo(image) });
-    this.busy = false;
-    this.single.entry = null;
-    if (result.action === "missing") {
-      const { category, counts } = result;
-      const event = { type: "missing", image_id: image.image_id, category, counts };
-      const [{ key }] = this.decisions.record("missing", [], [event], { said: "Added mask" });
-      this.added.push({ key, image_id: image.image_id, path: barsOf(counts, image.height) });
-      toast(`Added: ${category}.`);
-    }
-    this.refresh();
-    this.clock.spent = spent;
-  }
-
-  addedTo(image) {
-    return this.added.filter((each) => each.image_id === image.image_id).map((each) => each.path).join("");
+    if (entry) this.drawing.fix(entry);
   }
 
   imageIsThrough() {
@@ -212,21 +183,22 @@ export class Review {
     return !more && (deck.current !== null || deck.state === "done" || deck.state === "busy");
   }
 
-  async askLooked() {
+  askLooked() {
     const { look } = this;
     this.show("looked");
-    await this.looked.open(look, () => this.addedTo(look));
+    this.looked.open(look, () => this.drawing.addedTo(look));
   }
 
   lookedAct(name) {
-    if (name === "nothing" && this.looked.ready) {
-      const image = this.look;
+    const image = this.look;
+    if (name === "missing") this.drawing.addMissing(image).then(() => this.looked.again());
+    else if (name === "unanswered" || (name === "nothing" && this.looked.ready)) {
       this.look = null;
-      this.decisions.record("looked", [], [{ type: "looked", image_id: image.image_id }], { said: "Nothing is missing", image });
+      if (name === "unanswered") this.looked.image = null;
+      else this.decisions.record("looked", [], [{ type: "looked", image_id: image.image_id }], { said: "Nothing is missing", image });
       this.clock.start();
       this.refresh();
-    } else if (name === "missing") this.addMissing(this.look).then(() => this.looked.again());
-    else this.looked.act(name);
+    } else this.looked.act(name);
   }
 
   editorAct(name, event) {
@@ -255,6 +227,10 @@ export class Review {
   }
 
   acceptScreen() {
+    if (this.deck.lost()) {
+      this.deck.startOver();
+      return;
+    }
     const { accept, reject, out } = this.grid.sorted();
     const decided = [...this.grid.cells.keys()].filter((entry) => accept.includes(entry) || reject.includes(entry));
     if (!decided.length && !out.length) return;
@@ -279,9 +255,25 @@ export class Review {
     this.deck.reset({ filter, held: this.deck.held });
   }
 
-  refused(refused) {
-    this.decisions.forget(refused.map((each) => each.key));
-    toast(`Not taken: ${refused[0].error}`, "wrong");
+  refused(records) {
+    this.decisions.forget(records.map((each) => each.key));
+    toast(`Not taken: ${records[0].refused}`, "wrong");
+  }
+
+  async showAside() {
+    const { outbox } = this;
+    const words = refusedWords(outbox.aside);
+    if (await ask("Not taken by the server", words, [["", "Keep them here"], ["forget", "Forget them"]])) outbox.forgetAside();
+  }
+
+  // Somebody else sits down: the masks on the screen are asked for anew, for them.
+  newPerson() {
+    this.decisions.clear();
+    this.look = null;
+    this.exceptions.clear();
+    this.grid.cells.clear();
+    this.deck.reset({ held: this.deck.held });
+    this.clock.start();
   }
 
   resized() {

@@ -1,7 +1,7 @@
 // From pointer to pixels: which tool does what while the pointer goes down, moves and comes up.
 
 import { dot, polygon, stroke, union } from "/static/paint.js";
-import { deleteIsland, fillHole, split } from "/static/regions.js";
+import { MOST_LABEL, deleteIsland, fillHole, split } from "/static/regions.js";
 import { distance, pointIn } from "/static/viewer.js";
 
 export const TOOLS = [
@@ -10,13 +10,12 @@ export const TOOLS = [
   { id: "polygon", words: "Polygon", key: "P", hint: "Click corners; Enter, a double click, or the first corner closes it. With Shift or Alt it takes away." },
   { id: "hole", words: "Fill hole", key: "H", hint: "Click a hole." },
   { id: "island", words: "Delete island", key: "D", hint: "Click a piece that is not part of it." },
-  { id: "split", words: "Split", key: "X", hint: "Draw a line across. The largest part stays, the others become new masks." },
+  { id: "split", words: "Split", key: "X", hint: "Draw a line across; by keyboard, Space begins and ends it. The largest part stays, the others become new masks." },
   { id: "click", words: "Clicks", key: "C", hint: "Click on the object; with Shift or the right button on what is not it." },
   { id: "pan", words: "Move", key: "V", hint: "Drag the picture. Two fingers or the wheel zoom." },
 ];
 
 const CLOSE_PX = 10;
-const MOST_LABEL = 250;
 
 export class Tools {
   constructor(editor, canvas) {
@@ -160,10 +159,13 @@ export class Tools {
   }
 
   cut(line) {
+    let otherwise = "The line does not part the mask.";
     this.editor.step((raster) => {
       const first = 1 + raster.data.reduce((most, label) => Math.max(most, label), 1);
-      return first > MOST_LABEL ? null : split(raster, line, first).box;
-    }, "The line does not part the mask.");
+      const made = split(raster, line, first);
+      if (!made) otherwise = `This line makes too many parts: at most ${MOST_LABEL} masks can be made of one. Cut it into fewer.`;
+      return made && made.box;
+    }, () => otherwise);
   }
 
   drop(event) {
@@ -188,9 +190,14 @@ export class Tools {
     this.sketch(point);
   }
 
-  // Returns whether there was a polygon to close.
+  // Returns whether there was a polygon to close, or a line to end.
   close() {
     const { corners } = this;
+    if (this.line) {
+      this.lift();
+      this.sketch();
+      return true;
+    }
     if (!corners.length) return false;
     this.corners = [];
     const value = this.cornersMinus ? 0 : 1;
@@ -226,8 +233,9 @@ export class Tools {
     if (event.key === " ") {
       event.preventDefault();
       if (this.cursor && !event.repeat) {
-        this.press(this.cursor, this.minus);
-        if (this.tool !== "split") this.lift();
+        const begun = this.line !== null;
+        if (!begun) this.press(this.cursor, this.minus);
+        if (begun || this.tool !== "split") this.lift();
       } else this.space = !this.cursor;
     }
     if (event.key === "Backspace" && this.corners.length) this.corners.pop();

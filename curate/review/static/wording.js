@@ -6,12 +6,23 @@ export function imageOf(card) {
   return { image_id, file_name, width, height, picture_of: mask_id, category };
 }
 
-// What is said when there is no mask to show: a title and a sentence.
-export function restWords(deck, filtered, waiting) {
+// What is said when there is no mask to show: a title and a sentence. `left` counts all open masks.
+export function restWords(deck, { filtered, waiting, left }) {
+  if (deck.stopped) return ["Another queue is open here now", "Reload the page. What you decided for the former queue is kept in this browser."];
   if (deck.state === "away") return ["The server does not answer", "What you decided is kept here. The page asks again by itself."];
   if (deck.state === "busy" && (waiting || deck.unsure)) return ["Waiting for the server", "Your last decisions are being saved."];
   if (deck.state === "busy") return ["Others have the rest", "The masks that are left are with other people. The page asks again by itself."];
   if (deck.state !== "done") return ["One moment", "The next masks are being fetched."];
-  return filtered ? ["Nothing more fits the filter", "Show all masks to go on."]
-    : ["All is decided", "Thank you. Every mask of this queue has its decision."];
+  if (filtered) return ["Nothing more fits the filter", "Show all masks to go on."];
+  if (left > 0) return ["Your part is done", "Thank you. The masks that are left need the eyes of somebody else."];
+  return ["All is decided", "Thank you. Every mask of this queue has its decision."];
+}
+
+// What the server refused, for people who want to know.
+export function refusedWords(records) {
+  return records.map(({ event, refused }) => {
+    const what = event.action || event.type.replaceAll("_", " ");
+    const of = event.item ? `mask ${event.item.split(".")[0]}` : `image ${event.image_id}`;
+    return `${what}, ${of}: ${refused}`;
+  }).join("\n");
 }

@@ -1,0 +1,75 @@
+// What happens around the editor: a mask is fixed or split, a missing one is added.
+
+import { ask } from "/static/choice.js";
+import { toast } from "/static/dom.js";
+import { barsOf } from "/static/rle.js";
+import { imageOf } from "/static/wording.js";
+
+export class Drawing {
+  constructor(review, editor) {
+    Object.assign(this, { review, editor });
+    this.added = []; // missing masks that were added here, as paths
+  }
+
+  // While the editor is open nothing else comes on the screen, and its card stays.
+  async edit(wish, card = null) {
+    const { review } = this;
+    Object.assign(review, { busy: true });
+    review.deck.pinned = card;
+    const result = await this.editor.open(wish);
+    review.busy = false;
+    review.deck.pinned = null;
+    review.single.entry = null; // the stage is drawn again
+    return result;
+  }
+
+  async fix(entry) {
+    const { review } = this;
+    const { deck } = review;
+    const result = await this.edit({ mode: "fix", image: imageOf(entry.card), card: entry.card }, entry);
+    const gone = !deck.entries.includes(entry);
+    if (!gone && deck.current !== entry) deck.putFirst([entry]);
+    if (!result.action || (gone && !(await this.sendsAnyway()))) this.returned();
+    else if (result.action === "fix") {
+      const { image_id, category } = entry.card;
+      const more = result.parts.map((counts) => ({ type: "missing", image_id, category, counts }));
+      review.decide("fix", entry, result.counts, more);
+    } else review.decide(result.action, entry);
+  }
+
+  sendsAnyway() {
+    return ask("Somebody else has this mask now", "It was open for so long that it went to another person.", [["", "Leave it to them"], ["send", "Save mine too"]]);
+  }
+
+  returned() {
+    const { clock } = this.review;
+    const spent = clock.seconds();
+    this.review.refresh();
+    clock.spent = 1000 * spent; // the time in the editor was spent on this mask
+  }
+
+  // Time spent on a missing mask is not the current one's.
+  async addMissing(image) {
+    const { review } = this;
+    const { spent } = review.clock;
+    const result = await this.edit({ mode: "missing", image, card: null, added: this.addedTo(image) }, review.deck.current);
+    if (result.action === "missing") {
+      const { category, counts } = result;
+      const event = { type: "missing", image_id: image.image_id, category, counts };
+      const [{ key }] = review.decisions.record("missing", [], [event], { said: "Added mask" });
+      this.added.push({ key, image_id: image.image_id, path: barsOf(counts, image.height) });
+      toast(category === null ? "Added." : `Added: ${category}.`);
+    }
+    review.refresh();
+    review.clock.spent = spent;
+  }
+
+  addedTo(image) {
+    return this.added.filter((each) => each.image_id === image.image_id).map((each) => each.path).join("");
+  }
+
+  takenBack(events) {
+    const gone = new Set(events.map((event) => event.key));
+    this.added = this.added.filter((each) => !gone.has(each.key));
+  }
+}
