@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ class Pages:
             "/api/picture/{mask_id}": self.picture,
             "/api/mask/{mask_id}": self.mask,
             "/api/image/{image_id}": self.image,
+            "/api/scene/{image_id}": self.scene,
         }
         post: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "/api/session": self.sign_in,
@@ -142,14 +144,13 @@ class Pages:
         mask_id, query = id_of(request.path_params["mask_id"]), request.query_params
         asked = mask_id, query.get("view", ""), query.get("v", "")
         future, forever = await run_in_threadpool(self.desk.picture, *asked)
-        packed = await asyncio.shield(asyncio.wrap_future(future))
-        if packed is None:
-            raise Refused(404, "there is no picture, or it cannot be read")
-        headers = {}
-        if forever:
-            request.scope["curate.cached"] = True
-            headers["cache-control"] = FOREVER
-        return Response(packed, media_type="image/jpeg", headers=headers)
+        return await _picture(request, future, forever)
+
+    async def scene(self, request: Request) -> Response:
+        """Give the picture of an image without masks."""
+        image_id = id_of(request.path_params["image_id"], "image_id")
+        future = await run_in_threadpool(self.desk.images.scene, image_id)
+        return await _picture(request, future, False)
 
     async def mask(self, request: Request) -> Response:
         """Give a whole mask."""
@@ -159,7 +160,7 @@ class Pages:
     async def image(self, request: Request) -> Response:
         """Give an image's outlines."""
         image_id = id_of(request.path_params["image_id"], "image_id")
-        return _json(await run_in_threadpool(self.desk.image, image_id))
+        return _json(await run_in_threadpool(self.desk.images.image, image_id))
 
     async def _asked_here(self, request: Request) -> dict[str, Any]:
         asked = await _asked(request)
@@ -208,6 +209,17 @@ def _safe(
             return _json({"error": WENT_WRONG}, 500)
 
     return answering
+
+
+async def _picture(request: Request, future: Future[bytes | None], forever: bool) -> Response:
+    packed = await asyncio.shield(asyncio.wrap_future(future))
+    if packed is None:
+        raise Refused(404, "there is no picture, or it cannot be read")
+    headers = {}
+    if forever:
+        request.scope["curate.cached"] = True
+        headers["cache-control"] = FOREVER
+    return Response(packed, media_type="image/jpeg", headers=headers)
 
 
 async def _asked(request: Request) -> dict[str, Any]:

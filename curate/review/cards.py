@@ -26,9 +26,6 @@ from curate.rle import Runs, decode, encode, from_dense
 SHOWN_PX = 1024
 """Longest side at which a card's window is drawn."""
 
-WHOLE_PX = 2048
-"""Longest side at which a whole image is drawn."""
-
 MOST_AROUND = 60
 """Other masks that are drawn in a window."""
 
@@ -250,31 +247,6 @@ def whole_mask(queue: Queue, place: int) -> dict[str, Any]:
 
 def _counts(runs: Runs) -> str:
     return bytes(encode(runs).to_pylist()[0] or b"").decode("ascii")
-
-
-def whole_image(part: Part) -> dict[str, Any]:
-    """Return an image with the outlines of all its masks."""
-    values = part.row(0)
-    height, width = int(values["height"] or 0), int(values["width"] or 0)
-    box = Box(0, 0, max(1, width), max(1, height))
-    runs = part.runs(range(len(part)))
-    some = part.table.select(["mask_id", "category"]).to_pylist()
-    same = (runs.heights == height) & (runs.widths == width)
-    return {
-        "image_id": str(int(values["image_id"])),
-        "file_name": shown(values.get("file_name"), 300),
-        "height": height,
-        "width": width,
-        "picture_of": str(int(values["mask_id"])),
-        "masks": [
-            {
-                "mask_id": str(one["mask_id"]),
-                "category": one["category"],
-                "path": path_of(runs, k, box, WHOLE_PX) if same[k] else "",
-            }
-            for k, one in enumerate(some)
-        ],
-    }
 
 
 def warm() -> None:

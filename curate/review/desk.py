@@ -22,12 +22,13 @@ from curate.decisions.schema import connected
 from curate.errors import CallError
 from curate.report.words import shown
 from curate.review.asking import Clicks, Next, Refused
-from curate.review.cards import Cards, warm, whole_image, whole_mask
+from curate.review.cards import Cards, warm, whole_mask
 from curate.review.clicks import Redrawing
 from curate.review.dealing import Dealer, Wish, best_order
 from curate.review.decided import Decided
 from curate.review.events import Sent
 from curate.review.filters import Filters
+from curate.review.images import WholeImages, bare_left
 from curate.review.leases import Leases
 from curate.review.pictures import VIEWS, Views
 from curate.review.queues import Queue, ranking, recorded
@@ -98,6 +99,7 @@ class Desk:
         folder = _images_of(audit, settings)
         self.cards = Cards(self.queue, f"{self.name} {folder}", pictures=bool(self.views))
         self.writer = Writer(reviews, self.queue.kind, self.queue.draw_id, self._knows)
+        self.images = WholeImages(self.queue, self.cards, self.views, reviews)
         self.redrawing = Redrawing(settings.segmenter if self.views else None, settings.device)
         self._listed: Future[dict[str, Any]] = Future()
         self._listing = threading.Lock()
@@ -171,6 +173,7 @@ class Desk:
             "cards": cards,
             "left": left,
             "gone": [f"{mask_id}.0" for mask_id in gone],
+            "images": [] if cards or left else self.images.bare(),
             "progress": self.dealer.progress(asked.reviewer),
         }
 
@@ -246,13 +249,6 @@ class Desk:
         """Return a whole mask."""
         return whole_mask(self.queue, self._place(mask_id))
 
-    def image(self, image_id: int) -> dict[str, Any]:
-        """Return an image with the outlines of its masks."""
-        found = self.queue.files.of_image(image_id)
-        if found is None:
-            raise Refused(404, "no mask stands on such an image")
-        return whole_image(found)
-
     def segment(self, asked: Clicks) -> dict[str, Any]:
         """Redraw a mask from clicks."""
         view = self.cards.view(self._place(asked.mask_id), "whole")
@@ -297,7 +293,7 @@ def _find_queue(reviews: Reviews, settings: Settings) -> Decided:
     files = None
     for number in draws.loc[draws["kind"] == kind, "draw_id"].tolist()[::-1]:
         decided = Decided(recorded(reviews, int(number), kind, files), reviews)
-        if not decided.done.all():
+        if not decided.done.all() or bare_left(decided.queue, reviews):
             return decided
         files = decided.queue.files
     if kind != "errors":

@@ -74,6 +74,15 @@ class Queue:
         """Whether images were drawn, with all their masks."""
         return self.settings.get("unit") == "image"
 
+    @cached_property
+    def bare_images(self) -> tuple[int, ...]:
+        """Images that were drawn as a whole and hold no mask: only missing ones can be told."""
+        if not self.whole_images:
+            return ()
+        drawn = self.settings.get("images", {}).get("ids", [])
+        held = set(self.image_ids.tolist())
+        return tuple(int(image) for image in drawn if image not in held)
+
     def asks_for_missing(self, row: int) -> bool:
         """Whether the person who gets a row goes through the whole of its image."""
         return self.whole is not None and bool(self.whole[row])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from server import Client, Server, event, now_ms
 
 from curate.decisions import open_reviews
 from curate.review.desk import Desk, Settings, now_us
 from curate.review.events import Sent
-from curate.store import Audit
+from curate.store import Audit, part_paths
 
 
 def test_the_ranking_is_shown_in_order_and_decisions_stand(audit: Audit, client: Client) -> None:
@@ -130,3 +131,34 @@ def test_pictures_of_other_windows_have_other_addresses(audit: Audit) -> None:
     differ = [mask for mask in one if one[mask]["window"] != two[mask]["window"]]
     assert differ
     assert all(one[mask]["picture"] != two[mask]["picture"] for mask in differ)
+
+
+def test_drawn_images_without_masks_come_last(audit: Audit) -> None:
+    """Who is asked what is missing is asked of them too: most may be missing just there."""
+    path = part_paths(audit.path, "images")[-1]
+    images = pd.read_parquet(path)
+    bare = images.head(2).assign(image_id=[1000, 1001])
+    bare.to_parquet(path.with_name("part-999999.parquet"), index=False)
+    held = int(images["image_id"].iloc[0])
+    masks = audit.query(f"select mask_id from masks where image_id = {held} order by mask_id")
+    drawn = masks.assign(inclusion_probability=1.0)
+    whole = {"unit": "image", "images": {"ids": [1000, held, 1001]}}
+    open_reviews(audit, create=True).record_draw("estimate", drawn, whole)
+    server = Server(audit.path, "--kind", "estimate").start()
+    client = Client(server)
+    try:
+        answer = client.next(48)
+        assert (len(answer["cards"]), answer["images"]) == (len(masks), [])
+        client.send(*[client.decide(card["item"]) for card in answer["cards"]])
+        first, second = client.next(1)["images"]
+        assert (first["image_id"], second["image_id"], first["masks"]) == ("1000", "1001", [])
+        status, headers, _ = client.ask("GET", first["picture"])
+        assert (status, headers["content-type"]) == (200, "image/jpeg")
+        assert client.ask("GET", f"/api/scene/{held}")[0] == 404
+        assert client.get("/api/image/1000")["width"] == first["width"]
+        server.kill()  # all masks are decided, and the draw is not done
+        server.start()
+        client.send(event("looked", image_id="1000"))
+        assert [image["image_id"] for image in client.next(1)["images"]] == ["1001"]
+    finally:
+        server.kill()
