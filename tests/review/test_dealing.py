@@ -157,6 +157,7 @@ def test_second_looks_go_to_second_people_and_nobody_can_tell(desk: Open, audit:
         "cards": [],
         "left": 0,
         "gone": [],
+        "images": [],
         "progress": {"decided": 3, "mine": 3, "total": 5, "left": 2},
     }
     assert third.answer()["left"] == 2
@@ -260,14 +261,14 @@ def test_one_mask_and_one_image(desk: Open, audit: Audit) -> None:
     kept = audit.query(f"select * from masks where mask_id = {card['mask_id']}").iloc[0]
     assert mask["counts"] == bytes(kept["segmentation"]).decode()
     assert mask["window"] == card["window"]
-    image = one.image(int(card["image_id"]))
+    image = one.images.image(int(card["image_id"]))
     assert {int(m["mask_id"]) for m in image["masks"]} == set(
         audit.query(f"select mask_id from masks where image_id = {card['image_id']}")["mask_id"]
     )
     with pytest.raises(Refused):
         one.mask(10**9)
     with pytest.raises(Refused):
-        one.image(10**9)
+        one.images.image(10**9)
 
 
 def test_only_whole_images_of_ones_own_ask_for_what_is_missing(desk: Open, audit: Audit) -> None:
