@@ -61,7 +61,7 @@ select i.image_id, i.segmentation, i.category, i.reviewer, ?1, 1, ?2,
   'gone|' || ?1 || '|' || i.missing_id
 from missing i join incoming_looked l on l.image_id = i.image_id and l.reviewer = i.reviewer
 where {_NEW_LOOK.format("l", "?2")}
-  and i.withdrawn = 0 and substr(i.origin, 1, length(?3)) = ?3 and ({_STATE}) = 0
+  and i.withdrawn = 0 and i.reviewer <> '' and substr(i.origin, 1, length(?3)) = ?3 and ({_STATE}) = 0
   and i.missing_id = (
     select max(missing_id) from missing m where m.image_id = i.image_id
       and m.reviewer = i.reviewer and m.category is i.category and m.segmentation = i.segmentation)
@@ -103,6 +103,7 @@ class Stamp:
         now: Time of what has none, in microseconds since 1970.
         replaces: Masks added earlier on the images looked at, by the same person and with an origin
             that begins so, are withdrawn where the batch does not add them again; None for none.
+            Without a name it may be another person, so nothing is withdrawn.
     """
 
     origin: str

@@ -102,7 +102,8 @@ def import_file(
         What was imported.
 
     Raises:
-        SourceError: The file cannot be read, or a row of it is wrong; says which.
+        SourceError: The file cannot be read, or a row of it is wrong; says which. Or it is of masks
+            that two people were given, and names nobody.
         AuditError: The audit's file of decisions cannot be used.
         CallError: An argument is wrong.
     """
@@ -120,11 +121,13 @@ def import_file(
     if not len(found.decisions) and (found.looked is None or not len(found.looked)):
         said = "; ".join(f"{words}: {count:,}" for words, count in found.notes.items() if count)
         raise SourceError(f"no decision stands in it ({said or 'it is empty'})", str(path))
+    decisions = _by(found.decisions, reviewer)
+    _refuse_nobody(reviews, decisions, path)
     kind = f"{chosen.name} {plain(path.name)}"
     origin = f"{kind} {fingerprint(path)[:16]}"
     try:
         added = reviews.add(
-            _by(found.decisions, reviewer),
+            decisions,
             origin=origin,
             missing=None if found.missing is None else _by(found.missing, reviewer),
             looked=None if found.looked is None else _by(found.looked, reviewer),
@@ -144,3 +147,19 @@ def _by(frame: pd.DataFrame, reviewer: str | None) -> pd.DataFrame:
         return frame
     named = frame["reviewer"].notna() & (frame["reviewer"] != "")
     return frame.assign(reviewer=frame["reviewer"].where(named, reviewer))
+
+
+def _refuse_nobody(reviews: Reviews, decisions: pd.DataFrame, path: Path) -> None:
+    """Refuse decisions without a name on masks that two people were given: who would be one."""
+    names = decisions["reviewer"]
+    nobody = decisions[names.isna() | (names.astype("str").str.strip() == "")]
+    if not len(nobody) or not has_reviews(reviews.audit):
+        return
+    said = nobody["draw_id"] if "draw_id" in nobody else pd.Series(pd.NA, index=nobody.index)
+    for draw_id in reviews.draws()["draw_id"].tolist():
+        rows = reviews.drawn(draw_id)
+        second = rows.loc[rows["slot"] == 1, "mask_id"]
+        named = (said == draw_id).fillna(False) & bool(len(second))
+        if named.any() or (said.isna() & nobody["mask_id"].isin(second)).any():
+            what = f"two people were given masks of draw {draw_id}, and it does not say whose it is"
+            raise SourceError(what, str(path), "say who decided: --reviewer NAME")

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from boxes import dataset
+from boxes import box, dataset
 from hard_masks import audited, back, everything
 from other_tools import TOOLS, Seen
 
 from curate.decisions import open_reviews
 from curate.errors import SourceError
-from curate.exchange import write_queue
+from curate.exchange import import_file, write_queue
 from curate.store import Audit
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
@@ -131,3 +131,56 @@ def test_two_draws_that_may_both_be_meant_are_asked_about(
         back(pictured, path)
     back(pictured, path, given=1)
     assert actions(pictured)[7] == "reject"
+
+
+def overlapping(audit: Audit) -> pd.DataFrame:
+    """Return a queue of a recorded draw whose masks 1, 2 and 5 a second person gets too."""
+    rows = everything_of(audit)
+    rows = rows[rows["mask_id"].isin([1, 2, 5, 6])]
+    second = rows[rows["mask_id"] != 6]
+    both = pd.concat([rows.assign(slot=0), second.assign(slot=1)], ignore_index=True)
+    number = open_reviews(audit, create=True).record_draw("errors", both[["mask_id", "slot"]], {})
+    return both.assign(draw_id=number)
+
+
+@EVERY
+def test_two_people_without_a_name_are_not_one(pictured: Audit, tmp_path: Path, tool: str) -> None:
+    name, use = TOOLS[tool]
+    both = overlapping(pictured)
+    for slot in (0, 1):
+        folder = tmp_path / str(slot)
+        folder.mkdir()
+        came = use(sent(pictured, both[both["slot"] == slot], folder, name), without(1 + slot))
+        with pytest.raises(SourceError, match="does not say whose it is; say who decided: --rev"):
+            import_file(pictured, came)
+        import_file(pictured, came, reviewer=f"person {slot}")
+    kept = open_reviews(pictured).decisions()
+    assert kept.groupby("reviewer")["mask_id"].apply(list).to_dict() == {
+        "person 0": [1, 2, 5, 6],
+        "person 1": [1, 2, 5],
+    }
+    assert kept.loc[kept["action"] == "reject", "mask_id"].tolist() == [1, 2]
+
+
+def test_rows_of_two_people_need_a_name_too(pictured: Audit, tmp_path: Path) -> None:
+    overlapping(pictured)
+    path = tmp_path / "a.csv"
+    for text in ("mask_id,decision\n1,accept\n", "mask_id,decision,draw_id\n6,accept,1\n"):
+        path.write_text(text)
+        with pytest.raises(SourceError, match="two people were given masks of draw 1"):
+            import_file(pictured, path)
+    path.write_text("mask_id,decision\n9,accept\n")  # only one person can have seen it
+    assert import_file(pictured, path).added.decisions == 1
+
+
+def test_nobody_takes_away_what_nobody_added(pictured: Audit, tmp_path: Path) -> None:
+    """Two files without a name may be of two people."""
+    path = sent(pictured, drawn(pictured, list(range(1, 13))), tmp_path, "cvat")
+    use = TOOLS["CVAT for images"][1]
+
+    def adding(name: str, seen: list[Seen]) -> list[Seen]:
+        return [*seen, Seen(None, "cat", box(30, 25, 6, 6))]
+
+    import_file(pictured, use(path, adding))
+    done = import_file(pictured, use(path, without(1)))
+    assert (done.added.withdrawn, len(open_reviews(pictured).missing())) == (0, 3)
