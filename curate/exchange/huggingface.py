@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.decisions.reviews import Reviews
@@ -30,6 +31,21 @@ from curate.formats.segmentation import read_segmentation
 _BATCH = 64
 _LOOK = 20
 _NEEDED = ("height", "width", "objects")
+_READ = frozenset({"id", "category", "segmentation", "draw_id", "slot"})
+"""What is read of objects."""
+
+_WRAPPING = frozenset({"list", "element", "item"})
+"""What Parquet puts into the path of a column where there is a list."""
+
+MOST_OBJECTS = 100_000
+"""Most objects of a picture."""
+
+MOST_ROW_BYTES = 64 << 20
+"""Most memory that a picture's objects may take as columns; as Python's values they take more."""
+
+MOST_VALUES = 1 << 25
+MOST_GROUP_BYTES = 1 << 31
+"""Largest column of a row group. Equal values take next to no room in a Parquet, but memory."""
 
 
 def _files(path: Path) -> list[Path]:
@@ -72,19 +88,88 @@ def _pictures(path: Path) -> Iterator[Picture]:
 
 def _rows(file: Path, name: str) -> Iterator[Picture]:
     """Yield the pictures of a file; their bytes are not read."""
-    with pq.ParquetFile(file) as opened:
-        schema = opened.schema_arrow
-        for column in _NEEDED:
-            if column not in schema.names:
-                do = "keep the columns that curate wrote"
-                raise SourceError(f"there is no column {column}", name, do)
-        named = "file_name" if "file_name" in schema.names else "image.path"
-        labels = _class_names(schema)
-        number = 0
-        for batch in opened.iter_batches(_BATCH, columns=[*_NEEDED, named]):
-            for row in batch.to_pylist():
+    metadata = pq.read_metadata(file)
+    schema = metadata.schema.to_arrow_schema()
+    for column in _NEEDED:
+        if column not in schema.names:
+            do = "keep the columns that curate wrote"
+            raise SourceError(f"there is no column {column}", name, do)
+    named = "file_name" if "file_name" in schema.names else "image.path"
+    columns = _columns(metadata.schema, named)
+    _check_groups(metadata, columns, name)
+    texts = [path for path, at in columns.items() if _is_text(metadata.schema.column(at))]
+    labels = _class_names(schema)
+    number = 0
+    # As dictionaries, so that a text that comes again and again is not copied each time.
+    with pq.ParquetFile(file, metadata=metadata, read_dictionary=texts) as opened:
+        for batch in opened.iter_batches(_BATCH, columns=list(columns)):
+            for at in range(len(batch)):
                 number += 1
-                yield _picture(row, f"row {number}", name, labels)
+                one = batch.slice(at, 1)
+                _check_row(one, f"{name}, row {number}")
+                yield _picture(one.to_pylist()[0], f"row {number}", name, labels)
+
+
+def _columns(schema: pq.ParquetSchema, named: str) -> dict[str, int]:
+    """Return the places of the columns that are read, by their paths."""
+    found: dict[str, int] = {}
+    spare: dict[str, int] = {}
+    for at in range(len(schema)):
+        path = schema.column(at).path
+        told = [part for part in path.split(".") if part not in _WRAPPING]
+        if told[0] == "objects":
+            spare[path] = at
+        if path == named or (told[0] in _NEEDED and (len(told) < 2 or told[1] in _READ)):
+            found[path] = at
+    return found if found.keys() & spare.keys() else found | spare
+
+
+def _is_text(column: pq.ColumnSchema) -> bool:
+    return bool(column.physical_type == "BYTE_ARRAY")
+
+
+def _check_groups(metadata: pq.FileMetaData, columns: dict[str, int], name: str) -> None:
+    """Refuse row groups that would fill the memory, before anything of them is unpacked."""
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for path, at in columns.items():
+            column = group.column(at)
+            values, size = column.num_values, column.total_uncompressed_size
+            if values > MOST_VALUES or size > MOST_GROUP_BYTES:
+                what = f"row group {number + 1} has {values:,} values ({size:,} bytes) in {path}"
+                raise SourceError(f"{what}, which is too much", name, "write smaller row groups")
+
+
+def _check_row(row: pa.RecordBatch, where: str) -> None:
+    """Refuse a row with far more objects than a picture has, before they become Python's values."""
+    objects = row.column("objects")
+    lists = objects.flatten() if pa.types.is_struct(objects.type) else [objects]
+    lengths = [pc.max(pc.list_value_length(one)).as_py() for one in lists if _is_list(one.type)]
+    most = max((length for length in lengths if length is not None), default=0)
+    if most > MOST_OBJECTS:
+        raise SourceError(f"it has {most:,} objects, which no picture has", where)
+    size = sum(_held(column) for column in row.columns)
+    if size > MOST_ROW_BYTES:
+        what = f"its objects take {size:,} bytes, which those of no picture do"
+        raise SourceError(what, where)
+
+
+def _held(values: pa.Array) -> int:
+    """Return the bytes that values take, each counted as often as it stands there."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        lengths = pc.binary_length(values.dictionary).take(values.indices)
+        return int(values.indices.nbytes) + int(pc.sum(lengths).as_py() or 0)
+    if pa.types.is_struct(kind):
+        return sum(_held(one) for one in values.flatten())
+    if _is_list(kind):
+        return 8 * len(values) + _held(values.flatten())
+    return int(values.nbytes)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    plain = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(plain or pa.types.is_fixed_size_list(kind))
 
 
 def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> Picture:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from curate.decisions import open_reviews
 from curate.errors import CallError, SourceError
-from curate.exchange import write_queue
+from curate.exchange import huggingface, write_queue
 from curate.store import Audit
 
 
@@ -127,6 +127,65 @@ def test_what_is_wrong_is_told_in_a_sentence(
     with pytest.raises(SourceError, match=message):
         back(pictured, path)
     assert not len(open_reviews(pictured).decisions())
+
+
+def many(value: Any, count: int) -> pa.ListArray:
+    """Return one list with a value again and again, which takes next to no room in a file."""
+    return pa.ListArray.from_arrays([0, count], pa.array([value]).take(np.zeros(count, int)))
+
+
+TOO_MUCH: list[tuple[Callable[[], pa.Array], str]] = [
+    (lambda: struct(id=many(1, 200_000)), "row 1: it has 200,000 objects, which no picture has"),
+    (lambda: many({"id": 1}, 200_000), "row 1: it has 200,000 objects"),
+    (lambda: struct(id=many(1, 300_000)), "row group 1 has 300,000 values .* in objects.id"),
+    (
+        lambda: struct(
+            id=many(1, 1), segmentation=pa.ListArray.from_arrays([0, 1], many(1.5, 150_000))
+        ),
+        "row 1: its objects take 1,[0-9,]* bytes",
+    ),
+    (
+        lambda: struct(id=many(1, 2000), category=many("a" * 1000, 2000)),
+        "row 1: its objects take 2,[0-9,]* bytes",
+    ),
+]
+
+
+def struct(**columns: pa.Array) -> pa.Array:
+    return pa.StructArray.from_arrays(list(columns.values()), list(columns))
+
+
+@pytest.mark.parametrize(("objects", "message"), TOO_MUCH, ids=range(len(TOO_MUCH)))
+def test_a_small_file_with_far_too_many_objects(
+    pictured: Audit,
+    tmp_path: Path,
+    objects: Callable[[], pa.Array],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Equal values are packed to nothing; they are refused before they become Python's values."""
+    monkeypatch.setattr(huggingface, "_picture", None)
+    monkeypatch.setattr(huggingface, "MOST_VALUES", 250_000)
+    monkeypatch.setattr(huggingface, "MOST_ROW_BYTES", 1 << 20)
+    columns = {
+        "file_name": ["1.png"],
+        "height": pa.array([40], pa.int32()),
+        "width": pa.array([50], pa.int32()),
+    }
+    path = tmp_path / "bomb.parquet"
+    pq.write_table(pa.table({**columns, "objects": objects()}), path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(SourceError, match=message):
+        back(pictured, path)
+
+
+def test_objects_as_a_list_and_columns_that_are_not_read(pictured: Audit, parquet: Path) -> None:
+    def listed(row: dict[str, Any]) -> None:
+        columns = row["objects"] | {"note": ["a" * 100_000] * len(row["objects"]["id"])}
+        rows = zip(*columns.values(), strict=True)
+        row["objects"] = [dict(zip(columns, values, strict=True)) for values in rows]
+
+    assert back(pictured, changed(parquet, listed)).added.actions == {"accept": 12}
 
 
 def test_a_broken_parquet(pictured: Audit, parquet: Path, tmp_path: Path) -> None:
