@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -12,13 +12,14 @@ from curate.errors import SourceError
 from curate.formats.base import reading
 
 MOST_BYTES = 16 << 30
-"""Largest file that is taken out of a zip."""
+"""Most that is taken out of a zip, all of its files together."""
 
 FREE_BYTES = 64 << 20
-"""Files up to this size are taken out however well they were packed."""
+"""Up to this size files are taken out however well they were packed."""
 
 MOST_RATIO = 200
-"""A file that unpacks to more than so many times its size is a bomb; run lengths pack 20 times."""
+"""What unpacks to more than so many times its size is a bomb; run lengths pack 20 times. It holds
+for each file and for the zip: files may share what they are packed in."""
 
 _HEAD = 1 << 16
 _CHUNK = 1 << 20
@@ -61,44 +62,52 @@ def head_of(path: Path, name: str) -> bytes:
 
 
 @contextmanager
-def files_in(path: Path, wanted: Callable[[str], bool]) -> Iterator[list[tuple[str, Path]]]:
+def files_in(path: Path, wanted: Callable[[str], bool]) -> Iterator[Iterable[tuple[str, Path]]]:
     """Give files of a zip or folder, with their names, for the time of the block.
+
+    Those of a zip are taken out one by one: each is there until the next one is asked for.
 
     Args:
         path: The zip or folder.
         wanted: Which files, by their names.
 
     Raises:
-        SourceError: The zip is broken or protected, or a file unpacks to far more than it is.
+        SourceError: The zip is broken or protected, or a file of it, or all of them together,
+            unpack to far more than they are.
     """
     names = [name for name in names_in(path) if wanted(name)]
     if path.is_dir():
         yield [(name, path / name) for name in names]
         return
     with tempfile.TemporaryDirectory(prefix="curate-") as work:
-        made = []
-        for k, name in enumerate(names):
-            # The name inside the archive is never used as a path.
-            target = Path(work) / f"{k}{PurePosixPath(name).suffix.lower()[:8]}"
-            _unpack(path, name, target)
-            made.append((name, target))
-        yield made
+        yield _taken_out(path, names, Path(work))
 
 
-def _unpack(path: Path, name: str, target: Path) -> None:
+def _taken_out(path: Path, names: list[str], work: Path) -> Iterator[tuple[str, Path]]:
+    with reading(path):
+        left = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * path.stat().st_size))
+    for name in names:
+        # The name inside the archive is never used as a path.
+        target = work / f"file{PurePosixPath(name).suffix.lower()[:8]}"
+        left -= _unpack(path, name, target, left)
+        yield name, target
+        target.unlink()
+
+
+def _unpack(path: Path, name: str, target: Path, left: int) -> int:
+    """Take a file out and return its size; ``left`` is what all that follow may take."""
     where = f"{path.name}, {name[:80]!r}"
+    size = 0
     with reading(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 member = archive.getinfo(name)
-                most = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * member.compress_size))
+                most = min(left, max(FREE_BYTES, MOST_RATIO * member.compress_size))
                 with archive.open(member) as packed, target.open("wb") as file:
-                    size = 0
                     while data := packed.read(_CHUNK):
                         size += len(data)
                         if size > most:
-                            what = f"it unpacks to over {most:,} bytes, which no export does"
-                            raise SourceError(what, where, "do not open it")
+                            raise _too_much(most, left, where)
                         file.write(data)
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
             do = "get the file again, without a password"
@@ -107,3 +116,11 @@ def _unpack(path: Path, name: str, target: Path) -> None:
             if isinstance(error, SourceError | OSError):
                 raise
             raise SourceError("the zip is broken", where, "get the file again") from error
+    return size
+
+
+def _too_much(most: int, left: int, where: str) -> SourceError:
+    what = f"it unpacks to over {most:,} bytes, which no export does"
+    if most == left:
+        what = "the files of the zip unpack to far more than it is, which those of no export do"
+    return SourceError(what, where, "do not open it")

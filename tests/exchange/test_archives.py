@@ -1,0 +1,63 @@
+"""Zips of many files: taken out one by one, and no more of all than a zip of its size may hold."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from curate.errors import SourceError
+from curate.exchange import archives
+from curate.exchange.archives import files_in
+
+
+def packed(path: Path, count: int, size: int) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for k in range(count):
+            archive.writestr(f"{k}.xml", bytes([65 + k]) * size)
+    return path
+
+
+def test_files_are_there_one_at_a_time(tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.zip", 3, 1000)
+    seen = []
+    with files_in(path, lambda name: name != "1.xml") as files:
+        for name, file in files:
+            seen.append((name, file.read_bytes()[:1], len(list(file.parent.iterdir()))))
+    assert seen == [("0.xml", b"A", 1), ("2.xml", b"C", 1)]
+    assert not file.parent.exists()
+
+
+def test_many_small_bombs_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "FREE_BYTES", 100_000)
+    monkeypatch.setattr(archives, "MOST_RATIO", 10)
+    path = packed(tmp_path / "bombs.zip", 5, 40_000)  # each of them is small enough
+    seen: list[str] = []
+    with (
+        pytest.raises(SourceError, match=r"bombs.zip, '2.xml': the files of the zip unpack to far"),
+        files_in(path, lambda name: True) as files,
+    ):
+        for name, _ in files:
+            seen.append(name)
+    assert seen == ["0.xml", "1.xml"]
+    with files_in(path, lambda name: name in ("3.xml", "4.xml")) as files:
+        assert [name for name, _ in files] == ["3.xml", "4.xml"]
+
+
+def test_files_that_share_what_they_are_packed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that names the same bytes again and again: small, and never done unpacking."""
+    monkeypatch.setattr(archives, "FREE_BYTES", 100_000)
+    path = tmp_path / "again.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0.xml", b"A" * 60_000)
+        archive.filelist *= 40
+        archive._didModify = True  # type: ignore[attr-defined]  # so that the directory is written
+    with (
+        pytest.raises(SourceError, match="the files of the zip unpack to far more than it is"),
+        files_in(path, lambda name: True) as files,
+    ):
+        for _ in files:
+            pass
