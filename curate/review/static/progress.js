@@ -31,17 +31,10 @@ export class Progress {
     return sorted[Math.floor(sorted.length / 2)];
   }
 
-  // Masks that there is time for, where that is less than the queue.
-  get budget() {
-    const { budget } = this.about;
-    return budget && budget < this.known.total ? budget : null;
-  }
-
-  // The shorter of what the queue takes and what is left of the time that people have.
-  timeLeft(decided) {
+  // The shorter of what the queue takes and what is left of the minutes that people have.
+  timeLeft(left) {
     const pace = this.pace() ?? this.about.seconds_per_mask;
-    const times = [(this.known.total - decided) * pace];
-    if (this.budget) times.push(Math.max(0, this.budget - decided) * pace);
+    const times = [left * pace];
     if (this.about.minutes) times.push(Math.max(0, 60 * this.about.minutes - this.spent));
     return Math.min(...times);
   }
@@ -58,8 +51,8 @@ export class Progress {
     if (mine !== decided) parts.push(`${count(mine)} by you`);
     const pace = this.pace();
     if (pace !== null) parts.push(`${pace < 10 ? pace.toFixed(1) : Math.round(pace)} s a mask`);
-    if (this.budget) parts.push(`time for ${count(this.budget)}`);
-    if (decided < total) parts.push(`${duration(this.timeLeft(decided))} left`);
+    const left = total - decided;
+    if (left > 0) parts.push(`${duration(this.timeLeft(left))} left`);
     setText(byId("progress-words"), parts.join(" · "));
   }
 }
