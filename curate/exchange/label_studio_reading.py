@@ -39,6 +39,7 @@ _TAIL = 50_000
 _NOTES = {
     "unlabelled": "tasks that nobody labelled",
     "skipped": "annotations that were skipped",
+    "copied": "annotations that Label Studio made of our masks, so nobody looked at them",
     "blank": "annotations begun without our masks, so no mask was rejected by them",
     "renamed": "masks fixed in their category only",
     "shapes": "new regions that are no masks",
@@ -116,6 +117,7 @@ def _whole_images(audit: Audit, tasks: list[Task]) -> set[int]:
 def _take(task: Task, whole: bool, tally: _Tally) -> None:
     """Note what people made of one task."""
     tally.counts["skipped"] += task.skipped
+    tally.counts["copied"] += task.copied
     tally.counts["unlabelled"] += not task.annotations and not task.skipped
     own = {region_id(mask): mask for mask in task.masks}
     for made in task.annotations:

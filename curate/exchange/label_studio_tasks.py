@@ -57,6 +57,7 @@ class Task:
         draw: ``draw_id`` and ``queue_kind``, where it says them.
         annotations: What people made of it, without those that were skipped.
         skipped: How many those were.
+        copied: How many annotations nobody made, but Label Studio out of what was sent.
     """
 
     where: str
@@ -68,6 +69,7 @@ class Task:
     draw: dict[str, Any]
     annotations: list[Annotation]
     skipped: int
+    copied: int
 
 
 def checked_tasks(
@@ -133,7 +135,7 @@ def _task(
     x, y, w, h = (own[key] for key in "xywh")
     if min(x, y) < 0 or min(w, h) < 1 or x + w > own["width"] or y + h > own["height"]:
         raise SourceError("its window reaches outside its image", where)
-    annotations, skipped = _annotations(value.get("annotations", []), where)
+    annotations, skipped, copied = _annotations(value.get("annotations", []), where)
     return Task(
         where=where,
         image_id=own["image_id"],
@@ -144,6 +146,7 @@ def _task(
         draw=_draw(own, where),
         annotations=annotations,
         skipped=skipped,
+        copied=copied,
     )
 
 
@@ -154,12 +157,28 @@ def _draw(own: dict[str, Any], where: str) -> dict[str, Any]:
     return {"draw_id": draw, "queue_kind": kind}
 
 
-def _annotations(values: Any, where: str) -> tuple[list[Annotation], int]:
-    """Return what people made of a task, and how many of them skipped it."""
+def _annotations(values: Any, where: str) -> tuple[list[Annotation], int, int]:
+    """Return what people made of a task, how many skipped it, and what nobody made."""
     if type(values) is not list or any(type(value) is not dict for value in values):
         raise SourceError("its annotations are not in it", where, "export it as JSON")
     done = [value for value in values if not value.get("was_cancelled")]
-    return [_annotation(value, where) for value in done], len(values) - len(done)
+    made = [value for value in done if not _copied(value)]
+    annotations = [_annotation(value, where) for value in made]
+    return annotations, len(values) - len(done), len(done) - len(made)
+
+
+def _copied(value: dict[str, Any]) -> bool:
+    """Whether Label Studio made it out of a prediction for all tasks at once, unseen.
+
+    Its menu "Create Annotations From Predictions" leaves no time taken and nobody who saved it
+    (1.23; the Enterprise edition says "prediction"). Whoever saves it later changes all of that.
+    """
+    unseen = value.get("updated_by") is None and value.get("last_action") is None
+    return (
+        value.get("parent_prediction") is not None
+        and value.get("lead_time") is None
+        and (unseen or value.get("last_action") == "prediction")
+    )
 
 
 def _annotation(value: dict[str, Any], where: str) -> Annotation:

@@ -319,6 +319,7 @@ def test_what_people_do(audit: Audit, tmp_path: Path, export: Work) -> None:
     assert done.notes == {
         "tasks that nobody labelled": 2,
         "annotations that were skipped": 1,
+        "annotations that Label Studio made of our masks, so nobody looked at them": 0,
         "annotations begun without our masks, so no mask was rejected by them": 0,
         "masks fixed in their category only": 1,
         "new regions that are no masks": 1,
@@ -353,6 +354,33 @@ def test_a_category_is_told_as_the_audit_calls_it(
         ["a\x01b", "object", "a\x01b", "else"],
         ["a_b", "object", "a_b", "else"],
     ]
+
+
+COPIED = {"parent_prediction": 7, "lead_time": None, "last_action": None, "updated_by": None}
+"""What Label Studio 1.23 writes at its menu "Create Annotations From Predictions"."""
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts"),
+    [
+        ({}, False),
+        ({"last_action": "prediction", "updated_by": 1}, False),
+        ({"updated_by": 1}, True),
+        ({"lead_time": 2.0}, True),
+        ({"last_action": "accepted"}, True),
+        ({"parent_prediction": None, "parent_annotation": None}, True),
+    ],
+)
+def test_what_label_studio_makes_of_predictions_is_nobodys_work(
+    audit: Audit, tmp_path: Path, export: Work, fields: dict[str, Any], counts: bool
+) -> None:
+    tasks = annotated(written(audit, tmp_path / "out"), **COPIED | fields)
+    tasks[0]["annotations"][0] |= {"lead_time": 3.0, "updated_by": 1}
+    done = import_file(audit, export(tasks))
+    assert done.added.actions == {"accept": len(tasks) if counts else 1}
+    copied = 0 if counts else len(tasks) - 1
+    words = "annotations that Label Studio made of our masks, so nobody looked at them"
+    assert done.notes[words] == done.notes["tasks that nobody labelled"] == copied
 
 
 def test_a_small_change_counts_as_none_where_asked(
