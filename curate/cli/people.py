@@ -129,6 +129,14 @@ def import_(
             "ones first, then those of an IoU of 0.5 and more."
         ),
     ] = None,
+    all_looked: Annotated[
+        bool,
+        typer.Option(
+            "--all-looked",
+            help="For a corrected dataset: people went through all of it, though nothing in it was "
+            "changed; else it is refused, for it may be the file that went out.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Import people's decisions: rows of CSV or JSON, a corrected COCO file, or a tool's export.
@@ -136,10 +144,18 @@ def import_(
     Label Studio's JSON, CVAT's zips (CVAT for images 1.1 or COCO), FiftyOne's COCO folder and
     Hugging Face's Parquet are known by their content, masks by their mask_id.
 
-    All of them, or none where one is wrong. Importing a file again changes nothing.
+    All of them, or none where one is wrong. Importing a file again changes nothing. Of a corrected
+    dataset, masks that were left as they were count as accepted.
     """
     done = verbs.import_decisions(
-        file, audit, reviewer=reviewer, format=format, given=given, same_iou=same_iou, match=match
+        file,
+        audit,
+        reviewer=reviewer,
+        format=format,
+        given=given,
+        same_iou=same_iou,
+        match=match,
+        all_looked=all_looked,
     )
     show(done.as_dict(), done.text(), json)
 

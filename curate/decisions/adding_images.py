@@ -61,7 +61,8 @@ select i.image_id, i.segmentation, i.category, i.reviewer, ?1, 1, ?2,
   'gone|' || ?1 || '|' || i.missing_id
 from missing i join incoming_looked l on l.image_id = i.image_id and l.reviewer = i.reviewer
 where {_NEW_LOOK.format("l", "?2")}
-  and i.withdrawn = 0 and i.reviewer <> '' and substr(i.origin, 1, length(?3)) = ?3 and ({_STATE}) = 0
+  and i.withdrawn = 0 and i.reviewer <> ''
+  and substr(i.origin, 1, length(?3)) = ?3 and ({_STATE}) = 0
   and i.missing_id = (
     select max(missing_id) from missing m where m.image_id = i.image_id
       and m.reviewer = i.reviewer and m.category is i.category and m.segmentation = i.segmentation)

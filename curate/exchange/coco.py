@@ -50,7 +50,7 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
     with tempfile.TemporaryDirectory(prefix="curate-") as work:
         shown = _shown(reviews, path, options)
         parts = _parts(path, Path(work))
-        return decisions_of(reviews.audit, parts, path.name, shown, options.same_iou)
+        return decisions_of(reviews.audit, parts, path.name, shown, options)
 
 
 def _parts(path: Path, work: Path) -> Iterator[Part]:

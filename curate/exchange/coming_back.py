@@ -50,7 +50,7 @@ def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
     unseen = np.setdiff1d(_invisible(reviews, places), joining.ids())
     shown = replace(shown, lost=np.union1d(joining.lost(), unseen))
     parts = joining.parts(tool.label)
-    found = decisions_of(reviews.audit, parts, path.name, shown, options.same_iou)
+    found = decisions_of(reviews.audit, parts, path.name, shown, options)
     strange = {"images in it that the audit does not have": places.count(None)}
     return replace(found, notes=found.notes | strange | joining.notes)
 

@@ -1,11 +1,12 @@
 """From a corrected dataset to decisions: what was left, changed, taken out and added.
 
-A mask is found again by its id. One that stands there unchanged was accepted; a changed one was
-fixed, and a change of category alone is a fix too (of IoU 1, so whoever asks only for good masks
-may still count it as good); one that is gone, or has no pixel left, was rejected; what has an id
-that the audit does not have was missing. Only images that stand in the corrected dataset were gone
-through: an image that is left out of it was not looked at, so nothing follows for its masks. Where
-people were given only some masks, nothing follows for the others.
+A mask is found again by its id. One that stands there unchanged was accepted (a file in which all
+do says nothing, unless people say that they went through it); a changed one was fixed, and a change
+of category alone is a fix too (of IoU 1, so whoever asks only for good masks may still count it as
+good); one that is gone, or has no pixel left, was rejected; what has an id that the audit does not
+have was missing. Only images that stand in the corrected dataset were gone through: an image that
+is left out of it was not looked at, so nothing follows for its masks. Where people were given only
+some masks, nothing follows for the others.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pyarrow.compute as pc
 from curate.decisions.lookup import BoolArray, IntArray, canonical, decoded, pair_iou, rows_of
 from curate.errors import SourceError
 from curate.exchange.image_matching import Images
-from curate.exchange.readers import Found
+from curate.exchange.readers import Found, Options
 from curate.rle import Runs, area
 from curate.store import Audit
 from curate.table import MaskTable
@@ -94,7 +95,7 @@ class _Tally:
 
 
 def decisions_of(
-    audit: Audit, parts: Iterable[Part], name: str, shown: Shown, same_iou: float = 1.0
+    audit: Audit, parts: Iterable[Part], name: str, shown: Shown, options: Options
 ) -> Found:
     """Hold a corrected dataset against the audit's masks.
 
@@ -103,18 +104,20 @@ def decisions_of(
         parts: The corrected dataset, each image in one part only.
         name: Its file's name, for messages.
         shown: What people were given.
-        same_iou: A mask with at least this IoU with its correction counts as not changed.
+        options: What the caller knows of it.
 
     Raises:
-        SourceError: It is of other images, its ids are not the audit's, a mask cannot be read, or
-            it may be a part of the dataset only; says which.
+        SourceError: It is of other images, its ids are not the audit's, a mask cannot be read, it
+            may be a part of the dataset only, or nothing in it was changed; says which.
     """
     tally = _Tally()
     images = Images(audit, name)
     for part in parts:
-        _take(_Side(audit, part, name, shown, same_iou), images, tally)
+        _take(_Side(audit, part, name, shown, options.same_iou), images, tally)
     looked = np.concatenate(tally.looked) if tally.looked else np.empty(0, np.int64)
     _check_whole(audit, tally, images, name, shown)
+    if not options.all_looked:
+        _check_touched(tally, name)
     empty = pd.DataFrame({"mask_id": np.empty(0, np.int64), "action": pd.Series([], dtype="str")})
     total = int(audit.info.get("counts", {}).get("images", 0))
     counts = tally.counts
@@ -133,6 +136,7 @@ def decisions_of(
             "masks without a readable pixel before and after": counts["unusable"],
             "new masks without a pixel": counts["new and empty"],
         },
+        untouched=counts["accept"],
     )
 
 
@@ -322,6 +326,19 @@ def _spelled(frame: pd.DataFrame, name: str, kind: int) -> pd.DataFrame:
         }
     )
     return spelled.assign(twin=spelled.groupby(["image_id", "counts"]).cumcount())
+
+
+def _check_touched(tally: _Tally, name: str) -> None:
+    """See that somebody did something: else it may be the file that went out.
+
+    Raises:
+        SourceError: Nothing was changed, taken out or added.
+    """
+    counts = tally.counts
+    if counts["fix"] or counts["reject"] or tally.missing or not counts["masks"]:
+        return
+    what = "nothing in it was changed, so it may be the file that went out"
+    raise SourceError(what, name, "say --all-looked if people went through all of it")
 
 
 def _check_whole(audit: Audit, tally: _Tally, images: Images, name: str, shown: Shown) -> None:

@@ -29,12 +29,15 @@ class Imported:
         format: What it was read as.
         added: What was written.
         notes: How many there were of what is no decision, in words.
+        untouched: How many masks are accepted because they were left as they were; None where
+            people say something of each.
     """
 
     path: Path
     format: str
     added: Added
     notes: dict[str, int] = field(default_factory=dict)
+    untouched: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -44,6 +47,7 @@ class Imported:
             "format": self.format,
             "masks": added.masks,
             "actions": {action: added.actions.get(action, 0) for action in ACTIONS},
+            "left_as_they_were": self.untouched,
             "decisions_added": added.decisions,
             "decisions_repeated": added.repeated,
             "missing_added": added.missing,
@@ -55,9 +59,10 @@ class Imported:
     def text(self) -> str:
         """Return what was imported in a few lines."""
         added = self.added
-        words = ", ".join(
-            f"{added.actions.get(action, 0):,} {word}" for action, word in _DONE.items()
-        )
+        said = {word: f"{added.actions.get(action, 0):,} {word}" for action, word in _DONE.items()}
+        if self.untouched is not None:
+            said["accepted"] += f" ({self.untouched:,} left as they were)"
+        words = ", ".join(said.values())
         lines = [
             f"{self.path} ({self.format}): decisions on {added.masks:,} masks: {words}",
             f"new: {added.decisions:,}",
@@ -82,6 +87,7 @@ def import_file(
     given: Path | int | None = None,
     same_iou: float = 1.0,
     match: str | None = None,
+    all_looked: bool = False,
 ) -> Imported:
     """Import people's decisions from a file; all of them, or none where one is wrong.
 
@@ -97,6 +103,8 @@ def import_file(
             polygons.
         match: "iou": masks whose id a tool lost are found by how they overlap with those that
             people were given; None: they are new ones.
+        all_looked: For a corrected dataset: people went through all of it, also where nothing in it
+            was changed. Else such a file is refused: it may be the one that went out.
 
     Returns:
         What was imported.
@@ -114,10 +122,13 @@ def import_file(
     chosen = reader_of(path, format)
     # Nothing is made before the file is known to be sound: a mistake leaves no empty file behind.
     reviews = open_reviews(audit) if has_reviews(audit) else Reviews(audit)
-    found = chosen.read(reviews, path, Options(reviewer, given, same_iou, match))
+    found = chosen.read(reviews, path, Options(reviewer, given, same_iou, match, all_looked))
     if found.looked is None and (given is not None or match or same_iou != 1):
         what = "what was given, and the IoU of an unchanged mask, are asked of corrected datasets"
         raise CallError(f"{what}; this is {chosen.title}", str(path), "leave them out")
+    if all_looked and found.untouched is None:
+        what = f"in {chosen.title}, people say something of each mask that they looked at"
+        raise CallError(what, "--all-looked", "leave it out")
     if not len(found.decisions) and (found.looked is None or not len(found.looked)):
         said = "; ".join(f"{words}: {count:,}" for words, count in found.notes.items() if count)
         raise SourceError(f"no decision stands in it ({said or 'it is empty'})", str(path))
@@ -136,7 +147,7 @@ def import_file(
     except SourceError as error:  # in messages, the path says more than what is kept of it
         where = error.where.replace(origin, str(path), 1)
         raise SourceError(error.what, where, error.do) from error
-    return Imported(path, chosen.name, added, found.notes)
+    return Imported(path, chosen.name, added, found.notes, found.untouched)
 
 
 def _by(frame: pd.DataFrame, reviewer: str | None) -> pd.DataFrame:

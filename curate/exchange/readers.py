@@ -39,12 +39,14 @@ class Options:
             corrected, or the number of the draw that it was made of.
         same_iou: A mask with at least this IoU with its correction counts as not changed.
         match: "iou": masks whose id a tool lost are found by how they overlap; None: they are not.
+        all_looked: People went through all of it, also where nothing in it was changed.
     """
 
     reviewer: str | None = None
     given: Path | int | None = None
     same_iou: float = 1.0
     match: str | None = None
+    all_looked: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,15 @@ class Found:
         looked: Images that were gone through as a whole; None likewise.
         notes: How many there were of what is no decision, in words for people:
             ``{"rows without a decision": 12}``.
+        untouched: How many masks are accepted because they were left as they were; None where
+            people say something of each.
     """
 
     decisions: pd.DataFrame
     missing: pd.DataFrame | None = None
     looked: pd.DataFrame | None = None
     notes: dict[str, int] = field(default_factory=dict)
+    untouched: int | None = None
 
 
 @dataclass(frozen=True)

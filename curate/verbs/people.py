@@ -26,6 +26,7 @@ def import_decisions(
     given: str | None = None,
     same_iou: float = 1.0,
     match: str | None = None,
+    all_looked: bool = False,
 ) -> Imported:
     """Import people's decisions from a file; see :func:`curate.exchange.import_file`.
 
@@ -37,6 +38,7 @@ def import_decisions(
         given: For a corrected dataset: what people were given, a file or a draw's number.
         same_iou: For a corrected dataset: IoU from which on a mask counts as not changed.
         match: "iou": masks whose id a tool lost are found by how they overlap.
+        all_looked: For a corrected dataset: people went through all of it, changed or not.
 
     Raises:
         CurateError: A row is wrong (nothing is imported then), or there is no such audit.
@@ -56,6 +58,7 @@ def import_decisions(
         given=part,
         same_iou=same_iou,
         match=match,
+        all_looked=all_looked,
     )
 
 

@@ -56,7 +56,7 @@ def there_and_back(
     written = write_queue(audit, rows, out, name, how=Outgoing(crops))
     middle = time.perf_counter()
     person = f"{name} {'crops' if crops else 'whole'}"
-    done = import_file(audit, out, reviewer=person)
+    done = import_file(audit, out, reviewer=person, all_looked=True)
     end = time.perf_counter()
     kept = open_reviews(audit).decisions()
     kept = kept[kept["reviewer"] == person]

@@ -151,5 +151,6 @@ def write(audit: Audit, rows: Any, folder: Path, tool: str, crops: bool) -> tupl
 
 
 def back(audit: Audit, path: Path, **options: Any) -> Imported:
-    """Import what came back, the audit's decisions forgotten before."""
+    """Import what came back, by somebody of its own, who went through all of it."""
+    options = {"all_looked": True} | options
     return import_file(audit, path, reviewer=path.name[:20], **options)

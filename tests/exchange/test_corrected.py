@@ -80,14 +80,14 @@ def test_a_second_version_of_a_corrected_file(audit: Audit, source: Dataset, wri
     before = import_file(audit, first, reviewer="ann")  # takes nothing back
     assert (before.added.missing, before.added.withdrawn, before.added.decisions) == (0, 0, 0)
     assert actions(audit)[1] == "reject"
-    by_other = import_file(audit, write(dataset()), reviewer="bob")
+    by_other = import_file(audit, write(dataset()), reviewer="bob", all_looked=True)
     assert by_other.added.withdrawn == 0
     assert open_reviews(audit).resolved("strictest").loc[1, "disagree"]
 
 
 def test_a_tolerance_for_tools_that_redraw(audit: Audit, source: Dataset, write: Write) -> None:
     by_id(source)[1]["segmentation"] = rle(box(1, 5, 8, 10))  # of 11 rows
-    done = import_file(audit, write(source), same_iou=0.9)
+    done = import_file(audit, write(source), same_iou=0.9, all_looked=True)
     assert done.added.actions == {"accept": 12}
     assert open_reviews(audit).decisions().set_index("mask_id").loc[1, "iou"] == 10 / 11
 
@@ -108,7 +108,7 @@ def test_a_mask_under_a_new_id_is_the_same_mask(
 ) -> None:
     """Cut out and pasted back: tools give it another id."""
     by_id(source)[5]["id"] = 500
-    done = import_file(audit, write(source))
+    done = import_file(audit, write(source), all_looked=True)
     assert done.added.actions == {"accept": 12}
     assert done.added.missing == 0
     assert done.notes["masks found again under another id"] == 1
@@ -305,7 +305,7 @@ def test_the_corrections_of_real_nuclei_are_told_exactly(data: Path, tmp_path: P
 def test_rows_decided_in_a_file_without_draws_have_no_reason(
     reviews: Reviews, source: Dataset, write: Write
 ) -> None:
-    import_file(reviews.audit, write(source))
+    import_file(reviews.audit, write(source), all_looked=True)
     labels = reviews.resolved()
     assert set(labels["queue_kind"]) == {"none"}
     assert labels["draw_id"].isna().all()

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import curate
 from curate.cli import app
 from curate.decisions import has_reviews, open_reviews
-from curate.errors import CallError, CurateError
+from curate.errors import CallError, CurateError, SourceError
 from curate.exchange import left_out, write_queue
 from curate.exchange.views import save_picture
 from curate.exchange.writers import Outgoing
@@ -68,10 +68,20 @@ def test_out_and_back_by_command(pictured: Audit, tmp_path: Path, tool: str) -> 
     assert said.splitlines() == [f"4 masks in {out}", f"2 masks in {out}.second"]
     for path, masks in ((out, 4), (Path(f"{out}.second"), 2)):
         told = json.loads(
-            run("import", path, "--audit", pictured.path, "--reviewer", path.name, "--json")
+            run(
+                "import",
+                path,
+                "--audit",
+                pictured.path,
+                "--reviewer",
+                path.name,
+                "--all-looked",
+                "--json",
+            )
         )
         assert told["format"] == tool
         assert told["actions"] == {"accept": masks, "reject": 0, "fix": 0}
+        assert told["left_as_they_were"] == masks
     assert set(open_reviews(pictured).decisions()["queue_kind"]) == {"estimate"}
 
 
@@ -90,6 +100,27 @@ def test_pictures_may_be_named_later(tmp_path: Path) -> None:
         path.unlink()
     said = run(*words[:5], 8, *words[6:], "--out", tmp_path / "3", "--images", folder / "pictures")
     assert "without a picture that can be shown" in said
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_went_out_says_nothing(pictured: Audit, tmp_path: Path, tool: str) -> None:
+    """The very file that was written is no review, whatever sample it is of."""
+    out = tmp_path / "queue"
+    run("queue", pictured.path, "--kind", "estimate", "--budget", 6, "--to", tool, "--out", out)
+    words = ["import", out, "--audit", pictured.path, "--reviewer", "ann"]
+    with pytest.raises(SourceError, match=r"may be the file that went out; say --all-looked"):
+        run(*words)
+    assert not len(open_reviews(pictured).decisions())
+    said = run(*words, "--all-looked")
+    assert "6 accepted (6 left as they were), 0 rejected, 0 fixed" in said
+
+
+def test_who_says_something_of_each_mask_is_not_asked(pictured: Audit, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("mask_id,decision\n1,accept\n")
+    words = ["import", tmp_path / "a.csv", "--audit", pictured.path]
+    with pytest.raises(CallError, match="in CSV rows, people say something of each mask"):
+        run(*words, "--all-looked")
+    assert "1 accepted, 0 rejected, 0 fixed" in run(*words)
 
 
 @pytest.mark.parametrize("tool", ["fiftyone", "cvat", "huggingface", "coco", "label-studio"])
