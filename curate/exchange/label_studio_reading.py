@@ -3,7 +3,8 @@
 A mask is found again by the id of its region. One that stands there unchanged was accepted, a
 changed one was fixed (also in its label alone), one that is gone or has no pixel left was rejected,
 and a region with an id of its own was missing. Every annotation that was not skipped counts, each
-for the person who made it. An image was gone through where a task showed all of its masks.
+for the person who made it; where that is one person in all of the export, and only a number is
+told, ``--reviewer`` is the name. An image was gone through where a task showed all of its masks.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from curate.store import Audit
 _FOREIGN = re.compile(r"mask_-?\d+")
 """Ids of regions that only masks of the audit have."""
 
+_USER = re.compile(r"user -?\d+")
+"""People of whom an export tells the number only."""
+
 _TAIL = 50_000
 _NOTES = {
     "unlabelled": "tasks that nobody labelled",
@@ -44,6 +48,7 @@ _NOTES = {
     "renamed": "masks fixed in their category only",
     "shapes": "new regions that are no masks",
     "empty": "new masks without a pixel",
+    "numbers": "users known by number only (--reviewer names one who is alone in a file)",
 }
 
 
@@ -95,13 +100,25 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
                 _take(task, task.image_id in whole, tally)
             _settle_said(tally, known, options.same_iou, names)
             _settle_added(tally, names)
+    return _found(tally, options.reviewer)
+
+
+def _found(tally: _Tally, reviewer: str | None) -> Found:
+    """Return what was found in all of the export."""
     empty = pd.DataFrame({"mask_id": np.empty(0, np.int64), "action": pd.Series([], dtype="str")})
-    return Found(
-        decisions=pd.concat(tally.decisions, ignore_index=True) if tally.decisions else empty,
-        missing=pd.concat(tally.missing, ignore_index=True) if tally.missing else None,
-        looked=pd.DataFrame(tally.looked, columns=["image_id", "reviewer", "time"]),
-        notes={words: tally.counts[name] for name, words in _NOTES.items()},
-    )
+    decisions = pd.concat(tally.decisions, ignore_index=True) if tally.decisions else empty
+    missing = pd.concat(tally.missing, ignore_index=True) if tally.missing else None
+    looked = pd.DataFrame(tally.looked, columns=["image_id", "reviewer", "time"])
+    frames = [frame for frame in (decisions, missing, looked) if frame is not None]
+    people = {name for f in frames if "reviewer" in f for name in f["reviewer"]}
+    numbers = {name for name in people if isinstance(name, str) and _USER.fullmatch(name)}
+    if reviewer is not None and people == numbers and len(people) == 1:
+        for frame in frames:
+            frame["reviewer"] = reviewer
+    elif reviewer is not None:
+        tally.counts["numbers"] = len(numbers)
+    notes = {words: tally.counts[name] for name, words in _NOTES.items()}
+    return Found(decisions, missing, looked, notes)
 
 
 def _whole_images(audit: Audit, tasks: list[Task]) -> set[int]:

@@ -140,7 +140,7 @@ def test_nothing_changed_is_accepted_to_the_pixel(
             number = int(result["id"].removeprefix("mask_"))
             assert (pixels(result) == truth(number)[window(task)]).all()
             assert pixels(result).sum() == truth(number).sum()
-    done = import_file(audit, export(annotated(tasks)), reviewer="nobody")
+    done = import_file(audit, export(annotated(tasks)))
     assert (done.format, done.added.missing) == ("label-studio", 0)
     decisions = open_reviews(audit).decisions()
     assert said(audit) == dict.fromkeys(range(1, 13), "accept")
@@ -324,6 +324,7 @@ def test_what_people_do(audit: Audit, tmp_path: Path, export: Work) -> None:
         "masks fixed in their category only": 1,
         "new regions that are no masks": 1,
         "new masks without a pixel": 1,
+        "users known by number only (--reviewer names one who is alone in a file)": 0,
     }
 
 
@@ -431,6 +432,31 @@ def test_several_people(audit: Audit, tmp_path: Path, export: Work) -> None:
     ]
     resolved = open_reviews(audit).resolved()
     assert resolved["good"].to_dict() == {1: True, 2: False}
+
+
+def test_a_user_of_whom_only_the_number_is_told_can_be_named(
+    audit: Audit, tmp_path: Path, export: Work
+) -> None:
+    """Some exports tell addresses, others of the same project numbers: it is the same person."""
+    tasks = annotated(written(audit, tmp_path / "out", crops=False))
+    result = tasks[0]["annotations"][0]["result"]
+    result.append(brush(np.ones_like(pixels(result[0])), "new"))
+    import_file(audit, export(tasks), reviewer="ann@x.org")
+    told = copy.deepcopy(tasks)
+    for task in told:
+        task["annotations"][0]["completed_by"] = {"id": 1, "email": "ann@x.org"}
+    again = import_file(audit, export(told))
+    assert again.added.decisions == again.added.missing == 0
+    reviews = open_reviews(audit)
+    for frame in (reviews.decisions(), reviews.missing(), reviews.looked()):
+        assert set(frame["reviewer"]) == {"ann@x.org"}
+    for task in tasks[1:]:
+        task["annotations"][0]["completed_by"] = 2
+    done = import_file(audit, export(tasks), reviewer="ann@x.org")
+    assert set(reviews.decisions()["reviewer"]) == {"ann@x.org", "user 1", "user 2"}
+    assert (
+        done.notes["users known by number only (--reviewer names one who is alone in a file)"] == 2
+    )
 
 
 def test_polygons_in_percent(audit: Audit, tmp_path: Path, export: Work) -> None:
