@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scenes import write_scenes
+from scipy import ndimage
 from server import Server
 
 from curate.decisions import open_reviews
@@ -68,15 +70,44 @@ def serve_wide(wide: Audit) -> Iterator[Callable[..., Server]]:
         server.kill()
 
 
+@pytest.fixture(scope="session")
+def shared(wide_audit: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for tests that mind only what they did themselves; each is a person of its own."""
+    folder = tmp_path_factory.mktemp("shared")
+    shutil.copytree(wide_audit, folder / "wide")
+    server = Server(folder / "wide").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def tab(browser: Any, shared: Server, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A tab on the shared server; what it had in hand is open again afterwards."""
+    with opened(browser, shared, reviewer=request.node.name) as tab:
+        yield tab
+    leases(tab.audit, "delete from leases")
+
+
+def leases(audit: Audit, sql: str) -> list[Any]:
+    """Run a statement on the file of leases."""
+    with closing(sqlite3.connect(audit.path / "leases.sqlite", timeout=10)) as connection:
+        found = connection.execute(sql).fetchall()
+        connection.commit()
+        return found
+
+
 class Page:
     """One person's tab, with everything that it complained about."""
 
-    def __init__(self, browser: Any, server: Server, **options: Any) -> None:
+    def __init__(self, browser: Any, server: Server, reviewer: str = "", **options: Any) -> None:
+        self.reviewer = reviewer
+        self.audit = open_audit(server.audit)
         self.context = browser.new_context(**({"viewport": DESKTOP} | options))
         self.context.set_default_timeout(PATIENCE_MS)
-        if "--reviewer" in server.options:  # a browser that was told so before
-            name = server.options[server.options.index("--reviewer") + 1]
-            self.context.add_init_script(REMEMBER % json.dumps(name))
+        if "--reviewer" in server.options:
+            self.reviewer = server.options[server.options.index("--reviewer") + 1]
+        if self.reviewer:  # this browser was told before
+            self.context.add_init_script(REMEMBER % json.dumps(self.reviewer))
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -195,6 +226,19 @@ class Page:
         self.view("single")
         self.saved()
 
+    def mine(self, what: str = "decisions") -> pd.DataFrame:
+        """Return what this person did that stands in the file: decisions or missing masks."""
+        kept = getattr(open_reviews(self.audit), what)()
+        return kept[kept["reviewer"] == self.reviewer]
+
+    def fixed(self) -> np.ndarray:
+        """Return this person's only decision, which is a fix."""
+        (row,) = self.mine().to_dict("records")
+        assert row["action"] == "fix"
+        sql = f"select height, width from masks where mask_id = {row['mask_id']}"
+        size = self.audit.query(sql).iloc[0]
+        return dense(row["segmentation"], int(size["height"]), int(size["width"]))
+
     def close(self) -> None:
         self.context.close()
 
@@ -209,6 +253,22 @@ def opened(browser: Any, server: Server, **options: Any) -> Iterator[Page]:
         assert page.page.evaluate("window.hacked") is None
     finally:
         page.close()
+
+
+def centre(pixels: np.ndarray) -> Point:
+    """Return the middle of a mask."""
+    ys, xs = np.nonzero(pixels)
+    return float(xs.mean()), float(ys.mean())
+
+
+def blob(card: dict[str, Any]) -> bool:
+    """Whether a mask is one piece without a hole, well inside its image."""
+    pixels = card["pixels"]
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    whole = ndimage.binary_fill_holes(pixels)
+    return bool(pixels.sum() > 800 and not border.any() and (whole == pixels).all()) and (
+        ndimage.label(pixels, np.ones((3, 3)))[1] == 1
+    )
 
 
 def dense(counts: str | bytes, height: int, width: int) -> np.ndarray:

@@ -63,62 +63,58 @@ def test_axe_on_the_first_question(browser: Any, serve_wide: Serve) -> None:
     tab.close()
 
 
-def test_every_control_is_reached_by_keyboard(wide: Audit, browser: Any, serve_wide: Serve) -> None:
-    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
-        focused = "document.activeElement.dataset.act || document.activeElement.tagName"
-        reached = set()
-        for _ in range(30):
-            tab.press("Tab")
-            reached.add(tab.page.evaluate(focused))
-        buttons = "[...document.querySelectorAll('#view-single button, .bar button')]"
-        shown = f"{buttons}.filter((b) => b.offsetParent).map((b) => b.dataset.act)"
-        assert set(tab.page.evaluate(shown)) <= reached
-        first = tab.mask_id
-        while tab.page.evaluate(focused) != "reject":
-            tab.press("Tab")
-        assert tab.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-        tab.press("Enter")
-        tab.saved()
-    kept = decisions(wide)
+def test_every_control_is_reached_by_keyboard(tab: Page) -> None:
+    focused = "document.activeElement.dataset.act || document.activeElement.tagName"
+    reached = set()
+    for _ in range(30):
+        tab.press("Tab")
+        reached.add(tab.page.evaluate(focused))
+    buttons = "[...document.querySelectorAll('#view-single button, .bar button')]"
+    shown = f"{buttons}.filter((b) => b.offsetParent).map((b) => b.dataset.act)"
+    assert set(tab.page.evaluate(shown)) <= reached
+    first = tab.mask_id
+    while tab.page.evaluate(focused) != "reject":
+        tab.press("Tab")
+    assert tab.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    tab.press("Enter")
+    tab.saved()
+    kept = tab.mine()
     assert list(zip(kept["mask_id"], kept["action"], strict=True)) == [(first, "reject")]
 
 
-def test_what_happens_is_said(browser: Any, serve_wide: Serve) -> None:
-    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
-        tab.decide("a")
-        tab.ready()
-        title = tab.page.text_content("#single-title")
-        tab.page.wait_for_timeout(100)
-        assert str(tab.page.text_content("#announcer")).startswith(str(title))
-        tab.press("u")
-        tab.toasts("Taken back: Accepted.")
+def test_what_happens_is_said(tab: Page) -> None:
+    tab.decide("a")
+    tab.ready()
+    title = tab.page.text_content("#single-title")
+    tab.page.wait_for_timeout(100)
+    assert str(tab.page.text_content("#announcer")).startswith(str(title))
+    tab.press("u")
+    tab.toasts("Taken back: Accepted.")
 
 
-def test_the_help_lists_every_key(browser: Any, serve_wide: Serve) -> None:
-    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
-        tab.press("?")
-        text = tab.page.inner_text("#help-keys")
-        shown = tab.page.eval_on_selector_all(
-            "button[data-act] kbd", "(all) => all.map((k) => k.textContent)"
-        )
-        names = {"⇧H": "Shift+H", "⇧D": "Shift+D", "⇧U": "Shift+U"}
-        assert len(shown) > 20
-        assert [key for key in shown if names.get(key, key) not in text] == []
+def test_the_help_lists_every_key(tab: Page) -> None:
+    tab.press("?")
+    text = tab.page.inner_text("#help-keys")
+    shown = tab.page.eval_on_selector_all(
+        "button[data-act] kbd", "(all) => all.map((k) => k.textContent)"
+    )
+    names = {"⇧H": "Shift+H", "⇧D": "Shift+D", "⇧U": "Shift+U"}
+    assert len(shown) > 20
+    assert [key for key in shown if names.get(key, key) not in text] == []
 
 
-def test_letters_in_a_field_decide_nothing(wide: Audit, browser: Any, serve_wide: Serve) -> None:
-    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
-        shown = tab.mask_id
-        tab.press("/")
-        tab.page.focus("#filter-category")
-        tab.press("a", "r", "Escape")
-        assert tab.mask_id == shown
-        tab.page.keyboard.down("a")
-        for _ in range(5):
-            tab.page.keyboard.down("a")  # held down: it repeats
-        tab.page.keyboard.up("a")
-        tab.saved()
-    assert decisions(wide)["mask_id"].tolist() == [shown]
+def test_letters_in_a_field_decide_nothing(tab: Page) -> None:
+    shown = tab.mask_id
+    tab.press("/")
+    tab.page.focus("#filter-category")
+    tab.press("a", "r", "Escape")
+    assert tab.mask_id == shown
+    tab.page.keyboard.down("a")
+    for _ in range(5):
+        tab.page.keyboard.down("a")  # held down: it repeats
+    tab.page.keyboard.up("a")
+    tab.saved()
+    assert tab.mine()["mask_id"].tolist() == [shown]
 
 
 def test_a_tablet_decides_zooms_and_draws(wide: Audit, browser: Any, serve_wide: Serve) -> None:

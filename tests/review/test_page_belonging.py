@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from page import Page, decisions, opened
+from page import Page, decisions, leases, opened
 from server import Client, Server
 
 import curate
@@ -20,12 +19,6 @@ HIDE = (
     "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
     "document.dispatchEvent(new Event('visibilitychange'))"
 )
-
-
-def leases(audit: Audit, sql: str) -> list[Any]:
-    """Run a statement on the file of leases."""
-    with sqlite3.connect(audit.path / "leases.sqlite", timeout=10) as connection:
-        return connection.execute(sql).fetchall()
 
 
 def another(wide: Audit) -> Audit:

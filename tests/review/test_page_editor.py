@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from page import Page, Point, decisions, dense, opened
-from PIL import Image
+from page import Page, Point, blob, centre, dense
 from scipy import ndimage
-from server import Server
-
-import curate
-from curate.decisions import open_reviews
-from curate.rle import encode, from_dense
-from curate.store import Audit
 
 EIGHT = np.ones((3, 3))
-Serve = Callable[..., Server]
 
 
 def brushed(shape: tuple[int, ...], places: list[Point], size: float) -> np.ndarray:
@@ -46,29 +36,6 @@ def inside(shape: tuple[int, ...], corners: list[Point]) -> np.ndarray:
     return out
 
 
-def fixed(audit: Audit) -> np.ndarray:
-    """Return the only fix that stands in the file."""
-    (row,) = decisions(audit).to_dict("records")
-    assert row["action"] == "fix"
-    size = audit.query(f"select height, width from masks where mask_id = {row['mask_id']}").iloc[0]
-    return dense(row["segmentation"], int(size["height"]), int(size["width"]))
-
-
-def centre(pixels: np.ndarray) -> Point:
-    ys, xs = np.nonzero(pixels)
-    return float(xs.mean()), float(ys.mean())
-
-
-def blob(card: dict[str, Any]) -> bool:
-    """Whether a mask is one piece without a hole, well inside its image."""
-    pixels = card["pixels"]
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    whole = ndimage.binary_fill_holes(pixels)
-    return bool(pixels.sum() > 800 and not border.any() and (whole == pixels).all()) and (
-        ndimage.label(pixels, EIGHT)[1] == 1
-    )
-
-
 def holed(card: dict[str, Any]) -> bool:
     pixels = card["pixels"]
     return int((ndimage.binary_fill_holes(pixels) & ~pixels).sum()) == 80
@@ -79,13 +46,7 @@ def in_pieces(card: dict[str, Any]) -> bool:
     return len(sizes) == 2 and sizes.min() > 100
 
 
-@pytest.fixture
-def tab(browser: Any, serve_wide: Serve) -> Any:
-    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
-        yield tab
-
-
-def test_the_brush_changes_the_mask_as_drawn(wide: Audit, tab: Page) -> None:
+def test_the_brush_changes_the_mask_as_drawn(tab: Page) -> None:
     card = tab.seek(blob)
     x, y = centre(card["pixels"])
     tab.edit("b")
@@ -93,10 +54,10 @@ def test_the_brush_changes_the_mask_as_drawn(wide: Audit, tab: Page) -> None:
     tab.save()
     expected = card["pixels"] | brushed(card["pixels"].shape, places, 20)
     assert (expected != card["pixels"]).any()
-    assert (fixed(wide) == expected).all()
+    assert (tab.fixed() == expected).all()
 
 
-def test_eraser_size_undo_and_redo(wide: Audit, tab: Page) -> None:
+def test_eraser_size_undo_and_redo(tab: Page) -> None:
     card = tab.seek(blob)
     x, y = centre(card["pixels"])
     tab.edit("e")
@@ -110,11 +71,11 @@ def test_eraser_size_undo_and_redo(wide: Audit, tab: Page) -> None:
     tab.press("Shift+U")
     tab.save()
     shape = card["pixels"].shape
-    assert (fixed(wide) == card["pixels"] & ~brushed(shape, first, size)).all()
+    assert (tab.fixed() == card["pixels"] & ~brushed(shape, first, size)).all()
     assert brushed(shape, second, size).any()
 
 
-def test_polygons_add_and_take_away(wide: Audit, tab: Page) -> None:
+def test_polygons_add_and_take_away(tab: Page) -> None:
     card = tab.seek(blob)
     x, y = centre(card["pixels"])
     tab.edit("p")
@@ -127,11 +88,11 @@ def test_polygons_add_and_take_away(wide: Audit, tab: Page) -> None:
     tab.save()
     shape = card["pixels"].shape
     expected = (card["pixels"] | inside(shape, added)) & ~inside(shape, taken)
-    assert (fixed(wide) == expected).all()
+    assert (tab.fixed() == expected).all()
 
 
 @pytest.mark.parametrize("by_click", [True, False])
-def test_holes_are_filled(wide: Audit, tab: Page, by_click: bool) -> None:
+def test_holes_are_filled(tab: Page, by_click: bool) -> None:
     card = tab.seek(holed)
     whole = ndimage.binary_fill_holes(card["pixels"])
     tab.edit("h")
@@ -143,11 +104,11 @@ def test_holes_are_filled(wide: Audit, tab: Page, by_click: bool) -> None:
     else:
         tab.press("Shift+H")
     tab.save()
-    assert (fixed(wide) == whole).all()
+    assert (tab.fixed() == whole).all()
 
 
 @pytest.mark.parametrize("by_click", [True, False])
-def test_islands_are_deleted(wide: Audit, tab: Page, by_click: bool) -> None:
+def test_islands_are_deleted(tab: Page, by_click: bool) -> None:
     card = tab.seek(in_pieces)
     labels, _ = ndimage.label(card["pixels"], EIGHT)
     sizes = np.bincount(labels.ravel())[1:]
@@ -158,10 +119,10 @@ def test_islands_are_deleted(wide: Audit, tab: Page, by_click: bool) -> None:
     else:
         tab.press("Shift+D")
     tab.save()
-    assert (fixed(wide) == (labels == 1 + sizes.argmax())).all()
+    assert (tab.fixed() == (labels == 1 + sizes.argmax())).all()
 
 
-def test_a_split_loses_no_pixel(wide: Audit, tab: Page) -> None:
+def test_a_split_loses_no_pixel(tab: Page) -> None:
     card = tab.seek(blob)
     pixels = card["pixels"]
     x, _ = centre(pixels)
@@ -170,8 +131,8 @@ def test_a_split_loses_no_pixel(wide: Audit, tab: Page) -> None:
     tab.drag([(x + 4, 0), (x + 4, height / 2), (x + 4, height - 1)])
     assert "1 new mask" in tab.page.inner_text("#editor-words")
     tab.save()
-    kept = fixed(wide)
-    (part,) = open_reviews(wide).missing().to_dict("records")
+    kept = tab.fixed()
+    (part,) = tab.mine("missing").to_dict("records")
     cut = dense(part["segmentation"], *pixels.shape)
     assert ((kept | cut) == pixels).all()
     assert not (kept & cut).any()
@@ -181,10 +142,10 @@ def test_a_split_loses_no_pixel(wide: Audit, tab: Page) -> None:
     tab.press("u")
     tab.toasts("Taken back")
     tab.saved()
-    assert len(decisions(wide)) == len(open_reviews(wide).missing()) == 0
+    assert len(tab.mine()) == len(tab.mine("missing")) == 0
 
 
-def test_a_fix_must_change_something_and_leave_something(wide: Audit, tab: Page) -> None:
+def test_a_fix_must_change_something_and_leave_something(tab: Page) -> None:
     card = tab.seek(blob)
     tab.edit("b")
     tab.press("Enter")
@@ -200,10 +161,10 @@ def test_a_fix_must_change_something_and_leave_something(wide: Audit, tab: Page)
     tab.page.get_by_role("button", name="Reject it").click()
     tab.view("single")
     tab.saved()
-    assert decisions(wide)["action"].tolist() == ["reject"]
+    assert tab.mine()["action"].tolist() == ["reject"]
 
 
-def test_escape_leaves_the_mask_as_it_was(wide: Audit, tab: Page) -> None:
+def test_escape_leaves_the_mask_as_it_was(tab: Page) -> None:
     card = tab.seek(blob)
     shown = tab.mask_id
     tab.edit("b")
@@ -214,116 +175,61 @@ def test_escape_leaves_the_mask_as_it_was(wide: Audit, tab: Page) -> None:
     assert tab.mask_id == shown
     tab.decide("a")
     tab.saved()
-    assert decisions(wide)["action"].tolist() == ["accept"]
+    assert tab.mine()["action"].tolist() == ["accept"]
 
 
-def test_the_editor_works_without_a_pointer(wide: Audit, tab: Page) -> None:
-    card = tab.seek(holed)
-    tab.edit("b")
-    tab.press("[", "ArrowRight", "ArrowDown", "Space", "ArrowDown", "Space")
-    tab.press("Shift+H")
-    tab.save()
-    changed = fixed(wide)
-    assert (changed >= ndimage.binary_fill_holes(card["pixels"])).all()
-
-
-@pytest.fixture
-def large(tmp_path: Any) -> Audit:
-    """An audit of one image of 2000 x 3000 px whose mask is a frame with a ragged hole."""
-    rng = np.random.default_rng(5)
-    mask = np.zeros((2000, 3000), bool)
-    mask[300:1700, 400:2600] = True
-    mask[900:1000, 1000:1200] = rng.random((100, 200)) < 0.5
-    Image.fromarray(np.full((2000, 3000, 3), 90, np.uint8)).save(tmp_path / "large.jpg")
-    counts = encode(from_dense(mask)).to_pylist()[0].decode()
-    box = [400, 300, 2200, 1400]
-    coco = {
-        "images": [{"id": 1, "file_name": "large.jpg", "height": 2000, "width": 3000}],
-        "categories": [{"id": 1, "name": "field"}],
-        "annotations": [
-            {
-                "id": k,
-                "image_id": 1,
-                "category_id": 1,
-                "iscrowd": 0,
-                "bbox": box,
-                "area": int(mask.sum()),
-                "segmentation": {"size": [2000, 3000], "counts": counts},
-            }
-            for k in (1, 2)
-        ],
-    }
-    (tmp_path / "large.json").write_text(json.dumps(coco))
-    policy = {"rule": [{"when": "area_px > 0", "action": "review", "reason": "large"}]}
-    return curate.audit(
-        tmp_path / "large.json", tmp_path / "large.audit", images=tmp_path, policy=policy
+def cross(tab: Page) -> Point:
+    """Return where the arrow keys' cross stands at first: the middle of what is seen."""
+    canvas = tab.page.locator("#canvas")
+    left, top, scale = (float(v) for v in str(canvas.get_attribute("data-place")).split())
+    box = canvas.bounding_box()
+    return (
+        np.floor(left + box["width"] / 2 / scale) + 0.5,
+        np.floor(top + box["height"] / 2 / scale) + 0.5,
     )
 
 
-@pytest.fixture
-def large_server(large: Audit) -> Any:
-    server = Server(large.path, "--reviewer", "ann").start()
-    yield server
-    server.kill()
-
-
-def test_large_images_are_edited_to_the_pixel(
-    large: Audit, browser: Any, large_server: Server
-) -> None:
-    with opened(browser, large_server) as tab:
-        tab.ready()
-        card = tab.mask()
-        tab.edit("b")
-        x, y = 2600.0, 1100.0
-        tab.page.mouse.move(*tab.spot(x, y)[0])
-        for _ in range(12):
-            tab.page.mouse.wheel(0, -700)
-        tab.press("[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[", "[")
-        assert tab.page.inner_text("#size-words") == "1 px"
-        tab.until("document.getElementById('canvas').dataset.place.endsWith(' 64')")
-        place = tab.click(x + 0.5, y + 0.5)
-        tab.save()
-    expected = card["pixels"].copy()
-    expected[int(place[1]), int(place[0])] = True
-    assert expected.sum() == card["pixels"].sum() + 1
-    assert (fixed(large) == expected).all()
-
-
-def test_clicks_redraw_the_mask(wide: Audit, browser: Any, serve_wide: Serve) -> None:
-    tab = Page(browser, serve_wide("--reviewer", "ann"))
-    asked: list[dict[str, Any]] = []
-
-    def about(route: Any) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, json=answer.json() | {"segmenter": True})
-
-    def segment(route: Any) -> None:
-        """Draw a square around the last click."""
-        asked.append(route.request.post_data_json)
-        x, y = (int(v) for v in asked[-1]["points"][-1])
-        square = np.zeros((240, tab.mask()["width"]), bool)
-        square[y - 5 : y + 5, x - 5 : x + 5] = True
-        counts = encode(from_dense(square)).to_pylist()[0].decode()
-        route.fulfill(json={"counts": counts, "predicted_iou": 0.9})
-
-    tab.page.route("**/api/about", about)
-    tab.page.route("**/api/segment", segment)
-    tab.open()
-    card = tab.seek(blob)
-    mask_id = str(tab.mask_id)
-    tab.edit("c")
-    first = tab.click(100, 100)
-    tab.until("document.getElementById('editor-words').textContent === '100 px'")
-    tab.page.keyboard.down("Shift")
-    second = tab.click(60, 120)
-    tab.page.keyboard.up("Shift")
-    tab.page.wait_for_timeout(500)
+def test_the_editor_works_without_a_pointer(tab: Page) -> None:
+    card = tab.seek(holed)
+    tab.edit("b")
+    tab.page.mouse.move(*tab.spot(100.3, 90.7)[0])
+    tab.page.mouse.wheel(0, -150)  # else the middle lies on the line between two pixels
+    tab.page.wait_for_timeout(50)
+    x, y = cross(tab)
+    right, down = "Shift+ArrowRight", "Shift+ArrowDown"
+    tab.press(right, right, down, "Space", "Shift+H", "e", "[", "[", "[", "[", down, "Space")
+    size = int(tab.page.inner_text("#size-words").split()[0])
     tab.save()
-    tab.close()
-    assert tab.complaints == []
-    assert [one["labels"] for one in asked] == [[1], [1, 0]]
-    assert np.allclose(asked[1]["points"], [first, second])
-    assert {one["mask_id"] for one in asked} == {mask_id}
-    assert [one["counts"] for one in asked] == [card["counts"]] * 2
-    ys, xs = np.nonzero(fixed(wide))
-    assert (xs.min(), ys.min()) == (int(second[0]) - 5, int(second[1]) - 5)
+    assert tab.page.evaluate("document.activeElement.id") == "single-title"
+    shape = card["pixels"].shape
+    painted = card["pixels"] | brushed(shape, [(x + 2, y + 1)], 20)
+    erased = brushed(shape, [(x + 2, y + 2)], size)
+    assert erased.sum() > 20
+    assert (tab.fixed() == ndimage.binary_fill_holes(painted) & ~erased).all()
+
+
+def test_a_split_is_made_by_keyboard(tab: Page) -> None:
+    card = tab.seek(blob)
+    tab.edit("x")
+    ys, xs = np.nonzero(card["pixels"])
+    (x, y), step = cross(tab), stride(tab)
+    across = round((xs.mean() - x) / step)
+    tab.press(*["ArrowLeft" if across < 0 else "ArrowRight"] * abs(across))
+    up = int((y - ys.min()) / step) + 2
+    down = int((ys.max() - ys.min()) / step) + 5
+    tab.press(*["ArrowUp" if up > 0 else "ArrowDown"] * abs(up), "Space", *["ArrowDown"] * down)
+    tab.press("Space")
+    assert "1 new mask" in tab.page.inner_text("#editor-words")
+    tab.press("u", "Space", *["ArrowUp"] * down, "Enter")  # Enter ends the line, and saves nothing
+    assert "1 new mask" in tab.page.inner_text("#editor-words")
+    tab.save()
+    (part,) = tab.mine("missing").to_dict("records")
+    cut = dense(part["segmentation"], *card["pixels"].shape)
+    assert ((tab.fixed() | cut) == card["pixels"]).all()
+    assert cut.sum() > 100
+
+
+def stride(tab: Page) -> int:
+    """Return how many pixels an arrow key goes."""
+    scale = float(str(tab.page.get_attribute("#canvas", "data-place")).split()[2])
+    return max(1, int(8 / scale + 0.5))

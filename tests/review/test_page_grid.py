@@ -87,18 +87,15 @@ def test_the_grid_begins_with_the_best(wide: Audit, browser: Any, serve_wide: Se
     assert min(shown) >= ranked["quality_score"].nlargest(len(screen)).min()
 
 
-def test_arrows_move_through_the_screen(browser: Any, serve_wide: Serve) -> None:
-    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
-        screen = open_grid(tab)
-        columns = int(
-            tab.page.evaluate("getComputedStyle(grid).gridTemplateColumns.split(' ').length")
-        )
-        tab.press("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowDown", "ArrowUp")
-        focused = tab.page.evaluate("document.activeElement.dataset.item")
-        assert int(focused.partition(".")[0]) == screen[columns]
-        before = tab.page.evaluate("document.activeElement.getAttribute('aria-checked')")
-        tab.press("Space")
-        assert tab.page.evaluate("document.activeElement.getAttribute('aria-checked')") != before
+def test_arrows_move_through_the_screen(tab: Page) -> None:
+    screen = open_grid(tab)
+    columns = int(tab.page.evaluate("getComputedStyle(grid).gridTemplateColumns.split(' ').length"))
+    tab.press("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowDown", "ArrowUp")
+    focused = tab.page.evaluate("document.activeElement.dataset.item")
+    assert int(focused.partition(".")[0]) == screen[columns]
+    before = tab.page.evaluate("document.activeElement.getAttribute('aria-checked')")
+    tab.press("Space")
+    assert tab.page.evaluate("document.activeElement.getAttribute('aria-checked')") != before
 
 
 def test_g_leads_back_to_one_at_a_time(wide: Audit, browser: Any, serve_wide: Serve) -> None:

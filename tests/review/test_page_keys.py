@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from page import Page, decisions, opened
 from server import Server
 
@@ -86,57 +85,54 @@ def test_a_skipped_mask_comes_last(browser: Any, serve: Callable[..., Server]) -
         assert len(seen) == total - 1
 
 
-def test_what_is_shown_can_be_turned(browser: Any, serve_wide: Callable[..., Server]) -> None:
-    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
-        page = tab.page
-        tab.seek(lambda card: card["pixels"].any())
-        line = page.locator("#panel-mine path.line.mine")
-        assert line.is_visible()
-        wide_box = page.locator("#panel-mine .plane").bounding_box()
-        drawn = line.bounding_box()["width"]
-        tab.press("m")
-        assert not line.is_visible()
-        tab.press("m", "z")
-        assert page.inner_text("#zoom-words") == "Near"
-        width = "document.querySelector('#panel-mine path.line.mine').getBoundingClientRect().width"
-        tab.until(f"{width} > {drawn}")
-        tab.press("z")
-        assert page.inner_text("#zoom-words") == "Whole image"
-        tab.until("document.querySelector('#panel-mine svg').viewBox.baseVal.height === 240")
-        tab.press("o")
-        assert page.locator("#panel-mine path.line.others").is_visible()
-        tab.press("z")
-        assert page.locator("#panel-mine .plane").bounding_box() == wide_box
-        page.mouse.move(400, 300)
-        page.mouse.wheel(0, -600)
-        assert page.locator("#panel-mine .plane").bounding_box()["width"] > wide_box["width"]
+def test_what_is_shown_can_be_turned(tab: Page) -> None:
+    page = tab.page
+    tab.seek(lambda card: card["pixels"].any())
+    line = page.locator("#panel-mine path.line.mine")
+    assert line.is_visible()
+    wide_box = page.locator("#panel-mine .plane").bounding_box()
+    drawn = line.bounding_box()["width"]
+    tab.press("m")
+    assert not line.is_visible()
+    tab.press("m", "z")
+    assert page.inner_text("#zoom-words") == "Near"
+    width = "document.querySelector('#panel-mine path.line.mine').getBoundingClientRect().width"
+    tab.until(f"{width} > {drawn}")
+    tab.press("z")
+    assert page.inner_text("#zoom-words") == "Whole image"
+    tab.until("document.querySelector('#panel-mine svg').viewBox.baseVal.height === 240")
+    tab.press("o")
+    assert page.locator("#panel-mine path.line.others").is_visible()
+    tab.press("z")
+    assert page.locator("#panel-mine .plane").bounding_box() == wide_box
+    page.mouse.move(400, 300)
+    page.mouse.wheel(0, -600)
+    assert page.locator("#panel-mine .plane").bounding_box()["width"] > wide_box["width"]
 
 
-def test_a_twin_stands_beside_its_mask(browser: Any, serve_wide: Callable[..., Server]) -> None:
-    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
-        for _ in range(150):
-            tab.ready()
-            if tab.page.locator("#panel-twin").is_visible():
-                break
-            tab.press("s")
-        assert "kept twin" in tab.page.inner_text("#single-twin")
-        left = tab.page.locator("#panel-mine .plane").bounding_box()
-        right = tab.page.locator("#panel-twin .plane").bounding_box()
-        assert (left["width"], left["height"]) == (right["width"], right["height"])
-        assert left["x"] < right["x"]
-        assert tab.page.locator("#panel-twin path.line.twin").is_visible()
+def test_a_twin_stands_beside_its_mask(tab: Page) -> None:
+    for _ in range(150):
+        tab.ready()
+        if tab.page.locator("#panel-twin").is_visible():
+            break
+        tab.press("s")
+    assert "kept twin" in tab.page.inner_text("#single-twin")
+    left = tab.page.locator("#panel-mine .plane").bounding_box()
+    right = tab.page.locator("#panel-twin .plane").bounding_box()
+    assert (left["width"], left["height"]) == (right["width"], right["height"])
+    assert left["x"] < right["x"]
+    assert tab.page.locator("#panel-twin path.line.twin").is_visible()
 
 
-def test_reasons_are_gone_through_by_key(browser: Any, serve_wide: Callable[..., Server]) -> None:
-    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
-        tab.press("/")
-        tab.page.select_option("#filter-reason", label="falls into … pieces (12)")
-        tab.page.get_by_role("button", name="Show these").click()
-        tab.until("document.querySelectorAll('#reasons li').length === 2")
-        tab.press("n")
-        assert tab.page.text_content("#reasons .now") == "falls into 2 pieces"
-        tab.press("n")
-        assert tab.page.text_content("#reasons .now") == "is unlike the others of its category"
+def test_reasons_are_gone_through_by_key(tab: Page) -> None:
+    tab.press("/")
+    tab.page.select_option("#filter-reason", label="falls into … pieces (12)")
+    tab.page.get_by_role("button", name="Show these").click()
+    tab.until("document.querySelectorAll('#reasons li').length === 2")
+    tab.press("n")
+    assert tab.page.text_content("#reasons .now") == "falls into 2 pieces"
+    tab.press("n")
+    assert tab.page.text_content("#reasons .now") == "is unlike the others of its category"
 
 
 def test_filters_narrow_the_queue(
@@ -160,13 +156,12 @@ def test_filters_narrow_the_queue(
     assert sorted(decisions(wide)["mask_id"]) == sorted(seen)
 
 
-def test_a_score_filter_takes_its_range(browser: Any, serve_wide: Callable[..., Server]) -> None:
-    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
-        tab.press("/")
-        tab.page.select_option("#filter-score", index=1)
-        tab.page.fill("#filter-low", "2")
-        tab.page.get_by_role("button", name="Show these").click()
-        tab.page.get_by_role("heading", name="Nothing more fits the filter").wait_for()
+def test_a_score_filter_takes_its_range(tab: Page) -> None:
+    tab.press("/")
+    tab.page.select_option("#filter-score", index=1)
+    tab.page.fill("#filter-low", "2")
+    tab.page.get_by_role("button", name="Show these").click()
+    tab.page.get_by_role("heading", name="Nothing more fits the filter").wait_for()
 
 
 def test_names_never_become_markup(
@@ -184,22 +179,6 @@ def test_names_never_become_markup(
         tab.page.wait_for_selector('.cell[data-ready="true"]')
         tab.press("/", "Escape")
     assert evil & shown
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_name_is_asked_once(
-    browser: Any, serve_wide: Callable[..., Server], scheme: str
-) -> None:
-    tab = Page(browser, serve_wide(), color_scheme=scheme)
-    tab.page.goto(tab.server.url)
-    tab.page.get_by_label("Your name").fill("bea")
-    tab.press("Enter")
-    tab.decide("a")
-    tab.saved()
-    tab.page.reload()
-    tab.ready()
-    assert tab.complaints == []
-    tab.close()
 
 
 def test_a_token_is_asked_for(wide: Audit, browser: Any, serve_wide: Callable[..., Server]) -> None:
