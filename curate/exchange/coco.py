@@ -40,7 +40,9 @@ def _matches(path: Path) -> bool:
     return shape_of(_file(path)).looks_coco
 
 
-TOOL = Tool(_matches, lambda path: coco_pictures(_file(path), path.name), safe_label)
+TOOL = Tool(
+    _matches, lambda path, wanted: coco_pictures(_file(path), path.name, wanted), safe_label
+)
 """How COCO is read where its ids may have been numbered anew."""
 
 

@@ -39,8 +39,9 @@ def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
         SourceError: It is of other images, a picture has another size than the audit says, a mask
             cannot be read, or nothing says what people were given.
     """
-    pictures = list(tool.pictures(path))
-    places = _placed(reviews, pictures, path.name)
+    placing = _Placing(reviews, path.name)
+    pictures = list(tool.pictures(path, placing))
+    places = placing.of(pictures)
     joining = Joining(reviews.audit, pictures, places)
     joining.settle_ids(path.name)
     shown = _shown(reviews, joining, places, options, path, tool)
@@ -55,26 +56,56 @@ def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
     return replace(found, notes=found.notes | strange | joining.notes)
 
 
-def _placed(reviews: Reviews, pictures: Sequence[Picture], name: str) -> list[Place | None]:
-    """Return what each picture shows; refuse sizes that are not the audit's, and doubles."""
-    names, numbers = [one.name for one in pictures], [one.number for one in pictures]
-    places = PictureNames(reviews.audit).places(names, numbers)
-    seen: dict[tuple[int, int | None], str] = {}
-    for picture, place in zip(pictures, places, strict=True):
+class _Placing:
+    """Finds out what pictures show, some at a time, before anything on them is read."""
+
+    def __init__(self, reviews: Reviews, name: str) -> None:
+        self._audit = reviews.audit
+        self._names = PictureNames(reviews.audit)
+        self._name = name
+        # The picture is kept with its place: another one may not get its number in memory.
+        self._found: dict[int, tuple[Picture, Place | None]] = {}
+        self._seen: dict[tuple[int, int | None], str] = {}
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[bool]:
+        """Return which pictures are of the audit.
+
+        Raises:
+            SourceError: One has another size than the audit says, or stands for another one's
+                image.
+        """
+        names, numbers = [one.name for one in pictures], [one.number for one in pictures]
+        for picture, place in zip(pictures, self._names.places(names, numbers), strict=True):
+            self._check(picture, place)
+            self._found[id(picture)] = (picture, place)
+        return [self._found[id(picture)][1] is not None for picture in pictures]
+
+    def of(self, pictures: Sequence[Picture]) -> list[Place | None]:
+        """Return what each picture shows; None for what is not of this audit.
+
+        Raises:
+            SourceError: As above, or none of them is of this audit.
+        """
+        rest = [picture for picture in pictures if id(picture) not in self._found]
+        if rest:
+            self(rest)
+        places = [self._found[id(picture)][1] for picture in pictures]
+        if not any(place is not None for place in places):
+            audit = self._audit.path.name
+            raise SourceError("none of its images is in the audit", self._name, f"audit: {audit}")
+        return places
+
+    def _check(self, picture: Picture, place: Place | None) -> None:
         if place is None:
-            continue
-        where = f"{name}, image {picture.name[:80]!r}"
+            return
+        where = f"{self._name}, image {picture.name[:80]!r}"
         if picture.size != place.size:
             (h, w), (old_h, old_w) = picture.size, place.size
             raise SourceError(f"it is {w} x {h}, in the audit {old_w} x {old_h}", where)
         key = (place.image_id, place.mask_id)
-        if key in seen:
-            raise SourceError(f"it stands for the same image as {seen[key][:80]!r}", where)
-        seen[key] = picture.name
-    if not any(place is not None for place in places):
-        audit = reviews.audit.path.name
-        raise SourceError("none of its images is in the audit", name, f"audit: {audit}")
-    return places
+        if key in self._seen:
+            raise SourceError(f"it stands for the same image as {self._seen[key][:80]!r}", where)
+        self._seen[key] = picture.name
 
 
 def _invisible(reviews: Reviews, places: Sequence[Place | None]) -> IntArray:

@@ -13,7 +13,7 @@ from curate.exchange.archives import files_in, head_of, is_zip, names_in
 from curate.exchange.coming_back import join
 from curate.exchange.cvat_writing import safe_label, write_cvat
 from curate.exchange.readers import Found, Options, Reader
-from curate.exchange.shapes import Picture, Shape, Tool, draw_of
+from curate.exchange.shapes import UNREAD, Picture, Shape, Tool, Wanted, draw_of
 from curate.exchange.tool_coco import coco_pictures
 from curate.exchange.views import needs_pictures
 from curate.exchange.writers import Writer
@@ -48,26 +48,27 @@ def _matches(path: Path) -> bool:
     return any(shape_of_bytes(head_of(path, name)).looks_coco for name in coco)
 
 
-def _pictures(path: Path) -> Iterator[Picture]:
+def _pictures(path: Path, wanted: Wanted) -> Iterator[Picture]:
     if path.is_file() and not is_zip(path):
-        yield from xml_pictures(path, path.name)
+        yield from xml_pictures(path, path.name, wanted)
         return
     names = names_in(path)
-    wanted = _is_xml if any(map(_is_xml, names)) else _is_json
-    with files_in(path, wanted) as files:
+    kind = _is_xml if any(map(_is_xml, names)) else _is_json
+    with files_in(path, kind) as files:
         for name, file in files:
-            if wanted is _is_json:
-                yield from coco_pictures(file, f"{path.name}, {name[:80]}")
+            if kind is _is_json:
+                yield from coco_pictures(file, f"{path.name}, {name[:80]}", wanted)
             elif looks_like_cvat(file):
-                yield from xml_pictures(file, f"{path.name}, {name[:80]}")
+                yield from xml_pictures(file, f"{path.name}, {name[:80]}", wanted)
 
 
-def xml_pictures(path: Path, name: str) -> Iterator[Picture]:
+def xml_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[Picture]:
     """Yield the images of a file of CVAT for images 1.1, with its masks and polygons.
 
     Args:
         path: The file.
         name: What it is called, for messages.
+        wanted: Whose masks are read.
 
     Raises:
         SourceError: The XML is broken.
@@ -77,8 +78,12 @@ def xml_pictures(path: Path, name: str) -> Iterator[Picture]:
         with path.open("rb") as file:
             for start, end in _blocks(index):
                 file.seek(start)
-                for attributes, shapes in read_images(file.read(end - start), index.encoding, path):
-                    yield _picture(attributes, shapes)
+                block = read_images(file.read(end - start), index.encoding, path)
+                pictures = [_picture(attributes) for attributes, _ in block]
+                flags = wanted(pictures)
+                for picture, (_, shapes), read in zip(pictures, block, flags, strict=True):
+                    picture.shapes.extend(_shape(shape, picture, read) for shape in shapes)
+                yield from pictures
 
 
 def _blocks(index: Index) -> Iterator[tuple[int, int]]:
@@ -92,21 +97,20 @@ def _blocks(index: Index) -> Iterator[tuple[int, int]]:
         at = stop
 
 
-def _picture(attributes: dict[str, str], shapes: list[XmlShape]) -> Picture:
+def _picture(attributes: dict[str, str]) -> Picture:
     height, width = (whole(attributes.get(side, "")) or 0 for side in ("height", "width"))
-    name = attributes.get("name", "")
-    made = [
-        Shape(
-            shape.values.get("mask_id"),
-            read_shape(shape, (height, width)),
-            shape.attributes.get("label"),
-            f"image {name[:80]!r}, {shape.kind} {shape.ordinal + 1}",
-            shape.kind == "polygon",
-            draw_of(shape.values.get("draw_id"), shape.values.get("slot")),
-        )
-        for shape in shapes
-    ]
-    return Picture(name, (height, width), made)
+    return Picture(attributes.get("name", ""), (height, width))
+
+
+def _shape(shape: XmlShape, picture: Picture, read: bool) -> Shape:
+    return Shape(
+        shape.values.get("mask_id"),
+        read_shape(shape, picture.size) if read else UNREAD,
+        shape.attributes.get("label"),
+        f"image {picture.name[:80]!r}, {shape.kind} {shape.ordinal + 1}",
+        shape.kind == "polygon",
+        draw_of(shape.values.get("draw_id"), shape.values.get("slot")),
+    )
 
 
 TOOL = Tool(_matches, _pictures, safe_label)

@@ -60,7 +60,9 @@ def _matches(path: Path) -> bool:
     return path.is_dir() and shape_of(path / LABELS).looks_coco
 
 
-TOOL = Tool(_matches, lambda path: coco_pictures(path / LABELS, path.name), safe_label)
+TOOL = Tool(
+    _matches, lambda path, wanted: coco_pictures(path / LABELS, path.name, wanted), safe_label
+)
 """How FiftyOne's export is read."""
 
 

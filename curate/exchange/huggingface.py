@@ -230,7 +230,7 @@ def _class_names(schema: pa.Schema) -> list[str]:
         return []
 
 
-TOOL = Tool(_matches, _pictures, safe_label)
+TOOL = Tool(_matches, lambda path, wanted: _pictures(path), safe_label)
 """How such a Parquet is read."""
 
 

@@ -60,6 +60,7 @@ class PictureNames:
         self._audit = audit
         frame = audit.images(["file_name", "height", "width"])
         self._ids = frame.index.to_numpy(np.int64)
+        self._at = {int(number): k for k, number in enumerate(self._ids)}
         self._sizes = frame[["height", "width"]].to_numpy(np.int64)
         self._names = [name if isinstance(name, str) else None for name in frame["file_name"]]
         stems = [_stem(name or "") for name in self._names]
@@ -113,7 +114,7 @@ class PictureNames:
         known = self._by_stem.keys()
         crops = {k: self._crop(stem) for k, stem in enumerate(stems) if stem not in known}
         owners = self._owners([found[0] for found in crops.values() if found])
-        at = {int(number): k for k, number in enumerate(self._ids)}
+        at = self._at
         made: list[Place | None] = []
         for k, name in enumerate(names):
             found = crops.get(k)

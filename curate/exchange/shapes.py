@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,9 @@ import numpy as np
 from curate.decisions.lookup import IntArray
 from curate.exchange.given import dataset_ids
 from curate.formats.segmentation import Segmentation
+
+UNREAD = Segmentation(None, "no_segmentation", "it was not read")
+"""What stands for the masks of pictures that nobody asked for."""
 
 _ID = re.compile(r"(-?\d{1,19})(?:\.0*)?", re.ASCII)
 
@@ -54,25 +57,33 @@ class Picture:
     number: int | None = None
 
 
+Wanted = Callable[[Sequence[Picture]], Sequence[bool]]
+"""Pictures, before their masks are read, to whether these are wanted. Raises
+:class:`~curate.errors.SourceError` where one is not as the audit says: a mask is drawn for the size
+that the file states, which may be anything."""
+
+
 @dataclass(frozen=True)
 class Tool:
     """How a tool's files are read.
 
     Attributes:
         holds: Whether a path holds such a file.
-        pictures: A path to the pictures in it.
+        pictures: A path, and which pictures are wanted, to the pictures in it; masks of others are
+            :data:`UNREAD`.
         label: The label that a category was written as.
     """
 
     holds: Callable[[Path], bool]
-    pictures: Callable[[Path], Iterable[Picture]]
+    pictures: Callable[[Path, Wanted], Iterable[Picture]]
     label: Callable[[str], str] = str
 
     def ids(self, path: Path) -> IntArray:
         """Return the mask ids that stand in a file of this tool, or in a dataset; sorted."""
         if not self.holds(path):
             return dataset_ids(path)
-        claims = [claim(shape.mask_id) for one in self.pictures(path) for shape in one.shapes]
+        pictures = self.pictures(path, lambda some: [False] * len(some))
+        claims = [claim(shape.mask_id) for one in pictures for shape in one.shapes]
         known = [number for number in claims if number is not None]
         return np.unique(np.array(known, np.int64)) if known else dataset_ids(path)
 

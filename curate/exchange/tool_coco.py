@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import SourceError
-from curate.exchange.shapes import Picture, Shape, draw_of
+from curate.exchange.shapes import UNREAD, Picture, Shape, Wanted, draw_of
 from curate.formats.base import reading
 from curate.formats.coco import collector_paused
 from curate.formats.json_stream import scan
 from curate.formats.segmentation import json_type, read_segmentation
 
-_KEYS = frozenset({"images", "annotations", "categories"})
 _OURS = re.compile(rb'"mask_id"|mask_\d+_at_\d+_\d+_\d+x\d+')
 _SAID = ("mask_id", "draw_id", "slot")
 _LONGEST = 80
@@ -36,38 +35,54 @@ def was_sent_out(path: Path) -> bool:
     return False
 
 
-def coco_pictures(path: Path, name: str) -> Iterator[Picture]:
+def coco_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[Picture]:
     """Yield the images of a COCO file with their annotations.
+
+    The file is read twice: what images are called, and how large they are, is looked at before any
+    annotation is; these are made into masks some at a time.
 
     Args:
         path: The file.
         name: What it is called, for messages.
+        wanted: Whose masks are read.
 
     Raises:
         SourceError: The JSON is broken, or an annotation belongs to no image.
     """
-    found: dict[str, list[dict[str, Any]]] = {key: [] for key in _KEYS}
+    labels: dict[object, object] = {}
+    pictures: dict[object, Picture] = {}
+    for key, number, value in _objects(path, name, frozenset({"images", "categories"})):
+        known = _key(value.get("id"))
+        if key == "categories":
+            labels[known] = value.get("name")
+            continue
+        if known in pictures:
+            raise SourceError("its id stands twice", f"{name}, image {number}")
+        pictures[known] = _picture(value, f"{name}, image {number}")
+    flags = dict(zip(pictures, wanted(list(pictures.values())), strict=True))
+    for _, number, one in _objects(path, name, frozenset({"annotations"})):
+        where = f"annotation {number}"
+        image = _key(one.get("image_id"))
+        if image not in pictures:
+            raise SourceError("its image is not in the file", f"{name}, {where}")
+        label = labels.get(_key(one.get("category_id")))
+        pictures[image].shapes.append(_shape(one, pictures[image], label, where, flags[image]))
+    yield from pictures.values()
+
+
+def _objects(
+    path: Path, name: str, keys: frozenset[str]
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield the objects of some lists: the list's key, the number in it from 1, and the object."""
+    counts = dict.fromkeys(keys, 0)
     with reading(path), path.open("rb") as file, collector_paused():
-        for batch in scan(file, name, _KEYS):
+        for batch in scan(file, name, keys):
             for value in batch.parse(name):
                 if type(value) is not dict:
                     what = f"one of its {batch.key} is {json_type(value)}, not an object"
                     raise SourceError(what, name)
-                found[batch.key].append(value)
-    labels = {_key(one.get("id")): one.get("name") for one in found["categories"]}
-    pictures: dict[object, Picture] = {}
-    for number, image in enumerate(found["images"], 1):
-        key = _key(image.get("id"))
-        if key in pictures:
-            raise SourceError("its id stands twice", f"{name}, image {number}")
-        pictures[key] = _picture(image, f"{name}, image {number}")
-    for number, one in enumerate(found["annotations"], 1):
-        where = f"annotation {number}"
-        picture = pictures.get(_key(one.get("image_id")))
-        if picture is None:
-            raise SourceError("its image is not in the file", f"{name}, {where}")
-        picture.shapes.append(_shape(one, picture, labels.get(_key(one.get("category_id"))), where))
-    yield from pictures.values()
+                counts[batch.key] += 1
+                yield batch.key, counts[batch.key], value
 
 
 def _key(value: object) -> object:
@@ -85,7 +100,7 @@ def _picture(image: dict[str, Any], where: str) -> Picture:
     return Picture(name, size, number=known)  # type: ignore[arg-type]
 
 
-def _shape(one: dict[str, Any], picture: Picture, label: object, where: str) -> Shape:
+def _shape(one: dict[str, Any], picture: Picture, label: object, where: str, read: bool) -> Shape:
     attributes = one.get("attributes")
     said = {key: one.get(key) for key in _SAID}
     if type(attributes) is dict:
@@ -93,7 +108,7 @@ def _shape(one: dict[str, Any], picture: Picture, label: object, where: str) -> 
     segmentation = one.get("segmentation")
     return Shape(
         said["mask_id"],
-        read_segmentation(segmentation, *picture.size),
+        read_segmentation(segmentation, *picture.size) if read else UNREAD,
         label if isinstance(label, str) else None,
         where,
         isinstance(segmentation, list) and bool(segmentation),

@@ -6,6 +6,7 @@ import json
 import xml.etree.ElementTree as ET
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from curate.decisions import open_reviews
 from curate.errors import CallError, SourceError
 from curate.exchange import write_queue
 from curate.exchange.writers import Outgoing
+from curate.formats.cvat import read_shape
 from curate.formats.cvat_masks import read_box_rle, write_box_rle
 from curate.rle import encode, from_dense
 from curate.store import Audit
@@ -167,6 +169,33 @@ def test_a_zip_bomb_is_refused(
         archive.writestr("annotations.xml", b"<annotations>" + b" " * 50_000_000)
     with pytest.raises(SourceError, match=r"it unpacks to over .* bytes"):
         back(pictured, bomb)
+
+
+@pytest.mark.parametrize("strange", [False, True])
+def test_nothing_is_drawn_for_a_size_that_only_the_file_states(
+    pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strange: bool
+) -> None:
+    """Outlines of a picture that is not the audit's, or of a size of its own, are never drawn."""
+    points = ";".join(f"{x},{y}" for x in range(0, 900, 3) for y in (0, 99_999))
+    name = "else.png" if strange else "2.png"
+    image = f'<image name="{name}" width="900" height="100000">'
+    image += f'<polygon label="a" points="{points}"></polygon></image>'
+    whole, _ = write(pictured, everything(pictured), tmp_path, "cvat", False)
+    sound = (whole / "annotations.xml").read_text().replace("<image ", image + "<image ", 1)
+    (tmp_path / "a.xml").write_text(sound)
+    drawn: list[tuple[int, int]] = []
+
+    def read(shape: Any, size: tuple[int, int]) -> Any:
+        drawn.append(size)
+        return read_shape(shape, size)
+
+    monkeypatch.setattr("curate.exchange.cvat.read_shape", read)
+    if strange:
+        assert back(pictured, tmp_path / "a.xml").added.actions == {"accept": 12}
+    else:
+        with pytest.raises(SourceError, match="it is 900 x 100000, in the audit 50 x 40"):
+            back(pictured, tmp_path / "a.xml")
+    assert set(drawn) == ({(40, 50)} if strange else set())
 
 
 @pytest.mark.parametrize(
