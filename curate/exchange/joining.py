@@ -182,12 +182,13 @@ class Joining:
         images = {place.image_id: place for place in self._places}
         pieces = frozenset(p.image_id for p in self._places if p.mask_id is not None)
         counts = frame["image_id"].value_counts()
+        last = max(images, default=None)
         batch: list[int] = []
         size = 0
         for image in sorted(images):
             batch.append(image)
             size += int(counts.get(image, 0)) + 1
-            if size >= PART_MASKS or image == max(images):
+            if size >= PART_MASKS or image == last:
                 rows = frame[frame["image_id"].isin(batch)]
                 yield _part(rows, [images[one] for one in batch], pieces)
                 batch, size = [], 0

@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from curate.errors import SourceError
+from curate.formats.segmentation import Segmentation, read_segmentation
 from curate.store import Audit
 
 KEPT_BACK = {
@@ -54,6 +55,26 @@ def test_the_layout(pictured: Audit, tmp_path: Path, crops: bool) -> None:
         assert one["score"] == one["quality_score"]
         assert not KEPT_BACK & set(one)
     assert min(one["id"] for one in labels["categories"]) == 1
+
+
+def test_annotations_become_masks_as_they_are_read(
+    pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is kept as it stands in the file: five were read when the sixth was found to be none."""
+    path, _ = write(pictured, everything(pictured), tmp_path, "fiftyone", False)
+    labels = json.loads((path / "labels.json").read_text())
+    labels["annotations"][5] = "nothing"
+    (path / "labels.json").write_text(json.dumps(labels))
+    sizes: list[tuple[int, ...]] = []
+
+    def read(value: object, *size: int) -> Segmentation:
+        sizes.append(size)
+        return read_segmentation(value, *size)
+
+    monkeypatch.setattr("curate.exchange.tool_coco.read_segmentation", read)
+    with pytest.raises(SourceError, match="one of its annotations is a string, not an object"):
+        back(pictured, path)
+    assert sizes == [(40, 50)] * 5
 
 
 def test_an_export_without_an_image_is_refused(pictured: Audit, tmp_path: Path) -> None:

@@ -218,3 +218,15 @@ def test_another_size_or_another_dataset_is_refused(
     strange = audited(source, tmp_path / "strange")
     with pytest.raises(SourceError, match="none of its images is in the audit"):
         back(strange, came)
+
+
+def test_parts_of_an_export_are_compared_one_by_one(
+    pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each image is a part; the last one is no more lost than any other."""
+    monkeypatch.setattr("curate.exchange.joining.PART_MASKS", 1)
+    path, _ = write(pictured, everything(pictured), tmp_path, "cvat", False)
+    use = TOOLS["CVAT for images"][1]
+    done = back(pictured, use(path, lambda _, seen: seen[:-1]))
+    assert done.added.actions == {"accept": 9, "reject": 3}
+    assert done.added.looked == 3
