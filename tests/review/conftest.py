@@ -13,7 +13,7 @@ from curate.store import Audit, open_audit
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[1] / "report"))
 
-from page import serve_wide, shared, tab, wide, wide_audit  # noqa: F401 - for browser tests
+from page import one_wide_server, serve_wide, shared, tab, wide, wide_audit  # noqa: F401
 from scenes import write_scenes
 from server import Client, Serve, Server
 

@@ -71,7 +71,7 @@ def serve_wide(wide: Audit) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture(scope="session")
-def shared(wide_audit: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def one_wide_server(wide_audit: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for tests that mind only what they did themselves; each is a person of its own."""
     folder = tmp_path_factory.mktemp("shared")
     shutil.copytree(wide_audit, folder / "wide")
@@ -81,11 +81,17 @@ def shared(wide_audit: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
+def shared(one_wide_server: Server) -> Iterator[Server]:
+    """The shared server; what a test had in hand is open again afterwards."""
+    yield one_wide_server
+    leases(open_audit(one_wide_server.audit), "delete from leases")
+
+
+@pytest.fixture
 def tab(browser: Any, shared: Server, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A tab on the shared server; what it had in hand is open again afterwards."""
+    """A tab on the shared server."""
     with opened(browser, shared, reviewer=request.node.name) as tab:
         yield tab
-    leases(tab.audit, "delete from leases")
 
 
 def leases(audit: Audit, sql: str) -> list[Any]:

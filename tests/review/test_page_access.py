@@ -10,6 +10,7 @@ import pytest
 from page import TABLET, Page, decisions, opened
 from server import Server
 
+import curate
 from curate.store import Audit
 
 Serve = Callable[..., Server]
@@ -29,13 +30,15 @@ def complaints(tab: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, PHONE], ids=["wide", "phone"])
-def test_axe_finds_nothing_serious(
-    browser: Any, serve_wide: Serve, scheme: str, viewport: dict[str, int]
-) -> None:
-    server = serve_wide("--reviewer", "ann")
-    with opened(browser, server, color_scheme=scheme, viewport=viewport) as tab:
+LOOKS = [
+    pytest.param({"color_scheme": "light", "viewport": {"width": 1280, "height": 800}}, id="light"),
+    pytest.param({"color_scheme": "dark", "viewport": PHONE}, id="dark-phone"),
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_serious(browser: Any, shared: Server, look: dict[str, Any]) -> None:
+    with opened(browser, shared, reviewer="axe", **look) as tab:
         assert complaints(tab) == []
         tab.press("n", "?")
         assert complaints(tab) == []
@@ -55,12 +58,50 @@ def test_axe_finds_nothing_serious(
         assert complaints(tab) == []
 
 
-def test_axe_on_the_first_question(browser: Any, serve_wide: Serve) -> None:
-    tab = Page(browser, serve_wide())
-    tab.page.goto(tab.server.url)
-    tab.page.get_by_label("Your name").wait_for()
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_on_what_is_seen_less_often(
+    wide: Audit, browser: Any, serve_wide: Serve, look: dict[str, Any]
+) -> None:
+    curate.write_queue(wide.path, kind="estimate", budget=14, whole_images=True)
+    server = serve_wide("--kind", "estimate", env={"CURATE_REVIEW_TOKEN": "a-long-token-of-a-test"})
+    tab = Page(browser, server, **look)
+    page = tab.page
+    page.goto(server.url)
+    page.get_by_label("Token").wait_for()
     assert complaints(tab) == []
+    page.get_by_label("Token").fill("a-long-token-of-a-test")
+    tab.press("Enter")
+    page.get_by_label("Your name").wait_for()
+    assert complaints(tab) == []
+    page.get_by_label("Your name").fill("ann")
+    tab.press("Enter")
+    tab.ready()
+    page.locator("#who").click()  # asked anew, which can be left
+    assert complaints(tab) == []
+    page.get_by_role("button", name="Cancel").click()
+    tab.press("i")
+    tab.view("editor")
+    assert complaints(tab) == []
+    tab.press("Escape")
+    tab.stocked()
+    tab.context.set_offline(True)
+    tab.decide("a")
+    page.locator("#saved-words", has_text="1 decision kept").wait_for()
+    assert complaints(tab) == []
+    tab.context.set_offline(False)
+    tab.saved()
+    while page.get_attribute("body", "data-view") != "looked":
+        tab.press("a")
+        page.wait_for_timeout(30)
+    tab.until("!document.getElementById('looked-nothing').disabled")
+    assert complaints(tab) == []
+    assert page.evaluate("document.activeElement.id") == "looked-title"
+    tab.press("a")
+    page.get_by_role("heading", name="All is decided").wait_for()
+    assert complaints(tab) == []
+    assert page.evaluate("document.activeElement.id") == "rest-title"
     tab.close()
+    assert tab.complaints == []
 
 
 def test_every_control_is_reached_by_keyboard(tab: Page) -> None:
