@@ -42,7 +42,8 @@ class Part:
         table: Its masks and images; the index of masks is the file's ids.
         fresh: Which masks have no id in the file.
         places: Where masks stand in the file, by id, where that says more than the id.
-        pieces: Images of which only pieces were shown, so nobody looked at the whole of them.
+        pieces: Images of which only pieces were shown or understood, so they are not gone through
+            as a whole.
     """
 
     table: MaskTable

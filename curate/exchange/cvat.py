@@ -20,7 +20,7 @@ from curate.exchange.writers import Writer
 from curate.formats.base import PART_BYTES, reading
 from curate.formats.cvat import read_shape
 from curate.formats.cvat_masks import whole
-from curate.formats.cvat_xml import Index, index_file, looks_like_cvat, read_images
+from curate.formats.cvat_xml import Image, Index, index_file, looks_like_cvat, read_images
 from curate.formats.cvat_xml import Shape as XmlShape
 from curate.formats.json_shape import shape_of_bytes
 
@@ -79,10 +79,10 @@ def xml_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[Picture]:
             for start, end in _blocks(index):
                 file.seek(start)
                 block = read_images(file.read(end - start), index.encoding, path)
-                pictures = [_picture(attributes) for attributes, _ in block]
+                pictures = [_picture(image) for image in block]
                 flags = wanted(pictures)
-                for picture, (_, shapes), read in zip(pictures, block, flags, strict=True):
-                    picture.shapes.extend(_shape(shape, picture, read) for shape in shapes)
+                for picture, image, read in zip(pictures, block, flags, strict=True):
+                    picture.shapes.extend(_shape(shape, picture, read) for shape in image.shapes)
                 yield from pictures
 
 
@@ -97,9 +97,9 @@ def _blocks(index: Index) -> Iterator[tuple[int, int]]:
         at = stop
 
 
-def _picture(attributes: dict[str, str]) -> Picture:
-    height, width = (whole(attributes.get(side, "")) or 0 for side in ("height", "width"))
-    return Picture(attributes.get("name", ""), (height, width))
+def _picture(image: Image) -> Picture:
+    height, width = (whole(image.attributes.get(side, "")) or 0 for side in ("height", "width"))
+    return Picture(image.attributes.get("name", ""), (height, width), others=image.others)
 
 
 def _shape(shape: XmlShape, picture: Picture, read: bool) -> Shape:

@@ -30,6 +30,7 @@ _COPIES = "copies of a mask with its mask_id, taken as new masks"
 _TYPED = "masks whose mask_id is none of their image, taken as new masks"
 _REDRAWN = "masks that came back as polygons (--same-iou says how much may differ unchanged)"
 _LOST = "masks that the tool lost, so nothing is known of them"
+_OTHERS = "boxes, ellipses, tags and such, which are no masks: their images are not gone through"
 _MATCHED = "masks found by overlap: equal, else one to one by IoU of 0.5 and more"
 
 
@@ -49,6 +50,12 @@ class Joining:
     ) -> None:
         self._audit = audit
         self._places = [place for place in places if place is not None]
+        others = {
+            place.image_id: picture.others
+            for place, picture in zip(places, pictures, strict=True)
+            if place is not None and picture.others
+        }
+        self._undecided = frozenset(others)
         pairs = [
             (place, shape)
             for place, picture in zip(places, pictures, strict=True)
@@ -72,7 +79,7 @@ class Joining:
         )
         said = [str(shape.mask_id or "").strip() != "" for shape in shapes]
         odd = sum(a and c is None for a, c in zip(said, claims, strict=True))
-        self.notes = {_TYPED: odd}
+        self.notes = {_TYPED: odd, _OTHERS: sum(others.values())}
 
     def ids(self) -> IntArray:
         """Return the masks that stand there, sorted."""
@@ -181,6 +188,7 @@ class Joining:
         frame = frame.assign(fresh=fresh).set_axis(pd.Index(ids, name="mask_id"))
         images = {place.image_id: place for place in self._places}
         pieces = frozenset(p.image_id for p in self._places if p.mask_id is not None)
+        pieces |= self._undecided
         counts = frame["image_id"].value_counts()
         last = max(images, default=None)
         batch: list[int] = []

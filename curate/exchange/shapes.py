@@ -49,12 +49,14 @@ class Picture:
         size: Height and width in pixels, as the file says.
         shapes: Its masks.
         number: Its id in the file; None where ids there mean nothing.
+        others: How many things people put on it that are no masks.
     """
 
     name: str
     size: tuple[int, int]
     shapes: list[Shape] = field(default_factory=list)
     number: int | None = None
+    others: int = 0
 
 
 Wanted = Callable[[Sequence[Picture]], Sequence[bool]]

@@ -66,7 +66,8 @@ def load(source: Path, part: Part) -> MaskTable:
         with reading(path), open(path, "rb") as file:
             file.seek(start)
             data = file.read(end - start)
-        for ordinal, (attributes, shapes) in enumerate(read_images(data, encoding, path), first):
+        for ordinal, one in enumerate(read_images(data, encoding, path), first):
+            attributes, shapes = one.attributes, one.shapes
             image, size = _add_image(rows, attributes, ordinal in repeated)
             for shape in shapes:
                 key = f"{name}#/image/{ordinal}/{shape.kind}/{shape.ordinal}"

@@ -39,6 +39,21 @@ class Shape:
 
 
 @dataclass
+class Image:
+    """An image of a file.
+
+    Attributes:
+        attributes: Those of its tag.
+        shapes: Its masks and polygons.
+        others: How many other things people put on it: boxes, ellipses, tags.
+    """
+
+    attributes: dict[str, str]
+    shapes: list[Shape] = field(default_factory=list)
+    others: int = 0
+
+
+@dataclass
 class Index:
     """Where the images of a file stand.
 
@@ -221,7 +236,7 @@ def index_file(path: Path) -> Index:
 class _Reading(_Walk):
     def __init__(self, where: str, encoding: str) -> None:
         super().__init__(where, encoding or "utf-8")
-        self.images: list[tuple[dict[str, str], list[Shape]]] = []
+        self.images: list[Image] = []
         self.counts: dict[str, int] = {}
         self.shape: Shape | None = None
         self.text: list[str] | None = None
@@ -230,12 +245,14 @@ class _Reading(_Walk):
 
     def open(self, name: str, attributes: dict[str, str]) -> None:
         if self.path == _IMAGE:
-            self.images.append((attributes, []))
+            self.images.append(Image(attributes))
             self.counts = dict.fromkeys(KINDS, 0)
         elif self.path[:-1] == _IMAGE and name in KINDS:
             self.shape = Shape(name, self.counts[name], attributes)
             self.counts[name] += 1
-            self.images[-1][1].append(self.shape)
+            self.images[-1].shapes.append(self.shape)
+        elif self.path[:-1] == _IMAGE:
+            self.images[-1].others += 1
         elif self.shape is not None and name == "attribute" and len(self.path) == 4:
             self.text, self.name = [], attributes.get("name", "")
 
@@ -251,8 +268,8 @@ class _Reading(_Walk):
             self.text.append(text)
 
 
-def read_images(data: bytes, encoding: str, path: Path) -> list[tuple[dict[str, str], list[Shape]]]:
-    """Return the images that stand in a stretch of a file: attributes and shapes of each."""
+def read_images(data: bytes, encoding: str, path: Path) -> list[Image]:
+    """Return the images that stand in a stretch of a file."""
     walk = _Reading(str(path), encoding)
     walk.run(io.BytesIO(b"<annotations>" + data + b"</annotations>"))
     return walk.images

@@ -145,6 +145,23 @@ def test_polygons_come_back_too(pictured: Audit, tmp_path: Path) -> None:
     assert done.notes[words] == 1
 
 
+def test_what_is_no_mask_is_told(pictured: Audit, tmp_path: Path) -> None:
+    """Somebody boxed a missing object: what is missing on that image is not known."""
+    path, _ = write(pictured, everything(pictured), tmp_path, "cvat", False)
+    tree = ET.parse(path / "annotations.xml")
+    image = next(one for one in tree.getroot().findall("image") if one.get("name") == "2.png")
+    box = ET.SubElement(image, "box", label="a", xtl="1", ytl="1", xbr="9", ybr="9")
+    ET.SubElement(box, "attribute", name="mask_id").text = "5"
+    ET.SubElement(image, "ellipse", label="a", cx="5", cy="5", rx="2", ry="2")
+    ET.SubElement(image, "tag", label="a")
+    tree.write(tmp_path / "export.xml")
+    done = back(pictured, tmp_path / "export.xml")
+    assert done.added.actions == {"accept": 12}
+    words = "boxes, ellipses, tags and such, which are no masks: their images are not gone through"
+    assert done.notes[words] == 3
+    assert open_reviews(pictured).looked()["image_id"].tolist() == [1, 3]
+
+
 def test_a_zip_is_not_trusted(pictured: Audit, tmp_path: Path) -> None:
     path, _ = write(pictured, everything(pictured), tmp_path, "cvat", False)
     text = (path / "annotations.xml").read_bytes()
