@@ -18,7 +18,7 @@ import pandas as pd
 from curate.curation.columns import plain
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
-from curate.exchange.fields import NAMES, Table, found_in
+from curate.exchange.fields import FORMULA, NAMES, Table, found_in
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.writers import Outgoing, Writer
 from curate.formats.base import new_file, reading
@@ -28,7 +28,6 @@ from curate.store import Audit
 _HEAD_BYTES = 1 << 16
 _BATCH = 20_000
 _DELIMITERS = (",", ";", "\t")
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def _header(line: str) -> tuple[str, list[str]]:
@@ -145,7 +144,7 @@ def _cell(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, str):
-        risky = value.lstrip(" ").startswith(_DANGEROUS) or value.startswith(_DANGEROUS)
+        risky = value.lstrip(" ").startswith(FORMULA) or value.startswith(FORMULA)
         return "'" + value if risky else value
     return value
 

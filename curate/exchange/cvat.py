@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from curate.decisions.reviews import Reviews
 from curate.exchange.archives import files_in, head_of, is_zip, names_in
 from curate.exchange.coming_back import join
-from curate.exchange.cvat_writing import safe_label, write_cvat
+from curate.exchange.cvat_writing import write_cvat
+from curate.exchange.labels import safe_label
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.shapes import UNREAD, Picture, Shape, Tool, Wanted, draw_of
 from curate.exchange.tool_coco import coco_pictures

@@ -8,7 +8,6 @@ finds the images by their names.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +17,7 @@ import orjson
 import pandas as pd
 
 from curate.curation.columns import plain
+from curate.exchange.labels import safe_label, safe_text
 from curate.exchange.picture_names import PictureNames
 from curate.exchange.views import (
     View,
@@ -41,7 +41,6 @@ NAMES = {
 """Attributes beside ``mask_id``, and the columns that they show: the first that the queue has."""
 
 _COLOUR = "#1b6ca8"
-_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
@@ -78,16 +77,6 @@ def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
                     written += len(view.rows)
             file.write(b"</annotations>\n")
     return written
-
-
-def safe_label(name: str) -> str:
-    """Return a category as a label of CVAT, which has no control characters or outer blanks."""
-    return " ".join(safe_text(name).split()) or "object"
-
-
-def safe_text(text: str) -> str:
-    """Return text in which what XML cannot hold is written as a question mark."""
-    return _NOT_XML.sub("?", text)
 
 
 def _labels(rows: pd.DataFrame, attributes: list[str]) -> list[dict[str, Any]]:

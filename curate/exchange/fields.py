@@ -31,7 +31,8 @@ NAMES = (
 )
 """Every column that is read; others in a file are left alone."""
 
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a text begins with that a spreadsheet would run."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ def _read_text(value: Any) -> str | None:
 
 def _unescaped(text: str) -> str:
     """Undo the apostrophe that a queue's CSV puts before what a spreadsheet would run."""
-    return text[1:] if text[:1] == "'" and text[1:].lstrip(" ").startswith(_DANGEROUS) else text
+    return text[1:] if text[:1] == "'" and text[1:].lstrip(" ").startswith(FORMULA) else text
 
 
 def _masks(where: _Where, values: Sequence[Any]) -> list[Any]:

@@ -15,7 +15,7 @@ import pandas as pd
 from curate.decisions.reviews import Reviews
 from curate.exchange.coco_folder import Layout, write_coco_folder
 from curate.exchange.coming_back import join
-from curate.exchange.cvat_writing import safe_label
+from curate.exchange.labels import safe_label
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.shapes import Tool
 from curate.exchange.tool_coco import coco_pictures

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
 from curate.exchange.coming_back import join
-from curate.exchange.cvat_writing import safe_label
 from curate.exchange.huggingface_writing import write_huggingface
+from curate.exchange.labels import safe_label
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.shapes import Picture, Shape, Tool, draw_of
 from curate.exchange.views import needs_pictures

@@ -6,7 +6,6 @@ it. Where a picture lies on its image, and which masks it shows, stands in the t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote as shell_quoted
@@ -20,6 +19,7 @@ import pandas as pd
 from curate.decisions.reviews import identity_of
 from curate.errors import CallError
 from curate.exchange.brush_rle import encode_brush
+from curate.exchange.labels import label_of
 from curate.exchange.views import (
     View,
     check_pictures,
@@ -38,14 +38,8 @@ BRUSH, IMAGE = "mask", "image"
 OWN = "curate"
 """The key of a task's data under which stands what maps it back."""
 
-NO_CATEGORY = "object"
-"""The label of masks that have no category."""
-
 MANY_LABELS = 100
 """Beyond so many categories, people get only those of the queue."""
-
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that no XML can hold."""
 
 _DRAW = ("draw_id", "queue_kind", "slot")
 
@@ -93,12 +87,6 @@ brush masks in a task; the busiest task here has {most:,}. Crops of one mask eac
 _LOST = """
 {lost:,} masks of the queue are not in it: they have no pixel, or their picture cannot be read.
 """
-
-
-def label_of(category: str | None) -> str:
-    """Return the label of a category, in the characters that a labelling config can hold."""
-    text = "" if category is None else _FORBIDDEN.sub("_", category).strip()
-    return text or NO_CATEGORY
 
 
 def region_id(mask_id: int) -> str:

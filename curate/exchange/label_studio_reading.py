@@ -22,9 +22,10 @@ import pandas as pd
 from curate.decisions.lookup import canonical, decoded, pair_iou, rows_of
 from curate.decisions.reviews import Reviews
 from curate.errors import CallError, SourceError
-from curate.exchange.label_studio import NO_CATEGORY, OWN, label_of, region_id
+from curate.exchange.label_studio import OWN, region_id
 from curate.exchange.label_studio_regions import Region, regions_of
 from curate.exchange.label_studio_tasks import Task, checked_tasks
+from curate.exchange.labels import NO_CATEGORY, label_of
 from curate.exchange.readers import Found, Options, Reader
 from curate.formats.base import reading
 from curate.formats.coco import collector_paused

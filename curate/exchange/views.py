@@ -6,7 +6,6 @@ beside it, so that what comes back is put in its place again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,6 @@ CROPS_AT_ONCE = 2_000
 """Masks whose run lengths are in memory at the same time."""
 
 _JPEG_QUALITY = 95
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -191,13 +189,6 @@ def _masks(audit: Audit, rows: pd.DataFrame) -> tuple[pd.DataFrame, Runs, pd.Dat
     return rows[good], runs[good], known[good]
 
 
-def left_out(audit: Audit, rows: pd.DataFrame) -> int:
-    """Return how many different masks of a queue cannot be shown."""
-    rows = rows.drop_duplicates("mask_id")
-    batches = (rows.iloc[k : k + CROPS_AT_ONCE] for k in range(0, len(rows), CROPS_AT_ONCE))
-    return len(rows) - sum(len(_masks(audit, batch)[0]) for batch in batches)
-
-
 def save_picture(folder: ImageFolder, view: View, target: Path) -> bool:
     """Write a view's picture: the file itself where all of it is shown, else the piece.
 
@@ -260,8 +251,3 @@ def needs_pictures(tool: str, *, whole: bool = True) -> Callable[[Audit, Path, O
             check_pictures(folder, tool)
 
     return check
-
-
-def safe_name(text: str) -> str:
-    """Return a name of letters, digits, dots, dashes and underscores only."""
-    return _UNSAFE.sub("_", text).strip("._") or "unnamed"

@@ -26,7 +26,7 @@ from curate.decisions import Reviews, has_reviews, open_reviews
 from curate.errors import CallError, SourceError
 from curate.exchange import import_file, write_queue
 from curate.exchange.brush_rle import decode_brush, encode_brush
-from curate.exchange.label_studio import label_of
+from curate.exchange.labels import label_of
 from curate.exchange.writers import Outgoing
 from curate.rle import decode, from_dense, to_dense
 from curate.store import Audit
