@@ -70,7 +70,10 @@ def queue(
         ),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="The folder of pictures, if the audit was made without.")
+        Path | None,
+        typer.Option(
+            help="The folder of pictures, if the audit was made without; for formats with pictures."
+        ),
     ] = None,
 ) -> None:
     """Draw the masks that people look at, and record why each is shown.
@@ -114,8 +117,9 @@ def import_(
     given: Annotated[
         str | None,
         typer.Option(
-            help="For a corrected dataset: what people were given, a file or a draw's number; the "
-            "whole source if left out."
+            help="For a corrected dataset: what people were given, a file or a draw's number. If "
+            "left out, of a queue the draws that its masks name, else the draw that it fits; of "
+            "any other file the whole source. Crops say it themselves."
         ),
     ] = None,
     same_iou: Annotated[

@@ -1,6 +1,20 @@
 """Files that go out to people, for whatever tool they use, and what they did, coming back."""
 
 from curate.exchange.importing import Imported, import_file
-from curate.exchange.writing import check_target, left_out, rows_for, write_queue
+from curate.exchange.writing import (
+    check_pictured,
+    check_target,
+    left_out,
+    rows_for,
+    write_queue,
+)
 
-__all__ = ["Imported", "check_target", "import_file", "left_out", "rows_for", "write_queue"]
+__all__ = [
+    "Imported",
+    "check_pictured",
+    "check_target",
+    "import_file",
+    "left_out",
+    "rows_for",
+    "write_queue",
+]

@@ -60,8 +60,12 @@ def check_coco(audit: Audit, out: Path, how: Outgoing) -> None:
     """See that a queue can be written as asked for; a writer's ``check``.
 
     Raises:
-        CallError: Crops are asked for, and ``out`` is the name of a file, or there are no pictures.
+        CallError: Crops are asked for, and ``out`` is the name of a file, or there are no pictures;
+            or pictures are given for whole images, of which only the masks are written.
     """
+    if not how.crops and how.images is not None:
+        what = "whole images as COCO are a file of masks, without pictures"
+        raise CallError(what, "--images", "leave it out, or add --crops")
     if how.crops and out.suffix.lower() == ".json":
         what = "crops are a folder of pictures with their JSON"
         raise CallError(what, str(out), "give a name without .json")

@@ -17,7 +17,7 @@ import numpy as np
 
 from curate.decisions.lookup import IntArray, rows_of
 from curate.decisions.reviews import Reviews, has_reviews
-from curate.errors import SourceError
+from curate.errors import CallError, SourceError
 from curate.exchange.corrected import Shown, decisions_of
 from curate.exchange.given import shown_as_told, shown_by_name, shown_in_queue
 from curate.exchange.joining import Joining
@@ -129,6 +129,9 @@ def _shown(
     crops = np.array([p.mask_id for p in known if p.mask_id is not None], np.int64)
     whole = np.array([p.image_id for p in known if p.mask_id is None], np.int64)
     if not len(whole):
+        if options.given is not None:
+            what = "what people were given of crops stands in the names of their pictures"
+            raise CallError(what, "--given", "leave it out")
         return Shown(np.unique(crops), True)
     if options.given is not None:
         told = shown_as_told(reviews, options.given, tool.ids)

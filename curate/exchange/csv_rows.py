@@ -151,4 +151,4 @@ def _cell(value: Any) -> Any:
 
 READER = Reader("csv", "CSV rows", _matches, _read)
 
-WRITER = Writer("csv", "CSV", write_csv)
+WRITER = Writer("csv", "CSV", write_csv, pictured=False)

@@ -96,8 +96,9 @@ def import_file(
         path: The file or folder: CSV or JSON rows, a corrected COCO file, or a tool's export.
         reviewer: Who decided, where the file names nobody.
         format: What the file is, where its content does not tell.
-        given: For a corrected dataset: what people were given, where that was not the whole source:
-            the file that they corrected, or the number of the draw that it was made of.
+        given: For a corrected dataset of whole images: what people were given: the file that they
+            corrected, or the number of the draw that it was made of. None: of a queue the draws
+            that its masks name, or else the one that it fits; of other files the whole source.
         same_iou: For a corrected dataset: a mask with at least this IoU with its correction counts
             as not changed. 1: equal to the pixel. Lower it for a tool that turns masks into
             polygons.

@@ -78,4 +78,4 @@ def write_json(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
 
 READER = Reader("json", "JSON rows", _matches, _read)
 
-WRITER = Writer("json", "JSON", write_json)
+WRITER = Writer("json", "JSON", write_json, pictured=False)

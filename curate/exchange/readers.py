@@ -35,8 +35,8 @@ class Options:
 
     Attributes:
         reviewer: Who decided, where the file names nobody.
-        given: What people were given, where that was not the whole source: the file that they
-            corrected, or the number of the draw that it was made of.
+        given: What people were given: the file that they corrected, or the number of the draw that
+            it was made of; None where the file says it, or it was the whole source.
         same_iou: A mask with at least this IoU with its correction counts as not changed.
         match: "iou": masks whose id a tool lost are found by how they overlap; None: they are not.
         all_looked: People went through all of it, also where nothing in it was changed.

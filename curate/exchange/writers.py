@@ -65,6 +65,7 @@ class Writer:
         is_folder: Whether a folder is written, not a file.
         check: Raises where it cannot be written as asked for: called before masks are drawn, so
             that no draw is recorded that nobody ever sees.
+        pictured: Whether it has to do with pictures at all.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Writer:
     write: Callable[[Audit, pd.DataFrame, Path, Outgoing], int]
     is_folder: bool = False
     check: Callable[[Audit, Path, Outgoing], None] | None = None
+    pictured: bool = True
 
 
 def writer_names() -> tuple[str, ...]:

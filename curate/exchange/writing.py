@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curate.decisions.lookup import rows_of
+from curate.errors import CallError
 from curate.exchange.writers import Outgoing, Writer, writer_of
 from curate.formats.base import check_new
 from curate.store import Audit
@@ -81,6 +82,17 @@ def left_out(audit: Audit, rows: pd.DataFrame, written: int) -> dict[str, int]:
     return {words: count for words, count in found.items() if count}
 
 
+def check_pictured(writer: Writer, how: Outgoing) -> None:
+    """See that nothing is asked of pictures where there are none.
+
+    Raises:
+        CallError: It is.
+    """
+    for option, value in (("--crops/--whole", how.crops), ("--images", how.images)):
+        if value is not None and not writer.pictured:
+            raise CallError(f"{writer.title} has no pictures", option, "leave it out")
+
+
 def check_target(
     out: Path, format: str | None = None, audit: Audit | None = None, how: Outgoing | None = None
 ) -> Writer:
@@ -94,11 +106,12 @@ def check_target(
         how: What the tool is to be given.
 
     Raises:
-        CallError: There is no such writer, the path holds something already, or the tool needs
-            pictures that are not there.
+        CallError: There is no such writer, the path holds something already, the tool needs
+            pictures that are not there, or it takes none and is to get some.
         SourceError: The folder of pictures is not there.
     """
     writer = writer_of(out, format)
+    check_pictured(writer, how or Outgoing())
     check_new(out)
     if audit is not None and writer.check is not None:
         writer.check(audit, out, how or Outgoing())

@@ -35,7 +35,8 @@ def import_decisions(
         path: The audit; the only one in this folder if None.
         reviewer: Who decided, where the file does not say.
         format: The file's format, where its content does not tell.
-        given: For a corrected dataset: what people were given, a file or a draw's number.
+        given: For a corrected dataset of whole images: what people were given, a file or a draw's
+            number; None: of a queue the draws that it names or fits, else the whole source.
         same_iou: For a corrected dataset: IoU from which on a mask counts as not changed.
         match: "iou": masks whose id a tool lost are found by how they overlap.
         all_looked: For a corrected dataset: people went through all of it, changed or not.

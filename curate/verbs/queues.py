@@ -51,7 +51,8 @@ def write_queue(
         record: Whether the draw is recorded in the audit, so that decisions that come back know
             why their mask was shown. Random samples and checks are always recorded.
         crops: Each mask as a picture of its own, or (False) whole images; None as suits the tool.
-        images: The folder of pictures, where the audit does not know it.
+        images: The folder of pictures, where the audit does not know it; only for formats that
+            hold pictures.
 
     Returns:
         What was written, and how many masks cannot stand there; or the CSV.
@@ -62,9 +63,9 @@ def write_queue(
         CurateError: An option is wrong, the file exists or cannot be written, none of the masks can
             stand in it, or somebody else has drawn meanwhile.
     """
-    from curate.exchange import check_target, rows_for
+    from curate.exchange import check_pictured, check_target, rows_for
     from curate.exchange.csv_rows import csv_lines
-    from curate.exchange.writers import Outgoing
+    from curate.exchange.writers import Outgoing, writer_of
     from curate.store import open_audit
 
     opened = open_audit(path)
@@ -72,6 +73,8 @@ def write_queue(
         raise CallError(f"--to {to} needs a file", "queue", "give one with --out")
     targets = _targets(out, options.get("overlap", 0.0))
     how = Outgoing(crops, None if images is None else Path(images))
+    if out is None:
+        check_pictured(writer_of(Path(), "csv"), how)
     for target in targets:
         check_target(target, to, opened, how)
     drawn = draw(opened, known, options)

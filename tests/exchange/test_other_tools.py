@@ -14,7 +14,7 @@ from other_tools import TOOLS, Seen, nothing
 from pycocotools import mask as coco_mask
 
 from curate.decisions import open_reviews
-from curate.errors import SourceError
+from curate.errors import CallError, SourceError
 from curate.store import Audit, open_audit
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
@@ -132,12 +132,15 @@ def test_ids_that_a_tool_lost_are_found_by_overlap_when_asked(
         return seen
 
     came = use(path, people)
+    with pytest.raises(SourceError, match=r"--match iou|no mask_id"):
+        back(pictured, came)
     if not crops:
         with pytest.raises(SourceError, match="its masks bear no mask_id; say what people were"):
             back(pictured, came, match="iou")
-    with pytest.raises(SourceError, match=r"--match iou|no mask_id"):
-        back(pictured, came)
-    done = back(pictured, came, match="iou", given=1)
+    else:
+        with pytest.raises(CallError, match="names of their pictures; leave it out"):
+            back(pictured, came, match="iou", given=1)
+    done = back(pictured, came, match="iou", **({} if crops else {"given": 1}))
     assert done.added.actions == {"accept": 11, "fix": 1}
     words = "masks found by overlap: equal, else one to one by IoU of 0.5 and more"
     assert done.notes[words] == 12

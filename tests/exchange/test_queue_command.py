@@ -185,6 +185,28 @@ def test_two_who_draw_at_once_never_share_a_number(
     )
 
 
+@pytest.mark.parametrize("option", [["--crops"], ["--whole"], ["--images", "."]])
+@pytest.mark.parametrize("out", [["--out", "q.csv"], ["--out", "q.json"], []])
+def test_what_has_no_pictures_is_asked_for_none(
+    pictured: Audit, tmp_path: Path, option: list[str], out: list[str]
+) -> None:
+    target = [out[0], tmp_path / out[1]] if out else []
+    words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, *target]
+    with pytest.raises(CallError, match="has no pictures; leave it out"):
+        run(*words, *option)
+    assert not has_reviews(pictured)
+    run(*words)
+    assert has_reviews(pictured)
+
+
+def test_whole_images_as_coco_take_no_pictures(pictured: Audit, tmp_path: Path) -> None:
+    words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, "--to", "coco"]
+    words += ["--images", tmp_path / "pictures", "--out", tmp_path / "q"]
+    with pytest.raises(CallError, match="without pictures; leave it out, or add --crops"):
+        run(*words)
+    assert run(*words, "--crops").startswith("4 masks in ")
+
+
 def test_no_such_way_to_match(pictured: Audit, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(dataset()))
     words = ["import", tmp_path / "a.json", "--audit", pictured.path]
