@@ -16,9 +16,10 @@ from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
 from curate.exchange.coco_writing import check_coco, write_coco
 from curate.exchange.coming_back import join
-from curate.exchange.corrected import Part, Shown, decisions_of
+from curate.exchange.corrected import decisions_of
 from curate.exchange.given import dataset_ids, shown_as_told, shown_in_queue
 from curate.exchange.labels import safe_label
+from curate.exchange.parts import Part, Shown
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.shapes import Tool
 from curate.exchange.tool_coco import coco_pictures, was_sent_out

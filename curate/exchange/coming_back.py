@@ -18,9 +18,10 @@ import numpy as np
 from curate.decisions.lookup import IntArray, rows_of
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.errors import CallError, SourceError
-from curate.exchange.corrected import Shown, decisions_of
+from curate.exchange.corrected import decisions_of
 from curate.exchange.given import shown_as_told, shown_by_name, shown_in_queue
 from curate.exchange.joining import Joining
+from curate.exchange.parts import Shown
 from curate.exchange.picture_names import PictureNames, Place
 from curate.exchange.readers import Found, Options
 from curate.exchange.shapes import Picture, Tool

@@ -17,7 +17,7 @@ import pandas as pd
 from curate.decisions.lookup import IntArray
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.errors import CallError, SourceError
-from curate.exchange.corrected import Shown
+from curate.exchange.parts import Shown
 from curate.formats import detect
 
 _FITS = 0.5

@@ -11,8 +11,8 @@ import pandas as pd
 
 from curate.decisions.lookup import IntArray, canonical, decoded, pair_iou, rows_of
 from curate.errors import SourceError
-from curate.exchange.corrected import Part, Shown
 from curate.exchange.matching import LEAST_IOU, pairs_by_overlap
+from curate.exchange.parts import Part, Shown
 from curate.exchange.picture_names import Place
 from curate.exchange.shapes import Picture, Shape, claim
 from curate.rle import Runs, paste

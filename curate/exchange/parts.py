@@ -1,0 +1,110 @@
+"""What a comparison with a corrected dataset works on: its parts, and what was found so far."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate.decisions.lookup import BoolArray, IntArray, decoded
+from curate.errors import SourceError
+from curate.rle import Runs
+from curate.store import Audit
+from curate.table import MaskTable
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some whole images of a corrected dataset.
+
+    Attributes:
+        table: Its masks and images; the index of masks is the file's ids.
+        fresh: Which masks have no id in the file.
+        places: Where masks stand in the file, by id, where that says more than the id.
+        pieces: Images of which only pieces were shown or understood, so they are not gone through
+            as a whole.
+    """
+
+    table: MaskTable
+    fresh: BoolArray
+    places: Mapping[int, str] = field(default_factory=dict)
+    pieces: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Which masks people were given.
+
+    Attributes:
+        ids: Their ids, sorted; None for all of the audit.
+        sure: Whether that is known, rather than taken for granted.
+        lost: Masks that a tool lost, so that nothing follows from their absence.
+        draws: The draw that each was shown for, by ``mask_id``, where that is known.
+    """
+
+    ids: IntArray | None = None
+    sure: bool = False
+    lost: IntArray | None = None
+    draws: pd.Series[Any] | None = None
+
+    def among(self, ids: pd.Series[Any]) -> BoolArray:
+        """Return which of some masks were shown."""
+        numbers = ids.to_numpy(np.int64)
+        given = np.isin(numbers, numbers if self.ids is None else self.ids)
+        if self.lost is not None:
+            given &= ~np.isin(numbers, self.lost)
+        return np.asarray(given, np.bool_)
+
+    def explained(self, decisions: pd.DataFrame) -> pd.DataFrame:
+        """Return decisions with the draw that each mask was shown for, where it is known."""
+        if self.draws is None:
+            return decisions
+        draws = self.draws.reindex(decisions["mask_id"]).astype("Int64")
+        return decisions.assign(draw_id=draws.array)
+
+
+@dataclass
+class Tally:
+    """What has been found so far, part by part."""
+
+    decisions: list[pd.DataFrame] = field(default_factory=list)
+    missing: list[pd.DataFrame] = field(default_factory=list)
+    looked: list[IntArray] = field(default_factory=list)
+    unmatched: list[pd.DataFrame] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A part, and what it is held against."""
+
+    audit: Audit
+    part: Part
+    name: str
+    shown: Shown
+    same_iou: float
+
+    def where(self, mask_id: Any) -> str:
+        """Name an annotation for a message."""
+        return f"{self.name}, {self.place(mask_id)}"
+
+    def place(self, mask_id: Any) -> str:
+        """Say where an annotation stands in the file."""
+        return self.part.places.get(int(mask_id), f"annotation {mask_id}")
+
+
+def other_image(where: str) -> SourceError:
+    """Return the error for a mask that stands on another image than the audit's mask of its id."""
+    do = "ids must be the audit's; if a tool has numbered them anew, import its own export"
+    return SourceError("it lies on another image than in the audit", where, do)
+
+
+def runs_of(frame: pd.DataFrame) -> tuple[Runs, BoolArray]:
+    """Return masks as runs, and which of them can be read."""
+    heights, widths = (frame[side].to_numpy(np.int64) for side in ("height", "width"))
+    runs, problems = decoded(frame["segmentation"], heights, widths)
+    return runs, np.array([not problem for problem in problems], np.bool_)
