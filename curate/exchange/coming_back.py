@@ -125,7 +125,7 @@ def _shown(
     tool: Tool,
 ) -> Shown:
     """Return which masks people were given: a crop's own, of whole images those of its draws."""
-    ids = joining.ids()
+    ids, named = joining.ids(), shown_by_name(reviews, joining.named())
     known = [place for place in places if place is not None]
     crops = np.array([p.mask_id for p in known if p.mask_id is not None], np.int64)
     whole = np.array([p.image_id for p in known if p.mask_id is None], np.int64)
@@ -133,11 +133,10 @@ def _shown(
         if options.given is not None:
             what = "what people were given of crops stands in the names of their pictures"
             raise CallError(what, "--given", "leave it out")
-        return Shown(np.unique(crops), True)
+        return Shown(np.unique(crops), True, draws=named.draws if named else None)
     if options.given is not None:
         told = shown_as_told(reviews, options.given, tool.ids)
     elif len(ids):
-        named = shown_by_name(reviews, joining.named())
         told = named or shown_in_queue(reviews, ids, path.name)
     elif has_reviews(reviews.audit) and len(reviews.draws()):
         do = "say what people were given: --given FILE, or the number of the draw"

@@ -69,7 +69,15 @@ class Shown:
 
 @dataclass
 class Tally:
-    """What has been found so far, part by part."""
+    """What has been found so far, part by part.
+
+    Attributes:
+        decisions: On masks that people were given.
+        missing: Masks that they added.
+        looked: Images that they went through as a whole.
+        unmatched: New masks with ids that are not those of their images.
+        counts: How many there were of each action, and of what is checked or told at the end.
+    """
 
     decisions: list[pd.DataFrame] = field(default_factory=list)
     missing: list[pd.DataFrame] = field(default_factory=list)
@@ -80,7 +88,15 @@ class Tally:
 
 @dataclass(frozen=True)
 class Side:
-    """A part, and what it is held against."""
+    """A part, and what it is held against.
+
+    Attributes:
+        audit: The audit.
+        part: The part.
+        name: Its file's name, for messages.
+        shown: What people were given.
+        same_iou: A mask with at least this IoU with its correction counts as not changed.
+    """
 
     audit: Audit
     part: Part

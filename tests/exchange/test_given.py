@@ -14,6 +14,7 @@ from other_tools import TOOLS, Seen
 from curate.decisions import open_reviews
 from curate.errors import SourceError
 from curate.exchange import import_file, write_queue
+from curate.exchange.writers import Outgoing
 from curate.store import Audit
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
@@ -78,6 +79,19 @@ def test_an_older_draw_is_not_held_against_a_larger_newer_one(
     kept = open_reviews(pictured).decisions()
     assert set(kept["draw_id"]) == {1}
     assert set(kept["queue_kind"]) == {"errors"}
+
+
+@EVERY
+def test_crops_are_of_the_draw_that_they_name(pictured: Audit, tmp_path: Path, tool: str) -> None:
+    """Also one whose mask is gone, which is then rejected for that draw."""
+    name, use = TOOLS[tool]
+    rows = drawn(pictured, [1, 2, 5, 6])
+    out = tmp_path / f"queue{'.parquet' if name == 'huggingface' else ''}"
+    write_queue(pictured, rows, out, name, how=Outgoing(True))
+    drawn(pictured, list(range(1, 13)), "estimate")
+    back(pictured, use(out, without(2)))
+    assert actions(pictured) == {1: "accept", 2: "reject", 5: "accept", 6: "accept"}
+    assert set(open_reviews(pictured).decisions()["draw_id"]) == {1}
 
 
 @EVERY
