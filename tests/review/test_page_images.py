@@ -6,22 +6,27 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 from page import Page, decisions, opened
 from server import Server
 
 import curate
 from curate.decisions import open_reviews
-from curate.store import Audit
+from curate.store import Audit, part_paths
 
 Serve = Callable[..., Server]
+SEEN = '#view-single:not([hidden]) #stage[data-ready="true"]'
 BROKEN = {"status": 404, "json": {"error": "there is no picture, or it cannot be read"}}
 
 
 def through(tab: Page, words: str = "drawn on") -> int:
     """Accept the masks of one image; return the image once it is asked about."""
     images = set()
-    while tab.page.get_attribute("body", "data-view") != "looked":
-        tab.ready()
+    here = "document.body.dataset.view === 'looked' || document.querySelector('" + SEEN + "')"
+    while True:
+        tab.until(f"Boolean({here})")
+        if tab.page.get_attribute("body", "data-view") == "looked":
+            break
         images.add(tab.page.text_content("#single-file"))
         tab.press("a")
         tab.page.wait_for_timeout(30)
@@ -38,11 +43,11 @@ def test_each_image_is_asked_about_once(wide: Audit, browser: Any, serve_wide: S
         assert not page.is_visible("#filter-button")
         assert not page.is_visible("#why")
         through(tab)
-        for _ in range(2):
+        for end in ((80, 70), (90, 95)):
             tab.press("i")
             tab.view("editor")
             tab.page.select_option("#category", label="blob 2")
-            tab.drag([(60, 60), (80, 70)])
+            tab.drag([(60, 60), end])
             tab.press("Enter")
             tab.view("looked")
         tab.press("u")  # one of them is taken back, and the image is still asked about
@@ -99,3 +104,44 @@ def test_without_pictures_nobody_is_asked(wide: Audit, browser: Any, serve_wide:
         assert "looked" not in views
     assert len(open_reviews(wide).looked()) == 0
     assert len(decisions(wide)) > 0
+
+
+def test_drawn_images_without_masks_are_asked_about(
+    wide: Audit, browser: Any, serve_wide: Serve
+) -> None:
+    path = part_paths(wide.path, "images")[-1]
+    images = pd.read_parquet(path)
+    bare = images.head(2).assign(image_id=[1000, 1001])
+    bare.to_parquet(path.with_name("part-999999.parquet"), index=False)
+    held = int(images["image_id"].iloc[0])
+    masks = wide.query(f"select mask_id from masks where image_id = {held}")
+    whole = {"unit": "image", "images": {"ids": [1000, held, 1001]}}
+    drawn = masks.assign(inclusion_probability=1.0)
+    open_reviews(wide, create=True).record_draw("estimate", drawn, whole)
+    with opened(browser, serve_wide("--kind", "estimate", "--reviewer", "ann")) as tab:
+        page = tab.page
+        through(tab)
+        tab.press("a")
+        words = page.locator("#looked-words", has_text="0 masks are drawn on this image.")
+        words.wait_for()
+        tab.press("i")
+        tab.view("editor")
+        page.select_option("#category", label="blob 2")
+        tab.until("document.getElementById('canvas').dataset.place")
+        tab.drag([(60, 60), (80, 70)])
+        tab.press("Enter")
+        tab.view("looked")
+        page.locator("#panel-looked path.fill.new").wait_for(state="attached")
+        tab.until("!document.getElementById('looked-nothing').disabled")
+        tab.press("a")
+        page.locator("#panel-looked path.fill.new").wait_for(state="detached")
+        tab.until("!document.getElementById('looked-nothing').disabled")
+        tab.press("a")
+        page.get_by_role("heading", name="All is decided").wait_for()
+        tab.press("u")
+        tab.view("looked")
+        tab.press("a")
+        page.get_by_role("heading", name="All is decided").wait_for()
+        tab.saved()
+    assert set(open_reviews(wide).looked()["image_id"]) == {1000, held, 1001}
+    assert open_reviews(wide).missing()["image_id"].tolist() == [1000]

@@ -16,6 +16,7 @@ export class Deck {
   constructor({ client, outbox, clock, reviewer, pictures }, listener) {
     Object.assign(this, { client, outbox, clock, reviewer, pictures, listener });
     this.entries = [];
+    this.images = []; // drawn images without a mask: they are asked about when all masks are done
     this.order = "queue";
     this.filter = { category: null, reason: null, score: null };
     this.held = HELD;
@@ -113,8 +114,9 @@ export class Deck {
     return { client, reviewer: this.reviewer(), count, order, filter, holding: this.holding() };
   }
 
-  take({ cards, left, progress }) {
+  take({ cards, left, images, progress }) {
     this.wait = 500;
+    this.images = images || [];
     const known = new Set(this.holding());
     const fresh = cards.filter((card) => !known.has(card.item)).map((card) => new Entry(card));
     this.entries.push(...fresh);

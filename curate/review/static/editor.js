@@ -26,6 +26,11 @@ export class Editor {
     this.categories = new Categories(about);
   }
 
+  // The segmenter is asked about masks, and an image without any has none to name.
+  get clicks() {
+    return this.about.segmenter && Boolean(this.image?.picture_of);
+  }
+
   drawTools() {
     const tools = TOOLS.filter((tool) => tool.id !== "click" || this.about.segmenter);
     byId("tools").append(...tools.map((tool) => el("button", {
@@ -41,7 +46,7 @@ export class Editor {
     this.words();
     this.blank(image.width, image.height);
     const ended = new Promise((resolve) => { this.end = resolve; });
-    this.choose(mode === "missing" && this.about.segmenter ? "click" : "brush");
+    this.choose(mode === "missing" && this.clicks ? "click" : "brush");
     byId("canvas").focus({ preventScroll: true });
     await (mode === "fix" ? this.loadMask() : this.showAll());
     this.loadPictures();
@@ -102,7 +107,7 @@ export class Editor {
     if (this.card) views.push(["near", this.card.window]);
     for (const [view, box] of views) {
       const picture = new Image();
-      picture.src = api.pictureUrl(image.picture_of, view);
+      picture.src = image.picture || api.pictureUrl(image.picture_of, view);
       await picture.decode().catch(() => {});
       if (this.raster !== raster) return;
       if (picture.naturalWidth) this.canvas.pictures.push({ image: picture, box });
@@ -145,9 +150,10 @@ export class Editor {
 
   choose(id) {
     const tool = TOOLS.find((each) => each.id === id);
-    if (id === "click" && !this.about.segmenter) return;
+    if (id === "click" && !this.clicks) return;
     for (const node of byId("tools").children) {
       node.setAttribute("aria-checked", String(node.dataset.tool === id));
+      node.hidden = node.dataset.tool === "click" && !this.clicks;
     }
     byId("size-label").hidden = byId("size-keys").hidden = id !== "brush" && id !== "eraser";
     this.resize(this.tools.size);

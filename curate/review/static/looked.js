@@ -19,8 +19,7 @@ export class Looked {
   // `added` tells what was added to the image here, as a path.
   async open(image, added) {
     this.added = added;
-    const same = this.image && this.image.image_id === image.image_id;
-    if (same && !this.failed) return;
+    if (this.image && this.image.image_id === image.image_id) return;
     this.image = image;
     await this.again();
   }
@@ -34,7 +33,7 @@ export class Looked {
     setText(byId("looked-words"), "The image is being fetched …");
     try {
       const found = await api.image(image.image_id);
-      const picture = await loadImage(api.pictureUrl(found.picture_of, "whole"));
+      const picture = await loadImage(found.picture || api.pictureUrl(found.picture_of, "whole"));
       if (this.image === image) this.draw(found, picture);
       else URL.revokeObjectURL(picture.src);
     } catch (error) {

@@ -15,6 +15,7 @@ export class Review {
     this.mode = "single";
     this.exceptions = new Set(); // items taken out of a screen, shown alone
     this.look = null; // image of which the last mask was just decided
+    this.through = new Set(); // images that were asked about
     this.busy = false; // the editor or a question is open
     this.drawing = new Drawing(this, this.editor);
   }
@@ -44,6 +45,7 @@ export class Review {
       this.rest();
       return;
     }
+    if (!this.look && deck.state === "done") this.look = this.bareImage();
     if (this.look && this.imageIsThrough()) {
       this.askLooked();
       return;
@@ -162,6 +164,7 @@ export class Review {
     const entries = step.entries.map((entry) => (entry.dropped ? new Entry(entry.card) : entry));
     if (step.kind === "looked") this.look = step.image;
     else if (entries.length) this.look = null;
+    if (this.look) this.through.delete(this.look.image_id);
     this.deck.putFirst(entries);
     this.deck.loadInOrder(entries.filter((entry) => !entry.ready));
     if (this.mode === "grid" && step.kind !== "screen") entries.forEach((entry) => this.exceptions.add(entry.card.item));
@@ -174,6 +177,12 @@ export class Review {
   fix() {
     const entry = this.seen();
     if (entry) this.drawing.fix(entry);
+  }
+
+  // A drawn image without masks: only missing ones can be told of it.
+  bareImage() {
+    const asked = this.about.crops ? this.deck.images : [];
+    return asked.find((image) => !this.through.has(image.image_id)) || null;
   }
 
   imageIsThrough() {
@@ -194,6 +203,7 @@ export class Review {
     if (name === "missing") this.drawing.addMissing(image).then(() => this.looked.again());
     else if (name === "unanswered" || (name === "nothing" && this.looked.ready)) {
       this.look = null;
+      this.through.add(image.image_id);
       if (name === "unanswered") this.looked.image = null;
       else this.decisions.record("looked", [], [{ type: "looked", image_id: image.image_id }], { said: "Nothing is missing", image });
       this.clock.start();
@@ -270,6 +280,7 @@ export class Review {
   newPerson() {
     this.decisions.clear();
     this.look = null;
+    this.through.clear();
     this.exceptions.clear();
     this.grid.cells.clear();
     this.deck.reset({ held: this.deck.held });
