@@ -121,19 +121,24 @@ class Pages:
 
     async def next(self, request: Request) -> Response:
         """Give the next masks."""
-        asked = Next.of(await self._asked_here(request))
-        return _json(await run_in_threadpool(self.desk.next, asked))
+        asked = await _asked(request)
+        wish = Next.of(asked)
+        self.desk.check_queue(asked)
+        return _json(await run_in_threadpool(self.desk.next, wish))
 
     async def release(self, request: Request) -> Response:
         """Take masks back undecided."""
-        asked = await self._asked_here(request)
+        asked = await _asked(request)
         client, masks = key_of(asked.get("client"), "client"), items_of(asked.get("items"), "items")
+        self.desk.check_queue(asked)
         await run_in_threadpool(self.desk.dealer.give_back, client, masks)
         return _json({})
 
     async def events(self, request: Request) -> Response:
         """Record what people did."""
-        sent = Sent.of(await self._asked_here(request), now_us())
+        asked = await _asked(request)
+        sent = Sent.of(asked, now_us())
+        self.desk.check_queue(asked)
         await run_in_threadpool(self.desk.prepare, sent)
         # No thread waits while the writer is at it: many pages may send at once.
         found = await asyncio.shield(asyncio.wrap_future(self.desk.writer.write(sent.events)))
@@ -162,15 +167,12 @@ class Pages:
         image_id = id_of(request.path_params["image_id"], "image_id")
         return _json(await run_in_threadpool(self.desk.images.image, image_id))
 
-    async def _asked_here(self, request: Request) -> dict[str, Any]:
-        asked = await _asked(request)
-        self.desk.check_queue(asked)
-        return asked
-
     async def segment(self, request: Request) -> Response:
         """Redraw a mask from clicks."""
-        asked = Clicks.of(await self._asked_here(request))
-        return _json(await run_in_threadpool(self.desk.segment, asked))
+        asked = await _asked(request)
+        clicks = Clicks.of(asked)
+        self.desk.check_queue(asked)
+        return _json(await run_in_threadpool(self.desk.segment, clicks))
 
 
 def application(desk: Desk, tokens: Tokens) -> Starlette:

@@ -56,7 +56,6 @@ class Settings:
             errors, where there is none, for the ranking as it stands.
         reviewer: The name that the page begins with.
         seconds_per_mask: What one mask takes people.
-        budget: How many masks people have time for; None if nobody said.
         minutes: How much time people have; None if nobody said.
         images: Folder of the pictures; the audit's own if None.
         segmenter: A segmenter for clicks; None for none.
@@ -67,7 +66,6 @@ class Settings:
     draw_id: int | None = None
     reviewer: str = ""
     seconds_per_mask: float = 14.0
-    budget: int | None = None
     minutes: float | None = None
     images: Path | None = None
     segmenter: str | None = None
@@ -140,7 +138,6 @@ class Desk:
             "segmenter": bool(self.redrawing),
             "total": len(self.queue),
             "seconds_per_mask": self.settings.seconds_per_mask,
-            "budget": self.settings.budget,
             "minutes": self.settings.minutes,
             "categories": filters.get("names", names),
             "filters": {key: filters[key] for key in ("categories", "reasons", "scores")},
@@ -242,7 +239,7 @@ class Desk:
         Raises:
             Refused: It is not.
         """
-        if asked.get("queue", self.name) != self.name:
+        if asked.get("queue") != self.name:
             raise Refused(409, "another queue is open here now; reload the page")
 
     def mask(self, mask_id: int) -> dict[str, Any]:

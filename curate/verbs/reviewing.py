@@ -77,7 +77,6 @@ def review(
         draw_id=draw,
         reviewer=reviewer,
         seconds_per_mask=seconds_per_mask,
-        budget=budget,
         minutes=minutes,
         images=as_path(images),
         segmenter=segmenter,

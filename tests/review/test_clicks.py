@@ -125,7 +125,11 @@ def test_a_saved_sam_answers_clicks_over_http(audit: Audit, tmp_path: Path) -> N
         card = client.next(1)["cards"][0]
         size = card["height"], card["width"]
         x, y, w, h = card["bbox"]
-        asked = {"mask_id": card["mask_id"], "points": [[x + w / 2, y + h / 2]], "labels": [1]}
+        asked = client.who() | {
+            "mask_id": card["mask_id"],
+            "points": [[x + w / 2, y + h / 2]],
+            "labels": [1],
+        }
         for _ in range(300):  # the model is loaded beside the first masks
             status, _, body = client.ask("POST", "/api/segment", asked | {"counts": None})
             if status != 503:

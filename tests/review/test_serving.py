@@ -66,7 +66,8 @@ def test_pictures_come_by_mask(client: Client, view: str) -> None:
 def test_a_page_of_another_queue_is_told_so(client: Client) -> None:
     item = client.next()["cards"][0]["item"]
     made = client.decide(item)
-    body = client.who() | {"queue": "another", "now": 0, "events": [made]}
+    card = {"mask_id": item[:-2], "points": [[1, 1]], "labels": [1], "items": [item], "count": 1}
+    body = client.who() | card | {"queue": "another", "now": 0, "events": [made]}
     for path in ("/api/events", "/api/next", "/api/release", "/api/segment"):
         status, _, answer = client.ask("POST", path, body)
         assert (status, b"another queue" in answer) == (409, True)
