@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/curate demo --out demo
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 # Other projects' own programs, each in an environment of its own, on what curate writes.
 test-tools: $(VENV)/.tested .venv-tools/.installed .venv-label-studio/.installed

@@ -5,6 +5,10 @@ Chromium: one after another as a quick person does, then in bursts. Two times ar
 press: until the frame after the swap was handed over with a decoded picture (our own clock, from
 the key's time stamp), and until the browser says that it was on the screen (Event Timing, in steps
 of 8 ms).
+
+    python reports/review/latency.py
+
+Writes latency.csv and its table in README.md.
 """
 
 from __future__ import annotations
@@ -20,10 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
 import curate
 from curate.rle import bbox, encode, from_dense
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(2, str(HERE.parent / "_common"))
+
+from filling import fill_page, table  # noqa: E402
 
 HEIGHT, WIDTH = 2000, 3000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -152,12 +162,22 @@ def summary(values: list[float]) -> dict[str, float]:
         "median_ms": round(float(median), 1),
         "p95_ms": round(float(p95), 1),
         "max_ms": round(max(values), 1),
-        "presses": len(values),
+        "n": len(values),
     }
 
 
+def latency(results: pd.DataFrame) -> str:
+    """Return the table of key presses."""
+    head = ["presses", "median", "95th percentile", "slowest", "number"]
+    rows = [
+        [row.presses, *(f"{ms:.0f} ms" for ms in (row.median_ms, row.p95_ms, row.max_ms)), row.n]
+        for row in results.astype({"n": str}).itertuples()
+    ]
+    return table(head, rows)
+
+
 def main() -> None:
-    """Read the command line, measure, print."""
+    """Read the command line, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=26)
     parser.add_argument("--masks", type=int, default=10, help="of each image")
@@ -165,8 +185,12 @@ def main() -> None:
     parser.add_argument("--pause-ms", type=int, default=500, help="between two presses")
     parser.add_argument("--burst", type=int, default=8, help="presses of a burst, 30 ms apart")
     given = parser.parse_args()
-    for name, row in run(**vars(given)).items():
+    found = run(**vars(given))
+    for name, row in found.items():
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    results = pd.DataFrame([{"presses": name, **row} for name, row in found.items()])
+    results.to_csv(HERE / "latency.csv", index=False)
+    fill_page(HERE / "README.md", results, [latency])
 
 
 if __name__ == "__main__":
