@@ -100,14 +100,21 @@ def _rows(file: Path, name: str) -> Iterator[Picture]:
     texts = [path for path, at in columns.items() if _is_text(metadata.schema.column(at))]
     labels = _class_names(schema)
     number = 0
-    # As dictionaries, so that a text that comes again and again is not copied each time.
-    with pq.ParquetFile(file, metadata=metadata, read_dictionary=texts) as opened:
-        for batch in opened.iter_batches(_BATCH, columns=list(columns)):
-            for at in range(len(batch)):
-                number += 1
-                one = batch.slice(at, 1)
-                _check_row(one, f"{name}, row {number}")
-                yield _picture(one.to_pylist()[0], f"row {number}", name, labels)
+    for batch in _batches(file, columns, texts):
+        for at in range(len(batch)):
+            number += 1
+            one = batch.slice(at, 1)
+            _check_row(one, f"{name}, row {number}")
+            yield _picture(one.to_pylist()[0], f"row {number}", name, labels)
+
+
+def _batches(file: Path, columns: dict[str, int], texts: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file, some at a time."""
+    # As dictionaries, so that a text that comes again and again is not copied each time. Each row
+    # group has its own, and Arrow cannot put two of them into one batch inside a list.
+    with pq.ParquetFile(file, read_dictionary=texts) as opened:
+        for group in range(opened.metadata.num_row_groups):
+            yield from opened.iter_batches(_BATCH, row_groups=[group], columns=list(columns))
 
 
 def _columns(schema: pq.ParquetSchema, named: str) -> dict[str, int]:

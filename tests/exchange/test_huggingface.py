@@ -201,3 +201,24 @@ def test_there_must_be_pictures(audit: Audit, tmp_path: Path) -> None:
     with pytest.raises(CallError, match="Hugging Face shows people pictures"):
         write_queue(audit, everything(audit), tmp_path / "a.parquet", "huggingface")
     assert not (tmp_path / "a.parquet").exists()
+
+
+def test_row_groups_have_dictionaries_of_their_own(pictured: Audit, parquet: Path) -> None:
+    table = pq.read_table(parquet)
+    groups = parquet.with_name("groups.parquet")
+    pq.write_table(table, groups, row_group_size=1)
+    assert pq.read_metadata(groups).num_row_groups > 1
+    done = back(pictured, groups)
+    assert set(done.added.actions) == {"accept"}
+
+
+def test_texts_that_are_dictionaries_in_parts(pictured: Audit, parquet: Path) -> None:
+    """Writers give a dictionary up in the middle of a column once it is too large."""
+    mixed = parquet.with_name("mixed.parquet")
+    small: dict[str, Any] = {"dictionary_pagesize_limit": 40, "data_page_size": 1}
+    pq.write_table(pq.read_table(parquet), mixed, write_batch_size=1, **small)
+    columns = pq.read_metadata(mixed).row_group(0)
+    kinds = [columns.column(k).encodings for k in range(columns.num_columns)]
+    assert any({"PLAIN", "RLE_DICTIONARY"} <= set(found) for found in kinds)
+    done = back(pictured, mixed)
+    assert set(done.added.actions) == {"accept"}
