@@ -23,7 +23,8 @@ for each file and for the zip: files may share what they are packed in."""
 
 _HEAD = 1 << 16
 _CHUNK = 1 << 20
-_BROKEN = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+_BROKEN = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError)
+_UNREADABLE = (*_BROKEN, ValueError, OSError)
 
 
 def is_zip(path: Path) -> bool:
@@ -45,7 +46,7 @@ def names_in(path: Path) -> list[str]:
             return sorted(p.relative_to(path).as_posix() for p in found if p.is_file())
         with zipfile.ZipFile(path) as archive:
             return [one.filename for one in archive.infolist() if not one.is_dir()]
-    except _BROKEN:
+    except _UNREADABLE:
         return []
 
 
@@ -57,7 +58,7 @@ def head_of(path: Path, name: str) -> bytes:
                 return file.read(_HEAD)
         with zipfile.ZipFile(path) as archive, archive.open(name) as packed:
             return packed.read(_HEAD)
-    except (*_BROKEN, KeyError):
+    except (*_UNREADABLE, KeyError):
         return b""
 
 
@@ -109,7 +110,7 @@ def _unpack(path: Path, name: str, target: Path, left: int) -> int:
                         if size > most:
                             raise _too_much(most, left, where)
                         file.write(data)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        except _BROKEN as error:
             do = "get the file again, without a password"
             raise SourceError("the zip is broken or protected", where, do) from error
         except Exception as error:

@@ -45,10 +45,7 @@ class Cards:
     def card(self, row: int) -> dict[str, Any]:
         """Return the card of a row of the queue."""
         part, at = self.queue.files.part(int(self.queue.places[row]))
-        values = part.row(at)
-        twin = None if self._hides("duplicate_of") else _twin(part, values)
-        marks = _no_marks() if self._hides("reasons") else marks_of(values)
-        box = window_of(values, part, twin, marks)
+        values, twin, marks, box = self._framed(part, at)
         mask_id = int(values["mask_id"])
         return {
             # Which person's row it is must not be seen, so it is always called the first.
@@ -75,25 +72,25 @@ class Cards:
         text = f"{self.version} {box.x} {box.y} {box.w} {box.h}"
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def window(self, place: int) -> tuple[dict[str, Any], Box]:
-        """Return the values of the mask at a place in the files, and its card's window."""
-        part, at = self.queue.files.part(place)
+    def _framed(self, part: Part, at: int) -> tuple[dict[str, Any], int | None, Marks, Box]:
+        """Return a mask's values, its twin's row, its marks, and the window that shows them."""
         values = part.row(at)
         twin = None if self._hides("duplicate_of") else _twin(part, values)
         marks = _no_marks() if self._hides("reasons") else marks_of(values)
-        return values, window_of(values, part, twin, marks)
+        return values, twin, marks, window_of(values, part, twin, marks)
 
-    def view(self, place: int, name: str) -> View:
-        """Return what to render for one of a mask's views.
+    def view(self, place: int, name: str) -> tuple[View, str]:
+        """Return what to render for one of a mask's views, and the word for its card's window.
 
         Args:
             place: Where the mask stands in the files.
             name: A word of :data:`curate.review.pictures.VIEWS`.
         """
-        values, box = self.window(place)
+        values, _, _, box = self._framed(*self.queue.files.part(place))
         size = int(values["height"] or 0), int(values["width"] or 0)
         file_name = str(values.get("file_name") or "")
-        return View(file_name, size, None if name == "whole" else box, VIEWS[name])
+        view = View(file_name, size, None if name == "whole" else box, VIEWS[name])
+        return view, self.seen(box)
 
     def _hides(self, column: str) -> bool:
         return column not in self.queue.columns

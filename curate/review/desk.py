@@ -87,14 +87,14 @@ class Desk:
         self.audit, self.settings = audit, settings
         threading.Thread(target=warm, name="kernels", daemon=True).start()
         reviews = Reviews(audit) if has_reviews(audit) else open_reviews(audit, create=True)
-        self.views = Views(_images_of(audit, settings))
+        folder = _images_of(audit, settings)
+        self.views = Views(folder)
         decided = _find_queue(reviews, settings)
         self.queue: Queue = decided.queue
         self.leases = Leases(audit.path)
         self.dealer = Dealer(self.queue, decided, self.leases)
         self.filters = Filters(self.queue)
         self.name = _name_of(audit, self.queue)
-        folder = _images_of(audit, settings)
         self.cards = Cards(self.queue, f"{self.name} {folder}", pictures=bool(self.views))
         self.writer = Writer(reviews, self.queue.kind, self.queue.draw_id, self._knows)
         self.images = WholeImages(self.queue, self.cards, self.views, reviews)
@@ -186,7 +186,7 @@ class Desk:
     def _prefetch(self, rows: Sequence[int]) -> None:
         if self.views:
             for row in rows:
-                self.views.ask(self.cards.view(int(self.queue.places[row]), "card"))
+                self.views.ask(self.cards.view(int(self.queue.places[row]), "card")[0])
 
     def record(self, sent: Sent, found: Sequence[str | None]) -> dict[str, Any]:
         """Take note of what a page sent, and return its answer.
@@ -229,9 +229,8 @@ class Desk:
         """
         if view not in VIEWS or not self.views:
             raise Refused(404, "there is no such picture")
-        place = self._place(mask_id)
-        same = self.cards.seen(self.cards.window(place)[1]) == seen
-        return self.views.ask(self.cards.view(place, view)), same
+        wanted, word = self.cards.view(self._place(mask_id), view)
+        return self.views.ask(wanted), word == seen
 
     def check_queue(self, asked: Mapping[str, Any]) -> None:
         """See that a page is one of this queue's: ids of another audit's masks may be equal.
@@ -248,7 +247,7 @@ class Desk:
 
     def segment(self, asked: Clicks) -> dict[str, Any]:
         """Redraw a mask from clicks."""
-        view = self.cards.view(self._place(asked.mask_id), "whole")
+        view, _ = self.cards.view(self._place(asked.mask_id), "whole")
         pixels = self.views.pixels(view.file_name, view.size)
         if pixels is None:
             raise Refused(404, "there is no picture of this mask")

@@ -15,7 +15,7 @@ sys.path.insert(1, str(Path(__file__).parents[1] / "report"))
 
 from page import one_wide_server, serve_wide, shared, tab, wide, wide_audit  # noqa: F401
 from scenes import write_scenes
-from server import Client, Serve, Server
+from server import Client, Serve, Server, servers_on
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +39,7 @@ def audit(drawn_audit: Path, tmp_path: Path) -> Audit:
 @pytest.fixture
 def serve(audit: Audit) -> Iterator[Serve]:
     """Start servers on the audit; they end with the test."""
-    started: list[Server] = []
-
-    def start(*options: str, **more: dict[str, str]) -> Server:
-        started.append(Server(audit.path, *options, **more).start())
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.kill()
+    yield from servers_on(audit.path)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from scenes import write_scenes
 from scipy import ndimage
-from server import Server
+from server import Server, servers_on
 
 from curate.decisions import open_reviews
 from curate.rle import decode, to_dense
@@ -59,15 +59,7 @@ def wide(wide_audit: Path, tmp_path: Path) -> Audit:
 @pytest.fixture
 def serve_wide(wide: Audit) -> Iterator[Callable[..., Server]]:
     """Start servers on the audit of 150 masks; they end with the test."""
-    started: list[Server] = []
-
-    def start(*options: str, **more: dict[str, str]) -> Server:
-        started.append(Server(wide.path, *options, **more).start())
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.kill()
+    yield from servers_on(wide.path)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +147,16 @@ def now_ms() -> int:
 
 Serve = Callable[..., Server]
 """Starts servers that end with the test; see the fixture ``serve``."""
+
+
+def servers_on(audit: Path) -> Iterator[Serve]:
+    """Give a fixture what starts servers on an audit; they end with the test."""
+    started: list[Server] = []
+
+    def start(*options: str, **more: dict[str, str]) -> Server:
+        started.append(Server(audit, *options, **more).start())
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
