@@ -99,6 +99,10 @@ IMAGE_COLUMNS: dict[str, Any] = {
 }
 """Columns that every images frame has."""
 
+OPTIONAL_IMAGE_COLUMNS: dict[str, Any] = {"source_key": STRING}
+"""Columns that an images frame has where the reader knows them: where the image stands in the
+source, so that a mask can be added to it."""
+
 
 def _check(frame: pd.DataFrame, columns: dict[str, Any], index: str, name: str) -> None:
     if frame.index.name != index or frame.index.dtype != np.int64:
@@ -124,7 +128,8 @@ class MaskTable:
     Attributes:
         masks: Index ``mask_id`` (int64, unique), columns :data:`MASK_COLUMNS` and any of
             :data:`OPTIONAL_MASK_COLUMNS`.
-        images: Index ``image_id`` (int64, unique), columns :data:`IMAGE_COLUMNS`.
+        images: Index ``image_id`` (int64, unique), columns :data:`IMAGE_COLUMNS` and any
+            of :data:`OPTIONAL_IMAGE_COLUMNS`.
 
     Raises:
         CallError: A column is missing or has another type, or an index is not unique.
@@ -136,7 +141,8 @@ class MaskTable:
     def __post_init__(self) -> None:
         optional = {c: d for c, d in OPTIONAL_MASK_COLUMNS.items() if c in self.masks.columns}
         _check(self.masks, MASK_COLUMNS | optional, "mask_id", "masks")
-        _check(self.images, IMAGE_COLUMNS, "image_id", "images")
+        known = {c: d for c, d in OPTIONAL_IMAGE_COLUMNS.items() if c in self.images.columns}
+        _check(self.images, IMAGE_COLUMNS | known, "image_id", "images")
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -217,7 +223,7 @@ def finish(masks: pd.DataFrame, images: pd.DataFrame) -> MaskTable:
         with_types(masks, MASK_COLUMNS | OPTIONAL_MASK_COLUMNS)[
             [*MASK_COLUMNS, *(c for c in masks.columns if c not in MASK_COLUMNS)]
         ],
-        with_types(images, IMAGE_COLUMNS),
+        with_types(images, IMAGE_COLUMNS | OPTIONAL_IMAGE_COLUMNS),
     )
     table.__dict__["runs"] = runs  # just decoded: the cached property need not do it again
     return table

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from curate.errors import CurateError, SourceError
 from curate.formats import json_prune
 from curate.formats.amg_sheet import SHEET, Sheet
-from curate.formats.base import PART_BYTES, Format, Part, reading
+from curate.formats.base import PART_BYTES, Format, Part, dropping, reading
 from curate.formats.json_shape import shape_of
 from curate.formats.json_stream import scan
 from curate.formats.png import read_masks
@@ -289,4 +289,4 @@ def _write_records(name: str, drop: AbstractSet[str], origin: Path, target: Bina
         json_prune.copy_without(file, target, left_out)
 
 
-FORMAT = Format("amg", "output of SAM's amg.py", matches, plan, load, prune)
+FORMAT = Format("amg", "output of SAM's amg.py", matches, plan, load, dropping(prune))

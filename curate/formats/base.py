@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curate.errors import AuditError, CallError, SourceError
+from curate.formats.edits import Edits, Stored
 from curate.table import MaskTable
 
 PART_BYTES = 16_000_000
@@ -48,8 +49,11 @@ class Format:
         plan: (source, work directory for an index) to parts in stable order. Raises
             :class:`SourceError` where the source as a whole cannot be read.
         load: (source, part) to the masks and images of the part; ids are unique within it.
-        prune: (source, out path, source keys to drop): write the source without these masks and
-            with every other byte of meaning as it was. Raises where ``out`` exists already.
+        write: (source, out path, edits): write the source with some masks gone, changed and added,
+            and every other byte of meaning as it was. A changed mask keeps its id and all other
+            fields; what is measured from its pixels (box, area) is renewed. Raises
+            :class:`CallError` where ``out`` exists already, a key names nothing, or the format
+            cannot hold what is asked.
     """
 
     name: str
@@ -57,7 +61,29 @@ class Format:
     matches: Callable[[Path], bool]
     plan: Callable[[Path, Path], Iterator[Part]]
     load: Callable[[Path, Part], MaskTable]
-    prune: Callable[[Path, Path, AbstractSet[str]], None]
+    write: Callable[[Path, Path, Edits], Stored]
+
+    def prune(self, source: Path, out: Path, drop: AbstractSet[str]) -> None:
+        """Write the source without some masks and with every other byte of meaning as it was."""
+        self.write(source, out, Edits(drop=frozenset(drop)))
+
+
+def dropping(
+    prune: Callable[[Path, Path, AbstractSet[str]], None],
+) -> Callable[[Path, Path, Edits], Stored]:
+    """Return a ``write`` for a format that can only leave masks out.
+
+    Args:
+        prune: (source, out path, source keys to drop).
+    """
+
+    def write(source: Path, out: Path, edits: Edits) -> Stored:
+        if not edits.only_drops:
+            raise CallError("masks of this format can be left out, but not changed", str(source))
+        prune(source, out, edits.drop)
+        return Stored()
+
+    return write
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.formats import json_prune
-from curate.formats.base import Format, Part, new_file, reading
+from curate.formats.base import Format, Part, dropping, new_file, reading
 from curate.formats.coco_index import (
     LISTED_TWICE,
     READ_BYTES,
@@ -287,6 +287,6 @@ def _is_results(path: Path) -> bool:
     return shape_of(path).looks_results
 
 
-FORMAT = Format("coco", "COCO instances", _is_coco, plan, load, prune)
-LVIS = Format("lvis", "LVIS", _is_lvis, plan, load, prune)
-RESULTS = Format("coco-results", "COCO results list", _is_results, plan, load, prune)
+FORMAT = Format("coco", "COCO instances", _is_coco, plan, load, dropping(prune))
+LVIS = Format("lvis", "LVIS", _is_lvis, plan, load, dropping(prune))
+RESULTS = Format("coco-results", "COCO results list", _is_results, plan, load, dropping(prune))

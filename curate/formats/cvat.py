@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.base import PART_BYTES, Format, Part, reading
+from curate.formats.base import PART_BYTES, Format, Part, dropping, reading
 from curate.formats.cvat_masks import read_box_rle, whole
 from curate.formats.cvat_xml import Index, Shape, index_file, looks_like_cvat, read_images, spans
 from curate.formats.rows import Rows, number, parts_of
@@ -183,4 +183,4 @@ def _stored(shape: Shape) -> tuple[int | None, dict[str, Any]]:
     return whole(shape.values.get("mask_id", "")), optional
 
 
-FORMAT = Format("cvat", "CVAT for images 1.1", matches, plan, load, prune)
+FORMAT = Format("cvat", "CVAT for images 1.1", matches, plan, load, dropping(prune))

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from curate import rle
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.base import Format, Part
+from curate.formats.base import Format, Part, dropping
 from curate.formats.png import (
     GRAY,
     PALETTE,
@@ -194,4 +194,4 @@ def _label_runs(
     return found, Runs(offsets, start[first].astype(np.int32), end[last].astype(np.int32), *sizes)
 
 
-FORMAT = Format("label-png", "PNGs of instance ids", matches, plan, load, prune)
+FORMAT = Format("label-png", "PNGs of instance ids", matches, plan, load, dropping(prune))

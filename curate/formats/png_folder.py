@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.base import Format, Part
+from curate.formats.base import Format, Part, dropping
 from curate.formats.png import Picture, PictureProblem, read_masks, read_picture
 from curate.formats.rows import Rows, parts_of
 from curate.formats.segmentation import Segmentation
@@ -164,4 +164,4 @@ def _picture(path: Path) -> tuple[Picture | None, str, str]:
         return None, problem.status, problem.detail
 
 
-FORMAT = Format("png-folder", "folders of one PNG a mask", matches, plan, load, prune)
+FORMAT = Format("png-folder", "folders of one PNG a mask", matches, plan, load, dropping(prune))

@@ -16,7 +16,16 @@ import pyarrow as pa
 
 from curate.errors import CallError, SourceError
 from curate.formats import json_prune, tar
-from curate.formats.base import PART_BYTES, Format, Part, copy_file, new_file, new_folder, reading
+from curate.formats.base import (
+    PART_BYTES,
+    Format,
+    Part,
+    copy_file,
+    dropping,
+    new_file,
+    new_folder,
+    reading,
+)
 from curate.formats.coco import collector_paused, image_fields, number_keys
 from curate.formats.coco_index import image_key
 from curate.formats.json_shape import HEAD_BYTES, shape_of, shape_of_bytes
@@ -391,4 +400,4 @@ def _matches(path: Path) -> bool:
     return False
 
 
-FORMAT = Format("sa1b", "SA-1B", _matches, plan, load, prune)
+FORMAT = Format("sa1b", "SA-1B", _matches, plan, load, dropping(prune))

@@ -29,7 +29,7 @@ import numpy as np
 
 from curate import rle
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.base import PART_BYTES, Format, Part, reading
+from curate.formats.base import PART_BYTES, Format, Part, dropping, reading
 from curate.formats.json_stream import Batch, parse_document, parse_one, scan
 from curate.formats.rows import Rows, common_size, number, parts_of, with_problems
 from curate.formats.segmentation import (
@@ -252,4 +252,4 @@ def _empty_like(piece: bytes, at: int, where: str) -> bytes:
     return json.dumps({"size": list(size), "counts": counts.decode("ascii")}).encode("ascii")
 
 
-FORMAT = Format("sav", "SA-V masklets", matches, plan, load, prune)
+FORMAT = Format("sav", "SA-V masklets", matches, plan, load, dropping(prune))

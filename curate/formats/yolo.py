@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.base import PART_BYTES, Format, Part, reading
+from curate.formats.base import PART_BYTES, Format, Part, dropping, reading
 from curate.formats.png import PictureProblem, read_picture
 from curate.formats.png_folder import PICTURES
 from curate.formats.rows import Rows, parts_of
@@ -278,4 +278,4 @@ def _class_of(field: bytes) -> int | None:
     return int(whole[1]) if whole else None
 
 
-FORMAT = Format("yolo", "YOLO segmentation labels", matches, plan, load, prune)
+FORMAT = Format("yolo", "YOLO segmentation labels", matches, plan, load, dropping(prune))

@@ -142,22 +142,24 @@ def test_places_that_would_harm_something_are_refused(
 
 
 def lose_one(form: Format) -> Format:
-    def wrong(source: Path, out: Path, drop: Any) -> None:
+    def wrong(source: Path, out: Path, edits: Any) -> Any:
         keys = read(source).masks["source_key"]
-        form.prune(source, out, {*drop, next(k for k in keys if k not in drop)})
+        more = next(k for k in keys if k not in edits.drop)
+        return form.write(source, out, replace(edits, drop={*edits.drop, more}))
 
-    return replace(form, prune=wrong)
+    return replace(form, write=wrong)
 
 
 def edited(change: Callable[[Content], None]) -> Callable[[Format], Format]:
     def with_change(form: Format) -> Format:
-        def wrong(source: Path, out: Path, drop: Any) -> None:
-            form.prune(source, out, drop)
+        def wrong(source: Path, out: Path, edits: Any) -> Any:
+            stored = form.write(source, out, edits)
             content = json.loads(out.read_text(encoding="utf-8"))
             change(content)
             out.write_text(json.dumps(content))
+            return stored
 
-        return replace(form, prune=wrong)
+        return replace(form, write=wrong)
 
     return with_change
 

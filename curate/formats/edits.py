@@ -1,0 +1,112 @@
+"""What changes in a dataset when it is written anew, and what a format says of how it was stored.
+
+All of it is plain data, the same for every format. A mask is named by its source key, an image by
+the ``source_key`` of the images table. What no edit names stays as it is, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from curate.errors import CallError
+
+MASKS = ("same", "polygon", "rle")
+"""How changed and added masks are stored; see :class:`Edits`."""
+
+OVERLAPS = ("new", "old")
+"""Whose a pixel is that two masks claim where each pixel has one id only; see :class:`Edits`."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of one mask that stays.
+
+    Attributes:
+        counts: Its new pixels as COCO compressed counts, of its image's size; None: as they are.
+        category: Its new category, by name; None: as it is.
+        attributes: What is noted beside it, where the format has a place for that.
+    """
+
+    counts: bytes | None = None
+    category: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A mask that is new.
+
+    Attributes:
+        image_key: ``source_key`` of its image in the images table.
+        counts: Its pixels as COCO compressed counts.
+        height: Height of its image in pixels.
+        width: Width of its image in pixels.
+        category: Its category, by name; None where nothing is known.
+        attributes: What is noted beside it, where the format has a place for that.
+    """
+
+    image_key: str
+    counts: bytes
+    height: int
+    width: int
+    category: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Edits:
+    """All that changes in a dataset.
+
+    Attributes:
+        drop: Source keys of masks that go.
+        change: Changed masks by source key; none of them is dropped.
+        add: New masks, in the order in which they get their ids.
+        masks: How new pixels are stored. "same": as the mask was stored before (an added one as
+            most of its file are), a polygon only where its rings rasterise to exactly these pixels
+            and do not need a seam (see :mod:`curate.formats.polygons`), else RLE where the format
+            has it. "polygon" and "rle": always so; refused where the format has no such thing.
+        overlap: In formats where a pixel has one id only: whose a pixel is that a changed or added
+            mask and one that stays both claim. None: such a write is refused.
+    """
+
+    drop: AbstractSet[str] = frozenset()
+    change: Mapping[str, Change] = field(default_factory=dict)
+    add: Sequence[Addition] = ()
+    masks: str = "same"
+    overlap: str | None = None
+
+    @property
+    def only_drops(self) -> bool:
+        """Whether masks go and nothing else happens."""
+        return not self.change and not self.add
+
+    def refuse_attributes(self, where: str) -> None:
+        """Raise where something is to be noted beside a mask: for formats without such a place.
+
+        Raises:
+            CallError: Some edit has attributes.
+        """
+        if any(one.attributes for one in (*self.change.values(), *self.add)):
+            what = "this format has no place for attributes beside a mask"
+            raise CallError(what, where, "leave --attributes out: the provenance file has them")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How the new pixels of a write were stored.
+
+    Attributes:
+        polygons: How many masks became polygons.
+        seams: How many of these are one ring that runs through a seam, because of holes or parts.
+        runs: How many became RLE, PNGs or pixels of an id image.
+        moved: Masks that the format could not hold to the pixel: IoU of what was stored with what
+            was meant, by source key of a changed mask or position of an added one. Of masks that
+            stay as they are but lost pixels to another (:attr:`Edits.overlap`) too.
+    """
+
+    polygons: int = 0
+    seams: int = 0
+    runs: int = 0
+    moved: Mapping[str | int, float] = field(default_factory=dict)
