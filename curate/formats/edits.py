@@ -88,7 +88,9 @@ class Edits:
         Raises:
             CallError: Some edit has attributes.
         """
-        if any(one.attributes for one in (*self.change.values(), *self.add)):
+        noted = [one.attributes for one in self.change.values()]
+        noted += [one.attributes for one in self.add]
+        if any(noted):
             what = "this format has no place for attributes beside a mask"
             raise CallError(what, where, "leave --attributes out: the provenance file has them")
 
