@@ -15,17 +15,16 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from curate.errors import CurateError, SourceError
-from curate.formats import json_prune
+from curate.formats.amg_json import edit_records, load_records
 from curate.formats.amg_sheet import SHEET, Sheet
-from curate.formats.base import PART_BYTES, Format, Part, dropping, reading
+from curate.formats.base import PART_BYTES, Format, Part, dropping
+from curate.formats.edits import Edits
 from curate.formats.json_shape import shape_of
-from curate.formats.json_stream import scan
 from curate.formats.png import read_masks
-from curate.formats.rows import Rows, common_size, number, parts_of, plain, with_problems
-from curate.formats.segmentation import Segmentation, json_type, read_segmentation, rle_size
+from curate.formats.rows import Rows, number, parts_of, plain, with_problems
+from curate.formats.segmentation import Segmentation
 from curate.formats.trees import Edit, copy_with_edits, cuts, entries, splice
 from curate.table import MaskTable
 
@@ -79,7 +78,7 @@ def load(source: Path, part: Part) -> MaskTable:
     rows = Rows()
     for kind, name in part.payload:
         if kind == "json":
-            _load_json(rows, source if source.is_file() else source / name, name)
+            load_records(rows, source if source.is_file() else source / name, name)
         else:
             _load_folder(rows, source, name)
     return rows.table()
@@ -94,7 +93,9 @@ def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
         if kind == "json":
             mine = {key for key in left if key.startswith(f"{plain(name)}#/")}
             if mine:
-                edits[plain(name)] = partial(_write_records, plain(name), mine)
+                path = source if source.is_file() else source / name
+                pieces, _ = edit_records(path, plain(name), Edits(drop=frozenset(mine)))
+                edits[plain(name)] = partial(splice, pieces=pieces)
         else:
             mine = _drop_from_folder(source, name, left, edits)
         left -= mine
@@ -226,67 +227,6 @@ def _drop_from_folder(
         pieces = list(cuts(sheet.spans, lambda i: i > 0 and gone[i - 1]))
         edits[plain(below + SHEET)] = lambda origin, target: splice(origin, target, pieces)
     return {plain(entry.key) for entry in dropped}
-
-
-# --- JSON ----------------------------------------------------------------------------------------
-
-
-def _load_json(rows: Rows, path: Path, name: str) -> None:
-    records: list[Any] = []
-    with reading(path), open(path, "rb") as file:
-        for batch in scan(file, name):
-            if batch.key or not batch.is_list:
-                raise SourceError("it is not a list of masks", str(path), "check the format")
-            records.extend(batch.parse(name))
-    read = [record if isinstance(record, dict) else {} for record in records]
-    size = common_size(rle_size(record.get("segmentation")) for record in read)
-    detail = "" if size else "no mask tells its size"
-    image = rows.image(Path(name).stem, size or (0, 0), "ok", detail)
-    for i, record in enumerate(records):
-        key = f"{name}#/{i}"
-        if not isinstance(record, dict):
-            detail = f"the record is {json_type(record)}, not an object"
-            rows.mask(key, image, Segmentation(None, "wrong_type", detail))
-            continue
-        mask = read_segmentation(record.get("segmentation"), *(size or (0, 0)))
-        stored, problems = _stored(record)
-        rows.mask(key, image, with_problems(mask, problems), optional=stored)
-
-
-def _stored(record: dict[str, Any]) -> tuple[dict[str, float], list[str]]:
-    """Read the numbers beside a mask."""
-    point = record.get("point_coords")
-    if isinstance(point, list) and point and isinstance(point[0], list):
-        point = point[0]
-    stored: dict[str, float] = {}
-    problems = []
-    for name in ("predicted_iou", "stability_score"):
-        stored[name], problem = number(record.get(name), name)
-        problems.append(problem)
-    stored["declared_area"], problem = number(record.get("area"), "area")
-    problems.append(problem)
-    for name, value, columns in (
-        ("bbox", record.get("bbox"), ("declared_x", "declared_y", "declared_w", "declared_h")),
-        ("point_coords", point, ("prompt_x", "prompt_y")),
-        ("crop_box", record.get("crop_box"), ("crop_x", "crop_y", "crop_w", "crop_h")),
-    ):
-        if value is None:
-            continue
-        if not isinstance(value, list) or len(value) != len(columns):
-            problems.append(f"{name} is not a list of {len(columns)} numbers")
-            continue
-        for column, one in zip(columns, value, strict=True):
-            stored[column], problem = number(one, name)
-            problems.append(problem)
-    return stored, problems
-
-
-def _write_records(name: str, drop: AbstractSet[str], origin: Path, target: BinaryIO) -> None:
-    numbers = json_prune.ordinals(drop, f"{name}#/")
-    with open(origin, "rb") as file:
-        left_out = json_prune.cuts(file, name, "", numbers)
-        file.seek(0)
-        json_prune.copy_without(file, target, left_out)
 
 
 FORMAT = Format("amg", "output of SAM's amg.py", matches, plan, load, dropping(prune))

@@ -1,0 +1,93 @@
+"""The JSON half of amg.py's output: a list of records, one a mask, of one image without a block."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from curate.errors import CallError, SourceError
+from curate.formats import json_prune
+from curate.formats.base import reading
+from curate.formats.edits import Edits, Stored
+from curate.formats.json_stream import scan
+from curate.formats.rows import Rows, common_size, number, with_problems
+from curate.formats.segmentation import Segmentation, json_type, read_segmentation, rle_size
+
+
+def load_records(rows: Rows, path: Path, name: str) -> None:
+    """Read one file's masks into ``rows``.
+
+    Args:
+        rows: What collects them.
+        path: The file.
+        name: Its path under the source, with which source keys begin.
+    """
+    records: list[Any] = []
+    with reading(path), open(path, "rb") as file:
+        for batch in scan(file, name):
+            if batch.key or not batch.is_list:
+                raise SourceError("it is not a list of masks", str(path), "check the format")
+            records.extend(batch.parse(name))
+    read = [record if isinstance(record, dict) else {} for record in records]
+    size = common_size(rle_size(record.get("segmentation")) for record in read)
+    detail = "" if size else "no mask tells its size"
+    image = rows.image(Path(name).stem, size or (0, 0), "ok", detail)
+    for i, record in enumerate(records):
+        key = f"{name}#/{i}"
+        if not isinstance(record, dict):
+            detail = f"the record is {json_type(record)}, not an object"
+            rows.mask(key, image, Segmentation(None, "wrong_type", detail))
+            continue
+        mask = read_segmentation(record.get("segmentation"), *(size or (0, 0)))
+        stored, problems = _stored(record)
+        rows.mask(key, image, with_problems(mask, problems), optional=stored)
+
+
+def _stored(record: dict[str, Any]) -> tuple[dict[str, float], list[str]]:
+    """Read the numbers beside a mask."""
+    point = record.get("point_coords")
+    if isinstance(point, list) and point and isinstance(point[0], list):
+        point = point[0]
+    stored: dict[str, float] = {}
+    problems = []
+    for name in ("predicted_iou", "stability_score"):
+        stored[name], problem = number(record.get(name), name)
+        problems.append(problem)
+    stored["declared_area"], problem = number(record.get("area"), "area")
+    problems.append(problem)
+    for name, value, columns in (
+        ("bbox", record.get("bbox"), ("declared_x", "declared_y", "declared_w", "declared_h")),
+        ("point_coords", point, ("prompt_x", "prompt_y")),
+        ("crop_box", record.get("crop_box"), ("crop_x", "crop_y", "crop_w", "crop_h")),
+    ):
+        if value is None:
+            continue
+        if not isinstance(value, list) or len(value) != len(columns):
+            problems.append(f"{name} is not a list of {len(columns)} numbers")
+            continue
+        for column, one in zip(columns, value, strict=True):
+            stored[column], problem = number(one, name)
+            problems.append(problem)
+    return stored, problems
+
+
+def edit_records(
+    path: Path, name: str, edits: Edits
+) -> tuple[list[tuple[int, int, bytes]], Stored]:
+    """Work out what changes in one file, for :func:`curate.formats.trees.splice`.
+
+    Args:
+        path: The file.
+        name: Its path under the source as :func:`curate.formats.rows.plain` writes it.
+        edits: What changes in this file, and only that: source keys begin with its name, and the
+            image key of an added mask is its name.
+
+    Raises:
+        CallError: A key names no mask of the file, or the file cannot hold what is asked.
+    """
+    if not edits.only_drops:
+        raise CallError("masks of this format can be left out, but not changed", name)
+    numbers = json_prune.ordinals(edits.drop, f"{name}#/")
+    with reading(path), open(path, "rb") as file:
+        found = json_prune.cuts(file, name, "", numbers)
+    return [(start, end, b"") for start, end in found], Stored()
