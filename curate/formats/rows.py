@@ -15,7 +15,7 @@ from curate.formats.segmentation import Segmentation, json_type
 from curate.table import MaskTable, finish
 
 _MASK_FRAME = ("source_key", "image_id", "category", "file_name", "height", "width")
-_IMAGE_FRAME = ("file_name", "height", "width", "status", "status_detail")
+_IMAGE_FRAME = ("file_name", "height", "width", "status", "status_detail", "source_key")
 
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -41,8 +41,20 @@ class Rows:
         status: str = "ok",
         detail: str = "",
         image_id: int | None = None,
+        *,
+        source_key: str = "",
     ) -> int:
-        """Add an image of ``size`` (height, width) and return its position among the images."""
+        """Add an image and return its position among the images.
+
+        Args:
+            file_name: Its name for people.
+            size: Its height and width in pixels.
+            status: A status word of the images table.
+            detail: What is wrong with it, in words.
+            image_id: Its id in the source; None where it has none.
+            source_key: Where it stands in the source, so that a mask can be added to it; "" where
+                none can.
+        """
         self._image_ids.append(image_id)
         self._images.append(
             {
@@ -51,6 +63,7 @@ class Rows:
                 "width": bounded(size[1]),
                 "status": status,
                 "status_detail": plain(detail),
+                "source_key": plain(source_key),
             }
         )
         return len(self._images) - 1
