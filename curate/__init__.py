@@ -23,7 +23,7 @@ _HOMES = {
     "estimate": "curate.verbs",
     "import_decisions": "curate.verbs",
     "learn": "curate.verbs",
-    "open_audit": "curate.store",
+    "open_audit": "curate.decisions.current",
     "prune": "curate.verbs",
     "queue": "curate.verbs",
     "read": "curate.formats",
@@ -55,12 +55,12 @@ __all__ = [
 
 if TYPE_CHECKING:
     from curate.curation.policy import Policy as Policy
+    from curate.decisions.current import open_audit as open_audit
     from curate.errors import CurateError as CurateError
     from curate.formats import read as read
     from curate.report import write_report as write_report
     from curate.scorers import score as score
     from curate.store import Audit as Audit
-    from curate.store import open_audit as open_audit
     from curate.table import MaskTable as MaskTable
     from curate.verbs import audit as audit
     from curate.verbs import certify as certify

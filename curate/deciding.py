@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import scorers
+from curate.curation.certificates import certified_line, checked
 from curate.curation.judging import LEARNED_COLUMNS, MODEL, judge, model_in_force
 from curate.curation.plan import decide, rank
 from curate.curation.policy import Policy
@@ -59,19 +60,13 @@ one mask in 50,000 (an evidence of 10.8, against the 3 of one in twenty, where t
 line is): what is rarer is told apart no further, and lies far beyond any line either way.
 """
 
-CERTIFICATE = "certificate"
-"""Where ``audit.json`` holds what was certified last; it ends with the plan it was made of."""
-
-NOTHING = 2.0
-"""A line that no quality reaches: JSON has no infinity."""
-
 GRID = 1000
 """Steps of the table of qualities from which a share of lowest quality is read off."""
 
 IN_MEMORY = 8_000_000
 """Masks whose ids and priorities are compared in memory; more are sorted on disk."""
 
-PLANNED = ("action", "reasons", "priority", "rule_action")
+PLANNED = ("action", "reasons", "priority", "rule_action", "decided_by")
 LATE = ("quality_score", *LEARNED_COLUMNS, *PLANNED, "rank")
 """Columns that this stage gives, beside those of two-step scorers."""
 
@@ -90,10 +85,10 @@ def decide_audit(
     if model:
         policy = policy.for_probabilities()
         told["marks"] = policy.marks()
-    if (info.get("policy"), info.get("judged_by")) != (told, judged_by):
-        info = {key: value for key, value in info.items() if key != CERTIFICATE}
+    before = info
+    info = checked(info | {"policy": told, "judged_by": judged_by}, before)
     by = {"policy": told, "certified_line": certified_line(info), "judged_by": judged_by}
-    if info["state"] == COMPLETE and {name: info.get(name) for name in by} == by:
+    if info["state"] == COMPLETE and {name: before.get(name) for name in by} == by:
         return Audit(out, info)
     model_in_force(out, model)  # one that cannot be used is said before anything is written
     fresh = "references" not in info
@@ -254,15 +249,6 @@ def quality_line(info: Mapping[str, Any], share: float) -> float | None:
     return float(np.interp(share, np.linspace(0, 1, len(grid)), grid))
 
 
-def certified_line(info: Mapping[str, Any]) -> float | None:
-    """Return the quality from which on masks are certified: over 1 for none, None for no word."""
-    certificate = info.get(CERTIFICATE)
-    if certificate is None:
-        return None
-    threshold = certificate["threshold"]
-    return NOTHING if threshold is None else float(threshold)
-
-
 def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) -> None:
     """Judge the masks of one part: second-step scores, quality, action, reasons, priority."""
     model, references = model_in_force(out, info.get(MODEL)), info["references"]
@@ -278,6 +264,7 @@ def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) ->
         quality_cut=quality_line(info, policy.lowest_share),
         blame=judged.blame,
         certified=certified_line(info),
+        learned=model is not None,
     )
     late = {
         **{str(name): applied[name] for name in applied.columns},

@@ -9,14 +9,16 @@ import pandas as pd
 
 from curate.curation.audits import column_types
 from curate.curation.candidates import population_sql
+from curate.curation.certificates import with_certificate
 from curate.curation.certify import Certificate, certify, expected_share
 from curate.curation.estimate import Estimate, estimate, gather_images
 from curate.curation.evidence import Population, Sample, gather
 from curate.curation.policy import Policy
 from curate.curation.random_draws import Draw, recorded
 from curate.curation.telling import certificate_dict, estimate_dict
-from curate.deciding import CERTIFICATE, decide_audit
+from curate.deciding import decide_audit
 from curate.decisions import Reviews, open_reviews
+from curate.decisions.settings import Settings
 from curate.errors import AuditError
 from curate.pool import Pool
 from curate.store import INFO, Audit, write_json
@@ -33,14 +35,12 @@ class Question:
     """How people's decisions are read.
 
     Attributes:
-        rule: How people who disagree are resolved; see ``Reviews.resolved``.
-        good_iou: A fix with at least this IoU counts as good; None: every fix is bad.
         unit: "mask" or "image", where both were drawn.
+        settings: How disagreement is resolved and which fixes are good; None: as the audit has it.
     """
 
-    rule: str = "majority"
-    good_iou: float | None = None
     unit: str | None = None
+    settings: Settings | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def material(audit: Audit, question: Question, *, by_rules: bool) -> Material:
     """
     reviews = open_reviews(audit)
     draws = recorded(reviews)
-    labels = reviews.resolved(question.rule, question.good_iou)
+    settings = question.settings or Settings.of(audit.info)
+    labels = reviews.resolved(settings.rule, settings.good_iou)
     masks = _population(audit, by_rules)
     sample = gather(draws, labels, masks, len(masks), unit=question.unit)
     population = Population(
@@ -160,10 +161,10 @@ def keep_certificate(audit: Audit, found: Certified) -> Audit:
     One that certifies nothing is kept too: then nothing is accepted.
     """
     said = certificate_dict(found.certificate) | {"share_after_more": found.share_after_more}
-    kept = Audit(audit.path, audit.info | {CERTIFICATE: said})
+    info = with_certificate(audit.info, said)
     policy = Policy.from_dict(audit.info["policy"])
     with Pool(1) as pool:
-        return decide_audit(kept.path, kept.info, policy, pool)
+        return decide_audit(audit.path, info, policy, pool)
 
 
 def keep_estimate(audit: Audit, found: Estimate) -> Audit:

@@ -111,12 +111,35 @@ def _summarise(done: Any, fail_on: list[str] | None, as_json: bool) -> None:
 
 @app.command()
 def decide(
-    path: AuditPath, policy: PolicyOption = "default", fail_on: FailOn = None, json: Json = False
+    path: AuditPath,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="A preset (default, sa1b) or a TOML file; else the policy in force."),
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="How people who disagree are resolved: majority, latest or strictest. Kept for "
+            "the audit."
+        ),
+    ] = None,
+    good_iou: Annotated[
+        float | None,
+        typer.Option(
+            help="A mask corrected to at least this IoU counts as good to learn, certify and "
+            "estimate. Kept for the audit."
+        ),
+    ] = None,
+    fail_on: FailOn = None,
+    json: Json = False,
 ) -> None:
-    """Decide anew under another policy, without scoring again."""
+    """Decide anew under another policy or other settings, without scoring again.
+
+    What people decide needs no call of this: queue, prune, write and report see it at once.
+    """
     summaries.check_gates(fail_on or [])
     with progress() as report:
-        done = verbs.decide(path, policy=policy, progress=report)
+        done = verbs.decide(path, policy=policy, rule=rule, good_iou=good_iou, progress=report)
     _summarise(done, fail_on, json)
 
 

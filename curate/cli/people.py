@@ -9,14 +9,6 @@ from curate import verbs
 from curate.cli.common import AuditPath, Json, app, show
 from curate.progress import progress
 
-Rule = Annotated[
-    str,
-    typer.Option(help="Where people disagree: majority (a tie is bad), latest or strictest."),
-]
-GoodIou = Annotated[
-    float | None,
-    typer.Option(help="A mask corrected to at least this IoU counts as good; else none does."),
-]
 Unit = Annotated[
     str | None, typer.Option(help="mask or image, where random samples of both were drawn.")
 ]
@@ -178,8 +170,6 @@ def learn(
         Path | None,
         typer.Option("--from", help="Another audit, or a model's file, to start from."),
     ] = None,
-    rule: Rule = "majority",
-    good_iou: GoodIou = None,
     seed: Annotated[int, typer.Option(help="Of folds and trees.")] = 0,
     json: Json = False,
 ) -> None:
@@ -188,9 +178,7 @@ def learn(
     It is used only if it beats the score without labels on images that it did not learn from.
     """
     with progress() as report:
-        done = verbs.learn(
-            path, start=start, seed=seed, rule=rule, good_iou=good_iou, progress=report
-        )
+        done = verbs.learn(path, start=start, seed=seed, progress=report)
     show(done.as_dict(), done.text(), json)
 
 
@@ -204,8 +192,6 @@ def certify(
     looks: Annotated[
         int, typer.Option(help="How often you will ask, at most, while people go on reviewing.")
     ] = 1,
-    rule: Rule = "majority",
-    good_iou: GoodIou = None,
     unit: Unit = None,
     dry_run: Annotated[bool, typer.Option(help="Leave the plan as it is.")] = False,
     json: Json = False,
@@ -223,8 +209,6 @@ def certify(
         confidence=confidence,
         looks=looks,
         dry_run=dry_run,
-        rule=rule,
-        good_iou=good_iou,
         unit=unit,
     )
     show(certificate_dict(found), certificate_text(found), json)
@@ -234,13 +218,11 @@ def certify(
 def estimate(
     path: AuditPath,
     confidence: Confidence = 0.95,
-    rule: Rule = "majority",
-    good_iou: GoodIou = None,
     unit: Unit = None,
     json: Json = False,
 ) -> None:
     """Estimate how good the dataset is, with intervals, from a reviewed random sample."""
     from curate.curation.telling import estimate_dict, estimate_text
 
-    found = verbs.estimate(path, confidence=confidence, rule=rule, good_iou=good_iou, unit=unit)
+    found = verbs.estimate(path, confidence=confidence, unit=unit)
     show(estimate_dict(found), estimate_text(found), json)

@@ -11,6 +11,9 @@ import pandas as pd
 ACTIONS = ("accept", "review", "reject")
 """What a plan can say about a mask, from good to bad."""
 
+DECIDERS = ("policy", "model", "certificate", "person")
+"""Who can have decided on a mask."""
+
 
 class Audit(Protocol):
     """An audit directory that can be asked."""
@@ -24,7 +27,10 @@ class Audit(Protocol):
         """The content of ``audit.json``."""
 
     def query(self, sql: str) -> pd.DataFrame:
-        """Run SQL over the views ``masks`` and ``images``."""
+        """Run SQL over the views ``masks`` and ``images``, today's plan in them."""
+
+    def create_views(self, connection: Any, masks: str, images: str) -> None:
+        """Make views of the masks and the images, today's plan in them, in an open DuckDB."""
 
 
 def quoted(name: str) -> str:

@@ -13,7 +13,7 @@ import orjson
 import pandas as pd
 import pyarrow as pa
 
-from curate.curation.audits import ACTIONS, Audit, column_types, is_number, literal, quoted
+from curate.curation.audits import ACTIONS, Audit, column_types, is_number, quoted
 from curate.errors import AuditError
 from curate.rle import area, cross_overlaps, decode
 
@@ -167,14 +167,9 @@ def _connect(audit_a: Audit, audit_b: Audit) -> Iterator[Any]:
         connection = duckdb.connect(config=settings)
         try:
             for name, audit in (("a", audit_a), ("b", audit_b)):
-                paths = sorted((audit.path / "masks").glob("part-*.parquet"))
-                if not paths:
+                if not any((audit.path / "masks").glob("part-*.parquet")):
                     raise AuditError("it holds no masks table", str(audit.path), "audit it again")
-                listed = ", ".join(literal(str(path)) for path in paths)
-                connection.execute(
-                    f"create view {name} as select * from "
-                    f"read_parquet([{listed}], union_by_name = true)"
-                )
+                audit.create_views(connection, name, f"{name}_images")
             yield connection
         finally:
             connection.close()

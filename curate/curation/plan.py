@@ -72,6 +72,7 @@ def decide(
     quality_cut: float | None = None,
     blame: Blame | None = None,
     certified: float | None = None,
+    learned: bool = False,
 ) -> pd.DataFrame:
     """Plan what happens to masks.
 
@@ -89,11 +90,14 @@ def decide(
             good enough; over 1 for none. It takes the place of the policy's own lines: a bound
             holds for exactly what is over the line, not for any part of it. None for no
             certificate.
+        learned: Whether the quality comes from a model that was trained on people's decisions.
 
     Returns:
         Same index; ``action`` ("accept", "review" or "reject"), ``reasons`` (one text, joined by
-        "; ", gravest first, empty for none), ``priority`` (float64, at least 0) and
-        ``rule_action`` (what the rules alone say, whatever the quality).
+        "; ", gravest first, empty for none), ``priority`` (float64, at least 0),
+        ``rule_action`` (what the rules alone say, whatever the quality) and ``decided_by``
+        ("policy": a rule, or its line through the label-free quality; "model": its line through
+        a learned quality; "certificate": a certified line).
 
     Raises:
         CallError: A rule compares text with a number, or the like.
@@ -125,9 +129,23 @@ def decide(
             "reasons": pd.Series(_join(draft, rows), frame.index, STRING),
             "priority": _priority(draft, policy, line),
             "rule_action": pd.Series(np.array(ACTIONS, object)[by_rules], frame.index, STRING),
+            "decided_by": pd.Series(
+                _deciders(draft, by_rules, certified is not None, learned), frame.index, STRING
+            ),
         },
         index=frame.index,
     )
+
+
+def _deciders(
+    draft: _Draft, by_rules: npt.NDArray[np.int8], certified: bool, learned: bool
+) -> npt.NDArray[np.object_]:
+    """Return what decided on each mask: where rules leave a mask alone, what draws the line."""
+    free = ~draft.crowd & (by_rules == _ACCEPT)
+    if certified:
+        return np.where(free, "certificate", "policy").astype(object)
+    by_line = free & ~draft.spared & ~np.isnan(_column(draft.columns, "quality_score"))
+    return np.where(by_line & learned, "model", "policy").astype(object)
 
 
 def rank(plan: pd.DataFrame) -> pd.Series[Any]:

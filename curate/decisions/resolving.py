@@ -22,7 +22,7 @@ WORDS = ("accept", "fix", "reject")
 
 CODE = "case {0} when 'accept' then 0 when 'fix' then 1 else 2 end"
 
-_NO_HONEYPOT = """
+NO_HONEYPOT = """
 (d.draw_id is null or not exists (select 1 from drawn h where h.mask_id = d.mask_id
   and h.draw_id = d.draw_id and h.honeypot is not null))
 """
@@ -32,7 +32,7 @@ select * from (
   select d.mask_id, d.reviewer, d.action, d.iou, d.seconds, d.time, d.decision_id,
     row_number() over (
       partition by d.mask_id, d.reviewer order by d.time desc, d.decision_id desc) as back
-  from standing d where {_NO_HONEYPOT} {{only}}
+  from standing d where {NO_HONEYPOT} {{only}}
 ) where back = 1
 """
 """What each person says of each mask by now, masks with a known answer left out."""
@@ -50,7 +50,7 @@ from (
   select d.mask_id, d.queue_kind, d.inclusion_probability, d.draw_id, row_number() over (
     partition by d.mask_id
     order by d.queue_kind = 'estimate' desc, d.time desc, d.decision_id desc) as back
-  from standing d where {_NO_HONEYPOT} {{of_draw}}
+  from standing d where {NO_HONEYPOT} {{of_draw}}
 ) s where s.back = 1 order by s.mask_id
 """
 """Why a mask was shown. A random draw counts before all others: a mask that chance has drawn stays

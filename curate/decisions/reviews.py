@@ -58,6 +58,16 @@ class Reviews:
         return self.audit.path / schema.FILE
 
     @contextmanager
+    def connected(self) -> Iterator[sqlite3.Connection]:
+        """Open the file for a piece of reading, checked, and close it again.
+
+        Raises:
+            AuditError: There is none yet, or it cannot be used.
+        """
+        with self._open() as connection:
+            yield connection
+
+    @contextmanager
     def _open(
         self, *, create: bool = False, thorough: bool = False
     ) -> Iterator[sqlite3.Connection]:

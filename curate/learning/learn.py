@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.curation.blame import families, title
+from curate.curation.certificates import voided
 from curate.curation.judging import FOLDER, MODEL
 from curate.curation.policy import Policy
-from curate.deciding import CERTIFICATE, GRID, decide_audit
+from curate.deciding import GRID, decide_audit
 from curate.learning.result import CALIBRATED, KEPT, USED, Learned
 from curate.learning.reviewed import Reviewed, finished, gather, image_keys
 from curate.learning.start import Start, find_start
@@ -302,7 +303,7 @@ def _keep(
     info[MODEL] = in_force | {"quality_quantiles": {"values": grid}}
     info[LEARNING] = record
     info["state"] = DECIDING
-    info.pop(CERTIFICATE, None)
+    info = voided(info, "the quality model changed")
     write_json(out / INFO, info)
     for other in (out / FOLDER).glob("quality-*.skops"):
         if other.name != name:

@@ -64,6 +64,7 @@ def audit(
         CurateError: The source, an argument or ``out`` cannot be used; one sentence says why.
     """
     from curate.curation.policy import load_policy
+    from curate.decisions.current import open_audit
     from curate.pipeline import Inputs
     from curate.pipeline import audit as run
 
@@ -93,7 +94,7 @@ def audit(
         report=progress,
     )
     report(done.path)
-    return done
+    return open_audit(done.path)
 
 
 def name_files(pairs: Sequence[str]) -> dict[str, Path]:
@@ -116,32 +117,56 @@ def name_files(pairs: Sequence[str]) -> dict[str, Path]:
 def decide(
     path: AnyPath,
     *,
-    policy: str | Path | Mapping[str, Any] | Policy = "default",
+    policy: str | Path | Mapping[str, Any] | Policy | None = None,
+    rule: str | None = None,
+    good_iou: float | None = None,
     progress: Progress | None = None,
 ) -> Audit:
-    """Decide an audit anew under another policy; nothing is scored again.
+    """Decide an audit anew under other settings, which it keeps; nothing is scored again.
+
+    People's decisions need no call of this: whatever reads the plan sees them at once.
+
+    Args:
+        path: The audit.
+        policy: A preset's name, a TOML file, or a policy; None: the policy in force.
+        rule: How people who disagree are resolved: "majority", "latest" or "strictest"; None: as
+            the audit has it.
+        good_iou: A mask corrected to at least this IoU counts as good where masks are labelled
+            good or bad (learn, certify, estimate); None: as the audit has it. 1: none does but
+            one that was only relabelled.
+        progress: Called with progress.
 
     Raises:
-        CurateError: There is no finished audit, or the policy is wrong.
+        CurateError: There is no finished audit, or a setting is wrong.
     """
-    from curate.curation.policy import load_policy
+    from curate.curation.policy import Policy, load_policy
     from curate.deciding import decide_audit
+    from curate.decisions.current import open_audit
+    from curate.decisions.settings import SETTINGS, Settings
     from curate.pool import Pool
-    from curate.store import open_audit
+    from curate.store import INFO, write_json
 
     before = open_audit(path)
+    info = dict(before.info)
+    asked = {"rule": rule, "good_iou": good_iou}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if asked:
+        info[SETTINGS] = (Settings(**(Settings.of(info).as_dict() | asked))).as_dict()
+    chosen = Policy.from_dict(info["policy"]) if policy is None else load_policy(policy)
     with Pool(1) as pool:
-        done = decide_audit(before.path, dict(before.info), load_policy(policy), pool, progress)
+        done = decide_audit(before.path, info, chosen, pool, progress)
+    if asked:
+        write_json(done.path / INFO, done.info)
     report(done.path)
-    return done
+    return open_audit(done.path)
 
 
 def report(path: AnyPath, out: AnyPath | None = None) -> Path:
     """Write an audit's report again and return where it is."""
+    from curate.decisions.current import open_audit
     from curate.report import write_report
-    from curate.store import open_audit
 
-    opened = open_audit(path)
+    opened = open_audit(path).pinned()  # all of a report is of one moment
     target = Path(out) if out else opened.path / "report.html"
     images = opened.info["inputs"].get("images")
     write_report(opened, target, images=Path(images) if images else None)
@@ -153,7 +178,7 @@ def prune(
 ) -> PruneResult:
     """Write the dataset without some masks; see :func:`curate.curation.prune.prune`."""
     from curate.curation.prune import prune as run
-    from curate.store import open_audit
+    from curate.decisions.current import open_audit
 
     return run(open_audit(path), as_path(out), actions=drop)
 
@@ -161,7 +186,7 @@ def prune(
 def compare(first: AnyPath, second: AnyPath) -> Comparison:
     """Say what changed between two audits; see :func:`curate.curation.compare.compare`."""
     from curate.curation.compare import compare as run
-    from curate.store import open_audit
+    from curate.decisions.current import open_audit
 
     return run(open_audit(first), open_audit(second))
 

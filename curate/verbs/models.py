@@ -125,7 +125,7 @@ def train_detector(
         restart: Throw away what ``out`` holds of an earlier training.
         progress: Called with progress.
     """
-    from curate.store import open_audit
+    from curate.decisions.current import open_audit
     from curate.training import TrainingSettings
     from curate.training import train_detector as run
 

@@ -44,8 +44,8 @@ def import_decisions(
     Raises:
         CurateError: A row is wrong (nothing is imported then), or there is no such audit.
     """
+    from curate.decisions.current import open_audit
     from curate.exchange import import_file
-    from curate.store import open_audit
 
     opened = open_audit(only_audit() if path is None else path)
     part: Path | int | None = None if given is None else Path(given)
@@ -81,8 +81,6 @@ def learn(
     *,
     start: AnyPath | None = None,
     seed: int = 0,
-    rule: str = "majority",
-    good_iou: float | None = None,
     progress: Progress | None = None,
 ) -> Learned:
     """Learn which masks people find good, and decide anew where that is better.
@@ -91,19 +89,19 @@ def learn(
         path: The audit, with people's decisions.
         start: Another audit or a model's file to start from; the model in force if None.
         seed: Of folds and trees.
-        rule: How people who disagree are resolved; see ``Reviews.resolved``.
-        good_iou: A fix with at least this IoU counts as good; None: every fix is bad.
         progress: Called with progress.
 
     Raises:
         CurateError: There are no decisions, too few, or only of one kind.
     """
     from curate.decisions import open_reviews
+    from curate.decisions.current import open_audit
+    from curate.decisions.settings import Settings
     from curate.learning import learn as run
-    from curate.store import open_audit
 
     opened = open_audit(path)
-    labels = open_reviews(opened).resolved(rule, good_iou)
+    settings = Settings.of(opened.info)
+    labels = open_reviews(opened).resolved(settings.rule, settings.good_iou)
     found = run(opened, labels, start=start, seed=seed, progress=progress)
     report(opened.path)
     return found
@@ -132,8 +130,8 @@ def certify(
     Raises:
         CurateError: There is no random sample, it is too small, or a number is out of range.
     """
+    from curate.decisions.current import open_audit
     from curate.guarantees import Question, certify_audit, keep_certificate
-    from curate.store import open_audit
 
     opened = open_audit(path)
     found = certify_audit(
@@ -161,8 +159,8 @@ def estimate(path: AnyPath, *, confidence: float = 0.95, **question: Any) -> Est
     Raises:
         CurateError: There is no random sample.
     """
+    from curate.decisions.current import open_audit
     from curate.guarantees import Question, estimate_audit, keep_estimate
-    from curate.store import open_audit
 
     opened = open_audit(path)
     found = estimate_audit(opened, confidence=confidence, question=Question(**question))
@@ -174,6 +172,6 @@ def estimate(path: AnyPath, *, confidence: float = 0.95, **question: Any) -> Est
 def agreement(path: AnyPath) -> Any:
     """Return how far people agree on an audit's masks; see ``Reviews.agreement``."""
     from curate.decisions import open_reviews
-    from curate.store import open_audit
+    from curate.decisions.current import open_audit
 
     return open_reviews(open_audit(path)).agreement()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def queue(path: AnyPath, **options: Any) -> Any:
     """Return the masks to review as a frame; see :func:`curate.curation.queue.queue`."""
     from curate.curation.queue import queue as rank_queue
-    from curate.store import open_audit
+    from curate.decisions.current import open_audit
 
     return rank_queue(open_audit(path), **options)
 
@@ -63,10 +63,10 @@ def write_queue(
         CurateError: An option is wrong, the file exists or cannot be written, none of the masks can
             stand in it, or somebody else has drawn meanwhile.
     """
+    from curate.decisions.current import open_audit
     from curate.exchange import check_pictured, check_target, rows_for
     from curate.exchange.csv_rows import csv_lines
     from curate.exchange.writers import Outgoing, writer_of
-    from curate.store import open_audit
 
     opened = open_audit(path)
     if out is None and to not in (None, "csv"):

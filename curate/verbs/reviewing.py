@@ -54,9 +54,9 @@ def review(
     """
     from curate.curation.drawing import KINDS
     from curate.curation.grammar import near
+    from curate.decisions.current import open_audit
     from curate.review.desk import Settings
     from curate.review.serving import listen, serve
-    from curate.store import open_audit
 
     if kind is not None and kind not in KINDS:
         raise CallError(f"there is no kind {kind!r}", "--kind", near(kind, KINDS))

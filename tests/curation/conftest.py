@@ -29,6 +29,11 @@ class SmallAudit:
                 connection.execute(f"create view {view} as select * from read_parquet('{glob}')")
             return connection.execute(sql).df()
 
+    def create_views(self, connection: Any, masks: str, images: str) -> None:
+        for view, name in (("masks", masks), ("images", images)):
+            glob = self.path / view / "part-*.parquet"
+            connection.execute(f"create view {name} as select * from read_parquet('{glob}')")
+
 
 MakeAudit = Callable[..., SmallAudit]
 

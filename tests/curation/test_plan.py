@@ -168,7 +168,8 @@ def test_the_order_of_rows_does_not_matter(masks: Masks) -> None:
 def test_no_masks_are_no_problem(masks: Masks) -> None:
     for name in ("default", "sa1b"):
         plan = decide(masks(3).iloc[:0], load_policy(name), quality_cut=0.1)
-        assert plan.columns.tolist() == ["action", "reasons", "priority", "rule_action"]
+        names = ["action", "reasons", "priority", "rule_action", "decided_by"]
+        assert plan.columns.tolist() == names
         assert len(plan) == 0
 
 

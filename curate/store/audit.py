@@ -1,11 +1,11 @@
-"""The audit directory: what stands in it, how it is written whole, and how it is read back."""
+"""``Audit``: a finished audit on disk, read by pandas or DuckDB; and opening and claiming one."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,144 +18,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import AuditError, CallError
+from curate.store.files import WORK, part_paths, to_frame
+from curate.store.people import OVERRIDDEN, PEOPLE, create_views, moved_by_people, with_people
 
 SCHEMA_VERSION = 1
 """Version of the audit directory's layout; a directory of another version is refused."""
 
 INFO = "audit.json"
-WORK = "work"
+
 OWN_NAMES = frozenset(
-    {INFO, WORK, "masks", "images", "model", "report.html"}
+    {INFO, WORK, PEOPLE, "masks", "images", "model", "report.html"}
     | {f"{name}.sqlite{end}" for name in ("reviews", "leases") for end in ("", "-wal", "-shm")}
 )
 """Everything that curate puts into an audit directory."""
 
-PICKED_BY = ("mask_id", "image_id", "priority", "rank", "quality_score")
-"""Columns by which queries pick a few rows: bounds let them skip whole parts."""
-
 SCORING, DECIDING, COMPLETE = "scoring", "deciding", "complete"
 """States of an audit: parts are being scored; plans are being written; all is there."""
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that replaces it when the block ends well.
-
-    Raises:
-        AuditError: The disk is full or the directory cannot be written; nothing is left behind.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise AuditError(
-            f"it cannot be written: {reason}",
-            str(path),
-            "what is done so far is kept; make room and run the same command again",
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all; NaN becomes null."""
-    with writing(path) as temporary:
-        temporary.write_bytes(
-            orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
-        )
-
-
-def write_part(path: Path, table: pa.Table) -> None:
-    """Write one Parquet part whole or not at all.
-
-    Run lengths are text that has been squeezed already: a dictionary or a page codec would cost
-    more time than it saves space, so ``segmentation`` gets neither.
-    """
-    words = [
-        f.name for f in table.schema if pa.types.is_large_string(f.type) and f.name != "source_key"
-    ]
-    codecs = {f.name: "none" if f.name == "segmentation" else "lz4" for f in table.schema}
-    bounded = [name for name in PICKED_BY if name in table.schema.names]
-    with writing(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            use_dictionary=words,
-            compression=codecs,
-            write_statistics=bounded or False,
-        )
-
-
-def write_scored(path: Path, table: pa.Table) -> None:
-    """Write one scored part, not yet decided on, whole or not at all.
-
-    It is read several times and then written as Parquet, so it is plain Arrow: written at the speed
-    of a copy, and mapped into memory column by column instead of being read.
-    """
-    with writing(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as file:
-        file.write_table(table)
-
-
-def read_scored(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Map what :func:`write_scored` wrote into memory; only pages that are used are read."""
-    with pa.memory_map(str(path)) as file:
-        table = pa.ipc.open_file(file).read_all()
-    return table if columns is None else table.select(list(columns))
-
-
-def scored_path(root: Path, kind: str, index: int) -> Path:
-    """Return where part ``index`` stands until it is decided on."""
-    return part_path(root, kind, index).with_suffix(".arrow")
-
-
-def is_scored(root: Path, index: int) -> bool:
-    """Return whether part ``index`` is there, decided on or not; masks are written last."""
-    return any(f(root, "masks", index).exists() for f in (scored_path, part_path))
-
-
-def part_path(root: Path, kind: str, index: int) -> Path:
-    """Return where part ``index`` of ``kind`` ("masks" or "images") stands."""
-    return root / kind / f"part-{index:06d}.parquet"
-
-
-def part_paths(root: Path, kind: str) -> list[Path]:
-    """Return the parts of ``kind`` that are there, in order."""
-    return sorted((root / kind).glob("part-*.parquet"))
-
-
-def count_parts(root: Path) -> int:
-    """Return the number of parts that are there, decided on or not."""
-    return len({path.stem for path in (root / "masks").glob("part-*.*")})
-
-
-def part_names(root: Path, kind: str, index: int) -> list[str]:
-    """Return the columns of a part."""
-    scored = scored_path(root, kind, index)
-    if scored.exists():
-        return list(read_scored(scored).schema.names)
-    return list(pq.read_schema(part_path(root, kind, index)).names)
-
-
-def read_part(root: Path, kind: str, index: int, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a part, decided on or not; where both are there, what was scored counts."""
-    scored = scored_path(root, kind, index)
-    if scored.exists():
-        return read_scored(scored, columns)
-    return pq.read_table(part_path(root, kind, index), columns=columns)
-
-
-def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Return an Arrow table as pandas, with the types that :class:`MaskTable` checks."""
-    frame: pd.DataFrame = table.to_pandas(
-        types_mapper={
-            pa.large_string(): pd.ArrowDtype(pa.large_string()),
-            pa.large_binary(): pd.ArrowDtype(pa.large_binary()),
-        }.get
-    )
-    return frame
 
 
 @dataclass(frozen=True)
@@ -166,13 +44,25 @@ class Audit:
         path: The directory.
         info: ``audit.json``: source and its fingerprint, settings, policy, counts, timings,
             signals and why some are not available.
+        refresh: Called with the directory before the plan is read: brings what people decided up to
+            date. None where nothing more is to come, or for the plan as it was last brought up to
+            date.
     """
 
     path: Path
     info: dict[str, Any] = field(repr=False)
+    refresh: Callable[[Audit], None] | None = field(default=None, repr=False, compare=False)
+
+    def pinned(self) -> Audit:
+        """Return the audit with the decisions of this moment: later ones do not show in it."""
+        self._refresh()
+        return Audit(self.path, self.info)
 
     def masks(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Read the masks into memory, a row a mask, index ``mask_id``.
+
+        ``action``, ``reasons`` and ``decided_by`` are those of today: where people have decided on
+        a mask, theirs; else the policy's.
 
         Args:
             columns: Which columns; all if None. Leave ``segmentation`` out where it is not needed.
@@ -180,26 +70,43 @@ class Audit:
         Raises:
             CallError: There is no such column.
         """
-        return self._read("masks", "mask_id", columns)
+        self._refresh()
+        return with_people(self._read("masks", "mask_id", columns), self.path)
 
     def images(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Read the images into memory, a row an image, index ``image_id``."""
-        return self._read("images", "image_id", columns)
+        """Read the images into memory, a row an image, index ``image_id``.
+
+        ``review_count`` and ``reject_count`` are those of today, as in :meth:`masks`.
+        """
+        self._refresh()
+        frame = self._read("images", "image_id", columns)
+        moved = moved_by_people(self.path)
+        for name in moved.columns.intersection(frame.columns):
+            frame[name] += moved[name].reindex(frame.index, fill_value=0).astype(frame[name].dtype)
+        return frame
+
+    def _refresh(self) -> None:
+        if self.refresh is not None:
+            self.refresh(self)
 
     def _read(self, kind: str, index: str, columns: Sequence[str] | None) -> pd.DataFrame:
         paths = part_paths(self.path, kind)
         schema = pq.read_schema(paths[0])
         if columns is not None:
+            known = {*schema.names, *(OVERRIDDEN if kind == "masks" else ())}
             for column in columns:
-                if column not in schema.names:
+                if column not in known:
                     raise CallError(f"there is no column {column}", str(self.path))
-            columns = list(dict.fromkeys([*columns, index]))
+            wanted = (*columns, index)
+            columns = [name for name in dict.fromkeys(wanted) if name in schema.names]
         tables = [pq.read_table(path, columns=columns) for path in paths]
         frame = to_frame(pa.concat_tables(tables, promote_options="permissive"))
         return frame if frame.index.name == index else frame.set_index(index)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
         """Run one SQL query in DuckDB over the views ``masks`` and ``images``.
+
+        Where people have decided on masks there is a view ``people`` too (see :data:`PEOPLE`).
 
         Args:
             sql: A query; ``?`` stands for a parameter.
@@ -213,19 +120,39 @@ class Audit:
         """
         import duckdb
 
+        self._refresh()
         try:
-            found: pd.DataFrame = self._connection.cursor().execute(sql, list(parameters)).df()
+            cursor = self._connection((self.path / PEOPLE).is_file()).cursor()
+            found: pd.DataFrame = cursor.execute(sql, list(parameters)).df()
         except duckdb.Error as error:
             raise CallError(f"the query fails: {error}", str(self.path)) from error
         return found
 
+    def has_people(self) -> bool:
+        """Return whether people have decided on any mask, as far as the plan knows."""
+        self._refresh()
+        return (self.path / PEOPLE).is_file()
+
+    def create_views(self, connection: Any, masks: str = "masks", images: str = "images") -> None:
+        """Make views of the masks and the images, today's plan in them, in an open DuckDB."""
+        self._refresh()
+        create_views(connection, self.path, masks, images)
+
     @cached_property
-    def _connection(self) -> Any:
-        """One connection for all queries, opened with the first and closed with the audit."""
-        opened = ExitStack()
-        connection = opened.enter_context(connect(self.path))
-        weakref.finalize(self, opened.close)
-        return connection
+    def _connections(self) -> dict[bool, Any]:
+        return {}
+
+    def _connection(self, people: bool) -> Any:
+        """Return the one connection for all queries, opened with the first; closed with the audit.
+
+        Args:
+            people: Whether people have decided: their views differ.
+        """
+        if people not in self._connections:
+            opened = ExitStack()
+            self._connections[people] = opened.enter_context(connect(self.path))
+            weakref.finalize(self, opened.close)
+        return self._connections[people]
 
 
 @contextmanager
@@ -245,10 +172,7 @@ def connect(root: Path, memory: str = "600MB") -> Iterator[Any]:
             }
         )
         try:
-            for kind in ("masks", "images"):
-                paths = [str(p) for p in part_paths(root, kind)]
-                if paths:
-                    connection.read_parquet(paths, union_by_name=True).create_view(kind)
+            create_views(connection, root)
             yield connection
         finally:
             connection.close()
@@ -322,6 +246,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     if restart:
         for name in ("masks", "images", "model", WORK):
             shutil.rmtree(out / name, ignore_errors=True)
+        (out / PEOPLE).unlink(missing_ok=True)
         (out / INFO).unlink()
         return None
     before = info.get("identity", {})

@@ -1,0 +1,167 @@
+"""The plan as it is now: what people decided, over what policy, model or certificate say.
+
+``people.parquet`` holds what came of people's decisions, a row a mask. It is brought up to date
+whenever the plan is read, by resolving only the masks that decisions were added to or withdrawn
+from since. Deleted or outdated, it is made anew; nothing stands in it that is not in
+``reviews.sqlite`` and the parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.curation.wording import JOINT
+from curate.decisions.lookup import rows_of
+from curate.decisions.outcomes import outcomes
+from curate.decisions.reviews import Reviews, has_reviews
+from curate.decisions.settings import Settings
+from curate.store import PEOPLE, Audit, read_info, read_people, writing
+from curate.store import open_audit as open_pinned
+from curate.table import STRING
+
+_STATE = b"curate"
+_PLAN = ("action", "reasons", "decided_by")
+_ACTIONS = {"kept": "accept", "removed": "reject", "unsettled": "review"}
+
+
+class State(NamedTuple):
+    """What ``people.parquet`` was made of: it is up to date as long as nothing of it changes.
+
+    Attributes:
+        decision_id: The last decision.
+        withdrawn_id: The last withdrawal.
+        rule: How people who disagree are resolved.
+        plan: A short name of the plan that they override.
+    """
+
+    decision_id: int
+    withdrawn_id: int
+    rule: str
+    plan: str
+
+
+def open_audit(path: str | os.PathLike[str]) -> Audit:
+    """Open a finished audit; its plan is that of today whenever it is read.
+
+    Raises:
+        AuditError: There is none, it is of another version, or it was interrupted.
+    """
+    found = open_pinned(path)
+    return Audit(found.path, found.info, bring_up_to_date)
+
+
+def bring_up_to_date(audit: Audit) -> None:
+    """See that ``people.parquet`` holds what people have decided by now.
+
+    Raises:
+        AuditError: The file of decisions cannot be used, or nothing can be written.
+    """
+    target = audit.path / PEOPLE
+    pinned = Audit(audit.path, audit.info)
+    if not has_reviews(pinned):
+        target.unlink(missing_ok=True)
+        return
+    before = _state_of(target)
+    info = read_info(audit.path) or audit.info  # another call may have changed it since
+    settings = Settings.of(info)
+    with Reviews(pinned).connected() as connection:
+        now = _state(connection, settings.rule, info)
+        if now == before:
+            return
+        kept: pd.DataFrame | None = None
+        changed: np.ndarray[Any, Any] | None = None
+        if before is not None and before[2:] == now[2:]:
+            kept = read_people(audit.path)
+            changed = _changed(connection, before)
+        fresh = outcomes(connection, settings.rule, changed)
+    rows = _planned(pinned, fresh)
+    if kept is not None and changed is not None:
+        rows = pd.concat([kept[~kept.index.isin(changed)], rows])
+    _write(target, rows.sort_index(), now)
+
+
+def _state(connection: sqlite3.Connection, rule: str, info: Mapping[str, Any]) -> State:
+    """Return what a file made now would be made of."""
+    last = [
+        int(connection.execute(f"select coalesce(max({name}_id), 0) from {table}").fetchone()[0])
+        for name, table in (("decision", "decisions"), ("withdrawn", "withdrawn"))
+    ]
+    plan = orjson.dumps(
+        [info.get(name) for name in ("policy", "certified_line", "judged_by", "identity")],
+        option=orjson.OPT_SORT_KEYS,
+    )
+    return State(last[0], last[1], rule, hashlib.blake2b(plan, digest_size=8).hexdigest())
+
+
+def _state_of(path: Path) -> State | None:
+    """Return what the file on disk was made of; None where there is none that can be used."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return State(**orjson.loads(metadata[_STATE]))
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowInvalid):
+        return None
+
+
+def _changed(connection: sqlite3.Connection, since: State) -> np.ndarray[Any, Any]:
+    """Return the masks of which anything was said or taken back since, sorted."""
+    rows = connection.execute(
+        "select mask_id from decisions where decision_id > ?1 union "
+        "select d.mask_id from withdrawn w join decisions d using (decision_id) "
+        "where w.withdrawn_id > ?2 order by 1",
+        (since.decision_id, since.withdrawn_id),
+    )
+    return np.array([row[0] for row in rows], np.int64)
+
+
+def _planned(audit: Audit, found: pd.DataFrame) -> pd.DataFrame:
+    """Return what takes the place of the policy's plan for some masks.
+
+    A mask that cannot be read stays what the policy made of it, even if a person accepted it: a
+    click does not give it pixels. Masks that the audit does not have any more are left out.
+    """
+    columns = ["image_id", "area_px", "action", "reasons", "decided_by"]
+    own = rows_of(audit, "masks", "mask_id", found.index.to_numpy(np.int64), columns)
+    if "decided_by" not in own:
+        own = own.assign(decided_by="policy")
+    own = own.set_index("mask_id").sort_index()
+    found = found.reindex(own.index)
+    change = found["change"].astype(object)
+    blank = (own["area_px"] == 0).to_numpy(np.bool_) & change.isin(
+        ("kept", "relabelled")
+    ).to_numpy()
+    action = change.map(_ACTIONS).fillna("accept").to_numpy(object)
+    said = found["said"].to_numpy(object)
+    policy = {name: own[name].astype(object).to_numpy() for name in _PLAN}
+    stays = [
+        f"{reasons}{JOINT if reasons else ''}{text}, but it has no readable pixel"
+        for reasons, text in zip(policy["reasons"][blank], said[blank], strict=True)
+    ]
+    reasons = said.copy()
+    reasons[blank] = stays
+    plan = {
+        "image_id": own["image_id"].to_numpy(np.int64),
+        "action": pd.Series(np.where(blank, policy["action"], action), own.index, STRING),
+        "reasons": pd.Series(reasons, own.index, STRING),
+        "decided_by": pd.Series(np.where(blank, policy["decided_by"], "person"), own.index, STRING),
+        "policy_action": pd.Series(policy["action"], own.index, STRING),
+    }
+    others = found.drop(columns="said").astype({"people": "int64", "decision_id": "int64"})
+    return pd.DataFrame(plan, index=own.index).join(others)
+
+
+def _write(target: Path, rows: pd.DataFrame, state: State) -> None:
+    table = pa.Table.from_pandas(rows, preserve_index=True)
+    table = table.replace_schema_metadata({_STATE: orjson.dumps(state._asdict())})
+    with writing(target) as temporary:
+        pq.write_table(table, temporary, compression="lz4")

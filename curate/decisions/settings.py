@@ -1,0 +1,48 @@
+"""How an audit reads people's decisions: said once, kept in ``audit.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from curate.curation.grammar import near
+from curate.decisions.resolving import RULES
+from curate.errors import CallError
+
+SETTINGS = "people"
+"""Where ``audit.json`` holds them."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How people's decisions are read.
+
+    Attributes:
+        rule: How people who disagree are resolved: "majority", "latest" or "strictest".
+        good_iou: Where masks are labelled good or bad (to learn, certify, estimate): a fix with at
+            least this IoU with the mask before counts as good; None: every fix is bad.
+
+    Raises:
+        CallError: There is no such rule, or the IoU is out of range.
+    """
+
+    rule: str = "majority"
+    good_iou: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise CallError(f"there is no rule {self.rule!r}", "--rule", near(self.rule, RULES))
+        if self.good_iou is not None and not 0 <= self.good_iou <= 1:
+            raise CallError(
+                f"the IoU of a good mask is {self.good_iou}", "--good-iou", "use 0 to 1"
+            )
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Settings:
+        """Return those of an audit, by the content of its ``audit.json``."""
+        return cls(**info.get(SETTINGS, {}))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for ``audit.json``."""
+        return asdict(self)

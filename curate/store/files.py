@@ -1,0 +1,143 @@
+"""The files of an audit directory: where each stands, written whole or not at all, read back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import AuditError
+
+WORK = "work"
+"""Where an audit keeps what it needs until it is complete."""
+
+PICKED_BY = ("mask_id", "image_id", "priority", "rank", "quality_score")
+"""Columns by which queries pick a few rows: bounds let them skip whole parts."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that replaces it when the block ends well.
+
+    Raises:
+        AuditError: The disk is full or the directory cannot be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise AuditError(
+            f"it cannot be written: {reason}",
+            str(path),
+            "what is done so far is kept; make room and run the same command again",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all; NaN becomes null."""
+    with writing(path) as temporary:
+        temporary.write_bytes(
+            orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+        )
+
+
+def write_part(path: Path, table: pa.Table) -> None:
+    """Write one Parquet part whole or not at all.
+
+    Run lengths are text that has been squeezed already: a dictionary or a page codec would cost
+    more time than it saves space, so ``segmentation`` gets neither.
+    """
+    words = [
+        f.name for f in table.schema if pa.types.is_large_string(f.type) and f.name != "source_key"
+    ]
+    codecs = {f.name: "none" if f.name == "segmentation" else "lz4" for f in table.schema}
+    bounded = [name for name in PICKED_BY if name in table.schema.names]
+    with writing(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            use_dictionary=words,
+            compression=codecs,
+            write_statistics=bounded or False,
+        )
+
+
+def write_scored(path: Path, table: pa.Table) -> None:
+    """Write one scored part, not yet decided on, whole or not at all.
+
+    It is read several times and then written as Parquet, so it is plain Arrow: written at the speed
+    of a copy, and mapped into memory column by column instead of being read.
+    """
+    with writing(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as file:
+        file.write_table(table)
+
+
+def read_scored(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Map what :func:`write_scored` wrote into memory; only pages that are used are read."""
+    with pa.memory_map(str(path)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    return table if columns is None else table.select(list(columns))
+
+
+def scored_path(root: Path, kind: str, index: int) -> Path:
+    """Return where part ``index`` stands until it is decided on."""
+    return part_path(root, kind, index).with_suffix(".arrow")
+
+
+def is_scored(root: Path, index: int) -> bool:
+    """Return whether part ``index`` is there, decided on or not; masks are written last."""
+    return any(f(root, "masks", index).exists() for f in (scored_path, part_path))
+
+
+def part_path(root: Path, kind: str, index: int) -> Path:
+    """Return where part ``index`` of ``kind`` ("masks" or "images") stands."""
+    return root / kind / f"part-{index:06d}.parquet"
+
+
+def part_paths(root: Path, kind: str) -> list[Path]:
+    """Return the parts of ``kind`` that are there, in order."""
+    return sorted((root / kind).glob("part-*.parquet"))
+
+
+def count_parts(root: Path) -> int:
+    """Return the number of parts that are there, decided on or not."""
+    return len({path.stem for path in (root / "masks").glob("part-*.*")})
+
+
+def part_names(root: Path, kind: str, index: int) -> list[str]:
+    """Return the columns of a part."""
+    scored = scored_path(root, kind, index)
+    if scored.exists():
+        return list(read_scored(scored).schema.names)
+    return list(pq.read_schema(part_path(root, kind, index)).names)
+
+
+def read_part(root: Path, kind: str, index: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a part, decided on or not; where both are there, what was scored counts."""
+    scored = scored_path(root, kind, index)
+    if scored.exists():
+        return read_scored(scored, columns)
+    return pq.read_table(part_path(root, kind, index), columns=columns)
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Return an Arrow table as pandas, with the types that :class:`MaskTable` checks."""
+    frame: pd.DataFrame = table.to_pandas(
+        types_mapper={
+            pa.large_string(): pd.ArrowDtype(pa.large_string()),
+            pa.large_binary(): pd.ArrowDtype(pa.large_binary()),
+        }.get
+    )
+    return frame

@@ -1,0 +1,137 @@
+"""People's decisions over the policy's plan: one small file beside the parts, joined when read.
+
+The parts hold what the policy, the model or a certificate decides; they are rewritten only when one
+of these changes. What people decide stands in a file of its own, a row a decided mask, so that a
+decision costs what it changes and not a pass over all masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from curate.store.files import part_paths, to_frame
+from curate.table import STRING
+
+PEOPLE = "people.parquet"
+"""What people decided of each mask by now, resolved. It is made anew from ``reviews.sqlite`` when
+that has changed (see :mod:`curate.decisions.current`), so it can be deleted at any time. A row a
+mask: ``mask_id``, ``image_id``, what takes the place of the policy's plan (:data:`OVERRIDDEN`),
+``policy_action``, and how the mask changed (``change``, ``segmentation``, ``category``, ...)."""
+
+OVERRIDDEN = ("action", "reasons", "decided_by")
+"""Columns of the plan in which a person's decision takes the place of the policy's."""
+
+
+def create_views(connection: Any, root: Path, masks: str = "masks", images: str = "images") -> None:
+    """Make DuckDB views of an audit's parts, people's decisions in the place of the policy's.
+
+    Args:
+        connection: The open DuckDB.
+        root: The audit directory.
+        masks: Name of the view of masks; where people have decided, ``people`` is one more beside
+            it (with another name than "masks": ``<name>_people``).
+        images: Name of the view of images.
+    """
+    people = "people" if masks == "masks" else f"{masks}_people"
+    decided = (root / PEOPLE).is_file()
+    if decided:
+        connection.read_parquet(str(root / PEOPLE)).create_view(people)
+    for kind, name in (("masks", masks), ("images", images)):
+        paths = [str(path) for path in part_paths(root, kind)]
+        if not paths:
+            continue
+        parts = connection.read_parquet(paths, union_by_name=True)
+        joined = (_masks_sql if kind == "masks" else _images_sql)(parts.columns, people, decided)
+        if joined:
+            parts.create_view(f"{name}_parts")
+            connection.execute(f"create view {name} as {joined.format(parts=f'{name}_parts')}")
+        else:
+            parts.create_view(name)
+
+
+def _masks_sql(names: Sequence[str], people: str, decided: bool) -> str:
+    """Return SQL of the masks with today's plan; "" where the parts hold it as they are."""
+    lacking = [name for name in OVERRIDDEN if name not in names]
+    if not decided:
+        # An audit made before plans said who decided: the policy did.
+        return "select *, 'policy' as decided_by from {parts}" if lacking == ["decided_by"] else ""
+    replaced = [
+        f"case when p.mask_id is null then m.{name} else p.{name} end as {name}"
+        for name in OVERRIDDEN
+        if name in names
+    ]
+    added = [f", coalesce(p.{name}, 'policy') as {name}" for name in lacking]
+    return (
+        f"select m.* replace ({', '.join(replaced)}){''.join(added)} "
+        f"from {{parts}} m left join {people} p on m.mask_id = p.mask_id"
+    )
+
+
+def _images_sql(names: Sequence[str], people: str, decided: bool) -> str:
+    """Return SQL of the images with today's counts of actions; "" where the parts hold them."""
+    counted = [action for action in ("review", "reject") if f"{action}_count" in names]
+    if not decided or not counted:
+        return ""
+    moved = ", ".join(
+        f"count(*) filter (action = '{a}') - count(*) filter (policy_action = '{a}') as {a}"
+        for a in counted
+    )
+    replaced = ", ".join(f"i.{a}_count + coalesce(p.{a}, 0) as {a}_count" for a in counted)
+    return (
+        f"select i.* replace ({replaced}) from {{parts}} i left join "
+        f"(select image_id, {moved} from {people} group by image_id) p on i.image_id = p.image_id"
+    )
+
+
+def read_people(root: Path, columns: Sequence[str] | None = None) -> pd.DataFrame | None:
+    """Read what people decided, index ``mask_id``; None where they decided nothing."""
+    try:
+        table = pq.read_table(root / PEOPLE, columns=columns)
+    except FileNotFoundError:
+        return None
+    return to_frame(table.replace_schema_metadata(None)).set_index("mask_id")
+
+
+def with_people(masks: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """Return masks with today's plan: people's decisions in the place of the policy's.
+
+    Args:
+        masks: Index ``mask_id``; those of the columns :data:`OVERRIDDEN` that it has are changed.
+        root: The audit directory.
+    """
+    if "action" in masks and "decided_by" not in masks:
+        masks = masks.assign(decided_by=pd.Series("policy", masks.index, STRING))
+    names = [name for name in OVERRIDDEN if name in masks]
+    people = read_people(root, ["mask_id", *names]) if names else None
+    if people is None:
+        return masks
+    at = masks.index.get_indexer(people.index)
+    people = people[at >= 0]
+    for name in names:
+        values = masks[name].array.copy()
+        values[at[at >= 0]] = people[name].to_numpy(object)
+        masks[name] = values
+    return masks
+
+
+def moved_by_people(root: Path) -> pd.DataFrame:
+    """Return by how much people's decisions move each image's counts; index ``image_id``."""
+    people = read_people(root, ["mask_id", "image_id", "action", "policy_action"])
+    if people is None:
+        return pd.DataFrame()
+    return pd.DataFrame(
+        {
+            f"{action}_count": (
+                (people["action"] == action).astype("int64")
+                - (people["policy_action"] == action).astype("int64")
+            )
+            .groupby(people["image_id"])
+            .sum()
+            for action in ("review", "reject")
+        }
+    )
