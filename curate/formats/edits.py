@@ -103,12 +103,13 @@ class Stored:
         polygons: How many masks became polygons.
         seams: How many of these are one ring that runs through a seam, because of holes or parts.
         runs: How many became RLE, PNGs or pixels of an id image.
-        moved: Masks that the format could not hold to the pixel: IoU of what was stored with what
-            was meant, by source key of a changed mask or position of an added one. Of masks that
-            stay as they are but lost pixels to another (:attr:`Edits.overlap`) too.
+        held: Masks that the format could not hold to the pixel: what is stored of them instead, as
+            COCO compressed counts, by source key of a mask of the source or by position of an added
+            one in :attr:`Edits.add`. Of masks that stay as they are but lost pixels to another
+            (:attr:`Edits.overlap`) too. How far they are from what was meant is measured from this.
     """
 
     polygons: int = 0
     seams: int = 0
     runs: int = 0
-    moved: Mapping[str | int, float] = field(default_factory=dict)
+    held: Mapping[str | int, bytes] = field(default_factory=dict)
