@@ -1,4 +1,4 @@
-"""Commands about masks: audit, decide, report, prune, compare, demo."""
+"""Commands about masks: audit, decide, report, compare, demo."""
 
 from __future__ import annotations
 
@@ -150,25 +150,6 @@ def report(
 ) -> None:
     """Write report.html again."""
     print(verbs.report(path, out))
-
-
-@app.command()
-def prune(
-    path: AuditPath,
-    out: Annotated[
-        Path | None, typer.Option(help="Where the pruned dataset goes; a dry run if left out.")
-    ] = None,
-    drop: Annotated[
-        list[str] | None, typer.Option(help="Actions to drop: reject, review. Repeatable.")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Write the dataset back without the rejected masks.
-
-    The format stays, and so does everything else in it.
-    """
-    result = verbs.prune(path, out, drop=tuple(drop or ["reject"]))
-    show(result.as_dict(), result.text(), json)
 
 
 @app.command()

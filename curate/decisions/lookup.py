@@ -31,15 +31,15 @@ def rows_of(
         view: "masks" or "images".
         key: The column that is compared: "mask_id" or "image_id".
         values: Its values, in any order.
-        columns: What to read beside it.
+        columns: What to read beside it; those that the audit lacks are left out.
 
     Returns:
         One row for each that is there, ``key`` among the columns. Parts whose bounds say that none
         of them can be there are not read.
     """
-    names = list(dict.fromkeys([key, *columns]))
     paths = part_paths(audit.path, view)
     schema = pq.read_schema(paths[0])
+    names = [name for name in dict.fromkeys([key, *columns]) if name in schema.names]
     wanted = np.unique(np.asarray(values, np.int64))
     low, high = (int(wanted[0]), int(wanted[-1])) if len(wanted) else (0, -1)
     field = pc.field(key)

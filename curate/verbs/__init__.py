@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curate.verbs.auditing import audit, compare, decide, demo, name_files, prune, report
+from curate.verbs.auditing import audit, compare, decide, demo, name_files, report
 from curate.verbs.models import (
     generate,
     need_for_generation,
@@ -20,6 +20,7 @@ from curate.verbs.people import (
 )
 from curate.verbs.queues import queue, write_queue
 from curate.verbs.reviewing import review
+from curate.verbs.writing import prune, write
 
 __all__ = [
     "agreement",
@@ -42,5 +43,6 @@ __all__ = [
     "reselect",
     "review",
     "train_detector",
+    "write",
     "write_queue",
 ]

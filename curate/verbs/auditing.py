@@ -1,4 +1,4 @@
-"""Verbs about masks: audit, decide, report, prune, compare, demo."""
+"""Verbs about masks: audit, decide, report, compare, demo."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from curate.verbs.paths import AnyPath, as_path
 if TYPE_CHECKING:
     from curate.curation.compare import Comparison
     from curate.curation.policy import Policy
-    from curate.curation.prune import PruneResult
     from curate.store import Audit
 
 
@@ -171,16 +170,6 @@ def report(path: AnyPath, out: AnyPath | None = None) -> Path:
     images = opened.info["inputs"].get("images")
     write_report(opened, target, images=Path(images) if images else None)
     return target
-
-
-def prune(
-    path: AnyPath, out: AnyPath | None = None, *, drop: tuple[str, ...] = ("reject",)
-) -> PruneResult:
-    """Write the dataset without some masks; see :func:`curate.curation.prune.prune`."""
-    from curate.curation.prune import prune as run
-    from curate.decisions.current import open_audit
-
-    return run(open_audit(path), as_path(out), actions=drop)
 
 
 def compare(first: AnyPath, second: AnyPath) -> Comparison:

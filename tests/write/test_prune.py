@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pycocotools.coco import COCO
 
-import curate.curation.prune as module
-from curate.curation.prune import prune
+import curate.write.pruning as module
+from curate.write import prune
 from curate.errors import AuditError, CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect, read

@@ -1,0 +1,121 @@
+"""Commands that write datasets: prune, write."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from curate import verbs
+from curate.cli.common import AuditPath, Json, app, show
+
+Drop = Annotated[
+    list[str] | None,
+    typer.Option(help="Actions to leave out beside reject: review. Repeatable."),
+]
+Source = Annotated[
+    Path | None, typer.Option(help="Where the audited dataset is now, if it was moved.")
+]
+
+
+def _dropped(drop: list[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(["reject", *(drop or [])]))
+
+
+@app.command()
+def prune(
+    path: AuditPath,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the pruned dataset goes; a dry run if left out.")
+    ] = None,
+    drop: Drop = None,
+    source: Source = None,
+    json: Json = False,
+) -> None:
+    """Write the dataset back without the rejected masks.
+
+    The format stays, and so does everything else in it. What people redrew, added or relabelled is
+    written by `curate write`.
+    """
+    result = verbs.prune(path, out, drop=_dropped(drop), source=source)
+    show(result.as_dict(), result.text(), json)
+
+
+@app.command()
+def write(
+    path: AuditPath,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the dataset goes; a dry run if left out.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="The format; its own if left out.")] = None,
+    drop: Drop = None,
+    masks: Annotated[
+        str,
+        typer.Option(
+            help="How new masks are stored: same (as they were; RLE where a polygon cannot be "
+            "exact), polygon or rle."
+        ),
+    ] = "same",
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            help="In images of ids, who gets a pixel that two masks claim: new (the changed or "
+            "added one) or old. Refused if left out."
+        ),
+    ] = None,
+    duplicates: Annotated[
+        str | None,
+        typer.Option(
+            help="Added masks whose object has a mask already: keep or drop. Asked if left out."
+        ),
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option(help="Category of added masks that people gave none.")
+    ] = None,
+    attributes: Annotated[
+        bool, typer.Option("--attributes", help="Note in the dataset too what people did.")
+    ] = False,
+    provenance: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where it is written what happened to each mask (.parquet or .json); by default "
+            "OUT.provenance.parquet."
+        ),
+    ] = None,
+    source: Source = None,
+    json: Json = False,
+) -> None:
+    """Write the dataset as people left it: without rejects, with what they redrew and added.
+
+    Its format stays, and so does everything that nobody decided on. Without --out it says what
+    would change, with --json mask by mask.
+    """
+    options: dict[str, Any] = {
+        "to": to,
+        "drop": _dropped(drop),
+        "masks": masks,
+        "overlap": overlap,
+        "duplicates": duplicates,
+        "category": category,
+        "attributes": attributes,
+        "provenance": provenance,
+        "source": source,
+    }
+    result = _asked(path, out, options)
+    show(result.as_dict(), result.text(), json)
+
+
+def _asked(path: Path, out: Path | None, options: dict[str, Any]) -> Any:
+    """Write; where added masks look like copies, ask whoever sits at the terminal."""
+    from curate.write.changes import DuplicateError
+
+    try:
+        return verbs.write(path, out, **options)
+    except DuplicateError as error:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise
+        print(error.what)
+        keep = typer.confirm("Write them all the same? (No leaves them out.)")
+        return verbs.write(path, out, **options | {"duplicates": "keep" if keep else "drop"})

@@ -1,0 +1,68 @@
+"""Verbs that write datasets: prune, write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import CallError
+from curate.verbs.paths import AnyPath, as_path
+
+if TYPE_CHECKING:
+    from curate.store import Audit
+    from curate.write import PruneResult, WriteResult
+
+
+def prune(
+    path: AnyPath,
+    out: AnyPath | None = None,
+    *,
+    drop: tuple[str, ...] = ("reject",),
+    source: AnyPath | None = None,
+) -> PruneResult:
+    """Write the dataset without the masks of some actions; see :func:`curate.write.prune`."""
+    from curate.decisions.current import open_audit
+    from curate.write import prune as run
+
+    return run(open_audit(path), as_path(out), actions=drop, source=as_path(source))
+
+
+def write(
+    audit: AnyPath | Audit,
+    out: AnyPath | None = None,
+    *,
+    to: str | None = None,
+    source: AnyPath | None = None,
+    provenance: AnyPath | None = None,
+    **options: Any,
+) -> WriteResult:
+    """Write the dataset as people left it; see :func:`curate.write.write`.
+
+    Args:
+        audit: The audit, or its directory.
+        out: Where; must not exist. None only says what would change.
+        to: The format; None: its own.
+        source: Where the audited dataset is now; None: where it was.
+        provenance: Where it is written what happened to each mask; None: beside ``out``.
+
+    Further keywords are fields of :class:`curate.write.changes.Options`.
+
+    Raises:
+        CurateError: See :func:`curate.write.write`.
+    """
+    from curate.decisions.current import open_audit
+    from curate.write import write as run
+    from curate.write.changes import Options
+
+    opened = open_audit(audit) if isinstance(audit, str | Path) else audit
+    own = str(opened.info["source"]["format"])
+    if to not in (None, own):
+        what = f"a dataset is written in its own format, {own}, not in {to}"
+        raise CallError(what, "--to", "leave it out")
+    return run(
+        opened,
+        as_path(out),
+        options=Options(**options),
+        source=as_path(source),
+        provenance=as_path(provenance),
+    )

@@ -1,0 +1,175 @@
+"""The provenance of a written dataset, a row a mask: what happened to it, who decided, when, why.
+
+It stands beside the dataset, as Parquet or JSON, so that the dataset itself holds nothing that its
+format does not know.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate import __version__
+from curate.curation.certificates import CERTIFICATE
+from curate.errors import CallError
+from curate.store import OVERRIDDEN, Audit, part_names, part_paths, read_part, to_frame
+from curate.store.people import with_people
+from curate.write.changes import ROWS, Changes
+
+SUFFIX = ".provenance.parquet"
+"""What is put behind the name of a dataset for the name of its provenance."""
+
+_MARK = b"curate provenance"
+_KINDS = (".parquet", ".json")
+_READ = ("mask_id", "source_key", "image_id", "file_name", "category", *OVERRIDDEN)
+_TIME = pa.timestamp("us", "UTC")
+_TYPES = {
+    **dict.fromkeys(ROWS, pa.string()),
+    **dict.fromkeys(("mask_id", "image_id", "draw_id"), pa.int64()),
+    "iou": pa.float64(),
+    "time": _TIME,
+}
+_SCHEMA = pa.schema(list(_TYPES.items()))
+
+
+def place_of(out: Path, wanted: Path | None) -> Path:
+    """Return where the provenance of a dataset goes.
+
+    Args:
+        out: The dataset.
+        wanted: Where it is asked for; None: beside the dataset.
+
+    Raises:
+        CallError: Another file is there, or it is to be of a kind that there is not.
+    """
+    place = out.with_name(out.name + SUFFIX) if wanted is None else wanted
+    if place.suffix.lower() not in _KINDS:
+        what = f"provenance is written as {' or '.join(_KINDS)}, not {place.suffix or 'that'}"
+        raise CallError(what, str(place), "give a name that ends so")
+    # One that a killed write left behind, before the dataset got its name, may be replaced.
+    if place.exists() and (wanted is not None or not _is_ours(place)):
+        raise CallError("it exists already", str(place), "choose another place, or remove it")
+    return place
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return _MARK in (pq.read_schema(path).metadata or {})
+    except (OSError, pa.ArrowInvalid):
+        return False
+
+
+def about(audit: Audit, version: str) -> dict[str, Any]:
+    """Return what holds for all masks of a written dataset.
+
+    Args:
+        audit: The audit that it was written from.
+        version: Content id of what was written.
+    """
+    info = audit.info
+    policy, certificate = info.get("policy") or {}, info.get(CERTIFICATE) or {}
+    return {
+        "tool": f"curate {__version__}",
+        "source": info.get("source"),
+        "source_version": info.get("version"),
+        "version": version,
+        "policy": policy.get("name"),
+        "policy_rules": policy,
+        "model": info.get("judged_by"),
+        "certificate": {
+            name: certificate[name]
+            for name in ("max_bad", "confidence", "threshold", "accepted", "basis")
+            if name in certificate
+        },
+        "people": info.get("people", {}),
+    }
+
+
+def write_provenance(
+    audit: Audit, changes: Changes, version: str, place: Path, to: Path | None = None
+) -> None:
+    """Write the provenance of a dataset that has just been written.
+
+    Args:
+        audit: The audit that it was written from.
+        changes: What changed.
+        version: Content id of what was written.
+        place: The file; its ending says the kind.
+        to: What is written instead of ``place``, of the same kind; None: ``place`` itself.
+    """
+    target = place if to is None else to
+    facts = about(audit, version)
+    if place.suffix.lower() == ".json":
+        with target.open("wb") as file:
+            _write_json(file, audit, changes, facts)
+    else:
+        schema = _SCHEMA.with_metadata({_MARK: orjson.dumps(facts)})
+        with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+            for table in _tables(audit, changes):
+                writer.write_table(table)
+    with target.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _write_json(file: Any, audit: Audit, changes: Changes, facts: Mapping[str, Any]) -> None:
+    head = orjson.dumps(facts, option=orjson.OPT_SERIALIZE_NUMPY)
+    file.write(b'{"about":' + head + b',"masks":[')
+    first = True
+    for table in _tables(audit, changes):
+        for row in table.to_pylist():
+            file.write((b"\n" if first else b",\n") + orjson.dumps(row))
+            first = False
+    file.write(b"\n]}\n")
+
+
+def _tables(audit: Audit, changes: Changes) -> Iterator[pa.Table]:
+    """Yield the rows, a part of the audit at a time; added masks come last."""
+    rows = changes.rows
+    listed = rows[rows["mask_id"].notna()].set_index(rows["mask_id"].dropna().astype("int64"))
+    people = _people(audit)
+    for index in range(len(part_paths(audit.path, "masks"))):
+        names = [n for n in _READ if n in part_names(audit.path, "masks", index)]
+        masks = to_frame(read_part(audit.path, "masks", index, names))
+        masks = masks if masks.index.name == "mask_id" else masks.set_index("mask_id")
+        yield _table(_part(with_people(masks, audit.path), listed, people))
+    added = rows[rows["mask_id"].isna()]
+    if len(added):
+        yield _table(added)
+
+
+def _people(audit: Audit) -> pd.DataFrame | None:
+    if not audit.has_people():
+        return None
+    found = audit.query("select mask_id, iou, reviewers, time, draw_id from people")
+    return found.set_index("mask_id")
+
+
+def _part(masks: pd.DataFrame, listed: pd.DataFrame, people: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the rows of some masks: what is listed as it is there, the others as kept."""
+    made = masks.reset_index().rename(columns={"reasons": "reason"}).assign(change="kept")
+    made["category_before"] = made["category"]
+    if people is not None:
+        made = made.merge(people, how="left", left_on="mask_id", right_index=True)
+    made = made.reindex(columns=list(ROWS))
+    here = made["mask_id"].isin(listed.index).to_numpy()
+    if not here.any():
+        return made
+    rows = listed.loc[made["mask_id"][here]].reset_index(drop=True)
+    return pd.concat([made[~here], rows], ignore_index=True)
+
+
+def _table(frame: pd.DataFrame) -> pa.Table:
+    columns = []
+    for name, kind in _TYPES.items():
+        values = frame[name]
+        if name == "time":
+            values = pd.to_datetime(values, utc=True).dt.as_unit("us")
+        columns.append(pa.array(values.astype(object).where(values.notna(), None), kind))
+    return pa.table(columns, schema=_SCHEMA)

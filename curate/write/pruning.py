@@ -1,0 +1,172 @@
+"""Write a dataset back without some masks, and prove that nothing else changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from curate.curation.audits import Audit, source_of
+from curate.curation.queue import chosen
+from curate.errors import AuditError
+from curate.formats import detect
+from curate.formats.base import Format
+from curate.formats.edits import Edits, Stored
+from curate.versions import short
+from curate.write.check import check_content, check_written
+from curate.write.place import beside, refuse_changed, refuse_place
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """What pruning did, or would do.
+
+    Attributes:
+        source: The dataset that was audited.
+        format: The name of its format.
+        kept: Masks that stay.
+        dropped: Masks that go.
+        emptied_images: Images that lose all their masks (they stay in the dataset).
+        out: What was written, read back and compared; None for a dry run.
+        version: Content id of what was written; "" for a dry run.
+    """
+
+    source: Path
+    format: str
+    kept: int
+    dropped: int
+    emptied_images: int
+    out: Path | None = None
+    version: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return {
+            "source": str(self.source),
+            "format": self.format,
+            "kept": self.kept,
+            "dropped": self.dropped,
+            "emptied_images": self.emptied_images,
+            "out": None if self.out is None else str(self.out),
+            "version": self.version or None,
+            "dry_run": self.out is None,
+        }
+
+    def text(self) -> str:
+        """Return what happened, in a line or two."""
+        counts = f"{self.dropped:,} of {self.kept + self.dropped:,} masks"
+        if self.emptied_images:
+            counts += f" ({self.emptied_images:,} images lose all of theirs, and stay)"
+        if self.out is None:
+            return f"would drop {counts}; nothing is written without --out"
+        return (
+            f"dropped {counts}\n"
+            f"wrote {self.out}, read it back: {self.kept:,} masks, all equal\n"
+            f"version {short(self.version)}"
+        )
+
+
+def prune(
+    audit: Audit,
+    out: Path | None = None,
+    *,
+    actions: Sequence[str] = ("reject",),
+    source: Path | None = None,
+) -> PruneResult:
+    """Write an audited dataset without the masks of some actions, in its own format.
+
+    What people redrew, added or relabelled is not in it: see :func:`curate.write.write`. The output
+    is written beside its place, read back and compared with the source, mask by mask, before it
+    gets its name; so what stands at ``out`` has been checked.
+
+    Args:
+        audit: A finished audit.
+        out: Where; must not exist. None only counts.
+        actions: Whose masks go: "reject", "review", "accept".
+        source: Where the audited dataset is now; None: where it was.
+
+    Raises:
+        CallError: ``actions`` or ``out`` cannot be used.
+        SourceError: The source is gone, cannot be read or has changed since the audit.
+        AuditError: The audit has no plan, ``out`` cannot be written, or what was written is not
+            what was meant (then it is removed again).
+    """
+    where = chosen(actions)
+    source, form = audited_source(audit, source)
+    counts = audit.query(
+        f"select count(*) filter ({where}) as dropped, count(*) as masks from masks"
+    ).iloc[0]
+    emptied = audit.query(
+        f"select count(*) as n from (select image_id from masks group by image_id "
+        f"having bool_and(coalesce({where}, false)))"
+    )["n"].iloc[0]
+    dropped = int(counts["dropped"])
+    result = PruneResult(
+        source, form.name, int(counts["masks"]) - dropped, dropped, int(emptied), out
+    )
+    if out is None:
+        return result
+    refuse_place(source, audit.path, out)
+    keys = audit.query(f"select source_key from masks where {where}")["source_key"]
+    edits = Edits(drop=frozenset(keys.astype(str)))
+    with beside(out) as folder:
+        made = folder / source.name
+        version, _ = write_checked(form, source, made, edits, result.kept, out)
+        os.replace(made, out)
+    return replace(result, version=version)
+
+
+def audited_source(audit: Audit, moved_to: Path | None) -> tuple[Path, Format]:
+    """Return where the audited dataset is, unchanged, and its format.
+
+    Args:
+        audit: The audit.
+        moved_to: Where it is now; None: where it was.
+
+    Raises:
+        AuditError: The audit does not say what it is of.
+        SourceError: The dataset is gone, or has changed since.
+    """
+    stated = source_of(audit)
+    if "path" not in stated:
+        raise AuditError("it does not say what it is an audit of", str(audit.path))
+    source = Path(stated["path"]) if moved_to is None else moved_to
+    refuse_changed(source, stated.get("fingerprint"))
+    return source, detect(source, stated.get("format"))
+
+
+def write_checked(
+    form: Format, source: Path, written: Path, edits: Edits, masks: int, out: Path
+) -> tuple[str, Stored]:
+    """Write a dataset with edits, read it back and compare.
+
+    Args:
+        form: The format of both.
+        source: The dataset.
+        written: The new one; it has the name of the source, since some formats name images by it.
+        edits: What changes.
+        masks: How many masks it must hold.
+        out: Where it will stand, for messages.
+
+    Returns:
+        Its content id, and how new pixels were stored.
+
+    Raises:
+        AuditError: What was written is not what was meant.
+    """
+    stored = form.write(source, written, edits)
+    found = check_written(form, source, written, edits, stored)
+    problem = found.problem
+    if not problem and found.masks != masks:
+        problem = f"it holds {found.masks} masks instead of {masks}"
+    if not problem and edits.only_drops and not edits.drop:
+        problem = check_content(source, written)
+    if problem:
+        raise AuditError(
+            f"what was written is not what was meant ({problem}), so it was removed",
+            str(out),
+            "this is a fault of curate: please report it; the source is untouched",
+        )
+    return found.version, stored

@@ -1,0 +1,3 @@
+from small_audit import make_audit
+
+__all__ = ["make_audit"]
