@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from curate.errors import CallError, SourceError
-from curate.formats import json_prune
+from curate.errors import SourceError
 from curate.formats.base import reading
 from curate.formats.edits import Edits, Stored
+from curate.formats.json_edit import Elements, Piece
 from curate.formats.json_stream import scan
+from curate.formats.mask_values import MaskValues
+from curate.formats.record_edits import numbered, refuse_categories, refuse_polygons
 from curate.formats.rows import Rows, common_size, number, with_problems
+from curate.formats.sam_records import SAMPLE, SamRecords
 from curate.formats.segmentation import Segmentation, json_type, read_segmentation, rle_size
+from curate.formats.values import whole_number
 
 
 def load_records(rows: Rows, path: Path, name: str) -> None:
@@ -31,7 +35,7 @@ def load_records(rows: Rows, path: Path, name: str) -> None:
     read = [record if isinstance(record, dict) else {} for record in records]
     size = common_size(rle_size(record.get("segmentation")) for record in read)
     detail = "" if size else "no mask tells its size"
-    image = rows.image(Path(name).stem, size or (0, 0), "ok", detail)
+    image = rows.image(Path(name).stem, size or (0, 0), "ok", detail, source_key=name)
     for i, record in enumerate(records):
         key = f"{name}#/{i}"
         if not isinstance(record, dict):
@@ -71,9 +75,7 @@ def _stored(record: dict[str, Any]) -> tuple[dict[str, float], list[str]]:
     return stored, problems
 
 
-def edit_records(
-    path: Path, name: str, edits: Edits
-) -> tuple[list[tuple[int, int, bytes]], Stored]:
+def edit_records(path: Path, name: str, edits: Edits) -> tuple[list[Piece], Stored]:
     """Work out what changes in one file, for :func:`curate.formats.trees.splice`.
 
     Args:
@@ -84,10 +86,27 @@ def edit_records(
 
     Raises:
         CallError: A key names no mask of the file, or the file cannot hold what is asked.
+        SourceError: The file is not sound JSON.
     """
-    if not edits.only_drops:
-        raise CallError("masks of this format can be left out, but not changed", name)
-    numbers = json_prune.ordinals(edits.drop, f"{name}#/")
+    refuse_categories(edits, name)
+    refuse_polygons(edits, name)
+    values = MaskValues(edits.masks)
+    drop, change = numbered(edits, f"{name}#/")
+    elements = Elements(change, drop, 0 if edits.only_drops else SAMPLE)
+    sizes, top = list[tuple[int, int] | None](), 0
     with reading(path), open(path, "rb") as file:
-        found = json_prune.cuts(file, name, "", numbers)
-    return [(start, end, b"") for start, end in found], Stored()
+        for batch in scan(file, name):
+            if batch.key or not batch.is_list:
+                raise SourceError("it is not a list of masks", str(path), "check the format")
+            elements.take(batch)
+            if not edits.only_drops:
+                records = [one for one in batch.parse(name) if type(one) is dict]
+                sizes += [rle_size(one.get("segmentation")) for one in records]
+                top = max(top, *(whole_number(one.get("id")) or 0 for one in records), 0)
+        elements.check({*drop, *change}, name)
+        pieces = elements.cuts()
+        if not edits.only_drops:
+            made = SamRecords(name, common_size(sizes), elements, values)
+            ids = [top + i if made.has_ids() else None for i in range(1, len(edits.add) + 1)]
+            pieces += made.changed(file, change) + made.appended(file, edits.add, ids)
+    return sorted(pieces, key=lambda piece: piece[:2]), values.stored()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import json
+import math
 import os
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.formats import json_prune
-from curate.formats.base import Format, Part, dropping, new_file, reading
+from curate.formats.base import Format, Part, reading
+from curate.formats.coco_categories import category_names
+from curate.formats.coco_images import image_fields
 from curate.formats.coco_index import (
     LISTED_TWICE,
     READ_BYTES,
@@ -27,15 +30,15 @@ from curate.formats.coco_index import (
     build,
     parts,
 )
+from curate.formats.coco_writing import LVIS as LVIS_DIALECT
+from curate.formats.coco_writing import key_prefixes, write
 from curate.formats.json_shape import shape_of
 from curate.formats.json_stream import parse_each
 from curate.formats.quick_json import QuickReader
 from curate.formats.records import UNKNOWN_SIZE, Annotations, ImageRows
-from curate.formats.segmentation import json_type, size_problem, valid_size
+from curate.formats.segmentation import json_type
 from curate.formats.values import IntArray, text, whole_number
 from curate.table import MaskTable
-
-_BACKGROUND = {"background", "__background__", "_background_"}
 
 
 def plan(source: Path, work: Path) -> Iterator[Part]:
@@ -50,11 +53,11 @@ def load(source: Path, part: Part) -> MaskTable:
     folder, first, count, low, high = part.payload
     index = CocoIndex.open(Path(folder))
     with reading(source), source.open("rb") as file, collector_paused():
-        images = _images(file.fileno(), source.name, index, low, high)
+        prefix, image_prefix = key_prefixes(source.name, index.is_list)
+        images = _images(file.fileno(), source.name, index, (low, high), image_prefix)
         categories, placeholders = category_names(index.categories)
         made = Annotations(images, categories, placeholders, need_ids=not index.is_list)
         rows = index.annotations(first, count)
-        prefix = _key_prefix(source, index.is_list)
         quick = QuickReader()
         for piece in _pieces(file.fileno(), source.name, rows):
             positions = piece.rows[:, 3] - low
@@ -62,20 +65,11 @@ def load(source: Path, part: Part) -> MaskTable:
             if not _take_quickly(quick, made, piece.data, positions, keys):
                 values = piece.parse()
                 _note_images(made, values, positions)
+                if index.is_list:
+                    _add_odd_keys(images, values, positions, image_prefix)
                 made.add(values, positions, keys)
         spare = None if index.spare_id is None else index.spare_id + rows[:, 2]
         return made.table(spare, index.repeated())
-
-
-def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
-    """Write the file without some annotations; every other byte stays."""
-    is_list = shape_of(source).root == "list"
-    prefix = _key_prefix(source, is_list)
-    numbers = json_prune.ordinals(drop, prefix)
-    with reading(source), source.open("rb") as file:
-        cuts = json_prune.cuts(file, source.name, "" if is_list else "annotations", numbers)
-    with new_file(out) as target, reading(source), source.open("rb") as file:
-        json_prune.copy_without(file, target, cuts)
 
 
 @contextmanager
@@ -90,29 +84,6 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def category_names(listed: list[Any] | None) -> tuple[dict[int, str] | None, dict[int, str]]:
-    """Return names by id, and which declared categories no object can have.
-
-    Category 0 is an ordinary category where the file declares it as one. Where it is called
-    background, or is the parent of the others (as one exporter writes it), no object can have it.
-    """
-    if listed is None:
-        return None, {}
-    known = [one for one in listed if type(one) is dict]
-    names: dict[int, str] = {}
-    placeholders: dict[int, str] = {}
-    parents = {one["supercategory"] for one in known if type(one.get("supercategory")) is str}
-    for one in known:
-        number, name = whole_number(one.get("id")), text(one.get("name"))
-        if number is None:
-            continue
-        names[number] = name
-        is_parent = one.get("supercategory") == "none" and one.get("name") in parents
-        if number == 0 and (name.lower() in _BACKGROUND or is_parent):
-            placeholders[0] = f"({name}) stands for no object"
-    return names, placeholders
-
-
 def number_keys(prefix: str | pa.Array, ordinals: IntArray) -> pa.Array:
     """Return source keys: a prefix (one for all, or one a mask) and each mask's number."""
     if isinstance(prefix, str):
@@ -121,45 +92,17 @@ def number_keys(prefix: str | pa.Array, ordinals: IntArray) -> pa.Array:
     return pc.binary_join_element_wise(prefix, numbers, pa.scalar("", pa.large_string()))
 
 
-def image_fields(value: Any) -> tuple[str, int, int, str]:
-    """Return file name, height and width of an image object, and what is wrong with it.
-
-    What is wrong is "" where nothing is. A size that is not stated is :data:`UNKNOWN_SIZE`; one
-    that cannot be used is 0.
-    """
-    if type(value) is not dict:
-        return "", 0, 0, f"the image is {json_type(value)}, not an object"
-    name = value.get("file_name")
-    if type(name) is not str:
-        url = value.get("coco_url")  # LVIS names its pictures only so
-        name = "/".join(url.split("/")[-2:]) if type(url) is str else name
-    sizes, problem = [], ""
-    for side in ("height", "width"):
-        given = value.get(side)
-        number = UNKNOWN_SIZE if given is None else whole_number(given)
-        if number is None:
-            problem = f"its {side} is {json_type(given)}"
-            problem += " that is not whole" if type(given) in (int, float) else ""
-        sizes.append(0 if number is None else number)
-    height, width = sizes
-    if problem or UNKNOWN_SIZE in (value.get("height"), value.get("width")):
-        return text(name), 0, 0, problem or size_problem(*sizes)
-    if UNKNOWN_SIZE in sizes:
-        return text(name), UNKNOWN_SIZE, UNKNOWN_SIZE, ""
-    if not valid_size(height, width):
-        in_range = max(abs(height), abs(width)) < 2**31
-        kept = (height, width) if in_range and min(sizes) >= 0 else (0, 0)
-        return text(name), *kept, size_problem(height, width)
-    return text(name), height, width, ""
-
-
-def _images(handle: int, name: str, index: CocoIndex, low: int, high: int) -> ImageRows:
+def _images(
+    handle: int, name: str, index: CocoIndex, part: tuple[int, int], prefix: str
+) -> ImageRows:
     """Read the images of a part; those that no image object describes have no size yet."""
-    rows = index.images(low, high)
+    rows = index.images(*part)
     n = len(rows)
     sizes = np.full((n, 2), UNKNOWN_SIZE, np.int64)
     images = ImageRows(rows[:, 0], [""] * n, sizes[:, 0], sizes[:, 1])
     images.listed = (rows[:, 3] != UNLISTED) | index.is_list
+    numbers = rows[:, 0].tolist() if index.is_list else []
+    images.keys = [f"{prefix}{number}" for number in numbers] or [""] * n
     described = np.flatnonzero(rows[:, 3] != UNLISTED)
     extents = np.stack([rows[described, 1], rows[described, 2], described, described], axis=1)
     for piece in _pieces(handle, name, extents):
@@ -167,12 +110,23 @@ def _images(handle: int, name: str, index: CocoIndex, low: int, high: int) -> Im
             images.names[i], sizes[i, 0], sizes[i, 1], problem = image_fields(value)
             if problem:
                 images.findings.note(i, "invalid_size", problem)
+            elif rows[i, 3] != REPEATED and value.get("id") is not None:
+                images.keys[i] = f"{prefix}{part[0] + i}"
             if rows[i, 3] in (LISTED_TWICE, REPEATED):
                 other = "masks of that id are read with this image"
                 other = other if rows[i, 3] == LISTED_TWICE else "masks go to the first of them"
                 given = text(value.get("id") if type(value) is dict else None)
                 images.findings.note(i, "duplicate_id", f"the id {given} stands twice; {other}")
     return images
+
+
+def _add_odd_keys(images: ImageRows, values: list[Any], rows: IntArray, prefix: str) -> None:
+    """Note the keys of images that masks of a results list name by something else than a number."""
+    for row, value in zip(rows.tolist(), values, strict=True):
+        given = value.get("image_id") if type(value) is dict else None
+        if whole_number(given) is None:
+            usable = type(given) in (str, int) or (type(given) is float and math.isfinite(given))
+            images.keys[row] = prefix + json.dumps(given) if usable else ""
 
 
 def _note_images(made: Annotations, values: list[Any], rows: IntArray) -> None:
@@ -269,10 +223,6 @@ def _take_quickly(
     return False
 
 
-def _key_prefix(source: Path, is_list: bool) -> str:
-    return f"{source.name}#/" if is_list else f"{source.name}#/annotations/"
-
-
 def _is_coco(path: Path) -> bool:
     shape = shape_of(path)
     return shape.looks_coco and not shape.looks_lvis
@@ -287,6 +237,6 @@ def _is_results(path: Path) -> bool:
     return shape_of(path).looks_results
 
 
-FORMAT = Format("coco", "COCO instances", _is_coco, plan, load, dropping(prune))
-LVIS = Format("lvis", "LVIS", _is_lvis, plan, load, dropping(prune))
-RESULTS = Format("coco-results", "COCO results list", _is_results, plan, load, dropping(prune))
+FORMAT = Format("coco", "COCO instances", _is_coco, plan, load, write)
+LVIS = Format("lvis", "LVIS", _is_lvis, plan, load, partial(write, dialect=LVIS_DIALECT))
+RESULTS = Format("coco-results", "COCO results list", _is_results, plan, load, write)

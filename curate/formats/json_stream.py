@@ -61,7 +61,7 @@ class Batch:
         key: The top-level key under which they stand; empty for a file that is one list.
         is_list: Whether they are elements of the key's list; otherwise one whole value.
         data: Bytes that hold them.
-        base: Position of ``data`` in the file.
+        base: Position of ``data`` in the file; of the bracket where a list was only opened.
         starts: Position of each value in ``data``; none where a list was only opened.
         ends: End of each value in ``data``, exclusive.
     """
@@ -263,9 +263,11 @@ class _Walk:
             kind, start, end = (int(v) for v in events[turn])
             if kind == _KEY:
                 self._enter(buffer[start - base : end - base], start)
+            elif self.is_wanted() and kind == _LIST:
+                nothing = np.zeros(0, np.int64)
+                yield Batch(self.key, True, b"[", start, nothing, nothing)
             elif self.is_wanted():
-                rows = events[turn : turn + (kind == _KEY_VALUE)]
-                yield self._batch(buffer, base, rows, kind == _LIST)
+                yield self._batch(buffer, base, events[turn : turn + 1], False)
 
     def _batch(self, buffer: bytes, base: int, rows: npt.NDArray[np.int64], is_list: bool) -> Batch:
         starts, ends = rows[:, 1] - base, rows[:, 2] - base

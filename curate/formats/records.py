@@ -101,6 +101,7 @@ class ImageRows:
         findings: What is wrong with an image, by position.
         listed: Shape (m,); which images the source lists. Others are only names that masks use, and
             stand in no images table. None for all.
+        keys: Their source keys, "" where no mask can be added; empty where none is known.
     """
 
     ids: IntArray
@@ -109,6 +110,7 @@ class ImageRows:
     widths: IntArray
     findings: Findings = field(default_factory=lambda: Findings(IMAGE_STATUSES))
     listed: BoolArray | None = None
+    keys: list[str] = field(default_factory=list)
 
     def frame(self) -> pd.DataFrame:
         """Return the images as a frame for :func:`curate.table.finish`."""
@@ -118,6 +120,8 @@ class ImageRows:
             "width": np.maximum(self.widths, 0),
             **self.findings.columns(len(self.ids)),
         }
+        if len(self.keys) == len(self.ids):
+            columns["source_key"] = strings(self.keys)
         frame = pd.DataFrame(columns, index=pd.Index(self.ids, name="image_id"))
         return frame if self.listed is None else frame[self.listed]
 

@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
-from curate.errors import CallError, SourceError
-from curate.formats import json_prune, tar
-from curate.formats.base import (
-    PART_BYTES,
-    Format,
-    Part,
-    copy_file,
-    dropping,
-    new_file,
-    new_folder,
-    reading,
-)
-from curate.formats.coco import collector_paused, image_fields, number_keys
+from curate.errors import SourceError
+from curate.formats import tar
+from curate.formats.base import PART_BYTES, Format, Part, reading
+from curate.formats.coco import collector_paused, number_keys
+from curate.formats.coco_images import image_fields
 from curate.formats.coco_index import image_key
 from curate.formats.json_shape import HEAD_BYTES, shape_of, shape_of_bytes
 from curate.formats.json_stream import parse_document
 from curate.formats.quick_json import QuickReader
 from curate.formats.records import Annotations, ImageRows
-from curate.formats.sa1b_writing import own_names
+from curate.formats.sa1b_edits import MARK, write
+from curate.formats.sa1b_files import Document, containers, contents, dataset_files, is_archive
 from curate.formats.segmentation import json_type
-from curate.formats.values import IntArray, text, whole_number
+from curate.formats.values import IntArray, whole_number
 from curate.table import MaskTable
 
 _LOOKED_AT = 2000
 _BATCH_MASKS = 1000
-_MARK = "#/annotations/"
-
-Piece = tuple[str, int, int]
-"""A JSON in an archive: name, position, size. In a folder: name, -1, size."""
 
 
 def plan(source: Path, work: Path) -> Iterator[Part]:
@@ -51,7 +38,7 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
     with reading(source):
         if not source.exists():
             raise FileNotFoundError
-        for container, pieces in _containers(source):
+        for container, pieces in containers(source):
             for group in _grouped(pieces):
                 yield Part(index, (container, tuple(group)))
                 index += 1
@@ -66,42 +53,9 @@ def load(source: Path, part: Part) -> MaskTable:
     reader = _Reader()
     alone = source.is_file() and not container
     with reading(source), collector_paused():
-        for name, data in _contents(source, container, pieces):
+        for name, data in contents(source, container, pieces):
             reader.take(name, data, alone)
         return reader.table()
-
-
-def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
-    """Write the source without some annotations; pictures and all other files are copied."""
-    dropped = _by_document(drop)
-    with reading(source):
-        known = {key_of(c, name) for c, pieces in _containers(source) for name, _, _ in pieces}
-        unknown = set(dropped) - known
-        if unknown:
-            raise CallError(f"it has no file {min(unknown)}", str(source))
-        if source.is_file():
-            with new_file(out) as target:
-                _write(source, target, source.name, dropped)
-            return
-        if out.resolve().is_relative_to(source.resolve()):
-            raise CallError("the output lies inside the source", str(out), "choose another output")
-        with new_folder(out) as made:
-            for path in _all_files(source):
-                name = path.relative_to(source).as_posix()
-                target_path = made / name
-                if path.is_dir():
-                    target_path.mkdir(parents=True, exist_ok=True)
-                elif not _touches(_shown(name), dropped):
-                    copy_file(path, target_path)
-                else:
-                    target_path.parent.mkdir(parents=True, exist_ok=True)
-                    with target_path.open("wb") as target:
-                        _write(path, target, _shown(name), dropped)
-
-
-def key_of(container: str, name: str) -> str:
-    """Return how source keys name a JSON file: ``sa_1.json`` or ``shard.tar!sa_1.json``."""
-    return f"{container}!{name}" if container else name
 
 
 class _Reader:
@@ -127,7 +81,7 @@ class _Reader:
         if count is None:
             self._flush_quick()
             count = self._take_patiently(name, data, alone)
-        self.names.append(name + _MARK)
+        self.names.append(name + MARK)
         self.waiting.append((len(self.sizes) - 1, count))
         if self.quick.count + len(self.records) >= _BATCH_MASKS:
             self._flush()
@@ -185,6 +139,7 @@ class _Reader:
         self.ids[key] = name
         self.sizes.append((height, width))
         self.images.names.append(file_name)
+        self.images.keys.append("" if problem or wrong else name)
         if problem:
             self.images.findings.note(row, *problem)
         elif wrong:
@@ -234,39 +189,8 @@ def _document(data: bytes, name: str) -> tuple[dict[str, Any], list[Any]]:
     return (image if type(image) is dict else {}), annotations
 
 
-def _containers(source: Path) -> Iterator[tuple[str, Iterable[Piece]]]:
-    """Yield (archive name, its JSON files), and ("", JSON files) for those in no archive."""
-    if source.is_file():
-        if _is_archive(source):
-            yield _shown(source.name), _members(source)
-        else:
-            yield "", [(_shown(source.name), -1, source.stat().st_size)]
-        return
-    loose: list[Piece] = []
-    for path in _dataset_files(source):
-        if not path.is_file():
-            continue
-        name = path.relative_to(source).as_posix()
-        if path.suffix.lower() == ".json":
-            loose.append((name, -1, path.stat().st_size))
-        elif path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
-            yield name, _members(path)
-    if loose:
-        yield "", loose
-
-
-def _members(path: Path) -> Iterator[Piece]:
-    with path.open("rb") as file:
-        if file.read(2) == b"\x1f\x8b":
-            what = "a compressed tar archive cannot be read in pieces"
-            raise SourceError(what, path.name, "unpack it once with gunzip and name the .tar")
-        for member in tar.members(file, path.name):
-            if member.regular and member.name.lower().endswith(".json"):
-                yield member.name, member.data, member.size
-
-
-def _grouped(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
-    group: list[Piece] = []
+def _grouped(pieces: Iterable[Document]) -> Iterator[list[Document]]:
+    group: list[Document] = []
     size = 0
     for piece in pieces:
         if group and size + piece[2] > PART_BYTES:
@@ -276,91 +200,6 @@ def _grouped(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
         size += piece[2]
     if group:
         yield group
-
-
-def _contents(
-    source: Path, container: str, pieces: tuple[Piece, ...]
-) -> Iterator[tuple[str, bytes]]:
-    alone = source.is_file()
-    if not container:
-        for name, _, _ in pieces:
-            path = source if alone else source / name
-            with reading(path):
-                data = path.read_bytes()
-            yield _shown(name), data
-        return
-    path = source if alone else source / container
-    with path.open("rb") as file:
-        for name, position, size in pieces:
-            yield key_of(_shown(container), name), os.pread(file.fileno(), size, position)
-
-
-def _write(path: Path, target: BinaryIO, name: str, dropped: dict[str, set[int]]) -> None:
-    """Write one JSON file or archive without what is dropped from it."""
-    if not _is_archive(path):
-        with path.open("rb") as file:
-            cuts = json_prune.cuts(file, name, "annotations", dropped.get(name, set()))
-            file.seek(0)
-            json_prune.copy_without(file, target, cuts)
-        return
-    with path.open("rb") as file:
-
-        def change(member: tar.Member) -> bytes | None:
-            numbers = dropped.get(key_of(name, member.name))
-            if not numbers:
-                return None
-            content = io.BytesIO(os.pread(file.fileno(), member.size, member.data))
-            cuts = json_prune.cuts(content, member.name, "annotations", numbers)
-            made = io.BytesIO()
-            content.seek(0)
-            json_prune.copy_without(content, made, cuts)
-            return made.getvalue()
-
-        tar.copy_changed(file, target, name, change)
-
-
-def _by_document(keys: AbstractSet[str]) -> dict[str, set[int]]:
-    """Return the numbers of dropped annotations by the JSON file they stand in."""
-    grouped: dict[str, set[str]] = {}
-    for key in keys:
-        grouped.setdefault(key.rpartition(_MARK)[0], set()).add(key)
-    return {name: json_prune.ordinals(some, name + _MARK) for name, some in grouped.items()}
-
-
-def _touches(name: str, dropped: dict[str, set[int]]) -> bool:
-    return name in dropped or any(one.startswith(name + "!") for one in dropped)
-
-
-def _all_files(folder: Path) -> Iterator[Path]:
-    """Yield what a folder holds, sorted by name, folders before what is in them."""
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        yield Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _all_files(Path(entry.path))
-
-
-def _dataset_files(folder: Path) -> Iterator[Path]:
-    """Yield what a folder holds but for the records of its generation."""
-    own = own_names(folder)
-    if not own:
-        return _all_files(folder)
-    return (p for p in _all_files(folder) if p.relative_to(folder).parts[0] not in own)
-
-
-def _shown(name: str) -> str:
-    """Return a file name as text that can be written anywhere."""
-    return text(os.fsencode(name).decode("utf-8", "backslashreplace"))
-
-
-def _is_archive(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(tar.BLOCK)
-    except OSError:
-        return False
-    return tar.looks_like_tar(head) or path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
 
 
 def _holds_sa1b(path: Path) -> bool:
@@ -380,12 +219,12 @@ def _holds_sa1b(path: Path) -> bool:
 
 def _matches(path: Path) -> bool:
     if path.is_file():
-        return _holds_sa1b(path) if _is_archive(path) else shape_of(path).looks_sa1b
+        return _holds_sa1b(path) if is_archive(path) else shape_of(path).looks_sa1b
     if not path.is_dir():
         return False
     tried = 0
     try:
-        for one in islice(_dataset_files(path), _LOOKED_AT):
+        for one in islice(dataset_files(path), _LOOKED_AT):
             lowered = one.name.lower()
             if lowered.endswith((".tar", ".tar.gz", ".tgz")) and one.is_file():
                 return _holds_sa1b(one)
@@ -400,4 +239,4 @@ def _matches(path: Path) -> bool:
     return False
 
 
-FORMAT = Format("sa1b", "SA-1B", _matches, plan, load, dropping(prune))
+FORMAT = Format("sa1b", "SA-1B", _matches, plan, load, write)

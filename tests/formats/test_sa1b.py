@@ -207,11 +207,11 @@ def test_prune_changes_nothing_else(tmp_path: Path, way: str):
         way, shard
     )
     same, out = tmp_path / "same", tmp_path / "out"
-    sa1b.prune(source, same, set())
+    sa1b.FORMAT.prune(source, same, set())
     assert contents(same) == contents(source)
     before = read(source).masks
     drop = before["source_key"].iloc[[0, 2]]
-    sa1b.prune(source, out, set(drop))
+    sa1b.FORMAT.prune(source, out, set(drop))
     if way == "file":
         assert len(json.loads(out.read_bytes())["annotations"]) == len(before) - 2
         return
@@ -248,13 +248,13 @@ def test_prune_refuses_what_it_cannot_do(tmp_path: Path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     with pytest.raises(CallError, match="exists already"):
-        sa1b.prune(folder, tmp_path / "full", set())
+        sa1b.FORMAT.prune(folder, tmp_path / "full", set())
     with pytest.raises(CallError, match="inside the source"):
-        sa1b.prune(folder, folder / "out", set())
+        sa1b.FORMAT.prune(folder, folder / "out", set())
     with pytest.raises(CallError, match=r"no file other\.json"):
-        sa1b.prune(folder, tmp_path / "out", {"other.json#/annotations/0"})
+        sa1b.FORMAT.prune(folder, tmp_path / "out", {"other.json#/annotations/0"})
     with pytest.raises(CallError, match="none with the number 9"):
-        sa1b.prune(folder, tmp_path / "out", {"sa_0.json#/annotations/9"})
+        sa1b.FORMAT.prune(folder, tmp_path / "out", {"sa_0.json#/annotations/9"})
     assert not (tmp_path / "out").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
 
@@ -268,7 +268,7 @@ def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(base.os, "fsync", full)
     source = folder_of(tmp_path / "sa") / "sa_0.json"
     with pytest.raises(CurateError, match="no space left on device"):
-        sa1b.prune(source, tmp_path / "out.json", set())
+        sa1b.FORMAT.prune(source, tmp_path / "out.json", set())
     assert not (tmp_path / "out.json").exists()
 
 

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import CallError
-from curate.formats.json_prune import copy_without, cuts, ordinals
+from curate.formats.json_edit import Elements, find, ordinals, spliced
 
 element = st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3)
 element |= st.dictionaries(st.text(max_size=3), st.integers(), max_size=3)
 
 
 def without(raw: bytes, key: str, drop: set[int]) -> bytes:
-    out = io.BytesIO()
-    copy_without(io.BytesIO(raw), out, cuts(io.BytesIO(raw), "f.json", key, drop))
-    return out.getvalue()
+    elements = find(io.BytesIO(raw), "f.json", key, Elements(dropped=drop))
+    elements.check(drop, "f.json")
+    return spliced(raw, elements.cuts())
 
 
 @given(st.lists(element, max_size=8), st.data(), st.sampled_from([None, 1]))

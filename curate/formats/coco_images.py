@@ -1,0 +1,41 @@
+"""COCO's image objects: what they say of name and size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curate.formats.records import UNKNOWN_SIZE
+from curate.formats.segmentation import json_type, size_problem, valid_size
+from curate.formats.values import text, whole_number
+
+
+def image_fields(value: Any) -> tuple[str, int, int, str]:
+    """Return file name, height and width of an image object, and what is wrong with it.
+
+    What is wrong is "" where nothing is. A size that is not stated is :data:`UNKNOWN_SIZE`; one
+    that cannot be used is 0.
+    """
+    if type(value) is not dict:
+        return "", 0, 0, f"the image is {json_type(value)}, not an object"
+    name = value.get("file_name")
+    if type(name) is not str:
+        url = value.get("coco_url")  # LVIS names its pictures only so
+        name = "/".join(url.split("/")[-2:]) if type(url) is str else name
+    sizes, problem = [], ""
+    for side in ("height", "width"):
+        given = value.get(side)
+        number = UNKNOWN_SIZE if given is None else whole_number(given)
+        if number is None:
+            problem = f"its {side} is {json_type(given)}"
+            problem += " that is not whole" if type(given) in (int, float) else ""
+        sizes.append(0 if number is None else number)
+    height, width = sizes
+    if problem or UNKNOWN_SIZE in (value.get("height"), value.get("width")):
+        return text(name), 0, 0, problem or size_problem(*sizes)
+    if UNKNOWN_SIZE in sizes:
+        return text(name), UNKNOWN_SIZE, UNKNOWN_SIZE, ""
+    if not valid_size(height, width):
+        in_range = max(abs(height), abs(width)) < 2**31
+        kept = (height, width) if in_range and min(sizes) >= 0 else (0, 0)
+        return text(name), *kept, size_problem(height, width)
+    return text(name), height, width, ""

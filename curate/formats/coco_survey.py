@@ -1,0 +1,117 @@
+"""What a writer has to know of a COCO file, found in one pass over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from curate.formats.coco_images import image_fields
+from curate.formats.coco_index import READ_BYTES, image_key
+from curate.formats.json_edit import Elements
+from curate.formats.json_object import JsonObject
+from curate.formats.json_stream import CHUNK_BYTES, Batch, scan
+from curate.formats.quick_json import QuickReader
+from curate.formats.record_edits import SAMPLE
+from curate.formats.segmentation import valid_size
+from curate.formats.values import IntArray, integers
+
+
+class Survey:
+    """Where things stand in a file, and its ids and sizes as far as they are needed.
+
+    Args:
+        drop: Numbers of annotations that go.
+        change: Numbers of annotations that change.
+        images: Numbers of images that get annotations.
+        named: Keys of images that get annotations in a results list, where no image is listed.
+
+    Attributes:
+        annotations: Where annotations stand.
+        images: Where images stand.
+        categories: Where categories stand.
+        listed: The categories; None where there is no list of them.
+        top: The highest id of an annotation; 0 where none is higher.
+        found: Which of the ``named`` images some annotation is on.
+    """
+
+    def __init__(
+        self,
+        drop: AbstractSet[int],
+        change: AbstractSet[int],
+        images: Iterable[int] = (),
+        named: Iterable[int] = (),
+    ) -> None:
+        self.annotations = Elements(change, drop, SAMPLE)
+        self.images = Elements(images, sample=1)
+        self.categories = Elements(sample=1)
+        self.listed: list[Any] | None = None
+        self.top = 0
+        self.found: set[int] = set()
+        self._named = np.array(sorted(set(named)), np.int64)
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._quick = QuickReader()
+
+    def scan(
+        self, file: BinaryIO, where: str, *, images: bool, categories: bool, ids: bool
+    ) -> None:
+        """Scan the file.
+
+        Args:
+            file: The file, at its beginning.
+            where: Its name, for messages.
+            images: Whether images are looked at.
+            categories: Whether categories are looked at.
+            ids: Whether ids of annotations are looked at, which takes parsing them all.
+
+        Raises:
+            SourceError: The file is not sound JSON.
+        """
+        wanted = {"", "annotations"}
+        wanted |= ({"images"} if images else set()) | ({"categories"} if categories else set())
+        chunk = READ_BYTES if ids else CHUNK_BYTES
+        for batch in scan(file, where, wanted, chunk):
+            if not batch.is_list:
+                continue
+            if batch.key == "categories":
+                self.categories.take(batch)
+                self.listed = [*(self.listed or []), *batch.parse(where)]
+            elif batch.key == "images":
+                self.images.take(batch)
+                self._note_sizes(batch.parse(where))
+            else:
+                self.annotations.take(batch)
+                if ids and len(batch):
+                    self._note_ids(batch, where)
+
+    def size(self, record: JsonObject) -> tuple[int, int] | None:
+        """Return height and width as the image of an annotation states them, or None."""
+        return self._sizes.get(image_key(record.get("image_id")))
+
+    def _note_sizes(self, values: list[Any]) -> None:
+        for value in values:
+            _, height, width, problem = image_fields(value)
+            if not problem and valid_size(height, width):
+                self._sizes.setdefault(image_key(value.get("id")), (height, width))
+
+    def _note_ids(self, batch: Batch, where: str) -> None:
+        ids, images = self._ids(batch, where)
+        self.top = max(self.top, int(ids.max(initial=0)))
+        if len(self._named):
+            self.found |= set(self._named[np.isin(self._named, images)].tolist())
+
+    def _ids(self, batch: Batch, where: str) -> tuple[IntArray, IntArray]:
+        """Return the ids of a batch, and the keys of its images."""
+        taken = self._quick.take_list(batch.as_list())
+        if taken is not None:
+            ids, given = self._quick.ids(taken, "id")
+            images, whole = self._quick.ids(taken, "image_id")
+            self._quick.drop(taken)
+            if taken.count == len(batch) and whole.all():
+                return ids[given], images
+        values = [one if type(one) is dict else {} for one in batch.parse(where)]
+        ids, given = integers([one.get("id") for one in values])
+        keys = [image_key(one.get("image_id")) for one in values] if len(self._named) else []
+        return ids[given], np.array(keys, np.int64)
