@@ -26,7 +26,7 @@ from curate.decisions.lookup import rows_of
 from curate.decisions.outcomes import outcomes
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.decisions.settings import Settings
-from curate.store import PEOPLE, Audit, read_info, read_people, writing
+from curate.store import PEOPLE, Audit, read_info, read_people, to_frame, writing
 from curate.store import open_audit as open_pinned
 from curate.table import STRING
 
@@ -82,7 +82,7 @@ def bring_up_to_date(audit: Audit) -> None:
         kept: pd.DataFrame | None = None
         changed: np.ndarray[Any, Any] | None = None
         if before is not None and before[2:] == now[2:]:
-            kept = read_people(audit.path)
+            kept = to_frame(read_people(audit.path)).set_index("mask_id")
             changed = _changed(connection, before)
         fresh = outcomes(connection, settings.rule, changed)
     rows = _planned(pinned, fresh)

@@ -19,7 +19,14 @@ import pyarrow.parquet as pq
 
 from curate.errors import AuditError, CallError
 from curate.store.files import WORK, part_paths, to_frame
-from curate.store.people import OVERRIDDEN, PEOPLE, create_views, moved_by_people, with_people
+from curate.store.people import (
+    OVERRIDDEN,
+    PEOPLE,
+    create_views,
+    moved_by_people,
+    read_people,
+    with_people,
+)
 
 SCHEMA_VERSION = 1
 """Version of the audit directory's layout; a directory of another version is refused."""
@@ -45,18 +52,27 @@ class Audit:
         info: ``audit.json``: source and its fingerprint, settings, policy, counts, timings,
             signals and why some are not available.
         refresh: Called with the directory before the plan is read: brings what people decided up to
-            date. None where nothing more is to come, or for the plan as it was last brought up to
-            date.
+            date. None for the plan as it was last brought up to date.
+        pinned_people: What people had decided when the audit was pinned, as it stands in
+            :data:`PEOPLE`; None: as it stands there now.
     """
 
     path: Path
     info: dict[str, Any] = field(repr=False)
     refresh: Callable[[Audit], None] | None = field(default=None, repr=False, compare=False)
+    pinned_people: pa.Table | None = field(default=None, repr=False, compare=False)
 
     def pinned(self) -> Audit:
         """Return the audit with the decisions of this moment: later ones do not show in it."""
+        people = self.people()
+        return Audit(self.path, self.info, None, pa.table({}) if people is None else people)
+
+    def people(self) -> pa.Table | None:
+        """Return what people have decided, a row a mask (see :data:`PEOPLE`); None for nothing."""
         self._refresh()
-        return Audit(self.path, self.info)
+        if self.pinned_people is not None:
+            return self.pinned_people if len(self.pinned_people) else None
+        return read_people(self.path)
 
     def masks(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Read the masks into memory, a row a mask, index ``mask_id``.
@@ -70,17 +86,15 @@ class Audit:
         Raises:
             CallError: There is no such column.
         """
-        self._refresh()
-        return with_people(self._read("masks", "mask_id", columns), self.path)
+        return with_people(self._read("masks", "mask_id", columns), self.people())
 
     def images(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Read the images into memory, a row an image, index ``image_id``.
 
         ``review_count`` and ``reject_count`` are those of today, as in :meth:`masks`.
         """
-        self._refresh()
         frame = self._read("images", "image_id", columns)
-        moved = moved_by_people(self.path)
+        moved = moved_by_people(self.people())
         for name in moved.columns.intersection(frame.columns):
             frame[name] += moved[name].reindex(frame.index, fill_value=0).astype(frame[name].dtype)
         return frame
@@ -120,44 +134,59 @@ class Audit:
         """
         import duckdb
 
-        self._refresh()
         try:
-            cursor = self._connection((self.path / PEOPLE).is_file()).cursor()
+            cursor = self._connection().cursor()
             found: pd.DataFrame = cursor.execute(sql, list(parameters)).df()
         except duckdb.Error as error:
             raise CallError(f"the query fails: {error}", str(self.path)) from error
         return found
 
     def has_people(self) -> bool:
-        """Return whether people have decided on any mask, as far as the plan knows."""
+        """Return whether people have decided on any mask."""
         self._refresh()
+        if self.pinned_people is not None:
+            return bool(len(self.pinned_people))
         return (self.path / PEOPLE).is_file()
 
     def create_views(self, connection: Any, masks: str = "masks", images: str = "images") -> None:
         """Make views of the masks and the images, today's plan in them, in an open DuckDB."""
-        self._refresh()
-        create_views(connection, self.path, masks, images)
+        create_views(connection, self.path, self._people_view(), masks, images)
+
+    def _people_view(self) -> pa.Table | Path | None:
+        """Return what the view of people's decisions is made of."""
+        if not self.has_people():
+            return None
+        return self.path / PEOPLE if self.pinned_people is None else self.pinned_people
 
     @cached_property
     def _connections(self) -> dict[bool, Any]:
         return {}
 
-    def _connection(self, people: bool) -> Any:
-        """Return the one connection for all queries, opened with the first; closed with the audit.
+    def _connection(self) -> Any:
+        """Return the connection for queries, opened with the first one; closed with the audit.
 
-        Args:
-            people: Whether people have decided: their views differ.
+        There is one with people's decisions and one without: their views differ.
         """
+        view = self._people_view()
+        people = view is not None
         if people not in self._connections:
             opened = ExitStack()
-            self._connections[people] = opened.enter_context(connect(self.path))
+            self._connections[people] = opened.enter_context(connect(self.path, view))
             weakref.finalize(self, opened.close)
         return self._connections[people]
 
 
 @contextmanager
-def connect(root: Path, memory: str = "600MB") -> Iterator[Any]:
-    """Open DuckDB over an audit directory's parts, with bounded memory and a place to spill to."""
+def connect(
+    root: Path, people: pa.Table | Path | None = None, memory: str = "600MB"
+) -> Iterator[Any]:
+    """Open DuckDB over an audit directory's parts, with bounded memory and a place to spill to.
+
+    Args:
+        root: The audit directory.
+        people: What people decided, or its file; None for the policy's plan.
+        memory: How much DuckDB may use.
+    """
     import tempfile
 
     import duckdb
@@ -172,7 +201,7 @@ def connect(root: Path, memory: str = "600MB") -> Iterator[Any]:
             }
         )
         try:
-            create_views(connection, root)
+            create_views(connection, root, people)
             yield connection
         finally:
             connection.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.store.files import part_paths, to_frame
@@ -27,26 +28,38 @@ OVERRIDDEN = ("action", "reasons", "decided_by")
 """Columns of the plan in which a person's decision takes the place of the policy's."""
 
 
-def create_views(connection: Any, root: Path, masks: str = "masks", images: str = "images") -> None:
+def create_views(
+    connection: Any,
+    root: Path,
+    people: pa.Table | Path | None,
+    masks: str = "masks",
+    images: str = "images",
+) -> None:
     """Make DuckDB views of an audit's parts, people's decisions in the place of the policy's.
 
     Args:
         connection: The open DuckDB.
         root: The audit directory.
-        masks: Name of the view of masks; where people have decided, ``people`` is one more beside
-            it (with another name than "masks": ``<name>_people``).
+        people: What people decided, or its file; a view of its own too, called ``people`` (beside
+            masks of another name: ``<masks>_people``). None for the policy's plan.
+        masks: Name of the view of masks.
         images: Name of the view of images.
     """
-    people = "people" if masks == "masks" else f"{masks}_people"
-    decided = (root / PEOPLE).is_file()
-    if decided:
-        connection.read_parquet(str(root / PEOPLE)).create_view(people)
+    name_of_people = "people" if masks == "masks" else f"{masks}_people"
+    if isinstance(people, Path):
+        connection.read_parquet(str(people)).create_view(name_of_people)
+    elif people is not None:
+        # A registered frame is one connection's own; cursors of it see tables only.
+        connection.register("pinned", people)
+        connection.execute(f"create table {name_of_people} as select * from pinned")
+        connection.unregister("pinned")
     for kind, name in (("masks", masks), ("images", images)):
         paths = [str(path) for path in part_paths(root, kind)]
         if not paths:
             continue
         parts = connection.read_parquet(paths, union_by_name=True)
-        joined = (_masks_sql if kind == "masks" else _images_sql)(parts.columns, people, decided)
+        sql_of = _masks_sql if kind == "masks" else _images_sql
+        joined = sql_of(parts.columns, name_of_people, people is not None)
         if joined:
             parts.create_view(f"{name}_parts")
             connection.execute(f"create view {name} as {joined.format(parts=f'{name}_parts')}")
@@ -88,50 +101,44 @@ def _images_sql(names: Sequence[str], people: str, decided: bool) -> str:
     )
 
 
-def read_people(root: Path, columns: Sequence[str] | None = None) -> pd.DataFrame | None:
-    """Read what people decided, index ``mask_id``; None where they decided nothing."""
+def read_people(root: Path) -> pa.Table | None:
+    """Read what people decided, a row a mask; None where they decided nothing."""
     try:
-        table = pq.read_table(root / PEOPLE, columns=columns)
+        return pq.read_table(root / PEOPLE).replace_schema_metadata(None)
     except FileNotFoundError:
         return None
-    return to_frame(table.replace_schema_metadata(None)).set_index("mask_id")
 
 
-def with_people(masks: pd.DataFrame, root: Path) -> pd.DataFrame:
+def with_people(masks: pd.DataFrame, people: pa.Table | None) -> pd.DataFrame:
     """Return masks with today's plan: people's decisions in the place of the policy's.
 
     Args:
         masks: Index ``mask_id``; those of the columns :data:`OVERRIDDEN` that it has are changed.
-        root: The audit directory.
+        people: What people decided, a row a mask; None for nothing.
     """
     if "action" in masks and "decided_by" not in masks:
         masks = masks.assign(decided_by=pd.Series("policy", masks.index, STRING))
     names = [name for name in OVERRIDDEN if name in masks]
-    people = read_people(root, ["mask_id", *names]) if names else None
-    if people is None:
+    if people is None or not names:
         return masks
-    at = masks.index.get_indexer(people.index)
-    people = people[at >= 0]
+    found = to_frame(people.select(["mask_id", *names])).set_index("mask_id")
+    at = masks.index.get_indexer(found.index)
+    found = found[at >= 0]
     for name in names:
         values = masks[name].array.copy()
-        values[at[at >= 0]] = people[name].to_numpy(object)
+        values[at[at >= 0]] = found[name].to_numpy(object)
         masks[name] = values
     return masks
 
 
-def moved_by_people(root: Path) -> pd.DataFrame:
+def moved_by_people(people: pa.Table | None) -> pd.DataFrame:
     """Return by how much people's decisions move each image's counts; index ``image_id``."""
-    people = read_people(root, ["mask_id", "image_id", "action", "policy_action"])
     if people is None:
         return pd.DataFrame()
-    return pd.DataFrame(
-        {
-            f"{action}_count": (
-                (people["action"] == action).astype("int64")
-                - (people["policy_action"] == action).astype("int64")
-            )
-            .groupby(people["image_id"])
-            .sum()
-            for action in ("review", "reject")
-        }
-    )
+    found = to_frame(people.select(["image_id", "action", "policy_action"]))
+    moved = {
+        f"{action}_count": (found["action"] == action).astype("int64")
+        - (found["policy_action"] == action).astype("int64")
+        for action in ("review", "reject")
+    }
+    return pd.DataFrame(moved).groupby(found["image_id"]).sum()
