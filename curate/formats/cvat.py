@@ -5,28 +5,35 @@ Other shapes (boxes, points, skeletons, tags) are no masks: they are neither rea
 Attributes of a shape called ``mask_id``, ``score``, ``predicted_iou``, ``stability_score`` and
 ``iscrowd`` are read where they hold numbers. A document type, and so every entity, is refused.
 
-Pruning cuts a dropped shape out together with the blanks before it, and nothing else.
+On writing, a dropped shape is cut out together with the blanks before it; of a changed one only the
+attributes of its tag that say its pixels or its label get other values; a new one is written as the
+last child of its image. All other bytes stay.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.base import PART_BYTES, Format, Part, dropping, reading
+from curate.formats.base import PART_BYTES, Format, Part, reading
 from curate.formats.cvat_masks import read_box_rle, whole
-from curate.formats.cvat_xml import Index, Shape, index_file, looks_like_cvat, read_images, spans
-from curate.formats.rows import Rows, number, parts_of
+from curate.formats.cvat_places import find_places
+from curate.formats.cvat_writing import FileEdits, FileWriter
+from curate.formats.cvat_xml import Index, Shape, index_file, looks_like_cvat, read_images
+from curate.formats.edits import Edits, Stored
+from curate.formats.new_pixels import Tally
+from curate.formats.rows import Rows, number, parts_of, plain
 from curate.formats.segmentation import Segmentation, read_polygons, valid_size
 from curate.formats.trees import Edit, copy_with_edits, entries, splice
 from curate.table import MaskTable
 
-_KEY = re.compile(r"(.*)#/image/([0-9]+)/(mask|polygon)/([0-9]+)", re.DOTALL)
+_KEY = re.compile(r"(.*)#/image/([0-9]{1,18})/(mask|polygon)/([0-9]{1,18})", re.DOTALL)
+_IMAGE_KEY = re.compile(r"(.*)#/image/([0-9]{1,18})", re.DOTALL)
 _LOOK = 50  # how many XML files of a folder are looked at to tell the format
 
 
@@ -68,30 +75,54 @@ def load(source: Path, part: Part) -> MaskTable:
             data = file.read(end - start)
         for ordinal, one in enumerate(read_images(data, encoding, path), first):
             attributes, shapes = one.attributes, one.shapes
-            image, size = _add_image(rows, attributes, ordinal in repeated)
+            key = f"{name}#/image/{ordinal}"
+            image, size = _add_image(rows, attributes, ordinal in repeated, key)
             for shape in shapes:
-                key = f"{name}#/image/{ordinal}/{shape.kind}/{shape.ordinal}"
                 mask = _with_label(read_shape(shape, size), shape, labels)
                 ids, optional = _stored(shape)
-                rows.mask(key, image, mask, ids, optional)
+                rows.mask(f"{key}/{shape.kind}/{shape.ordinal}", image, mask, ids, optional)
     return rows.table()
 
 
-def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
-    """Copy without the bytes of the dropped shapes."""
-    shapes: dict[str, set[tuple[int, str, int]]] = {}
-    for key in drop:
-        found = _KEY.fullmatch(key)
-        if not found:
-            raise CallError(f"{key} names no mask of it", str(source))
-        place = (int(found[2]), found[3], int(found[4]))
-        shapes.setdefault(found[1], set()).add(place)
-    edits: dict[str, Edit | None] = {n: partial(_without, places) for n, places in shapes.items()}
-    copy_with_edits(source, out, edits)
+def write(source: Path, out: Path, edits: Edits) -> Stored:
+    """Copy with other bytes for the shapes that go, change or come."""
+    names = {plain(n): n for n in ([source.name] if source.is_file() else _xml_names(source))}
+    files = _by_file(source, edits, names)
+    paths = {name: _path(source, names[name]) for name in files}
+    found = {name: mine.find(paths[name]) for name, mine in files.items()}
+    tally, ids = Tally(), count(0)
+    if edits.add:
+        others = [_path(source, own) for name, own in names.items() if name not in files]
+        largest = [places.largest_id for places in found.values()]
+        largest += [find_places(p, set(), set()).largest_id for p in others if looks_like_cvat(p)]
+        ids = count(max((n for n in largest if n is not None), default=-1) + 1)
+    changes: dict[str, Edit | None] = {}
+    for name, mine in files.items():
+        writer = FileWriter(paths[name], mine, found[name], edits.masks, tally, ids)
+        changes[name] = partial(splice, pieces=writer.pieces())
+    copy_with_edits(source, out, changes)
+    return tally.stored()
 
 
-def _without(places: AbstractSet[tuple[int, str, int]], source: Path, target: BinaryIO) -> None:
-    splice(source, target, ((start, end, b"") for start, end in spans(source, places)))
+def _by_file(source: Path, edits: Edits, names: Collection[str]) -> dict[str, FileEdits]:
+    files: dict[str, FileEdits] = {}
+
+    def of(pattern: re.Pattern[str], key: str, kind: str) -> tuple[FileEdits, re.Match[str]]:
+        found = pattern.fullmatch(key)
+        if not found or found[1] not in names:
+            raise CallError(f"{key} names no {kind} of it", str(source))
+        return files.setdefault(found[1], FileEdits()), found
+
+    for key in edits.drop:
+        mine, found = of(_KEY, key, "mask")
+        mine.drop.add((int(found[2]), found[3], int(found[4])))
+    for key, change in edits.change.items():
+        mine, found = of(_KEY, key, "mask")
+        mine.change[int(found[2]), found[3], int(found[4])] = key, change
+    for addition in edits.add:
+        mine, found = of(_IMAGE_KEY, addition.image_key, "image")
+        mine.add.append((int(found[2]), addition))
+    return files
 
 
 def _xml_names(folder: Path) -> list[str]:
@@ -117,7 +148,7 @@ def _blocks(index: Index) -> Iterator[tuple[int, int, int, str, tuple[str, ...],
 
 
 def _add_image(
-    rows: Rows, attributes: dict[str, str], repeated: bool
+    rows: Rows, attributes: dict[str, str], repeated: bool, key: str
 ) -> tuple[int, tuple[int, int]]:
     """Add an image and return its position and its (height, width)."""
     height, width = (whole(attributes.get(side, "")) or 0 for side in ("height", "width"))
@@ -130,7 +161,8 @@ def _add_image(
         status, detail = "duplicate_id", "another image has the same name"
     name = attributes.get("name", "")
     image_id = whole(attributes.get("id", ""))
-    return rows.image(name, (height, width), status, detail, image_id), (height, width)
+    image = rows.image(name, (height, width), status, detail, image_id, source_key=key)
+    return image, (height, width)
 
 
 def read_shape(shape: Shape, size: tuple[int, int]) -> Segmentation:
@@ -183,4 +215,4 @@ def _stored(shape: Shape) -> tuple[int | None, dict[str, Any]]:
     return whole(shape.values.get("mask_id", "")), optional
 
 
-FORMAT = Format("cvat", "CVAT for images 1.1", matches, plan, load, dropping(prune))
+FORMAT = Format("cvat", "CVAT for images 1.1", matches, plan, load, write)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.parsers import expat
 
-from curate.errors import CallError, SourceError
-from curate.formats.base import reading
+from curate.errors import SourceError
 
 KINDS = ("mask", "polygon")
 """Shapes that are masks."""
+
+IMAGE = ["annotations", "image"]
+"""Path of the element of an image."""
 
 _CHUNK = 1 << 18
 _HEAD = 1 << 20  # how much of a file is looked at to tell the format
@@ -78,7 +79,7 @@ class _Stop(Exception):
     """No error: the answer is known."""
 
 
-class _Walk:
+class Walk:
     """Feeds a file to expat and keeps the path of open elements; a base for what is looked for."""
 
     def __init__(self, where: str, encoding: str | None = None) -> None:
@@ -143,10 +144,9 @@ _CUT = {
     expat.errors.codes[expat.errors.XML_ERROR_PARTIAL_CHAR],
     expat.errors.codes[expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION],
 }
-_IMAGE = ["annotations", "image"]
 
 
-class _Look(_Walk):
+class _Look(Walk):
     """Stops as soon as it is clear whether the file is CVAT for images."""
 
     found = False
@@ -156,7 +156,7 @@ class _Look(_Walk):
         if self.path[0] != "annotations" or self.path == ["annotations", "track"]:
             self.versioned = False
             raise _Stop
-        if self.path == _IMAGE:
+        if self.path == IMAGE:
             self.found = "name" in attributes or "id" in attributes
             raise _Stop
         if self.path == ["annotations", "version"]:
@@ -175,7 +175,7 @@ def looks_like_cvat(path: Path) -> bool:
     return walk.found or walk.versioned
 
 
-class _Indexing(_Walk):
+class _Indexing(Walk):
     def __init__(self, where: str) -> None:
         super().__init__(where)
         self.index = Index()
@@ -188,7 +188,7 @@ class _Indexing(_Walk):
         if len(self.path) == 1 and name != "annotations":
             what = f"its root is <{name[:40]}>, not <annotations>"
             raise SourceError(what, self.where, "export it as CVAT for images 1.1")
-        if self.path == _IMAGE:
+        if self.path == IMAGE:
             self.index.starts.append(self.at)
             called = attributes.get("name", "")
             if called in self.names:
@@ -203,7 +203,7 @@ class _Indexing(_Walk):
             self.label = []
 
     def close(self, name: str) -> None:
-        if self.path == _IMAGE:
+        if self.path == IMAGE:
             self.index.ends.append(self.at)
         elif self.label is not None:
             self.labels.append("".join(self.label))
@@ -227,13 +227,14 @@ def index_file(path: Path) -> Index:
         if index.tracks and not index.starts:
             what = "it holds tracks: it is CVAT for video"
             raise SourceError(what, str(path), "export it as CVAT for images 1.1")
-        index.ends = [_tag_end(file, end) for end in index.ends]
+        places = zip(index.starts, index.ends, strict=True)
+        index.ends = [tag_ends(file, start, end)[1] for start, end in places]
     index.labels, index.encoding = tuple(dict.fromkeys(walk.labels)), walk.encoding
     index.repeated = sorted(set(index.repeated))
     return index
 
 
-class _Reading(_Walk):
+class _Reading(Walk):
     def __init__(self, where: str, encoding: str) -> None:
         super().__init__(where, encoding or "utf-8")
         self.images: list[Image] = []
@@ -244,14 +245,14 @@ class _Reading(_Walk):
         self.parser.CharacterDataHandler = self._text
 
     def open(self, name: str, attributes: dict[str, str]) -> None:
-        if self.path == _IMAGE:
+        if self.path == IMAGE:
             self.images.append(Image(attributes))
             self.counts = dict.fromkeys(KINDS, 0)
-        elif self.path[:-1] == _IMAGE and name in KINDS:
+        elif self.path[:-1] == IMAGE and name in KINDS:
             self.shape = Shape(name, self.counts[name], attributes)
             self.counts[name] += 1
             self.images[-1].shapes.append(self.shape)
-        elif self.path[:-1] == _IMAGE:
+        elif self.path[:-1] == IMAGE:
             self.images[-1].others += 1
         elif self.shape is not None and name == "attribute" and len(self.path) == 4:
             self.text, self.name = [], attributes.get("name", "")
@@ -275,56 +276,10 @@ def read_images(data: bytes, encoding: str, path: Path) -> list[Image]:
     return walk.images
 
 
-class _Finding(_Walk):
-    def __init__(self, where: str, places: AbstractSet[tuple[int, str, int]]) -> None:
-        super().__init__(where)
-        self.places = places
-        self.image = -1
-        self.counts: dict[str, int] = {}
-        self.begin: int | None = None
-        self.found: list[tuple[int, int]] = []
-
-    def open(self, name: str, attributes: dict[str, str]) -> None:
-        if self.path == _IMAGE:
-            self.image += 1
-            self.counts = dict.fromkeys(KINDS, 0)
-        elif self.path[:-1] == _IMAGE and name in KINDS:
-            if (self.image, name, self.counts[name]) in self.places:
-                self.begin = self.at
-            self.counts[name] += 1
-
-    def close(self, name: str) -> None:
-        if self.begin is not None and len(self.path) == 3:
-            self.found.append((self.begin, self.at))
-            self.begin = None
-
-
-def spans(path: Path, places: AbstractSet[tuple[int, str, int]]) -> list[tuple[int, int]]:
-    """Find the bytes of some shapes, with the blanks before each.
-
-    Args:
-        path: The file.
-        places: (position of the image, kind, how many of the kind stand before it).
-
-    Returns:
-        Stretches [start, end) in order.
-
-    Raises:
-        CallError: There is no such shape.
-    """
-    walk = _Finding(str(path), places)
-    with reading(path), open(path, "rb") as file:
-        walk.run(file)
-        if len(walk.found) < len(places):
-            missing = len(places) - len(walk.found)
-            raise CallError(f"{missing} of the masks to drop are not in it", str(path))
-        return [(_blank_start(file, a), _tag_end(file, b)) for a, b in walk.found]
-
-
 _QUOTED = re.compile(rb""">|"[^"]*(?:"|\Z)|'[^']*(?:'|\Z)""")
 
 
-def _tag_end(file: BinaryIO, at: int) -> int:
+def tag_end(file: BinaryIO, at: int) -> int:
     """Return where the tag that begins at ``at`` ends; a > in quotes does not end it."""
     size = 256
     while True:
@@ -338,7 +293,21 @@ def _tag_end(file: BinaryIO, at: int) -> int:
         size *= 8
 
 
-def _blank_start(file: BinaryIO, at: int) -> int:
+def tag_ends(file: BinaryIO, begin: int, closing: int) -> tuple[int, int]:
+    """Return where the start tag of an element ends, and where the element does.
+
+    Args:
+        file: The file.
+        begin: Where its start tag begins.
+        closing: What :attr:`Walk.at` was at its end: where its end tag begins, or behind the
+            element where it has none.
+    """
+    head = tag_end(file, begin)
+    file.seek(head - 2)
+    return head, head if file.read(2) == b"/>" else tag_end(file, closing)
+
+
+def blank_start(file: BinaryIO, at: int) -> int:
     """Return where the blanks before ``at`` begin, if a tag ends there; else ``at``."""
     size = 256
     while True:

@@ -1,4 +1,4 @@
-"""Walking folders and copying them with some files changed, dropped or cut, the rest untouched."""
+"""Walking folders and copying them with some files changed, dropped or added."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from curate.errors import CallError, SourceError
@@ -16,6 +17,7 @@ Edit = Callable[[Path, BinaryIO], None]
 """Writes the changed content of a file (first argument) to an open one."""
 
 _BLOCK = 1 << 20
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -43,7 +45,12 @@ def files_under(root: Path, suffix: str, below: str = "") -> Iterator[tuple[str,
             yield name, entry.stat().st_size
 
 
-def copy_with_edits(source: Path, out: Path, edits: Mapping[str, Edit | None]) -> None:
+def copy_with_edits(
+    source: Path,
+    out: Path,
+    edits: Mapping[str, Edit | None],
+    new: Mapping[str, bytes] = _NOTHING,
+) -> None:
     """Copy a file or a folder byte for byte, but for some files.
 
     Links are copied as links and never followed, so nothing from outside the source gets in.
@@ -53,11 +60,14 @@ def copy_with_edits(source: Path, out: Path, edits: Mapping[str, Edit | None]) -
         out: The file or the folder to make; must not exist, or be empty.
         edits: From a path under the source (a single file: its name), as :func:`plain` writes it,
             to what writes its new content, or to None to leave the file out.
+        new: Contents of files that the source, a folder, does not have, by the path under it
+            (not as :func:`plain` writes it).
 
     Raises:
         CallError: ``out`` holds something already, or lies inside the source; or a file to change
-            is not there.
-        SourceError: A file to change is a link that leaves the source.
+            is not there, or a new one is.
+        SourceError: A file to change is a link that leaves the source, or a new one would lie
+            behind a link.
         AuditError: ``out`` cannot be written.
     """
     left = set(edits)
@@ -73,11 +83,26 @@ def copy_with_edits(source: Path, out: Path, edits: Mapping[str, Edit | None]) -
     with new_folder(out) as made:
         _copy_folder(source, "", made, edits, left)
         _check_found(source, left)
+        for name, content in new.items():
+            _add(made, name, content)
 
 
 def _check_found(source: Path, left: set[str]) -> None:
     if left:
-        raise CallError(f"{min(left)} is to lose masks, but is not in it", str(source))
+        raise CallError(f"{min(left)} is to be changed, but is not in it", str(source))
+
+
+def _add(made: Path, name: str, content: bytes) -> None:
+    """Add a file to the copy, but never through a link: that could lead anywhere."""
+    target = made / name
+    for folder in target.relative_to(made).parents:
+        if (made / folder).is_symlink():
+            do = "replace the link by the folder that it points to"
+            raise SourceError("it is a link, so nothing is added behind it", str(folder), do)
+    if ".." in target.parts or os.path.lexists(target):
+        raise CallError("it is to be added, but is there already", name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
 
 
 def _copy_folder(

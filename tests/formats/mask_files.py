@@ -62,6 +62,12 @@ def status_at(table: MaskTable, key: str) -> tuple[str, str]:
     return row["status"], row["status_detail"]
 
 
+def counts_of(mask: np.ndarray) -> bytes:
+    """Encode pixels as COCO compressed counts, with pycocotools."""
+    counts: bytes = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+    return counts
+
+
 def coco_pixels(counts: dict[str, Any]) -> np.ndarray:
     """Draw an RLE with pycocotools, whose array wrapper is older than numpy 2."""
     with warnings.catch_warnings():

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mask_files import (
     HEIGHT,
     WIDTH,
     coco_pixels,
+    counts_of,
     dense,
     load_all,
     mask_at,
@@ -23,6 +26,8 @@ from pycocotools import mask as coco_mask
 
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats import cvat, cvat_masks, cvat_xml, detect, read
+from curate.formats.edits import Addition, Change, Edits, Stored
+from curate.formats.polygons import rings_of
 
 HEAD = """<?xml version="1.0" encoding="utf-8"?>
 <annotations>
@@ -313,7 +318,7 @@ def test_a_file_without_images(tmp_path: Path) -> None:
     assert (len(table), len(table.images)) == (0, 0)
 
 
-# --- pruning -------------------------------------------------------------------------------------
+# --- writing -------------------------------------------------------------------------------------
 
 
 def test_prune_cuts_only_the_dropped_shapes(tmp_path: Path) -> None:
@@ -330,14 +335,14 @@ def test_prune_cuts_only_the_dropped_shapes(tmp_path: Path) -> None:
     )
     (source / "images").mkdir()
     (source / "images" / "a.png").write_bytes(b"picture")
-    cvat.prune(source, tmp_path / "all", set())
+    cvat.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == tree(source)
     drop = {f"{name}#/image/0/{k}" for k in ("mask/0", "mask/2", "polygon/0")}
-    cvat.prune(source, tmp_path / "some", drop)
+    cvat.FORMAT.prune(source, tmp_path / "some", drop)
     expected = HEAD + image_xml(kept + box + short) + image_xml(gone, "b", 1) + TAIL
     assert (tmp_path / "some" / name).read_text(encoding="utf-8") == expected
     assert (tmp_path / "some" / "images" / "a.png").read_bytes() == b"picture"
-    cvat.prune(source / name, tmp_path / "one.xml", {f"{name}#/image/1/mask/0"})
+    cvat.FORMAT.prune(source / name, tmp_path / "one.xml", {f"{name}#/image/1/mask/0"})
     assert len(read(tmp_path / "one.xml", "cvat").images) == 2
 
 
@@ -346,16 +351,17 @@ def test_prune_keeps_line_ends_and_long_tags(tmp_path: Path) -> None:
     one = mask_xml(noise)
     text = (HEAD + image_xml(one + one + "    <tag/>\n") + TAIL).replace("\n", "\r\n")
     (tmp_path / "a.xml").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    cvat.prune(tmp_path / "a.xml", tmp_path / "b.xml", {"a.xml#/image/0/mask/1"})
+    cvat.FORMAT.prune(tmp_path / "a.xml", tmp_path / "b.xml", {"a.xml#/image/0/mask/1"})
     expected = (HEAD + image_xml(one + "    <tag/>\n") + TAIL).replace("\n", "\r\n")
     assert (tmp_path / "b.xml").read_bytes() == b"\xef\xbb\xbf" + expected.encode()
     with pytest.raises(CallError, match="names no mask"):
-        cvat.prune(tmp_path / "a.xml", tmp_path / "c.xml", {"a.xml#/image/0/box/1"})
+        cvat.FORMAT.prune(tmp_path / "a.xml", tmp_path / "c.xml", {"a.xml#/image/0/box/1"})
     with pytest.raises(CallError, match="are not in it"):
-        cvat.prune(tmp_path / "a.xml", tmp_path / "c.xml", {"a.xml#/image/0/mask/9"})
+        cvat.FORMAT.prune(tmp_path / "a.xml", tmp_path / "c.xml", {"a.xml#/image/0/mask/9"})
     assert not (tmp_path / "c.xml").exists()
 
 
+@settings(max_examples=20)
 @given(
     st.sets(st.tuples(st.integers(0, 2), st.integers(0, 3))),
     st.sampled_from(["", " ", "\n\t", "x"]),
@@ -368,7 +374,7 @@ def test_any_shapes_dropped(
     inner = between.join(mask_xml(m).strip() for m in masks)
     source = write(folder / "a.xml", *(image_xml(inner, f"{i}", i) for i in range(3)))
     keys = {f"a.xml#/image/{i}/mask/{j}" for i, j in drop}
-    cvat.prune(source, folder / "b.xml", keys)
+    cvat.FORMAT.prune(source, folder / "b.xml", keys)
     before, after = read(source, "cvat"), read(folder / "b.xml", "cvat")
     left = before.masks[~before.masks["source_key"].isin(keys)]
     assert after.masks["segmentation"].tolist() == left["segmentation"].tolist()
@@ -387,12 +393,281 @@ def test_any_xml_is_read_or_refused(
     assert cvat.matches(path) in (True, False)
     with suppress(CurateError):
         read(path, "cvat")
+    new = counts_of(shapes()["dot"])
+    edits = Edits(
+        frozenset({"a.xml#/image/0/mask/1"}),
+        {"a.xml#/image/0/mask/0": Change(new, "dog", {"note": "x"})},
+        [Addition("a.xml#/image/0", new, HEIGHT, WIDTH, "cell")],
+    )
     with suppress(CurateError):
-        cvat.prune(path, path.with_name("out.xml"), {"a.xml#/image/0/mask/1"})
+        cvat.FORMAT.write(path, path.with_name("out.xml"), edits)
+        read(path.with_name("out.xml"), "cvat")
 
 
 def test_tags_end_outside_quotes(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     path.write_bytes(b"<mask a='" + b">" * 5000 + b"' b=\"'>\"/>rest")
     with open(path, "rb") as file:
-        assert cvat_xml._tag_end(file, 0) == path.stat().st_size - 4
+        assert cvat_xml.tag_end(file, 0) == path.stat().st_size - 4
+
+
+# --- edits ---------------------------------------------------------------------------------------
+
+SOLID = ("dot", "corner", "column", "row", "full")  # shapes that one ring goes around
+NEW_LABEL = "'new' \"&<"
+OTHERS = (
+    '<box label="cell" xtl="1" note="a>b"/>',
+    "<tag label='x'></tag>",
+    "<!-- <mask/> \"quoted' -->",
+    "<unknown><mask label='no'/></unknown>",
+    "<points><![CDATA[</image>]]></points>",
+)
+
+
+@cache
+def pixels_xml(kind: str, shape: str) -> dict[str, str]:
+    mask = shapes()[shape]
+    if kind == "polygon":
+        rings = rings_of(counts_of(mask), HEIGHT, WIDTH)
+        assert rings is not None
+        pairs = zip(rings[0][::2], rings[0][1::2], strict=True)
+        return {"points": ";".join(f"{x:.0f}.00,{y:.0f}.00" for x, y in pairs)}
+    y, x = np.nonzero(mask)
+    box = mask[y.min() : y.max() + 1, x.min() : x.max() + 1]
+    sides = {"left": x.min(), "top": y.min(), "width": box.shape[1], "height": box.shape[0]}
+    return {"rle": str(row_runs(box))[1:-1]} | {k: str(v) for k, v in sides.items()}
+
+
+def escaped(text: str, quote: str = "") -> str:
+    for character, entity in (("&", "amp"), ("<", "lt"), (">", "gt")):
+        text = text.replace(character, f"&{entity};")
+    return text.replace(quote, {"'": "&apos;", '"': "&quot;"}[quote]) if quote else text
+
+
+@st.composite
+def items(draw: st.DrawFn) -> dict[str, Any]:
+    kind = draw(st.sampled_from(["mask", "polygon", "other"]))
+    shape = draw(st.sampled_from([*shapes()] if kind == "mask" else SOLID))
+    edits = ["", "drop", "pixels", "label", "note", "all"] if kind != "other" else [""]
+    return {
+        "kind": kind,
+        "shape": shape,
+        "label": "cell",
+        "note": draw(st.sampled_from(["", "<old>"])),
+        "quote": draw(st.sampled_from("'\"")),
+        "closed": draw(st.booleans()),
+        "other": draw(st.sampled_from(OTHERS)),
+        "new": draw(st.sampled_from([*shapes()])),
+        "edit": draw(st.sampled_from(edits)),
+    }
+
+
+def item_xml(item: dict[str, Any], between: str) -> str:
+    """The text of one thing in an image, with the blanks before it."""
+    if item["kind"] == "other":
+        return between + str(item["other"])
+    quote, kind = item["quote"], item["kind"]
+    values = {"label": item["label"], "x": "1>0", **pixels_xml(kind, item["shape"]), "z_order": "0"}
+    told = "".join(
+        f"  {k} ={quote}{v if k == 'x' else escaped(v, quote)}{quote}" for k, v in values.items()
+    )
+    inner = ""
+    if item["note"]:
+        deeper = between + "  " if "\n" in between else ""
+        inner = f'{deeper}<attribute name="note">{escaped(item["note"])}</attribute>{between}'
+    elif item["closed"]:
+        return f"{between}<{kind}{told} />"
+    return f"{between}<{kind}{told}>{inner}</{kind}>"
+
+
+def edited(item: dict[str, Any]) -> dict[str, Any]:
+    """What an item is after its edit."""
+    after, every = dict(item), item["edit"] == "all"
+    if every or item["edit"] == "pixels":
+        stays = item["kind"] == "polygon" and item["new"] in SOLID
+        after |= {"shape": item["new"], "kind": "polygon" if stays else "mask"}
+    if every or item["edit"] == "label":
+        after["label"] = NEW_LABEL
+    if every or item["edit"] == "note":
+        after["note"] = "a<b"
+    return after
+
+
+def change_of(before: dict[str, Any], after: dict[str, Any]) -> Change:
+    every = before["edit"] == "all"
+    new = counts_of(shapes()[after["shape"]]) if every or before["edit"] == "pixels" else None
+    label = after["label"] if every or before["edit"] == "label" else None
+    return Change(new, label, {"note": "a<b"} if every or before["edit"] == "note" else {})
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.lists(items(), max_size=5), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from([*shapes()])), max_size=2),
+    st.sampled_from(["", " ", "\n    ", "\r\n\t\t"]),
+)
+def test_any_edits_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory,
+    images: list[list[dict[str, Any]]],
+    added: list[tuple[int, str]],
+    between: str,
+) -> None:
+    folder = tmp_path_factory.mktemp("cvat")
+    added = [(image, shape) for image, shape in added if image < len(images)]
+    kinds = [item["kind"] for image in images for item in image]
+    most = "polygon" if kinds.count("polygon") > kinds.count("mask") else "mask"
+    first, drop, change = f"{between}<tag/>", set[str](), dict[str, Change]()
+    text = after = labels = ""
+    meant: list[tuple[str, str]] = []
+    for number, image in enumerate(images):
+        told = f'  <image id="{number}" name="{number}" width="{WIDTH}" height="{HEIGHT}">{first}'
+        text, after = text + told, after + told
+        seen = {"mask": 0, "polygon": 0, "other": 0}
+        for item in image:
+            key = f"a.xml#/image/{number}/{item['kind']}/{seen[item['kind']]}"
+            seen[item["kind"]] += 1
+            text += item_xml(item, between)
+            new = edited(item)
+            if item["edit"] == "drop":
+                drop.add(key)
+                continue
+            after += item_xml(new, between)
+            if item["edit"]:
+                change[key] = change_of(item, new)
+            if new["label"] != item["label"]:
+                labels = f"\n        <label><name>{escaped(NEW_LABEL)}</name></label>"
+            if item["kind"] != "other":
+                meant.append((new["shape"], new["label"]))
+        for _, shape in (one for one in added if one[0] == number):
+            kind = "polygon" if most == "polygon" and shape in SOLID else "mask"
+            pixels = "".join(f' {k}="{v}"' for k, v in pixels_xml(kind, shape).items())
+            told = f'label="cell" source="manual" occluded="0"{pixels} z_order="0"'
+            after += f"{between}<{kind} {told}></{kind}>"
+            meant.append((shape, "cell"))
+        text, after = text + "\n  </image>\n", after + "\n  </image>\n"
+    source, out = folder / "a.xml", folder / "b.xml"
+    source.write_bytes((HEAD + text + TAIL).encode())
+    add = [
+        Addition(f"a.xml#/image/{i}", counts_of(shapes()[shape]), HEIGHT, WIDTH, "cell")
+        for i, shape in added
+    ]
+    cvat.FORMAT.write(source, out, Edits(frozenset(drop), change, add))
+    last = HEAD.rindex("\n      </labels>")
+    assert out.read_bytes().decode() == HEAD[:last] + labels + HEAD[last:] + after + TAIL
+    table = read(out, "cvat")
+    assert table.masks["status"].isin(["ok"]).all()
+    assert [
+        (table.masks["category"].iloc[i], dense(table, i).tobytes()) for i in range(len(table))
+    ] == [(label, shapes()[shape].tobytes()) for shape, label in meant]
+
+
+def edit(path: Path, out: Path, **edits: Any) -> tuple[str, Stored]:
+    out.unlink(missing_ok=True)
+    stored = cvat.FORMAT.write(path, out, Edits(**edits))
+    return out.read_text(encoding="utf-8"), stored
+
+
+def test_a_self_closed_shape_goes_alone(tmp_path: Path) -> None:
+    rest = '<box xtl="1"/><polygon label="cell" points="1,1;9,1;9,9"/><!--a--></image>'
+    text = f'<annotations><image name="a" width="9" height="9"><polygon points="1"/>{rest}'
+    (tmp_path / "a.xml").write_text(text + '<image name="b"/></annotations>')
+    assert len(read(tmp_path / "a.xml", "cvat").images) == 2
+    after, _ = edit(
+        tmp_path / "a.xml", tmp_path / "b.xml", drop=frozenset({"a.xml#/image/0/polygon/0"})
+    )
+    assert after == (text + '<image name="b"/></annotations>').replace('<polygon points="1"/>', "")
+
+
+def test_masks_as_polygons_and_back(tmp_path: Path) -> None:
+    ring, dot = (counts_of(shapes()[name]) for name in ("ring", "dot"))
+    square = '    <polygon points="1.00,1.00;9.00,1.00;9.00,9.00" label="cell"></polygon>\n'
+    source = write(tmp_path / "a.xml", image_xml(mask_xml(shapes()["dot"]) + square))
+    keys = ("a.xml#/image/0/mask/0", "a.xml#/image/0/polygon/0")
+    change = {key: Change(ring) for key in keys}
+    after, stored = edit(source, tmp_path / "b.xml", change=change, masks="polygon")
+    assert (stored.polygons, stored.seams, stored.runs) == (2, 2, 0)
+    assert "<mask" not in after
+    assert "rle" not in after
+    table = read(tmp_path / "b.xml", "cvat")
+    assert all((dense(table, i) == shapes()["ring"]).all() for i in range(2))
+    change = {key: Change(dot) for key in keys}
+    after, stored = edit(source, tmp_path / "b.xml", change=change, masks="rle")
+    assert (stored.polygons, stored.seams, stored.runs) == (0, 0, 2)
+    assert '<mask rle="0, 1" left="44" top="17" width="1" height="1" label="cell"></mask>' in after
+
+
+def test_added_shapes_open_images_and_get_ids(tmp_path: Path) -> None:
+    shape = mask_xml(shapes()["dot"], '      <attribute name="mask_id">41</attribute>\n')
+    source = tmp_path / "in"
+    source.mkdir()
+    bare = f'  <image name="c" width="{WIDTH}" height="{HEIGHT}"'
+    write(source / "a.xml", image_xml(shape), f"{bare} />\n", f"{bare}></image>\n")
+    other = mask_xml(shapes()["dot"], '<attribute name="mask_id"> 99 </attribute>')
+    write(source / "b.xml", image_xml(other))
+    new = counts_of(shapes()["ring"])
+    add = [
+        Addition(f"a.xml#/image/{i}", new, HEIGHT, WIDTH, "cell", {"by": "Ann"}) for i in (0, 1, 2)
+    ]
+    cvat.FORMAT.write(source, tmp_path / "out", Edits(add=add))
+    assert (tmp_path / "out" / "b.xml").read_bytes() == (source / "b.xml").read_bytes()
+    made = [
+        mask_xml(
+            shapes()["ring"],
+            f'      <attribute name="mask_id">{number}</attribute>\n'
+            '      <attribute name="by">Ann</attribute>\n',
+        )
+        for number in (100, 101, 102)
+    ]
+    opened = [f"{bare}>\n{text}  </image>\n" for text in made[1:]]
+    expected = HEAD + image_xml(shape + made[0]) + "".join(opened) + TAIL
+    assert (tmp_path / "out" / "a.xml").read_text(encoding="utf-8") == expected
+    assert read(tmp_path / "out", "cvat").masks.index.tolist() == [41, 100, 101, 102, 99]
+
+
+def test_a_new_label_has_the_attributes_of_the_others(tmp_path: Path) -> None:
+    labels = "<labels>\n <label>\n  <name>a</name>\n  <color>#fff</color>\n"
+    labels += "  <attributes>\n  <attribute/>\n  </attributes>\n </label>"
+    text = f"<annotations><meta><job>{labels}\n</labels></job></meta>"
+    text += image_xml(mask_xml(shapes()["dot"], label="a")) + TAIL
+    (tmp_path / "a.xml").write_text(text)
+    change = {"a.xml#/image/0/mask/0": Change(category="b")}
+    after, _ = edit(tmp_path / "a.xml", tmp_path / "b.xml", change=change)
+    new = "\n <label>\n  <name>b</name>\n  <attributes>\n  <attribute/>\n  </attributes>\n </label>"
+    changed = text.replace(labels, labels + new)
+    assert after == changed.replace('<mask label="a"', '<mask label="b"')
+
+
+def test_the_files_encoding_is_kept(tmp_path: Path) -> None:
+    head = '<?xml version="1.0" encoding="iso-8859-1"?>\n<annotations>'
+    text = head + image_xml(mask_xml(shapes()["dot"], label="Zähler"), "Bär.png") + TAIL
+    (tmp_path / "a.xml").write_bytes(text.encode("latin-1"))
+    change = {"a.xml#/image/0/mask/0": Change(category="Öl und שמן", attributes={"é": "ü"})}
+    cvat.FORMAT.write(tmp_path / "a.xml", tmp_path / "b.xml", Edits(change=change))
+    data = (tmp_path / "b.xml").read_bytes()
+    assert "Öl und ".encode("latin-1") + b"&#1513;" in data
+    assert read(tmp_path / "b.xml", "cvat").masks["category"].tolist() == ["Öl und שמן"]
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ({"change": {"a.xml#/image/0/mask/7": Change(b"0")}}, "are not in it"),
+        ({"change": {"b.xml#/image/0/mask/0": Change(b"0")}}, "names no mask"),
+        ({"change": {"a.xml#/image/0/mask/0": Change(b"01")}}, "does not fit the image"),
+        (
+            {"change": {"a.xml#/image/0/mask/0": Change(counts_of(shapes()["dot"] & False))}},
+            "no pixel",
+        ),
+        ({"change": {"a.xml#/image/0/mask/0": Change(category="")}}, "empty"),
+        ({"change": {"a.xml#/image/0/mask/0": Change(category="\x00")}}, "XML has not"),
+        ({"add": [Addition("a.xml#/image/9", b"0", HEIGHT, WIDTH, "cell")]}, "no image 10"),
+        ({"add": [Addition("a.xml", b"0", HEIGHT, WIDTH, "cell")]}, "names no image"),
+        ({"add": [Addition("a.xml#/image/0", b"0", HEIGHT, 1, "cell")]}, "its image 53 x 37"),
+        ({"add": [Addition("a.xml#/image/0", b"0", HEIGHT, WIDTH)]}, "has 2 labels.*--category"),
+    ],
+)
+def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, Any], message: str) -> None:
+    source = write(tmp_path / "a.xml", image_xml(mask_xml(shapes()["dot"])))
+    with pytest.raises(CallError, match=message):
+        cvat.FORMAT.write(source, tmp_path / "b.xml", Edits(**edits))
+    assert not (tmp_path / "b.xml").exists()

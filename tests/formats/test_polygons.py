@@ -5,14 +5,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from mask_files import coco_pixels, shapes
+from mask_files import coco_pixels, counts_of, shapes
 from pycocotools import mask as coco_mask
 
 from curate.formats.polygons import rings_of
-
-
-def counts_of(mask: np.ndarray) -> bytes:
-    return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
 
 
 def drawn(rings: list[list[float]], height: int, width: int) -> np.ndarray:

@@ -1,0 +1,110 @@
+"""New pixels of masks: checked before anything is written, and how they are called in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from curate import rle
+from curate.errors import CallError
+from curate.formats.edits import Edits, Stored
+
+
+def new_runs(counts: bytes, size: tuple[int, int], where: str) -> rle.Runs:
+    """Decode the new pixels of a mask.
+
+    Args:
+        counts: COCO compressed counts.
+        size: Height and width of the mask's image in pixels.
+        where: The mask's source key, or that of its image, for the message.
+
+    Returns:
+        One mask with a pixel at least.
+
+    Raises:
+        CallError: The counts do not decode for this size, or no pixel is set.
+    """
+    runs, codes = rle.decode([counts], [size[0]], [size[1]])
+    if codes[0]:
+        what = f"the new mask does not fit the image of {size[1]} x {size[0]} pixels"
+        raise CallError(f"{what} ({rle.PROBLEMS[codes[0]]})", where, "draw it on this image")
+    if not len(runs.starts):
+        raise CallError("the new mask has no pixel", where, "reject the mask instead")
+    return runs
+
+
+def refuse_categories(edits: Edits, where: str) -> None:
+    """Raise where a mask is to get a category, for formats that have none.
+
+    Args:
+        edits: All that changes.
+        where: The source.
+
+    Raises:
+        CallError: Some edit names a category.
+    """
+    named = [(key, change.category) for key, change in edits.change.items()]
+    named += [(one.image_key, one.category) for one in edits.add]
+    for key, category in named:
+        if category is not None:
+            what = f"{key} is to have the category {category}, but this format has no categories"
+            raise CallError(what, where, "write another format, or take the category back")
+
+
+def refuse_polygons(edits: Edits, where: str) -> None:
+    """Raise where new pixels are to be polygons, for formats of pixels.
+
+    Args:
+        edits: All that changes.
+        where: The source.
+
+    Raises:
+        CallError: There are new pixels, and they are to be polygons.
+    """
+    if edits.masks == "polygon" and next(new_pixels(edits), None) is not None:
+        raise CallError("this format has no polygons", where, "use --masks same")
+
+
+def new_pixels(edits: Edits) -> Iterator[tuple[str | int, bytes]]:
+    """Yield the masks that get pixels: source key of a changed one or position of an added one."""
+    for key, change in edits.change.items():
+        if change.counts is not None:
+            yield key, change.counts
+    for position, addition in enumerate(edits.add):
+        yield position, addition.counts
+
+
+def image_size(known: tuple[int, int], height: int, width: int, image_key: str) -> tuple[int, int]:
+    """Return the size of the image to which a mask is added.
+
+    Args:
+        known: Height and width as the source says; (0, 0) where it does not.
+        height: As the addition says, in pixels.
+        width: As the addition says, in pixels.
+        image_key: Source key of the image, for the message.
+
+    Raises:
+        CallError: The two differ.
+    """
+    if known not in ((0, 0), (height, width)):
+        what = f"the added mask is {width} x {height}, its image {known[1]} x {known[0]}"
+        raise CallError(what, image_key, "draw it on this image")
+    return height, width
+
+
+class Tally:
+    """How new pixels are stored, counted while a source is written.
+
+    Attributes:
+        polygons: Masks that became polygons.
+        seams: How many of these run through a seam.
+        runs: Masks that became RLE, PNGs or pixels.
+        held: What is stored as COCO counts, where it is not what was meant.
+    """
+
+    def __init__(self) -> None:
+        self.polygons = self.seams = self.runs = 0
+        self.held: dict[str | int, bytes] = {}
+
+    def stored(self) -> Stored:
+        """Return the counts as the result of a write."""
+        return Stored(self.polygons, self.seams, self.runs, self.held)
