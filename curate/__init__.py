@@ -20,6 +20,7 @@ _HOMES = {
     "certify": "curate.verbs",
     "compare": "curate.verbs",
     "decide": "curate.verbs",
+    "diff": "curate.verbs",
     "estimate": "curate.verbs",
     "import_decisions": "curate.verbs",
     "learn": "curate.verbs",
@@ -28,6 +29,7 @@ _HOMES = {
     "queue": "curate.verbs",
     "read": "curate.formats",
     "score": "curate.scorers",
+    "version": "curate.verbs",
     "write_queue": "curate.verbs",
     "write_report": "curate.report",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "certify",
     "compare",
     "decide",
+    "diff",
     "estimate",
     "import_decisions",
     "learn",
@@ -49,6 +52,7 @@ __all__ = [
     "queue",
     "read",
     "score",
+    "version",
     "write_queue",
     "write_report",
 ]
@@ -66,11 +70,13 @@ if TYPE_CHECKING:
     from curate.verbs import certify as certify
     from curate.verbs import compare as compare
     from curate.verbs import decide as decide
+    from curate.verbs import diff as diff
     from curate.verbs import estimate as estimate
     from curate.verbs import import_decisions as import_decisions
     from curate.verbs import learn as learn
     from curate.verbs import prune as prune
     from curate.verbs import queue as queue
+    from curate.verbs import version as version
     from curate.verbs import write_queue as write_queue
 
 

@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("rle",),
     ("table",),
-    ("fingerprint", "pictures", "pool", "progress"),
+    ("fingerprint", "pictures", "pool", "progress", "versions"),
     ("formats", "models"),
     ("scorers",),
     ("curation",),

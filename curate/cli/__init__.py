@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from curate.cli import auditing, models, people, reviewing, writing
+from curate.cli import auditing, comparing, models, people, reviewing, writing
 from curate.cli.common import app
 from curate.errors import CurateError
 
-__all__ = ["app", "auditing", "main", "models", "people", "reviewing", "writing"]
+__all__ = ["app", "auditing", "comparing", "main", "models", "people", "reviewing", "writing"]
 
 
 def main() -> None:

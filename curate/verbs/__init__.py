@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from curate.verbs.auditing import audit, compare, decide, demo, name_files, report
+from curate.verbs.comparing import diff, version
 from curate.verbs.models import (
     generate,
     need_for_generation,
@@ -29,6 +30,7 @@ __all__ = [
     "compare",
     "decide",
     "demo",
+    "diff",
     "estimate",
     "generate",
     "import_decisions",
@@ -43,6 +45,7 @@ __all__ = [
     "reselect",
     "review",
     "train_detector",
+    "version",
     "write",
     "write_queue",
 ]

@@ -1,0 +1,96 @@
+"""Verbs about the content of datasets: diff, version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.verbs.paths import AnyPath
+
+if TYPE_CHECKING:
+    from curate.curation.diff import Difference
+    from curate.curation.snapshot import Snapshot
+    from curate.store import Audit
+    from curate.table import MaskTable
+
+
+def diff(first: AnyPath, second: AnyPath) -> Difference:
+    """Say what happened to every mask from one dataset to another.
+
+    Args:
+        first: The dataset before, in any format, or an audit: the masks that were audited.
+        second: The dataset after, or an audit; not necessarily of the same format.
+
+    Returns:
+        The difference; see :class:`curate.curation.diff.Difference`.
+
+    Raises:
+        CurateError: One of them cannot be read; one sentence says why.
+    """
+    from curate.curation.diff import diff as run
+
+    return run(_snapshot(Path(first)), _snapshot(Path(second)))
+
+
+def version(path: AnyPath, *, format: str | None = None) -> str:
+    """Return the version id of a dataset: the same for the same content in any format and order.
+
+    Args:
+        path: A dataset in any format, or an audit.
+        format: The dataset's format, where its content does not tell.
+
+    Returns:
+        32 hex digits; see :mod:`curate.versions`.
+
+    Raises:
+        CurateError: It cannot be read; one sentence says why.
+    """
+    from curate.curation.snapshot import read_parts
+    from curate.versions import version_of
+
+    audit = _audit_at(Path(path))
+    if audit is None:
+        return version_of(read_parts(Path(path), format))
+    stated = audit.info.get("version")
+    return stated if isinstance(stated, str) else version_of(_audited_parts(audit))
+
+
+def _snapshot(path: Path) -> Snapshot:
+    from curate.curation.snapshot import read_parts, take_snapshot
+    from curate.formats import detect
+
+    audit = _audit_at(path)
+    if audit is None:
+        found = detect(path).name
+        return take_snapshot(str(path), found, read_parts(path, found))
+    return take_snapshot(str(path), audit.info["source"]["format"], _audited_parts(audit))
+
+
+def _audit_at(path: Path) -> Audit | None:
+    """Return the audit at a path; None where there is none.
+
+    Raises:
+        AuditError: There is one, but it is unfinished or of another version.
+    """
+    from curate.store import INFO, open_audit
+
+    return open_audit(path) if (path / INFO).is_file() else None
+
+
+def _audited_parts(audit: Audit) -> Iterator[MaskTable]:
+    """Read the masks of an audit as they were audited, part by part."""
+    from curate.store import count_parts, part_names, read_part, to_frame
+    from curate.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
+
+    for k in range(count_parts(audit.path)):
+        frames = []
+        for kind, needed in (
+            ("masks", ["mask_id", *MASK_COLUMNS, "category_id"]),
+            ("images", ["image_id", *IMAGE_COLUMNS]),
+        ):
+            there = set(part_names(audit.path, kind, k))
+            names = [name for name in needed if name in there]
+            frame = to_frame(read_part(audit.path, kind, k, names))
+            frames.append(frame if frame.index.name == needed[0] else frame.set_index(needed[0]))
+        yield MaskTable(*frames)
