@@ -130,6 +130,14 @@ class MaskValues:
         return rings
 
 
+def empty_counts(height: int, width: int) -> str:
+    """Return compressed counts of a mask without a pixel."""
+    none = np.zeros(0, np.int32)
+    sides = [np.array([side], np.int32) for side in (height, width)]
+    runs = rle.Runs(np.zeros(2, np.int64), none, none, *sides)
+    return str(rle.encode(runs)[0].as_py(), "ascii")
+
+
 def _run_lengths(mask: NewMask) -> list[int]:
     """Return uncompressed counts: background, mask, background, ... in column order."""
     runs, _ = rle.decode([mask.counts], [mask.height], [mask.width])

@@ -66,7 +66,7 @@ class Sample:
     def like(self, name: str, values: Any) -> Any:
         """Return a number or a list of numbers as the first record that has such a field does."""
         first = next((r.get(name) for r in self.records if r.get(name) is not None), None)
-        return _like(first, values)
+        return like(first, values)
 
     def style(self) -> Style:
         """Return how the first record is written."""
@@ -190,6 +190,31 @@ def note(record: JsonObject, attributes: Mapping[str, str], key: str) -> None:
     record.set("attributes", inner.text())
 
 
+def mask_literal(old: str, value: Any, style: Style) -> str:
+    """Return a segmentation as JSON; where one RLE follows another, only what differs changes.
+
+    Args:
+        old: The segmentation that it replaces, as JSON.
+        value: The new one.
+        style: How it is written where nothing of the old one stays.
+    """
+    if type(value) is not dict or not old.startswith("{"):
+        return style.value(value)
+    inner = JsonObject(old.encode("utf-8"))
+    for name in ("size", "counts"):
+        if inner.get(name) != value[name]:
+            inner.set(name, inner.style().value(value[name]))
+    return inner.text()
+
+
+def like(old: Any, values: Any) -> Any:
+    """Return a number or numbers as floats where the old ones were floats."""
+    if type(values) is list:
+        is_float = type(old) is list and float in set(map(type, old))
+        return [float(value) for value in values] if is_float else values
+    return float(values) if type(old) is float and type(values) is int else values
+
+
 def box_is_short(record: JsonObject, size: tuple[int, int]) -> bool | None:
     """Return whether a record's box is one pixel short, as boxes with inclusive maxima are.
 
@@ -244,32 +269,18 @@ def _renew(record: JsonObject, mask: NewMask, rules: Rules, key: str) -> None:
     old = record.get("segmentation")
     short = "bbox" in record.members and rules.short_box(record, (mask.height, mask.width))
     value = rules.values.value(mask, kind_of(old) or rules.usual, key)
-    if type(value) is dict and type(old) is dict:
-        inner = JsonObject(record.literal("segmentation").encode("utf-8"))
-        for name in ("size", "counts"):
-            if old.get(name) != value[name]:
-                inner.set(name, inner.style().value(value[name]))
-        record.set("segmentation", inner.text())
-    else:
-        record.set("segmentation", style.value(value))
+    written = record.literal("segmentation") if old is not None else "null"
+    record.set("segmentation", mask_literal(written, value, style))
     if "bbox" in record.members:
-        record.set("bbox", style.value(_like(record.get("bbox"), spell_box(mask, short))))
+        record.set("bbox", style.value(like(record.get("bbox"), spell_box(mask, short))))
     if "area" in record.members:
-        record.set("area", style.value(_like(record.get("area"), mask.area)))
+        record.set("area", style.value(like(record.get("area"), mask.area)))
 
 
 def _relabel(record: JsonObject, number: int) -> None:
     old = record.get("category_id")
     if type(old) is bool or old != number:
         record.set("category_id", str(number))
-
-
-def _like(old: Any, values: Any) -> Any:
-    """Return numbers as floats where the old ones were."""
-    if type(values) is list:
-        is_float = type(old) is list and float in set(map(type, old))
-        return [float(value) for value in values] if is_float else values
-    return float(values) if type(old) is float else values
 
 
 def _short(box: list[int]) -> list[int]:

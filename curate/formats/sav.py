@@ -9,29 +9,27 @@ What this means here: an image is a frame; ``file_name`` is ``sav_000001/00012.j
 number that the frame has in the video, as the dataset's own extracted frames are called. A mask is
 an object in a frame in which it is visible; an empty or missing RLE is an absent object and no
 mask. ``track_id`` is the masklet's id. Pruning puts SA-V's own empty RLE in the place of a dropped
-mask, so that all the parallel lists stay valid, and leaves the video's statistics as they are.
+mask, so that all the parallel lists stay valid, and leaves the video's statistics as they are. A
+mask that is added is a new masklet of one frame.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import math
 import re
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from curate import rle
-from curate.errors import CallError, CurateError, SourceError
-from curate.formats.base import PART_BYTES, Format, Part, dropping, reading
-from curate.formats.json_stream import Batch, parse_document, parse_one, scan
+from curate.errors import CurateError, SourceError
+from curate.formats.base import PART_BYTES, Format, Part, reading
+from curate.formats.json_stream import parse_document
 from curate.formats.rows import Rows, common_size, number, parts_of, with_problems
+from curate.formats.sav_places import frame_key, stated_size
+from curate.formats.sav_writing import write
 from curate.formats.segmentation import (
     Segmentation,
     json_type,
@@ -39,13 +37,12 @@ from curate.formats.segmentation import (
     rle_size,
     valid_size,
 )
-from curate.formats.trees import Edit, copy_with_edits, files_under, splice
+from curate.formats.trees import files_under
 from curate.table import MaskTable, concat
 
 FRAME_STEP = 4
 """Frames of the video from one annotated frame to the next."""
 
-_KEY = re.compile(r"(.*)#/masklet/([0-9]+)(?:/([0-9]+))?", re.DOTALL)
 _HEAD = 1 << 16
 _LOOK = 50  # how many JSON files of a folder are looked at to tell the format
 
@@ -90,19 +87,6 @@ def load(source: Path, part: Part) -> MaskTable:
     return concat(tables)
 
 
-def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
-    """Copy with an empty RLE in the place of each dropped mask."""
-    places: dict[str, set[tuple[int, int | None]]] = {}
-    for key in drop:
-        found = _KEY.fullmatch(key)
-        if not found:
-            raise CallError(f"{key} names no mask of it", str(source))
-        item = None if found[3] is None else int(found[3])
-        places.setdefault(found[1], set()).add((int(found[2]), item))
-    edits: dict[str, Edit | None] = {n: partial(_emptied, where) for n, where in places.items()}
-    copy_with_edits(source, out, edits)
-
-
 def _looks_right(path: Path) -> bool:
     with open(path, "rb") as file:
         head = file.read(_HEAD)
@@ -134,11 +118,9 @@ class _Video:
         return value if isinstance(value, list) else []
 
     def _size(self) -> tuple[int, int]:
-        sides = [self.document.get(f"video_{side}") for side in ("height", "width")]
-        if all(type(s) in (int, float) and math.isfinite(s) and s == int(s) for s in sides if s):
-            height, width = (int(side or 0) for side in sides)
-            if valid_size(height, width):
-                return height, width
+        stated = stated_size(*(self.document.get(f"video_{side}") for side in ("height", "width")))
+        if stated is not None:
+            return stated
         listed = (frame for frame in self.frames if isinstance(frame, list))
         return common_size(rle_size(one) for frame in listed for one in frame) or (0, 0)
 
@@ -157,9 +139,11 @@ class _Video:
         video = self.document.get("video_id")
         absent = _absent(self.frames)
         video = video if isinstance(video, str) else re.sub(r"_(manual|auto)$", "", self._stem())
+        can_grow = self.size > (0, 0) and all(isinstance(frame, list) for frame in self.frames)
         for t, frame in enumerate(self.frames):
-            image = rows.image(f"{video}/{self._frame_number(t):05d}.jpg", self.size)
-            key = f"{self.name}#/masklet/{t}"
+            key = frame_key(self.name, t)
+            name = f"{video}/{self._frame_number(t):05d}.jpg"
+            image = rows.image(name, self.size, source_key=key if can_grow else "")
             if not isinstance(frame, list):
                 detail = f"the frame is {json_type(frame)}, not a list of masks"
                 rows.mask(key, image, Segmentation(None, "wrong_type", detail))
@@ -181,7 +165,7 @@ class _Video:
         track = self.ids[j] if j < len(self.ids) else j
         whole = type(track) is int and abs(track) < 2**62
         optional = {"stability_score": stability, "track_id": track if whole else j}
-        key = f"{self.name}#/masklet/{t}/{j}"
+        key = f"{frame_key(self.name, t)}/{j}"
         rows.mask(key, image, mask, None, optional)
 
 
@@ -201,55 +185,4 @@ def _absent(frames: list[Any]) -> set[tuple[int, int]]:
     return {(found[i][0], found[i][1]) for i in np.flatnonzero(empty).tolist()}
 
 
-def _emptied(places: AbstractSet[tuple[int, int | None]], source: Path, target: BinaryIO) -> None:
-    left = set(places)
-    pieces: list[tuple[int, int, bytes]] = []
-    with open(source, "rb") as file:
-        at = 0
-        for batch in scan(file, source.name, frozenset({"masklet"})):
-            for frame, (start, piece) in enumerate(_values(batch), at):
-                wanted = {item for t, item in left if t == frame}
-                if wanted:
-                    pieces.extend(_replacements(piece, start, wanted, source.name))
-                    left -= {(frame, item) for item in wanted}
-            at += len(batch)
-    if left:
-        raise CallError(f"{len(left)} of the masks to drop are not in it", str(source))
-    splice(source, target, pieces)
-
-
-def _values(batch: Batch) -> Iterator[tuple[int, bytes]]:
-    """Yield the place in the file and the bytes of each value."""
-    for start, end in zip(batch.starts.tolist(), batch.ends.tolist(), strict=True):
-        yield batch.base + start, batch.data[start:end]
-
-
-def _replacements(
-    frame: bytes, at: int, wanted: AbstractSet[int | None], where: str
-) -> Iterator[tuple[int, int, bytes]]:
-    """Yield what to put in the place of some masks of a frame that begins at byte ``at``."""
-    if None in wanted:  # the frame as a whole is no list
-        yield at, at + len(frame), b"[]"
-        return
-    seen = 0
-    for batch in scan(io.BytesIO(frame), where, frozenset({""})):
-        for position, (start, piece) in enumerate(_values(batch), seen):
-            if position in wanted:
-                yield at + start, at + start + len(piece), _empty_like(piece, at + start, where)
-        seen += len(batch)
-    if seen <= max(position for position in wanted if position is not None):
-        raise CallError("one of the masks to drop is not in it", where)
-
-
-def _empty_like(piece: bytes, at: int, where: str) -> bytes:
-    """Return an RLE without pixels of the same size; null where the size is not usable."""
-    size = rle_size(parse_one(piece, at, where))
-    if size is None or not valid_size(*size):
-        return b"null"
-    none = np.zeros(0, np.int32)
-    sides = [np.array([side], np.int32) for side in size]
-    counts = rle.encode(rle.Runs(np.zeros(2, np.int64), none, none, *sides))[0].as_py()
-    return json.dumps({"size": list(size), "counts": counts.decode("ascii")}).encode("ascii")
-
-
-FORMAT = Format("sav", "SA-V masklets", matches, plan, load, dropping(prune))
+FORMAT = Format("sav", "SA-V masklets", matches, plan, load, write)

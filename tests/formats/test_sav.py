@@ -77,10 +77,10 @@ def test_real_masklets_are_read_to_the_pixel(data: Path, name: str, absent: int)
 
 def test_real_files_pruned(data: Path, tmp_path: Path) -> None:
     source = data / "sav" / "example"
-    sav.prune(source, tmp_path / "all", set())
+    sav.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == tree(source)
     drop = {f"{AUTO}#/masklet/0/0", f"{AUTO}#/masklet/0/8", f"{AUTO}#/masklet/120/3"}
-    sav.prune(source, tmp_path / "some", drop)
+    sav.FORMAT.prune(source, tmp_path / "some", drop)
     after = tree(tmp_path / "some")
     assert after[MANUAL] == tree(source)[MANUAL]
     old, new = json.loads((source / AUTO).read_text()), json.loads(after[AUTO])
@@ -158,7 +158,7 @@ def test_findings(tmp_path: Path) -> None:
     ]
     assert status_at(table, "a.json#/masklet/1")[1] == "the frame is a string, not a list of masks"
     assert table.masks["track_id"].tolist()[-2:] == [3, 1]
-    sav.prune(tmp_path / "a.json", tmp_path / "b.json", set(table.masks["source_key"]))
+    sav.FORMAT.prune(tmp_path / "a.json", tmp_path / "b.json", set(table.masks["source_key"]))
     assert len(read(tmp_path / "b.json", "sav")) == 0
     assert len(read(tmp_path / "b.json", "sav").images) == 5
 
@@ -192,7 +192,7 @@ def test_prune_changes_only_the_dropped(tmp_path: Path) -> None:
     document = video([[dot, dot], [dot, dot]])
     source = tmp_path / "a.json"
     source.write_text(json.dumps(document, indent=2) + "\n")
-    sav.prune(source, tmp_path / "b.json", {"a.json#/masklet/1/0"})
+    sav.FORMAT.prune(source, tmp_path / "b.json", {"a.json#/masklet/1/0"})
     document["masklet"] = [[dot, dot], [rle_of(shapes()["dot"] & False), dot]]
     assert json.loads((tmp_path / "b.json").read_text()) == document
     before, after = source.read_text(), (tmp_path / "b.json").read_text()
@@ -201,9 +201,9 @@ def test_prune_changes_only_the_dropped(tmp_path: Path) -> None:
     assert before[:start].endswith("[\n      {")
     for key in ("a.json#/masklet/9/0", "a.json#/masklet/1/2"):
         with pytest.raises(CallError, match="not in it"):
-            sav.prune(source, tmp_path / "c.json", {key})
+            sav.FORMAT.prune(source, tmp_path / "c.json", {key})
     with pytest.raises(CallError, match="names no mask"):
-        sav.prune(source, tmp_path / "c.json", {"a.json#/masklet/x"})
+        sav.FORMAT.prune(source, tmp_path / "c.json", {"a.json#/masklet/x"})
 
 
 JSON = st.recursive(
@@ -233,5 +233,5 @@ def test_any_values_are_findings_or_errors(
     with suppress(CurateError):
         table = load_all(sav.FORMAT, source)
         assert table.masks["source_key"].iloc[0] == "a.json#/masklet/0/0"
-        sav.prune(source, source.with_name("b.json"), set(table.masks["source_key"]))
+        sav.FORMAT.prune(source, source.with_name("b.json"), set(table.masks["source_key"]))
         assert len(read(source.with_name("b.json"), "sav")) == 0
