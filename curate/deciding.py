@@ -51,6 +51,7 @@ from curate.store import (
     write_scored,
     writing,
 )
+from curate.versions import VersionHash
 
 SAMPLE = 50_000
 """Masks that references are fitted on.
@@ -65,6 +66,9 @@ GRID = 1000
 
 IN_MEMORY = 8_000_000
 """Masks whose ids and priorities are compared in memory; more are sorted on disk."""
+
+_VERSION = b"curate version"
+"""Where in the metadata of a part's images stands the hash of its content."""
 
 PLANNED = ("action", "reasons", "priority", "rule_action", "decided_by")
 LATE = ("quality_score", *LEARNED_COLUMNS, *PLANNED, "rank")
@@ -95,6 +99,7 @@ def decide_audit(
     info = info | {"state": DECIDING, **by}
     write_json(out / INFO, info)
     if fresh:
+        info["version"] = version_of_parts(out)
         repair_ids(out)
         info["references"] = fit_references(out)
         write_json(out / INFO, info)
@@ -122,6 +127,26 @@ def decide_audit(
     write_json(out / INFO, info)
     shutil.rmtree(out / WORK, ignore_errors=True)
     return Audit(out, info)
+
+
+def with_version(images: pa.Table, version: VersionHash) -> pa.Table:
+    """Return a part's images with the content of its masks and images, hashed, beside them."""
+    stated = {_VERSION: version.state().encode()}
+    return images.replace_schema_metadata((images.schema.metadata or {}) | stated)
+
+
+def version_of_parts(out: Path) -> str | None:
+    """Return the content id of the dataset, from what stands beside its parts; see ``versions``.
+
+    None where a part does not have it: it was scored by an earlier curate.
+    """
+    version = VersionHash()
+    for index in range(count_parts(out)):
+        stated = (read_part(out, "images", index, []).schema.metadata or {}).get(_VERSION)
+        if stated is None:
+            return None
+        version.merge(stated.decode())
+    return version.hexdigest()
 
 
 def repair_ids(out: Path) -> None:

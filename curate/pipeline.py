@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from curate import __version__
 from curate.curation.policy import Policy, load_policy
-from curate.deciding import decide_audit
+from curate.deciding import decide_audit, with_version
 from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect
@@ -53,6 +53,7 @@ from curate.store import (
     write_scored,
 )
 from curate.table import MaskTable
+from curate.versions import VersionHash, image_digests
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,8 @@ def score_part(job: Job, part: Part, report: Progress | None = None) -> int:
         inputs["segmenter"] = _prompter(job, table, kept, report)
     masks = score(table, inputs=inputs, parameters=job.parameters, two_step=False)
     images = score(table, inputs=inputs, parameters=job.parameters, level="image")
+    version = VersionHash()
+    version.update(image_digests(table.masks, table.images, table.runs))
     frames = {
         "images": (_with_picture_status(table.images, images), images),
         "masks": (_with_model_scores(table.masks, masks), masks),
@@ -144,6 +147,8 @@ def score_part(job: Job, part: Part, report: Progress | None = None) -> int:
     for kind, (frame, scores) in frames.items():
         columns = frame.join(scores) if scores.shape[1] else frame
         arrow = pa.Table.from_pandas(columns, preserve_index=True, nthreads=1)
+        if kind == "images":
+            arrow = with_version(arrow, version)
         write_scored(scored_path(job.out, kind, part.index), arrow)
     rmtree(kept, ignore_errors=True)
     return len(table)

@@ -222,7 +222,7 @@ def test_another_policy_decides_again_without_scoring(
     assert (before["action"] != after["action"]).any()
     scores = [c for c in before.columns if c.endswith("_score")]
     pd.testing.assert_frame_equal(before[scores], after[scores])
-    curate.decide(audit.path)
+    curate.decide(audit.path, policy="default")
     back, _ = frames(audit.path)
     pd.testing.assert_frame_equal(before, back)
 
