@@ -11,30 +11,28 @@ file beside its picture is a label as well, where there is no folder ``labels``.
 
 from __future__ import annotations
 
-import math
 import os
-import re
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.base import PART_BYTES, Format, Part, dropping, reading
+from curate.formats.base import PART_BYTES, Format, Part, reading
+from curate.formats.edits import Edits, Stored
+from curate.formats.new_pixels import Tally, new_pixels
 from curate.formats.png import PictureProblem, read_picture
 from curate.formats.png_folder import PICTURES
-from curate.formats.rows import Rows, parts_of
-from curate.formats.segmentation import Segmentation, read_polygons, valid_size
-from curate.formats.trees import Edit, copy_with_edits, entries, files_under, splice
+from curate.formats.rows import Rows, parts_of, plain
+from curate.formats.segmentation import Segmentation, valid_size
+from curate.formats.trees import Edit, copy_with_edits, entries, files_under
+from curate.formats.yolo_lines import has_polygon, read_line
 from curate.formats.yolo_names import class_names
+from curate.formats.yolo_writing import Classes, by_label
 from curate.table import MaskTable
 
 LABELS, IMAGES = "labels", "images"
-
-TOLERANCE = 0.01
-"""How far outside 0 to 1 a coordinate may lie; rounding puts some there. As in the trainer."""
 
 _OTHER_TEXT = {"classes.txt", "readme.txt", "requirements.txt", "license.txt", "notes.txt"}
 _DEPTH = 3  # how deep a folder called labels is looked for
@@ -51,7 +49,7 @@ def matches(path: Path) -> bool:
         if not path.is_dir():
             return False
         labels = (label for label, _ in _samples(path) if label)
-        return any(_has_polygon(path / label) for label in islice(labels, _LOOK))
+        return any(has_polygon(path / label) for label in islice(labels, _LOOK))
     except (CurateError, OSError, ValueError):
         return False
 
@@ -71,10 +69,11 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
 def load(source: Path, part: Part) -> MaskTable:
     """Read the masks of some images."""
     rows = Rows()
-    names = class_names(source)
+    names = class_names(source).names
     for label, picture in part.payload:
         size, status, detail = _size(source, label, picture)
-        image = rows.image(_image_name(source, label, picture), size, status, detail)
+        name, key = _image_name(source, label, picture), _label_path(label, picture)
+        image = rows.image(name, size, status, detail, source_key=key)
         if not label:
             continue
         with reading(source / label):
@@ -82,7 +81,7 @@ def load(source: Path, part: Part) -> MaskTable:
         for number, line in enumerate(data.splitlines(), 1):
             if not line.strip():
                 continue
-            mask, category = _read_line(line, size, names)
+            mask, category = read_line(line, size, names)
             if not valid_size(*size):
                 why = detail or "its picture says so"
                 mask = Segmentation(None, "unknown_image", f"the image's size is not known: {why}")
@@ -93,27 +92,30 @@ def load(source: Path, part: Part) -> MaskTable:
     return rows.table()
 
 
-def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
-    """Copy without the lines of the dropped masks; a file keeps its other lines as they are."""
-    lines: dict[str, set[int]] = {}
-    for key in drop:
-        name, _, number = key.rpartition(":")
-        if not name or not number.isascii() or not number.isdigit():
-            raise CallError(f"{key} names no mask of it", str(source))
-        lines.setdefault(name, set()).add(int(number))
-    edits: dict[str, Edit | None] = {n: partial(_without_lines, v) for n, v in lines.items()}
-    copy_with_edits(source, out, edits)
-
-
-def _without_lines(lines: AbstractSet[int], source: Path, target: BinaryIO) -> None:
-    pieces, at = [], 0
-    for number, line in enumerate(source.read_bytes().splitlines(keepends=True), 1):
-        if number in lines:
-            pieces.append((at, at + len(line), b""))
-        at += len(line)
-    if len(pieces) < len(lines):
-        raise CallError(f"it has no line {max(lines)}", str(source))
-    splice(source, target, pieces)
+def write(source: Path, out: Path, edits: Edits) -> Stored:
+    """Copy with other lines for the masks that go, change or come; all other lines stay."""
+    edits.refuse_attributes(str(source))
+    if edits.masks == "rle" and next(new_pixels(edits), None) is not None:
+        raise CallError("YOLO holds polygons only", str(source), "use --masks same")
+    samples: dict[str, Sample] = {}
+    if not edits.only_drops:
+        samples = {plain(_label_path(*sample)): sample for sample in _samples(source)}
+    classes, tally = Classes(source, class_names(source)), Tally()
+    changes: dict[str, Edit | None] = {}
+    new: dict[str, bytes] = {}
+    for name, mine in by_label(source, edits, samples, classes).items():
+        label, picture = samples.get(name, ("", ""))
+        if mine.has_pixels:
+            mine.size, _, detail = _size(source, label, picture)
+            if not valid_size(*mine.size):
+                why = detail or "its picture says so"
+                raise CallError(f"the image's size is not known: {why}", name, "add its picture")
+        if label or not picture:
+            changes[name] = partial(mine.write, tally=tally)
+        else:
+            new[_label_path(label, picture)] = mine.edited(b"", tally, name)
+    copy_with_edits(source, out, changes | classes.changes(), new)
+    return tally.stored()
 
 
 # --- finding images ------------------------------------------------------------------------------
@@ -179,6 +181,12 @@ def _cost(source: Path, label: str) -> int:
     return _FILE_COST + ((source / label).stat().st_size if label else 0)
 
 
+def _label_path(label: str, picture: str) -> str:
+    """Return the label file that an image has or would have; "" where that would be no label."""
+    path = label or f"{_labelled(picture)}.txt"
+    return path if _is_label(path) else ""
+
+
 def _image_name(source: Path, label: str, picture: str) -> str:
     return picture or os.path.splitext(label)[0]
 
@@ -207,75 +215,4 @@ def _picture_outside(source: Path, label: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-# --- reading labels ------------------------------------------------------------------------------
-
-
-def _has_polygon(path: Path) -> bool:
-    with open(path, "rb") as file:
-        lines = file.read(1 << 20).splitlines()[:_LOOK]
-    return any(
-        len(line.split()) >= 7 and _read_line(line, (1000, 1000), {})[0].counts is not None
-        for line in lines
-    )
-
-
-def _read_line(
-    line: bytes, size: tuple[int, int], names: dict[int, str]
-) -> tuple[Segmentation, int | None]:
-    """Read one label.
-
-    Args:
-        line: Its bytes.
-        size: Height and width of the image in pixels.
-        names: The declared classes; empty where none are.
-
-    Returns:
-        The mask and its class, None where that is no whole number from 0.
-    """
-    first, *fields = line.split()
-    category = _class_of(first)
-    try:
-        values = [float(field) for field in fields]
-    except ValueError:
-        odd = next(field for field in fields if not _is_number(field))
-        detail = f"{odd[:40].decode('utf-8', 'replace')!r} is not a number"
-        return Segmentation(None, "wrong_type", detail), category
-    mask = _read_ring(values, size)
-    if mask.status == "ok":
-        if category is None:
-            detail = f"the class {first[:40].decode('utf-8', 'replace')!r} is no whole number"
-            mask = Segmentation(mask.counts, "bad_category", detail)
-        elif names and category not in names:
-            detail = f"the class {category} is not among the {len(names)} declared"
-            mask = Segmentation(mask.counts, "bad_category", detail)
-    return mask, category
-
-
-def _read_ring(values: list[float], size: tuple[int, int]) -> Segmentation:
-    if len(values) == 4:
-        detail = "the line has four numbers: a box, or two points, but no polygon"
-        return Segmentation(None, "bad_polygon", detail)
-    for value in values:
-        if not -TOLERANCE <= value <= 1 + TOLERANCE:  # NaN is not within either
-            what = "is not finite" if not math.isfinite(value) else "lies outside 0 to 1"
-            return Segmentation(None, "bad_polygon", f"the coordinate {value:g} {what}")
-    height, width = size
-    ring = [value * (height if i % 2 else width) for i, value in enumerate(values)]
-    return read_polygons([ring], height, width)
-
-
-def _is_number(field: bytes) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
-
-
-def _class_of(field: bytes) -> int | None:
-    """Return a class; ``3.0`` is one, as trainers read it."""
-    whole = re.fullmatch(rb"([0-9]{1,9})(\.0*)?", field)
-    return int(whole[1]) if whole else None
-
-
-FORMAT = Format("yolo", "YOLO segmentation labels", matches, plan, load, dropping(prune))
+FORMAT = Format("yolo", "YOLO segmentation labels", matches, plan, load, write)

@@ -7,7 +7,12 @@ flow style, with plain or quoted names.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from curate.errors import CallError
+from curate.formats.rows import plain
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
@@ -18,8 +23,23 @@ _ENTRY = re.compile(r"""(?:-\s+|['"]?(\d+)['"]?\s*:\s+)(.*)$""")
 _PAIR = re.compile(r"""\s*['"]?(\d+)['"]?\s*:\s*""")
 
 
-def class_names(source: Path) -> dict[int, str]:
-    """Return the names of a dataset's classes by number; empty where none are declared.
+@dataclass(frozen=True)
+class ClassNames:
+    """The classes of a dataset.
+
+    Attributes:
+        names: Their names by number; empty where none are declared.
+        path: The file that declares them; None where none does.
+        is_list: Whether that is a plain list, a name a line, and no YAML.
+    """
+
+    names: dict[int, str] = field(default_factory=dict)
+    path: Path | None = None
+    is_list: bool = False
+
+
+def class_names(source: Path) -> ClassNames:
+    """Return the names of a dataset's classes.
 
     Args:
         source: The dataset's folder, or its folder of labels. Files that cannot be read or
@@ -31,12 +51,33 @@ def class_names(source: Path) -> dict[int, str]:
         for path in [*(folder / name for name in _FILES), *others]:
             names = yaml_names(_text(path))
             if names:
-                return names
+                return ClassNames(names, path)
         for name in _LISTS:
             lines = _text(folder / name).strip().splitlines()
             if lines:
-                return {i: line.strip() for i, line in enumerate(lines)}
-    return {}
+                names = {i: line.strip() for i, line in enumerate(lines)}
+                return ClassNames(names, folder / name, is_list=True)
+    return ClassNames()
+
+
+def with_names(data: bytes, names: Sequence[str]) -> bytes:
+    """Return a list of names with more behind its last, all else as it was.
+
+    Args:
+        data: What the list's file holds, a name at least.
+        names: The new names.
+
+    Raises:
+        CallError: A name cannot stand on one line.
+    """
+    for name in names:
+        if len(name.splitlines()) != 1 or name != plain(name.strip()):
+            do = "choose one without line breaks, and without blanks around it"
+            raise CallError("this name of a class cannot stand in a list", repr(name[:80]), do)
+    found = re.search(rb"\r\n|\n|\r", data)
+    end = found[0] if found else b"\n"
+    last = len(data.decode("utf-8", "surrogateescape").rstrip().encode("utf-8", "surrogateescape"))
+    return data[:last] + b"".join(end + name.encode() for name in names) + data[last:]
 
 
 def yaml_names(text: str) -> dict[int, str]:

@@ -1,17 +1,31 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from mask_files import HEIGHT, WIDTH, coco_pixels, load_all, mask_at, status_at, tree
+from mask_files import (
+    HEIGHT,
+    WIDTH,
+    coco_pixels,
+    counts_of,
+    dense,
+    load_all,
+    mask_at,
+    shapes,
+    status_at,
+    tree,
+)
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from curate.errors import CallError, SourceError
 from curate.formats import detect, read, yolo
+from curate.formats.edits import Addition, Change, Edits
 from curate.formats.yolo_names import class_names, yaml_names
 
 SQUARE = "0.1 0.1 0.6 0.1 0.6 0.9 0.1 0.9"
@@ -162,9 +176,9 @@ def test_prune_keeps_all_other_bytes(tmp_path: Path) -> None:
     make(source, {"labels/a.txt": first, "labels/b:c.txt": f"0 {SQUARE}\n", "labels/d.txt": "\n"})
     (source / "data.yaml").write_text("names: [a]")
     before = tree(source)
-    yolo.prune(source, tmp_path / "all", set())
+    yolo.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == before
-    yolo.prune(source, tmp_path / "some", {"labels/a.txt:3", "labels/b:c.txt:1"})
+    yolo.FORMAT.prune(source, tmp_path / "some", {"labels/a.txt:3", "labels/b:c.txt:1"})
     after = tree(tmp_path / "some")
     assert after["labels/a.txt"] == f"0 {SQUARE}\r\n \r\n2 {SQUARE}".encode()
     assert after["labels/b:c.txt"] == b""
@@ -172,9 +186,9 @@ def test_prune_keeps_all_other_bytes(tmp_path: Path) -> None:
     assert len(read(tmp_path / "some", "yolo")) == 2
     for key in ("labels/a.txt:9", "labels/none.txt:1"):
         with pytest.raises(CallError):
-            yolo.prune(source, tmp_path / "other", {key})
+            yolo.FORMAT.prune(source, tmp_path / "other", {key})
     with pytest.raises(CallError, match="names no mask"):
-        yolo.prune(source, tmp_path / "other", {"labels/a.txt"})
+        yolo.FORMAT.prune(source, tmp_path / "other", {"labels/a.txt"})
 
 
 def test_other_folders_are_not_taken(tmp_path: Path) -> None:
@@ -208,7 +222,7 @@ def test_names_of_classes(text: str, names: dict[int, str]) -> None:
 
 def test_names_from_a_list(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("cat\n<b>שלום</b>\n")
-    assert class_names(tmp_path) == {0: "cat", 1: "<b>שלום</b>"}
+    assert class_names(tmp_path).names == {0: "cat", 1: "<b>שלום</b>"}
 
 
 @given(st.text(alphabet="names:[]{}'\"#,- \n01ab\\", max_size=40))
@@ -226,5 +240,186 @@ def test_any_label_is_a_finding(tmp_path_factory: pytest.TempPathFactory, junk: 
     lines = [line for line in junk.splitlines() if line.strip()]
     assert len(table) == 1 + len(lines)
     drop = set(table.masks["source_key"].tolist()[1:])
-    yolo.prune(root, root.parent / f"{root.name}-out", drop)
+    yolo.FORMAT.prune(root, root.parent / f"{root.name}-out", drop)
     assert len(read(root.parent / f"{root.name}-out", "yolo")) == 1
+
+
+# --- edits ---------------------------------------------------------------------------------------
+
+NAMES = ("cat", "dog", "bird")
+ENDS = ("\n", "\r\n", "  \n", "\n \n")
+
+
+def added(key: str, shape: str, category: str | None = "dog") -> Addition:
+    return Addition(key, counts_of(shapes()[shape]), HEIGHT, WIDTH, category)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["{} {}", "{}  {}", " {}\t{}"]),
+            st.sampled_from(["", "drop", "pixels", "class", "both"]),
+            st.sampled_from([*shapes()]),
+            st.sampled_from(ENDS),
+        ),
+        max_size=5,
+    ),
+    st.lists(st.sampled_from([*shapes()]), max_size=2),
+    st.booleans(),
+)
+def test_any_edits_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory,
+    lines: list[tuple[str, str, str, str]],
+    new: list[str],
+    open_end: bool,
+) -> None:
+    root = tmp_path_factory.mktemp("yolo") / "in"
+    text, pattern, number = "", "", 1
+    drop, change, meant = set[str](), dict[str, Change](), list[tuple[str, np.ndarray]]()
+    for i, (style, edit, shape, end) in enumerate(lines):
+        end = "" if open_end and i == len(lines) - 1 else end
+        line, key = style.format("1", SQUARE) + end, f"labels/a.txt:{number}"
+        number += line.count("\n")
+        text += line
+        if edit == "drop":
+            drop.add(key)
+            pattern += re.escape(end[end.find("\n") + 1 :])  # the blank line behind it stays
+            continue
+        pixels = counts_of(shapes()[shape]) if edit in ("pixels", "both") else None
+        category = "bird" if edit in ("class", "both") else None
+        if edit:
+            change[key] = Change(pixels, category)
+        told = "[0-9. ]*[0-9]" if pixels else re.escape(SQUARE)
+        spelled = re.escape(style).replace(r"\{\}", "{}").format("2" if category else "1", told)
+        pattern += spelled + re.escape(end)
+        meant.append((category or "dog", shapes()[shape] if pixels else drawn(SQUARE)))
+    kept_open = bool(pattern) and not pattern.endswith("\n")
+    end = "\r\n" if re.match("[^\n]*\r\n", text) else "\n"
+    for shape in new:
+        pattern += (end if kept_open else "") + "1 [0-9. ]*[0-9]" + ("" if kept_open else end)
+        meant.append(("dog", shapes()[shape]))
+    if new and open_end and lines and not kept_open:
+        pattern = pattern[: -len(end)]
+    make(root, {"labels/a.txt": text, "labels/b.txt": f"0 {SQUARE}"})
+    (root / "data.yaml").write_text("names: [cat, dog, bird]")
+    out = root.with_name("out")
+    edits = Edits(frozenset(drop), change, [added("labels/a.txt", shape) for shape in new])
+    stored = yolo.FORMAT.write(root, out, edits)
+    pixels = [one.counts for one in change.values() if one.counts]
+    assert (stored.polygons, stored.runs, stored.held) == (len(pixels) + len(new), 0, {})
+    before, after = tree(root), tree(out)
+    assert re.fullmatch(pattern, after["labels/a.txt"].decode())
+    assert before | {"labels/a.txt": after["labels/a.txt"]} == after
+    table = read(out, "yolo")
+    assert table.masks["status"].eq("ok").all()
+    found = [(c, dense(table, i)) for i, c in enumerate(table.masks["category"])]
+    assert len(found) == len(meant) + 1
+    for (category, mask), (wanted, pixels_meant) in zip(found, meant, strict=False):
+        assert category == wanted
+        assert (mask == pixels_meant).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 7), (1, 30_011), (30_011, 3), (1201, 1999)])
+def test_coordinates_have_as_many_digits_as_it_takes(tmp_path: Path, size: tuple[int, int]) -> None:
+    height, width = size
+    make(tmp_path / "in", {"labels/a.txt": f"0 {SQUARE}"}, pictures=False)
+    (tmp_path / "in" / "images").mkdir()
+    Image.new("1", (width, height)).save(tmp_path / "in" / "images" / "a.png")
+    rng = np.random.default_rng(3)
+    mask = np.zeros(size, bool)
+    for _ in range(20):
+        y, x = rng.integers(0, height), rng.integers(0, width)
+        mask[y : y + 1 + height // 9, x : x + 1 + width // 9] ^= True
+    mask[-1, -1] = True
+    change = {"labels/a.txt:1": Change(counts_of(mask))}
+    yolo.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(change=change))
+    assert (mask_at(read(tmp_path / "out", "yolo"), "labels/a.txt:1") == mask).all()
+
+
+def test_images_without_labels_get_some(tmp_path: Path) -> None:
+    root = make(tmp_path / "in", {"train/labels/a.txt": f"0 {SQUARE}\n"})
+    for name in ("sub/x.jpg", "notes.jpg"):
+        (root / "train" / "images" / "sub").mkdir(exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT)).save(root / "train" / "images" / name)
+    table = read(root, "yolo")
+    assert dict(zip(table.images["file_name"], table.images["source_key"], strict=True)) == {
+        "train/images/a.jpg": "train/labels/a.txt",
+        "train/images/sub/x.jpg": "train/labels/sub/x.txt",
+        "train/images/notes.jpg": "",
+    }
+    key = "train/labels/sub/x.txt"
+    edits = Edits(add=[added(key, "ring", "7"), added(key, "parts", "0")])
+    stored = yolo.FORMAT.write(root, tmp_path / "out", edits)
+    assert (stored.polygons, stored.seams) == (2, 2)
+    table = read(tmp_path / "out", "yolo")
+    assert (mask_at(table, f"{key}:1") == shapes()["ring"]).all()
+    assert (mask_at(table, f"{key}:2") == shapes()["parts"]).all()
+    assert table.masks["category_id"].tolist() == [0, 7, 0]
+    new = tree(tmp_path / "out")
+    assert new.pop(key).count(b"\n") == 2
+    assert new == tree(root)
+
+
+def test_nothing_is_added_behind_a_link(tmp_path: Path) -> None:
+    root = make(tmp_path / "in", {"labels/a.txt": f"0 {SQUARE}\n"})
+    (root / "images" / "b").mkdir()
+    Image.new("RGB", (WIDTH, HEIGHT)).save(root / "images" / "b" / "x.jpg")
+    (tmp_path / "outside").mkdir()
+    (root / "labels" / "b").symlink_to(tmp_path / "outside")
+    with pytest.raises(SourceError, match="nothing is added behind it"):
+        yolo.FORMAT.write(root, tmp_path / "out", Edits(add=[added("labels/b/x.txt", "dot", "0")]))
+    assert not list((tmp_path / "outside").iterdir())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_list_of_classes_grows(tmp_path: Path) -> None:
+    root = make(tmp_path / "in", {"labels/a.txt": f"0 {SQUARE}\n1 {SQUARE}\n"})
+    (root / "classes.txt").write_bytes(b"cat\r\ndog\r\n\r\n")
+    change = {f"labels/a.txt:{i}": Change(category=name) for i, name in ((1, "fox"), (2, "שועל"))}
+    edits = Edits(change=change, add=[added("labels/a.txt", "dot", "fox")])
+    yolo.FORMAT.write(root, tmp_path / "out", edits)
+    names = "cat\r\ndog\r\nfox\r\nשועל\r\n\r\n"
+    assert (tmp_path / "out" / "classes.txt").read_bytes() == names.encode()
+    table = read(tmp_path / "out", "yolo")
+    assert table.masks["category_id"].tolist() == [2, 3, 2]
+    assert table.masks["category"].tolist() == ["fox", "שועל", "fox"]
+
+
+def test_the_only_class_is_taken(tmp_path: Path) -> None:
+    root = make(tmp_path / "in", {"labels/a.txt": ""})
+    (root / "obj.names").write_text("cell")
+    edits = Edits(add=[added("labels/a.txt", "corner", None)])
+    yolo.FORMAT.write(root, tmp_path / "out", edits)
+    assert read(tmp_path / "out", "yolo").masks["category"].tolist() == ["cell"]
+
+
+def test_a_redrawn_prediction_loses_the_number_without_a_partner(tmp_path: Path) -> None:
+    root = make(tmp_path / "in", {"labels/a.txt": f"0 {SQUARE} 0.87\n"})
+    change = {"labels/a.txt:1": Change(counts_of(shapes()["dot"]))}
+    yolo.FORMAT.write(root, tmp_path / "out", Edits(change=change))
+    assert (mask_at(read(tmp_path / "out"), "labels/a.txt:1") == shapes()["dot"]).all()
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ({"change": {"labels/a.txt:2": Change(category="cat")}}, "no mask in line 2"),
+        ({"change": {"labels/z.txt:1": Change(category="cat")}}, "names no mask"),
+        ({"change": {"labels/a.txt:1": Change(category="cow")}}, "data.yaml; add it there first"),
+        ({"change": {"labels/a.txt:1": Change(b"01")}}, "does not fit the image"),
+        ({"change": {"labels/a.txt:1": Change(attributes={"a": "b"})}}, "no place for attributes"),
+        ({"add": [added("labels/a.txt", "dot")], "masks": "rle"}, "polygons only"),
+        ({"add": [added("labels/a.txt", "dot", None)]}, "2 are declared; .*--category"),
+        ({"add": [added("labels/z.txt", "dot")]}, "names no image"),
+        ({"add": [added("labels/gone.txt", "dot")]}, "size is not known: there is no picture"),
+        ({"add": [Addition("labels/a.txt", b"0", 1, 1, "cat")]}, "its image 53 x 37"),
+    ],
+)
+def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, Any], message: str) -> None:
+    root = make(tmp_path / "in", {"labels/a.txt": f"0 {SQUARE}\n\n", "labels/gone.txt": ""})
+    (root / "images" / "gone.jpg").unlink()
+    (root / "data.yaml").write_text("names: [cat, dog]")
+    with pytest.raises(CallError, match=message):
+        yolo.FORMAT.write(root, tmp_path / "out", Edits(**edits))
+    assert not (tmp_path / "out").exists()

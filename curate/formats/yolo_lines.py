@@ -1,0 +1,140 @@
+"""Reading and writing lines of YOLO's segmentation labels."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from curate import rle
+from curate.errors import CallError
+from curate.formats.new_pixels import Tally, new_runs
+from curate.formats.polygons import rings_of
+from curate.formats.segmentation import Segmentation, read_polygons
+
+TOLERANCE = 0.01
+"""How far outside 0 to 1 a coordinate may lie; rounding puts some there. As in the trainer."""
+
+_LOOK = 20  # how many lines of a file are looked at to tell the format
+_LINE = re.compile(rb"(\s*)(\S+)(\s*)(.*?)(\s*)", re.DOTALL)
+
+
+def has_polygon(path: Path) -> bool:
+    """Return whether one of the first lines of a label file is a polygon."""
+    with open(path, "rb") as file:
+        lines = file.read(1 << 20).splitlines()[:_LOOK]
+    return any(
+        len(line.split()) >= 7 and read_line(line, (1000, 1000), {})[0].counts is not None
+        for line in lines
+    )
+
+
+def read_line(
+    line: bytes, size: tuple[int, int], names: dict[int, str]
+) -> tuple[Segmentation, int | None]:
+    """Read one label.
+
+    Args:
+        line: Its bytes, not blank.
+        size: Height and width of the image in pixels.
+        names: The declared classes; empty where none are.
+
+    Returns:
+        The mask and its class, None where that is no whole number from 0.
+    """
+    first, *fields = line.split()
+    category = _class_of(first)
+    try:
+        values = [float(field) for field in fields]
+    except ValueError:
+        odd = next(field for field in fields if not _is_number(field))
+        detail = f"{odd[:40].decode('utf-8', 'replace')!r} is not a number"
+        return Segmentation(None, "wrong_type", detail), category
+    mask = _read_ring(values, size)
+    if mask.status == "ok":
+        if category is None:
+            detail = f"the class {first[:40].decode('utf-8', 'replace')!r} is no whole number"
+            mask = Segmentation(mask.counts, "bad_category", detail)
+        elif names and category not in names:
+            detail = f"the class {category} is not among the {len(names)} declared"
+            mask = Segmentation(mask.counts, "bad_category", detail)
+    return mask, category
+
+
+def _read_ring(values: list[float], size: tuple[int, int]) -> Segmentation:
+    if len(values) == 4:
+        detail = "the line has four numbers: a box, or two points, but no polygon"
+        return Segmentation(None, "bad_polygon", detail)
+    for value in values:
+        if not -TOLERANCE <= value <= 1 + TOLERANCE:  # NaN is not within either
+            what = "is not finite" if not math.isfinite(value) else "lies outside 0 to 1"
+            return Segmentation(None, "bad_polygon", f"the coordinate {value:g} {what}")
+    height, width = size
+    ring = [value * (height if i % 2 else width) for i, value in enumerate(values)]
+    return read_polygons([ring], height, width)
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _class_of(field: bytes) -> int | None:
+    """Return a class; ``3.0`` is one, as trainers read it."""
+    whole = re.fullmatch(rb"([0-9]{1,9})(\.0*)?", field)
+    return int(whole[1]) if whole else None
+
+
+def with_coordinates(line: bytes, coordinates: bytes) -> bytes:
+    """Return a line with other coordinates; its class, its blanks and its line end stay.
+
+    A last number without a partner (a confidence, as predictions have it) goes: trainers refuse
+    such a line, and no reader could tell which number it is.
+    """
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise AssertionError("every line that is not blank has a class")
+    return found[1] + found[2] + (found[3] or b" ") + coordinates + found[5]
+
+
+def with_class(line: bytes, number: int) -> bytes:
+    """Return a line with another class, all else as it was."""
+    return re.sub(rb"\A(\s*)\S+", lambda found: found[1] + str(number).encode(), line)
+
+
+def coordinates_of(counts: bytes, size: tuple[int, int], key: str, tally: Tally) -> bytes:
+    """Return a mask as the coordinates of one polygon that is read back to exactly its pixels.
+
+    Args:
+        counts: The mask as COCO compressed counts.
+        size: Height and width of its image in pixels.
+        key: The mask's source key, or that of its image, for messages.
+        tally: Counts that it became a polygon, and whether it takes a seam.
+
+    Raises:
+        CallError: The mask does not fit the image, has no pixel or is too ragged for one polygon.
+    """
+    exact = cast(bytes, rle.encode(new_runs(counts, size, key))[0].as_py())
+    rings = rings_of(counts, *size, single=True)
+    seamed = rings is None
+    rings = rings_of(counts, *size, single=True, seams=True) if rings is None else rings
+    for text in _spellings(rings[0], size) if rings else ():
+        if read_line(b"0 " + text, size, {})[0].counts == exact:
+            tally.polygons += 1
+            tally.seams += seamed
+            return text
+    what = "the new mask is too large or too ragged for one polygon"
+    raise CallError(what, key, "simplify it, or write another format")
+
+
+def _spellings(ring: Sequence[float], size: tuple[int, int]) -> tuple[bytes, bytes]:
+    """Return normalised coordinates with six digits, as most tools write them, and with all."""
+    height, width = size
+    values = [value / (height if i % 2 else width) for i, value in enumerate(ring)]
+    short, long = (" ".join(map(spell, values)) for spell in ("{:.6f}".format, repr))
+    return short.encode(), long.encode()
