@@ -8,16 +8,26 @@ masks have. ``file_name`` is the picture's path under the source, or the image's
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.base import Format, Part, dropping
+from curate.formats.base import Format, Part
+from curate.formats.edits import Addition, Edits, Stored
+from curate.formats.new_pixels import (
+    Tally,
+    image_size,
+    new_pixels,
+    new_runs,
+    refuse_categories,
+    refuse_polygons,
+)
 from curate.formats.png import Picture, PictureProblem, read_masks, read_picture
-from curate.formats.rows import Rows, parts_of
+from curate.formats.png_masks import mask_png, next_names, redraw
+from curate.formats.rows import Rows, parts_of, plain
 from curate.formats.segmentation import Segmentation
-from curate.formats.trees import copy_with_edits, entries
+from curate.formats.trees import Edit, copy_with_edits, entries
 from curate.table import MaskTable
 
 MASKS, IMAGES = "masks", "images"
@@ -58,31 +68,96 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
 def load(source: Path, part: Part) -> MaskTable:
     """Read the masks of some images."""
     rows = Rows()
-    for name, folder, picture in part.payload:
-        names = _mask_names(source, folder)
-        known, status, detail = _picture(source / picture) if picture else (None, "ok", "")
-        size, masks = read_masks([source / folder / n for n in names], known and known.size)
-        if known and known.rotated:
-            upright = known.size[::-1]
-            status = "exif_rotated"
-            detail = f"EXIF turns the picture to {upright[1]} x {upright[0]}"
-            shown = read_masks([source / folder / n for n in names], upright)
-            if _mismatches(shown[1]) < _mismatches(masks):  # drawn on the picture as it is shown
-                size, masks = shown
+    for image in part.payload:
+        name, folder, picture = image
+        names, size, masks, status, detail = _read(source, image)
         if size == (0, 0) and not detail:
             detail = "nothing tells its size"
-        image = rows.image(picture or name, size, status, detail)
+        number = rows.image(picture or name, size, status, detail, source_key=folder)
         for n, mask in zip(names, masks, strict=True):
-            rows.mask(f"{folder}/{n}" if folder else n, image, mask)
+            rows.mask(f"{folder}/{n}", number, mask)
     return rows.table()
 
 
-def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
-    """Copy the folder without the PNGs of the dropped masks."""
-    for key in drop:
+def _read(
+    source: Path, image: Image
+) -> tuple[list[str], tuple[int, int], list[Segmentation], str, str]:
+    """Read one image: its PNGs' names, its size, its masks, its status and what is wrong."""
+    _, folder, picture = image
+    names = _mask_names(source, folder)
+    paths = [source / folder / n for n in names]
+    known, status, detail = _picture(source / picture) if picture else (None, "ok", "")
+    size, masks = read_masks(paths, known and known.size)
+    if known and known.rotated:
+        upright = known.size[::-1]
+        status = "exif_rotated"
+        detail = f"EXIF turns the picture to {upright[1]} x {upright[0]}"
+        shown = read_masks(paths, upright)
+        if _mismatches(shown[1]) < _mismatches(masks):  # drawn on the picture as it is shown
+            size, masks = shown
+    return names, size, masks, status, detail
+
+
+def write(source: Path, out: Path, edits: Edits) -> Stored:
+    """Copy the folder without the PNGs of dropped masks, with others redrawn and new ones."""
+    edits.refuse_attributes(str(source))
+    refuse_categories(edits, str(source))
+    refuse_polygons(edits, str(source))
+    for key in edits.drop:
         if MASKS not in key.split("/")[:-1]:
             raise CallError(f"{key} names no mask of it", str(source))
-    copy_with_edits(source, out, dict.fromkeys(drop))
+    changes: dict[str, Edit | None] = dict.fromkeys(edits.drop)
+    new: dict[str, bytes] = {}
+    folders = {plain(image[1]): image for image in _images(source)} if _has_new(edits) else {}
+    tally = Tally()
+    for name, (drawn, added) in _by_folder(source, edits, folders).items():
+        names, size, *_ = _read(source, folders[name])
+        known = {f"{name}/{plain(n)}" for n in names}
+        for key, counts in drawn.items():
+            if key not in known:
+                raise CallError(f"{key} names no mask of it", str(source))
+            changes[key] = partial(redraw, mask=new_runs(counts, size, key), where=key)
+        new |= _new_pngs(source, folders[name][1], names, size, added)
+        tally.runs += len(drawn) + len(added)
+    copy_with_edits(source, out, changes, new)
+    return tally.stored()
+
+
+def _has_new(edits: Edits) -> bool:
+    return next(new_pixels(edits), None) is not None
+
+
+def _by_folder(
+    source: Path, edits: Edits, folders: Collection[str]
+) -> dict[str, tuple[dict[str, bytes], list[Addition]]]:
+    """Return by folder of masks the new pixels by source key, and the new masks."""
+    found: dict[str, tuple[dict[str, bytes], list[Addition]]] = {}
+    for key, change in edits.change.items():
+        folder = key.rpartition("/")[0]
+        if change.counts is None:
+            continue
+        if folder not in folders:
+            raise CallError(f"{key} names no mask of it", str(source))
+        found.setdefault(folder, ({}, []))[0][key] = change.counts
+    for addition in edits.add:
+        if addition.image_key not in folders:
+            raise CallError(f"{addition.image_key} names no image of it", str(source))
+        found.setdefault(addition.image_key, ({}, []))[1].append(addition)
+    return found
+
+
+def _new_pngs(
+    source: Path, folder: str, names: list[str], size: tuple[int, int], added: list[Addition]
+) -> dict[str, bytes]:
+    """Return the contents of new PNGs by path under the source."""
+    path = source / folder
+    taken = [entry.name for entry in entries(path)] if path.is_dir() else []
+    made: dict[str, bytes] = {}
+    for name, one in zip(next_names(names, taken, len(added)), added, strict=True):
+        height, width = image_size(size, one.height, one.width, one.image_key)
+        mask = new_runs(one.counts, (height, width), one.image_key)
+        made[f"{folder}/{name}"] = mask_png(mask, one.image_key)
+    return made
 
 
 def _images(source: Path, limit: int | None = None) -> Iterator[Image]:
@@ -164,4 +239,4 @@ def _picture(path: Path) -> tuple[Picture | None, str, str]:
         return None, problem.status, problem.detail
 
 
-FORMAT = Format("png-folder", "folders of one PNG a mask", matches, plan, load, dropping(prune))
+FORMAT = Format("png-folder", "folders of one PNG a mask", matches, plan, load, write)

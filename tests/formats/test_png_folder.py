@@ -1,16 +1,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from mask_files import HEIGHT, WIDTH, load_all, mask_at, save_png, shapes, status_at, tree
+from mask_files import (
+    HEIGHT,
+    WIDTH,
+    counts_of,
+    load_all,
+    mask_at,
+    save_png,
+    shapes,
+    status_at,
+    tree,
+)
 from PIL import Image
 
 from curate.errors import CallError, SourceError
 from curate.formats import detect, png_folder, read
+from curate.formats.edits import Addition, Change, Edits
 
 GRAY = np.zeros((HEIGHT, WIDTH), np.uint8)
 
@@ -109,7 +121,7 @@ def test_findings(tmp_path: Path) -> None:
         "gone.png": "no_segmentation",
     }
     kept = tmp_path.with_name(f"{tmp_path.name}-kept")
-    png_folder.prune(tmp_path, kept, {"a/masks/gone.png"})
+    png_folder.FORMAT.prune(tmp_path, kept, {"a/masks/gone.png"})
     assert len(read(kept, "png-folder")) == len(table) - 1
 
 
@@ -140,15 +152,15 @@ def test_prune_drops_only_the_pngs(tmp_path: Path) -> None:
     (source / "notes.txt").write_text("keep me")
     (source / "void").mkdir()
     before = tree(source)
-    png_folder.prune(source, tmp_path / "all", set())
+    png_folder.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == before
     assert (tmp_path / "all" / "void").is_dir()
     drop = {"a/masks/ring.png", 'שלום "b"\n/masks/x.png'}
-    png_folder.prune(source, tmp_path / "some", drop)
+    png_folder.FORMAT.prune(source, tmp_path / "some", drop)
     assert tree(tmp_path / "some") == {n: c for n, c in before.items() if n not in drop}
     for key in ("a/masks/absent.png", "a/images/a.png"):
         with pytest.raises(CallError):
-            png_folder.prune(source, tmp_path / "other", {key})
+            png_folder.FORMAT.prune(source, tmp_path / "other", {key})
     assert not (tmp_path / "other").exists()
     after = read(tmp_path / "some", "png-folder")
     assert set(after.masks["source_key"]) == set(read(source).masks["source_key"]) - drop
@@ -162,7 +174,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     )
     keys = read(tmp_path / "in", "png-folder").masks["source_key"].tolist()
     assert keys == ["a/masks/x.png", "a/masks/\\udcff.png"]
-    png_folder.prune(tmp_path / "in", tmp_path / "out", {keys[1]})
+    png_folder.FORMAT.prune(tmp_path / "in", tmp_path / "out", {keys[1]})
     assert read(tmp_path / "out", "png-folder").masks["source_key"].tolist() == keys[:1]
 
 
@@ -184,3 +196,117 @@ def test_any_file_is_a_finding(tmp_path_factory: pytest.TempPathFactory, junk: b
     table = read(root, "png-folder")
     assert len(table) == 2
     assert (mask_at(table, "a/masks/x.png") == shapes()["dot"]).all()
+
+
+# --- edits ---------------------------------------------------------------------------------------
+
+
+def added(key: str, shape: str, **more: Any) -> Addition:
+    return Addition(key, counts_of(shapes()[shape]), HEIGHT, WIDTH, **more)
+
+
+@settings(max_examples=30)
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["3", "12", "cell"])),
+        st.tuples(st.sampled_from([*shapes()]), st.sampled_from(["", "drop", *shapes()])),
+        min_size=1,
+    ),
+    st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([*shapes()])), max_size=3),
+    st.booleans(),
+)
+def test_any_edits_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory,
+    masks: dict[tuple[str, str], tuple[str, str]],
+    new: list[tuple[str, str]],
+    by_name: bool,
+) -> None:
+    source = tmp_path_factory.mktemp("bowl") / "in"
+    folders = {name: f"masks/{name}" if by_name else f"{name}/masks" for name in ("a", "b")}
+    for name, folder in folders.items():
+        picture = f"images/{name}.png" if by_name else f"{name}/images/{name}.png"
+        save_png(source / picture, GRAY)
+        (source / folder).mkdir(parents=True)
+    meant: dict[str, np.ndarray] = {}
+    drop, change = set[str](), dict[str, Change]()
+    for (name, stem), (shape, edit) in masks.items():
+        key = f"{folders[name]}/{stem}.png"
+        save_png(source / key, shapes()[shape])
+        if edit == "drop":
+            drop.add(key)
+            continue
+        meant[key] = shapes()[edit or shape]
+        if edit:
+            change[key] = Change(counts_of(shapes()[edit]))
+    for name in folders:
+        stems = [stem for owner, stem in masks if owner == name]
+        numbers = bool(stems) and "cell" not in stems
+        first = max(map(int, stems)) + 1 if numbers else 1
+        for i, shape in enumerate(shape for owner, shape in new if owner == name):
+            stem = str(first + i) if numbers else f"added_{first + i:04d}"
+            meant[f"{folders[name]}/{stem}.png"] = shapes()[shape]
+    out = source.with_name("out")
+    add = [added(folders[name], shape) for name, shape in new]
+    stored = png_folder.FORMAT.write(source, out, Edits(frozenset(drop), change, add))
+    assert (stored.runs, stored.polygons) == (len(change) + len(new), 0)
+    before, after = tree(source), tree(out)
+    assert set(after) == set(before) - drop | set(meant)
+    for key, content in before.items():
+        assert key in drop or key in change or after[key] == content
+    for key, mask in meant.items():
+        with Image.open(out / key) as picture:
+            assert (np.asarray(picture) == mask * np.uint8(255)).all()
+    table = read(out, "png-folder")
+    assert set(table.masks["source_key"]) == set(meant)
+    assert all((mask_at(table, key) == mask).all() for key, mask in meant.items())
+
+
+@pytest.mark.parametrize("kind", ["gray", "palette", "two values", "broken", "16 bits"])
+def test_a_redrawn_png_is_of_the_old_ones_kind(tmp_path: Path, kind: str) -> None:
+    ring, dot = shapes()["ring"], shapes()["dot"]
+    path = bowl(tmp_path / "in", "a", {"x": ring}) / "a" / "masks" / "x.png"
+    values = {"gray": ring * np.uint8(7), "two values": ring * np.uint8(7) + dot}
+    values["16 bits"] = ring * np.uint16(700)
+    if kind in values:
+        save_png(path, values[kind])
+    elif kind == "palette":
+        save_png(path, ring, "P")
+    else:
+        path.write_bytes(path.read_bytes()[:-30])
+    change = {"a/masks/x.png": Change(counts_of(dot))}
+    png_folder.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(change=change))
+    with Image.open(tmp_path / "out" / "a" / "masks" / "x.png") as picture:
+        assert picture.mode == "L"
+        assert (np.asarray(picture) == dot * np.uint8(7 if kind == "gray" else 255)).all()
+
+
+def test_new_masks_of_images_that_had_none(tmp_path: Path) -> None:
+    save_png(tmp_path / "in" / "masks" / "a" / "007.png", shapes()["dot"])
+    for name in ("a", "unmasked"):
+        save_png(tmp_path / "in" / "images" / f"{name}.png", GRAY)
+    table = read(tmp_path / "in", "png-folder")
+    assert table.images["source_key"].tolist() == ["masks/a", "masks/unmasked"]
+    edits = Edits(add=[added(key, "ring") for key in table.images["source_key"]])
+    png_folder.FORMAT.write(tmp_path / "in", tmp_path / "out", edits)
+    keys = ["masks/a/007.png", "masks/a/008.png", "masks/unmasked/added_0001.png"]
+    assert read(tmp_path / "out", "png-folder").masks["source_key"].tolist() == keys
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ({"change": {"a/masks/z.png": Change(b"0")}}, "names no mask"),
+        ({"change": {"b/masks/x.png": Change(b"0")}}, "names no mask"),
+        ({"change": {"a/masks/x.png": Change(b"0")}}, "does not fit the image"),
+        ({"change": {"a/masks/x.png": Change(category="cat")}}, "has no categories; write another"),
+        ({"add": [added("a/masks", "dot", attributes={"a": "b"})]}, "no place for attributes"),
+        ({"add": [added("a/masks", "dot")], "masks": "polygon"}, "no polygons"),
+        ({"add": [added("b/masks", "dot")]}, "names no image"),
+        ({"add": [Addition("a/masks", b"0", 1, 1)]}, "its image 53 x 37"),
+    ],
+)
+def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, Any], message: str) -> None:
+    bowl(tmp_path / "in", "a", {"x": shapes()["dot"]})
+    with pytest.raises(CallError, match=message):
+        png_folder.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(**edits))
+    assert not (tmp_path / "out").exists()
