@@ -31,6 +31,7 @@ _BATCH = 50_000
 _SHARED_IMAGE_IDS = frozenset({"coco", "lvis", "coco-results"})
 _NO_PIXELS = -1
 _IDENTITY = ("image", "identity")
+_NO_ROWS: Rows = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def match(both: Both, keys: Sequence[str]) -> Rows:
     Returns:
         The pairs' index values in A and in B.
     """
+    if not len(both[0]) or not len(both[1]):
+        return _NO_ROWS
     names = list(keys)
     first, second = (
         one[names].assign(turn=one.groupby(names).cumcount(), row=one.index) for one in both

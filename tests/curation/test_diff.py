@@ -1,0 +1,423 @@
+"""What happened to every mask: the edits that were made, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+import curate
+from curate import cli
+from curate.curation.diff import CHANGES, Difference
+
+HEIGHT, WIDTH = 24, 40
+IMAGES = ("a.jpg", "b.jpg")
+CATEGORIES = ("cat", "dog", "bird")
+
+Box = tuple[int, int, int, int]
+
+
+def box(x: int, y: int, w: int, h: int) -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[y : y + h, x : x + w] = 1
+    return mask
+
+
+def rle(mask: np.ndarray) -> dict[str, Any]:
+    packed = coco_mask.encode(np.asfortranarray(mask))
+    return {"size": list(mask.shape), "counts": packed["counts"].decode()}
+
+
+def one(number: int | None, at: Box | np.ndarray, category: int = 1, image: int = 1) -> dict:
+    """An annotation; without an id where ``number`` is None."""
+    mask = at if isinstance(at, np.ndarray) else box(*at)
+    stated = {} if number is None else {"id": number}
+    return {**stated, "image_id": image, "category_id": category, "segmentation": rle(mask)}
+
+
+def coco(path: Path, masks: list[dict], names: tuple[str, ...] = IMAGES, **more: Any) -> Path:
+    images = [
+        {"id": k, "file_name": name, "height": HEIGHT, "width": WIDTH}
+        for k, name in enumerate(names, 1)
+    ]
+    categories = [{"id": k, "name": name} for k, name in enumerate(CATEGORIES, 1)]
+    content = {"images": images, "annotations": masks, "categories": categories} | more
+    path.write_text(json.dumps(content))
+    return path
+
+
+def results(path: Path, masks: list[dict]) -> Path:
+    """Write a results list, which has no ids."""
+    rows = [{k: v for k, v in mask.items() if k != "id"} | {"score": 0.5} for mask in masks]
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def found(difference: Difference) -> list[tuple[str, int | None, int | None]]:
+    """Changes with the ids that the masks had."""
+    return [
+        (row["change"], row["mask_id_a"], row["mask_id_b"])
+        for row in difference.as_dict(rows=10**6)["masks"]
+    ]
+
+
+FIVE = [
+    one(10, (0, 0, 10, 10)),
+    one(11, (12, 0, 10, 10)),
+    one(12, (24, 0, 10, 10), 2),
+    one(13, (0, 12, 10, 10), 2),
+    one(14, (20, 12, 6, 6), 3, image=2),
+]
+
+
+def test_known_edits_of_a_coco_file(tmp_path: Path) -> None:
+    edited = [
+        one(15, (0, 0, 5, 5), 3, image=2),
+        one(12, (26, 0, 10, 10), 3),  # 8 of 12 columns shared, and another category
+        one(11, (12, 0, 10, 4)),  # 40 of 100 pixels: less than any guess would accept
+        one(10, (0, 0, 10, 10), 3),
+        one(14, (20, 12, 6, 6), 3, image=2),
+    ]
+    difference = curate.diff(coco(tmp_path / "a.json", FIVE), coco(tmp_path / "b.json", edited))
+    frame = difference.masks
+    assert found(difference) == [
+        ("redrawn", 11, 11),
+        ("redrawn and relabelled", 12, 12),
+        ("relabelled", 10, 10),
+        ("removed", 13, None),
+        ("added", None, 15),
+    ]
+    assert frame["iou"].tolist() == pytest.approx([0.4, 8 / 12, 1, np.nan, np.nan], nan_ok=True)
+    assert frame["file_name"].tolist() == ["a.jpg"] * 4 + ["b.jpg"]
+    assert frame["category_a"].tolist()[:4] == ["cat", "dog", "cat", "dog"]
+    assert frame["category_b"].tolist()[1:3] == ["bird", "bird"]
+    assert frame["source_key_a"].tolist()[0] == "a.json#/annotations/1"
+    assert frame["source_key_b"].tolist()[4] == "b.json#/annotations/0"
+    assert (difference.unchanged, difference.equal) == (1, False)
+    assert difference.categories == "names"
+
+
+def test_order_ids_and_scores_are_no_difference(tmp_path: Path) -> None:
+    other = [mask | {"id": mask["id"] + 500, "score": 0.1} for mask in reversed(FIVE)]
+    difference = curate.diff(coco(tmp_path / "a.json", FIVE), coco(tmp_path / "b.json", other))
+    assert difference.equal
+    assert difference.unchanged == 5
+    assert difference.a["version"] == difference.b["version"]
+    assert difference.text().splitlines()[-1] == "equal: 5 masks unchanged"
+
+
+def test_a_file_renumbered_on_saving_does_not_pair_wrong_masks(tmp_path: Path) -> None:
+    before = [one(k, (8 * k, 0, 6, 10)) for k in range(5)]
+    after = [one(0, (0, 0, 6, 10)), one(1, (16, 0, 6, 9)), one(2, (24, 0, 6, 10))]
+    after.append(one(3, (32, 0, 6, 10)))
+    difference = curate.diff(coco(tmp_path / "a.json", before), coco(tmp_path / "b.json", after))
+    assert found(difference) == [("redrawn", 2, 1), ("removed", 1, None)]
+    assert difference.masks["iou"][0] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_ids_that_the_reader_gave_out_identify_nothing(tmp_path: Path, twice: bool) -> None:
+    """Masks without an id, or with one that stands twice, get one by their place in the file."""
+    number = 1 if twice else None
+    before = [one(1, (0, 0, 5, 5)), *(one(number, (8 * k, 8, 4, 4)) for k in range(1, 4))]
+    after = [before[0], before[2], one(number, (30, 20, 4, 4))]
+    tables = [curate.read(coco(tmp_path / f"{k}.json", m)) for k, m in enumerate((before, after))]
+    moved = set(tables[0].masks.index) & set(tables[1].masks.index)
+    assert len(moved) > 1, "the reader's ids meet"
+    difference = curate.diff(tmp_path / "0.json", tmp_path / "1.json")
+    assert difference.counts == {
+        **dict.fromkeys(CHANGES, 0),
+        "unchanged": 2,
+        "removed": 2,
+        "added": 1,
+    }
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_ids_of_sa1b_count_where_they_are_the_files_own(tmp_path: Path, images: int) -> None:
+    """Ids from 0 in every image make the reader number all masks anew."""
+    drawn = [(0, 0, 6, 6), (10, 0, 6, 6), (20, 0, 6, 6)]
+    for name, of in (("a", drawn), ("b", [drawn[0], (10, 0, 6, 2), (20, 0, 6, 6)])):
+        (tmp_path / name).mkdir()
+        for k in range(images):
+            masks = [
+                {"id": n, "segmentation": rle(box(*at)), "predicted_iou": 0.9}
+                for n, at in enumerate(of)
+            ]
+            if k == 0 and images == 2 and name == "b":
+                del masks[0]
+            image = {"image_id": k, "file_name": f"{k}.jpg", "height": HEIGHT, "width": WIDTH}
+            content = json.dumps({"image": image, "annotations": masks})
+            (tmp_path / name / f"sa_{k}.json").write_text(content)
+    counts = curate.diff(tmp_path / "a", tmp_path / "b").counts
+    if images == 1:
+        assert (counts["unchanged"], counts["redrawn"], counts["removed"]) == (2, 1, 0)
+    else:
+        assert (counts["unchanged"], counts["redrawn"]) == (3, 0)
+        assert (counts["removed"], counts["added"]) == (3, 2)
+
+
+def test_masks_without_ids_are_paired_by_pixels_then_by_iou(tmp_path: Path) -> None:
+    before = [one(None, (0, 0, 4, 4))]
+    before += [one(None, (0, 8, 10, 10)), one(None, (2, 8, 10, 10)), one(None, (20, 0, 9, 9), 2)]
+    after = [one(None, (2, 9, 10, 10)), one(None, (0, 8, 10, 9)), one(None, (20, 0, 9, 9), 3)]
+    difference = curate.diff(
+        results(tmp_path / "a.json", before), results(tmp_path / "b.json", after)
+    )
+    assert found(difference) == [
+        ("redrawn", 2, 0),
+        ("redrawn", 1, 1),
+        ("relabelled", 3, 2),
+        ("removed", 0, None),
+    ]
+    assert difference.masks["iou"].tolist()[:2] == pytest.approx([90 / 110, 0.9])
+    assert difference.categories == "numbers"
+    assert difference.masks["category_b"][2] == "#3"
+
+
+def test_of_two_equal_masks_one_goes(tmp_path: Path) -> None:
+    twins = [one(None, (0, 0, 8, 8), 1), one(None, (0, 0, 8, 8), 2)]
+    for gone in (0, 1):
+        difference = curate.diff(
+            results(tmp_path / f"a{gone}.json", twins),
+            results(tmp_path / f"b{gone}.json", [twins[1 - gone]]),
+        )
+        assert found(difference) == [("removed", gone, None)]
+        assert difference.unchanged == 1
+
+
+def test_masks_without_pixels_are_equal_to_each_other(tmp_path: Path) -> None:
+    broken = one(3, (0, 0, 3, 3))
+    broken["segmentation"] = {"size": [HEIGHT, WIDTH], "counts": "~"}
+    before = [one(1, (0, 0, 0, 0)), broken, one(4, (5, 5, 5, 5))]
+    after = [one(4, (0, 0, 0, 0)), broken | {"category_id": 2}, one(1, (0, 0, 0, 0))]
+    difference = curate.diff(coco(tmp_path / "a.json", before), coco(tmp_path / "b.json", after))
+    assert found(difference) == [("redrawn", 4, 4), ("relabelled", 3, 3)]
+    assert difference.masks["iou"].tolist() == pytest.approx([0.0, np.nan], nan_ok=True)
+    assert difference.unchanged == 1
+
+
+def test_images_are_found_by_name_and_their_sizes_compared(tmp_path: Path) -> None:
+    names = ("train/a.jpg", "train/b.jpg", "val/b.jpg", "gone.jpg", "small.jpg")
+    before = [one(k, (k, k, 9, 9), image=k) for k in range(1, 6)]
+    a = coco(tmp_path / "a.json", before, names)
+    # The images in another order, so under other ids; a.png by its base name, b by its whole name.
+    moved = ("small.jpg", "new.jpg", "val/b.jpg", "train/b.jpg", "x\\a.png")
+    after = [one(3, (3, 3, 9, 9), image=3), one(2, (2, 2, 9, 9), image=4)]
+    after += [one(1, (1, 1, 9, 9), image=5), one(5, (5, 5, 9, 9), image=1)]
+    b = coco(tmp_path / "b.json", after, moved)
+    content = json.loads(b.read_text())
+    content["images"][0] |= {"height": WIDTH, "width": HEIGHT}
+    turned = np.ascontiguousarray(box(5, 5, 9, 9).T)
+    content["annotations"][-1]["segmentation"] = rle(turned)
+    b.write_text(json.dumps(content))
+    difference = curate.diff(a, b)
+    assert [tuple(row) for row in difference.images.iloc[:, :2].to_numpy()] == [
+        ("removed", "gone.jpg"),
+        ("added", "new.jpg"),
+        ("resized", "small.jpg"),
+    ]
+    assert difference.images.iloc[2, 4:].tolist() == [HEIGHT, WIDTH, WIDTH, HEIGHT]
+    assert found(difference) == [("redrawn", 5, 5), ("removed", 4, None)]
+    assert np.isnan(difference.masks["iou"][0])
+    assert difference.unchanged == 3
+    text = difference.text()
+    assert "1 image only in A" in text
+    assert "1 image of another size" in text
+
+
+def label_png(path: Path, ids: Mapping[int, Box]) -> None:
+    pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for value, at in ids.items():
+        pixels[box(*at) > 0] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def test_datasets_of_two_formats(tmp_path: Path) -> None:
+    """A format without categories is no reason to call every mask relabelled."""
+    a = coco(tmp_path / "a.json", FIVE)
+    label_png(tmp_path / "b/a.png", {1: (0, 0, 10, 10), 2: (12, 0, 10, 6), 10: (0, 12, 10, 10)})
+    label_png(tmp_path / "b/b.png", {1: (20, 12, 6, 6)})
+    difference = curate.diff(a, tmp_path / "b")
+    assert difference.categories == "none"
+    assert difference.counts == {
+        **dict.fromkeys(CHANGES, 0),
+        "unchanged": 3,
+        "redrawn": 1,
+        "removed": 1,
+    }
+    assert difference.masks["iou"][0] == pytest.approx(0.6)
+    assert "categories are not compared" in difference.text()
+
+
+def test_pixel_ids_identify_a_mask_that_moved(tmp_path: Path) -> None:
+    label_png(tmp_path / "a/x.png", {1: (0, 0, 5, 5), 3: (8, 0, 5, 5), 9: (20, 0, 5, 5)})
+    label_png(tmp_path / "b/x.png", {1: (0, 0, 5, 5), 3: (8, 9, 5, 5)})
+    frame = curate.diff(tmp_path / "a", tmp_path / "b").masks
+    assert frame[["change", "source_key_a"]].to_numpy().tolist() == [
+        ["redrawn", "x.png#3"],
+        ["removed", "x.png#9"],
+    ]
+    assert frame["iou"][0] == 0
+
+
+def test_audits_stand_for_the_masks_that_they_audited(tmp_path: Path) -> None:
+    a = coco(tmp_path / "a.json", FIVE)
+    b = coco(tmp_path / "b.json", [FIVE[0], *FIVE[2:], one(99, (30, 16, 4, 4))])
+    audits = [curate.audit(path, path.with_suffix(".audit")).path for path in (a, b)]
+    assert curate.diff(a, audits[0]).equal
+    difference = curate.diff(*audits)
+    assert found(difference) == [("removed", 11, None), ("added", None, 99)]
+    assert difference.b["version"] == curate.version(b)
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    return float((first & second).sum() / (first | second).sum())
+
+
+CELL = 6
+CELLS = (HEIGHT // CELL) * (WIDTH // CELL)
+
+
+def drawn(cell: int, seed: int) -> np.ndarray:
+    """A random mask in a cell of its own, so that no two masks meet."""
+    rows, columns = divmod(cell, WIDTH // CELL)
+    pixels = np.random.default_rng([cell, seed]).random((CELL, CELL)) < 0.7
+    pixels[0, 0] = True
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[rows * CELL : (rows + 1) * CELL, columns * CELL : (columns + 1) * CELL] = pixels
+    return mask
+
+
+Fate = st.tuples(st.sampled_from(["kept", "gone", "new"]), st.booleans(), st.booleans())
+
+
+@settings(max_examples=15)
+@given(
+    fates=st.lists(st.lists(Fate, max_size=CELLS), min_size=1, max_size=3),
+    has_ids=st.booleans(),
+    random=st.randoms(),
+)
+def test_random_edits_are_found_exactly(
+    tmp_path_factory: pytest.TempPathFactory, fates: Any, has_ids: bool, random: Any
+) -> None:
+    folder = tmp_path_factory.mktemp("edited")
+    before, after, expected = [], [], dict.fromkeys(("unchanged", *CHANGES), 0)
+    ious = []
+    for image, cells in enumerate(fates, 1):
+        for cell, (fate, redrawn, relabelled) in enumerate(cells):
+            number = 1000 * image + cell
+            old = drawn(cell, 0)
+            new = drawn(cell, 1) if redrawn else old
+            category = 2 if relabelled and fate == "kept" else 1
+            before += [one(number, old, 1, image)] if fate != "new" else []
+            after += [one(number, new, category, image)] if fate != "gone" else []
+            same = iou(old, new)
+            if fate != "kept":
+                expected["removed" if fate == "gone" else "added"] += 1
+            elif redrawn and not has_ids and same < 0.5:
+                expected["removed"] += 1
+                expected["added"] += 1
+            else:
+                changes = ["redrawn"] * redrawn + ["relabelled"] * relabelled
+                expected[" and ".join(changes) or "unchanged"] += 1
+                ious += [same] * redrawn
+    random.shuffle(after)
+    names = tuple(f"{k}.jpg" for k in range(1, len(fates) + 1))
+    if has_ids or not (before and after):  # an empty list is in no format
+        a, b = (coco(folder / f"{k}.json", m, names) for k, m in (("a", before), ("b", after)))
+    else:
+        a, b = (results(folder / f"{k}.json", m) for k, m in (("a", before), ("b", after)))
+    difference = curate.diff(a, b)
+    assert difference.counts == expected
+    masks = difference.masks
+    shapes = masks["change"].str.startswith("redrawn")
+    assert sorted(masks["iou"][shapes]) == pytest.approx(sorted(ious))
+    if has_ids:
+        paired = masks[masks["change"].isin(CHANGES[:3])]
+        assert (paired["mask_id_a"] == paired["mask_id_b"]).all()
+    back = curate.diff(b, a).counts
+    swapped = expected | {"removed": expected["added"], "added": expected["removed"]}
+    assert back == swapped
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object
+) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["curate", *map(str, words)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    printed = capsys.readouterr()
+    return int(stop.value.code or 0), printed.out, printed.err
+
+
+def test_the_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    evil = ("a\x1b[31m\n.jpg", "b.jpg")
+    coco(Path("a.json"), FIVE, evil)
+    coco(Path("b.json"), [one(10, (0, 0, 10, 8)), one(11, (12, 0, 10, 5)), *FIVE[2:4]], evil)
+    code, out, _ = run(monkeypatch, capsys, "diff", "a.json", "b.json", "--rows", 1)
+    first, second = (curate.version(name) for name in ("a.json", "b.json"))
+    assert code == 0
+    assert out.splitlines() == [
+        f"A  {first[:12]}  5 masks in 2 images  a.json (coco)",
+        f"B  {second[:12]}  4 masks in 2 images  b.json (coco)",
+        "        2 unchanged",
+        "        2 redrawn",
+        "        0 redrawn and relabelled",
+        "        0 relabelled",
+        "        1 removed",
+        "        0 added",
+        "redrawn, lowest IoU first (median 0.650):",
+        "    0.500 mask 11, a?[31m?.jpg",
+    ]
+    code, out, _ = run(monkeypatch, capsys, "diff", "a.json", "b.json", "--json", "--rows", 1)
+    stated = json.loads(out)
+    assert (code, stated["equal"], stated["a"]["version"]) == (0, False, first)
+    assert stated["counts"]["redrawn"] == 2
+    assert len(stated["masks"]) == 1
+    assert stated["masks"][0] == {
+        "change": "redrawn",
+        "file_name": evil[0],
+        "mask_id_a": 11,
+        "mask_id_b": 11,
+        "source_key_a": "a.json#/annotations/1",
+        "source_key_b": "b.json#/annotations/1",
+        "category_a": "cat",
+        "category_b": "cat",
+        "iou": 0.5,
+    }
+    assert run(monkeypatch, capsys, "version", "a.json")[:2] == (0, f"{first[:12]}  {first}\n")
+    code, out, _ = run(monkeypatch, capsys, "version", "b.json", "--json")
+    assert json.loads(out) == {"short": second[:12], "version": second}
+
+
+def test_what_cannot_be_read_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = coco(tmp_path / "a.json", FIVE)
+    cut = tmp_path / "audit"
+    cut.mkdir()
+    (cut / "audit.json").write_text('{"schema_version": 1, "state": "scoring"}')
+    for words, why in (
+        (("diff", a, tmp_path / "none.json"), "no such file"),
+        (("diff", cut, a), "interrupted"),
+        (("version", cut), "interrupted"),
+        (("version", a, "--format", "word"), "no format word"),
+    ):
+        code, out, err = run(monkeypatch, capsys, *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert why in err
