@@ -103,7 +103,8 @@ def pair_masks(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> Mask
 
     By identity and equal pixels; then by equal pixels alone, those of an equal category first; then
     by identity, where masks of the image with equal pixels have kept theirs; then by IoU, greatest
-    first, from :data:`LEAST_IOU` on.
+    first, from :data:`LEAST_IOU` on, unless two identities that were kept say that one mask went
+    and another came.
 
     Args:
         a: One dataset.
@@ -118,6 +119,8 @@ def pair_masks(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> Mask
     kept = _keeps_identity(every, equal, len(images[0]))
     rest = _identified(_without(every, equal))
     same = match((rest[0][kept[rest[0]["image"]]], rest[1][kept[rest[1]["image"]]]), _IDENTITY)
+    for one in every:
+        one["sure"] = (one["identity"] >= 0) & kept[one["image"]]
     near, near_iou = _nearest(a, b, _without(every, _joined(equal, same)))
     has_pixels = every[0].loc[equal[0], "pixels"].to_numpy(np.int64) != _NO_PIXELS
     comparable = ~every[0].loc[same[0], "resized"].to_numpy(np.bool_)
@@ -240,7 +243,8 @@ def _nearest(a: Snapshot, b: Snapshot, left: Both) -> tuple[Rows, FloatArray]:
         first, second = some.iloc[shared.first], others.iloc[shared.second]
         relabelled = first["category"].to_numpy() != second["category"].to_numpy()
         columns = [-iou, relabelled, first.index, second.index]
-        found.append(np.stack(columns, axis=1)[iou >= LEAST_IOU])
+        other = first["sure"].to_numpy(np.bool_) & second["sure"].to_numpy(np.bool_)
+        found.append(np.stack(columns, axis=1)[(iou >= LEAST_IOU) & ~other])
     every = np.concatenate(found)
     every = every[np.lexsort(every.T[::-1])]
     pairs: dict[int, int] = {}

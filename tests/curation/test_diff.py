@@ -184,6 +184,13 @@ def test_masks_without_ids_are_paired_by_pixels_then_by_iou(tmp_path: Path) -> N
     assert difference.masks["category_b"][2] == "#3"
 
 
+def test_a_mask_that_went_and_one_that_came_in_its_place_are_two(tmp_path: Path) -> None:
+    """Where ids are kept, another id is another mask, however much of it lies over the old one."""
+    a = coco(tmp_path / "a.json", FIVE)
+    b = coco(tmp_path / "b.json", [*FIVE[1:], one(20, (0, 0, 10, 9))])
+    assert found(curate.diff(a, b)) == [("removed", 10, None), ("added", None, 20)]
+
+
 def test_of_two_equal_masks_one_goes(tmp_path: Path) -> None:
     twins = [one(None, (0, 0, 8, 8), 1), one(None, (0, 0, 8, 8), 2)]
     for gone in (0, 1):
