@@ -34,6 +34,7 @@ class Annotation:
         detail: What exactly was done, in words.
         partner: Position, among all annotations, of the one it doubles or cuts; -1 if none.
         stored: Fields of the written annotation that differ from what the mask gives.
+        object_category: The object's right category, where ``category`` is another; empty else.
     """
 
     image_id: int
@@ -48,6 +49,12 @@ class Annotation:
     detail: str = ""
     partner: int = -1
     stored: dict[str, Any] = field(default_factory=dict)
+    object_category: str = ""
+
+    @property
+    def right_category(self) -> str:
+        """The category of the object."""
+        return self.object_category or self.category
 
     @cached_property
     def area(self) -> int:

@@ -240,7 +240,8 @@ def wrong_category(
 ) -> Planted | None:
     """Call it something that it does not look like."""
     unlike = "orange" if own.category in ("leaf", "cherry") else "leaf"
-    return replace(own, category=unlike, detail=f"it is a {own.category}"), None
+    what = f"it is a {own.category}"
+    return replace(own, category=unlike, object_category=own.category, detail=what), None
 
 
 def declared_bbox(

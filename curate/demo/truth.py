@@ -11,15 +11,15 @@ import orjson
 import pandas as pd
 
 from curate.demo.annotation import Annotation, iou
-from curate.demo.writing import box_of
+from curate.demo.writing import box_of, counts_string
 from curate.errors import SourceError
 
 MASK_FIELDS = (
     *("mask_id", "image_id", "category", "kind", "detail", "partner", "true_iou"),
-    *("object_x", "object_y", "object_w", "object_h"),
+    *("object_x", "object_y", "object_w", "object_h", "object_category", "object_counts"),
 )
 IMAGE_FIELDS = ("file_name", "kind")
-MISSING_FIELDS = ("image_id", "category", "x", "y", "w", "h")
+MISSING_FIELDS = ("image_id", "category", "x", "y", "w", "h", "counts")
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,12 @@ class DemoTruth:
         masks: Index ``source_key`` (``instances.json#/annotations/17``); ``mask_id`` as written,
             ``image_id``, ``category``, ``kind`` (empty for a sound mask), ``detail``, ``partner``
             (key of the mask that it doubles, cuts or swallows, or empty), ``true_iou`` with the
-            object (0 where there is none), and the object's box ``object_x``, ``object_y``,
-            ``object_w``, ``object_h`` (zeros where there is none).
+            object (0 where there is none), the object's box ``object_x``, ``object_y``,
+            ``object_w``, ``object_h`` (zeros where there is none), its right name
+            ``object_category``, and its pixels ``object_counts`` (COCO compressed counts).
         images: Index ``image_id``; ``file_name`` and ``kind`` (empty for a sound picture).
-        missing: Objects without a mask: ``image_id``, ``category``, box ``x``, ``y``, ``w``, ``h``.
+        missing: Objects without a mask: ``image_id``, ``category``, box ``x``, ``y``, ``w``, ``h``,
+            pixels ``counts``.
     """
 
     path: Path
@@ -90,11 +92,12 @@ def write_truth(
         partner = keys[a.partner] if a.partner >= 0 else ""
         true = round(iou(a.mask, a.true), 4)
         values = (number, a.image_id, a.category, a.kind, a.detail, partner, true, *box_of(a.true))
+        values = (*values, a.right_category, counts_string(a.true))
         masks[key] = dict(zip(MASK_FIELDS, values, strict=True))
-    missing = [
-        dict(zip(MISSING_FIELDS, (a.image_id, a.category, *box_of(a.true)), strict=True))
-        for a in dropped
-    ]
+    missing = []
+    for a in dropped:
+        values = (a.image_id, a.category, *box_of(a.true), counts_string(a.true))
+        missing.append(dict(zip(MISSING_FIELDS, values, strict=True)))
     images = {str(i): dict(zip(IMAGE_FIELDS, v, strict=True)) for i, v in pictures.items()}
     whole = {"masks": masks, "images": images, "missing": missing}
     (path / "truth.json").write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))

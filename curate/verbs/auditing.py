@@ -181,10 +181,19 @@ def compare(first: AnyPath, second: AnyPath) -> Comparison:
 
 
 def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | None = None) -> str:
-    """Draw a dataset with planted defects, audit it, and say what was found of them."""
+    """Draw a dataset with planted defects, audit it, decide on twelve masks, write it better.
+
+    Returns:
+        What was found of what was planted, and how much of it is gone from the written dataset.
+    """
     from curate.demo import as_text, found_against_planted, make_demo
+    from curate.demo.decisions import decide_as_a_person, gone, gone_text
+    from curate.verbs.writing import write
+    from curate.write.provenance import beside as provenance_of
 
     folder = Path(out)
+    for file in (folder / "audit").glob("reviews.sqlite*"):
+        file.unlink()  # of an earlier demo: decisions outlive an audit that is made anew
     truth = make_demo(folder / "dataset", seed=seed, images=images)
     done = audit(
         truth.source,
@@ -198,4 +207,15 @@ def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | 
         progress=progress,
     )
     found = as_text(found_against_planted(done, truth))
-    return f"{found}\n\nreport: {done.path / 'report.html'}"
+    decide_as_a_person(done, truth)
+    report(done.path)
+    better = folder / "better.json"
+    for old in (better, provenance_of(better)):
+        old.unlink(missing_ok=True)
+    result = write(done, better)
+    return (
+        f"{found}\n\nThen somebody who knows the truth decides on the first ten masks of the queue "
+        f"and adds two that are missing:\n{result.text()}\n"
+        f"{gone_text(gone(better, done, truth))}\n\n"
+        f"report: {done.path / 'report.html'}"
+    )

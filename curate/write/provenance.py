@@ -39,6 +39,11 @@ _TYPES = {
 _SCHEMA = pa.schema(list(_TYPES.items()))
 
 
+def beside(out: Path) -> Path:
+    """Return where the provenance of a dataset goes if nothing else is asked for."""
+    return out.with_name(out.name + SUFFIX)
+
+
 def place_of(out: Path, wanted: Path | None) -> Path:
     """Return where the provenance of a dataset goes.
 
@@ -49,7 +54,7 @@ def place_of(out: Path, wanted: Path | None) -> Path:
     Raises:
         CallError: Another file is there, or it is to be of a kind that there is not.
     """
-    place = out.with_name(out.name + SUFFIX) if wanted is None else wanted
+    place = beside(out) if wanted is None else wanted
     if place.suffix.lower() not in _KINDS:
         what = f"provenance is written as {' or '.join(_KINDS)}, not {place.suffix or 'that'}"
         raise CallError(what, str(place), "give a name that ends so")
