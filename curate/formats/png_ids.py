@@ -1,4 +1,4 @@
-"""Setting pixels of a PNG to 0 with every other byte of meaning left as it is.
+"""Setting pixels of a PNG of instance ids with every other byte of meaning left as it is.
 
 Pillow cannot do it: it writes no gray of 2 or 4 bits, and forgets chunks that it does not know. So
 the rows are unpacked, changed, and packed again with the filters that they had; size, depth,
@@ -11,13 +11,15 @@ import struct
 import zlib
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from curate.errors import SourceError
+from curate.errors import CallError, SourceError
+from curate.formats.base import reading
 from curate.formats.png import (
     BROKEN,
     GRAY,
@@ -32,24 +34,45 @@ from curate.formats.png import (
     read_header,
 )
 from curate.rle import kernel
+from curate.rle.runs import BoolArray, Int32Array
 
 Bytes = npt.NDArray[np.uint8]
 
 CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
 
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
+_WEIGHTS = np.array([1, 256, 65536], np.int64)
 _PASSES = (*_ADAM7, (0, 1, 1, 2))  # first x, first y, step in x, step in y
 
 
-def blank_ids(ids: AbstractSet[int], source: Path, target: BinaryIO) -> None:
-    """Write a PNG of instance ids with the pixels of some ids set to 0.
+@dataclass(frozen=True)
+class Paint:
+    """New ids of some pixels.
+
+    Attributes:
+        x: Left column of a window on the picture.
+        y: Its top row.
+        ids: The ids in the window, shape (height, width); 0 leaves a pixel as it is.
+    """
+
+    x: int
+    y: int
+    ids: Int32Array
+
+
+def write_ids(
+    source: Path, target: BinaryIO, blank: AbstractSet[int], paint: Paint | None = None
+) -> None:
+    """Write a PNG of instance ids with some ids gone and some pixels set.
 
     Args:
-        ids: Which; of a colour picture R + 256 G + 65536 B.
         source: The PNG.
         target: Where to.
+        blank: Ids whose pixels become 0; of a colour picture R + 256 G + 65536 B.
+        paint: What is set after that; None for nothing. The ids must fit the picture's depth.
 
     Raises:
+        CallError: No pixel has an id to blank.
         SourceError: The PNG is broken, or too large to decode.
     """
     try:
@@ -58,12 +81,15 @@ def blank_ids(ids: AbstractSet[int], source: Path, target: BinaryIO) -> None:
             raise PictureProblem("undecodable", "the PNG is too large to decode")
         chunks, tail = _chunks(source.read_bytes())
         packed = b"".join(body for kind, body, _ in chunks if kind == b"IDAT")
-        data = _blanked(header, _inflated(header, packed), np.array(sorted(ids), np.int64))
+        samples = _Samples(header, _inflated(header, packed))
     except PictureProblem as problem:
         raise SourceError(problem.detail, str(source), "mend it or leave it out") from problem
     except BROKEN as error:
         raise SourceError(f"the PNG is broken ({error})", str(source), "mend it") from error
-    fresh: bytes | None = zlib.compress(data, 6)
+    missing = blank - samples.edit(blank, paint)
+    if missing:
+        raise CallError(f"it has no mask with the id {min(missing)}", str(source))
+    fresh: bytes | None = zlib.compress(samples.data.tobytes(), 6)
     target.write(SIGNATURE)
     for kind, _, raw in chunks:
         if kind != b"IDAT":
@@ -72,6 +98,27 @@ def blank_ids(ids: AbstractSet[int], source: Path, target: BinaryIO) -> None:
             target.write(_chunk(kind, fresh))
             fresh = None
     target.write(tail)
+
+
+def largest_id(path: Path, header: Header) -> int:
+    """Return the largest id that a PNG of this kind can hold.
+
+    Args:
+        path: The file; its palette is looked at where it has one.
+        header: What :func:`read_header` gave for it.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    if CHANNELS[header.color] >= 3:
+        return 2**24 - 1
+    largest = int(2**header.depth - 1)
+    if header.color != PALETTE:
+        return largest
+    with reading(path):
+        chunks, _ = _chunks(path.read_bytes())
+    colors = [len(body) // 3 for kind, body, _ in chunks if kind == b"PLTE"]
+    return min(largest, colors[0] - 1 if colors else 0)
 
 
 def _chunks(data: bytes) -> tuple[list[tuple[bytes, bytes, bytes]], bytes]:
@@ -94,59 +141,107 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _passes(header: Header) -> Iterator[tuple[int, int]]:
-    """Return (rows, bytes of a row without its filter byte) of each pass over the picture."""
+class _Pass(NamedTuple):
+    """Pixels of a picture that stand together: those from (x, y) on in steps of dx and dy."""
+
+    x: int
+    y: int
+    dx: int
+    dy: int
+    height: int
+    stride: int  # bytes of a row without its filter byte
+
+
+def _passes(header: Header) -> Iterator[_Pass]:
     bits = header.depth * CHANNELS[header.color]
     for x, y, dx, dy in _PASSES if header.interlaced else ((0, 0, 1, 1),):
         width, height = -(-(header.width - x) // dx), -(-(header.height - y) // dy)
         if width > 0 and height > 0:
-            yield height, -(-width * bits // 8)
+            yield _Pass(x, y, dx, dy, height, -(-width * bits // 8))
 
 
 def _inflated(header: Header, packed: bytes) -> Bytes:
-    size = sum(height * (stride + 1) for height, stride in _passes(header))
+    size = sum(one.height * (one.stride + 1) for one in _passes(header))
     data = zlib.decompressobj().decompress(packed, size)
     if len(data) < size:
         raise ValueError("its pixels end early")
     return np.frombuffer(bytearray(data), np.uint8)
 
 
-def _blanked(header: Header, data: Bytes, ids: npt.NDArray[np.int64]) -> bytes:
-    """Return the filtered rows of all passes with the ids' samples set to 0."""
-    step = max(1, header.depth * CHANNELS[header.color] // 8)
-    at = 0
-    for height, stride in _passes(header):
-        rows = data[at : at + height * (stride + 1)].reshape(height, stride + 1)
-        at += rows.size
-        _unfilter(rows, step)
-        _blank(header, rows[:, 1:], ids)
-        _filter(rows, step)
-    return data.tobytes()
+class _Samples:
+    """The unpacked rows of a PNG, changed in place; their filters stay.
 
+    Attributes:
+        data: The filtered rows of all passes.
+    """
 
-def _blank(header: Header, rows: Bytes, ids: npt.NDArray[np.int64]) -> None:
-    """Set samples with one of the ids to 0, in place; padding bits at a row's end do not matter."""
-    depth, channels = header.depth, CHANNELS[header.color]
-    for row in rows:  # one at a time: memory stays small whatever the picture's size
-        if channels >= 3:
-            pixels = row.reshape(-1, channels)
-            weights = np.array([1, 256, 65536], np.int64)
-            pixels[np.isin(pixels[:, :3] @ weights, ids), :3] = 0
-        elif depth == 16:
-            samples = row.view(">u2").reshape(-1, channels)
-            samples[np.isin(samples[:, 0], ids), 0] = 0
-        elif depth == 8:
-            samples = row.reshape(-1, channels)
-            samples[np.isin(samples[:, 0], ids), 0] = 0
+    def __init__(self, header: Header, data: Bytes) -> None:
+        self.data = data
+        self._header = header
+        self._depth, self._channels = header.depth, CHANNELS[header.color]
+
+    def edit(self, blank: AbstractSet[int], paint: Paint | None) -> set[int]:
+        """Set samples with one of the ids to 0, then paint; return which ids there were."""
+        ids = np.array(sorted(blank), np.int64)
+        found = set[int]()
+        step = max(1, self._depth * self._channels // 8)
+        at = 0
+        for one in _passes(self._header):
+            rows = self.data[at : at + one.height * (one.stride + 1)]
+            rows = rows.reshape(one.height, one.stride + 1)
+            at += rows.size
+            _unfilter(rows, step)
+            for number, row in enumerate(rows[:, 1:]):  # one at a time: memory stays small
+                width = -(-(self._header.width - one.x) // one.dx)
+                values = self._ids(row)[:width]
+                there = np.isin(values, ids)
+                found.update(np.unique(values[there]).tolist())
+                values = np.where(there, 0, values)
+                there |= _painted(values, one, number, paint)
+                if there.any():
+                    self._set(row, there, values)
+            _filter(rows, step)
+        return found
+
+    def _ids(self, row: Bytes) -> npt.NDArray[np.int64]:
+        """Return the ids of a row, and of the padding at its end."""
+        if self._channels >= 3:
+            pixels = row.reshape(-1, self._channels)
+            return np.asarray(pixels[:, :3] @ _WEIGHTS, np.int64)
+        if self._depth == 16:
+            return row.view(">u2").reshape(-1, self._channels)[:, 0].astype(np.int64)
+        if self._depth == 8:
+            return row.reshape(-1, self._channels)[:, 0].astype(np.int64)
+        bits = np.unpackbits(row).reshape(-1, self._depth)
+        return np.asarray(bits @ (1 << np.arange(self._depth - 1, -1, -1)), np.int64)
+
+    def _set(self, row: Bytes, where: BoolArray, ids: npt.NDArray[np.int64]) -> None:
+        """Set the ids of some pixels of a row, in place."""
+        new = ids[where]
+        if self._channels >= 3:
+            row.reshape(-1, self._channels)[where, :3] = new[:, None] // _WEIGHTS % 256
+        elif self._depth == 16:
+            row.view(">u2").reshape(-1, self._channels)[where, 0] = new
+        elif self._depth == 8:
+            row.reshape(-1, self._channels)[where, 0] = new
         else:
-            row[:] = _blank_bits(row, depth, ids)
+            bits = np.unpackbits(row).reshape(-1, self._depth)
+            bits[np.flatnonzero(where)] = new[:, None] >> np.arange(self._depth - 1, -1, -1) & 1
+            row[:] = np.packbits(bits)
 
 
-def _blank_bits(row: Bytes, depth: int, ids: npt.NDArray[np.int64]) -> Any:
-    bits = np.unpackbits(row).reshape(-1, depth)
-    values = bits @ (1 << np.arange(depth - 1, -1, -1))
-    bits[np.isin(values, ids)] = 0
-    return np.packbits(bits)
+def _painted(ids: npt.NDArray[np.int64], one: _Pass, number: int, paint: Paint | None) -> BoolArray:
+    """Paint one row of a pass in place; return which pixels are set."""
+    there = np.zeros(len(ids), np.bool_)
+    y = one.y + number * one.dy
+    if paint is None or not paint.y <= y < paint.y + paint.ids.shape[0]:
+        return there
+    first = max(0, -(-(paint.x - one.x) // one.dx))  # the first column of the pass in the window
+    line = paint.ids[y - paint.y, one.x + first * one.dx - paint.x :: one.dx]
+    line = line[: max(0, len(ids) - first)]
+    there[first : first + len(line)] = line > 0
+    ids[there] = line[line > 0]
+    return there
 
 
 @kernel

@@ -8,14 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from mask_files import HEIGHT, WIDTH, bomb, load_all, mask_at, save_png, shapes, tree
+from mask_files import (
+    HEIGHT,
+    WIDTH,
+    bomb,
+    counts_of,
+    load_all,
+    mask_at,
+    save_png,
+    shapes,
+    tree,
+)
 from PIL import Image
 
-from curate.errors import CallError, SourceError
-from curate.formats import detect, label_png, read
-from curate.formats.png_ids import CHANNELS, blank_ids
+from curate.errors import CallError, CurateError, SourceError
+from curate.formats import detect, label_png, png_id_masks, read
+from curate.formats.edits import Addition, Change, Edits
+from curate.formats.png_ids import CHANNELS, write_ids
 
 IDS = (1, 2, 7, 15)
 
@@ -86,7 +97,7 @@ def blanked(png: bytes, ids: set[int], tmp_path: Path) -> bytes:
     source = tmp_path / "in.png"
     source.write_bytes(png)
     out = io.BytesIO()
-    blank_ids(ids, source, out)
+    write_ids(source, out, ids)
     return out.getvalue()
 
 
@@ -138,7 +149,7 @@ def test_a_mask_across_strips_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     labels[:, 10:30] = 3  # a run over several strips
     save_png(tmp_path / "a.png", labels)
     whole = read(tmp_path / "a.png", "label-png").masks["segmentation"].tolist()
-    monkeypatch.setattr(label_png, "_STRIP_PIXELS", 3 * HEIGHT)
+    monkeypatch.setattr(png_id_masks, "_STRIP_PIXELS", 3 * HEIGHT)
     strips = read(tmp_path / "a.png", "label-png").masks["segmentation"].tolist()
     assert strips == whole
 
@@ -227,9 +238,9 @@ def test_prune_touches_only_pngs_that_lose_a_mask(tmp_path: Path) -> None:
         save_png(source / name, scene(), optimize=True)
     (source / "notes.txt").write_text("x")
     before = tree(source)
-    label_png.prune(source, tmp_path / "all", set())
+    label_png.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == before
-    label_png.prune(source, tmp_path / "some", {"a#1.png#7", "sub/b.png#1", "sub/b.png#15"})
+    label_png.FORMAT.prune(source, tmp_path / "some", {"a#1.png#7", "sub/b.png#1", "sub/b.png#15"})
     after = tree(tmp_path / "some")
     assert {n for n in before if before[n] != after[n]} == {"a#1.png", "sub/b.png"}
     keys = set(read(source, "label-png").masks["source_key"])
@@ -240,13 +251,13 @@ def test_prune_touches_only_pngs_that_lose_a_mask(tmp_path: Path) -> None:
 
 def test_prune_of_one_file(tmp_path: Path) -> None:
     save_png(tmp_path / "a.png", scene())
-    label_png.prune(tmp_path / "a.png", tmp_path / "b.png", {"a.png#2"})
+    label_png.FORMAT.prune(tmp_path / "a.png", tmp_path / "b.png", {"a.png#2"})
     after = np.asarray(Image.open(tmp_path / "b.png"))
     assert (after == np.where(scene() == 2, 0, scene())).all()
     with pytest.raises(CallError, match="exists already"):
-        label_png.prune(tmp_path / "a.png", tmp_path / "b.png", set())
+        label_png.FORMAT.prune(tmp_path / "a.png", tmp_path / "b.png", set())
     with pytest.raises(CallError, match="names no mask"):
-        label_png.prune(tmp_path / "a.png", tmp_path / "c.png", {"a.png#x"})
+        label_png.FORMAT.prune(tmp_path / "a.png", tmp_path / "c.png", {"a.png#x"})
 
 
 @given(
@@ -289,6 +300,183 @@ def test_any_png_is_read_or_refused(
     path.write_bytes(png[:at] + junk + png[at + len(junk) :])
     assert len(read(path, "label-png").images) == 1
     try:
-        label_png.prune(path, path.with_name("out.png"), {"a.png#1"})
-    except SourceError:
+        label_png.FORMAT.prune(path, path.with_name("out.png"), {"a.png#1"})
+    except CurateError:
         assert not path.with_name("out.png").exists()
+
+
+# --- edits ---------------------------------------------------------------------------------------
+
+KINDS = [(4, 0), (8, 0), (16, 0), (4, 3), (8, 2), (8, 4), (8, 6)]  # depth and colour
+TOP = {
+    (4, 0): 15,
+    (8, 0): 255,
+    (16, 0): 65535,
+    (4, 3): 15,
+    (8, 2): 70_000,
+    (8, 4): 255,
+    (8, 6): 300,
+}
+
+
+def samples_of(labels: np.ndarray, color: int) -> np.ndarray:
+    if color in (2, 6):
+        channels = [labels % 256, labels // 256 % 256, labels // 65536, labels * 0 + 9]
+        return np.stack(channels[: CHANNELS[color]], axis=2)
+    return np.stack([labels, labels * 0 + 5][: CHANNELS[color]], axis=2)
+
+
+def boxes(height: int, width: int) -> st.SearchStrategy[np.ndarray]:
+    def drawn(corners: tuple[int, int, int, int]) -> np.ndarray:
+        mask = np.zeros((height, width), bool)
+        y, x, h, w = corners
+        mask[y : y + h, x : x + w] = True
+        return mask
+
+    sides = (
+        st.integers(0, height - 1),
+        st.integers(0, width - 1),
+        st.integers(1, 6),
+        st.integers(1, 6),
+    )
+    return st.tuples(*sides).map(drawn)
+
+
+def divided(
+    labels: np.ndarray, gone: set[int], claims: list[tuple[int, np.ndarray]], overlap: str | None
+) -> tuple[np.ndarray, bool]:
+    """Paint pixel by pixel, in the plainest way; also whether two masks wanted the same pixel."""
+    after, clash = np.where(np.isin(labels, list(gone)), 0, labels), False
+    for value, mask in claims:
+        for at in map(tuple, np.argwhere(mask)):
+            clash |= after[at] != 0
+            if after[at] == 0 or overlap != "old":
+                after[at] = value
+    return after, clash
+
+
+@settings(max_examples=80)
+@given(
+    st.sampled_from(KINDS),
+    st.booleans(),
+    st.tuples(st.integers(6, 13), st.integers(6, 13)),
+    st.sampled_from([None, "new", "old"]),
+    st.data(),
+)
+def test_any_edits_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: tuple[int, int],
+    interlaced: bool,
+    size: tuple[int, int],
+    overlap: str | None,
+    data: st.DataObject,
+) -> None:
+    folder = tmp_path_factory.mktemp("ids")
+    source, out = folder / "in" / "a#b.png", folder / "out"
+    source.parent.mkdir()
+    values = data.draw(st.sampled_from([(1, 2, 3), (1, 3, TOP[kind] - 1), (2, 4, TOP[kind])]))
+    labels = np.zeros(size, np.int64)
+    for value in values:
+        labels[data.draw(boxes(*size))] = value
+    source.write_bytes(raw_png(samples_of(labels, kind[1]), *kind, interlaced))
+    save_png(source.with_name("other.png"), scene())
+    present = sorted(set(labels.ravel().tolist()) - {0})
+    drop = set(data.draw(st.lists(st.sampled_from(present), max_size=1)))
+    redrawn = set(data.draw(st.lists(st.sampled_from(present), max_size=2))) - drop
+    claims = [(value, data.draw(boxes(*size))) for value in sorted(redrawn)]
+    new = data.draw(st.lists(boxes(*size), max_size=2))
+    largest = 2**24 - 1 if kind[1] in (2, 6) else 2 ** kind[0] - 1
+    ids = [i for i in range(max(present) + 1, max(present) + 3) if i <= largest]
+    ids += [i for i in range(1, 9) if i not in present and i < max(present)]
+    every = [*claims, *zip(ids, new, strict=False)]
+    gone = drop | redrawn
+    after, clash = divided(labels, gone, every, overlap)
+    edits = Edits(
+        frozenset(f"a#b.png#{value}" for value in drop),
+        {f"a#b.png#{value}": Change(counts_of(mask)) for value, mask in claims},
+        [Addition("a#b.png", counts_of(mask), *size) for mask in new],
+        overlap=overlap,
+    )
+    left = {*present, *(value for value, _ in every)} - drop
+    if (overlap is None and clash) or left - set(after.ravel().tolist()):
+        with pytest.raises(CallError, match="--overlap"):
+            label_png.FORMAT.write(source.parent, out, edits)
+        assert not out.exists()
+        return
+    stored = label_png.FORMAT.write(source.parent, out, edits)
+    assert stored.runs == len(claims) + len(new)
+    expected = raw_png(samples_of(after, kind[1]), *kind, interlaced)
+    (folder / "expected.png").write_bytes(expected)
+    with Image.open(out / "a#b.png") as a, Image.open(folder / "expected.png") as b:
+        assert (a.mode, a.info, a.getpalette()) == (b.mode, b.info, b.getpalette())
+        assert (np.asarray(a) == np.asarray(b)).all()
+    if drop or every:
+        for piece in (b"tEXtComment\0made by hand", b"prVtprivate", b"behind the end"):
+            assert piece in (out / "a#b.png").read_bytes()
+    else:
+        assert (out / "a#b.png").read_bytes() == source.read_bytes()
+    assert (out / "other.png").read_bytes() == source.with_name("other.png").read_bytes()
+    meant: dict[str | int, np.ndarray] = {f"a#b.png#{v}": labels == v for v in present}
+    meant |= {f"a#b.png#{v}": mask for v, mask in claims} | dict(enumerate(new))
+    owners = {f"a#b.png#{v}": v for v in present} | dict(enumerate(ids))
+    held = {
+        key: counts_of(after == owners[key])
+        for key, mask in meant.items()
+        if owners[key] not in drop and (after != owners[key])[mask].any()
+    }
+    assert stored.held == held
+
+
+def test_clashes_say_how_many_and_where(tmp_path: Path) -> None:
+    save_png(tmp_path / "in" / "a.png", scene())
+    corner, dot = shapes()["corner"], shapes()["dot"]
+    edits = Edits(
+        change={"a.png#7": Change(counts_of(corner | dot))},
+        add=[Addition("a.png", counts_of(dot), HEIGHT, WIDTH)],
+    )
+    with pytest.raises(CallError) as caught:
+        label_png.FORMAT.write(tmp_path / "in", tmp_path / "out", edits)
+    assert caught.value.what == (
+        "2 changed or added masks cover pixels of other masks, such as a.png#7, "
+        "which covers 15 of the id 15"
+    )
+
+
+@pytest.mark.parametrize(("depth", "color", "ids", "new"), [(8, 3, (1, 15), 2), (2, 0, (2, 3), 1)])
+def test_an_id_beyond_depth_or_palette_is_not_taken(
+    tmp_path: Path, depth: int, color: int, ids: tuple[int, int], new: int
+) -> None:
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    labels[:4, :4], labels[9:, 9:] = ids
+    (tmp_path / "a.png").write_bytes(raw_png(labels, depth, color))  # its palette has 16 colours
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[5, 5] = True
+    add = [Addition("a.png", counts_of(mask), HEIGHT, WIDTH)]
+    label_png.FORMAT.write(tmp_path / "a.png", tmp_path / "b.png", Edits(add=add))
+    assert (mask_at(read(tmp_path / "b.png"), f"b.png#{new}") == mask).all()
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ({"drop": frozenset({"a.png#9"})}, "no mask with the id 9"),
+        ({"change": {"a.png#9": Change(b"0")}}, "no mask with the id 9"),
+        ({"change": {"z.png#1": Change(b"0")}}, "names no mask"),
+        ({"change": {"a.png#1": Change(b"0")}}, "does not fit the image"),
+        ({"change": {"a.png#1": Change(category="cat")}}, "has no categories; write another"),
+        ({"change": {"a.png#1": Change(attributes={"a": "b"})}}, "no place for attributes"),
+        ({"change": {"a.png#1": Change(b"0")}, "masks": "polygon"}, "no polygons"),
+        ({"add": [Addition("z.png", b"0", HEIGHT, WIDTH)]}, "names no image"),
+        ({"add": [Addition("a.png", b"0", 1, 1)]}, "its image 53 x 37"),
+        (
+            {"add": [Addition("bit.png", counts_of(shapes()["dot"]), HEIGHT, WIDTH)]},
+            "no id is left",
+        ),
+    ],
+)
+def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, Any], message: str) -> None:
+    save_png(tmp_path / "in" / "a.png", scene())
+    save_png(tmp_path / "in" / "bit.png", shapes()["corner"], "1")
+    with pytest.raises(CallError, match=message):
+        label_png.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(**edits))
+    assert not (tmp_path / "out").exists()
