@@ -199,13 +199,16 @@ def _by_name(source: Path, limit: int | None) -> Iterator[Image]:
     """Find the images of a source that holds ``masks/<image>/``."""
     pictures = {Path(n).stem: n for n in reversed(_pictures(source / IMAGES))}
     exact = set(_pictures(source / IMAGES))
+    found: dict[str, str] = {}
     for entry in entries(source / MASKS)[:limit]:
         if entry.is_dir(follow_symlinks=False):
             picture = entry.name if entry.name in exact else pictures.pop(entry.name, "")
             exact.discard(picture)
-            yield entry.name, f"{MASKS}/{entry.name}", f"{IMAGES}/{picture}" if picture else ""
-    for name in sorted(set(pictures.values()) & exact) if limit is None else ():
-        yield Path(name).stem, f"{MASKS}/{Path(name).stem}", f"{IMAGES}/{name}"
+            found[entry.name] = f"{IMAGES}/{picture}" if picture else ""
+    if limit is None:
+        found |= {Path(name).stem: f"{IMAGES}/{name}" for name in {*pictures.values()} & exact}
+    for name in sorted(found):  # an image does not change its place when it gets its first mask
+        yield name, f"{MASKS}/{name}", found[name]
 
 
 def _pictures(folder: Path) -> list[str]:

@@ -161,13 +161,17 @@ def _images_beside(source: Path, labels: str) -> list[str]:
 
 
 def _paired(source: Path, labels: list[str], pictures: list[str]) -> Iterator[Sample]:
+    """Pair labels with pictures, in the order of the labels' names, also of labels yet to be made.
+
+    So an image does not change its place when it gets its first mask.
+    """
     by_stem: dict[str, list[str]] = {}
     for picture in pictures:
         by_stem.setdefault(_labelled(picture), []).append(picture)
-    for label in labels:
-        yield label, by_stem.pop(os.path.splitext(label)[0], [""])[0]
-    for unlabelled in by_stem.values():
-        yield "", unlabelled[0]
+    found = {label: by_stem.pop(os.path.splitext(label)[0], [""])[0] for label in labels}
+    bare = {f"{stem}.txt": some[0] for stem, some in by_stem.items()}
+    for label in sorted({**found, **bare}, key=lambda name: name.split("/")):
+        yield (label, found[label]) if label in found else ("", bare[label])
 
 
 def _labelled(picture: str) -> str:
