@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,7 +17,7 @@ from curate.formats.json_stream import CHUNK_BYTES, Batch, scan
 from curate.formats.quick_json import QuickReader
 from curate.formats.record_edits import SAMPLE
 from curate.formats.segmentation import valid_size
-from curate.formats.values import IntArray, integers
+from curate.formats.values import IntArray, integers, usable
 
 
 class Survey:
@@ -91,6 +92,11 @@ class Survey:
         return self._sizes.get(image_key(record.get("image_id")))
 
     def _note_sizes(self, values: list[Any]) -> None:
+        plain = _plain_sizes(values)
+        if plain is not None:
+            for number, size in plain:
+                self._sizes.setdefault(number, size)
+            return
         for value in values:
             _, height, width, problem = image_fields(value)
             if not problem and valid_size(height, width):
@@ -115,3 +121,15 @@ class Survey:
         ids, given = integers([one.get("id") for one in values])
         keys = [image_key(one.get("image_id")) for one in values] if len(self._named) else []
         return ids[given], np.array(keys, np.int64)
+
+
+def _plain_sizes(values: list[Any]) -> Iterable[tuple[int, tuple[int, int]]] | None:
+    """Return ids and sizes of images where all are as they should be, else None."""
+    try:
+        rows = [(one["id"], one["height"], one["width"]) for one in values]
+        array = np.array(rows, np.int64).reshape(-1, 3)
+    except (TypeError, KeyError, IndexError, ValueError, OverflowError):
+        return None
+    if set(map(type, chain.from_iterable(rows))) != {int} or not usable(*array[:, 1:].T).all():
+        return None
+    return ((number, (height, width)) for number, height, width in rows)

@@ -268,5 +268,5 @@ def _style(*lists: Elements) -> Style:
     for elements in lists:
         for at, data in elements.sample:
             if data[:1] == b"{":
-                return JsonObject(data, at).style()
+                return JsonObject(data, at).style
     return Style()

@@ -6,18 +6,20 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from curate.errors import SourceError
 from curate.formats.json_stream import parse_one
 
-_SPACE = re.compile(r"[ \t\n\r]*")
+_EMPTY = re.compile(r"\{[ \t\n\r]*\}")
+_NAME = re.compile(r'[ \t\n\r]*("(?:[^"\\\x00-\x1f]|\\.)*")[ \t\n\r]*:[ \t\n\r]*')
+_FOLLOWS = re.compile(r"[ \t\n\r]*([,}])")
 _DECODER = json.JSONDecoder()
 _LONGEST = 200
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A name and a value of an object.
 
     Attributes:
@@ -91,6 +93,21 @@ class JsonObject:
         self.members = dict(self._listed)
         self._literals: dict[str, str] = {}
 
+    @cached_property
+    def style(self) -> Style:
+        """How the object is written."""
+        if not self._listed:
+            return Style()
+        text, first, last = self._text, self._listed[0][1], self._listed[-1][1]
+        colon = text[first.colon : first.start]
+        between = ", " if colon[-1:].isspace() else ","
+        if len(self._listed) > 1:
+            between = text[first.end : self._listed[1][1].key]
+        lead, tail = text[1 : first.key], text[last.end : -1]
+        if max(map(len, (lead, between, colon, tail))) > _LONGEST:
+            return Style()
+        return Style(lead, between, colon, tail)
+
     def get(self, name: str) -> Any:
         """Return the value of a name as it was read; None where there is none."""
         member = self.members.get(name)
@@ -114,23 +131,9 @@ class JsonObject:
         """
         self._literals[name] = literal
 
-    def style(self) -> Style:
-        """Return how the object is written."""
-        if not self._listed:
-            return Style()
-        text, first, last = self._text, self._listed[0][1], self._listed[-1][1]
-        colon = text[first.colon : first.start]
-        between = ", " if colon[-1:].isspace() else ","
-        if len(self._listed) > 1:
-            between = text[first.end : self._listed[1][1].key]
-        lead, tail = text[1 : first.key], text[last.end : -1]
-        if max(map(len, (lead, between, colon, tail))) > _LONGEST:
-            return Style()
-        return Style(lead, between, colon, tail)
-
     def text(self) -> str:
         """Return the object with what was set."""
-        style, parts, at = self.style(), [], 0
+        style, parts, at = self.style, [], 0
         replaced = [name for name in self._literals if name in self.members]
         for name in sorted(replaced, key=lambda name: self.members[name].start):
             member = self.members[name]
@@ -154,30 +157,22 @@ def _members(text: str) -> list[tuple[str, Member]]:
         ValueError, RecursionError: The text is no object.
     """
     found: list[tuple[str, Member]] = []
-    at = _expect(text, 0, "{")
-    if text[at:] == "}":
+    if _EMPTY.fullmatch(text):
         return found
-    while True:
-        key = at
-        if text[at : at + 1] != '"':
+    at, mark = 1, "," if text.startswith("{") else ""
+    while mark == ",":
+        name = _NAME.match(text, at)
+        if name is None:
             raise ValueError(f"no name at {at}")
-        name, colon = _DECODER.raw_decode(text, at)
-        start = _expect(text, _skip(text, colon), ":")
+        key, colon = name.span(1)
+        start = name.end()
         value, end = _DECODER.raw_decode(text, start)
-        found.append((name, Member(key, colon, start, end, value)))
-        at = _skip(text, end)
-        if text[at:] == "}":
-            return found
-        at = _expect(text, at, ",")
-
-
-def _expect(text: str, at: int, character: str) -> int:
-    """Return where it goes on behind a character that must stand at ``at``, and any space."""
-    if text[at : at + 1] != character:
-        raise ValueError(f"no {character} at {at}")
-    return _skip(text, at + 1)
-
-
-def _skip(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return at if found is None else found.end()
+        plain = text[key + 1 : colon - 1]
+        if "\\" in plain:
+            plain = json.loads(name[1])
+        found.append((plain, Member(key, colon, start, end, value)))
+        follows = _FOLLOWS.match(text, end)
+        at, mark = (end, "") if follows is None else (follows.end(), follows[1])
+    if mark != "}" or at != len(text):
+        raise ValueError(f"no comma or brace at {at}")
+    return found

@@ -68,9 +68,10 @@ class Sample:
         first = next((r.get(name) for r in self.records if r.get(name) is not None), None)
         return like(first, values)
 
+    @property
     def style(self) -> Style:
-        """Return how the first record is written."""
-        return self.records[0].style() if self.records else Style()
+        """How the first record is written."""
+        return self.records[0].style if self.records else Style()
 
     def write(self, literals: Mapping[str, str], style: Style) -> bytes:
         """Return a record with the fields in the order in which the first record has them."""
@@ -179,14 +180,14 @@ def note(record: JsonObject, attributes: Mapping[str, str], key: str) -> None:
         return
     old = record.get("attributes")
     if old is None:
-        record.set("attributes", record.style().value(dict(attributes)))
+        record.set("attributes", record.style.value(dict(attributes)))
         return
     if type(old) is not dict:
         what = f"its attributes are {json_type(old)}, so nothing can be noted there"
         raise CallError(what, key, "leave --attributes out: the provenance file has them")
     inner = JsonObject(record.literal("attributes").encode("utf-8"))
     for name, value in attributes.items():
-        inner.set(name, inner.style().value(value))
+        inner.set(name, inner.style.value(value))
     record.set("attributes", inner.text())
 
 
@@ -203,7 +204,7 @@ def mask_literal(old: str, value: Any, style: Style) -> str:
     inner = JsonObject(old.encode("utf-8"))
     for name in ("size", "counts"):
         if inner.get(name) != value[name]:
-            inner.set(name, inner.style().value(value[name]))
+            inner.set(name, inner.style.value(value[name]))
     return inner.text()
 
 
@@ -265,7 +266,7 @@ def _drawn(some: Sequence[tuple[JsonObject, str, Change]], rules: Rules) -> list
 
 def _renew(record: JsonObject, mask: NewMask, rules: Rules, key: str) -> None:
     """Put a mask into a record, with its box and its area where the record has them."""
-    style = record.style()
+    style = record.style
     old = record.get("segmentation")
     short = "bbox" in record.members and rules.short_box(record, (mask.height, mask.width))
     value = rules.values.value(mask, kind_of(old) or rules.usual, key)

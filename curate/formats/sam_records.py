@@ -69,7 +69,7 @@ class SamRecords:
             return []
         if self._elements.opened < 0:
             raise CallError("it has no list of masks to add to", self._name)
-        style = self._sample.style()
+        style = self._sample.style
         made = []
         for (one, mask), number in zip(new_masks(add), ids, strict=True):
             if self._size not in (None, (one.height, one.width)):

@@ -74,7 +74,7 @@ def _style(video: Video) -> Style:
         for first, end in [] if found is None else found[1][:1]:
             data = video.data[start + first : start + end]
             if data.startswith(b"{"):
-                return JsonObject(data, start + first, video.name).style()
+                return JsonObject(data, start + first, video.name).style
     return Style()
 
 
