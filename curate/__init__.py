@@ -30,6 +30,7 @@ _HOMES = {
     "read": "curate.formats",
     "score": "curate.scorers",
     "version": "curate.verbs",
+    "write": "curate.verbs",
     "write_queue": "curate.verbs",
     "write_report": "curate.report",
 }
@@ -53,6 +54,7 @@ __all__ = [
     "read",
     "score",
     "version",
+    "write",
     "write_queue",
     "write_report",
 ]
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from curate.verbs import prune as prune
     from curate.verbs import queue as queue
     from curate.verbs import version as version
+    from curate.verbs import write as write
     from curate.verbs import write_queue as write_queue
 
 

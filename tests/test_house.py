@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("curation",),
     ("store",),
     ("decisions", "sides"),
-    ("deciding", "exchange", "generation", "training", "write"),
+    ("deciding", "exchange", "generation", "training", "writing"),
     ("guarantees", "learning", "pipeline"),
     ("report",),
     ("review",),

@@ -14,6 +14,7 @@ from curate.verbs.models import (
 )
 from curate.verbs.people import (
     agreement,
+    certificate_standing,
     certify,
     estimate,
     import_decisions,
@@ -26,6 +27,7 @@ from curate.verbs.writing import prune, write
 __all__ = [
     "agreement",
     "audit",
+    "certificate_standing",
     "certify",
     "compare",
     "decide",

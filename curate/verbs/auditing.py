@@ -189,7 +189,7 @@ def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | 
     from curate.demo import as_text, found_against_planted, make_demo
     from curate.demo.decisions import decide_as_a_person, gone, gone_text
     from curate.verbs.writing import write
-    from curate.write.provenance import beside as provenance_of
+    from curate.writing.provenance import beside as provenance_of
 
     folder = Path(out)
     for file in (folder / "audit").glob("reviews.sqlite*"):

@@ -12,6 +12,7 @@ from curate.verbs.paths import AnyPath
 if TYPE_CHECKING:
     from curate.curation.certify import Certificate
     from curate.curation.estimate import Estimate
+    from curate.curation.standing import Standing
     from curate.exchange import Imported
     from curate.learning import Learned
     from curate.progress import Progress
@@ -145,6 +146,25 @@ def certify(
         keep_certificate(opened, found)
         report(opened.path)
     return found.certificate
+
+
+def certificate_standing(path: AnyPath, found: Certificate) -> Standing:
+    """Count how people's decisions stand to a certificate's bound.
+
+    Args:
+        path: The audit.
+        found: What :func:`certify` found, whether the plan keeps to it or not.
+    """
+    from curate.curation.certificates import NOTHING
+    from curate.curation.standing import standing
+    from curate.decisions.additions import added_masks
+    from curate.decisions.current import open_audit
+
+    opened = open_audit(path).pinned()
+    line = NOTHING if found.threshold is None else found.threshold
+    stands = standing(opened, line=line, added=len(added_masks(opened)))
+    assert stands is not None  # certify has seen that the plan has all that this reads
+    return stands
 
 
 def estimate(path: AnyPath, *, confidence: float = 0.95, **question: Any) -> Estimate:

@@ -10,7 +10,7 @@ from curate.verbs.paths import AnyPath, as_path
 
 if TYPE_CHECKING:
     from curate.store import Audit
-    from curate.write import PruneResult, WriteResult
+    from curate.writing import PruneResult, WriteResult
 
 
 def prune(
@@ -22,7 +22,7 @@ def prune(
 ) -> PruneResult:
     """Write the dataset without the masks of some actions; see :func:`curate.write.prune`."""
     from curate.decisions.current import open_audit
-    from curate.write import prune as run
+    from curate.writing import prune as run
 
     return run(open_audit(path), as_path(out), actions=drop, source=as_path(source))
 
@@ -45,14 +45,14 @@ def write(
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask; None: beside ``out``.
 
-    Further keywords are fields of :class:`curate.write.changes.Options`.
+    Further keywords are fields of :class:`curate.writing.changes.Options`.
 
     Raises:
         CurateError: See :func:`curate.write.write`.
     """
     from curate.decisions.current import open_audit
-    from curate.write import write as run
-    from curate.write.changes import Options
+    from curate.writing import write as run
+    from curate.writing.changes import Options
 
     opened = open_audit(audit) if isinstance(audit, str | Path) else audit
     own = str(opened.info["source"]["format"])

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pycocotools.coco import COCO
 
-import curate.write.pruning as module
-from curate.write import prune
+import curate.writing.pruning as module
 from curate.errors import AuditError, CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect, read
 from curate.formats.base import Format
+from curate.writing import prune
 
 Content = dict[str, Any]
 

@@ -15,10 +15,10 @@ from curate.errors import CallError
 from curate.formats.edits import Edits, Stored
 from curate.store import Audit
 from curate.versions import short
-from curate.write.changes import Changes, Options, changes
-from curate.write.place import beside, refuse_place
-from curate.write.provenance import place_of, write_provenance
-from curate.write.pruning import audited_source, write_checked
+from curate.writing.changes import Changes, Options, changes
+from curate.writing.place import beside, refuse_place
+from curate.writing.provenance import place_of, write_provenance
+from curate.writing.pruning import audited_source, write_checked
 
 _ROWS_IN_JSON = 10_000
 

@@ -21,7 +21,7 @@ from curate.curation.certificates import CERTIFICATE
 from curate.errors import CallError
 from curate.store import OVERRIDDEN, Audit, part_names, part_paths, read_part, to_frame
 from curate.store.people import with_people
-from curate.write.changes import ROWS, Changes
+from curate.writing.changes import ROWS, Changes
 
 SUFFIX = ".provenance.parquet"
 """What is put behind the name of a dataset for the name of its provenance."""

@@ -1,7 +1,7 @@
 """Writing datasets: without the rejected masks, or as people left them."""
 
-from curate.write.pruning import PruneResult, prune
-from curate.write.writing import WriteResult, write
+from curate.writing.pruning import PruneResult, prune
+from curate.writing.writer import WriteResult, write
 
 __all__ = [
     "PruneResult",

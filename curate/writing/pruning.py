@@ -15,8 +15,8 @@ from curate.formats import detect
 from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
 from curate.versions import short
-from curate.write.check import check_content, check_written
-from curate.write.place import beside, refuse_changed, refuse_place
+from curate.writing.check import check_content, check_written
+from curate.writing.place import beside, refuse_changed, refuse_place
 
 
 @dataclass(frozen=True)
