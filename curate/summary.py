@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +20,54 @@ _PICTURES = {
     "image_duplicate_id_count": "images whose id stands twice",
 }
 
+_CHANGES = {
+    "accept": "accepted",
+    "reject": "rejected",
+    "redrawn": "redrawn",
+    "relabelled": "relabelled",
+}
+
 
 def summary(audit: Audit) -> dict[str, Any]:
-    """Return an audit's numbers by name, for people, machines and gates."""
-    from curate.curation.gate import metrics
+    """Return an audit's numbers by name, for people, machines and gates.
 
-    return metrics(audit)
+    Those of :func:`curate.curation.gate.metrics`, and ``person_added_count``: masks that people
+    added.
+    """
+    from curate.curation.gate import metrics
+    from curate.decisions.additions import added_masks
+
+    return metrics(audit) | {"person_added_count": len(added_masks(audit))}
+
+
+def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what machines may want to know of an audit beside its numbers.
+
+    Args:
+        audit: The audit.
+        numbers: What :func:`summary` gave.
+
+    Returns:
+        ``version`` (the content id of the dataset, None where the audit does not have it),
+        ``certificate_void`` (which certificate does not hold any more and why, None for none) and
+        ``certificate_standing`` (how people's decisions stand to the one in force, None for none;
+        see :class:`curate.curation.standing.Standing`).
+    """
+    from curate.curation.certificates import void_text
+    from curate.curation.standing import standing
+
+    found = standing(audit, added=numbers["person_added_count"])
+    return {
+        "version": audit.info.get("version"),
+        "certificate_void": void_text(audit.info) or None,
+        "certificate_standing": found.as_dict() if found else None,
+    }
 
 
 def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     """Say in a few lines what an audit found, and where to look."""
     from curate.report.collect import Source, reasons
+    from curate.versions import short
 
     masks = numbers["mask_count"] or 0
     shares = ", ".join(
@@ -41,6 +79,7 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
         )
     )
     lines = [f"{_count(masks, 'mask')} in {_count(numbers['image_count'], 'image')}: {shares}"]
+    lines += _people(audit, numbers)
     found, rarer = reasons(Source(audit))
     flagged = [reason for reason in found if reason.review + reason.reject]
     lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
@@ -59,8 +98,51 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     if absent:
         needs = dict.fromkeys(signal["why"].removeprefix("needs ") for signal in absent)
         lines.append(f"more signals with: {'; '.join(needs)}")
+    lines += _certificate(audit, numbers)
+    if version := audit.info.get("version"):
+        lines.append(f"version {short(version)}")
     lines.append(f"report: {audit.path / 'report.html'}")
     return "\n".join(lines)
+
+
+def people_text(numbers: Mapping[str, Any]) -> str:
+    """Say what people decided; "" where they decided nothing.
+
+    Args:
+        numbers: ``person_count`` and the like, as :func:`summary` gives them.
+    """
+    decided, unsettled = numbers["person_count"], numbers["person_unsettled_count"]
+    added = numbers["person_added_count"]
+    if not decided + unsettled + added:
+        return ""
+    changes = [
+        f"{number:,} {words}"
+        for name, words in _CHANGES.items()
+        if (number := numbers[f"person_{name}_count"])
+    ]
+    clauses = [f"people decided on {_count(decided, 'mask')}"]
+    clauses[0] += f": {', '.join(changes)}" if changes else ""
+    clauses += [f"{unsettled:,} not settled"] if unsettled else []
+    clauses += [f"{_count(added, 'mask')} added"] if added else []
+    return "; ".join(clauses)
+
+
+def _people(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+    text = people_text(numbers)
+    if not text:
+        return []
+    command = f"curate write {shlex.quote(str(audit.path))} --out OUT"
+    return [text, f"`{command}` writes the dataset so"]
+
+
+def _certificate(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+    """Say what certificate holds, or holds no more, and how people's decisions stand to it."""
+    from curate.curation.certificates import void_text
+    from curate.curation.standing import certificate_lines
+
+    bound, *others = certificate_lines(audit, numbers["person_added_count"]) or [""]
+    lines = [bound, *(f"  {line}" for line in others), void_text(audit.info)]
+    return [line for line in lines if line]
 
 
 def _unmatched(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:

@@ -100,8 +100,10 @@ def audit(
 
 
 def _summarise(done: Any, fail_on: list[str] | None, as_json: bool) -> None:
+    done = done.pinned()  # all that is printed is of one moment
     summary = summaries.summary(done)
-    show(summary, summaries.summary_text(done, summary), as_json)
+    values = summary | summaries.facts(done, summary) if as_json else summary
+    show(values, "" if as_json else summaries.summary_text(done, summary), as_json)
     failed = summaries.failed_gates(summary, fail_on or [])
     for gate in failed:
         print(f"gate failed: {gate}", file=sys.stderr)

@@ -201,6 +201,7 @@ def certify(
     Draw the sample with `curate queue AUDIT --kind estimate`. From then on the plan accepts only
     what is certified; a new policy or a new quality model ends that.
     """
+    from curate.curation.standing import standing_text
     from curate.curation.telling import certificate_dict, certificate_text
 
     found = verbs.certify(
@@ -211,7 +212,9 @@ def certify(
         dry_run=dry_run,
         unit=unit,
     )
-    show(certificate_dict(found), certificate_text(found), json)
+    standing = verbs.certificate_standing(path, found)
+    text = "\n".join([certificate_text(found), " ".join(standing_text(standing))]).rstrip()
+    show(certificate_dict(found) | {"standing": standing.as_dict()}, text, json)
 
 
 @app.command()

@@ -8,16 +8,25 @@ import pandas as pd
 
 from curate.curation.audits import ACTIONS, Audit, column_types, is_number, quoted
 from curate.curation.expression import Expression
+from curate.curation.standing import SETTLED, decided
 from curate.table import IMAGE_STATUSES, STATUSES
 
 MOST_EXACT = 10_000_000
 """Masks up to which medians are exact: they need all values of a score at once."""
 
+_PEOPLE = dict(zip(SETTLED, ("accept", "reject", "redrawn", "relabelled"), strict=True))
+"""What numbers call that which people decided of a mask."""
+
 
 def metrics(audit: Audit) -> dict[str, float | None]:
     """Return an audit's summary numbers by name; None where one is not available.
 
-    ``mask_count``, ``image_count``, ``accept_count``, ``accept_rate`` (and review, reject),
+    ``mask_count``, ``image_count``, ``accept_count``, ``accept_rate`` (and review, reject; today's
+    plan, whoever decided), ``person_count`` (masks on which a decision of people stands; by what
+    they decided: ``person_accept_count``, ``person_reject_count``, ``person_redrawn_count``,
+    ``person_relabelled_count``), ``person_unsettled_count`` (masks on which people disagree),
+    ``policy_accept_count`` (and review, reject: masks on which nobody decided), ``model_count`` and
+    ``certificate_count`` (of these, what a learned quality or a certified line decided),
     ``empty_count`` (and every other status of a mask), ``broken_count`` and ``broken_rate`` (status
     other than ok), ``duplicate_count``, ``missing_count`` (``image_`` before every status of an
     image), ``missing_detection_count``, ``near_duplicate_count``, and for every score a median and
@@ -28,12 +37,13 @@ def metrics(audit: Audit) -> dict[str, float | None]:
     if "action" in types:
         for action in ACTIONS:
             counts[f"{action}_count"] = f"count(*) filter (action = '{action}')"
+        counts |= _deciders("decided_by" in types)
     for status in STATUSES:
         counts[f"{status}_count"] = f"count(*) filter (status = '{status}')"
     counts["broken_count"] = "count(*) filter (status <> 'ok')"
     if "duplicate_of" in types:
         counts["duplicate_count"] = "count(duplicate_of)"
-    found = _row(audit, "masks", counts)
+    found = _row(audit, "masks", counts) | _person_counts(audit)
     scores = [c for c in types if c.endswith("_score") or c in ("predicted_iou", "score")]
     for column in scores:
         if is_number(types[column]):
@@ -44,6 +54,33 @@ def metrics(audit: Audit) -> dict[str, float | None]:
         count = found.get(f"{name}_count")
         found[f"{name}_rate"] = None if not masks or count is None else count / masks
     return found
+
+
+def _deciders(stated: bool) -> dict[str, str]:
+    """Return SQL that counts what others than people decided.
+
+    Args:
+        stated: Whether the plan says who decided; else it was the policy.
+    """
+    others = "decided_by <> 'person'" if stated else "true"
+    counts = {
+        f"policy_{action}_count": f"count(*) filter (action = '{action}' and {others})"
+        for action in ACTIONS
+    }
+    for decider in ("model", "certificate") if stated else ():
+        counts[f"{decider}_count"] = f"count(*) filter (decided_by = '{decider}')"
+    return counts
+
+
+def _person_counts(audit: Audit) -> dict[str, float | None]:
+    found = decided(audit)
+    found = found[found["stands"]]
+    by_change = found.groupby("change")["masks"].sum()
+    counts = {
+        f"person_{name}_count": int(by_change.get(change, 0)) for change, name in _PEOPLE.items()
+    }
+    total = {"person_count": sum(counts.values())}
+    return {**total, **counts, "person_unsettled_count": int(by_change.get("unsettled", 0))}
 
 
 def _middle_and_low(audit: Audit, column: str, masks: int) -> dict[str, float | None]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from curate.curation.standing import has_people
 from curate.report.words import KIND_SQL, in_common
 
 ACTIONS = ("accept", "review", "reject")
@@ -74,6 +75,11 @@ class Source:
         return sorted(wanted, key=lambda c: c != "quality_score")
 
     @cached_property
+    def has_people(self) -> bool:
+        """Whether people have decided on masks: then there is a view ``people`` too."""
+        return has_people(self.audit)
+
+    @cached_property
     def count(self) -> int:
         """How many masks there are."""
         return int(self.row("select count(*) n from masks")["n"])
@@ -116,7 +122,11 @@ def actions_sql(source: Source) -> str:
 
 @dataclass(frozen=True)
 class Overview:
-    """The dataset in numbers."""
+    """The dataset in numbers.
+
+    Attributes:
+        person: What people decided of these, by action.
+    """
 
     masks: int
     images: int
@@ -124,6 +134,7 @@ class Overview:
     accept: int
     review: int
     reject: int
+    person: Mapping[str, int]
 
     @property
     def decided(self) -> int:
@@ -137,8 +148,12 @@ class Overview:
 
 def overview(source: Source) -> Overview:
     """Count the dataset."""
+    by_person = ", ".join(
+        f"count(*) filter (action = '{a}' and decided_by = 'person') as person_{a}" for a in ACTIONS
+    )
+    stated = {"action", "decided_by"} <= source.masks.keys()
     row = source.row(
-        f"select count(*) n, {actions_sql(source)}, "
+        f"select count(*) n, {actions_sql(source)}, {by_person if stated else '0 as nobody'}, "
         f"count(distinct {source.column('category')}) categories from masks"
     )
     images = source.row("select count(*) n from images")["n"]
@@ -149,6 +164,7 @@ def overview(source: Source) -> Overview:
         accept=int(row["accept"]),
         review=int(row["review"]),
         reject=int(row["reject"]),
+        person={a: int(row.get(f"person_{a}", 0)) for a in ACTIONS},
     )
 
 
@@ -175,6 +191,23 @@ class Reason:
         return self.review == 0 and self.reject == 0
 
 
+def undecided_sql(source: Source) -> str:
+    """Return SQL of the masks that nobody decided on, with the policy's own reasons.
+
+    Where a person accepted a mask without a readable pixel, that stands behind these: it is left
+    out.
+    """
+    if not source.has_people:
+        others = "where decided_by <> 'person'" if "decided_by" in source.masks else ""
+        return f"(select * from masks {others})"
+    own = "array_to_string(string_split(reasons, '; ')[:-2], '; ')"
+    return (
+        "(select m.* replace (case when p.mask_id is null then reasons "
+        f"else {own} end as reasons) from masks m left join (select mask_id from people where "
+        "decided_by <> 'person') p on p.mask_id = m.mask_id where m.decided_by <> 'person')"
+    )
+
+
 def kinds_sql(source: Source) -> str:
     """Return SQL of a row a mask and kind of reason, with its image, action and priority."""
     kind = KIND_SQL.format("r")
@@ -182,7 +215,7 @@ def kinds_sql(source: Source) -> str:
     return (
         f"select mask_id, image_id, {source.column('action')} as action, {priority} as priority, "
         f"unnest(list_distinct([{kind} for r in string_split(reasons, '; ') if trim(r) <> ''])) "
-        "as kind from masks where reasons <> ''"
+        f"as kind from {undecided_sql(source)} where reasons <> ''"
     )
 
 
@@ -192,14 +225,16 @@ def _texts(source: Source) -> dict[str, str]:
     rows = source.rows(
         f"select {KIND_SQL.format('said')} as kind, min(said) as a, max(said) as b, "
         "reverse(min(reverse(said))) as c, reverse(max(reverse(said))) as d from "
-        "(select trim(unnest(string_split(reasons, '; '))) as said from masks "
-        "where reasons <> '') where said <> '' group by kind"
+        "(select trim(unnest(string_split(reasons, '; '))) as said from "
+        f"{undecided_sql(source)} where reasons <> '') where said <> '' group by kind"
     )
     return {row["kind"]: in_common([row[name] for name in "abcd"]) for row in rows}
 
 
 def reasons(source: Source) -> tuple[list[Reason], int]:
     """Count the masks of each reason, commonest first and mere notes last.
+
+    Masks that people decided on are left out: theirs are no findings.
 
     Returns:
         The reasons, at most :data:`MOST_REASONS`, and how many rarer ones are not listed.

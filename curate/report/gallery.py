@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,15 @@ from curate.report.drawing import (
     measured,
     point_of,
 )
-from curate.report.picks import Pick, boxes_in, boxes_of, choose, runs_of
+from curate.report.picks import (
+    REDRAWN_FROM,
+    Pick,
+    boxes_in,
+    boxes_of,
+    choose,
+    redrawn_of,
+    runs_of,
+)
 from curate.report.words import kind_of, number, score, title_of
 
 BYTES_FOR_PICTURES = 2_300_000
@@ -38,6 +46,9 @@ OVERLAP_IOU = 0.2
 
 TWIN_IOU = 0.5
 """IoU from which a caption calls them twins."""
+
+REDRAWN = "as people redrew it"
+"""What a caption calls the second outline of a redrawn mask."""
 
 MOST_NEIGHBOURS = 24
 THUMBS_A_REASON = 3
@@ -92,12 +103,14 @@ def cards(
     if not picks:
         return []
     pictures = Pictures(images)
-    twins = {pick.mask_id: twin_of(pick.row) for pick in picks}
-    twin_boxes = boxes_of(source, (i for i in twins.values() if i is not None))
+    redrawn = redrawn_of(source, (pick.mask_id for pick in picks))
+    twins = {p.mask_id: redrawn.ids.get(p.mask_id) or twin_of(p.row) for p in picks}
+    known = {i for i in twins.values() if i is not None and i < REDRAWN_FROM}
+    twin_boxes = boxes_of(source, known) | dict(redrawn.boxes)
     windows = {p.mask_id: _window(p.row, twins[p.mask_id], twin_boxes) for p in picks}
     near = _neighbours(source, picks, windows, pictures)
-    shown = {p.mask_id for p in picks} | {i for i in twins.values() if i is not None}
-    place, runs = runs_of(source, shown.union(*near.values()))
+    shown = {p.mask_id for p in picks} | known
+    place, runs = redrawn.among(*runs_of(source, shown.union(*near.values())))
     painter = Painter(place, runs, pictures, BYTES_FOR_PICTURES // len(picks))
     kinds = {reason.kind: reason.index for reason in reasons}
     groups = {p.mask_id: (p.group, _groups(p, kinds)) for p in picks}
@@ -111,13 +124,21 @@ def cards(
         if (box := windows[p.mask_id]) is not None
     }
     usual = {histogram.column: histogram for histogram in spread}
-    return [_card(p, drawings.get(p.mask_id), groups[p.mask_id][1], usual, titles) for p in picks]
+    found = [_card(p, drawings.get(p.mask_id), groups[p.mask_id][1], usual, titles) for p in picks]
+    return [
+        replace(card, twin=REDRAWN)
+        if card.drawing and card.drawing.twin and card.pick.mask_id in redrawn.ids
+        else card
+        for card in found
+    ]
 
 
 def kinds_of_marks(cards: Sequence[Card]) -> set[str]:
-    """Return what is drawn beside the masks anywhere, for the key: twin, box, point."""
+    """Return what is drawn beside the masks anywhere, for the key: twin, redrawn, box, point."""
     drawings = [card.drawing for card in cards if card.drawing]
-    found = {"twin": any(d.twin for d in drawings), "box": any(d.boxes for d in drawings)}
+    found = {"box": any(d.boxes for d in drawings)}
+    found["twin"] = any(card.twin and card.twin != REDRAWN for card in cards)
+    found["redrawn"] = any(card.twin == REDRAWN for card in cards)
     found["point"] = any(d.points for d in drawings)
     return {kind for kind, there in found.items() if there}
 

@@ -79,8 +79,11 @@ OWN_TERMS = (
     Term("agreement_score", "agreement", "other annotators or models draw it differently"),
     Term("reprompt_score", "re-prompting", "a segmenter prompted from it draws something else"),
     Term("score", "score", "the model that drew the mask doubts it"),
-    Term("action", "action: accept, review or reject, as the policy says"),
-    Term("reasons", "why the mask is not simply accepted"),
+    Term(
+        "action", "action: accept, review or reject, as the policy says, or people where they did"
+    ),
+    Term("reasons", "why the mask is not simply accepted, or what people decided"),
+    Term("decided_by", "who decided: the policy, the model, the certificate or a person"),
     Term("priority", "chance that the mask is wrong, times what a wrong one costs; high is sooner"),
     Term("rank", "place in the order of priority, from 1"),
     Term("status", "ok, or what is wrong with the mask itself"),
@@ -204,6 +207,7 @@ SHOWN_ELSEWHERE = frozenset(
         "identity",
         "state",
         "silent_rules",
+        "void_certificate",
     )
 )
 

@@ -18,6 +18,7 @@ from curate.report import (
     gallery,
     made,
     people,
+    picks,
     tables,
     unexplained,
     words,
@@ -25,6 +26,7 @@ from curate.report import (
 from curate.report.collect import AuditLike, Source
 from curate.report.policy_marks import marks
 from curate.store import writing
+from curate.versions import short
 
 MOST_IMAGES = 200
 MOST_CATEGORIES = 1500
@@ -57,6 +59,7 @@ def render(audit: AuditLike, images: Path | None = None) -> str:
         **_charts(source, spread),
         "made": made.story(source),
         "people": people.people(source),
+        "version": short(str(source.info.get("version") or "")),
         "glossary": made.glossary(source),
         "signals": made.signals(source, {histogram.column for histogram in spread}),
     }
@@ -120,8 +123,10 @@ def _examples(
 def _groups(reasons: list[collect.Reason], cards: list[gallery.Card]) -> list[Group]:
     headings = [(r.index, r.text, r.masks) for r in reasons]
     headings += [
-        (-1, "No rule names a reason", 0),
-        (-2, "Accepted: a few at random, to compare with", 0),
+        (picks.NO_REASON, "No rule names a reason", 0),
+        (picks.ACCEPTED, "Accepted: a few at random, to compare with", 0),
+        (picks.NOT_SETTLED, "Not settled by people", 0),
+        (picks.CHANGED, "Changed by people: a few at random", 0),
     ]
     groups = [
         Group(index, text, [c for c in cards if c.pick.group == index], total)
@@ -186,6 +191,7 @@ def _environment() -> Environment:
         "number": words.number,
         "score": words.score,
         "seconds": words.seconds,
+        "with_code": words.with_code,
     }
     environment.filters["axis"] = figures.short
     environment.globals |= {

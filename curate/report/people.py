@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from curate.curation.certificates import CERTIFICATE, void_text
+from curate.curation.standing import standing, standing_text
 from curate.curation.telling import NAMES
 from curate.guarantees import MORE
-from curate.report.collect import Source
+from curate.report.collect import Source, undecided_sql
+from curate.report.decided import Decided, decisions
 from curate.report.figures import short
 
 WIDTH, HEIGHT = 320.0, 220.0
@@ -59,60 +62,66 @@ class People:
     """The section on people's decisions.
 
     Attributes:
-        decided: Masks that people decided on.
+        decided: What people decided on single masks.
         reliability: Chart of what the quality promises against what people said; None without a
             learned quality.
         learned: What the quality model says of itself, in sentences.
         acceptance: Chart of acceptance against the share of bad masks; None without a certificate.
         certificate: What is certified, in sentences.
+        standing: How people's decisions stand to the certificate, in sentences.
+        void: Which certificate does not hold any more and why; "" for none.
         facts: Estimates with their intervals.
         more: What more reviews are expected to give, in sentences.
     """
 
-    decided: int
+    decided: Decided
     reliability: Chart | None
     learned: Sequence[str]
     acceptance: Chart | None
     certificate: Sequence[str]
+    standing: Sequence[str]
+    void: str
     facts: Sequence[Fact]
     more: Sequence[str]
 
     @property
     def anything(self) -> bool:
         """Whether there is something to show."""
-        return bool(self.decided or self.facts or self.certificate or self.learned)
+        others = (self.facts, self.certificate, self.learned, self.void)
+        return self.decided.anything or any(others)
 
 
 def people(source: Source) -> People:
     """Gather what people's decisions say of an audit."""
     info = source.info
-    certificate, estimate = info.get("certificate"), info.get("estimate")
+    certificate, estimate = info.get(CERTIFICATE), info.get("estimate")
     record = info.get("learning") or {}
     model = record if info.get("quality_model") else None
-    known = decided(source)
+    added = added_by_people(source)
+    stands = standing(source.audit, added=added)
+    void = void_text(info)
     return People(
-        decided=len(known),
+        decided=decisions(source, added),
         reliability=reliability(model) if model else None,
         learned=learned(model) if model else (),
         acceptance=acceptance(certificate) if certificate else None,
         certificate=certified(certificate) if certificate else (),
+        standing=standing_text(stands) if stands else (),
+        void=f"{void[:1].upper()}{void[1:]}." if void else "",
         facts=facts(estimate) if estimate else (),
         more=[
-            *(next_of_queue(source, known) if model else ()),
+            *(next_of_queue(source) if model else ()),
             *more(certificate, estimate),
         ],
     )
 
 
-def decided(source: Source) -> frozenset[int]:
-    """Return the masks that people have decided on."""
-    from curate.decisions import Reviews, has_reviews
+def added_by_people(source: Source) -> int:
+    """Count the masks that people added."""
+    from curate.decisions.additions import added_masks
     from curate.store import Audit
 
-    audit = source.audit
-    if not isinstance(audit, Audit) or not has_reviews(audit):
-        return frozenset()
-    return frozenset(Reviews(audit).resolved().index.tolist())
+    return len(added_masks(source.audit)) if isinstance(source.audit, Audit) else 0
 
 
 def acceptance(certificate: Mapping[str, Any]) -> Chart | None:
@@ -207,16 +216,16 @@ def facts(estimate: Mapping[str, Any]) -> list[Fact]:
     return found
 
 
-def next_of_queue(source: Source, known: frozenset[int]) -> list[str]:
+def next_of_queue(source: Source) -> list[str]:
     """Say how many bad masks the next of the queue hold, by a quality that is a probability."""
     if not {"quality_score", "priority"} <= set(source.masks):
         return []
-    bad = "1 - least(greatest(quality_score, 0), 1)"
+    bad, known = "1 - least(greatest(quality_score, 0), 1)", "isfinite(quality_score)"
     rows = source.rows(
-        f"select mask_id, {bad} as bad, (select avg({bad}) from masks) chance from masks where "
-        f"action = 'review' order by priority desc, mask_id limit {MORE + len(known)}"
+        f"select {bad} as bad, (select avg({bad}) from masks where {known}) as chance from "
+        f"{undecided_sql(source)} where action = 'review' and {known} "
+        f"order by priority desc, mask_id limit {MORE}"
     )
-    rows = [row for row in rows if row["mask_id"] not in known and row["bad"] is not None][:MORE]
     if not rows:
         return []
     found, n = sum(row["bad"] for row in rows), len(rows)

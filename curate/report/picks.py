@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from curate.report.collect import Reason, Source, kinds_sql
-from curate.rle import Runs, decode
+from curate.pictures import Rectangle
+from curate.report.collect import Reason, Source, kinds_sql, undecided_sql
+from curate.rle import Runs, bbox, concat, decode
 
 MOST_CARDS = 126
 """Masks with a reason in the gallery of one page; a few without are added."""
@@ -18,8 +19,16 @@ MOST_PER_IMAGE = 3
 """Masks of one image that one reason shows, unless there are few images: a broken image should
 not fill a gallery."""
 
+MOST_BY_PEOPLE = 12
+
 NO_REASON = -1
 ACCEPTED = -2
+NOT_SETTLED = -3
+CHANGED = -4
+
+REDRAWN_FROM = 2**63
+"""What people redrew is drawn beside the mask before, with ids from here on: no mask of a dataset
+has one."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,8 @@ class Pick:
     """One mask of the gallery.
 
     Attributes:
-        group: Index of the reason it was chosen for, :data:`NO_REASON` or :data:`ACCEPTED`.
+        group: Index of the reason it was chosen for, :data:`NO_REASON`, :data:`ACCEPTED`, or by
+            what people decided: :data:`NOT_SETTLED`, :data:`CHANGED`.
         row: Its columns, without the segmentation.
     """
 
@@ -43,6 +53,9 @@ class Pick:
 def choose(source: Source, reasons: Sequence[Reason]) -> list[Pick]:
     """Choose the worst masks for each reason, a mask only once, and some accepted ones beside.
 
+    These are masks that nobody decided on; some of those that people changed or have not settled
+    follow.
+
     A mask with several reasons stands with the rarest of them, which says most about it.
     """
     each = max(2, min(18, MOST_CARDS // max(1, len(reasons))))
@@ -52,7 +65,13 @@ def choose(source: Source, reasons: Sequence[Reason]) -> list[Pick]:
         ids = [row["mask_id"] for row in candidates if row["kind"] == reason.kind]
         fresh = [i for i in ids if i not in wanted][:each]
         wanted |= dict.fromkeys(fresh, reason.index)
-    for group, ids in ((NO_REASON, _unexplained(source)), (ACCEPTED, _accepted(source))):
+    others = {
+        NO_REASON: _unexplained(source),
+        ACCEPTED: _accepted(source),
+        NOT_SETTLED: _by_people(source, "change = 'unsettled'"),
+        CHANGED: _by_people(source, "change in ('removed', 'redrawn', 'relabelled')"),
+    }
+    for group, ids in others.items():
         wanted |= dict.fromkeys((i for i in ids if i not in wanted), group)
     rows = {int(row["mask_id"]): row for row in _rows(source, wanted)}
     order = {mask_id: k for k, mask_id in enumerate(wanted)}
@@ -96,10 +115,20 @@ def _accepted(source: Source) -> list[int]:
     return [
         int(row["mask_id"])
         for row in source.rows(
-            "select mask_id from masks where action = 'accept' and area_px > 0 "
-            "order by hash(mask_id) limit 12"
+            f"select mask_id from {undecided_sql(source)} where action = 'accept' "
+            "and area_px > 0 order by hash(mask_id) limit 12"
         )
     ]
+
+
+def _by_people(source: Source, where: str) -> list[int]:
+    """Return a few of the masks of which people decided something, at random but the same ones."""
+    if not source.has_people:
+        return []
+    rows = source.rows(
+        f"select mask_id from people where {where} order by hash(mask_id) limit {MOST_BY_PEOPLE}"
+    )
+    return [int(row["mask_id"]) for row in rows]
 
 
 def _rows(source: Source, ids: Iterable[int]) -> list[dict[str, Any]]:
@@ -139,6 +168,47 @@ def runs_of(source: Source, ids: Iterable[int]) -> tuple[dict[int, int], Runs]:
     counts = [None if _missing(c) else bytes(c) for c in frame["segmentation"]]
     runs, _ = decode(counts, frame["height"].to_numpy(), frame["width"].to_numpy())
     return {int(i): k for k, i in enumerate(frame["mask_id"])}, runs
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """Masks as people redrew them.
+
+    Attributes:
+        ids: By id of the mask before: an id from :data:`REDRAWN_FROM` on.
+        boxes: By that id: the box, XYWH.
+        runs: Their runs, in the order of ``ids``.
+    """
+
+    ids: Mapping[int, int]
+    boxes: Mapping[int, Rectangle]
+    runs: Runs | None = None
+
+    def among(self, place: dict[int, int], runs: Runs) -> tuple[dict[int, int], Runs]:
+        """Return other masks' places and runs with these behind them."""
+        if self.runs is None:
+            return place, runs
+        own = {number: len(runs) + k for k, number in enumerate(self.ids.values())}
+        return place | own, concat([runs, self.runs])
+
+
+def redrawn_of(source: Source, ids: Iterable[int]) -> Redrawn:
+    """Return those of some masks that people redrew."""
+    named = ", ".join(str(int(i)) for i in sorted(set(ids)))
+    if not source.has_people or not named:
+        return Redrawn({}, {})
+    frame = source.audit.query(
+        "select p.mask_id, m.height, m.width, p.segmentation from people p "
+        "join masks m on m.mask_id = p.mask_id "
+        f"where p.change = 'redrawn' and p.mask_id in ({named}) order by p.mask_id"
+    )
+    if not len(frame):
+        return Redrawn({}, {})
+    counts = [None if _missing(c) else bytes(c) for c in frame["segmentation"]]
+    runs, _ = decode(counts, frame["height"].to_numpy(), frame["width"].to_numpy())
+    numbers = {int(i): REDRAWN_FROM + k for k, i in enumerate(frame["mask_id"])}
+    boxes = [(float(x), float(y), float(w), float(h)) for x, y, w, h in bbox(runs)]
+    return Redrawn(numbers, dict(zip(numbers.values(), boxes, strict=True)), runs)
 
 
 def _missing(counts: Any) -> bool:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import Markup, escape
+
 LONGEST_NAME = 160
 """Characters of a name that a page shows; a name may be a megabyte long."""
 
@@ -97,6 +99,14 @@ def seconds(value: Any) -> str:
     minutes, rest = divmod(round(left), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def with_code(text: str) -> Markup:
+    """Return our own sentence as HTML, what stands in backticks as code; all of it is escaped."""
+    parts = [escape(shown(part, len(part))) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if k % 2 else part for k, part in enumerate(parts)
+    )
 
 
 def plural(n: int, noun: str, many: str = "") -> str:

@@ -33,6 +33,21 @@ def test_metrics_count_what_they_name(make_audit: Any, masks: Masks) -> None:
     assert not fails("reject_rate > 0.5 or empty_count > 1", found)
 
 
+def test_who_decided_is_counted_where_the_plan_says_it(make_audit: Any, masks: Masks) -> None:
+    action = ["reject", "review", "accept", "accept"]
+    plain = metrics(make_audit(masks(4, action=action), "plain"))
+    assert plain["policy_accept_count"] == 2
+    assert plain["policy_reject_count"] == 1
+    assert plain["person_count"] == plain["person_unsettled_count"] == 0
+    assert "model_count" not in plain
+    who = ["policy", "model", "certificate", "model"]
+    found = metrics(make_audit(masks(4, action=action, decided_by=who)))
+    assert (found["model_count"], found["certificate_count"]) == (2, 1)
+    assert found["policy_accept_count"] == 2
+    with pytest.raises(CallError, match="fail-on"):
+        fails("model_count > 0", plain)
+
+
 def test_gates_that_cannot_see_are_errors(make_audit: Any, masks: Masks) -> None:
     found = metrics(make_audit(masks(4, stability_score=np.nan)))
     for gate in ("stability_median < 0.9", "reject_rate > 0.01", "no_such > 1", "mask_count >"):

@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import curate
 from curate import verbs
+from curate.cli import app
+from curate.curation.certify import Certificate
+from curate.curation.standing import standing, standing_text
+from curate.decisions import open_reviews
 from curate.report.collect import Source
 from curate.report.people import Chart, acceptance, path, people, reliability
+from curate.summary import summary, summary_text
 
 
 def test_paths_are_in_the_box_with_y_upwards() -> None:
@@ -86,7 +92,7 @@ def test_the_page_says_what_was_certified_and_estimated(audit, tmp_path) -> None
     found = verbs.certify(audit.path, max_bad=0.15)
     verbs.estimate(audit.path)
     said = people(Source(curate.open_audit(audit.path)))
-    assert said.decided == 150
+    assert said.decided.masks == 150
     assert said.acceptance is not None
     assert f"{found.accepted:,} masks" in said.certificate[0]
     assert {fact.name for fact in said.facts} >= {"share of good masks"}
@@ -96,3 +102,85 @@ def test_the_page_says_what_was_certified_and_estimated(audit, tmp_path) -> None
         assert line in html
     assert "Acceptance against error" in html
     assert "<script>alert" not in html
+
+
+TORN = {"when": "fragment_score < 1", "action": "review", "reason": "in pieces"}
+
+
+def certified(audit: curate.Audit, folder: Path) -> Certificate:
+    """Review a random sample, every tenth mask rejected, and certify; a rule keeps these back."""
+    verbs.decide(audit.path, policy={"name": "own", "rule": [TORN]})
+    verbs.write_queue(audit.path, folder / "q.csv", kind="estimate", budget=150)
+    rows = pd.read_csv(folder / "q.csv")
+    rows["decision"] = np.where(rows["mask_id"] % 10 == 0, "reject", "accept")
+    rows.to_csv(folder / "done.csv", index=False)
+    verbs.import_decisions(folder / "done.csv", audit.path, reviewer="ann")
+    return verbs.certify(audit.path, max_bad=0.15)
+
+
+def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
+    found = certified(audit, tmp_path)
+    opened = curate.open_audit(audit.path)
+    masks = opened.masks()
+    over = (masks["rule_action"] == "accept") & (masks["quality_score"] >= found.threshold)
+    nobody = masks["decided_by"] == "certificate"
+    free = masks.index[over & nobody]
+    kept_back = masks.index[~over & (masks["decided_by"] != "person")]
+    frame = pd.DataFrame(
+        {
+            "mask_id": [*free[:4], *kept_back[:2]],
+            "action": ["reject", "reject", "fix", "accept", "accept", "reject"],
+            "reviewer": "bob",
+            "segmentation": [None, None, masks["segmentation"][free[0]], None, None, None],
+        }
+    )
+    open_reviews(opened).add(frame, origin="test")
+    ann = int((over & ~nobody).sum())
+    assert found.accepted == 270, "all but every tenth"
+    stands = standing(opened, added=0)
+    assert stands is not None
+    assert stands.as_dict() == {
+        "certified": True,
+        "over": found.accepted,
+        "untouched": int((over & nobody).sum()) - 4,
+        "kept": ann + 1,
+        "removed": 2,
+        "redrawn": 1,
+        "relabelled": 0,
+        "unsettled": 0,
+        "beyond": 1,
+        "added": 0,
+    }
+    sentences = standing_text(stands)
+    assert sentences[0] == f"The bound is about the {found.accepted} masks over the line."
+    assert sentences[1] == (
+        f"Of these people have accepted {ann + 1}, rejected 2 and redrawn 1; "
+        f"nobody has decided on the other {270 - ann - 4}."
+    )
+    beyond = "1 mask is accepted by people alone, and the bound does not speak of it."
+    assert sentences[2:] == [beyond]
+    numbers = summary(opened)
+    assert numbers["certificate_count"] == int(nobody.sum()) - 4
+    text = summary_text(opened, numbers)
+    page = verbs.report(audit.path).read_text()
+    for sentence in sentences:
+        assert sentence in text
+        assert sentence in page
+
+
+def test_a_void_certificate_is_mentioned_until_there_is_a_new_one(audit, tmp_path) -> None:
+    certified(audit, tmp_path)
+    verbs.decide(audit.path, policy="default")
+    void = "the certificate (at most 15.0% bad, 95% confidence) is void: the policy changed; "
+    opened = curate.open_audit(audit.path)
+    assert standing(opened) is None
+    assert void in summary_text(opened, summary(opened))
+    page = (audit.path / "report.html").read_text()
+    assert "No longer certified" in page
+    assert f"T{void[1:]}<code>curate certify</code> makes a new one." in page
+    run = CliRunner().invoke(app, ["certify", str(audit.path), "--max-bad", "0.15"])
+    assert "The bound is about the " in run.stdout
+    opened = curate.open_audit(audit.path)
+    assert "is void" not in summary_text(opened, summary(opened))
+    page = (audit.path / "report.html").read_text()
+    assert "No longer certified" not in page

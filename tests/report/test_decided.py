@@ -1,0 +1,93 @@
+"""What people decided, in the report: apart from the policy, and no finding of it."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from counted_audit import ANN, counted
+
+from curate.report import collect, gallery, picks
+from curate.report.collect import Source
+from curate.report.decided import decisions
+from curate.report.page import render
+from curate.report.words import with_code
+from curate.store import Audit
+
+__all__ = ["counted"]
+
+
+@pytest.fixture(scope="module")
+def source(counted: Audit) -> Source:
+    return Source(counted.pinned())
+
+
+def test_decisions_are_counted_by_what_the_policy_had_decided(source: Source) -> None:
+    found = decisions(source, added=1)
+    assert (found.masks, found.unsettled, found.added, found.without_pixels) == (6, 1, 1, 1)
+    rows = {row.name: (row.masks, row.several, row.policy) for row in found.rows}
+    assert rows == {
+        "accepted": (2, 0, {"accept": 1, "review": 0, "reject": 1}),
+        "rejected": (2, 1, {"accept": 2, "review": 0, "reject": 0}),
+        "redrawn": (1, 0, {"accept": 1, "review": 0, "reject": 0}),
+        "relabelled": (1, 0, {"accept": 1, "review": 0, "reject": 0}),
+        "not settled": (1, 1, {"accept": 1, "review": 0, "reject": 0}),
+        "added": (1, None, None),
+    }
+    assert found.overrides == [
+        "Of the masks that the policy accepted, people rejected 2, redrew 1 and relabelled 1.",
+        "Of the masks that the policy rejected, people accepted 1.",
+    ]
+    (open_,) = found.open
+    assert (open_.mask_id, open_.file_name) == (5, "2.png")
+    assert open_.why.startswith("people disagree: 1 accept, 1 reject")
+
+
+def test_what_people_decided_is_no_finding(source: Source) -> None:
+    found, rarer = collect.reasons(source)
+    assert rarer == 0
+    assert [(reason.masks, reason.reject) for reason in found] == [(1, 1)]
+    assert found[0].text.startswith("no usable mask")
+    over = collect.overview(source)
+    assert dict(over.actions()) == {"accept": 10, "review": 1, "reject": 3}
+    assert over.person == {"accept": 4, "review": 1, "reject": 2}
+
+
+def test_the_gallery_shows_what_people_changed_beside_what_was(source: Source) -> None:
+    reasons, _ = collect.reasons(source)
+    cards = {card.pick.mask_id: card for card in gallery.cards(source, reasons, None, {})}
+    groups = {mask_id: card.pick.group for mask_id, card in cards.items()}
+    assert groups.pop(13) == reasons[0].index
+    assert {i for i, group in groups.items() if group == picks.NOT_SETTLED} == {5}
+    assert {i for i, group in groups.items() if group == picks.CHANGED} == {2, 3, 4, 9}
+    assert {i for i, group in groups.items() if group == picks.ACCEPTED} == {6, 7, 8, 10, 11, 12}
+    redrawn = cards[3]
+    assert redrawn.twin == gallery.REDRAWN
+    assert redrawn.drawing is not None
+    assert redrawn.drawing.twin
+    assert redrawn.drawing.twin != redrawn.drawing.mine
+    assert redrawn.reasons[0].startswith("redrawn by bob (IoU ")
+    assert cards[4].reasons == ["relabelled by bob: dog"]
+    assert cards[4].twin == ""
+    assert gallery.kinds_of_marks(list(cards.values())) == {"redrawn"}
+
+
+def test_the_page_says_what_people_decided_and_how_to_go_on(source: Source) -> None:
+    page = render(source.audit)
+    text = " ".join(html.unescape(re.sub(r"<[^>]+>", "", page)).split())
+    for words in (
+        "People decided on 6 masks: 2 accepted, 2 rejected, 1 redrawn, 1 relabelled; "
+        "1 is not settled; 1 mask was added. What they decided",
+        "1 mask that people accepted has no readable pixel, and stays as the policy decided.",
+        f"curate write '{source.audit.path}' --out OUT writes the dataset so",
+        f"curate decide '{source.audit.path}' --rule latest lets the last decision",
+        f"rejected by {ANN}",
+        "the mask as people redrew it",
+    ):
+        assert words in text, words
+    assert ANN not in page, "a name is text"
+
+
+def test_backticks_become_code_and_all_else_is_escaped() -> None:
+    assert str(with_code("run `a <b>` & go")) == "run <code>a &lt;b&gt;</code> &amp; go"
