@@ -9,44 +9,26 @@ nowhere: it is the size that most of the masks have.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from curate.errors import CurateError, SourceError
+from curate.errors import CallError, CurateError, SourceError
+from curate.formats.amg_folder import COLUMNS, MASK_NAME, edit_folder, load_folder
 from curate.formats.amg_json import edit_records, load_records
-from curate.formats.amg_sheet import SHEET, Sheet
-from curate.formats.base import PART_BYTES, Format, Part, dropping
-from curate.formats.edits import Edits
+from curate.formats.amg_sheet import SHEET
+from curate.formats.base import PART_BYTES, Format, Part
+from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.json_shape import shape_of
-from curate.formats.png import read_masks
-from curate.formats.rows import Rows, number, parts_of, plain, with_problems
-from curate.formats.segmentation import Segmentation
-from curate.formats.trees import Edit, copy_with_edits, cuts, entries, splice
+from curate.formats.new_pixels import Tally
+from curate.formats.rows import Rows, parts_of, plain
+from curate.formats.trees import Edit, copy_with_edits, entries, splice
 from curate.table import MaskTable
 
-COLUMNS = {
-    "area": "declared_area",
-    "bbox_x0": "declared_x",
-    "bbox_y0": "declared_y",
-    "bbox_w": "declared_w",
-    "bbox_h": "declared_h",
-    "point_input_x": "prompt_x",
-    "point_input_y": "prompt_y",
-    "predicted_iou": "predicted_iou",
-    "stability_score": "stability_score",
-    "crop_box_x0": "crop_x",
-    "crop_box_y0": "crop_y",
-    "crop_box_w": "crop_w",
-    "crop_box_h": "crop_h",
-}
-"""Columns of the CSV and what they are called here."""
-
 _LOOK = 100  # how many entries of a folder are looked at to tell the format
-_MASK = re.compile(r"[0-9]+\.png", re.IGNORECASE)
+_RECORD = re.compile(r"(.*)#/[0-9]+", re.DOTALL)
 _PNG_COST = PART_BYTES // 1000
 """A mask's weight in a part: decoding a thousand PNGs takes as long as reading 16 MB of RLE."""
 
@@ -80,26 +62,71 @@ def load(source: Path, part: Part) -> MaskTable:
         if kind == "json":
             load_records(rows, source if source.is_file() else source / name, name)
         else:
-            _load_folder(rows, source, name)
+            load_folder(rows, source, name, _image_key(name))
     return rows.table()
 
 
-def prune(source: Path, out: Path, drop: AbstractSet[str]) -> None:
-    """Copy without the dropped masks: their PNGs and their lines of the CSV, or their records."""
-    edits: dict[str, Edit | None] = {}
+def write(source: Path, out: Path, edits: Edits) -> Stored:
+    """Copy with other PNGs and lines of the CSV, or other records, for masks that go, change, come.
+
+    A mask that goes takes its PNG and its line along; of one that changes the PNG is written anew,
+    and area and box in its line.
+    """
     images = [("json", source.name)] if source.is_file() else list(_images(source))
-    left = set(drop)
-    for kind, name in images if drop else ():
+    known = {_image_key(name): (kind, name) for kind, name in images}
+    changes: dict[str, Edit | None] = {}
+    new: dict[str, bytes] = {}
+    tally = Tally()
+    for key, mine in _by_image(source, edits, known).items():
+        kind, name = known[key]
         if kind == "json":
-            mine = {key for key in left if key.startswith(f"{plain(name)}#/")}
-            if mine:
-                path = source if source.is_file() else source / name
-                pieces, _ = edit_records(path, plain(name), Edits(drop=frozenset(mine)))
-                edits[plain(name)] = partial(splice, pieces=pieces)
+            path = source if source.is_file() else source / name
+            pieces, stored = edit_records(path, plain(name), mine)
+            changes[plain(name)] = partial(splice, pieces=pieces)
+            tally.runs += stored.runs
         else:
-            mine = _drop_from_folder(source, name, left, edits)
-        left -= mine
-    copy_with_edits(source, out, edits)
+            changed, made = edit_folder(source, name, mine, tally)
+            changes |= changed
+            new |= made
+    copy_with_edits(source, out, changes, new)
+    return tally.stored()
+
+
+def _image_key(name: str) -> str:
+    """Return the source key of an image; "." is the source itself, the folder of one image."""
+    return plain(name) or "."
+
+
+def _by_image(source: Path, edits: Edits, known: Collection[str]) -> dict[str, Edits]:
+    """Group edits by the source key of the image."""
+    drop: dict[str, set[str]] = {}
+    change: dict[str, dict[str, Change]] = {}
+    add: dict[str, list[Addition]] = {}
+
+    def image_of(key: str) -> str:
+        record = _RECORD.fullmatch(key)
+        image = record[1] if record else key.rpartition("/")[0] or "."
+        if image not in known:
+            raise CallError(f"{key} names no mask of it", str(source))
+        return image
+
+    for key in edits.drop:
+        drop.setdefault(image_of(key), set()).add(key)
+    for key, one in edits.change.items():
+        change.setdefault(image_of(key), {})[key] = one
+    for addition in edits.add:
+        if addition.image_key not in known:
+            raise CallError(f"{addition.image_key} names no image of it", str(source))
+        add.setdefault(addition.image_key, []).append(addition)
+    return {
+        image: replace(
+            edits,
+            drop=frozenset(drop.get(image, ())),
+            change=change.get(image, {}),
+            add=add.get(image, []),
+        )
+        for image in sorted({*drop, *change, *add})
+    }
 
 
 def _images(source: Path, limit: int | None = None) -> Iterator[tuple[str, str]]:
@@ -111,7 +138,9 @@ def _images(source: Path, limit: int | None = None) -> Iterator[tuple[str, str]]
         if entry.is_dir(follow_symlinks=False):
             folder = Path(entry.path)
             # A run that was stopped leaves PNGs without the CSV, which is written last.
-            if (folder / SHEET).is_file() or any(_MASK.fullmatch(e.name) for e in entries(folder)):
+            if (folder / SHEET).is_file() or any(
+                MASK_NAME.fullmatch(e.name) for e in entries(folder)
+            ):
                 yield "folder", entry.name
         elif entry.name.lower().endswith(".json") and _is_list(Path(entry.path)):
             yield "json", entry.name
@@ -147,86 +176,4 @@ def _is_record_list(path: Path) -> bool:
     return "segmentation" in first and "image_id" not in first and bool(own)
 
 
-# --- folders -------------------------------------------------------------------------------------
-
-
-class _Entry:
-    """One mask of a folder: its key, its PNG and its line of the CSV."""
-
-    def __init__(self, key: str, png: str, values: dict[str, str] | None = None) -> None:
-        self.key, self.png = key, png
-        self.values = values if values is not None else {}
-        self.problems: list[str] = []
-        self.again = False
-
-
-def _entries(source: Path, name: str) -> tuple[Sheet, list[_Entry], list[str]]:
-    """List the masks of a folder: the CSV's records in order, then the PNGs that it lacks.
-
-    Returns:
-        The CSV, its masks followed by the others, and the names of these others.
-    """
-    sheet = Sheet(source / name / SHEET)
-    below = f"{name}/" if name else ""
-    names = {e.name for e in entries(source / name) if _MASK.fullmatch(e.name)}
-    by_number = {f"{int(n[:-4])}.png": n for n in sorted(names, reverse=True)}
-    found, claimed = [], set[str]()
-    for line, png, values, problems in sheet.rows():
-        real = by_number.get(png, png)
-        unique = png and real not in claimed
-        entry = _Entry(f"{below}{real}" if unique else f"{below}{SHEET}:{line}", real, values)
-        entry.problems, entry.again = problems, bool(png) and not unique
-        claimed.add(real)
-        found.append(entry)
-    others = sorted(names - claimed, key=lambda n: (int(n[:-4]), n))
-    return sheet, [*found, *(_Entry(f"{below}{n}", n) for n in others)], others
-
-
-def _load_folder(rows: Rows, source: Path, name: str) -> None:
-    folder = source / name
-    sheet, found, others = _entries(source, name)
-    size, masks = read_masks([folder / e.png if e.png else None for e in found], None)
-    detail = sheet.problem
-    if not detail and others:
-        some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        detail = f"{len(others)} PNGs are not in {SHEET}: {some}"
-    if not masks and not detail:
-        detail = "it has no masks, so its size is not known"
-    image = rows.image(
-        name or folder.resolve().name, size, "unreadable" if sheet.problem else "ok", detail
-    )
-    for entry, mask in zip(found, masks, strict=True):
-        stored = {}
-        for column, ours in COLUMNS.items():
-            stored[ours], problem = number(entry.values.get(column), column)
-            entry.problems.append(problem)
-        mask = with_problems(mask, entry.problems)
-        if entry.again and mask.status == "ok":
-            detail = f"an earlier line of {SHEET} has the same id"
-            mask = Segmentation(mask.counts, "duplicate_id", detail)
-        mask_id = int(entry.png[:-4]) if entry.png else None
-        rows.mask(entry.key, image, mask, mask_id, stored)
-
-
-def _drop_from_folder(
-    source: Path, name: str, drop: AbstractSet[str], edits: dict[str, Edit | None]
-) -> set[str]:
-    """Plan the edits of one folder and return which keys they serve."""
-    sheet, found, _ = _entries(source, name)
-    dropped = [entry for entry in found if plain(entry.key) in drop]
-    if not dropped:
-        return set()
-    below = f"{name}/" if name else ""
-    staying = {entry.png for entry in found if plain(entry.key) not in drop}
-    for entry in dropped:
-        there = bool(entry.png) and os.path.lexists(source / name / entry.png)
-        if there and entry.png not in staying:
-            edits[plain(below + entry.png)] = None
-    gone = [plain(entry.key) in drop for entry in found[: len(sheet.records)]]
-    if any(gone):
-        pieces = list(cuts(sheet.spans, lambda i: i > 0 and gone[i - 1]))
-        edits[plain(below + SHEET)] = lambda origin, target: splice(origin, target, pieces)
-    return {plain(entry.key) for entry in dropped}
-
-
-FORMAT = Format("amg", "output of SAM's amg.py", matches, plan, load, dropping(prune))
+FORMAT = Format("amg", "output of SAM's amg.py", matches, plan, load, write)

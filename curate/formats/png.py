@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -172,16 +172,9 @@ def read_masks(
         The size of the image, (0, 0) where nothing tells it, and the masks. One of another size
         than the image has the status ``size_mismatch`` and no pixels.
     """
-    headers: list[Header | PictureProblem] = []
-    for path in paths:
-        try:
-            if path is None:
-                raise PictureProblem("no_segmentation", "the PNG is missing")
-            headers.append(read_header(path))
-        except PictureProblem as problem:
-            headers.append(problem)
+    headers = [_header(path) for path in paths]
     if size is None:
-        size = common_size(h.size for h in headers if isinstance(h, Header)) or (0, 0)
+        size = _common(headers)
     masks = []
     for path, header in zip(paths, headers, strict=True):
         if isinstance(header, PictureProblem) or path is None:
@@ -193,6 +186,24 @@ def read_masks(
         else:
             masks.append(read_mask(path, header))
     return size, masks
+
+
+def mask_size(paths: Iterable[Path]) -> tuple[int, int]:
+    """Return the most frequent height and width of PNGs; (0, 0) where none can be read."""
+    return _common([_header(path) for path in paths])
+
+
+def _header(path: Path | None) -> Header | PictureProblem:
+    try:
+        if path is None:
+            raise PictureProblem("no_segmentation", "the PNG is missing")
+        return read_header(path)
+    except PictureProblem as problem:
+        return problem
+
+
+def _common(headers: Iterable[Header | PictureProblem]) -> tuple[int, int]:
+    return common_size(h.size for h in headers if isinstance(h, Header)) or (0, 0)
 
 
 class Picture(NamedTuple):

@@ -5,17 +5,31 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from mask_files import bomb, load_all, mask_at, save_png, shapes, status_at, tree
+from mask_files import (
+    HEIGHT,
+    WIDTH,
+    bomb,
+    counts_of,
+    load_all,
+    mask_at,
+    save_png,
+    shapes,
+    status_at,
+    tree,
+)
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats import amg, detect, read
+from curate.formats.amg_sheet import Sheet
+from curate.formats.edits import Addition, Change, Edits
 
 HEADER = (
     "id,area,bbox_x0,bbox_y0,bbox_w,bbox_h,point_input_x,point_input_y,predicted_iou,"
@@ -87,10 +101,10 @@ def test_a_parent_holds_an_image_a_folder(data: Path) -> None:
 def test_real_output_pruned(data: Path, tmp_path: Path) -> None:
     source = data / "sam_amg_truck"
     before = tree(source)
-    amg.prune(source, tmp_path / "all", set())
+    amg.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == before
     drop = {"sound/0.png", "sound/46.png", "displaced/3.png"}
-    amg.prune(source, tmp_path / "some", drop)
+    amg.FORMAT.prune(source, tmp_path / "some", drop)
     after = tree(tmp_path / "some")
     assert set(before) - set(after) == drop
     assert {n for n in after if after[n] != before[n]} == {
@@ -212,7 +226,7 @@ def test_prune_keeps_bytes_quotes_and_line_ends(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "photo", [mask] * 3)
     rows = ["id,area,predicted_iou,note", '0,1,0.9,"two\r\nlines"', "1,1,0.9,שלום", "2,1,0.9,x"]
     (folder / "metadata.csv").write_bytes("\r\n".join([*rows, ""]).encode())
-    amg.prune(folder, tmp_path / "kept", {"0.png"})
+    amg.FORMAT.prune(folder, tmp_path / "kept", {"0.png"})
     after = tree(tmp_path / "kept")
     assert after["metadata.csv"] == "\r\n".join([rows[0], *rows[2:], ""]).encode()
     assert sorted(after) == ["1.png", "2.png", "metadata.csv"]
@@ -221,9 +235,9 @@ def test_prune_keeps_bytes_quotes_and_line_ends(tmp_path: Path) -> None:
 def test_a_png_stays_while_a_line_names_it(tmp_path: Path) -> None:
     mask = shapes()["dot"]
     folder = make_folder(tmp_path / "photo", [mask], [line(0, mask, 0.1), line(0, mask, 0.2)])
-    amg.prune(folder, tmp_path / "a", {"metadata.csv:3"})
+    amg.FORMAT.prune(folder, tmp_path / "a", {"metadata.csv:3"})
     assert sorted(tree(tmp_path / "a")) == ["0.png", "metadata.csv"]
-    amg.prune(folder, tmp_path / "b", {"0.png", "metadata.csv:3"})
+    amg.FORMAT.prune(folder, tmp_path / "b", {"0.png", "metadata.csv:3"})
     assert tree(tmp_path / "b") == {"metadata.csv": HEADER.encode()}
 
 
@@ -232,9 +246,9 @@ def test_prune_refuses_what_it_would_harm(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("precious")
     with pytest.raises(CallError, match="exists already"):
-        amg.prune(folder, tmp_path / "full", set())
+        amg.FORMAT.prune(folder, tmp_path / "full", set())
     with pytest.raises(CallError, match="inside the source"):
-        amg.prune(folder, folder / "out", set())
+        amg.FORMAT.prune(folder, folder / "out", set())
     assert sorted(os.listdir(folder)) == ["0.png", "metadata.csv"]
 
 
@@ -244,11 +258,11 @@ def test_links_that_leave_the_source_are_not_followed(tmp_path: Path) -> None:
     shutil.move(tmp_path / "photo" / "metadata.csv", secret)
     (tmp_path / "photo" / "metadata.csv").symlink_to(secret)
     (tmp_path / "photo" / "home").symlink_to(tmp_path)
-    amg.prune(tmp_path / "photo", tmp_path / "kept", set())
+    amg.FORMAT.prune(tmp_path / "photo", tmp_path / "kept", set())
     assert (tmp_path / "kept" / "home").is_symlink()
     assert (tmp_path / "kept" / "metadata.csv").is_symlink()
     with pytest.raises(SourceError, match="leaves the source"):
-        amg.prune(tmp_path / "photo", tmp_path / "other", {"0.png"})
+        amg.FORMAT.prune(tmp_path / "photo", tmp_path / "other", {"0.png"})
     assert not (tmp_path / "other").exists()
 
 
@@ -278,9 +292,9 @@ def test_json_pruned_byte_for_byte(tmp_path: Path) -> None:
     pieces = [json.dumps(record(mask), indent=1) for mask in made]
     source = tmp_path / "a.json"
     source.write_text("[\n" + " ,\n".join(pieces) + "\n]\n")
-    amg.prune(source, tmp_path / "all.json", set())
+    amg.FORMAT.prune(source, tmp_path / "all.json", set())
     assert (tmp_path / "all.json").read_bytes() == source.read_bytes()
-    amg.prune(source, tmp_path / "some.json", {"a.json#/0", "a.json#/2"})
+    amg.FORMAT.prune(source, tmp_path / "some.json", {"a.json#/0", "a.json#/2"})
     kept = "[\n" + " ,\n".join([pieces[1], pieces[3]]) + "\n]\n"
     assert (tmp_path / "some.json").read_text() == kept
 
@@ -376,3 +390,198 @@ def test_any_json_list_is_a_finding_or_an_error(
     assert amg.matches(source) in (True, False)
     with suppress(CurateError):
         assert len(read(source, "amg")) == 2
+
+
+# --- edits of folders ----------------------------------------------------------------------------
+
+STYLES = {
+    "plain": "{}",
+    "float": "{}.0",
+    "quoted": '"{}"',
+    "blank": " {}",
+}
+NOTES = ("", "x", '"a, ""b"""', '"two\r\nlines"', "שלום", '0"5')
+
+
+def fields_of(number: int, mask: np.ndarray, style: str, note: str) -> dict[str, str]:
+    y, x = np.nonzero(mask)
+    box = (x.min(), y.min(), np.ptp(x), np.ptp(y))
+    names = ("area", "bbox_x0", "bbox_y0", "bbox_w", "bbox_h")
+    told = {k: style.format(v) for k, v in zip(names, (mask.sum(), *box), strict=True)}
+    return {"id": style.format(number), **told, "predicted_iou": "0.90", "note": note}
+
+
+def sheet_of(columns: list[str], rows: list[dict[str, str]], end: str, last: bool) -> bytes:
+    lines = [",".join(columns), *(",".join(row.get(c, "") for c in columns) for row in rows)]
+    return (end.join(lines) + (end if last else "")).encode()
+
+
+@settings(max_examples=30)
+@given(
+    st.permutations(["id", "area", "bbox_x0", "note", "bbox_w", "bbox_h", "predicted_iou"]),
+    st.lists(
+        st.tuples(
+            st.sampled_from([*shapes()]),
+            st.sampled_from(["", "drop", *shapes()]),
+            st.sampled_from([*STYLES]),
+            st.sampled_from(NOTES),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.lists(st.sampled_from([*shapes()]), max_size=2),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_edits_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory,
+    columns: list[str],
+    masks: list[tuple[str, str, str, str]],
+    new: list[str],
+    end: str,
+    last: bool,
+    alone: bool,
+) -> None:
+    source = tmp_path_factory.mktemp("amg") / "in"
+    folder, below = (source, "") if alone else (source / "photo", "photo/")
+    before, after, drop, change = [], [], set[str](), dict[str, Change]()
+    meant: dict[str, np.ndarray] = {}
+    for i, (shape, edit, style, note) in enumerate(masks):
+        key, mask = f"{below}{2 * i}.png", shapes()[edit if edit in shapes() else shape]
+        save_png(folder / f"{2 * i}.png", shapes()[shape])
+        before.append(fields_of(2 * i, shapes()[shape], STYLES[style], note))
+        if edit == "drop":
+            drop.add(key)
+            continue
+        meant[key] = mask
+        after.append(fields_of(2 * i, mask, STYLES[style], note))
+        if edit:
+            change[key] = Change(counts_of(mask))
+    for i, shape in enumerate(new, 2 * len(masks) - 1):
+        meant[f"{below}{i}.png"] = shapes()[shape]
+        made = fields_of(i, shapes()[shape], STYLES[masks[-1][2]], "")
+        after.append(made | {"predicted_iou": "", "note": ""})
+    (folder / "metadata.csv").write_bytes(sheet_of(columns, before, end, last))
+    make_folder(source / "other", [shapes()["ring"]])
+    add = [
+        Addition("." if alone else "photo", counts_of(shapes()[shape]), HEIGHT, WIDTH)
+        for shape in new
+    ]
+    out = source.with_name("out")
+    stored = amg.FORMAT.write(source, out, Edits(frozenset(drop), change, add))
+    assert stored.runs == len(change) + len(new)
+    old, found = tree(source), tree(out)
+    touched = {f"{below}metadata.csv", *drop, *change, *meant}
+    assert found[f"{below}metadata.csv"] == sheet_of(columns, after, end, last)
+    assert {k: v for k, v in found.items() if k not in touched} == {
+        k: v for k, v in old.items() if k not in touched
+    }
+    assert all(found[k] == old[k] for k in meant.keys() & old.keys() - change.keys())
+    assert not drop & found.keys()
+    table = read(out, "amg")
+    for key, mask in meant.items():
+        assert (np.asarray(Image.open(out / key)) == mask * np.uint8(255)).all()
+        assert (mask_at(table, key) == mask).all()
+
+
+@given(st.lists(st.text('a",\n\r', max_size=6), min_size=1, max_size=4))
+def test_fields_are_told_apart_as_pythons_csv_does(
+    tmp_path_factory: pytest.TempPathFactory, fields: list[str]
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "metadata.csv"
+    header = ",".join(["id", *(f"c{i}" for i in range(len(fields)))])
+    told = ",".join(["7", *('"' + field.replace('"', '""') + '"' for field in fields)])
+    path.write_bytes(f"{header}\n{told}".encode())
+    sheet = Sheet(path)
+    for i, field in enumerate(fields):
+        (start, end, new), *rest = sheet.renewed(0, {f"c{i}": 5})
+        assert not rest
+        assert path.read_bytes()[start:end].decode()[1:-1].replace('""', '"') == field
+        assert new == (b'"5"' if not field else b"5")
+
+
+def test_real_output_edited(data: Path, tmp_path: Path) -> None:
+    source = data / "sam_amg_truck" / "sound"
+    table = read(source, "amg")
+    height, width = table.images[["height", "width"]].iloc[0].tolist()
+    mask = mask_at(table, "3.png") | mask_at(table, "5.png")
+    edits = Edits(
+        change={"3.png": Change(counts_of(mask))},
+        add=[Addition(".", counts_of(mask), height, width)],
+    )
+    amg.FORMAT.write(source, tmp_path / "out", edits)
+    old, new = ((p / "metadata.csv").read_text().split("\n") for p in (source, tmp_path / "out"))
+    y, x = np.nonzero(mask)
+    numbers = [mask.sum(), x.min(), y.min(), np.ptp(x), np.ptp(y)]
+    told = ",".join(map(str, numbers))
+    assert new[:4] == old[:4]
+    assert new[4] == ",".join(["3", told, *old[4].split(",")[6:]])
+    assert new[5:] == [*old[5:], f"{len(old) - 1},{told},,,,,0,0,{width},{height}"]
+    after = load_all(amg.FORMAT, tmp_path / "out")
+    assert (after.masks["area_px"] == after.masks["declared_area"]).all()
+    assert (after.masks["status"] == "ok").all()
+
+
+def test_masks_beside_a_csv_that_lacks_them(tmp_path: Path) -> None:
+    dot, ring = shapes()["dot"], shapes()["ring"]
+    make_folder(tmp_path / "in" / "a", [ring, ring], [line(0, ring), line(5, ring)])
+    (make_folder(tmp_path / "in" / "b", [ring]) / "metadata.csv").unlink()
+    change = {key: Change(counts_of(dot)) for key in ("a/1.png", "a/5.png", "b/0.png")}
+    add = [Addition("b", counts_of(dot), HEIGHT, WIDTH)]
+    amg.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(change=change, add=add))
+    expected = "\n".join([HEADER, line(0, ring), ",".join(["5", *measured_and_rest(dot, ring)])])
+    assert (tmp_path / "out" / "a" / "metadata.csv").read_text() == expected
+    table = read(tmp_path / "out", "amg")
+    keys = ["a/0.png", "a/5.png", "a/1.png", "b/0.png", "b/1.png"]
+    assert table.masks["source_key"].tolist() == keys
+    assert all((mask_at(table, key) == dot).all() for key in keys[1:])
+
+
+def measured_and_rest(mask: np.ndarray, old: np.ndarray) -> list[str]:
+    return [*line(0, mask).split(",")[1:6], *line(0, old).split(",")[6:]]
+
+
+def test_json_beside_folders_is_edited_too(tmp_path: Path) -> None:
+    ring, dot = shapes()["ring"], shapes()["dot"]
+    make_folder(tmp_path / "in" / "a", [ring])
+    (tmp_path / "in" / "b.json").write_text(json.dumps([record(ring), record(ring)]))
+    edits = Edits(
+        frozenset({"b.json#/0"}),
+        {"a/0.png": Change(counts_of(dot)), "b.json#/1": Change(counts_of(dot))},
+        [Addition(key, counts_of(ring), HEIGHT, WIDTH) for key in ("b.json", "a")],
+    )
+    stored = amg.FORMAT.write(tmp_path / "in", tmp_path / "out", edits)
+    assert stored.runs == 4
+    table = read(tmp_path / "out", "amg")
+    keys = {"a/0.png": dot, "a/1.png": ring, "b.json#/0": dot, "b.json#/1": ring}
+    assert table.masks["source_key"].tolist() == list(keys)
+    assert all((mask_at(table, key) == mask).all() for key, mask in keys.items())
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ({"drop": frozenset({"a/9.png"})}, "names no mask"),
+        ({"drop": frozenset({"z/0.png"})}, "names no mask"),
+        ({"change": {"a/9.png": Change(b"0")}}, "names no mask"),
+        ({"change": {"a/1.png": Change(b"0")}}, "2 lines of metadata.csv name its PNG"),
+        ({"change": {"a/metadata.csv:5": Change(b"0")}}, "names no PNG"),
+        ({"change": {"a/0.png": Change(b"0")}}, "does not fit the image"),
+        ({"change": {"a/0.png": Change(category="cat")}}, "has no categories; write another"),
+        ({"change": {"a/0.png": Change(attributes={"a": "b"})}}, "no place for attributes"),
+        ({"change": {"a/0.png": Change(b"0")}, "masks": "polygon"}, "no polygons"),
+        ({"add": [Addition("z", b"0", HEIGHT, WIDTH)]}, "names no image"),
+        ({"add": [Addition("a", b"0", 1, 1)]}, "its image 53 x 37"),
+    ],
+)
+def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, Any], message: str) -> None:
+    dot = shapes()["dot"]
+    counts = counts_of(dot)
+    if message in ("2 lines of metadata.csv name its PNG", "names no PNG"):
+        edits = {"change": {key: Change(counts) for key in edits["change"]}}
+    lines = [line(0, dot), line(1, dot), line(1, dot), line("x", dot)]
+    make_folder(tmp_path / "in" / "a", [dot, dot], lines)
+    with pytest.raises(CallError, match=message):
+        amg.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(**edits))
+    assert not (tmp_path / "out").exists()
