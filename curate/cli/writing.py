@@ -49,7 +49,7 @@ def write(
     out: Annotated[
         Path | None, typer.Option(help="Where the dataset goes; a dry run if left out.")
     ] = None,
-    to: Annotated[str | None, typer.Option(help="The format; its own if left out.")] = None,
+    to: Annotated[str | None, typer.Option(help="The format: coco; its own if left out.")] = None,
     drop: Drop = None,
     masks: Annotated[
         str,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.errors import CallError
 from curate.verbs.paths import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ def prune(
     drop: tuple[str, ...] = ("reject",),
     source: AnyPath | None = None,
 ) -> PruneResult:
-    """Write the dataset without the masks of some actions; see :func:`curate.write.prune`."""
+    """Write the dataset without the masks of some actions; see :func:`curate.writing.prune`."""
     from curate.decisions.current import open_audit
     from curate.writing import prune as run
 
@@ -36,32 +35,29 @@ def write(
     provenance: AnyPath | None = None,
     **options: Any,
 ) -> WriteResult:
-    """Write the dataset as people left it; see :func:`curate.write.write`.
+    """Write the dataset as people left it; see :func:`curate.writing.write`.
 
     Args:
         audit: The audit, or its directory.
         out: Where; must not exist. None only says what would change.
-        to: The format; None: its own.
+        to: The format: "coco", or its own; None: its own.
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask; None: beside ``out``.
 
     Further keywords are fields of :class:`curate.writing.changes.Options`.
 
     Raises:
-        CurateError: See :func:`curate.write.write`.
+        CurateError: See :func:`curate.writing.write`.
     """
     from curate.decisions.current import open_audit
     from curate.writing import write as run
     from curate.writing.changes import Options
 
     opened = open_audit(audit) if isinstance(audit, str | Path) else audit
-    own = str(opened.info["source"]["format"])
-    if to not in (None, own):
-        what = f"a dataset is written in its own format, {own}, not in {to}"
-        raise CallError(what, "--to", "leave it out")
     return run(
         opened,
         as_path(out),
+        to=to,
         options=Options(**options),
         source=as_path(source),
         provenance=as_path(provenance),

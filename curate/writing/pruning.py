@@ -77,9 +77,9 @@ def prune(
 ) -> PruneResult:
     """Write an audited dataset without the masks of some actions, in its own format.
 
-    What people redrew, added or relabelled is not in it: see :func:`curate.write.write`. The output
-    is written beside its place, read back and compared with the source, mask by mask, before it
-    gets its name; so what stands at ``out`` has been checked.
+    What people redrew, added or relabelled is not in it: :func:`curate.writing.write` does that.
+    The output is written beside its place, read back and compared with the source, mask by mask,
+    before it gets its name; so what stands at ``out`` has been checked.
 
     Args:
         audit: A finished audit.

@@ -16,6 +16,7 @@ from curate.formats.edits import Edits, Stored
 from curate.store import Audit
 from curate.versions import short
 from curate.writing.changes import Changes, Options, changes
+from curate.writing.coco import write_coco
 from curate.writing.place import beside, refuse_place
 from curate.writing.provenance import place_of, write_provenance
 from curate.writing.pruning import audited_source, write_checked
@@ -29,7 +30,7 @@ class WriteResult:
 
     Attributes:
         source: The dataset that was audited.
-        format: The name of its format, in which it was written.
+        format: The name of the format in which it is written.
         changes: What changed.
         out: What was written, read back and compared; None for a dry run.
         provenance: The file that says what happened to each mask; None for a dry run.
@@ -37,7 +38,9 @@ class WriteResult:
         version_before: Content id of the source; "" where the audit does not know it.
         stored: How new pixels were stored; None for a dry run.
         moved: IoU of what was stored with what was meant, of masks that the format could not hold
-            to the pixel: by source key, or by position of an added mask.
+            to the pixel.
+        left_out: Masks that cannot stand in another format than the source's: without pixels, or of
+            an image that is not known.
     """
 
     source: Path
@@ -49,6 +52,7 @@ class WriteResult:
     version_before: str = ""
     stored: Stored | None = None
     moved: Sequence[float] = ()
+    left_out: int = 0
 
     def counts(self) -> dict[str, int]:
         """Return how many masks each change happens to."""
@@ -63,7 +67,8 @@ class WriteResult:
             "unsettled": found.unsettled,
             "added_left_out": found.left_out,
             "masks_before": found.masks,
-            "masks_after": found.masks_after,
+            "masks_left_out": self.left_out,
+            "masks_after": found.masks_after - self.left_out,
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -108,6 +113,7 @@ class WriteResult:
                 ("added", "added by people"),
                 ("added_left_out", "added masks left out, since their object has one already"),
                 ("unsettled", "left as they were, since people have not settled on them"),
+                ("masks_left_out", "left out, without pixels or of an image that is not known"),
             )
             if n[name]
         ]
@@ -145,11 +151,12 @@ def write(
     audit: Audit,
     out: Path | None = None,
     *,
+    to: str | None = None,
     options: Options | None = None,
     source: Path | None = None,
     provenance: Path | None = None,
 ) -> WriteResult:
-    """Write an audited dataset as it is now, in its own format.
+    """Write an audited dataset as it is now, in its own format or as COCO.
 
     Rejected masks are left out, redrawn ones stand in the place of the old ones with their ids and
     all other fields, added ones are new, categories are corrected; all else is as it was. The
@@ -159,6 +166,7 @@ def write(
     Args:
         audit: A finished audit.
         out: Where; must not exist. None only says what would change.
+        to: The format: "coco", or the source's own; None for its own.
         options: How; the defaults if None.
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask (.parquet or .json); None: beside
@@ -174,6 +182,10 @@ def write(
     """
     audit = audit.pinned()
     source, form = audited_source(audit, source)
+    if to not in (None, form.name, "coco"):
+        what = f"a dataset is written in its own format, {form.name}, or as coco, not as {to}"
+        raise CallError(what, "--to", "leave it out for its own")
+    export = to == "coco" and form.name != "coco"
     if out is not None:
         refuse_place(source, audit.path, out)
         provenance = place_of(out, provenance)
@@ -181,12 +193,17 @@ def write(
         raise CallError("a provenance is asked for, but no output", "--provenance", "give --out")
     found = changes(audit, options or Options())
     before = str(audit.info.get("version") or "")
-    result = WriteResult(source, form.name, found, version_before=before)
+    result = WriteResult(source, to or form.name, found, version_before=before)
     if out is None or provenance is None:
         return result
     with beside(out) as folder:
         made = folder / source.name
-        version, stored = write_checked(form, source, made, found.edits, found.masks_after, out)
+        if export:
+            exported = write_coco(audit, found.edits, made)
+            version, stored, left_out = exported.version, exported.stored, exported.left_out
+        else:
+            n, left_out = found.masks_after, 0
+            version, stored = write_checked(form, source, made, found.edits, n, out)
         note = folder / f"provenance{provenance.suffix}"
         write_provenance(audit, found, version, provenance, note)
         provenance.parent.mkdir(parents=True, exist_ok=True)
@@ -199,6 +216,7 @@ def write(
         version=version,
         stored=stored,
         moved=_moved(audit, found.edits, stored),
+        left_out=left_out,
     )
 
 

@@ -1,0 +1,249 @@
+"""Any audited dataset as one COCO instances file, as people left it.
+
+It is written from the audit's own tables, a part at a time, so the source need not be there. What
+COCO has a place for is written: images, categories, pixels, boxes, areas, ``iscrowd``, ids, and
+SAM's scores where there are any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from curate import rle
+from curate.errors import AuditError
+from curate.formats import detect
+from curate.formats.base import new_file
+from curate.formats.edits import Addition, Edits, Stored
+from curate.formats.polygons import rings_of
+from curate.store import Audit, count_parts, part_names, read_part, to_frame
+from curate.versions import VersionHash, image_digests
+
+UNNAMED = "object"
+"""Category of masks that have none: COCO demands one."""
+
+_SCORES = ("predicted_iou", "stability_score", "score")
+_READ = (
+    *("mask_id", "source_key", "image_id", "category", "category_id", "iscrowd"),
+    *("height", "width", "segmentation", *_SCORES),
+)
+_DUMP = orjson.OPT_SERIALIZE_NUMPY
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came of writing a dataset as COCO.
+
+    Attributes:
+        version: Content id of what was written.
+        masks: How many masks it holds.
+        left_out: Masks that cannot stand in it: without pixels, or of an image that is not known.
+        stored: How the pixels were stored.
+    """
+
+    version: str
+    masks: int
+    left_out: int
+    stored: Stored
+
+
+def write_coco(audit: Audit, edits: Edits, out: Path) -> Exported:
+    """Write an audited dataset, with edits, as a COCO instances file, and read it back.
+
+    Args:
+        audit: The audit.
+        edits: What changes; ``masks`` "same" is run lengths.
+        out: The file; must not exist.
+
+    Raises:
+        AuditError: It cannot be written, or holds something else than what was meant.
+    """
+    names = _category_ids(audit, edits)
+    meant = VersionHash()
+    made = _File(edits.masks == "polygon")
+    with new_file(out) as file:
+        categories = [{"id": number, "name": name} for name, number in names.items()]
+        head = {"info": {"description": "written by curate"}, "categories": categories}
+        file.write(orjson.dumps(head)[:-1] + b',"images":[')
+        for n, image in enumerate(_images(audit)):
+            file.write((b",\n" if n else b"\n") + orjson.dumps(image, option=_DUMP))
+        file.write(b'\n],"annotations":[')
+        for masks, images in _parts(audit, edits, made):
+            runs = made.write(file, masks, names)
+            meant.update(image_digests(masks, images, runs))
+        file.write(b"\n]}\n")
+    found = _version_of(out)
+    if found != meant.hexdigest():
+        out.unlink()
+        what = "what was written is not what was meant, so it was removed"
+        raise AuditError(what, str(out), "this is a fault of curate: please report it")
+    return Exported(found, made.count, made.left_out, made.stored())
+
+
+class _File:
+    """Writes annotations, and counts them.
+
+    Args:
+        polygons: Whether masks are written as polygons.
+    """
+
+    def __init__(self, polygons: bool) -> None:
+        self.polygons = polygons
+        self.count = self.left_out = self.rings = self.seams = self.runs = 0
+
+    def write(self, file: BinaryIO, masks: pd.DataFrame, names: Mapping[str, int]) -> rle.Runs:
+        """Write the masks of a part, and return their runs."""
+        sizes = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
+        runs, _ = rle.decode(masks["segmentation"].tolist(), *sizes)
+        areas, boxes = rle.measure(runs)
+        counts = rle.encode(runs).to_pylist()
+        scores = [name for name in _SCORES if name in masks]
+        rows = zip(masks.to_dict("records"), counts, areas.tolist(), boxes.tolist(), strict=True)
+        for row, one, area, box in rows:
+            record = {
+                "id": row["mask_id"],
+                "image_id": row["image_id"],
+                "category_id": names[row["category"]],
+                "segmentation": self._segmentation(one, row["height"], row["width"]),
+                "area": area,
+                "bbox": box,
+                "iscrowd": row["iscrowd"],
+                **{name: row[name] for name in scores if not np.isnan(row[name])},
+            }
+            file.write((b",\n" if self.count else b"\n") + orjson.dumps(record, option=_DUMP))
+            self.count += 1
+        return runs
+
+    def _segmentation(self, counts: bytes, height: int, width: int) -> Any:
+        if self.polygons:
+            rings = rings_of(counts, height, width)
+            seams = rings is None
+            rings = rings_of(counts, height, width, seams=True) if rings is None else rings
+            if rings is not None:
+                self.rings, self.seams = self.rings + 1, self.seams + seams
+                return rings
+        self.runs += 1
+        return {"size": [height, width], "counts": counts.decode("ascii")}
+
+    def stored(self) -> Stored:
+        """Return how the pixels were stored."""
+        return Stored(self.rings, self.seams, self.runs)
+
+
+def _category_ids(audit: Audit, edits: Edits) -> dict[str, int]:
+    """Return a number for each category's name: the source's own where each has one of its own."""
+    columns = part_names(audit.path, "masks", 0)
+    number = "min(category_id)" if "category_id" in columns else "null"
+    label = "coalesce(category, cast(category_id as varchar))" if number != "null" else "category"
+    found = audit.query(
+        f"select coalesce({label}, '{UNNAMED}') as name, {number} as number from masks group by 1"
+    )
+    known: dict[str, Any] = dict(zip(found["name"].astype(str), found["number"], strict=True))
+    new = [one.category for one in edits.change.values() if one.category]
+    new += [one.category or UNNAMED for one in edits.add]
+    named = sorted({*known, *new})
+    own = [known.get(name) for name in named]
+    numbers = [int(n) for n in own if n is not None and not pd.isna(n)]
+    if len(numbers) == len(named) and len(set(numbers)) == len(named):
+        return dict(zip(named, numbers, strict=True))
+    return {name: k for k, name in enumerate(named, 1)}
+
+
+def _images(audit: Audit) -> Iterator[dict[str, Any]]:
+    for index in range(count_parts(audit.path)):
+        frame = _read(audit, "images", index, ("image_id", "file_name", "height", "width"))
+        for row in frame.to_dict("records"):
+            size = {side: int(row[side]) for side in ("width", "height")}
+            name = "" if pd.isna(row["file_name"]) else str(row["file_name"])
+            yield {"id": int(row["image_id"]), "file_name": name, **size}
+
+
+def _read(audit: Audit, view: str, index: int, columns: tuple[str, ...]) -> pd.DataFrame:
+    names = [name for name in columns if name in part_names(audit.path, view, index)]
+    frame = to_frame(read_part(audit.path, view, index, names))
+    return frame if frame.index.name is None else frame.reset_index()
+
+
+def _parts(audit: Audit, edits: Edits, made: _File) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Yield the masks as they are to be written, and the images, a part at a time."""
+    add: dict[str, list[Addition]] = {}
+    for one in edits.add:
+        add.setdefault(one.image_key, []).append(one)
+    free = int(audit.query("select coalesce(max(mask_id), 0) as top from masks")["top"].iloc[0]) + 1
+    for index in range(count_parts(audit.path)):
+        columns = ("image_id", "file_name", "height", "width", "source_key")
+        images = _read(audit, "images", index, columns).set_index("image_id")
+        masks = _as_left(_read(audit, "masks", index, _READ), edits)
+        new = _added(images, add, free)
+        free += len(new)
+        masks = pd.concat([masks, new], ignore_index=True) if len(new) else masks
+        sizes = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
+        usable = rle.area(rle.decode(masks["segmentation"].tolist(), *sizes)[0]) > 0
+        usable &= masks["image_id"].isin(images.index).to_numpy(np.bool_)
+        made.left_out += int((~usable).sum())
+        yield masks[usable], images
+
+
+def _as_left(masks: pd.DataFrame, edits: Edits) -> pd.DataFrame:
+    """Return the masks of a part that stay, as people left them."""
+    keys = masks["source_key"].astype(str)
+    masks = masks[~keys.isin(edits.drop).to_numpy(np.bool_)].reset_index(drop=True)
+    category = masks["category"].astype(object).where(masks["category"].notna(), None)
+    if "category_id" in masks:
+        number = (
+            masks["category_id"]
+            .astype("Int64")
+            .astype(str)
+            .where(masks["category_id"].notna(), None)
+        )
+        category = category.where(category.notna(), number)
+    category = category.where(category.notna(), UNNAMED)
+    pixels = np.array(masks["segmentation"].array, object)
+    names = category.to_numpy(object)
+    for row, key in enumerate(masks["source_key"].astype(str)):
+        if change := edits.change.get(key):
+            pixels[row] = pixels[row] if change.counts is None else change.counts
+            names[row] = change.category or names[row]
+    crowd = masks["iscrowd"].fillna(0).astype("int64") if "iscrowd" in masks else 0
+    scores = {
+        name: masks[name].to_numpy(np.float64, na_value=np.nan) for name in _SCORES if name in masks
+    }
+    made = masks.drop(columns=["category_id"], errors="ignore")
+    return made.assign(segmentation=pixels, category=names, iscrowd=crowd, **scores)
+
+
+def _added(images: pd.DataFrame, add: Mapping[str, list[Addition]], free: int) -> pd.DataFrame:
+    if not add or "source_key" not in images:
+        return pd.DataFrame()
+    rows = [
+        {
+            "image_id": image_id,
+            "height": one.height,
+            "width": one.width,
+            "segmentation": one.counts,
+            "category": one.category or UNNAMED,
+            "iscrowd": 0,
+            **dict.fromkeys(_SCORES, np.nan),
+        }
+        for image_id, key in images["source_key"].items()
+        for one in add.get(str(key), ())
+    ]
+    return pd.DataFrame(rows).assign(mask_id=np.arange(free, free + len(rows)))
+
+
+def _version_of(path: Path) -> str:
+    import tempfile
+
+    version = VersionHash()
+    form = detect(path, "coco")
+    with tempfile.TemporaryDirectory(prefix="curate-") as work:
+        for part in form.plan(path, Path(work)):
+            table = form.load(path, part)
+            version.update(image_digests(table.masks, table.images, table.runs))
+    return version.hexdigest()
