@@ -68,24 +68,6 @@ class Format:
         self.write(source, out, Edits(drop=frozenset(drop)))
 
 
-def dropping(
-    prune: Callable[[Path, Path, AbstractSet[str]], None],
-) -> Callable[[Path, Path, Edits], Stored]:
-    """Return a ``write`` for a format that can only leave masks out.
-
-    Args:
-        prune: (source, out path, source keys to drop).
-    """
-
-    def write(source: Path, out: Path, edits: Edits) -> Stored:
-        if not edits.only_drops:
-            raise CallError("masks of this format can be left out, but not changed", str(source))
-        prune(source, out, edits.drop)
-        return Stored()
-
-    return write
-
-
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MAKE_ROOM = "make room on the disk and run the same again"
 
