@@ -204,7 +204,8 @@ def _as_left(masks: pd.DataFrame, edits: Edits) -> pd.DataFrame:
         )
         category = category.where(category.notna(), number)
     category = category.where(category.notna(), UNNAMED)
-    pixels = np.array(masks["segmentation"].array, object)
+    segmentation = masks["segmentation"].astype(object)
+    pixels = segmentation.where(segmentation.notna(), None).to_numpy(object)
     names = category.to_numpy(object)
     for row, key in enumerate(masks["source_key"].astype(str)):
         if change := edits.change.get(key):
