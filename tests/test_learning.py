@@ -16,6 +16,7 @@ from test_pipeline import assert_same, write_sa1b
 import curate
 from curate import deciding
 from curate.curation.blame import families
+from curate.curation.certificates import CERTIFICATE, VOID
 from curate.curation.judging import LABEL_FREE, LEARNED_COLUMNS, MODEL, MOVED_BY
 from curate.curation.policy import Policy
 from curate.errors import AuditError, CallError, SourceError
@@ -473,10 +474,11 @@ def test_a_policy_with_one_line_keeps_it() -> None:
 
 
 def test_a_certificate_ends_with_the_quality_it_was_made_of(audit: Audit) -> None:
-    info = dict(audit.info) | {deciding.CERTIFICATE: {"threshold": 0.5}}
+    info = dict(audit.info) | {CERTIFICATE: {"threshold": 0.5}}
     with deciding.Pool(1) as pool:
         certified = deciding.decide_audit(audit.path, info, Policy.from_dict(info["policy"]), pool)
     assert certified.info["certified_line"] == 0.5
     found = learn(certified, people(audit)[halves(audit)[0]])
-    assert deciding.CERTIFICATE not in found.audit.info
+    assert CERTIFICATE not in found.audit.info
+    assert found.audit.info[VOID]["void_because"] == "the quality model changed"
     assert found.audit.info["certified_line"] is None

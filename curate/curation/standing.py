@@ -203,7 +203,7 @@ def _inside(found: Standing) -> list[str]:
         clauses.append(f"{found.unsettled:,} {'is' if found.unsettled == 1 else 'are'} not settled")
     if found.untouched:
         clauses.append(f"nobody has decided on the other {found.untouched:,}")
-    return [f"Of these {'; '.join(clauses)}."]
+    return [f"Of these, {'; '.join(clauses)}."]
 
 
 def _masks(number: int) -> str:

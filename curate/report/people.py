@@ -238,7 +238,7 @@ def next_of_queue(source: Source) -> list[str]:
 def more(certificate: Mapping[str, Any] | None, estimate: Mapping[str, Any] | None) -> list[str]:
     """Say what more reviews of a random sample are expected to give."""
     said = []
-    if certificate and certificate["share"] < 1:
+    if certificate and certificate["share_after_more"] > certificate["share"]:
         said.append(
             f"{MORE} more masks of a random sample are expected to certify "
             f"{certificate['share_after_more']:.1%} of the masks instead of "

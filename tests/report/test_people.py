@@ -154,7 +154,7 @@ def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
     sentences = standing_text(stands)
     assert sentences[0] == f"The bound is about the {found.accepted} masks over the line."
     assert sentences[1] == (
-        f"Of these people have accepted {ann + 1}, rejected 2 and redrawn 1; "
+        f"Of these, people have accepted {ann + 1}, rejected 2 and redrawn 1; "
         f"nobody has decided on the other {270 - ann - 4}."
     )
     beyond = "1 mask is accepted by people alone, and the bound does not speak of it."
