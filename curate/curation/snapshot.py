@@ -21,7 +21,7 @@ from curate.versions import VersionHash, image_digests, with_unlisted
 BoolArray = npt.NDArray[np.bool_]
 
 _IDS = frozenset({"coco", "lvis", "sa1b", "cvat"})
-_ID_NOT_OWN = r"(?:^|; )(?:there is no id|the id )"
+ID_NOT_OWN = r"(?:^|; )(?:there is no id|the id )"
 """How readers begin what they say of a mask whose id is missing, unusable or stands twice."""
 
 _KEYS = {
@@ -125,7 +125,7 @@ def _has_own_id(masks: pd.DataFrame, format: str, masks_before: int) -> BoolArra
     """
     if format not in _IDS:
         return np.zeros(len(masks), np.bool_)
-    found = masks["status_detail"].str.contains(_ID_NOT_OWN, regex=True)
+    found = masks["status_detail"].str.contains(ID_NOT_OWN, regex=True)
     own = ~found.fillna(False).to_numpy(np.bool_)
     ids = masks.index.to_numpy(np.int64)
     starts = {0, masks_before} if format in ("sa1b", "cvat") else set()

@@ -266,7 +266,8 @@ def _twins(
 
 def _runs(frame: pd.DataFrame) -> Runs:
     sizes = (frame[side].to_numpy(np.int64) for side in ("height", "width"))
-    return decoded(frame["segmentation"].tolist(), *sizes)[0]
+    counts = frame["segmentation"].astype(object)
+    return decoded(counts.where(counts.notna(), None).tolist(), *sizes)[0]
 
 
 def _iou(shared: Any, first: Any, second: Any) -> Any:

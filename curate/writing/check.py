@@ -20,6 +20,7 @@ import orjson
 import pandas as pd
 
 from curate.curation.columns import plain
+from curate.curation.snapshot import ID_NOT_OWN
 from curate.formats.base import Format
 from curate.formats.edits import Addition, Edits, Stored
 from curate.table import BINARY, OPTIONAL_MASK_COLUMNS, STRING, MaskTable
@@ -29,6 +30,9 @@ _PIXELS = ("file_name", "height", "width", "segmentation")
 _EQUAL = (*_PIXELS, "category", *OPTIONAL_MASK_COLUMNS)
 _RENEWED = frozenset({"category_id"} | {c for c in OPTIONAL_MASK_COLUMNS if c[:9] == "declared_"})
 """What follows from a mask's pixels and category, and so differs where these were changed."""
+
+_WITHOUT_IDS = "coco-results"
+"""A format that has no ids: readers number its masks by their place in the file."""
 
 _STAYS, _CHANGED, _ADDED = range(3)
 _BLOCK = 1 << 20
@@ -89,7 +93,7 @@ class _Meant(_Dataset):
             masks = table.masks
             goes = masks["source_key"].isin(self.edits.drop).to_numpy(np.bool_)
             self.dropped += int(goes.sum())
-            kept = masks[~goes].assign(_own_id=_own_ids(masks), _state=_STAYS)
+            kept = masks[~goes].assign(_own_id=_own_ids(self.form, masks)[~goes], _state=_STAYS)
             kept = pd.concat([self._changes(kept), *self._additions(table.images)])
             self.note_images(table.images, kept)
             yield _ordered(kept, table.images, kept["_state"].to_numpy() == _ADDED)
@@ -146,7 +150,7 @@ class _Real(_Dataset):
     def frames(self) -> Iterator[pd.DataFrame]:
         """Yield its masks by parts, in order."""
         for table in self.tables():
-            masks = table.masks.assign(_own_id=_own_ids(table.masks), _state=_STAYS)
+            masks = table.masks.assign(_own_id=_own_ids(self.form, table.masks), _state=_STAYS)
             self.note_images(table.images, masks)
             self.version.update(image_digests(table.masks, table.images, table.runs))
             yield _ordered(masks, table.images, self._added(masks, table.images))
@@ -169,10 +173,13 @@ class _Real(_Dataset):
         return found
 
 
-def _own_ids(masks: pd.DataFrame) -> bool:
-    """Return whether ids look like the source's own, not like those that a reader gave out."""
+def _own_ids(form: Format, masks: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return whose ids look like the source's own, not like those that a reader gave out."""
     ids = masks.index.to_numpy()
-    return len(ids) > 1 and bool((np.diff(ids) != 1).any())
+    if form.name == _WITHOUT_IDS or len(ids) < 2 or (np.diff(ids) == 1).all():
+        return np.zeros(len(ids), np.bool_)
+    found = masks["status_detail"].str.contains(ID_NOT_OWN, regex=True)
+    return ~found.fillna(False).to_numpy(np.bool_)
 
 
 def _replaced(
