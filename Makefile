@@ -3,13 +3,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-tools check bench reports clean
+.PHONY: demo test test-slow test-tools check bench reports clean
 
 demo: $(VENV)/.installed
 	$(BIN)/curate demo --out demo
 
 test: $(VENV)/.tested
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+# What takes minutes: many more random decisions, and a hundred kills.
+test-slow: $(VENV)/.tested
+	$(BIN)/python -m pytest --numprocesses 2 -m slow $(ARGS)
 
 # Other projects' own programs, each in an environment of its own, on what curate writes.
 test-tools: $(VENV)/.tested .venv-tools/.installed .venv-label-studio/.installed

@@ -1,0 +1,59 @@
+"""One small dataset in every format that curate reads, drawn from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import small_file_datasets as files
+import small_json_datasets as documents
+from drawn_masks import Rng
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way of storing a dataset, and what can be decided on it.
+
+    Attributes:
+        format: The name of its format.
+        build: (an empty folder, what draws) to the dataset in it.
+        labels: Categories that a mask can get; none where it has none.
+        identity: What names a mask before and after: "mask_id", "source_key", or "" for nothing.
+        is_disjoint: Whether a pixel has one mask at most.
+        unlisted: Whether an image without masks is not in it.
+    """
+
+    format: str
+    build: Callable[[Path, Rng], Path]
+    labels: tuple[str, ...] = ()
+    identity: str = ""
+    is_disjoint: bool = False
+    unlisted: bool = False
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "coco": Kind("coco", documents.coco, ("cat", "R&D \\ é", "new & ü"), "mask_id"),
+        "lvis": Kind("lvis", documents.lvis, ("cup", "tea pot"), "mask_id"),
+        "coco-results": Kind("coco-results", documents.coco_results, ("3", "44"), unlisted=True),
+        "sa1b": Kind("sa1b", documents.sa1b, (), "mask_id"),
+        "sa1b-tar": Kind("sa1b", documents.sa1b_tar, (), "mask_id"),
+        "sav": Kind("sav", documents.sav, (), "source_key"),
+        "amg": Kind("amg", files.amg, (), "source_key"),
+        "amg-json": Kind("amg", documents.amg_json),
+        "cvat": Kind("cvat", files.cvat, ("cell", "R&D", 'new "&"'), "mask_id"),
+        "cvat-bare": Kind("cvat", files.cvat_bare, ("cell", "été")),
+        "yolo": Kind("yolo", files.yolo, ("cat", "R&D", "dog")),
+        "png-folder": Kind("png-folder", files.png_folder, (), "source_key"),
+        "label-png": Kind("label-png", files.label_png, (), "source_key", is_disjoint=True),
+    }
+)
+
+
+def build(name: str, folder: Path, seed: int = 0) -> Path:
+    """Make the dataset of one kind in a folder and return where it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return KINDS[name].build(folder, np.random.default_rng(seed))

@@ -1,0 +1,190 @@
+"""Small datasets in the formats that are XML, text and pictures, with what careless tools lose."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from drawn_masks import Rng, Size, box_of, runs_of, scene, stars
+from mask_files import save_png
+from PIL import Image
+from small_json_datasets import SIZES, picture
+
+LABELS = ("cell", "R&amp;D", "&#233;t&#233;")
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    crc = struct.pack(">I", zlib.crc32(kind + body))
+    return struct.pack(">I", len(body)) + kind + body + crc
+
+
+# --- CVAT ----------------------------------------------------------------------------------------
+
+
+def _mask_xml(mask: np.ndarray, label: str, inner: str) -> str:
+    x, y, w, h = box_of(mask)
+    runs = ", ".join(map(str, runs_of(mask[y : y + h, x : x + w].ravel())))
+    box = f'left="{x}" top="{y}" width="{w}" height="{h}"'
+    tag = f'<mask label="{label}" source=\'manual\' occluded="1" rle="{runs}" {box} z_order="2"'
+    return f"{tag}>{inner}</mask>" if inner else f"{tag} />"
+
+
+def _polygon_xml(rings: list[list[float]], label: str, inner: str) -> str:
+    pairs = zip(rings[0][::2], rings[0][1::2], strict=True)
+    points = ";".join(f"{x:.2f},{y:.2f}" for x, y in pairs)
+    tag = f'<polygon z_order="0" points="{points}" own="1 &lt; 2" label="{label}"'
+    return f"{tag}>{inner}</polygon>" if inner else f"{tag}/>"
+
+
+def _attributes(number: int, with_ids: bool) -> str:
+    if with_ids:
+        return (
+            f'\n      <attribute name="mask_id">{number}</attribute>'
+            '<attribute name="colour">rot &amp; blau</attribute>\n    '
+        )
+    return ' <attribute name="colour">x</attribute> ' if number % 2 else ""
+
+
+def _cvat(folder: Path, rng: Rng, with_ids: bool) -> Path:
+    images = []
+    number = 11
+    for k, (size, count) in enumerate(zip(SIZES, (4, 3, 0), strict=True)):
+        head = f'<image id="{k}" name="sub/{k} é.jpg" width="{size[1]}" height="{size[0]}" own="y"'
+        if not count:
+            images.append(f"{head}/>")
+            continue
+        masks = scene(rng, size, count - 1)
+        rings = stars(rng, size, 1, masks)
+        made: list[str] = []
+        for i in range(count):
+            label, inner = LABELS[number % 2], _attributes(number, with_ids)
+            number += 3
+            polygon = _polygon_xml(rings[0], label, inner) if i == 1 else ""
+            mask = masks[i - (i > 1)] if not polygon else None
+            made.append(polygon if mask is None else _mask_xml(mask, label, inner))
+        made.insert(
+            1, '<box label="cell" xtl="1.0" ytl="2" xbr="9" ybr="8"><attribute name="a"/></box>'
+        )
+        made.insert(2, "<!-- <mask label='x'/> -->")
+        made.append('<tag label="cell" source="manual"></tag>')
+        made.append("<strange><mask label='cell' rle='no shape of the image'/></strange>")
+        images.append(f"{head}>\n    " + "\n    ".join(made) + "\n  </image>")
+    labels = "".join(
+        f"\n        <label>\n          <name>{label}</name>\n          <attributes></attributes>"
+        "\n        </label>"
+        for label in LABELS
+    )
+    meta = f"<meta><task><labels>{labels}\n      </labels></task></meta>"
+    body = "\n  ".join(["<version>1.1</version>", meta, *images])
+    text = f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  {body}\n</annotations>\n'
+    path = folder / "annotations.xml"
+    path.write_bytes(text.encode("utf-8"))
+    return path
+
+
+def cvat(folder: Path, rng: Rng) -> Path:
+    """Masks and polygons with ids, between boxes, tags, comments and unknown elements."""
+    return _cvat(folder, rng, True)
+
+
+def cvat_bare(folder: Path, rng: Rng) -> Path:
+    """The same without ids, some of the shapes without anything in them."""
+    return _cvat(folder, rng, False)
+
+
+# --- YOLO ----------------------------------------------------------------------------------------
+
+
+def _yolo_line(ring: list[float], size: Size, number: int) -> str:
+    values = [value / size[1 - i % 2] for i, value in enumerate(ring)]
+    return f"{number} " + " ".join(f"{value:.5f}" for value in values)
+
+
+def yolo(folder: Path, rng: Rng) -> Path:
+    """Windows line ends in one file, blank and broken lines in another, one image without label."""
+    root = folder / "yolo"
+    for name in ("images/train", "labels/train"):
+        (root / name).mkdir(parents=True)
+    names = "# classes\nnames:\n  0: cat\n  1: 'R&D'\n  7: \"dog\"\nnc: 8  # own\n"
+    (root / "data.yaml").write_text(f"path: .\ntrain: images/train\n{names}")
+    for k, size in enumerate(SIZES):
+        kind = ("JPEG", "PNG", "PNG")[k]
+        ending = kind.lower().replace("jpeg", "jpg")
+        (root / "images/train" / f"{k}.{ending}").write_bytes(picture(size, kind))
+    lines = [
+        [_yolo_line(one[0], size, (0, 1, 7, 0)[i]) for i, one in enumerate(stars(rng, size, count))]
+        for size, count in zip(SIZES[:2], (4, 3), strict=True)
+    ]
+    (root / "labels/train/0.txt").write_bytes("".join(f"{one}\r\n" for one in lines[0]).encode())
+    odd = [lines[1][0], "", f"  {lines[1][1]}\t ", "1 0.1 0.2", lines[1][2]]
+    (root / "labels/train/1.txt").write_text("\n".join(odd))
+    return root
+
+
+# --- PNGs ----------------------------------------------------------------------------------------
+
+
+def png_folder(folder: Path, rng: Rng) -> Path:
+    """Masks of several kinds of PNG, in the layout of the 2018 Data Science Bowl."""
+    root = folder / "stage1"
+    for name, size, count in (("a1", SIZES[0], 4), ("b2", SIZES[1], 3), ("none", SIZES[2], 0)):
+        (root / name / "masks").mkdir(parents=True)
+        save_png(root / name / "images" / f"{name}.png", np.zeros(size, np.uint8), "RGB")
+        for k, mask in enumerate(scene(rng, size, count) if count else []):
+            pixels: Any = (mask, mask.astype(np.uint8) * 7, mask)[k % 3]
+            save_png(root / name / "masks" / f"{k:x}f{name}.png", pixels, "1" if k == 2 else None)
+    (root / "solution.csv").write_text("ImageId,EncodedPixels\r\n")
+    return root
+
+
+SHEET = (
+    "id,area,bbox_x0,bbox_y0,bbox_w,bbox_h,point_input_x,point_input_y,predicted_iou,"
+    "stability_score,crop_box_x0,crop_box_y0,crop_box_w,crop_box_h"
+)
+
+
+def amg(folder: Path, rng: Rng) -> Path:
+    """Folders as ``amg.py`` writes them: boxes one pixel short, a CSV without a last line end."""
+    root = folder / "amg"
+    for name, size, count in (("x", SIZES[0], 4), ("y z", SIZES[1], 3), ("none", SIZES[2], 0)):
+        (root / name).mkdir(parents=True)
+        lines = [SHEET]
+        for k, mask in enumerate(scene(rng, size, count) if count else []):
+            save_png(root / name / f"{k}.png", mask)
+            x, y, w, h = box_of(mask)
+            numbers = (k, int(mask.sum()), x, y, w - 1, h - 1, x + 0.5, y + 0.5, 0.93, 0.97)
+            lines.append(",".join(map(str, (*numbers, 0, 0, size[1], size[0]))))
+        (root / name / "metadata.csv").write_text("\n".join(lines))
+    return root
+
+
+def _with_chunks(path: Path, *chunks: bytes) -> None:
+    """Put chunks behind the header of a PNG, and bytes behind its end."""
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + b"".join(chunks) + data[33:] + b"behind")
+
+
+def label_png(folder: Path, rng: Rng) -> Path:
+    """Ids in 8-bit gray, 16-bit gray, a palette and colours; one picture without any."""
+    root = folder / "ids" / "masks"
+    root.mkdir(parents=True)
+    kinds = (("gray", np.uint8), ("deep", np.uint16), ("palette", np.uint8), ("colour", np.int32))
+    for k, (name, kind) in enumerate(kinds):
+        size = SIZES[k % 3]
+        ids = np.zeros(size, kind)
+        step = {"deep": 700, "colour": 70_001}.get(name, 2)
+        for i, mask in enumerate(scene(rng, size, 3)):
+            ids[mask] = step * (i + 1) + 1
+        pixels: Any = ids
+        if name == "colour":
+            pixels = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=2).astype(np.uint8)
+        image = Image.fromarray(pixels)
+        if name == "palette":
+            image.putpalette([value for i in range(40) for value in (i, 2 * i, 255 - i)])
+        image.save(root / f"{name}.png")
+    Image.fromarray(np.zeros(SIZES[1], np.uint8)).save(root / "none.png")
+    _with_chunks(root / "gray.png", chunk(b"tEXt", b"who\0me"), chunk(b"prVt", b"\0\1"))
+    return folder / "ids"

@@ -1,0 +1,178 @@
+"""One contract for all formats: what people decided is in the written dataset, and nothing else."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from drawn_decisions import (
+    PEOPLE,
+    Decided,
+    Source,
+    added,
+    decide,
+    default_label,
+    differences,
+    hand_in,
+    happened,
+    image_names,
+    kept,
+    listed,
+)
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from mask_files import tree
+from rest import check_rest
+from small_datasets import KINDS
+
+import curate
+from curate import verbs
+from curate.writing import WriteResult
+
+Prepared = Callable[[str], Source]
+
+EVERY = pytest.mark.parametrize("name", KINDS)
+CHANCE = st.randoms(use_true_random=False)
+ONCE = {"phases": [Phase.generate], "report_multiple_bugs": False}
+"""An example costs half a second, and to make one smaller takes hundreds."""
+
+
+def content(path: Path) -> dict[str, bytes]:
+    return tree(path) if path.is_dir() else {"": path.read_bytes()}
+
+
+def check_masks(source: Source, out: Path, decided: Decided) -> None:
+    """What is read again is what is meant, and masks keep the names that the format has."""
+    table = curate.read(out)
+    found, meant = listed(table), kept(source, decided)
+    wanted = Counter([*meant.values(), *added(source, decided)])
+    assert Counter(found.values()) == wanted
+    names = image_names(source.table)
+    with_masks = {mask.image for mask in wanted}
+    stays = [name for name in names.values() if name in with_masks or not source.kind.unlisted]
+    assert Counter(image_names(table).values()) == Counter(stays)
+    if source.kind.identity == "mask_id":
+        assert {number: found.get(number) for number in meant} == meant
+    elif source.kind.identity == "source_key":
+        keys = source.table.masks["source_key"]
+        by_key = dict(zip(table.masks["source_key"], found.values(), strict=True))
+        assert {n: by_key.get(keys[n]) for n in meant} == meant
+
+
+def check_provenance(source: Source, result: WriteResult, decided: Decided) -> None:
+    """A row a mask: what happened, who decided, who they are."""
+    assert result.provenance is not None
+    rows = pq.read_table(result.provenance).to_pandas()
+    own = rows[rows["mask_id"].notna()].astype({"mask_id": "int64"}).set_index("mask_id")
+    assert sorted(own.index) == sorted(source.table.masks.index)
+    assert own["change"].to_dict() == happened(source, decided)
+    by_people = {number for number, act in decided.acts.items() if act != "nothing"}
+    readable = source.table.masks["status"].eq("ok")
+    for number, row in own.iterrows():
+        act = decided.acts[number]
+        who: set[str] = set()
+        if act in ("accept", "reject"):
+            who = {PEOPLE[number % 2]}
+        elif act != "nothing":
+            who = set(PEOPLE if act == "disagree" or number % 3 == 0 else PEOPLE[:1])
+        shown = row["reviewers"] if isinstance(row["reviewers"], str) else ""
+        assert set(shown.split(", ")) - {""} == who
+        if readable[number]:
+            assert row["decided_by"] == ("person" if number in by_people else "policy")
+    new = rows[rows["mask_id"].isna()]
+    assert len(new) == len(decided.added)
+    assert set(new["change"]) <= {"added"}
+    assert set(new["decided_by"]) <= {"person"}
+    assert set(new["reviewers"]) <= {"ada"}
+
+
+def check_diff(source: Source, out: Path, decided: Decided) -> None:
+    """``curate diff`` lists exactly the decisions."""
+    found = curate.diff(source.path, out)
+    unchanged, wanted = differences(source, decided)
+
+    def said(value: Any) -> str | None:
+        return None if pd.isna(value) else str(value).removeprefix("#")
+
+    names = image_names(source.table)
+    by_id = {str(number): name for number, name in names.items()}
+    shown = Counter(
+        (
+            row["change"],
+            row["file_name"] or image_of(row, source, out, by_id),
+            said(row["category_a"]),
+            said(row["category_b"]),
+            None if pd.isna(row["iou"]) else round(row["iou"], 9),
+        )
+        for row in found.masks.to_dict("records")
+    )
+    assert shown == wanted
+    assert found.unchanged == unchanged
+    left = {mask.image for mask in [*kept(source, decided).values(), *added(source, decided)]}
+    gone = [name for name in names.values() if source.kind.unlisted and name not in left]
+    assert found.images["change"].tolist() == ["removed"] * len(gone)
+
+
+def image_of(row: dict[Any, Any], source: Source, out: Path, names: dict[str, str]) -> str:
+    """Return the image of a row of a diff between datasets whose images have no names."""
+    if pd.notna(row["mask_id_a"]):
+        return names[str(source.table.masks.at[row["mask_id_a"], "image_id"])]
+    return names[str(curate.read(out).masks.at[row["mask_id_b"], "image_id"])]
+
+
+def check_contract(source: Source, chance: random.Random) -> None:
+    """Draw decisions, write, and see that these and nothing else differ."""
+    decided = decide(chance, source)
+    with tempfile.TemporaryDirectory() as folder:
+        audit, out = Path(folder) / "audit", Path(folder) / f"out{source.path.suffix}"
+        shutil.copytree(source.audit, audit)
+        before = content(source.path)
+        hand_in(source, audit, decided)
+        result = verbs.write(audit, out, category=default_label(source.kind))
+        check_masks(source, out, decided)
+        check_rest(source, out, decided)
+        check_provenance(source, result, decided)
+        check_diff(source, out, decided)
+        assert result.version == curate.version(out)
+        assert result.counts()["unsettled"] == len(decided.of("disagree"))
+        assert content(source.path) == before
+
+
+@EVERY
+@settings(max_examples=4, **ONCE)
+@given(chance=CHANCE)
+def test_exactly_the_decisions_and_nothing_else(
+    prepared: Prepared, name: str, chance: random.Random
+) -> None:
+    check_contract(prepared(name), chance)
+
+
+@pytest.mark.slow
+@EVERY
+@settings(max_examples=150, **ONCE)
+@given(chance=CHANCE)
+def test_exactly_the_decisions_and_nothing_else_many_times(
+    prepared: Prepared, name: str, chance: random.Random
+) -> None:
+    check_contract(prepared(name), chance)
+
+
+@EVERY
+def test_without_decisions_every_byte_and_the_version_stay(
+    prepared: Prepared, name: str, tmp_path: Path
+) -> None:
+    source = prepared(name)
+    out = tmp_path / f"out{source.path.suffix}"
+    result = verbs.write(source.audit, out)
+    assert content(out) == content(source.path)
+    assert result.version == result.version_before == curate.version(source.path)
+    assert curate.diff(source.path, out).equal
+    assert result.changes.masks == result.changes.masks_after == len(source.table)
