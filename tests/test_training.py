@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from boxes import box, dataset
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent / "models"))
@@ -16,7 +18,10 @@ import drawn_scenes
 
 import curate
 from curate import verbs
+from curate.decisions import Reviews
 from curate.errors import AuditError, CallError
+from curate.rle import encode, from_dense
+from curate.training.lessons import _accepted
 
 IMAGES = 12
 SMALL = {"size": 64, "epochs": 2, "batch": 4, "device": "cpu"}
@@ -126,3 +131,21 @@ def test_wrong_calls(audited, tmp_path):
     with pytest.raises(CallError, match="training needs 10"):
         verbs.train_detector(audited.path, tmp_path / "d", images=few, **SMALL)
     assert not (tmp_path / "d").exists()
+
+
+def test_it_learns_from_the_masks_as_people_left_them(tmp_path):
+    (tmp_path / "source.json").write_text(json.dumps(dataset()))
+    audit = curate.audit(tmp_path / "source.json", tmp_path / "audit", policy={"name": "all"})
+    before = _accepted(audit)[1]
+    new = encode(from_dense(box(30, 20, 7, 9)))[0].as_py()
+    frame = pd.DataFrame({"mask_id": [1, 2], "action": ["fix", "reject"], "reviewer": "ann"})
+    missing = pd.DataFrame({"image_id": [3], "segmentation": [new], "reviewer": "ann"})
+    frame["segmentation"] = [new, None]
+    Reviews(audit.pinned()).add(frame, origin="test", missing=missing)
+    after = _accepted(audit)[1]
+    assert (before[2] == after[2]).all()
+    assert [30, 20, 7, 9] in after[1].tolist()
+    assert [30, 20, 7, 9] in after[3].tolist()
+    assert [len(after[k]) - len(before[k]) for k in (1, 2, 3)] == [-1, 0, 1]
+    old = audit.masks(["bbox_x", "bbox_y", "bbox_w", "bbox_h"]).loc[[1, 2]].to_numpy().tolist()
+    assert all(one not in after[1].tolist() for one in old)

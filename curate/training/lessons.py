@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from curate.decisions.additions import added_masks
 from curate.errors import CallError, SourceError
 from curate.pictures import ImageFolder
 from curate.progress import Progress
+from curate.rle import bbox, decode
 from curate.store import Audit
 from curate.training.settings import TrainingSettings
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from curate.models.detector_scenes import Scene
 
 READERS = 4
+
+_BOX = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
 
 
 def pictures_of(audit: Audit, images: Path | None) -> ImageFolder:
@@ -65,14 +69,21 @@ def accepted_scenes(
 
 
 def _accepted(audit: Audit) -> tuple[list[Any], dict[int, Any]]:
-    """Return a row for every image with accepted masks, and their boxes by image, XYWH."""
+    """Return a row for every image with accepted masks, and their boxes by image, XYWH.
+
+    The masks are those of the dataset as people left it: redrawn ones as they are now, added ones
+    too.
+    """
     columns = set(audit.query("select * from masks limit 0").columns)
     crowds = "and coalesce(iscrowd, 0) = 0" if "iscrowd" in columns else ""
+    changed = "(select mask_id from people where change = 'redrawn')"
+    others = f"and mask_id not in {changed}" if audit.has_people() else ""
     masks = audit.query(
-        "select image_id, bbox_x, bbox_y, bbox_w, bbox_h from masks "
-        f"where action = 'accept' and area_px > 0 {crowds} "
-        "order by image_id, bbox_x, bbox_y, bbox_w, bbox_h"
+        f"select image_id, {', '.join(_BOX)} from masks "
+        f"where action = 'accept' and area_px > 0 {crowds} {others}"
     )
+    masks = pd.concat([masks, _drawn_by_people(audit)], ignore_index=True)
+    masks = masks.sort_values(["image_id", *_BOX], kind="stable", ignore_index=True)
     columns = set(audit.query("select * from images limit 0").columns)
     leader = "near_duplicate_of" if "near_duplicate_of" in columns else "null"
     images = audit.query(
@@ -84,6 +95,24 @@ def _accepted(audit: Audit) -> tuple[list[Any], dict[int, Any]]:
     rows: list[Any] = [*images.itertuples(index=False)]
     rows = [row for row in rows if int(row.image_id) in by_image]
     return rows, by_image
+
+
+def _drawn_by_people(audit: Audit) -> pd.DataFrame:
+    """Return ``image_id`` and the box of each mask that people redrew or added."""
+    columns = ["image_id", "height", "width", "segmentation"]
+    drawn = [added_masks(audit)[columns]]
+    if audit.has_people():
+        redrawn = audit.query(
+            "select m.image_id, m.height, m.width, p.segmentation from people p "
+            "join masks m on p.mask_id = m.mask_id where p.change = 'redrawn'"
+        )
+        drawn.append(redrawn[columns])
+    frame = pd.concat([one for one in drawn if len(one)] or drawn[:1], ignore_index=True)
+    sizes = (frame[side].to_numpy(np.int64) for side in ("height", "width"))
+    boxes = bbox(decode([bytes(one) for one in frame["segmentation"]], *sizes)[0])
+    return pd.DataFrame(boxes, columns=list(_BOX)).assign(
+        image_id=frame["image_id"].to_numpy(np.int64)
+    )
 
 
 def _size(row: Any) -> tuple[int, int] | None:
