@@ -98,8 +98,8 @@ def test_the_plan_accepts_only_what_is_certified(audit, truth, tmp_path) -> None
 
 
 def test_a_dry_run_changes_nothing(audit, truth, tmp_path) -> None:
-    before = audit.masks()
     reviewed(audit, truth, 200, tmp_path, kind="estimate")
+    before = audit.masks()
     verbs.certify(audit.path, max_bad=0.2, dry_run=True)
     pd.testing.assert_frame_equal(curate.open_audit(audit.path).masks(), before)
 
@@ -160,7 +160,16 @@ def test_commands(audit, truth, tmp_path, monkeypatch) -> None:
     imported = run.invoke(app, ["import", "done.csv", "--reviewer", "ann", "--json"])
     assert json.loads(imported.stdout)["masks"] == 250
     certified = run.invoke(app, ["certify", str(audit.path), "--json", "--dry-run"])
-    assert json.loads(certified.stdout)["reviewed"] == 250
+    found = json.loads(certified.stdout)
+    assert found["reviewed"] == 250
+    stands = found["standing"]
+    assert (
+        stands["over"]
+        == found["accepted"]
+        == stands["kept"]
+        + stands["untouched"]
+        + sum(stands[name] for name in ("removed", "redrawn", "relabelled", "unsettled"))
+    )
     estimated = run.invoke(app, ["estimate", str(audit.path)])
     assert "share of good masks" in estimated.stdout
     assert "ann" in run.invoke(app, ["agreement", str(audit.path)]).stdout
