@@ -96,11 +96,13 @@ class _Plane:
         self.rings = rings
         self.joins: list[list[_Join]] = [[] for _ in rings]
         self._group = list(range(len(rings)))
-        self._outer = [_is_outer(ring) for ring in rings]
+        self._outer = [_is_outer(ring) for ring in rings] if len(rings) > 1 else [True]
         self._parts = [i for i, outer in enumerate(self._outer) if outer]
 
     def join(self, single: bool, seams: bool) -> bool:
         """Join what has to be one ring; return whether that was possible."""
+        if len(self.rings) == 1:
+            return True
         self._join_touching()
         parts = {self._group_of(i) for i in self._parts}
         inner = [i for i in range(len(self.rings)) if self._group_of(i) not in parts]
@@ -120,6 +122,8 @@ class _Plane:
 
     def walk(self, part: int) -> list[float]:
         """Return the ring that goes around a part and all that is joined to it."""
+        if not self.joins[part]:
+            return cast(list[float], self.rings[part].astype(float).ravel().tolist())
         path: list[Point] = []
         seen = {part}
         todo = [self._along(part, 0, seen)]
