@@ -169,4 +169,5 @@ def _quiet() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("stopped; what people decided is kept", file=sys.stderr)
+        said = "stopped; what people decided is kept, and `curate write` writes the dataset so"
+        print(said, file=sys.stderr)

@@ -31,6 +31,8 @@ def import_decisions(
 ) -> Imported:
     """Import people's decisions from a file; see :func:`curate.exchange.import_file`.
 
+    They are in the plan at once, and the audit's report is written again.
+
     Args:
         file: What came back from people.
         path: The audit; the only one in this folder if None.
@@ -52,7 +54,7 @@ def import_decisions(
     part: Path | int | None = None if given is None else Path(given)
     if given is not None and given.isdecimal() and not Path(given).exists():
         part = int(given)
-    return import_file(
+    done = import_file(
         opened,
         Path(file),
         reviewer=reviewer,
@@ -62,6 +64,8 @@ def import_decisions(
         match=match,
         all_looked=all_looked,
     )
+    report(opened.path)
+    return done
 
 
 def only_audit(folder: Path | None = None) -> Path:
