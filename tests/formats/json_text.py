@@ -80,3 +80,10 @@ def separator_of(text: str) -> str:
     if len(found) > 1:
         return text[found[-2][1] : found[-1][0]]
     return "," + text[1 : found[0][0]] if found else ", "
+
+
+def without_last(text: str, name: str) -> str:
+    """An object's text without its last member, which has that name."""
+    (_, _, before), (last, _, end) = members(text)[-2:]
+    assert last == name
+    return text[:before] + text[end:]

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 from collections import Counter
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,22 @@ from hypothesis import strategies as st
 from json_text import (
     element_texts,
     member_text,
-    members,
     separator_of,
     with_elements,
     with_value,
+    without_last,
     without_values,
 )
-from pycocotools import mask as coco_mask
+from new_masks import HEIGHT, WIDTH, any_json, counts_of, kind_of, masks, pixels, rle_of, spelled
 from pycocotools.coco import COCO
 
-from curate.errors import CallError, SourceError
+from curate.errors import CallError, CurateError, SourceError
 from curate.formats import coco, read
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.polygons import rings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
 
-HEIGHT, WIDTH = 9, 14
 IMAGES: list[dict[str, Any]] = [
     {"id": 3, "file_name": "é.jpg", "height": HEIGHT, "width": WIDTH},
     {"file_name": "b.jpg", "width": WIDTH, "height": HEIGHT, "id": 70000000000},
@@ -44,42 +42,6 @@ CATEGORIES = [
     {"supercategory": "cells", "id": 6, "name": "שלום"},
 ]
 NAMES = {one["id"]: one["name"] for one in CATEGORIES}
-EDITED = {"segmentation", "bbox", "area", "category_id", "attributes"}
-
-
-def counts_of(mask: np.ndarray) -> bytes:
-    return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
-
-
-def rle_of(mask: np.ndarray) -> dict[str, Any]:
-    return {"size": list(mask.shape), "counts": counts_of(mask).decode()}
-
-
-def runs_of(mask: np.ndarray) -> dict[str, Any]:
-    flat = mask.flatten("F").tolist()
-    counts = [] if not flat[0] else [0]
-    return {
-        "counts": counts + [len(list(run)) for _, run in groupby(flat)],
-        "size": list(mask.shape),
-    }
-
-
-@st.composite
-def masks(draw: st.DrawFn) -> np.ndarray:
-    made = np.random.default_rng(draw(st.integers(0, 10**6))).random((HEIGHT, WIDTH)) < 0.5
-    if draw(st.booleans()):  # a plain rectangle, which every kind of segmentation can hold
-        made[:] = False
-        made[draw(st.integers(0, 6)) :, 2 : draw(st.integers(3, WIDTH))] = True
-    made[1, 1] = True
-    return made
-
-
-def spelled(mask: np.ndarray, kind: str) -> Any:
-    if kind == "polygon":
-        rings = rings_of(counts_of(mask), HEIGHT, WIDTH, seams=True)
-        assert rings is not None
-        return rings
-    return rle_of(mask) if kind == "rle" else runs_of(mask)
 
 
 @st.composite
@@ -149,19 +111,6 @@ def expected_kind(edits: Edits, old: str, counts: bytes) -> str:
     return "rle"
 
 
-def kind_of(value: Any) -> str:
-    if isinstance(value, list):
-        return "polygon"
-    return "rle" if isinstance(value["counts"], str) else "runs"
-
-
-def pixels(value: Any) -> np.ndarray:
-    if isinstance(value, list) or isinstance(value["counts"], list):
-        value = coco_mask.frPyObjects(value, HEIGHT, WIDTH)
-        value = coco_mask.merge(value) if isinstance(value, list) else value
-    return np.asarray(coco_mask.decode(value)) > 0
-
-
 def check_pixels(one: dict[str, Any], counts: bytes, kind: str) -> None:
     """A new mask: its pixels, how they are stored, its box and area."""
     value = one["segmentation"]
@@ -191,9 +140,7 @@ def check_change(before: str, after: str, change: Change, edits: Edits, numbers:
     touched |= {"category_id"} if change.category is not None else set()
     touched |= {"attributes"} if change.attributes else set()
     if change.attributes and "attributes" not in old:
-        *_, (_, last, end) = members(after)
-        assert after[last:end] == member_text(after, "attributes")
-        after = after[: after.rindex(",", 0, after.rindex('"attributes"'))] + after[end:]
+        after = without_last(after, "attributes")
     assert without_values(after, touched) == without_values(before, touched)
 
 
@@ -499,3 +446,36 @@ def test_a_broken_annotation_is_named_by_its_byte(tmp_path: Path):
 def test_more_ids_than_there_are_is_refused(tmp_path: Path):
     with pytest.raises(CallError, match="no id above"):
         edited(tmp_path, dataset(annotation(2**63 - 1)), **add(0, "new"))
+
+
+FIELDS = [*annotation(), "bbox", "area", "attributes"]
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from(FIELDS), any_json, max_size=3) | any_json, max_size=3),
+    st.dictionaries(st.sampled_from(["images", "categories", "info"]), any_json, max_size=1),
+    st.dictionaries(st.sampled_from(["id", "height", "width"]), any_json, max_size=1),
+)
+def test_any_json_is_written_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, ones: list[Any], keys: Any, image: dict[str, Any]
+):
+    folder = tmp_path_factory.mktemp("fuzz")
+    made = [annotation(i) | one if isinstance(one, dict) else one for i, one in enumerate(ones)]
+    whole = dataset(*made, images=[IMAGES[0] | image, *IMAGES[1:]]) | keys
+    change = Change(counts_of(DISC), "new", {"who": "me"})
+    for value, form, prefix in (
+        (whole, coco.FORMAT, "a.json#/annotations/"),
+        (made, coco.RESULTS, "a.json#/"),
+    ):
+        source, out = write(folder, value), folder / "b.json"
+        for i in range(len(made)):
+            out.unlink(missing_ok=True)
+            with contextlib.suppress(CurateError):
+                form.write(source, out, Edits(change={f"{prefix}{i}": change}))
+                assert len(read(out, form.name)) == len(made)
+        out.unlink(missing_ok=True)
+        with contextlib.suppress(CurateError):
+            for key in filter(None, read(source, form.name).images["source_key"]):
+                out.unlink(missing_ok=True)
+                form.write(source, out, Edits(**add(0, "7", image_key=key)))
+                assert len(read(out, form.name)) == len(made) + 1
