@@ -15,6 +15,10 @@ DECIDERS = ("policy", "model", "certificate", "person")
 """Who can have decided on a mask."""
 
 
+DATASET_VERSION = "dataset_version"
+"""The name under which :func:`dataset_version` travels with everything that goes out to people."""
+
+
 class Audit(Protocol):
     """An audit directory that can be asked."""
 
@@ -58,3 +62,29 @@ def source_of(audit: Audit) -> Mapping[str, Any]:
     """Return what ``audit.json`` says of the source: ``path``, ``format``, ``fingerprint``."""
     source = audit.info.get("source", {})
     return source if isinstance(source, Mapping) else {"path": source}
+
+
+def dataset_version(audit: Audit) -> str | None:
+    """Return the short version id of the audit's dataset; None where the audit has none.
+
+    See :mod:`curate.versions`: the id of the content of the source, whatever people decided since.
+    """
+    from curate.versions import short  # it compiles kernels, which most commands do without
+
+    version = audit.info.get("version")
+    return short(version) if isinstance(version, str) and version else None
+
+
+class Queried(Protocol):
+    """What can be asked in SQL."""
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Run SQL over the views ``masks`` and ``images``."""
+
+
+def has_people(audit: Queried) -> bool:
+    """Return whether an audit has the view ``people``: decisions of people."""
+    found = audit.query(
+        "select count(*) as n from information_schema.tables where table_name = 'people'"
+    )
+    return bool(found["n"].iloc[0])

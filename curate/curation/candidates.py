@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.curation import sampling
-from curate.curation.audits import Audit, is_number, literal, quoted
+from curate.curation.audits import Audit, has_people, is_number, literal, quoted
 from curate.curation.learn_draw import POOL, draw_learn
 from curate.curation.plan import ORDER_SQL
 from curate.curation.queue import chosen
@@ -96,8 +96,11 @@ class Candidates:
         return population_sql(self.types)
 
     def errors(self, n: int | None, actions: Sequence[str]) -> Made:
-        """Take the first of the plan's order."""
+        """Take the first of the plan's order; masks that people have not settled come again."""
         out = np.union1d(self.already.decided, self.already.sampled())
+        if has_people(self.audit):
+            again = self.audit.query("select mask_id from people where change = 'unsettled'")
+            out = np.setdiff1d(out, again["mask_id"].to_numpy(np.int64))
         limit = "" if n is None else f" limit {n + len(out)}"
         found = self.audit.query(
             f"select mask_id from masks where {chosen(actions)} order by {ORDER_SQL}{limit}"

@@ -21,7 +21,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.curation.audits import Audit, column_types, quoted
+from curate.curation.audits import (
+    DATASET_VERSION,
+    Audit,
+    column_types,
+    dataset_version,
+    quoted,
+)
 from curate.curation.candidates import Already, Candidates, Made, listed
 from curate.curation.grammar import near
 from curate.curation.people_checks import MOST_KNOWN, check_share, with_honeypots, with_overlap
@@ -51,7 +57,8 @@ class Drawn:
         kind: One of :data:`KINDS`.
         rows: What people see, in order; ``place``, ``slot`` and ``queue_kind`` first.
         record: What is recorded of each row, see :mod:`curate.curation.sampling`.
-        settings: What is recorded of the draw: seed, population, strata, and so on; JSON-able.
+        settings: What is recorded of the draw: seed, version of the dataset, population, strata,
+            and so on; JSON-able.
     """
 
     kind: str
@@ -120,6 +127,8 @@ def draw_queue(
     shown.insert(1, "slot", record["slot"])
     shown.insert(2, "queue_kind", kind)
     settings = {"kind": kind, "seed": seed, "unit": "", **how}
+    if (version := dataset_version(audit)) is not None:
+        settings[DATASET_VERSION] = version
     return Drawn(kind, shown, record, settings | _counts(record, overlap, honeypots))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from curate.curation.audits import Queried, has_people
 from curate.curation.candidates import population_sql
 from curate.curation.certificates import CERTIFICATE, NOTHING, certified_line
 
@@ -36,27 +37,12 @@ where j.over_line or (j.decided_by = 'person' and j.action = 'accept') group by 
 """
 
 
-class Queried(Protocol):
-    """Whatever holds an audit's views; see :class:`curate.curation.audits.Audit`."""
-
-    def query(self, sql: str) -> pd.DataFrame:
-        """Run SQL over the views."""
-
-
 class Informed(Queried, Protocol):
-    """The same, with ``audit.json``."""
+    """An audit's views, with ``audit.json``."""
 
     @property
     def info(self) -> dict[str, Any]:
         """The content of ``audit.json``."""
-
-
-def has_people(audit: Queried) -> bool:
-    """Return whether an audit has the view ``people``: decisions of people."""
-    found = audit.query(
-        "select count(*) as n from information_schema.tables where table_name = 'people'"
-    )
-    return bool(found["n"].iloc[0])
 
 
 def decided(audit: Queried) -> pd.DataFrame:

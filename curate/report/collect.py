@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from curate.curation.standing import has_people
+from curate.curation.audits import has_people
 from curate.report.words import KIND_SQL, in_common
 
 ACTIONS = ("accept", "review", "reject")

@@ -192,3 +192,14 @@ def test_a_pinned_audit_is_of_one_moment(today, reviews: Reviews, said) -> None:
     assert not pinned.has_people()
     assert pinned.query("select count(*) n from masks where decided_by = 'person'")["n"][0] == 0
     assert today.masks(["decided_by"])["decided_by"].loc[mask_id] == "person"
+
+
+def test_masks_on_which_people_disagree_are_drawn_again(today, reviews: Reviews, said) -> None:
+    from curate.verbs.queues import draw
+
+    ids = today.masks([]).index[:2].tolist()
+    rows = said((ids[0], "reject", "ann"), (ids[0], "accept", "bob"), (ids[1], "accept", "ann"))
+    reviews.add(rows, origin="test")
+    drawn = draw(today, None, {"kind": "errors"}).record["mask_id"].tolist()
+    assert ids[0] in drawn
+    assert ids[1] not in drawn
