@@ -41,12 +41,14 @@ class State(NamedTuple):
     Attributes:
         decision_id: The last decision.
         withdrawn_id: The last withdrawal.
+        last_key: Key of the last decision: another one under its number is another file.
         rule: How people who disagree are resolved.
         plan: A short name of the plan that they override.
     """
 
     decision_id: int
     withdrawn_id: int
+    last_key: str
     rule: str
     plan: str
 
@@ -81,7 +83,7 @@ def bring_up_to_date(audit: Audit) -> None:
             return
         kept: pd.DataFrame | None = None
         changed: np.ndarray[Any, Any] | None = None
-        if before is not None and before[2:] == now[2:]:
+        if before is not None and _goes_on(connection, before, now):
             kept = to_frame(read_people(audit.path)).set_index("mask_id")
             changed = _changed(connection, before)
         fresh = outcomes(connection, settings.rule, changed)
@@ -101,7 +103,21 @@ def _state(connection: sqlite3.Connection, rule: str, info: Mapping[str, Any]) -
         [info.get(name) for name in ("policy", "certified_line", "judged_by", "identity")],
         option=orjson.OPT_SORT_KEYS,
     )
-    return State(last[0], last[1], rule, hashlib.blake2b(plan, digest_size=8).hexdigest())
+    stamp = hashlib.blake2b(plan, digest_size=8).hexdigest()
+    return State(last[0], last[1], _key_of(connection, last[0]), rule, stamp)
+
+
+def _key_of(connection: sqlite3.Connection, decision_id: int) -> str:
+    sql = "select key from decisions where decision_id = ?"
+    found = connection.execute(sql, (decision_id,)).fetchone()
+    return str(found[0]) if found else ""
+
+
+def _goes_on(connection: sqlite3.Connection, before: State, now: State) -> bool:
+    """Return whether decisions were only added since: not so in a file restored from a copy."""
+    same = (before.rule, before.plan) == (now.rule, now.plan)
+    more = before.decision_id <= now.decision_id and before.withdrawn_id <= now.withdrawn_id
+    return same and more and _key_of(connection, before.decision_id) == before.last_key
 
 
 def _state_of(path: Path) -> State | None:

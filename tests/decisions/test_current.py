@@ -182,6 +182,27 @@ def test_the_file_of_what_people_decided_can_be_deleted_or_broken(
     assert not (today.path / PEOPLE).exists()
 
 
+def test_a_file_of_decisions_restored_from_a_copy_is_read_anew(
+    today, reviews: Reviews, said, tmp_path
+) -> None:
+    import shutil
+
+    ids = today.masks([]).index[:2].tolist()
+    reviews.add(said((ids[0], "reject", "ann")), origin="one")
+    with reviews.connected() as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+    shutil.copy(reviews.path, tmp_path / "copy")
+    reviews.add(said((ids[1], "reject", "ann")), origin="two")
+    assert today.masks(["action"])["action"].loc[ids].tolist() == ["reject"] * 2
+    for end in ("-wal", "-shm"):
+        reviews.path.with_name(reviews.path.name + end).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "copy", reviews.path)
+    plan = today.masks(["action", "decided_by"]).loc[ids]
+    assert plan["decided_by"].tolist() == ["person", "policy"]
+    reviews.add(said((ids[1], "accept", "bob")), origin="three")
+    assert today.masks(["action"])["action"].loc[ids].tolist() == ["reject", "accept"]
+
+
 def test_a_pinned_audit_is_of_one_moment(today, reviews: Reviews, said) -> None:
     mask_id = today.masks([]).index[0]
     pinned = today.pinned()
