@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from curate.errors import CallError
 from curate.formats.base import check_new, new_file, reading
@@ -31,6 +31,7 @@ from curate.formats.record_edits import (
     new_masks,
     numbered,
 )
+from curate.formats.records import UNKNOWN_SIZE
 from curate.formats.rows import plain
 from curate.formats.trees import splice
 
@@ -101,6 +102,18 @@ def write(source: Path, out: Path, edits: Edits, *, dialect: Dialect | None = No
     return values.stored()
 
 
+class _Target(NamedTuple):
+    """An image that gets an annotation.
+
+    Attributes:
+        image_id: Its id, literally as it stands in the file.
+        size: Its height and width as the file states them, or None.
+    """
+
+    image_id: str
+    size: tuple[int, int] | None
+
+
 class _Writer:
     """Works out what changes in a file.
 
@@ -136,10 +149,10 @@ class _Writer:
             if annotations.opened < 0:
                 do = 'add "annotations": [] to the file first'
                 raise CallError("it has no list of annotations to add to", self.name, do)
-            literals = self._image_ids(edits.add, images, survey)
+            targets = self._targets(edits.add, images, survey)
             if survey.top + len(edits.add) >= 2**63:
                 raise CallError(f"no id above {survey.top} is free", self.name, "number it anew")
-            made = self._added(edits.add, literals, survey, sample, categories)
+            made = self._added(edits.add, targets, survey, sample, categories)
             found += annotations.appended(self.file, made)
         found += self._declared(survey, categories, sample)
         return sorted(found, key=lambda piece: piece[:2])
@@ -177,39 +190,39 @@ class _Writer:
         )
         return survey
 
-    def _image_ids(
+    def _targets(
         self, add: Sequence[Addition], images: dict[str, int], survey: Survey
-    ) -> dict[str, str]:
-        """Return by image key the image's id, literally as it stands in the file."""
+    ) -> dict[str, _Target]:
+        """Return the images that get annotations, by their keys."""
         if self.is_list:
             missing = [key for key, number in images.items() if number not in survey.found]
             if missing:
                 raise CallError(f"{missing[0]} names no image of it", self.name)
             _, prefix = key_prefixes(self.name, self.is_list)
-            return {key: key.removeprefix(prefix) for key in images}
+            return {key: _Target(key.removeprefix(prefix), None) for key in images}
         survey.images.check(images.values(), self.name, "images")
-        sizes: dict[str, tuple[int, int]] = {}
-        literals: dict[str, str] = {}
+        found: dict[str, _Target] = {}
         for key, number in images.items():
             span = survey.images.span(number)
             image = JsonObject(read_span(self.file, *span), span[0], self.name)
             if image.get("id") is None:
                 raise CallError("the image has no id, so no mask can name it", key)
-            literals[key] = image.literal("id")
-            _, *size, _ = image_fields({name: one.value for name, one in image.members.items()})
-            sizes[key] = (size[0], size[1])
+            fields = {name: one.value for name, one in image.members.items()}
+            _, height, width, _ = image_fields(fields)
+            size = None if height == UNKNOWN_SIZE else (height, width)
+            found[key] = _Target(image.literal("id"), size)
         for one in add:
-            height, width = sizes[one.image_key]
-            if min(height, width) >= 0 and (height, width) != (one.height, one.width):
-                stated = f"the image is {width} x {height}"
+            size = found[one.image_key].size
+            if size not in (None, (one.height, one.width)):
+                stated = f"the image is {size[1]} x {size[0]}"
                 what = f"the added mask is {one.width} x {one.height}, but {stated}"
                 raise CallError(what, one.image_key)
-        return literals
+        return found
 
     def _added(
         self,
         add: Sequence[Addition],
-        images: dict[str, str],
+        targets: dict[str, _Target],
         survey: Survey,
         sample: Sample,
         categories: Categories,
@@ -221,17 +234,18 @@ class _Writer:
         made = []
         for i, ((one, mask), category) in enumerate(zip(new_masks(add), numbers, strict=True), 1):
             literals = {"id": str(survey.top + i)} if with_ids else {}
-            literals["image_id"] = images[one.image_key]
+            target = targets[one.image_key]
+            literals["image_id"] = target.image_id
             if category is not None:
                 literals["category_id"] = str(category)
-            fields = self._fields(one, mask, sample)
+            fields = self._fields(one, mask, sample, target.size is not None)
             literals |= {name: style.value(value) for name, value in fields.items()}
             made.append(sample.write(literals, style))
         return made
 
-    def _fields(self, one: Addition, mask: NewMask, sample: Sample) -> dict[str, Any]:
+    def _fields(self, one: Addition, mask: NewMask, sample: Sample, sized: bool) -> dict[str, Any]:
         """Return the fields of a new annotation that are no ids."""
-        value = self.values.value(mask, sample.usual, one.image_key)
+        value = self.values.value(mask, sample.usual, one.image_key, sized)
         measures = {"area": mask.area, "bbox": list(mask.box)}
         fields: dict[str, Any] = {"segmentation": value}
         fields |= {name: sample.like(name, measures[name]) for name in self.dialect.measured}

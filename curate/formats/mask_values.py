@@ -92,17 +92,24 @@ class MaskValues:
         self._masks = masks
         self._polygons = self._seams = self._runs = 0
 
-    def value(self, mask: NewMask, kind: str, name: str) -> Any:
+    def value(self, mask: NewMask, kind: str, name: str, sized: bool) -> Any:
         """Return a mask as a segmentation.
 
         Args:
             mask: The mask.
             kind: How it is to be stored where masks stay as they were stored.
             name: What to call it in a message.
+            sized: Whether the file states the size of its image, without which nobody can draw a
+                polygon.
 
         Raises:
             CallError: Polygons are asked for, and it has none.
         """
+        if self._masks == "polygon" and not sized:
+            what = "the file does not state the size of its image, which a polygon needs"
+            raise CallError(what, name, "store masks as RLE, which has a size of its own")
+        if kind == POLYGON and not sized:
+            kind = COMPRESSED
         if self._masks == "polygon" or (self._masks == "same" and kind == POLYGON):
             rings = self._rings(mask, name)
             if rings is not None:

@@ -269,7 +269,8 @@ def _renew(record: JsonObject, mask: NewMask, rules: Rules, key: str) -> None:
     style = record.style
     old = record.get("segmentation")
     short = "bbox" in record.members and rules.short_box(record, (mask.height, mask.width))
-    value = rules.values.value(mask, kind_of(old) or rules.usual, key)
+    sized = rules.size(record) is not None
+    value = rules.values.value(mask, kind_of(old) or rules.usual, key, sized)
     written = record.literal("segmentation") if old is not None else "null"
     record.set("segmentation", mask_literal(written, value, style))
     if "bbox" in record.members:

@@ -88,7 +88,9 @@ class SamRecords:
     def _fields(self, one: Addition, mask: NewMask) -> dict[str, Any]:
         """Return the fields of a new record, as far as others have them; no model scored it."""
         made = {
-            "segmentation": self._values.value(mask, self._sample.usual, one.image_key),
+            "segmentation": self._values.value(
+                mask, self._sample.usual, one.image_key, self._size is not None
+            ),
             "bbox": self._sample.like("bbox", spell_box(mask, self._usually_short)),
             "area": self._sample.like("area", mask.area),
             "predicted_iou": None,

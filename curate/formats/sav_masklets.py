@@ -40,7 +40,7 @@ def append_masklets(
     before = max(0 if ids is None else len(ids.values), *(len(spans) for _, spans in found))
     style = _style(video)
     rles = [
-        style.value(values.value(mask, COMPRESSED, one.image_key))
+        style.value(values.value(mask, COMPRESSED, one.image_key, video.size is not None))
         for mask, (_, one) in zip(masks, add, strict=True)
     ]
     empty = [

@@ -140,6 +140,6 @@ def _changed(video: Video, asked: _Asked, values: MaskValues) -> Iterator[Piece]
         olds.append(old)
         sizes.append(size)
     for i, mask in enumerate(measured(counts, sizes, keys)):
-        value = values.value(mask, kind_of(olds[i]) or COMPRESSED, keys[i])
+        value = values.value(mask, kind_of(olds[i]) or COMPRESSED, keys[i], video.size is not None)
         literal = mask_literal(video.data[slice(*spans[i])].decode("utf-8"), value, Style())
         yield *spans[i], literal.encode("utf-8")

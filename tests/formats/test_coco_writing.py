@@ -144,7 +144,7 @@ def check_change(before: str, after: str, change: Change, edits: Edits, numbers:
     assert without_values(after, touched) == without_values(before, touched)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_decisions_and_nothing_else_reach_the_file(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -231,7 +231,7 @@ def check_read(
             assert (reference.annToMask(one) == meant_pixels).all()
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.data())
 def test_decisions_reach_a_results_list(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -437,6 +437,19 @@ def test_what_a_results_list_cannot_hold_is_refused(tmp_path: Path, key: str, ca
         edited(tmp_path, listed, coco.RESULTS, **add(0, category, image_key=key))
 
 
+def test_a_polygon_needs_an_image_of_stated_size(tmp_path: Path):
+    flat = annotation(segmentation=spelled(np.ones((HEIGHT, WIDTH), bool), "polygon"))
+    value = dataset(annotation(2, image_id=9), flat, flat, images=[*IMAGES, {"id": 9}])
+    for edits in (changed(counts=counts_of(DISC)), add(3, "new")):
+        found = edited(tmp_path, value, **edits)["annotations"]
+        assert rle_of(DISC) in [one["segmentation"] for one in found]
+        with pytest.raises(CallError, match="does not state the size"):
+            edited(tmp_path, value, **edits, masks="polygon")
+    one = changed("a.json#/0", counts=counts_of(DISC)) | {"masks": "polygon"}
+    with pytest.raises(CallError, match="does not state the size"):
+        edited(tmp_path, [annotation(score=1)], coco.RESULTS, **one)
+
+
 def test_a_broken_annotation_is_named_by_its_byte(tmp_path: Path):
     raw = json.dumps(dataset("HERE")).replace('"HERE"', '{"id": 1,}').encode()
     with pytest.raises(SourceError, match="byte"):
@@ -451,6 +464,7 @@ def test_more_ids_than_there_are_is_refused(tmp_path: Path):
 FIELDS = [*annotation(), "bbox", "area", "attributes"]
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.dictionaries(st.sampled_from(FIELDS), any_json, max_size=3) | any_json, max_size=3),
     st.dictionaries(st.sampled_from(["images", "categories", "info"]), any_json, max_size=1),

@@ -137,7 +137,7 @@ def as_tar(folder: Path, path: Path) -> Path:
     return path
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(st.data())
 def test_decisions_and_nothing_else_reach_sa1b(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -186,7 +186,7 @@ def test_decisions_and_nothing_else_reach_sa1b(
     assert len(read(out, "sa1b")) == len(table) - len(edits.drop) + len(edits.add)
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(st.data())
 def test_decisions_and_nothing_else_reach_the_json_of_amg(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -299,6 +299,7 @@ def test_files_of_one_name_are_dropped_from_but_not_changed(tmp_path: Path):
 FIELDS = ["id", "segmentation", "bbox", "area", "crop_box", "point_coords", "attributes"]
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.dictionaries(st.sampled_from(FIELDS), any_json, max_size=3) | any_json, max_size=3),
     st.dictionaries(st.sampled_from(["width", "height"]), any_json, max_size=1),

@@ -125,7 +125,7 @@ def check_frame(old: str, new: str, key: str, edits: Edits) -> None:
         assert json.loads(text) == (EMPTY | {"counts": one.counts.decode()} if here else EMPTY)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_decisions_and_nothing_else_reach_the_video(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -256,6 +256,7 @@ def test_lists_that_are_too_short_are_filled_up(tmp_path: Path) -> None:
     assert found["masklet_size_abs"] == []
 
 
+@settings(max_examples=30)
 @given(
     any_json,
     st.lists(any_json | st.lists(any_json, max_size=2), min_size=1, max_size=3),
