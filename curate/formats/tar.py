@@ -173,7 +173,7 @@ def _with_size(block: bytes, size: int) -> bytes:
         field = b"\x80" + size.to_bytes(11, "big")
     elif len(text) == 11:
         field = text + terminator
-    else:  # over 8 GB, which a shorter content than before cannot become
+    else:  # over 8 GB
         field = b"\x80" + size.to_bytes(11, "big")
     changed = block[:124] + field + block[136:]
     digits = b"%06o\0 " % _checksum(changed)
