@@ -17,10 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import __version__
-from curate.curation.certificates import CERTIFICATE
+from curate.curation.certificates import CERTIFICATE, basis
+from curate.curation.standing import bound_text
 from curate.errors import CallError
 from curate.store import OVERRIDDEN, Audit, part_names, part_paths, read_part, to_frame
 from curate.store.people import with_people
+from curate.versions import short
 from curate.writing.changes import ROWS, Changes
 
 SUFFIX = ".provenance.parquet"
@@ -36,7 +38,10 @@ _TYPES = {
     "iou": pa.float64(),
     "time": _TIME,
 }
-_SCHEMA = pa.schema(list(_TYPES.items()))
+UNDER = ("policy", "model", "certificate", "dataset_version")
+"""Further columns, the same for every mask: what was in force, and which dataset was audited."""
+
+_SCHEMA = pa.schema([*_TYPES.items(), *((name, pa.string()) for name in UNDER)])
 
 
 def beside(out: Path) -> Path:
@@ -97,6 +102,20 @@ def about(audit: Audit, version: str) -> dict[str, Any]:
     }
 
 
+def _under(audit: Audit) -> dict[str, str | None]:
+    """Return the columns :data:`UNDER`, short enough to stand in every row."""
+    info = audit.info
+    now, certificate = basis(info), info.get(CERTIFICATE)
+    policy = (info.get("policy") or {}).get("name")
+    version = info.get("version")
+    return {
+        "policy": f"{policy} ({now['policy']})" if policy else None,
+        "model": str(now["model"])[:16] if now["model"] else None,
+        "certificate": bound_text(certificate) if certificate else None,
+        "dataset_version": short(version) if version else None,
+    }
+
+
 def write_provenance(
     audit: Audit, changes: Changes, version: str, place: Path, to: Path | None = None
 ) -> None:
@@ -136,17 +155,17 @@ def _write_json(file: Any, audit: Audit, changes: Changes, facts: Mapping[str, A
 
 def _tables(audit: Audit, changes: Changes) -> Iterator[pa.Table]:
     """Yield the rows, a part of the audit at a time; added masks come last."""
-    rows = changes.rows
+    rows, under = changes.rows, _under(audit)
     listed = rows[rows["mask_id"].notna()].set_index(rows["mask_id"].dropna().astype("int64"))
     people = _people(audit)
     for index in range(len(part_paths(audit.path, "masks"))):
         names = [n for n in _READ if n in part_names(audit.path, "masks", index)]
         masks = to_frame(read_part(audit.path, "masks", index, names))
         masks = masks if masks.index.name == "mask_id" else masks.set_index("mask_id")
-        yield _table(_part(with_people(masks, audit.people()), listed, people))
+        yield _table(_part(with_people(masks, audit.people()), listed, people), under)
     added = rows[rows["mask_id"].isna()]
     if len(added):
-        yield _table(added)
+        yield _table(added, under)
 
 
 def _people(audit: Audit) -> pd.DataFrame | None:
@@ -170,11 +189,12 @@ def _part(masks: pd.DataFrame, listed: pd.DataFrame, people: pd.DataFrame | None
     return pd.concat([made[~here], rows], ignore_index=True)
 
 
-def _table(frame: pd.DataFrame) -> pa.Table:
-    columns = []
+def _table(frame: pd.DataFrame, under: Mapping[str, str | None]) -> pa.Table:
+    columns: list[pa.Array] = []
     for name, kind in _TYPES.items():
         values = frame[name]
         if name == "time":
             values = pd.to_datetime(values, utc=True).dt.as_unit("us")
         columns.append(pa.array(values.astype(object).where(values.notna(), None), kind))
+    columns += [pa.repeat(pa.scalar(under[name], pa.string()), len(frame)) for name in UNDER]
     return pa.table(columns, schema=_SCHEMA)
