@@ -27,7 +27,9 @@ class Survey:
         drop: Numbers of annotations that go.
         change: Numbers of annotations that change.
         images: Numbers of images that get annotations.
-        named: Keys of images that get annotations in a results list, where no image is listed.
+        named: Keys of images that get annotations in a results list, where no image is listed;
+            None for other files.
+        sample: How many of the first annotations to keep.
 
     Attributes:
         annotations: Where annotations stand.
@@ -43,15 +45,17 @@ class Survey:
         drop: AbstractSet[int],
         change: AbstractSet[int],
         images: Iterable[int] = (),
-        named: Iterable[int] = (),
+        named: Iterable[int] | None = None,
+        sample: int = SAMPLE,
     ) -> None:
-        self.annotations = Elements(change, drop, SAMPLE)
+        self._key = "annotations" if named is None else ""
+        self.annotations = Elements(change, drop, sample)
         self.images = Elements(images, sample=1)
         self.categories = Elements(sample=1)
         self.listed: list[Any] | None = None
         self.top = 0
         self.found: set[int] = set()
-        self._named = np.array(sorted(set(named)), np.int64)
+        self._named = np.array(sorted(set(named or ())), np.int64)
         self._sizes: dict[int, tuple[int, int]] = {}
         self._quick = QuickReader()
 
@@ -63,14 +67,14 @@ class Survey:
         Args:
             file: The file, at its beginning.
             where: Its name, for messages.
-            images: Whether images are looked at.
-            categories: Whether categories are looked at.
-            ids: Whether ids of annotations are looked at, which takes parsing them all.
+            images: Whether images are wanted.
+            categories: Whether categories are wanted.
+            ids: Whether ids of annotations are wanted, which takes parsing them all.
 
         Raises:
             SourceError: The file is not sound JSON.
         """
-        wanted = {"", "annotations"}
+        wanted = {self._key}
         wanted |= ({"images"} if images else set()) | ({"categories"} if categories else set())
         chunk = READ_BYTES if ids else CHUNK_BYTES
         for batch in scan(file, where, wanted, chunk):

@@ -24,6 +24,7 @@ from curate.formats.json_object import JsonObject, Style
 from curate.formats.json_shape import shape_of
 from curate.formats.mask_values import MaskValues, NewMask
 from curate.formats.record_edits import (
+    SAMPLE,
     Changes,
     Rules,
     Sample,
@@ -175,11 +176,11 @@ class _Writer:
 
     def _survey(self, drop: frozenset[int], change: Changes, images: dict[str, int]) -> Survey:
         numbers = images.values()
-        survey = (
-            Survey(drop, change.keys(), named=numbers)
-            if self.is_list
-            else Survey(drop, change.keys(), images=numbers)
-        )
+        sample = SAMPLE if change or images else 0
+        if self.is_list:
+            survey = Survey(drop, change.keys(), named=numbers, sample=sample)
+        else:
+            survey = Survey(drop, change.keys(), images=numbers, sample=sample)
         edits = [one for _, one in change.values()]
         survey.scan(
             self.file,

@@ -18,7 +18,7 @@ from curate.formats.mask_values import MaskValues, NewMask, kind_of, measured, u
 from curate.formats.segmentation import json_type, read_segmentation, rle_size
 
 SAMPLE = 100
-"""How many records of a list are looked at to see how they are written."""
+"""How many of the first records of a list show how they are written."""
 
 _BATCH = 1000
 

@@ -26,7 +26,7 @@ from curate.formats.record_edits import (
 )
 
 SAMPLE = 10
-"""How many records of a file are looked at; each look decodes a mask."""
+"""How many of the first records of a file show how they are written; that decodes their masks."""
 
 
 class SamRecords:

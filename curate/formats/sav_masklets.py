@@ -25,7 +25,7 @@ def append_masklets(
     """Work out what to put where so that a file has some masklets more.
 
     Args:
-        video: Where things stand in the file; all its keys were looked at.
+        video: Where things stand in the file, under all its keys.
         add: The frame of each new masklet, and its mask there.
         values: Makes the segmentations.
 
