@@ -32,7 +32,7 @@ ROWS = (
 """Columns of :attr:`Changes.rows`."""
 
 _TOUCHED = """
-select p.mask_id, m.source_key, m.image_id, m.file_name, m.category as category_before, m.height,
+select p.mask_id, m.source_key, m.image_id, m.file_name, {before} as category_before, m.height,
   m.width, m.reasons as reason, p.change, p.segmentation, p.category, p.iou, p.reviewers, p.time,
   p.draw_id
 from people p join masks m on p.mask_id = m.mask_id
@@ -159,7 +159,10 @@ def _removed(audit: Audit, gone: str, people: bool) -> pd.DataFrame:
 def _touched(audit: Audit, gone: str, options: Options) -> pd.DataFrame:
     """Return the masks that people redrew or relabelled; with attributes all that they decided."""
     kept = ", 'kept'" if options.attributes else ""
-    found = audit.query(_TOUCHED.format(kept=kept, gone=gone))
+    before = "m.category"
+    if "category_id" in set(audit.query("describe masks")["column_name"]):
+        before = f"coalesce({before}, cast(m.category_id as varchar))"  # it is named by its number
+    found = audit.query(_TOUCHED.format(kept=kept, gone=gone, before=before))
     for name in ("segmentation", "category"):
         found[name] = found[name].astype(object).where(found[name].notna(), None)
     found.loc[(found["category"] == found["category_before"]).fillna(False), "category"] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -76,6 +77,29 @@ def beside(out: Path) -> Iterator[Path]:
         raise _unwritable(error, out) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def put(made: Path, place: Path) -> None:
+    """Give a finished file its name, on whatever disk that is; all of it is there or nothing.
+
+    Args:
+        made: The file; it may be gone afterwards.
+        place: Its place; a file there is replaced.
+
+    Raises:
+        AuditError: It cannot be written there.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(made, place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise _unwritable(error, place) from error
+        with beside(place) as folder:  # another disk
+            copy = Path(shutil.copyfile(made, folder / made.name))
+            with copy.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(copy, place)
 
 
 def _remove_abandoned(parent: Path, prefix: str) -> None:

@@ -17,7 +17,7 @@ from curate.store import Audit
 from curate.versions import short
 from curate.writing.changes import Changes, Options, changes
 from curate.writing.coco import write_coco
-from curate.writing.place import beside, refuse_place
+from curate.writing.place import beside, put, refuse_place
 from curate.writing.provenance import place_of, write_provenance
 from curate.writing.pruning import audited_source, write_checked
 
@@ -206,9 +206,12 @@ def write(
             version, stored = write_checked(form, source, made, found.edits, n, out)
         note = folder / f"provenance{provenance.suffix}"
         write_provenance(audit, found, version, provenance, note)
-        provenance.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(note, provenance)  # first: what stands at ``out`` always has its provenance
-        os.replace(made, out)
+        put(note, provenance)  # first: what stands at ``out`` always has its provenance
+        try:
+            os.replace(made, out)
+        except OSError:
+            provenance.unlink(missing_ok=True)
+            raise
     return replace(
         result,
         out=out,

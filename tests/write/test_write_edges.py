@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import curate
 from curate import verbs
 from curate.curation.policy import load_policy
 from curate.decisions import Reviews
+from curate.errors import AuditError
 from curate.pipeline import audit
 
 SIZE = (24, 40)
@@ -73,3 +76,27 @@ def test_a_mask_without_pixels_is_no_obstacle_to_a_new_one_on_its_image(
     assert written["annotations"][:-1] == content["annotations"]
     assert written["annotations"][-1]["segmentation"] == rle_of(mask)
     assert written["annotations"][-1]["id"] == 56
+
+
+def test_provenance_may_be_asked_for_on_another_disk(
+    audited: Any, content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, reviews = audited()
+    reviews.add(pd.DataFrame({"mask_id": [50], "action": "reject"}), origin="a test")
+    other, real = tmp_path / "other" / "disk", os.replace
+
+    def replace(first: Any, second: Any) -> None:
+        if Path(second).is_relative_to(other) and not Path(first).is_relative_to(other):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(first, second)
+
+    monkeypatch.setattr(os, "replace", replace)
+    verbs.write(path, tmp_path / "out.json", provenance=other / "what.json")
+    monkeypatch.undo()
+    rows = json.loads((other / "what.json").read_text())["masks"]
+    assert [row["change"] for row in rows] == ["kept"] * 5 + ["removed"]
+    assert [p.name for p in other.iterdir()] == ["what.json"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AuditError, match="it cannot be written"):
+        verbs.write(path, tmp_path / "2.json", provenance=tmp_path / "file" / "what.json")
+    assert not (tmp_path / "2.json").exists()

@@ -1,0 +1,289 @@
+"""Writing that is killed, or whose disk is full, at any moment leaves nothing half written."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from drawn_decisions import Source, decide_all_sorts, default_label, hand_in
+from mask_files import tree
+
+from curate import verbs
+from curate.errors import AuditError
+
+NAMES = ("coco", "yolo")
+"""A single file and a folder of many."""
+
+
+def content(path: Path) -> dict[str, bytes]:
+    return tree(path) if path.is_dir() else {"": path.read_bytes()}
+
+
+@dataclass
+class Job:
+    """A dataset with decisions, and what must be written of it.
+
+    Attributes:
+        source: The dataset.
+        audit: Its audit, with decisions.
+        folder: Where it is written; empty before and after.
+        right: What must be there, once it is there.
+        rows: The provenance.
+    """
+
+    source: Source
+    audit: Path
+    folder: Path
+    right: dict[str, bytes]
+    rows: list[dict[str, Any]]
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def category(self) -> str:
+        return str(default_label(self.source.kind))
+
+    @property
+    def arguments(self) -> list[str]:
+        return ["write", str(self.audit), "--out", str(self.out), "--category", self.category]
+
+    def write(self) -> None:
+        verbs.write(self.audit, self.out, category=self.category)
+
+    def check_all_or_nothing(self, before: dict[str, bytes]) -> None:
+        """What stands at its place is right; the source is as it was."""
+        if self.out.exists():
+            self.check_done()
+        assert content(self.source.path) == before
+
+    def check_done(self) -> None:
+        assert content(self.out) == self.right
+        note = self.out.with_name("out.provenance.parquet")
+        assert pq.read_table(note).to_pylist() == self.rows
+
+    def check_only_that_is_there(self) -> None:
+        assert {p.name for p in self.folder.iterdir()} == {"out", "out.provenance.parquet"}
+        assert not list(self.audit.glob("*partial*"))
+        assert not list(self.audit.glob("*tmp*"))
+
+    def clear(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name.startswith("out"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.fixture(params=NAMES)
+def job(request: pytest.FixtureRequest, prepared: Callable[[str], Source], tmp_path: Path) -> Job:
+    source = prepared(request.param)
+    shutil.copytree(source.audit, tmp_path / "audit")
+    hand_in(source, tmp_path / "audit", decide_all_sorts(source))
+    made = Job(source, tmp_path / "audit", tmp_path / "folder", {}, [])
+    made.write()
+    made.right = content(made.out)
+    made.rows = pq.read_table(made.out.with_name("out.provenance.parquet")).to_pylist()
+    made.clear()
+    return made
+
+
+# --- killed --------------------------------------------------------------------------------------
+
+
+class Server:
+    """Runs ``curate write`` in children that can be killed; see write_server.py."""
+
+    def __init__(self, job: Job) -> None:
+        script = str(Path(__file__).with_name("write_server.py"))
+        command = [sys.executable, script, str(job.source.path), str(job.audit)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._line() == "ready"
+
+    def start(self, arguments: list[str], limit: int | None = None) -> int:
+        """Start it and return its process id."""
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps([limit, *arguments]) + "\n")
+        self.process.stdin.flush()
+        return int(self._line())
+
+    def wait(self) -> tuple[int, str]:
+        """Return its exit status and the last line that it said."""
+        status, said = json.loads(self._line())
+        return status, said
+
+    def run(self, arguments: list[str], limit: int | None = None) -> tuple[int, str]:
+        self.start(arguments, limit)
+        return self.wait()
+
+    def _line(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().strip()
+
+    def close(self) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def server(job: Job) -> Iterator[Server]:
+    made = Server(job)
+    yield made
+    made.close()
+
+
+def kill_at_random(job: Job, server: Server, kills: int) -> None:
+    """Kill it at random moments, then let it end; what dead ones left is in the way of each."""
+    chance = random.Random(0)
+    before = content(job.source.path)
+    started = time.monotonic()
+    assert server.run(job.arguments)[0] == 0
+    whole = time.monotonic() - started
+    job.check_done()
+    ends = []
+    for _ in range(kills):
+        job.clear()
+        (job.audit / "people.parquet").unlink(missing_ok=True)
+        child = server.start(job.arguments)
+        time.sleep(chance.uniform(0, whole))
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        ends.append(server.wait()[0])
+        job.check_all_or_nothing(before)
+    assert set(ends) <= {-signal.SIGKILL, 0}
+    assert ends.count(-signal.SIGKILL) > kills / 2
+    if job.out.exists():
+        job.clear()
+    # Where only the provenance got its name, it is made anew.
+    assert server.run(job.arguments)[0] == 0
+    job.check_done()
+    job.check_only_that_is_there()
+
+
+def test_killed_at_random_moments(job: Job, server: Server) -> None:
+    kill_at_random(job, server, 6)
+
+
+@pytest.mark.slow
+def test_killed_at_a_hundred_random_moments(job: Job, server: Server) -> None:
+    kill_at_random(job, server, 100)
+
+
+def test_no_room_for_files_of_some_size(job: Job, server: Server) -> None:
+    """The system refuses to write beyond a limit, whoever writes: this, Arrow or SQLite."""
+    before = content(job.source.path)
+    largest = max(len(data) for data in job.right.values())
+    for limit in (0, 100, largest - 1):
+        status, said = server.run(job.arguments, limit)
+        assert (status, said[:7]) == (2, "error: "), said
+        assert not list(job.folder.iterdir())
+        job.check_all_or_nothing(before)
+    assert server.run(job.arguments)[0] == 0
+    job.check_done()
+    job.check_only_that_is_there()
+
+
+# --- full disks ----------------------------------------------------------------------------------
+
+
+class FullDisk:
+    """Lets the k-th call that writes into a folder fail as on a full disk.
+
+    Args:
+        folder: The folder.
+        at: Which call fails; 0 for none.
+
+    Attributes:
+        calls: How many there were.
+    """
+
+    def __init__(self, folder: Path, at: int) -> None:
+        self.folder, self.at, self.calls = str(folder), at, 0
+
+    def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened = self._opening(io.open)
+        monkeypatch.setattr(builtins, "open", opened)
+        monkeypatch.setattr(io, "open", opened)
+        for name in ("replace", "mkdir"):
+            monkeypatch.setattr(os, name, self._naming(getattr(os, name)))
+        monkeypatch.setattr(os, "fsync", self._syncing(os.fsync))
+
+    def _count(self, path: Any) -> None:
+        if not isinstance(path, int) and not os.fspath(path).startswith(self.folder):
+            return
+        self.calls += 1
+        if self.calls == self.at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def _naming(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *more: Any, **named: Any) -> Any:
+            if real.__name__ != "mkdir" or not os.path.isdir(path):  # else it makes nothing
+                self._count(path)
+            return real(path, *more, **named)
+
+        return call
+
+    def _syncing(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(file: int) -> Any:
+            if os.readlink(f"/proc/self/fd/{file}").startswith(self.folder):
+                self._count(file)
+            return real(file)
+
+        return call
+
+    def _opening(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
+            if set(mode) & set("wax+") and not isinstance(path, int):
+                self._count(path)
+            return real(path, mode, *more, **named)
+
+        return call
+
+
+def test_a_full_disk_at_every_step(job: Job) -> None:
+    before = content(job.source.path)
+    step, steps = 1, 1
+    while step <= steps:
+        disk = FullDisk(job.folder, step)
+        with pytest.MonkeyPatch.context() as patched:
+            disk.patch(patched)
+            with pytest.raises(AuditError) as refused:
+                job.write()
+        assert refused.value.where.removesuffix(".provenance.parquet") == str(job.out), step
+        assert "no space left on device" in refused.value.what
+        assert "room on the disk" in refused.value.do
+        assert not list(job.folder.iterdir()), step
+        job.check_all_or_nothing(before)
+        if steps == 1:
+            disk = FullDisk(job.folder, 0)
+            with pytest.MonkeyPatch.context() as patched:
+                disk.patch(patched)
+                job.write()
+            job.check_done()
+            job.clear()
+            steps = disk.calls
+        step += 1
+    assert steps > 6
+    job.write()
+    job.check_done()
+    job.check_only_that_is_there()

@@ -1,0 +1,60 @@
+"""Runs ``curate write`` in children that can be killed, so that imports are paid once.
+
+    python write_server.py SOURCE AUDIT
+
+reads and looks through these first, so that all is loaded. Then it reads a JSON list a line: a
+limit on the size of files in bytes (or null) and the arguments. It prints the child's process id,
+and when it has ended its exit status, which is -9 where it was killed, and the last line it said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import traceback
+
+import curate
+from curate import cli, verbs
+
+
+def run(limit: int | None, arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    sys.argv = ["curate", *arguments]
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+source, audit = sys.argv[1:]
+curate.diff(source, source)
+verbs.write(audit)
+print("ready", flush=True)
+for line in sys.stdin:
+    limit, *arguments = json.loads(line)
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            for number in (1, 2):
+                os.dup2(writable, number)
+            code = run(limit, arguments)
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    os.close(writable)
+    print(child, flush=True)
+    with open(readable, encoding="utf-8") as pipe:
+        said = pipe.read().splitlines() or [""]
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(json.dumps([status, said[-1]]), flush=True)
