@@ -22,14 +22,12 @@ from curate.exchange.labels import safe_label
 from curate.exchange.parts import Part, Shown
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.shapes import Tool
-from curate.exchange.tool_coco import coco_pictures, was_sent_out
+from curate.exchange.tool_coco import coco_pictures, is_queue, version_of_queue, was_sent_out
+from curate.exchange.versioning import check_version
 from curate.exchange.writers import Writer
 from curate.formats.coco import FORMAT
 from curate.formats.coco_index import CocoIndex
 from curate.formats.json_shape import shape_of
-
-_QUEUE = "review queue of "
-"""How the description of a queue begins."""
 
 
 def _file(path: Path) -> Path:
@@ -48,6 +46,7 @@ TOOL = Tool(
 
 
 def _read(reviews: Reviews, path: Path, options: Options) -> Found:
+    check_version(reviews.audit, [version_of_queue(_file(path))], path.name)
     if options.match is not None or was_sent_out(_file(path)):
         return join(reviews, TOOL, path, options)
     with tempfile.TemporaryDirectory(prefix="curate-") as work:
@@ -75,10 +74,9 @@ def _shown(reviews: Reviews, path: Path, options: Options) -> Shown:
 
 
 def _is_queue(path: Path) -> bool:
-    shape = shape_of(path)
-    attributes = shape.one("annotations").get("attributes")
-    described = str(shape.one("info").get("description", "")).startswith(_QUEUE)
-    return described or (type(attributes) is dict and {"rank", "priority"} <= set(attributes))
+    attributes = shape_of(path).one("annotations").get("attributes")
+    ranked = type(attributes) is dict and {"rank", "priority"} <= set(attributes)
+    return ranked or is_queue(path)
 
 
 READER = Reader("coco", "corrected COCO", _matches, _read)

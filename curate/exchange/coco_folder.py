@@ -10,8 +10,10 @@ from typing import Any
 import orjson
 import pandas as pd
 
+from curate.curation.audits import dataset_version
 from curate.curation.columns import plain
 from curate.exchange.picture_names import PictureNames
+from curate.exchange.tool_coco import info_of_queue
 from curate.exchange.views import (
     View,
     check_pictures,
@@ -69,7 +71,7 @@ def write_coco_folder(
     listed = sorted({"object" if n is None else str(n) for n in plain(rows["category"])})
     number = {name: k for k, name in enumerate(listed, 1)}
     head = {
-        "info": {"description": f"review queue of {audit.path.name}"},
+        "info": info_of_queue(audit.path.name, dataset_version(audit)),
         "categories": [{"id": k, "name": name, "supercategory": ""} for name, k in number.items()],
     }
     images: list[bytes] = []

@@ -9,10 +9,11 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from curate.curation.audits import source_of
+from curate.curation.audits import dataset_version, source_of
 from curate.curation.columns import plain
 from curate.errors import CallError
 from curate.exchange.coco_folder import Layout, write_coco_folder
+from curate.exchange.tool_coco import info_of_queue
 from curate.exchange.views import needs_pictures
 from curate.exchange.writers import BATCH, DUMP, Outgoing, records
 from curate.formats.base import new_file
@@ -37,7 +38,7 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
     rows = rows.drop_duplicates("mask_id").reset_index(drop=True)
     categories, numbers = _categories(rows)
     images = _images(audit, rows)
-    info = {"description": f"review queue of {source_of(audit).get('path', audit.path)}"}
+    info = info_of_queue(source_of(audit).get("path", audit.path), dataset_version(audit))
     written = 0
     with new_file(out) as file:
         head = {"info": info, "licenses": [], "images": images, "categories": categories}

@@ -25,6 +25,7 @@ from curate.exchange.parts import Shown
 from curate.exchange.picture_names import PictureNames, Place
 from curate.exchange.readers import Found, Options
 from curate.exchange.shapes import Picture, Tool
+from curate.exchange.versioning import check_version
 
 
 def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
@@ -38,11 +39,14 @@ def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
 
     Raises:
         SourceError: It is of other images, a picture has another size than the audit says, a mask
-            cannot be read, or nothing says what people were given.
+            was sent out from another version of the dataset or cannot be read, or nothing says what
+            people were given.
     """
     placing = _Placing(reviews, path.name)
     pictures = list(tool.pictures(path, placing))
     places = placing.of(pictures)
+    own = [one for one, place in zip(pictures, places, strict=True) if place is not None]
+    check_version(reviews.audit, (s.version for one in own for s in one.shapes), path.name)
     joining = Joining(reviews.audit, pictures, places)
     joining.settle_ids(path.name)
     shown = _shown(reviews, joining, places, options, path, tool)

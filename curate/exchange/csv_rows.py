@@ -52,12 +52,12 @@ def _matches(path: Path) -> bool:
 
 
 def _read(reviews: Reviews, path: Path, options: Options) -> Found:
-    del reviews, options
+    del options
     with reading(path), path.open("rb") as file:
         text = io.TextIOWrapper(file, "utf-8-sig", newline="")
         try:
             with collector_paused():
-                return found_in(_table(path.name, text))
+                return found_in(_table(path.name, text), reviews.audit)
         except UnicodeDecodeError as error:
             do = "save it as CSV UTF-8"
             raise SourceError("the text is not UTF-8", path.name, do) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from curate.curation.audits import DATASET_VERSION
 from curate.decisions.reviews import Reviews
 from curate.exchange.archives import files_in, head_of, is_zip, names_in
 from curate.exchange.coming_back import join
@@ -111,6 +112,7 @@ def _shape(shape: XmlShape, picture: Picture, read: bool) -> Shape:
         f"image {picture.name[:80]!r}, {shape.kind} {shape.ordinal + 1}",
         shape.kind == "polygon",
         draw_of(shape.values.get("draw_id"), shape.values.get("slot")),
+        shape.values.get(DATASET_VERSION),
     )
 
 

@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 import orjson
 import pandas as pd
 
+from curate.curation.audits import DATASET_VERSION
 from curate.curation.columns import plain
 from curate.exchange.labels import safe_label, safe_text
 from curate.exchange.picture_names import PictureNames
@@ -37,6 +38,7 @@ NAMES = {
     "reasons": ("reasons",),
     "draw_id": ("draw_id",),
     "slot": ("slot",),
+    DATASET_VERSION: (DATASET_VERSION,),
 }
 """Attributes beside ``mask_id``, and the columns that they show: the first that the queue has."""
 

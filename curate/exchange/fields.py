@@ -14,10 +14,13 @@ import numpy as np
 import orjson
 import pandas as pd
 
+from curate.curation.audits import DATASET_VERSION
 from curate.decisions.schema import ACTIONS
 from curate.errors import SourceError
 from curate.exchange.readers import Found
+from curate.exchange.versioning import check_version
 from curate.formats.segmentation import json_type
+from curate.store import Audit
 
 DECISION = "decision"
 """The column that people fill in. ``action`` is taken too, where it is not a plan's."""
@@ -27,7 +30,7 @@ PLAN = frozenset({"rank", "priority", "reasons"})
 
 NAMES = (
     *("mask_id", DECISION, "action", "iou", "segmentation", "reviewer", "seconds", "time"),
-    *("queue_kind", "inclusion_probability", "draw_id"),
+    *("queue_kind", "inclusion_probability", "draw_id", DATASET_VERSION),
 )
 """Every column that is read; others in a file are left alone."""
 
@@ -52,11 +55,16 @@ class Table:
     others: frozenset[str]
 
 
-def found_in(table: Table) -> Found:
+def found_in(table: Table, audit: Audit) -> Found:
     """Return the decisions of a file of rows.
 
+    Args:
+        table: The rows.
+        audit: The audit that they are for.
+
     Raises:
-        SourceError: Columns are missing, or a value cannot be read; says in which row.
+        SourceError: Columns are missing, a value cannot be read (says in which row), or a decision
+            was made on another version of the dataset.
     """
     said = _decision_column(table)
     words = [_word(value) for value in table.columns[said]]
@@ -66,6 +74,7 @@ def found_in(table: Table) -> Found:
         name: [values[at] for at in filled] if len(filled) < len(words) else values
         for name, values in table.columns.items()
     }
+    check_version(audit, picked.get(DATASET_VERSION, ()), table.name)
     ids = picked["mask_id"]
     where = _Where(table.name, rows, ids)
     _refuse_unknown(where, [words[at] for at in filled])

@@ -12,13 +12,15 @@ from typing import Any
 
 import pandas as pd
 
+from curate.curation.audits import DATASET_VERSION
 from curate.decisions.reviews import Reviews
 from curate.exchange.coco_folder import Layout, write_coco_folder
 from curate.exchange.coming_back import join
 from curate.exchange.labels import safe_label
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.shapes import Tool
-from curate.exchange.tool_coco import coco_pictures
+from curate.exchange.tool_coco import coco_pictures, version_of_queue
+from curate.exchange.versioning import check_version
 from curate.exchange.views import needs_pictures
 from curate.exchange.writers import Outgoing, Writer
 from curate.formats.json_shape import shape_of
@@ -27,7 +29,10 @@ from curate.store import Audit
 LABELS = "labels.json"
 """Name of its COCO file."""
 
-SHOWN = ("mask_id", "draw_id", "slot", "quality_score", "reasons", "priority", "rank", "action")
+SHOWN = (
+    *("mask_id", "draw_id", DATASET_VERSION, "slot", "quality_score", "reasons", "priority"),
+    *("rank", "action"),
+)
 """Columns of a queue that become attributes; others bear names that mean something there."""
 
 
@@ -67,6 +72,7 @@ TOOL = Tool(
 
 
 def _read(reviews: Reviews, path: Path, options: Options) -> Found:
+    check_version(reviews.audit, [version_of_queue(path / LABELS)], path.name)
     return join(reviews, TOOL, path, options)
 
 

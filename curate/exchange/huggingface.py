@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.curation.audits import DATASET_VERSION
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
 from curate.exchange.coming_back import join
@@ -31,7 +32,7 @@ from curate.formats.segmentation import read_segmentation
 _BATCH = 64
 _LOOK = 20
 _NEEDED = ("height", "width", "objects")
-_READ = frozenset({"id", "category", "segmentation", "draw_id", "slot"})
+_READ = frozenset({"id", "category", "segmentation", "draw_id", "slot", DATASET_VERSION})
 """What is read of objects."""
 
 _WRAPPING = frozenset({"list", "element", "item"})
@@ -201,6 +202,7 @@ def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> P
                 f"{place}, object {k}",
                 isinstance(mask, list) and bool(mask),
                 draw_of(one.get("draw_id"), one.get("slot")),
+                one.get(DATASET_VERSION),
             )
         )
     return Picture(called, size, shapes)

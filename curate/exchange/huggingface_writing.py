@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.curation.audits import DATASET_VERSION
 from curate.exchange.picture_names import PictureNames
 from curate.exchange.views import (
     View,
@@ -27,7 +28,10 @@ from curate.pictures import ImageFolder
 from curate.rle import area, bbox, encode
 from curate.store import Audit
 
-EXTRA = ("draw_id", "slot", "quality_score", "reasons", "priority", "rank", "action")
+EXTRA = (
+    *("draw_id", DATASET_VERSION, "slot", "quality_score", "reasons", "priority", "rank"),
+    "action",
+)
 """Columns of a queue that objects have too, where the queue has them."""
 
 GROUP_BYTES = 32 << 20

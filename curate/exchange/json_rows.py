@@ -34,7 +34,7 @@ def _matches(path: Path) -> bool:
 
 
 def _read(reviews: Reviews, path: Path, options: Options) -> Found:
-    del reviews, options
+    del options
     columns: dict[str, list[Any]] = {}
     others: set[str] = set()
     count = 0
@@ -46,7 +46,8 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
                 raise SourceError(what, path.name)
             _take(path.name, values, count, columns, others)
             count += len(values)
-    return found_in(Table(path.name, columns, range(1, count + 1), frozenset(others)))
+    table = Table(path.name, columns, range(1, count + 1), frozenset(others))
+    return found_in(table, reviews.audit)
 
 
 def _take(

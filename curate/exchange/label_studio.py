@@ -16,6 +16,7 @@ from xml.sax.saxutils import quoteattr
 import orjson
 import pandas as pd
 
+from curate.curation.audits import DATASET_VERSION
 from curate.decisions.reviews import identity_of
 from curate.errors import CallError
 from curate.exchange.brush_rle import encode_brush
@@ -41,7 +42,7 @@ OWN = "curate"
 MANY_LABELS = 100
 """Beyond so many categories, people get only those of the queue."""
 
-_DRAW = ("draw_id", "queue_kind", "slot")
+_DRAW = ("draw_id", DATASET_VERSION, "queue_kind", "slot")
 
 _README = """\
 {masks:,} masks in {tasks:,} tasks for Label Studio, drawn from {source}

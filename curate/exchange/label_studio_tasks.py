@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.curation.audits import DATASET_VERSION
 from curate.decisions.lookup import rows_of
 from curate.decisions.reviews import identity_of
 from curate.errors import SourceError
 from curate.exchange.label_studio import OWN
+from curate.exchange.versioning import check_version
 from curate.formats.segmentation import json_type
 from curate.store import Audit
 
@@ -87,12 +89,11 @@ def checked_tasks(
         SourceError: One is no task that was written for this audit, or a part of it is wrong.
     """
     owns: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
-    identity = identity_of(audit)["fingerprint"]
     for k, value in enumerate(values, before + 1):
         if type(value) is not dict:
             raise SourceError(f"it is {json_type(value)}, not a task", f"{name}, element {k}")
         where = f"{name}, task {str(value.get('id', f'number {k}'))[:40]}"
-        owns.append((where, value, _own(value, where, identity)))
+        owns.append((where, value, _own(audit, value, where)))
     ids = np.array([mask for _, _, own in owns for mask in own["masks"]], np.int64)
     known = rows_of(audit, "masks", "mask_id", ids, _KNOWN).set_index("mask_id")
     columns = [known[side].tolist() for side in ("image_id", "height", "width")]
@@ -100,7 +101,7 @@ def checked_tasks(
     return [_task(where, value, own, places) for where, value, own in owns], known
 
 
-def _own(value: dict[str, Any], where: str, identity: str) -> dict[str, Any]:
+def _own(audit: Audit, value: dict[str, Any], where: str) -> dict[str, Any]:
     """Return what the writer left in a task, in its types."""
     data = value.get("data")
     if type(data) is not dict and ("annotation_id" in value or OWN in value):
@@ -109,7 +110,8 @@ def _own(value: dict[str, Any], where: str, identity: str) -> dict[str, Any]:
     if type(own) is not dict:
         do = "import what was made of a queue that `curate queue --to label-studio` wrote"
         raise SourceError("it does not say which masks it shows", where, do)
-    if own.get("dataset") != identity:
+    check_version(audit, [own.get(DATASET_VERSION)], where)
+    if own.get("dataset") != identity_of(audit)["fingerprint"]:
         raise SourceError("it was made of another dataset than this audit", where)
     masks = own.get("masks")
     if type(masks) is not list or not masks or any(not _whole(mask) for mask in masks):

@@ -30,6 +30,7 @@ class Shape:
         where: Where it stands in the file, for messages.
         outline: Whether it came as a polygon.
         draw: Number and slot of the draw that it says it was shown for; None where it does not.
+        version: What stands there as its ``dataset_version``; None for nothing.
     """
 
     mask_id: object
@@ -38,6 +39,7 @@ class Shape:
     where: str
     outline: bool = False
     draw: tuple[int, int] | None = None
+    version: object = None
 
 
 @dataclass(frozen=True)

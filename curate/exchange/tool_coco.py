@@ -11,17 +11,49 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from curate.curation.audits import DATASET_VERSION
 from curate.errors import SourceError
 from curate.exchange.shapes import UNREAD, Picture, Shape, Wanted, draw_of
 from curate.formats.base import reading
 from curate.formats.coco import collector_paused
+from curate.formats.json_shape import shape_of
 from curate.formats.json_stream import scan
 from curate.formats.segmentation import json_type, read_segmentation
 
 _OURS = re.compile(rb'"mask_id"|mask_\d+_at_\d+_\d+_\d+x\d+')
-_SAID = ("mask_id", "draw_id", "slot")
+_SAID = ("mask_id", "draw_id", "slot", DATASET_VERSION)
+_QUEUE = "review queue of "
 _LONGEST = 80
 _CHUNK = 1 << 22
+
+
+def info_of_queue(source: object, version: str | None) -> dict[str, Any]:
+    """Return the ``info`` of a queue.
+
+    Args:
+        source: What it is a queue of.
+        version: The short version id of its dataset; None for none.
+    """
+    named = {} if version is None else {"version": version}
+    return {"description": f"{_QUEUE}{source}", **named}
+
+
+def is_queue(path: Path) -> bool:
+    """Return whether the ``info`` of a COCO file says that it is a queue."""
+    return _is_info_of_queue(shape_of(path).one("info"))
+
+
+def version_of_queue(path: Path) -> object:
+    """Return which version of the dataset the ``info`` of a queue names; None for nothing.
+
+    In other files, ``version`` is what their makers count.
+    """
+    info = shape_of(path).one("info")
+    return info.get("version") if _is_info_of_queue(info) else None
+
+
+def _is_info_of_queue(info: dict[str, Any]) -> bool:
+    return str(info.get("description", "")).startswith(_QUEUE)
 
 
 def was_sent_out(path: Path) -> bool:
@@ -113,4 +145,5 @@ def _shape(one: dict[str, Any], picture: Picture, label: object, where: str, rea
         where,
         isinstance(segmentation, list) and bool(segmentation),
         draw_of(said["draw_id"], said["slot"]),
+        said[DATASET_VERSION],
     )

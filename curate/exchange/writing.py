@@ -9,6 +9,7 @@ import pandas as pd
 
 from curate.decisions.lookup import rows_of
 from curate.errors import CallError
+from curate.exchange.versioning import with_version
 from curate.exchange.writers import Outgoing, Writer, writer_of
 from curate.formats.base import check_new
 from curate.store import Audit
@@ -23,7 +24,7 @@ def write_queue(
     slot: int | None = None,
     how: Outgoing | None = None,
 ) -> int:
-    """Write a queue to a file, whole or not at all.
+    """Write a queue to a file, whole or not at all, each mask with the version of its dataset.
 
     Args:
         audit: The audit it is of.
@@ -43,7 +44,7 @@ def write_queue(
         AuditError: It cannot be written.
     """
     writer = check_target(out, format, audit, how)
-    return writer.write(audit, rows_for(rows, slot), out, how or Outgoing())
+    return writer.write(audit, with_version(audit, rows_for(rows, slot)), out, how or Outgoing())
 
 
 def rows_for(rows: pd.DataFrame, slot: int | None) -> pd.DataFrame:

@@ -66,6 +66,7 @@ def write_queue(
     from curate.decisions.current import open_audit
     from curate.exchange import check_pictured, check_target, rows_for
     from curate.exchange.csv_rows import csv_lines
+    from curate.exchange.versioning import with_version
     from curate.exchange.writers import Outgoing, writer_of
 
     opened = open_audit(path)
@@ -82,7 +83,7 @@ def write_queue(
     number = next_draw(opened) if wanted and len(drawn.record) else None
     rows = drawn.rows if number is None else drawn.shown(number)
     if out is None:
-        text = "".join(csv_lines(rows)).rstrip("\r\n")
+        text = "".join(csv_lines(with_version(opened, rows))).rstrip("\r\n")
         if number is not None:
             record_drawn(opened, drawn, number)
         return text

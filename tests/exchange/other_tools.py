@@ -28,6 +28,9 @@ class Seen:
     draw: dict[str, Any] = field(default_factory=dict)
 
 
+TRAVELS = ("draw_id", "slot", "dataset_version")
+"""Attributes that say where a mask was sent out from; tools leave them alone."""
+
 Change = Callable[[str, list[Seen]], list[Seen]]
 """(name of the picture, its masks) to its masks as people left them."""
 
@@ -38,8 +41,8 @@ def nothing(name: str, seen: list[Seen]) -> list[Seen]:
 
 
 def draw_in(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what some attributes say of a draw."""
-    return {key: values[key] for key in ("draw_id", "slot") if values.get(key) is not None}
+    """Return what some attributes say of a draw, and of the dataset."""
+    return {key: values[key] for key in TRAVELS if values.get(key) is not None}
 
 
 def by_row(element: ET.Element, height: int, width: int) -> np.ndarray:
@@ -187,7 +190,7 @@ def huggingface(path: Path, change: Change) -> Path:
         masks = [coco_mask.decode(one).astype(bool) for one in objects["segmentation"]]
         trio = zip(objects["id"], objects["category"], masks, strict=True)
         draws = [
-            draw_in({key: objects[key][k] for key in ("draw_id", "slot") if key in objects})
+            draw_in({key: objects[key][k] for key in TRAVELS if key in objects})
             for k in range(len(masks))
         ]
         seen = [Seen(*one, draw) for one, draw in zip(trio, draws, strict=True)]

@@ -72,7 +72,7 @@ def test_attributes_are_declared_and_everything_is_escaped(pictured: Audit, tmp_
     labels = json.loads((path / "labels.json").read_text())
     assert [label["name"] for label in labels] == ['<b>? & "co"']
     declared = [one["name"] for one in labels[0]["attributes"]]
-    assert declared == ["mask_id", "score", "reasons"]
+    assert declared == ["mask_id", "score", "reasons", "dataset_version"]
     assert {one["input_type"] for one in labels[0]["attributes"]} == {"text"}
     told = root.findall("meta/task/labels/label")
     assert [label.findtext("name") for label in told] == [label["name"] for label in labels]
