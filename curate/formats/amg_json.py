@@ -11,7 +11,8 @@ from curate.formats.edits import Edits, Stored
 from curate.formats.json_edit import Elements, Piece
 from curate.formats.json_stream import scan
 from curate.formats.mask_values import MaskValues
-from curate.formats.record_edits import numbered, refuse_categories, refuse_polygons
+from curate.formats.new_pixels import refuse_categories, refuse_polygons
+from curate.formats.record_edits import numbered
 from curate.formats.rows import Rows, common_size, number, with_problems
 from curate.formats.sam_records import SAMPLE, SamRecords
 from curate.formats.segmentation import Segmentation, json_type, read_segmentation, rle_size

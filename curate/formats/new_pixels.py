@@ -47,20 +47,20 @@ def refuse_categories(edits: Edits, where: str) -> None:
     for key, category in named:
         if category is not None:
             what = f"{key} is to have the category {category}, but this format has no categories"
-            raise CallError(what, where, "write another format, or take the category back")
+            raise CallError(what, where, "write it with --to coco, or take the category back")
 
 
 def refuse_polygons(edits: Edits, where: str) -> None:
-    """Raise where new pixels are to be polygons, for formats of pixels.
+    """Raise where masks are to be stored as polygons, for formats that have none.
 
     Args:
         edits: All that changes.
         where: The source.
 
     Raises:
-        CallError: There are new pixels, and they are to be polygons.
+        CallError: Polygons are asked for.
     """
-    if edits.masks == "polygon" and next(new_pixels(edits), None) is not None:
+    if edits.masks == "polygon":
         raise CallError("this format has no polygons", where, "use --masks same")
 
 

@@ -98,30 +98,6 @@ def numbered(edits: Edits, prefix: str) -> tuple[frozenset[int], dict[int, tuple
     return frozenset(drop), {n: (key, edits.change[key]) for n, key in change.items()}
 
 
-def refuse_categories(edits: Edits, where: str) -> None:
-    """Raise where a mask is to get a category: for formats that have none.
-
-    Raises:
-        CallError: Some edit has a category.
-    """
-    named = {one.category for one in edits.change.values()}
-    named |= {one.category for one in edits.add}
-    if named - {None}:
-        what = "this format has no categories"
-        raise CallError(what, where, "leave categories out, or write another format")
-
-
-def refuse_polygons(edits: Edits, where: str) -> None:
-    """Raise where masks are to be stored as polygons: for formats that have none.
-
-    Raises:
-        CallError: Polygons are asked for.
-    """
-    if edits.masks == "polygon":
-        what = "this format stores masks as run lengths, not as polygons"
-        raise CallError(what, where, "use --masks same or --masks rle")
-
-
 def changed_records(
     file: BinaryIO, where: str, elements: Elements, changes: Changes, rules: Rules
 ) -> list[Piece]:

@@ -17,8 +17,9 @@ from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.json_edit import Elements, spliced
 from curate.formats.json_stream import parse_document, scan
 from curate.formats.mask_values import MaskValues
+from curate.formats.new_pixels import refuse_categories, refuse_polygons
 from curate.formats.quick_json import QuickReader
-from curate.formats.record_edits import Changes, numbered, refuse_categories, refuse_polygons
+from curate.formats.record_edits import Changes, numbered
 from curate.formats.sa1b_files import (
     all_files,
     containers,

@@ -20,7 +20,8 @@ from curate.formats.json_edit import Piece, spliced
 from curate.formats.json_object import Style
 from curate.formats.json_stream import parse_one
 from curate.formats.mask_values import COMPRESSED, MaskValues, empty_counts, kind_of, measured
-from curate.formats.record_edits import mask_literal, refuse_categories, refuse_polygons
+from curate.formats.new_pixels import refuse_categories, refuse_polygons
+from curate.formats.record_edits import mask_literal
 from curate.formats.sav_masklets import append_masklets
 from curate.formats.sav_places import FRAMES, Video
 from curate.formats.segmentation import rle_size, valid_size

@@ -568,7 +568,10 @@ def test_json_beside_folders_is_edited_too(tmp_path: Path) -> None:
         ({"change": {"a/1.png": Change(b"0")}}, "2 lines of metadata.csv name its PNG"),
         ({"change": {"a/metadata.csv:5": Change(b"0")}}, "names no PNG"),
         ({"change": {"a/0.png": Change(b"0")}}, "does not fit the image"),
-        ({"change": {"a/0.png": Change(category="cat")}}, "has no categories; write another"),
+        (
+            {"change": {"a/0.png": Change(category="cat")}},
+            "no categories; write it with --to coco",
+        ),
         ({"change": {"a/0.png": Change(attributes={"a": "b"})}}, "no place for attributes"),
         ({"change": {"a/0.png": Change(b"0")}, "masks": "polygon"}, "no polygons"),
         ({"add": [Addition("z", b"0", HEIGHT, WIDTH)]}, "names no image"),

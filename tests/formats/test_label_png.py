@@ -463,7 +463,10 @@ def test_an_id_beyond_depth_or_palette_is_not_taken(
         ({"change": {"a.png#9": Change(b"0")}}, "no mask with the id 9"),
         ({"change": {"z.png#1": Change(b"0")}}, "names no mask"),
         ({"change": {"a.png#1": Change(b"0")}}, "does not fit the image"),
-        ({"change": {"a.png#1": Change(category="cat")}}, "has no categories; write another"),
+        (
+            {"change": {"a.png#1": Change(category="cat")}},
+            "no categories; write it with --to coco",
+        ),
         ({"change": {"a.png#1": Change(attributes={"a": "b"})}}, "no place for attributes"),
         ({"change": {"a.png#1": Change(b"0")}, "masks": "polygon"}, "no polygons"),
         ({"add": [Addition("z.png", b"0", HEIGHT, WIDTH)]}, "names no image"),

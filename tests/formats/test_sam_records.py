@@ -260,7 +260,7 @@ def test_documents_that_nothing_can_be_added_to(tmp_path: Path):
 @pytest.mark.parametrize(
     ("edits", "words"),
     [
-        ({"masks": "polygon"}, "run lengths, not as polygons"),
+        ({"masks": "polygon"}, "has no polygons; use --masks same"),
         (added("sa_0.json", category="cat"), "no categories"),
         ({"change": {"sa_0.json#/annotations/0": Change(category="cat")}}, "no categories"),
         (added("sa_9.json"), r"no file sa_9\.json"),

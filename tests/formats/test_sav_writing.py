@@ -205,7 +205,7 @@ def test_a_new_masklet_in_the_real_files(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edits", "words"),
     [
-        ({"masks": "polygon"}, "run lengths, not as polygons"),
+        ({"masks": "polygon"}, "has no polygons; use --masks same"),
         ({"change": {"a.json#/masklet/0/0": Change(category="cat")}}, "no categories"),
         ({"change": {"a.json#/masklet/0/0": Change(attributes={"a": "b"})}}, "no place for"),
         ({"change": {"a.json#/masklet/0/00": Change(b"")}}, "names no mask"),
