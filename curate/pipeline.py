@@ -23,6 +23,7 @@ import pyarrow as pa
 from curate import __version__
 from curate.curation.policy import Policy, load_policy
 from curate.deciding import decide_audit, with_version
+from curate.decisions.reviews import refuse_other_decisions
 from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect
@@ -289,6 +290,7 @@ def audit(
         },
         "version": __version__,
     }
+    refuse_other_decisions(Audit(out, identity))
     info = claim(out, identity, restart)
     if info is None:
         info = {

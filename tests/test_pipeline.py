@@ -280,3 +280,23 @@ def test_segmentation_survives(tmp_path: Path) -> None:
         assert stored.loc[annotation["id"]] == annotation["segmentation"]["counts"].encode()
     metadata = pq.read_schema(next((audit.path / "masks").iterdir()))
     assert str(metadata.field("segmentation").type) == "large_binary"
+
+
+def test_decisions_on_another_dataset_are_said_before_anything_is_thrown_away(
+    tmp_path: Path,
+) -> None:
+    from curate.decisions import open_reviews
+    from curate.errors import AuditError
+
+    write_sa1b(tmp_path / "in", 3)
+    audit = curate.audit(tmp_path / "in", tmp_path / "out")
+    ids = audit.masks([]).index[:1]
+    frame = pd.DataFrame({"mask_id": ids, "action": "reject", "reviewer": "ann"})
+    open_reviews(audit, create=True).add(frame, origin="test")
+    before = {p: p.stat().st_mtime_ns for p in audit.path.rglob("*.parquet")}
+    write_sa1b(tmp_path / "other", 4)
+    with pytest.raises(AuditError, match="it holds the decisions of another audit"):
+        curate.audit(tmp_path / "other", tmp_path / "out", restart=True)
+    assert before == {p: p.stat().st_mtime_ns for p in audit.path.rglob("*.parquet")}
+    again = curate.audit(tmp_path / "in", tmp_path / "out", restart=True)
+    assert again.masks(["decided_by"])["decided_by"].loc[ids].tolist() == ["person"]

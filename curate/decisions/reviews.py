@@ -284,6 +284,20 @@ def has_reviews(audit: Audit) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
+def refuse_other_decisions(audit: Audit) -> None:
+    """See that a directory holds no decisions of people on another dataset, before it is used.
+
+    Args:
+        audit: The directory, and what its ``audit.json`` is to say of the source.
+
+    Raises:
+        AuditError: It does, or its file of decisions cannot be used.
+    """
+    if has_reviews(audit):
+        with Reviews(audit).connected():
+            pass
+
+
 def open_reviews(audit: Audit, *, create: bool = False) -> Reviews:
     """Open the decisions of people on an audit, every page and row of the file checked.
 
