@@ -18,7 +18,7 @@ test-slow: $(VENV)/.tested
 # Other projects' own programs, each in an environment of its own, on what curate writes.
 test-tools: $(VENV)/.tested .venv-tools/.installed .venv-label-studio/.installed
 	$(BIN)/python -m pytest tests/exchange/test_real_parsers.py \
-		tests/exchange/test_real_label_studio.py $(ARGS)
+		tests/exchange/test_real_label_studio.py tests/write/test_write_real_parsers.py $(ARGS)
 
 check: $(VENV)/.tested
 	$(BIN)/ruff check .

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from drawn_decisions import Source
+from drawn_decisions import Decided, Source, decide_all_sorts, default_label, hand_in
 from small_audit import make_audit
 from small_datasets import build
 
 import curate
+from curate import verbs
 from curate.curation.policy import load_policy
 from curate.pipeline import audit
 
@@ -31,3 +35,40 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Source
         return made[name]
 
     return prepare
+
+
+@dataclass(frozen=True)
+class Written:
+    """A dataset with decisions of every kind, written.
+
+    Attributes:
+        source: What it was made of.
+        decided: The decisions.
+        out: The written dataset.
+    """
+
+    source: Source
+    decided: Decided
+    out: Path
+
+
+@pytest.fixture(scope="session")
+def written(
+    prepared: Callable[[str], Source], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Written]:
+    """Return a function that writes the small dataset of one kind with decisions, once each."""
+    made: dict[str, Written] = {}
+
+    def write(name: str) -> Written:
+        if name not in made:
+            source = prepared(name)
+            folder = tmp_path_factory.mktemp(f"{name}-written")
+            out = folder / source.path.name
+            decided = decide_all_sorts(source)
+            shutil.copytree(source.audit, folder / "audit")
+            hand_in(source, folder / "audit", decided)
+            verbs.write(folder / "audit", out, category=default_label(source.kind))
+            made[name] = Written(source, decided, out)
+        return made[name]
+
+    return write

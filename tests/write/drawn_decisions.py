@@ -302,12 +302,16 @@ def differences(source: Source, decided: Decided) -> tuple[int, Counter[tuple[An
             unchanged += 1
             continue
         was, now = old[number], decided.pixels.get(number)
-        shared = 1.0 if now is None else 0.0 if was is None else iou(was, now)
-        if not source.kind.identity and shared < APART:  # nothing says that it is the same mask
+        shared = None if was is None else 1.0  # without pixels there is nothing to share
+        if now is not None:
+            shared = 0.0 if was is None else iou(was, now)
+        lost = shared is not None and shared < APART
+        if not source.kind.identity and lost:  # nothing says that it is the same mask
             rows["removed", mask.image, mask.label, None, None] += 1
             rows["added", mask.image, None, new.label, None] += 1
         else:
-            rows[change, mask.image, mask.label, new.label, round(shared, 9)] += 1
+            shown = None if shared is None else round(shared, 9)
+            rows[change, mask.image, mask.label, new.label, shown] += 1
     for new in added(source, decided):
         rows["added", new.image, None, new.label, None] += 1
     return unchanged, rows

@@ -75,6 +75,6 @@ def check_rest(source: Source, written: Path, decided: Decided) -> None:
     import rest_of_json
 
     checks: dict[str, Any] = vars(rest_of_files) | vars(rest_of_json)
-    name = source.name.replace("-", "_").removesuffix("_bare")
+    name = source.name.replace("-", "_").removesuffix("_bare").removesuffix("_polygons")
     check: Check = checks[f"check_{name}"]
     check(source.path, written, Touched.of(source, decided))

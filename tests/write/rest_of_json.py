@@ -114,7 +114,7 @@ def check_coco(source: Path, written: Path, touched: Touched) -> None:
     names = {one["id"]: one["name"] for one in after["categories"]}
     top = max(one["id"] for one in before["annotations"])
     assert [one["id"] for one in made] == list(range(top + 1, top + 1 + len(made)))
-    is_lvis = "iscrowd" not in before["annotations"][0]
+    is_lvis = "neg_category_ids" in before["images"][0]
     for record, (image, _, label) in zip(made, touched.added, strict=True):
         number = int(image.removeprefix(f"{name}#/images/"))
         assert record["image_id"] == before["images"][number]["id"]

@@ -37,6 +37,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "coco": Kind("coco", documents.coco, ("cat", "R&D \\ é", "new & ü"), "mask_id"),
+        "coco-polygons": Kind("coco", documents.coco_polygons, ("cat", "dog"), "mask_id"),
         "lvis": Kind("lvis", documents.lvis, ("cup", "tea pot"), "mask_id"),
         "coco-results": Kind("coco-results", documents.coco_results, ("3", "44"), unlisted=True),
         "sa1b": Kind("sa1b", documents.sa1b, (), "mask_id"),

@@ -70,11 +70,16 @@ def _cvat(folder: Path, rng: Rng, with_ids: bool) -> Path:
         )
         made.insert(2, "<!-- <mask label='x'/> -->")
         made.append('<tag label="cell" source="manual"></tag>')
-        made.append("<strange><mask label='cell' rle='no shape of the image'/></strange>")
+        made.append("<strange><shape label='cell' rle='1, 2'/></strange>")
         images.append(f"{head}>\n    " + "\n    ".join(made) + "\n  </image>")
+    declared = "".join(
+        f"<attribute><name>{name}</name><mutable>False</mutable><input_type>text</input_type>"
+        "<default_value></default_value><values></values></attribute>"
+        for name in ("mask_id", "colour")
+    )
     labels = "".join(
-        f"\n        <label>\n          <name>{label}</name>\n          <attributes></attributes>"
-        "\n        </label>"
+        f"\n        <label>\n          <name>{label}</name>\n          <attributes>{declared}"
+        "</attributes>\n        </label>"
         for label in LABELS
     )
     meta = f"<meta><task><labels>{labels}\n      </labels></task></meta>"
@@ -173,7 +178,8 @@ def label_png(folder: Path, rng: Rng) -> Path:
     root.mkdir(parents=True)
     kinds = (("gray", np.uint8), ("deep", np.uint16), ("palette", np.uint8), ("colour", np.int32))
     for k, (name, kind) in enumerate(kinds):
-        size = SIZES[k % 3]
+        height, width = SIZES[k % 3]
+        size = 2 * height, 2 * width  # ids are told from photos by their patches
         ids = np.zeros(size, kind)
         step = {"deep": 700, "colour": 70_001}.get(name, 2)
         for i, mask in enumerate(scene(rng, size, 3)):

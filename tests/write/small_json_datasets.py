@@ -62,9 +62,10 @@ def coco(folder: Path, rng: Rng) -> Path:
                     "score": 0.1 + len(annotations) / 3,
                 }
             )
-    del annotations[1]["area"], annotations[2]["bbox"], annotations[2]["own"]
+    del annotations[1]["area"], annotations[2]["own"]
     broken = {"size": list(SIZES[1]), "counts": "~~~"}
     annotations.append(annotations[0] | {"id": 5, "image_id": 7, "segmentation": broken})
+    del annotations[-1]["bbox"]
     categories = [
         {"id": 3, "name": "cat", "supercategory": "animal"},
         {"supercategory": "animal", "id": 17, "name": "R&D \\ é"},
@@ -75,6 +76,24 @@ def coco(folder: Path, rng: Rng) -> Path:
     text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
     path = folder / "instances.json"
     path.write_bytes(text.replace("\n", "\r\n").encode("utf-8"))
+    return path
+
+
+def coco_polygons(folder: Path, rng: Rng) -> Path:
+    """Polygons alone, as tools write them that know no RLE."""
+    annotations = [
+        {"id": 10 * image + k, "image_id": image, "category_id": 1 + k % 2, "segmentation": one}
+        for image, size, count in ((1, SIZES[0], 4), (2, SIZES[1], 3))
+        for k, one in enumerate(stars(rng, size, count, rings=image))
+    ]
+    images = [
+        {"id": k, "file_name": f"{k}.jpg", "height": size[0], "width": size[1]}
+        for k, size in enumerate(SIZES, 1)
+    ]
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    whole = {"images": images, "annotations": annotations, "categories": categories}
+    path = folder / "polygons.json"
+    path.write_text(json.dumps(whole))
     return path
 
 
