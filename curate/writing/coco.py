@@ -205,8 +205,8 @@ def _as_left(masks: pd.DataFrame, edits: Edits) -> pd.DataFrame:
         category = category.where(category.notna(), number)
     category = category.where(category.notna(), UNNAMED)
     segmentation = masks["segmentation"].astype(object)
-    pixels = segmentation.where(segmentation.notna(), None).to_numpy(object)
-    names = category.to_numpy(object)
+    pixels = segmentation.where(segmentation.notna(), None).to_numpy(object, copy=True)
+    names = category.to_numpy(object, copy=True)
     for row, key in enumerate(masks["source_key"].astype(str)):
         if change := edits.change.get(key):
             pixels[row] = pixels[row] if change.counts is None else change.counts

@@ -27,8 +27,13 @@ def refuse_changed(source: Path, before: str | None) -> None:
         do = "put it back, name its new place with --source, or audit it where it is now"
         raise SourceError("the audited dataset is not there any more", str(source), do)
     if before is not None and fingerprint(source) != before:
-        do = "audit it again: the decisions are about what it held then"
-        raise SourceError("it has changed since it was audited", str(source), do)
+        raise changed_since(source)
+
+
+def changed_since(source: Path) -> SourceError:
+    """Return the error that a source is not what was audited."""
+    do = "audit it again: the decisions are about what it held then"
+    return SourceError("it has changed since it was audited", str(source), do)
 
 
 def refuse_place(source: Path, audit: Path, out: Path) -> None:

@@ -15,8 +15,9 @@ from curate.formats import detect
 from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
 from curate.versions import short
-from curate.writing.check import check_content, check_written
-from curate.writing.place import beside, refuse_changed, refuse_place
+from curate.writing.check import check_written
+from curate.writing.content import check_content
+from curate.writing.place import beside, changed_since, refuse_changed, refuse_place
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def prune(
     edits = Edits(drop=frozenset(keys.astype(str)))
     with beside(out) as folder:
         made = folder / source.name
-        version, _ = write_checked(form, source, made, edits, result.kept, out)
+        meant = Expected(result.kept, audit.info.get("version"))
+        version, _ = write_checked(form, source, made, edits, meant, out)
         os.replace(made, out)
     return replace(result, version=version)
 
@@ -137,8 +139,21 @@ def audited_source(audit: Audit, moved_to: Path | None) -> tuple[Path, Format]:
     return source, detect(source, stated.get("format"))
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a dataset before it is written.
+
+    Attributes:
+        masks: How many masks it must hold.
+        source_version: Content id of the source when it was audited; None where not known.
+    """
+
+    masks: int
+    source_version: str | None
+
+
 def write_checked(
-    form: Format, source: Path, written: Path, edits: Edits, masks: int, out: Path
+    form: Format, source: Path, written: Path, edits: Edits, meant: Expected, out: Path
 ) -> tuple[str, Stored]:
     """Write a dataset with edits, read it back and compare.
 
@@ -147,20 +162,23 @@ def write_checked(
         source: The dataset.
         written: The new one; it has the name of the source, since some formats name images by it.
         edits: What changes.
-        masks: How many masks it must hold.
+        meant: What it must hold.
         out: Where it will stand, for messages.
 
     Returns:
         Its content id, and how new pixels were stored.
 
     Raises:
+        SourceError: The source is not what was audited, though it looked so.
         AuditError: What was written is not what was meant.
     """
     stored = form.write(source, written, edits)
     found = check_written(form, source, written, edits, stored)
     problem = found.problem
-    if not problem and found.masks != masks:
-        problem = f"it holds {found.masks} masks instead of {masks}"
+    if not problem and meant.source_version not in (None, found.version_before):
+        raise changed_since(source)
+    if not problem and found.masks != meant.masks:
+        problem = f"it holds {found.masks} masks instead of {meant.masks}"
     if not problem and edits.only_drops and not edits.drop:
         problem = check_content(source, written)
     if problem:

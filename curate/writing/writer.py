@@ -19,7 +19,7 @@ from curate.writing.changes import Changes, Options, changes
 from curate.writing.coco import write_coco
 from curate.writing.place import beside, put, refuse_place
 from curate.writing.provenance import place_of, write_provenance
-from curate.writing.pruning import audited_source, write_checked
+from curate.writing.pruning import Expected, audited_source, write_checked
 
 _ROWS_IN_JSON = 10_000
 
@@ -202,8 +202,8 @@ def write(
             exported = write_coco(audit, found.edits, made)
             version, stored, left_out = exported.version, exported.stored, exported.left_out
         else:
-            n, left_out = found.masks_after, 0
-            version, stored = write_checked(form, source, made, found.edits, n, out)
+            meant, left_out = Expected(found.masks_after, audit.info.get("version")), 0
+            version, stored = write_checked(form, source, made, found.edits, meant, out)
         note = folder / f"provenance{provenance.suffix}"
         write_provenance(audit, found, version, provenance, note)
         put(note, provenance)  # first: what stands at ``out`` always has its provenance

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pycocotools.coco import COCO
 
+import curate
 import curate.writing.pruning as module
 from curate.errors import AuditError, CallError, SourceError
 from curate.fingerprint import fingerprint
@@ -227,3 +228,20 @@ def test_real_masks_are_pruned(data: Path, make_audit: Any, tmp_path: Path) -> N
     assert len(after.anns) == result.kept
     for number, annotation in after.anns.items():
         assert annotation == before.anns[number]
+
+
+def test_a_change_of_the_source_that_its_fingerprint_does_not_show_is_found_on_reading(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fingerprint samples large files; the content id of the audit knows every mask."""
+    source, out = tmp_path / "source.json", tmp_path / "out.json"
+    source.write_text(json.dumps(content))
+    audit = curate.audit(source, tmp_path / "audit")
+    content["annotations"][2]["segmentation"][0][0] += 2
+    source.write_text(json.dumps(content))
+    monkeypatch.setattr("curate.writing.place.fingerprint", lambda path: fingerprint_before)
+    fingerprint_before = audit.info["source"]["fingerprint"]
+    for verb in (curate.prune, curate.write):
+        with pytest.raises(SourceError, match="it has changed since it was audited"):
+            verb(audit.path, out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["audit", "source.json"]
