@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from drawn_decisions import (
     Source,
     added,
     decide,
+    decide_all_sorts,
     default_label,
     differences,
     hand_in,
@@ -176,3 +178,23 @@ def test_without_decisions_every_byte_and_the_version_stay(
     assert result.version == result.version_before == curate.version(source.path)
     assert curate.diff(source.path, out).equal
     assert result.changes.masks == result.changes.masks_after == len(source.table)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if KINDS[name].format != "coco"])
+def test_the_same_decisions_as_one_coco_file(prepared: Prepared, name: str, tmp_path: Path) -> None:
+    """What has no category gets one; what has no pixels has no place in it."""
+    source = prepared(name)
+    decided = decide_all_sorts(source)
+    shutil.copytree(source.audit, tmp_path / "audit")
+    hand_in(source, tmp_path / "audit", decided)
+    out = tmp_path / "out.json"
+    label = default_label(source.kind)
+    result = verbs.write(tmp_path / "audit", out, to="coco", category=label)
+    table = curate.read(out)
+    meant = [*kept(source, decided).values(), *added(source, decided)]
+    sized = [replace(mask, label=mask.label or "object") for mask in meant]
+    assert Counter(listed(table).values()) == Counter(sized)
+    assert image_names(table) == image_names(source.table)
+    assert result.version == curate.version(out)
+    assert set(kept(source, decided)) < set(table.masks.index)
+    check_provenance(source, result, decided)
