@@ -30,6 +30,7 @@ bench: $(VENV)/.tested
 	$(BIN)/python reports/performance/run.py
 	$(BIN)/python reports/review/run.py
 	$(BIN)/python reports/review/latency.py
+	$(BIN)/python reports/writing_back/run.py large
 
 reports: $(VENV)/.tested
 	$(BIN)/python reports/performance/run.py
@@ -38,6 +39,7 @@ reports: $(VENV)/.tested
 	$(BIN)/python reports/learning/run.py
 	$(BIN)/python reports/review_savings/run.py
 	$(BIN)/python reports/round_trips/run.py
+	$(BIN)/python reports/writing_back/run.py
 	$(BIN)/python reports/segmenter_scores/train.py --out build/nuclei_sam
 	$(BIN)/python reports/segmenter_scores/run.py --model build/nuclei_sam
 
