@@ -90,17 +90,27 @@ class Job:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-@pytest.fixture(params=NAMES)
-def job(request: pytest.FixtureRequest, prepared: Callable[[str], Source], tmp_path: Path) -> Job:
-    source = prepared(request.param)
-    shutil.copytree(source.audit, tmp_path / "audit")
-    hand_in(source, tmp_path / "audit", decide_all_sorts(source))
-    made = Job(source, tmp_path / "audit", tmp_path / "folder", {}, [])
+@pytest.fixture(scope="module", params=NAMES)
+def one_job(
+    request: pytest.FixtureRequest,
+    prepared: Callable[[str], Source],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Job:
+    source, folder = prepared(request.param), tmp_path_factory.mktemp("job")
+    shutil.copytree(source.audit, folder / "audit")
+    hand_in(source, folder / "audit", decide_all_sorts(source))
+    made = Job(source, folder / "audit", folder / "written", {}, [])
     made.write()
     made.right = content(made.out)
     made.rows = pq.read_table(made.out.with_name("out.provenance.parquet")).to_pylist()
-    made.clear()
     return made
+
+
+@pytest.fixture
+def job(one_job: Job) -> Job:
+    shutil.rmtree(one_job.folder)
+    one_job.folder.mkdir()
+    return one_job
 
 
 # --- killed --------------------------------------------------------------------------------------
@@ -145,9 +155,9 @@ class Server:
         self.process.wait(30)
 
 
-@pytest.fixture
-def server(job: Job) -> Iterator[Server]:
-    made = Server(job)
+@pytest.fixture(scope="module")
+def server(one_job: Job) -> Iterator[Server]:
+    made = Server(one_job)
     yield made
     made.close()
 
