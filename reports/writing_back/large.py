@@ -16,7 +16,7 @@ from curate import rle
 from curate.decisions import Reviews
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "performance"))
-from shapes import HEIGHT, WIDTH, write_coco
+from shapes import write_coco
 
 Row = dict[str, Any]
 
@@ -27,10 +27,12 @@ def decisions(audit: Any, n: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame
     masks = audit.query("select mask_id from masks where area_px > 0 order by mask_id")["mask_id"]
     ids = rng.choice(masks.to_numpy(np.int64), n, replace=False)
     action = rng.choice(["accept", "reject", "fix"], n, p=[0.4, 0.3, 0.3])
-    yy, xx = np.ogrid[:HEIGHT, :WIDTH]
+    size = audit.query("select height, width from images limit 1").iloc[0]
+    height, width = int(size["height"]), int(size["width"])  # all images of the file have one size
+    yy, xx = np.ogrid[:height, :width]
     discs = []
     for _ in range(50):
-        y, x, r = rng.integers(HEIGHT), rng.integers(WIDTH), rng.integers(20, 200)
+        y, x, r = rng.integers(height), rng.integers(width), rng.integers(3, height // 4)
         disc = rle.from_dense((yy - y) ** 2 + (xx - x) ** 2 <= r**2)
         discs.append(bytes(rle.encode(disc)[0].as_py()))
     new = [
@@ -93,7 +95,7 @@ def measured(work: Path, masks: int = 1_000_000, rounds: int = 3) -> list[Row]:
     for k in range(rounds):
         for name, calls, times in (
             ("pruned", "curate.prune(sys.argv[1], sys.argv[2])", prunes),
-            ("written", "curate.write(sys.argv[1], sys.argv[2])", writes),
+            ("written", "curate.write(sys.argv[1], sys.argv[2], duplicates='keep')", writes),
         ):
             target = work / f"{name}-{k}.json"
             seconds, peak = timed(WRITE.format(call=calls), str(out), str(target))
