@@ -63,7 +63,7 @@ def beside(out: Path) -> Iterator[Path]:
     Raises:
         AuditError: The folder, or what is made in it, cannot be written.
     """
-    prefix = f".{out.name[:80]}.{socket.gethostname()[:40]}-"
+    prefix = f".{out.name[:40]}.{socket.gethostname()[:40]}-"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(out.parent, prefix)

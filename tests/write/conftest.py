@@ -19,20 +19,22 @@ __all__ = ["make_audit"]
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Source]:
-    """Return a function that makes a small dataset of one kind and audits it, once each.
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Source]:
+    """Return a function that makes a small dataset of one kind, from a seed, and audits it.
+
+    Each is made once.
 
     The policy keeps every mask, so that all that goes is what people reject.
     """
-    made: dict[str, Source] = {}
+    made: dict[tuple[str, int], Source] = {}
 
-    def prepare(name: str) -> Source:
-        if name not in made:
+    def prepare(name: str, seed: int = 0) -> Source:
+        if (name, seed) not in made:
             folder = tmp_path_factory.mktemp(name)
-            path = build(name, folder / "source")
+            path = build(name, folder / "source", seed)
             audit(path, folder / "audit", policy=load_policy({"name": "all"}))
-            made[name] = Source(name, path, folder / "audit", curate.read(path))
-        return made[name]
+            made[name, seed] = Source(name, path, folder / "audit", curate.read(path))
+        return made[name, seed]
 
     return prepare
 

@@ -238,7 +238,11 @@ def hand_in(source: Source, audit: Path, decided: Decided) -> None:
     columns = ["mask_id", "action", "segmentation", "category", "reviewer"]
     frame = pd.DataFrame(rows, columns=columns).astype({"mask_id": "int64"})
     missing = pd.DataFrame(
-        [(image, encoded(mask), label, "ada") for image, mask, label in decided.added],
+        [
+            (image, encoded(mask), label, who)
+            for k, (image, mask, label) in enumerate(decided.added)
+            for who in PEOPLE[: 1 + k % 2]  # what both drew is one mask
+        ],
         columns=["image_id", "segmentation", "category", "reviewer"],
     ).astype({"image_id": "int64"})
     reviews = Reviews(curate.open_audit(audit))

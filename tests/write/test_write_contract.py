@@ -39,7 +39,7 @@ import curate
 from curate import verbs
 from curate.writing import WriteResult
 
-Prepared = Callable[[str], Source]
+Prepared = Callable[..., Source]
 
 EVERY = pytest.mark.parametrize("name", KINDS)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -93,7 +93,8 @@ def check_provenance(source: Source, result: WriteResult, decided: Decided) -> N
     assert len(new) == len(decided.added)
     assert set(new["change"]) <= {"added"}
     assert set(new["decided_by"]) <= {"person"}
-    assert set(new["reviewers"]) <= {"ada"}
+    drew = Counter(", ".join(PEOPLE[: 1 + k % 2]) for k in range(len(new)))
+    assert Counter(new["reviewers"]) == drew
 
 
 def check_diff(source: Source, out: Path, decided: Decided) -> None:
@@ -157,12 +158,12 @@ def test_exactly_the_decisions_and_nothing_else(prepared: Prepared, name: str, s
 
 @pytest.mark.slow
 @EVERY
-@settings(max_examples=150, **ONCE)
+@settings(max_examples=100, **ONCE)
 @given(seed=SEEDS)
 def test_exactly_the_decisions_and_nothing_else_many_times(
     prepared: Prepared, name: str, seed: int
 ) -> None:
-    check_contract(prepared(name), random.Random(seed))
+    check_contract(prepared(name, 1 + seed % 5), random.Random(seed))
 
 
 @EVERY

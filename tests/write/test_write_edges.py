@@ -5,13 +5,26 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 import pytest
+from drawn_decisions import (
+    Source,
+    added,
+    decide_all_sorts,
+    default_label,
+    hand_in,
+    happened,
+    kept,
+    listed,
+)
 from drawn_masks import encoded, rle_of, scene
 
 import curate
@@ -100,3 +113,79 @@ def test_provenance_may_be_asked_for_on_another_disk(
     with pytest.raises(AuditError, match="it cannot be written"):
         verbs.write(path, tmp_path / "2.json", provenance=tmp_path / "file" / "what.json")
     assert not (tmp_path / "2.json").exists()
+
+
+@pytest.mark.parametrize("name", ["coco", "yolo", "label-png"])
+def test_a_dry_run_says_what_would_happen_and_writes_nothing(
+    prepared: Callable[[str], Source], name: str, tmp_path: Path
+) -> None:
+    source = prepared(name)
+    decided, label = decide_all_sorts(source), default_label(source.kind)
+    shutil.copytree(source.audit, tmp_path / "audit")
+    hand_in(source, tmp_path / "audit", decided)
+    dry = verbs.write(tmp_path / "audit", category=label)
+    assert [p.name for p in tmp_path.iterdir()] == ["audit"]
+    done = verbs.write(tmp_path / "audit", tmp_path / "out", category=label)
+    assert dry.counts() == done.counts()
+    said = json.loads(orjson.dumps(dry.as_dict(), option=orjson.OPT_SERIALIZE_NUMPY))
+    assert said["dry_run"] is True
+    assert said["out"] is said["version"] is said["provenance"] is None
+    changed = {number: what for number, what in happened(source, decided).items() if what != "kept"}
+    found = {row["mask_id"]: row["change"] for row in said["masks"] if row["mask_id"] is not None}
+    assert found == changed
+    assert len(said["masks"]) == len(changed) + len(decided.added)
+    assert "nothing is written without --out" in dry.text()
+
+
+@pytest.mark.parametrize("name", ["coco", "sa1b", "cvat", "png-folder"])
+def test_masks_that_wait_for_review_go_where_that_is_asked_for(
+    prepared: Callable[[str], Source], name: str, tmp_path: Path
+) -> None:
+    """Masks on which people disagree are among them."""
+    source = prepared(name)
+    decided = decide_all_sorts(source)
+    shutil.copytree(source.audit, tmp_path / "audit")
+    hand_in(source, tmp_path / "audit", decided)
+    waiting = decided.of("disagree")
+    label = default_label(source.kind)
+    out = tmp_path / f"out{source.path.suffix}"
+    result = verbs.write(tmp_path / "audit", out, drop=("reject", "review"), category=label)
+    meant = [mask for n, mask in kept(source, decided).items() if n not in waiting]
+    assert Counter(listed(curate.read(out)).values()) == Counter(meant + added(source, decided))
+    assert result.counts()["removed_by_people"] == len(decided.of("reject")) + len(waiting)
+
+
+def test_what_is_noted_in_the_dataset_is_all_that_attributes_change(
+    prepared: Callable[[str], Source], tmp_path: Path
+) -> None:
+    source = prepared("coco")
+    decided = decide_all_sorts(source)
+    shutil.copytree(source.audit, tmp_path / "audit")
+    hand_in(source, tmp_path / "audit", decided)
+    results = [
+        verbs.write(tmp_path / "audit", tmp_path / f"{k}.json", category="cat", attributes=bool(k))
+        for k in range(2)
+    ]
+    plain, noted = (json.loads((tmp_path / f"{k}.json").read_bytes()) for k in range(2))
+    assert results[0].version == results[1].version
+    found = {
+        one["id"]: one.pop("attributes") for one in noted["annotations"] if "attributes" in one
+    }
+    assert noted == plain
+    changes = happened(source, decided)
+    for number in kept(source, decided):
+        if decided.acts[number] in ("nothing", "disagree"):
+            assert number not in found
+        else:
+            assert found.pop(number)["curate_change"] == changes[number]
+    assert [one["curate_change"] for one in found.values()] == ["added"] * len(decided.added)
+
+
+@pytest.mark.parametrize("stem", ["\u5b57" * 80, "[a]*?"], ids=["long", "strange"])
+def test_outputs_may_have_long_and_strange_names(audited: Any, tmp_path: Path, stem: str) -> None:
+    path, reviews = audited()
+    reviews.add(pd.DataFrame({"mask_id": [50], "action": "reject"}), origin="a test")
+    out = tmp_path / stem
+    verbs.write(path, out, provenance=tmp_path / "what.json")
+    assert len(curate.read(out)) == 5
+    assert not list(tmp_path.glob(".*"))
