@@ -21,8 +21,6 @@ from curate.writing.place import beside, put, refuse_place
 from curate.writing.provenance import place_of, write_provenance
 from curate.writing.pruning import Expected, audited_source, write_checked
 
-_ROWS_IN_JSON = 10_000
-
 
 @dataclass(frozen=True)
 class WriteResult:
@@ -73,7 +71,7 @@ class WriteResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON; ``masks`` lists what changes, mask by mask."""
-        rows = self.changes.rows.iloc[:_ROWS_IN_JSON].astype(object)
+        rows = self.changes.rows.astype(object)
         listed = rows.where(rows.notna(), None).to_dict("records")
         for row in listed:
             row["time"] = None if row["time"] is None else row["time"].isoformat()
@@ -92,7 +90,6 @@ class WriteResult:
             else {"polygons": stored.polygons, "seams": stored.seams, "rle": stored.runs},
             "moved": list(self.moved),
             "masks": listed,
-            "masks_listed": len(listed),
         }
 
     def text(self) -> str:
