@@ -94,7 +94,7 @@ def border(rng: Rng, size: Size) -> np.ndarray:
 def blob(rng: Rng, size: Size) -> np.ndarray:
     """Smooth noise over a threshold."""
     noise = rng.random(size)
-    for _ in range(3):
+    for _ in range(max(3, min(size) // 6)):
         for axis in (0, 1):
             noise = noise + np.roll(noise, 1, axis) + np.roll(noise, -1, axis)
     return noise > np.quantile(noise, rng.uniform(0.6, 0.9))

@@ -179,7 +179,7 @@ def label_png(folder: Path, rng: Rng) -> Path:
     kinds = (("gray", np.uint8), ("deep", np.uint16), ("palette", np.uint8), ("colour", np.int32))
     for k, (name, kind) in enumerate(kinds):
         height, width = SIZES[k % 3]
-        size = 2 * height, 2 * width  # ids are told from photos by their patches
+        size = 3 * height, 3 * width  # ids are told from photos by their patches
         ids = np.zeros(size, kind)
         step = {"deep": 700, "colour": 70_001}.get(name, 2)
         for i, mask in enumerate(scene(rng, size, 3)):
