@@ -305,16 +305,19 @@ def test_a_fix_that_is_empty_or_outside_the_image_is_not_taken(case: Any) -> Non
 
 def test_pixels_that_two_masks_claim_are_asked_about(case: Any) -> None:
     one = case("label-png")
-    other = int(one.table.masks.index[1])
-    grown = one.pixels() | one.pixels(other)
+    masks = one.table.masks
+    large = masks[masks["area_px"] > 100].groupby("image_id").filter(lambda some: len(some) > 1)
+    first, other = (int(number) for number in large.index[:2])
+    grown = one.pixels(first) | one.pixels(other)
     grown[tuple(np.argwhere(one.pixels(other))[0])] = False
-    one.say("fix", segmentation=encoded(grown))
+    one.say("fix", first, segmentation=encoded(grown))
     refused = one.refused(CallError, where=one.source)
     assert "--overlap new" in refused.do
-    assert one.table.masks["source_key"][one.mask_id] in refused.what
+    assert masks["source_key"][first] in refused.what
     result = verbs.write(one.audit, one.out, overlap="new")
-    assert (pixels_of(curate.read(one.out))[one.mask_id] == grown).all()
-    assert pixels_of(curate.read(one.out))[other].sum() == 1
+    written = pixels_of(curate.read(one.out))
+    assert (written[first] == grown).all()
+    assert written[other].sum() == 1
     assert len(result.moved) == 1
     assert "1 masks could not be held to the pixel" in result.text()
 
