@@ -186,6 +186,10 @@ def write(
     if out is not None:
         refuse_place(source, audit.path, out)
         provenance = place_of(out, provenance)
+        for name, taken in (("output", out), ("source", source), ("audit", audit.path)):
+            if provenance.resolve().is_relative_to(taken.resolve()):
+                what = f"the provenance would lie in the {name}"
+                raise CallError(what, str(provenance), "choose another place")
     elif provenance is not None:
         raise CallError("a provenance is asked for, but no output", "--provenance", "give --out")
     found = changes(audit, options or Options())
