@@ -157,12 +157,12 @@ def _tables(audit: Audit, changes: Changes) -> Iterator[pa.Table]:
     """Yield the rows, a part of the audit at a time; added masks come last."""
     rows, under = changes.rows, _under(audit)
     listed = rows[rows["mask_id"].notna()].set_index(rows["mask_id"].dropna().astype("int64"))
-    people = _people(audit)
+    people, plan = _people(audit), audit.people()
     for index in range(len(part_paths(audit.path, "masks"))):
         names = [n for n in _READ if n in part_names(audit.path, "masks", index)]
         masks = to_frame(read_part(audit.path, "masks", index, names))
         masks = masks if masks.index.name == "mask_id" else masks.set_index("mask_id")
-        yield _table(_part(with_people(masks, audit.people()), listed, people), under)
+        yield _table(_part(with_people(masks, plan), listed, people), under)
     added = rows[rows["mask_id"].isna()]
     if len(added):
         yield _table(added, under)
