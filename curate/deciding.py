@@ -26,6 +26,7 @@ from curate.curation.certificates import certified_line, checked
 from curate.curation.judging import LEARNED_COLUMNS, MODEL, judge, model_in_force
 from curate.curation.plan import decide, rank
 from curate.curation.policy import Policy
+from curate.notes import as_dicts, put_notes
 from curate.pool import Pool
 from curate.progress import Progress
 from curate.scorers import quality
@@ -39,6 +40,7 @@ from curate.store import (
     Audit,
     connect,
     count_parts,
+    notes_of_parts,
     part_names,
     part_path,
     part_paths,
@@ -100,8 +102,10 @@ def decide_audit(
     write_json(out / INFO, info)
     if fresh:
         info["version"] = version_of_parts(out)
+        notes = notes_of_parts(out)
         repair_ids(out)
         info["references"] = fit_references(out)
+        put_notes(info, as_dicts(notes, _sizes(out)))
         write_json(out / INFO, info)
     count = count_parts(out)
     shutil.rmtree(out / WORK / "plan", ignore_errors=True)
@@ -147,6 +151,14 @@ def version_of_parts(out: Path) -> str | None:
             return None
         version.merge(stated.decode())
     return version.hexdigest()
+
+
+def _sizes(out: Path) -> dict[str, int]:
+    """Return how many masks and images there are."""
+    return {
+        kind: sum(len(read_part(out, kind, index, [])) for index in range(count_parts(out)))
+        for kind in ("masks", "images")
+    }
 
 
 def repair_ids(out: Path) -> None:

@@ -50,6 +50,7 @@ from curate.store import (
     is_scored,
     release,
     scored_path,
+    with_notes,
     write_json,
     write_scored,
 )
@@ -149,7 +150,7 @@ def score_part(job: Job, part: Part, report: Progress | None = None) -> int:
         columns = frame.join(scores) if scores.shape[1] else frame
         arrow = pa.Table.from_pandas(columns, preserve_index=True, nthreads=1)
         if kind == "images":
-            arrow = with_version(arrow, version)
+            arrow = with_notes(with_version(arrow, version), table.notes)
         write_scored(scored_path(job.out, kind, part.index), arrow)
     rmtree(kept, ignore_errors=True)
     return len(table)

@@ -51,7 +51,8 @@ def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
         ``version`` (the content id of the dataset, None where the audit does not have it),
         ``certificate_void`` (which certificate does not hold any more and why, None for none) and
         ``certificate_standing`` (how people's decisions stand to the one in force, None for none;
-        see :class:`curate.curation.standing.Standing`).
+        see :class:`curate.curation.standing.Standing`) and ``notes`` (what holds for the file as a
+        whole; see :mod:`curate.notes`).
     """
     from curate.curation.certificates import void_text
     from curate.curation.standing import standing
@@ -61,6 +62,7 @@ def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
         "version": audit.info.get("version"),
         "certificate_void": void_text(audit.info) or None,
         "certificate_standing": found.as_dict() if found else None,
+        "notes": audit.info.get("notes", []),
     }
 
 
@@ -80,6 +82,7 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     )
     lines = [f"{_count(masks, 'mask')} in {_count(numbers['image_count'], 'image')}: {shares}"]
     lines += _people(audit, numbers)
+    lines += _notes(audit.info, numbers)
     found, rarer = reasons(Source(audit))
     flagged = [reason for reason in found if reason.review + reason.reject]
     lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
@@ -133,6 +136,26 @@ def _people(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
         return []
     command = f"curate write {shlex.quote(str(audit.path))} --out OUT"
     return [text, f"`{command}` writes the dataset so"]
+
+
+def _notes(info: Mapping[str, Any], numbers: Mapping[str, Any]) -> list[str]:
+    """Say what holds for the file as a whole, a line each, commonest first."""
+    from curate.notes import count_text
+
+    totals = {"masks": numbers["mask_count"], "images": numbers["image_count"]}
+    notes = sorted(info.get("notes", []), key=lambda note: -(note["share"] or 1))
+    lines = []
+    for note in notes:
+        examples = ", ".join(_printable(place) for place in note["examples"])
+        places = f" (for example {examples})" if examples else ""
+        counted = count_text(note, totals.get(note["of"]))
+        lines.append(f"note: {note['text']}: {counted}{places}")
+    return lines
+
+
+def _printable(text: str) -> str:
+    """Return foreign text that cannot steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:120])
 
 
 def _certificate(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from curate.errors import CallError
+from curate.notes import Note, merged
 from curate.rle import PROBLEMS, Overlaps, Runs, decode, measure, overlaps
 from curate.rle.codec import INVALID_SIZE, NO_SEGMENTATION
 
@@ -130,6 +131,8 @@ class MaskTable:
             :data:`OPTIONAL_MASK_COLUMNS`.
         images: Index ``image_id`` (int64, unique), columns :data:`IMAGE_COLUMNS` and any
             of :data:`OPTIONAL_IMAGE_COLUMNS`.
+        notes: What holds for many masks and needs saying once; see :class:`curate.notes.Note`. A
+            selection of masks has none.
 
     Raises:
         CallError: A column is missing or has another type, or an index is not unique.
@@ -137,6 +140,7 @@ class MaskTable:
 
     masks: pd.DataFrame
     images: pd.DataFrame
+    notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
         optional = {c: d for c, d in OPTIONAL_MASK_COLUMNS.items() if c in self.masks.columns}
@@ -189,7 +193,7 @@ def with_types(frame: pd.DataFrame, columns: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({**cast, **{c: frame[c] for c in others}}, index=frame.index)
 
 
-def finish(masks: pd.DataFrame, images: pd.DataFrame) -> MaskTable:
+def finish(masks: pd.DataFrame, images: pd.DataFrame, notes: tuple[Note, ...] = ()) -> MaskTable:
     """Measure what a reader has read and make a table of it.
 
     Args:
@@ -197,6 +201,7 @@ def finish(masks: pd.DataFrame, images: pd.DataFrame) -> MaskTable:
             ``segmentation`` (COCO compressed counts as bytes, None where there are none). May hold
             ``status`` and ``status_detail`` where the reader already knows what is wrong.
         images: Index ``image_id``; at least ``file_name``, ``height`` and ``width``.
+        notes: What the reader says once for many masks.
 
     Returns:
         The table, with area, box and status filled in. Undecodable counts are dropped from
@@ -224,6 +229,7 @@ def finish(masks: pd.DataFrame, images: pd.DataFrame) -> MaskTable:
             [*MASK_COLUMNS, *(c for c in masks.columns if c not in MASK_COLUMNS)]
         ],
         with_types(images, IMAGE_COLUMNS | OPTIONAL_IMAGE_COLUMNS),
+        notes,
     )
     table.__dict__["runs"] = runs  # just decoded: the cached property need not do it again
     return table
@@ -294,5 +300,7 @@ def concat(tables: Sequence[MaskTable]) -> MaskTable:
     if not masks.index.is_unique:
         masks = masks.set_axis(pd.RangeIndex(len(masks), name="mask_id").astype("int64"))
     return MaskTable(
-        with_types(masks, MASK_COLUMNS | OPTIONAL_MASK_COLUMNS), pd.concat(image_frames)
+        with_types(masks, MASK_COLUMNS | OPTIONAL_MASK_COLUMNS),
+        pd.concat(image_frames),
+        merged(note for table in tables for note in table.notes),
     )

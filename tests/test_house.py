@@ -17,7 +17,7 @@ PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("rle",),
+    ("notes", "rle"),
     ("table",),
     ("fingerprint", "pictures", "pool", "progress", "versions"),
     ("formats", "models"),

@@ -96,6 +96,7 @@ def _findings(
         "category_total": category_total,
         "worst_images": tables.by_image(source, MOST_IMAGES),
         "images_given": images is not None,
+        "file_notes": source.info.get("notes", []),
         "status_words": made.STATUS_WORDS,
     }
 

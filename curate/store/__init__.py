@@ -31,6 +31,7 @@ from curate.store.files import (
     write_scored,
     writing,
 )
+from curate.store.notes import notes_of_parts, with_notes
 from curate.store.people import (
     OVERRIDDEN,
     PEOPLE,
@@ -58,6 +59,7 @@ __all__ = [
     "create_views",
     "is_scored",
     "moved_by_people",
+    "notes_of_parts",
     "open_audit",
     "part_names",
     "part_path",
@@ -69,6 +71,7 @@ __all__ = [
     "release",
     "scored_path",
     "to_frame",
+    "with_notes",
     "with_people",
     "write_json",
     "write_part",

@@ -1,0 +1,107 @@
+"""Notes: what is true of a file as a whole, counted once instead of told of every mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+EXAMPLES = 3
+"""How many places a note names."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing that holds for many masks, images or inputs, and needs saying once.
+
+    Attributes:
+        kind: A word for machines, the same in every audit: ``flat_polygon``.
+        text: A sentence part for people, without the count: "polygons are lists of numbers".
+        count: How many masks (or images, or files) it holds for.
+        of: What is counted: ``masks``, ``images`` or ``files``.
+        examples: Up to :data:`EXAMPLES` places: source keys of masks, names of images or files.
+    """
+
+    kind: str
+    text: str
+    count: int
+    of: str = "masks"
+    examples: tuple[str, ...] = ()
+
+
+class Notes:
+    """Collects notes by kind, in the order of their first appearance."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, str], tuple[int, tuple[str, ...]]] = {}
+
+    def add(self, kind: str, text: str, example: str = "", of: str = "masks") -> None:
+        """Count one more mask (or image, or file) of a kind."""
+        self.merge([Note(kind, text, 1, of, (example,) if example else ())])
+
+    def merge(self, notes: Iterable[Note]) -> None:
+        """Take in notes; those of one kind and text become one."""
+        for note in notes:
+            key = (note.kind, note.text, note.of)
+            count, examples = self._found.get(key, (0, ()))
+            merged = tuple(dict.fromkeys((*examples, *note.examples)))[:EXAMPLES]
+            self._found[key] = (count + note.count, merged)
+
+    def list(self) -> tuple[Note, ...]:
+        """Return the notes."""
+        return tuple(
+            Note(kind, text, count, of, examples)
+            for (kind, text, of), (count, examples) in self._found.items()
+        )
+
+
+def merged(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Return notes of which those of one kind and text are one."""
+    collected = Notes()
+    collected.merge(notes)
+    return collected.list()
+
+
+def as_dicts(notes: Iterable[Note], totals: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return notes as they stand in ``audit.json``.
+
+    Args:
+        notes: The notes.
+        totals: How many masks and images there are, by ``of``; the share of what is not counted
+            here is None.
+    """
+    return [
+        {
+            "kind": note.kind,
+            "text": note.text,
+            "count": note.count,
+            "of": note.of,
+            "share": note.count / totals[note.of] if totals.get(note.of) else None,
+            "examples": list(note.examples),
+        }
+        for note in notes
+    ]
+
+
+def put_notes(info: dict[str, Any], notes: Sequence[Mapping[str, Any]]) -> None:
+    """Put notes into ``audit.json``'s content; they replace those of the same kinds.
+
+    Args:
+        info: The content of ``audit.json``; its ``notes`` are changed.
+        notes: As :func:`as_dicts` gives them.
+    """
+    kinds = {note["kind"] for note in notes}
+    kept = [note for note in info.get("notes", []) if note["kind"] not in kinds]
+    info["notes"] = [*kept, *(dict(note) for note in notes)]
+
+
+def count_text(note: Mapping[str, Any], noun_total: int | None = None) -> str:
+    """Return "12 of 16 masks", or "12 masks" where the total is not known.
+
+    Args:
+        note: As it stands in ``audit.json``.
+        noun_total: How many there are of what it counts.
+    """
+    noun = note["of"] if (noun_total or note["count"]) != 1 else note["of"].removesuffix("s")
+    of = f" of {noun_total:,}" if noun_total else ""
+    return f"{note['count']:,}{of} {noun}"
