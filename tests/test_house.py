@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("notes", "rle"),
+    ("errors", "image_names"),
+    ("image_join", "notes", "rle"),
     ("table",),
     ("fingerprint", "pictures", "pool", "progress", "versions"),
     ("formats", "models"),
