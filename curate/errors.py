@@ -1,5 +1,7 @@
 """The exception tree: every error a caller can meet says what, where and what to do."""
 
+import errno
+
 
 class CurateError(Exception):
     """Base of all errors that curate raises on purpose.
@@ -29,3 +31,12 @@ class CallError(CurateError):
 
 class AuditError(CurateError):
     """An audit directory cannot be used: it holds something else, or belongs to another source."""
+
+
+def unwritable_advice(error: OSError) -> str:
+    """Return what can be done about a place that the operating system refuses to write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "make room on the disk and run the same again"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "ask for the right to write there, or choose another place"
+    return "choose another place"

@@ -26,7 +26,7 @@ from curate.decisions.lookup import rows_of
 from curate.decisions.outcomes import outcomes
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.decisions.settings import Settings
-from curate.store import PEOPLE, Audit, read_info, read_people, to_frame, writing
+from curate.store import PEOPLE, Audit, read_info, read_people, remove_abandoned, to_frame, writing
 from curate.store import open_audit as open_pinned
 from curate.table import STRING
 
@@ -179,5 +179,6 @@ def _planned(audit: Audit, found: pd.DataFrame) -> pd.DataFrame:
 def _write(target: Path, rows: pd.DataFrame, state: State) -> None:
     table = pa.Table.from_pandas(rows, preserve_index=True)
     table = table.replace_schema_metadata({_STATE: orjson.dumps(state._asdict())})
+    remove_abandoned(target.parent)
     with writing(target) as temporary:
         pq.write_table(table, temporary, compression="lz4")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from curate.errors import AuditError, CallError, SourceError
+from curate.errors import AuditError, CallError, SourceError, unwritable_advice
 from curate.formats.edits import Edits, Stored
 from curate.table import MaskTable
 
@@ -69,7 +69,6 @@ class Format:
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_MAKE_ROOM = "make room on the disk and run the same again"
 
 
 def source_error(error: OSError, path: Path | str) -> SourceError:
@@ -169,10 +168,8 @@ def writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        do = "choose another place"
-        if error.errno in _FULL:
-            do = _MAKE_ROOM
         reason = (error.strerror or str(error)).lower()
+        do = unwritable_advice(error)
         raise AuditError(f"it cannot be written ({reason})", str(out), do) from error
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.errors import AuditError
+from curate.errors import AuditError, unwritable_advice
 
 WORK = "work"
 """Where an audit keeps what it needs until it is complete."""
@@ -29,20 +31,60 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         AuditError: The disk is full or the directory cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{owner()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise AuditError(
-            f"it cannot be written: {reason}",
-            str(path),
-            "what is done so far is kept; make room and run the same command again",
-        ) from error
+        do = f"what is done so far is kept; {unwritable_advice(error)}"
+        raise AuditError(f"it cannot be written: {reason}", str(path), do) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path, prefix: str = ".", suffix: str = ".tmp") -> None:
+    """Remove the temporary files of processes of this machine that were killed.
+
+    Args:
+        folder: Where to look; not in folders below it.
+        prefix: How their names begin, before the machine and the process.
+        suffix: How they end.
+    """
+    for path in abandoned(folder, prefix, suffix):
+        path.unlink(missing_ok=True)
+
+
+def abandoned(folder: Path, prefix: str, suffix: str) -> list[Path]:
+    """Return what processes of this machine that were killed have left, named by :func:`owner`."""
+    owned = re.compile(rf"\.{re.escape(_host())}-([0-9]+)(?:-[^.]*)?$")
+    found = []
+    for entry in os.scandir(folder):
+        if entry.name.startswith(prefix) and entry.name.endswith(suffix):
+            process = owned.search(entry.name.removesuffix(suffix))
+            if process and not _is_alive(int(process[1])):
+                found.append(Path(entry.path))
+    return found
+
+
+def owner() -> str:
+    """Return what names this process in names of temporary files: its machine and its number."""
+    return f"{_host()}-{os.getpid()}"
+
+
+def _host() -> str:
+    return socket.gethostname()[:40]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from curate.errors import AuditError, CallError, SourceError
+from curate.errors import AuditError, CallError, SourceError, unwritable_advice
 from curate.fingerprint import fingerprint
+from curate.store import abandoned, owner
 
 _PARTIAL = ".partial"
 
@@ -51,7 +49,12 @@ def refuse_place(source: Path, audit: Path, out: Path) -> None:
         raise CallError("the output lies inside the audit", str(out), "choose another output")
     empty = not out.exists() or (source.is_dir() and out.is_dir() and not any(out.iterdir()))
     if not empty or out.is_symlink():
-        raise CallError("it exists already", str(out), "choose another output, or remove it")
+        raise taken(out)
+
+
+def taken(out: Path) -> CallError:
+    """Return the error that something has the name of an output."""
+    return CallError("it exists already", str(out), "choose another output, or remove it")
 
 
 @contextmanager
@@ -63,15 +66,16 @@ def beside(out: Path) -> Iterator[Path]:
     Raises:
         AuditError: The folder, or what is made in it, cannot be written.
     """
-    prefix = f".{out.name[:40]}.{socket.gethostname()[:40]}-"
+    prefix = _prefix(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(out.parent, prefix)
+        for path in abandoned(out.parent, prefix, _PARTIAL):
+            shutil.rmtree(path, ignore_errors=True)
         folder = Path(
-            tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", suffix=_PARTIAL, dir=out.parent)
+            tempfile.mkdtemp(prefix=f"{prefix}{owner()}-", suffix=_PARTIAL, dir=out.parent)
         )
     except OSError as error:
-        raise _unwritable(error, out) from error
+        raise unwritable(error, out) from error
     try:
         yield folder
     except AuditError as error:
@@ -79,57 +83,24 @@ def beside(out: Path) -> Iterator[Path]:
             raise
         raise AuditError(error.what, str(out), error.do) from error  # the folder is soon gone
     except OSError as error:
-        raise _unwritable(error, out) from error
+        raise unwritable(error, out) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def put(made: Path, place: Path) -> None:
-    """Give a finished file its name, on whatever disk that is; all of it is there or nothing.
-
-    Args:
-        made: The file; it may be gone afterwards.
-        place: Its place; a file there is replaced.
-
-    Raises:
-        AuditError: It cannot be written there.
-    """
+def left_beside(out: Path) -> list[Path]:
+    """Return the folders of :func:`beside` that processes of this machine left when killed."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(made, place)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise _unwritable(error, place) from error
-        with beside(place) as folder:  # another disk
-            copy = Path(shutil.copyfile(made, folder / made.name))
-            with copy.open("rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(copy, place)
+        return abandoned(out.parent, _prefix(out), _PARTIAL)
+    except OSError:  # nothing is there, or nobody may look: writing says so
+        return []
 
 
-def _remove_abandoned(parent: Path, prefix: str) -> None:
-    """Remove folders for the same output whose process, of this machine, was killed."""
-    for path in parent.glob(f"{_escaped(prefix)}*{_PARTIAL}"):
-        pid = path.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdecimal() and not _is_alive(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _unwritable(error: OSError, out: Path) -> AuditError:
+def unwritable(error: OSError, out: Path) -> AuditError:
+    """Return the error that an output cannot be written."""
     reason = (error.strerror or str(error)).lower()
-    do = "make room on the disk, or choose another place"
-    return AuditError(f"it cannot be written ({reason})", str(out), do)
+    return AuditError(f"it cannot be written ({reason})", str(out), unwritable_advice(error))
+
+
+def _prefix(out: Path) -> str:
+    return f".{out.name[:40]}."

@@ -24,11 +24,13 @@ from curate.store import OVERRIDDEN, Audit, part_names, part_paths, read_part, t
 from curate.store.people import with_people
 from curate.versions import short
 from curate.writing.changes import ROWS, Changes
+from curate.writing.naming import remove_orphan
 
 SUFFIX = ".provenance.parquet"
 """What is put behind the name of a dataset for the name of its provenance."""
 
 _MARK = b"curate provenance"
+_JSON_MARK = b'{"about":{"tool":"curate '
 _KINDS = (".parquet", ".json")
 _READ = ("mask_id", "source_key", "image_id", "file_name", "category", *OVERRIDDEN)
 _TIME = pa.timestamp("us", "UTC")
@@ -57,20 +59,24 @@ def place_of(out: Path, wanted: Path | None) -> Path:
         wanted: Where it is asked for; None: beside the dataset.
 
     Raises:
-        CallError: Another file is there, or it is to be of a kind that there is not.
+        CallError: Something else is there, or it is to be of a kind that there is not.
     """
     place = beside(out) if wanted is None else wanted
     if place.suffix.lower() not in _KINDS:
         what = f"provenance is written as {' or '.join(_KINDS)}, not {place.suffix or 'that'}"
         raise CallError(what, str(place), "give a name that ends so")
-    # One that a killed write left behind, before the dataset got its name, may be replaced.
-    if place.exists() and (wanted is not None or not _is_ours(place)):
+    remove_orphan(out, place)
+    # One that a killed write left behind, before the dataset got its name, is no obstacle.
+    if os.path.lexists(place) and not _is_ours(place):
         raise CallError("it exists already", str(place), "choose another place, or remove it")
     return place
 
 
 def _is_ours(path: Path) -> bool:
     try:
+        if path.suffix.lower() == ".json":
+            with path.open("rb") as file:
+                return file.read(len(_JSON_MARK)) == _JSON_MARK
         return _MARK in (pq.read_schema(path).metadata or {})
     except (OSError, pa.ArrowInvalid):
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import Any
 
 from curate.curation.audits import Audit, source_of
 from curate.curation.queue import chosen
-from curate.errors import AuditError
+from curate.errors import AuditError, SourceError
 from curate.formats import detect
 from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
 from curate.versions import short
 from curate.writing.check import check_written
 from curate.writing.content import check_content
+from curate.writing.naming import name_dataset
 from curate.writing.place import beside, changed_since, refuse_changed, refuse_place
 
 
@@ -116,7 +116,7 @@ def prune(
         made = folder / source.name
         meant = Expected(result.kept, audit.info.get("version"))
         version, _ = write_checked(form, source, made, edits, meant, out)
-        os.replace(made, out)
+        name_dataset(made, out)
     return replace(result, version=version)
 
 
@@ -129,13 +129,17 @@ def audited_source(audit: Audit, moved_to: Path | None) -> tuple[Path, Format]:
 
     Raises:
         AuditError: The audit does not say what it is of.
-        SourceError: The dataset is gone, or has changed since.
+        SourceError: The dataset is gone, has changed since, or is a file of another name.
     """
     stated = source_of(audit)
     if "path" not in stated:
         raise AuditError("it does not say what it is an audit of", str(audit.path))
-    source = Path(stated["path"]) if moved_to is None else moved_to
+    audited = Path(stated["path"])
+    source = audited if moved_to is None else moved_to
     refuse_changed(source, stated.get("fingerprint"))
+    if source.is_file() and source.name != audited.name:  # source keys begin with it
+        what, do = "it has another name than when it was audited", f"call it {audited.name} again"
+        raise SourceError(what, str(source), do)
     return source, detect(source, stated.get("format"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,8 @@ from curate.store import Audit
 from curate.versions import short
 from curate.writing.changes import Changes, Options, changes
 from curate.writing.coco import write_coco
-from curate.writing.place import beside, put, refuse_place
+from curate.writing.naming import DATASET, NOTE, name_both
+from curate.writing.place import beside, refuse_place
 from curate.writing.provenance import place_of, write_provenance
 from curate.writing.pruning import Expected, audited_source, write_checked
 
@@ -177,7 +177,7 @@ def write(
         AuditError: ``out`` cannot be written, or what was written is not what was meant (then it is
             removed again).
     """
-    audit = audit.pinned()
+    audit, asked = audit.pinned(), provenance
     source, form = audited_source(audit, source)
     if to not in (None, form.name, "coco"):
         what = f"a dataset is written in its own format, {form.name}, or as coco, not as {to}"
@@ -185,7 +185,7 @@ def write(
     export = to == "coco" and form.name != "coco"
     if out is not None:
         refuse_place(source, audit.path, out)
-        provenance = place_of(out, provenance)
+        provenance = place_of(out, asked)
         for name, taken in (("output", out), ("source", source), ("audit", audit.path)):
             if provenance.resolve().is_relative_to(taken.resolve()):
                 what = f"the provenance would lie in the {name}"
@@ -198,21 +198,17 @@ def write(
     if out is None or provenance is None:
         return result
     with beside(out) as folder:
-        made = folder / source.name
+        made = folder / DATASET / source.name
+        made.parent.mkdir()
         if export:
             exported = write_coco(audit, found.edits, made)
             version, stored, left_out = exported.version, exported.stored, exported.left_out
         else:
             meant, left_out = Expected(found.masks_after, audit.info.get("version")), 0
             version, stored = write_checked(form, source, made, found.edits, meant, out)
-        note = folder / f"provenance{provenance.suffix}"
+        note = folder / f"{NOTE}{provenance.suffix}"
         write_provenance(audit, found, version, provenance, note)
-        put(note, provenance)  # first: what stands at ``out`` always has its provenance
-        try:
-            os.replace(made, out)
-        except OSError:
-            provenance.unlink(missing_ok=True)
-            raise
+        name_both(made, out, note, provenance, renew=asked is None)
     return replace(
         result,
         out=out,

@@ -9,6 +9,7 @@ import pytest
 from drawn_decisions import Decided, Source, decide_all_sorts, default_label, hand_in
 from small_audit import make_audit
 from small_datasets import build
+from write_case import Case
 
 import curate
 from curate import verbs
@@ -74,3 +75,21 @@ def written(
         return made[name]
 
     return write
+
+
+@pytest.fixture
+def case(prepared: Callable[[str], Source], tmp_path: Path) -> Callable[[str], Case]:
+    return lambda name: Case(prepared(name), tmp_path)
+
+
+@pytest.fixture
+def own_case(tmp_path: Path) -> Callable[[str], Case]:
+    """Return a function that makes a dataset that a test may change."""
+
+    def make(name: str) -> Case:
+        path = build(name, tmp_path / "made")
+        audit(path, tmp_path / "first", policy=load_policy({"name": "all"}))
+        source = Source(name, path, tmp_path / "first", curate.read(path))
+        return Case(source, tmp_path)
+
+    return make

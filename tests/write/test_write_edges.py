@@ -96,14 +96,14 @@ def test_provenance_may_be_asked_for_on_another_disk(
 ) -> None:
     path, reviews = audited()
     reviews.add(pd.DataFrame({"mask_id": [50], "action": "reject"}), origin="a test")
-    other, real = tmp_path / "other" / "disk", os.replace
+    other, real = tmp_path / "other" / "disk", os.link
 
-    def replace(first: Any, second: Any) -> None:
+    def link(first: Any, second: Any) -> None:
         if Path(second).is_relative_to(other) and not Path(first).is_relative_to(other):
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         real(first, second)
 
-    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "link", link)
     verbs.write(path, tmp_path / "out.json", provenance=other / "what.json")
     monkeypatch.undo()
     rows = json.loads((other / "what.json").read_text())["masks"]

@@ -232,7 +232,7 @@ class FullDisk:
         opened = self._opening(io.open)
         monkeypatch.setattr(builtins, "open", opened)
         monkeypatch.setattr(io, "open", opened)
-        for name in ("replace", "mkdir"):
+        for name in ("replace", "rename", "link", "mkdir"):
             monkeypatch.setattr(os, name, self._naming(getattr(os, name)))
         monkeypatch.setattr(os, "fsync", self._syncing(os.fsync))
 

@@ -1,0 +1,167 @@
+"""Naming what was written: never over something else, even when two runs end at one moment."""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from curate.errors import CallError
+from curate.writing.place import beside, left_beside, taken, unwritable
+
+DATASET, NOTE = "dataset", "provenance"
+"""Where the two are made in the folder beside the output: a folder, and a file's name."""
+
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK)
+_WAITS = 200  # of 0.05 s: as long as another run of this machine takes to copy a provenance
+
+
+def name_dataset(made: Path, out: Path) -> None:
+    """Give a finished dataset its name where nothing has that.
+
+    Raises:
+        CallError: Something has; it is left alone.
+        AuditError: It cannot be named.
+    """
+    try:
+        if made.is_dir():
+            os.rename(made, out)  # over an empty folder at most
+        else:
+            _name_file(made, out)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            raise taken(out) from error
+        raise unwritable(error, out) from error
+
+
+def name_both(made: Path, out: Path, note: Path, provenance: Path, *, renew: bool) -> None:
+    """Give a dataset and its provenance their names: both or none.
+
+    The provenance comes first, so what stands at ``out`` always has its own; a run of this machine
+    that ends at the same moment waits for this one.
+
+    Args:
+        made: The dataset.
+        out: Its place.
+        note: The provenance. It stays where it is: while it is there and the dataset too, the file
+            at ``provenance`` is known for one without its dataset (see :func:`remove_orphan`).
+        provenance: Its place.
+        renew: Whether a provenance may be replaced that is there without its dataset.
+
+    Raises:
+        CallError: One of the places is taken; what is there is left alone.
+        AuditError: One of them cannot be written; then none is there.
+    """
+    try:
+        provenance.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(error, provenance) from error
+    with _alone_in(out.parent, provenance.parent):
+        is_empty = out.is_dir() and made.is_dir() and not any(out.iterdir())
+        if os.path.lexists(out) and not is_empty:
+            raise taken(out)
+        named = _name_note(note, provenance, renew)
+        try:
+            name_dataset(made, out)
+        except BaseException:
+            if named:
+                provenance.unlink(missing_ok=True)
+            raise
+
+
+def remove_orphan(out: Path, provenance: Path) -> None:
+    """Remove the provenance that a killed run left at its place before it named the dataset."""
+    for folder in left_beside(out):
+        with suppress(OSError):
+            unnamed = any((folder / DATASET).iterdir()) and not os.path.lexists(out)
+            notes = folder.glob(f"{NOTE}.*")
+            if unnamed and any(os.path.samefile(note, provenance) for note in notes):
+                provenance.unlink()
+
+
+def _name_note(note: Path, place: Path, renew: bool) -> bool:
+    """Give a provenance its name; return whether it was not there already, byte for byte."""
+    try:
+        if os.path.lexists(place):
+            if place.is_file() and filecmp.cmp(note, place, shallow=False):
+                return False  # a killed run left it, or another run of the same writes it too
+            if not renew:
+                what = "it is the provenance of another write"
+                do = "choose another place, or remove it: a write that was killed may have left it"
+                raise CallError(what, str(place), do)
+            place.unlink()
+        _name_anywhere(note, place)
+    except FileExistsError as error:
+        raise taken(place) from error
+    except OSError as error:
+        raise unwritable(error, place) from error
+    return True
+
+
+def _name_anywhere(note: Path, place: Path) -> None:
+    try:
+        _name_file(note, place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with beside(place) as folder:  # another disk
+            copy = Path(shutil.copyfile(note, folder / note.name))
+            with copy.open("rb+") as file:
+                os.fsync(file.fileno())
+            _name_file(copy, place)
+
+
+def _name_file(made: Path, place: Path) -> None:
+    """Give a file another name, if nothing has that; it may keep the one that it has.
+
+    Raises:
+        FileExistsError: Something has it.
+        OSError: It cannot be named.
+    """
+    try:
+        os.link(made, place)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        try:
+            os.replace(made, place)
+        except BaseException:
+            place.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _alone_in(*folders: Path) -> Iterator[None]:
+    """Keep other runs of this machine from naming anything in some folders.
+
+    Where a folder cannot be locked the names are still exclusive; only a provenance that is asked
+    for at a place of its own may then be that of a run that came too late.
+    """
+    with ExitStack() as held:
+        for folder in sorted({folder.resolve() for folder in folders}):
+            with suppress(OSError, ImportError):
+                held.callback(os.close, _locked(folder))
+        yield
+
+
+def _locked(folder: Path) -> int:
+    import fcntl  # there is none on Windows
+
+    opened = os.open(folder, os.O_RDONLY)
+    for wait in range(_WAITS + 1):
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05 if wait < _WAITS else 0)
+        except OSError:
+            break  # a disk without locks
+        else:
+            break
+    return opened
