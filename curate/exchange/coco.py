@@ -14,11 +14,12 @@ import numpy as np
 
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
+from curate.exchange.coco_labels import with_own_labels
 from curate.exchange.coco_writing import check_coco, write_coco
 from curate.exchange.coming_back import join
 from curate.exchange.corrected import decisions_of
 from curate.exchange.given import dataset_ids, shown_as_told, shown_in_queue
-from curate.exchange.labels import safe_label
+from curate.exchange.labels import Labels, safe_label
 from curate.exchange.parts import Part, Shown
 from curate.exchange.readers import Found, Options, Reader
 from curate.exchange.shapes import Tool
@@ -28,6 +29,7 @@ from curate.exchange.writers import Writer
 from curate.formats.coco import FORMAT
 from curate.formats.coco_index import CocoIndex
 from curate.formats.json_shape import shape_of
+from curate.store import Audit
 
 
 def _file(path: Path) -> Path:
@@ -51,16 +53,19 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
         return join(reviews, TOOL, path, options)
     with tempfile.TemporaryDirectory(prefix="curate-") as work:
         shown = _shown(reviews, path, options)
-        parts = _parts(path, Path(work))
+        parts = _parts(reviews.audit, path, Path(work))
         return decisions_of(reviews.audit, parts, path.name, shown, options)
 
 
-def _parts(path: Path, work: Path) -> Iterator[Part]:
+def _parts(audit: Audit, path: Path, work: Path) -> Iterator[Part]:
+    labels = Labels(audit)
     for part in FORMAT.plan(path, work):
-        spare = CocoIndex.open(work).spare_id
+        index = CocoIndex.open(work)
+        spare = index.spare_id
         if spare is None:
             raise SourceError("it has ids beyond 62 bits", path.name)
         table = FORMAT.load(path, part)
+        table = with_own_labels(audit, labels, table, index.categories, path.name)
         yield Part(table, np.asarray(table.masks.index.to_numpy(np.int64) >= spare, np.bool_))
 
 

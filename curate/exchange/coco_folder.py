@@ -11,7 +11,7 @@ import orjson
 import pandas as pd
 
 from curate.curation.audits import dataset_version
-from curate.curation.columns import plain
+from curate.exchange.labels import Labels
 from curate.exchange.picture_names import PictureNames
 from curate.exchange.tool_coco import info_of_queue
 from curate.exchange.views import (
@@ -68,8 +68,8 @@ def write_coco_folder(
     """
     folder = check_pictures(pictures_of(audit, how), layout.tool)
     names = PictureNames(audit)
-    listed = sorted({"object" if n is None else str(n) for n in plain(rows["category"])})
-    number = {name: k for k, name in enumerate(listed, 1)}
+    labels = Labels(audit)
+    number = {name: k for k, name in enumerate(labels.listed(), 1)}
     head = {
         "info": info_of_queue(audit.path.name, dataset_version(audit)),
         "categories": [{"id": k, "name": name, "supercategory": ""} for name, k in number.items()],
@@ -87,7 +87,8 @@ def write_coco_folder(
                 image = {"id": len(images) + 1, "file_name": name}
                 image |= {"width": view.box.w, "height": view.box.h}
                 images.append(orjson.dumps(image))
-                for one in _annotations(view, len(images), number, layout.annotate):
+                ids = [number[labels.of(record)] for record in view.rows]
+                for one in _annotations(view, len(images), ids, layout.annotate):
                     file.write((b",\n" if written else b"\n") + orjson.dumps(one, option=DUMP))
                     written += 1
             file.write(b'\n],"images":[\n' + b",\n".join(images) + b"\n]}\n")
@@ -95,15 +96,13 @@ def write_coco_folder(
 
 
 def _annotations(
-    view: View, image: int, number: dict[str, int], annotate: Annotate
+    view: View, image: int, categories: list[int], annotate: Annotate
 ) -> Iterator[dict[str, Any]]:
     """Yield the annotations of a view: its masks as seen in its window."""
     counts, boxes = encode(view.runs).to_pylist(), bbox(view.runs).tolist()
     areas = area(view.runs).tolist()
     for k, record in enumerate(view.rows):
-        category = record.get("category")
         mask = {"size": [view.box.h, view.box.w], "counts": counts[k].decode("ascii")}
         seen = {"image_id": image, "area_px": areas[k]}
         seen |= {f"bbox_{side}": boxes[k][at] for at, side in enumerate("xywh")}
-        name = "object" if category is None else str(category)
-        yield annotate(record | seen, mask, number[name])
+        yield annotate(record | seen, mask, categories[k])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 import pandas as pd
 
@@ -13,6 +12,7 @@ from curate.curation.audits import dataset_version, source_of
 from curate.curation.columns import plain
 from curate.errors import CallError
 from curate.exchange.coco_folder import Layout, write_coco_folder
+from curate.exchange.labels import Labels, names_of
 from curate.exchange.tool_coco import info_of_queue
 from curate.exchange.views import needs_pictures
 from curate.exchange.writers import BATCH, DUMP, Outgoing, records
@@ -36,7 +36,7 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
         layout = Layout("COCO", "instances.json", "images", _annotation)
         return write_coco_folder(audit, rows, out, how, layout)
     rows = rows.drop_duplicates("mask_id").reset_index(drop=True)
-    categories, numbers = _categories(rows)
+    categories, numbers = _categories(audit, rows)
     images = _images(audit, rows)
     info = info_of_queue(source_of(audit).get("path", audit.path), dataset_version(audit))
     written = 0
@@ -111,24 +111,20 @@ def _annotation(record: dict[str, Any], mask: dict[str, Any], category: int) -> 
     }
 
 
-def _categories(rows: pd.DataFrame) -> tuple[list[dict[str, Any]], np.ndarray[Any, Any]]:
-    """Return COCO's category list and each row's category id.
+def _categories(audit: Audit, rows: pd.DataFrame) -> tuple[list[dict[str, Any]], list[int]]:
+    """Return the categories of the whole dataset as COCO lists them, and each row's category id.
 
-    The source's own ids are kept where every row has one and each id has one name; otherwise the
-    names are numbered from 1, in alphabetical order, and masks without a category are "object".
+    The source's own ids are kept where every mask has one and each id has one name; otherwise the
+    names are numbered from 1, in alphabetical order, and masks without a category get one of their
+    own, which comes back as none.
     """
-    names = ["object" if n is None else str(n) for n in plain(rows["category"])]
-    if "category_id" in rows.columns and rows["category_id"].notna().all():
-        ids = rows["category_id"].to_numpy(np.int64)
-        pairs = sorted(set(zip(ids.tolist(), names, strict=True)))
-        if len({number for number, _ in pairs}) == len(pairs):
-            return [{"id": number, "name": name} for number, name in pairs], ids
-    listed = sorted(set(names))
-    number = {name: k for k, name in enumerate(listed, 1)}
-    return (
-        [{"id": k, "name": name} for name, k in number.items()],
-        np.array([number[name] for name in names], np.int64),
-    )
+    labels = Labels(audit)
+    if labels.numbered:
+        listed = [{"id": number, "name": name} for number, name in labels.numbered]
+        return listed, rows["category_id"].astype("int64").tolist()
+    number = {name: k for k, name in enumerate(labels.listed(), 1)}
+    ids = [number[labels.label(name)] for name in names_of(rows)]
+    return [{"id": k, "name": name} for name, k in number.items()], ids
 
 
 def _images(audit: Audit, rows: pd.DataFrame) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from curate.errors import CallError, SourceError
 from curate.exchange.corrected import decisions_of
 from curate.exchange.given import shown_as_told, shown_by_name, shown_in_queue
 from curate.exchange.joining import Joining
+from curate.exchange.labels import Labels
 from curate.exchange.parts import Shown
 from curate.exchange.picture_names import PictureNames, Place
 from curate.exchange.readers import Found, Options
@@ -55,7 +56,7 @@ def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
         joining.match(shown)
     unseen = np.setdiff1d(_invisible(reviews, places), joining.ids())
     shown = replace(shown, lost=np.union1d(joining.lost(), unseen))
-    parts = joining.parts(tool.label)
+    parts = joining.parts(Labels(reviews.audit, tool.label))
     found = decisions_of(reviews.audit, parts, path.name, shown, options)
     strange = {"images in it that the audit does not have": places.count(None)}
     return replace(found, notes=found.notes | strange | joining.notes)

@@ -16,20 +16,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from curate.decisions.lookup import BoolArray, canonical, pair_iou, rows_of
+from curate.curation.columns import plain
+from curate.decisions.lookup import canonical, pair_iou, rows_of
 from curate.errors import SourceError
 from curate.exchange.found_again import found_again
 from curate.exchange.image_matching import Images
+from curate.exchange.labels import named_rows, relabelled
 from curate.exchange.parts import Part, Shown, Side, Tally, other_image, runs_of
 from curate.exchange.readers import Found, Options
 from curate.exchange.whole import check_touched, check_whole
 from curate.rle import area
 from curate.store import Audit
 
-_OWN = ("mask_id", "image_id", "category", "height", "width", "segmentation")
+_OWN = ("mask_id", "image_id", "category", "category_id", "height", "width", "segmentation")
 
 
 def decisions_of(
@@ -85,7 +85,7 @@ def _take(side: Side, images: Images, tally: Tally) -> None:
     tally.counts["strange images"] += len(table.images) - len(matched)
     new = new[new["image_id"].isin(matched.index)]
     new = new.assign(image_id=matched.reindex(new["image_id"]).to_numpy(np.int64))
-    old = rows_of(side.audit, "masks", "image_id", matched.to_numpy(np.int64), _OWN)
+    old = named_rows(rows_of(side.audit, "masks", "image_id", matched.to_numpy(np.int64), _OWN))
     given = side.shown.among(old["mask_id"])
     partly = [*old["image_id"].to_numpy(np.int64)[~given].tolist(), *side.part.pieces]
     whole = ~np.isin(matched.to_numpy(np.int64), np.array(partly, np.int64))
@@ -135,7 +135,7 @@ def _compare(side: Side, old: pd.DataFrame, new: pd.DataFrame, tally: Tally) -> 
     tally.counts["unusable"] += int(nothing.sum())
     erased = (size == 0) & ~nothing
     same = iou >= side.same_iou
-    other = _differ(old["category"], new["category"])
+    other = relabelled(plain(old["category"]), plain(new["category"]))
     renamed = same & other
     tally.counts["renamed"] += int(renamed.sum())
     changed = ~same & ~erased & ~nothing
@@ -157,13 +157,6 @@ def _unreadable(side: Side, new: pd.DataFrame, mask_id: Any) -> SourceError:
     return SourceError(
         f"its mask cannot be read ({row['status_detail'] or row['status']})", side.where(mask_id)
     )
-
-
-def _differ(first: pd.Series[Any], second: pd.Series[Any]) -> BoolArray:
-    """Return where two texts differ; one that is missing differs from none."""
-    pairs = (pa.array(one.array, pa.large_string(), from_pandas=True) for one in (first, second))
-    different = pc.fill_null(pc.not_equal(*pairs), False)
-    return np.asarray(different.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _note(tally: Tally, ids: pd.Index[Any], action: str, **columns: Any) -> None:

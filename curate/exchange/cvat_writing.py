@@ -17,8 +17,7 @@ import orjson
 import pandas as pd
 
 from curate.curation.audits import DATASET_VERSION
-from curate.curation.columns import plain
-from curate.exchange.labels import safe_label, safe_text
+from curate.exchange.labels import Labels, safe_label, safe_text
 from curate.exchange.picture_names import PictureNames
 from curate.exchange.views import (
     View,
@@ -62,7 +61,8 @@ def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
         for name, columns in NAMES.items()
         if set(columns) & set(rows.columns)
     }
-    labels = _labels(rows, ["mask_id", *shown])
+    known = Labels(audit, safe_label)
+    labels = _labels(known.listed(), ["mask_id", *shown])
     written = 0
     with new_folder(out) as made:
         (made / "labels.json").write_bytes(orjson.dumps(labels, option=orjson.OPT_INDENT_2))
@@ -74,23 +74,21 @@ def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
                 name = names.of(view, crop=bool(how.crops))
                 saved = folder is not None and save_picture(folder, view, made / "images" / name)
                 if saved or not how.crops:
-                    for line in _image(view, name, k, shown):
+                    for line in _image(view, name, k, shown, known):
                         file.write(line.encode())
                     written += len(view.rows)
             file.write(b"</annotations>\n")
     return written
 
 
-def _labels(rows: pd.DataFrame, attributes: list[str]) -> list[dict[str, Any]]:
-    """Return the labels of a queue as CVAT's label constructor takes them."""
-    names = {safe_label("object" if n is None else str(n)) for n in plain(rows["category"])}
+def _labels(names: list[str], attributes: list[str]) -> list[dict[str, Any]]:
+    """Return labels, all of the dataset's, as CVAT's label constructor takes them."""
     declared = [
         {"name": name, "mutable": False, "input_type": "text", "default_value": "", "values": [""]}
         for name in attributes
     ]
     return [
-        {"name": name, "color": _COLOUR, "type": "any", "attributes": declared}
-        for name in sorted(names)
+        {"name": name, "color": _COLOUR, "type": "any", "attributes": declared} for name in names
     ]
 
 
@@ -112,12 +110,13 @@ def _head(file: BinaryIO, labels: list[dict[str, Any]]) -> None:
     file.write("\n".join(lines).encode())
 
 
-def _image(view: View, name: str, number: int, shown: Mapping[str, str]) -> Iterator[str]:
+def _image(
+    view: View, name: str, number: int, shown: Mapping[str, str], labels: Labels
+) -> Iterator[str]:
     size = f'width="{view.box.w}" height="{view.box.h}"'
     yield f'<image id="{number}" name={_quoted(name)} {size}>\n'
     for k, record in enumerate(view.rows):
-        category = record.get("category")
-        label = safe_label("object" if category is None else str(category))
+        label = labels.of(record)
         sides = " ".join(f'{key}="{v}"' for key, v in write_box_rle(view.runs[k : k + 1]).items())
         yield (f'<mask label={_quoted(label)} source="file" occluded="0" {sides} z_order="{k}">\n')
         values = {"mask_id": record["mask_id"]}

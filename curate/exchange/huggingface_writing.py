@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.curation.audits import DATASET_VERSION
+from curate.exchange.labels import name_of
 from curate.exchange.picture_names import PictureNames
 from curate.exchange.views import (
     View,
@@ -97,7 +98,7 @@ def _row(view: View, name: str, data: bytes, extra: dict[str, str]) -> dict[str,
         "id": [record["mask_id"] for record in view.rows],
         "bbox": [[float(side) for side in box] for box in bbox(view.runs).tolist()],
         "area": area(view.runs).tolist(),
-        "category": [record.get("category") for record in view.rows],
+        "category": [name_of(record) for record in view.rows],
         "segmentation": [{"size": size, "counts": one} for one in counts],
         "iscrowd": [int(record.get("iscrowd") or 0) for record in view.rows],
     }

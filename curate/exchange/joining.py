@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from curate.curation.columns import plain
 from curate.decisions.lookup import IntArray, canonical, decoded, pair_iou, rows_of
 from curate.errors import SourceError
+from curate.exchange.labels import Labels, named_rows
 from curate.exchange.matching import LEAST_IOU, pairs_by_overlap
 from curate.exchange.parts import Part, Shown
 from curate.exchange.picture_names import Place
@@ -25,7 +27,7 @@ PART_MASKS = 20_000
 _NO_ID = -(2**62) - 1
 """Masks without an id are numbered from here down: no mask of an audit has such a number."""
 
-_OLD = ("image_id", "category", "height", "width", "segmentation")
+_OLD = ("image_id", "category", "category_id", "height", "width", "segmentation")
 _COPIES = "copies of a mask with its mask_id, taken as new masks"
 _TYPED = "masks whose mask_id is none of their image, taken as new masks"
 _REDRAWN = "masks that came back as polygons (--same-iou says how much may differ unchanged)"
@@ -175,13 +177,13 @@ class Joining:
         self.frame = self.frame[~gone]
         return np.unique(lost)
 
-    def parts(self, label: Callable[[str], str]) -> Iterator[Part]:
+    def parts(self, labels: Labels) -> Iterator[Part]:
         """Yield the shapes as corrected masks, whole images together.
 
         Args:
-            label: The label that a category was written as.
+            labels: What categories were written as.
         """
-        frame = self._categorised(label)
+        frame = self._categorised(labels)
         fresh = frame["claim"].isna().to_numpy(np.bool_)
         ids = frame["claim"].fillna(0).to_numpy(np.int64)
         ids[fresh] = _NO_ID - np.arange(int(fresh.sum()))
@@ -202,18 +204,18 @@ class Joining:
                 batch, size = [], 0
 
     def _known(self, ids: IntArray) -> pd.DataFrame:
-        return rows_of(self._audit, "masks", "mask_id", ids, _OLD).set_index("mask_id")
+        return named_rows(rows_of(self._audit, "masks", "mask_id", ids, _OLD)).set_index("mask_id")
 
-    def _categorised(self, label: Callable[[str], str]) -> pd.DataFrame:
-        """Return the shapes with the audit's category where the label is what it was written as."""
+    def _categorised(self, labels: Labels) -> pd.DataFrame:
+        """Return the shapes with the audit's categories, and none for what stands for none."""
         frame = self.frame
         before = self._known(self.ids())["category"]
-        own = dict(zip(before.index.tolist(), before.tolist(), strict=True))
-        category = []
-        for number, said in zip(frame["claim"].tolist(), frame["label"].tolist(), strict=True):
-            old = None if number is pd.NA else own.get(number)
-            same = isinstance(old, str) and said is not None and label(old) == label(said)
-            category.append(old if same else said)
+        own = dict(zip(before.index.tolist(), plain(before), strict=True))
+        pairs = zip(frame["claim"].tolist(), frame["label"].tolist(), strict=True)
+        category = [
+            labels.category(said) if number is pd.NA else labels.category_now(said, own.get(number))
+            for number, said in pairs
+        ]
         return frame.assign(category=pd.Series(category, index=frame.index, dtype=object))
 
 

@@ -20,7 +20,7 @@ from curate.curation.audits import DATASET_VERSION
 from curate.decisions.reviews import identity_of
 from curate.errors import CallError
 from curate.exchange.brush_rle import encode_brush
-from curate.exchange.labels import label_of
+from curate.exchange.labels import Labels, label_of, names_of
 from curate.exchange.views import (
     View,
     check_pictures,
@@ -106,7 +106,7 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
         CallError: There are no pictures.
     """
     folder = check_pictures(pictures_of(audit, how), "Label Studio")
-    as_crops = how.crops is not False
+    as_crops, labels = how.crops is not False, Labels(audit, label_of)
     tasks = masks = most = 0
     wanted = int(rows["mask_id"].nunique())
     told = "rank" in rows.columns
@@ -117,7 +117,7 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
                 if not save_picture(folder, view, made / "images" / view.name):
                     continue
                 score = (masks + 1) / (wanted + 1) if told else None
-                task = _task(audit, view, _address(out, view), score)
+                task = _task(audit, view, _address(out, view), score, labels)
                 file.write((b",\n" if tasks else b"\n") + orjson.dumps(task, option=DUMP))
                 tasks += 1
                 masks += len(view.rows)
@@ -127,7 +127,7 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
             what = "no mask of the queue can be shown: their pictures are missing or broken"
             raise CallError(what, str(folder.path), "give their folder with --images DIR")
         why = as_crops and "reasons" in rows.columns
-        (made / "config.xml").write_text(_config(_labels(audit, rows), why), encoding="utf-8")
+        (made / "config.xml").write_text(_config(_listed(labels, rows), why), encoding="utf-8")
         notes = "" if as_crops else _WHOLE.format(most=most)
         notes += _LOST.format(lost=wanted - masks) if masks < wanted else ""
         readme = _readme(audit, out, masks, tasks, notes)
@@ -144,7 +144,9 @@ def _address(out: Path, view: View) -> str:
     return f"/data/local-files/?d={quote(f'{out.resolve().name}/images/{view.name}')}"
 
 
-def _task(audit: Audit, view: View, address: str, score: float | None) -> dict[str, Any]:
+def _task(
+    audit: Audit, view: View, address: str, score: float | None, labels: Labels
+) -> dict[str, Any]:
     first = view.rows[0]
     own: dict[str, Any] = {
         "dataset": identity_of(audit)["fingerprint"],
@@ -154,19 +156,19 @@ def _task(audit: Audit, view: View, address: str, score: float | None) -> dict[s
     }
     data: dict[str, Any] = {IMAGE: address, "file_name": view.file_name or ""}
     if len(view.rows) == 1 and view.name.startswith("mask_"):
-        data |= {"mask_id": first["mask_id"], "category": label_of(first["category"])}
+        data |= {"mask_id": first["mask_id"], "category": labels.of(first)}
         if "reasons" in first:
             data["why"] = first["reasons"] or "nothing is known against it"
     prediction: dict[str, Any] = {
         "model_version": OWN,
-        "result": [_region(view, k) for k in range(len(view.rows))],
+        "result": [_region(view, k, labels.of(row)) for k, row in enumerate(view.rows)],
     }
     if score is not None:
         prediction["score"] = score
     return {"data": {**data, OWN: own}, "predictions": [prediction]}
 
 
-def _region(view: View, at: int) -> dict[str, Any]:
+def _region(view: View, at: int, label: str) -> dict[str, Any]:
     return {
         "id": region_id(view.rows[at]["mask_id"]),
         "type": "brushlabels",
@@ -178,17 +180,16 @@ def _region(view: View, at: int) -> dict[str, Any]:
         "value": {
             "format": "rle",
             "rle": encode_brush(view.runs, at),
-            "brushlabels": [label_of(view.rows[at]["category"])],
+            "brushlabels": [label],
         },
     }
 
 
-def _labels(audit: Audit, rows: pd.DataFrame) -> list[str]:
+def _listed(labels: Labels, rows: pd.DataFrame) -> list[str]:
     """Return the labels that people may choose: all of the audit's, as long as they are few."""
-    here = {label_of(None if pd.isna(name) else name) for name in rows["category"].unique()}
-    found = audit.query("select distinct category from masks where category is not null")
-    everywhere = {label_of(name) for name in found["category"]}
-    return sorted(here | everywhere if len(everywhere) <= MANY_LABELS else here)
+    if len(labels.names) <= MANY_LABELS:
+        return labels.listed()
+    return sorted({labels.label(name) for name in names_of(rows)})
 
 
 def _config(labels: list[str], why: bool) -> str:

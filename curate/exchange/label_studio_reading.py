@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.curation.columns import plain
 from curate.decisions.lookup import canonical, decoded, pair_iou, rows_of
 from curate.decisions.reviews import Reviews
 from curate.errors import CallError, SourceError
 from curate.exchange.label_studio import OWN, region_id
 from curate.exchange.label_studio_regions import Region, regions_of
 from curate.exchange.label_studio_tasks import Task, checked_tasks
-from curate.exchange.labels import NO_CATEGORY, label_of
+from curate.exchange.labels import Labels, label_of, relabelled
 from curate.exchange.readers import Found, Options, Reader
 from curate.formats.base import reading
 from curate.formats.coco import collector_paused
@@ -90,7 +90,7 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
         raise CallError(what, "--given", "leave it out")
     if options.match is not None:
         raise CallError("Label Studio keeps the masks' ids", "--match", "leave it out")
-    tally, count, names = _Tally(), 0, _categories(reviews.audit)
+    tally, count, labels = _Tally(), 0, Labels(reviews.audit, label_of)
     with reading(path), path.open("rb") as file, collector_paused():
         for batch in scan(file, path.name, frozenset([""])):
             values = batch.parse(path.name)
@@ -99,8 +99,8 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
             whole = _whole_images(reviews.audit, tasks)
             for task in tasks:
                 _take(task, task.image_id in whole, tally)
-            _settle_said(tally, known, options.same_iou, names)
-            _settle_added(tally, names)
+            _settle_said(tally, known, options.same_iou, labels)
+            _settle_added(tally, labels)
     return _found(tally, options.reviewer)
 
 
@@ -182,9 +182,7 @@ def _on_images(pairs: list[tuple[Region, Task]]) -> Runs:
     return paste(pieces, [task.corner for _, task in pairs], sizes[:, 0], sizes[:, 1])
 
 
-def _settle_said(
-    tally: _Tally, known: pd.DataFrame, same_iou: float, names: Mapping[str, str]
-) -> None:
+def _settle_said(tally: _Tally, known: pd.DataFrame, same_iou: float, labels: Labels) -> None:
     """Decide on the masks that stand in the tasks in hand."""
     if not tally.said:
         return
@@ -193,21 +191,21 @@ def _settle_said(
     sizes = [old[side].to_numpy(np.int64) for side in ("height", "width")]
     before, _ = decoded(old["segmentation"], *sizes)
     iou, size = pair_iou(before, after), area(after)
-    labels = [None if pd.isna(one) else str(one) for one in old["category"]]
-    renamed = np.array(
+    own = plain(old["category"])
+    words = np.array(
         [
-            region.label is not None and label_of(region.label) != label_of(label)
-            for label, (_, _, region, _) in zip(labels, tally.said, strict=True)
+            labels.category_now(region.label, name)
+            for name, (_, _, region, _) in zip(own, tally.said, strict=True)
         ],
-        np.bool_,
+        object,
     )
+    renamed = relabelled(own, words)
     same = iou >= same_iou
     tally.counts["renamed"] += int((same & renamed).sum())
     fixed = (size > 0) & (~same | renamed)
     action = np.where(size == 0, "reject", np.where(fixed, "fix", "accept"))
     masks = np.full(len(old), None, object)
     masks[fixed] = canonical(after[fixed])
-    words = np.array([_category(region, names) for _, _, region, _ in tally.said], object)
     words[~(fixed & renamed)] = None
     rows = [{"mask_id": mask, **said} for mask, said, _, _ in tally.said]
     columns = {"action": action, "segmentation": masks, "iou": np.where(size > 0, iou, np.nan)}
@@ -215,7 +213,7 @@ def _settle_said(
     tally.said.clear()
 
 
-def _settle_added(tally: _Tally, names: Mapping[str, str]) -> None:
+def _settle_added(tally: _Tally, labels: Labels) -> None:
     """Take the new regions of the tasks in hand as masks that were missing."""
     if not tally.added:
         return
@@ -227,31 +225,11 @@ def _settle_added(tally: _Tally, names: Mapping[str, str]) -> None:
     if not kept:
         return
     rows = [
-        {"image_id": task.image_id, "category": _category(region, names), **who}
+        {"image_id": task.image_id, "category": labels.category(region.label), **who}
         for who, region, task in kept
     ]
     masks = pd.Series(canonical(runs[full]), dtype=object)
     tally.missing.append(_frame(rows, segmentation=masks))
-
-
-def _categories(audit: Audit) -> dict[str, str]:
-    """Return the audit's categories by the labels that they were written as."""
-    found = audit.query("select distinct category from masks where category is not null")
-    names: dict[str, str] = {}
-    for name in sorted(found["category"]):
-        label = label_of(name)
-        nothing = label == NO_CATEGORY and NO_CATEGORY not in name
-        if not nothing and (label not in names or name == label):
-            names[label] = name
-    return names
-
-
-def _category(region: Region, names: Mapping[str, str]) -> str | None:
-    """Return what a region's label stands for; None for the label of masks without a category."""
-    if region.label is None:
-        return None
-    label = label_of(region.label)
-    return names.get(label, None if label == NO_CATEGORY else region.label)
 
 
 READER = Reader("label-studio", "Label Studio's JSON export", _matches, _read)

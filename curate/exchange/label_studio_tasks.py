@@ -15,12 +15,13 @@ from curate.decisions.lookup import rows_of
 from curate.decisions.reviews import identity_of
 from curate.errors import SourceError
 from curate.exchange.label_studio import OWN
+from curate.exchange.labels import named_rows
 from curate.exchange.versioning import check_version
 from curate.formats.segmentation import json_type
 from curate.store import Audit
 
 _NUMBERS = ("image_id", "x", "y", "w", "h", "height", "width")
-_KNOWN = ("image_id", "category", "height", "width", "segmentation")
+_KNOWN = ("image_id", "category", "category_id", "height", "width", "segmentation")
 _MIN = "it is Label Studio's JSON-MIN, which does not say which region is which mask"
 
 
@@ -95,7 +96,7 @@ def checked_tasks(
         where = f"{name}, task {str(value.get('id', f'number {k}'))[:40]}"
         owns.append((where, value, _own(audit, value, where)))
     ids = np.array([mask for _, _, own in owns for mask in own["masks"]], np.int64)
-    known = rows_of(audit, "masks", "mask_id", ids, _KNOWN).set_index("mask_id")
+    known = named_rows(rows_of(audit, "masks", "mask_id", ids, _KNOWN)).set_index("mask_id")
     columns = [known[side].tolist() for side in ("image_id", "height", "width")]
     places = dict(zip(known.index.tolist(), zip(*columns, strict=True), strict=True))
     return [_task(where, value, own, places) for where, value, own in owns], known

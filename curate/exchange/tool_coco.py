@@ -97,7 +97,7 @@ def coco_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[Picture]:
         image = _key(one.get("image_id"))
         if image not in pictures:
             raise SourceError("its image is not in the file", f"{name}, {where}")
-        label = labels.get(_key(one.get("category_id")))
+        label = _label(labels, one, f"{name}, {where}")
         pictures[image].shapes.append(_shape(one, pictures[image], label, where, flags[image]))
     yield from pictures.values()
 
@@ -115,6 +115,16 @@ def _objects(
                     raise SourceError(what, name)
                 counts[batch.key] += 1
                 yield batch.key, counts[batch.key], value
+
+
+def _label(labels: dict[object, object], one: dict[str, Any], where: str) -> object:
+    """Return the name of an annotation's category; refuse one that is not declared."""
+    number = one.get("category_id")
+    if number is not None and labels and _key(number) not in labels:
+        what = f"its category_id {str(number)[:40]} is not among the file's categories"
+        do = "declare it there, or give the mask one that is"
+        raise SourceError(what, where, do)
+    return labels.get(_key(number))
 
 
 def _key(value: object) -> object:
