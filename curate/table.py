@@ -100,9 +100,13 @@ IMAGE_COLUMNS: dict[str, Any] = {
 }
 """Columns that every images frame has."""
 
-OPTIONAL_IMAGE_COLUMNS: dict[str, Any] = {"source_key": STRING}
+OPTIONAL_IMAGE_COLUMNS: dict[str, Any] = {
+    "source_key": STRING,
+    "named_by_place": np.dtype("bool"),
+}
 """Columns that an images frame has where the reader knows them: where the image stands in the
-source, so that a mask can be added to it."""
+source, so that a mask can be added to it; and whether nothing names it but the file or folder that
+is the dataset, so that its name says where a copy lies and not what it holds."""
 
 
 def _check(frame: pd.DataFrame, columns: dict[str, Any], index: str, name: str) -> None:

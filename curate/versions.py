@@ -5,7 +5,8 @@ Two datasets have the same id where they have the same images (name and size) wi
 all other fields:
 
 - An image's name is its base name without the ending of a picture, since formats spell paths
-  differently. An image without a name goes by its id.
+  differently. An image without a name goes by its id; so does one that is named by nothing but the
+  file or folder that is the dataset, since a copy elsewhere holds the same.
 - A mask is its run lengths in the one spelling that equal pixels have. Masks that are empty or
   cannot be read count as masks without pixels.
 - A category is its name, or its number where the dataset does not name it, or nothing.
@@ -138,9 +139,13 @@ def with_unlisted(masks: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
         images: Index ``image_id``.
 
     Returns:
-        ``file_name`` ("" where there is none), ``height`` and ``width``.
+        ``file_name`` ("" where there is none, or only the dataset's place gives one), ``height``
+        and ``width``.
     """
     listed = images[["file_name", "height", "width"]]
+    if "named_by_place" in images:
+        placed = images["named_by_place"].fillna(False).astype(bool)
+        listed = listed.assign(file_name=listed["file_name"].where(~placed, ""))
     unlisted = masks.loc[~masks["image_id"].isin(images.index), ["image_id", "height", "width"]]
     if not len(unlisted):
         return listed

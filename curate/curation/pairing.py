@@ -74,7 +74,8 @@ def pair_images(a: Snapshot, b: Snapshot) -> Rows:
 
     By full file name (and id, where several have one name); else by base name without a picture's
     ending, where both have it once; else by id: where neither has a name, or one has none and both
-    formats take their image ids from one place.
+    formats take their image ids from one place. Two datasets of one image each, of which one does
+    not say its name, have that image.
 
     Args:
         a: One dataset.
@@ -95,7 +96,10 @@ def pair_images(a: Snapshot, b: Snapshot) -> Rows:
     bare = [set(one.loc[one["name"] == "", "image_id"]) for one in left]
     shared = {a.format, b.format} <= _SHARED_IMAGE_IDS
     either = bare[0] | bare[1] if shared else bare[0] & bare[1]
-    return _joined(found, match(_where(left, "image_id", either), ["image_id"]))
+    found = _joined(found, match(_where(left, "image_id", either), ["image_id"]))
+    if len(a.images) == len(b.images) == 1 and not len(found[0]) and any(bare):
+        return np.zeros(1, np.int64), np.zeros(1, np.int64)
+    return found
 
 
 def pair_masks(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> MaskPairs:

@@ -60,7 +60,8 @@ def load(source: Path, part: Part) -> MaskTable:
     rows = Rows()
     for kind, name in part.payload:
         if kind == "json":
-            load_records(rows, source if source.is_file() else source / name, name)
+            alone = source.is_file()
+            load_records(rows, source if alone else source / name, name, alone)
         else:
             load_folder(rows, source, name, _image_key(name))
     return rows.table()

@@ -97,7 +97,8 @@ def load_folder(rows: Rows, source: Path, name: str, key: str) -> None:
     if not masks and not detail:
         detail = "it has no masks, so its size is not known"
     status = "unreadable" if sheet.problem else "ok"
-    image = rows.image(name or folder.resolve().name, size, status, detail, source_key=key)
+    title = name or folder.resolve().name
+    image = rows.image(title, size, status, detail, source_key=key, named_by_place=not name)
     for entry, mask in zip(found, masks, strict=True):
         stored = {}
         for column, ours in COLUMNS.items():

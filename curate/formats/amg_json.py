@@ -19,13 +19,14 @@ from curate.formats.segmentation import Segmentation, json_type, read_segmentati
 from curate.formats.values import whole_number
 
 
-def load_records(rows: Rows, path: Path, name: str) -> None:
+def load_records(rows: Rows, path: Path, name: str, named_by_place: bool) -> None:
     """Read one file's masks into ``rows``.
 
     Args:
         rows: What collects them.
         path: The file.
         name: Its path under the source, with which source keys begin.
+        named_by_place: Whether the file is the source itself.
     """
     records: list[Any] = []
     with reading(path), open(path, "rb") as file:
@@ -36,7 +37,11 @@ def load_records(rows: Rows, path: Path, name: str) -> None:
     read = [record if isinstance(record, dict) else {} for record in records]
     size = common_size(rle_size(record.get("segmentation")) for record in read)
     detail = "" if size else "no mask tells its size"
-    image = rows.image(Path(name).stem, size or (0, 0), "ok", detail, source_key=name)
+    image = rows.image(
+        *(Path(name).stem, size or (0, 0), "ok", detail),
+        source_key=name,
+        named_by_place=named_by_place,
+    )
     for i, record in enumerate(records):
         key = f"{name}#/{i}"
         if not isinstance(record, dict):

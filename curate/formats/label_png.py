@@ -84,9 +84,10 @@ def load(source: Path, part: Part) -> MaskTable:
             ids, runs, _ = read_ids(path, header)
         except PictureProblem as problem:
             status = "invalid_size" if problem.status == "invalid_size" else "unreadable"
-            rows.image(name, header.size if header else (0, 0), status, problem.detail)
+            size = header.size if header else (0, 0)
+            rows.image(name, size, status, problem.detail, named_by_place=path == source)
             continue
-        image = rows.image(name, header.size, source_key=name)
+        image = rows.image(name, header.size, source_key=name, named_by_place=path == source)
         counts = rle.encode(runs).to_pylist()
         for value, one in zip(ids.tolist(), counts, strict=True):
             rows.mask(f"{name}#{value}", image, Segmentation(cast(bytes, one)), value)

@@ -43,6 +43,7 @@ class Rows:
         image_id: int | None = None,
         *,
         source_key: str = "",
+        named_by_place: bool = False,
     ) -> int:
         """Add an image and return its position among the images.
 
@@ -54,6 +55,7 @@ class Rows:
             image_id: Its id in the source; None where it has none.
             source_key: Where it stands in the source, so that a mask can be added to it; "" where
                 none can.
+            named_by_place: Whether its name is that of the dataset's own file or folder.
         """
         self._image_ids.append(image_id)
         self._images.append(
@@ -64,6 +66,7 @@ class Rows:
                 "status": status,
                 "status_detail": plain(detail),
                 "source_key": plain(source_key),
+                **({"named_by_place": True} if named_by_place else {}),
             }
         )
         return len(self._images) - 1
@@ -98,7 +101,7 @@ class Rows:
     def table(self) -> MaskTable:
         """Return all that was added, measured."""
         image_ids = _kept(self._image_ids)
-        images = pd.DataFrame(self._images, columns=list(_IMAGE_FRAME), index=image_ids)
+        images = pd.DataFrame(self._images, columns=self._image_columns(), index=image_ids)
         names = dict.fromkeys((*_MASK_FRAME, "segmentation", "status", "status_detail"))
         for row in self._masks:
             names.update(dict.fromkeys(row))
@@ -109,6 +112,10 @@ class Rows:
         )
         masks = masks.set_axis(pd.Index(_kept(self._mask_ids), dtype="int64"))
         return finish(masks, images)
+
+    def _image_columns(self) -> list[str]:
+        placed = any("named_by_place" in image for image in self._images)
+        return [*_IMAGE_FRAME, *(["named_by_place"] if placed else [])]
 
 
 def _dtype(name: str) -> str:

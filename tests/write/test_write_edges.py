@@ -26,6 +26,8 @@ from drawn_decisions import (
     listed,
 )
 from drawn_masks import encoded, rle_of, scene
+from PIL import Image
+from small_datasets import build
 
 import curate
 from curate import verbs
@@ -189,3 +191,39 @@ def test_outputs_may_have_long_and_strange_names(audited: Any, tmp_path: Path, s
     verbs.write(path, out, provenance=tmp_path / "what.json")
     assert len(curate.read(out)) == 5
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "json", "ids"])
+def test_what_a_single_image_is_called_only_by_its_place_is_no_content(
+    tmp_path: Path, kind: str
+) -> None:
+    masks = scene(np.random.default_rng(0), SIZE, 3)
+    source = tmp_path / "truck"
+    out = tmp_path / "elsewhere" / "better"
+    if kind == "folder":
+        source = next(build("amg", source).rglob("metadata.csv")).parent
+    elif kind == "json":
+        found = build("amg-json", source).rglob("*.json")
+        source = max(found, key=lambda path: path.stat().st_size)
+        out = out.with_suffix(".json")
+    else:
+        source, out = source.with_suffix(".png"), out.with_suffix(".png")
+        ids = np.zeros(SIZE, np.uint8)
+        for k, mask in enumerate(masks, 1):
+            ids[mask] = k
+        Image.fromarray(ids).save(source)
+    audit(source, tmp_path / "audit", policy=load_policy({"name": "all"}))
+    table = curate.read(source)
+    assert table.images["file_name"].tolist() != [out.stem]
+    result = verbs.write(tmp_path / "audit", out)
+    assert result.version == result.version_before == verbs.version(out) == verbs.version(source)
+    gone = int(table.masks.index[0])
+    reviews = Reviews(curate.open_audit(tmp_path / "audit"))
+    reviews.add(pd.DataFrame({"mask_id": [gone], "action": "reject"}), origin="a test")
+    second = verbs.write(tmp_path / "audit", out.with_stem("again"))
+    assert second.version == verbs.version(out.with_stem("again")) != result.version
+    found = curate.diff(source, out.with_stem("again"))
+    assert found.masks["change"].tolist() == ["removed"]
+    assert not len(found.images)
+    verbs.write(tmp_path / "audit", tmp_path / "coco.json", to="coco")
+    assert curate.diff(source, tmp_path / "coco.json").masks["change"].tolist() == ["removed"]
