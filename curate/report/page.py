@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,9 @@ def _charts(source: Source, spread: Sequence[distributions.Histogram]) -> dict[s
     }
 
 
+@cache
 def _environment() -> Environment:
+    # Kept for the life of the process: compiling the page's template takes longer than filling it.
     environment = Environment(
         loader=PackageLoader("curate.report"),
         autoescape=True,

@@ -12,12 +12,13 @@ from boxes import rle
 from hypothesis import strategies as st
 from PIL import Image
 
-import curate
+from curate import pipeline
 from curate.curation.queue import queue
 from curate.decisions import open_reviews
 from curate.exchange import import_file, write_queue
 from curate.exchange.importing import Imported
 from curate.exchange.writers import Outgoing
+from curate.pipeline import Inputs
 from curate.store import Audit
 
 NAMES = (
@@ -132,7 +133,8 @@ def audited(source: dict[str, Any], folder: Path) -> Audit:
         pixels = np.random.default_rng(image["id"]).integers(0, 255, size, np.uint8)
         Image.fromarray(pixels).save(target, "JPEG" if "JPG" in name.upper() else "PNG")
     (folder / "source.json").write_text(json.dumps(source))
-    return curate.audit(folder / "source.json", folder / "audit", images=pictures)
+    inputs = Inputs(images=pictures)
+    return pipeline.audit(folder / "source.json", folder / "audit", inputs=inputs)
 
 
 def everything(audit: Audit) -> Any:

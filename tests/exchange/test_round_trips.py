@@ -21,9 +21,20 @@ pytestmark = pytest.mark.filterwarnings(  # pycocotools
 )
 
 
-@settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=3, phases=[Phase.explicit, Phase.generate])
 @given(source=datasets())
 def test_nothing_changes_on_the_way(source: dict[str, Any]) -> None:
+    check_the_way(source)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, phases=[Phase.explicit, Phase.generate])
+@given(source=datasets())
+def test_nothing_changes_on_the_way_of_many(source: dict[str, Any]) -> None:
+    check_the_way(source)
+
+
+def check_the_way(source: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         audit = audited(source, folder)
