@@ -27,7 +27,7 @@ from curate.decisions.reviews import refuse_other_decisions
 from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect
-from curate.formats.base import Part, writing
+from curate.formats.base import Part, ReadOptions, writing
 from curate.models import load_detector, load_segmenter
 from curate.models.detections import detections_of
 from curate.models.embedding_cache import EmbeddingCache
@@ -82,6 +82,10 @@ class Inputs:
     device: str | None = None
     deep: bool = False
 
+    def read_options(self) -> ReadOptions:
+        """Return what the source's reader is told."""
+        return ReadOptions(images=self.images)
+
     def paths(self) -> dict[str, Path]:
         """Return every input that is given, by the name it has in ``audit.json``."""
         named = {f"compare {name}": path for name, path in self.compare.items()}
@@ -119,6 +123,7 @@ class Job:
 
     source: Path
     format: str
+    reading: ReadOptions
     out: Path
     images: Path | None
     soft_masks: Path | None
@@ -133,7 +138,7 @@ class Job:
 
 def score_part(job: Job, part: Part, report: Progress | None = None) -> int:
     """Load, score and write one part; return its number of masks."""
-    table = detect(job.source, job.format).load(job.source, part)
+    table = detect(job.source, job.format, job.reading).load(job.source, part)
     inputs = _open_inputs(job, table)
     kept = job.out / WORK / "prompted" / f"part-{part.index:06d}"
     if job.segmenter is not None:
@@ -278,7 +283,7 @@ def audit(
         raise CallError(f"--workers is {workers}", "", "give 1 or more")
     inputs.check()
     started = time.monotonic()
-    chosen = detect(source, format)
+    chosen = detect(source, format, inputs.read_options())
     given = inputs.paths()
     models = _open_models(inputs)
     identity = {
@@ -349,10 +354,11 @@ def _score_all(
         for stray in (out / kind).glob(".*.tmp"):
             stray.unlink(missing_ok=True)
     with writing(work):
-        parts = list(detect(source, format).plan(source, work))
-        sides = [prepare_side(name, path, work) for name, path in inputs.compare.items()]
+        told = inputs.read_options()
+        parts = list(detect(source, format, told).plan(source, work))
+        sides = [prepare_side(name, path, work, told) for name, path in inputs.compare.items()]
         detections = (
-            prepare_side("detections", inputs.detections, work) if inputs.detections else None
+            prepare_side("detections", inputs.detections, work, told) if inputs.detections else None
         )
     if detections is not None:
         known = {"categories": detections.categories()}
@@ -360,6 +366,7 @@ def _score_all(
     job = Job(
         source,
         format,
+        inputs.read_options(),
         out,
         inputs.images,
         inputs.soft_masks,

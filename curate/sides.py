@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from curate.formats import detect
+from curate.formats.base import ReadOptions
 from curate.store import to_frame, write_part
 from curate.table import (
     IMAGE_COLUMNS,
@@ -77,20 +78,21 @@ def stem(file_name: object) -> str:
     return PurePosixPath(str(file_name)).stem if isinstance(file_name, str) else ""
 
 
-def prepare_side(name: str, path: Path, work: Path) -> Side:
+def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None = None) -> Side:
     """Read a source into Parquet by parts; what an earlier run has done is not done again.
 
     Args:
         name: What to call it; letters, digits, ``-``, ``_`` and ``.`` (checked by the caller).
         path: The source, in any format.
         work: The audit's work directory.
+        options: What its reader is told: of sources without pictures, where these are.
     """
     folder = work / f"side-{name}"
     done = folder / "done"
     side = Side(name, folder)
     if done.exists():
         return side
-    chosen = detect(path)
+    chosen = detect(path, options=options)
     scratch = folder / "index"
     scratch.mkdir(parents=True, exist_ok=True)
     first_mask = 0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from curate.store import Audit
 
 _PICTURES = {
-    "image_missing_count": "images without a picture in the folder given",
+    "image_missing_count": "images whose picture is not found",
     "image_unreadable_count": "images whose picture cannot be read",
     "image_truncated_count": "images whose picture is cut off",
     "image_size_mismatch_count": "images whose picture has another size than declared",

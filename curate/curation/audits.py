@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from curate.formats.base import ReadOptions
 
 ACTIONS = ("accept", "review", "reject")
 """What a plan can say about a mask, from good to bad."""
@@ -62,6 +65,14 @@ def source_of(audit: Audit) -> Mapping[str, Any]:
     """Return what ``audit.json`` says of the source: ``path``, ``format``, ``fingerprint``."""
     source = audit.info.get("source", {})
     return source if isinstance(source, Mapping) else {"path": source}
+
+
+def read_options(audit: Audit) -> ReadOptions:
+    """Return what the source's reader was told when it was audited."""
+    from curate.formats.base import ReadOptions  # it loads tables, which most commands do without
+
+    images = audit.info.get("inputs", {}).get("images")
+    return ReadOptions(images=None if images is None else Path(images))
 
 
 def dataset_version(audit: Audit) -> str | None:

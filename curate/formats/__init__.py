@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from curate.errors import CallError, SourceError
 
 if TYPE_CHECKING:
-    from curate.formats.base import Format
+    from curate.formats.base import Format, ReadOptions
     from curate.table import MaskTable
 
 __all__ = ["BUILT_IN", "all_formats", "detect", "format_names", "read"]
@@ -45,18 +45,25 @@ def all_formats() -> tuple[Format, ...]:
     return tuple(_named(name) for name in format_names())
 
 
-def detect(path: Path | str, format: str | None = None) -> Format:
+def detect(
+    path: Path | str, format: str | None = None, options: ReadOptions | None = None
+) -> Format:
     """Return the format of what a path holds.
 
     Args:
         path: A file or a folder.
         format: The name of a format to take without looking; None to look.
+        options: What its reader is told beside the path.
 
     Raises:
         CallError: There is no format of that name.
         SourceError: The path does not exist, cannot be read, or holds none of the formats.
     """
-    path = Path(path)
+    found = _detected(Path(path), format)
+    return found if options is None else found.with_options(options)
+
+
+def _detected(path: Path, format: str | None) -> Format:
     if format is not None and format not in format_names():
         known = ", ".join(format_names())
         raise CallError(f"there is no format {format}", "--format", f"use one of {known}")
@@ -77,12 +84,15 @@ def detect(path: Path | str, format: str | None = None) -> Format:
     raise SourceError(what, str(path), f"check it, or force one with --format ({known})")
 
 
-def read(path: Path | str, format: str | None = None) -> MaskTable:
+def read(
+    path: Path | str, format: str | None = None, options: ReadOptions | None = None
+) -> MaskTable:
     """Read a whole source.
 
     Args:
         path: A file or a folder, in any format of :func:`format_names`.
         format: The name of its format; None to find it from the content.
+        options: What its reader is told beside the path.
 
     Returns:
         All masks and images. For a source larger than memory audit it instead.
@@ -94,7 +104,7 @@ def read(path: Path | str, format: str | None = None) -> MaskTable:
     from curate.table import concat
 
     source = Path(path)
-    found = detect(source, format)
+    found = detect(source, format, options)
     with tempfile.TemporaryDirectory(prefix="curate-") as work:
         return concat([found.load(source, part) for part in found.plan(source, Path(work))])
 

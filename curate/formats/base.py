@@ -38,6 +38,17 @@ class Part:
 
 
 @dataclass(frozen=True)
+class ReadOptions:
+    """What a reader is told beside the path. Picklable.
+
+    Attributes:
+        images: Folder of the pictures, for sources that have none beside them; None: not told.
+    """
+
+    images: Path | None = None
+
+
+@dataclass(frozen=True)
 class Format:
     """One way of storing masks.
 
@@ -54,6 +65,8 @@ class Format:
             fields; what is measured from its pixels (box, area) is renewed. Raises
             :class:`CallError` where ``out`` exists already, a key names nothing, or the format
             cannot hold what is asked.
+        configure: From :class:`ReadOptions` to the format that reads and writes by them; None
+            where it needs none.
     """
 
     name: str
@@ -62,6 +75,11 @@ class Format:
     plan: Callable[[Path, Path], Iterator[Part]]
     load: Callable[[Path, Part], MaskTable]
     write: Callable[[Path, Path, Edits], Stored]
+    configure: Callable[[ReadOptions], Format] | None = None
+
+    def with_options(self, options: ReadOptions) -> Format:
+        """Return the format as it reads and writes with some options."""
+        return self if self.configure is None else self.configure(options)
 
     def prune(self, source: Path, out: Path, drop: AbstractSet[str]) -> None:
         """Write the source without some masks and with every other byte of meaning as it was."""

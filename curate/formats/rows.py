@@ -12,6 +12,7 @@ import pandas as pd
 
 from curate.formats.base import Part
 from curate.formats.segmentation import Segmentation, json_type
+from curate.notes import Notes
 from curate.table import MaskTable, finish
 
 _MASK_FRAME = ("source_key", "image_id", "category", "file_name", "height", "width")
@@ -26,9 +27,13 @@ class Rows:
 
     Ids of the source are kept where every image (or every mask) has one and no two are equal;
     otherwise all are numbered in order from 0.
+
+    Attributes:
+        notes: What holds for many masks or images, and is said once.
     """
 
     def __init__(self) -> None:
+        self.notes = Notes()
         self._images: list[dict[str, Any]] = []
         self._image_ids: list[int | None] = []
         self._masks: list[dict[str, Any]] = []
@@ -111,7 +116,7 @@ class Rows:
             {name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()}
         )
         masks = masks.set_axis(pd.Index(_kept(self._mask_ids), dtype="int64"))
-        return finish(masks, images)
+        return finish(masks, images, self.notes.list())
 
     def _image_columns(self) -> list[str]:
         placed = any("named_by_place" in image for image in self._images)

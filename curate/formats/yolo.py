@@ -13,34 +13,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.base import PART_BYTES, Format, Part, reading
+from curate.formats.base import PART_BYTES, Format, Part, ReadOptions, reading
 from curate.formats.edits import Edits, Stored
 from curate.formats.new_pixels import Tally, new_pixels
 from curate.formats.png import PictureProblem, read_picture
-from curate.formats.png_folder import PICTURES
 from curate.formats.rows import Rows, parts_of, plain
 from curate.formats.segmentation import Segmentation, valid_size
-from curate.formats.trees import Edit, copy_with_edits, entries, files_under
-from curate.formats.yolo_lines import has_polygon, read_line
+from curate.formats.trees import Edit, copy_with_edits
+from curate.formats.yolo_folders import IMAGES, LABELS, Sample, find_samples, own_name
+from curate.formats.yolo_lines import Line, has_polygon, read_line
 from curate.formats.yolo_names import class_names
 from curate.formats.yolo_writing import Classes, by_label
+from curate.image_names import normalised
+from curate.notes import Notes
+from curate.pictures import ImageFolder
 from curate.table import MaskTable
 
-LABELS, IMAGES = "labels", "images"
-
-_OTHER_TEXT = {"classes.txt", "readme.txt", "requirements.txt", "license.txt", "notes.txt"}
-_DEPTH = 3  # how deep a folder called labels is looked for
-_LOOK = 20  # how many label files are looked at to tell the format
+_LOOK = 10_000  # how many label files that are not empty are looked at to tell the format
 _FILE_COST = 4_096  # what opening a label and a picture costs, in bytes of label
-
-Sample = tuple[str, str]
-"""The label file and the picture of an image, paths under the source; either can be ""."""
+_DEEPEST = 4  # how far above a source its folder called labels can be
+_ANY_SIZE = (1000, 1000)  # of an image whose size is not known, to see whether a line is sound
+_MADE = ("ok", "empty", "bad_category")
 
 
 def matches(path: Path) -> bool:
@@ -48,8 +48,9 @@ def matches(path: Path) -> bool:
     try:
         if not path.is_dir():
             return False
-        labels = (label for label, _ in _samples(path) if label)
-        return any(has_polygon(path / label) for label in islice(labels, _LOOK))
+        labels = (path / sample.label for sample in find_samples(path) if sample.label)
+        filled = (label for label in labels if label.stat().st_size)
+        return any(map(has_polygon, islice(filled, _LOOK)))
     except (CurateError, OSError, ValueError):
         return False
 
@@ -57,7 +58,7 @@ def matches(path: Path) -> bool:
 def plan(source: Path, work: Path) -> Iterator[Part]:
     """Group images into parts."""
     found = parts_of(
-        ((sample, _cost(source, sample[0])) for sample in _samples(source)), PART_BYTES
+        ((sample, _cost(source, sample.label)) for sample in find_samples(source)), PART_BYTES
     )
     first = next(found, None)
     if first is None:
@@ -66,140 +67,154 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
     yield from found
 
 
-def load(source: Path, part: Part) -> MaskTable:
-    """Read the masks of some images."""
+def load(source: Path, part: Part, images: Path | None = None) -> MaskTable:
+    """Read the masks of some images; ``images`` is the folder of the pictures, where given."""
     rows = Rows()
     names = class_names(source).names
-    for label, picture in part.payload:
-        size, status, detail = _size(source, label, picture)
-        name, key = _image_name(source, label, picture), _label_path(label, picture)
-        image = rows.image(name, size, status, detail, source_key=key)
-        if not label:
+    pictures = _Pictures(source, images, rows.notes)
+    for sample in part.payload:
+        name, size, status, detail = pictures.of(sample)
+        image = rows.image(name, size, status, detail, source_key=sample.place)
+        if not sample.label:
             continue
-        with reading(source / label):
-            data = (source / label).read_bytes()
+        with reading(source / sample.label):
+            data = (source / sample.label).read_bytes()
         for number, line in enumerate(data.splitlines(), 1):
             if not line.strip():
                 continue
-            mask, category = read_line(line, size, names)
-            if not valid_size(*size):
+            found = read_line(line, size if valid_size(*size) else _ANY_SIZE, names)
+            mask = found.mask
+            if not valid_size(*size) and mask.status in _MADE:
                 why = detail or "its picture says so"
                 mask = Segmentation(None, "unknown_image", f"the image's size is not known: {why}")
-            optional: dict[str, Any] = {"category_id": category}
-            if category is not None and names:
-                optional["category"] = names.get(category)
-            rows.mask(f"{label}:{number}", image, mask, optional=optional)
+            key = f"{sample.label}:{number}"
+            rows.mask(key, image, mask, optional=_columns(found, names))
+            _note(rows, found, key)
     return rows.table()
 
 
-def write(source: Path, out: Path, edits: Edits) -> Stored:
+def _columns(line: Line, names: dict[int, str]) -> dict[str, Any]:
+    """Return the optional columns of a mask."""
+    stated: dict[str, Any] = {
+        "category_id": line.category,
+        "score": line.score,
+        "track_id": line.track,
+    }
+    if line.category is not None and names:
+        stated["category"] = names.get(line.category)
+    return {name: value for name, value in stated.items() if value is not None}
+
+
+def _note(rows: Rows, line: Line, key: str) -> None:
+    """Note what of a line is a habit of the whole dataset."""
+    if line.score is not None:
+        rows.notes.add("score_at_end", "a number from 0 to 1 at the end is read as a score", key)
+    if line.track is not None:
+        rows.notes.add("track_at_end", "a whole number at the end is read as a track's", key)
+    if line.mask.status == "no_segmentation":
+        rows.notes.add("no_polygon", "lines with a box and no polygon", key)
+
+
+def write(source: Path, out: Path, edits: Edits, images: Path | None = None) -> Stored:
     """Copy with other lines for the masks that go, change or come; all other lines stay."""
     edits.refuse_attributes(str(source))
     if edits.masks == "rle" and next(new_pixels(edits), None) is not None:
         raise CallError("YOLO holds polygons only", str(source), "use --masks same")
     samples: dict[str, Sample] = {}
     if not edits.only_drops:
-        samples = {plain(_label_path(*sample)): sample for sample in _samples(source)}
+        samples = {plain(sample.place): sample for sample in find_samples(source)}
     classes, tally = Classes(source, class_names(source)), Tally()
+    pictures = _Pictures(source, images)
     changes: dict[str, Edit | None] = {}
     new: dict[str, bytes] = {}
     for name, mine in by_label(source, edits, samples, classes).items():
-        label, picture = samples.get(name, ("", ""))
-        if mine.has_pixels:
-            mine.size, _, detail = _size(source, label, picture)
+        sample = samples.get(name)
+        if mine.has_pixels and sample:
+            _, mine.size, _, detail = pictures.of(sample)
             if not valid_size(*mine.size):
                 why = detail or "its picture says so"
                 raise CallError(f"the image's size is not known: {why}", name, "add its picture")
-        if label or not picture:
-            changes[name] = partial(mine.write, tally=tally)
+        if sample and not sample.label:
+            new[sample.place] = mine.edited(b"", tally, name)
         else:
-            new[_label_path(label, picture)] = mine.edited(b"", tally, name)
+            changes[name] = partial(mine.write, tally=tally)
     copy_with_edits(source, out, changes | classes.changes(), new)
     return tally.stored()
 
 
-# --- finding images ------------------------------------------------------------------------------
-
-
-def _samples(source: Path) -> Iterator[Sample]:
-    """Find the images of a source: those with a label first in each folder, by name."""
-    if not source.is_dir():
-        return
-    folders = list(_label_folders(source, "", _DEPTH))
-    for below in folders:
-        labels = [n for n, _ in files_under(source, ".txt", below) if _is_label(n)]
-        yield from _paired(source, labels, _images_beside(source, below))
-    if not folders:
-        pictures = [e.name for e in entries(source) if e.name.lower().endswith(PICTURES)]
-        stems = {Path(name).stem for name in pictures}
-        labels = [e.name for e in entries(source) if e.name.lower().endswith(".txt")]
-        labels = [n for n in labels if _is_label(n) and (Path(n).stem in stems or not pictures)]
-        if labels:
-            yield from _paired(source, labels, pictures)
-
-
-def _label_folders(source: Path, below: str, depth: int) -> Iterator[str]:
-    for entry in entries(source / below):
-        name = f"{below}/{entry.name}" if below else entry.name
-        if entry.is_dir(follow_symlinks=False) and entry.name != IMAGES:
-            if entry.name == LABELS:
-                yield name
-            elif depth > 1:
-                yield from _label_folders(source, name, depth - 1)
-
-
-def _is_label(name: str) -> bool:
-    return name.rpartition("/")[2].lower() not in _OTHER_TEXT
-
-
-def _images_beside(source: Path, labels: str) -> list[str]:
-    """Return the pictures that belong to a folder of labels, as paths under the source."""
-    folder = f"{labels[: -len(LABELS)]}{IMAGES}"
-    if not (source / folder).is_dir():
-        return []
-    return [name for name, _ in files_under(source, "", folder) if name.lower().endswith(PICTURES)]
-
-
-def _paired(source: Path, labels: list[str], pictures: list[str]) -> Iterator[Sample]:
-    """Pair labels with pictures, in the order of the labels' names, also of labels yet to be made.
-
-    So an image does not change its place when it gets its first mask.
-    """
-    by_stem: dict[str, list[str]] = {}
-    for picture in pictures:
-        by_stem.setdefault(_labelled(picture), []).append(picture)
-    found = {label: by_stem.pop(os.path.splitext(label)[0], [""])[0] for label in labels}
-    bare = {f"{stem}.txt": some[0] for stem, some in by_stem.items()}
-    for label in sorted({**found, **bare}, key=lambda name: name.split("/")):
-        yield (label, found[label]) if label in found else ("", bare[label])
-
-
-def _labelled(picture: str) -> str:
-    """Return the path of a picture's label without its extension: the last images is labels."""
-    stem = os.path.splitext(picture)[0]
-    head, found, tail = f"/{stem}".rpartition(f"/{IMAGES}/")
-    return f"{head}/{LABELS}/{tail}"[1:] if found else stem
+# --- pictures ------------------------------------------------------------------------------------
 
 
 def _cost(source: Path, label: str) -> int:
     return _FILE_COST + ((source / label).stat().st_size if label else 0)
 
 
-def _label_path(label: str, picture: str) -> str:
-    """Return the label file that an image has or would have; "" where that would be no label."""
-    path = label or f"{_labelled(picture)}.txt"
-    return path if _is_label(path) else ""
+class _Pictures:
+    """The pictures of a source: beside its labels, in folders around it, or in one that is given.
+
+    Args:
+        source: The dataset's folder, or a folder of its labels.
+        given: Folder of the pictures; None where none is given.
+        notes: Takes what holds for many pictures.
+    """
+
+    def __init__(self, source: Path, given: Path | None, notes: Notes | None = None) -> None:
+        self._source, self._notes = source, notes or Notes()
+        self._given = None if given is None else _folder(given)
+        outside = _outside(source)
+        self._outside = None if outside is None else _folder(outside)
+
+    def of(self, sample: Sample) -> tuple[str, tuple[int, int], str, str]:
+        """Return an image's name, its size as its labels mean it, its status and a detail.
+
+        A picture that predictions were drawn into tells the size, but is taken only where no
+        other one is found.
+        """
+        path = self._source / sample.picture if sample.picture else None
+        name = sample.picture
+        if path is None or sample.is_drawn_over:
+            for folder in (self._given, self._outside):
+                found = None if folder is None else _find(folder, sample.label)
+                if found is not None and folder is not None:
+                    path, name = found, found.relative_to(folder.path).as_posix()
+                    break
+            else:
+                if path is not None:
+                    what = "the pictures are those into which predictions were drawn"
+                    self._notes.add("drawn_over", what, name, "images")
+        if path is None:
+            name = os.path.splitext(sample.label)[0]
+            return name, (0, 0), "missing", f"no picture is found for {sample.label}"
+        return (name, *_size(path))
 
 
-def _image_name(source: Path, label: str, picture: str) -> str:
-    return picture or os.path.splitext(label)[0]
+def _find(folder: ImageFolder, label: str) -> Path | None:
+    """Find a label's picture in a folder of pictures."""
+    stem = f"/{os.path.splitext(label)[0]}"
+    head, found, tail = stem.rpartition(f"/{LABELS}/")
+    name = (f"{head}/{IMAGES}/{tail}" if found else stem).lstrip("/")
+    plain_name = normalised(name)
+    return folder.find(name) or folder.find(plain_name) or folder.find(own_name(plain_name))
 
 
-def _size(source: Path, label: str, picture: str) -> tuple[tuple[int, int], str, str]:
-    """Return an image's size as its labels mean it, with a status and a detail for the images."""
-    path = source / picture if picture else _picture_outside(source, label)
-    if path is None:
-        return (0, 0), "missing", f"there is no picture for {label}"
+@cache
+def _folder(path: Path) -> ImageFolder:
+    """Open a folder of pictures once a process: listing a huge one takes its time."""
+    return ImageFolder(path)
+
+
+def _outside(source: Path) -> Path | None:
+    """Return the folder of pictures of a source that is a folder of labels; None for others."""
+    whole = source.resolve()
+    for above in (whole, *whole.parents[:_DEEPEST]):
+        if above.name == LABELS:
+            images = above.parent / IMAGES
+            below = images / whole.relative_to(above)
+            return next((path for path in (below, images, above.parent) if path.is_dir()), None)
+    return None
+
+
+def _size(path: Path) -> tuple[tuple[int, int], str, str]:
     try:
         found = read_picture(path)
     except PictureProblem as problem:
@@ -210,13 +225,12 @@ def _size(source: Path, label: str, picture: str) -> tuple[tuple[int, int], str,
     return upright, "exif_rotated", f"EXIF turns the picture to {upright[1]} x {upright[0]}"
 
 
-def _picture_outside(source: Path, label: str) -> Path | None:
-    """Find a label's picture where the source is the folder of labels itself."""
-    if source.resolve().name != LABELS:
-        return None
-    stem = source.resolve().parent / IMAGES / os.path.splitext(label)[0]
-    candidates = (stem.with_name(stem.name + end) for end in PICTURES)
-    return next((path for path in candidates if path.is_file()), None)
+def _configured(options: ReadOptions) -> Format:
+    return replace(
+        FORMAT,
+        load=partial(load, images=options.images),
+        write=partial(write, images=options.images),
+    )
 
 
-FORMAT = Format("yolo", "YOLO segmentation labels", matches, plan, load, write)
+FORMAT = Format("yolo", "YOLO segmentation labels", matches, plan, load, write, _configured)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from curate import rle
 from curate.errors import CallError
@@ -17,32 +17,43 @@ from curate.formats.segmentation import Segmentation, read_polygons
 TOLERANCE = 0.01
 """How far outside 0 to 1 a coordinate may lie; rounding puts some there. As in the trainer."""
 
-_LOOK = 20  # how many lines of a file are looked at to tell the format
+_LOOK = 1 << 20  # how many bytes of a file are looked at to tell the format
 _LINE = re.compile(rb"(\s*)(\S+)(\s*)(.*?)(\s*)", re.DOTALL)
 
 
 def has_polygon(path: Path) -> bool:
-    """Return whether one of the first lines of a label file is a polygon."""
+    """Return whether a line at the beginning of a label file is a polygon."""
     with open(path, "rb") as file:
-        lines = file.read(1 << 20).splitlines()[:_LOOK]
+        lines = file.read(_LOOK).splitlines()
     return any(
-        len(line.split()) >= 7 and read_line(line, (1000, 1000), {})[0].counts is not None
+        len(line.split()) >= 7 and read_line(line, (1000, 1000), {}).mask.counts is not None
         for line in lines
     )
 
 
-def read_line(
-    line: bytes, size: tuple[int, int], names: dict[int, str]
-) -> tuple[Segmentation, int | None]:
+class Line(NamedTuple):
+    """A label.
+
+    Attributes:
+        mask: Its mask.
+        category: Its class; None where that is no whole number from 0.
+        score: The model's confidence at its end; None where there is none.
+        track: The number of the track behind that; None where there is none.
+    """
+
+    mask: Segmentation
+    category: int | None
+    score: float | None = None
+    track: int | None = None
+
+
+def read_line(line: bytes, size: tuple[int, int], names: dict[int, str]) -> Line:
     """Read one label.
 
     Args:
         line: Its bytes, not blank.
         size: Height and width of the image in pixels.
         names: The declared classes; empty where none are.
-
-    Returns:
-        The mask and its class, None where that is no whole number from 0.
     """
     first, *fields = line.split()
     category = _class_of(first)
@@ -51,8 +62,10 @@ def read_line(
     except ValueError:
         odd = next(field for field in fields if not _is_number(field))
         detail = f"{odd[:40].decode('utf-8', 'replace')!r} is not a number"
-        return Segmentation(None, "wrong_type", detail), category
-    mask = _read_ring(values, size)
+        return Line(Segmentation(None, "wrong_type", detail), category)
+    count = len(values) - coordinate_count(values)
+    extra = values[-count:] if count else []
+    mask = _read_ring(values[: len(values) - count], size)
     if mask.status == "ok":
         if category is None:
             detail = f"the class {first[:40].decode('utf-8', 'replace')!r} is no whole number"
@@ -60,13 +73,31 @@ def read_line(
         elif names and category not in names:
             detail = f"the class {category} is not among the {len(names)} declared"
             mask = Segmentation(mask.counts, "bad_category", detail)
-    return mask, category
+    track = int(extra.pop()) if extra and _is_track(extra[-1]) else None
+    return Line(mask, category, extra[0] if extra else None, track)
+
+
+def coordinate_count(values: Sequence[float]) -> int:
+    """Return how many of a line's numbers are coordinates.
+
+    Behind them predictions have a confidence (an odd count, the last one from 0 to 1), the number
+    of a track (an odd count, the last one a whole number over 1), or both.
+    """
+    count = len(values)
+    if count % 2:
+        return count - (0 <= values[-1] <= 1 or _is_track(values[-1]))
+    both = count >= 6 and _is_track(values[-1]) and 0 <= values[-2] <= 1
+    return count - 2 * both
+
+
+def _is_track(value: float) -> bool:
+    return 1 < value < 2**31 and value == int(value)
 
 
 def _read_ring(values: list[float], size: tuple[int, int]) -> Segmentation:
-    if len(values) == 4:
-        detail = "the line has four numbers: a box, or two points, but no polygon"
-        return Segmentation(None, "bad_polygon", detail)
+    if len(values) in (0, 4):
+        what = "a box, but no polygon" if values else "no coordinates"
+        return Segmentation(None, "no_segmentation", f"the line has {what}")
     for value in values:
         if not -TOLERANCE <= value <= 1 + TOLERANCE:  # NaN is not within either
             what = "is not finite" if not math.isfinite(value) else "lies outside 0 to 1"
@@ -91,15 +122,14 @@ def _class_of(field: bytes) -> int | None:
 
 
 def with_coordinates(line: bytes, coordinates: bytes) -> bytes:
-    """Return a line with other coordinates; its class, its blanks and its line end stay.
-
-    A last number without a partner (a confidence, as predictions have it) goes: trainers refuse
-    such a line, and no reader could tell which number it is.
-    """
+    """Return a line with other coordinates; all else in it stays: class, score, track, blanks."""
     found = _LINE.fullmatch(line)
     if found is None:
         raise AssertionError("every line that is not blank has a class")
-    return found[1] + found[2] + (found[3] or b" ") + coordinates + found[5]
+    fields = found[4].split()
+    values = [float(field) if _is_number(field) else math.nan for field in fields]
+    extra = fields[coordinate_count(values) :]
+    return found[1] + found[2] + (found[3] or b" ") + b" ".join([coordinates, *extra]) + found[5]
 
 
 def with_class(line: bytes, number: int) -> bytes:
@@ -124,7 +154,7 @@ def coordinates_of(counts: bytes, size: tuple[int, int], key: str, tally: Tally)
     seamed = rings is None
     rings = rings_of(counts, *size, single=True, seams=True) if rings is None else rings
     for text in _spellings(rings[0], size) if rings else ():
-        if read_line(b"0 " + text, size, {})[0].counts == exact:
+        if read_line(b"0 " + text, size, {}).mask.counts == exact:
             tally.polygons += 1
             tally.seams += seamed
             return text

@@ -15,9 +15,12 @@ from curate.errors import CallError
 from curate.formats.rows import plain
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-_LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
+_LISTS = ("classes.txt", "obj.names", "labels/classes.txt", "_darknet.labels")
+_ABOVE = 4  # how many folders above the source are looked at
 _LARGEST = 10_000_000
 
+_DATASET = re.compile(r"^(train|val|test|path|nc)[ \t]*:", re.MULTILINE)
+_INSIDE = re.compile(r"labels|obj_[A-Za-z0-9]+_data", re.ASCII)
 _ITEM = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^,\[\]{}]*?)\s*(,|$)""")
 _ENTRY = re.compile(r"""(?:-\s+|['"]?(\d+)['"]?\s*:\s+)(.*)$""")
 _PAIR = re.compile(r"""\s*['"]?(\d+)['"]?\s*:\s*""")
@@ -41,23 +44,50 @@ class ClassNames:
 def class_names(source: Path) -> ClassNames:
     """Return the names of a dataset's classes.
 
+    They are looked for in the source, in its folders of splits, and above it: a split or a folder
+    of labels may be all that is given.
+
     Args:
-        source: The dataset's folder, or its folder of labels. Files that cannot be read or
-            understood count as absent: names are a convenience, and the numbers remain.
+        source: The dataset's folder, or one in it. Files that cannot be read or understood count
+            as absent: names are a convenience, and the numbers remain.
     """
-    folders = [source, source.parent] if source.name == "labels" else [source]
-    for folder in folders:
-        others = sorted(folder.glob("*.y*ml")) if folder == source else []
-        for path in [*(folder / name for name in _FILES), *others]:
-            names = yaml_names(_text(path))
-            if names:
-                return ClassNames(names, path)
-        for name in _LISTS:
-            lines = _text(folder / name).strip().splitlines()
-            if lines:
-                names = {i: line.strip() for i, line in enumerate(lines)}
-                return ClassNames(names, folder / name, is_list=True)
-    return ClassNames()
+    others = (path.name for path in sorted(source.glob("*.y*ml")))
+    found = _names_in(source, (*_FILES, *others), (*_LISTS, *_lists_below(source)))
+    whole = source.resolve()
+    inside = False  # a list of names is that of labels right below it
+    for folder, above in zip((whole, *whole.parents), whole.parents[:_ABOVE], strict=False):
+        if found is not None:
+            break
+        inside = inside or bool(_INSIDE.fullmatch(folder.name))
+        found = _names_in(above, _FILES, _LISTS if inside else (), dataset=True)
+    return found or ClassNames()
+
+
+def _names_in(
+    folder: Path, files: Sequence[str], lists: Sequence[str], *, dataset: bool = False
+) -> ClassNames | None:
+    """Return the names that files of a folder declare; None where none does.
+
+    Args:
+        folder: Where to look.
+        files: Names of YAML files.
+        lists: Names of plain lists.
+        dataset: Whether YAML must say more of a dataset than names.
+    """
+    for path in (folder / name for name in files):
+        text = _text(path)
+        if names := yaml_names(text) if not dataset or _DATASET.search(text) else {}:
+            return ClassNames(names, path)
+    for path in (folder / name for name in lists):
+        if lines := _text(path).strip().splitlines():
+            return ClassNames({i: line.strip() for i, line in enumerate(lines)}, path, is_list=True)
+    return None
+
+
+def _lists_below(source: Path) -> list[str]:
+    """Return the lists that Roboflow's Darknet export has in each split."""
+    found = sorted(source.glob("*/_darknet.labels"))
+    return [path.relative_to(source).as_posix() for path in found]
 
 
 def with_names(data: bytes, names: Sequence[str]) -> bytes:

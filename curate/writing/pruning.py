@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from curate.curation.audits import Audit, source_of
+from curate.curation.audits import Audit, read_options, source_of
 from curate.curation.queue import chosen
 from curate.errors import AuditError, SourceError
 from curate.formats import detect
@@ -140,7 +140,7 @@ def audited_source(audit: Audit, moved_to: Path | None) -> tuple[Path, Format]:
     if source.is_file() and source.name != audited.name:  # source keys begin with it
         what, do = "it has another name than when it was audited", f"call it {audited.name} again"
         raise SourceError(what, str(source), do)
-    return source, detect(source, stated.get("format"))
+    return source, detect(source, stated.get("format"), read_options(audit))
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,8 @@ def test_findings(tmp_path: Path) -> None:
     statuses = table.masks["status"].tolist()
     assert statuses == [
         "ok",
-        "bad_polygon",
-        "bad_polygon",
+        "no_segmentation",
+        "ok",
         "bad_polygon",
         "bad_polygon",
         "ok",
@@ -126,7 +126,7 @@ def test_findings(tmp_path: Path) -> None:
         "ok",
         "bad_category",
         "wrong_type",
-        "bad_polygon",
+        "no_segmentation",
         "empty",
         "bad_polygon",
     ]
@@ -154,7 +154,7 @@ def test_pictures_that_tell_no_size(tmp_path: Path) -> None:
     }
     assert status_at(table, "labels/gone.txt:1") == (
         "unknown_image",
-        "the image's size is not known: there is no picture for labels/gone.txt",
+        "the image's size is not known: no picture is found for labels/gone.txt",
     )
     # Labels are drawn on the picture as EXIF turns it.
     assert (mask_at(table, "labels/turned.txt:1") == drawn(SQUARE)).all()
@@ -412,7 +412,7 @@ def test_a_redrawn_prediction_loses_the_number_without_a_partner(tmp_path: Path)
         ({"add": [added("labels/a.txt", "dot")], "masks": "rle"}, "polygons only"),
         ({"add": [added("labels/a.txt", "dot", None)]}, "2 are declared; .*--category"),
         ({"add": [added("labels/z.txt", "dot")]}, "names no image"),
-        ({"add": [added("labels/gone.txt", "dot")]}, "size is not known: there is no picture"),
+        ({"add": [added("labels/gone.txt", "dot")]}, "size is not known: no picture is found"),
         ({"add": [Addition("labels/a.txt", b"0", 1, 1, "cat")]}, "its image 53 x 37"),
     ],
 )
