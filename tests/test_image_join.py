@@ -251,10 +251,10 @@ def split_words(row: Row) -> set[str]:
 def expected(images: Side, things: Side) -> dict[int, int]:
     """Return the pairs by trying every pair at every step: the oracle, which parses no name."""
 
-    def named(step):  # noqa: ANN001, ANN202
+    def named(step):
         return lambda i, t: step(i, t) if i.named and t.named else 0
 
-    def tail(change):  # noqa: ANN001, ANN202
+    def tail(change):
         def score(i: Row, t: Row) -> int:
             return shared_tail(*(tuple(change(p) for p in key(r)) for r in (i, t)))
 
@@ -274,7 +274,7 @@ def expected(images: Side, things: Side) -> dict[int, int]:
     used_i: set[int] = set()
     used_t: set[int] = set()
 
-    def settle(score, loose: bool) -> None:  # noqa: ANN001
+    def settle(score, loose: bool) -> None:
         table = np.array(
             [[score(i, t) for t in things.rows] for i in images.rows], np.int64
         ).reshape(len(images.rows), len(things.rows))
