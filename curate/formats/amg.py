@@ -25,6 +25,7 @@ from curate.formats.json_shape import shape_of
 from curate.formats.new_pixels import Tally
 from curate.formats.rows import Rows, parts_of, plain
 from curate.formats.trees import Edit, copy_with_edits, entries, splice
+from curate.formats.unedited.sheets import check_amg
 from curate.table import MaskTable
 
 _LOOK = 100  # how many entries of a folder are looked at to tell the format
@@ -177,4 +178,6 @@ def _is_record_list(path: Path) -> bool:
     return "segmentation" in first and "image_id" not in first and bool(own)
 
 
-FORMAT = Format("amg", "output of SAM's amg.py", matches, plan, load, write)
+FORMAT = Format(
+    "amg", "output of SAM's amg.py", matches, plan, load, write, check_unedited=check_amg
+)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from curate.errors import AuditError, CallError, SourceError, unwritable_advice
 from curate.formats.edits import Edits, Stored
+from curate.formats.unedited.trees import check_untouched
 from curate.table import MaskTable
 
 PART_BYTES = 16_000_000
@@ -67,6 +68,9 @@ class Format:
             cannot hold what is asked.
         configure: From :class:`ReadOptions` to the format that reads and writes by them; None
             where it needs none.
+        check_unedited: (source, what was written, edits) to what else differs, as a clause, ""
+            where nothing does. Shares no code with ``load`` and ``write``; see
+            :mod:`curate.formats.unedited`.
     """
 
     name: str
@@ -76,6 +80,7 @@ class Format:
     load: Callable[[Path, Part], MaskTable]
     write: Callable[[Path, Path, Edits], Stored]
     configure: Callable[[ReadOptions], Format] | None = None
+    check_unedited: Callable[[Path, Path, Edits], str] = check_untouched
 
     def with_options(self, options: ReadOptions) -> Format:
         """Return the format as it reads and writes with some options."""

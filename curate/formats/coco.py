@@ -37,6 +37,7 @@ from curate.formats.json_stream import parse_each
 from curate.formats.quick_json import QuickReader
 from curate.formats.records import UNKNOWN_SIZE, Annotations, ImageRows
 from curate.formats.segmentation import json_type
+from curate.formats.unedited.json_lists import check_coco
 from curate.formats.values import IntArray, text, whole_number
 from curate.table import MaskTable
 
@@ -237,6 +238,16 @@ def _is_results(path: Path) -> bool:
     return shape_of(path).looks_results
 
 
-FORMAT = Format("coco", "COCO instances", _is_coco, plan, load, write)
-LVIS = Format("lvis", "LVIS", _is_lvis, plan, load, partial(write, dialect=LVIS_DIALECT))
-RESULTS = Format("coco-results", "COCO results list", _is_results, plan, load, write)
+FORMAT = Format("coco", "COCO instances", _is_coco, plan, load, write, check_unedited=check_coco)
+LVIS = Format(
+    "lvis",
+    "LVIS",
+    _is_lvis,
+    plan,
+    load,
+    partial(write, dialect=LVIS_DIALECT),
+    check_unedited=check_coco,
+)
+RESULTS = Format(
+    "coco-results", "COCO results list", _is_results, plan, load, write, check_unedited=check_coco
+)

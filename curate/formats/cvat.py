@@ -30,6 +30,7 @@ from curate.formats.new_pixels import Tally
 from curate.formats.rows import Rows, number, parts_of, plain
 from curate.formats.segmentation import Segmentation, read_polygons, valid_size
 from curate.formats.trees import Edit, copy_with_edits, entries, splice
+from curate.formats.unedited.cvat import check_cvat
 from curate.table import MaskTable
 
 _KEY = re.compile(r"(.*)#/image/([0-9]{1,18})/(mask|polygon)/([0-9]{1,18})", re.DOTALL)
@@ -215,4 +216,6 @@ def _stored(shape: Shape) -> tuple[int | None, dict[str, Any]]:
     return whole(shape.values.get("mask_id", "")), optional
 
 
-FORMAT = Format("cvat", "CVAT for images 1.1", matches, plan, load, write)
+FORMAT = Format(
+    "cvat", "CVAT for images 1.1", matches, plan, load, write, check_unedited=check_cvat
+)

@@ -82,6 +82,11 @@ class Edits:
         """Whether masks go and nothing else happens."""
         return not self.change and not self.add
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing happens at all."""
+        return self.only_drops and not self.drop
+
     def refuse_attributes(self, where: str) -> None:
         """Raise where something is to be noted beside a mask: for formats without such a place.
 

@@ -36,6 +36,7 @@ from curate.formats.png_id_masks import MAX_COLOR_IDS, ids_of, is_id_kind, read_
 from curate.formats.rows import Rows, parts_of, plain
 from curate.formats.segmentation import Segmentation
 from curate.formats.trees import Edit, copy_with_edits, files_under
+from curate.formats.unedited.pngs import check_label_png
 from curate.table import MaskTable
 
 _LOOK = 3  # how many PNGs are looked at to tell the format
@@ -138,4 +139,6 @@ def _looks_like_ids(path: Path) -> bool:
     return bool(changes < 0.25) and len(np.unique(ids)) <= MAX_COLOR_IDS
 
 
-FORMAT = Format("label-png", "PNGs of instance ids", matches, plan, load, write)
+FORMAT = Format(
+    "label-png", "PNGs of instance ids", matches, plan, load, write, check_unedited=check_label_png
+)

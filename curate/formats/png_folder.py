@@ -28,6 +28,7 @@ from curate.formats.png_masks import mask_png, next_names, redraw
 from curate.formats.rows import Rows, parts_of, plain
 from curate.formats.segmentation import Segmentation
 from curate.formats.trees import Edit, copy_with_edits, entries
+from curate.formats.unedited.pngs import check_png_folder
 from curate.table import MaskTable
 
 MASKS, IMAGES = "masks", "images"
@@ -242,4 +243,12 @@ def _picture(path: Path) -> tuple[Picture | None, str, str]:
         return None, problem.status, problem.detail
 
 
-FORMAT = Format("png-folder", "folders of one PNG a mask", matches, plan, load, write)
+FORMAT = Format(
+    "png-folder",
+    "folders of one PNG a mask",
+    matches,
+    plan,
+    load,
+    write,
+    check_unedited=check_png_folder,
+)

@@ -25,6 +25,7 @@ from curate.formats.records import Annotations, ImageRows
 from curate.formats.sa1b_edits import MARK, write
 from curate.formats.sa1b_files import Document, containers, contents, dataset_files, is_archive
 from curate.formats.segmentation import json_type
+from curate.formats.unedited.sam import check_sa1b
 from curate.formats.values import IntArray, whole_number
 from curate.table import MaskTable
 
@@ -239,4 +240,4 @@ def _matches(path: Path) -> bool:
     return False
 
 
-FORMAT = Format("sa1b", "SA-1B", _matches, plan, load, write)
+FORMAT = Format("sa1b", "SA-1B", _matches, plan, load, write, check_unedited=check_sa1b)

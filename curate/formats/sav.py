@@ -38,6 +38,7 @@ from curate.formats.segmentation import (
     valid_size,
 )
 from curate.formats.trees import files_under
+from curate.formats.unedited.sam import check_sav
 from curate.table import MaskTable, concat
 
 FRAME_STEP = 4
@@ -185,4 +186,4 @@ def _absent(frames: list[Any]) -> set[tuple[int, int]]:
     return {(found[i][0], found[i][1]) for i in np.flatnonzero(empty).tolist()}
 
 
-FORMAT = Format("sav", "SA-V masklets", matches, plan, load, write)
+FORMAT = Format("sav", "SA-V masklets", matches, plan, load, write, check_unedited=check_sav)

@@ -27,6 +27,7 @@ from curate.formats.png import PictureProblem, read_picture
 from curate.formats.rows import Rows, parts_of, plain
 from curate.formats.segmentation import Segmentation, valid_size
 from curate.formats.trees import Edit, copy_with_edits
+from curate.formats.unedited.yolo import check_yolo
 from curate.formats.yolo_folders import IMAGES, LABELS, Sample, find_samples, own_name
 from curate.formats.yolo_lines import Line, has_polygon, read_line
 from curate.formats.yolo_names import class_names
@@ -233,4 +234,13 @@ def _configured(options: ReadOptions) -> Format:
     )
 
 
-FORMAT = Format("yolo", "YOLO segmentation labels", matches, plan, load, write, _configured)
+FORMAT = Format(
+    "yolo",
+    "YOLO segmentation labels",
+    matches,
+    plan,
+    load,
+    write,
+    _configured,
+    check_unedited=check_yolo,
+)

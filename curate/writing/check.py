@@ -143,13 +143,18 @@ def _values(frame: pd.DataFrame, column: str) -> list[Any]:
 
 
 def _image_difference(meant: Meant, real: Written) -> str:
-    """Images must be the same, in order; one may be gone only where a list of masks names none."""
-    if not meant.images and not real.images:
-        return ""
-    nothing = [np.empty(0, np.uint64)]
+    """Images must be the same, in order, but for what is only known of them from their masks.
+
+    One without masks may be gone where a list of masks names none, and its size not be known.
+    """
+    nothing = [np.empty((0, 3), np.uint64)]
     before, after = (np.concatenate(s.images or nothing) for s in (meant, real))
     must = np.concatenate(meant.has_masks or [np.empty(0, np.bool_)])
-    before = before[must | np.isin(before, after)]
-    if len(before) != len(after) or (before != after).any():
+    stays = must | np.isin(before[:, 0], after[:, 0])
+    before, must = before[stays], must[stays]
+    if len(before) != len(after) or (before[:, 0] != after[:, 0]).any():
         return "its images are not those of the source"
+    unknown = ~must & (after[:, 1:] == 0).all(axis=1)
+    if ((before[:, 1:] != after[:, 1:]).any(axis=1) & ~unknown).any():
+        return "its images have other sizes than those of the source"
     return ""

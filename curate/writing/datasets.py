@@ -24,12 +24,19 @@ from curate.versions import VersionHash, image_digests
 STAYS, CHANGED, ADDED = range(3)
 """What happens to a mask (column ``_state``)."""
 
+_IMAGE = ("source_key", "file_name")
+
 _WITHOUT_IDS = "coco-results"
 """A format that has no ids: readers number its masks by their place in the file."""
 
 
 class _Dataset:
-    """One of the two datasets, mask after mask."""
+    """One of the two datasets, mask after mask.
+
+    Attributes:
+        images: By parts, a row an image: a hash of its names, its height and its width.
+        has_masks: By parts, whether an image has masks.
+    """
 
     def __init__(self, form: Format, path: Path, work: Path) -> None:
         self.form, self.path, self.work = form, path, work
@@ -43,11 +50,12 @@ class _Dataset:
 
     def note_images(self, images: pd.DataFrame, masks: pd.DataFrame) -> None:
         """Remember the images of a part, and which of them have masks."""
-        plain_images = pd.DataFrame(
-            {name: images[name].astype(object) for name in ("file_name", "height", "width")}
-        )
-        hashes = pd.util.hash_pandas_object(plain_images.astype(str), index=False)
-        self.images.append(np.asarray(hashes, np.uint64))
+        # Where images have no names, as in results lists, their keys tell them apart.
+        known = images if "source_key" in images else images.assign(source_key="")
+        names = pd.DataFrame({name: known[name].astype(object) for name in _IMAGE})
+        hashes = pd.util.hash_pandas_object(names.astype(str), index=False)
+        sizes = images[["height", "width"]].to_numpy(np.int64).view(np.uint64)
+        self.images.append(np.column_stack([np.asarray(hashes, np.uint64), sizes]))
         self.has_masks.append(images.index.isin(masks["image_id"].to_numpy()))
 
 

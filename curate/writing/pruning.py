@@ -15,7 +15,6 @@ from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
 from curate.versions import short
 from curate.writing.check import check_written
-from curate.writing.content import check_content
 from curate.writing.naming import name_dataset
 from curate.writing.place import beside, changed_since, refuse_changed, refuse_place
 
@@ -183,8 +182,8 @@ def write_checked(
         raise changed_since(source)
     if not problem and found.masks != meant.masks:
         problem = f"it holds {found.masks} masks instead of {meant.masks}"
-    if not problem and edits.only_drops and not edits.drop:
-        problem = check_content(source, written)
+    if not problem:
+        problem = form.check_unedited(source, written, edits)
     if problem:
         raise AuditError(
             f"what was written is not what was meant ({problem}), so it was removed",

@@ -198,7 +198,7 @@ def forget(content: Content) -> None:
         (edited(reorder), (97,), "another"),
         (edited(rename), (97,), "images"),
         (edited(recrowd), (97,), "another iscrowd"),
-        (edited(forget), (), "content differs"),
+        (edited(forget), (), "info is not as it was"),
     ],
 )
 def test_a_faulty_writer_is_caught_and_nothing_is_left(
