@@ -87,6 +87,13 @@ class Edits:
         """Whether nothing happens at all."""
         return self.only_drops and not self.drop
 
+    @property
+    def categories(self) -> frozenset[str]:
+        """The categories that changed and added masks get."""
+        named = [one.category for one in self.change.values()]
+        named += [one.category for one in self.add]
+        return frozenset(name for name in named if name is not None)
+
     def refuse_attributes(self, where: str) -> None:
         """Raise where something is to be noted beside a mask: for formats without such a place.
 

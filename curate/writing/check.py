@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from curate.curation.columns import plain
@@ -110,6 +111,8 @@ def _difference(wanted: pd.DataFrame, found: pd.DataFrame) -> str:
         a, b = _values(wanted, column), _values(found, column)
         if column == "category":
             compared |= np.array([value is not None for value in a], np.bool_)
+        if column in ("height", "width"):  # known from masks that went
+            compared &= np.array([value > 0 for value in b], np.bool_) | ~_without_pixels(wanted)
         for row in np.flatnonzero(compared).tolist():
             if a[row] != b[row] and not _same_category(wanted, found, column, row):
                 return f"{wanted['source_key'].iloc[row]} has another {column}"
@@ -120,6 +123,10 @@ def _difference(wanted: pd.DataFrame, found: pd.DataFrame) -> str:
     if moved.any():
         return f"{wanted['source_key'].iloc[int(np.argmax(moved))]} has another id"
     return ""
+
+
+def _without_pixels(masks: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    return masks["segmentation"].isna().to_numpy(np.bool_)
 
 
 def _same_category(wanted: pd.DataFrame, found: pd.DataFrame, column: str, row: int) -> bool:
@@ -145,16 +152,17 @@ def _values(frame: pd.DataFrame, column: str) -> list[Any]:
 def _image_difference(meant: Meant, real: Written) -> str:
     """Images must be the same, in order, but for what is only known of them from their masks.
 
-    One without masks may be gone where a list of masks names none, and its size not be known.
+    One without masks may be gone where a list of masks names none. Where a size is only known from
+    masks that go, it is not known any more; that no size that is stated goes, others check.
     """
     nothing = [np.empty((0, 3), np.uint64)]
     before, after = (np.concatenate(s.images or nothing) for s in (meant, real))
     must = np.concatenate(meant.has_masks or [np.empty(0, np.bool_)])
     stays = must | np.isin(before[:, 0], after[:, 0])
-    before, must = before[stays], must[stays]
+    before = before[stays]
     if len(before) != len(after) or (before[:, 0] != after[:, 0]).any():
         return "its images are not those of the source"
-    unknown = ~must & (after[:, 1:] == 0).all(axis=1)
-    if ((before[:, 1:] != after[:, 1:]).any(axis=1) & ~unknown).any():
+    before_sizes, sizes = before[:, 1:].view(np.int64), after[:, 1:].view(np.int64)
+    if ((before_sizes != sizes).any(axis=1) & (sizes > 0).any(axis=1)).any():
         return "its images have other sizes than those of the source"
     return ""

@@ -59,8 +59,7 @@ def check_coco(source: Path, written: Path, edits: Edits) -> str:
     """Compare two COCO files, or results lists, in all that no edit names."""
     name = source.name.encode("utf-8", "backslashreplace").decode("utf-8")
     records = list_edits(edits, f"{name}#/annotations/", len(edits.add))
-    asked = [one.category for one in (*edits.change.values(), *edits.add)]
-    names = frozenset(one for one in asked if one is not None)
+    names = edits.categories
     lists = {
         "": list_edits(edits, f"{name}#/", len(edits.add)),
         "annotations": records,

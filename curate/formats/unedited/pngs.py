@@ -32,20 +32,23 @@ def accept(source: Path, written: Path) -> str:
 
 def check_label_png(source: Path, written: Path, edits: Edits) -> str:
     """Compare two sets of PNGs of ids in all that no edit names."""
-    touched: dict[str, set[int]] = {}
-    drawn = [key for key, one in edits.change.items() if one.counts is not None]
-    for key in (*edits.drop, *drawn):
+    drop, drawn = (dict[str, set[int]]() for _ in range(2))
+    for key in edits.drop:
         name, _, number = key.rpartition("#")
-        touched.setdefault(name, set()).add(int(number))
+        drop.setdefault(name, set()).add(int(number))
+    for key, one in edits.change.items():
+        name, _, number = key.rpartition("#")
+        if one.counts is not None:
+            drawn.setdefault(name, set()).add(int(number))
     added = Counter(one.image_key for one in edits.add)
     edited: dict[str, FileCheck] = {
-        name: partial(_check_ids, touched=touched.get(name, set()), added=added[name])
-        for name in {*touched, *added}
+        name: partial(_check_ids, drop.get(name, set()), drawn.get(name, set()), added[name])
+        for name in {*drop, *drawn, *added}
     }
     return check_tree(source, written, TreeEdits(edited))
 
 
-def _check_ids(source: Path, written: Path, touched: set[int], added: int) -> str:
+def _check_ids(drop: set[int], drawn: set[int], added: int, source: Path, written: Path) -> str:
     old, new = (path.read_bytes() for path in (source, written))
     if _other_chunks(old) != _other_chunks(new):
         return "something that is no pixel is not as it was"
@@ -57,7 +60,9 @@ def _check_ids(source: Path, written: Path, touched: set[int], added: int) -> st
     new_ids = np.setdiff1d(others[differs], ids)
     if len(new_ids) > added:
         return f"{len(new_ids)} ids are new, not {added}"
-    free = np.array([*touched, *new_ids.tolist()], np.int64)
+    if np.isin(others, list(drop)).any():
+        return "an id that goes is still there"
+    free = np.array([*drop, *drawn, *new_ids.tolist()], np.int64)
     if (differs & ~np.isin(ids, free) & ~np.isin(others, free)).any():
         return "pixels of other ids are not as they were"
     if was.ndim == 3 and was.shape[2] in (2, 4) and (was[..., -1] != now[..., -1]).any():

@@ -54,9 +54,7 @@ def _check_archive(edited: dict[str, dict[str, ListEdits]], source: Path, writte
                     return f"{(was or now).name} is not as it was"
                 if not was.isfile():
                     continue
-                before, after = (
-                    archive.extractfile(one).read() for archive, one in ((old, was), (new, now))
-                )
+                before, after = _content(old, was), _content(new, now)
                 lists = edited.get(_shown(was.name))
                 if lists is not None:
                     problem = check_document(before, after, was.name, lists)
@@ -69,10 +67,14 @@ def _check_archive(edited: dict[str, dict[str, ListEdits]], source: Path, writte
     return ""
 
 
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    return b"" if file is None else file.read()
+
+
 def _facts(member: tarfile.TarInfo) -> dict[str, Any]:
-    facts = member.get_info() | {"size": 0, "chksum": 0}
-    extended = {key: value for key, value in member.pax_headers.items() if key != "size"}
-    return facts | {"extended": extended}
+    facts = {**member.get_info(), "size": 0, "chksum": 0}
+    return {**facts, "extended": {k: v for k, v in member.pax_headers.items() if k != "size"}}
 
 
 def _shown(name: str) -> str:
@@ -117,18 +119,19 @@ def _check_video(masks: Masks, added: int, source: Path, written: Path) -> str:
 
 
 def _check_tokens(masks: Masks, added: int, old: Iterator[Token], new: Iterator[Token]) -> str:
-    frame = -1
+    frame, touched = -1, {at for at, _ in masks}
     for token in old:
         found = next(new, None)
         if added and token.kind == "end" and token.key.startswith("masklet_"):
             while found is not None and found.kind == "element":  # values of the new masklets
                 found = next(new, None)
-        frame += token.kind == "element" and token.key == _FRAMES
-        if token == found:
+        is_frame = token.kind == "element" and token.key == _FRAMES
+        frame += is_frame
+        if token == found and not (is_frame and frame in touched):
             continue
         if found is None or (found.kind, found.key) != (token.kind, token.key):
             return f"{token.key} is not as it was"
-        if token.kind == "element" and token.key == _FRAMES:
+        if is_frame:
             problem = _check_frame(frame, token.text, found.text, masks, added)
         elif token.kind == "element" and token.key.startswith("masklet_") and added:
             was, now = elements(token.text), elements(found.text)  # a list a frame
@@ -148,10 +151,10 @@ def _check_frame(frame: int, old: bytes, new: bytes, masks: Masks, added: int) -
     if len(after) < len(before) or (len(after) > len(before) and not added):
         return f"frame {frame} has {len(after)} masks instead of {len(before)}"
     for position, (was, now) in enumerate(zip(before, after, strict=False)):
-        if was == now:
-            continue
         goes = masks.get((frame, position))
+        if was == now and not goes:
+            continue
         sizes = [dict(members(text)).get("size", b"").split() for text in (was, now)]
-        if goes is None or (not goes and sizes[0] != sizes[1]):
+        if goes is None or was == now or (not goes and sizes[0] != sizes[1]):
             return f"mask {position} of frame {frame} is not as it was"
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 
@@ -33,10 +34,9 @@ def check_yolo(source: Path, written: Path, edits: Edits) -> str:
         name: partial(_check_lines, drop.get(name, set()), change.get(name, {}), added.get(name, 0))
         for name in {*drop, *change, *added}
     }
-    names = {one.category for one in (*edits.change.values(), *edits.add)} - {None}
-    if names:
+    if edits.categories:
         lists = (name for name in _lists(source) if name not in edited)
-        edited |= {name: partial(_check_names, {str(name) for name in names}) for name in lists}
+        edited |= {name: partial(_check_names, edits.categories) for name in lists}
     new = {name for name in added if not os.path.lexists(source / name)}
     return check_tree(source, written, TreeEdits(edited, new=new))
 
@@ -77,7 +77,7 @@ def _check_lines(
     return ""
 
 
-def _check_names(names: set[str], source: Path, written: Path) -> str:
+def _check_names(names: AbstractSet[str], source: Path, written: Path) -> str:
     """Compare two lists of classes, of which one may have more."""
     old, new = (path.read_bytes().decode("utf-8", "replace") for path in (source, written))
     before, after = old.rstrip().splitlines(), new.rstrip().splitlines()

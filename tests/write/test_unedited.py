@@ -1,0 +1,200 @@
+"""Whatever is no mask and changed is seen, in every format, whoever changed it."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mask_files import save_png
+from PIL import Image
+from small_datasets import KINDS, build
+
+from curate.formats import detect, read
+from curate.formats.edits import Edits
+
+Tamper = Callable[[Path], None]
+
+
+def text(old: str, new: str, file: str = "") -> Tamper:
+    """Replace text in a file, the first time that it stands there."""
+
+    def tamper(path: Path) -> None:
+        target = path / file if file else path
+        data = target.read_bytes()
+        assert old.encode() in data
+        target.write_bytes(data.replace(old.encode(), new.encode(), 1))
+
+    return tamper
+
+
+def document(change: Callable[[Any], Any], file: str = "") -> Tamper:
+    """Change what a JSON file means."""
+
+    def tamper(path: Path) -> None:
+        target = path / file if file else path
+        content = json.loads(target.read_bytes())
+        change(content)
+        target.write_text(json.dumps(content))
+
+    return tamper
+
+
+def remove(name: str) -> Tamper:
+    return lambda path: (path / name).unlink()
+
+
+def add(name: str) -> Tamper:
+    return lambda path: (path / name).parent.mkdir(exist_ok=True) or (path / name).write_text("x")
+
+
+def link(name: str) -> Tamper:
+    def tamper(path: Path) -> None:
+        (path / name).unlink()
+        (path / name).symlink_to("elsewhere")
+
+    return tamper
+
+
+def in_archive(path: Path) -> None:
+    """Give a file of a tar archive another mode."""
+    made = io.BytesIO()
+    with tarfile.open(path) as old, tarfile.open(fileobj=made, mode="w") as new:
+        for k, member in enumerate(old):
+            member.mode ^= 0o100 * (k == 1)
+            new.addfile(member, old.extractfile(member) if member.isfile() else None)
+    path.write_bytes(made.getvalue())
+
+
+def opaque(path: Path) -> None:
+    """Paint a pixel outside all masks."""
+    target = path / "masks/gray.png"
+    with Image.open(target) as image:
+        pixels = np.array(image)
+    y, x = np.argwhere(pixels == 0)[0]
+    pixels[y, x] = pixels[pixels > 0][0]
+    save_png(target, pixels)
+
+
+def drop_member(name: str, field: str) -> Tamper:
+    return document(lambda content: content[name][-1].pop(field))
+
+
+FAULTS: dict[str, list[Tamper]] = {
+    "coco": [
+        document(lambda c: c.pop("info")),
+        document(lambda c: c["images"][0].update(extra=1)),
+        document(lambda c: c["images"].reverse()),
+        document(lambda c: c["categories"][0].update(name="dog")),
+        document(lambda c: c["categories"].append({"id": 99, "name": "new"})),
+        document(lambda c: c["annotations"][0].update(own=1)),
+        document(lambda c: c["annotations"][-1].pop("iscrowd")),
+        document(lambda c: c.update(more=[])),
+    ],
+    "coco-polygons": [document(lambda c: c["annotations"][0].update(bbox=[1, 2, 3, 4]))],
+    "lvis": [document(lambda c: c["images"][0].pop("neg_category_ids"))],
+    "coco-results": [
+        document(lambda c: c[0].update(score=0.123)),
+        document(lambda c: c.append(dict(c[0]))),
+    ],
+    "sa1b": [
+        document(lambda c: c["image"].update(more=1), "one/sa_219.json"),
+        document(lambda c: c["annotations"][0].update(predicted_iou=0.5), "one/sa_219.json"),
+        document(lambda c: c["annotations"][-1].pop("point_coords"), "one/sa_220.json"),
+        text("as is", "as was", "one/licence.txt"),
+        remove("one/sa_218.jpg"),
+    ],
+    "sa1b-tar": [in_archive],
+    "sav": [
+        document(lambda c: c.update(video_duration=2), "sav_000001_manual.json"),
+        document(lambda c: c["masklet_id"].append(9), "sav_000001_manual.json"),
+        document(lambda c: c["masklet"].pop(), "sav_000001_manual.json"),
+        document(lambda c: c["masklet"][0].append(None), "sav_000001_manual.json"),
+        document(lambda c: c["masklet"][0].__setitem__(2, None), "sav_000001_manual.json"),
+        document(lambda c: c["masklet_stability_score"].pop(), "sav_000002_auto.json"),
+    ],
+    "amg": [
+        text("0.93", "0.94", "x/metadata.csv"),
+        text("id,area", "id,Area", "x/metadata.csv"),
+        add("y z/notes.txt"),
+    ],
+    "amg-json": [
+        document(lambda c: c[0].update(area=1), "a b.json"),
+        document(lambda c: c.append({}), "none.json"),
+    ],
+    "cvat": [
+        text('xtl="1.0"', 'xtl="1.5"'),
+        text('<tag label="cell" source="manual"></tag>', ""),
+        text("<!-- <mask label='x'/> -->", ""),
+        text("<strange><shape label='cell' rle='1, 2'/></strange>", "<strange/>"),
+        text('<attribute name="a"/>', ""),
+        text("rot &amp; blau", "rot"),
+        text("<mutable>False</mutable>", "<mutable>True</mutable>"),
+        text("<version>1.1</version>", "<version>1.0</version>"),
+        text(' own="y"', ""),
+        text("</annotations>", "<track/></annotations>"),
+        text("</strange>", "</strange>and text"),
+        text(' z_order="2"', ""),
+    ],
+    "cvat-bare": [text("</image>", '<box label="x"/></image>')],
+    "yolo": [
+        text("nc: 8", "nc: 9", "data.yaml"),
+        text("1 0.1 0.2", "1 0.1 0.3", "labels/train/1.txt"),
+        text("1 0.1 0.2\n", "", "labels/train/1.txt"),
+        text("\n", "\n\n", "labels/train/1.txt"),
+        remove("images/train/2.png"),
+        add("labels/train/2.txt"),
+        link("images/train/1.png"),
+    ],
+    "png-folder": [
+        text("ImageId", "Image", "solution.csv"),
+        add("a1/masks/more.png"),
+        remove("none/images/none.png"),
+    ],
+    "label-png": [opaque, add("masks/other.txt")],
+}
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path, Edits]]:
+    """Return a function that makes a dataset and its copy without two masks, once each."""
+    made: dict[str, tuple[Path, Path, Edits]] = {}
+
+    def prune(name: str) -> tuple[Path, Path, Edits]:
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            source = build(name, folder / "source")
+            form = detect(source)
+            keys = read(source).masks["source_key"]
+            edits = Edits(drop=frozenset(keys.iloc[[0, 2]]))
+            written = folder / "written" / source.name
+            form.write(source, written, edits)
+            made[name] = source, written, edits
+        return made[name]
+
+    return prune
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_no_edit_names_is_seen(
+    pruned: Callable[[str], tuple[Path, Path, Edits]], name: str, tmp_path: Path
+) -> None:
+    source, written, edits = pruned(name)
+    check = detect(source).check_unedited
+    assert check(source, written, edits) == ""
+    assert check(source, source, edits)
+    assert check(source, written, Edits())
+    assert check(source, source, Edits()) == ""
+    for number, fault in enumerate(FAULTS[name]):
+        copy = tmp_path / str(number) / written.name
+        copy.parent.mkdir()
+        copied = shutil.copytree if written.is_dir() else shutil.copyfile
+        copied(written, copy)
+        fault(copy)
+        assert check(source, copy, edits), f"fault {number}"
