@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from curate.formats.base import Format, Part, reading
 from curate.formats.coco_categories import category_names
-from curate.formats.coco_images import image_fields
+from curate.formats.coco_images import image_fields, note_sizes
 from curate.formats.coco_index import (
     LISTED_TWICE,
     READ_BYTES,
@@ -109,6 +109,7 @@ def _images(
     for piece in _pieces(handle, name, extents):
         for i, value in zip(piece.rows[:, 2].tolist(), piece.parse(), strict=True):
             images.names[i], sizes[i, 0], sizes[i, 1], problem = image_fields(value)
+            note_sizes(images, value)
             if problem:
                 images.findings.note(i, "invalid_size", problem)
             elif rows[i, 3] != REPEATED and value.get("id") is not None:
@@ -140,6 +141,8 @@ def _note_images(made: Annotations, values: list[Any], rows: IntArray) -> None:
     for i, value in enumerate(given):
         if type(values[i]) is not dict or (known[i] and whole_number(value) is not None):
             continue
+        if known[i] and type(value) is str:
+            continue  # an image listed by the same text; that ids are text is said once
         # An image listed by the same odd id is known: the mask can be used as it is.
         status = "wrong_type" if known[i] and value is not None else "unknown_image"
         made.findings.note(made.count + i, status, _unknown_image(value))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from curate.errors import CallError
-from curate.formats.values import text, whole_number
+from curate.formats.values import id_key, text, whole_number
 
 _BACKGROUND = {"background", "__background__", "_background_"}
 
 
 def category_names(listed: list[Any] | None) -> tuple[dict[int, str] | None, dict[int, str]]:
-    """Return names by id, and which declared categories no object can have.
+    """Return names by id (of a text: by its stand-in), and which categories no object can have.
 
     Category 0 is an ordinary category where the file declares it as one. Where it is called
     background, or is the parent of the others (as one exporter writes it), no object can have it.
@@ -23,7 +23,7 @@ def category_names(listed: list[Any] | None) -> tuple[dict[int, str] | None, dic
     placeholders: dict[int, str] = {}
     parents = {one["supercategory"] for one in known if type(one.get("supercategory")) is str}
     for one in known:
-        number, name = whole_number(one.get("id")), text(one.get("name"))
+        number, name = _key(one.get("id")), text(one.get("name"))
         if number is None:
             continue
         names[number] = name
@@ -31,6 +31,10 @@ def category_names(listed: list[Any] | None) -> tuple[dict[int, str] | None, dic
         if number == 0 and (name.lower() in _BACKGROUND or is_parent):
             placeholders[0] = f"({name}) stands for no object"
     return names, placeholders
+
+
+def _key(given: Any) -> int | None:
+    return id_key(given) if type(given) is str else whole_number(given)
 
 
 class Categories:
@@ -52,12 +56,14 @@ class Categories:
         self._names, placeholders = category_names(listed)
         names = self._names or {}
         self._real = [number for number in names if number not in placeholders]
+        given = [one.get("id") for one in listed or () if type(one) is dict]
+        self._spelled = {_key(one): one for one in given if type(one) is str}
         self._numbers: dict[str, int] = {}
         for number in (*self._real, *placeholders):
             self._numbers.setdefault(names[number], number)
 
-    def number(self, name: str, present: Any = None) -> int:
-        """Return the number that a category's name stands for, the first of several.
+    def number(self, name: str, present: Any = None) -> int | str:
+        """Return the id that a category's name stands for, the first of several, as it is written.
 
         A name that is not declared gets a number of its own. Where the file declares none, names
         are numbers.
@@ -69,13 +75,14 @@ class Categories:
         Raises:
             CallError: There is no such category, and none can be added.
         """
-        now = whole_number(present)
+        now = _key(present)
         if not self.declared:
             return self._plain(name)
         if now in self._real and self._names and self._names[now] == name:
-            return now
+            return present if type(present) is str else now
         if name in self._numbers:
-            return self._numbers[name]
+            number = self._numbers[name]
+            return self._spelled.get(number, number)
         if self._closed:
             what = f"the category {name!r} is not declared, and {self._closed}"
             raise CallError(what, self._where, "declare it in the file first")
@@ -84,9 +91,9 @@ class Categories:
             self.added[name] = top + 1
         return self.added[name]
 
-    def only(self) -> int | None:
+    def only(self) -> int | str | None:
         """Return the one category that masks can have; None where there are none or several."""
-        return self._real[0] if len(self._real) == 1 else None
+        return self._spelled.get(self._real[0], self._real[0]) if len(self._real) == 1 else None
 
     def _plain(self, name: str) -> int:
         digits = name.removeprefix("-")

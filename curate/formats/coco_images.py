@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from curate.formats.records import UNKNOWN_SIZE
+from curate.formats.records import UNKNOWN_SIZE, ImageRows
+from curate.formats.repairs import FIELD_NOTES
 from curate.formats.segmentation import json_type, size_problem, valid_size
 from curate.formats.values import text, whole_number
 
@@ -39,3 +40,17 @@ def image_fields(value: Any) -> tuple[str, int, int, str]:
         kept = (height, width) if in_range and min(sizes) >= 0 else (0, 0)
         return text(name), *kept, size_problem(height, width)
     return text(name), height, width, ""
+
+
+def note_sizes(images: ImageRows, value: Any) -> None:
+    """Note sizes that are not written as whole numbers though they are.
+
+    Args:
+        images: The images that the note is for.
+        value: An image object.
+    """
+    sizes = [value.get(side) for side in ("height", "width")] if type(value) is dict else []
+    for of, kind in ((str, "text_numbers"), (float, "float_sizes")):
+        if any(type(side) is of and whole_number(side) is not None for side in sizes):
+            name = text(value.get("file_name"))
+            images.notes.add(kind, FIELD_NOTES[kind], name, of="images")

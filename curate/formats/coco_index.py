@@ -11,20 +11,18 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import orjson
 
 from curate.errors import AuditError, SourceError
 from curate.formats.base import PART_BYTES, PART_MASKS, Part, reading, writing
 from curate.formats.json_stream import Batch, scan
 from curate.formats.quick_json import QuickReader
 from curate.formats.segmentation import json_type
-from curate.formats.values import IntArray, integers, whole_number
+from curate.formats.values import IntArray, id_key, integers
 
 READ_BYTES = 1 << 18
 """How much JSON is parsed at a time: small enough to stay in the processor's cache."""
@@ -87,20 +85,6 @@ class CocoIndex:
         """Return rows of (annotation id, how many have it) for ids that stand twice, sorted."""
         rows: IntArray = np.load(self.folder / "repeated.npy")
         return rows
-
-
-def image_key(value: Any) -> int:
-    """Return an image's id as an int64; what is no whole number gets a stable negative stand-in."""
-    number = whole_number(value)
-    if number is not None:
-        return number
-    try:
-        written = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except (TypeError, RecursionError):  # a number beyond 64 bits, half a character, deep nesting
-        written = (
-            repr(type(value)).encode() if isinstance(value, list | dict) else ascii(value).encode()
-        )
-    return int.from_bytes(blake2b(written, digest_size=8).digest(), "big") % 2**62 - 2**62
 
 
 def build(source: Path, folder: Path) -> CocoIndex:
@@ -214,7 +198,7 @@ class _Builder:
         images = _field(values, "image_id")
         keys, whole = integers(images)
         for i in np.flatnonzero(~whole).tolist():
-            keys[i] = image_key(images[i])
+            keys[i] = id_key(images[i])
         ids, given = integers(_field(values, "id"))
         self._spool(keys, ids[given], batch)
 
@@ -316,7 +300,7 @@ class _Builder:
 
 def _image_id(value: Any, at: int) -> int:
     """Return the key of an entry of ``images``; one that is no object gets a key of its own."""
-    return image_key(value.get("id") if type(value) is dict else ["no object", at])
+    return id_key(value.get("id") if type(value) is dict else ["no object", at])
 
 
 def _field(values: list[Any], name: str) -> list[Any]:
@@ -344,7 +328,7 @@ def _settle_repeated(listed: IntArray) -> tuple[IntArray, IntArray]:
         repeated = np.ones(len(listed), bool)
         repeated[first] = False
         for row in np.flatnonzero(repeated).tolist():
-            listed[row, 0] = image_key(["repeated", int(listed[row, 0]), row])
+            listed[row, 0] = id_key(["repeated", int(listed[row, 0]), row])
         listed[repeated, 3] = REPEATED
         listed[first[times > 1], 3] = LISTED_TWICE
     return keys, first

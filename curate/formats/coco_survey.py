@@ -10,14 +10,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.formats.coco_images import image_fields
-from curate.formats.coco_index import READ_BYTES, image_key
+from curate.formats.coco_index import READ_BYTES
 from curate.formats.json_edit import Elements
 from curate.formats.json_object import JsonObject
 from curate.formats.json_stream import CHUNK_BYTES, Batch, scan
 from curate.formats.quick_json import QuickReader
 from curate.formats.record_edits import SAMPLE
 from curate.formats.segmentation import valid_size
-from curate.formats.values import IntArray, integers, usable
+from curate.formats.values import IntArray, id_key, integers, usable
 
 
 class Survey:
@@ -93,7 +93,7 @@ class Survey:
 
     def size(self, record: JsonObject) -> tuple[int, int] | None:
         """Return height and width as the image of an annotation states them, or None."""
-        return self._sizes.get(image_key(record.get("image_id")))
+        return self._sizes.get(id_key(record.get("image_id")))
 
     def _note_sizes(self, values: list[Any]) -> None:
         plain = _plain_sizes(values)
@@ -104,7 +104,7 @@ class Survey:
         for value in values:
             _, height, width, problem = image_fields(value)
             if not problem and valid_size(height, width):
-                self._sizes.setdefault(image_key(value.get("id")), (height, width))
+                self._sizes.setdefault(id_key(value.get("id")), (height, width))
 
     def _note_ids(self, batch: Batch, where: str) -> None:
         ids, images = self._ids(batch, where)
@@ -123,7 +123,7 @@ class Survey:
                 return ids[given], images
         values = [one if type(one) is dict else {} for one in batch.parse(where)]
         ids, given = integers([one.get("id") for one in values])
-        keys = [image_key(one.get("image_id")) for one in values] if len(self._named) else []
+        keys = [id_key(one.get("image_id")) for one in values] if len(self._named) else []
         return ids[given], np.array(keys, np.int64)
 
 

@@ -16,7 +16,6 @@ from curate.errors import CallError
 from curate.formats.base import check_new, new_file, reading
 from curate.formats.coco_categories import Categories
 from curate.formats.coco_images import image_fields
-from curate.formats.coco_index import image_key
 from curate.formats.coco_survey import Survey
 from curate.formats.edits import Addition, Edits, Stored
 from curate.formats.json_edit import Elements, Piece, ordinals, read_span
@@ -35,6 +34,7 @@ from curate.formats.record_edits import (
 from curate.formats.records import UNKNOWN_SIZE
 from curate.formats.rows import plain
 from curate.formats.trees import splice
+from curate.formats.values import id_key
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class _Writer:
                 value = None
             if not key.startswith(prefix) or type(value) not in (int, float, str):
                 raise CallError(f"{key} names no image of it", self.name)
-            found[key] = image_key(value)
+            found[key] = id_key(value)
         return found
 
     def _survey(self, drop: frozenset[int], change: Changes, images: dict[str, int]) -> Survey:
@@ -238,7 +238,7 @@ class _Writer:
             target = targets[one.image_key]
             literals["image_id"] = target.image_id
             if category is not None:
-                literals["category_id"] = str(category)
+                literals["category_id"] = json.dumps(category)
             fields = self._fields(one, mask, sample, target.size is not None)
             literals |= {name: style.value(value) for name, value in fields.items()}
             made.append(sample.write(literals, style))
@@ -255,7 +255,7 @@ class _Writer:
 
     def _categories(
         self, add: Sequence[Addition], sample: Sample, categories: Categories
-    ) -> list[int | None]:
+    ) -> list[int | str | None]:
         """Return the category of each new annotation; None where the file has none at all."""
         only = categories.only()
         without = sum(one.category is None for one in add)

@@ -247,6 +247,8 @@ def _segmentation(
             p += 1
         elif key == _COUNTS:
             seen |= 2
+            if p + 2 < len(data) and data[p + 1] == 98 and data[p + 2] == 39:
+                return GIVE_UP  # Python's print of bytes, b'...'
             p = _counts_into(data, p, counts, used)
             if p < 0:
                 return p

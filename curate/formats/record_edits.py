@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -42,7 +43,7 @@ class Rules:
     values: MaskValues
     usual: str
     size: Callable[[JsonObject], tuple[int, int] | None]
-    category: Callable[[str, Any], int] | None = None
+    category: Callable[[str, Any], int | str] | None = None
     short_box: Callable[[JsonObject, tuple[int, int]], bool] = lambda record, size: False
 
 
@@ -255,10 +256,10 @@ def _renew(record: JsonObject, mask: NewMask, rules: Rules, key: str) -> None:
         record.set("area", style.value(like(record.get("area"), mask.area)))
 
 
-def _relabel(record: JsonObject, number: int) -> None:
+def _relabel(record: JsonObject, number: int | str) -> None:
     old = record.get("category_id")
     if type(old) is bool or old != number:
-        record.set("category_id", str(number))
+        record.set("category_id", json.dumps(number))
 
 
 def _short(box: list[int]) -> list[int]:

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.formats.repairs import FIELD_NOTES, REPAIRS
 from curate.formats.segmentation import json_type, read_segmentation, rle_size, valid_size
 from curate.formats.values import (
     BoolArray,
@@ -25,14 +26,17 @@ from curate.formats.values import (
     boxes,
     extension,
     first_points,
+    id_key,
     integers,
     numbers,
     repeat,
     small_integers,
     strings,
+    text,
     unique_ids,
     usable,
 )
+from curate.notes import Notes
 from curate.table import IMAGE_STATUSES, STATUSES, MaskTable, finish
 
 UNKNOWN_SIZE = -1
@@ -49,6 +53,10 @@ _BOXES = {
     "crop_box": ("crop_x", "crop_y", "crop_w", "crop_h"),
 }
 _NONE = {type(None)}
+_STAND_INS = -(2**40)
+"""Ids up to here stand for a text; see :func:`curate.formats.values.id_key`."""
+
+_PRINTED_BYTES = ("b'", 'b"')
 
 
 class Findings:
@@ -62,10 +70,20 @@ class Findings:
     def __init__(self, order: Sequence[str] = STATUSES) -> None:
         self._order = {word: rank for rank, word in enumerate(order)}
         self._rows: dict[int, list[tuple[str, str]]] = {}
+        self._minor: set[tuple[str, str]] = set()
 
-    def note(self, row: int, status: str, detail: str) -> None:
-        """Add a finding on a row."""
+    def note(self, row: int, status: str, detail: str, *, minor: bool = False) -> None:
+        """Add a finding on a row.
+
+        Args:
+            row: The row.
+            status: A status word.
+            detail: What is wrong, as a clause.
+            minor: Whether it is less than any other: what stands beside a mask cannot be used.
+        """
         self._rows.setdefault(row, []).append((status, detail))
+        if minor:
+            self._minor.add((status, detail))
 
     def note_all(self, rows: Iterable[int], status: str, detail: str) -> None:
         """Add the same finding on several rows."""
@@ -82,7 +100,9 @@ class Findings:
             return {"status": repeat("ok", n), "status_detail": repeat("", n)}
         status, detail = ["ok"] * n, [""] * n
         for row, found in self._rows.items():
-            found = sorted(dict.fromkeys(found), key=lambda one: self._order[one[0]])
+            found = sorted(
+                dict.fromkeys(found), key=lambda one: (one in self._minor, self._order[one[0]])
+            )
             status[row] = found[0][0]
             detail[row] = "; ".join(text for _, text in found)
         return {"status": strings(status), "status_detail": strings(detail)}
@@ -102,6 +122,7 @@ class ImageRows:
         listed: Shape (m,); which images the source lists. Others are only names that masks use, and
             stand in no images table. None for all.
         keys: Their source keys, "" where no mask can be added; empty where none is known.
+        notes: What is said once for many images.
     """
 
     ids: IntArray
@@ -111,6 +132,7 @@ class ImageRows:
     findings: Findings = field(default_factory=lambda: Findings(IMAGE_STATUSES))
     listed: BoolArray | None = None
     keys: list[str] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
 
     def frame(self) -> pd.DataFrame:
         """Return the images as a frame for :func:`curate.table.finish`."""
@@ -145,7 +167,9 @@ class Annotations:
     ) -> None:
         self.images, self.categories, self._need_ids = images, categories, need_ids
         self._placeholders = placeholders or {}
-        self.findings = Findings()
+        self.findings, self.notes = Findings(), Notes()
+        self._category_texts: dict[int, str] = {}
+        self._noted: set[tuple[str, str]] = set()
         self._batches: list[Columns] = []
         self._lengths: list[int] = []
         self.count = 0
@@ -164,11 +188,14 @@ class Annotations:
                     what = f"the annotation is {json_type(record)}, not an object"
                     self.findings.note(self.count + i, "wrong_type", what)
             records = [record if type(record) is dict else {} for record in records]
+        self._noted.clear()  # a key stands in one batch only
         columns = _fields(records)
-        for i in np.flatnonzero(~columns["id_given"]).tolist():
-            self._note_id(self.count + i, records[i])
-        self._note_odd_numbers(records, columns)
-        columns |= self._segmentations(records, rows)
+        for record in records:
+            if type(given := record.get("category_id")) is str:
+                self._category_texts[id_key(given)] = text(given)[:80]
+        self._note_ids(records, columns["id_given"], keys)
+        self._note_odd_numbers(records, columns, keys)
+        columns |= self._segmentations(records, rows, keys)
         columns |= {"source_key": keys, "image_row": rows}
         self._batches.append(columns)
         self._lengths.append(len(records))
@@ -185,8 +212,8 @@ class Annotations:
         """
         given = columns["id_given"]
         if self._need_ids and not given.all():
-            rows_without = (np.flatnonzero(~given) + self.count).tolist()
-            self.findings.note_all(rows_without, "wrong_type", "there is no id")
+            for i in np.flatnonzero(~given).tolist():
+                self._say("no_id", keys[i].as_py())
         self._batches.append(columns | {"source_key": keys, "image_row": rows})
         self._lengths.append(len(rows))
         self.count += len(rows)
@@ -198,30 +225,54 @@ class Annotations:
         same = (own_h == heights) & (own_w == widths)
         return bool((free | same).all() and usable(heights, widths).all())
 
-    def _note_id(self, row: int, record: dict[str, Any]) -> None:
-        value = record.get("id")
-        if value is None and record and self._need_ids:
-            self.findings.note(row, "wrong_type", "there is no id")
-        elif value is not None:
-            shown = "is a number out of range" if type(value) in (int, float) else ""
-            shown = shown or f"is {json_type(value)}"
-            self.findings.note(row, "wrong_type", f"the id {shown}")
+    def _say(self, kind: str, key: str) -> None:
+        """Note once for the file what holds for a mask."""
+        if (kind, key) in self._noted:
+            return
+        self._noted.add((kind, key))
+        self.notes.add(kind, FIELD_NOTES.get(kind) or REPAIRS[kind], key)
 
-    def _note_odd_numbers(self, records: list[dict[str, Any]], columns: Columns) -> None:
+    def _note_ids(self, records: list[dict[str, Any]], given: BoolArray, keys: pa.Array) -> None:
+        """Note ids that are missing, text, or nothing that can be an id."""
+        for i in np.flatnonzero(~given).tolist():
+            value = records[i].get("id")
+            if value is None and records[i] and self._need_ids:
+                self._say("no_id", keys[i].as_py())
+            elif value is not None and type(value) is not str:
+                self._say("odd_ids", keys[i].as_py())
+        for name in ("id", "image_id", "category_id"):
+            values = [record.get(name) for record in records]
+            if str in set(map(type, values)):
+                for i, value in enumerate(values):
+                    if type(value) is str:
+                        self._say("text_ids", keys[i].as_py())
+
+    def _note_odd_numbers(
+        self, records: list[dict[str, Any]], columns: Columns, keys: pa.Array
+    ) -> None:
         """Note stored numbers that are none; a missing one, or an empty list, is no finding."""
         read = {name: column for name, column in _NUMBERS.items() if column in columns}
         read |= {name: four[0] for name, four in _BOXES.items() if four[0] in columns}
         for name, column in read.items():
-            for row in np.flatnonzero(np.isnan(columns[column])).tolist():
-                value = records[row].get(name)
+            nothing = np.isnan(columns[column])
+            values = [record.get(name) for record in records]
+            if _holds_text(values):
+                for i, value in enumerate(values):
+                    if not nothing[i] and _holds_text([value]):
+                        self._say("text_numbers", keys[i].as_py())
+            for i in np.flatnonzero(nothing).tolist():
+                value = values[i]
                 if value is None or value == []:
+                    continue
+                if _are_numbers(value, 1 if name in _NUMBERS else 4):
+                    self._say("not_finite", keys[i].as_py())
                     continue
                 what = json_type(value)
                 if type(value) is list:
                     what = "a list, but not of four numbers"
-                elif type(value) in (int, float):
-                    what = "not finite"
-                self.findings.note(self.count + row, "wrong_type", f"its {name} is {what}")
+                self.findings.note(
+                    self.count + i, "wrong_type", f"its {name} is {what}", minor=True
+                )
 
     def _note_size(self, row: int, image: int, detail: str) -> None:
         """Note that a mask's image has no usable size, in the image's own words if it has any."""
@@ -232,7 +283,9 @@ class Annotations:
             detail = "the size of its image is not given"
         self.findings.note(row, "invalid_size", images.findings.details(image) or detail)
 
-    def _segmentations(self, records: list[dict[str, Any]], rows: IntArray) -> Columns:
+    def _segmentations(
+        self, records: list[dict[str, Any]], rows: IntArray, keys: pa.Array
+    ) -> Columns:
         heights, widths = self.images.heights[rows], self.images.widths[rows]
         values = [record.get("segmentation") for record in records]
         fast = _compressed(values, heights, widths)
@@ -246,6 +299,10 @@ class Annotations:
                 heights[i], widths[i] = height, width
             one = read_segmentation(value, height, width)
             counts.append(one.counts)
+            for kind in one.repairs:
+                self._say(kind, keys[i].as_py())
+            if one.status == "no_segmentation" and records[i]:
+                self._say("no_segmentation", keys[i].as_py())
             if one.status == "invalid_size" and not valid_size(height, width):
                 self._note_size(self.count + i, int(rows[i]), one.detail)
             elif one.status != "ok":
@@ -291,8 +348,9 @@ class Annotations:
             self._note_repeated(ids, given, repeated)
         self._settle_sizes(columns, rows)
         category, known = columns.pop("category_id"), columns.pop("category_given")
-        if known.any():
-            columns["category_id"] = pd.arrays.IntegerArray(category, ~known)
+        numbered = known & (category > _STAND_INS)
+        if numbered.any():
+            columns["category_id"] = pd.arrays.IntegerArray(category, ~numbered)
         columns["category"] = self._names(category, known)
         columns["image_id"] = self.images.ids[rows]
         columns["file_name"] = extension(pa.array(self.images.names, pa.large_string()).take(rows))
@@ -303,7 +361,9 @@ class Annotations:
                 columns[name] = pd.array(columns[name], dtype=dtype)
         columns |= self.findings.columns(n)
         index = pd.Index(unique_ids(ids, given, spare_ids), name="mask_id")
-        return finish(pd.DataFrame(columns, index=index, copy=False), self.images.frame())
+        self.notes.merge(self.images.notes.list())
+        masks = pd.DataFrame(columns, index=index, copy=False)
+        return finish(masks, self.images.frame(), self.notes.list())
 
     def _note_repeated(self, ids: IntArray, given: BoolArray, repeated: IntArray) -> None:
         at = np.minimum(np.searchsorted(repeated[:, 0], ids), len(repeated) - 1)
@@ -331,7 +391,8 @@ class Annotations:
         found = known & (at < len(declared))
         found[found] = declared[at[found]] == category[found]
         for row in np.flatnonzero(~found):
-            unknown = f"category {category[row]} is not declared"
+            named = self._category_texts.get(int(category[row]), str(category[row]))
+            unknown = f"category {named} is not declared"
             detail = unknown if known[row] else "there is no category id"
             self.findings.note(int(row), "bad_category", detail)
         for number, why in self._placeholders.items():
@@ -364,6 +425,20 @@ class Annotations:
             columns["segmentation"] = pc.if_else(pa.array(gone), nothing, columns["segmentation"])
         height[open_rows] = np.maximum(images.heights[rows[open_rows]], 0)
         width[open_rows] = np.maximum(images.widths[rows[open_rows]], 0)
+
+
+def _holds_text(values: list[Any]) -> bool:
+    """Return whether some of the values, or of the numbers in lists, are text."""
+    types = set(map(type, values))
+    if list in types:
+        types |= {type(one) for value in values if type(value) is list for one in value}
+    return str in types
+
+
+def _are_numbers(value: Any, size: int) -> bool:
+    """Return whether what is no usable number is one all the same, or a list of so many."""
+    some = [value] if size == 1 else value
+    return type(some) is list and len(some) == size and set(map(type, some)) <= {int, float}
 
 
 def _own_size(value: object) -> tuple[int, int]:
@@ -399,7 +474,12 @@ def _fields(records: list[dict[str, Any]]) -> Columns:
     if point is not None:
         columns |= dict(zip(("prompt_x", "prompt_y"), point, strict=True))
     columns["id"], columns["id_given"] = integers([record.get("id") for record in records])
-    columns["category_id"], columns["category_given"] = integers(values("category_id"))
+    categories = values("category_id")
+    columns["category_id"], columns["category_given"] = integers(categories)
+    for i in np.flatnonzero(~columns["category_given"]).tolist():
+        if type(categories[i]) is str:  # the name by which the file's own list has it
+            columns["category_id"][i] = id_key(categories[i])
+            columns["category_given"][i] = True
     for name in ("iscrowd", "track_id"):
         whole = small_integers(values(name), 2**7 if name == "iscrowd" else 2**53)
         if whole is not None:
@@ -419,16 +499,18 @@ def _compressed(values: list[Any], heights: IntArray, widths: IntArray) -> Colum
     numbers_of = list(chain.from_iterable(sizes))
     if set(map(len, sizes)) != {2} or set(map(type, numbers_of)) != {int}:
         return None
+    if any(one.startswith(_PRINTED_BYTES) for one in counts):
+        return None
     try:
         size = np.array(numbers_of, np.int64).reshape(-1, 2)
-        text = pa.array(counts, pa.large_string())
+        written = pa.array(counts, pa.large_string())
     except (OverflowError, UnicodeEncodeError):
         return None
     free = (heights < 0) | (widths < 0)
     fits = (heights == size[:, 0]) & (widths == size[:, 1])
     if not (free | fits).all() or not usable(size[:, 0], size[:, 1]).all():
         return None
-    segmentation = text.view(pa.large_binary())
+    segmentation = written.view(pa.large_binary())
     return {
         "segmentation": segmentation,
         "height": np.ascontiguousarray(size[:, 0]),

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from curate.formats.base import Part
+from curate.formats.repairs import REPAIRS
 from curate.formats.segmentation import Segmentation, json_type
 from curate.notes import Notes
 from curate.table import MaskTable, finish
@@ -86,6 +87,8 @@ class Rows:
     ) -> None:
         """Add a mask of the image at position ``image``; ``optional`` are columns of the table."""
         picture = self._images[image]
+        for kind in segmentation.repairs:
+            self.notes.add(kind, REPAIRS[kind], plain(key))
         self._mask_ids.append(mask_id)
         self._masks.append(
             {
@@ -189,8 +192,9 @@ def with_problems(segmentation: Segmentation, problems: Iterable[str]) -> Segmen
     told = [problem for problem in problems if problem]
     if not told or segmentation.status == "wrong_type":
         return segmentation
-    detail = "; ".join([*told, segmentation.detail] if segmentation.detail else told)
-    return Segmentation(segmentation.counts, "wrong_type", detail)
+    detail = "; ".join([segmentation.detail, *told] if segmentation.detail else told)
+    status = "wrong_type" if segmentation.status == "ok" else segmentation.status
+    return segmentation._replace(status=status, detail=detail)
 
 
 def parts_of(items: Iterable[tuple[Any, int]], limit: int) -> Iterator[Part]:

@@ -16,8 +16,7 @@ from curate.errors import SourceError
 from curate.formats import tar
 from curate.formats.base import PART_BYTES, Format, Part, reading
 from curate.formats.coco import collector_paused, number_keys
-from curate.formats.coco_images import image_fields
-from curate.formats.coco_index import image_key
+from curate.formats.coco_images import image_fields, note_sizes
 from curate.formats.json_shape import HEAD_BYTES, shape_of, shape_of_bytes
 from curate.formats.json_stream import parse_document
 from curate.formats.quick_json import QuickReader
@@ -26,7 +25,7 @@ from curate.formats.sa1b_edits import MARK, write
 from curate.formats.sa1b_files import Document, containers, contents, dataset_files, is_archive
 from curate.formats.segmentation import json_type
 from curate.formats.unedited.sam import check_sa1b
-from curate.formats.values import IntArray, whole_number
+from curate.formats.values import IntArray, id_key, whole_number
 from curate.table import MaskTable
 
 _LOOKED_AT = 2000
@@ -130,17 +129,18 @@ class _Reader:
         row = len(self.sizes)
         file_name, height, width, wrong = image_fields(image)
         number = whole_number(image.get("image_id", image.get("id")))
-        key = image_key(["file", name]) if number is None else number
+        key = id_key(["file", name]) if number is None else number
         if key in self.ids:
             detail = f"the image id {key} is that of {self.ids[key]} too"
             self.images.findings.note(row, "duplicate_id", detail)
-            key = image_key(["file", name])
+            key = id_key(["file", name])
         while key in self.ids:  # the same name twice in one archive
             key -= 1
         self.ids[key] = name
         self.sizes.append((height, width))
         self.images.names.append(file_name)
         self.images.keys.append("" if problem or wrong else name)
+        note_sizes(self.images, image)
         if problem:
             self.images.findings.note(row, *problem)
         elif wrong:

@@ -177,7 +177,8 @@ def _absent(frames: list[Any]) -> set[tuple[int, int]]:
         for t, frame in enumerate(frames)
         if isinstance(frame, list)
         for j, value in enumerate(frame)
-        if (size := rle_size(value)) and valid_size(*size) and isinstance(value.get("counts"), str)
+        if isinstance(value, dict) and isinstance(value.get("counts"), str)
+        if (size := rle_size(value)) and valid_size(*size)
     ]
     counts = [one[2] for one in found]
     sizes = np.array([one[3] for one in found], np.int64).reshape(-1, 2)

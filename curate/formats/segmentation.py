@@ -12,9 +12,16 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from curate import rle
+from curate.formats.repairs import mend
+from curate.formats.values import whole_number
 
 MAX_OUTLINE_PX = 5e6
 """Longest outline of one mask that is drawn; drawing takes memory in proportion to it."""
+
+_MENDED = frozenset({"wrong_type", "bad_polygon", "undecodable"})
+"""Statuses of values that may only be spelled in another way."""
+
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 MAX_COORDINATE = 1e8
 """Largest polygon coordinate that is drawn; five times it must fit into 32 bits."""
@@ -27,11 +34,13 @@ class Segmentation(NamedTuple):
         counts: COCO compressed counts, or None where nothing can be made of the value.
         status: A status word of the masks table; ``ok`` does not yet mean that counts decode.
         detail: What is wrong, as a clause with the facts; empty where the status is ``ok``.
+        repairs: What had to be mended first, as kinds of :data:`curate.formats.repairs.REPAIRS`.
     """
 
     counts: bytes | None
     status: str = "ok"
     detail: str = ""
+    repairs: tuple[str, ...] = ()
 
 
 def read_segmentation(value: object, height: int, width: int) -> Segmentation:
@@ -39,7 +48,8 @@ def read_segmentation(value: object, height: int, width: int) -> Segmentation:
 
     Args:
         value: A list of polygon rings ``[[x, y, x, y, ...], ...]``; or ``{"size", "counts"}`` with
-            counts as a compressed string or bytes, or as a list of run lengths; or None.
+            counts as a compressed string or bytes, or as a list of run lengths; or None. What other
+            programs write in their place is mended first (:mod:`curate.formats.repairs`).
         height: Image height in pixels.
         width: Image width in pixels.
 
@@ -48,6 +58,22 @@ def read_segmentation(value: object, height: int, width: int) -> Segmentation:
     """
     if value is None or value == [] or value == {}:
         return Segmentation(None, "no_segmentation", "there is no segmentation")
+    if isinstance(value, list) and all(one in _NOTHING for one in value):
+        return Segmentation(None, "no_segmentation", "there is no point in the segmentation")
+    read = _read(value, height, width)
+    if read.status not in _MENDED:
+        return read
+    mended, repairs = mend(value)
+    if not repairs:
+        return read
+    if isinstance(mended, dict) and mended["size"] is None:
+        mended["size"] = [height, width]
+    again = _read(mended, height, width)
+    return read if again.counts is None else again._replace(repairs=repairs)
+
+
+def _read(value: object, height: int, width: int) -> Segmentation:
+    """Read a segmentation as COCO defines it."""
     if isinstance(value, dict):
         return _read_rle(value, height, width)
     if isinstance(value, list):
@@ -114,13 +140,15 @@ def read_run_lengths(counts: list[Any], height: int, width: int) -> Segmentation
 
 def rle_size(value: object) -> tuple[int, int] | None:
     """Return (height, width) as a run-length segmentation states it, or None where it does not."""
+    if type(value) is str or (type(value) is list and len(value) == 1 and type(value[0]) is dict):
+        value, _ = mend(value)
     if not isinstance(value, dict):
         return None
     size = value.get("size")
     if not isinstance(size, list | tuple) or len(size) != 2:
         return None
-    height, width = size
-    return (height, width) if type(height) is int and type(width) is int else None
+    height, width = (whole_number(side) for side in size)
+    return None if height is None or width is None else (height, width)
 
 
 def valid_size(height: int, width: int) -> bool:
@@ -152,7 +180,7 @@ def json_type(value: object) -> str:
 
 def _read_rle(value: dict[Any, Any], height: int, width: int) -> Segmentation:
     size = rle_size(value)
-    if size is None:
+    if size is None or not set(map(type, value["size"])) <= {int}:
         return Segmentation(None, "wrong_type", "the RLE's size is not a list of two whole numbers")
     if not valid_size(height, width):
         return Segmentation(None, "invalid_size", size_problem(height, width))
@@ -165,7 +193,7 @@ def _read_rle(value: dict[Any, Any], height: int, width: int) -> Segmentation:
     if isinstance(counts, bytes):
         return Segmentation(counts)
     if isinstance(counts, str):
-        if counts.isascii():
+        if counts.isascii() and counts[:2] not in ("b'", 'b"'):
             return Segmentation(counts.encode("ascii"))
         detail = "the counts string holds a character that no run length has"
         return Segmentation(None, "undecodable", detail)

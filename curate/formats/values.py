@@ -6,11 +6,14 @@ What is not of the right type becomes NaN (or "not given"); nothing here raises.
 from __future__ import annotations
 
 import math
+import re
+from hashlib import blake2b
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pandas as pd
 import pyarrow as pa
 
@@ -21,6 +24,9 @@ Columns = dict[str, Any]
 
 _NONE = {type(None)}
 _REAL = {int, float}
+_LONGEST_NUMBER = 40
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,18}", re.ASCII)
 
 
 def usable(heights: IntArray, widths: IntArray) -> BoolArray:
@@ -47,6 +53,8 @@ def numbers(values: list[Any]) -> FloatArray | None:
 
 
 def _real(value: Any) -> float:
+    if type(value) is str:
+        value = number_of_text(value)
     if type(value) not in _REAL:
         return math.nan
     try:
@@ -90,7 +98,7 @@ def first_points(values: list[Any]) -> list[Any]:
 
 
 def integers(values: list[Any]) -> tuple[IntArray, BoolArray]:
-    """Return JSON values as whole numbers, and which are; 42.0 is one, true and "42" are not."""
+    """Return JSON values as whole numbers, and which are; 42.0 and "42" are, true is not."""
     if set(map(type, values)) == {int}:
         try:
             return np.array(values, np.int64), np.ones(len(values), bool)
@@ -101,11 +109,43 @@ def integers(values: list[Any]) -> tuple[IntArray, BoolArray]:
     return np.array([0 if one is None else one for one in whole], np.int64), given
 
 
+def number_of_text(value: Any) -> float | None:
+    """Return the number that a text spells in JSON's way, None where it is no such text.
+
+    >>> number_of_text(" 12.5"), number_of_text("0x1"), number_of_text("nan")
+    (12.5, None, None)
+    """
+    if type(value) is not str or len(value) > _LONGEST_NUMBER or not _NUMBER.fullmatch(value):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
 def whole_number(value: Any) -> int | None:
-    """Return a JSON value as an int of 64 bits, or None where it is no such number."""
+    """Return a JSON value as an int of 64 bits, or None where it is no such number.
+
+    A text is one if it is spelled just as the number is: "42", but not "0042", which may be another
+    id than "42".
+    """
+    if type(value) is str:
+        return int(value) if _WHOLE.fullmatch(value) and abs(int(value)) < 2**63 else None
     if type(value) is float and math.isfinite(value) and value == int(value):
         value = int(value)
     return value if type(value) is int and -(2**63) <= value < 2**63 else None
+
+
+def id_key(value: Any) -> int:
+    """Return an id as an int64; what is no whole number gets a stable negative stand-in."""
+    number = whole_number(value)
+    if number is not None:
+        return number
+    try:
+        written = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, RecursionError):  # a number beyond 64 bits, half a character, deep nesting
+        written = (
+            repr(type(value)).encode() if isinstance(value, list | dict) else ascii(value).encode()
+        )
+    return int.from_bytes(blake2b(written, digest_size=8).digest(), "big") % 2**62 - 2**62
 
 
 def small_integers(values: list[Any], limit: int) -> FloatArray | None:

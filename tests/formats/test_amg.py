@@ -161,7 +161,7 @@ def test_findings_of_a_folder(tmp_path: Path) -> None:
     assert (mask_at(table, "1.png") == mask).all()  # its pixels are still there
     assert status_at(table, "3.png")[0] == "undecodable"
     assert status_at(table, "4.png") == ("wrong_type", "metadata.csv line 6 has 3 fields of 14")
-    assert status_at(table, "metadata.csv:7")[0] == "wrong_type"
+    assert status_at(table, "metadata.csv:7")[0] == "no_segmentation"
     assert status_at(table, "metadata.csv:8")[0] == "duplicate_id"
     assert status_at(table, "90.png") == ("no_segmentation", "the PNG is missing")
     assert status_at(table, "7.png") == ("size_mismatch", "the PNG is 37 x 53, the image 53 x 37")

@@ -142,7 +142,7 @@ def test_findings_in_a_folder(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "status"),
     [
-        ({"id": "7"}, "wrong_type"),
+        ({"id": "seven"}, "ok"),
         ({"id": 10**8}, "duplicate_id"),
         ({"segmentation": {"size": [W, H], "counts": "P1"}}, "size_mismatch"),
         ({"segmentation": {"size": [H, W], "counts": "P1"}}, "undecodable"),

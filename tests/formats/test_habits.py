@@ -1,0 +1,192 @@
+"""Habits of other programs: what can be read after a harmless repair is read, in every JSON format.
+
+The right pixels are those that pycocotools gives for the same mask as COCO spells it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from curate.formats import detect, read
+from curate.formats.repairs import REPAIRS
+from curate.rle import decode, to_dense
+from curate.table import MaskTable
+
+H, W = 60, 70
+RINGS = [
+    [10.0, 10.0, 30.5, 11.0, 31.0, 25.0, 11.0, 26.0],
+    [40.0, 5.0, 60.0, 6.0, 58.0, 20.0, 50.0, 30.0, 41.0, 18.0],
+    [5.0, 40.0, 25.0, 38.0, 20.0, 55.0],
+]
+PLAIN = [coco_mask.frPyObjects([ring], H, W)[0]["counts"].decode() for ring in RINGS]
+
+
+def pixels(counts: str) -> Any:
+    return to_dense(decode([counts.encode()], [H], [W])[0], 0)
+
+
+def runs(counts: str) -> list[int]:
+    flat = pixels(counts).ravel(order="F")
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    lengths = np.diff([0, *edges, flat.size]).tolist()
+    return [0, *lengths] if flat[0] else lengths
+
+
+def points(ring: list[float]) -> list[list[float]]:
+    return [ring[i : i + 2] for i in range(0, len(ring), 2)]
+
+
+def rle(counts: Any, size: Any = (H, W), **more: Any) -> dict[str, Any]:
+    return {"size": list(size), "counts": counts} | more
+
+
+POLYGONS: list[tuple[str, str | None, Callable[[list[float]], Any]]] = [
+    ("a list of numbers", "flat_polygon", lambda ring: ring),
+    ("a list of points", "flat_polygon", points),
+    ("a list of rings of points", "flat_polygon", lambda ring: [points(ring)]),
+    ("points that are objects", "flat_polygon", lambda r: [{"x": x, "y": y} for x, y in points(r)]),
+    ("rings one list deeper", "flat_polygon", lambda ring: [[ring]]),
+    ("a stray ring of no point", "stray_ring", lambda ring: [ring, []]),
+    ("a stray ring of one point", "stray_ring", lambda ring: [[1.0, 2.0], ring]),
+    ("a stray ring of two points", "stray_ring", lambda ring: [ring, [1.0, 2.0, 3.0, 4.0]]),
+    ("a stray ring of two points before", "stray_ring", lambda ring: [[1, 2, 3, 4], ring]),
+    ("a ring that is null", "stray_ring", lambda ring: [ring, None]),
+    ("an empty last pair", "empty_last_point", lambda ring: [[*ring, None, None]]),
+    ("an empty text at the end", "empty_last_point", lambda ring: [[*ring, ""]]),
+    ("an empty last point", "empty_last_point", lambda ring: [*points(ring), []]),
+    ("half a point at the end", "half_point", lambda ring: [[*ring, 3.0]]),
+    ("numbers as text", "text_numbers", lambda ring: [[str(one) for one in ring]]),
+    ("numbers as text with blanks", "text_numbers", lambda ring: [[f" {one} " for one in ring]]),
+    ("text in a flat list", "text_numbers", lambda ring: [str(one) for one in ring]),
+    ("JSON in a text", "text_segmentation", lambda ring: json.dumps([ring])),
+    ("a closed ring", None, lambda ring: [ring + ring[:2]]),
+    ("a doubly closed ring", None, lambda ring: [ring + ring[:2] * 2]),
+    ("every point twice", None, lambda ring: [[c for p in points(ring) for c in p * 2]]),
+]
+LENGTHS: list[tuple[str, str | None, Callable[[str], Any]]] = [
+    ("counts as floats", "float_counts", lambda c: rle([float(n) for n in runs(c)])),
+    ("a size of floats", "float_counts", lambda c: rle(c, (float(H), float(W)))),
+    ("a size and counts of floats", "float_counts", lambda c: rle(runs(c), (H, float(W)))),
+    ("counts as text", "text_numbers", lambda c: rle([str(n) for n in runs(c)])),
+    ("a size as text", "text_numbers", lambda c: rle(c, (str(H), str(W)))),
+    ("bytes as Python prints them", "bytes_counts", lambda c: rle(str(c.encode()))),
+    ("bytes in double quotes", "bytes_counts", lambda c: rle(f'b"{c}"'.replace("\\", "\\\\"))),
+    ("a list of one", "listed_rle", lambda c: [rle(c)]),
+    ("a list of one with runs", "listed_rle", lambda c: [rle(runs(c))]),
+    ("no size", "no_rle_size", lambda c: {"counts": c}),
+    ("a size of null", "no_rle_size", lambda c: {"size": None, "counts": runs(c)}),
+    ("JSON in a text", "text_segmentation", lambda c: json.dumps(rle(c))),
+    ("more fields", None, lambda c: rle(c, format="coco")),
+]
+
+
+def box(k: int) -> list[float]:
+    return [float(v) for v in coco_mask.toBbox({"size": [H, W], "counts": PLAIN[k].encode()})]
+
+
+def records(values: list[Any], **more: Any) -> list[dict[str, Any]]:
+    return [
+        {"id": k + 1, "image_id": 7, "category_id": 1, "segmentation": value, "bbox": box(k)} | more
+        for k, value in enumerate(values)
+    ]
+
+
+def coco(folder: Path, values: list[Any], **top: Any) -> Path:
+    images = [{"id": 7, "file_name": "a.png", "height": H, "width": W}]
+    made = {"images": images, "annotations": records(values), "categories": CATEGORIES} | top
+    return dump(folder / "instances.json", made)
+
+
+CATEGORIES: list[dict[str, Any]] = [{"id": 1, "name": "cell"}]
+
+
+def lvis(folder: Path, values: list[Any]) -> Path:
+    image = {"id": 7, "file_name": "a.png", "height": H, "width": W, "neg_category_ids": []}
+    return coco(folder, values, images=[image])
+
+
+def results(folder: Path, values: list[Any]) -> Path:
+    made = [{k: v for k, v in one.items() if k != "id"} for one in records(values, score=0.5)]
+    return dump(folder / "results.json", made)
+
+
+def sa1b(folder: Path, values: list[Any]) -> Path:
+    image = {"image_id": 7, "file_name": "a.png", "height": H, "width": W}
+    return dump(folder / "sa_7.json", {"image": image, "annotations": records(values)})
+
+
+def amg(folder: Path, values: list[Any]) -> Path:
+    made = [
+        {"segmentation": value, "area": 1, "bbox": box(k), "predicted_iou": 0.9}
+        | {"point_coords": [[1, 1]], "stability_score": 0.9, "crop_box": [0, 0, W, H]}
+        for k, value in enumerate(values)
+    ]
+    return dump(folder / "a.json", made)
+
+
+def sav(folder: Path, values: list[Any]) -> Path:
+    made = {"video_id": "sav_1", "video_height": H, "video_width": W, "video_frame_count": 1.0}
+    made |= {"masklet": [values], "masklet_id": [0, 1, 2], "masklet_num": 3}
+    return dump(folder / "sav_1_manual.json", made)
+
+
+def dump(path: Path, value: Any) -> Path:
+    path.write_text(json.dumps(value))
+    return path
+
+
+def drawn(table: MaskTable) -> list[Any]:
+    masks = table.masks.sort_values("source_key")
+    sizes = (masks[side].to_numpy() for side in ("height", "width"))
+    found, codes = decode(masks["segmentation"].tolist(), *sizes)
+    assert not codes.any(), masks[["status", "status_detail"]]
+    return [to_dense(found, k) for k in range(len(masks))]
+
+
+def check(path: Path, kind: str | None) -> None:
+    """See that all masks are there with the right pixels and one note, also after pruning one."""
+    table = read(path)
+    assert set(table.masks["status"]) == {"ok"}, table.masks["status_detail"].tolist()
+    for mask, right in zip(drawn(table), PLAIN, strict=True):
+        assert (mask == pixels(right)).all()
+    said = [note for note in table.notes if note.kind in REPAIRS]
+    assert kind in [note.kind for note in said] if kind else not said
+    assert all(note.count == 3 and len(note.examples) == 3 for note in said)
+    gone = path.parent / "out" / path.name
+    keys = sorted(table.masks["source_key"])
+    detect(path).prune(path, gone, {keys[0]})
+    for mask, right in zip(drawn(read(gone)), PLAIN[1:], strict=True):
+        assert (mask == pixels(right)).all()
+
+
+@pytest.mark.parametrize("build", [coco, lvis, sa1b], ids=lambda build: build.__name__)
+@pytest.mark.parametrize(("name", "kind", "spell"), POLYGONS, ids=[one[0] for one in POLYGONS])
+def test_polygons_in_other_spellings(
+    tmp_path: Path,
+    build: Callable[[Path, list[Any]], Path],
+    name: str,
+    kind: str | None,
+    spell: Callable[[list[float]], Any],
+) -> None:
+    check(build(tmp_path, [spell(ring) for ring in RINGS]), kind)
+
+
+@pytest.mark.parametrize("build", [coco, lvis, results, sa1b, amg, sav], ids=lambda b: b.__name__)
+@pytest.mark.parametrize(("name", "kind", "spell"), LENGTHS, ids=[one[0] for one in LENGTHS])
+def test_run_lengths_in_other_spellings(
+    tmp_path: Path,
+    build: Callable[[Path, list[Any]], Path],
+    name: str,
+    kind: str | None,
+    spell: Callable[[str], Any],
+) -> None:
+    if build in (results, amg) and kind == "no_rle_size":
+        pytest.skip("the run lengths are the only place with a size")
+    check(build(tmp_path, [spell(counts) for counts in PLAIN]), kind)
