@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import scorers
+from curate.curation.blame import stated_columns
 from curate.curation.certificates import certified_line, checked
 from curate.curation.judging import LEARNED_COLUMNS, MODEL, judge, model_in_force
 from curate.curation.plan import decide, rank
@@ -72,7 +73,10 @@ IN_MEMORY = 8_000_000
 _VERSION = b"curate version"
 """Where in the metadata of a part's images stands the hash of its content."""
 
-PLANNED = ("action", "reasons", "priority", "rule_action", "decided_by")
+POINTERS = ("duplicate_of", "overlap_with", "nested_in")
+"""Columns that hold the id of another mask."""
+
+PLANNED = ("action", "reasons", "priority", "rule_action", "flagged_by", "decided_by")
 LATE = ("quality_score", *LEARNED_COLUMNS, *PLANNED, "rank")
 """Columns that this stage gives, beside those of two-step scorers."""
 
@@ -172,7 +176,7 @@ def repair_ids(out: Path) -> None:
     for index in range(count if any(twice.values()) else 0):
         masks, images = read_part(out, "masks", index), read_part(out, "images", index)
         if twice["masks"]:
-            masks = _renumber(masks, "mask_id", ("duplicate_of", "nested_in"), first["masks"])
+            masks = _renumber(masks, "mask_id", POINTERS, first["masks"])
         if twice["images"]:
             old = images["image_id"].to_pandas()
             new = pd.Series(np.arange(len(old)) + first["images"], index=old)
@@ -289,17 +293,18 @@ def quality_line(info: Mapping[str, Any], share: float) -> float | None:
 def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) -> None:
     """Judge the masks of one part: second-step scores, quality, action, reasons, priority."""
     model, references = model_in_force(out, info.get(MODEL)), info["references"]
-    extra = model.columns.names if model else ()
+    extra = {*stated_columns(), *(model.columns.names if model else ())}
     frame = judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
     applied = scorers.apply(frame, references)
     frame = frame.drop(columns=[c for c in applied.columns if c in frame.columns]).join(applied)
-    judged = judge(frame, references["quality"], model)
+    judged = judge(frame, references["quality"], model, policy.odd)
     frame["quality_score"] = judged.columns["quality_score"]
     plan = decide(
         frame,
         policy,
         quality_cut=quality_line(info, policy.lowest_share),
         blame=judged.blame,
+        odd_quality=judged.odd,
         certified=certified_line(info),
         learned=model is not None,
     )

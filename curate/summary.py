@@ -82,9 +82,10 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     )
     lines = [f"{_count(masks, 'mask')} in {_count(numbers['image_count'], 'image')}: {shares}"]
     lines += _people(audit, numbers)
+    lines += _flagged(audit, numbers)
     lines += _notes(audit.info, numbers)
     found, rarer = reasons(Source(audit))
-    flagged = [reason for reason in found if reason.review + reason.reject]
+    flagged = [reason for reason in found if not (reason.note or reason.weak)]
     lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
     if len(flagged) + rarer > 8:
         lines.append(f"             and {_count(len(flagged) + rarer - 8, 'other reason')}")
@@ -106,6 +107,31 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
         lines.append(f"version {short(version)}")
     lines.append(f"report: {audit.path / 'report.html'}")
     return "\n".join(lines)
+
+
+def flagged_text(numbers: Mapping[str, Any], lowest_share: float) -> str:
+    """Say how many masks break a rule, are grossly odd, or are merely the lowest; "" for none.
+
+    Args:
+        numbers: What :func:`summary` gave.
+        lowest_share: Of masks of lowest quality that the policy sends to review.
+    """
+    if "rule_count" not in numbers or not numbers["mask_count"]:
+        return ""
+    rule, odd, lowest = (numbers[f"{name}_count"] or 0 for name in ("rule", "odd", "lowest"))
+    text = f"{rule:,} break{'s' if rule == 1 else ''} a rule, "
+    text += f"{odd:,} {'is' if odd == 1 else 'are'} grossly odd"
+    if lowest:
+        text += f", {lowest:,} {'is' if lowest == 1 else 'are'} merely of the lowest "
+        text += f"{100 * lowest_share:.3g}% by quality"
+    return text
+
+
+def _flagged(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+    from curate.report.collect import lowest_share
+
+    text = flagged_text(numbers, lowest_share(audit.info))
+    return [text] if text else []
 
 
 def people_text(numbers: Mapping[str, Any]) -> str:

@@ -37,7 +37,8 @@ def test_the_text_names_what_people_decided_and_how_to_write_it(counted: Audit) 
         f"`curate write '{counted.path}' --out OUT` writes the dataset so",
     ]
     # Of the two masks that the policy rejects, people accepted one; the other has no pixel.
-    reasons = lines[3 : next(k for k, line in enumerate(lines) if line.startswith("more signals"))]
+    assert lines[3] == "1 breaks a rule, 0 are grossly odd"
+    reasons = lines[4 : next(k for k, line in enumerate(lines) if line.startswith("more signals"))]
     assert [line.split()[0] for line in reasons] == ["1"]
     assert "no usable mask" in reasons[0]
     assert "ann" not in reasons[0]

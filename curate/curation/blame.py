@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.curation.columns import plain
+from curate.curation.wording import Wording
 from curate.table import STRING
 
 if TYPE_CHECKING:
@@ -17,27 +20,107 @@ if TYPE_CHECKING:
 _STORED = {"predicted_iou": "predicted IoU", "stability_score": "stability", "score": "score"}
 """Columns that come from the source, which no scorer describes."""
 
+LACK = "lack"
+"""What a statement calls 1 - its score."""
 
-def blame(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.Series[Any]:
+
+@dataclass(frozen=True)
+class Blame:
+    """What speaks most against some masks; texts in the order of the masks, "" for nothing.
+
+    Attributes:
+        stated: What was measured there, with its numbers: "it has holes (120 px in all)".
+        weakest: The name and the value of that signal alone: "detector confirmation 0.86".
+    """
+
+    stated: Sequence[str]
+    weakest: Sequence[str]
+
+
+def blame(
+    frame: pd.DataFrame,
+    reference: Mapping[str, Any],
+    limits: Mapping[str, float] | None = None,
+) -> Blame:
     """Return what speaks most against each mask, for :func:`~curate.curation.plan.decide`.
 
     Args:
-        frame: Masks with their scores.
+        frame: Masks with their scores, and the columns of :func:`stated_columns`.
         reference: What ``curate.scorers.quality.fit`` gave.
-
-    Returns:
-        Same index: a clause such as "it has holes", from the signal's own description; empty where
-        nothing speaks against the mask.
+        limits: By signal, the value from which on it is no sign of a fault; where any other signal
+            speaks, these do not.
     """
     from curate.scorers.quality import evidence
 
-    found = evidence(frame, reference)
-    clauses = [_clause(name, high=False) for name in found.columns]
-    loud = found.to_numpy(np.float64)
-    words = np.full(len(frame), "", object)
+    weakest = _loudest(evidence(frame, reference))
+    gross = _loudest(evidence(frame, reference, limits)) if limits else weakest
+    at_all = [name or other for name, other in zip(gross, weakest, strict=True)]
+    stated = blame_on(frame, at_all, [False] * len(frame)).stated
+    return Blame(stated, blame_on(frame, weakest, [False] * len(frame)).weakest)
+
+
+def _loudest(found: pd.DataFrame) -> list[str]:
+    """Return for each row the column of the largest value, "" where none is over 0."""
+    loud, names = found.to_numpy(np.float64), np.array([*found.columns, ""], object)
+    which = np.full(len(found), len(names) - 1)
     if loud.shape[1]:
-        words = np.where(loud.max(axis=1) > 0, np.array(clauses, object)[loud.argmax(axis=1)], "")
-    return pd.Series(words, frame.index, STRING)
+        which = np.where(loud.max(axis=1) > 0, loud.argmax(axis=1), which)
+    return [str(name) for name in names[which]]
+
+
+def blame_on(frame: pd.DataFrame, names: Sequence[str], high: Sequence[bool]) -> Blame:
+    """State the columns that speak against each mask.
+
+    Args:
+        frame: Masks with their scores.
+        names: For each mask the column; "" for none.
+        high: For each mask whether the column speaks by a high value.
+    """
+    stated, weakest = np.full(len(frame), "", object), np.full(len(frame), "", object)
+    groups = pd.Series(range(len(frame))).groupby([np.array(names, object), np.array(high)])
+    for (name, way), rows in groups.indices.items():
+        if name:
+            part = frame.iloc[rows]
+            stated[rows] = _statements(part, str(name), bool(way))
+            weakest[rows] = Wording.parse(f"{title(str(name))} {{{name}:.2f}}").fill(
+                _values(part, (str(name),)), len(rows)
+            )
+    return Blame(stated.tolist(), weakest.tolist())
+
+
+def stated_columns() -> frozenset[str]:
+    """Return every column that a statement shows, beside the scores themselves."""
+    from curate.scorers import columns
+
+    texts = [text for c in columns("mask").values() for text in (c.states, c.states_at_zero)]
+    named = {name for text in texts for name in Wording.parse(text).columns}
+    return frozenset(named - {LACK})
+
+
+def _statements(frame: pd.DataFrame, name: str, high: bool) -> npt.NDArray[np.object_]:
+    """State one column of some masks."""
+    from curate.scorers import columns
+
+    told = columns("mask").get(name)
+    plain_text = f"{'higher' if high else 'lower'} {title(name)} than is usual ({{{name}:.3g}})"
+    text = (told.states if told else "") or plain_text
+    found = np.array(_filled(frame, name, text), object)
+    if told and told.states_at_zero and name in frame:
+        zero = frame[name].to_numpy(np.float64) == 0
+        found[zero] = _filled(frame[zero], name, told.states_at_zero)
+    return found
+
+
+def _filled(frame: pd.DataFrame, name: str, text: str) -> list[str]:
+    wording = Wording.parse(text)
+    values = _values(frame, [column for column in wording.columns if column != LACK])
+    if LACK in wording.columns and name in frame:
+        values[LACK] = (1 - frame[name].to_numpy(np.float64)).tolist()
+    return wording.fill(values, len(frame))
+
+
+def _values(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, list[Any]]:
+    return {name: plain(frame[name]) for name in names if name in frame}
 
 
 def moved(found: Explained, names: Sequence[str], index: pd.Index[Any]) -> pd.Series[Any]:
@@ -63,15 +146,19 @@ def moved(found: Explained, names: Sequence[str], index: pd.Index[Any]) -> pd.Se
     return pd.Series(np.array(texts, object)[which.ravel()], index, STRING)
 
 
-def against(found: Explained, names: Sequence[str], index: pd.Index[Any]) -> pd.Series[Any]:
-    """Return what speaks most against each mask; empty where none of the strongest does."""
-    told = [_clause(name, high) for name in names for high in (False, True)]
-    words = np.array([*told, ""], object)
+def against(found: Explained, names: Sequence[str], frame: pd.DataFrame) -> Blame:
+    """Return what speaks most against each mask; nothing where none of the strongest does.
+
+    Args:
+        found: What the quality model says of the masks of ``frame``.
+        names: Its columns.
+        frame: Masks with their scores.
+    """
     worse = (found.column >= 0) & (found.moved > 0)
     rows, place = np.arange(len(worse)), worse.argmax(axis=1)
-    clause = 2 * found.column[rows, place] + np.where(found.high[rows, place], 1, 0)
-    chosen = np.where(worse.any(axis=1), clause, len(told))
-    return pd.Series(words[chosen], index, STRING)
+    chosen = np.where(worse.any(axis=1), found.column[rows, place], len(names))
+    words = np.array([*names, ""], object)
+    return blame_on(frame, words[chosen].tolist(), found.high[rows, place].tolist())
 
 
 def families(names: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -50,6 +50,8 @@ DESIGN_COLUMNS = frozenset(
         "uniqueness_score",
         "duplicate_of",
         "duplicate_iou",
+        "overlap_with",
+        "overlap_iou",
         "nested_in",
         "nested_share",
         "nested_contact",

@@ -18,6 +18,10 @@ _PEOPLE = dict(zip(SETTLED, ("accept", "reject", "redrawn", "relabelled"), stric
 """What numbers call that which people decided of a mask."""
 
 
+FLAGGED = {"rule": "rule", "odd": "quality", "lowest": "lowest_share"}
+"""What numbers call the masks that are not accepted, by what their ``flagged_by`` says."""
+
+
 def metrics(audit: Audit) -> dict[str, float | None]:
     """Return an audit's summary numbers by name; None where one is not available.
 
@@ -28,7 +32,10 @@ def metrics(audit: Audit) -> dict[str, float | None]:
     ``policy_accept_count`` (and review, reject: masks on which nobody decided), ``model_count`` and
     ``certificate_count`` (of these, what a learned quality or a certified line decided),
     ``empty_count`` (and every other status of a mask), ``broken_count`` and ``broken_rate`` (status
-    other than ok), ``duplicate_count``, ``missing_count`` (``image_`` before every status of an
+    other than ok), ``duplicate_count`` (masks with a better twin), ``rule_count`` (masks on which
+    nobody decided that break a rule), ``odd_count`` (those of a quality under the policy's line),
+    ``lowest_count`` (those that are only of its share of lowest quality), the rates of the first
+    two, ``missing_count`` (``image_`` before every status of an
     image), ``missing_detection_count``, ``near_duplicate_count``, and for every score a median and
     a low decile: ``quality_median``, ``stability_p10``.
     """
@@ -38,6 +45,11 @@ def metrics(audit: Audit) -> dict[str, float | None]:
         for action in ACTIONS:
             counts[f"{action}_count"] = f"count(*) filter (action = '{action}')"
         counts |= _deciders("decided_by" in types)
+    if "flagged_by" in types:
+        counts |= {
+            f"{name}_count": f"count(*) filter (flagged_by = '{cause}' and decided_by <> 'person')"
+            for name, cause in FLAGGED.items()
+        }
     for status in STATUSES:
         counts[f"{status}_count"] = f"count(*) filter (status = '{status}')"
     counts["broken_count"] = "count(*) filter (status <> 'ok')"
@@ -50,7 +62,7 @@ def metrics(audit: Audit) -> dict[str, float | None]:
             found |= _middle_and_low(audit, column, int(found["mask_count"] or 0))
     found |= _image_metrics(audit)
     masks = found["mask_count"]
-    for name in (*ACTIONS, "broken"):
+    for name in (*ACTIONS, "broken", *(("rule", "odd") if "flagged_by" in types else ())):
         count = found.get(f"{name}_count")
         found[f"{name}_rate"] = None if not masks or count is None else count / masks
     return found

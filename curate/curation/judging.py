@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.curation.blame import against, blame, families, moved
+from curate.curation.blame import Blame, against, blame, families, moved
 from curate.errors import AuditError
 from curate.models.quality_features import evidence_shares, total_evidence
-from curate.models.quality_model import QualityModel, explain
+from curate.models.quality_model import Explained, QualityModel, explain
 from curate.scorers import quality
 
 MODEL = "quality_model"
@@ -41,47 +41,63 @@ class Judged:
 
     Attributes:
         columns: ``quality_score``, and :data:`LEARNED_COLUMNS` where a model is in force.
-        clauses: What speaks most against each, as a clause; None where the label-free evidence says
-            that when it is asked (see :meth:`blame`).
+        odd: The quality of which the policy's line speaks: a learned one is a probability and is
+            taken as it is, a label-free one counts only signals under the policy's limits.
         reference: What the label-free quality was fitted to.
+        model: What was learned from people, None for nothing.
+        limits: The policy's limits.
     """
 
     columns: pd.DataFrame
-    clauses: pd.Series[Any] | None
+    odd: pd.Series[Any]
     reference: Mapping[str, Any]
+    model: QualityModel | None = None
+    limits: Mapping[str, float] | None = None
 
-    def blame(self, some: pd.DataFrame) -> pd.Series[Any]:
+    def blame(self, some: pd.DataFrame) -> Blame:
         """Return what speaks most against some of the masks."""
-        if self.clauses is None:
-            return blame(some, self.reference)
-        return self.clauses.loc[some.index]
+        if self.model is None:
+            return blame(some, self.reference, self.limits)
+        return against(_explained(some, self.reference, self.model), self.model.columns.names, some)
 
 
-def judge(frame: pd.DataFrame, reference: Mapping[str, Any], model: QualityModel | None) -> Judged:
+def judge(
+    frame: pd.DataFrame,
+    reference: Mapping[str, Any],
+    model: QualityModel | None,
+    limits: Mapping[str, float] | None = None,
+) -> Judged:
     """Work out the quality of masks.
 
     Args:
         frame: A row a mask, with its scores.
         reference: What ``curate.scorers.quality.fit`` gave.
         model: What was learned from people; None for nothing.
+        limits: By signal, the value from which on it is no sign of a fault, however rare.
     """
     label_free = quality.apply(frame, reference)
     if model is None:
-        return Judged(pd.DataFrame({"quality_score": label_free}), None, reference)
-    evidence = quality.evidence(frame, reference)
-    matrix = model.columns.matrix(frame, total_evidence(evidence))
-    names = model.columns.names
-    found = explain(model, matrix, evidence_shares(evidence), families(names))
+        odd = quality.apply(frame, reference, limits) if limits else label_free
+        columns = pd.DataFrame({"quality_score": label_free})
+        return Judged(columns, odd, reference, limits=limits)
+    found = _explained(frame, reference, model)
     learned = np.where(label_free.isna(), np.nan, found.probability)
     columns = pd.DataFrame(
         {
             "quality_score": learned,
             LABEL_FREE: label_free,
-            MOVED_BY: moved(found, names, frame.index).where(label_free.notna()),
+            MOVED_BY: moved(found, model.columns.names, frame.index).where(label_free.notna()),
         },
         index=frame.index,
     )
-    return Judged(columns, against(found, names, frame.index), reference)
+    return Judged(columns, columns["quality_score"], reference, model)
+
+
+def _explained(frame: pd.DataFrame, reference: Mapping[str, Any], model: QualityModel) -> Explained:
+    """Return what a model says of masks, and which signals moved it."""
+    evidence = quality.evidence(frame, reference)
+    matrix = model.columns.matrix(frame, total_evidence(evidence))
+    return explain(model, matrix, evidence_shares(evidence), families(model.columns.names))
 
 
 def model_in_force(out: Path, record: Mapping[str, Any] | None) -> QualityModel | None:

@@ -26,7 +26,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.curation.audits import ACTIONS
-from curate.curation.columns import Columns, plain
+from curate.curation.blame import Blame
+from curate.curation.columns import Columns
 from curate.curation.nms import Suppression, crop_nms, greedy_nms
 from curate.curation.policy import Policy
 from curate.curation.rules import Rule
@@ -42,7 +43,7 @@ _STEP = 1e-9
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
-Blame: TypeAlias = "Callable[[pd.DataFrame], pd.Series[Any]]"
+Asked: TypeAlias = "Callable[[pd.DataFrame], Blame]"
 
 
 @dataclass
@@ -55,6 +56,7 @@ class _Draft:
     evidence: FloatArray
     spared: BoolArray
     named: BoolArray
+    flagged: npt.NDArray[np.object_]
     said: list[tuple[int, int, npt.NDArray[np.int64], list[str]]] = field(default_factory=list)
 
     def say(self, rows: BoolArray, action: int, order: int, reasons: list[str]) -> None:
@@ -70,7 +72,8 @@ def decide(
     policy: Policy,
     *,
     quality_cut: float | None = None,
-    blame: Blame | None = None,
+    blame: Asked | None = None,
+    odd_quality: pd.Series[Any] | None = None,
     certified: float | None = None,
     learned: bool = False,
 ) -> pd.DataFrame:
@@ -84,8 +87,11 @@ def decide(
         quality_cut: Masks of lower quality are the policy's ``lowest_share`` of the whole dataset
             (see ``curate.deciding.quality_line``); None for no such line.
         blame: Says of some rows of ``frame`` what speaks most against each (see
-            :func:`curate.curation.blame.blame`), for masks that quality alone sends to review; None
-            for nothing to tell.
+            :func:`curate.curation.blame.blame`), for masks that quality alone sends to review:
+            under the policy's own line with what was measured, else as the weakest; None for
+            nothing to tell.
+        odd_quality: What is held against the policy's line instead of ``quality_score`` (see
+            :class:`curate.curation.judging.Judged`); same index.
         certified: Masks of at least this quality are what people's random sample has shown to be
             good enough; over 1 for none. It takes the place of the policy's own lines: a bound
             holds for exactly what is over the line, not for any part of it. None for no
@@ -95,9 +101,12 @@ def decide(
     Returns:
         Same index; ``action`` ("accept", "review" or "reject"), ``reasons`` (one text, joined by
         "; ", gravest first, empty for none), ``priority`` (float64, at least 0),
-        ``rule_action`` (what the rules alone say, whatever the quality) and ``decided_by``
-        ("policy": a rule, or its line through the label-free quality; "model": its line through
-        a learned quality; "certificate": a certified line).
+        ``rule_action`` (what the rules alone say, whatever the quality), ``flagged_by`` (why it is
+        not accepted, the gravest first: "rule": it breaks one; "quality": its quality is under the
+        policy's line, or could not be worked out; "lowest_share": it is only of the policy's share
+        of lowest quality; "certificate": no certificate covers it; "" for an accepted one) and
+        ``decided_by`` ("policy": a rule, or its line through the label-free quality; "model": its
+        line through a learned quality; "certificate": a certified line).
 
     Raises:
         CallError: A rule compares text with a number, or the like.
@@ -106,7 +115,15 @@ def decide(
     rows = len(frame)
     crowd = _column(columns, "iscrowd") == 1
     no = np.zeros(rows, np.bool_)
-    draft = _Draft(columns, crowd, np.zeros(rows, np.int8), np.zeros(rows), no.copy(), no.copy())
+    draft = _Draft(
+        columns,
+        crowd,
+        np.zeros(rows, np.int8),
+        np.zeros(rows),
+        no.copy(),
+        no.copy(),
+        np.full(rows, "", object),
+    )
     suppressed = policy.nms is None
     for rule in policy.rules:
         if rule.after_nms and not suppressed:
@@ -116,8 +133,9 @@ def decide(
             _apply(draft, rule)
     _apply_twins(draft, [rule for rule in policy.rules if rule.twin])
     by_rules = draft.level.copy()
+    draft.flagged[by_rules > _ACCEPT] = "rule"
     if certified is None:
-        _apply_quality(draft, policy, quality_cut, blame)
+        _apply_quality(draft, policy, quality_cut, blame, odd_quality)
     else:
         _apply_certificate(draft, policy, certified)
     line = max(policy.quality_at_least or 0.0, quality_cut or 0.0)
@@ -129,6 +147,7 @@ def decide(
             "reasons": pd.Series(_join(draft, rows), frame.index, STRING),
             "priority": _priority(draft, policy, line),
             "rule_action": pd.Series(np.array(ACTIONS, object)[by_rules], frame.index, STRING),
+            "flagged_by": pd.Series(draft.flagged, frame.index, STRING),
             "decided_by": pd.Series(
                 _deciders(draft, by_rules, certified is not None, learned), frame.index, STRING
             ),
@@ -252,29 +271,55 @@ def _note_suppression(columns: Columns, rows: npt.NDArray[np.int64], found: Supp
     )
 
 
-def _apply_quality(draft: _Draft, policy: Policy, cut: float | None, blame: Blame | None) -> None:
+def _apply_quality(
+    draft: _Draft,
+    policy: Policy,
+    cut: float | None,
+    blame: Asked | None,
+    odd_quality: pd.Series[Any] | None,
+) -> None:
     """Send masks of low quality to review, and those that should have a quality and have none."""
-    if draft.columns("quality_score") is None:
+    line = policy.quality_at_least
+    if draft.columns("quality_score") is None or (line is None and cut is None):
         return
     quality = _column(draft.columns, "quality_score")
     judged = ~draft.crowd & ~draft.spared
-    lines = [line for line in (policy.quality_at_least, cut) if line is not None]
-    if not lines:
-        return
-    low = judged & (quality < max(lines))
-    draft.level = np.maximum(draft.level, np.where(low, np.int8(_REVIEW), np.int8(0)))
+    held = quality if odd_quality is None else odd_quality.to_numpy(np.float64)
+    odd = judged & (held < (-np.inf if line is None else line))
+    lowest = judged & ~odd & (quality < (-np.inf if cut is None else cut))
+    draft.level = np.maximum(draft.level, np.where(odd | lowest, np.int8(_REVIEW), np.int8(0)))
     # A rule that speaks of the mask already says what is wrong; the quality would only repeat it.
-    rows = low & ~draft.named
-    at = np.flatnonzero(rows)
-    why = plain(blame(draft.columns.frame.iloc[at])) if blame and len(at) else [""] * len(at)
-    words = [
-        f"{clause} (quality {value:.2f})" if clause else f"low quality: {value:.2f}"
-        for clause, value in zip(why, quality[at], strict=True)
-    ]
-    draft.say(rows, _REVIEW, len(policy.rules) + 1, words)
+    order = len(policy.rules) + 1
+    for rows, cause, words in ((odd, "quality", _odd_words), (lowest, "lowest_share", _low_words)):
+        rows = rows & ~draft.named
+        at = np.flatnonzero(rows)
+        found = blame(draft.columns.frame.iloc[at]) if blame and len(at) else None
+        draft.flagged[rows] = cause
+        draft.say(rows, _REVIEW, order, words(found, quality[at]))
     blank = judged & np.isnan(quality) & (draft.level == _ACCEPT)
     words = ["its quality could not be worked out"] * int(blank.sum())
-    draft.say(blank, _REVIEW, len(policy.rules) + 2, words)
+    draft.flagged[blank] = "quality"
+    draft.say(blank, _REVIEW, order + 1, words)
+
+
+def _odd_words(found: Blame | None, quality: FloatArray) -> list[str]:
+    """Return the reasons of masks under the policy's line: what was measured, and the quality."""
+    stated = found.stated if found else [""] * len(quality)
+    return [
+        f"{text.removesuffix(')')}{', ' if text.endswith(')') else ' ('}quality {value:.2f})"
+        if text
+        else f"low quality: {value:.2f}"
+        for text, value in zip(stated, quality, strict=True)
+    ]
+
+
+def _low_words(found: Blame | None, quality: FloatArray) -> list[str]:
+    """Return the reasons of masks that are merely the lowest of their dataset."""
+    weakest = found.weakest if found else [""] * len(quality)
+    return [
+        f"weakest here: {text or f'quality {value:.2f}'}"
+        for text, value in zip(weakest, quality, strict=True)
+    ]
 
 
 def _apply_certificate(draft: _Draft, policy: Policy, certified: float) -> None:
@@ -287,6 +332,7 @@ def _apply_certificate(draft: _Draft, policy: Policy, certified: float) -> None:
         else f"not certified: quality {value:.2f}"
         for value in quality[rows]
     ]
+    draft.flagged[rows] = "certificate"
     draft.say(rows, _REVIEW, len(policy.rules) + 1, words)
 
 

@@ -11,6 +11,9 @@ probability_at_least = 0.8     # optional: takes its place once quality is P(goo
 [review]
 lowest_share = 0.02            # and so does this share of lowest quality
 
+[odd]                          # optional: label-free quality is low only for signals under these
+edge_score = 0.6               # values: rare is not yet wrong; others count at any value
+
 [cost]                         # what a bad mask costs, for the order of review
 default = 1.0
 category = { person = 3.0 }
@@ -61,6 +64,8 @@ class Policy:
         quality_at_least: Masks of lower quality go to review; None for no such line.
         probability_at_least: What takes its place once quality is the probability that a mask is
             good; None keeps the line where it is.
+        odd: For signals of the label-free quality, the value from which on they are no sign of a
+            fault, however rare; those it does not name count at any value.
         lowest_share: Share of masks of lowest quality that goes to review, in [0, 1).
         cost: What a bad mask costs.
         category_cost: The same for some categories.
@@ -73,6 +78,7 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     quality_at_least: float | None = None
     probability_at_least: float | None = None
+    odd: Mapping[str, float] = field(default_factory=dict)
     lowest_share: float = 0.0
     cost: float = 1.0
     category_cost: Mapping[str, float] = field(default_factory=dict)
@@ -94,6 +100,7 @@ class Policy:
                 if value is not None
             },
             "review": {"lowest_share": self.lowest_share},
+            **({"odd": dict(self.odd)} if self.odd else {}),
             "cost": {"default": self.cost, "category": dict(self.category_cost)},
             **({"nms": vars(self.nms)} if self.nms else {}),
             "clean": {"small_px": self.small_px},

@@ -15,6 +15,7 @@ from curate.curation.grammar import near
 from curate.curation.rules import P_BAD, Nms, Rule
 from curate.curation.wording import Wording
 from curate.errors import CallError
+from curate.scorers import quality
 
 PRESETS = ("default", "sa1b")
 """Policies that come with curate."""
@@ -22,6 +23,7 @@ PRESETS = ("default", "sa1b")
 _TABLES: dict[str, tuple[str, ...]] = {
     "accept": ("quality_at_least", "probability_at_least"),
     "review": ("lowest_share",),
+    "odd": quality.SIGNALS,
     "cost": ("default", "category"),
     "nms": ("box_iou", "prefer", "boxes"),
     "clean": ("small_px",),
@@ -52,6 +54,10 @@ def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         "rules": tuple(_rule(rule, k, where, known) for k, rule in enumerate(rules, 1)),
         "quality_at_least": _line(tables["accept"], "quality_at_least", where),
         "probability_at_least": _line(tables["accept"], "probability_at_least", where),
+        "odd": {
+            name: _number(tables["odd"], name, 1, (0, 1.0), f"{where}, [odd]")
+            for name in tables["odd"]
+        },
         "lowest_share": _number(tables["review"], "lowest_share", 0, (0, 1), f"{where}, [review]"),
         "cost": _number(tables["cost"], "default", 1, (0, 1e9), f"{where}, [cost]"),
         "category_cost": _costs(tables["cost"].get("category", {}), f"{where}, [cost.category]"),

@@ -91,7 +91,7 @@ def shown(value: Any, spec: str = "") -> str:
     if value is None or value != value:
         return "unknown"
     if isinstance(value, str):
-        return _tame(value, LONGEST_TEXT)
+        return _tame(value, LONGEST_TEXT).replace("“", '"').replace("”", '"')
     number = float(value)
     if not math.isfinite(number):
         return str(number)

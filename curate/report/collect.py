@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from curate.curation.audits import has_people
+from curate.curation.gate import FLAGGED
 from curate.report.words import KIND_SQL, in_common
 
 ACTIONS = ("accept", "review", "reject")
@@ -126,6 +127,10 @@ class Overview:
 
     Attributes:
         person: What people decided of these, by action.
+        rule: Masks on which nobody decided that break a rule of the policy.
+        odd: Those whose quality is under the policy's line.
+        lowest: Those that are merely of the policy's share of lowest quality.
+        lowest_share: That share.
     """
 
     masks: int
@@ -135,6 +140,10 @@ class Overview:
     review: int
     reject: int
     person: Mapping[str, int]
+    rule: int = 0
+    odd: int = 0
+    lowest: int = 0
+    lowest_share: float = 0.0
 
     @property
     def decided(self) -> int:
@@ -154,6 +163,7 @@ def overview(source: Source) -> Overview:
     stated = {"action", "decided_by"} <= source.masks.keys()
     row = source.row(
         f"select count(*) n, {actions_sql(source)}, {by_person if stated else '0 as nobody'}, "
+        f"{_flagged_sql(source)}, "
         f"count(distinct {source.column('category')}) categories from masks"
     )
     images = source.row("select count(*) n from images")["n"]
@@ -165,7 +175,27 @@ def overview(source: Source) -> Overview:
         review=int(row["review"]),
         reject=int(row["reject"]),
         person={a: int(row.get(f"person_{a}", 0)) for a in ACTIONS},
+        **{name: int(row.get(name, 0)) for name in FLAGGED},
+        lowest_share=lowest_share(source.info),
     )
+
+
+def _flagged_sql(source: Source) -> str:
+    """Return SQL that counts what is not accepted by why: a rule, the quality, its lowest share."""
+    if not {"flagged_by", "decided_by"} <= source.masks.keys():
+        return "0 as unflagged"
+    return ", ".join(
+        f"count(*) filter (flagged_by = '{cause}' and decided_by <> 'person') as {quoted(name)}"
+        for name, cause in FLAGGED.items()
+    )
+
+
+def lowest_share(info: Mapping[str, Any]) -> float:
+    """Return the share of masks of lowest quality that an audit's policy sends to review."""
+    policy = info.get("policy")
+    review = policy.get("review") if isinstance(policy, Mapping) else None
+    share = review.get("lowest_share") if isinstance(review, Mapping) else None
+    return float(share) if isinstance(share, int | float) else 0.0
 
 
 @dataclass(frozen=True)
@@ -184,6 +214,12 @@ class Reason:
     images: int
     review: int
     reject: int
+    lowest: int = 0
+
+    @property
+    def weak(self) -> bool:
+        """Whether it only names the weakest signal of the masks of lowest quality."""
+        return 0 < self.lowest == self.masks
 
     @property
     def note(self) -> bool:
@@ -211,9 +247,10 @@ def undecided_sql(source: Source) -> str:
 def kinds_sql(source: Source) -> str:
     """Return SQL of a row a mask and kind of reason, with its image, action and priority."""
     kind = KIND_SQL.format("r")
-    priority = source.column("priority", "0")
+    priority, flagged = source.column("priority", "0"), source.column("flagged_by", "''")
     return (
         f"select mask_id, image_id, {source.column('action')} as action, {priority} as priority, "
+        f"{flagged} as flagged_by, "
         f"unnest(list_distinct([{kind} for r in string_split(reasons, '; ') if trim(r) <> ''])) "
         f"as kind from {undecided_sql(source)} where reasons <> ''"
     )
@@ -232,7 +269,7 @@ def _texts(source: Source) -> dict[str, str]:
 
 
 def reasons(source: Source) -> tuple[list[Reason], int]:
-    """Count the masks of each reason, commonest first and mere notes last.
+    """Count the masks of each reason, commonest first, weakest signals behind, mere notes last.
 
     Masks that people decided on are left out: theirs are no findings.
 
@@ -243,9 +280,10 @@ def reasons(source: Source) -> tuple[list[Reason], int]:
         return [], 0
     rows = source.rows(
         "select kind, count(*) n, count(distinct image_id) images, "
-        "count(*) filter (action = 'review') review, count(*) filter (action = 'reject') reject "
+        "count(*) filter (action = 'review') review, count(*) filter (action = 'reject') reject, "
+        "count(*) filter (flagged_by = 'lowest_share' and action <> 'accept') lowest "
         f"from ({kinds_sql(source)}) "
-        "group by kind order by (review + reject > 0) desc, n desc, kind"
+        "group by kind order by (review + reject > lowest) desc, (lowest > 0) desc, n desc, kind"
     )
     texts = _texts(source)
     found = [
@@ -257,6 +295,7 @@ def reasons(source: Source) -> tuple[list[Reason], int]:
             images=int(row["images"]),
             review=int(row["review"]),
             reject=int(row["reject"]),
+            lowest=int(row["lowest"]),
         )
         for i, row in enumerate(rows[:MOST_REASONS])
     ]

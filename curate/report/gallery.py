@@ -42,10 +42,7 @@ RARE = 0.1
 TELLING_SCORES = 2
 
 OVERLAP_IOU = 0.2
-"""Least IoU at which the better of two masks is drawn beside the other."""
-
-TWIN_IOU = 0.5
-"""IoU from which a caption calls them twins."""
+"""Least IoU at which the mask that one overlaps most is drawn beside it."""
 
 REDRAWN = "as people redrew it"
 """What a caption calls the second outline of a redrawn mask."""
@@ -146,7 +143,7 @@ def kinds_of_marks(cards: Sequence[Card]) -> set[str]:
 def twin_of(row: Mapping[str, Any]) -> int | None:
     """Return the mask to draw beside one, None where there is none worth showing.
 
-    That is a better mask that shares many of its pixels, or one that a reason names.
+    That is its twin, the mask that it overlaps much, or one that a reason names.
     """
     found = _partner(row)
     return found[1] if found else None
@@ -155,13 +152,13 @@ def twin_of(row: Mapping[str, Any]) -> int | None:
 def _partner(row: Mapping[str, Any]) -> tuple[str, int] | None:
     """Return the column that points at the mask to draw beside one, and that mask."""
     reasons = str(row.get("reasons") or "")
-    for column in ("duplicate_of", "nested_in"):
+    for column in ("duplicate_of", "overlap_with", "nested_in"):
         found = measured(row, (column,))
         if found is None or int(found[0]) == row["mask_id"]:
             continue
-        iou = measured(row, ("duplicate_iou",)) if column == "duplicate_of" else None
-        same = iou is not None and iou[0] >= OVERLAP_IOU
-        if same or re.search(rf"\bmask {int(found[0])}\b", reasons):
+        iou = measured(row, ("overlap_iou",)) if column == "overlap_with" else None
+        near = column == "duplicate_of" or (iou is not None and iou[0] >= OVERLAP_IOU)
+        if near or re.search(rf"\bmask {int(found[0])}\b", reasons):
             return column, int(found[0])
     return None
 
@@ -266,8 +263,7 @@ def twin_words(row: Mapping[str, Any]) -> str:
         return ""
     if found[0] == "nested_in":
         return f"mask {found[1]}, which contains it"
-    iou = measured(row, ("duplicate_iou",))
-    if iou is None:
-        return f"mask {found[1]}, its kept twin"
-    words = "its kept twin" if iou[0] >= TWIN_IOU else "a better one that overlaps it"
-    return f"mask {found[1]}, {words} (IoU {score(iou[0])})"
+    twin = found[0] == "duplicate_of"
+    iou = measured(row, ("duplicate_iou" if twin else "overlap_iou",))
+    words = "its better twin" if twin else "which overlaps it"
+    return f"mask {found[1]}, {words}" + (f" (IoU {score(iou[0])})" if iou else "")

@@ -12,7 +12,10 @@ from markupsafe import Markup, escape
 LONGEST_NAME = 160
 """Characters of a name that a page shows; a name may be a megabyte long."""
 
-_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
+BLANKED = r"“[^”]*”|-?\d+(?:[.,]\d+)*"
+"""What differs between reasons of one kind: a number, or a name in quotation marks."""
+
+_BLANKED = re.compile(BLANKED)
 
 
 def shown(value: Any, limit: int = LONGEST_NAME) -> str:
@@ -115,22 +118,22 @@ def plural(n: int, noun: str, many: str = "") -> str:
 
 
 def kind_of(reason: str) -> str:
-    """Return what reasons of one rule have in common: the sentence with its numbers blanked.
+    """Return what reasons of one rule have in common: the sentence with what differs blanked.
 
     The same replacement is done in SQL over millions of rows; :data:`KIND_SQL` must stay equal.
     """
-    return _NUMBER.sub("…", reason.strip())
+    return _BLANKED.sub("…", reason.strip())
 
 
 def in_common(reasons: Sequence[str]) -> str:
-    """Return reasons of one kind as one sentence: numbers in which they differ are blanked."""
-    numbers = zip(*(_NUMBER.findall(reason) for reason in reasons), strict=True)
+    """Return reasons of one kind as one sentence: what differs in them is blanked."""
+    numbers = zip(*(_BLANKED.findall(reason) for reason in reasons), strict=True)
     kept = [found[0] if len(set(found)) == 1 else "…" for found in numbers]
-    plain = _NUMBER.split(reasons[0].strip())
+    plain = _BLANKED.split(reasons[0].strip())
     return "".join(a + b for a, b in zip(plain, [*kept, ""], strict=True))
 
 
-KIND_SQL = r"regexp_replace(trim({}), '-?\d+(?:[.,]\d+)*', '…', 'g')"
+KIND_SQL = f"regexp_replace(trim({{}}), '{BLANKED}', '…', 'g')"
 """SQL of :func:`kind_of`; format it with the expression of one reason."""
 
 

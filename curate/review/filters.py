@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from curate.curation.wording import JOINT
 from curate.errors import CallError
-from curate.report.words import kind_of, shown
+from curate.report.words import BLANKED, kind_of, shown
 from curate.review.queues import Queue
 from curate.review.scores import score_columns
 
@@ -31,7 +31,6 @@ MOST_LISTED = 500
 """Categories and reasons that are listed, the frequent ones."""
 
 _KEPT = 8
-_NUMBER = r"-?\d+(?:[.,]\d+)*"
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ def _dictionary(texts: Any, *, blanked: bool) -> tuple[list[str | None], npt.NDA
         texts = texts.dictionary_encode()
     words, numbers = texts.dictionary.cast(pa.large_string()), texts.indices
     if blanked:
-        short = pc.replace_substring_regex(words, _NUMBER, "…").dictionary_encode()
+        short = pc.replace_substring_regex(words, BLANKED, "…").dictionary_encode()
         words, again = short.dictionary, short.indices.to_numpy()
     else:
         again = np.arange(len(words))

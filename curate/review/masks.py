@@ -34,7 +34,8 @@ SHOWN = (
     *("mask_id", "image_id", "file_name", "category", "height", "width", "segmentation"),
     *("area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "reasons", "status"),
     *("declared_x", "declared_y", "declared_w", "declared_h", "prompt_x", "prompt_y"),
-    *("duplicate_of", "duplicate_iou", "nested_in", "predicted_iou", "score"),
+    *("duplicate_of", "duplicate_iou", "overlap_with", "overlap_iou", "nested_in"),
+    *("predicted_iou", "score"),
 )
 """Columns that a card shows or needs, beside every score."""
 

@@ -168,7 +168,13 @@ SCORERS = (
         name="agreement",
         function=agreement,
         columns=(
-            Column("agreement_score", "Agreement", low_means="others draw it differently"),
+            Column(
+                "agreement_score",
+                "Agreement",
+                low_means="others draw it differently",
+                states="others agree with it less than is usual (mean IoU {agreement_score:.2f})",
+                states_at_zero="no mask of the others overlaps it",
+            ),
             Column("agreement_json", "Agreement by set", "word", "", "the IoU with each other set"),
             Column(
                 "others_iou",

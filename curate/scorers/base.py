@@ -38,6 +38,10 @@ class Column:
         unit: "px", "px^2", "share", "" for a plain number or count.
         low_means: For scores: what a low value says about the mask, as a clause that goes on after
             "because": "it falls into several pieces". For others: what the value is.
+        states: For scores: the reason that a mask of low value gets. It states what was measured,
+            with ``{column}`` for a number, ``{lack}`` for 1 - the score, and is true of every value
+            under 1: "it has holes ({hole_area_px} px in all)".
+        states_at_zero: The same for a value of 0, where that is another matter.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Column:
     kind: Literal["score", "measure", "id", "word"] = "score"
     unit: str = ""
     low_means: str = ""
+    states: str = ""
+    states_at_zero: str = ""
 
     def __post_init__(self) -> None:
         if (self.kind == "score") != self.name.endswith("_score"):

@@ -53,7 +53,10 @@ def detector(
         - ``detector_category_score`` in [0, 1]: 1 - max(0, best of other categories - best of the
           mask's own): low where the detector is sure that this is something else; NaN where no
           detection touches the mask, and where categories cannot be compared;
-        - ``detector_confidence``, ``detector_iou``: the two factors of ``detector_score``.
+        - ``detector_confidence``, ``detector_iou``: the two factors of ``detector_score``;
+        - ``detector_category``, ``detector_category_confidence``: what the detector says the object
+          is, and how surely: of the detections whose categories can be compared the one of the
+          largest confidence x IoU; NA and NaN where ``detector_category_score`` is NaN.
     """
     pairs, group = _pairs(table, detections)
     confidence = _confidence(detections)
@@ -62,10 +65,9 @@ def detector(
     frame = pd.DataFrame(index=table.masks.index)
     best, which = _best(len(table), pairs.first, strength)
     frame["detector_score"] = np.where(judged, best, np.nan)
-    scores = 1 - np.maximum(0, _against(table, detections, pairs, strength))
-    frame["detector_category_score"] = np.where(
-        judged & _comparable(table, categories), scores, np.nan
-    )
+    against, said = _against(table, detections, pairs, strength)
+    comparable = judged & _comparable(table, categories)
+    frame["detector_category_score"] = np.where(comparable, 1 - np.maximum(0, against), np.nan)
     seen = judged & (which >= 0)
     for column, values in (
         ("detector_confidence", confidence[pairs.second]),
@@ -73,7 +75,27 @@ def detector(
     ):
         frame[column] = np.where(judged, 0.0, np.nan)
         frame.loc[seen, column] = values[which[seen]]
+    named = np.flatnonzero(comparable & (said >= 0))
+    words, sure = np.full(len(table), None, object), np.full(len(table), np.nan)
+    words[named] = _names(table, detections)[said[named]]
+    sure[named] = confidence[said[named]]
+    frame["detector_category"] = pd.Series(words, frame.index, dtype=STRING)
+    frame["detector_category_confidence"] = sure
     return frame
+
+
+def _names(table: MaskTable, detections: MaskTable) -> npt.NDArray[np.object_]:
+    """Return what each detection says it sees: a name, else that of its number, else the number."""
+    names = detections.masks["category"].to_numpy(object)
+    if "category_id" not in detections.masks.columns:
+        return names
+    numbers = detections.masks["category_id"]
+    known: dict[int, str] = {}
+    if "category_id" in table.masks.columns:
+        stated = table.masks[["category_id", "category"]].dropna().drop_duplicates("category_id")
+        known = dict(zip(stated["category_id"], stated["category"], strict=True))
+    by_number = [None if pd.isna(k) else known.get(k, f"category {k}") for k in numbers]
+    return np.where(pd.isna(names), np.array(by_number, object), names)
 
 
 def _boxes(detections: MaskTable) -> FloatArray:
@@ -136,14 +158,17 @@ def _best(n: int, rows: IntArray, values: FloatArray) -> tuple[FloatArray, IntAr
 
 def _against(
     table: MaskTable, detections: MaskTable, pairs: Pairs, strength: FloatArray
-) -> FloatArray:
-    """Return the best of other categories less the best of the own; NaN where neither is known."""
+) -> tuple[FloatArray, IntArray]:
+    """Return the best of other categories less the best of the own, and the best of all.
+
+    NaN, and -1 for its detection, where no category is known.
+    """
     same, known = _same_category(table, detections, pairs)
     own, _ = _best(len(table), pairs.first[same & known], strength[same & known])
     other, _ = _best(len(table), pairs.first[~same & known], strength[~same & known])
-    touched = np.zeros(len(table), np.bool_)
-    touched[pairs.first[known]] = True
-    return np.where(touched, other - own, np.nan)
+    _, place = _best(len(table), pairs.first[known], strength[known])
+    said = np.append(pairs.second[known], -1)[place]
+    return np.where(said >= 0, other - own, np.nan), said
 
 
 def _same_category(
@@ -267,12 +292,17 @@ SCORERS = (
             Column(
                 "detector_score",
                 "Detector confirmation",
-                low_means="a detector sees no such object there",
+                low_means="no detection lies well on it, or only an unsure one",
+                states="a detector confirms it less than is usual "
+                "(confidence {detector_confidence:.2f}, IoU {detector_iou:.2f})",
+                states_at_zero="no detection touches it",
             ),
             Column(
                 "detector_category_score",
                 "Detector's category",
-                low_means="a detector is sure that it is something else",
+                low_means="a detector says that it is something else",
+                states="the detector says “{detector_category}” "
+                "(confidence {detector_category_confidence:.2f})",
             ),
             Column(
                 "detector_confidence",
@@ -287,6 +317,20 @@ SCORERS = (
                 "measure",
                 "share",
                 "how well that object lies on it",
+            ),
+            Column(
+                "detector_category",
+                "Detector's name for it",
+                "word",
+                "",
+                "what the detector says it is",
+            ),
+            Column(
+                "detector_category_confidence",
+                "Confidence of that name",
+                "measure",
+                "share",
+                "how sure the detector is of what it says it is",
             ),
         ),
         question="does a detector see an object there?",

@@ -38,21 +38,25 @@ def duplicates(
     Args:
         table: n masks, all masks of each image.
         contained: Share of a mask that another must cover to contain it.
-        same_iou: From this IoU two masks are held to be one object, and neither contains the other.
+        same_iou: The duplicate threshold: from this IoU two masks are held to be one object, so
+            that the worse one has a twin, and neither contains the other.
         part_contact: Share of a contained mask's outline that must lie on the container's outline
             for ``relation`` to say "part" rather than "nested".
         contact_px: How far apart two outlines may run and still be in contact, pixels.
 
     Returns:
-        ``uniqueness_score`` in [0, 1]: 1 - ``duplicate_iou``; the better twin itself keeps 1.
-        ``duplicate_of``: the better mask with the highest IoU, NA where none overlaps.
-        ``duplicate_iou``: the IoU with it, 0 where there is none. ``overlap_iou``: the highest IoU
-        with any mask. ``nested_in``: the smallest mask that contains this one, NA where none does;
+        ``uniqueness_score`` in [0, 1]: 1 - the highest IoU with a better mask; the better one
+        itself keeps 1. ``duplicate_of``: the better mask with the highest IoU, where that is at
+        least ``same_iou``, else NA; ``duplicate_iou``: the IoU with it. ``overlap_with``: the mask
+        of the highest IoU, better or not, NA where none shares a pixel; ``overlap_iou``: the IoU
+        with it, 0 where there is none. ``nested_in``: the smallest mask that contains this one, NA
+        where none does;
         ``nested_share``: how much of this one it covers; ``nested_contact``: share of this one's
         outline that lies on its outline, high for a part (a hand of a person), near 0 for an object
         inside another. ``relation``: "duplicate", "part", "nested" or "", by the parameters above.
-        Numbers are NaN (``nested_*`` also where nothing contains it), ids NA and ``relation`` ""
-        for a mask without a pixel and for a crowd region. Own definitions.
+        Numbers are NaN (``duplicate_iou`` also without a twin, ``nested_*`` also where nothing
+        contains it), ids NA and ``relation`` "" for a mask without a pixel and for a crowd region.
+        Own definitions.
     """
     single = present(table) & ~_is_crowd(table)
     pairs = _Pairs.of(table, single)
@@ -63,7 +67,10 @@ def duplicates(
     better = np.where(first_better, pairs.first, pairs.second)
     twin, twin_iou = _best(n, worse, better, pairs.iou, ids)
     _prefer_better(twin, worse, better, pairs.iou == twin_iou[worse], quality)
-    duplicate_iou = np.where(single, twin_iou, np.nan)
+    twin = np.where(twin_iou >= same_iou, twin, -1)
+    partner, overlap_iou = _best(
+        n, *(np.concatenate(p) for p in pairs.both_ways()), np.tile(pairs.iou, 2), ids
+    )
     inner, outer, share = pairs.containing(table, contained, same_iou)
     area = table.masks["area_px"].to_numpy()
     container, _ = _best(n, inner, outer, -area[outer].astype(np.float64), ids)
@@ -74,15 +81,14 @@ def duplicates(
     contact[nested] = outline_contact(
         table.runs, nested, container[nested], contact_px, table.boxes
     )
-    relation = np.select(
-        [duplicate_iou >= same_iou, contact >= part_contact, container >= 0], [1, 2, 3], 0
-    )
+    relation = np.select([twin >= 0, contact >= part_contact, container >= 0], [1, 2, 3], 0)
     return pd.DataFrame(
         {
-            "uniqueness_score": 1 - duplicate_iou,
+            "uniqueness_score": np.where(single, 1 - twin_iou, np.nan),
             "duplicate_of": _ids(ids, twin),
-            "duplicate_iou": duplicate_iou,
-            "overlap_iou": np.where(single, pairs.highest(n), np.nan),
+            "duplicate_iou": np.where(twin >= 0, twin_iou, np.nan),
+            "overlap_with": _ids(ids, partner),
+            "overlap_iou": np.where(single, overlap_iou, np.nan),
             "nested_in": _ids(ids, container),
             "nested_share": nested_share,
             "nested_contact": contact,
@@ -107,12 +113,9 @@ class _Pairs:
         area = table.masks["area_px"].to_numpy()
         return cls(first, second, shared, shared / (area[first] + area[second] - shared))
 
-    def highest(self, n: int) -> FloatArray:
-        """Return each mask's highest IoU with any other, shape (n,)."""
-        out = np.zeros(n)
-        np.maximum.at(out, self.first, self.iou)
-        np.maximum.at(out, self.second, self.iou)
-        return out
+    def both_ways(self) -> tuple[tuple[IntArray, IntArray], tuple[IntArray, IntArray]]:
+        """Return each pair twice, as a mask and its partner: own rows, and the partners' rows."""
+        return (self.first, self.second), (self.second, self.first)
 
     def containing(
         self, table: MaskTable, contained: float, same_iou: float
@@ -200,11 +203,13 @@ SCORERS = (
             Column(
                 "uniqueness_score",
                 "Uniqueness",
-                low_means="it covers the same object as a better mask",
+                low_means="a better mask covers many of its pixels",
+                states="it overlaps another mask (mask {overlap_with}, IoU {overlap_iou:.2f})",
             ),
             Column("duplicate_of", "Better twin", "id"),
             Column("duplicate_iou", "IoU with the better twin", "measure"),
-            Column("overlap_iou", "Highest IoU with any mask", "measure"),
+            Column("overlap_with", "Mask it overlaps most", "id"),
+            Column("overlap_iou", "IoU with that mask", "measure"),
             Column("nested_in", "Smallest mask around it", "id"),
             Column("nested_share", "Share of it inside that mask", "measure", "share"),
             Column("nested_contact", "Outline shared with that mask", "measure", "share"),

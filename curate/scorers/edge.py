@@ -104,11 +104,15 @@ SCORERS = (
                 "edge_score",
                 "Edge evidence",
                 low_means="its outline follows no edge in the picture",
+                states="its outline follows the picture's edges less than is usual "
+                "(edge score {edge_score:.2f}, by chance 0.50)",
             ),
             Column(
                 "edge_offset_score",
                 "Edge in place",
                 low_means="the picture's edge runs some pixels beside its outline",
+                states="the picture changes more beside its outline "
+                "({edge_offset_px} px, + outside, - inside)",
             ),
             Column(
                 "edge_offset_px",

@@ -111,18 +111,23 @@ def fit(frame: pd.DataFrame) -> dict[str, Any]:
     return reference
 
 
-def evidence(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
+def evidence(
+    frame: pd.DataFrame, reference: Mapping[str, Any], limits: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """Return how strongly each signal speaks against each mask.
 
     Args:
         frame: A row a mask, the columns of the reference.
         reference: What :func:`fit` gave.
+        limits: By signal, the value from which on it does not speak, however rare it is.
 
     Returns:
         Same index, a column a signal, in nats, at least 0; 0 where the signal is not available.
     """
+    limits = limits or {}
     columns = {
         name: _speaks(frame[name].to_numpy(np.float64), name in FORM, *_curve(reference[name]))
+        * (frame[name].to_numpy(np.float64) < limits.get(name, 1.0))
         for name in reference
         if name in frame
     }
@@ -176,15 +181,18 @@ def _speaks(
     return found
 
 
-def apply(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.Series[Any]:
+def apply(
+    frame: pd.DataFrame, reference: Mapping[str, Any], limits: Mapping[str, float] | None = None
+) -> pd.Series[Any]:
     """Return ``quality_score``, in (0, 1], low is worse; NaN for a mask without a pixel.
 
     Args:
         frame: A row a mask; ``area_px`` and the columns of the reference.
         reference: What :func:`fit` gave.
+        limits: As for :func:`evidence`.
     """
     total = np.zeros(len(frame))
-    for _, strength in evidence(frame, reference).items():
+    for _, strength in evidence(frame, reference, limits).items():
         total += strength.to_numpy(np.float64) ** 2
     quality = 1 / (1 + np.sqrt(total))
     quality[frame["area_px"].to_numpy() <= 0] = np.nan

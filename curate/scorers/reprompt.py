@@ -194,6 +194,7 @@ _COLUMNS = (
         "reprompt_score",
         "Redrawn by a segmenter",
         low_means="a segmenter prompted from it draws something else",
+        states="a segmenter redraws it less alike than is usual (mean IoU {reprompt_score:.2f})",
     ),
     Column(
         "prompt_robustness_score",

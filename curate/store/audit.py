@@ -28,7 +28,7 @@ from curate.store.people import (
     with_people,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the audit directory's layout; a directory of another version is refused."""
 
 INFO = "audit.json"

@@ -20,12 +20,16 @@ def test_metrics_count_what_they_name(make_audit: Any, masks: Masks) -> None:
         status=["empty", "ok", "ok", "ok"],
         stability_score=[0.5, 0.7, np.nan, 0.9],
         duplicate_of=pd.array([None, 10, None, None], dtype="Int64"),
+        flagged_by=["rule", "lowest_share", "", ""],
+        decided_by="policy",
     )
     found = metrics(make_audit(frame))
     assert found["mask_count"] == 4
     assert found["image_count"] == 2
     assert found["reject_rate"] == found["review_rate"] == 0.25
     assert found["accept_count"] == 2
+    assert (found["rule_count"], found["odd_count"], found["lowest_count"]) == (1, 0, 1)
+    assert (found["rule_rate"], found["odd_rate"]) == (0.25, 0)
     assert found["empty_count"] == found["broken_count"] == found["duplicate_count"] == 1
     assert found["stability_median"] == pytest.approx(0.7)
     assert found["image_missing_count"] == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.curation.blame import blame
+from curate.curation.blame import Blame, blame
 from curate.curation.plan import decide, rank
 from curate.curation.policy import Policy, load_policy
 from curate.rle import encode, from_dense
@@ -46,7 +46,7 @@ def test_twins_are_named_and_rejected_only_while_one_stays(masks: Masks) -> None
     frame = masks(6, duplicate_of=twin, duplicate_iou=[np.nan, 0.97, 0.96, np.nan, 1.0, 1.0])
     plan = decide(frame, load_policy("default"))
     assert plan["action"].tolist() == ["accept", "reject", "review", "accept", "review", "review"]
-    assert plan["reasons"][11] == "same object as mask 10 (IoU 0.97), which is the better one"
+    assert plan["reasons"][11] == "same object as mask 10 (IoU 0.97)"
     assert plan["reasons"][12].endswith("but that mask is rejected or not here")
 
 
@@ -99,15 +99,30 @@ def test_low_quality_goes_to_review_and_unknown_quality_is_not_silently_accepted
     assert plan["reasons"].tolist()[0] == "low quality: 0.30"
     assert "could not be worked out" in plan["reasons"].tolist()[2]
     cut = decide(frame, policy(review={"lowest_share": 0.02}), quality_cut=0.5)
-    assert cut["reasons"].tolist()[0] == "low quality: 0.30"
-    why = pd.Series(["it has holes", "", ""], index=frame.index)
-    cut_policy = policy(review={"lowest_share": 0.02})
-    told = decide(frame, cut_policy, quality_cut=0.5, blame=lambda rows: why[rows.index])
-    assert told["reasons"].tolist()[0] == "it has holes (quality 0.30)"
+    assert cut["reasons"].tolist()[0] == "weakest here: quality 0.30"
     spared = decide(
         frame, policy(rule("quality_score < 0.5", "accept"), accept={"quality_at_least": 0.5})
     )
     assert spared["action"].tolist()[0] == "accept"
+
+
+def test_what_breaks_a_rule_what_is_odd_and_what_is_only_lowest_are_told_apart(
+    masks: Masks,
+) -> None:
+    frame = masks(4, quality_score=[0.9, 0.2, 0.4, 0.9])
+    lines = {"accept": {"quality_at_least": 0.3}, "review": {"lowest_share": 0.02}}
+    said = Blame(["it has holes (9 px)"], ["freedom from holes 0.98"])
+    rules = policy(rule("mask_id == 10", "review"), **lines)
+    plan = decide(frame, rules, quality_cut=0.5, blame=lambda rows: said)
+    assert plan["flagged_by"].tolist() == ["rule", "quality", "lowest_share", ""]
+    assert plan["reasons"].tolist() == [
+        "odd",
+        "it has holes (9 px, quality 0.20)",
+        "weakest here: freedom from holes 0.98",
+        "",
+    ]
+    certified = decide(frame, policy(**lines), certified=0.5)
+    assert certified["flagged_by"].tolist() == ["", "certificate", "certificate", ""]
 
 
 def test_without_any_quality_rules_still_speak(masks: Masks) -> None:
@@ -168,7 +183,7 @@ def test_the_order_of_rows_does_not_matter(masks: Masks) -> None:
 def test_no_masks_are_no_problem(masks: Masks) -> None:
     for name in ("default", "sa1b"):
         plan = decide(masks(3).iloc[:0], load_policy(name), quality_cut=0.1)
-        names = ["action", "reasons", "priority", "rule_action", "decided_by"]
+        names = ["action", "reasons", "priority", "rule_action", "flagged_by", "decided_by"]
         assert plan.columns.tolist() == names
         assert len(plan) == 0
 
@@ -221,7 +236,7 @@ def test_sa1b_nms_runs_among_what_the_filters_left_and_prefers_the_closer_crop(
     )
     plan = decide(frame, load_policy("sa1b"))
     assert plan["action"].tolist() == ["reject", "accept", "reject"]
-    assert plan["reasons"].iloc[0].startswith("its box is that of mask 11 (box IoU 1.00)")
+    assert plan["reasons"].iloc[0].startswith("its box overlaps that of mask 11 (box IoU 1.00)")
     assert plan["reasons"].iloc[2] == "stability 0.500, under 0.95"
 
 
@@ -245,6 +260,16 @@ def test_small_islands_and_holes_are_a_note_to_clean_found_from_the_mask(masks: 
 
 def test_blame_names_the_loudest_signal(masks: Masks) -> None:
     frame = masks(50, hole_score=[0.2] + [1.0] * 49, fragment_score=[1.0, 0.1] + [1.0] * 48)
+    frame = frame.assign(hole_area_px=30, fragment_count=3)
     found = blame(frame, quality.fit(frame))
-    assert found.tolist()[:3] == ["it has holes", "it falls into several pieces", ""]
-    assert blame(frame[["area_px"]], {}).tolist() == [""] * 50
+    assert found.stated[:3] == [
+        "it has holes (30 px in all)",
+        "it falls into pieces (3, 90.0% outside the largest)",
+        "",
+    ]
+    assert found.weakest[:3] == ["freedom from holes 0.20", "wholeness 0.10", ""]
+    bare = blame(frame.drop(columns="hole_area_px"), quality.fit(frame))
+    assert bare.stated[0] == "it has holes (unknown px in all)"
+    assert blame(frame[["area_px"]], {}).stated == [""] * 50
+    mild = blame(frame, quality.fit(frame), {"hole_score": 0.1})
+    assert mild.stated[0] == bare.stated[0].replace("unknown", "30")

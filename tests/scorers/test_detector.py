@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from made_tables import disc, table_of
 
+from curate.curation.plan import decide
+from curate.curation.policy import load_policy
 from curate.scorers.detector import SCORERS, detector, missing_detections
 from curate.table import MaskTable, finish
 
@@ -99,6 +101,11 @@ def test_another_category_for_the_same_region():
     expected = [0.7, 0.2, np.nan, np.nan]
     assert frame["detector_category_score"].tolist() == pytest.approx(expected, nan_ok=True)
     assert frame["detector_score"].tolist() == [0.9, 0.8, 0.9, 0]
+    said = frame["detector_category"]
+    assert said.tolist()[:2] == ["category 2"] * 2
+    assert said.isna().tolist()[2:] == [True, True]
+    sure = frame["detector_category_confidence"].tolist()
+    assert sure == pytest.approx([0.9, 0.8, np.nan, np.nan], nan_ok=True)
     unknown = detector(table, detections=seen, categories=[2])
     assert unknown["detector_category_score"].isna().all()
     known = detector(table, detections=seen, categories=[1, 2])
@@ -108,7 +115,21 @@ def test_another_category_for_the_same_region():
 def test_categories_by_name():
     table = table_of([square(0, 0, 20)], category=["cat"])
     seen = table_of([square(0, 0, 20)], category=["dog"], score=[0.75])
-    assert detector(table, detections=seen)["detector_category_score"].iloc[0] == 0.25
+    frame = detector(table, detections=seen)
+    assert frame["detector_category_score"].iloc[0] == 0.25
+    assert frame["detector_category"].iloc[0] == "dog"
+    masks = table.masks.join(frame).assign(quality_score=0.9)
+    plan = decide(masks, load_policy("default"))
+    says = "labelled “cat”, the detector says “dog” (confidence 0.75, IoU 1.00)"
+    assert plan["reasons"].tolist() == [says]
+
+
+def test_a_number_is_named_where_the_dataset_names_it():
+    masks = [square(0, 0, 20), square(30, 0, 20)]
+    numbers = pd.array([1, 2], dtype="Int64")
+    table = table_of(masks, category=["cat", "dog"], category_id=numbers)
+    seen = boxes_of([[0, 0, 20, 20]], [0.9], [2])
+    assert detector(table, detections=seen)["detector_category"].tolist()[0] == "dog"
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf, 3.0, -1.0])

@@ -53,6 +53,17 @@ def test_a_score_that_only_some_masks_have_decides_nothing():
     assert frame["duplicate_of"].isna().tolist() == [False, True]
 
 
+def test_only_from_the_duplicate_threshold_on_a_mask_has_a_twin():
+    table, bowl = rectangle(10, 10, 40, 50), rectangle(10, 20, 40, 28)
+    for masks, threshold, twin in (([table, bowl], 0.8, pd.NA), ([table, bowl], 0.5, 100)):
+        frame = duplicates(table_of(masks), same_iou=threshold)
+        assert frame["duplicate_of"].tolist()[1] is twin or frame["duplicate_of"].iloc[1] == twin
+        assert frame["overlap_with"].tolist() == [101, 100]
+        assert frame["overlap_iou"].tolist() == pytest.approx([0.56, 0.56])
+        assert frame["uniqueness_score"].tolist() == pytest.approx([1, 0.44])
+    assert relate([rectangle(0, 0, 4, 4)])["overlap_with"].isna().all()
+
+
 def test_nested_and_part_are_told_apart():
     person = rectangle(20, 10, 60, 80)
     hand = rectangle(60, 10, 20, 20)  # in a corner: shares half of its outline
@@ -114,10 +125,16 @@ def test_against_all_pairs_on_pixels(masks, random):
         others = [j for j in range(n) if j != i and shared[i, j]]
         better = [j for j in others if iou_given[j] > iou_given[i]]
         best = max((iou[i, j] for j in better), default=0)
-        assert row["duplicate_iou"] == pytest.approx(best)
-        assert row["overlap_iou"] == pytest.approx(max((iou[i, j] for j in others), default=0))
-        if better:
+        assert row["uniqueness_score"] == pytest.approx(1 - best)
+        assert pd.isna(row["duplicate_of"]) == (best < 0.8) == np.isnan(row["duplicate_iou"])
+        if best >= 0.8:
+            assert row["duplicate_iou"] == pytest.approx(best)
             assert iou[i, int(row["duplicate_of"]) - 100] == pytest.approx(best)
+        most = max((iou[i, j] for j in others), default=0)
+        assert row["overlap_iou"] == pytest.approx(most)
+        assert pd.isna(row["overlap_with"]) == (not others)
+        if others:
+            assert iou[i, int(row["overlap_with"]) - 100] == pytest.approx(most)
         around = [
             j for j in others if inside[i, j] >= 0.95 and iou[i, j] < 0.8 and area[i] < area[j]
         ]
