@@ -69,6 +69,7 @@ OPTIONAL_MASK_COLUMNS: dict[str, Any] = {
     "category_id": pd.Int64Dtype(),
     "iscrowd": pd.Int8Dtype(),
     "track_id": pd.Int64Dtype(),
+    "group_id": pd.Int64Dtype(),
     **dict.fromkeys(
         (
             "predicted_iou",
@@ -103,10 +104,12 @@ IMAGE_COLUMNS: dict[str, Any] = {
 OPTIONAL_IMAGE_COLUMNS: dict[str, Any] = {
     "source_key": STRING,
     "named_by_place": np.dtype("bool"),
+    "subset": STRING,
 }
 """Columns that an images frame has where the reader knows them: where the image stands in the
-source, so that a mask can be added to it; and whether nothing names it but the file or folder that
-is the dataset, so that its name says where a copy lies and not what it holds."""
+source, so that a mask can be added to it; whether nothing names it but the file or folder that
+is the dataset, so that its name says where a copy lies and not what it holds; and the split that
+the source says it is of."""
 
 
 def _check(frame: pd.DataFrame, columns: dict[str, Any], index: str, name: str) -> None:

@@ -101,7 +101,8 @@ def _blocks(index: Index) -> Iterator[tuple[int, int]]:
 
 def _picture(image: Image) -> Picture:
     height, width = (whole(image.attributes.get(side, "")) or 0 for side in ("height", "width"))
-    return Picture(image.attributes.get("name", ""), (height, width), others=image.others)
+    others = sum(image.others.values())
+    return Picture(image.attributes.get("name", ""), (height, width), others=others)
 
 
 def _shape(shape: XmlShape, picture: Picture, read: bool) -> Shape:

@@ -1,7 +1,9 @@
 """CVAT for images 1.1: an XML file with ``<mask>`` and ``<polygon>`` shapes in ``<image>``s.
 
 The source is such a file, or the folder of an unpacked export with ``annotations.xml`` in it.
-Other shapes (boxes, points, skeletons, tags) are no masks: they are neither read nor touched.
+Other shapes (boxes, points, skeletons, tags) are no masks: they are neither read nor touched. An
+image's ``subset`` and a shape's ``group_id`` become columns. Shapes of one group stay masks each:
+CVAT itself keeps them apart, and only its COCO export makes one annotation of them.
 Attributes of a shape called ``mask_id``, ``score``, ``predicted_iou``, ``stability_score`` and
 ``iscrowd`` are read where they hold numbers. A document type, and so every entity, is refused.
 
@@ -13,6 +15,7 @@ last child of its image. All other bytes stay.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from functools import partial
 from itertools import count
@@ -24,13 +27,14 @@ from curate.formats.base import PART_BYTES, Format, Part, reading
 from curate.formats.cvat_masks import read_box_rle, whole
 from curate.formats.cvat_places import find_places
 from curate.formats.cvat_writing import FileEdits, FileWriter
-from curate.formats.cvat_xml import Index, Shape, index_file, looks_like_cvat, read_images
+from curate.formats.cvat_xml import Image, Index, Shape, index_file, looks_like_cvat, read_images
 from curate.formats.edits import Edits, Stored
 from curate.formats.new_pixels import Tally
 from curate.formats.rows import Rows, number, parts_of, plain
 from curate.formats.segmentation import Segmentation, read_polygons, valid_size
 from curate.formats.trees import Edit, copy_with_edits, entries, splice
 from curate.formats.unedited.cvat import check_cvat
+from curate.notes import Note
 from curate.table import MaskTable
 
 _KEY = re.compile(r"(.*)#/image/([0-9]{1,18})/(mask|polygon)/([0-9]{1,18})", re.DOTALL)
@@ -78,6 +82,7 @@ def load(source: Path, part: Part) -> MaskTable:
             attributes, shapes = one.attributes, one.shapes
             key = f"{name}#/image/{ordinal}"
             image, size = _add_image(rows, attributes, ordinal in repeated, key)
+            _note(rows, one, key)
             for shape in shapes:
                 mask = _with_label(read_shape(shape, size), shape, labels)
                 ids, optional = _stored(shape)
@@ -162,8 +167,32 @@ def _add_image(
         status, detail = "duplicate_id", "another image has the same name"
     name = attributes.get("name", "")
     image_id = whole(attributes.get("id", ""))
-    image = rows.image(name, (height, width), status, detail, image_id, source_key=key)
+    image = rows.image(
+        name,
+        (height, width),
+        status,
+        detail,
+        image_id,
+        source_key=key,
+        subset=attributes.get("subset"),
+    )
     return image, (height, width)
+
+
+def _note(rows: Rows, image: Image, key: str) -> None:
+    """Note what of an image is a habit of the whole file, or no mask."""
+    for shape in image.shapes:
+        where = f"{key}/{shape.kind}/{shape.ordinal}"
+        text = shape.attributes.get("points", "")
+        if text.strip() and len(_pairs(text)) <= text.count(";"):
+            rows.notes.add("empty_points", "empty points beside the others are passed over", where)
+    for tag, number_of in image.others.items():
+        what = f"<{tag[:40]}> is no mask: it is not read, and stays"
+        rows.notes.merge([Note("no_mask", what, number_of, "shapes", (key,))])
+    groups = Counter(g for g in map(_group, image.shapes) if g)
+    if any(shapes > 1 for shapes in groups.values()):
+        what = "several shapes have one group_id: each is a mask here, COCO's export joins them"
+        rows.notes.add("groups", what, key, "images")
 
 
 def read_shape(shape: Shape, size: tuple[int, int]) -> Segmentation:
@@ -175,18 +204,23 @@ def read_shape(shape: Shape, size: tuple[int, int]) -> Segmentation:
     """
     if shape.kind == "mask":
         return read_box_rle(shape.attributes, *size)
-    ring: list[float] = []
     text = shape.attributes.get("points", "")
-    if not text.strip():
-        return Segmentation(None, "no_segmentation", "the polygon has no points")
-    for pair in text.split(";"):
+    ring: list[float] = []
+    for pair in _pairs(text):
         for piece in pair.split(","):
             try:
                 ring.append(float(piece))
             except ValueError:
                 detail = f"a coordinate is {piece.strip()[:40]!r}, not a number"
                 return Segmentation(None, "wrong_type", detail)
+    if not ring:
+        return Segmentation(None, "no_segmentation", "the polygon has no points")
     return read_polygons([ring], *size)
+
+
+def _pairs(text: str) -> list[str]:
+    """Return the points of a polygon; libraries write empty ones between and behind them."""
+    return [pair for pair in text.split(";") if pair.strip(", \t\r\n")]
 
 
 def _with_label(mask: Segmentation, shape: Shape, labels: tuple[str, ...]) -> Segmentation:
@@ -213,7 +247,15 @@ def _stored(shape: Shape) -> tuple[int | None, dict[str, Any]]:
     crowd = shape.values.get("iscrowd", "").strip().lower()
     if crowd in ("0", "1", "true", "false"):
         optional["iscrowd"] = int(crowd in ("1", "true"))
+    group = _group(shape)
+    if group:
+        optional["group_id"] = group
     return whole(shape.values.get("mask_id", "")), optional
+
+
+def _group(shape: Shape) -> int:
+    """Return the number of the group that a shape belongs to; 0 where it is in none."""
+    return whole(shape.attributes.get("group_id", "")) or 0
 
 
 FORMAT = Format(

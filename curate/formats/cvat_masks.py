@@ -6,6 +6,7 @@ memory depends on the mask and not on the sizes that the file declares. Nothing 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import cast
 
@@ -21,6 +22,7 @@ MAX_COLUMNS = 10_000_000
 DRAWN_PIXELS = 1 << 22
 """Boxes up to this size are drawn, which takes a few MB and is quicker than working with runs."""
 
+_WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0*)?", re.ASCII)
 _DIGITS = frozenset("0123456789-, \t\r\n")
 
 IntArray = npt.NDArray[np.int64]
@@ -111,18 +113,18 @@ def _less(runs: tuple[IntArray, IntArray], other: tuple[IntArray, IntArray]) -> 
 
 
 def whole(text: str) -> int | None:
-    """Return text as a whole number of at most 18 digits, or None where it is none."""
-    text = text.strip()
-    digits = text.removeprefix("-")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
-        return None
-    return int(text)
+    """Return text as a whole number of at most 18 digits, or None where it is none.
+
+    Scripts that count with floats write ``12.0``, which is one too.
+    """
+    found = _WHOLE.fullmatch(text.strip())
+    return int(found[1]) if found else None
 
 
 def _counts(text: str) -> IntArray | Segmentation:
-    if not text.strip():
+    if not text.strip(", \t\r\n"):
         return Segmentation(None, "no_segmentation", "the mask's rle is empty")
-    pieces = text.split(",")
+    pieces = text.rstrip(", \t\r\n").split(",")
     try:
         if not _DIGITS.issuperset(text):  # int() takes more than the format has
             raise ValueError

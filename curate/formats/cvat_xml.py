@@ -46,12 +46,12 @@ class Image:
     Attributes:
         attributes: Those of its tag.
         shapes: Its masks and polygons.
-        others: How many other things people put on it: boxes, ellipses, tags.
+        others: How many other things people put on it, by tag: boxes, ellipses, tags.
     """
 
     attributes: dict[str, str]
     shapes: list[Shape] = field(default_factory=list)
-    others: int = 0
+    others: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -154,8 +154,7 @@ class _Look(Walk):
 
     def open(self, name: str, attributes: dict[str, str]) -> None:
         if self.path[0] != "annotations" or self.path == ["annotations", "track"]:
-            self.versioned = False
-            raise _Stop
+            raise _Stop  # CVAT for video is told apart by its version, and refused by name
         if self.path == IMAGE:
             self.found = "name" in attributes or "id" in attributes
             raise _Stop
@@ -225,7 +224,7 @@ def index_file(path: Path) -> Index:
         walk.run(file)
         index = walk.index
         if index.tracks and not index.starts:
-            what = "it holds tracks: it is CVAT for video"
+            what = "it holds tracks and no images: it is CVAT for video"
             raise SourceError(what, str(path), "export it as CVAT for images 1.1")
         places = zip(index.starts, index.ends, strict=True)
         index.ends = [tag_ends(file, start, end)[1] for start, end in places]
@@ -253,7 +252,8 @@ class _Reading(Walk):
             self.counts[name] += 1
             self.images[-1].shapes.append(self.shape)
         elif self.path[:-1] == IMAGE:
-            self.images[-1].others += 1
+            others = self.images[-1].others
+            others[name] = others.get(name, 0) + 1
         elif self.shape is not None and name == "attribute" and len(self.path) == 4:
             self.text, self.name = [], attributes.get("name", "")
 

@@ -50,6 +50,7 @@ class Rows:
         *,
         source_key: str = "",
         named_by_place: bool = False,
+        subset: str | None = None,
     ) -> int:
         """Add an image and return its position among the images.
 
@@ -62,6 +63,7 @@ class Rows:
             source_key: Where it stands in the source, so that a mask can be added to it; "" where
                 none can.
             named_by_place: Whether its name is that of the dataset's own file or folder.
+            subset: The split that the source says it is of; None where it says none.
         """
         self._image_ids.append(image_id)
         self._images.append(
@@ -73,6 +75,7 @@ class Rows:
                 "status_detail": plain(detail),
                 "source_key": plain(source_key),
                 **({"named_by_place": True} if named_by_place else {}),
+                **({} if subset is None else {"subset": plain(subset)}),
             }
         )
         return len(self._images) - 1
@@ -122,14 +125,14 @@ class Rows:
         return finish(masks, images, self.notes.list())
 
     def _image_columns(self) -> list[str]:
-        placed = any("named_by_place" in image for image in self._images)
-        return [*_IMAGE_FRAME, *(["named_by_place"] if placed else [])]
+        optional = ("named_by_place", "subset")
+        return [*_IMAGE_FRAME, *(n for n in optional if any(n in one for one in self._images))]
 
 
 def _dtype(name: str) -> str:
     if name in ("image_id", "height", "width"):
         return "int64"
-    if name in ("category_id", "track_id", "iscrowd"):
+    if name in ("category_id", "track_id", "group_id", "iscrowd"):
         return "Int64"
     if name in (*_MASK_FRAME, "segmentation", "status", "status_detail"):
         return "object"
