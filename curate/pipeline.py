@@ -9,7 +9,7 @@ they are cut off and run again.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect
 from curate.formats.base import Part, ReadOptions, writing
+from curate.joined_inputs import join_facts, not_joined, write_joins
 from curate.models import load_detector, load_segmenter
 from curate.models.detections import detections_of
 from curate.models.embedding_cache import EmbeddingCache
@@ -39,6 +40,7 @@ from curate.scorers import registered, score
 from curate.scorers.reprompt import Prompter
 from curate.scorers.stability import SoftMasks
 from curate.sides import Side, prepare_side
+from curate.source_images import list_images
 from curate.store import (
     INFO,
     SCHEMA_VERSION,
@@ -134,12 +136,13 @@ class Job:
     device: str | None
     deep: bool
     parameters: Mapping[str, Mapping[str, Any]]
+    offsets: tuple[int, ...]
 
 
 def score_part(job: Job, part: Part, report: Progress | None = None) -> int:
     """Load, score and write one part; return its number of masks."""
     table = detect(job.source, job.format, job.reading).load(job.source, part)
-    inputs = _open_inputs(job, table)
+    inputs = _open_inputs(job, table, part.index)
     kept = job.out / WORK / "prompted" / f"part-{part.index:06d}"
     if job.segmenter is not None:
         inputs["segmenter"] = _prompter(job, table, kept, report)
@@ -226,20 +229,21 @@ def _with_model_scores(masks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame
     return masks
 
 
-def _open_inputs(job: Job, table: MaskTable) -> dict[str, Any]:
-    """Open what this part's images need of the inputs."""
+def _open_inputs(job: Job, table: MaskTable, index: int) -> dict[str, Any]:
+    """Open what a part's images need of the inputs."""
     inputs: dict[str, Any] = {}
+    first = job.offsets[index] if job.offsets else 0
     if job.images is not None:
         inputs["images"] = _pictures(job.images)
     if job.soft_masks is not None:
         inputs["soft_masks"] = _soft_masks(job.soft_masks)
     if job.detections is not None:
-        inputs["detections"] = job.detections.of(table)
+        inputs["detections"] = job.detections.of(table, first)
     if job.detector is not None:
         detector = _detector(job.detector, job.device)
         inputs["detections"] = detections_of(table, inputs["images"], detector)
     if job.compare:
-        inputs["compare"] = {side.name: side.of(table) for side in job.compare}
+        inputs["compare"] = {side.name: side.of(table, first) for side in job.compare}
     if job.deep:
         inputs["deep"] = True
     return inputs
@@ -315,13 +319,14 @@ def audit(
     with Pool(workers) as pool:
         if info["state"] == SCORING:
             try:
-                _score_all(pool, source, out, chosen.name, inputs, parameters, report)
+                joins = _score_all(pool, source, out, chosen.name, inputs, parameters, report)
             except SourceError:
                 if not count_parts(out):
                     release(out)  # or the call with the mistake mended would find a stranger here
                 raise
             info["timings"]["scoring_s"] = round(time.monotonic() - started, 3)
             info["signals"] = availability(inputs)
+            info["joins"] = joins
         return decide_audit(out, info, policy, pool, report)
 
 
@@ -346,8 +351,8 @@ def _score_all(
     inputs: Inputs,
     parameters: Mapping[str, Mapping[str, Any]],
     report: Progress | None,
-) -> None:
-    """Score every part that is not there yet."""
+) -> dict[str, Any]:
+    """Score every part that is not there yet; return what of the inputs was joined how."""
     work = out / WORK
     work.mkdir(parents=True, exist_ok=True)
     for kind in ("masks", "images", "."):
@@ -357,9 +362,10 @@ def _score_all(
         told = inputs.read_options()
         parts = list(detect(source, format, told).plan(source, work))
         sides = [prepare_side(name, path, work, told) for name, path in inputs.compare.items()]
-        detections = (
-            prepare_side("detections", inputs.detections, work, told) if inputs.detections else None
-        )
+        given = {"detections": inputs.detections} if inputs.detections else {}
+        found = [prepare_side(name, path, work, told) for name, path in given.items()]
+        detections = found[0] if found else None
+    joins, offsets = _join_inputs(pool, source, out, format, inputs, parts, [*sides, *found])
     if detections is not None:
         known = {"categories": detections.categories()}
         parameters = {**parameters, "detector": known | dict(parameters.get("detector", {}))}
@@ -377,6 +383,7 @@ def _score_all(
         inputs.device,
         inputs.deep,
         parameters,
+        offsets,
     )
     waiting = [part for part in parts if not is_scored(out, part.index)]
     done = len(parts) - len(waiting)
@@ -387,6 +394,30 @@ def _score_all(
         done += 1
         if report:
             report("scoring", done, len(parts), count)
+    return joins
+
+
+def _join_inputs(
+    pool: Pool,
+    source: Path,
+    out: Path,
+    format: str,
+    inputs: Inputs,
+    parts: Sequence[Part],
+    sides: Sequence[Side],
+) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """Join other sources with the images of all parts; return how, and where each part begins."""
+    if not sides:
+        return {}, ()
+    images = list_images(source, format, inputs.read_options(), parts, pool.run)
+    facts: dict[str, Any] = {}
+    lists: dict[str, Any] = {}
+    for side in sides:
+        found, listing = side.join(images)
+        facts[side.name] = join_facts(found, images.listing, listing)
+        lists[side.name] = not_joined(found, listing)
+    write_joins(out, lists)
+    return facts, tuple(images.offsets.tolist())
 
 
 def availability(inputs: Inputs) -> list[dict[str, Any]]:

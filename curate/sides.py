@@ -1,21 +1,27 @@
 """Other sources of masks for the same images (detections, other annotators), ready by image.
 
-Such a source is read once, part by part, into Parquet under the audit's work directory, so that a
-worker can take just the rows of its own images, whatever the format and the size of the source.
+Such a source is read once, part by part, into Parquet under the audit's work directory, and its
+images are joined with those of the audited source once, as a whole (:mod:`curate.image_join`), so
+that a worker can take just the rows of its own images, whatever the format and the size.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from curate.formats import detect
 from curate.formats.base import ReadOptions
+from curate.image_join import Join, Listing, join
+from curate.source_images import SourceImages
 from curate.store import to_frame, write_part
 from curate.table import (
     IMAGE_COLUMNS,
@@ -25,6 +31,10 @@ from curate.table import (
     with_types,
 )
 
+IntArray = npt.NDArray[np.int64]
+
+_JOINED = "joined.npy"
+
 
 @dataclass(frozen=True)
 class Side:
@@ -33,27 +43,53 @@ class Side:
     Attributes:
         name: What it is called in columns and reports.
         folder: Where its Parquet parts stand.
+        own_ids: Whether its image ids are its own, else they are but positions.
     """
 
     name: str
     folder: Path
+    own_ids: bool = False
 
-    def of(self, table: MaskTable) -> MaskTable:
-        """Return this source's masks and images that can belong to a table's images.
+    def listing(self) -> Listing:
+        """Return what it says of its images, by their number."""
+        frame = self._every("images").sort_values("image_row")
+        ids = frame["image_id"].to_numpy(np.int64) if self.own_ids else None
+        sizes = frame[["height", "width"]].to_numpy(np.int64)
+        return Listing(frame["file_name"].to_numpy(object).tolist(), ids, sizes)
 
-        An image belongs where its id or the stem of its file name is among the table's; which of
-        the two counts is for the scorer to say.
+    def join(self, images: SourceImages) -> tuple[Join, Listing]:
+        """Find which of its images are which of the source's, for :meth:`of`."""
+        mine = self.listing()
+        found = join(images.listing, mine)
+        numbers = np.full(len(images.listing), -1, np.int64)
+        joined = np.flatnonzero(found.rows >= 0)
+        numbers[found.rows[joined]] = joined
+        np.save(self.folder / _JOINED, numbers)
+        return found, mine
+
+    def of(self, table: MaskTable, offset: int) -> MaskTable:
+        """Return the masks and images that are joined with a table's images.
+
+        Args:
+            table: A part of the source, its images in the order in which they were joined.
+            offset: The number of images in the parts before it.
+
+        Returns:
+            Its masks, under the ids and names that the table's images have.
         """
-        ids = pa.array(table.images.index.to_numpy())
-        stems = pa.array(sorted({stem(name) for name in table.images["file_name"]} - {""}))
-        images = self._rows("images", pc.field("image_id").isin(ids) | pc.field("stem").isin(stems))
-        frame = to_frame(images.drop_columns(["stem"])).set_index("image_id")
-        frame = frame[~frame.index.duplicated()]
-        wanted = pa.array(frame.index.to_numpy(np.int64))
-        masks = self._rows("masks", pc.field("image_id").isin(wanted))
+        numbers = np.load(self.folder / _JOINED, mmap_mode="r")[offset : offset + len(table.images)]
+        joined = np.flatnonzero(numbers >= 0)
+        known = table.images.iloc[joined]
+        place = pd.Series(np.arange(len(joined)), index=np.asarray(numbers)[joined])
+        images = self._at("images", place.index).set_index("image_row").loc[place.index]
+        images = images.set_axis(known.index, axis=0).assign(file_name=known["file_name"])
+        masks = self._at("masks", place.index).set_index("mask_id")
+        at = place.loc[masks["image_row"]].to_numpy(np.int64)
+        masks["image_id"] = known.index.to_numpy(np.int64)[at]
+        masks["file_name"] = known["file_name"].array.take(at)
         return MaskTable(
-            with_types(to_frame(masks).set_index("mask_id"), MASK_COLUMNS | OPTIONAL_MASK_COLUMNS),
-            with_types(frame, IMAGE_COLUMNS),
+            with_types(masks.drop(columns="image_row"), MASK_COLUMNS | OPTIONAL_MASK_COLUMNS),
+            with_types(images.drop(columns="image_id"), IMAGE_COLUMNS),
         )
 
     def categories(self) -> tuple[int | str, ...]:
@@ -68,18 +104,23 @@ class Side:
                 return tuple(found) if len(found) > 1 else ()
         return ()
 
-    def _rows(self, kind: str, condition: pc.Expression) -> pa.Table:
-        table = ds.dataset(self.folder / kind, format="parquet").to_table(filter=condition)
-        return table.replace_schema_metadata(None).combine_chunks()
+    def _at(self, kind: str, numbers: pd.Index[Any]) -> pd.DataFrame:
+        wanted = pa.array(numbers.to_numpy(np.int64))
+        return self._frame(kind, filter=pc.field("image_row").isin(wanted))
 
+    def _every(self, kind: str) -> pd.DataFrame:
+        names = ["image_row", "image_id", "file_name", "height", "width"]
+        return self._frame(kind, columns=names)
 
-def stem(file_name: object) -> str:
-    """Return a file name without folder and ending: what two tools' names have in common."""
-    return PurePosixPath(str(file_name)).stem if isinstance(file_name, str) else ""
+    def _frame(self, kind: str, **how: Any) -> pd.DataFrame:
+        table = ds.dataset(self.folder / kind, format="parquet").to_table(**how)
+        return to_frame(table.replace_schema_metadata(None).combine_chunks())
 
 
 def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None = None) -> Side:
     """Read a source into Parquet by parts; what an earlier run has done is not done again.
+
+    Masks and images are numbered over all parts, since ids may be unique only within one.
 
     Args:
         name: What to call it; letters, digits, ``-``, ``_`` and ``.`` (checked by the caller).
@@ -89,20 +130,21 @@ def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None 
     """
     folder = work / f"side-{name}"
     done = folder / "done"
-    side = Side(name, folder)
+    chosen = detect(path, options=options)
+    side = Side(name, folder, chosen.own_ids)
     if done.exists():
         return side
-    chosen = detect(path, options=options)
     scratch = folder / "index"
     scratch.mkdir(parents=True, exist_ok=True)
-    first_mask = 0
+    first_mask = first_image = 0
     for part in chosen.plan(path, scratch):
         table = chosen.load(path, part)
+        rows = pd.Series(np.arange(len(table.images)) + first_image, index=table.images.index)
         ids = np.arange(first_mask, first_mask + len(table))
-        first_mask += len(table)
-        masks = table.masks.assign(mask_id=ids).reset_index(drop=True)
-        images = table.images.reset_index()
-        images["stem"] = [stem(n) for n in images["file_name"]]
+        first_mask, first_image = first_mask + len(table), first_image + len(rows)
+        at = rows.reindex(table.masks["image_id"], fill_value=-1).to_numpy(np.int64)
+        masks = table.masks.assign(mask_id=ids, image_row=at).reset_index(drop=True)
+        images = table.images.assign(image_row=rows).reset_index()
         for kind, frame in (("images", images), ("masks", masks)):
             target = folder / kind / f"part-{part.index:06d}.parquet"
             write_part(target, pa.Table.from_pandas(frame, preserve_index=False))

@@ -51,8 +51,9 @@ def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
         ``version`` (the content id of the dataset, None where the audit does not have it),
         ``certificate_void`` (which certificate does not hold any more and why, None for none) and
         ``certificate_standing`` (how people's decisions stand to the one in force, None for none;
-        see :class:`curate.curation.standing.Standing`) and ``notes`` (what holds for the file as a
-        whole; see :mod:`curate.notes`).
+        see :class:`curate.curation.standing.Standing`), ``notes`` (what holds for the file as a
+        whole; see :mod:`curate.notes`) and ``joins`` (what of the inputs was joined to which images
+        and how; see :mod:`curate.joined_inputs`).
     """
     from curate.curation.certificates import void_text
     from curate.curation.standing import standing
@@ -63,11 +64,13 @@ def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
         "certificate_void": void_text(audit.info) or None,
         "certificate_standing": found.as_dict() if found else None,
         "notes": audit.info.get("notes", []),
+        "joins": audit.info.get("joins", {}),
     }
 
 
 def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     """Say in a few lines what an audit found, and where to look."""
+    from curate.joined_inputs import join_lines
     from curate.report.collect import Source, reasons
     from curate.versions import short
 
@@ -83,6 +86,7 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     lines = [f"{_count(masks, 'mask')} in {_count(numbers['image_count'], 'image')}: {shares}"]
     lines += _people(audit, numbers)
     lines += _flagged(audit, numbers)
+    lines += join_lines(audit.info.get("joins", {}))
     lines += _notes(audit.info, numbers)
     found, rarer = reasons(Source(audit))
     flagged = [reason for reason in found if not (reason.note or reason.weak)]

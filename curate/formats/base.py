@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pandas as pd
+
 from curate.errors import AuditError, CallError, SourceError, unwritable_advice
 from curate.formats.edits import Edits, Stored
 from curate.formats.unedited.trees import check_untouched
@@ -71,6 +73,10 @@ class Format:
         check_unedited: (source, what was written, edits) to what else differs, as a clause, ""
             where nothing does. Shares no code with ``load`` and ``write``; see
             :mod:`curate.formats.unedited`.
+        own_ids: Whether its image ids are those of a dataset; else they are but positions, by which
+            no image may be found again.
+        images: (source, part) to the images of :attr:`load`, without reading the masks; None where
+            that would not be cheaper.
     """
 
     name: str
@@ -81,6 +87,8 @@ class Format:
     write: Callable[[Path, Path, Edits], Stored]
     configure: Callable[[ReadOptions], Format] | None = None
     check_unedited: Callable[[Path, Path, Edits], str] = check_untouched
+    own_ids: bool = False
+    images: Callable[[Path, Part], pd.DataFrame] | None = None
 
     def with_options(self, options: ReadOptions) -> Format:
         """Return the format as it reads and writes with some options."""

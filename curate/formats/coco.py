@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -63,7 +64,8 @@ def load(source: Path, part: Part) -> MaskTable:
         for piece in _pieces(file.fileno(), source.name, rows):
             positions = piece.rows[:, 3] - low
             keys = number_keys(prefix, piece.rows[:, 2])
-            if not _take_quickly(quick, made, piece.data, positions, keys):
+            named = index.is_list and b'"file_name"' in piece.data
+            if named or not _take_quickly(quick, made, piece.data, positions, keys):
                 values = piece.parse()
                 _note_images(made, values, positions)
                 if index.is_list:
@@ -71,6 +73,15 @@ def load(source: Path, part: Part) -> MaskTable:
                 made.add(values, positions, keys)
         spare = None if index.spare_id is None else index.spare_id + rows[:, 2]
         return made.table(spare, index.repeated())
+
+
+def images_of(source: Path, part: Part) -> pd.DataFrame:
+    """Return the images of a part, without its annotations; see :class:`Format`."""
+    folder, _, _, low, high = part.payload
+    index = CocoIndex.open(Path(folder))
+    with reading(source), source.open("rb") as file, collector_paused():
+        _, prefix = key_prefixes(source.name, index.is_list)
+        return _images(file.fileno(), source.name, index, (low, high), prefix).frame()
 
 
 @contextmanager
@@ -123,9 +134,15 @@ def _images(
 
 
 def _add_odd_keys(images: ImageRows, values: list[Any], rows: IntArray, prefix: str) -> None:
-    """Note the keys of images that masks of a results list name by something else than a number."""
+    """Note the keys of images that masks of a results list name by something else than a number.
+
+    Their names, too: a mask may bear its image's ``file_name``, and an id that is text is a name.
+    """
     for row, value in zip(rows.tolist(), values, strict=True):
         given = value.get("image_id") if type(value) is dict else None
+        name = value.get("file_name") if type(value) is dict else None
+        if type(name) is str or type(given) is str:
+            images.names[row] = images.names[row] or (name if type(name) is str else given)
         if whole_number(given) is None:
             usable = type(given) in (str, int) or (type(given) is float and math.isfinite(given))
             images.keys[row] = prefix + json.dumps(given) if usable else ""
@@ -241,7 +258,17 @@ def _is_results(path: Path) -> bool:
     return shape_of(path).looks_results
 
 
-FORMAT = Format("coco", "COCO instances", _is_coco, plan, load, write, check_unedited=check_coco)
+FORMAT = Format(
+    "coco",
+    "COCO instances",
+    _is_coco,
+    plan,
+    load,
+    write,
+    check_unedited=check_coco,
+    own_ids=True,
+    images=images_of,
+)
 LVIS = Format(
     "lvis",
     "LVIS",
@@ -250,7 +277,16 @@ LVIS = Format(
     load,
     partial(write, dialect=LVIS_DIALECT),
     check_unedited=check_coco,
+    own_ids=True,
+    images=images_of,
 )
 RESULTS = Format(
-    "coco-results", "COCO results list", _is_results, plan, load, write, check_unedited=check_coco
+    "coco-results",
+    "COCO results list",
+    _is_results,
+    plan,
+    load,
+    write,
+    check_unedited=check_coco,
+    own_ids=True,
 )

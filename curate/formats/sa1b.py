@@ -240,4 +240,6 @@ def _matches(path: Path) -> bool:
     return False
 
 
-FORMAT = Format("sa1b", "SA-1B", _matches, plan, load, write, check_unedited=check_sa1b)
+FORMAT = Format(
+    "sa1b", "SA-1B", _matches, plan, load, write, check_unedited=check_sa1b, own_ids=True
+)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.image_join import Listing, join
 from curate.rle import cross_overlaps, kernel
 from curate.table import MaskTable
 
@@ -38,12 +38,9 @@ class Pairs:
 
 
 def match_images(images: pd.DataFrame, others: pd.DataFrame) -> IntArray:
-    """Find for each image the same image of another set.
+    """Find for each image the same image of another set, by :func:`curate.image_join.join`.
 
-    File names decide where both have one: the whole path, else the last part of it, else that
-    without its suffix, as long as only one image of the other set has it. Where one of the two has
-    no name, equal ids decide. Images of another declared size, and images that two would share,
-    are not matched.
+    The ids of both count as ids of one dataset: where names do not tell, equal ids do.
 
     Args:
         images: Index ``image_id``; columns ``file_name``, ``height``, ``width``.
@@ -52,40 +49,15 @@ def match_images(images: pd.DataFrame, others: pd.DataFrame) -> IntArray:
     Returns:
         Shape (n,), row in ``others``, -1 where there is none.
     """
-    names = [_spellings(name) for name in images["file_name"]]
-    other_names = [_spellings(name) for name in others["file_name"]]
-    by_name: list[dict[str, int]] = [{}, {}, {}]
-    for row, spellings in enumerate(other_names):
-        for known, spelling in zip(by_name, spellings, strict=False):
-            known[spelling] = -1 if spelling in known else row
-    by_id = {image_id: row for row, image_id in enumerate(others.index)}
-    rows = np.full(len(images), -1, np.int64)
-    for k, (image_id, spellings) in enumerate(zip(images.index, names, strict=True)):
-        named = (known.get(s, -1) for known, s in zip(by_name, spellings, strict=False))
-        rows[k] = next((row for row in named if row >= 0), -1)
-        same_id = by_id.get(image_id, -1)
-        if rows[k] < 0 and same_id >= 0 and not (spellings and other_names[same_id]):
-            rows[k] = same_id
-    shared = np.bincount(rows[rows >= 0], minlength=len(others)) > 1
-    fits = _same_size(images, others, rows)
-    return np.where((rows >= 0) & fits & ~shared[rows] if len(others) else False, rows, -1)
+    return join(_listing(others), _listing(images)).rows
 
 
-def _spellings(name: object) -> tuple[str, ...]:
-    if not isinstance(name, str) or not name:
-        return ()
-    path = PurePosixPath(name.replace("\\", "/"))
-    return path.as_posix(), path.name, path.stem
-
-
-def _same_size(images: pd.DataFrame, others: pd.DataFrame, rows: IntArray) -> BoolArray:
-    """Tell where the declared sizes agree, or one of them is not known (under 1)."""
-    fits = np.ones(len(rows), np.bool_)
-    if len(others):
-        for column in ("height", "width"):
-            mine, theirs = images[column].to_numpy(), others[column].to_numpy()[rows]
-            fits &= (mine == theirs) | (mine < 1) | (theirs < 1)
-    return fits
+def _listing(images: pd.DataFrame) -> Listing:
+    return Listing(
+        images["file_name"].to_numpy(object).tolist(),
+        images.index.to_numpy(np.int64),
+        images[["height", "width"]].to_numpy(np.int64),
+    )
 
 
 def groups(table: MaskTable, other: MaskTable) -> tuple[IntArray, IntArray]:

@@ -1,0 +1,91 @@
+"""What of an audit's inputs was joined to which images, and how: as told to people and machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.image_join import REASON_TEXTS, REASONS, Join, Listing
+from curate.store import write_json
+
+JOINS = "joins.json"
+"""The file of an audit directory that lists all that was not joined."""
+
+EXAMPLES = 3
+"""How many of what was not joined ``audit.json`` and the summary name."""
+
+
+def join_facts(found: Join, images: Listing, things: Listing) -> dict[str, Any]:
+    """Return what was joined as it stands in ``audit.json``.
+
+    Args:
+        found: The join.
+        images: The source's images.
+        things: The images of the input, or its files.
+
+    Returns:
+        ``things`` and ``images`` (how many there are), ``joined``, ``keys`` (how many by each of
+        :data:`curate.image_join.KEYS`), ``not_joined`` (how many for each reason, and examples) and
+        ``images_without`` (how many images nothing is joined to, and examples).
+    """
+    has = np.zeros(len(images), np.bool_)
+    has[found.rows[found.rows >= 0]] = True
+    bare = np.flatnonzero(~has)
+    return {
+        "things": len(things),
+        "images": len(images),
+        "joined": int((found.rows >= 0).sum()),
+        "keys": found.by_key(),
+        "not_joined": {
+            reason: {"count": count, "examples": _labels(things, found, reason)[:EXAMPLES]}
+            for reason, count in found.by_reason().items()
+        },
+        "images_without": {
+            "count": len(bare),
+            "examples": [images.label(int(row)) for row in bare[:EXAMPLES]],
+        },
+    }
+
+
+def not_joined(found: Join, things: Listing) -> dict[str, list[str]]:
+    """Return all that was not joined, by reason."""
+    return {reason: _labels(things, found, reason) for reason in found.by_reason()}
+
+
+def write_joins(out: Path, lists: Mapping[str, Mapping[str, list[str]]]) -> None:
+    """Write the list of all that was not joined, by input and reason; none where there is none."""
+    if any(lists.values()):
+        write_json(out / JOINS, lists)
+    else:
+        (out / JOINS).unlink(missing_ok=True)
+
+
+def join_lines(joins: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say what was joined how, and what was not, a line for each.
+
+    Args:
+        joins: By input what :func:`join_facts` gave.
+    """
+    lines = []
+    for name, facts in joins.items():
+        keys = ", ".join(f"{key} {count:,}" for key, count in facts["keys"].items())
+        how = f" (by {keys})" if keys else ""
+        lines.append(f"{name}: {facts['joined']:,} of {facts['images']:,} images joined{how}")
+        for reason, missing in facts["not_joined"].items():
+            examples = ", ".join(_printable(text) for text in missing["examples"])
+            text = REASON_TEXTS[reason]
+            lines.append(f"  {missing['count']:>9,}  not joined: {text} (for example {examples})")
+    return lines
+
+
+def _labels(things: Listing, found: Join, reason: str) -> list[str]:
+    rows = np.flatnonzero(found.reasons == REASONS.index(reason))
+    return [things.label(int(row)) for row in rows]
+
+
+def _printable(text: str) -> str:
+    """Return foreign text that cannot steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:120])
