@@ -16,8 +16,8 @@ from curate.decisions.adding import Added, Checked, write
 from curate.decisions.checking import check_decisions
 from curate.decisions.checking_images import check_looked, check_missing
 from curate.decisions.frames import fetch
-from curate.errors import CallError
-from curate.store import Audit
+from curate.errors import AuditError, CallError
+from curate.store import Audit, read_info
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,6 +65,21 @@ class Reviews:
             AuditError: There is none yet, or it cannot be used.
         """
         with self._open() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+        """Open the file for a transaction; not where the audit was made anew since it was opened.
+
+        A new audit has a file of its own: what is decided of the old masks does not belong there,
+        and would keep the new audit from being used.
+        """
+        info = read_info(self.audit.path)
+        if info is None or not is_same_source(self.audit, info):
+            gone = "is not there any more" if info is None else "was made anew from another source"
+            what = f"the audit {gone} since it was opened; nothing was written"
+            raise AuditError(what, str(self.audit.path), "open it again")
+        with self._open(create=create) as connection, schema.transaction(connection):
             yield connection
 
     @contextmanager
@@ -118,7 +133,7 @@ class Reviews:
             None if missing is None else check_missing(self.audit, missing, origin, now),
             None if looked is None else check_looked(self.audit, looked, origin, now),
         )
-        with self._open(create=True) as connection, schema.transaction(connection):
+        with self._writing(create=True) as connection:
             return write(connection, batch, origin, now, replaces)
 
     def withdraw(self, keys: pd.DataFrame) -> int:
@@ -142,7 +157,7 @@ class Reviews:
 
         now = time.time_ns() // 1000
         checked = check_withdrawn(keys, now)
-        with self._open() as connection, schema.transaction(connection):
+        with self._writing() as connection:
             return write_withdrawn(connection, checked, now)
 
     def decisions(self) -> pd.DataFrame:
@@ -203,7 +218,7 @@ class Reviews:
         from curate.decisions.draws import check_drawn, write_draw
 
         checked = check_drawn(self.audit, kind, drawn)
-        with self._open(create=True) as connection, schema.transaction(connection):
+        with self._writing(create=True) as connection:
             return write_draw(connection, kind, checked, settings, draw_id)
 
     def draws(self) -> pd.DataFrame:
@@ -276,6 +291,17 @@ def identity_of(audit: Audit) -> dict[str, str]:
         "format": str(source.get("format", "")),
         "source": Path(str(source.get("path", ""))).name,
     }
+
+
+def is_same_source(audit: Audit, info: Mapping[str, Any]) -> bool:
+    """Return whether an audit's file says that it is of the same source, in the same version.
+
+    Args:
+        audit: The audit as it was opened.
+        info: The content of its ``audit.json`` by now.
+    """
+    before, now = identity_of(audit), identity_of(Audit(audit.path, dict(info)))
+    return all(before[name] == now[name] for name in ("fingerprint", "format"))
 
 
 def has_reviews(audit: Audit) -> bool:

@@ -54,6 +54,26 @@ class _Hands:
     def is_mine(self, lease: Lease) -> bool:
         return lease.client == self.wish.client
 
+    def is_same_person(self, lease: Lease) -> bool:
+        """Whether a lease is the asking person's, on whatever page; no name is nobody's."""
+        return self.is_mine(lease) or (
+            bool(lease.reviewer) and lease.reviewer == self.wish.reviewer
+        )
+
+    def others(self, mask_id: int) -> set[str]:
+        """Return who else has a mask in hand: names, and pages of people without a name."""
+        held = self.held.get(mask_id, ())
+        return {x.reviewer or x.client for x in held if not self.is_same_person(x)}
+
+    def left_behind(self, *, silent: bool) -> list[Lease]:
+        """Return what other pages of the same person have, of which (not) much was heard lately."""
+        return [
+            lease
+            for some in self.held.values()
+            for lease in some
+            if self.is_same_person(lease) and not self.is_mine(lease) and lease.silent == silent
+        ]
+
 
 class Dealer:
     """Gives masks of a queue to people.
@@ -120,12 +140,17 @@ class Dealer:
             self.leases.give([*again, *back], client, reviewer)
 
     def progress(self, reviewer: str) -> dict[str, int]:
-        """Return how far the queue is: ``decided``, ``mine``, ``total``, ``left``."""
+        """Return how far the queue is.
+
+        Returns:
+            ``decided``, ``mine``, ``total``, ``left`` (rows of the queue), ``unsettled`` (masks).
+        """
         with self._lock:
             self.decided.refresh()
             done, total = int(self.decided.done.sum()), len(self.queue)
-            mine = self.decided.mine[reviewer]
-        return {"decided": done, "mine": mine, "total": total, "left": total - done}
+            mine, open_ = self.decided.mine[reviewer], len(self.decided.unsettled)
+        left = total - done
+        return {"decided": done, "mine": mine, "total": total, "left": left, "unsettled": open_}
 
     def hold(self, client: str, reviewer: str, mask_ids: Sequence[int]) -> None:
         """Lease masks before their decisions are taken back, so that nobody gets them first."""
@@ -154,10 +179,16 @@ class Dealer:
         return sorted(set(hands.wish.holding) - set(kept))
 
     def _choose(self, hands: _Hands) -> list[int]:
-        """Return the rows to give: what the page lost, then new ones, then those it skipped."""
+        """Return the rows to give: what the page lost, then new ones, then those it skipped.
+
+        What another page of the same person had when it was last heard of counts as lost, too: a
+        browser that crashed comes back as another page. Where that page may still be open, its
+        masks come last.
+        """
         wish, holding = hands.wish, set(hands.wish.holding)
         own = [lease for lease in hands.own if lease.mask_id not in holding]
-        chosen = self._lost([lease for lease in own if not lease.here], hands)
+        lost = [lease for lease in own if not lease.here] + hands.left_behind(silent=True)
+        chosen = self._lost([lease for lease in lost if lease.mask_id not in holding], hands)
         passed = holding | {int(self.queue.mask_ids[row]) for row in chosen}
         later: list[int] = []
         busy: list[int] = []
@@ -177,6 +208,8 @@ class Dealer:
         chosen += busy
         if not chosen:
             later.sort(key=lambda row: hands.skipped[int(self.queue.mask_ids[row])])
+            own += hands.left_behind(silent=False)
+            own = [lease for lease in own if lease.mask_id not in holding]
             chosen = later or self._lost(own, hands)
         return chosen[: wish.count]
 
@@ -191,39 +224,48 @@ class Dealer:
 
     def _lost(self, own: list[Lease], hands: _Hands) -> list[int]:
         """Return open rows that the page was given and does not know of: an answer got lost."""
-        found = []
+        found: set[int] = set()
         for lease in own:
             for row in self.queue.rows_of(lease.mask_id):
                 fits = hands.wish.fits is None or bool(hands.wish.fits[row])
                 if fits and not self.decided.done[row] and self._is_free(row, hands):
-                    found.append(row)
+                    found.add(row)
                     break
         return sorted(found)[: hands.wish.count]
 
     def _is_new(self, row: int, mask_id: int, hands: _Hands) -> bool:
         """Whether a person may get a row, and neither has nor had its mask."""
-        same = [
-            lease
+        same = any(
+            hands.is_mine(lease) or lease.reviewer == hands.wish.reviewer
             for lease in hands.held.get(mask_id, ())
-            if hands.is_mine(lease) or lease.reviewer == hands.wish.reviewer
-        ]
+        )
         return not same and self._is_free(row, hands)
 
     def _is_free(self, row: int, hands: _Hands) -> bool:
-        """Whether others leave a row's slot to somebody who has not decided on its mask."""
+        """Whether others leave a row's slot to somebody who has not decided on its mask.
+
+        A mask that people have not settled goes to one at a time, also to those who decided on it
+        before, once.
+        """
         people = self.decided.who(row)
+        others = hands.others(int(self.queue.mask_ids[row]))
+        if (open_ := self.decided.awaits(row)) is not None:
+            return hands.wish.reviewer not in open_.heard and not others
         if hands.wish.reviewer in people:
             return False
-        held = hands.held.get(int(self.queue.mask_ids[row]), ())
-        others = [x for x in held if not hands.is_mine(x) and x.reviewer not in people]
-        return len(people) + len(others) <= int(self.queue.slots[row])
+        return len(people | others) <= int(self.queue.slots[row])
 
     def _left(self, wish: Wish) -> int:
-        open_ = ~self.decided.done
+        decided = self.decided
+        open_ = ~decided.done
+        if self.queue.twice:
+            open_ &= ~decided.by(wish.reviewer)
+        for mask_id in decided.unsettled:
+            row = self.queue.rows_of(mask_id)[-1]
+            if (why := decided.awaits(row)) is not None:
+                open_[row] = wish.reviewer not in why.heard
         if wish.fits is not None:
             open_ &= wish.fits
-        if self.queue.twice:
-            open_ &= ~self.decided.by(wish.reviewer)
         return int(open_.sum())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from curate.decisions import Reviews
 from curate.decisions.reviews import identity_of
 from curate.decisions.schema import connected
 from curate.review.queues import Queue
+from curate.review.unsettled import Unsettled, changed_since, find_unsettled, outcomes_of
 
 _NEW = "select decision_id, mask_id, reviewer from standing where decision_id > ?"
 _BACK = (
@@ -24,26 +26,39 @@ _WHO = "select distinct reviewer from standing where mask_id = ?"
 class Decided:
     """What people have decided of a queue.
 
-    Of the ranking a decision by anybody for any reason counts; of a draw only one made for it.
+    Of the ranking a decision by anybody for any reason counts; of a draw only one made for it. A
+    mask that all these decisions do not settle is open again in its last row, but where nothing
+    that judges a mask may be seen.
 
     Attributes:
-        done: Shape (rows,): whether enough people have decided on the mask for this row.
+        answered: Shape (rows,): whether enough people have decided on the mask for this row.
+        done: Shape (rows,): whether that settles it, too.
+        unsettled: Masks of the queue that people have not settled, whatever they saw them for.
         mine: How many masks of the queue each person has decided on.
 
     Args:
         queue: The queue.
         reviews: The decisions; the file must be there.
+        rule: How people who disagree are resolved.
     """
 
-    def __init__(self, queue: Queue, reviews: Reviews) -> None:
-        self.queue, self.reviews = queue, reviews
+    def __init__(self, queue: Queue, reviews: Reviews, rule: str = "majority") -> None:
+        self.queue, self.reviews, self.rule = queue, reviews, rule
+        self.answered = np.zeros(len(queue), np.bool_)
         self.done = np.zeros(len(queue), np.bool_)
+        self.unsettled: dict[int, Unsettled] = {}
         self.mine: Counter[str] = Counter()
         self._sets: list[frozenset[str]] = [frozenset()]
         self._number = {self._sets[0]: 0}
         self._group = np.zeros(len(queue), np.int32)
         self._decision = self._withdrawn = 0
+        self._settled_to: tuple[int, int] | None = None
         self.refresh()
+
+    def resolve_by(self, rule: str) -> None:
+        """Resolve people who disagree by another rule from the next :meth:`refresh` on."""
+        if rule != self.rule:
+            self.rule, self._settled_to = rule, None
 
     def refresh(self) -> None:
         """Take in what was written since the last time."""
@@ -59,7 +74,21 @@ class Decided:
             for number, mask_id in back:
                 self._withdrawn = max(self._withdrawn, number)
                 self._again(connection, mask_id, only)
+            if not self.queue.blind:
+                self._settle(connection)
             connection.execute("rollback")
+
+    def said(self, mask_ids: Sequence[int]) -> dict[int, str]:
+        """Return in words what people have decided of some masks by now, for whatever reason."""
+        with connected(self.reviews.path, identity_of(self.reviews.audit)) as connection:
+            found = outcomes_of(connection, self.rule, mask_ids)
+        return dict(zip(found.index.tolist(), found["said"].tolist(), strict=True))
+
+    def awaits(self, row: int) -> Unsettled | None:
+        """Return why a row that was answered is open all the same; None for all others."""
+        if not self.answered[row] or self.done[row]:
+            return None
+        return self.unsettled.get(int(self.queue.mask_ids[row]))
 
     def who(self, row: int) -> frozenset[str]:
         """Return who has decided on a row's mask."""
@@ -90,4 +119,27 @@ class Decided:
             self._sets.append(people)
         for slot, row in enumerate(rows):
             self._group[row] = self._number[people]
-            self.done[row] = len(people) > slot
+            self.answered[row] = len(people) > slot
+        self._close(rows)
+
+    def _close(self, rows: list[int]) -> None:
+        for row in rows:
+            self.done[row] = self.answered[row]
+        if rows and int(self.queue.mask_ids[rows[-1]]) in self.unsettled:
+            self.done[rows[-1]] = False
+
+    def _settle(self, connection: sqlite3.Connection) -> None:
+        """Find out anew which masks are not settled, of those on which anything was said since."""
+        now, ids = changed_since(connection, self._settled_to)
+        if now == self._settled_to:
+            return
+        self._settled_to = now
+        found = find_unsettled(connection, self.rule, ids)
+        gone = list(self.unsettled) if ids is None else ids.tolist()
+        for mask_id in gone:
+            self.unsettled.pop(mask_id, None)
+        for mask_id in found:
+            if self.queue.rows_of(mask_id):
+                self.unsettled[mask_id] = found[mask_id]
+        for mask_id in {*gone, *found}:
+            self._close(self.queue.rows_of(mask_id))

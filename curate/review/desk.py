@@ -6,10 +6,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -17,59 +15,30 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.decisions import Reviews, has_reviews, open_reviews
-from curate.decisions.reviews import identity_of
-from curate.decisions.schema import connected
-from curate.errors import CallError
+from curate.decisions.settings import Settings as PeopleSettings
 from curate.report.words import shown
 from curate.review.asking import Clicks, Next, Refused
 from curate.review.cards import Cards, warm, whole_mask
 from curate.review.clicks import Redrawing
 from curate.review.dealing import Dealer, Wish, best_order
-from curate.review.decided import Decided
 from curate.review.events import Sent
 from curate.review.filters import Filters
-from curate.review.images import WholeImages, bare_left
+from curate.review.images import WholeImages
 from curate.review.leases import Leases
+from curate.review.opening import Settings, ShownAudit, find_queue, images_of, name_of
 from curate.review.pictures import VIEWS, Views
-from curate.review.queues import Queue, ranking, recorded
+from curate.review.queues import Queue
 from curate.review.writing import Writer
 from curate.store import Audit
 
-_SAMPLED = (
-    "select distinct mask_id from drawn join draws using (draw_id)"
-    " where kind = 'estimate' and honeypot is null"
-)
+PEOPLE = "people"
+"""Id of a reason that people gave, and not the policy; nothing can be filtered by it."""
+
 _READY_S = 1.0
 """How long the page's first question waits for the filters of a small audit."""
 
 _SMALL = 50_000
 """Masks of a small audit."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a queue is shown to people.
-
-    Attributes:
-        kind: "errors", "learn" or "estimate"; None for a given draw's own, else errors.
-        draw_id: A recorded draw; None for the latest of that kind that is not finished, and of
-            errors, where there is none, for the ranking as it stands.
-        reviewer: The name that the page begins with.
-        seconds_per_mask: What one mask takes people.
-        minutes: How much time people have; None if nobody said.
-        images: Folder of the pictures; the audit's own if None.
-        segmenter: A segmenter for clicks; None for none.
-        device: Where it runs.
-    """
-
-    kind: str | None = None
-    draw_id: int | None = None
-    reviewer: str = ""
-    seconds_per_mask: float = 14.0
-    minutes: float | None = None
-    images: Path | None = None
-    segmenter: str | None = None
-    device: str | None = None
 
 
 class Desk:
@@ -85,16 +54,17 @@ class Desk:
 
     def __init__(self, audit: Audit, settings: Settings) -> None:
         self.audit, self.settings = audit, settings
+        self._shown = ShownAudit(audit)
         threading.Thread(target=warm, name="kernels", daemon=True).start()
         reviews = Reviews(audit) if has_reviews(audit) else open_reviews(audit, create=True)
-        folder = _images_of(audit, settings)
+        folder = images_of(audit, settings)
         self.views = Views(folder)
-        decided = _find_queue(reviews, settings)
+        decided = find_queue(reviews, settings)
         self.queue: Queue = decided.queue
         self.leases = Leases(audit.path)
         self.dealer = Dealer(self.queue, decided, self.leases)
         self.filters = Filters(self.queue)
-        self.name = _name_of(audit, self.queue)
+        self.name = name_of(audit, self.queue)
         self.cards = Cards(self.queue, f"{self.name} {folder}", pictures=bool(self.views))
         self.writer = Writer(reviews, self.queue.kind, self.queue.draw_id, self._knows)
         self.images = WholeImages(self.queue, self.cards, self.views, reviews)
@@ -163,7 +133,7 @@ class Desk:
         fits = self.filters.rows(asked.filter)
         wish = Wish(asked.client, asked.reviewer, asked.count, asked.holding, fits, order)
         rows, left, gone = self.dealer.deal(wish)
-        cards = [self._card(row) for row in rows]
+        cards = self._cards(rows)
         self._prefetch(rows)
         self._read_filters()  # of a large queue not sooner: the first mask comes first
         return {
@@ -174,8 +144,26 @@ class Desk:
             "progress": self.dealer.progress(asked.reviewer),
         }
 
-    def _card(self, row: int) -> dict[str, Any]:
-        return self.cards.card(row) | {"lease_s": int(self.leases.seconds)}
+    def _cards(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Return cards with today's plan: what people have decided over what the policy says.
+
+        Nobody is told what others said where each is to judge alone: of a random sample, of what a
+        second person looks at, of known answers. Who is to settle a mask has to know.
+        """
+        decided, queue = self.dealer.decided, self.queue
+        alone = queue.blind or queue.checks or queue.twice
+        ids = queue.mask_ids[rows].tolist() if rows else []
+        said = decided.said(ids) if ids and not alone else {}
+        cards = []
+        for row, mask_id in zip(rows, ids, strict=True):
+            card = self.cards.card(row) | {"lease_s": int(self.leases.seconds), "unsettled": None}
+            why = decided.awaits(row) if alone else decided.unsettled.get(mask_id)
+            if why is not None and not queue.blind:
+                card["unsettled"] = f"not settled: {why.words}"
+            elif mask_id in said:
+                card["reasons"] = [{"id": PEOPLE, "words": said[mask_id]}]
+            cards.append(card)
+        return cards
 
     def prepare(self, sent: Sent) -> None:
         """Lease what a page is about to take back; to be called before that is written."""
@@ -236,10 +224,12 @@ class Desk:
         """See that a page is one of this queue's: ids of another audit's masks may be equal.
 
         Raises:
-            Refused: It is not.
+            Refused: It is not, or the audit is not the one that this server was started on.
         """
         if asked.get("queue") != self.name:
             raise Refused(409, "another queue is open here now; reload the page")
+        if (info := self._shown.changed()) is not None:
+            self.dealer.decided.resolve_by(PeopleSettings.of(info).rule)
 
     def mask(self, mask_id: int) -> dict[str, Any]:
         """Return a whole mask."""
@@ -263,38 +253,3 @@ class Desk:
 def now_us() -> int:
     """Return the server's time in microseconds since 1970."""
     return time.time_ns() // 1000
-
-
-def _name_of(audit: Audit, queue: Queue) -> str:
-    """Return a word for a queue of an audit; it is the same after a restart."""
-    identity = identity_of(audit)
-    text = f"{identity['fingerprint']} {identity['format']} {queue.name}"
-    return blake2b(text.encode(), digest_size=12).hexdigest()
-
-
-def _images_of(audit: Audit, settings: Settings) -> Path | None:
-    if settings.images is not None:
-        return settings.images
-    said = (audit.info.get("inputs") or {}).get("images")
-    folder = Path(said) if said else None
-    return folder if folder is not None and folder.is_dir() else None
-
-
-def _find_queue(reviews: Reviews, settings: Settings) -> Decided:
-    """Return the queue that the settings mean, and what is decided of it."""
-    if settings.draw_id is not None:
-        return Decided(recorded(reviews, settings.draw_id, settings.kind), reviews)
-    kind = settings.kind or "errors"
-    draws = reviews.draws()
-    files = None
-    for number in draws.loc[draws["kind"] == kind, "draw_id"].tolist()[::-1]:
-        decided = Decided(recorded(reviews, int(number), kind, files), reviews)
-        if not decided.done.all() or bare_left(decided.queue, reviews):
-            return decided
-        files = decided.queue.files
-    if kind != "errors":
-        what = f"there is no draw of the kind {kind} with masks left"
-        raise CallError(what, f"--kind {kind}", "draw one: give --budget or --minutes")
-    with connected(reviews.path, identity_of(reviews.audit)) as connection:
-        sampled = [mask_id for (mask_id,) in connection.execute(_SAMPLED)]
-    return Decided(ranking(reviews.audit, sampled), reviews)

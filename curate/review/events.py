@@ -36,8 +36,8 @@ class Event:
         image_id: The image; None where it is about a mask.
         action: Of a decision: accept, reject or fix.
         seconds: How long a decision took; None where it is not known.
-        counts: The corrected or added mask.
-        category: Of an added mask.
+        counts: The corrected or added mask; None for a fix of the category alone.
+        category: Of an added mask, or the right one of a fixed mask; None where that stays.
         of: The key of what is taken back.
     """
 
@@ -113,23 +113,24 @@ def _read(one: Mapping[str, Any], key: str, reviewer: str, clocks: tuple[float, 
     image_id = id_of(one.get("image_id"), "image_id")
     if kind == "looked":
         return Event(kind, key, reviewer, time, image_id=image_id)
-    category = one.get("category")
     return Event(
         kind,
         key,
         reviewer,
         time,
         image_id=image_id,
-        category=None if category is None else text_of(category, "category", LONGEST_CATEGORY),
+        category=_category(one),
         counts=counts_of(one.get("counts")),
         of=key_of(one.get("of"), "of") if kind == "withdraw_missing" else "",
     )
 
 
 def _decision(one: Mapping[str, Any], event: Event) -> Event:
-    action, seconds = one.get("action"), one.get("seconds")
+    action, seconds, counts = one.get("action"), one.get("seconds"), one.get("counts")
     if action not in ACTIONS:
         raise Refused(400, "the action is not accept, reject or fix")
+    category = _category(one) if action == "fix" else None
+    drawn = action == "fix" and (counts is not None or category is None)
     return Event(
         event.kind,
         event.key,
@@ -138,8 +139,20 @@ def _decision(one: Mapping[str, Any], event: Event) -> Event:
         event.mask_id,
         action=action,
         seconds=None if seconds is None else number_of(seconds, "seconds", 0),
-        counts=counts_of(one.get("counts")) if action == "fix" else None,
+        counts=counts_of(counts) if drawn else None,
+        category=category,
     )
+
+
+def _category(one: Mapping[str, Any]) -> str | None:
+    """Return the category that an event gives a mask; None where it gives none."""
+    given = one.get("category")
+    if given is None:
+        return None
+    name = text_of(given, "category", LONGEST_CATEGORY)
+    if one.get("action") == "fix" and not name:
+        raise Refused(400, "the category has no name")
+    return name
 
 
 def _time(at: float, theirs: float, ours: int) -> int:

@@ -117,9 +117,13 @@ class Filters:
         return {"categories": categories, "reasons": reasons, "scores": scores}
 
     def names(self) -> list[str]:
-        """Return the categories of the queue's masks, for people who add one."""
-        with self._lock:
-            return sorted({word for word in self._category.words if word})
+        """Return the categories of all masks of the audit, for people who add or relabel one."""
+        if "category" not in self.queue.files.names:
+            return []
+        found: set[str] = set()
+        for _, table in self.queue.files.parts(["category"]):
+            found.update(word for word in pc.unique(table["category"]).to_pylist() if word)
+        return sorted(found)
 
     def rows(self, wanted: Filter) -> BoolArray | None:
         """Return which rows of the queue fit, None for all.

@@ -21,6 +21,9 @@ FILE = "leases.sqlite"
 LEASE_S = 600
 """How long a mask is kept for somebody of whom nothing is heard."""
 
+SILENT_S = 90
+"""After how long a page that says nothing is taken for closed: an open one asks every minute."""
+
 _VERSION = 1
 _TABLES = """
 create table if not exists leases (
@@ -43,12 +46,14 @@ class Lease:
         client: The page that has it.
         reviewer: Its person.
         here: Whether this server gave it, and not one before or beside it.
+        silent: Whether its page has not been heard of for :data:`SILENT_S`.
     """
 
     mask_id: int
     client: str
     reviewer: str
     here: bool
+    silent: bool = False
 
 
 class Leases:
@@ -97,8 +102,11 @@ class Leases:
     def live(self) -> list[Lease]:
         """Return the leases that hold, within :meth:`changing`; those that ran out go."""
         self._connection.execute("delete from leases where until <= ?", (_now(),))
-        found = self._connection.execute("select mask_id, client, reviewer, server from leases")
-        return [Lease(m, c, r, s == self._server) for m, c, r, s in found]
+        heard = _now() - int(1000 * SILENT_S) + int(1000 * self.seconds)
+        found = self._connection.execute(
+            "select mask_id, client, reviewer, server, until from leases"
+        )
+        return [Lease(m, c, r, s == self._server, until < heard) for m, c, r, s, until in found]
 
     def give(self, mask_ids: Iterable[int], client: str, reviewer: str) -> None:
         """Give or renew leases, within :meth:`changing`."""

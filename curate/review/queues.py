@@ -114,12 +114,16 @@ class Queue:
         return [int(row) for row in ordered[low:high]]
 
 
-def ranking(audit: Audit, left_out: Sequence[int] | IntArray = ()) -> Queue:
+def ranking(
+    audit: Audit, left_out: Sequence[int] | IntArray = (), first: Sequence[int] = ()
+) -> Queue:
     """Return the masks to review in the order of the plan, as ``curate queue`` gives them.
 
     Args:
         audit: The audit.
         left_out: Masks of random samples, which are shown for those samples only.
+        first: Masks that come before all others, whatever the policy makes of them: people have
+            not settled them.
 
     Raises:
         AuditError: There is no plan, or no mask to review.
@@ -138,15 +142,18 @@ def ranking(audit: Audit, left_out: Sequence[int] | IntArray = ()) -> Queue:
 
     files = MaskFiles(audit, ("action", "rank"), visit)
     at, rank = np.concatenate(places), np.concatenate(ranks)
-    if len(left_out):
-        keep = ~np.isin(files.ids[at], np.asarray(left_out, np.int64))
+    before = files.find(np.asarray(first, np.int64))
+    before = before[before >= 0]
+    out = np.concatenate([np.asarray(left_out, np.int64), files.ids[before]])
+    if len(out):
+        keep = ~np.isin(files.ids[at], out)
         at, rank = at[keep], rank[keep]
-    if not len(at):
+    if not len(at) + len(before):
         raise AuditError("no mask is left to review", str(audit.path), "nothing needs to be done")
     # Every rank stands there once, from 1: to put masks at their ranks is faster than to sort them.
-    ordered = np.full(int(rank.max()) + 1, -1, np.int64)
+    ordered = np.full(int(rank.max(initial=0)) + 1, -1, np.int64)
     ordered[rank] = at
-    ordered = ordered[ordered >= 0]
+    ordered = np.concatenate([before, ordered[ordered >= 0]])
     return Queue("errors", None, {}, files, ordered, np.zeros(len(ordered), np.int8))
 
 

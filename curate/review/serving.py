@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.errors import CallError
-from curate.review.desk import Desk, Settings
+from curate.review.desk import Desk
+from curate.review.opening import Settings
 from curate.review.tokens import VARIABLE, Tokens, find_token
 from curate.store import Audit
 
@@ -117,6 +118,8 @@ def _greeting(desk: Desk, host: str, port: int, told: str) -> str:
     what = "the ranking" if queue.draw_id is None else f"draw {queue.draw_id} ({queue.kind})"
     done = int(desk.dealer.decided.done.sum())
     lines = [f"review: {_address(host, port)}", f"{what}: {len(queue):,} masks, {done:,} done"]
+    if unsettled := len(desk.dealer.decided.unsettled):
+        lines[-1] += f", {unsettled:,} that people have not settled"
     if told:
         lines.append(told)
     if not desk.views:

@@ -141,6 +141,8 @@ class Writer:
                 "mask_id": pd.Series([e.mask_id for e in events], dtype="int64"),
                 "action": pd.Series([e.action for e in events], dtype=object),
                 "segmentation": pd.Series([e.counts for e in events], dtype=object),
+                "category": pd.Series([e.category for e in events], dtype=object),
+                "iou": pd.Series([_iou(e) for e in events], dtype="float64"),
                 "reviewer": pd.Series([e.reviewer for e in events], dtype=object),
                 "seconds": pd.Series([e.seconds for e in events], dtype="float64"),
                 "time": _times(events),
@@ -160,6 +162,11 @@ class Writer:
                 "key": [e.key for e in events],
             }
         )
+
+
+def _iou(event: Event) -> float | None:
+    """Return the IoU with the mask before where it is known: a new category moves no pixel."""
+    return 1.0 if event.action == "fix" and event.counts is None else None
 
 
 def _stretch(event: Event) -> str:

@@ -55,7 +55,7 @@ def review(
     from curate.curation.drawing import KINDS
     from curate.curation.grammar import near
     from curate.decisions.current import open_audit
-    from curate.review.desk import Settings
+    from curate.review.opening import Settings
     from curate.review.serving import listen, serve
 
     if kind is not None and kind not in KINDS:

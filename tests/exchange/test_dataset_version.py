@@ -21,7 +21,8 @@ from curate.decisions import open_reviews
 from curate.errors import AuditError, SourceError
 from curate.exchange import import_file
 from curate.exchange.versioning import check_version
-from curate.review.desk import Desk, Settings
+from curate.review.desk import Desk
+from curate.review.opening import Settings
 from curate.store import Audit, open_audit
 from curate.versions import short
 

@@ -17,9 +17,10 @@ from curate.decisions import Reviews, open_reviews
 from curate.errors import CallError
 from curate.review import leases
 from curate.review.asking import Next, Refused
-from curate.review.desk import Desk, Settings, now_us
+from curate.review.desk import Desk, now_us
 from curate.review.events import Sent
 from curate.review.filters import Filter
+from curate.review.opening import Settings
 from curate.store import Audit
 
 Open = Callable[..., Desk]
@@ -146,7 +147,7 @@ def test_second_looks_go_to_second_people_and_nobody_can_tell(desk: Open, audit:
     mine = first.next(48)
     assert [int(card["mask_id"]) for card in mine] == [2, 5, 7]
     assert {card["slot"] for card in mine} == {0}
-    assert Page(one, "A").next(48) == []  # another page of the same person
+    assert Page(one, "A").masks(48) == [2, 5, 7]  # another page of the same person
     theirs = second.next(48)
     assert sorted(int(card["mask_id"]) for card in theirs) == [2, 5]
     assert {card["item"][-2:] for card in theirs} == {".0"}
@@ -158,7 +159,7 @@ def test_second_looks_go_to_second_people_and_nobody_can_tell(desk: Open, audit:
         "left": 0,
         "gone": [],
         "images": [],
-        "progress": {"decided": 3, "mine": 3, "total": 5, "left": 2},
+        "progress": {"decided": 3, "mine": 3, "total": 5, "left": 2, "unsettled": 0},
     }
     assert third.answer()["left"] == 2
     for mask in (5, 2):
@@ -180,8 +181,9 @@ def test_undo_of_a_second_look_keeps_both_places(desk: Open, audit: Audit) -> No
     assert third.masks() == []
     second.decide(2)
     assert third.masks() == []
-    first.decide(2, "reject")
-    assert third.answer()["progress"] == {"decided": 2, "mine": 0, "total": 2, "left": 0}
+    first.decide(2)
+    settled = {"decided": 2, "mine": 0, "total": 2, "left": 0, "unsettled": 0}
+    assert third.answer()["progress"] == settled
 
 
 def test_known_answers_show_nothing_that_betrays_them(desk: Open, audit: Audit) -> None:
@@ -282,3 +284,37 @@ def test_only_whole_images_of_ones_own_ask_for_what_is_missing(desk: Open, audit
     said = {card["mask_id"]: card["whole_image"] for card in Page(one, "A").next(48)}
     assert said == {"2": True, "5": True, "7": None}
     assert [card["whole_image"] for card in Page(one, "B").next(48)] == [None]
+
+
+def test_whoever_comes_back_after_a_crash_gets_her_masks_at_once(
+    desk: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser that crashed comes back as another page, of the same person."""
+    one = desk()
+    total = len(one.queue)
+    crashed, other = Page(one, "A"), Page(one, "B")
+    lost = crashed.masks(3)
+    rest = other.masks(48)
+    assert len(lost) + len(rest) == total
+    assert Page(one, "C").masks(48) == []
+    assert Page(one, "A").masks(48) == lost  # at once where there is nothing else
+    one.dealer.give_back(other.client, rest[:4])
+    assert Page(one, "A").masks(2) == rest[:2]  # her other page may still be open
+    later = leases._now() + 1000 * leases.SILENT_S + 1000
+    monkeypatch.setattr(leases, "_now", lambda: later)
+    other.next(1, *rest[4:])
+    back = Page(one, "A")
+    assert set(lost) <= set(back.masks(5))  # that page says nothing any more: hers come first
+    assert not set(lost) & set(Page(one, "C").masks(48))
+
+
+def test_people_without_a_name_do_not_take_each_others_masks(desk: Open) -> None:
+    one = desk()
+    Page(one, "").masks(48)
+    assert Page(one, "").masks(48) == []
+
+
+def test_categories_are_those_of_the_dataset_not_of_the_queue(desk: Open, audit: Audit) -> None:
+    drawn(audit, [2])
+    found = audit.query("select distinct category from masks where category is not null order by 1")
+    assert desk().about()["categories"] == found["category"].tolist()

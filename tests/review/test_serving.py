@@ -7,8 +7,9 @@ import pytest
 from server import Client, Server, event, now_ms
 
 from curate.decisions import open_reviews
-from curate.review.desk import Desk, Settings, now_us
+from curate.review.desk import Desk, now_us
 from curate.review.events import Sent
+from curate.review.opening import Settings
 from curate.store import Audit, part_paths
 
 
@@ -28,6 +29,7 @@ def test_the_ranking_is_shown_in_order_and_decisions_stand(audit: Audit, client:
         "mine": 5,
         "total": len(ranked),
         "left": len(ranked) - 5,
+        "unsettled": 0,
     }
     kept = open_reviews(audit).decisions()
     assert kept["mask_id"].tolist() == sorted(ranked[:5])

@@ -18,9 +18,10 @@ export class ApiError extends Error {
     return this.ours && this.status === 401;
   }
 
-  // The server shows another queue than this page was opened with.
+  // Why the server is not the one that this page was opened on: it shows another queue, or the audit
+  // was made anew. Empty where it is.
   get elsewhere() {
-    return this.ours && this.status === 409;
+    return this.ours && this.status === 409 ? this.message : "";
   }
 
   // The request itself is to blame: sending it again cannot help.

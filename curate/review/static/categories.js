@@ -1,4 +1,4 @@
-// The categories that a missing mask may be of.
+// The categories that a missing or fixed mask may be of.
 
 import { byId, toast } from "/static/dom.js";
 
@@ -8,6 +8,8 @@ export class Categories {
     this.about = about;
     this.select = byId("category");
     this.names = [];
+    this.last = undefined; // of the mask that this person added last
+    this.select.addEventListener("change", () => { byId("category-note").hidden = true; });
   }
 
   // Anew each time: of a large audit they are known a little later than the first mask.
@@ -18,6 +20,15 @@ export class Categories {
     if (at < 0) options.unshift(new Option("choose one", ""));
     this.select.replaceChildren(...options);
     this.select.value = at < 0 ? "" : String(at);
+    byId("category-note").hidden = true;
+  }
+
+  // Nothing says what a new mask shows but the person who draws it. What they chose last stays, and
+  // is said to; one category alone leaves no choice.
+  fillForNew() {
+    const { categories } = this.about;
+    this.fill(categories.length === 1 ? categories[0] : this.last);
+    byId("category-note").hidden = categories.length === 1 || this.select.value === "";
   }
 
   get none() {
@@ -31,9 +42,9 @@ export class Categories {
   }
 
   // Says what is wanted before a missing mask can be saved.
-  ask(wanted) {
+  ask() {
     const known = this.about.categories.length > 0;
-    if (known && !this.names.length) this.fill(wanted);
+    if (known && !this.names.length) this.fillForNew();
     byId("category-label").hidden = this.none;
     toast(known ? "Choose its category first." : "The categories are still being read. Try again in a moment.");
     this.select.focus();

@@ -47,9 +47,10 @@ export class Decisions {
   }
 }
 
-export function decideEvent(entry, action, seconds, counts = null) {
+// A fix has the new counts, the right category, or both; what stays is null.
+export function decideEvent(entry, action, seconds, { counts = null, category = null } = {}) {
   const event = { type: "decide", item: entry.card.item, action, seconds };
-  return action === "fix" ? { ...event, counts } : event;
+  return action === "fix" ? { ...event, counts, category } : event;
 }
 
 function opposite(event) {

@@ -26,7 +26,7 @@ export class Deck {
     this.wait = 500;
     this.asked = performance.now();
     this.pinned = null; // the card in the editor
-    this.stopped = false; // the server shows another queue now
+    this.stopped = ""; // why this page cannot go on: the server shows another queue, or audit
     setInterval(() => this.beat(), HEARTBEAT_MS);
   }
 
@@ -165,8 +165,8 @@ export class Deck {
     if (error.mustSignIn || error.elsewhere) this.listener({ mustSignIn: error.mustSignIn, elsewhere: error.elsewhere });
   }
 
-  stop() {
-    this.stopped = true;
+  stop(why) {
+    this.stopped = why;
     clearTimeout(this.later);
   }
 
@@ -221,7 +221,7 @@ export class Deck {
       else await this.turnAway(answer.cards);
     } catch (error) {
       this.problem = error;
-      if (error.elsewhere) this.listener({ elsewhere: true });
+      if (error.elsewhere) this.listener({ elsewhere: error.elsewhere });
     }
   }
 

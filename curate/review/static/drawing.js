@@ -31,9 +31,10 @@ export class Drawing {
     if (!gone && deck.current !== entry) deck.putFirst([entry]);
     if (!result.action || (gone && !(await this.sendsAnyway()))) this.returned();
     else if (result.action === "fix") {
-      const { image_id, category } = entry.card;
-      const more = result.parts.map((counts) => ({ type: "missing", image_id, category, counts }));
-      review.decide("fix", entry, result.counts, more);
+      const { image_id } = entry.card;
+      const { counts, category } = result; // the category is null where it stays
+      const parts = result.parts.map((part) => ({ type: "missing", image_id, category: category ?? entry.card.category, counts: part }));
+      review.decide("fix", entry, { counts, category }, parts);
     } else review.decide(result.action, entry);
   }
 

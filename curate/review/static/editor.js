@@ -59,8 +59,9 @@ export class Editor {
     setText(byId("editor-title"), missing ? "Add a missing mask" : "Fix the mask");
     setText(byId("editor-file"), missing ? this.image.file_name : `${this.card.category ?? "no category"} · ${this.image.file_name}`);
     setText(byId("save-words"), missing ? "Add the mask" : "Save the fix");
-    this.categories.fill(this.image.category);
-    byId("category-label").hidden = !missing || this.categories.none;
+    if (missing) this.categories.fillForNew();
+    else this.categories.fill(this.card.category);
+    byId("category-label").hidden = this.categories.none;
     setText(byId("editor-words"), "");
   }
 
@@ -257,6 +258,10 @@ export class Editor {
       await this.saveEmpty();
       return;
     }
+    if (this.mode === "fix" && this.renamed() && !this.changed()) {
+      this.end({ action: "fix", counts: null, parts: [], category: this.renamed() });
+      return;
+    }
     if (this.mode === "fix" && !this.changed()) {
       const accept = await ask("No pixel has changed", "A fix changes the mask. Is it right as it is?", [["accept", "Accept it"], ["", "Go on drawing"]]);
       if (accept) this.end({ action: accept });
@@ -266,14 +271,21 @@ export class Editor {
       toast("This mask is empty, only the new ones have pixels. Undo, or paint something.", "wrong");
       return;
     }
-    const category = this.categories.chosen;
-    if (this.mode === "missing" && category === undefined) {
-      this.categories.ask(this.image.category);
+    const category = this.mode === "fix" ? this.renamed() : this.categories.chosen;
+    if (category === undefined) {
+      this.categories.ask();
       return;
     }
+    if (this.mode === "missing") this.categories.last = category;
     const counts = encode(data, width, height);
     const parts = split.map((label) => encode(data, width, height, label));
     this.end({ action: this.mode, counts, parts, category });
+  }
+
+  // The category that a fixed mask gets, null where it keeps its own.
+  renamed() {
+    const category = this.categories.chosen ?? null;
+    return category === this.card.category ? null : category;
   }
 
   async saveEmpty() {
@@ -287,7 +299,7 @@ export class Editor {
 
   async cancelAll() {
     if (this.tools.giveUp()) return;
-    const leave = !this.changed() || await ask("Leave without saving?", "What you drew is lost.", [["leave", "Leave"], ["", "Go on drawing"]]);
+    const leave = !(this.changed() || (this.mode === "fix" && this.renamed())) || await ask("Leave without saving?", "What you drew is lost.", [["leave", "Leave"], ["", "Go on drawing"]]);
     if (leave) this.end(NOTHING);
   }
 

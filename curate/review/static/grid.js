@@ -59,8 +59,9 @@ export class Grid {
     for (const entry of entries) cells.set(entry, this.cells.get(entry) || { state: "accept", node: null });
     this.cells = cells;
     for (const [entry, cell] of cells) {
-      // A mask that cannot be seen on its picture is not accepted along with the others.
-      if ((entry.error || !entry.card.path) && cell.node?.dataset.ready !== "true") cell.state = "out";
+      // A mask that cannot be seen on its picture is not accepted along with the others, nor is one
+      // on which people disagree.
+      if ((entry.error || !entry.card.path || entry.card.unsettled) && cell.node?.dataset.ready !== "true") cell.state = "out";
       if (!cell.node || (entry.ready && cell.node.dataset.ready !== "true")) cell.node = this.draw(entry, cell.state);
     }
     const nodes = [...cells.values()].map((cell) => cell.node);
@@ -95,7 +96,7 @@ export class Grid {
   mark(node, state, card) {
     node.dataset.state = state;
     node.setAttribute("aria-checked", String(state === "accept"));
-    const verdict = { accept: "", out: "taken out", reject: "reject" }[state];
+    const verdict = { accept: "", out: card.unsettled ? "not settled" : "taken out", reject: "reject" }[state];
     setText(node.querySelector(".verdict"), verdict);
     node.setAttribute("aria-label", `${card.category ?? "no category"}, ${state === "accept" ? "accept" : verdict}`);
   }

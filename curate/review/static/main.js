@@ -12,6 +12,7 @@ import { Filters } from "/static/filters.js";
 import { Grid } from "/static/grid.js";
 import { fillHelp, listen } from "/static/keys.js";
 import { Looked } from "/static/looked.js";
+import { Picker } from "/static/picker.js";
 import { Outbox } from "/static/outbox.js";
 import { Progress, showSaved } from "/static/progress.js";
 import { Review } from "/static/review.js";
@@ -91,7 +92,7 @@ async function start() {
   const parts = { client, outbox, clock, reviewer: () => reviewer, pictures: about.crops };
   const deck = new Deck(parts, (news) => heard(news || {}));
   const act = (name, detail) => review.act(name, detail);
-  const views = { single: new Single(), grid: new Grid(act), editor: new Editor(about), looked: new Looked() };
+  const views = { single: new Single(), grid: new Grid(act), editor: new Editor(about), looked: new Looked(), picker: new Picker(about) };
   const filters = new Filters(about, (filter) => review.filter(filter));
   review = new Review({ about, askWho, clock, deck, outbox, progress, filters, show, decisions: new Decisions(parts), ...views });
 
@@ -119,7 +120,7 @@ async function start() {
     if (news.returned) toast("You were away for long, so these masks went back. Here they are anew.");
     if (news.gone) toast("This mask went to somebody else, because it was open for long.");
     if (news.elsewhere && !deck.stopped) {
-      deck.stop();
+      deck.stop(news.elsewhere);
       outbox.stop();
     }
     if (news.mustSignIn) signIn().then(() => { outbox.hurry(); deck.again(); });

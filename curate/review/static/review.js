@@ -25,7 +25,7 @@ export class Review {
   }
 
   act(name, detail) {
-    if (byId("help").open || byId("filter").open || byId("choice").open) return;
+    if (byId("help").open || byId("filter").open || byId("choice").open || byId("relabel").open) return;
     const view = document.body.dataset.view;
     const deed = this[`${view}Act`];
     if (name === "help") byId("help").showModal();
@@ -77,7 +77,7 @@ export class Review {
   rest() {
     this.single.clear();
     const { deck, filters, outbox, progress } = this;
-    const [title, words] = restWords(deck, { filtered: filters.active, waiting: outbox.records.length, left: progress.known.left });
+    const [title, words] = restWords(deck, { filtered: filters.active, waiting: outbox.records.length, left: progress.known.left, unsettled: progress.known.unsettled });
     setText(byId("rest-title"), title);
     setText(byId("rest-words"), words);
     byId("rest-filter").hidden = !filters.active || deck.stopped;
@@ -95,8 +95,10 @@ export class Review {
 
   singleAct(name) {
     const { single } = this;
+    if (this.busy) return; // somebody looks for the right category of what is shown
     if (name === "accept" || name === "reject") this.decide(name);
     else if (name === "fix") this.fix();
+    else if (name === "relabel") this.relabel();
     else if (name === "skip") this.skip();
     else if (name === "missing") this.drawing.addMissing(imageOf(this.deck.current.card));
     else if (name === "zoom") single.zoom();
@@ -119,13 +121,15 @@ export class Review {
     return entry;
   }
 
-  decide(action, entry = this.seen(), counts = null, more = []) {
+  // `fix` holds what a fix changes: counts, category, or both.
+  decide(action, entry = this.seen(), fix = {}, more = []) {
     if (!entry) return;
     const seconds = this.clock.seconds();
     this.progress.took(seconds);
     this.leave(entry, () => {
-      const events = [decideEvent(entry, action, seconds, counts), ...more];
-      this.decisions.record("decide", [entry], events, { said: SAID[action] });
+      const events = [decideEvent(entry, action, seconds, fix), ...more];
+      const said = action === "fix" && !fix.counts ? `Relabelled: ${fix.category}` : SAID[action];
+      this.decisions.record("decide", [entry], events, { said });
     });
   }
 
@@ -177,6 +181,25 @@ export class Review {
   fix() {
     const entry = this.seen();
     if (entry) this.drawing.fix(entry);
+  }
+
+  // The card stays while somebody looks for the right category.
+  async relabel() {
+    const entry = this.seen();
+    if (!entry) return;
+    const { deck } = this;
+    Object.assign(this, { busy: true });
+    deck.pinned = entry;
+    const category = await this.picker.open(entry.card.category);
+    this.busy = false;
+    deck.pinned = null;
+    const gone = !deck.entries.includes(entry);
+    if (!gone && deck.current !== entry) deck.putFirst([entry]);
+    if (category === null || (gone && !(await this.drawing.sendsAnyway()))) this.refresh();
+    else {
+      this.decide("fix", entry, { category });
+      toast(`Relabelled: ${category}.`);
+    }
   }
 
   // A drawn image without masks: only missing ones can be told of it.
@@ -279,6 +302,7 @@ export class Review {
   // Somebody else sits down: the masks on the screen are asked for anew, for them.
   newPerson() {
     this.decisions.clear();
+    this.editor.categories.last = undefined;
     this.look = null;
     this.through.clear();
     this.exceptions.clear();

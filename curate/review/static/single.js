@@ -108,8 +108,9 @@ export class Single {
     this.tellTwin(card.twin);
     byId("marked").hidden = !card.marks.point && !card.marks.declared;
     setText(byId("marked"), markedWords(card.marks));
-    byId("why").hidden = !card.reasons.length;
-    byId("reasons").replaceChildren(...card.reasons.map((reason) => el("li", {}, reason.words)));
+    byId("why").hidden = !card.reasons.length && !card.unsettled;
+    const open = card.unsettled ? [el("li", { class: "unsettled" }, card.unsettled)] : [];
+    byId("reasons").replaceChildren(...open, ...card.reasons.map((reason) => el("li", {}, reason.words)));
     byId("telling").hidden = !card.scores.length;
     byId("scores").replaceChildren(...card.scores.slice(0, SHOWN_SCORES).flatMap(scoreRow));
     byId("facts").replaceChildren(...factsOf(card));
@@ -134,7 +135,7 @@ async function othersOf(card) {
 
 function spoken(card) {
   const reasons = card.reasons.map((reason) => reason.words).join("; ");
-  return [card.category ?? "no category", reasons].filter(Boolean).join(". ");
+  return [card.category ?? "no category", card.unsettled, reasons].filter(Boolean).join(". ");
 }
 
 function markedWords({ point, declared }) {

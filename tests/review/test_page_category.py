@@ -1,0 +1,133 @@
+"""Categories in a real browser: a person puts a wrong one right, and chooses a missing mask's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+from page import Page, blob, centre, opened
+from server import Server
+
+from curate.decisions import open_reviews
+from curate.decisions.current import open_audit
+from curate.store import Audit
+
+Serve = Callable[..., Server]
+
+
+def drawn(tab: Page, x: float = 90) -> None:
+    """Draw a missing mask in the open editor."""
+    tab.view("editor")
+    tab.until("document.getElementById('canvas').dataset.place")
+    tab.drag([(60, 60), (x, 80)])
+
+
+def test_a_wrong_category_is_put_right_by_keyboard(
+    wide: Audit, browser: Any, serve_wide: Serve
+) -> None:
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        page = tab.page
+        tab.until("!document.getElementById('filter-button').hidden")
+        now = page.inner_text("#single-title")
+        first = tab.mask_id
+        tab.press("c")
+        page.locator("#relabel-words", has_text=f"Now it is: {now}.").wait_for()
+        assert now not in page.locator("#relabel-list li").all_inner_texts()
+        tab.press("Escape")
+        assert tab.mask_id == first
+        tab.press("c", "Enter")  # nothing is chosen yet
+        page.keyboard.type("BLOB")
+        tab.press("ArrowDown")
+        wanted = page.inner_text("#relabel-list [aria-selected=true]")
+        tab.press("Enter")
+        tab.toasts(f"Relabelled: {wanted}.")
+        tab.ready()
+        page.get_by_role("button", name="Wrong category").click()
+        page.keyboard.type("no such thing")
+        page.get_by_role("option", name="no such thing (no mask has it yet)").click()
+        tab.toasts("Relabelled: no such thing.")
+        tab.press("u")
+        tab.toasts("Taken back: Relabelled: no such thing.")
+        tab.saved()
+    (row,) = open_reviews(wide).decisions().to_dict("records")
+    assert (row["mask_id"], row["action"], row["category"]) == (first, "fix", wanted)
+    people = open_audit(wide.path).people()
+    assert people is not None
+    assert people["change"].to_pylist() == ["relabelled"]
+
+
+def test_a_fix_may_give_another_category_too(tab: Page) -> None:
+    tab.until("!document.getElementById('filter-button').hidden")
+    card = tab.seek(blob)
+    now = tab.page.inner_text("#single-title")
+    tab.edit("b")
+    names = tab.page.locator("#category option").all_inner_texts()
+    other = next(name for name in names if name != now)
+    tab.page.select_option("#category", label=other)
+    tab.drag([centre(card["pixels"]), (90, 95)])
+    tab.save()
+    (row,) = tab.mine().to_dict("records")
+    assert (row["action"], row["category"]) == ("fix", other)
+    assert row["segmentation"]
+
+
+def test_nobody_chooses_the_category_of_a_missing_mask_but_a_person(
+    wide: Audit, browser: Any, serve_wide: Serve
+) -> None:
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        page = tab.page
+        tab.until("!document.getElementById('filter-button').hidden")
+        tab.press("i")
+        drawn(tab)
+        assert page.input_value("#category") == ""
+        tab.press("Enter")
+        tab.toasts("Choose its category first.")
+        page.select_option("#category", label="blob 2")
+        page.locator("#canvas").focus()
+        tab.press("Enter")
+        tab.toasts("Added: blob 2.")
+        tab.view("single")
+        tab.press("i")
+        drawn(tab, 110)
+        assert page.is_visible("#category-note")  # it says that this is what was chosen last
+        assert page.evaluate("document.getElementById('category').selectedOptions[0].text") == (
+            "blob 2"
+        )
+        tab.press("Enter")
+        tab.view("single")
+        tab.saved()
+    assert open_reviews(wide).missing()["category"].tolist() == ["blob 2", "blob 2"]
+
+
+def test_masks_that_are_not_settled_are_named(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+    mask = int(wide.query("select max(mask_id) from masks").iloc[0, 0])
+    said = {"mask_id": [mask, mask], "reviewer": ["bob", "cid"], "action": ["accept", "reject"]}
+    open_reviews(wide, create=True).add(pd.DataFrame(said), origin="a table")
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        assert tab.mask_id == mask
+        words = tab.page.inner_text("#reasons .unsettled").lower()
+        assert words == "not settled: people disagree: 1 accept, 1 reject (bob and cid)"
+        tab.press("g")
+        cell = tab.page.locator(f'.cell[data-item="{mask}.0"]')
+        tab.page.wait_for_selector(".cell")
+        if cell.count():  # it may be on a later screen
+            assert cell.get_attribute("data-state") == "out"
+        tab.press("g")
+
+
+def test_a_page_of_an_audit_that_was_made_anew_says_so(
+    wide: Audit, browser: Any, serve_wide: Serve
+) -> None:
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        tab.decide("a")
+        tab.saved()
+        info = json.loads((wide.path / "audit.json").read_text())
+        info["source"]["fingerprint"] = "f" * 32
+        (wide.path / "audit.json").write_text(json.dumps(info))
+        tab.decide("a")
+        tab.page.get_by_role("heading", name="The audit has changed").wait_for()
+        words = tab.page.inner_text("#rest-words")
+        assert "made anew, of another version of its source; stop the server" in words
+        assert "kept in this browser" in words

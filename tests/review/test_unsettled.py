@@ -1,0 +1,220 @@
+"""Masks that people decided on and did not settle: offered again, and named as such."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+from server import now_ms
+
+from curate.decisions import Reviews, open_reviews
+from curate.decisions.current import open_audit
+from curate.errors import AuditError
+from curate.review.asking import Next, Refused
+from curate.review.desk import Desk, now_us
+from curate.review.events import Sent
+from curate.review.filters import Filter
+from curate.review.opening import Settings
+from curate.store import Audit
+
+Open = Callable[..., Desk]
+
+
+@pytest.fixture
+def desk(audit: Audit) -> Iterator[Open]:
+    opened: list[Desk] = []
+
+    def make(**settings: Any) -> Desk:
+        opened.append(Desk(audit, Settings(**settings)))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def dealt(desk: Desk, reviewer: str, count: int = 1) -> dict[str, Any]:
+    """Ask as a new page of a person does, which gives back what it does not want."""
+    client = str(uuid.uuid4())
+    answer = desk.next(Next(client, reviewer, count, False, Filter(), []))
+    desk.dealer.give_back(client, [int(card["mask_id"]) for card in answer["cards"]])
+    return answer
+
+
+def decide(desk: Desk, reviewer: str, mask: int, action: str = "accept", **more: Any) -> None:
+    asked = {"client": str(uuid.uuid4()), "reviewer": reviewer, "now": now_ms()}
+    made = {"type": "decide", "key": str(uuid.uuid4()), "at": now_ms(), "item": f"{mask}.0"}
+    sent = Sent.of(asked | {"events": [made | {"action": action} | more]}, now_us())
+    answer = desk.record(sent, desk.writer.write(sent.events).result())
+    assert answer["done"] == [made["key"]], answer
+
+
+def said(audit: Audit, rows: list[tuple[int, str, str]], origin: str = "a table") -> Reviews:
+    reviews = open_reviews(audit, create=True)
+    frame = pd.DataFrame(rows, columns=["mask_id", "reviewer", "action"])
+    reviews.add(frame.assign(queue_kind="none"), origin=origin)
+    return reviews
+
+
+def accepted(audit: Audit) -> int:
+    """Return a mask that the policy sends to nobody."""
+    found = audit.query("select mask_id from masks where action = 'accept' order by 1 limit 1")
+    return int(found["mask_id"].iloc[0])
+
+
+def test_disputed_masks_come_first_and_say_why(desk: Open, audit: Audit) -> None:
+    mask = accepted(audit)
+    said(audit, [(mask, "ann", "accept"), (mask, "bob", "reject")])
+    one = desk()
+    answer = dealt(one, "cid", 2)
+    first, second = answer["cards"]
+    assert (int(first["mask_id"]), second["unsettled"]) == (mask, None)
+    assert first["unsettled"] == ("not settled: people disagree: 1 accept, 1 reject (ann and bob)")
+    assert answer["progress"]["unsettled"] == 1
+    decide(one, "cid", mask, "reject")
+    answer = dealt(one, "dan", 48)
+    assert answer["progress"]["unsettled"] == 0
+    assert mask not in [int(card["mask_id"]) for card in answer["cards"]]
+    people = open_audit(audit.path).masks(["action", "decided_by"]).loc[mask]
+    assert people.tolist() == ["reject", "person"]
+
+
+def test_whoever_disagreed_is_asked_once_more(desk: Open, audit: Audit) -> None:
+    mask = accepted(audit)
+    said(audit, [(mask, "ann", "accept"), (mask, "bob", "reject")])
+    one = desk()
+    firsts = [int(dealt(one, name)["cards"][0]["mask_id"]) for name in ("ann", "bob")]
+    assert firsts == [mask, mask]
+    left = dealt(one, "ann")["left"]
+    decide(one, "ann", mask)  # she says the same again
+    answer = dealt(one, "ann", 48)
+    assert mask not in [int(card["mask_id"]) for card in answer["cards"]]
+    assert (answer["left"], answer["progress"]["unsettled"]) == (left - 1, 1)
+    decide(one, "bob", mask)  # he changes his mind
+    assert dealt(one, "ann")["progress"]["unsettled"] == 0
+
+
+def test_a_fix_that_nobody_drew_goes_to_the_same_person_too(desk: Open, audit: Audit) -> None:
+    mask = accepted(audit)
+    said(audit, [(mask, "ann", "fix")])
+    one = desk()
+    card = dealt(one, "ann")["cards"][0]
+    assert int(card["mask_id"]) == mask
+    assert card["unsettled"] == "not settled: it is to be fixed, but nobody has drawn it (ann)"
+    decide(one, "ann", mask, "fix", counts=one.mask(mask)["counts"])
+    assert dealt(one, "ann")["progress"]["unsettled"] == 0
+
+
+def test_what_is_said_while_the_page_is_open_counts(desk: Open, audit: Audit) -> None:
+    one = desk()
+    mask = int(dealt(one, "ann")["cards"][0]["mask_id"])
+    decide(one, "ann", mask)
+    said(audit, [(mask, "bob", "reject")])
+    answer = dealt(one, "cid", 48)
+    disputed = [card for card in answer["cards"] if card["unsettled"]]
+    assert [int(card["mask_id"]) for card in disputed] == [mask]
+    info = json.loads((audit.path / "audit.json").read_text())
+    info["people"] = {"rule": "latest", "good_iou": None}
+    (audit.path / "audit.json").write_text(json.dumps(info))
+    one.check_queue({"queue": one.name})  # as every request does
+    assert dealt(one, "cid")["progress"]["unsettled"] == 0
+
+
+def test_disputes_of_a_draw_do_not_hold_it_open(desk: Open, audit: Audit) -> None:
+    reviews = open_reviews(audit, create=True)
+    reviews.record_draw("errors", pd.DataFrame({"mask_id": [2, 2], "slot": [0, 1]}), {"unit": ""})
+    one = desk()
+    decide(one, "ann", 2)
+    decide(one, "bob", 2, "reject")
+    card = dealt(one, "cid")["cards"][0]
+    assert "1 accept, 1 reject" in card["unsettled"]
+    ranking = desk()
+    assert ranking.queue.draw_id is None
+    assert int(dealt(ranking, "cid")["cards"][0]["mask_id"]) == 2
+
+
+def test_a_random_sample_stays_blind_and_its_disputes_go_to_the_ranking(
+    desk: Open, audit: Audit
+) -> None:
+    rows = {"mask_id": [40, 40], "slot": [0, 1], "inclusion_probability": [0.1, 0.1]}
+    reviews = open_reviews(audit, create=True)
+    reviews.record_draw("estimate", pd.DataFrame(rows), {"unit": "mask"})
+    one = desk(kind="estimate")
+    decide(one, "ann", 40)
+    decide(one, "bob", 40, "reject")
+    answer = dealt(one, "cid")
+    assert (answer["cards"], answer["left"], answer["progress"]["unsettled"]) == ([], 0, 0)
+    assert int(dealt(desk(), "cid")["cards"][0]["mask_id"]) == 40
+
+
+def test_a_card_says_what_people_decided_but_not_where_each_judges_alone(
+    desk: Open, audit: Audit
+) -> None:
+    said(audit, [(2, "ann", "reject"), (5, "ann", "accept")])
+    reviews = open_reviews(audit)
+    reviews.record_draw("errors", pd.DataFrame({"mask_id": [2, 5]}), {"unit": ""})
+    words = [card["reasons"] for card in dealt(desk(), "bob", 2)["cards"]]
+    assert [[one["words"] for one in some] for some in words] == [
+        ["rejected by ann"],
+        ["accepted by ann"],
+    ]
+    checks = pd.DataFrame({"mask_id": [2, 5], "honeypot": ["reject", None]})
+    reviews.record_draw("errors", checks, {"unit": ""})
+    for card in dealt(desk(draw_id=2), "bob", 2)["cards"]:
+        assert not any("ann" in one["words"] for one in card["reasons"])
+
+
+def test_a_new_category_is_a_decision_like_an_imported_one(desk: Open, audit: Audit) -> None:
+    one = desk()
+    mask = int(dealt(one, "ann")["cards"][0]["mask_id"])
+    decide(one, "ann", mask, "fix", category="  another ")
+    kept = open_reviews(audit).decisions().iloc[0]
+    assert (kept["action"], kept["category"], kept["iou"]) == ("fix", "another", 1)
+    assert pd.isna(kept["segmentation"])
+    people = open_audit(audit.path).people()
+    assert people is not None
+    row = people.select(["change", "category", "reasons"]).to_pylist()[0]
+    assert row == {
+        "change": "relabelled",
+        "category": "another",
+        "reasons": "relabelled by ann: another",
+    }
+
+
+@pytest.mark.parametrize("category", ["", " ", 5, "x" * 501])
+def test_a_category_that_is_none_is_refused(category: Any) -> None:
+    made = {"type": "decide", "key": str(uuid.uuid4()), "at": now_ms(), "item": "5.0"}
+    made |= {"action": "fix", "category": category}
+    asked = {"client": str(uuid.uuid4()), "reviewer": "ann", "now": now_ms(), "events": [made]}
+    sent = Sent.of(asked, now_us())
+    assert not sent.events
+    assert "category" in sent.refused[0]["error"]
+
+
+def test_a_page_of_an_audit_that_was_made_anew_writes_nothing(desk: Open, audit: Audit) -> None:
+    one = desk()
+    mask = int(dealt(one, "ann")["cards"][0]["mask_id"])
+    one.check_queue({"queue": one.name})
+    info = json.loads((audit.path / "audit.json").read_text())
+    (audit.path / "audit.json").write_text(json.dumps(info | {"state": "scoring"}))
+    with pytest.raises(Refused, match="is being made anew") as refused:
+        one.check_queue({"queue": one.name})
+    assert refused.value.status == 503  # the page waits
+    info["source"]["fingerprint"] = "f" * 32
+    (audit.path / "audit.json").write_text(json.dumps(info))
+    for file in audit.path.glob("reviews.sqlite*"):
+        file.unlink()
+    with pytest.raises(Refused, match="of another version of its source; stop the server"):
+        one.check_queue({"queue": one.name})
+    with pytest.raises(AuditError, match="made anew from another source"):
+        decide(one, "ann", mask)
+    assert not (audit.path / "reviews.sqlite").exists()
+    (audit.path / "audit.json").unlink()
+    with pytest.raises(Refused, match="is not there any more"):
+        one.check_queue({"queue": one.name})
+    with pytest.raises(AuditError, match="not there any more"):
+        decide(one, "ann", mask)
