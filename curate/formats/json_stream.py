@@ -20,6 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from curate.errors import SourceError
+from curate.formats.json_causes import cause_of, looks_latin
 from curate.rle import kernel
 
 CHUNK_BYTES = 1 << 22
@@ -129,15 +130,20 @@ def parse_one(piece: bytes, at: int, where: str) -> Any:
         return json.loads(piece.decode("utf-8"))
     except UnicodeDecodeError as error:
         place = f"{where}, byte {at + error.start}"
-        raise SourceError("the text is not UTF-8", place, "save it as UTF-8") from error
+        letter = looks_latin(piece[error.start])
+        meant = f" (it looks like Latin-1: {letter})" if letter else ""
+        raise SourceError(f"the text is not UTF-8{meant}", place, "save it as UTF-8") from error
     except RecursionError as error:
         raise SourceError("the JSON is nested too deeply", f"{where}, byte {at}") from error
     except json.JSONDecodeError as error:
         position = at + len(piece.decode("utf-8")[: error.pos].encode("utf-8"))
         if error.pos >= len(piece.decode("utf-8").rstrip()):
             raise cut_off(where, at + len(piece)) from error
+        text = error.doc[max(0, error.pos - _NEAR) : error.pos + _NEAR].encode("utf-8")
+        split = len(error.doc[max(0, error.pos - _NEAR) : error.pos].encode("utf-8"))
         what = f"the JSON is broken ({error.msg[:1].lower()}{error.msg[1:]})"
-        raise SourceError(what, f"{where}, byte {position}", _MEND) from error
+        what, do = cause_of(text[:split], text[split:]) or (what, _MEND)
+        raise SourceError(what, f"{where}, byte {position}", do) from error
     except ValueError as error:  # a whole number of thousands of digits
         raise SourceError("a number is too long", f"{where}, byte {at}") from error
 
@@ -232,8 +238,9 @@ class _Walk:
             at, count, ok = _walk(data, at, base, self.state, self.events)
             yield from self._batches(buffer, base, self.events[:count])
             if not ok:
-                what = _EXPECTED[int(self.state[0])]
-                raise SourceError(what, f"{self.where}, byte {base + at}", _MEND)
+                near = buffer[max(0, at - _NEAR) : at], buffer[at : at + _NEAR]
+                what, do = cause_of(*near) or (_EXPECTED[int(self.state[0])], _MEND)
+                raise SourceError(what, f"{self.where}, byte {base + at}", do)
 
     def keep_from(self, end: int) -> int:
         """Return from which byte of the file on the buffer is still needed."""
@@ -288,6 +295,8 @@ def _refuse_wide(data: bytes, where: str) -> None:
 
 
 _MEND = "mend it or get the file again"
+_NEAR = 40
+"""How many bytes, or characters, around a fault are looked at for its cause."""
 _INSIDE = (_NESTED, _NESTED_STRING, _STRING, _SCALAR)
 
 

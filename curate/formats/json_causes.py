@@ -1,0 +1,45 @@
+"""Why a file is not JSON: what other programs write in its place, told by the bytes at the fault."""
+
+from __future__ import annotations
+
+import re
+
+_PYTHON = re.compile(rb"None\b|True\b|False\b|'|-?nan\b|-?inf\b|b'|b\"|\(")
+_NUMPY = re.compile(rb"((np|numpy|torch)\.\w+|array|tensor)\(")
+
+
+def cause_of(before: bytes, after: bytes) -> tuple[str, str] | None:
+    """Return what is wrong where a parser stopped, and what to do about it.
+
+    Args:
+        before: Some bytes before the place.
+        after: Some bytes from there on.
+
+    Returns:
+        A clause and an advice; None where nothing is recognised.
+    """
+    ended = before.rstrip()
+    numpy = _NUMPY.match(after)
+    if numpy:
+        what = f"it holds {numpy[0].decode('ascii')}...), as Python prints numbers of NumPy"
+        return f"{what}; that is no JSON", "convert them with int(), float() or .tolist() first"
+    if _PYTHON.match(after):
+        shown = re.match(rb"\w*|.", after)
+        word = (shown[0] if shown and shown[0] else after[:1]).decode("ascii", "replace")
+        what = f"it is written as Python prints it ({word} stands here), not as JSON"
+        return what, "write it with json.dump"
+    if after[:1] in (b"}", b"]") and ended.endswith(b","):
+        sign = after[:1].decode("ascii")
+        return f"a comma stands before {sign}, which JSON does not allow", "remove that comma"
+    if after.startswith((b"//", b"/*", b"#")):
+        return "a comment stands here, which JSON does not allow", "remove the comments"
+    if ended.endswith((b"}", b"]")) and after[:1] in (b"{", b"["):
+        what = "a second JSON value follows the first, as in JSON Lines"
+        return what, "put all of them into one list, with commas between"
+    return None
+
+
+def looks_latin(byte: int) -> str:
+    """Return how a byte that is no UTF-8 may be meant: a letter of Latin-1, else ""."""
+    letter = bytes([byte]).decode("cp1252", "ignore")
+    return letter if letter.isalpha() or letter in "°²³µ£§«»“”‘’–—" else ""
