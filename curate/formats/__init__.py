@@ -21,6 +21,7 @@ ENTRY_POINTS = "curate.formats"
 """The entry-point group under which other packages add formats."""
 
 BUILT_IN: tuple[tuple[str, str, str], ...] = (
+    ("coco-panoptic", "panoptic", "FORMAT"),
     ("coco", "coco", "FORMAT"),
     ("lvis", "coco", "LVIS"),
     ("coco-results", "coco", "RESULTS"),
@@ -141,6 +142,7 @@ def _sources_in(folder: Path, most: int = 3) -> list[str]:
 def _tell_why(path: Path) -> None:
     """Raise what is wrong with a file that began like JSON, rather than that nobody knows it."""
     from curate.formats.base import reading
+    from curate.formats.json_shape import shape_of
     from curate.formats.json_stream import scan
 
     if not path.is_file():
@@ -150,6 +152,10 @@ def _tell_why(path: Path) -> None:
         if not head:
             raise SourceError("the file is empty", str(path))
         if head[:1] in (b"{", b"[") or path.suffix.lower() == ".json":
+            stranger = shape_of(path).stranger
+            if stranger:
+                do = "give the file of instances, which has segmentations"
+                raise SourceError(f"it is {stranger}", str(path), do)
             file.seek(0)
             for _ in scan(file, path.name, frozenset()):
                 pass

@@ -28,7 +28,7 @@ from curate.formats.trees import Edit, copy_with_edits, entries, splice
 from curate.formats.unedited.sheets import check_amg
 from curate.table import MaskTable
 
-_LOOK = 100  # how many entries of a folder are looked at to tell the format
+_LOOK = 2000  # how many entries of a folder are looked at to tell the format
 _RECORD = re.compile(r"(.*)#/[0-9]+", re.DOTALL)
 _PNG_COST = PART_BYTES // 1000
 """A mask's weight in a part: decoding a thousand PNGs takes as long as reading 16 MB of RLE."""

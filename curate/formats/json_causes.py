@@ -1,4 +1,4 @@
-"""Why a file is not JSON: what other programs write in its place, told by the bytes at the fault."""
+"""Why a file is not JSON: what other programs write in its place, told by its bytes."""
 
 from __future__ import annotations
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from curate.errors import SourceError
 from curate.formats.json_stream import parse_one, scan
 
 HEAD_BYTES = 1 << 20
 """How much of the beginning, and of the end, is looked at."""
+
+LOOK_ON_BYTES = 1 << 28
+"""How far a file is looked at for its first annotation, where lists of images stand before it."""
 
 _SMALL = 1 << 16
 
@@ -41,7 +45,9 @@ class Shape:
     @property
     def looks_coco(self) -> bool:
         """Whether it is an object with COCO's lists."""
-        if self.root != "object" or "image" in self.first or "masklet" in self.first:
+        if self.root != "object" or {"image", "masklet", "videos"} & set(self.first):
+            return False
+        if self.looks_panoptic or self.stranger:
             return False
         if self.is_list.get("annotations"):
             lists = {"images", "categories", "info", "licenses"} & set(self.first)
@@ -49,6 +55,29 @@ class Shape:
         if "annotations" in self.first:
             return "images" in self.first
         return self.is_list.get("images", False) or b'"annotations"' in self.end
+
+    @property
+    def looks_panoptic(self) -> bool:
+        """Whether its annotations list segments of PNGs of ids."""
+        return "segments_info" in self.one("annotations")
+
+    @property
+    def stranger(self) -> str:
+        """What it is where it is a COCO-like file without masks that can be read; "" for others."""
+        one = self.one("annotations") or self.one("")
+        if self.is_list.get("videos") or "segmentations" in one:
+            saco = {"video_np_pairs", "noun_phrase"} & (set(self.first) | set(one))
+            kind = "SA-Co video" if saco else "YouTube-VIS"
+            return f"a {kind} file: it holds masks of whole videos, one for each frame"
+        if {"segmentation", "bbox"} & set(one):
+            return ""
+        if "caption" in one:
+            return "a COCO captions file: it holds texts and no masks"
+        if "keypoints" in one:
+            return "a COCO keypoints file without masks: it holds points only"
+        if "question" in one or "questions" in self.first:
+            return "a file of questions on COCO pictures: it holds texts and no masks"
+        return ""
 
     @property
     def looks_lvis(self) -> bool:
@@ -69,6 +98,8 @@ class Shape:
         if "" not in self.first or (self.first[""] is None and self.end.strip() == b"[]"):
             return True
         one = self.one("")
+        if self.stranger:
+            return False
         fields = {"bbox", "segmentation", "score", "category_id", "keypoints"}
         return "image_id" in one and bool(fields & set(one))
 
@@ -96,14 +127,52 @@ def shape_of(path: Path) -> Shape:
     try:
         if not path.is_file():
             return Shape()
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-            size = file.seek(0, io.SEEK_END)
-            file.seek(max(0, size - HEAD_BYTES))
-            end = head if size <= HEAD_BYTES else file.read(HEAD_BYTES)
+        facts = path.stat()
+        return _shape_of(path, facts.st_size, facts.st_mtime_ns)
     except OSError:
         return Shape()
-    return shape_of_bytes(head, end)
+
+
+@lru_cache(maxsize=8)
+def _shape_of(path: Path, size: int, changed: int) -> Shape:
+    """Return the shape of a file as it was at a time: every format asks for it again."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        file.seek(max(0, size - HEAD_BYTES))
+        end = head if size <= HEAD_BYTES else file.read(HEAD_BYTES)
+        shape = shape_of_bytes(head, end)
+        lists = {"images", "videos", "annotations"} & {k for k, v in shape.is_list.items() if v}
+        if size > HEAD_BYTES and lists and not shape.one("annotations"):
+            file.seek(0)
+            _look_on(shape, file)
+    return shape
+
+
+class _Beginning:
+    """A file that ends early."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._left = file, size
+
+    def read(self, size: int) -> bytes:
+        """Read up to so many bytes."""
+        data = self._file.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+def _look_on(shape: Shape, file: BinaryIO) -> None:
+    """Take the first annotation into a shape, however many images stand before it."""
+    beginning = cast(BinaryIO, _Beginning(file, LOOK_ON_BYTES))
+    try:
+        for batch in scan(beginning, "", {"annotations"}, HEAD_BYTES):
+            if len(batch):
+                start, stop = int(batch.starts[0]), int(batch.ends[0])
+                shape.is_list["annotations"] = batch.is_list
+                shape.first["annotations"] = parse_one(batch.data[start:stop], 0, "")
+                return
+    except SourceError:
+        return
 
 
 def shape_of_bytes(head: bytes, end: bytes = b"") -> Shape:

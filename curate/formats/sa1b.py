@@ -28,7 +28,8 @@ from curate.formats.unedited.sam import check_sa1b
 from curate.formats.values import IntArray, id_key, whole_number
 from curate.table import MaskTable
 
-_LOOKED_AT = 2000
+_LOOKED_AT = 20_000
+_LOOKED_AT_BYTES = 1 << 28
 _BATCH_MASKS = 1000
 
 
@@ -223,7 +224,7 @@ def _matches(path: Path) -> bool:
         return _holds_sa1b(path) if is_archive(path) else shape_of(path).looks_sa1b
     if not path.is_dir():
         return False
-    tried = 0
+    looked = 0
     try:
         for one in islice(dataset_files(path), _LOOKED_AT):
             lowered = one.name.lower()
@@ -232,8 +233,8 @@ def _matches(path: Path) -> bool:
             if lowered.endswith(".json") and one.is_file():
                 if shape_of(one).looks_sa1b:
                     return True
-                tried += 1
-                if tried == 20:
+                looked += min(one.stat().st_size, HEAD_BYTES)
+                if looked > _LOOKED_AT_BYTES:
                     return False
     except OSError:
         return False

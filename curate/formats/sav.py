@@ -45,17 +45,16 @@ FRAME_STEP = 4
 """Frames of the video from one annotated frame to the next."""
 
 _HEAD = 1 << 16
-_LOOK = 50  # how many JSON files of a folder are looked at to tell the format
+_LOOK = 2000  # how many JSON files of a folder are looked at to tell the format
 
 
 def matches(path: Path) -> bool:
-    """Return whether a file, or most JSON files in a folder, begin like SA-V's."""
+    """Return whether a file, or a JSON file in a folder, begins like SA-V's."""
     try:
         if path.is_file():
             return _looks_right(path)
         named = files_under(path, ".json") if path.is_dir() else iter(())
-        looks = [_looks_right(path / name) for name, _ in islice(named, _LOOK)]
-        return sum(looks) * 2 > len(looks)
+        return any(_looks_right(path / name) for name, _ in islice(named, _LOOK))
     except (CurateError, OSError, ValueError):
         return False
 
