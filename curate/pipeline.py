@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -28,11 +28,13 @@ from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect
 from curate.formats.base import Part, ReadOptions, writing
+from curate.join_check import check_join
 from curate.joined_inputs import join_facts, not_joined, write_joins
 from curate.models import load_detector, load_segmenter
 from curate.models.detections import detections_of
 from curate.models.embedding_cache import EmbeddingCache
 from curate.models.segmenter import Segmenter
+from curate.notes import Note, as_dicts, put_notes
 from curate.pictures import ImageFolder, worse
 from curate.pool import Pool
 from curate.progress import Progress
@@ -73,6 +75,8 @@ class Inputs:
         detector: Name or path of a detector that looks at every picture.
         device: Where both run: torch's name, or None to choose.
         deep: Whether slow signals run, those that take more time than all others together.
+        trust_joins: Whether detections and annotations are held against the images that they are
+            joined to even where nothing of them lies on a mask.
     """
 
     images: Path | None = None
@@ -83,6 +87,7 @@ class Inputs:
     detector: str | None = None
     device: str | None = None
     deep: bool = False
+    trust_joins: bool = False
 
     def read_options(self) -> ReadOptions:
         """Return what the source's reader is told."""
@@ -326,7 +331,8 @@ def audit(
                 raise
             info["timings"]["scoring_s"] = round(time.monotonic() - started, 3)
             info["signals"] = availability(inputs)
-            info["joins"] = joins
+            info["joins"] = joins.facts
+            put_notes(info, as_dicts(joins.notes, {}))
         return decide_audit(out, info, policy, pool, report)
 
 
@@ -351,8 +357,8 @@ def _score_all(
     inputs: Inputs,
     parameters: Mapping[str, Mapping[str, Any]],
     report: Progress | None,
-) -> dict[str, Any]:
-    """Score every part that is not there yet; return what of the inputs was joined how."""
+) -> _Joins:
+    """Score every part that is not there yet; return how the inputs were joined."""
     work = out / WORK
     work.mkdir(parents=True, exist_ok=True)
     for kind in ("masks", "images", "."):
@@ -365,9 +371,10 @@ def _score_all(
         given = {"detections": inputs.detections} if inputs.detections else {}
         found = [prepare_side(name, path, work, told) for name, path in given.items()]
         detections = found[0] if found else None
-    joins, offsets = _join_inputs(pool, source, out, format, inputs, parts, [*sides, *found])
+    joins = _join_inputs(pool, source, out, format, inputs, parts, [*sides, *found])
     if detections is not None:
-        known = {"categories": detections.categories()}
+        alike = joins.same_categories["detections"]
+        known = {"categories": detections.categories() if alike else ()}
         parameters = {**parameters, "detector": known | dict(parameters.get("detector", {}))}
     job = Job(
         source,
@@ -383,7 +390,7 @@ def _score_all(
         inputs.device,
         inputs.deep,
         parameters,
-        offsets,
+        joins.offsets,
     )
     waiting = [part for part in parts if not is_scored(out, part.index)]
     done = len(parts) - len(waiting)
@@ -397,6 +404,23 @@ def _score_all(
     return joins
 
 
+@dataclass(frozen=True)
+class _Joins:
+    """How the inputs were joined with the images of all parts.
+
+    Attributes:
+        facts: By input what :func:`curate.joined_inputs.join_facts` says.
+        notes: What to say about them.
+        same_categories: By input whether its categories may be compared.
+        offsets: The first image of each part.
+    """
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    same_categories: dict[str, bool] = field(default_factory=dict)
+    offsets: tuple[int, ...] = ()
+
+
 def _join_inputs(
     pool: Pool,
     source: Path,
@@ -405,19 +429,36 @@ def _join_inputs(
     inputs: Inputs,
     parts: Sequence[Part],
     sides: Sequence[Side],
-) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """Join other sources with the images of all parts; return how, and where each part begins."""
+) -> _Joins:
+    """Join other sources with the images of all parts, and see whether they fit.
+
+    Raises:
+        SourceError: One does not fit at all.
+    """
     if not sides:
-        return {}, ()
-    images = list_images(source, format, inputs.read_options(), parts, pool.run)
-    facts: dict[str, Any] = {}
+        return _Joins()
+    options = inputs.read_options()
+    images = list_images(source, format, options, parts, pool.run)
+    joins = _Joins(offsets=tuple(images.offsets.tolist()))
     lists: dict[str, Any] = {}
+    load = partial(detect(source, format, options).load, source)
     for side in sides:
         found, listing = side.join(images)
-        facts[side.name] = join_facts(found, images.listing, listing)
+        joins.facts[side.name] = join_facts(found, images.listing, listing)
         lists[side.name] = not_joined(found, listing)
+        checked = check_join(
+            side,
+            images,
+            found,
+            parts,
+            load,
+            categories=side.name == "detections",
+            trust=inputs.trust_joins,
+        )
+        joins.notes.extend(checked.notes)
+        joins.same_categories[side.name] = checked.same_categories
     write_joins(out, lists)
-    return facts, tuple(images.offsets.tolist())
+    return joins
 
 
 def availability(inputs: Inputs) -> list[dict[str, Any]]:

@@ -44,11 +44,13 @@ class Side:
         name: What it is called in columns and reports.
         folder: Where its Parquet parts stand.
         own_ids: Whether its image ids are its own, else they are but positions.
+        source: Where it was read from, for messages.
     """
 
     name: str
     folder: Path
     own_ids: bool = False
+    source: str = ""
 
     def listing(self) -> Listing:
         """Return what it says of its images, by their number."""
@@ -92,6 +94,16 @@ class Side:
             with_types(images.drop(columns="image_id"), IMAGE_COLUMNS),
         )
 
+    def masks_of(self, numbers: IntArray) -> MaskTable:
+        """Return the masks of some of its images, under the images' numbers and without them."""
+        masks = self._at("masks", pd.Index(numbers)).set_index("mask_id")
+        masks["image_id"] = masks["image_row"].to_numpy(np.int64)
+        masks = with_types(masks.drop(columns="image_row"), MASK_COLUMNS | OPTIONAL_MASK_COLUMNS)
+        names = pd.Index([], dtype="int64", name="image_id")
+        return MaskTable(
+            masks, with_types(pd.DataFrame(columns=list(IMAGE_COLUMNS), index=names), IMAGE_COLUMNS)
+        )
+
     def categories(self) -> tuple[int | str, ...]:
         """Return every category of the whole source: names where it has names, else ids.
 
@@ -131,7 +143,7 @@ def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None 
     folder = work / f"side-{name}"
     done = folder / "done"
     chosen = detect(path, options=options)
-    side = Side(name, folder, chosen.own_ids)
+    side = Side(name, folder, chosen.own_ids, str(path))
     if done.exists():
         return side
     scratch = folder / "index"

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("curation",),
     ("store",),
     ("decisions", "sides"),
-    ("deciding", "exchange", "generation", "joined_inputs", "training", "writing"),
+    ("deciding", "exchange", "generation", "join_check", "joined_inputs", "training", "writing"),
     ("guarantees", "learning", "pipeline"),
     ("report",),
     ("review",),

@@ -68,6 +68,13 @@ def audit(
     ] = None,
     device: DeviceOption = None,
     deep: Annotated[bool, typer.Option(help="Run the slow signals too.")] = False,
+    trust_joins: Annotated[
+        bool,
+        typer.Option(
+            "--trust-joins",
+            help="Go on where detections or annotations lie on no mask of the images they name.",
+        ),
+    ] = False,
     policy: PolicyOption = "default",
     workers: Annotated[int, typer.Option(help="How many processes.")] = 1,
     restart: Annotated[bool, typer.Option(help="Throw away what OUT holds of an audit.")] = False,
@@ -91,6 +98,7 @@ def audit(
             detector=detector,
             device=device,
             deep=deep,
+            trust_joins=trust_joins,
             policy=policy,
             workers=workers,
             restart=restart,

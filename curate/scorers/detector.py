@@ -59,7 +59,7 @@ def detector(
           largest confidence x IoU; NA and NaN where ``detector_category_score`` is NaN.
     """
     pairs, group = _pairs(table, detections)
-    confidence = _confidence(detections)
+    confidence = confidence_of(detections)
     strength = confidence[pairs.second] * pairs.iou
     judged = (group >= 0) & present(table) & ~_crowds(table)
     frame = pd.DataFrame(index=table.masks.index)
@@ -98,7 +98,7 @@ def _names(table: MaskTable, detections: MaskTable) -> npt.NDArray[np.object_]:
     return np.where(pd.isna(names), np.array(by_number, object), names)
 
 
-def _boxes(detections: MaskTable) -> FloatArray:
+def detection_boxes(detections: MaskTable) -> FloatArray:
     """Return declared boxes, else measured ones, shape (n, 4), XYWH; NaN where there is none."""
     boxes = np.where(present(detections)[:, None], detections.boxes, np.nan)
     names = ["declared_x", "declared_y", "declared_w", "declared_h"]
@@ -109,7 +109,8 @@ def _boxes(detections: MaskTable) -> FloatArray:
     return np.ascontiguousarray(boxes, np.float64)
 
 
-def _confidence(detections: MaskTable) -> FloatArray:
+def confidence_of(detections: MaskTable) -> FloatArray:
+    """Return the confidence of each detection, shape (n,), in [0, 1]; 1 where it has none."""
     if "score" not in detections.masks.columns:
         return np.ones(len(detections))
     scores = detections.masks["score"].fillna(1.0).to_numpy(np.float64)
@@ -135,7 +136,7 @@ def _pairs(table: MaskTable, detections: MaskTable) -> tuple[Pairs, IntArray]:
         with_mask &= detections.masks[column].to_numpy() == size
     drawn = mask_pairs(table, detections, (here, np.where(with_mask, there, -2)))
     boxes = np.where(present(table)[:, None], table.boxes, np.nan).astype(np.float64)
-    boxed = box_pairs(boxes, _boxes(detections), (here, np.where(with_mask, -2, there)))
+    boxed = box_pairs(boxes, detection_boxes(detections), (here, np.where(with_mask, -2, there)))
     return (
         Pairs(
             *(
@@ -176,15 +177,19 @@ def _same_category(
 ) -> tuple[BoolArray, BoolArray]:
     """Tell for each pair whether the categories are equal, and whether that can be told.
 
-    By id where both have one, else by name.
+    By name where both have one and one of the two names is used by the other side, too; else by id.
     """
     same, known = np.zeros(len(pairs.first), np.bool_), np.zeros(len(pairs.first), np.bool_)
-    for column in ("category", "category_id"):
+    for column in ("category_id", "category"):
         if column not in table.masks.columns or column not in detections.masks.columns:
             continue
         mine = table.masks[column].to_numpy(object)[pairs.first]
         theirs = detections.masks[column].to_numpy(object)[pairs.second]
         both = ~(pd.isna(mine) | pd.isna(theirs))
+        if column == "category":
+            words = detections.masks[column].dropna(), table.masks[column].dropna()
+            shared = pd.Series(mine).isin(words[0]) | pd.Series(theirs).isin(words[1])
+            both &= shared.to_numpy(np.bool_) | ~known
         same[both] = mine[both] == theirs[both]
         known |= both
     return same, known
@@ -226,7 +231,7 @@ def missing_detections(
     crowd = _crowds(table)[pairs.first]
     explained, _ = _best(len(detections), pairs.second, np.where(crowd, pairs.covered, pairs.iou))
     matched = match_images(table.images, detections.images)
-    sure, boxes = _confidence(detections), _boxes(detections)
+    sure, boxes = confidence_of(detections), detection_boxes(detections)
     doubt = sure * (1 - explained)
     boxed = np.flatnonzero(np.isfinite(boxes).all(axis=1))
     by_image = pd.Series(boxed).groupby(detections.masks["image_id"].to_numpy()[boxed]).indices

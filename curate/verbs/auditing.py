@@ -30,6 +30,7 @@ def audit(
     detector: str | None = None,
     device: str | None = None,
     deep: bool = False,
+    trust_joins: bool = False,
     policy: str | Path | Mapping[str, Any] | Policy = "default",
     workers: int = 1,
     restart: bool = False,
@@ -50,6 +51,8 @@ def audit(
         detector: A detector that looks at every picture: a folder, or a hub name.
         device: Where both run ("cpu", "cuda:0"); the first GPU, else the CPU, if None.
         deep: Run the slow signals too, which take more time than all others together.
+        trust_joins: Go on where detections or annotations lie on no mask of the images that they
+            are joined to.
         policy: A preset's name, a TOML file, or a policy.
         workers: Processes. A script that asks for more than one must guard its entry point with
             ``if __name__ == "__main__":``.
@@ -80,6 +83,7 @@ def audit(
         detector=detector,
         device=device,
         deep=deep,
+        trust_joins=trust_joins,
     )
     done = run(
         source,
