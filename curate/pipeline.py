@@ -68,6 +68,7 @@ class Inputs:
 
     Attributes:
         images: Folder of the pictures.
+        annotations: Annotation file that the source, a results list, is for.
         detections: A results file of any detector, in any format curate reads.
         compare: Other annotations of the same images, by a name for each.
         soft_masks: Folder of logits or probabilities.
@@ -88,10 +89,11 @@ class Inputs:
     device: str | None = None
     deep: bool = False
     trust_joins: bool = False
+    annotations: Path | None = None
 
     def read_options(self) -> ReadOptions:
         """Return what the source's reader is told."""
-        return ReadOptions(images=self.images)
+        return ReadOptions(images=self.images, annotations=self.annotations)
 
     def paths(self) -> dict[str, Path]:
         """Return every input that is given, by the name it has in ``audit.json``."""
@@ -100,6 +102,7 @@ class Inputs:
             "images": self.images,
             "detections": self.detections,
             "soft masks": self.soft_masks,
+            "annotations": self.annotations,
         }
         return {name: path for name, path in (given | named).items() if path is not None}
 
@@ -293,6 +296,9 @@ def audit(
     inputs.check()
     started = time.monotonic()
     chosen = detect(source, format, inputs.read_options())
+    if inputs.annotations is not None and chosen.name != "coco-results":
+        what = f"--annotations given, but {source.name} is {chosen.title} and names its own images"
+        raise CallError(what, "", "leave it out; for other annotations give --compare NAME=FILE")
     given = inputs.paths()
     models = _open_models(inputs)
     identity = {

@@ -30,6 +30,12 @@ def audit(
     ] = None,
     format: Annotated[str | None, typer.Option(help="The format, if not found by itself.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The annotation file that SOURCE, a results list, is for."
+        ),
+    ] = None,
     detections: Annotated[
         Path | None,
         typer.Option(help="A detector's results on these images (COCO results)."),
@@ -90,6 +96,7 @@ def audit(
             out,
             format=format,
             images=images,
+            annotations=annotations,
             detections=detections,
             compare=verbs.name_files(compare or []),
             soft_masks=soft_masks,

@@ -71,8 +71,9 @@ def read_options(audit: Audit) -> ReadOptions:
     """Return what the source's reader was told when it was audited."""
     from curate.formats.base import ReadOptions  # it loads tables, which most commands do without
 
-    images = audit.info.get("inputs", {}).get("images")
-    return ReadOptions(images=None if images is None else Path(images))
+    inputs = audit.info.get("inputs", {})
+    told = {name: inputs.get(name) for name in ("images", "annotations")}
+    return ReadOptions(**{name: Path(path) for name, path in told.items() if path is not None})
 
 
 def dataset_version(audit: Audit) -> str | None:

@@ -46,9 +46,12 @@ class ReadOptions:
 
     Attributes:
         images: Folder of the pictures, for sources that have none beside them; None: not told.
+        annotations: Annotation file that a results list is for: its images, names, sizes; None: not
+            told.
     """
 
     images: Path | None = None
+    annotations: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.formats.base import Format, Part, reading
+from curate.formats.base import Format, Part, ReadOptions, reading
 from curate.formats.coco_categories import category_names
 from curate.formats.coco_images import image_fields, note_sizes
 from curate.formats.coco_index import (
@@ -37,6 +37,7 @@ from curate.formats.json_shape import shape_of
 from curate.formats.json_stream import parse_each
 from curate.formats.quick_json import QuickReader
 from curate.formats.records import UNKNOWN_SIZE, Annotations, ImageRows
+from curate.formats.results_images import KnownImages
 from curate.formats.segmentation import json_type
 from curate.formats.unedited.json_lists import check_coco
 from curate.formats.values import IntArray, text, whole_number
@@ -50,14 +51,25 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
     yield from parts(index)
 
 
-def load(source: Path, part: Part) -> MaskTable:
-    """Read one part's images and annotations from the file."""
+def load(source: Path, part: Part, known: bool = False) -> MaskTable:
+    """Read one part's images and annotations from the file.
+
+    Args:
+        source: The file.
+        part: The part.
+        known: Whether the images are told apart from the file; see :class:`KnownImages`.
+    """
     folder, first, count, low, high = part.payload
     index = CocoIndex.open(Path(folder))
     with reading(source), source.open("rb") as file, collector_paused():
         prefix, image_prefix = key_prefixes(source.name, index.is_list)
         images = _images(file.fileno(), source.name, index, (low, high), image_prefix)
-        categories, placeholders = category_names(index.categories)
+        listed = index.categories
+        if known:
+            told = KnownImages.open(Path(folder))
+            told.fill(images)
+            listed = told.categories
+        categories, placeholders = category_names(listed)
         made = Annotations(images, categories, placeholders, need_ids=not index.is_list)
         rows = index.annotations(first, count)
         quick = QuickReader()
@@ -280,6 +292,23 @@ LVIS = Format(
     own_ids=True,
     images=images_of,
 )
+
+
+def _plan_known(source: Path, work: Path, options: ReadOptions) -> Iterator[Part]:
+    """Index the file as :func:`plan` does, and list the images that it is told of."""
+    with collector_paused():
+        index = build(source, work)
+        KnownImages.build(options, work)
+    yield from parts(index)
+
+
+def _configured(options: ReadOptions) -> Format:
+    if options.annotations is None and options.images is None:
+        return RESULTS
+    told = partial(_plan_known, options=options)
+    return replace(RESULTS, plan=told, load=partial(load, known=True))
+
+
 RESULTS = Format(
     "coco-results",
     "COCO results list",
@@ -287,6 +316,7 @@ RESULTS = Format(
     plan,
     load,
     write,
+    _configured,
     check_unedited=check_coco,
     own_ids=True,
 )

@@ -123,6 +123,8 @@ class ImageRows:
             stand in no images table. None for all.
         keys: Their source keys, "" where no mask can be added; empty where none is known.
         notes: What is said once for many images.
+        fallback: Shape (m, 2), height and width that a mask is drawn with where neither it nor its
+            image states a size, under 0 where not known; None where nothing is.
     """
 
     ids: IntArray
@@ -133,6 +135,7 @@ class ImageRows:
     listed: BoolArray | None = None
     keys: list[str] = field(default_factory=list)
     notes: Notes = field(default_factory=Notes)
+    fallback: IntArray | None = None
 
     def frame(self) -> pd.DataFrame:
         """Return the images as a frame for :func:`curate.table.finish`."""
@@ -296,6 +299,8 @@ class Annotations:
             height, width = int(heights[i]), int(widths[i])
             if height < 0 or width < 0:
                 height, width = _own_size(value)
+                if height < 1 and self.images.fallback is not None:
+                    height, width = np.maximum(self.images.fallback[rows[i]], 0).tolist()
                 heights[i], widths[i] = height, width
             one = read_segmentation(value, height, width)
             counts.append(one.counts)

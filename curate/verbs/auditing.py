@@ -22,6 +22,7 @@ def audit(
     *,
     format: str | None = None,
     images: AnyPath | None = None,
+    annotations: AnyPath | None = None,
     detections: AnyPath | None = None,
     compare: Mapping[str, AnyPath] | None = None,
     soft_masks: AnyPath | None = None,
@@ -43,6 +44,8 @@ def audit(
         out: The audit directory; by default the source's name with ``.audit`` behind it.
         format: The source's format, where its content does not tell.
         images: Folder of the pictures.
+        annotations: The annotation file that a results list is for, where that is the source: its
+            images, their names and sizes, its categories.
         detections: A detector's results on these images.
         compare: Other annotations of these images, by a name for each.
         soft_masks: Folder of logits or probabilities.
@@ -76,6 +79,7 @@ def audit(
         raise CallError(f"{named} given, but no soft masks", "", "give --soft-masks DIR")
     inputs = Inputs(
         images=as_path(images),
+        annotations=as_path(annotations),
         detections=as_path(detections),
         compare={name: Path(path) for name, path in (compare or {}).items()},
         soft_masks=as_path(soft_masks),
