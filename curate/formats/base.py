@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,10 +48,13 @@ class ReadOptions:
         images: Folder of the pictures, for sources that have none beside them; None: not told.
         annotations: Annotation file that a results list is for: its images, names, sizes; None: not
             told.
+        home: Where the dataset stands of which the source is a copy, so that what lies around it is
+            found; None: it is no copy.
     """
 
     images: Path | None = None
     annotations: Path | None = None
+    home: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Format:
             no image may be found again.
         images: (source, part) to the images of :attr:`load`, without reading the masks; None where
             that would not be cheaper.
+        options: What the format was configured with.
     """
 
     name: str
@@ -92,10 +96,16 @@ class Format:
     check_unedited: Callable[[Path, Path, Edits], str] = check_untouched
     own_ids: bool = False
     images: Callable[[Path, Part], pd.DataFrame] | None = None
+    options: ReadOptions = ReadOptions()
 
     def with_options(self, options: ReadOptions) -> Format:
         """Return the format as it reads and writes with some options."""
-        return self if self.configure is None else self.configure(options)
+        made = self if self.configure is None else self.configure(options)
+        return replace(made, options=options)
+
+    def of_copy(self, home: Path) -> Format:
+        """Return the format as it reads a copy of a dataset as if it stood where that stands."""
+        return self.with_options(replace(self.options, home=home))
 
     def prune(self, source: Path, out: Path, drop: AbstractSet[str]) -> None:
         """Write the source without some masks and with every other byte of meaning as it was."""

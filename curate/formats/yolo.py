@@ -41,6 +41,7 @@ _LOOK = 10_000  # how many label files that are not empty are looked at to tell 
 _FILE_COST = 4_096  # what opening a label and a picture costs, in bytes of label
 _DEEPEST = 4  # how far above a source its folder called labels can be
 _ANY_SIZE = (1000, 1000)  # of an image whose size is not known, to see whether a line is sound
+_NO_OPTIONS = ReadOptions()
 _MADE = ("ok", "empty", "bad_category")
 
 
@@ -68,11 +69,11 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
     yield from found
 
 
-def load(source: Path, part: Part, images: Path | None = None) -> MaskTable:
-    """Read the masks of some images; ``images`` is the folder of the pictures, where given."""
+def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTable:
+    """Read the masks of some images."""
     rows = Rows()
-    names = class_names(source).names
-    pictures = _Pictures(source, images, rows.notes)
+    names = class_names(source, options.home).names
+    pictures = _Pictures(source, options, rows.notes)
     for sample in part.payload:
         name, size, status, detail = pictures.of(sample)
         image = rows.image(name, size, status, detail, source_key=sample.place)
@@ -116,7 +117,7 @@ def _note(rows: Rows, line: Line, key: str) -> None:
         rows.notes.add("no_polygon", "lines with a box and no polygon", key)
 
 
-def write(source: Path, out: Path, edits: Edits, images: Path | None = None) -> Stored:
+def write(source: Path, out: Path, edits: Edits, options: ReadOptions = _NO_OPTIONS) -> Stored:
     """Copy with other lines for the masks that go, change or come; all other lines stay."""
     edits.refuse_attributes(str(source))
     if edits.masks == "rle" and next(new_pixels(edits), None) is not None:
@@ -125,7 +126,7 @@ def write(source: Path, out: Path, edits: Edits, images: Path | None = None) -> 
     if not edits.only_drops:
         samples = {plain(sample.place): sample for sample in find_samples(source)}
     classes, tally = Classes(source, class_names(source)), Tally()
-    pictures = _Pictures(source, images)
+    pictures = _Pictures(source, options)
     changes: dict[str, Edit | None] = {}
     new: dict[str, bytes] = {}
     for name, mine in by_label(source, edits, samples, classes).items():
@@ -155,14 +156,14 @@ class _Pictures:
 
     Args:
         source: The dataset's folder, or a folder of its labels.
-        given: Folder of the pictures; None where none is given.
+        options: Where pictures are besides.
         notes: Takes what holds for many pictures.
     """
 
-    def __init__(self, source: Path, given: Path | None, notes: Notes | None = None) -> None:
+    def __init__(self, source: Path, options: ReadOptions, notes: Notes | None = None) -> None:
         self._source, self._notes = source, notes or Notes()
-        self._given = None if given is None else _folder(given)
-        outside = _outside(source)
+        self._given = None if options.images is None else _folder(options.images)
+        outside = _outside(options.home or source)
         self._outside = None if outside is None else _folder(outside)
 
     def of(self, sample: Sample) -> tuple[str, tuple[int, int], str, str]:
@@ -229,8 +230,8 @@ def _size(path: Path) -> tuple[tuple[int, int], str, str]:
 def _configured(options: ReadOptions) -> Format:
     return replace(
         FORMAT,
-        load=partial(load, images=options.images),
-        write=partial(write, images=options.images),
+        load=partial(load, options=options),
+        write=partial(write, options=options),
     )
 
 

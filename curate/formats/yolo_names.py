@@ -41,7 +41,7 @@ class ClassNames:
     is_list: bool = False
 
 
-def class_names(source: Path) -> ClassNames:
+def class_names(source: Path, home: Path | None = None) -> ClassNames:
     """Return the names of a dataset's classes.
 
     They are looked for in the source, in its folders of splits, and above it: a split or a folder
@@ -50,10 +50,11 @@ def class_names(source: Path) -> ClassNames:
     Args:
         source: The dataset's folder, or one in it. Files that cannot be read or understood count
             as absent: names are a convenience, and the numbers remain.
+        home: Above which folder names are looked for instead, where the source is a copy of it.
     """
     others = (path.name for path in sorted(source.glob("*.y*ml")))
     found = _names_in(source, (*_FILES, *others), (*_LISTS, *_lists_below(source)))
-    whole = source.resolve()
+    whole = (home or source).resolve()
     inside = False  # a list of names is that of labels right below it
     for folder, above in zip((whole, *whole.parents), whole.parents[:_ABOVE], strict=False):
         if found is not None:

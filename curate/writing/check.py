@@ -58,7 +58,7 @@ def check_written(
         for folder in folders:
             folder.mkdir()
         meant = Meant(form, source, folders[0], edits, stored)
-        real = Written(form, written, folders[1], edits, stored)
+        real = Written(form.of_copy(source), written, folders[1], edits, stored)
         total = 0
         for wanted, found in _in_step(meant.frames(), real.frames()):
             problem = _difference(wanted, found)

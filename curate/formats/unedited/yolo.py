@@ -13,7 +13,7 @@ from curate.formats.edits import Change, Edits
 from curate.formats.unedited.trees import FileCheck, TreeEdits, check_tree
 
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\r|\n|\Z)")
-_CLASSES = re.compile(r"(?:.*/)?[^/]*(?:classes|\.names)[^/]*", re.IGNORECASE)
+_CLASSES = re.compile(r"(?:.*/)?[^/]*(?:classes|\.names|\.labels)[^/]*", re.IGNORECASE)
 _LARGEST_LIST = 1 << 20
 
 

@@ -1,0 +1,89 @@
+"""Datasets whose images are known from elsewhere: from their masks, or from what lies around them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn_masks import box_of, rle_of, scene
+from mask_files import save_png
+from PIL import Image
+
+import curate
+from curate.curation.policy import load_policy
+from curate.pipeline import audit
+from curate.table import MaskTable
+
+Dropped = Callable[[Path], MaskTable]
+SIZE = (24, 40)
+RING = "0.1 0.1 0.6 0.1 0.6 0.6 0.1 0.6"
+
+
+@pytest.fixture
+def dropped(tmp_path: Path) -> Dropped:
+    """Return a function that audits a dataset, rejects all of its first image and prunes."""
+
+    def drop(source: Path, **inputs: Any) -> MaskTable:
+        from curate.decisions import Reviews
+        from curate.pipeline import Inputs
+
+        policy = load_policy({"name": "all"})
+        made = audit(source, tmp_path / "audit", policy=policy, inputs=Inputs(**inputs))
+        masks = made.masks(["image_id"])
+        first = masks.index[masks["image_id"] == masks["image_id"].min()]
+        rows = pd.DataFrame({"mask_id": first, "action": "reject", "reviewer": "ada"})
+        Reviews(made.pinned()).add(rows, origin="test")
+        for verb in (curate.prune, curate.write):
+            out = tmp_path / verb.__name__ / source.name
+            verb(made.path, out)
+        assert (tmp_path / "prune").is_dir()
+        return curate.read(tmp_path / "prune" / source.name)
+
+    return drop
+
+
+def test_results_of_images_of_one_size(tmp_path: Path, dropped: Dropped) -> None:
+    masks = scene(np.random.default_rng(0), SIZE, 3)
+    records = [
+        {"image_id": image, "category_id": 1, "score": 0.5, "segmentation": rle_of(mask)}
+        for image in (4, 5, 6)
+        for mask in masks
+    ]
+    records.append({"image_id": 4, "category_id": 1, "score": 0.5, "bbox": list(box_of(masks[0]))})
+    (tmp_path / "results.json").write_text(json.dumps(records))
+    table = dropped(tmp_path / "results.json")
+    assert table.images.index.tolist() == [5, 6]
+
+
+def test_an_image_whose_size_only_its_masks_tell(tmp_path: Path, dropped: Dropped) -> None:
+    for name in ("a", "b"):
+        for k, mask in enumerate(scene(np.random.default_rng(1), SIZE, 3)):
+            save_png(tmp_path / "amg" / name / f"{k}.png", mask)
+        lines = ["id,area,bbox_x0,bbox_y0,predicted_iou", *(f"{k},1,2,3,0.9" for k in range(3))]
+        (tmp_path / "amg" / name / "metadata.csv").write_text("\n".join(lines))
+    table = dropped(tmp_path / "amg")
+    assert table.images["height"].tolist() == [0, SIZE[0]]
+
+
+@pytest.mark.parametrize("where", ["images", "given", "none"])
+@pytest.mark.parametrize("below", ["", "train"])
+def test_labels_whose_pictures_lie_elsewhere(
+    tmp_path: Path, dropped: Dropped, where: str, below: str
+) -> None:
+    labels, pictures = tmp_path / "set" / "labels" / below, tmp_path / "set" / where / below
+    labels.mkdir(parents=True)
+    (tmp_path / "set" / "data.yaml").write_text("train: images\nnames: [cat, dog]\n")
+    for name in ("a", "b"):
+        (labels / f"{name}.txt").write_text(f"0 {RING}\r\n\r\n1 {RING}\r\n")
+        if where != "none":
+            pictures.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", SIZE[::-1]).save(pictures / f"{name}.png")
+    inputs = {"images": pictures} if where == "given" else {}
+    table = dropped(labels, **inputs)
+    assert table.masks["source_key"].tolist() == ["b.txt:1", "b.txt:3"]
+    assert (tmp_path / "write" / labels.name / "a.txt").read_text() == "\n"
