@@ -18,6 +18,10 @@ Drop = Annotated[
 Source = Annotated[
     Path | None, typer.Option(help="Where the audited dataset is now, if it was moved.")
 ]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help="Write though many masks go for how they are written."),
+]
 
 
 def _dropped(drop: list[str] | None) -> tuple[str, ...]:
@@ -32,6 +36,7 @@ def prune(
     ] = None,
     drop: Drop = None,
     source: Source = None,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Write the dataset back without the rejected masks.
@@ -39,7 +44,7 @@ def prune(
     The format stays, and so does everything else in it. What people redrew, added or relabelled is
     written by `curate write`.
     """
-    result = verbs.prune(path, out, drop=_dropped(drop), source=source)
+    result = verbs.prune(path, out, drop=_dropped(drop), source=source, yes=yes)
     show(result.as_dict(), result.text(), json)
 
 
@@ -85,6 +90,7 @@ def write(
         ),
     ] = None,
     source: Source = None,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Write the dataset as people left it: without rejects, with what they redrew and added.
@@ -102,6 +108,7 @@ def write(
         "attributes": attributes,
         "provenance": provenance,
         "source": source,
+        "yes": yes,
     }
     result = _asked(path, out, options)
     show(result.as_dict(), result.text(), json)

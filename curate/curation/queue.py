@@ -97,3 +97,13 @@ def chosen(actions: Sequence[str]) -> str:
     if not actions:
         raise CallError("no action is given", "actions", "choose from " + ", ".join(ACTIONS))
     return f"action in ({', '.join(map(literal, actions))})"
+
+
+def with_rejected(actions: Sequence[str]) -> tuple[str, ...]:
+    """Return actions with "reject" among them: what is worse than what goes goes too.
+
+    Raises:
+        CallError: There is no such action, or none is given.
+    """
+    chosen(actions)
+    return tuple(dict.fromkeys(("reject", *actions)))

@@ -18,12 +18,14 @@ def prune(
     *,
     drop: tuple[str, ...] = ("reject",),
     source: AnyPath | None = None,
+    yes: bool = False,
 ) -> PruneResult:
     """Write the dataset without the masks of some actions; see :func:`curate.writing.prune`."""
     from curate.decisions.current import open_audit
     from curate.writing import prune as run
 
-    return run(open_audit(path), as_path(out), actions=drop, source=as_path(source))
+    where = as_path(source)
+    return run(open_audit(path), as_path(out), actions=drop, source=where, yes=yes)
 
 
 def write(
@@ -33,6 +35,7 @@ def write(
     to: str | None = None,
     source: AnyPath | None = None,
     provenance: AnyPath | None = None,
+    yes: bool = False,
     **options: Any,
 ) -> WriteResult:
     """Write the dataset as people left it; see :func:`curate.writing.write`.
@@ -43,6 +46,7 @@ def write(
         to: The format: "coco", or its own; None: its own.
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask; None: beside ``out``.
+        yes: Write though many masks go for how they are written.
 
     Further keywords are fields of :class:`curate.writing.changes.Options`.
 
@@ -61,4 +65,5 @@ def write(
         options=Options(**options),
         source=as_path(source),
         provenance=as_path(provenance),
+        yes=yes,
     )

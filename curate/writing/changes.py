@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from curate.curation.grammar import near
-from curate.curation.queue import chosen
+from curate.curation.queue import chosen, with_rejected
 from curate.decisions.additions import added_masks
 from curate.decisions.lookup import decoded, rows_of
 from curate.errors import CallError
 from curate.formats.edits import MASKS, OVERLAPS, Addition, Change, Edits
 from curate.rle import Runs, area, cross_overlaps, overlaps
 from curate.store import Audit
+from curate.writing.form import FormLoss, form_loss
 
 DUPLICATE_IOU = 0.8
 """An added mask that shares this much with another is taken for the same object; the default policy
@@ -45,12 +46,17 @@ select m.mask_id, m.source_key, m.image_id, m.file_name, m.category, m.reasons a
 """
 
 
+_EMPTIED = """
+select image_id from masks group by image_id having bool_and(coalesce({dropped}, false))
+"""
+
+
 @dataclass(frozen=True)
 class Options:
     """How a dataset is written.
 
     Attributes:
-        drop: Masks of which actions go: "reject", and "review" too.
+        drop: Masks of which actions go beside the rejected ones: "review".
         masks: How new pixels are stored: "same", "polygon" or "rle"; see ``Edits``.
         overlap: "new" or "old": whose a pixel is that two masks claim where a pixel has one id
             only; None: refuse.
@@ -92,6 +98,8 @@ class Changes:
         masks: How many masks the dataset holds now.
         unsettled: Masks on which people have not settled; they stay as they are.
         left_out: Added masks that are left out because their object has a mask already.
+        emptied: Images that lose all their masks and get none.
+        form: What of it goes for reasons about form.
     """
 
     edits: Edits
@@ -99,6 +107,8 @@ class Changes:
     masks: int
     unsettled: int
     left_out: int
+    emptied: int
+    form: FormLoss
 
     def count(self, change: str, decided_by: str | None = None) -> int:
         """Return how many masks a change happens to, by whoever decided or by one of them."""
@@ -126,7 +136,8 @@ def changes(audit: Audit, options: Options) -> Changes:
         CallError: An added mask has no place to go to.
         DuplicateError: An added mask is of an object that has one, and nothing says what to do.
     """
-    gone = f"m.{chosen(options.drop)}"
+    dropped = chosen(with_rejected(options.drop))
+    gone = f"m.{dropped}"
     people = audit.has_people()
     removed = _removed(audit, gone, people)
     touched = _touched(audit, gone, options) if people else pd.DataFrame()
@@ -146,7 +157,18 @@ def changes(audit: Audit, options: Options) -> Changes:
         query = "select count(*) as n from people where change = 'unsettled'"
         unsettled = int(audit.query(query)["n"].iloc[0])
     listed = shown[shown["change"] != "kept"].reset_index(drop=True)
-    return Changes(edits, listed, int(numbers.iloc[0]), unsettled, left_out)
+    emptied = audit.query(_EMPTIED.format(dropped=dropped))["image_id"]
+    if len(added):
+        emptied = emptied[~emptied.isin(added["image_id"])]
+    return Changes(
+        edits,
+        listed,
+        int(numbers.iloc[0]),
+        unsettled,
+        left_out,
+        len(emptied),
+        form_loss(audit, dropped),
+    )
 
 
 def _removed(audit: Audit, gone: str, people: bool) -> pd.DataFrame:

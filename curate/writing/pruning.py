@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from curate.curation.audits import Audit, read_options, source_of
-from curate.curation.queue import chosen
+from curate.curation.queue import chosen, with_rejected
 from curate.errors import AuditError, SourceError
 from curate.formats import detect
 from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
 from curate.versions import short
 from curate.writing.check import check_written
+from curate.writing.form import FormLoss, form_loss
 from curate.writing.naming import name_dataset
 from curate.writing.place import beside, changed_since, refuse_changed, refuse_place
+
+LISTS_MASKS_ONLY = "coco-results"
+"""A format in which an image without masks is not named."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,9 @@ class PruneResult:
         format: The name of its format.
         kept: Masks that stay.
         dropped: Masks that go.
-        emptied_images: Images that lose all their masks (they stay in the dataset).
+        emptied_images: Images that lose all their masks. They stay in the dataset, but for results
+            lists, which name an image only where it has masks.
+        form: What of it goes for reasons about form.
         out: What was written, read back and compared; None for a dry run.
         version: Content id of what was written; "" for a dry run.
     """
@@ -38,6 +44,7 @@ class PruneResult:
     kept: int
     dropped: int
     emptied_images: int
+    form: FormLoss
     out: Path | None = None
     version: str = ""
 
@@ -49,6 +56,7 @@ class PruneResult:
             "kept": self.kept,
             "dropped": self.dropped,
             "emptied_images": self.emptied_images,
+            "form": self.form.as_dict(),
             "out": None if self.out is None else str(self.out),
             "version": self.version or None,
             "dry_run": self.out is None,
@@ -57,15 +65,32 @@ class PruneResult:
     def text(self) -> str:
         """Return what happened, in a line or two."""
         counts = f"{self.dropped:,} of {self.kept + self.dropped:,} masks"
-        if self.emptied_images:
-            counts += f" ({self.emptied_images:,} images lose all of theirs, and stay)"
+        emptied = emptied_text(self.emptied_images, self.format)
         if self.out is None:
-            return f"would drop {counts}; nothing is written without --out"
-        return (
-            f"dropped {counts}\n"
-            f"wrote {self.out}, read it back: {self.kept:,} masks, all equal\n"
-            f"version {short(self.version)}"
-        )
+            lines = [f"would drop {counts}; nothing is written without --out", *emptied]
+            return "\n".join([*lines, *self.form.warnings()])
+        lines = [
+            f"dropped {counts}",
+            *emptied,
+            f"wrote {self.out}, read it back: {self.kept:,} masks, all equal",
+            f"version {short(self.version)}",
+        ]
+        return "\n".join(lines)
+
+
+def emptied_text(images: int, format: str) -> list[str]:
+    """Say how many images have no mask any more; nothing where there are none.
+
+    Args:
+        images: How many.
+        format: The name of the format that is written.
+    """
+    if not images:
+        return []
+    some = f"{images:,} image{'s have' if images > 1 else ' has'} no mask any more"
+    if format == LISTS_MASKS_ONLY:
+        return [f"{some} and so {'are' if images > 1 else 'is'} not in it"]
+    return [f"{some}: trainers take such images for empty ones"]
 
 
 def prune(
@@ -74,6 +99,7 @@ def prune(
     *,
     actions: Sequence[str] = ("reject",),
     source: Path | None = None,
+    yes: bool = False,
 ) -> PruneResult:
     """Write an audited dataset without the masks of some actions, in its own format.
 
@@ -84,16 +110,17 @@ def prune(
     Args:
         audit: A finished audit.
         out: Where; must not exist. None only counts.
-        actions: Whose masks go: "reject", "review", "accept".
+        actions: Whose masks go beside the rejected ones: "review", "accept".
         source: Where the audited dataset is now; None: where it was.
+        yes: Write though much goes for how it is written; see :class:`FormLoss`.
 
     Raises:
-        CallError: ``actions`` or ``out`` cannot be used.
+        CallError: ``actions`` or ``out`` cannot be used, or much goes for how it is written.
         SourceError: The source is gone, cannot be read or has changed since the audit.
         AuditError: The audit has no plan, ``out`` cannot be written, or what was written is not
             what was meant (then it is removed again).
     """
-    where = chosen(actions)
+    where = chosen(with_rejected(actions))
     source, form = audited_source(audit, source)
     counts = audit.query(
         f"select count(*) filter ({where}) as dropped, count(*) as masks from masks"
@@ -104,11 +131,18 @@ def prune(
     )["n"].iloc[0]
     dropped = int(counts["dropped"])
     result = PruneResult(
-        source, form.name, int(counts["masks"]) - dropped, dropped, int(emptied), out
+        source,
+        form.name,
+        int(counts["masks"]) - dropped,
+        dropped,
+        int(emptied),
+        form_loss(audit, where),
+        out,
     )
     if out is None:
         return result
     refuse_place(source, audit.path, out)
+    result.form.refuse(yes, str(audit.path))
     keys = audit.query(f"select source_key from masks where {where}")["source_key"]
     edits = Edits(drop=frozenset(keys.astype(str)))
     with beside(out) as folder:

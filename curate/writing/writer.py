@@ -19,7 +19,7 @@ from curate.writing.coco import write_coco
 from curate.writing.naming import DATASET, NOTE, name_both
 from curate.writing.place import beside, refuse_place
 from curate.writing.provenance import place_of, write_provenance
-from curate.writing.pruning import Expected, audited_source, write_checked
+from curate.writing.pruning import Expected, audited_source, emptied_text, write_checked
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class WriteResult:
             "masks_before": found.masks,
             "masks_left_out": self.left_out,
             "masks_after": found.masks_after - self.left_out,
+            "emptied_images": found.emptied,
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -85,6 +86,7 @@ class WriteResult:
             "version": self.version or None,
             "version_before": self.version_before or None,
             **self.counts(),
+            "form": self.changes.form.as_dict(),
             "stored": None
             if stored is None
             else {"polygons": stored.polygons, "seams": stored.seams, "rle": stored.runs},
@@ -117,8 +119,9 @@ class WriteResult:
         lines = lines or ["nothing changes"]
         lines.append(f"{n['masks_before']:,} masks {would}before, {n['masks_after']:,} after")
         lines[-1] = lines[-1].replace("masks would be before", "masks now")
-        lines += self._stored_text()
+        lines += [*emptied_text(n["emptied_images"], self.format), *self._stored_text()]
         if self.out is None:
+            lines += self.changes.form.warnings()
             return "\n".join([*lines, "nothing is written without --out"])
         versions = " -> ".join(short(v) for v in (self.version_before, self.version) if v)
         lines += [
@@ -152,6 +155,7 @@ def write(
     options: Options | None = None,
     source: Path | None = None,
     provenance: Path | None = None,
+    yes: bool = False,
 ) -> WriteResult:
     """Write an audited dataset as it is now, in its own format or as COCO.
 
@@ -168,10 +172,11 @@ def write(
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask (.parquet or .json); None: beside
             ``out``, with ``.provenance.parquet`` behind its name.
+        yes: Write though much goes for how it is written; see :mod:`curate.writing.form`.
 
     Raises:
-        CallError: ``out`` or an option cannot be used, or the format cannot hold what people
-            decided.
+        CallError: ``out`` or an option cannot be used, the format cannot hold what people decided,
+            or much goes for how it is written.
         DuplicateError: An added mask is of an object that has one, and nothing says what to do.
         SourceError: The source is gone, cannot be read or has changed since the audit.
         AuditError: ``out`` cannot be written, or what was written is not what was meant (then it is
@@ -197,6 +202,7 @@ def write(
     result = WriteResult(source, to or form.name, found, version_before=before)
     if out is None or provenance is None:
         return result
+    found.form.refuse(yes, str(audit.path))
     with beside(out) as folder:
         made = folder / DATASET / source.name
         made.parent.mkdir()

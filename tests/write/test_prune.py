@@ -189,6 +189,10 @@ def forget(content: Content) -> None:
     del content["info"]
 
 
+def disown(content: Content) -> None:
+    del content["annotations"][2]["own"]
+
+
 @pytest.mark.parametrize(
     ("fault", "rejected", "said"),
     [
@@ -199,6 +203,8 @@ def forget(content: Content) -> None:
         (edited(rename), (97,), "images"),
         (edited(recrowd), (97,), "another iscrowd"),
         (edited(forget), (), "info is not as it was"),
+        (edited(forget), (97,), "info is not as it was"),
+        (edited(disown), (97,), "element 3 of annotations is not as it was"),
     ],
 )
 def test_a_faulty_writer_is_caught_and_nothing_is_left(
@@ -211,7 +217,7 @@ def test_a_faulty_writer_is_caught_and_nothing_is_left(
 ) -> None:
     audit = planned(*rejected)
     form = fault(detect(tmp_path / "source.json", "coco"))
-    monkeypatch.setattr(module, "detect", lambda path, name: form)
+    monkeypatch.setattr(module, "detect", lambda *told: form)
     before = set(tmp_path.iterdir())
     with pytest.raises(AuditError, match=said):
         prune(audit, tmp_path / "out.json")

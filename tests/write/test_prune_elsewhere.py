@@ -1,4 +1,4 @@
-"""Datasets whose images are known from elsewhere: from their masks, or from what lies around them."""
+"""Datasets whose images are known from elsewhere: from their masks, or from their place."""
 
 from __future__ import annotations
 
