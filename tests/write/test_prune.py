@@ -204,7 +204,7 @@ def disown(content: Content) -> None:
         (edited(recrowd), (97,), "another iscrowd"),
         (edited(forget), (), "info is not as it was"),
         (edited(forget), (97,), "info is not as it was"),
-        (edited(disown), (97,), "element 3 of annotations is not as it was"),
+        (edited(disown), (97,), "element 2 of annotations is not as it was"),
     ],
 )
 def test_a_faulty_writer_is_caught_and_nothing_is_left(
