@@ -33,6 +33,10 @@ class AuditError(CurateError):
     """An audit directory cannot be used: it holds something else, or belongs to another source."""
 
 
+class ReportWarning(UserWarning):
+    """All was done and kept, but the report could not be written again; says why."""
+
+
 def unwritable_advice(error: OSError) -> str:
     """Return what can be done about a place that the operating system refuses to write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from curate.cli import auditing, comparing, models, people, reviewing, writing
@@ -13,6 +14,8 @@ __all__ = ["app", "auditing", "comparing", "main", "models", "people", "reviewin
 
 def main() -> None:
     """Run the command line: 0 done, 1 a gate failed, 2 the input or the call is wrong."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be UTF-8
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         app()
     except CurateError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from curate.cli.common import (
     Json,
     PolicyOption,
     app,
+    reported,
     show,
 )
 from curate.progress import progress
@@ -114,10 +116,13 @@ def audit(
     _summarise(done, fail_on, json)
 
 
-def _summarise(done: Any, fail_on: list[str] | None, as_json: bool) -> None:
+def _summarise(
+    done: Any, fail_on: list[str] | None, as_json: bool, said: Mapping[str, Any] | None = None
+) -> None:
     done = done.pinned()  # all that is printed is of one moment
     summary = summaries.summary(done)
     values = summary | summaries.facts(done, summary) if as_json else summary
+    values = {**values, **(said or {})}
     show(values, "" if as_json else summaries.summary_text(done, summary), as_json)
     failed = summaries.failed_gates(summary, fail_on or [])
     for gate in failed:
@@ -155,9 +160,9 @@ def decide(
     What people decide needs no call of this: queue, prune, write and report see it at once.
     """
     summaries.check_gates(fail_on or [])
-    with progress() as report:
+    with reported() as said, progress() as report:
         done = verbs.decide(path, policy=policy, rule=rule, good_iou=good_iou, progress=report)
-    _summarise(done, fail_on, json)
+    _summarise(done, fail_on, json, said)
 
 
 @app.command()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from curate import __version__
+from curate.errors import ReportWarning
 
 app = typer.Typer(
     help="A data engine for instance masks: audit, rank, accept, prune, report.",
@@ -31,14 +36,44 @@ DeviceOption = Annotated[
 AuditPath = Annotated[Path, typer.Argument(metavar="AUDIT", help="An audit directory.")]
 
 
+@contextmanager
+def reported() -> Iterator[dict[str, str | None]]:
+    """Run a verb that writes the report again, and say on stderr where that could not be done.
+
+    Yields:
+        What JSON says of it: ``report_problem``, None where there is none.
+    """
+    said: dict[str, str | None] = {"report_problem": None}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ReportWarning)
+        yield said
+    for one in caught:
+        if issubclass(one.category, ReportWarning):
+            said["report_problem"] = str(one.message)
+            print(f"warning: {one.message}", file=sys.stderr)
+        else:
+            warnings.showwarning(one.message, one.category, one.filename, one.lineno)
+
+
 def show(value: Any, text: str, as_json: bool) -> None:
     """Print text, or what it says as JSON."""
     if as_json:
         import orjson
 
-        print(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode())
+        print(orjson.dumps(_encodable(value), option=orjson.OPT_SERIALIZE_NUMPY).decode())
     else:
         print(text)
+
+
+def _encodable(value: Any) -> Any:
+    """Return plain values with bytes of file names that are no UTF-8 as escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(one) for one in value]
+    return value
 
 
 @app.callback(invoke_without_command=True)

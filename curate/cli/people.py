@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from curate import verbs
-from curate.cli.common import AuditPath, Json, app, show
+from curate.cli.common import AuditPath, Json, app, reported, show
+from curate.errors import CallError
 from curate.progress import progress
 
 Unit = Annotated[
@@ -133,6 +134,14 @@ def import_(
             "changed; else it is refused, for it may be the file that went out.",
         ),
     ] = False,
+    take_back: Annotated[
+        bool,
+        typer.Option(
+            "--take-back",
+            help="What was imported from FILE counts for nothing any more; with --reviewer, only "
+            "what counts as hers ('' for no name). It can be imported again.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Import people's decisions: rows of CSV or JSON, a corrected COCO file, or a tool's export.
@@ -143,17 +152,35 @@ def import_(
     All of them, or none where one is wrong. Importing a file again changes nothing. Of a corrected
     dataset, masks that were left as they were count as accepted.
     """
-    done = verbs.import_decisions(
-        file,
-        audit,
-        reviewer=reviewer,
-        format=format,
-        given=given,
-        same_iou=same_iou,
-        match=match,
-        all_looked=all_looked,
-    )
-    show(done.as_dict(), done.text(), json)
+    if take_back:
+        refuse_beside_take_back(format, given, same_iou != 1, match, all_looked)
+    with reported() as said:
+        done = (
+            verbs.take_back(file, audit, reviewer=reviewer)
+            if take_back
+            else verbs.import_decisions(
+                file,
+                audit,
+                reviewer=reviewer,
+                format=format,
+                given=given,
+                same_iou=same_iou,
+                match=match,
+                all_looked=all_looked,
+            )
+        )
+    show(done.as_dict() | said, done.text(), json)
+
+
+def refuse_beside_take_back(*given: object) -> None:
+    """See that nothing is asked of a file that is only taken back.
+
+    Raises:
+        CallError: Something is.
+    """
+    if any(given):
+        what = "a file that is taken back is not read"
+        raise CallError(what, "--take-back", "leave out all options but --reviewer and --audit")
 
 
 @app.command()
@@ -177,9 +204,9 @@ def learn(
 
     It is used only if it beats the score without labels on images that it did not learn from.
     """
-    with progress() as report:
+    with reported() as said, progress() as report:
         done = verbs.learn(path, start=start, seed=seed, progress=report)
-    show(done.as_dict(), done.text(), json)
+    show(done.as_dict() | said, done.text(), json)
 
 
 @app.command()
@@ -204,17 +231,18 @@ def certify(
     from curate.curation.standing import standing_text
     from curate.curation.telling import certificate_dict, certificate_text
 
-    found = verbs.certify(
-        path,
-        max_bad=max_bad,
-        confidence=confidence,
-        looks=looks,
-        dry_run=dry_run,
-        unit=unit,
-    )
+    with reported() as said:
+        found = verbs.certify(
+            path,
+            max_bad=max_bad,
+            confidence=confidence,
+            looks=looks,
+            dry_run=dry_run,
+            unit=unit,
+        )
     standing = verbs.certificate_standing(path, found)
     text = "\n".join([certificate_text(found), " ".join(standing_text(standing))]).rstrip()
-    show(certificate_dict(found) | {"standing": standing.as_dict()}, text, json)
+    show(certificate_dict(found) | {"standing": standing.as_dict()} | said, text, json)
 
 
 @app.command()
@@ -227,5 +255,6 @@ def estimate(
     """Estimate how good the dataset is, with intervals, from a reviewed random sample."""
     from curate.curation.telling import estimate_dict, estimate_text
 
-    found = verbs.estimate(path, confidence=confidence, unit=unit)
-    show(estimate_dict(found), estimate_text(found), json)
+    with reported() as said:
+        found = verbs.estimate(path, confidence=confidence, unit=unit)
+    show(estimate_dict(found) | said, estimate_text(found), json)

@@ -56,7 +56,7 @@ class Certificate:
         share: Of all masks.
         max_bad: Share of bad masks among them, at most, ...
         confidence: ... with this confidence.
-        reviewed: Masks of the sample.
+        reviewed: Masks of the sample that somebody decided on.
         bad_found: Bad ones among the accepted of the sample.
         bad_share: Estimated share of bad masks among the accepted; NaN where nothing is.
         reviews_for_next: How many more masks of a random sample are expected to certify a tenth of
@@ -124,7 +124,7 @@ def certify(
         share,
         max_bad,
         confidence,
-        len(sample),
+        sample.reviewed,
         0 if best is None else int(curve.found[last]),
         math.nan if best is None else float(best["bad_share"]),
         None if last == len(passed) - 1 else _reviews(curve, risk, min(share + 0.1, top)),

@@ -67,7 +67,7 @@ class Estimate:
     Attributes:
         confidence: Of each interval by itself.
         masks: In the dataset.
-        reviewed: In the sample.
+        reviewed: Of the sample, those that somebody decided on.
         unit: What was drawn: "mask" or "image".
         intervals: By name.
         zero_failures: How many masks of a random sample, all good, show that at most a share is
@@ -135,7 +135,8 @@ def estimate(
     sizes = {share: zero_failures(share, confidence, population.size) for share in CAUTIOUS}
     notes = sample.notes + (looked.notes if looked else ())
     named = {interval.name: interval for interval in found}
-    return Estimate(confidence, population.size, len(sample), sample.unit, named, sizes, notes)
+    about = (population.size, sample.reviewed, sample.unit)
+    return Estimate(confidence, *about, named, sizes, notes)
 
 
 def _check(confidence: float) -> None:

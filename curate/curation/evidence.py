@@ -81,6 +81,11 @@ class Sample:
         return len(self.mask_id)
 
     @property
+    def reviewed(self) -> int:
+        """How many of the masks somebody decided on; gaps are no reviews."""
+        return int(self.decided.sum())
+
+    @property
     def weight(self) -> FloatArray:
         """Share that each mask counts of the one with the smallest probability, in (0, 1]."""
         return np.minimum(self.fraction / self.probability, 1.0)

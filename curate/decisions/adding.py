@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 
 from curate.curation.columns import plain
-from curate.decisions.adding_images import Stamp, write_images
+from curate.decisions.adding_images import Stamp, renew_keys, write_images
 from curate.decisions.checking import Rows
 from curate.decisions.frames import send
+from curate.decisions.replacing import Shown, shown_anew
 from curate.errors import SourceError
 
 _INCOMING = """
@@ -88,6 +89,12 @@ update incoming set key = coalesce(own_key, mask_id || '|' || time || '|' || act
   || coalesce(draw_id, '') || '|' || reviewer)
 """,
 )
+
+_TAKEN_BACK = """
+own_key is null and key in (select d.key from decisions d join withdrawn w using (decision_id)
+  where w.key like 'back|%')
+"""
+"""A file that was taken back counts again when it is imported again."""
 
 _SAME = (
     "c.action = i.action and c.iou is i.iou and c.segmentation is i.segmentation"
@@ -205,7 +212,7 @@ def _refuse_contradiction(rows: Rows, at: int) -> None:
 
 
 def write(
-    connection: sqlite3.Connection, batch: Checked, origin: str, now: int, replaces: str | None
+    connection: sqlite3.Connection, batch: Checked, origin: str, now: int, shown: Shown | None
 ) -> Added:
     """Write a checked batch within an open transaction.
 
@@ -214,13 +221,14 @@ def write(
         batch: What to write.
         origin: Where it comes from.
         now: Time of what has none, in microseconds since 1970.
-        replaces: Masks added earlier on the images looked at, by the same person and with an origin
-            that begins so, are withdrawn where the batch does not add them again; None for none.
+        shown: What a corrected file shows: masks added earlier there, of the same file as it was,
+            are withdrawn where the batch does not add them again; None for none.
 
     Raises:
         SourceError: A decision contradicts what is recorded of its draw, or uses another's key.
     """
     connection.execute(_INCOMING)
+    shown = None if shown is None else shown_anew(connection, shown)
     rows = settle_repeated(batch.decisions, origin)
     actions = batch.decisions["action"].value_counts()
     _send_decisions(connection, rows, now)
@@ -230,7 +238,7 @@ def write(
     before = connection.total_changes
     connection.execute(_INSERT, (origin,))
     added = connection.total_changes - before
-    images = write_images(connection, batch.missing, batch.looked, Stamp(origin, now, replaces))
+    images = write_images(connection, batch.missing, batch.looked, Stamp(origin, now, shown))
     return Added(
         decisions=added,
         repeated=len(batch.decisions) - added,
@@ -271,6 +279,7 @@ def _explain(connection: sqlite3.Connection, rows: Rows) -> None:
         _refuse(connection, rows, sql, words)
     for statement in _TAKE_DRAW:
         connection.execute(statement)
+    renew_keys(connection, "incoming", _TAKEN_BACK)
 
 
 def _refuse(connection: sqlite3.Connection, rows: Rows, sql: str, words: str) -> None:

@@ -14,17 +14,19 @@ import pandas as pd
 
 from curate.curation.columns import plain
 from curate.decisions.frames import send
+from curate.decisions.replacing import Shown, withdraw_replaced
 
 _INCOMING = (
     """
 create temp table incoming_missing (
   image_id integer, segmentation blob, digest text, category text, reviewer text, time integer,
-  timed integer, withdrawn integer, own_key text
+  timed integer, withdrawn integer, own_key text, key text
 )
 """,
     """
 create temp table incoming_looked (
-  image_id integer, reviewer text, time integer, timed integer, draw_id integer, own_key text
+  image_id integer, reviewer text, time integer, timed integer, draw_id integer, own_key text,
+  key text
 )
 """,
 )
@@ -33,6 +35,8 @@ _NEW_LOOK = """
 not exists (
   select 1 from looked o where o.image_id = {0}.image_id and o.reviewer = {0}.reviewer
     and o.origin = {1} and {0}.own_key is null and ({0}.timed = 0 or o.draw_id is {0}.draw_id)
+    and o.key not like 'back|%'
+    and not exists (select 1 from looked b where b.key = 'back|' || o.key)
 )
 """
 """Whether an image was not gone through in the same file before: one that comes again does not take
@@ -45,30 +49,15 @@ select withdrawn from missing m where m.image_id = i.image_id and m.reviewer = i
 
 _INSERT_MISSING = f"""
 insert into missing (image_id, segmentation, category, reviewer, time, withdrawn, origin, key)
-select image_id, segmentation, category, reviewer, time, withdrawn, ?1, coalesce(own_key,
-  image_id || '|' || time || '|' || withdrawn || '|' || digest || '|' || reviewer)
+select image_id, segmentation, category, reviewer, time, withdrawn, ?1, key
 from incoming_missing i where coalesce(({_STATE}), 1) <> i.withdrawn and not exists (
   select 1 from missing m where m.image_id = i.image_id and m.reviewer = i.reviewer
     and m.category is i.category and m.segmentation = i.segmentation
     and m.withdrawn = i.withdrawn and m.origin = ?1 and i.timed = 0 and i.own_key is null
+    and m.missing_id > coalesce((select max(missing_id) from missing b where b.key like 'back|%'
+      and b.image_id = m.image_id and b.reviewer = m.reviewer and b.category is m.category
+      and b.segmentation = m.segmentation and b.origin = ?1), 0)
 )
-on conflict (key) do nothing
-"""
-
-_WITHDRAW = f"""
-insert into missing (image_id, segmentation, category, reviewer, time, withdrawn, origin, key)
-select i.image_id, i.segmentation, i.category, i.reviewer, ?1, 1, ?2,
-  'gone|' || ?1 || '|' || i.missing_id
-from missing i join incoming_looked l on l.image_id = i.image_id and l.reviewer = i.reviewer
-where {_NEW_LOOK.format("l", "?2")}
-  and i.withdrawn = 0 and i.reviewer <> ''
-  and substr(i.origin, 1, length(?3)) = ?3 and ({_STATE}) = 0
-  and i.missing_id = (
-    select max(missing_id) from missing m where m.image_id = i.image_id
-      and m.reviewer = i.reviewer and m.category is i.category and m.segmentation = i.segmentation)
-  and not exists (
-    select 1 from incoming_missing n where n.image_id = i.image_id and n.reviewer = i.reviewer
-      and n.category is i.category and n.segmentation = i.segmentation)
 on conflict (key) do nothing
 """
 
@@ -88,11 +77,34 @@ update incoming_looked set draw_id = (
 
 _INSERT_LOOKED = f"""
 insert into looked (image_id, reviewer, time, draw_id, origin, key)
-select image_id, reviewer, time, draw_id, ?1, coalesce(own_key, image_id || '|' || time || '|'
-  || coalesce(draw_id, '') || '|' || reviewer)
+select image_id, reviewer, time, draw_id, ?1, key
 from incoming_looked i where {_NEW_LOOK.format("i", "?1")}
 on conflict (key) do nothing
 """
+
+
+_KEYS = (
+    """
+update incoming_missing set key = coalesce(own_key,
+  image_id || '|' || time || '|' || withdrawn || '|' || digest || '|' || reviewer)
+""",
+    """
+update incoming_looked set key = coalesce(own_key,
+  image_id || '|' || time || '|' || coalesce(draw_id, '') || '|' || reviewer)
+""",
+)
+_TAKEN_BACK = {
+    "incoming_missing": """
+own_key is null and key in (select m.key from missing m where exists (select 1 from missing b
+  where b.key like 'back|%' and b.missing_id > m.missing_id and b.image_id = m.image_id
+    and b.reviewer = m.reviewer and b.category is m.category and b.segmentation = m.segmentation
+    and b.origin = m.origin))
+""",
+    "incoming_looked": """
+own_key is null and exists (select 1 from looked b where b.key = 'back|' || incoming_looked.key)
+""",
+}
+"""A file that was taken back counts again when it is imported again: as rows of their own."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +114,13 @@ class Stamp:
     Attributes:
         origin: Where they come from.
         now: Time of what has none, in microseconds since 1970.
-        replaces: Masks added earlier on the images looked at, by the same person and with an origin
-            that begins so, are withdrawn where the batch does not add them again; None for none.
-            Without a name it may be another person, so nothing is withdrawn.
+        shown: What a corrected file shows: masks added earlier there, of the same file as it was,
+            are withdrawn where the batch does not add them again; None for none.
     """
 
     origin: str
     now: int
-    replaces: str | None = None
+    shown: Shown | None = None
 
 
 def write_images(
@@ -138,19 +149,30 @@ def write_images(
         send(connection, "incoming_looked", columns)
         for statement in _LOOKED_DRAW:
             connection.execute(statement)
-    steps: list[tuple[str, str, tuple[Any, ...]]] = [
-        ("missing", _INSERT_MISSING, (stamp.origin,)),
-        ("looked", _INSERT_LOOKED, (stamp.origin,)),
-    ]
-    if stamp.replaces is not None:
-        withdraw = (stamp.now, stamp.origin, stamp.replaces)
-        steps.insert(0, ("withdrawn", _WITHDRAW, withdraw))
+    for statement in _KEYS:
+        connection.execute(statement)
+    for table, where in _TAKEN_BACK.items():
+        renew_keys(connection, table, where)
     counts = {}
-    for name, sql, parameters in steps:
+    if stamp.shown is not None:
+        counts["withdrawn"] = withdraw_replaced(connection, stamp.shown, stamp.now)
+    for name, sql in (("missing", _INSERT_MISSING), ("looked", _INSERT_LOOKED)):
         before = connection.total_changes
-        connection.execute(sql, parameters)
+        connection.execute(sql, (stamp.origin,))
         counts[name] = connection.total_changes - before
     return counts
+
+
+def renew_keys(connection: sqlite3.Connection, table: str, where: str) -> None:
+    """Give rows that were taken back, and come again, a key of their own.
+
+    Args:
+        connection: The open file, within a transaction.
+        table: Where the incoming rows stand.
+        where: Which of them bear the key of a row that was taken back.
+    """
+    while connection.execute(f"update {table} set key = key || '+' where {where}").rowcount:
+        pass
 
 
 def _columns(frame: pd.DataFrame, now: int) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _name(name: object) -> str:
-    return str(name)[:19] or "(no name)"
+    return " ".join(str(name).split())[:19] or "(no name)"
 
 
 def _share(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -199,7 +200,18 @@ def texts(rows: Rows, name: str) -> pd.Series[Any]:
     odd = [value for value in values.unique() if value is not None and not _is_text(value)]
     limit = f"the {name} is no text of up to {LONGEST_TEXT} characters"
     rows.refuse(values.isin(odd), lambda value: f"{limit}: {ascii(value)[:60]}", name)
+    if name == "reviewer":
+        odd = [value for value in values.unique() if value is not None and not is_name(value)]
+        what = "the reviewer's name has a line break or another control character"
+        rows.refuse(values.isin(odd), lambda value: f"{what}: {ascii(value)[:60]}", name)
     return pd.Series(values, dtype="str")
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be a person's name: short, and nothing that breaks a line."""
+    return _is_text(text) and not any(
+        unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text.strip()
+    )
 
 
 def _is_text(value: object) -> bool:

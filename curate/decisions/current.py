@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.curation.wording import JOINT
@@ -91,6 +92,19 @@ def bring_up_to_date(audit: Audit) -> None:
     if kept is not None and changed is not None:
         rows = pd.concat([kept[~kept.index.isin(changed)], rows])
     _write(target, rows.sort_index(), now)
+
+
+def unsettled(audit: Audit) -> set[int]:
+    """Return the masks on which people disagree by now, or that wait for somebody to redraw them.
+
+    Raises:
+        AuditError: As :func:`bring_up_to_date`.
+    """
+    bring_up_to_date(audit)
+    rows = read_people(audit.path)
+    if rows is None:
+        return set()
+    return set(rows.filter(pc.equal(rows["change"], "unsettled"))["mask_id"].to_pylist())
 
 
 def _state(connection: sqlite3.Connection, rule: str, info: Mapping[str, Any]) -> State:

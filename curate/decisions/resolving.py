@@ -115,6 +115,7 @@ def _labels(frame: pd.DataFrame, rule: str, good_iou: float | None) -> pd.DataFr
             "iou": np.where(spoken == _REJECT, np.nan, known),
             "reviewers": people,
             "disagree": (worse > 0) & (worse < people),
+            "settled": (2 * worse != people) | (rule != "majority"),
         }
     ).set_index(pd.Index(ids[starts], name="mask_id"))
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from curate.decisions.agreement import Agreement
+    from curate.decisions.replacing import Shown
 
 COLUMNS = (
     *("decision_id", "mask_id", "action", "iou", "segmentation", "category", "reviewer"),
@@ -36,6 +37,11 @@ select missing_id, image_id, segmentation, category, reviewer, time, origin from
     partition by image_id, reviewer, category, segmentation order by missing_id desc) as back
   from missing
 ) where back = 1 and withdrawn = 0 order by missing_id
+"""
+
+_LOOKED = """
+select {0} from looked l where key not like 'back|%'
+  and not exists (select 1 from looked b where b.key = 'back|' || l.key) order by looked_id
 """
 
 
@@ -99,7 +105,7 @@ class Reviews:
         origin: str,
         missing: pd.DataFrame | None = None,
         looked: pd.DataFrame | None = None,
-        replaces: str | None = None,
+        shown: Shown | None = None,
     ) -> Added:
         """Write decisions, all or none; what is there already is not written again.
 
@@ -116,8 +122,9 @@ class Reviews:
                 ``category``, ``reviewer``, ``time``, ``withdrawn`` (1: taken away again), ``key``.
             looked: Images that were gone through as a whole: ``image_id``; optional are
                 ``reviewer``, ``time``, ``draw_id`` (left out: the draw of all its masks), ``key``.
-            replaces: Masks added earlier on the images looked at, by the same person and with an
-                origin that begins so, are withdrawn where ``missing`` does not hold them any more.
+            shown: What a corrected file shows. Masks added earlier there by the same person, from
+                the same kind of file of the same masks, are withdrawn where ``missing`` does not
+                hold them any more.
 
         Returns:
             What was new.
@@ -134,7 +141,7 @@ class Reviews:
             None if looked is None else check_looked(self.audit, looked, origin, now),
         )
         with self._writing(create=True) as connection:
-            return write(connection, batch, origin, now, replaces)
+            return write(connection, batch, origin, now, shown)
 
     def withdraw(self, keys: pd.DataFrame) -> int:
         """Take decisions back, all or none; what was taken back already is not again.
@@ -185,8 +192,7 @@ class Reviews:
         """
         columns = ("image_id", "reviewer", "time", "draw_id", "origin")
         with self._open() as connection:
-            sql = f"select {', '.join(columns)} from looked order by looked_id"
-            return fetch(connection, sql, columns)
+            return fetch(connection, _LOOKED.format(", ".join(columns)), columns)
 
     def record_draw(
         self,
@@ -257,7 +263,8 @@ class Reviews:
         Returns:
             Index ``mask_id``: ``good``; ``action`` and ``iou`` of the decision that speaks for the
             mask (1 for an accepted mask, NaN for a rejected one and where it is not known);
-            ``reviewers`` (how many people); ``disagree`` (on good or bad); ``queue_kind``,
+            ``reviewers`` (how many people); ``disagree`` (on good or bad); ``settled`` (False
+            where as many people say good as bad, and the majority counts); ``queue_kind``,
             ``inclusion_probability`` (NaN if not from a random draw), ``draw_id`` and ``stratum``
             (NA for none). A mask that an estimate has drawn stays one of that draw, whatever it was
             shown for later.

@@ -1,6 +1,7 @@
 """Files that go out to people, for whatever tool they use, and what they did, coming back."""
 
 from curate.exchange.importing import Imported, import_file
+from curate.exchange.taking_back import take_back_file
 from curate.exchange.writing import (
     check_pictured,
     check_target,
@@ -16,5 +17,6 @@ __all__ = [
     "import_file",
     "left_out",
     "rows_for",
+    "take_back_file",
     "write_queue",
 ]

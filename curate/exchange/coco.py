@@ -42,7 +42,9 @@ def _matches(path: Path) -> bool:
 
 
 TOOL = Tool(
-    _matches, lambda path, wanted: coco_pictures(_file(path), path.name, wanted), safe_label
+    _matches,
+    lambda path, wanted: coco_pictures(_file(path), path.name, wanted, crowds=True),
+    safe_label,
 )
 """How COCO is read where its ids may have been numbered anew."""
 

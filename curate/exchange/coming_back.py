@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from curate.decisions.lookup import IntArray, rows_of
 from curate.decisions.reviews import Reviews, has_reviews
@@ -59,7 +60,19 @@ def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
     parts = joining.parts(Labels(reviews.audit, tool.label))
     found = decisions_of(reviews.audit, parts, path.name, shown, options)
     strange = {"images in it that the audit does not have": places.count(None)}
-    return replace(found, notes=found.notes | strange | joining.notes)
+    notes = found.notes | strange | joining.notes
+    return replace(found, notes=notes, seen=_seen(places, joining.unsure))
+
+
+def _seen(places: Sequence[Place | None], unsure: frozenset[int]) -> pd.DataFrame:
+    """Return what pictures show, without images of which a tool lost a new mask, maybe."""
+    rows = [
+        {"image_id": one.image_id, "height": one.height, "width": one.width}
+        | ({side: getattr(one.box, side) for side in "xywh"} if one.box else {})
+        for one in places
+        if one is not None and one.image_id not in unsure
+    ]
+    return pd.DataFrame(rows, columns=["image_id", "height", "width", *"xywh"])
 
 
 class _Placing:

@@ -29,7 +29,16 @@ from curate.exchange.whole import check_touched, check_whole
 from curate.rle import area
 from curate.store import Audit
 
-_OWN = ("mask_id", "image_id", "category", "category_id", "height", "width", "segmentation")
+_OWN = (
+    "mask_id",
+    "image_id",
+    "category",
+    "category_id",
+    "iscrowd",
+    "height",
+    "width",
+    "segmentation",
+)
 
 
 def decisions_of(
@@ -70,11 +79,14 @@ def decisions_of(
             ),
             "images in it that the audit does not have": counts["strange images"],
             "masks fixed in their category only": counts["renamed"],
+            "changes of iscrowd, which no decision can hold: ignored": counts["crowds"],
             "masks found again under another id": counts["found again"],
             "masks without a readable pixel before and after": counts["unusable"],
             "new masks without a pixel": counts["new and empty"],
         },
         untouched=counts["accept"],
+        seen=pd.DataFrame({"image_id": sorted(images.taken)}, dtype="int64"),
+        scope=shown.scope,
     )
 
 
@@ -125,6 +137,7 @@ def _compare(side: Side, old: pd.DataFrame, new: pd.DataFrame, tally: Tally) -> 
     before, readable_before = runs_of(old)
     after, readable = runs_of(new)
     ids = old.index
+    tally.counts["crowds"] += _crowds_changed(old, new)
     broken = readable_before & ~readable
     if broken.any():
         raise _unreadable(side, new, ids[broken][0])
@@ -150,6 +163,15 @@ def _compare(side: Side, old: pd.DataFrame, new: pd.DataFrame, tally: Tally) -> 
     _note(tally, ids[fixed], "fix", **columns, row=rows)
     kept: pd.Index[Any] = ids[changed]
     return kept
+
+
+def _crowds_changed(old: pd.DataFrame, new: pd.DataFrame) -> int:
+    """Count masks that are marked as crowds on one side only; 0 where a file does not tell."""
+    if "iscrowd" not in new:
+        return 0
+    before = old["iscrowd"] if "iscrowd" in old else pd.Series(0, index=old.index)
+    after = new["iscrowd"].reindex(old.index)
+    return int((after.notna() & (before.fillna(0) != after.fillna(0))).sum())
 
 
 def _unreadable(side: Side, new: pd.DataFrame, mask_id: Any) -> SourceError:

@@ -1,4 +1,4 @@
-"""Queues as CSV, and decisions from it: the queue with a column ``decision``, or any such table.
+"""Queues as CSV, and decisions from it: the queue with ``decision`` filled in, or any such table.
 
 The first row names the columns, in any order; commas, semicolons and tabs are found by it. A row is
 counted as a spreadsheet counts it: the header is row 1, and a cell may hold line breaks.
@@ -18,8 +18,9 @@ import pandas as pd
 from curate.curation.columns import plain
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
-from curate.exchange.fields import FORMULA, NAMES, Table, found_in
+from curate.exchange.fields import NAMES, Table, found_in
 from curate.exchange.readers import Found, Options, Reader
+from curate.exchange.row_cells import FORMULA, with_decision
 from curate.exchange.writers import Outgoing, Writer
 from curate.formats.base import new_file, reading
 from curate.formats.coco import collector_paused
@@ -126,7 +127,8 @@ def write_csv(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int
 
 
 def csv_lines(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield a queue as CSV text, some lines at a time."""
+    """Yield a queue as CSV text, some lines at a time, with an empty column ``decision``."""
+    rows = with_decision(rows)
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(rows.columns)

@@ -18,24 +18,19 @@ from curate.curation.audits import DATASET_VERSION
 from curate.decisions.schema import ACTIONS
 from curate.errors import SourceError
 from curate.exchange.readers import Found
+from curate.exchange.row_cells import DECISION, unescaped, with_categories
 from curate.exchange.versioning import check_version
 from curate.formats.segmentation import json_type
 from curate.store import Audit
-
-DECISION = "decision"
-"""The column that people fill in. ``action`` is taken too, where it is not a plan's."""
 
 PLAN = frozenset({"rank", "priority", "reasons"})
 """Columns that only a queue has: where one stands beside ``action``, that is the plan's."""
 
 NAMES = (
     *("mask_id", DECISION, "action", "iou", "segmentation", "reviewer", "seconds", "time"),
-    *("queue_kind", "inclusion_probability", "draw_id", DATASET_VERSION),
+    *("queue_kind", "inclusion_probability", "draw_id", DATASET_VERSION, "category"),
 )
 """Every column that is read; others in a file are left alone."""
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a text begins with that a spreadsheet would run."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +63,7 @@ def found_in(table: Table, audit: Audit) -> Found:
     """
     said = _decision_column(table)
     words = [_word(value) for value in table.columns[said]]
+    words, category = with_categories(audit, table.columns, words)
     filled = [at for at, word in enumerate(words) if word]
     rows = [table.rows[at] for at in filled]
     picked = {
@@ -97,7 +93,15 @@ def found_in(table: Table, audit: Audit) -> Found:
         columns["time"] = _times(where, picked["time"])
     if "segmentation" in picked:
         columns["segmentation"] = _masks(where, picked["segmentation"])
-    return Found(pd.DataFrame(columns), notes={"rows without a decision": len(words) - len(filled)})
+    columns["category"] = [category[at] for at in filled]
+    renamed = pd.Series([one is not None for one in columns["category"]], dtype="bool")
+    given = columns.get("iou", pd.Series(np.nan, renamed.index))
+    bare = given.isna() & pd.Series(columns.get("segmentation", [None] * len(filled))).isna()
+    columns["iou"] = given.mask(renamed & bare, 1.0)
+    notes = {"rows without a decision": len(words) - len(filled)}
+    if renamed.any():
+        notes["masks fixed in their category"] = int(renamed.sum())
+    return Found(pd.DataFrame(columns), notes=notes)
 
 
 @dataclass(frozen=True)
@@ -239,7 +243,7 @@ def _read_time(value: Any) -> None:
 
 def _texts(where: _Where, name: str, values: Sequence[Any]) -> list[str | None]:
     if set(map(type, values)) <= {str, type(None)} and "".join(filter(None, values)).isascii():
-        return [None if value is None else _unescaped(value.strip()) or None for value in values]
+        return [None if value is None else unescaped(value.strip()) or None for value in values]
     return _each(where, name, values, _read_text)
 
 
@@ -252,12 +256,7 @@ def _read_text(value: Any) -> str | None:
         value.encode()
     except UnicodeEncodeError:  # half a character, which JSON can spell
         raise ValueError("not a text that can be written") from None
-    return _unescaped(value.strip()) or None
-
-
-def _unescaped(text: str) -> str:
-    """Undo the apostrophe that a queue's CSV puts before what a spreadsheet would run."""
-    return text[1:] if text[:1] == "'" and text[1:].lstrip(" ").startswith(FORMULA) else text
+    return unescaped(value.strip()) or None
 
 
 def _masks(where: _Where, values: Sequence[Any]) -> list[Any]:
@@ -270,7 +269,7 @@ def _read_mask(value: Any) -> Any:
         return None
     if not isinstance(value, str):
         return value
-    text = _unescaped(value.strip())
+    text = unescaped(value.strip())
     # Counts may begin with a bracket, but hold no comma; lists of polygons do.
     if text[:1] == "{" or (text[:1] == "[" and "," in text):
         try:

@@ -32,7 +32,7 @@ from curate.formats.segmentation import read_segmentation
 _BATCH = 64
 _LOOK = 20
 _NEEDED = ("height", "width", "objects")
-_READ = frozenset({"id", "category", "segmentation", "draw_id", "slot", DATASET_VERSION})
+_READ = frozenset({"id", "category", "segmentation", "iscrowd", "draw_id", "slot", DATASET_VERSION})
 """What is read of objects."""
 
 _WRAPPING = frozenset({"list", "element", "item"})
@@ -203,6 +203,7 @@ def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> P
                 isinstance(mask, list) and bool(mask),
                 draw_of(one.get("draw_id"), one.get("slot")),
                 one.get(DATASET_VERSION),
+                one["iscrowd"] if one.get("iscrowd") in (0, 1) else None,
             )
         )
     return Picture(called, size, shapes)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from curate.decisions.adding import Added
+from curate.decisions.checking import is_name
+from curate.decisions.current import unsettled
+from curate.decisions.origins import Origin
+from curate.decisions.replacing import windows_of
 from curate.decisions.reviews import Reviews, has_reviews, open_reviews
 from curate.decisions.schema import ACTIONS
-from curate.errors import CallError, SourceError
+from curate.decisions.taking_back import imported_by
+from curate.errors import CallError, CurateError, SourceError
 from curate.exchange.readers import Options, reader_of
 from curate.fingerprint import fingerprint
 from curate.formats.rows import plain
@@ -31,6 +37,9 @@ class Imported:
         notes: How many there were of what is no decision, in words.
         untouched: How many masks are accepted because they were left as they were; None where
             people say something of each.
+        reviewers: Whose decisions they count as, and on how many masks; "" for no name.
+        earlier: Whose decisions the same file counted as already, of others than these.
+        disputed: On how many masks people disagree only since then.
     """
 
     path: Path
@@ -38,6 +47,9 @@ class Imported:
     added: Added
     notes: dict[str, int] = field(default_factory=dict)
     untouched: int | None = None
+    reviewers: dict[str, int] = field(default_factory=dict)
+    earlier: tuple[str, ...] = ()
+    disputed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -53,6 +65,9 @@ class Imported:
             "missing_added": added.missing,
             "missing_withdrawn": added.withdrawn,
             "images_looked": added.looked,
+            "reviewers": self.reviewers,
+            "imported_before_as": list(self.earlier),
+            "masks_disputed_now": self.disputed,
             "notes": self.notes,
         }
 
@@ -75,7 +90,22 @@ class Imported:
             gone = f", {added.withdrawn:,} taken away again" if added.withdrawn else ""
             lines.append(f"missing masks added: {added.missing:,}{gone}")
         lines += [f"{words}: {count:,}" for words, count in self.notes.items() if count]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._about_people()])
+
+    def _about_people(self) -> list[str]:
+        """Say who was counted as the reviewers, and what that leads to."""
+        some = [f"{name or '(no name)'} ({n:,} masks)" for name, n in self.reviewers.items()]
+        lines = [f"counted as the decisions of {', '.join(some)}"] if some else []
+        if "" in self.reviewers:
+            lines[-1] += "; --reviewer NAME says who it was"
+        for name in self.earlier:
+            what = f"the same file counts as {name or '(no name)'} already, as if two had decided"
+            how = f"curate import {quote(str(self.path))} --take-back --reviewer {quote(name)}"
+            lines.append(f"warning: {what}; `{how}` takes that back")
+        if self.disputed:
+            what = "masks on which people disagree since this import"
+            lines.append(f"{what}, so they wait in review: {self.disputed:,}")
+        return lines
 
 
 def import_file(
@@ -120,6 +150,9 @@ def import_file(
         raise CallError(f"the IoU of an unchanged mask is {same_iou}", "import", "use over 0 to 1")
     if match not in (None, "iou"):
         raise CallError(f"masks cannot be found by {match!r}", "--match", "use iou")
+    if reviewer is not None and not is_name(reviewer):
+        what = f"{ascii(reviewer)[:60]} is no name: it is not UTF-8, too long, or breaks the line"
+        raise CallError(what, "--reviewer", "give one in plain letters")
     chosen = reader_of(path, format)
     # Nothing is made before the file is known to be sound: a mistake leaves no empty file behind.
     reviews = open_reviews(audit) if has_reviews(audit) else Reviews(audit)
@@ -132,23 +165,67 @@ def import_file(
         raise CallError(what, "--all-looked", "leave it out")
     if not len(found.decisions) and (found.looked is None or not len(found.looked)):
         said = "; ".join(f"{words}: {count:,}" for words, count in found.notes.items() if count)
+        if found.looked is None:
+            what = f"no decisions found in this file ({said or 'it is empty'})"
+            raise SourceError(what, str(path), "a table needs columns mask_id and decision")
         raise SourceError(f"no decision stands in it ({said or 'it is empty'})", str(path))
     decisions = _by(found.decisions, reviewer)
     _refuse_nobody(reviews, decisions, path)
-    kind = f"{chosen.name} {plain(path.name)}"
-    origin = f"{kind} {fingerprint(path)[:16]}"
+    content = fingerprint(path)[:16]
+    before = _before(reviews, content)
+    source = Origin(chosen.name, plain(path.name), content, found.scope)
+    origin = str(source)
     try:
         added = reviews.add(
             decisions,
             origin=origin,
             missing=None if found.missing is None else _by(found.missing, reviewer),
             looked=None if found.looked is None else _by(found.looked, reviewer),
-            replaces=f"{chosen.name} " if found.looked is not None else None,
+            shown=None if found.seen is None else windows_of(_by(found.seen, reviewer), source),
         )
     except SourceError as error:  # in messages, the path says more than what is kept of it
         where = error.where.replace(origin, str(path), 1)
         raise SourceError(error.what, where, error.do) from error
-    return Imported(path, chosen.name, added, found.notes, found.untouched)
+    people = _masks_by(decisions, _by(found.looked, reviewer) if found.looked is not None else None)
+    return Imported(
+        path,
+        chosen.name,
+        added,
+        found.notes,
+        found.untouched,
+        reviewers=people,
+        earlier=tuple(name for name in before.people if name not in people),
+        disputed=_disputed(audit, before.unsettled),
+    )
+
+
+class _Before(NamedTuple):
+    """What stood before a file was imported: whose it was already, and what was in dispute."""
+
+    people: tuple[str, ...] = ()
+    unsettled: frozenset[int] = frozenset()
+
+
+def _before(reviews: Reviews, content: str) -> _Before:
+    if not has_reviews(reviews.audit):
+        return _Before()
+    return _Before(imported_by(reviews, content), frozenset(unsettled(reviews.audit)))
+
+
+def _disputed(audit: Audit, before: frozenset[int]) -> int:
+    """Count the masks on which people disagree since; the decisions are kept whatever happens."""
+    try:
+        return len(unsettled(audit) - before)
+    except CurateError:  # the next reader of the plan says so
+        return 0
+
+
+def _masks_by(decisions: pd.DataFrame, looked: pd.DataFrame | None) -> dict[str, int]:
+    """Return on how many masks each person decided, 0 for who only went through images."""
+    frames = [decisions] if looked is None else [decisions, looked.assign(mask_id=pd.NA)]
+    every = pd.concat([frame[["mask_id", "reviewer"]].astype(object) for frame in frames])
+    names = every["reviewer"].where(every["reviewer"].notna(), "").astype("str").str.strip()
+    return {str(name): int(n) for name, n in every.groupby(names)["mask_id"].nunique().items()}
 
 
 def _by(frame: pd.DataFrame, reviewer: str | None) -> pd.DataFrame:

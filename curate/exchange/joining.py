@@ -42,10 +42,13 @@ class Joining:
     Attributes:
         frame: ``image_id``, ``claim`` (the mask of the audit; NA for a new one), ``crop_of`` (the
             mask that its picture was made for; NA for a whole image), ``counts``, ``status``,
-            ``detail``, ``label``, ``where``, ``outline``, ``draw_id`` and ``slot`` (NA where the
-            shape names no draw).
+            ``detail``, ``label``, ``where``, ``outline``, ``iscrowd`` (NA where not known),
+            ``draw_id`` and ``slot`` (NA where the shape names no draw).
         notes: How many there were of what people should know, in words.
+        unsure: Images of which the tool lost masks that nobody knows.
     """
+
+    unsure: frozenset[int] = frozenset()
 
     def __init__(
         self, audit: Audit, pictures: Sequence[Picture], places: Sequence[Place | None]
@@ -75,6 +78,7 @@ class Joining:
                 "where": pd.Series([shape.where for shape in shapes], dtype=object),
                 "outline": np.array([shape.outline for shape in shapes], np.bool_),
                 "draw_id": pd.array([shape.draw and shape.draw[0] for shape in shapes], "Int64"),
+                "iscrowd": pd.array([shape.iscrowd for shape in shapes], "Int8"),
                 "slot": pd.array([shape.draw and shape.draw[1] for shape in shapes], "Int64"),
                 **_masks(pairs),
             }
@@ -174,6 +178,8 @@ class Joining:
         gone = self.frame["status"] == "no_segmentation"
         lost = self.frame.loc[gone, "claim"].dropna().to_numpy(np.int64)
         self.notes[_LOST] = int(gone.sum())
+        nameless = self.frame.loc[gone & self.frame["claim"].isna(), "image_id"]
+        self.unsure = frozenset(nameless.tolist())
         self.frame = self.frame[~gone]
         return np.unique(lost)
 
@@ -277,6 +283,7 @@ def _part(rows: pd.DataFrame, images: list[Place], pieces: frozenset[int]) -> Pa
             "height": known["height"].reindex(rows["image_id"]).to_numpy(np.int64),
             "width": known["width"].reindex(rows["image_id"]).to_numpy(np.int64),
             "segmentation": rows["counts"],
+            "iscrowd": rows["iscrowd"],
             "status": rows["status"],
             "status_detail": rows["detail"],
         }

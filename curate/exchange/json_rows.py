@@ -16,6 +16,7 @@ from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
 from curate.exchange.fields import NAMES, Table, found_in
 from curate.exchange.readers import Found, Options, Reader
+from curate.exchange.row_cells import with_decision
 from curate.exchange.writers import DUMP, Outgoing, Writer, records
 from curate.formats.base import new_file, reading
 from curate.formats.coco import collector_paused
@@ -66,12 +67,15 @@ def _take(
 
 
 def write_json(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
-    """Write a queue as JSON: ``{"audit": ..., "source": ..., "masks": [...]}``."""
+    """Write a queue as JSON: ``{"audit": ..., "source": ..., "masks": [...]}``.
+
+    Each mask has a ``decision``, null until people fill it in.
+    """
     del how
     head = {"audit": str(audit.path), "source": source_of(audit).get("path")}
     with new_file(out) as file:
         file.write(orjson.dumps(head)[:-1] + b',"masks":[')
-        for k, record in enumerate(records(rows)):
+        for k, record in enumerate(records(with_decision(rows))):
             file.write((b",\n" if k else b"\n") + orjson.dumps(record, option=DUMP))
         file.write(b"\n]}\n")
     return len(rows)

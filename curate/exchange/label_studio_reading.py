@@ -26,6 +26,7 @@ from curate.exchange.label_studio import OWN, region_id
 from curate.exchange.label_studio_regions import Region, regions_of
 from curate.exchange.label_studio_tasks import Task, checked_tasks
 from curate.exchange.labels import Labels, label_of, relabelled
+from curate.exchange.parts import draws_named
 from curate.exchange.readers import Found, Options, Reader
 from curate.formats.base import reading
 from curate.formats.coco import collector_paused
@@ -81,6 +82,8 @@ class _Tally:
     decisions: list[pd.DataFrame] = field(default_factory=list)
     missing: list[pd.DataFrame] = field(default_factory=list)
     looked: list[dict[str, Any]] = field(default_factory=list)
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    draws: set[int] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -110,7 +113,10 @@ def _found(tally: _Tally, reviewer: str | None) -> Found:
     decisions = pd.concat(tally.decisions, ignore_index=True) if tally.decisions else empty
     missing = pd.concat(tally.missing, ignore_index=True) if tally.missing else None
     looked = pd.DataFrame(tally.looked, columns=["image_id", "reviewer", "time"])
-    frames = [frame for frame in (decisions, missing, looked) if frame is not None]
+    seen = pd.DataFrame(
+        tally.seen, columns=["image_id", "reviewer", "time", "height", "width", *"xywh"]
+    )
+    frames = [frame for frame in (decisions, missing, looked, seen) if frame is not None]
     people = {name for f in frames if "reviewer" in f for name in f["reviewer"]}
     numbers = {name for name in people if isinstance(name, str) and _USER.fullmatch(name)}
     if reviewer is not None and people == numbers and len(people) == 1:
@@ -119,7 +125,8 @@ def _found(tally: _Tally, reviewer: str | None) -> Found:
     elif reviewer is not None:
         tally.counts["numbers"] = len(numbers)
     notes = {words: tally.counts[name] for name, words in _NOTES.items()}
-    return Found(decisions, missing, looked, notes)
+    scope = draws_named(tally.draws)
+    return Found(decisions, missing, looked, notes, seen=seen, scope=scope)
 
 
 def _whole_images(audit: Audit, tasks: list[Task]) -> set[int]:
@@ -165,6 +172,12 @@ def _take(task: Task, whole: bool, tally: _Tally) -> None:
                 tally.added.append(({**who, "row": here}, region, task))
         if whole and not blank:
             tally.looked.append({"image_id": task.image_id, **who})
+        sides = zip("xywh", (*task.corner, *reversed(task.size)), strict=True)
+        height, width = task.image_size
+        seen = {"image_id": task.image_id, **who, "height": height, "width": width}
+        tally.seen.append(seen | dict(sides))
+    if task.draw["draw_id"] is not None:
+        tally.draws.add(task.draw["draw_id"])
 
 
 def _frame(rows: list[dict[str, Any]], **columns: Any) -> pd.DataFrame:

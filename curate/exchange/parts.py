@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -59,12 +60,30 @@ class Shown:
             given &= ~np.isin(numbers, self.lost)
         return np.asarray(given, np.bool_)
 
+    @property
+    def scope(self) -> str:
+        """A name for what people were given; "" for the whole dataset."""
+        if self.draws is not None:
+            return draws_named(self.draws.dropna().unique().tolist())
+        if self.ids is None:
+            return ""
+        return f"masks {blake2b(self.ids.tobytes(), digest_size=4).hexdigest()}"
+
     def explained(self, decisions: pd.DataFrame) -> pd.DataFrame:
-        """Return decisions with the draw that each mask was shown for, where it is known."""
+        """Return decisions with the draw that each mask was shown for, where it is known.
+
+        Who corrects a whole dataset was shown its masks for no draw, though some stand in one.
+        """
         if self.draws is None:
-            return decisions
+            whole = self.ids is None and len(decisions)
+            return decisions.assign(queue_kind="none") if whole else decisions
         draws = self.draws.reindex(decisions["mask_id"]).astype("Int64")
         return decisions.assign(draw_id=draws.array)
+
+
+def draws_named(draws: Iterable[int]) -> str:
+    """Return a name for some draws."""
+    return ", ".join(f"draw {number}" for number in sorted(set(draws)))
 
 
 @dataclass

@@ -61,6 +61,10 @@ class Found:
             ``{"rows without a decision": 12}``.
         untouched: How many masks are accepted because they were left as they were; None where
             people say something of each.
+        seen: What of which images such a file shows, so that what was added there earlier and is
+            not in it now is withdrawn; see :func:`curate.decisions.replacing.windows_of`. None
+            where such a file says nothing of what is not in it.
+        scope: What people were given; see :class:`curate.decisions.origins.Origin`.
     """
 
     decisions: pd.DataFrame
@@ -68,6 +72,8 @@ class Found:
     looked: pd.DataFrame | None = None
     notes: dict[str, int] = field(default_factory=dict)
     untouched: int | None = None
+    seen: pd.DataFrame | None = None
+    scope: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,8 @@ def reader_of(path: Path, format: str | None = None) -> Reader:
         if _named(name).matches(path):
             return _named(name)
     what = "it is nothing that decisions are read from"
-    raise SourceError(what, str(path), f"check it, or force one with --format ({known})")
+    do = f"a table needs columns mask_id and decision; --format forces one of {known}"
+    raise SourceError(what, str(path), do)
 
 
 @cache

@@ -31,6 +31,7 @@ class Shape:
         outline: Whether it came as a polygon.
         draw: Number and slot of the draw that it says it was shown for; None where it does not.
         version: What stands there as its ``dataset_version``; None for nothing.
+        iscrowd: What stands there as ``iscrowd``, where it is more than how the tool spells a mask.
     """
 
     mask_id: object
@@ -40,6 +41,7 @@ class Shape:
     outline: bool = False
     draw: tuple[int, int] | None = None
     version: object = None
+    iscrowd: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """COCO as tools write it: ids numbered anew, ``iscrowd`` 1 where a mask is no polygon.
 
 The ``mask_id`` stands among ``attributes`` (CVAT) or as a key of the annotation itself (FiftyOne).
-What ``iscrowd`` says is not asked: it is about a spelling there, and no decision depends on it.
+What ``iscrowd`` says there is about a spelling, so it is asked of our own COCO files alone.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ def was_sent_out(path: Path) -> bool:
     return False
 
 
-def coco_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[Picture]:
+def coco_pictures(
+    path: Path, name: str, wanted: Wanted, *, crowds: bool = False
+) -> Iterator[Picture]:
     """Yield the images of a COCO file with their annotations.
 
     The file is read twice: what images are called, and how large they are, is looked at before any
@@ -77,9 +80,11 @@ def coco_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[Picture]:
         path: The file.
         name: What it is called, for messages.
         wanted: Whose masks are read.
+        crowds: Whether ``iscrowd`` means what it does in COCO.
 
     Raises:
-        SourceError: The JSON is broken, or an annotation belongs to no image.
+        SourceError: The JSON is broken, an annotation belongs to no image, or its category is not
+            declared.
     """
     labels: dict[object, object] = {}
     pictures: dict[object, Picture] = {}
@@ -98,7 +103,10 @@ def coco_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[Picture]:
         if image not in pictures:
             raise SourceError("its image is not in the file", f"{name}, {where}")
         label = _label(labels, one, f"{name}, {where}")
-        pictures[image].shapes.append(_shape(one, pictures[image], label, where, flags[image]))
+        shape = _shape(one, pictures[image], label, where, flags[image])
+        crowd = one.get("iscrowd") if crowds else None
+        crowd = crowd if crowd in (0, 1) else None
+        pictures[image].shapes.append(replace(shape, iscrowd=crowd))
     yield from pictures.values()
 
 

@@ -110,11 +110,15 @@ def gather(audit: Audit, labels: pd.DataFrame, also: Collection[str] = ()) -> Re
     measures = [c.name for c in scorers.columns("mask").values() if c.kind == "measure"]
     columns = choose_columns(everything, ["area_px", *measures])
     rows = _read(audit, labels.index, {*columns.names, *also, *reference, *_WHO})
-    judged = ~is_crowd(rows) & (rows["area_px"] > 0)
+    settled = np.ones(len(rows), np.bool_)
+    if "settled" in labels:
+        settled = labels["settled"].reindex(rows.index).to_numpy(np.bool_)
+    judged = ~is_crowd(rows) & (rows["area_px"] > 0) & settled
     held = (labels["queue_kind"].reindex(rows.index) == HELD_BACK).to_numpy(bool)
     left_out = {
+        "on which people disagree": int((~settled & ~held).sum()),
         "of a random sample, kept for certify and estimate": int(held.sum()),
-        "of crowd regions and empty masks": int((~judged & ~held).sum()),
+        "of crowd regions and empty masks": int((~judged & ~held & settled).sum()),
     }
     bad = ~labels["good"].reindex(rows.index).to_numpy(bool)
     use, check = judged.to_numpy() & ~held, judged.to_numpy() & held

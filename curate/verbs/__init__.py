@@ -19,6 +19,7 @@ from curate.verbs.people import (
     estimate,
     import_decisions,
     learn,
+    take_back,
 )
 from curate.verbs.queues import queue, write_queue
 from curate.verbs.reviewing import review
@@ -46,6 +47,7 @@ __all__ = [
     "report",
     "reselect",
     "review",
+    "take_back",
     "train_detector",
     "version",
     "write",

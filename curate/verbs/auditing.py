@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.errors import CallError
+from curate.errors import CallError, CurateError, ReportWarning
 from curate.progress import Progress
 from curate.verbs.paths import AnyPath, as_path
 
@@ -164,7 +165,7 @@ def decide(
         done = decide_audit(before.path, info, chosen, pool, progress)
     if asked:
         write_json(done.path / INFO, done.info)
-    report(done.path)
+    renew_report(done.path)
     return open_audit(done.path)
 
 
@@ -178,6 +179,19 @@ def report(path: AnyPath, out: AnyPath | None = None) -> Path:
     images = opened.info["inputs"].get("images")
     write_report(opened, target, images=Path(images) if images else None)
     return target
+
+
+def renew_report(path: AnyPath) -> None:
+    """Write an audit's report again after something was kept in the audit.
+
+    What was kept stays kept where that fails: it is a :class:`~curate.errors.ReportWarning` then.
+    """
+    try:
+        report(path)
+    except (CurateError, OSError) as error:
+        what = f"all is kept, but the report was not written again: {error}"
+        do = f"`curate report {path}` writes it once that is mended"
+        warnings.warn(f"{what}; {do}", ReportWarning, stacklevel=3)
 
 
 def compare(first: AnyPath, second: AnyPath) -> Comparison:

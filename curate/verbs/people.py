@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import CallError
-from curate.verbs.auditing import report
+from curate.verbs.auditing import renew_report
 from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
     from curate.curation.certify import Certificate
     from curate.curation.estimate import Estimate
     from curate.curation.standing import Standing
+    from curate.decisions.taking_back import TakenBack
     from curate.exchange import Imported
     from curate.learning import Learned
     from curate.progress import Progress
@@ -64,7 +65,31 @@ def import_decisions(
         match=match,
         all_looked=all_looked,
     )
-    report(opened.path)
+    renew_report(opened.path)
+    return done
+
+
+def take_back(
+    file: AnyPath, path: AnyPath | None = None, *, reviewer: str | None = None
+) -> TakenBack:
+    """Take back what was imported from a file: it counts for nothing any more; its rows stay.
+
+    The same file can be imported again afterwards, by whomever it is of.
+
+    Args:
+        file: The file that was imported, unchanged; its name does not matter.
+        path: The audit; the only one in this folder if None.
+        reviewer: Only what counts as this person's, "" for no name; None: everybody's.
+
+    Raises:
+        CurateError: Nothing of that file counts, or there is no such audit.
+    """
+    from curate.decisions.current import open_audit
+    from curate.exchange import take_back_file
+
+    opened = open_audit(only_audit() if path is None else path)
+    done = take_back_file(opened, Path(file), reviewer)
+    renew_report(opened.path)
     return done
 
 
@@ -108,7 +133,7 @@ def learn(
     settings = Settings.of(opened.info)
     labels = open_reviews(opened).resolved(settings.rule, settings.good_iou)
     found = run(opened, labels, start=start, seed=seed, progress=progress)
-    report(opened.path)
+    renew_report(opened.path)
     return found
 
 
@@ -148,7 +173,7 @@ def certify(
     )
     if not dry_run:
         keep_certificate(opened, found)
-        report(opened.path)
+        renew_report(opened.path)
     return found.certificate
 
 
@@ -189,7 +214,7 @@ def estimate(path: AnyPath, *, confidence: float = 0.95, **question: Any) -> Est
     opened = open_audit(path)
     found = estimate_audit(opened, confidence=confidence, question=Question(**question))
     keep_estimate(opened, found)
-    report(opened.path)
+    renew_report(opened.path)
     return found
 
 

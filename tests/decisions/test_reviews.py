@@ -18,6 +18,8 @@ import pytest
 from boxes import HEIGHT, WIDTH, box, rle
 
 from curate.decisions import Reviews, has_reviews, open_reviews, schema
+from curate.decisions.origins import Origin
+from curate.decisions.replacing import windows_of
 from curate.decisions.reviews import COLUMNS
 from curate.errors import AuditError, CallError, CurateError, SourceError
 from curate.store import Audit
@@ -171,25 +173,26 @@ def test_a_file_that_comes_again_takes_nothing_back(reviews: Reviews) -> None:
         pd.DataFrame([{"image_id": 1, "segmentation": rle(box(x, 30, 5, 5)), "reviewer": "ann"}])
         for x in (30, 40)
     )
+    a, b = (Origin("coco", name, "0" * 16) for name in "ab")
     sent = {
-        "coco a": (one(1, "accept"), first),
-        "coco b": (one(1, "reject"), second),
+        a: (one(1, "accept"), first),
+        b: (one(1, "reject"), second),
     }
     wrote = []
-    for origin in ("coco a", "coco b", "coco a", "coco b"):
+    for origin in (a, b, a, b):
         rows, missing = sent[origin]
-        more = {"missing": missing, "looked": looked, "replaces": "coco "}
-        added = reviews.add(rows, origin=origin, **more)
+        more = {"missing": missing, "looked": looked, "shown": windows_of(looked, origin)}
+        added = reviews.add(rows, origin=str(origin), **more)
         wrote.append((added.decisions, added.missing, added.withdrawn, added.looked))
     assert wrote == [(1, 1, 0, 1), (1, 1, 1, 1), (0, 0, 0, 0), (0, 0, 0, 0)]
     assert reviews.resolved().loc[1, "action"] == "reject"
-    assert reviews.missing()["origin"].tolist() == ["coco b"]
+    assert reviews.missing()["origin"].tolist() == [str(b)]
     assert reviews.add(one(1, "accept"), origin="coco c").decisions == 1
     # A draw that was made since does not make it a new file either.
     reviews.record_draw(
         "estimate", pd.DataFrame({"mask_id": [1, 2, 3, 4], "inclusion_probability": 1.0}), {}
     )
-    again = reviews.add(one(1, "accept"), origin="coco a", looked=looked)
+    again = reviews.add(one(1, "accept"), origin=str(a), looked=looked)
     assert (again.decisions, again.looked) == (0, 0)
 
 
@@ -295,18 +298,6 @@ def test_images_gone_through_and_masks_added(reviews: Reviews) -> None:
     for new in ((2, 2, 0), (0, 0, 0)):
         added = reviews.add(nothing, origin="coco a 1", missing=both, looked=looked)
         assert (added.missing, added.looked, added.withdrawn) == new
-    added = reviews.add(
-        nothing, origin="coco a 2", missing=both[:1], looked=looked, replaces="coco "
-    )
-    assert (added.missing, added.looked, added.withdrawn) == (0, 2, 1)
-    kept = reviews.missing()
-    assert kept["segmentation"].tolist() == [mask["segmentation"]["counts"].encode()]
-    assert kept["category"].isna().all()
-    back = reviews.add(nothing, origin="coco a 3", missing=both, looked=looked, replaces="coco ")
-    assert (back.missing, back.looked, back.withdrawn) == (1, 2, 0)
-    assert reviews.missing()["category"].dropna().tolist() == ["dog"]
-    page = reviews.add(nothing, origin="page", looked=looked, replaces="page ")
-    assert page.withdrawn == 0  # added in another way: not the page's to take away
     with pytest.raises(SourceError, match="image 9: the audit has no such image"):
         reviews.add(nothing, origin="f", looked=pd.DataFrame({"image_id": [9]}))
 

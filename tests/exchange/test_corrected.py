@@ -245,6 +245,22 @@ def test_a_corrected_queue_says_nothing_of_masks_that_it_did_not_hold(
     assert reviews.looked()["draw_id"].tolist() == [draw] * 3
 
 
+@pytest.mark.parametrize("queued", [False, True])
+def test_marks_of_crowds_are_no_decisions_but_counted(
+    audit: Audit, source: Dataset, write: Write, tmp_path: Path, queued: bool
+) -> None:
+    if queued:
+        rows = queue(audit, actions=("accept", "review", "reject"))
+        open_reviews(audit, create=True).record_draw("errors", rows[["mask_id"]], {})
+        write_queue(audit, rows, tmp_path / "queue.json", "coco")
+        source = json.loads((tmp_path / "queue.json").read_text())
+    for one in source["annotations"][:2]:
+        one["iscrowd"] = 1
+    done = import_file(audit, write(source), all_looked=True)
+    assert done.added.actions == {"accept": 12}
+    assert "changes of iscrowd, which no decision can hold: ignored: 2" in done.text()
+
+
 def test_masks_that_were_broken_before(tmp_path: Path, source: Dataset, write: Write) -> None:
     """What nobody can see is no decision; what was mended is a fix of unknown IoU."""
     masks = by_id(source)

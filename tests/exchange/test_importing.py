@@ -33,12 +33,12 @@ def test_a_queue_with_a_column_filled_in(audit: Audit, tmp_path: Path) -> None:
     write_queue(audit, queue(audit, actions=("accept", "review", "reject")), path)
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    with pytest.raises(SourceError, match="its column action is the plan's, not people's"):
+    nothing = r"no decisions found in this file \(rows without a decision: 12\); a table needs"
+    with pytest.raises(SourceError, match=nothing):
         import_file(audit, path)
-    with pytest.raises(
-        SourceError, match=r"no decision stands in it \(rows without a decision: 12"
-    ):
-        import_file(audit, write_rows(path, *(row | {"decision": ""} for row in rows)))
+    bare = [{k: v for k, v in row.items() if k != "decision"} for row in rows]
+    with pytest.raises(SourceError, match="its column action is the plan's, not people's"):
+        import_file(audit, write_rows(path, *bare))
     words = ["accept", " Reject", "FIX "]
     filled = [
         row | {"decision": words[k] if k < 3 else " ", "seconds": "2.5"}
@@ -59,6 +59,34 @@ def test_a_queue_with_a_column_filled_in(audit: Audit, tmp_path: Path) -> None:
     again = import_file(audit, path, reviewer="ann")
     assert (again.added.decisions, again.added.repeated) == (0, 3)
     assert "(3 were there already)" in again.text()
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_category_that_was_changed_in_a_table(audit: Audit, tmp_path: Path, kind: str) -> None:
+    """It is a relabelling, also where nothing else is said of the mask."""
+    path = tmp_path / f"queue.{kind}"
+    write_queue(audit, queue(audit, actions=("accept", "review", "reject")), path)
+    said = {1: ("", "dog"), 2: ("accept", "wolf"), 3: ("reject", "dog"), 4: ("accept", " cat ")}
+    if kind == "json":
+        value = json.loads(path.read_text())
+        assert "mask_id decision" in " ".join(value["masks"][0])
+        for row in value["masks"]:
+            row["decision"], row["category"] = said.get(row["mask_id"], (None, row["category"]))
+        path.write_text(json.dumps(value))
+    else:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert "mask_id decision" in " ".join(rows[0])
+        for row in rows:
+            own = ("", row["category"])
+            row["decision"], row["category"] = said.get(int(row["mask_id"]), own)
+        write_rows(path, *rows)
+    done = import_file(audit, path, reviewer="ann")
+    assert done.notes["masks fixed in their category"] == 2
+    kept = open_reviews(audit).decisions().set_index("mask_id")
+    assert kept["action"].to_dict() == {1: "fix", 2: "fix", 3: "reject", 4: "accept"}
+    assert kept["category"].dropna().to_dict() == {1: "dog", 2: "wolf"}
+    assert kept.loc[[1, 2], "iou"].tolist() == [1, 1]
 
 
 def test_a_file_is_imported_once_though_a_draw_came_after(audit: Audit, tmp_path: Path) -> None:
@@ -131,7 +159,7 @@ def test_json_rows_and_a_json_queue(audit: Audit, tmp_path: Path) -> None:
     assert kept["seconds"].fillna(-1).tolist() == [1, 2.5, -1] * 2
     path = tmp_path / "queue.json"
     write_queue(audit, queue(audit, actions=("accept", "review", "reject")), path)
-    with pytest.raises(SourceError, match="its column action is the plan's"):
+    with pytest.raises(SourceError, match="no decisions found in this file"):
         import_file(audit, path)
     value = json.loads(path.read_text())
     value["masks"][0]["decision"] = "reject"
@@ -197,7 +225,7 @@ def test_columns_that_are_missing_or_stand_twice(audit: Audit, tmp_path: Path) -
         ("mask_id,decision,decision\n1,accept,\n", "the column decision stands twice"),
         ("mask,decision\n1,accept\n", "it is nothing that decisions are read from"),
         ("", "it is nothing that decisions are read from"),
-        ("mask_id,decision\n", "no decision stands in it"),
+        ("mask_id,decision\n", "no decisions found in this file"),
     ):
         path.write_text(text)
         with pytest.raises(SourceError, match=message):
