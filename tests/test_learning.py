@@ -22,6 +22,7 @@ from curate.curation.policy import Policy
 from curate.errors import AuditError, CallError, SourceError
 from curate.formats import sa1b
 from curate.learning import Learned, learn
+from curate.learning.reviewed import gather
 from curate.models.quality_features import total_evidence
 from curate.scorers import quality
 from curate.store import INFO, Audit, open_audit, part_paths
@@ -65,6 +66,15 @@ def people(audit: Audit, seed: int = 0, slips: float = 0.03) -> pd.DataFrame:
         },
         index=masks.index,
     )
+
+
+def test_masks_that_people_have_not_settled_are_left_out(audit: Audit) -> None:
+    labels = people(audit).assign(settled=True)
+    before = gather(audit, labels)
+    labels.iloc[:7, labels.columns.get_loc("settled")] = False
+    found = gather(audit, labels)
+    assert len(found) == len(before) - 7
+    assert found.left_out["on which people disagree"] == 7
 
 
 def halves(audit: Audit) -> tuple[np.ndarray, np.ndarray]:
