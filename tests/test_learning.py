@@ -73,7 +73,7 @@ def test_masks_that_people_have_not_settled_are_left_out(audit: Audit) -> None:
     before = gather(audit, labels)
     labels.iloc[:7, labels.columns.get_loc("settled")] = False
     found = gather(audit, labels)
-    assert len(found) == len(before) - 7
+    assert len(found.bad) == len(before.bad) - 7
     assert found.left_out["on which people disagree"] == 7
 
 

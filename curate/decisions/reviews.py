@@ -74,7 +74,7 @@ class Reviews:
             yield connection
 
     @contextmanager
-    def _writing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+    def writing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
         """Open the file for a transaction; not where the audit was made anew since it was opened.
 
         A new audit has a file of its own: what is decided of the old masks does not belong there,
@@ -140,7 +140,7 @@ class Reviews:
             None if missing is None else check_missing(self.audit, missing, origin, now),
             None if looked is None else check_looked(self.audit, looked, origin, now),
         )
-        with self._writing(create=True) as connection:
+        with self.writing(create=True) as connection:
             return write(connection, batch, origin, now, shown)
 
     def withdraw(self, keys: pd.DataFrame) -> int:
@@ -164,7 +164,7 @@ class Reviews:
 
         now = time.time_ns() // 1000
         checked = check_withdrawn(keys, now)
-        with self._writing() as connection:
+        with self.writing() as connection:
             return write_withdrawn(connection, checked, now)
 
     def decisions(self) -> pd.DataFrame:
@@ -224,7 +224,7 @@ class Reviews:
         from curate.decisions.draws import check_drawn, write_draw
 
         checked = check_drawn(self.audit, kind, drawn)
-        with self._writing(create=True) as connection:
+        with self.writing(create=True) as connection:
             return write_draw(connection, kind, checked, settings, draw_id)
 
     def draws(self) -> pd.DataFrame:

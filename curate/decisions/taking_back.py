@@ -13,7 +13,6 @@ from typing import Any
 
 from curate.decisions.origins import Origin
 from curate.decisions.reviews import Reviews
-from curate.decisions.schema import transaction
 
 _ORIGINS = "select origin from decisions union select origin from missing union select origin from "
 _WHO = """
@@ -112,7 +111,7 @@ def take_back(reviews: Reviews, content: str, reviewer: str | None = None) -> Ta
         What counted until now; nothing where the file is not imported, or taken back already.
     """
     now = time.time_ns() // 1000
-    with reviews.connected() as connection, transaction(connection):
+    with reviews.writing() as connection:
         origins = _origins(connection, content)
         people = _people(connection, origins)
         chosen = [name for name in people if reviewer in (None, name)]
