@@ -116,7 +116,7 @@ def write(
 
 def _asked(path: Path, out: Path | None, options: dict[str, Any]) -> Any:
     """Write; where added masks look like copies, ask whoever sits at the terminal."""
-    from curate.writing.changes import DuplicateError
+    from curate.writing.new_masks import DuplicateError
 
     try:
         return verbs.write(path, out, **options)

@@ -91,6 +91,9 @@ def chosen(actions: Sequence[str]) -> str:
     Raises:
         CallError: There is no such action, or none is given.
     """
+    if isinstance(actions, str):
+        do = f"give a list: [{actions!r}]"
+        raise CallError(f"actions are a list, not the text {actions!r}", "actions", do)
     for action in actions:
         if action not in ACTIONS:
             raise CallError(f"there is no action {action!r}", "actions", near(action, ACTIONS))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from curate.decisions.lookup import rows_of
+from curate.decisions.outcomes import distinct_names
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.store import Audit
 
@@ -22,7 +23,7 @@ def added_masks(audit: Audit) -> pd.DataFrame:
 
     Returns:
         In order of image and time: :data:`COLUMNS`. ``segmentation`` is COCO compressed counts,
-        ``category`` None where nobody said, ``reviewers`` names joined by ", ", ``time`` that of
+        ``category`` None where nobody said, ``reviewers`` a list of names, ``time`` that of
         the last of them, ``image_key`` the image's place in the source ("" where not known).
     """
     nothing = pd.DataFrame(columns=list(COLUMNS))
@@ -41,11 +42,7 @@ def added_masks(audit: Audit) -> pd.DataFrame:
     images = rows_of(audit, "images", "image_id", ids, columns)
     images["image_key"] = images["source_key"].fillna("") if "source_key" in images else ""
     grouped = found.groupby(["image_id", "segmentation", "category"], dropna=False, sort=False)
-    once = grouped.agg(reviewers=("reviewer", _joined), time=("time", "max")).reset_index()
+    once = grouped.agg(reviewers=("reviewer", distinct_names), time=("time", "max")).reset_index()
     once["category"] = once["category"].astype(object).where(once["category"].notna(), None)
     once = once.merge(images, on="image_id")
     return once.sort_values(["image_id", "time"], kind="stable", ignore_index=True)[list(COLUMNS)]
-
-
-def _joined(names: pd.Series[str]) -> str:
-    return ", ".join(dict.fromkeys(name for name in names if name))

@@ -32,6 +32,7 @@ from curate.store import open_audit as open_pinned
 from curate.table import STRING
 
 _STATE = b"curate"
+_LAYOUT = 2
 _PLAN = ("action", "reasons", "decided_by")
 _ACTIONS = {"kept": "accept", "removed": "reject", "unsettled": "review"}
 
@@ -45,6 +46,7 @@ class State(NamedTuple):
         last_key: Key of the last decision: another one under its number is another file.
         rule: How people who disagree are resolved.
         plan: A short name of the plan that they override.
+        layout: What columns the file has; another number whenever these change.
     """
 
     decision_id: int
@@ -52,16 +54,21 @@ class State(NamedTuple):
     last_key: str
     rule: str
     plan: str
+    layout: int
 
 
 def open_audit(path: str | os.PathLike[str]) -> Audit:
     """Open a finished audit; its plan is that of today whenever it is read.
 
+    Where its directory cannot be written, the plan is that of the moment in which it is opened.
+
     Raises:
         AuditError: There is none, it is of another version, or it was interrupted.
     """
     found = open_pinned(path)
-    return Audit(found.path, found.info, bring_up_to_date)
+    if os.access(found.path, os.W_OK):
+        return Audit(found.path, found.info, bring_up_to_date)
+    return Audit(found.path, found.info, None, _people_now(found))  # what cannot be kept, is made
 
 
 def bring_up_to_date(audit: Audit) -> None:
@@ -75,23 +82,39 @@ def bring_up_to_date(audit: Audit) -> None:
     if not has_reviews(pinned):
         target.unlink(missing_ok=True)
         return
-    before = _state_of(target)
-    info = read_info(audit.path) or audit.info  # another call may have changed it since
+    found = _outdated(pinned)
+    if found is not None:
+        _write(target, *found)
+
+
+def _people_now(audit: Audit) -> pa.Table:
+    """Return what people have decided by now where the audit's directory cannot be written."""
+    if not has_reviews(audit):
+        return pa.table({})
+    found = _outdated(audit)
+    kept = read_people(audit.path) if found is None else _table(found[0])
+    return pa.table({}) if kept is None else kept
+
+
+def _outdated(pinned: Audit) -> tuple[pd.DataFrame, State] | None:
+    """Return what ``people.parquet`` should hold and of what; None where it holds that."""
+    before = _state_of(pinned.path / PEOPLE)
+    info = read_info(pinned.path) or pinned.info  # another call may have changed it since
     settings = Settings.of(info)
     with Reviews(pinned).connected() as connection:
         now = _state(connection, settings.rule, info)
         if now == before:
-            return
+            return None
         kept: pd.DataFrame | None = None
         changed: np.ndarray[Any, Any] | None = None
         if before is not None and _goes_on(connection, before, now):
-            kept = to_frame(read_people(audit.path)).set_index("mask_id")
+            kept = to_frame(read_people(pinned.path)).set_index("mask_id")
             changed = _changed(connection, before)
         fresh = outcomes(connection, settings.rule, changed)
     rows = _planned(pinned, fresh)
     if kept is not None and changed is not None:
         rows = pd.concat([kept[~kept.index.isin(changed)], rows])
-    _write(target, rows.sort_index(), now)
+    return rows.sort_index(), now
 
 
 def unsettled(audit: Audit) -> set[int]:
@@ -118,7 +141,7 @@ def _state(connection: sqlite3.Connection, rule: str, info: Mapping[str, Any]) -
         option=orjson.OPT_SORT_KEYS,
     )
     stamp = hashlib.blake2b(plan, digest_size=8).hexdigest()
-    return State(last[0], last[1], _key_of(connection, last[0]), rule, stamp)
+    return State(last[0], last[1], _key_of(connection, last[0]), rule, stamp, _LAYOUT)
 
 
 def _key_of(connection: sqlite3.Connection, decision_id: int) -> str:
@@ -190,9 +213,15 @@ def _planned(audit: Audit, found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(plan, index=own.index).join(others)
 
 
+def _table(rows: pd.DataFrame) -> pa.Table:
+    table = pa.Table.from_pandas(rows.drop(columns="reviewers"), preserve_index=True)
+    names = [list(one) for one in rows["reviewers"]]
+    table = table.append_column("reviewers", pa.array(names, pa.list_(pa.string())))
+    return table.replace_schema_metadata(None)
+
+
 def _write(target: Path, rows: pd.DataFrame, state: State) -> None:
-    table = pa.Table.from_pandas(rows, preserve_index=True)
-    table = table.replace_schema_metadata({_STATE: orjson.dumps(state._asdict())})
+    table = _table(rows).replace_schema_metadata({_STATE: orjson.dumps(state._asdict())})
     remove_abandoned(target.parent)
     with writing(target) as temporary:
         pq.write_table(table, temporary, compression="lz4")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,9 @@ select {", ".join(COLUMNS)} from (
 ) where back = 1 order by mask_id, time, decision_id
 """
 """What each person says of each mask by now; masks with a known answer are left out."""
+
+UNDRAWN = "it is to be fixed, but nobody has drawn it"
+"""Why a mask is not settled on which nobody disagrees; its reason begins so."""
 
 _SEVERITY = {"accept": 0, "fix": 1, "reject": 2}
 _LONGEST_NAME = 40
@@ -78,7 +81,7 @@ def outcomes(
     Returns:
         Index ``mask_id``: ``change``, ``said`` (in words, by whom), ``segmentation`` and
         ``category`` (new ones, None where they stay), ``iou`` (of the new with the old mask, NaN
-        where not known), ``reviewers`` (names, joined by ", "), ``people`` (how many), ``time``
+        where not known), ``reviewers`` (their names, a list), ``people`` (how many), ``time``
         (of the decision that counts, or the last one), ``decision_id``, ``draw_id`` (NA for none)
         and ``queue_kind``.
     """
@@ -105,7 +108,8 @@ def _resolved(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
             strict=True,
         )
     ]
-    names = [_name(text) for text in votes["reviewer"].tolist()]
+    who = votes["reviewer"].tolist()
+    names = [_name(text) for text in who]
     settled = [settle(said[a:b], rule) for a, b in zip(starts, ends, strict=True)]
     spoken = np.array(
         [
@@ -133,8 +137,7 @@ def _resolved(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
             "category": pd.Series([vote.category for vote in new], dtype="str"),
             "iou": np.where(changed, iou[spoken], np.nan),
             "reviewers": pd.Series(
-                [", ".join(dict.fromkeys(names[a:b])) for a, b in zip(starts, ends, strict=True)],
-                dtype="str",
+                [distinct_names(who[a:b]) for a, b in zip(starts, ends, strict=True)], dtype=object
             ),
             "people": ends - starts,
             **{
@@ -167,7 +170,7 @@ def settle(votes: Sequence[Vote], rule: str) -> Settled:
         at = max(k for k, one in enumerate(votes) if one == vote)
     change = _change(votes[at])
     if change == "unsettled":
-        return Settled(change, -1, "it is to be fixed, but nobody has drawn it")
+        return Settled(change, -1, UNDRAWN)
     return Settled(change, at)
 
 
@@ -189,10 +192,10 @@ def words(one: Settled, votes: Sequence[Vote], names: Sequence[str], iou: float)
         iou: Of the new with the old mask; NaN where not known or the same.
     """
     if one.vote < 0:
-        return f"{one.reason} ({_people(list(names))})"
+        return f"{one.reason} ({people_text(list(names))})"
     vote = votes[one.vote]
     by = [name for name, other in zip(names, votes, strict=True) if other == vote]
-    who = _people(by)
+    who = people_text(by)
     if len(by) < len(votes):
         who = f"{len(by)} of {len(votes)} people ({who})"
     verb = {"kept": "accepted", "removed": "rejected"}.get(one.change, one.change)
@@ -209,7 +212,14 @@ def _tally(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in _SEVERITY if counts[name])
 
 
-def _people(names: list[str]) -> str:
+def distinct_names(names: Iterable[str]) -> list[str]:
+    """Return each name once, in order, without people who gave none."""
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def people_text(names: list[str]) -> str:
+    """Name people in a sentence, a few of them."""
+    names = names or [""]
     shown = [name or "a person without a name" for name in dict.fromkeys(names)]
     more = len(shown) - _MOST_NAMES
     if more > 0:

@@ -85,16 +85,16 @@ class Reviews:
             gone = "is not there any more" if info is None else "was made anew from another source"
             what = f"the audit {gone} since it was opened; nothing was written"
             raise AuditError(what, str(self.audit.path), "open it again")
-        with self._open(create=create) as connection, schema.transaction(connection):
+        with self._open(create=create, write=True) as connection, schema.transaction(connection):
             yield connection
 
     @contextmanager
     def _open(
-        self, *, create: bool = False, thorough: bool = False
+        self, *, create: bool = False, write: bool = False, thorough: bool = False
     ) -> Iterator[sqlite3.Connection]:
         create = create and not has_reviews(self.audit)
         with schema.connected(
-            self.path, identity_of(self.audit), create=create, thorough=thorough
+            self.path, identity_of(self.audit), create=create, write=write, thorough=thorough
         ) as connection:
             yield connection
 
@@ -347,5 +347,5 @@ def open_reviews(audit: Audit, *, create: bool = False) -> Reviews:
     reviews = Reviews(audit)
     if not create and not has_reviews(audit):
         raise schema.no_reviews(reviews.path)
-    with reviews._open(create=create, thorough=True):
+    with reviews._open(create=create, write=True, thorough=True):
         return reviews

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 
+from curate.decisions.copies import readable
 from curate.errors import AuditError
 
 FILE = "reviews.sqlite"
@@ -146,7 +147,12 @@ def _expected() -> list[tuple[str, str, str]]:
 
 @contextmanager
 def connected(
-    path: Path, identity: Mapping[str, str], *, create: bool = False, thorough: bool = False
+    path: Path,
+    identity: Mapping[str, str],
+    *,
+    create: bool = False,
+    write: bool = True,
+    thorough: bool = False,
 ) -> Iterator[sqlite3.Connection]:
     """Open the file for a piece of work, checked, and close it again.
 
@@ -154,14 +160,15 @@ def connected(
         path: The file.
         identity: What must stand in it of its audit.
         create: Make the file if it is not there.
+        write: Whether anything is to be written; if not, its folder need not be writable.
         thorough: Read all of it, so that damage anywhere is found.
 
     Raises:
         AuditError: It is not there, damaged, no such file, of another version or another audit; or
             another process writes for longer than :data:`BUSY_S`.
     """
-    with translated(path):
-        uri = f"{path.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
+    with translated(path), nullcontext(path) if write else readable(path) as file:
+        uri = f"{file.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
         try:
             _set_up(connection)

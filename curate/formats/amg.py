@@ -68,7 +68,7 @@ def load(source: Path, part: Part) -> MaskTable:
     return rows.table()
 
 
-def write(source: Path, out: Path, edits: Edits) -> Stored:
+def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     """Copy with other PNGs and lines of the CSV, or other records, for masks that go, change, come.
 
     A mask that goes takes its PNG and its line along; of one that changes the PNG is written anew,

@@ -73,7 +73,8 @@ class Format:
             and every other byte of meaning as it was. A changed mask keeps its id and all other
             fields; what is measured from its pixels (box, area) is renewed. Raises
             :class:`CallError` where ``out`` exists already, a key names nothing, or the format
-            cannot hold what is asked.
+            cannot hold what is asked. Without an out path nothing is written, but all is refused
+            that would be, and the same is returned.
         configure: From :class:`ReadOptions` to the format that reads and writes by them; None
             where it needs none.
         check_unedited: (source, what was written, edits) to what else differs, as a clause, ""
@@ -91,7 +92,7 @@ class Format:
     matches: Callable[[Path], bool]
     plan: Callable[[Path, Path], Iterator[Part]]
     load: Callable[[Path, Part], MaskTable]
-    write: Callable[[Path, Path, Edits], Stored]
+    write: Callable[[Path, Path | None, Edits], Stored]
     configure: Callable[[ReadOptions], Format] | None = None
     check_unedited: Callable[[Path, Path, Edits], str] = check_untouched
     own_ids: bool = False
@@ -172,6 +173,11 @@ def new_file(out: Path) -> Iterator[BinaryIO]:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def nowhere() -> BinaryIO:
+    """Open a file that keeps nothing of what is written into it."""
+    return open(os.devnull, "wb")
 
 
 @contextmanager

@@ -73,12 +73,14 @@ def key_prefixes(name: str, is_list: bool) -> tuple[str, str]:
     return f"{name}#/annotations/", f"{name}#/images/"
 
 
-def write(source: Path, out: Path, edits: Edits, *, dialect: Dialect | None = None) -> Stored:
+def write(
+    source: Path, out: Path | None, edits: Edits, *, dialect: Dialect | None = None
+) -> Stored:
     """Write the file with some annotations gone, changed and added; every other byte stays.
 
     Args:
         source: The file.
-        out: Where to; must not exist.
+        out: Where to; must not exist. None writes nothing.
         edits: What changes.
         dialect: What is special about the file; None to take it from whether it is a list.
 
@@ -90,7 +92,8 @@ def write(source: Path, out: Path, edits: Edits, *, dialect: Dialect | None = No
         SourceError: The file is not sound JSON.
         AuditError: ``out`` cannot be written.
     """
-    check_new(out)
+    if out is not None:
+        check_new(out)
     values = MaskValues(edits.masks)
     pieces: list[Piece] = []
     if edits.drop or not edits.only_drops:
@@ -98,8 +101,9 @@ def write(source: Path, out: Path, edits: Edits, *, dialect: Dialect | None = No
         dialect = dialect or (RESULTS if is_list else COCO)
         with reading(source), source.open("rb") as file:
             pieces = _Writer(file, source.name, is_list, dialect, values).pieces(edits)
-    with new_file(out) as target, reading(source):
-        splice(source, target, pieces)
+    if out is not None:
+        with new_file(out) as target, reading(source):
+            splice(source, target, pieces)
     return values.stored()
 
 

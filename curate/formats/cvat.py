@@ -90,7 +90,7 @@ def load(source: Path, part: Part) -> MaskTable:
     return rows.table()
 
 
-def write(source: Path, out: Path, edits: Edits) -> Stored:
+def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     """Copy with other bytes for the shapes that go, change or come."""
     names = {plain(n): n for n in ([source.name] if source.is_file() else _xml_names(source))}
     files = _by_file(source, edits, names)

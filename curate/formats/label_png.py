@@ -95,7 +95,7 @@ def load(source: Path, part: Part) -> MaskTable:
     return rows.table()
 
 
-def write(source: Path, out: Path, edits: Edits) -> Stored:
+def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     """Copy with other ids for the pixels of masks that go, change or come.
 
     PNGs of which no mask does stay byte for byte.

@@ -43,11 +43,16 @@ def refuse_categories(edits: Edits, where: str) -> None:
         CallError: Some edit names a category.
     """
     named = [(key, change.category) for key, change in edits.change.items()]
-    named += [(one.image_key, one.category) for one in edits.add]
-    for key, category in named:
-        if category is not None:
-            what = f"{key} is to have the category {category}, but this format has no categories"
-            raise CallError(what, where, "write it with --to coco, or take the category back")
+    named += [(f"a mask added to {one.image_key}", one.category) for one in edits.add]
+    named = [(key, category) for key, category in named if category is not None]
+    if named:
+        key, category = named[0]
+        more = f" and {len(named) - 1:,} more" if len(named) > 1 else ""
+        what = (
+            f"{key} is to have the category {category!r}{more}, but this format has no categories"
+        )
+        do = "write COCO with --to coco, or take the categories back"
+        raise CallError(what, where, do)
 
 
 def refuse_polygons(edits: Edits, where: str) -> None:

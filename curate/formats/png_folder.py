@@ -99,7 +99,7 @@ def _read(
     return names, size, masks, status, detail
 
 
-def write(source: Path, out: Path, edits: Edits) -> Stored:
+def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     """Copy the folder without the PNGs of dropped masks, with others redrawn and new ones."""
     edits.refuse_attributes(str(source))
     refuse_categories(edits, str(source))

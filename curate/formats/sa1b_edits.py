@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from curate.errors import CallError, SourceError
 from curate.formats import tar
-from curate.formats.base import check_new, copy_file, new_file, new_folder, reading
+from curate.formats.base import check_new, copy_file, new_file, new_folder, nowhere, reading
 from curate.formats.coco_images import image_fields
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.json_edit import Elements, spliced
@@ -37,12 +37,12 @@ MARK = "#/annotations/"
 """What stands in a source key between the JSON file and the number of the annotation."""
 
 
-def write(source: Path, out: Path, edits: Edits) -> Stored:
+def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     """Write the source with some annotations gone, changed and added; pictures are copied.
 
     Args:
         source: A folder, a JSON file or a tar archive.
-        out: Where to; must not exist.
+        out: Where to; must not exist. None writes nothing.
         edits: What changes.
 
     Returns:
@@ -56,6 +56,8 @@ def write(source: Path, out: Path, edits: Edits) -> Stored:
     """
     refuse_categories(edits, str(source))
     refuse_polygons(edits, str(source))
+    if out is None:
+        return _tried(source, edits)
     if source.is_file():
         check_new(out)
     elif out.resolve().is_relative_to(source.resolve()):
@@ -68,6 +70,17 @@ def write(source: Path, out: Path, edits: Edits) -> Stored:
         else:
             with new_folder(out) as made:
                 _write_folder(source, made, writer)
+    return writer.values.stored()
+
+
+def _tried(source: Path, edits: Edits) -> Stored:
+    """Do all that writing does, but write nothing."""
+    with reading(source), nowhere() as target:
+        writer = _Writer(source, edits)
+        for path in [source] if source.is_file() else all_files(source):
+            name = shown(source.name if path == source else path.relative_to(source).as_posix())
+            if path.is_file() and writer.touches(name):
+                writer.write(path, target, name)
     return writer.values.stored()
 
 

@@ -34,12 +34,12 @@ Place = tuple[int, int | None]
 """A frame and a position in it; None for a frame that is no list of masks."""
 
 
-def write(source: Path, out: Path, edits: Edits) -> Stored:
+def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     """Write the source with some masks gone, changed and added; every other byte stays.
 
     Args:
         source: A JSON file, or a folder with some.
-        out: Where to; must not exist.
+        out: Where to; must not exist. None writes nothing.
         edits: What changes.
 
     Returns:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import BinaryIO
 
 from curate.errors import CallError, SourceError
-from curate.formats.base import copy_file, new_file, new_folder, reading
+from curate.formats.base import copy_file, new_file, new_folder, nowhere, reading
 from curate.formats.rows import plain
 
 Edit = Callable[[Path, BinaryIO], None]
@@ -47,7 +47,7 @@ def files_under(root: Path, suffix: str, below: str = "") -> Iterator[tuple[str,
 
 def copy_with_edits(
     source: Path,
-    out: Path,
+    out: Path | None,
     edits: Mapping[str, Edit | None],
     new: Mapping[str, bytes] = _NOTHING,
 ) -> None:
@@ -57,7 +57,8 @@ def copy_with_edits(
 
     Args:
         source: A file, or a folder.
-        out: The file or the folder to make; must not exist, or be empty.
+        out: The file or the folder to make; must not exist, or be empty. None makes nothing, but
+            runs the edits, so that they refuse what they would.
         edits: From a path under the source (a single file: its name), as :func:`plain` writes it,
             to what writes its new content, or to None to leave the file out.
         new: Contents of files that the source, a folder, does not have, by the path under it
@@ -70,6 +71,9 @@ def copy_with_edits(
             behind a link.
         AuditError: ``out`` cannot be written.
     """
+    if out is None:
+        _try_edits(source, edits)
+        return
     left = set(edits)
     if source.is_file():
         left.discard(plain(source.name))
@@ -85,6 +89,14 @@ def copy_with_edits(
         _check_found(source, left)
         for name, content in new.items():
             _add(made, name, content)
+
+
+def _try_edits(source: Path, edits: Mapping[str, Edit | None]) -> None:
+    with nowhere() as target:
+        for name, edit in edits.items():
+            path = source if source.is_file() else source / name
+            if edit is not None and path.is_file():
+                edit(path, target)
 
 
 def _check_found(source: Path, left: set[str]) -> None:

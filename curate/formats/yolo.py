@@ -117,7 +117,9 @@ def _note(rows: Rows, line: Line, key: str) -> None:
         rows.notes.add("no_polygon", "lines with a box and no polygon", key)
 
 
-def write(source: Path, out: Path, edits: Edits, options: ReadOptions = _NO_OPTIONS) -> Stored:
+def write(
+    source: Path, out: Path | None, edits: Edits, options: ReadOptions = _NO_OPTIONS
+) -> Stored:
     """Copy with other lines for the masks that go, change or come; all other lines stay."""
     edits.refuse_attributes(str(source))
     if edits.masks == "rle" and next(new_pixels(edits), None) is not None:

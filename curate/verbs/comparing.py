@@ -84,13 +84,13 @@ def _audited_parts(audit: Audit) -> Iterator[MaskTable]:
     from curate.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
 
     for k in range(count_parts(audit.path)):
-        frames = []
+        frames = {}
         for kind, needed in (
             ("masks", ["mask_id", *MASK_COLUMNS, "category_id"]),
-            ("images", ["image_id", *IMAGE_COLUMNS]),
+            ("images", ["image_id", *IMAGE_COLUMNS, "named_by_place"]),
         ):
             there = set(part_names(audit.path, kind, k))
             names = [name for name in needed if name in there]
             frame = to_frame(read_part(audit.path, kind, k, names))
-            frames.append(frame if frame.index.name == needed[0] else frame.set_index(needed[0]))
-        yield MaskTable(*frames)
+            frames[kind] = frame if frame.index.name == needed[0] else frame.set_index(needed[0])
+        yield MaskTable(frames["masks"], frames["images"])

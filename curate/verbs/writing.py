@@ -48,14 +48,14 @@ def write(
         provenance: Where it is written what happened to each mask; None: beside ``out``.
         yes: Write though many masks go for how they are written.
 
-    Further keywords are fields of :class:`curate.writing.changes.Options`.
+    Further keywords are fields of :class:`curate.writing.options.Options`.
 
     Raises:
         CurateError: See :func:`curate.writing.write`.
     """
     from curate.decisions.current import open_audit
     from curate.writing import write as run
-    from curate.writing.changes import Options
+    from curate.writing.options import Options
 
     opened = open_audit(audit) if isinstance(audit, str | Path) else audit
     return run(

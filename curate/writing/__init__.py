@@ -1,7 +1,8 @@
 """Writing datasets: without the rejected masks, or as people left them."""
 
 from curate.writing.pruning import PruneResult, prune
-from curate.writing.writer import WriteResult, write
+from curate.writing.result import WriteResult
+from curate.writing.writer import write
 
 __all__ = [
     "PruneResult",

@@ -2,89 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from curate.curation.grammar import near
 from curate.curation.queue import chosen, with_rejected
-from curate.decisions.additions import added_masks
-from curate.decisions.lookup import decoded, rows_of
-from curate.errors import CallError
-from curate.formats.edits import MASKS, OVERLAPS, Addition, Change, Edits
-from curate.rle import Runs, area, cross_overlaps, overlaps
+from curate.decisions.lookup import decoded, pair_iou
+from curate.decisions.outcomes import UNDRAWN
+from curate.formats.edits import Addition, Change, Edits, Stored
+from curate.rle import area
 from curate.store import Audit
 from curate.writing.form import FormLoss, form_loss
+from curate.writing.new_masks import find_new
+from curate.writing.options import Options
 
-DUPLICATE_IOU = 0.8
-"""An added mask that shares this much with another is taken for the same object; the default policy
-asks people about masks from there on."""
-
-DUPLICATES = ("keep", "drop")
-"""What to do with an added mask whose object has a mask already."""
+DISPUTED, NOT_DRAWN = "disputed", "to be fixed but not drawn"
+"""Why people have not settled on a mask."""
 
 ROWS = (
-    *("change", "mask_id", "source_key", "image_id", "file_name", "category", "category_before"),
-    *("iou", "decided_by", "reviewers", "time", "draw_id", "reason"),
+    *("change", "mask_id", "source_key", "new_mask_id", "new_source_key", "image_id", "file_name"),
+    *("category", "category_before", "iou", "stored_iou", "action", "decided_by", "reviewers"),
+    *("time", "draw_id", "reason"),
 )
 """Columns of :attr:`Changes.rows`."""
 
+_WHO = "reviewers"
+_NUMBERS = ("mask_id", "new_mask_id", "image_id", "draw_id")
+_IOUS = ("iou", "stored_iou")
+
 _TOUCHED = """
 select p.mask_id, m.source_key, m.image_id, m.file_name, {before} as category_before, m.height,
-  m.width, m.reasons as reason, p.change, p.segmentation, p.category, p.iou, p.reviewers, p.time,
-  p.draw_id
+  m.width, m.reasons as reason, m.action, p.change, p.segmentation, p.category, p.iou, p.reviewers,
+  p.time, p.draw_id
 from people p join masks m on p.mask_id = m.mask_id
 where p.change in ('redrawn', 'relabelled'{kept}) and not {gone} order by m.mask_id
 """
 
 _REMOVED = """
 select m.mask_id, m.source_key, m.image_id, m.file_name, m.category, m.reasons as reason,
-  m.decided_by{people} from masks m {join} where {gone} order by m.mask_id
+  m.action, m.decided_by{people} from masks m {join} where {gone} order by m.mask_id
 """
 
+_CUT = """
+select mask_id, source_key, image_id, file_name, category, height, width, segmentation, action,
+  decided_by, reasons as reason
+from masks where source_key in (select unnest(?))
+"""
 
 _EMPTIED = """
 select image_id from masks group by image_id having bool_and(coalesce({dropped}, false))
 """
 
-
-@dataclass(frozen=True)
-class Options:
-    """How a dataset is written.
-
-    Attributes:
-        drop: Masks of which actions go beside the rejected ones: "review".
-        masks: How new pixels are stored: "same", "polygon" or "rle"; see ``Edits``.
-        overlap: "new" or "old": whose a pixel is that two masks claim where a pixel has one id
-            only; None: refuse.
-        duplicates: "keep" or "drop": what to do with an added mask whose object has a mask already;
-            None: refuse.
-        category: Category of added masks that have none.
-        attributes: Note in the dataset itself what people did, where the format can.
-
-    Raises:
-        CallError: There is no such option.
-    """
-
-    drop: Sequence[str] = ("reject",)
-    masks: str = "same"
-    overlap: str | None = None
-    duplicates: str | None = None
-    category: str | None = None
-    attributes: bool = False
-
-    def __post_init__(self) -> None:
-        chosen(self.drop)
-        for name, value, known in (
-            ("masks", self.masks, MASKS),
-            ("overlap", self.overlap, OVERLAPS),
-            ("duplicates", self.duplicates, DUPLICATES),
-        ):
-            if value is not None and value not in known:
-                raise CallError(f"there is no {name} {value!r}", f"--{name}", near(value, known))
+_WAITING = """
+select m.mask_id, m.source_key, m.file_name, p.reviewers, m.reasons as reason,
+  case when starts_with(m.reasons, ?) then ? else ? end as why
+from people p join masks m on p.mask_id = m.mask_id
+where p.change = 'unsettled' and not {gone} order by m.mask_id
+"""
 
 
 @dataclass(frozen=True)
@@ -93,36 +70,57 @@ class Changes:
 
     Attributes:
         edits: What the format is asked to do.
-        rows: A row a mask that is removed, redrawn, relabelled or added: :data:`ROWS`. ``mask_id``
-            and ``source_key`` are NA for added ones.
+        rows: A row a mask that is removed, redrawn, relabelled, added or cut (it loses pixels to
+            one of these): :data:`ROWS`. ``mask_id`` and ``source_key`` are NA for added ones, which
+            have ``new_mask_id`` and ``new_source_key`` once they are written. ``stored_iou`` is
+            that of what is stored with what was meant, NaN where these are equal.
+        waiting: A row a mask on which people have not settled and which stays as it is:
+            ``mask_id``, ``source_key``, ``file_name``, ``reviewers``, ``reason``, and ``why``:
+            :data:`DISPUTED` or :data:`NOT_DRAWN`.
         masks: How many masks the dataset holds now.
-        unsettled: Masks on which people have not settled; they stay as they are.
         left_out: Added masks that are left out because their object has a mask already.
         emptied: Images that lose all their masks and get none.
         form: What of it goes for reasons about form.
     """
 
-    edits: Edits
-    rows: pd.DataFrame
+    edits: Edits = field(repr=False)
+    rows: pd.DataFrame = field(repr=False)
+    waiting: pd.DataFrame = field(repr=False)
     masks: int
-    unsettled: int
     left_out: int
     emptied: int
     form: FormLoss
 
-    def count(self, change: str, decided_by: str | None = None) -> int:
-        """Return how many masks a change happens to, by whoever decided or by one of them."""
-        rows = self.rows[self.rows["change"] == change]
-        return len(rows if decided_by is None else rows[rows["decided_by"] == decided_by])
+    def counts(self) -> dict[str, int]:
+        """Return how many masks each change happens to, each mask under one heading.
+
+        ``redrawn`` are those with a new category too, ``redrawn_and_relabelled`` says how many.
+        """
+        change, why = self.rows["change"], self.waiting["why"]
+        removed = self.rows[change == "removed"]
+        rejected = removed["action"] == "reject"
+        by_people = removed["decided_by"] == "person"
+        both = int((change == "redrawn and relabelled").sum())
+        return {
+            "removed_by_policy": int((rejected & ~by_people).sum()),
+            "removed_by_people": int((rejected & by_people).sum()),
+            "removed_for_review": int((removed["action"] == "review").sum()),
+            "removed_accepted": int((removed["action"] == "accept").sum()),
+            "redrawn": int((change == "redrawn").sum()) + both,
+            "redrawn_and_relabelled": both,
+            "relabelled": int((change == "relabelled").sum()),
+            "added": int((change == "added").sum()),
+            "cut": int((change == "cut").sum()),
+            "unsettled": len(why),
+            "disputed": int((why == DISPUTED).sum()),
+            "not_drawn": int((why == NOT_DRAWN).sum()),
+            "added_left_out": self.left_out,
+        }
 
     @property
     def masks_after(self) -> int:
         """How many masks the written dataset will hold."""
         return self.masks - len(self.edits.drop) + len(self.edits.add)
-
-
-class DuplicateError(CallError):
-    """An added mask covers an object that has a mask already: somebody has to say what counts."""
 
 
 def changes(audit: Audit, options: Options) -> Changes:
@@ -141,7 +139,7 @@ def changes(audit: Audit, options: Options) -> Changes:
     people = audit.has_people()
     removed = _removed(audit, gone, people)
     touched = _touched(audit, gone, options) if people else pd.DataFrame()
-    added, left_out = _added(audit, removed, touched, options)
+    added, left_out = find_new(audit, removed, touched, options)
     edits = Edits(
         drop=frozenset(removed["source_key"].astype(str)),
         change=_changes_of(touched, options),
@@ -151,24 +149,68 @@ def changes(audit: Audit, options: Options) -> Changes:
     )
     rows = [_rows(frame) for frame in (removed, touched, added) if len(frame)]
     shown = pd.concat(rows, ignore_index=True) if rows else _rows(pd.DataFrame())
-    numbers = audit.query("select count(*) as masks from masks")["masks"]
-    unsettled = 0
-    if people:
-        query = "select count(*) as n from people where change = 'unsettled'"
-        unsettled = int(audit.query(query)["n"].iloc[0])
     listed = shown[shown["change"] != "kept"].reset_index(drop=True)
+    numbers = audit.query("select count(*) as masks from masks")["masks"]
+    waiting = _waiting(audit, gone) if people else pd.DataFrame(columns=["why"])
     emptied = audit.query(_EMPTIED.format(dropped=dropped))["image_id"]
     if len(added):
         emptied = emptied[~emptied.isin(added["image_id"])]
-    return Changes(
-        edits,
-        listed,
-        int(numbers.iloc[0]),
-        unsettled,
-        left_out,
-        len(emptied),
-        form_loss(audit, dropped),
-    )
+    total, lost = int(numbers.iloc[0]), form_loss(audit, dropped)
+    return Changes(edits, listed, waiting, total, left_out, len(emptied), lost)
+
+
+def with_stored(audit: Audit, found: Changes, stored: Stored) -> Changes:
+    """Return what changes with what a format could not hold to the pixel.
+
+    Args:
+        audit: The audit.
+        found: What changes.
+        stored: What the format says of how it stored that.
+    """
+    if not stored.held:
+        return found
+    rows = found.rows.copy()
+    keys = [key for key in stored.held if isinstance(key, str)]
+    frame = audit.query(_CUT, [keys]).assign(change="cut").set_index("source_key", drop=False)
+    records = {str(row["source_key"]): row for row in frame.to_dict("records")}
+    added = np.flatnonzero((rows["change"] == "added").to_numpy(np.bool_))
+    cut = []
+    for key, counts in stored.held.items():
+        if isinstance(key, int):
+            one = found.edits.add[key]
+            at, meant, size = int(added[key]), one.counts, (one.height, one.width)
+        else:
+            row, change = records[key], found.edits.change.get(key)
+            new = None if change is None else change.counts
+            meant = bytes(row["segmentation"]) if new is None else new
+            size = int(row["height"]), int(row["width"])
+            here = np.flatnonzero((rows["source_key"] == key).to_numpy(np.bool_))
+            at = int(here[0]) if len(here) else -1
+        iou, text = _loss(meant, counts, size)
+        if at < 0:
+            cut.append(frame.loc[[key]].assign(stored_iou=iou, reason=_joined(row["reason"], text)))
+        else:
+            rows.loc[at, "stored_iou"] = iou
+            rows.loc[at, "reason"] = _joined(rows.loc[at, "reason"], text)
+    made = [_rows(one) for one in cut]
+    return replace(found, rows=pd.concat([rows, *made], ignore_index=True) if made else rows)
+
+
+def _loss(meant: bytes, held: bytes, size: tuple[int, int]) -> tuple[float, str]:
+    """Return the IoU of what is stored with what was meant, and how many pixels it lacks."""
+    height, width = (np.array([side], np.int64) for side in size)
+    a, b = (decoded([counts], height, width)[0] for counts in (meant, held))
+    iou, before, after = float(pair_iou(a, b)[0]), int(area(a)[0]), int(area(b)[0])
+    return iou, f"other masks have {before - after:,} of its {before:,} pixels (IoU {iou:.4f})"
+
+
+def _joined(reason: Any, text: str) -> str:
+    return f"{reason}; {text}" if isinstance(reason, str) and reason else text
+
+
+def _waiting(audit: Audit, gone: str) -> pd.DataFrame:
+    found = audit.query(_WAITING.format(gone=gone), [UNDRAWN, NOT_DRAWN, DISPUTED])
+    return found.assign(reviewers=listed_names(found[_WHO]))
 
 
 def _removed(audit: Audit, gone: str, people: bool) -> pd.DataFrame:
@@ -209,7 +251,7 @@ def _changes_of(touched: pd.DataFrame, options: Options) -> dict[str, Change]:
 def _attributes(row: Mapping[Any, Any]) -> dict[str, str]:
     """Return what is noted beside a mask: the same names as in the provenance."""
     when = pd.Timestamp(row["time"]).isoformat(timespec="seconds") if row["time"] else ""
-    noted = {"curate_change": row["change"], "curate_reviewers": row["reviewers"]}
+    noted = {"curate_change": row["change"], "curate_reviewers": ", ".join(row["reviewers"])}
     return {name: str(value) for name, value in (noted | {"curate_time": when}).items() if value}
 
 
@@ -227,86 +269,22 @@ def _additions_of(added: pd.DataFrame, options: Options) -> list[Addition]:
     ]
 
 
-def _added(
-    audit: Audit, removed: pd.DataFrame, touched: pd.DataFrame, options: Options
-) -> tuple[pd.DataFrame, int]:
-    """Return the masks to add, and how many are left out because their object has one."""
-    added = added_masks(audit)
-    if not len(added):
-        return added, 0
-    homeless = added[added["image_key"] == ""]
-    if len(homeless):
-        what = f"{len(homeless)} added masks have no place in the source"
-        name = homeless["file_name"].iloc[0]
-        do = "audit the dataset again: this audit does not say where its images stand"
-        raise CallError(what, f"{audit.path}, image {name}", do)
-    if options.category is not None:
-        category = added["category"].where(added["category"].notna(), options.category)
-        added = added.assign(category=category)
-    twins = _twins(audit, added, removed, touched)
-    added = added.assign(change="added", decided_by="person", reason="added by a person")
-    named = added["reviewers"] != ""
-    added["reason"] = added["reason"].where(~named, "added by " + added["reviewers"])
-    if not len(twins) or options.duplicates == "keep":
-        return added, 0
-    if options.duplicates == "drop":
-        return added.drop(index=twins.index).reset_index(drop=True), len(twins)
-    name, other, iou = added["file_name"].loc[twins.index[0]], twins["other"].iloc[0], twins["iou"]
-    raise DuplicateError(
-        f"{len(twins)} added masks cover an object that has a mask already (the first: in {name}, "
-        f"IoU {iou.iloc[0]:.2f} with {other})",
-        str(audit.path),
-        "say --duplicates drop to leave them out, or --duplicates keep to write them",
-    )
-
-
-def _twins(
-    audit: Audit, added: pd.DataFrame, removed: pd.DataFrame, touched: pd.DataFrame
-) -> pd.DataFrame:
-    """Return the added masks whose object has a mask: index of ``added``, ``other``, ``iou``."""
-    columns = ("image_id", "height", "width", "segmentation")
-    ids = np.unique(added["image_id"].to_numpy(np.int64))
-    there = rows_of(audit, "masks", "image_id", ids, ("mask_id", *columns)).set_index("mask_id")
-    there = there[~there.index.isin(removed["mask_id"])]
-    if len(touched):
-        new = touched.set_index("mask_id")["segmentation"].dropna()
-        new = new[new.index.isin(there.index)]
-        segmentation = there["segmentation"].astype(object)
-        segmentation.loc[new.index] = new
-        there = there.assign(segmentation=segmentation)
-    own, theirs = _runs(added), _runs(there)
-    groups = added["image_id"].to_numpy(np.int64)
-    pairs = cross_overlaps(own, groups, theirs, there["image_id"].to_numpy(np.int64))
-    iou = _iou(pairs.intersection, area(own)[pairs.first], area(theirs)[pairs.second])
-    names = "mask " + pd.Series(there.index.to_numpy(np.int64)[pairs.second]).astype(str)
-    first = pd.DataFrame({"at": pairs.first, "other": names, "iou": iou})
-    same = overlaps(own, groups)  # of two added masks of one object, the later one is the twin
-    iou = _iou(same.intersection, area(own)[same.first], area(own)[same.second])
-    later = np.maximum(same.first, same.second)
-    second = pd.DataFrame({"at": later, "other": "another added mask", "iou": iou})
-    found = pd.concat([first, second])
-    found = found[found["iou"] >= DUPLICATE_IOU].sort_values(["at", "iou"], ascending=[True, False])
-    return found.drop_duplicates("at").set_index("at")
-
-
-def _runs(frame: pd.DataFrame) -> Runs:
-    sizes = (frame[side].to_numpy(np.int64) for side in ("height", "width"))
-    counts = frame["segmentation"].astype(object)
-    return decoded(counts.where(counts.notna(), None).tolist(), *sizes)[0]
-
-
-def _iou(shared: Any, first: Any, second: Any) -> Any:
-    return shared / np.maximum(first + second - shared, 1)
-
-
 def _rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame with the columns :data:`ROWS`, NA where it has none."""
     if "category_before" in frame:
         category = frame["category"].where(frame["category"].notna(), frame["category_before"])
         frame = frame.assign(category=category)
     made = frame.reindex(columns=list(ROWS)).reset_index(drop=True)
-    made = made.astype(dict.fromkeys(("mask_id", "image_id", "draw_id"), "Int64"))
-    made["iou"] = pd.to_numeric(made["iou"], errors="coerce").astype("float64")
+    made = made.astype(dict.fromkeys(_NUMBERS, "Int64"))
+    for name in _IOUS:
+        made[name] = pd.to_numeric(made[name], errors="coerce").astype("float64")
     made["time"] = pd.to_datetime(made["time"], utc=True)
-    other = ("mask_id", "image_id", "draw_id", "iou", "time")
+    made[_WHO] = listed_names(made[_WHO])
+    other = (*_NUMBERS, *_IOUS, "time", _WHO)
     return made.astype({name: "str" for name in ROWS if name not in other})
+
+
+def listed_names(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column of lists of names, as Arrow and DuckDB give them, as plain lists."""
+    lists = [list(one) if isinstance(one, list | tuple | np.ndarray) else [] for one in column]
+    return pd.Series(lists, column.index, object)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from curate.curation.columns import plain
 from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
 from curate.table import OPTIONAL_MASK_COLUMNS
-from curate.writing.datasets import ADDED, CHANGED, STAYS, Meant, Written
+from curate.writing.datasets import ADDED, CHANGED, STAYS, Meant, Place, Written
 
 _PIXELS = ("file_name", "height", "width", "segmentation")
 _EQUAL = (*_PIXELS, "category", *OPTIONAL_MASK_COLUMNS)
@@ -33,12 +33,14 @@ class Checked:
         masks: How many masks the written dataset holds, as far as it was read.
         version: Its content id; "" where something is wrong.
         version_before: Content id of the source, as it was read; "" where something is wrong.
+        places: Where the added masks stand, by position among the edits.
     """
 
     problem: str
     masks: int = 0
     version: str = ""
     version_before: str = ""
+    places: Mapping[int, Place] = field(default_factory=dict)
 
 
 def check_written(
@@ -73,7 +75,7 @@ def check_written(
         return Checked(f"{lost} of the changes have no place in the source", total)
     problem = _image_difference(meant, real)
     version = "" if problem else real.version.hexdigest()
-    return Checked(problem, total, version, meant.version.hexdigest())
+    return Checked(problem, total, version, meant.version.hexdigest(), real.places)
 
 
 def _in_step(

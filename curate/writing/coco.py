@@ -8,7 +8,6 @@ SAM's scores where there are any.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,8 +21,11 @@ from curate.formats import detect
 from curate.formats.base import new_file
 from curate.formats.edits import Addition, Edits, Stored
 from curate.formats.polygons import rings_of
+from curate.formats.rows import plain
 from curate.store import Audit, count_parts, part_names, read_part, to_frame
 from curate.versions import VersionHash, image_digests
+from curate.writing.datasets import Place
+from curate.writing.pruning import Made
 
 UNNAMED = "object"
 """Category of masks that have none: COCO demands one."""
@@ -36,24 +38,7 @@ _READ = (
 _DUMP = orjson.OPT_SERIALIZE_NUMPY
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What came of writing a dataset as COCO.
-
-    Attributes:
-        version: Content id of what was written.
-        masks: How many masks it holds.
-        left_out: Masks that cannot stand in it: without pixels, or of an image that is not known.
-        stored: How the pixels were stored.
-    """
-
-    version: str
-    masks: int
-    left_out: int
-    stored: Stored
-
-
-def write_coco(audit: Audit, edits: Edits, out: Path) -> Exported:
+def write_coco(audit: Audit, edits: Edits, out: Path) -> Made:
     """Write an audited dataset, with edits, as a COCO instances file, and read it back.
 
     Args:
@@ -61,12 +46,15 @@ def write_coco(audit: Audit, edits: Edits, out: Path) -> Exported:
         edits: What changes; ``masks`` "same" is run lengths.
         out: The file; must not exist.
 
+    Returns:
+        What came of it; masks without pixels, or of an image that is not known, are left out.
+
     Raises:
         AuditError: It cannot be written, or holds something else than what was meant.
     """
     names = _category_ids(audit, edits)
     meant = VersionHash()
-    made = _File(edits.masks == "polygon")
+    made = _File(edits.masks == "polygon", plain(out.name))
     with new_file(out) as file:
         categories = [{"id": number, "name": name} for name, number in names.items()]
         head = {"info": {"description": "written by curate"}, "categories": categories}
@@ -83,7 +71,7 @@ def write_coco(audit: Audit, edits: Edits, out: Path) -> Exported:
         out.unlink()
         what = "what was written is not what was meant, so it was removed"
         raise AuditError(what, str(out), "this is a fault of curate: please report it")
-    return Exported(found, made.count, made.left_out, made.stored())
+    return Made(found, made.stored(), made.places, made.left_out)
 
 
 class _File:
@@ -91,10 +79,12 @@ class _File:
 
     Args:
         polygons: Whether masks are written as polygons.
+        name: Its name, with which source keys begin.
     """
 
-    def __init__(self, polygons: bool) -> None:
-        self.polygons = polygons
+    def __init__(self, polygons: bool, name: str) -> None:
+        self.polygons, self.name = polygons, name
+        self.places: dict[int, Place] = {}
         self.count = self.left_out = self.rings = self.seams = self.runs = 0
 
     def write(self, file: BinaryIO, masks: pd.DataFrame, names: Mapping[str, int]) -> rle.Runs:
@@ -117,6 +107,9 @@ class _File:
                 **{name: row[name] for name in scores if not np.isnan(row[name])},
             }
             file.write((b",\n" if self.count else b"\n") + orjson.dumps(record, option=_DUMP))
+            if row.get("addition", -1) >= 0:
+                key = f"{self.name}#/annotations/{self.count}"
+                self.places[int(row["addition"])] = Place(int(row["mask_id"]), key)
             self.count += 1
         return runs
 
@@ -172,9 +165,9 @@ def _read(audit: Audit, view: str, index: int, columns: tuple[str, ...]) -> pd.D
 
 def _parts(audit: Audit, edits: Edits, made: _File) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yield the masks as they are to be written, and the images, a part at a time."""
-    add: dict[str, list[Addition]] = {}
-    for one in edits.add:
-        add.setdefault(one.image_key, []).append(one)
+    add: dict[str, list[tuple[int, Addition]]] = {}
+    for k, one in enumerate(edits.add):
+        add.setdefault(one.image_key, []).append((k, one))
     free = int(audit.query("select coalesce(max(mask_id), 0) as top from masks")["top"].iloc[0]) + 1
     for index in range(count_parts(audit.path)):
         columns = ("image_id", "file_name", "height", "width", "source_key")
@@ -182,6 +175,7 @@ def _parts(audit: Audit, edits: Edits, made: _File) -> Iterator[tuple[pd.DataFra
         masks = _as_left(_read(audit, "masks", index, _READ), edits)
         new = _added(images, add, free)
         free += len(new)
+        masks = masks.assign(addition=-1)
         masks = pd.concat([masks, new], ignore_index=True) if len(new) else masks
         sizes = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
         usable = rle.area(rle.decode(masks["segmentation"].tolist(), *sizes)[0]) > 0
@@ -219,7 +213,9 @@ def _as_left(masks: pd.DataFrame, edits: Edits) -> pd.DataFrame:
     return made.assign(segmentation=pixels, category=names, iscrowd=crowd, **scores)
 
 
-def _added(images: pd.DataFrame, add: Mapping[str, list[Addition]], free: int) -> pd.DataFrame:
+def _added(
+    images: pd.DataFrame, add: Mapping[str, list[tuple[int, Addition]]], free: int
+) -> pd.DataFrame:
     if not add or "source_key" not in images:
         return pd.DataFrame()
     rows = [
@@ -230,10 +226,11 @@ def _added(images: pd.DataFrame, add: Mapping[str, list[Addition]], free: int) -
             "segmentation": one.counts,
             "category": one.category or UNNAMED,
             "iscrowd": 0,
+            "addition": k,
             **dict.fromkeys(_SCORES, np.nan),
         }
         for image_id, key in images["source_key"].items()
-        for one in add.get(str(key), ())
+        for k, one in add.get(str(key), ())
     ]
     return pd.DataFrame(rows).assign(mask_id=np.arange(free, free + len(rows)))
 

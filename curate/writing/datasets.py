@@ -6,10 +6,9 @@ image, since a format may read them anywhere among these.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,13 @@ _IMAGE = ("source_key", "file_name")
 
 _WITHOUT_IDS = "coco-results"
 """A format that has no ids: readers number its masks by their place in the file."""
+
+
+class Place(NamedTuple):
+    """Where a mask stands in a dataset: its id, as it is read, and its source key."""
+
+    mask_id: int
+    source_key: str
 
 
 class _Dataset:
@@ -134,14 +140,18 @@ class Written(_Dataset):
 
     Attributes:
         version: Hash of the dataset as it was read.
+        places: Of added masks, by position among the edits: their ids and source keys.
     """
 
     def __init__(self, form: Format, path: Path, work: Path, edits: Edits, stored: Stored) -> None:
         super().__init__(form, path, work)
         self.version = VersionHash()
-        self.add: dict[str, Counter[bytes]] = {}
+        self.places: dict[int, Place] = {}
+        self.edits = edits
+        self.add: dict[str, dict[bytes, list[int]]] = {}
         for k, one in enumerate(edits.add):
-            self.add.setdefault(one.image_key, Counter())[stored.held.get(k, one.counts)] += 1
+            same = self.add.setdefault(one.image_key, {})
+            same.setdefault(stored.held.get(k, one.counts), []).append(k)
 
     def frames(self) -> Iterator[pd.DataFrame]:
         """Yield its masks by parts, in order."""
@@ -159,14 +169,22 @@ class Written(_Dataset):
         here = images["source_key"][images["source_key"].isin(self.add)]
         owner = masks["image_id"].to_numpy()
         for image_id, key in here.items():
-            left = Counter(self.add[str(key)])
+            left = {one: list(numbers) for one, numbers in self.add[str(key)].items()}
             rows = np.flatnonzero(owner == image_id)
             counts = masks["segmentation"].iloc[rows].to_numpy(object)
             for row, one in zip(rows[::-1].tolist(), counts[::-1], strict=True):
-                if left[one] > 0:
-                    left[one] -= 1
+                if left.get(one):
+                    number = self._taken(left[one], masks["category"].iloc[row])
+                    name = str(masks["source_key"].iloc[row])
+                    self.places[number] = Place(int(masks.index[row]), name)
                     found[row] = True
         return found
+
+    def _taken(self, numbers: list[int], category: Any) -> int:
+        """Take one of some additions of equal pixels: of this category, if there is one."""
+        same = [k for k in numbers if self.edits.add[k].category == category]
+        numbers.remove(number := (same or numbers)[-1])
+        return number
 
 
 def _own_ids(form: Format, masks: pd.DataFrame) -> npt.NDArray[np.bool_]:

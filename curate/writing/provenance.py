@@ -23,7 +23,7 @@ from curate.errors import CallError
 from curate.store import OVERRIDDEN, Audit, part_names, part_paths, read_part, to_frame
 from curate.store.people import with_people
 from curate.versions import short
-from curate.writing.changes import ROWS, Changes
+from curate.writing.changes import ROWS, Changes, listed_names
 from curate.writing.naming import remove_orphan
 
 SUFFIX = ".provenance.parquet"
@@ -36,8 +36,9 @@ _READ = ("mask_id", "source_key", "image_id", "file_name", "category", *OVERRIDD
 _TIME = pa.timestamp("us", "UTC")
 _TYPES = {
     **dict.fromkeys(ROWS, pa.string()),
-    **dict.fromkeys(("mask_id", "image_id", "draw_id"), pa.int64()),
-    "iou": pa.float64(),
+    **dict.fromkeys(("mask_id", "new_mask_id", "image_id", "draw_id"), pa.int64()),
+    **dict.fromkeys(("iou", "stored_iou"), pa.float64()),
+    "reviewers": pa.list_(pa.string()),
     "time": _TIME,
 }
 UNDER = ("policy", "model", "certificate", "dataset_version")
@@ -199,6 +200,8 @@ def _table(frame: pd.DataFrame, under: Mapping[str, str | None]) -> pa.Table:
     columns: list[pa.Array] = []
     for name, kind in _TYPES.items():
         values = frame[name]
+        if name == "reviewers":
+            values = listed_names(values)
         if name == "time":
             values = pd.to_datetime(values, utc=True).dt.as_unit("us")
         columns.append(pa.array(values.astype(object).where(values.notna(), None), kind))

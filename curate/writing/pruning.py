@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from curate.curation.audits import Audit, read_options, source_of
 from curate.curation.queue import chosen, with_rejected
@@ -15,6 +15,7 @@ from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
 from curate.versions import short
 from curate.writing.check import check_written
+from curate.writing.datasets import Place
 from curate.writing.form import FormLoss, form_loss
 from curate.writing.naming import name_dataset
 from curate.writing.place import beside, changed_since, refuse_changed, refuse_place
@@ -148,7 +149,7 @@ def prune(
     with beside(out) as folder:
         made = folder / source.name
         meant = Expected(result.kept, audit.info.get("version"))
-        version, _ = write_checked(form, source, made, edits, meant, out)
+        version = write_checked(form, source, made, edits, meant, out).version
         name_dataset(made, out)
     return replace(result, version=version)
 
@@ -189,9 +190,25 @@ class Expected:
     source_version: str | None
 
 
+class Made(NamedTuple):
+    """What came of writing a dataset.
+
+    Attributes:
+        version: Its content id.
+        stored: How new pixels were stored.
+        places: Where the added masks stand, by position among the edits.
+        left_out: How many masks could not stand in it.
+    """
+
+    version: str
+    stored: Stored
+    places: Mapping[int, Place]
+    left_out: int = 0
+
+
 def write_checked(
     form: Format, source: Path, written: Path, edits: Edits, meant: Expected, out: Path
-) -> tuple[str, Stored]:
+) -> Made:
     """Write a dataset with edits, read it back and compare.
 
     Args:
@@ -201,9 +218,6 @@ def write_checked(
         edits: What changes.
         meant: What it must hold.
         out: Where it will stand, for messages.
-
-    Returns:
-        Its content id, and how new pixels were stored.
 
     Raises:
         SourceError: The source is not what was audited, though it looked so.
@@ -224,4 +238,4 @@ def write_checked(
             str(out),
             "this is a fault of curate: please report it; the source is untouched",
         )
-    return found.version, stored
+    return Made(found.version, stored, found.places)

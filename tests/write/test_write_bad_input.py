@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from drawn_decisions import Source, listed, pixels_of
 from drawn_masks import encoded
@@ -20,7 +21,7 @@ import curate
 from curate import cli, verbs
 from curate.errors import AuditError, CallError, SourceError
 from curate.pipeline import audit
-from curate.writing.changes import DuplicateError
+from curate.writing.new_masks import DuplicateError
 
 Prepared = Callable[[str], Source]
 
@@ -207,7 +208,10 @@ def test_two_fixes_by_two_people_change_nothing_and_are_counted(case: Any) -> No
     result = verbs.write(one.audit, one.out)
     assert result.counts()["unsettled"] == 1
     said = next(line for line in result.text().splitlines() if "not settled" in line)
-    assert said.endswith("1")
+    assert said.startswith("not settled, left as they were: 1 disputed (see `curate queue")
+    row = result.as_dict()["not_settled"][0]
+    assert (row["mask_id"], row["why"]) == (one.mask_id, "disputed")
+    assert row["reviewers"] == ["ada", "bob"]
     assert one.out.read_bytes() == one.source.read_bytes()
     one.say("fix", segmentation=encoded(shapes[0]), reviewer="cyd")  # two of three agree
     second = verbs.write(one.audit, one.folder / "2.json")
@@ -243,12 +247,49 @@ def test_pixels_that_two_masks_claim_are_asked_about(case: Any) -> None:
     refused = one.refused(CallError, where=one.source)
     assert "--overlap new" in refused.do
     assert masks["source_key"][first] in refused.what
+    dry = verbs.write(one.audit, overlap="new")
     result = verbs.write(one.audit, one.out, overlap="new")
     written = pixels_of(curate.read(one.out))
     assert (written[first] == grown).all()
     assert written[other].sum() == 1
-    assert len(result.moved) == 1
-    assert "1 masks could not be held to the pixel" in result.text()
+    was = int(one.pixels(other).sum())
+    for said in (dry, result):
+        row = said.as_dict()["moved"][0]
+        assert (row["mask_id"], row["change"]) == (other, "cut")
+        assert row["stored_iou"] == pytest.approx(1 / was)
+        assert said.counts()["cut"] == 1
+        assert f"IoU with what was meant {1 / was:.4f}" in said.text()
+        assert f"mask {other} (" in said.text()
+    assert "all as meant" not in result.text()
+    rows = pq.read_table(result.provenance).to_pandas().set_index("mask_id")
+    assert rows.at[other, "change"] == "cut"
+    assert rows.at[other, "reason"].startswith(
+        f"other masks have {was - 1:,} of its {was:,} pixels"
+    )
+    assert rows["stored_iou"].notna().sum() == 1
+
+
+def test_of_a_redrawn_mask_that_yields_to_others_it_is_said_too(case: Any) -> None:
+    one = case("label-png")
+    masks = one.table.masks
+    large = masks[masks["area_px"] > 100].groupby("image_id").filter(lambda some: len(some) > 1)
+    first, other = (int(number) for number in large.index[:2])
+    grown = one.pixels(first) | one.pixels(other)
+    one.say("fix", first, segmentation=encoded(grown))
+    result = verbs.write(one.audit, one.out, overlap="old")
+    row = result.as_dict()["moved"][0]
+    assert (row["mask_id"], row["change"]) == (first, "redrawn")
+    assert row["stored_iou"] == pytest.approx(one.pixels(first).sum() / grown.sum())
+
+
+def test_a_dry_run_refuses_what_the_real_one_would(case: Any) -> None:
+    one = case("label-png")
+    one.say("fix", segmentation=encoded(one.dot()), category="zebra")
+    for options in ({}, {"overlap": "new"}, {"masks": "polygon"}, {"attributes": True}):
+        with pytest.raises(CallError) as dry:
+            verbs.write(one.audit, **options)
+        real = one.refused(CallError, where="", **options)
+        assert str(dry.value) == str(real)
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -269,7 +310,11 @@ def test_options_that_there_are_not(case: Any) -> None:
     for name, value in (("masks", "rl"), ("overlap", "newer"), ("duplicates", "dro")):
         refused = one.refused(CallError, where=f"--{name}", **{name: value})
         assert value in refused.what
+        assert " is not one of " in refused.what
+    assert "same, polygon, rle" in one.refused(CallError, where="--masks", masks="foo").what
     one.refused(CallError, where="", drop=("rejected",))
+    refused = one.refused(CallError, where="actions", drop="review")
+    assert "['review']" in refused.do
 
 
 def test_the_command_line_says_it_in_one_line(

@@ -85,16 +85,26 @@ def check_provenance(source: Source, result: WriteResult, decided: Decided) -> N
             who = {PEOPLE[number % 2]}
         elif act != "nothing":
             who = set(PEOPLE if act == "disagree" or number % 3 == 0 else PEOPLE[:1])
-        shown = row["reviewers"] if isinstance(row["reviewers"], str) else ""
-        assert set(shown.split(", ")) - {""} == who
+        assert set(row["reviewers"]) == who
         if readable[number]:
             assert row["decided_by"] == ("person" if number in by_people else "policy")
     new = rows[rows["mask_id"].isna()]
     assert len(new) == len(decided.added)
     assert set(new["change"]) <= {"added"}
     assert set(new["decided_by"]) <= {"person"}
-    drew = Counter(", ".join(PEOPLE[: 1 + k % 2]) for k in range(len(new)))
-    assert Counter(new["reviewers"]) == drew
+    drew = Counter(tuple(PEOPLE[: 1 + k % 2]) for k in range(len(new)))
+    assert Counter(map(tuple, new["reviewers"])) == drew
+    check_new_places(result, new)
+
+
+def check_new_places(result: WriteResult, new: pd.DataFrame) -> None:
+    """The ids and source keys of added masks are those with which they are read."""
+    assert result.out is not None
+    masks = curate.read(result.out).masks
+    there = dict(zip(masks["source_key"], masks.index, strict=True))
+    for key, number in zip(new["new_source_key"], new["new_mask_id"], strict=True):
+        assert there[key] == number
+    assert new["new_source_key"].is_unique
 
 
 def check_diff(source: Source, out: Path, decided: Decided) -> None:

@@ -154,7 +154,12 @@ def test_masks_that_wait_for_review_go_where_that_is_asked_for(
     result = verbs.write(tmp_path / "audit", out, drop=("reject", "review"), category=label)
     meant = [mask for n, mask in kept(source, decided).items() if n not in waiting]
     assert Counter(listed(curate.read(out)).values()) == Counter(meant + added(source, decided))
-    assert result.counts()["removed_by_people"] == len(decided.of("reject")) + len(waiting)
+    counts = result.counts()
+    assert counts["removed_by_people"] == len(decided.of("reject"))
+    assert counts["removed_for_review"] == len(waiting)
+    assert counts["unsettled"] == 0
+    assert f"{len(waiting)} that wait for review" in result.text()
+    assert "not settled" not in result.text()
 
 
 def test_what_is_noted_in_the_dataset_is_all_that_attributes_change(

@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from mask_files import tree
 
+import curate
 from curate import verbs
 from curate.curation.policy import load_policy
+from curate.decisions import current
 from curate.errors import AuditError, CallError, SourceError
 from curate.pipeline import audit
 from curate.writing import naming, writer
@@ -268,3 +270,30 @@ def test_the_provenance_beside_a_dataset_that_is_gone_is_renewed(case: Any) -> N
     verbs.write(one.audit, one.out)
     changes = pq.read_table(note_of(one.out)).to_pandas()["change"]
     assert (changes == "removed").sum() == 2
+
+
+# --- an audit that cannot be written -------------------------------------------------------------
+
+
+def test_an_audit_that_cannot_be_written_can_be_read(
+    case: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = case("coco")
+    one.say("reject")
+    one.add(one.dot(), "cat")
+    before = tree(one.audit)
+    assert "people.parquet" not in before
+    access = os.access
+
+    def refuse(path: Any, mode: int) -> bool:
+        return not Path(path).is_relative_to(one.audit) and access(path, mode)
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("it writes into the audit")
+
+    monkeypatch.setattr(os, "access", refuse)
+    monkeypatch.setattr(current, "writing", fail)
+    counts = verbs.write(one.audit, one.out).counts()
+    assert (counts["removed_by_people"], counts["added"]) == (1, 1)
+    assert curate.diff(one.audit, one.out).masks["change"].tolist() == ["removed", "added"]
+    assert tree(one.audit) == before
