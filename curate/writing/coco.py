@@ -22,8 +22,9 @@ from curate.formats.base import new_file
 from curate.formats.edits import Addition, Edits, Stored
 from curate.formats.polygons import rings_of
 from curate.formats.rows import plain
+from curate.pictures.folder import ImageFolder
 from curate.store import Audit, count_parts, part_names, read_part, to_frame
-from curate.versions import VersionHash, image_digests
+from curate.versions import VersionHash, image_digests, plain_name
 from curate.writing.datasets import Place
 from curate.writing.pruning import Made
 
@@ -130,31 +131,55 @@ class _File:
 
 
 def _category_ids(audit: Audit, edits: Edits) -> dict[str, int]:
-    """Return a number for each category's name: the source's own where each has one of its own."""
+    """Return a number for each category's name: the source's own, for others the next ones."""
     columns = part_names(audit.path, "masks", 0)
     number = "min(category_id)" if "category_id" in columns else "null"
     label = "coalesce(category, cast(category_id as varchar))" if number != "null" else "category"
     found = audit.query(
         f"select coalesce({label}, '{UNNAMED}') as name, {number} as number from masks group by 1"
     )
-    known: dict[str, Any] = dict(zip(found["name"].astype(str), found["number"], strict=True))
+    numbers = dict(zip(found["name"].astype(str), found["number"], strict=True))
     new = [one.category for one in edits.change.values() if one.category]
     new += [one.category or UNNAMED for one in edits.add]
-    named = sorted({*known, *new})
-    own = [known.get(name) for name in named]
-    numbers = [int(n) for n in own if n is not None and not pd.isna(n)]
-    if len(numbers) == len(named) and len(set(numbers)) == len(named):
-        return dict(zip(named, numbers, strict=True))
-    return {name: k for k, name in enumerate(named, 1)}
+    made: dict[str, int] = {}
+    for name, own in sorted(numbers.items()):
+        if not pd.isna(own) and int(own) not in made.values():
+            made[name] = int(own)
+    nameless = bool(made) and all(name == str(number) for name, number in made.items())
+    for name in sorted({*numbers, *new} - made.keys()):
+        is_number = nameless and name.isascii() and name.isdigit() and len(name) < 19
+        # Where categories have no names, people say their numbers.
+        own = int(name) if is_number else -1
+        is_free = own >= 0 and own not in made.values()
+        made[name] = own if is_free else max([0, *made.values()]) + 1
+    return dict(sorted(made.items(), key=lambda one: one[1]))
 
 
 def _images(audit: Audit) -> Iterator[dict[str, Any]]:
+    folder = _pictures(audit)
     for index in range(count_parts(audit.path)):
         frame = _read(audit, "images", index, ("image_id", "file_name", "height", "width"))
         for row in frame.to_dict("records"):
             size = {side: int(row[side]) for side in ("width", "height")}
             name = "" if pd.isna(row["file_name"]) else str(row["file_name"])
-            yield {"id": int(row["image_id"]), "file_name": name, **size}
+            yield {"id": int(row["image_id"]), "file_name": _picture(name, folder), **size}
+
+
+def _pictures(audit: Audit) -> ImageFolder | None:
+    """Return the folder of pictures that was audited, if it is still there."""
+    path = audit.info.get("inputs", {}).get("images")
+    return ImageFolder(path) if path and Path(path).is_dir() else None
+
+
+def _picture(name: str, folder: ImageFolder | None) -> str:
+    """Return the name of an image's picture: a source may name images by their masks, or by stem.
+
+    Only the folder and the ending may differ, so that it stays the same image.
+    """
+    found = None if folder is None else folder.find(name)
+    if folder is None or found is None or plain_name(found.name) != plain_name(name):
+        return name
+    return plain(found.relative_to(folder.path).as_posix())
 
 
 def _read(audit: Audit, view: str, index: int, columns: tuple[str, ...]) -> pd.DataFrame:
