@@ -184,7 +184,7 @@ class _Image:
         return stored
 
 
-def write(source: Path, out: Path, edits: Edits) -> Stored:
+def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     """Refuse: the masks stand in PNGs that are no part of the file.
 
     Raises:

@@ -75,8 +75,10 @@ def write(
     before = str(audit.info.get("version") or "")
     result = WriteResult(source, to or form.name, found, audit.path, version_before=before)
     if out is None or provenance is None:
-        is_safe = export or found.edits.only_drops
-        stored = Stored() if is_safe else form.write(source, None, found.edits)
+        edits = found.edits
+        if edits.only_drops:  # leaving masks out is never refused, only the format and the options
+            edits = replace(edits, drop=frozenset())
+        stored = Stored() if export else form.write(source, None, edits)
         return replace(result, changes=with_stored(audit, found, stored), stored=stored)
     found.form.refuse(yes, str(audit.path))
     with beside(out) as folder:
