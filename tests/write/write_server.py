@@ -14,9 +14,11 @@ import os
 import resource
 import sys
 import traceback
+from contextlib import suppress
 
 import curate
 from curate import cli, verbs
+from curate.errors import CurateError
 
 
 def run(limit: int | None, arguments: list[str]) -> int:
@@ -33,7 +35,8 @@ def run(limit: int | None, arguments: list[str]) -> int:
 
 source, audit = sys.argv[1:]
 curate.diff(source, source)
-verbs.write(audit)
+with suppress(CurateError):  # a format may ask for a category first
+    verbs.write(audit)
 print("ready", flush=True)
 for line in sys.stdin:
     limit, *arguments = json.loads(line)
