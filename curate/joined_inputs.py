@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from curate.image_join import REASON_TEXTS, REASONS, Join, Listing
+from curate.image_join import REASON_TEXTS, REASONS, Join, Listing, join
 from curate.store import write_json
 
 JOINS = "joins.json"
@@ -47,6 +47,28 @@ def join_facts(found: Join, images: Listing, things: Listing) -> dict[str, Any]:
             "count": len(bare),
             "examples": [images.label(int(row)) for row in bare[:EXAMPLES]],
         },
+    }
+
+
+def picture_facts(names: Sequence[str], pictures: Mapping[str, str]) -> dict[str, Any]:
+    """Return which images have a picture and how it was found, in the form of :func:`join_facts`.
+
+    Args:
+        names: The file name of every image.
+        pictures: Paths of pictures by file name, "" for none.
+    """
+    found = [name for name in names if pictures.get(name)]
+    others = [name for name in dict.fromkeys(found) if pictures[name] != name]
+    again = join(Listing([pictures[name] for name in others]), Listing(others))
+    same = len(found) - len(others)
+    bare = [name for name in names if not pictures.get(name)]
+    return {
+        "things": len(set(found)),
+        "images": len(names),
+        "joined": len(found),
+        "keys": ({"file_name": same} if same else {}) | again.by_key(),
+        "not_joined": {},
+        "images_without": {"count": len(bare), "examples": bare[:EXAMPLES]},
     }
 
 

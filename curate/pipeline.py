@@ -29,7 +29,7 @@ from curate.fingerprint import fingerprint
 from curate.formats import detect
 from curate.formats.base import Part, ReadOptions, writing
 from curate.join_check import check_join
-from curate.joined_inputs import join_facts, not_joined, write_joins
+from curate.joined_inputs import join_facts, not_joined, picture_facts, write_joins
 from curate.models import load_detector, load_segmenter
 from curate.models.detections import detections_of
 from curate.models.embedding_cache import EmbeddingCache
@@ -147,10 +147,12 @@ class Job:
     offsets: tuple[int, ...]
 
 
-def score_part(job: Job, part: Part, report: Progress | None = None) -> int:
-    """Load, score and write one part; return its number of masks."""
+def score_part(
+    job: Job, part: Part, pictures: Mapping[str, str], report: Progress | None = None
+) -> int:
+    """Load, score and write one part, whose pictures were found before; return its masks."""
     table = detect(job.source, job.format, job.reading).load(job.source, part)
-    inputs = _open_inputs(job, table, part.index)
+    inputs = _open_inputs(job, table, part.index, pictures)
     kept = job.out / WORK / "prompted" / f"part-{part.index:06d}"
     if job.segmenter is not None:
         inputs["segmenter"] = _prompter(job, table, kept, report)
@@ -201,12 +203,6 @@ def _detector(name: str, device: str | None) -> Any:
 
 
 @cache
-def _pictures(folder: Path) -> ImageFolder:
-    """Open a folder of pictures once a process: listing a huge one takes its time."""
-    return ImageFolder(folder)
-
-
-@cache
 def _soft_masks(folder: Path) -> SoftMasks:
     return SoftMasks(folder)
 
@@ -237,12 +233,14 @@ def _with_model_scores(masks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame
     return masks
 
 
-def _open_inputs(job: Job, table: MaskTable, index: int) -> dict[str, Any]:
+def _open_inputs(
+    job: Job, table: MaskTable, index: int, pictures: Mapping[str, str]
+) -> dict[str, Any]:
     """Open what a part's images need of the inputs."""
     inputs: dict[str, Any] = {}
     first = job.offsets[index] if job.offsets else 0
     if job.images is not None:
-        inputs["images"] = _pictures(job.images)
+        inputs["images"] = ImageFolder(job.images, known=pictures)
     if job.soft_masks is not None:
         inputs["soft_masks"] = _soft_masks(job.soft_masks)
     if job.detections is not None:
@@ -403,7 +401,9 @@ def _score_all(
     if report:
         report("scoring", done, len(parts), 0)
     listening = (report,) if pool.workers == 1 else ()
-    for count in pool.run(score_part, ((job, part, *listening) for part in waiting)):
+    for count in pool.run(
+        score_part, ((job, part, joins.pictures_of(part), *listening) for part in waiting)
+    ):
         done += 1
         if report:
             report("scoring", done, len(parts), count)
@@ -419,12 +419,23 @@ class _Joins:
         notes: What to say about them.
         same_categories: By input whether its categories may be compared.
         offsets: The first image of each part.
+        names: The file name of every image.
+        pictures: Paths of pictures by file name, "" for none; see :meth:`ImageFolder.find_all`.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     same_categories: dict[str, bool] = field(default_factory=dict)
     offsets: tuple[int, ...] = ()
+    names: Sequence[str] = ()
+    pictures: Mapping[str, str] = field(default_factory=dict)
+
+    def pictures_of(self, part: Part) -> dict[str, str]:
+        """Return the pictures of a part's images."""
+        if not self.pictures:
+            return {}
+        some = self.names[self.offsets[part.index] : self.offsets[part.index + 1]]
+        return {name: self.pictures[name] for name in some if name in self.pictures}
 
 
 def _join_inputs(
@@ -441,11 +452,18 @@ def _join_inputs(
     Raises:
         SourceError: One does not fit at all.
     """
-    if not sides:
+    if not sides and inputs.images is None:
         return _Joins()
     options = inputs.read_options()
     images = list_images(source, format, options, parts, pool.run)
-    joins = _Joins(offsets=tuple(images.offsets.tolist()))
+    found_pictures: Mapping[str, str] = {}
+    if inputs.images is not None:
+        found_pictures = ImageFolder(inputs.images).find_all(images.listing.texts, images.files)
+    joins = _Joins(
+        offsets=tuple(images.offsets.tolist()), names=images.listing.texts, pictures=found_pictures
+    )
+    if inputs.images is not None:
+        joins.facts["pictures"] = picture_facts(joins.names, found_pictures)
     lists: dict[str, Any] = {}
     load = partial(detect(source, format, options).load, source)
     for side in sides:

@@ -5,6 +5,7 @@ What one part has once, another may have again: a name is unique only among all 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +18,11 @@ import pandas as pd
 from curate.formats import detect
 from curate.formats.base import Format, Part, ReadOptions
 from curate.image_join import Listing
+from curate.table import MaskTable
 
 IntArray = npt.NDArray[np.int64]
+
+_FILE = re.compile(r"(.+?\.(?:png|tiff?|bmp|gif))(?:[:#!]|$)", re.IGNORECASE)
 
 Run = Callable[[Callable[..., pd.DataFrame], Iterable[tuple[Part]]], Iterable[pd.DataFrame]]
 """Runs a function over many tasks, in any order, as :meth:`curate.pool.Pool.run` does."""
@@ -31,10 +35,12 @@ class SourceImages:
     Attributes:
         listing: What it says of them, part after part.
         offsets: Shape (n parts + 1,), the first row of each part.
+        files: Paths, resolved, of the files of pixels that its masks are read from.
     """
 
     listing: Listing
     offsets: IntArray
+    files: frozenset[str] = frozenset()
 
     def part_of(self, values: IntArray, index: int) -> IntArray:
         """Return those of some values, one an image, that are a part's."""
@@ -61,24 +67,43 @@ def list_images(
     ordered = [frames[part.index] for part in parts]
     counts = [0, *(len(frame) for frame in ordered)]
     every = pd.concat(ordered) if ordered else pd.DataFrame(columns=["file_name"])
-    return SourceImages(listing_of(every, chosen), np.cumsum(counts).astype(np.int64))
+    files = frozenset().union(*(frame.attrs["files"] for frame in ordered))
+    return SourceImages(listing_of(every, chosen), np.cumsum(counts).astype(np.int64), files)
 
 
 def images_of(source: Path, format: str, options: ReadOptions, part: Part) -> pd.DataFrame:
     """Return the images of a part as its table has them, without reading its masks if possible.
 
     Returns:
-        Index ``image_id``; ``file_name``, ``height``, ``width``; ``attrs["part"]`` is the part's
-        position.
+        Index ``image_id``; ``file_name``, ``height``, ``width``; ``attrs``: ``part``, the part's
+        position, and ``files``, as in :class:`SourceImages`.
     """
     chosen = detect(source, format, options)
+    files: set[str] = set()
     if chosen.images is not None:
         images = chosen.images(source, part)
     else:
-        images = chosen.load(source, part).images
+        table = chosen.load(source, part)
+        images = table.images
+        files = own_files(source, table)
     frame = images[["file_name", "height", "width"]].copy()
-    frame.attrs = {"part": part.index}
+    frame.attrs = {"part": part.index, "files": files}
     return frame
+
+
+def own_files(source: Path, table: MaskTable) -> set[str]:
+    """Return paths, resolved, of the files of pixels that masks are read from: PNGs of masks, ids.
+
+    They are no pictures of the images, though they are often named so.
+    """
+    root = source.resolve()
+    if root.is_file():
+        return {str(root)}
+    keys = table.masks["source_key"].tolist()
+    if "source_key" in table.images.columns:
+        keys += table.images["source_key"].tolist()
+    found = {match[1] for key in keys if isinstance(key, str) and (match := _FILE.match(key))}
+    return {str(root / name) for name in found}
 
 
 def listing_of(images: pd.DataFrame, format: Format) -> Listing:

@@ -21,7 +21,7 @@ from curate.formats.base import copy_file
 from curate.pictures import Box, ImageFolder, window
 from curate.pictures.decode import Bytes
 from curate.rle import Runs, bbox, cut
-from curate.store import Audit
+from curate.store import Audit, known_pictures
 
 MOST_PIXELS = 80_000_000
 """Pictures larger than this are not opened to be cut: one takes three bytes a pixel."""
@@ -85,7 +85,9 @@ def pictures_of(audit: Audit, how: Outgoing) -> ImageFolder | None:
         SourceError: It is not there.
     """
     known = how.images or audit.info.get("inputs", {}).get("images")
-    return None if known is None else RecentPictures(Path(known), MOST_PIXELS)
+    if known is None:
+        return None
+    return RecentPictures(Path(known), MOST_PIXELS, known_pictures(audit, Path(known)))
 
 
 class RecentPictures(ImageFolder):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -22,6 +21,7 @@ from curate.pictures.decode import (
     problem,
     thumbnail_of,
 )
+from curate.pictures.finding import Finder
 from curate.table import IMAGE_STATUSES, STRING
 
 _COMMON = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp")
@@ -59,17 +59,23 @@ class ImageFolder:
     Args:
         path: The folder.
         max_pixels: Larger pictures are not decoded; at most :data:`curate.pictures.MAX_PIXELS`.
+        known: Paths under the folder by file name, as :meth:`find_all` found them.
 
     Raises:
         SourceError: ``path`` is no folder.
     """
 
-    def __init__(self, path: str | Path, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        max_pixels: int = MAX_PIXELS,
+        known: Mapping[str, str] | None = None,
+    ) -> None:
         self.path = Path(path)
         self.max_pixels = min(max_pixels, MAX_PIXELS)
         if not self.path.is_dir():
             raise SourceError("there is no such folder of images", str(path), "check the path")
-        self._root = self.path.resolve()
+        self._finder = Finder(self.path, known)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_by_")}
@@ -77,66 +83,16 @@ class ImageFolder:
     def find(self, file_name: object) -> Path | None:
         """Return the file that a dataset's file name means, or None.
 
-        Tried in this order: the name as a path in the folder; a file of that base name anywhere in
-        the folder; a picture of that base name with another suffix, or with one at all. Of several
-        candidates the one that shares most parent folders with the name is meant; where that does
-        not decide, none is.
+        The name as a path in the folder, else as :mod:`curate.image_join` finds it: among all names
+        of the dataset where these were found before (:meth:`find_all`), else alone.
         """
-        return self._find(file_name)[0]
+        return self._finder.find(file_name)[0]
 
-    def _find(self, file_name: object) -> tuple[Path | None, str]:
-        """Return the file, or None and the reason."""
-        if not isinstance(file_name, str) or not file_name.strip() or "\0" in file_name:
-            return None, "the dataset names no file for it"
-        name = PurePosixPath(file_name.replace("\\", "/"))
-        reason = "the folder has no file of this name"
-        if not name.is_absolute() and ".." not in name.parts:
-            found, escapes = self._inside(name)
-            if found:
-                return found, ""
-            if escapes:
-                reason = "its file is a link that leads out of the folder"
-        for candidates in (self._by_name.get(name.name), self._by_stem.get(_stem(name.name))):
-            if not candidates:
-                continue
-            best = _closest(name, candidates)
-            if best is None:
-                return None, f"{len(candidates)} files in the folder have this name"
-            found, escapes = self._inside(best)
-            if found:
-                return found, ""
-            if escapes:
-                reason = "its file is a link that leads out of the folder"
-        return None, reason
-
-    def _inside(self, name: PurePosixPath) -> tuple[Path | None, bool]:
-        """Return an ordinary file of the folder, and whether the name leads out by a link."""
-        path = self.path / name
-        try:
-            real = path.resolve()
-            if not real.is_relative_to(self._root):
-                return None, True
-            return (path, False) if real.is_file() else (None, False)
-        except (OSError, RuntimeError, ValueError):  # a loop of links, a name too long
-            return None, False
-
-    @cached_property
-    def _by_name(self) -> dict[str, list[PurePosixPath]]:
-        names: dict[str, list[PurePosixPath]] = {}
-        for folder, below, files in os.walk(self._root):
-            below.sort()
-            relative = PurePosixPath(Path(folder).relative_to(self._root).as_posix())
-            for file in sorted(files):
-                names.setdefault(file, []).append(relative / file)
-        return names
-
-    @cached_property
-    def _by_stem(self) -> dict[str, list[PurePosixPath]]:
-        stems: dict[str, list[PurePosixPath]] = {}
-        for name, paths in self._by_name.items():
-            if os.path.splitext(name)[1].lower() in SUFFIXES:
-                stems.setdefault(_stem(name), []).extend(paths)
-        return stems
+    def find_all(
+        self, file_names: Iterable[object], exclude: AbstractSet[str] = frozenset()
+    ) -> dict[str, str]:
+        """Find the files of all images of a dataset; see :meth:`Finder.find_all`."""
+        return self._finder.find_all(file_names, exclude)
 
     def inspect(self, file_name: object, size: tuple[int, int]) -> Inspection:
         """Look at one picture: its header, then every byte of it, drawn small.
@@ -145,7 +101,7 @@ class ImageFolder:
             file_name: Its name in the dataset.
             size: Declared height and width in pixels; not compared where one of them is under 1.
         """
-        path, reason = self._find(file_name)
+        path, reason = self._finder.find(file_name)
         if path is None:
             return Inspection("missing", reason)
         try:
@@ -225,24 +181,6 @@ def worse(known: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         for column in ("status", "status_detail")
     }
     return pd.DataFrame(both, index=known.index).astype(STRING)
-
-
-def _stem(name: str) -> str:
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in SUFFIXES else name
-
-
-def _closest(name: PurePosixPath, candidates: list[PurePosixPath]) -> PurePosixPath | None:
-    """Return the candidate that shares most parents with ``name``; None if two share as many."""
-    parents = name.parts[-2::-1]
-
-    def shared(candidate: PurePosixPath) -> int:
-        pairs = zip(parents, candidate.parts[-2::-1], strict=False)
-        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-    ranked = sorted(candidates, key=shared, reverse=True)
-    decided = len(ranked) == 1 or shared(ranked[0]) > shared(ranked[1])
-    return ranked[0] if decided else None
 
 
 def _size_status(header: Header, size: tuple[int, int]) -> tuple[str, str]:

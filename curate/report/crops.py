@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +27,8 @@ class Pictures:
         folder: Where the file names of the dataset are looked up; None where there are no pictures.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = ImageFolder(folder, MOST_PIXELS) if folder is not None else None
+    def __init__(self, folder: ImageFolder | None) -> None:
+        self._folder = folder
         self._asked: tuple[str, tuple[int, int]] | None = None
         self._pixels: Bytes | None = None
 

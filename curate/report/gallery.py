@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from curate.pictures import Box, Rectangle, window
+from curate.pictures import Box, ImageFolder, Rectangle, window
 from curate.report.collect import Reason, Source
 from curate.report.crops import Pictures
 from curate.report.distributions import Histogram
@@ -83,7 +82,7 @@ class Card:
 def cards(
     source: Source,
     reasons: Sequence[Reason],
-    images: Path | None,
+    images: ImageFolder | None,
     titles: Mapping[str, str],
     spread: Sequence[Histogram] = (),
 ) -> list[Card]:
@@ -92,7 +91,7 @@ def cards(
     Args:
         source: The audit.
         reasons: As :func:`curate.report.collect.reasons` gives them.
-        images: Folder of the pictures, or None.
+        images: The pictures, or None.
         titles: Names of columns as people read them.
         spread: Histograms of the scores, to tell which of a mask's are unusually low.
     """

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from curate.pictures import ImageFolder
 from curate.report import (
     collect,
     distributions,
@@ -25,8 +26,9 @@ from curate.report import (
     words,
 )
 from curate.report.collect import AuditLike, Source
+from curate.report.crops import MOST_PIXELS
 from curate.report.policy_marks import marks
-from curate.store import writing
+from curate.store import open_pictures, writing
 from curate.versions import short
 
 MOST_IMAGES = 200
@@ -54,9 +56,10 @@ def render(audit: AuditLike, images: Path | None = None) -> str:
     """Return the report as HTML text."""
     environment = _environment()
     source = Source(audit)
+    pictures = None if images is None else open_pictures(audit, images, MOST_PIXELS)
     spread = distributions.histograms(source, source.score_columns())
     sections = {
-        **_findings(source, images, spread),
+        **_findings(source, pictures, spread),
         **_charts(source, spread),
         "made": made.story(source),
         "people": people.people(source),
@@ -71,7 +74,7 @@ def render(audit: AuditLike, images: Path | None = None) -> str:
 
 
 def _findings(
-    source: Source, images: Path | None, spread: Sequence[distributions.Histogram]
+    source: Source, images: ImageFolder | None, spread: Sequence[distributions.Histogram]
 ) -> dict[str, Any]:
     titles = {term.column: term.title for term in made.glossary(source)}
     reasons, unlisted = collect.reasons(source)

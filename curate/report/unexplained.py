@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from curate.pictures import Rectangle
+from curate.pictures import ImageFolder, Rectangle
 from curate.report.crops import Pictures
 from curate.report.drawing import Drawing, Painter, box_of, measured
 from curate.report.words import score
@@ -27,13 +26,13 @@ class Unexplained:
 
 
 def draw(
-    rows: Sequence[Mapping[str, Any]], images: Path | None, names: Mapping[int, str]
+    rows: Sequence[Mapping[str, Any]], images: ImageFolder | None, names: Mapping[int, str]
 ) -> list[Unexplained]:
     """Draw the detections that no mask explains on their images.
 
     Args:
         rows: As :func:`curate.report.tables.missing_masks` gives them.
-        images: Folder of the pictures, or None.
+        images: The pictures, or None.
         names: Categories by their numbers, for detectors that only tell a number.
     """
     nothing, _ = decode([], [], [])

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from curate.decisions import Reviews, has_reviews, open_reviews
 from curate.decisions.settings import Settings as PeopleSettings
+from curate.report.crops import MOST_PIXELS
 from curate.report.words import shown
 from curate.review.asking import Clicks, Next, Refused
 from curate.review.cards import Cards, warm, whole_mask
@@ -29,7 +30,7 @@ from curate.review.opening import Settings, ShownAudit, find_queue, images_of, n
 from curate.review.pictures import VIEWS, Views
 from curate.review.queues import Queue
 from curate.review.writing import Writer
-from curate.store import Audit
+from curate.store import Audit, open_pictures
 
 PEOPLE = "people"
 """Id of a reason that people gave, and not the policy; nothing can be filtered by it."""
@@ -58,7 +59,8 @@ class Desk:
         threading.Thread(target=warm, name="kernels", daemon=True).start()
         reviews = Reviews(audit) if has_reviews(audit) else open_reviews(audit, create=True)
         folder = images_of(audit, settings)
-        self.views = Views(folder)
+        opened = None if folder is None else open_pictures(audit, folder, MOST_PIXELS)
+        self.views = Views(opened)
         decided = find_queue(reviews, settings)
         self.queue: Queue = decided.queue
         self.leases = Leases(audit.path)

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,8 +56,8 @@ class Views:
         folder: Where the file names of the dataset are looked up; None where there are no pictures.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = None if folder is None else ImageFolder(folder, MOST_PIXELS)
+    def __init__(self, folder: ImageFolder | None) -> None:
+        self._folder = folder
         self._made: OrderedDict[View, bytes | None] = OrderedDict()
         self._making: dict[View, Future[bytes | None]] = {}
         self._decoded: OrderedDict[tuple[str, tuple[int, int]], Bytes] = OrderedDict()

@@ -19,16 +19,19 @@ def pictures(table: MaskTable, *, images: ImageFolder) -> pd.DataFrame:
         images: The folder.
 
     Returns:
-        Index ``image_id``; ``picture_status`` and ``picture_status_detail`` (what the file itself
+        Index ``image_id``; ``picture_path`` (where in the folder it is, missing where there is
+        none), ``picture_status`` and ``picture_status_detail`` (what the file itself
         shows; see :func:`curate.pictures.worse` to join it with what the source says),
         ``content_hash`` (32 hexadecimal digits of the file's bytes, missing where it does not
         decode) and ``picture_hash`` (64 bits as a signed integer; missing where the picture does
         not decode or is flat). Nothing is raised for a broken picture.
     """
+    paths = [images.find(name) for name in table.images["file_name"]]
     seen = [images.inspect(name, size) for name, size in names_and_sizes(table.images)]
     hashes = [picture_hash(s.thumbnail) if s.thumbnail is not None else None for s in seen]
     frame = pd.DataFrame(index=table.images.index)
     for column, values in {
+        "picture_path": [p and p.relative_to(images.path).as_posix() for p in paths],
         "picture_status": [s.status for s in seen],
         "picture_status_detail": [s.detail for s in seen],
         "content_hash": [s.digest or None for s in seen],
@@ -43,6 +46,7 @@ SCORERS = (
         name="pictures",
         function=pictures,
         columns=(
+            Column("picture_path", "Picture's file", "word", low_means="where its picture stands"),
             Column("picture_status", "Picture", "word", low_means="what the picture's file shows"),
             Column(
                 "picture_status_detail",

@@ -43,6 +43,7 @@ from curate.store.people import (
     read_people,
     with_people,
 )
+from curate.store.pictures import known_pictures, open_pictures
 
 __all__ = [
     "COMPLETE",
@@ -62,9 +63,11 @@ __all__ = [
     "count_parts",
     "create_views",
     "is_scored",
+    "known_pictures",
     "moved_by_people",
     "notes_of_parts",
     "open_audit",
+    "open_pictures",
     "owner",
     "part_names",
     "part_path",

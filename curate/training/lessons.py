@@ -16,7 +16,7 @@ from curate.errors import CallError, SourceError
 from curate.pictures import ImageFolder
 from curate.progress import Progress
 from curate.rle import bbox, decode
-from curate.store import Audit
+from curate.store import Audit, open_pictures
 from curate.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def pictures_of(audit: Audit, images: Path | None) -> ImageFolder:
     known = images or audit.info["inputs"].get("images")
     if known is None:
         raise CallError("the audit was given no pictures", str(audit.path), "give --images DIR")
-    return ImageFolder(Path(known))
+    return open_pictures(audit, Path(known))
 
 
 def accepted_scenes(

@@ -68,6 +68,37 @@ def test_names_are_found_as_people_write_them(tmp_path):
     assert pickle.loads(pickle.dumps(folder)).find("b") == folder.find("b")
 
 
+def test_each_file_is_the_picture_of_one_image(tmp_path):
+    """Two names that could mean one file mean none, where all names are known."""
+    for name in ("x.jpg", "train/y.jpg", "z b.png", "q.jpg"):
+        save(tmp_path / name, pixels())
+    folder = ImageFolder(tmp_path)
+    names = ["a/x.jpg", "b/x.jpg", "val/y.jpg", "s3://k/z%20b.jpg", "q.jpg", "c/q.jpg", None]
+    known = folder.find_all(names)
+    assert known == {
+        "a/x.jpg": "",
+        "b/x.jpg": "",
+        "val/y.jpg": "",
+        "s3://k/z%20b.jpg": "z b.png",
+        "q.jpg": "q.jpg",
+        "c/q.jpg": "",
+    }
+    found = ImageFolder(tmp_path, known=known)
+    assert found.find("a/x.jpg") is None
+    assert found.find("s3://k/z%20b.jpg") == tmp_path / "z b.png"
+    assert "another image" in found.inspect("b/x.jpg", (48, 64)).detail
+    assert "split" in found.inspect("val/y.jpg", (48, 64)).detail
+
+
+def test_files_of_the_source_itself_are_no_pictures(tmp_path):
+    save(tmp_path / "masks" / "x.png", pixels())
+    save(tmp_path / "images" / "x.jpg", pixels())
+    own = {str((tmp_path / "masks" / "x.png").resolve())}
+    folder = ImageFolder(tmp_path)
+    assert folder.find_all(["x.png"], own) == {"x.png": "images/x.jpg"}
+    assert folder.find_all(["masks/x.png"], own) == {"masks/x.png": "images/x.jpg"}
+
+
 def test_nothing_outside_is_opened(tmp_path):
     inside = tmp_path / "in"
     inside.mkdir()

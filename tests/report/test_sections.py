@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scenes import HandMade, info, write_audit
 
+from curate.pictures import ImageFolder
 from curate.report import collect, distributions, figures, gallery, made, picks, tables, unexplained
 from curate.report.collect import Source
 from curate.report.crops import visible
@@ -160,7 +161,7 @@ def test_a_detector_that_tells_numbers_only_gets_names() -> None:
 def test_cards_show_outline_twin_and_picture(scenes: tuple[HandMade, Path]) -> None:
     source = Source(scenes[0])
     reasons, _ = collect.reasons(source)
-    cards = gallery.cards(source, reasons, scenes[1], {})
+    cards = gallery.cards(source, reasons, ImageFolder(scenes[1]), {})
     twins = [c for c in cards if c.pick.row["duplicate_of"] is not None]
     assert twins
     for card in twins:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.pictures import Box
+from curate.pictures import Box, ImageFolder
 from curate.review.pictures import View, Views
 
 
@@ -49,7 +49,7 @@ def shown(views: Views, name: str, size: tuple[int, int] = (80, 120), **more: An
 
 
 def test_a_view_is_the_window_of_the_picture(folder: Path) -> None:
-    views = Views(folder)
+    views = Views(ImageFolder(folder))
     packed = shown(views, "a.png")
     assert packed is not None
     with Image.open(io.BytesIO(packed)) as image:
@@ -64,7 +64,7 @@ def test_a_view_is_the_window_of_the_picture(folder: Path) -> None:
 
 
 def test_what_is_rendered_is_rendered_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    views, made = Views(folder), []
+    views, made = Views(ImageFolder(folder)), []
     real = views._packed
     monkeypatch.setattr(views, "_packed", lambda view: made.append(view) or real(view))
     view = View("a.png", (80, 120), Box(0, 0, 50, 50), 1024)
@@ -81,7 +81,7 @@ def test_what_is_rendered_is_rendered_once(folder: Path, monkeypatch: pytest.Mon
      "a.png\0", "..\\secret.png", "pictures/../../secret.png"],
 )  # fmt: skip
 def test_nothing_else_is_a_picture(folder: Path, name: str) -> None:
-    assert shown(Views(folder), name) is None
+    assert shown(Views(ImageFolder(folder)), name) is None
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(
@@ -94,8 +94,8 @@ def test_a_bomb_is_refused_before_it_is_decoded(
         return np.full((80, 120, 3), 200, np.uint8)
 
     monkeypatch.setattr("curate.pictures.folder.pixels_of", decode)
-    assert shown(Views(folder), "bomb.png", (30_000, 30_000)) is None
-    assert shown(Views(folder), "a.png")
+    assert shown(Views(ImageFolder(folder)), "bomb.png", (30_000, 30_000)) is None
+    assert shown(Views(ImageFolder(folder)), "a.png")
     assert decoded == [(120, 80)]
 
 
@@ -103,7 +103,7 @@ def test_the_caches_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("curate.review.pictures.KEPT_BYTES", 5_000)
     monkeypatch.setattr("curate.review.pictures.DECODED_BYTES", 40_000)
     Image.new("RGB", (120, 80), (200, 30, 30)).save(folder / "b.png")
-    views = Views(folder)
+    views = Views(ImageFolder(folder))
     for k in range(20):
         assert shown(views, "ab"[k % 2] + ".png", box=Box(k, 0, 60, 60))
     assert sum(len(kept or b"") for kept in views._made.values()) <= 5_000
