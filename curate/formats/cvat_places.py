@@ -17,6 +17,9 @@ from curate.formats.cvat_xml import IMAGE, KINDS, Walk, blank_start, tag_ends
 Place = tuple[int, str, int]
 """Position of an image, kind of a shape, and how many of the kind stand before it there."""
 
+_NAMED = ("labels", "label", "attributes", "attribute", "name")
+"""Where the name of an attribute stands that a label declares."""
+
 
 @dataclass(slots=True)
 class Element:
@@ -59,6 +62,7 @@ class Places:
         images: The images that were asked for or that hold such shapes, by position.
         label: The last of the labels that the file declares; None where it declares none.
         labels: Names of the labels that the file declares.
+        declared: Their elements, each with the names of the attributes that it declares.
         used: Labels of its masks and polygons.
         kinds: How many masks and how many polygons there are.
         largest_id: The largest ``mask_id`` of its shapes; None where none has one.
@@ -70,6 +74,7 @@ class Places:
     images: dict[int, Element] = field(default_factory=dict)
     label: Element | None = None
     labels: list[str] = field(default_factory=list)
+    declared: list[tuple[Element, set[str]]] = field(default_factory=list)
     used: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     largest_id: int | None = None
@@ -141,7 +146,11 @@ class _Finding(Walk):
     def _in_labels(self, name: str, attributes: dict[str, str]) -> Element | None:
         if self.path[-2:] == ["labels", "label"]:
             self.places.label = Element(self.at, attributes)
+            self.places.declared.append((self.places.label, set()))
             return self.places.label
+        if tuple(self.path[-5:]) == _NAMED and self.places.declared:
+            self._listen()
+            return None
         if self.path[-3:-1] == ["labels", "label"] and self.places.label is not None:
             element = Element(self.at, {"": name})
             self.places.label.children.append(element)
@@ -161,7 +170,9 @@ class _Finding(Walk):
         text, self.text = "".join(self.text), None
         self.parser.CharacterDataHandler = None
         number = whole(text)
-        if name == "name":
+        if name == "name" and tuple(self.path[-5:]) == _NAMED:
+            self.places.declared[-1][1].add(text)
+        elif name == "name":
             self.places.labels.append(text)
         elif number is not None:
             self.places.largest_id = max(self.places.largest_id or 0, number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from curate.errors import CallError
 from curate.formats.cvat_xml import KINDS
@@ -93,3 +93,24 @@ def opened(tag: bytes) -> bytes:
 def renamed_end(tag: bytes, kind: str) -> bytes:
     """Return an end tag with another name."""
     return re.sub(rb"\A</[^\s>]+", b"</" + kind.encode(), tag)
+
+
+def described(attributes: bytes, names: Iterable[str], blank: bytes, encoding: str) -> bytes:
+    """Return the ``<attributes>`` of a label with more attributes declared: texts, empty at first.
+
+    Args:
+        attributes: The element as it is.
+        names: What to declare.
+        blank: What stands before each new one.
+        encoding: The file's; "" for UTF-8.
+    """
+    made = b"".join(
+        blank + b"<attribute><name>" + as_text(name, encoding) + b"</name><mutable>False</mutable>"
+        b"<input_type>text</input_type><default_value></default_value><values></values></attribute>"
+        for name in names
+    )
+    if attributes.endswith(b"/>"):
+        return opened(attributes) + made + b"</attributes>"
+    at = attributes.rindex(b"</")
+    body = attributes[:at].rstrip()
+    return body + made + attributes[len(body) :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from curate.errors import CallError
 from curate.formats.base import reading
 from curate.formats.cvat_masks import whole, write_box_rle
 from curate.formats.cvat_places import Element, Place, Places, find_places, spans
-from curate.formats.cvat_tags import as_text, edited_tag, opened, quoted, renamed_end
+from curate.formats.cvat_tags import as_text, described, edited_tag, opened, quoted, renamed_end
 from curate.formats.cvat_xml import blank_start
 from curate.formats.edits import Addition, Change
 from curate.formats.new_pixels import Tally, image_size, new_runs
@@ -64,6 +65,9 @@ class FileWriter:
         self.masks, self.tally, self.ids = masks, tally, ids
         self.encoding = places.encoding
         self.new_labels: list[str] = []
+        changed: list[Change | Addition] = [one for _, one in edits.change.values()]
+        changed += [one for _, one in edits.add]
+        self.names = list(dict.fromkeys(name for one in changed for name in one.attributes))
 
     def pieces(self) -> list[Piece]:
         """Return what stands where instead, in order, not overlapping.
@@ -80,6 +84,7 @@ class FileWriter:
             by_image.setdefault(image, []).append(addition)
         for image, additions in by_image.items():
             found.append(self._added(image, additions))
+        found.extend(self._described())
         if self.new_labels:
             found.append(self._declared())
         return sorted(found, key=lambda piece: piece[:2])
@@ -198,9 +203,10 @@ class FileWriter:
             raise AssertionError("a file without labels declares none")
         name = next((one for one in last.children if one.attributes[""] == "name"), None)
         # What the old label says of attributes holds for the new one: its shapes carry them too.
-        others = [one for one in last.children if one.attributes[""] == "attributes"]
         before = self._blank(name) if name else b""
-        rest = b"".join(self._blank(one) + self._bytes(one.begin, one.end) for one in others)
+        holder = self._holder(last)
+        rest = self._attributes_of(last, self.places.declared[-1][1])
+        rest = rest and (self._blank(holder) if holder else before) + rest
         end = self._blank_before(last.tail) if name else b""
         made = b""
         for label in self.new_labels:
@@ -208,6 +214,36 @@ class FileWriter:
             made += self._blank(last) + b"<label>" + before + b"<name>" + text + b"</name>"
             made += rest + end + b"</label>"
         return last.end, last.end, made
+
+    def _described(self) -> Iterator[Piece]:
+        """Yield the pieces that declare new attributes: CVAT drops those that no label declares."""
+        for label, names in self.places.declared if self.names else ():
+            holder, made = self._holder(label), self._attributes_of(label, names)
+            if holder and made != self._bytes(holder.begin, holder.end):
+                yield holder.begin, holder.end, made
+            elif not holder and made and label.children:
+                last = label.children[-1]
+                if not last.end:
+                    self._settle(last)
+                yield last.end, last.end, self._blank(last) + made
+
+    def _holder(self, label: Element) -> Element | None:
+        """Return the ``<attributes>`` of a label."""
+        found = [one for one in label.children if one.attributes[""] == "attributes"]
+        for one in found:
+            if not one.end:
+                self._settle(one)
+        return found[-1] if found else None
+
+    def _attributes_of(self, label: Element, declared: AbstractSet[str]) -> bytes:
+        """Return a label's ``<attributes>`` with all that shapes get; nothing where it has none."""
+        new = [name for name in self.names if name not in declared]
+        holder = self._holder(label)
+        before = holder.begin if holder else (label.children or [label])[-1].begin
+        old = self._bytes(holder.begin, holder.end) if holder else b"<attributes/>"
+        if not new:
+            return old if holder else b""
+        return described(old, new, _deeper(self._blank_before(before)), self.encoding)
 
     def _pixels(
         self, counts: bytes, size: tuple[int, int], kind: str, key: str

@@ -619,7 +619,9 @@ def test_added_shapes_open_images_and_get_ids(tmp_path: Path) -> None:
         for number in (100, 101, 102)
     ]
     opened = [f"{bare}>\n{text}  </image>\n" for text in made[1:]]
-    expected = HEAD + image_xml(shape + made[0]) + "".join(opened) + TAIL
+    head = HEAD.replace("</attribute></attributes>", f"</attribute>{BY}</attributes>")
+    head = head.replace("&lt;/b&gt;</name>", f"&lt;/b&gt;</name><attributes>{BY}</attributes>")
+    expected = head + image_xml(shape + made[0]) + "".join(opened) + TAIL
     assert (tmp_path / "out" / "a.xml").read_text(encoding="utf-8") == expected
     assert read(tmp_path / "out", "cvat").masks.index.tolist() == [41, 100, 101, 102, 99]
 
@@ -635,6 +637,43 @@ def test_a_new_label_has_the_attributes_of_the_others(tmp_path: Path) -> None:
     new = "\n <label>\n  <name>b</name>\n  <attributes>\n  <attribute/>\n  </attributes>\n </label>"
     changed = text.replace(labels, labels + new)
     assert after == changed.replace('<mask label="a"', '<mask label="b"')
+
+
+BY = "<attribute><name>by</name><mutable>False</mutable><input_type>text</input_type>"
+BY += "<default_value></default_value><values></values></attribute>"
+"""What declares an attribute "by"."""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "<attributes>NEW</attributes>"),
+        ("<attributes/>", "<attributes>NEW</attributes>"),
+        ("<attributes></attributes>", "<attributes>NEW</attributes>"),
+        (
+            "<attributes><attribute><name>own</name></attribute></attributes>",
+            "<attributes><attribute><name>own</name></attribute>NEW</attributes>",
+        ),
+        (
+            "<attributes><attribute><name>x</name></attribute></attributes>",
+            "<attributes><attribute><name>x</name></attribute></attributes>",
+        ),
+    ],
+)
+def test_labels_declare_the_attributes_that_shapes_get(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    """CVAT drops attributes that the label of a shape does not declare."""
+    head = f"<annotations><meta><task><labels><label><name>a</name>{before}</label>"
+    rest = "</labels></task></meta>" + image_xml(mask_xml(shapes()["dot"], label="a")) + TAIL
+    (tmp_path / "a.xml").write_text(head + rest)
+    for category in (None, "b"):
+        change = {"a.xml#/image/0/mask/0": Change(category=category, attributes={"x": "1"})}
+        text, _ = edit(tmp_path / "a.xml", tmp_path / f"{category}.xml", change=change)
+        labels = text[text.index("<labels>") : text.index("</labels>")]
+        made = after.replace("NEW", BY.replace("by", "x"))
+        second = f"<label><name>b</name>{made}</label>" if category else ""
+        assert labels == f"<labels><label><name>a</name>{made}</label>{second}"
 
 
 def test_the_files_encoding_is_kept(tmp_path: Path) -> None:
