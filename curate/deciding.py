@@ -11,6 +11,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,15 @@ import pyarrow.parquet as pq
 from curate import scorers
 from curate.curation.blame import stated_columns
 from curate.curation.certificates import certified_line, checked
+from curate.curation.file_findings import KIND, Hits, rule_of, rules_of_file, text_of
 from curate.curation.judging import LEARNED_COLUMNS, MODEL, judge, model_in_force
 from curate.curation.plan import decide, rank
 from curate.curation.policy import Policy
-from curate.notes import as_dicts, put_notes
+from curate.notes import EXAMPLES, Note, as_dicts, put_notes
 from curate.pool import Pool
 from curate.progress import Progress
 from curate.scorers import quality
+from curate.scorers.declared_habits import AREAS, BOXES
 from curate.scorers.near_duplicates import near_duplicates
 from curate.scorers.stability import StabilityCurve
 from curate.store import (
@@ -113,10 +116,7 @@ def decide_audit(
         write_json(out / INFO, info)
     count = count_parts(out)
     shutil.rmtree(out / WORK / "plan", ignore_errors=True)
-    tasks = [(out, index, policy, info) for index in range(count)]
-    for done, _ in enumerate(pool.run(plan_part, tasks), 1):
-        if report:
-            report("deciding", done, 2 * count, 0)
+    hits = _plan_all(out, count, policy, info, pool, report)
     first = rank_all(out, count)
     copies = _copies(out, count)
     tallies: dict[str, Counter[str]] = {}
@@ -127,6 +127,7 @@ def decide_audit(
         if report:
             report("deciding", count + done, 2 * count, 0)
     info["counts"] = _totals(tallies)
+    _put_own_notes(out, info, policy, hits)
     info["stability_curve"] = stability_curve(out)
     columns = pq.read_schema(part_path(out, "masks", 0)).names if count else []
     info["silent_rules"] = policy.silent(columns)
@@ -135,6 +136,61 @@ def decide_audit(
     write_json(out / INFO, info)
     shutil.rmtree(out / WORK, ignore_errors=True)
     return Audit(out, info)
+
+
+def _plan_all(
+    out: Path,
+    count: int,
+    policy: Policy,
+    info: dict[str, Any],
+    pool: Pool,
+    report: Progress | None,
+) -> Hits:
+    """Plan every part; once more where a rule turns out to speak of the file.
+
+    Returns:
+        What the rules apply to; ``info`` gets ``rules_of_file``.
+    """
+    info["rules_of_file"] = []
+    while True:
+        hits = Hits()
+        tasks = [(out, index, policy, info) for index in range(count)]
+        for done, found in enumerate(pool.run(plan_part, tasks), 1):
+            hits.add(found)
+            if report:
+                report("deciding", done, 2 * count, 0)
+        of_file = sorted(rules_of_file(policy, hits))
+        if of_file == info["rules_of_file"]:
+            return hits
+        info["rules_of_file"] = of_file
+
+
+def _put_own_notes(out: Path, info: dict[str, Any], policy: Policy, hits: Hits) -> None:
+    """Say once for the file what nearly every mask has: habits, and findings of rules."""
+    habits = [h for h in info["references"].get("declaration", {}).values() if h is not None]
+    notes = []
+    for habit in habits:
+        kind, where = str(habit["kind"]), "list_contains(string_split(declaration_habit, ' '), ?)"
+        notes.append(_note(out, kind, str(habit["text"]), where, [kind]))
+    for number in info["rules_of_file"]:
+        rule, examples = rule_of(policy, number), hits.examples[number]
+        text = text_of(rule, [reason for _, reason in examples])
+        ids = [mask_id for mask_id, _ in examples]
+        note = _note(out, KIND, text, "list_contains(?, mask_id)", [ids])
+        notes.append(replace(note, count=hits.rules[number]))
+    own = {KIND, *AREAS, *BOXES}
+    info["notes"] = [note for note in info.get("notes", []) if note["kind"] not in own]
+    put_notes(info, as_dicts(notes, {"masks": info["counts"]["masks"]}))
+
+
+def _note(out: Path, kind: str, text: str, where: str, given: list[Any]) -> Note:
+    """Return a note on the masks for which a condition holds."""
+    with connect(out) as connection:
+        rows = connection.execute(f"select count(*) from masks where {where}", given).fetchone()
+        keys = connection.execute(
+            f"select source_key from masks where {where} order by mask_id limit {EXAMPLES}", given
+        ).fetchall()
+    return Note(kind, text, int(rows[0]), examples=tuple(str(key) for (key,) in keys))
 
 
 def with_version(images: pa.Table, version: VersionHash) -> pa.Table:
@@ -290,8 +346,12 @@ def quality_line(info: Mapping[str, Any], share: float) -> float | None:
     return float(np.interp(share, np.linspace(0, 1, len(grid)), grid))
 
 
-def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) -> None:
-    """Judge the masks of one part: second-step scores, quality, action, reasons, priority."""
+def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) -> Hits:
+    """Judge the masks of one part: second-step scores, quality, action, reasons, priority.
+
+    Returns:
+        What the policy's rules apply to.
+    """
     model, references = model_in_force(out, info.get(MODEL)), info["references"]
     extra = {*stated_columns(), *(model.columns.names if model else ())}
     frame = judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
@@ -307,6 +367,7 @@ def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) ->
         odd_quality=judged.odd,
         certified=certified_line(info),
         learned=model is not None,
+        muted=info["rules_of_file"],
     )
     late = {
         **{str(name): applied[name] for name in applied.columns},
@@ -318,6 +379,8 @@ def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) ->
     ids = frame.index.to_numpy()
     columns |= {"mask_id": ids, "part": np.full_like(rows, index), "row": rows}
     write_scored(_plan_path(out, index), pa.table(columns))
+    hits: Hits = plan.attrs["hits"]
+    return hits
 
 
 def judged_columns(
@@ -332,7 +395,9 @@ def judged_columns(
         masks: Whether the masks themselves are needed.
     """
     wanted = {"mask_id", "area_px", *quality.SIGNALS, *named}
-    wanted |= {name for scorer in scorers.registered() for name in scorer.reads}
+    wanted |= {
+        name for scorer in scorers.registered() for name in (*scorer.reads, *scorer.may_read)
+    }
     skipped = {*LATE, *(() if masks else HEAVY)}
     names = [n for n in part_names(out, "masks", index) if n in wanted - skipped]
     frame = to_frame(read_part(out, "masks", index, names))

@@ -17,7 +17,7 @@ policy's line is 0.5 or higher.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -28,10 +28,12 @@ import pandas as pd
 from curate.curation.audits import ACTIONS
 from curate.curation.blame import Blame
 from curate.curation.columns import Columns
+from curate.curation.file_findings import Hits
 from curate.curation.nms import Suppression, crop_nms, greedy_nms
 from curate.curation.policy import Policy
 from curate.curation.rules import Rule
 from curate.curation.wording import JOINT
+from curate.notes import EXAMPLES
 from curate.table import STRING
 
 ORDER_SQL = "priority desc nulls last, mask_id"
@@ -57,6 +59,8 @@ class _Draft:
     spared: BoolArray
     named: BoolArray
     flagged: npt.NDArray[np.object_]
+    muted: Collection[int]
+    hits: Hits
     said: list[tuple[int, int, npt.NDArray[np.int64], list[str]]] = field(default_factory=list)
 
     def say(self, rows: BoolArray, action: int, order: int, reasons: list[str]) -> None:
@@ -76,6 +80,7 @@ def decide(
     odd_quality: pd.Series[Any] | None = None,
     certified: float | None = None,
     learned: bool = False,
+    muted: Collection[int] = (),
 ) -> pd.DataFrame:
     """Plan what happens to masks.
 
@@ -96,6 +101,8 @@ def decide(
             good enough; over 1 for none. It takes the place of the policy's own lines: a bound
             holds for exactly what is over the line, not for any part of it. None for no
             certificate.
+        muted: Numbers of rules that speak of the file, and so of no mask with pixels (see
+            :func:`~curate.curation.file_findings.rules_of_file`).
         learned: Whether the quality comes from a model that was trained on people's decisions.
 
     Returns:
@@ -106,7 +113,8 @@ def decide(
         policy's line, or could not be worked out; "lowest_share": it is only of the policy's share
         of lowest quality; "certificate": no certificate covers it; "" for an accepted one) and
         ``decided_by`` ("policy": a rule, or its line through the label-free quality; "model": its
-        line through a learned quality; "certificate": a certified line).
+        line through a learned quality; "certificate": a certified line). Its ``attrs["hits"]``: the
+        :class:`~curate.curation.file_findings.Hits` of the rules.
 
     Raises:
         CallError: A rule compares text with a number, or the like.
@@ -123,6 +131,8 @@ def decide(
         no.copy(),
         no.copy(),
         np.full(rows, "", object),
+        muted,
+        Hits(int((_column(columns, "area_px") > 0).sum())),
     )
     suppressed = policy.nms is None
     for rule in policy.rules:
@@ -141,7 +151,7 @@ def decide(
     line = max(policy.quality_at_least or 0.0, quality_cut or 0.0)
     if certified is not None:
         line = min(certified, 1.0)
-    return pd.DataFrame(
+    plan = pd.DataFrame(
         {
             "action": pd.Series(np.array(ACTIONS, object)[draft.level], frame.index, STRING),
             "reasons": pd.Series(_join(draft, rows), frame.index, STRING),
@@ -154,6 +164,8 @@ def decide(
         },
         index=frame.index,
     )
+    plan.attrs["hits"] = draft.hits
+    return plan
 
 
 def _deciders(
@@ -184,7 +196,15 @@ def _column(columns: Columns, name: str) -> FloatArray:
 
 def _applies(draft: _Draft, rule: Rule) -> BoolArray:
     found = rule.when.evaluate(draft.columns, len(draft.columns))
-    return found if rule.crowd else np.asarray(found & ~draft.crowd, np.bool_)
+    found = found if rule.crowd else np.asarray(found & ~draft.crowd, np.bool_)
+    if rule.action != ACTIONS[_REVIEW]:
+        return found
+    drawn = found & (_column(draft.columns, "area_px") > 0)
+    at = np.flatnonzero(drawn)
+    some = np.isin(np.arange(len(found)), at[:EXAMPLES])
+    ids = draft.columns.frame.index[some].tolist()
+    draft.hits.note(rule, ids, _word(draft, rule, some), len(at))
+    return np.asarray(found & ~drawn, np.bool_) if rule.number in draft.muted else found
 
 
 def _word(draft: _Draft, rule: Rule, rows: BoolArray) -> list[str]:

@@ -33,10 +33,13 @@ reason = "same object as mask {duplicate_of} (IoU {duplicate_iou:.2f})"
 twin = "duplicate_of"          # optional: reject only while this mask is kept itself
 p_bad = 0.95                   # optional: how likely such a mask is bad
 crowd = false                  # optional: whether the rule speaks of crowd masks too
+always = false                 # optional: whether it does where it speaks of nearly all masks
 ```
 
 Rules above the first one that asks about the NMS decide which masks take part in it. The gravest
-action of the rules that apply to a mask counts: reject, review, accept.
+action of the rules that apply to a mask counts: reject, review, accept. A rule that asks for
+review of more than 80% of all masks speaks of the file, not of masks
+(:mod:`curate.curation.file_findings`).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "clean": ("small_px",),
 }
 _TEXTS = ("name", "description", "extends")
-_RULE_KEYS = ("when", "action", "reason", "p_bad", "twin", "crowd")
+_RULE_KEYS = ("when", "action", "reason", "p_bad", "twin", "crowd", "always")
 
 
 def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -147,8 +147,9 @@ def _rule(rule: Mapping[str, Any], number: int, policy: str, known: Collection[s
     for key in ("when", "action", "reason"):
         if not isinstance(rule.get(key), str) or not rule[key].strip():
             raise CallError(f"it needs a text {key!r}", where, f'write {key} = "..."')
-    if not isinstance(rule.get("crowd", False), bool):
-        raise CallError("crowd must be true or false", where)
+    for key in ("crowd", "always"):
+        if not isinstance(rule.get(key, False), bool):
+            raise CallError(f"{key} must be true or false", where)
     when = Expression.parse(rule["when"], where)
     when.check(known)
     reason = Wording.parse(rule["reason"], where)
@@ -158,7 +159,8 @@ def _rule(rule: Mapping[str, Any], number: int, policy: str, known: Collection[s
             raise CallError(f"there is no column {column}", where, near(str(column), known))
     action = _word(rule, "action", ACTIONS, where)
     p_bad = _number(rule, "p_bad", P_BAD[action], (0, 1), where)
-    return Rule(number, when, action, reason, p_bad, str(twin), rule.get("crowd", False))
+    flags = (rule.get("crowd", False), rule.get("always", False))
+    return Rule(number, when, action, reason, p_bad, str(twin), *flags)
 
 
 def preset_content(name: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Rule:
         twin: Column with the mask that this one repeats; the rule only asks for review where that
             mask is rejected itself. Empty for none.
         crowd: Whether it speaks of crowd masks too.
+        always: Whether it speaks of each mask even where it speaks of nearly all.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Rule:
     p_bad: float
     twin: str = ""
     crowd: bool = False
+    always: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -56,6 +58,7 @@ class Rule:
             "p_bad": self.p_bad,
             "twin": self.twin,
             "crowd": self.crowd,
+            "always": self.always,
         }
 
 

@@ -72,6 +72,7 @@ class Scorer:
         needs: Words of :data:`NEEDS` without which it cannot run; passed as keywords.
         level: Whether it speaks of masks or of images.
         reads: Columns that ``fit`` and ``apply`` read: the scorer's own, or those of ``masks``.
+        may_read: Columns that they read where the masks have them.
         fit: Second step, for what only the whole dataset can say: takes a frame with ``reads`` (a
             random sample of masks is enough) and gives a JSON-able reference.
         apply: Takes a frame with ``reads`` (whole images) and the reference, gives ``applied``.
@@ -85,6 +86,7 @@ class Scorer:
     needs: tuple[str, ...] = ()
     level: Literal["mask", "image"] = "mask"
     reads: tuple[str, ...] = ()
+    may_read: tuple[str, ...] = ()
     fit: Callable[[pd.DataFrame], dict[str, Any]] | None = None
     apply: Callable[[pd.DataFrame, Mapping[str, Any]], pd.DataFrame] | None = None
     applied: tuple[Column, ...] = field(default=())

@@ -207,8 +207,13 @@ def connect(
             connection.close()
 
 
-def read_info(path: Path) -> dict[str, Any] | None:
+def read_info(path: Path, *, any_version: bool = False) -> dict[str, Any] | None:
     """Return ``audit.json`` of a directory, None if there is none.
+
+    Args:
+        path: The directory.
+        any_version: Whether it may be of another schema version: what is thrown away need not be
+            understood.
 
     Raises:
         AuditError: It is there but is not an audit's, or is of another schema version.
@@ -221,11 +226,11 @@ def read_info(path: Path) -> dict[str, Any] | None:
         version = info["schema_version"]
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise AuditError("it is not an audit's", str(file), "choose another directory") from error
-    if version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION and not any_version:
         raise AuditError(
             f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}",
             str(file),
-            "run the audit again with this version into a new directory",
+            "run the audit again with this version: into a new directory, or with --restart",
         )
     return dict(info)
 
@@ -269,7 +274,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
         if strangers or (names and INFO not in names):
             what = f"it holds something else ({', '.join(strangers or sorted(names))[:80]})"
             raise AuditError(what, str(out), "choose an empty directory")
-    info = read_info(out)
+    info = read_info(out, any_version=restart)
     if info is None:
         return None
     if restart:

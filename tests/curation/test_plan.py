@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.curation.blame import Blame, blame
+from curate.curation.file_findings import Hits, rules_of_file, text_of
 from curate.curation.plan import decide, rank
 from curate.curation.policy import Policy, load_policy
 from curate.rle import encode, from_dense
@@ -123,6 +124,31 @@ def test_what_breaks_a_rule_what_is_odd_and_what_is_only_lowest_are_told_apart(
     ]
     certified = decide(frame, policy(**lines), certified=0.5)
     assert certified["flagged_by"].tolist() == ["", "certificate", "certificate", ""]
+
+
+def test_a_rule_that_speaks_of_the_file_speaks_of_no_mask_with_pixels(masks: Masks) -> None:
+    area = [0, *range(1, 20)]
+    frame = masks(20, area_px=area, score=[0.1] * 18 + [0.9] * 2)
+    rules = policy(
+        rule("score < 0.5", "review", "odd area {area_px} (score {score:.1f})"),
+        rule("score < 0.5", "review", "always said", always=True),
+        rule("area_px < 18", "reject", "small"),
+        rule("score > 0.5", "review", "of two"),
+    )
+    plan = decide(frame, rules)
+    hits = plan.attrs["hits"]
+    assert (hits.masks, hits.rules) == (19, {1: 17, 2: 17, 4: 2})
+    assert hits.examples[1][0] == (11, "odd area 1 (score 0.1)")
+    assert rules_of_file(rules, hits) == {1}
+    assert text_of(rules.rules[0], [text for _, text in hits.examples[1]]) == "odd area …"
+    muted = decide(frame, rules, muted=rules_of_file(rules, hits))
+    assert muted.attrs["hits"].rules == hits.rules
+    assert muted["reasons"].iloc[1] == "small; always said"
+    assert muted["reasons"].iloc[0] == "small; odd area 0 (score 0.1); always said"
+    few = Hits()
+    few.add(hits)
+    few.masks = few.rules[1] = 9
+    assert rules_of_file(rules, few) == frozenset()
 
 
 def test_without_any_quality_rules_still_speak(masks: Masks) -> None:

@@ -64,6 +64,10 @@ def declared_wider(scene):
     scene.columns["declared_w"][SPOILT] *= 2
 
 
+def declared_larger(scene):
+    scene.columns["declared_area"][SPOILT] *= 2
+
+
 def prompted_elsewhere(scene):
     scene.columns["prompt_x"][SPOILT] = 3.0
 
@@ -108,6 +112,8 @@ DEFECTS = {
     "coverage_score": flooding,
     "uniqueness_score": twin_of_a_better_one,
     "declaration_score": declared_wider,
+    "declared_box_score": declared_wider,
+    "declared_area_score": declared_larger,
     "prompt_score": prompted_elsewhere,
     "split_score": two_bodies,
     "shape_score": elongated,

@@ -4,7 +4,8 @@ from mask_scene import table_of
 from pycocotools import mask as coco_mask
 
 from curate import rle
-from curate.scorers.declaration import declaration
+from curate.scorers import score as score_all
+from curate.scorers.declared_habits import AREAS, BOXES
 
 MASK = np.zeros((60, 80), bool)
 MASK[10:30, 20:60] = True  # x 20, y 10, w 40, h 20, 800 px
@@ -12,7 +13,11 @@ MASK[10:30, 20:60] = True  # x 20, y 10, w 40, h 20, 800 px
 
 def score(**declared):
     columns = {f"declared_{name}": [float(value)] for name, value in declared.items()}
-    return declaration(table_of([MASK], **columns))["declaration_score"].iloc[0]
+    return declared(table_of([MASK], **columns))["declaration_score"].iloc[0]
+
+
+def declared(table):
+    return score_all(table, only=["declaration"])
 
 
 def test_what_formats_do_is_no_error():
@@ -55,4 +60,77 @@ def test_polygons_as_people_draw_them():
             [mask], declared_area=[area], declared_x=[x.min()], declared_y=[y.min()],
             declared_w=[np.ptp(x)], declared_h=[np.ptp(y)],
         )  # fmt: skip
-        assert declaration(table)["declaration_score"].iloc[0] == pytest.approx(1, abs=0.2)
+        assert declared(table)["declaration_score"].iloc[0] == pytest.approx(1, abs=0.2)
+
+
+def discs(count=10):
+    y, x = np.mgrid[:60, :80]
+    return [(x - 20 - 2 * k) ** 2 + (y - 25) ** 2 <= (8 + k) ** 2 for k in range(count)]
+
+
+def stored(masks, **changed):
+    """Return masks with their own boxes and areas stored beside them, some of them changed."""
+    plain = table_of(masks)
+    x, y, w, h = (plain.masks[f"bbox_{side}"].to_numpy(float) for side in "xywh")
+    values = {"x": x, "y": y, "w": w, "h": h, "area": plain.masks["area_px"].to_numpy(float)}
+    values |= {name: change(values) for name, change in changed.items()}
+    columns = {f"declared_{name}": np.array(value).tolist() for name, value in values.items()}
+    return table_of(masks, **columns)
+
+
+zero = {name: (lambda v: 0 * v["x"]) for name in "xywh"}
+HABITS = {
+    "area_zero": {"area": lambda v: 0 * v["area"]},
+    "area_negative": {"area": lambda v: 0 * v["area"] - 1},
+    "area_of_box": {"area": lambda v: v["w"] * v["h"]},
+    "area_share": {"area": lambda v: v["area"] / 4800},
+    "area_same": {"area": lambda v: 0 * v["area"] + 7},
+    "box_empty": zero,
+    "box_corners": {"w": lambda v: v["x"] + v["w"], "h": lambda v: v["y"] + v["h"]},
+    "box_centre": {"x": lambda v: v["x"] + v["w"] / 2, "y": lambda v: v["y"] + v["h"] / 2},
+    "box_share": {
+        **{name: (lambda v, name=name: v[name] / 80) for name in "xw"},
+        **{name: (lambda v, name=name: v[name] / 60) for name in "yh"},
+    },
+    "box_offset": {"x": lambda v: v["x"] - 9, "h": lambda v: v["h"] + 1},
+}
+
+
+def test_every_habit_is_tried():
+    assert set(HABITS) == {*AREAS, *BOXES}
+
+
+@pytest.mark.parametrize("kind", HABITS)
+def test_a_habit_of_the_file_is_held_against_no_mask(kind):
+    frame = declared(stored(discs(), **HABITS[kind]))
+    assert frame["declaration_habit"].tolist() == [kind] * 10
+    assert frame["declaration_score"].tolist() == [1] * 10
+    assert frame[["declared_box_iou", "declared_area_ratio"]].min().min() < 0.9
+
+
+@pytest.mark.parametrize("kind", HABITS)
+def test_who_departs_from_the_habit_is_judged_by_its_own_numbers(kind):
+    def with_one_wrong(change):
+        return lambda v: np.where(np.arange(10) == 3, 3, change(v))
+
+    changed = {name: with_one_wrong(change) for name, change in HABITS[kind].items()}
+    frame = declared(stored(discs(), **changed))
+    assert frame["declaration_habit"].tolist()[3] == ""
+    assert frame["declaration_score"].iloc[3] < 0.9
+    assert (frame["declaration_score"].drop(frame.index[3]) == 1).all()
+
+
+def test_what_is_right_or_wrong_in_no_common_way_is_no_habit():
+    assert declared(stored(discs()))["declaration_habit"].tolist() == [""] * 10
+    few = declared(stored(discs(4), **HABITS["area_zero"]))
+    assert few["declaration_score"].tolist() == [0] * 4
+    half = {"area": lambda v: np.where(np.arange(10) % 2, 0, v["area"])}
+    frame = declared(stored(discs(), **half))
+    assert frame["declared_area_score"].tolist() == [1, 0] * 5
+    assert frame["declared_box_score"].tolist() == [1] * 10
+
+
+def test_boxes_that_masks_fill_say_nothing_of_areas():
+    squares = [np.pad(np.ones((9 + k, 20), bool), ((5, 46 - k), (5, 55))) for k in range(8)]
+    frame = declared(stored(squares))
+    assert frame["declaration_habit"].tolist() == [""] * 8
