@@ -42,6 +42,9 @@ BOXES: dict[str, str] = {
 }
 """The same for boxes."""
 
+HALF = 0.5
+"""Where more of the masks than this do have the same area, nothing is odd about it."""
+
 _NEAR_PX = 1.5
 _SAME_PX = 0.1
 _NEAR_SHARE = 0.02
@@ -85,8 +88,9 @@ def _learned(frame: pd.DataFrame, kind: str) -> dict[str, Any]:
     if kind == "area_same":
         values = _column(frame, "declared_area")
         found, counts = np.unique(values[np.isfinite(values)], return_counts=True)
-        if len(found):
-            value = float(found[counts.argmax()])
+        value = float(found[counts.argmax()]) if len(found) else np.nan
+        own = _column(frame, "area_px")[values == value]
+        if len(own) and not _near(np.full(len(own), value), own).mean() > HALF:
             return {"value": value, "text": f"{AREAS[kind]} ({value:g})"}
     return {}
 
@@ -144,9 +148,8 @@ def _area_share(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
 
 
 def _area_same(frame: pd.DataFrame, habit: Mapping[str, Any]) -> Found:
-    area, own = _column(frame, "declared_area"), _column(frame, "area_px")
-    able = np.isfinite(area) & ~_near(area, own)
-    return able, area == habit.get("value", np.nan)
+    area = _column(frame, "declared_area")
+    return np.isfinite(area), area == habit.get("value", np.nan)
 
 
 def _box_empty(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:

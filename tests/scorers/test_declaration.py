@@ -13,10 +13,10 @@ MASK[10:30, 20:60] = True  # x 20, y 10, w 40, h 20, 800 px
 
 def score(**declared):
     columns = {f"declared_{name}": [float(value)] for name, value in declared.items()}
-    return declared(table_of([MASK], **columns))["declaration_score"].iloc[0]
+    return scored(table_of([MASK], **columns))["declaration_score"].iloc[0]
 
 
-def declared(table):
+def scored(table):
     return score_all(table, only=["declaration"])
 
 
@@ -60,7 +60,7 @@ def test_polygons_as_people_draw_them():
             [mask], declared_area=[area], declared_x=[x.min()], declared_y=[y.min()],
             declared_w=[np.ptp(x)], declared_h=[np.ptp(y)],
         )  # fmt: skip
-        assert declared(table)["declaration_score"].iloc[0] == pytest.approx(1, abs=0.2)
+        assert scored(table)["declaration_score"].iloc[0] == pytest.approx(1, abs=0.2)
 
 
 def discs(count=10):
@@ -102,7 +102,7 @@ def test_every_habit_is_tried():
 
 @pytest.mark.parametrize("kind", HABITS)
 def test_a_habit_of_the_file_is_held_against_no_mask(kind):
-    frame = declared(stored(discs(), **HABITS[kind]))
+    frame = scored(stored(discs(), **HABITS[kind]))
     assert frame["declaration_habit"].tolist() == [kind] * 10
     assert frame["declaration_score"].tolist() == [1] * 10
     assert frame[["declared_box_iou", "declared_area_ratio"]].min().min() < 0.9
@@ -114,23 +114,23 @@ def test_who_departs_from_the_habit_is_judged_by_its_own_numbers(kind):
         return lambda v: np.where(np.arange(10) == 3, 3, change(v))
 
     changed = {name: with_one_wrong(change) for name, change in HABITS[kind].items()}
-    frame = declared(stored(discs(), **changed))
+    frame = scored(stored(discs(), **changed))
     assert frame["declaration_habit"].tolist()[3] == ""
     assert frame["declaration_score"].iloc[3] < 0.9
     assert (frame["declaration_score"].drop(frame.index[3]) == 1).all()
 
 
 def test_what_is_right_or_wrong_in_no_common_way_is_no_habit():
-    assert declared(stored(discs()))["declaration_habit"].tolist() == [""] * 10
-    few = declared(stored(discs(4), **HABITS["area_zero"]))
+    assert scored(stored(discs()))["declaration_habit"].tolist() == [""] * 10
+    few = scored(stored(discs(4), **HABITS["area_zero"]))
     assert few["declaration_score"].tolist() == [0] * 4
     half = {"area": lambda v: np.where(np.arange(10) % 2, 0, v["area"])}
-    frame = declared(stored(discs(), **half))
+    frame = scored(stored(discs(), **half))
     assert frame["declared_area_score"].tolist() == [1, 0] * 5
     assert frame["declared_box_score"].tolist() == [1] * 10
 
 
 def test_boxes_that_masks_fill_say_nothing_of_areas():
     squares = [np.pad(np.ones((9 + k, 20), bool), ((5, 46 - k), (5, 55))) for k in range(8)]
-    frame = declared(stored(squares))
+    frame = scored(stored(squares))
     assert frame["declaration_habit"].tolist() == [""] * 8
