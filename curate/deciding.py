@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import scorers
+from curate.crowds import REGION
 from curate.curation.blame import stated_columns
 from curate.curation.certificates import certified_line, checked
 from curate.curation.file_findings import KIND, Hits, rule_of, rules_of_file, text_of
@@ -326,9 +327,9 @@ def _scatter(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
 
 def is_crowd(frame: pd.DataFrame) -> pd.Series[bool]:
     """Return which masks are crowd regions, which nobody judges as one object."""
-    if "iscrowd" not in frame:
+    if REGION not in frame:
         return pd.Series(False, index=frame.index)
-    return frame["iscrowd"].fillna(0).astype("int64") == 1
+    return frame[REGION].fillna(0).astype("int64") == 1
 
 
 def quality_line(info: Mapping[str, Any], share: float) -> float | None:

@@ -21,6 +21,16 @@ import pandas as pd
 import pyarrow as pa
 
 from curate import __version__
+from curate.crowds import (
+    CROWDS,
+    OBJECTS,
+    REGIONS,
+    as_objects,
+    crowd_notes,
+    judge_as_objects,
+    mostly_crowd,
+    with_regions,
+)
 from curate.curation.policy import Policy, load_policy
 from curate.deciding import decide_audit, with_version
 from curate.decisions.reviews import refuse_other_decisions
@@ -76,6 +86,7 @@ class Inputs:
         detector: Name or path of a detector that looks at every picture.
         device: Where both run: torch's name, or None to choose.
         deep: Whether slow signals run, those that take more time than all others together.
+        crowd: How masks with ``iscrowd`` are judged: a word of :data:`curate.crowds.CROWDS`.
         trust_joins: Whether detections and annotations are held against the images that they are
             joined to even where nothing of them lies on a mask.
     """
@@ -88,6 +99,7 @@ class Inputs:
     detector: str | None = None
     device: str | None = None
     deep: bool = False
+    crowd: str = "auto"
     trust_joins: bool = False
     annotations: Path | None = None
 
@@ -113,6 +125,8 @@ class Inputs:
             SourceError: A folder is not there, or a file is in no format that curate knows.
             CallError: A model is given, but no pictures for it to look at.
         """
+        if self.crowd not in CROWDS:
+            raise CallError(f"--crowd is {self.crowd}", "", f"choose from {', '.join(CROWDS)}")
         for option, model in (("--segmenter", self.segmenter), ("--detector", self.detector)):
             if model is not None and self.images is None:
                 raise CallError(f"{option} {model} given, but no pictures", "", "give --images DIR")
@@ -143,6 +157,7 @@ class Job:
     detector: str | None
     device: str | None
     deep: bool
+    crowd: str
     parameters: Mapping[str, Mapping[str, Any]]
     offsets: tuple[int, ...]
 
@@ -156,13 +171,14 @@ def score_part(
     kept = job.out / WORK / "prompted" / f"part-{part.index:06d}"
     if job.segmenter is not None:
         inputs["segmenter"] = _prompter(job, table, kept, report)
-    masks = score(table, inputs=inputs, parameters=job.parameters, two_step=False)
-    images = score(table, inputs=inputs, parameters=job.parameters, level="image")
+    judged = as_objects(table) if job.crowd == OBJECTS else table
+    masks = score(judged, inputs=inputs, parameters=job.parameters, two_step=False)
+    images = score(judged, inputs=inputs, parameters=job.parameters, level="image")
     version = VersionHash()
     version.update(image_digests(table.masks, table.images, table.runs))
     frames = {
         "images": (_with_picture_status(table.images, images), images),
-        "masks": (_with_model_scores(table.masks, masks), masks),
+        "masks": (_with_model_scores(with_regions(judged, table), masks), masks),
     }
     for kind, (frame, scores) in frames.items():
         columns = frame.join(scores) if scores.shape[1] else frame
@@ -304,6 +320,7 @@ def audit(
         "inputs": {name: fingerprint(path) for name, path in given.items()},
         "settings": {
             "deep": inputs.deep,
+            "crowd": inputs.crowd,
             **{name: model["fingerprint"] for name, model in models.items()},
             **{k: dict(v) for k, v in parameters.items()},
         },
@@ -323,12 +340,18 @@ def audit(
             "settings": identity["settings"],
             "models": models,
             "timings": {},
+            "crowd": REGIONS if inputs.crowd == "auto" else inputs.crowd,
         }
         write_json(out / INFO, info)
     with Pool(workers) as pool:
         if info["state"] == SCORING:
             try:
-                joins = _score_all(pool, source, out, chosen.name, inputs, parameters, report)
+                joins = _score_all(pool, source, out, chosen.name, inputs, parameters, report, info)
+                if inputs.crowd == "auto" and info["crowd"] != OBJECTS and mostly_crowd(out):
+                    judge_as_objects(out, info)
+                    joins = _score_all(
+                        pool, source, out, chosen.name, inputs, parameters, report, info
+                    )
             except SourceError:
                 if not count_parts(out):
                     release(out)  # or the call with the mistake mended would find a stranger here
@@ -337,6 +360,7 @@ def audit(
             info["signals"] = availability(inputs)
             info["joins"] = joins.facts
             put_notes(info, as_dicts(joins.notes, {}))
+            put_notes(info, crowd_notes(out, info["crowd"]))
         return decide_audit(out, info, policy, pool, report)
 
 
@@ -361,6 +385,7 @@ def _score_all(
     inputs: Inputs,
     parameters: Mapping[str, Mapping[str, Any]],
     report: Progress | None,
+    info: Mapping[str, Any],
 ) -> _Joins:
     """Score every part that is not there yet; return how the inputs were joined."""
     work = out / WORK
@@ -393,6 +418,7 @@ def _score_all(
         inputs.detector,
         inputs.device,
         inputs.deep,
+        info["crowd"],
         parameters,
         joins.offsets,
     )

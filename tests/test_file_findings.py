@@ -1,4 +1,4 @@
-"""Findings of nearly every mask become notes of the file: in audit.json, summary, JSON and report."""
+"""Findings of nearly every mask become notes of the file, in audit.json, summary and report."""
 
 from __future__ import annotations
 

@@ -76,6 +76,14 @@ def audit(
     ] = None,
     device: DeviceOption = None,
     deep: Annotated[bool, typer.Option(help="Run the slow signals too.")] = False,
+    crowd: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|objects|regions",
+            help="Judge masks with iscrowd as objects, or leave them as regions; auto: as objects "
+            "where nearly all are crowd.",
+        ),
+    ] = "auto",
     trust_joins: Annotated[
         bool,
         typer.Option(
@@ -107,6 +115,7 @@ def audit(
             detector=detector,
             device=device,
             deep=deep,
+            crowd=crowd,
             trust_joins=trust_joins,
             policy=policy,
             workers=workers,

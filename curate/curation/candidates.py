@@ -39,7 +39,7 @@ def population_sql(types: Mapping[str, str]) -> str:
     Args:
         types: The columns of the audit's masks.
     """
-    crowd = " and coalesce(iscrowd, 0) <> 1" if "iscrowd" in types else ""
+    crowd = " and coalesce(crowd_region, 0) <> 1" if "crowd_region" in types else ""
     return f"status = 'ok'{crowd}"
 
 

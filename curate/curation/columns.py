@@ -23,6 +23,7 @@ DERIVED: dict[str, tuple[str, ...]] = {
     "small_hole_px": ("segmentation", "height", "width"),
     "largest_fragment_px": ("segmentation", "height", "width"),
     "duplicate_same_category": ("duplicate_of", "category"),
+    "crowd_region": ("iscrowd",),
 }
 """Columns that are worked out from others, and from which."""
 
@@ -183,10 +184,16 @@ def _same_category(columns: Columns, _: str) -> pd.Series[Any]:
     return pd.Series(same, index=columns.frame.index)
 
 
+def _crowd_region(columns: Columns, _: str) -> pd.Series[Any]:
+    """1 where a mask is a crowd region; audits say so themselves, as they may judge it anyway."""
+    return columns.frame["iscrowd"]
+
+
 _DERIVATIONS: dict[str, Callable[[Columns, str], pd.Series[Any]]] = {
     "coverage": _coverage,
     "small_island_px": _pieces,
     "small_hole_px": _pieces,
     "largest_fragment_px": _pieces,
     "duplicate_same_category": _same_category,
+    "crowd_region": _crowd_region,
 }

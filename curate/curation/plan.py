@@ -121,7 +121,7 @@ def decide(
     """
     columns = Columns(frame, policy.small_px)
     rows = len(frame)
-    crowd = _column(columns, "iscrowd") == 1
+    crowd = _column(columns, "crowd_region") == 1
     no = np.zeros(rows, np.bool_)
     draft = _Draft(
         columns,

@@ -154,7 +154,7 @@ class Policy:
             named.update(DERIVED.get(column, ()))
             if column in NMS_COLUMNS and self.nms:
                 named.update(NMS_COLUMNS[column])
-        named |= {"image_id", "category", "iscrowd", "quality_score"}
+        named |= {"image_id", "category", "iscrowd", "crowd_region", "quality_score"}
         return tuple(sorted(named - set(NMS_COLUMNS) - {"mask_id", "coverage"}))
 
     @property

@@ -32,7 +32,7 @@ TOUCHED = 2
 HELD_BACK = "estimate"
 """Reviews of this kind are never learned from."""
 
-_WHO = ("image_id", "file_name", "area_px", "iscrowd", "priority")
+_WHO = ("image_id", "file_name", "area_px", "crowd_region", "priority")
 
 
 @dataclass(frozen=True)

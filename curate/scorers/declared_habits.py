@@ -80,9 +80,11 @@ def follows(frame: pd.DataFrame, habit: Mapping[str, Any] | None) -> BoolArray:
 
 def _learned(frame: pd.DataFrame, kind: str) -> dict[str, Any]:
     """Return the numbers of a habit: by how much boxes are off, which area is everywhere."""
-    if kind == "box_offset" and len(frame):
-        off = np.nanmedian(np.where(np.isfinite(off := _offsets(frame)), off, np.nan), axis=0)
-        if np.isfinite(off).all() and (np.abs(off) > 2 * _SAME_PX).any():
+    if kind == "box_offset":
+        off = _offsets(frame)
+        off = off[np.isfinite(off).all(axis=1)]
+        off = np.median(off, axis=0) if len(off) else np.zeros(4)
+        if (np.abs(off) > 2 * _SAME_PX).any():
             signed = ", ".join(f"{s} {v:+.3g}" for s, v in zip("xywh", off, strict=True) if v)
             return {"off": off.tolist(), "text": f"{BOXES[kind]} ({signed})"}
     if kind == "area_same":

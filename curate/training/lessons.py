@@ -75,7 +75,7 @@ def _accepted(audit: Audit) -> tuple[list[Any], dict[int, Any]]:
     too.
     """
     columns = set(audit.query("select * from masks limit 0").columns)
-    crowds = "and coalesce(iscrowd, 0) = 0" if "iscrowd" in columns else ""
+    crowds = "and coalesce(crowd_region, 0) = 0" if "crowd_region" in columns else ""
     changed = "(select mask_id from people where change = 'redrawn')"
     others = f"and mask_id not in {changed}" if audit.has_people() else ""
     masks = audit.query(

@@ -32,6 +32,7 @@ def audit(
     detector: str | None = None,
     device: str | None = None,
     deep: bool = False,
+    crowd: str = "auto",
     trust_joins: bool = False,
     policy: str | Path | Mapping[str, Any] | Policy = "default",
     workers: int = 1,
@@ -55,6 +56,8 @@ def audit(
         detector: A detector that looks at every picture: a folder, or a hub name.
         device: Where both run ("cpu", "cuda:0"); the first GPU, else the CPU, if None.
         deep: Run the slow signals too, which take more time than all others together.
+        crowd: How masks with ``iscrowd`` are judged: "objects", "regions" (not at all), or "auto":
+            as objects only where nearly all masks are crowd.
         trust_joins: Go on where detections or annotations lie on no mask of the images that they
             are joined to.
         policy: A preset's name, a TOML file, or a policy.
@@ -88,6 +91,7 @@ def audit(
         detector=detector,
         device=device,
         deep=deep,
+        crowd=crowd,
         trust_joins=trust_joins,
     )
     done = run(
