@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("scorers", "source_images"),
     ("curation",),
     ("store",),
-    ("decisions", "sides"),
+    ("crowds", "decisions", "sides"),
     ("deciding", "exchange", "generation", "join_check", "joined_inputs", "training", "writing"),
     ("guarantees", "learning", "pipeline"),
     ("report",),
