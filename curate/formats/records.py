@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from itertools import chain
 from typing import Any
 
@@ -36,7 +37,7 @@ from curate.formats.values import (
     unique_ids,
     usable,
 )
-from curate.notes import Notes
+from curate.notes import EXAMPLES, Note, Notes
 from curate.table import IMAGE_STATUSES, STATUSES, MaskTable, finish
 
 UNKNOWN_SIZE = -1
@@ -172,7 +173,7 @@ class Annotations:
         self._placeholders = placeholders or {}
         self.findings, self.notes = Findings(), Notes()
         self._category_texts: dict[int, str] = {}
-        self._noted: set[tuple[str, str]] = set()
+        self._noted: dict[str, set[int]] = {}
         self._batches: list[Columns] = []
         self._lengths: list[int] = []
         self.count = 0
@@ -191,14 +192,14 @@ class Annotations:
                     what = f"the annotation is {json_type(record)}, not an object"
                     self.findings.note(self.count + i, "wrong_type", what)
             records = [record if type(record) is dict else {} for record in records]
-        self._noted.clear()  # a key stands in one batch only
         columns = _fields(records)
         for record in records:
             if type(given := record.get("category_id")) is str:
                 self._category_texts[id_key(given)] = text(given)[:80]
-        self._note_ids(records, columns["id_given"], keys)
-        self._note_odd_numbers(records, columns, keys)
-        columns |= self._segmentations(records, rows, keys)
+        self._note_ids(records, columns["id_given"])
+        self._note_odd_numbers(records, columns)
+        columns |= self._segmentations(records, rows)
+        self._count_notes(keys)
         columns |= {"source_key": keys, "image_row": rows}
         self._batches.append(columns)
         self._lengths.append(len(records))
@@ -216,7 +217,8 @@ class Annotations:
         given = columns["id_given"]
         if self._need_ids and not given.all():
             for i in np.flatnonzero(~given).tolist():
-                self._say("no_id", keys[i].as_py())
+                self._say("no_id", i)
+            self._count_notes(keys)
         self._batches.append(columns | {"source_key": keys, "image_row": rows})
         self._lengths.append(len(rows))
         self.count += len(rows)
@@ -228,31 +230,34 @@ class Annotations:
         same = (own_h == heights) & (own_w == widths)
         return bool((free | same).all() and usable(heights, widths).all())
 
-    def _say(self, kind: str, key: str) -> None:
-        """Note once for the file what holds for a mask."""
-        if (kind, key) in self._noted:
-            return
-        self._noted.add((kind, key))
-        self.notes.add(kind, FIELD_NOTES.get(kind) or REPAIRS[kind], key)
+    def _say(self, kind: str, row: int) -> None:
+        """Note once for the file what holds for a mask, named by its place in the batch."""
+        self._noted.setdefault(kind, set()).add(row)
 
-    def _note_ids(self, records: list[dict[str, Any]], given: BoolArray, keys: pa.Array) -> None:
+    def _count_notes(self, keys: pa.Array) -> None:
+        """Take the notes of a batch into those of the file."""
+        for kind, rows in self._noted.items():
+            places = tuple(keys[row].as_py() for row in nsmallest(EXAMPLES, rows))
+            what = FIELD_NOTES.get(kind) or REPAIRS[kind]
+            self.notes.merge([Note(kind, what, len(rows), examples=places)])
+        self._noted.clear()
+
+    def _note_ids(self, records: list[dict[str, Any]], given: BoolArray) -> None:
         """Note ids that are missing, text, or nothing that can be an id."""
         for i in np.flatnonzero(~given).tolist():
             value = records[i].get("id")
             if value is None and records[i] and self._need_ids:
-                self._say("no_id", keys[i].as_py())
+                self._say("no_id", i)
             elif value is not None and type(value) is not str:
-                self._say("odd_ids", keys[i].as_py())
+                self._say("odd_ids", i)
         for name in ("id", "image_id", "category_id"):
             values = [record.get(name) for record in records]
             if str in set(map(type, values)):
                 for i, value in enumerate(values):
                     if type(value) is str:
-                        self._say("text_ids", keys[i].as_py())
+                        self._say("text_ids", i)
 
-    def _note_odd_numbers(
-        self, records: list[dict[str, Any]], columns: Columns, keys: pa.Array
-    ) -> None:
+    def _note_odd_numbers(self, records: list[dict[str, Any]], columns: Columns) -> None:
         """Note stored numbers that are none; a missing one, or an empty list, is no finding."""
         read = {name: column for name, column in _NUMBERS.items() if column in columns}
         read |= {name: four[0] for name, four in _BOXES.items() if four[0] in columns}
@@ -262,13 +267,13 @@ class Annotations:
             if _holds_text(values):
                 for i, value in enumerate(values):
                     if not nothing[i] and _holds_text([value]):
-                        self._say("text_numbers", keys[i].as_py())
+                        self._say("text_numbers", i)
             for i in np.flatnonzero(nothing).tolist():
                 value = values[i]
                 if value is None or value == []:
                     continue
                 if _are_numbers(value, 1 if name in _NUMBERS else 4):
-                    self._say("not_finite", keys[i].as_py())
+                    self._say("not_finite", i)
                     continue
                 what = json_type(value)
                 if type(value) is list:
@@ -286,9 +291,7 @@ class Annotations:
             detail = "the size of its image is not given"
         self.findings.note(row, "invalid_size", images.findings.details(image) or detail)
 
-    def _segmentations(
-        self, records: list[dict[str, Any]], rows: IntArray, keys: pa.Array
-    ) -> Columns:
+    def _segmentations(self, records: list[dict[str, Any]], rows: IntArray) -> Columns:
         heights, widths = self.images.heights[rows], self.images.widths[rows]
         values = [record.get("segmentation") for record in records]
         fast = _compressed(values, heights, widths)
@@ -305,9 +308,9 @@ class Annotations:
             one = read_segmentation(value, height, width)
             counts.append(one.counts)
             for kind in one.repairs:
-                self._say(kind, keys[i].as_py())
+                self._say(kind, i)
             if one.status == "no_segmentation" and records[i]:
-                self._say("no_segmentation", keys[i].as_py())
+                self._say("no_segmentation", i)
             if one.status == "invalid_size" and not valid_size(height, width):
                 self._note_size(self.count + i, int(rows[i]), one.detail)
             elif one.status != "ok":

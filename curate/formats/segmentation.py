@@ -56,7 +56,7 @@ def read_segmentation(value: object, height: int, width: int) -> Segmentation:
     Returns:
         The mask. Compressed counts are passed on as they are: decoding finds what is wrong in them.
     """
-    if value is None or value == [] or value == {}:
+    if value is None or value == [] or value == {} or value == "":
         return Segmentation(None, "no_segmentation", "there is no segmentation")
     if isinstance(value, list) and all(one in _NOTHING for one in value):
         return Segmentation(None, "no_segmentation", "there is no point in the segmentation")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+import curate
 from curate.formats import detect, read
+from curate.formats.edits import Addition, Change, Edits
 from curate.formats.repairs import REPAIRS
-from curate.rle import decode, to_dense
+from curate.rle import decode, encode, from_dense, to_dense
+from curate.summary import summary, summary_text
 from curate.table import MaskTable
 
 H, W = 60, 70
@@ -190,3 +194,124 @@ def test_run_lengths_in_other_spellings(
     if build in (results, amg) and kind == "no_rle_size":
         pytest.skip("the run lengths are the only place with a size")
     check(build(tmp_path, [spell(counts) for counts in PLAIN]), kind)
+
+
+ODD_IDS: list[tuple[str, str | None, list[Any]]] = [
+    ("text", "text_ids", ["a12", "b", "c/3"]),
+    ("numbers as text", "text_ids", ["4", "5", "6"]),
+    ("text with zeros in front", "text_ids", ["01", "1", "001"]),
+    ("floats", None, [4.0, 5.0, 6.0]),
+    ("fractions", "odd_ids", [0.5, 1.5, 2.5]),
+    ("lists", "odd_ids", [[1], [2], [3]]),
+    ("no ids", "no_id", [None, None, None]),
+    ("beyond 64 bits", "odd_ids", [2**70, 2**71, 2**72]),
+    ("some text, some not", "text_ids", ["a", 7, 9.0]),
+]
+
+
+@pytest.mark.parametrize("build", [coco, lvis, sa1b], ids=lambda build: build.__name__)
+@pytest.mark.parametrize(("name", "kind", "ids"), ODD_IDS, ids=[one[0] for one in ODD_IDS])
+def test_ids_of_any_kind(
+    tmp_path: Path,
+    build: Callable[[Path, list[Any]], Path],
+    name: str,
+    kind: str | None,
+    ids: list[Any],
+) -> None:
+    path = build(tmp_path, [rle(counts) for counts in PLAIN])
+    made = json.loads(path.read_text())
+    for record, number in zip(made["annotations"], ids, strict=True):
+        record["id"] = number
+    dump(path, made)
+    table = read(path)
+    assert set(table.masks["status"]) == {"ok"}
+    assert table.masks.index.is_unique
+    assert len(set(table.masks["source_key"])) == 3
+    kinds = [note.kind for note in table.notes]
+    if build is not sa1b or kind != "no_id":
+        assert kinds == ([kind] if kind else [])
+    keys = sorted(table.masks["source_key"])
+    square = encoded((slice(3, 9), slice(4, 11)))
+    edits = Edits(drop=frozenset(keys[:1]), change={keys[1]: Change(counts=square)})
+    out = tmp_path / "out" / path.name
+    detect(path).write(path, out, edits)
+    left = json.loads(out.read_text())["annotations"]
+    assert [one.get("id") for one in left] == ids[1:]
+    again = read(out)
+    first, second = drawn(again)
+    assert first.sum() == 42
+    assert (second == pixels(PLAIN[2])).all()
+
+
+def encoded(where: tuple[slice, slice]) -> bytes:
+    mask = np.zeros((H, W), bool)
+    mask[where] = True
+    return encode(from_dense(mask))[0].as_py()
+
+
+@pytest.mark.parametrize("build", [coco, lvis, results], ids=lambda build: build.__name__)
+@pytest.mark.parametrize("image", ["a12", "7", "0007", 7.0, "päth/a b.png"])
+@pytest.mark.parametrize("category", ["1", "kitten", 1.0])
+def test_ids_of_images_and_categories_that_are_text(
+    tmp_path: Path, build: Callable[[Path, list[Any]], Path], image: Any, category: Any
+) -> None:
+    path = build(tmp_path, [rle(counts) for counts in PLAIN])
+    made = json.loads(path.read_text())
+    for record in made if build is results else made["annotations"]:
+        record |= {"image_id": image, "category_id": category}
+    if build is not results:
+        made["images"][0]["id"] = image
+        other = {"id": "dog" if isinstance(category, str) else 2, "name": "dog"}
+        made["categories"] = [{"id": category, "name": "cell"}, other]
+    dump(path, made)
+    table = read(path)
+    assert set(table.masks["status"]) == {"ok"}, table.masks["status_detail"].tolist()
+    assert table.masks["image_id"].nunique() == 1
+    said = {note.kind: note.count for note in table.notes}
+    texts = isinstance(image, str) or isinstance(category, str)
+    assert said == ({"text_ids": 3} if texts else {})
+    if build is results:
+        return
+    assert set(table.masks["category"]) == {"cell"}
+    key = sorted(table.masks["source_key"])[0]
+    new = Addition(table.images["source_key"].iloc[0], encoded((slice(3, 9), slice(4, 11))), H, W)
+    edits = Edits(change={key: Change(category="dog")}, add=(replace(new, category="cell"),))
+    out = tmp_path / "out" / path.name
+    detect(path).write(path, out, edits)
+    again = read(out).masks.sort_values("source_key")
+    assert again["category"].tolist() == ["dog", "cell", "cell", "cell"]
+    assert again["image_id"].nunique() == 1
+    written = json.loads(out.read_text())["annotations"]
+    assert [one["category_id"] for one in written] == [other["id"], *[category] * 3]
+    assert [one["image_id"] for one in written] == [image] * 4
+
+
+@pytest.mark.parametrize("build", [coco, lvis, results, sa1b], ids=lambda build: build.__name__)
+@pytest.mark.parametrize("nothing", [None, [], {}, [[]], [None], ""], ids=str)
+@pytest.mark.parametrize("more", [{}, {"area": "x", "score": [1]}], ids=["sound", "odd fields"])
+def test_a_box_without_a_segmentation_is_for_review(
+    tmp_path: Path, build: Callable[[Path, list[Any]], Path], nothing: Any, more: dict[str, Any]
+) -> None:
+    path = build(tmp_path, [rle(PLAIN[0]), nothing, rle(PLAIN[2])])
+    made = json.loads(path.read_text())
+    (made if build is results else made["annotations"])[1].update(more)
+    dump(path, made)
+    table = read(path)
+    masks = table.masks.sort_values("source_key")
+    assert masks["status"].tolist() == ["ok", "no_segmentation", "ok"]
+    assert {note.kind: note.count for note in table.notes} == {"no_segmentation": 1}
+
+
+@pytest.mark.parametrize("build", [coco, results], ids=lambda build: build.__name__)
+def test_files_of_boxes_are_all_for_review_and_pruning_keeps_them(
+    tmp_path: Path, build: Callable[[Path, list[Any]], Path]
+) -> None:
+    path = build(tmp_path, [None] * 3)
+    audit = curate.audit(path, tmp_path / "audit")
+    assert audit.info["counts"]["actions"] == {"review": 3}
+    note = next(note for note in audit.info["notes"] if note["kind"] == "no_segmentation")
+    assert (note["count"], note["share"]) == (3, 1.0)
+    assert note["text"] in summary_text(audit, summary(audit))
+    assert note["text"] in (audit.path / "report.html").read_text()
+    curate.prune(audit.path, tmp_path / "out.json")
+    assert (tmp_path / "out.json").read_bytes() == path.read_bytes()
