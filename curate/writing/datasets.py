@@ -91,7 +91,7 @@ class Meant(_Dataset):
             self.version.update(image_digests(masks, table.images, table.runs))
             goes = masks["source_key"].isin(self.edits.drop).to_numpy(np.bool_)
             self.dropped += int(goes.sum())
-            kept = masks[~goes].assign(_own_id=_own_ids(self.form, masks)[~goes], _state=STAYS)
+            kept = masks[~goes].assign(_own_id=_own_ids(self.form, table)[~goes], _state=STAYS)
             kept = pd.concat([self._changes(kept), *self._additions(table.images)])
             self.note_images(table.images, kept)
             yield _ordered(kept, table.images, kept["_state"].to_numpy() == ADDED)
@@ -156,7 +156,7 @@ class Written(_Dataset):
     def frames(self) -> Iterator[pd.DataFrame]:
         """Yield its masks by parts, in order."""
         for table in self.tables():
-            masks = table.masks.assign(_own_id=_own_ids(self.form, table.masks), _state=STAYS)
+            masks = table.masks.assign(_own_id=_own_ids(self.form, table), _state=STAYS)
             self.note_images(table.images, masks)
             self.version.update(image_digests(table.masks, table.images, table.runs))
             yield _ordered(masks, table.images, self._added(masks, table.images))
@@ -187,10 +187,12 @@ class Written(_Dataset):
         return number
 
 
-def _own_ids(form: Format, masks: pd.DataFrame) -> npt.NDArray[np.bool_]:
+def _own_ids(form: Format, table: MaskTable) -> npt.NDArray[np.bool_]:
     """Return whose ids look like the source's own, not like those that a reader gave out."""
+    masks = table.masks
     ids = masks.index.to_numpy()
-    if form.name == _WITHOUT_IDS or len(ids) < 2 or (np.diff(ids) == 1).all():
+    numbered = any(note.kind == "no_id" for note in table.notes)  # which of them, nothing says
+    if form.name == _WITHOUT_IDS or numbered or len(ids) < 2 or (np.diff(ids) == 1).all():
         return np.zeros(len(ids), np.bool_)
     found = masks["status_detail"].str.contains(ID_NOT_OWN, regex=True)
     return ~found.fillna(False).to_numpy(np.bool_)
