@@ -142,7 +142,11 @@ def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None 
     """
     folder = work / f"side-{name}"
     done = folder / "done"
-    chosen = detect(path, options=options)
+    chosen = detect(path)
+    if (
+        not chosen.own_ids
+    ):  # ids of a dataset are not names of pictures: they are joined as they are
+        chosen = detect(path, chosen.name, options)
     side = Side(name, folder, chosen.own_ids, str(path))
     if done.exists():
         return side

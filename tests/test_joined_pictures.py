@@ -89,3 +89,17 @@ def test_a_picture_of_the_same_suffix_is_found_beside_the_masks(tmp_path: Path) 
     done = audit(tmp_path / "masks", tmp_path / "out", format="label-png", inputs=inputs)
     assert paths(done) == ["images/s.png"]
     assert ImageFolder(tmp_path).find("s.png") is None  # alone, nothing tells the two apart
+
+
+def test_ids_of_detections_are_not_numbers_of_pictures(tmp_path: Path) -> None:
+    """Image 1 is 0002.jpg and image 2 is 0001.jpg; the detections bear the dataset's ids."""
+    names = ["0000.jpg", "0002.jpg", "0001.jpg"]
+    for k, name in enumerate(names):
+        save(tmp_path / "pictures" / name, photo(k))
+    source = dataset(tmp_path / "in.json", names)
+    seen = [{"image_id": 1, "category_id": 1, "bbox": [5, 5, 20, 20], "score": 0.9}]
+    (tmp_path / "seen.json").write_text(json.dumps(seen))
+    inputs = Inputs(images=tmp_path / "pictures", detections=tmp_path / "seen.json")
+    done = audit(source, tmp_path / "out", inputs=inputs)
+    assert done.info["joins"]["detections"]["keys"] == {"id": 1}
+    assert done.masks()["detector_score"].notna().tolist() == [False, True, False]

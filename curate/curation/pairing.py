@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from curate.curation.snapshot import Snapshot
+from curate.image_join import Listing, join
+from curate.image_names import normalised
 from curate.rle import Runs, area, as_large_binary, cross_overlaps, decode
-from curate.versions import normalized, plain_name
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -72,10 +73,9 @@ def match(both: Both, keys: Sequence[str]) -> Rows:
 def pair_images(a: Snapshot, b: Snapshot) -> Rows:
     """Find the images that both have, each once.
 
-    By full file name (and id, where several have one name); else by base name without a picture's
-    ending, where both have it once; else by id: where neither has a name, or one has none and both
-    formats take their image ids from one place. Two datasets of one image each, of which one does
-    not say its name, have that image.
+    As :func:`curate.image_join.join` does, of any sizes; ids count where both formats take them
+    from one place, and among images without a name. Images of one name, of which both have as many,
+    are paired in their order, those of equal ids first.
 
     Args:
         a: One dataset.
@@ -84,22 +84,22 @@ def pair_images(a: Snapshot, b: Snapshot) -> Rows:
     Returns:
         Positions in A's images and in B's.
     """
-    every = _named(a.images), _named(b.images)
-    has_name = [one["name"] != "" for one in every]
-    named = every[0][has_name[0]], every[1][has_name[1]]
-    found = match(named, ["name", "image_id"])
-    found = _joined(found, match(_without(named, found), ["name"]))
-    single = _once(named[0]) & _once(named[1])
-    left = _without(named, found)
-    found = _joined(found, match(_where(left, "plain", single), ["plain"]))
-    left = _without(every, found)
-    bare = [set(one.loc[one["name"] == "", "image_id"]) for one in left]
     shared = {a.format, b.format} <= _SHARED_IMAGE_IDS
-    either = bare[0] | bare[1] if shared else bare[0] & bare[1]
-    found = _joined(found, match(_where(left, "image_id", either), ["image_id"]))
-    if len(a.images) == len(b.images) == 1 and not len(found[0]) and any(bare):
-        return np.zeros(1, np.int64), np.zeros(1, np.int64)
-    return found
+    joined = join(*(_listing(one.images, ids=shared) for one in (a, b))).rows
+    second = np.flatnonzero(joined >= 0)
+    found = joined[second], second
+    every = _named(a.images), _named(b.images)
+    counts = [one["name"].value_counts() for one in every]
+    even = {name for name, n in counts[0].items() if counts[1].get(name) == n}
+    for keys in (["name", "image_id"], ["name"]):
+        found = _joined(found, match(_where(_without(every, found), "name", even - {""}), keys))
+    bare = _where(_without(every, found), "name", {""})
+    return _joined(found, match(bare, ["image_id"]))
+
+
+def _listing(images: pd.DataFrame, *, ids: bool) -> Listing:
+    numbers = images.index.to_numpy(np.int64) if ids else None
+    return Listing(images["file_name"].to_numpy(object).tolist(), numbers)
 
 
 def pair_masks(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> MaskPairs:
@@ -135,13 +135,9 @@ def pair_masks(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> Mask
 
 
 def _named(images: pd.DataFrame) -> pd.DataFrame:
-    names = [normalized(name) if isinstance(name, str) else "" for name in images["file_name"]]
-    columns = {"name": names, "plain": [plain_name(name) for name in names]}
-    return pd.DataFrame(columns, dtype="str").assign(image_id=images.index.to_numpy(np.int64))
-
-
-def _once(images: pd.DataFrame) -> set[str]:
-    return set(images["plain"].drop_duplicates(keep=False))
+    names = [normalised(name) for name in images["file_name"]]
+    frame = pd.DataFrame({"name": names}, dtype="str")
+    return frame.assign(image_id=images.index.to_numpy(np.int64))
 
 
 def _where(both: Both, column: str, values: set[Any]) -> Both:
