@@ -89,6 +89,8 @@ class Inputs:
         crowd: How masks with ``iscrowd`` are judged: a word of :data:`curate.crowds.CROWDS`.
         trust_joins: Whether detections and annotations are held against the images that they are
             joined to even where nothing of them lies on a mask.
+        void: Ids of pixels that belong to no mask, in PNGs of ids; None for those that are known.
+        class_code: How ids of PNGs carry a class; None for what the layout says.
     """
 
     images: Path | None = None
@@ -102,10 +104,17 @@ class Inputs:
     crowd: str = "auto"
     trust_joins: bool = False
     annotations: Path | None = None
+    void: tuple[int, ...] | None = None
+    class_code: str | None = None
 
     def read_options(self) -> ReadOptions:
         """Return what the source's reader is told."""
-        return ReadOptions(images=self.images, annotations=self.annotations)
+        return ReadOptions(
+            images=self.images,
+            annotations=self.annotations,
+            void=self.void,
+            class_code=self.class_code,
+        )
 
     def paths(self) -> dict[str, Path]:
         """Return every input that is given, by the name it has in ``audit.json``."""
@@ -321,6 +330,7 @@ def audit(
         "settings": {
             "deep": inputs.deep,
             "crowd": inputs.crowd,
+            **inputs.read_options().stated(),
             **{name: model["fingerprint"] for name, model in models.items()},
             **{k: dict(v) for k, v in parameters.items()},
         },
@@ -394,8 +404,8 @@ def _score_all(
         for stray in (out / kind).glob(".*.tmp"):
             stray.unlink(missing_ok=True)
     with writing(work):
-        told = inputs.read_options()
-        parts = list(detect(source, format, told).plan(source, work))
+        told = ReadOptions(images=inputs.images)
+        parts = list(detect(source, format, inputs.read_options()).plan(source, work))
         sides = [prepare_side(name, path, work, told) for name, path in inputs.compare.items()]
         given = {"detections": inputs.detections} if inputs.detections else {}
         found = [prepare_side(name, path, work, told) for name, path in given.items()]

@@ -91,6 +91,14 @@ def audit(
             help="Go on where detections or annotations lie on no mask of the images they name.",
         ),
     ] = False,
+    void: Annotated[
+        list[int] | None,
+        typer.Option(help="In PNGs of ids: an id that is no object (255 in VOC's). Repeatable."),
+    ] = None,
+    class_code: Annotated[
+        str | None,
+        typer.Option(help="In PNGs of ids: how they carry a class: cityscapes, kitti, mots, none."),
+    ] = None,
     policy: PolicyOption = "default",
     workers: Annotated[int, typer.Option(help="How many processes.")] = 1,
     restart: Annotated[bool, typer.Option(help="Throw away what OUT holds of an audit.")] = False,
@@ -117,6 +125,8 @@ def audit(
             deep=deep,
             crowd=crowd,
             trust_joins=trust_joins,
+            void=void or None,
+            class_code=class_code,
             policy=policy,
             workers=workers,
             restart=restart,

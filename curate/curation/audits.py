@@ -71,9 +71,14 @@ def read_options(audit: Audit) -> ReadOptions:
     """Return what the source's reader was told when it was audited."""
     from curate.formats.base import ReadOptions  # it loads tables, which most commands do without
 
-    inputs = audit.info.get("inputs", {})
+    inputs, settings = audit.info.get("inputs", {}), audit.info.get("settings", {})
     told = {name: inputs.get(name) for name in ("images", "annotations")}
-    return ReadOptions(**{name: Path(path) for name, path in told.items() if path is not None})
+    void = settings.get("void")
+    return ReadOptions(
+        **{name: Path(path) for name, path in told.items() if path is not None},
+        void=None if void is None else tuple(void),
+        class_code=settings.get("class_code"),
+    )
 
 
 def dataset_version(audit: Audit) -> str | None:

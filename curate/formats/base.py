@@ -42,19 +42,28 @@ class Part:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a reader is told beside the path. Picklable.
+    """What a reader is told beside the path. Picklable; None is "not told".
 
     Attributes:
-        images: Folder of the pictures, for sources that have none beside them; None: not told.
-        annotations: Annotation file that a results list is for: its images, names, sizes; None: not
-            told.
+        images: Folder of the pictures, for sources that have none beside them.
+        annotations: Annotation file that a results list is for: its images, names, sizes.
         home: Where the dataset stands of which the source is a copy, so that what lies around it is
             found; None: it is no copy.
+        void: Ids of pixels that belong to no mask, in PNGs of ids.
+        class_code: How ids of PNGs carry a class: a word of :data:`curate.formats.id_codes.CODES`.
     """
 
     images: Path | None = None
     annotations: Path | None = None
     home: Path | None = None
+    void: tuple[int, ...] | None = None
+    class_code: str | None = None
+
+    def stated(self) -> dict[str, Any]:
+        """Return what is told but for paths, as plain values for ``audit.json``."""
+        void = None if self.void is None else list(self.void)
+        told = {"void": void, "class_code": self.class_code}
+        return {name: value for name, value in told.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ class Format:
             that would be, and the same is returned.
         configure: From :class:`ReadOptions` to the format that reads and writes by them; None
             where it needs none.
+        takes: Names of the options beside paths that it acts on.
         check_unedited: (source, what was written, edits) to what else differs, as a clause, ""
             where nothing does. Shares no code with ``load`` and ``write``; see
             :mod:`curate.formats.unedited`.
@@ -94,13 +104,22 @@ class Format:
     load: Callable[[Path, Part], MaskTable]
     write: Callable[[Path, Path | None, Edits], Stored]
     configure: Callable[[ReadOptions], Format] | None = None
+    takes: tuple[str, ...] = ()
     check_unedited: Callable[[Path, Path, Edits], str] = check_untouched
     own_ids: bool = False
     images: Callable[[Path, Part], pd.DataFrame] | None = None
     options: ReadOptions = ReadOptions()
 
     def with_options(self, options: ReadOptions) -> Format:
-        """Return the format as it reads and writes with some options."""
+        """Return the format as it reads and writes with some options.
+
+        Raises:
+            CallError: It does not act on one of them.
+        """
+        for name in options.stated():
+            if name not in self.takes:
+                option = f"--{name.replace('_', '-')}"
+                raise CallError(f"{option} is not for {self.title}", "", f"leave {option} out")
         made = self if self.configure is None else self.configure(options)
         return replace(made, options=options)
 

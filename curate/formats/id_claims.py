@@ -49,11 +49,13 @@ class Division:
 
     Args:
         claims: The changed masks and then the new ones, one at least.
-        gone: Ids whose pixels are free: of masks that are dropped or changed.
+        gone: Ids whose pixels are free: of masks that are dropped or changed, and of what is no
+            mask.
         read: Returns the ids in a box of the image.
         overlap: Who gets a pixel that two want: "new" the claim, and of two claims the later one;
             "old" the mask that stays, and of two claims the first. None is as "new"; see
             :attr:`clashes`.
+        void: Ids whose pixels nobody gets.
 
     Attributes:
         clashes: Of each claim that wants pixels of another mask, the first such mask.
@@ -65,6 +67,7 @@ class Division:
         gone: AbstractSet[int],
         read: Callable[[Box], npt.NDArray[Any]],
         overlap: str | None,
+        void: AbstractSet[int] = frozenset(),
     ) -> None:
         self.clashes: list[Clash] = []
         self._claims, self._read = claims, read
@@ -74,7 +77,9 @@ class Division:
         self._boxes: list[Box] = [tuple(box) for box in boxes.tolist()]
         self._window: Box = (x, y, right - x, bottom - y)
         ids = read(self._window).astype(np.int32)
-        self._staying: Int32Array = np.where(np.isin(ids, list(gone)), np.int32(0), ids)
+        self._open = ~np.isin(ids, list(void))
+        free = np.isin(ids, [*gone, *void])
+        self._staying: Int32Array = np.where(free, np.int32(0), ids)
         self._owner = np.zeros(ids.shape, np.int32)  # number of the claim, from 1
         for number, claim in enumerate(claims, 1):
             self._take(number, claim, overlap == "old")
@@ -90,6 +95,7 @@ class Division:
                 name = names[first - 1].name if names else f"the id {first}"
                 self.clashes.append(Clash(claim.name, name, int((there == first).sum())))
                 break
+        mine &= self._open[part]
         owner[mine & (staying == 0) & (owner == 0) if old else mine] = number
 
     def _slices(self, box: Box) -> tuple[slice, slice]:
@@ -150,26 +156,30 @@ def _common(a: Box, b: Box) -> Box:
     return x, y, right - x, bottom - y
 
 
-def free_ids(taken: AbstractSet[int], count: int, largest: int, where: str) -> list[int]:
-    """Return ids for new masks: those after the largest taken, then the lowest that are free.
+def free_id(
+    taken: AbstractSet[int], void: AbstractSet[int], allowed: tuple[int, int], where: str
+) -> int:
+    """Return the id for a new mask: that after the largest taken, else the lowest that is free.
 
     Args:
         taken: All ids of the image, of dropped masks too.
-        count: How many are needed.
-        largest: The largest that the image can hold.
+        void: Ids that no mask has.
+        allowed: The lowest and the highest id that it can have.
         where: Name of the image, for the message.
 
     Raises:
-        CallError: There are not as many.
+        CallError: There is none.
     """
-    top = max(taken, default=0)
-    found = list(range(top + 1, min(top + count, largest) + 1))
-    candidate = 1
-    while len(found) < count:
-        if candidate > min(top, largest):
-            what = f"no id is left for a new mask: this PNG holds ids up to {largest}"
-            raise CallError(what, where, "save it with more bits a pixel first")
-        if candidate not in taken:
-            found.append(candidate)
-        candidate += 1
-    return found
+    lowest, highest = allowed
+    largest = max((i for i in taken - void if lowest <= i <= highest), default=lowest - 1)
+    for candidate in range(largest + 1, highest + 1):
+        if candidate not in void:
+            return candidate
+    for candidate in range(lowest, min(largest, highest) + 1):
+        if candidate not in taken and candidate not in void:
+            return candidate
+    what = "no id is left for a new mask: "
+    if lowest > 1:
+        what += f"its class takes ids from {lowest} on, and "
+    do = "save it with more bits a pixel first"
+    raise CallError(f"{what}this PNG holds ids up to {highest}", where, do)

@@ -12,20 +12,24 @@ import numpy.typing as npt
 
 from curate.errors import CallError, SourceError
 from curate.formats.edits import Addition, Edits
-from curate.formats.id_claims import Box, Claim, Clash, Division, free_ids
+from curate.formats.id_claims import Box, Claim, Clash, Division, free_id
+from curate.formats.id_codes import IdCode
 from curate.formats.new_pixels import Tally, image_size, new_runs
 from curate.formats.png import PictureProblem, read_header
 from curate.formats.png_id_masks import ids_of, read_ids
 from curate.formats.png_ids import largest_id, write_ids
 
 
-def by_png(source: Path, edits: Edits, paths: Mapping[str, Path]) -> dict[str, PngEdits]:
+def by_png(
+    source: Path, edits: Edits, paths: Mapping[str, Path], code: IdCode
+) -> dict[str, PngEdits]:
     """Group edits by PNG.
 
     Args:
         source: The dataset.
         edits: All that changes.
         paths: All its PNGs, by name as source keys have it.
+        code: How its ids are to be understood.
 
     Raises:
         CallError: A key names nothing.
@@ -36,7 +40,7 @@ def by_png(source: Path, edits: Edits, paths: Mapping[str, Path]) -> dict[str, P
         name, _, value = key.rpartition("#")
         if name not in paths or not re.fullmatch("[0-9]{1,18}", value, re.ASCII):
             raise CallError(f"{key} names no mask of it", str(source))
-        return files.setdefault(name, PngEdits(name, paths[name])), int(value)
+        return files.setdefault(name, PngEdits(name, paths[name], code)), int(value)
 
     for key in edits.drop:
         mine, value = of(key)
@@ -49,7 +53,7 @@ def by_png(source: Path, edits: Edits, paths: Mapping[str, Path]) -> dict[str, P
         name = addition.image_key
         if name not in paths:
             raise CallError(f"{name} names no image of it", str(source))
-        files.setdefault(name, PngEdits(name, paths[name])).add.append((position, addition))
+        files.setdefault(name, PngEdits(name, paths[name], code)).add.append((position, addition))
     return files
 
 
@@ -60,6 +64,7 @@ class PngEdits:
     Attributes:
         name: Its name, as source keys have it.
         path: The file.
+        code: How its ids are to be understood.
         drop: Ids that go.
         change: Source key and new pixels by id.
         add: New masks, each with its position among the edits.
@@ -67,6 +72,7 @@ class PngEdits:
 
     name: str
     path: Path
+    code: IdCode
     drop: set[int] = field(default_factory=set)
     change: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     add: list[tuple[int, Addition]] = field(default_factory=list)
@@ -108,13 +114,19 @@ class PngEdits:
             Claim(key, key, value, new_runs(counts, size, key))
             for value, (key, counts) in self.change.items()
         ]
+        void = self.code.void_in(opened.palette)
         largest = largest_id(self.path, opened.header)
-        free = free_ids(set(opened.ids), len(self.add), largest, str(self.path))
-        for value, (position, one) in zip(free, self.add, strict=True):
+        taken = set(opened.ids)
+        for position, one in self.add:
+            first, last = self.code.range_of(one.category, self.name)
+            value = free_id(taken, void, (first, min(last, largest)), str(self.path))
+            taken.add(value)
             image_size(size, one.height, one.width, self.name)
             mask = new_runs(one.counts, size, self.name)
             claims.append(Claim(position, f"the mask added to {self.name}", value, mask))
-        return Division(claims, self.drop | self.change.keys(), opened.read, overlap)
+        others = {value for value in opened.ids if not self.code.is_instance(value)}
+        gone = (self.drop | self.change.keys() | others) - void
+        return Division(claims, gone, opened.read, overlap, void)
 
 
 def refuse_clashes(source: Path, files: Iterable[PngEdits]) -> None:
@@ -142,10 +154,11 @@ class _Opened:
     def __init__(self, path: Path) -> None:
         try:
             self.header = read_header(path)
-            found, self.runs, self._pixels = read_ids(path, self.header)
+            found = read_ids(path, self.header, known=True)
         except PictureProblem as problem:
             raise SourceError(problem.detail, str(path), "mend it or leave it out") from problem
-        self.ids: list[int] = found.tolist()
+        self.ids: list[int] = found.ids.tolist()
+        self.runs, self._pixels, self.palette = found.runs, found.pixels, found.palette
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Return the ids in a box."""

@@ -146,7 +146,7 @@ class _Image:
         path = Path(self.header.folder) / name
         try:
             header = read_header(path)
-            ids, runs, _ = read_ids(path, header)
+            ids, runs, *_ = read_ids(path, header, known=True)
         except PictureProblem as problem:
             return {}, None, problem
         counts = rle.encode(runs).to_pylist()
@@ -238,7 +238,7 @@ def _png_folder(source: Path, sample: dict[str, Any]) -> Path | None:
         if not path.is_file():
             continue
         try:
-            ids, _, _ = read_ids(path, read_header(path))
+            ids, *_ = read_ids(path, read_header(path), known=True)
         except PictureProblem:
             continue
         if not listed or set(listed) & set(ids.tolist()):

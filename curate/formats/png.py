@@ -96,6 +96,8 @@ def read_header(path: Path) -> Header:
     width, height, depth, color, _, _, interlace = struct.unpack(">IIBBBBB", head[16:29])
     if not valid_size(height, width):
         raise PictureProblem("invalid_size", size_problem(height, width))
+    if depth not in (1, 2, 4, 8, 16) or color not in (GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA):
+        raise PictureProblem("undecodable", "the PNG's header is broken")
     return Header(height, width, depth, color, interlace == 1)
 
 

@@ -2,12 +2,14 @@
 
 Known layouts, of a source or of a folder in it: ``<image>/masks/*.png`` with the picture in
 ``<image>/images/``; and ``masks/<image>/*.png``, with the pictures in ``images/<image>.*`` where
-there are any. The size of an image is that of its picture; without one, the size that most of its
-masks have. ``file_name`` is the picture's path under the source, or the image's name.
+there are any; both may have a folder a split between. The size of an image is that of its picture;
+without one, the size that most of its masks have. ``file_name`` is the picture's path under the
+source, or the image's name.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,7 @@ MASKS, IMAGES = "masks", "images"
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".mpo")
 """How the names of pictures end."""
 
+_SPLIT = re.compile(r"(?:train|val|valid|validation|test)(?:ing)?[-_]?[0-9]*", re.IGNORECASE)
 _PART = 2000  # masks; decoding them takes some seconds
 _LOOK = 100  # how many entries of a folder are looked at to tell the format
 
@@ -196,20 +199,33 @@ def _image(source: Path, below: str, name: str) -> Image:
     return name, prefix + MASKS, picture
 
 
-def _by_name(source: Path, limit: int | None) -> Iterator[Image]:
-    """Find the images of a source that holds ``masks/<image>/``."""
-    pictures = {Path(n).stem: n for n in reversed(_pictures(source / IMAGES))}
-    exact = set(_pictures(source / IMAGES))
+def _by_name(source: Path, limit: int | None, split: str = "") -> Iterator[Image]:
+    """Find the images of a source that holds ``masks/<image>/``, or ``masks/<split>/<image>/``."""
+    masks, images = MASKS + split, IMAGES + split
+    pictures = {Path(n).stem: n for n in reversed(_pictures(source / images))}
+    exact = set(_pictures(source / images))
     found: dict[str, str] = {}
-    for entry in entries(source / MASKS)[:limit]:
-        if entry.is_dir(follow_symlinks=False):
-            picture = entry.name if entry.name in exact else pictures.pop(entry.name, "")
-            exact.discard(picture)
-            found[entry.name] = f"{IMAGES}/{picture}" if picture else ""
-    if limit is None:
-        found |= {Path(name).stem: f"{IMAGES}/{name}" for name in {*pictures.values()} & exact}
+    splits: list[str] = []
+    for entry in entries(source / masks)[:limit]:
+        if not entry.is_dir(follow_symlinks=False):
+            continue
+        if not split and _is_split(source, entry.name):
+            splits.append(entry.name)
+            continue
+        picture = entry.name if entry.name in exact else pictures.pop(entry.name, "")
+        exact.discard(picture)
+        found[entry.name] = f"{images}/{picture}" if picture else ""
+    if limit is None and (found or not splits):
+        found |= {Path(name).stem: f"{images}/{name}" for name in {*pictures.values()} & exact}
     for name in sorted(found):  # an image does not change its place when it gets its first mask
-        yield name, f"{MASKS}/{name}", found[name]
+        yield f"{split}/{name}".lstrip("/"), f"{masks}/{name}", found[name]
+    for name in splits:
+        yield from _by_name(source, limit, f"/{name}")
+
+
+def _is_split(source: Path, name: str) -> bool:
+    """Whether ``masks/<name>`` has the masks of many images: those of ``images/<name>/``."""
+    return (source / IMAGES / name).is_dir() or _SPLIT.fullmatch(name) is not None
 
 
 def _pictures(folder: Path) -> list[str]:

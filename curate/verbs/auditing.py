@@ -34,6 +34,8 @@ def audit(
     deep: bool = False,
     crowd: str = "auto",
     trust_joins: bool = False,
+    void: Sequence[int] | None = None,
+    class_code: str | None = None,
     policy: str | Path | Mapping[str, Any] | Policy = "default",
     workers: int = 1,
     restart: bool = False,
@@ -60,6 +62,9 @@ def audit(
             as objects only where nearly all masks are crowd.
         trust_joins: Go on where detections or annotations lie on no mask of the images that they
             are joined to.
+        void: Ids of pixels that belong to no mask, in PNGs of ids; None for those that are known.
+        class_code: How ids of PNGs carry a class: "cityscapes", "kitti", "mots" or "none"; None
+            for what the layout says.
         policy: A preset's name, a TOML file, or a policy.
         workers: Processes. A script that asks for more than one must guard its entry point with
             ``if __name__ == "__main__":``.
@@ -93,6 +98,8 @@ def audit(
         deep=deep,
         crowd=crowd,
         trust_joins=trust_joins,
+        void=None if void is None else tuple(void),
+        class_code=class_code,
     )
     done = run(
         source,

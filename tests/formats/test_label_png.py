@@ -197,11 +197,16 @@ def test_broken_pngs_are_images_with_a_status(tmp_path: Path) -> None:
         "unreadable",
         "unreadable",
         "invalid_size",
-        "unreadable",
-        "unreadable",
     ]
-    assert "no picture of ids" in table.images["status_detail"].iloc[-1]
+    note = table.notes[0]
+    assert (note.kind, note.count, note.of, note.examples) == ("no_ids", 2, "files", NO_IDS)
     assert len(table) == 4
+    alone = read(tmp_path / "g.png", "label-png")
+    assert alone.images["status"].tolist() == ["unreadable"]
+    assert "no picture of ids" in alone.images["status_detail"].iloc[0]
+
+
+NO_IDS = ("f.png", "g.png")
 
 
 # --- pruning -------------------------------------------------------------------------------------

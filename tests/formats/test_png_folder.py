@@ -178,6 +178,23 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert read(tmp_path / "out", "png-folder").masks["source_key"].tolist() == keys[:1]
 
 
+@pytest.mark.parametrize("split", ["train", "val2017", "x"])
+@pytest.mark.parametrize("pictures", [True, False])
+def test_splits_between(tmp_path: Path, split: str, pictures: bool) -> None:
+    made = shapes()
+    for part in (split, "test"):
+        for name in ("a", "b"):
+            save_png(tmp_path / "masks" / part / name / "0.png", made["ring"])
+            save_png(tmp_path / "masks" / part / name / "1.png", made["dot"])
+            if pictures or split == "x":
+                save_png(tmp_path / "images" / part / f"{name}.png", made["full"])
+    table = load_all(png_folder.FORMAT, tmp_path)
+    assert len(table.images) == 4
+    assert (mask_at(table, f"masks/{split}/b/1.png") == made["dot"]).all()
+    if pictures:
+        assert f"images/{split}/a.png" in table.images["file_name"].tolist()
+
+
 def test_other_folders_are_not_taken(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):  # label images with their pictures
         save_png(tmp_path / "masks" / name, GRAY)

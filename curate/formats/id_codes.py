@@ -1,0 +1,128 @@
+"""Ids that carry a class: which part of an id is the class, and which ids are no instances.
+
+Facts, from the datasets' own readers: in Cityscapes the class of an id of 1000 and more is
+id // 1000, and an id below is a class without instances; in KITTI and Mapillary Vistas the class is
+id // 256, and where id % 256 is 0 it names no instance; in MOTS the class is id // 1000, and 10000
+is to be ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.errors import CallError
+
+CODES = ("none", "cityscapes", "kitti", "mots")
+"""The ways in which an id can carry a class."""
+
+VOID = {"mots": frozenset({10_000})}
+"""Ids that no object has, by code."""
+
+_VOC_VOID = (224, 224, 192)
+
+_CITYSCAPES = (
+    *("person", "rider", "car", "truck", "bus", "caravan", "trailer", "train"),
+    *("motorcycle", "bicycle"),
+)
+_NAMES: Mapping[str, Mapping[int, str]] = {
+    "cityscapes": dict(enumerate(_CITYSCAPES, 24)),
+    "kitti": dict(enumerate(_CITYSCAPES, 24)),
+    "mots": {1: "car", 2: "pedestrian"},
+}
+
+
+@dataclass(frozen=True)
+class IdCode:
+    """How the ids of a source are to be understood. Picklable.
+
+    Attributes:
+        name: A word of :data:`CODES`.
+        void: Ids whose pixels belong to no mask and are never written; None for what a palette
+            says (see :meth:`void_in`).
+        names: Names of classes by number; those of the code where it has some.
+    """
+
+    name: str = "none"
+    void: AbstractSet[int] | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def step(self) -> int:
+        """How many ids a class has; 1 where ids carry none."""
+        return {"none": 1, "kitti": 256}.get(self.name, 1000)
+
+    def class_of(self, value: int) -> int | None:
+        """Return the class of an id; None where ids carry none."""
+        return None if self.name == "none" else value // self.step
+
+    def class_name(self, number: int) -> str:
+        """Return what a class is called; its number where it has no name."""
+        return self.names.get(number) or str(number)
+
+    def void_in(self, palette: npt.NDArray[np.uint8] | None) -> AbstractSet[int]:
+        """Return the void ids of a PNG.
+
+        Args:
+            palette: Its colours, shape (n, 3); None where it has none. That of Pascal VOC is known
+                by its last colour, in which VOC draws what is not to be judged.
+        """
+        if self.void is not None:
+            return self.void
+        if palette is None or len(palette) < 256 or tuple(palette[255].tolist()) != _VOC_VOID:
+            return frozenset()
+        return frozenset({255})
+
+    def is_instance(self, value: int) -> bool:
+        """Return whether an id that is not void is that of an object."""
+        if self.name == "kitti":
+            return value % self.step > 0
+        return value >= self.step if self.name in ("cityscapes", "mots") else value > 0
+
+    def range_of(self, category: str | None, where: str) -> tuple[int, int]:
+        """Return the lowest and the highest id that a new mask of a category can have.
+
+        Args:
+            category: The name or the number of a class; None where nothing is known.
+            where: Name of the image, for messages.
+
+        Raises:
+            CallError: There is no such class, or it takes one.
+        """
+        if self.name == "none":
+            return 1, 2**24 - 1
+        if category is None:
+            what = "the added mask has no category, and the ids of this source carry one"
+            raise CallError(what, where, "say which one it gets with --category NAME")
+        number = next((n for n, name in self.names.items() if name == category), None)
+        if number is None and re.fullmatch("[1-9][0-9]{0,4}", category, re.ASCII):
+            number = int(category) if int(category) not in self.names else None
+        if number is None:
+            known = ", ".join(self.names.values()) or "its number"
+            raise CallError(f"there is no class {category!r} in these ids", where, f"use {known}")
+        first = number * self.step + (self.name == "kitti")
+        return first, (number + 1) * self.step - 1
+
+
+def id_code(
+    name: str, void: AbstractSet[int] | None = None, names: Mapping[int, str] | None = None
+) -> IdCode:
+    """Return a code with what it always has.
+
+    Args:
+        name: A word of :data:`CODES`.
+        void: Void ids; None for those of the code.
+        names: Names of its classes; None for those of the code.
+
+    Raises:
+        CallError: There is no such code.
+    """
+    if name not in CODES:
+        raise CallError(f"there is no class code {name}", "--class-code", f"use {', '.join(CODES)}")
+    own = _NAMES.get(name, {}) if names is None else names
+    return IdCode(name, VOID.get(name) if void is None else frozenset(void), own)
