@@ -470,7 +470,7 @@ def test_an_id_beyond_depth_or_palette_is_not_taken(
         ({"change": {"a.png#1": Change(b"0")}}, "does not fit the image"),
         (
             {"change": {"a.png#1": Change(category="cat")}},
-            "no categories; write it with --to coco",
+            "no categories; write COCO with --to coco",
         ),
         ({"change": {"a.png#1": Change(attributes={"a": "b"})}}, "no place for attributes"),
         ({"change": {"a.png#1": Change(b"0")}, "masks": "polygon"}, "no polygons"),
