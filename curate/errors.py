@@ -44,3 +44,7 @@ def unwritable_advice(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return "ask for the right to write there, or choose another place"
     return "choose another place"
+
+
+class DuplicateError(CallError):
+    """An added mask covers an object that has a mask already: somebody has to say what counts."""

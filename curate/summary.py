@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -221,15 +221,36 @@ def _plain(reason: str) -> str:
 
 
 def check_gates(conditions: Sequence[str]) -> None:
-    """See that conditions can be read, before hours of work stand before them.
+    """See that conditions can be read; costs nothing.
 
     Raises:
         CallError: One is malformed.
     """
-    from curate.curation.gate import check
+    from curate.curation.grammar import parse
 
     for condition in conditions:
-        check(condition)
+        parse(condition, f"--fail-on {condition!r}")
+
+
+def check_gate_names(conditions: Sequence[str], columns: Iterable[str] = ()) -> None:
+    """See that conditions name numbers that an audit has, before hours of work stand before them.
+
+    Args:
+        conditions: The conditions.
+        columns: Columns that the audit has beside those that every audit can have.
+
+    Raises:
+        CallError: One names what is none.
+    """
+    from curate.curation.gate import check, names
+    from curate.scorers import registered
+
+    scorers = registered() if conditions else ()
+    written = [column.name for one in scorers for column in (*one.columns, *one.applied)]
+    stored = ("quality_score", "stability_score", "predicted_iou", "score")
+    known = names([*written, *stored, *columns]) | {"person_added_count"}
+    for condition in conditions:
+        check(condition, known)
 
 
 def failed_gates(numbers: Mapping[str, Any], conditions: Sequence[str]) -> list[str]:

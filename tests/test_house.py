@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "image_names"),
-    ("image_join", "notes", "rle"),
+    ("errors", "image_names", "options"),
+    ("audit_info", "image_join", "notes", "rle"),
     ("table",),
     ("fingerprint", "pictures", "pool", "progress", "versions"),
     ("formats", "models"),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import sys
 
 from curate.cli import auditing, comparing, models, people, reviewing, writing
-from curate.cli.common import app
+from curate.cli.common import app, print_what_cannot_be_encoded
 from curate.errors import CurateError
 
 __all__ = ["app", "auditing", "comparing", "main", "models", "people", "reviewing", "writing"]
@@ -14,8 +13,7 @@ __all__ = ["app", "auditing", "comparing", "main", "models", "people", "reviewin
 
 def main() -> None:
     """Run the command line: 0 done, 1 a gate failed, 2 the input or the call is wrong."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be UTF-8
-        sys.stdout.reconfigure(errors="surrogateescape")
+    print_what_cannot_be_encoded()
     try:
         app()
     except CurateError as error:

@@ -16,6 +16,7 @@ from curate.cli.common import (
     DeviceOption,
     FailOn,
     Json,
+    MovedImages,
     PolicyOption,
     app,
     reported,
@@ -106,7 +107,6 @@ def audit(
     json: Json = False,
 ) -> None:
     """Score every mask, decide on each, and write the report."""
-    summaries.check_gates(fail_on or [])
     stability = {"kind": soft_kind, "threshold": threshold, "offset": offset}
     with progress() as report:
         done = verbs.audit(
@@ -130,6 +130,7 @@ def audit(
             policy=policy,
             workers=workers,
             restart=restart,
+            gates=fail_on or [],
             progress=report,
         )
     _summarise(done, fail_on, json)
@@ -171,6 +172,7 @@ def decide(
             "estimate. Kept for the audit."
         ),
     ] = None,
+    images: MovedImages = None,
     fail_on: FailOn = None,
     json: Json = False,
 ) -> None:
@@ -178,9 +180,16 @@ def decide(
 
     What people decide needs no call of this: queue, prune, write and report see it at once.
     """
-    summaries.check_gates(fail_on or [])
     with reported() as said, progress() as report:
-        done = verbs.decide(path, policy=policy, rule=rule, good_iou=good_iou, progress=report)
+        done = verbs.decide(
+            path,
+            policy=policy,
+            rule=rule,
+            good_iou=good_iou,
+            images=images,
+            gates=fail_on or [],
+            progress=report,
+        )
     _summarise(done, fail_on, json, said)
 
 
@@ -188,9 +197,10 @@ def decide(
 def report(
     path: AuditPath,
     out: Annotated[Path | None, typer.Option(help="Where; by default in the audit.")] = None,
+    images: MovedImages = None,
 ) -> None:
     """Write report.html again."""
-    print(verbs.report(path, out))
+    print(verbs.report(path, out, images=images))
 
 
 @app.command()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import sys
 import warnings
 from collections.abc import Iterator
@@ -33,6 +36,10 @@ PolicyOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option(help="Where models run: cpu, cuda:0; the first GPU if there is one.")
 ]
+MovedImages = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder of the pictures, if they are not where they were."),
+]
 AuditPath = Annotated[Path, typer.Argument(metavar="AUDIT", help="An audit directory.")]
 
 
@@ -56,13 +63,39 @@ def reported() -> Iterator[dict[str, str | None]]:
 
 
 def show(value: Any, text: str, as_json: bool) -> None:
-    """Print text, or what it says as JSON."""
-    if as_json:
-        import orjson
-
-        print(orjson.dumps(_encodable(value), option=orjson.OPT_SERIALIZE_NUMPY).decode())
-    else:
+    """Print text, or what it says as JSON, which stays JSON where the output knows ASCII only."""
+    if not as_json:
         print(text)
+        return
+    import orjson
+
+    packed = orjson.dumps(_encodable(value), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    try:
+        packed.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        packed = json.dumps(orjson.loads(packed), separators=(",", ":"))
+    print(packed)
+
+
+def print_what_cannot_be_encoded() -> None:
+    """Let the output show what its encoding lacks as ``\\xe9``, instead of ending with an error.
+
+    Bytes of file names that are no UTF-8 stay as they are.
+    """
+    codecs.register_error("curate-output", _escaped)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="curate-output")
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    code = ord(error.object[error.start])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that could not be decoded
+        return bytes([code - 0xDC00]), error.start + 1
+    one = UnicodeEncodeError(
+        error.encoding, error.object, error.start, error.start + 1, error.reason
+    )
+    return codecs.backslashreplace_errors(one)
 
 
 def _encodable(value: Any) -> Any:

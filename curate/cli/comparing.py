@@ -42,7 +42,8 @@ def version(
 
     Masks, categories, image names and sizes make the id; format, order and ids do not.
     """
+    full = verbs.version(path, format=format)
+
     from curate.versions import short
 
-    full = verbs.version(path, format=format)
     show({"short": short(full), "version": full}, f"{short(full)}  {full}", json)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from curate import verbs
-from curate.cli.common import AuditPath, Json, app, reported, show
+from curate.cli.common import AuditPath, Json, MovedImages, app, reported, show
 from curate.errors import CallError
 from curate.progress import progress
 
@@ -142,6 +142,7 @@ def import_(
             "what counts as hers ('' for no name). It can be imported again.",
         ),
     ] = False,
+    images: MovedImages = None,
     json: Json = False,
 ) -> None:
     """Import people's decisions: rows of CSV or JSON, a corrected COCO file, or a tool's export.
@@ -156,7 +157,7 @@ def import_(
         refuse_beside_take_back(format, given, same_iou != 1, match, all_looked)
     with reported() as said:
         done = (
-            verbs.take_back(file, audit, reviewer=reviewer)
+            verbs.take_back(file, audit, reviewer=reviewer, images=images)
             if take_back
             else verbs.import_decisions(
                 file,
@@ -167,6 +168,7 @@ def import_(
                 same_iou=same_iou,
                 match=match,
                 all_looked=all_looked,
+                images=images,
             )
         )
     show(done.as_dict() | said, done.text(), json)
@@ -198,6 +200,7 @@ def learn(
         typer.Option("--from", help="Another audit, or a model's file, to start from."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of folds and trees.")] = 0,
+    images: MovedImages = None,
     json: Json = False,
 ) -> None:
     """Learn from people's decisions: the quality becomes the probability of being good.
@@ -205,7 +208,7 @@ def learn(
     It is used only if it beats the score without labels on images that it did not learn from.
     """
     with reported() as said, progress() as report:
-        done = verbs.learn(path, start=start, seed=seed, progress=report)
+        done = verbs.learn(path, start=start, seed=seed, images=images, progress=report)
     show(done.as_dict() | said, done.text(), json)
 
 
@@ -221,6 +224,7 @@ def certify(
     ] = 1,
     unit: Unit = None,
     dry_run: Annotated[bool, typer.Option(help="Leave the plan as it is.")] = False,
+    images: MovedImages = None,
     json: Json = False,
 ) -> None:
     """Accept as much as a reviewed random sample proves to be good enough.
@@ -228,9 +232,6 @@ def certify(
     Draw the sample with `curate queue AUDIT --kind estimate`. From then on the plan accepts only
     what is certified; a new policy or a new quality model ends that.
     """
-    from curate.curation.standing import standing_text
-    from curate.curation.telling import certificate_dict, certificate_text
-
     with reported() as said:
         found = verbs.certify(
             path,
@@ -238,8 +239,13 @@ def certify(
             confidence=confidence,
             looks=looks,
             dry_run=dry_run,
+            images=images,
             unit=unit,
         )
+
+    from curate.curation.standing import standing_text
+    from curate.curation.telling import certificate_dict, certificate_text
+
     standing = verbs.certificate_standing(path, found)
     text = "\n".join([certificate_text(found), " ".join(standing_text(standing))]).rstrip()
     show(certificate_dict(found) | {"standing": standing.as_dict()} | said, text, json)
@@ -250,11 +256,13 @@ def estimate(
     path: AuditPath,
     confidence: Confidence = 0.95,
     unit: Unit = None,
+    images: MovedImages = None,
     json: Json = False,
 ) -> None:
     """Estimate how good the dataset is, with intervals, from a reviewed random sample."""
+    with reported() as said:
+        found = verbs.estimate(path, confidence=confidence, images=images, unit=unit)
+
     from curate.curation.telling import estimate_dict, estimate_text
 
-    with reported() as said:
-        found = verbs.estimate(path, confidence=confidence, unit=unit)
     show(estimate_dict(found) | said, estimate_text(found), json)

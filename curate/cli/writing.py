@@ -10,6 +10,7 @@ import typer
 
 from curate import verbs
 from curate.cli.common import AuditPath, Json, app, show
+from curate.errors import DuplicateError
 
 Drop = Annotated[
     list[str] | None,
@@ -116,8 +117,6 @@ def write(
 
 def _asked(path: Path, out: Path | None, options: dict[str, Any]) -> Any:
     """Write; where added masks look like copies, ask whoever sits at the terminal."""
-    from curate.writing.new_masks import DuplicateError
-
     try:
         return verbs.write(path, out, **options)
     except DuplicateError as error:

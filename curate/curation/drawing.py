@@ -33,9 +33,7 @@ from curate.curation.grammar import near
 from curate.curation.people_checks import MOST_KNOWN, check_share, with_honeypots, with_overlap
 from curate.curation.queue import SECONDS_PER_MASK, shown_columns, size
 from curate.errors import AuditError, CallError
-
-KINDS = ("errors", "learn", "estimate")
-"""Why masks are shown to people."""
+from curate.options import KINDS as KINDS
 
 HINTS = ("rank", "priority", "quality_score", "action")
 """Columns whose order would betray a mask that was mixed in."""

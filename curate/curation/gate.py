@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pandas as pd
 from curate.curation.audits import ACTIONS, Audit, column_types, is_number, quoted
 from curate.curation.expression import Expression
 from curate.curation.standing import SETTLED, decided
+from curate.errors import CallError
 from curate.table import IMAGE_STATUSES, STATUSES
 
 MOST_EXACT = 10_000_000
@@ -17,6 +19,7 @@ MOST_EXACT = 10_000_000
 _PEOPLE = dict(zip(SETTLED, ("accept", "reject", "redrawn", "relabelled"), strict=True))
 """What numbers call that which people decided of a mask."""
 
+_SHARES = {"median": 0.5, "p10": 0.1}
 
 FLAGGED = {"rule": "rule", "odd": "quality", "lowest": "lowest_share"}
 """What numbers call the masks that are not accepted, by what their ``flagged_by`` says."""
@@ -56,8 +59,7 @@ def metrics(audit: Audit) -> dict[str, float | None]:
     if "duplicate_of" in types:
         counts["duplicate_count"] = "count(duplicate_of)"
     found = _row(audit, "masks", counts) | _person_counts(audit)
-    scores = [c for c in types if c.endswith("_score") or c in ("predicted_iou", "score")]
-    for column in scores:
+    for column in filter(_is_score, types):
         if is_number(types[column]):
             found |= _middle_and_low(audit, column, int(found["mask_count"] or 0))
     found |= _image_metrics(audit)
@@ -66,6 +68,10 @@ def metrics(audit: Audit) -> dict[str, float | None]:
         count = found.get(f"{name}_count")
         found[f"{name}_rate"] = None if not masks or count is None else count / masks
     return found
+
+
+def _is_score(column: str) -> bool:
+    return column.endswith("_score") or column in ("predicted_iou", "score")
 
 
 def _deciders(stated: bool) -> dict[str, str]:
@@ -102,10 +108,9 @@ def _middle_and_low(audit: Audit, column: str, masks: int) -> dict[str, float | 
     """
     value, name = f"cast({quoted(column)} as double)", column.removesuffix("_score")
     quantile = "quantile_cont" if masks <= MOST_EXACT else "approx_quantile"
-    shares = {"median": 0.5, "p10": 0.1}
     listed = {
         f"{name}_{word}": f"{quantile}({value}, {share}) filter (isfinite({value}))"
-        for word, share in shares.items()
+        for word, share in _SHARES.items()
     }
     return _row(audit, "masks", listed)
 
@@ -131,13 +136,37 @@ def _row(audit: Audit, view: str, counts: dict[str, str]) -> dict[str, float | N
     }
 
 
-def check(condition: str) -> None:
-    """See that a gate's condition can be read; the numbers it names are not known yet.
+def names(columns: Iterable[str]) -> set[str]:
+    """Return the names of all numbers that :func:`metrics` can give.
+
+    Args:
+        columns: Columns that the masks of an audit can have; the scores among them count.
+    """
+    counted = (
+        *("mask", "image", "broken", "duplicate", "missing_detection", "near_duplicate"),
+        *("model", "certificate", "person", "person_unsettled"),
+        *(*ACTIONS, *STATUSES, *FLAGGED),
+        *(f"policy_{action}" for action in ACTIONS),
+        *(f"image_{status}" for status in IMAGE_STATUSES),
+        *(f"person_{change}" for change in _PEOPLE.values()),
+    )
+    rated = (*ACTIONS, "broken", "rule", "odd")
+    scores = {c.removesuffix("_score") for c in columns if _is_score(c)}
+    found = {f"{name}_count" for name in counted} | {f"{name}_rate" for name in rated}
+    return found | {f"{name}_{word}" for name in scores for word in _SHARES}
+
+
+def check(condition: str, known: Collection[str]) -> None:
+    """See that a gate's condition can be read, and names nothing but known numbers.
 
     Raises:
-        CallError: It is malformed.
+        CallError: It is malformed, or names what is none.
     """
-    _parse(condition)
+    try:
+        _parse(condition).check(known)
+    except CallError as error:
+        what = error.what.replace("there is no column", "there is no number")
+        raise CallError(what, error.where, error.do) from None
 
 
 def _parse(condition: str) -> Expression:

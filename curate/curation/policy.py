@@ -45,16 +45,15 @@ review of more than 80% of all masks speaks of the file, not of masks
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from curate.curation.columns import DERIVED, NMS_COLUMNS, SMALL_COLUMNS, STORED_SMALL_PX
+from curate.curation.policy_file import policy_file
 from curate.curation.policy_reading import PRESETS, preset_content, read_policy
 from curate.curation.rules import Nms, Rule
-from curate.errors import CallError
 
 
 @dataclass(frozen=True)
@@ -226,19 +225,7 @@ def load_policy(policy: str | Path | Mapping[str, Any] | Policy = "default") -> 
         return Policy.from_dict(policy)
     if str(policy) in PRESETS:
         return Policy.preset(str(policy))
-    path = Path(policy)
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        do = f"give a TOML file, or one of the presets {', '.join(PRESETS)}"
-        raise CallError("there is no such policy", str(path), do) from error
-    except OSError as error:
-        raise CallError(f"it cannot be read ({error.strerror})", str(path)) from error
-    except UnicodeDecodeError as error:
-        raise CallError("it is not UTF-8 text", str(path), "save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise CallError(f"it is not TOML ({error})", str(path), "correct the line") from error
-    return Policy.from_dict(content, str(path))
+    return Policy.from_dict(policy_file(policy), str(policy))
 
 
 def _toml(value: Any) -> str:

@@ -15,10 +15,8 @@ from curate.curation.grammar import near
 from curate.curation.rules import P_BAD, Nms, Rule
 from curate.curation.wording import Wording
 from curate.errors import CallError
+from curate.options import PRESETS as PRESETS
 from curate.scorers import quality
-
-PRESETS = ("default", "sa1b")
-"""Policies that come with curate."""
 
 _TABLES: dict[str, tuple[str, ...]] = {
     "accept": ("quality_at_least", "probability_at_least"),

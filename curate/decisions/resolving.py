@@ -12,9 +12,7 @@ import pandas as pd
 
 from curate.decisions.frames import fetch
 from curate.errors import CallError
-
-RULES = ("majority", "latest", "strictest")
-"""How people who disagree are resolved."""
+from curate.options import RULES as RULES
 
 _ACCEPT, _FIX, _REJECT = range(3)
 WORDS = ("accept", "fix", "reject")

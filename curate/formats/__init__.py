@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from curate.formats.base import Format, ReadOptions
     from curate.table import MaskTable
 
-__all__ = ["BUILT_IN", "all_formats", "detect", "format_names", "read"]
+__all__ = ["BUILT_IN", "all_formats", "check_source", "detect", "format_names", "read"]
 
 ENTRY_POINTS = "curate.formats"
 """The entry-point group under which other packages add formats."""
@@ -64,12 +64,22 @@ def detect(
     return found if options is None else found.with_options(options)
 
 
-def _detected(path: Path, format: str | None) -> Format:
+def check_source(path: Path, format: str | None = None) -> None:
+    """See that a path is there, and that a format has a name; nothing is read or loaded.
+
+    Raises:
+        CallError: There is no format of that name.
+        SourceError: The path does not exist.
+    """
     if format is not None and format not in format_names():
         known = ", ".join(format_names())
         raise CallError(f"there is no format {format}", "--format", f"use one of {known}")
     if not path.exists():
         raise SourceError("there is no such file or folder", str(path), "check the path")
+
+
+def _detected(path: Path, format: str | None) -> Format:
+    check_source(path, format)
     if format is not None:
         return _named(format)
     for candidate in map(_named, format_names()):  # loaded one by one, as far as needed

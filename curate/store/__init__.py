@@ -1,19 +1,7 @@
 """The audit directory: what stands in it, how it is written whole, and how it is read back."""
 
-from curate.store.audit import (
-    COMPLETE,
-    DECIDING,
-    INFO,
-    OWN_NAMES,
-    SCHEMA_VERSION,
-    SCORING,
-    Audit,
-    claim,
-    connect,
-    open_audit,
-    read_info,
-    release,
-)
+from curate.audit_info import COMPLETE, DECIDING, INFO, SCHEMA_VERSION, SCORING, read_info
+from curate.store.audit import OWN_NAMES, Audit, claim, connect, open_audit, release
 from curate.store.files import (
     PICKED_BY,
     WORK,

@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.audit_info import INFO, finished_info, read_info
 from curate.errors import AuditError, CallError
 from curate.store.files import WORK, part_paths, to_frame
 from curate.store.people import (
@@ -28,19 +28,11 @@ from curate.store.people import (
     with_people,
 )
 
-SCHEMA_VERSION = 2
-"""Version of the audit directory's layout; a directory of another version is refused."""
-
-INFO = "audit.json"
-
 OWN_NAMES = frozenset(
     {INFO, WORK, PEOPLE, "masks", "images", "model", "report.html"}
     | {f"{name}.sqlite{end}" for name in ("reviews", "leases") for end in ("", "-wal", "-shm")}
 )
 """Everything that curate puts into an audit directory."""
-
-SCORING, DECIDING, COMPLETE = "scoring", "deciding", "complete"
-"""States of an audit: parts are being scored; plans are being written; all is there."""
 
 
 @dataclass(frozen=True)
@@ -207,34 +199,6 @@ def connect(
             connection.close()
 
 
-def read_info(path: Path, *, any_version: bool = False) -> dict[str, Any] | None:
-    """Return ``audit.json`` of a directory, None if there is none.
-
-    Args:
-        path: The directory.
-        any_version: Whether it may be of another schema version: what is thrown away need not be
-            understood.
-
-    Raises:
-        AuditError: It is there but is not an audit's, or is of another schema version.
-    """
-    file = path / INFO
-    if not file.is_file():
-        return None
-    try:
-        info = orjson.loads(file.read_bytes())
-        version = info["schema_version"]
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise AuditError("it is not an audit's", str(file), "choose another directory") from error
-    if version != SCHEMA_VERSION and not any_version:
-        raise AuditError(
-            f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}",
-            str(file),
-            "run the audit again with this version: into a new directory, or with --restart",
-        )
-    return dict(info)
-
-
 def open_audit(path: str | os.PathLike[str]) -> Audit:
     """Open a finished audit.
 
@@ -242,14 +206,7 @@ def open_audit(path: str | os.PathLike[str]) -> Audit:
         AuditError: There is none, it is of another version, or it was interrupted.
     """
     root = Path(path)
-    info = read_info(root) if root.is_dir() else None
-    if info is None:
-        raise AuditError("there is no audit here", str(root), "run `curate audit SOURCE` first")
-    if info.get("state") != COMPLETE:
-        raise AuditError(
-            "the audit was interrupted", str(root), "run the same `curate audit` command again"
-        )
-    return Audit(root, info)
+    return Audit(root, finished_info(root))
 
 
 def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] | None:

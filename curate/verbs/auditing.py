@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import CallError, CurateError, ReportWarning
+from curate.formats import check_source
+from curate.options import RULES
 from curate.progress import Progress
+from curate.summary import check_gate_names, check_gates
+from curate.verbs.early import (
+    check_audit,
+    check_folder,
+    check_inputs,
+    check_policy,
+    check_word,
+)
 from curate.verbs.paths import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -39,6 +49,7 @@ def audit(
     policy: str | Path | Mapping[str, Any] | Policy = "default",
     workers: int = 1,
     restart: bool = False,
+    gates: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Audit:
     """Score a dataset's masks, decide on each, and write the report.
@@ -69,6 +80,8 @@ def audit(
         workers: Processes. A script that asks for more than one must guard its entry point with
             ``if __name__ == "__main__":``.
         restart: Throw away what ``out`` holds of an earlier audit.
+        gates: Conditions that its numbers will be held against (see
+            :func:`curate.summary.failed_gates`): checked before anything is scored.
         progress: Called with (stage, parts done, parts in all, masks just done).
 
     Returns:
@@ -77,15 +90,21 @@ def audit(
     Raises:
         CurateError: The source, an argument or ``out`` cannot be used; one sentence says why.
     """
+    source = Path(source)
+    check_source(source, format)
+    check_inputs(images, soft_masks, {"detections": detections, **(compare or {})}, workers)
+    check_policy(policy)
+    check_gates(gates)
+    if stability and soft_masks is None:
+        named = " and ".join(sorted(stability))
+        raise CallError(f"{named} given, but no soft masks", "", "give --soft-masks DIR")
+
     from curate.curation.policy import load_policy
     from curate.decisions.current import open_audit
     from curate.pipeline import Inputs
     from curate.pipeline import audit as run
 
-    source = Path(source)
-    if stability and soft_masks is None:
-        named = " and ".join(sorted(stability))
-        raise CallError(f"{named} given, but no soft masks", "", "give --soft-masks DIR")
+    check_gate_names(gates)
     inputs = Inputs(
         images=as_path(images),
         annotations=as_path(annotations),
@@ -139,6 +158,8 @@ def decide(
     policy: str | Path | Mapping[str, Any] | Policy | None = None,
     rule: str | None = None,
     good_iou: float | None = None,
+    images: AnyPath | None = None,
+    gates: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Audit:
     """Decide an audit anew under other settings, which it keeps; nothing is scored again.
@@ -153,11 +174,19 @@ def decide(
         good_iou: A mask corrected to at least this IoU counts as good where masks are labelled
             good or bad (learn, certify, estimate); None: as the audit has it. 1: none does but
             one that was only relabelled.
+        images: Folder of the pictures for the report; where the audit had them if None.
+        gates: Conditions that its numbers will be held against, checked before.
         progress: Called with progress.
 
     Raises:
         CurateError: There is no finished audit, or a setting is wrong.
     """
+    check_audit(path)
+    check_policy(policy)
+    check_word(rule, "--rule", RULES)
+    check_folder(images)
+    check_gates(gates)
+
     from curate.curation.policy import Policy, load_policy
     from curate.deciding import decide_audit
     from curate.decisions.current import open_audit
@@ -166,6 +195,9 @@ def decide(
     from curate.store import INFO, write_json
 
     before = open_audit(path)
+    if gates:
+        columns = before.query("describe masks")["column_name"]
+        check_gate_names(gates, columns.tolist())
     info = dict(before.info)
     asked = {"rule": rule, "good_iou": good_iou}
     asked = {name: value for name, value in asked.items() if value is not None}
@@ -176,29 +208,45 @@ def decide(
         done = decide_audit(before.path, info, chosen, pool, progress)
     if asked:
         write_json(done.path / INFO, done.info)
-    renew_report(done.path)
+    renew_report(done.path, images)
     return open_audit(done.path)
 
 
-def report(path: AnyPath, out: AnyPath | None = None) -> Path:
-    """Write an audit's report again and return where it is."""
+def report(path: AnyPath, out: AnyPath | None = None, *, images: AnyPath | None = None) -> Path:
+    """Write an audit's report again and return where it is.
+
+    Args:
+        path: The audit.
+        out: Where; in the audit if None.
+        images: Folder of the pictures, where they are not where they were.
+
+    Raises:
+        CurateError: There is no finished audit, or no such folder.
+    """
+    check_audit(path)
+    check_folder(images)
+
     from curate.decisions.current import open_audit
     from curate.report import write_report
 
     opened = open_audit(path).pinned()  # all of a report is of one moment
     target = Path(out) if out else opened.path / "report.html"
-    images = opened.info["inputs"].get("images")
-    write_report(opened, target, images=Path(images) if images else None)
+    folder = images or opened.info["inputs"].get("images")
+    write_report(opened, target, images=Path(folder) if folder else None)
     return target
 
 
-def renew_report(path: AnyPath) -> None:
+def renew_report(path: AnyPath, images: AnyPath | None = None) -> None:
     """Write an audit's report again after something was kept in the audit.
 
     What was kept stays kept where that fails: it is a :class:`~curate.errors.ReportWarning` then.
+
+    Args:
+        path: The audit.
+        images: Folder of the pictures, where they are not where they were.
     """
     try:
-        report(path)
+        report(path, images=images)
     except (CurateError, OSError) as error:
         what = f"all is kept, but the report was not written again: {error}"
         do = f"`curate report {path}` writes it once that is mended"
@@ -207,6 +255,9 @@ def renew_report(path: AnyPath) -> None:
 
 def compare(first: AnyPath, second: AnyPath) -> Comparison:
     """Say what changed between two audits; see :func:`curate.curation.compare.compare`."""
+    check_audit(first)
+    check_audit(second)
+
     from curate.curation.compare import compare as run
     from curate.decisions.current import open_audit
 

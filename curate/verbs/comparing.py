@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate.verbs.early import check_dataset
 from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def diff(first: AnyPath, second: AnyPath) -> Difference:
     Raises:
         CurateError: One of them cannot be read; one sentence says why.
     """
+    check_dataset(first)
+    check_dataset(second)
+
     from curate.curation.diff import diff as run
 
     return run(_snapshot(Path(first)), _snapshot(Path(second)))
@@ -46,6 +50,8 @@ def version(path: AnyPath, *, format: str | None = None) -> str:
     Raises:
         CurateError: It cannot be read; one sentence says why.
     """
+    check_dataset(path, format)
+
     from curate.curation.snapshot import read_parts
     from curate.versions import version_of
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import CallError
 from curate.progress import Progress
+from curate.verbs.early import check_audit, check_folder
 from curate.verbs.paths import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ def generate(
     progress: Progress | None = None,
 ) -> Generation:
     """Generate masks for a folder of pictures; see :func:`curate.generation.generate`."""
+    if not Path(images).exists():
+        check_folder(images)
+
     from curate.generation import generate as run
 
     return run(
@@ -125,6 +129,9 @@ def train_detector(
         restart: Throw away what ``out`` holds of an earlier training.
         progress: Called with progress.
     """
+    check_audit(path)
+    check_folder(images)
+
     from curate.decisions.current import open_audit
     from curate.training import TrainingSettings
     from curate.training import train_detector as run

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import CallError
 from curate.verbs.auditing import renew_report
+from curate.verbs.early import check_audit, check_file, check_folder, check_word
 from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def import_decisions(
     same_iou: float = 1.0,
     match: str | None = None,
     all_looked: bool = False,
+    images: AnyPath | None = None,
 ) -> Imported:
     """Import people's decisions from a file; see :func:`curate.exchange.import_file`.
 
@@ -44,14 +46,21 @@ def import_decisions(
         same_iou: For a corrected dataset: IoU from which on a mask counts as not changed.
         match: "iou": masks whose id a tool lost are found by how they overlap.
         all_looked: For a corrected dataset: people went through all of it, changed or not.
+        images: Folder of the pictures for the report; where the audit had them if None.
 
     Raises:
         CurateError: A row is wrong (nothing is imported then), or there is no such audit.
     """
+    path = only_audit() if path is None else path
+    check_audit(path)
+    check_file(file)
+    check_word(match, "--match", ("iou",))
+    check_folder(images)
+
     from curate.decisions.current import open_audit
     from curate.exchange import import_file
 
-    opened = open_audit(only_audit() if path is None else path)
+    opened = open_audit(path)
     part: Path | int | None = None if given is None else Path(given)
     if given is not None and given.isdecimal() and not Path(given).exists():
         part = int(given)
@@ -65,12 +74,16 @@ def import_decisions(
         match=match,
         all_looked=all_looked,
     )
-    renew_report(opened.path)
+    renew_report(opened.path, images)
     return done
 
 
 def take_back(
-    file: AnyPath, path: AnyPath | None = None, *, reviewer: str | None = None
+    file: AnyPath,
+    path: AnyPath | None = None,
+    *,
+    reviewer: str | None = None,
+    images: AnyPath | None = None,
 ) -> TakenBack:
     """Take back what was imported from a file: it counts for nothing any more; its rows stay.
 
@@ -80,16 +93,22 @@ def take_back(
         file: The file that was imported, unchanged; its name does not matter.
         path: The audit; the only one in this folder if None.
         reviewer: Only what counts as this person's, "" for no name; None: everybody's.
+        images: Folder of the pictures for the report; where the audit had them if None.
 
     Raises:
         CurateError: Nothing of that file counts, or there is no such audit.
     """
+    path = only_audit() if path is None else path
+    check_audit(path)
+    check_file(file)
+    check_folder(images)
+
     from curate.decisions.current import open_audit
     from curate.exchange import take_back_file
 
-    opened = open_audit(only_audit() if path is None else path)
+    opened = open_audit(path)
     done = take_back_file(opened, Path(file), reviewer)
-    renew_report(opened.path)
+    renew_report(opened.path, images)
     return done
 
 
@@ -111,6 +130,7 @@ def learn(
     *,
     start: AnyPath | None = None,
     seed: int = 0,
+    images: AnyPath | None = None,
     progress: Progress | None = None,
 ) -> Learned:
     """Learn which masks people find good, and decide anew where that is better.
@@ -119,11 +139,15 @@ def learn(
         path: The audit, with people's decisions.
         start: Another audit or a model's file to start from; the model in force if None.
         seed: Of folds and trees.
+        images: Folder of the pictures for the report; where the audit had them if None.
         progress: Called with progress.
 
     Raises:
         CurateError: There are no decisions, too few, or only of one kind.
     """
+    check_audit(path)
+    check_folder(images)
+
     from curate.decisions import open_reviews
     from curate.decisions.current import open_audit
     from curate.decisions.settings import Settings
@@ -133,7 +157,7 @@ def learn(
     settings = Settings.of(opened.info)
     labels = open_reviews(opened).resolved(settings.rule, settings.good_iou)
     found = run(opened, labels, start=start, seed=seed, progress=progress)
-    renew_report(opened.path)
+    renew_report(opened.path, images)
     return found
 
 
@@ -144,6 +168,7 @@ def certify(
     confidence: float = 0.95,
     looks: int = 1,
     dry_run: bool = False,
+    images: AnyPath | None = None,
     **question: Any,
 ) -> Certificate:
     """Find the largest acceptance with a bounded share of bad masks, and let the plan keep to it.
@@ -154,12 +179,16 @@ def certify(
         confidence: Probability that this holds.
         looks: How often, at most, a certificate is asked for while people go on reviewing.
         dry_run: Leave the plan as it is.
+        images: Folder of the pictures for the report; where the audit had them if None.
 
     Further keywords are fields of :class:`curate.guarantees.Question`.
 
     Raises:
         CurateError: There is no random sample, it is too small, or a number is out of range.
     """
+    check_audit(path)
+    check_folder(images)
+
     from curate.decisions.current import open_audit
     from curate.guarantees import Question, certify_audit, keep_certificate
 
@@ -173,7 +202,7 @@ def certify(
     )
     if not dry_run:
         keep_certificate(opened, found)
-        renew_report(opened.path)
+        renew_report(opened.path, images)
     return found.certificate
 
 
@@ -196,30 +225,38 @@ def certificate_standing(path: AnyPath, found: Certificate) -> Standing:
     return stands
 
 
-def estimate(path: AnyPath, *, confidence: float = 0.95, **question: Any) -> Estimate:
+def estimate(
+    path: AnyPath, *, confidence: float = 0.95, images: AnyPath | None = None, **question: Any
+) -> Estimate:
     """Estimate a dataset's quality from a random sample that people have reviewed.
 
     Args:
         path: The audit.
         confidence: Of each interval.
+        images: Folder of the pictures for the report; where the audit had them if None.
 
     Further keywords are fields of :class:`curate.guarantees.Question`.
 
     Raises:
         CurateError: There is no random sample.
     """
+    check_audit(path)
+    check_folder(images)
+
     from curate.decisions.current import open_audit
     from curate.guarantees import Question, estimate_audit, keep_estimate
 
     opened = open_audit(path)
     found = estimate_audit(opened, confidence=confidence, question=Question(**question))
     keep_estimate(opened, found)
-    renew_report(opened.path)
+    renew_report(opened.path, images)
     return found
 
 
 def agreement(path: AnyPath) -> Any:
     """Return how far people agree on an audit's masks; see ``Reviews.agreement``."""
+    check_audit(path)
+
     from curate.decisions import open_reviews
     from curate.decisions.current import open_audit
 

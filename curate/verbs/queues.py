@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import CallError
+from curate.options import KINDS
+from curate.verbs.early import check_audit, check_file, check_folder, check_word
 from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 def queue(path: AnyPath, **options: Any) -> Any:
     """Return the masks to review as a frame; see :func:`curate.curation.queue.queue`."""
+    check_audit(path)
+
     from curate.curation.queue import queue as rank_queue
     from curate.decisions.current import open_audit
 
@@ -63,6 +67,11 @@ def write_queue(
         CurateError: An option is wrong, the file exists or cannot be written, none of the masks can
             stand in it, or somebody else has drawn meanwhile.
     """
+    check_audit(path)
+    check_word(options.get("kind"), "--kind", KINDS)
+    check_file(known)
+    check_folder(images)
+
     from curate.decisions.current import open_audit
     from curate.exchange import check_pictured, check_target, rows_for
     from curate.exchange.csv_rows import csv_lines

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from curate.errors import CallError
+from curate.options import KINDS
+from curate.verbs.early import check_audit, check_folder, check_word
 from curate.verbs.paths import AnyPath, as_path
 from curate.verbs.queues import draw as draw_anew
 from curate.verbs.queues import record_drawn
@@ -52,16 +54,16 @@ def review(
     Raises:
         CurateError: The port is taken, there is nothing to show, or an argument is wrong.
     """
-    from curate.curation.drawing import KINDS
-    from curate.curation.grammar import near
+    check_audit(path)
+    check_word(kind, "--kind", KINDS)
+    check_folder(images)
+    if not seconds_per_mask > 0:
+        raise CallError(f"seconds per mask are {seconds_per_mask}", "review", "give more than 0")
+
     from curate.decisions.current import open_audit
     from curate.review.opening import Settings
     from curate.review.serving import listen, serve
 
-    if kind is not None and kind not in KINDS:
-        raise CallError(f"there is no kind {kind!r}", "--kind", near(kind, KINDS))
-    if not seconds_per_mask > 0:
-        raise CallError(f"seconds per mask are {seconds_per_mask}", "review", "give more than 0")
     opened = open_audit(path)
     if budget is not None or minutes is not None:
         if draw is not None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.formats.edits import MASKS, OVERLAPS
+from curate.options import DUPLICATES
+from curate.verbs.early import check_audit, check_file, check_word
 from curate.verbs.paths import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ def prune(
     yes: bool = False,
 ) -> PruneResult:
     """Write the dataset without the masks of some actions; see :func:`curate.writing.prune`."""
+    check_audit(path)
+    check_file(source)
+
     from curate.decisions.current import open_audit
     from curate.writing import prune as run
 
@@ -53,6 +59,11 @@ def write(
     Raises:
         CurateError: See :func:`curate.writing.write`.
     """
+    check_audit(audit)
+    check_file(source)
+    for option, known in (("masks", MASKS), ("overlap", OVERLAPS), ("duplicates", DUPLICATES)):
+        check_word(options.get(option), f"--{option}", known)
+
     from curate.decisions.current import open_audit
     from curate.writing import write as run
     from curate.writing.options import Options

@@ -10,7 +10,7 @@ import pandas as pd
 from curate.decisions.additions import added_masks
 from curate.decisions.lookup import decoded, rows_of
 from curate.decisions.outcomes import people_text
-from curate.errors import CallError
+from curate.errors import CallError, DuplicateError
 from curate.rle import Runs, area, cross_overlaps, overlaps
 from curate.store import Audit
 from curate.writing.options import Options
@@ -18,10 +18,6 @@ from curate.writing.options import Options
 DUPLICATE_IOU = 0.8
 """An added mask that shares this much with another is taken for the same object; the default policy
 asks people about masks from there on."""
-
-
-class DuplicateError(CallError):
-    """An added mask covers an object that has a mask already: somebody has to say what counts."""
 
 
 def find_new(

@@ -9,9 +9,7 @@ from curate.curation.grammar import near
 from curate.curation.queue import chosen
 from curate.errors import CallError
 from curate.formats.edits import MASKS, OVERLAPS
-
-DUPLICATES = ("keep", "drop")
-"""What to do with an added mask whose object has a mask already."""
+from curate.options import DUPLICATES
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from mask_files import tree
 
 import curate
 from curate import cli, verbs
-from curate.errors import AuditError, CallError, SourceError
+from curate.errors import AuditError, CallError, DuplicateError, SourceError
 from curate.pipeline import audit
-from curate.writing.new_masks import DuplicateError
 
 Prepared = Callable[[str], Source]
 

@@ -1,0 +1,65 @@
+"""``audit.json``, the file that makes a directory an audit: where it stands, and reading it.
+
+Nothing heavy is loaded for it, so a directory that holds no audit is refused at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from curate.errors import AuditError
+
+SCHEMA_VERSION = 2
+"""Version of the audit directory's layout; a directory of another version is refused."""
+
+INFO = "audit.json"
+
+SCORING, DECIDING, COMPLETE = "scoring", "deciding", "complete"
+"""States of an audit: parts are being scored; plans are being written; all is there."""
+
+
+def read_info(path: Path, *, any_version: bool = False) -> dict[str, Any] | None:
+    """Return ``audit.json`` of a directory, None if there is none.
+
+    Args:
+        path: The directory.
+        any_version: Whether it may be of another schema version: what is thrown away need not be
+            understood.
+
+    Raises:
+        AuditError: It is there but is not an audit's, or is of another schema version.
+    """
+    file = path / INFO
+    if not file.is_file():
+        return None
+    try:
+        info = orjson.loads(file.read_bytes())
+        version = info["schema_version"]
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise AuditError("it is not an audit's", str(file), "choose another directory") from error
+    if version != SCHEMA_VERSION and not any_version:
+        raise AuditError(
+            f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}",
+            str(file),
+            "run the audit again with this version: into a new directory, or with --restart",
+        )
+    return dict(info)
+
+
+def finished_info(path: Path) -> dict[str, Any]:
+    """Return ``audit.json`` of a finished audit.
+
+    Raises:
+        AuditError: There is none, it is of another version, or it was interrupted.
+    """
+    info = read_info(path) if path.is_dir() else None
+    if info is None:
+        raise AuditError("there is no audit here", str(path), "run `curate audit SOURCE` first")
+    if info.get("state") != COMPLETE:
+        raise AuditError(
+            "the audit was interrupted", str(path), "run the same `curate audit` command again"
+        )
+    return info

@@ -1,0 +1,15 @@
+"""Words that options take: said here once, so that a wrong one is refused before all else."""
+
+from __future__ import annotations
+
+RULES = ("majority", "latest", "strictest")
+"""How people who disagree are resolved."""
+
+KINDS = ("errors", "learn", "estimate")
+"""What a queue is for."""
+
+PRESETS = ("default", "sa1b")
+"""The policies that curate brings."""
+
+DUPLICATES = ("keep", "drop")
+"""What to do with an added mask whose object has a mask already."""
