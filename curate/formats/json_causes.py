@@ -8,17 +8,17 @@ _PYTHON = re.compile(rb"None\b|True\b|False\b|'|-?nan\b|-?inf\b|b'|b\"|\(")
 _NUMPY = re.compile(rb"((np|numpy|torch)\.\w+|array|tensor)\(")
 
 
-def cause_of(before: bytes, after: bytes) -> tuple[str, str] | None:
+def cause_of(before: bytes, after: bytes, is_over: bool) -> tuple[str, str] | None:
     """Return what is wrong where a parser stopped, and what to do about it.
 
     Args:
         before: Some bytes before the place.
         after: Some bytes from there on.
+        is_over: Whether a whole JSON value stands before the place.
 
     Returns:
         A clause and an advice; None where nothing is recognised.
     """
-    ended = before.rstrip()
     numpy = _NUMPY.match(after)
     if numpy:
         what = f"it holds {numpy[0].decode('ascii')}...), as Python prints numbers of NumPy"
@@ -28,12 +28,12 @@ def cause_of(before: bytes, after: bytes) -> tuple[str, str] | None:
         word = (shown[0] if shown and shown[0] else after[:1]).decode("ascii", "replace")
         what = f"it is written as Python prints it ({word} stands here), not as JSON"
         return what, "write it with json.dump"
-    if after[:1] in (b"}", b"]") and ended.endswith(b","):
+    if after[:1] in (b"}", b"]") and before.rstrip().endswith(b","):
         sign = after[:1].decode("ascii")
         return f"a comma stands before {sign}, which JSON does not allow", "remove that comma"
     if after.startswith((b"//", b"/*", b"#")):
         return "a comment stands here, which JSON does not allow", "remove the comments"
-    if ended.endswith((b"}", b"]")) and after[:1] in (b"{", b"["):
+    if is_over and after[:1] in (b"{", b"["):
         what = "a second JSON value follows the first, as in JSON Lines"
         return what, "put all of them into one list, with commas between"
     return None

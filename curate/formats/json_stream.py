@@ -142,7 +142,7 @@ def parse_one(piece: bytes, at: int, where: str) -> Any:
         text = error.doc[max(0, error.pos - _NEAR) : error.pos + _NEAR].encode("utf-8")
         split = len(error.doc[max(0, error.pos - _NEAR) : error.pos].encode("utf-8"))
         what = f"the JSON is broken ({error.msg[:1].lower()}{error.msg[1:]})"
-        what, do = cause_of(text[:split], text[split:]) or (what, _MEND)
+        what, do = cause_of(text[:split], text[split:], False) or (what, _MEND)
         raise SourceError(what, f"{where}, byte {position}", do) from error
     except ValueError as error:  # a whole number of thousands of digits
         raise SourceError("a number is too long", f"{where}, byte {at}") from error
@@ -238,8 +238,9 @@ class _Walk:
             at, count, ok = _walk(data, at, base, self.state, self.events)
             yield from self._batches(buffer, base, self.events[:count])
             if not ok:
+                mode = int(self.state[0])
                 near = buffer[max(0, at - _NEAR) : at], buffer[at : at + _NEAR]
-                what, do = cause_of(*near) or (_EXPECTED[int(self.state[0])], _MEND)
+                what, do = cause_of(*near, mode == _END) or (_EXPECTED[mode], _MEND)
                 raise SourceError(what, f"{self.where}, byte {base + at}", do)
 
     def keep_from(self, end: int) -> int:
