@@ -77,6 +77,7 @@ def test_only_the_beginning_of_an_unfinished_draw_counts() -> None:
     sample = gather([draw], labels_of(done), population(), N)
     assert sorted(sample.mask_id) == sorted(ids[:100])
     assert sample.mask_id[~sample.decided].tolist() == [ids[60]]
+    assert sample.reviewed == len(sample) - 1
     assert sample.bad.sum() == 1
     assert sample.fraction == pytest.approx(0.1)
     assert "1 masks without a decision" in sample.notes[0]
