@@ -13,7 +13,7 @@ from other_tools import TOOLS, Seen
 
 from curate.decisions import open_reviews
 from curate.errors import SourceError
-from curate.exchange import import_file, write_queue
+from curate.exchange import import_file, take_back_file, write_queue
 from curate.exchange.writers import Outgoing
 from curate.store import Audit
 
@@ -187,8 +187,8 @@ def test_rows_of_two_people_need_a_name_too(pictured: Audit, tmp_path: Path) -> 
     assert import_file(pictured, path).added.decisions == 1
 
 
-def test_nobody_takes_away_what_nobody_added(pictured: Audit, tmp_path: Path) -> None:
-    """Two files without a name may be of two people."""
+def test_files_without_a_name_count_as_one_persons(pictured: Audit, tmp_path: Path) -> None:
+    """Added masks too, as decisions do; the summary says so, and it can be taken back."""
     path = sent(pictured, drawn(pictured, list(range(1, 13))), tmp_path, "cvat")
     use = TOOLS["CVAT for images"][1]
 
@@ -196,5 +196,9 @@ def test_nobody_takes_away_what_nobody_added(pictured: Audit, tmp_path: Path) ->
         return [*seen, Seen(None, "cat", box(30, 25, 6, 6))]
 
     import_file(pictured, use(path, adding))
-    done = import_file(pictured, use(path, without(1)))
-    assert (done.added.withdrawn, len(open_reviews(pictured).missing())) == (0, 3)
+    later = use(path, without(1))
+    done = import_file(pictured, later)
+    assert (done.added.withdrawn, len(open_reviews(pictured).missing())) == (3, 0)
+    assert "(no name)" in done.text()
+    take_back_file(pictured, later)
+    assert len(open_reviews(pictured).missing()) == 3
