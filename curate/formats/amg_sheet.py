@@ -12,6 +12,7 @@ from curate.formats.base import reading
 
 SHEET = "metadata.csv"
 
+_BOM = b"\xef\xbb\xbf"
 _WRITTEN = re.compile(rb"""("?)([ \t]*)[0-9]*(\.0+)?([ \t]*)\1""")
 
 
@@ -52,8 +53,10 @@ class Sheet:
         def feed() -> Iterator[str]:
             nonlocal used
             for line in lines:
+                # A byte order mark would hide that the first field is in quotes.
+                bare = line if used else line.removeprefix(_BOM)
                 used += 1
-                yield line.decode("utf-8", "surrogateescape")
+                yield bare.decode("utf-8", "surrogateescape")
 
         places = [0]
         for line in lines:
@@ -63,7 +66,7 @@ class Sheet:
             start, end = places[first], places[used]
             end -= len(data[start:end]) - len(data[start:end].rstrip(b"\r\n"))
             if fields and not self.spans:
-                self.header = [name.strip().removeprefix("\ufeff") for name in fields]
+                self.header = [name.strip() for name in fields]
                 self.spans.append((start, end))
             elif fields:
                 self.records.append((first + 1, fields))

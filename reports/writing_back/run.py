@@ -1,6 +1,6 @@
 """Write datasets as people left them, and hold every mask against what was decided.
 
-    python reports/writing_back/run.py [corrected] [planted] [large] [kills] [--data FOLDER]
+    python reports/writing_back/run.py [corrected] [planted] [large] [kills] [cuts] [--data FOLDER]
 
 Writes results.csv and the tables of README.md; ``large`` takes about half an hour.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cuts
 import kills
 import large
 import numpy as np
@@ -129,6 +130,7 @@ STUDIES: dict[str, Callable[[Path, Path], list[Row]]] = {
     "planted": planted,
     "large": lambda _, work: large.measured(work),
     "kills": killed,
+    "cuts": lambda _, work: cuts.measured(work),
 }
 
 

@@ -588,3 +588,11 @@ def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, Any], message: 
     with pytest.raises(CallError, match=message):
         amg.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(**edits))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_byte_order_mark_before_a_quoted_column(tmp_path: Path) -> None:
+    save_png(tmp_path / "1.png", np.ones((HEIGHT, WIDTH), bool))
+    (tmp_path / "metadata.csv").write_bytes(b'\xef\xbb\xbf"id","area","bbox_x0"\r\n1,9,2\r\n')
+    table = read(tmp_path, "amg")
+    assert table.masks["declared_area"].tolist() == [9]
+    assert table.images["status"].tolist() == ["ok"]
