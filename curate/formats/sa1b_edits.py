@@ -88,7 +88,9 @@ def _write_folder(source: Path, made: Path, writer: _Writer) -> None:
     for path in all_files(source):
         name = path.relative_to(source).as_posix()
         target_path = made / name
-        if path.is_dir():
+        if path.is_symlink() and path.is_dir():  # nothing in it is read
+            os.symlink(os.readlink(path), target_path)
+        elif path.is_dir():
             target_path.mkdir(parents=True, exist_ok=True)
         elif not writer.touches(shown(name)):
             copy_file(path, target_path)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate.curation.audits import column_types
+from curate.curation.audits import Audit, column_types
 from curate.errors import CallError
-from curate.store import Audit
 
 MOST_MASKS = 0.5
 """The share of all masks that may go for their form without a word."""
@@ -124,7 +123,10 @@ def form_loss(audit: Audit, dropped: str) -> FormLoss:
     reasons = audit.query(_REASONS.format(going=going, reason=reason))
     shown = audit.query(_SHOWN.format(going=going, reason=reason, most=_EXAMPLES))
     return FormLoss(
-        *(int(counts[name]) for name in ("masks", "total", "images", "several")),
+        int(counts["masks"]),
+        int(counts["total"]),
+        int(counts["images"]),
+        int(counts["several"]),
         {str(row["reason"]): int(row["n"]) for row in reasons.to_dict("records")},
         [
             {

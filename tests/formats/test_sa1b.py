@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from curate import rle
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats import base, detect, read, sa1b
+from curate.formats.edits import Edits
 
 H, W = 30, 40
 
@@ -241,6 +242,16 @@ def contents(path: Path) -> dict[str, bytes | None]:
         str(one.relative_to(path)): one.read_bytes() if one.is_file() else None
         for one in sorted(path.rglob("*"))
     }
+
+
+def test_a_linked_folder_stays_a_link(tmp_path: Path):
+    source, written = folder_of(tmp_path / "sa1b"), tmp_path / "written"
+    (tmp_path / "pictures").mkdir()
+    (source / "pictures").symlink_to(tmp_path / "pictures")
+    edits = Edits(drop=frozenset({"sa_0.json#/annotations/1"}))
+    sa1b.FORMAT.write(source, written, edits)
+    assert (written / "pictures").readlink() == tmp_path / "pictures"
+    assert sa1b.FORMAT.check_unedited(source, written, edits) == ""
 
 
 def test_prune_refuses_what_it_cannot_do(tmp_path: Path):
