@@ -75,6 +75,7 @@ OPTIONAL_MASK_COLUMNS: dict[str, Any] = {
             "predicted_iou",
             "stability_score",
             "score",
+            "outline_crossings",
             "declared_area",
             "declared_x",
             "declared_y",

@@ -298,6 +298,7 @@ class Annotations:
         if fast is not None:
             return fast
         counts: list[bytes | None] = []
+        crossings = np.full(len(values), np.nan)
         for i, value in enumerate(values):
             height, width = int(heights[i]), int(widths[i])
             if height < 0 or width < 0:
@@ -307,6 +308,7 @@ class Annotations:
                 heights[i], widths[i] = height, width
             one = read_segmentation(value, height, width)
             counts.append(one.counts)
+            crossings[i] = np.nan if one.crossings is None else one.crossings
             for kind in one.repairs:
                 self._say(kind, i)
             if one.status == "no_segmentation" and records[i]:
@@ -316,7 +318,9 @@ class Annotations:
             elif one.status != "ok":
                 self.findings.note(self.count + i, one.status, one.detail)
         segmentation = pa.array(counts, pa.large_binary())
-        return {"segmentation": segmentation, "height": heights, "width": widths}
+        found = {"segmentation": segmentation, "height": heights, "width": widths}
+        polygons = bool(np.isfinite(crossings).any())
+        return {**found, **({"outline_crossings": crossings} if polygons else {})}
 
     def columns(self) -> Columns:
         """Return all batches' columns joined; what a batch lacks is NaN there."""

@@ -106,6 +106,8 @@ class Rows:
                 **optional,
             }
         )
+        if segmentation.crossings is not None:
+            self._masks[-1]["outline_crossings"] = float(segmentation.crossings)
         if optional.get("category") is not None:
             self._masks[-1]["category"] = plain(optional["category"])
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from curate import rle
+from curate.formats.crossings import count_crossings
 from curate.formats.repairs import mend
 from curate.formats.values import whole_number
 
@@ -34,6 +35,7 @@ class Segmentation(NamedTuple):
         counts: COCO compressed counts, or None where nothing can be made of the value.
         status: A status word of the masks table; ``ok`` does not yet mean that counts decode.
         detail: What is wrong, as a clause with the facts; empty where the status is ``ok``.
+        crossings: How often a polygon's rings cross themselves; None for what is no polygon.
         repairs: What had to be mended first, as kinds of :data:`curate.formats.repairs.REPAIRS`.
     """
 
@@ -41,6 +43,7 @@ class Segmentation(NamedTuple):
     status: str = "ok"
     detail: str = ""
     repairs: tuple[str, ...] = ()
+    crossings: int | None = None
 
 
 def read_segmentation(value: object, height: int, width: int) -> Segmentation:
@@ -107,7 +110,7 @@ def read_polygons(rings: list[Any], height: int, width: int) -> Segmentation:
         length += outline
     if length > MAX_OUTLINE_PX:
         return Segmentation(None, "bad_polygon", f"the polygon's outline is {length:.3g} px long")
-    return Segmentation(_draw(rings, height, width))
+    return Segmentation(_draw(rings, height, width), crossings=count_crossings(rings))
 
 
 def read_run_lengths(counts: list[Any], height: int, width: int) -> Segmentation:

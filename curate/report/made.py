@@ -97,6 +97,7 @@ OWN_TERMS = (
     Term("overlap_with", "the mask that it overlaps most, whatever that is"),
     Term("overlap_iou", "overlap with that mask", unit="IoU"),
     Term("nested_in", "the smallest mask that contains this one"),
+    Term("outline_crossings", "how often the rings of its polygon cross themselves"),
     Term("area_px", "area, measured", unit="px"),
 )
 
