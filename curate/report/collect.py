@@ -131,6 +131,7 @@ class Overview:
         odd: Those whose quality is under the policy's line.
         lowest: Those that are merely of the policy's share of lowest quality.
         lowest_share: That share.
+        flagged: Whether the plan says why masks are not accepted.
     """
 
     masks: int
@@ -144,6 +145,7 @@ class Overview:
     odd: int = 0
     lowest: int = 0
     lowest_share: float = 0.0
+    flagged: bool = False
 
     @property
     def decided(self) -> int:
@@ -177,6 +179,7 @@ def overview(source: Source) -> Overview:
         person={a: int(row.get(f"person_{a}", 0)) for a in ACTIONS},
         **{name: int(row.get(name, 0)) for name in FLAGGED},
         lowest_share=lowest_share(source.info),
+        flagged="flagged_by" in source.masks,
     )
 
 

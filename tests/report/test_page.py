@@ -11,6 +11,7 @@ from test_sections import minimal
 
 from curate.errors import AuditError
 from curate.report import write_report
+from curate.report.page import render
 
 
 class Tags(HTMLParser):
@@ -161,6 +162,43 @@ def test_text_without_script_still_says_everything(report: Path) -> None:
     body = re.sub(r"<script>.*?</script>", "", text, flags=re.S)
     for words in ("What is wrong", "ranked suspicions, not probabilities", "How it was made"):
         assert words in body
+
+
+def lead(page: str) -> str:
+    (found,) = re.findall(r'<p class="lead">(.*?)</p>', page, re.S)
+    return " ".join(re.sub(r"<[^>]+>", "", found).split())
+
+
+def test_the_headline_tells_rules_oddities_and_the_quota_apart(tmp_path: Path) -> None:
+    plan: dict[str, list[object]] = {"decided_by": ["policy"] * 2, "priority": [0.5, 0.1]}
+    reasons = ["weakest here: freedom from holes 0.98", ""]
+    quota = minimal(
+        tmp_path / "quota",
+        action=["review", "accept"],
+        flagged_by=["lowest_share", ""],
+        reasons=reasons,
+        **plan,
+    )
+    page = render(quota)
+    assert lead(page) == (
+        "No mask breaks a rule, and none is grossly odd. A person should look at 1."
+    )
+    assert "1</b> of these is merely the lowest" in page
+    assert "The policy gave no reason against any mask" in page
+    assert "weakest here: freedom from holes 0.98" in page
+    wrong = minimal(
+        tmp_path / "wrong",
+        action=["reject", "review"],
+        flagged_by=["rule", "quality"],
+        reasons=["holes", "pieces"],
+        **plan,
+    )
+    assert lead(render(wrong)) == (
+        "1 mask (50.0%) breaks a rule, 1 (50.0%) is grossly odd. A person should look at 1, and "
+        "1 should go."
+    )
+    old = minimal(tmp_path / "old", action=["review", "accept"], reasons=reasons, **plan)
+    assert lead(render(old)) == "A person should look at 1."
 
 
 def test_a_million_categories_do_not_make_a_million_rows(tmp_path: Path) -> None:
