@@ -153,8 +153,9 @@ def _add_odd_keys(images: ImageRows, values: list[Any], rows: IntArray, prefix: 
     for row, value in zip(rows.tolist(), values, strict=True):
         given = value.get("image_id") if type(value) is dict else None
         name = value.get("file_name") if type(value) is dict else None
-        if type(name) is str or type(given) is str:
-            images.names[row] = images.names[row] or (name if type(name) is str else given)
+        for one in (name, given):
+            if type(one) is str:
+                images.names[row] = images.names[row] or one
         if whole_number(given) is None:
             usable = type(given) in (str, int) or (type(given) is float and math.isfinite(given))
             images.keys[row] = prefix + json.dumps(given) if usable else ""

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from curate import rle
 from curate.errors import CallError, SourceError
@@ -161,7 +161,7 @@ class _Image:
             return Segmentation(None, "no_segmentation", "the segment has no id")
         if number not in masks:
             return Segmentation(None, "empty", f"no pixel of the PNG has the id {number}")
-        return Segmentation(cast(bytes, masks[number]))
+        return Segmentation(masks[number])
 
     def _stored(self, one: dict[str, Any], key: str) -> dict[str, Any]:
         """Return what stands beside a segment."""
@@ -228,20 +228,19 @@ def _add(found: _Listing, values: list[Any], starts: Any, lengths: Any) -> None:
 def _png_folder(source: Path, sample: dict[str, Any]) -> Path | None:
     """Return the folder whose PNG of the first annotation has one of its ids; None for none."""
     name = text(sample.get("file_name"))
-    listed = [one.get("id") for one in sample.get("segments_info", []) if type(one) is dict]
+    given = [one.get("id") for one in sample.get("segments_info", []) if type(one) is dict]
+    listed = {whole_number(one) for one in given} - {None}
     if not name or not _is_inside(name):
         return None
     stem, parent = source.stem, source.parent
     places = (parent / stem, parent / "panoptic", parent / "masks", parent.parent / stem, parent)
     for folder in places:
         path = folder / name
-        if not path.is_file():
-            continue
         try:
             ids, *_ = read_ids(path, read_header(path), known=True)
         except PictureProblem:
             continue
-        if not listed or set(listed) & set(ids.tolist()):
+        if not listed or listed & set(ids.tolist()):
             return folder
     return None
 

@@ -70,7 +70,7 @@ class KnownImages:
             pictures = str(options.images)
             _list_pictures(options.images, found)
         rows = sorted((key, *one) for key, one in found.items() if one is not None)
-        columns = list(zip(*rows, strict=True)) or [[], [], [], []]
+        columns = [[row[k] for row in rows] for k in range(4)]
         types = {"key": pa.int64(), "name": pa.large_string()}
         types |= {"height": pa.int64(), "width": pa.int64()}
         table = pa.table(

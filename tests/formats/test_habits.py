@@ -315,3 +315,26 @@ def test_files_of_boxes_are_all_for_review_and_pruning_keeps_them(
     assert note["text"] in (audit.path / "report.html").read_text()
     curate.prune(audit.path, tmp_path / "out.json")
     assert (tmp_path / "out.json").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("build", [coco, lvis, sa1b], ids=lambda build: build.__name__)
+@pytest.mark.parametrize("ids", [[5, 5, 5], [5, 6, 5], ["a", "a", "a"], [5, 5.0, "5"]], ids=str)
+def test_ids_that_stand_twice_lose_nothing(
+    tmp_path: Path, build: Callable[[Path, list[Any]], Path], ids: list[Any]
+) -> None:
+    path = build(tmp_path, [rle(counts) for counts in PLAIN])
+    made = json.loads(path.read_text())
+    for record, number in zip(made["annotations"], ids, strict=True):
+        record["id"] = number
+    dump(path, made)
+    table = read(path)
+    assert table.masks.index.is_unique
+    assert set(table.masks["status"]) <= {"ok", "duplicate_id"}
+    for k, (key, mask) in enumerate(
+        zip(sorted(table.masks["source_key"]), drawn(table), strict=True)
+    ):
+        assert (mask == pixels(PLAIN[k])).all()
+        out = tmp_path / f"out{k}" / path.name
+        detect(path).prune(path, out, {key})
+        left = json.loads(out.read_text())["annotations"]
+        assert left == made["annotations"][:k] + made["annotations"][k + 1 :]
