@@ -57,7 +57,7 @@ REFUSED = {
     "prune none": "there is no audit here",
     "prune done --source none": "there is no such file or folder",
     "write none": "there is no audit here",
-    "write done --masks poly": "there is no masks 'poly'",
+    "write done --masks poly": "'poly' is not one of same, polygon, rle",
     "write started": "the audit was interrupted",
     "generate none --out new --segmenter x": "there is no such folder of images",
     "train-detector none --out new": "there is no audit here",

@@ -71,6 +71,19 @@ def near(name: str, known: Collection[str]) -> str:
     return "known are " + ", ".join(listed[:12]) + (", ..." if len(listed) > 12 else "")
 
 
+def check_choice(value: str | None, option: str, known: Collection[str]) -> None:
+    """See that what an option was given is one of its words; None for not given.
+
+    Raises:
+        CallError: It is not; says which there are, and which may be meant.
+    """
+    if value is None or value in known:
+        return
+    advice = near(str(value), known)
+    do = advice if advice.startswith("did you") else "choose one of these"
+    raise CallError(f"{value!r} is not one of {', '.join(known)}", option, do)
+
+
 class _Parser:
     """Recursive descent over the tokens of one condition."""
 

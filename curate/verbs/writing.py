@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.curation.grammar import check_choice
 from curate.formats.edits import MASKS, OVERLAPS
 from curate.options import DUPLICATES
-from curate.verbs.early import check_audit, check_file, check_word
+from curate.verbs.early import check_audit, check_file
 from curate.verbs.paths import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def write(
     check_audit(audit)
     check_file(source)
     for option, known in (("masks", MASKS), ("overlap", OVERLAPS), ("duplicates", DUPLICATES)):
-        check_word(options.get(option), f"--{option}", known)
+        check_choice(options.get(option), f"--{option}", known)
 
     from curate.decisions.current import open_audit
     from curate.writing import write as run

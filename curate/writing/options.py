@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate.curation.grammar import near
+from curate.curation.grammar import check_choice
 from curate.curation.queue import chosen
-from curate.errors import CallError
 from curate.formats.edits import MASKS, OVERLAPS
 from curate.options import DUPLICATES
 
@@ -44,8 +43,4 @@ class Options:
             ("overlap", self.overlap, OVERLAPS),
             ("duplicates", self.duplicates, DUPLICATES),
         ):
-            if value is not None and value not in known:
-                what = f"{value!r} is not one of {', '.join(known)}"
-                advice = near(str(value), known)
-                do = advice if advice.startswith("did you") else "choose one of these"
-                raise CallError(what, f"--{name}", do)
+            check_choice(value, f"--{name}", known)
