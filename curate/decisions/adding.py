@@ -38,29 +38,38 @@ _WITH_DRAW = (
     "incoming i join draws w on w.draw_id = i.draw_id"
     " join drawn d on d.draw_id = i.draw_id and d.mask_id = i.mask_id"
 )
+_ELSEWHERE = (
+    "they belong to the audit that it was drawn in: import them there; if this one is of the same"
+    " version of the dataset (`curate version`), leave out the columns draw_id, queue_kind and"
+    " inclusion_probability"
+)
 _REFUSALS = (
     (
         "select at, draw_id from incoming where draw_id is not null"
         " and draw_id not in (select draw_id from draws)",
         "the draw {0} is not recorded here",
+        _ELSEWHERE,
     ),
     (
         "select at, draw_id from incoming i where draw_id is not null and not exists"
         " (select 1 from drawn d where d.draw_id = i.draw_id and d.mask_id = i.mask_id)",
         "the mask does not stand in draw {0}",
+        "",
     ),
     (
         f"select i.at, i.queue_kind, w.draw_id, w.kind from {_WITH_DRAW}"
         " where i.queue_kind <> w.kind",
         "the queue kind is {0}, but draw {1} is of kind {2}",
+        "",
     ),
     (
         f"select i.at, i.inclusion_probability, d.inclusion_probability, i.draw_id"
         f" from {_WITH_DRAW} where {_CHANCE}",
         "the inclusion probability is {0:g}, but {1:g} in draw {2}",
+        "",
     ),
 )
-"""What a decision may say of its draw that is not so: where, and in which words."""
+"""What a decision may say of its draw that is not so: where, in which words, and what to do."""
 
 _FIND_DRAW = """
 update incoming set draw_id = (
@@ -275,14 +284,14 @@ def _explain(connection: sqlite3.Connection, rows: Rows) -> None:
     """Find out why each mask was shown, and make the keys."""
     if connection.execute("select exists (select 1 from draws)").fetchone()[0]:
         connection.execute(_FIND_DRAW)
-    for sql, words in _REFUSALS:
-        _refuse(connection, rows, sql, words)
+    for sql, words, do in _REFUSALS:
+        _refuse(connection, rows, sql, words, do)
     for statement in _TAKE_DRAW:
         connection.execute(statement)
     renew_keys(connection, "incoming", _TAKEN_BACK)
 
 
-def _refuse(connection: sqlite3.Connection, rows: Rows, sql: str, words: str) -> None:
+def _refuse(connection: sqlite3.Connection, rows: Rows, sql: str, words: str, do: str = "") -> None:
     found = connection.execute(f"{sql} limit 1").fetchone()
     if found is not None:
-        raise SourceError(words.format(*found[1:]), rows.where(int(found[0])))
+        raise SourceError(words.format(*found[1:]), rows.where(int(found[0])), do)

@@ -63,6 +63,8 @@ def check_version(audit: Audit, named: Iterable[object], where: str) -> None:
         f"{'a part of it' if own in found else 'it'} was made from version {listed} of the dataset"
     )
     do = (
-        "import it into the audit that it was made from (`curate version AUDIT` prints its version)"
+        "import it into the audit that it was made from (`curate version AUDIT` prints its"
+        " version); of masks that `curate diff` of both calls unchanged, rows without the columns"
+        " dataset_version, draw_id, queue_kind and inclusion_probability can be imported here"
     )
     raise SourceError(f"{what}, and the audit is of version {own}", where, do)

@@ -92,7 +92,10 @@ WRONG: list[tuple[pd.DataFrame, str]] = [
     (one(queue_kind="random"), "the queue kind is 'random'; use errors, learn, estimate, none"),
     (one(time="2999-01-01"), "is in the future"),
     (one(time="1969-01-01"), "is before 1970"),
-    (one(draw_id=7), "the draw 7 is not recorded here"),
+    (
+        one(draw_id=7),
+        "the draw 7 is not recorded here; they belong to the audit that it was drawn in",
+    ),
     (one(reviewer="a" * 501), "the reviewer is no text"),
     (one(reviewer="a\0b"), "the reviewer is no text"),
     (one(segmentation=rle(box(1, 5, 8, 8))), "the action accept has a corrected mask"),
