@@ -5,7 +5,8 @@
 (:class:`Join`). The keys, from the surest; each counts only where it is *unique on both sides*,
 among everything that either lists, so that an image is never joined by what happens to be left:
 
-1. ``file_name``, to the letter; of several equal ones that with the same id, where both state ids;
+1. ``file_name``, to the letter; of several equal ones that with the same id, where both state ids
+   (after 6. also of several that are equal but for folders, suffix and case);
 2. the normalised name (:mod:`curate.image_names`);
 3. the end of the path: the longest that they share, the base name at least;
 4. the same without suffixes; 5. and 6. both without regard to case;
@@ -27,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.image_names import normalised, number, split_of, without_suffix
+from curate.image_names import base, normalised, number, split_of, without_suffix
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -120,7 +121,7 @@ def _counted(words: Sequence[str], codes: npt.NDArray[np.uint8]) -> dict[str, in
     return {word: int(count) for word, count in zip(words, counts, strict=True) if word and count}
 
 
-def join(images: Listing, things: Listing) -> Join:
+def join(images: Listing, things: Listing, *, same_ids: bool = False) -> Join:
     """Find the image of each thing.
 
     Takes time in proportion to the number of names. Symmetric: neither side's order counts, and
@@ -129,8 +130,10 @@ def join(images: Listing, things: Listing) -> Join:
     Args:
         images: The images.
         things: What belongs to them.
+        same_ids: Whether the ids of both are known to be of one dataset, as of a file that went out
+            and came back. Else they are taken to be unless those of what is joined by name differ.
     """
-    work = _Work(images, things)
+    work = _Work(images, things, same_ids)
     for key in work.steps():
         if not work.waiting.any():
             break
@@ -141,8 +144,8 @@ def join(images: Listing, things: Listing) -> Join:
 class _Work:
     """A join under way."""
 
-    def __init__(self, images: Listing, things: Listing) -> None:
-        self.images, self.things = images, things
+    def __init__(self, images: Listing, things: Listing, same_ids: bool) -> None:
+        self.images, self.things, self.same_ids = images, things, same_ids
         self.rows = np.full(len(things), -1, np.int64)
         self.keys = np.zeros(len(things), np.uint8)
         self.why = np.full(len(things), REASONS.index("none"), np.uint8)
@@ -159,6 +162,7 @@ class _Work:
             yield lambda: self._by_tail(without_suffix, 4)
             yield lambda: self._by_tail(str.casefold, 5)
             yield lambda: self._by_tail(lambda path: without_suffix(path).casefold(), 6)
+            yield self._by_stem_and_id
         yield self._by_number
         yield self._by_id
 
@@ -218,6 +222,26 @@ class _Work:
         if self.images.ids is not None and self.things.ids is not None:
             self._by_equal(_named_ids(self.images), _named_ids(self.things), 1)
 
+    def _by_stem_and_id(self) -> None:
+        """Tell stems that stand twice apart by ids that are sure to be of one dataset."""
+        if self.same_ids or self._ids_agree() > 0:
+            sides = (self.images, self.things)
+            self._by_equal(*(_stem_ids(one) for one in sides), KEYS.index("id"))
+
+    def _ids_agree(self) -> float:
+        """Return the share of what is joined by name that has the same id, 0 for under a half.
+
+        NaN where nothing is joined by name; -1 where a side states no ids.
+        """
+        mine, theirs = self.images.ids, self.things.ids
+        if mine is None or theirs is None:
+            return -1
+        joined = np.flatnonzero(self.rows >= 0)
+        if not len(joined):
+            return np.nan
+        same = float((mine[self.rows[joined]] == theirs[joined]).mean())
+        return same if same >= 0.5 else 0
+
     def _by_tail(self, spelled: Callable[[str], str], key: int) -> None:
         """Join by the longest end of the path that is shared, a part at a time."""
         mine = [spelled(path) for path in self.images.paths]
@@ -244,13 +268,8 @@ class _Work:
 
     def _by_id(self) -> None:
         """Join by ids that both sides state, where one of the two has no name."""
-        mine, theirs = self.images.ids, self.things.ids
-        if mine is None or theirs is None:
-            return
-        joined = np.flatnonzero(self.rows >= 0)
-        same = mine[self.rows[joined]] == theirs[joined]
-        if 2 * same.sum() < len(same):
-            return  # what has a name shows that the ids are those of another dataset
+        if self._ids_agree() <= 0 and not self.same_ids:
+            return  # one states none, or what has a name shows that they are of another dataset
         shared = _Shared(_ids(self.images), _ids(self.things))
         waiting = np.flatnonzero(self.waiting)
         once, images = shared.unique(waiting)
@@ -310,6 +329,11 @@ def _ids(listing: Listing, *, bare: bool = False) -> list[int | None]:
 def _named_ids(listing: Listing) -> list[str]:
     pairs = zip(listing.texts, _ids(listing), strict=True)
     return [f"{one}/{text}" if text else "" for text, one in pairs]
+
+
+def _stem_ids(listing: Listing) -> list[str]:
+    pairs = zip(listing.paths, _ids(listing), strict=True)
+    return [f"{one}/{without_suffix(base(path)).casefold()}" if path else "" for path, one in pairs]
 
 
 def _tail(path: str, depth: int) -> str:

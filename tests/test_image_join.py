@@ -93,6 +93,18 @@ def test_equal_names_are_told_apart_by_id() -> None:
     assert joined(join(images, Listing(["x.jpg", "x.jpg"]))) == {}
 
 
+def test_stems_that_stand_twice_are_told_apart_by_sure_ids() -> None:
+    """A tool dropped the folders, and kept the ids."""
+    images = Listing(["a/x.jpg", "b/x.jpg", "y.jpg"], ids=np.array([1, 2, 3]))
+    back = Listing(["x.png", "x.png"], ids=np.array([2, 1]))
+    assert joined(join(images, back, same_ids=True)) == {0: 1, 1: 0}
+    assert joined(join(images, back)) == {}
+    with_one = Listing(["x.png", "x.png", "y.jpg"], ids=np.array([2, 1, 3]))
+    assert joined(join(images, with_one)) == {0: 1, 1: 0, 2: 2}
+    others = Listing(["x.png", "x.png", "y.jpg"], ids=np.array([2, 1, 4]))
+    assert joined(join(images, others)) == {2: 2}
+
+
 def test_sizes_and_splits_speak_against() -> None:
     images = Listing(["x.jpg", "train/y.jpg", "z.jpg"], sizes=np.array([[4, 6], [4, 6], [0, 0]]))
     things = Listing(["x.jpg", "valid/y.jpg", "z.jpg"], sizes=np.array([[6, 4], [4, 6], [9, 9]]))
@@ -294,20 +306,31 @@ def expected(images: Side, things: Side) -> dict[int, int]:
                     continue
                 found[t] = i
 
+    def ids_agree() -> float:
+        same = [images.rows[i].number == things.rows[t].number for t, i in found.items()]
+        share = sum(same) / len(same) if same else -1.0
+        return 0.0 if 0 <= share < 0.5 else share
+
     settle(named(lambda i, t: i.name() == t.name()), False)
     if all(own):
         settle(named(lambda i, t: i.name() == t.name() and i.number == t.number), False)
     settle(named(lambda i, t: i.parts == t.parts), False)
     for change in (str, stemless, str.casefold, folded):
         settle(named(tail(change)), True)
+    agree = ids_agree()
+    if all(own) and agree > 0:
+        settle(named(lambda i, t: stem_of(i) == stem_of(t) and i.number == t.number), True)
     if own == (False, True):
         settle(lambda i, t: not t.named and i.named and number_of(i) == t.number, True)
     if own == (True, False):
         settle(lambda i, t: not i.named and t.named and number_of(t) == i.number, True)
-    same = [images.rows[i].number == things.rows[t].number for t, i in found.items()]
-    if all(own) and 2 * sum(same) >= len(same):
+    if all(own) and ids_agree() != 0:
         settle(lambda i, t: not (i.named and t.named) and i.number == t.number, True)
     return found
+
+
+def stem_of(row: Row) -> str:
+    return row.stem.casefold()
 
 
 def number_of(row: Row) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from curate.decisions.lookup import rows_of
+from curate.exchange.audit_images import AuditImages
 from curate.exchange.views import View
 from curate.pictures import Box
 from curate.store import Audit
@@ -58,19 +59,12 @@ class PictureNames:
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
-        frame = audit.images(["file_name", "height", "width"])
-        self._ids = frame.index.to_numpy(np.int64)
-        self._at = {int(number): k for k, number in enumerate(self._ids)}
-        self._sizes = frame[["height", "width"]].to_numpy(np.int64)
-        self._names = [name if isinstance(name, str) else None for name in frame["file_name"]]
-        stems = [_stem(name or "") for name in self._names]
+        self._images = AuditImages(audit)
+        stems = [_stem(name or "") for name in self._images.names]
+        self._stems = frozenset(stems)
         self._taken = Counter(stem.casefold() for stem in stems)
-        self._by_name = _only({k: _plain(name) for k, name in enumerate(self._names) if name})
-        self._by_stem = _only({k: stem for k, stem in enumerate(stems) if stem})
-        bases = {k: PurePosixPath(s).name for k, s in enumerate(stems) if s}
-        self._by_base = _only(bases)
-        self._bases = frozenset(bases.values())
-        self._reserved = {name.casefold() for name in (*self._taken, *self._bases)}
+        bases = {PurePosixPath(stem).name.casefold() for stem in stems if stem}
+        self._reserved = {*self._taken, *bases}
 
     def of(self, view: View, *, crop: bool) -> str:
         """Return the name that a view's picture is written under.
@@ -111,38 +105,26 @@ class PictureNames:
                 image of that id could be called so.
         """
         stems = [_stem(name) for name in names]
-        known = self._by_stem.keys()
-        crops = {k: self._crop(stem) for k, stem in enumerate(stems) if stem not in known}
+        crops = {k: self._crop(one) for k, one in enumerate(stems) if one not in self._stems}
         owners = self._owners([found[0] for found in crops.values() if found])
-        at = self._at
+        whole = [k for k in range(len(names)) if crops.get(k) is None]
+        ids = [numbers[k] if k < len(numbers) else None for k in whole]
+        rows = dict(zip(whole, self._rows([names[k] for k in whole], ids), strict=True))
         made: list[Place | None] = []
-        for k, name in enumerate(names):
+        for k in range(len(names)):
             found = crops.get(k)
-            if found is not None:
-                row = at.get(owners.get(found[0], -1))
-                made.append(None if row is None else self._place(row, *found))
-                continue
-            row = self._row(name, at)
-            if row is None and k < len(numbers):
-                row = at.get(numbers[k])  # type: ignore[arg-type]  # None is no id
-                row = row if row is not None and self._may_be(row, name) else None
-            made.append(None if row is None else self._place(row))
+            row = rows[k] if found is None else self._images.at.get(owners.get(found[0], -1), -1)
+            made.append(None if row < 0 else self._place(row, *(found or ())))
         return made
 
-    def _row(self, name: str, at: Mapping[int, int]) -> int | None:
-        """Return the position of the image that a name means; None where it means none or two."""
-        stem, plain = _stem(name), _plain(name)
-        base = PurePosixPath(stem).name
-        if plain in self._by_name or stem in self._by_stem:
-            return self._by_name.get(plain, self._by_stem.get(stem))
-        if base in self._bases:  # before our own names, which are never like one of these
-            return self._by_base.get(base)
-        said = _IMAGE.fullmatch(base)
-        return at.get(int(said[1])) if said else None
-
-    def _may_be(self, row: int, name: str) -> bool:
-        own = PurePosixPath(_plain(self._names[row] or "")).name
-        return not own or not name or own == PurePosixPath(_plain(name)).name
+    def _rows(self, names: Sequence[str], ids: Sequence[int | None]) -> list[int]:
+        """Return the position of the image that each name means; -1 where it means none or two."""
+        rows: list[int] = self._images.join(names, ids).tolist()
+        for k, name in enumerate(names):
+            said = _IMAGE.fullmatch(PurePosixPath(_stem(name)).name)
+            if said and not self._images.has_stem(name):  # our own name, which is like no image's
+                rows[k] = self._images.at.get(int(said[1]), -1)
+        return rows
 
     def _crop(self, stem: str) -> tuple[int, Box] | None:
         found = _CROP.fullmatch(PurePosixPath(stem).name)
@@ -155,12 +137,12 @@ class PictureNames:
         return dict(zip(found["mask_id"].tolist(), found["image_id"].tolist(), strict=True))
 
     def _place(self, row: int, mask: int | None = None, box: Box | None = None) -> Place | None:
-        height, width = self._sizes[row].tolist()
+        height, width = self._images.sizes[row].tolist()
         if box is not None and not (
             min(box.w, box.h) > 0 and box.x + box.w <= width and box.y + box.h <= height
         ):
             return None
-        return Place(int(self._ids[row]), self._names[row], height, width, box, mask)
+        return Place(int(self._images.ids[row]), self._images.names[row], height, width, box, mask)
 
 
 def _plain(name: str) -> str:
@@ -172,12 +154,6 @@ def _stem(name: str) -> str:
     """Return a name with plain slashes and without its ending."""
     path = PurePosixPath(_plain(name))
     return str(path.with_suffix("")) if path.name else ""
-
-
-def _only(names: dict[int, str]) -> dict[str, int]:
-    """Return positions by name; names that stand twice are left out."""
-    counts = Counter(names.values())
-    return {name: k for k, name in names.items() if counts[name] == 1}
 
 
 def _is_safe(name: Any) -> bool:
