@@ -70,6 +70,7 @@ OPTIONAL_MASK_COLUMNS: dict[str, Any] = {
     "iscrowd": pd.Int8Dtype(),
     "track_id": pd.Int64Dtype(),
     "group_id": pd.Int64Dtype(),
+    "own_id": pd.BooleanDtype(),
     **dict.fromkeys(
         (
             "predicted_iou",
@@ -91,7 +92,11 @@ OPTIONAL_MASK_COLUMNS: dict[str, Any] = {
         np.dtype("float64"),
     ),
 }
-"""Columns that a masks frame has where the source stores them; NaN is "not available"."""
+"""Columns that a masks frame has where the source stores them; NaN is "not available".
+
+``own_id`` says whether ``mask_id`` is the source's own number, not one that a reader gave because
+that was missing, unusable or used twice; the column is there where some are not.
+"""
 
 IMAGE_COLUMNS: dict[str, Any] = {
     "file_name": STRING,

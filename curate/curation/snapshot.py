@@ -21,9 +21,6 @@ from curate.versions import VersionHash, image_digests, with_unlisted
 BoolArray = npt.NDArray[np.bool_]
 
 _IDS = frozenset({"coco", "lvis", "sa1b", "cvat"})
-ID_NOT_OWN = r"(?:^|; )(?:there is no id|the id )"
-"""How readers begin what they say of a mask whose id is missing, unusable or stands twice."""
-
 _KEYS = {
     "amg": r"(?:^|/)(?P<own>[0-9]+)\.png$",
     "sav": r"#/(?P<own>masklet/.*)$",
@@ -110,7 +107,8 @@ def _reduced(table: MaskTable, own_id: BoolArray) -> MaskTable:
         pa.scalar(None, pa.large_binary()),
     )
     masks = table.masks[[*MASK_COLUMNS, *optional]].assign(
-        segmentation=pd.arrays.ArrowExtensionArray(counts), own_id=own_id
+        segmentation=pd.arrays.ArrowExtensionArray(counts),
+        own_id=pd.array(own_id, dtype="boolean"),
     )
     return MaskTable(masks, table.images)
 
@@ -120,13 +118,11 @@ def _has_own_id(masks: pd.DataFrame, format: str, masks_before: int) -> BoolArra
 
     Where readers number all masks of a part anew, nothing says so. But then the ids are 0, 1, ...
     (or go on where the last part ended), and ids of the source that happen to be the same are taken
-    for such. In COCO files only masks with a finding get another id, and in one image of SA-1B ids
-    are numbered anew for a finding alone.
+    for such. In one image of SA-1B ids are numbered anew only where one is not its own.
     """
     if format not in _IDS:
         return np.zeros(len(masks), np.bool_)
-    found = masks["status_detail"].str.contains(ID_NOT_OWN, regex=True)
-    own = ~found.fillna(False).to_numpy(np.bool_)
+    own = ids_of_source(masks)
     ids = masks.index.to_numpy(np.int64)
     starts = {0, masks_before} if format in ("sa1b", "cvat") else set()
     if len(ids) and int(ids[0]) in starts and (np.diff(ids) == 1).all():
@@ -134,6 +130,14 @@ def _has_own_id(masks: pd.DataFrame, format: str, masks_before: int) -> BoolArra
         if not (alone and own.all()):
             own[:] = False
     return own
+
+
+def ids_of_source(masks: pd.DataFrame) -> BoolArray:
+    """Return which masks have the id that their source gives them, as far as its reader says."""
+    if "own_id" not in masks.columns:
+        return np.ones(len(masks), np.bool_)
+    # Parts of an audit in which all ids are the source's do not have the column.
+    return masks["own_id"].fillna(True).to_numpy(np.bool_)
 
 
 def _numbered_anew(masks: pd.DataFrame, format: str, parts: list[MaskTable]) -> bool:

@@ -354,10 +354,11 @@ class Annotations:
         columns = self.columns()
         n, rows = self.count, columns.pop("image_row")
         ids, given = columns.pop("id"), columns.pop("id_given")
+        own = given.copy()
         if repeated is None:
-            self._note_repeated_in_image(ids, given, rows)
+            own[self._note_repeated_in_image(ids, given, rows)] = False
         elif len(repeated):
-            self._note_repeated(ids, given, repeated)
+            own[self._note_repeated(ids, given, repeated)] = False
         self._settle_sizes(columns, rows)
         category, known = columns.pop("category_id"), columns.pop("category_given")
         numbered = known & (category > _STAND_INS)
@@ -373,19 +374,26 @@ class Annotations:
                 columns[name] = pd.array(columns[name], dtype=dtype)
         columns |= self.findings.columns(n)
         index = pd.Index(unique_ids(ids, given, spare_ids), name="mask_id")
+        own &= index.to_numpy() == ids
+        if self._need_ids and not own.all():
+            columns["own_id"] = pd.array(own, dtype="boolean")
         self.notes.merge(self.images.notes.list())
         masks = pd.DataFrame(columns, index=index, copy=False)
         return finish(masks, self.images.frame(), self.notes.list())
 
-    def _note_repeated(self, ids: IntArray, given: BoolArray, repeated: IntArray) -> None:
+    def _note_repeated(self, ids: IntArray, given: BoolArray, repeated: IntArray) -> IntArray:
+        """Note, and return, the masks whose id others have too."""
         at = np.minimum(np.searchsorted(repeated[:, 0], ids), len(repeated) - 1)
-        for row in np.flatnonzero(given & (repeated[at, 0] == ids)).tolist():
+        found = np.flatnonzero(given & (repeated[at, 0] == ids))
+        for row in found.tolist():
             detail = f"the id {ids[row]} is used by {repeated[at[row], 1]} annotations"
             self.findings.note(row, "duplicate_id", detail)
+        return found
 
-    def _note_repeated_in_image(self, ids: IntArray, given: BoolArray, rows: IntArray) -> None:
+    def _note_repeated_in_image(self, ids: IntArray, given: BoolArray, rows: IntArray) -> IntArray:
+        """Note, and return, the masks whose id others of their image have too."""
         if given.all() and ((np.diff(ids) > 0).all() or len(np.unique(ids)) == len(ids)):
-            return
+            return np.zeros(0, np.int64)
         some = np.flatnonzero(given)
         some = some[np.lexsort((ids[some], rows[some]))]
         same = (np.diff(ids[some]) == 0) & (np.diff(rows[some]) == 0)
@@ -393,6 +401,7 @@ class Annotations:
         for row in some[twice].tolist():
             detail = f"the id {ids[row]} is used by other annotations of its image too"
             self.findings.note(row, "duplicate_id", detail)
+        return some[twice]
 
     def _names(self, category: IntArray, known: BoolArray) -> Any:
         """Return category names; notes the annotations whose category is not declared."""

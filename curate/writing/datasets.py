@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.curation.snapshot import ID_NOT_OWN
+from curate.curation.snapshot import ids_of_source
 from curate.formats.base import Format
 from curate.formats.edits import Addition, Edits, Stored
 from curate.table import BINARY, STRING, MaskTable
@@ -191,11 +191,9 @@ def _own_ids(form: Format, table: MaskTable) -> npt.NDArray[np.bool_]:
     """Return whose ids look like the source's own, not like those that a reader gave out."""
     masks = table.masks
     ids = masks.index.to_numpy()
-    numbered = any(note.kind == "no_id" for note in table.notes)  # which of them, nothing says
-    if form.name == _WITHOUT_IDS or numbered or len(ids) < 2 or (np.diff(ids) == 1).all():
+    if form.name == _WITHOUT_IDS or len(ids) < 2 or (np.diff(ids) == 1).all():
         return np.zeros(len(ids), np.bool_)
-    found = masks["status_detail"].str.contains(ID_NOT_OWN, regex=True)
-    return ~found.fillna(False).to_numpy(np.bool_)
+    return ids_of_source(masks)
 
 
 def _replaced(

@@ -18,6 +18,7 @@ from pycocotools import mask as coco_mask
 import curate
 from curate import cli
 from curate.curation.diff import CHANGES, Difference
+from curate.store import SCHEMA_VERSION
 
 HEIGHT, WIDTH = 24, 40
 IMAGES = ("a.jpg", "b.jpg")
@@ -104,6 +105,18 @@ def test_known_edits_of_a_coco_file(tmp_path: Path) -> None:
     assert frame["source_key_b"].tolist()[4] == "b.json#/annotations/0"
     assert (difference.unchanged, difference.equal) == (1, False)
     assert difference.categories == "names"
+
+
+@pytest.mark.parametrize("audited", [False, True])
+def test_ids_that_readers_gave_name_no_mask(tmp_path: Path, audited: bool) -> None:
+    """Without the first two masks the others get other numbers: these are not the same masks."""
+    masks = [mask | {"id": None} for mask in FIVE]
+    sides = [coco(tmp_path / "a.json", masks), coco(tmp_path / "b.json", masks[2:])]
+    if audited:
+        sides = [curate.audit(side, side.with_suffix(".audit")).path for side in sides]
+    difference = curate.diff(*sides)
+    assert [row["change"] for row in difference.as_dict(rows=10)["masks"]] == ["removed"] * 2
+    assert difference.unchanged == 3
 
 
 def test_order_ids_and_scores_are_no_difference(tmp_path: Path) -> None:
@@ -418,7 +431,8 @@ def test_what_cannot_be_read_is_refused_in_one_line(
     a = coco(tmp_path / "a.json", FIVE)
     cut = tmp_path / "audit"
     cut.mkdir()
-    (cut / "audit.json").write_text('{"schema_version": 1, "state": "scoring"}')
+    state = {"schema_version": SCHEMA_VERSION, "state": "scoring"}
+    (cut / "audit.json").write_text(json.dumps(state))
     for words, why in (
         (("diff", a, tmp_path / "none.json"), "no such file"),
         (("diff", cut, a), "interrupted"),
