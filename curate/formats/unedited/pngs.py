@@ -57,7 +57,7 @@ def _check_ids(drop: set[int], drawn: set[int], added: int, source: Path, writte
         return "its pixels are of another kind"
     ids, others = (_ids(pixels, old) for pixels in (was, now))
     differs = ids != others
-    new_ids = np.setdiff1d(others[differs], ids)
+    new_ids = np.setdiff1d(others[differs], np.append(ids, 0))  # what goes may be the first 0
     if len(new_ids) > added:
         return f"{len(new_ids)} ids are new, not {added}"
     if np.isin(others, list(drop)).any():
