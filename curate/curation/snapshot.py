@@ -25,6 +25,7 @@ _KEYS = {
     "amg": r"(?:^|/)(?P<own>[0-9]+)\.png$",
     "sav": r"#/(?P<own>masklet/.*)$",
     "png-folder": r"(?:^|/)(?P<own>[^/]+)$",
+    "png-flat": r"(?:^|/)(?P<own>[^/]+)$",
     "label-png": r"#(?P<own>[0-9]+)$",
 }
 """What in a source key names a mask within its image and stays when others are removed."""

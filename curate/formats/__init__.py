@@ -31,6 +31,7 @@ BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("cvat", "cvat", "FORMAT"),
     ("yolo", "yolo", "FORMAT"),
     ("png-folder", "png_folder", "FORMAT"),
+    ("png-flat", "png_flat", "FORMAT"),
     ("label-png", "label_png", "FORMAT"),
 )
 """Name, module and attribute of every built-in format, in the order in which they are tried."""

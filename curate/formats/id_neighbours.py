@@ -20,7 +20,7 @@ _IMAGES = ("images", "image_2", "image_02", "img", "imgs", "JPEGImages")
 _OF_LABELS = re.compile(
     r"mask|label|seg|inst|seman|panoptic|class|colou?r|gt|ground|annot|depth|disp", re.IGNORECASE
 )
-_SUFFIX = re.compile(
+SUFFIX = re.compile(
     r"(.+?)_(?:cp_|inst_)?(?:masks?|labels?|instances?|inst|seg|ids)", re.IGNORECASE
 )
 _MOST_TWINS = 300  # folders that are compared with each other
@@ -28,7 +28,7 @@ _MOST_TWINS = 300  # folders that are compared with each other
 
 def own_pictures(source: Path, folder: str, names: list[str]) -> dict[str, str]:
     """Return the pictures in a folder of PNGs that are called like them but for ``_masks``."""
-    marked = {name: _SUFFIX.fullmatch(name.rpartition("/")[2][:-4]) for name in names}
+    marked = {name: SUFFIX.fullmatch(name.rpartition("/")[2][:-4]) for name in names}
     if not any(marked.values()):
         return {}
     stems: dict[str, str] = {}
