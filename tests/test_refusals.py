@@ -18,7 +18,7 @@ from curate import cli, summary, verbs
 from curate.cli.common import show
 from curate.curation.gate import metrics, names
 from curate.errors import CallError
-from curate.store import Audit
+from curate.store import SCHEMA_VERSION, Audit
 
 HEAVY = ("numpy", "pandas", "numba", "pyarrow", "duckdb", "scipy", "matplotlib", "PIL", "starlette")
 
@@ -89,7 +89,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "here.json").write_text("{}")
     for state, name in (("complete", "done"), ("scoring", "started")):
         (folder / name).mkdir()
-        about = {"schema_version": 2, "state": state}
+        about = {"schema_version": SCHEMA_VERSION, "state": state}
         (folder / name / "audit.json").write_text(json.dumps(about))
     return folder
 

@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
 from curate.rle import bbox, concat, encode, from_dense
+from curate.store import SCHEMA_VERSION
 
 HOSTILE = (
     '<img src=x onerror="window.hacked=1">',
@@ -206,7 +207,7 @@ def _image(image_id: int, name: str, size: tuple[int, int]) -> dict[str, Any]:
 
 def info() -> dict[str, Any]:
     return {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "tool_version": "0.1.0",
         "state": "complete",
         "source": {"path": "/data/of people/<i>scenes & \u202eco.json", "format": "coco"},

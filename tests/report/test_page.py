@@ -12,6 +12,7 @@ from test_sections import minimal
 from curate.errors import AuditError
 from curate.report import write_report
 from curate.report.page import render
+from curate.store import SCHEMA_VERSION
 
 
 class Tags(HTMLParser):
@@ -112,7 +113,9 @@ def test_an_audit_with_the_fewest_columns(tmp_path: Path) -> None:
 def test_an_audit_without_masks(tmp_path: Path) -> None:
     full = minimal(tmp_path / "full")
     masks, images = full.query("select * from masks"), full.query("select * from images")
-    audit = write_audit(tmp_path / "none", masks.iloc[:0], images, {"schema_version": 1})
+    audit = write_audit(
+        tmp_path / "none", masks.iloc[:0], images, {"schema_version": SCHEMA_VERSION}
+    )
     write_report(audit, tmp_path / "report.html")
     assert "There is no mask in this dataset" in (tmp_path / "report.html").read_text()
 

@@ -16,6 +16,7 @@ from curate.report.collect import Source
 from curate.report.crops import visible
 from curate.report.policy_marks import marks
 from curate.report.words import kind_of
+from curate.store import SCHEMA_VERSION
 
 
 @pytest.fixture(scope="module")
@@ -246,4 +247,4 @@ def minimal(path: Path, **columns: list[object]) -> HandMade:
     images = pd.DataFrame(
         {"image_id": [0], "file_name": ["a.png"], "height": [10], "width": [10], "status": ["ok"]}
     )
-    return write_audit(path / "audit", masks, images, {"schema_version": 1})
+    return write_audit(path / "audit", masks, images, {"schema_version": SCHEMA_VERSION})
