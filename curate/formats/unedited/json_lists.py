@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from curate.formats.edits import Change, Edits
 from curate.formats.unedited.json_tokens import Token, members, tokens
+from curate.formats.unedited.trees import as_key
 
 _FOLLOWS_PIXELS = frozenset({"segmentation", "bbox", "area"})
 
@@ -34,37 +35,46 @@ class ListEdits:
     names: frozenset[str] | None = None
 
 
-def list_edits(edits: Edits, prefix: str, added: int) -> ListEdits:
-    """Return the edits of the masks whose keys are a prefix and a number.
+def edits_by_list(edits: Edits, mark: str) -> dict[str, ListEdits]:
+    """Group edits by the list in which a mask stands: what its key has before a mark and a number.
 
     Args:
-        edits: All edits.
-        prefix: What the keys begin with.
-        added: How many masks are new in the list.
+        edits: All edits; keys without such a mark and what is added are passed over.
+        mark: What stands between the list and the number.
     """
-    n = len(prefix)
-    return ListEdits(
-        {int(key[n:]) for key in edits.drop if key.startswith(prefix) and key[n:].isdecimal()},
-        {
-            int(key[n:]): one
-            for key, one in edits.change.items()
-            if key.startswith(prefix) and key[n:].isdecimal()
-        },
-        added,
-        added,
-    )
+    found: dict[str, ListEdits] = {}
+    for key in edits.drop:
+        name, inside, number = key.rpartition(mark)
+        if inside and number.isdecimal():
+            found.setdefault(name, ListEdits()).drop.add(int(number))
+    for key, change in edits.change.items():
+        name, inside, number = key.rpartition(mark)
+        if inside and number.isdecimal():
+            found.setdefault(name, ListEdits()).change[int(number)] = change
+    return found
+
+
+def add_to(lists: dict[str, ListEdits], name: str) -> None:
+    """Note that one mask is added to a list."""
+    mine = lists.setdefault(name, ListEdits())
+    mine.most = mine.least = mine.most + 1
 
 
 def check_coco(source: Path, written: Path, edits: Edits) -> str:
     """Compare two COCO files, or results lists, in all that no edit names."""
-    name = source.name.encode("utf-8", "backslashreplace").decode("utf-8")
-    records = list_edits(edits, f"{name}#/annotations/", len(edits.add))
-    names = edits.categories
+    name = as_key(source.name)
     lists = {
-        "": list_edits(edits, f"{name}#/", len(edits.add)),
-        "annotations": records,
-        "categories": ListEdits(most=len(names), names=names),
+        "": edits_by_list(edits, "#/").get(name, ListEdits()),
+        "annotations": edits_by_list(edits, "#/annotations/").get(name, ListEdits()),
+        "categories": ListEdits(most=len(edits.categories), names=edits.categories),
     }
+    for records in (lists[""], lists["annotations"]):
+        records.most = records.least = len(edits.add)
+    return check_list_file(lists, source, written)
+
+
+def check_list_file(lists: Mapping[str, ListEdits], source: Path, written: Path) -> str:
+    """Compare two JSON files; see :func:`check_lists`."""
     with source.open("rb") as old, written.open("rb") as new:
         return check_lists(old, new, lists)
 

@@ -10,39 +10,34 @@ from pathlib import Path
 from typing import Any
 
 from curate.formats.edits import Edits
-from curate.formats.unedited.json_lists import ListEdits, check_document, check_lists, list_edits
+from curate.formats.unedited.json_lists import (
+    ListEdits,
+    add_to,
+    check_document,
+    check_list_file,
+    edits_by_list,
+)
 from curate.formats.unedited.json_tokens import Token, elements, members, tokens
-from curate.formats.unedited.trees import FileCheck, TreeEdits, check_tree
-
-_MARK = "#/annotations/"
+from curate.formats.unedited.trees import FileCheck, TreeEdits, as_key, check_tree
 
 
 def check_sa1b(source: Path, written: Path, edits: Edits) -> str:
     """Compare two SA-1B datasets in all that no edit names."""
-    keys = (*edits.drop, *edits.change)
-    documents = {key.rpartition(_MARK)[0] for key in keys} | {one.image_key for one in edits.add}
+    documents = edits_by_list(edits, "#/annotations/")
+    for one in edits.add:
+        add_to(documents, one.image_key)
     edited: dict[str, FileCheck] = {}
-    archives: dict[str, set[str]] = {}
-    for name in documents:
+    archives: dict[str, dict[str, dict[str, ListEdits]]] = {}
+    for name, records in documents.items():
+        lists = {"annotations": records}
         archive, inside, member = name.partition("!")
-        if inside:
-            archives.setdefault(archive, set()).add(member)
+        if inside and not (source / name).is_file() and name != as_key(source.name):
+            archives.setdefault(archive, {})[member] = lists
         else:
-            edited[name] = partial(_check_file, _lists(edits, name))
-    for archive, names in archives.items():
-        lists = {name: _lists(edits, f"{archive}!{name}") for name in names}
-        edited[archive] = partial(_check_archive, lists)
+            edited[name] = partial(check_list_file, lists)
+    for archive, members_ in archives.items():
+        edited[archive] = partial(_check_archive, members_)
     return check_tree(source, written, TreeEdits(edited))
-
-
-def _lists(edits: Edits, name: str) -> dict[str, ListEdits]:
-    added = sum(one.image_key == name for one in edits.add)
-    return {"annotations": list_edits(edits, name + _MARK, added)}
-
-
-def _check_file(lists: dict[str, ListEdits], source: Path, written: Path) -> str:
-    with source.open("rb") as old, written.open("rb") as new:
-        return check_lists(old, new, lists)
 
 
 def _check_archive(edited: dict[str, dict[str, ListEdits]], source: Path, written: Path) -> str:

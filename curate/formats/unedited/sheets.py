@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from curate.formats.edits import Edits
-from curate.formats.unedited.json_lists import ListEdits, check_lists, list_edits
+from curate.formats.unedited.json_lists import add_to, check_list_file, edits_by_list
 from curate.formats.unedited.pngs import accept
 from curate.formats.unedited.trees import FileCheck, TreeEdits, as_key, check_tree
 
@@ -23,20 +23,17 @@ _WHOLE = re.compile(r"\s*([0-9]{1,18})(\.0*)?\s*", re.ASCII)
 
 def check_amg(source: Path, written: Path, edits: Edits) -> str:
     """Compare two outputs of amg.py in all that no edit names."""
-    edited: dict[str, FileCheck] = {}
-    tree = TreeEdits(edited, set(), set(), {})
     folders: dict[str, _Asked] = {}
-    records = {key.rpartition("#/")[0] for key in (*edits.drop, *edits.change) if "#/" in key}
+    records = edits_by_list(edits, "#/")
     for one in edits.add:
-        is_file = source.is_file() or (source / one.image_key).is_file()
-        if is_file:
-            records.add(one.image_key)
+        if source.is_file() or (source / one.image_key).is_file():
+            add_to(records, one.image_key)
         else:
             folder = "" if one.image_key == "." else one.image_key
             folders.setdefault(folder, _Asked()).added += 1
-    for name in records:
-        added = sum(one.image_key == name for one in edits.add)
-        edited[name] = partial(_check_records, {"": list_edits(edits, f"{name}#/", added)})
+    edited: dict[str, FileCheck] = {
+        name: partial(check_list_file, {"": mine}) for name, mine in records.items()
+    }
     for key in edits.drop:
         if "#/" not in key:
             folders.setdefault(key.rpartition("/")[0], _Asked()).drop.add(key)
@@ -54,13 +51,7 @@ def check_amg(source: Path, written: Path, edits: Edits) -> str:
                 new.add(key)
         edited[rows.below + _SHEET] = partial(_check_sheet, rows, asked)
         more |= {folder: asked.added} if asked.added else {}
-    tree = TreeEdits(edited, gone, new, more)
-    return check_tree(source, written, tree)
-
-
-def _check_records(lists: dict[str, ListEdits], source: Path, written: Path) -> str:
-    with source.open("rb") as old, written.open("rb") as new:
-        return check_lists(old, new, lists)
+    return check_tree(source, written, TreeEdits(edited, gone, new, more))
 
 
 @dataclass
