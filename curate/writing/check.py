@@ -19,8 +19,11 @@ from curate.table import OPTIONAL_MASK_COLUMNS
 from curate.writing.datasets import ADDED, CHANGED, STAYS, Meant, Place, Written
 
 _PIXELS = ("file_name", "height", "width", "segmentation")
-_EQUAL = (*_PIXELS, "category", *OPTIONAL_MASK_COLUMNS)
-_RENEWED = frozenset({"category_id"} | {c for c in OPTIONAL_MASK_COLUMNS if c[:9] == "declared_"})
+_EQUAL = (*_PIXELS, "category", *(c for c in OPTIONAL_MASK_COLUMNS if c != "own_id"))
+_RENEWED = frozenset(
+    {"category_id", "outline_crossings"}
+    | {c for c in OPTIONAL_MASK_COLUMNS if c.startswith("declared_")}
+)
 """What follows from a mask's pixels and category, and so differs where these were changed."""
 
 

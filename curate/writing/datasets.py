@@ -168,13 +168,14 @@ class Written(_Dataset):
             return found
         here = images["source_key"][images["source_key"].isin(self.add)]
         owner = masks["image_id"].to_numpy()
+        categories = masks["category"].to_numpy(object, na_value=None)
         for image_id, key in here.items():
             left = {one: list(numbers) for one, numbers in self.add[str(key)].items()}
             rows = np.flatnonzero(owner == image_id)
             counts = masks["segmentation"].iloc[rows].to_numpy(object)
             for row, one in zip(rows[::-1].tolist(), counts[::-1], strict=True):
                 if left.get(one):
-                    number = self._taken(left[one], masks["category"].iloc[row])
+                    number = self._taken(left[one], categories[row])
                     name = str(masks["source_key"].iloc[row])
                     self.places[number] = Place(int(masks.index[row]), name)
                     found[row] = True
