@@ -225,8 +225,7 @@ class _Work:
     def _by_stem_and_id(self) -> None:
         """Tell stems that stand twice apart by ids that are sure to be of one dataset."""
         if self.same_ids or self._ids_agree() > 0:
-            sides = (self.images, self.things)
-            self._by_equal(*(_stem_ids(one) for one in sides), KEYS.index("id"))
+            self._by_equal(_stem_ids(self.images), _stem_ids(self.things), KEYS.index("id"))
 
     def _ids_agree(self) -> float:
         """Return the share of what is joined by name that has the same id, 0 for under a half.

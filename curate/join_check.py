@@ -208,9 +208,11 @@ def _boxes_at(side: Side, things: IntArray) -> tuple[pd.DataFrame, FloatArray, I
     usable = np.isfinite(boxes).all(axis=1)
     sure = confidence_of(table) >= SURE
     usable &= sure if sure.any() else True
-    at = pd.Series(np.arange(len(things)), index=things)
-    at = at[~at.index.duplicated()].reindex(table.masks["image_id"]).to_numpy(np.int64)
-    return table.masks[usable], np.ascontiguousarray(boxes[usable]), at[usable]
+    place = pd.Series(np.arange(len(things)), index=things)
+    place = place[~place.index.duplicated()]
+    at = place.reindex(table.masks["image_id"]).to_numpy(np.int64)
+    rows = np.flatnonzero(usable)
+    return table.masks.iloc[rows], np.ascontiguousarray(boxes[rows]), at[rows]
 
 
 def _fit_notes(side: Side, fits: Mapping[str, FloatArray]) -> tuple[list[Note], str]:

@@ -150,6 +150,10 @@ class Inputs:
                 detect(path)
 
 
+Found = dict[str, dict[str, str]]
+"""Paths of files by file name of their image, "" for none, by the input that they are of."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What a worker needs to score any part; picklable."""
@@ -171,12 +175,10 @@ class Job:
     offsets: tuple[int, ...]
 
 
-def score_part(
-    job: Job, part: Part, pictures: Mapping[str, str], report: Progress | None = None
-) -> int:
-    """Load, score and write one part, whose pictures were found before; return its masks."""
+def score_part(job: Job, part: Part, found: Found, report: Progress | None = None) -> int:
+    """Load, score and write one part, whose files were found before; return its masks."""
     table = detect(job.source, job.format, job.reading).load(job.source, part)
-    inputs = _open_inputs(job, table, part.index, pictures)
+    inputs = _open_inputs(job, table, part.index, found)
     kept = job.out / WORK / "prompted" / f"part-{part.index:06d}"
     if job.segmenter is not None:
         inputs["segmenter"] = _prompter(job, table, kept, report)
@@ -228,6 +230,12 @@ def _detector(name: str, device: str | None) -> Any:
 
 
 @cache
+def _pictures(folder: Path) -> ImageFolder:
+    """Open a folder of pictures once a process: listing a huge one takes its time."""
+    return ImageFolder(folder)
+
+
+@cache
 def _soft_masks(folder: Path) -> SoftMasks:
     return SoftMasks(folder)
 
@@ -258,16 +266,14 @@ def _with_model_scores(masks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame
     return masks
 
 
-def _open_inputs(
-    job: Job, table: MaskTable, index: int, pictures: Mapping[str, str]
-) -> dict[str, Any]:
+def _open_inputs(job: Job, table: MaskTable, index: int, found: Found) -> dict[str, Any]:
     """Open what a part's images need of the inputs."""
     inputs: dict[str, Any] = {}
     first = job.offsets[index] if job.offsets else 0
     if job.images is not None:
-        inputs["images"] = ImageFolder(job.images, known=pictures)
+        inputs["images"] = _pictures(job.images).knowing(found["images"])
     if job.soft_masks is not None:
-        inputs["soft_masks"] = _soft_masks(job.soft_masks)
+        inputs["soft_masks"] = _soft_masks(job.soft_masks).knowing(found["soft_masks"])
     if job.detections is not None:
         inputs["detections"] = job.detections.of(table, first)
     if job.detector is not None:
@@ -438,7 +444,7 @@ def _score_all(
         report("scoring", done, len(parts), 0)
     listening = (report,) if pool.workers == 1 else ()
     for count in pool.run(
-        score_part, ((job, part, joins.pictures_of(part), *listening) for part in waiting)
+        score_part, ((job, part, joins.found_of(part), *listening) for part in waiting)
     ):
         done += 1
         if report:
@@ -456,7 +462,7 @@ class _Joins:
         same_categories: By input whether its categories may be compared.
         offsets: The first image of each part.
         names: The file name of every image.
-        pictures: Paths of pictures by file name, "" for none; see :meth:`ImageFolder.find_all`.
+        found: Files of images by file name, "" for none, in each folder that is given.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -464,14 +470,17 @@ class _Joins:
     same_categories: dict[str, bool] = field(default_factory=dict)
     offsets: tuple[int, ...] = ()
     names: Sequence[str] = ()
-    pictures: Mapping[str, str] = field(default_factory=dict)
+    found: Found = field(default_factory=dict)
 
-    def pictures_of(self, part: Part) -> dict[str, str]:
-        """Return the pictures of a part's images."""
-        if not self.pictures:
+    def found_of(self, part: Part) -> Found:
+        """Return the files of a part's images."""
+        if not self.found:
             return {}
         some = self.names[self.offsets[part.index] : self.offsets[part.index + 1]]
-        return {name: self.pictures[name] for name in some if name in self.pictures}
+        return {
+            folder: {name: files[name] for name in some if name in files}
+            for folder, files in self.found.items()
+        }
 
 
 def _join_inputs(
@@ -488,18 +497,17 @@ def _join_inputs(
     Raises:
         SourceError: One does not fit at all.
     """
-    if not sides and inputs.images is None:
+    if not sides and inputs.images is None and inputs.soft_masks is None:
         return _Joins()
     options = inputs.read_options()
     images = list_images(source, format, options, parts, pool.run)
-    found_pictures: Mapping[str, str] = {}
+    names = images.listing.texts
+    joins = _Joins(offsets=tuple(images.offsets.tolist()), names=names)
     if inputs.images is not None:
-        found_pictures = ImageFolder(inputs.images).find_all(images.listing.texts, images.files)
-    joins = _Joins(
-        offsets=tuple(images.offsets.tolist()), names=images.listing.texts, pictures=found_pictures
-    )
-    if inputs.images is not None:
-        joins.facts["pictures"] = picture_facts(joins.names, found_pictures)
+        joins.found["images"] = ImageFolder(inputs.images).find_all(names, images.files)
+        joins.facts["pictures"] = picture_facts(names, joins.found["images"])
+    if inputs.soft_masks is not None:
+        joins.found["soft_masks"] = SoftMasks(inputs.soft_masks).find_all(names)
     lists: dict[str, Any] = {}
     load = partial(detect(source, format, options).load, source)
     for side in sides:

@@ -1,4 +1,4 @@
-"""Which file of a folder of pictures a dataset's file name means; see :mod:`curate.image_join`."""
+"""Which file of a folder a dataset's file name means; see :mod:`curate.image_join`."""
 
 from __future__ import annotations
 
@@ -30,15 +30,30 @@ class Finder:
     Args:
         root: The folder.
         known: Paths under it by file name, found before by :meth:`find_all`; "" for none.
+        suffixes: Suffixes of the files that count, in lower case; None for all but those of files
+            that only stand beside pictures.
     """
 
-    def __init__(self, root: Path, known: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        known: Mapping[str, str] | None = None,
+        suffixes: Collection[str] | None = None,
+    ) -> None:
         self.path = root
+        self._suffixes = suffixes
         self._root = root.resolve()
+        self._listed: Finder | None = None
         self.known = dict(known or {})
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_by_")}
+
+    def knowing(self, known: Mapping[str, str]) -> Finder:
+        """Return one that knows some names, and lists the folder no second time."""
+        made = Finder(self.path, known, self._suffixes)
+        made._listed = self._listed or self
+        return made
 
     def find(self, file_name: object) -> tuple[Path | None, str]:
         """Return the file that a name means, or None and the reason.
@@ -100,15 +115,21 @@ class Finder:
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
+        if self._listed is not None:
+            return self._listed._by_stem
         stems: dict[str, list[str]] = {}
         for folder, below, files in os.walk(self._root):
             below.sort()
             relative = Path(folder).relative_to(self._root).as_posix()
             start = "" if relative == "." else f"{relative}/"
             for file in sorted(files):
-                if os.path.splitext(file)[1].lower() not in BESIDE_SUFFIXES:
+                if self._counts(file):
                     stems.setdefault(stem(file).casefold(), []).append(start + file)
         return stems
+
+    def _counts(self, file: str) -> bool:
+        suffix = os.path.splitext(file)[1].lower()
+        return suffix not in BESIDE_SUFFIXES if self._suffixes is None else suffix in self._suffixes
 
     def _candidates(self, file_name: str) -> list[str]:
         return self._by_stem.get(stem(file_name).casefold(), [])
@@ -127,7 +148,7 @@ class Finder:
 
     def _direct(self, file_name: str) -> tuple[Path | None, bool]:
         name = PurePosixPath(file_name.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts:
+        if name.is_absolute() or ".." in name.parts or not self._counts(name.name):
             return None, False
         return self._inside(name)
 

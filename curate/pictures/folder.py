@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,12 @@ class ImageFolder:
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_by_")}
+
+    def knowing(self, known: Mapping[str, str]) -> ImageFolder:
+        """Return the folder with some names known; what was listed is not listed again."""
+        made = copy(self)
+        made._finder = self._finder.knowing(known)
+        return made
 
     def find(self, file_name: object) -> Path | None:
         """Return the file that a dataset's file name means, or None.

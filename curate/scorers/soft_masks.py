@@ -2,8 +2,9 @@
 
 Names, suffix aside: a mask's own file is named by its ``mask_id``, or like the file that the mask
 stands in (``a/masks/7.png``: ``a/masks/7.npy`` or ``7.npy``). A file for a whole image is named
-like the image and holds a stack n x height x width, one layer a mask, in the order of the image's
-masks in the source, or, as ``.npz``, an array a mask under its ``mask_id``.
+like the image, as :mod:`curate.image_join` compares names, and holds a stack n x height x width,
+one layer a mask, in the order of the image's masks in the source, or, as ``.npz``, an array a mask
+under its ``mask_id``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -24,6 +26,7 @@ import pandas as pd
 
 from curate.errors import SourceError
 from curate.pictures import MAX_PIXELS
+from curate.pictures.finding import NAMELESS, NONE, Finder
 
 Array = npt.NDArray[Any]
 
@@ -38,11 +41,12 @@ class Unusable(Exception):
         status: ``missing``, ``ambiguous``, ``unreadable``, ``wrong_type``, ``size_mismatch`` or
             ``not_finite``.
         detail: The facts, as a clause.
+        final: Whether no other file may be taken instead.
     """
 
-    def __init__(self, status: str, detail: str) -> None:
+    def __init__(self, status: str, detail: str, *, final: bool = False) -> None:
         super().__init__(status, detail)
-        self.status, self.detail = status, detail
+        self.status, self.detail, self.final = status, detail, final
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,17 @@ class SoftMasks:
         if not self.path.is_dir():
             raise SourceError("there is no such folder of soft masks", str(path), "check the path")
         self._root = self.path.resolve()
+        self._finder = Finder(self.path, suffixes=SUFFIXES)
+
+    def knowing(self, known: Mapping[str, str]) -> SoftMasks:
+        """Return the folder with some names known; what was listed is not listed again."""
+        made = copy(self)
+        made._finder = self._finder.knowing(known)
+        return made
+
+    def find_all(self, file_names: Iterable[object]) -> dict[str, str]:
+        """Find the files of all images of a dataset; see :meth:`Finder.find_all`."""
+        return self._finder.find_all(file_names)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_by_")}
@@ -139,29 +154,40 @@ class SoftMasks:
 
     def _shared(self, masks: pd.DataFrame) -> tuple[Layers | None, Unusable | None]:
         """Return the file of the whole image, or why it cannot be that."""
-        name = masks["file_name"].iat[0]
-        if not isinstance(name, str) or not name:
-            return None, None
         try:
-            path = self._find(_without_suffix(name))
+            path, reason = self._finder.find(masks["file_name"].iat[0])
             if path is None:
-                return None, None
+                told = reason not in (NONE, NAMELESS)
+                return None, Unusable("ambiguous", reason) if told else None
             layers = open_layers(path)
             n, ids = len(masks), {str(i) for i in masks.index}
             if layers.names and (len(layers.names) > 1 or set(layers.names) & ids):
                 return layers, None
             layers = _stacked(layers)
             if len(layers.shapes) == n:
-                return layers, None
+                return self._alone(layers, path, ids)
             stack = f"its image's file holds {len(layers.shapes)} soft masks"
             return None, Unusable("size_mismatch", f"{stack}, the image has {n} masks")
-        except Unusable as reason:
-            return None, reason
+        except Unusable as problem:
+            return None, problem
+
+    def _alone(
+        self, layers: Layers, path: Path, ids: set[str]
+    ) -> tuple[Layers | None, Unusable | None]:
+        """Refuse a file of one mask where another is named by the mask's id: either may be it."""
+        others = [self._find(number) for number in ids] if len(ids) == 1 else []
+        for other in others:
+            if other is not None and other.resolve() != path.resolve():
+                detail = f"{path.name} is named like its image, {other.name} by its mask_id"
+                raise Unusable("ambiguous", detail, final=True)
+        return layers, None
 
     def _own(
         self, mask_id: int, key: str, size: tuple[int, int], problem: Unusable | None
     ) -> Array:
         """Return the soft mask in a file of its own."""
+        if problem is not None and problem.final:
+            raise problem
         names = [str(mask_id)]
         if "#" not in key and PurePosixPath(key).suffix.lower() in (".png", ".tif", ".tiff"):
             names.insert(0, _without_suffix(key.rsplit("!", 1)[-1]))
