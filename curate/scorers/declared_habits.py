@@ -121,14 +121,18 @@ def _near(a: FloatArray, b: FloatArray, share: float = _NEAR_SHARE) -> BoolArray
 Found = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
 
 
+def _found(able: Any, does: Any) -> Found:
+    return np.asarray(able, np.bool_), np.asarray(does, np.bool_)
+
+
 def _area_zero(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
     area = _column(frame, "declared_area")
-    return np.isfinite(area), area == 0
+    return _found(np.isfinite(area), area == 0)
 
 
 def _area_negative(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
     area = _column(frame, "declared_area")
-    return np.isfinite(area), area < 0
+    return _found(np.isfinite(area), area < 0)
 
 
 def _area_of_box(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
@@ -139,24 +143,24 @@ def _area_of_box(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
         for columns in (_columns(frame, MEASURED), _columns(frame, BOX))
     )
     able = np.isfinite(area) & (own < 0.95 * measured)
-    return able, (_near(area, measured, 0.005) | _near(area, declared, 0.005)) & (area > 0)
+    return _found(able, (_near(area, measured, 0.005) | _near(area, declared, 0.005)) & (area > 0))
 
 
 def _area_share(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
     area, own = _column(frame, "declared_area"), _column(frame, "area_px")
     pixels = _column(frame, "height") * _column(frame, "width")
     able = np.isfinite(area) & np.isfinite(pixels)
-    return able, (area > 0) & (area <= 1) & (own > 10) & _near(area * pixels, own, 0.1)
+    return _found(able, (area > 0) & (area <= 1) & (own > 10) & _near(area * pixels, own, 0.1))
 
 
 def _area_same(frame: pd.DataFrame, habit: Mapping[str, Any]) -> Found:
     area = _column(frame, "declared_area")
-    return np.isfinite(area), area == habit.get("value", np.nan)
+    return _found(np.isfinite(area), area == habit.get("value", np.nan))
 
 
 def _box_empty(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
     box = _columns(frame, BOX)
-    return np.isfinite(box).all(axis=1), (box[:, 2:] <= 0).any(axis=1)
+    return _found(np.isfinite(box).all(axis=1), (box[:, 2:] <= 0).any(axis=1))
 
 
 def _box_corners(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
@@ -164,14 +168,14 @@ def _box_corners(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
     box, own = _columns(frame, BOX), _columns(frame, MEASURED)
     able = np.isfinite(box).all(axis=1) & (own[:, :2] > 2 * _NEAR_PX).any(axis=1)
     corners = np.column_stack([own[:, :2], own[:, :2] + own[:, 2:]])
-    return able, _near(box, corners, 0).all(axis=1)
+    return _found(able, _near(box, corners, 0).all(axis=1))
 
 
 def _box_centre(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
     box, own = _columns(frame, BOX), _columns(frame, MEASURED)
     able = np.isfinite(box).all(axis=1) & (own[:, 2:] > 4 * _NEAR_PX).any(axis=1)
     centre = np.column_stack([own[:, :2] + own[:, 2:] / 2, own[:, 2:]])
-    return able, _near(box, centre, 0).all(axis=1)
+    return _found(able, _near(box, centre, 0).all(axis=1))
 
 
 def _box_share(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
@@ -182,7 +186,7 @@ def _box_share(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
     centre = np.column_stack([own[:, :2] + own[:, 2:] / 2, own[:, 2:]])
     scaled = box * size
     fits = _near(scaled, own, 0).all(axis=1) | _near(scaled, centre, 0).all(axis=1)
-    return able, fits & (box <= 1.01).all(axis=1) & (own[:, 2:] > 2).any(axis=1)
+    return _found(able, fits & (box <= 1.01).all(axis=1) & (own[:, 2:] > 2).any(axis=1))
 
 
 def _box_offset(frame: pd.DataFrame, habit: Mapping[str, Any]) -> Found:
