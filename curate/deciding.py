@@ -35,6 +35,7 @@ from curate.pool import Pool
 from curate.progress import Progress
 from curate.scorers import quality
 from curate.scorers.declared_habits import AREAS, BOXES
+from curate.scorers.detector import named_categories
 from curate.scorers.near_duplicates import near_duplicates
 from curate.scorers.stability import StabilityCurve
 from curate.store import (
@@ -83,6 +84,9 @@ POINTERS = ("duplicate_of", "overlap_with", "nested_in")
 PLANNED = ("action", "reasons", "priority", "rule_action", "flagged_by", "decided_by")
 LATE = ("quality_score", *LEARNED_COLUMNS, *PLANNED, "rank")
 """Columns that this stage gives, beside those of two-step scorers."""
+
+NAMED = "detector_category"
+"""The column in which numbers of categories become the dataset's names for them."""
 
 HEAVY = ("segmentation", "source_key", "stability_curve")
 """Columns that no decision reads, but where a policy's own limit needs the masks."""
@@ -290,7 +294,18 @@ def fit_references(out: Path) -> dict[str, Any]:
     scores = quality.apply(frame, references["quality"])
     judged = scores[~is_crowd(frame) & scores.notna()]
     grid = np.quantile(judged, np.linspace(0, 1, GRID + 1)).tolist() if len(judged) else []
-    return references | {"quality_quantiles": {"values": grid}}
+    return references | {
+        "quality_quantiles": {"values": grid},
+        "category_names": category_names(frame),
+    }
+
+
+def category_names(frame: pd.DataFrame) -> dict[str, str]:
+    """Return the names of a dataset's categories by number, as far as its masks have both."""
+    if not {"category", "category_id"} <= set(frame.columns):
+        return {}
+    stated = frame[["category_id", "category"]].dropna().drop_duplicates("category_id")
+    return {str(number): str(name) for number, name in stated.itertuples(index=False)}
 
 
 def sample(out: Path) -> pd.DataFrame:
@@ -354,10 +369,14 @@ def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) ->
         What the policy's rules apply to.
     """
     model, references = model_in_force(out, info.get(MODEL)), info["references"]
-    extra = {*stated_columns(), *(model.columns.names if model else ())}
+    extra = {NAMED, *stated_columns(), *(model.columns.names if model else ())}
     frame = judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
     applied = scorers.apply(frame, references)
     frame = frame.drop(columns=[c for c in applied.columns if c in frame.columns]).join(applied)
+    named = {}
+    if NAMED in frame:
+        frame[NAMED] = named_categories(frame[NAMED], references["category_names"])
+        named = {NAMED: frame[NAMED]}
     judged = judge(frame, references["quality"], model, policy.odd)
     frame["quality_score"] = judged.columns["quality_score"]
     plan = decide(
@@ -371,6 +390,7 @@ def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) ->
         muted=info["rules_of_file"],
     )
     late = {
+        **named,
         **{str(name): applied[name] for name in applied.columns},
         **{str(name): judged.columns[name] for name in judged.columns},
         **{name: plan[name] for name in PLANNED},

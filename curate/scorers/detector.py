@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from curate.table import STRING, MaskTable
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+NUMBERED = "category "
+"""What stands before a category's number where a detector gives no name."""
 
 MOST_LISTED = 10
 """Most detections that are listed for one image."""
@@ -77,25 +80,32 @@ def detector(
         frame.loc[seen, column] = values[which[seen]]
     named = np.flatnonzero(comparable & (said >= 0))
     words, sure = np.full(len(table), None, object), np.full(len(table), np.nan)
-    words[named] = _names(table, detections)[said[named]]
+    words[named] = _names(detections)[said[named]]
     sure[named] = confidence[said[named]]
     frame["detector_category"] = pd.Series(words, frame.index, dtype=STRING)
     frame["detector_category_confidence"] = sure
     return frame
 
 
-def _names(table: MaskTable, detections: MaskTable) -> npt.NDArray[np.object_]:
-    """Return what each detection says it sees: a name, else that of its number, else the number."""
+def _names(detections: MaskTable) -> npt.NDArray[np.object_]:
+    """Return what each detection says it sees: a name, else its number in words."""
     names = detections.masks["category"].to_numpy(object)
     if "category_id" not in detections.masks.columns:
         return names
-    numbers = detections.masks["category_id"]
-    known: dict[int, str] = {}
-    if "category_id" in table.masks.columns:
-        stated = table.masks[["category_id", "category"]].dropna().drop_duplicates("category_id")
-        known = dict(zip(stated["category_id"], stated["category"], strict=True))
-    by_number = [None if pd.isna(k) else known.get(k, f"category {k}") for k in numbers]
-    return np.where(pd.isna(names), np.array(by_number, object), names)
+    numbers = [None if pd.isna(k) else f"{NUMBERED}{k}" for k in detections.masks["category_id"]]
+    return np.where(pd.isna(names), np.array(numbers, object), names)
+
+
+def named_categories(said: pd.Series[Any], names: Mapping[str, str]) -> pd.Series[Any]:
+    """Return what detections say with the dataset's names in place of numbers.
+
+    Args:
+        said: ``detector_category`` of some masks.
+        names: Names of the dataset's categories by number.
+    """
+    known = {f"{NUMBERED}{number}": name for number, name in names.items()}
+    plain = said.astype(object).where(said.notna(), None)
+    return pd.Series([known.get(text, text) for text in plain], said.index, dtype=STRING)
 
 
 def detection_boxes(detections: MaskTable) -> FloatArray:

@@ -7,8 +7,8 @@ from made_tables import disc, table_of
 
 from curate.curation.plan import decide
 from curate.curation.policy import load_policy
-from curate.scorers.detector import SCORERS, detector, missing_detections
-from curate.table import MaskTable, finish
+from curate.scorers.detector import SCORERS, detector, missing_detections, named_categories
+from curate.table import STRING, MaskTable, finish
 
 
 def boxes_of(boxes, scores, categories=None, images=None, names=None):
@@ -124,12 +124,12 @@ def test_categories_by_name():
     assert plan["reasons"].tolist() == [says]
 
 
-def test_a_number_is_named_where_the_dataset_names_it():
-    masks = [square(0, 0, 20), square(30, 0, 20)]
-    numbers = pd.array([1, 2], dtype="Int64")
-    table = table_of(masks, category=["cat", "dog"], category_id=numbers)
-    seen = boxes_of([[0, 0, 20, 20]], [0.9], [2])
-    assert detector(table, detections=seen)["detector_category"].tolist()[0] == "dog"
+def test_numbers_become_the_names_of_the_dataset():
+    said = pd.Series(["category 2", "category 20", "cow", None], dtype=STRING)
+    found = named_categories(said, {"2": "dog", "3": "cat"})
+    assert found.tolist()[:3] == ["dog", "category 20", "cow"]
+    assert found.isna().tolist() == [False, False, False, True]
+    assert named_categories(found, {"2": "dog"}).tolist()[:3] == found.tolist()[:3]
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf, 3.0, -1.0])
