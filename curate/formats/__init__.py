@@ -151,12 +151,15 @@ def _sources_in(folder: Path, most: int = 3) -> list[str]:
 
 
 def _tell_why(path: Path) -> None:
-    """Raise what is wrong with a file that began like JSON, rather than that nobody knows it."""
+    """Raise what a source is instead, or what is wrong with it, if that can be told."""
     from curate.formats.base import reading
     from curate.formats.json_shape import shape_of
     from curate.formats.json_stream import scan
+    from curate.formats.yolo import other_task
 
     if not path.is_file():
+        if what := other_task(path):
+            raise SourceError(what, str(path), "give labels for segmentation")
         return
     with reading(path), path.open("rb") as file:
         head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()

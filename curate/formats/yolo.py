@@ -29,8 +29,8 @@ from curate.formats.segmentation import Segmentation, valid_size
 from curate.formats.trees import Edit, copy_with_edits
 from curate.formats.unedited.yolo import check_yolo
 from curate.formats.yolo_folders import IMAGES, LABELS, Sample, find_samples, own_name
-from curate.formats.yolo_lines import Line, has_polygon, read_line
-from curate.formats.yolo_names import class_names
+from curate.formats.yolo_lines import Line, has_polygon, is_of_boxes, read_line
+from curate.formats.yolo_names import class_names, keypoints_declared
 from curate.formats.yolo_writing import Classes, by_label
 from curate.image_names import normalised
 from curate.notes import Notes
@@ -38,10 +38,12 @@ from curate.pictures import ImageFolder
 from curate.table import MaskTable
 
 _LOOK = 10_000  # how many label files that are not empty are looked at to tell the format
+_LOOK_BOXES = 200  # and to see that there are only boxes
 _FILE_COST = 4_096  # what opening a label and a picture costs, in bytes of label
 _DEEPEST = 4  # how far above a source its folder called labels can be
 _ANY_SIZE = (1000, 1000)  # of an image whose size is not known, to see whether a line is sound
 _NO_OPTIONS = ReadOptions()
+_POSES = "its labels are poses (kpt_shape): boxes with keypoints, and no masks"
 _MADE = ("ok", "empty", "bad_category")
 
 
@@ -57,8 +59,20 @@ def matches(path: Path) -> bool:
         return False
 
 
+def other_task(path: Path) -> str:
+    """Return what YOLO's labels in a folder are instead of masks; "" where that is not known."""
+    labels = (path / sample.label for sample in find_samples(path) if sample.label)
+    filled = [label for label in islice(labels, _LOOK) if label.stat().st_size]
+    if filled and keypoints_declared(path) is not None:
+        return _POSES
+    only_boxes = filled and all(map(is_of_boxes, filled[:_LOOK_BOXES]))
+    return "it has YOLO labels for detection: boxes, and no polygon" if only_boxes else ""
+
+
 def plan(source: Path, work: Path) -> Iterator[Part]:
     """Group images into parts."""
+    if keypoints_declared(source) is not None:
+        raise SourceError(_POSES, str(source), "give labels for segmentation")
     found = parts_of(
         ((sample, _cost(source, sample.label)) for sample in find_samples(source)), PART_BYTES
     )

@@ -31,6 +31,21 @@ def has_polygon(path: Path) -> bool:
     )
 
 
+def is_of_boxes(path: Path) -> bool:
+    """Return whether every line at the beginning of a label file is a box of a class."""
+    with open(path, "rb") as file:
+        lines = [line.split() for line in file.read(_LOOK).splitlines() if line.strip()]
+    return bool(lines) and all(_class_of(line[0]) is not None and _is_box(line) for line in lines)
+
+
+def _is_box(line: list[bytes]) -> bool:
+    if not all(map(_is_number, line)):
+        return False
+    values = [float(field) for field in line[1:]]
+    box = values[: coordinate_count(values)]
+    return len(box) == 4 and all(-TOLERANCE <= value <= 1 + TOLERANCE for value in box)
+
+
 class Line(NamedTuple):
     """A label.
 

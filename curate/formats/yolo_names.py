@@ -64,6 +64,14 @@ def class_names(source: Path, home: Path | None = None) -> ClassNames:
     return found or ClassNames()
 
 
+def keypoints_declared(source: Path) -> Path | None:
+    """Return the YAML file that says that labels are keypoints; None where none does."""
+    path = class_names(source).path
+    if path is None or not re.search(r"^kpt_shape[ \t]*:", _text(path), re.MULTILINE):
+        return None
+    return path
+
+
 def _names_in(
     folder: Path, files: Sequence[str], lists: Sequence[str], *, dataset: bool = False
 ) -> ClassNames | None:

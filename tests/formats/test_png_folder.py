@@ -317,7 +317,7 @@ def test_new_masks_of_images_that_had_none(tmp_path: Path) -> None:
         ({"change": {"a/masks/x.png": Change(b"0")}}, "does not fit the image"),
         (
             {"change": {"a/masks/x.png": Change(category="cat")}},
-            "no categories; write it with --to coco",
+            "no categories; write COCO with --to coco",
         ),
         ({"add": [added("a/masks", "dot", attributes={"a": "b"})]}, "no place for attributes"),
         ({"add": [added("a/masks", "dot")], "masks": "polygon"}, "no polygons"),

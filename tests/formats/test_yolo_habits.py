@@ -12,6 +12,7 @@ from mask_files import HEIGHT, WIDTH, coco_pixels, counts_of, shapes, tree
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from curate.errors import SourceError
 from curate.formats import detect, read
 from curate.formats.base import ReadOptions
 from curate.formats.edits import Addition, Change, Edits
@@ -340,3 +341,21 @@ def test_names_of_classes_are_looked_for_above(tmp_path: Path, text: str, part: 
 def test_a_stranger_above_declares_no_names(tmp_path: Path) -> None:
     put(tmp_path, "d/images/a.jpg", "d/labels/a.txt", "data.yaml::names: [x]\n", "classes.txt::y\n")
     assert read(tmp_path / "d").masks["category"].isna().all()
+
+
+@pytest.mark.parametrize("line", [BOX, f"{BOX} 0.9", f"{BOX} 0.9 7"])
+@pytest.mark.parametrize("layout", ["labels/train", "obj_train_data", "."])
+def test_boxes_are_named_for_what_they_are(tmp_path: Path, line: str, layout: str) -> None:
+    put(tmp_path, f"{layout}/a.txt", f"{layout}/b.txt", text=f"0 {line}\n3 {line}\n")
+    put(tmp_path, f"{layout}/a.jpg", f"{layout}/b.jpg")
+    with pytest.raises(SourceError, match="it has YOLO labels for detection: boxes"):
+        detect(tmp_path)
+
+
+@pytest.mark.parametrize("names", ["names: [cat]", "names:\n  0: cat"])
+@pytest.mark.parametrize("part", ["", "labels"])
+def test_poses_are_named_for_what_they_are(tmp_path: Path, names: str, part: str) -> None:
+    put(tmp_path, "images/a.jpg", f"data.yaml::train: x\nkpt_shape: [3, 3]\n{names}\n")
+    put(tmp_path, "labels/a.txt", text=f"0 {BOX} 0.1 0.1 2 0.2 0.2 1 0.3 0.3 0\n")
+    with pytest.raises(SourceError, match="its labels are poses"):
+        read(tmp_path / part)
