@@ -13,10 +13,13 @@ from curate.formats.json_stream import scan
 from curate.formats.mask_values import MaskValues
 from curate.formats.new_pixels import refuse_categories, refuse_polygons
 from curate.formats.record_edits import numbered
+from curate.formats.repairs import FIELD_NOTES
 from curate.formats.rows import Rows, common_size, number, with_problems
 from curate.formats.sam_records import SAMPLE, SamRecords
 from curate.formats.segmentation import Segmentation, json_type, read_segmentation, rle_size
-from curate.formats.values import whole_number
+from curate.formats.values import holds_text, whole_number
+
+_FIELDS = ("predicted_iou", "stability_score", "area", "bbox", "crop_box")
 
 
 def load_records(rows: Rows, path: Path, name: str, named_by_place: bool) -> None:
@@ -50,6 +53,10 @@ def load_records(rows: Rows, path: Path, name: str, named_by_place: bool) -> Non
             continue
         mask = read_segmentation(record.get("segmentation"), *(size or (0, 0)))
         stored, problems = _stored(record)
+        if mask.status == "no_segmentation":
+            rows.notes.add("no_segmentation", FIELD_NOTES["no_segmentation"], key)
+        if holds_text([record.get(field) for field in _FIELDS]):
+            rows.notes.add("text_numbers", FIELD_NOTES["text_numbers"], key)
         rows.mask(key, image, with_problems(mask, problems), optional=stored)
 
 

@@ -27,6 +27,7 @@ from curate.formats.values import (
     boxes,
     extension,
     first_points,
+    holds_text,
     id_key,
     integers,
     numbers,
@@ -264,9 +265,9 @@ class Annotations:
         for name, column in read.items():
             nothing = np.isnan(columns[column])
             values = [record.get(name) for record in records]
-            if _holds_text(values):
+            if holds_text(values):
                 for i, value in enumerate(values):
-                    if not nothing[i] and _holds_text([value]):
+                    if not nothing[i] and holds_text([value]):
                         self._say("text_numbers", i)
             for i in np.flatnonzero(nothing).tolist():
                 value = values[i]
@@ -446,14 +447,6 @@ class Annotations:
             columns["segmentation"] = pc.if_else(pa.array(gone), nothing, columns["segmentation"])
         height[open_rows] = np.maximum(images.heights[rows[open_rows]], 0)
         width[open_rows] = np.maximum(images.widths[rows[open_rows]], 0)
-
-
-def _holds_text(values: list[Any]) -> bool:
-    """Return whether some of the values, or of the numbers in lists, are text."""
-    types = set(map(type, values))
-    if list in types:
-        types |= {type(one) for value in values if type(value) is list for one in value}
-    return str in types
 
 
 def _are_numbers(value: Any, size: int) -> bool:

@@ -44,7 +44,7 @@ FIELD_NOTES: dict[str, str] = {
 _DEEPEST = 4
 _LONGEST_TEXT = 1 << 22
 _SCALARS = {int, float, str, bool, type(None)}
-_EMPTY = (None, "", [])
+_EMPTY: tuple[Any, ...] = (None, "", [])
 
 
 def mend(value: object) -> tuple[Any, tuple[str, ...]]:
@@ -103,7 +103,7 @@ def _mend_rle(value: dict[str, Any], kinds: dict[str, None]) -> dict[str, Any] |
             counts = plain
     elif type(counts) is list:
         counts = _whole(counts, kinds)
-    if type(size) in (list, tuple):
+    if isinstance(size, list | tuple):
         size = _whole(size, kinds)
     elif size is None:
         kinds["no_rle_size"] = None

@@ -64,6 +64,14 @@ def _real(value: Any) -> float:
     return real if math.isfinite(real) else math.nan
 
 
+def holds_text(values: list[Any]) -> bool:
+    """Return whether some of the values, or of the numbers in lists, are text."""
+    types = set(map(type, values))
+    if list in types:
+        types |= {type(one) for value in values if type(value) is list for one in value}
+    return str in types
+
+
 def boxes(values: list[Any], size: int = 4) -> FloatArray | None:
     """Return lists of ``size`` numbers as ``size`` float arrays, NaN where a value is none.
 

@@ -338,3 +338,14 @@ def test_ids_that_stand_twice_lose_nothing(
         detect(path).prune(path, out, {key})
         left = json.loads(out.read_text())["annotations"]
         assert left == made["annotations"][:k] + made["annotations"][k + 1 :]
+
+
+def test_numbers_as_text_beside_masks_of_amg(tmp_path: Path) -> None:
+    path = amg(tmp_path, [rle(PLAIN[0]), None, rle(PLAIN[2])])
+    made = json.loads(path.read_text())
+    made[0] |= {"predicted_iou": "0.75", "bbox": ["1", "2", "3", "4"]}
+    table = read(dump(path, made))
+    assert table.masks["status"].tolist() == ["ok", "no_segmentation", "ok"]
+    assert table.masks["predicted_iou"].tolist() == [0.75, 0.9, 0.9]
+    found = {note.kind: note.count for note in table.notes}
+    assert found == {"text_numbers": 1, "no_segmentation": 1}
