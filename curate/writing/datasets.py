@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.curation.columns import plain
 from curate.curation.snapshot import ids_of_source
 from curate.formats.base import Format
 from curate.formats.edits import Addition, Edits, Stored
@@ -168,7 +169,7 @@ class Written(_Dataset):
             return found
         here = images["source_key"][images["source_key"].isin(self.add)]
         owner = masks["image_id"].to_numpy()
-        categories = masks["category"].to_numpy(object, na_value=None)
+        categories = plain(masks["category"])
         for image_id, key in here.items():
             left = {one: list(numbers) for one, numbers in self.add[str(key)].items()}
             rows = np.flatnonzero(owner == image_id)
