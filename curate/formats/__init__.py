@@ -146,7 +146,7 @@ def _sources_in(folder: Path, most: int = 3) -> list[str]:
         return []
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in (".json", ".xml", ".tar"))
     formats = [_named(name) for name in format_names()]
-    named = (f for f in files[:50] if f.is_file() and any(one.matches(f) for one in formats))
+    named = (f for f in files[:500] if f.is_file() and any(one.matches(f) for one in formats))
     return [str(f) for f in islice(named, most)]
 
 
