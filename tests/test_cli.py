@@ -233,7 +233,7 @@ def test_other_annotations_and_detections(place: Path, curate: Curate):
     code, out, _ = curate("audit", "cells.json", *words)
     assert code == 0
     assert "others draw it differently" in out
-    assert "others have no mask of this object" in out
+    assert "no mask of the others matches it" in out
     assert "detections that no mask explains" in out
     assert "name none of these images" not in out
     strangers = [one | {"image_id": one["image_id"] + 100} for one in found]

@@ -7,6 +7,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from curate.decisions.adding import Added
@@ -222,7 +223,7 @@ def _disputed(audit: Audit, before: frozenset[int]) -> int:
 
 def _masks_by(decisions: pd.DataFrame, looked: pd.DataFrame | None) -> dict[str, int]:
     """Return on how many masks each person decided, 0 for who only went through images."""
-    frames = [decisions] if looked is None else [decisions, looked.assign(mask_id=pd.NA)]
+    frames = [decisions] if looked is None else [decisions, looked.assign(mask_id=np.nan)]
     every = pd.concat([frame[["mask_id", "reviewer"]].astype(object) for frame in frames])
     names = every["reviewer"].where(every["reviewer"].notna(), "").astype("str").str.strip()
     return {str(name): int(n) for name, n in every.groupby(names)["mask_id"].nunique().items()}

@@ -117,7 +117,7 @@ def test_every_column_is_read_from_csv(audit: Audit, tmp_path: Path) -> None:
     others = [
         {"mask_id": "2", "decision": "fix", "segmentation": json.dumps(rle(box(13, 5, 8, 8)))},
         {"mask_id": "3", "decision": "fix", "segmentation": "[[25,5,30,5,30,12,25,12]]"},
-        {"mask_id": "4", "decision": "fix", "iou": "0.5", "reviewer": "bob\nand more"},
+        {"mask_id": "4", "decision": "fix", "iou": "0.5", "reviewer": "bob, and more"},
     ]
     import_file(audit, write_rows(tmp_path / "a.csv", row, *others), reviewer="nobody")
     kept = open_reviews(audit).decisions()
@@ -127,7 +127,7 @@ def test_every_column_is_read_from_csv(audit: Audit, tmp_path: Path) -> None:
     assert first["time"] == pd.Timestamp("2026-03-01T10:00:00Z")
     assert (first["queue_kind"], first["inclusion_probability"]) == ("estimate", 0.125)
     np.testing.assert_allclose(kept["iou"], [8 / 11, 64 / 99, 35 / 88, 0.5], rtol=1e-12)
-    assert kept["reviewer"].tolist()[1:] == ["nobody", "nobody", "bob\nand more"]
+    assert kept["reviewer"].tolist()[1:] == ["nobody", "nobody", "bob, and more"]
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
