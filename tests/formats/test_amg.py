@@ -570,7 +570,7 @@ def test_json_beside_folders_is_edited_too(tmp_path: Path) -> None:
         ({"change": {"a/0.png": Change(b"0")}}, "does not fit the image"),
         (
             {"change": {"a/0.png": Change(category="cat")}},
-            "no categories; write it with --to coco",
+            "no categories; write COCO with --to coco",
         ),
         ({"change": {"a/0.png": Change(attributes={"a": "b"})}}, "no place for attributes"),
         ({"change": {"a/0.png": Change(b"0")}, "masks": "polygon"}, "no polygons"),
