@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 PICTURE_SUFFIXES = frozenset(
@@ -139,7 +140,12 @@ def split_of(path: str) -> str:
     >>> split_of("images/train2017/a.jpg"), split_of("valid/images/a.jpg"), split_of("train.jpg")
     ('train', 'val', '')
     """
-    for part in reversed(path.split("/")[:-1]):
+    return _split_of(path[: max(path.rfind("/"), 0)])
+
+
+@lru_cache(maxsize=1 << 14)  # many images, few folders
+def _split_of(folder: str) -> str:
+    for part in reversed(folder.split("/")):
         if found := _SPLIT.fullmatch(part):
             word = found[1].lower()
             return "val" if word.startswith("val") else word
