@@ -132,7 +132,7 @@ def test_ids_that_stand_twice_are_numbered_anew(tmp_path: Path) -> None:
     assert masks.index.tolist() == list(range(48))
     assert masks["source_key"].is_unique
     image_of = masks["image_id"]
-    for pointer in ("duplicate_of", "nested_in"):
+    for pointer in ("overlap_with", "nested_in"):
         known = masks[pointer].dropna()
         assert len(known)
         assert (image_of.loc[known.astype(int)].to_numpy() == image_of.loc[known.index]).all()
