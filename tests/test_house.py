@@ -33,6 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("summary",),
     ("verbs",),
     ("cli",),
+    ("__main__",),
 )
 """Rooms from the ground up; a room imports only from lower floors, or from itself."""
 

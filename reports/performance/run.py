@@ -92,7 +92,7 @@ def kernels() -> list[Row]:
 def run_audit(source: Path, out: Path, *options: str) -> tuple[float, float]:
     """Run `curate audit` in a process of its own; return seconds and peak memory in MB."""
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "curate.cli", "audit", str(source), "--out", str(out)]
+    command = [sys.executable, "-m", "curate", "audit", str(source), "--out", str(out)]
     start = time.perf_counter()
     # Memory of the process and its workers, from the operating system's own account.
     code = (
@@ -184,7 +184,7 @@ def start() -> list[Row]:
     """Start-up of the command line and of the package."""
     rows = []
     for what, command in (
-        ("curate --help", ["-m", "curate.cli", "--help"]),
+        ("curate --help", ["-m", "curate", "--help"]),
         ("import curate", ["-c", "import curate"]),
     ):
         times = []

@@ -101,7 +101,7 @@ def write_dataset(folder: Path, images: int, masks: int) -> Path:
 
 def serve(audit: Path) -> tuple[subprocess.Popen[str], str]:
     """Start the server; return its process and address."""
-    command = [sys.executable, "-m", "curate.cli", "review", str(audit), "--port", "0"]
+    command = [sys.executable, "-m", "curate", "review", str(audit), "--port", "0"]
     process = subprocess.Popen(
         [*command, "--no-open", "--reviewer", "clock"], stdout=subprocess.PIPE, text=True
     )

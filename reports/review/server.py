@@ -23,7 +23,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, and return when it has printed its address."""
-        command = [sys.executable, "-m", "curate.cli", "review", str(self.audit), "--no-open"]
+        command = [sys.executable, "-m", "curate", "review", str(self.audit), "--no-open"]
         self.process = subprocess.Popen(
             [*command, "--port", str(self.port)], stdout=subprocess.PIPE, text=True
         )

@@ -36,7 +36,7 @@ def measured(source: Path, audit: Path, work: Path, kills: int = 100, seed: int 
     """
     rng = random.Random(seed)
     before = digest(source)
-    command = [sys.executable, "-m", "curate.cli", "write", str(audit), "--out"]
+    command = [sys.executable, "-m", "curate", "write", str(audit), "--out"]
     whole = work / "whole" / source.name
     start = time.perf_counter()
     subprocess.run([*command, str(whole)], check=True, capture_output=True)

@@ -26,7 +26,7 @@ class Server:
         self.printed: list[str] = []
 
     def start(self) -> Server:
-        command = [sys.executable, "-m", "curate.cli", "review", str(self.audit), "--no-open"]
+        command = [sys.executable, "-m", "curate", "review", str(self.audit), "--no-open"]
         self.process = subprocess.Popen(
             [*command, "--port", str(self.port), *self.options],
             stdout=subprocess.PIPE,

@@ -18,7 +18,7 @@ from curate.store import Audit
 
 
 def run(audit: Audit, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "curate.cli", "review", str(audit.path), "--no-open"]
+    command = [sys.executable, "-m", "curate", "review", str(audit.path), "--no-open"]
     return subprocess.run(
         [*command, *options], check=False, capture_output=True, text=True, timeout=60
     )

@@ -1,4 +1,4 @@
-"""``python -m curate.cli``."""
+"""``python -m curate``."""
 
 from curate.cli import main
 
