@@ -9,9 +9,9 @@ they are cut off and run again.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, partial
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -22,7 +22,6 @@ import pyarrow as pa
 
 from curate import __version__
 from curate.crowds import (
-    CROWDS,
     OBJECTS,
     REGIONS,
     as_objects,
@@ -38,21 +37,20 @@ from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect
 from curate.formats.base import Part, ReadOptions, writing
-from curate.join_check import check_join
-from curate.joined_inputs import join_facts, not_joined, picture_facts, write_joins
+from curate.inputs import Inputs, availability
+from curate.joining import Found, Joins, join_inputs
 from curate.models import load_detector, load_segmenter
 from curate.models.detections import detections_of
 from curate.models.embedding_cache import EmbeddingCache
 from curate.models.segmenter import Segmenter
-from curate.notes import Note, as_dicts, put_notes
+from curate.notes import as_dicts, put_notes
 from curate.pictures import ImageFolder, worse
 from curate.pool import Pool
 from curate.progress import Progress
-from curate.scorers import registered, score
+from curate.scorers import score
 from curate.scorers.reprompt import Prompter
 from curate.scorers.stability import SoftMasks
 from curate.sides import Side, prepare_side
-from curate.source_images import list_images
 from curate.store import (
     INFO,
     SCHEMA_VERSION,
@@ -70,88 +68,6 @@ from curate.store import (
 )
 from curate.table import MaskTable
 from curate.versions import VersionHash, image_digests
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What an audit may be given beside the masks.
-
-    Attributes:
-        images: Folder of the pictures.
-        annotations: Annotation file that the source, a results list, is for.
-        detections: A results file of any detector, in any format curate reads.
-        compare: Other annotations of the same images, by a name for each.
-        soft_masks: Folder of logits or probabilities.
-        segmenter: Name or path of a segmenter that is prompted from every mask.
-        detector: Name or path of a detector that looks at every picture.
-        device: Where both run: torch's name, or None to choose.
-        deep: Whether slow signals run, those that take more time than all others together.
-        crowd: How masks with ``iscrowd`` are judged: a word of :data:`curate.crowds.CROWDS`.
-        trust_joins: Whether detections and annotations are held against the images that they are
-            joined to even where nothing of them lies on a mask.
-        void: Ids of pixels that belong to no mask, in PNGs of ids; None for those that are known.
-        class_code: How ids of PNGs carry a class; None for what the layout says.
-    """
-
-    images: Path | None = None
-    detections: Path | None = None
-    compare: Mapping[str, Path] = field(default_factory=dict)
-    soft_masks: Path | None = None
-    segmenter: str | None = None
-    detector: str | None = None
-    device: str | None = None
-    deep: bool = False
-    crowd: str = "auto"
-    trust_joins: bool = False
-    annotations: Path | None = None
-    void: tuple[int, ...] | None = None
-    class_code: str | None = None
-
-    def read_options(self) -> ReadOptions:
-        """Return what the source's reader is told."""
-        return ReadOptions(
-            images=self.images,
-            annotations=self.annotations,
-            void=self.void,
-            class_code=self.class_code,
-        )
-
-    def paths(self) -> dict[str, Path]:
-        """Return every input that is given, by the name it has in ``audit.json``."""
-        named = {f"compare {name}": path for name, path in self.compare.items()}
-        given = {
-            "images": self.images,
-            "detections": self.detections,
-            "soft masks": self.soft_masks,
-            "annotations": self.annotations,
-        }
-        return {name: path for name, path in (given | named).items() if path is not None}
-
-    def check(self) -> None:
-        """See that every input can be opened, before anything is written.
-
-        Raises:
-            SourceError: A folder is not there, or a file is in no format that curate knows.
-            CallError: A model is given, but no pictures for it to look at.
-        """
-        if self.crowd not in CROWDS:
-            raise CallError(f"--crowd is {self.crowd}", "", f"choose from {', '.join(CROWDS)}")
-        for option, model in (("--segmenter", self.segmenter), ("--detector", self.detector)):
-            if model is not None and self.images is None:
-                raise CallError(f"{option} {model} given, but no pictures", "", "give --images DIR")
-        if self.detector is not None and self.detections is not None:
-            raise CallError("--detector and --detections are both given", "", "give one of them")
-        if self.images is not None:
-            ImageFolder(self.images)
-        if self.soft_masks is not None:
-            SoftMasks(self.soft_masks)
-        for path in (self.detections, *self.compare.values()):
-            if path is not None:
-                detect(path)
-
-
-Found = dict[str, dict[str, str]]
-"""Paths of files by file name of their image, "" for none, by the input that they are of."""
 
 
 @dataclass(frozen=True)
@@ -402,7 +318,7 @@ def _score_all(
     parameters: Mapping[str, Mapping[str, Any]],
     report: Progress | None,
     info: Mapping[str, Any],
-) -> _Joins:
+) -> Joins:
     """Score every part that is not there yet; return how the inputs were joined."""
     work = out / WORK
     work.mkdir(parents=True, exist_ok=True)
@@ -416,7 +332,7 @@ def _score_all(
         given = {"detections": inputs.detections} if inputs.detections else {}
         found = [prepare_side(name, path, work, told) for name, path in given.items()]
         detections = found[0] if found else None
-    joins = _join_inputs(pool, source, out, format, inputs, parts, [*sides, *found])
+    joins = join_inputs(pool, source, out, format, inputs, parts, [*sides, *found])
     if detections is not None:
         alike = joins.same_categories["detections"]
         known = {"categories": detections.categories() if alike else ()}
@@ -450,112 +366,3 @@ def _score_all(
         if report:
             report("scoring", done, len(parts), count)
     return joins
-
-
-@dataclass(frozen=True)
-class _Joins:
-    """How the inputs were joined with the images of all parts.
-
-    Attributes:
-        facts: By input what :func:`curate.joined_inputs.join_facts` says.
-        notes: What to say about them.
-        same_categories: By input whether its categories may be compared.
-        offsets: The first image of each part.
-        names: The file name of every image.
-        found: Files of images by file name, "" for none, in each folder that is given.
-    """
-
-    facts: dict[str, Any] = field(default_factory=dict)
-    notes: list[Note] = field(default_factory=list)
-    same_categories: dict[str, bool] = field(default_factory=dict)
-    offsets: tuple[int, ...] = ()
-    names: Sequence[str] = ()
-    found: Found = field(default_factory=dict)
-
-    def found_of(self, part: Part) -> Found:
-        """Return the files of a part's images."""
-        if not self.found:
-            return {}
-        some = self.names[self.offsets[part.index] : self.offsets[part.index + 1]]
-        return {
-            folder: {name: files[name] for name in some if name in files}
-            for folder, files in self.found.items()
-        }
-
-
-def _join_inputs(
-    pool: Pool,
-    source: Path,
-    out: Path,
-    format: str,
-    inputs: Inputs,
-    parts: Sequence[Part],
-    sides: Sequence[Side],
-) -> _Joins:
-    """Join other sources with the images of all parts, and see whether they fit.
-
-    Raises:
-        SourceError: One does not fit at all.
-    """
-    if not sides and inputs.images is None and inputs.soft_masks is None:
-        return _Joins()
-    options = inputs.read_options()
-    images = list_images(source, format, options, parts, pool.run)
-    names = images.listing.texts
-    joins = _Joins(offsets=tuple(images.offsets.tolist()), names=names)
-    if inputs.images is not None:
-        joins.found["images"] = ImageFolder(inputs.images).find_all(names, images.files)
-        joins.facts["pictures"] = picture_facts(names, joins.found["images"])
-    if inputs.soft_masks is not None:
-        joins.found["soft_masks"] = SoftMasks(inputs.soft_masks).find_all(names)
-    lists: dict[str, Any] = {}
-    load = partial(detect(source, format, options).load, source)
-    for side in sides:
-        found, listing = side.join(images)
-        joins.facts[side.name] = join_facts(found, images.listing, listing)
-        lists[side.name] = not_joined(found, listing)
-        checked = check_join(
-            side,
-            images,
-            found,
-            parts,
-            load,
-            categories=side.name == "detections",
-            trust=inputs.trust_joins,
-        )
-        joins.notes.extend(checked.notes)
-        joins.same_categories[side.name] = checked.same_categories
-    write_joins(out, lists)
-    return joins
-
-
-def availability(inputs: Inputs) -> list[dict[str, Any]]:
-    """Say of every scorer whether it could run, and if not, what it would need."""
-    given = {
-        "images": inputs.images,
-        "detections": inputs.detections or inputs.detector,
-        "compare": inputs.compare,
-        "soft_masks": inputs.soft_masks,
-        "segmenter": inputs.segmenter,
-        "deep": inputs.deep,
-    }
-    options = {
-        "images": "--images DIR",
-        "detections": "--detections FILE or --detector NAME",
-        "compare": "--compare NAME=FILE",
-        "soft_masks": "--soft-masks DIR",
-        "segmenter": "--segmenter NAME",
-        "deep": "--deep",
-    }
-    rows = []
-    for scorer in registered():
-        missing = [options[need] for need in scorer.needs if not given[need]]
-        rows.append(
-            {
-                "name": scorer.name,
-                "columns": [c.name for c in (*scorer.columns, *scorer.applied)],
-                "available": not missing,
-                "why": f"needs {' and '.join(missing)}" if missing else "",
-            }
-        )
-    return rows

@@ -12,7 +12,7 @@ import pytest
 from boxes import HEIGHT, WIDTH, box, rle
 
 from curate.errors import SourceError
-from curate.pipeline import Inputs
+from curate.inputs import Inputs
 from curate.pipeline import audit as run
 from curate.store import Audit
 from curate.summary import summary, summary_text

@@ -9,8 +9,9 @@ import numpy as np
 from boxes import HEIGHT, WIDTH, box, rle
 from PIL import Image
 
+from curate.inputs import Inputs
 from curate.pictures import ImageFolder
-from curate.pipeline import Inputs, audit
+from curate.pipeline import audit
 from curate.store import Audit, open_pictures
 
 

@@ -101,7 +101,7 @@ def audit(
 
     from curate.curation.policy import load_policy
     from curate.decisions.current import open_audit
-    from curate.pipeline import Inputs
+    from curate.inputs import Inputs
     from curate.pipeline import audit as run
 
     check_gate_names(gates)

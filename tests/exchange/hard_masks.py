@@ -18,7 +18,7 @@ from curate.decisions import open_reviews
 from curate.exchange import import_file, write_queue
 from curate.exchange.importing import Imported
 from curate.exchange.writers import Outgoing
-from curate.pipeline import Inputs
+from curate.inputs import Inputs
 from curate.store import Audit
 
 NAMES = (

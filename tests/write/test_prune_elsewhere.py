@@ -30,7 +30,7 @@ def dropped(tmp_path: Path) -> Dropped:
 
     def drop(source: Path, **inputs: Any) -> MaskTable:
         from curate.decisions import Reviews
-        from curate.pipeline import Inputs
+        from curate.inputs import Inputs
 
         policy = load_policy({"name": "all"})
         made = audit(source, tmp_path / "audit", policy=policy, inputs=Inputs(**inputs))

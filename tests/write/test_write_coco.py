@@ -13,7 +13,8 @@ from PIL import Image
 import curate
 from curate import verbs
 from curate.curation.policy import load_policy
-from curate.pipeline import Inputs, audit
+from curate.inputs import Inputs
+from curate.pipeline import audit
 
 
 def test_categories_without_names_keep_their_numbers(case: Any) -> None:
