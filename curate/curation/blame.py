@@ -77,14 +77,15 @@ def blame_on(frame: pd.DataFrame, names: Sequence[str], high: Sequence[bool]) ->
         high: For each mask whether the column speaks by a high value.
     """
     stated, weakest = np.full(len(frame), "", object), np.full(len(frame), "", object)
-    groups = pd.Series(range(len(frame))).groupby([np.array(names, object), np.array(high)])
-    for (name, way), rows in groups.indices.items():
-        if name:
-            part = frame.iloc[rows]
-            stated[rows] = _statements(part, str(name), bool(way))
-            weakest[rows] = Wording.parse(f"{title(str(name))} {{{name}:.2f}}").fill(
-                _values(part, (str(name),)), len(rows)
-            )
+    columns, ways = np.array(names, object), np.array(high, np.bool_)
+    for name, way in dict.fromkeys(zip(names, high, strict=True)):
+        if not name:
+            continue
+        rows = np.flatnonzero((columns == name) & (ways == way))
+        part = frame.iloc[rows]
+        stated[rows] = _statements(part, name, way)
+        shown = Wording.parse(f"{title(name)} {{{name}:.2f}}")
+        weakest[rows] = shown.fill(_values(part, (name,)), len(rows))
     return Blame(stated.tolist(), weakest.tolist())
 
 

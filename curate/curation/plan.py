@@ -317,9 +317,8 @@ def _apply_quality(
         draft.flagged[rows] = cause
         draft.say(rows, _REVIEW, order, words(found, quality[at]))
     blank = judged & np.isnan(quality) & (draft.level == _ACCEPT)
-    words = ["its quality could not be worked out"] * int(blank.sum())
     draft.flagged[blank] = "quality"
-    draft.say(blank, _REVIEW, order + 1, words)
+    draft.say(blank, _REVIEW, order + 1, ["its quality could not be worked out"] * int(blank.sum()))
 
 
 def _odd_words(found: Blame | None, quality: FloatArray) -> list[str]:
