@@ -193,7 +193,8 @@ def _box_offset(frame: pd.DataFrame, habit: Mapping[str, Any]) -> Found:
     off = _offsets(frame)
     shift = np.array(habit.get("off", [np.nan] * 4))
     with np.errstate(invalid="ignore"):
-        return np.isfinite(off).all(axis=1), (np.abs(off - shift) <= _SAME_PX).all(axis=1)
+        does = (np.abs(off - shift) <= _SAME_PX).all(axis=1)
+    return _found(np.isfinite(off).all(axis=1), does)
 
 
 _RULES: dict[str, Callable[[pd.DataFrame, Mapping[str, Any]], Found]] = {

@@ -68,9 +68,8 @@ def duplicates(
     twin, twin_iou = _best(n, worse, better, pairs.iou, ids)
     _prefer_better(twin, worse, better, pairs.iou == twin_iou[worse], quality)
     twin = np.where(twin_iou >= same_iou, twin, -1)
-    partner, overlap_iou = _best(
-        n, *(np.concatenate(p) for p in pairs.both_ways()), np.tile(pairs.iou, 2), ids
-    )
+    own, other = pairs.both_ways()
+    partner, overlap_iou = _best(n, own, other, np.tile(pairs.iou, 2), ids)
     inner, outer, share = pairs.containing(table, contained, same_iou)
     area = table.masks["area_px"].to_numpy()
     container, _ = _best(n, inner, outer, -area[outer].astype(np.float64), ids)
@@ -113,9 +112,12 @@ class _Pairs:
         area = table.masks["area_px"].to_numpy()
         return cls(first, second, shared, shared / (area[first] + area[second] - shared))
 
-    def both_ways(self) -> tuple[tuple[IntArray, IntArray], tuple[IntArray, IntArray]]:
+    def both_ways(self) -> tuple[IntArray, IntArray]:
         """Return each pair twice, as a mask and its partner: own rows, and the partners' rows."""
-        return (self.first, self.second), (self.second, self.first)
+        return (
+            np.concatenate([self.first, self.second]),
+            np.concatenate([self.second, self.first]),
+        )
 
     def containing(
         self, table: MaskTable, contained: float, same_iou: float
