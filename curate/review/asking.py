@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from curate.decisions.checking import is_name
 from curate.review.filters import Filter
 
 MOST_CARDS = 48
@@ -84,6 +85,14 @@ def text_of(value: Any, name: str, longest: int = LONGEST_NAME) -> str:
     if not isinstance(value, str) or len(value) > longest or "\0" in value:
         raise _wrong(name)
     return value.strip()
+
+
+def name_of(value: Any) -> str:
+    """Return a reviewer's name, "" for none."""
+    name = text_of(value, "reviewer")
+    if not is_name(name):
+        raise Refused(400, "the reviewer's name has a line break or another control character")
+    return name
 
 
 def number_of(value: Any, name: str, low: float = -math.inf, high: float = math.inf) -> float:
@@ -163,7 +172,7 @@ class Next:
             raise _wrong("order")
         return cls(
             key_of(asked.get("client"), "client"),
-            text_of(asked.get("reviewer", ""), "reviewer"),
+            name_of(asked.get("reviewer", "")),
             int(number_of(asked.get("count"), "count", 1, MOST_CARDS)),
             order == "best",
             filter_of(asked.get("filter")),

@@ -15,6 +15,7 @@ from curate.review.asking import (
     id_of,
     key_of,
     mask_of,
+    name_of,
     number_of,
     text_of,
 )
@@ -82,7 +83,7 @@ class Sent:
             Refused: It is no list of events.
         """
         client = key_of(asked.get("client"), "client")
-        reviewer = text_of(asked.get("reviewer", ""), "reviewer")
+        reviewer = name_of(asked.get("reviewer", ""))
         theirs = number_of(asked.get("now"), "now")
         given = asked.get("events")
         if not isinstance(given, list) or len(given) > MOST_EVENTS:

@@ -247,12 +247,11 @@ def columns_are_ours(name):
 def test_all_together(scene, inputs):
     result = score(scene.table(), inputs=inputs)
     assert sorted(result.columns) == sorted(columns())
+    without = [one for one in registered() if one.level == "mask" and not one.needs]
     assert list(score(scene.table()).columns) == [
-        column.name
-        for scorer in registered()
-        if scorer.level == "mask" and not scorer.needs
-        for column in scorer.columns
-    ] + ["shape_score"]
+        *(column.name for one in without for column in one.columns),
+        *(column.name for one in without for column in one.applied),
+    ]
 
 
 def test_two_steps_by_hand_equal_one_call(scene):
