@@ -143,9 +143,7 @@ def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None 
     folder = work / f"side-{name}"
     done = folder / "done"
     chosen = detect(path)
-    if (
-        not chosen.own_ids
-    ):  # ids of a dataset are not names of pictures: they are joined as they are
+    if chosen.name != "coco-results":  # its ids are not names of pictures: joined as they are
         chosen = detect(path, chosen.name, options)
     side = Side(name, folder, chosen.own_ids, str(path))
     if done.exists():

@@ -5,36 +5,34 @@ from __future__ import annotations
 import gc
 import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.formats.base import Format, Part, ReadOptions, reading
 from curate.formats.coco_categories import category_names
-from curate.formats.coco_images import image_fields, note_sizes
+from curate.formats.coco_images import image_fields, note_sizes, states_no_size
 from curate.formats.coco_index import (
     LISTED_TWICE,
-    READ_BYTES,
     REPEATED,
     UNLISTED,
     CocoIndex,
     build,
     parts,
 )
+from curate.formats.coco_pieces import pieces_at
 from curate.formats.coco_writing import LVIS as LVIS_DIALECT
 from curate.formats.coco_writing import key_prefixes, write
 from curate.formats.json_shape import shape_of
-from curate.formats.json_stream import parse_each
+from curate.formats.picture_sizes import PictureSizes
 from curate.formats.quick_json import QuickReader
 from curate.formats.records import UNKNOWN_SIZE, Annotations, ImageRows
 from curate.formats.results_images import KnownImages
@@ -51,19 +49,21 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
     yield from parts(index)
 
 
-def load(source: Path, part: Part, known: bool = False) -> MaskTable:
+def load(source: Path, part: Part, known: bool = False, sized: bool = False) -> MaskTable:
     """Read one part's images and annotations from the file.
 
     Args:
         source: The file.
         part: The part.
         known: Whether the images are told apart from the file; see :class:`KnownImages`.
+        sized: Whether images without a size have that of their picture; see :class:`PictureSizes`.
     """
     folder, first, count, low, high = part.payload
     index = CocoIndex.open(Path(folder))
     with reading(source), source.open("rb") as file, collector_paused():
         prefix, image_prefix = key_prefixes(source.name, index.is_list)
-        images = _images(file.fileno(), source.name, index, (low, high), image_prefix)
+        pictures = PictureSizes.open(Path(folder)) if sized else None
+        images = _images(file.fileno(), source.name, index, (low, high), image_prefix, pictures)
         listed = index.categories
         if known:
             told = KnownImages.open(Path(folder))
@@ -73,7 +73,7 @@ def load(source: Path, part: Part, known: bool = False) -> MaskTable:
         made = Annotations(images, categories, placeholders, need_ids=not index.is_list)
         rows = index.annotations(first, count)
         quick = QuickReader()
-        for piece in _pieces(file.fileno(), source.name, rows):
+        for piece in pieces_at(file.fileno(), source.name, rows):
             positions = piece.rows[:, 3] - low
             keys = number_keys(prefix, piece.rows[:, 2])
             named = index.is_list and b'"file_name"' in piece.data
@@ -87,13 +87,15 @@ def load(source: Path, part: Part, known: bool = False) -> MaskTable:
         return made.table(spare, index.repeated())
 
 
-def images_of(source: Path, part: Part) -> pd.DataFrame:
+def images_of(source: Path, part: Part, sized: bool = False) -> pd.DataFrame:
     """Return the images of a part, without its annotations; see :class:`Format`."""
     folder, _, _, low, high = part.payload
     index = CocoIndex.open(Path(folder))
     with reading(source), source.open("rb") as file, collector_paused():
         _, prefix = key_prefixes(source.name, index.is_list)
-        return _images(file.fileno(), source.name, index, (low, high), prefix).frame()
+        pictures = PictureSizes.open(Path(folder)) if sized else None
+        images = _images(file.fileno(), source.name, index, (low, high), prefix, pictures)
+        return images.frame()
 
 
 @contextmanager
@@ -117,7 +119,12 @@ def number_keys(prefix: str | pa.Array, ordinals: IntArray) -> pa.Array:
 
 
 def _images(
-    handle: int, name: str, index: CocoIndex, part: tuple[int, int], prefix: str
+    handle: int,
+    name: str,
+    index: CocoIndex,
+    part: tuple[int, int],
+    prefix: str,
+    pictures: PictureSizes | None,
 ) -> ImageRows:
     """Read the images of a part; those that no image object describes have no size yet."""
     rows = index.images(*part)
@@ -129,10 +136,12 @@ def _images(
     images.keys = [f"{prefix}{number}" for number in numbers] or [""] * n
     described = np.flatnonzero(rows[:, 3] != UNLISTED)
     extents = np.stack([rows[described, 1], rows[described, 2], described, described], axis=1)
-    for piece in _pieces(handle, name, extents):
+    for piece in pieces_at(handle, name, extents):
         for i, value in zip(piece.rows[:, 2].tolist(), piece.parse(), strict=True):
             images.names[i], sizes[i, 0], sizes[i, 1], problem = image_fields(value)
             note_sizes(images, value)
+            if pictures is not None and states_no_size(value) and pictures.fill(images, i):
+                problem = ""
             if problem:
                 images.findings.note(i, "invalid_size", problem)
             elif rows[i, 3] != REPEATED and value.get("id") is not None:
@@ -189,58 +198,6 @@ def _unknown_image(given: object) -> str:
     return f"the image {text(given)[:80]} is not among the images"
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """Some values of the file, as one JSON list.
-
-    Attributes:
-        data: The list's bytes.
-        rows: (offset, length, ordinal, ...) of each value.
-        name: The file's, for messages.
-        slices: Each value's bytes; None where they stand in ``data`` as in the file.
-    """
-
-    data: bytes
-    rows: IntArray
-    name: str
-    slices: list[bytes] | None
-
-    def parse(self) -> list[Any]:
-        """Return the values, parsed in the patient way."""
-        try:
-            values = orjson.loads(self.data)
-            if len(values) == len(self.rows):
-                return list(values)
-        except orjson.JSONDecodeError:
-            pass
-        offsets, lengths = self.rows[:, 0].tolist(), self.rows[:, 1].tolist()
-        slices = self.slices
-        if slices is None:
-            base = offsets[0] - 1  # the list's bracket
-            pairs = zip(offsets, lengths, strict=True)
-            slices = [self.data[at - base : at - base + n] for at, n in pairs]
-        return parse_each(slices, offsets, self.name)
-
-
-def _pieces(handle: int, name: str, rows: IntArray) -> Iterator[_Piece]:
-    """Read values at (offset, length, ordinal, ...), some at a time."""
-    total = np.cumsum(rows[:, 1])
-    first = 0
-    while first < len(rows):
-        before = int(total[first - 1]) if first else 0
-        last = max(int(np.searchsorted(total, before + READ_BYTES)), first + 1)
-        yield _piece(handle, name, rows[first:last])
-        first = last
-
-
-def _piece(handle: int, name: str, rows: IntArray) -> _Piece:
-    if (np.diff(rows[:, 2]) == 1).all():  # neighbours in the file: only commas stand between them
-        begin, end = int(rows[0, 0]), int(rows[-1, 0] + rows[-1, 1])
-        return _Piece(b"[" + os.pread(handle, end - begin, begin) + b"]", rows, name, None)
-    slices = [os.pread(handle, n, at) for at, n in rows[:, :2].tolist()]
-    return _Piece(b"[" + b",".join(slices) + b"]", rows, name, slices)
-
-
 def _take_quickly(
     quick: QuickReader, made: Annotations, data: bytes, rows: IntArray, keys: pa.Array
 ) -> bool:
@@ -271,6 +228,45 @@ def _is_results(path: Path) -> bool:
     return shape_of(path).looks_results
 
 
+def _plan_sized(source: Path, work: Path, pictures: Path) -> Iterator[Part]:
+    """Index the file as :func:`plan` does, and find the pictures of images without a size."""
+    with collector_paused():
+        index = build(source, work)
+        rows = index.images(0, index.parts[-1][3])
+        rows = rows[rows[:, 3] != UNLISTED]
+        places = np.column_stack([rows[:, 1], rows[:, 2], np.arange(len(rows))])
+        names: list[str] = []
+        unsized: list[str] = []
+        with reading(source), source.open("rb") as file:
+            for piece in pieces_at(file.fileno(), source.name, places):
+                for value in piece.parse():
+                    names.append(image_fields(value)[0])
+                    if states_no_size(value):
+                        unsized.append(names[-1])
+        PictureSizes.build(pictures, names, unsized, work)
+    yield from parts(index)
+
+
+def _with_sizes(form: Format, pictures: Path | None) -> Format:
+    if pictures is None:
+        return form
+    return replace(
+        form,
+        write=partial(form.write, pictures=pictures),
+        plan=partial(_plan_sized, pictures=pictures),
+        load=partial(load, sized=True),
+        images=partial(images_of, sized=True),
+    )
+
+
+def _coco_configured(options: ReadOptions) -> Format:
+    return _with_sizes(FORMAT, options.images)
+
+
+def _lvis_configured(options: ReadOptions) -> Format:
+    return _with_sizes(LVIS, options.images)
+
+
 FORMAT = Format(
     "coco",
     "COCO instances",
@@ -278,6 +274,7 @@ FORMAT = Format(
     plan,
     load,
     write,
+    _coco_configured,
     check_unedited=check_coco,
     own_ids=True,
     images=images_of,
@@ -289,6 +286,7 @@ LVIS = Format(
     plan,
     load,
     partial(write, dialect=LVIS_DIALECT),
+    _lvis_configured,
     check_unedited=check_coco,
     own_ids=True,
     images=images_of,

@@ -42,6 +42,15 @@ def image_fields(value: Any) -> tuple[str, int, int, str]:
     return text(name), height, width, ""
 
 
+def states_no_size(value: Any) -> bool:
+    """Return whether an image object leaves its size open: a side is missing, null or 0."""
+    if type(value) is not dict:
+        return False
+    sides = [value.get(side) for side in ("height", "width")]
+    sides = [0 if side is None else whole_number(side) for side in sides]
+    return 0 in sides and None not in sides
+
+
 def note_sizes(images: ImageRows, value: Any) -> None:
     """Note sizes that are not written as whole numbers though they are.
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from itertools import chain
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from curate.formats.coco_images import image_fields
+from curate.formats.coco_images import image_fields, states_no_size
 from curate.formats.coco_index import READ_BYTES
 from curate.formats.json_edit import Elements
 from curate.formats.json_object import JsonObject
 from curate.formats.json_stream import CHUNK_BYTES, Batch, scan
+from curate.formats.picture_sizes import find_pictures, picture_size
 from curate.formats.quick_json import QuickReader
 from curate.formats.record_edits import SAMPLE
 from curate.formats.segmentation import valid_size
@@ -30,6 +32,7 @@ class Survey:
         named: Keys of images that get annotations in a results list, where no image is listed;
             None for other files.
         sample: How many of the first annotations to keep.
+        pictures: Folder of pictures, which tell sizes that the file does not state.
 
     Attributes:
         annotations: Where annotations stand.
@@ -47,6 +50,7 @@ class Survey:
         images: Iterable[int] = (),
         named: Iterable[int] | None = None,
         sample: int = SAMPLE,
+        pictures: Path | None = None,
     ) -> None:
         self._key = "annotations" if named is None else ""
         self.annotations = Elements(change, drop, sample)
@@ -57,6 +61,8 @@ class Survey:
         self.found: set[int] = set()
         self._named = np.array(sorted(set(named or ())), np.int64)
         self._sizes: dict[int, tuple[int, int]] = {}
+        self._pictures, self._names = pictures, list[str]()
+        self._unsized: dict[int, str] = {}
         self._quick = QuickReader()
 
     def scan(
@@ -90,12 +96,30 @@ class Survey:
                 self.annotations.take(batch)
                 if ids and len(batch):
                     self._note_ids(batch, where)
+        if self._pictures is not None:
+            self._look_at(self._pictures)
 
     def size(self, record: JsonObject) -> tuple[int, int] | None:
-        """Return height and width as the image of an annotation states them, or None."""
-        return self._sizes.get(id_key(record.get("image_id")))
+        """Return height and width of the image of an annotation, or None; see :meth:`size_of`."""
+        return self.size_of(record.get("image_id"))
+
+    def size_of(self, image_id: Any) -> tuple[int, int] | None:
+        """Return height and width of an image as it states them, or its picture; None for none."""
+        return self._sizes.get(id_key(image_id))
+
+    def _look_at(self, pictures: Path) -> None:
+        """Take sizes that the file does not state from pictures."""
+        paths = find_pictures(pictures, self._names, set(self._unsized.values()))
+        for key, name in self._unsized.items():
+            size = picture_size(pictures / paths[name]) if name in paths else (0, 0)
+            if valid_size(*size):
+                self._sizes.setdefault(key, size)
 
     def _note_sizes(self, values: list[Any]) -> None:
+        if self._pictures is not None:
+            self._names += [image_fields(value)[0] for value in values]
+            for value in filter(states_no_size, values):
+                self._unsized.setdefault(id_key(value.get("id")), image_fields(value)[0])
         plain = _plain_sizes(values)
         if plain is not None:
             for number, size in plain:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 from curate.errors import CallError
 from curate.formats.base import check_new, new_file, reading
 from curate.formats.coco_categories import Categories
-from curate.formats.coco_images import image_fields
+from curate.formats.coco_images import image_fields, states_no_size
 from curate.formats.coco_survey import Survey
 from curate.formats.edits import Addition, Edits, Stored
 from curate.formats.json_edit import Elements, Piece, ordinals, read_span
@@ -31,7 +31,6 @@ from curate.formats.record_edits import (
     new_masks,
     numbered,
 )
-from curate.formats.records import UNKNOWN_SIZE
 from curate.formats.rows import plain
 from curate.formats.trees import splice
 from curate.formats.values import id_key
@@ -74,7 +73,12 @@ def key_prefixes(name: str, is_list: bool) -> tuple[str, str]:
 
 
 def write(
-    source: Path, out: Path | None, edits: Edits, *, dialect: Dialect | None = None
+    source: Path,
+    out: Path | None,
+    edits: Edits,
+    *,
+    dialect: Dialect | None = None,
+    pictures: Path | None = None,
 ) -> Stored:
     """Write the file with some annotations gone, changed and added; every other byte stays.
 
@@ -83,6 +87,7 @@ def write(
         out: Where to; must not exist. None writes nothing.
         edits: What changes.
         dialect: What is special about the file; None to take it from whether it is a list.
+        pictures: Folder of pictures, which tell sizes that the file does not state.
 
     Returns:
         How the new masks were stored.
@@ -100,7 +105,7 @@ def write(
         is_list = shape_of(source).root == "list"
         dialect = dialect or (RESULTS if is_list else COCO)
         with reading(source), source.open("rb") as file:
-            pieces = _Writer(file, source.name, is_list, dialect, values).pieces(edits)
+            pieces = _Writer(file, source.name, is_list, dialect, values, pictures).pieces(edits)
     if out is not None:
         with new_file(out) as target, reading(source):
             splice(source, target, pieces)
@@ -112,7 +117,7 @@ class _Target(NamedTuple):
 
     Attributes:
         image_id: Its id, literally as it stands in the file.
-        size: Its height and width as the file states them, or None.
+        size: Its height and width as the file states them, or its picture; or None.
     """
 
     image_id: str
@@ -128,13 +133,20 @@ class _Writer:
         is_list: Whether it is a list of annotations without anything around it.
         dialect: What is special about it.
         values: Makes the segmentations.
+        pictures: Folder of pictures, which tell sizes that the file does not state.
     """
 
     def __init__(
-        self, file: BinaryIO, name: str, is_list: bool, dialect: Dialect, values: MaskValues
+        self,
+        file: BinaryIO,
+        name: str,
+        is_list: bool,
+        dialect: Dialect,
+        values: MaskValues,
+        pictures: Path | None = None,
     ) -> None:
         self.file, self.name, self.is_list = file, name, is_list
-        self.dialect, self.values = dialect, values
+        self.dialect, self.values, self.pictures = dialect, values, pictures
 
     def pieces(self, edits: Edits) -> list[Piece]:
         """Return which bytes of the file change, in order."""
@@ -184,7 +196,9 @@ class _Writer:
         if self.is_list:
             survey = Survey(drop, change.keys(), named=numbers, sample=sample)
         else:
-            survey = Survey(drop, change.keys(), images=numbers, sample=sample)
+            survey = Survey(
+                drop, change.keys(), images=numbers, sample=sample, pictures=self.pictures
+            )
         edits = [one for _, one in change.values()]
         survey.scan(
             self.file,
@@ -214,7 +228,9 @@ class _Writer:
                 raise CallError("the image has no id, so no mask can name it", key)
             fields = {name: one.value for name, one in image.members.items()}
             _, height, width, _ = image_fields(fields)
-            size = None if height == UNKNOWN_SIZE else (height, width)
+            size: tuple[int, int] | None = (height, width)
+            if states_no_size(fields):
+                size = survey.size_of(fields.get("id"))
             found[key] = _Target(image.literal("id"), size)
         for one in add:
             size = found[one.image_key].size

@@ -16,20 +16,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.base import PART_BYTES, Format, Part, reading
+from curate.formats.base import PART_BYTES, Format, Part, ReadOptions, reading
 from curate.formats.cvat_masks import read_box_rle, whole
 from curate.formats.cvat_places import find_places
 from curate.formats.cvat_writing import FileEdits, FileWriter
 from curate.formats.cvat_xml import Image, Index, Shape, index_file, looks_like_cvat, read_images
 from curate.formats.edits import Edits, Stored
 from curate.formats.new_pixels import Tally
+from curate.formats.picture_sizes import find_pictures, note_size, picture_size
 from curate.formats.rows import Rows, number, parts_of, plain
 from curate.formats.segmentation import Segmentation, read_polygons, valid_size
 from curate.formats.trees import Edit, copy_with_edits, entries, splice
@@ -39,6 +41,7 @@ from curate.table import MaskTable
 
 _KEY = re.compile(r"(.*)#/image/([0-9]{1,18})/(mask|polygon)/([0-9]{1,18})", re.DOTALL)
 _IMAGE_KEY = re.compile(r"(.*)#/image/([0-9]{1,18})", re.DOTALL)
+_NO_OPTIONS = ReadOptions()
 _LOOK = 50  # how many XML files of a folder are looked at to tell the format
 
 
@@ -52,36 +55,54 @@ def matches(path: Path) -> bool:
         return False
 
 
-def plan(source: Path, work: Path) -> Iterator[Part]:
+def plan(source: Path, work: Path, options: ReadOptions = _NO_OPTIONS) -> Iterator[Part]:
     """Find where the images stand, and group them into parts."""
     names = [source.name] if source.is_file() else _xml_names(source)
     if source.is_dir():
         names = [name for name in names if looks_like_cvat(source / name)]
     if not names:
         raise SourceError("there is no CVAT XML in it", str(source), "give the file itself")
+    indexes = _indexes(source, names)
+    pictures = _pictures(indexes.values(), options)
     found: list[tuple[Any, int]] = []
+    for name, index in indexes.items():
+        found.extend(((name, *block), block[1] - block[0]) for block in _blocks(index, pictures))
+    yield from parts_of(found or [((names[0], 0, 0, 0, "", (), (), ()), 0)], PART_BYTES)
+
+
+def _indexes(source: Path, names: Iterable[str]) -> dict[str, Index]:
+    found: dict[str, Index] = {}
     for name in names:
         path = _path(source, name)
         with reading(path):
-            index = index_file(path)
-        found.extend(((name, *block), block[1] - block[0]) for block in _blocks(index))
-    yield from parts_of(found or [((names[0], 0, 0, 0, "", (), ()), 0)], PART_BYTES)
+            found[name] = index_file(path)
+    return found
 
 
-def load(source: Path, part: Part) -> MaskTable:
+def _pictures(indexes: Collection[Index], options: ReadOptions) -> dict[str, str]:
+    """Return the pictures of images without a size, by the images' names."""
+    if options.images is None:
+        return {}
+    unsized = list(dict.fromkeys(name for one in indexes for name in one.unsized.values()))
+    return find_pictures(options.images, (n for one in indexes for n in one.names), unsized)
+
+
+def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTable:
     """Read the masks of some images."""
     rows = Rows()
-    for name, start, end, first, encoding, labels, repeated in part.payload:
+    for name, start, end, first, encoding, labels, repeated, pictures in part.payload:
         if start == end:
             continue
         path = _path(source, name)
         with reading(path), open(path, "rb") as file:
             file.seek(start)
             data = file.read(end - start)
+        paths = dict(pictures)
         for ordinal, one in enumerate(read_images(data, encoding, path), first):
             attributes, shapes = one.attributes, one.shapes
             key = f"{name}#/image/{ordinal}"
-            image, size = _add_image(rows, attributes, ordinal in repeated, key)
+            picture = options.images / paths[ordinal] if ordinal in paths else None
+            image, size = _add_image(rows, attributes, ordinal in repeated, key, picture)
             _note(rows, one, key)
             for shape in shapes:
                 mask = _with_label(read_shape(shape, size), shape, labels)
@@ -90,7 +111,9 @@ def load(source: Path, part: Part) -> MaskTable:
     return rows.table()
 
 
-def write(source: Path, out: Path | None, edits: Edits) -> Stored:
+def write(
+    source: Path, out: Path | None, edits: Edits, options: ReadOptions = _NO_OPTIONS
+) -> Stored:
     """Copy with other bytes for the shapes that go, change or come."""
     names = {plain(n): n for n in ([source.name] if source.is_file() else _xml_names(source))}
     files = _by_file(source, edits, names)
@@ -102,9 +125,14 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
         largest = [places.largest_id for places in found.values()]
         largest += [find_places(p, set(), set()).largest_id for p in others if looks_like_cvat(p)]
         ids = count(max((n for n in largest if n is not None), default=-1) + 1)
+    sizes: dict[str, tuple[int, int]] = {}
+    if options.images is not None and not edits.only_drops:
+        every = [own for own in names.values() if looks_like_cvat(_path(source, own))]
+        told = _pictures(_indexes(source, every).values(), options)
+        sizes = {name: picture_size(options.images / path) for name, path in told.items()}
     changes: dict[str, Edit | None] = {}
     for name, mine in files.items():
-        writer = FileWriter(paths[name], mine, found[name], edits.masks, tally, ids)
+        writer = FileWriter(paths[name], mine, found[name], edits.masks, tally, ids, sizes)
         changes[name] = partial(splice, pieces=writer.pieces())
     copy_with_edits(source, out, changes)
     return tally.stored()
@@ -139,8 +167,14 @@ def _path(source: Path, name: str) -> Path:
     return source if source.is_file() else source / name
 
 
-def _blocks(index: Index) -> Iterator[tuple[int, int, int, str, tuple[str, ...], tuple[int, ...]]]:
-    """Group neighbouring images, so that a plan of millions of images stays small."""
+def _blocks(index: Index, pictures: Mapping[str, str]) -> Iterator[tuple[Any, ...]]:
+    """Group neighbouring images, so that a plan of millions of images stays small.
+
+    Args:
+        index: Where they stand.
+        pictures: Paths of pictures of those without a size, by name.
+    """
+    known = {i: pictures[name] for i, name in index.unsized.items() if name in pictures}
     count = len(index.starts)
     at = 0
     while at < count:
@@ -149,16 +183,21 @@ def _blocks(index: Index) -> Iterator[tuple[int, int, int, str, tuple[str, ...],
             stop += 1
         repeated = tuple(i for i in index.repeated if at <= i < stop)
         start, end = index.starts[at], index.ends[stop - 1]
-        yield start, end, at, index.encoding, index.labels, repeated
+        own = tuple((i, known[i]) for i in range(at, stop) if i in known) if known else ()
+        yield start, end, at, index.encoding, index.labels, repeated, own
         at = stop
 
 
 def _add_image(
-    rows: Rows, attributes: dict[str, str], repeated: bool, key: str
+    rows: Rows, attributes: dict[str, str], repeated: bool, key: str, path: Path | None
 ) -> tuple[int, tuple[int, int]]:
-    """Add an image and return its position and its (height, width)."""
+    """Add an image, whose size may be that of a picture; return its position and its size."""
     height, width = (whole(attributes.get(side, "")) or 0 for side in ("height", "width"))
     status, detail = "ok", ""
+    upright = picture_size(path) if path else (0, 0)
+    if upright != (0, 0):
+        height, width = upright
+        note_size(rows.notes, plain(attributes.get("name", "")))
     if not valid_size(height, width):
         status = "invalid_size"
         told = (attributes.get("width", "")[:20], attributes.get("height", "")[:20])
@@ -258,6 +297,22 @@ def _group(shape: Shape) -> int:
     return whole(shape.attributes.get("group_id", "")) or 0
 
 
+def _configured(options: ReadOptions) -> Format:
+    return replace(
+        FORMAT,
+        plan=partial(plan, options=options),
+        load=partial(load, options=options),
+        write=partial(write, options=options),
+    )
+
+
 FORMAT = Format(
-    "cvat", "CVAT for images 1.1", matches, plan, load, write, check_unedited=check_cvat
+    "cvat",
+    "CVAT for images 1.1",
+    matches,
+    plan,
+    load,
+    write,
+    _configured,
+    check_unedited=check_cvat,
 )

@@ -12,7 +12,7 @@ from curate.formats.base import reading
 from curate.formats.cvat_masks import whole, write_box_rle
 from curate.formats.cvat_places import Element, Place, Places, find_places, spans
 from curate.formats.cvat_tags import as_text, described, edited_tag, opened, quoted, renamed_end
-from curate.formats.cvat_xml import blank_start
+from curate.formats.cvat_xml import blank_start, states_no_size
 from curate.formats.edits import Addition, Change
 from curate.formats.new_pixels import Tally, image_size, new_runs
 from curate.formats.polygons import rings_of
@@ -50,6 +50,7 @@ class FileWriter:
         masks: How new pixels are stored; see :class:`curate.formats.edits.Edits`.
         tally: Counts how they were.
         ids: The numbers for new shapes' ``mask_id``, shared by all files of a source.
+        sizes: Height and width by name of images whose picture tells them and the file does not.
     """
 
     def __init__(
@@ -60,10 +61,11 @@ class FileWriter:
         masks: str,
         tally: Tally,
         ids: Iterator[int],
+        sizes: Mapping[str, tuple[int, int]],
     ) -> None:
         self.path, self.edits, self.places = path, edits, places
         self.masks, self.tally, self.ids = masks, tally, ids
-        self.encoding = places.encoding
+        self.encoding, self.sizes = places.encoding, sizes
         self.new_labels: list[str] = []
         changed: list[Change | Addition] = [one for _, one in edits.change.values()]
         changed += [one for _, one in edits.add]
@@ -271,8 +273,10 @@ class FileWriter:
         return "polygon", {"points": ";".join(f"{x:.2f},{y:.2f}" for x, y in points)}
 
     def _size(self, image: int) -> tuple[int, int]:
-        """Return an image's height and width as the file says; 0 where it does not."""
+        """Return an image's height and width as file or picture say; 0 where neither does."""
         attributes = self.places.images[image].attributes
+        if states_no_size(attributes):
+            return self.sizes.get(attributes.get("name", ""), (0, 0))
         return whole(attributes.get("height", "")) or 0, whole(attributes.get("width", "")) or 0
 
     # --- bytes of the file -----------------------------------------------------------------------

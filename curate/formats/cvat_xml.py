@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -62,6 +63,8 @@ class Index:
         starts: First byte of each ``<image>``.
         ends: End of each, exclusive.
         repeated: Which have the name of another, by position.
+        names: Names of all of them.
+        unsized: Names of those that state no width or height, by position.
         labels: Names of the labels that the file declares.
         encoding: As the XML declaration says; "" where it says nothing.
         tracks: Whether there are tracks, as in CVAT for video.
@@ -70,6 +73,8 @@ class Index:
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     repeated: list[int] = field(default_factory=list)
+    names: tuple[str, ...] = ()
+    unsized: dict[int, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     encoding: str = ""
     tracks: bool = False
@@ -174,6 +179,12 @@ def looks_like_cvat(path: Path) -> bool:
     return walk.found or walk.versioned
 
 
+def states_no_size(attributes: Mapping[str, str]) -> bool:
+    """Return whether an image leaves its size open: a side is missing, empty or 0."""
+    sides = [attributes.get(side, "").strip() for side in ("width", "height")]
+    return any(side.strip("0") == "" for side in sides)
+
+
 class _Indexing(Walk):
     def __init__(self, where: str) -> None:
         super().__init__(where)
@@ -190,6 +201,8 @@ class _Indexing(Walk):
         if self.path == IMAGE:
             self.index.starts.append(self.at)
             called = attributes.get("name", "")
+            if states_no_size(attributes):
+                self.index.unsized[len(self.index.starts) - 1] = called
             if called in self.names:
                 first = self.names[called]
                 self.index.repeated += [] if first in self.index.repeated[-1:] else [first]
@@ -229,7 +242,7 @@ def index_file(path: Path) -> Index:
         places = zip(index.starts, index.ends, strict=True)
         index.ends = [tag_ends(file, start, end)[1] for start, end in places]
     index.labels, index.encoding = tuple(dict.fromkeys(walk.labels)), walk.encoding
-    index.repeated = sorted(set(index.repeated))
+    index.repeated, index.names = sorted(set(index.repeated)), tuple(walk.names)
     return index
 
 

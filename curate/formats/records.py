@@ -141,10 +141,14 @@ class ImageRows:
 
     def frame(self) -> pd.DataFrame:
         """Return the images as a frame for :func:`curate.table.finish`."""
+        sizes = np.stack([self.heights, self.widths], axis=1)
+        if self.fallback is not None:
+            sizes = np.where(sizes.min(axis=1, keepdims=True) < 0, self.fallback, sizes)
+        sizes = np.maximum(sizes, 0)
         columns = {
             "file_name": strings(self.names),
-            "height": np.maximum(self.heights, 0),
-            "width": np.maximum(self.widths, 0),
+            "height": sizes[:, 0],
+            "width": sizes[:, 1],
             **self.findings.columns(len(self.ids)),
         }
         if len(self.keys) == len(self.ids):
