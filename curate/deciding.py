@@ -174,12 +174,15 @@ def _put_own_notes(out: Path, info: dict[str, Any], policy: Policy, hits: Hits) 
     """Say once for the file what nearly every mask has: habits, and findings of rules."""
     habits = [h for h in info["references"].get("declaration", {}).values() if h is not None]
     notes = []
+    of_images = [note["text"] for note in info.get("notes", []) if note["of"] == "images"]
     for habit in habits:
         kind, where = str(habit["kind"]), "list_contains(string_split(declaration_habit, ' '), ?)"
         notes.append(_note(out, kind, str(habit["text"]), where, [kind]))
     for number in info["rules_of_file"]:
         rule, examples = rule_of(policy, number), hits.examples[number]
         text = text_of(rule, [reason for _, reason in examples])
+        if any(said in text for said in of_images):
+            continue
         ids = [mask_id for mask_id, _ in examples]
         note = _note(out, KIND, text, "list_contains(?, mask_id)", [ids])
         notes.append(replace(note, count=hits.rules[number]))

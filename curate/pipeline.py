@@ -33,6 +33,7 @@ from curate.crowds import (
 from curate.curation.policy import Policy, load_policy
 from curate.deciding import decide_audit, with_version
 from curate.decisions.reviews import refuse_other_decisions
+from curate.declared_sizes import size_notes, with_other_sizes
 from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect
@@ -107,6 +108,7 @@ def score_part(job: Job, part: Part, found: Found, report: Progress | None = Non
         "images": (_with_picture_status(table.images, images), images),
         "masks": (_with_model_scores(with_regions(judged, table), masks), masks),
     }
+    frames["masks"] = (with_other_sizes(frames["masks"][0], images), masks)
     for kind, (frame, scores) in frames.items():
         columns = frame.join(scores) if scores.shape[1] else frame
         arrow = pa.Table.from_pandas(columns, preserve_index=True, nthreads=1)
@@ -293,6 +295,7 @@ def audit(
             info["joins"] = joins.facts
             put_notes(info, as_dicts(joins.notes, {}))
             put_notes(info, crowd_notes(out, info["crowd"]))
+            put_notes(info, size_notes(out))
         return decide_audit(out, info, policy, pool, report)
 
 

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("scorers", "source_images"),
     ("curation",),
     ("store",),
-    ("crowds", "decisions", "sides"),
+    ("crowds", "decisions", "declared_sizes", "sides"),
     ("deciding", "exchange", "generation", "inputs", "join_check"),
     ("joined_inputs", "training", "writing"),
     ("guarantees", "joining", "learning"),

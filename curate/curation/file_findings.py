@@ -71,6 +71,9 @@ def text_of(rule: Rule, reasons: Iterable[str]) -> str:
     said = list(dict.fromkeys(reasons))
     if len(said) == 1:
         return said[0]
+    said = list(dict.fromkeys(re.sub(r" \([^()]*\d[^()]*\)", "", one) for one in said))
+    if len(said) == 1:
+        return said[0]
     text = "".join(p if isinstance(p, str) else "…" for p in rule.reason.pieces).strip()
     return re.sub(r" \([^()]*…[^()]*\)", "", text)
 

@@ -30,6 +30,10 @@ _RARE = (".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".tga")
 SUFFIXES = frozenset(_COMMON + _RARE)
 """Suffixes of files that a picture's name without a suffix may mean."""
 
+SWAPPED = "declared width and height are swapped"
+OTHER_SIZE = "the picture has another size than declared"
+"""What is said of sizes that differ, before the numbers."""
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -196,9 +200,8 @@ def _size_status(header: Header, size: tuple[int, int]) -> tuple[str, str]:
     declared = f"{size[1]} x {size[0]} px"
     given = min(size) >= 1
     if given and size not in (header.stored, header.displayed):
-        swapped = size == header.stored[::-1]
-        detail = f"its file is {stored}, declared is {declared}"
-        return "size_mismatch", detail + (" (width and height swapped)" if swapped else "")
+        what = SWAPPED if size == header.stored[::-1] else OTHER_SIZE
+        return "size_mismatch", f"{what} (picture {stored}, declared {declared})"
     if header.orientation == 1:
         return "ok", ""
     detail = f"its EXIF orientation is {header.orientation}"

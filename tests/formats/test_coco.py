@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import coco, coco_index, detect, read
+from curate.formats import coco, coco_index, coco_pieces, detect, read
 from curate.table import IMAGE_STATUSES, STATUSES, MaskTable
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
@@ -170,7 +170,7 @@ def test_the_order_of_keys_and_annotations_does_not_matter(
     monkeypatch.setattr(coco_index, "PART_MASKS", 7)
     monkeypatch.setattr(coco_index, "_ROWS", 5)
     monkeypatch.setattr(coco_index, "READ_BYTES", 700)
-    monkeypatch.setattr(coco, "READ_BYTES", 500)
+    monkeypatch.setattr(coco_pieces, "READ_BYTES", 500)
     rng = np.random.default_rng(3)
     made = [annotation(i, int(rng.integers(1, 9))) for i in range(60)]
     images = [{"id": i, "file_name": f"{i}", "height": 10, "width": 12} for i in range(1, 12)]

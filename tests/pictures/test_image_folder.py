@@ -182,10 +182,12 @@ def test_the_limit_can_be_lowered(tmp_path):
 
 def test_other_sizes_than_declared(tmp_path):
     save(tmp_path / "a.png", pixels())
-    assert "width and height swapped" in status_of(tmp_path, "a.png", (64, 48))[1]
+    detail = "declared width and height are swapped (picture 64 x 48 px, declared 48 x 64 px)"
+    assert status_of(tmp_path, "a.png", (64, 48)) == ("size_mismatch", detail)
     status, detail = status_of(tmp_path, "a.png", (100, 200))
     assert status == "size_mismatch"
-    assert detail == "its file is 64 x 48 px, declared is 200 x 100 px"
+    told = "(picture 64 x 48 px, declared 200 x 100 px)"
+    assert detail == f"the picture has another size than declared {told}"
     assert ImageFolder(tmp_path).load("a.png", (64, 48)) is None
     assert status_of(tmp_path, "a.png", (0, 10**9))[0] == "ok"  # nothing usable is declared
 
