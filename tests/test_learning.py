@@ -461,7 +461,7 @@ def test_a_policy_has_a_line_of_its_own_for_probabilities(learned: Learned, made
     before = open_audit(made).info["policy"]["marks"]
     assert {**mark, "below": 0.25} in before
     holed = quiet[quiet["quality_score"] < 0.3]["reasons"]
-    assert holed.str.contains(r"it has holes \(quality 0\.\d\d\)").any()
+    assert holed.str.contains(r"it has holes \(\d+ px in all, quality 0\.\d\d\)").any()
 
 
 def test_the_lowest_share_is_that_of_the_probability(learned: Learned) -> None:

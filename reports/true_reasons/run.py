@@ -2,14 +2,16 @@
 
     python reports/true_reasons/run.py drawn [--seed 11] [--masks 2000]
     python reports/true_reasons/run.py sheets [--data FOLDER] [--out FOLDER] [--count 200]
+    python reports/true_reasons/run.py judged [--sheets FOLDER] A.csv B.csv
 
-``drawn`` writes results.csv beside this file; ``sheets`` draws contact sheets for two judges.
+``drawn`` writes results.csv beside this file; ``sheets`` draws contact sheets for two judges;
+``judged`` counts their answers (lines ``number,answer`` with y, n or u: cannot be seen) by kind of
+reason into judged.csv.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import tempfile
 from pathlib import Path
@@ -57,7 +59,7 @@ def drawn(seed: int, count: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run one of the two."""
+    """Run one of the three."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     which = parser.add_subparsers(dest="which", required=True)
     one = which.add_parser("drawn")
@@ -67,17 +69,24 @@ def main() -> None:
     other.add_argument("--data", type=Path, default=DATA)
     other.add_argument("--out", type=Path, default=Path("build/true_reasons"))
     other.add_argument("--count", type=int, default=200)
+    other.add_argument("--seed", type=int, default=6)
+    third = which.add_parser("judged")
+    third.add_argument("--sheets", type=Path, default=Path("build/true_reasons"))
+    third.add_argument("answers", type=Path, nargs=2)
     options = parser.parse_args()
     if options.which == "sheets":
         from sheets import write_sheets
 
-        print(write_sheets(options.data, options.out, options.count))
-        return
-    rows = drawn(options.seed, options.masks)
-    with (HERE / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        print(write_sheets(options.data, options.out, options.count, options.seed))
+    elif options.which == "judged":
+        from judged import count_answers
+
+        table = count_answers(options.sheets / "judge.csv", options.answers)
+        table.to_csv(HERE / "judged.csv", index=False, lineterminator="\n")
+        print(table.to_string(index=False))
+    else:
+        table = pd.DataFrame(drawn(options.seed, options.masks))
+        table.to_csv(HERE / "results.csv", index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ from curate.rle import decode, to_dense
 
 QUESTION = "Is this reason true of the mask outlined in yellow?"
 SIDE, TEXT, COLUMNS, ROWS = 420, 118, 3, 2
-MINE, OTHER = (255, 220, 60), (70, 210, 255)
-SEED = 5
+MINE, OTHER, STORED = (255, 220, 60), (70, 210, 255), (255, 60, 60)
 LEAST_SCORE = 0.25
 """Confidence from which a model's mask is one."""
 
@@ -59,7 +58,7 @@ def inputs_of(data: Path, work: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
     }
 
 
-def reasons_of(data: Path, work: Path) -> pd.DataFrame:
+def reasons_of(data: Path, work: Path, seed: int) -> pd.DataFrame:
     """Return a row a mask and reason that states a fault, in an order by chance, official first."""
     frames = []
     for name, (source, given) in inputs_of(data, work).items():
@@ -71,7 +70,7 @@ def reasons_of(data: Path, work: Path) -> pd.DataFrame:
         partner = pd.to_numeric(rows["reason"].str.extract(r"\bmask (\d+)", expand=False))
         counts = masks["segmentation"].astype(object)
         rows["partner"] = partner.map(lambda k, c=counts: None if pd.isna(k) else c.get(int(k)))
-        frames.append(rows.sample(frac=1, random_state=SEED))
+        frames.append(rows.sample(frac=1, random_state=seed))
     every = pd.concat(frames, ignore_index=True)
     every["kind"] = every["reason"].str.replace(r"[\d.]+", "…", regex=True)
     every["official"] = every["audit"].str.startswith("official")
@@ -98,7 +97,11 @@ def draw_cell(row: pd.Series, number: int, pictures: Path) -> Image.Image:
     """Draw one mask on its picture, its number and reason below."""
     cell = Image.new("RGB", (SIDE, SIDE + TEXT), "white")
     size = (int(row["width"]), int(row["height"]))
-    box = window(size, [tuple(float(row[f"bbox_{side}"]) for side in "xywh")], 0.35)
+    shown = [tuple(float(row[f"bbox_{side}"]) for side in "xywh")]
+    stored = "stored box" in row["reason"]
+    if stored:
+        shown.append(tuple(float(row[f"declared_{side}"]) for side in "xywh"))
+    box = window(size, shown, 0.35)
     if box is not None:
         picture = Image.open(pictures / row["file_name"]).convert("RGB")
         piece = picture.crop((box.x, box.y, box.x + box.w, box.y + box.h))
@@ -110,20 +113,26 @@ def draw_cell(row: pd.Series, number: int, pictures: Path) -> Image.Image:
         pixels[outline(row, row["segmentation"], box, SIDE)] = MINE
         cell.paste(Image.fromarray(pixels), (0, 0))
     draw = ImageDraw.Draw(cell)
+    if stored and box is not None:
+        x, y, w, h = shown[-1]
+        corners = [(x - box.x), (y - box.y), (x + w - box.x), (y + h - box.y)]
+        draw.rectangle([value * SIDE / box.longest for value in corners], outline=STORED, width=2)
     words = f"{number}. mask {row['mask_id']} ({row['category']}): {row['reason']}"
     if isinstance(row["partner"], bytes):
         words += " [that mask: blue]"
+    if stored:
+        words += " [stored box: red]"
     text = "\n".join(textwrap.wrap(words, 52)[:5])
     draw.text((6, SIDE + 6), text, "black", font=ImageFont.truetype(FONT, 14))
     return cell
 
 
-def write_sheets(data: Path, out: Path, count: int) -> str:
+def write_sheets(data: Path, out: Path, count: int, seed: int) -> str:
     """Draw the sheets and a table to judge in; return what was drawn, in a sentence."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as work:
-        rows = reasons_of(data, Path(work)).head(count)
+        rows = reasons_of(data, Path(work), seed).head(count)
     pictures = data / "coco_val2017" / "images"
     each = COLUMNS * ROWS
     for sheet in range(-(-len(rows) // each)):
