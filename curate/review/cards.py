@@ -20,7 +20,7 @@ from curate.review.filters import reason_id
 from curate.review.masks import Part
 from curate.review.pictures import VIEWS, View
 from curate.review.queues import Queue
-from curate.review.scores import described, score_columns
+from curate.review.scores import described, is_low, score_columns
 from curate.rle import Runs, decode, encode, from_dense
 
 SHOWN_PX = 1024
@@ -37,10 +37,20 @@ class Cards:
         queue: The queue.
         version: Names the audit and the folder of pictures; stands in the addresses of pictures.
         pictures: Whether there are pictures.
+        usual: By score, what nine masks in ten of the dataset reach; what a low score means is
+            said of values below that.
     """
 
-    def __init__(self, queue: Queue, version: str, *, pictures: bool) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        version: str,
+        *,
+        pictures: bool,
+        usual: Mapping[str, float] | None = None,
+    ) -> None:
         self.queue, self.version, self.pictures = queue, version, pictures
+        self.usual = usual or {}
 
     def card(self, row: int) -> dict[str, Any]:
         """Return the card of a row of the queue."""
@@ -132,7 +142,7 @@ class Cards:
                 "title": term.title,
                 "value": value,
                 "shown": score(value),
-                "words": term.words,
+                "words": term.words if is_low(value, self.usual.get(term.column)) else "",
             }
             for term in score_columns(self.queue)
             if term.column != "quality_score"

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from curate.decisions import Reviews
 from curate.decisions.reviews import identity_of
 from curate.decisions.schema import connected
 from curate.review.queues import Queue
-from curate.review.unsettled import Unsettled, changed_since, find_unsettled, outcomes_of
+from curate.review.unsettled import Unsettled, changed_since, find_unsettled
 
-_NEW = "select decision_id, mask_id, reviewer from standing where decision_id > ?"
+_NEW = "select decision_id, mask_id, reviewer from standing where decision_id > :since"
 _BACK = (
     "select w.withdrawn_id, d.mask_id from withdrawn w join decisions d using (decision_id)"
-    " where w.withdrawn_id > ?"
+    " where w.withdrawn_id > :since"
 )
-_WHO = "select distinct reviewer from standing where mask_id = ?"
+_OF_DRAW = (
+    # The plus keeps SQLite from going through all of a draw instead of the new rows alone.
+    " and (+draw_id = :draw or mask_id in (select value from json_each(:outside)))"
+)
+_WHO = (
+    "select distinct reviewer from standing"
+    " where mask_id = :mask and (:draw is null or draw_id = :draw)"
+)
 
 
 class Decided:
     """What people have decided of a queue.
 
-    Of the ranking a decision by anybody for any reason counts; of a draw only one made for it. A
-    mask that all these decisions do not settle is open again in its last row, but where nothing
-    that judges a mask may be seen.
+    Of the ranking and of masks outside the draw a decision by anybody for any reason counts; of a
+    draw only one made for it. A mask that all these decisions do not settle is open again in its
+    last row, but where nothing that judges a mask may be seen.
 
     Attributes:
         answered: Shape (rows,): whether enough people have decided on the mask for this row.
@@ -62,27 +69,23 @@ class Decided:
 
     def refresh(self) -> None:
         """Take in what was written since the last time."""
-        # The plus keeps SQLite from going through all of a draw instead of the new rows alone.
-        only = "" if self.queue.draw_id is None else f" and +draw_id = {self.queue.draw_id}"
+        queue = self.queue
+        only = "" if queue.draw_id is None else _OF_DRAW
+        outside = orjson.dumps(sorted(queue.undrawn_ids)).decode()
+        asked = {"draw": queue.draw_id, "outside": outside}
         with connected(self.reviews.path, identity_of(self.reviews.audit)) as connection:
             connection.execute("begin")  # one moment for all that is read
-            new = connection.execute(_NEW + only, (self._decision,)).fetchall()
-            back = connection.execute(_BACK + only, (self._withdrawn,)).fetchall()
+            new = connection.execute(_NEW + only, asked | {"since": self._decision}).fetchall()
+            back = connection.execute(_BACK + only, asked | {"since": self._withdrawn}).fetchall()
             for number, mask_id, reviewer in new:
                 self._decision = max(self._decision, number)
                 self._add(mask_id, reviewer)
             for number, mask_id in back:
                 self._withdrawn = max(self._withdrawn, number)
-                self._again(connection, mask_id, only)
-            if not self.queue.blind:
+                self._again(connection, mask_id)
+            if not queue.blind:
                 self._settle(connection)
             connection.execute("rollback")
-
-    def said(self, mask_ids: Sequence[int]) -> dict[int, str]:
-        """Return in words what people have decided of some masks by now, for whatever reason."""
-        with connected(self.reviews.path, identity_of(self.reviews.audit)) as connection:
-            found = outcomes_of(connection, self.rule, mask_ids)
-        return dict(zip(found.index.tolist(), found["said"].tolist(), strict=True))
 
     def awaits(self, row: int) -> Unsettled | None:
         """Return why a row that was answered is open all the same; None for all others."""
@@ -104,9 +107,10 @@ class Decided:
         if rows and reviewer not in self.who(rows[0]):
             self._set(rows, self.who(rows[0]) | {reviewer})
 
-    def _again(self, connection: sqlite3.Connection, mask_id: int, only: str) -> None:
+    def _again(self, connection: sqlite3.Connection, mask_id: int) -> None:
         if rows := self.queue.rows_of(mask_id):
-            found = connection.execute(_WHO + only.replace("+", ""), (mask_id,))
+            asked = {"mask": mask_id, "draw": self.queue.shown_for(mask_id)[1]}
+            found = connection.execute(_WHO, asked)
             self._set(rows, frozenset(name for (name,) in found))
 
     def _set(self, rows: list[int], people: frozenset[str]) -> None:

@@ -29,11 +29,9 @@ from curate.review.leases import Leases
 from curate.review.opening import Settings, ShownAudit, find_queue, images_of, name_of
 from curate.review.pictures import VIEWS, Views
 from curate.review.queues import Queue
+from curate.review.scores import usual_of
 from curate.review.writing import Writer
 from curate.store import Audit, open_pictures
-
-PEOPLE = "people"
-"""Id of a reason that people gave, and not the policy; nothing can be filtered by it."""
 
 _READY_S = 1.0
 """How long the page's first question waits for the filters of a small audit."""
@@ -67,8 +65,10 @@ class Desk:
         self.dealer = Dealer(self.queue, decided, self.leases)
         self.filters = Filters(self.queue)
         self.name = name_of(audit, self.queue)
-        self.cards = Cards(self.queue, f"{self.name} {folder}", pictures=bool(self.views))
-        self.writer = Writer(reviews, self.queue.kind, self.queue.draw_id, self._knows)
+        usual = usual_of(audit.info)
+        version = f"{self.name} {folder}"
+        self.cards = Cards(self.queue, version, pictures=bool(self.views), usual=usual)
+        self.writer = Writer(reviews, self.queue)
         self.images = WholeImages(self.queue, self.cards, self.views, reviews)
         self.redrawing = Redrawing(settings.segmenter if self.views else None, settings.device)
         self._listed: Future[dict[str, Any]] = Future()
@@ -79,9 +79,6 @@ class Desk:
         self.writer.close()
         self.views.close()
         self.leases.close()
-
-    def _knows(self, mask_id: int) -> bool:
-        return bool(self.queue.rows_of(mask_id))
 
     @cached_property
     def _best(self) -> npt.NDArray[np.int64] | None:
@@ -147,23 +144,21 @@ class Desk:
         }
 
     def _cards(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """Return cards with today's plan: what people have decided over what the policy says.
+        """Return cards with what the policy measured, and what people have not settled.
 
-        Nobody is told what others said where each is to judge alone: of a random sample, of what a
-        second person looks at, of known answers. Who is to settle a mask has to know.
+        Nobody is shown what others said before they decide themselves: at most that people did not
+        settle a mask, and that not where each is to judge alone (a random sample, what a second
+        person looks at, known answers).
         """
         decided, queue = self.dealer.decided, self.queue
         alone = queue.blind or queue.checks or queue.twice
         ids = queue.mask_ids[rows].tolist() if rows else []
-        said = decided.said(ids) if ids and not alone else {}
         cards = []
         for row, mask_id in zip(rows, ids, strict=True):
             card = self.cards.card(row) | {"lease_s": int(self.leases.seconds), "unsettled": None}
             why = decided.awaits(row) if alone else decided.unsettled.get(mask_id)
             if why is not None and not queue.blind:
                 card["unsettled"] = f"not settled: {why.words}"
-            elif mask_id in said:
-                card["reasons"] = [{"id": PEOPLE, "words": said[mask_id]}]
             cards.append(card)
         return cards
 

@@ -111,22 +111,27 @@ def images_of(audit: Audit, settings: Settings) -> Path | None:
 
 
 def find_queue(reviews: Reviews, settings: Settings) -> Decided:
-    """Return the queue that the settings mean, and what is decided of it."""
+    """Return the queue that the settings mean, and what is decided of it.
+
+    Masks that people have not settled come first, whether they are of a draw that is gone on with
+    or not; only a random sample is shown without them.
+    """
     rule = PeopleSettings.of(reviews.audit.info).rule
+    with connected(reviews.path, identity_of(reviews.audit)) as connection:
+        sampled = [mask_id for (mask_id,) in connection.execute(_SAMPLED)]
+        first = list(find_unsettled(connection, rule))
     if settings.draw_id is not None:
-        return Decided(recorded(reviews, settings.draw_id, settings.kind), reviews, rule)
+        queue = recorded(reviews, settings.draw_id, settings.kind, first=first)
+        return Decided(queue, reviews, rule)
     kind = settings.kind or "errors"
     draws = reviews.draws()
     files = None
     for number in draws.loc[draws["kind"] == kind, "draw_id"].tolist()[::-1]:
-        decided = Decided(recorded(reviews, int(number), kind, files), reviews, rule)
+        decided = Decided(recorded(reviews, int(number), kind, files, first), reviews, rule)
         if not decided.answered.all() or bare_left(decided.queue, reviews):
             return decided
         files = decided.queue.files
     if kind != "errors":
         what = f"there is no draw of the kind {kind} with masks left"
         raise CallError(what, f"--kind {kind}", "draw one: give --budget or --minutes")
-    with connected(reviews.path, identity_of(reviews.audit)) as connection:
-        sampled = [mask_id for (mask_id,) in connection.execute(_SAMPLED)]
-        first = list(find_unsettled(connection, rule))
     return Decided(ranking(reviews.audit, sampled, first), reviews, rule)

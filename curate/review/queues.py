@@ -21,6 +21,9 @@ from curate.store import Audit
 ACTION = "review"
 """The ranking holds masks with this action."""
 
+BLIND = "estimate"
+"""Kind of a draw that is shown with nothing that judges a mask, and so with no other masks."""
+
 
 @dataclass(frozen=True)
 class Queue:
@@ -40,6 +43,8 @@ class Queue:
         checks: Whether masks with a known answer are mixed in.
         whole: Which rows are of an image that was drawn as a whole for the person who gets them;
             None for no row.
+        undrawn: How many rows, the first ones, are not of the draw: people have not settled their
+            masks, and what is decided on them is no decision for the draw.
     """
 
     kind: str
@@ -50,6 +55,7 @@ class Queue:
     slots: npt.NDArray[np.int8]
     checks: bool = False
     whole: npt.NDArray[np.bool_] | None = None
+    undrawn: int = 0
     columns: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +73,7 @@ class Queue:
     @property
     def blind(self) -> bool:
         """Whether nothing is shown that judges a mask."""
-        return self.kind == "estimate"
+        return self.kind == BLIND
 
     @property
     def whole_images(self) -> bool:
@@ -86,6 +92,17 @@ class Queue:
     def asks_for_missing(self, row: int) -> bool:
         """Whether the person who gets a row goes through the whole of its image."""
         return self.whole is not None and bool(self.whole[row])
+
+    def shown_for(self, mask_id: int) -> tuple[str, int | None]:
+        """Return the kind and the number of the draw that a decision on a mask is made for."""
+        if mask_id in self.undrawn_ids:
+            return "errors", None
+        return self.kind, self.draw_id
+
+    @cached_property
+    def undrawn_ids(self) -> frozenset[int]:
+        """The masks that are not of the draw."""
+        return frozenset(self.mask_ids[: self.undrawn].tolist())
 
     @cached_property
     def mask_ids(self) -> IntArray:
@@ -158,7 +175,11 @@ def ranking(
 
 
 def recorded(
-    reviews: Reviews, draw_id: int, kind: str | None = None, files: MaskFiles | None = None
+    reviews: Reviews,
+    draw_id: int,
+    kind: str | None = None,
+    files: MaskFiles | None = None,
+    first: Sequence[int] = (),
 ) -> Queue:
     """Return a recorded draw as a queue.
 
@@ -167,6 +188,8 @@ def recorded(
         draw_id: Its number.
         kind: What it must be; None for any.
         files: The masks, where they are at hand.
+        first: Masks that come before those of the draw: people have not settled them. A random
+            sample is shown without them.
 
     Raises:
         CallError: There is no such draw, or it is of another kind.
@@ -186,6 +209,20 @@ def recorded(
     slots = rows["slot"].to_numpy(np.int8)
     answered = rows["honeypot"].notna().to_numpy(np.bool_)
     how: dict[str, Any] = dict(draw["settings"])
-    whole = (slots[here] == 0) & ~answered[here] if how.get("unit") == "image" else None
     kind_of_draw, checks = str(draw["kind"]), bool(answered.any())
-    return Queue(kind_of_draw, draw_id, how, files, places[here], slots[here], checks, whole)
+    before = files.find(np.asarray(first, np.int64))
+    before = before[(before >= 0) & ~np.isin(before, places)]
+    if kind_of_draw == BLIND:
+        before = before[:0]
+    whole = (slots[here] == 0) & ~answered[here] if how.get("unit") == "image" else None
+    return Queue(
+        kind_of_draw,
+        draw_id,
+        how,
+        files,
+        np.concatenate([before, places[here]]),
+        np.concatenate([np.zeros(len(before), np.int8), slots[here]]),
+        checks,
+        None if whole is None else np.concatenate([np.zeros(len(before), np.bool_), whole]),
+        undrawn=len(before),
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from curate.report.words import title_of
 from curate.review.queues import Queue
@@ -18,6 +20,28 @@ class Term:
     column: str
     title: str
     words: str
+
+
+HALF = 0.5
+"""A score is low below this where nothing says what is usual in the dataset."""
+
+_PERFECT = 0.995
+"""What is shown as 1.00, or nearly so, is never called low."""
+
+
+def usual_of(info: Mapping[str, Any]) -> dict[str, float]:
+    """Return, by score, what nine masks in ten of an audit's dataset reach.
+
+    Args:
+        info: ``audit.json``.
+    """
+    reference = (info.get("references") or {}).get("quality") or {}
+    return {name: float(one["usual"]) for name, one in reference.items()}
+
+
+def is_low(value: float, usual: float | None) -> bool:
+    """Return whether a score is low: below what is usual in its dataset, where that is known."""
+    return value < _PERFECT and value < (HALF if usual is None else usual)
 
 
 @cache

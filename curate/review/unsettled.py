@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from curate.decisions.outcomes import outcomes
+from curate.decisions.outcomes import UNDRAWN, outcomes
 from curate.decisions.resolving import NO_HONEYPOT
 
 IntArray = npt.NDArray[np.int64]
@@ -32,19 +31,32 @@ having count(distinct reviewer) > 1
 """Masks that may be not settled: one person alone settles all but a fix that nobody has drawn."""
 
 _PEOPLE = f"""
-select mask_id, reviewer, min(decision_id), max(decision_id) from standing d
-where {NO_HONEYPOT} {{only}} group by mask_id, reviewer
+select mask_id, reviewer, decision_id, action, category, segmentation from standing d
+where {NO_HONEYPOT} {{only}} order by mask_id, decision_id
 """
 _WANTED = "and mask_id in (select mask_id from temp.asked)"
+
+
+DISAGREE = "people disagree"
+"""Why a mask is not settled that somebody has drawn, or that need not be."""
+
+
+class _Opinion(NamedTuple):
+    """What one person says of a mask: the first decision, the one since which, and the last."""
+
+    said: list[Any]
+    first: int
+    since: int
+    last: int
 
 
 class Unsettled(NamedTuple):
     """A mask that people decided on and did not settle.
 
     Attributes:
-        words: Why it is not settled, and who said what.
-        heard: People who have decided on it again since the last person came in: to ask them once
-            more would settle nothing.
+        words: Why it is not settled, without who said what: the next person judges alone.
+        heard: People who decided on it after all that others say of it now: to ask them once more
+            would settle nothing. Whoever wants it fixed is asked once more to draw that.
     """
 
     words: str
@@ -90,26 +102,43 @@ def find_unsettled(
     found = outcomes(connection, rule, np.array(ids, np.int64))
     found = found[found["change"] == "unsettled"]
     _ask(connection, found.index.tolist())
-    heard = _heard(connection)
-    words = zip(found.index.tolist(), found["said"].tolist(), strict=True)
-    return {mask_id: Unsettled(said, heard[mask_id]) for mask_id, said in words}
+    people = _opinions(connection)
+    said = zip(found.index.tolist(), found["said"].tolist(), strict=True)
+    return {
+        mask_id: Unsettled(UNDRAWN, _again(people[mask_id]))
+        if text.startswith(UNDRAWN)
+        else Unsettled(DISAGREE, _heard(people[mask_id]))
+        for mask_id, text in said
+    }
 
 
-def outcomes_of(connection: sqlite3.Connection, rule: str, mask_ids: Sequence[int]) -> pd.DataFrame:
-    """Resolve what people say of some masks; see :func:`curate.decisions.outcomes.outcomes`."""
-    return outcomes(connection, rule, np.array(mask_ids, np.int64))
-
-
-def _heard(connection: sqlite3.Connection) -> dict[int, frozenset[str]]:
-    people: dict[int, list[tuple[str, int, int]]] = {}
+def _opinions(connection: sqlite3.Connection) -> dict[int, dict[str, _Opinion]]:
+    """Return what people say now of the masks that are asked for."""
+    people: dict[int, dict[str, _Opinion]] = {}
     rows: Any = connection.execute(_PEOPLE.format(only=_WANTED))
-    for mask_id, reviewer, first, last in rows:
-        people.setdefault(mask_id, []).append((reviewer, first, last))
-    heard = {}
-    for mask_id, some in people.items():
-        newest = max(first for _, first, _ in some)  # when the last person came in
-        heard[mask_id] = frozenset(name for name, _, last in some if last > newest)
-    return heard
+    for mask_id, reviewer, number, *said in rows:
+        some = people.setdefault(mask_id, {})
+        before = some.get(reviewer)
+        same = before is not None and before.said == said
+        since = before.since if before is not None and same else number
+        first = number if before is None else before.first
+        some[reviewer] = _Opinion(said, first, since, number)
+    return people
+
+
+def _heard(people: Mapping[str, _Opinion]) -> frozenset[str]:
+    """Return who decided after all others came to what they say now."""
+    return frozenset(
+        name
+        for name, own in people.items()
+        if all(own.last > other.since for who, other in people.items() if who != name)
+    )
+
+
+def _again(people: Mapping[str, _Opinion]) -> frozenset[str]:
+    """Return who decided again since the last person came in, and drew nothing."""
+    newest = max(one.first for one in people.values())
+    return frozenset(name for name, own in people.items() if own.last > newest)
 
 
 def _ask(connection: sqlite3.Connection, mask_ids: Sequence[int]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from itertools import groupby
+from queue import Empty, SimpleQueue
 
 import pandas as pd
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow as pa
 from curate.decisions import Reviews
 from curate.errors import AuditError, CurateError
 from curate.review.events import Event
+from curate.review.queues import Queue
 
 ORIGIN = "review page"
 
@@ -29,17 +30,13 @@ class Writer:
 
     Args:
         reviews: Where to.
-        kind: The queue's kind.
-        draw_id: The queue's draw; None for none.
-        knows: Tells whether a mask is in the queue.
+        queue: The queue that is shown.
     """
 
-    def __init__(
-        self, reviews: Reviews, kind: str, draw_id: int | None, knows: Callable[[int], bool]
-    ) -> None:
-        self._reviews, self._kind, self._draw_id, self._knows = reviews, kind, draw_id, knows
-        self._jobs: queue.SimpleQueue[tuple[list[Event], Future[list[Refusal]]] | None]
-        self._jobs = queue.SimpleQueue()
+    def __init__(self, reviews: Reviews, queue: Queue) -> None:
+        self._reviews, self._queue = reviews, queue
+        self._jobs: SimpleQueue[tuple[list[Event], Future[list[Refusal]]] | None]
+        self._jobs = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
         self._thread.start()
 
@@ -79,7 +76,7 @@ class Writer:
             while count < _MOST_AT_ONCE:
                 try:
                     more = self._jobs.get_nowait()
-                except queue.Empty:
+                except Empty:
                     break
                 if more is None:
                     yield jobs
@@ -113,7 +110,7 @@ class Writer:
             return f"{error.what}; {error.do}" if error.do else error.what
 
     def _stranger(self, event: Event) -> Refusal:
-        if event.mask_id is None or self._knows(event.mask_id):
+        if event.mask_id is None or self._queue.rows_of(event.mask_id):
             return None
         return "the queue has no such mask"
 
@@ -136,6 +133,7 @@ class Writer:
         return refusals
 
     def _decisions(self, events: Sequence[Event]) -> pd.DataFrame:
+        shown = [self._queue.shown_for(e.mask_id) for e in events if e.mask_id is not None]
         return pd.DataFrame(
             {
                 "mask_id": pd.Series([e.mask_id for e in events], dtype="int64"),
@@ -146,8 +144,8 @@ class Writer:
                 "reviewer": pd.Series([e.reviewer for e in events], dtype=object),
                 "seconds": pd.Series([e.seconds for e in events], dtype="float64"),
                 "time": _times(events),
-                "queue_kind": pd.Series([self._kind] * len(events), dtype=object),
-                "draw_id": pd.Series([self._draw_id] * len(events), dtype="Int64"),
+                "queue_kind": pd.Series([kind for kind, _ in shown], dtype=object),
+                "draw_id": pd.Series([draw_id for _, draw_id in shown], dtype="Int64"),
                 "key": pd.Series([e.key for e in events], dtype=object),
             }
         )
@@ -158,7 +156,7 @@ class Writer:
                 "image_id": [e.image_id for e in events],
                 "reviewer": [e.reviewer for e in events],
                 "time": _times(events),
-                "draw_id": pd.Series([self._draw_id] * len(events), dtype="Int64"),
+                "draw_id": pd.Series([self._queue.draw_id] * len(events), dtype="Int64"),
                 "key": [e.key for e in events],
             }
         )

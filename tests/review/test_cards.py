@@ -1,4 +1,4 @@
-"""What a card marks: the prompt that a mask misses, the box that it does not have."""
+"""What a card marks: the prompt that a mask misses, the box that it does not have; its scores."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from server import Client, Server
 
 from curate.review.cards import marks_of
+from curate.review.desk import Desk
+from curate.review.opening import Settings
+from curate.review.scores import described, is_low
+from curate.scorers.quality import SIGNALS
 from curate.store import Audit, part_paths
 
 BOX = {"bbox_x": 10.0, "bbox_y": 20.0, "bbox_w": 30.0, "bbox_h": 40.0}
@@ -52,3 +57,41 @@ def test_a_blind_queue_marks_nothing(audit: Audit) -> None:
         assert all(card["marks"] == {"point": None, "declared": None} for card in cards)
     finally:
         server.kill()
+
+
+def test_what_a_low_score_means_is_said_of_low_scores_only(audit: Audit) -> None:
+    names = audit.query("describe masks")["column_name"].tolist()
+    column = next(name for name in SIGNALS if name in names and described()[name].words)
+    for path in part_paths(audit.path, "masks"):
+        table = pq.read_table(path)
+        at = table.schema.names.index(column)
+        values = pa.array([(0.6, 0.85, 1.0)[k % 3] for k in range(len(table))])
+        pq.write_table(table.set_column(at, column, values), path)
+    audit.info["references"] = {"quality": {column: {"usual": 0.8}}}
+    desk = Desk(audit, Settings())
+    try:
+        cards = [desk.cards.card(row) for row in range(len(desk.queue))]
+    finally:
+        desk.close()
+    said = {
+        each["shown"]: each["words"]
+        for card in cards
+        for each in card["scores"]
+        if each["column"] == column
+    }
+    assert said == {"0.60": described()[column].words, "0.85": "", "1.00": ""}
+
+
+@pytest.mark.parametrize(
+    ("value", "usual", "low"),
+    [
+        (0.49, None, True),
+        (0.5, None, False),
+        (0.993, None, False),
+        (0.993, 1.0, True),
+        (0.9996, 1.0, False),
+        (0.7, 0.6, False),
+    ],
+)
+def test_low_is_below_what_is_usual(value: float, usual: float | None, low: bool) -> None:
+    assert is_low(value, usual) == low

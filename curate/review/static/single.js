@@ -103,7 +103,7 @@ export class Single {
   }
 
   tell(card) {
-    setText(byId("single-title"), card.category ?? "no category");
+    setText(byId("single-title"), card.category ?? "No category");
     setText(byId("single-file"), card.file_name);
     this.tellTwin(card.twin);
     byId("marked").hidden = !card.marks.point && !card.marks.declared;
@@ -148,7 +148,7 @@ function scoreRow(score) {
   const bar = el("i");
   bar.style.width = `${100 * share}%`;
   return [
-    el("dt", {}, el("b", {}, score.title), el("span", { class: "soft" }, score.words)),
+    el("dt", {}, el("b", {}, score.title), score.words && el("span", { class: "soft" }, score.words)),
     el("dd", {}, score.shown, el("span", { class: "meter", "aria-hidden": "true" }, bar)),
   ];
 }
