@@ -18,6 +18,7 @@ from curate.report import (
     distributions,
     figures,
     gallery,
+    joins,
     made,
     people,
     picks,
@@ -101,6 +102,7 @@ def _findings(
         "worst_images": tables.by_image(source, MOST_IMAGES),
         "images_given": images is not None,
         "file_notes": source.info.get("notes", []),
+        "joins": joins.joins(source),
         "status_words": made.STATUS_WORDS,
     }
 
