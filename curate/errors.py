@@ -40,7 +40,7 @@ class ReportWarning(UserWarning):
 def unwritable_advice(error: OSError) -> str:
     """Return what can be done about a place that the operating system refuses to write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "make room on the disk and run the same again"
+        return "make room on the disk and run the same command again"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "ask for the right to write there, or choose another place"
     return "choose another place"

@@ -298,12 +298,12 @@ def _explained(error: sqlite3.Error, path: Path) -> AuditError:
     words = str(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         what = f"another process has been writing to it for {BUSY_S:g} seconds"
-        return AuditError(what, str(path), "run the same again when that one is done")
+        return AuditError(what, str(path), "run the same command again when that one is done")
     if code == sqlite3.SQLITE_NOTADB:
         return AuditError("it is no SQLite file", str(path), "move it away")
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         what = f"it cannot be written or read ({words}); nothing was added"
-        return AuditError(what, str(path), "make room on the disk and run the same again")
+        return AuditError(what, str(path), "make room on the disk and run the same command again")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return AuditError(f"it cannot be opened ({words})", str(path), "check its folder's rights")
     if code == sqlite3.SQLITE_CONSTRAINT:
