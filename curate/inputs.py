@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from curate.crowds import CROWDS
-from curate.errors import CallError
+from curate.errors import CallError, CurateError
+from curate.fingerprint import fingerprint
 from curate.formats import detect
-from curate.formats.base import ReadOptions
+from curate.formats.base import Format, ReadOptions
+from curate.formats.own_pictures import BESIDE_FILE, IN_DATASET, OwnPictures
 from curate.pictures import ImageFolder
 from curate.scorers import registered
 from curate.scorers.stability import SoftMasks
@@ -35,6 +37,9 @@ class Inputs:
             joined to even where nothing of them lies on a mask.
         void: Ids of pixels that belong to no mask, in PNGs of ids; None for those that are known.
         class_code: How ids of PNGs carry a class; None for what the layout says.
+        find_images: Whether the dataset's own pictures are used where ``images`` is None.
+        own_pictures: Those that :meth:`with_own_pictures` found; they are ``images`` then.
+        in_dataset: Whether they lie where the source's reader itself finds them.
     """
 
     images: Path | None = None
@@ -50,11 +55,38 @@ class Inputs:
     annotations: Path | None = None
     void: tuple[int, ...] | None = None
     class_code: str | None = None
+    find_images: bool = True
+    own_pictures: OwnPictures | None = None
+    in_dataset: bool = False
+
+    def with_own_pictures(self, source: Path, chosen: Format) -> Inputs:
+        """Return the inputs with the dataset's own pictures, where no others are given.
+
+        Args:
+            source: The source.
+            chosen: Its format.
+        """
+        if self.images is not None or not self.find_images or chosen.pictures is None:
+            return self
+        try:
+            found = chosen.pictures(source)
+        except (CurateError, OSError, ValueError):  # what is wrong with it, reading it says
+            found = None
+        if found is None:
+            return self
+        return replace(self, images=found.folder, own_pictures=found, in_dataset=source.is_dir())
+
+    @property
+    def pictures_are(self) -> str:
+        """Where the dataset's own pictures are, in words; "" where others are given, or none."""
+        if self.own_pictures is None:
+            return ""
+        return IN_DATASET if self.in_dataset else BESIDE_FILE
 
     def read_options(self) -> ReadOptions:
         """Return what the source's reader is told."""
         return ReadOptions(
-            images=self.images,
+            images=None if self.in_dataset else self.images,
             annotations=self.annotations,
             void=self.void,
             class_code=self.class_code,
@@ -70,6 +102,13 @@ class Inputs:
             "annotations": self.annotations,
         }
         return {name: path for name, path in (given | named).items() if path is not None}
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprint of every input that is given, by the same names."""
+        own = {} if self.own_pictures is None else {"images": self.own_pictures.fingerprint()}
+        return own | {
+            name: fingerprint(path) for name, path in self.paths().items() if name not in own
+        }
 
     def check(self) -> None:
         """See that every input can be opened, before anything is written.

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from curate.image_join import REASON_TEXTS, REASONS, Join, Listing, join
-from curate.store import write_json
+from curate.store import count_parts, read_part, to_frame, write_json
+from curate.store.pictures import PICTURE
 
 JOINS = "joins.json"
 """The file of an audit directory that lists all that was not joined."""
@@ -72,6 +73,24 @@ def picture_facts(names: Sequence[str], pictures: Mapping[str, str]) -> dict[str
     }
 
 
+def own_picture_facts(out: Path, are: str) -> dict[str, Any]:
+    """Return which images have a picture of the dataset's own, in the form of :func:`join_facts`.
+
+    Args:
+        out: The audit directory; all parts are scored.
+        are: Where these pictures are, in words.
+    """
+    names: list[str] = []
+    pictures: dict[str, str] = {}
+    for index in range(count_parts(out)):
+        frame = to_frame(read_part(out, "images", index, ["file_name", PICTURE]))
+        for name, path in zip(frame["file_name"], frame[PICTURE], strict=True):
+            if isinstance(name, str):
+                names.append(name)
+                pictures[name] = path if isinstance(path, str) else ""
+    return picture_facts(names, pictures) | {"are": are}
+
+
 def not_joined(found: Join, things: Listing) -> dict[str, list[str]]:
     """Return all that was not joined, by reason."""
     return {reason: _labels(things, found, reason) for reason in found.by_reason()}
@@ -93,6 +112,9 @@ def join_lines(joins: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """
     lines = []
     for name, facts in joins.items():
+        if facts.get("are"):
+            lines.append(f"{name}: {facts['are']}, {facts['joined']:,} of {facts['images']:,}")
+            continue
         keys = ", ".join(f"{key} {count:,}" for key, count in facts["keys"].items())
         how = f" (by {keys})" if keys else ""
         lines.append(f"{name}: {facts['joined']:,} of {facts['images']:,} images joined{how}")

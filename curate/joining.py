@@ -69,14 +69,15 @@ def join_inputs(
     Raises:
         SourceError: One does not fit at all.
     """
-    if not sides and inputs.images is None and inputs.soft_masks is None:
+    given = inputs.images if inputs.own_pictures is None else None
+    if not sides and given is None and inputs.soft_masks is None:
         return Joins()
     options = inputs.read_options()
     images = list_images(source, format, options, parts, pool.run)
     names = images.listing.texts
     joins = Joins(offsets=tuple(images.offsets.tolist()), names=names)
-    if inputs.images is not None:
-        joins.found["images"] = ImageFolder(inputs.images).find_all(names, images.files)
+    if given is not None:
+        joins.found["images"] = ImageFolder(given).find_all(names, images.files)
         joins.facts["pictures"] = picture_facts(names, joins.found["images"])
     if inputs.soft_masks is not None:
         joins.found["soft_masks"] = SoftMasks(inputs.soft_masks).find_all(names)

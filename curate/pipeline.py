@@ -39,6 +39,7 @@ from curate.fingerprint import fingerprint
 from curate.formats import detect
 from curate.formats.base import Part, ReadOptions, writing
 from curate.inputs import Inputs, availability
+from curate.joined_inputs import own_picture_facts
 from curate.joining import Found, Joins, join_inputs
 from curate.models import load_detector, load_segmenter
 from curate.models.detections import detections_of
@@ -52,6 +53,7 @@ from curate.scorers import score
 from curate.scorers.reprompt import Prompter
 from curate.scorers.stability import SoftMasks
 from curate.sides import Side, prepare_side
+from curate.source_images import own_files
 from curate.store import (
     INFO,
     SCHEMA_VERSION,
@@ -80,6 +82,7 @@ class Job:
     reading: ReadOptions
     out: Path
     images: Path | None
+    own_pictures: bool
     soft_masks: Path | None
     detections: Side | None
     compare: tuple[Side, ...]
@@ -189,7 +192,12 @@ def _open_inputs(job: Job, table: MaskTable, index: int, found: Found) -> dict[s
     inputs: dict[str, Any] = {}
     first = job.offsets[index] if job.offsets else 0
     if job.images is not None:
-        inputs["images"] = _pictures(job.images).knowing(found["images"])
+        folder = _pictures(job.images)
+        if job.own_pictures:
+            names = table.images["file_name"].to_numpy(object).tolist()
+            inputs["images"] = folder.exactly(names, own_files(job.source, table))
+        else:
+            inputs["images"] = folder.knowing(found["images"])
     if job.soft_masks is not None:
         inputs["soft_masks"] = _soft_masks(job.soft_masks).knowing(found["soft_masks"])
     if job.detections is not None:
@@ -240,9 +248,10 @@ def audit(
     inputs, parameters, policy = inputs or Inputs(), parameters or {}, policy or load_policy()
     if workers < 1:
         raise CallError(f"--workers is {workers}", "", "give 1 or more")
-    inputs.check()
     started = time.monotonic()
     chosen = detect(source, format, inputs.read_options())
+    inputs = inputs.with_own_pictures(source, chosen)
+    inputs.check()
     if inputs.annotations is not None and chosen.name != "coco-results":
         what = f"--annotations given, but {source.name} is {chosen.title} and names its own images"
         raise CallError(what, "", "leave it out; for other annotations give --compare NAME=FILE")
@@ -250,11 +259,12 @@ def audit(
     models = _open_models(inputs)
     identity = {
         "source": {"path": source.name, "format": chosen.name, "fingerprint": fingerprint(source)},
-        "inputs": {name: fingerprint(path) for name, path in given.items()},
+        "inputs": inputs.fingerprints(),
         "settings": {
             "deep": inputs.deep,
             "crowd": inputs.crowd,
             **inputs.read_options().stated(),
+            **({"pictures": inputs.pictures_are} if inputs.pictures_are else {}),
             **{name: model["fingerprint"] for name, model in models.items()},
             **{k: dict(v) for k, v in parameters.items()},
         },
@@ -292,6 +302,8 @@ def audit(
                 raise
             info["timings"]["scoring_s"] = round(time.monotonic() - started, 3)
             info["signals"] = availability(inputs)
+            if inputs.pictures_are:
+                joins.facts["pictures"] = own_picture_facts(out, inputs.pictures_are)
             info["joins"] = joins.facts
             put_notes(info, as_dicts(joins.notes, {}))
             put_notes(info, crowd_notes(out, info["crowd"]))
@@ -346,6 +358,7 @@ def _score_all(
         inputs.read_options(),
         out,
         inputs.images,
+        inputs.own_pictures is not None,
         inputs.soft_masks,
         detections,
         tuple(sides),

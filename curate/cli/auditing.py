@@ -32,7 +32,13 @@ def audit(
         Path | None, typer.Option(help="The audit directory; by default SOURCE's name + .audit.")
     ] = None,
     format: Annotated[str | None, typer.Option(help="The format, if not found by itself.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|none",
+            help="Folder of the pictures; by default those in the dataset. none: use none.",
+        ),
+    ] = None,
     annotations: Annotated[
         Path | None,
         typer.Option(

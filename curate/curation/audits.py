@@ -70,9 +70,12 @@ def source_of(audit: Audit) -> Mapping[str, Any]:
 def read_options(audit: Audit) -> ReadOptions:
     """Return what the source's reader was told when it was audited."""
     from curate.formats.base import ReadOptions  # it loads tables, which most commands do without
+    from curate.formats.own_pictures import IN_DATASET
 
     inputs, settings = audit.info.get("inputs", {}), audit.info.get("settings", {})
     told = {name: inputs.get(name) for name in ("images", "annotations")}
+    if settings.get("pictures") == IN_DATASET:
+        told["images"] = None  # the reader found them by itself
     void = settings.get("void")
     return ReadOptions(
         **{name: Path(path) for name, path in told.items() if path is not None},

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pandas as pd
 
@@ -19,6 +19,9 @@ from curate.errors import AuditError, CallError, SourceError, unwritable_advice
 from curate.formats.edits import Edits, Stored
 from curate.formats.unedited.trees import check_untouched
 from curate.table import MaskTable
+
+if TYPE_CHECKING:
+    from curate.formats.own_pictures import OwnPictures
 
 PART_BYTES = 16_000_000
 """About how many bytes of masks one part holds; whole images only, so a part can pass it."""
@@ -95,6 +98,9 @@ class Format:
         images: (source, part) to the images of :attr:`load`, without reading the masks; None where
             that would not be cheaper.
         options: What the format was configured with.
+        pictures: From the source to the pictures that it has itself, None where it has none: cheap,
+            as no second list of all its files; may raise what reading does. None for formats that
+            have none.
     """
 
     name: str
@@ -109,6 +115,7 @@ class Format:
     own_ids: bool = False
     images: Callable[[Path, Part], pd.DataFrame] | None = None
     options: ReadOptions = ReadOptions()
+    pictures: Callable[[Path], OwnPictures | None] | None = None
 
     def with_options(self, options: ReadOptions) -> Format:
         """Return the format as it reads and writes with some options.

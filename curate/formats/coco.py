@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from curate.formats.base import Format, Part, ReadOptions, reading
 from curate.formats.coco_categories import category_names
-from curate.formats.coco_images import image_fields, note_sizes, states_no_size
+from curate.formats.coco_images import image_fields, note_sizes, pictures, states_no_size
 from curate.formats.coco_index import (
     LISTED_TWICE,
     REPEATED,
@@ -278,6 +278,7 @@ FORMAT = Format(
     check_unedited=check_coco,
     own_ids=True,
     images=images_of,
+    pictures=pictures,
 )
 LVIS = Format(
     "lvis",
@@ -290,6 +291,7 @@ LVIS = Format(
     check_unedited=check_coco,
     own_ids=True,
     images=images_of,
+    pictures=pictures,
 )
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from curate.formats.json_stream import scan
+from curate.formats.own_pictures import OwnPictures, beside_file
 from curate.formats.records import UNKNOWN_SIZE, ImageRows
 from curate.formats.repairs import FIELD_NOTES
 from curate.formats.segmentation import json_type, size_problem, valid_size
 from curate.formats.values import text, whole_number
+
+_LISTS = frozenset({"images", "annotations", "categories"})
 
 
 def image_fields(value: Any) -> tuple[str, int, int, str]:
@@ -49,6 +55,25 @@ def states_no_size(value: Any) -> bool:
     sides = [value.get(side) for side in ("height", "width")]
     sides = [0 if side is None else whole_number(side) for side in sides]
     return 0 in sides and None not in sides
+
+
+def pictures(source: Path) -> OwnPictures | None:
+    """Return the pictures beside a file in COCO's form; see :func:`beside_file`."""
+    return beside_file(source, _names_and_sizes(source)) if source.is_file() else None
+
+
+def _names_and_sizes(source: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
+    """Yield the file name of every image, and its height and width where they are known."""
+    seen = False
+    with source.open("rb") as file:
+        for batch in scan(file, source.name, _LISTS):
+            if batch.key == "images" and batch.is_list:
+                seen = True
+                for value in batch.parse(source.name):
+                    name, height, width, _ = image_fields(value)
+                    yield name, ((height, width) if min(height, width) > 0 else None)
+            elif seen:
+                return
 
 
 def note_sizes(images: ImageRows, value: Any) -> None:

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from curate.errors import SourceError
-from curate.formats.png_folder import PICTURES
+from curate.formats.png import PICTURES
 from curate.formats.trees import entries
 
 SUBFOLDERS = ("masks", "labels")

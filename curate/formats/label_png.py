@@ -33,6 +33,7 @@ from curate.formats.id_layouts import (
 )
 from curate.formats.label_png_writing import by_png, refuse_clashes
 from curate.formats.new_pixels import Tally, refuse_categories, refuse_polygons
+from curate.formats.own_pictures import OwnPictures, under_one_of
 from curate.formats.png import Header, PictureProblem, read_header, read_pixels
 from curate.formats.png_id_masks import IdImage, NoIds, ids_of, is_id_kind, read_ids
 from curate.formats.rows import Rows, parts_of, plain
@@ -44,6 +45,8 @@ from curate.table import MaskTable
 _LOOK = 60  # how many PNGs are looked at to tell the format
 _LOOK_PIXELS = 30_000_000  # and of what size at most
 _PART_BYTES = 1_000_000  # of PNG; ids pack some hundred times
+_LEAST_SHARE = 0.5  # of its pictures that must be there: their folder has a name of its own
+_HIGHEST = 3  # how far above the source its pictures' folder is looked for
 _FILE_COST = 8_192  # what opening a file costs, in bytes of PNG
 
 
@@ -77,6 +80,18 @@ def plan(source: Path, work: Path, options: ReadOptions | None = None) -> Iterat
         yield Part(part.index, (known, part.payload))
     if empty:
         raise SourceError("there is no PNG in it", str(source), "give the folder of the PNGs")
+
+
+def pictures(source: Path) -> OwnPictures | None:
+    """Return where pictures are that ``file_name`` names: the source, or a folder above it."""
+    if source.is_file():
+        return None
+    some = islice(_pngs(source, find_layout(source)), _LOOK)
+    names = [png.image for png in some if png.image != png.name]
+    whole = source.resolve()
+    if found := under_one_of([whole], names, _LEAST_SHARE):
+        return OwnPictures(found.folder)
+    return under_one_of(whole.parents[:_HIGHEST], names, _LEAST_SHARE)
 
 
 def load(source: Path, part: Part) -> MaskTable:
@@ -252,4 +267,5 @@ FORMAT = Format(
     _configured,
     ("void", "class_code"),
     check_unedited=check_label_png,
+    pictures=pictures,
 )

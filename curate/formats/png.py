@@ -38,6 +38,10 @@ BROKEN = (
 """What decoding a broken picture raises."""
 
 
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".mpo")
+"""How the names of pictures end."""
+
+
 class PictureProblem(Exception):
     """A picture cannot be used.
 

@@ -26,9 +26,16 @@ from curate.formats.new_pixels import (
     refuse_categories,
     refuse_polygons,
 )
-from curate.formats.png import PictureProblem, read_header, read_masks, read_picture, read_pixels
+from curate.formats.own_pictures import OwnPictures, under_one_of
+from curate.formats.png import (
+    PICTURES,
+    PictureProblem,
+    read_header,
+    read_masks,
+    read_picture,
+    read_pixels,
+)
 from curate.formats.png_flat_names import Named, next_name, read_names
-from curate.formats.png_folder import PICTURES
 from curate.formats.png_masks import mask_png, redraw
 from curate.formats.rows import Rows, parts_of, plain
 from curate.formats.trees import Edit, copy_with_edits, entries
@@ -159,6 +166,17 @@ def plan(source: Path, work: Path, options: ReadOptions | None = None) -> Iterat
     yield from parts_of(items, _PART)
 
 
+def pictures(source: Path) -> OwnPictures | None:
+    """Return where pictures are that ``file_name`` names: the source, or the folder above."""
+    flat = find_flat(source, known=True)
+    if flat is None or not flat.pictures:
+        return None
+    whole = (source / flat.below).resolve()
+    if any(path.is_relative_to(source) for _, path in flat.pictures.values()):
+        return OwnPictures(source.resolve())
+    return under_one_of([whole.parent], [name for name, _ in flat.pictures.values()])
+
+
 def _flat(source: Path, options: ReadOptions | None) -> Flat:
     flat = find_flat(source, options, known=True)
     if flat is None:
@@ -271,4 +289,5 @@ FORMAT = Format(
     write,
     _configured,
     check_unedited=check_png_flat,
+    pictures=pictures,
 )

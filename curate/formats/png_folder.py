@@ -25,7 +25,8 @@ from curate.formats.new_pixels import (
     refuse_categories,
     refuse_polygons,
 )
-from curate.formats.png import Picture, PictureProblem, read_masks, read_picture
+from curate.formats.own_pictures import OwnPictures
+from curate.formats.png import PICTURES, Picture, PictureProblem, read_masks, read_picture
 from curate.formats.png_masks import mask_png, next_names, redraw
 from curate.formats.rows import Rows, parts_of, plain
 from curate.formats.segmentation import Segmentation
@@ -34,9 +35,6 @@ from curate.formats.unedited.pngs import check_png_folder
 from curate.table import MaskTable
 
 MASKS, IMAGES = "masks", "images"
-
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".mpo")
-"""How the names of pictures end."""
 
 _SPLIT = re.compile(r"(?:train|val|valid|validation|test)(?:ing)?[-_]?[0-9]*", re.IGNORECASE)
 _PART = 2000  # masks; decoding them takes some seconds
@@ -67,6 +65,12 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
         raise SourceError(what, str(source), "give the folder that holds the images' folders")
     yield first
     yield from found
+
+
+def pictures(source: Path) -> OwnPictures | None:
+    """Return the source where some image has its picture in it; ``file_name`` is its path then."""
+    has_one = any(picture for _, _, picture in _images(source, _LOOK))
+    return OwnPictures(source.resolve()) if has_one else None
 
 
 def load(source: Path, part: Part) -> MaskTable:
@@ -267,4 +271,5 @@ FORMAT = Format(
     load,
     write,
     check_unedited=check_png_folder,
+    pictures=pictures,
 )

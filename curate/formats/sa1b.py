@@ -22,7 +22,14 @@ from curate.formats.json_stream import parse_document
 from curate.formats.quick_json import QuickReader
 from curate.formats.records import Annotations, ImageRows
 from curate.formats.sa1b_edits import MARK, write
-from curate.formats.sa1b_files import Document, containers, contents, dataset_files, is_archive
+from curate.formats.sa1b_files import (
+    Document,
+    containers,
+    contents,
+    dataset_files,
+    is_archive,
+    pictures,
+)
 from curate.formats.segmentation import json_type
 from curate.formats.unedited.sam import check_sa1b
 from curate.formats.values import IntArray, id_key, whole_number
@@ -242,5 +249,13 @@ def _matches(path: Path) -> bool:
 
 
 FORMAT = Format(
-    "sa1b", "SA-1B", _matches, plan, load, write, check_unedited=check_sa1b, own_ids=True
+    "sa1b",
+    "SA-1B",
+    _matches,
+    plan,
+    load,
+    write,
+    check_unedited=check_sa1b,
+    own_ids=True,
+    pictures=pictures,
 )

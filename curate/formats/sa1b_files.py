@@ -9,8 +9,13 @@ from pathlib import Path
 from curate.errors import SourceError
 from curate.formats import tar
 from curate.formats.base import reading
+from curate.formats.coco_images import image_fields
+from curate.formats.json_stream import parse_document
+from curate.formats.own_pictures import OwnPictures, under_one_of
 from curate.formats.sa1b_writing import own_names
 from curate.formats.values import text
+
+_TRIED = 20  # JSON files that are read to see whether their pictures are beside them
 
 Document = tuple[str, int, int]
 """A JSON in an archive: name, position, size. In a folder: name, -1, size."""
@@ -68,6 +73,26 @@ def contents(
     with path.open("rb") as file:
         for name, position, size in documents:
             yield key_of(shown(container), name), os.pread(file.fileno(), size, position)
+
+
+def pictures(source: Path) -> OwnPictures | None:
+    """Return the folder of the JSON files where the pictures are beside them.
+
+    None where they stand in archives or in several folders: their names are no paths then.
+    """
+    if is_archive(source):
+        return None
+    files = [source] if source.is_file() else []
+    for path in () if files else dataset_files(source):
+        if path.suffix.lower() == ".json":
+            if files and path.parent != files[0].parent:
+                return None
+            files.append(path)
+    names = []
+    for file in files[:_TRIED]:
+        value = parse_document(file.read_bytes(), file.name)
+        names.append(image_fields(value.get("image") if type(value) is dict else None)[0])
+    return under_one_of({file.parent for file in files}, names)
 
 
 def key_of(container: str, name: str) -> str:

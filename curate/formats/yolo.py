@@ -23,12 +23,20 @@ from curate.errors import CallError, CurateError, SourceError
 from curate.formats.base import PART_BYTES, Format, Part, ReadOptions, reading
 from curate.formats.edits import Edits, Stored
 from curate.formats.new_pixels import Tally, new_pixels
+from curate.formats.own_pictures import OwnPictures, under_one_of
 from curate.formats.png import PictureProblem, read_picture
 from curate.formats.rows import Rows, parts_of, plain
 from curate.formats.segmentation import Segmentation, valid_size
 from curate.formats.trees import Edit, copy_with_edits
 from curate.formats.unedited.yolo import check_yolo
-from curate.formats.yolo_folders import IMAGES, LABELS, Sample, find_samples, own_name
+from curate.formats.yolo_folders import (
+    IMAGES,
+    LABELS,
+    Sample,
+    find_samples,
+    has_pictures,
+    own_name,
+)
 from curate.formats.yolo_lines import Line, has_polygon, is_of_boxes, read_line
 from curate.formats.yolo_names import class_names, keypoints_declared
 from curate.formats.yolo_writing import Classes, by_label
@@ -39,6 +47,7 @@ from curate.table import MaskTable
 
 _LOOK = 10_000  # how many label files that are not empty are looked at to tell the format
 _LOOK_BOXES = 200  # and to see that there are only boxes
+_LOOK_PICTURES = 100  # labels that are looked at for their pictures in other folders
 _FILE_COST = 4_096  # what opening a label and a picture costs, in bytes of label
 _DEEPEST = 4  # how far above a source its folder called labels can be
 _ANY_SIZE = (1000, 1000)  # of an image whose size is not known, to see whether a line is sound
@@ -81,6 +90,18 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
         raise SourceError("there is no label file in it", str(source), "give the dataset's folder")
     yield first
     yield from found
+
+
+def pictures(source: Path) -> OwnPictures | None:
+    """Return where pictures are that ``file_name`` names: the source, or what lies around it."""
+    if has_pictures(source):
+        return OwnPictures(source.resolve())
+    outside = _outside(source)
+    if outside is None:
+        return None
+    found = _Pictures(source, _NO_OPTIONS)
+    names = [found.name_of(sample) for sample in islice(find_samples(source), _LOOK_PICTURES)]
+    return under_one_of([outside], [name for name in names if name])
 
 
 def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTable:
@@ -205,6 +226,11 @@ class _Pictures:
             return name, (0, 0), "missing", f"no picture is found for {sample.label}"
         return (name, *_size(path))
 
+    def name_of(self, sample: Sample) -> str:
+        """Return the name of a label's picture outside of the source; "" where there is none."""
+        found = self._outside and _find(self._outside, sample.label)
+        return found.relative_to(self._outside.path).as_posix() if found and self._outside else ""
+
 
 def _find(folder: ImageFolder, label: str) -> Path | None:
     """Find a label's picture in a folder of pictures."""
@@ -260,4 +286,5 @@ FORMAT = Format(
     write,
     _configured,
     check_unedited=check_yolo,
+    pictures=pictures,
 )

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from curate.formats.png_folder import PICTURES
+from curate.formats.own_pictures import holds_picture
+from curate.formats.png import PICTURES
 from curate.formats.trees import entries, files_under
 from curate.image_names import base, normalised, without_suffix
 
@@ -73,6 +74,20 @@ def label_folders(source: Path) -> list[str]:
     found = list(_label_folders(source, "", _DEPTH))
     others = [name for name in found if not any(map(_RUN.fullmatch, name.split("/")))]
     return others or found
+
+
+def has_pictures(source: Path) -> bool:
+    """Whether some picture lies where labels of the source have theirs; stops at the first.
+
+    What predictions were drawn into does not count.
+    """
+    folders = label_folders(source)
+    for below in folders:
+        images = source / below[: -len(LABELS)] / IMAGES
+        of_labels = base(below) == LABELS and images.is_dir()
+        if holds_picture(images if of_labels else source / below):
+            return True
+    return not folders and holds_picture(source)
 
 
 def _label_folders(source: Path, below: str, depth: int) -> Iterator[str]:

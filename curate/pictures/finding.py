@@ -44,6 +44,7 @@ class Finder:
         self._suffixes = suffixes
         self._root = root.resolve()
         self._listed: Finder | None = None
+        self._exact = False
         self.known = dict(known or {})
 
     def __getstate__(self) -> dict[str, Any]:
@@ -53,6 +54,20 @@ class Finder:
         """Return one that knows some names, and lists the folder no second time."""
         made = Finder(self.path, known, self._suffixes)
         made._listed = self._listed or self
+        return made
+
+    def exactly(
+        self, file_names: Iterable[object], exclude: AbstractSet[str] = frozenset()
+    ) -> Finder:
+        """Return one for which each name is a path under the folder; the folder is never listed.
+
+        Args:
+            file_names: The names.
+            exclude: As in :meth:`find_all`.
+        """
+        names = {n for n in file_names if isinstance(n, str) and n.strip()}
+        made = Finder(self.path, {n: self._direct_path(n, exclude) for n in names}, self._suffixes)
+        made._exact = True
         return made
 
     def find(self, file_name: object) -> tuple[Path | None, str]:
@@ -136,6 +151,8 @@ class Finder:
 
     def _why(self, file_name: str) -> str:
         """Return why a name that means no file means none."""
+        if self._exact:
+            return NONE
         candidates = self._candidates(file_name)
         if not candidates:
             return NONE

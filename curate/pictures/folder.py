@@ -91,6 +91,14 @@ class ImageFolder:
         made._finder = self._finder.knowing(known)
         return made
 
+    def exactly(
+        self, file_names: Iterable[object], exclude: AbstractSet[str] = frozenset()
+    ) -> ImageFolder:
+        """Return the folder where each name is a path in it; see :meth:`Finder.exactly`."""
+        made = copy(self)
+        made._finder = self._finder.exactly(file_names, exclude)
+        return made
+
     def find(self, file_name: object) -> Path | None:
         """Return the file that a dataset's file name means, or None.
 

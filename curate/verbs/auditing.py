@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from curate.curation.policy import Policy
     from curate.store import Audit
 
+NO_IMAGES = "none"
+"""What is given for ``images`` so that a dataset's own pictures are not used."""
+
 
 def audit(
     source: AnyPath,
@@ -58,7 +61,8 @@ def audit(
         source: A file or folder of masks in any format curate reads.
         out: The audit directory; by default the source's name with ``.audit`` behind it.
         format: The source's format, where its content does not tell.
-        images: Folder of the pictures.
+        images: Folder of the pictures; the dataset's own, where it has some, if None. "none": no
+            pictures are used.
         annotations: The annotation file that a results list is for, where that is the source: its
             images, their names and sizes, its categories.
         detections: A detector's results on these images.
@@ -92,6 +96,7 @@ def audit(
     """
     source = Path(source)
     check_source(source, format)
+    find_images, images = str(images) != NO_IMAGES, None if str(images) == NO_IMAGES else images
     check_inputs(images, soft_masks, {"detections": detections, **(compare or {})}, workers)
     check_policy(policy)
     check_gates(gates)
@@ -107,6 +112,7 @@ def audit(
     check_gate_names(gates)
     inputs = Inputs(
         images=as_path(images),
+        find_images=find_images,
         annotations=as_path(annotations),
         detections=as_path(detections),
         compare={name: Path(path) for name, path in (compare or {}).items()},
