@@ -43,6 +43,10 @@ HEAD = """<?xml version="1.0" encoding="utf-8"?>
   </meta>
 """
 TAIL = "</annotations>\n"
+NOTE = (
+    "<attribute><name>note</name><mutable>False</mutable><input_type>text</input_type>"
+    "<default_value></default_value><values></values></attribute>"
+)
 
 
 def row_runs(pixels: np.ndarray) -> list[int]:
@@ -553,7 +557,11 @@ def test_any_edits_and_nothing_else(
     ]
     cvat.FORMAT.write(source, out, Edits(frozenset(drop), change, add))
     last = HEAD.rindex("\n      </labels>")
-    assert out.read_bytes().decode() == HEAD[:last] + labels + HEAD[last:] + after + TAIL
+    head = HEAD[:last] + labels + HEAD[last:]
+    if any(one.attributes for one in change.values()):  # every label declares what was noted
+        head = head.replace("</attribute></attributes>", f"</attribute>{NOTE}</attributes>")
+        head = head.replace("</name></label>", f"</name><attributes>{NOTE}</attributes></label>")
+    assert out.read_bytes().decode() == head + after + TAIL
     table = read(out, "cvat")
     assert table.masks["status"].isin(["ok"]).all()
     assert [
