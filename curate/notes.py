@@ -95,6 +95,11 @@ def put_notes(info: dict[str, Any], notes: Sequence[Mapping[str, Any]]) -> None:
     info["notes"] = [*kept, *(dict(note) for note in notes)]
 
 
+def counted(number: int, noun: str) -> str:
+    """Return "1 mask" or "1,200 masks"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def count_text(note: Mapping[str, Any], noun_total: int | None = None) -> str:
     """Return "12 of 16 masks", or "12 masks" where the total is not known.
 

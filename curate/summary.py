@@ -7,17 +7,19 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from curate.notes import counted
+
 if TYPE_CHECKING:
     from curate.store import Audit
 
 _PICTURES = {
-    "image_missing_count": "images whose picture is not found",
-    "image_unreadable_count": "images whose picture cannot be read",
-    "image_truncated_count": "images whose picture is cut off",
-    "image_size_mismatch_count": "images whose picture has another size than declared",
-    "image_exif_rotated_count": "images whose picture is stored turned (EXIF)",
-    "image_invalid_size_count": "images of a size that cannot be",
-    "image_duplicate_id_count": "images whose id stands twice",
+    "image_missing_count": "whose picture is not found",
+    "image_unreadable_count": "whose picture cannot be read",
+    "image_truncated_count": "whose picture is cut off",
+    "image_size_mismatch_count": "whose picture has another size than declared",
+    "image_exif_rotated_count": "whose picture is stored turned (EXIF)",
+    "image_invalid_size_count": "of a size that cannot be",
+    "image_duplicate_id_count": "whose id stands twice",
 }
 
 _CHANGES = {
@@ -83,7 +85,7 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
             ("reject", "rejected"),
         )
     )
-    lines = [f"{_count(masks, 'mask')} in {_count(numbers['image_count'], 'image')}: {shares}"]
+    lines = [f"{counted(masks, 'mask')} in {counted(numbers['image_count'], 'image')}: {shares}"]
     lines += _people(audit, numbers)
     lines += _flagged(audit, numbers)
     lines += join_lines(audit.info.get("joins", {}))
@@ -92,9 +94,11 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     flagged = [reason for reason in found if not (reason.note or reason.weak)]
     lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
     if len(flagged) + rarer > 8:
-        lines.append(f"             and {_count(len(flagged) + rarer - 8, 'other reason')}")
+        lines.append(f"             and {counted(len(flagged) + rarer - 8, 'other reason')}")
     lines += [
-        f"  {numbers[name]:>9,}  {words}" for name, words in _PICTURES.items() if numbers.get(name)
+        f"  {numbers[name]:>9,}  image{'s' * (numbers[name] != 1)} {words}"
+        for name, words in _PICTURES.items()
+        if numbers.get(name)
     ]
     missing = numbers.get("missing_detection_count")
     if missing:
@@ -153,10 +157,10 @@ def people_text(numbers: Mapping[str, Any]) -> str:
         for name, words in _CHANGES.items()
         if (number := numbers[f"person_{name}_count"])
     ]
-    clauses = [f"people decided on {_count(decided, 'mask')}"]
+    clauses = [f"people decided on {counted(decided, 'mask')}"]
     clauses[0] += f": {', '.join(changes)}" if changes else ""
     clauses += [f"{unsettled:,} not settled"] if unsettled else []
-    clauses += [f"{_count(added, 'mask')} added"] if added else []
+    clauses += [f"{counted(added, 'mask')} added"] if added else []
     return "; ".join(clauses)
 
 
@@ -208,10 +212,6 @@ def _unmatched(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     if others and numbers.get("agreement_median") is None:
         lines.append("the other annotations have none of these images: do their names match?")
     return lines
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _plain(reason: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -129,3 +130,18 @@ def test_claim_refuses_another_audit_unless_told(tmp_path: Path) -> None:
         claim(root, {"a": 2}, restart=False)
     assert claim(root, {"a": 2}, restart=True) is None
     assert os.listdir(root) == []
+
+
+def test_where_nothing_can_be_written_or_removed_the_file_itself_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only file system refuses to remove even what is not there."""
+
+    def refuse(path: Path, **_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(Path, "write_bytes", lambda path, _: refuse(path))
+    with pytest.raises(AuditError, match="read-only file system") as refused:
+        write_json(tmp_path / "audit.json", {})
+    assert refused.value.where == str(tmp_path / "audit.json")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from curate.curation.pairing import MaskPairs, Rows, pair_images, pair_masks
 from curate.curation.snapshot import Snapshot
+from curate.notes import counted
 from curate.versions import normalized, short
 
 CHANGES = ("redrawn", "redrawn and relabelled", "relabelled", "removed", "added")
@@ -29,7 +30,8 @@ class Difference:
     """What happened to every mask from dataset A to dataset B.
 
     Attributes:
-        a: Of A: ``path``, ``format``, ``version``, and how many ``masks`` and ``images`` it has.
+        a: Of A: ``path``, ``format``, ``version``, how many ``masks`` and ``images`` it has, and
+            whether its masks have ``categories``.
         b: The same of B.
         unchanged: How many masks have the same pixels and category.
         categories: Whether categories could be compared: "names", "numbers" where one of the
@@ -83,18 +85,24 @@ class Difference:
     def text(self, rows: int = _ROWS_IN_TEXT) -> str:
         """Return a few plain lines, with at most ``rows`` of the masks that were redrawn most."""
         lines = [
-            f"{name}  {short(of['version'])}  {_count(of['masks'], 'mask')} in "
-            f"{_count(of['images'], 'image')}  {_shown(of['path'])} ({of['format']})"
+            f"{name}  {short(of['version'])}  {counted(of['masks'], 'mask')} in "
+            f"{counted(of['images'], 'image')}  {_shown(of['path'])} ({of['format']})"
             for name, of in (("A", self.a), ("B", self.b))
         ]
-        lines += [f"equal: {_count(self.unchanged, 'mask')} unchanged"] if self.equal else []
+        lines += [f"equal: {counted(self.unchanged, 'mask')} unchanged"] if self.equal else []
         lines += [] if self.equal else [f"{n:>9,} {change}" for change, n in self.counts.items()]
         where = ("only in A", "only in B", "of another size")
         changed = zip(where, self.image_counts.values(), strict=True)
         lines += [f"{n:>9,} image{'s' * (n != 1)} {what}" for what, n in changed if n]
         if self.categories == "none":
-            lines.append("categories are not compared: one of the datasets has none")
+            lines.append(f"categories are not compared: {self._without_categories()}")
         return "\n".join([*lines, *self._worst(rows)])
+
+    def _without_categories(self) -> str:
+        lacking = [name for name, of in (("A", self.a), ("B", self.b)) if not of["categories"]]
+        if not lacking:
+            return "one dataset has their names, the other their numbers"
+        return "neither dataset has any" if len(lacking) == 2 else f"{lacking[0]} has none"
 
     def _worst(self, rows: int) -> list[str]:
         redrawn = self.masks[self.masks["change"].isin(CHANGES[:2])]
@@ -145,7 +153,13 @@ def diff(a: Snapshot, b: Snapshot) -> Difference:
 
 
 def _stated(one: Snapshot) -> dict[str, Any]:
-    counts = {"masks": len(one.masks), "images": len(one.images)}
+    counts = {
+        "masks": len(one.masks),
+        "images": len(one.images),
+        "categories": any(
+            bool(pd.notna(labels(one)).any()) for labels in (_category_names, _category_numbers)
+        ),
+    }
     return {"path": one.path, "format": one.format, "version": one.version, **counts}
 
 
@@ -258,10 +272,6 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _with_underscores(counts: dict[str, int]) -> dict[str, int]:
     return {name.replace(" ", "_"): n for name, n in counts.items()}
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def _shown(text: Any) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from curate.curation.audits import Queried, has_people
 from curate.curation.candidates import population_sql
 from curate.curation.certificates import CERTIFICATE, NOTHING, certified_line
+from curate.notes import counted
 
 CHANGES = {
     "kept": "accepted",
@@ -193,7 +194,7 @@ def _inside(found: Standing) -> list[str]:
 
 
 def _masks(number: int) -> str:
-    return f"{number:,} mask" if number == 1 else f"{number:,} masks"
+    return counted(number, "mask")
 
 
 def _joined(words: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from curate.curation.wording import JOINT
 from curate.decisions.lookup import rows_of
-from curate.decisions.outcomes import outcomes
+from curate.decisions.outcomes import outcomes, why_unsettled
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.decisions.settings import Settings
 from curate.store import PEOPLE, Audit, read_info, read_people, remove_abandoned, to_frame, writing
@@ -117,8 +117,11 @@ def _outdated(pinned: Audit) -> tuple[pd.DataFrame, State] | None:
     return rows.sort_index(), now
 
 
-def unsettled(audit: Audit) -> set[int]:
-    """Return the masks on which people disagree by now, or that wait for somebody to redraw them.
+def unsettled(audit: Audit) -> dict[int, str]:
+    """Return the masks that people have not settled by now, and why.
+
+    Returns:
+        By ``mask_id``, one of :data:`~curate.decisions.outcomes.WHY`.
 
     Raises:
         AuditError: As :func:`bring_up_to_date`.
@@ -126,8 +129,10 @@ def unsettled(audit: Audit) -> set[int]:
     bring_up_to_date(audit)
     rows = read_people(audit.path)
     if rows is None:
-        return set()
-    return set(rows.filter(pc.equal(rows["change"], "unsettled"))["mask_id"].to_pylist())
+        return {}
+    rows = rows.filter(pc.equal(rows["change"], "unsettled"))
+    reasons = zip(rows["mask_id"].to_pylist(), rows["reasons"].to_pylist(), strict=True)
+    return {mask_id: why_unsettled(reason) for mask_id, reason in reasons}
 
 
 def _state(connection: sqlite3.Connection, rule: str, info: Mapping[str, Any]) -> State:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +39,9 @@ select {", ".join(COLUMNS)} from (
 
 UNDRAWN = "it is to be fixed, but nobody has drawn it"
 """Why a mask is not settled on which nobody disagrees; its reason begins so."""
+
+DISPUTED, NOT_DRAWN = WHY = ("disputed", "to be fixed but not drawn")
+"""Why people have not settled on a mask, for counting."""
 
 _SEVERITY = {"accept": 0, "fix": 1, "reject": 2}
 _LONGEST_NAME = 40
@@ -172,6 +175,20 @@ def settle(votes: Sequence[Vote], rule: str) -> Settled:
     if change == "unsettled":
         return Settled(change, -1, UNDRAWN)
     return Settled(change, at)
+
+
+def why_unsettled(reason: str) -> str:
+    """Return which of :data:`WHY` a reason for not being settled is."""
+    return NOT_DRAWN if reason.startswith(UNDRAWN) else DISPUTED
+
+
+def unsettled_text(counts: Mapping[str, int]) -> str:
+    """Say how many masks people have not settled, "" for none.
+
+    Args:
+        counts: By :data:`WHY`, how many.
+    """
+    return ", ".join(f"{counts[why]:,} {why}" for why in WHY if counts.get(why))
 
 
 def _change(vote: Vote) -> str:

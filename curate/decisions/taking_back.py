@@ -13,6 +13,7 @@ from typing import Any
 
 from curate.decisions.origins import Origin
 from curate.decisions.reviews import Reviews
+from curate.notes import counted
 
 _ORIGINS = "select origin from decisions union select origin from missing union select origin from "
 _WHO = """
@@ -31,6 +32,10 @@ _LOOKED = """
 insert into looked (image_id, reviewer, time, draw_id, origin, key)
 select image_id, reviewer, ?1, draw_id, origin, 'back|' || key from looked l
 where origin = ?2 and reviewer = ?3 and key not like 'back|%'
+  and not exists (select 1 from looked b where b.key = 'back|' || l.key)
+"""
+_GONE_THROUGH = """
+select distinct image_id from looked l where key not like 'back|%'
   and not exists (select 1 from looked b where b.key = 'back|' || l.key)
 """
 _SAME = "image_id = ? and reviewer = ? and category is ? and segmentation = ?"
@@ -54,7 +59,8 @@ class TakenBack:
         decisions: How many decisions.
         missing: How many added masks.
         restored: How many added masks stand again, which the file had withdrawn.
-        looked: How many images had been gone through as a whole.
+        looked: How many images had been gone through as a whole, and not by anything else that
+            stands.
     """
 
     reviewers: tuple[str, ...] = ()
@@ -76,7 +82,7 @@ class TakenBack:
     def text(self) -> str:
         """Return what was taken back in a line or two."""
         names = ", ".join(name or "(no name)" for name in self.reviewers)
-        lines = [f"taken back: {self.decisions:,} decisions of {names}"]
+        lines = [f"taken back: {counted(self.decisions, 'decision')} of {names}"]
         if self.missing:
             lines.append(f"added masks that count no more: {self.missing:,}")
         if self.restored:
@@ -115,17 +121,24 @@ def take_back(reviews: Reviews, content: str, reviewer: str | None = None) -> Ta
         origins = _origins(connection, content)
         people = _people(connection, origins)
         chosen = [name for name in people if reviewer in (None, name)]
-        totals = [0, 0, 0, 0]
+        totals = [0, 0, 0]
+        before = _gone_through(connection)
         for origin in origins:
             for name in chosen:
                 at = (now, origin, name)
                 found = (
                     connection.execute(_DECISIONS, at).rowcount,
                     *_images(connection, origin, name, now),
-                    connection.execute(_LOOKED, at).rowcount,
                 )
+                connection.execute(_LOOKED, at)
                 totals = [a + b for a, b in zip(totals, found, strict=True)]
-    return TakenBack(tuple(chosen), *totals)
+        looked = len(before - _gone_through(connection))
+    return TakenBack(tuple(chosen), *totals, looked)
+
+
+def _gone_through(connection: sqlite3.Connection) -> set[int]:
+    """Return the images that count as gone through as a whole."""
+    return {int(image) for (image,) in connection.execute(_GONE_THROUGH)}
 
 
 def _origins(connection: sqlite3.Connection, content: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -14,6 +15,7 @@ from curate.decisions.adding import Added
 from curate.decisions.checking import is_name
 from curate.decisions.current import unsettled
 from curate.decisions.origins import Origin
+from curate.decisions.outcomes import DISPUTED, NOT_DRAWN, unsettled_text
 from curate.decisions.replacing import windows_of
 from curate.decisions.reviews import Reviews, has_reviews, open_reviews
 from curate.decisions.schema import ACTIONS
@@ -22,6 +24,7 @@ from curate.errors import CallError, CurateError, SourceError
 from curate.exchange.readers import Options, reader_of
 from curate.fingerprint import fingerprint
 from curate.formats.rows import plain
+from curate.notes import counted
 from curate.store import Audit
 
 _DONE = {"accept": "accepted", "reject": "rejected", "fix": "fixed"}
@@ -41,6 +44,7 @@ class Imported:
         reviewers: Whose decisions they count as, and on how many masks; "" for no name.
         earlier: Whose decisions the same file counted as already, of others than these.
         disputed: On how many masks people disagree only since then.
+        not_drawn: How many masks are to be fixed only since then, and nobody has drawn them.
     """
 
     path: Path
@@ -51,6 +55,7 @@ class Imported:
     reviewers: dict[str, int] = field(default_factory=dict)
     earlier: tuple[str, ...] = ()
     disputed: int = 0
+    not_drawn: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -69,6 +74,7 @@ class Imported:
             "reviewers": self.reviewers,
             "imported_before_as": list(self.earlier),
             "masks_disputed_now": self.disputed,
+            "masks_not_drawn_now": self.not_drawn,
             "notes": self.notes,
         }
 
@@ -80,7 +86,7 @@ class Imported:
             said["accepted"] += f" ({self.untouched:,} left as they were)"
         words = ", ".join(said.values())
         lines = [
-            f"{self.path} ({self.format}): decisions on {added.masks:,} masks: {words}",
+            f"{self.path} ({self.format}): decisions on {counted(added.masks, 'mask')}: {words}",
             f"new: {added.decisions:,}",
         ]
         if added.repeated:
@@ -95,7 +101,9 @@ class Imported:
 
     def _about_people(self) -> list[str]:
         """Say who was counted as the reviewers, and what that leads to."""
-        some = [f"{name or '(no name)'} ({n:,} masks)" for name, n in self.reviewers.items()]
+        some = [
+            f"{name or '(no name)'} ({counted(n, 'mask')})" for name, n in self.reviewers.items()
+        ]
         lines = [f"counted as the decisions of {', '.join(some)}"] if some else []
         if "" in self.reviewers:
             lines[-1] += "; --reviewer NAME says who it was"
@@ -103,9 +111,9 @@ class Imported:
             what = f"the same file counts as {name or '(no name)'} already, as if two had decided"
             how = f"curate import {quote(str(self.path))} --take-back --reviewer {quote(name)}"
             lines.append(f"warning: {what}; `{how}` takes that back")
-        if self.disputed:
-            what = "masks on which people disagree since this import"
-            lines.append(f"{what}, so they wait in review: {self.disputed:,}")
+        shown = unsettled_text({DISPUTED: self.disputed, NOT_DRAWN: self.not_drawn})
+        if shown:
+            lines.append(f"not settled since this import, so they wait in review: {shown}")
         return lines
 
 
@@ -187,6 +195,7 @@ def import_file(
     except SourceError as error:  # in messages, the path says more than what is kept of it
         where = error.where.replace(origin, str(path), 1)
         raise SourceError(error.what, where, error.do) from error
+    new = _unsettled_since(audit, before.unsettled)
     people = _masks_by(decisions, _by(found.looked, reviewer) if found.looked is not None else None)
     return Imported(
         path,
@@ -196,29 +205,30 @@ def import_file(
         found.untouched,
         reviewers=people,
         earlier=tuple(name for name in before.people if name not in people),
-        disputed=_disputed(audit, before.unsettled),
+        disputed=new[DISPUTED],
+        not_drawn=new[NOT_DRAWN],
     )
 
 
 class _Before(NamedTuple):
-    """What stood before a file was imported: whose it was already, and what was in dispute."""
+    """What stood before a file was imported: whose it was already, and what was not settled."""
 
     people: tuple[str, ...] = ()
-    unsettled: frozenset[int] = frozenset()
+    unsettled: frozenset[tuple[int, str]] = frozenset()
 
 
 def _before(reviews: Reviews, content: str) -> _Before:
     if not has_reviews(reviews.audit):
         return _Before()
-    return _Before(imported_by(reviews, content), frozenset(unsettled(reviews.audit)))
+    return _Before(imported_by(reviews, content), frozenset(unsettled(reviews.audit).items()))
 
 
-def _disputed(audit: Audit, before: frozenset[int]) -> int:
-    """Count the masks on which people disagree since; the decisions are kept whatever happens."""
+def _unsettled_since(audit: Audit, before: frozenset[tuple[int, str]]) -> Counter[str]:
+    """Count the masks that are not settled since, by why; the decisions are kept in any case."""
     try:
-        return len(unsettled(audit) - before)
+        return Counter(why for _, why in unsettled(audit).items() - before)
     except CurateError:  # the next reader of the plan says so
-        return 0
+        return Counter()
 
 
 def _masks_by(decisions: pd.DataFrame, looked: pd.DataFrame | None) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def save_checkpoint(
             f"it cannot be written: {reason}", str(path), "make room and run the same command again"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written nothing can be removed
+            temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, identity: str) -> tuple[dict[str, Any], list[dict[str, float]]]:

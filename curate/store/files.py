@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,9 @@ def writing(path: Path) -> Iterator[Path]:
         do = f"what is done so far is kept; {unwritable_advice(error)}"
         raise AuditError(f"it cannot be written: {reason}", str(path), do) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where nothing can be written nothing can be removed: why the block failed is said.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def remove_abandoned(folder: Path, prefix: str = ".", suffix: str = ".tmp") -> None:

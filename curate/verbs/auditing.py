@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from curate.errors import CallError, CurateError, ReportWarning
+from curate.errors import AuditError, CallError, CurateError, ReportWarning
 from curate.formats import check_source
 from curate.options import RULES
 from curate.progress import Progress
@@ -238,7 +239,13 @@ def report(path: AnyPath, out: AnyPath | None = None, *, images: AnyPath | None 
     opened = open_audit(path).pinned()  # all of a report is of one moment
     target = Path(out) if out else opened.path / "report.html"
     folder = images or opened.info["inputs"].get("images")
-    write_report(opened, target, images=Path(folder) if folder else None)
+    try:
+        write_report(opened, target, images=Path(folder) if folder else None)
+    except AuditError as error:
+        if out is not None or error.where != str(target):
+            raise
+        do = f"`curate report {quote(str(path))} --out FILE` writes it elsewhere"
+        raise AuditError(error.what, error.where, do) from error
     return target
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import CallError
+from curate.notes import counted
 from curate.options import KINDS
 from curate.verbs.early import check_audit, check_file, check_folder, check_word
 from curate.verbs.paths import AnyPath
@@ -104,7 +106,24 @@ def write_queue(
             made.append(target)
         if number is not None:
             record_drawn(opened, drawn, number)
-    return "\n".join(said)
+    return "\n".join(said) if len(rows) else _nothing(opened, drawn.settings, targets)
+
+
+def _nothing(opened: Audit, settings: Mapping[str, Any], targets: Sequence[Path]) -> str:
+    """Say why there is nothing to review, and what can be done."""
+    from curate.curation.queue import chosen
+
+    actions = settings.get("actions") or ["review"]
+    found = opened.query(f"select count(*) as masks from masks where {chosen(actions)}")
+    listed, named = int(found["masks"].iloc[0]), " or ".join(actions)
+    why = f"no mask has the action {named}"
+    if listed:
+        why = f"people decided on all masks with the action {named}, or a random sample has them"
+    path = quote(str(opened.path))
+    return (
+        f"nothing to review: {why}; no mask in {', '.join(map(str, targets))}\n"
+        f"`curate queue {path} --kind estimate --budget 100` draws a random sample of all masks"
+    )
 
 
 def _written(opened: Audit, rows: pd.DataFrame, out: Path, to: str | None, how: Outgoing) -> str:
@@ -122,7 +141,9 @@ def _written(opened: Audit, rows: pd.DataFrame, out: Path, to: str | None, how: 
         _remove(out)
         do = "nothing is written or drawn; give the folder of pictures with --images DIR"
         raise CallError(f"no mask can stand in it: {', '.join(lost)}", str(out), do)
-    return f"{count:,} masks in {out}" + (f"; not in it: {', '.join(lost)}" if lost else "")
+    return f"{counted(count, 'mask')} in {out}" + (
+        f"; not in it: {', '.join(lost)}" if lost else ""
+    )
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from curate.decisions.outcomes import DISPUTED, NOT_DRAWN, unsettled_text
 from curate.formats.edits import Stored
 from curate.versions import short
-from curate.writing.changes import DISPUTED, NOT_DRAWN, Changes
+from curate.writing.changes import Changes
 from curate.writing.pruning import emptied_text
 
 _SHOWN = 5
@@ -137,7 +138,7 @@ class WriteResult:
         ]
 
     def _waiting_text(self, n: dict[str, int]) -> list[str]:
-        shown = _counted(((n["disputed"], DISPUTED), (n["not_drawn"], NOT_DRAWN)))
+        shown = unsettled_text({DISPUTED: n["disputed"], NOT_DRAWN: n["not_drawn"]})
         see = f"(see `curate queue {self.audit}`)"
         return [f"not settled, left as they were: {shown} {see}"] if shown else []
 

@@ -277,7 +277,9 @@ def test_datasets_of_two_formats(tmp_path: Path) -> None:
         "removed": 1,
     }
     assert difference.masks["iou"][0] == pytest.approx(0.6)
-    assert "categories are not compared" in difference.text()
+    assert "categories are not compared: B has none" in difference.text()
+    neither = curate.diff(tmp_path / "b", tmp_path / "b").text()
+    assert "categories are not compared: neither dataset has any" in neither
 
 
 def test_pixel_ids_identify_a_mask_that_moved(tmp_path: Path) -> None:

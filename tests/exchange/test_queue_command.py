@@ -223,3 +223,16 @@ def test_crops_as_coco_are_a_folder(pictured: Audit, tmp_path: Path) -> None:
     with pytest.raises(CallError, match=r"give a name without \.json"):
         run(*words, "--crops", "--out", out)
     assert not out.exists()
+
+
+def test_nothing_to_review_is_said(pictured: Audit, tmp_path: Path) -> None:
+    found = curate.queue(pictured.path)["mask_id"].tolist()
+    one, none = tmp_path / "one.json", tmp_path / "none.json"
+    assert run("queue", pictured.path, "--budget", 1, "--out", one) == f"1 mask in {one}\n"
+    rows = pd.DataFrame({"mask_id": found, "action": "accept", "reviewer": "ann"})
+    open_reviews(pictured).add(rows, origin="a table")
+    said = run("queue", pictured.path, "--to", "coco", "--out", none)
+    why = "people decided on all masks with the action review, or a random sample has them"
+    assert said.startswith(f"nothing to review: {why}; no mask in {none}\n`curate queue ")
+    assert "--kind estimate" in said
+    assert json.loads(none.read_text())["annotations"] == []

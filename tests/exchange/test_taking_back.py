@@ -15,11 +15,12 @@ from hard_masks import everything
 from typer.testing import CliRunner
 
 import curate
+from curate import verbs
 from curate.cli import app
 from curate.cli.common import show
 from curate.curation.columns import plain
 from curate.decisions import open_reviews
-from curate.errors import CallError, SourceError
+from curate.errors import AuditError, CallError, SourceError
 from curate.exchange import import_file, write_queue
 from curate.exchange.importing import Imported
 from curate.store import Audit
@@ -88,15 +89,17 @@ def test_an_import_is_taken_back_and_done_again(
     import_file(audit, second, reviewer="ann")
     assert (reviews.resolved()["action"].value_counts().to_dict()) == {"accept": 11, "reject": 1}
     back = curate.take_back(second, audit.path)
-    assert (back.decisions, back.missing, back.restored, back.looked) == (1, 0, 1, 3)
+    assert (back.decisions, back.missing, back.restored, back.looked) == (1, 0, 1, 0)
+    assert "gone through" not in back.text()  # the first file says so, too
     assert set(reviews.resolved()["action"]) == {"accept"}
     assert (areas(audit), len(reviews.looked())) == ([36], 3)
     with pytest.raises(CallError, match="no decision of this file counts"):
         curate.take_back(second, audit.path)
     again = import_file(audit, second, reviewer="ann").added
     assert (again.decisions, again.withdrawn, again.looked) == (1, 1, 3)
-    curate.take_back(first, audit.path)
-    curate.take_back(second, audit.path)
+    assert curate.take_back(first, audit.path).looked == 0
+    back = curate.take_back(second, audit.path)
+    assert "images that do not count as gone through any more: 3" in back.text()
     assert not len(reviews.decisions()) + len(reviews.missing()) + len(reviews.looked())
     assert import_file(audit, first, reviewer="ann").added.missing == 1
 
@@ -144,9 +147,7 @@ def test_a_whole_dataset_is_booked_to_no_draw_and_disputes_are_counted(
     reviews.add(rejected, origin="page")
     done = import_file(audit, write(source), reviewer="bob", all_looked=True)
     assert (done.untouched, done.disputed) == (12, 2)
-    assert "masks on which people disagree since this import, so they wait in review: 2" in (
-        done.text()
-    )
+    assert "not settled since this import, so they wait in review: 2 disputed" in done.text()
     made = reviews.decisions().set_index("reviewer").loc["bob"]
     assert set(made["queue_kind"]) == {"none"}
     assert plain(made["draw_id"]) == [None] * 12
@@ -188,3 +189,40 @@ def test_file_names_that_are_no_text_are_printed_as_escapes(
         "notes": ["\\udcff"],
         "n": 1,
     }
+
+
+def test_a_fix_that_nobody_drew_is_no_dispute(audit: Audit, tmp_path: Path) -> None:
+    path = tmp_path / "ann.csv"
+    path.write_text("mask_id,decision\n1,accept\n2,accept\n3,reject\n4,fix\n")
+    done = import_file(audit, path, reviewer="ann")
+    assert (done.disputed, done.not_drawn) == (0, 1)
+    said = "so they wait in review: 1 to be fixed but not drawn"
+    assert done.text().splitlines()[-1] == f"not settled since this import, {said}"
+    planned = curate.write(audit.path).as_dict()
+    assert [(one["mask_id"], one["why"]) for one in planned["not_settled"]] == [
+        (4, "to be fixed but not drawn")
+    ]
+    path.write_text("mask_id,decision\n1,reject\n4,fix\n5,accept\n")
+    done = import_file(audit, path, reviewer="bob")
+    assert (done.disputed, done.not_drawn) == (1, 0)
+    assert done.text().endswith("so they wait in review: 1 disputed")
+
+
+def test_one_mask_is_one_mask(audit: Audit, tmp_path: Path) -> None:
+    path = tmp_path / "ann.csv"
+    path.write_text("mask_id,decision\n1,accept\n")
+    text = import_file(audit, path, reviewer="ann").text()
+    assert ": decisions on 1 mask: 1 accepted" in text
+    assert "counted as the decisions of ann (1 mask)" in text
+    assert curate.take_back(path, audit.path).text() == "taken back: 1 decision of ann"
+
+
+def test_a_report_that_cannot_be_written_is_named_and_may_go_elsewhere(
+    audit: Audit, tmp_path: Path
+) -> None:
+    (audit.path / "report.html").unlink(missing_ok=True)
+    (audit.path / "report.html").mkdir()
+    with pytest.raises(AuditError, match="--out FILE` writes it elsewhere") as refused:
+        verbs.report(audit.path)
+    assert refused.value.where == str(audit.path / "report.html")
+    assert verbs.report(audit.path, tmp_path / "r.html").is_file()
