@@ -30,7 +30,7 @@ from curate.formats.coco_index import (
 )
 from curate.formats.coco_pieces import pieces_at
 from curate.formats.coco_writing import LVIS as LVIS_DIALECT
-from curate.formats.coco_writing import key_prefixes, write
+from curate.formats.coco_writing import Dialect, key_prefixes, write
 from curate.formats.json_shape import shape_of
 from curate.formats.picture_sizes import PictureSizes
 from curate.formats.quick_json import QuickReader
@@ -247,12 +247,12 @@ def _plan_sized(source: Path, work: Path, pictures: Path) -> Iterator[Part]:
     yield from parts(index)
 
 
-def _with_sizes(form: Format, pictures: Path | None) -> Format:
+def _with_sizes(form: Format, dialect: Dialect | None, pictures: Path | None) -> Format:
     if pictures is None:
         return form
     return replace(
         form,
-        write=partial(form.write, pictures=pictures),
+        write=partial(write, dialect=dialect, pictures=pictures),
         plan=partial(_plan_sized, pictures=pictures),
         load=partial(load, sized=True),
         images=partial(images_of, sized=True),
@@ -260,11 +260,11 @@ def _with_sizes(form: Format, pictures: Path | None) -> Format:
 
 
 def _coco_configured(options: ReadOptions) -> Format:
-    return _with_sizes(FORMAT, options.images)
+    return _with_sizes(FORMAT, None, options.images)
 
 
 def _lvis_configured(options: ReadOptions) -> Format:
-    return _with_sizes(LVIS, options.images)
+    return _with_sizes(LVIS, LVIS_DIALECT, options.images)
 
 
 FORMAT = Format(
@@ -299,7 +299,7 @@ def _plan_known(source: Path, work: Path, options: ReadOptions) -> Iterator[Part
     """Index the file as :func:`plan` does, and list the images that it is told of."""
     with collector_paused():
         index = build(source, work)
-        KnownImages.build(options, work)
+        KnownImages.build(options, index, work)
     yield from parts(index)
 
 

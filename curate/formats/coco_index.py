@@ -22,7 +22,7 @@ from curate.formats.base import PART_BYTES, PART_MASKS, Part, reading, writing
 from curate.formats.json_stream import Batch, scan
 from curate.formats.quick_json import QuickReader
 from curate.formats.segmentation import json_type
-from curate.formats.values import IntArray, id_key, integers
+from curate.formats.values import IntArray, id_key, integers, text
 
 READ_BYTES = 1 << 18
 """How much JSON is parsed at a time: small enough to stay in the processor's cache."""
@@ -38,6 +38,7 @@ _IMAGES, _ANNOTATIONS, _SPOOL, _IDS, _META = (
     "ids.bin",
     "index.json",
 )
+_NAMES = "names.json"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,21 @@ class CocoIndex:
         """Return rows of (annotation id, how many have it) for ids that stand twice, sorted."""
         rows: IntArray = np.load(self.folder / "repeated.npy")
         return rows
+
+    def ids(self) -> IntArray:
+        """Return the key of every image's id."""
+        rows: IntArray = np.load(self.folder / _IMAGES, mmap_mode="r")[:, 0]
+        return np.array(rows)
+
+    def names(self) -> tuple[dict[int, str], dict[int, str]]:
+        """Return what a results list itself says of images, by the keys of their ids.
+
+        Returns:
+            The file names that its masks bear, and the ids that are text.
+        """
+        with reading(self.folder / _NAMES):
+            names, texts = json.loads((self.folder / _NAMES).read_bytes())
+        return {int(k): v for k, v in names.items()}, {int(k): v for k, v in texts.items()}
 
 
 def build(source: Path, folder: Path) -> CocoIndex:
@@ -137,6 +153,8 @@ class _Builder:
         self.source, self.folder = source, folder
         self.categories: list[Any] | None = None
         self.images: list[IntArray] = []
+        self.names: dict[int, str] = {}
+        self.texts: dict[int, str] = {}
         self.count = 0
         self.seen = set[str]()
         self.quick = QuickReader()
@@ -183,7 +201,9 @@ class _Builder:
 
     def _take_quickly(self, batch: Batch) -> bool:
         """Take in annotations whose ids are where they should be; say whether that was so."""
-        taken = self.quick.take_list(batch.as_list()) if batch.is_list and len(batch) else None
+        data = batch.as_list() if batch.is_list and len(batch) else b""
+        named_images = not batch.key and b'"file_name"' in data
+        taken = self.quick.take_list(data) if data and not named_images else None
         if taken is None:
             return False
         images, named = self.quick.ids(taken, "image_id")
@@ -199,8 +219,18 @@ class _Builder:
         keys, whole = integers(images)
         for i in np.flatnonzero(~whole).tolist():
             keys[i] = id_key(images[i])
+        if not batch.key:
+            self._note_names(values, images, keys)
         ids, given = integers(_field(values, "id"))
         self._spool(keys, ids[given], batch)
+
+    def _note_names(self, values: list[Any], images: list[Any], keys: IntArray) -> None:
+        for value, given, key in zip(values, images, keys.tolist(), strict=True):
+            name = value.get("file_name") if type(value) is dict else None
+            if type(name) is str and name:
+                self.names.setdefault(key, text(name))
+            if type(given) is str and given:
+                self.texts.setdefault(key, text(given))
 
     def _spool(self, images: IntArray, ids: IntArray, batch: Batch) -> None:
         rows = np.empty((len(batch), 3), np.int64)
@@ -231,6 +261,7 @@ class _Builder:
         starts = np.concatenate([[0], np.cumsum(counts)])
         self._scatter(lookup, bounds, starts)
         np.save(self.folder / _IMAGES, images)
+        (self.folder / _NAMES).write_text(json.dumps([self.names, self.texts]))
         meta = {
             "stamp": stamp,
             "is_list": "" in self.seen,

@@ -1,13 +1,12 @@
 """Images of a results list, which names them by id only: from its annotation file, or by pictures.
 
-Ids are matched as ids of that annotation file and nothing else. Without one, a picture is that of
-an id where it alone bears the number, or where the id is text and the picture alone has that name.
+Both are joined with the list's ids as :mod:`curate.image_join` does it: ids are those of the
+annotation file; with pictures they are numbers in names. Names that the list has itself go first.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,14 @@ import pyarrow as pa
 from curate.errors import SourceError
 from curate.formats.base import ReadOptions, reading, writing
 from curate.formats.coco_images import image_fields
+from curate.formats.coco_index import CocoIndex
 from curate.formats.json_shape import shape_of
 from curate.formats.json_stream import scan
-from curate.formats.png import PictureProblem, read_picture
+from curate.formats.picture_sizes import find_pictures, picture_size
 from curate.formats.records import UNKNOWN_SIZE, ImageRows
-from curate.formats.values import IntArray, id_key, text
-from curate.image_names import number
+from curate.formats.values import IntArray, id_key
+from curate.image_join import Listing, join
+from curate.pictures.finding import Finder
 from curate.pictures.folder import SUFFIXES
 
 _TABLE, _FACTS = "known-images.arrow", "known-images.json"
@@ -36,52 +37,61 @@ class KnownImages:
     Attributes:
         keys: Shape (n,), sorted; see :func:`curate.formats.values.id_key`.
         names: File names.
+        paths: Paths of their pictures under the folder of these, "" where not needed or not known.
         sizes: Shape (n, 2), height and width in pixels, UNKNOWN_SIZE where not known.
         categories: The annotation file's list of categories; None where there is none.
         origin: Name of the annotation file, "" where names are those of pictures.
-        pictures: Folder of the pictures; "" where they are not what names are from.
+        pictures: Folder of the pictures; "" where none is given.
     """
 
     keys: IntArray
     names: pa.ChunkedArray
+    paths: pa.ChunkedArray
     sizes: IntArray
     categories: list[Any] | None
     origin: str
     pictures: str
 
     @classmethod
-    def build(cls, options: ReadOptions, folder: Path) -> None:
-        """List the images once, into an existing folder.
+    def build(cls, options: ReadOptions, index: CocoIndex, folder: Path) -> None:
+        """Find the images of a list once, and write them into an existing folder.
 
         Args:
             options: The annotation file or the folder of the pictures.
+            index: The list.
             folder: Where to.
 
         Raises:
             SourceError: The annotation file cannot be read, or lists no images.
         """
-        found: dict[int, tuple[str, int, int] | None] = {}
         categories: list[Any] | None = None
-        origin = pictures = ""
+        origin, pictures = "", options.images
         if options.annotations is not None:
             origin = options.annotations.name
-            categories = _read_annotations(options.annotations, found)
-        elif options.images is not None:
-            pictures = str(options.images)
-            _list_pictures(options.images, found)
-        rows = sorted((key, *one) for key, one in found.items() if one is not None)
-        columns = [[row[k] for row in rows] for k in range(4)]
-        types = {"key": pa.int64(), "name": pa.large_string()}
-        types |= {"height": pa.int64(), "width": pa.int64()}
-        table = pa.table(
-            {
-                name: pa.array(values, kind)
-                for (name, kind), values in zip(types.items(), columns, strict=True)
-            }
-        )
+            known, categories = _read_annotations(options.annotations)
+            rows = _of_annotations(known, index)
+            paths = _paths(known, pictures)
+        else:
+            assert pictures is not None, "one of the two is given"
+            known = Listing(_list_pictures(pictures))
+            rows = _of_pictures(known, index)
+            paths = dict(zip(known.texts, known.texts, strict=True))
+        ids = index.ids()
+        order = np.flatnonzero(rows >= 0)
+        order = order[np.argsort(ids[order], kind="stable")]
+        names = [known.texts[row] for row in rows[order]]
+        sizes = np.full((len(known), 2), UNKNOWN_SIZE) if known.sizes is None else known.sizes
+        columns = {
+            "key": pa.array(ids[order], pa.int64()),
+            "name": pa.array(names, pa.large_string()),
+            "path": pa.array([paths.get(name, "") for name in names], pa.large_string()),
+            "height": pa.array(sizes[rows[order], 0], pa.int64()),
+            "width": pa.array(sizes[rows[order], 1], pa.int64()),
+        }
+        table = pa.table(columns)
         with writing(folder), pa.ipc.new_file(str(folder / _TABLE), table.schema) as file:
             file.write_table(table)
-        facts = {"categories": categories, "origin": origin, "pictures": pictures}
+        facts = {"categories": categories, "origin": origin, "pictures": str(pictures or "")}
         with writing(folder):
             (folder / _FACTS).write_text(json.dumps(facts))
 
@@ -92,7 +102,7 @@ class KnownImages:
             table = pa.ipc.open_file(file).read_all()
             facts = json.loads((folder / _FACTS).read_bytes())
         sizes = np.stack([table[side].to_numpy() for side in ("height", "width")], axis=1)
-        return cls(table["key"].to_numpy(), table["name"], sizes, **facts)
+        return cls(table["key"].to_numpy(), table["name"], table["path"], sizes, **facts)
 
     def fill(self, images: ImageRows) -> None:
         """Give images their names and sizes, and note those that are not known.
@@ -107,25 +117,61 @@ class KnownImages:
         names = self.names.take(pa.array(at[rows])).to_pylist()
         for row, name in zip(rows.tolist(), names, strict=True):
             images.names[row] = name
+        images.heights[rows], images.widths[rows] = self.sizes[at[rows]].T
+        if self.pictures:
+            images.fallback = np.full((len(found), 2), UNKNOWN_SIZE, np.int64)
+            paths = self.paths.take(pa.array(at[rows])).to_pylist()
+            for row, path in zip(rows.tolist(), paths, strict=True):
+                size = picture_size(Path(self.pictures) / path) if path else (0, 0)
+                images.fallback[row] = size if size[0] else UNKNOWN_SIZE
+        what = "image ids that are the name or the number of no picture, or of several"
         if self.origin:
-            images.heights[rows], images.widths[rows] = self.sizes[at[rows]].T
             images.listed = found
             what = f"image ids that {self.origin} does not list"
-        else:
-            images.fallback = np.full((len(found), 2), UNKNOWN_SIZE, np.int64)
-            for row in rows.tolist():
-                images.fallback[row] = _picture_size(Path(self.pictures) / images.names[row])
-            what = "image ids that are the name or the number of no picture, or of several"
         for row in np.flatnonzero(~found).tolist():
             images.notes.add("unknown_images", what, f"id {images.ids[row]}", of="images")
 
 
-def _read_annotations(path: Path, found: dict[int, tuple[str, int, int] | None]) -> Any:
-    """Read the images of an annotation file; return its categories."""
+def _of_annotations(known: Listing, index: CocoIndex) -> IntArray:
+    """Return the row of the image of each id of a list, -1 for none.
+
+    Ids are ids of the annotation file, unless the masks bear file names that show that they are
+    not. What is text may be the name of an image as well: some tools write the stem.
+    """
+    keys, (names, texts) = index.ids(), index.names()
+    own = Listing([names.get(key, "") for key in keys.tolist()], keys)
+    rows = join(known, own, same_ids=not names).rows.copy()
+    left = (rows < 0) & np.array([key in texts and key not in names for key in keys.tolist()])
+    if left.any():
+        named = [names.get(key) or texts.get(key, "") for key in keys.tolist()]
+        again = join(Listing(known.names), Listing(named)).rows
+        again[np.isin(again, rows[rows >= 0])] = -1
+        rows[left] = again[left]
+    return rows
+
+
+def _of_pictures(known: Listing, index: CocoIndex) -> IntArray:
+    """Return the row of the picture of each id of a list, -1 for none."""
+    keys, (names, texts) = index.ids(), index.names()
+    named = [names.get(key) or texts.get(key, "") for key in keys.tolist()]
+    return join(known, Listing(named, keys)).rows
+
+
+def _paths(known: Listing, pictures: Path | None) -> dict[str, str]:
+    """Return paths of the pictures of images that state no size, by file name."""
+    if pictures is None or known.sizes is None:
+        return {}
+    bare = [name for name, size in zip(known.texts, known.sizes, strict=True) if size.min() < 1]
+    return find_pictures(pictures, known.texts, bare)
+
+
+def _read_annotations(path: Path) -> tuple[Listing, list[Any] | None]:
+    """Read the images and the categories of an annotation file."""
     if not shape_of(path).is_list.get("images"):
         what = "it has no list of images, so it cannot name those of a results list"
         raise SourceError(what, str(path), "give the file of annotations that the results are for")
     categories: list[Any] | None = None
+    found: dict[int, tuple[str, int, int]] = {}
     with reading(path), path.open("rb") as file:
         for batch in scan(file, path.name, {"images", "categories"}):
             values = batch.parse(path.name)
@@ -137,38 +183,18 @@ def _read_annotations(path: Path, found: dict[int, tuple[str, int, int] | None])
                 size = (height, width) if not problem and height > 0 else (UNKNOWN_SIZE,) * 2
                 if type(one) is dict:
                     found.setdefault(id_key(one.get("id")), (name, *size))
-    return categories
+    sizes = np.array([one[1:] for one in found.values()], np.int64).reshape(-1, 2)
+    ids = np.array([*found], np.int64)
+    return Listing([one[0] for one in found.values()], ids, sizes), categories
 
 
-def _list_pictures(folder: Path, found: dict[int, tuple[str, int, int] | None]) -> None:
-    """Find the pictures by each key that only one of them has."""
+def _list_pictures(folder: Path) -> list[str]:
+    """Return the pictures in a folder; a link that leads out of it is none."""
     root = folder.resolve()
     with reading(folder):
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.is_file() and _stays(path, root):
-                name = path.relative_to(folder).as_posix()
-                for key in set(_keys(path, name)):
-                    found[key] = None if key in found else (text(name), UNKNOWN_SIZE, UNKNOWN_SIZE)
+        files = Finder(folder, suffixes=SUFFIXES).files
+        return [name for name in files if _stays(folder / name, root)]
 
 
 def _stays(path: Path, root: Path) -> bool:
-    """Return whether a file is in the folder itself, and no link that leads out of it."""
     return not path.is_symlink() or path.resolve().is_relative_to(root)
-
-
-def _keys(path: Path, name: str) -> Iterator[int]:
-    """Yield the keys of ids that a picture may be meant by."""
-    for one in (name, path.name, path.stem):
-        yield id_key(text(one))
-    own = number(name)
-    if own is not None:
-        yield own
-
-
-def _picture_size(path: Path) -> tuple[int, int]:
-    try:
-        picture = read_picture(path)
-    except PictureProblem:
-        return UNKNOWN_SIZE, UNKNOWN_SIZE
-    height, width = picture.size
-    return (width, height) if picture.rotated else (height, width)

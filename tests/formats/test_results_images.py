@@ -132,3 +132,68 @@ def test_annotations_are_for_results_only(tmp_path: Path) -> None:
     path = annotations(tmp_path, [7])
     with pytest.raises(CallError, match="names its own images"):
         curate.audit(path, tmp_path / "audit", annotations=path)
+
+
+def names_of(table: Any) -> list[str]:
+    """Return the file name of each mask in the order of the list, "" where it is not known."""
+    masks = table.masks.sort_values("source_key")
+    return [
+        n if s == "ok" else "" for n, s in zip(masks["file_name"], masks["status"], strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "ids", "right"),
+    [
+        (("a%20b.png", "c.png"), ("a b", "c"), (0, 1)),
+        (("A.PNG", "c.png"), ("a", "c.jpg"), (0, 1)),
+        (("A.png", "a.png"), ("a", "A.png"), (1, 0)),
+        (("train/a.png", "val/a.png"), ("val/a.jpg", "s3://store/train/a.jpg"), (1, 0)),
+        (("a_7.png", "7.png"), (7, "a_7"), (1, 0)),
+        (("café.png", "c.png"), ("cafe\u0301", 1), (0, None)),
+    ],
+)
+def test_text_ids_are_joined_as_names_are_everywhere(
+    tmp_path: Path, names: tuple[str, ...], ids: tuple[Any, ...], right: tuple[int | None, ...]
+) -> None:
+    path = results(tmp_path, *map(detection, ids))
+    table = read(path, options=ReadOptions(images=pictures(tmp_path, *names)))
+    assert names_of(table) == ["" if k is None else names[k] for k in right]
+
+
+def test_names_that_the_masks_bear_go_before_ids(tmp_path: Path) -> None:
+    """The ids are those of another dataset: 1 stands for the image that has id 2 here."""
+    masks = [detection(1) | {"file_name": "p1.jpg"}, detection(2) | {"file_name": "x/p0.jpg"}]
+    path = results(tmp_path, *masks, detection(3))
+    table = read(path, options=ReadOptions(annotations=annotations(tmp_path, [1, 2, 3])))
+    assert names_of(table) == ["p1.jpg", "p0.jpg", ""]
+    folder = pictures(tmp_path, "p0.jpg", "p1.jpg", "1.jpg", "2.jpg")
+    assert names_of(read(path, options=ReadOptions(images=folder))) == ["p1.jpg", "p0.jpg", ""]
+
+
+def test_text_ids_may_be_stems_of_the_annotations_images(tmp_path: Path) -> None:
+    path = results(tmp_path, detection("p1"), detection("p0"), detection("p7"))
+    table = read(path, options=ReadOptions(annotations=annotations(tmp_path, [4, 5])))
+    assert names_of(table) == ["p1.jpg", "p0.jpg", ""]
+    both = annotations(tmp_path, ["p1", "p0"])  # as ids they mean other images than as stems
+    assert names_of(read(path, options=ReadOptions(annotations=both))) == ["p0.jpg", "p1.jpg", ""]
+
+
+def test_annotations_without_sizes_have_those_of_the_pictures(tmp_path: Path) -> None:
+    told = annotations(tmp_path, [7, 12], size=(0, 0))
+    path = results(tmp_path, detection(12), detection(7))
+    options = ReadOptions(images=pictures(tmp_path, "p0.jpg", "p1.jpg"), annotations=told)
+    table = read(path, options=options)
+    assert names_of(table) == ["p1.jpg", "p0.jpg"]
+    assert table.images[["height", "width"]].to_numpy().tolist() == [[20, 30]] * 2
+    assert set(read(path, options=ReadOptions(annotations=told)).masks["status"]) == {
+        "invalid_size"
+    }
+
+
+def test_a_link_out_of_the_folder_is_no_picture(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, "7.png")
+    Image.new("RGB", (30, 20)).save(tmp_path / "12.png")
+    (folder / "12.png").symlink_to(tmp_path / "12.png")
+    path = results(tmp_path, detection(7), detection(12))
+    assert names_of(read(path, options=ReadOptions(images=folder))) == ["7.png", ""]
