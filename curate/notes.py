@@ -10,6 +10,16 @@ EXAMPLES = 3
 """How many places a note names."""
 
 
+def plural(n: int, noun: str, many: str = "") -> str:
+    """Return ``noun`` in the number that ``n`` asks for."""
+    return noun if n == 1 else many or noun + "s"
+
+
+def counted(n: int, noun: str, many: str = "") -> str:
+    """Return a number with its noun: "1 mask", "2,000 masks"."""
+    return f"{n:,} {plural(n, noun, many)}"
+
+
 @dataclass(frozen=True)
 class Note:
     """One thing that holds for many masks, images or inputs, and needs saying once.
@@ -93,11 +103,6 @@ def put_notes(info: dict[str, Any], notes: Sequence[Mapping[str, Any]]) -> None:
     kinds = {note["kind"] for note in notes}
     kept = [note for note in info.get("notes", []) if note["kind"] not in kinds]
     info["notes"] = [*kept, *(dict(note) for note in notes)]
-
-
-def counted(number: int, noun: str) -> str:
-    """Return "1 mask" or "1,200 masks"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def count_text(note: Mapping[str, Any], noun_total: int | None = None) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curate import verbs
 from curate.cli.common import AuditPath, Json, app, show
 from curate.errors import DuplicateError
+
+if TYPE_CHECKING:
+    from curate.writing.form import FormLoss
 
 Drop = Annotated[
     list[str] | None,
@@ -21,7 +24,7 @@ Source = Annotated[
 ]
 Yes = Annotated[
     bool,
-    typer.Option("--yes", help="Write though many masks go for how they are written."),
+    typer.Option("--yes", help="Write though many masks are removed for format errors."),
 ]
 
 
@@ -43,10 +46,11 @@ def prune(
     """Write the dataset back without the rejected masks.
 
     The format stays, and so does everything else in it. What people redrew, added or relabelled is
-    written by `curate write`.
+    written by `curate write`. Exit code 2, in a dry run too, where that takes --yes.
     """
     result = verbs.prune(path, out, drop=_dropped(drop), source=source, yes=yes)
     show(result.as_dict(), result.text(), json)
+    _exit_as_written(result.form)
 
 
 @app.command()
@@ -97,7 +101,7 @@ def write(
     """Write the dataset as people left it: without rejects, with what they redrew and added.
 
     Its format stays, and so does everything that nobody decided on. Without --out it says what
-    would change, with --json mask by mask.
+    would change, with --json mask by mask. Exit code 2, in a dry run too, where that takes --yes.
     """
     options: dict[str, Any] = {
         "to": to,
@@ -113,6 +117,13 @@ def write(
     }
     result = _asked(path, out, options)
     show(result.as_dict(), result.text(), json)
+    _exit_as_written(result.changes.form)
+
+
+def _exit_as_written(form: FormLoss) -> None:
+    """End a dry run with the code of the real one, which would be refused."""
+    if form.needs_yes:
+        raise typer.Exit(2)
 
 
 def _asked(path: Path, out: Path | None, options: dict[str, Any]) -> Any:

@@ -31,6 +31,7 @@ from curate.exchange.views import (
 )
 from curate.exchange.writers import DUMP, Outgoing, Writer
 from curate.formats.base import new_folder
+from curate.notes import counted
 from curate.store import Audit
 
 BRUSH, IMAGE = "mask", "image"
@@ -45,7 +46,7 @@ MANY_LABELS = 100
 _DRAW = ("draw_id", DATASET_VERSION, "queue_kind", "slot")
 
 _README = """\
-{masks:,} masks in {tasks:,} tasks for Label Studio, drawn from {source}
+{masks} in {tasks} for Label Studio, drawn from {source}
 {notes}
 1. Start Label Studio (pip install label-studio) so that it may show the pictures of this folder:
 
@@ -86,7 +87,7 @@ brush masks in a task; the busiest task here has {most:,}. Crops of one mask eac
 """
 
 _LOST = """
-{lost:,} masks of the queue are not in it: they have no pixel, or their picture cannot be read.
+Not in it: {lost} of the queue without a pixel, or whose picture cannot be read.
 """
 
 
@@ -129,7 +130,7 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
         why = as_crops and "reasons" in rows.columns
         (made / "config.xml").write_text(_config(_listed(labels, rows), why), encoding="utf-8")
         notes = "" if as_crops else _WHOLE.format(most=most)
-        notes += _LOST.format(lost=wanted - masks) if masks < wanted else ""
+        notes += _LOST.format(lost=counted(wanted - masks, "mask")) if masks < wanted else ""
         readme = _readme(audit, out, masks, tasks, notes)
         (made / "README.txt").write_text(readme, encoding="utf-8")
     return masks
@@ -205,8 +206,8 @@ def _config(labels: list[str], why: bool) -> str:
 def _readme(audit: Audit, out: Path, masks: int, tasks: int, notes: str) -> str:
     folder = out.resolve()
     return _README.format(
-        masks=masks,
-        tasks=tasks,
+        masks=counted(masks, "mask"),
+        tasks=counted(tasks, "task"),
         source=audit.info.get("source", {}).get("path", audit.path),
         notes=notes,
         root=shell_quoted(str(folder.parent)),

@@ -34,6 +34,7 @@ from curate.formats.record_edits import (
 from curate.formats.rows import plain
 from curate.formats.trees import splice
 from curate.formats.values import id_key
+from curate.notes import counted
 
 
 @dataclass(frozen=True)
@@ -281,7 +282,8 @@ class _Writer:
         without = sum(one.category is None for one in add)
         plain_file = not categories.declared and sample.records and not sample.has("category_id")
         if without and only is None and not plain_file:
-            what = f"{without} added masks have no category, and the file has not just one"
+            some = counted(without, "added mask")
+            what = f"{some} without a category, and the file has not just one"
             raise CallError(what, self.name, "give them one with --category NAME")
         return [only if one.category is None else categories.number(one.category) for one in add]
 

@@ -266,6 +266,7 @@ class FileWriter:
                 raise CallError(what, key, "use --masks same")
         if rings is None:
             self.tally.runs += 1
+            self.tally.turned += self.masks == "same" and kind == "polygon"
             return "mask", write_box_rle(runs)
         self.tally.polygons += 1
         ring = rings[0]

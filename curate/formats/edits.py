@@ -115,6 +115,7 @@ class Stored:
         polygons: How many masks became polygons.
         seams: How many of these are one ring that runs through a seam, because of holes or parts.
         runs: How many became RLE, PNGs or pixels of an id image.
+        turned: How many of these would be polygons, but no rings have exactly their pixels.
         held: Masks that the format could not hold to the pixel: what is stored of them instead, as
             COCO compressed counts, by source key of a mask of the source or by position of an added
             one in :attr:`Edits.add`. Of masks that stay as they are but lost pixels to another
@@ -124,4 +125,5 @@ class Stored:
     polygons: int = 0
     seams: int = 0
     runs: int = 0
+    turned: int = 0
     held: Mapping[str | int, bytes] = field(default_factory=dict)

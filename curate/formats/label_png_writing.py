@@ -18,6 +18,7 @@ from curate.formats.new_pixels import Tally, image_size, new_runs
 from curate.formats.png import PictureProblem, read_header
 from curate.formats.png_id_masks import ids_of, read_ids
 from curate.formats.png_ids import largest_id, write_ids
+from curate.notes import counted, plural
 
 
 def by_png(
@@ -142,7 +143,8 @@ def refuse_clashes(source: Path, files: Iterable[PngEdits]) -> None:
     clashes = [clash for mine in files for clash in mine.clashes()]
     if clashes:
         first = clashes[0]
-        what = f"{len(clashes)} changed or added masks cover pixels of other masks, such as "
+        some = counted(len(clashes), "changed or added mask")
+        what = f"{some} {plural(len(clashes), 'covers', 'cover')} pixels of other masks, such as "
         what += f"{first.one}, which covers {first.pixels} of {first.other}"
         do = "say whose these are with --overlap new or --overlap old"
         raise CallError(what, str(source), do)

@@ -90,7 +90,7 @@ class MaskValues:
         if masks not in MASKS:
             raise CallError(f"masks are not stored as {masks}", "masks", f"use {', '.join(MASKS)}")
         self._masks = masks
-        self._polygons = self._seams = self._runs = 0
+        self._polygons = self._seams = self._runs = self._turned = 0
 
     def value(self, mask: NewMask, kind: str, name: str, sized: bool) -> Any:
         """Return a mask as a segmentation.
@@ -115,6 +115,7 @@ class MaskValues:
             if rings is not None:
                 self._polygons += 1
                 return [[int(c) if c == int(c) else c for c in ring] for ring in rings]
+            self._turned += 1
         self._runs += 1
         size = [mask.height, mask.width]
         if self._masks == "same" and kind == UNCOMPRESSED:
@@ -123,7 +124,7 @@ class MaskValues:
 
     def stored(self) -> Stored:
         """Return how many masks became what."""
-        return Stored(self._polygons, self._seams, self._runs)
+        return Stored(self._polygons, self._seams, self._runs, self._turned)
 
     def _rings(self, mask: NewMask, name: str) -> list[list[float]] | None:
         size = (mask.height, mask.width)

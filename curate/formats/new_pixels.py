@@ -103,13 +103,14 @@ class Tally:
         polygons: Masks that became polygons.
         seams: How many of these run through a seam.
         runs: Masks that became RLE, PNGs or pixels.
+        turned: How many of these would be polygons, but no rings have exactly their pixels.
         held: What is stored as COCO counts, where it is not what was meant.
     """
 
     def __init__(self) -> None:
-        self.polygons = self.seams = self.runs = 0
+        self.polygons = self.seams = self.runs = self.turned = 0
         self.held: dict[str | int, bytes] = {}
 
     def stored(self) -> Stored:
         """Return the counts as the result of a write."""
-        return Stored(self.polygons, self.seams, self.runs, self.held)
+        return Stored(self.polygons, self.seams, self.runs, self.turned, self.held)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.image_join import REASON_TEXTS
+from curate.notes import plural
 from curate.report.collect import Source
-from curate.report.words import plural
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from curate.notes import plural
 from curate.pictures import ImageFolder
 from curate.report import (
     collect,
@@ -205,7 +206,7 @@ def _environment() -> Environment:
     environment.filters["axis"] = figures.short
     environment.globals |= {
         "share": words.share,
-        "plural": words.plural,
+        "plural": plural,
         "segments": figures.segments,
     }
     return environment

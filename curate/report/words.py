@@ -9,6 +9,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from curate.notes import plural as plural
+
 LONGEST_NAME = 160
 """Characters of a name that a page shows; a name may be a megabyte long."""
 
@@ -110,11 +112,6 @@ def with_code(text: str) -> Markup:
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if k % 2 else part for k, part in enumerate(parts)
     )
-
-
-def plural(n: int, noun: str, many: str = "") -> str:
-    """Return ``noun`` in the number that ``n`` asks for."""
-    return noun if n == 1 else many or noun + "s"
 
 
 def kind_of(reason: str) -> str:

@@ -53,7 +53,7 @@ def write(
         to: The format: "coco", or its own; None: its own.
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask; None: beside ``out``.
-        yes: Write though many masks go for how they are written.
+        yes: Write though many masks are removed for format errors.
 
     Further keywords are fields of :class:`curate.writing.options.Options`.
 

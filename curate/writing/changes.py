@@ -77,7 +77,8 @@ class Changes:
         masks: How many masks the dataset holds now.
         left_out: Added masks that are left out because their object has a mask already.
         emptied: Images that lose all their masks and get none.
-        form: What of it goes for reasons about form.
+        form: What of it goes for format errors.
+        renumbered: Ids of masks that have another one in what is written, by that in the audit.
     """
 
     edits: Edits = field(repr=False)
@@ -87,6 +88,7 @@ class Changes:
     left_out: int
     emptied: int
     form: FormLoss
+    renumbered: Mapping[int, int] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """Return how many masks each change happens to, each mask under one heading.
@@ -120,12 +122,13 @@ class Changes:
         return self.masks - len(self.edits.drop) + len(self.edits.add)
 
 
-def changes(audit: Audit, options: Options) -> Changes:
+def changes(audit: Audit, options: Options, *, agreed: bool = False) -> Changes:
     """Work out what changes in an audited dataset.
 
     Args:
         audit: The audit; all of it is taken to be of one moment (see ``Audit.pinned``).
         options: How it is to be written.
+        agreed: Whether masks with format errors are to go, however many they are.
 
     Raises:
         CallError: An added mask has no place to go to.
@@ -152,7 +155,7 @@ def changes(audit: Audit, options: Options) -> Changes:
     emptied = audit.query(_EMPTIED.format(dropped=dropped))["image_id"]
     if len(added):
         emptied = emptied[~emptied.isin(added["image_id"])]
-    total, lost = int(numbers.iloc[0]), form_loss(audit, dropped)
+    total, lost = int(numbers.iloc[0]), form_loss(audit, dropped, agreed=agreed)
     return Changes(edits, listed, waiting, total, left_out, len(emptied), lost)
 
 

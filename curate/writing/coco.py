@@ -18,33 +18,32 @@ import pandas as pd
 from curate import rle
 from curate.errors import AuditError
 from curate.formats import detect
-from curate.formats.base import new_file
+from curate.formats.base import Format, new_file
 from curate.formats.edits import Addition, Edits, Stored
 from curate.formats.polygons import rings_of
 from curate.formats.rows import plain
 from curate.pictures.folder import ImageFolder
 from curate.store import Audit, count_parts, part_names, read_part, to_frame
 from curate.versions import VersionHash, image_digests, plain_name
+from curate.writing.coco_numbers import UNNAMED, Numbers, numbers_of
 from curate.writing.datasets import Place
 from curate.writing.pruning import Made
-
-UNNAMED = "object"
-"""Category of masks that have none: COCO demands one."""
 
 _SCORES = ("predicted_iou", "stability_score", "score")
 _READ = (
     *("mask_id", "source_key", "image_id", "category", "category_id", "iscrowd"),
-    *("height", "width", "segmentation", *_SCORES),
+    *("height", "width", "segmentation", "outline_crossings", *_SCORES),
 )
 _DUMP = orjson.OPT_SERIALIZE_NUMPY
 
 
-def write_coco(audit: Audit, edits: Edits, out: Path) -> Made:
+def write_coco(audit: Audit, form: Format, edits: Edits, out: Path) -> Made:
     """Write an audited dataset, with edits, as a COCO instances file, and read it back.
 
     Args:
         audit: The audit.
-        edits: What changes; ``masks`` "same" is run lengths.
+        form: The format of its source.
+        edits: What changes.
         out: The file; must not exist.
 
     Returns:
@@ -53,18 +52,18 @@ def write_coco(audit: Audit, edits: Edits, out: Path) -> Made:
     Raises:
         AuditError: It cannot be written, or holds something else than what was meant.
     """
-    names = _category_ids(audit, edits)
+    numbers = numbers_of(audit, form, edits)
     meant = VersionHash()
-    made = _File(edits.masks == "polygon", plain(out.name))
+    made = _File(edits.masks, plain(out.name), numbers)
     with new_file(out) as file:
-        categories = [{"id": number, "name": name} for name, number in names.items()]
+        categories = [{"id": number, "name": name} for name, number in numbers.categories.items()]
         head = {"info": {"description": "written by curate"}, "categories": categories}
         file.write(orjson.dumps(head)[:-1] + b',"images":[')
-        for n, image in enumerate(_images(audit)):
+        for n, image in enumerate(_images(audit, numbers)):
             file.write((b",\n" if n else b"\n") + orjson.dumps(image, option=_DUMP))
         file.write(b'\n],"annotations":[')
         for masks, images in _parts(audit, edits, made):
-            runs = made.write(file, masks, names)
+            runs = made.write(file, masks)
             meant.update(image_digests(masks, images, runs))
         file.write(b"\n]}\n")
     found = _version_of(out)
@@ -72,23 +71,25 @@ def write_coco(audit: Audit, edits: Edits, out: Path) -> Made:
         out.unlink()
         what = "what was written is not what was meant, so it was removed"
         raise AuditError(what, str(out), "this is a fault of curate: please report it")
-    return Made(found, made.stored(), made.places, made.left_out)
+    return Made(found, made.stored(), made.places, made.left_out, made.renumbered)
 
 
 class _File:
     """Writes annotations, and counts them.
 
     Args:
-        polygons: Whether masks are written as polygons.
+        kind: How masks are stored; see :class:`curate.formats.edits.Edits`.
         name: Its name, with which source keys begin.
+        numbers: The ids in it.
     """
 
-    def __init__(self, polygons: bool, name: str) -> None:
-        self.polygons, self.name = polygons, name
+    def __init__(self, kind: str, name: str, numbers: Numbers) -> None:
+        self.kind, self.name, self.numbers = kind, name, numbers
         self.places: dict[int, Place] = {}
-        self.count = self.left_out = self.rings = self.seams = self.runs = 0
+        self.renumbered: dict[int, int] = {}
+        self.count = self.left_out = self.rings = self.seams = self.runs = self.turned = 0
 
-    def write(self, file: BinaryIO, masks: pd.DataFrame, names: Mapping[str, int]) -> rle.Runs:
+    def write(self, file: BinaryIO, masks: pd.DataFrame) -> rle.Runs:
         """Write the masks of a part, and return their runs."""
         sizes = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
         runs, _ = rle.decode(masks["segmentation"].tolist(), *sizes)
@@ -98,71 +99,57 @@ class _File:
         rows = zip(masks.to_dict("records"), counts, areas.tolist(), boxes.tolist(), strict=True)
         for row, one, area, box in rows:
             record = {
-                "id": row["mask_id"],
-                "image_id": row["image_id"],
-                "category_id": names[row["category"]],
-                "segmentation": self._segmentation(one, row["height"], row["width"]),
+                "id": self._id(row),
+                "image_id": self.numbers.image(row["image_id"]),
+                "category_id": self.numbers.categories[row["category"]],
+                "segmentation": self._segmentation(one, row),
                 "area": area,
                 "bbox": box,
                 "iscrowd": row["iscrowd"],
                 **{name: row[name] for name in scores if not np.isnan(row[name])},
             }
             file.write((b",\n" if self.count else b"\n") + orjson.dumps(record, option=_DUMP))
-            if row.get("addition", -1) >= 0:
-                key = f"{self.name}#/annotations/{self.count}"
-                self.places[int(row["addition"])] = Place(int(row["mask_id"]), key)
             self.count += 1
         return runs
 
-    def _segmentation(self, counts: bytes, height: int, width: int) -> Any:
-        if self.polygons:
+    def _id(self, row: Mapping[Any, Any]) -> int:
+        """Return the id of a mask in the file; note where an added or renumbered one stands."""
+        number = self.numbers.mask(row["mask_id"])
+        if row["addition"] >= 0:
+            key = f"{self.name}#/annotations/{self.count}"
+            self.places[int(row["addition"])] = Place(number, key)
+        elif number != row["mask_id"]:
+            self.renumbered[int(row["mask_id"])] = number
+        return number
+
+    def _segmentation(self, counts: bytes, row: Mapping[Any, Any]) -> Any:
+        height, width = row["height"], row["width"]
+        if self.kind == "polygon" or (self.kind == "same" and row["polygon"]):
             rings = rings_of(counts, height, width)
-            seams = rings is None
-            rings = rings_of(counts, height, width, seams=True) if rings is None else rings
+            if rings is None and self.kind == "polygon":
+                rings = rings_of(counts, height, width, seams=True)
+                self.seams += rings is not None
             if rings is not None:
-                self.rings, self.seams = self.rings + 1, self.seams + seams
-                return rings
+                self.rings += 1
+                return [[int(c) if c == int(c) else c for c in ring] for ring in rings]
+            self.turned += 1
         self.runs += 1
         return {"size": [height, width], "counts": counts.decode("ascii")}
 
     def stored(self) -> Stored:
         """Return how the pixels were stored."""
-        return Stored(self.rings, self.seams, self.runs)
+        return Stored(self.rings, self.seams, self.runs, self.turned)
 
 
-def _category_ids(audit: Audit, edits: Edits) -> dict[str, int]:
-    """Return a number for each category's name: the source's own, for others the next ones."""
-    columns = part_names(audit.path, "masks", 0)
-    number = "min(category_id)" if "category_id" in columns else "null"
-    label = "coalesce(category, cast(category_id as varchar))" if number != "null" else "category"
-    found = audit.query(
-        f"select coalesce({label}, '{UNNAMED}') as name, {number} as number from masks group by 1"
-    )
-    numbers = dict(zip(found["name"].astype(str), found["number"], strict=True))
-    new = [one.category for one in edits.change.values() if one.category]
-    new += [one.category or UNNAMED for one in edits.add]
-    made: dict[str, int] = {}
-    for name, own in sorted(numbers.items()):
-        if not pd.isna(own) and int(own) not in made.values():
-            made[name] = int(own)
-    nameless = bool(made) and all(name == str(number) for name, number in made.items())
-    for name in sorted({*numbers, *new} - made.keys()):
-        is_number = nameless and name.isascii() and name.isdigit() and len(name) < 19
-        # Where categories have no names, people say their numbers.
-        own = int(name) if is_number else -1
-        is_free = own >= 0 and own not in made.values()
-        made[name] = own if is_free else max([0, *made.values()]) + 1
-    return dict(sorted(made.items(), key=lambda one: one[1]))
-
-
-def _images(audit: Audit) -> Iterator[dict[str, Any]]:
+def _images(audit: Audit, numbers: Numbers) -> Iterator[dict[str, Any]]:
     folder = _pictures(audit)
     for index in range(count_parts(audit.path)):
         frame = _read(audit, "images", index, ("image_id", "file_name", "height", "width"))
         for row in frame.to_dict("records"):
             size = {side: int(row[side]) for side in ("width", "height")}
             name = "" if pd.isna(row["file_name"]) else str(row["file_name"])
-            yield {"id": int(row["image_id"]), "file_name": _picture(name, folder), **size}
+            number = numbers.image(int(row["image_id"]))
+            yield {"id": number, "file_name": _picture(name, folder), **size}
 
 
 def _pictures(audit: Audit) -> ImageFolder | None:
@@ -193,14 +180,13 @@ def _parts(audit: Audit, edits: Edits, made: _File) -> Iterator[tuple[pd.DataFra
     add: dict[str, list[tuple[int, Addition]]] = {}
     for k, one in enumerate(edits.add):
         add.setdefault(one.image_key, []).append((k, one))
-    free = int(audit.query("select coalesce(max(mask_id), 0) as top from masks")["top"].iloc[0]) + 1
+    free = made.numbers.free
     for index in range(count_parts(audit.path)):
         columns = ("image_id", "file_name", "height", "width", "source_key")
         images = _read(audit, "images", index, columns).set_index("image_id")
         masks = _as_left(_read(audit, "masks", index, _READ), edits)
-        new = _added(images, add, free)
+        new = _added(images, add, free).assign(polygon=made.numbers.polygons)
         free += len(new)
-        masks = masks.assign(addition=-1)
         masks = pd.concat([masks, new], ignore_index=True) if len(new) else masks
         sizes = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
         usable = rle.area(rle.decode(masks["segmentation"].tolist(), *sizes)[0]) > 0
@@ -234,8 +220,11 @@ def _as_left(masks: pd.DataFrame, edits: Edits) -> pd.DataFrame:
     scores = {
         name: masks[name].to_numpy(np.float64, na_value=np.nan) for name in _SCORES if name in masks
     }
-    made = masks.drop(columns=["category_id"], errors="ignore")
-    return made.assign(segmentation=pixels, category=names, iscrowd=crowd, **scores)
+    # Readers count the crossings of polygons, and of nothing else.
+    ring = masks["outline_crossings"].notna() if "outline_crossings" in masks else False
+    made = masks.drop(columns=["category_id", "outline_crossings"], errors="ignore")
+    made = made.assign(segmentation=pixels, category=names, iscrowd=crowd, **scores)
+    return made.assign(polygon=ring, addition=-1)
 
 
 def _added(

@@ -1,4 +1,4 @@
-"""The guard against losing masks for how they are written, often a habit of a whole file."""
+"""The guard against losing masks for format errors, which often are a habit of a whole file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 
 from curate.curation.audits import Audit, column_types
 from curate.errors import CallError
+from curate.notes import counted
 
 MOST_MASKS = 0.5
-"""The share of all masks that may go for their form without a word."""
+"""The share of all masks that may go for format errors without a word."""
 
 MOST_IMAGES = 0.1
 """The share of the images with several masks of which all may go so."""
 
 _EXAMPLES = 3
 _DUPLICATE_IOU = 0.8
+_DECLARATION_WORDS = "stored box or area is not the mask's"
 _DECLARATION = 0.5  # the bound of the default policy
 _COUNTS = """
 with all_masks as (select image_id, ({going}) as goes from masks),
@@ -37,7 +39,7 @@ order by mask_id limit {most}
 
 @dataclass(frozen=True)
 class FormLoss:
-    """What would go for reasons about form: nobody decided it, and no other mask has the object.
+    """What would go for format errors: nobody decided it, and no other mask has the object.
 
     Attributes:
         masks: How many masks.
@@ -47,6 +49,7 @@ class FormLoss:
         reasons: How many masks go by status; "declaration" where a stored box or area is not that
             of the mask.
         examples: Some of them: ``file_name``, ``mask_id``, ``status``, ``detail``.
+        agreed: Whether somebody said that they are to go, however many they are.
     """
 
     masks: int
@@ -55,10 +58,13 @@ class FormLoss:
     several: int
     reasons: dict[str, int]
     examples: Sequence[dict[str, Any]]
+    agreed: bool = False
 
     @property
-    def is_large(self) -> bool:
-        """Whether it is more than anybody would want without having been asked."""
+    def needs_yes(self) -> bool:
+        """Whether nobody agreed, and it is more than anybody would want without being asked."""
+        if self.agreed:
+            return False
         by_masks = self.masks > MOST_MASKS * self.total
         return by_masks or self.images > MOST_IMAGES * self.several
 
@@ -70,43 +76,51 @@ class FormLoss:
             "images_that_lose_all": self.images,
             "reasons": dict(self.reasons),
             "examples": list(self.examples),
-            "needs_yes": self.is_large,
+            "needs_yes": self.needs_yes,
         }
 
     def text(self) -> str:
         """Return what goes and why, with examples, as a clause."""
-        reasons = ", ".join(f"{word} {n:,}" for word, n in self.reasons.items())
+        reasons = ", ".join(f"{_words(status)}: {n:,}" for status, n in self.reasons.items())
         shown = "; ".join(
             f"{one['file_name'] or 'an image without a name'}, mask {one['mask_id']}: "
-            f"{one['status']}" + (f" ({one['detail']})" if one["detail"] else "")
+            f"{_words(one['status'])}" + (f" ({one['detail']})" if one["detail"] else "")
             for one in self.examples
         )
-        some = f"{self.masks:,} of {self.total:,} masks"
+        some = f"{self.masks:,} of {counted(self.total, 'mask')}"
         if self.images:
-            some += f", all masks of {self.images:,} of the {self.several:,} images with several,"
-        return f"{some} would go for how they are written ({reasons}), for example {shown}"
+            several = f"{counted(self.several, 'image')} with several"
+            some += f", all masks of {self.images:,} of the {several},"
+        why = "would be removed for format errors, not for what they show"
+        return f"{some} {why} ({reasons}), for example {shown}"
 
     def warnings(self) -> list[str]:
         """Return what a run without an output says of it."""
-        return [f"{self.text()}: this takes --yes"] if self.is_large else []
+        return [f"{self.text()}: this takes --yes"] if self.needs_yes else []
 
-    def refuse(self, yes: bool, where: str) -> None:
+    def refuse(self, where: str) -> None:
         """Raise where that is much and nobody agreed.
 
         Raises:
             CallError: So it is.
         """
-        if self.is_large and not yes:
+        if self.needs_yes:
             do = "mend the file, or its reading, or say --yes if they are to go"
             raise CallError(self.text(), where, do)
 
 
-def form_loss(audit: Audit, dropped: str) -> FormLoss:
-    """Return what would go for reasons about form.
+def _words(status: str) -> str:
+    """Return a status in words."""
+    return _DECLARATION_WORDS if status == "declaration" else status.replace("_", " ")
+
+
+def form_loss(audit: Audit, dropped: str, *, agreed: bool = False) -> FormLoss:
+    """Return what would go for format errors.
 
     Args:
         audit: The audit.
         dropped: SQL of the masks that go.
+        agreed: Whether somebody said that they are to go.
     """
     types = column_types(audit)
     form, reason = "status <> 'ok'", "status"
@@ -137,4 +151,5 @@ def form_loss(audit: Audit, dropped: str) -> FormLoss:
             }
             for row in shown.astype(object).where(shown.notna(), None).to_dict("records")
         ],
+        agreed,
     )

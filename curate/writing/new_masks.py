@@ -11,6 +11,7 @@ from curate.decisions.additions import added_masks
 from curate.decisions.lookup import decoded, rows_of
 from curate.decisions.outcomes import people_text
 from curate.errors import CallError, DuplicateError
+from curate.notes import counted
 from curate.rle import Runs, area, cross_overlaps, overlaps
 from curate.store import Audit
 from curate.writing.options import Options
@@ -40,7 +41,8 @@ def find_new(
         return added, 0
     homeless = added[added["image_key"] == ""]
     if len(homeless):
-        what = f"{len(homeless)} added masks have no place in the source"
+        some = counted(len(homeless), "added mask")
+        what = f"{some} without a place in the source"
         name = homeless["file_name"].iloc[0]
         do = "audit the dataset again: this audit does not say where its images stand"
         raise CallError(what, f"{audit.path}, image {name}", do)
@@ -55,8 +57,9 @@ def find_new(
     if options.duplicates == "drop":
         return added.drop(index=twins.index).reset_index(drop=True), len(twins)
     name, other, iou = added["file_name"].loc[twins.index[0]], twins["other"].iloc[0], twins["iou"]
+    some = counted(len(twins), "added mask")
     raise DuplicateError(
-        f"{len(twins)} added masks cover an object that has a mask already (the first: in {name}, "
+        f"{some} of an object that has a mask already (the first: in {name}, "
         f"IoU {iou.iloc[0]:.2f} with {other})",
         str(audit.path),
         "say --duplicates drop to leave them out, or --duplicates keep to write them",

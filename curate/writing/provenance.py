@@ -169,7 +169,10 @@ def _tables(audit: Audit, changes: Changes) -> Iterator[pa.Table]:
         names = [n for n in _READ if n in part_names(audit.path, "masks", index)]
         masks = to_frame(read_part(audit.path, "masks", index, names))
         masks = masks if masks.index.name == "mask_id" else masks.set_index("mask_id")
-        yield _table(_part(with_people(masks, plan), listed, people), under)
+        made = _part(with_people(masks, plan), listed, people)
+        for old, new in changes.renumbered.items():
+            made.loc[made["mask_id"] == old, "new_mask_id"] = new
+        yield _table(made, under)
     added = rows[rows["mask_id"].isna()]
     if len(added):
         yield _table(added, under)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from curate.curation.audits import Audit, read_options, source_of
@@ -13,6 +14,7 @@ from curate.errors import AuditError, SourceError
 from curate.formats import detect
 from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
+from curate.notes import counted, plural
 from curate.versions import short
 from curate.writing.check import check_written
 from curate.writing.datasets import Place
@@ -35,7 +37,7 @@ class PruneResult:
         dropped: Masks that go.
         emptied_images: Images that lose all their masks. They stay in the dataset, but for results
             lists, which name an image only where it has masks.
-        form: What of it goes for reasons about form.
+        form: What of it goes for format errors.
         out: What was written, read back and compared; None for a dry run.
         version: Content id of what was written; "" for a dry run.
     """
@@ -65,7 +67,7 @@ class PruneResult:
 
     def text(self) -> str:
         """Return what happened, in a line or two."""
-        counts = f"{self.dropped:,} of {self.kept + self.dropped:,} masks"
+        counts = f"{self.dropped:,} of {counted(self.kept + self.dropped, 'mask')}"
         emptied = emptied_text(self.emptied_images, self.format)
         if self.out is None:
             lines = [f"would drop {counts}; nothing is written without --out", *emptied]
@@ -73,7 +75,7 @@ class PruneResult:
         lines = [
             f"dropped {counts}",
             *emptied,
-            f"wrote {self.out}, read it back: {self.kept:,} masks, all equal",
+            f"wrote {self.out}, read it back: {counted(self.kept, 'mask')}, all equal",
             f"version {short(self.version)}",
         ]
         return "\n".join(lines)
@@ -88,9 +90,9 @@ def emptied_text(images: int, format: str) -> list[str]:
     """
     if not images:
         return []
-    some = f"{images:,} image{'s have' if images > 1 else ' has'} no mask any more"
+    some = f"{counted(images, 'image')} {plural(images, 'has', 'have')} no mask any more"
     if format == LISTS_MASKS_ONLY:
-        return [f"{some} and so {'are' if images > 1 else 'is'} not in it"]
+        return [f"{some} and so {plural(images, 'is', 'are')} not in it"]
     return [f"{some}: trainers take such images for empty ones"]
 
 
@@ -113,10 +115,10 @@ def prune(
         out: Where; must not exist. None only counts.
         actions: Whose masks go beside the rejected ones: "review", "accept".
         source: Where the audited dataset is now; None: where it was.
-        yes: Write though much goes for how it is written; see :class:`FormLoss`.
+        yes: Write though much is removed for format errors; see :class:`FormLoss`.
 
     Raises:
-        CallError: ``actions`` or ``out`` cannot be used, or much goes for how it is written.
+        CallError: ``actions`` or ``out`` cannot be used, or much is removed for format errors.
         SourceError: The source is gone, cannot be read or has changed since the audit.
         AuditError: The audit has no plan, ``out`` cannot be written, or what was written is not
             what was meant (then it is removed again).
@@ -137,13 +139,13 @@ def prune(
         int(counts["masks"]) - dropped,
         dropped,
         int(emptied),
-        form_loss(audit, where),
+        form_loss(audit, where, agreed=yes),
         out,
     )
     if out is None:
         return result
     refuse_place(source, audit.path, out)
-    result.form.refuse(yes, str(audit.path))
+    result.form.refuse(str(audit.path))
     keys = audit.query(f"select source_key from masks where {where}")["source_key"]
     edits = Edits(drop=frozenset(keys.astype(str)))
     with beside(out) as folder:
@@ -198,12 +200,14 @@ class Made(NamedTuple):
         stored: How new pixels were stored.
         places: Where the added masks stand, by position among the edits.
         left_out: How many masks could not stand in it.
+        renumbered: Ids of masks that have another one in it than in the audit, by that.
     """
 
     version: str
     stored: Stored
     places: Mapping[int, Place]
     left_out: int = 0
+    renumbered: Mapping[int, int] = MappingProxyType({})
 
 
 def write_checked(

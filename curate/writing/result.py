@@ -11,8 +11,10 @@ import pandas as pd
 
 from curate.decisions.outcomes import DISPUTED, NOT_DRAWN, unsettled_text
 from curate.formats.edits import Stored
+from curate.notes import counted, plural
 from curate.versions import short
 from curate.writing.changes import Changes
+from curate.writing.coco_numbers import UNNAMED
 from curate.writing.pruning import emptied_text
 
 _SHOWN = 5
@@ -35,6 +37,7 @@ class WriteResult:
         stored: How new pixels were stored.
         left_out: Masks that cannot stand in another format than the source's: without pixels, or of
             an image that is not known.
+        unnamed: Masks without a category, which get one in COCO.
     """
 
     source: Path
@@ -47,6 +50,7 @@ class WriteResult:
     version_before: str = ""
     stored: Stored = field(default=Stored(), repr=False)
     left_out: int = 0
+    unnamed: int = 0
 
     def __str__(self) -> str:
         return self.text()
@@ -64,6 +68,7 @@ class WriteResult:
             "masks_before": found.masks,
             "masks_left_out": self.left_out,
             "masks_after": found.masks_after - self.left_out,
+            "masks_without_category": self.unnamed,
             "emptied_images": found.emptied,
         }
 
@@ -85,7 +90,13 @@ class WriteResult:
             "version_before": self.version_before or None,
             **self.counts(),
             "form": self.changes.form.as_dict(),
-            "stored": {"polygons": stored.polygons, "seams": stored.seams, "rle": stored.runs},
+            "stored": {
+                "polygons": stored.polygons,
+                "seams": stored.seams,
+                "rle": stored.runs,
+                "polygons_to_rle": stored.turned,
+            },
+            "renumbered": {str(old): new for old, new in self.changes.renumbered.items()},
             "moved": _listed(moved[names]),
             "not_settled": _listed(self.changes.waiting),
             "masks": _listed(self.changes.rows),
@@ -95,17 +106,18 @@ class WriteResult:
         """Return what happened in a few lines."""
         n = self.counts()
         lines = [*self._removed_text(n), *self._changed_text(n)] or ["nothing changes"]
-        lines += self._waiting_text(n)
+        lines += [*self._coco_text(), *self._waiting_text(n)]
+        before = counted(n["masks_before"], "mask")
         if self.out is None:
-            lines.append(f"{n['masks_before']:,} masks now, {n['masks_after']:,} would be after")
+            lines.append(f"{before} now, {n['masks_after']:,} would be after")
             lines += self._after_text() + self.changes.form.warnings()
             return "\n".join([*lines, "nothing is written without --out"])
-        lines.append(f"{n['masks_before']:,} masks before, {n['masks_after']:,} after")
+        lines.append(f"{before} before, {n['masks_after']:,} after")
         lines += self._after_text()
         versions = " -> ".join(short(v) for v in (self.version_before, self.version) if v)
         meant = "all as meant" if not len(self.moved) else "all others as meant"
         lines += [
-            f"wrote {self.out}, read it back: {n['masks_after']:,} masks, {meant}",
+            f"wrote {self.out}, read it back: {counted(n['masks_after'], 'mask')}, {meant}",
             f"version {versions}",
             f"provenance: {self.provenance}",
         ]
@@ -118,7 +130,7 @@ class WriteResult:
             ("removed_for_review", "that wait for review"),
             ("removed_accepted", "that are accepted"),
         )
-        shown = _counted((n[name], what) for name, what in parts)
+        shown = _joined((n[name], what) for name, what in parts)
         return [f"removed: {shown}"] if shown else []
 
     def _changed_text(self, n: dict[str, int]) -> list[str]:
@@ -131,11 +143,22 @@ class WriteResult:
                 ("relabelled", "relabelled by people"),
                 ("added", "added by people"),
                 ("cut", "cut, since a changed or added mask has some of their pixels"),
-                ("added_left_out", "added masks left out, since their object has one already"),
+                ("added_left_out", "added but left out, since their object has a mask already"),
                 ("masks_left_out", "left out, without pixels or of an image that is not known"),
             )
             if n[name]
         ]
+
+    def _coco_text(self) -> list[str]:
+        """Say what another format than the source's makes of masks."""
+        lines = []
+        if self.unnamed:
+            gets = plural(self.unnamed, "gets", "get")
+            what = f"{counted(self.unnamed, 'mask')} without a category {gets} the category"
+            lines.append(f"{what} {UNNAMED}: COCO demands one")
+        for old, new in self.changes.renumbered.items():
+            lines.append(f"mask {old} has the id {new} in it: COCO's evaluation skips the id 0")
+        return lines
 
     def _waiting_text(self, n: dict[str, int]) -> list[str]:
         shown = unsettled_text({DISPUTED: n["disputed"], NOT_DRAWN: n["not_drawn"]})
@@ -150,8 +173,15 @@ class WriteResult:
         lines = []
         if self.stored.seams:
             lines.append(
-                f"{self.stored.seams:,} masks with holes or several parts are one polygon each, "
+                f"{counted(self.stored.seams, 'mask')} with holes or several parts "
+                f"{plural(self.stored.seams, 'is', 'are')} one polygon each, "
                 "which runs through a seam of no width"
+            )
+        if self.stored.turned:
+            lines.append(
+                f"{counted(self.stored.turned, 'mask')} of polygons "
+                f"{plural(self.stored.turned, 'is', 'are')} run lengths now: no polygon without a "
+                "seam has exactly the pixels"
             )
         moved = self.moved
         if len(moved):
@@ -159,7 +189,7 @@ class WriteResult:
             names = ", ".join(f"{_name(row)} ({row['stored_iou']:.4f})" for row in some)
             more = f" and {len(moved) - _SHOWN:,} more" if len(moved) > _SHOWN else ""
             lines.append(
-                f"{len(moved):,} {'mask' if len(moved) == 1 else 'masks'} not held to the pixel, "
+                f"{counted(len(moved), 'mask')} not held to the pixel, "
                 f"IoU with what was meant {iou.min():.4f} at least, {iou.mean():.4f} on average: "
                 f"{names}{more}"
             )
@@ -172,7 +202,7 @@ def _name(row: dict[Any, Any]) -> str:
     return f"the mask added to {row['file_name']}"
 
 
-def _counted(parts: Iterable[tuple[int, str]]) -> str:
+def _joined(parts: Iterable[tuple[int, str]]) -> str:
     return ", ".join(f"{number:,} {what}" for number, what in parts if number)
 
 

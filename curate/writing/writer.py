@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from curate.formats.rows import plain
 from curate.store import Audit
 from curate.writing.changes import Changes, changes, with_stored
 from curate.writing.coco import write_coco
-from curate.writing.datasets import Place
+from curate.writing.coco_numbers import count_unnamed
 from curate.writing.naming import DATASET, NOTE, name_both
 from curate.writing.options import Options
 from curate.writing.place import beside, refuse_place
 from curate.writing.provenance import place_of, write_provenance
-from curate.writing.pruning import Expected, audited_source, write_checked
+from curate.writing.pruning import Expected, Made, audited_source, write_checked
 from curate.writing.result import WriteResult
 
 
@@ -46,11 +45,11 @@ def write(
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask (.parquet or .json); None: beside
             ``out``, with ``.provenance.parquet`` behind its name.
-        yes: Write though much goes for how it is written; see :mod:`curate.writing.form`.
+        yes: Write though much is removed for format errors; see :mod:`curate.writing.form`.
 
     Raises:
         CallError: ``out`` or an option cannot be used, the format cannot hold what people decided,
-            or much goes for how it is written.
+            or much is removed for format errors.
         DuplicateError: An added mask is of an object that has one, and nothing says what to do.
         SourceError: The source is gone, cannot be read or has changed since the audit.
         AuditError: ``out`` cannot be written, or what was written is not what was meant (then it is
@@ -71,26 +70,28 @@ def write(
                 raise CallError(what, str(provenance), "choose another place")
     elif provenance is not None:
         raise CallError("a provenance is asked for, but no output", "--provenance", "give --out")
-    found = changes(audit, options or Options())
+    found = changes(audit, options or Options(), agreed=yes)
     before = str(audit.info.get("version") or "")
     result = WriteResult(source, to or form.name, found, audit.path, version_before=before)
+    if export:
+        result = replace(result, unnamed=count_unnamed(audit, found.edits))
     if out is None or provenance is None:
         edits = found.edits
         if edits.only_drops:  # leaving masks out is never refused, only the format and the options
             edits = replace(edits, drop=frozenset())
         stored = Stored() if export else form.write(source, None, edits)
         return replace(result, changes=with_stored(audit, found, stored), stored=stored)
-    found.form.refuse(yes, str(audit.path))
+    found.form.refuse(str(audit.path))
     with beside(out) as folder:
         made = folder / DATASET / source.name
         made.parent.mkdir()
         if export:
-            done = write_coco(audit, found.edits, made)
+            done = write_coco(audit, form, found.edits, made)
         else:
             meant = Expected(found.masks_after, audit.info.get("version"))
             done = write_checked(form, source, made, found.edits, meant, out)
         found = with_stored(audit, found, done.stored)
-        found = _with_places(found, done.places, made, out)
+        found = _with_places(found, done, made, out)
         note = folder / f"{NOTE}{provenance.suffix}"
         write_provenance(audit, found, done.version, provenance, note)
         name_both(made, out, note, provenance, renew=asked is None)
@@ -105,15 +106,17 @@ def write(
     )
 
 
-def _with_places(found: Changes, places: Mapping[int, Place], made: Path, out: Path) -> Changes:
-    """Return what changes with the ids and source keys that added masks have got."""
+def _with_places(found: Changes, done: Made, made: Path, out: Path) -> Changes:
+    """Return what changes with the ids and source keys that masks have got."""
     rows = found.rows.copy()
     prefix = "" if made.is_dir() else plain(made.name)  # keys begin with the name of a file
     added = rows.index[rows["change"] == "added"]
-    for number, place in places.items():
+    for number, place in done.places.items():
         key = place.source_key
         if prefix and key.startswith(prefix):
             key = plain(out.name) + key.removeprefix(prefix)
         rows.loc[added[number], "new_mask_id"] = place.mask_id
         rows.loc[added[number], "new_source_key"] = key
-    return replace(found, rows=rows)
+    for old, new in done.renumbered.items():
+        rows.loc[(rows["mask_id"] == old).fillna(False), "new_mask_id"] = new
+    return replace(found, rows=rows, renumbered=done.renumbered)

@@ -251,7 +251,7 @@ def test_pictures_that_are_missing(audit: Audit, tmp_path: Path) -> None:
     shutil.copy(Path(audit.info["inputs"]["images"]) / "2.png", pictures)
     how = Outgoing(images=pictures)
     assert write_queue(audit, rows, tmp_path / "b", "label-studio", how=how) == 6
-    assert "6 masks of the queue are not in it" in (tmp_path / "b" / "README.txt").read_text()
+    assert "Not in it: 6 masks of the queue" in (tmp_path / "b" / "README.txt").read_text()
 
 
 def test_a_real_export(audit: Audit) -> None:

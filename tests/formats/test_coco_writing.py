@@ -355,10 +355,10 @@ def test_an_added_mask_without_a_category_takes_the_only_one(tmp_path: Path):
     found = edited(tmp_path, dataset(categories=[parent, one]), **add())
     measured = {"area": DISC.sum(), "bbox": [1, 0, 9, 9], "iscrowd": 0}
     assert found["annotations"] == [annotation(1, segmentation=rle_of(DISC)) | measured]
-    with pytest.raises(CallError, match=r"1 added masks have no category.*--category NAME"):
+    with pytest.raises(CallError, match=r"1 added mask without a category.*--category NAME"):
         edited(tmp_path, dataset(annotation()), **add())
     bare = dataset(annotation(), categories=None)
-    with pytest.raises(CallError, match="no category"):
+    with pytest.raises(CallError, match="without a category"):
         edited(tmp_path, bare, **add())
     assert edited(tmp_path, bare, **add(category="12"))["annotations"][1]["category_id"] == 12
     with pytest.raises(CallError, match="'cat' is no number"):

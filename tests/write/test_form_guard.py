@@ -73,7 +73,13 @@ def test_much_that_is_badly_written_goes_only_with_a_yes(
         verb(audit, out)
     assert not out.exists()
     refused = CliRunner().invoke(app, [CODES[verb], str(audit), "--out", str(out)])
-    assert refused.exit_code != 0
+    only_said = CliRunner().invoke(app, [CODES[verb], str(audit)])
+    assert isinstance(refused.exception, CallError)  # which ends with 2, see curate.cli.main
+    assert only_said.exit_code == 2
+    assert only_said.output.count("would be removed for format errors") == 1
+    agreed = CliRunner().invoke(app, [CODES[verb], str(audit), "--yes"])
+    assert agreed.exit_code == 0
+    assert "--yes" not in agreed.output
     done = CliRunner().invoke(app, [CODES[verb], str(audit), "--out", str(out), "--yes"])
     assert done.exit_code == 0, done.output
     left = json.loads(out.read_text())["annotations"]
@@ -122,7 +128,12 @@ def test_a_stored_box_that_is_another_is_form_too(make_audit: Any) -> None:
         action=["review"] * 5 + ["accept"], declaration_score=[0.1, 0.2, 0.4, 0.1, 0.9, 1]
     )
     audit = make_audit(masks)
-    assert form_loss(audit, "action in ('review')").reasons == {"declaration": 4}
+    found = form_loss(audit, "action in ('review')")
+    assert found.reasons == {"declaration": 4}
+    words = "stored box or area is not the mask's"
+    said = f"would be removed for format errors, not for what they show ({words}: 4)"
+    assert said in found.text()
+    assert f"mask 11: {words};" in found.text()
     assert form_loss(audit, "action in ('reject')").masks == 0
 
 

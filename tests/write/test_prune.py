@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from pycocotools.coco import COCO
 
 import curate
 import curate.writing.pruning as module
+from curate.decisions import Reviews
 from curate.errors import AuditError, CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect, read
@@ -115,6 +117,27 @@ def test_ids_that_stand_twice_are_no_obstacle(
     content["annotations"][3]["id"] = content["annotations"][1]["id"]
     content["annotations"][4]["id"] = content["annotations"][1]["id"]
     assert prune(planned(100, 97), tmp_path / "out.json").kept >= 5
+
+
+@pytest.mark.parametrize("verb", [curate.prune, curate.write], ids=["prune", "write"])
+@pytest.mark.parametrize("gone", [0, 1])
+def test_of_two_masks_of_one_id_one_goes(
+    content: Content, tmp_path: Path, verb: Any, gone: int
+) -> None:
+    """The other one then has its id alone, and is no finding any more."""
+    annotations = content["annotations"]
+    annotations[4]["id"] = annotations[1]["id"]
+    source, out = tmp_path / "source.json", tmp_path / "out.json"
+    source.write_text(json.dumps(content), encoding="utf-8")
+    curate.audit(source, tmp_path / "audit", policy={"name": "all"})
+    both = curate.read(source).masks.query("status == 'duplicate_id'")
+    assert len(both) == 2
+    rows = pd.DataFrame({"mask_id": [both.index[gone]], "action": "reject"})
+    Reviews(curate.open_audit(tmp_path / "audit")).add(rows, origin="a test")
+    assert verb(tmp_path / "audit", out).version == curate.version(out)
+    del annotations[(1, 4)[gone]]
+    assert json.loads(out.read_text(encoding="utf-8")) == content
+    assert "duplicate_id" not in set(curate.read(out).masks["status"])
 
 
 def test_a_changed_source_is_refused(planned: Callable[..., Any], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a dataset becomes as COCO: ids of categories, names of pictures."""
+"""What a dataset becomes as COCO: ids, categories, polygons, names of pictures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from drawn_masks import encoded
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 import curate
 from curate import verbs
@@ -54,3 +58,101 @@ def test_images_get_the_names_of_their_pictures_where_these_are_known(
     found = curate.diff(tmp_path / "source", tmp_path / "coco.json")
     assert not len(found.images)
     assert (found.unchanged, len(found.masks)) == (2, 0)
+
+
+WITHOUT_IDS = ["yolo", "amg", "amg-json", "sav", "cvat-bare", "png-folder", "label-png"]
+
+
+@pytest.mark.parametrize("name", WITHOUT_IDS)
+def test_coco_evaluates_what_was_written_against_itself_as_perfect(
+    case: Any, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """COCOeval takes the id 0 for no match."""
+    one = case(name)
+    one.add(one.dot(), None)
+    category = {"yolo": "cat", "cvat-bare": "cell"}.get(name)
+    result = verbs.write(one.audit, one.out.with_suffix(".json"), to="coco", category=category)
+    truth = COCO(str(result.out))
+    content = json.loads(result.out.read_bytes())
+    for key in ("images", "annotations", "categories"):
+        ids = [one["id"] for one in content[key]]
+        assert min(ids) >= 1
+        assert len(set(ids)) == len(ids)
+    found = truth.loadRes([{**a, "score": 1.0} for a in content["annotations"]])
+    evaluation = COCOeval(truth, found, "segm")
+    evaluation.params.maxDets = [1, 10, 1000]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    reached = evaluation.eval["precision"][..., 0, -1]
+    assert reached[reached > -1].min() == 1.0
+    assert curate.diff(one.source, result.out).unchanged + result.left_out == len(one.table)
+
+
+def test_all_ids_but_0_are_those_of_the_audit_and_the_provenance_has_the_other(case: Any) -> None:
+    one = case("yolo")
+    assert one.mask_id == 0
+    one.say("fix", segmentation=encoded(one.dot()))
+    out = one.out.with_suffix(".json")
+    result = verbs.write(one.audit, out, to="coco")
+    top = int(one.table.masks.index.max()) + 1
+    ids = {a["id"] for a in json.loads(out.read_bytes())["annotations"]}
+    usable = one.table.masks.index[one.table.masks["area_px"] > 0]
+    assert ids == {top, *usable} - {0}
+    assert f"mask 0 has the id {top} in it" in result.text()
+    assert result.as_dict()["renumbered"] == {"0": top}
+    rows = pq.read_table(result.provenance).to_pylist()
+    assert {r["mask_id"]: r["new_mask_id"] for r in rows if r["new_mask_id"]} == {0: top}
+
+
+def test_classes_of_yolo_are_counted_from_1_in_their_order(case: Any) -> None:
+    one = case("yolo")
+    out = one.out.with_suffix(".json")
+    verbs.write(one.audit, out, to="coco")
+    masks = one.table.masks.dropna(subset=["category"])
+    numbers = dict(zip(masks["category"], masks["category_id"] + 1, strict=True))
+    listed = {c["name"]: c["id"] for c in json.loads(out.read_bytes())["categories"]}
+    assert numbers.items() <= listed.items()
+
+
+@pytest.mark.parametrize("name", ["yolo", "cvat", "lvis", "coco-results", "png-folder"])
+def test_polygons_stay_polygons_where_rings_have_exactly_the_pixels(
+    case: Any, name: str, tmp_path: Path
+) -> None:
+    one = case(name)
+    polygons = one.table.masks.get("outline_crossings")
+    polygons = set() if polygons is None else set(polygons.dropna().index)
+    if polygons:
+        with_hole = max(polygons)
+        ring = np.zeros_like(one.pixels(with_hole))
+        ring[2:9, 2:9] = True
+        ring[4:6, 4:6] = False
+        one.say("fix", with_hole, segmentation=encoded(ring))
+    for masks in ("same", "rle"):
+        out = tmp_path / f"{masks}.json"
+        result = verbs.write(one.audit, out, to="coco", masks=masks)
+        annotations = json.loads(out.read_bytes())["annotations"]
+        drawn = {a["id"] for a in annotations if isinstance(a["segmentation"], list)}
+        stored = result.as_dict()["stored"]
+        assert stored["polygons"] == len(drawn)
+        if masks == "rle":
+            assert not drawn
+            assert stored["polygons_to_rle"] == 0
+            continue
+        assert stored["polygons_to_rle"] == len(polygons) - len(drawn)
+        assert len(drawn) >= len(polygons) // 2
+        if polygons:
+            assert stored["polygons_to_rle"] >= 1
+            assert "run lengths now: no polygon without a seam" in result.text()
+
+
+@pytest.mark.parametrize("name", ["amg", "png-folder", "yolo"])
+def test_that_masks_get_a_category_is_said_before_and_after(case: Any, name: str) -> None:
+    one = case(name)
+    dry = verbs.write(one.audit, to="coco")
+    done = verbs.write(one.audit, one.out.with_suffix(".json"), to="coco")
+    content = json.loads(done.out.read_bytes())
+    unnamed = [c["id"] for c in content["categories"] if c["name"] == "object"]
+    count = sum(a["category_id"] in unnamed for a in content["annotations"])
+    for result in (dry, done):
+        assert result.as_dict()["masks_without_category"] == count
+        assert ("without a category" in result.text()) == bool(count)
