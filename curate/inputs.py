@@ -10,7 +10,7 @@ from typing import Any
 from curate.crowds import CROWDS
 from curate.errors import CallError, CurateError
 from curate.fingerprint import fingerprint
-from curate.formats import detect
+from curate.formats import dataset_path, detect
 from curate.formats.base import Format, ReadOptions
 from curate.formats.own_pictures import BESIDE_FILE, IN_DATASET, OwnPictures
 from curate.pictures import ImageFolder
@@ -130,7 +130,7 @@ class Inputs:
             SoftMasks(self.soft_masks)
         for path in (self.detections, *self.compare.values()):
             if path is not None:
-                detect(path)
+                detect(dataset_path(path))
 
 
 def availability(inputs: Inputs) -> list[dict[str, Any]]:

@@ -36,8 +36,8 @@ from curate.decisions.reviews import refuse_other_decisions
 from curate.declared_sizes import size_notes, with_other_sizes
 from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
-from curate.formats import detect
-from curate.formats.base import Part, ReadOptions, writing
+from curate.formats import detect, others_beside
+from curate.formats.base import Format, Part, ReadOptions, writing
 from curate.inputs import Inputs, availability
 from curate.joined_inputs import own_picture_facts
 from curate.joining import Found, Joins, join_inputs
@@ -45,7 +45,7 @@ from curate.models import load_detector, load_segmenter
 from curate.models.detections import detections_of
 from curate.models.embedding_cache import EmbeddingCache
 from curate.models.segmenter import Segmenter
-from curate.notes import as_dicts, put_notes
+from curate.notes import Note, as_dicts, put_notes
 from curate.pictures import ImageFolder, worse
 from curate.pool import Pool
 from curate.progress import Progress
@@ -307,8 +307,17 @@ def audit(
             info["joins"] = joins.facts
             put_notes(info, as_dicts(joins.notes, {}))
             put_notes(info, crowd_notes(out, info["crowd"]))
+            put_notes(info, as_dicts(_beside(source, chosen), {}))
             put_notes(info, size_notes(out))
         return decide_audit(out, info, policy, pool, report)
+
+
+def _beside(source: Path, chosen: Format) -> list[Note]:
+    """Say which other sources lie in a folder, and are not read with it."""
+    others = others_beside(source, chosen)
+    named = ", ".join(f"{name} ({title})" for name, title in others.items())
+    text = f"read as {chosen.title}; beside it, and not read: {named}"
+    return [Note("others_beside", text, len(others), "files")] if others else []
 
 
 def _open_models(inputs: Inputs) -> dict[str, dict[str, str]]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from curate.formats import detect
+from curate.formats import dataset_path, detect
 from curate.formats.base import ReadOptions
 from curate.image_join import Join, Listing, join
 from curate.source_images import SourceImages
@@ -142,6 +142,7 @@ def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None 
     """
     folder = work / f"side-{name}"
     done = folder / "done"
+    path = dataset_path(path)
     chosen = detect(path)
     if chosen.name != "coco-results":  # its ids are not names of pictures: joined as they are
         chosen = detect(path, chosen.name, options)

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.formats import detect
+from curate.formats import dataset_path, detect
 from curate.rle import area, encode
 from curate.table import MASK_COLUMNS, MaskTable, concat
 from curate.versions import VersionHash, image_digests, with_unlisted
@@ -70,6 +70,7 @@ def read_parts(path: Path, format: str | None = None) -> Iterator[MaskTable]:
         CallError: There is no format of that name.
         SourceError: The source as a whole cannot be read.
     """
+    path = dataset_path(path)
     found = detect(path, format)
     with tempfile.TemporaryDirectory(prefix="curate-") as work:
         for part in found.plan(path, Path(work)):

@@ -18,7 +18,7 @@ from curate.decisions.lookup import IntArray
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.errors import CallError, SourceError
 from curate.exchange.parts import Shown
-from curate.formats import detect
+from curate.formats import dataset_path, detect
 
 _FITS = 0.5
 """Least share of a queue's masks that a draw must hold to be the one it was made of."""
@@ -103,6 +103,7 @@ def shown_as_told(reviews: Reviews, given: Path | int, ids_of: Callable[[Path], 
 
 def dataset_ids(path: Path) -> IntArray:
     """Return the ids of all masks of a dataset, sorted."""
+    path = dataset_path(path)
     found = detect(path)
     with tempfile.TemporaryDirectory(prefix="curate-") as work:
         ids = [

@@ -15,10 +15,24 @@ if TYPE_CHECKING:
     from curate.formats.base import Format, ReadOptions
     from curate.table import MaskTable
 
-__all__ = ["BUILT_IN", "all_formats", "check_source", "detect", "format_names", "read"]
+__all__ = [
+    "BUILT_IN",
+    "all_formats",
+    "check_source",
+    "dataset_path",
+    "detect",
+    "format_names",
+    "others_beside",
+    "read",
+]
 
 ENTRY_POINTS = "curate.formats"
 """The entry-point group under which other packages add formats."""
+
+_SOURCE_FILES = (".json", ".xml", ".tar")
+_READ_FROM_FILES = ("cvat", "sa1b")  # folders of these are read for their files alone
+_MOST_LISTED = 2_000  # entries of a folder that are listed for other sources beside it
+_MOST_BESIDE = 40  # and looked at
 
 BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("coco-panoptic", "panoptic", "FORMAT"),
@@ -63,6 +77,45 @@ def detect(
     """
     found = _detected(Path(path), format)
     return found if options is None else found.with_options(options)
+
+
+def dataset_path(path: Path) -> Path:
+    """Return the folder of a YOLO dataset whose YAML file is given; any other path as it is.
+
+    Raises:
+        SourceError: There are no labels where the YAML says, nor beside it.
+    """
+    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+        return path
+    from curate.formats.yolo_folders import described_by
+
+    return described_by(path)
+
+
+def others_beside(folder: Path, chosen: Format) -> dict[str, str]:
+    """Return what else in a folder is a source by itself, and is not read with it.
+
+    Args:
+        folder: A source.
+        chosen: The format that it is read in.
+
+    Returns:
+        The title of its format by name, of the first few.
+    """
+    if not folder.is_dir():
+        return {}
+    from curate.formats.id_layouts import names_pictures
+
+    whole = chosen.name not in _READ_FROM_FILES  # else folders in it are not read
+    found = {}
+    for entry in sorted(islice(folder.iterdir(), _MOST_LISTED))[:_MOST_BESIDE]:
+        stands = entry.suffix.lower() in _SOURCE_FILES and entry.is_file()
+        if stands or (not whole and entry.is_dir() and not names_pictures(entry.name)):
+            formats = map(_named, format_names())
+            other = next((one for one in formats if one.matches(entry)), chosen)
+            if other.name != chosen.name:
+                found[entry.name] = other.title
+    return found
 
 
 def check_source(path: Path, format: str | None = None) -> None:
@@ -115,7 +168,7 @@ def read(
     """
     from curate.table import concat
 
-    source = Path(path)
+    source = dataset_path(Path(path))
     found = detect(source, format, options)
     with tempfile.TemporaryDirectory(prefix="curate-") as work:
         return concat([found.load(source, part) for part in found.plan(source, Path(work))])
@@ -144,7 +197,7 @@ def _sources_in(folder: Path, most: int = 3) -> list[str]:
     """Return files right in a folder that are sources by themselves, for an error to name."""
     if not folder.is_dir():
         return []
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in (".json", ".xml", ".tar"))
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in _SOURCE_FILES)
     formats = [_named(name) for name in format_names()]
     named = (f for f in files[:500] if f.is_file() and any(one.matches(f) for one in formats))
     return [str(f) for f in islice(named, most)]

@@ -71,6 +71,11 @@ class Layout:
     of_classes: Mapping[int, str] = field(default_factory=dict)
 
 
+def names_pictures(folder: str) -> bool:
+    """Whether a folder is called like those of pictures."""
+    return _OF_PICTURES.fullmatch(folder) is not None
+
+
 def file_layout(path: Path) -> Layout:
     """Return what the name of a single PNG says."""
     found = _CITYSCAPES.fullmatch(path.name)

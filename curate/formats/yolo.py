@@ -35,10 +35,11 @@ from curate.formats.yolo_folders import (
     Sample,
     find_samples,
     has_pictures,
+    label_folders,
     own_name,
 )
 from curate.formats.yolo_lines import Line, has_polygon, is_of_boxes, read_line
-from curate.formats.yolo_names import class_names, keypoints_declared
+from curate.formats.yolo_names import class_names, keypoints_declared, refuse_several
 from curate.formats.yolo_writing import Classes, by_label
 from curate.image_names import normalised
 from curate.notes import Notes
@@ -82,6 +83,7 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
     """Group images into parts."""
     if keypoints_declared(source) is not None:
         raise SourceError(_POSES, str(source), "give labels for segmentation")
+    refuse_several(source, label_folders(source))
     found = parts_of(
         ((sample, _cost(source, sample.label)) for sample in find_samples(source)), PART_BYTES
     )

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from curate.errors import SourceError
 from curate.formats.own_pictures import holds_picture
 from curate.formats.png import PICTURES
 from curate.formats.trees import entries, files_under
+from curate.formats.yolo_names import describes_dataset, stated_path
 from curate.image_names import base, normalised, without_suffix
 
 LABELS, IMAGES = "labels", "images"
@@ -74,6 +76,22 @@ def label_folders(source: Path) -> list[str]:
     found = list(_label_folders(source, "", _DEPTH))
     others = [name for name in found if not any(map(_RUN.fullmatch, name.split("/")))]
     return others or found
+
+
+def described_by(yaml: Path) -> Path:
+    """Return the folder of the dataset that a YAML file describes; the file where it is no such.
+
+    Raises:
+        SourceError: There are no labels where it says, nor beside it.
+    """
+    if not describes_dataset(yaml):
+        return yaml
+    tried = [yaml.parent / stated_path(yaml), yaml.parent]
+    for folder in tried:
+        if folder.is_dir() and label_folders(folder):
+            return folder
+    what = "it describes a YOLO dataset, but there are no labels where it says"
+    raise SourceError(what, str(yaml), "give the dataset's folder")
 
 
 def has_pictures(source: Path) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from curate.errors import CallError
+from curate.errors import CallError, SourceError
 from curate.formats.rows import plain
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -20,6 +20,7 @@ _ABOVE = 4  # how many folders above the source are looked at
 _LARGEST = 10_000_000
 
 _DATASET = re.compile(r"^(train|val|test|path|nc)[ \t]*:", re.MULTILINE)
+_PATH = re.compile(r"^path[ \t]*:[ \t]*([^#\r\n]*?)[ \t]*(?:#.*)?$", re.MULTILINE)
 _INSIDE = re.compile(r"labels|obj_[A-Za-z0-9]+_data", re.ASCII)
 _ITEM = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^,\[\]{}]*?)\s*(,|$)""")
 _ENTRY = re.compile(r"""(?:-\s+|['"]?(\d+)['"]?\s*:\s+)(.*)$""")
@@ -70,6 +71,33 @@ def keypoints_declared(source: Path) -> Path | None:
     if path is None or not re.search(r"^kpt_shape[ \t]*:", _text(path), re.MULTILINE):
         return None
     return path
+
+
+def describes_dataset(yaml: Path) -> bool:
+    """Whether a YAML file describes a dataset: where it is, or its splits."""
+    return _DATASET.search(_text(yaml)) is not None
+
+
+def stated_path(yaml: Path) -> str:
+    """Return what a YAML file gives as the dataset's folder; "." where it gives none."""
+    found = _PATH.search(_text(yaml))
+    return found[1].strip("\"'") if found else "."
+
+
+def refuse_several(source: Path, folders: Sequence[str]) -> None:
+    """Raise where folders of labels are those of datasets with different classes.
+
+    Args:
+        source: The dataset's folder.
+        folders: Its folders of labels, as paths under it.
+    """
+    tops = sorted({name.split("/")[0] for name in folders if "/" in name})
+    named = {top: _names_in(source / top, _FILES, _LISTS) for top in tops}
+    known = {top: found.names for top, found in named.items() if found is not None}
+    if any(names != known[min(known)] for names in known.values()):
+        some = ", ".join(str(source / top) for top in sorted(known)[:3])
+        what = f"it holds {len(known)} YOLO datasets with different classes"
+        raise SourceError(what, str(source), f"give one of them: {some}")
 
 
 def _names_in(

@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import AuditError, CallError, CurateError, ReportWarning
-from curate.formats import check_source
+from curate.formats import check_source, dataset_path
 from curate.options import RULES
 from curate.progress import Progress
 from curate.summary import check_gate_names, check_gates
@@ -95,7 +95,7 @@ def audit(
     Raises:
         CurateError: The source, an argument or ``out`` cannot be used; one sentence says why.
     """
-    source = Path(source)
+    source = dataset_path(Path(source))
     check_source(source, format)
     find_images, images = str(images) != NO_IMAGES, None if str(images) == NO_IMAGES else images
     check_inputs(images, soft_masks, {"detections": detections, **(compare or {})}, workers)

@@ -64,10 +64,11 @@ def version(path: AnyPath, *, format: str | None = None) -> str:
 
 def _snapshot(path: Path) -> Snapshot:
     from curate.curation.snapshot import read_parts, take_snapshot
-    from curate.formats import detect
+    from curate.formats import dataset_path, detect
 
     audit = _audit_at(path)
     if audit is None:
+        path = dataset_path(path)
         found = detect(path).name
         return take_snapshot(str(path), found, read_parts(path, found))
     return take_snapshot(str(path), audit.info["source"]["format"], _audited_parts(audit))
