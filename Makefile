@@ -11,9 +11,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.tested
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-# What takes minutes: many more random decisions, and a hundred kills.
+# What takes minutes: ten times as many random cases, every model, and a hundred kills.
 test-slow: $(VENV)/.tested
-	$(BIN)/python -m pytest --numprocesses 2 -m slow $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 -m "slow or hypothesis" \
+		--hypothesis-profile thorough $(ARGS)
 
 # Other projects' own programs, each in an environment of its own, on what curate writes.
 test-tools: $(VENV)/.tested .venv-tools/.installed .venv-label-studio/.installed

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile(
-    "curate",
-    deadline=None,  # the first call of a kernel compiles it
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+for name, examples in (("curate", 30), ("thorough", 300)):  # make test, make test-slow
+    settings.register_profile(
+        name,
+        deadline=None,  # the first call of a kernel compiles it
+        derandomize=True,
+        max_examples=examples,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 settings.load_profile("curate")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -178,7 +178,9 @@ def test_kill_and_run_again(tmp_path: Path) -> None:
     assert_same(out, whole)
 
 
-@pytest.mark.parametrize("after", range(1, 9))
+@pytest.mark.parametrize(
+    "after", [1, 4, 7, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 5, 6, 8))]
+)
 @pytest.mark.usefixtures("small_parts")
 def test_a_stop_at_any_write_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int

@@ -293,6 +293,7 @@ def test_parts_of_a_large_file_are_joined_one_by_one(
         import_file(audit, write(source))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
 def test_the_corrections_of_real_nuclei_are_told_exactly(data: Path, tmp_path: Path) -> None:
     folder = data / "dsb2018"

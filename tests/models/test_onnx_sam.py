@@ -131,7 +131,11 @@ def by_torch(image: Any, prompts: Prompts, *, multimask: bool) -> tuple[Any, Any
 
 @pytest.mark.parametrize("multimask", [True, False])
 @pytest.mark.parametrize("kind", ["point", "points", "box", "points and box"])
-@pytest.mark.parametrize("halves", PAIRS, ids="+".join)
+@pytest.mark.parametrize(
+    "halves",
+    [*PAIRS[:1], *(pytest.param(pair, marks=pytest.mark.slow) for pair in PAIRS[1:])],
+    ids="+".join,
+)
 def test_answers_are_those_of_pytorch(
     pair: Any, halves: tuple[str, str], kind: str, multimask: bool
 ) -> None:
@@ -174,7 +178,7 @@ def test_masks_as_prompts(pair: Any, decoder: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (20, 64), (200, 40), (1, 100), (300, 7), (1, 1)])
-@pytest.mark.parametrize("encoder", ["plain", "raw"])
+@pytest.mark.parametrize("encoder", ["plain", pytest.param("raw", marks=pytest.mark.slow)])
 def test_images_of_any_shape(pair: Any, encoder: str, size: tuple[int, int]) -> None:
     segmenter = pair(encoder, "official")
     image = photo(*size)

@@ -393,6 +393,7 @@ def test_what_can_be_learned_is_learned() -> None:
     assert precision == pytest.approx(both.precision, abs=0.06)
 
 
+@pytest.mark.slow
 def test_labels_by_chance_teach_nothing() -> None:
     lucky = 0
     for seed in range(6):
@@ -402,6 +403,7 @@ def test_labels_by_chance_teach_nothing() -> None:
     assert lucky <= 1
 
 
+@pytest.mark.slow
 def test_an_image_known_by_heart_is_no_skill() -> None:
     """A measure that names the image, and images that are bad as a whole."""
     lessons = made_up(400, images=40)

@@ -25,7 +25,16 @@ def folders(tmp_path_factory):
     return {name: tiny_models.saved(name, root) for name in tiny_models.NAMES}
 
 
-@pytest.fixture(params=tiny_models.NAMES)
+QUICK = ("sam", "sam2")
+"""The two families; what is tried with these goes for the others in ``make test-slow``."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+        for name in tiny_models.NAMES
+    ]
+)
 def segmenter(request, folders):
     return load_segmenter(str(folders[request.param]), device="cpu")
 
