@@ -1,4 +1,4 @@
-"""Notes: what is true of a file as a whole, counted once instead of told of every mask."""
+"""Notes: findings for the whole file, counted once instead of told of every mask."""
 
 from __future__ import annotations
 

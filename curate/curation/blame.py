@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _STORED = {"predicted_iou": "predicted IoU", "stability_score": "stability", "score": "score"}
 """Columns that come from the source, which no scorer describes."""
 
+_READS_AS_ONE = 0.995
+"""From here on a score reads as 1.00."""
+
 LACK = "lack"
 """What a statement calls 1 - its score."""
 
@@ -30,7 +33,8 @@ class Blame:
 
     Attributes:
         stated: What was measured there, with its numbers: "it has holes (120 px in all)".
-        weakest: The name and the value of that signal alone: "detector confirmation 0.86".
+        weakest: The name and the value of that signal alone: "detector confirmation 0.86"; ""
+            where it is not below what is usual in the dataset, or reads as 1.00 all the same.
     """
 
     stated: Sequence[str]
@@ -56,7 +60,22 @@ def blame(
     gross = _loudest(evidence(frame, reference, limits)) if limits else weakest
     at_all = [name or other for name, other in zip(gross, weakest, strict=True)]
     stated = blame_on(frame, at_all, [False] * len(frame)).stated
-    return Blame(stated, blame_on(frame, weakest, [False] * len(frame)).weakest)
+    low = _only_low(frame, weakest, reference)
+    return Blame(stated, blame_on(frame, low, [False] * len(frame)).weakest)
+
+
+def _only_low(frame: pd.DataFrame, names: Sequence[str], reference: Mapping[str, Any]) -> list[str]:
+    """Return each mask's column where its value is below what is usual, else "".
+
+    Columns of which nothing says what is usual, such as measures, stay.
+    """
+    columns = np.array(names, object)
+    for name in dict.fromkeys(names):
+        if name in reference and name in frame:
+            value = frame[name].to_numpy(np.float64)
+            low = value < min(float(reference[name]["usual"]), _READS_AS_ONE)
+            columns[(columns == name) & ~low] = ""
+    return [str(name) for name in columns]
 
 
 def _loudest(found: pd.DataFrame) -> list[str]:
@@ -147,19 +166,24 @@ def moved(found: Explained, names: Sequence[str], index: pd.Index[Any]) -> pd.Se
     return pd.Series(np.array(texts, object)[which.ravel()], index, STRING)
 
 
-def against(found: Explained, names: Sequence[str], frame: pd.DataFrame) -> Blame:
+def against(
+    found: Explained, names: Sequence[str], frame: pd.DataFrame, reference: Mapping[str, Any]
+) -> Blame:
     """Return what speaks most against each mask; nothing where none of the strongest does.
 
     Args:
         found: What the quality model says of the masks of ``frame``.
         names: Its columns.
         frame: Masks with their scores.
+        reference: What ``curate.scorers.quality.fit`` gave.
     """
     worse = (found.column >= 0) & (found.moved > 0)
     rows, place = np.arange(len(worse)), worse.argmax(axis=1)
     chosen = np.where(worse.any(axis=1), found.column[rows, place], len(names))
-    words = np.array([*names, ""], object)
-    return blame_on(frame, words[chosen].tolist(), found.high[rows, place].tolist())
+    columns = np.array([*names, ""], object)[chosen].tolist()
+    high = found.high[rows, place].tolist()
+    weakest = blame_on(frame, _only_low(frame, columns, reference), high).weakest
+    return Blame(blame_on(frame, columns, high).stated, weakest)
 
 
 def families(names: Sequence[str]) -> npt.NDArray[np.int64]:

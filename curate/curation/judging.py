@@ -58,7 +58,8 @@ class Judged:
         """Return what speaks most against some of the masks."""
         if self.model is None:
             return blame(some, self.reference, self.limits)
-        return against(_explained(some, self.reference, self.model), self.model.columns.names, some)
+        found = _explained(some, self.reference, self.model)
+        return against(found, self.model.columns.names, some, self.reference)
 
 
 def judge(

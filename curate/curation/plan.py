@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -310,7 +311,8 @@ def _apply_quality(
     draft.level = np.maximum(draft.level, np.where(odd | lowest, np.int8(_REVIEW), np.int8(0)))
     # A rule that speaks of the mask already says what is wrong; the quality would only repeat it.
     order = len(policy.rules) + 1
-    for rows, cause, words in ((odd, "quality", _odd_words), (lowest, "lowest_share", _low_words)):
+    low_words = partial(_low_words, share=policy.lowest_share)
+    for rows, cause, words in ((odd, "quality", _odd_words), (lowest, "lowest_share", low_words)):
         rows = rows & ~draft.named
         at = np.flatnonzero(rows)
         found = blame(draft.columns.frame.iloc[at]) if blame and len(at) else None
@@ -332,11 +334,12 @@ def _odd_words(found: Blame | None, quality: FloatArray) -> list[str]:
     ]
 
 
-def _low_words(found: Blame | None, quality: FloatArray) -> list[str]:
+def _low_words(found: Blame | None, quality: FloatArray, share: float) -> list[str]:
     """Return the reasons of masks that are merely the lowest of their dataset."""
     weakest = found.weakest if found else [""] * len(quality)
+    lowest = f"merely in the lowest {100 * share:.3g}% by quality"
     return [
-        f"weakest here: {text or f'quality {value:.2f}'}"
+        f"weakest here: {text}" if text else f"{lowest} ({value:.2f})"
         for text, value in zip(weakest, quality, strict=True)
     ]
 

@@ -41,7 +41,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Signal:
-    """One signal: whether it could speak, and why not."""
+    """One signal: whether it was available, and why not."""
 
     name: str
     columns: Sequence[str]

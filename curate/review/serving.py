@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.errors import CallError
+from curate.notes import counted
 from curate.review.desk import Desk
 from curate.review.opening import Settings
 from curate.review.tokens import VARIABLE, Tokens, find_token
@@ -117,7 +118,10 @@ def _greeting(desk: Desk, host: str, port: int, told: str) -> str:
     queue = desk.queue
     what = "the ranking" if queue.draw_id is None else f"draw {queue.draw_id} ({queue.kind})"
     done = int(desk.dealer.decided.done.sum())
-    lines = [f"review: {_address(host, port)}", f"{what}: {len(queue):,} masks, {done:,} done"]
+    lines = [
+        f"review: {_address(host, port)}",
+        f"{what}: {counted(len(queue), 'mask')}, {done:,} done",
+    ]
     if unsettled := len(desk.dealer.decided.unsettled):
         lines[-1] += f", {unsettled:,} that people have not settled"
     if told:

@@ -100,7 +100,7 @@ def test_low_quality_goes_to_review_and_unknown_quality_is_not_silently_accepted
     assert plan["reasons"].tolist()[0] == "low quality: 0.30"
     assert "could not be worked out" in plan["reasons"].tolist()[2]
     cut = decide(frame, policy(review={"lowest_share": 0.02}), quality_cut=0.5)
-    assert cut["reasons"].tolist()[0] == "weakest here: quality 0.30"
+    assert cut["reasons"].tolist()[0] == "merely in the lowest 2% by quality (0.30)"
     spared = decide(
         frame, policy(rule("quality_score < 0.5", "accept"), accept={"quality_at_least": 0.5})
     )
@@ -294,6 +294,10 @@ def test_blame_names_the_loudest_signal(masks: Masks) -> None:
         "",
     ]
     assert found.weakest[:3] == ["freedom from holes 0.20", "wholeness 0.10", ""]
+    usual = frame.assign(hole_score=[0.999] + [1.0] * 49, fragment_score=[0.7, 0.75] + [0.7] * 48)
+    mild = blame(usual, quality.fit(usual))  # what pulls the first down most reads as 1.00
+    assert mild.stated[0].startswith("it has holes")
+    assert mild.weakest[:2] == ["", ""]
     bare = blame(frame.drop(columns="hole_area_px"), quality.fit(frame))
     assert bare.stated[0] == "it has holes (unknown px in all)"
     assert blame(frame[["area_px"]], {}).stated == [""] * 50

@@ -198,7 +198,7 @@ def test_the_headline_tells_rules_oddities_and_the_quota_apart(tmp_path: Path) -
     )
     assert lead(render(wrong)) == (
         "1 mask (50.0%) breaks a rule, 1 (50.0%) is grossly odd. A person should look at 1, and "
-        "1 should go."
+        "1 is rejected."
     )
     old = minimal(tmp_path / "old", action=["review", "accept"], reasons=reasons, **plan)
     assert lead(render(old)) == "A person should look at 1."
@@ -213,3 +213,11 @@ def test_a_million_categories_do_not_make_a_million_rows(tmp_path: Path) -> None
     write_report(write_audit(tmp_path / "many", masks, images, {}), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "The 1\u202f500 largest of 3\u202f000 categories" in text
+
+
+def test_the_page_counts_one_as_one_and_speaks_plainly(tmp_path: Path) -> None:
+    page = render(minimal(tmp_path, action=["accept", "accept"], hole_score=[0.5, None]))
+    assert "signals available.</p>" in page
+    assert "Masks with invalid data" in page
+    assert "broken in themselves" not in page
+    assert "1 mask, 1 not available" in page
