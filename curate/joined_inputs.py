@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from curate.formats.own_pictures import is_picture
+from curate.formats.png import PictureProblem, read_picture
 from curate.image_join import REASON_TEXTS, REASONS, Join, Listing, join
+from curate.image_names import stem
+from curate.notes import Note
+from curate.pictures import ImageFolder
+from curate.source_images import SourceImages
 from curate.store import count_parts, read_part, to_frame, write_json
 from curate.store.pictures import PICTURE
 
@@ -71,6 +77,38 @@ def picture_facts(names: Sequence[str], pictures: Mapping[str, str]) -> dict[str
         "not_joined": {},
         "images_without": {"count": len(bare), "examples": bare[:EXAMPLES]},
     }
+
+
+def left_over(folder: ImageFolder, images: SourceImages, pictures: Mapping[str, str]) -> list[Note]:
+    """Say that the one picture that is no image's may be that of the one image that has none.
+
+    Args:
+        folder: The folder of pictures.
+        images: All images of the source.
+        pictures: Paths of pictures by file name, "" for none.
+    """
+    texts, sizes = images.listing.texts, images.listing.sizes
+    bare = [row for row, name in enumerate(texts) if not pictures.get(name)]
+    if len(bare) != 1 or sizes is None:
+        return []
+    own, taken = folder.path.resolve(), {*pictures.values()}
+    left = [name for name in folder.files() if is_picture(name) and name not in taken]
+    left = [name for name in left if str(own / name) not in images.files]
+    left = [name for name in left if "/" not in name] or left  # others may be masks in folders
+    name = stem(texts[bare[0]])
+    if len(left) != 1 or not name or not _has_size(own / left[0], tuple(sizes[bare[0]].tolist())):
+        return []
+    what = f"no picture is called {name}.*, and {left[0]}, of the same size, is no image's"
+    text = f"{what}: if it is its picture, give both the same name"
+    return [Note("picture_left_over", text, 1, "images", (texts[bare[0]],))]
+
+
+def _has_size(path: Path, size: tuple[int, ...]) -> bool:
+    try:
+        found = read_picture(path)
+    except PictureProblem:
+        return False
+    return size == (found.size[::-1] if found.rotated else found.size)
 
 
 def own_picture_facts(out: Path, are: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from curate.formats import detect
 from curate.formats.base import Part
 from curate.inputs import Inputs
 from curate.join_check import check_join
-from curate.joined_inputs import join_facts, not_joined, picture_facts, write_joins
+from curate.joined_inputs import join_facts, left_over, not_joined, picture_facts, write_joins
 from curate.notes import Note
 from curate.pictures import ImageFolder
 from curate.pool import Pool
@@ -77,7 +77,9 @@ def join_inputs(
     names = images.listing.texts
     joins = Joins(offsets=tuple(images.offsets.tolist()), names=names)
     if given is not None:
-        joins.found["images"] = ImageFolder(given).find_all(names, images.files)
+        folder = ImageFolder(given)
+        joins.found["images"] = folder.find_all(names, images.files)
+        joins.notes.extend(left_over(folder, images, joins.found["images"]))
         joins.facts["pictures"] = picture_facts(names, joins.found["images"])
     if inputs.soft_masks is not None:
         joins.found["soft_masks"] = SoftMasks(inputs.soft_masks).find_all(names)

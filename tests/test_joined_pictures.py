@@ -104,3 +104,26 @@ def test_ids_of_detections_are_not_numbers_of_pictures(tmp_path: Path) -> None:
     done = audit(source, tmp_path / "out", inputs=inputs)
     assert done.info["joins"]["detections"]["keys"] == {"id": 1}
     assert done.masks()["detector_score"].notna().tolist() == [False, True, False]
+
+
+def test_the_one_picture_left_over_is_named_and_not_joined(tmp_path: Path) -> None:
+    source = dataset(tmp_path / "in.json", ["a.jpg", "displaced"])
+    pictures = tmp_path / "pictures"
+    save(pictures / "a.jpg", photo(0))
+    save(pictures / "truck.jpg", photo(1))
+
+    def said(out: str) -> list[str]:
+        done = audit(source, tmp_path / out, inputs=Inputs(images=pictures))
+        assert paths(done) == ["a.jpg", None]
+        return [n["text"] for n in done.info["notes"] if n["kind"] == "picture_left_over"]
+
+    save(pictures / "masks" / "0.png", photo(3))  # what lies below can be another's masks
+    assert said("same_size") == [
+        "no picture is called displaced.*, and truck.jpg, of the same size, is no image's: "
+        "if it is its picture, give both the same name"
+    ]
+    save(pictures / "bus.jpg", photo(2))
+    assert said("two_left") == []
+    (pictures / "bus.jpg").unlink()
+    save(pictures / "truck.jpg", photo(1)[1:])
+    assert said("other_size") == []

@@ -113,6 +113,10 @@ class ImageFolder:
         """Find the files of all images of a dataset; see :meth:`Finder.find_all`."""
         return self._finder.find_all(file_names, exclude)
 
+    def files(self) -> list[str]:
+        """Return all files in the folder and below that may be pictures, as paths under it."""
+        return self._finder.files
+
     def inspect(self, file_name: object, size: tuple[int, int]) -> Inspection:
         """Look at one picture: its header, then every byte of it, drawn small.
 
