@@ -20,7 +20,10 @@ Drop = Annotated[
     typer.Option(help="Actions to leave out beside reject: review. Repeatable."),
 ]
 Source = Annotated[
-    Path | None, typer.Option(help="Where the audited dataset is now, if it was moved.")
+    Path | None,
+    typer.Option(
+        help="Where the audited dataset is now, if it was moved; a single file keeps its name."
+    ),
 ]
 Yes = Annotated[
     bool,

@@ -43,7 +43,7 @@ _TOUCHED = """
 select distinct image_id, reviewer, category, segmentation from missing
 where origin = ?1 and reviewer = ?2
 """
-_EVENTS = f"select withdrawn, origin, key from missing where {_SAME} order by missing_id desc"
+_EVENTS = f"select withdrawn, origin, key, time from missing where {_SAME} order by missing_id desc"
 _ADD = """
 insert into missing (image_id, reviewer, category, segmentation, time, withdrawn, origin, key)
 values (?, ?, ?, ?, ?, ?, ?, ?)
@@ -159,33 +159,34 @@ def _images(
     """Give masks that a file added or withdrew the state that they have without it."""
     counts = [0, 0]
     for mask in connection.execute(_TOUCHED, (origin, reviewer)).fetchall():
-        events: list[tuple[int, str, str]] = connection.execute(_EVENTS, mask).fetchall()
-        own, before = _without(events, origin)
+        events: list[tuple[int, str, str, int]] = connection.execute(_EVENTS, mask).fetchall()
+        own, before, since = _without(events, origin)
         if not own:
             continue
         if before != events[0][0]:
             counts[0 if before else 1] += 1
         key = f"back|{now}|{len(events)}|{hash_of(mask)}"
-        connection.execute(_ADD, (*mask, now, before, origin, key))
+        connection.execute(_ADD, (*mask, now if before else since, before, origin, key))
     return counts[0], counts[1]
 
 
-def _without(events: Sequence[tuple[int, str, str]], origin: str) -> tuple[bool, int]:
-    """Return whether a file's word on a mask counts, and whether it is withdrawn without that.
+def _without(events: Sequence[tuple[int, str, str, int]], origin: str) -> tuple[bool, int, int]:
+    """Return whether a file's word on a mask counts, whether it is withdrawn without, and since.
 
     Args:
-        events: Whether withdrawn, origin and key of all that was said of it, the last first.
+        events: Whether withdrawn, origin, key and time of all that was said of it, the last first.
         origin: The file.
     """
     gone: set[str] = set()
-    own, before = False, None
-    for withdrawn, source, key in events:
+    own, before, since = False, None, 0
+    for withdrawn, source, key, time_of in events:
         if key.startswith("back|"):
             gone.add(source)
         elif source not in gone:
             own |= source == origin
-            before = withdrawn if before is None and source != origin else before
-    return own, 1 if before is None else before
+            if before is None and source != origin:
+                before, since = withdrawn, time_of
+    return own, 1 if before is None else before, since
 
 
 def hash_of(mask: tuple[Any, ...]) -> str:

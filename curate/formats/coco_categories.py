@@ -85,7 +85,7 @@ class Categories:
             return self._spelled.get(number, number)
         if self._closed:
             what = f"the category {name!r} is not declared, and {self._closed}"
-            raise CallError(what, self._where, "declare it in the file first")
+            raise CallError(what, self._where, "write it as COCO, with --to coco")
         if name not in self.added:
             top = max((0, *(self._names or ()), *self.added.values()))
             self.added[name] = top + 1

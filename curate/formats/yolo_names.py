@@ -199,15 +199,24 @@ def _block(text: str) -> dict[int, str]:
 
 def _uncommented(line: str) -> str:
     """Return a line without a comment: a # at its start or after a blank, outside quotes."""
-    quote = ""
+    quote, escaped = "", False
     for i, character in enumerate(line):
-        if quote:
+        if escaped:
+            escaped = False
+        elif quote and _escapes(quote, line[i : i + 2]):
+            escaped = True  # '' in single quotes, a backslash in double ones
+        elif quote:
             quote = "" if character == quote else quote
         elif character in "'\"" and (i == 0 or line[i - 1] in " \t,[{:-"):
             quote = character
         elif character == "#" and (i == 0 or line[i - 1] in " \t"):
             return line[:i]
     return line
+
+
+def _escapes(quote: str, two: str) -> bool:
+    """Return whether the second of two characters in quotes stands for itself."""
+    return two == "''" if quote == "'" else two[:1] == "\\"
 
 
 def _unquoted(text: str) -> str:

@@ -17,10 +17,11 @@ from curate.formats.rows import plain
 from curate.formats.trees import Edit
 from curate.formats.yolo_lines import coordinates_of, with_class, with_coordinates
 from curate.formats.yolo_names import ClassNames, with_names
+from curate.formats.yolo_yaml import with_yaml_names
 
 
 class Classes:
-    """The classes of a dataset while it is written: a list of names can grow.
+    """The classes of a dataset while it is written: its names can grow.
 
     Args:
         source: The dataset's folder, or its folder of labels.
@@ -32,10 +33,10 @@ class Classes:
         self._numbers: dict[str, int] = {}
         for number, name in sorted(declared.names.items(), reverse=True):
             self._numbers[name] = number
-        self._new: list[str] = []
+        self._new: dict[int, str] = {}
 
     def number(self, category: str | None, key: str) -> int:
-        """Return the number of a category; one that a plain list lacks is added to it later.
+        """Return the number of a category; one that is not declared is added later.
 
         Args:
             category: Its name, or its number where no names are declared; None for the only one.
@@ -56,24 +57,35 @@ class Classes:
             if re.fullmatch("[0-9]{1,9}", category):
                 return int(category)
             what = f"no names of classes are declared, so the category {category!r} has no number"
-            raise CallError(what, key, "give its number, or declare the names in classes.txt")
-        if not declared.is_list or not declared.path.is_relative_to(self._source):
-            what = f"the category {category!r} is not among the names of {declared.path.name}"
-            raise CallError(what, key, "add it there first")
-        self._new.append(category)
-        return self._numbers.setdefault(category, len(declared.names) + len(self._new) - 1)
+            raise CallError(what, key, "write another format, with --to coco, or give its number")
+        if not declared.path.is_relative_to(self._source):
+            what = f"{category!r} is not among the names of {declared.path}, which is not written"
+            raise CallError(what, key, "write another format, with --to coco")
+        number = max((*declared.names, *self._new)) + 1
+        self._new[number] = category
+        return self._numbers.setdefault(category, number)
 
     def changes(self) -> dict[str, Edit | None]:
         """Return what changes in the list of names, as :func:`copy_with_edits` takes it."""
         path = self._declared.path
         if path is None or not self._new:
             return {}
-        with_names(b"x", self._new)  # raises before anything is written
-        return {plain(path.relative_to(self._source).as_posix()): partial(_append, self._new)}
+        with reading(path):
+            data = path.read_bytes()
+        if self._declared.is_list:
+            made = with_names(data, list(self._new.values()))
+        elif (grown := with_yaml_names(data, self._new)) is not None:
+            made = grown
+        else:
+            names = ", ".join(map(repr, self._new.values()))
+            what = f"{names} cannot be added to its names without changing more of it"
+            raise CallError(what, str(path), "write another format, with --to coco")
+        return {plain(path.relative_to(self._source).as_posix()): partial(_put, made)}
 
 
-def _append(names: list[str], source: Path, target: BinaryIO) -> None:
-    target.write(with_names(source.read_bytes(), names))
+def _put(content: bytes, source: Path, target: BinaryIO) -> None:
+    del source
+    target.write(content)
 
 
 @dataclass

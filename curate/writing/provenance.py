@@ -141,12 +141,28 @@ def write_provenance(
         with target.open("wb") as file:
             _write_json(file, audit, changes, facts)
     else:
-        schema = _SCHEMA.with_metadata({_MARK: orjson.dumps(facts)})
+        schema = _SCHEMA.with_metadata({_MARK: orjson.dumps(facts), b"pandas": _pandas_types()})
         with pq.ParquetWriter(target, schema, compression="zstd") as writer:
             for table in _tables(audit, changes):
                 writer.write_table(table)
     with target.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _pandas_types() -> bytes:
+    """Return what makes pandas read ids as Int64: as float64, large ones would be others."""
+    types = {name: "Int64" for name, kind in _TYPES.items() if kind == pa.int64()}
+    columns = [
+        {
+            "name": name,
+            "field_name": name,
+            "pandas_type": "int64",
+            "numpy_type": kind,
+            "metadata": None,
+        }
+        for name, kind in types.items()
+    ]
+    return orjson.dumps({"index_columns": [], "column_indexes": [], "columns": columns})
 
 
 def _write_json(file: Any, audit: Audit, changes: Changes, facts: Mapping[str, Any]) -> None:

@@ -86,6 +86,7 @@ def test_an_import_is_taken_back_and_done_again(
     second = write(source, "two.json")
     reviews = open_reviews(audit, create=True)
     import_file(audit, first, reviewer="ann")
+    since = reviews.missing()["time"].tolist()
     import_file(audit, second, reviewer="ann")
     assert (reviews.resolved()["action"].value_counts().to_dict()) == {"accept": 11, "reject": 1}
     back = curate.take_back(second, audit.path)
@@ -93,6 +94,7 @@ def test_an_import_is_taken_back_and_done_again(
     assert "gone through" not in back.text()  # the first file says so, too
     assert set(reviews.resolved()["action"]) == {"accept"}
     assert (areas(audit), len(reviews.looked())) == ([36], 3)
+    assert reviews.missing()["time"].tolist() == since  # as if the second had never been there
     with pytest.raises(CallError, match="no decision of this file counts"):
         curate.take_back(second, audit.path)
     again = import_file(audit, second, reviewer="ann").added

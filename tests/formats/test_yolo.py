@@ -406,7 +406,7 @@ def test_a_redrawn_prediction_loses_the_number_without_a_partner(tmp_path: Path)
     [
         ({"change": {"labels/a.txt:2": Change(category="cat")}}, "no mask in line 2"),
         ({"change": {"labels/z.txt:1": Change(category="cat")}}, "names no mask"),
-        ({"change": {"labels/a.txt:1": Change(category="cow")}}, "data.yaml; add it there first"),
+        ({"change": {"labels/a.txt:1": Change(category="c\nw")}}, "data.yaml: .* --to coco"),
         ({"change": {"labels/a.txt:1": Change(b"01")}}, "does not fit the image"),
         ({"change": {"labels/a.txt:1": Change(attributes={"a": "b"})}}, "no place for attributes"),
         ({"add": [added("labels/a.txt", "dot")], "masks": "rle"}, "polygons only"),

@@ -157,7 +157,7 @@ def test_where_the_object_is_rejected_the_added_mask_is_no_duplicate(case: Any) 
     assert (counts["removed_by_people"], counts["added"]) == (1, 1)
 
 
-@pytest.mark.parametrize("name", ["coco", "cvat"])
+@pytest.mark.parametrize("name", ["coco", "cvat", "yolo"])
 def test_a_category_that_the_dataset_lacks_is_declared(case: Any, name: str) -> None:
     one = case(name)
     one.say("fix", category="zebra & co")
@@ -168,11 +168,23 @@ def test_a_category_that_the_dataset_lacks_is_declared(case: Any, name: str) -> 
     assert curate.read(one.out).masks["status"].tolist().count("bad_category") == 0
 
 
+def test_a_category_that_yaml_cannot_take_safely_goes_to_coco(own_case: Any) -> None:
+    one = own_case("yolo")
+    (one.source / "data.yaml").write_text("names: [cat, dog, # odd\n  fox]\nnc: 3\n")
+    shutil.rmtree(one.audit)
+    curate.audit(one.source, one.audit, policy={"name": "all"})
+    one.say("fix", category="zebra")
+    refused = one.refused(CallError, where="data.yaml")
+    assert "--to coco" in refused.do
+    made = verbs.write(one.audit, one.folder / "out.json", to="coco")
+    number = made.changes.renumbered.get(one.mask_id, one.mask_id)
+    assert listed(curate.read(made.out))[number].label == "zebra"
+
+
 @pytest.mark.parametrize(
     ("name", "where", "do"),
     [
-        ("yolo", "labels/train/0.txt", "add it there"),
-        ("lvis", "lvis.json", "declare it"),
+        ("lvis", "lvis.json", "--to coco"),
         ("png-folder", "stage1", "--to coco"),
         ("sa1b", "sa1b", "--to coco"),
     ],

@@ -232,3 +232,22 @@ def test_what_a_single_image_is_called_only_by_its_place_is_no_content(
     assert not len(found.images)
     verbs.write(tmp_path / "audit", tmp_path / "coco.json", to="coco")
     assert curate.diff(source, tmp_path / "coco.json").masks["change"].tolist() == ["removed"]
+
+
+def test_pandas_keeps_large_ids_of_the_provenance_exact(
+    audited: Any, content: dict[str, Any], tmp_path: Path
+) -> None:
+    large = 2**53 + 1
+    content["annotations"][0]["id"] = large
+    path, reviews = audited()
+    mask = np.zeros(SIZE, bool)
+    mask[22:, 37:] = True
+    row = {"image_id": 1, "segmentation": encoded(mask), "category": "cell"}
+    none = pd.DataFrame({"mask_id": [], "action": []})
+    reviews.add(none, origin="a test", missing=pd.DataFrame([row]))
+    result = verbs.write(path, tmp_path / "out.json")
+    rows = pd.read_parquet(result.provenance)
+    assert large in rows["mask_id"].tolist()
+    assert rows["mask_id"].isna().sum() == 1
+    assert rows["new_mask_id"].dropna().tolist() == [large + 1]
+    assert {str(rows[name].dtype) for name in ("mask_id", "new_mask_id", "image_id")} == {"Int64"}

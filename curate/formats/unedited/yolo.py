@@ -15,6 +15,8 @@ from curate.formats.unedited.trees import FileCheck, TreeEdits, check_tree
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _CLASSES = re.compile(r"(?:.*/)?[^/]*(?:classes|\.names|\.labels)[^/]*", re.IGNORECASE)
 _LARGEST_LIST = 1 << 20
+_LARGEST_YAML = 10_000_000
+_COUNT = re.compile(rb"^(nc[ \t]*:[ \t]*)(\d+)", re.MULTILINE)
 
 
 def check_yolo(source: Path, written: Path, edits: Edits) -> str:
@@ -37,6 +39,8 @@ def check_yolo(source: Path, written: Path, edits: Edits) -> str:
     if edits.categories:
         lists = (name for name in _lists(source) if name not in edited)
         edited |= {name: partial(_check_names, edits.categories) for name in lists}
+        yaml = (name for name in _yaml(source) if name not in edited)
+        edited |= {name: partial(_check_yaml, edits.categories) for name in yaml}
     new = {name for name in added if not os.path.lexists(source / name)}
     return check_tree(source, written, TreeEdits(edited, new=new))
 
@@ -48,6 +52,13 @@ def _lists(source: Path) -> Iterator[str]:
             path = Path(folder) / name
             if _CLASSES.fullmatch(name) and path.stat().st_size <= _LARGEST_LIST:
                 yield path.relative_to(source).as_posix()
+
+
+def _yaml(source: Path) -> Iterator[str]:
+    """Yield the YAML files of a source, in which classes may be declared."""
+    for path in sorted(source.glob("*.y*ml")):
+        if path.is_file() and path.stat().st_size <= _LARGEST_YAML:
+            yield path.name
 
 
 def _lines(data: bytes) -> list[bytes]:
@@ -84,3 +95,22 @@ def _check_names(names: AbstractSet[str], source: Path, written: Path) -> str:
     more = {line.strip() for line in after[len(before) :]}
     same = after[: len(before)] == before
     return "" if same and more <= names else "the classes that were there are not as they were"
+
+
+def _check_yaml(names: AbstractSet[str], source: Path, written: Path) -> str:
+    """Compare two YAML files, of which one may have more names at one place, and a larger nc."""
+    old, new = (path.read_bytes() for path in (source, written))
+    if old == new:
+        return ""
+    wrong = "more than the names of its classes is not as it was"
+    counts = [[int(one[2]) for one in _COUNT.finditer(data)] for data in (old, new)]
+    if len(counts[0]) != len(counts[1]) or any(a > b for a, b in zip(*counts, strict=True)):
+        return wrong
+    old, new = (_COUNT.sub(rb"\1", data) for data in (old, new))
+    begin = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), len(old))
+    if len(new) < len(old) or new[begin + len(new) - len(old) :] != old[begin:]:
+        return wrong
+    more = new[begin : begin + len(new) - len(old)].decode("utf-8", "replace")
+    for name in sorted(names, key=len, reverse=True):
+        more = more.replace(name.replace("'", "''"), "")
+    return "" if re.fullmatch(r"[\s\d:,'-]*", more) else wrong
