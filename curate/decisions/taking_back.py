@@ -133,7 +133,8 @@ def take_back(reviews: Reviews, content: str, reviewer: str | None = None) -> Ta
                 connection.execute(_LOOKED, at)
                 totals = [a + b for a, b in zip(totals, found, strict=True)]
         looked = len(before - _gone_through(connection))
-    return TakenBack(tuple(chosen), *totals, looked=looked)
+    decisions, missing, restored = totals
+    return TakenBack(tuple(chosen), decisions, missing, restored, looked)
 
 
 def _gone_through(connection: sqlite3.Connection) -> set[int]:
