@@ -30,7 +30,9 @@ def test_a_wrong_category_is_put_right_by_keyboard(
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         page = tab.page
         tab.until("!document.getElementById('filter-button').hidden")
-        now = page.inner_text("#single-title")
+        now = page.inner_text("#single-title")  # as it is seen
+        assert now == page.text_content("#single-title")
+        assert now == now.lower()  # else nothing could turn its first letter
         first = tab.mask_id
         tab.press("c")
         page.locator("#relabel-words", has_text=f"Now it is: {now}.").wait_for()
