@@ -75,7 +75,8 @@ def pair_images(a: Snapshot, b: Snapshot) -> Rows:
 
     As :func:`curate.image_join.join` does, of any sizes; ids count where both formats take them
     from one place, and among images without a name. Images of one name, of which both have as many,
-    are paired in their order, those of equal ids first.
+    are paired in their order, those of equal ids first. Two datasets of one image each, of which
+    one does not say its name, have that image.
 
     Args:
         a: One dataset.
@@ -94,7 +95,11 @@ def pair_images(a: Snapshot, b: Snapshot) -> Rows:
     for keys in (["name", "image_id"], ["name"]):
         found = _joined(found, match(_where(_without(every, found), "name", even - {""}), keys))
     bare = _where(_without(every, found), "name", {""})
-    return _joined(found, match(bare, ["image_id"]))
+    found = _joined(found, match(bare, ["image_id"]))
+    alone = len(a.images) == len(b.images) == 1 and not len(found[0])
+    if alone and any(one["name"].iloc[0] == "" for one in every):
+        return np.zeros(1, np.int64), np.zeros(1, np.int64)
+    return found
 
 
 def _listing(images: pd.DataFrame, *, ids: bool) -> Listing:
