@@ -274,3 +274,19 @@ def test_a_change_of_the_source_that_its_fingerprint_does_not_show_is_found_on_r
         with pytest.raises(SourceError, match="it has changed since it was audited"):
             verb(audit.path, out)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["audit", "source.json"]
+
+
+def test_one_mask_and_one_image_are_said_in_the_singular(tmp_path: Path, content: Content) -> None:
+    content["annotations"] = content["annotations"][:1]
+    (tmp_path / "source.json").write_text(json.dumps(content), encoding="utf-8")
+    curate.audit(tmp_path / "source.json", tmp_path / "audit", policy={"name": "all"})
+    texts = [curate.prune(tmp_path / "audit").text(), curate.write(tmp_path / "audit").text()]
+    rows = pd.DataFrame({"mask_id": [100], "action": "reject"})
+    Reviews(curate.open_audit(tmp_path / "audit")).add(rows, origin="a test")
+    texts += [
+        verb(tmp_path / "audit", tmp_path / f"{verb.__name__}.json").text()
+        for verb in (curate.prune, curate.write)
+    ]
+    assert "1 of 1 mask" in texts[2]
+    assert "1 mask before" in texts[3]
+    assert not [text for text in texts if "1 masks" in text or "1 images" in text]
