@@ -114,11 +114,9 @@ def test_another_segmenter_is_another_audit(dataset, sam, tmp_path):
 def test_wrong_calls(dataset, sam, tmp_path, capsys):
     for option in ("segmenter", "detector"):
         with pytest.raises(CallError, match="no pictures; give --images DIR"):
-            curate.audit(dataset, tmp_path / "a", **{option: sam})
+            curate.audit(dataset, tmp_path / "a", images="none", **{option: sam})
     with pytest.raises(CallError, match="--detector and --detections are both given"):
-        curate.audit(
-            dataset, tmp_path / "a", images=tmp_path, detector=sam, detections=tmp_path / "x"
-        )
+        curate.audit(dataset, tmp_path / "a", images=tmp_path, detector=sam, detections=dataset)
     with pytest.raises(SourceError):
         curate.audit(dataset, tmp_path / "a", images=tmp_path / "images", detector=sam)
     assert not (tmp_path / "a").exists()
@@ -199,7 +197,9 @@ def test_generate_audit_and_choose_again(dataset, sam, tmp_path, capsys):
         (["images", "--out", "o", "--segmenter", "s", "--set", "nms=1"], "nms"),
     ],
 )
-def test_wrong_generations(arguments, words, capsys):
+def test_wrong_generations(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
     code, said = run(capsys, "generate", *arguments)
     assert code == 2
     assert said.err.startswith("error: ")

@@ -105,8 +105,11 @@ def test_every_shape_and_what_absent_means(tmp_path: Path) -> None:
         assert (mask_at(table, f"a.json#/masklet/{t}/0") == mask).all()
     assert len(table) == len(made) + 1
     assert len(table.images) == len(frames)
-    (tmp_path / "b.json").write_text("{}")
-    assert not sav.matches(tmp_path)  # most files are something else
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "b.json").write_text("{}")
+    assert not sav.matches(tmp_path / "other")
+    (tmp_path / "0.json").write_text("{}")
+    assert sav.matches(tmp_path)  # what comes first is not all that is there
     assert table.masks["track_id"].tolist() == [5] * len(made) + [9]
 
 
