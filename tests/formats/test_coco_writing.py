@@ -378,7 +378,7 @@ def test_lvis_gets_no_category_and_no_crowd(tmp_path: Path):
     value = dataset(annotation(), images=[IMAGES[0] | {"neg_category_ids": []}])
     found = edited(tmp_path, value, coco.LVIS, **add(category="cells"))["annotations"][1]
     assert set(found) == {*annotation(), "area", "bbox"}
-    with pytest.raises(CallError, match=r"'dog' is not declared.*synset.*declare it"):
+    with pytest.raises(CallError, match=r"'dog' is not declared.*synset.*with --to coco"):
         edited(tmp_path, value, coco.LVIS, **add(category="dog"))
 
 
