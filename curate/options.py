@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+ACTIONS = ("accept", "review", "reject")
+"""What a plan says of a mask."""
+
+CROWDS = ("auto", "objects", "regions")
+"""How masks with ``iscrowd`` are judged."""
+
 RULES = ("majority", "latest", "strictest")
 """How people who disagree are resolved."""
 

@@ -11,8 +11,6 @@ import pandas as pd
 if TYPE_CHECKING:
     from curate.formats.base import ReadOptions
 
-ACTIONS = ("accept", "review", "reject")
-"""What a plan can say about a mask, from good to bad."""
 
 DECIDERS = ("policy", "model", "certificate", "person")
 """Who can have decided on a mask."""

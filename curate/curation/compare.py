@@ -13,8 +13,9 @@ import orjson
 import pandas as pd
 import pyarrow as pa
 
-from curate.curation.audits import ACTIONS, Audit, column_types, is_number, quoted
+from curate.curation.audits import Audit, column_types, is_number, quoted
 from curate.errors import AuditError
+from curate.options import ACTIONS
 from curate.rle import area, cross_overlaps, decode
 
 _ROWS_IN_JSON = 1000

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from curate.curation.audits import ACTIONS, Audit, column_types, is_number, quoted
+from curate.curation.audits import Audit, column_types, is_number, quoted
 from curate.curation.expression import Expression
 from curate.curation.standing import SETTLED, decided
 from curate.errors import CallError
+from curate.options import ACTIONS
 from curate.table import IMAGE_STATUSES, STATUSES
 
 MOST_EXACT = 10_000_000

@@ -26,7 +26,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.curation.audits import ACTIONS
 from curate.curation.blame import Blame
 from curate.curation.columns import Columns
 from curate.curation.file_findings import Hits
@@ -35,6 +34,7 @@ from curate.curation.policy import Policy
 from curate.curation.rules import Rule
 from curate.curation.wording import JOINT
 from curate.notes import EXAMPLES
+from curate.options import ACTIONS
 from curate.table import STRING
 
 ORDER_SQL = "priority desc nulls last, mask_id"

@@ -8,13 +8,13 @@ from collections.abc import Collection, Mapping
 from importlib.resources import files
 from typing import Any
 
-from curate.curation.audits import ACTIONS
 from curate.curation.columns import known_columns
 from curate.curation.expression import Expression
 from curate.curation.grammar import near
 from curate.curation.rules import P_BAD, Nms, Rule
 from curate.curation.wording import Wording
 from curate.errors import CallError
+from curate.options import ACTIONS
 from curate.options import PRESETS as PRESETS
 from curate.scorers import quality
 

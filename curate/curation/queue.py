@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from curate.curation.audits import ACTIONS, Audit, column_types, literal, quoted
+from curate.curation.audits import Audit, column_types, literal, quoted
 from curate.curation.grammar import near
 from curate.curation.plan import ORDER_SQL
 from curate.errors import AuditError, CallError
+from curate.options import ACTIONS
 
 SECONDS_PER_MASK = 14.0
 """What a person needs for one mask: the time that the makers of SA-1B measured at the end."""

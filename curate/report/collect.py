@@ -15,9 +15,8 @@ import pandas as pd
 
 from curate.curation.audits import has_people
 from curate.curation.gate import FLAGGED
+from curate.options import ACTIONS
 from curate.report.words import KIND_SQL, in_common
-
-ACTIONS = ("accept", "review", "reject")
 
 MOST_REASONS = 40
 """Reasons listed; the rarest beyond it are counted together."""

@@ -10,7 +10,8 @@ import pandas as pd
 
 from curate.curation.standing import CHANGES, SETTLED, decided
 from curate.decisions.settings import Settings
-from curate.report.collect import ACTIONS, Source
+from curate.options import ACTIONS
+from curate.report.collect import Source
 
 MOST_OPEN = 12
 """Masks that are not settled which a page lists."""

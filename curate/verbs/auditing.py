@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import AuditError, CallError, CurateError, ReportWarning
 from curate.formats import check_source, dataset_path
-from curate.options import RULES
+from curate.options import CROWDS, RULES
 from curate.progress import Progress
 from curate.summary import check_gate_names, check_gates
 from curate.verbs.early import (
@@ -99,6 +99,7 @@ def audit(
     check_source(source, format)
     find_images, images = str(images) != NO_IMAGES, None if str(images) == NO_IMAGES else images
     check_inputs(images, soft_masks, {"detections": detections, **(compare or {})}, workers)
+    check_word(crowd, "--crowd", CROWDS)
     check_policy(policy)
     check_gates(gates)
     if stability and soft_masks is None:

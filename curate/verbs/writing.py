@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from curate.curation.grammar import check_choice
 from curate.formats.edits import MASKS, OVERLAPS
-from curate.options import DUPLICATES
-from curate.verbs.early import check_audit, check_file
+from curate.options import ACTIONS, DUPLICATES
+from curate.verbs.early import check_audit, check_file, check_word
 from curate.verbs.paths import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -27,12 +27,19 @@ def prune(
     """Write the dataset without the masks of some actions; see :func:`curate.writing.prune`."""
     check_audit(path)
     check_file(source)
+    _check_drop(drop)
 
     from curate.decisions.current import open_audit
     from curate.writing import prune as run
 
     where = as_path(source)
     return run(open_audit(path), as_path(out), actions=drop, source=where, yes=yes)
+
+
+def _check_drop(drop: str | tuple[str, ...] | None) -> None:
+    """See that ``drop`` names actions; a single text is left to the room, which explains it."""
+    for action in drop if isinstance(drop, tuple) else ():
+        check_word(action, "--drop", ACTIONS)
 
 
 def write(
@@ -62,6 +69,7 @@ def write(
     """
     check_audit(audit)
     check_file(source)
+    _check_drop(options.get("drop"))
     for option, known in (("masks", MASKS), ("overlap", OVERLAPS), ("duplicates", DUPLICATES)):
         check_choice(options.get(option), f"--{option}", known)
 

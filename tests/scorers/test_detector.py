@@ -114,13 +114,13 @@ def test_another_category_for_the_same_region():
 
 def test_categories_by_name():
     table = table_of([square(0, 0, 20)], category=["cat"])
-    seen = table_of([square(0, 0, 20)], category=["dog"], score=[0.75])
+    seen = table_of([square(0, 0, 20)], category=["dog"], score=[0.8])
     frame = detector(table, detections=seen)
-    assert frame["detector_category_score"].iloc[0] == 0.25
+    assert frame["detector_category_score"].iloc[0] == pytest.approx(0.2)
     assert frame["detector_category"].iloc[0] == "dog"
     masks = table.masks.join(frame).assign(quality_score=0.9)
     plan = decide(masks, load_policy("default"))
-    says = "labelled “cat”, the detector says “dog” (confidence 0.75, IoU 1.00)"
+    says = "labelled “cat”, the detector says “dog” (confidence 0.80, IoU 1.00)"
     assert plan["reasons"].tolist() == [says]
 
 
