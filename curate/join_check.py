@@ -4,7 +4,8 @@ A sample of joined images is compared by boxes, each with what is joined to it, 
 to the image before and after it, with what bears the number in its name, and with what is joined to
 some other image. Ids that are off by one, numbers of files taken for ids and a file of other images
 show so; of the pairs that lie on each other the categories show whether both sides number them
-alike. Nothing is joined anew: what does not fit is said, and where nothing fits, refused.
+alike. Nothing is joined anew: where nothing fits, or other images fit clearly better, the join is
+refused; where they fit somewhat better, that is said.
 """
 
 from __future__ import annotations
@@ -40,6 +41,13 @@ LEAST_IMAGES, LEAST_PAIRS = 5, 10
 
 FITS, MISFITS = 0.4, 0.15
 """Fit from which on another image is taken for the right one; fit up to which nothing fits."""
+
+CLEAR = 0.3
+"""By how much other images must fit better than the joined ones for the join to be refused.
+
+Neighbours that look alike, as frames of a video do, fit each other nearly as well as themselves: a
+right join does not fall behind them by this much on average.
+"""
 
 SURE, SAME = 0.3, 0.5
 """Confidence of detections, and IoU of pairs, that are compared."""
@@ -89,14 +97,15 @@ def check_join(
         trust: Whether what does not fit is only said.
 
     Raises:
-        SourceError: Nothing fits: the file is of other images, or its ids are off.
+        SourceError: Nothing fits, or other images fit clearly better: the file is of other images,
+            or its ids are off.
     """
     thing_of = np.full(len(images.listing) + 1, -1, np.int64)  # the last for no image
     joined = np.flatnonzero(found.rows >= 0)
     thing_of[found.rows[joined]] = joined
     others = _others(side, images, found, thing_of)
     fits: dict[str, list[FloatArray]] = {name: [] for name in ("own", *others)}
-    pairs: Counter[tuple[int, int]] = Counter()
+    pairs: dict[str, Counter[tuple[int, int]]] = {name: Counter() for name in fits}
     step = max(1, -(-len(parts) // MOST_PARTS))
     for part in parts[::step]:
         rows = np.arange(images.offsets[part.index], images.offsets[part.index + 1])
@@ -107,15 +116,22 @@ def check_join(
         sample = _Sample(load(part), int(images.offsets[part.index]), rows)
         for name, things in {"own": thing_of, **others}.items():
             fits[name].append(sample.fit(side, things[rows]))
-        if categories:
-            pairs += sample.category_pairs(side, thing_of[rows])
-    notes, do = _fit_notes(side, {k: np.concatenate([[], *v]) for k, v in fits.items()})
-    if do and not trust:
-        raise SourceError(notes[0].text, side.source, f"{do}, or say --trust-joins")
-    numbering = _numbering(pairs)
+            if categories:
+                pairs[name] += sample.category_pairs(side, things[rows])
+    misfit = _misfit({k: np.concatenate([[], *v]) for k, v in fits.items()})
+    # Where other images fit, only the pairs with those tell how categories are numbered.
+    paired = pairs[misfit.fitting if misfit else "own"]
+    numbering = _numbering(paired)
+    notes = []
+    if misfit:
+        text = f"{side.name}: {misfit.what}"
+        if misfit.refused and not trust:
+            text += f"; and {numbering}" if numbering else ""
+            raise SourceError(text, side.source, f"{misfit.do}, or say --trust-joins")
+        notes.append(Note("join_misfit", f"{text}, and are used as joined", misfit.count, "images"))
     if numbering:
         text = f"{side.name}: {numbering}, so categories are not compared"
-        notes.append(Note("category_numbering", text, sum(pairs.values()), "masks"))
+        notes.append(Note("category_numbering", text, sum(paired.values()), "masks"))
     return Checked(tuple(notes), not numbering)
 
 
@@ -215,12 +231,23 @@ def _boxes_at(side: Side, things: IntArray) -> tuple[pd.DataFrame, FloatArray, I
     return table.masks.iloc[rows], np.ascontiguousarray(boxes[rows]), at[rows]
 
 
-def _fit_notes(side: Side, fits: Mapping[str, FloatArray]) -> tuple[list[Note], str]:
-    """Say where other images fit far better; and what to do where the joined ones do not at all."""
+@dataclass(frozen=True)
+class _Misfit:
+    """What does not fit: how many images show it, what fits instead, and what to do about it."""
+
+    what: str
+    count: int
+    fitting: str
+    do: str
+    refused: bool
+
+
+def _misfit(fits: Mapping[str, FloatArray]) -> _Misfit | None:
+    """Tell where other images fit better than the joined ones, or nothing fits."""
     own = fits["own"]
     known = np.isfinite(own)
     if known.sum() < LEAST_IMAGES:
-        return [], ""
+        return None
     for name, text in _OTHERS.items():
         both = known & np.isfinite(fits.get(name, np.full(len(own), np.nan)))
         if both.sum() < LEAST_IMAGES:
@@ -230,19 +257,16 @@ def _fit_notes(side: Side, fits: Mapping[str, FloatArray]) -> tuple[list[Note], 
         if other >= FITS and other > mine + 0.2 and better >= 0.7:
             what = f"they fit {text} (box IoU {other:.2f}; with their own {mine:.2f})"
             do = "mend the image ids, or give every entry the file_name of its image"
-            return [_misfit(side, what, int(both.sum()))], do if mine <= FITS / 2 else ""
+            refused = mine <= FITS / 2 or other >= mine + CLEAR
+            return _Misfit(what, int(both.sum()), name, do, refused)
     mean, elsewhere = float(own[known].mean()), fits["other"][known & np.isfinite(fits["other"])]
     chance = float(elsewhere.mean()) if len(elsewhere) else 0.0
     if mean <= MISFITS and mean <= chance + 0.02 and known.sum() >= 2 * LEAST_IMAGES:
         what = "they lie on no mask of the images that they are joined to"
         what += f" (box IoU {mean:.2f}; with other images {chance:.2f})"
         do = "check that the file is of these images, and its boxes in pixels"
-        return [_misfit(side, what, int(known.sum()))], do
-    return [], ""
-
-
-def _misfit(side: Side, what: str, count: int) -> Note:
-    return Note("join_misfit", f"{side.name}: {what}", count, "images")
+        return _Misfit(what, int(known.sum()), "own", do, refused=True)
+    return None
 
 
 def _numbering(pairs: Counter[tuple[int, int]]) -> str:

@@ -98,6 +98,40 @@ def test_ids_that_are_off_by_one_are_refused(tmp_path: Path, by: int) -> None:
         audit(tmp_path, lambda entry: entry | {"image_id": entry["image_id"] + by})
 
 
+def shared_scene(step: int) -> Callable[[int], list[tuple[int, int, int, int]]]:
+    """Return scenes that differ in the place of one object of three, by some pixels."""
+
+    def made(image: int) -> list[tuple[int, int, int, int]]:
+        still = [(WIDTH - 12, 3, 6, 7), (WIDTH - 12, 17, 6, 7)]
+        return [(5 + step * (image % 3), 3, 6, 7), *still]
+
+    return made
+
+
+def one_on(entry: Entry) -> Entry:
+    number = {name: entry[name] + 1 for name in ("image_id", "category_id")}
+    return {**entry, **number}
+
+
+def test_other_images_that_fit_clearly_better_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Box IoU 1 with the neighbour, 2/3 with the own image; categories are numbered anew, too."""
+    monkeypatch.setitem(globals(), "scene", shared_scene(8))
+    with pytest.raises(SourceError, match=r"before their own.*0\.67.*; and .*higher by one.*trust"):
+        audit(tmp_path, one_on)
+
+
+def test_other_images_that_fit_somewhat_better_are_said_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "scene", shared_scene(3))
+    notes = {note["kind"]: note["text"] for note in audit(tmp_path, one_on).info["notes"]}
+    assert "before their own" in notes["join_misfit"]
+    assert notes["join_misfit"].endswith(", and are used as joined")
+    assert "higher by one" in notes["category_numbering"]
+
+
 def test_numbers_of_files_that_stand_for_ids_are_refused(tmp_path: Path) -> None:
     """Results made from the files alone, on a dataset that has ids of its own."""
     number = lambda k: (5 * k) % 13  # noqa: E731

@@ -95,7 +95,7 @@ def audit(
         bool,
         typer.Option(
             "--trust-joins",
-            help="Go on where detections or annotations lie on no mask of the images they name.",
+            help="Go on where detections or annotations fit other images, or none of those given.",
         ),
     ] = False,
     void: Annotated[

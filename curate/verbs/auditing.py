@@ -77,7 +77,7 @@ def audit(
         crowd: How masks with ``iscrowd`` are judged: "objects", "regions" (not at all), or "auto":
             as objects only where nearly all masks are crowd.
         trust_joins: Go on where detections or annotations lie on no mask of the images that they
-            are joined to.
+            are joined to, or fit others clearly better.
         void: Ids of pixels that belong to no mask, in PNGs of ids; None for those that are known.
         class_code: How ids of PNGs carry a class: "cityscapes", "kitti", "mots" or "none"; None
             for what the layout says.
