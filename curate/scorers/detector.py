@@ -221,8 +221,9 @@ def missing_detections(
 ) -> pd.DataFrame:
     """Find what the detector saw and no mask explains: likely missing masks.
 
-    A detection is explained by the IoU with the best mask, or by the share of it that a crowd
-    region covers. Several detections of one object (box IoU of ``iou`` or more) count once.
+    A detection is explained by the IoU with the best mask, by that of its box with the best stored
+    box of an object without a mask, or by the share of it that a crowd region covers. Several
+    detections of one object (box IoU of ``iou`` or more) count once.
 
     Args:
         table: Masks of whole images.
@@ -240,6 +241,7 @@ def missing_detections(
     pairs, _ = _pairs(table, detections)
     crowd = _crowds(table)[pairs.first]
     explained, _ = _best(len(detections), pairs.second, np.where(crowd, pairs.covered, pairs.iou))
+    explained = np.maximum(explained, _explained_by_boxes(table, detections))
     matched = match_images(table.images, detections.images)
     sure, boxes = confidence_of(detections), detection_boxes(detections)
     doubt = sure * (1 - explained)
@@ -261,6 +263,15 @@ def missing_detections(
     frame = pd.DataFrame({"missing_detections": counts}, index=table.images.index)
     frame["missing_detections_json"] = pd.Series(texts, frame.index, dtype=STRING)
     return frame
+
+
+def _explained_by_boxes(table: MaskTable, detections: MaskTable) -> FloatArray:
+    """Return how well stored boxes of objects without a mask explain each detection's box."""
+    stored = np.where(present(table)[:, None], np.nan, detection_boxes(table))
+    pairs = box_pairs(stored, detection_boxes(detections), groups(table, detections))
+    crowd = _crowds(table)[pairs.first]
+    best, _ = _best(len(detections), pairs.second, np.where(crowd, pairs.covered, pairs.iou))
+    return best
 
 
 def _once_each(rows: IntArray, sure: FloatArray, boxes: FloatArray, iou: float) -> IntArray:

@@ -206,3 +206,14 @@ def test_dropped_masks_are_found_missing(data):
     left = missing_detections(table[~sure], detections=seen)["missing_detections"].sum()
     base = missing_detections(table, detections=seen)["missing_detections"].sum()
     assert left - base > 0.8 * sure.sum()
+
+
+def test_an_object_with_a_box_and_no_mask_explains_its_detection():
+    places = [[10, 10, 20, 20], [60, 60, 20, 20], [100, 10, 8, 8]]
+    dataset = boxes_of([*places[:2], [0, 0, 0, 0]], [np.nan] * 3)
+    seen = boxes_of(places, [0.9] * 3)
+    frame = missing_detections(dataset, detections=seen)
+    assert frame["missing_detections"].tolist() == [1]
+    (entry,) = json.loads(frame["missing_detections_json"].iloc[0])
+    assert entry["bbox"] == [100, 10, 8, 8]
+    assert detector(dataset, detections=seen)["detector_score"].isna().all()  # there is no mask
