@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ LEAST_IMAGES = 3
 """Images that a file has at least for that to say something."""
 
 _NOTES = {"swapped_sizes": SWAPPED, "other_sizes": OTHER_SIZE}
+_LESS_GRAVE = ("ok", "empty", "bad_category")
 _UNSEEN = ("missing", "unreadable", "truncated")
 
 
@@ -29,7 +31,8 @@ def with_other_sizes(masks: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     """Return masks of which those of images of another size than their picture say so.
 
     What such a mask covers is not known, and neither is whether one that lies outside of its image
-    is empty; so both get the status, and others keep their graver one.
+    is empty; so both get the status, and others keep their graver one. An undeclared category is
+    told after it.
 
     Args:
         masks: Columns ``image_id``, ``status``, ``status_detail``.
@@ -38,13 +41,17 @@ def with_other_sizes(masks: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     if "picture_status" not in images:
         return masks
     other = images.loc[images["picture_status"] == OTHER, "picture_status_detail"]
-    hit = masks["image_id"].isin(other.index) & masks["status"].isin(("ok", "empty"))
+    hit = masks["image_id"].isin(other.index) & masks["status"].isin(_LESS_GRAVE)
     if not hit.any():
         return masks
     rows = np.flatnonzero(hit.to_numpy(np.bool_))
     status, detail = (masks[name].to_numpy(object).copy() for name in ("status", "status_detail"))
     status[rows] = OTHER
-    detail[rows] = other.loc[masks["image_id"].iloc[rows]].to_numpy(object)
+    sizes = other.loc[masks["image_id"].iloc[rows]].to_numpy(object)
+    kept = np.where((masks["status"] == "bad_category").to_numpy(np.bool_)[rows], detail[rows], "")
+    detail[rows] = [
+        f"{size}; {old}" if old else size for size, old in zip(sizes, kept, strict=True)
+    ]
     made = {"status": status, "status_detail": detail}
     return masks.assign(**{k: pd.Series(v, masks.index, STRING) for k, v in made.items()})
 
@@ -53,6 +60,7 @@ def size_notes(out: Path) -> list[dict[str, Any]]:
     """Return what to say of sizes that nearly all images have wrong, as ``audit.json`` has it."""
     seen, images = 0, 0
     names: dict[str, list[str]] = {kind: [] for kind in _NOTES}
+    details: dict[str, dict[str, None]] = {kind: {} for kind in _NOTES}
     for index in range(count_parts(out)):
         if "picture_status" not in part_names(out, "images", index):
             return []
@@ -64,12 +72,19 @@ def size_notes(out: Path) -> list[dict[str, Any]]:
         for kind, text in _NOTES.items():
             said = other["picture_status_detail"].str.startswith(text)
             names[kind] += other.loc[said, "file_name"].astype(str).tolist()
+            details[kind] |= dict.fromkeys(other.loc[said, "picture_status_detail"])
     return [
         made
         for kind, found in names.items()
         if len(found) >= LEAST_IMAGES and len(found) > FILE_SHARE * seen
         for made in as_dicts(
-            [Note(kind, _NOTES[kind], len(found), "images", tuple(found[:EXAMPLES]))],
+            [Note(kind, _text(details[kind]), len(found), "images", tuple(found[:EXAMPLES]))],
             {"images": images},
         )
     ]
+
+
+def _text(details: Iterable[str]) -> str:
+    """Return what images have in common: the whole detail, or the first one as an example."""
+    first, *others = details
+    return first.replace("(picture", "(such as picture") if others else first

@@ -101,23 +101,57 @@ def test_masks_of_images_of_a_wrong_size_go_to_review(
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_what_nearly_all_images_have_is_said_once_of_the_file(tmp_path: Path, kind: str) -> None:
-    """Masks with pixels are judged by their own signals; of those without, nothing is certain."""
+    """Its masks are for review all the same: what they cover is not known."""
     audit = audited(tmp_path, WRITERS[kind], (HEIGHT, WIDTH), (11, 12))
     (note,) = (note for note in audit.info["notes"] if note["of"] == "images")
-    assert (note["kind"], note["text"], note["count"]) == ("swapped_sizes", SWAPPED, 11)
+    text = f"{SWAPPED} (picture {WIDTH} x {HEIGHT} px, declared {HEIGHT} x {WIDTH} px)"
+    assert (note["kind"], note["text"], note["count"]) == ("swapped_sizes", text, 11)
     assert (note["share"], note["examples"]) == (11 / 12, ["p0.png", "p1.png", "p2.png"])
     assert not [note for note in audit.info["notes"] if note["kind"] == "finding"]
-    masks = audit.query("select action, area_px, status from masks where status <> 'ok'")
+    masks = audit.query("select action, reasons, area_px from masks where status <> 'ok'")
     assert len(masks) == 22
-    assert set(masks["action"][masks["area_px"] == 0]) == {"review"}
-    assert set(masks["action"][masks["area_px"] > 0]) == {"accept"}
+    assert set(masks["action"]) == {"review"}
+    assert set(masks["area_px"] > 0) == {True, False}
+    assert all(f"does not fit its dataset: {text}" in said for said in masks["reasons"])
     numbers = summary(audit)
     said = summary_text(audit, numbers)
-    assert said.count(SWAPPED) == 2  # of the file, and of the masks that are left without a pixel
-    assert f"note: {SWAPPED}: 11 of 12 images (for example p0.png, p1.png, p2.png)" in said
+    assert said.count(SWAPPED) == 2  # of the file, and of its masks
+    assert f"note: {text}: 11 of 12 images (for example p0.png, p1.png, p2.png)" in said
     assert facts(audit, numbers)["notes"] == audit.info["notes"]
     page = (tmp_path / "audit" / "report.html").read_text()
     assert SWAPPED in page
+
+
+@pytest.mark.parametrize("policy", ["default", "sa1b"])
+@pytest.mark.parametrize("wrong", [(HEIGHT, WIDTH), (6, 40)], ids=["swapped", "narrow"])
+def test_no_policy_rejects_a_mask_for_what_a_wrong_size_made_of_it(
+    tmp_path: Path, policy: str, wrong: Size
+) -> None:
+    """Two objects that a border cuts to the same pixels are no copies, and no box is wrong."""
+    source = coco(tmp_path, [wrong] * 6)
+    content = json.loads(source.read_text())
+    for annotation in content["annotations"]:
+        left = annotation["segmentation"][0][0]
+        right = 40 if left == LEFTS[0] else 50
+        annotation["segmentation"] = [[2, 4, right, 4, right, 30, 2, 30]]
+        annotation |= {"bbox": [2, 4, right - 2, 26], "area": 26 * (right - 2)}
+        annotation |= {"predicted_iou": 0.95, "stability_score": 0.97}
+    content["annotations"][0]["category_id"] = 7
+    source.write_text(json.dumps(content))
+    pictures_at = pictures(tmp_path, 6)
+    audit = curate.audit(source, tmp_path / "audit", images=pictures_at, policy=policy)
+    masks = audit.query("select action, reasons, status from masks order by mask_id")
+    assert masks["action"].tolist() == ["review"] * 12
+    assert set(masks["status"]) == {"size_mismatch"}
+    assert "category 7 is not declared" in masks["reasons"][0]
+
+
+def test_the_note_of_images_of_several_sizes_names_the_first(tmp_path: Path) -> None:
+    source = coco(tmp_path, [(30, 20), (120, 80), (30, 20)])
+    audit = curate.audit(source, tmp_path / "audit", images=pictures(tmp_path, 3))
+    (note,) = (note for note in audit.info["notes"] if note["kind"] == "other_sizes")
+    assert note["text"] == f"{OTHER} (such as picture 60 x 40 px, declared 30 x 20 px)"
+    assert note["count"] == 3
 
 
 def test_masks_without_pixels_are_rejected_where_the_sizes_agree(tmp_path: Path) -> None:
