@@ -70,7 +70,7 @@ def read_parts(path: Path, format: str | None = None) -> Iterator[MaskTable]:
         CallError: There is no format of that name.
         SourceError: The source as a whole cannot be read.
     """
-    path = dataset_path(path)
+    path = dataset_path(path, format)
     found = detect(path, format)
     with tempfile.TemporaryDirectory(prefix="curate-") as work:
         for part in found.plan(path, Path(work)):

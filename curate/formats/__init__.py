@@ -30,6 +30,7 @@ ENTRY_POINTS = "curate.formats"
 """The entry-point group under which other packages add formats."""
 
 _SOURCE_FILES = (".json", ".xml", ".tar")
+_OF_PNGS = ("png-folder", "png-flat", "label-png")
 _READ_FROM_FILES = ("cvat", "sa1b")  # folders of these are read for their files alone
 _MOST_LISTED = 2_000  # entries of a folder that are listed for other sources beside it
 _MOST_BESIDE = 40  # and looked at
@@ -79,12 +80,19 @@ def detect(
     return found if options is None else found.with_options(options)
 
 
-def dataset_path(path: Path) -> Path:
-    """Return the folder of a YOLO dataset whose YAML file is given; any other path as it is.
+def dataset_path(path: Path, format: str | None = None) -> Path:
+    """Return what is read for a path: mostly the path itself.
+
+    Args:
+        path: The YAML file of a YOLO dataset stands for its folder, and a folder with one COCO
+            panoptic JSON and its PNGs for that JSON.
+        format: The name of the format that is forced; None for none.
 
     Raises:
         SourceError: There are no labels where the YAML says, nor beside it.
     """
+    if path.is_dir() and format in (None, "coco-panoptic"):
+        return _panoptic_file(path) or path
     if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
         return path
     from curate.formats.yolo_folders import described_by
@@ -136,9 +144,10 @@ def _detected(path: Path, format: str | None) -> Format:
     check_source(path, format)
     if format is not None:
         return _named(format)
-    for candidate in map(_named, format_names()):  # loaded one by one, as far as needed
-        if candidate.matches(path):
-            return candidate
+    if found := _matching(path):
+        if found.name in _OF_PNGS:
+            _refuse_panoptic(path)
+        return found
     _tell_why(path)
     inside = _sources_in(path)
     if inside:
@@ -168,10 +177,33 @@ def read(
     """
     from curate.table import concat
 
-    source = dataset_path(Path(path))
+    source = dataset_path(Path(path), format)
     found = detect(source, format, options)
     with tempfile.TemporaryDirectory(prefix="curate-") as work:
         return concat([found.load(source, part) for part in found.plan(source, Path(work))])
+
+
+def _matching(path: Path) -> Format | None:
+    formats = map(_named, format_names())  # loaded one by one, as far as needed
+    return next((one for one in formats if one.matches(path)), None)
+
+
+def _panoptic_file(folder: Path) -> Path | None:
+    """Return the panoptic JSON that a folder stands for; None where it holds something else."""
+    from curate.formats.panoptic_folders import only_panoptic_file
+
+    found = only_panoptic_file(folder)
+    other = None if found is None else _matching(folder)
+    return None if other is not None and other.name not in _OF_PNGS else found
+
+
+def _refuse_panoptic(path: Path) -> None:
+    """Raise where a panoptic JSON says what PNGs mean: without it they have no classes."""
+    from curate.formats.panoptic_folders import panoptic_files
+
+    if found := panoptic_files(path):
+        what = "its PNGs are the ids of COCO panoptic JSON, which says what each of them is"
+        raise SourceError(what, str(path), f"give the JSON: {', '.join(map(str, found[:3]))}")
 
 
 @cache

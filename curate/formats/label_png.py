@@ -34,6 +34,7 @@ from curate.formats.id_layouts import (
 from curate.formats.label_png_writing import by_png, refuse_clashes
 from curate.formats.new_pixels import Tally, refuse_categories, refuse_polygons
 from curate.formats.own_pictures import OwnPictures, under_one_of
+from curate.formats.panoptic_folders import panoptic_files
 from curate.formats.png import Header, PictureProblem, read_header, read_pixels
 from curate.formats.png_id_masks import IdImage, NoIds, ids_of, is_id_kind, read_ids
 from curate.formats.rows import Rows, parts_of, plain
@@ -98,6 +99,9 @@ def load(source: Path, part: Part) -> MaskTable:
     """Read the masks of some PNGs; one that cannot be read is an image without masks."""
     rows = Rows()
     (title, code, of_classes), pngs = part.payload
+    if part.index == 0 and (listing := panoptic_files(source)):
+        what = "a COCO panoptic JSON says what these ids are, and is neither read nor changed"
+        rows.notes.add("panoptic", what, listing[0].name, of="files")
     for png in pngs:
         path = source if source.is_file() else source / png.name
         header: Header | None = None
@@ -127,6 +131,9 @@ def _taken(title: str, code: IdCode) -> str:
     carries = "" if code.name == "none" else f": the class is id // {code.step}"
     if title == "Pascal VOC":
         carries = ": ids are those of SegmentationObject, classes those of SegmentationClass"
+        carries += ", which prune and write leave as it is"
+    if title == "Cityscapes":
+        carries += "; prune and write leave labelIds as they are"
     return f"read as {title}{carries}"
 
 

@@ -70,7 +70,7 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
         if type(one) is dict and one.get("isthing") == 0
         if (number := whole_number(one.get("id"))) is not None
     }
-    folder = _png_folder(source, found.sample)
+    folder = png_folder(source, found.sample)
     named = {image for _, _, image, _ in found.annotations}
     items: list[tuple[Any, int]] = [
         ((at, n, k, *found.sizes.get(image, (stem, -1, -1)), image), n + _PNG_COST)
@@ -225,7 +225,7 @@ def _add(found: _Listing, values: list[Any], starts: Any, lengths: Any) -> None:
         found.annotations.append((at, n, image, name))
 
 
-def _png_folder(source: Path, sample: dict[str, Any]) -> Path | None:
+def png_folder(source: Path, sample: dict[str, Any]) -> Path | None:
     """Return the folder whose PNG of the first annotation has one of its ids; None for none."""
     name = text(sample.get("file_name"))
     given = [one.get("id") for one in sample.get("segments_info", []) if type(one) is dict]

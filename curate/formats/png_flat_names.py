@@ -43,7 +43,8 @@ def read_names(
         known: Whether they are known to be names of this kind, of which some may be gone.
 
     Three ways are known: Label Studio's export; the name of a picture and more behind it; and
-    ``<image>_<class>_<n>``, where ``n`` counts the masks of each image and class.
+    ``<image>_<class>_<n>``, where ``n`` counts the masks of each image, or of each
+    image and class.
     """
     for read in (_label_studio, _after_pictures, _class_and_number):
         found = read(names, pictures)
@@ -94,13 +95,26 @@ def _class_and_number(names: Sequence[str], pictures: AbstractSet[str]) -> dict[
 
 
 def _is_counted(names: Mapping[str, Named]) -> bool:
-    """Whether numbers count the masks of each image and class."""
+    """Whether numbers count the masks of each image, or of each image and class."""
+    if _count_images(names):
+        return True
     numbers: dict[tuple[str, str | None], set[int]] = {}
     for one in names.values():
         numbers.setdefault((one.image, one.category), set()).add(one.number or 0)
     counted = all(min(some) < 2 and max(some) - min(some) < len(some) for some in numbers.values())
     # A single group is more likely frames of a recording than masks of an image.
     return counted and 1 < len(numbers) < len(names)
+
+
+def _count_images(names: Mapping[str, Named]) -> bool:
+    """Whether numbers count the masks of each image through all of its classes."""
+    numbers: dict[str, list[int]] = {}
+    for one in names.values():
+        numbers.setdefault(one.image, []).append(-1 if one.number is None else one.number)
+    runs = (sorted(some) for some in numbers.values())
+    counted = all(s[0] in (0, 1) and s == list(range(s[0], s[0] + len(s))) for s in runs)
+    classes = {(one.image, one.category) for one in names.values()}
+    return counted and 1 < len(numbers) < len(classes)
 
 
 def next_name(known: Mapping[str, Named], image: str, category: str | None, where: str) -> str:
@@ -122,7 +136,9 @@ def next_name(known: Mapping[str, Named], image: str, category: str | None, wher
         what = "the added mask has no category, and names of masks carry one here"
         raise CallError(what, where, "say which one it gets with --category NAME")
     prefix = next((one.prefix for one in known.values() if one.image == image), f"{image}_")
-    mine = [o.number for o in known.values() if (o.image, o.category) == (image, category)]
+    through = _count_images(known)
+    of_image = [one for one in known.values() if one.image == image]
+    mine = [one.number for one in of_image if through or one.category == category]
     first = min((one.number for one in known.values() if one.number is not None), default=0)
     number = max((n for n in mine if n is not None), default=min(first, 1) - 1) + 1
     joined = "-" if prefix.startswith("task-") else "_"

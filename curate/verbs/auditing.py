@@ -95,7 +95,7 @@ def audit(
     Raises:
         CurateError: The source, an argument or ``out`` cannot be used; one sentence says why.
     """
-    source = dataset_path(Path(source))
+    source = dataset_path(Path(source), format)
     check_source(source, format)
     find_images, images = str(images) != NO_IMAGES, None if str(images) == NO_IMAGES else images
     check_inputs(images, soft_masks, {"detections": detections, **(compare or {})}, workers)

@@ -23,6 +23,7 @@ LABEL_STUDIO = [
     "task-7-annotation-4-by-a@b.c-brush-Car-0.png",
 ]
 TASK, OTHER = "task-12-annotation-3", "task-7-annotation-4"
+THROUGH = ["img_01_car_0.png", "img_01_dog_1.png", "img_01_car_2.png", "img_02_dog_0.png"]
 CLASSES = ["img_01_car_0.png", "img_01_car_1.png", "img_01_dog_0.png", "img_02_car_0.png"]
 
 
@@ -38,6 +39,7 @@ def put(root: Path, names: list[str]) -> Path:
     [
         (LABEL_STUDIO, [TASK] * 3 + [OTHER], ["Car", "Car", "big dog", "Car"]),
         (CLASSES, ["img_01"] * 3 + ["img_02"], ["car", "car", "dog", "car"]),
+        (THROUGH, ["img_01"] * 3 + ["img_02"], ["car", "dog", "car", "dog"]),
         (
             [f"x_cell_{n}.png" for n in (1, 2)] + [f"y z_cell_{n}.png" for n in (1, 2)],
             ["x", "x", "y z", "y z"],
@@ -92,6 +94,7 @@ def test_annotations_of_two_people_are_images_each(tmp_path: Path) -> None:
         ["video_frame_0.png", "video_frame_1.png", "video_frame_2.png"],
         ["a_car_0.png", "b.png", "c_car_0.png"],
         ["a_car_3.png", "a_car_9.png", "b_dog_0.png"],
+        ["a_car_0.png", "a_dog_7.png", "b_dog_0.png"],
         ["a_car_0.png", "b_car_0.png", "c_car_0.png"],
         ["0.png", "1.png"],
     ],
@@ -117,6 +120,7 @@ def test_ids_are_not_single_masks(tmp_path: Path) -> None:
     [
         (CLASSES, "img_01", "car", "img_01_car_2.png"),
         (CLASSES, "img_02", "dog", "img_02_dog_0.png"),
+        (THROUGH, "img_02", "car", "img_02_car_1.png"),
         (CLASSES, "img_02", "fox", "img_02_fox_0.png"),
         (LABEL_STUDIO, TASK, "Car", "task-12-annotation-3-by-1-tag-Car-2.png"),
         (LABEL_STUDIO, OTHER, "fox", "task-7-annotation-4-by-a@b.c-brush-fox-0.png"),
