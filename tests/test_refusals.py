@@ -25,7 +25,7 @@ HEAVY = ("numpy", "pandas", "numba", "pyarrow", "duckdb", "scipy", "matplotlib",
 REFUSED = {
     "audit none.json": "there is no such file or folder",
     "audit here.json --format coc": "there is no format coc",
-    "audit here.json --images none": "there is no such folder of images",
+    "audit here.json --images nowhere": "there is no such folder of images",
     "audit here.json --soft-masks none": "there is no such folder of soft masks",
     "audit here.json --detections none.json": "there is no such file or folder",
     "audit here.json --compare a=none.json": "there is no such file or folder",
