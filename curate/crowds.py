@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 
 from curate.notes import EXAMPLES, Note, as_dicts
+from curate.options import CROWDS
 from curate.store import INFO, count_parts, part_names, read_part, scored_path, write_json
 from curate.table import MaskTable
 
-OBJECTS, REGIONS = "objects", "regions"
-CROWDS = ("auto", OBJECTS, REGIONS)
-"""How masks with ``iscrowd`` 1 are judged: as objects like others; as regions, which means not at
-all; or as objects only where nearly all masks are crowd."""
+_, OBJECTS, REGIONS = CROWDS
 
 CROWD_SHARE = 0.9
 """Share of crowd masks from which on they are judged as objects."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from curate.crowds import CROWDS
 from curate.errors import CallError, CurateError
 from curate.fingerprint import fingerprint
 from curate.formats import dataset_path, detect
 from curate.formats.base import Format, ReadOptions
 from curate.formats.own_pictures import BESIDE_FILE, IN_DATASET, OwnPictures
+from curate.options import CROWDS
 from curate.pictures import ImageFolder
 from curate.scorers import registered
 from curate.scorers.stability import SoftMasks
@@ -32,7 +32,7 @@ class Inputs:
         detector: Name or path of a detector that looks at every picture.
         device: Where both run: torch's name, or None to choose.
         deep: Whether slow signals run, those that take more time than all others together.
-        crowd: How masks with ``iscrowd`` are judged: a word of :data:`curate.crowds.CROWDS`.
+        crowd: How masks with ``iscrowd`` are judged: a word of :data:`curate.options.CROWDS`.
         trust_joins: Whether detections and annotations are held against the images that they are
             joined to even where nothing of them lies on a mask.
         void: Ids of pixels that belong to no mask, in PNGs of ids; None for those that are known.

@@ -6,7 +6,8 @@ ACTIONS = ("accept", "review", "reject")
 """What a plan says of a mask."""
 
 CROWDS = ("auto", "objects", "regions")
-"""How masks with ``iscrowd`` are judged."""
+"""How masks with ``iscrowd`` 1 are judged: as objects only where nearly all masks are crowd; as
+objects like others; or as regions, which means not at all."""
 
 RULES = ("majority", "latest", "strictest")
 """How people who disagree are resolved."""

@@ -39,6 +39,7 @@ def audit(make_audit: Any, masks: Masks) -> Any:
         fragment_score=random.random(N),
         predicted_iou=random.random(N),
         iscrowd=pd.array([0, 1] + [0] * (N - 2), dtype="Int8"),
+        crowd_region=[0.0, 1.0] + [0.0] * (N - 2),
     )
     frame.loc[12, "status"] = "empty"
     return make_audit(frame)
