@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.curation.grammar import check_choice
+from curate.curation.grammar import check_choice, near
+from curate.errors import CallError
 from curate.formats.edits import MASKS, OVERLAPS
 from curate.options import ACTIONS, DUPLICATES
-from curate.verbs.early import check_audit, check_file, check_word
+from curate.verbs.early import check_audit, check_file
 from curate.verbs.paths import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def prune(
 def _check_drop(drop: str | tuple[str, ...] | None) -> None:
     """See that ``drop`` names actions; a single text is left to the room, which explains it."""
     for action in drop if isinstance(drop, tuple) else ():
-        check_word(action, "--drop", ACTIONS)
+        if action not in ACTIONS:
+            raise CallError(f"there is no action {action!r}", "--drop", near(action, ACTIONS))
 
 
 def write(
