@@ -75,7 +75,7 @@ def mend(value: object) -> tuple[Any, tuple[str, ...]]:
         made = _mend_polygons(made, kinds)
     else:
         made = None
-    return (value, ()) if made is None else (made, tuple(kinds))
+    return (made, tuple(kinds)) if kinds and made is not None else (value, ())
 
 
 def bytes_of_text(counts: str) -> str | None:

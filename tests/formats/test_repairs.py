@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
@@ -28,6 +28,7 @@ JSON = st.recursive(
 
 
 @settings(max_examples=60, deadline=None)
+@example({"size": 0, "counts": 0})
 @given(JSON)
 def test_nothing_is_raised(value: Any) -> None:
     made, kinds = mend(value)
