@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -87,8 +88,10 @@ class Format:
             :class:`CallError` where ``out`` exists already, a key names nothing, or the format
             cannot hold what is asked. Without an out path nothing is written, but all is refused
             that would be, and the same is returned.
-        configure: From :class:`ReadOptions` to the format that reads and writes by them; None
-            where it needs none.
+        configure: From :class:`ReadOptions` to the format that reads and writes by them, where that
+            takes more than to hand them on; None else.
+        follows: Which of ``plan``, ``load`` and ``write`` take :class:`ReadOptions` as the keyword
+            ``options``.
         takes: Names of the options beside paths that it acts on.
         check_unedited: (source, what was written, edits) to what else differs, as a clause, ""
             where nothing does. Shares no code with ``load`` and ``write``; see
@@ -110,6 +113,7 @@ class Format:
     load: Callable[[Path, Part], MaskTable]
     write: Callable[[Path, Path | None, Edits], Stored]
     configure: Callable[[ReadOptions], Format] | None = None
+    follows: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     check_unedited: Callable[[Path, Path, Edits], str] = check_untouched
     own_ids: bool = False
@@ -128,7 +132,10 @@ class Format:
                 option = f"--{name.replace('_', '-')}"
                 raise CallError(f"{option} is not for {self.title}", "", f"leave {option} out")
         made = self if self.configure is None else self.configure(options)
-        return replace(made, options=options)
+        told: dict[str, Any] = {
+            name: partial(getattr(made, name), options=options) for name in self.follows
+        }
+        return replace(made, options=options, **told)
 
     def of_copy(self, home: Path) -> Format:
         """Return the format as it reads a copy of a dataset as if it stood where that stands."""

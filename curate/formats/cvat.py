@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -297,15 +296,6 @@ def _group(shape: Shape) -> int:
     return whole(shape.attributes.get("group_id", "")) or 0
 
 
-def _configured(options: ReadOptions) -> Format:
-    return replace(
-        FORMAT,
-        plan=partial(plan, options=options),
-        load=partial(load, options=options),
-        write=partial(write, options=options),
-    )
-
-
 FORMAT = Format(
     "cvat",
     "CVAT for images 1.1",
@@ -313,6 +303,6 @@ FORMAT = Format(
     plan,
     load,
     write,
-    _configured,
+    follows=("plan", "load", "write"),
     check_unedited=check_cvat,
 )

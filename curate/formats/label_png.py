@@ -258,12 +258,6 @@ def _looks_like_ids(path: Path) -> bool | None:
         return False
 
 
-def _configured(options: ReadOptions) -> Format:
-    return replace(
-        FORMAT, plan=partial(plan, options=options), write=partial(write, options=options)
-    )
-
-
 FORMAT = Format(
     "label-png",
     "PNGs of instance ids",
@@ -271,8 +265,8 @@ FORMAT = Format(
     plan,
     load,
     write,
-    _configured,
-    ("void", "class_code"),
+    follows=("plan", "write"),
+    takes=("void", "class_code"),
     check_unedited=check_label_png,
     pictures=pictures,
 )
