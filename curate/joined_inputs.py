@@ -12,7 +12,7 @@ from curate.formats.own_pictures import is_picture
 from curate.formats.png import PictureProblem, read_picture
 from curate.image_join import REASON_TEXTS, REASONS, Join, Listing, join
 from curate.image_names import stem
-from curate.notes import Note
+from curate.notes import Note, printable
 from curate.pictures import ImageFolder
 from curate.source_images import SourceImages
 from curate.store import count_parts, read_part, to_frame, write_json
@@ -105,10 +105,9 @@ def left_over(folder: ImageFolder, images: SourceImages, pictures: Mapping[str, 
 
 def _has_size(path: Path, size: tuple[int, ...]) -> bool:
     try:
-        found = read_picture(path)
+        return size == read_picture(path).upright
     except PictureProblem:
         return False
-    return size == (found.size[::-1] if found.rotated else found.size)
 
 
 def own_picture_facts(out: Path, are: str) -> dict[str, Any]:
@@ -157,7 +156,7 @@ def join_lines(joins: Mapping[str, Mapping[str, Any]]) -> list[str]:
         how = f" (by {keys})" if keys else ""
         lines.append(f"{name}: {facts['joined']:,} of {facts['images']:,} images joined{how}")
         for reason, missing in facts["not_joined"].items():
-            examples = ", ".join(_printable(text) for text in missing["examples"])
+            examples = ", ".join(printable(text) for text in missing["examples"])
             text = REASON_TEXTS[reason]
             lines.append(f"  {missing['count']:>9,}  not joined: {text} (for example {examples})")
     return lines
@@ -166,8 +165,3 @@ def join_lines(joins: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _labels(things: Listing, found: Join, reason: str) -> list[str]:
     rows = np.flatnonzero(found.reasons == REASONS.index(reason))
     return [things.label(int(row)) for row in rows]
-
-
-def _printable(text: str) -> str:
-    """Return foreign text that cannot steer a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:120])

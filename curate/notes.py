@@ -115,3 +115,8 @@ def count_text(note: Mapping[str, Any], noun_total: int | None = None) -> str:
     noun = note["of"] if (noun_total or note["count"]) != 1 else note["of"].removesuffix("s")
     of = f" of {noun_total:,}" if noun_total else ""
     return f"{note['count']:,}{of} {noun}"
+
+
+def printable(text: str) -> str:
+    """Return the beginning of foreign text, without what could steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:120])

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from curate.notes import counted
+from curate.notes import counted, printable
 
 if TYPE_CHECKING:
     from curate.store import Audit
@@ -180,16 +180,11 @@ def _notes(info: Mapping[str, Any], numbers: Mapping[str, Any]) -> list[str]:
     notes = sorted(info.get("notes", []), key=lambda note: -(note["share"] or 1))
     lines = []
     for note in notes:
-        examples = ", ".join(_printable(place) for place in note["examples"])
+        examples = ", ".join(printable(place) for place in note["examples"])
         places = f" (for example {examples})" if examples else ""
-        counted = count_text(note, totals.get(note["of"]))
-        lines.append(f"note: {note['text']}: {counted}{places}")
+        how_many = count_text(note, totals.get(note["of"]))
+        lines.append(f"note: {note['text']}: {how_many}{places}")
     return lines
-
-
-def _printable(text: str) -> str:
-    """Return foreign text that cannot steer a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:120])
 
 
 def _certificate(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:

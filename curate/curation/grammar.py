@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from curate.errors import CallError
+from curate.options import ACTIONS
 
 LONGEST = 5000
 """Characters that a condition may have."""
@@ -82,6 +83,22 @@ def check_choice(value: str | None, option: str, known: Collection[str]) -> None
     advice = near(str(value), known)
     do = advice if advice.startswith("did you") else "choose one of these"
     raise CallError(f"{value!r} is not one of {', '.join(known)}", option, do)
+
+
+def check_actions(actions: Sequence[str], option: str) -> None:
+    """See that actions of a plan are listed, and that each is one.
+
+    Raises:
+        CallError: There is no such action, none is given, or a text is given in place of a list.
+    """
+    if isinstance(actions, str):
+        do = f"give a list: [{actions!r}]"
+        raise CallError(f"actions are a list, not the text {actions!r}", option, do)
+    for action in actions:
+        if action not in ACTIONS:
+            raise CallError(f"there is no action {action!r}", option, near(action, ACTIONS))
+    if not actions:
+        raise CallError("no action is given", option, "choose from " + ", ".join(ACTIONS))
 
 
 class _Parser:

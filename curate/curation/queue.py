@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from curate.curation.audits import Audit, column_types, literal, quoted
-from curate.curation.grammar import near
+from curate.curation.grammar import check_actions
 from curate.curation.plan import ORDER_SQL
 from curate.errors import AuditError, CallError
-from curate.options import ACTIONS
 
 SECONDS_PER_MASK = 14.0
 """What a person needs for one mask: the time that the makers of SA-1B measured at the end."""
@@ -92,14 +91,7 @@ def chosen(actions: Sequence[str]) -> str:
     Raises:
         CallError: There is no such action, or none is given.
     """
-    if isinstance(actions, str):
-        do = f"give a list: [{actions!r}]"
-        raise CallError(f"actions are a list, not the text {actions!r}", "actions", do)
-    for action in actions:
-        if action not in ACTIONS:
-            raise CallError(f"there is no action {action!r}", "actions", near(action, ACTIONS))
-    if not actions:
-        raise CallError("no action is given", "actions", "choose from " + ", ".join(ACTIONS))
+    check_actions(actions, "actions")
     return f"action in ({', '.join(map(literal, actions))})"
 
 

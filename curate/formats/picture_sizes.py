@@ -52,7 +52,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     picture = picture_of(path)
     if picture is None:
         return 0, 0
-    return picture.size[::-1] if picture.rotated else picture.size
+    return picture.upright
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class PictureSizes:
         if picture.rotated:
             if images.fallback is None:
                 images.fallback = np.full((len(images.ids), 2), UNKNOWN_SIZE, np.int64)
-            images.fallback[row] = picture.size[::-1]
+            images.fallback[row] = picture.upright
             images.heights[row] = images.widths[row] = UNKNOWN_SIZE
         note_size(images.notes, images.names[row])
         return True

@@ -223,6 +223,19 @@ class Picture(NamedTuple):
     size: tuple[int, int]
     rotated: bool = False
 
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Height and width in pixels as it is shown."""
+        return self.size[::-1] if self.rotated else self.size
+
+    @property
+    def finding(self) -> tuple[str, str]:
+        """Status and detail of an image whose picture it is."""
+        if not self.rotated:
+            return "ok", ""
+        height, width = self.upright
+        return "exif_rotated", f"EXIF turns the picture to {width} x {height}"
+
 
 def read_picture(path: Path) -> Picture:
     """Read the size of a picture of any kind from its header, without decoding it.

@@ -202,8 +202,7 @@ def load(source: Path, part: Part) -> MaskTable:
         size, status, detail = None, "ok", ""
         if picture:
             try:
-                found = read_picture(Path(picture))
-                size = found.size[::-1] if found.rotated else found.size
+                size = read_picture(Path(picture)).upright
             except PictureProblem as problem:
                 status, detail = problem.status, problem.detail
         size, read = read_masks([source / mask for mask, _ in masks], size)
@@ -274,12 +273,6 @@ class _Sizes:
         return self._known[image]
 
 
-def _configured(options: ReadOptions) -> Format:
-    return replace(
-        FORMAT, plan=partial(plan, options=options), write=partial(write, options=options)
-    )
-
-
 FORMAT = Format(
     "png-flat",
     "a folder of one PNG a mask, named after image and class",
@@ -287,7 +280,7 @@ FORMAT = Format(
     plan,
     load,
     write,
-    _configured,
+    follows=("plan", "write"),
     check_unedited=check_png_flat,
     pictures=pictures,
 )

@@ -97,10 +97,8 @@ def _read(
     known, status, detail = _picture(source / picture) if picture else (None, "ok", "")
     size, masks = read_masks(paths, known and known.size)
     if known and known.rotated:
-        upright = known.size[::-1]
-        status = "exif_rotated"
-        detail = f"EXIF turns the picture to {upright[1]} x {upright[0]}"
-        shown = read_masks(paths, upright)
+        status, detail = known.finding
+        shown = read_masks(paths, known.upright)
         if _mismatches(shown[1]) < _mismatches(masks):  # drawn on the picture as it is shown
             size, masks = shown
     return names, size, masks, status, detail

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -265,18 +264,7 @@ def _size(path: Path) -> tuple[tuple[int, int], str, str]:
         found = read_picture(path)
     except PictureProblem as problem:
         return (0, 0), problem.status, problem.detail
-    if not found.rotated:
-        return found.size, "ok", ""
-    upright = found.size[::-1]
-    return upright, "exif_rotated", f"EXIF turns the picture to {upright[1]} x {upright[0]}"
-
-
-def _configured(options: ReadOptions) -> Format:
-    return replace(
-        FORMAT,
-        load=partial(load, options=options),
-        write=partial(write, options=options),
-    )
+    return found.upright, *found.finding
 
 
 FORMAT = Format(
@@ -286,7 +274,7 @@ FORMAT = Format(
     plan,
     load,
     write,
-    _configured,
+    follows=("load", "write"),
     check_unedited=check_yolo,
     pictures=pictures,
 )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.curation.grammar import check_choice, near
-from curate.errors import CallError
+from curate.curation.grammar import check_actions, check_choice
 from curate.formats.edits import MASKS, OVERLAPS
-from curate.options import ACTIONS, DUPLICATES
+from curate.options import DUPLICATES
 from curate.verbs.early import check_audit, check_file
 from curate.verbs.paths import AnyPath, as_path
 
@@ -28,20 +27,13 @@ def prune(
     """Write the dataset without the masks of some actions; see :func:`curate.writing.prune`."""
     check_audit(path)
     check_file(source)
-    _check_drop(drop)
+    check_actions(drop, "--drop")
 
     from curate.decisions.current import open_audit
     from curate.writing import prune as run
 
     where = as_path(source)
     return run(open_audit(path), as_path(out), actions=drop, source=where, yes=yes)
-
-
-def _check_drop(drop: str | tuple[str, ...] | None) -> None:
-    """See that ``drop`` names actions; a single text is left to the room, which explains it."""
-    for action in drop if isinstance(drop, tuple) else ():
-        if action not in ACTIONS:
-            raise CallError(f"there is no action {action!r}", "--drop", near(action, ACTIONS))
 
 
 def write(
@@ -71,7 +63,7 @@ def write(
     """
     check_audit(audit)
     check_file(source)
-    _check_drop(options.get("drop"))
+    check_actions(options.get("drop", ("reject",)), "--drop")
     for option, known in (("masks", MASKS), ("overlap", OVERLAPS), ("duplicates", DUPLICATES)):
         check_choice(options.get(option), f"--{option}", known)
 
