@@ -325,7 +325,7 @@ def test_options_that_there_are_not(case: Any) -> None:
         assert " is not one of " in refused.what
     assert "same, polygon, rle" in one.refused(CallError, where="--masks", masks="foo").what
     one.refused(CallError, where="", drop=("rejected",))
-    refused = one.refused(CallError, where="actions", drop="review")
+    refused = one.refused(CallError, where="--drop", drop="review")
     assert "['review']" in refused.do
 
 
