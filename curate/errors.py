@@ -2,9 +2,34 @@
 
 import errno
 
+MOST = 400
+"""Most characters of each piece of a message: what is quoted of an input may be of any length."""
+
+
+def shortened(text: str, most: int = MOST) -> str:
+    """Return a text with its middle left out where it is longer than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    left = f" ... {len(text) - most:,} characters ... "
+    return f"{text[: most - most // 3]}{left}{text[len(text) - most // 3 :]}"
+
+
+def on_one_line(text: str) -> str:
+    """Return a text with line ends, and whatever else could steer a terminal, as escapes."""
+    return "".join(c if c.isprintable() or _is_byte(c) else _escape(c) for c in text)
+
+
+def _is_byte(character: str) -> bool:
+    """Return whether a character stands for a byte of a file name that is no UTF-8."""
+    return 0xDC80 <= ord(character) <= 0xDCFF
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
 
 class CurateError(Exception):
-    """Base of all errors that curate raises on purpose.
+    """Base of all errors that curate raises on purpose; its message is one line of bounded length.
 
     Args:
         what: What is wrong, as a clause without a full stop.
@@ -13,6 +38,7 @@ class CurateError(Exception):
     """
 
     def __init__(self, what: str, where: str = "", do: str = "") -> None:
+        what, where, do = (shortened(on_one_line(text)) for text in (what, where, do))
         self.what, self.where, self.do = what, where, do
         super().__init__(what, where, do)
 
@@ -37,13 +63,30 @@ class ReportWarning(UserWarning):
     """All was done and kept, but the report could not be written again; says why."""
 
 
+class WorkerFault(Exception):
+    """An unexpected error in a worker process, of a type that cannot be sent from there."""
+
+
+_ADVICE = {
+    ("ENOSPC", "EDQUOT"): "make room on the disk and run the same command again",
+    ("EFBIG",): "choose a disk that holds larger files",
+    ("EROFS",): "the disk is read-only: choose another place",
+    ("EACCES", "EPERM"): "ask for the right to do it, or choose another place",
+    ("ENAMETOOLONG",): "choose a shorter name",
+    ("EIO", "ESTALE", "ENODEV", "ENXIO", "ETIMEDOUT"): "check the disk, or choose another place",
+    ("EMFILE", "ENFILE"): "allow more open files (ulimit -n)",
+    ("ENOMEM",): "run it with fewer --workers, or on a larger machine",
+    ("EBUSY", "ETXTBSY"): "end what uses it, or choose another place",
+    ("ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY", "ELOOP"): "check the path",
+}
+"""What can be done by the name of an error's number; not every system has all of them."""
+
+
 def unwritable_advice(error: OSError) -> str:
     """Return what can be done about a place that the operating system refuses to write."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "make room on the disk and run the same command again"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "ask for the right to write there, or choose another place"
-    return "choose another place"
+    name = errno.errorcode.get(error.errno or 0, "")
+    advice = (text for names, text in _ADVICE.items() if name in names)
+    return next(advice, "choose another place")
 
 
 class DuplicateError(CallError):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Any, TypeVar
 
-from curate.errors import CurateError
+from curate.errors import CurateError, WorkerFault
 
 R = TypeVar("R")
 
@@ -26,6 +28,29 @@ def _leave_with_parent(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _call(function: Callable[..., R], *task: Any) -> R:
+    """Call a function in a worker, so that whatever it raises can be sent to the parent."""
+    try:
+        return function(*task)
+    except Exception as error:
+        if type(error).__module__ in ("builtins", CurateError.__module__):
+            raise
+        raise WorkerFault(f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start processes that never see Ctrl-C: this one does, afterwards, and ends them.
+
+    A terminal sends it to all of them, and each would print a traceback, even while it starts.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Pool:
@@ -45,6 +70,9 @@ class Pool:
         trace: TracebackType | None,
     ) -> None:
         if self._executor:
+            if kind is not None and not issubclass(kind, Exception):  # stopped: nobody waits
+                for process in list(self._executor._processes.values()):
+                    process.kill()
             self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
     def run(self, function: Callable[..., R], tasks: Iterable[tuple[Any, ...]]) -> Iterator[R]:
@@ -87,7 +115,8 @@ class Pool:
                 if task is None:
                     more = False
                 else:
-                    running.add(executor.submit(function, *task))
+                    with _interrupts_blocked():
+                        running.add(executor.submit(_call, function, *task))
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()

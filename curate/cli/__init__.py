@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
-from curate.cli import auditing, comparing, models, people, reviewing, writing
-from curate.cli.common import app, print_what_cannot_be_encoded
-from curate.errors import CurateError
+if TYPE_CHECKING:
+    from curate.cli.commands import app as app
 
-__all__ = ["app", "auditing", "comparing", "main", "models", "people", "reviewing", "writing"]
+__all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 a gate failed, 2 the input or the call is wrong."""
-    print_what_cannot_be_encoded()
-    try:
-        app()
-    except CurateError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{(error.strerror or str(error)).lower()}", file=sys.stderr)
-        raise SystemExit(2) from None
+    """Run the command line, and end with one of the codes of :mod:`curate.cli.ending`."""
+    try:  # loading the commands takes a while, in which Ctrl-C is to be as quiet as later
+        from curate.cli.ending import run
+
+        code = run(sys.argv[1:])
     except KeyboardInterrupt:
-        print("stopped; the same command again goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+        print("stopped before anything was done", file=sys.stderr)
+        code = 130
+    raise SystemExit(code)
+
+
+def __getattr__(name: str) -> Any:
+    """Load the application when it is first asked for."""
+    if name == "app":
+        from curate.cli.commands import app
+
+        return app
+    raise AttributeError(f"module 'curate.cli' has no attribute {name!r}")

@@ -113,8 +113,12 @@ def _encodable(value: Any) -> Any:
 def _version(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error; so does CURATE_DEBUG=1."),
+    ] = False,
 ) -> None:
     if version:
         print(f"curate {__version__}")
         raise typer.Exit
-    del context
+    del context, debug  # the latter is taken out of the words before they are parsed

@@ -1,0 +1,233 @@
+"""How commands end: exit codes, one sentence, no traceback, nothing of unbounded length."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from curate import cli, errors
+from curate.cli.commands import app
+from curate.cli.ending import MAY_BE_EMPTY
+from curate.errors import MOST, CurateError, WorkerFault, unwritable_advice
+from curate.pool import Pool
+
+Capture = pytest.CaptureFixture[str]
+
+
+class Unsendable(Exception):
+    """An error that pickles, and cannot be read back."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def called(*words: str) -> int:
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(sys, "argv", ["curate", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("curate.verbs.version", fail)
+
+
+UNEXPECTED = [
+    ValueError("7 is no mask"),
+    KeyError("category_id"),
+    AssertionError(),
+    EOFError("Compressed file ended"),
+    RecursionError("maximum recursion depth exceeded"),
+    MemoryError(),
+    OSError("not from the operating system"),
+    StopIteration(),
+    Unsendable(1, 2),
+    WorkerFault("ArrowInvalid: no magic"),
+    ExceptionGroup("two", [ValueError("a"), ValueError("b")]),
+]
+
+
+@pytest.mark.parametrize("error", UNEXPECTED, ids=lambda e: type(e).__name__)
+def test_an_unexpected_error_is_code_3_and_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, error: Exception
+) -> None:
+    failing(monkeypatch, error)
+    assert called("version", "x") == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert "--debug" in said.err
+
+
+@pytest.mark.parametrize("words", [("--debug", "version", "x"), ("version", "x", "--debug")])
+def test_debug_shows_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, words: tuple[str, ...]
+) -> None:
+    failing(monkeypatch, ValueError("7 is no mask"))
+    assert called(*words) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert "in fail" in said
+    assert said.splitlines()[-1].startswith("error: ValueError: 7 is no mask; ")
+
+
+@pytest.mark.parametrize(("value", "shown"), [("1", True), ("0", False), ("", False)])
+def test_debug_by_environment_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, value: str, shown: bool
+) -> None:
+    monkeypatch.setenv("CURATE_DEBUG", value)
+    failing(monkeypatch, CurateError("it is wrong"))
+    assert called("version", "x") == 2
+    assert ("Traceback" in capsys.readouterr().err) is shown
+
+
+def test_what_the_operating_system_refuses_is_code_2_with_advice(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    failing(monkeypatch, OSError(errno.EROFS, "Read-only file system", "/there"))
+    assert called("version", "x") == 2
+    said = capsys.readouterr().err
+    assert (
+        said
+        == "error: /there: read-only file system; the disk is read-only: choose another place\n"
+    )
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()], ids=repr)
+def test_stopped_is_code_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, error: BaseException
+) -> None:
+    failing(monkeypatch, error)
+    assert called("version", "x") == 130
+    assert capsys.readouterr().err.startswith("stopped")
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
+    """``curate --help | head -0``: the pipe is closed before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "curate", "--help"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+INTERRUPTED = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["curate", "version", {path!r}]
+from curate.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["curate.cli.ending", "typer", "curate.verbs", "pandas", "numba"]
+)
+def test_ctrl_c_while_modules_are_loaded(tmp_path: Path, module: str) -> None:
+    (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    script = INTERRUPTED.format(module=module, path=str(tmp_path / "a.json"))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.startswith("stopped")
+    assert done.stderr.count("\n") == 1
+
+
+def fail_in_worker(kind: str) -> None:
+    raise Unsendable(1, 2) if kind == "unsendable" else RecursionError("too deep")
+
+
+def test_errors_of_workers_arrive_with_their_traceback() -> None:
+    with Pool(2) as pool:
+        with pytest.raises(WorkerFault, match="Unsendable: 1 and 2") as fault:
+            list(pool.run(fail_in_worker, [("unsendable",)]))
+        with pytest.raises(RecursionError, match="too deep") as deep:
+            list(pool.run(fail_in_worker, [("deep",)]))
+    for found in (fault, deep):
+        assert "in fail_in_worker" in str(found.value.__cause__)
+
+
+COMMAND = typer.main.get_command(app)
+VALUES = [
+    (name, parameter)
+    for name, command in COMMAND.commands.items()  # type: ignore[attr-defined]
+    for parameter in command.params
+    if not getattr(parameter, "is_flag", False) and parameter.name not in MAY_BE_EMPTY
+]
+
+
+@pytest.mark.parametrize(("name", "parameter"), VALUES, ids=lambda one: getattr(one, "name", one))
+def test_nothing_given_for_an_argument_is_refused(
+    capsys: Capture, name: str, parameter: Any
+) -> None:
+    """An empty path would be the working folder: ``curate audit "$FILE"`` without FILE."""
+    command = COMMAND.commands[name]  # type: ignore[attr-defined]
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    is_argument = parameter in arguments
+    words = ["" if p is parameter else "x" for p in arguments]
+    words += [] if is_argument else [parameter.opts[0], ""]
+    assert called(name, *words) == 2
+    assert "what is given for it is empty" in capsys.readouterr().err
+
+
+def test_messages_are_one_line_of_bounded_length(capsys: Capture) -> None:
+    long = "\x1b[31m\n" + "x" * 100_000
+    error = CurateError(long, long, long)
+    assert len(str(error)) < 4 * MOST
+    assert str(error).isprintable()
+    assert called("version", long) == 2
+    assert called(long) == 2
+    assert called("audit", "x", "--workers", long) == 2
+    assert len(capsys.readouterr().err) < 8 * MOST
+
+
+def test_a_short_message_stays_as_it_is() -> None:
+    error = CurateError("it is é שלום wrong", "/a/b\udce9.json", "do this")
+    assert str(error) == "/a/b\udce9.json: it is é שלום wrong; do this"
+    assert errors.shortened("x" * MOST) == "x" * MOST
+
+
+ADVICE = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EFBIG: "larger files",
+    errno.EROFS: "read-only",
+    errno.EACCES: "right",
+    errno.ENAMETOOLONG: "shorter name",
+    errno.EIO: "check the disk",
+    errno.EMFILE: "open files",
+    errno.ENOTDIR: "check the path",
+    errno.EXDEV: "choose another place",
+}
+
+
+@pytest.mark.parametrize("number", ADVICE, ids=errno.errorcode.get)
+def test_advice_fits_what_the_operating_system_said(number: int) -> None:
+    advice = unwritable_advice(OSError(number, os.strerror(number)))
+    assert ADVICE[number] in advice
+    assert ("make room" in advice) == (number in (errno.ENOSPC, errno.EDQUOT))
