@@ -2,8 +2,11 @@
 
 import errno
 
-MOST = 400
-"""Most characters of each piece of a message: what is quoted of an input may be of any length."""
+MOST = 800
+"""Most characters of what is wrong, and half of it for where and what to do.
+
+What is quoted of an input may be of any length.
+"""
 
 
 def shortened(text: str, most: int = MOST) -> str:
@@ -38,7 +41,8 @@ class CurateError(Exception):
     """
 
     def __init__(self, what: str, where: str = "", do: str = "") -> None:
-        what, where, do = (shortened(on_one_line(text)) for text in (what, where, do))
+        what = shortened(on_one_line(what))
+        where, do = (shortened(on_one_line(text), MOST // 2) for text in (where, do))
         self.what, self.where, self.do = what, where, do
         super().__init__(what, where, do)
 
