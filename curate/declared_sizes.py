@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.notes import EXAMPLES, Note, as_dicts
+from curate.notes import EXAMPLES, FILE_SHARE, Note, as_dicts
 from curate.pictures.folder import OTHER_SIZE, SWAPPED
 from curate.store import count_parts, part_names, read_part
 from curate.table import STRING
 
 OTHER = "size_mismatch"
-
-FILE_SHARE = 0.8
-"""A fault of sizes that more than this share of the images have is one of the file."""
 
 LEAST_IMAGES = 3
 """Images that a file has at least for that to say something."""
@@ -59,8 +57,9 @@ def with_other_sizes(masks: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
 def size_notes(out: Path) -> list[dict[str, Any]]:
     """Return what to say of sizes that nearly all images have wrong, as ``audit.json`` has it."""
     seen, images = 0, 0
+    counts: Counter[str] = Counter()
     names: dict[str, list[str]] = {kind: [] for kind in _NOTES}
-    details: dict[str, dict[str, None]] = {kind: {} for kind in _NOTES}
+    details: dict[str, list[str]] = {kind: [] for kind in _NOTES}
     for index in range(count_parts(out)):
         if "picture_status" not in part_names(out, "images", index):
             return []
@@ -71,14 +70,17 @@ def size_notes(out: Path) -> list[dict[str, Any]]:
         other = frame[frame["picture_status"] == OTHER]
         for kind, text in _NOTES.items():
             said = other["picture_status_detail"].str.startswith(text)
-            names[kind] += other.loc[said, "file_name"].astype(str).tolist()
-            details[kind] |= dict.fromkeys(other.loc[said, "picture_status_detail"])
+            counts[kind] += int(said.sum())
+            first = other.loc[said, "file_name"].astype(str).head(EXAMPLES).tolist()
+            names[kind] = [*names[kind], *first][:EXAMPLES]
+            texts = other.loc[said, "picture_status_detail"].unique().tolist()
+            details[kind] = list(dict.fromkeys([*details[kind], *texts]))[:2]
     return [
         made
-        for kind, found in names.items()
-        if len(found) >= LEAST_IMAGES and len(found) > FILE_SHARE * seen
+        for kind, count in counts.items()
+        if count >= LEAST_IMAGES and count > FILE_SHARE * seen
         for made in as_dicts(
-            [Note(kind, _text(details[kind]), len(found), "images", tuple(found[:EXAMPLES]))],
+            [Note(kind, _text(details[kind]), count, "images", tuple(names[kind]))],
             {"images": images},
         )
     ]

@@ -9,6 +9,9 @@ from typing import Any
 EXAMPLES = 3
 """How many places a note names."""
 
+FILE_SHARE = 0.8
+"""What holds for more than this share of the masks (or images) is said once, of the file."""
+
 
 def plural(n: int, noun: str, many: str = "") -> str:
     """Return ``noun`` in the number that ``n`` asks for."""

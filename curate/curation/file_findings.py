@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 
 from curate.curation.policy import Policy
 from curate.curation.rules import Rule
-from curate.notes import EXAMPLES
-
-FILE_SHARE = 0.8
-"""A finding of more than this share of the masks is one of the file."""
+from curate.notes import EXAMPLES, FILE_SHARE
 
 LEAST_MASKS = 10
 """Masks that a file has at least for that to say something."""

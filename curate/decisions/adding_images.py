@@ -15,6 +15,7 @@ import pandas as pd
 from curate.curation.columns import plain
 from curate.decisions.frames import send
 from curate.decisions.replacing import Shown, withdraw_replaced
+from curate.decisions.schema import LOOKED
 
 _INCOMING = (
     """
@@ -31,12 +32,10 @@ create temp table incoming_looked (
 """,
 )
 
-_NEW_LOOK = """
+_NEW_LOOK = f"""
 not exists (
-  select 1 from looked o where o.image_id = {0}.image_id and o.reviewer = {0}.reviewer
-    and o.origin = {1} and {0}.own_key is null and ({0}.timed = 0 or o.draw_id is {0}.draw_id)
-    and o.key not like 'back|%'
-    and not exists (select 1 from looked b where b.key = 'back|' || o.key)
+  select 1 from {LOOKED} l where l.image_id = i.image_id and l.reviewer = i.reviewer
+    and l.origin = ?1 and i.own_key is null and (i.timed = 0 or l.draw_id is i.draw_id)
 )
 """
 """Whether an image was not gone through in the same file before: one that comes again does not take
@@ -78,7 +77,7 @@ update incoming_looked set draw_id = (
 _INSERT_LOOKED = f"""
 insert into looked (image_id, reviewer, time, draw_id, origin, key)
 select image_id, reviewer, time, draw_id, ?1, key
-from incoming_looked i where {_NEW_LOOK.format("i", "?1")}
+from incoming_looked i where {_NEW_LOOK}
 on conflict (key) do nothing
 """
 

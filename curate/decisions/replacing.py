@@ -13,22 +13,20 @@ import pandas as pd
 from curate.curation.columns import plain
 from curate.decisions.lookup import decoded
 from curate.decisions.origins import Origin
+from curate.decisions.schema import LOOKED, SAID_LAST
 from curate.rle import bbox
 
-_ADDED = """
+_ADDED = f"""
 select m.missing_id, m.image_id, m.segmentation, m.category, m.reviewer, m.time, m.origin
-from missing m where m.withdrawn = 0 and m.missing_id = (
-  select max(missing_id) from missing o where o.image_id = m.image_id
-    and o.reviewer = m.reviewer and o.category is m.category and o.segmentation = m.segmentation)
+from missing m where m.withdrawn = 0 and {SAID_LAST}
   and not exists (
     select 1 from incoming_missing n where n.image_id = m.image_id and n.reviewer = m.reviewer
       and n.category is m.category and n.segmentation = m.segmentation and n.withdrawn = 0)
 """
 
-_IMPORTED = """
+_IMPORTED = f"""
 select exists (select 1 from standing where origin = ?1 and reviewer = ?2)
-  or exists (select 1 from looked l where origin = ?1 and reviewer = ?2 and key not like 'back|%'
-    and not exists (select 1 from looked b where b.key = 'back|' || l.key))
+  or exists (select 1 from {LOOKED} where origin = ?1 and reviewer = ?2)
   or exists (select 1 from missing where origin = ?1 and reviewer = ?2 and missing_id > coalesce(
     (select max(missing_id) from missing where origin = ?1 and reviewer = ?2
       and key like 'back|%'), 0))

@@ -39,10 +39,7 @@ select missing_id, image_id, segmentation, category, reviewer, time, origin from
 ) where back = 1 and withdrawn = 0 order by missing_id
 """
 
-_LOOKED = """
-select {0} from looked l where key not like 'back|%'
-  and not exists (select 1 from looked b where b.key = 'back|' || l.key) order by looked_id
-"""
+_LOOKED = f"select {{0}} from {schema.LOOKED} order by looked_id"
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,17 @@ create index looked_image on looked (image_id, reviewer);
 """
 """Times are microseconds since 1970, UTC. A decision that was taken back stays, but not stands."""
 
+LOOKED = (
+    "(select * from looked o where key not like 'back|%'"
+    " and not exists (select 1 from looked b where b.key = 'back|' || o.key))"
+)
+"""Rows of ``looked`` whose import was not taken back."""
+
+SAID_LAST = """missing_id = (
+  select max(missing_id) from missing o where o.image_id = m.image_id
+    and o.reviewer = m.reviewer and o.category is m.category and o.segmentation = m.segmentation)"""
+"""Whether a row ``m`` of ``missing`` is the last that its person said of that mask."""
+
 _FOREVER = """
 create trigger {table}_no_{event} before {event} on {table}
 begin select raise(abort, 'decisions are only ever added'); end;

@@ -13,31 +13,25 @@ from typing import Any
 
 from curate.decisions.origins import Origin
 from curate.decisions.reviews import Reviews
+from curate.decisions.schema import LOOKED, SAID_LAST
 from curate.notes import counted
 
 _ORIGINS = "select origin from decisions union select origin from missing union select origin from "
-_WHO = """
+_WHO = f"""
 select reviewer from standing where origin = ?1
-union select reviewer from missing m where origin = ?1 and key not like 'back|%' and missing_id = (
-  select max(missing_id) from missing o where o.image_id = m.image_id
-    and o.reviewer = m.reviewer and o.category is m.category and o.segmentation = m.segmentation)
-union select reviewer from looked l where origin = ?1 and key not like 'back|%'
-  and not exists (select 1 from looked b where b.key = 'back|' || l.key)
+union select reviewer from missing m where origin = ?1 and key not like 'back|%' and {SAID_LAST}
+union select reviewer from {LOOKED} where origin = ?1
 """
 _DECISIONS = """
 insert into withdrawn (decision_id, time, key)
 select decision_id, ?1, 'back|' || key from standing where origin = ?2 and reviewer = ?3
 """
-_LOOKED = """
+_LOOKED = f"""
 insert into looked (image_id, reviewer, time, draw_id, origin, key)
-select image_id, reviewer, ?1, draw_id, origin, 'back|' || key from looked l
-where origin = ?2 and reviewer = ?3 and key not like 'back|%'
-  and not exists (select 1 from looked b where b.key = 'back|' || l.key)
+select image_id, reviewer, ?1, draw_id, origin, 'back|' || key from {LOOKED}
+where origin = ?2 and reviewer = ?3
 """
-_GONE_THROUGH = """
-select distinct image_id from looked l where key not like 'back|%'
-  and not exists (select 1 from looked b where b.key = 'back|' || l.key)
-"""
+_GONE_THROUGH = f"select distinct image_id from {LOOKED}"
 _SAME = "image_id = ? and reviewer = ? and category is ? and segmentation = ?"
 _TOUCHED = """
 select distinct image_id, reviewer, category, segmentation from missing

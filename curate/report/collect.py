@@ -61,8 +61,15 @@ class Source:
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Run SQL and return plain dicts, None where a value is missing."""
         frame = self.audit.query(sql)
-        plain = frame.astype(object).where(frame.notna(), None)
-        return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
+        columns = (
+            [
+                None if gone else value
+                for value, gone in zip(found.tolist(), found.isna(), strict=True)
+            ]
+            for _, found in frame.items()
+        )
+        names = [str(name) for name in frame]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def row(self, sql: str) -> dict[str, Any]:
         """Run SQL that gives one row."""

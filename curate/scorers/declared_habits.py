@@ -13,10 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.notes import FILE_SHARE
 from curate.rle.runs import BoolArray, FloatArray
-
-HABIT_SHARE = 0.8
-"""A habit is what more than this share of the masks follow that could show it."""
 
 LEAST_MASKS = 5
 """Masks that could show a habit, at least."""
@@ -65,7 +63,7 @@ def find_habit(frame: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, Any] 
     for kind, text in kinds.items():
         habit = {"kind": kind, "text": text, **_learned(present, kind)}
         able, does = _RULES[kind](present, habit)
-        if able.sum() >= LEAST_MASKS and (able & does).sum() > HABIT_SHARE * able.sum():
+        if able.sum() >= LEAST_MASKS and (able & does).sum() > FILE_SHARE * able.sum():
             return habit
     return None
 

@@ -15,6 +15,10 @@ from curate.scorers.contact import outline_contact
 from curate.scorers.geometry import geometry
 from curate.table import MaskTable
 
+DUPLICATE_IOU = 0.8
+"""Masks of one image that share this much are taken for one object; the default policy
+asks people about masks from there on."""
+
 STORED_QUALITY = ("predicted_iou", "stability_score", "score")
 RELATIONS = pa.array(["", "duplicate", "part", "nested"], pa.large_string())
 
@@ -23,7 +27,7 @@ def duplicates(
     table: MaskTable,
     *,
     contained: float = 0.95,
-    same_iou: float = 0.8,
+    same_iou: float = DUPLICATE_IOU,
     part_contact: float = 0.25,
     contact_px: int = 2,
 ) -> pd.DataFrame:

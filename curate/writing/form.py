@@ -9,6 +9,7 @@ from typing import Any
 from curate.curation.audits import Audit, column_types
 from curate.errors import CallError
 from curate.notes import counted
+from curate.scorers.duplicates import DUPLICATE_IOU
 
 MOST_MASKS = 0.5
 """The share of all masks that may go for format errors without a word."""
@@ -17,7 +18,6 @@ MOST_IMAGES = 0.1
 """The share of the images with several masks of which all may go so."""
 
 _EXAMPLES = 3
-_DUPLICATE_IOU = 0.8
 _DECLARATION_WORDS = "stored box or area is not the mask's"
 _DECLARATION = 0.5  # the bound of the default policy
 _COUNTS = """
@@ -131,7 +131,7 @@ def form_loss(audit: Audit, dropped: str, *, agreed: bool = False) -> FormLoss:
     if "decided_by" in types:
         going += " and coalesce(decided_by <> 'person', true)"
     if "duplicate_iou" in types:
-        going += f" and not coalesce(duplicate_iou >= {_DUPLICATE_IOU}, false)"
+        going += f" and not coalesce(duplicate_iou >= {DUPLICATE_IOU}, false)"
     going = f"coalesce({going}, false)"
     counts = audit.query(_COUNTS.format(going=going)).iloc[0]
     reasons = audit.query(_REASONS.format(going=going, reason=reason))

@@ -13,12 +13,9 @@ from curate.decisions.outcomes import people_text
 from curate.errors import CallError, DuplicateError
 from curate.notes import counted
 from curate.rle import Runs, area, cross_overlaps, overlaps
+from curate.scorers.duplicates import DUPLICATE_IOU
 from curate.store import Audit
 from curate.writing.options import Options
-
-DUPLICATE_IOU = 0.8
-"""An added mask that shares this much with another is taken for the same object; the default policy
-asks people about masks from there on."""
 
 
 def find_new(
