@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate import files
 from curate.notes import EXAMPLES, Note, as_dicts
 from curate.options import CROWDS
 from curate.store import INFO, count_parts, part_names, read_part, scored_path, write_json
@@ -66,7 +67,7 @@ def judge_as_objects(out: Path, info: dict[str, Any]) -> None:
     """
     for index in range(count_parts(out)):
         for kind in ("masks", "images"):
-            scored_path(out, kind, index).unlink(missing_ok=True)
+            files.unlink(scored_path(out, kind, index), missing_ok=True)
     info["crowd"] = OBJECTS
     write_json(out / INFO, info)
 

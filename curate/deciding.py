@@ -7,7 +7,6 @@ needs this stage.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -22,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import scorers
+from curate import files, scorers
 from curate.crowds import REGION
 from curate.curation.blame import stated_columns
 from curate.curation.certificates import certified_line, checked
@@ -120,7 +119,7 @@ def decide_audit(
         put_notes(info, as_dicts(notes, _sizes(out)))
         write_json(out / INFO, info)
     count = count_parts(out)
-    shutil.rmtree(out / WORK / "plan", ignore_errors=True)
+    files.remove_tree(out / WORK / "plan", quiet=True)
     hits = _plan_all(out, count, policy, info, pool, report)
     first = rank_all(out, count)
     copies = _copies(out, count)
@@ -139,7 +138,7 @@ def decide_audit(
     info["timings"]["deciding_s"] = round(time.monotonic() - started, 3)
     info["state"] = COMPLETE
     write_json(out / INFO, info)
-    shutil.rmtree(out / WORK, ignore_errors=True)
+    files.remove_tree(out / WORK, quiet=True)
     return Audit(out, info)
 
 
@@ -440,7 +439,7 @@ def rank_all(out: Path, parts: int) -> list[int]:
     """
     tables = [read_scored(_plan_path(out, k), ["priority", "mask_id"]) for k in range(parts)]
     lengths = [len(table) for table in tables]
-    with writing(out / WORK / "ranks") as temporary, temporary.open("wb") as file:
+    with writing(out / WORK / "ranks") as temporary, files.open_file(temporary) as file:
         if sum(lengths) <= IN_MEMORY:
             joined = pa.concat_tables(tables) if tables else None
             file.write(_places(joined).tobytes() if joined else b"")
@@ -464,6 +463,7 @@ def _places_on_disk(out: Path) -> Iterator[bytes]:
     quoted = str(target).replace("'", "''")
     with connect(out) as connection:
         connection.register("plan", _scored(out / WORK / "plan"))
+        files.written_by_library(target)
         connection.execute(
             "copy (select row_number() over (order by priority desc, mask_id) as rank from plan"
             f" order by part, row) to '{quoted}' (format parquet)"
@@ -508,7 +508,7 @@ def finish_part(out: Path, index: int, first: int, copies: pd.DataFrame) -> dict
     write_part(part_path(out, "masks", index), masks)
     images = _finish_images(out, index, masks, copies)
     for kind in ("masks", "images"):
-        scored_path(out, kind, index).unlink(missing_ok=True)
+        files.unlink(scored_path(out, kind, index), missing_ok=True)
     return {
         "actions": _tally(masks["action"]),
         "status": _tally(masks["status"]),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from curate import files
 from curate.formats.own_pictures import is_picture
 from curate.formats.png import PictureProblem, read_picture
 from curate.image_join import REASON_TEXTS, REASONS, Join, Listing, join
@@ -138,7 +139,7 @@ def write_joins(out: Path, lists: Mapping[str, Mapping[str, list[str]]]) -> None
     if any(lists.values()):
         write_json(out / JOINS, lists)
     else:
-        (out / JOINS).unlink(missing_ok=True)
+        files.unlink(out / JOINS, missing_ok=True)
 
 
 def join_lines(joins: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from curate import __version__
+from curate import __version__, files
 from curate.crowds import (
     OBJECTS,
     REGIONS,
@@ -118,7 +117,7 @@ def score_part(job: Job, part: Part, found: Found, report: Progress | None = Non
         if kind == "images":
             arrow = with_notes(with_version(arrow, version), table.notes)
         write_scored(scored_path(job.out, kind, part.index), arrow)
-    rmtree(kept, ignore_errors=True)
+    files.remove_tree(kept, quiet=True)
     return len(table)
 
 
@@ -345,10 +344,10 @@ def _score_all(
 ) -> Joins:
     """Score every part that is not there yet; return how the inputs were joined."""
     work = out / WORK
-    work.mkdir(parents=True, exist_ok=True)
+    files.mkdir(work, parents=True, exist_ok=True)
     for kind in ("masks", "images", "."):
         for stray in (out / kind).glob(".*.tmp"):
-            stray.unlink(missing_ok=True)
+            files.unlink(stray, missing_ok=True)
     with writing(work):
         told = ReadOptions(images=inputs.images)
         parts = list(detect(source, format, inputs.read_options()).plan(source, work))

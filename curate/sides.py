@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from curate import files
 from curate.formats import dataset_path, detect
 from curate.formats.base import ReadOptions
 from curate.image_join import Join, Listing, join
@@ -66,7 +67,8 @@ class Side:
         numbers = np.full(len(images.listing), -1, np.int64)
         joined = np.flatnonzero(found.rows >= 0)
         numbers[found.rows[joined]] = joined
-        np.save(self.folder / _JOINED, numbers)
+        with files.open_file(self.folder / _JOINED) as file:
+            files.save_array(file, numbers)
         return found, mine
 
     def of(self, table: MaskTable, offset: int) -> MaskTable:
@@ -150,7 +152,7 @@ def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None 
     if done.exists():
         return side
     scratch = folder / "index"
-    scratch.mkdir(parents=True, exist_ok=True)
+    files.mkdir(scratch, parents=True, exist_ok=True)
     first_mask = first_image = 0
     for part in chosen.plan(path, scratch):
         table = chosen.load(path, part)
@@ -164,6 +166,6 @@ def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None 
             target = folder / kind / f"part-{part.index:06d}.parquet"
             write_part(target, pa.Table.from_pandas(frame, preserve_index=False))
     for kind in ("images", "masks"):
-        (folder / kind).mkdir(exist_ok=True)
-    done.touch()
+        files.mkdir(folder / kind, exist_ok=True)
+    files.write_bytes(done, b"")
     return side

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "image_names", "options"),
+    ("errors", "files", "image_names", "options"),
     ("audit_info", "image_join", "notes", "rle"),
     ("table",),
     ("fingerprint", "pictures", "pool", "progress", "versions"),
@@ -42,6 +43,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FLOOR = {room: k for k, rooms in enumerate(FLOORS) for room in rooms}
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def modules() -> list[Path]:
     return sorted(
         p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py" or p.parent != PACKAGE
@@ -55,7 +61,7 @@ def room_of(path: Path) -> str:
 
 def imported(path: Path) -> Iterator[tuple[str, bool]]:
     """Yield what a module imports of curate, and whether only a type checker sees it."""
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     typing_only = {
         id(node)
         for branch in ast.walk(tree)
@@ -112,6 +118,96 @@ def test_no_cycle_between_modules() -> None:
         visit(name, ())
 
 
+WRITING = {
+    "os": {"open", "fdopen", "write", "pwrite", "fsync", "replace", "rename", "renames", "remove"}
+    | {"unlink", "rmdir", "removedirs", "mkdir", "makedirs", "link", "symlink", "truncate"}
+    | {"ftruncate", "chmod", "chown", "utime", "mkfifo"},
+    "shutil": {"copy", "copy2", "copyfile", "copymode", "copystat", "copytree", "move", "rmtree"},
+    "tempfile": {"mkstemp", "mkdtemp", "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory"},
+    "sqlite3": {"connect"},
+    "np": {"save", "savez", "savez_compressed"},
+    "": {"unlink", "rmdir", "mkdir", "touch", "write_text", "write_bytes", "chmod", "symlink_to"}
+    | {"hardlink_to", "copyfile", "rmtree", "mkstemp", "mkdtemp", "TemporaryDirectory"}
+    | {"to_csv", "to_parquet", "to_json", "to_feather", "to_pickle", "tofile", "savefig", "dump"}
+    | {"save_file", "save_pretrained", "copytree"},
+}
+"""By module what writes on disk; under "" methods of whatever."""
+
+ALLOWED = {
+    ("writing/naming.py", "os.open"),  # a folder, to lock it
+    ("decisions/schema.py", "sqlite3.connect"),  # in memory
+    ("demo/writing.py", "np.savez_compressed"),  # into an open file
+    ("models/detector_start.py", "save_pretrained"),  # takes a path only; in the work folder
+}
+
+
+def writes(tree: ast.Module) -> Iterator[str]:
+    """Yield calls that write on disk without :mod:`curate.files`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in WRITING:
+            yield from (f"{node.module}.{a.name}" for a in node.names)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id == "open" and opens_to_write(node):
+                yield "open"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            of, name = ast.unparse(node.func.value), node.func.attr
+            one = len(node.args) == 1 and not node.keywords  # else it is text or a frame
+            if of == "files" or of.endswith("archive"):
+                continue
+            if name in WRITING.get(of, ()):
+                yield f"{of}.{name}"
+            elif (
+                name in WRITING[""]
+                or (name == "open" and opens_to_write(node))
+                or (
+                    one
+                    and (
+                        name == "replace"
+                        or (name == "rename" and not isinstance(node.args[0], ast.Constant))
+                    )
+                )
+            ):
+                yield name
+
+
+def opens_to_write(node: ast.Call) -> bool:
+    words = [*node.args, *(k.value for k in node.keywords if k.arg == "mode")]
+    modes = [str(w.value) for w in words if isinstance(w, ast.Constant)]
+    return any(m and set(m) <= set("rwxabt+") and set(m) & set("wxa+") for m in modes)
+
+
+def test_all_that_is_written_goes_through_files() -> None:
+    """A test that disturbs every operation of :mod:`curate.files` then disturbs every one."""
+    for path in modules():
+        here = str(path.relative_to(PACKAGE))
+        found = {call for call in writes(tree_of(path)) if (here, call) not in ALLOWED}
+        assert not found or here == "files.py", f"{here} calls {sorted(found)}: use curate.files"
+    assert {"os.replace", "open", "sqlite3.connect"} <= set(writes(tree_of(PACKAGE / "files.py")))
+
+
+LIBRARIES = {"write_table": 1, "ParquetWriter": 0, "new_file": 0, "new_stream": 0, "save": 0}
+"""What writes into its argument of that number, a path or an open file."""
+
+
+def test_libraries_write_into_files_that_are_open() -> None:
+    """They get a file of :mod:`curate.files`, or memory, under one of few names, never a path."""
+    calls = 0
+    for path in modules():
+        for node in ast.walk(tree_of(path)):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            at = LIBRARIES.get(node.func.attr)
+            of = ast.unparse(node.func.value)
+            if at is None or len(node.args) <= at or of in ("writer", "parquet"):
+                continue
+            given = ast.unparse(node.args[at])
+            in_memory = "copies" if of == "safetensors" else "plain"
+            named = ("file", "out", "packed", "cast(Any, _Sink(file))", in_memory)
+            assert given in named, f"{path.name}: {ast.unparse(node)}"
+            calls += 1
+    assert calls > 10
+
+
 def test_public_names() -> None:
     assert sorted(curate._HOMES) == sorted(curate.__all__)
     for name in curate.__all__:
@@ -131,7 +227,7 @@ def test_nothing_heavy_is_imported_early(code: str) -> None:
 
 
 def public_functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef]]:
-    for node in ast.parse(path.read_text()).body:
+    for node in tree_of(path).body:
         inner = node.body if isinstance(node, ast.ClassDef) else [node]
         if isinstance(node, ast.ClassDef) and node.name.startswith("_"):
             continue

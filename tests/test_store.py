@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from curate import files
 from curate.errors import AuditError, CallError
 from curate.store import (
     COMPLETE,
@@ -141,7 +142,7 @@ def test_where_nothing_can_be_written_or_removed_the_file_itself_is_named(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    monkeypatch.setattr(Path, "write_bytes", lambda path, _: refuse(path))
+    monkeypatch.setattr(files, "_hook", lambda _, path: refuse(path))
     with pytest.raises(AuditError, match="read-only file system") as refused:
         write_json(tmp_path / "audit.json", {})
     assert refused.value.where == str(tmp_path / "audit.json")

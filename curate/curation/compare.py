@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import orjson
 import pandas as pd
 import pyarrow as pa
 
+from curate import files
 from curate.curation.audits import Audit, column_types, is_number, quoted
 from curate.errors import AuditError
 from curate.options import ACTIONS
@@ -163,8 +163,8 @@ def _connect(audit_a: Audit, audit_b: Audit) -> Iterator[Any]:
     """Open DuckDB with the masks of both audits as views ``a`` and ``b``, in bounded memory."""
     import duckdb
 
-    with tempfile.TemporaryDirectory(prefix="curate-") as spill:
-        settings = {"memory_limit": "600MB", "temp_directory": spill, "threads": 2}
+    with files.scratch() as spill:
+        settings = {"memory_limit": "600MB", "temp_directory": str(spill), "threads": 2}
         connection = duckdb.connect(config=settings)
         try:
             for name, audit in (("a", audit_a), ("b", audit_b)):

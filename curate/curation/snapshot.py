@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import files
 from curate.formats import dataset_path, detect
 from curate.rle import area, encode
 from curate.table import MASK_COLUMNS, MaskTable, concat
@@ -72,8 +72,8 @@ def read_parts(path: Path, format: str | None = None) -> Iterator[MaskTable]:
     """
     path = dataset_path(path, format)
     found = detect(path, format)
-    with tempfile.TemporaryDirectory(prefix="curate-") as work:
-        for part in found.plan(path, Path(work)):
+    with files.scratch() as work:
+        for part in found.plan(path, work):
             yield found.load(path, part)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from curate import files
 
 
 @contextmanager
@@ -19,9 +19,9 @@ def readable(path: Path) -> Iterator[Path]:
     if os.access(path.parent, os.W_OK) or not path.is_file():
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="curate-") as folder:
-        copy = Path(shutil.copyfile(path, Path(folder) / path.name))
+    with files.scratch() as folder:
+        copy = files.copy_bytes(path, folder / path.name)
         log = path.with_name(f"{path.name}-wal")
         if log.is_file():
-            shutil.copyfile(log, copy.with_name(log.name))
+            files.copy_bytes(log, copy.with_name(log.name))
         yield copy

@@ -22,12 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate import files
 from curate.curation.wording import JOINT
 from curate.decisions.lookup import rows_of
 from curate.decisions.outcomes import outcomes, why_unsettled
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.decisions.settings import Settings
-from curate.store import PEOPLE, Audit, read_info, read_people, remove_abandoned, to_frame, writing
+from curate.store import PEOPLE, Audit, read_info, read_people, to_frame, writing
 from curate.store import open_audit as open_pinned
 from curate.table import STRING
 
@@ -80,7 +81,7 @@ def bring_up_to_date(audit: Audit) -> None:
     target = audit.path / PEOPLE
     pinned = Audit(audit.path, audit.info)
     if not has_reviews(pinned):
-        target.unlink(missing_ok=True)
+        files.unlink(target, missing_ok=True)
         return
     found = _outdated(pinned)
     if found is not None:
@@ -227,6 +228,6 @@ def _table(rows: pd.DataFrame) -> pa.Table:
 
 def _write(target: Path, rows: pd.DataFrame, state: State) -> None:
     table = _table(rows).replace_schema_metadata({_STATE: orjson.dumps(state._asdict())})
-    remove_abandoned(target.parent)
-    with writing(target) as temporary:
-        pq.write_table(table, temporary, compression="lz4")
+    files.remove_abandoned(target.parent)
+    with writing(target) as temporary, files.open_file(temporary) as file:
+        pq.write_table(table, file, compression="lz4")

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 
+from curate import files
 from curate.decisions.copies import readable
 from curate.errors import AuditError
 
@@ -179,8 +180,8 @@ def connected(
             another process writes for longer than :data:`BUSY_S`.
     """
     with translated(path), nullcontext(path) if write else readable(path) as file:
-        uri = f"{file.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+        mode = "rwc" if create else "rw"
+        connection = files.open_database(file, BUSY_S, mode=mode)
         try:
             _set_up(connection)
             if create:
@@ -282,7 +283,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("begin immediate")
     try:
         yield
-        connection.execute("commit")
+        files.commit(connection)
     except BaseException:
         if connection.in_transaction:
             connection.execute("rollback")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate import files
 from curate.demo.verdict import as_text, found_against_planted
 from curate.errors import CallError
 
@@ -95,8 +96,6 @@ def _spoilt_pictures(rng: np.random.Generator, scenes: dict[int, Scene]) -> dict
 
 def _make_room(path: Path) -> None:
     """Remove an earlier demo; refuse to touch anything else."""
-    import shutil
-
     own = {
         *("instances.json", "images", "detections.json", "second_annotator.json"),
         *("soft_masks", "truth.json"),
@@ -106,4 +105,4 @@ def _make_room(path: Path) -> None:
     strange = {p.name for p in path.iterdir()} - own if path.is_dir() else {"a file"}
     if strange or not (path / "truth.json").exists():
         raise CallError("it holds something else than a demo", str(path), "choose an empty folder")
-    shutil.rmtree(path)
+    files.remove_tree(path)

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pandas as pd
 
+from curate import files
 from curate.demo.annotation import Annotation, iou
 from curate.demo.writing import box_of, counts_string
 from curate.errors import SourceError
@@ -100,7 +101,7 @@ def write_truth(
         missing.append(dict(zip(MISSING_FIELDS, values, strict=True)))
     images = {str(i): dict(zip(IMAGE_FIELDS, v, strict=True)) for i, v in pictures.items()}
     whole = {"masks": masks, "images": images, "missing": missing}
-    (path / "truth.json").write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+    files.write_bytes(path / "truth.json", orjson.dumps(whole, option=orjson.OPT_INDENT_2))
 
 
 def load_truth(path: Path) -> DemoTruth:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import orjson
 from PIL import Image, ImageEnhance
 
-from curate import rle
+from curate import files, rle
 from curate.demo.annotation import Annotation, logits, move, stability
 from curate.demo.kinds import HTML_CATEGORY
 from curate.demo.scenes import HEIGHT, WIDTH, BoolArray, Scene, around
@@ -109,10 +110,11 @@ def write_annotations(
         records.append(record(annotation, number, soft))
         if annotation.kind != "empty":
             soft_masks[annotation.image_id].setdefault(str(number), soft)
-    (folder / "soft_masks").mkdir()
+    files.mkdir(folder / "soft_masks")
     for k, of_image in soft_masks.items():
         target = folder / "soft_masks" / f"{Path(names[k]).stem}.npz"
-        np.savez_compressed(target, allow_pickle=False, **of_image)
+        with files.open_file(target) as file:
+            np.savez_compressed(file, allow_pickle=False, **of_image)
     _write_coco(folder / "instances.json", names, records, "Fruit, leaves and pebbles: a demo")
     return ids
 
@@ -143,7 +145,7 @@ def _write_coco(
     ]
     info = {"description": about, "version": "1.0"}
     whole = {"info": info, "images": images, "annotations": records, "categories": categories}
-    path.write_bytes(orjson.dumps(whole))
+    files.write_bytes(path, orjson.dumps(whole))
 
 
 def write_second(folder: Path, names: dict[int, str], drawn: Sequence[Annotation]) -> None:
@@ -184,7 +186,7 @@ def write_detections(rng: np.random.Generator, folder: Path, scenes: dict[int, S
             box = np.concatenate([corner, size])
             category = names[rng.integers(len(names))]
             found.append(_detection(image_id, category, box, float(rng.uniform(0.08, 0.55))))
-    (folder / "detections.json").write_bytes(orjson.dumps(found))
+    files.write_bytes(folder / "detections.json", orjson.dumps(found))
 
 
 def _detection(image_id: int, category: str, box: FloatArray, score: float) -> dict[str, Any]:
@@ -206,7 +208,7 @@ def write_picture(path: Path, picture: npt.NDArray[np.uint8], kind: str) -> None
         picture: Shape (480, 640, 3).
         kind: Name of an image-level kind, or empty.
     """
-    path.parent.mkdir(exist_ok=True)
+    files.mkdir(path.parent, exist_ok=True)
     if kind == "image_missing":
         return
     image = Image.fromarray(picture)
@@ -218,10 +220,10 @@ def write_picture(path: Path, picture: npt.NDArray[np.uint8], kind: str) -> None
         exif[0x0112] = 6
     if kind == "image_near_duplicate":
         image = ImageEnhance.Brightness(image).enhance(1.04)
-    image.save(path, quality=90, subsampling=0, exif=exif)
-    if kind == "image_truncated":
-        whole = path.read_bytes()
-        path.write_bytes(whole[: int(0.55 * len(whole))])
+    packed = io.BytesIO()
+    image.save(packed, "JPEG", quality=90, subsampling=0, exif=exif)
+    data = packed.getvalue()
+    files.write_bytes(path, data[: int(0.55 * len(data))] if kind == "image_truncated" else data)
 
 
 def nearly_the_same(scene: Scene) -> Scene:

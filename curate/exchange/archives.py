@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from curate import files
 from curate.errors import SourceError
 from curate.formats.base import reading
 
@@ -80,8 +80,8 @@ def files_in(path: Path, wanted: Callable[[str], bool]) -> Iterator[Iterable[tup
     if path.is_dir():
         yield [(name, path / name) for name in names]
         return
-    with tempfile.TemporaryDirectory(prefix="curate-") as work:
-        yield _taken_out(path, names, Path(work))
+    with files.scratch() as work:
+        yield _taken_out(path, names, work)
 
 
 def _taken_out(path: Path, names: list[str], work: Path) -> Iterator[tuple[str, Path]]:
@@ -92,7 +92,7 @@ def _taken_out(path: Path, names: list[str], work: Path) -> Iterator[tuple[str, 
         target = work / f"file{PurePosixPath(name).suffix.lower()[:8]}"
         left -= _unpack(path, name, target, left)
         yield name, target
-        target.unlink()
+        files.unlink(target)
 
 
 def _unpack(path: Path, name: str, target: Path, left: int) -> int:
@@ -104,7 +104,7 @@ def _unpack(path: Path, name: str, target: Path, left: int) -> int:
             with zipfile.ZipFile(path) as archive:
                 member = archive.getinfo(name)
                 most = min(left, max(FREE_BYTES, MOST_RATIO * member.compress_size))
-                with archive.open(member) as packed, target.open("wb") as file:
+                with archive.open(member) as packed, files.open_file(target) as file:
                     while data := packed.read(_CHUNK):
                         size += len(data)
                         if size > most:

@@ -6,12 +6,12 @@ stands in it, and what people were given is then the last draw that fits it.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from curate import files
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
 from curate.exchange.coco_labels import with_own_labels
@@ -53,9 +53,9 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
     check_version(reviews.audit, [version_of_queue(_file(path))], path.name)
     if options.match is not None or was_sent_out(_file(path)):
         return join(reviews, TOOL, path, options)
-    with tempfile.TemporaryDirectory(prefix="curate-") as work:
+    with files.scratch() as work:
         shown = _shown(reviews, path, options)
-        parts = _parts(reviews.audit, path, Path(work))
+        parts = _parts(reviews.audit, path, work)
         return decisions_of(reviews.audit, parts, path.name, shown, options)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pandas as pd
 
+from curate import files
 from curate.curation.audits import dataset_version
 from curate.exchange.labels import Labels
 from curate.exchange.picture_names import PictureNames
@@ -77,8 +78,8 @@ def write_coco_folder(
     images: list[bytes] = []
     written = 0
     with new_folder(out) as made:
-        (made / layout.pictures).mkdir()
-        with (made / layout.labels).open("wb") as file:
+        files.mkdir(made / layout.pictures)
+        with files.open_file(made / layout.labels) as file:
             file.write(orjson.dumps(head, option=DUMP)[:-1] + b',"annotations":[')
             for view in crops(audit, rows) if how.crops else whole_images(audit, rows):
                 name = names.of(view, crop=bool(how.crops))

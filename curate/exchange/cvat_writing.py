@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 import orjson
 import pandas as pd
 
+from curate import files
 from curate.curation.audits import DATASET_VERSION
 from curate.exchange.labels import Labels, safe_label, safe_text
 from curate.exchange.picture_names import PictureNames
@@ -65,8 +66,8 @@ def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
     labels = _labels(known.listed(), ["mask_id", *shown])
     written = 0
     with new_folder(out) as made:
-        (made / "labels.json").write_bytes(orjson.dumps(labels, option=orjson.OPT_INDENT_2))
-        with (made / "annotations.xml").open("wb") as file:
+        files.write_bytes(made / "labels.json", orjson.dumps(labels, option=orjson.OPT_INDENT_2))
+        with files.open_file(made / "annotations.xml") as file:
             _head(file, labels)
             for k, view in enumerate(
                 crops(audit, rows) if how.crops else whole_images(audit, rows)

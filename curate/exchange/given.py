@@ -6,7 +6,6 @@ masks of all draws that came back. Where a tool has lost that, it is found out, 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate import files
 from curate.decisions.lookup import IntArray
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.errors import CallError, SourceError
@@ -105,10 +105,9 @@ def dataset_ids(path: Path) -> IntArray:
     """Return the ids of all masks of a dataset, sorted."""
     path = dataset_path(path)
     found = detect(path)
-    with tempfile.TemporaryDirectory(prefix="curate-") as work:
+    with files.scratch() as work:
         ids = [
-            found.load(path, part).masks.index.to_numpy(np.int64)
-            for part in found.plan(path, Path(work))
+            found.load(path, part).masks.index.to_numpy(np.int64) for part in found.plan(path, work)
         ]
     return np.unique(np.concatenate([np.empty(0, np.int64), *ids]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate import files
 from curate.curation.audits import DATASET_VERSION
 from curate.exchange.labels import name_of
 from curate.exchange.picture_names import PictureNames
@@ -58,10 +58,10 @@ def write_huggingface(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing
     views = crops(audit, rows) if how.crops else whole_images(audit, rows)
     with (
         new_file(out) as file,
-        tempfile.TemporaryDirectory(prefix="curate-") as work,
+        files.scratch() as work,
         pq.ParquetWriter(file, schema, compression="zstd") as parquet,
     ):
-        for group in _groups(views, names, folder, Path(work), bool(how.crops)):
+        for group in _groups(views, names, folder, work, bool(how.crops)):
             made = [_row(view, name, data, extra) for view, name, data in group]
             written += sum(len(row["objects"]["id"]) for row in made)
             parquet.write_table(pa.Table.from_pylist(made, schema=schema))
@@ -80,7 +80,7 @@ def _groups(
         if not save_picture(folder, view, target):
             continue
         data = target.read_bytes()
-        target.unlink()
+        files.unlink(target)
         group.append((view, name, data))
         size += len(data)
         if size >= GROUP_BYTES or len(group) >= GROUP_ROWS:

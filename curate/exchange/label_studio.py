@@ -16,6 +16,7 @@ from xml.sax.saxutils import quoteattr
 import orjson
 import pandas as pd
 
+from curate import files
 from curate.curation.audits import DATASET_VERSION
 from curate.decisions.reviews import identity_of
 from curate.errors import CallError
@@ -112,7 +113,7 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
     wanted = int(rows["mask_id"].nunique())
     told = "rank" in rows.columns
     with new_folder(out) as made:
-        with (made / "tasks.json").open("wb") as file:
+        with files.open_file(made / "tasks.json") as file:
             file.write(b"[")
             for view in _views(audit, rows, as_crops):
                 if not save_picture(folder, view, made / "images" / view.name):
@@ -128,11 +129,11 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
             what = "no mask of the queue can be shown: their pictures are missing or broken"
             raise CallError(what, str(folder.path), "give their folder with --images DIR")
         why = as_crops and "reasons" in rows.columns
-        (made / "config.xml").write_text(_config(_listed(labels, rows), why), encoding="utf-8")
+        files.write_text(made / "config.xml", _config(_listed(labels, rows), why))
         notes = "" if as_crops else _WHOLE.format(most=most)
         notes += _LOST.format(lost=counted(wanted - masks, "mask")) if masks < wanted else ""
         readme = _readme(audit, out, masks, tasks, notes)
-        (made / "README.txt").write_text(readme, encoding="utf-8")
+        files.write_text(made / "README.txt", readme)
     return masks
 
 

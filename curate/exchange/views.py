@@ -6,6 +6,7 @@ beside it, so that what comes back is put in its place again.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate import files
 from curate.decisions.lookup import decoded, rows_of
 from curate.errors import CallError
 from curate.exchange.writers import Outgoing, records
@@ -210,11 +212,13 @@ def save_picture(folder: ImageFolder, view: View, target: Path) -> bool:
     piece = Image.fromarray(
         np.ascontiguousarray(pixels[box.y : box.y + box.h, box.x : box.x + box.w])
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
+    files.mkdir(target.parent, parents=True, exist_ok=True)
+    packed = io.BytesIO()
     if target.suffix == ".jpg":
-        piece.save(target, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+        piece.save(packed, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     else:
-        piece.save(target, "PNG")
+        piece.save(packed, "PNG")
+    files.write_bytes(target, packed.getvalue())
     return True
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from functools import cache
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate import files
 from curate.errors import CallError, SourceError
 
 if TYPE_CHECKING:
@@ -179,8 +179,8 @@ def read(
 
     source = dataset_path(Path(path), format)
     found = detect(source, format, options)
-    with tempfile.TemporaryDirectory(prefix="curate-") as work:
-        return concat([found.load(source, part) for part in found.plan(source, Path(work))])
+    with files.scratch() as work:
+        return concat([found.load(source, part) for part in found.plan(source, work)])
 
 
 def _matching(path: Path) -> Format | None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -16,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pandas as pd
 
+from curate import files
 from curate.errors import AuditError, CallError, SourceError, unwritable_advice
 from curate.formats.edits import Edits, Stored
 from curate.formats.unedited.trees import check_untouched
@@ -194,23 +192,17 @@ def new_file(out: Path) -> Iterator[BinaryIO]:
     """
     check_new(out)
     with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
+        files.mkdir(out.parent, parents=True, exist_ok=True)
+        file, made = files.open_temporary(out.parent, f".{out.name}.", ".partial")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, out)
+                files.sync(file)
+            files.chmod(made, 0o666 & ~files.umask())
+            files.replace(made, out)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            files.unlink(made, missing_ok=True)
             raise
-
-
-def nowhere() -> BinaryIO:
-    """Open a file that keeps nothing of what is written into it."""
-    return open(os.devnull, "wb")
 
 
 @contextmanager
@@ -227,22 +219,22 @@ def new_folder(out: Path) -> Iterator[Path]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CallError("it exists already", str(out), "choose another output, or remove it")
     with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        files.mkdir(out.parent, parents=True, exist_ok=True)
+        made = files.temporary_folder(out.parent, f".{out.name}.", ".partial")
         try:
             yield made
-            made.chmod(0o777 & ~_umask())
-            os.replace(made, out)
+            files.chmod(made, 0o777 & ~files.umask())
+            files.replace(made, out)
         except BaseException:
-            shutil.rmtree(made, ignore_errors=True)
+            files.remove_tree(made, quiet=True)
             raise
 
 
 def copy_file(source: Path, target: Path) -> None:
     """Copy a file's bytes and times to ``target``, making the folders that it needs."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    shutil.copystat(source, target)
+    files.mkdir(target.parent, parents=True, exist_ok=True)
+    files.copy_bytes(source, target)
+    files.copy_attributes(source, target)
 
 
 @contextmanager
@@ -254,10 +246,3 @@ def writing(out: Path) -> Iterator[None]:
         reason = (error.strerror or str(error)).lower()
         do = unwritable_advice(error)
         raise AuditError(f"it cannot be written ({reason})", str(out), do) from error
-
-
-def _umask() -> int:
-    """Return the process's file mode mask; reading it means setting it for a moment."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -8,7 +8,6 @@ annotations, so that four million masks need no more than one million.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from curate import files
 from curate.errors import AuditError, SourceError
 from curate.formats.base import PART_BYTES, PART_MASKS, Part, reading, writing
 from curate.formats.json_stream import Batch, scan
@@ -77,7 +77,7 @@ class CocoIndex:
         path = self.folder / _ANNOTATIONS
         flat = np.fromfile(path, np.int64, count=count * 4, offset=first * 32)
         if len(flat) != count * 4:
-            (self.folder / _META).unlink(missing_ok=True)
+            files.unlink(self.folder / _META, missing_ok=True)
             raise AuditError("the index is cut off", str(path), "run the same command again")
         rows = flat.reshape(-1, 4)
         return rows[np.argsort(rows[:, 3], kind="stable")]
@@ -122,20 +122,12 @@ def build(source: Path, folder: Path) -> CocoIndex:
                 return CocoIndex.open(folder)
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        folder.mkdir(parents=True, exist_ok=True)
+        files.mkdir(folder, parents=True, exist_ok=True)
         with source.open("rb") as file, _Builder(source, folder) as builder:
             for batch in scan(file, source.name, builder.wanted, READ_BYTES):
                 builder.take(batch)
             builder.finish(stamp)
     return CocoIndex.open(folder)
-
-
-def _write_at(file: int, data: bytes, at: int) -> None:
-    """Write all of some bytes: on a disk that fills, one call may write a part and say nothing."""
-    left = memoryview(data)
-    while left:
-        written = os.pwrite(file, left, at)
-        left, at = left[written:], at + written
 
 
 def parts(index: CocoIndex) -> Iterator[Part]:
@@ -158,8 +150,8 @@ class _Builder:
         self.count = 0
         self.seen = set[str]()
         self.quick = QuickReader()
-        self.spool: BinaryIO = (folder / _SPOOL).open("wb")
-        self.ids: BinaryIO = (folder / _IDS).open("wb")
+        self.spool: BinaryIO = files.open_file(folder / _SPOOL)
+        self.ids: BinaryIO = files.open_file(folder / _IDS)
 
     def __enter__(self) -> _Builder:
         return self
@@ -168,7 +160,7 @@ class _Builder:
         self.spool.close()
         self.ids.close()
         for name in (_SPOOL, _IDS):
-            (self.folder / name).unlink(missing_ok=True)
+            files.unlink(self.folder / name, missing_ok=True)
 
     def take(self, batch: Batch) -> None:
         """Take in a batch of the scanner."""
@@ -260,8 +252,9 @@ class _Builder:
         bounds = _cut(counts, sizes)
         starts = np.concatenate([[0], np.cumsum(counts)])
         self._scatter(lookup, bounds, starts)
-        np.save(self.folder / _IMAGES, images)
-        (self.folder / _NAMES).write_text(json.dumps([self.names, self.texts]))
+        with files.open_file(self.folder / _IMAGES) as file:
+            files.save_array(file, images)
+        files.write_text(self.folder / _NAMES, json.dumps([self.names, self.texts]))
         meta = {
             "stamp": stamp,
             "is_list": "" in self.seen,
@@ -272,8 +265,8 @@ class _Builder:
             ],
         }
         partial = self.folder / (_META + ".partial")
-        partial.write_text(json.dumps(meta))  # not orjson: names may hold half characters
-        os.replace(partial, self.folder / _META)
+        files.write_text(partial, json.dumps(meta))  # not orjson: names may hold half characters
+        files.replace(partial, self.folder / _META)
 
     def _chunks(self) -> Iterator[tuple[int, IntArray]]:
         for first in range(0, self.count, _ROWS):
@@ -305,7 +298,7 @@ class _Builder:
         """Write every annotation's row into its part's stretch of the index, in file order."""
         edges = np.array(bounds, np.int64)
         cursor = starts[edges[:-1]].copy()
-        with (self.folder / _ANNOTATIONS).open("wb") as out:
+        with files.open_file(self.folder / _ANNOTATIONS) as out:
             for first, rows in self._chunks():
                 at = lookup[1][np.searchsorted(lookup[0], rows[:, 0])]
                 part = np.searchsorted(edges, at, side="right") - 1
@@ -315,7 +308,8 @@ class _Builder:
                 made[:, 2], made[:, 3] = first + order, at[order]
                 used, begin = np.unique(part[order], return_index=True)
                 for p, i, j in zip(used, begin, [*begin[1:], len(rows)], strict=True):
-                    _write_at(out.fileno(), made[i:j].tobytes(), int(cursor[p]) * 32)
+                    out.seek(int(cursor[p]) * 32)
+                    out.write(made[i:j].tobytes())
                     cursor[p] += j - i
 
     def _note_ids(self) -> int | None:
@@ -324,7 +318,8 @@ class _Builder:
         ids.sort()
         twice = np.unique(ids[1:][ids[1:] == ids[:-1]])
         times = np.searchsorted(ids, twice, "right") - np.searchsorted(ids, twice, "left")
-        np.save(self.folder / "repeated.npy", np.stack([twice, times], axis=1).astype(np.int64))
+        with files.open_file(self.folder / "repeated.npy") as file:
+            files.save_array(file, np.stack([twice, times], axis=1).astype(np.int64))
         top = max(int(ids[-1]), -1) if len(ids) else -1
         return top + 1 if top < 2**62 else None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from curate import files
 from curate.formats.base import reading, writing
 from curate.formats.png import Picture, PictureProblem, read_picture
 from curate.formats.records import UNKNOWN_SIZE, ImageRows
@@ -81,7 +82,7 @@ class PictureSizes:
         """
         facts = {"folder": str(pictures), "paths": find_pictures(pictures, names, unsized)}
         with writing(work):
-            (work / _FILE).write_text(json.dumps(facts))
+            files.write_text(work / _FILE, json.dumps(facts))
 
     @classmethod
     def open(cls, work: Path) -> PictureSizes:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from curate import files
 from curate.errors import SourceError
 from curate.formats.base import ReadOptions, reading, writing
 from curate.formats.coco_images import image_fields
@@ -89,11 +90,15 @@ class KnownImages:
             "width": pa.array(sizes[rows[order], 1], pa.int64()),
         }
         table = pa.table(columns)
-        with writing(folder), pa.ipc.new_file(str(folder / _TABLE), table.schema) as file:
-            file.write_table(table)
+        with (
+            writing(folder),
+            files.open_file(folder / _TABLE) as file,
+            pa.ipc.new_file(file, table.schema) as writer,
+        ):
+            writer.write_table(table)
         facts = {"categories": categories, "origin": origin, "pictures": str(pictures or "")}
         with writing(folder):
-            (folder / _FACTS).write_text(json.dumps(facts))
+            files.write_text(folder / _FACTS, json.dumps(facts))
 
     @classmethod
     def open(cls, folder: Path) -> KnownImages:

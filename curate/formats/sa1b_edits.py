@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from curate import files
 from curate.errors import CallError, SourceError
 from curate.formats import tar
-from curate.formats.base import check_new, copy_file, new_file, new_folder, nowhere, reading
+from curate.formats.base import check_new, copy_file, new_file, new_folder, reading
 from curate.formats.coco_images import image_fields
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.json_edit import Elements, spliced
@@ -75,7 +76,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
 
 def _tried(source: Path, edits: Edits) -> Stored:
     """Do all that writing does, but write nothing."""
-    with reading(source), nowhere() as target:
+    with reading(source), files.nowhere() as target:
         writer = _Writer(source, edits)
         for path in [source] if source.is_file() else all_files(source):
             name = shown(source.name if path == source else path.relative_to(source).as_posix())
@@ -89,14 +90,14 @@ def _write_folder(source: Path, made: Path, writer: _Writer) -> None:
         name = path.relative_to(source).as_posix()
         target_path = made / name
         if path.is_symlink() and path.is_dir():  # nothing in it is read
-            os.symlink(os.readlink(path), target_path)
+            files.symlink(os.readlink(path), target_path)
         elif path.is_dir():
-            target_path.mkdir(parents=True, exist_ok=True)
+            files.mkdir(target_path, parents=True, exist_ok=True)
         elif not writer.touches(shown(name)):
             copy_file(path, target_path)
         else:
-            target_path.parent.mkdir(parents=True, exist_ok=True)
-            with target_path.open("wb") as target:
+            files.mkdir(target_path.parent, parents=True, exist_ok=True)
+            with files.open_file(target_path) as target:
                 writer.write(path, target, shown(name))
 
 

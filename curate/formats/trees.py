@@ -9,8 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
+from curate import files
 from curate.errors import CallError, SourceError
-from curate.formats.base import copy_file, new_file, new_folder, nowhere, reading
+from curate.formats.base import copy_file, new_file, new_folder, reading
 from curate.formats.rows import plain
 
 Edit = Callable[[Path, BinaryIO], None]
@@ -92,7 +93,7 @@ def copy_with_edits(
 
 
 def _try_edits(source: Path, edits: Mapping[str, Edit | None]) -> None:
-    with nowhere() as target:
+    with files.nowhere() as target:
         for name, edit in edits.items():
             path = source if source.is_file() else source / name
             if edit is not None and path.is_file():
@@ -113,8 +114,8 @@ def _add(made: Path, name: str, content: bytes) -> None:
             raise SourceError("it is a link, so nothing is added behind it", str(folder), do)
     if ".." in target.parts or os.path.lexists(target):
         raise CallError("it is to be added, but is there already", name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
+    files.mkdir(target.parent, parents=True, exist_ok=True)
+    files.write_bytes(target, content)
 
 
 def _copy_folder(
@@ -129,13 +130,13 @@ def _copy_folder(
             edit = edits[key]
             if edit is not None:
                 _check_inside(root, origin)
-                with open(target, "wb") as file:
+                with files.open_file(target) as file:
                     edit(origin, file)
-                shutil.copymode(origin, target)
+                files.copy_attributes(origin, target, times=False)
         elif entry.is_symlink():
-            os.symlink(os.readlink(origin), target)
+            files.symlink(os.readlink(origin), target)
         elif entry.is_dir():
-            target.mkdir()
+            files.mkdir(target)
             _copy_folder(root, name, made, edits, left)
         elif entry.is_file():
             copy_file(origin, target)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,7 +24,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate import rle
+from curate import files, rle
 from curate.errors import AuditError, SourceError
 from curate.formats.sa1b_writing import ABOUT, CANDIDATES, document
 from curate.generation.choosing import REASONS, Chosen
@@ -140,16 +139,16 @@ def write_image(
     }
     with writing(out / picture.document) as temporary:
         made = document(image, rle.encode(chosen.runs), _columns(candidates, chosen))
-        temporary.write_bytes(made)
+        files.write_bytes(temporary, made)
     if "reason" in candidates.schema.names:
         candidates = candidates.drop_columns(["reason"])
     words = pa.DictionaryArray.from_arrays(pa.array(chosen.reasons.astype(np.int8)), list(REASONS))
     candidates = candidates.append_column("reason", words)
     codecs = {n: "none" if n == "segmentation" else "lz4" for n in candidates.schema.names}
-    with writing(part_path(out, picture)) as temporary:
+    with writing(part_path(out, picture)) as temporary, files.open_file(temporary) as file:
         pq.write_table(
             candidates.replace_schema_metadata({_META: orjson.dumps(vars(facts))}),
-            temporary,
+            file,
             use_dictionary=["reason"],
             compression=codecs,
             write_statistics=False,
@@ -215,9 +214,9 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
         return None
     if restart:
         for picture in read_pictures(out):
-            (out / picture.document).unlink(missing_ok=True)
-        shutil.rmtree(out / CANDIDATES, ignore_errors=True)
-        (out / ABOUT).unlink()
+            files.unlink(out / picture.document, missing_ok=True)
+        files.remove_tree(out / CANDIDATES, quiet=True)
+        files.unlink(out / ABOUT)
         return None
     before = about.get("identity", {})
     changed = [k for k in identity if before.get(k) != identity[k]]
@@ -255,10 +254,11 @@ def list_pictures(out: Path, names: Iterable[str]) -> list[Picture]:
         taken.add(chosen.casefold())
         known.append(Picture(number, name, chosen))
     if new or not have:
-        with writing(out / CANDIDATES / "images.parquet") as temporary:
+        path = out / CANDIDATES / "images.parquet"
+        with writing(path) as temporary, files.open_file(temporary) as file:
             columns = {k: [getattr(p, k) for p in known] for k in Picture.__dataclass_fields__}
             types = {"image_id": pa.int64(), "file_name": pa.string(), "document": pa.string()}
-            pq.write_table(pa.table(columns, pa.schema(list(types.items()))), temporary)
+            pq.write_table(pa.table(columns, pa.schema(list(types.items()))), file)
     return known
 
 

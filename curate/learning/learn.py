@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate import files
 from curate.curation.blame import families, title
 from curate.curation.certificates import voided
 from curate.curation.judging import FOLDER, MODEL
@@ -296,7 +297,7 @@ def _keep(
     checksum = hashlib.sha256(data).hexdigest()
     name = f"quality-{checksum[:12]}.skops"
     with writing(out / FOLDER / name) as temporary:
-        temporary.write_bytes(data)
+        files.write_bytes(temporary, data)
     probability = model.probability(reviewed.dataset.matrix(model.columns))
     grid = np.quantile(probability, np.linspace(0, 1, GRID + 1)).tolist()
     in_force = {"file": name, "sha256": checksum, "outcome": record["outcome"]}
@@ -307,7 +308,7 @@ def _keep(
     write_json(out / INFO, info)
     for other in (out / FOLDER).glob("quality-*.skops"):
         if other.name != name:
-            other.unlink()
+            files.unlink(other)
     with Pool(1) as pool:
         done = decide_audit(out, info, Policy.from_dict(info["policy"]), pool, progress)
     return Learned(done, done.info[LEARNING])

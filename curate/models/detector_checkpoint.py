@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from curate import files
 from curate.errors import CallError, SourceError
 from curate.models.extra import need
 
@@ -30,11 +30,11 @@ def save_checkpoint(
     safetensors = need("safetensors.torch", "train-detector")
     about = {"identity": identity, "history": json.dumps(list(history))}
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{files.owner()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        safetensors.save_file(copies, temporary, metadata=about)
-        os.replace(temporary, path)
+        files.mkdir(path.parent, parents=True, exist_ok=True)
+        files.write_bytes(temporary, safetensors.save(copies, metadata=about))
+        files.replace(temporary, path)
     except Exception as error:  # safetensors wraps what the system says
         reason = (str(error) or type(error).__name__).splitlines()[0].lower()
         raise CallError(
@@ -42,7 +42,7 @@ def save_checkpoint(
         ) from error
     finally:
         with suppress(OSError):  # where nothing can be written nothing can be removed
-            temporary.unlink(missing_ok=True)
+            files.unlink(temporary, missing_ok=True)
 
 
 def load_checkpoint(path: Path, identity: str) -> tuple[dict[str, Any], list[dict[str, float]]]:

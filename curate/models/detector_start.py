@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from curate import files
 from curate.errors import CallError
 from curate.models.detector import FAMILIES, Family, family_of
 from curate.models.detector_input import DetectorInput, read_input
@@ -148,6 +149,7 @@ def save_detector(start: Start, model: Any, folder: Path) -> None:
     import orjson
 
     with quiet_library():
+        files.written_by_library(folder)
         model.save_pretrained(folder)
     config = start.input.as_config(start.family.processor)
-    (folder / "preprocessor_config.json").write_bytes(orjson.dumps(config, option=2))
+    files.write_bytes(folder / "preprocessor_config.json", orjson.dumps(config, option=2))

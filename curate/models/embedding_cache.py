@@ -12,7 +12,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate import files
 from curate.errors import CallError
 from curate.models.devices import Batches, is_out_of_memory
 from curate.models.extra import need
@@ -117,9 +117,8 @@ class EmbeddingCache:
                 raise
             _remove(path)
             return None
-        now = time.time_ns()
         with suppress(OSError):  # gone by now, or not ours: it is used no less
-            os.utime(path, ns=(now, now))
+            files.set_times(path, time.time_ns())
         return embedding
 
     def _write(self, segmenter: Segmenter, key: str, embedding: Embedding) -> None:
@@ -129,7 +128,7 @@ class EmbeddingCache:
         if len(content) > self.limit_bytes:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            files.mkdir(self.folder, parents=True, exist_ok=True, rights=0o700)
             self._make_room(len(content))
             _put(self._path(key), content)
         except OSError as error:
@@ -238,16 +237,16 @@ def _load(path: Path) -> tuple[Arrays, Frame]:
 
 def _put(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
-    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    file, made = files.open_temporary(path.parent, ".writing-")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             file.write(content)
-        os.replace(name, path)
+        files.replace(made, path)
     except BaseException:
-        _remove(Path(name))
+        _remove(made)
         raise
 
 
 def _remove(path: Path) -> None:
     with suppress(OSError):  # another process was faster, or it is not ours to remove
-        path.unlink()
+        files.unlink(path)

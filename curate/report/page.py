@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from curate import files
 from curate.notes import plural
 from curate.pictures import ImageFolder
 from curate.report import (
@@ -51,7 +52,7 @@ def write_report(audit: AuditLike, path: Path, *, images: Path | None = None) ->
     """
     page = render(audit, images)
     with writing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+        files.write_text(temporary, page, errors="replace")
 
 
 def render(audit: AuditLike, images: Path | None = None) -> str:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from curate import files
 from curate.decisions.schema import translated
 
 FILE = "leases.sqlite"
@@ -78,7 +79,7 @@ class Leases:
                 if isinstance(error, sqlite3.OperationalError):
                     raise
                 for end in ("", "-wal", "-shm"):  # damaged: it holds nothing worth keeping
-                    self.path.with_name(FILE + end).unlink(missing_ok=True)
+                    files.unlink(self.path.with_name(FILE + end), missing_ok=True)
                 self._connection = _opened(self.path)
 
     def close(self) -> None:
@@ -93,7 +94,7 @@ class Leases:
             self._connection.execute("begin immediate")
             try:
                 yield
-                self._connection.execute("commit")
+                files.commit(self._connection)
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("rollback")
@@ -149,7 +150,7 @@ def _now() -> int:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+    connection = files.open_database(path, 10.0, any_thread=True)
     try:
         # A crash of the machine may lose leases; that of a server cannot.
         for setting in ("journal_mode = wal", "synchronous = off", "trusted_schema = off"):

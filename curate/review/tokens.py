@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curate import files
 from curate.errors import CallError
 
 VARIABLE = "CURATE_REVIEW_TOKEN"
@@ -56,10 +57,9 @@ def default_file() -> Path:
 
 
 def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
+    files.mkdir(path.parent, parents=True, exist_ok=True, rights=0o700)
+    with files.open_file(path, "xb", rights=0o600) as file:
+        file.write(f"{secrets.token_urlsafe(32)}\n".encode())
 
 
 def _read(path: Path) -> str:

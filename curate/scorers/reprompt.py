@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate import files
 from curate.errors import CurateError
 from curate.models.embedding_cache import EmbeddingCache
 from curate.models.prompting import Redrawn, paired_iou, redraw
@@ -136,11 +137,11 @@ def _of_image(
         raise
     found = measure(runs, answers)
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        files.mkdir(kept.parent, parents=True, exist_ok=True)
         fresh = kept.with_suffix(".tmp")
-        with fresh.open("wb") as file:
-            np.save(file, found, allow_pickle=False)
-        fresh.replace(kept)
+        with files.open_file(fresh) as file:
+            files.save_array(file, found)
+        files.replace(fresh, kept)
     return found
 
 

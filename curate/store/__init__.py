@@ -1,20 +1,18 @@
 """The audit directory: what stands in it, how it is written whole, and how it is read back."""
 
 from curate.audit_info import COMPLETE, DECIDING, INFO, SCHEMA_VERSION, SCORING, read_info
+from curate.files import abandoned, owner, remove_abandoned
 from curate.store.audit import OWN_NAMES, Audit, claim, connect, open_audit, release
 from curate.store.files import (
     PICKED_BY,
     WORK,
-    abandoned,
     count_parts,
     is_scored,
-    owner,
     part_names,
     part_path,
     part_paths,
     read_part,
     read_scored,
-    remove_abandoned,
     scored_path,
     to_frame,
     write_json,

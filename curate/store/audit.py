@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate import files
 from curate.audit_info import INFO, finished_info, read_info
 from curate.errors import AuditError, CallError
 from curate.store.files import WORK, part_paths, to_frame
@@ -179,15 +179,13 @@ def connect(
         people: What people decided, or its file; None for the policy's plan.
         memory: How much DuckDB may use.
     """
-    import tempfile
-
     import duckdb
 
-    with tempfile.TemporaryDirectory(prefix="curate-duckdb-") as spill:
+    with files.scratch() as spill:
         connection = duckdb.connect(
             config={
                 "memory_limit": memory,
-                "temp_directory": spill,
+                "temp_directory": str(spill),
                 "threads": 2,
                 "preserve_insertion_order": False,
             }
@@ -236,9 +234,9 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
         return None
     if restart:
         for name in ("masks", "images", "model", WORK):
-            shutil.rmtree(out / name, ignore_errors=True)
-        (out / PEOPLE).unlink(missing_ok=True)
-        (out / INFO).unlink()
+            files.remove_tree(out / name, quiet=True)
+        files.unlink(out / PEOPLE, missing_ok=True)
+        files.unlink(out / INFO)
         return None
     before = info.get("identity", {})
     changed = [k for k in identity if before.get(k) != identity[k]]
@@ -254,7 +252,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
 def release(out: Path) -> None:
     """Undo :func:`claim` where nothing has been scored, and remove the directory if it is empty."""
     for name in ("masks", "images", "model", WORK):
-        shutil.rmtree(out / name, ignore_errors=True)
-    (out / INFO).unlink(missing_ok=True)
+        files.remove_tree(out / name, quiet=True)
+    files.unlink(out / INFO, missing_ok=True)
     with suppress(OSError):
-        out.rmdir()
+        files.rmdir(out)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate import files
 from curate.errors import AuditError, unwritable_advice
 
 WORK = "work"
@@ -31,11 +29,11 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         AuditError: The disk is full or the directory cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{owner()}.tmp")
+    temporary = path.with_name(f".{path.name}.{files.owner()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.mkdir(path.parent, parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        files.replace(temporary, path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         do = f"what is done so far is kept; {unwritable_advice(error)}"
@@ -43,58 +41,14 @@ def writing(path: Path) -> Iterator[Path]:
     finally:
         # Where nothing can be written nothing can be removed: why the block failed is said.
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def remove_abandoned(folder: Path, prefix: str = ".", suffix: str = ".tmp") -> None:
-    """Remove the temporary files of processes of this machine that were killed.
-
-    Args:
-        folder: Where to look; not in folders below it.
-        prefix: How their names begin, before the machine and the process.
-        suffix: How they end.
-    """
-    for path in abandoned(folder, prefix, suffix):
-        path.unlink(missing_ok=True)
-
-
-def abandoned(folder: Path, prefix: str, suffix: str) -> list[Path]:
-    """Return what processes of this machine that were killed have left, named by :func:`owner`."""
-    owned = re.compile(rf"\.{re.escape(_host())}-([0-9]+)(?:-[^.]*)?$")
-    found = []
-    for entry in os.scandir(folder):
-        if entry.name.startswith(prefix) and entry.name.endswith(suffix):
-            process = owned.search(entry.name.removesuffix(suffix))
-            if process and not _is_alive(int(process[1])):
-                found.append(Path(entry.path))
-    return found
-
-
-def owner() -> str:
-    """Return what names this process in names of temporary files: its machine and its number."""
-    return f"{_host()}-{os.getpid()}"
-
-
-def _host() -> str:
-    return socket.gethostname()[:40]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+            files.unlink(temporary, missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all; NaN becomes null."""
     with writing(path) as temporary:
-        temporary.write_bytes(
-            orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
-        )
+        option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+        files.write_bytes(temporary, orjson.dumps(value, option=option))
 
 
 def write_part(path: Path, table: pa.Table) -> None:
@@ -108,10 +62,10 @@ def write_part(path: Path, table: pa.Table) -> None:
     ]
     codecs = {f.name: "none" if f.name == "segmentation" else "lz4" for f in table.schema}
     bounded = [name for name in PICKED_BY if name in table.schema.names]
-    with writing(path) as temporary:
+    with writing(path) as temporary, files.open_file(temporary) as file:
         pq.write_table(
             table,
-            temporary,
+            file,
             use_dictionary=words,
             compression=codecs,
             write_statistics=bounded or False,
@@ -124,8 +78,12 @@ def write_scored(path: Path, table: pa.Table) -> None:
     It is read several times and then written as Parquet, so it is plain Arrow: written at the speed
     of a copy, and mapped into memory column by column instead of being read.
     """
-    with writing(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as file:
-        file.write_table(table)
+    with (
+        writing(path) as temporary,
+        files.open_file(temporary) as file,
+        pa.ipc.new_file(file, table.schema) as writer,
+    ):
+        writer.write_table(table)
 
 
 def read_scored(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

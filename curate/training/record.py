@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curate import __version__
+from curate import __version__, files
 from curate.errors import AuditError
 from curate.store import Audit
 from curate.training.settings import TrainingSettings
@@ -180,6 +179,6 @@ def claim(
 
 def _throw_away(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        files.remove_tree(path)
     else:
-        path.unlink()
+        files.unlink(path)

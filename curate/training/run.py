@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate import files
 from curate.errors import CallError
 from curate.progress import Progress
 from curate.store import Audit, write_json
@@ -116,13 +115,13 @@ def _one(
         return dict(orjson.loads((target / RECORD).read_bytes()))
     start = _start(about.settings, [*sides[0], *sides[1]])
     work = target / WORK
-    work.mkdir(parents=True, exist_ok=True)
+    files.mkdir(work, parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.safetensors"
     trained = train(sides, start, schedule, about.device, checkpoint=checkpoint, report=shown)
     save_detector(start, trained.model, work / "model")
     for path in sorted((work / "model").iterdir()):
-        os.replace(path, target / path.name)
+        files.replace(path, target / path.name)
     record = about.single(sides, trained)
     write_json(target / RECORD, record)  # last: what has a record is whole
-    shutil.rmtree(work)
+    files.remove_tree(work)
     return record

@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from curate import files
 from curate.errors import AuditError, CallError, CurateError, ReportWarning
 from curate.formats import check_source, dataset_path
 from curate.options import CROWDS, RULES
@@ -291,7 +292,7 @@ def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | 
 
     folder = Path(out)
     for file in (folder / "audit").glob("reviews.sqlite*"):
-        file.unlink()  # of an earlier demo: decisions outlive an audit that is made anew
+        files.unlink(file)  # of an earlier demo: decisions outlive an audit that is made anew
     truth = make_demo(folder / "dataset", seed=seed, images=images)
     done = audit(
         truth.source,
@@ -309,7 +310,7 @@ def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | 
     report(done.path)
     better = folder / "better.json"
     for old in (better, provenance_of(better)):
-        old.unlink(missing_ok=True)
+        files.unlink(old, missing_ok=True)
     result = write(done, better)
     return (
         f"{found}\n\nThen somebody who knows the truth decides on the first ten masks of the queue "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from curate import files
 from curate.errors import CallError
 from curate.notes import counted
 from curate.options import KINDS
@@ -160,9 +160,9 @@ def _removed_on_failure() -> Iterator[list[Path]]:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
+        files.remove_tree(path)
     else:
-        path.unlink(missing_ok=True)
+        files.unlink(path, missing_ok=True)
 
 
 def _targets(out: AnyPath | None, overlap: float) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate import files
 from curate.curation.columns import plain
 from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
@@ -58,10 +58,10 @@ def check_written(
         edits: What should have changed.
         stored: What the format says of how it stored it.
     """
-    with tempfile.TemporaryDirectory(prefix="curate-") as work:
-        folders = [Path(work) / name for name in ("source", "written")]
+    with files.scratch() as work:
+        folders = [work / name for name in ("source", "written")]
         for folder in folders:
-            folder.mkdir()
+            files.mkdir(folder)
         meant = Meant(form, source, folders[0], edits, stored)
         real = Written(form.of_copy(source), written, folders[1], edits, stored)
         total = 0

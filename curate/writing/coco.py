@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from curate import rle
+from curate import files, rle
 from curate.errors import AuditError
 from curate.formats import detect
 from curate.formats.base import Format, new_file
@@ -68,7 +68,7 @@ def write_coco(audit: Audit, form: Format, edits: Edits, out: Path) -> Made:
         file.write(b"\n]}\n")
     found = _version_of(out)
     if found != meant.hexdigest():
-        out.unlink()
+        files.unlink(out)
         what = "what was written is not what was meant, so it was removed"
         raise AuditError(what, str(out), "this is a fault of curate: please report it")
     return Made(found, made.stored(), made.places, made.left_out, made.renumbered)
@@ -250,12 +250,10 @@ def _added(
 
 
 def _version_of(path: Path) -> str:
-    import tempfile
-
     version = VersionHash()
     form = detect(path, "coco")
-    with tempfile.TemporaryDirectory(prefix="curate-") as work:
-        for part in form.plan(path, Path(work)):
+    with files.scratch() as work:
+        for part in form.plan(path, work):
             table = form.load(path, part)
             version.update(image_digests(table.masks, table.images, table.runs))
     return version.hexdigest()

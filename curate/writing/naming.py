@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import filecmp
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from curate import files
 from curate.errors import CallError
 from curate.writing.place import beside, left_beside, taken, unwritable
 
@@ -31,7 +31,7 @@ def name_dataset(made: Path, out: Path) -> None:
     """
     try:
         if made.is_dir():
-            os.rename(made, out)  # over an empty folder at most
+            files.rename(made, out)  # over an empty folder at most
         else:
             _name_file(made, out)
     except OSError as error:
@@ -59,7 +59,7 @@ def name_both(made: Path, out: Path, note: Path, provenance: Path, *, renew: boo
         AuditError: One of them cannot be written; then none is there.
     """
     try:
-        provenance.parent.mkdir(parents=True, exist_ok=True)
+        files.mkdir(provenance.parent, parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(error, provenance) from error
     with _alone_in(out.parent, provenance.parent):
@@ -71,7 +71,7 @@ def name_both(made: Path, out: Path, note: Path, provenance: Path, *, renew: boo
             name_dataset(made, out)
         except BaseException:
             if named:
-                provenance.unlink(missing_ok=True)
+                files.unlink(provenance, missing_ok=True)
             raise
 
 
@@ -82,7 +82,7 @@ def remove_orphan(out: Path, provenance: Path) -> None:
             unnamed = any((folder / DATASET).iterdir()) and not os.path.lexists(out)
             notes = folder.glob(f"{NOTE}.*")
             if unnamed and any(os.path.samefile(note, provenance) for note in notes):
-                provenance.unlink()
+                files.unlink(provenance)
 
 
 def _name_note(note: Path, place: Path, renew: bool) -> bool:
@@ -95,7 +95,7 @@ def _name_note(note: Path, place: Path, renew: bool) -> bool:
                 what = "it is the provenance of another write"
                 do = "choose another place, or remove it: a write that was killed may have left it"
                 raise CallError(what, str(place), do)
-            place.unlink()
+            files.unlink(place)
         _name_anywhere(note, place)
     except FileExistsError as error:
         raise taken(place) from error
@@ -111,9 +111,9 @@ def _name_anywhere(note: Path, place: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         with beside(place) as folder:  # another disk
-            copy = Path(shutil.copyfile(note, folder / note.name))
-            with copy.open("rb+") as file:
-                os.fsync(file.fileno())
+            copy = files.copy_bytes(note, folder / note.name)
+            with files.open_file(copy, "r+b") as file:
+                files.sync(file)
             _name_file(copy, place)
 
 
@@ -125,15 +125,15 @@ def _name_file(made: Path, place: Path) -> None:
         OSError: It cannot be named.
     """
     try:
-        os.link(made, place)
+        files.link(made, place)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        files.open_file(place, "xb").close()
         try:
-            os.replace(made, place)
+            files.replace(made, place)
         except BaseException:
-            place.unlink(missing_ok=True)
+            files.unlink(place, missing_ok=True)
             raise
 
 

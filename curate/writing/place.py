@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from curate import files
 from curate.errors import AuditError, CallError, SourceError, unwritable_advice
 from curate.fingerprint import fingerprint
-from curate.store import abandoned, owner
 
 _PARTIAL = ".partial"
 
@@ -68,12 +66,10 @@ def beside(out: Path) -> Iterator[Path]:
     """
     prefix = _prefix(out)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        for path in abandoned(out.parent, prefix, _PARTIAL):
-            shutil.rmtree(path, ignore_errors=True)
-        folder = Path(
-            tempfile.mkdtemp(prefix=f"{prefix}{owner()}-", suffix=_PARTIAL, dir=out.parent)
-        )
+        files.mkdir(out.parent, parents=True, exist_ok=True)
+        for path in files.abandoned(out.parent, prefix, _PARTIAL):
+            files.remove_tree(path, quiet=True)
+        folder = files.temporary_folder(out.parent, f"{prefix}{files.owner()}-", _PARTIAL)
     except OSError as error:
         raise unwritable(error, out) from error
     try:
@@ -85,13 +81,13 @@ def beside(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise unwritable(error, out) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove_tree(folder, quiet=True)
 
 
 def left_beside(out: Path) -> list[Path]:
     """Return the folders of :func:`beside` that processes of this machine left when killed."""
     try:
-        return abandoned(out.parent, _prefix(out), _PARTIAL)
+        return files.abandoned(out.parent, _prefix(out), _PARTIAL)
     except OSError:  # nothing is there, or nobody may look: writing says so
         return []
 

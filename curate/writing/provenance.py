@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate import __version__
+from curate import __version__, files
 from curate.curation.certificates import CERTIFICATE, basis
 from curate.curation.standing import bound_text
 from curate.errors import CallError
@@ -138,15 +138,18 @@ def write_provenance(
     target = place if to is None else to
     facts = about(audit, version)
     if place.suffix.lower() == ".json":
-        with target.open("wb") as file:
+        with files.open_file(target) as file:
             _write_json(file, audit, changes, facts)
     else:
         schema = _SCHEMA.with_metadata({_MARK: orjson.dumps(facts), b"pandas": _pandas_types()})
-        with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        with (
+            files.open_file(target) as file,
+            pq.ParquetWriter(file, schema, compression="zstd") as writer,
+        ):
             for table in _tables(audit, changes):
                 writer.write_table(table)
-    with target.open("rb+") as file:
-        os.fsync(file.fileno())
+    with files.open_file(target, "r+b") as file:
+        files.sync(file)
 
 
 def _pandas_types() -> bytes:

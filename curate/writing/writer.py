@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from curate import files
 from curate.errors import CallError
 from curate.formats.edits import Stored
 from curate.formats.rows import plain
@@ -84,7 +85,7 @@ def write(
     found.form.refuse(str(audit.path))
     with beside(out) as folder:
         made = folder / DATASET / source.name
-        made.parent.mkdir()
+        files.mkdir(made.parent)
         if export:
             done = write_coco(audit, form, found.edits, made)
         else:

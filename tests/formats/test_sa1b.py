@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from curate import rle
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import base, detect, read, sa1b
+from curate.formats import detect, read, sa1b
 from curate.formats.edits import Edits
 
 H, W = 30, 40
@@ -276,7 +276,7 @@ def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(base.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     source = folder_of(tmp_path / "sa") / "sa_0.json"
     with pytest.raises(CurateError, match="no space left on device"):
         sa1b.FORMAT.prune(source, tmp_path / "out.json", set())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
-import io
 import json
 import os
 import random
@@ -24,7 +22,7 @@ import pytest
 from drawn_decisions import Source, decide_all_sorts, default_label, hand_in
 from mask_files import tree
 
-from curate import verbs
+from curate import files, verbs
 from curate.errors import AuditError
 
 NAMES = ("coco", "yolo")
@@ -228,44 +226,12 @@ class FullDisk:
     def __init__(self, folder: Path, at: int) -> None:
         self.folder, self.at, self.calls = str(folder), at, 0
 
-    def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        opened = self._opening(io.open)
-        monkeypatch.setattr(builtins, "open", opened)
-        monkeypatch.setattr(io, "open", opened)
-        for name in ("replace", "rename", "link", "mkdir"):
-            monkeypatch.setattr(os, name, self._naming(getattr(os, name)))
-        monkeypatch.setattr(os, "fsync", self._syncing(os.fsync))
-
-    def _count(self, path: Any) -> None:
-        if not isinstance(path, int) and not os.fspath(path).startswith(self.folder):
+    def __call__(self, operation: str, path: Path) -> None:
+        if operation in ("unlink", "rmdir") or not str(path).startswith(self.folder):
             return
         self.calls += 1
         if self.calls == self.at:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-    def _naming(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(path: Any, *more: Any, **named: Any) -> Any:
-            if real.__name__ != "mkdir" or not os.path.isdir(path):  # else it makes nothing
-                self._count(path)
-            return real(path, *more, **named)
-
-        return call
-
-    def _syncing(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(file: int) -> Any:
-            if os.readlink(f"/proc/self/fd/{file}").startswith(self.folder):
-                self._count(file)
-            return real(file)
-
-        return call
-
-    def _opening(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(path: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
-            if set(mode) & set("wax+") and not isinstance(path, int):
-                self._count(path)
-            return real(path, mode, *more, **named)
-
-        return call
 
 
 def test_a_full_disk_at_every_step(job: Job) -> None:
@@ -274,7 +240,7 @@ def test_a_full_disk_at_every_step(job: Job) -> None:
     while step <= steps:
         disk = FullDisk(job.folder, step)
         with pytest.MonkeyPatch.context() as patched:
-            disk.patch(patched)
+            patched.setattr(files, "_hook", disk)
             with pytest.raises(AuditError) as refused:
                 job.write()
         assert refused.value.where.removesuffix(".provenance.parquet") == str(job.out), step
@@ -285,7 +251,7 @@ def test_a_full_disk_at_every_step(job: Job) -> None:
         if steps == 1:
             disk = FullDisk(job.folder, 0)
             with pytest.MonkeyPatch.context() as patched:
-                disk.patch(patched)
+                patched.setattr(files, "_hook", disk)
                 job.write()
             job.check_done()
             job.clear()
