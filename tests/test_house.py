@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "image_names", "options"),
+    ("clock", "errors", "files", "image_names", "options"),
     ("audit_info", "image_join", "notes", "rle"),
     ("table",),
     ("fingerprint", "pictures", "pool", "progress", "versions"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,9 @@ def write_draw(
     kind: str,
     drawn: pd.DataFrame,
     settings: Mapping[str, Any],
-    draw_id: int | None = None,
+    *,
+    draw_id: int | None,
+    now: int,
 ) -> int:
     """Write a checked draw within an open transaction and return its number.
 
@@ -81,6 +82,7 @@ def write_draw(
         drawn: Its rows.
         settings: How it was drawn.
         draw_id: The number that it must have; None for the next one.
+        now: The time, in microseconds since 1970.
 
     Raises:
         CallError: Another draw has that number, or the settings are no JSON.
@@ -97,7 +99,7 @@ def write_draw(
         )
     cursor = connection.execute(
         "insert into draws (draw_id, kind, created, settings) values (?, ?, ?, ?)",
-        (draw_id, kind, time.time_ns() // 1000, said),
+        (draw_id, kind, now, said),
     )
     number = int(cursor.lastrowid or 0)
     columns = {name: plain(drawn[name]) for name in DRAWN}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from curate.clock import SYSTEM, Clock
 from curate.decisions import schema
 from curate.decisions.adding import Added, Checked, write
 from curate.decisions.checking import check_decisions
@@ -51,9 +51,11 @@ class Reviews:
 
     Attributes:
         audit: The audit that the decisions are about.
+        clock: What time it is.
     """
 
     audit: Audit
+    clock: Clock = SYSTEM
 
     @property
     def path(self) -> Path:
@@ -131,7 +133,7 @@ class Reviews:
             AuditError: The file cannot be used or written; nothing is written.
             CallError: A column is missing, strange, or of another type.
         """
-        now = time.time_ns() // 1000
+        now = self.clock.now_us()
         batch = Checked(
             check_decisions(self.audit, decisions, origin, now),
             None if missing is None else check_missing(self.audit, missing, origin, now),
@@ -159,7 +161,7 @@ class Reviews:
         """
         from curate.decisions.withdrawing import check_withdrawn, write_withdrawn
 
-        now = time.time_ns() // 1000
+        now = self.clock.now_us()
         checked = check_withdrawn(keys, now)
         with self.writing() as connection:
             return write_withdrawn(connection, checked, now)
@@ -222,7 +224,9 @@ class Reviews:
 
         checked = check_drawn(self.audit, kind, drawn)
         with self.writing(create=True) as connection:
-            return write_draw(connection, kind, checked, settings, draw_id)
+            return write_draw(
+                connection, kind, checked, settings, draw_id=draw_id, now=self.clock.now_us()
+            )
 
     def draws(self) -> pd.DataFrame:
         """Return the draws, oldest first; see :func:`curate.decisions.draws.read_draws`."""
@@ -328,12 +332,13 @@ def refuse_other_decisions(audit: Audit) -> None:
             pass
 
 
-def open_reviews(audit: Audit, *, create: bool = False) -> Reviews:
+def open_reviews(audit: Audit, *, create: bool = False, clock: Clock = SYSTEM) -> Reviews:
     """Open the decisions of people on an audit, every page and row of the file checked.
 
     Args:
         audit: The audit.
         create: Make the file if there is none yet.
+        clock: What time it is.
 
     Raises:
         AuditError: There is none yet, it is damaged, or it is of another version or audit.
@@ -341,7 +346,7 @@ def open_reviews(audit: Audit, *, create: bool = False) -> Reviews:
     """
     if not identity_of(audit)["fingerprint"]:
         raise CallError("the audit does not say what its source is", str(audit.path))
-    reviews = Reviews(audit)
+    reviews = Reviews(audit, clock)
     if not create and not has_reviews(audit):
         raise schema.no_reviews(reviews.path)
     with reviews._open(create=create, write=True, thorough=True):

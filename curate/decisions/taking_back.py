@@ -6,7 +6,6 @@ What the file had withdrawn stands again, and the same file can be imported agai
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +109,7 @@ def take_back(reviews: Reviews, content: str, reviewer: str | None = None) -> Ta
     Returns:
         What counted until now; nothing where the file is not imported, or taken back already.
     """
-    now = time.time_ns() // 1000
+    now = reviews.clock.now_us()
     with reviews.writing() as connection:
         origins = _origins(connection, content)
         people = _people(connection, origins)

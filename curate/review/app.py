@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from curate.errors import AuditError, CurateError
 from curate.review.asking import Clicks, Next, Refused, id_of, items_of, key_of, parsed, text_of
-from curate.review.desk import Desk, now_us
+from curate.review.desk import Desk
 from curate.review.events import Sent
 from curate.review.guard import WENT_WRONG, TooLarge, tell
 from curate.review.tokens import COOKIE, COOKIE_S, Tokens
@@ -137,7 +137,7 @@ class Pages:
     async def events(self, request: Request) -> Response:
         """Record what people did."""
         asked = await _asked(request)
-        sent = Sent.of(asked, now_us())
+        sent = Sent.of(asked, self.desk.clock.now_us())
         self.desk.check_queue(asked)
         await run_in_threadpool(self.desk.prepare, sent)
         # No thread waits while the writer is at it: many pages may send at once.

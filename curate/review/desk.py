@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curate.clock import SYSTEM, Clock
 from curate.decisions import Reviews, has_reviews, open_reviews
 from curate.decisions.settings import Settings as PeopleSettings
 from curate.report.crops import MOST_PIXELS
@@ -46,22 +46,24 @@ class Desk:
     Args:
         audit: The audit.
         settings: How it is shown.
+        clock: What time it is.
 
     Raises:
         CurateError: There is nothing to show, or a file cannot be used.
     """
 
-    def __init__(self, audit: Audit, settings: Settings) -> None:
-        self.audit, self.settings = audit, settings
+    def __init__(self, audit: Audit, settings: Settings, clock: Clock = SYSTEM) -> None:
+        self.audit, self.settings, self.clock = audit, settings, clock
         self._shown = ShownAudit(audit)
         threading.Thread(target=warm, name="kernels", daemon=True).start()
-        reviews = Reviews(audit) if has_reviews(audit) else open_reviews(audit, create=True)
+        there = has_reviews(audit)
+        reviews = Reviews(audit, clock) if there else open_reviews(audit, create=True, clock=clock)
         folder = images_of(audit, settings)
         opened = None if folder is None else open_pictures(audit, folder, MOST_PIXELS)
         self.views = Views(opened)
         decided = find_queue(reviews, settings)
         self.queue: Queue = decided.queue
-        self.leases = Leases(audit.path)
+        self.leases = Leases(audit.path, clock=clock)
         self.dealer = Dealer(self.queue, decided, self.leases)
         self.filters = Filters(self.queue)
         self.name = name_of(audit, self.queue)
@@ -245,8 +247,3 @@ class Desk:
         if place < 0:
             raise Refused(404, "there is no such mask")
         return place
-
-
-def now_us() -> int:
-    """Return the server's time in microseconds since 1970."""
-    return time.time_ns() // 1000

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate import files
+from curate.clock import SYSTEM, Clock
 from curate.decisions.schema import translated
 
 FILE = "leases.sqlite"
@@ -63,13 +63,15 @@ class Leases:
     Args:
         folder: The audit directory.
         seconds: How long a lease holds.
+        clock: What time it is; leases run out by its monotonic part, which all servers of a machine
+            share and nobody sets back.
 
     Raises:
         AuditError: The file cannot be written.
     """
 
-    def __init__(self, folder: Path, seconds: float = LEASE_S) -> None:
-        self.path, self.seconds = folder / FILE, seconds
+    def __init__(self, folder: Path, seconds: float = LEASE_S, clock: Clock = SYSTEM) -> None:
+        self.path, self.seconds, self.clock = folder / FILE, seconds, clock
         self._server = uuid.uuid4().hex
         self._lock = threading.RLock()
         with translated(self.path):
@@ -102,8 +104,11 @@ class Leases:
 
     def live(self) -> list[Lease]:
         """Return the leases that hold, within :meth:`changing`; those that ran out go."""
-        self._connection.execute("delete from leases where until <= ?", (_now(),))
-        heard = _now() - int(1000 * SILENT_S) + int(1000 * self.seconds)
+        now, longest = self.clock.elapsed_ms(), int(1000 * self.seconds)
+        # The clock begins anew with the machine: what holds for longer than any is of before.
+        ended = "delete from leases where until <= ? or until > ?"
+        self._connection.execute(ended, (now, now + longest))
+        heard = now - int(1000 * SILENT_S) + longest
         found = self._connection.execute(
             "select mask_id, client, reviewer, server, until from leases"
         )
@@ -111,7 +116,7 @@ class Leases:
 
     def give(self, mask_ids: Iterable[int], client: str, reviewer: str) -> None:
         """Give or renew leases, within :meth:`changing`."""
-        until = _now() + int(1000 * self.seconds)
+        until = self.clock.elapsed_ms() + int(1000 * self.seconds)
         self._connection.executemany(
             "insert into leases values (?, ?, ?, ?, ?) on conflict (mask_id, client)"
             " do update set until = excluded.until, server = excluded.server",
@@ -128,8 +133,9 @@ class Leases:
     def skip(self, queue: str, reviewer: str, mask_ids: Iterable[int]) -> None:
         """Note that a person skipped masks, within :meth:`changing`."""
         self._connection.executemany(
-            "insert or replace into skips values (?, ?, ?, ?)",
-            [(queue, reviewer, mask_id, _now()) for mask_id in mask_ids],
+            "insert or replace into skips values (?1, ?2, ?3, (select 1 + coalesce(max(at), 0)"
+            " from skips where queue = ?1 and reviewer = ?2))",
+            [(queue, reviewer, mask_id) for mask_id in mask_ids],
         )
 
     def unskip(self, queue: str, reviewer: str, mask_ids: Iterable[int]) -> None:
@@ -140,13 +146,9 @@ class Leases:
         )
 
     def skipped(self, queue: str, reviewer: str) -> dict[int, int]:
-        """Return when a person skipped which masks, within :meth:`changing`."""
+        """Return which masks a person skipped, and in which order, within :meth:`changing`."""
         sql = "select mask_id, at from skips where queue = ? and reviewer = ?"
         return dict(self._connection.execute(sql, (queue, reviewer)).fetchall())
-
-
-def _now() -> int:
-    return int(1000 * time.time())
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from curate.errors import CallError
 from curate.notes import counted
@@ -18,6 +19,9 @@ from curate.review.desk import Desk
 from curate.review.opening import Settings
 from curate.review.tokens import VARIABLE, Tokens, find_token
 from curate.store import Audit
+
+if TYPE_CHECKING:
+    import uvicorn
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 MOST_AT_ONCE = 300
@@ -138,7 +142,12 @@ def _open(host: str, port: int) -> None:
 
 
 def _run(desk: Desk, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
-    import anyio.to_thread
+    with _quiet():
+        asyncio.run(answer(web_server(desk, tokens, host, port), bound))
+
+
+def web_server(desk: Desk, tokens: Tokens, host: str, port: int) -> uvicorn.Server:
+    """Return the server that answers for a desk, with its guard and its limits."""
     import uvicorn
 
     from curate.review.app import application
@@ -160,14 +169,16 @@ def _run(desk: Desk, tokens: Tokens, host: str, port: int, bound: socket.socket)
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=16_384,
     )
+    return uvicorn.Server(config)
 
-    async def answer() -> None:
-        # Each thread has memory of its own that it never gives back.
-        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        await uvicorn.Server(config).serve(sockets=[bound])
 
-    with _quiet():
-        asyncio.run(answer())
+async def answer(server: uvicorn.Server, bound: socket.socket) -> None:
+    """Answer on a socket until the server is told to stop."""
+    import anyio.to_thread
+
+    # Each thread has memory of its own that it never gives back.
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    await server.serve(sockets=[bound])
 
 
 @contextlib.contextmanager

@@ -8,11 +8,11 @@ import hmac
 import os
 import secrets
 import stat
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate import files
+from curate.clock import SYSTEM, Clock
 from curate.errors import CallError
 
 VARIABLE = "CURATE_REVIEW_TOKEN"
@@ -81,9 +81,11 @@ class Tokens:
 
     Attributes:
         token: The token; "" where none is needed.
+        clock: What time it is.
     """
 
     token: str
+    clock: Clock = SYSTEM
     _wrong: int = 0
     _waiting: int = 0
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -93,9 +95,9 @@ class Tokens:
         """Whether a token is needed."""
         return bool(self.token)
 
-    def cookie(self, now: float | None = None) -> str:
+    def cookie(self) -> str:
         """Return the value of a cookie that stands for the token; it outlives the server."""
-        issued = str(int(time.time() if now is None else now))
+        issued = str(int(self.clock.now_s()))
         return f"{issued}.{self._sign(issued)}"
 
     def is_good(self, cookie: str) -> bool:
@@ -105,7 +107,7 @@ class Tokens:
         issued, _, signature = cookie.partition(".")
         if not hmac.compare_digest(signature.encode(), self._sign(issued).encode()):
             return False
-        return issued.isdecimal() and 0 <= time.time() - int(issued) + 60 <= COOKIE_S
+        return issued.isdecimal() and 0 <= self.clock.now_s() - int(issued) + 60 <= COOKIE_S
 
     async def try_token(self, given: str) -> bool | None:
         """Compare a token; wrong ones take longer and longer. None: too many are waiting."""

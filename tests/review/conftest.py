@@ -13,7 +13,15 @@ from curate.store import Audit, open_audit
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[1] / "report"))
 
-from page import one_wide_server, serve_wide, shared, tab, wide, wide_audit  # noqa: F401
+from page import (  # noqa: F401
+    one_wide_server,
+    run_wide,
+    serve_wide,
+    shared,
+    tab,
+    wide,
+    wide_audit,
+)
 from scenes import write_scenes
 from server import Client, Serve, Server, servers_on
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from scenes import write_scenes
 from scipy import ndimage
-from server import Server, servers_on
+from server import Hosted, Server, servers_on
 
 from curate.decisions import open_reviews
 from curate.rle import decode, to_dense
@@ -58,7 +58,13 @@ def wide(wide_audit: Path, tmp_path: Path) -> Audit:
 
 @pytest.fixture
 def serve_wide(wide: Audit) -> Iterator[Callable[..., Server]]:
-    """Start servers on the audit of 150 masks; they end with the test."""
+    """Start servers on the audit of 150 masks, each in a thread; they end with the test."""
+    yield from servers_on(wide.path, Hosted)
+
+
+@pytest.fixture
+def run_wide(wide: Audit) -> Iterator[Callable[..., Server]]:
+    """Start servers on the audit of 150 masks, each in a process, to be killed and started anew."""
     yield from servers_on(wide.path)
 
 
@@ -67,7 +73,7 @@ def one_wide_server(wide_audit: Path, tmp_path_factory: pytest.TempPathFactory) 
     """A server for tests that mind only what they did themselves; each is a person of its own."""
     folder = tmp_path_factory.mktemp("shared")
     shutil.copytree(wide_audit, folder / "wide")
-    server = Server(folder / "wide").start()
+    server = Hosted(folder / "wide").start()
     yield server
     server.kill()
 
@@ -157,6 +163,10 @@ class Page:
     def saved(self) -> None:
         """Wait until the server has everything."""
         self.page.wait_for_selector('#saved[data-state="saved"]')
+
+    def online(self) -> None:
+        """Let the browser say that the network is back: the page then asks at once."""
+        self.page.evaluate("dispatchEvent(new Event('online'))")
 
     def until(self, expression: str) -> None:
         """Wait until an expression holds; Playwright's own way is forbidden by the page's CSP."""

@@ -1,7 +1,8 @@
-"""The real server in a process of its own, and a client that behaves as the page does."""
+"""The real server, in a process or in a thread, and a client that behaves as the page does."""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -14,6 +15,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from curate.decisions.current import open_audit
+from curate.review.desk import Desk
+from curate.review.opening import Settings
+from curate.review.serving import answer, listen, web_server
+from curate.review.tokens import VARIABLE, Tokens
 
 
 class Server:
@@ -69,6 +76,29 @@ class Server:
         self.process.stdout.close()
         self.process = None
         return "".join(self.printed)
+
+
+class Hosted(Server):
+    """The same server in a thread of this process: it is there at once, and cannot be killed."""
+
+    def start(self) -> Hosted:
+        given = dict(zip(self.options[::2], self.options[1::2], strict=True))
+        settings = Settings(given.pop("--kind", None), reviewer=given.pop("--reviewer", ""))
+        assert not given
+        bound = listen("127.0.0.1", self.port)
+        self.port = int(bound.getsockname()[1])
+        self._desk = Desk(open_audit(self.audit), settings)
+        tokens = Tokens(self.env.get(VARIABLE, ""))
+        self._http = web_server(self._desk, tokens, "127.0.0.1", self.port)
+        self._thread = threading.Thread(target=asyncio.run, args=[answer(self._http, bound)])
+        self._thread.start()
+        return self
+
+    def kill(self) -> None:
+        """Stop answering, at once."""
+        self._http.should_exit = self._http.force_exit = True
+        self._thread.join(timeout=30)
+        self._desk.close()
 
 
 class Client:
@@ -149,12 +179,12 @@ Serve = Callable[..., Server]
 """Starts servers that end with the test; see the fixture ``serve``."""
 
 
-def servers_on(audit: Path) -> Iterator[Serve]:
+def servers_on(audit: Path, kind: type[Server] = Server) -> Iterator[Serve]:
     """Give a fixture what starts servers on an audit; they end with the test."""
     started: list[Server] = []
 
     def start(*options: str, **more: dict[str, str]) -> Server:
-        started.append(Server(audit, *options, **more).start())
+        started.append(kind(audit, *options, **more).start())
         return started[-1]
 
     yield start

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hand_clock import HandClock
 from server import now_ms
 
 from curate.decisions import Reviews, open_reviews
 from curate.errors import CallError
 from curate.review import leases
 from curate.review.asking import Next, Refused
-from curate.review.desk import Desk, now_us
+from curate.review.desk import Desk
 from curate.review.events import Sent
 from curate.review.filters import Filter
 from curate.review.opening import Settings
@@ -27,11 +28,16 @@ Open = Callable[..., Desk]
 
 
 @pytest.fixture
-def desk(audit: Audit) -> Iterator[Open]:
+def hands() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def desk(audit: Audit, hands: HandClock) -> Iterator[Open]:
     opened: list[Desk] = []
 
     def make(**settings: Any) -> Desk:
-        opened.append(Desk(audit, Settings(**settings)))
+        opened.append(Desk(audit, Settings(**settings), hands.clock))
         return opened[-1]
 
     yield make
@@ -56,7 +62,7 @@ class Page:
     def send(self, kind: str, mask: int, **more: Any) -> str:
         made = {"type": kind, "key": str(uuid.uuid4()), "at": now_ms(), "item": f"{mask}.0"} | more
         asked = {"client": self.client, "reviewer": self.reviewer, "now": now_ms()}
-        sent = Sent.of(asked | {"events": [made]}, now_us())
+        sent = Sent.of(asked | {"events": [made]}, self.desk.clock.now_us())
         answer = self.desk.record(sent, self.desk.writer.write(sent.events).result())
         assert answer["done"] == [made["key"]], answer
         return str(made["key"])
@@ -74,15 +80,14 @@ def test_two_servers_never_give_one_mask_to_two(desk: Open) -> None:
     assert second.answer()["progress"]["decided"] == 1
 
 
-def test_a_lease_that_ran_out_returns_the_mask(desk: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_that_ran_out_returns_the_mask(desk: Open, hands: HandClock) -> None:
     one = desk()
     first, second = Page(one, "A"), Page(one, "B")
     left, held = first.masks(2)
-    later = leases._now() + 599_000
-    monkeypatch.setattr(leases, "_now", lambda: later)
+    hands.wait(599)
     assert not {left, held} & set(second.masks(3))
     first.next(1, held)  # the page has it still
-    monkeypatch.setattr(leases, "_now", lambda: later + 2_000)
+    hands.wait(2)
     given = second.masks(48)
     assert left in given
     assert held not in given
@@ -287,7 +292,7 @@ def test_only_whole_images_of_ones_own_ask_for_what_is_missing(desk: Open, audit
 
 
 def test_whoever_comes_back_after_a_crash_gets_her_masks_at_once(
-    desk: Open, monkeypatch: pytest.MonkeyPatch
+    desk: Open, hands: HandClock
 ) -> None:
     """A browser that crashed comes back as another page, of the same person."""
     one = desk()
@@ -300,8 +305,7 @@ def test_whoever_comes_back_after_a_crash_gets_her_masks_at_once(
     assert Page(one, "A").masks(48) == lost  # at once where there is nothing else
     one.dealer.give_back(other.client, rest[:4])
     assert Page(one, "A").masks(2) == rest[:2]  # her other page may still be open
-    later = leases._now() + 1000 * leases.SILENT_S + 1000
-    monkeypatch.setattr(leases, "_now", lambda: later)
+    hands.wait(leases.SILENT_S + 1)
     other.next(1, *rest[4:])
     back = Page(one, "A")
     assert set(lost) <= set(back.masks(5))  # that page says nothing any more: hers come first

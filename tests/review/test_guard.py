@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 import uvicorn
+from hand_clock import HandClock
 from server import Client, Serve, event
 
 from curate.decisions import open_reviews
@@ -301,9 +302,10 @@ def test_a_token_can_stand_in_a_file(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_old_and_foreign_cookies_are_no_good() -> None:
-    tokens = Tokens(TOKEN)
+    tokens, hands = Tokens(TOKEN), HandClock()
     assert tokens.is_good(tokens.cookie())
-    assert not tokens.is_good(tokens.cookie(now=1_000_000))
+    hands.jump(-31 * 24 * 3600)
+    assert not tokens.is_good(Tokens(TOKEN, hands.clock).cookie())
     assert not tokens.is_good(Tokens("another token of some length").cookie())
     assert not tokens.is_good("")
     assert not tokens.is_good("é.é")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from page import Page, decisions, leases, opened
-from server import Client, Server
+from server import Client, Hosted, Server
 
 import curate
 from curate.decisions import open_reviews
@@ -34,7 +34,7 @@ def another(wide: Audit) -> Audit:
 def test_decisions_go_to_no_other_queue(wide: Audit, browser: Any, serve_wide: Serve) -> None:
     server = serve_wide("--reviewer", "ann")
     other = another(wide)
-    stranger = Server(other.path, "--reviewer", "ann")
+    stranger = Hosted(other.path, "--reviewer", "ann")
     with opened(browser, server) as tab:
         page = tab.page
         tab.stocked()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from page import Page, blob, centre, opened
 from PIL import Image
-from server import Server
+from server import Hosted, Server
 
 import curate
 from curate.decisions import open_reviews
@@ -48,7 +48,7 @@ def write_one(folder: Path, mask: np.ndarray) -> Audit:
 
 @contextmanager
 def one_opened(browser: Any, audit: Audit) -> Iterator[Page]:
-    server = Server(audit.path, "--reviewer", "ann").start()
+    server = Hosted(audit.path, "--reviewer", "ann").start()
     try:
         with opened(browser, server) as tab:
             yield tab

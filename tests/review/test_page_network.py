@@ -21,19 +21,20 @@ window.fetch = (url, options) => localStorage.cut && String(url).includes('/api/
 
 
 def test_a_killed_server_loses_and_doubles_nothing(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: Audit, browser: Any, run_wide: Serve
 ) -> None:
-    server = serve_wide("--reviewer", "ann")
+    server = run_wide("--reviewer", "ann")
     with opened(browser, server) as tab:
         pressed = []
-        for k in range(60):
+        for k in range(36):
             pressed.append((tab.decide("ar"[k % 2]), ("accept", "reject")[k % 2]))
-            if k in (14, 33):
+            if k in (8, 22):
                 tab.stocked()
                 server.kill()
-            if k in (19, 40):
+            if k in (12, 28):
                 assert tab.page.get_attribute("#saved", "data-state") != "saved"
                 server.start()
+                tab.online()
         tab.saved()
     kept = decisions(wide)
     assert list(zip(kept["mask_id"], kept["action"], strict=True)) == sorted(pressed)
@@ -87,6 +88,7 @@ def test_a_reload_with_a_full_outbox_sends_it(wide: Audit, browser: Any, serve_w
     pressed.append(tab.decide("r"))
     assert len(decisions(wide)) == 0
     tab.page.evaluate("localStorage.removeItem('cut')")
+    tab.online()
     tab.saved()
     tab.close()
     assert tab.complaints == []
@@ -179,8 +181,8 @@ def test_what_others_answer_in_the_servers_place_drops_nothing(
         )
         pressed = [tab.decide("a") for _ in range(3)]
         tab.page.locator("#saved-words", has_text="3 decisions kept").wait_for()
-        while answers:  # coming back asks at once
-            tab.page.evaluate("dispatchEvent(new Event('online'))")
+        while answers:
+            tab.online()
             tab.page.wait_for_timeout(50)
         tab.saved()
         assert tab.page.locator("#strip").is_hidden()

@@ -7,7 +7,7 @@ import pytest
 from server import Client, Server, event, now_ms
 
 from curate.decisions import open_reviews
-from curate.review.desk import Desk, now_us
+from curate.review.desk import Desk
 from curate.review.events import Sent
 from curate.review.opening import Settings
 from curate.store import Audit, part_paths
@@ -98,7 +98,7 @@ def test_undo_leaves_no_moment_for_others(
     client.send(made)
     desk = Desk(audit, Settings())
     back = event("withdraw", of=made["key"], item=item)
-    sent = Sent.of(client.who() | {"now": now_ms(), "events": [back]}, now_us())
+    sent = Sent.of(client.who() | {"now": now_ms(), "events": [back]}, desk.clock.now_us())
     desk.prepare(sent)
     desk.writer.write(sent.events).result()  # written, and the page not answered yet
     other = Client(client.server, "B")

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from server import now_ms
 
+from curate.clock import SYSTEM
 from curate.decisions import Reviews, open_reviews
 from curate.decisions.current import open_audit
 from curate.errors import AuditError
 from curate.review.asking import Next, Refused
-from curate.review.desk import Desk, now_us
+from curate.review.desk import Desk
 from curate.review.events import Sent
 from curate.review.filters import Filter
 from curate.review.opening import Settings
@@ -48,7 +49,7 @@ def dealt(desk: Desk, reviewer: str, count: int = 1) -> dict[str, Any]:
 def decide(desk: Desk, reviewer: str, mask: int, action: str = "accept", **more: Any) -> None:
     asked = {"client": str(uuid.uuid4()), "reviewer": reviewer, "now": now_ms()}
     made = {"type": "decide", "key": str(uuid.uuid4()), "at": now_ms(), "item": f"{mask}.0"}
-    sent = Sent.of(asked | {"events": [made | {"action": action} | more]}, now_us())
+    sent = Sent.of(asked | {"events": [made | {"action": action} | more]}, desk.clock.now_us())
     answer = desk.record(sent, desk.writer.write(sent.events).result())
     assert answer["done"] == [made["key"]], answer
 
@@ -232,7 +233,7 @@ def test_a_category_that_is_none_is_refused(category: Any) -> None:
     made = {"type": "decide", "key": str(uuid.uuid4()), "at": now_ms(), "item": "5.0"}
     made |= {"action": "fix", "category": category}
     asked = {"client": str(uuid.uuid4()), "reviewer": "ann", "now": now_ms(), "events": [made]}
-    sent = Sent.of(asked, now_us())
+    sent = Sent.of(asked, SYSTEM.now_us())
     assert not sent.events
     assert "category" in sent.refused[0]["error"]
 
