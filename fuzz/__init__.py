@@ -1,0 +1,1 @@
+"""Mutated inputs for everything that curate reads: ``make fuzz SECONDS=60``; see the README."""

@@ -1,0 +1,301 @@
+"""Small valid datasets, exports, audits and pictures of every kind, made by the code itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+for _room in ("tests", "tests/write", "tests/formats", "tests/exchange", "tests/models"):
+    if str(ROOT / _room) not in sys.path:  # the makers of small datasets are the tests' own
+        sys.path.append(str(ROOT / _room))
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A valid input.
+
+    Attributes:
+        files: Content by relative path.
+        source: What is given to the reader, relative; "" for the folder.
+        changed: Which files are changed.
+        folder: A folder in which all of it stands, for readers that go by its name.
+    """
+
+    files: dict[str, bytes]
+    source: str
+    changed: tuple[str, ...]
+    folder: str = "data"
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file of a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def seed_of(path: Path, *, only: Callable[[str], bool] = lambda name: True) -> Seed:
+    """Return what stands at a path as a seed."""
+    if path.is_file():
+        return Seed({path.name: path.read_bytes()}, path.name, (path.name,))
+    files = files_of(path)
+    return Seed(files, "", tuple(name for name in files if only(name)), path.name)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="seeds-"))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
+@cache
+def dataset(kind: str) -> tuple[Seed, ...]:
+    """Return two datasets of a kind that the tests write."""
+    from small_datasets import build
+
+    found = []
+    with _folder() as folder:
+        for number in (0, 1):
+            path = build(kind, folder / str(number), number)
+            found.append(seed_of(path))
+    return tuple(found)
+
+
+@cache
+def panoptic() -> tuple[Seed, ...]:
+    """Return a COCO panoptic JSON with its PNGs of ids."""
+    from test_panoptic import dataset as make
+
+    with _folder() as folder:
+        path = make(folder)
+        files = files_of(folder)
+        return (Seed(files, path.relative_to(folder).as_posix(), tuple(files)),)
+
+
+@cache
+def png_flat() -> tuple[Seed, ...]:
+    """Return folders of one PNG a mask whose names say the image."""
+    from test_png_flat import CLASSES, LABEL_STUDIO, put
+
+    with _folder() as folder:
+        return tuple(
+            seed_of(put(folder / name, names))
+            for name, names in (("ls", LABEL_STUDIO), ("classes", CLASSES))
+        )
+
+
+@cache
+def audited() -> dict[str, bytes]:
+    """Return the files of a folder with a source, its pictures, its audit and decisions."""
+    import numpy as np
+    import pandas as pd
+    from boxes import HEIGHT, WIDTH, dataset
+    from PIL import Image
+
+    import curate
+    from curate.decisions import Reviews
+    from curate.review.leases import Leases
+
+    with _folder() as folder:
+        (folder / "pictures").mkdir()
+        for k in (1, 2, 3):
+            picture = np.full((HEIGHT, WIDTH, 3), 40 * k, np.uint8)
+            Image.fromarray(picture).save(folder / "pictures" / f"{k}.png")
+        (folder / "source.json").write_text(json.dumps(dataset()))
+        curate.audit(folder / "source.json", folder / "audit", images=folder / "pictures")
+        audit = curate.open_audit(folder / "audit")
+        said = pd.DataFrame({"mask_id": [1, 2, 3, 4], "action": ["accept", "reject"] * 2})
+        Reviews(audit).add(said.assign(reviewer="ann"), origin="fuzz")
+        said = said.assign(action="accept", reviewer="bob")
+        Reviews(audit).add(said, origin="fuzz")
+        audit.masks()
+        leases = Leases(folder / "audit")
+        with leases.changing():
+            leases.give([1, 2], "page", "ann")
+            leases.skip("queue", "ann", [3])
+        leases.close()
+        for name in ("reviews", "leases"):
+            _without_log(folder / "audit" / f"{name}.sqlite")
+        (folder / "audit" / "report.html").unlink(missing_ok=True)
+        return files_of(folder)
+
+
+def _without_log(path: Path) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(path)
+    connection.execute("pragma journal_mode = delete")
+    connection.close()
+
+
+def of_audit(*changed: str) -> tuple[Seed, ...]:
+    """Return an audit of which some files are changed."""
+    files = audited()
+    return (Seed(files, "audit", tuple(n for n in files if n.startswith(changed))),)
+
+
+@cache
+def pictures() -> tuple[Seed, ...]:
+    """Return small pictures in every format that is opened, in several modes."""
+    import numpy as np
+    from PIL import Image
+
+    random_pixels = np.random.default_rng(1).integers(0, 255, (9, 14, 4), np.uint8)
+    kinds: list[tuple[str, str, dict[str, Any]]] = [
+        *((mode, "png", {}) for mode in ("1", "L", "P", "RGB", "RGBA", "LA", "I;16")),
+        *((mode, "tif", {}) for mode in ("1", "L", "RGB", "I;16", "F")),
+        *(
+            ("RGB", "tif", {"compression": name})
+            for name in ("tiff_lzw", "packbits", "tiff_adobe_deflate")
+        ),
+        *((mode, "jpg", {}) for mode in ("L", "RGB", "CMYK")),
+        *(
+            (mode, name, {})
+            for mode in ("L", "RGB")
+            for name in ("webp", "bmp", "gif", "ppm", "jp2", "tga")
+        ),
+    ]
+    found = []
+    for mode, suffix, options in kinds:
+        image = Image.fromarray(random_pixels)
+        if mode == "I;16":
+            image = Image.fromarray(random_pixels[..., 0].astype(np.uint16) * 200)
+        elif mode != "RGBA":
+            image = image.convert("RGB").convert(mode)
+        packed = io.BytesIO()
+        kind = {"jpg": "JPEG", "tif": "TIFF", "jp2": "JPEG2000"}.get(suffix, suffix.upper())
+        image.save(packed, kind, **options)
+        name = f"a.{suffix}"
+        found.append(Seed({name: packed.getvalue()}, name, (name,)))
+    return tuple(found)
+
+
+@cache
+def policies() -> tuple[Seed, ...]:
+    """Return the presets, and a policy that uses every table."""
+    folder = ROOT / "curate"
+    texts = [path.read_bytes() for path in sorted(folder.rglob("presets/*.toml"))]
+    own = (
+        'name = "own"\nextends = "default"\n[accept]\nquality_at_least = 0.5\n'
+        "[review]\nlowest_share = 0.1\n[cost]\ndefault = 2\n[cost.category]\ncat = 3.5\n"
+        '[nms]\nbox_iou = 0.7\nprefer = "crop"\n[clean]\nsmall_px = 50\n[odd]\n'
+        '[[rule]]\nwhen = "area_px < 10 or not (status == \'ok\')"\naction = "reject"\n'
+        'reason = "only {area_px} px"\np_bad = 0.9\n'
+    )
+    texts.append(own.encode())
+    return tuple(Seed({"policy.toml": text}, "policy.toml", ("policy.toml",)) for text in texts)
+
+
+@cache
+def table_of_decisions(kind: str) -> tuple[Seed, ...]:
+    """Return decisions as CSV or JSON rows."""
+    rows = [
+        {"mask_id": 1, "decision": "accept", "reviewer": "ann", "seconds": 1.5},
+        {"mask_id": 2, "decision": "reject", "reviewer": "", "time": "2026-01-02T03:04:05Z"},
+        {"mask_id": 3, "decision": "fix", "category": "dog", "iou": 0.9},
+        {"mask_id": 4, "decision": "", "note": 'a, "b"\nc'},
+    ]
+    if kind == "json":
+        texts = [json.dumps(rows), json.dumps({"decisions": rows[:2]}, indent=1)]
+        return tuple(Seed({"a.json": t.encode()}, "a.json", ("a.json",)) for t in texts)
+    import csv
+
+    names = ["mask_id", "decision", "reviewer", "seconds", "time", "category", "iou", "note"]
+    found = []
+    for mark in (",", ";"):
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, delimiter=mark)
+        writer.writeheader()
+        writer.writerows(rows)
+        data = text.getvalue().encode()
+        found.append(Seed({"a.csv": data}, "a.csv", ("a.csv",)))
+    return tuple(found)
+
+
+@cache
+def export(tool: str) -> tuple[Seed, ...]:
+    """Return what a tool gives back of a queue of :func:`audited`, some masks removed."""
+    from other_tools import TOOLS
+
+    import curate
+    from curate.curation.queue import queue
+    from curate.exchange import write_queue
+    from curate.exchange.writers import Outgoing
+
+    name, use = TOOLS[tool]
+    found = []
+    with _folder() as folder:
+        _put(audited(), folder)
+        audit = curate.open_audit(folder / "audit")
+        suffix = {"coco": ".json", "huggingface": ".parquet"}.get(name, "")
+        out = folder / f"queue{suffix}"
+        rows = queue(audit, actions=("accept", "review", "reject"))
+        pictures = None if name == "coco" else folder / "pictures"
+        write_queue(audit, rows, out, name, how=Outgoing(False, pictures))
+        for cut in (0, 1):
+            back = use(out, lambda _, seen, cut=cut: seen[cut:])
+            seed = seed_of(back)
+            found.append(Seed(seed.files, seed.source, seed.changed, "export"))
+            shutil.rmtree(back) if back.is_dir() else back.unlink()
+    return tuple(found)
+
+
+@cache
+def corrected() -> tuple[Seed, ...]:
+    """Return the source of :func:`audited`, with a mask changed, one gone and one new."""
+    source = json.loads(audited()["source.json"])
+    rng = random.Random(1)
+    annotations = source["annotations"]
+    annotations[1] = annotations[1] | {"segmentation": annotations[2]["segmentation"]}
+    del annotations[5]
+    annotations.append(rng.choice(annotations) | {"id": 99})
+    data = json.dumps(source).encode()
+    return (Seed({"corrected.json": data}, "corrected.json", ("corrected.json",)),)
+
+
+@cache
+def label_studio() -> tuple[Seed, ...]:
+    """Return what people made of a queue's tasks in Label Studio."""
+    import curate
+    from curate.curation.queue import queue
+    from curate.exchange import write_queue
+    from curate.exchange.writers import Outgoing
+
+    with _folder() as folder:
+        _put(audited(), folder)
+        audit = curate.open_audit(folder / "audit")
+        rows = queue(audit, actions=("accept", "review", "reject"))
+        write_queue(
+            audit, rows, folder / "ls", "label-studio", how=Outgoing(False, folder / "pictures")
+        )
+        tasks = json.loads((folder / "ls" / "tasks.json").read_bytes())
+    for number, task in enumerate(tasks, 1):
+        result = task["predictions"][0]["result"]
+        made = {"id": 10 + number, "completed_by": 1, "result": result, "was_cancelled": False}
+        task |= {"id": number, "annotations": [made | {"lead_time": 3.5}]}
+    data = json.dumps(tasks).encode()
+    return (Seed({"export.json": data}, "export.json", ("export.json",)),)
+
+
+def _put(files: dict[str, bytes], folder: Path) -> None:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
