@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-tools check bench reports clean
+.PHONY: demo test test-slow test-tools check bench fuzz reports clean
 
 demo: $(VENV)/.installed
 	$(BIN)/curate demo --out demo
@@ -26,6 +26,11 @@ check: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_house.py
+
+# Mutated inputs for every reader, for so many seconds, going on where the last run stopped.
+SECONDS ?= 60
+fuzz: $(VENV)/.tested
+	$(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
 
 bench: $(VENV)/.tested
 	$(BIN)/python reports/performance/run.py

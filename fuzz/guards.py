@@ -52,11 +52,12 @@ class Watch:
             os.path.realpath(str(root))
             for root in (*filter(None, roots), package, "/dev", "/proc", "/sys", "/usr", "/lib")
         )
-        self._is_on = False
+        self._is_on = self._is_started = False
         self._stderr = os.fstat(2).st_size if _is_file(2) else 0
 
     def start(self) -> None:
         """Begin to listen, for the rest of the process."""
+        self._is_started = True
         sys.addaudithook(self._hook)
         warnings.simplefilter("always")
         for kind in _QUIET:
@@ -71,8 +72,9 @@ class Watch:
         self.found = []
         before = resident_bytes()
         peak = _peak_bytes()
-        self._is_on = True
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        self._is_on = self._is_started
+        if self._is_started:
+            signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:
             yield
         finally:

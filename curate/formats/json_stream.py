@@ -21,6 +21,7 @@ import orjson
 
 from curate.errors import SourceError
 from curate.formats.json_causes import cause_of, looks_latin
+from curate.formats.json_python import loads
 from curate.rle import kernel
 
 CHUNK_BYTES = 1 << 22
@@ -127,7 +128,7 @@ def parse_one(piece: bytes, at: int, where: str) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(piece.decode("utf-8"))
+        return loads(piece.decode("utf-8"))
     except UnicodeDecodeError as error:
         place = f"{where}, byte {at + error.start}"
         letter = looks_latin(piece[error.start])
