@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from curate.errors import AuditError
+from curate.locks import holder
 
 SCHEMA_VERSION = 2
 """Version of the audit directory's layout; a directory of another version is refused."""
@@ -59,6 +60,9 @@ def finished_info(path: Path) -> dict[str, Any]:
     if info is None:
         raise AuditError("there is no audit here", str(path), "run `curate audit SOURCE` first")
     if info.get("state") != COMPLETE:
+        owner = holder(path)
+        if owner is not None:
+            raise AuditError(f"{owner} is writing here", str(path), "wait until it has ended")
         raise AuditError(
             "the audit was interrupted", str(path), "run the same `curate audit` command again"
         )

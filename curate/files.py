@@ -8,6 +8,7 @@ descriptor (Pillow) writes into memory.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -31,6 +32,7 @@ unlink, rmdir, mkdir, chmod, utime; and SQLite's open and commit.
 
 _hook: Hook | None = None
 
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK)
 _BUFFER_BYTES = 1 << 18
 _COPIED_BYTES = 1 << 20
 
@@ -72,6 +74,15 @@ def open_file(
     if mode == "r+b":
         return cast(BinaryIO, io.BufferedRandom(raw, _BUFFER_BYTES))
     return cast(BinaryIO, io.BufferedWriter(raw, _BUFFER_BYTES))
+
+
+def open_shared(path: Path) -> int:
+    """Open a file for reading and writing, made where it is not there; return its descriptor.
+
+    What is written into it is of no lasting worth: it is a lock's file.
+    """
+    _before("open", path)
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -132,6 +143,26 @@ def link(source: Path, target: Path) -> None:
     """Give a file a second name, which nothing may have."""
     _before("link", target)
     os.link(source, target)
+
+
+def name_new(made: Path, place: Path) -> None:
+    """Give a file another name, if nothing has that; it may keep the one that it has.
+
+    Raises:
+        FileExistsError: Something has it.
+        OSError: It cannot be named.
+    """
+    try:
+        link(made, place)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        open_file(place, "xb").close()
+        try:
+            replace(made, place)
+        except BaseException:
+            unlink(place, missing_ok=True)
+            raise
 
 
 def symlink(points_to: str, target: Path) -> None:
@@ -289,7 +320,7 @@ def abandoned(folder: Path, prefix: str, suffix: str) -> list[Path]:
     for entry in os.scandir(folder):
         if entry.name.startswith(prefix) and entry.name.endswith(suffix):
             process = owned.search(entry.name.removesuffix(suffix))
-            if process and not _is_alive(int(process[1])):
+            if process and not is_alive(int(process[1])):
                 found.append(Path(entry.path))
     return found
 
@@ -310,7 +341,8 @@ def _host() -> str:
     return socket.gethostname()[:40]
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return whether this machine has a process of that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

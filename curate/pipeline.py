@@ -40,6 +40,7 @@ from curate.formats.base import Format, Part, ReadOptions, writing
 from curate.inputs import Inputs, availability
 from curate.joined_inputs import own_picture_facts
 from curate.joining import Found, Joins, join_inputs
+from curate.locks import alone
 from curate.models import load_detector, load_segmenter
 from curate.models.detections import detections_of
 from curate.models.embedding_cache import EmbeddingCache
@@ -254,7 +255,6 @@ def audit(
     if inputs.annotations is not None and chosen.name != "coco-results":
         what = f"--annotations given, but {source.name} is {chosen.title} and names its own images"
         raise CallError(what, "", "leave it out; for other annotations give --compare NAME=FILE")
-    given = inputs.paths()
     models = _open_models(inputs)
     identity = {
         "source": {"path": source.name, "format": chosen.name, "fingerprint": fingerprint(source)},
@@ -269,24 +269,12 @@ def audit(
         },
         "version": __version__,
     }
-    refuse_other_decisions(Audit(out, identity))
-    info = claim(out, identity, restart)
-    if info is None:
-        info = {
-            "schema_version": SCHEMA_VERSION,
-            "tool": "curate",
-            "tool_version": __version__,
-            "state": SCORING,
-            "identity": identity,
-            "source": {**identity["source"], "path": str(source.resolve())},  # type: ignore[dict-item]
-            "inputs": {name: str(path.resolve()) for name, path in given.items()},
-            "settings": identity["settings"],
-            "models": models,
-            "timings": {},
-            "crowd": REGIONS if inputs.crowd == "auto" else inputs.crowd,
-        }
-        write_json(out / INFO, info)
-    with Pool(workers) as pool:
+    with alone(out, "audit"), Pool(workers) as pool:
+        refuse_other_decisions(Audit(out, identity))
+        info = claim(out, identity, restart)
+        if info is None:
+            info = _begun(source, identity, inputs, models)
+            write_json(out / INFO, info)
         if info["state"] == SCORING:
             try:
                 joins = _score_all(pool, source, out, chosen.name, inputs, parameters, report, info)
@@ -309,6 +297,25 @@ def audit(
             put_notes(info, as_dicts(_beside(source, chosen), {}))
             put_notes(info, size_notes(out))
         return decide_audit(out, info, policy, pool, report)
+
+
+def _begun(
+    source: Path, identity: dict[str, Any], inputs: Inputs, models: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return ``audit.json`` of an audit that has just begun."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": "curate",
+        "tool_version": __version__,
+        "state": SCORING,
+        "identity": identity,
+        "source": {**identity["source"], "path": str(source.resolve())},
+        "inputs": {name: str(path.resolve()) for name, path in inputs.paths().items()},
+        "settings": identity["settings"],
+        "models": models,
+        "timings": {},
+        "crowd": REGIONS if inputs.crowd == "auto" else inputs.crowd,
+    }
 
 
 def _beside(source: Path, chosen: Format) -> list[Note]:

@@ -18,8 +18,8 @@ PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("clock", "errors", "files", "image_names", "options"),
-    ("audit_info", "image_join", "notes", "rle"),
-    ("table",),
+    ("image_join", "locks", "notes", "rle"),
+    ("audit_info", "table"),
     ("fingerprint", "pictures", "pool", "progress", "versions"),
     ("formats", "models"),
     ("scorers", "source_images"),

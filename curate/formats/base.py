@@ -176,7 +176,12 @@ def check_new(out: Path) -> None:
         CallError: ``out`` holds something already.
     """
     if out.is_dir() or (out.exists() and out.stat().st_size > 0):
-        raise CallError("it exists already", str(out), "choose another output, or remove it")
+        raise taken(out)
+
+
+def taken(out: Path) -> CallError:
+    """Return the error that something has the name of an output."""
+    return CallError("it exists already", str(out), "choose another output, or remove it")
 
 
 @contextmanager
@@ -191,6 +196,7 @@ def new_file(out: Path) -> Iterator[BinaryIO]:
         AuditError: It cannot be written, for example because the disk is full.
     """
     check_new(out)
+    is_empty = out.exists()
     with writing(out):
         files.mkdir(out.parent, parents=True, exist_ok=True)
         file, made = files.open_temporary(out.parent, f".{out.name}.", ".partial")
@@ -199,10 +205,9 @@ def new_file(out: Path) -> Iterator[BinaryIO]:
                 yield file
                 files.sync(file)
             files.chmod(made, 0o666 & ~files.umask())
-            files.replace(made, out)
-        except BaseException:
+            _name(files.replace if is_empty else files.name_new, made, out)
+        finally:
             files.unlink(made, missing_ok=True)
-            raise
 
 
 @contextmanager
@@ -217,17 +222,27 @@ def new_folder(out: Path) -> Iterator[Path]:
         AuditError: It cannot be written, for example because the disk is full.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CallError("it exists already", str(out), "choose another output, or remove it")
+        raise taken(out)
     with writing(out):
         files.mkdir(out.parent, parents=True, exist_ok=True)
         made = files.temporary_folder(out.parent, f".{out.name}.", ".partial")
         try:
             yield made
             files.chmod(made, 0o777 & ~files.umask())
-            files.replace(made, out)
+            _name(files.rename, made, out)
         except BaseException:
             files.remove_tree(made, quiet=True)
             raise
+
+
+def _name(name: Callable[[Path, Path], None], made: Path, out: Path) -> None:
+    """Give what was made its name, unless another run has been faster."""
+    try:
+        name(made, out)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise taken(out) from error
+        raise
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -29,6 +29,7 @@ from curate.errors import AuditError, SourceError
 from curate.formats.sa1b_writing import ABOUT, CANDIDATES, document
 from curate.generation.choosing import REASONS, Chosen
 from curate.generation.recipe import Recipe
+from curate.locks import LOCK
 from curate.store import write_json, writing
 
 SCHEMA_VERSION = 1
@@ -207,7 +208,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
         raise AuditError("it is a file", str(out), "choose a directory")
     about = read_about(out)
     if about is None:
-        found = sorted(p.name for p in out.iterdir()) if out.is_dir() else []
+        found = sorted(p.name for p in out.iterdir() if p.name != LOCK) if out.is_dir() else []
         if found:
             what = f"it holds something else ({', '.join(found)[:80]})"
             raise AuditError(what, str(out), "choose an empty directory")

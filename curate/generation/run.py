@@ -30,6 +30,7 @@ from curate.generation.folder import (
     write_image,
 )
 from curate.generation.recipe import Recipe, load_recipe
+from curate.locks import alone, holder
 from curate.models.devices import Batches
 from curate.models.segmenter import Segmenter
 from curate.pictures import ImageFolder
@@ -138,11 +139,12 @@ def generate(
         "recipe": chosen.asked,
         "selection": chosen.chosen,
     }
-    run.begin(identity, model, restart)
-    crops = 1 if model.device == "cpu" else 4
-    asking = Asking(model, chosen, Batches(crops), Batches(batch))
-    run.all(list_pictures(run.out, run.readable(names)), folder, asking)
-    return run.end()
+    with alone(run.out, "generate"):
+        run.begin(identity, model, restart)
+        crops = 1 if model.device == "cpu" else 4
+        asking = Asking(model, chosen, Batches(crops), Batches(batch))
+        run.all(list_pictures(run.out, run.readable(names)), folder, asking)
+        return run.end()
 
 
 def reselect(
@@ -165,14 +167,16 @@ def reselect(
         CallError: A setting is not one that can be moved afterwards, or a cut lies under what was
             kept.
     """
-    before = _finished(Path(out), ("choosing", "complete"))
-    wanted = load_recipe(before.recipe if recipe is None else recipe, settings)
-    wanted = _as_asked(wanted, before, settings or {})
-    run = _Run(before.path, wanted, progress, before.about)
-    run.about["identity"]["selection"] = wanted.chosen
-    run.note("choosing")
-    run.all(read_pictures(before.path))
-    return run.end()
+    _finished(Path(out), ("choosing", "complete"))
+    with alone(Path(out), "generate --again"):
+        before = _finished(Path(out), ("choosing", "complete"))
+        wanted = load_recipe(before.recipe if recipe is None else recipe, settings)
+        wanted = _as_asked(wanted, before, settings or {})
+        run = _Run(before.path, wanted, progress, before.about)
+        run.about["identity"]["selection"] = wanted.chosen
+        run.note("choosing")
+        run.all(read_pictures(before.path))
+        return run.end()
 
 
 def _as_asked(wanted: Recipe, before: Generation, settings: Mapping[str, Any]) -> Recipe:
@@ -209,6 +213,9 @@ def _finished(out: Path, states: tuple[str, ...]) -> Generation:
     if about is None:
         raise AuditError("there is no generation here", str(out), "run `curate generate` first")
     if about["state"] not in states:
+        owner = holder(out)
+        if owner is not None:
+            raise AuditError(f"{owner} is writing here", str(out), "wait until it has ended")
         raise AuditError(
             "the generation was interrupted", str(out), "run the same `curate generate` again"
         )

@@ -12,6 +12,7 @@ import numpy as np
 
 from curate import __version__, files
 from curate.errors import AuditError
+from curate.locks import LOCK
 from curate.store import Audit
 from curate.training.settings import TrainingSettings
 
@@ -152,7 +153,7 @@ def claim(
         raise AuditError("it is a file", str(out), "choose a directory")
     own = {"config.json", "preprocessor_config.json", "model.safetensors", RECORD, WORK}
     folds = {f"fold-{k}" for k in range(1, 101)}
-    names = {p.name for p in out.iterdir()} if out.is_dir() else set()
+    names = {p.name for p in out.iterdir() if p.name != LOCK} if out.is_dir() else set()
     strangers = sorted(names - own - folds)
     if strangers or (names and not names & {RECORD, WORK, "fold-1"}):
         what = f"it holds something else ({', '.join(strangers or sorted(names))[:80]})"

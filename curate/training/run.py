@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate import files
 from curate.errors import CallError
+from curate.locks import alone
 from curate.progress import Progress
 from curate.store import Audit, write_json
 from curate.training.lessons import accepted_scenes, pictures_of, sides_of
@@ -65,20 +66,21 @@ def train_detector(
             str(audit.path),
             "give more images, or accept more masks (`curate decide` with another policy)",
         )
-    done = claim(out, settings, identity_of(settings, scenes), restart)
-    if done is not None:
-        return Training(out, done)
-    about = About(audit, settings, place, left_out, identity_of(settings, scenes))
-    parts = []
-    for k, sides in enumerate(sides_of(scenes, settings)):
-        target = out if settings.folds == 1 else out / f"fold-{k + 1}"
-        named = f"fold {k + 1} of {settings.folds}" if settings.folds > 1 else "training"
-        shown = _shown(report, named, schedule.epochs)
-        parts.append(_one(target, sides, about, schedule, shown))
-    record = parts[0] if settings.folds == 1 else about.folded(parts)
-    if settings.folds > 1:
-        write_json(out / RECORD, record)
-    return Training(out, record)
+    with alone(out, "train-detector"):
+        done = claim(out, settings, identity_of(settings, scenes), restart)
+        if done is not None:
+            return Training(out, done)
+        about = About(audit, settings, place, left_out, identity_of(settings, scenes))
+        parts = []
+        for k, sides in enumerate(sides_of(scenes, settings)):
+            target = out if settings.folds == 1 else out / f"fold-{k + 1}"
+            named = f"fold {k + 1} of {settings.folds}" if settings.folds > 1 else "training"
+            shown = _shown(report, named, schedule.epochs)
+            parts.append(_one(target, sides, about, schedule, shown))
+        record = parts[0] if settings.folds == 1 else about.folded(parts)
+        if settings.folds > 1:
+            write_json(out / RECORD, record)
+        return Training(out, record)
 
 
 def _shown(report: Progress | None, stage: str, epochs: int) -> Callable[[Epoch], None]:

@@ -200,23 +200,25 @@ def decide(
     from curate.deciding import decide_audit
     from curate.decisions.current import open_audit
     from curate.decisions.settings import SETTINGS, Settings
+    from curate.locks import alone
     from curate.pool import Pool
     from curate.store import INFO, write_json
 
-    before = open_audit(path)
-    if gates:
-        columns = before.query("describe masks")["column_name"]
-        check_gate_names(gates, columns.tolist())
-    info = dict(before.info)
-    asked = {"rule": rule, "good_iou": good_iou}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    if asked:
-        info[SETTINGS] = (Settings(**(Settings.of(info).as_dict() | asked))).as_dict()
-    chosen = Policy.from_dict(info["policy"]) if policy is None else load_policy(policy)
-    with Pool(1) as pool:
-        done = decide_audit(before.path, info, chosen, pool, progress)
-    if asked:
-        write_json(done.path / INFO, done.info)
+    with alone(Path(path), "decide"):
+        before = open_audit(path)
+        if gates:
+            columns = before.query("describe masks")["column_name"]
+            check_gate_names(gates, columns.tolist())
+        info = dict(before.info)
+        asked = {"rule": rule, "good_iou": good_iou}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        if asked:
+            info[SETTINGS] = (Settings(**(Settings.of(info).as_dict() | asked))).as_dict()
+        chosen = Policy.from_dict(info["policy"]) if policy is None else load_policy(policy)
+        with Pool(1) as pool:
+            done = decide_audit(before.path, info, chosen, pool, progress)
+        if asked:
+            write_json(done.path / INFO, done.info)
     renew_report(done.path, images)
     return open_audit(done.path)
 
@@ -285,12 +287,18 @@ def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | 
     Returns:
         What was found of what was planted, and how much of it is gone from the written dataset.
     """
+    from curate.locks import alone
+
+    with alone(Path(out), "demo"):
+        return _demo(Path(out), seed, images, progress)
+
+
+def _demo(folder: Path, seed: int, images: int, progress: Progress | None) -> str:
     from curate.demo import as_text, found_against_planted, make_demo
     from curate.demo.decisions import decide_as_a_person, gone, gone_text
     from curate.verbs.writing import write
     from curate.writing.provenance import beside as provenance_of
 
-    folder = Path(out)
     for file in (folder / "audit").glob("reviews.sqlite*"):
         files.unlink(file)  # of an earlier demo: decisions outlive an audit that is made anew
     truth = make_demo(folder / "dataset", seed=seed, images=images)

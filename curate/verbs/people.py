@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,11 +153,13 @@ def learn(
     from curate.decisions.current import open_audit
     from curate.decisions.settings import Settings
     from curate.learning import learn as run
+    from curate.locks import alone
 
-    opened = open_audit(path)
-    settings = Settings.of(opened.info)
-    labels = open_reviews(opened).resolved(settings.rule, settings.good_iou)
-    found = run(opened, labels, start=start, seed=seed, progress=progress)
+    with alone(Path(path), "learn"):
+        opened = open_audit(path)
+        settings = Settings.of(opened.info)
+        labels = open_reviews(opened).resolved(settings.rule, settings.good_iou)
+        found = run(opened, labels, start=start, seed=seed, progress=progress)
     renew_report(opened.path, images)
     return found
 
@@ -191,17 +194,20 @@ def certify(
 
     from curate.decisions.current import open_audit
     from curate.guarantees import Question, certify_audit, keep_certificate
+    from curate.locks import alone
 
-    opened = open_audit(path)
-    found = certify_audit(
-        opened,
-        max_bad=max_bad,
-        confidence=confidence,
-        looks=looks,
-        question=Question(**question),
-    )
+    with nullcontext() if dry_run else alone(Path(path), "certify"):
+        opened = open_audit(path)
+        found = certify_audit(
+            opened,
+            max_bad=max_bad,
+            confidence=confidence,
+            looks=looks,
+            question=Question(**question),
+        )
+        if not dry_run:
+            keep_certificate(opened, found)
     if not dry_run:
-        keep_certificate(opened, found)
         renew_report(opened.path, images)
     return found.certificate
 
@@ -245,10 +251,12 @@ def estimate(
 
     from curate.decisions.current import open_audit
     from curate.guarantees import Question, estimate_audit, keep_estimate
+    from curate.locks import alone
 
-    opened = open_audit(path)
-    found = estimate_audit(opened, confidence=confidence, question=Question(**question))
-    keep_estimate(opened, found)
+    with alone(Path(path), "estimate"):
+        opened = open_audit(path)
+        found = estimate_audit(opened, confidence=confidence, question=Question(**question))
+        keep_estimate(opened, found)
     renew_report(opened.path, images)
     return found
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from curate import files
 from curate.errors import CallError
-from curate.writing.place import beside, left_beside, taken, unwritable
+from curate.formats.base import taken
+from curate.writing.place import beside, left_beside, unwritable
 
 DATASET, NOTE = "dataset", "provenance"
 """Where the two are made in the folder beside the output: a folder, and a file's name."""
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
-_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK)
 _WAITS = 200  # of 0.05 s: as long as another run of this machine takes to copy a provenance
 
 
@@ -33,7 +33,7 @@ def name_dataset(made: Path, out: Path) -> None:
         if made.is_dir():
             files.rename(made, out)  # over an empty folder at most
         else:
-            _name_file(made, out)
+            files.name_new(made, out)
     except OSError as error:
         if error.errno in _TAKEN:
             raise taken(out) from error
@@ -106,7 +106,7 @@ def _name_note(note: Path, place: Path, renew: bool) -> bool:
 
 def _name_anywhere(note: Path, place: Path) -> None:
     try:
-        _name_file(note, place)
+        files.name_new(note, place)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -114,27 +114,7 @@ def _name_anywhere(note: Path, place: Path) -> None:
             copy = files.copy_bytes(note, folder / note.name)
             with files.open_file(copy, "r+b") as file:
                 files.sync(file)
-            _name_file(copy, place)
-
-
-def _name_file(made: Path, place: Path) -> None:
-    """Give a file another name, if nothing has that; it may keep the one that it has.
-
-    Raises:
-        FileExistsError: Something has it.
-        OSError: It cannot be named.
-    """
-    try:
-        files.link(made, place)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        files.open_file(place, "xb").close()
-        try:
-            files.replace(made, place)
-        except BaseException:
-            files.unlink(place, missing_ok=True)
-            raise
+            files.name_new(copy, place)
 
 
 @contextmanager

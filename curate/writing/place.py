@@ -9,6 +9,7 @@ from pathlib import Path
 from curate import files
 from curate.errors import AuditError, CallError, SourceError, unwritable_advice
 from curate.fingerprint import fingerprint
+from curate.formats.base import taken
 
 _PARTIAL = ".partial"
 
@@ -48,11 +49,6 @@ def refuse_place(source: Path, audit: Path, out: Path) -> None:
     empty = not out.exists() or (source.is_dir() and out.is_dir() and not any(out.iterdir()))
     if not empty or out.is_symlink():
         raise taken(out)
-
-
-def taken(out: Path) -> CallError:
-    """Return the error that something has the name of an output."""
-    return CallError("it exists already", str(out), "choose another output, or remove it")
 
 
 @contextmanager

@@ -257,7 +257,7 @@ def test_advice_fits_what_the_system_says(case: Any, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "fsync", forbid)
     refused = one.refused(AuditError, where=one.out)
     assert "permission denied" in refused.what
-    assert "right to write" in refused.do
+    assert "right to do it" in refused.do
     assert "room" not in refused.do
 
 
