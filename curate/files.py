@@ -85,6 +85,14 @@ def open_shared(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
 
+def rewrite_shared(opened: int, path: Path, data: bytes) -> None:
+    """Replace what is in a file of :func:`open_shared`."""
+    _before("truncate", path)
+    os.ftruncate(opened, 0)
+    most = _before("write", path)
+    os.pwrite(opened, data if most is None else data[:most], 0)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file's whole content."""
     with open_file(path) as file:

@@ -77,7 +77,7 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
         do = unwritable_advice(error)
         raise AuditError(f"it cannot be written ({reason})", str(folder), do) from error
     try:
-        _sign(held, doing)
+        _sign(held, path, doing)
         yield
     finally:
         # Unlinked while held: whoever opened it meanwhile sees that it is not the file there now.
@@ -92,18 +92,14 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
 def holder(folder: Path) -> Owner | None:
     """Return who is writing into a directory, None where nobody is."""
     try:
-        opened = os.open(folder / LOCK, os.O_RDONLY)
+        with open(folder / LOCK, "rb") as file:
+            try:
+                return None if _lock(file.fileno(), shared=True) else _read(file.fileno())
+            except OSError:  # no locks here
+                found = _read(file.fileno())
+                return found if _is_there(found) else None
     except OSError:
         return None
-    try:
-        if _lock(opened, shared=True):
-            return None
-        return _read(opened)
-    except OSError:
-        found = _read(opened)
-        return found if _is_there(found) else None
-    finally:
-        os.close(opened)
 
 
 def _held(path: Path) -> int:
@@ -155,12 +151,11 @@ def _lock(opened: int, *, shared: bool = False) -> bool:
     return True
 
 
-def _sign(opened: int, doing: str) -> None:
+def _sign(opened: int, path: Path, doing: str) -> None:
     """Write into the locked file who holds it."""
     host, _, pid = files.owner().rpartition("-")
     said = orjson.dumps(asdict(Owner(host, int(pid), doing, int(time.time()))))
-    os.ftruncate(opened, 0)
-    os.pwrite(opened, said, 0)
+    files.rewrite_shared(opened, path, said)
 
 
 def _read(opened: int) -> Owner:
