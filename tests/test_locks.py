@@ -16,7 +16,7 @@ import pytest
 from boxes import dataset
 
 import curate
-from curate import locks, verbs
+from curate import locks, verbs, writing
 from curate.errors import AuditError
 from curate.locks import LOCK, alone, holder
 from curate.store import DECIDING, INFO, read_info, write_json
@@ -151,3 +151,21 @@ def test_who_reads_a_half_made_audit_hears_who_is_writing_it(audited: Path) -> N
     with pytest.raises(AuditError, match="was interrupted"):
         curate.open_audit(path)
     write_json(path / INFO, info)
+
+
+def test_nothing_is_written_from_a_plan_that_was_made_anew_meanwhile(
+    audited: Path, tmp_path: Path
+) -> None:
+    opened = curate.open_audit(audited / "audit")
+    opened.check_unchanged()
+    write_json(opened.path / INFO, opened.info | {"estimate": {}})  # is no new plan
+    opened.check_unchanged()
+    curate.decide(opened.path, policy="sa1b")
+    for write in (
+        lambda: writing.write(opened, tmp_path / "better.json", yes=True),
+        lambda: writing.prune(opened, tmp_path / "pruned.json", yes=True),
+    ):
+        with pytest.raises(AuditError, match="decided anew while it was read"):
+            write()
+    assert list(tmp_path.iterdir()) == []
+    curate.write(opened, tmp_path / "better.json", yes=True)  # opens it again

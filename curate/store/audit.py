@@ -35,6 +35,10 @@ OWN_NAMES = frozenset(
 """Everything that curate puts into an audit directory."""
 
 
+PLANNED_BY = ("state", "identity", "policy", "judged_by", "certified_line")
+"""What of ``audit.json`` the plan comes from."""
+
+
 @dataclass(frozen=True)
 class Audit:
     """A finished audit on disk.
@@ -58,6 +62,21 @@ class Audit:
         """Return the audit with the decisions of this moment: later ones do not show in it."""
         people = self.people()
         return Audit(self.path, self.info, None, pa.table({}) if people is None else people)
+
+    def check_unchanged(self) -> None:
+        """See that the plan was not made anew since the audit was opened.
+
+        What is written from it for somebody else would be half of the old plan and half of the new.
+        People's decisions may have come meanwhile.
+
+        Raises:
+            AuditError: It was.
+        """
+        now = read_info(self.path) or {}
+        timings = (info.get("timings", {}).get("deciding_s") for info in (now, self.info))
+        if len(set(timings)) > 1 or any(now.get(k) != self.info.get(k) for k in PLANNED_BY):
+            what = "it was decided anew while it was read"
+            raise AuditError(what, str(self.path), "run the same command again")
 
     def people(self) -> pa.Table | None:
         """Return what people have decided, a row a mask (see :data:`PEOPLE`); None for nothing."""

@@ -96,6 +96,7 @@ def write_queue(
     rows = drawn.rows if number is None else drawn.shown(number)
     if out is None:
         text = "".join(csv_lines(with_version(opened, rows))).rstrip("\r\n")
+        opened.check_unchanged()
         if number is not None:
             record_drawn(opened, drawn, number)
         return text
@@ -105,6 +106,7 @@ def write_queue(
             part = rows_for(rows, slot if len(targets) > 1 else None)
             said.append(_written(opened, part, target, to, how))
             made.append(target)
+        opened.check_unchanged()
         if number is not None:
             record_drawn(opened, drawn, number)
     return "\n".join(said) if len(rows) else _nothing(opened, drawn.settings, targets)

@@ -71,7 +71,7 @@ def write(
     from curate.writing import write as run
     from curate.writing.options import Options
 
-    opened = open_audit(audit) if isinstance(audit, str | Path) else audit
+    opened = open_audit(audit if isinstance(audit, str | Path) else audit.path)
     return run(
         opened,
         as_path(out),

@@ -8,13 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from curate.curation.audits import Audit, read_options, source_of
+from curate.curation.audits import read_options, source_of
 from curate.curation.queue import chosen, with_rejected
 from curate.errors import AuditError, SourceError
 from curate.formats import detect
 from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
 from curate.notes import counted, plural
+from curate.store import Audit
 from curate.versions import short
 from curate.writing.check import check_written
 from curate.writing.datasets import Place
@@ -124,6 +125,7 @@ def prune(
             what was meant (then it is removed again).
     """
     where = chosen(with_rejected(actions))
+    audit = audit.pinned()
     source, form = audited_source(audit, source)
     counts = audit.query(
         f"select count(*) filter ({where}) as dropped, count(*) as masks from masks"
@@ -152,6 +154,7 @@ def prune(
         made = folder / source.name
         meant = Expected(result.kept, audit.info.get("version"))
         version = write_checked(form, source, made, edits, meant, out).version
+        audit.check_unchanged()
         name_dataset(made, out)
     return replace(result, version=version)
 

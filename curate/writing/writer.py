@@ -95,6 +95,7 @@ def write(
         found = _with_places(found, done, made, out)
         note = folder / f"{NOTE}{provenance.suffix}"
         write_provenance(audit, found, done.version, provenance, note)
+        audit.check_unchanged()
         name_both(made, out, note, provenance, renew=asked is None)
     return replace(
         result,

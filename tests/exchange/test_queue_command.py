@@ -210,7 +210,7 @@ def test_whole_images_as_coco_take_no_pictures(pictured: Audit, tmp_path: Path) 
 def test_no_such_way_to_match(pictured: Audit, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(dataset()))
     words = ["import", tmp_path / "a.json", "--audit", pictured.path]
-    with pytest.raises(CallError, match="no match 'name'; known are iou"):
+    with pytest.raises(CallError, match="'name' is not one of iou"):
         run(*words, "--match", "name")
     (tmp_path / "a.csv").write_text("mask_id,decision\n1,accept\n")
     with pytest.raises(CallError, match="asked of corrected datasets"):
