@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from curate.audit_shape import misfit
 from curate.errors import AuditError
 from curate.locks import holder
 
@@ -22,6 +21,8 @@ INFO = "audit.json"
 SCORING, DECIDING, COMPLETE = "scoring", "deciding", "complete"
 """States of an audit: parts are being scored; plans are being written; all is there."""
 
+_AGAIN = "run the same `curate audit` command again"
+
 
 def read_info(path: Path, *, any_version: bool = False) -> dict[str, Any] | None:
     """Return ``audit.json`` of a directory, None if there is none.
@@ -32,8 +33,7 @@ def read_info(path: Path, *, any_version: bool = False) -> dict[str, Any] | None
             understood.
 
     Raises:
-        AuditError: It is there but is not an audit's, is of another schema version, or holds
-            something else than curate writes; says where.
+        AuditError: It is there but is not an audit's, or is of another schema version.
     """
     file = path / INFO
     if not file.is_file():
@@ -49,10 +49,19 @@ def read_info(path: Path, *, any_version: bool = False) -> dict[str, Any] | None
             str(file),
             "run the audit again with this version: into a new directory, or with --restart",
         )
-    if not any_version and (what := misfit(info)):
-        do = "restore it from a copy, or run the audit again with --restart"
-        raise AuditError(f"it is not as curate writes it: {what}", str(file), do)
     return dict(info)
+
+
+def scored_info(path: Path) -> dict[str, Any]:
+    """Return ``audit.json`` of an audit that is finished, or needs only to be decided on.
+
+    Raises:
+        AuditError: There is none, it is of another version, or it was interrupted before.
+    """
+    info = read_info(path) if path.is_dir() else None
+    if info and info.get("state") == DECIDING and "references" in info:
+        return info
+    return finished_info(path)
 
 
 def finished_info(path: Path) -> dict[str, Any]:
@@ -68,7 +77,7 @@ def finished_info(path: Path) -> dict[str, Any]:
         owner = holder(path)
         if owner is not None:
             raise AuditError(f"{owner} is writing here", str(path), "wait until it has ended")
-        raise AuditError(
-            "the audit was interrupted", str(path), "run the same `curate audit` command again"
-        )
+        scored = info.get("state") == DECIDING and "references" in info
+        do = f"`curate decide {path}` finishes it" if scored else _AGAIN
+        raise AuditError("the audit was interrupted", str(path), do)
     return info

@@ -29,9 +29,11 @@ from curate.curation.file_findings import KIND, Hits, rule_of, rules_of_file, te
 from curate.curation.judging import LEARNED_COLUMNS, MODEL, judge, model_in_force
 from curate.curation.plan import decide, rank
 from curate.curation.policy import Policy
+from curate.formats.base import writing as writing_in
 from curate.notes import EXAMPLES, Note, as_dicts, put_notes
 from curate.pool import Pool
 from curate.progress import Progress
+from curate.renumbering import repair_ids
 from curate.scorers import quality
 from curate.scorers.declared_habits import AREAS, BOXES
 from curate.scorers.detector import named_categories
@@ -49,6 +51,7 @@ from curate.store import (
     part_names,
     part_path,
     part_paths,
+    read_info,
     read_part,
     read_scored,
     scored_path,
@@ -72,13 +75,10 @@ GRID = 1000
 """Steps of the table of qualities from which a share of lowest quality is read off."""
 
 IN_MEMORY = 8_000_000
-"""Masks whose ids and priorities are compared in memory; more are sorted on disk."""
+"""Masks whose priorities are compared in memory; more are sorted on disk."""
 
 _VERSION = b"curate version"
 """Where in the metadata of a part's images stands the hash of its content."""
-
-POINTERS = ("duplicate_of", "overlap_with", "nested_in")
-"""Columns that hold the id of another mask."""
 
 PLANNED = ("action", "reasons", "priority", "rule_action", "flagged_by", "decided_by")
 LATE = ("quality_score", *LEARNED_COLUMNS, *PLANNED, "rank")
@@ -94,7 +94,31 @@ HEAVY = ("segmentation", "source_key", "stability_curve")
 def decide_audit(
     out: Path, info: dict[str, Any], policy: Policy, pool: Pool, report: Progress | None = None
 ) -> Audit:
-    """Fit references, judge every mask and rank them all; needs scored parts in ``out``."""
+    """Fit references, judge every mask and rank them all; needs scored parts in ``out``.
+
+    Raises:
+        AuditError: Something cannot be written, or the model in force cannot be used.
+    """
+    with writing_in(out):
+        for folder in (out, *(out / name for name in ("masks", "images", "model"))):
+            files.remove_temporaries(folder)
+        return _decide(out, info, policy, pool, report)
+
+
+def finish_deciding(out: Path, report: Progress | None = None) -> None:
+    """Finish what a killed ``decide``, ``learn`` or ``certify`` has begun, as ``audit.json`` says.
+
+    Nothing is done where the audit is finished, or was killed before all parts were scored.
+    """
+    info = read_info(out)
+    if info and info.get("state") == DECIDING and "references" in info:
+        with Pool(1) as pool:
+            decide_audit(out, info, Policy.from_dict(info["policy"]), pool, report)
+
+
+def _decide(
+    out: Path, info: dict[str, Any], policy: Policy, pool: Pool, report: Progress | None
+) -> Audit:
     started = time.monotonic()
     model = info.get(MODEL)
     judged_by = model["sha256"] if model else None
@@ -137,8 +161,9 @@ def decide_audit(
     info["silent_rules"] = policy.silent(columns)
     info["timings"]["deciding_s"] = round(time.monotonic() - started, 3)
     info["state"] = COMPLETE
-    write_json(out / INFO, info)
-    files.remove_tree(out / WORK, quiet=True)
+    if (out / WORK).exists():
+        files.remove_tree(out / WORK)
+    write_json(out / INFO, info)  # last: what is complete has nothing beside it
     return Audit(out, info)
 
 
@@ -228,41 +253,6 @@ def _sizes(out: Path) -> dict[str, int]:
     }
 
 
-def repair_ids(out: Path) -> None:
-    """Number masks (or images) anew, in order, where one id stands in two parts.
-
-    Running it again on parts that are renumbered already changes nothing.
-    """
-    count = count_parts(out)
-    twice = {kind: _any_id_twice(out, kind, count) for kind in ("masks", "images")}
-    first = {"masks": 0, "images": 0}
-    for index in range(count if any(twice.values()) else 0):
-        masks, images = read_part(out, "masks", index), read_part(out, "images", index)
-        if twice["masks"]:
-            masks = _renumber(masks, "mask_id", POINTERS, first["masks"])
-        if twice["images"]:
-            old = images["image_id"].to_pandas()
-            new = pd.Series(np.arange(len(old)) + first["images"], index=old)
-            moved = pa.array(new.reindex(masks["image_id"].to_pandas(), fill_value=-1).to_numpy())
-            masks = masks.set_column(masks.schema.get_field_index("image_id"), "image_id", moved)
-            images = _renumber(images, "image_id", (), first["images"])
-        write_scored(scored_path(out, "masks", index), masks)
-        write_scored(scored_path(out, "images", index), images)
-        first = {"masks": first["masks"] + len(masks), "images": first["images"] + len(images)}
-
-
-def _any_id_twice(out: Path, kind: str, count: int) -> bool:
-    name = f"{kind[:-1]}_id"
-    ids = [_numbers(read_part(out, kind, index, [name]), name) for index in range(count)]
-    if sum(map(len, ids)) <= IN_MEMORY:
-        ordered = np.sort(np.concatenate([np.empty(0, np.int64), *ids]))
-        return bool((ordered[1:] == ordered[:-1]).any())
-    with connect(out) as connection:
-        connection.register("parts", _scored(out / kind))
-        found = connection.execute(f"select count(*) > count(distinct {name}) from parts")
-        return bool(found.fetchone()[0])
-
-
 def _numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
     return np.asarray(table[name].to_numpy())
 
@@ -271,19 +261,6 @@ def _scored(folder: Path) -> Any:
     """Return all parts of a folder as one dataset that DuckDB reads in pieces."""
     paths = [str(path) for path in sorted(folder.glob("part-*.arrow"))]
     return pa.dataset.dataset(paths, format="ipc")
-
-
-def _renumber(table: pa.Table, index: str, pointers: tuple[str, ...], first: int) -> pa.Table:
-    """Give rows the ids ``first``, ``first + 1``, ... and move the columns that point at them."""
-    old = table[index].to_pandas()
-    new = pd.Series(np.arange(first, first + len(old)), index=old, dtype="Int64")
-    for name in (*pointers, index):
-        if name in table.schema.names:
-            moved = new.reindex(table[name].to_pandas().astype("Int64"))
-            at = table.schema.get_field_index(name)
-            values = pa.array(moved.array, pa.int64())
-            table = table.set_column(at, table.schema.field(at), values)
-    return table
 
 
 def fit_references(out: Path) -> dict[str, Any]:

@@ -345,6 +345,22 @@ def remove_abandoned(folder: Path, prefix: str = ".", suffix: str = ".tmp") -> N
         unlink(path, missing_ok=True)
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Remove the temporary files that any run has left, on whatever machine it was killed.
+
+    Those of another process of this machine that is at work stay. Only for folders into which one
+    run at a time writes.
+    """
+    own = re.compile(rf"\.{re.escape(_host())}-([0-9]+)\.tmp$")
+    names = os.listdir(folder) if folder.is_dir() else []
+    for name in sorted(names):
+        if name.startswith(".") and name.endswith(".tmp"):
+            process = own.search(name)
+            pid = int(process[1]) if process else 0
+            if pid in (0, os.getpid()) or not is_alive(pid):
+                unlink(folder / name, missing_ok=True)
+
+
 def _host() -> str:
     return socket.gethostname()[:40]
 

@@ -16,11 +16,8 @@ from curate.image_names import stem
 from curate.notes import Note, printable
 from curate.pictures import ImageFolder
 from curate.source_images import SourceImages
-from curate.store import count_parts, read_part, to_frame, write_json
+from curate.store import JOINS, count_parts, read_part, to_frame, write_json
 from curate.store.pictures import PICTURE
-
-JOINS = "joins.json"
-"""The file of an audit directory that lists all that was not joined."""
 
 EXAMPLES = 3
 """How many of what was not joined ``audit.json`` and the summary name."""

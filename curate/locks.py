@@ -73,11 +73,12 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
     except FileExistsError as error:
         raise AuditError("it is a file", str(folder), "choose a directory") from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        do = unwritable_advice(error)
-        raise AuditError(f"it cannot be written ({reason})", str(folder), do) from error
+        raise _unwritable(folder, error) from error
     try:
-        _sign(held, path, doing)
+        try:
+            _sign(held, path, doing)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
         yield
     finally:
         # Unlinked while held: whoever opened it meanwhile sees that it is not the file there now.
@@ -183,6 +184,11 @@ def _is_named(opened: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(opened), os.stat(path))
     except FileNotFoundError:
         return False
+
+
+def _unwritable(folder: Path, error: OSError) -> AuditError:
+    reason = (error.strerror or str(error)).lower()
+    return AuditError(f"it cannot be written ({reason})", str(folder), unwritable_advice(error))
 
 
 def _refusal(path: Path, owner: Owner) -> AuditError:

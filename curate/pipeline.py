@@ -351,10 +351,10 @@ def _score_all(
 ) -> Joins:
     """Score every part that is not there yet; return how the inputs were joined."""
     work = out / WORK
-    files.mkdir(work, parents=True, exist_ok=True)
-    for kind in ("masks", "images", "."):
-        for stray in (out / kind).glob(".*.tmp"):
-            files.unlink(stray, missing_ok=True)
+    with writing(out):
+        files.mkdir(work, parents=True, exist_ok=True)
+        for folder in (out, out / "masks", out / "images"):
+            files.remove_temporaries(folder)
     with writing(work):
         told = ReadOptions(images=inputs.images)
         parts = list(detect(source, format, inputs.read_options()).plan(source, work))

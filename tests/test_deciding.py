@@ -11,7 +11,7 @@ import pytest
 from test_pipeline import assert_same, write_sa1b
 
 import curate
-from curate import deciding
+from curate import deciding, renumbering
 from curate.curation.plan import rank
 from curate.formats import sa1b
 
@@ -28,7 +28,8 @@ def test_more_masks_than_memory_holds(
 ) -> None:
     write_sa1b(tmp_path / "in", 9, same_ids=same_ids)
     one = curate.audit(tmp_path / "in", tmp_path / "memory")
-    monkeypatch.setattr(deciding, "IN_MEMORY", 10)
+    for module in (deciding, renumbering):
+        monkeypatch.setattr(module, "IN_MEMORY", 10)
     two = curate.audit(tmp_path / "in", tmp_path / "disk")
     assert_same(one.path, two.path)
 

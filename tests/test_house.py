@@ -18,14 +18,14 @@ PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("clock", "errors", "files", "image_names", "options"),
-    ("audit_shape", "image_join", "locks", "notes", "rle"),
+    ("image_join", "locks", "notes", "rle"),
     ("audit_info", "table"),
     ("fingerprint", "pictures", "pool", "progress", "versions"),
     ("formats", "models"),
     ("scorers", "source_images"),
     ("curation",),
     ("store",),
-    ("crowds", "decisions", "declared_sizes", "sides"),
+    ("crowds", "decisions", "declared_sizes", "renumbering", "sides"),
     ("deciding", "exchange", "generation", "inputs", "join_check"),
     ("joined_inputs", "training", "writing"),
     ("guarantees", "joining", "learning"),

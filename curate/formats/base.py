@@ -258,6 +258,8 @@ def writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # not the operating system's: a library has so named its own
+            raise
         reason = (error.strerror or str(error)).lower()
         do = unwritable_advice(error)
         raise AuditError(f"it cannot be written ({reason})", str(out), do) from error

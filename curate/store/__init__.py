@@ -2,7 +2,7 @@
 
 from curate.audit_info import COMPLETE, DECIDING, INFO, SCHEMA_VERSION, SCORING, read_info
 from curate.files import abandoned, owner, remove_abandoned
-from curate.store.audit import OWN_NAMES, Audit, claim, connect, open_audit, release
+from curate.store.audit import JOINS, OWN_NAMES, Audit, claim, connect, open_audit, release
 from curate.store.files import (
     PICKED_BY,
     WORK,
@@ -35,6 +35,7 @@ __all__ = [
     "COMPLETE",
     "DECIDING",
     "INFO",
+    "JOINS",
     "OVERRIDDEN",
     "OWN_NAMES",
     "PEOPLE",

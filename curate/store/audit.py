@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import files
-from curate.audit_info import INFO, finished_info, read_info
+from curate.audit_info import INFO, SCHEMA_VERSION, SCORING, finished_info, read_info
 from curate.errors import AuditError, CallError
-from curate.store.files import WORK, part_paths, to_frame
+from curate.formats.base import writing as refusing
+from curate.store.files import WORK, part_paths, to_frame, write_json
 from curate.store.people import (
     OVERRIDDEN,
     PEOPLE,
@@ -28,11 +29,17 @@ from curate.store.people import (
     with_people,
 )
 
+JOINS = "joins.json"
+"""The list of all that was not joined, in the audit directory."""
+
 OWN_NAMES = frozenset(
-    {INFO, WORK, PEOPLE, "masks", "images", "model", "report.html"}
+    {INFO, WORK, PEOPLE, JOINS, "masks", "images", "model", "report.html"}
     | {f"{name}.sqlite{end}" for name in ("reviews", "leases") for end in ("", "-wal", "-shm")}
 )
 """Everything that curate puts into an audit directory."""
+
+_THROWN_AWAY = "thrown_away"
+"""Stands in ``audit.json`` while ``--restart`` removes the rest."""
 
 
 PLANNED_BY = ("state", "identity", "policy", "judged_by", "certified_line")
@@ -251,11 +258,8 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     info = read_info(out, any_version=restart)
     if info is None:
         return None
-    if restart:
-        for name in ("masks", "images", "model", WORK):
-            files.remove_tree(out / name, quiet=True)
-        files.unlink(out / PEOPLE, missing_ok=True)
-        files.unlink(out / INFO)
+    if restart or _THROWN_AWAY in info:
+        _throw_away(out)
         return None
     before = info.get("identity", {})
     changed = [k for k in identity if before.get(k) != identity[k]]
@@ -268,10 +272,23 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     return info
 
 
+def _throw_away(out: Path) -> None:
+    """Remove an earlier audit; where that is cut off, what is left is known for no audit."""
+    begun = {"schema_version": SCHEMA_VERSION, "state": SCORING, _THROWN_AWAY: True}
+    with refusing(out):
+        write_json(out / INFO, begun)
+        for name in ("masks", "images", "model", WORK):
+            if os.path.lexists(out / name):
+                files.remove_tree(out / name)
+        for name in (PEOPLE, JOINS, "report.html", INFO):
+            files.unlink(out / name, missing_ok=True)
+
+
 def release(out: Path) -> None:
     """Undo :func:`claim` where nothing has been scored, and remove the directory if it is empty."""
     for name in ("masks", "images", "model", WORK):
         files.remove_tree(out / name, quiet=True)
-    files.unlink(out / INFO, missing_ok=True)
+    with suppress(OSError):
+        files.unlink(out / INFO, missing_ok=True)
     with suppress(OSError):
         files.rmdir(out)

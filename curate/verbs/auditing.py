@@ -9,7 +9,6 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from curate import files
-from curate.curation.grammar import check_choice
 from curate.errors import AuditError, CallError, CurateError, ReportWarning
 from curate.formats import check_source, dataset_path
 from curate.options import CROWDS, RULES
@@ -20,6 +19,7 @@ from curate.verbs.early import (
     check_folder,
     check_inputs,
     check_policy,
+    check_word,
 )
 from curate.verbs.paths import AnyPath, as_path
 
@@ -100,7 +100,7 @@ def audit(
     check_source(source, format)
     find_images, images = str(images) != NO_IMAGES, None if str(images) == NO_IMAGES else images
     check_inputs(images, soft_masks, {"detections": detections, **(compare or {})}, workers)
-    check_choice(crowd, "--crowd", CROWDS)
+    check_word(crowd, "--crowd", CROWDS)
     check_policy(policy)
     check_gates(gates)
     if stability and soft_masks is None:
@@ -190,14 +190,14 @@ def decide(
     Raises:
         CurateError: There is no finished audit, or a setting is wrong.
     """
-    check_audit(path)
+    check_audit(path, finishes=True)
     check_policy(policy)
-    check_choice(rule, "--rule", RULES)
+    check_word(rule, "--rule", RULES)
     check_folder(images)
     check_gates(gates)
 
     from curate.curation.policy import Policy, load_policy
-    from curate.deciding import decide_audit
+    from curate.deciding import decide_audit, finish_deciding
     from curate.decisions.current import open_audit
     from curate.decisions.settings import SETTINGS, Settings
     from curate.locks import alone
@@ -205,6 +205,7 @@ def decide(
     from curate.store import INFO, write_json
 
     with alone(Path(path), "decide"):
+        finish_deciding(Path(path), progress)
         before = open_audit(path)
         if gates:
             columns = before.query("describe masks")["column_name"]

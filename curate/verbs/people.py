@@ -6,10 +6,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.curation.grammar import check_choice
 from curate.errors import CallError
 from curate.verbs.auditing import renew_report
-from curate.verbs.early import check_audit, check_file, check_folder
+from curate.verbs.early import check_audit, check_file, check_folder, check_word
 from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def import_decisions(
     path = only_audit() if path is None else path
     check_audit(path)
     check_file(file)
-    check_choice(match, "--match", ("iou",))
+    check_word(match, "--match", ("iou",))
     check_folder(images)
 
     from curate.decisions.current import open_audit
@@ -147,9 +146,10 @@ def learn(
     Raises:
         CurateError: There are no decisions, too few, or only of one kind.
     """
-    check_audit(path)
+    check_audit(path, finishes=True)
     check_folder(images)
 
+    from curate.deciding import finish_deciding
     from curate.decisions import open_reviews
     from curate.decisions.current import open_audit
     from curate.decisions.settings import Settings
@@ -157,6 +157,7 @@ def learn(
     from curate.locks import alone
 
     with alone(Path(path), "learn"):
+        finish_deciding(Path(path), progress)
         opened = open_audit(path)
         settings = Settings.of(opened.info)
         labels = open_reviews(opened).resolved(settings.rule, settings.good_iou)
@@ -190,14 +191,17 @@ def certify(
     Raises:
         CurateError: There is no random sample, it is too small, or a number is out of range.
     """
-    check_audit(path)
+    check_audit(path, finishes=not dry_run)
     check_folder(images)
 
+    from curate.deciding import finish_deciding
     from curate.decisions.current import open_audit
     from curate.guarantees import Question, certify_audit, keep_certificate
     from curate.locks import alone
 
     with nullcontext() if dry_run else alone(Path(path), "certify"):
+        if not dry_run:
+            finish_deciding(Path(path))
         opened = open_audit(path)
         found = certify_audit(
             opened,
