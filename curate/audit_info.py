@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from curate.audit_shape import misfit
 from curate.errors import AuditError
 from curate.locks import holder
 
@@ -33,7 +34,8 @@ def read_info(path: Path, *, any_version: bool = False) -> dict[str, Any] | None
             understood.
 
     Raises:
-        AuditError: It is there but is not an audit's, or is of another schema version.
+        AuditError: It is there but is not an audit's, is of another schema version, or holds
+            something else than curate writes; says where.
     """
     file = path / INFO
     if not file.is_file():
@@ -49,6 +51,9 @@ def read_info(path: Path, *, any_version: bool = False) -> dict[str, Any] | None
             str(file),
             "run the audit again with this version: into a new directory, or with --restart",
         )
+    if not any_version and (what := misfit(info)):
+        do = "restore it from a copy, or run the audit again with --restart"
+        raise AuditError(f"it is not as curate writes it: {what}", str(file), do)
     return dict(info)
 
 

@@ -134,6 +134,8 @@ def _is_of_numba() -> bool:
 
 def _paths_of(event: str, arguments: tuple[Any, ...]) -> list[str | bytes]:
     """Return the paths that an event names; those relative to an open folder as whole ones."""
+    if event == "os.symlink":
+        arguments = arguments[1:]  # where it leads is not touched
     count = 2 if event in ("os.rename", "os.link") else 1
     found: list[str | bytes] = []
     for path, folder in zip(arguments[:count], arguments[-count:], strict=True):

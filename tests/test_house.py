@@ -18,7 +18,7 @@ PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("clock", "errors", "files", "image_names", "options"),
-    ("image_join", "locks", "notes", "rle"),
+    ("audit_shape", "image_join", "locks", "notes", "rle"),
     ("audit_info", "table"),
     ("fingerprint", "pictures", "pool", "progress", "versions"),
     ("formats", "models"),

@@ -29,7 +29,7 @@ from curate.curation.audits import (
     quoted,
 )
 from curate.curation.candidates import Already, Candidates, Made, listed
-from curate.curation.grammar import near
+from curate.curation.grammar import check_choice
 from curate.curation.people_checks import MOST_KNOWN, check_share, with_honeypots, with_overlap
 from curate.curation.queue import SECONDS_PER_MASK, shown_columns, size
 from curate.errors import AuditError, CallError
@@ -167,8 +167,7 @@ def _check(
     honeypots: float,
     known: pd.Series[Any] | None,
 ) -> None:
-    if kind not in KINDS:
-        raise CallError(f"there is no kind {kind!r}", "--kind", near(kind, KINDS))
+    check_choice(kind, "--kind", KINDS)
     if actions is not None and kind == "estimate":
         what = "an estimate is about all masks, whatever their action"
         raise CallError(what, "--kind estimate", "give no actions")

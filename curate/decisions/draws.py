@@ -12,6 +12,7 @@ import orjson
 import pandas as pd
 
 from curate.curation.columns import plain
+from curate.curation.grammar import check_choice
 from curate.decisions.checking import Rows, columns_of
 from curate.decisions.frames import fetch, send
 from curate.decisions.lookup import known
@@ -26,8 +27,7 @@ _KINDS = ("errors", "learn", "estimate")
 
 def check_drawn(audit: Audit, kind: str, drawn: pd.DataFrame) -> pd.DataFrame:
     """Return a draw's rows with all columns, each in its type; see ``Reviews.record_draw``."""
-    if kind not in _KINDS:
-        raise CallError(f"there is no kind of draw {kind!r}", "draw", f"use {', '.join(_KINDS)}")
+    check_choice(kind, "kind", _KINDS)
     columns_of(drawn, DRAWN, ("mask_id",))
     frame = drawn.reset_index(drop=True).copy(deep=False)
     if not len(frame):

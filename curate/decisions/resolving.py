@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.curation.grammar import check_choice
 from curate.decisions.frames import fetch
 from curate.errors import CallError
-from curate.options import RULES as RULES
+from curate.options import RULES
 
 _ACCEPT, _FIX, _REJECT = range(3)
 WORDS = ("accept", "fix", "reject")
@@ -77,8 +78,7 @@ def resolved(
     connection: sqlite3.Connection, rule: str, good_iou: float | None, draw_id: int | None
 ) -> pd.DataFrame:
     """Return one label a mask; see :meth:`curate.decisions.reviews.Reviews.resolved`."""
-    if rule not in RULES:
-        raise CallError(f"there is no rule {rule!r}", "resolved", f"use {', '.join(RULES)}")
+    check_choice(rule, "rule", RULES)
     if good_iou is not None and not 0 <= good_iou <= 1:
         raise CallError(f"the IoU of a good mask is {good_iou}", "resolved", "use 0 to 1")
     parameters = () if draw_id is None else (int(draw_id),)

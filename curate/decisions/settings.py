@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from curate.curation.grammar import near
-from curate.decisions.resolving import RULES
+from curate.curation.grammar import check_choice
 from curate.errors import CallError
+from curate.options import RULES
 
 SETTINGS = "people"
 """Where ``audit.json`` holds them."""
@@ -31,8 +31,7 @@ class Settings:
     good_iou: float | None = None
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise CallError(f"there is no rule {self.rule!r}", "--rule", near(self.rule, RULES))
+        check_choice(self.rule, "--rule", RULES)
         if self.good_iou is not None and not 0 <= self.good_iou <= 1:
             raise CallError(
                 f"the IoU of a good mask is {self.good_iou}", "--good-iou", "use 0 to 1"

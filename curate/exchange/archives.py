@@ -24,7 +24,6 @@ for each file and for the zip: files may share what they are packed in."""
 _HEAD = 1 << 16
 _CHUNK = 1 << 20
 _BROKEN = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError)
-_UNREADABLE = (*_BROKEN, ValueError, OSError)
 
 
 def is_zip(path: Path) -> bool:
@@ -46,7 +45,7 @@ def names_in(path: Path) -> list[str]:
             return sorted(p.relative_to(path).as_posix() for p in found if p.is_file())
         with zipfile.ZipFile(path) as archive:
             return [one.filename for one in archive.infolist() if not one.is_dir()]
-    except _UNREADABLE:
+    except Exception:  # zipfile raises whatever it stumbles over in a damaged one
         return []
 
 
@@ -58,7 +57,7 @@ def head_of(path: Path, name: str) -> bytes:
                 return file.read(_HEAD)
         with zipfile.ZipFile(path) as archive, archive.open(name) as packed:
             return packed.read(_HEAD)
-    except (*_UNREADABLE, KeyError):
+    except Exception:  # as above
         return b""
 
 

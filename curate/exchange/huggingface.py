@@ -96,7 +96,7 @@ def _rows(file: Path, name: str) -> Iterator[Picture]:
             do = "keep the columns that curate wrote"
             raise SourceError(f"there is no column {column}", name, do)
     named = "file_name" if "file_name" in schema.names else "image.path"
-    columns = _columns(metadata.schema, named)
+    columns = _columns(metadata.schema, named, name)
     _check_groups(metadata, columns, name)
     texts = [path for path, at in columns.items() if _is_text(metadata.schema.column(at))]
     labels = _class_names(schema)
@@ -118,13 +118,15 @@ def _batches(file: Path, columns: dict[str, int], texts: list[str]) -> Iterator[
             yield from opened.iter_batches(_BATCH, row_groups=[group], columns=list(columns))
 
 
-def _columns(schema: pq.ParquetSchema, named: str) -> dict[str, int]:
-    """Return the places of the columns that are read, by their paths."""
+def _columns(schema: pq.ParquetSchema, named: str, name: str) -> dict[str, int]:
+    """Return the places of the columns that are read, by their paths; each stands once."""
     found: dict[str, int] = {}
     spare: dict[str, int] = {}
     for at in range(len(schema)):
         path = schema.column(at).path
         told = [part for part in path.split(".") if part not in _WRAPPING]
+        if path in found or path in spare:
+            raise SourceError(f"the column {path[:80]!r} stands twice", name, "keep one of them")
         if told[0] == "objects":
             spare[path] = at
         if path == named or (told[0] in _NEEDED and (len(told) < 2 or told[1] in _READ)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import orjson
@@ -199,7 +199,7 @@ def _safe(
         except Refused as error:
             return _json({"error": error.sentence}, error.status)
         except AuditError as error:
-            return _json({"error": error.what}, 503)
+            return _json({"error": _unavailable(error)}, 503)
         except CurateError as error:
             return _json({"error": f"{error.what}; {error.do}" if error.do else error.what}, 400)
         except ClientDisconnect:
@@ -211,6 +211,17 @@ def _safe(
             return _json({"error": WENT_WRONG}, 500)
 
     return answering
+
+
+def _unavailable(error: AuditError) -> str:
+    """Say which file cannot be used, without its folder, and what helps."""
+    name, sentence = PurePath(error.where).name, error.what
+    if name:
+        is_it = sentence.startswith("it ")
+        sentence = f"{name} {sentence.removeprefix('it ')}" if is_it else f"{name}: {sentence}"
+    # The page asks again by itself: what a command's user would be told is not for its people.
+    do = error.do.removesuffix(" and run the same command again")
+    return sentence if not do or "same command" in do else f"{sentence}; {do}"
 
 
 async def _picture(request: Request, future: Future[bytes | None], forever: bool) -> Response:

@@ -10,8 +10,6 @@ import numpy.typing as npt
 import orjson
 
 from curate.decisions import Reviews
-from curate.decisions.reviews import identity_of
-from curate.decisions.schema import connected
 from curate.review.queues import Queue
 from curate.review.unsettled import Unsettled, changed_since, find_unsettled
 
@@ -73,7 +71,7 @@ class Decided:
         only = "" if queue.draw_id is None else _OF_DRAW
         outside = orjson.dumps(sorted(queue.undrawn_ids)).decode()
         asked = {"draw": queue.draw_id, "outside": outside}
-        with connected(self.reviews.path, identity_of(self.reviews.audit)) as connection:
+        with self.reviews.connected() as connection:
             connection.execute("begin")  # one moment for all that is read
             new = connection.execute(_NEW + only, asked | {"since": self._decision}).fetchall()
             back = connection.execute(_BACK + only, asked | {"since": self._withdrawn}).fetchall()

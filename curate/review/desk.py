@@ -14,11 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.clock import SYSTEM, Clock
-from curate.decisions import Reviews, has_reviews, open_reviews
+from curate.decisions import has_reviews, open_reviews
 from curate.decisions.settings import Settings as PeopleSettings
 from curate.report.crops import MOST_PIXELS
 from curate.report.words import shown
 from curate.review.asking import Clicks, Next, Refused
+from curate.review.attached import Attached
 from curate.review.cards import Cards, warm, whole_mask
 from curate.review.clicks import Redrawing
 from curate.review.dealing import Dealer, Wish, best_order
@@ -56,8 +57,9 @@ class Desk:
         self.audit, self.settings, self.clock = audit, settings, clock
         self._shown = ShownAudit(audit)
         threading.Thread(target=warm, name="kernels", daemon=True).start()
-        there = has_reviews(audit)
-        reviews = Reviews(audit, clock) if there else open_reviews(audit, create=True, clock=clock)
+        if not has_reviews(audit):
+            open_reviews(audit, create=True)
+        reviews = Attached(audit, clock)
         folder = images_of(audit, settings)
         opened = None if folder is None else open_pictures(audit, folder, MOST_PIXELS)
         self.views = Views(opened)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from curate import files
 from curate.clock import SYSTEM, Clock
@@ -36,6 +37,10 @@ create table if not exists skips (
   primary key (queue, reviewer, mask_id)
 ) strict, without rowid;
 """
+_ALL = "select mask_id, client, reviewer, until, server from leases"
+_PROBE = "select 1 from leases union all select 1 from skips limit 1"
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+"""What SQLite says of a file that was cut off or overwritten; an error is a missing table."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +79,10 @@ class Leases:
         self.path, self.seconds, self.clock = folder / FILE, seconds, clock
         self._server = uuid.uuid4().hex
         self._lock = threading.RLock()
+        self._held: dict[tuple[int, str], tuple[str, int, str]] = {}
         with translated(self.path):
-            try:
-                self._connection = _opened(self.path)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                for end in ("", "-wal", "-shm"):  # damaged: it holds nothing worth keeping
-                    files.unlink(self.path.with_name(FILE + end), missing_ok=True)
-                self._connection = _opened(self.path)
+            self._connection = _opened_anyway(self.path)
+        self._file = _identity(self.path)
 
     def close(self) -> None:
         """Close the file."""
@@ -93,7 +93,7 @@ class Leases:
     def changing(self) -> Iterator[None]:
         """Keep every other server and thread out while leases are read and given."""
         with self._lock, translated(self.path):
-            self._connection.execute("begin immediate")
+            self._begin()
             try:
                 yield
                 files.commit(self._connection)
@@ -102,6 +102,37 @@ class Leases:
                     self._connection.execute("rollback")
                 raise
 
+    def _begin(self) -> None:
+        """Begin a transaction on the file that every other server finds, made anew if need be."""
+        if self._file is not None and _identity(self.path) == self._file:
+            try:
+                self._connection.execute("begin immediate")
+                self._connection.execute(_PROBE)
+                return
+            except sqlite3.Error as error:
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
+                if error.sqlite_errorcode & 0xFF not in _DAMAGED:
+                    raise
+                _remove(self.path)
+        rows = self._rows()
+        self._file = None
+        self._connection.close()
+        self._connection = _opened_anyway(self.path)
+        self._file = _identity(self.path)
+        self._connection.execute("begin immediate")
+        self._connection.executemany(  # what people have in hand stays theirs
+            "insert or ignore into leases values (?, ?, ?, ?, ?)",
+            rows,
+        )
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        """Return the leases of the file that is open, also where it has gone."""
+        try:
+            return self._connection.execute(_ALL).fetchall()
+        except sqlite3.Error:  # cut off, or closed: what this server knows of it
+            return [(mask, client, *rest) for (mask, client), rest in self._held.items()]
+
     def live(self) -> list[Lease]:
         """Return the leases that hold, within :meth:`changing`; those that ran out go."""
         now, longest = self.clock.elapsed_ms(), int(1000 * self.seconds)
@@ -109,22 +140,24 @@ class Leases:
         ended = "delete from leases where until <= ? or until > ?"
         self._connection.execute(ended, (now, now + longest))
         heard = now - int(1000 * SILENT_S) + longest
-        found = self._connection.execute(
-            "select mask_id, client, reviewer, server, until from leases"
-        )
-        return [Lease(m, c, r, s == self._server, until < heard) for m, c, r, s, until in found]
+        found = self._connection.execute(_ALL).fetchall()
+        self._held = {(mask, client): tuple(rest) for mask, client, *rest in found}
+        return [Lease(m, c, r, s == self._server, until < heard) for m, c, r, until, s in found]
 
-    def give(self, mask_ids: Iterable[int], client: str, reviewer: str) -> None:
+    def give(self, mask_ids: Sequence[int], client: str, reviewer: str) -> None:
         """Give or renew leases, within :meth:`changing`."""
         until = self.clock.elapsed_ms() + int(1000 * self.seconds)
+        self._held |= {(mask, client): (reviewer, until, self._server) for mask in mask_ids}
         self._connection.executemany(
             "insert into leases values (?, ?, ?, ?, ?) on conflict (mask_id, client)"
             " do update set until = excluded.until, server = excluded.server",
             [(mask_id, client, reviewer, until, self._server) for mask_id in mask_ids],
         )
 
-    def drop(self, mask_ids: Iterable[int], client: str) -> None:
+    def drop(self, mask_ids: Sequence[int], client: str) -> None:
         """End leases, within :meth:`changing`."""
+        for mask_id in mask_ids:
+            self._held.pop((mask_id, client), None)
         self._connection.executemany(
             "delete from leases where mask_id = ? and client = ?",
             [(mask_id, client) for mask_id in mask_ids],
@@ -149,6 +182,31 @@ class Leases:
         """Return which masks a person skipped, and in which order, within :meth:`changing`."""
         sql = "select mask_id, at from skips where queue = ? and reviewer = ?"
         return dict(self._connection.execute(sql, (queue, reviewer)).fetchall())
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what names a file, whatever its path; None where it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _remove(path: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        files.unlink(path.with_name(FILE + end), missing_ok=True)
+
+
+def _opened_anyway(path: Path) -> sqlite3.Connection:
+    """Open the file; one that is damaged holds nothing worth keeping and is made anew."""
+    try:
+        return _opened(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        _remove(path)
+        return _opened(path)
 
 
 def _opened(path: Path) -> sqlite3.Connection:

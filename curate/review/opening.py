@@ -9,7 +9,6 @@ from typing import Any
 
 from curate.decisions import Reviews
 from curate.decisions.reviews import identity_of, is_same_source
-from curate.decisions.schema import connected
 from curate.decisions.settings import Settings as PeopleSettings
 from curate.errors import CallError
 from curate.review.asking import Refused
@@ -73,16 +72,17 @@ class ShownAudit:
             return None
         info = read_info(self.audit.path)
         if info is None or not is_same_source(self.audit, info):
-            raise Refused(409, _GONE if info is None else _ANEW)
+            raise Refused(*(_GONE if info is None else _ANEW))
         if info.get("state") != COMPLETE:
             raise Refused(503, "the audit is being made anew")
         self._seen = stamp
         return info
 
 
-_GONE = "the audit is not there any more; stop the server"
+_GONE = 503, "the audit is not there any more; put its folder back, or stop the server"
 _ANEW = (
-    "the audit was made anew, of another version of its source; stop the server and start it again"
+    409,
+    "the audit was made anew, of another version of its source; stop the server and start it again",
 )
 
 
@@ -117,7 +117,7 @@ def find_queue(reviews: Reviews, settings: Settings) -> Decided:
     or not; only a random sample is shown without them.
     """
     rule = PeopleSettings.of(reviews.audit.info).rule
-    with connected(reviews.path, identity_of(reviews.audit)) as connection:
+    with reviews.connected() as connection:
         sampled = [mask_id for (mask_id,) in connection.execute(_SAMPLED)]
         first = list(find_unsettled(connection, rule))
     if settings.draw_id is not None:

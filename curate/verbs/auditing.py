@@ -9,6 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from curate import files
+from curate.curation.grammar import check_choice
 from curate.errors import AuditError, CallError, CurateError, ReportWarning
 from curate.formats import check_source, dataset_path
 from curate.options import CROWDS, RULES
@@ -19,7 +20,6 @@ from curate.verbs.early import (
     check_folder,
     check_inputs,
     check_policy,
-    check_word,
 )
 from curate.verbs.paths import AnyPath, as_path
 
@@ -100,7 +100,7 @@ def audit(
     check_source(source, format)
     find_images, images = str(images) != NO_IMAGES, None if str(images) == NO_IMAGES else images
     check_inputs(images, soft_masks, {"detections": detections, **(compare or {})}, workers)
-    check_word(crowd, "--crowd", CROWDS)
+    check_choice(crowd, "--crowd", CROWDS)
     check_policy(policy)
     check_gates(gates)
     if stability and soft_masks is None:
@@ -192,7 +192,7 @@ def decide(
     """
     check_audit(path, finishes=True)
     check_policy(policy)
-    check_word(rule, "--rule", RULES)
+    check_choice(rule, "--rule", RULES)
     check_folder(images)
     check_gates(gates)
 

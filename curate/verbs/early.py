@@ -6,11 +6,10 @@ refused. So every verb asks these first; what they miss is found by what does th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from curate.audit_info import INFO, finished_info, scored_info
-from curate.curation.grammar import near
 from curate.errors import CallError, SourceError
 from curate.formats import check_source
 from curate.options import PRESETS
@@ -66,17 +65,6 @@ def check_folder(path: AnyPath | None, of: str = "images") -> None:
     """
     if path is not None and not Path(path).is_dir():
         raise SourceError(f"there is no such folder of {of}", str(path), "check the path")
-
-
-def check_word(word: str | None, option: str, known: Collection[str]) -> None:
-    """See that an option's word is one of those known; None for none given.
-
-    Raises:
-        CallError: It is not.
-    """
-    if word is not None and word not in known:
-        what = f"there is no {option.removeprefix('--').replace('-', ' ')} {word!r}"
-        raise CallError(what, option, near(word, known))
 
 
 def check_policy(policy: object) -> None:

@@ -6,9 +6,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.curation.grammar import check_choice
 from curate.errors import CallError
 from curate.verbs.auditing import renew_report
-from curate.verbs.early import check_audit, check_file, check_folder, check_word
+from curate.verbs.early import check_audit, check_file, check_folder
 from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def import_decisions(
     path = only_audit() if path is None else path
     check_audit(path)
     check_file(file)
-    check_word(match, "--match", ("iou",))
+    check_choice(match, "--match", ("iou",))
     check_folder(images)
 
     from curate.decisions.current import open_audit

@@ -9,10 +9,11 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from curate import files
+from curate.curation.grammar import check_choice
 from curate.errors import CallError
 from curate.notes import counted
 from curate.options import KINDS
-from curate.verbs.early import check_audit, check_file, check_folder, check_word
+from curate.verbs.early import check_audit, check_file, check_folder
 from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def write_queue(
             stand in it, or somebody else has drawn meanwhile.
     """
     check_audit(path)
-    check_word(options.get("kind"), "--kind", KINDS)
+    check_choice(options.get("kind"), "--kind", KINDS)
     check_file(known)
     check_folder(images)
 

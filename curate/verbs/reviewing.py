@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from curate.curation.grammar import check_choice
 from curate.errors import CallError
 from curate.options import KINDS
-from curate.verbs.early import check_audit, check_folder, check_word
+from curate.verbs.early import check_audit, check_folder
 from curate.verbs.paths import AnyPath, as_path
 from curate.verbs.queues import draw as draw_anew
 from curate.verbs.queues import record_drawn
@@ -55,7 +56,7 @@ def review(
         CurateError: The port is taken, there is nothing to show, or an argument is wrong.
     """
     check_audit(path)
-    check_word(kind, "--kind", KINDS)
+    check_choice(kind, "--kind", KINDS)
     check_folder(images)
     if not seconds_per_mask > 0:
         raise CallError(f"seconds per mask are {seconds_per_mask}", "review", "give more than 0")

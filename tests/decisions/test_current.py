@@ -146,7 +146,7 @@ def test_rules_are_settings_of_the_audit(today, reviews: Reviews, said) -> None:
         done = curate.decide(today.path, rule=rule)
         assert done.info["people"]["rule"] == rule
         assert today.masks(["action"])["action"].loc[mask_id] == action
-    with pytest.raises(CallError, match="there is no rule 'mayority'"):
+    with pytest.raises(CallError, match="'mayority' is not one of"):
         curate.decide(today.path, rule="mayority")
     assert curate.decide(today.path, good_iou=0.9).info["people"] == {
         "rule": "majority",

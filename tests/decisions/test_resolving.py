@@ -59,7 +59,7 @@ def test_people_who_disagree_are_resolved_by_the_rule(reviews: Reviews, said: Sa
         assert labels["reviewers"].tolist() == [3, 2, 4, 1]
         assert labels["disagree"].tolist() == [True, True, True, False]
         assert labels["settled"].tolist() == [True, rule != "majority", True, True]
-    with pytest.raises(CallError, match="there is no rule 'mean'"):
+    with pytest.raises(CallError, match="'mean' is not one of majority, latest, strictest"):
         reviews.resolved("mean")
     with pytest.raises(CallError, match="the IoU of a good mask is 2"):
         reviews.resolved(good_iou=2)

@@ -281,7 +281,7 @@ def test_wrong_draws_are_refused(reviews: Reviews) -> None:
     ):
         with pytest.raises(CurateError, match=message):
             reviews.record_draw("estimate", DRAWN.assign(**change), {})
-    with pytest.raises(CallError, match="there is no kind of draw 'random'"):
+    with pytest.raises(CallError, match="'random' is not one of"):
         reviews.record_draw("random", DRAWN, {})
     with pytest.raises(CallError, match="settings of a draw are no JSON"):
         reviews.record_draw("estimate", DRAWN, {"x": object()})

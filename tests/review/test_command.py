@@ -41,7 +41,7 @@ def test_a_taken_port_is_said_in_one_sentence(audit: Audit) -> None:
     ("options", "said"),
     [
         (["--kind", "learn"], "draw one: give --budget or --minutes"),
-        (["--kind", "estimat"], "there is no kind 'estimat'"),
+        (["--kind", "estimat"], "'estimat' is not one of"),
         (["--draw", "3"], "there is no draw 3"),
         (["--draw", "3", "--budget", "4"], "a budget for another"),
         (["--images", "/nowhere/at/all"], "there is no such folder of images"),

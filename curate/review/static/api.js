@@ -24,6 +24,11 @@ export class ApiError extends Error {
     return this.ours && this.status === 409 ? this.message : "";
   }
 
+  // What the server itself says is wrong with its files; empty where nothing is.
+  get trouble() {
+    return this.ours && this.status === 503 ? this.message : "";
+  }
+
   // The request itself is to blame: sending it again cannot help.
   get unfit() {
     return this.ours && (this.status === 400 || this.status === 413);

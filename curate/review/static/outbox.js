@@ -26,6 +26,7 @@ export class Outbox {
     this.last = 0;
     this.sending = null;
     this.away = false;
+    this.trouble = ""; // why the server cannot save anything now, in its own words
     this.durable = true;
     this.wait = FIRST_WAIT_MS;
   }
@@ -145,6 +146,7 @@ export class Outbox {
     if (!done.length && !refused.length) return this.failed(new api.ApiError(0, "No answer."), records);
     const why = new Map(answer.refused?.map((each) => [each.key, each.error]));
     this.single = this.away = false;
+    this.trouble = "";
     this.wait = FIRST_WAIT_MS;
     this.remove(done);
     this.putAside(refused.map((key) => ({ ...sent.get(key), refused: String(why.get(key)) })));
@@ -155,6 +157,7 @@ export class Outbox {
   failed(error, records) {
     if (!error.unfit) {
       this.away = true;
+      this.trouble = error.trouble;
       this.changed({ mustSignIn: error.mustSignIn, elsewhere: error.elsewhere });
       return false;
     }
@@ -207,7 +210,7 @@ export class Outbox {
   }
 
   changed(news = {}) {
-    const { records, aside, others, away, durable, stopped } = this;
-    this.listener({ waiting: records.length, aside: aside.length, others, away, durable, stopped, ...news });
+    const { records, aside, others, away, trouble, durable, stopped } = this;
+    this.listener({ waiting: records.length, aside: aside.length, others, away, trouble, durable, stopped, ...news });
   }
 }

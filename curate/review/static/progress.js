@@ -69,10 +69,10 @@ function duration(seconds) {
 }
 
 // The small light in the corner, and a line for what does not fit beside it.
-export function showSaved({ waiting, away, durable, stopped, aside, others }) {
+export function showSaved({ waiting, away, trouble, durable, stopped, aside, others }) {
   const state = away || stopped ? "away" : waiting ? "waiting" : "saved";
   const kept = durable ? "" : ", kept in this tab only";
-  const offline = stopped ? "Stopped" : "Offline";
+  const offline = stopped ? "Stopped" : trouble ? "Not saved" : "Offline";
   const words = {
     saved: "Saved", waiting: `${count(waiting)} waiting`,
     away: waiting ? `${offline}, ${plural(waiting, "decision", "decisions")} kept` : offline,
@@ -80,6 +80,7 @@ export function showSaved({ waiting, away, durable, stopped, aside, others }) {
   byId("saved").dataset.state = state;
   setText(byId("saved-words"), words[state] + (waiting ? kept : ""));
   const lines = [];
+  if (trouble && waiting) lines.push(`Nothing can be saved now: ${trouble}. ${plural(waiting, "decision is", "decisions are")} kept here and sent when it can.`);
   if (others) lines.push(`${plural(others, "decision", "decisions")} of another queue ${others === 1 ? "waits" : "wait"} in this browser.`);
   if (aside) lines.push(`${plural(aside, "decision was", "decisions were")} not taken by the server.`);
   setText(byId("strip-words"), lines.join(" "));

@@ -12,6 +12,7 @@ export function imageOf(card) {
 // `unsettled` those on which people have decided to no end.
 export function restWords(deck, { filtered, waiting, left, unsettled }) {
   if (deck.stopped) return stoppedWords(deck.stopped);
+  if (deck.state === "away" && deck.problem.trouble) return ["No mask can be shown now", `The server says: ${deck.problem.trouble}. What you decided is kept here. The page asks again by itself.`];
   if (deck.state === "away") return ["The server does not answer", "What you decided is kept here. The page asks again by itself."];
   if (deck.state === "busy" && (waiting || deck.unsure)) return ["Waiting for the server", "Your last decisions are being saved."];
   if (deck.state === "busy") return ["Others have the rest", "The masks that are left are with other people. The page asks again by itself."];
