@@ -76,10 +76,23 @@ update incoming set draw_id = (
   select max(d.draw_id) from drawn d join draws w using (draw_id)
   where d.mask_id = incoming.mask_id
     and (incoming.queue_kind is null or w.kind = incoming.queue_kind)
-    and (incoming.timed = 0 or w.created <= incoming.time)
+    and (incoming.timed = 0 or w.created > ?1 or incoming.time >= (
+      select min(later.created) from draws later where later.draw_id >= w.draw_id))
 ) where draw_id is null and queue_kind is not 'none'
 """
-"""The last draw in which the mask stood when it was decided on says why it was shown."""
+"""The last draw in which the mask stood when it was decided on says why it was shown.
+
+A draw was recorded no later than the ones after it, whatever the clock was set to; and one that is
+of the future, by a clock that was set back since, may have been recorded at any time."""
+
+_COME_LAST = """
+update incoming set time = (
+  select max(time) + 1 from decisions d where d.mask_id = incoming.mask_id)
+where (timed = 0 or ?2) and exists (
+  select 1 from decisions d where d.mask_id = incoming.mask_id and d.time >= ?1)
+"""
+"""What is decided now comes after all that is stored of the mask, also where the clock was set back
+since: later decisions count more, and which are later is asked of their times."""
 
 _TAKE_DRAW = (
     """
@@ -176,11 +189,15 @@ class Added:
 
 @dataclass(frozen=True)
 class Checked:
-    """A batch, every column in its type (see :mod:`curate.decisions.checking`)."""
+    """A batch, every column in its type (see :mod:`curate.decisions.checking`).
+
+    ``live``: all times are of this machine's clock, as those of rows without one.
+    """
 
     decisions: pd.DataFrame
     missing: pd.DataFrame | None = None
     looked: pd.DataFrame | None = None
+    live: bool = False
 
 
 def settle_repeated(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
@@ -241,7 +258,8 @@ def write(
     rows = settle_repeated(batch.decisions, origin)
     actions = batch.decisions["action"].value_counts()
     _send_decisions(connection, rows, now)
-    _explain(connection, Rows(rows, origin))
+    connection.execute(_COME_LAST, (now, batch.live))
+    _explain(connection, Rows(rows, origin), now)
     connection.execute(_DROP_UNCHANGED, (origin,))
     _refuse(connection, Rows(rows, origin), _KEY_USED, "its key {0} was used by another decision")
     before = connection.total_changes
@@ -280,10 +298,10 @@ def _digest(mask: bytes | None, category: str | None) -> str | None:
     return blake2b((mask or b"") + told, digest_size=8).hexdigest()
 
 
-def _explain(connection: sqlite3.Connection, rows: Rows) -> None:
+def _explain(connection: sqlite3.Connection, rows: Rows, now: int) -> None:
     """Find out why each mask was shown, and make the keys."""
     if connection.execute("select exists (select 1 from draws)").fetchone()[0]:
-        connection.execute(_FIND_DRAW)
+        connection.execute(_FIND_DRAW, (now,))
     for sql, words, do in _REFUSALS:
         _refuse(connection, rows, sql, words, do)
     for statement in _TAKE_DRAW:

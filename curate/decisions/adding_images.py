@@ -98,12 +98,14 @@ own_key is null and key in (select m.key from missing m where exists (select 1 f
   where b.key like 'back|%' and b.missing_id > m.missing_id and b.image_id = m.image_id
     and b.reviewer = m.reviewer and b.category is m.category and b.segmentation = m.segmentation
     and b.origin = m.origin))
+or own_key is null and timed = 0 and key in (select m.key from missing m)
 """,
     "incoming_looked": """
 own_key is null and exists (select 1 from looked b where b.key = 'back|' || incoming_looked.key)
 """,
 }
-"""A file that was taken back counts again when it is imported again: as rows of their own."""
+"""A file that was taken back counts again when it is imported again: as rows of their own. So does
+what is said at the same moment as before, by a clock that was set back."""
 
 
 @dataclass(frozen=True)

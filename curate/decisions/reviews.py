@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +105,7 @@ class Reviews:
         missing: pd.DataFrame | None = None,
         looked: pd.DataFrame | None = None,
         shown: Shown | None = None,
+        live: bool = False,
     ) -> Added:
         """Write decisions, all or none; what is there already is not written again.
 
@@ -124,6 +125,8 @@ class Reviews:
             shown: What a corrected file shows. Masks added earlier there by the same person, from
                 the same kind of file of the same masks, are withdrawn where ``missing`` does not
                 hold them any more.
+            live: Whether all times are of this machine's clock, by which people decide just now. A
+                decision then comes after what is stored, even if the clock was set back since.
 
         Returns:
             What was new.
@@ -133,16 +136,22 @@ class Reviews:
             AuditError: The file cannot be used or written; nothing is written.
             CallError: A column is missing, strange, or of another type.
         """
-        now = self.clock.now_us()
+        now = self._now((decisions, missing, looked) if live else ())
         batch = Checked(
             check_decisions(self.audit, decisions, origin, now),
             None if missing is None else check_missing(self.audit, missing, origin, now),
             None if looked is None else check_looked(self.audit, looked, origin, now),
+            live,
         )
         with self.writing(create=True) as connection:
             return write(connection, batch, origin, now, shown)
 
-    def withdraw(self, keys: pd.DataFrame) -> int:
+    def _now(self, live: Iterable[pd.DataFrame | None]) -> int:
+        """Return the time; not before any that was taken from the same clock before it was set."""
+        latest = [frame["time"].max() for frame in live if frame is not None and len(frame)]
+        return max([self.clock.now_us(), *(int(time.value // 1000) for time in latest)])
+
+    def withdraw(self, keys: pd.DataFrame, *, live: bool = False) -> int:
         """Take decisions back, all or none; what was taken back already is not again.
 
         They stay in the file, but count for nothing: as if the person had not decided.
@@ -150,6 +159,7 @@ class Reviews:
         Args:
             keys: ``decision_key`` (the ``key`` of the decision), ``reviewer`` (who made it) and
                 ``key`` (what makes sending twice harmless); optional is ``time``.
+            live: Whether all times are of this machine's clock.
 
         Returns:
             How many were withdrawn now.
@@ -161,7 +171,7 @@ class Reviews:
         """
         from curate.decisions.withdrawing import check_withdrawn, write_withdrawn
 
-        now = self.clock.now_us()
+        now = self._now((keys,) if live else ())
         checked = check_withdrawn(keys, now)
         with self.writing() as connection:
             return write_withdrawn(connection, checked, now)

@@ -120,13 +120,14 @@ class Writer:
         if not good:
             return refusals
         if kind == "withdraw":
-            self._reviews.withdraw(_withdrawals(good))
+            self._reviews.withdraw(_withdrawals(good), live=True)
             return refusals
         missing = [event for event in good if event.kind in ("missing", "withdraw_missing")]
         looked = [event for event in good if event.kind == "looked"]
         self._reviews.add(
             self._decisions([event for event in good if event.kind == "decide"]),
             origin=ORIGIN,
+            live=True,
             missing=_missing(missing) if missing else None,
             looked=self._looked(looked) if looked else None,
         )
