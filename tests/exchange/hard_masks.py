@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from curate.exchange import import_file, write_queue
 from curate.exchange.importing import Imported
 from curate.exchange.writers import Outgoing
 from curate.inputs import Inputs
-from curate.store import Audit
+from curate.store import INFO, Audit, open_audit
 
 NAMES = (
     "plain.png",
@@ -121,7 +123,27 @@ def datasets(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def audited(source: dict[str, Any], folder: Path) -> Audit:
-    """Write a dataset with pictures for its images, and audit it."""
+    """Write a dataset with pictures for its images, and audit it.
+
+    Many tests begin with the same one: it is audited once, and copied to where it is asked for.
+    """
+    key = json.dumps(source)
+    if key not in _MADE:
+        while len(_MADE) >= 8:
+            _MADE.pop(next(iter(_MADE))).cleanup()
+        _MADE[key] = TemporaryDirectory(prefix="curate-audited-")
+        _audited(source, Path(_MADE[key].name))
+    made = Path(_MADE[key].name)
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    info = folder / "audit" / INFO
+    info.write_text(info.read_text().replace(str(made.resolve()), str(folder.resolve())))
+    return open_audit(folder / "audit")
+
+
+_MADE: dict[str, TemporaryDirectory[str]] = {}
+
+
+def _audited(source: dict[str, Any], folder: Path) -> None:
     pictures = folder / "pictures"
     pictures.mkdir(parents=True)
     for image in source["images"]:
@@ -134,7 +156,7 @@ def audited(source: dict[str, Any], folder: Path) -> Audit:
         Image.fromarray(pixels).save(target, "JPEG" if "JPG" in name.upper() else "PNG")
     (folder / "source.json").write_text(json.dumps(source))
     inputs = Inputs(images=pictures)
-    return pipeline.audit(folder / "source.json", folder / "audit", inputs=inputs)
+    pipeline.audit(folder / "source.json", folder / "audit", inputs=inputs)
 
 
 def everything(audit: Audit) -> Any:
