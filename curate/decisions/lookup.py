@@ -11,10 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
+from curate.errors import AuditError
 from curate.rle import OK, PROBLEMS, Runs, cross_overlaps, decode, encode, measure
 from curate.store import Audit, part_paths, to_frame
+from curate.store.parts import RESTORE, read_schema, reading_part
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -38,7 +39,9 @@ def rows_of(
         of them can be there are not read.
     """
     paths = part_paths(audit.path, view)
-    schema = pq.read_schema(paths[0])
+    if not paths:
+        raise AuditError("its parts are gone", str(audit.path / view), RESTORE)
+    schema = read_schema(paths[0])
     names = [name for name in dict.fromkeys([key, *columns]) if name in schema.names]
     wanted = np.unique(np.asarray(values, np.int64))
     low, high = (int(wanted[0]), int(wanted[-1])) if len(wanted) else (0, -1)
@@ -46,9 +49,10 @@ def rows_of(
     chosen = (field >= low) & (field <= high) & field.isin(pa.array(wanted))
     data = ds.dataset([str(path) for path in paths], schema=schema.remove_metadata())
     # Without readahead: parts that are only looked through need not be in memory together.
-    table = data.to_table(
-        columns=names, filter=chosen, use_threads=False, batch_readahead=1, fragment_readahead=1
-    )
+    with reading_part(audit.path / view):
+        table = data.to_table(
+            columns=names, filter=chosen, use_threads=False, batch_readahead=1, fragment_readahead=1
+        )
     return to_frame(table.replace_schema_metadata(None))
 
 

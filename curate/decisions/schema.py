@@ -297,6 +297,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _explained(error, path) from error
+    except UnicodeDecodeError as error:  # of a text, or of one that SQLite's own message quotes
+        raise _damaged("a text is not UTF-8", path) from error
 
 
 def _damaged(how: str, path: Path) -> AuditError:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.pictures.quiet_tiff import silence_libtiff
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -66,6 +68,7 @@ def opened(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, Header]]:
     """
     from PIL import Image
 
+    silence_libtiff()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata, and sizes that we judge ourselves
         with Image.open(path, formats=DECODERS) as image:

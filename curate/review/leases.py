@@ -202,7 +202,7 @@ def _opened_anyway(path: Path) -> sqlite3.Connection:
     """Open the file; one that is damaged holds nothing worth keeping and is made anew."""
     try:
         return _opened(path)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # a message may quote no text
         if isinstance(error, sqlite3.OperationalError):
             raise
         _remove(path)
@@ -211,6 +211,7 @@ def _opened_anyway(path: Path) -> sqlite3.Connection:
 
 def _opened(path: Path) -> sqlite3.Connection:
     connection = files.open_database(path, 10.0, any_thread=True)
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
     try:
         # A crash of the machine may lose leases; that of a server cannot.
         for setting in ("journal_mode = wal", "synchronous = off", "trusted_schema = off"):
@@ -220,6 +221,8 @@ def _opened(path: Path) -> sqlite3.Connection:
             raise sqlite3.DatabaseError("of another version")
         connection.executescript(_TABLES)
         connection.execute(f"pragma user_version = {_VERSION}")
+        if connection.execute("pragma quick_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("damaged")  # also a value of another type than its column
     except BaseException:
         connection.close()
         raise

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from curate.rle import Runs, decode
 from curate.store import Audit, part_paths
+from curate.store.parts import check_table, read_names, reading_part
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -87,7 +88,7 @@ class MaskFiles:
         visit: Callable[[int, pa.Table], None] | None = None,
     ) -> None:
         self.paths = part_paths(audit.path, "masks")
-        self.names: list[str] = list(pq.read_schema(self.paths[0]).names)
+        self.names: list[str] = read_names(self.paths[0])
         ids, starts = [], [0]
         for path in self.paths:
             table = read_columns(path, ["mask_id", *extra])
@@ -191,8 +192,8 @@ def _numbers(table: pa.Table, name: str) -> FloatArray:
 def read_columns(path: Path, names: Any) -> pa.Table:
     """Read those of some columns that a part has, repeated words as a dictionary."""
     # Read, not mapped: mapped pages would count as this process's memory.
-    file = pq.ParquetFile(path, read_dictionary=list(_WORDS))
-    with file:
+    with reading_part(path), pq.ParquetFile(path, read_dictionary=list(_WORDS)) as file:
         there = set(file.schema_arrow.names)
         table = file.read([name for name in names if name in there], use_threads=False)
+    check_table(table, path)
     return table.replace_schema_metadata(None)

@@ -13,13 +13,13 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate import files
 from curate.audit_info import INFO, SCHEMA_VERSION, SCORING, finished_info, read_info
 from curate.errors import AuditError, CallError
 from curate.formats.base import writing as refusing
 from curate.store.files import WORK, part_paths, to_frame, write_json
+from curate.store.parts import RESTORE, read_columns, read_schema, reading_part
 from curate.store.people import (
     OVERRIDDEN,
     PEOPLE,
@@ -123,7 +123,9 @@ class Audit:
 
     def _read(self, kind: str, index: str, columns: Sequence[str] | None) -> pd.DataFrame:
         paths = part_paths(self.path, kind)
-        schema = pq.read_schema(paths[0])
+        if not paths:
+            raise AuditError("its parts are gone", str(self.path / kind), RESTORE)
+        schema = read_schema(paths[0])
         if columns is not None:
             known = {*schema.names, *(OVERRIDDEN if kind == "masks" else ())}
             for column in columns:
@@ -131,8 +133,12 @@ class Audit:
                     raise CallError(f"there is no column {column}", str(self.path))
             wanted = (*columns, index)
             columns = [name for name in dict.fromkeys(wanted) if name in schema.names]
-        tables = [pq.read_table(path, columns=columns) for path in paths]
-        frame = to_frame(pa.concat_tables(tables, promote_options="permissive"))
+        tables = [read_columns(path, columns) for path in paths]
+        with reading_part(self.path / kind):
+            table = pa.concat_tables(tables, promote_options="permissive")
+        if index not in table.column_names:
+            raise AuditError(f"there is no column {index}", str(paths[0]), RESTORE)
+        frame = to_frame(table)
         return frame if frame.index.name == index else frame.set_index(index)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:

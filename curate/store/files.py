@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from curate import files
 from curate.errors import AuditError, unwritable_advice
+from curate.store.parts import read_columns, read_names, reading_part
 
 WORK = "work"
 """Where an audit keeps what it needs until it is complete."""
@@ -88,7 +89,7 @@ def write_scored(path: Path, table: pa.Table) -> None:
 
 def read_scored(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Map what :func:`write_scored` wrote into memory; only pages that are used are read."""
-    with pa.memory_map(str(path)) as file:
+    with reading_part(path), pa.memory_map(str(path)) as file:
         table = pa.ipc.open_file(file).read_all()
     return table if columns is None else table.select(list(columns))
 
@@ -123,7 +124,7 @@ def part_names(root: Path, kind: str, index: int) -> list[str]:
     scored = scored_path(root, kind, index)
     if scored.exists():
         return list(read_scored(scored).schema.names)
-    return list(pq.read_schema(part_path(root, kind, index)).names)
+    return read_names(part_path(root, kind, index))
 
 
 def read_part(root: Path, kind: str, index: int, columns: Sequence[str] | None = None) -> pa.Table:
@@ -131,7 +132,7 @@ def read_part(root: Path, kind: str, index: int, columns: Sequence[str] | None =
     scored = scored_path(root, kind, index)
     if scored.exists():
         return read_scored(scored, columns)
-    return pq.read_table(part_path(root, kind, index), columns=columns)
+    return read_columns(part_path(root, kind, index), columns)
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:

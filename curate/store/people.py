@@ -13,9 +13,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
+from curate.errors import AuditError
 from curate.store.files import part_paths, to_frame
+from curate.store.parts import read_columns
 from curate.table import STRING
 
 PEOPLE = "people.parquet"
@@ -102,11 +104,25 @@ def _images_sql(names: Sequence[str], people: str, decided: bool) -> str:
 
 
 def read_people(root: Path) -> pa.Table | None:
-    """Read what people decided, a row a mask; None where they decided nothing."""
+    """Read what people decided, a row a mask; None where they decided nothing.
+
+    Raises:
+        AuditError: The file is damaged.
+    """
+    path = root / PEOPLE
+    do = "remove it: it is made anew from people's decisions"
     try:
-        return pq.read_table(root / PEOPLE).replace_schema_metadata(None)
+        table = read_columns(path).replace_schema_metadata(None)
     except FileNotFoundError:
         return None
+    except AuditError as error:
+        raise AuditError(error.what, error.where, do) from error
+    for name in ("mask_id", "image_id", "policy_action", *OVERRIDDEN):
+        if name not in table.column_names:
+            raise AuditError(f"there is no column {name}", str(path), do)
+    if pc.count_distinct(table["mask_id"]).as_py() < len(table):
+        raise AuditError("it is damaged (a mask stands there twice)", str(path), do)
+    return table
 
 
 def with_people(masks: pd.DataFrame, people: pa.Table | None) -> pd.DataFrame:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from boxes import dataset
+from PIL import Image
 
+import curate
 from curate.audit_info import SCHEMA_VERSION, read_info
 from curate.errors import AuditError, SourceError
 from curate.exchange.archives import head_of, names_in
 from curate.exchange.huggingface import TOOL
 from curate.formats import read
+from curate.pictures import ImageFolder
+from curate.review.leases import Leases
+from fuzz import seeds
 
 
 @pytest.mark.parametrize("name", ["\ud800.jpg", "a\udfffb.png"])
@@ -87,7 +95,125 @@ def test_names_and_heads_of_a_damaged_zip_are_no_errors(tmp_path: Path) -> None:
     assert head_of(path, "annotations.xml").startswith(b"<annotations/>")
     seen = set()
     for k in range(len(whole)):
-        for value in (0, 1, 9, 255):
+        for value in (1, 255):
             path.write_bytes(whole[:k] + bytes([value]) + whole[k + 1 :])
             seen |= {head_of(path, name)[:14] for name in names_in(path)}
     assert {b"", b"<annotations/>"} <= seen
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Path:
+    """Return a small audit with decisions, which a test may damage."""
+    for name, data in seeds.audited().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    return tmp_path / "audit"
+
+
+def _cast(name: str, kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
+    def change(table: pa.Table) -> pa.Table:
+        at = table.column_names.index(name)
+        return table.set_column(at, name, table[name].cast(kind))
+
+    return change
+
+
+def _without_first(name: str) -> Callable[[pa.Table], pa.Table]:
+    def change(table: pa.Table) -> pa.Table:
+        at = table.column_names.index(name)
+        return table.set_column(at, name, pa.array([None, *table[name].to_pylist()[1:]]))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (_cast("mask_id", pa.string()), "mask_id holds string"),
+        (_cast("hole_score", pa.string()), "hole_score holds string"),
+        (_cast("segmentation", pa.large_string()), "segmentation holds large_string"),
+        (_cast("overlap_with", pa.string()), "its description for pandas"),
+        (_without_first("height"), "a row has no height"),
+        (lambda table: table.append_column("width", table["width"]), "a column stands twice"),
+        (lambda table: table.drop_columns(["mask_id"]), "there is no column mask_id"),
+        (lambda table: table.replace_schema_metadata({b"pandas": b"{"}), "description for pandas"),
+    ],
+)
+def test_a_part_that_is_not_as_curate_writes_it_is_refused_by_name(
+    audit: Path, change: Callable[[pa.Table], pa.Table], what: str
+) -> None:
+    path = audit / "masks" / "part-000000.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    with pytest.raises(AuditError, match=what) as raised:
+        curate.open_audit(audit).masks()
+    assert raised.value.where == str(path)
+    assert "--restart" in raised.value.do
+
+
+@pytest.mark.parametrize("kind", ["masks", "images"])
+@pytest.mark.parametrize("damage", ["cut", "zeros", "empty", "gone"])
+def test_a_part_that_is_damaged_or_gone_is_told_in_a_sentence(
+    audit: Path, kind: str, damage: str
+) -> None:
+    path = audit / kind / "part-000000.parquet"
+    data = path.read_bytes()
+    made = {"cut": data[:-9], "zeros": data[:4] + bytes(len(data) - 12) + data[-8:], "empty": b""}
+    path.unlink()
+    if damage != "gone":
+        path.write_bytes(made[damage])
+    with pytest.raises(AuditError, match=r"it is damaged|parts are gone"):
+        getattr(curate.open_audit(audit), kind)()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda table: pa.concat_tables([table, table]), "a mask stands there twice"),
+        (lambda table: table.drop_columns(["reasons"]), "there is no column reasons"),
+        (_cast("decision_id", pa.string()), None),
+        (_cast("mask_id", pa.string()), "mask_id holds string"),
+    ],
+)
+def test_what_people_decided_is_refused_where_its_file_is_damaged_and_made_anew(
+    audit: Path, change: Callable[[pa.Table], pa.Table], what: str | None
+) -> None:
+    path = audit / "people.parquet"
+    before = curate.open_audit(audit).masks(["action", "decided_by"])
+    pq.write_table(change(pq.read_table(path)), path)
+    if what is not None:
+        with pytest.raises(AuditError, match=what) as raised:
+            curate.open_audit(audit).masks()
+        assert "made anew" in raised.value.do
+        path.unlink()
+    assert curate.open_audit(audit).masks(["action", "decided_by"]).equals(before)
+
+
+def test_leases_of_other_types_or_no_text_are_thrown_away(audit: Path) -> None:
+    """They hold nothing worth keeping; a value of another type than its column is damage."""
+    path = audit / "leases.sqlite"
+    data = path.read_bytes()
+    for old, new in ((b"leases", b"le\x8fses"), (b"page", b"pa\xffe"), (b"ann", b"\xff\xff\xff")):
+        path.write_bytes(data.replace(old, new))
+        leases = Leases(audit)
+        with leases.changing():
+            leases.live()
+            leases.give([1], "page", "eve")
+            assert any(one.reviewer == "eve" or one.client == "page" for one in leases.live())
+        leases.close()
+        for end in ("-wal", "-shm"):
+            (audit / f"leases.sqlite{end}").unlink(missing_ok=True)
+
+
+def test_a_broken_tiff_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """libtiff prints on standard error by itself, past Python."""
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.tif", compression="tiff_lzw")
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    (first,) = struct.unpack_from("<I", data, 4)
+    for k in range(struct.unpack_from("<H", data, first)[0]):
+        tag = first + 2 + 12 * k
+        if struct.unpack_from("<H", data, tag)[0] == 279:  # bytes of a strip
+            struct.pack_into("<I", data, tag + 8, 13_000)
+    (tmp_path / "a.tif").write_bytes(data)
+    assert ImageFolder(tmp_path).inspect("a.tif", (40, 60)).status in ("unreadable", "truncated")
+    assert capfd.readouterr().err == ""
