@@ -16,10 +16,11 @@ from fuzz.inputs import make_input, make_seed
 from fuzz.readers import BY_NAME, Input, Reader
 from fuzz.worker import Tally, run_one
 
-pytestmark = pytest.mark.filterwarnings(  # pycocotools
-    "ignore:__array__ implementation:DeprecationWarning"
-)
-INPUTS = 12
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # pycocotools
+    pytest.mark.filterwarnings("ignore::curate.errors.ReportWarning"),
+]
+INPUTS = 8
 
 
 def tally_of(reader: Reader, folder: Path, count: int) -> Tally:
@@ -64,8 +65,8 @@ def test_an_input_is_the_same_each_time(tmp_path: Path) -> None:
 def test_every_change_leaves_most_files_to_the_parser(tmp_path: Path) -> None:
     """At least a third of the changed files of each kind is taken by a plain parser."""
     for name, reader in BY_NAME.items():
-        passed = [make_input(reader, k, tmp_path)[1] for k in range(30)]
-        assert sum(passed) >= 10, name
+        passed = [make_input(reader, k, tmp_path)[1] for k in range(12)]
+        assert sum(passed) >= 4, name
 
 
 def test_a_wrong_area_or_pixel_is_seen(tmp_path: Path) -> None:
