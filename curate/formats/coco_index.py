@@ -123,6 +123,7 @@ def build(source: Path, folder: Path) -> CocoIndex:
         except (OSError, ValueError, KeyError, TypeError):
             pass
         files.mkdir(folder, parents=True, exist_ok=True)
+        files.unlink(folder / _META, missing_ok=True)  # it speaks of files that are written anew
         with source.open("rb") as file, _Builder(source, folder) as builder:
             for batch in scan(file, source.name, builder.wanted, READ_BYTES):
                 builder.take(batch)

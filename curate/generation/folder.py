@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from curate import files, rle
 from curate.errors import AuditError, SourceError
+from curate.formats.base import writing as refusing
 from curate.formats.sa1b_writing import ABOUT, CANDIDATES, document
 from curate.generation.choosing import REASONS, Chosen
 from curate.generation.recipe import Recipe
@@ -35,6 +36,7 @@ from curate.store import write_json, writing
 SCHEMA_VERSION = 1
 
 _META = b"curate"
+_THROWN_AWAY = "thrown_away"
 _NAME_BYTES = 120
 
 
@@ -213,11 +215,8 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
             what = f"it holds something else ({', '.join(found)[:80]})"
             raise AuditError(what, str(out), "choose an empty directory")
         return None
-    if restart:
-        for picture in read_pictures(out):
-            files.unlink(out / picture.document, missing_ok=True)
-        files.remove_tree(out / CANDIDATES, quiet=True)
-        files.unlink(out / ABOUT)
+    if restart or _THROWN_AWAY in about:
+        _throw_away(out)
         return None
     before = about.get("identity", {})
     changed = [k for k in identity if before.get(k) != identity[k]]
@@ -228,6 +227,17 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
         do = f"move its cuts with `curate generate --again {out}`, or {do}"
     what = f"it was generated with another {' and '.join(changed)}"
     raise AuditError(what, str(out), do)
+
+
+def _throw_away(out: Path) -> None:
+    """Remove an earlier generation; where that is cut off, the next run goes on with it."""
+    with refusing(out):
+        write_about(out, {"state": "thrown away", _THROWN_AWAY: True})
+        for picture in read_pictures(out):
+            files.unlink(out / picture.document, missing_ok=True)
+        if (out / CANDIDATES).exists():
+            files.remove_tree(out / CANDIDATES)
+        files.unlink(out / ABOUT)
 
 
 def read_pictures(out: Path) -> list[Picture]:

@@ -52,6 +52,7 @@ def write_report(audit: AuditLike, path: Path, *, images: Path | None = None) ->
     """
     page = render(audit, images)
     with writing(path) as temporary:
+        files.remove_abandoned(path.parent, f".{path.name}.")
         files.write_text(temporary, page, errors="replace")
 
 

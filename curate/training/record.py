@@ -12,6 +12,7 @@ import numpy as np
 
 from curate import __version__, files
 from curate.errors import AuditError
+from curate.formats.base import writing as refusing
 from curate.locks import LOCK
 from curate.store import Audit
 from curate.training.settings import TrainingSettings
@@ -159,8 +160,7 @@ def claim(
         what = f"it holds something else ({', '.join(strangers or sorted(names))[:80]})"
         raise AuditError(what, str(out), "choose an empty directory")
     if restart:
-        for name in names:
-            _throw_away(out / name)
+        _throw_away(out, names)
         return None
     if RECORD not in names:
         return None
@@ -178,8 +178,17 @@ def claim(
     return found
 
 
-def _throw_away(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        files.remove_tree(path)
-    else:
-        files.unlink(path)
+def _throw_away(out: Path, names: set[str]) -> None:
+    """Remove an earlier training: what makes it look finished first, what makes it known last."""
+    with refusing(out):
+        files.mkdir(out / WORK, exist_ok=True)
+        folds = sorted(name for name in names if name.startswith("fold-"))
+        for folder in (out, *(out / name for name in folds)):
+            files.unlink(folder / RECORD, missing_ok=True)
+        for name in sorted(names - {RECORD, WORK}):
+            path = out / name
+            if path.is_dir() and not path.is_symlink():
+                files.remove_tree(path)
+            else:
+                files.unlink(path)
+        files.remove_tree(out / WORK)
