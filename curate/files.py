@@ -17,6 +17,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
@@ -31,6 +32,11 @@ unlink, rmdir, mkdir, chmod, utime; and SQLite's open and commit.
 """
 
 _hook: Hook | None = None
+
+_SCRATCH = "curate."
+
+PARTIAL = ".partial"
+"""How the names end of what is made beside an output, and gets its name when it is whole."""
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK)
 _BUFFER_BYTES = 1 << 18
@@ -273,9 +279,24 @@ def temporary_folder(folder: Path, prefix: str, suffix: str = "") -> Path:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a folder in the system's place for temporary files, which is removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="curate-") as made:
+    """Yield a folder in the system's place for temporary files, which is removed at the end.
+
+    Those that killed processes of this machine have left are removed first.
+    """
+    _sweep_scratch()
+    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{owner()}-") as made:
         yield Path(made)
+
+
+@cache
+def _sweep_scratch() -> None:
+    with suppress(OSError):  # others' are not ours to remove
+        remove_abandoned(Path(tempfile.gettempdir()), _SCRATCH, "")
+
+
+def partial_prefix(out: Path) -> str:
+    """Return how the names begin of what becomes an output; they end in :data:`PARTIAL`."""
+    return f".{out.name[:40]}."
 
 
 def umask() -> int:
@@ -334,7 +355,7 @@ def abandoned(folder: Path, prefix: str, suffix: str) -> list[Path]:
 
 
 def remove_abandoned(folder: Path, prefix: str = ".", suffix: str = ".tmp") -> None:
-    """Remove the temporary files of processes of this machine that were killed.
+    """Remove the temporary files and folders of processes of this machine that were killed.
 
     Args:
         folder: Where to look; not in folders below it.
@@ -342,7 +363,10 @@ def remove_abandoned(folder: Path, prefix: str = ".", suffix: str = ".tmp") -> N
         suffix: How they end.
     """
     for path in abandoned(folder, prefix, suffix):
-        unlink(path, missing_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            remove_tree(path, quiet=True)
+        else:
+            unlink(path, missing_ok=True)
 
 
 def remove_temporaries(folder: Path) -> None:

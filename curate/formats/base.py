@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -195,11 +195,14 @@ def new_file(out: Path) -> Iterator[BinaryIO]:
         CallError: ``out`` holds something already.
         AuditError: It cannot be written, for example because the disk is full.
     """
+    _sweep(out)
     check_new(out)
     is_empty = out.exists()
     with writing(out):
         files.mkdir(out.parent, parents=True, exist_ok=True)
-        file, made = files.open_temporary(out.parent, f".{out.name}.", ".partial")
+        file, made = files.open_temporary(
+            out.parent, f"{files.partial_prefix(out)}{files.owner()}-", files.PARTIAL
+        )
         try:
             with file:
                 yield file
@@ -207,7 +210,8 @@ def new_file(out: Path) -> Iterator[BinaryIO]:
             files.chmod(made, 0o666 & ~files.umask())
             _name(files.replace if is_empty else files.name_new, made, out)
         finally:
-            files.unlink(made, missing_ok=True)
+            with suppress(OSError):  # the next run removes it
+                files.unlink(made, missing_ok=True)
 
 
 @contextmanager
@@ -221,11 +225,14 @@ def new_folder(out: Path) -> Iterator[Path]:
         CallError: ``out`` holds something already.
         AuditError: It cannot be written, for example because the disk is full.
     """
+    _sweep(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise taken(out)
     with writing(out):
         files.mkdir(out.parent, parents=True, exist_ok=True)
-        made = files.temporary_folder(out.parent, f".{out.name}.", ".partial")
+        made = files.temporary_folder(
+            out.parent, f"{files.partial_prefix(out)}{files.owner()}-", files.PARTIAL
+        )
         try:
             yield made
             files.chmod(made, 0o777 & ~files.umask())
@@ -233,6 +240,12 @@ def new_folder(out: Path) -> Iterator[Path]:
         except BaseException:
             files.remove_tree(made, quiet=True)
             raise
+
+
+def _sweep(out: Path) -> None:
+    """Remove what runs of this machine that were killed have left of an output."""
+    with suppress(OSError):
+        files.remove_abandoned(out.parent, files.partial_prefix(out), files.PARTIAL)
 
 
 def _name(name: Callable[[Path, Path], None], made: Path, out: Path) -> None:

@@ -11,8 +11,6 @@ from curate.errors import AuditError, CallError, SourceError, unwritable_advice
 from curate.fingerprint import fingerprint
 from curate.formats.base import taken
 
-_PARTIAL = ".partial"
-
 
 def refuse_changed(source: Path, before: str | None) -> None:
     """See that a source is still what was audited.
@@ -60,12 +58,11 @@ def beside(out: Path) -> Iterator[Path]:
     Raises:
         AuditError: The folder, or what is made in it, cannot be written.
     """
-    prefix = _prefix(out)
+    prefix = files.partial_prefix(out)
     try:
         files.mkdir(out.parent, parents=True, exist_ok=True)
-        for path in files.abandoned(out.parent, prefix, _PARTIAL):
-            files.remove_tree(path, quiet=True)
-        folder = files.temporary_folder(out.parent, f"{prefix}{files.owner()}-", _PARTIAL)
+        files.remove_abandoned(out.parent, prefix, files.PARTIAL)
+        folder = files.temporary_folder(out.parent, f"{prefix}{files.owner()}-", files.PARTIAL)
     except OSError as error:
         raise unwritable(error, out) from error
     try:
@@ -83,7 +80,7 @@ def beside(out: Path) -> Iterator[Path]:
 def left_beside(out: Path) -> list[Path]:
     """Return the folders of :func:`beside` that processes of this machine left when killed."""
     try:
-        return files.abandoned(out.parent, _prefix(out), _PARTIAL)
+        return files.abandoned(out.parent, files.partial_prefix(out), files.PARTIAL)
     except OSError:  # nothing is there, or nobody may look: writing says so
         return []
 
@@ -92,7 +89,3 @@ def unwritable(error: OSError, out: Path) -> AuditError:
     """Return the error that an output cannot be written."""
     reason = (error.strerror or str(error)).lower()
     return AuditError(f"it cannot be written ({reason})", str(out), unwritable_advice(error))
-
-
-def _prefix(out: Path) -> str:
-    return f".{out.name[:40]}."
