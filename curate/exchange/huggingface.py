@@ -91,6 +91,9 @@ def _rows(file: Path, name: str) -> Iterator[Picture]:
     """Yield the pictures of a file; their bytes are not read."""
     metadata = pq.read_metadata(file)
     schema = metadata.schema.to_arrow_schema()
+    for column in schema.names:
+        if schema.names.count(column) > 1:
+            raise _twice(column, name)
     for column in _NEEDED:
         if column not in schema.names:
             do = "keep the columns that curate wrote"
@@ -126,12 +129,16 @@ def _columns(schema: pq.ParquetSchema, named: str, name: str) -> dict[str, int]:
         path = schema.column(at).path
         told = [part for part in path.split(".") if part not in _WRAPPING]
         if path in found or path in spare:
-            raise SourceError(f"the column {path[:80]!r} stands twice", name, "keep one of them")
+            raise _twice(path, name)
         if told[0] == "objects":
             spare[path] = at
         if path == named or (told[0] in _NEEDED and (len(told) < 2 or told[1] in _READ)):
             found[path] = at
     return found if found.keys() & spare.keys() else found | spare
+
+
+def _twice(column: str, name: str) -> SourceError:
+    return SourceError(f"the column {column[:80]!r} stands twice", name, "keep one of them")
 
 
 def _is_text(column: pq.ColumnSchema) -> bool:

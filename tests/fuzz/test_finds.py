@@ -75,11 +75,13 @@ def test_an_audit_json_with_values_of_other_types_is_refused_with_the_place(
     assert read_info(tmp_path, any_version=True) is not None  # what --restart throws away
 
 
-def test_a_parquet_in_which_a_column_stands_twice_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_parquet_in_which_a_column_stands_twice_is_refused(tmp_path: Path, nested: bool) -> None:
     path = tmp_path / "a.parquet"
-    objects = [{"id": [1], "segmentation": [{"size": [1, 1], "counts": "01"}]}]
+    objects: list[object] = [{"id": [1], "segmentation": [{"size": [1, 1], "counts": "01"}]}]
     names = ["file_name", "height", "width", "objects", "objects"]
-    columns = [pa.array(one) for one in (["a.png"], [1], [1], objects, objects)]
+    again = [objects] if nested else objects
+    columns = [pa.array(one) for one in (["a.png"], [1], [1], objects, again)]
     pq.write_table(pa.Table.from_arrays(columns, names), path)
     with pytest.raises(SourceError, match="stands twice"):
         list(TOOL.pictures(path, None))

@@ -63,10 +63,10 @@ def test_an_input_is_the_same_each_time(tmp_path: Path) -> None:
 
 
 def test_every_change_leaves_most_files_to_the_parser(tmp_path: Path) -> None:
-    """At least a third of the changed files of each kind is taken by a plain parser."""
+    """At least a quarter of the changed files of each kind is taken by a plain parser."""
     for name, reader in BY_NAME.items():
         passed = [make_input(reader, k, tmp_path)[1] for k in range(12)]
-        assert sum(passed) >= 4, name
+        assert sum(passed) >= 3, name
 
 
 def test_a_wrong_area_or_pixel_is_seen(tmp_path: Path) -> None:
