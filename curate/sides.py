@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from curate import files
 from curate.formats import dataset_path, detect
@@ -109,10 +110,14 @@ class Side:
     def categories(self) -> tuple[int | str, ...]:
         """Return every category of the whole source: names where it has names, else ids.
 
-        A source with a single category does not tell categories apart, so it has none.
+        A source with a single category does not tell categories apart, so it has none; nor does one
+        of a format that knows none.
         """
+        dataset = self._dataset("masks")
         for name in ("category", "category_id"):
-            data = ds.dataset(self.folder / "masks", format="parquet").to_table(columns=[name])
+            if name not in dataset.schema.names:
+                continue
+            data = dataset.to_table(columns=[name])
             found = sorted(pc.unique(data[name]).drop_null().to_pylist())
             if found:
                 return tuple(found) if len(found) > 1 else ()
@@ -127,8 +132,15 @@ class Side:
         return self._frame(kind, columns=names)
 
     def _frame(self, kind: str, **how: Any) -> pd.DataFrame:
-        table = ds.dataset(self.folder / kind, format="parquet").to_table(**how)
+        table = self._dataset(kind).to_table(**how)
         return to_frame(table.replace_schema_metadata(None).combine_chunks())
+
+    def _dataset(self, kind: str) -> ds.Dataset:
+        """Open all parts with every column that any of them has: not all have the same."""
+        parts = sorted((self.folder / kind).glob("*.parquet"))
+        schemas = [pq.read_schema(part).remove_metadata() for part in parts]
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        return ds.dataset(parts, schema=schema, format="parquet")
 
 
 def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None = None) -> Side:

@@ -47,7 +47,7 @@ def audit(
     ] = None,
     detections: Annotated[
         Path | None,
-        typer.Option(help="A detector's results on these images (COCO results)."),
+        typer.Option(help="A detector's results on these images: COCO results, or any format."),
     ] = None,
     compare: Annotated[
         list[str] | None,
