@@ -13,6 +13,7 @@ import pandas as pd
 
 from curate import files
 from curate.curation.columns import plain
+from curate.errors import SourceError
 from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
 from curate.table import OPTIONAL_MASK_COLUMNS
@@ -25,6 +26,9 @@ _RENEWED = frozenset(
     | {c for c in OPTIONAL_MASK_COLUMNS if c.startswith("declared_")}
 )
 """What follows from a mask's pixels and category, and so differs where these were changed."""
+
+_FOLLOWS_SIZE = frozenset({"height", "width", "segmentation", "outline_crossings"})
+"""What follows from an image's size, which may be known only from a mask that goes or changes."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ def check_written(
         written: The result.
         edits: What should have changed.
         stored: What the format says of how it stored it.
+
+    Raises:
+        SourceError: A changed mask is of an image whose masks have several sizes.
     """
     with files.scratch() as work:
         folders = [work / name for name in ("source", "written")]
@@ -107,6 +114,7 @@ def _difference(wanted: pd.DataFrame, found: pd.DataFrame) -> str:
         frame, word = (wanted, "lacks") if len(wanted) else (found, "still has")
         return f"it {word} {frame['source_key'].iloc[0]}"
     state = wanted["_state"].to_numpy()
+    resized = _resized(wanted, found)
     for column in _EQUAL:
         if _equal(wanted, found, column):
             continue
@@ -116,8 +124,8 @@ def _difference(wanted: pd.DataFrame, found: pd.DataFrame) -> str:
         a, b = _values(wanted, column), _values(found, column)
         if column == "category":
             compared |= np.array([value is not None for value in a], np.bool_)
-        if column in ("height", "width"):  # known from masks that went
-            compared &= np.array([value > 0 for value in b], np.bool_) | ~_without_pixels(wanted)
+        if column in _FOLLOWS_SIZE:
+            compared &= ~resized
         for row in np.flatnonzero(compared).tolist():
             if a[row] != b[row] and not _same_category(wanted, found, column, row):
                 return f"{wanted['source_key'].iloc[row]} has another {column}"
@@ -130,8 +138,26 @@ def _difference(wanted: pd.DataFrame, found: pd.DataFrame) -> str:
     return ""
 
 
-def _without_pixels(masks: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    return masks["segmentation"].isna().to_numpy(np.bool_)
+def _resized(wanted: pd.DataFrame, found: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return masks that stay, of images whose size is another because it was that of other masks.
+
+    A size that is stated cannot change so: that nothing goes of what no edit names, the format's
+    ``check_unedited`` sees in the files themselves. It sees too that these masks stand there as
+    they stood: what is read of them depends on the size.
+
+    Raises:
+        SourceError: A changed mask is of such an image: it would not fit the others.
+    """
+    other = np.zeros(len(wanted), np.bool_)
+    for column in ("height", "width"):
+        other |= wanted[column].to_numpy(np.int64) != found[column].to_numpy(np.int64)
+    other &= wanted["_touched"].to_numpy(np.bool_)
+    stays = wanted["_state"].to_numpy() == STAYS
+    if (other & ~stays).any():
+        key = wanted["source_key"].iloc[int(np.argmax(other & ~stays))]
+        what = "masks of its image have other sizes, and the image's stands nowhere"
+        raise SourceError(what, key, "put it into the file, or reject those masks")
+    return np.asarray(other & stays, np.bool_)
 
 
 def _same_category(wanted: pd.DataFrame, found: pd.DataFrame, column: str, row: int) -> bool:
@@ -158,16 +184,19 @@ def _image_difference(meant: Meant, real: Written) -> str:
     """Images must be the same, in order, but for what is only known of them from their masks.
 
     One without masks may be gone where a list of masks names none. Where a size is only known from
-    masks that go, it is not known any more; that no size that is stated goes, others check.
+    masks that go or change, it is another, or not known any more; that no size that is stated goes,
+    others check.
     """
     nothing = [np.empty((0, 3), np.uint64)]
     before, after = (np.concatenate(s.images or nothing) for s in (meant, real))
-    must = np.concatenate(meant.has_masks or [np.empty(0, np.bool_)])
+    must, touched = (
+        np.concatenate(some or [np.empty(0, np.bool_)]) for some in (meant.has_masks, meant.touched)
+    )
     stays = must | np.isin(before[:, 0], after[:, 0])
-    before = before[stays]
+    before, touched = before[stays], touched[stays]
     if len(before) != len(after) or (before[:, 0] != after[:, 0]).any():
         return "its images are not those of the source"
     before_sizes, sizes = before[:, 1:].view(np.int64), after[:, 1:].view(np.int64)
-    if ((before_sizes != sizes).any(axis=1) & (sizes > 0).any(axis=1)).any():
+    if ((before_sizes != sizes).any(axis=1) & ~touched).any():
         return "its images have other sizes than those of the source"
     return ""

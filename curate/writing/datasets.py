@@ -43,12 +43,14 @@ class _Dataset:
     Attributes:
         images: By parts, a row an image: a hash of its names, its height and its width.
         has_masks: By parts, whether an image has masks.
+        touched: By parts, whether a mask of an image goes, changes or comes.
     """
 
     def __init__(self, form: Format, path: Path, work: Path) -> None:
         self.form, self.path, self.work = form, path, work
         self.images: list[npt.NDArray[np.uint64]] = []
         self.has_masks: list[npt.NDArray[np.bool_]] = []
+        self.touched: list[npt.NDArray[np.bool_]] = []
 
     def tables(self) -> Iterator[MaskTable]:
         """Yield the parts."""
@@ -95,6 +97,10 @@ class Meant(_Dataset):
             kept = masks[~goes].assign(_own_id=_own_ids(self.form, table)[~goes], _state=STAYS)
             kept = pd.concat([self._changes(kept), *self._additions(table.images)])
             self.note_images(table.images, kept)
+            edited = kept["image_id"][kept["_state"] != STAYS]
+            touched = np.union1d(masks["image_id"][goes].to_numpy(), edited.to_numpy())
+            self.touched.append(table.images.index.isin(touched))
+            kept["_touched"] = kept["image_id"].isin(touched)
             yield _ordered(kept, table.images, kept["_state"].to_numpy() == ADDED)
 
     def _changes(self, kept: pd.DataFrame) -> pd.DataFrame:
