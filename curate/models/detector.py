@@ -20,8 +20,8 @@ from curate.errors import CallError, SourceError
 from curate.models.detections import Detections, Detector, detections_of, picture_key
 from curate.models.detector_folds import FoldedDetector
 from curate.models.detector_input import DetectorInput, read_input
-from curate.models.detector_record import read_record
-from curate.models.devices import Batches, Device, choose_device
+from curate.models.detector_record import RECORD, read_record
+from curate.models.devices import Batches, Device, choose_device, passing
 from curate.models.extra import need
 from curate.models.hub import model_fingerprint, model_folder, read_config
 from curate.models.segmenter import ImageArray
@@ -132,9 +132,9 @@ class TransformersDetector:
         inputs = np.stack([self.input.prepare(images[k]) for k in rows])
         kind = self.device.partition(":")[0]
         half = torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16")
-        with torch.inference_mode(), half:
+        with passing(self.name), torch.inference_mode(), half:
             answer = self.model(pixel_values=torch.from_numpy(inputs).to(self.device))
-        logits, boxes = answer.logits.float(), answer.pred_boxes.float()
+            logits, boxes = answer.logits.float(), answer.pred_boxes.float()
         if not (torch.isfinite(logits).all() and torch.isfinite(boxes).all()):
             raise CallError(
                 "its answer is not finite (NaN or infinite)",
@@ -194,8 +194,17 @@ def load_detector(name: str, *, device: str | None = None) -> Detector:
     """
     record = read_record(Path(name).expanduser())
     if record.folds:
-        parts = [load_detector(str(Path(name) / fold), device=device) for fold in record.folds]
+        folders = [Path(name).expanduser() / fold for fold in record.folds]
+        for folder in folders:
+            if read_record(folder).folds:
+                what = "it is one of several detectors, and says that it is several itself"
+                raise SourceError(what, str(folder / RECORD), "train again")
+        parts = [_load_one(str(folder), device) for folder in folders]
         return FoldedDetector(name, tuple(parts), tuple(record.folds.values()))
+    return _load_one(name, device)
+
+
+def _load_one(name: str, device: str | None) -> TransformersDetector:
     folder = model_folder(name, "a detector")
     place = choose_device(device)
     family = family_of(folder)

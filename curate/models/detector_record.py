@@ -41,8 +41,11 @@ def read_record(folder: Path) -> Record:
         found: dict[str, Any] = orjson.loads(path.read_bytes())
         keys = found["picture_keys"]
         folds = {str(k): frozenset(map(str, held)) for k, held in keys.get("folds", {}).items()}
+        for name in folds:
+            if name != Path(name).name or name in ("", ".", "..") or not name.isprintable():
+                raise ValueError(f"{name!r} is no name of a folder in it")
         return Record(frozenset(map(str, keys["train"])), folds)
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(
             f"it is no record of a training ({error})", str(path), "remove it, or train again"
         ) from None

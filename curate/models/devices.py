@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from curate.errors import CallError
+from curate.errors import CallError, CurateError, SourceError, shortened
 from curate.models.extra import need
 
 Result = TypeVar("Result")
@@ -64,6 +65,46 @@ def is_out_of_memory(error: BaseException) -> bool:
         or "out of memory" in str(error).lower()
         or "can't allocate memory" in str(error).lower()  # the CPU allocator's words
     )
+
+
+@contextmanager
+def passing(name: str) -> Iterator[None]:
+    """Turn whatever a network raises in a pass into an error on it; that memory is full goes on.
+
+    That a network could be loaded does not say that its parts fit each other: shapes that its
+    configuration states apart meet in the first pass only.
+
+    Args:
+        name: What the user called the network.
+
+    Raises:
+        SourceError: The pass fails.
+    """
+    try:
+        yield
+    except Exception as error:  # every layer has errors of its own
+        if isinstance(error, CurateError) or is_out_of_memory(error):
+            raise
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise SourceError(
+            f"it fails on a picture ({shortened(first, 200)})",
+            name,
+            "its files do not fit each other or are damaged: save or download it again",
+        ) from error
+
+
+def refuse_answer(name: str, what: str) -> NoReturn:
+    """Raise where a network's answer is none.
+
+    Args:
+        name: What the user called the network.
+        what: What is wrong with the answer, as a clause.
+
+    Raises:
+        SourceError: Always.
+    """
+    do = "its files do not fit each other or are damaged: save or download it again"
+    raise SourceError(what, name, do)
 
 
 class Batches:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,12 @@ from curate.models.extra import need
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 """What weights are read from. Pickled ones (``pytorch_model.bin``) are never opened."""
+
+_CODE = frozenset({"auto_map", "custom_pipelines", "quantization_config"})
+"""Settings by which the library loads code of the folder, or of packages that it names."""
+
+_KERNELS = frozenset({"attn_implementation", "experts_implementation"})
+"""Settings that can name a repository with code, as ``owner/name``."""
 
 
 def model_folder(name: str, what: str) -> Path:
@@ -38,7 +46,46 @@ def model_folder(name: str, what: str) -> Path:
         pickled = (folder / "pytorch_model.bin").exists()
         why = "only pickled weights, which can run code" if pickled else "no weights"
         raise SourceError(f"it holds {why}", str(folder), "save the model as model.safetensors")
+    _refuse_code(folder)
     return folder
+
+
+def _refuse_code(folder: Path) -> None:
+    """See that nothing in a folder makes the library run code or read weights of another form.
+
+    Raises:
+        SourceError: Something does.
+    """
+    for name, value in _settings(read_config(folder)):
+        own = name in _CODE and bool(value)
+        if own or (name.lstrip("_") in _KERNELS and re.search(r"[/@:]", str(value))):
+            what = f"its config.json names code to load ({name}), which curate does not run"
+            raise SourceError(
+                what, str(folder), "save the model with classes of transformers alone"
+            )
+    index = folder / WEIGHTS[1]
+    if not index.is_file():
+        return
+    try:
+        files = {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        raise SourceError("it is no index of weights", str(index), "save the model again") from None
+    for name in sorted(files):
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            what = f"it names weights that are no safetensors file beside it ({name!r})"
+            raise SourceError(what, str(index), "save the model again")
+
+
+def _settings(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield all names and values of a document, at whatever depth."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            yield from one.items()
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
 
 
 def _from_hub(name: str, what: str) -> Path:

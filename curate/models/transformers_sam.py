@@ -21,12 +21,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from curate.errors import CallError, SourceError
-from curate.models.devices import Batches, Device
+from curate.models.devices import Batches, Device, passing, refuse_answer
 from curate.models.extra import need
 from curate.models.hub import model_fingerprint, read_config
 from curate.models.segmenter import Answer, Embedding, Frame, ImageArray, Prompts
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+MOST_SIDE = 1 << 14
+"""Largest side of an input in pixels: a configuration can say anything."""
+
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
@@ -107,10 +110,10 @@ class TransformersSegmenter:
         torch = need("torch", "a segmenter")
         frames = [self.frame(*image.shape[:2]) for image in images]
         pixels = torch.stack([self.prepare(image) for image in images]).to(self.device)
-        with torch.inference_mode(), self._encoding():
+        with passing(self.name), torch.inference_mode(), self._encoding():
             found = self.model.get_image_embeddings(pixels)
-        if self.kind.model == "SamHQModel":
-            found = [found[0], found[1][0]]  # the decoder reads the first of the inner ones
+            if self.kind.model == "SamHQModel":
+                found = [found[0], found[1][0]]  # the decoder reads the first of the inner ones
         features = found if isinstance(found, list) else [found]
         return [
             Embedding(frame, tuple(f[k : k + 1].float() for f in features))
@@ -203,10 +206,16 @@ class TransformersSegmenter:
             inputs |= {"image_embeddings": features[0], "intermediate_embeddings": [features[1]]}
         else:
             inputs["image_embeddings"] = features if self.kind.squashed else features[0]
-        with torch.inference_mode():
+        with passing(self.name), torch.inference_mode():
             found = self.model(**inputs)
-        logits = found.pred_masks.float().flatten(0, 1).cpu().numpy()
-        return logits, found.iou_scores.float().flatten(0, 1).cpu().numpy()
+            logits = found.pred_masks.float().flatten(0, 1).cpu().numpy()
+            iou = found.iou_scores.float().flatten(0, 1).cpu().numpy()
+        wanted = (n, 3 if multimask else 1)
+        if logits.shape != (*wanted, self.low_side, self.low_side) or iou.shape != wanted:
+            refuse_answer(self.name, f"it answers {n} prompts with masks of {logits.shape}")
+        if not (np.isfinite(logits).all() and np.isfinite(iou).all()):
+            refuse_answer(self.name, "its answer is not finite (NaN or infinite)")
+        return logits, iou
 
     def pack(self, embedding: Embedding) -> dict[str, npt.NDArray[Any]]:
         """Return an embedding's parts as float32 arrays."""
@@ -253,9 +262,17 @@ def load_transformers_segmenter(folder: Path, name: str, device: Device) -> Tran
     kind = KINDS[found]
     model = load_weights(kind.model, folder)
     normal = _normalisation(folder) or kind.normal
-    return TransformersSegmenter(
+    made = TransformersSegmenter(
         name, model.to(device.name).eval(), kind, normal, model_fingerprint(folder), device
     )
+    try:
+        sensible = 1 <= made.side <= MOST_SIDE and made.low_side >= 1
+    except (TypeError, ValueError, ZeroDivisionError, LookupError):
+        sensible = False
+    if not sensible:
+        what = "its config.json does not say the size of its input"
+        raise SourceError(what, str(folder), "save the model again")
+    return made
 
 
 def load_weights(class_name: str, folder: Path) -> Any:
@@ -276,6 +293,7 @@ def load_weights(class_name: str, folder: Path) -> Any:
                 folder,
                 use_safetensors=True,
                 local_files_only=True,
+                trust_remote_code=False,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 dtype="float32",
