@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from curate import cli, errors
+from curate import cli, errors, verbs
 from curate.cli.commands import app
 from curate.cli.ending import MAY_BE_EMPTY
 from curate.errors import MOST, CurateError, WorkerFault, unwritable_advice
@@ -193,6 +193,12 @@ def test_nothing_given_for_an_argument_is_refused(
     words += [] if is_argument else [parameter.opts[0], ""]
     assert called(name, *words) == 2
     assert "what is given for it is empty" in capsys.readouterr().err
+
+
+def test_an_empty_path_is_refused_in_python_too() -> None:
+    for paths in (("",), ("x.json", "")):
+        with pytest.raises(CurateError, match="a path is empty"):
+            verbs.audit(*paths)
 
 
 def test_messages_are_one_line_of_bounded_length(capsys: Capture) -> None:

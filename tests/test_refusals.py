@@ -46,6 +46,8 @@ REFUSED = {
     "queue none": "there is no audit here",
     "queue done --kind error": "'error' is not one of",
     "queue done --known none.csv": "there is no such file or folder",
+    "queue done --seed -1": "the seed is -1",
+    "learn done --seed 99999999999": "the seed is 99999999999",
     "review none": "there is no audit here",
     "review done --kind error": "'error' is not one of",
     "import none.csv --audit none": "there is no audit here",

@@ -15,6 +15,7 @@ not known. A column that does not exist counts as missing in every row.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -223,7 +224,10 @@ class _Parser:
         self.position += 1
         if token.kind == "number":
             whole = token.text.isdigit() and len(token.text) < 19
-            return Node("constant", token.at, int(token.text) if whole else float(token.text))
+            value = int(token.text) if whole else float(token.text)
+            if math.isinf(value):
+                raise self.error("the number is beyond all floats", token.at, "give a smaller one")
+            return Node("constant", token.at, value)
         if token.kind == "text":
             return Node("constant", token.at, re.sub(r"\\(.)", r"\1", token.text[1:-1]))
         if token.kind == "odd":

@@ -1,4 +1,4 @@
-"""The TOML file of a policy, read; what it means is for :mod:`curate.curation.policy`."""
+"""Files of settings in TOML, read; what they mean is for those who ask for them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,29 @@ from curate.errors import CallError
 from curate.options import PRESETS
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the content of a TOML text.
+
+    Raises:
+        ValueError: It is none, is nested too deeply, or holds a whole number beyond 64 bits, which
+            no TOML may hold and no float need.
+    """
+    try:
+        content = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    waiting: list[Any] = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError("a whole number in it is beyond 64 bits")
+    return content
+
+
 def policy_file(policy: str | Path) -> dict[str, Any]:
     """Read the content of a policy's file.
 
@@ -18,7 +41,7 @@ def policy_file(policy: str | Path) -> dict[str, Any]:
     """
     path = Path(policy)
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return parse_toml(path.read_text("utf-8"))
     except FileNotFoundError as error:
         do = f"give a TOML file, or one of the presets {', '.join(PRESETS)}"
         raise CallError("there is no such policy", str(path), do) from error
@@ -26,5 +49,5 @@ def policy_file(policy: str | Path) -> dict[str, Any]:
         raise CallError(f"it cannot be read ({error.strerror})", str(path)) from error
     except UnicodeDecodeError as error:
         raise CallError("it is not UTF-8 text", str(path), "save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise CallError(f"it is not TOML ({error})", str(path), "correct the line") from error

@@ -102,6 +102,8 @@ def _number(
     table: Mapping[str, Any], key: str, default: float, limits: tuple[float, float], where: str
 ) -> float:
     value = table.get(key, default)
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise CallError(f"{key} is a number beyond 64 bits", where)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise CallError(f"{key} must be a number, not {value!r}", where)
     if not limits[0] <= value <= limits[1]:

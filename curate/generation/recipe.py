@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from curate.curation.policy_file import parse_toml
 from curate.errors import CallError
 
 MOST_CANDIDATES = 1 << 20
@@ -43,6 +43,8 @@ _NMS = ("box", "mask")
 
 
 def _number(name: str, value: Any, kind: type, low: float, high: float) -> float:
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise CallError(f"{name} is a number beyond 64 bits", "recipe")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise CallError(f"{name} must be a number, not {value!r}", "recipe")
     if not low <= value <= high:
@@ -172,11 +174,11 @@ def load_recipe(
         known = ", ".join(PRESETS)
         raise CallError(f"there is no recipe {recipe}", "--recipe", f"use {known} or a TOML file")
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = parse_toml(path.read_text("utf-8"))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CallError(f"it cannot be read ({reason})", str(path), "check the path") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:
         raise CallError(f"it is no TOML ({error})", str(path)) from None
     base = {"name": path.stem} | content
     return _with(_with_base(base, str(path)), settings or {}, "recipe")

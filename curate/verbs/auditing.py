@@ -20,6 +20,7 @@ from curate.verbs.early import (
     check_folder,
     check_inputs,
     check_policy,
+    check_seed,
 )
 from curate.verbs.paths import AnyPath, as_path
 
@@ -96,7 +97,7 @@ def audit(
     Raises:
         CurateError: The source, an argument or ``out`` cannot be used; one sentence says why.
     """
-    source = dataset_path(Path(source), format)
+    source, out = dataset_path(as_path(source), format), as_path(out)
     check_source(source, format)
     find_images, images = str(images) != NO_IMAGES, None if str(images) == NO_IMAGES else images
     check_inputs(images, soft_masks, {"detections": detections, **(compare or {})}, workers)
@@ -131,7 +132,7 @@ def audit(
     )
     done = run(
         source,
-        Path(out) if out else Path(f"{source.resolve().name.split('.')[0] or 'masks'}.audit"),
+        out if out else Path(f"{source.resolve().name.split('.')[0] or 'masks'}.audit"),
         format=format,
         inputs=inputs,
         policy=load_policy(policy),
@@ -288,6 +289,8 @@ def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | 
     Returns:
         What was found of what was planted, and how much of it is gone from the written dataset.
     """
+    check_seed(seed)
+
     from curate.locks import alone
 
     with alone(Path(out), "demo"):

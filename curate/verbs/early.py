@@ -67,6 +67,16 @@ def check_folder(path: AnyPath | None, of: str = "images") -> None:
         raise SourceError(f"there is no such folder of {of}", str(path), "check the path")
 
 
+def check_seed(seed: int) -> None:
+    """See that a seed is one that every generator of random numbers takes.
+
+    Raises:
+        CallError: It is negative, or 2**32 or more.
+    """
+    if not 0 <= seed < 2**32:
+        raise CallError(f"the seed is {seed}", "--seed", f"give one from 0 to {2**32 - 1}")
+
+
 def check_policy(policy: object) -> None:
     """See that a policy's name is a preset's, or that of a file of TOML.
 

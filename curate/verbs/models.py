@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import CallError
 from curate.progress import Progress
-from curate.verbs.early import check_audit, check_folder
+from curate.verbs.early import check_audit, check_folder, check_seed
 from curate.verbs.paths import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
     Raises:
         CallError: One is not such a pair, or a name stands twice.
     """
-    import tomllib
+    from curate.curation.policy_file import parse_toml
 
     found: dict[str, Any] = {}
     for pair in pairs:
@@ -101,8 +101,8 @@ def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
         if name in found:
             raise CallError(f"{name} stands twice", "--set", "give it once")
         try:
-            found[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            found[name] = parse_toml(f"value = {value}")["value"]
+        except ValueError:
             found[name] = value
     return found
 
@@ -131,6 +131,7 @@ def train_detector(
     """
     check_audit(path)
     check_folder(images)
+    check_seed(settings.get("seed", 0))
 
     from curate.decisions.current import open_audit
     from curate.training import TrainingSettings

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import overload
+
+from curate.errors import CallError
 
 AnyPath = str | Path
 
 
+@overload
+def as_path(path: AnyPath) -> Path: ...
+
+
+@overload
+def as_path(path: None) -> None: ...
+
+
 def as_path(path: AnyPath | None) -> Path | None:
-    """Return a path, or None where none is given."""
+    """Return a path, or None where none is given.
+
+    Raises:
+        CallError: It is an empty text, which would be the working folder.
+    """
+    if path == "":
+        raise CallError("a path is empty", "", "give one, or None")
     return None if path is None else Path(path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from curate.curation.grammar import check_choice
 from curate.errors import CallError
 from curate.verbs.auditing import renew_report
-from curate.verbs.early import check_audit, check_file, check_folder
+from curate.verbs.early import check_audit, check_file, check_folder, check_seed
 from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ def learn(
     """
     check_audit(path, finishes=True)
     check_folder(images)
+    check_seed(seed)
 
     from curate.deciding import finish_deciding
     from curate.decisions import open_reviews

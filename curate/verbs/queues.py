@@ -13,7 +13,7 @@ from curate.curation.grammar import check_choice
 from curate.errors import CallError
 from curate.notes import counted
 from curate.options import KINDS
-from curate.verbs.early import check_audit, check_file, check_folder
+from curate.verbs.early import check_audit, check_file, check_folder, check_seed
 from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def write_queue(
     check_audit(path)
     check_choice(options.get("kind"), "--kind", KINDS)
     check_file(known)
+    check_seed(options.get("seed", 0))
     check_folder(images)
 
     from curate.decisions.current import open_audit

@@ -140,3 +140,29 @@ def test_any_content_is_a_policy_or_a_clear_error(content: dict[str, object]) ->
         Policy.from_dict(content)
     except CallError:
         return
+
+
+BEYOND = {
+    "[accept]\nquality_at_least = " + "9" * 400: "beyond 64 bits",
+    "[accept]\nquality_at_least = 1e400": "must be a number",
+    "[cost]\ndefault = " + "9" * 5000: "it is not TOML",
+    "[cost]\ndefault = 0x" + "f" * 4000: "beyond 64 bits",
+    "[cost.category]\na = " + "9" * 40: "beyond 64 bits",
+    "[clean]\nsmall_px = " + "9" * 400: "beyond 64 bits",
+    "deep = " + "[" * 3000: "nested too deeply",
+    '[[rule]]\nwhen = "area_px > 1e999"\naction = "reject"\nreason = "x"': "beyond all floats",
+    f'[[rule]]\nwhen = "area_px > {"9" * 400}"\naction = "reject"\nreason = "x"': "beyond all",
+}
+
+
+@pytest.mark.parametrize("text", BEYOND, ids=range(len(BEYOND)))
+def test_numbers_beyond_floats_and_depth_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "policy.toml").write_text(text)
+    with pytest.raises(CallError, match=BEYOND[text]):
+        load_policy(tmp_path / "policy.toml")
+
+
+@pytest.mark.parametrize("value", [10**400, -(2**80)])
+def test_numbers_beyond_floats_in_a_mapping_are_refused(value: int) -> None:
+    with pytest.raises(CallError, match="beyond 64 bits"):
+        load_policy({"accept": {"quality_at_least": value}})
