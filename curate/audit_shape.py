@@ -21,6 +21,13 @@ class Maybe:
     value: Any
 
 
+@dataclass(frozen=True)
+class OrEmpty:
+    """An object of one shape, or one without any key."""
+
+    value: Any
+
+
 _NUMBER = (int, float)
 _NUMBER_OR_NONE = (int, float, type(None))
 _NUMBERS = [_NUMBER]
@@ -32,15 +39,17 @@ _IMAGES_WITHOUT = {"count": int, "examples": [str]}
 
 _REFERENCES = {
     "declaration": Maybe(Each((dict, type(None)))),
-    "shape": Maybe(
-        {
-            "features": [str],
-            "median": [_NUMBER_OR_NONE],
-            "scale": [_NUMBER_OR_NONE],
-            "category": [(str, type(None))],
-            "category_median": [[_NUMBER_OR_NONE]],
-            "category_scale": [[_NUMBER_OR_NONE]],
-        }
+    "shape": Maybe(  # empty where no mask has pixels
+        OrEmpty(
+            {
+                "features": [str],
+                "median": [_NUMBER_OR_NONE],
+                "scale": [_NUMBER_OR_NONE],
+                "category": [(str, type(None))],
+                "category_median": [[_NUMBER_OR_NONE]],
+                "category_scale": [[_NUMBER_OR_NONE]],
+            }
+        )
     ),
     "quality": Each(_QUALITY),
     "quality_quantiles": {"values": _NUMBERS},
@@ -89,6 +98,8 @@ def misfit(value: object, shape: Any = SHAPE, place: str = "") -> str:
     """
     if isinstance(shape, Maybe):
         shape = shape.value
+    if isinstance(shape, OrEmpty):
+        return "" if value == {} else misfit(value, shape.value, place)
     if isinstance(shape, list):
         if not isinstance(value, list):
             return f"{place} is no list"

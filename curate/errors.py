@@ -63,6 +63,18 @@ class AuditError(CurateError):
     """An audit directory cannot be used: it holds something else, or belongs to another source."""
 
 
+def check_utf8(path: object) -> None:
+    """See that a path is text: tables, queries and pages cannot hold other bytes of file names.
+
+    Raises:
+        CallError: It is not.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise CallError("its name is no UTF-8 text", str(path), "rename it") from None
+
+
 class ReportWarning(UserWarning):
     """All was done and kept, but the report could not be written again; says why."""
 

@@ -123,3 +123,18 @@ def count_text(note: Mapping[str, Any], noun_total: int | None = None) -> str:
 def printable(text: str) -> str:
     """Return the beginning of foreign text, without what could steer a terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:120])
+
+
+def encodable(value: Any) -> Any:
+    """Return plain values with bytes of file names that are no UTF-8 as escapes.
+
+    Args:
+        value: Texts, numbers, and what holds them: mappings, lists, tuples.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {encodable(key): encodable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [encodable(one) for one in value]
+    return value

@@ -402,3 +402,10 @@ def test_a_disk_that_fills_while_a_file_is_indexed(tmp_path: Path, monkeypatch: 
         with pytest.raises(AuditError, match=r"no space left on device.*make room on the disk"):
             curate.audit(path, tmp_path / "out")
     assert len(curate.audit(path, tmp_path / "out").masks()) == 9
+
+
+def test_an_audit_in_which_no_mask_has_pixels_can_be_opened(tmp_path: Path):
+    audited(tmp_path, [annotation(k, segmentation=None) for k in range(3)])
+    opened = curate.open_audit(tmp_path / "out")
+    assert opened.info["references"]["shape"] == {}
+    assert len(curate.decide(tmp_path / "out").masks()) == 3

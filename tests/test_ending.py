@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+from small_datasets import build
 
 from curate import cli, errors, verbs
 from curate.cli.commands import app
@@ -237,3 +240,72 @@ def test_advice_fits_what_the_operating_system_said(number: int) -> None:
     advice = unwritable_advice(OSError(number, os.strerror(number)))
     assert ADVICE[number] in advice
     assert ("make room" in advice) == (number in (errno.ENOSPC, errno.EDQUOT))
+
+
+BYTES = os.fsdecode(b"caf\xe9")
+"""A name of a file that is no UTF-8."""
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, encoding: str, *words: str) -> tuple[int, str, str]:
+    """Run a command whose output and errors are in an encoding."""
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2)]
+    streams[1].reconfigure(errors="backslashreplace")
+    with monkeypatch.context() as changed:
+        changed.setattr(sys, "stdout", streams[0])
+        changed.setattr(sys, "stderr", streams[1])
+        code = called(*words)
+        out, err = (stream.buffer.getvalue().decode(errors="replace") for stream in streams)  # type: ignore[attr-defined]
+    return code, out, err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", BYTES),
+        ("audit", "here.json", "--out", BYTES),
+        ("audit", "here.json", "--compare", f"a={BYTES}"),
+        ("version", BYTES),
+        ("prune", BYTES),
+        ("prune", "here", "--out", BYTES),
+        ("import", "here.csv", "--reviewer", BYTES),
+        ("queue", "here", "--out", BYTES),
+    ],
+    ids=" ".join,
+)
+def test_what_is_no_utf8_is_refused_whatever_the_output_can_show(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, words: tuple[str, ...]
+) -> None:
+    code, out, err = printed(monkeypatch, encoding, *words)
+    assert (code, out) == (2, "")
+    assert "its name is no UTF-8 text; rename it" in err
+    assert err.count("\n") == 1
+
+
+def test_a_working_folder_that_is_no_utf8(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / BYTES
+    folder.mkdir()
+    (folder / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    monkeypatch.chdir(folder)
+    for words in (("audit", "a.json"), ("version", "a.json")):
+        code, _, err = printed(monkeypatch, "ascii", *words)
+        assert code == 2
+        assert "its name is no UTF-8 text; rename it" in err
+    assert [path.name for path in folder.iterdir()] == ["a.json"]
+
+
+def test_files_in_a_dataset_that_are_no_utf8(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = build("amg-json", tmp_path)
+    first = sorted(source.iterdir())[0]
+    first.rename(first.with_name(f"{BYTES}.json"))
+    out = str(tmp_path / "out")
+    code, said, err = printed(monkeypatch, "ascii", "audit", str(source), "--out", out)
+    assert (code, err) == (0, "")
+    assert said.startswith("7 masks in 3 images")
+    code, said, _ = printed(monkeypatch, "ascii", "decide", out, "--json")
+    assert code == 0
+    assert json.loads(said)["mask_count"] == 7
+    code, said, err = printed(monkeypatch, "ascii", "prune", out, "--out", str(tmp_path / "pruned"))
+    assert (code, err) == (0, "")

@@ -16,6 +16,7 @@ import typer
 
 from curate import __version__
 from curate.errors import ReportWarning
+from curate.notes import encodable
 
 app = typer.Typer(
     help="A data engine for instance masks: audit, rank, accept, prune, report.",
@@ -69,7 +70,7 @@ def show(value: Any, text: str, as_json: bool) -> None:
         return
     import orjson
 
-    packed = orjson.dumps(_encodable(value), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    packed = orjson.dumps(encodable(value), option=orjson.OPT_SERIALIZE_NUMPY).decode()
     try:
         packed.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
@@ -96,17 +97,6 @@ def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
         error.encoding, error.object, error.start, error.start + 1, error.reason
     )
     return codecs.backslashreplace_errors(one)
-
-
-def _encodable(value: Any) -> Any:
-    """Return plain values with bytes of file names that are no UTF-8 as escapes."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_encodable(key): _encodable(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encodable(one) for one in value]
-    return value
 
 
 @app.callback(invoke_without_command=True)

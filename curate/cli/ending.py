@@ -30,6 +30,7 @@ from curate.errors import (
     CallError,
     CurateError,
     WorkerFault,
+    check_utf8,
     on_one_line,
     shortened,
     unwritable_advice,
@@ -97,8 +98,10 @@ def _call(words: Sequence[str]) -> int:
 
 
 def _refuse_empty(parameter: Any, read: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
-    """Read what was given for a parameter, unless it is empty: Path("") is the working folder."""
+    """Read what was given for a parameter, unless it is empty (as a path: ".") or no text."""
     given = value if isinstance(value, list | tuple) else (value,)
+    for one in given:
+        check_utf8(one)
     if "" in given and parameter.name not in MAY_BE_EMPTY:
         option = next((name for name in parameter.opts if name.startswith("--")), "")
         where = option or parameter.metavar or parameter.name.upper()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate import files
-from curate.errors import CallError, SourceError
+from curate.errors import CallError, SourceError, check_utf8
 
 if TYPE_CHECKING:
     from curate.formats.base import Format, ReadOptions
@@ -131,13 +131,14 @@ def check_source(path: Path, format: str | None = None) -> None:
 
     Raises:
         CallError: There is no format of that name.
-        SourceError: The path does not exist.
+        SourceError: The path does not exist, or its name is no text.
     """
     if format is not None and format not in format_names():
         known = ", ".join(format_names())
         raise CallError(f"there is no format {format}", "--format", f"use one of {known}")
     if not path.exists():
         raise SourceError("there is no such file or folder", str(path), "check the path")
+    check_utf8(path.resolve())
 
 
 def _detected(path: Path, format: str | None) -> Format:

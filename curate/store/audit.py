@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from curate import files
 from curate.audit_info import INFO, SCHEMA_VERSION, SCORING, finished_info, read_info
-from curate.errors import AuditError, CallError
+from curate.errors import AuditError, CallError, check_utf8
 from curate.formats.base import writing as refusing
 from curate.store.files import WORK, part_paths, to_frame, write_json
 from curate.store.parts import RESTORE, read_columns, read_schema, reading_part
@@ -253,6 +253,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     Raises:
         AuditError: ``out`` holds something that is not an audit's, or another audit.
     """
+    check_utf8(out.resolve())
     if out.exists() and not out.is_dir():
         raise AuditError("it is a file", str(out), "choose a directory")
     if out.is_dir():

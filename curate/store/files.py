@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from curate import files
 from curate.errors import AuditError, unwritable_advice
+from curate.notes import encodable
 from curate.store.parts import read_columns, read_names, reading_part
 
 WORK = "work"
@@ -46,10 +47,17 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all; NaN becomes null."""
+    """Write a JSON file whole or not at all; NaN becomes null.
+
+    Bytes of file names that are no UTF-8 become escapes.
+    """
     with writing(path) as temporary:
         option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-        files.write_bytes(temporary, orjson.dumps(value, option=option))
+        try:
+            data = orjson.dumps(value, option=option)
+        except orjson.JSONEncodeError:
+            data = orjson.dumps(encodable(value), option=option)
+        files.write_bytes(temporary, data)
 
 
 def write_part(path: Path, table: pa.Table) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import overload
 
-from curate.errors import CallError
+from curate.errors import CallError, check_utf8
 
 AnyPath = str | Path
 
@@ -22,8 +22,9 @@ def as_path(path: AnyPath | None) -> Path | None:
     """Return a path, or None where none is given.
 
     Raises:
-        CallError: It is an empty text, which would be the working folder.
+        CallError: It is an empty text, which would be the working folder, or no UTF-8.
     """
     if path == "":
         raise CallError("a path is empty", "", "give one, or None")
+    check_utf8(path)
     return None if path is None else Path(path)

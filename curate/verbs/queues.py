@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate import files
 from curate.curation.grammar import check_choice
-from curate.errors import CallError
+from curate.errors import CallError, check_utf8
 from curate.notes import counted
 from curate.options import KINDS
 from curate.verbs.early import check_audit, check_file, check_folder, check_seed
@@ -74,6 +74,8 @@ def write_queue(
     check_choice(options.get("kind"), "--kind", KINDS)
     check_file(known)
     check_seed(options.get("seed", 0))
+    if out is not None:
+        check_utf8(Path(out).resolve())  # some tools are told the whole path
     check_folder(images)
 
     from curate.decisions.current import open_audit
