@@ -14,8 +14,8 @@ from curate.formats import coco_index, sa1b
 
 
 def prepare_colliding(folder: Path) -> None:
-    """Write four parts in which the same ids stand."""
-    write_sa1b(folder / "in", 4, masks=4, same_ids=True)
+    """Write three parts in which the same ids stand."""
+    write_sa1b(folder / "in", 3, masks=4, same_ids=True)
 
 
 def run_audit(folder: Path) -> None:
