@@ -146,3 +146,19 @@ def test_where_nothing_can_be_written_or_removed_the_file_itself_is_named(
     with pytest.raises(AuditError, match="read-only file system") as refused:
         write_json(tmp_path / "audit.json", {})
     assert refused.value.where == str(tmp_path / "audit.json")
+
+
+@pytest.mark.parametrize("kind", ["masks", "images"])
+@pytest.mark.parametrize("index", [0, 1])
+def test_an_audit_that_lacks_a_part_is_refused(tmp_path: Path, kind: str, index: int) -> None:
+    audit = make_audit(tmp_path / "x")
+    path = part_path(audit, kind, index)
+    path.unlink()
+    with pytest.raises(AuditError, match=f"{path.name}: a part of the audit is missing"):
+        open_audit(audit)
+
+
+def test_an_audit_without_any_part_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / INFO, {"schema_version": SCHEMA_VERSION, "state": COMPLETE})
+    with pytest.raises(AuditError, match="a part of the audit is missing"):
+        open_audit(tmp_path)

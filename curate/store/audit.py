@@ -18,7 +18,7 @@ from curate import files
 from curate.audit_info import INFO, SCHEMA_VERSION, SCORING, finished_info, read_info
 from curate.errors import AuditError, CallError, check_utf8
 from curate.formats.base import writing as refusing
-from curate.store.files import WORK, part_paths, to_frame, write_json
+from curate.store.files import WORK, check_parts, part_paths, to_frame, write_json
 from curate.store.parts import RESTORE, read_columns, read_schema, reading_part
 from curate.store.people import (
     OVERRIDDEN,
@@ -233,10 +233,13 @@ def open_audit(path: str | os.PathLike[str]) -> Audit:
     """Open a finished audit.
 
     Raises:
-        AuditError: There is none, it is of another version, or it was interrupted.
+        AuditError: There is none, it is of another version, it was interrupted, or a part of it is
+            missing.
     """
     root = Path(path)
-    return Audit(root, finished_info(root))
+    info = finished_info(root)
+    check_parts(root)
+    return Audit(root, info)
 
 
 def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] | None:

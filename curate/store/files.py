@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from curate import files
 from curate.errors import AuditError, unwritable_advice
 from curate.notes import encodable
-from curate.store.parts import read_columns, read_names, reading_part
+from curate.store.parts import RESTORE, read_columns, read_names, reading_part
 
 WORK = "work"
 """Where an audit keeps what it needs until it is complete."""
@@ -120,6 +120,23 @@ def part_path(root: Path, kind: str, index: int) -> Path:
 def part_paths(root: Path, kind: str) -> list[Path]:
     """Return the parts of ``kind`` that are there, in order."""
     return sorted((root / kind).glob("part-*.parquet"))
+
+
+def check_parts(root: Path) -> None:
+    """See that no part of a finished audit is missing: parts are numbered from 0, of both kinds.
+
+    Raises:
+        AuditError: One is; names it.
+    """
+    numbers = {
+        kind: {int(path.stem[5:]) for path in part_paths(root, kind) if path.stem[5:].isdecimal()}
+        for kind in ("masks", "images")
+    }
+    for index in range(max(1, len(numbers["masks"] | numbers["images"]))):
+        for kind, found in numbers.items():
+            if index not in found:
+                where = str(part_path(root, kind, index))
+                raise AuditError("a part of the audit is missing", where, RESTORE)
 
 
 def count_parts(root: Path) -> int:
