@@ -16,6 +16,7 @@ from curate.curation.audits import DATASET_VERSION
 from curate.exchange.labels import name_of
 from curate.exchange.picture_names import PictureNames
 from curate.exchange.views import (
+    RecentPictures,
     View,
     check_pictures,
     crops,
@@ -25,7 +26,6 @@ from curate.exchange.views import (
 )
 from curate.exchange.writers import Outgoing
 from curate.formats.base import new_file
-from curate.pictures import ImageFolder
 from curate.rle import area, bbox, encode
 from curate.store import Audit
 
@@ -69,7 +69,7 @@ def write_huggingface(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing
 
 
 def _groups(
-    views: Iterator[View], names: PictureNames, folder: ImageFolder, work: Path, crop: bool
+    views: Iterator[View], names: PictureNames, folder: RecentPictures, work: Path, crop: bool
 ) -> Iterator[list[tuple[View, str, bytes]]]:
     """Yield views with their names and pictures, a row group at a time."""
     group: list[tuple[View, str, bytes]] = []

@@ -21,14 +21,17 @@ from curate.errors import CallError
 from curate.exchange.writers import Outgoing, records
 from curate.formats.base import copy_file
 from curate.pictures import Box, ImageFolder, window
-from curate.pictures.decode import Bytes
+from curate.pictures.canvas import Bytes
 from curate.rle import Runs, bbox, cut
 from curate.store import Audit, known_pictures
 
 MOST_PIXELS = 80_000_000
-"""Pictures larger than this are not opened to be cut: one takes three bytes a pixel."""
+"""Larger pictures are not drawn anew whole: one takes three bytes a pixel."""
 
-RECENT_BYTES = 256 << 20
+KEPT_PIXELS = 16_000_000
+"""Pictures up to this size are decoded whole to be cut; of larger ones only the piece is."""
+
+RECENT_BYTES = 100 << 20
 """How much memory decoded pictures may take that are kept for the next crop."""
 
 CROPS_AT_ONCE = 2_000
@@ -80,7 +83,7 @@ class View:
         }
 
 
-def pictures_of(audit: Audit, how: Outgoing) -> ImageFolder | None:
+def pictures_of(audit: Audit, how: Outgoing) -> RecentPictures | None:
     """Return the folder of the pictures: the one given, or the audit's; None where there is none.
 
     Raises:
@@ -89,26 +92,38 @@ def pictures_of(audit: Audit, how: Outgoing) -> ImageFolder | None:
     known = how.images or audit.info.get("inputs", {}).get("images")
     if known is None:
         return None
-    return RecentPictures(Path(known), MOST_PIXELS, known_pictures(audit, Path(known)))
+    return RecentPictures(Path(known), known=known_pictures(audit, Path(known)))
 
 
 class RecentPictures(ImageFolder):
     """A folder that keeps the pictures decoded last: a queue comes back to an image many times."""
 
-    def load(
-        self, file_name: object, size: tuple[int, int] | None = None, *, gray: bool = False
-    ) -> Bytes | None:
-        """Decode one picture, or give the one decoded before; it must not be written to."""
+    def piece(self, file_name: object, size: tuple[int, int], box: Box) -> Bytes | None:
+        """Return a window of a picture in RGB, every pixel of it; it must not be written to.
+
+        Args:
+            file_name: Its name in the dataset.
+            size: Height and width that its masks have.
+            box: The window.
+
+        Returns:
+            None where there is no such picture, or it is too large.
+        """
+        if size[0] * size[1] > KEPT_PIXELS:
+            if (box.h, box.w) != size:
+                return self.load(file_name, size, box=box)
+            return None if size[0] * size[1] > MOST_PIXELS else self.load(file_name, size)
         kept: dict[Any, Bytes] = self.__dict__.setdefault("_by_recent", {})
-        key = (file_name, size, gray)
+        key = (file_name, size)
         pixels = kept.pop(key, None)
+        while sum(one.nbytes for one in kept.values()) > RECENT_BYTES:
+            del kept[next(iter(kept))]
         if pixels is None:
-            pixels = super().load(file_name, size, gray=gray)
-        if pixels is not None:
-            kept[key] = pixels  # behind all others: the first one goes first
-            while sum(one.nbytes for one in kept.values()) > RECENT_BYTES and len(kept) > 1:
-                del kept[next(iter(kept))]
-        return pixels
+            pixels = self.load(file_name, size)
+        if pixels is None:
+            return None
+        kept[key] = pixels  # behind all others: the first one goes first
+        return pixels[box.y : box.y + box.h, box.x : box.x + box.w]
 
 
 def crops(audit: Audit, rows: pd.DataFrame) -> Iterator[View]:
@@ -193,7 +208,7 @@ def _masks(audit: Audit, rows: pd.DataFrame) -> tuple[pd.DataFrame, Runs, pd.Dat
     return rows[good], runs[good], known[good]
 
 
-def save_picture(folder: ImageFolder, view: View, target: Path) -> bool:
+def save_picture(folder: RecentPictures, view: View, target: Path) -> bool:
     """Write a view's picture: the file itself where all of it is shown, else the piece.
 
     Returns:
@@ -205,13 +220,10 @@ def save_picture(folder: ImageFolder, view: View, target: Path) -> bool:
         return True
     from PIL import Image
 
-    pixels = folder.load(view.file_name, (view.height, view.width))
+    pixels = folder.piece(view.file_name, (view.height, view.width), view.box)
     if pixels is None:
         return False
-    box = view.box
-    piece = Image.fromarray(
-        np.ascontiguousarray(pixels[box.y : box.y + box.h, box.x : box.x + box.w])
-    )
+    piece = Image.fromarray(np.ascontiguousarray(pixels))
     files.mkdir(target.parent, parents=True, exist_ok=True)
     packed = io.BytesIO()
     if target.suffix == ".jpg":
@@ -230,7 +242,7 @@ def _fits(folder: ImageFolder, view: View) -> bool:
     return seen.status == "ok" and upright and kind in (".jpg", ".jpeg", ".png")
 
 
-def check_pictures(folder: ImageFolder | None, tool: str) -> ImageFolder:
+def check_pictures(folder: RecentPictures | None, tool: str) -> RecentPictures:
     """Return the folder of pictures, or say that a tool cannot do without.
 
     Raises:

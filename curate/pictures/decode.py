@@ -7,26 +7,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+
+from curate.pictures import pieces, tiff_blocks
+from curate.pictures.canvas import TURNS, Bytes, Canvas, Levels, back, levels_of
+from curate.pictures.pieces import SMALL_PIXELS, Piece, source_of
+from curate.pictures.windows import Box
 
 from curate.pictures.quiet_tiff import silence_libtiff
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-Bytes = npt.NDArray[np.uint8]
+    from PIL import ImageFile
 
 MAX_PIXELS = 178_956_970
 """Largest picture that is decoded, in pixels; Pillow's own limit against decompression bombs."""
+
+MAX_BYTES = 240_000_000
+"""Most memory that decoding one picture takes: a worker stays under 600 MB."""
 
 DECODERS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "TGA")
 """Formats that are opened. A list, because Pillow would hand others to programs (EPS)."""
 
 THUMBNAIL_PX = 32
 """Height and width of a thumbnail."""
+
+_REDUCED_BYTES = 24_000_000  # windows up to this size are not reduced while they are decoded
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Header:
 
 
 @contextmanager
-def opened(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, Header]]:
+def opened(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, Header]]:
     """Open a picture, without decoding it yet.
 
     Args:
@@ -63,33 +70,39 @@ def opened(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, Header]]:
         max_pixels: Largest size that its header may state.
 
     Raises:
-        ValueError: It is larger.
+        ValueError: It is larger, or a TIFF in more pieces than are read.
         Exception: Whatever Pillow and its decoders raise on a broken file.
     """
     from PIL import Image
 
     silence_libtiff()
+    with path.open("rb") as file:
+        if file.read(2) in (b"II", b"MM"):
+            tiff_blocks.read_blocks(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata, and sizes that we judge ourselves
         with Image.open(path, formats=DECODERS) as image:
-            header = _header(image)
-            if header.height * header.width > max_pixels:
-                size = f"{header.width} x {header.height} px"
+            if image.height * image.width > max_pixels:
+                size = f"{image.width} x {image.height} px"
                 raise ValueError(f"it is {size}, over the limit of {max_pixels:,} pixels")
-            yield image, header
+            yield image, _header(path, image)
 
 
-def _header(image: Image.Image) -> Header:
-    orientation = _orientation(image)
+def _header(path: Path, image: ImageFile.ImageFile) -> Header:
     size = (image.height, image.width)
+    orientation = _orientation(path, image)
     if image.format == "TIFF" and orientation >= 5:  # Pillow states a TIFF's size as displayed
         size = size[::-1]
     return Header(*size, orientation)
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(path: Path, image: ImageFile.ImageFile) -> int:
     try:
-        value = int(image.getexif().get(0x0112, 1))
+        if image.format == "PNG":  # of which Pillow would decode all to look for EXIF
+            with pieces.without_pixels(path) as bare:
+                value = int(bare.getexif().get(0x0112, 1))
+        else:
+            value = int(image.getexif().get(0x0112, 1))
     except Exception:  # metadata that does not parse means none
         return 1
     return value if 1 <= value <= 8 else 1
@@ -97,83 +110,185 @@ def _orientation(image: Image.Image) -> int:
 
 def upright(pixels: Bytes, orientation: int) -> Bytes:
     """Turn stored pixels, shape (height, width, ...), as a viewer that follows EXIF shows them."""
-    turned: dict[int, Any] = {
-        1: lambda p: p,
-        2: lambda p: p[:, ::-1],
-        3: lambda p: p[::-1, ::-1],
-        4: lambda p: p[::-1],
-        5: lambda p: p.swapaxes(0, 1),
-        6: lambda p: p[::-1].swapaxes(0, 1),
-        7: lambda p: p[::-1, ::-1].swapaxes(0, 1),
-        8: lambda p: p[:, ::-1].swapaxes(0, 1),
-    }
-    return np.ascontiguousarray(turned[orientation](pixels))
+    return np.ascontiguousarray(TURNS[orientation](pixels))
 
 
-def pixels_of(image: Image.Image, header: Header, *, gray: bool, displayed: bool = True) -> Bytes:
-    """Decode an open picture to 8 bit.
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a picture.
 
-    Args:
-        image: The picture.
-        header: Its header.
+    Attributes:
         gray: One channel, else RGB.
         displayed: Turned as its EXIF orientation asks, else as stored.
-
-    Returns:
-        Shape (height, width), or (height, width, 3) unless gray. Pictures of over 8 bit are
-        stretched from their 0.1st to their 99.9th percentile, because microscopes and scanners use
-        a part of their range only.
+        box: The window, in that frame; None for all of it.
+        longest: Longest side of what is shown in the end: a larger window comes reduced, so that
+            its longer side is at least twice this. None to have every pixel.
     """
-    is_tiff = image.format == "TIFF"  # Pillow turns a TIFF itself, and drops its orientation
-    if image.mode.startswith(("I", "F")):
-        flat = stretch(np.asarray(image))
-        pixels = flat if gray else np.repeat(flat[:, :, None], 3, axis=2)
-    else:
-        pixels = np.asarray(image.convert("L" if gray else "RGB"))
-    if displayed:
-        return upright(pixels, 1 if is_tiff else header.orientation)
-    back = {6: 8, 8: 6}.get(header.orientation, header.orientation)
-    return upright(pixels, back if is_tiff else 1)
+
+    gray: bool = False
+    displayed: bool = True
+    box: Box | None = None
+    longest: int | None = None
 
 
-def thumbnail_of(image: Image.Image, header: Header) -> Bytes:
+@dataclass(frozen=True)
+class Band:
+    """Some rows of a picture.
+
+    Attributes:
+        low: Its first own row.
+        high: Where its own rows end, exclusive.
+        top: The row of its first pixel: there may be rows around its own.
+        pixels: Shape (height, width, 3), or (height, width).
+    """
+
+    low: int
+    high: int
+    top: int
+    pixels: Bytes
+
+
+class Pixels:
+    """An open picture whose windows can be read one after another.
+
+    Args:
+        path: The file.
+        image: It, opened.
+        header: Its header.
+        wanted: What of it.
+        max_bytes: Most memory that this may take, what is read included.
+
+    Raises:
+        ValueError: It cannot be had in so much memory.
+        Exception: Whatever Pillow and its decoders raise on a broken file.
+    """
+
+    def __init__(
+        self, path: Path, image: ImageFile.ImageFile, header: Header, wanted: Wanted, max_bytes: int
+    ) -> None:
+        self._wanted = wanted
+        self.size = header.displayed if wanted.displayed else header.stored
+        box = wanted.box or Box(0, 0, self.size[1], self.size[0])
+        depth = 1 if wanted.gray else 3
+        self._step = 1
+        if wanted.longest is not None and box.w * box.h * depth > _REDUCED_BYTES:
+            self._step = max(1, box.longest // (2 * wanted.longest))
+        taken = box.w * box.h * depth // self._step**2 * (1 if self._step == 1 else 5)
+        if taken > max_bytes:
+            what = f"{box.w} x {box.h} px of it take {taken / 1e6:,.0f} MB"
+            raise ValueError(f"{what}, over the limit of {max_bytes / 1e6:,.0f} MB")
+        least = None
+        if wanted.longest is not None:
+            least = -(-header.height // self._step), -(-header.width // self._step)
+        left = max_bytes - taken
+        self._source = source_of(path, image, header.stored, left, gray=wanted.gray, least=least)
+        self._turn = header.orientation if wanted.displayed else 1
+        if self._source.turned:
+            self._turn = 1 if wanted.displayed else back(header.orientation)
+        self._levels: Levels = levels_of(self._source)
+
+    def read(self, box: Box | None = None) -> Bytes:
+        """Return a window, shape (height, width), or (height, width, 3) unless gray.
+
+        Pictures of over 8 bit are stretched from their 0.1st to their 99.9th percentile, because
+        microscopes and scanners use a part of their range only.
+
+        Args:
+            box: The window; the one that is wanted if None.
+
+        Raises:
+            Exception: Whatever Pillow and its decoders raise on a broken file.
+        """
+        box = box or self._wanted.box or Box(0, 0, self.size[1], self.size[0])
+        shape = -(-box.h // self._step), -(-box.w // self._step)
+        drawn_size = self._source.height, self._source.width
+        size = drawn_size if self._turn < 5 else drawn_size[::-1]
+        inner = box if size == self.size else _scaled(box, self.size, size)
+        bins = (min(shape[0], inner.h), min(shape[1], inner.w))
+        canvas = Canvas(bins, inner, self._turn, size, gray=self._wanted.gray)
+        drawn = canvas.draw(self._source, self._levels)
+        return drawn if bins == shape else _resized(drawn, shape)
+
+    def bands(self, pixels: int, margin: int) -> Iterator[Band]:
+        """Yield the whole picture, from its first row to its last, some rows at a time.
+
+        Args:
+            pixels: About how many a band has; one row at least.
+            margin: How many rows above and below a band has besides its own, where there are any.
+
+        Raises:
+            Exception: Whatever Pillow and its decoders raise on a broken file.
+        """
+        height, width = self.size
+        rows = max(1, pixels // width)
+        waiting: list[Piece] = []
+        pieces = self._source.pieces(0, height) if self._ordered else None
+        for low in range(0, height, rows):
+            high = min(height, low + rows)
+            top, bottom = max(0, low - margin), min(height, high + margin)
+            box = Box(0, top, width, bottom - top)
+            if pieces is None:
+                yield Band(low, high, top, self.read(box))
+                continue
+            waiting = [one for one in waiting if one.y + one.image.height > top]
+            while not waiting or waiting[-1].y < bottom:
+                piece = next(pieces, None)
+                if piece is None:
+                    break
+                waiting.append(piece)
+            canvas = Canvas((box.h, box.w), box, 1, self.size, gray=self._wanted.gray)
+            yield Band(low, high, top, canvas.draw_pieces(waiting, self._levels))
+
+    @property
+    def _ordered(self) -> bool:
+        """Whether pieces come row by row as they are wanted."""
+        drawn = self._source.height, self._source.width
+        return self._turn == 1 and self._source.ordered and drawn == self.size
+
+
+def _scaled(box: Box, size: tuple[int, int], drawn: tuple[int, int]) -> Box:
+    """Return a window on a picture as one on the same picture drawn at another scale."""
+    x, y = box.x * drawn[1] // size[1], box.y * drawn[0] // size[0]
+    right = min(drawn[1], -(-(box.x + box.w) * drawn[1] // size[1]))
+    bottom = min(drawn[0], -(-(box.y + box.h) * drawn[0] // size[0]))
+    return Box(x, y, max(1, right - x), max(1, bottom - y))
+
+
+def _resized(pixels: Bytes, shape: tuple[int, int]) -> Bytes:
+    from PIL import Image
+
+    made = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(made)
+
+
+def thumbnail_of(path: Path, image: ImageFile.ImageFile, header: Header, max_bytes: int) -> Bytes:
     """Decode an open picture to its end and squeeze it, as displayed, into a square of gray.
 
     A JPEG is drawn at an eighth of its size at best, which takes a fraction of the time of drawing
     it whole, and still reads every byte.
+
+    Args:
+        path: The file.
+        image: It, opened.
+        header: Its header.
+        max_bytes: Most memory that this may take.
+
+    Raises:
+        ValueError: It cannot be decoded in so much memory.
+        Exception: Whatever Pillow and its decoders raise on a broken file.
     """
     from PIL import Image
 
-    image.draft("L", (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
     square = (THUMBNAIL_PX, THUMBNAIL_PX)
-    pixels = pixels_of(image, header, gray=True)
+    least = (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX)
+    source = source_of(path, image, header.stored, max_bytes, gray=True, least=least)
+    turn = 1 if source.turned else header.orientation
+    size = (source.height, source.width) if turn < 5 else (source.width, source.height)
+    whole, levels = Box(0, 0, size[1], size[0]), levels_of(source)
+    if size[0] * size[1] > SMALL_PIXELS and min(size) >= THUMBNAIL_PX:
+        return Canvas(square, whole, turn, size, gray=True).draw(source, levels)
+    pixels = Canvas(size, whole, turn, size, gray=True).draw(source, levels)
     return np.asarray(Image.fromarray(pixels).resize(square, Image.Resampling.BOX))
-
-
-def stretch(values: npt.NDArray[Any]) -> Bytes:
-    """Bring numbers of any range to 0..255, from the 0.1st to the 99.9th percentile.
-
-    Args:
-        values: Shape (height, width); what is not finite becomes 0.
-
-    Returns:
-        Same shape; zeros for a flat picture.
-    """
-    step = max(1, int(np.sqrt(values.size / 1e6)))
-    sample = values[::step, ::step]
-    sample = sample[np.isfinite(sample)]
-    if not sample.size:
-        return np.zeros(values.shape, np.uint8)
-    low, high = np.percentile(sample, [0.1, 99.9])
-    if high <= low:
-        low, high = float(sample.min()), float(sample.max())
-    if high <= low:
-        return np.zeros(values.shape, np.uint8)
-    scale = np.float32(255.0 / (high - low))
-    scaled = (values.astype(np.float32) - np.float32(low)) * scale
-    scaled = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
-    result: Bytes = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return result
 
 
 def problem(path: Path, error: Exception) -> tuple[str, str]:

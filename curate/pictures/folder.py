@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, contextmanager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from curate.errors import SourceError
+from curate.pictures.canvas import Bytes
 from curate.pictures.decode import (
+    MAX_BYTES,
     MAX_PIXELS,
-    Bytes,
+    Band,
     Header,
+    Pixels,
+    Wanted,
     opened,
-    pixels_of,
     problem,
     thumbnail_of,
 )
 from curate.pictures.finding import Finder
+from curate.pictures.windows import Box
 from curate.table import IMAGE_STATUSES, STRING
 
 _COMMON = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp")
@@ -33,6 +38,10 @@ SUFFIXES = frozenset(_COMMON + _RARE)
 SWAPPED = "declared width and height are swapped"
 OTHER_SIZE = "the picture has another size than declared"
 """What is said of sizes that differ, before the numbers."""
+
+WHOLE_BYTES = 1_300_000_000
+"""Most memory that a whole picture in RGB takes, decoded for a network that has to see all of it;
+windows, and what is reduced, keep to :data:`curate.pictures.MAX_BYTES`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class ImageFolder:
         path: The folder.
         max_pixels: Larger pictures are not decoded; at most :data:`curate.pictures.MAX_PIXELS`.
         known: Paths under the folder by file name, as :meth:`find_all` found them.
+        max_bytes: Most memory that decoding one takes; :data:`WHOLE_BYTES` apart.
 
     Raises:
         SourceError: ``path`` is no folder.
@@ -75,9 +85,11 @@ class ImageFolder:
         path: str | Path,
         max_pixels: int = MAX_PIXELS,
         known: Mapping[str, str] | None = None,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         self.path = Path(path)
         self.max_pixels = min(max_pixels, MAX_PIXELS)
+        self.max_bytes = max_bytes
         if not self.path.is_dir():
             raise SourceError("there is no such folder of images", str(path), "check the path")
         self._finder = Finder(self.path, known)
@@ -129,7 +141,7 @@ class ImageFolder:
             return Inspection("missing", reason)
         try:
             with opened(path, self.max_pixels) as (image, header):
-                thumbnail = thumbnail_of(image, header)
+                thumbnail = thumbnail_of(path, image, header, self.max_bytes)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
         except Exception as error:  # decoders raise whatever they like on a broken file
@@ -152,9 +164,15 @@ class ImageFolder:
         return worse(images, pd.DataFrame(columns, index=images.index).astype(STRING))
 
     def load(
-        self, file_name: object, size: tuple[int, int] | None = None, *, gray: bool = False
+        self,
+        file_name: object,
+        size: tuple[int, int] | None = None,
+        *,
+        gray: bool = False,
+        box: Box | None = None,
+        longest: int | None = None,
     ) -> Bytes | None:
-        """Decode one picture, in the frame in which its masks were drawn.
+        """Decode one picture, or a window of it, in the frame in which its masks were drawn.
 
         Args:
             file_name: Its name in the dataset.
@@ -162,23 +180,65 @@ class ImageFolder:
                 turned as a viewer turns it, unless only its stored size is ``size``. None takes it
                 as displayed.
             gray: One channel, else RGB.
+            box: The window, in the frame of ``size``; None for the whole picture.
+            longest: Longest side of what is made of it. A much larger window comes reduced, and one
+                of a JPEG that does not fit into memory comes blurred; None to have every pixel.
 
         Returns:
             Shape (height, width) or (height, width, 3), see
-            :func:`curate.pictures.decode.pixels_of`. None where there is no picture of this size,
+            :class:`curate.pictures.decode.Pixels`. None where there is no picture of this size,
             or where it cannot be decoded.
         """
-        path = self.find(file_name)
-        if path is None:
-            return None
+        whole = box is None and longest is None
+        most = max(self.max_bytes, WHOLE_BYTES) if whole else self.max_bytes
+        wanted = Wanted(gray, box=box, longest=longest)
+        with self._opened(file_name, size, wanted, most) as pixels:
+            try:
+                return None if pixels is None else pixels.read()
+            except Exception:  # check() tells why; here the picture is simply not available
+                return None
+
+    def bands(
+        self, file_name: object, size: tuple[int, int], *, pixels: int, margin: int
+    ) -> Iterator[Band | None]:
+        """Yield a picture in RGB some rows at a time, every pixel of it.
+
+        Args:
+            file_name: Its name in the dataset.
+            size: Height and width that its masks have; see :meth:`load`.
+            pixels: About how many a band has.
+            margin: Rows that a band has besides its own above and below, where there are any.
+
+        Yields:
+            Bands; nothing where there is no picture of this size. None where the file turns out to
+            be broken: nothing comes after it, and what came before is not to be used.
+        """
+        wanted = Wanted(box=Box(0, 0, 1, 1))
+        with self._opened(file_name, size, wanted, self.max_bytes) as found:
+            if found is None:
+                return
+            try:
+                yield from found.bands(pixels, margin)
+            except Exception:  # decoders raise whatever they like on a broken file
+                yield None
+
+    @contextmanager
+    def _opened(
+        self, file_name: object, size: tuple[int, int] | None, wanted: Wanted, max_bytes: int
+    ) -> Iterator[Pixels | None]:
+        path, stack = self.find(file_name), ExitStack()
+        found: Pixels | None = None
         try:
-            with opened(path, self.max_pixels) as (image, header):
-                if size is not None and size not in (header.stored, header.displayed):
-                    return None
-                displayed = size is None or size == header.displayed
-                return pixels_of(image, header, gray=gray, displayed=displayed)
+            if path is not None:
+                image, header = stack.enter_context(opened(path, self.max_pixels))
+                if size is None or size in (header.stored, header.displayed):
+                    displayed = size is None or size == header.displayed
+                    wanted = replace(wanted, displayed=displayed)
+                    found = Pixels(path, image, header, wanted, max_bytes)
         except Exception:  # check() tells why; here the picture is simply not available
-            return None
+            found = None
+        with stack:
+            yield found
 
 
 def names_and_sizes(images: pd.DataFrame) -> list[tuple[object, tuple[int, int]]]:

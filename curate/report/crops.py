@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.pictures import Box, ImageFolder
-from curate.pictures.decode import Bytes
+from curate.pictures.canvas import Bytes
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MOST_PIXELS = 80_000_000
-"""Pictures larger than this are not opened for a page: one takes three bytes a pixel."""
+KEPT_PIXELS = 16_000_000
+"""Pictures up to this size are kept decoded; of larger ones only the piece asked for is."""
+
+_GLIMPSE_PX = 1024  # longest side of what a large picture's brightness is judged by
 
 QUALITIES = (76, 62, 48, 34)
 
@@ -31,6 +33,7 @@ class Pictures:
         self._folder = folder
         self._asked: tuple[str, tuple[int, int]] | None = None
         self._pixels: Bytes | None = None
+        self._table: Bytes | None = None
 
     def has(self, file_name: object) -> bool:
         """Whether there is a file of this name (it may turn out to be unreadable)."""
@@ -56,13 +59,22 @@ class Pictures:
             return None, "no pictures were given"
         if not self.has(file_name):
             return None, "the picture is not there"
+        height, width = size[1], size[0]
         if self._asked != (str(file_name), size):
-            self._pixels = None  # the last one goes before the next one comes
-            self._pixels = visible(self._folder.load(file_name, (size[1], size[0])))
+            self._pixels = self._table = None  # the last one goes before the next one comes
+            if height * width <= KEPT_PIXELS:
+                self._pixels = visible(self._folder.load(file_name, (height, width)))
+            else:
+                self._table = glimpsed(self._folder, file_name, (height, width))
             self._asked = (str(file_name), size)
-        if self._pixels is None:
+        piece = None
+        if height * width > KEPT_PIXELS:
+            piece = self._folder.load(file_name, (height, width), box=box, longest=longest)
+            piece = piece if piece is None or self._table is None else self._table[piece]
+        elif self._pixels is not None:
+            piece = self._pixels[box.y : box.y + box.h, box.x : box.x + box.w]
+        if piece is None:
             return None, "the picture is broken, too large, or of another size"
-        piece = self._pixels[box.y : box.y + box.h, box.x : box.x + box.w]
         return reduced(Image.fromarray(np.ascontiguousarray(piece)), longest), ""
 
 
@@ -77,13 +89,34 @@ def visible(pixels: Bytes | None) -> Bytes | None:
     """
     if pixels is None:
         return None
+    table = brightening(pixels)
+    return pixels if table is None else table[pixels]
+
+
+def brightening(pixels: Bytes) -> Bytes | None:
+    """Return what each value becomes where a picture is nearly black on a screen, else None.
+
+    Args:
+        pixels: Shape (height, width, 3).
+    """
     step = max(1, int(np.sqrt(pixels.size / 1e6)))
     bright = float(np.percentile(pixels[::step, ::step].max(axis=2), 99.9))
     if bright > 110 or bright == 0:
-        return pixels
+        return None
     table: Bytes = np.clip(np.arange(256) * (235 / bright), 0, 255).astype(np.uint8)
-    brightened: Bytes = table[pixels]
-    return brightened
+    return table
+
+
+def glimpsed(folder: ImageFolder, file_name: object, size: tuple[int, int]) -> Bytes | None:
+    """Return what :func:`brightening` gives for a large picture, of which little is in memory.
+
+    Args:
+        folder: Where it is looked up.
+        file_name: As the dataset says it.
+        size: Height and width that its masks have.
+    """
+    pixels = folder.load(file_name, size, longest=_GLIMPSE_PX)
+    return None if pixels is None else brightening(pixels)
 
 
 def reduced(piece: Image.Image, longest: int) -> Image.Image:

@@ -29,7 +29,6 @@ from curate.report import (
     words,
 )
 from curate.report.collect import AuditLike, Source
-from curate.report.crops import MOST_PIXELS
 from curate.report.policy_marks import marks
 from curate.store import open_pictures, writing
 from curate.versions import short
@@ -60,7 +59,7 @@ def render(audit: AuditLike, images: Path | None = None) -> str:
     """Return the report as HTML text."""
     environment = _environment()
     source = Source(audit)
-    pictures = None if images is None else open_pictures(audit, images, MOST_PIXELS)
+    pictures = None if images is None else open_pictures(audit, images)
     spread = distributions.histograms(source, source.score_columns())
     sections = {
         **_findings(source, pictures, spread),

@@ -14,7 +14,7 @@ from curate.rle import Runs, area, decode, encode
 
 if TYPE_CHECKING:
     from curate.models.segmenter import Answer, Segmenter
-    from curate.pictures.decode import Bytes
+    from curate.pictures.canvas import Bytes
 
 
 class Redrawing:
@@ -50,6 +50,20 @@ class Redrawing:
             print(f"the segmenter cannot be used: {said}", file=sys.stderr, flush=True)
             self._broken = "the segmenter cannot be used; the server's terminal says why"
 
+    def check(self) -> Segmenter:
+        """Return the segmenter.
+
+        Raises:
+            Refused: There is none, or it is still loading.
+        """
+        if self._name is None:
+            raise Refused(404, "there is no segmenter; start with --segmenter NAME")
+        if self._broken:
+            raise Refused(503, self._broken)
+        if self._segmenter is None:
+            raise Refused(503, "the segmenter is still loading")
+        return self._segmenter
+
     def draw(self, pixels: Bytes, asked: Clicks) -> dict[str, Any]:
         """Return the mask that clicks ask for.
 
@@ -60,13 +74,7 @@ class Redrawing:
         Raises:
             Refused: There is no segmenter, it is still loading, or the clicks are wrong.
         """
-        if self._name is None:
-            raise Refused(404, "there is no segmenter; start with --segmenter NAME")
-        if self._broken:
-            raise Refused(503, self._broken)
-        segmenter = self._segmenter
-        if segmenter is None:
-            raise Refused(503, "the segmenter is still loading")
+        segmenter = self.check()
         height, width = pixels.shape[:2]
         current = None if asked.counts is None else _current(asked.counts, height, width)
         with self._turn:

@@ -16,7 +16,6 @@ import pyarrow as pa
 from curate.clock import SYSTEM, Clock
 from curate.decisions import has_reviews, open_reviews
 from curate.decisions.settings import Settings as PeopleSettings
-from curate.report.crops import MOST_PIXELS
 from curate.report.words import shown
 from curate.review.asking import Clicks, Next, Refused
 from curate.review.attached import Attached
@@ -61,7 +60,7 @@ class Desk:
             open_reviews(audit, create=True)
         reviews = Attached(audit, clock)
         folder = images_of(audit, settings)
-        opened = None if folder is None else open_pictures(audit, folder, MOST_PIXELS)
+        opened = None if folder is None else open_pictures(audit, folder)
         self.views = Views(opened)
         decided = find_queue(reviews, settings)
         self.queue: Queue = decided.queue
@@ -238,6 +237,7 @@ class Desk:
 
     def segment(self, asked: Clicks) -> dict[str, Any]:
         """Redraw a mask from clicks."""
+        self.redrawing.check()
         view, _ = self.cards.view(self._place(asked.mask_id), "whole")
         pixels = self.views.pixels(view.file_name, view.size)
         if pixels is None:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from curate.pictures import Box, ImageFolder
-from curate.pictures.decode import Bytes
-from curate.report.crops import MOST_PIXELS, reduced, visible
+from curate.pictures.canvas import Bytes
+from curate.report.crops import KEPT_PIXELS, glimpsed, reduced, visible
 
 VIEWS = {"card": 1024, "near": 2048, "whole": 2048}
 """Longest side of each view, in pixels."""
@@ -24,6 +24,12 @@ KEPT_BYTES = 32_000_000
 
 DECODED_BYTES = 40_000_000
 """What decoded pictures may take, the one in use apart."""
+
+MOST_PIXELS = 80_000_000
+"""Larger pictures are not decoded whole for a segmenter: one takes three bytes a pixel."""
+
+_SMALL_PIXELS = 8_000_000  # larger pictures are decoded one at a time
+_MOST_TABLES = 64
 
 AT_ONCE = 2
 QUALITY = 85
@@ -49,8 +55,8 @@ class View:
 class Views:
     """Renders views of a folder of pictures.
 
-    Nothing outside the folder is ever opened, and a picture that is too large is refused by what
-    its header says, before it is decoded.
+    Nothing outside the folder is ever opened. Of a large picture no more is decoded than is shown,
+    and what does not fit into memory is refused by its header.
 
     Args:
         folder: Where the file names of the dataset are looked up; None where there are no pictures.
@@ -62,6 +68,7 @@ class Views:
         self._making: dict[View, Future[bytes | None]] = {}
         self._decoded: OrderedDict[tuple[str, tuple[int, int]], Bytes] = OrderedDict()
         self._decoding: dict[tuple[str, tuple[int, int]], threading.Lock] = {}
+        self._tables: OrderedDict[tuple[str, tuple[int, int]], Bytes | None] = OrderedDict()
         self._lock = threading.Lock()
         self._large = threading.Lock()
         self._pool = ThreadPoolExecutor(AT_ONCE, "pictures")
@@ -86,8 +93,11 @@ class Views:
             return self._making[view]
 
     def pixels(self, file_name: str, size: tuple[int, int]) -> Bytes | None:
-        """Return a decoded picture in RGB, as it is seen; None where there is none."""
-        if self._folder is None:
+        """Return a decoded picture in RGB, as it is seen; None where there is none.
+
+        None too where it has more than :data:`MOST_PIXELS`.
+        """
+        if self._folder is None or size[0] * size[1] > MOST_PIXELS:
             return None
         key = (file_name, size)
         with self._lock:
@@ -109,10 +119,29 @@ class Views:
 
     def _decode(self, file_name: str, size: tuple[int, int]) -> Bytes | None:
         assert self._folder is not None
-        if size[0] * size[1] <= MOST_PIXELS // 4:
+        if size[0] * size[1] <= _SMALL_PIXELS:
             return visible(self._folder.load(file_name, size))
         with self._large:  # one at a time, or memory would not do
             return visible(self._folder.load(file_name, size))
+
+    def _piece(self, view: View, box: Box) -> Bytes | None:
+        """Return a window of a picture as it is seen, and no more of a large one."""
+        if view.size[0] * view.size[1] <= KEPT_PIXELS:
+            pixels = self.pixels(view.file_name, view.size)
+            if pixels is None:
+                return None
+            return pixels[box.y : box.y + box.h, box.x : box.x + box.w]
+        if self._folder is None:
+            return None
+        key = view.file_name, view.size
+        with self._large:
+            if key not in self._tables:
+                self._tables[key] = glimpsed(self._folder, *key)
+                while len(self._tables) > _MOST_TABLES:
+                    self._tables.popitem(last=False)
+            table = self._tables[key]
+            piece = self._folder.load(*key, box=box, longest=view.longest)
+        return piece if piece is None or table is None else table[piece]
 
     def _render(self, view: View) -> bytes | None:
         try:
@@ -128,12 +157,9 @@ class Views:
     def _packed(self, view: View) -> bytes | None:
         from PIL import Image
 
-        pixels = self.pixels(view.file_name, view.size)
-        if pixels is None:
-            return None
-        box = view.box or Box(0, 0, pixels.shape[1], pixels.shape[0])
-        piece = pixels[box.y : box.y + box.h, box.x : box.x + box.w]
-        if not piece.size:
+        box = view.box or Box(0, 0, view.size[1], view.size[0])
+        piece = self._piece(view, box)
+        if piece is None or not piece.size:
             return None
         image = reduced(Image.fromarray(np.ascontiguousarray(piece)), view.longest)
         out = io.BytesIO()

@@ -9,8 +9,13 @@ import pandas as pd
 from curate.pictures import ImageFolder
 from curate.rle import Runs
 from curate.scorers.base import Column, Scorer, present
-from curate.scorers.edge_walk import Bytes, FloatArray, measure_masks, smooth
+from curate.scorers.edge_walk import Bytes, FloatArray, Walked, smooth, walk_masks
 from curate.table import MaskTable
+
+BAND_PIXELS = 6_000_000
+"""Larger pictures are looked at so many pixels at a time; one takes nine bytes in colour."""
+
+_MARGIN_PX = 12  # what is seen around an outline: 8 px of parallels, a step, and smoothing
 
 COLUMNS = ("edge_score", "edge_offset_score", "edge_offset_px")
 
@@ -54,7 +59,11 @@ def edge(table: MaskTable, *, images: ImageFolder, points: int = 300) -> pd.Data
             continue
         first = int(same[0])
         size = (int(table.runs.heights[first]), int(table.runs.widths[first]))
-        picture = images.load(names.get(image_of[first]), size)
+        name = names.get(image_of[first])
+        if size[0] * size[1] > BAND_PIXELS:
+            found[same] = _in_bands(table.runs, same, images, name, points)
+            continue
+        picture = images.load(name, size)
         if picture is not None:
             found[same] = edge_measures(table.runs, same, picture, points=points)
     return pd.DataFrame(found, index=table.masks.index, columns=list(COLUMNS))
@@ -74,20 +83,46 @@ def edge_measures(
     Returns:
         A row a mask, :data:`COLUMNS`; NaN where it is of another size than the picture.
     """
-    channels = picture[:, :, None] if picture.ndim == 2 else picture
     fits = (runs.heights[rows] == picture.shape[0]) & (runs.widths[rows] == picture.shape[1])
     result = np.full((len(rows), len(COLUMNS)), np.nan)
     if not fits.any():
         return result
+    height = len(picture)
+    walked = Walked.nothing(int(fits.sum()))
+    masks = runs.starts, runs.ends, runs.offsets
+    place = 0, 0, height, height
+    walk_masks(masks, rows[fits].astype(np.int64), _smoothed(picture), place, points, walked)
+    result[fits] = _measures(walked)
+    return result
+
+
+def _in_bands(
+    runs: Runs, rows: npt.NDArray[np.int64], images: ImageFolder, name: object, points: int
+) -> FloatArray:
+    """Measure the masks of one large picture; NaN where it is missing or broken."""
+    size = (int(runs.heights[rows[0]]), int(runs.widths[rows[0]]))
+    walked = Walked.nothing(len(rows))
+    masks = runs.starts, runs.ends, runs.offsets
+    of_rows = rows.astype(np.int64)
+    for band in images.bands(name, size, pixels=BAND_PIXELS, margin=_MARGIN_PX):
+        if band is None:
+            return np.full((len(rows), len(COLUMNS)), np.nan)
+        place = band.top, band.low, band.high, size[0]
+        walk_masks(masks, of_rows, _smoothed(band.pixels), place, points, walked)
+    return _measures(walked)
+
+
+def _measures(walked: Walked) -> FloatArray:
+    found = walked.measures()
+    found[:, 1] = 1 - np.minimum(found[:, 1], 1)
+    return found
+
+
+def _smoothed(picture: Bytes) -> npt.NDArray[np.uint16]:
+    channels = picture[:, :, None] if picture.ndim == 2 else picture
     if channels.shape[2] == 3 and _is_gray(channels):
         channels = channels[:, :, :1]
-    found = measure_masks(
-        *(runs.starts, runs.ends, runs.offsets, rows[fits].astype(np.int64)),
-        *(smooth(np.ascontiguousarray(channels)), points),
-    )
-    found[:, 1] = 1 - np.minimum(found[:, 1], 1)
-    result[fits] = found
-    return result
+    return smooth(np.ascontiguousarray(channels))
 
 
 def _is_gray(channels: Bytes) -> bool:

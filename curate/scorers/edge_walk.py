@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,31 +25,35 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]
-Picture = npt.NDArray[np.float32]
+Picture = npt.NDArray[np.uint16]
 
 
 @kernel
 def smooth(channels: Bytes) -> Picture:
-    """Smooth with weights 1, 2, 1 both ways (a standard deviation of 0.7 px); borders repeat."""
+    """Smooth with weights 1, 2, 1 both ways (a standard deviation of 0.7 px); borders repeat.
+
+    The sums are given, 16 times the mean: whole numbers take half the memory of floats.
+    """
     height, width, depth = channels.shape
-    across = np.empty((height, width, depth), np.float32)
-    for y in range(height):
+    result = np.empty((height, width, depth), np.uint16)
+    across = np.empty((3, width, depth), np.uint16)  # rows y - 1, y and y + 1, in turn
+    for y in range(-1, height):
+        row = across[(y + 1) % 3]
+        below = min(y + 1, height - 1)
         for x in range(width):
             left, right = max(x - 1, 0), min(x + 1, width - 1)
             for c in range(depth):
-                across[y, x, c] = (
-                    np.float32(channels[y, left, c])
-                    + np.float32(2) * np.float32(channels[y, x, c])
-                    + np.float32(channels[y, right, c])
+                row[x, c] = (
+                    np.uint16(channels[below, left, c])
+                    + np.uint16(2) * np.uint16(channels[below, x, c])
+                    + np.uint16(channels[below, right, c])
                 )
-    result = np.empty_like(across)
-    for y in range(height):
-        above, below = max(y - 1, 0), min(y + 1, height - 1)
+        if y < 0:
+            continue
+        above, own = across[(max(y - 1, 0)) % 3], across[y % 3]
         for x in range(width):
             for c in range(depth):
-                result[y, x, c] = np.float32(1 / 16) * (
-                    across[above, x, c] + np.float32(2) * across[y, x, c] + across[below, x, c]
-                )
+                result[y, x, c] = above[x, c] + np.uint16(2) * own[x, c] + row[x, c]
     return result
 
 
@@ -128,15 +134,21 @@ def _outward(crop: Bytes, x: int, y: int) -> tuple[float, float]:
 
 
 @kernel
-def _change(smooth: Picture, x: float, y: float, nx: float, ny: float) -> float:
-    """Return how much the picture changes from (x, y) to one pixel further; NaN at its border."""
-    height, width, depth = smooth.shape
+def _change(
+    smooth: Picture, top: int, height: int, x: float, y: float, nx: float, ny: float
+) -> float:
+    """Return how much the picture changes from (x, y) to one pixel further; NaN at its border.
+
+    ``smooth`` has the rows from ``top`` on of a picture of ``height`` rows.
+    """
+    width, depth = smooth.shape[1], smooth.shape[2]
     if min(x, x + nx) < 0 or max(x, x + nx) >= width - 1:
         return np.nan
     if min(y, y + ny) < 0 or max(y, y + ny) >= height - 1:
         return np.nan
     xa, ya, xb, yb = int(x), int(y), int(x + nx), int(y + ny)
     fa, ga, fb, gb = x - xa, y - ya, x + nx - xb, y + ny - yb
+    ya, yb = ya - top, yb - top
     total = 0.0
     for c in range(depth):
         upper = smooth[ya, xa, c] * (1 - fa) + smooth[ya, xa + 1, c] * fa
@@ -146,7 +158,7 @@ def _change(smooth: Picture, x: float, y: float, nx: float, ny: float) -> float:
         lower = smooth[yb + 1, xb, c] * (1 - fb) + smooth[yb + 1, xb + 1, c] * fb
         there = upper * (1 - gb) + lower * gb
         total += (there - here) ** 2
-    return float(np.sqrt(total))
+    return float(np.sqrt(total)) / 16
 
 
 @kernel
@@ -209,27 +221,70 @@ def _beside(sums: FloatArray, counts: IntArray) -> tuple[float, float]:
     return best, float(where)
 
 
+class Walked(NamedTuple):
+    """What was seen along the outlines of n masks so far.
+
+    Attributes:
+        sums: By how much each parallel surpasses the outline, shape (n, 17).
+        counts: Points that were compared, shape (n, 17).
+        totals: Sums of the shares of parallels that the outline beats, shape (n,).
+        counted: Points with such a share, shape (n,).
+    """
+
+    sums: FloatArray
+    counts: IntArray
+    totals: FloatArray
+    counted: IntArray
+
+    @classmethod
+    def nothing(cls, n: int) -> Walked:
+        """Return what was seen of n masks before any was looked at."""
+        shape = n, 2 * REACH_PX + 1
+        return cls(np.zeros(shape), np.zeros(shape, np.int64), np.zeros(n), np.zeros(n, np.int64))
+
+    def measures(self) -> FloatArray:
+        """Return, a row a mask, the share, the most by which a parallel surpasses, and which."""
+        result = np.full((len(self.totals), 3), np.nan)
+        for i in np.flatnonzero(self.counted >= MIN_POINTS).tolist():
+            result[i, 0] = self.totals[i] / self.counted[i]
+            result[i, 1:] = _beside(self.sums[i], self.counts[i])
+        return result
+
+
 @kernel
-def measure_masks(
-    starts: Int32Array,
-    ends: Int32Array,
-    offsets: IntArray,
+def walk_masks(
+    masks: tuple[Int32Array, Int32Array, IntArray],
     rows: IntArray,
     smooth: Picture,
+    place: tuple[int, int, int, int],
     most: int,
-) -> FloatArray:
-    """Walk the outlines of some masks; return, a row a mask, what ``edge_measures`` gives."""
-    height, width = smooth.shape[0], smooth.shape[1]
-    result = np.full((len(rows), 3), np.nan)
+    walked: Walked,
+) -> None:
+    """Walk the outlines of some masks, and add what is seen to ``walked``.
+
+    Args:
+        masks: Starts, ends and offsets of their runs.
+        rows: Which of them.
+        smooth: Some rows of the picture.
+        place: The row of its first pixel; the first row and the last row, exclusive, whose points
+            are looked at; the height of the whole picture.
+        most: Most points of an outline, over all rows.
+        walked: By the place of a mask in ``rows``.
+    """
+    starts, ends, offsets = masks
+    top, low, high, height = place
+    width = smooth.shape[1]
     changes = np.empty(2 * REACH_PX + 1)
     for i in range(len(rows)):
         first, stop = offsets[rows[i]], offsets[rows[i] + 1]
         crop, x0, y0 = draw(starts[first:stop], ends[first:stop], height)
+        if y0 + 1 >= high or y0 + crop.shape[1] - 1 <= low:
+            continue
         points, n = _outline(crop, x0, y0, height, width, most)
-        sums, counts = np.zeros(len(changes)), np.zeros(len(changes), np.int64)
-        total, counted = 0.0, 0
         for p in range(n):
             x, y = points[p, 0], points[p, 1]
+            if not low <= y + y0 < high:
+                continue
             nx, ny = _outward(crop, x, y)
             for k in range(len(changes)):
                 o = k - REACH_PX
@@ -239,13 +294,10 @@ def measure_masks(
                 if (o < -1 and not within) or (o > 1 and within) or (nx == 0 and ny == 0):
                     changes[k] = np.nan
                 else:
-                    changes[k] = _change(smooth, x + x0 + nx * o, y + y0 + ny * o, nx, ny)
-            _add(changes, sums, counts)
+                    xx, yy = x + x0 + nx * o, y + y0 + ny * o
+                    changes[k] = _change(smooth, top, height, xx, yy, nx, ny)
+            _add(changes, walked.sums[i], walked.counts[i])
             share = _rank(changes)
             if share >= 0:
-                total += share
-                counted += 1
-        if counted >= MIN_POINTS:
-            result[i, 0] = total / counted
-            result[i, 1], result[i, 2] = _beside(sums, counts)
-    return result
+                walked.totals[i] += share
+                walked.counted[i] += 1

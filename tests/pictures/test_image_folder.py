@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 
 from curate.errors import SourceError
 from curate.pictures import ImageFolder, worse
-from curate.pictures.decode import stretch, upright
+from curate.pictures.canvas import range_of, stretched
+from curate.pictures.decode import upright
 
 
 def pixels(height=48, width=64, seed=0):
@@ -226,8 +227,9 @@ def test_more_than_eight_bit_is_stretched(tmp_path):
         assert ImageFolder(tmp_path).load(name).shape == (48, 64, 3)
         assert status_of(tmp_path, name) == ("ok", "")
     assert not ImageFolder(tmp_path).load("flat.png").any()
-    assert not stretch(np.full((4, 4), np.nan)).any()
-    assert stretch(np.array([[np.nan, np.inf, 0.0, 1.0]])).tolist() == [[0, 255, 0, 255]]
+    assert range_of(np.full((4, 4), np.nan)) is None
+    values = np.array([[np.nan, np.inf, 0.0, 1.0]])
+    assert stretched(values, *range_of(values)).tolist() == [[0, 255, 0, 255]]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])

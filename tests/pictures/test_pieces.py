@@ -1,0 +1,221 @@
+"""Large pictures are read piece by piece, and give the pixels that they give when read whole."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate.pictures import Box, ImageFolder, pieces, png_rows
+
+HEIGHT, WIDTH = 53, 71
+BOX = Box(9, 11, 30, 25)
+
+
+def drawn(mode: str) -> Image.Image:
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(0, 256, (9, 12, 4), np.uint8)
+    array = np.asarray(Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
+    deep = array[..., 0].astype(np.uint32) * 200 + array[..., 1]
+    if mode == "I;16":
+        return Image.fromarray(deep.astype(np.uint16))
+    if mode == "I;16B":
+        made = Image.new("I;16B", (WIDTH, HEIGHT))
+        made.frombytes(deep.astype(">u2").tobytes())
+        return made
+    if mode == "I":
+        return Image.fromarray(deep.astype(np.int32))
+    if mode == "F":
+        return Image.fromarray(deep.astype(np.float32) / 7)
+    return Image.fromarray(array).convert(mode)
+
+
+def read_both(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, **how: Any
+) -> tuple[Any, Any]:
+    """Return what is read whole, and what is read a few rows at a time."""
+    size = how.pop("size", (HEIGHT, WIDTH))
+    images = ImageFolder(folder)
+    whole = images.load(name, size, **how)
+    with monkeypatch.context() as small:
+        small.setattr(pieces, "SMALL_PIXELS", 0)
+        small.setattr(pieces, "PIECE_PIXELS", 300)
+        if name.endswith((".png", ".tif", ".bmp", ".ppm", ".tga")):
+            small.setattr(pieces, "_fitting", None)  # nothing is decoded whole
+        return whole, images.load(name, size, **how)
+
+
+def same_in_pieces(monkeypatch: pytest.MonkeyPatch, path: Path, **how: Any) -> None:
+    for gray, box in ((False, None), (True, BOX)):
+        whole, pieced = read_both(monkeypatch, path.parent, path.name, gray=gray, box=box, **how)
+        assert whole is not None
+        np.testing.assert_array_equal(whole, pieced)
+
+
+TIFFS = [
+    *itertools.product(
+        ("L", "RGB", "I;16", "I;16B", "P", "1", "LA", "RGBA", "CMYK", "I", "F"),
+        ("raw", "tiff_lzw", "tiff_adobe_deflate"),
+        (5, HEIGHT),
+    ),
+    *itertools.product(("L", "RGB"), ("packbits", "jpeg", "zstd", "lzma"), (16, HEIGHT)),
+    ("1", "group4", 8),
+]
+
+
+@pytest.mark.parametrize(("mode", "packing", "rows"), TIFFS)
+def test_strips_of_a_tiff(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, packing: str, rows: int
+) -> None:
+    drawn(mode).save(tmp_path / "a.tif", compression=packing, tiffinfo={278: rows})
+    same_in_pieces(monkeypatch, tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16", "P", "1", "RGBA", "CMYK", "I", "F"])
+@pytest.mark.parametrize("predictor", [1, 2])
+def test_one_huge_strip_of_a_tiff_is_unpacked_row_by_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, predictor: int
+) -> None:
+    if predictor == 2 and mode in ("1", "I", "F"):
+        return
+    drawn(mode).save(
+        tmp_path / "a.tif",
+        compression="tiff_adobe_deflate",
+        tiffinfo={278: HEIGHT, 317: predictor},
+    )
+    whole = ImageFolder(tmp_path).load("a.tif", box=BOX)
+    monkeypatch.setattr(pieces, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(pieces, "PIECE_PIXELS", 300)
+    monkeypatch.setattr(pieces.tiff_blocks, "decoded", None)
+    little = ImageFolder(tmp_path, max_bytes=12_000)
+    np.testing.assert_array_equal(little.load("a.tif", box=BOX), whole)
+    assert little.inspect("a.tif", (HEIGHT, WIDTH)).status == "ok"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_rows_of_a_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    drawn(mode).save(tmp_path / "a.png")
+    same_in_pieces(monkeypatch, tmp_path / "a.png")
+    assert b"".join(one.rows.tobytes() for one in png_rows.strips(tmp_path / "a.png", 500))
+
+
+def png(depth: int, color: int, *, interlaced: bool) -> bytes:
+    """Return a PNG of any kind with all filters, from noise."""
+    rng = np.random.default_rng(depth + color)
+    rows = []
+    for one in png_rows.passes(HEIGHT, WIDTH, depth, color, interlaced=interlaced):
+        body = rng.integers(0, 256, (one.height, one.stride + 1), np.uint8)
+        body[:, 0] = np.arange(one.height) % 5
+        rows.append(body.tobytes())
+    head = WIDTH.to_bytes(4, "big") + HEIGHT.to_bytes(4, "big")
+    packed = zlib.compress(b"".join(rows))
+    chunks = [(b"IHDR", head + bytes([depth, color, 0, 0, interlaced]))]
+    chunks += [(b"PLTE", bytes(range(256)) * 3)] if color == 3 else []
+    chunks += [(b"IDAT", packed[:40]), (b"IDAT", b""), (b"IDAT", packed[40:]), (b"IEND", b"")]
+    made = png_rows.SIGNATURE
+    for kind, body in chunks:
+        made += len(body).to_bytes(4, "big") + kind + body
+        made += zlib.crc32(kind + body).to_bytes(4, "big")
+    return made
+
+
+KINDS = [(d, 0) for d in (1, 2, 4, 8, 16)] + [(d, 3) for d in (1, 2, 4, 8)]
+KINDS += [(d, c) for c in (2, 4, 6) for d in (8, 16)]
+
+
+@pytest.mark.parametrize(("depth", "color"), KINDS)
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_every_kind_and_filter_of_png(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int, color: int, interlaced: bool
+) -> None:
+    (tmp_path / "a.png").write_bytes(png(depth, color, interlaced=interlaced))
+    same_in_pieces(monkeypatch, tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "ppm", "tga", "gif", "webp", "jpg", "jp2"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_other_formats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, mode: str
+) -> None:
+    drawn(mode).save(tmp_path / f"a.{suffix}")
+    same_in_pieces(monkeypatch, tmp_path / f"a.{suffix}")
+
+
+def test_tiles_of_a_tiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for packing in ("raw", "tiff_lzw"):
+        path = tmp_path / f"{packing}.tif"
+        path.write_bytes(tiled(drawn("RGB"), packing))
+        same_in_pieces(monkeypatch, path)
+
+
+def tiled(image: Image.Image, packing: str) -> bytes:
+    """Return a TIFF of tiles of 16 x 32 px; Pillow writes none."""
+    import io
+    import struct
+
+    pixels = np.asarray(image)
+    across, down = -(-WIDTH // 32), -(-HEIGHT // 16)
+    padded = np.zeros((down * 16, across * 32, 3), np.uint8)
+    padded[:HEIGHT, :WIDTH] = pixels
+    packed = []
+    for y, x in itertools.product(range(down), range(across)):
+        tile = padded[y * 16 : y * 16 + 16, x * 32 : x * 32 + 32]
+        if packing == "raw":
+            packed.append(tile.tobytes())
+            continue
+        out = io.BytesIO()
+        Image.fromarray(tile).save(out, "TIFF", compression=packing, tiffinfo={278: 16})
+        with Image.open(out) as one:
+            (at,), (size,) = one.tag_v2[273], one.tag_v2[279]
+        packed.append(out.getvalue()[at : at + size])
+    number = {"raw": 1, "tiff_lzw": 5}[packing]
+    n = len(packed)
+    at = 8 + 2 + 12 * 11 + 4
+    bits, at = at, at + 6
+    offsets, at = at, at + 4 * n
+    counts, at = at, at + 4 * n
+    starts = [at + sum(map(len, packed[:k])) for k in range(n)]
+    entries = [(256, 4, 1, WIDTH), (257, 4, 1, HEIGHT), (258, 3, 3, bits), (259, 3, 1, number)]
+    entries += [(262, 3, 1, 2), (277, 3, 1, 3), (284, 3, 1, 1), (322, 3, 1, 32), (323, 3, 1, 16)]
+    entries += [(324, 4, n, offsets), (325, 4, n, counts)]
+    made = b"II" + struct.pack("<HIH", 42, 8, len(entries))
+    for tag, kind, count, value in entries:
+        made += struct.pack("<HHII", tag, kind, count, value)
+    made += bytes(4) + struct.pack("<3H", 8, 8, 8)
+    made += struct.pack(f"<{n}I", *starts) + struct.pack(f"<{n}I", *map(len, packed))
+    return made + b"".join(packed)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_turned_pictures_and_their_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orientation: int, suffix: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    drawn("RGB").save(path, exif=exif)
+    images = ImageFolder(tmp_path)
+    turned = (WIDTH, HEIGHT) if orientation >= 5 else (HEIGHT, WIDTH)
+    for size in {turned, (HEIGHT, WIDTH)}:
+        same_in_pieces(monkeypatch, path, size=size)
+        whole, part = images.load(path.name, size), images.load(path.name, size, box=BOX)
+        want = whole[BOX.y : BOX.y + BOX.h, BOX.x : BOX.x + BOX.w]
+        np.testing.assert_array_equal(part, want)
+        with monkeypatch.context() as small:
+            small.setattr(pieces, "SMALL_PIXELS", 0)
+            small.setattr(pieces, "PIECE_PIXELS", 300)
+            bands = list(images.bands(path.name, size, pixels=700, margin=4))
+        assert len(bands) > 5
+        for band in bands:
+            np.testing.assert_array_equal(
+                band.pixels, whole[band.top : min(len(whole), band.high + 4)]
+            )
+            assert band.top == max(0, band.low - 4)
+        assert [band.low for band in bands[1:]] == [band.high for band in bands[:-1]]
+        assert bands[-1].high == len(whole)
