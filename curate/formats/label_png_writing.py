@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +16,7 @@ from curate.formats.edits import Addition, Edits
 from curate.formats.id_claims import Box, Claim, Clash, Division, free_id
 from curate.formats.id_codes import IdCode
 from curate.formats.new_pixels import Tally, image_size, new_runs
-from curate.formats.png import PictureProblem, read_header
+from curate.formats.png import PictureProblem, read_header, read_pixels
 from curate.formats.png_id_masks import ids_of, read_ids
 from curate.formats.png_ids import largest_id, write_ids
 from curate.notes import counted, plural
@@ -151,7 +152,7 @@ def refuse_clashes(source: Path, files: Iterable[PngEdits]) -> None:
 
 
 class _Opened:
-    """A PNG whose pixels are in memory."""
+    """A PNG whose masks are in memory, and whose pixels are once they are needed."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -160,7 +161,12 @@ class _Opened:
         except PictureProblem as problem:
             raise SourceError(problem.detail, str(path), "mend it or leave it out") from problem
         self.ids: list[int] = found.ids.tolist()
-        self.runs, self._pixels, self.palette = found.runs, found.pixels, found.palette
+        self.runs, self.palette = found.runs, found.palette
+        self._path = path
+
+    @cached_property
+    def _pixels(self) -> npt.NDArray[Any]:
+        return read_pixels(self._path, self.header)[0]
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Return the ids in a box."""

@@ -15,11 +15,19 @@ import numpy.typing as npt
 from curate import rle
 from curate.formats.rows import common_size
 from curate.formats.segmentation import Segmentation, size_problem, valid_size
+from curate.formats.strip_runs import TooManyRuns, label_runs
+from curate.pictures import MAX_BYTES, png_rows
+from curate.pictures.pieces import SMALL_PIXELS, without_pixels
+from curate.pictures.png_rows import SIGNATURE
 
 MAX_DECODED_PIXELS = 500_000_000
 """Largest picture that is decoded; a few bytes of PNG can claim far more."""
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+Pixels = npt.NDArray[Any]
+
+_MOST_WHOLE_BYTES = 1_500_000_000  # where all pixels are needed at once, to write them anew
+_STRIP_BYTES = 1 << 20
+
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
 
 BROKEN = (
@@ -105,7 +113,7 @@ def read_header(path: Path) -> Header:
     return Header(height, width, depth, color, interlace == 1)
 
 
-def read_pixels(path: Path, header: Header) -> tuple[npt.NDArray[Any], Any]:
+def read_pixels(path: Path, header: Header) -> tuple[Pixels, Any]:
     """Decode a PNG.
 
     Args:
@@ -119,24 +127,116 @@ def read_pixels(path: Path, header: Header) -> tuple[npt.NDArray[Any], Any]:
     Raises:
         PictureProblem: It is broken, cut off or too large.
     """
-    if header.height * header.width > MAX_DECODED_PIXELS:
-        size = f"{header.width} x {header.height}"
-        raise PictureProblem("undecodable", f"a PNG of {size} pixels is too large to decode")
+    _check_size(header)
+    if header.height * header.width > SMALL_PIXELS:
+        with _decoding():
+            kind = _kind(path)
+            return _assembled(_pieces(path, kind), header, _MOST_WHOLE_BYTES), kind.colors
     from PIL.PngImagePlugin import PngImageFile
 
-    try:
-        # Image.open would refuse or warn by its own limit on the size; ours is checked above.
-        with open(path, "rb") as file, PngImageFile(file) as picture:
-            picture.load()
-            palette = picture.getpalette("RGB") if picture.mode == "P" else None
-            pixels = np.asarray(picture)
-    except BROKEN as error:
-        reason = str(error).strip() or type(error).__name__
-        raise PictureProblem("undecodable", f"the PNG is broken or cut off ({reason})") from error
+    # Image.open would refuse or warn by its own limit on the size; ours is checked above.
+    with _decoding(), open(path, "rb") as file, PngImageFile(file) as picture:
+        picture.load()
+        palette = picture.getpalette("RGB") if picture.mode == "P" else None
+        pixels = np.asarray(picture)
     if pixels.shape[:2] != header.size:
         raise PictureProblem("undecodable", "the PNG's pixels are not as many as it says")
     colors = None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
     return pixels, colors
+
+
+def read_strips(path: Path, header: Header) -> tuple[Iterator[tuple[int, Pixels]], Any]:
+    """Decode a PNG some rows at a time, so that a large one takes little memory.
+
+    Args:
+        path: The file.
+        header: What :func:`read_header` gave for it.
+
+    Returns:
+        First row and pixels of each strip, as :func:`read_pixels` gives them; and the palette. The
+        strips raise as this does.
+
+    Raises:
+        PictureProblem: It is broken, cut off or too large.
+    """
+    _check_size(header)
+    if header.height * header.width <= SMALL_PIXELS:
+        pixels, colors = read_pixels(path, header)
+        return iter([(0, pixels)]), colors
+    with _decoding():
+        kind = _kind(path)
+    return _strips(path, header, kind), kind.colors
+
+
+def _strips(path: Path, header: Header, kind: _Kind) -> Iterator[tuple[int, Pixels]]:
+    with _decoding():
+        pieces = _pieces(path, kind)
+        if not header.interlaced:
+            yield from ((strip.y, pixels) for strip, pixels in pieces)
+            return
+        whole = _assembled(pieces, header, MAX_BYTES)
+        rows = max(1, _STRIP_BYTES // header.width)
+        yield from ((top, whole[top : top + rows]) for top in range(0, header.height, rows))
+
+
+def _check_size(header: Header) -> None:
+    if header.height * header.width > MAX_DECODED_PIXELS:
+        size = f"{header.width} x {header.height}"
+        raise PictureProblem("undecodable", f"a PNG of {size} pixels is too large to decode")
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    try:
+        yield
+    except BROKEN as error:
+        reason = str(error).strip() or type(error).__name__
+        raise PictureProblem("undecodable", f"the PNG is broken or cut off ({reason})") from error
+
+
+class _Kind(NamedTuple):
+    """How Pillow takes the pixels of a PNG, and its palette."""
+
+    mode: str
+    rawmode: str
+    colors: npt.NDArray[np.uint8] | None
+
+
+def _kind(path: Path) -> _Kind:
+    with without_pixels(path) as bare:
+        rawmode = str(bare.tile[0].args)
+        bare.load()
+        palette = bare.getpalette("RGB") if bare.mode == "P" else None
+        colors = None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
+        return _Kind(bare.mode, rawmode, colors)
+
+
+def _pieces(path: Path, kind: _Kind) -> Iterator[tuple[png_rows.Strip, Pixels]]:
+    from PIL import Image
+
+    for strip in png_rows.strips(path, _STRIP_BYTES):
+        size, data = (strip.width, len(strip.rows)), strip.rows.tobytes()
+        yield strip, np.asarray(Image.frombytes(kind.mode, size, data, "raw", kind.rawmode))
+
+
+def _assembled(
+    pieces: Iterator[tuple[png_rows.Strip, Pixels]], header: Header, most: int
+) -> Pixels:
+    """Put all pixels into one array of at most so many bytes."""
+    whole: Pixels | None = None
+    for strip, pixels in pieces:
+        if whole is None:
+            shape = (*header.size, *pixels.shape[2:])
+            size = int(np.prod(shape)) * pixels.dtype.itemsize
+            if size > most:
+                what = f"the PNG's pixels take {size / 1e6:,.0f} MB in one piece"
+                limit = f"over the limit of {most / 1e6:,.0f} MB"
+                raise PictureProblem("undecodable", f"{what}, {limit}")
+            whole = np.empty(shape, pixels.dtype)
+        rows = slice(strip.y, strip.y + strip.dy * len(pixels), strip.dy)
+        whole[rows, strip.x :: strip.dx] = pixels
+    assert whole is not None, "a PNG has a pixel"
+    return whole
 
 
 def read_mask(path: Path, header: Header) -> Segmentation:
@@ -149,20 +249,38 @@ def read_mask(path: Path, header: Header) -> Segmentation:
     Returns:
         The mask, or with a status that says why there is none.
     """
-    pixels: npt.NDArray[Any]
     try:
-        pixels, colors = read_pixels(path, header)
+        if header.height * header.width <= SMALL_PIXELS:
+            pixels, colors = read_pixels(path, header)
+            runs = rle.from_dense(_seen(pixels, colors))
+        else:
+            strips, colors = read_strips(path, header)
+            ids, runs = label_runs(((top, _seen(p, colors)) for top, p in strips), header.size)
+            if not len(ids):
+                runs = _no_runs(*header.size)
     except PictureProblem as problem:
         return Segmentation(None, problem.status, problem.detail)
+    except TooManyRuns as problem:
+        return Segmentation(None, "undecodable", str(problem))
+    return Segmentation(cast(bytes, rle.encode(runs)[0].as_py()))
+
+
+def _no_runs(height: int, width: int) -> rle.Runs:
+    none, sides = np.zeros(0, np.int32), (np.full(1, one, np.int32) for one in (height, width))
+    return rle.Runs(np.zeros(2, np.int64), none, none, *sides)
+
+
+def _seen(pixels: Pixels, colors: Any) -> npt.NDArray[np.bool_]:
+    """Return which pixels are neither black nor transparent."""
     if colors is not None:
         table = np.zeros(256, np.bool_)
         table[: len(colors)] = colors.any(axis=1)
-        pixels = table[pixels]
-    elif pixels.ndim == 3:
-        alpha = pixels.shape[2] in (2, 4)
-        seen = pixels[..., -1] != 0 if alpha else np.ones(pixels.shape[:2], np.bool_)
-        pixels = np.logical_and(pixels[..., : pixels.shape[2] - alpha].any(axis=2), seen)
-    return Segmentation(cast(bytes, rle.encode(rle.from_dense(pixels))[0].as_py()))
+        return np.asarray(table[pixels], np.bool_)
+    if pixels.ndim == 2:
+        return np.asarray(pixels != 0, np.bool_)
+    alpha = pixels.shape[2] in (2, 4)
+    shown = pixels[..., -1] != 0 if alpha else np.ones(pixels.shape[:2], np.bool_)
+    return np.asarray(pixels[..., : pixels.shape[2] - alpha].any(axis=2) & shown, np.bool_)
 
 
 def read_masks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from curate import rle
-from curate.formats.png import GRAY, PALETTE, RGB, Header, PictureProblem, read_pixels
-from curate.formats.png_ids import CHANNELS
+from curate.formats.png import (
+    GRAY,
+    PALETTE,
+    RGB,
+    Header,
+    PictureProblem,
+    Pixels,
+    read_strips,
+)
+from curate.formats.strip_runs import TooManyIds, TooManyRuns, label_runs
+from curate.pictures.pieces import SMALL_PIXELS
+from curate.pictures.png_rows import CHANNELS
 from curate.rle import Runs
-
-MAX_COLOR_IDS = 65_535
-"""More different colours than this are a picture, not ids."""
 
 _STRIP_PIXELS = 1 << 22  # pixels turned into runs at a time
 
@@ -41,13 +48,11 @@ class IdImage(NamedTuple):
     Attributes:
         ids: All ids but 0, ascending.
         runs: Their pixels, one mask an id.
-        pixels: The decoded pixels.
         palette: Its colours, shape (n, 3), or None.
     """
 
     ids: npt.NDArray[np.int64]
     runs: Runs
-    pixels: npt.NDArray[Any]
     palette: npt.NDArray[np.uint8] | None
 
 
@@ -72,18 +77,30 @@ def read_ids(path: Path, header: Header, *, known: bool = False) -> IdImage:
     """
     if not is_id_kind(header):
         raise NoIds(f"it has {header.depth} bits a channel")
-    pixels, palette = read_pixels(path, header)
-    to_ids = ids_of(header)
-    if not known:
-        _check_middle(pixels, to_ids, header)
-    ids, runs = _label_runs(pixels, to_ids)
+    to_ids, is_small = ids_of(header), header.height * header.width <= SMALL_PIXELS
+    found, palette = read_strips(path, header)
+    strips = _cut(found, header) if is_small else found
+    try:
+        if not known:
+            again = strips if is_small else read_strips(path, header)[0]
+            _check_middle(again, to_ids, header)
+        ids, runs = label_runs(((top, to_ids(one)) for top, one in strips), header.size)
+    except (TooManyIds, TooManyRuns) as problem:
+        raise NoIds(str(problem)) from problem
     if not known:
         _check_regions(ids, runs, header)
-    return IdImage(ids, runs, pixels, palette)
+    return IdImage(ids, runs, palette)
+
+
+def _cut(found: Iterator[tuple[int, Pixels]], header: Header) -> list[tuple[int, Pixels]]:
+    """Return a decoded picture in strips that take little memory as ids."""
+    ((_, pixels),) = found
+    rows = -(-header.height // -(-header.height * header.width // _STRIP_PIXELS))
+    return [(top, pixels[top : top + rows]) for top in range(0, header.height, rows)]
 
 
 def _check_middle(
-    pixels: npt.NDArray[Any],
+    strips: Iterable[tuple[int, Pixels]],
     to_ids: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
     header: Header,
 ) -> None:
@@ -94,7 +111,8 @@ def _check_middle(
     """
     height, width = header.size
     half = max(1, _LOOK_PIXELS // height) // 2 + 1
-    ids = to_ids(pixels[:, max(0, width // 2 - half) : width // 2 + half])
+    columns = slice(max(0, width // 2 - half), width // 2 + half)
+    ids = np.concatenate([to_ids(pixels[:, columns]) for _, pixels in strips])
     values, counts = np.unique(ids, return_counts=True)
     if ids.size < _FEW_PIXELS or len(values) <= _FEW_IDS:
         return
@@ -134,31 +152,3 @@ def ids_of(header: Header) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
         scale = 255 // (2**header.depth - 1)  # decoding stretches them to 8 bits
         return lambda pixels: pixels // scale
     return lambda pixels: pixels
-
-
-def _label_runs(
-    pixels: npt.NDArray[Any], to_ids: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
-) -> tuple[npt.NDArray[np.int64], Runs]:
-    """Turn pixels into one mask an id, a strip of columns at a time to bound memory."""
-    height, width = pixels.shape[:2]
-    step = max(1, _STRIP_PIXELS // height)
-    owners, starts, ends = [], [], []
-    seen = np.zeros(0, np.int64)
-    for x in range(0, width, step):
-        ids, runs = rle.from_label_image(to_ids(pixels[:, x : x + step]))
-        seen = np.union1d(seen, ids)
-        if len(seen) > MAX_COLOR_IDS:
-            raise NoIds(f"it has over {MAX_COLOR_IDS:,} different values")
-        owners.append(np.repeat(ids, np.diff(runs.offsets)))
-        starts.append(runs.starts.astype(np.int64) + x * height)
-        ends.append(runs.ends.astype(np.int64) + x * height)
-    owner, start, end = map(np.concatenate, (owners, starts, ends))
-    order = np.lexsort((start, owner))
-    owner, start, end = owner[order], start[order], end[order]
-    # A run that goes on in the next strip was cut in two.
-    apart = (owner[1:] != owner[:-1]) | (start[1:] != end[:-1])
-    first, last = np.append(True, apart)[: len(start)], np.append(apart, True)[: len(start)]
-    found, counts = np.unique(owner[first], return_counts=True)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    sizes = np.full(len(found), height, np.int32), np.full(len(found), width, np.int32)
-    return found, Runs(offsets, start[first].astype(np.int32), end[last].astype(np.int32), *sizes)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,27 +21,21 @@ from curate.errors import CallError, SourceError
 from curate.formats.base import reading
 from curate.formats.png import (
     BROKEN,
-    GRAY,
-    GRAY_ALPHA,
     MAX_DECODED_PIXELS,
     PALETTE,
-    RGB,
-    RGBA,
-    SIGNATURE,
     Header,
     PictureProblem,
     read_header,
 )
+from curate.pictures.png_rows import CHANNELS, SIGNATURE, Pass, passes, predicted, unfilter
 from curate.rle import kernel
 from curate.rle.runs import BoolArray, Int32Array
 
 Bytes = npt.NDArray[np.uint8]
 
-CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
-
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
 _WEIGHTS = np.array([1, 256, 65536], np.int64)
-_PASSES = (*_ADAM7, (0, 1, 1, 2))  # first x, first y, step in x, step in y
+
+_AT_ONCE = 1 << 16  # packed bytes
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ def write_ids(
     missing = blank - samples.edit(blank, paint)
     if missing:
         raise CallError(f"it has no mask with the id {min(missing)}", str(source))
-    fresh: bytes | None = zlib.compress(samples.data.tobytes(), 6)
+    fresh: bytes | None = zlib.compress(samples.data.data, 6)
     target.write(SIGNATURE)
     for kind, _, raw in chunks:
         if kind != b"IDAT":
@@ -141,31 +134,26 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-class _Pass(NamedTuple):
-    """Pixels of a picture that stand together: those from (x, y) on in steps of dx and dy."""
-
-    x: int
-    y: int
-    dx: int
-    dy: int
-    height: int
-    stride: int  # bytes of a row without its filter byte
-
-
-def _passes(header: Header) -> Iterator[_Pass]:
-    bits = header.depth * CHANNELS[header.color]
-    for x, y, dx, dy in _PASSES if header.interlaced else ((0, 0, 1, 1),):
-        width, height = -(-(header.width - x) // dx), -(-(header.height - y) // dy)
-        if width > 0 and height > 0:
-            yield _Pass(x, y, dx, dy, height, -(-width * bits // 8))
+def _passes(header: Header) -> list[Pass]:
+    depth, color = header.depth, header.color
+    return passes(header.height, header.width, depth, color, interlaced=header.interlaced)
 
 
 def _inflated(header: Header, packed: bytes) -> Bytes:
     size = sum(one.height * (one.stride + 1) for one in _passes(header))
-    data = zlib.decompressobj().decompress(packed, size)
-    if len(data) < size:
-        raise ValueError("its pixels end early")
-    return np.frombuffer(bytearray(data), np.uint8)
+    data, inflate, at = np.empty(size, np.uint8), zlib.decompressobj(), 0
+    waiting, rest = b"", memoryview(packed)
+    while at < size:
+        if not waiting:
+            waiting, rest = bytes(rest[:_AT_ONCE]), rest[_AT_ONCE:]
+        piece = inflate.decompress(waiting, size - at)
+        ended = inflate.eof or (not waiting and not rest)
+        waiting = inflate.unconsumed_tail
+        if not piece and ended:
+            raise ValueError("its pixels end early")
+        data[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+        at += len(piece)
+    return data
 
 
 class _Samples:
@@ -190,7 +178,7 @@ class _Samples:
             rows = self.data[at : at + one.height * (one.stride + 1)]
             rows = rows.reshape(one.height, one.stride + 1)
             at += rows.size
-            _unfilter(rows, step)
+            unfilter(rows, step, np.zeros(one.stride, np.uint8))
             for number, row in enumerate(rows[:, 1:]):  # one at a time: memory stays small
                 width = -(-(self._header.width - one.x) // one.dx)
                 values = self._ids(row)[:width]
@@ -230,7 +218,7 @@ class _Samples:
             row[:] = np.packbits(bits)
 
 
-def _painted(ids: npt.NDArray[np.int64], one: _Pass, number: int, paint: Paint | None) -> BoolArray:
+def _painted(ids: npt.NDArray[np.int64], one: Pass, number: int, paint: Paint | None) -> BoolArray:
     """Paint one row of a pass in place; return which pixels are set."""
     there = np.zeros(len(ids), np.bool_)
     y = one.y + number * one.dy
@@ -245,35 +233,6 @@ def _painted(ids: npt.NDArray[np.int64], one: _Pass, number: int, paint: Paint |
 
 
 @kernel
-def _predicted(kind: int, left: int, above: int, corner: int) -> int:
-    if kind == 1:
-        return left
-    if kind == 2:
-        return above
-    if kind == 3:
-        return (left + above) // 2
-    if kind == 4:
-        guess = left + above - corner
-        a, b, c = abs(guess - left), abs(guess - above), abs(guess - corner)
-        if a <= b and a <= c:
-            return left
-        return above if b <= c else corner
-    return 0
-
-
-@kernel
-def _unfilter(rows: Bytes, step: int) -> None:
-    """Undo each row's filter, named by its first byte, in place; ``step`` is a pixel's bytes."""
-    for y in range(rows.shape[0]):
-        kind = int(rows[y, 0])
-        for x in range(1, rows.shape[1]):
-            left = int(rows[y, x - step]) if x > step else 0
-            above = int(rows[y - 1, x]) if y > 0 else 0
-            corner = int(rows[y - 1, x - step]) if x > step and y > 0 else 0
-            rows[y, x] = (int(rows[y, x]) + _predicted(kind, left, above, corner)) & 255
-
-
-@kernel
 def _filter(rows: Bytes, step: int) -> None:
     """Apply each row's filter again, in place: from the last byte on, as it looks backwards."""
     for y in range(rows.shape[0] - 1, -1, -1):
@@ -282,4 +241,4 @@ def _filter(rows: Bytes, step: int) -> None:
             left = int(rows[y, x - step]) if x > step else 0
             above = int(rows[y - 1, x]) if y > 0 else 0
             corner = int(rows[y - 1, x - step]) if x > step and y > 0 else 0
-            rows[y, x] = (int(rows[y, x]) - _predicted(kind, left, above, corner)) & 255
+            rows[y, x] = (int(rows[y, x]) - predicted(kind, left, above, corner)) & 255

@@ -235,7 +235,7 @@ def _tiff(
     return pieces
 
 
-def without_pixels(path: Path) -> Image.Image:
+def without_pixels(path: Path) -> ImageFile.ImageFile:
     """Open a PNG as one of a single pixel with the same palette and metadata.
 
     Raises:

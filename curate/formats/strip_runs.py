@@ -1,0 +1,99 @@
+"""Masks of pixels that come some rows at a time, one mask an id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate import rle
+from curate.rle import Runs
+
+MOST_RUNS = 5_000_000
+"""Runs of all masks of one picture, those cut by strips counted twice. Noise of 13,000 x 13,000
+pixels has 80 million; 65,535 cells of 56 pixels across have 4 million."""
+
+MOST_IDS = 65_535
+"""More different ids than this are a picture, not ids."""
+
+Ids = npt.NDArray[Any]
+
+
+class TooManyRuns(Exception):
+    """Pixels change so often that they are no masks."""
+
+    def __init__(self) -> None:
+        super().__init__(f"its pixels change over {MOST_RUNS:,} times, as those of no mask do")
+
+
+class TooManyIds(Exception):
+    """Pixels have more different values than ids can be."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it has over {MOST_IDS:,} different values")
+
+
+def label_runs(
+    strips: Iterable[tuple[int, Ids]], size: tuple[int, int]
+) -> tuple[npt.NDArray[np.int64], Runs]:
+    """Turn ids into one mask an id.
+
+    Args:
+        strips: First row and ids, shape (rows, width), of all strips; 0 is background.
+        size: Height and width of all of them together.
+
+    Returns:
+        The ids but 0, ascending, and their masks.
+
+    Raises:
+        TooManyIds: They are over :data:`MOST_IDS`.
+        TooManyRuns: Their masks have over :data:`MOST_RUNS` runs.
+    """
+    height, width = size
+    keys, ends = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]  # id and start; end
+    seen, count = np.zeros(0, np.int64), 0
+    for top, labels in strips:
+        ids, runs = rle.from_label_image(labels)
+        seen = np.union1d(seen, ids)
+        if len(seen) > MOST_IDS:
+            raise TooManyIds
+        owners = np.repeat(ids, np.diff(runs.offsets))
+        which, start, end = _by_column(runs, top, len(labels), height)
+        count += len(which)
+        if count > MOST_RUNS:
+            raise TooManyRuns
+        keys.append(owners[which] << 32 | start)
+        ends.append(end.astype(np.int32))
+    key, end = np.concatenate(keys), np.concatenate(ends)
+    del keys, ends
+    order = np.argsort(key)
+    key, end = key[order], end[order]
+    del order
+    owner, start = key >> 32, (key & (2**32 - 1)).astype(np.int32)
+    del key
+    # A run that goes on in the next column or strip was cut in two.
+    apart = (owner[1:] != owner[:-1]) | (start[1:] != end[:-1])
+    first, last = np.append(True, apart)[: len(start)], np.append(apart, True)[: len(start)]
+    found, counts = np.unique(owner[first], return_counts=True)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    sides = np.full(len(found), height, np.int32), np.full(len(found), width, np.int32)
+    return found, Runs(offsets, start[first], end[last], *sides)
+
+
+def _by_column(
+    runs: Runs, top: int, rows: int, height: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return which run, start and end on the whole picture of the runs of a strip, by column."""
+    starts, ends = runs.starts.astype(np.int64), runs.ends.astype(np.int64)
+    if rows == height:
+        return np.arange(len(starts)), starts, ends
+    first, last = starts // rows, (ends - 1) // rows
+    n = last - first + 1
+    which = np.repeat(np.arange(len(starts)), n)
+    column = np.arange(len(which)) - np.repeat(np.cumsum(n) - n, n) + first[which]
+    low = np.maximum(starts[which] - column * rows, 0)
+    high = np.minimum(ends[which] - column * rows, rows)
+    base = column * height + top
+    return which, base + low, base + high
