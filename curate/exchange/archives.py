@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from curate import files
 from curate.errors import SourceError
 from curate.formats.base import reading
+from curate.formats.zips import TooManyFiles, open_zip
 
 MOST_BYTES = 16 << 30
 """Most that is taken out of a zip, all of its files together."""
@@ -43,7 +44,7 @@ def names_in(path: Path) -> list[str]:
         if path.is_dir():
             found = [*path.glob("*.*"), *path.glob("*/*.xml"), *path.glob("*/*.json")]
             return sorted(p.relative_to(path).as_posix() for p in found if p.is_file())
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             return [one.filename for one in archive.infolist() if not one.is_dir()]
     except Exception:  # zipfile raises whatever it stumbles over in a damaged one
         return []
@@ -55,7 +56,7 @@ def head_of(path: Path, name: str) -> bytes:
         if path.is_dir():
             with (path / name).open("rb") as file:
                 return file.read(_HEAD)
-        with zipfile.ZipFile(path) as archive, archive.open(name) as packed:
+        with open_zip(path) as archive, archive.open(name) as packed:
             return packed.read(_HEAD)
     except Exception:  # as above
         return b""
@@ -76,11 +77,21 @@ def files_in(path: Path, wanted: Callable[[str], bool]) -> Iterator[Iterable[tup
             unpack to far more than they are.
     """
     names = [name for name in names_in(path) if wanted(name)]
+    if path.is_file() and not names:
+        _check_list(path)
     if path.is_dir():
         yield [(name, path / name) for name in names]
         return
     with files.scratch() as work:
         yield _taken_out(path, names, work)
+
+
+def _check_list(path: Path) -> None:
+    with reading(path), suppress(*_UNREADABLE):
+        try:
+            open_zip(path).close()
+        except TooManyFiles as error:
+            raise SourceError(str(error), path.name, "do not open it") from error
 
 
 def _taken_out(path: Path, names: list[str], work: Path) -> Iterator[tuple[str, Path]]:
@@ -100,7 +111,7 @@ def _unpack(path: Path, name: str, target: Path, left: int) -> int:
     size = 0
     with reading(path):
         try:
-            with zipfile.ZipFile(path) as archive:
+            with open_zip(path) as archive:
                 member = archive.getinfo(name)
                 most = min(left, max(FREE_BYTES, MOST_RATIO * member.compress_size))
                 with archive.open(member) as packed, files.open_file(target) as file:

@@ -19,6 +19,12 @@ KINDS = ("mask", "polygon")
 IMAGE = ["annotations", "image"]
 """Path of the element of an image."""
 
+MOST_DEPTH = 50
+"""Elements within elements; CVAT has seven. Each level is kept until it ends."""
+
+MOST_TAG_BYTES = 32 << 20
+"""Bytes of a tag: expat goes over one again with each piece of the file."""
+
 _CHUNK = 1 << 18
 _HEAD = 1 << 20  # how much of a file is looked at to tell the format
 
@@ -106,9 +112,14 @@ class Walk:
 
     def run(self, file: BinaryIO) -> None:
         """Walk over a file from where it stands to its end."""
+        fed = 0
         try:
             while data := file.read(_CHUNK):
                 self.parser.Parse(data, False)
+                fed += len(data)
+                if fed - self.parser.CurrentByteIndex > MOST_TAG_BYTES:
+                    what = f"a tag has over {MOST_TAG_BYTES:,} bytes, which CVAT never writes"
+                    raise SourceError(what, f"{self.where}, line {self.parser.CurrentLineNumber}")
             self.parser.Parse(b"", True)
         except expat.ExpatError as error:
             what = f"the XML is broken ({expat.ErrorString(error.code)})"
@@ -130,6 +141,9 @@ class Walk:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self.path.append(name)
+        if len(self.path) > MOST_DEPTH:
+            what = f"elements stand over {MOST_DEPTH} deep, which CVAT never writes"
+            raise SourceError(what, f"{self.where}, line {self.parser.CurrentLineNumber}")
         self.open(name, attributes)
 
     def _end(self, name: str) -> None:

@@ -9,6 +9,7 @@ a picture is left alone. Where ids carry a class it becomes the category, and wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -41,6 +42,7 @@ from curate.formats.rows import Rows, parts_of, plain
 from curate.formats.segmentation import Segmentation
 from curate.formats.trees import Edit, copy_with_edits
 from curate.formats.unedited.pngs import check_label_png
+from curate.rle import Runs
 from curate.table import MaskTable
 
 _LOOK = 60  # how many PNGs are looked at to tell the format
@@ -48,6 +50,7 @@ _LOOK_PIXELS = 30_000_000  # and of what size at most
 _PART_BYTES = 1_000_000  # of PNG; ids pack some hundred times
 _LEAST_SHARE = 0.5  # of its pictures that must be there: their folder has a name of its own
 _HIGHEST = 3  # how far above the source its pictures' folder is looked for
+_CLASS_PIXELS = 1 << 22  # of a mask's box whose classes are counted at a time
 _FILE_COST = 8_192  # what opening a file costs, in bytes of PNG
 
 
@@ -161,16 +164,23 @@ def _add_masks(
             if number is not None:
                 optional = {"category_id": number, "category": code.class_name(number)}
             elif classes[0] is not None:
-                optional = _by_overlap(classes[0][rle.to_dense(found.runs, at)], classes[1], void)
+                optional = _by_overlap(classes[0], found.runs[at : at + 1], classes[1], void)
             rows.mask(key, image, Segmentation(cast(bytes, counts)), value, optional)
     if stuff:
         what = "regions of a class that are no single object are no masks"
         rows.notes.add("stuff", what, name, "images")
 
 
-def _by_overlap(classes: Any, names: dict[int, str], void: Any) -> dict[str, Any]:
+def _by_overlap(classes: Any, mask: Runs, names: dict[int, str], void: Any) -> dict[str, Any]:
     """Return the class that most pixels of a mask have, as columns."""
-    values, counts = np.unique(classes, return_counts=True)
+    x, y, w, h = np.asarray(rle.bbox(mask))[0].tolist()
+    rows, tally = max(1, _CLASS_PIXELS // w), Counter[int]()
+    for top in range(y, y + h, rows):
+        n = min(rows, y + h - top)
+        inside = rle.to_dense(rle.cut(mask, [(x, top, w, n)]), 0)
+        some, numbers = np.unique(classes[top : top + n, x : x + w][inside], return_counts=True)
+        tally.update(dict(zip(some.tolist(), numbers.tolist(), strict=True)))
+    values, counts = np.array(sorted(tally)), np.array([tally[k] for k in sorted(tally)])
     known = ~np.isin(values, [0, *void, *VOC_VOID])
     if not known.any():
         return {}

@@ -71,7 +71,7 @@ class Canvas:
         self, shape: tuple[int, int], box: Box, turn: int, size: tuple[int, int], *, gray: bool
     ) -> None:
         depth = () if gray else (3,)
-        self._gray = gray
+        self._gray, self._turn = gray, turn
         height, width = size if turn < 5 else size[::-1]
         self._box = turned_box(box, turn, height, width)
         self._exact = shape == (box.h, box.w)
@@ -101,11 +101,13 @@ class Canvas:
             np.bincount(_bins(np.arange(side), side, n), minlength=n)
             for side, n in zip((self._box.h, self._box.w), self._view.shape, strict=False)
         )
-        count = rows[:, None] * columns
-        count = count if self._gray else count[:, :, None]
-        np.add(self._view, (count // 2).astype(np.uint32), out=self._view)
-        np.floor_divide(self._view, count.astype(np.uint32), out=self._view)
-        return self._made.astype(np.uint8)
+        result = np.empty(self._made.shape, np.uint8)
+        drawn = TURNS[back(self._turn)](result)
+        for y in range(len(rows)):
+            count = (rows[y] * columns).astype(np.uint32)
+            count = count if self._gray else count[:, None]
+            drawn[y] = (self._view[y] + count // 2) // count
+        return result
 
     def _add(self, piece: Piece, levels: Levels) -> None:
         box = self._box
@@ -127,7 +129,7 @@ class Canvas:
             return
         ys = _bins(y + piece.dy * np.arange(len(pixels)), box.h, self._view.shape[0])
         xs = _bins(x + piece.dx * np.arange(pixels.shape[1]), box.w, self._view.shape[1])
-        sums = _summed(_summed(pixels, xs, 1), ys, 0)
+        sums = _summed(_summed(pixels, ys, 0), xs, 1)  # rows first: whole rows are quickly added
         self._view[np.ix_(np.unique(ys), np.unique(xs))] += sums
 
 

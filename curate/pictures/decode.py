@@ -13,7 +13,7 @@ import numpy as np
 
 from curate.pictures import pieces, tiff_blocks
 from curate.pictures.canvas import TURNS, Bytes, Canvas, Levels, back, levels_of
-from curate.pictures.pieces import SMALL_PIXELS, Piece, source_of
+from curate.pictures.pieces import SMALL_PIXELS, Piece, check_every_pixel, source_of
 from curate.pictures.windows import Box
 
 from curate.pictures.quiet_tiff import silence_libtiff
@@ -220,7 +220,8 @@ class Pixels:
             Exception: Whatever Pillow and its decoders raise on a broken file.
         """
         height, width = self.size
-        rows = max(1, pixels // width)
+        # What does not come row by row is gone through again for each band.
+        rows = max(1, pixels * (1 if self._ordered else 4) // width)
         waiting: list[Piece] = []
         pieces = self._source.pieces(0, height) if self._ordered else None
         for low in range(0, height, rows):
@@ -279,6 +280,7 @@ def thumbnail_of(path: Path, image: ImageFile.ImageFile, header: Header, max_byt
     """
     from PIL import Image
 
+    check_every_pixel(path, image, max_bytes)
     square = (THUMBNAIL_PX, THUMBNAIL_PX)
     least = (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX)
     source = source_of(path, image, header.stored, max_bytes, gray=True, least=least)

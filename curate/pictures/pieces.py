@@ -129,6 +129,19 @@ def _fitting(
     return image
 
 
+def check_every_pixel(path: Path, image: ImageFile.ImageFile, max_bytes: int) -> None:
+    """See that a JPEG can be decoded at its full scale, if only in gray; others need no draft.
+
+    Raises:
+        TooMuch: It cannot in so much memory.
+    """
+    if image.format in ("JPEG", "MPO"):
+        mode = "L" if image.mode == "RGB" else image.mode
+        needed = bytes_to_decode(path, image, mode)
+        if needed > max_bytes:
+            raise TooMuch(image, needed, max_bytes)
+
+
 def _cropped(image: Image.Image, top: int, bottom: int) -> Iterator[Piece]:
     rows = max(1, PIECE_PIXELS // max(1, image.width))
     for y in range(top, min(bottom, image.height), rows):
@@ -141,9 +154,10 @@ def _png(path: Path, image: ImageFile.ImageFile) -> Pieces | None:
         return None
     rawmode, palette = str(image.tile[0][3]), image.palette
     mode, interlaced = image.mode, bool(image.info.get("interlace"))
+    bits = _bits(mode, rawmode)
 
     def pieces(top: int, bottom: int) -> Iterator[Piece]:
-        for one in png_rows.strips(path, 4 * PIECE_PIXELS):
+        for one in png_rows.strips(path, PIECE_PIXELS * bits // 8):
             n = len(one.rows)
             if one.y >= bottom and not interlaced:
                 return
@@ -224,7 +238,8 @@ def _tiff(
     if a_block <= max_bytes // 4:
         decoded = partial(tiff_blocks.decoded, path, blocks, PIECE_PIXELS)
     elif blocks.is_one_deflate_strip:
-        decoded = partial(tiff_blocks.deflated_rows, path, blocks, image, 4 * PIECE_PIXELS)
+        at_once = PIECE_PIXELS * blocks.bits // 8
+        decoded = partial(tiff_blocks.deflated_rows, path, blocks, image, at_once)
     else:
         return None
 

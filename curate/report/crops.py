@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 KEPT_PIXELS = 16_000_000
 """Pictures up to this size are kept decoded; of larger ones only the piece asked for is."""
 
-_GLIMPSE_PX = 1024  # longest side of what a large picture's brightness is judged by
+SHOWN_BYTES = 190_000_000
+"""Most memory that decoding a picture takes to show a piece of it; what else a page needs is there
+already."""
+
+_GLIMPSE_PX = 256  # longest side of what a large picture's brightness is judged by
 
 QUALITIES = (76, 62, 48, 34)
 

@@ -29,6 +29,7 @@ from curate.report import (
     words,
 )
 from curate.report.collect import AuditLike, Source
+from curate.report.crops import SHOWN_BYTES
 from curate.report.policy_marks import marks
 from curate.store import open_pictures, writing
 from curate.versions import short
@@ -59,7 +60,7 @@ def render(audit: AuditLike, images: Path | None = None) -> str:
     """Return the report as HTML text."""
     environment = _environment()
     source = Source(audit)
-    pictures = None if images is None else open_pictures(audit, images)
+    pictures = None if images is None else open_pictures(audit, images, SHOWN_BYTES)
     spread = distributions.histograms(source, source.score_columns())
     sections = {
         **_findings(source, pictures, spread),

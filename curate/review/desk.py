@@ -16,6 +16,7 @@ import pyarrow as pa
 from curate.clock import SYSTEM, Clock
 from curate.decisions import has_reviews, open_reviews
 from curate.decisions.settings import Settings as PeopleSettings
+from curate.report.crops import SHOWN_BYTES
 from curate.report.words import shown
 from curate.review.asking import Clicks, Next, Refused
 from curate.review.attached import Attached
@@ -60,7 +61,7 @@ class Desk:
             open_reviews(audit, create=True)
         reviews = Attached(audit, clock)
         folder = images_of(audit, settings)
-        opened = None if folder is None else open_pictures(audit, folder)
+        opened = None if folder is None else open_pictures(audit, folder, SHOWN_BYTES)
         self.views = Views(opened)
         decided = find_queue(reviews, settings)
         self.queue: Queue = decided.queue

@@ -9,11 +9,22 @@ import pandas as pd
 from curate.pictures import ImageFolder
 from curate.rle import Runs
 from curate.scorers.base import Column, Scorer, present
-from curate.scorers.edge_walk import Bytes, FloatArray, Walked, smooth, walk_masks
+from curate.scorers.edge_walk import (
+    Bytes,
+    FloatArray,
+    Points,
+    Walked,
+    smooth,
+    trace,
+    walk,
+)
 from curate.table import MaskTable
 
 BAND_PIXELS = 6_000_000
 """Larger pictures are looked at so many pixels at a time; one takes nine bytes in colour."""
+
+MASKS_AT_ONCE = 4_000
+"""Masks of a large picture whose outlines are kept at the same time; 15 kB each."""
 
 _MARGIN_PX = 12  # what is seen around an outline: 8 px of parallels, a step, and smoothing
 
@@ -61,7 +72,8 @@ def edge(table: MaskTable, *, images: ImageFolder, points: int = 300) -> pd.Data
         size = (int(table.runs.heights[first]), int(table.runs.widths[first]))
         name = names.get(image_of[first])
         if size[0] * size[1] > BAND_PIXELS:
-            found[same] = _in_bands(table.runs, same, images, name, points)
+            for some in np.array_split(same, -(-len(same) // MASKS_AT_ONCE)):
+                found[some] = _in_bands(table.runs, some, images, name, points)
             continue
         picture = images.load(name, size)
         if picture is not None:
@@ -87,28 +99,37 @@ def edge_measures(
     result = np.full((len(rows), len(COLUMNS)), np.nan)
     if not fits.any():
         return result
-    height = len(picture)
+    size = picture.shape[0], picture.shape[1]
     walked = Walked.nothing(int(fits.sum()))
-    masks = runs.starts, runs.ends, runs.offsets
-    place = 0, 0, height, height
-    walk_masks(masks, rows[fits].astype(np.int64), _smoothed(picture), place, points, walked)
+    traced = _traced(runs, rows[fits], size, points)
+    walk(traced, _smoothed(picture), (0, size[0], 0, len(traced.x)), walked)
     result[fits] = _measures(walked)
     return result
+
+
+def _traced(runs: Runs, rows: npt.NDArray[np.int64], size: tuple[int, int], points: int) -> Points:
+    masks = runs.starts, runs.ends, runs.offsets
+    return trace(masks, rows.astype(np.int64), size, points)
 
 
 def _in_bands(
     runs: Runs, rows: npt.NDArray[np.int64], images: ImageFolder, name: object, points: int
 ) -> FloatArray:
-    """Measure the masks of one large picture; NaN where it is missing or broken."""
+    """Measure some masks of one large picture; NaN where it is missing or broken."""
     size = (int(runs.heights[rows[0]]), int(runs.widths[rows[0]]))
+    if images.find(name) is None:
+        return np.full((len(rows), len(COLUMNS)), np.nan)
+    traced = _traced(runs, rows, size, points)
+    order = np.argsort(traced.y, kind="stable")
+    traced = traced.taken(order)
     walked = Walked.nothing(len(rows))
-    masks = runs.starts, runs.ends, runs.offsets
-    of_rows = rows.astype(np.int64)
     for band in images.bands(name, size, pixels=BAND_PIXELS, margin=_MARGIN_PX):
         if band is None:
             return np.full((len(rows), len(COLUMNS)), np.nan)
-        place = band.top, band.low, band.high, size[0]
-        walk_masks(masks, of_rows, _smoothed(band.pixels), place, points, walked)
+        first, stop = np.searchsorted(traced.y, [band.low, band.high]).tolist()
+        if first < stop:
+            place = band.top, size[0], first, stop
+            walk(traced, _smoothed(band.pixels), place, walked)
     return _measures(walked)
 
 

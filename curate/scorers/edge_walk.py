@@ -251,53 +251,94 @@ class Walked(NamedTuple):
         return result
 
 
+class Points(NamedTuple):
+    """Points along the outlines of some masks, and where there is something to compare.
+
+    Attributes:
+        mask: Which mask each belongs to, by its place among those traced.
+        x: Column.
+        y: Row.
+        out_x: Direction that leads out of the mask, of length 1; 0 and 0 where there is none.
+        out_y: Its other part.
+        sides: A bit for each parallel that is on its own side of the outline.
+    """
+
+    mask: IntArray
+    x: IntArray
+    y: IntArray
+    out_x: FloatArray
+    out_y: FloatArray
+    sides: IntArray
+
+    def taken(self, order: IntArray) -> Points:
+        """Return some of the points, in another order."""
+        places = self.mask[order], self.x[order], self.y[order]
+        return Points(*places, self.out_x[order], self.out_y[order], self.sides[order])
+
+
 @kernel
-def walk_masks(
-    masks: tuple[Int32Array, Int32Array, IntArray],
-    rows: IntArray,
-    smooth: Picture,
-    place: tuple[int, int, int, int],
-    most: int,
-    walked: Walked,
-) -> None:
-    """Walk the outlines of some masks, and add what is seen to ``walked``.
+def trace(
+    masks: tuple[Int32Array, Int32Array, IntArray], rows: IntArray, size: tuple[int, int], most: int
+) -> Points:
+    """Return points along the outlines of some masks, evenly spaced.
 
     Args:
         masks: Starts, ends and offsets of their runs.
-        rows: Which of them.
-        smooth: Some rows of the picture.
-        place: The row of its first pixel; the first row and the last row, exclusive, whose points
-            are looked at; the height of the whole picture.
-        most: Most points of an outline, over all rows.
-        walked: By the place of a mask in ``rows``.
+        rows: Which of them; each has a pixel at least.
+        size: Height and width of their picture.
+        most: Most points of an outline.
     """
     starts, ends, offsets = masks
-    top, low, high, height = place
-    width = smooth.shape[1]
-    changes = np.empty(2 * REACH_PX + 1)
+    whole = np.empty((4, len(rows) * most), np.int64)
+    out = np.empty((2, len(rows) * most))
+    n = 0
     for i in range(len(rows)):
         first, stop = offsets[rows[i]], offsets[rows[i] + 1]
-        crop, x0, y0 = draw(starts[first:stop], ends[first:stop], height)
-        if y0 + 1 >= high or y0 + crop.shape[1] - 1 <= low:
-            continue
-        points, n = _outline(crop, x0, y0, height, width, most)
-        for p in range(n):
+        crop, x0, y0 = draw(starts[first:stop], ends[first:stop], size[0])
+        points, count = _outline(crop, x0, y0, size[0], size[1], most)
+        for p in range(count):
             x, y = points[p, 0], points[p, 1]
-            if not low <= y + y0 < high:
-                continue
             nx, ny = _outward(crop, x, y)
-            for k in range(len(changes)):
+            sides = 0
+            for k in range(2 * REACH_PX + 1):
                 o = k - REACH_PX
                 xx, yy = x + nx * (o + 0.5), y + ny * (o + 0.5)
                 within = _inside(crop, int(np.floor(xx + 0.5)), int(np.floor(yy + 0.5)))
                 # A parallel counts on its own side only: thin parts have no inside 8 px deep.
-                if (o < -1 and not within) or (o > 1 and within) or (nx == 0 and ny == 0):
-                    changes[k] = np.nan
-                else:
-                    xx, yy = x + x0 + nx * o, y + y0 + ny * o
-                    changes[k] = _change(smooth, top, height, xx, yy, nx, ny)
-            _add(changes, walked.sums[i], walked.counts[i])
-            share = _rank(changes)
-            if share >= 0:
-                walked.totals[i] += share
-                walked.counted[i] += 1
+                if not ((o < -1 and not within) or (o > 1 and within) or (nx == 0 and ny == 0)):
+                    sides |= 1 << k
+            whole[0, n], whole[1, n], whole[2, n], whole[3, n] = i, x + x0, y + y0, sides
+            out[0, n], out[1, n] = nx, ny
+            n += 1
+    some = whole[:, :n].copy()
+    ways = out[:, :n].copy()
+    return Points(some[0], some[1], some[2], ways[0], ways[1], some[3])
+
+
+@kernel
+def walk(points: Points, smooth: Picture, place: tuple[int, int, int, int], walked: Walked) -> None:
+    """Look at the picture beside some points, and add what is seen to ``walked``.
+
+    Args:
+        points: All points.
+        smooth: Some rows of the picture, as :func:`smooth` gives them.
+        place: The row of its first pixel; the height of the whole picture; the first of the points
+            that are looked at, and where they end.
+        walked: By mask.
+    """
+    top, height, first, stop = place
+    changes = np.empty(2 * REACH_PX + 1)
+    for p in range(first, stop):
+        i, x, y = points.mask[p], points.x[p], points.y[p]
+        nx, ny = points.out_x[p], points.out_y[p]
+        for k in range(len(changes)):
+            o = k - REACH_PX
+            if points.sides[p] >> k & 1:
+                changes[k] = _change(smooth, top, height, x + nx * o, y + ny * o, nx, ny)
+            else:
+                changes[k] = np.nan
+        _add(changes, walked.sums[i], walked.counts[i])
+        share = _rank(changes)
+        if share >= 0:
+            walked.totals[i] += share
+            walked.counted[i] += 1

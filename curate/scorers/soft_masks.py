@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,8 +24,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import SourceError
-from curate.pictures import MAX_PIXELS
+from curate.formats.zips import open_zip
+from curate.pictures import MAX_BYTES, MAX_PIXELS
 from curate.pictures.finding import NAMELESS, NONE, Finder
+from curate.pictures.pieces import source_of
 
 Array = npt.NDArray[Any]
 
@@ -57,11 +58,13 @@ class Layers:
         names: Name of each array; empty for the layers of a stack.
         shapes: Shape of each array.
         read: Takes the position of an array and gives it, of two dimensions.
+        unpacked: Bytes a pixel that it takes in memory; 0 where it stays in its file.
     """
 
     names: Sequence[str]
     shapes: Sequence[tuple[int, ...]]
     read: Callable[[int], Array]
+    unpacked: int = 0
 
 
 class SoftMasks:
@@ -217,7 +220,7 @@ def _stacked(layers: Layers) -> Layers:
     """Return a file's only array of three dimensions as the layers of a stack."""
     if len(layers.shapes) == 1 and not layers.names and len(layers.shapes[0]) == 2:
         return layers
-    return layers if not layers.names else Layers((), layers.shapes, layers.read)
+    return replace(layers, names=())
 
 
 def _named(layers: Layers, name: str, size: tuple[int, int]) -> Array:
@@ -227,7 +230,7 @@ def _named(layers: Layers, name: str, size: tuple[int, int]) -> Array:
 
 
 def _layer(layers: Layers, place: int, size: tuple[int, int]) -> Array:
-    """Check an array's shape against the image's, then read it."""
+    """Check an array's shape against the image's, and what it takes, then read it."""
     shape = layers.shapes[place]
     if shape != size:
         found = " x ".join(map(str, shape))
@@ -235,6 +238,11 @@ def _layer(layers: Layers, place: int, size: tuple[int, int]) -> Array:
         raise Unusable("size_mismatch", detail)
     if shape[0] * shape[1] > MAX_PIXELS:
         raise Unusable("size_mismatch", f"its soft mask is over the limit of {MAX_PIXELS:,} pixels")
+    taken = shape[0] * shape[1] * layers.unpacked
+    if taken > MAX_BYTES:
+        limit = f"over the limit of {MAX_BYTES / 1e6:,.0f} MB"
+        detail = f"its soft mask unpacks to {taken / 1e6:,.0f} MB, {limit}: store it as .npy"
+        raise Unusable("unreadable", detail)
     return layers.read(place)
 
 
@@ -290,17 +298,22 @@ def _open_png(path: Path) -> Layers:
 
     def read(_: int) -> Array:
         try:
-            with opened(path, MAX_PIXELS) as (again, _header):
-                return np.asarray(again).astype(np.uint16)
+            with opened(path, MAX_PIXELS) as (again, header):
+                whole = np.empty(shape, np.uint16)
+                source = source_of(path, again, header.stored, MAX_BYTES, gray=True)
+                for one in source.pieces(0, shape[0]):
+                    values = np.asarray(one.image)
+                    whole[one.y :: one.dy, one.x :: one.dx][: len(values)] = values
+                return whole
         except Exception as error:
             raise _unreadable(path, error) from error
 
-    return Layers((), [shape], read)
+    return Layers((), [shape], read, unpacked=2)
 
 
 def _open_npz(path: Path) -> Layers:
     """Look at the arrays' headers; one array of three dimensions is a stack without names."""
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path) as archive:
         members = [m for m in archive.namelist() if m.endswith(".npy")]
         headers = []
         for member in members:
@@ -312,10 +325,12 @@ def _open_npz(path: Path) -> Layers:
         shape, fortran, _ = headers[0]
         if fortran:
             raise Unusable("wrong_type", f"{path.name} is in Fortran order: store it in C order")
-        return Layers((), _split(shape), _Member(path, members[0]).read)
+        size = headers[0][2].itemsize
+        return Layers((), _split(shape), _Member(path, members[0]).read, size)
     names = [member.removesuffix(".npy") for member in members]
     readers = [_Member(path, member) for member in members]
-    return Layers(names, [header[0] for header in headers], lambda k: readers[k].read(0))
+    size = max((header[2].itemsize for header in headers), default=0)
+    return Layers(names, [header[0] for header in headers], lambda k: readers[k].read(0), size)
 
 
 def _header(path: Path, file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -339,7 +354,7 @@ class _Member:
 
     @cached_property
     def _opened(self) -> tuple[Any, tuple[int, ...], bool, np.dtype[Any], int]:
-        archive = self._stack.enter_context(zipfile.ZipFile(self._path))
+        archive = self._stack.enter_context(open_zip(self._path))
         file = self._stack.enter_context(archive.open(self._member))
         shape, fortran, dtype = _header(self._path, file)
         return file, shape, fortran, dtype, file.tell()

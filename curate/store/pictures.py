@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from curate.pictures import MAX_PIXELS, ImageFolder
+from curate.pictures import MAX_BYTES, ImageFolder
 
 PICTURE = "picture_path"
 """Column of the images: where the picture stands in the folder given; missing where it was not."""
@@ -24,9 +24,9 @@ class Asked(Protocol):
         """Run SQL over the view ``images``."""
 
 
-def open_pictures(audit: Asked, folder: Path, max_pixels: int = MAX_PIXELS) -> ImageFolder:
+def open_pictures(audit: Asked, folder: Path, max_bytes: int = MAX_BYTES) -> ImageFolder:
     """Open a folder of pictures for an audit's images; see :func:`known_pictures`."""
-    return ImageFolder(folder, max_pixels, known_pictures(audit, folder))
+    return ImageFolder(folder, known=known_pictures(audit, folder), max_bytes=max_bytes)
 
 
 def known_pictures(audit: Asked, folder: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pytest
 from curate.errors import SourceError
 from curate.exchange import archives
 from curate.exchange.archives import files_in
+from curate.formats import zips
 
 
 def packed(path: Path, count: int, size: int) -> Path:
@@ -55,3 +56,29 @@ def test_files_that_share_what_they_are_packed_in(
     message = "the files of the zip unpack to far more than it is"
     with pytest.raises(SourceError, match=message), files_in(path, lambda name: True) as files:
         list(files)
+
+
+def test_a_zip_that_lists_too_many_files_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would make an object of each, ten times as large as its entry."""
+    path = packed(tmp_path / "many.zip", 20, 10)
+    monkeypatch.setattr(zips, "MOST_LIST_BYTES", 900)
+    told = "many.zip: its list of files takes 1,030 bytes, over the limit of 900"
+    with pytest.raises(SourceError, match=told), files_in(path, lambda name: True) as files:
+        list(files)
+    assert archives.names_in(path) == []
+    assert archives.head_of(path, "0.xml") == b""
+    monkeypatch.setattr(zips, "MOST_LIST_BYTES", 2_000)
+    assert len(archives.names_in(path)) == 20
+
+
+def test_the_list_of_a_large_zip_counts_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 5)  # Python then writes zip64
+    path = packed(tmp_path / "many.zip", 20, 10)
+    assert b"PK\6\6" in path.read_bytes()
+    monkeypatch.setattr(zips, "MOST_LIST_BYTES", 900)
+    with pytest.raises(zips.TooManyFiles):
+        zips.open_zip(path)

@@ -296,6 +296,21 @@ def test_document_types_are_refused(tmp_path: Path, head: str) -> None:
         read(source, "cvat")
 
 
+def test_elements_deep_in_each_other_are_refused(tmp_path: Path) -> None:
+    """Each open element takes memory, thirty times its tag."""
+    source = write(tmp_path / "a.xml", image_xml("<a>" * 100_000))
+    with pytest.raises(SourceError, match="elements stand over 50 deep"):
+        read(source, "cvat")
+
+
+def test_a_tag_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parser would go over it again with each piece of the file."""
+    monkeypatch.setattr(cvat_xml, "MOST_TAG_BYTES", 1_000_000)
+    source = write(tmp_path / "a.xml", image_xml(f'<tag label="{"x" * 2_000_000}"/>'))
+    with pytest.raises(SourceError, match="a tag has over 1,000,000 bytes"):
+        read(source, "cvat")
+
+
 def test_broken_xml_says_where(tmp_path: Path) -> None:
     source = write(tmp_path / "a.xml", image_xml(mask_xml(shapes()["dot"])))
     text = source.read_bytes()

