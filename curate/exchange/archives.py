@@ -87,7 +87,7 @@ def files_in(path: Path, wanted: Callable[[str], bool]) -> Iterator[Iterable[tup
 
 
 def _check_list(path: Path) -> None:
-    with reading(path), suppress(*_UNREADABLE):
+    with reading(path), suppress(ValueError, *_BROKEN):
         try:
             open_zip(path).close()
         except TooManyFiles as error:
