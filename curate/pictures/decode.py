@@ -14,9 +14,8 @@ import numpy as np
 from curate.pictures import pieces, tiff_blocks
 from curate.pictures.canvas import TURNS, Bytes, Canvas, Levels, back, levels_of
 from curate.pictures.pieces import SMALL_PIXELS, Piece, check_every_pixel, source_of
-from curate.pictures.windows import Box
-
 from curate.pictures.quiet_tiff import silence_libtiff
+from curate.pictures.windows import Box
 
 if TYPE_CHECKING:
     from PIL import ImageFile
