@@ -276,6 +276,29 @@ def _read_leases(given: Input) -> None:
         leases.close()
 
 
+def _read_model(given: Input) -> None:
+    import numpy as np
+
+    from curate.models.detector_input import DetectorInput, read_input
+    from curate.models.detector_record import read_record
+    from curate.models.hub import read_config
+    from curate.models.onnx_file import read_onnx
+    from curate.models.quality_file import from_bytes
+
+    if given.path.is_dir():
+        read_record(given.path)
+        read_config(given.path)
+        made = read_input(given.path, DetectorInput())
+        if max(made.size(30, 40)) < 2_000:
+            made.prepare(np.zeros((30, 40, 3), np.uint8))
+    elif given.path.suffix == ".onnx":
+        read_onnx(given.path)
+    else:
+        model = from_bytes(given.path.read_bytes(), str(given.path))
+        width = 1 + len(model.columns.names)
+        model.probability(np.full((3, width), np.nan))
+
+
 def _read_picture(given: Input) -> None:
     from curate.pictures import ImageFolder
 
@@ -350,6 +373,17 @@ READERS: tuple[Reader, ...] = (
         partial(seeds.of_audit, "audit/leases"),
         _read_leases,
         ("curate/review/leases.py",),
+    ),
+    Reader(
+        "models",
+        seeds.models,
+        _read_model,
+        (
+            "curate/models/quality_file.py",
+            "curate/models/detector_input.py",
+            "curate/models/detector_record.py",
+            "curate/models/onnx_file.py",
+        ),
     ),
     Reader(
         "pictures",

@@ -188,6 +188,51 @@ def pictures() -> tuple[Seed, ...]:
 
 
 @cache
+def models() -> tuple[Seed, ...]:
+    """Return a quality model, what stands in a detector's folder, and an ONNX file."""
+    import numpy as np
+    import onnx
+
+    from curate.models.detector_input import DetectorInput
+    from curate.models.quality_features import Columns
+    from curate.models.quality_file import to_bytes
+    from curate.models.quality_model import QualityModel
+    from curate.models.quality_trees import Trees
+
+    trees = Trees(
+        np.array([1, -1, 2, -1, -1], np.int32),
+        np.array([0.5, 0, 0.2, 0, 0]),
+        np.array([1, 0, 3, 0, 0], np.int32),
+        np.array([2, 0, 4, 0, 0], np.int32),
+        np.array([True, False, False, False, False]),
+        np.array([0.1, -0.5, 0.3, 0.2, 0.4]),
+        np.array([0], np.int32),
+        0.1,
+    )
+    middle = np.array([0.1, 0.5, np.nan])
+    quality = QualityModel(
+        Columns(("hole_score",), ("area_px",)), -0.5, 0.7, trees, np.zeros(3), middle
+    )
+    record = {"picture_keys": {"train": ["a", "b"], "folds": {"fold-0": ["a"], "fold-1": ["b"]}}}
+    detector = {
+        "preprocessor_config.json": DetectorInput().as_config("DetrImageProcessor"),
+        "config.json": {"model_type": "detr", "architectures": ["DetrForObjectDetection"]},
+        "training.json": record,
+    }
+    kind = onnx.TensorProto.FLOAT
+    sides = [onnx.helper.make_tensor_value_info(name, kind, [1, None, 4]) for name in ("x", "y")]
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", sides[:1], sides[1:])
+    files = {name: json.dumps(value).encode() for name, value in detector.items()}
+    whole = onnx.helper.make_model(graph).SerializeToString()
+    return (
+        Seed({"model.skops": to_bytes(quality)}, "model.skops", ("model.skops",)),
+        Seed(files, "", tuple(files), "detector"),
+        Seed({"model.onnx": whole}, "model.onnx", ("model.onnx",)),
+    )
+
+
+@cache
 def policies() -> tuple[Seed, ...]:
     """Return the presets, and a policy that uses every table."""
     folder = ROOT / "curate"

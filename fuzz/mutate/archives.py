@@ -36,6 +36,7 @@ def mutate_zip(data: bytes, random: Random) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [(one.filename, archive.read(one)) for one in archive.infolist()]
+            packing = {one.compress_type for one in archive.infolist()}
     except (zipfile.BadZipFile, RuntimeError, OSError, zlib.error, NotImplementedError):
         return data
     if not members:
@@ -55,6 +56,8 @@ def mutate_zip(data: bytes, random: Random) -> bytes:
         members[at] = name, b"[" + b" " * 2_000_000 + b"]"
     packed = io.BytesIO()
     how = random.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_LZMA))
+    if random.random() < 0.8:
+        how = min(packing)  # as it was
     with zipfile.ZipFile(packed, "w", how) as archive:
         for name, content in members:
             info = zipfile.ZipInfo(name)
