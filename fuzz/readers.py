@@ -152,7 +152,7 @@ class _Context:
 
     @classmethod
     def audit(cls, scratch: Path) -> Path:
-        if cls.folder is None:
+        if cls.folder is None or not cls.folder.is_dir():
             cls.folder = scratch / "context"
             for name, data in seeds.audited().items():
                 path = cls.folder / name

@@ -14,7 +14,7 @@ import numpy as np
 from curate.pictures import pieces, tiff_blocks
 from curate.pictures.canvas import TURNS, Bytes, Canvas, Levels, back, levels_of
 from curate.pictures.pieces import SMALL_PIXELS, Piece, check_every_pixel, source_of
-from curate.pictures.quiet_tiff import silence_libtiff
+from curate.pictures.quiet import silence_decoders
 from curate.pictures.windows import Box
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def opened(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, H
     """
     from PIL import Image
 
-    silence_libtiff()
+    silence_decoders()
     with path.open("rb") as file:
         if file.read(2) in (b"II", b"MM"):
             tiff_blocks.read_blocks(path)

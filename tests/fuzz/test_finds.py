@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import struct
 import zipfile
@@ -23,6 +24,7 @@ from curate.exchange.archives import head_of, names_in
 from curate.exchange.huggingface import TOOL
 from curate.formats import read
 from curate.pictures import ImageFolder
+from curate.pictures.quiet import silence_decoders
 from curate.review.leases import Leases
 from fuzz import seeds
 
@@ -206,16 +208,28 @@ def test_leases_of_other_types_or_no_text_are_thrown_away(audit: Path) -> None:
             (audit / f"leases.sqlite{end}").unlink(missing_ok=True)
 
 
-def test_a_broken_tiff_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """libtiff prints on standard error by itself, past Python."""
-    pixels = np.random.default_rng(0).integers(0, 255, (40, 60), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "a.tif", compression="tiff_lzw")
-    data = bytearray((tmp_path / "a.tif").read_bytes())
-    (first,) = struct.unpack_from("<I", data, 4)
-    for k in range(struct.unpack_from("<H", data, first)[0]):
+def _changed_tag(data: bytes, wanted: int, value: int) -> bytes:
+    """Return a TIFF with another value of one tag."""
+    made = bytearray(data)
+    (first,) = struct.unpack_from("<I", made, 4)
+    for k in range(struct.unpack_from("<H", made, first)[0]):
         tag = first + 2 + 12 * k
-        if struct.unpack_from("<H", data, tag)[0] == 279:  # bytes of a strip
-            struct.pack_into("<I", data, tag + 8, 13_000)
+        if struct.unpack_from("<H", made, tag)[0] == wanted:
+            struct.pack_into("<I", made, tag + 8, value)
+    return bytes(made)
+
+
+@pytest.mark.parametrize("tag", [279, 277])  # bytes of a strip, samples of a pixel
+def test_a_broken_tiff_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], tag: int
+) -> None:
+    """libtiff prints on standard error by itself; what Pillow logs Python prints there."""
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.tif", compression="tiff_lzw")
+    data = _changed_tag((tmp_path / "a.tif").read_bytes(), tag, 13_000)
     (tmp_path / "a.tif").write_bytes(data)
+    logging.getLogger("PIL").handlers.clear()
+    silence_decoders.cache_clear()
     assert ImageFolder(tmp_path).inspect("a.tif", (40, 60)).status in ("unreadable", "truncated")
     assert capfd.readouterr().err == ""
+    assert logging.getLogger("PIL").handlers

@@ -1,20 +1,24 @@
-"""libtiff kept quiet: what it meets in a file is told as the picture's status, not on stderr."""
+"""Decoders kept quiet: what they meet in a file is told as the picture's status, not on stderr."""
 
 from __future__ import annotations
 
 import ctypes
+import logging
 from functools import cache
 from pathlib import Path
 
 
 @cache
-def silence_libtiff() -> None:
-    """Let the libtiff that Pillow brings with it print nothing, for the rest of the process.
+def silence_decoders() -> None:
+    """Let Pillow, and the libtiff that it brings with it, print nothing by themselves.
 
-    It prints errors on the process's standard error, past Python. Where Pillow uses a libtiff of
-    the system, that one is left as it is.
+    libtiff prints errors on the process's standard error, past Python; where Pillow uses a libtiff
+    of the system, that one is left as it is. Pillow logs errors, which Python prints where nobody
+    has set up logging; whoever has still gets them.
     """
     import PIL
+
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
 
     home = Path(PIL.__file__).parent
     for folder in (home.parent / "pillow.libs", home / ".dylibs"):
