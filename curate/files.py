@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
+from curate.errors import AuditError
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -282,10 +284,24 @@ def scratch() -> Iterator[Path]:
     """Yield a folder in the system's place for temporary files, which is removed at the end.
 
     Those that killed processes of this machine have left are removed first.
+
+    Raises:
+        AuditError: None can be made.
     """
-    _sweep_scratch()
-    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{owner()}-") as made:
-        yield Path(made)
+    try:
+        _sweep_scratch()
+        _before("mkdir", Path(tempfile.gettempdir()) / _SCRATCH)
+        made = tempfile.TemporaryDirectory(
+            prefix=f"{_SCRATCH}{owner()}-", ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        what = (
+            f"no folder for temporary files can be made ({(error.strerror or str(error)).lower()})"
+        )
+        do = "name another place in the environment variable TMPDIR"
+        raise AuditError(what, str(tempfile.tempdir or ""), do) from error
+    with made as folder:
+        yield Path(folder)
 
 
 @cache

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("clock", "errors", "files", "image_names", "options"),
+    ("clock", "errors", "image_names", "options"),
+    ("files",),
     ("audit_shape", "image_join", "locks", "notes", "rle"),
     ("audit_info", "table"),
     ("fingerprint", "pictures", "pool", "progress", "versions"),

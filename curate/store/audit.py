@@ -225,6 +225,10 @@ def connect(
         try:
             create_views(connection, root, people)
             yield connection
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            what = f"DuckDB cannot go on ({str(error).splitlines()[0][:200]})"
+            do = "make room, or name another place for temporary files in TMPDIR"
+            raise AuditError(what, str(root), do) from error
         finally:
             connection.close()
 
