@@ -131,7 +131,8 @@ def _ticks(histogram: Histogram) -> list[tuple[float, str]]:
     if histogram.logarithmic:
         values = _decades(low, high)
     else:
-        step = next(s for s in (0.25, 0.5, 1, 2.5, 5, 10, 25, 50, high) if (high - low) / s <= 5)
+        steps = (s for s in (0.25, 0.5, 1, 2.5, 5, 10, 25, 50) if (high - low) / s <= 5)
+        step = next(steps, (high - low) / 5)
         values = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return [((v - low) / (high - low) * WIDTH, _label(histogram, v)) for v in values]
 

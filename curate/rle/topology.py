@@ -371,6 +371,7 @@ def contains(runs: Runs, x: npt.ArrayLike, y: npt.ArrayLike) -> BoolArray:
     """
     column, row = np.floor(np.asarray(x, np.float64)), np.floor(np.asarray(y, np.float64))
     inside = (column >= 0) & (row >= 0) & (column < runs.widths) & (row < runs.heights)
+    column, row = np.where(inside, column, 0), np.where(inside, row, 0)
     position = np.where(inside, column * runs.heights + row, -1).astype(np.int64)
     out = np.zeros(len(runs), np.bool_)
     _contains(runs.starts, runs.ends, runs.offsets, position, out)

@@ -131,3 +131,15 @@ def rows_by_image(table: MaskTable) -> Iterator[tuple[int, npt.NDArray[np.int64]
         heights, widths = table.runs.heights[these], table.runs.widths[these]
         fits = (heights == heights[0]) & (widths == widths[0])
         yield int(image_of[these[0]]), these[fits]
+
+
+FARTHEST_PX = 1e12
+"""Farther than any pixel of any image; squares of it are still far from overflow."""
+
+
+def bounded(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return coordinates of any shape, in pixels, within what can be computed with.
+
+    What a file states can be any number. Infinite ones are bounded too; NaN stays NaN.
+    """
+    return np.clip(coordinates, -FARTHEST_PX, FARTHEST_PX)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from curate.rle.runs import FloatArray
-from curate.scorers.base import Column, Scorer, present
+from curate.scorers.base import Column, Scorer, bounded, present
 from curate.scorers.declared_habits import AREAS, BOX, BOXES, MEASURED, find_habit, follows
 from curate.scorers.geometry import geometry
 from curate.table import STRING, MaskTable
@@ -85,7 +85,7 @@ def _box_score(table: MaskTable, tolerance: float) -> FloatArray:
     declared = table.masks[list(BOX)].to_numpy(np.float64)
     measured = table.boxes.astype(np.float64)
     known = np.isfinite(declared).all(axis=1)
-    declared = np.where(known[:, None], declared, 0)
+    declared = bounded(np.where(known[:, None], declared, 0))
     low, high = declared[:, :2], declared[:, :2] + declared[:, 2:]
     own_low, own_high = measured[:, :2], measured[:, :2] + measured[:, 2:]
     # A side that is close enough is moved onto the measured one, so that only real gaps count.

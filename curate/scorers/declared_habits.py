@@ -15,6 +15,7 @@ import pandas as pd
 
 from curate.notes import FILE_SHARE
 from curate.rle.runs import BoolArray, FloatArray
+from curate.scorers.base import bounded
 
 LEAST_MASKS = 5
 """Masks that could show a habit, at least."""
@@ -96,10 +97,11 @@ def _learned(frame: pd.DataFrame, kind: str) -> dict[str, Any]:
 
 
 def _column(frame: pd.DataFrame, name: str) -> FloatArray:
-    """Return a column as floats, NaN where the frame lacks it."""
+    """Return a column as floats that can be computed with, NaN where the frame lacks it."""
     if name not in frame:
         return np.full(len(frame), np.nan)
-    return np.asarray(frame[name].to_numpy(np.float64, na_value=np.nan), np.float64)
+    values = np.asarray(frame[name].to_numpy(np.float64, na_value=np.nan), np.float64)
+    return np.where(np.isfinite(values), bounded(values), np.nan)
 
 
 def _columns(frame: pd.DataFrame, names: tuple[str, ...]) -> FloatArray:

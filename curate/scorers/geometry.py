@@ -11,6 +11,7 @@ from numpy import int32
 from curate.rle import Runs, column_segments, kernel, segment_capacity
 from curate.rle.runs import BoolArray, FloatArray, Int32Array, IntArray
 from curate.scorers.bars import cut_bars, join, lay_out
+from curate.scorers.base import bounded
 from curate.scorers.hull import corners, half_hull, moments
 from curate.scorers.outline import CROP_TOLERANCE_PX, borders, outlines, sum_rings
 from curate.table import MaskTable
@@ -178,7 +179,8 @@ def _crop_borders(masks: pd.DataFrame, image_margin_px: float) -> IntArray | Non
     """Return the crop sides that are not sides of the image, rounded to pixels."""
     if not has_crops(masks):
         return None
-    x, y, w, h = (masks[c].to_numpy(np.float64) for c in CROP_COLUMNS)
+    stated = masks[list(CROP_COLUMNS)].to_numpy(np.float64)
+    x, y, w, h = np.where(np.isfinite(stated), bounded(stated), np.nan).T
     sides = np.column_stack([x, y, x + w, y + h])
     zero = np.zeros(len(masks))
     image = np.column_stack([zero, zero, masks["width"], masks["height"]])

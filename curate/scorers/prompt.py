@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from curate import rle
-from curate.scorers.base import Column, Scorer, present
+from curate.scorers.base import Column, Scorer, bounded, present
 from curate.table import MaskTable
 
 BELOW_ONE = np.nextafter(1.0, 0.0)
@@ -33,7 +33,7 @@ def prompt(table: MaskTable) -> pd.DataFrame:
     if "prompt_x" in masks.columns and "prompt_y" in masks.columns:
         x, y = masks["prompt_x"].to_numpy(np.float64), masks["prompt_y"].to_numpy(np.float64)
         known = np.isfinite(x) & np.isfinite(y) & present(table)
-        x, y = np.where(known, x, -1), np.where(known, y, -1)
+        x, y = bounded(np.where(known, x, -1)), bounded(np.where(known, y, -1))
         inside = rle.contains(table.runs, x, y)
         outside = np.flatnonzero(known & ~inside)
         distance[known] = 0
