@@ -71,3 +71,42 @@ def test_workers_leave_with_their_parent(tmp_path: Path) -> None:
     while any(map(runs, pids)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(runs, pids))
+
+
+INTERRUPTED = """
+import os, sys, time
+from curate import cli, verbs
+from curate.pool import Pool
+
+def work():
+    print("working", flush=True)
+    time.sleep(60)
+
+def version(*_, **__):
+    with Pool(2) as pool:
+        list(pool.run(work, [(), ()]))
+
+if __name__ == "__main__":
+    verbs.version = version
+    sys.argv = ["curate", "version", "x"]
+    cli.main()
+"""
+
+
+def test_ctrl_c_ends_workers_at_once_and_without_a_traceback(tmp_path: Path) -> None:
+    """A terminal sends it to all processes of the group."""
+    script = tmp_path / "parent.py"
+    script.write_text(INTERRUPTED)
+    with subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None
+        assert [parent.stdout.readline() for _ in range(2)] == ["working\n"] * 2
+        os.killpg(parent.pid, signal.SIGINT)
+        _, said = parent.communicate(timeout=50)
+    assert parent.returncode == 130
+    assert said == "stopped; the same command again goes on from here\n"

@@ -144,7 +144,7 @@ class Format:
         self.write(source, out, Edits(drop=frozenset(drop)))
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def source_error(error: OSError, path: Path | str) -> SourceError:
@@ -159,12 +159,13 @@ def source_error(error: OSError, path: Path | str) -> SourceError:
 def reading(path: Path | str) -> Iterator[None]:
     """Turn the operating system's errors in the block into a :class:`SourceError` on ``path``.
 
-    That a disk is full is not an error of reading; it is passed on (see :func:`writing`).
+    That a disk is full or read-only is not an error of reading; it is passed on (see
+    :func:`writing`).
     """
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in _OF_WRITING:
             raise
         raise source_error(error, path) from error
 

@@ -67,7 +67,7 @@ def beside(out: Path) -> Iterator[Path]:
         raise unwritable(error, out) from error
     try:
         yield folder
-    except AuditError as error:
+    except (AuditError, SourceError) as error:
         if not error.where.startswith(str(folder)):
             raise
         raise AuditError(error.what, str(out), error.do) from error  # the folder is soon gone
