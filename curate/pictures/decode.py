@@ -120,8 +120,8 @@ class Wanted:
         gray: One channel, else RGB.
         displayed: Turned as its EXIF orientation asks, else as stored.
         box: The window, in that frame; None for all of it.
-        longest: Longest side of what is shown in the end: a larger window comes reduced, so that
-            its longer side is at least twice this. None to have every pixel.
+        longest: Longest side of what is shown in the end: a much larger window comes reduced, its
+            longer side no shorter than this. None to have every pixel.
     """
 
     gray: bool = False
@@ -171,7 +171,7 @@ class Pixels:
         depth = 1 if wanted.gray else 3
         self._step = 1
         if wanted.longest is not None and box.w * box.h * depth > _REDUCED_BYTES:
-            self._step = max(1, box.longest // (2 * wanted.longest))
+            self._step = max(1, box.longest // wanted.longest)
         taken = box.w * box.h * depth // self._step**2 * (1 if self._step == 1 else 5)
         if taken > max_bytes:
             what = f"{box.w} x {box.h} px of it take {taken / 1e6:,.0f} MB"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SMALL_PIXELS = 8_000_000
 """Pictures up to this size are decoded whole: a strip at a time would be slower."""
 
-PIECE_PIXELS = 1 << 21
+PIECE_PIXELS = 1 << 20
 """About how many pixels a piece has."""
 
 

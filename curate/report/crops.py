@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 KEPT_PIXELS = 16_000_000
 """Pictures up to this size are kept decoded; of larger ones only the piece asked for is."""
 
-SHOWN_BYTES = 190_000_000
-"""Most memory that decoding a picture takes to show a piece of it; what else a page needs is there
-already."""
+SHOWN_BYTES = 120_000_000
+"""Most memory that decoding a picture takes for the report, which is made beside a whole audit."""
 
 _GLIMPSE_PX = 256  # longest side of what a large picture's brightness is judged by
 

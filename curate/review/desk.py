@@ -16,7 +16,6 @@ import pyarrow as pa
 from curate.clock import SYSTEM, Clock
 from curate.decisions import has_reviews, open_reviews
 from curate.decisions.settings import Settings as PeopleSettings
-from curate.report.crops import SHOWN_BYTES
 from curate.report.words import shown
 from curate.review.asking import Clicks, Next, Refused
 from curate.review.attached import Attached
@@ -28,7 +27,7 @@ from curate.review.filters import Filters
 from curate.review.images import WholeImages
 from curate.review.leases import Leases
 from curate.review.opening import Settings, ShownAudit, find_queue, images_of, name_of
-from curate.review.pictures import VIEWS, Views
+from curate.review.pictures import SHOWN_BYTES, VIEWS, Views
 from curate.review.queues import Queue
 from curate.review.scores import usual_of
 from curate.review.writing import Writer

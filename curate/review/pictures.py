@@ -28,6 +28,9 @@ DECODED_BYTES = 40_000_000
 MOST_PIXELS = 80_000_000
 """Larger pictures are not decoded whole for a segmenter: one takes three bytes a pixel."""
 
+SHOWN_BYTES = 150_000_000
+"""Most memory that decoding a picture takes to show a piece of it."""
+
 _SMALL_PIXELS = 8_000_000  # larger pictures are decoded one at a time
 _MOST_TABLES = 64
 

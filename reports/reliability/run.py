@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import faults
+import pictures
 
 
 def main() -> None:
     """Run them all; hours."""
     faults.main()
+    pictures.main()
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ import base64
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from server import Client, servers_on
+from server import Client, Serve, servers_on
 
 import curate
 from curate.decisions import open_reviews
@@ -101,17 +102,21 @@ def is_secret(image: Image.Image) -> bool:
     return bool((np.abs(pixels - SECRET).sum(axis=1) < 90).any())
 
 
-def test_the_server_serves_the_folder_and_nothing_else(planted: Audit, names: list[str]) -> None:
-    for server in servers_on(planted.path):
-        client = Client(server())
-        for number, name in enumerate(names, 1):
-            for view in ("card", "near", "whole"):
-                status, _, body = client.ask("GET", f"/api/picture/{number}?view={view}")
-                assert status == (200 if name in INSIDE else 404), name
-                if status == 200:
-                    with Image.open(io.BytesIO(body)) as image:
-                        assert not is_secret(image)
-        break
+@pytest.fixture
+def serve(planted: Audit) -> Iterator[Serve]:
+    """Start servers on the audit of planted names; they end with the test."""
+    yield from servers_on(planted.path)
+
+
+def test_the_server_serves_the_folder_and_nothing_else(serve: Serve, names: list[str]) -> None:
+    client = Client(serve())
+    for number, name in enumerate(names, 1):
+        for view in ("card", "near", "whole"):
+            status, _, body = client.ask("GET", f"/api/picture/{number}?view={view}")
+            assert status == (200 if name in INSIDE else 404), name
+            if status == 200:
+                with Image.open(io.BytesIO(body)) as image:
+                    assert not is_secret(image)
 
 
 def test_the_report_and_queues_hold_the_folder_and_nothing_else(
