@@ -112,7 +112,8 @@ def _check_middle(
     height, width = header.size
     half = max(1, _LOOK_PIXELS // height) // 2 + 1
     columns = slice(max(0, width // 2 - half), width // 2 + half)
-    ids = np.concatenate([to_ids(pixels[:, columns]) for _, pixels in strips])
+    # Copied, for a view would keep all of its strip.
+    ids = np.concatenate([np.array(to_ids(pixels[:, columns])) for _, pixels in strips])
     values, counts = np.unique(ids, return_counts=True)
     if ids.size < _FEW_PIXELS or len(values) <= _FEW_IDS:
         return

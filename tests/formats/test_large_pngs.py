@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +96,30 @@ def test_a_large_png_cut_off_says_so(tmp_path: Path, in_strips: None) -> None:
     assert "truncated" in read.detail
     with pytest.raises(PictureProblem, match="cut off"):
         read_ids(path, read_header(path), known=True)
+
+
+def test_what_is_looked_at_keeps_no_strip_in_memory(
+    tmp_path: Path, in_strips: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views of the middle columns kept the whole picture: 338 MB of 13,000 x 13,000 ids."""
+    path = saved(tmp_path / "a.png", blobs(40, np.uint16))
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def strips(*given: object) -> tuple[Iterator[tuple[int, np.ndarray]], object]:
+        found, palette = read_strips(*given)  # type: ignore[arg-type]
+
+        def watched() -> Iterator[tuple[int, np.ndarray]]:
+            nonlocal most
+            for top, pixels in found:
+                own = pixels.copy()
+                alive.append(weakref.ref(own))
+                most = max(most, sum(ref() is not None for ref in alive))
+                yield top, own
+                del own, pixels
+
+        return watched(), palette
+
+    monkeypatch.setattr(png_id_masks, "read_strips", strips)
+    assert len(read_ids(path, read_header(path)).ids)
+    assert most <= 3 < len(alive)
