@@ -18,7 +18,7 @@ from curate.formats.segmentation import Segmentation, size_problem, valid_size
 from curate.formats.strip_runs import TooManyRuns, label_runs
 from curate.pictures import MAX_BYTES, png_rows
 from curate.pictures.pieces import SMALL_PIXELS, without_pixels
-from curate.pictures.png_rows import SIGNATURE
+from curate.pictures.png_rows import CHANNELS, SIGNATURE
 
 MAX_DECODED_PIXELS = 500_000_000
 """Largest picture that is decoded; a few bytes of PNG can claim far more."""
@@ -26,7 +26,7 @@ MAX_DECODED_PIXELS = 500_000_000
 Pixels = npt.NDArray[Any]
 
 _MOST_WHOLE_BYTES = 1_500_000_000  # where all pixels are needed at once, to write them anew
-_STRIP_BYTES = 1 << 20
+_STRIP_PIXELS = 1 << 20
 
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
 
@@ -131,7 +131,7 @@ def read_pixels(path: Path, header: Header) -> tuple[Pixels, Any]:
     if header.height * header.width > SMALL_PIXELS:
         with _decoding():
             kind = _kind(path)
-            return _assembled(_pieces(path, kind), header, _MOST_WHOLE_BYTES), kind.colors
+            return _assembled(_pieces(path, header, kind), header, _MOST_WHOLE_BYTES), kind.colors
     from PIL.PngImagePlugin import PngImageFile
 
     # Image.open would refuse or warn by its own limit on the size; ours is checked above.
@@ -170,12 +170,12 @@ def read_strips(path: Path, header: Header) -> tuple[Iterator[tuple[int, Pixels]
 
 def _strips(path: Path, header: Header, kind: _Kind) -> Iterator[tuple[int, Pixels]]:
     with _decoding():
-        pieces = _pieces(path, kind)
+        pieces = _pieces(path, header, kind)
         if not header.interlaced:
             yield from ((strip.y, pixels) for strip, pixels in pieces)
             return
         whole = _assembled(pieces, header, MAX_BYTES)
-        rows = max(1, _STRIP_BYTES // header.width)
+        rows = max(1, _STRIP_PIXELS // header.width)
         yield from ((top, whole[top : top + rows]) for top in range(0, header.height, rows))
 
 
@@ -211,10 +211,11 @@ def _kind(path: Path) -> _Kind:
         return _Kind(bare.mode, rawmode, colors)
 
 
-def _pieces(path: Path, kind: _Kind) -> Iterator[tuple[png_rows.Strip, Pixels]]:
+def _pieces(path: Path, header: Header, kind: _Kind) -> Iterator[tuple[png_rows.Strip, Pixels]]:
     from PIL import Image
 
-    for strip in png_rows.strips(path, _STRIP_BYTES):
+    bits = header.depth * CHANNELS[header.color]
+    for strip in png_rows.strips(path, _STRIP_PIXELS * bits // 8):
         size, data = (strip.width, len(strip.rows)), strip.rows.tobytes()
         yield strip, np.asarray(Image.frombytes(kind.mode, size, data, "raw", kind.rawmode))
 

@@ -12,8 +12,10 @@ from curate import rle
 from curate.rle import Runs
 
 MOST_RUNS = 5_000_000
-"""Runs of all masks of one picture, those cut by strips counted twice. Noise of 13,000 x 13,000
-pixels has 80 million; 65,535 cells of 56 pixels across have 4 million."""
+"""Runs that are in memory; the masks of a picture may have half as many. Noise of 13,000 x 13,000
+pixels has 80 million, 20,000 cells of 90 pixels across have 2 million."""
+
+_START = 2**32 - 1
 
 MOST_IDS = 65_535
 """More different ids than this are a picture, not ids."""
@@ -25,7 +27,7 @@ class TooManyRuns(Exception):
     """Pixels change so often that they are no masks."""
 
     def __init__(self) -> None:
-        super().__init__(f"its pixels change over {MOST_RUNS:,} times, as those of no mask do")
+        super().__init__(f"its pixels change over {MOST_RUNS // 2:,} times, as those of no mask do")
 
 
 class TooManyIds(Exception):
@@ -61,25 +63,35 @@ def label_runs(
             raise TooManyIds
         owners = np.repeat(ids, np.diff(runs.offsets))
         which, start, end = _by_column(runs, top, len(labels), height)
-        count += len(which)
-        if count > MOST_RUNS:
-            raise TooManyRuns
         keys.append(owners[which] << 32 | start)
         ends.append(end.astype(np.int32))
+        count += len(which)
+        if count > MOST_RUNS:
+            key, stop = _merged(keys, ends)
+            keys, ends, count = [key], [stop], len(key)
+            if count > MOST_RUNS // 2:
+                raise TooManyRuns
+    key, stop = _merged(keys, ends)
+    owner = key >> 32
+    found, counts = np.unique(owner, return_counts=True)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    sides = np.full(len(found), height, np.int32), np.full(len(found), width, np.int32)
+    return found, Runs(offsets, (key & _START).astype(np.int32), stop, *sides)
+
+
+def _merged(
+    keys: list[npt.NDArray[np.int64]], ends: list[npt.NDArray[np.int32]]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Sort runs by id and start, and join those that were cut at a column or a strip."""
     key, end = np.concatenate(keys), np.concatenate(ends)
-    del keys, ends
+    keys.clear()
+    ends.clear()
     order = np.argsort(key)
     key, end = key[order], end[order]
     del order
-    owner, start = key >> 32, (key & (2**32 - 1)).astype(np.int32)
-    del key
-    # A run that goes on in the next column or strip was cut in two.
-    apart = (owner[1:] != owner[:-1]) | (start[1:] != end[:-1])
-    first, last = np.append(True, apart)[: len(start)], np.append(apart, True)[: len(start)]
-    found, counts = np.unique(owner[first], return_counts=True)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    sides = np.full(len(found), height, np.int32), np.full(len(found), width, np.int32)
-    return found, Runs(offsets, start[first], end[last], *sides)
+    apart = (key[1:] >> 32 != key[:-1] >> 32) | (key[1:] & _START != end[:-1])
+    first, last = np.append(True, apart)[: len(key)], np.append(apart, True)[: len(key)]
+    return key[first], end[last]
 
 
 def _by_column(

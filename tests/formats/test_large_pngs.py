@@ -30,7 +30,7 @@ def blobs(ids: int, kind: type[np.integer] = np.uint8) -> np.ndarray:
 def in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (png, png_id_masks):
         monkeypatch.setattr(module, "SMALL_PIXELS", 0)
-    monkeypatch.setattr(png, "_STRIP_BYTES", 300)
+    monkeypatch.setattr(png, "_STRIP_PIXELS", 300)
 
 
 def saved(path: Path, pixels: np.ndarray, mode: str = "") -> Path:
@@ -73,6 +73,16 @@ def test_colours_in_strips_are_ids(tmp_path: Path, in_strips: None) -> None:
     assert read_pixels(path, read_header(path))[0].tolist() == colours.tolist()
 
 
+def test_seams_of_strips_are_no_runs(
+    tmp_path: Path, in_strips: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole picture of one id is cut at each column of each strip, and is one run after all."""
+    monkeypatch.setattr(strip_runs, "MOST_RUNS", 300)
+    path = saved(tmp_path / "a.png", np.full((HEIGHT, WIDTH), 7, np.uint8))
+    found = read_ids(path, read_header(path))
+    assert (found.runs.starts.tolist(), found.runs.ends.tolist()) == ([0], [HEIGHT * WIDTH])
+
+
 def test_noise_is_refused_before_it_takes_memory(
     tmp_path: Path, in_strips: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,8 +91,8 @@ def test_noise_is_refused_before_it_takes_memory(
     path = saved(tmp_path / "a.png", noise)
     read = read_mask(path, read_header(path))
     assert (read.status, read.counts) == ("undecodable", None)
-    assert read.detail == "its pixels change over 2,000 times, as those of no mask do"
-    with pytest.raises(NoIds, match="change over 2,000 times"):
+    assert read.detail == "its pixels change over 1,000 times, as those of no mask do"
+    with pytest.raises(NoIds, match="change over 1,000 times"):
         read_ids(path, read_header(path))
 
 
