@@ -11,7 +11,7 @@ import numpy.typing as npt
 from curate import rle
 from curate.rle import Runs
 
-MOST_RUNS = 5_000_000
+MOST_RUNS = 4_000_000
 """Runs that are in memory; the masks of a picture may have half as many. Noise of 13,000 x 13,000
 pixels has 80 million, 20,000 cells of 90 pixels across have 2 million."""
 

@@ -249,13 +249,13 @@ def make_masks(folder: Path) -> None:
     (folder / "label-noise").mkdir()
     (folder / "label-noise" / "a.png").write_bytes(png_file(8, 0, stripes))
     (folder / "label-noise" / "b.png").write_bytes(png_file(8, 0, small, side=400))
-    masks = folder / "masks" / "one"
+    masks = folder / "masks" / "one" / "masks"
     masks.mkdir(parents=True)
     (masks / "0.png").write_bytes(png_file(1, 0, board))
     (masks / "1.png").write_bytes(png_file(8, 0, stripes))
     (masks / "2.png").write_bytes(png(8, 6))
-    (folder / "masks" / "two").mkdir()
-    (folder / "masks" / "two" / "0.png").write_bytes(png_file(8, 0, small, side=400))
+    (folder / "masks" / "two" / "masks").mkdir(parents=True)
+    (folder / "masks" / "two" / "masks" / "0.png").write_bytes(png_file(8, 0, small, side=400))
 
 
 if __name__ == "__main__":
