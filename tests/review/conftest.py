@@ -23,7 +23,7 @@ from page import (  # noqa: F401
     wide_audit,
 )
 from scenes import write_scenes
-from server import Client, Serve, Server, servers_on
+from server import Client, Hosted, Serve, Server, servers_on
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +69,8 @@ def visitor(one_server: Server) -> Iterator[Client]:
 
 
 @pytest.fixture
-def client(serve: Serve) -> Client:
+def client(audit: Audit) -> Iterator[Client]:
     """A page of a server on the audit."""
-    return Client(serve())
+    server = Hosted(audit.path).start()
+    yield Client(server)
+    server.kill()

@@ -83,7 +83,12 @@ class Hosted(Server):
 
     def start(self) -> Hosted:
         given = dict(zip(self.options[::2], self.options[1::2], strict=True))
-        settings = Settings(given.pop("--kind", None), reviewer=given.pop("--reviewer", ""))
+        draw = given.pop("--draw", None)
+        settings = Settings(
+            given.pop("--kind", None),
+            None if draw is None else int(draw),
+            given.pop("--reviewer", ""),
+        )
         assert not given
         bound = listen("127.0.0.1", self.port)
         self.port = int(bound.getsockname()[1])

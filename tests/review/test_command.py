@@ -79,7 +79,8 @@ def counts_of(audit: Audit, image_id: int) -> str:
     return bytes(encode(from_dense(mask)).to_pylist()[0]).decode()
 
 
-def test_fixes_and_missing_masks_stand_beside_the_old(audit: Audit, client: Client) -> None:
+def test_fixes_and_missing_masks_stand_beside_the_old(audit: Audit, serve: Serve) -> None:
+    client = Client(serve())
     card = client.next()["cards"][0]
     counts = counts_of(audit, int(card["image_id"]))
     fix = client.decide(card["item"], "fix", counts=counts)

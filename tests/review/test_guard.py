@@ -322,7 +322,8 @@ def test_listening_everywhere_takes_addresses_and_its_own_name_only() -> None:
     assert not one.has("192.168.7.10:8765")
 
 
-def test_nothing_of_a_request_is_logged(client: Client) -> None:
+def test_nothing_of_a_request_is_logged(serve: Serve) -> None:
+    client = Client(serve())
     client.reviewer = "Secretive Person"
     client.send(client.decide(client.next()["cards"][0]["item"]))
     client.ask("GET", "/api/nothing?token=abc")

@@ -112,7 +112,7 @@ def test_drawn_images_without_masks_are_asked_about(
     path = part_paths(wide.path, "images")[-1]
     images = pd.read_parquet(path)
     bare = images.head(2).assign(image_id=[1000, 1001])
-    bare.to_parquet(path.with_name("part-999999.parquet"), index=False)
+    pd.concat([images, bare]).to_parquet(path, index=False)
     held = int(images["image_id"].iloc[0])
     masks = wide.query(f"select mask_id from masks where image_id = {held}")
     whole = {"unit": "image", "images": {"ids": [1000, held, 1001]}}

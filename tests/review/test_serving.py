@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from server import Client, Server, event, now_ms
+from server import Client, Hosted, event, now_ms
 
 from curate.decisions import open_reviews
 from curate.review.desk import Desk
@@ -124,7 +124,7 @@ def test_pictures_of_other_windows_have_other_addresses(audit: Audit) -> None:
     reviews, seen = open_reviews(audit, create=True), []
     for kind in ("errors", "estimate"):
         drawn = doubles.assign(inclusion_probability=0.5)
-        server = Server(audit.path, "--draw", str(reviews.record_draw(kind, drawn, {}))).start()
+        server = Hosted(audit.path, "--draw", str(reviews.record_draw(kind, drawn, {}))).start()
         page = Client(server)
         cards = {card["mask_id"]: card for card in page.next(48)["cards"]}
         page.post("/api/release", **page.who(), items=page.given)
@@ -141,13 +141,13 @@ def test_drawn_images_without_masks_come_last(audit: Audit) -> None:
     path = part_paths(audit.path, "images")[-1]
     images = pd.read_parquet(path)
     bare = images.head(2).assign(image_id=[1000, 1001])
-    bare.to_parquet(path.with_name("part-999999.parquet"), index=False)
+    pd.concat([images, bare]).to_parquet(path, index=False)
     held = int(images["image_id"].iloc[0])
     masks = audit.query(f"select mask_id from masks where image_id = {held} order by mask_id")
     drawn = masks.assign(inclusion_probability=1.0)
     whole = {"unit": "image", "images": {"ids": [1000, held, 1001]}}
     open_reviews(audit, create=True).record_draw("estimate", drawn, whole)
-    server = Server(audit.path, "--kind", "estimate").start()
+    server = Hosted(audit.path, "--kind", "estimate").start()
     client = Client(server)
     try:
         answer = client.next(48)
