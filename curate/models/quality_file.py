@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from typing import Any
 
@@ -150,7 +151,9 @@ def _check_array(data: bytes) -> None:
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     _need(version == (1, 0), "an array is of another version")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a header of Python 2, which skops would warn of as well
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     _need(len(shape) == 1 and not dtype.hasobject, "an array is of another shape")
     _need(shape[0] * dtype.itemsize == len(data) - stream.tell(), "an array is cut off")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -23,6 +24,7 @@ from curate.errors import AuditError, SourceError
 from curate.exchange.archives import head_of, names_in
 from curate.exchange.huggingface import TOOL
 from curate.formats import read
+from curate.models.quality_file import from_bytes
 from curate.pictures import ImageFolder
 from curate.pictures.quiet import silence_decoders
 from curate.review.leases import Leases
@@ -233,3 +235,18 @@ def test_a_broken_tiff_prints_nothing(
     assert ImageFolder(tmp_path).inspect("a.tif", (40, 60)).status in ("unreadable", "truncated")
     assert capfd.readouterr().err == ""
     assert logging.getLogger("PIL").handlers
+
+
+def test_a_model_with_arrays_of_python_2_is_refused_without_a_warning() -> None:
+    data = seeds.models()[0].files["model.skops"]
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {one.filename: archive.read(one) for one in archive.infolist()}
+    name = next(name for name in members if name.endswith(".npy"))
+    members[name] = re.sub(rb"\((\d)\d*,\), }", rb"(\1L,),}", members[name], count=1)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for inner, content in members.items():
+            archive.writestr(inner, content)
+    from_bytes(data, "model.skops")
+    with pytest.raises(AuditError, match=r"no quality model of curate's \(UserWarning\)"):
+        from_bytes(packed.getvalue(), "model.skops")
