@@ -341,7 +341,7 @@ READERS: tuple[Reader, ...] = (
     _export("coco", "corrected", ("coco", "corrected", "joining")),
     _export("cvat-coco", "CVAT's COCO", ("tool_coco", "archives"), "cvat"),
     _export("cvat", "CVAT for images", ("cvat", "archives")),
-    _export("fiftyone", "FiftyOne", ("fiftyone", "coco_folder")),
+    _export("fiftyone", "FiftyOne", ("fiftyone", "tool_coco")),
     _export("huggingface", "Hugging Face", ("huggingface",)),
     _export("label-studio", "label-studio", ("label_studio_reading", "label_studio_regions")),
     Reader(

@@ -191,7 +191,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> Picture:
     where = f"{name}, {place}"
-    size = (row["height"], row["width"])
+    size: tuple[Any, Any] = (row.get("height"), row.get("width"))
     if not all(type(side) is int and 0 < side < 2**31 for side in size):
         raise SourceError("its height and width are no whole numbers over 0", where)
     called = row.get("file_name") or (row.get("image") or {}).get("path")

@@ -105,12 +105,14 @@ def read_header(path: Path) -> Header:
     if not head.startswith(SIGNATURE) or len(head) < 33 or head[12:16] != b"IHDR":
         cut = SIGNATURE.startswith(head[:8]) or head.startswith(SIGNATURE)
         raise PictureProblem("undecodable", "the PNG is cut off" if cut else "it is not a PNG")
-    width, height, depth, color, _, _, interlace = struct.unpack(">IIBBBBB", head[16:29])
+    width, height, depth, color, *methods = struct.unpack(">IIBBBBB", head[16:29])
     if not valid_size(height, width):
         raise PictureProblem("invalid_size", size_problem(height, width))
     if depth not in (1, 2, 4, 8, 16) or color not in (GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA):
         raise PictureProblem("undecodable", "the PNG's header is broken")
-    return Header(height, width, depth, color, interlace == 1)
+    if methods not in ([0, 0, 0], [0, 0, 1]):  # decoders differ in what they make of others
+        raise PictureProblem("undecodable", "the PNG's header is broken")
+    return Header(height, width, depth, color, methods[2] == 1)
 
 
 def read_pixels(path: Path, header: Header) -> tuple[Pixels, Any]:

@@ -112,10 +112,11 @@ def _header(file: BinaryIO) -> tuple[int, int, int, int, bool]:
     head = file.read(33)
     if len(head) < 33 or not head.startswith(SIGNATURE) or head[12:16] != b"IHDR":
         raise ValueError("it has no header of a PNG")
-    width, height, depth, color, _, _, interlace = struct.unpack(">IIBBBBB", head[16:29])
-    if color not in CHANNELS or depth not in (1, 2, 4, 8, 16):
+    width, height, depth, color, *methods = struct.unpack(">IIBBBBB", head[16:29])
+    known = methods in ([0, 0, 0], [0, 0, 1])
+    if color not in CHANNELS or depth not in (1, 2, 4, 8, 16) or not known:
         raise ValueError("its header is none of a PNG")
-    return width, height, depth, color, interlace == 1
+    return width, height, depth, color, methods[2] == 1
 
 
 class _Unpacked:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import files
 from curate.audit_info import INFO, SCHEMA_VERSION, SCORING, finished_info, read_info
@@ -138,6 +139,10 @@ class Audit:
             table = pa.concat_tables(tables, promote_options="permissive")
         if index not in table.column_names:
             raise AuditError(f"there is no column {index}", str(paths[0]), RESTORE)
+        if pc.count_distinct(table[index]).as_py() < len(table):
+            raise AuditError(
+                f"they are damaged (a {index} stands twice)", str(paths[0].parent), RESTORE
+            )
         frame = to_frame(table)
         return frame if frame.index.name == index else frame.set_index(index)
 

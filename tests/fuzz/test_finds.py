@@ -8,6 +8,7 @@ import logging
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -250,3 +251,39 @@ def test_a_model_with_arrays_of_python_2_is_refused_without_a_warning() -> None:
     from_bytes(data, "model.skops")
     with pytest.raises(AuditError, match=r"no quality model of curate's \(UserWarning\)"):
         from_bytes(packed.getvalue(), "model.skops")
+
+
+@pytest.mark.parametrize("place", [26, 27, 28])  # compression, filter, interlacing
+def test_a_png_packed_in_no_known_way_is_undecodable(tmp_path: Path, place: int) -> None:
+    """Else its ids were read, and lost where it was written again with one mask fewer."""
+    folder = tmp_path / "ids"
+    folder.mkdir()
+    ids = np.zeros((40, 60), np.uint8)
+    ids[5:15, 5:15], ids[20:30, 30:50] = 1, 2
+    for name in ("a.png", "b.png"):
+        Image.fromarray(ids).save(folder / name)
+    assert len(read(folder, "label-png")) == 4
+    data = bytearray((folder / "a.png").read_bytes())
+    data[place] = 4
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (folder / "a.png").write_bytes(data)
+    table = read(folder, "label-png")
+    assert len(table) == 2
+    assert table.images["status"].tolist() == ["unreadable", "ok"]
+
+
+def test_ids_that_stand_twice_in_an_audit_are_told(audit: Path) -> None:
+    path = audit / "masks" / "part-000000.parquet"
+    table = pq.read_table(path)
+    pq.write_table(pa.concat_tables([table, table]), path)
+    with pytest.raises(AuditError, match="a mask_id stands twice"):
+        curate.open_audit(audit).masks()
+
+
+def test_a_parquet_whose_height_is_a_list_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    objects = [{"id": [1], "segmentation": [{"size": [1, 1], "counts": "01"}]}]
+    columns = {"file_name": ["a.png"], "height": [{"x": 1}], "width": [1], "objects": objects}
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(SourceError, match="its height and width are no whole numbers"):
+        list(TOOL.pictures(path, None))
