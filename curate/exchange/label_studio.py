@@ -108,6 +108,7 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
         CallError: There are no pictures.
     """
     folder = check_pictures(pictures_of(audit, how), "Label Studio")
+    place = how.place or out
     as_crops, labels = how.crops is not False, Labels(audit, label_of)
     tasks = masks = most = 0
     wanted = int(rows["mask_id"].nunique())
@@ -119,7 +120,7 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
                 if not save_picture(folder, view, made / "images" / view.name):
                     continue
                 score = (masks + 1) / (wanted + 1) if told else None
-                task = _task(audit, view, _address(out, view), score, labels)
+                task = _task(audit, view, _address(place, view), score, labels)
                 file.write((b",\n" if tasks else b"\n") + orjson.dumps(task, option=DUMP))
                 tasks += 1
                 masks += len(view.rows)
@@ -132,7 +133,7 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
         files.write_text(made / "config.xml", _config(_listed(labels, rows), why))
         notes = "" if as_crops else _WHOLE.format(most=most)
         notes += _LOST.format(lost=counted(wanted - masks, "mask")) if masks < wanted else ""
-        readme = _readme(audit, out, masks, tasks, notes)
+        readme = _readme(audit, place, masks, tasks, notes)
         files.write_text(made / "README.txt", readme)
     return masks
 

@@ -46,10 +46,12 @@ class Outgoing:
         crops: Each mask as a picture of its own, cut out with some context; else whole images.
             None: as suits the tool.
         images: The folder of pictures, where it is not the one that the audit was made with.
+        place: Where it will stand, where it is not made there.
     """
 
     crops: bool | None = None
     images: Path | None = None
+    place: Path | None = None
 
 
 @dataclass(frozen=True)

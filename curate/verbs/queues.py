@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from curate import files
 from curate.curation.grammar import check_choice
 from curate.errors import CallError, check_utf8
 from curate.notes import counted
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from curate.curation.drawing import Drawn
     from curate.exchange.writers import Outgoing
     from curate.store import Audit
+    from curate.verbs.queue_files import Draw
 
 
 def queue(path: AnyPath, **options: Any) -> Any:
@@ -83,11 +84,14 @@ def write_queue(
     from curate.exchange.csv_rows import csv_lines
     from curate.exchange.versioning import with_version
     from curate.exchange.writers import Outgoing, writer_of
+    from curate.verbs.queue_files import draw_of, remove_unrecorded
 
     opened = open_audit(path)
     if out is None and to not in (None, "csv"):
         raise CallError(f"--to {to} needs a file", "queue", "give one with --out")
     targets = _targets(out, options.get("overlap", 0.0))
+    for target in targets:
+        remove_unrecorded(opened, target)
     how = Outgoing(crops, None if images is None else Path(images))
     if out is None:
         check_pictured(writer_of(Path(), "csv"), how)
@@ -103,12 +107,9 @@ def write_queue(
         if number is not None:
             record_drawn(opened, drawn, number)
         return text
-    with _removed_on_failure() as made:
-        said = []
-        for slot, target in enumerate(targets):
-            part = rows_for(rows, slot if len(targets) > 1 else None)
-            said.append(_written(opened, part, target, to, how))
-            made.append(target)
+    parts = [(t, rows_for(rows, k if len(targets) > 1 else None)) for k, t in enumerate(targets)]
+    draw_id = None if number is None else draw_of(number, drawn.record)
+    with _files_of(opened, parts, to, how, draw_id) as said:
         opened.check_unchanged()
         if number is not None:
             record_drawn(opened, drawn, number)
@@ -132,7 +133,36 @@ def _nothing(opened: Audit, settings: Mapping[str, Any], targets: Sequence[Path]
     )
 
 
-def _written(opened: Audit, rows: pd.DataFrame, out: Path, to: str | None, how: Outgoing) -> str:
+@contextmanager
+def _files_of(
+    opened: Audit,
+    parts: Sequence[tuple[Path, pd.DataFrame]],
+    to: str | None,
+    how: Outgoing,
+    of: Draw | None,
+) -> Iterator[list[str]]:
+    """Write what each person gets; removed again where the block fails: nobody shall get it."""
+    from curate.verbs.queue_files import hidden, name_queue, remove
+
+    named: list[Path] = []
+    with ExitStack() as held:
+        made = [(held.enter_context(hidden(place)), place) for place, _ in parts]
+        said = [
+            _written(opened, part, file, to, replace(how, place=place))
+            for (file, place), (_, part) in zip(made, parts, strict=True)
+        ]
+        try:
+            for file, place in made:
+                name_queue(file, place, of)
+                named.append(place)
+            yield said
+        except BaseException:
+            for place in named:
+                remove(place)
+            raise
+
+
+def _written(opened: Audit, rows: pd.DataFrame, file: Path, to: str | None, how: Outgoing) -> str:
     """Write what one person gets, and say how much it is.
 
     Raises:
@@ -141,34 +171,14 @@ def _written(opened: Audit, rows: pd.DataFrame, out: Path, to: str | None, how: 
     from curate.exchange import left_out
     from curate.exchange import write_queue as write
 
-    count = write(opened, rows, out, to, how=how)
+    count = write(opened, rows, file, to, how=how)
     lost = [f"{n:,} {why}" for why, n in left_out(opened, rows, count).items()]
     if len(rows) and not count:
-        _remove(out)
         do = "nothing is written or drawn; give the folder of pictures with --images DIR"
-        raise CallError(f"no mask can stand in it: {', '.join(lost)}", str(out), do)
-    return f"{counted(count, 'mask')} in {out}" + (
+        raise CallError(f"no mask can stand in it: {', '.join(lost)}", str(how.place), do)
+    return f"{counted(count, 'mask')} in {how.place}" + (
         f"; not in it: {', '.join(lost)}" if lost else ""
     )
-
-
-@contextmanager
-def _removed_on_failure() -> Iterator[list[Path]]:
-    """Remove the paths that are put on the list where the block fails: nobody shall get them."""
-    made: list[Path] = []
-    try:
-        yield made
-    except BaseException:
-        for path in made:
-            _remove(path)
-        raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        files.remove_tree(path)
-    else:
-        files.unlink(path, missing_ok=True)
 
 
 def _targets(out: AnyPath | None, overlap: float) -> list[Path]:
