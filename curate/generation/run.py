@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate import __version__
+from curate import __version__, files
 from curate.errors import AuditError, CallError, SourceError
+from curate.formats.sa1b_writing import CANDIDATES
 from curate.generation.candidates import Asking, Clock, propose
 from curate.generation.choosing import REASONS, choose
 from curate.generation.folder import (
@@ -140,6 +141,7 @@ def generate(
         "selection": chosen.chosen,
     }
     with alone(run.out, "generate"):
+        _remove_abandoned(run.out)
         run.begin(identity, model, restart)
         crops = 1 if model.device == "cpu" else 4
         asking = Asking(model, chosen, Batches(crops), Batches(batch))
@@ -169,6 +171,7 @@ def reselect(
     """
     _finished(Path(out), ("choosing", "complete"))
     with alone(Path(out), "generate --again"):
+        _remove_abandoned(Path(out))
         before = _finished(Path(out), ("choosing", "complete"))
         wanted = load_recipe(before.recipe if recipe is None else recipe, settings)
         wanted = _as_asked(wanted, before, settings or {})
@@ -177,6 +180,13 @@ def reselect(
         run.note("choosing")
         run.all(read_pictures(before.path))
         return run.end()
+
+
+def _remove_abandoned(out: Path) -> None:
+    """Remove what killed runs have left half written."""
+    for folder in (out, out / CANDIDATES):
+        if folder.is_dir():
+            files.remove_abandoned(folder)
 
 
 def _as_asked(wanted: Recipe, before: Generation, settings: Mapping[str, Any]) -> Recipe:
@@ -241,12 +251,12 @@ def _names(source: Path) -> list[str]:
     if not source.is_dir():
         raise SourceError("there is no such folder of images", str(source), "check the path")
     names = []
-    for folder, below, files in os.walk(source):
+    for folder, below, listed in os.walk(source):
         below[:] = sorted(name for name in below if not name.startswith("."))
         parent = Path(folder).relative_to(source)
         names += [
             (parent / name).as_posix()
-            for name in sorted(files)
+            for name in sorted(listed)
             if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
         ]
     if not names:

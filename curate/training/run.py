@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate import files
 from curate.errors import CallError
+from curate.formats.base import writing
 from curate.locks import alone
 from curate.progress import Progress
 from curate.store import Audit, write_json
@@ -66,9 +67,12 @@ def train_detector(
             str(audit.path),
             "give more images, or accept more masks (`curate decide` with another policy)",
         )
-    with alone(out, "train-detector"):
+    with alone(out, "train-detector"), writing(out):
+        for folder in (out, *out.glob("fold-*")):
+            files.remove_abandoned(folder)
         done = claim(out, settings, identity_of(settings, scenes), restart)
         if done is not None:
+            _remove_work(out)  # of a run that was killed when all was there
             return Training(out, done)
         about = About(audit, settings, place, left_out, identity_of(settings, scenes))
         parts = []
@@ -114,6 +118,7 @@ def _one(
     from curate.models.detector_training import train_detector as train
 
     if (target / RECORD).is_file():  # an earlier run of several folds came this far
+        _remove_work(target)
         return dict(orjson.loads((target / RECORD).read_bytes()))
     start = _start(about.settings, [*sides[0], *sides[1]])
     work = target / WORK
@@ -125,5 +130,10 @@ def _one(
         files.replace(path, target / path.name)
     record = about.single(sides, trained)
     write_json(target / RECORD, record)  # last: what has a record is whole
-    files.remove_tree(work)
+    _remove_work(target)
     return record
+
+
+def _remove_work(target: Path) -> None:
+    """Remove what was needed until the record was there; the next run does it where this fails."""
+    files.remove_tree(target / WORK, quiet=True)

@@ -46,6 +46,8 @@ def refuse_place(source: Path, audit: Path, out: Path) -> None:
         raise CallError("the output lies inside the audit", str(out), "choose another output")
     empty = not out.exists() or (source.is_dir() and out.is_dir() and not any(out.iterdir()))
     if not empty or out.is_symlink():
+        for path in left_beside(out):  # by a run that was killed when all was named
+            files.remove_tree(path, quiet=True)
         raise taken(out)
 
 
