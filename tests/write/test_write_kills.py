@@ -123,10 +123,12 @@ class Server:
         )
         assert self._line() == "ready"
 
-    def start(self, arguments: list[str], limit: int | None = None) -> int:
+    def start(
+        self, arguments: list[str], limit: int | None = None, kill_at: int | None = None
+    ) -> int:
         """Start it and return its process id."""
         assert self.process.stdin
-        self.process.stdin.write(json.dumps([limit, *arguments]) + "\n")
+        self.process.stdin.write(json.dumps([limit, kill_at, *arguments]) + "\n")
         self.process.stdin.flush()
         return int(self._line())
 
@@ -135,8 +137,10 @@ class Server:
         status, said = json.loads(self._line())
         return status, said
 
-    def run(self, arguments: list[str], limit: int | None = None) -> tuple[int, str]:
-        self.start(arguments, limit)
+    def run(
+        self, arguments: list[str], limit: int | None = None, kill_at: int | None = None
+    ) -> tuple[int, str]:
+        self.start(arguments, limit, kill_at)
         return self.wait()
 
     def _line(self) -> str:
@@ -159,25 +163,35 @@ def server(one_job: Job) -> Iterator[Server]:
 
 
 def kill_at_random(job: Job, server: Server, kills: int) -> None:
-    """Kill it at random moments, then let it end; what dead ones left is in the way of each."""
+    """Kill it at random moments, then let it end; what dead ones left is in the way of each.
+
+    Half of the kills come at a random operation on files, so they hit the writing itself.
+    """
     chance = random.Random(0)
     before = content(job.source.path)
     started = time.monotonic()
-    assert server.run(job.arguments)[0] == 0
+    status, operations = server.run(job.arguments, kill_at=0)
+    assert status == 0
     whole = time.monotonic() - started
     job.check_done()
-    ends = []
-    for _ in range(kills):
+    ends: list[int] = []
+    halfway = 0
+    for number in range(kills):
         job.clear()
         (job.audit / "people.parquet").unlink(missing_ok=True)
-        child = server.start(job.arguments)
-        time.sleep(chance.uniform(0, whole))
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        ends.append(server.wait()[0])
+        if number % 2:
+            ends.append(server.run(job.arguments, kill_at=chance.randint(1, int(operations)))[0])
+        else:
+            child = server.start(job.arguments)
+            time.sleep(chance.uniform(0, whole))
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            ends.append(server.wait()[0])
+        halfway += number % 2 and ends[-1] == -signal.SIGKILL
         job.check_all_or_nothing(before)
     assert set(ends) <= {-signal.SIGKILL, 0}
     assert ends.count(-signal.SIGKILL) > kills / 2
+    assert halfway == kills // 2
     if job.out.exists():
         job.clear()
     # Where only the provenance got its name, it is made anew.

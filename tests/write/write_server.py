@@ -3,8 +3,10 @@
     python write_server.py SOURCE AUDIT
 
 reads and looks through these first, so that all is loaded. Then it reads a JSON list a line: a
-limit on the size of files in bytes (or null) and the arguments. It prints the child's process id,
-and when it has ended its exit status, which is -9 where it was killed, and the last line it said.
+limit on the size of files in bytes (or null), the number of the operation on files at which the
+child is killed (0: none, and at the end it says how many there were; or null), and the arguments.
+It prints the child's process id, and when it has ended its exit status, which is -9 where it was
+killed, and the last line it said.
 """
 
 from __future__ import annotations
@@ -12,17 +14,35 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 import traceback
 from contextlib import suppress
 
 import curate
-from curate import cli, verbs
+from curate import cli, files, verbs
 from curate.errors import CurateError
 
 
-def run(limit: int | None, arguments: list[str]) -> int:
+class Counter:
+    """Counts operations on files, and kills this process before one of them."""
+
+    def __init__(self, kill_at: int) -> None:
+        self.kill_at, self.count = kill_at, 0
+
+    def __call__(self, operation: str, path: object) -> None:
+        self.count += 1
+        if self.count == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(limit: int | None, kill_at: int | None, arguments: list[str]) -> int:
     """Run one command and return its exit code."""
+    if kill_at is not None:
+        files._hook = counter = Counter(kill_at)
+        code = run(limit, None, arguments)
+        print(counter.count)
+        return code
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     sys.argv = ["curate", *arguments]
@@ -39,7 +59,7 @@ with suppress(CurateError):  # a format may ask for a category first
     verbs.write(audit)
 print("ready", flush=True)
 for line in sys.stdin:
-    limit, *arguments = json.loads(line)
+    limit, kill_at, *arguments = json.loads(line)
     readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
@@ -47,7 +67,7 @@ for line in sys.stdin:
         try:
             for number in (1, 2):
                 os.dup2(writable, number)
-            code = run(limit, arguments)
+            code = run(limit, kill_at, arguments)
         except BaseException:
             traceback.print_exc()
             raise
