@@ -83,7 +83,8 @@ def learn(
     Args:
         audit: A finished audit.
         labels: One label a mask, as ``Reviews.resolved`` gives them: index ``mask_id``; ``good``,
-            ``queue_kind`` and ``inclusion_probability``.
+            ``queue_kind`` and ``inclusion_probability``. Where the model in force was learned from
+            the same ones, with the same start and seed, nothing is learned anew.
         start: A model to start from: another audit, or a model's file. The model in force if None.
         seed: Of folds and trees.
         progress: Called with progress.
@@ -98,6 +99,9 @@ def learn(
     """
     began = time.monotonic()
     finished(audit)
+    asked = _asked(audit, labels, start, seed)
+    if audit.info.get(MODEL, {}).get("asked") == asked and LEARNING in audit.info:
+        return Learned(audit, audit.info[LEARNING])
     given = find_start(audit, None if start is None else Path(start))
     also = given.model.columns.names if given else ()
     reviewed = gather(audit, labels, also)
@@ -119,7 +123,19 @@ def learn(
         "seed": seed,
         **_measures(reviewed, lessons, choice, model),
     }
-    return _keep(audit, model, reviewed, record, (began, progress))
+    return _keep(audit, model, reviewed, record, (asked, began, progress))
+
+
+def _asked(
+    audit: Audit, labels: pd.DataFrame, start: str | os.PathLike[str] | None, seed: int
+) -> str:
+    """Return a digest of all that a model is learned from: asked for twice, it is learned once.
+
+    So a run that was killed when its model was in force is not taken for another one to start from.
+    """
+    rows = labels.sort_index().reset_index().astype(str).to_csv(index=False)
+    other = f"{audit.info.get('identity')} {audit.info.get('version')} {start} {seed}"
+    return hashlib.sha256(f"{other}\n{rows}".encode()).hexdigest()
 
 
 def _carried(choice: _Choice, given: Start | None) -> npt.NDArray[np.uint64]:
@@ -281,10 +297,10 @@ def _keep(
     model: QualityModel,
     reviewed: Reviewed,
     record: dict[str, Any],
-    running: tuple[float, Progress | None],
+    running: tuple[str, float, Progress | None],
 ) -> Learned:
     """Write what came of it; a new model is in force from the moment ``audit.json`` names it."""
-    began, progress = running
+    asked, began, progress = running
     out, info = audit.path, dict(audit.info)
     record = record | {"seconds": round(time.monotonic() - began, 3)}
     if record["outcome"] == KEPT:
@@ -301,7 +317,7 @@ def _keep(
     probability = model.probability(reviewed.dataset.matrix(model.columns))
     grid = np.quantile(probability, np.linspace(0, 1, GRID + 1)).tolist()
     in_force = {"file": name, "sha256": checksum, "outcome": record["outcome"]}
-    info[MODEL] = in_force | {"quality_quantiles": {"values": grid}}
+    info[MODEL] = in_force | {"asked": asked, "quality_quantiles": {"values": grid}}
     info[LEARNING] = record
     info["state"] = DECIDING
     info = voided(info, "the quality model changed")
