@@ -133,7 +133,8 @@ def _asked(
 
     So a run that was killed when its model was in force is not taken for another one to start from.
     """
-    rows = labels.sort_index().reset_index().astype(str).to_csv(index=False)
+    frame = labels.sort_index().reset_index().astype(str)
+    rows = [list(frame.columns), *frame.to_numpy().tolist()]
     other = f"{audit.info.get('identity')} {audit.info.get('version')} {start} {seed}"
     return hashlib.sha256(f"{other}\n{rows}".encode()).hexdigest()
 
