@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from curate import files
+from curate.formats.base import writing
 from curate.formats.own_pictures import is_picture
 from curate.formats.png import PictureProblem, read_picture
 from curate.image_join import REASON_TEXTS, REASONS, Join, Listing, join
@@ -136,7 +137,8 @@ def write_joins(out: Path, lists: Mapping[str, Mapping[str, list[str]]]) -> None
     if any(lists.values()):
         write_json(out / JOINS, lists)
     else:
-        files.unlink(out / JOINS, missing_ok=True)
+        with writing(out):
+            files.unlink(out / JOINS, missing_ok=True)
 
 
 def join_lines(joins: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from curate import files
 from curate.errors import CurateError
+from curate.formats.base import writing
 from curate.models.embedding_cache import EmbeddingCache
 from curate.models.prompting import Redrawn, paired_iou, redraw
 from curate.models.segmenter import Embedding, ImageArray, Segmenter
@@ -137,11 +138,12 @@ def _of_image(
         raise
     found = measure(runs, answers)
     if kept is not None:
-        files.mkdir(kept.parent, parents=True, exist_ok=True)
-        fresh = kept.with_suffix(".tmp")
-        with files.open_file(fresh) as file:
-            files.save_array(file, found)
-        files.replace(fresh, kept)
+        with writing(kept.parent):
+            files.mkdir(kept.parent, parents=True, exist_ok=True)
+            fresh = kept.with_suffix(".tmp")
+            with files.open_file(fresh) as file:
+                files.save_array(file, found)
+            files.replace(fresh, kept)
     return found
 
 
