@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import crowd
 import faults
 import pictures
 
@@ -10,6 +11,7 @@ def main() -> None:
     """Run them all; hours."""
     faults.main()
     pictures.main()
+    crowd.main()
 
 
 if __name__ == "__main__":
