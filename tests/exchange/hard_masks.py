@@ -131,8 +131,9 @@ def audited(source: dict[str, Any], folder: Path) -> Audit:
     if key not in _MADE:
         while len(_MADE) >= 8:
             _MADE.pop(next(iter(_MADE))).cleanup()
-        _MADE[key] = TemporaryDirectory(prefix="curate-audited-")
-        _audited(source, Path(_MADE[key].name))
+        built = TemporaryDirectory(prefix="curate-audited-")
+        _audited(source, Path(built.name))
+        _MADE[key] = built
     made = Path(_MADE[key].name)
     shutil.copytree(made, folder, dirs_exist_ok=True)
     info = folder / "audit" / INFO
