@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 import curate
+from curate import files
 from curate.errors import AuditError, CurateError, SourceError
-from curate.formats import coco_index
 
 HEIGHT, WIDTH = 80, 100
 SQUARE = [[10, 10, 40, 10, 40, 40, 10, 40]]
@@ -387,18 +387,19 @@ def test_one_broken_file_among_many_is_a_finding(tmp_path: Path):
 
 def test_a_disk_that_fills_while_a_file_is_indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write(tmp_path, [annotation(k) for k in range(9)])
-    real, room = os.pwrite, [100]
+    room = [100]
 
-    def full(file: int, data: Any, at: int) -> int:
+    def full(operation: str, path: Path) -> int | None:
         """Write what fits without a word, as a disk does that fills, and fail only then."""
+        if operation != "write" or "work" not in path.parts:
+            return None
         if room[0] <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        written = real(file, bytes(data)[: room[0]], at)
-        room[0] -= written
-        return written
+        room[0] -= 40
+        return 40
 
     with monkeypatch.context() as patched:
-        patched.setattr(coco_index.os, "pwrite", full)
+        patched.setattr(files, "_hook", full)
         with pytest.raises(AuditError, match=r"no space left on device.*make room on the disk"):
             curate.audit(path, tmp_path / "out")
     assert len(curate.audit(path, tmp_path / "out").masks()) == 9

@@ -92,10 +92,7 @@ def _label(value: dict[str, Any], where: str) -> str | None:
         raise SourceError("its label is no list of names", where)
     if len(labels) > 1:
         raise SourceError(f"it has {len(labels)} labels", where, "leave it one")
-    text = str(labels[0])
-    if text.encode("utf-8", "ignore").decode() != text:
-        raise SourceError("its label is no text that can be written", where)
-    return text
+    return str(labels[0])
 
 
 def _brush(value: dict[str, Any], size: tuple[int, int], where: str) -> Runs:
