@@ -74,5 +74,5 @@ def test_a_run_that_is_cut_off_while_it_scores_again_ends_the_same(
 
 
 def test_another_word_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CallError, match="no crowd 'both'"):
+    with pytest.raises(CallError, match="'both' is not one of"):
         curate.audit(dataset(tmp_path), tmp_path / "out", crowd="both")

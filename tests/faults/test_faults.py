@@ -21,9 +21,8 @@ from curate.errors import AuditError
 NAMES = list(cases_audit.CASES)
 
 
-@pytest.mark.parametrize(("name", "count"), [("audit", 7), ("decide", 3)])
-def test_a_fault_at_some_operations_is_harmless(name: str, count: int) -> None:
-    check_some(cases_audit.__file__, name, count)
+def test_a_fault_at_some_operations_is_harmless() -> None:
+    check_some(cases_audit.__file__, "audit", 8)
 
 
 @pytest.mark.slow

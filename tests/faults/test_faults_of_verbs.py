@@ -10,11 +10,7 @@ from fault_harness import check_every, check_some, find_cases
 HERE = Path(__file__).parent
 SAMPLED = (
     ("cases_people", "import of a corrected file", 6),
-    ("cases_people", "queue for two", 8),
-    ("cases_writing", "prune of yolo", 6),
     ("cases_writing", "write of coco", 8),
-    ("cases_review", "review", 6),
-    ("cases_models", "generate", 10),
 )
 """Module, case, points that are tried whenever the tests run; the slow ones try all of all."""
 

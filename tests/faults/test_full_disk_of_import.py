@@ -9,7 +9,7 @@ import pytest
 from fault_harness import Server, leftovers
 
 CASES = Path(__file__).with_name("cases_people.py")
-SOME = (0, 100, 5_000, 20_000, 40_000)
+SOME = (100, 20_000)
 MANY = range(0, 140_000, 1_500)
 
 

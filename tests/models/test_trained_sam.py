@@ -21,6 +21,7 @@ from curate.models.segmenter_training import Progress, Schedule, mask_loss, trai
 from curate.models.small_sam import low_side, pixel_values, small_sam
 from curate.rle.logits import draw
 
+pytestmark = pytest.mark.slow  # a network is trained first
 UNSEEN = 40
 
 
