@@ -155,6 +155,7 @@ verbs.audit(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_kill_and_run_again(tmp_path: Path) -> None:
     """kill -9 in the middle, the same command again: no part twice, the same result."""
     write_sa1b(tmp_path / "in", 12)
