@@ -74,7 +74,8 @@ def test_workers_leave_with_their_parent(tmp_path: Path) -> None:
 
 
 INTERRUPTED = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
 from curate import cli, verbs
 from curate.pool import Pool
 

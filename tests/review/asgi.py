@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from curate.clock import SYSTEM, Clock
@@ -32,6 +33,7 @@ class App:
         tokens = Tokens("", clock)
         self._app = Guard(application(self.desk, tokens), Addresses("127.0.0.1", 8765), tokens)
         self._loop = asyncio.new_event_loop()
+        self._thread = ThreadPoolExecutor(1)  # a browser's loop may be running in this one
 
     def ask(self, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
         """Return the status and the JSON of an answer; a body makes it a POST."""
@@ -50,12 +52,14 @@ class App:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        self._loop.run_until_complete(self._app(scope, receive, send))
+        answer = self._app(scope, receive, send)
+        self._thread.submit(self._loop.run_until_complete, answer).result()
         return sent[0]["status"], json.loads(b"".join(m.get("body", b"") for m in sent[1:]))
 
     def close(self) -> None:
         """Let go of everything."""
         self.desk.close()
+        self._thread.shutdown()
         self._loop.close()
 
 
