@@ -13,6 +13,7 @@ code   meaning
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ from typing import Any
 
 import typer
 
+from curate import files
 from curate.cli.common import print_what_cannot_be_encoded
 from curate.errors import (
     CallError,
@@ -56,6 +58,9 @@ def run(words: Sequence[str]) -> int:
     """
     debug = "--debug" in words or os.environ.get(DEBUG, "") not in ("", "0")
     words = [word for word in words if word != "--debug"]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever called
+            setattr(sys, name, io.TextIOWrapper(files.nowhere()))
     print_what_cannot_be_encoded()
     with _interrupts_kept():
         try:
@@ -117,7 +122,7 @@ def _ending(error: Exception) -> tuple[int, str]:
         where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
         return WRONG, f"error: {CurateError(_reason(error), where, unwritable_advice(error))}"
     if isinstance(error, MemoryError):
-        said = "there is not enough memory; run it with fewer --workers, or on a larger machine"
+        said = "there is not enough memory; use a larger machine, or fewer --workers where it has them"
         return FAULT, f"error: {said} (--debug shows where)"
     said = str(error).strip()
     what = said if isinstance(error, WorkerFault) else f"{type(error).__name__}: {said}".strip(": ")

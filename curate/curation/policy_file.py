@@ -9,6 +9,9 @@ from typing import Any
 from curate.errors import CallError
 from curate.options import PRESETS
 
+MOST_BYTES = 1_000_000
+"""Largest TOML file that is read."""
+
 
 def parse_toml(text: str) -> dict[str, Any]:
     """Return the content of a TOML text.
@@ -33,6 +36,20 @@ def parse_toml(text: str) -> dict[str, Any]:
     return content
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of at most :data:`MOST_BYTES`.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not TOML, not UTF-8, or too large.
+    """
+    with open(path, "rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"it is over {MOST_BYTES:,} bytes")
+    return parse_toml(data.decode("utf-8").replace("\r\n", "\n"))
+
+
 def policy_file(policy: str | Path) -> dict[str, Any]:
     """Read the content of a policy's file.
 
@@ -41,7 +58,7 @@ def policy_file(policy: str | Path) -> dict[str, Any]:
     """
     path = Path(policy)
     try:
-        return parse_toml(path.read_text("utf-8"))
+        return read_toml(path)
     except FileNotFoundError as error:
         do = f"give a TOML file, or one of the presets {', '.join(PRESETS)}"
         raise CallError("there is no such policy", str(path), do) from error

@@ -27,7 +27,10 @@ from curate.curation.wording import JOINT
 from curate.decisions.lookup import rows_of
 from curate.decisions.outcomes import outcomes, why_unsettled
 from curate.decisions.reviews import Reviews, has_reviews
+from curate.decisions.schema import FILE
 from curate.decisions.settings import Settings
+from curate.errors import AuditError
+from curate.notes import counted
 from curate.store import PEOPLE, Audit, read_info, read_people, to_frame, writing
 from curate.store import open_audit as open_pinned
 from curate.table import STRING
@@ -81,6 +84,7 @@ def bring_up_to_date(audit: Audit) -> None:
     target = audit.path / PEOPLE
     pinned = Audit(audit.path, audit.info)
     if not has_reviews(pinned):
+        _refuse_lost(target)
         files.unlink(target, missing_ok=True)
         return
     found = _outdated(pinned)
@@ -88,9 +92,26 @@ def bring_up_to_date(audit: Audit) -> None:
         _write(target, *found)
 
 
+def _refuse_lost(target: Path) -> None:
+    """See that nobody had decided anything where there is no file of decisions.
+
+    Raises:
+        AuditError: Somebody had.
+    """
+    try:
+        lost = pq.read_metadata(target).num_rows if target.exists() else 0
+    except (OSError, pa.ArrowException):
+        lost = 0
+    if lost:
+        what = f"people's decisions on {counted(lost, 'mask')} are gone: {FILE} is not there"
+        do = f"put it back; to go on without them, remove {target.name} too"
+        raise AuditError(what, str(target.parent), do)
+
+
 def _people_now(audit: Audit) -> pa.Table:
     """Return what people have decided by now where the audit's directory cannot be written."""
     if not has_reviews(audit):
+        _refuse_lost(audit.path / PEOPLE)
         return pa.table({})
     found = _outdated(audit)
     kept = read_people(audit.path) if found is None else _table(found[0])

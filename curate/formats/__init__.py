@@ -138,6 +138,8 @@ def check_source(path: Path, format: str | None = None) -> None:
         raise CallError(f"there is no format {format}", "--format", f"use one of {known}")
     if not path.exists():
         raise SourceError("there is no such file or folder", str(path), "check the path")
+    if not (path.is_file() or path.is_dir()):
+        raise SourceError("it is no file and no folder", str(path), "save it as a file first")
     check_utf8(path.resolve())
 
 

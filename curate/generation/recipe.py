@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from curate.curation.policy_file import parse_toml
+from curate.curation.policy_file import read_toml
 from curate.errors import CallError
 
 MOST_CANDIDATES = 1 << 20
@@ -174,7 +174,7 @@ def load_recipe(
         known = ", ".join(PRESETS)
         raise CallError(f"there is no recipe {recipe}", "--recipe", f"use {known} or a TOML file")
     try:
-        content = parse_toml(path.read_text("utf-8"))
+        content = read_toml(path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CallError(f"it cannot be read ({reason})", str(path), "check the path") from None

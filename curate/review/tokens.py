@@ -16,7 +16,7 @@ from curate.clock import SYSTEM, Clock
 from curate.errors import CallError
 
 VARIABLE = "CURATE_REVIEW_TOKEN"
-SHORTEST = 16
+SHORTEST, LONGEST = 16, 10_000
 COOKIE = "curate_review"
 COOKIE_S = 30 * 24 * 3600
 """How long a page stays signed in."""
@@ -64,7 +64,8 @@ def _make(path: Path) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")[:10_000].strip()
+        with open(path, "rb") as file:
+            return file.read(LONGEST).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise CallError("the token cannot be read", str(path), "check the file") from error
 

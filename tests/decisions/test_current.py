@@ -10,7 +10,7 @@ import curate
 from curate.curation.queue import queue
 from curate.decisions import Reviews, current
 from curate.decisions.current import bring_up_to_date, open_audit
-from curate.errors import CallError
+from curate.errors import AuditError, CallError
 from curate.rle import decode, encode, from_dense
 from curate.store import PEOPLE, Audit
 
@@ -178,6 +178,9 @@ def test_the_file_of_what_people_decided_can_be_deleted_or_broken(
             (today.path / PEOPLE).write_bytes(content)
         pd.testing.assert_frame_equal(today.masks(["action", "reasons", "decided_by"]), first)
     (today.path / "reviews.sqlite").unlink()
+    with pytest.raises(AuditError, match=r"decisions on 1 mask are gone: reviews\.sqlite is not"):
+        today.masks(["decided_by"])
+    (today.path / PEOPLE).unlink()
     assert set(today.masks(["decided_by"])["decided_by"]) == {"policy"}
     assert not (today.path / PEOPLE).exists()
 
