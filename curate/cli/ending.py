@@ -122,7 +122,7 @@ def _ending(error: Exception) -> tuple[int, str]:
         where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
         return WRONG, f"error: {CurateError(_reason(error), where, unwritable_advice(error))}"
     if isinstance(error, MemoryError):
-        said = "there is not enough memory; use a larger machine, or fewer --workers where it has them"
+        said = "there is not enough memory; use a larger machine, or fewer --workers"
         return FAULT, f"error: {said} (--debug shows where)"
     said = str(error).strip()
     what = said if isinstance(error, WorkerFault) else f"{type(error).__name__}: {said}".strip(": ")
