@@ -39,7 +39,11 @@ def test_a_wrong_category_is_put_right_by_keyboard(
         assert now not in page.locator("#relabel-list li").all_inner_texts()
         tab.press("Escape")
         assert tab.mask_id == first
-        tab.press("c", "Enter")  # nothing is chosen yet
+        page.locator("#relabel").wait_for(state="hidden")
+        page.evaluate("new Promise(requestAnimationFrame)")  # it is told of being closed after that
+        tab.press("c")
+        page.locator("#relabel").wait_for()
+        tab.press("Enter")  # nothing is chosen yet
         page.keyboard.type("BLOB")
         tab.press("ArrowDown")
         wanted = page.inner_text("#relabel-list [aria-selected=true]")
