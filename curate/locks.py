@@ -57,6 +57,7 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
     """Hold a directory, so that nobody else writes into it during the block.
 
     The directory is made where it is not there, and removed again where the block leaves it empty.
+    Temporary files that killed runs have left in it are removed first.
 
     Args:
         folder: The directory.
@@ -77,6 +78,7 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
     try:
         try:
             _sign(held, path, doing)
+            files.remove_temporaries(folder)
         except OSError as error:
             raise _unwritable(folder, error) from error
         yield
