@@ -5,6 +5,7 @@ Nothing heavy is loaded for it, so a directory that holds no audit is refused at
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import orjson
 
 from curate.audit_shape import misfit
 from curate.errors import AuditError
-from curate.locks import holder
+from curate.locks import refuse_held
 
 SCHEMA_VERSION = 2
 """Version of the audit directory's layout; a directory of another version is refused."""
@@ -57,6 +58,11 @@ def read_info(path: Path, *, any_version: bool = False) -> dict[str, Any] | None
     return dict(info)
 
 
+def is_undecided(info: Mapping[str, Any]) -> bool:
+    """Return whether all is scored, and deciding on it was cut off: ``decide`` can finish it."""
+    return info.get("state") == DECIDING and "references" in info
+
+
 def scored_info(path: Path) -> dict[str, Any]:
     """Return ``audit.json`` of an audit that is finished, or needs only to be decided on.
 
@@ -64,7 +70,7 @@ def scored_info(path: Path) -> dict[str, Any]:
         AuditError: There is none, it is of another version, or it was interrupted before.
     """
     info = read_info(path) if path.is_dir() else None
-    if info and info.get("state") == DECIDING and "references" in info:
+    if info and is_undecided(info):
         return info
     return finished_info(path)
 
@@ -79,10 +85,7 @@ def finished_info(path: Path) -> dict[str, Any]:
     if info is None:
         raise AuditError("there is no audit here", str(path), "run `curate audit SOURCE` first")
     if info.get("state") != COMPLETE:
-        owner = holder(path)
-        if owner is not None:
-            raise AuditError(f"{owner} is writing here", str(path), "wait until it has ended")
-        scored = info.get("state") == DECIDING and "references" in info
-        do = f"`curate decide {path}` finishes it" if scored else _AGAIN
+        refuse_held(path)
+        do = f"`curate decide {path}` finishes it" if is_undecided(info) else _AGAIN
         raise AuditError("the audit was interrupted", str(path), do)
     return info

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from curate import files
-from curate.formats.base import writing
 from curate.notes import EXAMPLES, Note, as_dicts
 from curate.options import CROWDS
 from curate.store import INFO, count_parts, part_names, read_part, scored_path, write_json
@@ -66,7 +65,7 @@ def judge_as_objects(out: Path, info: dict[str, Any]) -> None:
     The parts go first: where this is cut off, the next run scores those that are gone as before
     and comes to the same end.
     """
-    with writing(out):
+    with files.writing_into(out):
         for index in range(count_parts(out)):
             for kind in ("masks", "images"):
                 files.unlink(scored_path(out, kind, index), missing_ok=True)

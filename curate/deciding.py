@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import files, scorers
+from curate.audit_info import is_undecided
 from curate.crowds import REGION
 from curate.curation.blame import stated_columns
 from curate.curation.certificates import certified_line, checked
@@ -29,7 +30,6 @@ from curate.curation.file_findings import KIND, Hits, rule_of, rules_of_file, te
 from curate.curation.judging import LEARNED_COLUMNS, MODEL, judge, model_in_force
 from curate.curation.plan import decide, rank
 from curate.curation.policy import Policy
-from curate.formats.base import writing as writing_in
 from curate.notes import EXAMPLES, Note, as_dicts, put_notes
 from curate.pool import Pool
 from curate.progress import Progress
@@ -99,7 +99,7 @@ def decide_audit(
     Raises:
         AuditError: Something cannot be written, or the model in force cannot be used.
     """
-    with writing_in(out):
+    with files.writing_into(out):
         for folder in (out, *(out / name for name in ("masks", "images", "model"))):
             files.remove_temporaries(folder)
         return _decide(out, info, policy, pool, report)
@@ -111,7 +111,7 @@ def finish_deciding(out: Path, report: Progress | None = None) -> None:
     Nothing is done where the audit is finished, or was killed before all parts were scored.
     """
     info = read_info(out)
-    if info and info.get("state") == DECIDING and "references" in info:
+    if info and is_undecided(info):
         with Pool(1) as pool:
             decide_audit(out, info, Policy.from_dict(info["policy"]), pool, report)
 

@@ -105,5 +105,11 @@ def unwritable_advice(error: OSError) -> str:
     return next(advice, "choose another place")
 
 
+def unwritable(error: OSError, place: object) -> AuditError:
+    """Return the error that the operating system refuses to write at a place."""
+    reason = (error.strerror or str(error)).lower()
+    return AuditError(f"it cannot be written ({reason})", str(place), unwritable_advice(error))
+
+
 class DuplicateError(CallError):
     """An added mask covers an object that has a mask already: somebody has to say what counts."""

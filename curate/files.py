@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
-from curate.errors import AuditError
+from curate.errors import AuditError, unwritable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -99,6 +99,17 @@ def rewrite_shared(opened: int, path: Path, data: bytes) -> None:
     os.ftruncate(opened, 0)
     most = _before("write", path)
     os.pwrite(opened, data if most is None else data[:most], 0)
+
+
+@contextmanager
+def writing_into(place: Path) -> Iterator[None]:
+    """Turn the operating system's errors in the block into an :class:`AuditError` on a place."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # not the operating system's: a library has so named its own
+            raise
+        raise unwritable(error, place) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from curate import files
-from curate.formats.base import writing
 from curate.formats.own_pictures import is_picture
 from curate.formats.png import PictureProblem, read_picture
 from curate.image_join import REASON_TEXTS, REASONS, Join, Listing, join
@@ -137,7 +136,7 @@ def write_joins(out: Path, lists: Mapping[str, Mapping[str, list[str]]]) -> None
     if any(lists.values()):
         write_json(out / JOINS, lists)
     else:
-        with writing(out):
+        with files.writing_into(out):
             files.unlink(out / JOINS, missing_ok=True)
 
 

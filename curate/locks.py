@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from curate import files
-from curate.errors import AuditError, unwritable_advice
+from curate.errors import AuditError, unwritable
 
 LOCK = ".curate.lock"
 """The hidden file of a directory that something is being written into."""
@@ -74,13 +74,13 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
     except FileExistsError as error:
         raise AuditError("it is a file", str(folder), "choose a directory") from error
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(error, folder) from error
     try:
         try:
             _sign(held, path, doing)
             files.remove_temporaries(folder)
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise unwritable(error, folder) from error
         yield
     finally:
         # Unlinked while held: whoever opened it meanwhile sees that it is not the file there now.
@@ -90,6 +90,17 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
         if made:
             with suppress(OSError):
                 files.rmdir(folder)
+
+
+def refuse_held(folder: Path) -> None:
+    """See that nobody is writing into a directory.
+
+    Raises:
+        AuditError: Somebody is.
+    """
+    owner = holder(folder)
+    if owner is not None:
+        raise AuditError(f"{owner} is writing here", str(folder), "wait until it has ended")
 
 
 def holder(folder: Path) -> Owner | None:
@@ -186,11 +197,6 @@ def _is_named(opened: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(opened), os.stat(path))
     except FileNotFoundError:
         return False
-
-
-def _unwritable(folder: Path, error: OSError) -> AuditError:
-    reason = (error.strerror or str(error)).lower()
-    return AuditError(f"it cannot be written ({reason})", str(folder), unwritable_advice(error))
 
 
 def _refusal(path: Path, owner: Owner) -> AuditError:

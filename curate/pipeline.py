@@ -36,7 +36,7 @@ from curate.declared_sizes import size_notes, with_other_sizes
 from curate.errors import CallError, SourceError
 from curate.fingerprint import fingerprint
 from curate.formats import detect, others_beside
-from curate.formats.base import Format, Part, ReadOptions, writing
+from curate.formats.base import Format, Part, ReadOptions
 from curate.inputs import Inputs, availability
 from curate.joined_inputs import own_picture_facts
 from curate.joining import Found, Joins, join_inputs
@@ -351,11 +351,11 @@ def _score_all(
 ) -> Joins:
     """Score every part that is not there yet; return how the inputs were joined."""
     work = out / WORK
-    with writing(out):
+    with files.writing_into(out):
         files.mkdir(work, parents=True, exist_ok=True)
         for folder in (out, out / "masks", out / "images"):
             files.remove_temporaries(folder)
-    with writing(work):
+    with files.writing_into(work):
         told = ReadOptions(images=inputs.images)
         parts = list(detect(source, format, inputs.read_options()).plan(source, work))
         sides = [prepare_side(name, path, work, told) for name, path in inputs.compare.items()]

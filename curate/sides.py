@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from curate import files
 from curate.formats import dataset_path, detect
-from curate.formats.base import ReadOptions, writing
+from curate.formats.base import ReadOptions
 from curate.image_join import Join, Listing, join
 from curate.source_images import SourceImages
 from curate.store import to_frame, write_part
@@ -68,7 +68,7 @@ class Side:
         numbers = np.full(len(images.listing), -1, np.int64)
         joined = np.flatnonzero(found.rows >= 0)
         numbers[found.rows[joined]] = joined
-        with writing(self.folder), files.open_file(self.folder / _JOINED) as file:
+        with files.writing_into(self.folder), files.open_file(self.folder / _JOINED) as file:
             files.save_array(file, numbers)
         return found, mine
 

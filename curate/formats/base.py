@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pandas as pd
 
 from curate import files
-from curate.errors import AuditError, CallError, SourceError, unwritable_advice
+from curate.errors import CallError, SourceError
 from curate.formats.edits import Edits, Stored
 from curate.formats.unedited.trees import check_untouched
 from curate.table import MaskTable
@@ -199,7 +199,7 @@ def new_file(out: Path) -> Iterator[BinaryIO]:
     _sweep(out)
     check_new(out)
     is_empty = out.exists()
-    with writing(out):
+    with files.writing_into(out):
         files.mkdir(out.parent, parents=True, exist_ok=True)
         file, made = files.open_temporary(
             out.parent, f"{files.partial_prefix(out)}{files.owner()}-", files.PARTIAL
@@ -229,7 +229,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     _sweep(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise taken(out)
-    with writing(out):
+    with files.writing_into(out):
         files.mkdir(out.parent, parents=True, exist_ok=True)
         made = files.temporary_folder(
             out.parent, f"{files.partial_prefix(out)}{files.owner()}-", files.PARTIAL
@@ -264,16 +264,3 @@ def copy_file(source: Path, target: Path) -> None:
     files.mkdir(target.parent, parents=True, exist_ok=True)
     files.copy_bytes(source, target)
     files.copy_attributes(source, target)
-
-
-@contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """Turn the operating system's errors in the block into an error on ``out``."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:  # not the operating system's: a library has so named its own
-            raise
-        reason = (error.strerror or str(error)).lower()
-        do = unwritable_advice(error)
-        raise AuditError(f"it cannot be written ({reason})", str(out), do) from error

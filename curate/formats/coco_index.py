@@ -18,7 +18,7 @@ import numpy as np
 
 from curate import files
 from curate.errors import AuditError, SourceError
-from curate.formats.base import PART_BYTES, PART_MASKS, Part, reading, writing
+from curate.formats.base import PART_BYTES, PART_MASKS, Part, reading
 from curate.formats.json_stream import Batch, scan
 from curate.formats.quick_json import QuickReader
 from curate.formats.segmentation import json_type
@@ -113,7 +113,7 @@ def build(source: Path, folder: Path) -> CocoIndex:
     Raises:
         SourceError: The file cannot be read, is cut off or broken, or holds no annotations.
     """
-    with writing(folder), reading(source):
+    with files.writing_into(folder), reading(source):
         facts = source.stat()
         stamp = [facts.st_size, facts.st_mtime_ns]
         try:

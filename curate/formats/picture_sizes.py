@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from curate import files
-from curate.formats.base import reading, writing
+from curate.formats.base import reading
 from curate.formats.png import Picture, PictureProblem, read_picture
 from curate.formats.records import UNKNOWN_SIZE, ImageRows
 from curate.notes import Notes
@@ -81,7 +81,7 @@ class PictureSizes:
             work: An existing directory.
         """
         facts = {"folder": str(pictures), "paths": find_pictures(pictures, names, unsized)}
-        with writing(work):
+        with files.writing_into(work):
             files.write_text(work / _FILE, json.dumps(facts))
 
     @classmethod

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from curate import files
 from curate.errors import SourceError
-from curate.formats.base import ReadOptions, reading, writing
+from curate.formats.base import ReadOptions, reading
 from curate.formats.coco_images import image_fields
 from curate.formats.coco_index import CocoIndex
 from curate.formats.json_shape import shape_of
@@ -91,13 +91,13 @@ class KnownImages:
         }
         table = pa.table(columns)
         with (
-            writing(folder),
+            files.writing_into(folder),
             files.open_file(folder / _TABLE) as file,
             pa.ipc.new_file(file, table.schema) as writer,
         ):
             writer.write_table(table)
         facts = {"categories": categories, "origin": origin, "pictures": str(pictures or "")}
-        with writing(folder):
+        with files.writing_into(folder):
             files.write_text(folder / _FACTS, json.dumps(facts))
 
     @classmethod

@@ -26,7 +26,6 @@ import pyarrow.parquet as pq
 
 from curate import files, rle
 from curate.errors import AuditError, SourceError
-from curate.formats.base import writing as refusing
 from curate.formats.sa1b_writing import ABOUT, CANDIDATES, document
 from curate.generation.choosing import REASONS, Chosen
 from curate.generation.recipe import Recipe
@@ -231,7 +230,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
 
 def _throw_away(out: Path) -> None:
     """Remove an earlier generation; where that is cut off, the next run goes on with it."""
-    with refusing(out):
+    with files.writing_into(out):
         write_about(out, {"state": "thrown away", _THROWN_AWAY: True})
         for picture in read_pictures(out):
             files.unlink(out / picture.document, missing_ok=True)

@@ -31,7 +31,7 @@ from curate.generation.folder import (
     write_image,
 )
 from curate.generation.recipe import Recipe, load_recipe
-from curate.locks import alone, holder
+from curate.locks import alone, refuse_held
 from curate.models.devices import Batches
 from curate.models.segmenter import Segmenter
 from curate.pictures import ImageFolder
@@ -223,9 +223,7 @@ def _finished(out: Path, states: tuple[str, ...]) -> Generation:
     if about is None:
         raise AuditError("there is no generation here", str(out), "run `curate generate` first")
     if about["state"] not in states:
-        owner = holder(out)
-        if owner is not None:
-            raise AuditError(f"{owner} is writing here", str(out), "wait until it has ended")
+        refuse_held(out)
         raise AuditError(
             "the generation was interrupted", str(out), "run the same `curate generate` again"
         )

@@ -12,7 +12,6 @@ import pandas as pd
 
 from curate import files
 from curate.errors import CurateError
-from curate.formats.base import writing
 from curate.models.embedding_cache import EmbeddingCache
 from curate.models.prompting import Redrawn, paired_iou, redraw
 from curate.models.segmenter import Embedding, ImageArray, Segmenter
@@ -138,7 +137,7 @@ def _of_image(
         raise
     found = measure(runs, answers)
     if kept is not None:
-        with writing(kept.parent):
+        with files.writing_into(kept.parent):
             files.mkdir(kept.parent, parents=True, exist_ok=True)
             fresh = kept.with_suffix(".tmp")
             with files.open_file(fresh) as file:

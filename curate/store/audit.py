@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from curate import files
 from curate.audit_info import INFO, SCHEMA_VERSION, SCORING, finished_info, read_info
 from curate.errors import AuditError, CallError, check_utf8
-from curate.formats.base import writing as refusing
 from curate.store.files import WORK, check_parts, part_paths, to_frame, write_json
 from curate.store.parts import RESTORE, read_columns, read_schema, reading_part
 from curate.store.people import (
@@ -294,7 +293,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
 def _throw_away(out: Path) -> None:
     """Remove an earlier audit; where that is cut off, what is left is known for no audit."""
     begun = {"schema_version": SCHEMA_VERSION, "state": SCORING, _THROWN_AWAY: True}
-    with refusing(out):
+    with files.writing_into(out):
         write_json(out / INFO, begun)
         for name in ("masks", "images", "model", WORK):
             if os.path.lexists(out / name):

@@ -12,7 +12,6 @@ import numpy as np
 
 from curate import __version__, files
 from curate.errors import AuditError
-from curate.formats.base import writing as refusing
 from curate.locks import LOCK
 from curate.store import Audit
 from curate.training.settings import TrainingSettings
@@ -180,7 +179,7 @@ def claim(
 
 def _throw_away(out: Path, names: set[str]) -> None:
     """Remove an earlier training: what makes it look finished first, what makes it known last."""
-    with refusing(out):
+    with files.writing_into(out):
         files.mkdir(out / WORK, exist_ok=True)
         folds = sorted(name for name in names if name.startswith("fold-"))
         for folder in (out, *(out / name for name in folds)):

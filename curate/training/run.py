@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from curate import files
 from curate.errors import CallError
-from curate.formats.base import writing
 from curate.locks import alone
 from curate.progress import Progress
 from curate.store import Audit, write_json
@@ -67,7 +66,7 @@ def train_detector(
             str(audit.path),
             "give more images, or accept more masks (`curate decide` with another policy)",
         )
-    with alone(out, "train-detector"), writing(out):
+    with alone(out, "train-detector"), files.writing_into(out):
         for folder in (out, *out.glob("fold-*")):
             files.remove_abandoned(folder)
         done = claim(out, settings, identity_of(settings, scenes), restart)

@@ -19,7 +19,6 @@ import pandas as pd
 from curate import files
 from curate.decisions import has_reviews, open_reviews
 from curate.errors import AuditError
-from curate.formats.base import writing
 from curate.store import Audit
 from curate.writing.naming import name_dataset
 from curate.writing.place import beside, left_beside
@@ -71,7 +70,7 @@ def name_queue(made: Path, place: Path, draw: Draw | None) -> None:
         CallError: Something has the name.
         AuditError: It cannot be named.
     """
-    with writing(place):
+    with files.writing_into(place):
         if draw is not None:
             note = [draw.number, draw.masks, _identity(made)]
             files.write_bytes(made.parent.with_name(_NOTE), orjson.dumps(note))
@@ -88,7 +87,7 @@ def remove_unrecorded(audit: Audit, place: Path) -> None:
         AuditError: Something of it cannot be removed.
     """
     for folder in left_beside(place):
-        with writing(place):
+        with files.writing_into(place):
             draw = _draw_left(folder, place)
             if draw is not None and not _is_recorded(audit, draw):
                 remove(place)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from curate import files
-from curate.errors import AuditError, CallError, SourceError, unwritable_advice
+from curate.errors import AuditError, CallError, SourceError, unwritable
 from curate.fingerprint import fingerprint
 from curate.formats.base import taken
 
@@ -85,9 +85,3 @@ def left_beside(out: Path) -> list[Path]:
         return files.abandoned(out.parent, files.partial_prefix(out), files.PARTIAL)
     except OSError:  # nothing is there, or nobody may look: writing says so
         return []
-
-
-def unwritable(error: OSError, out: Path) -> AuditError:
-    """Return the error that an output cannot be written."""
-    reason = (error.strerror or str(error)).lower()
-    return AuditError(f"it cannot be written ({reason})", str(out), unwritable_advice(error))
