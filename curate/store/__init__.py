@@ -1,7 +1,6 @@
 """The audit directory: what stands in it, how it is written whole, and how it is read back."""
 
 from curate.audit_info import COMPLETE, DECIDING, INFO, SCHEMA_VERSION, SCORING, read_info
-from curate.files import abandoned, owner, remove_abandoned
 from curate.store.audit import JOINS, OWN_NAMES, Audit, claim, connect, open_audit, release
 from curate.store.files import (
     PICKED_BY,
@@ -44,7 +43,6 @@ __all__ = [
     "SCORING",
     "WORK",
     "Audit",
-    "abandoned",
     "claim",
     "connect",
     "count_parts",
@@ -55,7 +53,6 @@ __all__ = [
     "notes_of_parts",
     "open_audit",
     "open_pictures",
-    "owner",
     "part_names",
     "part_path",
     "part_paths",
@@ -64,7 +61,6 @@ __all__ = [
     "read_people",
     "read_scored",
     "release",
-    "remove_abandoned",
     "scored_path",
     "to_frame",
     "with_notes",
