@@ -24,5 +24,5 @@ def need(module: str, what: str) -> Any:
         if error.name != module:
             raise
         raise CallError(
-            f"{module} is not installed", f"{what} needs it", "pip install 'curate[models]'"
+            f"{module} is not installed", f"{what} needs it", "pip install 'curate-masks[models]'"
         ) from None
