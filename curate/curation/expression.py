@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -100,17 +100,20 @@ class Expression:
     def holds(self, numbers: Mapping[str, Any]) -> bool:
         """Return whether the condition holds for one set of named numbers.
 
+        What has no value (a number that is not available, 0/0) is unknown, and so is a comparison
+        with it. Only what decides counts: ``and`` with one false part is false and ``or`` with one
+        true part is true, whatever is unknown beside it. So ``a > 0 and b / a > 0.1`` is a guard.
+
         Raises:
-            CallError: It names a number that is not there, or one that is not available (None or
-                NaN): a gate that cannot see must not pass.
+            CallError: It names a number that is not there, or it is unknown as a whole: a gate that
+                cannot see must not pass.
         """
         self.check(numbers.keys())
-        for node in self.root.walk():
-            if node.kind == "column" and node.value in self.required:
-                value = numbers.get(node.value)
-                if value is None or value != value:
-                    raise self.error(f"{node.value} is not available here", node)
-        return bool(self.evaluate(lambda name: _one(numbers.get(name)), 1)[0])
+        gate = _Gate(self, numbers)
+        found = gate.condition(self.root)
+        if found is None:
+            raise gate.unknown(self.root)
+        return found
 
 
 def _one(value: Any) -> Values:
@@ -210,6 +213,55 @@ class _Evaluation:
             if node.kind == "abs":
                 return np.asarray(np.abs(numbers[0]))
             return np.asarray(_OPERATIONS[node.value](*numbers))
+
+
+class _Gate(_Evaluation):
+    """One condition over one set of numbers; the value of what is unknown is None."""
+
+    def __init__(self, expression: Expression, numbers: Mapping[str, Any]) -> None:
+        super().__init__(expression, lambda name: _one(numbers.get(name)), 1)
+        self._found: dict[int, Values] = {}
+
+    def condition(self, node: Node) -> bool | None:
+        """Return whether a condition holds; None where that is unknown."""
+        return None if self.value(node) is None else bool(self.truth(node)[0])
+
+    def unknown(self, node: Node) -> CallError:
+        """Return the error that a node has no value, which names the part that is why."""
+        for part in node.parts:
+            if self.value(part) is None:
+                return self.unknown(part)
+        if node.kind == "column":
+            return self.expression.error(f"{node.value} is not available here", node)
+        do = "say when it counts: `accept_count > 0 and ...`"
+        return self.expression.error("there is no value, as of 0 / 0,", node, do)
+
+    def value(self, node: Node) -> Values:
+        if id(node) not in self._found:  # asked for several times, at every level
+            self._found[id(node)] = self._value(node)
+        return self._found[id(node)]
+
+    def _value(self, node: Node) -> Values:
+        if node.kind in ("and", "or"):
+            return _decided([self.condition(part) for part in node.parts], node.kind == "or")
+        if node.kind == "in":
+            asked, *options = map(self.value, node.parts)
+            return _decided([self._equal(node, asked, option) for option in options], True)
+        asks = node.kind in ("missing", "available")
+        if not asks and any(self.value(part) is None for part in node.parts):
+            return None
+        value = super().value(node)
+        return None if value is None or _missing(value)[0] else value
+
+    def _equal(self, node: Node, a: Values, b: Values) -> bool | None:
+        return None if a is None or b is None else bool(self.compare(node, "==", a, b)[0])
+
+
+def _decided(parts: Sequence[bool | None], by: bool) -> Values:
+    """Return what one part of value ``by`` decides, else all parts; None where that is unknown."""
+    if by in parts:
+        return np.array([by])
+    return None if None in parts else np.array([not by])
 
 
 def _all_text(options: Iterable[Node]) -> bool:

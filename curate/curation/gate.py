@@ -161,13 +161,16 @@ def check(condition: str, known: Collection[str]) -> None:
     """See that a gate's condition can be read, and names nothing but known numbers.
 
     Raises:
-        CallError: It is malformed, or names what is none.
+        CallError: It is malformed, names what is none, or has no value whatever the numbers are.
     """
+    gate = _parse(condition)
     try:
-        _parse(condition).check(known)
+        gate.check(known)
     except CallError as error:
         what = error.what.replace("there is no column", "there is no number")
         raise CallError(what, error.where, error.do) from None
+    if not gate.columns:
+        gate.holds({})
 
 
 def _parse(condition: str) -> Expression:
@@ -182,7 +185,7 @@ def fails(condition: str, numbers: dict[str, Any]) -> bool:
         numbers: What :func:`metrics` gave.
 
     Raises:
-        CallError: The condition is malformed, or names a number that is unknown or not available:
-            a gate that cannot see does not pass.
+        CallError: The condition is malformed, names a number that there is not, or has no value,
+            for want of a number or of a quotient: a gate that cannot see does not pass.
     """
     return _parse(condition).holds(numbers)

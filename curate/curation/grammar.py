@@ -30,6 +30,9 @@ LONGEST = 5000
 DEEPEST = 60
 """Levels of brackets and ``not`` that a condition may have."""
 
+TALLEST = 100
+"""Steps that a condition may have one within the other: ``a + b + c`` has two."""
+
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
@@ -153,6 +156,9 @@ class _Parser:
         node = self.condition()
         if self.token.kind != "end":
             raise self.error(f"{self.token.text!r} is not expected", self.token.at)
+        if _height(node) > TALLEST:
+            do = f"calculate with at most {TALLEST} values in a row"
+            raise self.error("its calculations are too long", node.at, do)
         return node
 
     def condition(self) -> Node:
@@ -258,6 +264,14 @@ class _Parser:
         if name.text == "available" and argument.kind != "column":
             raise self.error("available() takes the name of a column", argument.at)
         return Node(name.text, name.at, None, (argument,))
+
+
+def _height(root: Node) -> int:
+    """Return how many nodes stand one below the other in a tree, without recursion."""
+    level, height = [root], 0
+    while level:
+        level, height = [part for node in level for part in node.parts], height + 1
+    return height
 
 
 def parse(text: str, where: str) -> Node:

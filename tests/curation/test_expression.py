@@ -81,6 +81,7 @@ def test_conditions_mean_what_they_say(text: str, expected: list[int]) -> None:
         ("(" * 100 + "a" + ")" * 100, "too deep"),
         ("not " * 100 + "yes", "too deep"),
         ("-" * 100 + "a < 1", "too deep"),
+        ("a" + " + 1" * 1000 + " < 1", "too long"),
         ("a " * 5000, "too long"),
         ("and", "a column or a value"),
     ],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from curate.curation.gate import fails, metrics
 from curate.errors import CallError
+from curate.summary import check_gate_names
 
 Masks = Callable[..., pd.DataFrame]
 
@@ -57,3 +59,50 @@ def test_gates_that_cannot_see_are_errors(make_audit: Any, masks: Masks) -> None
     for gate in ("stability_median < 0.9", "reject_rate > 0.01", "no_such > 1", "mask_count >"):
         with pytest.raises(CallError, match="fail-on"):
             fails(gate, found)
+
+
+NUMBERS = {"mask_count": 0, "reject_count": 0, "empty_count": 3, "quality_median": None}
+
+
+@pytest.mark.parametrize(
+    ("gate", "place"),
+    [
+        ("0/0 > 1", "no value, as of 0 / 0, at character 2"),
+        ("reject_count / mask_count > 0.1", "at character 14"),
+        ("not (reject_count / mask_count > 0.1)", "at character 19"),
+        ("(reject_count / mask_count > 0.1) == false", "at character 15"),
+        ("empty_count in (1, 0 * (1 / 0))", "at character 22"),
+        ("0.1 < abs(-(0 / 0)) < 0.2", "at character 15"),
+        ("quality_median < 0.5", "quality_median is not available here at character 1"),
+        ("empty_count < 3 or quality_median < 0.5", "quality_median is not available here"),
+        ("empty_count == 3 and not quality_median < 0.5", "quality_median is not available here"),
+    ],
+)
+def test_a_gate_without_a_value_is_no_passed_gate(gate: str, place: str) -> None:
+    with pytest.raises(CallError, match=re.escape(place)):
+        fails(gate, NUMBERS)
+
+
+@pytest.mark.parametrize(
+    ("gate", "failed"),
+    [
+        ("mask_count > 0 and reject_count / mask_count > 0.1", False),
+        ("reject_count / mask_count > 0.1 and mask_count > 0", False),
+        ("mask_count == 0 or reject_count / mask_count > 0.1", True),
+        ("not (mask_count > 0 and reject_count / mask_count > 0.1)", True),
+        ("empty_count > 2 or quality_median < 0.5", True),
+        ("empty_count in (3, 0 / 0)", True),
+        ("missing(quality_median)", True),
+        ("not missing(quality_median) and quality_median < 0.5", False),
+        ("missing(0 / 0)", True),
+        ("empty_count / mask_count > 1000", True),
+    ],
+)
+def test_what_does_not_decide_need_not_have_a_value(gate: str, failed: bool) -> None:
+    assert fails(gate, NUMBERS) is failed
+
+
+def test_a_gate_that_never_has_a_value_is_refused_before_all_work() -> None:
+    with pytest.raises(CallError, match="no value"):
+        check_gate_names(["0/0 > 1"])
+    check_gate_names(["mask_count > 0 and reject_count / mask_count > 0.1"])
