@@ -49,6 +49,7 @@ from curate.notes import Note, as_dicts, put_notes
 from curate.pictures import ImageFolder, worse
 from curate.pool import Pool
 from curate.progress import Progress
+from curate.ranges import check_numbers
 from curate.scorers import score
 from curate.scorers.reprompt import Prompter
 from curate.scorers.stability import SoftMasks
@@ -246,8 +247,7 @@ def audit(
         AuditError: ``out`` cannot be used or written.
     """
     inputs, parameters, policy = inputs or Inputs(), parameters or {}, policy or load_policy()
-    if workers < 1:
-        raise CallError(f"--workers is {workers}", "", "give 1 or more")
+    check_numbers(workers=workers)
     started = time.monotonic()
     chosen = detect(source, format, inputs.read_options())
     inputs = inputs.with_own_pictures(source, chosen)

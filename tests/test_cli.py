@@ -255,7 +255,7 @@ def test_wrong_calls(place: Path, curate: Curate):
         (("cells.json", "--compare", "no.json"), "is not NAME=FILE"),
         (("cells.json", "--compare", "a=no.json"), "no.json: there is no such file"),
         (("cells.json", "--threshold", "0.4"), "give --soft-masks DIR"),
-        (("cells.json", "--workers", "0"), "give 1 or more"),
+        (("cells.json", "--workers", "0"), "give a whole number from 1 to"),
         (("cells.json", "--policy", "no.toml"), "no.toml: there is no such policy"),
         (("cells.json", "--out", "full"), "full: it holds something else (notes.txt)"),
         (("cells.json", "--out", "cells.json"), "cells.json: it is a file"),
@@ -271,5 +271,7 @@ def test_wrong_calls(place: Path, curate: Curate):
 
 
 def test_a_demo_that_is_too_small(place: Path, curate: Curate):
-    assert "use at least 8 images" in one_error(curate("demo", "--out", "show", "--images", 2))
+    assert "--images is 2; give a whole number from 8" in one_error(
+        curate("demo", "--out", "show", "--images", 2)
+    )
     assert not (place / "show").exists()

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("clock", "errors", "image_names", "options"),
-    ("files",),
+    ("files", "ranges"),
     ("audit_shape", "image_join", "locks", "notes", "rle"),
     ("audit_info", "table"),
     ("fingerprint", "pictures", "pool", "progress", "versions"),

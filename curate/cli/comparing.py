@@ -9,6 +9,7 @@ import typer
 
 from curate import verbs
 from curate.cli.common import Json, app, show
+from curate.ranges import check_numbers
 
 
 @app.command()
@@ -19,7 +20,7 @@ def diff(
     second: Annotated[Path, typer.Argument(metavar="B", help="Another, also of another format.")],
     rows: Annotated[
         int | None,
-        typer.Option(min=0, help="How many masks are listed: 10 as text, 1,000 as JSON."),
+        typer.Option(help="How many masks are listed: 10 as text, 1,000 as JSON."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -27,6 +28,7 @@ def diff(
 
     Unchanged, redrawn, relabelled, removed or added; an audit stands for the masks it audited.
     """
+    check_numbers(rows=rows)
     result = verbs.diff(first, second)
     listed = () if rows is None else (rows,)
     show(result.as_dict(*listed) if json else None, result.text(*listed), json)

@@ -33,6 +33,7 @@ from curate.curation.acceptance import Acceptance, acceptance
 from curate.curation.evidence import Population, Sample
 from curate.curation.tails import zero_failures
 from curate.errors import CallError
+from curate.ranges import check_numbers
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -207,13 +208,7 @@ def expected_share(
 
 
 def _risk(max_bad: float, confidence: float, looks: int) -> float:
-    if not 0 < max_bad < 1:
-        raise CallError(f"the share of bad masks is {max_bad}", "certify", "give one in (0, 1)")
-    if not 0.5 < confidence < 1:
-        what = f"the confidence is {confidence}"
-        raise CallError(what, "certify", "give one between 0.5 and 1, like 0.95")
-    if looks < 1:
-        raise CallError(f"the number of looks is {looks}", "certify", "give 1 or more")
+    check_numbers(max_bad=max_bad, confidence=confidence, looks=looks)
     return (1 - confidence) / looks
 
 

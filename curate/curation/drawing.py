@@ -30,10 +30,11 @@ from curate.curation.audits import (
 )
 from curate.curation.candidates import Already, Candidates, Made, listed
 from curate.curation.grammar import check_choice
-from curate.curation.people_checks import MOST_KNOWN, check_share, with_honeypots, with_overlap
+from curate.curation.people_checks import with_honeypots, with_overlap
 from curate.curation.queue import SECONDS_PER_MASK, shown_columns, size
 from curate.errors import AuditError, CallError
 from curate.options import KINDS as KINDS
+from curate.ranges import check_numbers
 
 HINTS = ("rank", "priority", "quality_score", "action")
 """Columns whose order would betray a mask that was mixed in."""
@@ -176,8 +177,7 @@ def _check(
     if whole_images and honeypots:
         what = "a mask with a known answer stands out among whole images"
         raise CallError(what, "--whole-images", "leave --honeypots out")
-    check_share(overlap, "overlap")
-    check_share(honeypots, "honeypots", MOST_KNOWN)
+    check_numbers(overlap=overlap, honeypots=honeypots)
     if honeypots and (known is None or known.empty):
         what = "no mask has a known answer yet"
         do = "let two people review the same masks first (--overlap), or give a file of answers"

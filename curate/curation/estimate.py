@@ -24,6 +24,7 @@ from curate.curation.evidence import BoolArray, FloatArray, IntArray, Population
 from curate.curation.random_draws import WHERE, Draw
 from curate.curation.tails import zero_failures
 from curate.errors import CallError
+from curate.ranges import check_numbers
 
 LINES = (0.90, 0.75)
 """What IoU with the correction is asked for: the lines of the Segment Anything paper."""
@@ -121,7 +122,7 @@ def estimate(
     Raises:
         CallError: The confidence is out of range, or the sample does not fit the population.
     """
-    _check(confidence)
+    check_numbers(confidence=confidence)
     if population.size != sample.population:
         what = f"the sample is of {sample.population:,} masks, and there are {population.size:,}"
         raise CallError(what, "estimate", "give the population that the sample was drawn from")
@@ -137,12 +138,6 @@ def estimate(
     named = {interval.name: interval for interval in found}
     about = (population.size, sample.reviewed, sample.unit)
     return Estimate(confidence, *about, named, sizes, notes)
-
-
-def _check(confidence: float) -> None:
-    if not 0.5 < confidence < 1:
-        what = f"the confidence is {confidence}"
-        raise CallError(what, "estimate", "give one between 0.5 and 1, like 0.95")
 
 
 def _bounded(
@@ -221,7 +216,7 @@ def missing(looked: Looked, *, confidence: float = 0.95) -> list[Interval]:
     Raises:
         CallError: The confidence is out of range.
     """
-    _check(confidence)
+    check_numbers(confidence=confidence)
     risk, n = 1 - confidence, len(looked.missing)
     counts = looked.missing.astype(np.float64)
     mean, fraction = float(counts.mean()), n / looked.images

@@ -10,9 +10,7 @@ import pandas as pd
 
 from curate.curation.sampling import in_order
 from curate.errors import CallError
-
-MOST_KNOWN = 0.5
-"""Share of a queue that known answers may be."""
+from curate.ranges import check_numbers
 
 LAG = 0.1
 """The second person gets a mask at most this share of the queue after the first."""
@@ -55,7 +53,7 @@ def with_overlap(drawn: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
     Raises:
         CallError: The share is not in [0, 1].
     """
-    check_share(share, "overlap")
+    check_numbers(overlap=share)
     random = np.random.default_rng([seed, 4])
     twice = np.sort(random.choice(len(drawn), round(share * len(drawn)), replace=False))
     second = drawn.iloc[twice].assign(slot=1)
@@ -80,7 +78,7 @@ def with_honeypots(
     Raises:
         CallError: The share is not in [0, 0.5], or an answer is neither of the two.
     """
-    check_share(share, "honeypots", MOST_KNOWN)
+    check_numbers(honeypots=share)
     strange = set(known.unique()) - {"accept", "reject"}
     if strange:
         raise CallError(f"a known answer is {sorted(map(str, strange))[0]!r}", "honeypots")
@@ -105,13 +103,3 @@ def with_honeypots(
 
 def _placed(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(place=np.arange(1, len(rows) + 1)).reset_index(drop=True)
-
-
-def check_share(share: float, name: str, most: float = 1.0) -> None:
-    """See that a share can be one.
-
-    Raises:
-        CallError: It is not in [0, most].
-    """
-    if not 0 <= share <= most:
-        raise CallError(f"the share is {share}", name, f"give 0 to {most:g}")

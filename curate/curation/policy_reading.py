@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Collection, Mapping
 from importlib.resources import files
@@ -16,6 +15,7 @@ from curate.curation.wording import Wording
 from curate.errors import CallError
 from curate.options import ACTIONS
 from curate.options import PRESETS as PRESETS
+from curate.ranges import Range, checked
 from curate.scorers import quality
 
 _TABLES: dict[str, tuple[str, ...]] = {
@@ -37,19 +37,20 @@ def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key in _TEXTS:
         if not isinstance(content.get(key, ""), str):
             raise CallError(f"{key} must be a text", where)
-    content = _extended(content, where)
+    content, inherited = _extended(content, where)
     tables = {name: _table(content, name, where) for name in _TABLES}
     rules = content.get("rule", [])
     if not isinstance(rules, list) or not all(isinstance(rule, Mapping) for rule in rules):
         raise CallError("rule must be a list of tables", where, "begin each with [[rule]]")
     known = known_columns()
-    small = _number(tables["clean"], "small_px", 100, (0, 2**31), f"{where}, [clean]")
-    if small != int(small):
-        raise CallError("small_px must be a whole number", f"{where}, [clean]")
+    whole, small = Range(0, 2**31, whole=True), tables["clean"].get("small_px", 100)
     return {
         "name": content.get("name", "unnamed"),
         "description": content.get("description", ""),
-        "rules": tuple(_rule(rule, k, where, known) for k, rule in enumerate(rules, 1)),
+        "rules": tuple(
+            _rule(rule, k, _place_of(k, inherited, content, where), known)
+            for k, rule in enumerate(rules, 1)
+        ),
         "quality_at_least": _line(tables["accept"], "quality_at_least", where),
         "probability_at_least": _line(tables["accept"], "probability_at_least", where),
         "odd": {
@@ -60,7 +61,7 @@ def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         "cost": _number(tables["cost"], "default", 1, (0, 1e9), f"{where}, [cost]"),
         "category_cost": _costs(tables["cost"].get("category", {}), f"{where}, [cost.category]"),
         "nms": _nms(tables["nms"], f"{where}, [nms]") if "nms" in content else None,
-        "small_px": int(small),
+        "small_px": int(checked(small, whole, "small_px", f"{where}, [clean]")),
     }
 
 
@@ -73,10 +74,14 @@ def _check_keys(
             raise CallError(f"there is no setting {key!r}", place, near(str(key), known))
 
 
-def _extended(content: dict[str, Any], where: str) -> dict[str, Any]:
-    """Put a policy's tables over, and its rules behind, those of the preset it extends."""
+def _extended(content: dict[str, Any], where: str) -> tuple[dict[str, Any], int]:
+    """Put a policy's tables over, and its rules behind, those of the preset it extends.
+
+    Returns:
+        The content, and how many of its rules are the preset's.
+    """
     if not content.get("extends"):
-        return content
+        return content, 0
     try:
         base = preset_content(content["extends"])
     except CallError as error:
@@ -85,9 +90,16 @@ def _extended(content: dict[str, Any], where: str) -> dict[str, Any]:
     for name in _TABLES:
         if name in base and isinstance(content.get(name, {}), Mapping):
             merged[name] = {**base[name], **content.get(name, {})}
-    rules = content.get("rule", [])
-    merged["rule"] = [*base.get("rule", []), *rules] if isinstance(rules, list) else rules
-    return merged
+    own, inherited = content.get("rule", []), base.get("rule", [])
+    merged["rule"] = [*inherited, *own] if isinstance(own, list) else own
+    return merged, len(inherited)
+
+
+def _place_of(number: int, inherited: int, content: Mapping[str, Any], where: str) -> str:
+    """Return where a rule stands, counted as in the file in which somebody looks for it."""
+    if number <= inherited:
+        return f"preset {content['extends']}, rule {number}"
+    return f"{where}, rule {number - inherited}"
 
 
 def _table(content: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
@@ -101,16 +113,7 @@ def _table(content: Mapping[str, Any], name: str, where: str) -> Mapping[str, An
 def _number(
     table: Mapping[str, Any], key: str, default: float, limits: tuple[float, float], where: str
 ) -> float:
-    value = table.get(key, default)
-    if isinstance(value, int) and value.bit_length() > 64:
-        raise CallError(f"{key} is a number beyond 64 bits", where)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise CallError(f"{key} must be a number, not {value!r}", where)
-    if not limits[0] <= value <= limits[1]:
-        raise CallError(
-            f"{key} is {value}", where, f"give a number from {limits[0]:g} to {limits[1]:g}"
-        )
-    return float(value)
+    return checked(table.get(key, default), Range(*limits), key, where)
 
 
 def _line(table: Mapping[str, Any], key: str, where: str) -> float | None:
@@ -141,9 +144,8 @@ def _nms(table: Mapping[str, Any], where: str) -> Nms:
     )
 
 
-def _rule(rule: Mapping[str, Any], number: int, policy: str, known: Collection[str]) -> Rule:
-    where = f"{policy}, rule {number}"
-    _check_keys(rule, _RULE_KEYS, policy, f"rule {number}")
+def _rule(rule: Mapping[str, Any], number: int, where: str, known: Collection[str]) -> Rule:
+    _check_keys(rule, _RULE_KEYS, where, "")
     for key in ("when", "action", "reason"):
         if not isinstance(rule.get(key), str) or not rule[key].strip():
             raise CallError(f"it needs a text {key!r}", where, f'write {key} = "..."')

@@ -10,6 +10,7 @@ from curate.curation.audits import Audit, column_types, literal, quoted
 from curate.curation.grammar import check_actions
 from curate.curation.plan import ORDER_SQL
 from curate.errors import AuditError, CallError
+from curate.ranges import MOST, check_numbers
 
 SECONDS_PER_MASK = 14.0
 """What a person needs for one mask: the time that the makers of SA-1B measured at the end."""
@@ -70,15 +71,10 @@ def size(budget: int | None, minutes: float | None, seconds_per_mask: float) -> 
     Raises:
         CallError: An argument is out of range.
     """
-    if not seconds_per_mask > 0:
-        raise CallError(f"seconds per mask are {seconds_per_mask}", "queue", "give more than 0")
-    if budget is not None and budget < 1:
-        raise CallError(f"the budget is {budget} masks", "queue", "give 1 or more")
+    check_numbers(budget=budget, minutes=minutes, seconds_per_mask=seconds_per_mask)
     if minutes is None:
         return budget
-    if not 0 < minutes < 1e9:
-        raise CallError(f"the time is {minutes} minutes", "queue", "give more than 0")
-    affordable = int(60 * minutes / seconds_per_mask + 1e-9)
+    affordable = int(min(60 * minutes / seconds_per_mask, MOST) + 1e-9)
     if affordable < 1:
         what = f"{minutes:g} minutes are less than one mask takes ({seconds_per_mask:g} s)"
         raise CallError(what, "queue", "give more time")

@@ -12,8 +12,8 @@ import pandas as pd
 
 from curate.curation.grammar import check_choice
 from curate.decisions.frames import fetch
-from curate.errors import CallError
 from curate.options import RULES
+from curate.ranges import check_numbers
 
 _ACCEPT, _FIX, _REJECT = range(3)
 WORDS = ("accept", "fix", "reject")
@@ -79,8 +79,7 @@ def resolved(
 ) -> pd.DataFrame:
     """Return one label a mask; see :meth:`curate.decisions.reviews.Reviews.resolved`."""
     check_choice(rule, "rule", RULES)
-    if good_iou is not None and not 0 <= good_iou <= 1:
-        raise CallError(f"the IoU of a good mask is {good_iou}", "resolved", "use 0 to 1")
+    check_numbers(good_iou=good_iou)
     parameters = () if draw_id is None else (int(draw_id),)
     only, of_draw = ("", "") if draw_id is None else (_OF_DRAW, "and d.draw_id = ?")
     columns = ("mask_id", "place", "iou", "order", "decision_id")

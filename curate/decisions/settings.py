@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curate.curation.grammar import check_choice
-from curate.errors import CallError
 from curate.options import RULES
+from curate.ranges import check_numbers
 
 SETTINGS = "people"
 """Where ``audit.json`` holds them."""
@@ -32,10 +32,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_choice(self.rule, "--rule", RULES)
-        if self.good_iou is not None and not 0 <= self.good_iou <= 1:
-            raise CallError(
-                f"the IoU of a good mask is {self.good_iou}", "--good-iou", "use 0 to 1"
-            )
+        check_numbers(good_iou=self.good_iou)
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Settings:

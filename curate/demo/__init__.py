@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from curate import files
 from curate.demo.verdict import as_text, found_against_planted
 from curate.errors import CallError
+from curate.ranges import check_numbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from curate.demo.scenes import Scene
     from curate.demo.truth import DemoTruth
 
-__all__ = ["FEWEST_IMAGES", "as_text", "found_against_planted", "load_truth", "make_demo"]
-
-FEWEST_IMAGES = 8
-"""With fewer images than this there is no room for a defect of every kind."""
+__all__ = ["as_text", "found_against_planted", "load_truth", "make_demo"]
 
 
 def load_truth(path: Path) -> DemoTruth:
@@ -56,9 +54,7 @@ def make_demo(path: Path, seed: int = 0, images: int = 24) -> DemoTruth:
     from curate.demo.truth import load_truth, write_truth
     from curate.formats.base import new_folder
 
-    if images < FEWEST_IMAGES or seed < 0:
-        least = f"use at least {FEWEST_IMAGES} images and a seed from 0"
-        raise CallError(f"a demo of {images} images with seed {seed} cannot be made", do=least)
+    check_numbers(images=images, seed=seed)
     _make_room(path)
     rng = np.random.default_rng([seed, images])
     scenes = {k: draw_scene(np.random.default_rng([seed, k])) for k in range(1, images + 1)}

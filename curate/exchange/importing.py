@@ -25,6 +25,7 @@ from curate.exchange.readers import Options, reader_of
 from curate.fingerprint import fingerprint
 from curate.formats.rows import plain
 from curate.notes import counted
+from curate.ranges import check_numbers
 from curate.store import Audit
 
 _DONE = {"accept": "accepted", "reject": "rejected", "fix": "fixed"}
@@ -155,8 +156,7 @@ def import_file(
         AuditError: The audit's file of decisions cannot be used.
         CallError: An argument is wrong.
     """
-    if not 0 < same_iou <= 1:
-        raise CallError(f"the IoU of an unchanged mask is {same_iou}", "import", "use over 0 to 1")
+    check_numbers(same_iou=same_iou)
     if match not in (None, "iou"):
         raise CallError(f"masks cannot be found by {match!r}", "--match", "use iou")
     if reviewer is not None and not is_name(reviewer):

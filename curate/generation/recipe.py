@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from typing import Any
 
 from curate.curation.policy_file import read_toml
 from curate.errors import CallError
+from curate.ranges import Range, checked
 
 MOST_CANDIDATES = 1 << 20
 """Candidates that one image can have at most; their ids are numbered within it."""
@@ -23,35 +23,23 @@ AFTER_NETWORK = (
 )
 """Settings that can be moved without asking the network again."""
 
-_LIMITS: dict[str, tuple[type, float, float]] = {
-    "points_per_side": (int, 1, 1024),
-    "crop_layers": (int, 0, 6),
-    "points_downscale": (int, 1, 64),
-    "crop_overlap": (float, 0, 0.95),
-    "mask_threshold": (float, -1000, 1000),
-    "stability_offset": (float, 0, 1000),
-    "pred_iou": (float, -10, 10),
-    "stability": (float, 0, 1),
-    "crop_margin_px": (int, 0, 2**31),
-    "nms_iou": (float, 0, 1),
-    "coverage": (float, 0, 1),
-    "min_region_px": (int, 0, 2**31),
-    "keep_pred_iou": (float, -10, 10),
-    "keep_stability": (float, 0, 1),
+_RANGES: Mapping[str, Range] = {
+    "points_per_side": Range(1, 1024, whole=True),
+    "crop_layers": Range(0, 6, whole=True),
+    "points_downscale": Range(1, 64, whole=True),
+    "crop_overlap": Range(0, 0.95),
+    "mask_threshold": Range(-1000, 1000),
+    "stability_offset": Range(0, 1000),
+    "pred_iou": Range(-10, 10),
+    "stability": Range(0, 1),
+    "crop_margin_px": Range(0, 2**31, whole=True),
+    "nms_iou": Range(0, 1),
+    "coverage": Range(0, 1),
+    "min_region_px": Range(0, 2**31, whole=True),
+    "keep_pred_iou": Range(-10, 10),
+    "keep_stability": Range(0, 1),
 }
 _NMS = ("box", "mask")
-
-
-def _number(name: str, value: Any, kind: type, low: float, high: float) -> float:
-    if isinstance(value, int) and value.bit_length() > 64:
-        raise CallError(f"{name} is a number beyond 64 bits", "recipe")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise CallError(f"{name} must be a number, not {value!r}", "recipe")
-    if not low <= value <= high:
-        raise CallError(f"{name} is {value}", "recipe", f"give a number from {low:g} to {high:g}")
-    if kind is int and value != int(value):
-        raise CallError(f"{name} is {value}", "recipe", "give a whole number")
-    return int(value) if kind is int else float(value)
 
 
 @dataclass(frozen=True)
@@ -99,8 +87,9 @@ class Recipe:
     keep_stability: float = 0.85
 
     def __post_init__(self) -> None:
-        for name, (kind, low, high) in _LIMITS.items():
-            object.__setattr__(self, name, _number(name, getattr(self, name), kind, low, high))
+        for name, allowed in _RANGES.items():
+            number = checked(getattr(self, name), allowed, name, "recipe")
+            object.__setattr__(self, name, number)
         if self.nms not in _NMS:
             raise CallError(f"nms is {self.nms!r}", "recipe", "choose from " + ", ".join(_NMS))
         for cut in ("pred_iou", "stability"):
@@ -206,7 +195,7 @@ def _with(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
     for cut in ("pred_iou", "stability"):
         keep = f"keep_{cut}"
         if cut in own and keep not in own:
-            value = _number(cut, own[cut], *_LIMITS[cut])
+            value = checked(own[cut], _RANGES[cut], cut, "recipe")
             own[keep] = min(value, getattr(recipe, keep))
     try:
         return replace(recipe, **own)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from curate import files
-from curate.errors import CallError
 from curate.models.detector import FAMILIES, Family, family_of
 from curate.models.detector_input import DetectorInput, read_input
 from curate.models.extra import need
 from curate.models.hub import model_fingerprint, model_folder
 from curate.models.transformers_sam import load_weights, quiet_library
+from curate.ranges import check_numbers
 
 OBJECT = "object"
 """The one category of a class-agnostic detector."""
@@ -89,10 +89,10 @@ def start_anew(*, size: int = SIZE, objects: int = 100, seed: int = 0) -> Start:
         seed: Of the first weights.
 
     Raises:
-        CallError: The size is under 64 px: there the model has fewer places than it asks about.
+        CallError: The size is out of range: under 64 px the model has fewer places than it asks
+            about.
     """
-    if size < 64:
-        raise CallError(f"the input would be {size} px", "train-detector", "give --size 64 or more")
+    check_numbers(size=size)
     transformers = need("transformers", "train-detector")
     places = sum((-(-size // stride)) ** 2 for stride in (8, 16, 32))
     width = 128  # by 4 heads: a power of 2 each

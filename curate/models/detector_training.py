@@ -27,6 +27,7 @@ from curate.models.detector_scenes import Scene, example
 from curate.models.detector_start import Start
 from curate.models.devices import Device, is_out_of_memory
 from curate.models.extra import need
+from curate.ranges import check_numbers
 
 MOST_AVERAGED = 0.998
 """Share of the averaged weights that a step leaves as they were, once training is under way."""
@@ -51,13 +52,7 @@ class Schedule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "batch"):
-            value = getattr(self, name)
-            if value < 1:
-                raise CallError(f"--{name} is {value}", "train-detector", "give 1 or more")
-        if not 0 < self.learning_rate < 1:
-            rate = self.learning_rate
-            raise CallError(f"--learning-rate is {rate}", "train-detector", "give 0.0001 or so")
+        check_numbers(**vars(self))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from curate.errors import CallError
 from curate.notes import counted
+from curate.ranges import check_numbers
 from curate.review.desk import Desk
 from curate.review.opening import Settings
 from curate.review.tokens import VARIABLE, Tokens, find_token
@@ -82,8 +83,7 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         CallError: The port is taken, or there is no such address here.
     """
-    if not 0 <= port <= 65535:
-        raise CallError(f"there is no port {port}", "--port", "give 1 to 65535, or 0 for any")
+    check_numbers(port=port)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import CallError
+from curate.ranges import check_numbers
 from curate.rle import Runs, kernel
 from curate.scorers.base import Column, Scorer, present
 from curate.scorers.soft_masks import Array, SoftMasks, Unusable
@@ -69,12 +70,11 @@ def stability(
         All are missing for masks without pixels.
 
     Raises:
-        CallError: ``kind`` is another word, or ``offset`` is not over 0.
+        CallError: ``kind`` is another word, or a number is out of range.
     """
     if kind not in (None, *DEFAULTS):
         raise CallError(f"kind is {kind}", "stability", f"choose from {list(DEFAULTS)}")
-    if offset is not None and not offset > 0:
-        raise CallError(f"offset is {offset}", "stability", "give a number over 0")
+    check_numbers(threshold=threshold, offset=offset)
     cut = _Cut(kind, threshold, offset)
     numbers = np.full((len(table), 3), np.nan)
     words = np.full((len(table), 3), None, object)

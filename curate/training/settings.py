@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curate.errors import CallError
+from curate.ranges import check_numbers
 
 if TYPE_CHECKING:
     from curate.models.detector_training import Schedule
@@ -40,12 +40,7 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.folds <= 100:
-            raise CallError(f"--folds is {self.folds}", "train-detector", "give 1, or 2 to 100")
-        if not 0 < self.held_out < 1:
-            raise CallError(f"--held-out is {self.held_out}", "train-detector", "give 0.2 or so")
-        if self.size is not None and not 64 <= self.size <= 4096:
-            raise CallError(f"--size is {self.size}", "train-detector", "give 64 to 4096")
+        check_numbers(**vars(self))
 
     def schedule(self) -> Schedule:
         """Return how long and how fast.

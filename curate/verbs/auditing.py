@@ -14,13 +14,13 @@ from curate.errors import AuditError, CallError, CurateError, ReportWarning
 from curate.formats import check_source, dataset_path
 from curate.options import CROWDS, RULES
 from curate.progress import Progress
+from curate.ranges import check_numbers
 from curate.summary import check_gate_names, check_gates
 from curate.verbs.early import (
     check_audit,
     check_folder,
     check_inputs,
     check_policy,
-    check_seed,
 )
 from curate.verbs.paths import AnyPath, as_path
 
@@ -97,10 +97,11 @@ def audit(
     Raises:
         CurateError: The source, an argument or ``out`` cannot be used; one sentence says why.
     """
+    check_numbers(workers=workers, void=void, **(stability or {}))
     source, out = dataset_path(as_path(source), format), as_path(out)
     check_source(source, format)
     find_images, images = str(images) != NO_IMAGES, None if str(images) == NO_IMAGES else images
-    check_inputs(images, soft_masks, {"detections": detections, **(compare or {})}, workers)
+    check_inputs(images, soft_masks, {"detections": detections, **(compare or {})})
     check_choice(crowd, "--crowd", CROWDS)
     check_policy(policy)
     check_gates(gates)
@@ -191,6 +192,7 @@ def decide(
     Raises:
         CurateError: There is no finished audit, or a setting is wrong.
     """
+    check_numbers(good_iou=good_iou)
     check_audit(path, finishes=True)
     check_policy(policy)
     check_choice(rule, "--rule", RULES)
@@ -289,7 +291,7 @@ def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | 
     Returns:
         What was found of what was planted, and how much of it is gone from the written dataset.
     """
-    check_seed(seed)
+    check_numbers(seed=seed, images=images)
 
     from curate.locks import alone
 

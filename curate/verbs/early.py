@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from curate.audit_info import INFO, finished_info, scored_info
-from curate.errors import CallError, SourceError
+from curate.errors import SourceError
 from curate.formats import check_source
 from curate.options import PRESETS
 from curate.verbs.paths import AnyPath
@@ -67,16 +67,6 @@ def check_folder(path: AnyPath | None, of: str = "images") -> None:
         raise SourceError(f"there is no such folder of {of}", str(path), "check the path")
 
 
-def check_seed(seed: int) -> None:
-    """See that a seed is one that every generator of random numbers takes.
-
-    Raises:
-        CallError: It is negative, or 2**32 or more.
-    """
-    if not 0 <= seed < 2**32:
-        raise CallError(f"the seed is {seed}", "--seed", f"give one from 0 to {2**32 - 1}")
-
-
 def check_policy(policy: object) -> None:
     """See that a policy's name is a preset's, or that of a file of TOML.
 
@@ -96,7 +86,6 @@ def check_inputs(
     images: AnyPath | None,
     soft_masks: AnyPath | None,
     files: Mapping[str, AnyPath | None],
-    workers: int,
 ) -> None:
     """See that what an audit is given beside the masks is there.
 
@@ -104,13 +93,10 @@ def check_inputs(
         images: Folder of the pictures.
         soft_masks: Folder of soft masks.
         files: Detections and other annotations, by the name of each.
-        workers: How many processes.
 
     Raises:
         CurateError: Something is not.
     """
-    if workers < 1:
-        raise CallError(f"--workers is {workers}", "", "give 1 or more")
     check_folder(images)
     check_folder(soft_masks, "soft masks")
     for file in files.values():

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import CallError
 from curate.progress import Progress
-from curate.verbs.early import check_audit, check_folder, check_seed
+from curate.ranges import check_numbers
+from curate.verbs.early import check_audit, check_folder
 from curate.verbs.paths import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -129,9 +130,9 @@ def train_detector(
         restart: Throw away what ``out`` holds of an earlier training.
         progress: Called with progress.
     """
+    check_numbers(**settings)
     check_audit(path)
     check_folder(images)
-    check_seed(settings.get("seed", 0))
 
     from curate.decisions.current import open_audit
     from curate.training import TrainingSettings

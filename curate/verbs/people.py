@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from curate.curation.grammar import check_choice
 from curate.errors import CallError
+from curate.ranges import check_numbers
 from curate.verbs.auditing import renew_report
-from curate.verbs.early import check_audit, check_file, check_folder, check_seed
+from curate.verbs.early import check_audit, check_file, check_folder
 from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def import_decisions(
     Raises:
         CurateError: A row is wrong (nothing is imported then), or there is no such audit.
     """
+    check_numbers(same_iou=same_iou)
     path = only_audit() if path is None else path
     check_audit(path)
     check_file(file)
@@ -66,6 +68,7 @@ def import_decisions(
     part: Path | int | None = None if given is None else Path(given)
     if given is not None and given.isdecimal() and not Path(given).exists():
         part = int(given)
+        check_numbers(given=part)
     done = import_file(
         opened,
         Path(file),
@@ -147,9 +150,9 @@ def learn(
     Raises:
         CurateError: There are no decisions, too few, or only of one kind.
     """
+    check_numbers(seed=seed)
     check_audit(path, finishes=True)
     check_folder(images)
-    check_seed(seed)
 
     from curate.deciding import finish_deciding
     from curate.decisions import open_reviews
@@ -193,6 +196,7 @@ def certify(
     Raises:
         CurateError: There is no random sample, it is too small, or a number is out of range.
     """
+    check_numbers(max_bad=max_bad, confidence=confidence, looks=looks)
     check_audit(path, finishes=not dry_run)
     check_folder(images)
 
@@ -253,6 +257,7 @@ def estimate(
     Raises:
         CurateError: There is no random sample.
     """
+    check_numbers(confidence=confidence)
     check_audit(path)
     check_folder(images)
 

@@ -13,7 +13,8 @@ from curate.curation.grammar import check_choice
 from curate.errors import CallError, check_utf8
 from curate.notes import counted
 from curate.options import KINDS
-from curate.verbs.early import check_audit, check_file, check_folder, check_seed
+from curate.ranges import check_numbers
+from curate.verbs.early import check_audit, check_file, check_folder
 from curate.verbs.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 def queue(path: AnyPath, **options: Any) -> Any:
     """Return the masks to review as a frame; see :func:`curate.curation.queue.queue`."""
+    check_numbers(**options)
     check_audit(path)
 
     from curate.curation.queue import queue as rank_queue
@@ -71,10 +73,10 @@ def write_queue(
         CurateError: An option is wrong, the file exists or cannot be written, none of the masks can
             stand in it, or somebody else has drawn meanwhile.
     """
+    check_numbers(**options)
     check_audit(path)
     check_choice(options.get("kind"), "--kind", KINDS)
     check_file(known)
-    check_seed(options.get("seed", 0))
     if out is not None:
         check_utf8(Path(out).resolve())  # some tools are told the whole path
     check_folder(images)

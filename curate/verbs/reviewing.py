@@ -7,6 +7,7 @@ from typing import Any
 from curate.curation.grammar import check_choice
 from curate.errors import CallError
 from curate.options import KINDS
+from curate.ranges import check_numbers
 from curate.verbs.early import check_audit, check_folder
 from curate.verbs.paths import AnyPath, as_path
 from curate.verbs.queues import draw as draw_anew
@@ -55,11 +56,12 @@ def review(
     Raises:
         CurateError: The port is taken, there is nothing to show, or an argument is wrong.
     """
+    check_numbers(
+        draw=draw, budget=budget, minutes=minutes, seconds_per_mask=seconds_per_mask, port=port
+    )
     check_audit(path)
     check_choice(kind, "--kind", KINDS)
     check_folder(images)
-    if not seconds_per_mask > 0:
-        raise CallError(f"seconds per mask are {seconds_per_mask}", "review", "give more than 0")
 
     from curate.decisions.current import open_audit
     from curate.review.opening import Settings

@@ -248,11 +248,11 @@ def test_acceptance_under_other_bounds() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"max_bad": 0}, "share of bad masks is 0"),
-        ({"max_bad": 1.0}, "share of bad masks"),
+        ({"max_bad": 0}, "--max-bad is 0"),
+        ({"max_bad": 1.0}, "--max-bad is 1.0"),
         ({"confidence": 1.0}, "confidence is 1.0"),
         ({"confidence": 0.3}, "confidence"),
-        ({"looks": 0}, "number of looks"),
+        ({"looks": 0}, "--looks is 0"),
     ],
 )
 def test_numbers_out_of_range(change: dict[str, Any], message: str) -> None:

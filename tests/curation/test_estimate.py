@@ -275,7 +275,7 @@ def test_images_that_were_not_drawn_by_chance_are_refused() -> None:
 
 def test_calls_that_make_no_sense() -> None:
     sample, population, _ = srs(1, 100)
-    with pytest.raises(CallError, match="confidence is 95"):
+    with pytest.raises(CallError, match="--confidence is 95"):
         estimate(sample, population, confidence=95)
     with pytest.raises(CallError, match="and there are 5"):
         estimate(sample, Population(population.quality[:5]))

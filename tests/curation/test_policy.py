@@ -166,3 +166,20 @@ def test_numbers_beyond_floats_and_depth_are_refused(tmp_path: Path, text: str) 
 def test_numbers_beyond_floats_in_a_mapping_are_refused(value: int) -> None:
     with pytest.raises(CallError, match="beyond 64 bits"):
         load_policy({"accept": {"quality_at_least": value}})
+
+
+def test_a_rule_is_counted_as_it_stands_in_its_file(tmp_path: Path) -> None:
+    """The preset's rules come first in the policy, and nobody sees them in the file."""
+    wrong = {**RULE, "when": "aera_px < 5"}
+    for content, place in (
+        ({"extends": "default", "rule": [wrong]}, "mine.toml, rule 1: there is no column aera_px"),
+        ({"extends": "sa1b", "rule": [RULE, wrong]}, "mine.toml, rule 2: there is no column"),
+        ({"rule": [RULE, RULE, wrong]}, "mine.toml, rule 3: there is no column"),
+    ):
+        with pytest.raises(CallError) as caught:
+            Policy.from_dict(content, "mine.toml")
+        assert str(caught.value).startswith(place)
+    policy = load_policy({"extends": "default", "rule": [RULE]})
+    assert [rule.number for rule in policy.rules] == list(range(1, len(policy.rules) + 1))
+    assert policy.rules[0].when.where == "preset default, rule 1"
+    assert policy.rules[-1].when.where == "policy, rule 1"

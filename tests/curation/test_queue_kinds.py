@@ -233,10 +233,10 @@ def test_calls_that_make_no_sense_are_refused(audit: Any, make_audit: Any, masks
         ),
         ({"honeypots": 0.1}, "no mask has a known answer"),
         ({"honeypots": 0.1, "known": known(10, 0)}, "no mask has a known answer"),
-        ({"honeypots": 0.9, "known": known(10, 9)}, "the share is 0.9"),
-        ({"overlap": 2.0}, "the share is 2.0"),
-        ({"overlap": float("nan"), "budget": 3}, "the share is nan"),
-        ({"budget": 0}, "the budget is 0"),
+        ({"honeypots": 0.9, "known": known(10, 9)}, "--honeypots is 0.9"),
+        ({"overlap": 2.0}, "--overlap is 2.0"),
+        ({"overlap": float("nan"), "budget": 3}, "--overlap must be a number, not nan"),
+        ({"budget": 0}, "--budget is 0"),
     ]
     for options, why in wrong:
         with pytest.raises(CallError, match=why):

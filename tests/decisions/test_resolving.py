@@ -61,7 +61,7 @@ def test_people_who_disagree_are_resolved_by_the_rule(reviews: Reviews, said: Sa
         assert labels["settled"].tolist() == [True, rule != "majority", True, True]
     with pytest.raises(CallError, match="'mean' is not one of majority, latest, strictest"):
         reviews.resolved("mean")
-    with pytest.raises(CallError, match="the IoU of a good mask is 2"):
+    with pytest.raises(CallError, match="--good-iou is 2"):
         reviews.resolved(good_iou=2)
 
 

@@ -227,7 +227,7 @@ def test_it_replaces_only_a_demo(truth: DemoTruth, tmp_path: Path) -> None:
     with pytest.raises(CallError, match="something else"):
         make_demo(tmp_path, images=8)
     assert (tmp_path / "holiday.jpg").read_bytes() == b"mine"
-    with pytest.raises(CallError, match="at least 8"):
+    with pytest.raises(CallError, match="--images is 3; give a whole number from 8"):
         make_demo(tmp_path / "new", images=3)
     with pytest.raises(SourceError, match=r"truth\.json"):
         load_truth(tmp_path)

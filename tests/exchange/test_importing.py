@@ -241,7 +241,7 @@ def test_columns_that_are_missing_or_stand_twice(audit: Audit, tmp_path: Path) -
     for options in ({"given": 1}, {"same_iou": 0.9}):
         with pytest.raises(CallError, match="asked of corrected datasets; this is CSV rows"):
             import_file(audit, path, **options)  # type: ignore[arg-type]
-    with pytest.raises(CallError, match="the IoU of an unchanged mask is 0"):
+    with pytest.raises(CallError, match="--same-iou is 0"):
         import_file(audit, path, same_iou=0)
     assert not has_reviews(audit)
 

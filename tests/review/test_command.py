@@ -45,8 +45,8 @@ def test_a_taken_port_is_said_in_one_sentence(audit: Audit) -> None:
         (["--draw", "3"], "there is no draw 3"),
         (["--draw", "3", "--budget", "4"], "a budget for another"),
         (["--images", "/nowhere/at/all"], "there is no such folder of images"),
-        (["--port", "70000"], "there is no port 70000"),
-        (["--seconds-per-mask", "0"], "seconds per mask are 0"),
+        (["--port", "70000"], "--port is 70000"),
+        (["--seconds-per-mask", "0"], "--seconds-per-mask is 0"),
     ],
 )
 def test_wrong_calls_are_said_in_one_line(audit: Audit, options: list[str], said: str) -> None:

@@ -1,0 +1,123 @@
+"""Ranges of all numbers that callers give: said once here, checked by one function.
+
+A number that is none (NaN), infinite or beyond its range is refused in a sentence before anything
+is done with it, wherever it comes from: an option, a call, a policy or a recipe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+
+from curate.errors import CallError
+
+MOST = 10**12
+"""Largest count of masks, images or rows that is asked for."""
+
+_BITS = 64
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which numbers are allowed.
+
+    Attributes:
+        low: The lowest.
+        high: The highest.
+        whole: Only whole ones.
+        over: ``low`` itself is not allowed.
+        under: ``high`` itself is not allowed.
+    """
+
+    low: float
+    high: float
+    whole: bool = False
+    over: bool = False
+    under: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.over else value >= self.low
+        below = value < self.high if self.under else value <= self.high
+        return above and below and (not self.whole or value == int(value))
+
+    def __str__(self) -> str:
+        low, high = (f"{n:,}" if isinstance(n, int) else f"{n:g}" for n in (self.low, self.high))
+        start, end = "over" if self.over else "from", "and under" if self.under else "to"
+        return f"a {'whole ' if self.whole else ''}number {start} {low} {end} {high}"
+
+
+_COUNT = Range(1, MOST, whole=True)
+_SHARE = Range(0, 1)
+_ROUNDS = Range(1, 1_000_000, whole=True)
+
+RANGES: Mapping[str, Range] = {
+    "batch": Range(1, 65_536, whole=True),
+    "budget": _COUNT,
+    "confidence": Range(0.5, 1, over=True, under=True),
+    "draw": Range(1, 2**63 - 1, whole=True),
+    "epochs": _ROUNDS,
+    "folds": Range(1, 100, whole=True),
+    "given": Range(1, 2**63 - 1, whole=True),  # a draw's number
+    "good_iou": _SHARE,
+    "held_out": Range(0, 1, over=True, under=True),
+    "honeypots": Range(0, 0.5),
+    "images": Range(8, 1_000_000, whole=True),  # of a demo: fewer lack room for every defect
+    "learning_rate": Range(0, 1, over=True, under=True),
+    "looks": _ROUNDS,
+    "max_bad": Range(0, 1, over=True, under=True),
+    "minutes": Range(0, 1e9, over=True),
+    "offset": Range(0, 1e9, over=True),
+    "overlap": _SHARE,
+    "patience": _ROUNDS,
+    "port": Range(0, 65_535, whole=True),
+    "rows": Range(0, MOST, whole=True),
+    "same_iou": Range(0, 1, over=True),
+    "seconds_per_mask": Range(0, 1e6, over=True),
+    "seed": Range(0, 2**32 - 1, whole=True),
+    "size": Range(64, 4096, whole=True),
+    "threshold": Range(-1e9, 1e9),
+    "void": Range(0, 2**32 - 1, whole=True),
+    "workers": Range(1, 4096, whole=True),
+}
+"""What the options of commands, and arguments of the same names, may be."""
+
+
+def check_numbers(**given: object) -> None:
+    """See that numbers, or lists of such, are in the ranges of their names in :data:`RANGES`.
+
+    None is not given, and neither is what has no range.
+
+    Raises:
+        CallError: One is out of its range, or is no number.
+    """
+    for name, values in given.items():
+        if values is not None and name in RANGES:
+            for value in values if isinstance(values, list | tuple) else (values,):
+                checked(value, RANGES[name], f"--{name.replace('_', '-')}")
+
+
+def checked(value: object, allowed: Range, name: str, where: str = "") -> float:
+    """Return a number that is in a range; an int where only whole ones are allowed.
+
+    Args:
+        value: What was given.
+        allowed: The range.
+        name: What it is called.
+        where: The file or table that it stands in.
+
+    Raises:
+        CallError: It is out of range, or is no finite number.
+    """
+    do = f"give {allowed}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise CallError(f"{name} must be a number, not {value!r:.60}", where, do)
+    if isinstance(value, int) and value.bit_length() > _BITS:  # which need not even be printable
+        raise CallError(f"{name} is a number beyond {_BITS} bits", where, do)
+    number = value if isinstance(value, int) else float(value)
+    if not math.isfinite(number):
+        raise CallError(f"{name} must be a number, not {number}", where, do)
+    if number not in allowed:
+        raise CallError(f"{name} is {number}", where, do)
+    return int(number) if allowed.whole else float(number)
