@@ -19,7 +19,11 @@ import drawn_scenes
 import curate
 from curate import verbs
 from curate.decisions import Reviews
-from curate.errors import AuditError, CallError
+from curate.errors import AuditError, CallError, SourceError
+from curate.files import umask
+from curate.models import detector_start
+from curate.models.detector import load_detector
+from curate.models.detector_start import start_from
 from curate.rle import encode, from_dense
 from curate.training.lessons import _accepted
 
@@ -106,6 +110,42 @@ def test_a_killed_training_goes_on_to_the_same_weights(audited, trained, tmp_pat
     assert (out / name).read_bytes() == (trained.path / name).read_bytes()
     losses = [[e["loss"] for e in t.record["history"]] for t in (again, trained)]
     assert losses[0] == losses[1]
+
+
+def test_a_detector_whose_training_has_not_ended_is_refused(trained, tmp_path):
+    """Without its record nothing says which pictures it was trained on."""
+    name = tmp_path / "detector"
+    shutil.copytree(trained.path, name)
+    load_detector(str(name))
+    (name / "training.json").unlink()
+    (name / "work").mkdir()
+    for use in (load_detector, start_from):
+        with pytest.raises(SourceError, match="detector: its training has not ended; wait"):
+            use(str(name))
+
+
+def test_what_a_kill_left_of_the_weights_is_not_taken_along(
+    audited, trained, tmp_path, monkeypatch
+):
+    """The library writes them under a name that it draws."""
+
+    def killed(start, model, folder):
+        folder.mkdir()
+        (folder / ".tmpAbC").write_bytes(b"half of the weights")
+        raise KeyboardInterrupt
+
+    out = tmp_path / "detector"
+    with monkeypatch.context() as patched:
+        patched.setattr(detector_start, "save_detector", killed)
+        with pytest.raises(KeyboardInterrupt):
+            verbs.train_detector(audited.path, out, **SMALL)
+    again = verbs.train_detector(audited.path, out, **SMALL)
+    assert {p.name for p in again.path.iterdir()} == {p.name for p in trained.path.iterdir()}
+
+
+def test_others_may_read_a_detector(trained):
+    rights = {p.name: p.stat().st_mode & 0o777 for p in trained.path.iterdir()}
+    assert set(rights.values()) == {0o666 & ~umask()}, rights
 
 
 def test_finished_it_is_not_trained_again(audited, trained):

@@ -12,6 +12,10 @@ import orjson
 from curate.errors import SourceError
 
 RECORD = "training.json"
+"""Written last: what has it is whole."""
+
+WORK = "work"
+"""A training's own folder in that of its detector, until that is whole."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,18 @@ def read_record(folder: Path) -> Record:
     """Return the record of a detector's folder; an empty one where it has none.
 
     Raises:
-        SourceError: The file is not what ``curate train-detector`` writes.
+        SourceError: The file is not what ``curate train-detector`` writes, or a training has not
+            come to its end there.
     """
     path = folder / RECORD
     if not path.is_file():
+        if any((folder / name).is_dir() for name in (WORK, "fold-1")):
+            # Its weights may be there already; what they were trained on is not.
+            raise SourceError(
+                "its training has not ended",
+                str(folder),
+                "wait until it has, or run the same `curate train-detector` again",
+            )
         return Record()
     try:
         found: dict[str, Any] = orjson.loads(path.read_bytes())

@@ -10,6 +10,7 @@ from typing import Any
 from curate import files
 from curate.models.detector import FAMILIES, Family, family_of
 from curate.models.detector_input import DetectorInput, read_input
+from curate.models.detector_record import read_record
 from curate.models.extra import need
 from curate.models.hub import model_fingerprint, model_folder
 from curate.models.transformers_sam import load_weights, quiet_library
@@ -60,8 +61,10 @@ def start_from(name: str, *, size: int | None = None) -> Start:
 
     Raises:
         CallError: There is no such model.
-        SourceError: It is no detector, or its weights do not fit its configuration.
+        SourceError: It is no detector, its training has not ended, or its weights do not fit its
+            configuration.
     """
+    read_record(Path(name).expanduser())
     folder = model_folder(name, "a detector")
     family = family_of(folder)
     found = read_input(folder, family.input)
@@ -151,5 +154,9 @@ def save_detector(start: Start, model: Any, folder: Path) -> None:
     with quiet_library():
         files.written_by_library(folder)
         model.save_pretrained(folder)
+    for path in sorted(
+        folder.iterdir()
+    ):  # the library keeps weights from others, whatever the umask
+        files.chmod(path, 0o666 & ~files.umask())
     config = start.input.as_config(start.family.processor)
     files.write_bytes(folder / "preprocessor_config.json", orjson.dumps(config, option=2))

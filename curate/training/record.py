@@ -13,6 +13,7 @@ import numpy as np
 from curate import __version__, files
 from curate.errors import AuditError
 from curate.locks import LOCK
+from curate.models.detector_record import RECORD, WORK
 from curate.store import Audit
 from curate.training.settings import TrainingSettings
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from curate.models.detector_scenes import Scene
     from curate.models.detector_training import Trained
     from curate.models.devices import Device
-
-RECORD, WORK = "training.json", "work"
 
 
 @dataclass(frozen=True)

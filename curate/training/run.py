@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from curate import files
 from curate.errors import CallError
 from curate.locks import alone
+from curate.models.detector_record import RECORD, WORK
 from curate.progress import Progress
 from curate.store import Audit, write_json
 from curate.training.lessons import accepted_scenes, pictures_of, sides_of
-from curate.training.record import RECORD, WORK, About, Training, claim, identity_of
+from curate.training.record import About, Training, claim, identity_of
 from curate.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def train_detector(
             files.remove_abandoned(folder)
         done = claim(out, settings, identity_of(settings, scenes), restart)
         if done is not None:
-            _remove_work(out)  # of a run that was killed when all was there
+            for folder in (out, *out.glob("fold-*")):
+                _remove_work(folder)  # of a run that was killed when all was there
             return Training(out, done)
         about = About(audit, settings, place, left_out, identity_of(settings, scenes))
         parts = []
@@ -124,6 +126,8 @@ def _one(
     files.mkdir(work, parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.safetensors"
     trained = train(sides, start, schedule, about.device, checkpoint=checkpoint, report=shown)
+    if (work / "model").exists():  # a killed run may have left half a file there
+        files.remove_tree(work / "model")
     save_detector(start, trained.model, work / "model")
     for path in sorted((work / "model").iterdir()):
         files.replace(path, target / path.name)
