@@ -30,9 +30,9 @@ What is checked of each point, a fault at the n-th operation:
 - run again undisturbed it ends well (or refuses, where the faulted run had already made all), with
   the result of an undisturbed run, and leaves no hidden file and no ``*.tmp`` or ``*.partial``.
 
-Each run is a forked child of a server that has imported the case's module, and has run the verb
-once if ``warm``. Children run with a folder for temporary files, a cache and a state folder of
-their own, which stay from the fault to the next run.
+Each run is a forked child of a server that has imported the case's module, and has warmed up: it
+has run the verb once, or what ``warm`` says. Children run with a folder for temporary files, a
+cache and a state folder of their own, which stay from the fault to the next run.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Case:
         run: Runs the verb on it, in this process.
         result: What is compared by ``==``; may raise CurateError where a reader is refused.
         warm: Whether the server runs it once before it forks: quick, but not for what starts
-            threads that a fork does not survive (torch, scikit-learn).
+            threads that a fork does not survive (scikit-learn); or what the server runs instead on
+            an empty folder.
         hidden: Names of hidden files that belong to the result.
         late: Names of files that a fault may leave old or missing, since they are written once all
             else is done and kept; the next run writes them.
@@ -80,9 +81,18 @@ class Case:
     prepare: Callable[[Path], None]
     run: Callable[[Path], None]
     result: Callable[[Path], Any]
-    warm: bool = True
+    warm: bool | Callable[[Path], None] = True
     hidden: tuple[str, ...] = ()
     late: tuple[str, ...] = ("report.html",)
+
+    def warm_up(self, folder: Path) -> None:
+        """Load in this process, with an empty folder to do it in, what its children will need."""
+        if callable(self.warm):
+            self.warm(folder)
+        elif self.warm:
+            self.prepare(folder)
+            self.run(folder)
+            self.result(folder)
 
 
 @dataclass

@@ -131,13 +131,11 @@ def child(case: harness.Case, home: Path, what: str, folder: str, fault: str, at
 
 
 def warm_up(case: harness.Case, home: Path) -> None:
-    """Run the case once in this process, so that kernels are loaded."""
+    """Warm the case up in this process, so that kernels are loaded."""
     folder = home / "warm"
     folder.mkdir()
     with warnings.catch_warnings(record=True):
-        case.prepare(folder)
-        case.run(folder)
-        case.result(folder)
+        case.warm_up(folder)
     shutil.rmtree(folder)
 
 
@@ -146,8 +144,7 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # what a verb prints is no answer
     case = harness.load_case(module, name)
-    if case.warm:
-        warm_up(case, home)
+    warm_up(case, home)
     for line in sys.stdin:
         request: list[Any] = json.loads(line)
         status = child(case, home, *request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fault_harness import check_every, check_some, find_cases
+from fault_harness import DENIED, KILL, Server, check_every, check_some, find_cases, wrong_points
 
 HERE = Path(__file__).parent
 SAMPLED = (
@@ -18,6 +18,21 @@ SAMPLED = (
 @pytest.mark.parametrize(("module", "name", "count"), SAMPLED)
 def test_a_fault_at_some_operations_is_harmless(module: str, name: str, count: int) -> None:
     check_some(HERE / f"{module}.py", name, count)
+
+
+def test_a_training_is_whole_or_not_to_be_used() -> None:
+    """Killed before a record is written, or not let to remove what it worked with."""
+    with Server(HERE / "cases_training.py", "train-detector of folds") as server:
+        made = [
+            (operation, path.partition("/made/")[2]) for operation, path in server.after.operations
+        ]
+        replaced, used = ("replace", "fold-1/training.json"), "fold-1/work/checkpoint.safetensors"
+        points = [
+            (KILL, 1 + made.index(replaced)),
+            (DENIED, 1 + made.index(("unlink", used))),
+            (KILL, 1 + made.index(("replace", "training.json"))),
+        ]
+        assert not list(wrong_points(server, points))
 
 
 @pytest.mark.slow

@@ -83,8 +83,7 @@ class Tries:
     def __init__(self, case: Case, home: Path) -> None:
         self.case, self.home, self.place = case, home, home / "place"
         (home / "start").mkdir()
-        if case.warm:
-            self._warm_up()
+        self._warm_up()
         alone(lambda: case.prepare(home / "start"), home)
         self.right = []
         self._fresh()
@@ -97,8 +96,7 @@ class Tries:
         folder.mkdir()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.case.prepare(folder)
-            self.case.run(folder)
+            self.case.warm_up(folder)
         shutil.rmtree(folder)
 
     def _fresh(self) -> None:

@@ -1,0 +1,109 @@
+"""Cases of ``train-detector``, with a network of some thousand weights on the CPU."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from fault_harness import Case, content
+from PIL import Image
+
+from curate import verbs
+
+sys.path.append(str(Path(__file__).parents[1] / "models"))
+
+IMAGES = 10
+
+
+def prepare_training(folder: Path) -> None:
+    """Audit ten pictures of plain shapes, and save a tiny detector to start from."""
+    import drawn_scenes
+    import tiny_detectors
+
+    (folder / "images").mkdir()
+    random, images, annotations = np.random.default_rng(0), [], []
+    for k in range(IMAGES):
+        picture, boxes = drawn_scenes.draw(random)
+        Image.fromarray(picture).save(folder / "images" / f"{k}.png")
+        images.append({"id": k, "file_name": f"{k}.png", "height": 64, "width": 80})
+        for x, y, w, h in boxes.tolist():
+            annotations.append(
+                {"id": len(annotations), "image_id": k, "category_id": 1, "iscrowd": 0}
+                | {"segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
+                | {"bbox": [x, y, w, h], "area": w * h}
+            )
+    coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "a"}]}
+    (folder / "in.json").write_text(json.dumps(coco))
+    keep_all = {"name": "all", "rule": []}
+    verbs.audit(folder / "in.json", folder / "out", images=folder / "images", policy=keep_all)
+    tiny_detectors.make("detr", folder / "start", labels=1)
+
+
+def trained(**settings: Any) -> Callable[[Path], None]:
+    """Return what trains a detector."""
+    small = {"size": 64, "epochs": 2, "device": "cpu"}
+
+    def run(folder: Path) -> None:
+        start = str(folder / "start")
+        verbs.train_detector(folder / "out", folder / "made", start=start, **(small | settings))
+
+    return run
+
+
+def prepare_restart(folder: Path) -> None:
+    prepare_training(folder)
+    trained(epochs=1)(folder)
+
+
+def warm_up(folder: Path) -> None:
+    """Do all that a training does but going backward.
+
+    Autograd's engine refuses to work in a child once it has worked in the parent. All else survives
+    a fork as long as torch has had one thread alone.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    prepare_training(folder)
+    with patch.object(torch.Tensor, "backward", lambda _: None):
+        trained(epochs=1)(folder)
+    seen_training(folder)
+
+
+def seen_training(folder: Path) -> dict[str, Any]:
+    """Return a detector's files without times, as far as ``--detector`` takes them."""
+    from curate.models.detector_record import read_record
+    from curate.models.hub import model_folder
+
+    made = folder / "made"
+    if not made.exists():
+        return {}
+    for part in read_record(made).folds or [""]:
+        model_folder(str(made / part), "a detector")
+    found: dict[str, Any] = {"work": (made / "work").exists()}
+    for name, data in content(made).items():
+        if name.endswith("training.json"):
+            record = json.loads(data)
+            for epoch in record["history"]:
+                del epoch["s"]
+            found |= {f"{name} {key}": value for key, value in record.items()}
+        else:
+            found[name] = data
+    return found
+
+
+def case(prepare: Callable[[Path], None], **settings: Any) -> Case:
+    late = ("work", "checkpoint.safetensors")  # of no use any more; the next run removes it
+    return Case(prepare, trained(**settings), seen_training, warm_up, late=late)
+
+
+CASES = {
+    "train-detector": case(prepare_training),
+    "train-detector of folds": case(prepare_training, epochs=1, folds=2),
+    "train-detector --restart": case(prepare_restart, restart=True),
+}
