@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -208,6 +209,23 @@ def test_libraries_write_into_files_that_are_open() -> None:
             assert given in named, f"{path.name}: {ast.unparse(node)}"
             calls += 1
     assert calls > 10
+
+
+WAITS = {
+    "waiting.py": "sleep",
+    "exchange/test_real_label_studio.py": "wait_for_timeout",  # another's page, which says nothing
+}
+"""Files of tests that may let time pass, and how."""
+
+
+def test_no_test_sleeps() -> None:
+    """It waits for an event, sets a hand clock, or asks again and again by tests/waiting.py."""
+    calls = re.compile(r"\b(sleep|wait_for_timeout)\(")
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        here = path.relative_to(ROOT / "tests").as_posix()
+        found = set(calls.findall(path.read_text()))  # also in programs that a test writes
+        allowed = {WAITS[here]} if here in WAITS else set()
+        assert found == allowed, f"{here} calls {sorted(found)}: use until() of tests/waiting.py"
 
 
 def test_public_names() -> None:

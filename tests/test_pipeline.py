@@ -139,7 +139,7 @@ def test_ids_that_stand_twice_are_numbered_anew(tmp_path: Path) -> None:
 
 
 SLOW = """
-import sys, time
+import sys
 from pathlib import Path
 from curate import pipeline, verbs
 from curate.formats import sa1b
@@ -148,7 +148,7 @@ score_part = pipeline.score_part
 def slowly(job, part, *listening):
     count = score_part(job, part, *listening)
     print("part", part.index, flush=True)
-    time.sleep(0.2)
+    sys.stdin.readline()
     return count
 pipeline.score_part = slowly
 verbs.audit(Path(sys.argv[1]), Path(sys.argv[2]))
@@ -161,21 +161,28 @@ def test_kill_and_run_again(tmp_path: Path) -> None:
     write_sa1b(tmp_path / "in", 12)
     out = tmp_path / "killed"
     command = [sys.executable, "-c", SLOW, str(tmp_path / "in"), str(out)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **piped) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
-        seen = [process.stdout.readline() for _ in range(3)]
+        seen = []
+        for go_on in ("\n", "\n", ""):
+            seen.append(process.stdout.readline())
+            process.stdin.write(go_on)
+            process.stdin.flush()
         process.send_signal(signal.SIGKILL)
     assert seen[2].startswith("part 2")
     with pytest.raises(AuditError, match="was interrupted"):
         open_audit(out)
     (out / "masks" / ".part-000009.parquet.1.tmp").write_bytes(b"half a part")
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    nobody = {"stdin": subprocess.DEVNULL, "capture_output": True}
+    done = subprocess.run(command, text=True, check=True, **nobody)
     again = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("part")]
     assert again
     assert min(again) >= 3
     assert not list(out.rglob("*.tmp"))
     whole = tmp_path / "whole"
-    subprocess.run([*command[:-1], str(whole)], check=True, capture_output=True)
+    subprocess.run([*command[:-1], str(whole)], check=True, **nobody)
     assert_same(out, whole)
 
 

@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from curate.errors import CurateError
 from curate.pool import Pool
@@ -54,34 +54,33 @@ def test_a_killed_worker_is_told() -> None:
 def test_workers_leave_with_their_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
-        "import os, time\n"
+        "import os, sys\n"
         "from curate.pool import Pool\n"
         "if __name__ == '__main__':\n"
         "    with Pool(2) as pool:\n"
         "        for pid in pool.run(os.getpid, [() for _ in range(4)]):\n"
         "            print(pid, flush=True)\n"
         "        print('end', flush=True)\n"
-        "        time.sleep(60)\n"
+        "        sys.stdin.read()\n"
     )
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, script], text=True, **piped) as parent:
         assert parent.stdout is not None
         pids = {int(line) for line in iter(parent.stdout.readline, "end\n")}
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while any(map(runs, pids)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(map(runs, pids))
+    until(lambda: not any(map(runs, pids)), "the workers to end", 20)
 
 
 INTERRUPTED = """
-import os, signal, sys, time
+import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
 from curate import cli, verbs
 from curate.pool import Pool
 
 def work():
     print("working", flush=True)
-    time.sleep(60)
+    signal.alarm(60)
+    signal.pause()
 
 def version(*_, **__):
     with Pool(2) as pool:

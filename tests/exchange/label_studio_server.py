@@ -8,7 +8,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -17,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("LABEL_STUDIO", ROOT / ".venv-label-studio" / "bin" / "label-studio"))
@@ -137,11 +138,17 @@ def running(data: Path, files: Path) -> Iterator[Server]:
 
 
 def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
+    def answers() -> bool:
+        if process.poll() is not None:
+            raise TimeoutError
         try:
             server.call("/api/projects")
-            return
         except (OSError, AssertionError):
-            time.sleep(0.5)
-    raise AssertionError(f"Label Studio did not start: {log.read_text()[-2000:]}")
+            return False
+        return True
+
+    try:
+        until(answers, "Label Studio to start", _START_SECONDS)
+    except TimeoutError:
+        said = log.read_text()[-2000:]
+        raise AssertionError(f"Label Studio did not start: {said}") from None

@@ -41,10 +41,14 @@ def opened(browser: Any, report: Path) -> Iterator[Opened]:
     found.context.close()
 
 
+DRAWN = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Ends when the page has been drawn as it is now."""
+
+
 def scroll_through(page: Any) -> None:
     for top in range(0, int(page.evaluate("document.documentElement.scrollHeight")), 700):
         page.evaluate(f"scrollTo({{top: {top}, behavior: 'instant'}})")
-        page.wait_for_timeout(20)
+        page.evaluate(DRAWN)
 
 
 def test_every_picture_loads(opened: Opened) -> None:

@@ -16,6 +16,7 @@ import pytest
 from scenes import write_scenes
 from scipy import ndimage
 from server import Hosted, Server, servers_on
+from waiting import until
 
 from curate.decisions import open_reviews
 from curate.rle import decode, to_dense
@@ -170,11 +171,14 @@ class Page:
 
     def until(self, expression: str) -> None:
         """Wait until an expression holds; Playwright's own way is forbidden by the page's CSP."""
-        for _ in range(PATIENCE_MS // 50):
-            if self.page.evaluate(expression):
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError(f"it never held: {expression}")
+        until(lambda: self.page.evaluate(expression), expression, PATIENCE_MS / 1000)
+
+    def step(self, key: str) -> None:
+        """Press a key that goes on, and wait until something else is shown."""
+        shown = "document.body.dataset.view + ' ' + document.getElementById('stage').dataset.item"
+        before = self.page.evaluate(shown)
+        self.press(key)
+        self.until(f"{shown} !== {json.dumps(before)}")
 
     def toasts(self, words: str) -> None:
         """Wait until the page says something."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from server import Client, Server
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny_models
+from waiting import until
 
 from curate.models.embedding_cache import EmbeddingCache
 from curate.review.asking import Clicks, Refused
@@ -130,11 +130,13 @@ def test_a_saved_sam_answers_clicks_over_http(audit: Audit, tmp_path: Path) -> N
             "points": [[x + w / 2, y + h / 2]],
             "labels": [1],
         }
-        for _ in range(300):  # the model is loaded beside the first masks
+
+        def answered() -> tuple[int, bytes] | None:
             status, _, body = client.ask("POST", "/api/segment", asked | {"counts": None})
-            if status != 503:
-                break
-            time.sleep(0.2)
+            return None if status == 503 else (status, body)
+
+        # The model is loaded beside the first masks.
+        status, body = until(answered, "the segmenter to be loaded")
         answer = json.loads(body)
         assert status == 200, answer
         runs, codes = decode([answer["counts"].encode()], *(np.array([side]) for side in size))

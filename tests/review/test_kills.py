@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections import defaultdict
 from http.client import HTTPException
 from typing import Any
@@ -16,29 +15,41 @@ from curate.store import Audit
 
 
 class Person(threading.Thread):
-    """Decides on masks until there are none, sends again what was not acknowledged."""
+    """Decides on masks until there are none, sends again what was not acknowledged.
 
-    def __init__(self, server: Server, number: int, stop: threading.Event) -> None:
+    Args:
+        server: The server.
+        number: Names the person.
+        up: Set while the server runs.
+        said: Counts what was acknowledged to anybody.
+    """
+
+    def __init__(
+        self, server: Server, number: int, up: threading.Event, said: threading.Semaphore
+    ) -> None:
         super().__init__(daemon=True)
         self.page = Client(server, f"person {number}")
         self.random = random.Random(number)
-        self.stop = stop
+        self.up, self.said = up, said
         self.acknowledged: set[str] = set()
         self.unsent: list[dict[str, Any]] = []
-        self.given: list[tuple[float, str, str]] = []
+        self.given: list[str] = []
         self.refused: list[Any] = []
 
     def run(self) -> None:
-        while not self.stop.is_set():
+        going_on = True
+        while going_on:
+            self.up.wait()
             try:
-                self._turn()
+                going_on = self._turn()
             except (OSError, HTTPException, AssertionError):  # the server is down: the page waits
-                time.sleep(0.05)
+                continue
 
-    def _turn(self) -> None:
+    def _turn(self) -> bool:
+        """Decide on some masks; return whether there may be more."""
         holding = [one["item"] for one in self.unsent if "item" in one]
         cards = self.page.next(3, holding)["cards"]
-        self.given += [(time.monotonic(), "given", card["item"]) for card in cards]
+        self.given += [card["item"] for card in cards]
         made = [
             self.page.decide(card["item"], self.random.choice(["accept", "reject"]))
             for card in cards
@@ -48,8 +59,7 @@ class Person(threading.Thread):
             if self.random.random() < 0.1:  # undone, and only then decided anew
                 self.send(event("withdraw", of=one["key"], item=one["item"]))
                 self.send(self.page.decide(one["item"], "reject"))
-        if not cards and not self.unsent:
-            time.sleep(0.02)
+        return bool(cards or self.unsent)
 
     def send(self, *events: dict[str, Any]) -> None:
         self.unsent += events
@@ -62,30 +72,31 @@ class Person(threading.Thread):
         done = set(answer["done"])
         self.refused += answer["refused"]
         self.acknowledged |= done
+        self.said.release(len(done))
         self.unsent = [one for one in self.unsent if one["key"] not in done]
 
 
 def test_a_killed_server_loses_and_doubles_nothing(audit: Audit, serve: Serve) -> None:
     server = serve()
     total = Client(server).get("/api/about")["total"]
-    stop = threading.Event()
-    people = [Person(server, number, stop) for number in range(4)]
+    up, said = threading.Event(), threading.Semaphore(0)
+    people = [Person(server, number, up, said) for number in range(4)]
     for person in people:
         person.start()
+    up.set()
     for _ in range(2):
-        time.sleep(0.4)
+        for _ in range(total // 4):
+            assert said.acquire(timeout=60)
+        up.clear()
         server.kill()
         server.start()
-    deadline = time.monotonic() + 60
-    watcher = Client(server, "watcher")
-    while watcher.send()["progress"]["left"] and time.monotonic() < deadline:
-        time.sleep(0.1)
-    stop.set()
+        up.set()
     for person in people:
-        person.join(30)
-        person.flush()
+        person.join(60)
+        assert not person.is_alive()
         assert not person.refused
         assert not person.unsent
+    assert Client(server, "watcher").send()["progress"]["left"] == 0
     kept = open_reviews(audit)
     standing = kept.decisions()
     with kept._open() as connection:
@@ -97,6 +108,6 @@ def test_a_killed_server_loses_and_doubles_nothing(audit: Audit, serve: Serve) -
     assert len(standing) == total
     receivers = defaultdict(set)
     for person in people:
-        for _, _, item in person.given:
+        for item in person.given:
             receivers[item].add(person.page.reviewer)
     assert all(len(names) == 1 for names in receivers.values())

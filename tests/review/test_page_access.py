@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
@@ -91,8 +93,7 @@ def test_axe_on_what_is_seen_less_often(
     tab.context.set_offline(False)
     tab.saved()
     while page.get_attribute("body", "data-view") != "looked":
-        tab.press("a")
-        page.wait_for_timeout(30)
+        tab.step("a")
     tab.until("!document.getElementById('looked-nothing').disabled")
     assert complaints(tab) == []
     assert page.evaluate("document.activeElement.id") == "looked-title"
@@ -124,11 +125,13 @@ def test_every_control_is_reached_by_keyboard(tab: Page) -> None:
 
 
 def test_what_happens_is_said(tab: Page) -> None:
-    tab.decide("a")
+    tab.step("a")
     tab.ready()
-    title = tab.page.text_content("#single-title")
-    tab.page.wait_for_timeout(100)
-    assert str(tab.page.text_content("#announcer")).startswith(str(title))
+    title = str(tab.page.text_content("#single-title"))
+    assert title
+    tab.page.locator("#announcer", has_text=re.compile(f"^{re.escape(title)}")).wait_for(
+        state="attached"
+    )
     tab.press("u")
     tab.toasts("Taken back: Accepted.")
 
@@ -193,7 +196,8 @@ def pinch(tab: Page, selector: str) -> None:
     box = tab.page.locator(selector).bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     cdp = tab.context.new_cdp_session(tab.page)
+    before = time.time() - 2  # a tap right after it would count as part of the gesture
     for kind, apart in (("touchStart", 30), ("touchMove", 60), ("touchMove", 90), ("touchEnd", 0)):
         points = [{"x": x + side * apart, "y": y, "id": k} for k, side in enumerate((-1, 1))]
-        cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points if apart else []})
-    tab.page.wait_for_timeout(600)  # a tap right after it would count as part of the gesture
+        said = {"type": kind, "touchPoints": points if apart else [], "timestamp": before}
+        cdp.send("Input.dispatchTouchEvent", said)

@@ -9,6 +9,7 @@ from typing import Any
 
 from page import Page, decisions, leases, opened
 from server import Client, Hosted, Server
+from waiting import until
 
 import curate
 from curate.decisions import open_reviews
@@ -68,6 +69,11 @@ def test_masks_that_went_to_others_are_given_up(
 ) -> None:
     server = serve_wide("--reviewer", "ann")
     tab = Page(browser, server)
+    asking: set[Any] = set()
+    # Playwright marks the functions that it is given, which methods of a set do not take.
+    tab.page.on("request", lambda request: asking.add(request))  # noqa: PLW0108
+    for ended in ("requestfinished", "requestfailed"):
+        tab.page.on(ended, lambda request: asking.discard(request))  # noqa: PLW0108
     tab.page.clock.install()
     tab.open().stocked()
     # A long absence: the page itself knows that the leases ran out.
@@ -85,7 +91,7 @@ def test_masks_that_went_to_others_are_given_up(
     tab.stocked()
     # A page that was there all the time is told by the server.
     first = tab.item
-    tab.page.wait_for_timeout(300)
+    until(lambda: tab.page.evaluate("true") and not asking, "the page to have all that it asked")
     leases(wide, "delete from leases")
     theirs |= {card["item"] for card in bea.next(12, sorted(theirs))["cards"]}
     theirs |= {card["item"] for card in bea.next(12, sorted(theirs))["cards"]}
@@ -200,13 +206,15 @@ def finish(tab: Page, words: str) -> dict[int, str]:
     for _ in range(60):
         tab.until("['single', 'rest'].includes(document.body.dataset.view)")
         if tab.page.get_attribute("body", "data-view") == "single":
-            said[tab.decide("a")] = "accept"
-            tab.page.wait_for_timeout(20)
+            tab.ready()
+            said[tab.mask_id] = "accept"
+            tab.step("a")
         elif tab.page.inner_text("#rest-title") == words:
             tab.saved()
             return said
         else:
-            tab.page.wait_for_timeout(100)
+            shown = "document.body.dataset.view + document.getElementById('rest-title').textContent"
+            tab.until(f"{shown} !== {json.dumps('rest' + tab.page.inner_text('#rest-title'))}")
     raise AssertionError(f"it never said: {words}")
 
 

@@ -21,6 +21,7 @@ from curate.store import Audit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny_models
+from waiting import until
 
 Serve = Callable[..., Server]
 GAP = "\u202f"
@@ -150,13 +151,16 @@ def test_a_real_segmenter_answers_clicks(wide: Audit, browser: Any, tmp_path: Pa
             card = tab.seek(blob)
             tab.edit("c")
             before = tab.page.inner_text("#editor-words")
-            for _ in range(100):  # the model is loaded beside the first masks
+
+            def redrawn() -> bool:
                 tab.click(*centre(card["pixels"]))
                 tab.until("document.getElementById('editor-words').textContent.endsWith('px')")
                 if tab.page.inner_text("#editor-words") != before:
-                    break
-                tab.page.wait_for_timeout(200)
+                    return True
                 tab.press("c")
+                return False
+
+            until(redrawn, "the segmenter to be loaded")  # beside the first masks
             drawn = int(tab.page.inner_text("#editor-words").removesuffix(" px").replace(GAP, ""))
             assert 0 < drawn != card["pixels"].sum()
             tab.save()
@@ -174,11 +178,12 @@ def test_clicks_redraw_the_mask(wide: Audit, browser: Any, serve_wide: Serve) ->
         route.fulfill(response=answer, json=answer.json() | {"segmenter": True})
 
     def segment(route: Any) -> None:
-        """Draw a square around the last click."""
+        """Draw a square around the last click, the larger the more there are."""
         asked.append(route.request.post_data_json)
         x, y = (int(v) for v in asked[-1]["points"][-1])
         square = np.zeros((240, tab.mask()["width"]), bool)
-        square[y - 5 : y + 5, x - 5 : x + 5] = True
+        half = 5 * len(asked)
+        square[y - half : y + half, x - half : x + half] = True
         counts = encode(from_dense(square)).to_pylist()[0].decode()
         route.fulfill(json={"counts": counts, "predicted_iou": 0.9})
 
@@ -193,7 +198,7 @@ def test_clicks_redraw_the_mask(wide: Audit, browser: Any, serve_wide: Serve) ->
     tab.page.keyboard.down("Shift")
     second = tab.click(60, 120)
     tab.page.keyboard.up("Shift")
-    tab.page.wait_for_timeout(500)
+    tab.until("document.getElementById('editor-words').textContent === '400 px'")
     tab.save()
     tab.close()
     assert tab.complaints == []
@@ -202,4 +207,4 @@ def test_clicks_redraw_the_mask(wide: Audit, browser: Any, serve_wide: Serve) ->
     assert {one["mask_id"] for one in asked} == {mask_id}
     assert [one["counts"] for one in asked] == [card["counts"]] * 2
     ys, xs = np.nonzero(tab.fixed())
-    assert (xs.min(), ys.min()) == (int(second[0]) - 5, int(second[1]) - 5)
+    assert (xs.min(), ys.min()) == (int(second[0]) - 10, int(second[1]) - 10)

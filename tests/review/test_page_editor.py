@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -193,8 +194,10 @@ def test_the_editor_works_without_a_pointer(tab: Page) -> None:
     card = tab.seek(holed)
     tab.edit("b")
     tab.page.mouse.move(*tab.spot(100.3, 90.7)[0])
+    place = "document.getElementById('canvas').dataset.place"
+    before = tab.page.evaluate(place)
     tab.page.mouse.wheel(0, -150)  # else the middle lies on the line between two pixels
-    tab.page.wait_for_timeout(50)
+    tab.until(f"{place} !== {json.dumps(before)}")
     x, y = cross(tab)
     right, down = "Shift+ArrowRight", "Shift+ArrowDown"
     tab.press(right, right, down, "Space", "Shift+H", "e", "[", "[", "[", "[", down, "Space")

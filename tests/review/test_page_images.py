@@ -28,8 +28,7 @@ def through(tab: Page, words: str = "drawn on") -> int:
         if tab.page.get_attribute("body", "data-view") == "looked":
             break
         images.add(tab.page.text_content("#single-file"))
-        tab.press("a")
-        tab.page.wait_for_timeout(30)
+        tab.step("a")
     (name,) = images
     assert tab.page.text_content("#looked-file") == name
     tab.until(f"document.getElementById('looked-words').textContent.includes('{words}')")
@@ -96,8 +95,7 @@ def test_without_pictures_nobody_is_asked(wide: Audit, browser: Any, serve_wide:
     with opened(browser, serve_wide("--kind", "estimate", "--reviewer", "ann")) as tab:
         views = set()
         while "rest" not in views:
-            tab.press("a")
-            tab.page.wait_for_timeout(30)
+            tab.step("a")
             views.add(tab.page.get_attribute("body", "data-view"))
         tab.page.get_by_role("heading", name="All is decided").wait_for()
         tab.saved()

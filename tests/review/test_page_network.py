@@ -182,8 +182,8 @@ def test_what_others_answer_in_the_servers_place_drops_nothing(
         pressed = [tab.decide("a") for _ in range(3)]
         tab.page.locator("#saved-words", has_text="3 decisions kept").wait_for()
         while answers:
-            tab.online()
-            tab.page.wait_for_timeout(50)
+            with tab.page.expect_response(EVENTS):
+                tab.online()
         tab.saved()
         assert tab.page.locator("#strip").is_hidden()
     assert decisions(wide)["mask_id"].tolist() == sorted(pressed)

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,25 +122,19 @@ class Server:
         )
         assert self._line() == "ready"
 
-    def start(
-        self, arguments: list[str], limit: int | None = None, kill_at: int | None = None
-    ) -> int:
-        """Start it and return its process id."""
+    def run(
+        self,
+        arguments: list[str],
+        limit: int | None = None,
+        kill_at: int | None = None,
+        kill_after: float | None = None,
+    ) -> tuple[int, str]:
+        """Run it; return its exit status and the last line that it said."""
         assert self.process.stdin
-        self.process.stdin.write(json.dumps([limit, kill_at, *arguments]) + "\n")
+        self.process.stdin.write(json.dumps([limit, kill_at, kill_after, *arguments]) + "\n")
         self.process.stdin.flush()
-        return int(self._line())
-
-    def wait(self) -> tuple[int, str]:
-        """Return its exit status and the last line that it said."""
         status, said = json.loads(self._line())
         return status, said
-
-    def run(
-        self, arguments: list[str], limit: int | None = None, kill_at: int | None = None
-    ) -> tuple[int, str]:
-        self.start(arguments, limit, kill_at)
-        return self.wait()
 
     def _line(self) -> str:
         assert self.process.stdout
@@ -182,15 +175,12 @@ def kill_at_random(job: Job, server: Server, kills: int) -> None:
         if number % 2:
             ends.append(server.run(job.arguments, kill_at=chance.randint(1, int(operations)))[0])
         else:
-            child = server.start(job.arguments)
-            time.sleep(chance.uniform(0, whole))
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            ends.append(server.wait()[0])
+            moment = chance.uniform(0.001, whole)
+            ends.append(server.run(job.arguments, kill_after=moment)[0])
         halfway += number % 2 and ends[-1] == -signal.SIGKILL
         job.check_all_or_nothing(before)
-    assert set(ends) <= {-signal.SIGKILL, 0}
-    assert ends.count(-signal.SIGKILL) > kills / 2
+    assert set(ends) <= {-signal.SIGKILL, -signal.SIGALRM, 0}
+    assert kills - ends.count(0) > kills / 2
     assert halfway == kills // 2
     if job.out.exists():
         job.clear()

@@ -4,9 +4,9 @@
 
 reads and looks through these first, so that all is loaded. Then it reads a JSON list a line: a
 limit on the size of files in bytes (or null), the number of the operation on files at which the
-child is killed (0: none, and at the end it says how many there were; or null), and the arguments.
-It prints the child's process id, and when it has ended its exit status, which is -9 where it was
-killed, and the last line it said.
+child is killed (0: none, and at the end it says how many there were; or null), the seconds after
+which it is killed (or null), and the arguments. It prints the child's exit status, negative where
+it was killed, and the last line it said.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ with suppress(CurateError):  # a format may ask for a category first
     verbs.write(audit)
 print("ready", flush=True)
 for line in sys.stdin:
-    limit, kill_at, *arguments = json.loads(line)
+    limit, kill_at, kill_after, *arguments = json.loads(line)
     readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
@@ -67,6 +67,8 @@ for line in sys.stdin:
         try:
             for number in (1, 2):
                 os.dup2(writable, number)
+            if kill_after is not None:  # by a signal that nothing here catches
+                signal.setitimer(signal.ITIMER_REAL, kill_after)
             code = run(limit, kill_at, arguments)
         except BaseException:
             traceback.print_exc()
@@ -76,7 +78,6 @@ for line in sys.stdin:
             sys.stderr.flush()
             os._exit(code)
     os.close(writable)
-    print(child, flush=True)
     with open(readable, encoding="utf-8") as pipe:
         said = pipe.read().splitlines() or [""]
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
