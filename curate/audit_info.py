@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from curate.audit_shape import misfit
 from curate.errors import AuditError
 from curate.locks import refuse_held
+from curate.own_records import DamagedRecord, read_record
 
 SCHEMA_VERSION = 2
 """Version of the audit directory's layout; a directory of another version is refused."""
@@ -31,21 +30,23 @@ def read_info(path: Path, *, any_version: bool = False) -> dict[str, Any] | None
 
     Args:
         path: The directory.
-        any_version: Whether it may be of another schema version: what is thrown away need not be
-            understood.
+        any_version: Whether it may be of another schema version, or damaged (then it is empty):
+            what is thrown away need not be understood.
 
     Raises:
-        AuditError: It is there but is not an audit's, is of another schema version, or holds
-            something else than curate writes; says where.
+        AuditError: It is there but is not an audit's, is damaged, is of another schema version, or
+            holds something else than curate writes; says where.
     """
     file = path / INFO
     if not file.is_file():
         return None
     try:
-        info = orjson.loads(file.read_bytes())
-        version = info["schema_version"]
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise AuditError("it is not an audit's", str(file), "choose another directory") from error
+        info = read_record(file, "an audit's", "curate audit")
+    except DamagedRecord:
+        if any_version:
+            return {}
+        raise
+    version = info["schema_version"]
     if version != SCHEMA_VERSION and not any_version:
         raise AuditError(
             f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}",
@@ -55,7 +56,7 @@ def read_info(path: Path, *, any_version: bool = False) -> dict[str, Any] | None
     if not any_version and (what := misfit(info)):
         do = "restore it from a copy, or run the audit again with --restart"
         raise AuditError(f"it is not as curate writes it: {what}", str(file), do)
-    return dict(info)
+    return info
 
 
 def is_undecided(info: Mapping[str, Any]) -> bool:

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("clock", "errors", "image_names", "options"),
-    ("files", "ranges"),
+    ("files", "own_records", "ranges"),
     ("audit_shape", "image_join", "locks", "notes", "rle"),
     ("audit_info", "table"),
     ("fingerprint", "pictures", "pool", "progress", "versions"),

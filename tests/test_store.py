@@ -86,7 +86,14 @@ def test_json_takes_nan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "it is not an audit's"),
+        (
+            b"",
+            "audit.json: it is damaged or cut short; restore it from a copy, or run `curate audit`",
+        ),
+        (b"{", "it is damaged or cut short"),
+        (b"\0" * 4096, "it is damaged or cut short"),
+        (b"thesis", "it is not an audit's"),
+        (b"{}", "it is not an audit's"),
         (b"[]", "it is not an audit's"),
         (b'{"schema_version": 99}', "schema version 99"),
     ],
@@ -95,6 +102,20 @@ def test_audit_json_of_somebody_else(tmp_path: Path, content: bytes, message: st
     (tmp_path / INFO).write_bytes(content)
     with pytest.raises(AuditError, match=message):
         open_audit(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"schema_version": 2, "sta', b"\0" * 100])
+def test_a_damaged_audit_can_be_made_anew(tmp_path: Path, content: bytes) -> None:
+    root = make_audit(tmp_path / "old", SCORING)
+    (root / INFO).write_bytes(content)
+    (root / "reviews.sqlite").write_bytes(b"people's")
+    with pytest.raises(AuditError, match=r"damaged or cut short; .* with --restart"):
+        claim(root, {"a": 1}, restart=False)
+    assert claim(root, {"a": 1}, restart=True) is None
+    assert [path.name for path in root.iterdir()] == ["reviews.sqlite"]
+    (root / INFO).write_bytes(b"somebody's notes")
+    with pytest.raises(AuditError, match="it is not an audit's; choose another directory"):
+        claim(root, {"a": 1}, restart=True)
 
 
 def test_open_needs_a_finished_audit(tmp_path: Path) -> None:
@@ -127,7 +148,9 @@ def test_claim_refuses_what_is_not_its_own(tmp_path: Path) -> None:
 
 def test_claim_refuses_another_audit_unless_told(tmp_path: Path) -> None:
     root = make_audit(tmp_path / "a")
-    with pytest.raises(AuditError, match="another a; choose another directory, or pass --restart"):
+    with pytest.raises(
+        AuditError, match=r"else \(a was 1, is 2 now\); choose another .* --restart"
+    ):
         claim(root, {"a": 2}, restart=False)
     assert claim(root, {"a": 2}, restart=True) is None
     assert os.listdir(root) == []

@@ -30,6 +30,7 @@ from curate.formats.sa1b_writing import ABOUT, CANDIDATES, document
 from curate.generation.choosing import REASONS, Chosen
 from curate.generation.recipe import Recipe
 from curate.locks import LOCK
+from curate.own_records import DamagedRecord, differences, read_record
 from curate.store import write_json, writing
 
 SCHEMA_VERSION = 1
@@ -175,23 +176,20 @@ def read_about(out: Path) -> dict[str, Any] | None:
     """Return ``generation.json``, None where there is none.
 
     Raises:
-        AuditError: It is not a generation's, or of another version.
+        AuditError: It is not a generation's, is damaged, or of another version.
     """
     path = out / ABOUT
     if not path.is_file():
         return None
-    try:
-        about = orjson.loads(path.read_bytes())
-        version = about["schema_version"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise AuditError("it is not a generation's", str(path), "choose another folder") from None
+    about = read_record(path, "a generation's", "curate generate")
+    version = about["schema_version"]
     if version != SCHEMA_VERSION:
         raise AuditError(
             f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}",
             str(path),
             "generate again with this version into a new directory",
         )
-    return dict(about)
+    return about
 
 
 def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] | None:
@@ -207,7 +205,12 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     """
     if out.exists() and not out.is_dir():
         raise AuditError("it is a file", str(out), "choose a directory")
-    about = read_about(out)
+    try:
+        about = read_about(out)
+    except DamagedRecord:
+        if not restart:
+            raise
+        about = {}
     if about is None:
         found = sorted(p.name for p in out.iterdir() if p.name != LOCK) if out.is_dir() else []
         if found:
@@ -224,7 +227,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     do = "choose another directory, or pass --restart to throw that one away"
     if changed == ["selection"]:
         do = f"move its cuts with `curate generate --again {out}`, or {do}"
-    what = f"it was generated with another {' and '.join(changed)}"
+    what = f"it was generated otherwise ({differences(before, identity)})"
     raise AuditError(what, str(out), do)
 
 

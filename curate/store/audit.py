@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from curate import files
 from curate.audit_info import INFO, SCHEMA_VERSION, SCORING, finished_info, read_info
 from curate.errors import AuditError, CallError, check_utf8
+from curate.own_records import differences
 from curate.store.files import WORK, check_parts, part_paths, to_frame, write_json
 from curate.store.parts import RESTORE, read_columns, read_schema, reading_part
 from curate.store.people import (
@@ -279,11 +280,9 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     if restart or _THROWN_AWAY in info:
         _throw_away(out)
         return None
-    before = info.get("identity", {})
-    changed = [k for k in identity if before.get(k) != identity[k]]
-    if changed:
+    if other := differences(info.get("identity"), identity):
         raise AuditError(
-            f"it holds an audit with another {' and '.join(changed)}",
+            f"it holds an audit of something else ({other})",
             str(out),
             "choose another directory, or pass --restart to throw that audit away",
         )

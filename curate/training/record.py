@@ -14,6 +14,7 @@ from curate import __version__, files
 from curate.errors import AuditError
 from curate.locks import LOCK
 from curate.models.detector_record import RECORD, WORK
+from curate.own_records import differences
 from curate.store import Audit
 from curate.training.settings import TrainingSettings
 
@@ -163,17 +164,19 @@ def claim(
     if RECORD not in names:
         return None
     try:
-        found: dict[str, Any] = orjson.loads((out / RECORD).read_bytes())
-        before = found["identity"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        before = None
-    if before != identity:
+        found = orjson.loads((out / RECORD).read_bytes())
+    except orjson.JSONDecodeError as error:
+        do = "restore it from a copy, or run `curate train-detector` again with --restart"
+        raise AuditError("it is damaged or cut short", str(out / RECORD), do) from error
+    record: dict[str, Any] = found if isinstance(found, dict) else {}
+    if record.get("identity") != identity:
+        other = differences(record.get("settings"), asdict(settings)) or "on other masks"
         raise AuditError(
-            "it holds a detector trained on other masks or with other settings",
+            f"it holds a detector that was trained otherwise ({other})",
             str(out),
             "choose another directory, or pass --restart to throw that detector away",
         )
-    return found
+    return record
 
 
 def _throw_away(out: Path, names: set[str]) -> None:

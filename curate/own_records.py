@@ -1,0 +1,99 @@
+"""The file that makes a directory curate's own: read, and held against what is asked for now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from curate.errors import AuditError
+
+_MOST = 6
+"""Differences that are listed; the rest is counted."""
+
+_LONGEST = 60
+"""Characters that are shown of a value."""
+
+_TABLES = ("inputs", "settings", "recipe", "selection")
+"""Tables whose name says nothing about what stands in them."""
+
+_NAMES = {"version": "curate's version"}
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{16,}(:.*)?")
+
+
+class DamagedRecord(AuditError):
+    """A directory is curate's own, as far as can be seen, and its record cannot be read."""
+
+
+def read_record(path: Path, of: str, command: str) -> dict[str, Any]:
+    """Read the record of a directory: an object with a ``schema_version``.
+
+    Args:
+        path: The file.
+        of: Whose record it should be, for the error: "an audit's".
+        command: The command that makes it anew with ``--restart``.
+
+    Raises:
+        DamagedRecord: It is empty, cut short or otherwise broken.
+        AuditError: It is something else.
+        OSError: It cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        # A file whose content never reached the disk is empty, or zeros up to its size.
+        if data.strip(b"\0 \t\r\n")[:1] in (b"", b"{"):
+            do = f"restore it from a copy, or run `{command}` again with --restart"
+            raise DamagedRecord("it is damaged or cut short", str(path), do) from error
+        value = None
+    if not isinstance(value, dict) or "schema_version" not in value:
+        raise AuditError(f"it is not {of}", str(path), "choose another directory")
+    return value
+
+
+def differences(before: object, now: Mapping[str, Any]) -> str:
+    """Say in which of the things that two runs were asked for they differ; "" for in none.
+
+    Args:
+        before: What the earlier run was asked for, as it stands in its file; not believed.
+        now: What this one is asked for: values by name, and tables of such.
+
+    >>> differences({"settings": {"deep": False}}, {"settings": {"deep": True, "void": [255]}})
+    'deep was false, is true now; void was not given, is [255] now'
+    """
+    found = list(_differing(before, now, ""))
+    more = [f"and {len(found) - _MOST} more"] if len(found) > _MOST else []
+    return "; ".join(found[:_MOST] + more)
+
+
+def _differing(before: object, now: object, name: str) -> Iterator[str]:
+    if before == now:
+        return
+    if isinstance(now, Mapping) and isinstance(before, Mapping | None):
+        old = before or {}
+        for key in dict.fromkeys((*now, *old)):
+            inner = _NAMES.get(key, key) if name in ("", *_TABLES) else f"{name} {key}"
+            yield from _differing(old.get(key), now.get(key), inner)
+    elif isinstance(before, Mapping) and now is None:
+        yield from _differing(before, {}, name)
+    else:
+        yield _difference(name.removesuffix(" fingerprint"), before, now)
+
+
+def _difference(name: str, before: object, now: object) -> str:
+    names = [isinstance(one, str) and _FINGERPRINT.fullmatch(one) for one in (before, now)]
+    if all(names):
+        return f"the content of {name} is another now"
+    old = "not given" if before is None else "given" if names[0] else _shown(before)
+    new = "not given" if now is None else "given" if names[1] else _shown(now)
+    return f"{name} was {old}, is {new} now"
+
+
+def _shown(value: object) -> str:
+    text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
