@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-tools check bench fuzz reports clean
+.PHONY: demo test test-slow test-tools check docs bench fuzz reports clean
 
 demo: $(VENV)/.installed
 	$(BIN)/curate demo --out demo
@@ -21,11 +21,15 @@ test-tools: $(VENV)/.tested .venv-tools/.installed .venv-label-studio/.installed
 	$(BIN)/python -m pytest tests/exchange/test_real_parsers.py \
 		tests/exchange/test_real_label_studio.py tests/write/test_write_real_parsers.py $(ARGS)
 
-check: $(VENV)/.tested
+check: $(VENV)/.tested docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_house.py
+
+# The site in build/site; a broken link, or a page outside of the navigation, fails.
+docs: $(VENV)/.tested
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 # Mutated inputs for every reader, for so many seconds, going on where the last run stopped.
 SECONDS ?= 60

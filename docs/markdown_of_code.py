@@ -1,0 +1,116 @@
+"""Markdown of tables, docstrings and signatures, for the generated pages."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from typing import Any
+
+SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes):\n", re.MULTILINE)
+LITERAL = re.compile(r":?:\n\n((?: {4}.*\n?|\n)+)")
+DOCTEST = re.compile(r"^>>> .*(?:\n(?:\.\.\. |>>> |\S).*)*", re.MULTILINE)
+ROLE = re.compile(r":(?:class|func|data|mod|meth|attr):`~?([^`]+)`")
+
+
+def table(head: list[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table; cells may hold Markdown themselves."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines) + "\n"
+
+
+def cell(value: object) -> str:
+    """Return a value as one cell of a table."""
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def readable(template: str) -> str:
+    """Return a reason's template with its fields as code."""
+    return re.sub(r"\{([^{}:]+)[^{}]*\}", r"`\1`", template)
+
+
+def prose(text: str) -> str:
+    """Return text as our docstrings have it, in reStructuredText, as Markdown."""
+    text = ROLE.sub(r"`\1`", text)
+    text = re.sub(r"``([^`]+)``", r"`\1`", text)
+    lines: list[str] = []
+    for line in text.splitlines():
+        begins = re.match(r"\s*- ", line) and lines and lines[-1].strip()
+        if begins and not re.match(r"\s*- |  ", lines[-1]):
+            lines.append("")
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def module_prose(text: str) -> str:
+    """Return a module's docstring: as :func:`prose`, and with its indented blocks in fences."""
+
+    def fenced(match: re.Match[str]) -> str:
+        return f":\0~~~text\n{inspect.cleandoc(match[1])}\n~~~\0"
+
+    parts = LITERAL.sub(fenced, text).split("\0")
+    return "\n\n".join(part if k % 2 else prose(part) for k, part in enumerate(parts))
+
+
+def docstring(thing: object) -> str:
+    """Return a Google-style docstring."""
+    first, *rest = SECTION.split(inspect.getdoc(thing) or "")
+    parts = [with_doctests(prose(first)).strip()]
+    for name, body in zip(rest[::2], rest[1::2], strict=True):
+        inner, _, after = re.sub(r"\n(?=\S)", "\n\0", body).partition("\0")
+        parts += [f"**{name}**", listed(name, inner), with_doctests(prose(after)).strip()]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def listed(section: str, body: str) -> str:
+    """Return the body of a section: a list of what it names, or a text."""
+    body = inspect.cleandoc(" \n" + body)
+    if section in ("Returns", "Yields"):
+        return prose(body)
+    named = [item.partition(":") for item in re.split(r"\n(?=\S)", body)]
+    return "\n".join(f"- `{n}`: {prose(' '.join(t.split()))}" for n, _, t in named if n)
+
+
+def with_doctests(text: str) -> str:
+    """Return a text with its doctests in fences."""
+    return DOCTEST.sub(lambda m: f"```pycon\n{m[0]}\n```", text)
+
+
+def defined(name: str, thing: object) -> str:
+    """Return what a docstring's list says of one column, "" where it lists none of that name."""
+    found = re.search(
+        rf"^\s*- (?:``\w+``, )*``{name}``[^:]*: (.*?)(?=\n\s*- |\n\s*\n|\Z)",
+        inspect.getdoc(thing) or "",
+        re.MULTILINE | re.DOTALL,
+    )
+    if not found:
+        return ""
+    text = " ".join(prose(found[1]).split()).rstrip(";.")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def signature(name: str, thing: Any) -> str:
+    """Return a signature in one line where it is short, else a line a parameter."""
+    try:
+        found = inspect.signature(thing)
+    except ValueError:
+        return name
+    listed_: list[str] = []
+    for parameter in found.parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in listed_:
+            listed_.append("*")
+        listed_.append(_parameter(parameter))
+    arrow = "" if found.return_annotation is found.empty else f" -> {found.return_annotation}"
+    line = f"{name}({', '.join(listed_)}){arrow}"
+    if len(line) <= 90:
+        return line
+    return "\n".join([f"{name}(", *(f"    {one}," for one in listed_), f"){arrow}"])
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    typed = "" if parameter.annotation is parameter.empty else f": {parameter.annotation}"
+    value = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    return stars + parameter.name + typed + value

@@ -1,0 +1,336 @@
+"""Reference pages made from the code's own registries, and from ``texts.toml`` what code lacks."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import typer.main
+from markdown_of_code import (
+    defined,
+    docstring,
+    module_prose,
+    prose,
+    readable,
+    signature,
+    table,
+)
+
+import curate
+from curate.cli import app
+from curate.curation import columns as policy_columns
+from curate.curation import grammar
+from curate.formats import all_formats
+from curate.scorers import columns, quality, registered
+from curate.scorers.base import Column, Scorer
+from curate.table import (
+    IMAGE_COLUMNS,
+    IMAGE_STATUSES,
+    MASK_COLUMNS,
+    OPTIONAL_IMAGE_COLUMNS,
+    OPTIONAL_MASK_COLUMNS,
+    STATUSES,
+)
+
+HERE = Path(__file__).parent
+PRESETS = ("default", "sa1b")
+OPTION = {
+    "images": "`--images DIR`",
+    "detections": "`--detections FILE` or `--detector NAME`",
+    "compare": "`--compare NAME=FILE`",
+    "soft_masks": "`--soft-masks DIR`",
+    "segmenter": "`--segmenter NAME`",
+    "deep": "`--deep`",
+}
+"""The option of `curate audit` that gives each thing a scorer can need."""
+
+KINDS = {"score": "float64 in [0, 1]", "measure": "float64", "id": "Int64", "word": "string"}
+MADE = "*This page is made from the code when the site is built.*"
+
+
+@cache
+def texts() -> dict[str, Any]:
+    """Return the hand-written texts: by kind, then by name."""
+    return tomllib.loads((HERE / "texts.toml").read_text())
+
+
+def page(*parts: str) -> str:
+    """Return the parts of a page as one text."""
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+
+
+def commands_page() -> str:
+    """Return every command with its arguments and options, as `--help` has them."""
+    group: Any = typer.main.get_command(app)
+    parts = ["# Commands", MADE, prose(group.help or ""), texts()["page"]["exit_codes"]]
+    for name, command in group.commands.items():
+        parts += [f"## curate {name}", prose(inspect.cleandoc(command.help or "")), usage(command)]
+    return page(*parts)
+
+
+def usage(command: Any) -> str:
+    """Return the parameters of a command as a table, in the words of its help."""
+    context = command.make_context(command.name, [], resilient_parsing=True)
+    shown = [p for p in command.params if not getattr(p, "hidden", False)]
+    records = [record for p in shown if (record := p.get_help_record(context))]
+    rows = [[f"`{name}`", meaning.replace("<", "\\<")] for name, meaning in records]
+    return table(["argument or option", "meaning"], rows)
+
+
+def python_page() -> str:
+    """Return what `curate.__all__` names, with signatures and docstrings."""
+    head = "`import curate` gives these names, each loaded on first use; they are what is public."
+    parts = ["# Python", MADE, head]
+    for name in sorted(curate.__all__, key=lambda n: (not n[0].islower(), n)):
+        parts += described(f"curate.{name}", getattr(curate, name))
+    return page(*parts)
+
+
+def described(name: str, thing: Any) -> Iterator[str]:
+    """Yield the section of a function or a class."""
+    yield f"## {name}"
+    if not (inspect.isclass(thing) and issubclass(thing, Exception)):
+        yield f"```python no-run\n{signature(name, thing)}\n```"
+    yield docstring(thing)
+    for own, member in vars(thing).items() if inspect.isclass(thing) else ():
+        function = getattr(member, "__func__", member)
+        if not own.startswith("_") and inspect.isfunction(function):
+            short = signature(f"{name.rpartition('.')[2]}.{own}", function)
+            yield f"**`{' '.join(short.split())}`**"
+            yield docstring(function)
+
+
+def written(scorer: Scorer) -> tuple[Column, ...]:
+    """Return all columns of a scorer, those of its second step too."""
+    return (*scorer.columns, *scorer.applied)
+
+
+def scored() -> list[tuple[Scorer, Column]]:
+    """Return the columns that are signals: scores, and counts of what an image lacks."""
+    return [
+        (scorer, column)
+        for scorer in registered()
+        for column in written(scorer)
+        if column.kind == "score" or (scorer.level == "image" and column.name == scorer.name)
+    ]
+
+
+def stored() -> list[str]:
+    """Return the signals that come from the source: those that the quality counts, and `score`."""
+    ours = {column.name for _, column in scored()}
+    return [name for name in (*quality.SIGNALS, "score") if name not in ours]
+
+
+def signal_names() -> list[str]:
+    """Return every signal, in the order of the page."""
+    return ["quality_score", *stored(), *(column.name for _, column in scored())]
+
+
+def signals_page() -> str:
+    """Return a section a signal, in the order in which the columns stand in an audit."""
+    parts = ["# Signals", MADE, texts()["page"]["signals"]]
+    parts += ["## All signals as one", signal("quality_score")]
+    parts += ["## As the source stores them", *map(signal, stored())]
+    for scorer in registered():
+        ours = [column for one, column in scored() if one is scorer]
+        if not ours:
+            continue
+        question = scorer.question[:1].upper() + scorer.question[1:]
+        parts += [f"## Scorer `{scorer.name}`", f"*{question}* {needs(scorer)}"]
+        parts += [definition(scorer)]
+        parts += [signal(column.name, column, scorer) for column in ours]
+        rows = [
+            [f"`{c.name}`", c.title, c.low_means, c.unit] for c in written(scorer) if c not in ours
+        ]
+        if rows:
+            parts += ["It also writes:", table(["column", "title", "what it is", "unit"], rows)]
+    return page(*parts)
+
+
+def needs(scorer: Scorer) -> str:
+    """Return what a scorer cannot run without, and its parameters, as sentences."""
+    asked = " and ".join(OPTION[need] for need in scorer.needs)
+    found = inspect.signature(scorer.function).parameters.values()
+    free = ", ".join(f"`{p.name}={p.default!r}`" for p in found if p.default is not p.empty)
+    call = f'`curate.score(..., parameters={{"{scorer.name}": ...}})`'
+    said = [f"Needs {asked}." if asked else "Always there."]
+    return " ".join([*said, f"Parameters of {call}: {free}."] if free else said)
+
+
+def definition(scorer: Scorer) -> str:
+    """Return a scorer's own words, folded away."""
+    told = [docstring(one) for one in (scorer.function, scorer.apply) if one]
+    body = "\n\n".join(told).replace("\n", "\n    ")
+    return f'??? note "Definition, as the code has it"\n\n    {body}'.rstrip()
+
+
+def signal(name: str, column: Column | None = None, scorer: Scorer | None = None) -> str:
+    """Return the section of one signal, with the headings that all of them have."""
+    text = texts()["signal"][name]
+    parts = [f"### {name}", f"*{column.title if column else text['title']}.*"]
+    parts += ["**What it measures.** " + " ".join(measures(name, column, scorer))]
+    parts += [f"**Why it matters.** {text['why']}"]
+    parts += [f"**Known false alarms.** {text['false_alarms']}"]
+    parts += ["**Options.** " + " ".join(options(name, scorer))]
+    if (HERE / "pictures" / f"{name}.jpg").is_file():
+        parts += [f"![A mask of the demo with a low {name}](../pictures/{name}.jpg)"]
+    return page(*parts)
+
+
+def measures(name: str, column: Column | None, scorer: Scorer | None) -> Iterator[str]:
+    """Yield what a signal measures, and how a reason says it."""
+    if own := texts()["signal"][name].get("measures"):
+        yield own
+    told = [defined(name, one) for one in (scorer.function, scorer.apply) if one] if scorer else []
+    yield from filter(None, told)
+    if column and column.kind == "score":
+        yield f"A low value says: {column.low_means}."
+    elif column:
+        yield f"{column.low_means[:1].upper()}{column.low_means[1:]}, by image."
+    if column and column.states:
+        yield f"A reason reads: “{readable(column.states)}”."
+    if column and column.states_at_zero:
+        yield f"At 0 it reads: “{readable(column.states_at_zero)}”."
+
+
+def options(name: str, scorer: Scorer | None) -> Iterator[str]:
+    """Yield what changes a signal: options, limits of the default policy, whether it counts."""
+    if own := texts()["signal"][name].get("options"):
+        yield own
+    if scorer:
+        yield needs(scorer).partition(" Parameters")[0]
+    if name in quality.SIGNALS:
+        yield "Counts in `quality_score`."
+    elif name != "quality_score":
+        yield "Does not count in `quality_score` without reviews."
+    if (odd := curate.Policy.preset("default").odd.get(name)) is not None:
+        yield f"No sign of a fault from {odd:g} on (`[odd]` of the default policy)."
+
+
+def rules_by_subject() -> dict[str, list[tuple[str, Any]]]:
+    """Return the rules of the presets by the column that each asks about first."""
+    found: dict[str, list[tuple[str, Any]]] = {}
+    for preset in PRESETS:
+        for rule in curate.Policy.preset(preset).rules:
+            asked = [name for name in rule.when.columns if name != "area_px"]
+            found.setdefault(asked[0], []).append((preset, rule))
+    return found
+
+
+def reasons_page() -> str:
+    """Return a section for what each rule of the presets asks about, then the other reasons."""
+    parts = ["# Reasons", MADE, texts()["page"]["reasons"]]
+    for subject, rules in rules_by_subject().items():
+        text = texts()["reason"][subject]
+        rows = [
+            [preset, f"`{rule.when.text}`", rule.action, readable(rule.reason.text), rule.p_bad]
+            for preset, rule in rules
+        ]
+        parts += [f"## {text['title']}", f"**What it measures.** {text['measures']}"]
+        parts += [table(["policy", "when", "action", "reason", "how likely bad"], rows)]
+        parts += [f"**Why it matters.** {text['why']}"]
+        parts += [f"**Known false alarms.** {text['false_alarms']}"]
+        parts += [f"**Options.** {text.get('options', texts()['page']['rule_options'])}"]
+    return page(*parts, texts()["page"]["other_reasons"])
+
+
+def columns_page() -> str:
+    """Return every column of an audit's tables."""
+    own, plan, image = (texts()[name] for name in ("column", "plan", "image"))
+    stored_columns = {**MASK_COLUMNS, **OPTIONAL_MASK_COLUMNS}
+    derived = (*policy_columns.DERIVED, *policy_columns.NMS_COLUMNS)
+    image_columns = {**IMAGE_COLUMNS, **OPTIONAL_IMAGE_COLUMNS}
+    by_hand = {name: text for name, text in image.items() if "type" in text}
+    return page(
+        "# Columns",
+        MADE,
+        "## Masks, as the source has them",
+        listed(own, {name: typed(value) for name, value in stored_columns.items()}),
+        "`status` is `ok`, or the gravest of what is wrong with the mask itself:",
+        words(STATUSES),
+        "## Masks, as signals have measured them",
+        measured("mask"),
+        "## Masks: the plan",
+        listed(plan, {name: text["type"] for name, text in plan.items()}),
+        "## Masks: worked out when a policy asks for them",
+        listed(own, dict.fromkeys(derived, "float64")),
+        "## Images",
+        listed(image, {name: typed(value) for name, value in image_columns.items()}),
+        "`status` of an image is `ok`, or the gravest of:",
+        words(IMAGE_STATUSES),
+        "## Images, as signals have measured them",
+        measured("image"),
+        "## Images: counts",
+        listed(image, {name: text["type"] for name, text in by_hand.items()}),
+    )
+
+
+def listed(own: dict[str, Any], types: dict[str, str]) -> str:
+    """Return a table of columns that have hand-written texts."""
+    rows = ([f"`{n}`", t, own[n]["is"], own[n].get("unit", "")] for n, t in types.items())
+    return table(["column", "type", "what it is", "unit"], rows)
+
+
+def measured(level: str) -> str:
+    """Return a table of the columns that scorers of a level write."""
+    known = {column.name for _, column in scored()}
+    rows = []
+    for c in columns(level).values():
+        name = f"[`{c.name}`](signals.md#{c.name})" if c.name in known else f"`{c.name}`"
+        what = f"{c.title}: {c.low_means}" if c.low_means and c.kind != "score" else c.title
+        rows.append([name, KINDS[c.kind], what, c.unit])
+    return table(["column", "type", "what it is", "unit"], rows)
+
+
+def words(known: Iterable[str]) -> str:
+    """Return words of a column as a sentence."""
+    return ", ".join(f"`{word}`" for word in known if word != "ok") + "."
+
+
+def typed(value: Any) -> str:
+    """Return a pandas type as people write it."""
+    return str(value).replace("large_", "").replace("[pyarrow]", "")
+
+
+def formats_page() -> str:
+    """Return every format, what it is, and what writing renews in it."""
+    rows = []
+    for one in all_formats():
+        text = texts()["format"][one.name]
+        takes = " ".join(f"`--{name.replace('_', '-')}`" for name in one.takes)
+        what = f"{one.title}: {text['is']}"
+        fate = [text[name] for name in ("rejected", "redrawn", "added")]
+        rows.append([f"`{one.name}`", what, *fate, takes])
+    head = ["`--format`", "what it is", "a rejected mask", "a redrawn mask: what is renewed"]
+    said = texts()["page"]["formats"]
+    made = table([*head, "an added mask", "options"], rows)
+    return page("# Formats", MADE, said["head"], made, said["tail"])
+
+
+def policy_page() -> str:
+    """Return the policy language: the file, the conditions, and the presets as they stand."""
+    module = inspect.getmodule(curate.Policy)
+    assert module
+    parts = ["# Policy language", MADE, prose(module.__doc__ or "")]
+    parts += ["## Conditions", module_prose(grammar.__doc__ or ""), texts()["page"]["policy"]]
+    for name in PRESETS:
+        (path,) = Path(curate.__file__).parent.rglob(f"presets/{name}.toml")
+        parts += [f"## The policy `{name}`", curate.Policy.preset(name).description.strip()]
+        parts += [f"```toml\n{path.read_text().strip()}\n```"]
+    return page(*parts)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "commands": commands_page,
+    "python": python_page,
+    "signals": signals_page,
+    "reasons": reasons_page,
+    "columns": columns_page,
+    "formats": formats_page,
+    "policy": policy_page,
+}
+"""The generated pages of ``reference/`` by name."""
