@@ -16,6 +16,8 @@ import pandas as pd
 
 from curate.decisions.reviews import Reviews
 from curate.errors import CallError, SourceError
+from curate.formats.base import reading
+from curate.formats.zips import damage_of
 
 BUILT_IN: tuple[tuple[str, str], ...] = (
     ("label-studio", "label_studio_reading"),
@@ -108,13 +110,18 @@ def reader_of(path: Path, format: str | None = None) -> Reader:
 
     Raises:
         CallError: There is no reader of that name.
-        SourceError: The file is not there, or no reader knows it.
+        SourceError: The file is not there, empty or cut short, or no reader knows it.
     """
     known = ", ".join(reader_names())
     if format is not None and format not in reader_names():
         raise CallError(f"no decisions are read from {format!r}", "--format", f"use one of {known}")
     if not path.exists():
         raise SourceError("there is no such file or folder", str(path), "check the path")
+    if path.is_file():
+        with reading(path):
+            damage = damage_of(path)
+        if damage or not path.stat().st_size:
+            raise SourceError(damage or "the file is empty", str(path), "get the file again")
     if format is not None:
         return _named(format)
     for name in reader_names():

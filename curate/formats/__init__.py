@@ -244,6 +244,7 @@ def _tell_why(path: Path) -> None:
     from curate.formats.json_shape import shape_of
     from curate.formats.json_stream import scan
     from curate.formats.yolo import other_task
+    from curate.formats.zips import damage_of
 
     if not path.is_file():
         if what := other_task(path):
@@ -253,6 +254,8 @@ def _tell_why(path: Path) -> None:
         head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
         if not head:
             raise SourceError("the file is empty", str(path))
+        if damage := damage_of(path):
+            raise SourceError(damage, str(path), "get the file again")
         if head[:1] in (b"{", b"[") or path.suffix.lower() == ".json":
             stranger = shape_of(path).stranger
             if stranger:

@@ -11,6 +11,29 @@ MOST_LIST_BYTES = 16 << 20
 _TAIL = 22 + 65_535  # the end record and the longest comment
 
 
+_PARQUET = b"PAR1"
+
+
+def damage_of(path: Path) -> str:
+    """Say that a file begins as a zip or as Parquet and does not end as one; "" where it does not.
+
+    Both say at their end what is in them, so that nothing can be read of one that is cut short.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(4)
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 4))
+        tail = file.read()
+    if head == b"PK\3\4" and not zipfile.is_zipfile(path):
+        return "the zip is damaged or cut short"
+    if head == _PARQUET and (tail != _PARQUET or size < 12):
+        return "the Parquet file is damaged or cut short"
+    return ""
+
+
 class TooManyFiles(zipfile.BadZipFile):
     """A zip lists more files than are read."""
 

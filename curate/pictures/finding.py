@@ -16,6 +16,7 @@ from curate.image_names import BESIDE_SUFFIXES, stem
 
 NONE = "the folder has no file of this name"
 ESCAPES = "its file is a link that leads out of the folder"
+BROKEN = "its file is a link that leads nowhere"
 SHARED = "another image of the dataset has its file, or a name that means the same"
 NAMELESS = "the dataset names no file for it"
 OTHER_SPLIT = "its file is in the folder of another split (train, val, test)"
@@ -80,19 +81,18 @@ class Finder:
             return None, NAMELESS
         if file_name in self.known:
             path = self.known[file_name]
-            found, escapes = self._inside(PurePosixPath(path)) if path else (None, False)
-            return (found, "") if found else (None, ESCAPES if escapes else self._why(file_name))
-        found, escapes = self._direct(file_name)
+            found, linked = self._inside(PurePosixPath(path)) if path else (None, "")
+            return (found, "") if found else (None, linked or self._why(file_name))
+        found, linked = self._direct(file_name)
         if found:
             return found, ""
-        reason = ESCAPES if escapes else NONE
         candidates = self._candidates(file_name)
         if not candidates:
-            return None, reason
+            return None, linked or NONE
         joined = join(Listing([file_name]), Listing(candidates))
         for row in np.flatnonzero(joined.rows >= 0).tolist():
-            found, escapes = self._inside(PurePosixPath(candidates[row]))
-            return (found, "") if found else (None, ESCAPES if escapes else NONE)
+            found, linked = self._inside(PurePosixPath(candidates[row]))
+            return (found, "") if found else (None, linked or NONE)
         return None, self._why(file_name)
 
     def find_all(
@@ -151,8 +151,9 @@ class Finder:
 
     def _why(self, file_name: str) -> str:
         """Return why a name that means no file means none."""
-        if self._exact:
-            return NONE
+        _, linked = self._direct(file_name)
+        if linked or self._exact:
+            return linked or NONE
         candidates = self._candidates(file_name)
         if not candidates:
             return NONE
@@ -163,10 +164,10 @@ class Finder:
             return f"{len(candidates)} files in the folder have this name"
         return SHARED
 
-    def _direct(self, file_name: str) -> tuple[Path | None, bool]:
+    def _direct(self, file_name: str) -> tuple[Path | None, str]:
         name = PurePosixPath(file_name.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or not self._counts(name.name):
-            return None, False
+            return None, ""
         return self._inside(name)
 
     def _direct_path(self, file_name: str, exclude: Collection[str]) -> str:
@@ -177,13 +178,15 @@ class Finder:
             return ""
         return found.relative_to(self.path).as_posix()
 
-    def _inside(self, name: PurePosixPath) -> tuple[Path | None, bool]:
-        """Return an ordinary file of the folder, and whether the name leads out by a link."""
+    def _inside(self, name: PurePosixPath) -> tuple[Path | None, str]:
+        """Return an ordinary file of the folder, or None and what is wrong with a link there."""
         path = self.path / name
         try:
             real = path.resolve()
             if not real.is_relative_to(self._root):
-                return None, True
-            return (path, False) if real.is_file() else (None, False)
+                return None, ESCAPES
+            if real.is_file():
+                return path, ""
+            return None, BROKEN if os.path.islink(path) and not real.exists() else ""
         except (OSError, RuntimeError, ValueError):  # a loop of links, a name too long
-            return None, False
+            return None, BROKEN if os.path.islink(path) else ""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import SourceError
 from curate.exchange import archives
 from curate.exchange.archives import files_in
-from curate.formats import zips
+from curate.exchange.readers import reader_of
+from curate.formats import detect, zips
+from curate.formats.zips import damage_of
 
 
 def packed(path: Path, count: int, size: int) -> Path:
@@ -82,3 +86,35 @@ def test_the_list_of_a_large_zip_counts_too(
     monkeypatch.setattr(zips, "MOST_LIST_BYTES", 900)
     with pytest.raises(zips.TooManyFiles):
         zips.open_zip(path)
+
+
+@pytest.mark.parametrize("format", [None, "cvat", "coco"])
+@pytest.mark.parametrize("left", [0.99, 0.5, 0.1])
+def test_a_zip_that_is_cut_short_is_told_so(
+    tmp_path: Path, left: float, format: str | None
+) -> None:
+    path = packed(tmp_path / "a.zip", 3, 1000)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(left * len(data))])
+    with pytest.raises(SourceError, match=r"a.zip: the zip is damaged or cut short; get the file"):
+        reader_of(path, format)
+    with pytest.raises(SourceError, match=r"a.zip: the zip is damaged or cut short; get the file"):
+        detect(path)
+    path.write_bytes(data)
+    assert damage_of(path) == ""
+
+
+def test_other_files_that_are_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"mask_id": [1], "image": ["x" * 100]}), path)
+    data = path.read_bytes()
+    assert damage_of(path) == ""
+    for cut, said in ((0, "the file is empty"), (9, "cut short"), (len(data) - 1, "cut short")):
+        path.write_bytes(data[:cut])
+        with pytest.raises(SourceError, match=said):
+            reader_of(path)
+        with pytest.raises(SourceError, match=said):
+            detect(path)
+    for text in ("PK is no zip", "PAR is no Parquet", "P"):
+        (tmp_path / "note.txt").write_text(text)
+        assert damage_of(tmp_path / "note.txt") == ""

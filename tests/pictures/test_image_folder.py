@@ -126,6 +126,39 @@ def test_nothing_outside_is_opened(tmp_path):
         assert status_of(inside, name)[0] == "missing"
 
 
+OUT = "its file is a link that leads out of the folder"
+NOWHERE = "its file is a link that leads nowhere"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("out.png", OUT),
+        ("sub/deep.png", OUT),
+        ("gone.png", NOWHERE),
+        ("loop.png", NOWHERE),
+        ("none.png", "the folder has no file of this name"),
+        ("x" * 5000 + ".png", "the folder has no file of this name"),
+    ],
+)
+@pytest.mark.parametrize("how", ["alone", "all", "exactly"])
+def test_why_a_link_is_no_picture_is_said_however_it_is_looked_for(tmp_path, how, name, reason):
+    inside = tmp_path / "in"
+    inside.mkdir()
+    save(tmp_path / "other" / "deep.png", pixels())
+    (inside / "out.png").symlink_to(tmp_path / "other" / "deep.png")
+    (inside / "sub").symlink_to(tmp_path / "other")
+    (inside / "gone.png").symlink_to(inside / "nothing.png")
+    (inside / "loop.png").symlink_to(inside / "loop.png")
+    folder = ImageFolder(inside)
+    if how == "all":
+        folder = folder.knowing(folder.find_all([name]))
+    if how == "exactly":
+        folder = folder.exactly([name])
+    found = folder.inspect(name, (1, 1))
+    assert (found.status, found.detail) == ("missing", reason)
+
+
 def test_links_within_the_folder_are_followed(tmp_path):
     save(tmp_path / "real.png", pixels())
     (tmp_path / "link.png").symlink_to("real.png")
