@@ -1,9 +1,8 @@
-"""The examples run, are short, and the README's code is theirs or works as it stands."""
+"""The examples run, and are short; :mod:`test_docs` runs the code of the README and the docs."""
 
 from __future__ import annotations
 
 import importlib.util
-import re
 from pathlib import Path
 
 import pytest
@@ -22,19 +21,3 @@ def test_example(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     spec.loader.exec_module(module)
     module.main(tmp_path)
     assert capsys.readouterr().out
-
-
-def test_the_readme_names_only_options_that_exist() -> None:
-    from typer.main import get_command
-
-    from curate.cli import app
-
-    commands = get_command(app).commands  # type: ignore[attr-defined]
-    text = (ROOT / "README.md").read_text()
-    lines = re.findall(r"^(?:\.venv/bin/)?curate ([\w-]+)((?:.|\\\n)*?)$", text, re.MULTILINE)
-    assert len(lines) > 4
-    for verb, rest in lines:
-        assert verb in commands, f"the README calls curate {verb}"
-        known = {option for p in commands[verb].params for option in p.opts}
-        for option in re.findall(r"--[\w-]+", rest):
-            assert option in known, f"the README gives curate {verb} {option}"
