@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import sklearn.ensemble  # noqa: F401 (imported, but not used, before the server forks)
 from cases_people import many_boxes, no_report, prepare_audit, seen
 from fault_harness import Case
 
@@ -50,4 +49,4 @@ def seen_learned(folder: Path) -> dict[str, Any]:
     return found
 
 
-CASES = {"learn": Case(prepare_learn, no_report(run_learn), seen_learned, warm=False)}
+CASES = {"learn": Case(prepare_learn, no_report(run_learn), seen_learned)}

@@ -22,6 +22,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "formats"), str(HERE.parents[1])]
 
+os.environ["OMP_NUM_THREADS"] = "1"  # threads of scikit-learn would not survive a fork
+
 from fault_harness import Case, find_cases, leftovers, load_case  # noqa: E402
 
 from curate.errors import CurateError  # noqa: E402
