@@ -177,7 +177,9 @@ def signal(name: str, column: Column | None = None, scorer: Scorer | None = None
     parts += [f"**Known false alarms.** {text['false_alarms']}"]
     parts += ["**Options.** " + " ".join(options(name, scorer))]
     if (HERE / "pictures" / f"{name}.jpg").is_file():
-        parts += [f"![A mask of the demo with a low {name}](../pictures/{name}.jpg)"]
+        parts += [
+            f"![A mask of the demo, outlined, that {name} speaks against](../pictures/{name}.jpg)"
+        ]
     return page(*parts)
 
 

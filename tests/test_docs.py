@@ -154,6 +154,15 @@ def test_every_signal_and_reason_says_why_it_matters_and_when_it_is_wrong() -> N
             )
 
 
+def test_every_picture_of_a_signal_stands_on_its_section() -> None:
+    page = reference_pages.signals_page()
+    drawn = sorted(path.stem for path in (ROOT / "docs" / "pictures").iterdir())
+    assert len(drawn) > 10
+    for name in drawn:
+        section = page.split(f"\n### {name}\n")[1].split("\n### ")[0]
+        assert f"](../pictures/{name}.jpg)" in section
+
+
 def test_every_format_and_column_is_described() -> None:
     texts = reference_pages.texts()
     assert sorted(texts["format"]) == sorted(format_names())
