@@ -347,7 +347,7 @@ def open_reviews(audit: Audit, *, create: bool = False, clock: Clock = SYSTEM) -
 
     Args:
         audit: The audit.
-        create: Make the file if there is none yet.
+        create: Make the file if there is none yet; its folder must be writable then.
         clock: What time it is.
 
     Raises:
@@ -359,5 +359,5 @@ def open_reviews(audit: Audit, *, create: bool = False, clock: Clock = SYSTEM) -
     reviews = Reviews(audit, clock)
     if not create and not has_reviews(audit):
         raise schema.no_reviews(reviews.path)
-    with reviews._open(create=create, write=True, thorough=True):
+    with reviews._open(create=create, write=create, thorough=True):
         return reviews

@@ -7,6 +7,7 @@ Triggers see to it that rows are only ever added.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -319,6 +320,9 @@ def _explained(error: sqlite3.Error, path: Path) -> AuditError:
         what = f"it cannot be written or read ({words}); nothing was added"
         return AuditError(what, str(path), "make room on the disk and run the same command again")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        if not os.access(path.parent, os.W_OK):
+            do = "ask for the right to write there, or copy the audit to where you have it"
+            return AuditError("nothing can be written in its folder", str(path), do)
         return AuditError(f"it cannot be opened ({words})", str(path), "check its folder's rights")
     if code == sqlite3.SQLITE_CONSTRAINT:
         return AuditError(f"its rules do not allow that ({words}); nothing was added", str(path))
