@@ -25,6 +25,7 @@ from curate.cli import app
 from curate.curation import columns as policy_columns
 from curate.curation import grammar
 from curate.formats import all_formats
+from curate.options import PRESETS
 from curate.scorers import columns, quality, registered
 from curate.scorers.base import Column, Scorer
 from curate.table import (
@@ -37,7 +38,6 @@ from curate.table import (
 )
 
 HERE = Path(__file__).parent
-PRESETS = ("default", "sa1b")
 OPTION = {
     "images": "`--images DIR`",
     "detections": "`--detections FILE` or `--detector NAME`",
