@@ -9,6 +9,9 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
+from curate.errors import AuditError, SourceError
+from curate.own_records import DamagedRecord, read_record
+
 ABOUT = "generation.json"
 """What says how a folder of SA-1B was generated; it holds no masks."""
 
@@ -19,9 +22,28 @@ _NAMES = ("id", "bbox", "area", "predicted_iou", "stability_score", "crop_box", 
 
 
 def own_names(folder: Path) -> frozenset[str]:
-    """Return what in a folder is a record of its generation, and no dataset."""
-    generated = (folder / ABOUT).is_file() and (folder / CANDIDATES).is_dir()
-    return frozenset((ABOUT, CANDIDATES)) if generated else frozenset()
+    """Return what in a folder is a record of its generation, and no dataset.
+
+    Raises:
+        SourceError: The generation has not ended, so images lack, or were chosen otherwise.
+        DamagedRecord: Its record cannot be read.
+    """
+    own = frozenset((ABOUT, CANDIDATES))
+    if not (folder / ABOUT).is_file():
+        return frozenset()
+    try:
+        about = read_record(folder / ABOUT, "a generation's", "curate generate")
+    except DamagedRecord:
+        raise
+    except AuditError:  # somebody else's file of that name
+        return frozenset()
+    if about.get("state") != "complete":
+        raise SourceError(
+            "its generation has not ended",
+            str(folder),
+            "wait until it has, or run the same `curate generate` again",
+        )
+    return own
 
 
 def document(

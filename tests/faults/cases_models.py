@@ -13,7 +13,9 @@ from PIL import Image
 sys.path.append(str(Path(__file__).parents[1] / "generation"))
 from scene_segmenter import SceneSegmenter, picture
 
+import curate
 from curate import generation, verbs
+from curate.errors import CurateError
 
 BOXES = [(40, 50, 120, 90), (300, 200, 70, 180)]
 QUICK = {"points_per_side": 4, "crop_layers": 0}
@@ -44,7 +46,11 @@ def seen_generated(folder: Path) -> dict[str, Any]:
     """Return a finished generation without times; an interrupted one is refused."""
     if not (folder / "made").exists():
         return {}
-    generation.open_generation(folder / "made")
+    try:
+        generation.open_generation(folder / "made")
+    except CurateError:
+        curate.read(folder / "made")  # a dataset has to be refused as well
+        raise AssertionError("a generation that has not ended is read as a dataset") from None
     found: dict[str, Any] = {}
     for name, data in content(folder / "made").items():
         if name == "generation.json":

@@ -17,7 +17,7 @@ from scene_segmenter import SceneSegmenter, picture
 from curate import rle
 from curate.errors import AuditError, CallError, SourceError
 from curate.formats import detect, read
-from curate.generation import generate, open_generation, reselect
+from curate.generation import generate, open_generation, reselect, run
 from curate.models.segmenter import Answer, Embedding, Prompts
 
 QUICK = {"points_per_side": 16, "crop_layers": 1}
@@ -451,6 +451,41 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(images: Path, tmp_pa
         generate(images, tmp_path / "c", segmenter=Small(0), settings=QUICK)
 
 
+@pytest.mark.parametrize("begun", ["generate", "--again"])
+def test_a_generation_that_has_not_ended_is_no_dataset(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str
+) -> None:
+    """Images lack, or some of them were chosen by other cuts than the rest."""
+    out = tmp_path / "out"
+
+    def work() -> None:
+        if begun == "--again":
+            reselect(out, settings={"pred_iou": 0.94})
+        else:
+            generate(images, out, segmenter=SceneSegmenter(), settings=QUICK)
+
+    if begun == "--again":
+        generate(images, out, segmenter=SceneSegmenter(), settings=QUICK)
+        read(out)
+    write_image, written_before = run.write_image, []
+
+    def killed(*arguments: Any) -> None:
+        if written_before:
+            raise KeyboardInterrupt
+        written_before.append(arguments)
+        write_image(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "write_image", killed)
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    for look in (read, detect):
+        with pytest.raises(SourceError, match=r"out: its generation has not ended; wait .* again"):
+            look(out)
+    work()
+    assert len(read(out).images) == 3
+
+
 def break_about(out: Path) -> None:
     (out / "generation.json").write_text("{}")
 
@@ -473,7 +508,7 @@ def test_a_damaged_directory_is_a_clear_error(
     damage(out)
     with pytest.raises((AuditError, SourceError), match=r"generation's|cannot be read"):
         reselect(out, settings={"pred_iou": 0.9})
-    with pytest.raises((AuditError, SourceError), match=r"generation's|cannot be read|selection"):
+    with pytest.raises((AuditError, SourceError), match=r"generation's|cannot be read|otherwise"):
         generate(images, out, segmenter=SceneSegmenter(), settings=QUICK)
 
 
