@@ -51,6 +51,7 @@ from curate.store import (
     part_names,
     part_path,
     part_paths,
+    read_columns,
     read_info,
     read_part,
     read_scored,
@@ -154,7 +155,7 @@ def _decide(
             tallies.setdefault(name, Counter()).update(counts)
         if report:
             report("deciding", count + done, 2 * count, 0)
-    info["counts"] = _totals(tallies)
+    info["counts"] = {"parts": count, **_totals(tallies)}
     _put_own_notes(out, info, policy, hits)
     info["stability_curve"] = stability_curve(out)
     columns = pq.read_schema(part_path(out, "masks", 0)).names if count else []
@@ -536,5 +537,5 @@ def stability_curve(out: Path) -> dict[str, Any] | None:
     for path in part_paths(out, "masks"):
         if "stability_curve" not in pq.read_schema(path).names:
             return None
-        curve.add(pq.read_table(path, columns=["stability_curve"])["stability_curve"].to_pylist())
+        curve.add(read_columns(path, ["stability_curve"])["stability_curve"].to_pylist())
     return curve.summary()

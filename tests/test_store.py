@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate import files
@@ -22,6 +23,7 @@ from curate.store import (
     claim,
     open_audit,
     part_path,
+    read_part,
     write_json,
     write_part,
     writing,
@@ -185,3 +187,53 @@ def test_an_audit_without_any_part_is_refused(tmp_path: Path) -> None:
     write_json(tmp_path / INFO, {"schema_version": SCHEMA_VERSION, "state": COMPLETE})
     with pytest.raises(AuditError, match="a part of the audit is missing"):
         open_audit(tmp_path)
+
+
+def with_counts(root: Path, counts: dict[str, int]) -> Path:
+    info = orjson.loads((root / INFO).read_bytes())
+    told = {"actions": {}, "status": {}, "masks": 4, "images": 2, **counts}
+    write_json(root / INFO, info | {"counts": told})
+    return root
+
+
+@pytest.mark.parametrize("counts", [{"parts": 2}, {}], ids=["parts", "of an earlier curate"])
+@pytest.mark.parametrize("kinds", [("masks",), ("images",), ("masks", "images")], ids="+".join)
+def test_a_last_part_that_is_missing_is_noticed(
+    tmp_path: Path, counts: dict[str, int], kinds: tuple[str, ...]
+) -> None:
+    root = with_counts(make_audit(tmp_path / "a"), counts)
+    assert len(open_audit(root).masks()) == 4
+    for kind in kinds:
+        part_path(root, kind, 1).unlink()
+    with pytest.raises(AuditError, match=r"part is missing|of the audit is missing|parts hold 2 m"):
+        open_audit(root)
+
+
+def test_a_part_too_many_is_noticed(tmp_path: Path) -> None:
+    root = with_counts(make_audit(tmp_path / "a"), {"parts": 1})
+    with pytest.raises(AuditError, match=r"part-000001.parquet: it is no part of this audit"):
+        open_audit(root)
+    root = with_counts(make_audit(tmp_path / "b"), {"masks": 5})
+    with pytest.raises(AuditError, match="masks: its parts hold 4 masks, and 5 were written"):
+        open_audit(root)
+    with_counts(root, {"parts": 10**15})  # no loop over what a file says
+    with pytest.raises(AuditError, match=r"part-000002.parquet: a part of the audit is missing"):
+        open_audit(root)
+
+
+@pytest.mark.parametrize("column", ["priority", "action", "mask_id"])
+def test_a_flipped_bit_is_noticed_where_a_part_is_read(tmp_path: Path, column: str) -> None:
+    """Lengths, types and statistics stay as they were: only the checksum of the page tells."""
+    root = make_audit(tmp_path / "a")
+    path = part_path(root, "masks", 1)
+    about = pq.read_metadata(path).row_group(0)
+    found = next(k for k in range(about.num_columns) if about.column(k).path_in_schema == column)
+    chunk = about.column(found)
+    data = bytearray(path.read_bytes())
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    data[start + chunk.total_compressed_size - 1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(AuditError, match=r"part-000001.parquet: it is damaged \(.*checksum"):
+        open_audit(root).masks()
+    with pytest.raises(AuditError, match=r"part-000001.parquet: it is damaged \(.*checksum"):
+        read_part(root, "masks", 1)

@@ -251,4 +251,4 @@ def _write(target: Path, rows: pd.DataFrame, state: State) -> None:
     table = _table(rows).replace_schema_metadata({_STATE: orjson.dumps(state._asdict())})
     files.remove_abandoned(target.parent)
     with writing(target) as temporary, files.open_file(temporary) as file:
-        pq.write_table(table, file, compression="lz4")
+        pq.write_table(table, file, compression="lz4", write_page_checksum=True)

@@ -192,7 +192,8 @@ def _numbers(table: pa.Table, name: str) -> FloatArray:
 def read_columns(path: Path, names: Any) -> pa.Table:
     """Read those of some columns that a part has, repeated words as a dictionary."""
     # Read, not mapped: mapped pages would count as this process's memory.
-    with reading_part(path), pq.ParquetFile(path, read_dictionary=list(_WORDS)) as file:
+    how: dict[str, Any] = {"read_dictionary": list(_WORDS), "page_checksum_verification": True}
+    with reading_part(path), pq.ParquetFile(path, **how) as file:
         there = set(file.schema_arrow.names)
         table = file.read([name for name in names if name in there], use_threads=False)
     check_table(table, path)

@@ -20,6 +20,7 @@ from curate.store.files import (
     writing,
 )
 from curate.store.notes import notes_of_parts, with_notes
+from curate.store.parts import read_columns
 from curate.store.people import (
     OVERRIDDEN,
     PEOPLE,
@@ -56,6 +57,7 @@ __all__ = [
     "part_names",
     "part_path",
     "part_paths",
+    "read_columns",
     "read_info",
     "read_part",
     "read_people",

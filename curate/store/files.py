@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from curate import files
 from curate.errors import AuditError, unwritable_advice
 from curate.notes import encodable
-from curate.store.parts import RESTORE, read_columns, read_names, reading_part
+from curate.store.parts import RESTORE, read_columns, read_names, read_rows, reading_part
 
 WORK = "work"
 """Where an audit keeps what it needs until it is complete."""
@@ -78,6 +78,7 @@ def write_part(path: Path, table: pa.Table) -> None:
             use_dictionary=words,
             compression=codecs,
             write_statistics=bounded or False,
+            write_page_checksum=True,
         )
 
 
@@ -122,21 +123,35 @@ def part_paths(root: Path, kind: str) -> list[Path]:
     return sorted((root / kind).glob("part-*.parquet"))
 
 
-def check_parts(root: Path) -> None:
+def check_parts(root: Path, counts: Mapping[str, Any]) -> None:
     """See that no part of a finished audit is missing: parts are numbered from 0, of both kinds.
 
+    Args:
+        root: The audit directory.
+        counts: What ``audit.json`` says of it: ``parts``; or, of an audit of an earlier curate,
+            only ``masks`` and ``images``, for which the end of each part has to be read.
+
     Raises:
-        AuditError: One is; names it.
+        AuditError: One is missing, or is none of this audit's; names it.
     """
     numbers = {
         kind: {int(path.stem[5:]) for path in part_paths(root, kind) if path.stem[5:].isdecimal()}
         for kind in ("masks", "images")
     }
-    for index in range(max(1, len(numbers["masks"] | numbers["images"]))):
+    there = len(numbers["masks"] | numbers["images"])
+    stated = counts.get("parts")
+    for index in range(max(1, there, stated or 0)):
         for kind, found in numbers.items():
+            where = str(part_path(root, kind, index))
             if index not in found:
-                where = str(part_path(root, kind, index))
                 raise AuditError("a part of the audit is missing", where, RESTORE)
+            if stated is not None and index >= max(1, stated):
+                raise AuditError("it is no part of this audit", where, RESTORE)
+    for kind in numbers if stated is None else ():
+        rows = sum(read_rows(path) for path in part_paths(root, kind))
+        if rows != counts.get(kind, rows):
+            what = f"its parts hold {rows:,} {kind}, and {counts[kind]:,} were written"
+            raise AuditError(what, str(root / kind), RESTORE)
 
 
 def count_parts(root: Path) -> int:

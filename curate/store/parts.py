@@ -87,6 +87,12 @@ def read_names(path: Path) -> list[str]:
     return list(read_schema(path).names)
 
 
+def read_rows(path: Path) -> int:
+    """Return how many rows a part has, by its end; raises where that is damaged."""
+    with reading_part(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
 def read_schema(path: Path) -> pa.Schema:
     """Return the schema of a part; raises as :func:`read_names`."""
     with reading_part(path):
@@ -99,10 +105,12 @@ def read_columns(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a part, or those of some columns that it has.
 
     Raises:
-        AuditError: It is damaged, has columns of other types than curate writes, or lacks ids.
+        AuditError: It is damaged (each page has a checksum, which is held against what is read),
+            has columns of other types than curate writes, or lacks ids.
     """
     with reading_part(path):
-        table = pq.read_table(path, columns=None if columns is None else list(columns))
+        names = None if columns is None else list(columns)
+        table = pq.read_table(path, columns=names, page_checksum_verification=True)
     check_table(table, path)
     return table
 
