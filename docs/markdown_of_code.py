@@ -110,7 +110,8 @@ def signature(name: str, thing: Any) -> str:
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
-    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+    stars = "**" if parameter.kind is parameter.VAR_KEYWORD else stars
     typed = "" if parameter.annotation is parameter.empty else f": {parameter.annotation}"
     value = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-    return stars + parameter.name + typed + value
+    return f"{stars}{parameter.name}{typed}{value}"
