@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import reference_pages
 import typer.main
+import yaml
 
 import curate
 from curate.cli import app, main
@@ -45,8 +46,18 @@ class Block(NamedTuple):
     """A fenced block of a page."""
 
     language: str
-    why_not: str
+    info: str
     text: str
+
+    @property
+    def why_not(self) -> str:
+        """Why it does not run here, "" where it does."""
+        return self.info.removeprefix("no-run=") if self.info.startswith("no-run=") else ""
+
+    @property
+    def exit_code(self) -> int:
+        """What its last command ends with."""
+        return int(self.info.removeprefix("exits=")) if self.info.startswith("exits=") else 0
 
 
 def blocks(page: Path) -> list[Block]:
@@ -95,19 +106,23 @@ def test_the_code_of_a_page_runs_from_its_top_to_its_end(
         if block.language == "python":
             exec(compile(block.text, str(page), "exec"), names)
             continue
-        for words in commands(block.text):
+        given = commands(block.text)
+        for k, words in enumerate(given):
+            wanted = block.exit_code if k == len(given) - 1 else 0
             monkeypatch.setattr(sys, "argv", words)
             assert words[0] == "curate", f"only curate's commands run here, not {words}"
             with pytest.raises(SystemExit) as ended:
                 main()
-            assert ended.value.code == 0, f"{shlex.join(words)} ended with {ended.value.code}"
+            assert ended.value.code == wanted, f"{shlex.join(words)}: {ended.value.code}"
 
 
 def test_few_blocks_do_not_run_and_say_why() -> None:
     found = Counter(block.why_not for page in PAGES for block in blocks(page) if block.why_not)
-    assert set(found) <= {f"no-run={why}" for why in WHY_NOT}
+    infos = {block.info.partition("=")[0] for page in PAGES for block in blocks(page)}
+    assert infos == {"", "no-run", "exits"}
+    assert set(found) <= set(WHY_NOT)
     for why, most in WHY_NOT.items():
-        assert found[f"no-run={why}"] <= most, f"{why}: more blocks than {most} do not run"
+        assert found[why] <= most, f"{why}: more blocks than {most} do not run"
     assert not [b for page in PAGES for b in blocks(page) if b.language == "python" and b.why_not]
     assert sum(not block.why_not for page in PAGES for block in blocks(page)) > 25
 
@@ -135,6 +150,27 @@ def test_links_lead_to_files(page: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_version_is_one_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    head = f"## [{curate.__version__}] - {citation['date-released']}"
+    assert citation["version"] == curate.__version__
+    assert head in (ROOT / "CHANGELOG.md").read_text()
+    assert {"cff-version", "message", "title", "authors", "license"} <= set(citation)
+
+
+def test_issue_forms_ask_for_something() -> None:
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    read = {form.stem: yaml.safe_load(form.read_text()) for form in forms}
+    assert read.pop("config")["blank_issues_enabled"] is True
+    assert len(read) == 3
+    for name, form in read.items():
+        assert {"name", "description", "body"} <= set(form), name
+        fields = [field for field in form["body"] if field["type"] != "markdown"]
+        assert len({field["id"] for field in fields}) == len(fields) >= 2
+        assert all(field["attributes"]["label"] for field in fields)
+        assert any(field.get("validations", {}).get("required") for field in fields)
 
 
 def test_every_signal_and_reason_says_why_it_matters_and_when_it_is_wrong() -> None:
