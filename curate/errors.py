@@ -79,6 +79,25 @@ class ReportWarning(UserWarning):
     """All was done and kept, but the report could not be written again; says why."""
 
 
+class Stopped(KeyboardInterrupt):
+    """The process was told to stop: by Ctrl-C, or by another signal that means the same.
+
+    It is no :class:`Exception`, so that what goes on after errors does not go on after this.
+
+    Args:
+        number: The signal's.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
+
+    @property
+    def code(self) -> int:
+        """The exit code that says so."""
+        return 128 + self.number
+
+
 class WorkerFault(Exception):
     """An unexpected error in a worker process, of a type that cannot be sent from there."""
 

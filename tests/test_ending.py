@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -140,7 +141,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs
 class Finder:
     def find_spec(self, name, *_):
         if name == {module!r}:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.{name})
 sys.meta_path.insert(0, Finder())
 sys.argv = ["curate", "version", {path!r}]
 from curate.cli import main
@@ -148,18 +149,72 @@ main()
 """
 
 
+def interrupted(folder: Path, module: str, name: str, first: str = "") -> Any:
+    """Run a command that gets a signal when a module is loaded."""
+    (folder / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    script = first + INTERRUPTED.format(module=module, path=str(folder / "a.json"), name=name)
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize(
     "module", ["curate.cli.ending", "typer", "curate.verbs", "pandas", "numba"]
 )
-def test_ctrl_c_while_modules_are_loaded(tmp_path: Path, module: str) -> None:
-    (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
-    script = INTERRUPTED.format(module=module, path=str(tmp_path / "a.json"))
+def test_stopped_while_modules_are_loaded(tmp_path: Path, module: str, name: str) -> None:
+    done = interrupted(tmp_path, module, name)
+    assert done.returncode == 128 + getattr(signal, name), done.stderr
+    assert done.stderr.startswith("stopped")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_signal_that_is_to_be_ignored_stays_so(tmp_path: Path) -> None:
+    """``nohup curate ...`` goes on when the terminal is closed."""
+    first = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    for module in ("typer", "pandas"):
+        done = interrupted(tmp_path, module, "SIGHUP", first)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+STOPPED_AT_WORK = """
+import os, signal, sys
+from curate import cli, files
+def hook(operation, path):
+    if operation == "replace" and path.parent.name == "masks":
+        files._hook = None
+        os.kill(os.getpid(), signal.{name})
+files._hook = hook
+sys.argv = ["curate", "audit", {source!r}, "--out", {out!r}]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_what_was_begun_is_left_as_after_ctrl_c(tmp_path: Path, name: str) -> None:
+    """No lock and no temporary file stays, and the same command goes on."""
+    source, out = str(build("amg-json", tmp_path)), tmp_path / "out"
+    script = STOPPED_AT_WORK.format(name=name, source=source, out=str(out))
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 130, done.stderr
-    assert done.stderr.startswith("stopped")
-    assert done.stderr.count("\n") == 1
+    assert done.returncode == 128 + getattr(signal, name), done.stderr
+    said = [line for line in done.stderr.splitlines() if not line.startswith(PROGRESS)]
+    assert said == ["stopped; the same command again goes on from here"]
+    assert [path for path in out.rglob("*") if path.name.startswith(".")] == []
+    assert called("audit", source, "--out", str(out)) == 0
+
+
+def test_nothing_is_loaded_before_ctrl_c_is_seen_to() -> None:
+    script = "import sys; old = set(sys.modules); import curate.cli; print(*set(sys.modules) - old)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        env={"PYTHONPATH": str(Path(cli.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(done.stdout.split()) == {"__future__", "curate", "curate.cli"}
 
 
 def fail_in_worker(kind: str) -> None:

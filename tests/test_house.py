@@ -138,6 +138,7 @@ WRITING = {
 ALLOWED = {
     ("writing/naming.py", "os.open"),  # a folder, to lock it
     ("cli/ending.py", "os.open"),  # the null device
+    ("cli/stopping.py", "os.write"),  # onto stderr, where print may be what was interrupted
     ("decisions/schema.py", "sqlite3.connect"),  # in memory
     ("demo/writing.py", "np.savez_compressed"),  # into an open file
     ("models/detector_start.py", "save_pretrained"),  # takes a path only; in the work folder

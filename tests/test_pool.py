@@ -93,7 +93,10 @@ if __name__ == "__main__":
 """
 
 
-def test_ctrl_c_ends_workers_at_once_and_without_a_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
+def test_stopping_ends_workers_at_once_and_without_a_traceback(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     """A terminal sends it to all processes of the group."""
     script = tmp_path / "parent.py"
     script.write_text(INTERRUPTED)
@@ -106,7 +109,7 @@ def test_ctrl_c_ends_workers_at_once_and_without_a_traceback(tmp_path: Path) -> 
     ) as parent:
         assert parent.stdout is not None
         assert [parent.stdout.readline() for _ in range(2)] == ["working\n"] * 2
-        os.killpg(parent.pid, signal.SIGINT)
+        os.killpg(parent.pid, number)
         _, said = parent.communicate(timeout=50)
-    assert parent.returncode == 130
+    assert parent.returncode == 128 + number
     assert said == "stopped; the same command again goes on from here\n"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from curate.cli.commands import app as app
 
 __all__ = ["app", "main"]
@@ -13,9 +16,15 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command line, and end with one of the codes of :mod:`curate.cli.ending`."""
-    try:  # loading the commands takes a while, in which Ctrl-C is to be as quiet as later
-        from curate.cli.ending import run
+    try:
+        # Loading the commands takes a while, in which Ctrl-C is to be as quiet as later.
+        from curate.cli.stopping import end, install, restore
 
+        replaced = install(end)
+        try:
+            from curate.cli.ending import run
+        finally:
+            restore(replaced)
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
         print("stopped before anything was done", file=sys.stderr)

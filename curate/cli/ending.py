@@ -8,6 +8,7 @@ code   meaning
 2      the input or the call is wrong, or the operating system refused something
 3      an unexpected error: a fault of curate
 130    stopped with Ctrl-C
+143    stopped with SIGTERM (128 and the number of the signal)
 =====  ==========================================================================================
 """
 
@@ -28,9 +29,11 @@ import typer
 
 from curate import files
 from curate.cli.common import print_what_cannot_be_encoded
+from curate.cli.stopping import install, restore, stop
 from curate.errors import (
     CallError,
     CurateError,
+    Stopped,
     WorkerFault,
     check_utf8,
     on_one_line,
@@ -62,21 +65,24 @@ def run(words: Sequence[str]) -> int:
         if getattr(sys, name) is None:  # closed by whoever called
             setattr(sys, name, io.TextIOWrapper(files.nowhere()))
     print_what_cannot_be_encoded()
+    replaced = install(stop)
     with _interrupts_kept():
         try:
             return _call(words)
         except BrokenPipeError:  # whoever read the output has enough, as `head` does
             _discard_output()
             return 0
-        except (KeyboardInterrupt, typer.Abort):
+        except (KeyboardInterrupt, typer.Abort) as stopped:
             _say("stopped; the same command again goes on from here")
-            return STOPPED
+            return stopped.code if isinstance(stopped, Stopped) else STOPPED
         except Exception as error:
             if debug:
                 traceback.print_exc()
             code, sentence = _ending(error)
             _say(sentence)
             return code
+        finally:
+            restore(replaced)
 
 
 def _call(words: Sequence[str]) -> int:
@@ -154,7 +160,7 @@ def _discard_output() -> None:
 
 @contextmanager
 def _interrupts_kept() -> Iterator[None]:
-    """Have Ctrl-C end the command also where Python would swallow it.
+    """Have Ctrl-C, and signals like it, end the command also where Python would swallow it.
 
     Raised inside a destructor or a callback of C code it would be printed with its traceback, and
     then be forgotten; so it is sent again.
@@ -164,7 +170,7 @@ def _interrupts_kept() -> Iterator[None]:
     def hook(unraisable: Any) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             if threading.current_thread() is threading.main_thread():
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(getattr(unraisable.exc_value, "number", signal.SIGINT))
         else:
             before(unraisable)
 

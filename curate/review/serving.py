@@ -7,13 +7,14 @@ import contextlib
 import ctypes
 import errno
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate.errors import CallError
+from curate.errors import CallError, Stopped
 from curate.notes import counted
 from curate.ranges import check_numbers
 from curate.review.desk import Desk
@@ -186,6 +187,8 @@ def _quiet() -> Iterator[None]:
     """End without a traceback when somebody stops the server."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         said = "stopped; what people decided is kept, and `curate write` writes the dataset so"
         print(said, file=sys.stderr)
+        if isinstance(stopped, Stopped) and stopped.number != signal.SIGINT:
+            raise SystemExit(stopped.code) from None  # Ctrl-C is how it is meant to end

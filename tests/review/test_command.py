@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -117,3 +118,11 @@ def test_an_audit_without_pictures_is_shown_without(audit: Audit) -> None:
     assert card["path"]
     assert page.ask("GET", f"/api/picture/{card['mask_id']}?view=card")[0] == 404
     assert "there are no pictures" in server.stop()
+
+
+def test_a_server_that_is_terminated_says_so_and_how(serve: Serve) -> None:
+    server = serve()
+    process = server.process
+    assert process is not None
+    assert server._end(signal.SIGTERM).rstrip().endswith("`curate write` writes the dataset so")
+    assert process.returncode == 128 + signal.SIGTERM
