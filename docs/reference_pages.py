@@ -147,7 +147,7 @@ def signals_page() -> str:
             [f"`{c.name}`", c.title, c.low_means, c.unit] for c in written(scorer) if c not in ours
         ]
         if rows:
-            parts += ["It also writes:", table(["column", "title", "what it is", "unit"], rows)]
+            parts += ["Other columns:", table(["column", "title", "what it is", "unit"], rows)]
     return page(*parts)
 
 
@@ -157,14 +157,14 @@ def needs(scorer: Scorer) -> str:
     found = inspect.signature(scorer.function).parameters.values()
     free = ", ".join(f"`{p.name}={p.default!r}`" for p in found if p.default is not p.empty)
     call = f'`curate.score(..., parameters={{"{scorer.name}": ...}})`'
-    said = [f"Needs {asked}." if asked else "Always there."]
-    return " ".join([*said, f"Parameters of {call}: {free}."] if free else said)
+    sentences = [f"Needs {asked}." if asked else "Always available."]
+    return " ".join([*sentences, f"Parameters of {call}: {free}."] if free else sentences)
 
 
 def definition(scorer: Scorer) -> str:
     """Return a scorer's own words, folded away."""
-    told = [docstring(one) for one in (scorer.function, scorer.apply) if one]
-    body = "\n\n".join(told).replace("\n", "\n    ")
+    parts = [docstring(one) for one in (scorer.function, scorer.apply) if one]
+    body = "\n\n".join(parts).replace("\n", "\n    ")
     return f'??? note "Definition, as the code has it"\n\n    {body}'.rstrip()
 
 
@@ -177,9 +177,7 @@ def signal(name: str, column: Column | None = None, scorer: Scorer | None = None
     parts += [f"**Known false alarms.** {text['false_alarms']}"]
     parts += ["**Options.** " + " ".join(options(name, scorer))]
     if (HERE / "pictures" / f"{name}.jpg").is_file():
-        parts += [
-            f"![A mask of the demo, outlined, that {name} speaks against](../pictures/{name}.jpg)"
-        ]
+        parts += [f"![A mask of the demo, outlined, with a low {name}](../pictures/{name}.jpg)"]
     return page(*parts)
 
 
@@ -187,8 +185,8 @@ def measures(name: str, column: Column | None, scorer: Scorer | None) -> Iterato
     """Yield what a signal measures, and how a reason says it."""
     if own := texts()["signal"][name].get("measures"):
         yield own
-    told = [defined(name, one) for one in (scorer.function, scorer.apply) if one] if scorer else []
-    yield from filter(None, told)
+    found = [defined(name, one) for one in (scorer.function, scorer.apply) if one] if scorer else []
+    yield from filter(None, found)
     if column and column.kind == "score":
         yield f"A low value says: {column.low_means}."
     elif column:
@@ -210,7 +208,7 @@ def options(name: str, scorer: Scorer | None) -> Iterator[str]:
     elif name != "quality_score":
         yield "Does not count in `quality_score` without reviews."
     if (odd := curate.Policy.preset("default").odd.get(name)) is not None:
-        yield f"No sign of a fault from {odd:g} on (`[odd]` of the default policy)."
+        yield f"A sign of a fault only under {odd:g} (`[odd]` of the default policy)."
 
 
 def rules_by_subject() -> dict[str, list[tuple[str, Any]]]:
@@ -252,7 +250,7 @@ def columns_page() -> str:
         MADE,
         "## Masks, as the source has them",
         listed(own, {name: typed(value) for name, value in stored_columns.items()}),
-        "`status` is `ok`, or the gravest of what is wrong with the mask itself:",
+        "`status` is `ok`, or the most severe fault of the mask itself, of:",
         words(STATUSES),
         "## Masks, as signals have measured them",
         measured("mask"),
@@ -262,7 +260,7 @@ def columns_page() -> str:
         listed(own, dict.fromkeys(derived, "float64")),
         "## Images",
         listed(image, {name: typed(value) for name, value in image_columns.items()}),
-        "`status` of an image is `ok`, or the gravest of:",
+        "`status` of an image is `ok`, or the most severe of:",
         words(IMAGE_STATUSES),
         "## Images, as signals have measured them",
         measured("image"),
@@ -308,9 +306,9 @@ def formats_page() -> str:
         fate = [text[name] for name in ("rejected", "redrawn", "added")]
         rows.append([f"`{one.name}`", what, *fate, takes])
     head = ["`--format`", "what it is", "a rejected mask", "a redrawn mask: what is renewed"]
-    said = texts()["page"]["formats"]
+    text = texts()["page"]["formats"]
     made = table([*head, "an added mask", "options"], rows)
-    return page("# Formats", MADE, said["head"], made, said["tail"])
+    return page("# Formats", MADE, text["head"], made, text["tail"])
 
 
 def policy_page() -> str:
