@@ -74,15 +74,8 @@ SHAPE: Mapping[str, Any] = {
     "version": Maybe((str, type(None))),
     "references": Maybe(_REFERENCES),
     "rules_of_file": Maybe([int]),
-    "counts": Maybe(
-        {
-            "parts": Maybe(int),
-            "masks": int,
-            "images": int,
-            "actions": Each(int),
-            "status": Each(int),
-        }
-    ),
+    "parts": Maybe(int),
+    "counts": Maybe({"masks": int, "images": int, "actions": Each(int), "status": Each(int)}),
     "stability_curve": Maybe((dict, type(None))),
     "silent_rules": Maybe([{"rule": int, "when": str, "lacks": [str]}]),
     "quality_model": Maybe(

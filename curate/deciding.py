@@ -155,7 +155,8 @@ def _decide(
             tallies.setdefault(name, Counter()).update(counts)
         if report:
             report("deciding", count + done, 2 * count, 0)
-    info["counts"] = {"parts": count, **_totals(tallies)}
+    info["parts"] = count
+    info["counts"] = _totals(tallies)
     _put_own_notes(out, info, policy, hits)
     info["stability_curve"] = stability_curve(out)
     columns = pq.read_schema(part_path(out, "masks", 0)).names if count else []

@@ -25,7 +25,7 @@ from curate.formats import sa1b
 from curate.store import open_audit
 from curate.summary import summary, summary_text
 
-TIMES = ("timings",)
+TIMES = ("timings", "parts")  # what is another where the same is found in other parts
 
 
 def write_sa1b(

@@ -190,9 +190,12 @@ def test_an_audit_without_any_part_is_refused(tmp_path: Path) -> None:
 
 
 def with_counts(root: Path, counts: dict[str, int]) -> Path:
+    """Let an audit's file say how many parts, masks or images there are."""
+    counts = dict(counts)
     info = orjson.loads((root / INFO).read_bytes())
+    parts = {name: counts.pop(name) for name in ("parts",) if name in counts}
     told = {"actions": {}, "status": {}, "masks": 4, "images": 2, **counts}
-    write_json(root / INFO, info | {"counts": told})
+    write_json(root / INFO, info | parts | {"counts": told})
     return root
 
 

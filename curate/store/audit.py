@@ -247,7 +247,7 @@ def open_audit(path: str | os.PathLike[str]) -> Audit:
     """
     root = Path(path)
     info = finished_info(root)
-    check_parts(root, info.get("counts", {}))
+    check_parts(root, info.get("parts"), info.get("counts", {}))
     return Audit(root, info)
 
 

@@ -123,13 +123,14 @@ def part_paths(root: Path, kind: str) -> list[Path]:
     return sorted((root / kind).glob("part-*.parquet"))
 
 
-def check_parts(root: Path, counts: Mapping[str, Any]) -> None:
+def check_parts(root: Path, stated: int | None, counts: Mapping[str, Any]) -> None:
     """See that no part of a finished audit is missing: parts are numbered from 0, of both kinds.
 
     Args:
         root: The audit directory.
-        counts: What ``audit.json`` says of it: ``parts``; or, of an audit of an earlier curate,
-            only ``masks`` and ``images``, for which the end of each part has to be read.
+        stated: How many there are by ``audit.json``; None in one of an earlier curate: then the end
+            of each part is read.
+        counts: How many ``masks`` and ``images`` there are by ``audit.json``.
 
     Raises:
         AuditError: One is missing, or is none of this audit's; names it.
@@ -139,7 +140,6 @@ def check_parts(root: Path, counts: Mapping[str, Any]) -> None:
         for kind in ("masks", "images")
     }
     there = len(numbers["masks"] | numbers["images"])
-    stated = counts.get("parts")
     for index in range(max(1, there, stated or 0)):
         for kind, found in numbers.items():
             where = str(part_path(root, kind, index))
