@@ -104,6 +104,8 @@ class Watch:
                 self._check(path, True, event)
         elif event in _LISTING and isinstance(arguments[0], str | bytes):
             self._check(arguments[0], event == "os.truncate", event)
+        elif event == "ctypes.dlopen" and _is_installed(arguments[0]):
+            return  # a library of the environment: no input can have put it there
         elif event in _FORBIDDEN and not _is_of_numba():
             self.found.append(f"{event} {str(arguments)[:80]}")
 
@@ -120,6 +122,12 @@ class Watch:
             return
         finally:
             self._is_on = True
+
+
+def _is_installed(path: object) -> bool:
+    """Return whether a library lies in the environment's folder of packages."""
+    packages = os.path.realpath(sysconfig.get_paths()["platlib"])
+    return isinstance(path, str) and _is_in(os.path.realpath(path), packages)
 
 
 def _is_of_numba() -> bool:
