@@ -12,13 +12,13 @@ from curate.curation.candidates import population_sql
 from curate.curation.certificates import with_certificate
 from curate.curation.certify import Certificate, certify, expected_share
 from curate.curation.estimate import Estimate, estimate, gather_images
-from curate.curation.evidence import Population, Sample, gather
+from curate.curation.evidence import Population, ReviewedSample, gather
 from curate.curation.policy import Policy
-from curate.curation.random_draws import Draw, recorded
+from curate.curation.random_draws import RecordedDraw, recorded
 from curate.curation.telling import certificate_dict, estimate_dict
 from curate.deciding import decide_audit
 from curate.decisions import Reviews, open_reviews
-from curate.decisions.settings import Settings
+from curate.decisions.settings import DecisionSettings
 from curate.errors import AuditError
 from curate.pool import Pool
 from curate.store import INFO, Audit, write_json
@@ -40,7 +40,7 @@ class Question:
     """
 
     unit: str | None = None
-    settings: Settings | None = None
+    settings: DecisionSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Material:
         reviews: Where they stand.
     """
 
-    sample: Sample
+    sample: ReviewedSample
     population: Population
-    draws: tuple[Draw, ...]
+    draws: tuple[RecordedDraw, ...]
     reviews: Reviews
 
 
@@ -88,7 +88,7 @@ def material(audit: Audit, question: Question, *, by_rules: bool) -> Material:
     """
     reviews = open_reviews(audit)
     draws = recorded(reviews)
-    settings = question.settings or Settings.of(audit.info)
+    settings = question.settings or DecisionSettings.of(audit.info)
     labels = reviews.resolved(settings.rule, settings.good_iou)
     masks = _population(audit, by_rules)
     sample = gather(draws, labels, masks, len(masks), unit=question.unit)

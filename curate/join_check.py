@@ -26,7 +26,7 @@ from curate.notes import Note
 from curate.scorers.base import present
 from curate.scorers.counterparts import box_pairs
 from curate.scorers.detector import confidence_of, detection_boxes
-from curate.sides import Side
+from curate.sides import ReferenceSource
 from curate.source_images import SourceImages
 from curate.table import MaskTable
 
@@ -63,7 +63,7 @@ _OTHERS = {
 
 
 @dataclass(frozen=True)
-class Checked:
+class JoinCheck:
     """What a look at a join showed.
 
     Attributes:
@@ -76,7 +76,7 @@ class Checked:
 
 
 def check_join(
-    side: Side,
+    side: ReferenceSource,
     images: SourceImages,
     found: Join,
     parts: Sequence[Part],
@@ -84,7 +84,7 @@ def check_join(
     *,
     categories: bool = False,
     trust: bool = False,
-) -> Checked:
+) -> JoinCheck:
     """Look at a sample of joined images.
 
     Args:
@@ -132,11 +132,11 @@ def check_join(
     if numbering:
         text = f"{side.name}: {numbering}, so categories are not compared"
         notes.append(Note("category_numbering", text, sum(paired.values()), "masks"))
-    return Checked(tuple(notes), not numbering)
+    return JoinCheck(tuple(notes), not numbering)
 
 
 def _others(
-    side: Side, images: SourceImages, found: Join, thing_of: IntArray
+    side: ReferenceSource, images: SourceImages, found: Join, thing_of: IntArray
 ) -> Mapping[str, IntArray]:
     """Return what could be an image's instead, for each image; -1 for none.
 
@@ -178,7 +178,7 @@ class _Sample:
         self.boxes = np.ascontiguousarray(table.boxes[keep], np.float64)
         self.group = at[keep]
 
-    def fit(self, side: Side, things: IntArray) -> FloatArray:
+    def fit(self, side: ReferenceSource, things: IntArray) -> FloatArray:
         """Return how well the images' masks and some things lie on each other.
 
         Args:
@@ -202,7 +202,7 @@ class _Sample:
         mean: FloatArray = np.divide(total, count, out=np.full(self.size, np.nan), where=count > 0)
         return mean
 
-    def category_pairs(self, side: Side, things: IntArray) -> Counter[tuple[int, int]]:
+    def category_pairs(self, side: ReferenceSource, things: IntArray) -> Counter[tuple[int, int]]:
         """Count pairs of category ids of masks that lie on each other, where names do not tell."""
         rows, boxes, group = _boxes_at(side, things)
         if not {"category_id"} <= set(rows.columns) & set(self.masks.columns):
@@ -217,7 +217,7 @@ class _Sample:
         return Counter(zip(mine[known].tolist(), theirs[known].tolist(), strict=True))
 
 
-def _boxes_at(side: Side, things: IntArray) -> tuple[pd.DataFrame, FloatArray, IntArray]:
+def _boxes_at(side: ReferenceSource, things: IntArray) -> tuple[pd.DataFrame, FloatArray, IntArray]:
     """Return the masks of some things, their boxes, and the position of each one's thing."""
     table = side.masks_of(np.unique(things[things >= 0]))
     boxes = detection_boxes(table)

@@ -17,7 +17,7 @@ from curate.notes import Note
 from curate.pictures import ImageFolder
 from curate.pool import Pool
 from curate.scorers.stability import SoftMasks
-from curate.sides import Side
+from curate.sides import ReferenceSource
 from curate.source_images import list_images
 
 Found = dict[str, dict[str, str]]
@@ -62,7 +62,7 @@ def join_inputs(
     format: str,
     inputs: Inputs,
     parts: Sequence[Part],
-    sides: Sequence[Side],
+    sides: Sequence[ReferenceSource],
 ) -> Joins:
     """Join other sources with the images of all parts, and see whether they fit.
 

@@ -53,7 +53,7 @@ from curate.ranges import check_numbers
 from curate.scorers import score
 from curate.scorers.reprompt import Prompter
 from curate.scorers.stability import SoftMasks
-from curate.sides import Side, prepare_side
+from curate.sides import ReferenceSource, prepare_side
 from curate.source_images import own_files
 from curate.store import (
     INFO,
@@ -85,8 +85,8 @@ class Job:
     images: Path | None
     own_pictures: bool
     soft_masks: Path | None
-    detections: Side | None
-    compare: tuple[Side, ...]
+    detections: ReferenceSource | None
+    compare: tuple[ReferenceSource, ...]
     segmenter: str | None
     detector: str | None
     device: str | None

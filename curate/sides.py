@@ -39,7 +39,7 @@ _JOINED = "joined.npy"
 
 
 @dataclass(frozen=True)
-class Side:
+class ReferenceSource:
     """A prepared source.
 
     Attributes:
@@ -143,7 +143,9 @@ class Side:
         return ds.dataset(parts, schema=schema, format="parquet")
 
 
-def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None = None) -> Side:
+def prepare_side(
+    name: str, path: Path, work: Path, options: ReadOptions | None = None
+) -> ReferenceSource:
     """Read a source into Parquet by parts; what an earlier run has done is not done again.
 
     Masks and images are numbered over all parts, since ids may be unique only within one.
@@ -160,7 +162,7 @@ def prepare_side(name: str, path: Path, work: Path, options: ReadOptions | None 
     chosen = detect(path)
     if chosen.name != "coco-results":  # its ids are not names of pictures: joined as they are
         chosen = detect(path, chosen.name, options)
-    side = Side(name, folder, chosen.own_ids, str(path))
+    side = ReferenceSource(name, folder, chosen.own_ids, str(path))
     if done.exists():
         return side
     scratch = folder / "index"

@@ -73,7 +73,7 @@ def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
 def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     """Say in a few lines what an audit found, and where to look."""
     from curate.joined_inputs import join_lines
-    from curate.report.collect import Source, reasons
+    from curate.report.collect import ReportSource, reasons
     from curate.versions import short
 
     masks = numbers["mask_count"] or 0
@@ -90,7 +90,7 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     lines += _flagged(audit, numbers)
     lines += join_lines(audit.info.get("joins", {}))
     lines += _notes(audit.info, numbers)
-    found, rarer = reasons(Source(audit))
+    found, rarer = reasons(ReportSource(audit))
     flagged = [reason for reason in found if not (reason.note or reason.weak)]
     lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
     if len(flagged) + rarer > 8:

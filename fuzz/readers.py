@@ -170,7 +170,7 @@ class _Context:
 def _read_export(name: str, given: Input) -> None:
     from curate.decisions import Reviews
     from curate.exchange import import_file
-    from curate.exchange.readers import Options, reader_of
+    from curate.exchange.readers import ImportOptions, reader_of
     from curate.store import open_audit
 
     home = _Context.audit(given.folder.parent)
@@ -185,9 +185,9 @@ def _read_export(name: str, given: Input) -> None:
         audit.masks()
         return
     reader = reader_of(given.path, forced)
-    options = Options("eve", match=match)
+    options = ImportOptions("eve", match=match)
     if name not in ("csv", "json", "label-studio"):
-        options = Options("eve", Path(audit.info["source"]["path"]), 1.0, match, True)
+        options = ImportOptions("eve", Path(audit.info["source"]["path"]), 1.0, match, True)
     found = reader.read(Reviews(audit), given.path, options)
     for column in ("mask_id", "action"):
         if len(found.decisions) and found.decisions[column].isna().any():

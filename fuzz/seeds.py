@@ -194,7 +194,7 @@ def models() -> tuple[Seed, ...]:
     import onnx
 
     from curate.models.detector_input import DetectorInput
-    from curate.models.quality_features import Columns
+    from curate.models.quality_features import FeatureColumns
     from curate.models.quality_file import to_bytes
     from curate.models.quality_model import QualityModel
     from curate.models.quality_trees import Trees
@@ -211,7 +211,7 @@ def models() -> tuple[Seed, ...]:
     )
     middle = np.array([0.1, 0.5, np.nan])
     quality = QualityModel(
-        Columns(("hole_score",), ("area_px",)), -0.5, 0.7, trees, np.zeros(3), middle
+        FeatureColumns(("hole_score",), ("area_px",)), -0.5, 0.7, trees, np.zeros(3), middle
     )
     record = {"picture_keys": {"train": ["a", "b"], "folds": {"fold-0": ["a"], "fold-1": ["b"]}}}
     detector = {

@@ -18,7 +18,7 @@ from curate.pool import Pool
 from curate.scorers.agreement import agreement
 from curate.scorers.base import present
 from curate.scorers.detector import confidence_of, detector
-from curate.sides import Side, prepare_side
+from curate.sides import ReferenceSource, prepare_side
 from curate.source_images import list_images
 from curate.store import write_part
 from curate.verbs import audit
@@ -70,7 +70,7 @@ def test_a_file_without_detections(tmp_path: Path, text: str) -> None:
 
 def test_columns_that_only_later_parts_have_are_read(tmp_path: Path) -> None:
     """A detector's file may give its first thousands of boxes no score, and others one."""
-    side = Side("detections", tmp_path)
+    side = ReferenceSource("detections", tmp_path)
     for index, more in enumerate(({}, {"score": pa.array([0.5])})):
         masks = pa.table({"mask_id": [index], "image_row": [index], **more})
         write_part(tmp_path / "masks" / f"part-{index:06d}.parquet", masks)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.curation.evidence import Population, Sample
+from curate.curation.evidence import Population, ReviewedSample
 from curate.curation.image_bets import Gains, image_gains
 from curate.curation.tails import (
     FloatArray,
@@ -147,7 +147,7 @@ class Acceptance:
         return bool(p_value.min() <= risk)
 
 
-def acceptance(sample: Sample, population: Population, max_bad: float) -> Acceptance:
+def acceptance(sample: ReviewedSample, population: Population, max_bad: float) -> Acceptance:
     """Return thresholds and what the sample found at each.
 
     Args:

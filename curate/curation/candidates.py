@@ -19,7 +19,7 @@ from curate.curation.audits import Audit, has_people, is_number, literal, quoted
 from curate.curation.learn_draw import POOL, draw_learn
 from curate.curation.plan import ORDER_SQL
 from curate.curation.queue import chosen
-from curate.curation.random_draws import Draw, Record, recorded
+from curate.curation.random_draws import DrawRegistry, RecordedDraw, recorded
 from curate.errors import AuditError
 
 PER_IMAGE = 5
@@ -43,7 +43,7 @@ def population_sql(types: Mapping[str, str]) -> str:
     return f"status = 'ok'{crowd}"
 
 
-class History(Record, Protocol):
+class History(DrawRegistry, Protocol):
     """What people did so far; ``curate.decisions.Reviews`` has it."""
 
     def resolved(self) -> pd.DataFrame:
@@ -59,7 +59,7 @@ class Already:
     """What was done before: masks that people decided on, and all draws in their order."""
 
     decided: IntArray = field(default_factory=_none)
-    draws: tuple[Draw, ...] = ()
+    draws: tuple[RecordedDraw, ...] = ()
 
     @classmethod
     def of(cls, history: History) -> Already:

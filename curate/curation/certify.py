@@ -30,7 +30,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.curation.acceptance import Acceptance, acceptance
-from curate.curation.evidence import Population, Sample
+from curate.curation.evidence import Population, ReviewedSample
 from curate.curation.tails import zero_failures
 from curate.errors import CallError
 from curate.ranges import check_numbers
@@ -87,7 +87,7 @@ class Certificate:
 
 
 def certify(
-    sample: Sample,
+    sample: ReviewedSample,
     population: Population,
     *,
     max_bad: float = 0.05,
@@ -153,7 +153,10 @@ def levels(curve: Acceptance, risk: float) -> tuple[FloatArray, FloatArray]:
 
 
 def acceptance_curve(
-    sample: Sample, population: Population, max_bads: Sequence[float], confidence: float = 0.95
+    sample: ReviewedSample,
+    population: Population,
+    max_bads: Sequence[float],
+    confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Return what could be accepted under other bounds, each certified on its own.
 
@@ -180,7 +183,7 @@ def acceptance_curve(
 
 
 def expected_share(
-    sample: Sample,
+    sample: ReviewedSample,
     population: Population,
     more: int,
     *,
@@ -212,7 +215,7 @@ def _risk(max_bad: float, confidence: float, looks: int) -> float:
     return (1 - confidence) / looks
 
 
-def _enough(sample: Sample, curve: Acceptance, risk: float) -> None:
+def _enough(sample: ReviewedSample, curve: Acceptance, risk: float) -> None:
     """See that the sample could certify anything if all of its masks were good.
 
     Raises:

@@ -81,7 +81,7 @@ def known_columns() -> frozenset[str]:
     )
 
 
-class Columns:
+class PolicyColumns:
     """The masks of some whole images, column by column, as conditions and reasons take them.
 
     Args:
@@ -150,13 +150,13 @@ def _is_empty(series: pd.Series[Any]) -> bool:
     return series.dtype == object and len(series) > 0 and bool(series.isna().all())
 
 
-def _coverage(columns: Columns, _: str) -> pd.Series[Any]:
+def _coverage(columns: PolicyColumns, _: str) -> pd.Series[Any]:
     frame = columns.frame
     pixels = frame["height"].astype("float64") * frame["width"].astype("float64")
     return frame["area_px"] / pixels.where(pixels > 0)
 
 
-def _pieces(columns: Columns, wanted: str) -> pd.Series[Any]:
+def _pieces(columns: PolicyColumns, wanted: str) -> pd.Series[Any]:
     """Count islands and holes from the masks themselves; NaN where there is no mask."""
     from curate.rle import components, decode
 
@@ -173,7 +173,7 @@ def _pieces(columns: Columns, wanted: str) -> pd.Series[Any]:
     return series
 
 
-def _same_category(columns: Columns, _: str) -> pd.Series[Any]:
+def _same_category(columns: PolicyColumns, _: str) -> pd.Series[Any]:
     """1 where the kept twin has the same category (or neither has one), else 0; NaN: no twin."""
     twin = columns.positions(columns.frame["duplicate_of"])
     rows = np.flatnonzero(twin >= 0)
@@ -184,12 +184,12 @@ def _same_category(columns: Columns, _: str) -> pd.Series[Any]:
     return pd.Series(same, index=columns.frame.index)
 
 
-def _crowd_region(columns: Columns, _: str) -> pd.Series[Any]:
+def _crowd_region(columns: PolicyColumns, _: str) -> pd.Series[Any]:
     """1 where a mask is a crowd region; audits say so themselves, as they may judge it anyway."""
     return columns.frame["iscrowd"]
 
 
-_DERIVATIONS: dict[str, Callable[[Columns, str], pd.Series[Any]]] = {
+_DERIVATIONS: dict[str, Callable[[PolicyColumns, str], pd.Series[Any]]] = {
     "coverage": _coverage,
     "small_island_px": _pieces,
     "small_hole_px": _pieces,

@@ -49,7 +49,7 @@ _BATCH = 50_000
 
 
 @dataclass(frozen=True)
-class Drawn:
+class QueueDraw:
     """A queue that was drawn.
 
     Attributes:
@@ -86,7 +86,7 @@ def draw_queue(
     already: Already | None = None,
     seed: int = 0,
     whole_images: bool = False,
-) -> Drawn:
+) -> QueueDraw:
     """Draw a queue; nothing is written.
 
     Args:
@@ -128,7 +128,7 @@ def draw_queue(
     settings = {"kind": kind, "seed": seed, "unit": "", **how}
     if (version := dataset_version(audit)) is not None:
         settings[DATASET_VERSION] = version
-    return Drawn(kind, shown, record, settings | _counts(record, overlap, honeypots))
+    return QueueDraw(kind, shown, record, settings | _counts(record, overlap, honeypots))
 
 
 def _take(

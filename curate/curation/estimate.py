@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from curate.curation import intervals
-from curate.curation.evidence import BoolArray, FloatArray, IntArray, Population, Sample
-from curate.curation.random_draws import WHERE, Draw
+from curate.curation.evidence import BoolArray, FloatArray, IntArray, Population, ReviewedSample
+from curate.curation.random_draws import WHERE, RecordedDraw
 from curate.curation.tails import zero_failures
 from curate.errors import CallError
 from curate.ranges import check_numbers
@@ -105,7 +105,7 @@ class Looked:
 
 
 def estimate(
-    sample: Sample,
+    sample: ReviewedSample,
     population: Population,
     *,
     confidence: float = 0.95,
@@ -142,7 +142,7 @@ def estimate(
 
 def _bounded(
     name: str,
-    sample: Sample,
+    sample: ReviewedSample,
     population: Population,
     said: tuple[BoolArray, BoolArray],
     confidence: float,
@@ -166,7 +166,9 @@ def _bounded(
     )
 
 
-def gather_images(draws: Sequence[Draw], looked: IntArray, missing: pd.Series[int]) -> Looked:
+def gather_images(
+    draws: Sequence[RecordedDraw], looked: IntArray, missing: pd.Series[int]
+) -> Looked:
     """Put a random sample of images together, after seeing that it is one.
 
     Args:

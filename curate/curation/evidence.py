@@ -1,7 +1,7 @@
 """What people's decisions on random samples show: a sample that was checked to be random.
 
-:func:`gather` is the only way to a :class:`Sample`; whatever was not random, or cannot be shown to
-have been, is refused here, so that :mod:`curate.curation.certify` and
+:func:`gather` is the only way to a :class:`ReviewedSample`; whatever was not random, or cannot be
+shown to have been, is refused here, so that :mod:`curate.curation.certify` and
 :mod:`curate.curation.estimate` need not ask.
 
 **Draws that are not finished.** A draw comes in an order by chance, so its first places are a
@@ -30,7 +30,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.curation import random_draws as check
-from curate.curation.random_draws import EQUAL, WHERE, Draw
+from curate.curation.random_draws import EQUAL, WHERE, RecordedDraw
 from curate.errors import CallError
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,7 +42,7 @@ GAPS = 0.02
 
 
 @dataclass(frozen=True)
-class Sample:
+class ReviewedSample:
     """Masks of a random sample, each with what people decided; every array has a row a mask.
 
     Attributes:
@@ -96,7 +96,7 @@ class Population:
     """Everything that the sample stands for, as far as statistics need it.
 
     Attributes:
-        quality: The score of every mask, as in :class:`Sample`; or its distinct values.
+        quality: The score of every mask, as in :class:`ReviewedSample`; or its distinct values.
         image: The image of every mask; needed only for samples of whole images.
         counts: How many masks have each value of ``quality``; None for one each.
     """
@@ -123,13 +123,13 @@ class Population:
 
 
 def gather(
-    draws: Sequence[Draw],
+    draws: Sequence[RecordedDraw],
     labels: pd.DataFrame,
     masks: pd.DataFrame,
     size: int,
     *,
     unit: str | None = None,
-) -> Sample:
+) -> ReviewedSample:
     """Put a random sample together, after seeing that it is one.
 
     Args:
@@ -176,12 +176,12 @@ def _begun(rows: pd.DataFrame, labels: pd.DataFrame, unit: str) -> pd.DataFrame:
 
 
 def _sample(
-    draws: Sequence[Draw],
+    draws: Sequence[RecordedDraw],
     frames: Sequence[pd.DataFrame],
     parts: Sequence[pd.DataFrame],
     taken: pd.DataFrame,
     rest: tuple[int, tuple[str, ...]],
-) -> Sample:
+) -> ReviewedSample:
     size, notes = rest
     chance = [f["inclusion_probability"].to_numpy(np.float64) for f in frames]
     done = [_units(p, d) / _units(f, d) for p, f, d in zip(parts, frames, draws, strict=True)]
@@ -197,7 +197,7 @@ def _sample(
     good = taken["good"].eq(True).to_numpy(np.bool_)
     action = taken["action"]
     iou = action.map({"accept": 1.0, "reject": 0.0})
-    return Sample(
+    return ReviewedSample(
         draws[0].unit,
         size,
         taken["mask_id"].to_numpy(np.int64),
@@ -215,7 +215,7 @@ def _sample(
     )
 
 
-def _units(rows: pd.DataFrame, draw: Draw) -> int:
+def _units(rows: pd.DataFrame, draw: RecordedDraw) -> int:
     return int(rows["image_id"].nunique()) if draw.unit == "image" else len(rows)
 
 
@@ -227,7 +227,9 @@ def _strata(drawn: pd.DataFrame, taken: pd.DataFrame) -> tuple[IntArray, IntArra
     return np.asarray(at, np.int64), held.to_numpy(np.int64)
 
 
-def _composed(draws: Sequence[Draw], shares: Sequence[float], done: Sequence[float]) -> float:
+def _composed(
+    draws: Sequence[RecordedDraw], shares: Sequence[float], done: Sequence[float]
+) -> float:
     """Return the probability of being in any draw, given each one's share and how far it is done.
 
     What nobody has looked at yet of an earlier draw is out of reach of a later one all the same.

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.curation.evidence import BoolArray, FloatArray, IntArray, Population, Sample
+from curate.curation.evidence import BoolArray, FloatArray, IntArray, Population, ReviewedSample
 from curate.curation.tails import winnings
 
 _SIZES = 12
@@ -40,7 +40,10 @@ class Gains:
 
 
 def image_gains(
-    sample: Sample, at: npt.NDArray[Any], population: Population, grid: tuple[Any, Any, float]
+    sample: ReviewedSample,
+    at: npt.NDArray[Any],
+    population: Population,
+    grid: tuple[Any, Any, float],
 ) -> tuple[Gains, int]:
     """Return the images of a sample as bets, and how many were drawn.
 
@@ -120,7 +123,7 @@ class Whole:
     wrong: FloatArray
 
     @staticmethod
-    def of(sample: Sample, population: Population, bad: BoolArray) -> Whole:
+    def of(sample: ReviewedSample, population: Population, bad: BoolArray) -> Whole:
         """Count masks by image."""
         codes, _ = population.images()
         drawn, _ = pd.factorize(sample.image_id)

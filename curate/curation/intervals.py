@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from curate.curation.evidence import BoolArray, FloatArray, IntArray, Population, Sample
+from curate.curation.evidence import BoolArray, FloatArray, IntArray, Population, ReviewedSample
 from curate.curation.image_bets import Whole
 from curate.curation.random_draws import WHERE
 from curate.curation.tails import betting_tail, count_tail, excess_tail, weighted_tail
@@ -38,7 +38,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Found:
+class ShareInterval:
     """An interval for a share.
 
     Attributes:
@@ -93,7 +93,9 @@ class Moments:
         return variance, min(2 * variance**2 / noise, most) if noise > 0 else most
 
 
-def share(sample: Sample, population: Population, yes: BoolArray, confidence: float) -> Found:
+def share(
+    sample: ReviewedSample, population: Population, yes: BoolArray, confidence: float
+) -> ShareInterval:
     """Return the interval of the share of all masks of which something is true.
 
     Args:
@@ -112,24 +114,26 @@ def share(sample: Sample, population: Population, yes: BoolArray, confidence: fl
     if min(_speaking(sample, yes), _speaking(sample, ~yes)) < FEW:
         low, high = exact(sample, population, yes, risk)
         value = min(max(value, low), high)
-        return Found(value, low, high, "exact", high - low, np.nan)
+        return ShareInterval(value, low, high, "exact", high - low, np.nan)
     low, high = binomial_interval(value, *found.spread(0.0), len(found.parts), risk)
-    alone = Found(value, low, high, "reviews", high - low, np.nan)
+    alone = ShareInterval(value, low, high, "reviews", high - low, np.nan)
     better = powered(found, everywhere)
     if better is None:
         return alone
     low, high = binomial_interval(*better, len(found.parts), risk)
     if high - low >= alone.width_reviews:
         return replace(alone, width_predicted=high - low)
-    return Found(better[0], low, high, "prediction-powered", alone.width_reviews, high - low)
+    return ShareInterval(
+        better[0], low, high, "prediction-powered", alone.width_reviews, high - low
+    )
 
 
-def _speaking(sample: Sample, yes: BoolArray) -> int:
+def _speaking(sample: ReviewedSample, yes: BoolArray) -> int:
     """Count the units that speak for one side."""
     return len(np.unique(sample.image_id[yes])) if sample.unit == "image" else int(yes.sum())
 
 
-def _predictions(sample: Sample, population: Population) -> tuple[FloatArray, float]:
+def _predictions(sample: ReviewedSample, population: Population) -> tuple[FloatArray, float]:
     """Return the score of each mask of a sample, and its mean over all masks.
 
     Masks without a score get the mean of the others: as good a prediction as any.
@@ -142,7 +146,7 @@ def _predictions(sample: Sample, population: Population) -> tuple[FloatArray, fl
     return np.where(np.isnan(sample.quality), mean, sample.quality), mean
 
 
-def moments(sample: Sample, said: FloatArray, predicted: FloatArray) -> Moments:
+def moments(sample: ReviewedSample, said: FloatArray, predicted: FloatArray) -> Moments:
     """Estimate the means of two values over all masks, by the design of the sample.
 
     Args:
@@ -157,7 +161,7 @@ def moments(sample: Sample, said: FloatArray, predicted: FloatArray) -> Moments:
     return _of_images(sample, both) if sample.unit == "image" else _of_masks(sample, both)
 
 
-def _of_masks(sample: Sample, both: FloatArray) -> Moments:
+def _of_masks(sample: ReviewedSample, both: FloatArray) -> Moments:
     stratum, held = sample.stratum, sample.strata
     count = np.bincount(stratum, minlength=len(held))
     if sample.exact and count.min() < 2:
@@ -178,7 +182,7 @@ def _of_masks(sample: Sample, both: FloatArray) -> Moments:
     return Moments(float(mean[0]), float(mean[1]), parts, stratum)
 
 
-def _of_images(sample: Sample, both: FloatArray) -> Moments:
+def _of_images(sample: ReviewedSample, both: FloatArray) -> Moments:
     """Return ratio estimates: totals of images over their numbers of masks."""
     codes, ids = pd.factorize(sample.image_id)
     size = np.bincount(codes).astype(np.float64)
@@ -233,7 +237,7 @@ def binomial_interval(
 
 
 def exact(
-    sample: Sample, population: Population, yes: BoolArray, risk: float
+    sample: ReviewedSample, population: Population, yes: BoolArray, risk: float
 ) -> tuple[float, float]:
     """Return the shares that no test refutes, each side at half of the risk.
 
@@ -291,7 +295,9 @@ def _turn(holds: Callable[[int], bool], total: int) -> int:
     return low
 
 
-def _most_images(sample: Sample, population: Population, yes: BoolArray, risk: float) -> float:
+def _most_images(
+    sample: ReviewedSample, population: Population, yes: BoolArray, risk: float
+) -> float:
     whole = Whole.of(sample, population, yes)
     low, high = float(yes.mean()), 1.0
     for _ in range(_HALVINGS):

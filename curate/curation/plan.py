@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.curation.blame import Blame
-from curate.curation.columns import Columns
+from curate.curation.columns import PolicyColumns
 from curate.curation.file_findings import Hits
 from curate.curation.nms import Suppression, crop_nms, greedy_nms
 from curate.curation.policy import Policy
@@ -53,7 +53,7 @@ Asked: TypeAlias = "Callable[[pd.DataFrame], Blame]"
 class _Draft:
     """A plan in the making; every array has a row a mask."""
 
-    columns: Columns
+    columns: PolicyColumns
     crowd: BoolArray
     level: npt.NDArray[np.int8]
     evidence: FloatArray
@@ -120,7 +120,7 @@ def decide(
     Raises:
         CallError: A rule compares text with a number, or the like.
     """
-    columns = Columns(frame, policy.small_px)
+    columns = PolicyColumns(frame, policy.small_px)
     rows = len(frame)
     crowd = _column(columns, "crowd_region") == 1
     no = np.zeros(rows, np.bool_)
@@ -189,7 +189,7 @@ def rank(plan: pd.DataFrame) -> pd.Series[Any]:
     return pd.Series(places, index=plan.index, name="rank")
 
 
-def _column(columns: Columns, name: str) -> FloatArray:
+def _column(columns: PolicyColumns, name: str) -> FloatArray:
     """Return a column as floats, NaN where it is not there."""
     values = columns(name)
     return np.full(len(columns), np.nan) if values is None else values.astype(np.float64)
@@ -277,7 +277,9 @@ def _suppress(draft: _Draft, policy: Policy) -> None:
     _note_suppression(columns, rows, found)
 
 
-def _note_suppression(columns: Columns, rows: npt.NDArray[np.int64], found: Suppression) -> None:
+def _note_suppression(
+    columns: PolicyColumns, rows: npt.NDArray[np.int64], found: Suppression
+) -> None:
     index = columns.frame.index
     by, iou = np.full(len(index), -1, np.int64), np.full(len(index), np.nan)
     by[rows] = np.where(found.by >= 0, index.to_numpy()[rows[found.by]], -1) if len(rows) else -1
@@ -380,7 +382,7 @@ def _priority(draft: _Draft, policy: Policy, line: float) -> FloatArray:
     return np.asarray(bad * _costs(draft.columns, policy), np.float64)
 
 
-def _costs(columns: Columns, policy: Policy) -> FloatArray:
+def _costs(columns: PolicyColumns, policy: Policy) -> FloatArray:
     cost = np.full(len(columns), policy.cost)
     category = columns("category")
     if category is not None and policy.category_cost:

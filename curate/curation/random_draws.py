@@ -20,7 +20,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Draw:
+class RecordedDraw:
     """A recorded draw.
 
     Attributes:
@@ -53,7 +53,7 @@ class Draw:
         return rows
 
 
-class Record(Protocol):
+class DrawRegistry(Protocol):
     """Where draws are recorded; ``curate.decisions.Reviews`` is one."""
 
     def draws(self) -> pd.DataFrame:
@@ -63,19 +63,19 @@ class Record(Protocol):
         """Return one draw's rows."""
 
 
-def recorded(record: Record) -> tuple[Draw, ...]:
+def recorded(record: DrawRegistry) -> tuple[RecordedDraw, ...]:
     """Return all draws, in the order in which they were made."""
     draws = record.draws()
     rows = zip(*(draws[name].tolist() for name in ("draw_id", "kind", "settings")), strict=True)
     return tuple(
-        Draw(int(number), str(kind), settings, record.drawn(int(number)))
+        RecordedDraw(int(number), str(kind), settings, record.drawn(int(number)))
         for number, kind, settings in rows
     )
 
 
 def choose(
-    draws: Sequence[Draw], labels: pd.DataFrame, unit: str | None
-) -> tuple[list[Draw], list[str]]:
+    draws: Sequence[RecordedDraw], labels: pd.DataFrame, unit: str | None
+) -> tuple[list[RecordedDraw], list[str]]:
     """Return the draws to use, and what is left out.
 
     Draws of other kinds are left out, for they were made to find errors or to learn from.
@@ -108,7 +108,7 @@ def choose(
     return kept, [f"draws of {other} are a sample of their own and are left out"]
 
 
-def imported(labels: pd.DataFrame, size: int) -> Draw:
+def imported(labels: pd.DataFrame, size: int) -> RecordedDraw:
     """Return decisions that came with inclusion probabilities, but without a draw of ours, as one.
 
     They are a sample only if they are all of it; :func:`fits` sees whether their probabilities
@@ -124,10 +124,10 @@ def imported(labels: pd.DataFrame, size: int) -> Draw:
     rows["place"] = np.arange(1, len(rows) + 1)
     strata = [{"drawn": len(rows)}]
     settings = {"unit": "mask", "population": size, "before": 0, "strata": strata}
-    return Draw(0, "estimate", settings, rows)
+    return RecordedDraw(0, "estimate", settings, rows)
 
 
-def rows_of(draw: Draw, masks: pd.DataFrame) -> pd.DataFrame:
+def rows_of(draw: RecordedDraw, masks: pd.DataFrame) -> pd.DataFrame:
     """Return a draw's masks in order, without what checks people, with what is known of each.
 
     Raises:
@@ -153,7 +153,7 @@ def rows_of(draw: Draw, masks: pd.DataFrame) -> pd.DataFrame:
     return rows.join(masks[["image_id", "quality_score"]], on="mask_id")
 
 
-def fits(draw: Draw, before: Sequence[pd.DataFrame], rows: pd.DataFrame, size: int) -> None:
+def fits(draw: RecordedDraw, before: Sequence[pd.DataFrame], rows: pd.DataFrame, size: int) -> None:
     """See that a draw was made from this population, and that it is all there.
 
     Args:
@@ -181,7 +181,7 @@ def fits(draw: Draw, before: Sequence[pd.DataFrame], rows: pd.DataFrame, size: i
         _masks_fit(draw, len(earlier), rows, size)
 
 
-def _masks_fit(draw: Draw, earlier: int, rows: pd.DataFrame, size: int) -> None:
+def _masks_fit(draw: RecordedDraw, earlier: int, rows: pd.DataFrame, size: int) -> None:
     """See that probabilities, strata and the number of masks of a draw belong together."""
     where, out = f"draw {draw.number}", int(draw.settings.get("before", 0))
     told = sum(int(stratum["drawn"]) for stratum in draw.settings.get("strata", ()))
@@ -197,7 +197,7 @@ def _masks_fit(draw: Draw, earlier: int, rows: pd.DataFrame, size: int) -> None:
         raise CallError(what, where, _DRAW)
 
 
-def told(draw: Draw, rows: pd.DataFrame, part: pd.DataFrame) -> list[str]:
+def told(draw: RecordedDraw, rows: pd.DataFrame, part: pd.DataFrame) -> list[str]:
     """Say what of a draw does not count, or counts as bad."""
     notes = []
     gaps = int((~part["decided"]).sum())
@@ -208,7 +208,7 @@ def told(draw: Draw, rows: pd.DataFrame, part: pd.DataFrame) -> list[str]:
     return notes
 
 
-def begun(parts: Sequence[pd.DataFrame], draws: Sequence[Draw]) -> None:
+def begun(parts: Sequence[pd.DataFrame], draws: Sequence[RecordedDraw]) -> None:
     """See that anything was decided.
 
     Raises:
@@ -222,7 +222,7 @@ def begun(parts: Sequence[pd.DataFrame], draws: Sequence[Draw]) -> None:
     raise CallError(what, WHERE, do)
 
 
-def combine(draws: Sequence[Draw], frames: Sequence[pd.DataFrame]) -> None:
+def combine(draws: Sequence[RecordedDraw], frames: Sequence[pd.DataFrame]) -> None:
     """See that several draws can be used together.
 
     Raises:

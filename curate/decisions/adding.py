@@ -19,9 +19,9 @@ import pandas as pd
 
 from curate.curation.columns import plain
 from curate.decisions.adding_images import Stamp, renew_keys, write_images
-from curate.decisions.checking import Rows
+from curate.decisions.checking import InputRows
 from curate.decisions.frames import send
-from curate.decisions.replacing import Shown, shown_anew
+from curate.decisions.replacing import ShownWindows, shown_anew
 from curate.errors import SourceError
 
 _INCOMING = """
@@ -188,7 +188,7 @@ class Added:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedBatch:
     """A batch, every column in its type (see :mod:`curate.decisions.checking`).
 
     ``live``: all times are of this machine's clock, as those of rows without one.
@@ -218,13 +218,13 @@ def settle_repeated(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     differs = np.flatnonzero(first & said.duplicated(person).to_numpy())
     if len(differs):
         at = int(np.flatnonzero(twice)[differs[0]])
-        _refuse_contradiction(Rows(frame, origin), at)
+        _refuse_contradiction(InputRows(frame, origin), at)
     gone = np.zeros(len(frame), np.bool_)
     gone[np.flatnonzero(twice)[~first]] = True
     return frame[~gone].reset_index(drop=True)
 
 
-def _refuse_contradiction(rows: Rows, at: int) -> None:
+def _refuse_contradiction(rows: InputRows, at: int) -> None:
     row = rows.frame.iloc[at]
     same = (rows.frame["mask_id"] == row["mask_id"]) & (rows.frame["reviewer"] == row["reviewer"])
     earlier = int(np.flatnonzero(same & (rows.frame["time"] == row["time"]))[0])
@@ -238,7 +238,11 @@ def _refuse_contradiction(rows: Rows, at: int) -> None:
 
 
 def write(
-    connection: sqlite3.Connection, batch: Checked, origin: str, now: int, shown: Shown | None
+    connection: sqlite3.Connection,
+    batch: CheckedBatch,
+    origin: str,
+    now: int,
+    shown: ShownWindows | None,
 ) -> Added:
     """Write a checked batch within an open transaction.
 
@@ -259,9 +263,11 @@ def write(
     actions = batch.decisions["action"].value_counts()
     _send_decisions(connection, rows, now)
     connection.execute(_COME_LAST, (now, batch.live))
-    _explain(connection, Rows(rows, origin), now)
+    _explain(connection, InputRows(rows, origin), now)
     connection.execute(_DROP_UNCHANGED, (origin,))
-    _refuse(connection, Rows(rows, origin), _KEY_USED, "its key {0} was used by another decision")
+    _refuse(
+        connection, InputRows(rows, origin), _KEY_USED, "its key {0} was used by another decision"
+    )
     before = connection.total_changes
     connection.execute(_INSERT, (origin,))
     added = connection.total_changes - before
@@ -298,7 +304,7 @@ def _digest(mask: bytes | None, category: str | None) -> str | None:
     return blake2b((mask or b"") + told, digest_size=8).hexdigest()
 
 
-def _explain(connection: sqlite3.Connection, rows: Rows, now: int) -> None:
+def _explain(connection: sqlite3.Connection, rows: InputRows, now: int) -> None:
     """Find out why each mask was shown, and make the keys."""
     if connection.execute("select exists (select 1 from draws)").fetchone()[0]:
         connection.execute(_FIND_DRAW, (now,))
@@ -309,7 +315,9 @@ def _explain(connection: sqlite3.Connection, rows: Rows, now: int) -> None:
     renew_keys(connection, "incoming", _TAKEN_BACK)
 
 
-def _refuse(connection: sqlite3.Connection, rows: Rows, sql: str, words: str, do: str = "") -> None:
+def _refuse(
+    connection: sqlite3.Connection, rows: InputRows, sql: str, words: str, do: str = ""
+) -> None:
     found = connection.execute(f"{sql} limit 1").fetchone()
     if found is not None:
         raise SourceError(words.format(*found[1:]), rows.where(int(found[0])), do)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from curate.curation.columns import plain
 from curate.decisions.frames import send
-from curate.decisions.replacing import Shown, withdraw_replaced
+from curate.decisions.replacing import ShownWindows, withdraw_replaced
 from curate.decisions.schema import LOOKED
 
 _INCOMING = (
@@ -121,7 +121,7 @@ class Stamp:
 
     origin: str
     now: int
-    shown: Shown | None = None
+    shown: ShownWindows | None = None
 
 
 def write_images(

@@ -36,7 +36,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Rows:
+class InputRows:
     """Rows to be checked, and how a message names one of them.
 
     Attributes:
@@ -107,7 +107,7 @@ def check_decisions(audit: Audit, given: pd.DataFrame, origin: str, now: int) ->
     columns_of(given, GIVEN, ("mask_id", "action"))
     frame = given.reset_index(drop=True).copy(deep=False)
     frame["mask_id"] = whole(frame, "mask_id", origin)
-    rows = Rows(frame, origin)
+    rows = InputRows(frame, origin)
     _check_words(rows)
     for name in ("iou", "seconds", "inclusion_probability"):
         frame[name] = _floats(rows, name)
@@ -131,7 +131,7 @@ def check_decisions(audit: Audit, given: pd.DataFrame, origin: str, now: int) ->
     return frame
 
 
-def _check_words(rows: Rows) -> None:
+def _check_words(rows: InputRows) -> None:
     frame = rows.frame
     bad = ~frame["action"].isin(ACTIONS)
     do = "use accept, reject or fix"
@@ -165,7 +165,7 @@ def whole(frame: pd.DataFrame, name: str, origin: str) -> pd.Series[Any]:
     return numbers.astype("int64")
 
 
-def _floats(rows: Rows, name: str) -> pd.Series[Any]:
+def _floats(rows: InputRows, name: str) -> pd.Series[Any]:
     if name not in rows.frame:
         return pd.Series(np.nan, index=rows.frame.index)
     try:
@@ -174,7 +174,7 @@ def _floats(rows: Rows, name: str) -> pd.Series[Any]:
         raise CallError(f"{name} holds what is no number", rows.origin) from error
 
 
-def times(rows: Rows, now: int) -> pd.Series[Any]:
+def times(rows: InputRows, now: int) -> pd.Series[Any]:
     """Return times in microseconds since 1970, 0 where none is given."""
     if "time" not in rows.frame:
         return pd.Series(0, index=rows.frame.index)
@@ -191,7 +191,7 @@ def times(rows: Rows, now: int) -> pd.Series[Any]:
     return micro
 
 
-def texts(rows: Rows, name: str) -> pd.Series[Any]:
+def texts(rows: InputRows, name: str) -> pd.Series[Any]:
     """Return names as text, NA where missing; what cannot be written as text is refused."""
     if name not in rows.frame:
         return pd.Series(pd.NA, index=rows.frame.index, dtype="str")
@@ -220,7 +220,7 @@ def _is_text(value: object) -> bool:
     return value.isascii() or value.encode("utf-8", "ignore").decode("utf-8") == value
 
 
-def _check_known(audit: Audit, rows: Rows) -> pd.Series[Any]:
+def _check_known(audit: Audit, rows: InputRows) -> pd.Series[Any]:
     """Return the image of each row's mask; refuse masks that the audit does not have."""
     ids = rows.frame["mask_id"].to_numpy(np.int64)
     found = rows_of(audit, "masks", "mask_id", ids, ["image_id"]).set_index("mask_id")["image_id"]
@@ -231,7 +231,7 @@ def _check_known(audit: Audit, rows: Rows) -> pd.Series[Any]:
     return pd.Series(images[at] if len(images) else at, index=rows.frame.index)
 
 
-def _check_masks(audit: Audit, rows: Rows) -> None:
+def _check_masks(audit: Audit, rows: InputRows) -> None:
     """Read corrected masks and measure their IoU with what they correct, in place."""
     frame = rows.frame
     given = frame["segmentation"].notna().to_numpy()
@@ -248,7 +248,7 @@ def _check_masks(audit: Audit, rows: Rows) -> None:
     ).set_index("mask_id")
     own = own.loc[frame["mask_id"].iloc[at]]
     sizes = own["height"].to_numpy(np.int64), own["width"].to_numpy(np.int64)
-    some = Rows(frame.iloc[at].reset_index(drop=True), rows.origin)
+    some = InputRows(frame.iloc[at].reset_index(drop=True), rows.origin)
     counts, new = read_masks(some, *sizes)
     old, problems = decoded(own["segmentation"], *sizes)
     iou = pair_iou(old, new)
@@ -256,7 +256,7 @@ def _check_masks(audit: Audit, rows: Rows) -> None:
     stated = some.frame["iou"].to_numpy(np.float64)
     off = np.abs(stated - iou) > SAME_IOU  # NaN is not
     measured = pd.Series([f"{s:g}, but measured {m:.4f}" for s, m in zip(stated, iou, strict=True)])
-    checked = Rows(some.frame.assign(told=measured), rows.origin)
+    checked = InputRows(some.frame.assign(told=measured), rows.origin)
     checked.refuse(off, lambda value: f"the stated IoU of the correction is {value}", "told")
     corrected = np.full(len(frame), None, object)
     corrected[at] = counts
@@ -265,7 +265,7 @@ def _check_masks(audit: Audit, rows: Rows) -> None:
     frame.loc[at[known_iou], "iou"] = iou[known_iou]
 
 
-def read_masks(rows: Rows, heights: Any, widths: Any) -> tuple[list[bytes], Any]:
+def read_masks(rows: InputRows, heights: Any, widths: Any) -> tuple[list[bytes], Any]:
     """Return masks in one spelling and as runs, or refuse the first that cannot be used."""
     counts: list[bytes | None] = []
     found: list[str] = []
@@ -276,7 +276,7 @@ def read_masks(rows: Rows, heights: Any, widths: Any) -> tuple[list[bytes], Any]
         found.append(one[1])
     runs, problems = decoded(counts, heights, widths)
     told = pd.Series([said or problem for said, problem in zip(found, problems, strict=True)])
-    shown = Rows(rows.frame.assign(told=told), rows.origin, rows.id_name)
+    shown = InputRows(rows.frame.assign(told=told), rows.origin, rows.id_name)
     shown.refuse(told != "", lambda value: f"its corrected mask cannot be read: {value}", "told")
     empty = np.diff(runs.offsets) == 0
     rows.refuse(empty, lambda value: "its corrected mask has no pixel", rows.id_name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from curate.decisions.checking import Rows, columns_of, read_masks, texts, times, whole
+from curate.decisions.checking import InputRows, columns_of, read_masks, texts, times, whole
 from curate.decisions.lookup import known, rows_of
 from curate.store import Audit
 
@@ -40,10 +40,10 @@ def check_looked(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> pd
     return rows.frame
 
 
-def _check_images(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> Rows:
+def _check_images(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> InputRows:
     frame = given.reset_index(drop=True).copy(deep=False)
     frame["image_id"] = whole(frame, "image_id", origin)
-    rows = Rows(frame, origin, "image_id")
+    rows = InputRows(frame, origin, "image_id")
     here = known(audit, "images", "image_id", frame["image_id"].to_numpy(np.int64))
     rows.refuse(~here, lambda value: "the audit has no such image", "image_id")
     frame["time"] = times(rows, now)

@@ -28,7 +28,7 @@ from curate.decisions.lookup import rows_of
 from curate.decisions.outcomes import outcomes, why_unsettled
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.decisions.schema import FILE
-from curate.decisions.settings import Settings
+from curate.decisions.settings import DecisionSettings
 from curate.errors import AuditError
 from curate.notes import counted
 from curate.store import PEOPLE, Audit, read_info, read_people, to_frame, writing
@@ -122,7 +122,7 @@ def _outdated(pinned: Audit) -> tuple[pd.DataFrame, State] | None:
     """Return what ``people.parquet`` should hold and of what; None where it holds that."""
     before = _state_of(pinned.path / PEOPLE)
     info = read_info(pinned.path) or pinned.info  # another call may have changed it since
-    settings = Settings.of(info)
+    settings = DecisionSettings.of(info)
     with Reviews(pinned).connected() as connection:
         now = _state(connection, settings.rule, info)
         if now == before:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from curate.curation.columns import plain
 from curate.curation.grammar import check_choice
-from curate.decisions.checking import Rows, columns_of
+from curate.decisions.checking import InputRows, columns_of
 from curate.decisions.frames import fetch, send
 from curate.decisions.lookup import known
 from curate.errors import AuditError, CallError
@@ -47,7 +47,7 @@ def check_drawn(audit: Audit, kind: str, drawn: pd.DataFrame) -> pd.DataFrame:
     except (TypeError, ValueError) as error:
         raise CallError(f"a column of the draw has another type ({error})", "draw") from error
     frame["honeypot"] = frame["honeypot"].where(frame["honeypot"].notna(), None)
-    rows = Rows(frame, "draw")
+    rows = InputRows(frame, "draw")
     chance, honeypot = frame["inclusion_probability"], frame["honeypot"]
     bad = chance.notna() & ~((chance > 0) & (chance <= 1))
     if kind == "estimate":

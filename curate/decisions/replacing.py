@@ -56,7 +56,7 @@ class Window:
 
 
 @dataclass
-class Shown:
+class ShownWindows:
     """Which windows of which images each person's file shows.
 
     Attributes:
@@ -70,7 +70,7 @@ class Shown:
     )
 
 
-def shown_anew(connection: sqlite3.Connection, shown: Shown) -> Shown:
+def shown_anew(connection: sqlite3.Connection, shown: ShownWindows) -> ShownWindows:
     """Return what a file shows, without people of whom it was imported before.
 
     To be asked before anything of the batch is written.
@@ -82,10 +82,10 @@ def shown_anew(connection: sqlite3.Connection, shown: Shown) -> Shown:
         if connection.execute(_IMPORTED, (str(shown.origin), reviewer)).fetchone()[0]
     }
     windows = {key: value for key, value in shown.windows.items() if key[1] not in known}
-    return Shown(shown.origin, windows)
+    return ShownWindows(shown.origin, windows)
 
 
-def withdraw_replaced(connection: sqlite3.Connection, shown: Shown, now: int) -> int:
+def withdraw_replaced(connection: sqlite3.Connection, shown: ShownWindows, now: int) -> int:
     """Withdraw what people added earlier within what their file shows, and is not in it now.
 
     Only what came from the same kind of file, made of the same draw or dataset, is withdrawn.
@@ -116,7 +116,7 @@ def _holds(window: Window, mask: bytes, time: int) -> bool:
     return bool(left <= x and top <= y and x + w <= left + across and y + h <= top + down)
 
 
-def windows_of(frame: pd.DataFrame, origin: Origin) -> Shown:
+def windows_of(frame: pd.DataFrame, origin: Origin) -> ShownWindows:
     """Return what a file shows.
 
     Args:
@@ -124,7 +124,7 @@ def windows_of(frame: pd.DataFrame, origin: Origin) -> Shown:
             ``width`` (of the image), NA for whole images; ``time`` where it is known.
         origin: The file.
     """
-    found = Shown(origin)
+    found = ShownWindows(origin)
     boxes = [plain(frame[name]) if name in frame else [None] * len(frame) for name in "xywh"]
     sizes = [
         plain(frame[name]) if name in frame else [None] * len(frame) for name in ("height", "width")

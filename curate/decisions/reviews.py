@@ -12,7 +12,7 @@ import pandas as pd
 
 from curate.clock import SYSTEM, Clock
 from curate.decisions import schema
-from curate.decisions.adding import Added, Checked, write
+from curate.decisions.adding import Added, CheckedBatch, write
 from curate.decisions.checking import check_decisions
 from curate.decisions.checking_images import check_looked, check_missing
 from curate.decisions.frames import fetch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from curate.decisions.agreement import Agreement
-    from curate.decisions.replacing import Shown
+    from curate.decisions.replacing import ShownWindows
 
 COLUMNS = (
     *("decision_id", "mask_id", "action", "iou", "segmentation", "category", "reviewer"),
@@ -104,7 +104,7 @@ class Reviews:
         origin: str,
         missing: pd.DataFrame | None = None,
         looked: pd.DataFrame | None = None,
-        shown: Shown | None = None,
+        shown: ShownWindows | None = None,
         live: bool = False,
     ) -> Added:
         """Write decisions, all or none; what is there already is not written again.
@@ -137,7 +137,7 @@ class Reviews:
             CallError: A column is missing, strange, or of another type.
         """
         now = self._now((decisions, missing, looked) if live else ())
-        batch = Checked(
+        batch = CheckedBatch(
             check_decisions(self.audit, decisions, origin, now),
             None if missing is None else check_missing(self.audit, missing, origin, now),
             None if looked is None else check_looked(self.audit, looked, origin, now),

@@ -15,7 +15,7 @@ SETTINGS = "people"
 
 
 @dataclass(frozen=True)
-class Settings:
+class DecisionSettings:
     """How people's decisions are read.
 
     Attributes:
@@ -35,7 +35,7 @@ class Settings:
         check_numbers(good_iou=self.good_iou)
 
     @classmethod
-    def of(cls, info: Mapping[str, Any]) -> Settings:
+    def of(cls, info: Mapping[str, Any]) -> DecisionSettings:
         """Return those of an audit, by the content of its ``audit.json``."""
         return cls(**info.get(SETTINGS, {}))
 

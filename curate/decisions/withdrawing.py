@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curate.curation.columns import plain
-from curate.decisions.checking import Rows, columns_of, texts, times
+from curate.decisions.checking import InputRows, columns_of, texts, times
 from curate.decisions.frames import send
 from curate.errors import SourceError
 
@@ -35,7 +35,7 @@ def check_withdrawn(given: pd.DataFrame, now: int) -> pd.DataFrame:
     """Return withdrawals in their types; see ``Reviews.withdraw``."""
     columns_of(given, _COLUMNS, ("decision_key", "reviewer", "key"))
     frame = given.reset_index(drop=True).copy(deep=False)
-    rows = Rows(frame, "withdrawals", "decision_key")
+    rows = InputRows(frame, "withdrawals", "decision_key")
     for name in ("decision_key", "reviewer", "key"):
         frame[name] = texts(rows, name)
         lacking = frame[name].isna() | ((frame[name] == "") & (name != "reviewer"))
@@ -58,7 +58,7 @@ def write_withdrawn(connection: sqlite3.Connection, frame: pd.DataFrame, now: in
     send(connection, "incoming_withdrawn", columns)
     strange = connection.execute(_STRANGE).fetchone()
     if strange is not None:
-        where = Rows(frame, "withdrawals", "decision_key").where(int(strange[0]))
+        where = InputRows(frame, "withdrawals", "decision_key").where(int(strange[0]))
         raise SourceError("there is no such decision of that person", where)
     before = connection.total_changes
     connection.execute(_INSERT)

@@ -20,7 +20,7 @@ from curate.ranges import check_numbers
 if TYPE_CHECKING:
     import numpy as np
 
-    from curate.demo.scenes import Scene
+    from curate.demo.scenes import DemoScene
     from curate.demo.truth import DemoTruth
 
 __all__ = ["as_text", "found_against_planted", "load_truth", "make_demo"]
@@ -77,7 +77,7 @@ def make_demo(path: Path, seed: int = 0, images: int = 24) -> DemoTruth:
     return load_truth(path)
 
 
-def _spoilt_pictures(rng: np.random.Generator, scenes: dict[int, Scene]) -> dict[int, str]:
+def _spoilt_pictures(rng: np.random.Generator, scenes: dict[int, DemoScene]) -> dict[int, str]:
     """Choose the pictures that are spoilt, one a kind; make one of them nearly another's."""
     from curate.demo.kinds import KINDS
     from curate.demo.writing import nearly_the_same

@@ -18,7 +18,7 @@ SOFT_LIMIT = 12.0
 
 
 @dataclass(frozen=True)
-class Annotation:
+class DemoAnnotation:
     """One annotation of one image, with the truth about it.
 
     Attributes:

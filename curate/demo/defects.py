@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from curate.demo.annotation import (
-    Annotation,
+    DemoAnnotation,
     deepest,
     disc,
     grow,
@@ -20,21 +20,21 @@ from curate.demo.annotation import (
 from curate.demo.kinds import HTML_CATEGORY
 from curate.demo.scenes import HEIGHT, WIDTH, BoolArray, around
 
-Planted = tuple[Annotation | None, Annotation | None]
+Planted = tuple[DemoAnnotation | None, DemoAnnotation | None]
 """What becomes of the annotation (None: it is dropped), and what is added beside it, if any."""
 
-Plant = Callable[[np.random.Generator, Annotation, Sequence[Annotation]], Planted | None]
+Plant = Callable[[np.random.Generator, DemoAnnotation, Sequence[DemoAnnotation]], Planted | None]
 """(rng, a sound annotation, the others of its image) to what is planted, None if it cannot be."""
 
 
-def _edited(own: Annotation, mask: BoolArray, detail: str) -> Planted | None:
+def _edited(own: DemoAnnotation, mask: BoolArray, detail: str) -> Planted | None:
     """Return ``own`` with another mask, and the point that such a mask would come from."""
     if mask.sum() < 60:
         return None
     return replace(own, mask=mask, rings=None, detail=detail, prompt=deepest(mask)), None
 
 
-def _added(own: Annotation, mask: BoolArray, detail: str, **fields: Any) -> Planted | None:
+def _added(own: DemoAnnotation, mask: BoolArray, detail: str, **fields: Any) -> Planted | None:
     """Return ``own`` as it is, and a new annotation beside it."""
     if mask.sum() < 60:
         return None
@@ -51,7 +51,7 @@ def _half_plane(mask: BoolArray, angle: float, share: float) -> BoolArray:
 
 
 def duplicate_twin(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Add the same mask again, moved by nothing or by a breath."""
     exact = rng.random() < 0.5
@@ -60,7 +60,7 @@ def duplicate_twin(
 
 
 def near_duplicate(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Add a coarser mask of the same object."""
     size = np.sqrt(own.area)
@@ -69,7 +69,7 @@ def near_duplicate(
 
 
 def part_of(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Add a mask of about half of the object."""
     share = rng.uniform(0.4, 0.6)
@@ -79,7 +79,7 @@ def part_of(
 
 
 def nested_wrong(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Add a mask of a patch of light on the object."""
     x, y = middle(own.mask)
@@ -92,7 +92,7 @@ def nested_wrong(
 
 
 def holes(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Punch a few holes."""
     inner = grow(own.mask, -3) & own.mask
@@ -107,7 +107,7 @@ def holes(
 
 
 def islands(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Scatter specks around the object."""
     x, y = middle(own.mask)
@@ -120,14 +120,14 @@ def islands(
 
 
 def ragged(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Tear the outline."""
     return _edited(own, wobble(rng, own.mask, rng.uniform(2.4, 3.6), 4), "torn outline")
 
 
 def shifted(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Move the mask a quarter of its size aside."""
     far = rng.uniform(0.2, 0.32) * np.sqrt(own.area)
@@ -137,7 +137,7 @@ def shifted(
 
 
 def dilated(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Move the outline outwards."""
     px = rng.uniform(0.09, 0.14) * np.sqrt(own.area) + 1
@@ -145,14 +145,16 @@ def dilated(
 
 
 def eroded(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Move the outline inwards."""
     px = rng.uniform(0.08, 0.12) * np.sqrt(own.area)
     return _edited(own, grow(own.mask, -px), f"outline {px:.0f} px too far in")
 
 
-def cut(rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]) -> Planted | None:
+def cut(
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
+) -> Planted | None:
     """Cut off a part along a straight line."""
     share = rng.uniform(0.28, 0.42)
     keep = _half_plane(own.mask, rng.uniform(0, 6.28), share)
@@ -160,7 +162,7 @@ def cut(rng: np.random.Generator, own: Annotation, others: Sequence[Annotation])
 
 
 def cut_at_crop(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Cut the mask off where the crop ended that a model saw."""
     x = around(own.mask, 0)[1]
@@ -180,7 +182,7 @@ def cut_at_crop(
 
 
 def merged(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Take the neighbour that it touches into the same mask; the neighbour keeps its own."""
     near = grow(own.mask, 4)
@@ -194,7 +196,7 @@ def merged(
 
 
 def wrong_place(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Add the mask again where there is only table."""
     taken = own.true.copy()
@@ -212,7 +214,7 @@ def wrong_place(
 
 
 def whole_image(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Add a mask of nearly everything."""
     mask = np.zeros_like(own.mask)
@@ -221,7 +223,7 @@ def whole_image(
 
 
 def odd_shape(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Put a long bar, or a dot, where the object is."""
     x, y = middle(own.mask)
@@ -236,7 +238,7 @@ def odd_shape(
 
 
 def wrong_category(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Call it something that it does not look like."""
     unlike = "orange" if own.category in ("leaf", "cherry") else "leaf"
@@ -245,7 +247,7 @@ def wrong_category(
 
 
 def declared_bbox(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Store the box of another mask."""
     if not others:
@@ -256,7 +258,7 @@ def declared_bbox(
 
 
 def declared_area(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Store an area that is far off."""
     area = int(own.area * rng.choice([0.25, 1.6, 4.0]))
@@ -264,7 +266,7 @@ def declared_area(
 
 
 def prompt_outside(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Store a prompt point that lies well outside."""
     allowed = ~grow(own.mask, 14) & grow(own.mask, 70)
@@ -277,7 +279,7 @@ def prompt_outside(
 
 
 def unstable(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Give it logits that hardly rise across the outline."""
     slope = rng.uniform(0.12, 0.3)
@@ -285,7 +287,7 @@ def unstable(
 
 
 def predicted_iou_over_1(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Store a predicted IoU that no IoU can be."""
     value = round(float(rng.uniform(1.3, 3.0)), 3)
@@ -293,14 +295,14 @@ def predicted_iou_over_1(
 
 
 def missing(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Drop the annotation; the object stays in the picture."""
     return None, None
 
 
 def html_category(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Give a plum a category whose name holds markup."""
     if own.category != "plum":
@@ -309,7 +311,7 @@ def html_category(
 
 
 def marked_only(
-    rng: np.random.Generator, own: Annotation, others: Sequence[Annotation]
+    rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Leave the mask; what is wrong is done when it is written."""
     return own, None

@@ -9,10 +9,10 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from curate import rle
-from curate.demo.annotation import Annotation, deepest, grow, iou, wobble
+from curate.demo.annotation import DemoAnnotation, deepest, grow, iou, wobble
 from curate.demo.defects import PLANTS
 from curate.demo.kinds import KINDS, ODD_NAME, Kind
-from curate.demo.scenes import HEIGHT, WIDTH, BoolArray, Scene, Thing
+from curate.demo.scenes import HEIGHT, WIDTH, BoolArray, DemoScene, Thing
 
 IMAGES = 24
 """Number of images that the counts of :data:`KINDS` are meant for."""
@@ -21,13 +21,15 @@ HARD_TO_SEE = 0.04
 """Share of objects on which even a sound mask is a little off."""
 
 
-def annotate(rng: np.random.Generator, image_id: int, scene: Scene) -> list[Annotation]:
+def annotate(rng: np.random.Generator, image_id: int, scene: DemoScene) -> list[DemoAnnotation]:
     """Annotate everything in a scene the way careful people and a good model do."""
     by_hand = rng.random() < 0.35
     return [_annotate(rng, image_id, thing, by_hand) for thing in scene.things]
 
 
-def _annotate(rng: np.random.Generator, image_id: int, thing: Thing, by_hand: bool) -> Annotation:
+def _annotate(
+    rng: np.random.Generator, image_id: int, thing: Thing, by_hand: bool
+) -> DemoAnnotation:
     rings = None
     if by_hand and thing.outline is not None:
         points = thing.outline + rng.normal(0, 0.35, thing.outline.shape)
@@ -37,7 +39,7 @@ def _annotate(rng: np.random.Generator, image_id: int, thing: Thing, by_hand: bo
         px = 1.6 if rng.random() < HARD_TO_SEE else 0.55
         mask = wobble(rng, thing.visible, px, 18)
     predicted = float(np.clip(rng.normal(0.955, 0.022), 0.86, 1.0))
-    return Annotation(
+    return DemoAnnotation(
         image_id=image_id,
         category=thing.category,
         mask=mask,
@@ -56,7 +58,7 @@ def drawn_polygon(rings: list[list[float]]) -> BoolArray:
     return rle.to_dense(runs, 0)
 
 
-def second_opinion(rng: np.random.Generator, scenes: dict[int, Scene]) -> list[Annotation]:
+def second_opinion(rng: np.random.Generator, scenes: dict[int, DemoScene]) -> list[DemoAnnotation]:
     """Annotate the scenes again with a less steady hand that overlooks one object in forty."""
     drawn = []
     for image_id, scene in scenes.items():
@@ -65,7 +67,7 @@ def second_opinion(rng: np.random.Generator, scenes: dict[int, Scene]) -> list[A
                 continue
             mask = wobble(rng, thing.visible, 0.9, 14)
             mask = grow(mask, 0.5) if rng.random() < 0.3 else mask
-            drawn.append(Annotation(image_id, thing.category, mask, thing.visible, (0, 0)))
+            drawn.append(DemoAnnotation(image_id, thing.category, mask, thing.visible, (0, 0)))
     return drawn
 
 
@@ -76,8 +78,8 @@ def counts(images: int) -> dict[str, int]:
 
 
 def plant(
-    rng: np.random.Generator, sound: list[list[Annotation]], planned: dict[str, int]
-) -> tuple[list[Annotation], list[Annotation]]:
+    rng: np.random.Generator, sound: list[list[DemoAnnotation]], planned: dict[str, int]
+) -> tuple[list[DemoAnnotation], list[DemoAnnotation]]:
     """Plant every kind of mask defect, spread evenly over the images.
 
     Args:
@@ -106,10 +108,10 @@ class _Garden:
         dropped: Annotations taken away.
     """
 
-    def __init__(self, rng: np.random.Generator, sound: Sequence[Sequence[Annotation]]) -> None:
+    def __init__(self, rng: np.random.Generator, sound: Sequence[Sequence[DemoAnnotation]]) -> None:
         self._rng = rng
-        self.annotations: list[Annotation] = [a for image in sound for a in image]
-        self.dropped: list[Annotation] = []
+        self.annotations: list[DemoAnnotation] = [a for image in sound for a in image]
+        self.dropped: list[DemoAnnotation] = []
         self._used: set[int] = set()
         self._planted: dict[int, int] = {image[0].image_id: 0 for image in sound if image}
 
@@ -142,7 +144,7 @@ class _Garden:
             return True
         return False
 
-    def _swallowed(self, merged: Annotation, place: int) -> int:
+    def _swallowed(self, merged: DemoAnnotation, place: int) -> int:
         """Return the position of the neighbour that a merged mask covers, and use it up."""
         covered = [
             0.0
@@ -169,7 +171,9 @@ class _Garden:
         return [free[k] for k in ranked]
 
 
-def in_file_order(rng: np.random.Generator, annotations: list[Annotation]) -> list[Annotation]:
+def in_file_order(
+    rng: np.random.Generator, annotations: list[DemoAnnotation]
+) -> list[DemoAnnotation]:
     """Return annotations image by image, in any order within one, with partners set right."""
     shuffled = rng.permutation(len(annotations))
     order = sorted((int(k) for k in shuffled), key=lambda k: annotations[k].image_id)
@@ -177,13 +181,15 @@ def in_file_order(rng: np.random.Generator, annotations: list[Annotation]) -> li
     return [replace(annotations[k], partner=place.get(annotations[k].partner, -1)) for k in order]
 
 
-def _without(annotation: Annotation, place: int) -> Annotation:
+def _without(annotation: DemoAnnotation, place: int) -> DemoAnnotation:
     """Return an annotation whose partner's position counts without the one at ``place``."""
     partner = annotation.partner
     return replace(annotation, partner=partner - 1) if partner > place else annotation
 
 
-def _judged(rng: np.random.Generator, planted: Annotation, own: Annotation) -> Annotation:
+def _judged(
+    rng: np.random.Generator, planted: DemoAnnotation, own: DemoAnnotation
+) -> DemoAnnotation:
     """Give a planted mask the predicted IoU of a model that half notices what is wrong."""
     if planted.predicted_iou != own.predicted_iou:
         return planted

@@ -35,7 +35,7 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class Scene:
+class DemoScene:
     """A picture and all that is in it.
 
     Attributes:
@@ -56,7 +56,7 @@ def around(mask: BoolArray, pad: int) -> tuple[slice, slice]:
     )
 
 
-def draw_scene(rng: np.random.Generator) -> Scene:
+def draw_scene(rng: np.random.Generator) -> DemoScene:
     """Draw one table with 12 to 20 things on it, some of them partly under others."""
     canvas = _table(rng)
     owner = np.zeros((HEIGHT, WIDTH), np.int32)
@@ -80,7 +80,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         whole = int(visible.sum()) == full[number]
         outline = sprite.outline + np.array([left, top]) if whole else None
         things.append(Thing(category, visible, outline, sprite.size))
-    return Scene(_photograph(rng, canvas), tuple(things))
+    return DemoScene(_photograph(rng, canvas), tuple(things))
 
 
 def _choose(rng: np.random.Generator) -> list[str]:

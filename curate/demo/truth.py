@@ -11,7 +11,7 @@ import orjson
 import pandas as pd
 
 from curate import files
-from curate.demo.annotation import Annotation, iou
+from curate.demo.annotation import DemoAnnotation, iou
 from curate.demo.writing import box_of, counts_string
 from curate.errors import SourceError
 
@@ -73,9 +73,9 @@ class DemoTruth:
 
 def write_truth(
     path: Path,
-    annotations: Sequence[Annotation],
+    annotations: Sequence[DemoAnnotation],
     ids: Sequence[int],
-    dropped: Sequence[Annotation],
+    dropped: Sequence[DemoAnnotation],
     pictures: dict[int, tuple[str, str]],
 ) -> None:
     """Write ``truth.json``.

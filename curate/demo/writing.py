@@ -14,9 +14,9 @@ import orjson
 from PIL import Image, ImageEnhance
 
 from curate import files, rle
-from curate.demo.annotation import Annotation, logits, move, stability
+from curate.demo.annotation import DemoAnnotation, logits, move, stability
 from curate.demo.kinds import HTML_CATEGORY
-from curate.demo.scenes import HEIGHT, WIDTH, BoolArray, Scene, around
+from curate.demo.scenes import HEIGHT, WIDTH, BoolArray, DemoScene, around
 from curate.demo.shapes import DRAWERS, FloatArray
 
 CATEGORIES: dict[str, int] = {name: k for k, name in enumerate([*DRAWERS, HTML_CATEGORY], 1)}
@@ -47,7 +47,9 @@ def box_of(mask: BoolArray) -> list[int]:
     return [x.start, y.start, x.stop - x.start, y.stop - y.start]
 
 
-def record(annotation: Annotation, number: int, soft: npt.NDArray[np.float16]) -> dict[str, Any]:
+def record(
+    annotation: DemoAnnotation, number: int, soft: npt.NDArray[np.float16]
+) -> dict[str, Any]:
     """Return an annotation as it is written, sound or spoilt.
 
     Args:
@@ -90,7 +92,7 @@ def _spoilt(kind: str, mask: BoolArray, detail: str) -> dict[str, Any]:
 
 
 def write_annotations(
-    folder: Path, names: dict[int, str], annotations: Sequence[Annotation]
+    folder: Path, names: dict[int, str], annotations: Sequence[DemoAnnotation]
 ) -> list[int]:
     """Write ``instances.json`` and ``soft_masks/``.
 
@@ -119,7 +121,7 @@ def write_annotations(
     return ids
 
 
-def _ids(annotations: Sequence[Annotation]) -> list[int]:
+def _ids(annotations: Sequence[DemoAnnotation]) -> list[int]:
     ids = [100 + k for k in range(len(annotations))]
     for place, annotation in enumerate(annotations):
         if annotation.kind == "duplicate_id":
@@ -148,7 +150,7 @@ def _write_coco(
     files.write_bytes(path, orjson.dumps(whole))
 
 
-def write_second(folder: Path, names: dict[int, str], drawn: Sequence[Annotation]) -> None:
+def write_second(folder: Path, names: dict[int, str], drawn: Sequence[DemoAnnotation]) -> None:
     """Write ``second_annotator.json``: what another annotator made of the same pictures."""
     records = [
         {
@@ -166,7 +168,7 @@ def write_second(folder: Path, names: dict[int, str], drawn: Sequence[Annotation
     _write_coco(path, names, records, "A second annotator's masks of the same pictures")
 
 
-def write_detections(rng: np.random.Generator, folder: Path, scenes: dict[int, Scene]) -> None:
+def write_detections(rng: np.random.Generator, folder: Path, scenes: dict[int, DemoScene]) -> None:
     """Write ``detections.json``: boxes of a fair detector, which misses 4% and sees some ghosts."""
     found: list[dict[str, Any]] = []
     names = list(DRAWERS)
@@ -226,7 +228,7 @@ def write_picture(path: Path, picture: npt.NDArray[np.uint8], kind: str) -> None
     files.write_bytes(path, data[: int(0.55 * len(data))] if kind == "image_truncated" else data)
 
 
-def nearly_the_same(scene: Scene) -> Scene:
+def nearly_the_same(scene: DemoScene) -> DemoScene:
     """Return a scene as the next frame would show it: moved aside by two pixels."""
     picture = np.roll(scene.picture, ALIKE_SHIFT, axis=1)
     picture[:, :ALIKE_SHIFT] = picture[:, ALIKE_SHIFT : ALIKE_SHIFT + 1]
@@ -238,4 +240,4 @@ def nearly_the_same(scene: Scene) -> Scene:
         )
         for thing in scene.things
     )
-    return Scene(picture, things)
+    return DemoScene(picture, things)

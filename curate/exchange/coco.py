@@ -20,12 +20,12 @@ from curate.exchange.coming_back import join
 from curate.exchange.corrected import decisions_of
 from curate.exchange.given import dataset_ids, shown_as_told, shown_in_queue
 from curate.exchange.labels import Labels, safe_label
-from curate.exchange.parts import Part, Shown
-from curate.exchange.readers import Found, Options, Reader
+from curate.exchange.parts import CorrectedImages, ShownMasks
+from curate.exchange.readers import ImportedDecisions, ImportOptions, Reader
 from curate.exchange.shapes import Tool
 from curate.exchange.tool_coco import coco_pictures, is_queue, version_of_queue, was_sent_out
 from curate.exchange.versioning import check_version
-from curate.exchange.writers import Writer
+from curate.exchange.writers import QueueWriter
 from curate.formats.coco import FORMAT
 from curate.formats.coco_index import CocoIndex
 from curate.formats.json_shape import shape_of
@@ -49,7 +49,7 @@ TOOL = Tool(
 """How COCO is read where its ids may have been numbered anew."""
 
 
-def _read(reviews: Reviews, path: Path, options: Options) -> Found:
+def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     check_version(reviews.audit, [version_of_queue(_file(path))], path.name)
     if options.match is not None or was_sent_out(_file(path)):
         return join(reviews, TOOL, path, options)
@@ -59,7 +59,7 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
         return decisions_of(reviews.audit, parts, path.name, shown, options)
 
 
-def _parts(audit: Audit, path: Path, work: Path) -> Iterator[Part]:
+def _parts(audit: Audit, path: Path, work: Path) -> Iterator[CorrectedImages]:
     labels = Labels(audit)
     for part in FORMAT.plan(path, work):
         index = CocoIndex.open(work)
@@ -68,15 +68,17 @@ def _parts(audit: Audit, path: Path, work: Path) -> Iterator[Part]:
             raise SourceError("it has ids beyond 62 bits", path.name)
         table = FORMAT.load(path, part)
         table = with_own_labels(audit, labels, table, index.categories, path.name)
-        yield Part(table, np.asarray(table.masks.index.to_numpy(np.int64) >= spare, np.bool_))
+        yield CorrectedImages(
+            table, np.asarray(table.masks.index.to_numpy(np.int64) >= spare, np.bool_)
+        )
 
 
-def _shown(reviews: Reviews, path: Path, options: Options) -> Shown:
+def _shown(reviews: Reviews, path: Path, options: ImportOptions) -> ShownMasks:
     """Return which masks people were given."""
     if options.given is not None:
         return shown_as_told(reviews, options.given, dataset_ids)
     if not _is_queue(path):
-        return Shown()
+        return ShownMasks()
     return shown_in_queue(reviews, dataset_ids(path), path.name)
 
 
@@ -88,4 +90,4 @@ def _is_queue(path: Path) -> bool:
 
 READER = Reader("coco", "corrected COCO", _matches, _read)
 
-WRITER = Writer("coco", "COCO instances", write_coco, check=check_coco)
+WRITER = QueueWriter("coco", "COCO instances", write_coco, check=check_coco)

@@ -16,7 +16,7 @@ from curate.exchange.labels import Labels
 from curate.exchange.picture_names import PictureNames
 from curate.exchange.tool_coco import info_of_queue
 from curate.exchange.views import (
-    View,
+    ExportedView,
     check_pictures,
     crops,
     pictures_of,
@@ -33,7 +33,7 @@ Annotate = Callable[[dict[str, Any], dict[str, Any], int], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Layout:
+class FolderLayout:
     """How such a folder is laid out.
 
     Attributes:
@@ -50,7 +50,7 @@ class Layout:
 
 
 def write_coco_folder(
-    audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing, layout: Layout
+    audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing, layout: FolderLayout
 ) -> int:
     """Write a queue as a folder of pictures with a COCO file.
 
@@ -97,7 +97,7 @@ def write_coco_folder(
 
 
 def _annotations(
-    view: View, image: int, categories: list[int], annotate: Annotate
+    view: ExportedView, image: int, categories: list[int], annotate: Annotate
 ) -> Iterator[dict[str, Any]]:
     """Yield the annotations of a view: its masks as seen in its window."""
     counts, boxes = encode(view.runs).to_pylist(), bbox(view.runs).tolist()

@@ -11,7 +11,7 @@ import pandas as pd
 from curate.curation.audits import dataset_version, source_of
 from curate.curation.columns import plain
 from curate.errors import CallError
-from curate.exchange.coco_folder import Layout, write_coco_folder
+from curate.exchange.coco_folder import FolderLayout, write_coco_folder
 from curate.exchange.labels import Labels, names_of
 from curate.exchange.tool_coco import info_of_queue
 from curate.exchange.views import needs_pictures
@@ -33,7 +33,7 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
         CallError: Crops are asked for, and there are no pictures.
     """
     if how.crops:
-        layout = Layout("COCO", "instances.json", "images", _annotation)
+        layout = FolderLayout("COCO", "instances.json", "images", _annotation)
         return write_coco_folder(audit, rows, out, how, layout)
     rows = rows.drop_duplicates("mask_id").reset_index(drop=True)
     categories, numbers = _categories(audit, rows)

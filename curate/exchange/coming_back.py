@@ -23,14 +23,14 @@ from curate.exchange.corrected import decisions_of
 from curate.exchange.given import shown_as_told, shown_by_name, shown_in_queue
 from curate.exchange.joining import Joining
 from curate.exchange.labels import Labels
-from curate.exchange.parts import Shown
-from curate.exchange.picture_names import PictureNames, Place
-from curate.exchange.readers import Found, Options
-from curate.exchange.shapes import Picture, Tool
+from curate.exchange.parts import ShownMasks
+from curate.exchange.picture_names import PictureNames, PictureWindow
+from curate.exchange.readers import ImportedDecisions, ImportOptions
+from curate.exchange.shapes import ImportedImage, Tool
 from curate.exchange.versioning import check_version
 
 
-def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
+def join(reviews: Reviews, tool: Tool, path: Path, options: ImportOptions) -> ImportedDecisions:
     """Return what people did to the masks of a queue, from what a tool gave back.
 
     Args:
@@ -64,7 +64,7 @@ def join(reviews: Reviews, tool: Tool, path: Path, options: Options) -> Found:
     return replace(found, notes=notes, seen=_seen(places, joining.unsure))
 
 
-def _seen(places: Sequence[Place | None], unsure: frozenset[int]) -> pd.DataFrame:
+def _seen(places: Sequence[PictureWindow | None], unsure: frozenset[int]) -> pd.DataFrame:
     """Return what pictures show, without images of which a tool lost a new mask, maybe."""
     rows = [
         {"image_id": one.image_id, "height": one.height, "width": one.width}
@@ -83,10 +83,10 @@ class _Placing:
         self._names = PictureNames(reviews.audit)
         self._name = name
         # The picture is kept with its place: another one may not get its number in memory.
-        self._found: dict[int, tuple[Picture, Place | None]] = {}
+        self._found: dict[int, tuple[ImportedImage, PictureWindow | None]] = {}
         self._seen: dict[tuple[int, int | None], str] = {}
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[bool]:
+    def __call__(self, pictures: Sequence[ImportedImage]) -> list[bool]:
         """Return which pictures are of the audit.
 
         Raises:
@@ -99,7 +99,7 @@ class _Placing:
             self._found[id(picture)] = (picture, place)
         return [self._found[id(picture)][1] is not None for picture in pictures]
 
-    def of(self, pictures: Sequence[Picture]) -> list[Place | None]:
+    def of(self, pictures: Sequence[ImportedImage]) -> list[PictureWindow | None]:
         """Return what each picture shows; None for what is not of this audit.
 
         Raises:
@@ -114,7 +114,7 @@ class _Placing:
             raise SourceError("none of its images is in the audit", self._name, f"audit: {audit}")
         return places
 
-    def _check(self, picture: Picture, place: Place | None) -> None:
+    def _check(self, picture: ImportedImage, place: PictureWindow | None) -> None:
         if place is None:
             return
         where = f"{self._name}, image {picture.name[:80]!r}"
@@ -127,7 +127,7 @@ class _Placing:
         self._seen[key] = picture.name
 
 
-def _invisible(reviews: Reviews, places: Sequence[Place | None]) -> IntArray:
+def _invisible(reviews: Reviews, places: Sequence[PictureWindow | None]) -> IntArray:
     """Return masks without a pixel, or that cannot be read: no tool shows them to anybody."""
     images = np.array([place.image_id for place in places if place is not None], np.int64)
     masks = rows_of(reviews.audit, "masks", "image_id", images, ("mask_id", "area_px"))
@@ -137,11 +137,11 @@ def _invisible(reviews: Reviews, places: Sequence[Place | None]) -> IntArray:
 def _shown(
     reviews: Reviews,
     joining: Joining,
-    places: list[Place | None],
-    options: Options,
+    places: list[PictureWindow | None],
+    options: ImportOptions,
     path: Path,
     tool: Tool,
-) -> Shown:
+) -> ShownMasks:
     """Return which masks people were given: a crop's own, of whole images those of its draws."""
     ids, named = joining.ids(), shown_by_name(reviews, joining.named())
     known = [place for place in places if place is not None]
@@ -151,7 +151,7 @@ def _shown(
         if options.given is not None:
             what = "what people were given of crops stands in the names of their pictures"
             raise CallError(what, "--given", "leave it out")
-        return Shown(np.unique(crops), True, draws=named.draws if named else None)
+        return ShownMasks(np.unique(crops), True, draws=named.draws if named else None)
     if options.given is not None:
         told = shown_as_told(reviews, options.given, tool.ids)
     elif len(ids):
@@ -160,7 +160,7 @@ def _shown(
         do = "say what people were given: --given FILE, or the number of the draw"
         raise SourceError("its masks bear no mask_id", path.name, do)
     else:
-        told = Shown()  # nothing was ever drawn: it is no queue, but a dataset
+        told = ShownMasks()  # nothing was ever drawn: it is no queue, but a dataset
     if not len(crops):
         return told
     masks = rows_of(reviews.audit, "masks", "image_id", whole, ("mask_id",))["mask_id"]

@@ -23,8 +23,15 @@ from curate.errors import SourceError
 from curate.exchange.found_again import found_again
 from curate.exchange.image_matching import Images
 from curate.exchange.labels import named_rows, relabelled
-from curate.exchange.parts import Part, Shown, Side, Tally, other_image, runs_of
-from curate.exchange.readers import Found, Options
+from curate.exchange.parts import (
+    ComparedPart,
+    ComparisonTally,
+    CorrectedImages,
+    ShownMasks,
+    other_image,
+    runs_of,
+)
+from curate.exchange.readers import ImportedDecisions, ImportOptions
 from curate.exchange.whole import check_touched, check_whole
 from curate.rle import area
 from curate.store import Audit
@@ -42,8 +49,12 @@ _OWN = (
 
 
 def decisions_of(
-    audit: Audit, parts: Iterable[Part], name: str, shown: Shown, options: Options
-) -> Found:
+    audit: Audit,
+    parts: Iterable[CorrectedImages],
+    name: str,
+    shown: ShownMasks,
+    options: ImportOptions,
+) -> ImportedDecisions:
     """Hold a corrected dataset against the audit's masks.
 
     Args:
@@ -57,10 +68,10 @@ def decisions_of(
         SourceError: It is of other images, its ids are not the audit's, a mask cannot be read, it
             may be a part of the dataset only, or nothing in it was changed; says which.
     """
-    tally = Tally()
+    tally = ComparisonTally()
     images = Images(audit, name)
     for part in parts:
-        _take(Side(audit, part, name, shown, options.same_iou), images, tally)
+        _take(ComparedPart(audit, part, name, shown, options.same_iou), images, tally)
     looked = np.concatenate(tally.looked) if tally.looked else np.empty(0, np.int64)
     check_whole(audit, tally, images, name, shown)
     if not options.all_looked:
@@ -69,7 +80,7 @@ def decisions_of(
     total = int(audit.info.get("counts", {}).get("images", 0))
     counts = tally.counts
     decided = pd.concat(tally.decisions, ignore_index=True) if tally.decisions else empty
-    return Found(
+    return ImportedDecisions(
         decisions=shown.explained(decided),
         missing=pd.concat(tally.missing, ignore_index=True) if tally.missing else None,
         looked=pd.DataFrame({"image_id": looked}),
@@ -90,7 +101,7 @@ def decisions_of(
     )
 
 
-def _take(side: Side, images: Images, tally: Tally) -> None:
+def _take(side: ComparedPart, images: Images, tally: ComparisonTally) -> None:
     """Compare one part with the audit and note what follows."""
     new, table = _usable(side), side.part.table
     matched = images.match(table.images)
@@ -118,7 +129,7 @@ def _take(side: Side, images: Images, tally: Tally) -> None:
     _note(tally, again.index, "accept")
 
 
-def _usable(side: Side) -> pd.DataFrame:
+def _usable(side: ComparedPart) -> pd.DataFrame:
     """Return the part's masks; refuse ids and images that cannot be told apart."""
     masks = side.part.table.masks.assign(fresh=side.part.fresh)
     for status, what in (
@@ -132,7 +143,9 @@ def _usable(side: Side) -> pd.DataFrame:
     return masks
 
 
-def _compare(side: Side, old: pd.DataFrame, new: pd.DataFrame, tally: Tally) -> pd.Index[Any]:
+def _compare(
+    side: ComparedPart, old: pd.DataFrame, new: pd.DataFrame, tally: ComparisonTally
+) -> pd.Index[Any]:
     """Decide on masks that stand in both; return the ids of those that changed their pixels."""
     before, readable_before = runs_of(old)
     after, readable = runs_of(new)
@@ -174,14 +187,14 @@ def _crowds_changed(old: pd.DataFrame, new: pd.DataFrame) -> int:
     return int((after.notna() & (before.fillna(0) != after.fillna(0))).sum())
 
 
-def _unreadable(side: Side, new: pd.DataFrame, mask_id: Any) -> SourceError:
+def _unreadable(side: ComparedPart, new: pd.DataFrame, mask_id: Any) -> SourceError:
     row = new.loc[mask_id]
     return SourceError(
         f"its mask cannot be read ({row['status_detail'] or row['status']})", side.where(mask_id)
     )
 
 
-def _note(tally: Tally, ids: pd.Index[Any], action: str, **columns: Any) -> None:
+def _note(tally: ComparisonTally, ids: pd.Index[Any], action: str, **columns: Any) -> None:
     """Note the same action on some masks."""
     if not len(ids):
         return
@@ -191,7 +204,7 @@ def _note(tally: Tally, ids: pd.Index[Any], action: str, **columns: Any) -> None
     )
 
 
-def _note_added(side: Side, added: pd.DataFrame, tally: Tally) -> None:
+def _note_added(side: ComparedPart, added: pd.DataFrame, tally: ComparisonTally) -> None:
     runs, readable = runs_of(added)
     size = area(runs)
     broken = ~readable & (added["status"] != "no_segmentation").to_numpy(np.bool_)

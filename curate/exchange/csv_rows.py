@@ -19,9 +19,9 @@ from curate.curation.columns import plain
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
 from curate.exchange.fields import NAMES, Table, found_in
-from curate.exchange.readers import Found, Options, Reader
+from curate.exchange.readers import ImportedDecisions, ImportOptions, Reader
 from curate.exchange.row_cells import FORMULA, with_decision
-from curate.exchange.writers import Outgoing, Writer
+from curate.exchange.writers import Outgoing, QueueWriter
 from curate.formats.base import new_file, reading
 from curate.formats.coco import collector_paused
 from curate.store import Audit
@@ -52,7 +52,7 @@ def _matches(path: Path) -> bool:
         return False
 
 
-def _read(reviews: Reviews, path: Path, options: Options) -> Found:
+def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     del options
     with reading(path), path.open("rb") as file:
         text = io.TextIOWrapper(file, "utf-8-sig", newline="")
@@ -153,4 +153,4 @@ def _cell(value: Any) -> Any:
 
 READER = Reader("csv", "CSV rows", _matches, _read)
 
-WRITER = Writer("csv", "CSV", write_csv, pictured=False)
+WRITER = QueueWriter("csv", "CSV", write_csv, pictured=False)

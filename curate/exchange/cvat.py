@@ -14,16 +14,16 @@ from curate.exchange.archives import files_in, head_of, is_zip, names_in
 from curate.exchange.coming_back import join
 from curate.exchange.cvat_writing import write_cvat
 from curate.exchange.labels import safe_label
-from curate.exchange.readers import Found, Options, Reader
-from curate.exchange.shapes import UNREAD, Picture, Shape, Tool, Wanted, draw_of
+from curate.exchange.readers import ImportedDecisions, ImportOptions, Reader
+from curate.exchange.shapes import UNREAD, ImportedImage, ImportedMask, Tool, Wanted, draw_of
 from curate.exchange.tool_coco import coco_pictures
 from curate.exchange.views import needs_pictures
-from curate.exchange.writers import Writer
+from curate.exchange.writers import QueueWriter
 from curate.formats.base import PART_BYTES, reading
 from curate.formats.cvat import read_shape
 from curate.formats.cvat_masks import whole
+from curate.formats.cvat_xml import CvatShape as XmlShape
 from curate.formats.cvat_xml import Image, Index, index_file, looks_like_cvat, read_images
-from curate.formats.cvat_xml import Shape as XmlShape
 from curate.formats.json_shape import shape_of_bytes
 
 _LOOK = 50  # how many files of an export are looked at to tell what it is
@@ -50,7 +50,7 @@ def _matches(path: Path) -> bool:
     return any(shape_of_bytes(head_of(path, name)).looks_coco for name in coco)
 
 
-def _pictures(path: Path, wanted: Wanted) -> Iterator[Picture]:
+def _pictures(path: Path, wanted: Wanted) -> Iterator[ImportedImage]:
     if path.is_file() and not is_zip(path):
         yield from xml_pictures(path, path.name, wanted)
         return
@@ -64,7 +64,7 @@ def _pictures(path: Path, wanted: Wanted) -> Iterator[Picture]:
                 yield from xml_pictures(file, f"{path.name}, {name[:80]}", wanted)
 
 
-def xml_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[Picture]:
+def xml_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[ImportedImage]:
     """Yield the images of a file of CVAT for images 1.1, with its masks and polygons.
 
     Args:
@@ -99,14 +99,14 @@ def _blocks(index: Index) -> Iterator[tuple[int, int]]:
         at = stop
 
 
-def _picture(image: Image) -> Picture:
+def _picture(image: Image) -> ImportedImage:
     height, width = (whole(image.attributes.get(side, "")) or 0 for side in ("height", "width"))
     others = sum(image.others.values())
-    return Picture(image.attributes.get("name", ""), (height, width), others=others)
+    return ImportedImage(image.attributes.get("name", ""), (height, width), others=others)
 
 
-def _shape(shape: XmlShape, picture: Picture, read: bool) -> Shape:
-    return Shape(
+def _shape(shape: XmlShape, picture: ImportedImage, read: bool) -> ImportedMask:
+    return ImportedMask(
         shape.values.get("mask_id"),
         read_shape(shape, picture.size) if read else UNREAD,
         shape.attributes.get("label"),
@@ -121,12 +121,12 @@ TOOL = Tool(_matches, _pictures, safe_label)
 """How CVAT's exports are read."""
 
 
-def _read(reviews: Reviews, path: Path, options: Options) -> Found:
+def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     return join(reviews, TOOL, path, options)
 
 
 READER = Reader("cvat", "CVAT", _matches, _read)
 
-WRITER = Writer(
+WRITER = QueueWriter(
     "cvat", "CVAT for images 1.1", write_cvat, True, needs_pictures("CVAT", whole=False)
 )

@@ -21,7 +21,7 @@ from curate.curation.audits import DATASET_VERSION
 from curate.exchange.labels import Labels, safe_label, safe_text
 from curate.exchange.picture_names import PictureNames
 from curate.exchange.views import (
-    View,
+    ExportedView,
     check_pictures,
     crops,
     pictures_of,
@@ -112,7 +112,7 @@ def _head(file: BinaryIO, labels: list[dict[str, Any]]) -> None:
 
 
 def _image(
-    view: View, name: str, number: int, shown: Mapping[str, str], labels: Labels
+    view: ExportedView, name: str, number: int, shown: Mapping[str, str], labels: Labels
 ) -> Iterator[str]:
     size = f'width="{view.box.w}" height="{view.box.h}"'
     yield f'<image id="{number}" name={_quoted(name)} {size}>\n'

@@ -17,7 +17,7 @@ import pandas as pd
 from curate.curation.audits import DATASET_VERSION
 from curate.decisions.schema import ACTIONS
 from curate.errors import SourceError
-from curate.exchange.readers import Found
+from curate.exchange.readers import ImportedDecisions
 from curate.exchange.row_cells import DECISION, unescaped, with_categories
 from curate.exchange.versioning import check_version
 from curate.formats.segmentation import json_type
@@ -50,7 +50,7 @@ class Table:
     others: frozenset[str]
 
 
-def found_in(table: Table, audit: Audit) -> Found:
+def found_in(table: Table, audit: Audit) -> ImportedDecisions:
     """Return the decisions of a file of rows.
 
     Args:
@@ -101,7 +101,7 @@ def found_in(table: Table, audit: Audit) -> Found:
     notes = {"rows without a decision": len(words) - len(filled)}
     if renamed.any():
         notes["masks fixed in their category"] = int(renamed.sum())
-    return Found(pd.DataFrame(columns), notes=notes)
+    return ImportedDecisions(pd.DataFrame(columns), notes=notes)
 
 
 @dataclass(frozen=True)

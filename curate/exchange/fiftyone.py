@@ -14,15 +14,15 @@ import pandas as pd
 
 from curate.curation.audits import DATASET_VERSION
 from curate.decisions.reviews import Reviews
-from curate.exchange.coco_folder import Layout, write_coco_folder
+from curate.exchange.coco_folder import FolderLayout, write_coco_folder
 from curate.exchange.coming_back import join
 from curate.exchange.labels import safe_label
-from curate.exchange.readers import Found, Options, Reader
+from curate.exchange.readers import ImportedDecisions, ImportOptions, Reader
 from curate.exchange.shapes import Tool
 from curate.exchange.tool_coco import coco_pictures, version_of_queue
 from curate.exchange.versioning import check_version
 from curate.exchange.views import needs_pictures
-from curate.exchange.writers import Outgoing, Writer
+from curate.exchange.writers import Outgoing, QueueWriter
 from curate.formats.json_shape import shape_of
 from curate.store import Audit
 
@@ -42,7 +42,9 @@ def write_fiftyone(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -
     Raises:
         CallError: There are no pictures.
     """
-    return write_coco_folder(audit, rows, out, how, Layout("FiftyOne", LABELS, "data", _annotation))
+    return write_coco_folder(
+        audit, rows, out, how, FolderLayout("FiftyOne", LABELS, "data", _annotation)
+    )
 
 
 def _annotation(record: dict[str, Any], mask: dict[str, Any], category: int) -> dict[str, Any]:
@@ -71,13 +73,13 @@ TOOL = Tool(
 """How FiftyOne's export is read."""
 
 
-def _read(reviews: Reviews, path: Path, options: Options) -> Found:
+def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     check_version(reviews.audit, [version_of_queue(path / LABELS)], path.name)
     return join(reviews, TOOL, path, options)
 
 
 READER = Reader("fiftyone", "FiftyOne", _matches, _read)
 
-WRITER = Writer(
+WRITER = QueueWriter(
     "fiftyone", "FiftyOne (COCODetectionDataset)", write_fiftyone, True, needs_pictures("FiftyOne")
 )

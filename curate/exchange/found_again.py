@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from curate.decisions.lookup import canonical
-from curate.exchange.parts import Tally, runs_of
+from curate.exchange.parts import ComparisonTally, runs_of
 from curate.rle import area
 
 
 def found_again(
     before: tuple[pd.DataFrame, pd.DataFrame],
     after: tuple[pd.DataFrame, pd.DataFrame],
-    tally: Tally,
+    tally: ComparisonTally,
 ) -> pd.Series[Any]:
     """Look for masks that are gone or changed under another id, equal to the pixel.
 

@@ -17,14 +17,14 @@ from curate import files
 from curate.decisions.lookup import IntArray
 from curate.decisions.reviews import Reviews, has_reviews
 from curate.errors import CallError, SourceError
-from curate.exchange.parts import Shown
+from curate.exchange.parts import ShownMasks
 from curate.formats import dataset_path, detect
 
 _FITS = 0.5
 """Least share of a queue's masks that a draw must hold to be the one it was made of."""
 
 
-def shown_by_name(reviews: Reviews, named: pd.DataFrame) -> Shown | None:
+def shown_by_name(reviews: Reviews, named: pd.DataFrame) -> ShownMasks | None:
     """Return what people were given by the draws that a file names: all of these, put together.
 
     A draw counts where at least half of the masks that name it stand in it: numbers of draws are
@@ -53,10 +53,10 @@ def shown_by_name(reviews: Reviews, named: pd.DataFrame) -> Shown | None:
     every = pd.concat([given.assign(own=False), said.assign(own=True)])
     best = every.sort_values(["own", "draw_id"]).drop_duplicates("mask_id", keep="last")
     draws = best.set_index("mask_id").sort_index()["draw_id"]
-    return Shown(draws.index.to_numpy(np.int64), True, draws=draws)
+    return ShownMasks(draws.index.to_numpy(np.int64), True, draws=draws)
 
 
-def shown_in_queue(reviews: Reviews, ids: IntArray, name: str) -> Shown:
+def shown_in_queue(reviews: Reviews, ids: IntArray, name: str) -> ShownMasks:
     """Return which masks people were given in a queue: those of the smallest draw that fits it.
 
     Args:
@@ -79,10 +79,12 @@ def shown_in_queue(reviews: Reviews, ids: IntArray, name: str) -> Shown:
         if apart or np.isin(rest, more).any():
             what = f"it may be of draw {draw_id}, of draw {other}, or of both"
             raise SourceError(what, name, do)
-    return Shown(masks, draws=_of_draw(masks, draw_id))
+    return ShownMasks(masks, draws=_of_draw(masks, draw_id))
 
 
-def shown_as_told(reviews: Reviews, given: Path | int, ids_of: Callable[[Path], IntArray]) -> Shown:
+def shown_as_told(
+    reviews: Reviews, given: Path | int, ids_of: Callable[[Path], IntArray]
+) -> ShownMasks:
     """Return which masks a file or a draw holds; all of them for the audit's source.
 
     Args:
@@ -95,10 +97,10 @@ def shown_as_told(reviews: Reviews, given: Path | int, ids_of: Callable[[Path], 
     """
     if isinstance(given, int):
         masks = _drawn(reviews, given)[0]
-        return Shown(masks, True, draws=_of_draw(masks, given))
+        return ShownMasks(masks, True, draws=_of_draw(masks, given))
     if _is_source(reviews, given):
-        return Shown(None, True)
-    return Shown(ids_of(given), True)
+        return ShownMasks(None, True)
+    return ShownMasks(ids_of(given), True)
 
 
 def dataset_ids(path: Path) -> IntArray:

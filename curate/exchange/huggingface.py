@@ -22,10 +22,10 @@ from curate.errors import SourceError
 from curate.exchange.coming_back import join
 from curate.exchange.huggingface_writing import write_huggingface
 from curate.exchange.labels import safe_label
-from curate.exchange.readers import Found, Options, Reader
-from curate.exchange.shapes import Picture, Shape, Tool, draw_of
+from curate.exchange.readers import ImportedDecisions, ImportOptions, Reader
+from curate.exchange.shapes import ImportedImage, ImportedMask, Tool, draw_of
 from curate.exchange.views import needs_pictures
-from curate.exchange.writers import Writer
+from curate.exchange.writers import QueueWriter
 from curate.formats.base import reading
 from curate.formats.segmentation import read_segmentation
 
@@ -76,7 +76,7 @@ def _is_ours(path: Path) -> bool:
     return "objects" in names and ("image" in names or "file_name" in names)
 
 
-def _pictures(path: Path) -> Iterator[Picture]:
+def _pictures(path: Path) -> Iterator[ImportedImage]:
     for file in _files(path):
         name = path.name if file == path else f"{path.name}, {file.name}"
         with reading(file):
@@ -87,7 +87,7 @@ def _pictures(path: Path) -> Iterator[Picture]:
                 raise SourceError(f"the Parquet is broken ({reason})", name) from error
 
 
-def _rows(file: Path, name: str) -> Iterator[Picture]:
+def _rows(file: Path, name: str) -> Iterator[ImportedImage]:
     """Yield the pictures of a file; their bytes are not read."""
     metadata = pq.read_metadata(file)
     schema = metadata.schema.to_arrow_schema()
@@ -189,7 +189,7 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(plain or pa.types.is_fixed_size_list(kind))
 
 
-def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> Picture:
+def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> ImportedImage:
     where = f"{name}, {place}"
     size: tuple[Any, Any] = (row.get("height"), row.get("width"))
     if not all(type(side) is int and 0 < side < 2**31 for side in size):
@@ -204,7 +204,7 @@ def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> P
         if type(category) is int and 0 <= category < len(labels):
             category = labels[category]
         shapes.append(
-            Shape(
+            ImportedMask(
                 one.get("id"),
                 read_segmentation(mask, *size),
                 category if isinstance(category, str) else None,
@@ -215,7 +215,7 @@ def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> P
                 one["iscrowd"] if one.get("iscrowd") in (0, 1) else None,
             )
         )
-    return Picture(called, size, shapes)
+    return ImportedImage(called, size, shapes)
 
 
 def _objects(value: Any, where: str) -> list[dict[str, Any]]:
@@ -253,12 +253,12 @@ TOOL = Tool(_matches, lambda path, wanted: _pictures(path), safe_label)
 """How such a Parquet is read."""
 
 
-def _read(reviews: Reviews, path: Path, options: Options) -> Found:
+def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     return join(reviews, TOOL, path, options)
 
 
 READER = Reader("huggingface", "Hugging Face Parquet", _matches, _read)
 
-WRITER = Writer(
+WRITER = QueueWriter(
     "huggingface", "Hugging Face Parquet", write_huggingface, check=needs_pictures("Hugging Face")
 )

@@ -16,8 +16,8 @@ from curate.curation.audits import DATASET_VERSION
 from curate.exchange.labels import name_of
 from curate.exchange.picture_names import PictureNames
 from curate.exchange.views import (
+    ExportedView,
     RecentPictures,
-    View,
     check_pictures,
     crops,
     pictures_of,
@@ -69,10 +69,14 @@ def write_huggingface(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing
 
 
 def _groups(
-    views: Iterator[View], names: PictureNames, folder: RecentPictures, work: Path, crop: bool
-) -> Iterator[list[tuple[View, str, bytes]]]:
+    views: Iterator[ExportedView],
+    names: PictureNames,
+    folder: RecentPictures,
+    work: Path,
+    crop: bool,
+) -> Iterator[list[tuple[ExportedView, str, bytes]]]:
     """Yield views with their names and pictures, a row group at a time."""
-    group: list[tuple[View, str, bytes]] = []
+    group: list[tuple[ExportedView, str, bytes]] = []
     size = 0
     for view in views:
         name = names.of(view, crop=crop)
@@ -90,7 +94,7 @@ def _groups(
         yield group
 
 
-def _row(view: View, name: str, data: bytes, extra: dict[str, str]) -> dict[str, Any]:
+def _row(view: ExportedView, name: str, data: bytes, extra: dict[str, str]) -> dict[str, Any]:
     counts = [bytes(one).decode("ascii") for one in encode(view.runs).to_pylist()]
     size = [view.box.h, view.box.w]
     cast: dict[str, Any] = {_TEXT: str, _INT: int, _FLOAT: float}

@@ -21,7 +21,7 @@ from curate.decisions.reviews import Reviews, has_reviews, open_reviews
 from curate.decisions.schema import ACTIONS
 from curate.decisions.taking_back import imported_by
 from curate.errors import CallError, CurateError, SourceError
-from curate.exchange.readers import Options, reader_of
+from curate.exchange.readers import ImportOptions, reader_of
 from curate.fingerprint import fingerprint
 from curate.formats.rows import plain
 from curate.notes import counted
@@ -165,7 +165,7 @@ def import_file(
     chosen = reader_of(path, format)
     # Nothing is made before the file is known to be sound: a mistake leaves no empty file behind.
     reviews = open_reviews(audit) if has_reviews(audit) else Reviews(audit)
-    found = chosen.read(reviews, path, Options(reviewer, given, same_iou, match, all_looked))
+    found = chosen.read(reviews, path, ImportOptions(reviewer, given, same_iou, match, all_looked))
     if found.looked is None and (given is not None or match or same_iou != 1):
         what = "what was given, and the IoU of an unchanged mask, are asked of corrected datasets"
         raise CallError(f"{what}; this is {chosen.title}", str(path), "leave them out")

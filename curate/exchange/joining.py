@@ -14,9 +14,9 @@ from curate.decisions.lookup import IntArray, canonical, decoded, pair_iou, rows
 from curate.errors import SourceError
 from curate.exchange.labels import Labels, named_rows
 from curate.exchange.matching import LEAST_IOU, pairs_by_overlap
-from curate.exchange.parts import Part, Shown
-from curate.exchange.picture_names import Place
-from curate.exchange.shapes import Picture, Shape, claim
+from curate.exchange.parts import CorrectedImages, ShownMasks
+from curate.exchange.picture_names import PictureWindow
+from curate.exchange.shapes import ImportedImage, ImportedMask, claim
 from curate.rle import Runs, paste
 from curate.store import Audit
 from curate.table import finish
@@ -51,7 +51,10 @@ class Joining:
     unsure: frozenset[int] = frozenset()
 
     def __init__(
-        self, audit: Audit, pictures: Sequence[Picture], places: Sequence[Place | None]
+        self,
+        audit: Audit,
+        pictures: Sequence[ImportedImage],
+        places: Sequence[PictureWindow | None],
     ) -> None:
         self._audit = audit
         self._places = [place for place in places if place is not None]
@@ -145,7 +148,7 @@ class Joining:
             do = "keep the names of images as they were written, folders too"
             raise SourceError(what, f"{name}, {first}", do)
 
-    def admit(self, shown: Shown) -> Shown:
+    def admit(self, shown: ShownMasks) -> ShownMasks:
         """Return what was shown with the masks that stand there although nothing says they were.
 
         Queues are put together; but an id typed by a person may be that of a mask that was not
@@ -162,7 +165,7 @@ class Joining:
         self.notes[_TYPED] += len(typed)
         return replace(shown, ids=np.union1d(shown.ids, self.ids()))
 
-    def match(self, shown: Shown) -> None:
+    def match(self, shown: ShownMasks) -> None:
         """Find masks without an id by how they overlap with masks that people were given."""
         frame = self.frame
         loose = frame[frame["claim"].isna() & frame["counts"].notna()]
@@ -183,7 +186,7 @@ class Joining:
         self.frame = self.frame[~gone]
         return np.unique(lost)
 
-    def parts(self, labels: Labels) -> Iterator[Part]:
+    def parts(self, labels: Labels) -> Iterator[CorrectedImages]:
         """Yield the shapes as corrected masks, whole images together.
 
         Args:
@@ -225,7 +228,7 @@ class Joining:
         return frame.assign(category=pd.Series(category, index=frame.index, dtype=object))
 
 
-def _masks(pairs: list[tuple[Place, Shape]]) -> dict[str, Any]:
+def _masks(pairs: list[tuple[PictureWindow, ImportedMask]]) -> dict[str, Any]:
     """Return counts, status and detail of masks, crops put back in their place."""
     sizes = np.array([place.size for place, _ in pairs], np.int64).reshape(-1, 2)
     counts = [shape.mask.counts for _, shape in pairs]
@@ -249,7 +252,9 @@ def _masks(pairs: list[tuple[Place, Shape]]) -> dict[str, Any]:
     }
 
 
-def _pasted(runs: Runs, pairs: list[tuple[Place, Shape]], at: list[int]) -> list[bytes]:
+def _pasted(
+    runs: Runs, pairs: list[tuple[PictureWindow, ImportedMask]], at: list[int]
+) -> list[bytes]:
     if not at:
         return []
     places = [pairs[k][0] for k in at]
@@ -266,7 +271,9 @@ def _likeness(old: pd.DataFrame, new: pd.DataFrame) -> Any:
     return np.nan_to_num(pair_iou(before, after))
 
 
-def _part(rows: pd.DataFrame, images: list[Place], pieces: frozenset[int]) -> Part:
+def _part(
+    rows: pd.DataFrame, images: list[PictureWindow], pieces: frozenset[int]
+) -> CorrectedImages:
     known = pd.DataFrame(
         {
             "file_name": [place.file_name for place in images],
@@ -290,4 +297,4 @@ def _part(rows: pd.DataFrame, images: list[Place], pieces: frozenset[int]) -> Pa
     )
     places = dict(zip(rows.index.tolist(), rows["where"].tolist(), strict=True))
     fresh = rows["fresh"].to_numpy(np.bool_)
-    return Part(finish(masks, known), fresh, places, pieces)
+    return CorrectedImages(finish(masks, known), fresh, places, pieces)

@@ -15,9 +15,9 @@ from curate.curation.audits import source_of
 from curate.decisions.reviews import Reviews
 from curate.errors import SourceError
 from curate.exchange.fields import NAMES, Table, found_in
-from curate.exchange.readers import Found, Options, Reader
+from curate.exchange.readers import ImportedDecisions, ImportOptions, Reader
 from curate.exchange.row_cells import with_decision
-from curate.exchange.writers import DUMP, Outgoing, Writer, records
+from curate.exchange.writers import DUMP, Outgoing, QueueWriter, records
 from curate.formats.base import new_file, reading
 from curate.formats.coco import collector_paused
 from curate.formats.json_shape import shape_of
@@ -34,7 +34,7 @@ def _matches(path: Path) -> bool:
     return any("mask_id" in shape.one(key) for key in _LISTS if shape.is_list.get(key))
 
 
-def _read(reviews: Reviews, path: Path, options: Options) -> Found:
+def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     del options
     columns: dict[str, list[Any]] = {}
     others: set[str] = set()
@@ -83,4 +83,4 @@ def write_json(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
 
 READER = Reader("json", "JSON rows", _matches, _read)
 
-WRITER = Writer("json", "JSON", write_json, pictured=False)
+WRITER = QueueWriter("json", "JSON", write_json, pictured=False)

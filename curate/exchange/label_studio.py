@@ -23,14 +23,14 @@ from curate.errors import CallError
 from curate.exchange.brush_rle import encode_brush
 from curate.exchange.labels import Labels, label_of, names_of
 from curate.exchange.views import (
-    View,
+    ExportedView,
     check_pictures,
     crops,
     pictures_of,
     save_picture,
     whole_images,
 )
-from curate.exchange.writers import DUMP, Outgoing, Writer
+from curate.exchange.writers import DUMP, Outgoing, QueueWriter
 from curate.formats.base import new_folder
 from curate.notes import counted
 from curate.store import Audit
@@ -138,17 +138,17 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
     return masks
 
 
-def _views(audit: Audit, rows: pd.DataFrame, as_crops: bool) -> Iterator[View]:
+def _views(audit: Audit, rows: pd.DataFrame, as_crops: bool) -> Iterator[ExportedView]:
     return crops(audit, rows) if as_crops else whole_images(audit, rows)
 
 
-def _address(out: Path, view: View) -> str:
+def _address(out: Path, view: ExportedView) -> str:
     """Return where a Label Studio that may show the folder's neighbours finds a picture."""
     return f"/data/local-files/?d={quote(f'{out.resolve().name}/images/{view.name}')}"
 
 
 def _task(
-    audit: Audit, view: View, address: str, score: float | None, labels: Labels
+    audit: Audit, view: ExportedView, address: str, score: float | None, labels: Labels
 ) -> dict[str, Any]:
     first = view.rows[0]
     own: dict[str, Any] = {
@@ -171,7 +171,7 @@ def _task(
     return {"data": {**data, OWN: own}, "predictions": [prediction]}
 
 
-def _region(view: View, at: int, label: str) -> dict[str, Any]:
+def _region(view: ExportedView, at: int, label: str) -> dict[str, Any]:
     return {
         "id": region_id(view.rows[at]["mask_id"]),
         "type": "brushlabels",
@@ -225,4 +225,6 @@ def _check(audit: Audit, out: Path, how: Outgoing) -> None:
     check_pictures(pictures_of(audit, how), "Label Studio")
 
 
-WRITER = Writer("label-studio", "Label Studio", write_label_studio, is_folder=True, check=_check)
+WRITER = QueueWriter(
+    "label-studio", "Label Studio", write_label_studio, is_folder=True, check=_check
+)

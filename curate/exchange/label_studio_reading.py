@@ -27,7 +27,7 @@ from curate.exchange.label_studio_regions import Region, regions_of
 from curate.exchange.label_studio_tasks import Task, checked_tasks
 from curate.exchange.labels import Labels, label_of, relabelled
 from curate.exchange.parts import draws_named
-from curate.exchange.readers import Found, Options, Reader
+from curate.exchange.readers import ImportedDecisions, ImportOptions, Reader
 from curate.formats.base import reading
 from curate.formats.coco import collector_paused
 from curate.formats.json_shape import shape_of
@@ -87,7 +87,7 @@ class _Tally:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def _read(reviews: Reviews, path: Path, options: Options) -> Found:
+def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     if options.given is not None:
         what = "what people were given stands in a Label Studio export itself"
         raise CallError(what, "--given", "leave it out")
@@ -107,7 +107,7 @@ def _read(reviews: Reviews, path: Path, options: Options) -> Found:
     return _found(tally, options.reviewer)
 
 
-def _found(tally: _Tally, reviewer: str | None) -> Found:
+def _found(tally: _Tally, reviewer: str | None) -> ImportedDecisions:
     """Return what was found in all of the export."""
     empty = pd.DataFrame({"mask_id": np.empty(0, np.int64), "action": pd.Series([], dtype="str")})
     decisions = pd.concat(tally.decisions, ignore_index=True) if tally.decisions else empty
@@ -126,7 +126,7 @@ def _found(tally: _Tally, reviewer: str | None) -> Found:
         tally.counts["numbers"] = len(numbers)
     notes = {words: tally.counts[name] for name, words in _NOTES.items()}
     scope = draws_named(tally.draws)
-    return Found(decisions, missing, looked, notes, seen=seen, scope=scope)
+    return ImportedDecisions(decisions, missing, looked, notes, seen=seen, scope=scope)
 
 
 def _whole_images(audit: Audit, tasks: list[Task]) -> set[int]:

@@ -26,7 +26,7 @@ _MIN = "it is Label Studio's JSON-MIN, which does not say which region is which 
 
 
 @dataclass(frozen=True)
-class Annotation:
+class TaskAnnotation:
     """What one person made of a task.
 
     Attributes:
@@ -70,7 +70,7 @@ class Task:
     image_size: tuple[int, int]
     masks: list[int]
     draw: dict[str, Any]
-    annotations: list[Annotation]
+    annotations: list[TaskAnnotation]
     skipped: int
     copied: int
 
@@ -160,7 +160,7 @@ def _draw(own: dict[str, Any], where: str) -> dict[str, Any]:
     return {"draw_id": draw, "queue_kind": kind}
 
 
-def _annotations(values: Any, where: str) -> tuple[list[Annotation], int, int]:
+def _annotations(values: Any, where: str) -> tuple[list[TaskAnnotation], int, int]:
     """Return what people made of a task, how many skipped it, and what nobody made."""
     if type(values) is not list or any(type(value) is not dict for value in values):
         raise SourceError("its annotations are not in it", where, "export it as JSON")
@@ -184,7 +184,7 @@ def _copied(value: dict[str, Any]) -> bool:
     )
 
 
-def _annotation(value: dict[str, Any], where: str) -> Annotation:
+def _annotation(value: dict[str, Any], where: str) -> TaskAnnotation:
     here = f"{where}, annotation {str(value.get('id', '?'))[:40]}"
     seconds = value.get("lead_time")
     if seconds is not None:
@@ -193,7 +193,7 @@ def _annotation(value: dict[str, Any], where: str) -> Annotation:
             raise SourceError("its lead_time is no number of seconds", here)
         seconds = float(seconds)
     time = value.get("updated_at") or value.get("created_at")
-    return Annotation(
+    return TaskAnnotation(
         where=here,
         reviewer=_reviewer(value.get("completed_by"), here),
         seconds=seconds,

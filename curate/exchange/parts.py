@@ -19,7 +19,7 @@ from curate.table import MaskTable
 
 
 @dataclass(frozen=True)
-class Part:
+class CorrectedImages:
     """Some whole images of a corrected dataset.
 
     Attributes:
@@ -37,7 +37,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownMasks:
     """Which masks people were given.
 
     Attributes:
@@ -87,7 +87,7 @@ def draws_named(draws: Iterable[int]) -> str:
 
 
 @dataclass
-class Tally:
+class ComparisonTally:
     """What has been found so far, part by part.
 
     Attributes:
@@ -106,7 +106,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedPart:
     """A part, and what it is held against.
 
     Attributes:
@@ -118,9 +118,9 @@ class Side:
     """
 
     audit: Audit
-    part: Part
+    part: CorrectedImages
     name: str
-    shown: Shown
+    shown: ShownMasks
     same_iou: float
 
     def where(self, mask_id: Any) -> str:

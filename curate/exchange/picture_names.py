@@ -18,7 +18,7 @@ import numpy as np
 
 from curate.decisions.lookup import rows_of
 from curate.exchange.audit_images import AuditImages
-from curate.exchange.views import View
+from curate.exchange.views import ExportedView
 from curate.pictures import Box
 from curate.store import Audit
 
@@ -29,7 +29,7 @@ _LONGEST = 200
 
 
 @dataclass(frozen=True)
-class Place:
+class PictureWindow:
     """What a picture shows.
 
     Attributes:
@@ -66,7 +66,7 @@ class PictureNames:
         bases = {PurePosixPath(stem).name.casefold() for stem in stems if stem}
         self._reserved = {*self._taken, *bases}
 
-    def of(self, view: View, *, crop: bool) -> str:
+    def of(self, view: ExportedView, *, crop: bool) -> str:
         """Return the name that a view's picture is written under.
 
         Args:
@@ -96,7 +96,7 @@ class PictureNames:
 
     def places(
         self, names: Sequence[str], numbers: Sequence[int | None] = ()
-    ) -> list[Place | None]:
+    ) -> list[PictureWindow | None]:
         """Return what pictures show; None for what is not of this audit.
 
         Args:
@@ -110,7 +110,7 @@ class PictureNames:
         whole = [k for k in range(len(names)) if crops.get(k) is None]
         ids = [numbers[k] if k < len(numbers) else None for k in whole]
         rows = dict(zip(whole, self._rows([names[k] for k in whole], ids), strict=True))
-        made: list[Place | None] = []
+        made: list[PictureWindow | None] = []
         for k in range(len(names)):
             found = crops.get(k)
             row = rows[k] if found is None else self._images.at.get(owners.get(found[0], -1), -1)
@@ -136,13 +136,17 @@ class PictureNames:
         found = rows_of(self._audit, "masks", "mask_id", np.array(masks, np.int64), ("image_id",))
         return dict(zip(found["mask_id"].tolist(), found["image_id"].tolist(), strict=True))
 
-    def _place(self, row: int, mask: int | None = None, box: Box | None = None) -> Place | None:
+    def _place(
+        self, row: int, mask: int | None = None, box: Box | None = None
+    ) -> PictureWindow | None:
         height, width = self._images.sizes[row].tolist()
         if box is not None and not (
             min(box.w, box.h) > 0 and box.x + box.w <= width and box.y + box.h <= height
         ):
             return None
-        return Place(int(self._images.ids[row]), self._images.names[row], height, width, box, mask)
+        return PictureWindow(
+            int(self._images.ids[row]), self._images.names[row], height, width, box, mask
+        )
 
 
 def _plain(name: str) -> str:

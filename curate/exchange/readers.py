@@ -32,7 +32,7 @@ BUILT_IN: tuple[tuple[str, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Options:
+class ImportOptions:
     """What the caller knows of a file beyond what stands in it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Found:
+class ImportedDecisions:
     """What a file says, in the columns that :meth:`Reviews.add` takes.
 
     Attributes:
@@ -93,7 +93,7 @@ class Reader:
     name: str
     title: str
     matches: Callable[[Path], bool]
-    read: Callable[[Reviews, Path, Options], Found]
+    read: Callable[[Reviews, Path, ImportOptions], ImportedDecisions]
 
 
 def reader_names() -> tuple[str, ...]:

@@ -20,7 +20,7 @@ _ID = re.compile(r"(-?\d{1,19})(?:\.0*)?", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Shape:
+class ImportedMask:
     """A mask as it came back.
 
     Attributes:
@@ -45,7 +45,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImportedImage:
     """A picture as it came back.
 
     Attributes:
@@ -58,12 +58,12 @@ class Picture:
 
     name: str
     size: tuple[int, int]
-    shapes: list[Shape] = field(default_factory=list)
+    shapes: list[ImportedMask] = field(default_factory=list)
     number: int | None = None
     others: int = 0
 
 
-Wanted = Callable[[Sequence[Picture]], Sequence[bool]]
+Wanted = Callable[[Sequence[ImportedImage]], Sequence[bool]]
 """Pictures, before their masks are read, to whether these are wanted. Raises
 :class:`~curate.errors.SourceError` where one is not as the audit says: a mask is drawn for the size
 that the file states, which may be anything."""
@@ -81,7 +81,7 @@ class Tool:
     """
 
     holds: Callable[[Path], bool]
-    pictures: Callable[[Path, Wanted], Iterable[Picture]]
+    pictures: Callable[[Path, Wanted], Iterable[ImportedImage]]
     label: Callable[[str], str] = str
 
     def ids(self, path: Path) -> IntArray:

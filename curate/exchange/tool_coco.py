@@ -14,7 +14,7 @@ from typing import Any
 
 from curate.curation.audits import DATASET_VERSION
 from curate.errors import SourceError
-from curate.exchange.shapes import UNREAD, Picture, Shape, Wanted, draw_of
+from curate.exchange.shapes import UNREAD, ImportedImage, ImportedMask, Wanted, draw_of
 from curate.formats.base import reading
 from curate.formats.coco import collector_paused
 from curate.formats.json_shape import shape_of
@@ -70,7 +70,7 @@ def was_sent_out(path: Path) -> bool:
 
 def coco_pictures(
     path: Path, name: str, wanted: Wanted, *, crowds: bool = False
-) -> Iterator[Picture]:
+) -> Iterator[ImportedImage]:
     """Yield the images of a COCO file with their annotations.
 
     The file is read twice: what images are called, and how large they are, is looked at before any
@@ -87,7 +87,7 @@ def coco_pictures(
             declared.
     """
     labels: dict[object, object] = {}
-    pictures: dict[object, Picture] = {}
+    pictures: dict[object, ImportedImage] = {}
     for key, number, value in _objects(path, name, frozenset({"images", "categories"})):
         known = _key(value.get("id"))
         if key == "categories":
@@ -139,7 +139,7 @@ def _key(value: object) -> object:
     return value if isinstance(value, int | str) else None
 
 
-def _picture(image: dict[str, Any], where: str) -> Picture:
+def _picture(image: dict[str, Any], where: str) -> ImportedImage:
     size = (image.get("height"), image.get("width"))
     if not all(type(side) is int and 0 < side < 2**31 for side in size):
         raise SourceError("its height and width are no whole numbers over 0", where)
@@ -147,16 +147,18 @@ def _picture(image: dict[str, Any], where: str) -> Picture:
     if not isinstance(name, str):
         raise SourceError(f"its file_name is {json_type(name)}, not a text", where)
     known = number if type(number) is int and abs(number) < 2**62 else None
-    return Picture(name, size, number=known)  # type: ignore[arg-type]
+    return ImportedImage(name, size, number=known)  # type: ignore[arg-type]
 
 
-def _shape(one: dict[str, Any], picture: Picture, label: object, where: str, read: bool) -> Shape:
+def _shape(
+    one: dict[str, Any], picture: ImportedImage, label: object, where: str, read: bool
+) -> ImportedMask:
     attributes = one.get("attributes")
     said = {key: one.get(key) for key in _SAID}
     if type(attributes) is dict:
         said |= {key: attributes[key] for key in _SAID if attributes.get(key) is not None}
     segmentation = one.get("segmentation")
-    return Shape(
+    return ImportedMask(
         said["mask_id"],
         read_segmentation(segmentation, *picture.size) if read else UNREAD,
         label if isinstance(label, str) else None,

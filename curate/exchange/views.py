@@ -41,7 +41,7 @@ _JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
-class View:
+class ExportedView:
     """One picture that people get, with the masks to be seen on it.
 
     Attributes:
@@ -126,7 +126,7 @@ class RecentPictures(ImageFolder):
         return pixels[box.y : box.y + box.h, box.x : box.x + box.w]
 
 
-def crops(audit: Audit, rows: pd.DataFrame) -> Iterator[View]:
+def crops(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
     """Yield one view a mask, cut out with what surrounds it, in the order of the queue.
 
     Masks that cannot be shown (none is stored, it cannot be read, it has no pixel) are left out; a
@@ -146,7 +146,7 @@ def crops(audit: Audit, rows: pd.DataFrame) -> Iterator[View]:
                 yield _view(known.iloc[k], stem, box, [record], pieces[k : k + 1])
 
 
-def whole_images(audit: Audit, rows: pd.DataFrame) -> Iterator[View]:
+def whole_images(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
     """Yield one view an image, with the queue's masks of it, images as they first come in it."""
     rows = rows.drop_duplicates("mask_id")
     order = rows["image_id"].drop_duplicates().to_numpy(np.int64)
@@ -164,7 +164,7 @@ def whole_images(audit: Audit, rows: pd.DataFrame) -> Iterator[View]:
         at = stop
 
 
-def _images_of(audit: Audit, rows: pd.DataFrame) -> Iterator[View]:
+def _images_of(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
     kept, runs, known = _masks(audit, rows)
     images = kept["image_id"].to_numpy(np.int64)
     for image_id in dict.fromkeys(images.tolist()):
@@ -176,10 +176,10 @@ def _images_of(audit: Audit, rows: pd.DataFrame) -> Iterator[View]:
 
 def _view(
     known: pd.Series[Any], stem: str, box: Box, rows: list[dict[str, Any]], runs: Runs
-) -> View:
+) -> ExportedView:
     name = known["file_name"]
     file_name = None if name is None or name is pd.NA else str(name)
-    return View(
+    return ExportedView(
         name=f"{stem}{_ending(file_name)}",
         file_name=file_name,
         image_id=int(known["image_id"]),
@@ -208,7 +208,7 @@ def _masks(audit: Audit, rows: pd.DataFrame) -> tuple[pd.DataFrame, Runs, pd.Dat
     return rows[good], runs[good], known[good]
 
 
-def save_picture(folder: RecentPictures, view: View, target: Path) -> bool:
+def save_picture(folder: RecentPictures, view: ExportedView, target: Path) -> bool:
     """Write a view's picture: the file itself where all of it is shown, else the piece.
 
     Returns:
@@ -234,7 +234,7 @@ def save_picture(folder: RecentPictures, view: View, target: Path) -> bool:
     return True
 
 
-def _fits(folder: ImageFolder, view: View) -> bool:
+def _fits(folder: ImageFolder, view: ExportedView) -> bool:
     """Whether a file can be given out as it is: sound, upright, and of the masks' size."""
     seen = folder.inspect(view.file_name, (view.height, view.width))
     upright = seen.header is not None and seen.header.orientation == 1

@@ -8,14 +8,14 @@ import pandas as pd
 from curate.decisions.lookup import rows_of
 from curate.errors import SourceError
 from curate.exchange.image_matching import Images
-from curate.exchange.parts import Shown, Tally, other_image
+from curate.exchange.parts import ComparisonTally, ShownMasks, other_image
 from curate.store import Audit
 
 _FEW = 10
 """Masks that may all be gone without a doubt whether people were shown them."""
 
 
-def check_touched(tally: Tally, name: str) -> None:
+def check_touched(tally: ComparisonTally, name: str) -> None:
     """See that somebody did something: else it may be the file that went out.
 
     Raises:
@@ -28,7 +28,9 @@ def check_touched(tally: Tally, name: str) -> None:
     raise SourceError(what, name, "say --all-looked if people went through all of it")
 
 
-def check_whole(audit: Audit, tally: Tally, images: Images, name: str, shown: Shown) -> None:
+def check_whole(
+    audit: Audit, tally: ComparisonTally, images: Images, name: str, shown: ShownMasks
+) -> None:
     """See that the dataset is one of the audit's, with the audit's ids, and all of it.
 
     Raises:

@@ -55,7 +55,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True)
-class Writer:
+class QueueWriter:
     """One way of writing a queue.
 
     Attributes:
@@ -83,7 +83,7 @@ def writer_names() -> tuple[str, ...]:
     return tuple(name for name, _ in BUILT_IN)
 
 
-def writer_of(out: Path, format: str | None = None) -> Writer:
+def writer_of(out: Path, format: str | None = None) -> QueueWriter:
     """Return what writes a queue to a path.
 
     Args:
@@ -101,9 +101,9 @@ def writer_of(out: Path, format: str | None = None) -> Writer:
 
 
 @cache
-def _named(name: str) -> Writer:
+def _named(name: str) -> QueueWriter:
     module = import_module(f"curate.exchange.{dict(BUILT_IN)[name]}")
-    found: Writer = module.WRITER
+    found: QueueWriter = module.WRITER
     return found
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from curate.decisions.lookup import rows_of
 from curate.errors import CallError
 from curate.exchange.versioning import with_version
-from curate.exchange.writers import Outgoing, Writer, writer_of
+from curate.exchange.writers import Outgoing, QueueWriter, writer_of
 from curate.formats.base import check_new
 from curate.store import Audit
 
@@ -83,7 +83,7 @@ def left_out(audit: Audit, rows: pd.DataFrame, written: int) -> dict[str, int]:
     return {words: count for words, count in found.items() if count}
 
 
-def check_pictured(writer: Writer, how: Outgoing) -> None:
+def check_pictured(writer: QueueWriter, how: Outgoing) -> None:
     """See that nothing is asked of pictures where there are none.
 
     Raises:
@@ -96,7 +96,7 @@ def check_pictured(writer: Writer, how: Outgoing) -> None:
 
 def check_target(
     out: Path, format: str | None = None, audit: Audit | None = None, how: Outgoing | None = None
-) -> Writer:
+) -> QueueWriter:
     """Return what can write a queue to a path.
 
     Args:

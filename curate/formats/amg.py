@@ -22,8 +22,8 @@ from curate.formats.amg_sheet import SHEET
 from curate.formats.base import PART_BYTES, Format, Part
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.json_shape import shape_of
-from curate.formats.new_pixels import Tally
-from curate.formats.rows import Rows, parts_of, plain
+from curate.formats.new_pixels import PixelTally
+from curate.formats.rows import TableBuilder, parts_of, plain
 from curate.formats.trees import Edit, copy_with_edits, entries, splice
 from curate.formats.unedited.sheets import check_amg
 from curate.table import MaskTable
@@ -58,7 +58,7 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
 
 def load(source: Path, part: Part) -> MaskTable:
     """Read the masks of some images."""
-    rows = Rows()
+    rows = TableBuilder()
     for kind, name in part.payload:
         if kind == "json":
             alone = source.is_file()
@@ -78,7 +78,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     known = {_image_key(name): (kind, name) for kind, name in images}
     changes: dict[str, Edit | None] = {}
     new: dict[str, bytes] = {}
-    tally = Tally()
+    tally = PixelTally()
     for key, mine in _by_image(source, edits, known).items():
         kind, name = known[key]
         if kind == "json":

@@ -13,7 +13,7 @@ from curate.errors import CallError
 from curate.formats.amg_sheet import SHEET, Sheet
 from curate.formats.edits import Edits
 from curate.formats.new_pixels import (
-    Tally,
+    PixelTally,
     image_size,
     new_runs,
     refuse_categories,
@@ -21,7 +21,7 @@ from curate.formats.new_pixels import (
 )
 from curate.formats.png import mask_size, read_masks
 from curate.formats.png_masks import mask_png, redraw
-from curate.formats.rows import Rows, number, plain, with_problems
+from curate.formats.rows import TableBuilder, number, plain, with_problems
 from curate.formats.segmentation import Segmentation
 from curate.formats.trees import Edit, cuts, entries, splice
 
@@ -78,7 +78,7 @@ def _entries(source: Path, name: str) -> tuple[Sheet, list[_Entry], list[str]]:
     return sheet, [*found, *(_Entry(f"{below}{n}", n) for n in others)], others
 
 
-def load_folder(rows: Rows, source: Path, name: str, key: str) -> None:
+def load_folder(rows: TableBuilder, source: Path, name: str, key: str) -> None:
     """Read one folder's masks into ``rows``.
 
     Args:
@@ -113,7 +113,7 @@ def load_folder(rows: Rows, source: Path, name: str, key: str) -> None:
 
 
 def edit_folder(
-    source: Path, name: str, edits: Edits, tally: Tally
+    source: Path, name: str, edits: Edits, tally: PixelTally
 ) -> tuple[dict[str, Edit | None], dict[str, bytes]]:
     """Work out what changes in one folder.
 
@@ -137,7 +137,7 @@ def edit_folder(
 
 
 class _FolderEdits:
-    def __init__(self, source: Path, name: str, edits: Edits, tally: Tally) -> None:
+    def __init__(self, source: Path, name: str, edits: Edits, tally: PixelTally) -> None:
         self.folder, self.below = source / name, f"{name}/" if name else ""
         self.edits, self.tally = edits, tally
         self.sheet, self.entries, _ = _entries(source, name)

@@ -14,7 +14,7 @@ from curate.formats.mask_values import MaskValues
 from curate.formats.new_pixels import refuse_categories, refuse_polygons
 from curate.formats.record_edits import numbered
 from curate.formats.repairs import FIELD_NOTES
-from curate.formats.rows import Rows, common_size, number, with_problems
+from curate.formats.rows import TableBuilder, common_size, number, with_problems
 from curate.formats.sam_records import SAMPLE, SamRecords
 from curate.formats.segmentation import Segmentation, json_type, read_segmentation, rle_size
 from curate.formats.values import holds_text, whole_number
@@ -22,7 +22,7 @@ from curate.formats.values import holds_text, whole_number
 _FIELDS = ("predicted_iou", "stability_score", "area", "bbox", "crop_box")
 
 
-def load_records(rows: Rows, path: Path, name: str, named_by_place: bool) -> None:
+def load_records(rows: TableBuilder, path: Path, name: str, named_by_place: bool) -> None:
     """Read one file's masks into ``rows``.
 
     Args:

@@ -16,7 +16,7 @@ from curate.formats.values import IntArray
 
 
 @dataclass(frozen=True)
-class Piece:
+class JsonPiece:
     """Some values of the file, as one JSON list.
 
     Attributes:
@@ -48,7 +48,7 @@ class Piece:
         return parse_each(slices, offsets, self.name)
 
 
-def pieces_at(handle: int, name: str, rows: IntArray) -> Iterator[Piece]:
+def pieces_at(handle: int, name: str, rows: IntArray) -> Iterator[JsonPiece]:
     """Read values at (offset, length, ordinal, ...), some at a time."""
     total = np.cumsum(rows[:, 1])
     first = 0
@@ -59,9 +59,9 @@ def pieces_at(handle: int, name: str, rows: IntArray) -> Iterator[Piece]:
         first = last
 
 
-def _piece(handle: int, name: str, rows: IntArray) -> Piece:
+def _piece(handle: int, name: str, rows: IntArray) -> JsonPiece:
     if (np.diff(rows[:, 2]) == 1).all():  # neighbours in the file: only commas stand between them
         begin, end = int(rows[0, 0]), int(rows[-1, 0] + rows[-1, 1])
-        return Piece(b"[" + os.pread(handle, end - begin, begin) + b"]", rows, name, None)
+        return JsonPiece(b"[" + os.pread(handle, end - begin, begin) + b"]", rows, name, None)
     slices = [os.pread(handle, n, at) for at, n in rows[:, :2].tolist()]
-    return Piece(b"[" + b",".join(slices) + b"]", rows, name, slices)
+    return JsonPiece(b"[" + b",".join(slices) + b"]", rows, name, slices)

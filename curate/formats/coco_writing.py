@@ -26,7 +26,7 @@ from curate.formats.record_edits import (
     SAMPLE,
     Changes,
     Rules,
-    Sample,
+    TemplateRecords,
     changed_records,
     new_masks,
     numbered,
@@ -106,7 +106,9 @@ def write(
         is_list = shape_of(source).root == "list"
         dialect = dialect or (RESULTS if is_list else COCO)
         with reading(source), source.open("rb") as file:
-            pieces = _Writer(file, source.name, is_list, dialect, values, pictures).pieces(edits)
+            pieces = _CocoWriter(file, source.name, is_list, dialect, values, pictures).pieces(
+                edits
+            )
     if out is not None:
         with new_file(out) as target, reading(source):
             splice(source, target, pieces)
@@ -125,7 +127,7 @@ class _Target(NamedTuple):
     size: tuple[int, int] | None
 
 
-class _Writer:
+class _CocoWriter:
     """Works out what changes in a file.
 
     Args:
@@ -157,7 +159,7 @@ class _Writer:
         survey = self._survey(drop, change, images)
         annotations = survey.annotations
         annotations.check({*drop, *change}, self.name)
-        sample = Sample(annotations, self.name)
+        sample = TemplateRecords(annotations, self.name)
         closed = self.dialect.closed
         categories = Categories(None if self.is_list else survey.listed, self.name, closed)
         rules = Rules(self.values, sample.usual, survey.size, categories.number)
@@ -246,7 +248,7 @@ class _Writer:
         add: Sequence[Addition],
         targets: dict[str, _Target],
         survey: Survey,
-        sample: Sample,
+        sample: TemplateRecords,
         categories: Categories,
     ) -> list[bytes]:
         """Return the new annotations."""
@@ -265,7 +267,9 @@ class _Writer:
             made.append(sample.write(literals, style))
         return made
 
-    def _fields(self, one: Addition, mask: NewMask, sample: Sample, sized: bool) -> dict[str, Any]:
+    def _fields(
+        self, one: Addition, mask: NewMask, sample: TemplateRecords, sized: bool
+    ) -> dict[str, Any]:
         """Return the fields of a new annotation that are no ids."""
         value = self.values.value(mask, sample.usual, one.image_key, sized)
         measures = {"area": mask.area, "bbox": list(mask.box)}
@@ -275,7 +279,7 @@ class _Writer:
         return fields | ({"attributes": dict(one.attributes)} if one.attributes else {})
 
     def _categories(
-        self, add: Sequence[Addition], sample: Sample, categories: Categories
+        self, add: Sequence[Addition], sample: TemplateRecords, categories: Categories
     ) -> list[int | str | None]:
         """Return the category of each new annotation; None where the file has none at all."""
         only = categories.only()
@@ -287,10 +291,12 @@ class _Writer:
             raise CallError(what, self.name, "give them one with --category NAME")
         return [only if one.category is None else categories.number(one.category) for one in add]
 
-    def _declared(self, survey: Survey, categories: Categories, sample: Sample) -> list[Piece]:
+    def _declared(
+        self, survey: Survey, categories: Categories, sample: TemplateRecords
+    ) -> list[Piece]:
         """Return what declares the categories that are new."""
         style = _style(survey.categories, survey.annotations, survey.images)
-        known = Sample(survey.categories, self.name)
+        known = TemplateRecords(survey.categories, self.name)
         made = []
         for name, number in categories.added.items():
             fields = {"id": number, "name": name}

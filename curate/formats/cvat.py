@@ -27,11 +27,18 @@ from curate.formats.base import PART_BYTES, Format, Part, ReadOptions, reading
 from curate.formats.cvat_masks import read_box_rle, whole
 from curate.formats.cvat_places import find_places
 from curate.formats.cvat_writing import FileEdits, FileWriter
-from curate.formats.cvat_xml import Image, Index, Shape, index_file, looks_like_cvat, read_images
+from curate.formats.cvat_xml import (
+    CvatShape,
+    Image,
+    Index,
+    index_file,
+    looks_like_cvat,
+    read_images,
+)
 from curate.formats.edits import Edits, Stored
-from curate.formats.new_pixels import Tally
+from curate.formats.new_pixels import PixelTally
 from curate.formats.picture_sizes import find_pictures, note_size, picture_size
-from curate.formats.rows import Rows, number, parts_of, plain
+from curate.formats.rows import TableBuilder, number, parts_of, plain
 from curate.formats.segmentation import Segmentation, read_polygons, valid_size
 from curate.formats.trees import Edit, copy_with_edits, entries, splice
 from curate.formats.unedited.cvat import check_cvat
@@ -88,7 +95,7 @@ def _pictures(indexes: Collection[Index], options: ReadOptions) -> dict[str, str
 
 def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTable:
     """Read the masks of some images."""
-    rows = Rows()
+    rows = TableBuilder()
     for name, start, end, first, encoding, labels, repeated, pictures in part.payload:
         if start == end:
             continue
@@ -118,7 +125,7 @@ def write(
     files = _by_file(source, edits, names)
     paths = {name: _path(source, names[name]) for name in files}
     found = {name: mine.find(paths[name]) for name, mine in files.items()}
-    tally, ids = Tally(), count(0)
+    tally, ids = PixelTally(), count(0)
     if edits.add:
         others = [_path(source, own) for name, own in names.items() if name not in files]
         largest = [places.largest_id for places in found.values()]
@@ -188,7 +195,7 @@ def _blocks(index: Index, pictures: Mapping[str, str]) -> Iterator[tuple[Any, ..
 
 
 def _add_image(
-    rows: Rows, attributes: dict[str, str], repeated: bool, key: str, path: Path | None
+    rows: TableBuilder, attributes: dict[str, str], repeated: bool, key: str, path: Path | None
 ) -> tuple[int, tuple[int, int]]:
     """Add an image, whose size may be that of a picture; return its position and its size."""
     height, width = (whole(attributes.get(side, "")) or 0 for side in ("height", "width"))
@@ -217,7 +224,7 @@ def _add_image(
     return image, (height, width)
 
 
-def _note(rows: Rows, image: Image, key: str) -> None:
+def _note(rows: TableBuilder, image: Image, key: str) -> None:
     """Note what of an image is a habit of the whole file, or no mask."""
     for shape in image.shapes:
         where = f"{key}/{shape.kind}/{shape.ordinal}"
@@ -233,7 +240,7 @@ def _note(rows: Rows, image: Image, key: str) -> None:
         rows.notes.add("groups", what, key, "images")
 
 
-def read_shape(shape: Shape, size: tuple[int, int]) -> Segmentation:
+def read_shape(shape: CvatShape, size: tuple[int, int]) -> Segmentation:
     """Return the mask of a shape.
 
     Args:
@@ -261,7 +268,7 @@ def _pairs(text: str) -> list[str]:
     return [pair for pair in text.split(";") if pair.strip(", \t\r\n")]
 
 
-def _with_label(mask: Segmentation, shape: Shape, labels: tuple[str, ...]) -> Segmentation:
+def _with_label(mask: Segmentation, shape: CvatShape, labels: tuple[str, ...]) -> Segmentation:
     if mask.status != "ok":
         return mask
     label = shape.attributes.get("label", "")
@@ -273,7 +280,7 @@ def _with_label(mask: Segmentation, shape: Shape, labels: tuple[str, ...]) -> Se
     return mask
 
 
-def _stored(shape: Shape) -> tuple[int | None, dict[str, Any]]:
+def _stored(shape: CvatShape) -> tuple[int | None, dict[str, Any]]:
     """Return a shape's mask id and the columns that its attributes fill.
 
     They are free text that people may use for anything, so what is no number is passed over.
@@ -291,7 +298,7 @@ def _stored(shape: Shape) -> tuple[int | None, dict[str, Any]]:
     return whole(shape.values.get("mask_id", "")), optional
 
 
-def _group(shape: Shape) -> int:
+def _group(shape: CvatShape) -> int:
     """Return the number of the group that a shape belongs to; 0 where it is in none."""
     return whole(shape.attributes.get("group_id", "")) or 0
 

@@ -14,7 +14,7 @@ from curate.formats.cvat_places import Element, Place, Places, find_places, span
 from curate.formats.cvat_tags import as_text, described, edited_tag, opened, quoted, renamed_end
 from curate.formats.cvat_xml import blank_start, states_no_size
 from curate.formats.edits import Addition, Change
-from curate.formats.new_pixels import Tally, image_size, new_runs
+from curate.formats.new_pixels import PixelTally, image_size, new_runs
 from curate.formats.polygons import rings_of
 
 Piece = tuple[int, int, bytes]
@@ -59,7 +59,7 @@ class FileWriter:
         edits: FileEdits,
         places: Places,
         masks: str,
-        tally: Tally,
+        tally: PixelTally,
         ids: Iterator[int],
         sizes: Mapping[str, tuple[int, int]],
     ) -> None:

@@ -30,7 +30,7 @@ _HEAD = 1 << 20  # how much of a file is looked at to tell the format
 
 
 @dataclass
-class Shape:
+class CvatShape:
     """A shape of an image.
 
     Attributes:
@@ -57,7 +57,7 @@ class Image:
     """
 
     attributes: dict[str, str]
-    shapes: list[Shape] = field(default_factory=list)
+    shapes: list[CvatShape] = field(default_factory=list)
     others: dict[str, int] = field(default_factory=dict)
 
 
@@ -265,7 +265,7 @@ class _Reading(Walk):
         super().__init__(where, encoding or "utf-8")
         self.images: list[Image] = []
         self.counts: dict[str, int] = {}
-        self.shape: Shape | None = None
+        self.shape: CvatShape | None = None
         self.text: list[str] | None = None
         self.name = ""
         self.parser.CharacterDataHandler = self._text
@@ -275,7 +275,7 @@ class _Reading(Walk):
             self.images.append(Image(attributes))
             self.counts = dict.fromkeys(KINDS, 0)
         elif self.path[:-1] == IMAGE and name in KINDS:
-            self.shape = Shape(name, self.counts[name], attributes)
+            self.shape = CvatShape(name, self.counts[name], attributes)
             self.counts[name] += 1
             self.images[-1].shapes.append(self.shape)
         elif self.path[:-1] == IMAGE:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from curate.errors import SourceError
 from curate.formats.id_codes import IdCode, id_code
-from curate.formats.id_neighbours import SUBFOLDERS, Pictures, own_pictures, refuse_twins
+from curate.formats.id_neighbours import SUBFOLDERS, NeighbourImages, own_pictures, refuse_twins
 from curate.formats.png import PictureProblem, read_header
 from curate.formats.trees import entries, files_under
 
@@ -55,7 +55,7 @@ class IdPng(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class IdLayout:
     """What is known of a source.
 
     Attributes:
@@ -76,14 +76,14 @@ def names_pictures(folder: str) -> bool:
     return _OF_PICTURES.fullmatch(folder) is not None
 
 
-def file_layout(path: Path) -> Layout:
+def file_layout(path: Path) -> IdLayout:
     """Return what the name of a single PNG says."""
     found = _CITYSCAPES.fullmatch(path.name)
     is_ids = found is not None and found[3] == "instanceIds"
-    return Layout("Cityscapes", code=id_code("cityscapes")) if is_ids else Layout()
+    return IdLayout("Cityscapes", code=id_code("cityscapes")) if is_ids else IdLayout()
 
 
-def find_layout(source: Path, home: Path | None = None) -> Layout:
+def find_layout(source: Path, home: Path | None = None) -> IdLayout:
     """Return what is known of a folder of PNGs, by the names of folders and files.
 
     Args:
@@ -101,24 +101,24 @@ def find_layout(source: Path, home: Path | None = None) -> Layout:
         named.setdefault(name.lower(), []).append(folder)
     if objects := named.get("segmentationobject"):
         names = _voc_names((home / objects[0]).resolve().parent)
-        return Layout("Pascal VOC", tuple(objects), IdCode(void=VOC_VOID), names)
+        return IdLayout("Pascal VOC", tuple(objects), IdCode(void=VOC_VOID), names)
     if {"gtfine", "gtcoarse"} & named.keys() or _CITYSCAPES.fullmatch(_first_png(source)):
-        return Layout("Cityscapes", code=id_code("cityscapes"))
+        return IdLayout("Cityscapes", code=id_code("cityscapes"))
     if found := _beside((source, home), named.get("instance", []), ("semantic", "image_2")):
-        return Layout("KITTI", found, id_code("kitti"))
+        return IdLayout("KITTI", found, id_code("kitti"))
     if found := _beside((source, home), named.get("instances", []), ("labels", "panoptic")):
-        return Layout("Mapillary Vistas", found, id_code("kitti", names={}))
+        return IdLayout("Mapillary Vistas", found, id_code("kitti", names={}))
     if found := _beside((source, home), named.get("instances", []), ("images", "image_02", "img")):
         names = _listed(home / found[0] / "labels.txt")
-        return Layout("MOTS", found, id_code("mots", names=names or None))
+        return IdLayout("MOTS", found, id_code("mots", names=names or None))
     if home.resolve().name.lower() == "segmentationclass":
         what = "in SegmentationClass the ids are classes, not objects"
         raise SourceError(what, str(source), "give SegmentationObject, or the folder of both")
     below = tuple(name for name in SUBFOLDERS if (source / name).is_dir())
-    return Layout(folders=below or ("",))
+    return IdLayout(folders=below or ("",))
 
 
-def find_id_pngs(source: Path, layout: Layout, home: Path | None = None) -> Iterator[IdPng]:
+def find_id_pngs(source: Path, layout: IdLayout, home: Path | None = None) -> Iterator[IdPng]:
     """Find the PNGs of ids of a folder, in order of folders and names.
 
     Args:
@@ -135,7 +135,7 @@ def find_id_pngs(source: Path, layout: Layout, home: Path | None = None) -> Iter
         yield from _cityscapes(source)
     elif layout.title:
         for folder in layout.folders:
-            pictures = Pictures(home or source, folder)
+            pictures = NeighbourImages(home or source, folder)
             for name, size in files_under(source, ".png", folder):
                 yield IdPng(name, size, pictures.of(name))
     else:
@@ -242,9 +242,9 @@ def _listed(path: Path) -> dict[int, str]:
 
 def _others(source: Path, home: Path, folders: Iterable[str]) -> Iterator[IdPng]:
     pngs: dict[str, list[tuple[str, int]]] = {}
-    pictures: dict[str, Pictures] = {}
+    pictures: dict[str, NeighbourImages] = {}
     for below in folders:
-        known = Pictures(home, below)
+        known = NeighbourImages(home, below)
         for name, size in files_under(source, ".png", below):
             folder = name.rpartition("/")[0]
             if not any(map(_OF_PICTURES.fullmatch, folder.split("/"))):

@@ -38,7 +38,7 @@ def own_pictures(source: Path, folder: str, names: list[str]) -> dict[str, str]:
     return {name: stems[found[1]] for name, found in marked.items() if found and found[1] in stems}
 
 
-class Pictures:
+class NeighbourImages:
     """The pictures beside a folder of PNGs of ids."""
 
     def __init__(self, source: Path, below: str) -> None:

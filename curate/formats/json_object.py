@@ -19,7 +19,7 @@ _DECODER = json.JSONDecoder()
 _LONGEST = 200
 
 
-class Member(NamedTuple):
+class JsonMember(NamedTuple):
     """A name and a value of an object.
 
     Attributes:
@@ -150,13 +150,13 @@ class JsonObject:
         return "".join((*parts, self._text[at:]))
 
 
-def _members(text: str) -> list[tuple[str, Member]]:
+def _members(text: str) -> list[tuple[str, JsonMember]]:
     """Return the members of an object in order.
 
     Raises:
         ValueError, RecursionError: The text is no object.
     """
-    found: list[tuple[str, Member]] = []
+    found: list[tuple[str, JsonMember]] = []
     if _EMPTY.fullmatch(text):
         return found
     at, mark = 1, "," if text.startswith("{") else ""
@@ -170,7 +170,7 @@ def _members(text: str) -> list[tuple[str, Member]]:
         plain = text[key + 1 : colon - 1]
         if "\\" in plain:
             plain = json.loads(name[1])
-        found.append((plain, Member(key, colon, start, end, value)))
+        found.append((plain, JsonMember(key, colon, start, end, value)))
         follows = _FOLLOWS.match(text, end)
         at, mark = (end, "") if follows is None else (follows.end(), follows[1])
     if mark != "}" or at != len(text):

@@ -21,7 +21,7 @@ _SMALL = 1 << 16
 
 
 @dataclass(frozen=True)
-class Shape:
+class JsonOutline:
     """The outline of a JSON file, as far as its beginning shows it.
 
     Attributes:
@@ -114,7 +114,7 @@ class Shape:
         )
 
 
-def shape_of(path: Path) -> Shape:
+def shape_of(path: Path) -> JsonOutline:
     """Look at a file's beginning and end.
 
     Args:
@@ -126,15 +126,15 @@ def shape_of(path: Path) -> Shape:
     """
     try:
         if not path.is_file():
-            return Shape()
+            return JsonOutline()
         facts = path.stat()
         return _shape_of(path, facts.st_size, facts.st_mtime_ns)
     except OSError:
-        return Shape()
+        return JsonOutline()
 
 
 @lru_cache(maxsize=8)
-def _shape_of(path: Path, size: int, changed: int) -> Shape:
+def _shape_of(path: Path, size: int, changed: int) -> JsonOutline:
     """Return the shape of a file as it was at a time: every format asks for it again."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -161,7 +161,7 @@ class _Beginning:
         return data
 
 
-def _look_on(shape: Shape, file: BinaryIO) -> None:
+def _look_on(shape: JsonOutline, file: BinaryIO) -> None:
     """Take the first annotation into a shape, however many images stand before it."""
     beginning = cast(BinaryIO, _Beginning(file, LOOK_ON_BYTES))
     try:
@@ -175,12 +175,12 @@ def _look_on(shape: Shape, file: BinaryIO) -> None:
         return
 
 
-def shape_of_bytes(head: bytes, end: bytes = b"") -> Shape:
+def shape_of_bytes(head: bytes, end: bytes = b"") -> JsonOutline:
     """Return the shape of JSON of which the beginning and the end are given."""
     bare = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if bare not in (b"{", b"["):
-        return Shape()
-    shape = Shape("list" if bare == b"[" else "object", {}, {}, end or head)
+        return JsonOutline()
+    shape = JsonOutline("list" if bare == b"[" else "object", {}, {}, end or head)
     try:
         for batch in scan(io.BytesIO(head), "", chunk=_SMALL):
             if batch.key in shape.first and shape.first[batch.key] is not None:

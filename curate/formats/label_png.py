@@ -26,19 +26,19 @@ from curate.formats.edits import Edits, Stored
 from curate.formats.id_codes import IdCode, id_code
 from curate.formats.id_layouts import (
     VOC_VOID,
+    IdLayout,
     IdPng,
-    Layout,
     file_layout,
     find_id_pngs,
     find_layout,
 )
 from curate.formats.label_png_writing import by_png, refuse_clashes
-from curate.formats.new_pixels import Tally, refuse_categories, refuse_polygons
+from curate.formats.new_pixels import PixelTally, refuse_categories, refuse_polygons
 from curate.formats.own_pictures import OwnPictures, under_one_of
 from curate.formats.panoptic_folders import panoptic_files
-from curate.formats.png import Header, PictureProblem, read_header, read_pixels
+from curate.formats.png import PictureProblem, PngHeader, read_header, read_pixels
 from curate.formats.png_id_masks import IdImage, NoIds, ids_of, is_id_kind, read_ids
-from curate.formats.rows import Rows, parts_of, plain
+from curate.formats.rows import TableBuilder, parts_of, plain
 from curate.formats.segmentation import Segmentation
 from curate.formats.trees import Edit, copy_with_edits
 from curate.formats.unedited.pngs import check_label_png
@@ -100,14 +100,14 @@ def pictures(source: Path) -> OwnPictures | None:
 
 def load(source: Path, part: Part) -> MaskTable:
     """Read the masks of some PNGs; one that cannot be read is an image without masks."""
-    rows = Rows()
+    rows = TableBuilder()
     (title, code, of_classes), pngs = part.payload
     if part.index == 0 and (listing := panoptic_files(source)):
         what = "a COCO panoptic JSON says what these ids are, and is neither read nor changed"
         rows.notes.add("panoptic", what, listing[0].name, of="files")
     for png in pngs:
         path = source if source.is_file() else source / png.name
-        header: Header | None = None
+        header: PngHeader | None = None
         try:
             header = read_header(path)
             found = read_ids(path, header, known=bool(title))
@@ -141,7 +141,7 @@ def _taken(title: str, code: IdCode) -> str:
 
 
 def _add_masks(
-    rows: Rows,
+    rows: TableBuilder,
     image: int,
     name: str,
     found: IdImage,
@@ -188,7 +188,7 @@ def _by_overlap(classes: Any, mask: Runs, names: dict[int, str], void: Any) -> d
     return {"category_id": number, "category": names.get(number) or str(number)}
 
 
-def _classes(path: Path, header: Header, names: dict[int, str]) -> Any:
+def _classes(path: Path, header: PngHeader, names: dict[int, str]) -> Any:
     """Return the class of each pixel; None where it cannot be known."""
     try:
         own = read_header(path)
@@ -217,7 +217,7 @@ def write(
     refuse_categories(replace(edits, add=()) if coded else edits, str(source))
     names = (png.name for png in _pngs(source, layout, None if options is None else options.home))
     paths = {plain(n): source if source.is_file() else source / n for n in names}
-    files, tally = by_png(source, edits, paths, layout.code), Tally()
+    files, tally = by_png(source, edits, paths, layout.code), PixelTally()
     if edits.overlap is None:
         refuse_clashes(source, files.values())
     changes: dict[str, Edit | None] = {
@@ -228,7 +228,7 @@ def write(
     return tally.stored()
 
 
-def _layout(source: Path, options: ReadOptions | None) -> Layout:
+def _layout(source: Path, options: ReadOptions | None) -> IdLayout:
     """Return a source's layout, as far as it is not told otherwise."""
     home = None if options is None else options.home
     layout = file_layout(source) if source.is_file() else find_layout(source, home)
@@ -240,7 +240,7 @@ def _layout(source: Path, options: ReadOptions | None) -> Layout:
     return replace(layout, code=code if void is None else replace(code, void=frozenset(void)))
 
 
-def _pngs(source: Path, layout: Layout, home: Path | None = None) -> Iterator[IdPng]:
+def _pngs(source: Path, layout: IdLayout, home: Path | None = None) -> Iterator[IdPng]:
     if source.is_file():
         return iter((IdPng(source.name, source.stat().st_size, source.name),))
     return find_id_pngs(source, layout, home)

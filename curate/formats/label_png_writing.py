@@ -15,7 +15,7 @@ from curate.errors import CallError, SourceError
 from curate.formats.edits import Addition, Edits
 from curate.formats.id_claims import Box, Claim, Clash, Division, free_id
 from curate.formats.id_codes import IdCode
-from curate.formats.new_pixels import Tally, image_size, new_runs
+from curate.formats.new_pixels import PixelTally, image_size, new_runs
 from curate.formats.png import PictureProblem, read_header, read_pixels
 from curate.formats.png_id_masks import ids_of, read_ids
 from curate.formats.png_ids import largest_id, write_ids
@@ -85,7 +85,7 @@ class PngEdits:
             return []
         return self._division(_Opened(self.path), None).clashes
 
-    def write(self, source: Path, target: BinaryIO, overlap: str | None, tally: Tally) -> None:
+    def write(self, source: Path, target: BinaryIO, overlap: str | None, tally: PixelTally) -> None:
         """Write the PNG anew.
 
         Args:

@@ -96,7 +96,7 @@ def image_size(known: tuple[int, int], height: int, width: int, image_key: str) 
     return height, width
 
 
-class Tally:
+class PixelTally:
     """How new pixels are stored, counted while a source is written.
 
     Attributes:

@@ -24,7 +24,7 @@ from curate.formats.json_shape import shape_of
 from curate.formats.json_stream import parse_one, scan
 from curate.formats.png import PictureProblem, read_header
 from curate.formats.png_id_masks import read_ids
-from curate.formats.rows import Rows, parts_of, plain
+from curate.formats.rows import TableBuilder, parts_of, plain
 from curate.formats.segmentation import Segmentation, json_type
 from curate.formats.values import boxes, id_key, numbers, text, whole_number
 from curate.table import MaskTable
@@ -85,7 +85,7 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
 def load(source: Path, part: Part) -> MaskTable:
     """Read the segments of some images."""
     header, items = part.payload
-    rows = Rows()
+    rows = TableBuilder()
     name = plain(source.name)
     if not header.folder and header.first:
         what = f"the PNGs of ids are not in a folder {source.stem} beside the file, so no mask is"
@@ -102,7 +102,7 @@ def load(source: Path, part: Part) -> MaskTable:
 class _Image:
     """Reads one image's segments into rows."""
 
-    def __init__(self, rows: Rows, header: _Header, key: str) -> None:
+    def __init__(self, rows: TableBuilder, header: _Header, key: str) -> None:
         self.rows, self.header, self.key = rows, header, key
 
     def read(self, value: dict[str, Any], name: str, size: tuple[int, int], image: int) -> None:

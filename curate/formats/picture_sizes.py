@@ -11,7 +11,7 @@ import numpy as np
 
 from curate import files
 from curate.formats.base import reading
-from curate.formats.png import Picture, PictureProblem, read_picture
+from curate.formats.png import PictureProblem, PngInfo, read_picture
 from curate.formats.records import UNKNOWN_SIZE, ImageRows
 from curate.notes import Notes
 from curate.pictures import ImageFolder
@@ -40,7 +40,7 @@ def note_size(notes: Notes, name: str) -> None:
     notes.add("sizes_from_pictures", what, name, of="images")
 
 
-def picture_of(path: Path) -> Picture | None:
+def picture_of(path: Path) -> PngInfo | None:
     """Read a picture's header; None where it cannot be read."""
     try:
         return read_picture(path)

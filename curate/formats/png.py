@@ -63,7 +63,7 @@ class PictureProblem(Exception):
         super().__init__(status, detail)
 
 
-class Header(NamedTuple):
+class PngHeader(NamedTuple):
     """What the first chunk of a PNG says.
 
     Attributes:
@@ -86,7 +86,7 @@ class Header(NamedTuple):
         return self.height, self.width
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> PngHeader:
     """Read what a PNG says about itself, without decoding it.
 
     Raises:
@@ -112,10 +112,10 @@ def read_header(path: Path) -> Header:
         raise PictureProblem("undecodable", "the PNG's header is broken")
     if methods not in ([0, 0, 0], [0, 0, 1]):  # decoders differ in what they make of others
         raise PictureProblem("undecodable", "the PNG's header is broken")
-    return Header(height, width, depth, color, methods[2] == 1)
+    return PngHeader(height, width, depth, color, methods[2] == 1)
 
 
-def read_pixels(path: Path, header: Header) -> tuple[Pixels, Any]:
+def read_pixels(path: Path, header: PngHeader) -> tuple[Pixels, Any]:
     """Decode a PNG.
 
     Args:
@@ -147,7 +147,7 @@ def read_pixels(path: Path, header: Header) -> tuple[Pixels, Any]:
     return pixels, colors
 
 
-def read_strips(path: Path, header: Header) -> tuple[Iterator[tuple[int, Pixels]], Any]:
+def read_strips(path: Path, header: PngHeader) -> tuple[Iterator[tuple[int, Pixels]], Any]:
     """Decode a PNG some rows at a time, so that a large one takes little memory.
 
     Args:
@@ -170,7 +170,7 @@ def read_strips(path: Path, header: Header) -> tuple[Iterator[tuple[int, Pixels]
     return _strips(path, header, kind), kind.colors
 
 
-def _strips(path: Path, header: Header, kind: _Kind) -> Iterator[tuple[int, Pixels]]:
+def _strips(path: Path, header: PngHeader, kind: _PngMode) -> Iterator[tuple[int, Pixels]]:
     with _decoding():
         pieces = _pieces(path, header, kind)
         if not header.interlaced:
@@ -181,7 +181,7 @@ def _strips(path: Path, header: Header, kind: _Kind) -> Iterator[tuple[int, Pixe
         yield from ((top, whole[top : top + rows]) for top in range(0, header.height, rows))
 
 
-def _check_size(header: Header) -> None:
+def _check_size(header: PngHeader) -> None:
     if header.height * header.width > MAX_DECODED_PIXELS:
         size = f"{header.width} x {header.height}"
         raise PictureProblem("undecodable", f"a PNG of {size} pixels is too large to decode")
@@ -196,7 +196,7 @@ def _decoding() -> Iterator[None]:
         raise PictureProblem("undecodable", f"the PNG is broken or cut off ({reason})") from error
 
 
-class _Kind(NamedTuple):
+class _PngMode(NamedTuple):
     """How Pillow takes the pixels of a PNG, and its palette."""
 
     mode: str
@@ -204,16 +204,18 @@ class _Kind(NamedTuple):
     colors: npt.NDArray[np.uint8] | None
 
 
-def _kind(path: Path) -> _Kind:
+def _kind(path: Path) -> _PngMode:
     with without_pixels(path) as bare:
         rawmode = str(bare.tile[0].args)
         bare.load()
         palette = bare.getpalette("RGB") if bare.mode == "P" else None
         colors = None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
-        return _Kind(bare.mode, rawmode, colors)
+        return _PngMode(bare.mode, rawmode, colors)
 
 
-def _pieces(path: Path, header: Header, kind: _Kind) -> Iterator[tuple[png_rows.Strip, Pixels]]:
+def _pieces(
+    path: Path, header: PngHeader, kind: _PngMode
+) -> Iterator[tuple[png_rows.Strip, Pixels]]:
     from PIL import Image
 
     bits = header.depth * CHANNELS[header.color]
@@ -223,7 +225,7 @@ def _pieces(path: Path, header: Header, kind: _Kind) -> Iterator[tuple[png_rows.
 
 
 def _assembled(
-    pieces: Iterator[tuple[png_rows.Strip, Pixels]], header: Header, most: int
+    pieces: Iterator[tuple[png_rows.Strip, Pixels]], header: PngHeader, most: int
 ) -> Pixels:
     """Put all pixels into one array of at most so many bytes."""
     whole: Pixels | None = None
@@ -242,7 +244,7 @@ def _assembled(
     return whole
 
 
-def read_mask(path: Path, header: Header) -> Segmentation:
+def read_mask(path: Path, header: PngHeader) -> Segmentation:
     """Read a PNG that holds one mask: every pixel that is neither black nor transparent is in it.
 
     Args:
@@ -320,7 +322,7 @@ def mask_size(paths: Iterable[Path]) -> tuple[int, int]:
     return _common([_header(path) for path in paths])
 
 
-def _header(path: Path | None) -> Header | PictureProblem:
+def _header(path: Path | None) -> PngHeader | PictureProblem:
     try:
         if path is None:
             raise PictureProblem("no_segmentation", "the PNG is missing")
@@ -329,11 +331,11 @@ def _header(path: Path | None) -> Header | PictureProblem:
         return problem
 
 
-def _common(headers: Iterable[Header | PictureProblem]) -> tuple[int, int]:
-    return common_size(h.size for h in headers if isinstance(h, Header)) or (0, 0)
+def _common(headers: Iterable[PngHeader | PictureProblem]) -> tuple[int, int]:
+    return common_size(h.size for h in headers if isinstance(h, PngHeader)) or (0, 0)
 
 
-class Picture(NamedTuple):
+class PngInfo(NamedTuple):
     """What a picture's header says.
 
     Attributes:
@@ -358,7 +360,7 @@ class Picture(NamedTuple):
         return "exif_rotated", f"EXIF turns the picture to {width} x {height}"
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path) -> PngInfo:
     """Read the size of a picture of any kind from its header, without decoding it.
 
     Raises:
@@ -381,7 +383,7 @@ def read_picture(path: Path) -> Picture:
         raise PictureProblem("unreadable", f"the picture cannot be read ({what})") from error
     if not valid_size(height, width):
         raise PictureProblem("invalid_size", size_problem(height, width))
-    return Picture((height, width), rotated)
+    return PngInfo((height, width), rotated)
 
 
 @contextmanager

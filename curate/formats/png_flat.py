@@ -20,7 +20,7 @@ from curate.errors import CallError, CurateError, SourceError
 from curate.formats.base import Format, Part, ReadOptions
 from curate.formats.edits import Edits, Stored
 from curate.formats.new_pixels import (
-    Tally,
+    PixelTally,
     image_size,
     new_runs,
     refuse_categories,
@@ -37,7 +37,7 @@ from curate.formats.png import (
 )
 from curate.formats.png_flat_names import Named, next_name, read_names
 from curate.formats.png_masks import mask_png, redraw
-from curate.formats.rows import Rows, parts_of, plain
+from curate.formats.rows import TableBuilder, parts_of, plain
 from curate.formats.trees import Edit, copy_with_edits, entries
 from curate.formats.unedited.pngs import check_png_flat
 from curate.table import MaskTable
@@ -197,7 +197,7 @@ def _masks(flat: Flat, names: list[str]) -> tuple[tuple[str, str | None], ...]:
 
 def load(source: Path, part: Part) -> MaskTable:
     """Read the masks of some images."""
-    rows = Rows()
+    rows = TableBuilder()
     for key, name, picture, masks in part.payload:
         size, status, detail = None, "ok", ""
         if picture:
@@ -221,7 +221,7 @@ def write(
     edits.refuse_attributes(str(source))
     refuse_categories(replace(edits, add=()), str(source))
     refuse_polygons(edits, str(source))
-    flat, tally = _flat(source, options), Tally()
+    flat, tally = _flat(source, options), PixelTally()
     keys = {plain(flat.key(name)) for name in flat.named}
     odd = next((key for key in (*edits.drop, *edits.change) if key not in keys), None)
     if odd is not None:

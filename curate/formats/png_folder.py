@@ -18,7 +18,7 @@ from curate.errors import CallError, CurateError, SourceError
 from curate.formats.base import Format, Part
 from curate.formats.edits import Addition, Edits, Stored
 from curate.formats.new_pixels import (
-    Tally,
+    PixelTally,
     image_size,
     new_pixels,
     new_runs,
@@ -26,9 +26,9 @@ from curate.formats.new_pixels import (
     refuse_polygons,
 )
 from curate.formats.own_pictures import OwnPictures
-from curate.formats.png import PICTURES, Picture, PictureProblem, read_masks, read_picture
+from curate.formats.png import PICTURES, PictureProblem, PngInfo, read_masks, read_picture
 from curate.formats.png_masks import mask_png, next_names, redraw
-from curate.formats.rows import Rows, parts_of, plain
+from curate.formats.rows import TableBuilder, parts_of, plain
 from curate.formats.segmentation import Segmentation
 from curate.formats.trees import Edit, copy_with_edits, entries
 from curate.formats.unedited.pngs import check_png_folder
@@ -75,7 +75,7 @@ def pictures(source: Path) -> OwnPictures | None:
 
 def load(source: Path, part: Part) -> MaskTable:
     """Read the masks of some images."""
-    rows = Rows()
+    rows = TableBuilder()
     for image in part.payload:
         name, folder, picture = image
         names, size, masks, status, detail = _read(source, image)
@@ -115,7 +115,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     changes: dict[str, Edit | None] = dict.fromkeys(edits.drop)
     new: dict[str, bytes] = {}
     folders = {plain(image[1]): image for image in _images(source)} if _has_new(edits) else {}
-    tally = Tally()
+    tally = PixelTally()
     for name, (drawn, added) in _by_folder(source, edits, folders).items():
         names, size, *_ = _read(source, folders[name])
         known = {f"{name}/{plain(n)}" for n in names}
@@ -253,7 +253,7 @@ def _mismatches(masks: list[Segmentation]) -> int:
     return sum(mask.status == "size_mismatch" for mask in masks)
 
 
-def _picture(path: Path) -> tuple[Picture | None, str, str]:
+def _picture(path: Path) -> tuple[PngInfo | None, str, str]:
     """Return a picture's header, or None, with a status and a detail for the images table."""
     try:
         return read_picture(path), "ok", ""

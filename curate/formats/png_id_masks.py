@@ -14,9 +14,9 @@ from curate.formats.png import (
     GRAY,
     PALETTE,
     RGB,
-    Header,
     PictureProblem,
     Pixels,
+    PngHeader,
     read_strips,
 )
 from curate.formats.strip_runs import TooManyIds, TooManyRuns, label_runs
@@ -35,7 +35,7 @@ _SMALLEST, _SMALLEST_OF_COLOR = 4, 16  # px; the edges of drawings have a colour
 _FILLED = 0.05  # discs fill 0.79; n values scattered over a photo 1/n
 
 
-def is_id_kind(header: Header) -> bool:
+def is_id_kind(header: PngHeader) -> bool:
     """Return whether a PNG of this kind can hold ids."""
     if header.color in (GRAY, PALETTE):
         return True
@@ -63,7 +63,7 @@ class NoIds(PictureProblem):
         super().__init__("undecodable", f"{why}: it is no picture of ids")
 
 
-def read_ids(path: Path, header: Header, *, known: bool = False) -> IdImage:
+def read_ids(path: Path, header: PngHeader, *, known: bool = False) -> IdImage:
     """Read the masks of one PNG.
 
     Args:
@@ -92,7 +92,7 @@ def read_ids(path: Path, header: Header, *, known: bool = False) -> IdImage:
     return IdImage(ids, runs, palette)
 
 
-def _cut(found: Iterator[tuple[int, Pixels]], header: Header) -> list[tuple[int, Pixels]]:
+def _cut(found: Iterator[tuple[int, Pixels]], header: PngHeader) -> list[tuple[int, Pixels]]:
     """Return a decoded picture in strips that take little memory as ids."""
     ((_, pixels),) = found
     rows = -(-header.height // -(-header.height * header.width // _STRIP_PIXELS))
@@ -102,7 +102,7 @@ def _cut(found: Iterator[tuple[int, Pixels]], header: Header) -> list[tuple[int,
 def _check_middle(
     strips: Iterable[tuple[int, Pixels]],
     to_ids: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
-    header: Header,
+    header: PngHeader,
 ) -> None:
     """Look at the middle columns, which is quick, and tell most pictures.
 
@@ -126,7 +126,7 @@ def _check_middle(
         raise NoIds(f"half of its {len(values):,} values have under {_SMALLEST} pixels")
 
 
-def _check_regions(ids: npt.NDArray[np.int64], runs: Runs, header: Header) -> None:
+def _check_regions(ids: npt.NDArray[np.int64], runs: Runs, header: PngHeader) -> None:
     """See that what has one value lies together, as an object does.
 
     Raises:
@@ -143,7 +143,7 @@ def _check_regions(ids: npt.NDArray[np.int64], runs: Runs, header: Header) -> No
         raise NoIds(f"its {len(ids):,} values fill {filled:.1%} of their boxes")
 
 
-def ids_of(header: Header) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
+def ids_of(header: PngHeader) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
     """Return what turns decoded pixels into ids, for PNGs of one kind."""
     if header.color >= RGB and CHANNELS[header.color] >= 3:
         return lambda pixels: pixels[..., :3] @ np.array([1, 256, 65536], np.int32)

@@ -23,8 +23,8 @@ from curate.formats.png import (
     BROKEN,
     MAX_DECODED_PIXELS,
     PALETTE,
-    Header,
     PictureProblem,
+    PngHeader,
     read_header,
 )
 from curate.pictures.png_rows import CHANNELS, SIGNATURE, Pass, passes, predicted, unfilter
@@ -93,7 +93,7 @@ def write_ids(
     target.write(tail)
 
 
-def largest_id(path: Path, header: Header) -> int:
+def largest_id(path: Path, header: PngHeader) -> int:
     """Return the largest id that a PNG of this kind can hold.
 
     Args:
@@ -134,12 +134,12 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _passes(header: Header) -> list[Pass]:
+def _passes(header: PngHeader) -> list[Pass]:
     depth, color = header.depth, header.color
     return passes(header.height, header.width, depth, color, interlaced=header.interlaced)
 
 
-def _inflated(header: Header, packed: bytes) -> Bytes:
+def _inflated(header: PngHeader, packed: bytes) -> Bytes:
     size = sum(one.height * (one.stride + 1) for one in _passes(header))
     data, inflate, at = np.empty(size, np.uint8), zlib.decompressobj(), 0
     waiting, rest = b"", memoryview(packed)
@@ -163,7 +163,7 @@ class _Samples:
         data: The filtered rows of all passes.
     """
 
-    def __init__(self, header: Header, data: Bytes) -> None:
+    def __init__(self, header: PngHeader, data: Bytes) -> None:
         self.data = data
         self._header = header
         self._depth, self._channels = header.depth, CHANNELS[header.color]

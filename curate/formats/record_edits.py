@@ -47,7 +47,7 @@ class Rules:
     short_box: Callable[[JsonObject, tuple[int, int]], bool] = lambda record, size: False
 
 
-class Sample:
+class TemplateRecords:
     """The first records of a list, to write others like them.
 
     Args:

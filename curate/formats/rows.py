@@ -23,7 +23,7 @@ _IMAGE_FRAME = ("file_name", "height", "width", "status", "status_detail", "sour
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class Rows:
+class TableBuilder:
     """Images and their masks, in the order in which they are added.
 
     Ids of the source are kept where every image (or every mask) has one and no two are equal;

@@ -58,7 +58,7 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
 def load(source: Path, part: Part) -> MaskTable:
     """Read the images of one part."""
     container, pieces = part.payload
-    reader = _Reader()
+    reader = _Sa1bReader()
     alone = source.is_file() and not container
     with reading(source), collector_paused():
         for name, data in contents(source, container, pieces):
@@ -66,7 +66,7 @@ def load(source: Path, part: Part) -> MaskTable:
         return reader.table()
 
 
-class _Reader:
+class _Sa1bReader:
     """Collects the documents of a part.
 
     Masks wait in ``quick`` or, parsed, in ``records``, never in both, so their order is kept.

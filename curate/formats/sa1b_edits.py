@@ -64,7 +64,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     elif out.resolve().is_relative_to(source.resolve()):
         raise CallError("the output lies inside the source", str(out), "choose another output")
     with reading(source):
-        writer = _Writer(source, edits)
+        writer = _Sa1bWriter(source, edits)
         if source.is_file():
             with new_file(out) as target:
                 writer.write(source, target, shown(source.name))
@@ -77,7 +77,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
 def _tried(source: Path, edits: Edits) -> Stored:
     """Do all that writing does, but write nothing."""
     with reading(source), files.nowhere() as target:
-        writer = _Writer(source, edits)
+        writer = _Sa1bWriter(source, edits)
         for path in [source] if source.is_file() else all_files(source):
             name = shown(source.name if path == source else path.relative_to(source).as_posix())
             if path.is_file() and writer.touches(name):
@@ -85,7 +85,7 @@ def _tried(source: Path, edits: Edits) -> Stored:
     return writer.values.stored()
 
 
-def _write_folder(source: Path, made: Path, writer: _Writer) -> None:
+def _write_folder(source: Path, made: Path, writer: _Sa1bWriter) -> None:
     for path in all_files(source):
         name = path.relative_to(source).as_posix()
         target_path = made / name
@@ -102,7 +102,7 @@ def _write_folder(source: Path, made: Path, writer: _Writer) -> None:
 
 
 @dataclass
-class _Asked:
+class _JsonEdits:
     """What is to happen in one JSON file.
 
     Attributes:
@@ -116,7 +116,7 @@ class _Asked:
     add: dict[int, Addition] = field(default_factory=dict)
 
 
-class _Writer:
+class _Sa1bWriter:
     """Writes JSON files and archives of a source.
 
     Args:
@@ -162,7 +162,7 @@ class _Writer:
             return
         with path.open("rb") as file:
 
-            def change(member: tar.Member) -> bytes | None:
+            def change(member: tar.TarMember) -> bytes | None:
                 key = key_of(name, member.name)
                 if key not in self._asked:
                     return None
@@ -171,7 +171,7 @@ class _Writer:
 
             tar.copy_changed(file, target, name, change)
 
-    def _document(self, data: bytes, name: str, asked: _Asked) -> bytes:
+    def _document(self, data: bytes, name: str, asked: _JsonEdits) -> bytes:
         """Return the bytes of a JSON file with what changes in it."""
         file = io.BytesIO(data)
         only_drops = not asked.change and not asked.add
@@ -192,20 +192,20 @@ class _Writer:
         return spliced(data, sorted(pieces, key=lambda piece: piece[:2]))
 
 
-def _by_document(edits: Edits) -> dict[str, _Asked]:
+def _by_document(edits: Edits) -> dict[str, _JsonEdits]:
     """Return what is to happen by the JSON file in which it does."""
     drops: dict[str, set[str]] = {}
     changes: dict[str, dict[str, Change]] = {}
-    asked: dict[str, _Asked] = {}
+    asked: dict[str, _JsonEdits] = {}
     for key in edits.drop:
         drops.setdefault(key.rpartition(MARK)[0], set()).add(key)
     for key, change in edits.change.items():
         changes.setdefault(key.rpartition(MARK)[0], {})[key] = change
     for name in (*drops, *changes):
         own = Edits(frozenset(drops.get(name, ())), changes.get(name, {}))
-        asked[name] = _Asked(*numbered(own, name + MARK))
+        asked[name] = _JsonEdits(*numbered(own, name + MARK))
     for position, one in enumerate(edits.add):
-        asked.setdefault(one.image_key, _Asked()).add[position] = one
+        asked.setdefault(one.image_key, _JsonEdits()).add[position] = one
     return asked
 
 

@@ -18,7 +18,7 @@ from curate.formats.mask_values import MaskValues, NewMask
 from curate.formats.record_edits import (
     Changes,
     Rules,
-    Sample,
+    TemplateRecords,
     box_is_short,
     changed_records,
     new_masks,
@@ -43,7 +43,7 @@ class SamRecords:
         self, name: str, size: tuple[int, int] | None, elements: Elements, values: MaskValues
     ) -> None:
         self._name, self._size, self._elements, self._values = name, size, elements, values
-        self._sample = Sample(elements, name)
+        self._sample = TemplateRecords(elements, name)
 
     def changed(self, file: BinaryIO, changes: Changes) -> list[Piece]:
         """Return the new text of changed records; see :func:`changed_records`."""

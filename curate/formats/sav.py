@@ -27,7 +27,7 @@ from curate import rle
 from curate.errors import CurateError, SourceError
 from curate.formats.base import PART_BYTES, Format, Part, reading
 from curate.formats.json_stream import parse_document
-from curate.formats.rows import Rows, common_size, number, parts_of, with_problems
+from curate.formats.rows import TableBuilder, common_size, number, parts_of, with_problems
 from curate.formats.sav_places import frame_key, stated_size
 from curate.formats.sav_writing import write
 from curate.formats.segmentation import (
@@ -135,7 +135,7 @@ class _Video:
 
     def table(self) -> MaskTable:
         """Return all frames and their masks, empty ones included."""
-        rows = Rows()
+        rows = TableBuilder()
         video = self.document.get("video_id")
         absent = _absent(self.frames)
         video = video if isinstance(video, str) else re.sub(r"_(manual|auto)$", "", self._stem())
@@ -156,7 +156,7 @@ class _Video:
     def _stem(self) -> str:
         return self.name.rpartition("/")[2].rpartition(".")[0]
 
-    def _mask(self, rows: Rows, image: int, place: tuple[int, int], value: Any) -> None:
+    def _mask(self, rows: TableBuilder, image: int, place: tuple[int, int], value: Any) -> None:
         t, j = place
         scores = self.scores[t] if t < len(self.scores) else None
         score = scores[j] if isinstance(scores, list) and j < len(scores) else None

@@ -63,7 +63,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
 
 
 @dataclass
-class _Asked:
+class _SavEdits:
     """What is to happen in one file."""
 
     drop: dict[Place, str] = field(default_factory=dict)
@@ -71,22 +71,22 @@ class _Asked:
     add: list[tuple[int, Addition]] = field(default_factory=list)
 
 
-def _by_file(edits: Edits, where: str) -> dict[str, _Asked]:
-    found: dict[str, _Asked] = {}
+def _by_file(edits: Edits, where: str) -> dict[str, _SavEdits]:
+    found: dict[str, _SavEdits] = {}
     for key in edits.drop:
         name, place = _place(key, where, "mask")
-        found.setdefault(name, _Asked()).drop[place] = key
+        found.setdefault(name, _SavEdits()).drop[place] = key
     for key, change in edits.change.items():
         name, place = _place(key, where, "mask")
         if key in edits.drop:
             raise CallError("a mask cannot be dropped and changed at once", key)
         if change.counts is not None:
-            found.setdefault(name, _Asked()).change[place] = (key, change.counts)
+            found.setdefault(name, _SavEdits()).change[place] = (key, change.counts)
     for one in edits.add:
         name, (frame, position) = _place(one.image_key, where, "image")
         if position is not None:
             raise CallError(f"{one.image_key} names no image of it", where)
-        found.setdefault(name, _Asked()).add.append((frame, one))
+        found.setdefault(name, _SavEdits()).add.append((frame, one))
     return found
 
 
@@ -97,7 +97,7 @@ def _place(key: str, where: str, what: str) -> tuple[str, Place]:
     return found[1], (int(found[2]), None if found[3] is None else int(found[3]))
 
 
-def _write_file(asked: _Asked, values: MaskValues, source: Path, target: BinaryIO) -> None:
+def _write_file(asked: _SavEdits, values: MaskValues, source: Path, target: BinaryIO) -> None:
     wanted = {FRAMES}
     if asked.change:
         wanted |= {"video_height", "video_width"}
@@ -109,7 +109,7 @@ def _write_file(asked: _Asked, values: MaskValues, source: Path, target: BinaryI
     target.write(spliced(data, sorted(pieces, key=lambda piece: piece[:2])))
 
 
-def _dropped(video: Video, asked: _Asked) -> Iterator[Piece]:
+def _dropped(video: Video, asked: _SavEdits) -> Iterator[Piece]:
     for (frame, position), key in asked.drop.items():
         start, end = video.span(frame, position, key)
         if position is None:
@@ -126,7 +126,7 @@ def _empty_like(piece: bytes, at: int, where: str) -> bytes:
     return Style().value({"size": list(size), "counts": empty_counts(*size)}).encode("ascii")
 
 
-def _changed(video: Video, asked: _Asked, values: MaskValues) -> Iterator[Piece]:
+def _changed(video: Video, asked: _SavEdits, values: MaskValues) -> Iterator[Piece]:
     keys, counts, spans, olds, sizes = [], [], [], [], []
     for (frame, position), (key, one) in asked.change.items():
         start, end = video.span(frame, position, key)

@@ -19,7 +19,7 @@ _REGULAR = (b"0", b"\0", b"7")
 
 
 @dataclass(frozen=True)
-class Member:
+class TarMember:
     """A file in an archive.
 
     Attributes:
@@ -51,7 +51,7 @@ def looks_like_tar(head: bytes) -> bool:
     return len(head) >= BLOCK and _checksum(head[:BLOCK]) == _octal(head[148:156])
 
 
-def members(file: BinaryIO, where: str) -> Iterator[Member]:
+def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
     """Yield an archive's files in order.
 
     Args:
@@ -92,7 +92,7 @@ def members(file: BinaryIO, where: str) -> Iterator[Member]:
         name = long_name or stated.get(b"path") or _own_name(block)
         regular = kind in _REGULAR and not name.endswith(b"/")
         shown = name.decode("utf-8", "backslashreplace").removeprefix("./")
-        member = Member(shown, start, position, data, size, regular, sized_apart)
+        member = TarMember(shown, start, position, data, size, regular, sized_apart)
         yield member
         position = start = member.end
         long_name, stated = None, {}
@@ -104,7 +104,7 @@ def copy_changed(
     source: BinaryIO,
     target: BinaryIO,
     where: str,
-    change: Callable[[Member], bytes | None],
+    change: Callable[[TarMember], bytes | None],
 ) -> None:
     """Copy an archive with the contents of some files replaced; everything else stays as it is.
 

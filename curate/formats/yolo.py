@@ -21,23 +21,23 @@ from typing import Any
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats.base import PART_BYTES, Format, Part, ReadOptions, reading
 from curate.formats.edits import Edits, Stored
-from curate.formats.new_pixels import Tally, new_pixels
+from curate.formats.new_pixels import PixelTally, new_pixels
 from curate.formats.own_pictures import OwnPictures, under_one_of
 from curate.formats.png import PictureProblem, read_picture
-from curate.formats.rows import Rows, parts_of, plain
+from curate.formats.rows import TableBuilder, parts_of, plain
 from curate.formats.segmentation import Segmentation, valid_size
 from curate.formats.trees import Edit, copy_with_edits
 from curate.formats.unedited.yolo import check_yolo
 from curate.formats.yolo_folders import (
     IMAGES,
     LABELS,
-    Sample,
+    YoloImage,
     find_samples,
     has_pictures,
     label_folders,
     own_name,
 )
-from curate.formats.yolo_lines import Line, has_polygon, is_of_boxes, read_line
+from curate.formats.yolo_lines import LabelLine, has_polygon, is_of_boxes, read_line
 from curate.formats.yolo_names import class_names, keypoints_declared, refuse_several
 from curate.formats.yolo_writing import Classes, by_label
 from curate.image_names import normalised
@@ -107,7 +107,7 @@ def pictures(source: Path) -> OwnPictures | None:
 
 def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTable:
     """Read the masks of some images."""
-    rows = Rows()
+    rows = TableBuilder()
     names = class_names(source, options.home).names
     pictures = _Pictures(source, options, rows.notes)
     for sample in part.payload:
@@ -131,7 +131,7 @@ def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTa
     return rows.table()
 
 
-def _columns(line: Line, names: dict[int, str]) -> dict[str, Any]:
+def _columns(line: LabelLine, names: dict[int, str]) -> dict[str, Any]:
     """Return the optional columns of a mask."""
     stated: dict[str, Any] = {
         "category_id": line.category,
@@ -143,7 +143,7 @@ def _columns(line: Line, names: dict[int, str]) -> dict[str, Any]:
     return {name: value for name, value in stated.items() if value is not None}
 
 
-def _note(rows: Rows, line: Line, key: str) -> None:
+def _note(rows: TableBuilder, line: LabelLine, key: str) -> None:
     """Note what of a line is a habit of the whole dataset."""
     if line.score is not None:
         rows.notes.add("score_at_end", "a number from 0 to 1 at the end is read as a score", key)
@@ -160,10 +160,10 @@ def write(
     edits.refuse_attributes(str(source))
     if edits.masks == "rle" and next(new_pixels(edits), None) is not None:
         raise CallError("YOLO holds polygons only", str(source), "use --masks same")
-    samples: dict[str, Sample] = {}
+    samples: dict[str, YoloImage] = {}
     if not edits.only_drops:
         samples = {plain(sample.place): sample for sample in find_samples(source)}
-    classes, tally = Classes(source, class_names(source)), Tally()
+    classes, tally = Classes(source, class_names(source)), PixelTally()
     pictures = _Pictures(source, options)
     changes: dict[str, Edit | None] = {}
     new: dict[str, bytes] = {}
@@ -204,7 +204,7 @@ class _Pictures:
         outside = _outside(options.home or source)
         self._outside = None if outside is None else _folder(outside)
 
-    def of(self, sample: Sample) -> tuple[str, tuple[int, int], str, str]:
+    def of(self, sample: YoloImage) -> tuple[str, tuple[int, int], str, str]:
         """Return an image's name, its size as its labels mean it, its status and a detail.
 
         A picture that predictions were drawn into tells the size, but is taken only where no
@@ -227,7 +227,7 @@ class _Pictures:
             return name, (0, 0), "missing", f"no picture is found for {sample.label}"
         return (name, *_size(path))
 
-    def name_of(self, sample: Sample) -> str:
+    def name_of(self, sample: YoloImage) -> str:
         """Return the name of a label's picture outside of the source; "" where there is none."""
         found = self._outside and _find(self._outside, sample.label)
         return found.relative_to(self._outside.path).as_posix() if found and self._outside else ""

@@ -25,7 +25,7 @@ from curate.image_names import base, normalised, without_suffix
 LABELS, IMAGES = "labels", "images"
 
 
-class Sample(NamedTuple):
+class YoloImage(NamedTuple):
     """An image of a source; all are paths under it.
 
     Attributes:
@@ -55,7 +55,7 @@ _RUN = re.compile(r"(?:predict|exp|track)[0-9]*|runs", re.IGNORECASE)
 _UPLOAD = re.compile(r"\A[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the names of uploads
 
 
-def find_samples(source: Path) -> Iterator[Sample]:
+def find_samples(source: Path) -> Iterator[YoloImage]:
     """Find the images of a source: those with a label first in each folder, by name."""
     if not source.is_dir():
         return
@@ -142,7 +142,7 @@ def _pictures_under(source: Path, below: str) -> list[str]:
     return [name for name, _ in files_under(source, "", below) if name.lower().endswith(PICTURES)]
 
 
-def _beside_pictures(source: Path) -> Iterator[Sample]:
+def _beside_pictures(source: Path) -> Iterator[YoloImage]:
     """Find labels that stand beside their pictures, or, where there are none at all, alone."""
     files = [name for name, _ in files_under(source, "")]
     pictures = [name for name in files if name.lower().endswith(PICTURES)]
@@ -154,10 +154,10 @@ def _beside_pictures(source: Path) -> Iterator[Sample]:
         if any(sample.label for sample in samples):
             yield from samples
     else:
-        yield from (Sample(label, "", label) for label in labels)
+        yield from (YoloImage(label, "", label) for label in labels)
 
 
-def _paired(below: str, labels: list[str], pictures: list[str]) -> Iterator[Sample]:
+def _paired(below: str, labels: list[str], pictures: list[str]) -> Iterator[YoloImage]:
     """Pair labels with pictures, in the order of the labels' names, also of labels yet to be made.
 
     So an image does not change its place when it gets its first mask.
@@ -170,14 +170,14 @@ def _paired(below: str, labels: list[str], pictures: list[str]) -> Iterator[Samp
         left = [label for label, picture in found.items() if not picture]
         for label, stem in _only_pairs(left, list(by_stem), below, spelled):
             found[label] = by_stem.pop(stem)[0]
-    if any(Sample(*pair, "").is_drawn_over for pair in found.items()):
+    if any(YoloImage(*pair, "").is_drawn_over for pair in found.items()):
         by_stem = {}  # what else lies there are charts, and not pictures of the dataset
     bare = {f"{stem}.txt": some[0] for stem, some in by_stem.items()}
     for label in sorted({**found, **bare}, key=lambda name: name.split("/")):
         if label in found:
-            yield Sample(label, found[label], label)
+            yield YoloImage(label, found[label], label)
         else:
-            yield Sample("", bare[label], label if is_label(label) else "")
+            yield YoloImage("", bare[label], label if is_label(label) else "")
 
 
 def own_name(path: str) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 from curate import rle
 from curate.errors import CallError
-from curate.formats.new_pixels import Tally, new_runs
+from curate.formats.new_pixels import PixelTally, new_runs
 from curate.formats.polygons import rings_of
 from curate.formats.segmentation import Segmentation, read_polygons
 
@@ -46,7 +46,7 @@ def _is_box(line: list[bytes]) -> bool:
     return len(box) == 4 and all(-TOLERANCE <= value <= 1 + TOLERANCE for value in box)
 
 
-class Line(NamedTuple):
+class LabelLine(NamedTuple):
     """A label.
 
     Attributes:
@@ -62,7 +62,7 @@ class Line(NamedTuple):
     track: int | None = None
 
 
-def read_line(line: bytes, size: tuple[int, int], names: dict[int, str]) -> Line:
+def read_line(line: bytes, size: tuple[int, int], names: dict[int, str]) -> LabelLine:
     """Read one label.
 
     Args:
@@ -77,7 +77,7 @@ def read_line(line: bytes, size: tuple[int, int], names: dict[int, str]) -> Line
     except ValueError:
         odd = next(field for field in fields if not _is_number(field))
         detail = f"{odd[:40].decode('utf-8', 'replace')!r} is not a number"
-        return Line(Segmentation(None, "wrong_type", detail), category)
+        return LabelLine(Segmentation(None, "wrong_type", detail), category)
     count = len(values) - coordinate_count(values)
     extra = values[-count:] if count else []
     mask = _read_ring(values[: len(values) - count], size)
@@ -89,7 +89,7 @@ def read_line(line: bytes, size: tuple[int, int], names: dict[int, str]) -> Line
             detail = f"the class {category} is not among the {len(names)} declared"
             mask = Segmentation(mask.counts, "bad_category", detail)
     track = int(extra.pop()) if extra and _is_track(extra[-1]) else None
-    return Line(mask, category, extra[0] if extra else None, track)
+    return LabelLine(mask, category, extra[0] if extra else None, track)
 
 
 def coordinate_count(values: Sequence[float]) -> int:
@@ -152,7 +152,7 @@ def with_class(line: bytes, number: int) -> bytes:
     return re.sub(rb"\A(\s*)\S+", lambda found: found[1] + str(number).encode(), line)
 
 
-def coordinates_of(counts: bytes, size: tuple[int, int], key: str, tally: Tally) -> bytes:
+def coordinates_of(counts: bytes, size: tuple[int, int], key: str, tally: PixelTally) -> bytes:
     """Return a mask as the coordinates of one polygon that is read back to exactly its pixels.
 
     Args:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from curate.errors import CallError
 from curate.formats.base import reading
 from curate.formats.edits import Addition, Edits
-from curate.formats.new_pixels import Tally, image_size
+from curate.formats.new_pixels import PixelTally, image_size
 from curate.formats.rows import plain
 from curate.formats.trees import Edit
 from curate.formats.yolo_lines import coordinates_of, with_class, with_coordinates
@@ -109,7 +109,7 @@ class LabelEdits:
         """Whether a mask gets new pixels, which takes the size of the image."""
         return bool(self.add) or any(counts is not None for _, counts, _ in self.change.values())
 
-    def write(self, source: Path, target: BinaryIO, tally: Tally) -> None:
+    def write(self, source: Path, target: BinaryIO, tally: PixelTally) -> None:
         """Write a label file anew.
 
         Args:
@@ -124,7 +124,7 @@ class LabelEdits:
             data = source.read_bytes()
         target.write(self.edited(data, tally, str(source)))
 
-    def edited(self, data: bytes, tally: Tally, where: str) -> bytes:
+    def edited(self, data: bytes, tally: PixelTally, where: str) -> bytes:
         """Return the content of a label file with its edits.
 
         Args:
@@ -153,7 +153,7 @@ class LabelEdits:
             made[-1] = made[-1][: -len(end)]
         return b"".join(made)
 
-    def _line(self, number: int, line: bytes, tally: Tally) -> bytes:
+    def _line(self, number: int, line: bytes, tally: PixelTally) -> bytes:
         key, counts, category = self.change.get(number, ("", None, None))
         if counts is not None:
             line = with_coordinates(line, coordinates_of(counts, self.size, key, tally))

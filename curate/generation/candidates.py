@@ -16,7 +16,7 @@ from curate.generation.grid import Crop, crops_of, points_of
 from curate.generation.recipe import Recipe
 from curate.models.devices import Batches
 from curate.models.segmenter import Answer, Embedding, ImageArray, Prompts, Segmenter
-from curate.rle.logits import Drawn, draw
+from curate.rle.logits import ThresholdedMasks, draw
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -48,7 +48,7 @@ ID_SHIFT = 20
 
 
 @dataclass
-class Clock:
+class ImageTimings:
     """Seconds spent on one image.
 
     Attributes:
@@ -86,7 +86,7 @@ class Asking:
     points: Batches
 
 
-def propose(image: ImageArray, image_id: int, asking: Asking, clock: Clock) -> pa.Table:
+def propose(image: ImageArray, image_id: int, asking: Asking, clock: ImageTimings) -> pa.Table:
     """Ask a segmenter for all candidates on an image.
 
     Args:
@@ -128,7 +128,9 @@ def propose(image: ImageArray, image_id: int, asking: Asking, clock: Clock) -> p
     return table
 
 
-def _embedded(image: ImageArray, asking: Asking, clock: Clock) -> Iterator[tuple[Crop, Embedding]]:
+def _embedded(
+    image: ImageArray, asking: Asking, clock: ImageTimings
+) -> Iterator[tuple[Crop, Embedding]]:
     crops = iter(crops_of(image.shape[0], image.shape[1], asking.recipe))
     while some := list(islice(crops, asking.crops.size)):
         pictures = [np.ascontiguousarray(image[crop.rows, crop.columns]) for crop in some]
@@ -172,7 +174,9 @@ def _table(
     return pa.table(arrays, pa.schema(fields))
 
 
-def _measured(drawn: Drawn, rows: npt.NDArray[np.int64], n: int) -> list[npt.NDArray[np.generic]]:
+def _measured(
+    drawn: ThresholdedMasks, rows: npt.NDArray[np.int64], n: int
+) -> list[npt.NDArray[np.generic]]:
     """Return drawn, finite, stability, area and box of all candidates."""
     made, finite = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     stability, areas, boxes = np.full(n, np.nan), np.zeros(n, np.int64), np.zeros((n, 4), np.int64)
@@ -181,7 +185,7 @@ def _measured(drawn: Drawn, rows: npt.NDArray[np.int64], n: int) -> list[npt.NDA
     return [made, finite, stability, areas, *boxes.T]
 
 
-def _kept(drawn: Drawn, rows: npt.NDArray[np.int64], n: int, recipe: Recipe) -> pa.Array:
+def _kept(drawn: ThresholdedMasks, rows: npt.NDArray[np.int64], n: int, recipe: Recipe) -> pa.Array:
     """Return the run lengths of all candidates, null where they are not kept."""
     keep = (drawn.area > 0) & (drawn.stability >= recipe.keep_stability)
     places = np.full(n, -1, np.int64)

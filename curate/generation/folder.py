@@ -41,7 +41,7 @@ _NAME_BYTES = 120
 
 
 @dataclass(frozen=True)
-class Picture:
+class InputImage:
     """An image to be asked about.
 
     Attributes:
@@ -81,12 +81,12 @@ def choice_of(recipe: Recipe) -> str:
     return sha256(orjson.dumps(recipe.chosen, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-def part_path(out: Path, picture: Picture) -> Path:
+def part_path(out: Path, picture: InputImage) -> Path:
     """Return where an image's candidates stand."""
     return out / CANDIDATES / f"part-{picture.image_id:06d}.parquet"
 
 
-def read_facts(out: Path, picture: Picture) -> Facts | None:
+def read_facts(out: Path, picture: InputImage) -> Facts | None:
     """Return what is known of an image, None where it is not done."""
     path = part_path(out, picture)
     if not path.exists():
@@ -95,7 +95,7 @@ def read_facts(out: Path, picture: Picture) -> Facts | None:
         return Facts(**orjson.loads(pq.read_schema(path).metadata[_META]))
 
 
-def read_candidates(out: Path, picture: Picture) -> pa.Table:
+def read_candidates(out: Path, picture: InputImage) -> pa.Table:
     """Return an image's candidates.
 
     Raises:
@@ -123,7 +123,7 @@ class _reading:
 
 
 def write_image(
-    out: Path, picture: Picture, candidates: pa.Table, chosen: Chosen, facts: Facts
+    out: Path, picture: InputImage, candidates: pa.Table, chosen: Chosen, facts: Facts
 ) -> None:
     """Write an image's JSON, and then its candidates with their reasons.
 
@@ -242,16 +242,16 @@ def _throw_away(out: Path) -> None:
         files.unlink(out / ABOUT)
 
 
-def read_pictures(out: Path) -> list[Picture]:
+def read_pictures(out: Path) -> list[InputImage]:
     """Return the images of a generation in order, none where it has not begun."""
     path = out / CANDIDATES / "images.parquet"
     if not path.exists():
         return []
     with _reading(path):
-        return [Picture(**row) for row in pq.read_table(path).to_pylist()]
+        return [InputImage(**row) for row in pq.read_table(path).to_pylist()]
 
 
-def list_pictures(out: Path, names: Iterable[str]) -> list[Picture]:
+def list_pictures(out: Path, names: Iterable[str]) -> list[InputImage]:
     """Add images to a generation; those it has already keep their numbers and names.
 
     Args:
@@ -265,11 +265,11 @@ def list_pictures(out: Path, names: Iterable[str]) -> list[Picture]:
     for number, name in enumerate(new, len(known) + 1):
         chosen = next(n for n in _document_names(name) if n.casefold() not in taken)
         taken.add(chosen.casefold())
-        known.append(Picture(number, name, chosen))
+        known.append(InputImage(number, name, chosen))
     if new or not have:
         path = out / CANDIDATES / "images.parquet"
         with writing(path) as temporary, files.open_file(temporary) as file:
-            columns = {k: [getattr(p, k) for p in known] for k in Picture.__dataclass_fields__}
+            columns = {k: [getattr(p, k) for p in known] for k in InputImage.__dataclass_fields__}
             types = {"image_id": pa.int64(), "file_name": pa.string(), "document": pa.string()}
             pq.write_table(pa.table(columns, pa.schema(list(types.items()))), file)
     return known

@@ -14,11 +14,11 @@ import pyarrow as pa
 from curate import __version__, files
 from curate.errors import AuditError, CallError, SourceError
 from curate.formats.sa1b_writing import CANDIDATES
-from curate.generation.candidates import Asking, Clock, propose
+from curate.generation.candidates import Asking, ImageTimings, propose
 from curate.generation.choosing import REASONS, choose
 from curate.generation.folder import (
     Facts,
-    Picture,
+    InputImage,
     choice_of,
     claim,
     list_pictures,
@@ -132,7 +132,7 @@ def generate(
     source = Path(images)
     names = _names(source)
     model = _loaded(segmenter, device)
-    run = _Run(Path(out), chosen, progress)
+    run = _GenerationRun(Path(out), chosen, progress)
     folder = ImageFolder(source if source.is_dir() else source.parent)
     identity = {
         "folder of images": str(source.resolve()),
@@ -175,7 +175,7 @@ def reselect(
         before = _finished(Path(out), ("choosing", "complete"))
         wanted = load_recipe(before.recipe if recipe is None else recipe, settings)
         wanted = _as_asked(wanted, before, settings or {})
-        run = _Run(before.path, wanted, progress, before.about)
+        run = _GenerationRun(before.path, wanted, progress, before.about)
         run.about["identity"]["selection"] = wanted.chosen
         run.note("choosing")
         run.all(read_pictures(before.path))
@@ -262,7 +262,7 @@ def _names(source: Path) -> list[str]:
     return names
 
 
-class _Run:
+class _GenerationRun:
     """Brings every image of a directory up to one recipe, and keeps the account."""
 
     def __init__(
@@ -310,7 +310,7 @@ class _Run:
 
     def all(
         self,
-        pictures: list[Picture],
+        pictures: list[InputImage],
         folder: ImageFolder | None = None,
         asking: Asking | None = None,
     ) -> None:
@@ -348,7 +348,7 @@ class _Run:
         self.not_opened += 1
         self.findings.append({"file_name": file_name, "status": status, "detail": detail})
 
-    def _chosen(self, picture: Picture, facts: Facts) -> Facts:
+    def _chosen(self, picture: InputImage, facts: Facts) -> Facts:
         """Choose again where another choice was made, or the JSON is gone."""
         if facts.choice == choice_of(self.recipe) and (self.out / picture.document).exists():
             return facts
@@ -358,7 +358,7 @@ class _Run:
         write_image(self.out, picture, candidates, chosen, facts)
         return facts
 
-    def _asked(self, picture: Picture, folder: ImageFolder, asking: Asking) -> Facts | None:
+    def _asked(self, picture: InputImage, folder: ImageFolder, asking: Asking) -> Facts | None:
         """Ask the network; None where the picture does not open, which is noted."""
         name = picture.file_name
         found = folder.find(name)
@@ -371,7 +371,7 @@ class _Run:
             self._miss(name, seen.status, seen.detail)
             return None
         height, width = image.shape[:2]
-        clock = Clock()
+        clock = ImageTimings()
         candidates = propose(image, picture.image_id, asking, clock)
         chosen = choose(candidates, height, width, self.recipe)
         clock.rest_s += clock.lap()

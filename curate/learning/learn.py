@@ -22,7 +22,7 @@ from curate.curation.policy import Policy
 from curate.deciding import GRID, decide_audit
 from curate.learning.result import CALIBRATED, KEPT, USED, Learned
 from curate.learning.reviewed import Reviewed, finished, gather, image_keys
-from curate.learning.start import Start, find_start
+from curate.learning.start import StartingModel, find_start
 from curate.models.quality_features import evidence_shares
 from curate.models.quality_file import to_bytes
 from curate.models.quality_metrics import average_precision, calibration_error, reliability
@@ -139,13 +139,13 @@ def _asked(
     return hashlib.sha256(f"{other}\n{rows}".encode()).hexdigest()
 
 
-def _carried(choice: _Choice, given: Start | None) -> npt.NDArray[np.uint64]:
+def _carried(choice: _Choice, given: StartingModel | None) -> npt.NDArray[np.uint64]:
     """Return the images that the start has seen, where it is a part of the model."""
     used = given is not None and START in choice.model.experts
     return given.model.seen if given and used else np.empty(0, np.uint64)
 
 
-def _lessons(reviewed: Reviewed, given: Start | None, seed: int) -> Lessons:
+def _lessons(reviewed: Reviewed, given: StartingModel | None, seed: int) -> Lessons:
     matrix = reviewed.masks.matrix(reviewed.columns)
     everything = reviewed.dataset.matrix(reviewed.columns)
     images = reviewed.masks.frame["image_id"].to_numpy()
@@ -171,7 +171,7 @@ def _lessons(reviewed: Reviewed, given: Start | None, seed: int) -> Lessons:
     )
 
 
-def _choose(lessons: Lessons, said: Said, given: Start | None) -> _Choice:
+def _choose(lessons: Lessons, said: Said, given: StartingModel | None) -> _Choice:
     """Choose experts: the suspicion alone unless others with it are better than luck explains."""
     everything = np.ones(len(lessons), np.bool_)
     label_free = judge(said, (SUSPICION,), lessons, everything)

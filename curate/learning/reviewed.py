@@ -14,7 +14,7 @@ import pyarrow as pa
 from curate import scorers
 from curate.deciding import is_crowd, sample
 from curate.errors import AuditError, CallError
-from curate.models.quality_features import Columns, choose_columns, total_evidence
+from curate.models.quality_features import FeatureColumns, choose_columns, total_evidence
 from curate.models.quality_weights import prominence
 from curate.scorers import quality
 from curate.store import Audit, count_parts, part_names, read_part, to_frame
@@ -47,7 +47,7 @@ class Masks:
     frame: pd.DataFrame
     evidence: pd.DataFrame
 
-    def matrix(self, columns: Columns) -> FloatArray:
+    def matrix(self, columns: FeatureColumns) -> FloatArray:
         """Return what a quality model over some columns takes."""
         return columns.matrix(self.frame, total_evidence(self.evidence))
 
@@ -73,7 +73,7 @@ class Reviewed:
     masks: Masks
     bad: npt.NDArray[np.bool_]
     dataset: Masks
-    columns: Columns
+    columns: FeatureColumns
     check: Masks
     check_bad: npt.NDArray[np.bool_]
     check_weight: FloatArray

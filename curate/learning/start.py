@@ -17,7 +17,7 @@ MOST_TREES = 1_000
 
 
 @dataclass(frozen=True)
-class Start:
+class StartingModel:
     """A model to start from.
 
     Attributes:
@@ -34,7 +34,7 @@ class Start:
         return len(self.model.trees.roots) >= MOST_TREES
 
 
-def find_start(audit: Audit, path: Path | None) -> Start | None:
+def find_start(audit: Audit, path: Path | None) -> StartingModel | None:
     """Return the model that is given, else the one in force, else None.
 
     Args:
@@ -47,7 +47,7 @@ def find_start(audit: Audit, path: Path | None) -> Start | None:
     """
     if path is None:
         model = model_in_force(audit.path, audit.info.get(MODEL))
-        return None if model is None else Start(model, "the model before")
+        return None if model is None else StartingModel(model, "the model before")
     if path.is_dir():
         info: dict[str, Any] = read_info(path) or {}
         found = model_in_force(path, info.get(MODEL))
@@ -55,7 +55,7 @@ def find_start(audit: Audit, path: Path | None) -> Start | None:
             raise AuditError(
                 "there is no quality model", str(path), "run `curate learn` on it first"
             )
-        return Start(found, str(path))
+        return StartingModel(found, str(path))
     try:
         if path.stat().st_size > LARGEST:
             raise AuditError("it is too large for a quality model", str(path))
@@ -63,4 +63,4 @@ def find_start(audit: Audit, path: Path | None) -> Start | None:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise SourceError(f"it cannot be read ({reason})", str(path)) from error
-    return Start(from_bytes(data, str(path)), str(path))
+    return StartingModel(from_bytes(data, str(path)), str(path))

@@ -19,7 +19,7 @@ WORK = "work"
 
 
 @dataclass(frozen=True)
-class Record:
+class DetectorRecord:
     """What a later user of the detector has to know.
 
     Attributes:
@@ -32,7 +32,7 @@ class Record:
     folds: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path) -> DetectorRecord:
     """Return the record of a detector's folder; an empty one where it has none.
 
     Raises:
@@ -48,7 +48,7 @@ def read_record(folder: Path) -> Record:
                 str(folder),
                 "wait until it has, or run the same `curate train-detector` again",
             )
-        return Record()
+        return DetectorRecord()
     try:
         found: dict[str, Any] = orjson.loads(path.read_bytes())
         keys = found["picture_keys"]
@@ -56,7 +56,7 @@ def read_record(folder: Path) -> Record:
         for name in folds:
             if name != Path(name).name or name in ("", ".", "..") or not name.isprintable():
                 raise ValueError(f"{name!r} is no name of a folder in it")
-        return Record(frozenset(map(str, keys["train"])), folds)
+        return DetectorRecord(frozenset(map(str, keys["train"])), folds)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(
             f"it is no record of a training ({error})", str(path), "remove it, or train again"

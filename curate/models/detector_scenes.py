@@ -29,7 +29,7 @@ LIGHT = 0.2
 
 
 @dataclass(frozen=True)
-class Scene:
+class DetectorImage:
     """An image to learn from, or to be tried on.
 
     Attributes:
@@ -47,7 +47,7 @@ class Scene:
     group: str = ""
 
 
-def _places(scenes: Sequence[Scene], seed: int) -> dict[str, int]:
+def _places(scenes: Sequence[DetectorImage], seed: int) -> dict[str, int]:
     """Return the place of every group in an order that depends on the seed and pictures alone.
 
     So a picture mostly stays on its side of a split when others come or go: a detector that is
@@ -59,8 +59,8 @@ def _places(scenes: Sequence[Scene], seed: int) -> dict[str, int]:
 
 
 def split(
-    scenes: Sequence[Scene], *, held_out: float = 0.2, seed: int = 0
-) -> tuple[list[Scene], list[Scene]]:
+    scenes: Sequence[DetectorImage], *, held_out: float = 0.2, seed: int = 0
+) -> tuple[list[DetectorImage], list[DetectorImage]]:
     """Split by image into what is learnt from and what is held out.
 
     Args:
@@ -70,13 +70,15 @@ def split(
     """
     places = _places(scenes, seed)
     count = min(max(1, round(held_out * len(places))), max(1, len(places) - 1))
-    sides: tuple[list[Scene], list[Scene]] = ([], [])
+    sides: tuple[list[DetectorImage], list[DetectorImage]] = ([], [])
     for scene in scenes:
         sides[places[scene.group or scene.key] < count].append(scene)
     return sides
 
 
-def deal(scenes: Sequence[Scene], folds: int, *, seed: int = 0) -> list[list[Scene]]:
+def deal(
+    scenes: Sequence[DetectorImage], folds: int, *, seed: int = 0
+) -> list[list[DetectorImage]]:
     """Deal scenes into folds of equal size.
 
     Args:
@@ -85,7 +87,7 @@ def deal(scenes: Sequence[Scene], folds: int, *, seed: int = 0) -> list[list[Sce
         seed: Another seed, another deal.
     """
     places = _places(scenes, seed)
-    dealt: list[list[Scene]] = [[] for _ in range(folds)]
+    dealt: list[list[DetectorImage]] = [[] for _ in range(folds)]
     for scene in scenes:
         dealt[places[scene.group or scene.key] % folds].append(scene)
     return dealt

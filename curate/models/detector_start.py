@@ -24,7 +24,7 @@ SIZE = 512
 
 
 @dataclass(frozen=True)
-class Start:
+class StartingDetector:
     """A model to train.
 
     Attributes:
@@ -51,7 +51,7 @@ class Start:
         return slow, fast
 
 
-def start_from(name: str, *, size: int | None = None) -> Start:
+def start_from(name: str, *, size: int | None = None) -> StartingDetector:
     """Start from a detector's weights, with a new head for one category.
 
     Args:
@@ -80,10 +80,10 @@ def start_from(name: str, *, size: int | None = None) -> Start:
     fits = {name: values.shape for name, values in model.state_dict().items()}
     known = {k: v for k, v in trained.state_dict().items() if fits.get(k) == v.shape}
     model.load_state_dict(known, strict=False)
-    return Start(model, family, prepared, f"{model_fingerprint(folder)}:{fixed}", False)
+    return StartingDetector(model, family, prepared, f"{model_fingerprint(folder)}:{fixed}", False)
 
 
-def start_anew(*, size: int = SIZE, objects: int = 100, seed: int = 0) -> Start:
+def start_anew(*, size: int = SIZE, objects: int = 100, seed: int = 0) -> StartingDetector:
     """Start from nothing: a small RT-DETR, which learns from few images in little time.
 
     Args:
@@ -126,7 +126,9 @@ def start_anew(*, size: int = SIZE, objects: int = 100, seed: int = 0) -> Start:
     _name_one(config)
     model = _built(transformers.RTDetrForObjectDetection, config, seed)
     prepared = DetectorInput(fixed=(size, size), normal=None)
-    return Start(model, FAMILIES["rt_detr"], prepared, f"new:{size}:{objects}:{seed}", True)
+    return StartingDetector(
+        model, FAMILIES["rt_detr"], prepared, f"new:{size}:{objects}:{seed}", True
+    )
 
 
 def _name_one(config: Any) -> None:
@@ -141,7 +143,7 @@ def _built(kind: Any, config: Any, seed: int) -> Any:
         return kind(config)
 
 
-def save_detector(start: Start, model: Any, folder: Path) -> None:
+def save_detector(start: StartingDetector, model: Any, folder: Path) -> None:
     """Write a trained model as ``save_pretrained`` does, with how its images are prepared.
 
     Args:

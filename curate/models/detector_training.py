@@ -23,8 +23,8 @@ from curate.models.box_precision import Precision, average_precision
 from curate.models.detections import READERS
 from curate.models.detector import TransformersDetector
 from curate.models.detector_checkpoint import load_checkpoint, save_checkpoint
-from curate.models.detector_scenes import Scene, example
-from curate.models.detector_start import Start
+from curate.models.detector_scenes import DetectorImage, example
+from curate.models.detector_start import StartingDetector
 from curate.models.devices import Device, is_out_of_memory
 from curate.models.extra import need
 from curate.ranges import check_numbers
@@ -34,7 +34,7 @@ MOST_AVERAGED = 0.998
 
 
 @dataclass(frozen=True)
-class Schedule:
+class DetectorSchedule:
     """How a detector is trained.
 
     Attributes:
@@ -94,9 +94,9 @@ class Trained:
 
 
 def train_detector(
-    scenes: tuple[Sequence[Scene], Sequence[Scene]],
-    start: Start,
-    schedule: Schedule,
+    scenes: tuple[Sequence[DetectorImage], Sequence[DetectorImage]],
+    start: StartingDetector,
+    schedule: DetectorSchedule,
     device: Device,
     *,
     checkpoint: Path | None = None,
@@ -124,7 +124,7 @@ def train_detector(
     learnt, held_out = scenes
     if not learnt or not held_out:
         raise CallError("there are no images on one side of the split", "train-detector", "")
-    run = _Run(start, schedule, device)
+    run = _TrainingRun(start, schedule, device)
     identity = _identity(scenes, start, schedule)
     history, best = run.resume(checkpoint, identity)
     while not _is_over(history, schedule):
@@ -150,7 +150,7 @@ def _best(history: Sequence[Epoch]) -> Epoch:
     return max(history, key=lambda e: (e.precision.ap, e.precision.ap50, -e.epoch))
 
 
-def _is_over(history: Sequence[Epoch], schedule: Schedule) -> bool:
+def _is_over(history: Sequence[Epoch], schedule: DetectorSchedule) -> bool:
     if not history:
         return False
     waited = len(history) - _best(history).epoch
@@ -158,7 +158,9 @@ def _is_over(history: Sequence[Epoch], schedule: Schedule) -> bool:
 
 
 def _identity(
-    scenes: tuple[Sequence[Scene], Sequence[Scene]], start: Start, schedule: Schedule
+    scenes: tuple[Sequence[DetectorImage], Sequence[DetectorImage]],
+    start: StartingDetector,
+    schedule: DetectorSchedule,
 ) -> str:
     """Return what must be the same for a training to go on, as a short hex name."""
     digest = hashlib.blake2b(repr((start.fingerprint, asdict(schedule))).encode(), digest_size=16)
@@ -170,10 +172,10 @@ def _identity(
     return digest.hexdigest()
 
 
-class _Run:
+class _TrainingRun:
     """The model in training, its running average and its optimiser."""
 
-    def __init__(self, start: Start, schedule: Schedule, device: Device) -> None:
+    def __init__(self, start: StartingDetector, schedule: DetectorSchedule, device: Device) -> None:
         import copy
 
         torch = need("torch", "train-detector")
@@ -228,7 +230,7 @@ class _Run:
         }
         return {f"{kind}/{name}": t for kind, held in parts.items() for name, t in held.items()}
 
-    def learn(self, scenes: Sequence[Scene], epoch: int) -> float:
+    def learn(self, scenes: Sequence[DetectorImage], epoch: int) -> float:
         """Go once over the images; return the mean loss."""
         torch = need("torch", "train-detector")
         random = np.random.default_rng([self.schedule.seed, epoch])
@@ -245,10 +247,12 @@ class _Run:
                 self._follow()
         return float(np.mean(losses))
 
-    def _batches(self, scenes: list[Scene], random: np.random.Generator) -> Iterator[list[Any]]:
+    def _batches(
+        self, scenes: list[DetectorImage], random: np.random.Generator
+    ) -> Iterator[list[Any]]:
         """Yield batches of (input, boxes); the next one is read while one is learnt from."""
 
-        def read(item: tuple[Scene, np.random.Generator]) -> Any:
+        def read(item: tuple[DetectorImage, np.random.Generator]) -> Any:
             scene, own = item
             return example(scene.picture(), scene.boxes, self.start.input, own)
 
@@ -324,7 +328,7 @@ class _Run:
                 else:
                     values.copy_(new[name])
 
-    def try_on(self, scenes: Sequence[Scene]) -> Precision:
+    def try_on(self, scenes: Sequence[DetectorImage]) -> Precision:
         """Return the precision of the averaged weights on images."""
         place = dataclasses.replace(self.device, precision="float32")
         detector = TransformersDetector(

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from curate.models.segmenter import Embedding, FloatArray, Frame, Prompts, Segmenter
 from curate.rle import Runs, area, bbox, cross_overlaps, to_dense
-from curate.rle.logits import Drawn, concat_drawn, draw
+from curate.rle.logits import ThresholdedMasks, concat_drawn, draw
 
 WAYS = ("box", "wide", "tight", "point", "points", "mask")
 """How a mask is asked for: by its box; by a box a tenth wider, or narrower, on every side; by its
@@ -28,7 +28,7 @@ _AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Redrawn:
+class PromptedMasks:
     """What a segmenter drew for n masks of one image in one way.
 
     Attributes:
@@ -36,13 +36,13 @@ class Redrawn:
         predicted_iou: Shape (n,): the model's own estimate.
     """
 
-    drawn: Drawn
+    drawn: ThresholdedMasks
     predicted_iou: FloatArray
 
 
 def redraw(
     segmenter: Segmenter, embedding: Embedding, runs: Runs, *, ways: tuple[str, ...] = WAYS
-) -> dict[str, Redrawn]:
+) -> dict[str, PromptedMasks]:
     """Prompt a segmenter from each of an image's masks, in several ways.
 
     A point alone may mean a part, the thing or more (SAM answers with three masks): the answer that
@@ -57,14 +57,14 @@ def redraw(
     Returns:
         By way, in that order.
     """
-    parts: dict[str, list[Redrawn]] = {way: [] for way in ways}
+    parts: dict[str, list[PromptedMasks]] = {way: [] for way in ways}
     for start in range(0, len(runs), _AT_ONCE):
         some = runs[start : start + _AT_ONCE]
         asked = prompts_of(some, embedding.frame, segmenter.low_side, ways)
         for way in ways:
             parts[way].append(_ask(segmenter, embedding, some, asked[way], way))
     return {
-        way: Redrawn(
+        way: PromptedMasks(
             concat_drawn([part.drawn for part in found]),
             np.concatenate([np.zeros(0, np.float32), *(part.predicted_iou for part in found)]),
         )
@@ -74,7 +74,7 @@ def redraw(
 
 def _ask(
     segmenter: Segmenter, embedding: Embedding, runs: Runs, prompts: Prompts, way: str
-) -> Redrawn:
+) -> PromptedMasks:
     answer = segmenter.segment(embedding, prompts, multimask=way == "point")
     taps = answer.frame.taps(segmenter.low_side)
     n, masks = answer.predicted_iou.shape
@@ -83,10 +83,10 @@ def _ask(
     if masks > 1:
         closeness = paired_iou(runs[np.repeat(np.arange(n), masks)], drawn.runs)
         best += closeness.reshape(n, masks).argmax(axis=1)
-    chosen = Drawn(
+    chosen = ThresholdedMasks(
         drawn.runs[best], drawn.area[best], drawn.over[best], drawn.under[best], drawn.finite[best]
     )
-    return Redrawn(chosen, answer.predicted_iou.reshape(-1)[best])
+    return PromptedMasks(chosen, answer.predicted_iou.reshape(-1)[best])
 
 
 def paired_iou(runs: Runs, others: Runs) -> npt.NDArray[np.float64]:

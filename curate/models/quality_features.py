@@ -27,7 +27,7 @@ LEAST_EVIDENCE = 0.05
 
 
 @dataclass(frozen=True)
-class Columns:
+class FeatureColumns:
     """The columns of a model; in its matrices they stand behind the suspicion.
 
     Attributes:
@@ -48,11 +48,13 @@ class Columns:
         better (-1), or either (0)."""
         return [1, *[-1] * len(self.signals), *[0] * len(self.measures)]
 
-    def joined(self, other: Columns) -> Columns:
+    def joined(self, other: FeatureColumns) -> FeatureColumns:
         """Return these columns and those of another that are not among them."""
         signals = dict.fromkeys((*self.signals, *other.signals))
         measures = dict.fromkeys((*self.measures, *other.measures))
-        return Columns(tuple(signals), tuple(name for name in measures if name not in signals))
+        return FeatureColumns(
+            tuple(signals), tuple(name for name in measures if name not in signals)
+        )
 
     def matrix(self, frame: pd.DataFrame, evidence: FloatArray) -> FloatArray:
         """Return what a model takes.
@@ -73,7 +75,7 @@ class Columns:
         return matrix
 
 
-def choose_columns(frame: pd.DataFrame, measures: Iterable[str]) -> Columns:
+def choose_columns(frame: pd.DataFrame, measures: Iterable[str]) -> FeatureColumns:
     """Return the columns that can tell the masks of a dataset apart.
 
     Args:
@@ -90,7 +92,7 @@ def choose_columns(frame: pd.DataFrame, measures: Iterable[str]) -> Columns:
         for name in dict.fromkeys(measures)
         if name in frame and name not in PLACES and name not in scores
     ]
-    return Columns(
+    return FeatureColumns(
         tuple(name for name in scores if _varies(frame[name])),
         tuple(name for name in others if _varies(frame[name])),
     )

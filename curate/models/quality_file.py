@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import AuditError
-from curate.models.quality_features import Columns
+from curate.models.quality_features import FeatureColumns
 from curate.models.quality_model import QualityModel
 from curate.models.quality_trees import Trees
 
@@ -159,7 +159,7 @@ def _check_array(data: bytes) -> None:
 
 
 def _model(content: dict[str, Any]) -> QualityModel:
-    columns = Columns(_names(content["signals"]), _names(content["measures"]))
+    columns = FeatureColumns(_names(content["signals"]), _names(content["measures"]))
     _need(len(set(columns.names)) == len(columns.names) <= MOST_COLUMNS, "its columns are odd")
     width = 1 + len(columns.names)
     trees = _read_trees(content["trees"], width)

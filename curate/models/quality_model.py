@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from curate.models.quality_features import Columns
+from curate.models.quality_features import FeatureColumns
 from curate.models.quality_stacking import expit
 from curate.models.quality_trees import Trees, together
 
@@ -43,7 +43,7 @@ class QualityModel:
         seen: Numbers of the images whose reviews it has learned from, sorted.
     """
 
-    columns: Columns
+    columns: FeatureColumns
     intercept: float
     slope: float
     trees: Trees
@@ -84,7 +84,7 @@ class QualityModel:
         middle[known] = np.nanmedian(matrix[:, known], axis=0)
         return replace(self, usual=self.contributions(matrix).mean(axis=0), middle=middle)
 
-    def scaled(self, weight: float, columns: Columns) -> QualityModel:
+    def scaled(self, weight: float, columns: FeatureColumns) -> QualityModel:
         """Return a model over other columns, its own among them, whose logit is so much larger."""
         at = [0, *(1 + columns.names.index(name) for name in self.columns.names)]
         trees = self.trees.scaled(weight, at)

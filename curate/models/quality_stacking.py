@@ -18,7 +18,7 @@ SHRINKAGE = 2.0
 
 
 @dataclass(frozen=True)
-class Line:
+class LogitModel:
     """A logit that is linear in some scores.
 
     Attributes:
@@ -40,7 +40,7 @@ def expit(logit: FloatArray) -> FloatArray:
         return np.asarray(1 / (1 + np.exp(-logit)), np.float64)
 
 
-def stack(scores: FloatArray, bad: BoolArray, weight: FloatArray) -> Line:
+def stack(scores: FloatArray, bad: BoolArray, weight: FloatArray) -> LogitModel:
     """Fit the slopes and the intercept that turn scores into one calibrated logit of being bad.
 
     Labels are softened as Platt does, by one imagined mask of either kind, so that a clean
@@ -71,4 +71,4 @@ def stack(scores: FloatArray, bad: BoolArray, weight: FloatArray) -> Line:
 
     bounds = [(None, None), *[(0.0, None)] * count]
     found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return Line(float(found.x[0]), np.asarray(found.x[1:], np.float64))
+    return LogitModel(float(found.x[0]), np.asarray(found.x[1:], np.float64))

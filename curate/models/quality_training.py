@@ -25,10 +25,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from curate.models.quality_features import Columns
+from curate.models.quality_features import FeatureColumns
 from curate.models.quality_metrics import average_precision, log_losses, share_over_zero
 from curate.models.quality_model import QualityModel
-from curate.models.quality_stacking import Line, expit, stack
+from curate.models.quality_stacking import LogitModel, expit, stack
 from curate.models.quality_trees import grow, no_trees
 
 FloatArray = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ class Lessons:
 
     Attributes:
         columns: Of the matrix.
-        matrix: A row a reviewed mask; see :meth:`Columns.matrix`.
+        matrix: A row a reviewed mask; see :meth:`FeatureColumns.matrix`.
         bad: Which masks people found bad.
         weight: How much each counts, so that together they stand for the dataset; mean 1.
         groups: The image of each, numbered from 0.
@@ -64,7 +64,7 @@ class Lessons:
         seed: Of folds, trees and resampling.
     """
 
-    columns: Columns
+    columns: FeatureColumns
     matrix: FloatArray
     bad: BoolArray
     weight: FloatArray
@@ -107,7 +107,7 @@ class Tried:
     logit: FloatArray
     loss: float
     precision: float
-    line: Line
+    line: LogitModel
 
     def probability(self) -> FloatArray:
         """Return P(good) of each row, the mean of the rounds."""
@@ -219,7 +219,7 @@ def judge(said: Said, experts: Sequence[str], lessons: Lessons, rows: BoolArray)
     return Tried(tuple(experts), logit, float(loss), float(precision), final)
 
 
-def _stack(scores: FloatArray, bad: BoolArray, weight: FloatArray, good: FloatArray) -> Line:
+def _stack(scores: FloatArray, bad: BoolArray, weight: FloatArray, good: FloatArray) -> LogitModel:
     """Stack experts on rows with labels and on some that are believed to be good."""
     return stack(
         np.concatenate([scores, good]),
@@ -239,7 +239,7 @@ def better(of: Tried, over: Tried, lessons: Lessons, rows: BoolArray) -> bool:
 
 
 def fit(
-    tried: Tried, said: Said, columns: Columns, start: QualityModel | None = None
+    tried: Tried, said: Said, columns: FeatureColumns, start: QualityModel | None = None
 ) -> QualityModel:
     """Put experts that were tried together as one model.
 

@@ -24,7 +24,7 @@ MOST_JITTER = 20.0
 
 
 @dataclass(frozen=True)
-class Sample:
+class PromptedImages:
     """Some images in the input, and the objects on them that are prompted.
 
     Attributes:
@@ -46,7 +46,7 @@ class Sample:
 
 def draw_sample(
     model: Any, scenes: Iterable[Scene], most: int, random: np.random.Generator
-) -> Sample | None:
+) -> PromptedImages | None:
     """Lay images into a model's input, each with some of its objects.
 
     Args:
@@ -80,7 +80,7 @@ def draw_sample(
     device = next(model.parameters()).device
     cover = torch.from_numpy(np.concatenate(shares))
     halved = torch.nn.functional.avg_pool2d(cover[:, None], side // low // 2)
-    return Sample(
+    return PromptedImages(
         torch.from_numpy(np.stack(pixels)).to(device),
         torch.tensor(owner, device=device),
         cover.numpy() > 0.5,
@@ -109,7 +109,7 @@ def _objects(
 
 
 @dataclass
-class Asked:
+class PromptSet:
     """The prompts of some objects of a sample, growing from round to round; input pixels.
 
     Attributes:
@@ -192,11 +192,13 @@ def points_inside(masks: Masks, random: np.random.Generator) -> npt.NDArray[np.f
     return points
 
 
-def first_prompts(sample: Sample, random: np.random.Generator, jitter: float) -> list[Asked]:
+def first_prompts(
+    sample: PromptedImages, random: np.random.Generator, jitter: float
+) -> list[PromptSet]:
     """Prompt half of the objects by a box and half by a point, or by a few."""
     order = random.permutation(len(sample.truth))
     half = (len(order) + int(random.integers(2))) // 2
-    by_box, by_point = Asked(order[:half]), Asked(order[half:])
+    by_box, by_point = PromptSet(order[:half]), PromptSet(order[half:])
     asked = []
     if len(by_box.rows):
         by_box.boxes = jittered_boxes(sample.truth[by_box.rows], random, jitter)
@@ -210,7 +212,11 @@ def first_prompts(sample: Sample, random: np.random.Generator, jitter: float) ->
 
 
 def next_prompts(
-    asked: Asked, logits: Tensor, sample: Sample, drawn: Masks, random: np.random.Generator
+    asked: PromptSet,
+    logits: Tensor,
+    sample: PromptedImages,
+    drawn: Masks,
+    random: np.random.Generator,
 ) -> None:
     """Show the model its own mask, and at times a point where it is wrong.
 

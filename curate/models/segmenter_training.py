@@ -17,9 +17,9 @@ import numpy as np
 from curate.errors import CallError
 from curate.models.extra import need
 from curate.models.segmenter_lessons import (
-    Asked,
     Masks,
-    Sample,
+    PromptedImages,
+    PromptSet,
     Scene,
     Tensor,
     draw_sample,
@@ -34,7 +34,7 @@ ENOUGH = 0.7
 
 
 @dataclass(frozen=True)
-class Schedule:
+class SegmenterSchedule:
     """How long a segmenter is trained, and on how much at once.
 
     Attributes:
@@ -134,10 +134,10 @@ def _ious(logits: Tensor, truth: Tensor, inside: Tensor) -> tuple[Tensor, Tensor
 def _ask(
     model: Any,
     embeddings: Tensor,
-    asked: Asked,
-    sample: Sample,
+    asked: PromptSet,
+    sample: PromptedImages,
     evenness: float,
-    schedule: Schedule,
+    schedule: SegmenterSchedule,
 ) -> tuple[Tensor, Tensor, Masks, Tensor]:
     """Prompt once; return the loss, the mask for the next round, as pixels too, and numbers."""
     torch = need("torch", "training")
@@ -168,7 +168,7 @@ def _ask(
 def train_segmenter(
     model: Any,
     scenes: Sequence[Scene],
-    schedule: Schedule,
+    schedule: SegmenterSchedule,
     *,
     seed: int,
     augment: Callable[[Scene, np.random.Generator], Scene] | None = None,
@@ -230,8 +230,8 @@ def train_segmenter(
 
 def _learn(
     model: Any,
-    sample: Sample,
-    schedule: Schedule,
+    sample: PromptedImages,
+    schedule: SegmenterSchedule,
     evenness: float,
     random: np.random.Generator,
 ) -> Tensor:

@@ -34,7 +34,7 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @dataclass(frozen=True)
-class _Kind:
+class _Architecture:
     """One architecture: the library's class, how images enter, and how images are normalised."""
 
     model: str
@@ -43,15 +43,15 @@ class _Kind:
 
 
 KINDS = {
-    "sam": _Kind("SamModel", squashed=False),
-    "sam_hq": _Kind("SamHQModel", squashed=False),
-    "sam2": _Kind("Sam2Model", squashed=True),
-    "sam2_video": _Kind("Sam2Model", squashed=True),
-    "edgetam": _Kind("EdgeTamModel", squashed=True),
-    "edgetam_video": _Kind("EdgeTamModel", squashed=True),
-    "sam3_tracker": _Kind("Sam3TrackerModel", squashed=True, normal=HALF),
-    "sam3_tracker_video": _Kind("Sam3TrackerModel", squashed=True, normal=HALF),
-    "sam3_video": _Kind("Sam3TrackerModel", squashed=True, normal=HALF),
+    "sam": _Architecture("SamModel", squashed=False),
+    "sam_hq": _Architecture("SamHQModel", squashed=False),
+    "sam2": _Architecture("Sam2Model", squashed=True),
+    "sam2_video": _Architecture("Sam2Model", squashed=True),
+    "edgetam": _Architecture("EdgeTamModel", squashed=True),
+    "edgetam_video": _Architecture("EdgeTamModel", squashed=True),
+    "sam3_tracker": _Architecture("Sam3TrackerModel", squashed=True, normal=HALF),
+    "sam3_tracker_video": _Architecture("Sam3TrackerModel", squashed=True, normal=HALF),
+    "sam3_video": _Architecture("Sam3TrackerModel", squashed=True, normal=HALF),
 }
 """By the ``model_type`` of config.json; published SAM 2 weights are those of the video model."""
 
@@ -66,7 +66,7 @@ class TransformersSegmenter:
 
     name: str
     model: Any
-    kind: _Kind
+    kind: _Architecture
     normal: tuple[tuple[float, ...], tuple[float, ...]]
     fingerprint: str
     where: Device

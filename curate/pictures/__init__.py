@@ -1,6 +1,6 @@
 """Pictures of a dataset: found safely, looked at cheaply, loaded in the frame of their masks."""
 
-from curate.pictures.decode import DECODERS, MAX_BYTES, MAX_PIXELS, Header
+from curate.pictures.decode import DECODERS, MAX_BYTES, MAX_PIXELS, ImageHeader
 from curate.pictures.folder import ImageFolder, Inspection, worse
 from curate.pictures.windows import Box, Rectangle, window
 
@@ -9,8 +9,8 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "Box",
-    "Header",
     "ImageFolder",
+    "ImageHeader",
     "Inspection",
     "Rectangle",
     "window",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.pictures.pieces import Piece, Source
+from curate.pictures.pieces import ImagePiece, PixelSource
 from curate.pictures.windows import Box
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Canvas:
         self._made = np.zeros((*shape, *depth), kind)
         self._view = TURNS[back(turn)](self._made)  # as the pieces lie
 
-    def draw(self, source: Source, levels: Levels) -> Bytes:
+    def draw(self, source: PixelSource, levels: Levels) -> Bytes:
         """Return the window of a picture.
 
         Args:
@@ -91,7 +91,7 @@ class Canvas:
         """
         return self.draw_pieces(source.pieces(self._box.y, self._box.y + self._box.h), levels)
 
-    def draw_pieces(self, pieces: Iterable[Piece], levels: Levels) -> Bytes:
+    def draw_pieces(self, pieces: Iterable[ImagePiece], levels: Levels) -> Bytes:
         """Return the window, made of pieces of a picture; see :meth:`draw`."""
         for piece in pieces:
             self._add(piece, levels)
@@ -109,7 +109,7 @@ class Canvas:
             drawn[y] = (self._view[y] + count // 2) // count
         return result
 
-    def _add(self, piece: Piece, levels: Levels) -> None:
+    def _add(self, piece: ImagePiece, levels: Levels) -> None:
         box = self._box
         rows = _within(piece.y, piece.dy, piece.image.height, box.y, box.h)
         columns = _within(piece.x, piece.dx, piece.image.width, box.x, box.w)
@@ -162,7 +162,7 @@ def _eight_bit(image: Image.Image, levels: Levels, *, gray: bool) -> Bytes:
     return flat if gray else np.repeat(flat[:, :, None], 3, axis=2)
 
 
-def levels_of(source: Source) -> Levels:
+def levels_of(source: PixelSource) -> Levels:
     """Return the range of a picture of over 8 bit; None for others, and where it is flat.
 
     Raises:

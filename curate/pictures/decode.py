@@ -13,7 +13,7 @@ import numpy as np
 
 from curate.pictures import pieces, tiff_blocks
 from curate.pictures.canvas import TURNS, Bytes, Canvas, Levels, back, levels_of
-from curate.pictures.pieces import SMALL_PIXELS, Piece, check_every_pixel, source_of
+from curate.pictures.pieces import SMALL_PIXELS, ImagePiece, check_every_pixel, source_of
 from curate.pictures.quiet import silence_decoders
 from curate.pictures.windows import Box
 
@@ -36,7 +36,7 @@ _REDUCED_BYTES = 24_000_000  # windows up to this size are not reduced while the
 
 
 @dataclass(frozen=True)
-class Header:
+class ImageHeader:
     """What a picture's file says before anything is decoded.
 
     Attributes:
@@ -61,7 +61,7 @@ class Header:
 
 
 @contextmanager
-def opened(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, Header]]:
+def opened(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, ImageHeader]]:
     """Open a picture, without decoding it yet.
 
     Args:
@@ -87,12 +87,12 @@ def opened(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, H
             yield image, _header(path, image)
 
 
-def _header(path: Path, image: ImageFile.ImageFile) -> Header:
+def _header(path: Path, image: ImageFile.ImageFile) -> ImageHeader:
     size = (image.height, image.width)
     orientation = _orientation(path, image)
     if image.format == "TIFF" and orientation >= 5:  # Pillow states a TIFF's size as displayed
         size = size[::-1]
-    return Header(*size, orientation)
+    return ImageHeader(*size, orientation)
 
 
 def _orientation(path: Path, image: ImageFile.ImageFile) -> int:
@@ -163,7 +163,12 @@ class Pixels:
     """
 
     def __init__(
-        self, path: Path, image: ImageFile.ImageFile, header: Header, wanted: Wanted, max_bytes: int
+        self,
+        path: Path,
+        image: ImageFile.ImageFile,
+        header: ImageHeader,
+        wanted: Wanted,
+        max_bytes: int,
     ) -> None:
         self._wanted = wanted
         self.size = header.displayed if wanted.displayed else header.stored
@@ -221,7 +226,7 @@ class Pixels:
         height, width = self.size
         # What does not come row by row is gone through again for each band.
         rows = max(1, pixels * (1 if self._ordered else 4) // width)
-        waiting: list[Piece] = []
+        waiting: list[ImagePiece] = []
         pieces = self._source.pieces(0, height) if self._ordered else None
         for low in range(0, height, rows):
             high = min(height, low + rows)
@@ -261,7 +266,9 @@ def _resized(pixels: Bytes, shape: tuple[int, int]) -> Bytes:
     return np.asarray(made)
 
 
-def thumbnail_of(path: Path, image: ImageFile.ImageFile, header: Header, max_bytes: int) -> Bytes:
+def thumbnail_of(
+    path: Path, image: ImageFile.ImageFile, header: ImageHeader, max_bytes: int
+) -> Bytes:
     """Decode an open picture to its end and squeeze it, as displayed, into a square of gray.
 
     A JPEG is drawn at an eighth of its size at best, which takes a fraction of the time of drawing

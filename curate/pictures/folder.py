@@ -19,7 +19,7 @@ from curate.pictures.decode import (
     MAX_BYTES,
     MAX_PIXELS,
     Band,
-    Header,
+    ImageHeader,
     Pixels,
     Wanted,
     opened,
@@ -58,7 +58,7 @@ class Inspection:
 
     status: str
     detail: str
-    header: Header | None = None
+    header: ImageHeader | None = None
     thumbnail: Bytes | None = None
     digest: str = ""
 
@@ -266,7 +266,7 @@ def worse(known: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(both, index=known.index).astype(STRING)
 
 
-def _size_status(header: Header, size: tuple[int, int]) -> tuple[str, str]:
+def _size_status(header: ImageHeader, size: tuple[int, int]) -> tuple[str, str]:
     """Compare the declared size with the stored and the displayed one."""
     stored = f"{header.width} x {header.height} px"
     declared = f"{size[1]} x {size[0]} px"

@@ -28,7 +28,7 @@ PIECE_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True)
-class Piece:
+class ImagePiece:
     """A piece of a picture.
 
     Attributes:
@@ -46,11 +46,11 @@ class Piece:
     dy: int = 1
 
 
-Pieces = Callable[[int, int], Iterator[Piece]]
+Pieces = Callable[[int, int], Iterator[ImagePiece]]
 
 
 @dataclass(frozen=True)
-class Source:
+class PixelSource:
     """A picture whose pixels can be gone through, several times if need be.
 
     Attributes:
@@ -77,7 +77,7 @@ def source_of(
     *,
     gray: bool,
     least: tuple[int, int] | None = None,
-) -> Source:
+) -> PixelSource:
     """Return how to go through a picture in bounded memory.
 
     Args:
@@ -97,11 +97,11 @@ def source_of(
         found = found or _raw(path, image, size)
         if found is not None:
             ordered = image.format != "PNG" or not image.info.get("interlace")
-            return Source(*size, False, found, ordered)
+            return PixelSource(*size, False, found, ordered)
     image = _fitting(path, image, max_bytes, gray=gray, least=least)
     image.load()
     # Pillow turns a TIFF itself, and drops its orientation.
-    return Source(image.height, image.width, image.format == "TIFF", partial(_cropped, image))
+    return PixelSource(image.height, image.width, image.format == "TIFF", partial(_cropped, image))
 
 
 def _fitting(
@@ -142,11 +142,11 @@ def check_every_pixel(path: Path, image: ImageFile.ImageFile, max_bytes: int) ->
             raise TooMuch(image, needed, max_bytes)
 
 
-def _cropped(image: Image.Image, top: int, bottom: int) -> Iterator[Piece]:
+def _cropped(image: Image.Image, top: int, bottom: int) -> Iterator[ImagePiece]:
     rows = max(1, PIECE_PIXELS // max(1, image.width))
     for y in range(top, min(bottom, image.height), rows):
         box = (0, y, image.width, min(y + rows, bottom, image.height))
-        yield Piece(0, y, image.crop(box))
+        yield ImagePiece(0, y, image.crop(box))
 
 
 def _png(path: Path, image: ImageFile.ImageFile) -> Pieces | None:
@@ -156,7 +156,7 @@ def _png(path: Path, image: ImageFile.ImageFile) -> Pieces | None:
     mode, interlaced = image.mode, bool(image.info.get("interlace"))
     bits = _bits(mode, rawmode)
 
-    def pieces(top: int, bottom: int) -> Iterator[Piece]:
+    def pieces(top: int, bottom: int) -> Iterator[ImagePiece]:
         for one in png_rows.strips(path, PIECE_PIXELS * bits // 8):
             n = len(one.rows)
             if one.y >= bottom and not interlaced:
@@ -164,7 +164,7 @@ def _png(path: Path, image: ImageFile.ImageFile) -> Pieces | None:
             if one.y + n * one.dy <= top:
                 continue
             piece = _from_bytes(mode, (one.width, n), one.rows.tobytes(), (rawmode,), palette)
-            yield Piece(one.x, one.y, piece, one.dx, one.dy)
+            yield ImagePiece(one.x, one.y, piece, one.dx, one.dy)
 
     return pieces
 
@@ -179,7 +179,7 @@ def _raw(path: Path, image: ImageFile.ImageFile, size: tuple[int, int]) -> Piece
     if covered != size[0] * size[1]:  # colour planes that stand apart
         return None
 
-    def pieces(top: int, bottom: int) -> Iterator[Piece]:
+    def pieces(top: int, bottom: int) -> Iterator[ImagePiece]:
         with path.open("rb") as file:
             for (x0, y0, x1, y1), offset, told in tiles:
                 args = told if isinstance(told, tuple) else (told,)
@@ -195,7 +195,7 @@ def _raw(path: Path, image: ImageFile.ImageFile, size: tuple[int, int]) -> Piece
                         raise OSError("image file is truncated")
                     data = data.ljust(n * stride, b"\0")
                     made = _from_bytes(mode, (x1 - x0, n), data, (rawmode, stride, step), palette)
-                    yield Piece(x0, y, made)
+                    yield ImagePiece(x0, y, made)
 
     return pieces
 
@@ -243,9 +243,9 @@ def _tiff(
     else:
         return None
 
-    def pieces(top: int, bottom: int) -> Iterator[Piece]:
+    def pieces(top: int, bottom: int) -> Iterator[ImagePiece]:
         for x, y, piece in decoded(top, bottom):
-            yield Piece(x, y, piece)
+            yield ImagePiece(x, y, piece)
 
     return pieces
 

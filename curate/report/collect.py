@@ -41,7 +41,7 @@ class AuditLike(Protocol):
         """Run SQL over the views ``masks`` and ``images``."""
 
 
-class Source:
+class ReportSource:
     """An audit with its column names at hand.
 
     Args:
@@ -121,7 +121,7 @@ def value_of(column: str) -> str:
     return f"case when isfinite({value}) then {value} end"
 
 
-def actions_sql(source: Source) -> str:
+def actions_sql(source: ReportSource) -> str:
     """Return SQL that counts masks by action: columns accept, review, reject."""
     action = source.column("action")
     return ", ".join(f"count(*) filter ({action} = '{a}') as {quoted(a)}" for a in ACTIONS)
@@ -163,7 +163,7 @@ class Overview:
         return [("accept", self.accept), ("review", self.review), ("reject", self.reject)]
 
 
-def overview(source: Source) -> Overview:
+def overview(source: ReportSource) -> Overview:
     """Count the dataset."""
     by_person = ", ".join(
         f"count(*) filter (action = '{a}' and decided_by = 'person') as person_{a}" for a in ACTIONS
@@ -189,7 +189,7 @@ def overview(source: Source) -> Overview:
     )
 
 
-def _flagged_sql(source: Source) -> str:
+def _flagged_sql(source: ReportSource) -> str:
     """Return SQL that counts what is not accepted by why: a rule, the quality, its lowest share."""
     if not {"flagged_by", "decided_by"} <= source.masks.keys():
         return "0 as unflagged"
@@ -236,7 +236,7 @@ class Reason:
         return self.review == 0 and self.reject == 0
 
 
-def undecided_sql(source: Source) -> str:
+def undecided_sql(source: ReportSource) -> str:
     """Return SQL of the masks that nobody decided on, with the policy's own reasons.
 
     Where a person accepted a mask without a readable pixel, that stands behind these: it is left
@@ -253,7 +253,7 @@ def undecided_sql(source: Source) -> str:
     )
 
 
-def kinds_sql(source: Source) -> str:
+def kinds_sql(source: ReportSource) -> str:
     """Return SQL of a row a mask and kind of reason, with its image, action and priority."""
     kind = KIND_SQL.format("r")
     priority, flagged = source.column("priority", "0"), source.column("flagged_by", "''")
@@ -265,7 +265,7 @@ def kinds_sql(source: Source) -> str:
     )
 
 
-def _texts(source: Source) -> dict[str, str]:
+def _texts(source: ReportSource) -> dict[str, str]:
     """Return what all sentences of each kind share, the numbers blanked in which they differ."""
     # Two extremes read from the front and two from the back: a number that these share, all share.
     rows = source.rows(
@@ -277,7 +277,7 @@ def _texts(source: Source) -> dict[str, str]:
     return {row["kind"]: in_common([row[name] for name in "abcd"]) for row in rows}
 
 
-def reasons(source: Source) -> tuple[list[Reason], int]:
+def reasons(source: ReportSource) -> tuple[list[Reason], int]:
     """Count the masks of each reason, commonest first, weakest signals behind, mere notes last.
 
     Masks that people decided on are left out: theirs are no findings.

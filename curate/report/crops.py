@@ -25,7 +25,7 @@ _GLIMPSE_PX = 256  # longest side of what a large picture's brightness is judged
 QUALITIES = (76, 62, 48, 34)
 
 
-class Pictures:
+class DatasetImages:
     """The pictures of a dataset, one in memory at a time.
 
     Args:

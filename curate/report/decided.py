@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from curate.curation.standing import CHANGES, SETTLED, decided
-from curate.decisions.settings import Settings
+from curate.decisions.settings import DecisionSettings
 from curate.options import ACTIONS
-from curate.report.collect import Source
+from curate.report.collect import ReportSource
 
 MOST_OPEN = 12
 """Masks that are not settled which a page lists."""
@@ -51,7 +51,7 @@ class Open:
 
 
 @dataclass(frozen=True)
-class Decided:
+class DecisionSummary:
     """What people decided.
 
     Attributes:
@@ -87,7 +87,7 @@ class Decided:
         return sum(row.masks for row in self.rows if row.name == name)
 
 
-def decisions(source: Source, added: int) -> Decided:
+def decisions(source: ReportSource, added: int) -> DecisionSummary:
     """Gather what people decided.
 
     Args:
@@ -99,7 +99,7 @@ def decisions(source: Source, added: int) -> Decided:
     rows = [_row(standing, change) for change in CHANGES]
     rows += [Row("added", added, None, None)]
     settled = standing[standing["change"].isin(SETTLED)]
-    return Decided(
+    return DecisionSummary(
         masks=int(settled["masks"].sum()),
         unsettled=int(standing["masks"].sum() - settled["masks"].sum()),
         added=added,
@@ -107,7 +107,7 @@ def decisions(source: Source, added: int) -> Decided:
         overrides=[text for action in _AGAINST if (text := _override(standing, action))],
         without_pixels=int(found.loc[~found["stands"], "masks"].sum()),
         open=_open(source),
-        rule=Settings.of(source.info).rule,
+        rule=DecisionSettings.of(source.info).rule,
         audit=shlex.quote(str(source.audit.path)),
     )
 
@@ -134,7 +134,7 @@ def _override(found: pd.DataFrame, action: str) -> str:
     return f"Of the masks that the policy {name}, people {listed}."
 
 
-def _open(source: Source) -> list[Open]:
+def _open(source: ReportSource) -> list[Open]:
     if not source.has_people:
         return []
     rows = source.rows(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from curate.report.collect import Source, value_of
+from curate.report.collect import ReportSource, value_of
 
 BINS = 40
 GRID = 28
@@ -48,7 +48,7 @@ class Histogram:
         return sum(self.counts[: slot + 1]) / max(1, self.available)
 
 
-def histograms(source: Source, columns: Sequence[str]) -> list[Histogram]:
+def histograms(source: ReportSource, columns: Sequence[str]) -> list[Histogram]:
     """Count every column in bins; columns without a single value are left out.
 
     Bins span 0 to 1, or what the data span where scores leave that range (SAM's predicted IoU may
@@ -70,7 +70,7 @@ def histograms(source: Source, columns: Sequence[str]) -> list[Histogram]:
     ]
 
 
-def _spans(source: Source, columns: Sequence[str]) -> dict[str, tuple[int, float, float]]:
+def _spans(source: ReportSource, columns: Sequence[str]) -> dict[str, tuple[int, float, float]]:
     """Return how many values each column has, the least and the most; columns without are left."""
     asked = ", ".join(
         f"count({value_of(c)}) n{i}, min({value_of(c)}) low{i}, max({value_of(c)}) high{i}"
@@ -84,7 +84,9 @@ def _spans(source: Source, columns: Sequence[str]) -> dict[str, tuple[int, float
     }
 
 
-def _counts(source: Source, asked: Sequence[tuple[str, str, float, float]]) -> list[list[int]]:
+def _counts(
+    source: ReportSource, asked: Sequence[tuple[str, str, float, float]]
+) -> list[list[int]]:
     """Count values in :data:`BINS` bins, several columns in one query.
 
     Args:
@@ -105,14 +107,14 @@ def _counts(source: Source, asked: Sequence[tuple[str, str, float, float]]) -> l
     return counts
 
 
-def sizes(source: Source) -> Histogram | None:
+def sizes(source: ReportSource) -> Histogram | None:
     """Return the areas of the masks in bins equal in log10, or None where no mask has pixels."""
     if "area_px" not in source.masks:
         return None
     return _logarithmic(source, "area_px", "select area_px as v from masks where area_px > 0")
 
 
-def masks_per_image(source: Source) -> Histogram | None:
+def masks_per_image(source: ReportSource) -> Histogram | None:
     """Return how many masks the images have (images without any are in ``missing``)."""
     counted = "select count(*) as v from masks group by image_id"
     found = _logarithmic(source, "masks an image", counted)
@@ -122,7 +124,7 @@ def masks_per_image(source: Source) -> Histogram | None:
     return Histogram(**{**found.__dict__, "missing": max(0, images - found.available)})
 
 
-def _logarithmic(source: Source, name: str, sql: str) -> Histogram | None:
+def _logarithmic(source: ReportSource, name: str, sql: str) -> Histogram | None:
     facts = source.row(
         f"select count(v) n, min(v) low, max(v) high, {source.quantile('v', 0.5)} mid from ({sql})"
     )
@@ -151,7 +153,7 @@ class Density:
     correlation: float | None
 
 
-def densities(source: Source, spread: Sequence[Histogram]) -> list[Density]:
+def densities(source: ReportSource, spread: Sequence[Histogram]) -> list[Density]:
     """Count masks by each pair of the most telling scores.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.pictures import Box, Rectangle
-from curate.report.crops import Pictures, data_uri, reduced
+from curate.report.crops import DatasetImages, data_uri, reduced
 from curate.report.outline import path_of
 from curate.rle import Runs
 
@@ -94,7 +94,7 @@ class Painter:
 
     place: Mapping[int, int]
     runs: Runs
-    pictures: Pictures
+    pictures: DatasetImages
     most_bytes: int
 
     def path(self, mask_id: int | None, box: Box, size: tuple[int, int]) -> str:

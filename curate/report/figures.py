@@ -192,7 +192,7 @@ def _placed(marks: Sequence[Mark], span: tuple[float, float]) -> list[tuple[floa
 
 
 @dataclass(frozen=True)
-class Line:
+class CurvePlot:
     """The stability curve, ready to draw in a box of 640 by 260."""
 
     curve: Curve
@@ -202,7 +202,7 @@ class Line:
     y_ticks: Sequence[tuple[float, str]]
 
 
-def line(curve: Curve, width: float = 640, height: float = 240) -> Line:
+def line(curve: Curve, width: float = 640, height: float = 240) -> CurvePlot:
     """Lay out the stability curve: the band from p10 to p90 and the mean."""
     low, high = min(curve.offsets), max(curve.offsets)
     floor = max(0.0, math.floor(10 * min(*curve.p10, *curve.mean)) / 10)
@@ -221,7 +221,7 @@ def line(curve: Curve, width: float = 640, height: float = 240) -> Line:
 
     around = [*path(curve.p90), *reversed(path(curve.p10))]
     x_step = (high - low) / 4
-    return Line(
+    return CurvePlot(
         curve=curve,
         mean="M" + "L".join(path(curve.mean)),
         band="M" + "L".join(around) + "z",

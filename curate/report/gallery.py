@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from curate.pictures import Box, ImageFolder, Rectangle, window
-from curate.report.collect import Reason, Source
-from curate.report.crops import Pictures
+from curate.report.collect import Reason, ReportSource
+from curate.report.crops import DatasetImages
 from curate.report.distributions import Histogram
 from curate.report.drawing import (
     Drawing,
@@ -80,7 +80,7 @@ class Card:
 
 
 def cards(
-    source: Source,
+    source: ReportSource,
     reasons: Sequence[Reason],
     images: ImageFolder | None,
     titles: Mapping[str, str],
@@ -98,7 +98,7 @@ def cards(
     picks = choose(source, reasons)
     if not picks:
         return []
-    pictures = Pictures(images)
+    pictures = DatasetImages(images)
     redrawn = redrawn_of(source, (pick.mask_id for pick in picks))
     twins = {p.mask_id: redrawn.ids.get(p.mask_id) or twin_of(p.row) for p in picks}
     known = {i for i in twins.values() if i is not None and i < REDRAWN_FROM}
@@ -172,7 +172,10 @@ def _window(row: Mapping[str, Any], twin: int | None, boxes: Mapping[int, Rectan
 
 
 def _neighbours(
-    source: Source, picks: Sequence[Pick], windows: Mapping[int, Box | None], pictures: Pictures
+    source: ReportSource,
+    picks: Sequence[Pick],
+    windows: Mapping[int, Box | None],
+    pictures: DatasetImages,
 ) -> dict[int, list[int]]:
     """Return the masks inside each window that has no picture to show the place."""
     bare = [p for p in picks if not pictures.has(p.row.get("file_name"))]

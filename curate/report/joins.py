@@ -8,7 +8,7 @@ from typing import Any
 
 from curate.image_join import REASON_TEXTS
 from curate.notes import plural
-from curate.report.collect import Source
+from curate.report.collect import ReportSource
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Joined:
     listed: bool
 
 
-def joins(source: Source) -> list[Joined]:
+def joins(source: ReportSource) -> list[Joined]:
     """Return every input that was joined, as ``audit.json`` says; none in audits without."""
     return [_joined(name, facts) for name, facts in source.info.get("joins", {}).items()]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from curate.report.collect import Source
+from curate.report.collect import ReportSource
 from curate.report.words import seconds, title_of
 
 STATUS_WORDS: dict[str, str] = {
@@ -29,7 +29,7 @@ STATUS_WORDS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class Term:
+class ColumnTerm:
     """A column in words."""
 
     column: str
@@ -62,47 +62,57 @@ class Story:
 
 
 OWN_TERMS = (
-    Term("quality_score", "quality", "all signals together say the mask is likely wrong"),
-    Term("predicted_iou", "predicted IoU", "the model that drew the mask doubts it"),
-    Term("stability_score", "stability", "the mask changes when the threshold moves a little"),
-    Term("uniqueness_score", "uniqueness", "a better mask covers many of its pixels"),
-    Term("detector_score", "detector confirmation", "no detection lies well on it"),
-    Term("prompt_score", "prompt consistency", "the mask misses the point it was prompted with"),
-    Term("declaration_score", "declaration", "the stored box or area is not the mask's"),
-    Term("fragment_score", "wholeness", "the mask falls into pieces"),
-    Term("hole_score", "solidity", "the mask has holes"),
-    Term("outline_score", "outline", "the outline is ragged"),
-    Term("crop_score", "crop border", "the mask is cut off where a crop ended"),
-    Term("coverage_score", "coverage", "the mask fills the whole image"),
-    Term("shape_score", "shape", "unlike the others of its category or image"),
-    Term("edge_score", "image evidence", "the outline follows no edge in the picture"),
-    Term("agreement_score", "agreement", "other annotators or models draw it differently"),
-    Term("reprompt_score", "re-prompting", "a segmenter prompted from it draws something else"),
-    Term("score", "score", "the model that drew the mask doubts it"),
-    Term(
+    ColumnTerm("quality_score", "quality", "all signals together say the mask is likely wrong"),
+    ColumnTerm("predicted_iou", "predicted IoU", "the model that drew the mask doubts it"),
+    ColumnTerm(
+        "stability_score", "stability", "the mask changes when the threshold moves a little"
+    ),
+    ColumnTerm("uniqueness_score", "uniqueness", "a better mask covers many of its pixels"),
+    ColumnTerm("detector_score", "detector confirmation", "no detection lies well on it"),
+    ColumnTerm(
+        "prompt_score", "prompt consistency", "the mask misses the point it was prompted with"
+    ),
+    ColumnTerm("declaration_score", "declaration", "the stored box or area is not the mask's"),
+    ColumnTerm("fragment_score", "wholeness", "the mask falls into pieces"),
+    ColumnTerm("hole_score", "solidity", "the mask has holes"),
+    ColumnTerm("outline_score", "outline", "the outline is ragged"),
+    ColumnTerm("crop_score", "crop border", "the mask is cut off where a crop ended"),
+    ColumnTerm("coverage_score", "coverage", "the mask fills the whole image"),
+    ColumnTerm("shape_score", "shape", "unlike the others of its category or image"),
+    ColumnTerm("edge_score", "image evidence", "the outline follows no edge in the picture"),
+    ColumnTerm("agreement_score", "agreement", "other annotators or models draw it differently"),
+    ColumnTerm(
+        "reprompt_score", "re-prompting", "a segmenter prompted from it draws something else"
+    ),
+    ColumnTerm("score", "score", "the model that drew the mask doubts it"),
+    ColumnTerm(
         "action", "action: accept, review or reject, as the policy says, or people where they did"
     ),
-    Term("reasons", "why the mask is not simply accepted, or what people decided"),
-    Term("decided_by", "who decided: the policy, the model, the certificate or a person"),
-    Term("priority", "chance that the mask is wrong, times what a wrong one costs; high is sooner"),
-    Term(
+    ColumnTerm("reasons", "why the mask is not simply accepted, or what people decided"),
+    ColumnTerm("decided_by", "who decided: the policy, the model, the certificate or a person"),
+    ColumnTerm(
+        "priority", "chance that the mask is wrong, times what a wrong one costs; high is sooner"
+    ),
+    ColumnTerm(
         "flagged_by",
         "why it is not accepted: a rule, its quality, the policy's lowest_share, no certificate",
     ),
-    Term("rank", "place in the order of priority, from 1"),
-    Term("status", "ok, or what is wrong with the mask itself"),
-    Term("source_key", "where the mask stands in the source"),
-    Term("duplicate_of", "the better mask of the same object, from the duplicate threshold on"),
-    Term("duplicate_iou", "overlap with that mask", unit="IoU"),
-    Term("overlap_with", "the mask that it overlaps most, whatever that is"),
-    Term("overlap_iou", "overlap with that mask", unit="IoU"),
-    Term("nested_in", "the smallest mask that contains this one"),
-    Term("outline_crossings", "how often the rings of its polygon cross themselves"),
-    Term("area_px", "area, measured", unit="px"),
+    ColumnTerm("rank", "place in the order of priority, from 1"),
+    ColumnTerm("status", "ok, or what is wrong with the mask itself"),
+    ColumnTerm("source_key", "where the mask stands in the source"),
+    ColumnTerm(
+        "duplicate_of", "the better mask of the same object, from the duplicate threshold on"
+    ),
+    ColumnTerm("duplicate_iou", "overlap with that mask", unit="IoU"),
+    ColumnTerm("overlap_with", "the mask that it overlaps most, whatever that is"),
+    ColumnTerm("overlap_iou", "overlap with that mask", unit="IoU"),
+    ColumnTerm("nested_in", "the smallest mask that contains this one"),
+    ColumnTerm("outline_crossings", "how often the rings of its polygon cross themselves"),
+    ColumnTerm("area_px", "area, measured", unit="px"),
 )
 
 
-def glossary(source: Source) -> list[Term]:
+def glossary(source: ReportSource) -> list[ColumnTerm]:
     """Return a term for every column that the audit has and somebody described."""
     known = {term.column: term for term in OWN_TERMS}
     known |= {term.column: term for term in _described()}
@@ -110,18 +120,18 @@ def glossary(source: Source) -> list[Term]:
     return [replace(term, title=term.title[:1].upper() + term.title[1:]) for term in terms]
 
 
-def _described() -> Iterator[Term]:
+def _described() -> Iterator[ColumnTerm]:
     """Yield what the scorers say about their own columns."""
     from curate.scorers import columns
 
     for column in columns().values():
         if column.kind == "score":
-            yield Term(column.name, column.title, column.low_means, column.unit)
+            yield ColumnTerm(column.name, column.title, column.low_means, column.unit)
         else:
-            yield Term(column.name, column.title, unit=column.unit, means=column.low_means)
+            yield ColumnTerm(column.name, column.title, unit=column.unit, means=column.low_means)
 
 
-def signals(source: Source, spoken: Container[str]) -> list[Signal]:
+def signals(source: ReportSource, spoken: Container[str]) -> list[Signal]:
     """Return which signals spoke, and why the others did not.
 
     Args:
@@ -148,7 +158,7 @@ def _signal(listed: Mapping[str, Any], spoken: Container[str]) -> Signal:
     return Signal(str(listed.get("name", "")), columns, available, why)
 
 
-def story(source: Source) -> Story:
+def story(source: ReportSource) -> Story:
     """Return how the audit was made, as far as ``audit.json`` says."""
     info = source.info
     return Story(

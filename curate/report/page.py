@@ -28,7 +28,7 @@ from curate.report import (
     unexplained,
     words,
 )
-from curate.report.collect import AuditLike, Source
+from curate.report.collect import AuditLike, ReportSource
 from curate.report.crops import SHOWN_BYTES
 from curate.report.policy_marks import marks
 from curate.store import open_pictures, writing
@@ -59,7 +59,7 @@ def write_report(audit: AuditLike, path: Path, *, images: Path | None = None) ->
 def render(audit: AuditLike, images: Path | None = None) -> str:
     """Return the report as HTML text."""
     environment = _environment()
-    source = Source(audit)
+    source = ReportSource(audit)
     pictures = None if images is None else open_pictures(audit, images, SHOWN_BYTES)
     spread = distributions.histograms(source, source.score_columns())
     sections = {
@@ -78,7 +78,7 @@ def render(audit: AuditLike, images: Path | None = None) -> str:
 
 
 def _findings(
-    source: Source, images: ImageFolder | None, spread: Sequence[distributions.Histogram]
+    source: ReportSource, images: ImageFolder | None, spread: Sequence[distributions.Histogram]
 ) -> dict[str, Any]:
     titles = {term.column: term.title for term in made.glossary(source)}
     reasons, unlisted = collect.reasons(source)
@@ -145,7 +145,7 @@ def _groups(reasons: list[collect.Reason], cards: list[gallery.Card]) -> list[Gr
     return [group for group in groups if group.cards]
 
 
-def _charts(source: Source, spread: Sequence[distributions.Histogram]) -> dict[str, Any]:
+def _charts(source: ReportSource, spread: Sequence[distributions.Histogram]) -> dict[str, Any]:
     glossary = {term.column: term for term in made.glossary(source)}
     thresholds = marks(source.info.get("policy"))
 

@@ -11,8 +11,8 @@ from curate.curation.certificates import CERTIFICATE, void_text
 from curate.curation.standing import standing, standing_text
 from curate.curation.telling import NAMES
 from curate.guarantees import MORE
-from curate.report.collect import Source, undecided_sql
-from curate.report.decided import Decided, decisions
+from curate.report.collect import ReportSource, undecided_sql
+from curate.report.decided import DecisionSummary, decisions
 from curate.report.figures import short
 
 WIDTH, HEIGHT = 320.0, 220.0
@@ -74,7 +74,7 @@ class People:
         more: What more reviews are expected to give, in sentences.
     """
 
-    decided: Decided
+    decided: DecisionSummary
     reliability: Chart | None
     learned: Sequence[str]
     acceptance: Chart | None
@@ -91,7 +91,7 @@ class People:
         return self.decided.anything or any(others)
 
 
-def people(source: Source) -> People:
+def people(source: ReportSource) -> People:
     """Gather what people's decisions say of an audit."""
     info = source.info
     certificate, estimate = info.get(CERTIFICATE), info.get("estimate")
@@ -116,7 +116,7 @@ def people(source: Source) -> People:
     )
 
 
-def added_by_people(source: Source) -> int:
+def added_by_people(source: ReportSource) -> int:
     """Count the masks that people added."""
     from curate.decisions.additions import added_masks
     from curate.store import Audit
@@ -216,7 +216,7 @@ def facts(estimate: Mapping[str, Any]) -> list[Fact]:
     return found
 
 
-def next_of_queue(source: Source) -> list[str]:
+def next_of_queue(source: ReportSource) -> list[str]:
     """Say how many bad masks the next of the queue hold, by a quality that is a probability."""
     if not {"quality_score", "priority"} <= set(source.masks):
         return []

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from curate.pictures import Rectangle
-from curate.report.collect import Reason, Source, kinds_sql, undecided_sql
+from curate.report.collect import Reason, ReportSource, kinds_sql, undecided_sql
 from curate.rle import Runs, bbox, concat, decode
 
 MOST_CARDS = 126
@@ -50,7 +50,7 @@ class Pick:
         return int(self.row["mask_id"])
 
 
-def choose(source: Source, reasons: Sequence[Reason]) -> list[Pick]:
+def choose(source: ReportSource, reasons: Sequence[Reason]) -> list[Pick]:
     """Choose the worst masks for each reason, a mask only once, and some accepted ones beside.
 
     These are masks that nobody decided on; some of those that people changed or have not settled
@@ -81,7 +81,7 @@ def choose(source: Source, reasons: Sequence[Reason]) -> list[Pick]:
     return [Pick(wanted[i], rows[i]) for i in kept if i in rows]
 
 
-def _worst(source: Source, each: int) -> list[dict[str, Any]]:
+def _worst(source: ReportSource, each: int) -> list[dict[str, Any]]:
     images = int(source.row("select count(*) n from images")["n"])
     most = max(MOST_PER_IMAGE, -(-each // max(1, images)))
     return source.rows(
@@ -94,7 +94,7 @@ def _worst(source: Source, each: int) -> list[dict[str, Any]]:
     )
 
 
-def _unexplained(source: Source) -> list[int]:
+def _unexplained(source: ReportSource) -> list[int]:
     """Return masks that are not accepted although no rule gives a reason."""
     if not {"action", "reasons"} <= source.masks.keys():
         return []
@@ -108,7 +108,7 @@ def _unexplained(source: Source) -> list[int]:
     ]
 
 
-def _accepted(source: Source) -> list[int]:
+def _accepted(source: ReportSource) -> list[int]:
     """Return a few accepted masks at random (the same ones each time), to compare with."""
     if "action" not in source.masks:
         return []
@@ -121,7 +121,7 @@ def _accepted(source: Source) -> list[int]:
     ]
 
 
-def _by_people(source: Source, where: str) -> list[int]:
+def _by_people(source: ReportSource, where: str) -> list[int]:
     """Return a few of the masks of which people decided something, at random but the same ones."""
     if not source.has_people:
         return []
@@ -131,7 +131,7 @@ def _by_people(source: Source, where: str) -> list[int]:
     return [int(row["mask_id"]) for row in rows]
 
 
-def _rows(source: Source, ids: Iterable[int]) -> list[dict[str, Any]]:
+def _rows(source: ReportSource, ids: Iterable[int]) -> list[dict[str, Any]]:
     named = ", ".join(str(int(i)) for i in ids)
     if not named:
         return []
@@ -139,7 +139,7 @@ def _rows(source: Source, ids: Iterable[int]) -> list[dict[str, Any]]:
     return source.rows(f"select * {left_out} from masks where mask_id in ({named})")
 
 
-def boxes_in(source: Source, image_ids: Iterable[int]) -> pd.DataFrame:
+def boxes_in(source: ReportSource, image_ids: Iterable[int]) -> pd.DataFrame:
     """Return mask_id, image_id and the box of every mask of some images."""
     named = ", ".join(str(int(i)) for i in sorted(set(image_ids)))
     return source.audit.query(
@@ -148,7 +148,9 @@ def boxes_in(source: Source, image_ids: Iterable[int]) -> pd.DataFrame:
     )
 
 
-def boxes_of(source: Source, ids: Iterable[int]) -> dict[int, tuple[float, float, float, float]]:
+def boxes_of(
+    source: ReportSource, ids: Iterable[int]
+) -> dict[int, tuple[float, float, float, float]]:
     """Return the boxes of some masks, XYWH."""
     named = ", ".join(str(int(i)) for i in sorted(set(ids)))
     rows = source.rows(
@@ -158,7 +160,7 @@ def boxes_of(source: Source, ids: Iterable[int]) -> dict[int, tuple[float, float
     return {int(r["mask_id"]): (r["bbox_x"], r["bbox_y"], r["bbox_w"], r["bbox_h"]) for r in rows}
 
 
-def runs_of(source: Source, ids: Iterable[int]) -> tuple[dict[int, int], Runs]:
+def runs_of(source: ReportSource, ids: Iterable[int]) -> tuple[dict[int, int], Runs]:
     """Return the runs of some masks, and where each stands among them."""
     named = ", ".join(str(int(i)) for i in sorted(set(ids)))
     frame = source.audit.query(
@@ -171,7 +173,7 @@ def runs_of(source: Source, ids: Iterable[int]) -> tuple[dict[int, int], Runs]:
 
 
 @dataclass(frozen=True)
-class Redrawn:
+class RedrawnMasks:
     """Masks as people redrew them.
 
     Attributes:
@@ -192,23 +194,23 @@ class Redrawn:
         return place | own, concat([runs, self.runs])
 
 
-def redrawn_of(source: Source, ids: Iterable[int]) -> Redrawn:
+def redrawn_of(source: ReportSource, ids: Iterable[int]) -> RedrawnMasks:
     """Return those of some masks that people redrew."""
     named = ", ".join(str(int(i)) for i in sorted(set(ids)))
     if not source.has_people or not named:
-        return Redrawn({}, {})
+        return RedrawnMasks({}, {})
     frame = source.audit.query(
         "select p.mask_id, m.height, m.width, p.segmentation from people p "
         "join masks m on m.mask_id = p.mask_id "
         f"where p.change = 'redrawn' and p.mask_id in ({named}) order by p.mask_id"
     )
     if not len(frame):
-        return Redrawn({}, {})
+        return RedrawnMasks({}, {})
     counts = [None if _missing(c) else bytes(c) for c in frame["segmentation"]]
     runs, _ = decode(counts, frame["height"].to_numpy(), frame["width"].to_numpy())
     numbers = {int(i): REDRAWN_FROM + k for k, i in enumerate(frame["mask_id"])}
     boxes = [(float(x), float(y), float(w), float(h)) for x, y, w, h in bbox(runs)]
-    return Redrawn(numbers, dict(zip(numbers.values(), boxes, strict=True)), runs)
+    return RedrawnMasks(numbers, dict(zip(numbers.values(), boxes, strict=True)), runs)
 
 
 def _missing(counts: Any) -> bool:

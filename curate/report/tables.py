@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate.report.collect import Source, actions_sql, value_of
+from curate.report.collect import ReportSource, actions_sql, value_of
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Status:
     examples: Sequence[tuple[str, str]]
 
 
-def statuses(source: Source, view: str, examples: int = 5) -> list[Status]:
+def statuses(source: ReportSource, view: str, examples: int = 5) -> list[Status]:
     """Count what is wrong with the masks or the images themselves.
 
     Args:
@@ -52,7 +52,7 @@ def statuses(source: Source, view: str, examples: int = 5) -> list[Status]:
     ]
 
 
-def images_sql(source: Source) -> str:
+def images_sql(source: ReportSource) -> str:
     """Return SQL of the images with what is wrong with them, by the dataset or by the pictures."""
     if "picture_status" not in source.images:
         return "select * from images"
@@ -64,7 +64,7 @@ def images_sql(source: Source) -> str:
     )
 
 
-def near_duplicates(source: Source, most: int = 30) -> tuple[list[dict[str, Any]], int]:
+def near_duplicates(source: ReportSource, most: int = 30) -> tuple[list[dict[str, Any]], int]:
     """Return pairs of images that look the same, and how many there are in all."""
     if "near_duplicate_of" not in source.images:
         return [], 0
@@ -77,7 +77,7 @@ def near_duplicates(source: Source, most: int = 30) -> tuple[list[dict[str, Any]
     return pairs, int(total)
 
 
-def missing_masks(source: Source, most: int = 12) -> tuple[list[dict[str, Any]], int, int]:
+def missing_masks(source: ReportSource, most: int = 12) -> tuple[list[dict[str, Any]], int, int]:
     """Return the images with most detections that no mask explains.
 
     Returns:
@@ -98,7 +98,7 @@ def missing_masks(source: Source, most: int = 12) -> tuple[list[dict[str, Any]],
     return rows, int(row["n"]), int(row["images"])
 
 
-def category_names(source: Source, most: int = 10_000) -> dict[int, str]:
+def category_names(source: ReportSource, most: int = 10_000) -> dict[int, str]:
     """Return the name of each category number that the masks use."""
     if not {"category", "category_id"} <= source.masks.keys():
         return {}
@@ -109,7 +109,7 @@ def category_names(source: Source, most: int = 10_000) -> dict[int, str]:
     return {int(row["category_id"]): row["name"] for row in rows}
 
 
-def by_category(source: Source, most: int = 1500) -> tuple[list[dict[str, Any]], int]:
+def by_category(source: ReportSource, most: int = 1500) -> tuple[list[dict[str, Any]], int]:
     """Return the counts of each category, most masks first, and how many categories there are."""
     quality = value_of("quality_score") if "quality_score" in source.masks else "null::double"
     category, area = source.column("category"), f"nullif({source.column('area_px')}, 0)"
@@ -123,7 +123,7 @@ def by_category(source: Source, most: int = 1500) -> tuple[list[dict[str, Any]],
     return rows, int(total)
 
 
-def by_image(source: Source, most: int = 200) -> list[dict[str, Any]]:
+def by_image(source: ReportSource, most: int = 200) -> list[dict[str, Any]]:
     """Return the worst images: most rejected masks, then most to review, then lowest quality."""
     quality = value_of("quality_score") if "quality_score" in source.masks else "null::double"
     known = "missing_detections" in source.images

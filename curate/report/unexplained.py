@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.pictures import ImageFolder, Rectangle
-from curate.report.crops import Pictures
+from curate.report.crops import DatasetImages
 from curate.report.drawing import Drawing, Painter, box_of, measured
 from curate.report.words import score
 from curate.rle import decode
@@ -36,7 +36,7 @@ def draw(
         names: Categories by their numbers, for detectors that only tell a number.
     """
     nothing, _ = decode([], [], [])
-    painter = Painter({}, nothing, Pictures(images), 24_000)
+    painter = Painter({}, nothing, DatasetImages(images), 24_000)
     result = []
     for row in rows:
         seen = _detections(row.get("found"), names)

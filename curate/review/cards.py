@@ -17,8 +17,8 @@ from curate.report.gallery import twin_of, twin_words
 from curate.report.outline import path_of
 from curate.report.words import kind_of, score, shown
 from curate.review.filters import reason_id
-from curate.review.masks import Part
-from curate.review.pictures import VIEWS, View
+from curate.review.masks import ImageMasks
+from curate.review.pictures import VIEWS, PictureRequest
 from curate.review.queues import Queue
 from curate.review.scores import described, is_low, score_columns
 from curate.rle import Runs, decode, encode, from_dense
@@ -82,14 +82,14 @@ class Cards:
         text = f"{self.version} {box.x} {box.y} {box.w} {box.h}"
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def _framed(self, part: Part, at: int) -> tuple[dict[str, Any], int | None, Marks, Box]:
+    def _framed(self, part: ImageMasks, at: int) -> tuple[dict[str, Any], int | None, Marks, Box]:
         """Return a mask's values, its twin's row, its marks, and the window that shows them."""
         values = part.row(at)
         twin = None if self._hides("duplicate_of") else _twin(part, values)
         marks = _no_marks() if self._hides("reasons") else marks_of(values)
         return values, twin, marks, window_of(values, part, twin, marks)
 
-    def view(self, place: int, name: str) -> tuple[View, str]:
+    def view(self, place: int, name: str) -> tuple[PictureRequest, str]:
         """Return what to render for one of a mask's views, and the word for its card's window.
 
         Args:
@@ -99,14 +99,14 @@ class Cards:
         values, _, _, box = self._framed(*self.queue.files.part(place))
         size = int(values["height"] or 0), int(values["width"] or 0)
         file_name = str(values.get("file_name") or "")
-        view = View(file_name, size, None if name == "whole" else box, VIEWS[name])
+        view = PictureRequest(file_name, size, None if name == "whole" else box, VIEWS[name])
         return view, self.seen(box)
 
     def _hides(self, column: str) -> bool:
         return column not in self.queue.columns
 
     def _outlines(
-        self, part: Part, at: int, twin: int | None, box: Box, values: Mapping[str, Any]
+        self, part: ImageMasks, at: int, twin: int | None, box: Box, values: Mapping[str, Any]
     ) -> dict[str, Any]:
         around = [k for k in _around(part, at, box) if k != twin]
         rows = [at, *([] if twin is None else [twin]), *around]
@@ -170,7 +170,7 @@ def _finite(values: Mapping[str, Any], name: str) -> float | None:
     return found[0] if found else None
 
 
-def _twin(part: Part, values: Mapping[str, Any]) -> int | None:
+def _twin(part: ImageMasks, values: Mapping[str, Any]) -> int | None:
     """Return the row of the mask to show beside one; it is of the same image."""
     other = twin_of(values)
     if other is None:
@@ -211,7 +211,7 @@ def _moved(marks: Marks, box: Box) -> dict[str, list[float] | None]:
     }
 
 
-def window_of(values: Mapping[str, Any], part: Part, twin: int | None, marks: Marks) -> Box:
+def window_of(values: Mapping[str, Any], part: ImageMasks, twin: int | None, marks: Marks) -> Box:
     """Return the window on the image that shows a mask, its twin and its marks.
 
     Args:
@@ -229,7 +229,7 @@ def window_of(values: Mapping[str, Any], part: Part, twin: int | None, marks: Ma
     return found or Box(0, 0, max(1, size[0]), max(1, size[1]))
 
 
-def _around(part: Part, at: int, box: Box) -> list[int]:
+def _around(part: ImageMasks, at: int, box: Box) -> list[int]:
     """Return the other masks of an image that reach into a window."""
     x, y, w, h = part.boxes.T
     hit = (x < box.x + box.w) & (x + w > box.x) & (y < box.y + box.h) & (y + h > box.y)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.review.decided import Decided
+from curate.review.decided import QueueProgress
 from curate.review.leases import Lease, Leases
 from curate.review.queues import Queue
 
@@ -84,7 +84,7 @@ class Dealer:
         leases: Who has what in hand.
     """
 
-    def __init__(self, queue: Queue, decided: Decided, leases: Leases) -> None:
+    def __init__(self, queue: Queue, decided: QueueProgress, leases: Leases) -> None:
         self.queue, self.decided, self.leases = queue, decided, leases
         self._lock = threading.Lock()
 

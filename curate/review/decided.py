@@ -28,7 +28,7 @@ _WHO = (
 )
 
 
-class Decided:
+class QueueProgress:
     """What people have decided of a queue.
 
     Of the ranking and of masks outside the draw a decision by anybody for any reason counts; of a

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from curate.clock import SYSTEM, Clock
 from curate.decisions import has_reviews, open_reviews
-from curate.decisions.settings import Settings as PeopleSettings
+from curate.decisions.settings import DecisionSettings as PeopleSettings
 from curate.report.words import shown
 from curate.review.asking import Clicks, Next, Refused
 from curate.review.attached import Attached
@@ -26,11 +26,11 @@ from curate.review.events import Sent
 from curate.review.filters import Filters
 from curate.review.images import WholeImages
 from curate.review.leases import Leases
-from curate.review.opening import Settings, ShownAudit, find_queue, images_of, name_of
+from curate.review.opening import ReviewSettings, ShownAudit, find_queue, images_of, name_of
 from curate.review.pictures import SHOWN_BYTES, VIEWS, Views
 from curate.review.queues import Queue
 from curate.review.scores import usual_of
-from curate.review.writing import Writer
+from curate.review.writing import EventWriter
 from curate.store import Audit, open_pictures
 
 _READY_S = 1.0
@@ -52,7 +52,7 @@ class Desk:
         CurateError: There is nothing to show, or a file cannot be used.
     """
 
-    def __init__(self, audit: Audit, settings: Settings, clock: Clock = SYSTEM) -> None:
+    def __init__(self, audit: Audit, settings: ReviewSettings, clock: Clock = SYSTEM) -> None:
         self.audit, self.settings, self.clock = audit, settings, clock
         self._shown = ShownAudit(audit)
         threading.Thread(target=warm, name="kernels", daemon=True).start()
@@ -71,7 +71,7 @@ class Desk:
         usual = usual_of(audit.info)
         version = f"{self.name} {folder}"
         self.cards = Cards(self.queue, version, pictures=bool(self.views), usual=usual)
-        self.writer = Writer(reviews, self.queue)
+        self.writer = EventWriter(reviews, self.queue)
         self.images = WholeImages(self.queue, self.cards, self.views, reviews)
         self.redrawing = Redrawing(settings.segmenter if self.views else None, settings.device)
         self._listed: Future[dict[str, Any]] = Future()

@@ -15,8 +15,8 @@ from curate.report.outline import path_of
 from curate.report.words import shown
 from curate.review.asking import MOST_CARDS, Refused
 from curate.review.cards import Cards
-from curate.review.masks import Part
-from curate.review.pictures import VIEWS, View, Views
+from curate.review.masks import ImageMasks
+from curate.review.pictures import VIEWS, PictureRequest, Views
 from curate.review.queues import Queue
 
 WHOLE_PX = 2048
@@ -58,7 +58,7 @@ class WholeImages:
             raise Refused(404, "there is no such picture")
         row = self._row(image_id)
         size = int(row["height"]), int(row["width"])
-        return self.views.ask(View(str(row["file_name"]), size, None, VIEWS["whole"]))
+        return self.views.ask(PictureRequest(str(row["file_name"]), size, None, VIEWS["whole"]))
 
     def _bare(self, image_id: int) -> dict[str, Any]:
         row = self._row(image_id)
@@ -90,7 +90,7 @@ def bare_left(queue: Queue, reviews: Reviews) -> list[int]:
     return [image for image in queue.bare_images if image not in seen]
 
 
-def whole_image(part: Part) -> dict[str, Any]:
+def whole_image(part: ImageMasks) -> dict[str, Any]:
     """Return an image with the outlines of all its masks."""
     values = part.row(0)
     height, width = int(values["height"] or 0), int(values["width"] or 0)

@@ -44,7 +44,7 @@ _WORDS = ("file_name", "category", "reasons", "status", "action")
 
 
 @dataclass(frozen=True)
-class Part:
+class ImageMasks:
     """All masks of one image in memory.
 
     Attributes:
@@ -98,7 +98,7 @@ class MaskFiles:
             starts.append(starts[-1] + len(table))
         self.ids = np.concatenate(ids)
         self.starts = np.array(starts)
-        self._kept: OrderedDict[int, Part] = OrderedDict()
+        self._kept: OrderedDict[int, ImageMasks] = OrderedDict()
         self._bytes = 0
         self._last: tuple[int, pa.Table] | None = None
         self._lock = threading.Lock()
@@ -120,7 +120,7 @@ class MaskFiles:
         place = at if self._order is None else self._order[at]
         return np.where(self.ids[place] == wanted, place, -1)
 
-    def part(self, place: int) -> tuple[Part, int]:
+    def part(self, place: int) -> tuple[ImageMasks, int]:
         """Return the masks of the image of the mask at a place, and its row among them."""
         number = int(np.searchsorted(self.starts, place, side="right")) - 1
         row = place - int(self.starts[number])
@@ -135,7 +135,7 @@ class MaskFiles:
         ids = kept.table["mask_id"].to_numpy()
         return kept, int(np.flatnonzero(ids == self.ids[place])[0])
 
-    def _read(self, number: int, row: int) -> Part:
+    def _read(self, number: int, row: int) -> ImageMasks:
         if self._last is None or self._last[0] != number:
             self._last = None  # the one goes before the other comes
             scores = [name for name in self.names if name.endswith("_score")]
@@ -146,7 +146,9 @@ class MaskFiles:
         images = table["image_id"].to_numpy()
         own = table.take(pa.array(np.flatnonzero(images == images[row])))
         plain = own.cast(pa.schema([_plain(field) for field in own.schema])).combine_chunks()
-        return Part(plain, np.column_stack([_numbers(plain, f"bbox_{side}") for side in "xywh"]))
+        return ImageMasks(
+            plain, np.column_stack([_numbers(plain, f"bbox_{side}") for side in "xywh"])
+        )
 
     def parts(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
         """Yield each part's first place and some of its columns, one part in memory at a time."""
@@ -167,7 +169,7 @@ class MaskFiles:
         parts = [table["image_id"].to_numpy() for _, table in self.parts(["image_id"])]
         return np.concatenate(parts).astype(np.int64, copy=False)
 
-    def of_image(self, image_id: int) -> Part | None:
+    def of_image(self, image_id: int) -> ImageMasks | None:
         """Return an image's masks, None where it has none."""
         places = np.flatnonzero(self.image_of == image_id)
         return self.part(int(places[0]))[0] if len(places) else None

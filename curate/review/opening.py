@@ -9,10 +9,10 @@ from typing import Any
 
 from curate.decisions import Reviews
 from curate.decisions.reviews import identity_of, is_same_source
-from curate.decisions.settings import Settings as PeopleSettings
+from curate.decisions.settings import DecisionSettings as PeopleSettings
 from curate.errors import CallError
 from curate.review.asking import Refused
-from curate.review.decided import Decided
+from curate.review.decided import QueueProgress
 from curate.review.images import bare_left
 from curate.review.queues import Queue, ranking, recorded
 from curate.review.unsettled import find_unsettled
@@ -25,7 +25,7 @@ _SAMPLED = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class ReviewSettings:
     """How a queue is shown to people.
 
     Attributes:
@@ -101,7 +101,7 @@ def name_of(audit: Audit, queue: Queue) -> str:
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def images_of(audit: Audit, settings: Settings) -> Path | None:
+def images_of(audit: Audit, settings: ReviewSettings) -> Path | None:
     """Return the folder of pictures; None where there is none."""
     if settings.images is not None:
         return settings.images
@@ -110,7 +110,7 @@ def images_of(audit: Audit, settings: Settings) -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
-def find_queue(reviews: Reviews, settings: Settings) -> Decided:
+def find_queue(reviews: Reviews, settings: ReviewSettings) -> QueueProgress:
     """Return the queue that the settings mean, and what is decided of it.
 
     Masks that people have not settled come first, whether they are of a draw that is gone on with
@@ -122,16 +122,16 @@ def find_queue(reviews: Reviews, settings: Settings) -> Decided:
         first = list(find_unsettled(connection, rule))
     if settings.draw_id is not None:
         queue = recorded(reviews, settings.draw_id, settings.kind, first=first)
-        return Decided(queue, reviews, rule)
+        return QueueProgress(queue, reviews, rule)
     kind = settings.kind or "errors"
     draws = reviews.draws()
     files = None
     for number in draws.loc[draws["kind"] == kind, "draw_id"].tolist()[::-1]:
-        decided = Decided(recorded(reviews, int(number), kind, files, first), reviews, rule)
+        decided = QueueProgress(recorded(reviews, int(number), kind, files, first), reviews, rule)
         if not decided.answered.all() or bare_left(decided.queue, reviews):
             return decided
         files = decided.queue.files
     if kind != "errors":
         what = f"there is no draw of the kind {kind} with masks left"
         raise CallError(what, f"--kind {kind}", "draw one: give --budget or --minutes")
-    return Decided(ranking(reviews.audit, sampled, first), reviews, rule)
+    return QueueProgress(ranking(reviews.audit, sampled, first), reviews, rule)

@@ -39,7 +39,7 @@ QUALITY = 85
 
 
 @dataclass(frozen=True)
-class View:
+class PictureRequest:
     """What is asked for.
 
     Attributes:
@@ -67,8 +67,8 @@ class Views:
 
     def __init__(self, folder: ImageFolder | None) -> None:
         self._folder = folder
-        self._made: OrderedDict[View, bytes | None] = OrderedDict()
-        self._making: dict[View, Future[bytes | None]] = {}
+        self._made: OrderedDict[PictureRequest, bytes | None] = OrderedDict()
+        self._making: dict[PictureRequest, Future[bytes | None]] = {}
         self._decoded: OrderedDict[tuple[str, tuple[int, int]], Bytes] = OrderedDict()
         self._decoding: dict[tuple[str, tuple[int, int]], threading.Lock] = {}
         self._tables: OrderedDict[tuple[str, tuple[int, int]], Bytes | None] = OrderedDict()
@@ -83,7 +83,7 @@ class Views:
         """Render nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def ask(self, view: View) -> Future[bytes | None]:
+    def ask(self, view: PictureRequest) -> Future[bytes | None]:
         """Return a view as JPEG, once it is rendered; None where there is no such picture."""
         with self._lock:
             if view in self._made:
@@ -127,7 +127,7 @@ class Views:
         with self._large:  # one at a time, or memory would not do
             return visible(self._folder.load(file_name, size))
 
-    def _piece(self, view: View, box: Box) -> Bytes | None:
+    def _piece(self, view: PictureRequest, box: Box) -> Bytes | None:
         """Return a window of a picture as it is seen, and no more of a large one."""
         if view.size[0] * view.size[1] <= KEPT_PIXELS:
             pixels = self.pixels(view.file_name, view.size)
@@ -146,7 +146,7 @@ class Views:
             piece = self._folder.load(*key, box=box, longest=view.longest)
         return piece if piece is None or table is None else table[piece]
 
-    def _render(self, view: View) -> bytes | None:
+    def _render(self, view: PictureRequest) -> bytes | None:
         try:
             packed = self._packed(view)
         except Exception:  # whatever a picture makes of its decoder: there is none
@@ -157,7 +157,7 @@ class Views:
             _bound(self._made, KEPT_BYTES, lambda p: 100 + len(p or b""))
         return packed
 
-    def _packed(self, view: View) -> bytes | None:
+    def _packed(self, view: PictureRequest) -> bytes | None:
         from PIL import Image
 
         box = view.box or Box(0, 0, view.size[1], view.size[0])

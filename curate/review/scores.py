@@ -14,7 +14,7 @@ _PLAIN = ("predicted_iou", "score")
 
 
 @dataclass(frozen=True)
-class Term:
+class ScoreTerm:
     """A score: its column, its title, and what a low value says."""
 
     column: str
@@ -45,20 +45,21 @@ def is_low(value: float, usual: float | None) -> bool:
 
 
 @cache
-def described() -> dict[str, Term]:
+def described() -> dict[str, ScoreTerm]:
     """Return what is known of every score, by column."""
     from curate.report.made import OWN_TERMS
     from curate.scorers import columns
 
-    terms = {t.column: Term(t.column, t.title, t.low_means) for t in OWN_TERMS}
+    terms = {t.column: ScoreTerm(t.column, t.title, t.low_means) for t in OWN_TERMS}
     own = columns().values()
-    terms |= {c.name: Term(c.name, c.title, c.low_means) for c in own if c.kind == "score"}
+    terms |= {c.name: ScoreTerm(c.name, c.title, c.low_means) for c in own if c.kind == "score"}
     return {
-        name: Term(name, t.title[:1].upper() + t.title[1:], t.words) for name, t in terms.items()
+        name: ScoreTerm(name, t.title[:1].upper() + t.title[1:], t.words)
+        for name, t in terms.items()
     }
 
 
-def score_columns(queue: Queue) -> list[Term]:
+def score_columns(queue: Queue) -> list[ScoreTerm]:
     """Return the scores that people may see of a queue's masks, the quality first if it is one."""
     wanted = [
         name
@@ -66,4 +67,4 @@ def score_columns(queue: Queue) -> list[Term]:
         if (name.endswith("_score") or name in _PLAIN) and name in queue.columns
     ]
     wanted.sort(key=lambda name: name != "quality_score")
-    return [described().get(name) or Term(name, title_of(name), "") for name in wanted]
+    return [described().get(name) or ScoreTerm(name, title_of(name), "") for name in wanted]

@@ -18,7 +18,7 @@ from curate.errors import CallError, Stopped
 from curate.notes import counted
 from curate.ranges import check_numbers
 from curate.review.desk import Desk
-from curate.review.opening import Settings
+from curate.review.opening import ReviewSettings
 from curate.review.tokens import VARIABLE, Tokens, find_token
 from curate.store import Audit
 
@@ -38,7 +38,7 @@ THREADS = 8
 
 def serve(
     audit: Audit,
-    settings: Settings,
+    settings: ReviewSettings,
     *,
     host: str = "127.0.0.1",
     port: int = 8765,

@@ -25,7 +25,7 @@ Refusal = str | None
 """Why an event was refused; None: it is on the disk."""
 
 
-class Writer:
+class EventWriter:
     """Writes events in the order in which they come.
 
     Args:

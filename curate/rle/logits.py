@@ -92,7 +92,7 @@ def _behind(
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ThresholdedMasks:
     """What ``n`` fields of logits give when they are cut.
 
     Attributes:
@@ -141,7 +141,7 @@ def draw(
     offset: float = 1.0,
     origin: tuple[int, int] = (0, 0),
     size: tuple[int, int] | None = None,
-) -> Drawn:
+) -> ThresholdedMasks:
     """Bring low-res logits to an image, cut them, and count around the cut.
 
     Args:
@@ -173,13 +173,13 @@ def draw(
         np.full(len(done), width, np.int32),
     )
     finite = np.array([d[3] for d in done], np.bool_)
-    return Drawn(runs, counts[:, 1], counts[:, 2], counts[:, 0], finite)
+    return ThresholdedMasks(runs, counts[:, 1], counts[:, 2], counts[:, 0], finite)
 
 
-def concat_drawn(parts: list[Drawn]) -> Drawn:
+def concat_drawn(parts: list[ThresholdedMasks]) -> ThresholdedMasks:
     """Put drawn masks behind each other."""
     none = np.zeros(0, np.int64)
-    return Drawn(
+    return ThresholdedMasks(
         concat([p.runs for p in parts]),
         np.concatenate([none, *(p.area for p in parts)]),
         np.concatenate([none, *(p.over for p in parts)]),

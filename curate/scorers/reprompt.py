@@ -13,7 +13,7 @@ import pandas as pd
 from curate import files
 from curate.errors import CurateError
 from curate.models.embedding_cache import EmbeddingCache
-from curate.models.prompting import Redrawn, paired_iou, redraw
+from curate.models.prompting import PromptedMasks, paired_iou, redraw
 from curate.models.segmenter import Embedding, ImageArray, Segmenter
 from curate.pictures import ImageFolder
 from curate.rle import Runs
@@ -146,7 +146,7 @@ def _of_image(
     return found
 
 
-def measure(runs: Runs, answers: dict[str, Redrawn]) -> FloatArray:
+def measure(runs: Runs, answers: dict[str, PromptedMasks]) -> FloatArray:
     """Compare masks with what was drawn for them.
 
     Args:

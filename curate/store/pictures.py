@@ -13,7 +13,7 @@ PICTURE = "picture_path"
 """Column of the images: where the picture stands in the folder given; missing where it was not."""
 
 
-class Asked(Protocol):
+class PictureInfo(Protocol):
     """What is needed of an audit."""
 
     @property
@@ -24,12 +24,12 @@ class Asked(Protocol):
         """Run SQL over the view ``images``."""
 
 
-def open_pictures(audit: Asked, folder: Path, max_bytes: int = MAX_BYTES) -> ImageFolder:
+def open_pictures(audit: PictureInfo, folder: Path, max_bytes: int = MAX_BYTES) -> ImageFolder:
     """Open a folder of pictures for an audit's images; see :func:`known_pictures`."""
     return ImageFolder(folder, known=known_pictures(audit, folder), max_bytes=max_bytes)
 
 
-def known_pictures(audit: Asked, folder: Path) -> dict[str, str]:
+def known_pictures(audit: PictureInfo, folder: Path) -> dict[str, str]:
     """Return the paths of an audit's pictures under a folder by file name, "" for none.
 
     Each image has the picture that it had in the audit; in another folder, or where the audit was

@@ -20,7 +20,7 @@ from curate.store import Audit, open_pictures
 from curate.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from curate.models.detector_scenes import Scene
+    from curate.models.detector_scenes import DetectorImage
 
 READERS = 4
 
@@ -37,10 +37,10 @@ def pictures_of(audit: Audit, images: Path | None) -> ImageFolder:
 
 def accepted_scenes(
     audit: Audit, folder: ImageFolder, report: Progress | None
-) -> tuple[list[Scene], list[int]]:
+) -> tuple[list[DetectorImage], list[int]]:
     """Return images with accepted masks, and the ids of those whose picture does not open."""
     from curate.models.detections import picture_key
-    from curate.models.detector_scenes import Scene
+    from curate.models.detector_scenes import DetectorImage
 
     rows, boxes = _accepted(audit)
 
@@ -64,7 +64,7 @@ def accepted_scenes(
         if image_id in keys:
             leader = keys.get(image_id if pd.isna(row.leader) else int(row.leader), keys[image_id])
             picture = _Picture(folder, row.file_name, _size(row))
-            scenes.append(Scene(image_id, keys[image_id], boxes[image_id], picture, leader))
+            scenes.append(DetectorImage(image_id, keys[image_id], boxes[image_id], picture, leader))
     return scenes, left_out
 
 
@@ -137,8 +137,8 @@ class _Picture:
 
 
 def sides_of(
-    scenes: Sequence[Scene], settings: TrainingSettings
-) -> Iterator[tuple[list[Scene], list[Scene]]]:
+    scenes: Sequence[DetectorImage], settings: TrainingSettings
+) -> Iterator[tuple[list[DetectorImage], list[DetectorImage]]]:
     """Yield what each detector learns from, and what it is tried on."""
     from curate.models.detector_scenes import deal, split
 

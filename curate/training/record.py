@@ -19,7 +19,7 @@ from curate.store import Audit
 from curate.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from curate.models.detector_scenes import Scene
+    from curate.models.detector_scenes import DetectorImage
     from curate.models.detector_training import Trained
     from curate.models.devices import Device
 
@@ -82,7 +82,9 @@ class About:
             "device": self.device.name,
         }
 
-    def single(self, sides: tuple[list[Scene], list[Scene]], trained: Trained) -> dict[str, Any]:
+    def single(
+        self, sides: tuple[list[DetectorImage], list[DetectorImage]], trained: Trained
+    ) -> dict[str, Any]:
         """Return the record of one detector."""
         learnt, held = sides
         return self._common() | {
@@ -134,7 +136,7 @@ class About:
         }
 
 
-def identity_of(settings: TrainingSettings, scenes: Sequence[Scene]) -> str:
+def identity_of(settings: TrainingSettings, scenes: Sequence[DetectorImage]) -> str:
     """Return what must be the same for a folder to be gone on with, as a short hex name."""
     digest = hashlib.blake2b(repr(asdict(settings)).encode(), digest_size=16)
     for scene in scenes:

@@ -17,9 +17,9 @@ from curate.training.record import About, Training, claim, identity_of
 from curate.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from curate.models.detector_scenes import Scene
-    from curate.models.detector_start import Start
-    from curate.models.detector_training import Epoch, Schedule
+    from curate.models.detector_scenes import DetectorImage
+    from curate.models.detector_start import StartingDetector
+    from curate.models.detector_training import DetectorSchedule, Epoch
 
 FEWEST_IMAGES = 10
 """With fewer images there is nothing to learn from, or nothing to try it on."""
@@ -96,7 +96,7 @@ def _shown(report: Progress | None, stage: str, epochs: int) -> Callable[[Epoch]
     return show
 
 
-def _start(settings: TrainingSettings, scenes: Sequence[Scene]) -> Start:
+def _start(settings: TrainingSettings, scenes: Sequence[DetectorImage]) -> StartingDetector:
     from curate.models.detector_start import SIZE, start_anew, start_from
 
     if settings.start is not None:
@@ -107,9 +107,9 @@ def _start(settings: TrainingSettings, scenes: Sequence[Scene]) -> Start:
 
 def _one(
     target: Path,
-    sides: tuple[list[Scene], list[Scene]],
+    sides: tuple[list[DetectorImage], list[DetectorImage]],
     about: About,
-    schedule: Schedule,
+    schedule: DetectorSchedule,
     shown: Callable[[Epoch], None],
 ) -> dict[str, Any]:
     """Train one detector into a folder, or return the record of one that is there."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from curate.ranges import check_numbers
 
 if TYPE_CHECKING:
-    from curate.models.detector_training import Schedule
+    from curate.models.detector_training import DetectorSchedule
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         check_numbers(**vars(self))
 
-    def schedule(self) -> Schedule:
+    def schedule(self) -> DetectorSchedule:
         """Return how long and how fast.
 
         Raises:
             CallError: A number is out of range.
         """
-        from curate.models.detector_training import Schedule
+        from curate.models.detector_training import DetectorSchedule
 
         rate = self.learning_rate or (1e-3 if self.start is None else 1e-4)
-        return Schedule(self.epochs, self.patience, self.batch, rate, self.seed)
+        return DetectorSchedule(self.epochs, self.patience, self.batch, rate, self.seed)

@@ -202,7 +202,7 @@ def decide(
     from curate.curation.policy import Policy, load_policy
     from curate.deciding import decide_audit, finish_deciding
     from curate.decisions.current import open_audit
-    from curate.decisions.settings import SETTINGS, Settings
+    from curate.decisions.settings import SETTINGS, DecisionSettings
     from curate.locks import alone
     from curate.pool import Pool
     from curate.store import INFO, write_json
@@ -217,7 +217,9 @@ def decide(
         asked = {"rule": rule, "good_iou": good_iou}
         asked = {name: value for name, value in asked.items() if value is not None}
         if asked:
-            info[SETTINGS] = (Settings(**(Settings.of(info).as_dict() | asked))).as_dict()
+            info[SETTINGS] = (
+                DecisionSettings(**(DecisionSettings.of(info).as_dict() | asked))
+            ).as_dict()
         chosen = Policy.from_dict(info["policy"]) if policy is None else load_policy(policy)
         with Pool(1) as pool:
             done = decide_audit(before.path, info, chosen, pool, progress)

@@ -157,14 +157,14 @@ def learn(
     from curate.deciding import finish_deciding
     from curate.decisions import open_reviews
     from curate.decisions.current import open_audit
-    from curate.decisions.settings import Settings
+    from curate.decisions.settings import DecisionSettings
     from curate.learning import learn as run
     from curate.locks import alone
 
     with alone(Path(path), "learn"):
         finish_deciding(Path(path), progress)
         opened = open_audit(path)
-        settings = Settings.of(opened.info)
+        settings = DecisionSettings.of(opened.info)
         labels = open_reviews(opened).resolved(settings.rule, settings.good_iou)
         found = run(opened, labels, start=start, seed=seed, progress=progress)
     renew_report(opened.path, images)

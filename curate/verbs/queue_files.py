@@ -27,7 +27,7 @@ _NOTE = "draw.json"
 
 
 @dataclass(frozen=True)
-class Draw:
+class QueueRequest:
     """What a queue's file is of.
 
     Attributes:
@@ -39,11 +39,11 @@ class Draw:
     masks: str
 
 
-def draw_of(number: int, record: pd.DataFrame) -> Draw:
+def draw_of(number: int, record: pd.DataFrame) -> QueueRequest:
     """Return what names a draw, from its rows as they are recorded."""
     rows = record.sort_values("place", kind="stable") if "place" in record else record
     ids = rows["mask_id"].to_numpy("int64").tobytes()
-    return Draw(number, blake2b(ids, digest_size=16).hexdigest())
+    return QueueRequest(number, blake2b(ids, digest_size=16).hexdigest())
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def hidden(place: Path) -> Iterator[Path]:
         yield folder / "made" / place.name
 
 
-def name_queue(made: Path, place: Path, draw: Draw | None) -> None:
+def name_queue(made: Path, place: Path, draw: QueueRequest | None) -> None:
     """Give a queue's file or folder its name, where nothing but an empty file has that.
 
     Args:
@@ -102,12 +102,12 @@ def remove(path: Path) -> None:
         files.unlink(path, missing_ok=True)
 
 
-def _draw_left(folder: Path, place: Path) -> Draw | None:
+def _draw_left(folder: Path, place: Path) -> QueueRequest | None:
     """Return of which draw a killed run's file at a place is; None where none of its is there."""
     with suppress(OSError, ValueError):
         number, masks, identity = orjson.loads((folder / _NOTE).read_bytes())
         if identity == _identity(place):
-            return Draw(int(number), str(masks))
+            return QueueRequest(int(number), str(masks))
     return None
 
 
@@ -116,7 +116,7 @@ def _identity(path: Path) -> list[int]:
     return [about.st_dev, about.st_ino, about.st_mtime_ns]
 
 
-def _is_recorded(audit: Audit, draw: Draw) -> bool:
+def _is_recorded(audit: Audit, draw: QueueRequest) -> bool:
     if not has_reviews(audit):
         return False
     try:

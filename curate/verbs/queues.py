@@ -20,10 +20,10 @@ from curate.verbs.paths import AnyPath
 if TYPE_CHECKING:
     import pandas as pd
 
-    from curate.curation.drawing import Drawn
+    from curate.curation.drawing import QueueDraw
     from curate.exchange.writers import Outgoing
     from curate.store import Audit
-    from curate.verbs.queue_files import Draw
+    from curate.verbs.queue_files import QueueRequest
 
 
 def queue(path: AnyPath, **options: Any) -> Any:
@@ -141,7 +141,7 @@ def _files_of(
     parts: Sequence[tuple[Path, pd.DataFrame]],
     to: str | None,
     how: Outgoing,
-    of: Draw | None,
+    of: QueueRequest | None,
 ) -> Iterator[list[str]]:
     """Write what each person gets; removed again where the block fails: nobody shall get it."""
     from curate.verbs.queue_files import hidden, name_queue, remove
@@ -191,7 +191,7 @@ def _targets(out: AnyPath | None, overlap: float) -> list[Path]:
     return [first, first.with_name(f"{first.stem}.second{first.suffix}")] if overlap else [first]
 
 
-def draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> Drawn:
+def draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> QueueDraw:
     """Draw a queue after all that people did before; nothing is written.
 
     Args:
@@ -228,7 +228,7 @@ def next_draw(opened: Audit) -> int:
     return int(max(numbers, default=0)) + 1
 
 
-def record_drawn(opened: Audit, drawn: Drawn, number: int | None = None) -> int:
+def record_drawn(opened: Audit, drawn: QueueDraw, number: int | None = None) -> int:
     """Record a draw, so that decisions know why their mask was shown, and return its number.
 
     Args:

@@ -64,7 +64,7 @@ def review(
     check_folder(images)
 
     from curate.decisions.current import open_audit
-    from curate.review.opening import Settings
+    from curate.review.opening import ReviewSettings
     from curate.review.serving import listen, serve
 
     opened = open_audit(path)
@@ -77,7 +77,7 @@ def review(
         if not len(drawn.record):
             raise CallError("no mask is left to review", str(opened.path), "nothing is to be done")
         draw = record_drawn(opened, drawn)
-    settings = Settings(
+    settings = ReviewSettings(
         kind=kind,
         draw_id=draw,
         reviewer=reviewer,

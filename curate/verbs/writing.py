@@ -56,7 +56,7 @@ def write(
         provenance: Where it is written what happened to each mask; None: beside ``out``.
         yes: Write though many masks are removed for format errors.
 
-    Further keywords are fields of :class:`curate.writing.options.Options`.
+    Further keywords are fields of :class:`curate.writing.options.WriteOptions`.
 
     Raises:
         CurateError: See :func:`curate.writing.write`.
@@ -69,14 +69,14 @@ def write(
 
     from curate.decisions.current import open_audit
     from curate.writing import write as run
-    from curate.writing.options import Options
+    from curate.writing.options import WriteOptions
 
     opened = open_audit(audit if isinstance(audit, str | Path) else audit.path)
     return run(
         opened,
         as_path(out),
         to=to,
-        options=Options(**options),
+        options=WriteOptions(**options),
         source=as_path(source),
         provenance=as_path(provenance),
         yes=yes,

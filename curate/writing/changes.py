@@ -17,7 +17,7 @@ from curate.rle import area
 from curate.store import Audit
 from curate.writing.form import FormLoss, form_loss
 from curate.writing.new_masks import find_new
-from curate.writing.options import Options
+from curate.writing.options import WriteOptions
 
 ROWS = (
     *("change", "mask_id", "source_key", "new_mask_id", "new_source_key", "image_id", "file_name"),
@@ -122,7 +122,7 @@ class Changes:
         return self.masks - len(self.edits.drop) + len(self.edits.add)
 
 
-def changes(audit: Audit, options: Options, *, agreed: bool = False) -> Changes:
+def changes(audit: Audit, options: WriteOptions, *, agreed: bool = False) -> Changes:
     """Work out what changes in an audited dataset.
 
     Args:
@@ -220,7 +220,7 @@ def _removed(audit: Audit, gone: str, people: bool) -> pd.DataFrame:
     return found.assign(change="removed")
 
 
-def _touched(audit: Audit, gone: str, options: Options) -> pd.DataFrame:
+def _touched(audit: Audit, gone: str, options: WriteOptions) -> pd.DataFrame:
     """Return the masks that people redrew or relabelled; with attributes all that they decided."""
     kept = ", 'kept'" if options.attributes else ""
     before = "m.category"
@@ -237,7 +237,7 @@ def _touched(audit: Audit, gone: str, options: Options) -> pd.DataFrame:
     return found if options.attributes else found[change != "kept"].reset_index(drop=True)
 
 
-def _changes_of(touched: pd.DataFrame, options: Options) -> dict[str, Change]:
+def _changes_of(touched: pd.DataFrame, options: WriteOptions) -> dict[str, Change]:
     return {
         str(row["source_key"]): Change(
             counts=None if row["segmentation"] is None else bytes(row["segmentation"]),
@@ -255,7 +255,7 @@ def _attributes(row: Mapping[Any, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in (noted | {"curate_time": when}).items() if value}
 
 
-def _additions_of(added: pd.DataFrame, options: Options) -> list[Addition]:
+def _additions_of(added: pd.DataFrame, options: WriteOptions) -> list[Addition]:
     return [
         Addition(
             image_key=str(row["image_key"]),

@@ -17,7 +17,7 @@ from curate.errors import SourceError
 from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
 from curate.table import OPTIONAL_MASK_COLUMNS
-from curate.writing.datasets import ADDED, CHANGED, STAYS, Meant, Place, Written
+from curate.writing.datasets import ADDED, CHANGED, STAYS, MaskPlace, Meant, Written
 
 _PIXELS = ("file_name", "height", "width", "segmentation")
 _EQUAL = (*_PIXELS, "category", *(c for c in OPTIONAL_MASK_COLUMNS if c != "own_id"))
@@ -32,7 +32,7 @@ _FOLLOWS_SIZE = frozenset({"height", "width", "segmentation", "outline_crossings
 
 
 @dataclass(frozen=True)
-class Checked:
+class WriteCheck:
     """What came of a comparison.
 
     Attributes:
@@ -47,12 +47,12 @@ class Checked:
     masks: int = 0
     version: str = ""
     version_before: str = ""
-    places: Mapping[int, Place] = field(default_factory=dict)
+    places: Mapping[int, MaskPlace] = field(default_factory=dict)
 
 
 def check_written(
     form: Format, source: Path, written: Path, edits: Edits, stored: Stored
-) -> Checked:
+) -> WriteCheck:
     """Compare a written dataset with what it should hold, mask by mask and to the pixel.
 
     Args:
@@ -75,17 +75,17 @@ def check_written(
         for wanted, found in _in_step(meant.frames(), real.frames()):
             problem = _difference(wanted, found)
             if problem:
-                return Checked(problem, total)
+                return WriteCheck(problem, total)
             total += len(found)
     lost = len(edits.drop) - meant.dropped
     if lost:
-        return Checked(f"{lost} of the masks to drop are not in the source", total)
+        return WriteCheck(f"{lost} of the masks to drop are not in the source", total)
     lost = len(edits.change) + len(edits.add) - meant.changed - meant.added
     if lost:
-        return Checked(f"{lost} of the changes have no place in the source", total)
+        return WriteCheck(f"{lost} of the changes have no place in the source", total)
     problem = _image_difference(meant, real)
     version = "" if problem else real.version.hexdigest()
-    return Checked(problem, total, version, meant.version.hexdigest(), real.places)
+    return WriteCheck(problem, total, version, meant.version.hexdigest(), real.places)
 
 
 def _in_step(

@@ -26,7 +26,7 @@ from curate.pictures.folder import ImageFolder
 from curate.store import Audit, count_parts, part_names, read_part, to_frame
 from curate.versions import VersionHash, image_digests, plain_name
 from curate.writing.coco_numbers import UNNAMED, Numbers, numbers_of
-from curate.writing.datasets import Place
+from curate.writing.datasets import MaskPlace
 from curate.writing.pruning import Made
 
 _SCORES = ("predicted_iou", "stability_score", "score")
@@ -85,7 +85,7 @@ class _File:
 
     def __init__(self, kind: str, name: str, numbers: Numbers) -> None:
         self.kind, self.name, self.numbers = kind, name, numbers
-        self.places: dict[int, Place] = {}
+        self.places: dict[int, MaskPlace] = {}
         self.renumbered: dict[int, int] = {}
         self.count = self.left_out = self.rings = self.seams = self.runs = self.turned = 0
 
@@ -117,7 +117,7 @@ class _File:
         number = self.numbers.mask(row["mask_id"])
         if row["addition"] >= 0:
             key = f"{self.name}#/annotations/{self.count}"
-            self.places[int(row["addition"])] = Place(number, key)
+            self.places[int(row["addition"])] = MaskPlace(number, key)
         elif number != row["mask_id"]:
             self.renumbered[int(row["mask_id"])] = number
         return number

@@ -30,7 +30,7 @@ _WITHOUT_IDS = "coco-results"
 """A format that has no ids: readers number its masks by their place in the file."""
 
 
-class Place(NamedTuple):
+class MaskPlace(NamedTuple):
     """Where a mask stands in a dataset: its id, as it is read, and its source key."""
 
     mask_id: int
@@ -153,7 +153,7 @@ class Written(_Dataset):
     def __init__(self, form: Format, path: Path, work: Path, edits: Edits, stored: Stored) -> None:
         super().__init__(form, path, work)
         self.version = VersionHash()
-        self.places: dict[int, Place] = {}
+        self.places: dict[int, MaskPlace] = {}
         self.edits = edits
         self.add: dict[str, dict[bytes, list[int]]] = {}
         for k, one in enumerate(edits.add):
@@ -184,7 +184,7 @@ class Written(_Dataset):
                 if left.get(one):
                     number = self._taken(left[one], categories[row])
                     name = str(masks["source_key"].iloc[row])
-                    self.places[number] = Place(int(masks.index[row]), name)
+                    self.places[number] = MaskPlace(int(masks.index[row]), name)
                     found[row] = True
         return found
 

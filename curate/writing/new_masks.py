@@ -15,11 +15,11 @@ from curate.notes import counted
 from curate.rle import Runs, area, cross_overlaps, overlaps
 from curate.scorers.duplicates import DUPLICATE_IOU
 from curate.store import Audit
-from curate.writing.options import Options
+from curate.writing.options import WriteOptions
 
 
 def find_new(
-    audit: Audit, removed: pd.DataFrame, touched: pd.DataFrame, options: Options
+    audit: Audit, removed: pd.DataFrame, touched: pd.DataFrame, options: WriteOptions
 ) -> tuple[pd.DataFrame, int]:
     """Return the masks to add, and how many are left out because their object has one.
 

@@ -12,7 +12,7 @@ from curate.options import DUPLICATES
 
 
 @dataclass(frozen=True)
-class Options:
+class WriteOptions:
     """How a dataset is written.
 
     Attributes:

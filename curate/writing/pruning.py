@@ -18,7 +18,7 @@ from curate.notes import counted, plural
 from curate.store import Audit
 from curate.versions import short
 from curate.writing.check import check_written
-from curate.writing.datasets import Place
+from curate.writing.datasets import MaskPlace
 from curate.writing.form import FormLoss, form_loss
 from curate.writing.naming import name_dataset
 from curate.writing.place import beside, changed_since, refuse_changed, refuse_place
@@ -208,7 +208,7 @@ class Made(NamedTuple):
 
     version: str
     stored: Stored
-    places: Mapping[int, Place]
+    places: Mapping[int, MaskPlace]
     left_out: int = 0
     renumbered: Mapping[int, int] = MappingProxyType({})
 

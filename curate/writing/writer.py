@@ -14,7 +14,7 @@ from curate.writing.changes import Changes, changes, with_stored
 from curate.writing.coco import write_coco
 from curate.writing.coco_numbers import count_unnamed
 from curate.writing.naming import DATASET, NOTE, name_both
-from curate.writing.options import Options
+from curate.writing.options import WriteOptions
 from curate.writing.place import beside, refuse_place
 from curate.writing.provenance import place_of, write_provenance
 from curate.writing.pruning import Expected, Made, audited_source, write_checked
@@ -26,7 +26,7 @@ def write(
     out: Path | None = None,
     *,
     to: str | None = None,
-    options: Options | None = None,
+    options: WriteOptions | None = None,
     source: Path | None = None,
     provenance: Path | None = None,
     yes: bool = False,
@@ -71,7 +71,7 @@ def write(
                 raise CallError(what, str(provenance), "choose another place")
     elif provenance is not None:
         raise CallError("a provenance is asked for, but no output", "--provenance", "give --out")
-    found = changes(audit, options or Options(), agreed=yes)
+    found = changes(audit, options or WriteOptions(), agreed=yes)
     before = str(audit.info.get("version") or "")
     result = WriteResult(source, to or form.name, found, audit.path, version_before=before)
     if export:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curate.curation.evidence import Draw, Population, Sample, gather
+from curate.curation.evidence import Population, RecordedDraw, ReviewedSample, gather
 from curate.curation.random_draws import EQUAL
 
 MASKS = 20_000
@@ -81,7 +81,7 @@ def as_world(
 # --- drawing -------------------------------------------------------------------------------------
 
 
-def reviewed(found: World, draws: list[Draw]) -> Sample:
+def reviewed(found: World, draws: list[RecordedDraw]) -> ReviewedSample:
     """Let people decide on some draws, without a mistake."""
     ids = np.unique(np.concatenate([draw.rows["mask_id"].to_numpy() for draw in draws]))
     bad = found.bad[ids]
@@ -92,7 +92,7 @@ def reviewed(found: World, draws: list[Draw]) -> Sample:
     return gather(draws, labels, masks, MASKS)
 
 
-def shortcut(found: World, draws: list[Draw]) -> Sample:
+def shortcut(found: World, draws: list[RecordedDraw]) -> ReviewedSample:
     """Do what :func:`reviewed` does for draws that are known to be random, and quickly."""
     frames = [draw.rows for draw in draws]
     ids = np.concatenate([rows["mask_id"].to_numpy() for rows in frames])
@@ -106,7 +106,7 @@ def shortcut(found: World, draws: list[Draw]) -> Sample:
         probability = np.full(n, 1 - np.prod([1 - len(c) / (1 / c).sum() for c in chance]))
         stratum, held = np.zeros(n, np.int64), np.array([MASKS])
     exact = single and bool(chance[0].max() <= EQUAL * chance[0].min())
-    return Sample(
+    return ReviewedSample(
         draws[0].unit, MASKS, ids, found.image[ids], found.quality[ids], bad, np.ones(n, bool),
         np.where(bad, 0.0, 1.0), probability, stratum, held, float(least), exact,
     )  # fmt: skip
@@ -119,7 +119,7 @@ def draw_masks(
     *,
     rates: tuple[float, ...] = (1, 1, 1, 1, 1),
     earlier: np.ndarray | None = None,
-) -> Draw:
+) -> RecordedDraw:
     """Draw masks in strata of equal size by quality.
 
     Args:
@@ -151,10 +151,10 @@ def draw_masks(
     }
     before = 0 if earlier is None else len(earlier)
     settings = {"unit": "mask", "population": MASKS, "before": before, "strata": strata}
-    return Draw(1, "estimate", settings, pd.DataFrame(rows))
+    return RecordedDraw(1, "estimate", settings, pd.DataFrame(rows))
 
 
-def draw_images(random: np.random.Generator, found: World, n: int) -> Draw:
+def draw_images(random: np.random.Generator, found: World, n: int) -> RecordedDraw:
     """Draw as many whole images as hold about ``n`` masks."""
     images = int(found.image[-1]) + 1
     count = round(n * images / MASKS)
@@ -164,4 +164,4 @@ def draw_images(random: np.random.Generator, found: World, n: int) -> Draw:
     drawn["place"] = np.argsort(np.argsort(found.image[masks], kind="stable")) + 1
     settings = {"unit": "image", "population": MASKS, "before": 0}
     settings["images"] = {"population": images, "drawn": count}
-    return Draw(1, "estimate", settings, drawn)
+    return RecordedDraw(1, "estimate", settings, drawn)

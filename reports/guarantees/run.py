@@ -34,7 +34,7 @@ from tables import fill
 from curate.curation.acceptance import Acceptance, acceptance
 from curate.curation.certify import certify, levels
 from curate.curation.estimate import Looked, missing
-from curate.curation.evidence import Draw, Population, Sample
+from curate.curation.evidence import Population, RecordedDraw, ReviewedSample
 from curate.curation.intervals import share
 from curate.errors import CallError
 
@@ -45,10 +45,10 @@ FEW_IMAGES = "images, 1,000 masks"
 """So few cannot certify anything, whatever is found: estimates only."""
 SEED = 2026
 Row = dict[str, Any]
-Draws = Callable[[np.random.Generator, World], list[Draw]]
+Draws = Callable[[np.random.Generator, World], list[RecordedDraw]]
 
 
-def two(random: np.random.Generator, found: World, first: int, second: int) -> list[Draw]:
+def two(random: np.random.Generator, found: World, first: int, second: int) -> list[RecordedDraw]:
     """Draw masks, and later more of what is left."""
     one = draw_masks(random, found, first)
     return [one, draw_masks(random, found, second, earlier=one.rows["mask_id"].to_numpy())]
@@ -90,7 +90,9 @@ def every_design(
     return rows
 
 
-def certified(sample: Sample, found: World, about: Row, *, rivals: bool = False) -> list[Row]:
+def certified(
+    sample: ReviewedSample, found: World, about: Row, *, rivals: bool = False
+) -> list[Row]:
     """Certify, and see what is truly accepted."""
     curve = acceptance(sample, found.population, MAX_BAD)
     chosen = {"curate": threshold(curve)}
@@ -129,7 +131,7 @@ def checked(seed: int) -> None:
         assert given.threshold == threshold(curve)
 
 
-def estimated(sample: Sample, found: World, about: Row) -> list[Row]:
+def estimated(sample: ReviewedSample, found: World, about: Row) -> list[Row]:
     """See whether the interval of the share of good masks holds it."""
     got = share(sample, found.population, ~sample.bad, 1 - RISK)
     holds = got.low <= 1 - found.bad.mean() <= got.high
@@ -246,7 +248,7 @@ def speed() -> Row:
     bad = random.random(n) < 0.2 * (1 - quality[ids])
     everyone, one = np.ones(n, bool), np.zeros(n, np.int64)
     fraction = n / masks
-    sample = Sample(
+    sample = ReviewedSample(
         "mask", masks, ids, ids // 10, quality[ids], bad, everyone, np.where(bad, 0.0, 1.0),
         np.full(n, fraction), one, np.array([masks]), fraction, True,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from curate import rle
 from curate.models.prompting import paired_iou
 from curate.models.segmenter import Embedding, Prompts, Segmenter
 from curate.models.segmenter_lessons import jittered_boxes, points_inside
-from curate.rle.logits import Drawn, concat_drawn, draw
+from curate.rle.logits import ThresholdedMasks, concat_drawn, draw
 
 Floats = npt.NDArray[np.float64]
 WAYS = ("a point", "a box", "a loose box")
@@ -74,7 +74,7 @@ def _add(
     nuclei: list[dict[str, Any]],
     truth: npt.NDArray[np.bool_],
     way: str,
-    drawn: Drawn,
+    drawn: ThresholdedMasks,
     predicted: Floats,
 ) -> None:
     """Put what was drawn for some nuclei into the set; a generator stores no empty mask."""
@@ -102,7 +102,7 @@ def _ask(
     truth: npt.NDArray[np.bool_],
     way: str,
     random: np.random.Generator,
-) -> tuple[Drawn, Floats]:
+) -> tuple[ThresholdedMasks, Floats]:
     """Return what is drawn for each nucleus: of three masks the one the model itself prefers."""
     parts, predicted = [], []
     taps = embedding.frame.taps(segmenter.low_side)

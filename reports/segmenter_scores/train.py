@@ -17,7 +17,7 @@ import numpy as np
 from nuclei import SIDE, Cutting, halves, plates
 from transformers import SamModel
 
-from curate.models.segmenter_training import Progress, Schedule, train_segmenter
+from curate.models.segmenter_training import Progress, SegmenterSchedule, train_segmenter
 from curate.models.small_sam import small_sam
 
 HERE = Path(__file__).resolve().parent
@@ -25,8 +25,8 @@ DATA = HERE.parents[2] / "shared" / "data"
 PATCH = 8
 HOW = {"images": 8, "prompts": 12, "jitter": 0.15, "iou_weight": 5.0}
 STAGES = (
-    (512, Schedule(1600, **HOW)),
-    (None, Schedule(1000, learning_rate=7e-4, **HOW)),
+    (512, SegmenterSchedule(1600, **HOW)),
+    (None, SegmenterSchedule(1000, learning_rate=7e-4, **HOW)),
 )
 """Longest side of the images (None: the study's scale, by their nuclei), and how long it trains."""
 
@@ -35,7 +35,7 @@ STAGES = (
 class Log:
     """Prints the averages of the last hundred updates, with the time that they took."""
 
-    schedule: Schedule
+    schedule: SegmenterSchedule
     start: float
     last: deque[Progress]
 

@@ -10,13 +10,13 @@ from scipy import stats
 
 from curate.curation.acceptance import acceptance
 from curate.curation.certify import acceptance_curve, certify, expected_share, levels
-from curate.curation.evidence import Population, Sample
+from curate.curation.evidence import Population, ReviewedSample
 from curate.errors import CallError
 
 
 def sample_of(
     population: Population, ids: Any, bad: Any, image: Any = None, exact: bool = True
-) -> Sample:
+) -> ReviewedSample:
     ids = np.asarray(ids)
     n, size = len(ids), population.size
     bad = np.isin(ids, bad) if not isinstance(bad, np.ndarray) or bad.dtype != bool else bad
@@ -25,7 +25,7 @@ def sample_of(
     fraction = n / size
     if image is not None:
         fraction = len(np.unique(images)) / len(np.unique(image))
-    return Sample(
+    return ReviewedSample(
         unit=unit,
         population=size,
         mask_id=ids,
@@ -44,7 +44,7 @@ def sample_of(
 
 def audit(
     seed: int, n: int = 1000, size: int = 20_000, **other: Any
-) -> tuple[Sample, Population, np.ndarray]:
+) -> tuple[ReviewedSample, Population, np.ndarray]:
     """A true score: the chance of being bad falls from 0.25 to 0; 8% are bad."""
     random = np.random.default_rng(seed)
     quality = 1 - 0.25 * (1 - random.random(size)) ** 2
@@ -211,7 +211,7 @@ def test_whole_images_need_many() -> None:
     image = np.repeat(np.arange(4000), 5)
     population = Population(random.random(len(image)), image)
 
-    def of(images: int) -> Sample:
+    def of(images: int) -> ReviewedSample:
         return sample_of(population, np.arange(5 * images), [], image=image)
 
     with pytest.raises(CallError, match=r"50 reviewed whole images cannot.*whole images at least"):

@@ -10,13 +10,13 @@ from scipy import stats
 
 from curate.curation import intervals
 from curate.curation.estimate import Looked, estimate, gather_images, missing
-from curate.curation.evidence import Draw, Population, Sample
+from curate.curation.evidence import Population, RecordedDraw, ReviewedSample
 from curate.errors import CallError
 
 
 def sample_of(
     population: Population, ids: Any, bad: Any, stratum: Any = None, **other: Any
-) -> Sample:
+) -> ReviewedSample:
     """A sample; ``stratum`` of every mask of the population, or None for one."""
     n, size = len(ids), population.size
     stratum = np.zeros(size, np.int64) if stratum is None else stratum
@@ -38,7 +38,7 @@ def sample_of(
         "fraction": float(chance.min()),
         "exact": bool(chance.max() <= 1.1 * chance.min()),
     }
-    return Sample(**{**values, **other})
+    return ReviewedSample(**{**values, **other})
 
 
 def masks(seed: int, size: int = 20_000, image: Any = None) -> tuple[Population, np.ndarray]:
@@ -47,7 +47,7 @@ def masks(seed: int, size: int = 20_000, image: Any = None) -> tuple[Population,
     return Population(good, image), random.random(size) > good
 
 
-def srs(seed: int, n: int, size: int = 20_000) -> tuple[Sample, Population, np.ndarray]:
+def srs(seed: int, n: int, size: int = 20_000) -> tuple[ReviewedSample, Population, np.ndarray]:
     population, bad = masks(seed, size)
     ids = np.random.default_rng(seed + 1).choice(size, n, replace=False)
     return sample_of(population, ids, bad[ids]), population, bad
@@ -244,10 +244,10 @@ def test_no_missing_mask_is_not_none_to_come() -> None:
     assert all_seen.low == all_seen.high == 1
 
 
-def image_draw(ids: list[int], number: int = 1, left: int = 50, before: int = 0) -> Draw:
+def image_draw(ids: list[int], number: int = 1, left: int = 50, before: int = 0) -> RecordedDraw:
     settings = {"unit": "image", "population": 500, "before": before}
     settings["images"] = {"population": left, "drawn": len(ids), "ids": ids}
-    return Draw(number, "estimate", settings, pd.DataFrame({"mask_id": []}))
+    return RecordedDraw(number, "estimate", settings, pd.DataFrame({"mask_id": []}))
 
 
 def test_images_looked_at_in_the_order_of_the_draw() -> None:

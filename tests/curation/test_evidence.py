@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.curation.evidence import Draw, gather
+from curate.curation.evidence import RecordedDraw, gather
 from curate.curation.random_draws import imported
 from curate.curation.sampling import draw_estimate, draw_images, sizes_of
 from curate.errors import CallError
@@ -30,24 +30,26 @@ def labels_of(ids: Any, bad: Any = (), fixed: Any = (), iou: float = np.nan) -> 
     return pd.DataFrame(values, index=pd.Index(ids, name="mask_id"))
 
 
-def draw_of(rows: pd.DataFrame, before: int = 0, **other: Any) -> Draw:
+def draw_of(rows: pd.DataFrame, before: int = 0, **other: Any) -> RecordedDraw:
     settings = {"unit": "mask", "population": N, "before": before, "strata": sizes_of(rows)}
-    return Draw(other.pop("number", 1), "estimate", settings | other, rows)
+    return RecordedDraw(other.pop("number", 1), "estimate", settings | other, rows)
 
 
-def drawn(n: int = 200, seed: int = 0, masks: pd.DataFrame | None = None, **other: Any) -> Draw:
+def drawn(
+    n: int = 200, seed: int = 0, masks: pd.DataFrame | None = None, **other: Any
+) -> RecordedDraw:
     masks = population() if masks is None else masks
     return draw_of(draw_estimate(masks, n, seed=seed), **other)
 
 
-def whole(n: int = 100, seed: int = 0) -> Draw:
+def whole(n: int = 100, seed: int = 0) -> RecordedDraw:
     masks = population()
     images = np.unique(masks["image_id"])
     chosen = np.random.default_rng(seed).choice(images, n // 5, replace=False)
     rows = draw_images(masks, chosen, len(images), seed)
     settings = {"unit": "image", "population": N, "before": 0}
     settings["images"] = {"population": len(images), "drawn": len(chosen), "ids": chosen.tolist()}
-    return Draw(2, "estimate", settings, rows)
+    return RecordedDraw(2, "estimate", settings, rows)
 
 
 def test_a_finished_draw() -> None:
@@ -64,7 +66,7 @@ def test_a_finished_draw() -> None:
     at = dict(zip(sample.mask_id.tolist(), sample.iou.tolist(), strict=True))
     assert [at[k] for k in ids[[0, 7, 20]]] == [0.0, 0.8, 1.0]
     assert sample.notes == ()
-    errors = Draw(7, "errors", {}, draw.rows.assign(inclusion_probability=np.nan))
+    errors = RecordedDraw(7, "errors", {}, draw.rows.assign(inclusion_probability=np.nan))
     beside = gather([errors, draw], labels_of(ids), population(), N)
     assert sorted(beside.mask_id) == sorted(ids)
 
@@ -104,7 +106,7 @@ def test_checks_of_people_are_no_part_of_the_sample() -> None:
     )
     plain = gather([draw], labels_of(rows["mask_id"]), population(), N)
     mixed = gather(
-        [Draw(1, "estimate", draw.settings, shown)],
+        [RecordedDraw(1, "estimate", draw.settings, shown)],
         labels_of(np.r_[rows["mask_id"], left], bad=left),
         population(),
         N,
@@ -188,7 +190,7 @@ def test_whole_images() -> None:
     assert "whole images" in both.notes[0]
 
 
-def broken(**change: Any) -> Draw:
+def broken(**change: Any) -> RecordedDraw:
     draw = drawn()
     rows = draw.rows.copy()
     settings = dict(draw.settings)
@@ -198,7 +200,7 @@ def broken(**change: Any) -> Draw:
             settings[name] = value
         else:
             rows[name] = value
-    return Draw(1, kind, settings, rows)
+    return RecordedDraw(1, kind, settings, rows)
 
 
 @pytest.mark.parametrize(
@@ -211,13 +213,18 @@ def broken(**change: Any) -> Draw:
         (broken(inclusion_probability=0.1), "speak of 2,000 masks instead of 1,000"),
         (broken(population=900), "drawn from 900 masks, and there are 1,000"),
         (broken(before=50), "earlier draws had 0"),
-        (Draw(1, "estimate", drawn().settings, drawn().rows.iloc[:150]), "150 masks, and 200 were"),
         (
-            Draw(1, "estimate", drawn().settings, drawn().rows.assign(mask_id=100)),
+            RecordedDraw(1, "estimate", drawn().settings, drawn().rows.iloc[:150]),
+            "150 masks, and 200 were",
+        ),
+        (
+            RecordedDraw(1, "estimate", drawn().settings, drawn().rows.assign(mask_id=100)),
             "mask 100 was drawn twice",
         ),
         (
-            Draw(1, "estimate", drawn().settings, drawn().rows.assign(mask_id=np.arange(200))),
+            RecordedDraw(
+                1, "estimate", drawn().settings, drawn().rows.assign(mask_id=np.arange(200))
+            ),
             "not in the audit any more",
         ),
         (
@@ -226,7 +233,7 @@ def broken(**change: Any) -> Draw:
         ),
     ],
 )
-def test_a_sample_that_is_not_random_is_refused(draw: Draw, message: str) -> None:
+def test_a_sample_that_is_not_random_is_refused(draw: RecordedDraw, message: str) -> None:
     with pytest.raises(CallError, match=message):
         gather([draw], labels_of(draw.rows["mask_id"]), population(), N)
 

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from curate.curation.candidates import Already
 from curate.curation.drawing import BLIND, draw_queue
 from curate.curation.queue import queue
-from curate.curation.random_draws import Draw
+from curate.curation.random_draws import RecordedDraw
 from curate.curation.sampling import COLUMNS
 from curate.errors import AuditError, CallError
 from curate.exchange import write_queue
@@ -51,9 +51,9 @@ def known(first: int, count: int) -> pd.Series[Any]:
     return pd.Series(np.where(np.arange(count) % 2, "accept", "reject"), ids)
 
 
-def recorded(drawn: Any) -> Draw:
+def recorded(drawn: Any) -> RecordedDraw:
     """Return a draw as it comes back from where it was recorded: through JSON and SQL types."""
-    return Draw(1, drawn.kind, json.loads(json.dumps(drawn.settings)), drawn.record)
+    return RecordedDraw(1, drawn.kind, json.loads(json.dumps(drawn.settings)), drawn.record)
 
 
 def test_errors_are_todays_queue_with_a_place_and_a_kind(audit: Any) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.curation.learn_draw import draw_learn
 from curate.curation.people_checks import agreed, read_answers, with_honeypots, with_overlap
-from curate.curation.random_draws import Draw
+from curate.curation.random_draws import RecordedDraw
 from curate.curation.sampling import (
     COLUMNS,
     allocate,
@@ -102,11 +102,11 @@ def test_all_masks_are_drawn_where_more_are_wanted() -> None:
     assert len(draw_estimate(population(7), 1, seed=0)) == 1
 
 
-def later(masks: pd.DataFrame, before: list[Draw], n: int, seed: int) -> Draw:
+def later(masks: pd.DataFrame, before: list[RecordedDraw], n: int, seed: int) -> RecordedDraw:
     """Draw from what earlier draws left, as the product does."""
     seen = [i for draw in before for i in draw.sample()["mask_id"]]
     drawn = draw_estimate(masks.drop(index=seen), n, seed=seed)
-    return Draw(1, "estimate", {"unit": "mask", "strata": sizes_of(drawn)}, drawn)
+    return RecordedDraw(1, "estimate", {"unit": "mask", "strata": sizes_of(drawn)}, drawn)
 
 
 def test_two_draws_together_are_one_sample_though_quality_changed_between() -> None:
@@ -128,7 +128,7 @@ def test_a_sample_is_what_was_drawn_by_chance() -> None:
     one = later(population(40), [], 10, 0)
     shown = with_honeypots(with_overlap(one.rows, 0.5, 0), answers(5, 5), 0.2, 0)
     assert len(shown) > 15
-    again = Draw(1, "estimate", one.settings, shown).sample()
+    again = RecordedDraw(1, "estimate", one.settings, shown).sample()
     assert again["mask_id"].tolist() == one.rows["mask_id"].tolist()
 
 

@@ -22,7 +22,7 @@ from curate.errors import AuditError, SourceError
 from curate.exchange import import_file
 from curate.exchange.versioning import check_version
 from curate.review.desk import Desk
-from curate.review.opening import Settings
+from curate.review.opening import ReviewSettings
 from curate.store import Audit, open_audit
 from curate.versions import short
 
@@ -246,7 +246,7 @@ def test_an_audit_started_anew_on_another_version_has_no_use_for_the_decisions(
     for path, content in reviews.items():  # put back where they do not belong
         path.write_bytes(content)
     for use in (
-        lambda: Desk(again, Settings()),
+        lambda: Desk(again, ReviewSettings()),
         lambda: import_file(again, tmp_path / "a.csv"),
         lambda: curate.open_audit(audit.path).masks(),
     ):

@@ -18,7 +18,7 @@ from curate.decisions.current import open_audit
 from curate.errors import AuditError
 from curate.review.app import application
 from curate.review.desk import Desk
-from curate.review.opening import Settings
+from curate.review.opening import ReviewSettings
 from curate.review.tokens import Tokens
 
 TRIES = 2
@@ -52,7 +52,7 @@ TAKEN_AWAY = [event("withdraw_missing", "9", **ADDED, of=DECIDED[4]["key"])]
 @contextmanager
 def answering(audit: Path) -> Iterator[Callable[[str, dict[str, Any]], tuple[int, Any]]]:
     """Yield what posts to the application of an audit; raises where no server would start."""
-    desk = Desk(open_audit(audit), Settings(draw_id=1))
+    desk = Desk(open_audit(audit), ReviewSettings(draw_id=1))
     app = application(desk, Tokens(""))
     with asyncio.Runner() as loop:
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from curate.models.detections import picture_key
-from curate.models.detector_scenes import Scene
+from curate.models.detector_scenes import DetectorImage
 
 
 def draw(
@@ -30,11 +30,11 @@ def draw(
     return np.asarray(image), np.array(boxes, np.float64)
 
 
-def scenes(count: int, seed: int = 0) -> list[Scene]:
+def scenes(count: int, seed: int = 0) -> list[DetectorImage]:
     """Return scenes to train on; their pictures are held in memory."""
     random = np.random.default_rng(seed)
     made = []
     for k in range(count):
         picture, boxes = draw(random)
-        made.append(Scene(k, picture_key(picture), boxes, lambda picture=picture: picture))
+        made.append(DetectorImage(k, picture_key(picture), boxes, lambda picture=picture: picture))
     return made

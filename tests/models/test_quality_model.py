@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from curate.errors import AuditError
 from curate.models import quality_training as training
 from curate.models.quality_features import (
-    Columns,
+    FeatureColumns,
     choose_columns,
     evidence_shares,
     total_evidence,
@@ -37,7 +37,7 @@ from curate.models.quality_stacking import expit, stack
 from curate.models.quality_trees import grow, no_trees, together
 from curate.models.quality_weights import FEWEST, believed_good, beyond, prominence, stand_for
 
-COLUMNS = Columns(("hole_score", "outline_score"), ("area_px",))
+COLUMNS = FeatureColumns(("hole_score", "outline_score"), ("area_px",))
 
 
 def made_up(n: int = 600, seed: int = 0, images: int = 60) -> training.Lessons:
@@ -79,7 +79,7 @@ def test_columns_that_tell_nothing_apart_are_left_out() -> None:
         }
     )
     found = choose_columns(frame, ["area_px", "centre_x", "elongation"])
-    assert found == Columns(("hole_score", "predicted_iou"), ("area_px",))
+    assert found == FeatureColumns(("hole_score", "predicted_iou"), ("area_px",))
     assert found.directions() == [1, -1, -1, 0]
 
 
@@ -174,7 +174,7 @@ def test_a_probability_is_the_sum_of_its_parts(model: QualityModel) -> None:
 
 
 def test_models_add_up_over_joined_columns(model: QualityModel) -> None:
-    wide = Columns(("extra_score", *COLUMNS.signals), ("area_px",))
+    wide = FeatureColumns(("extra_score", *COLUMNS.signals), ("area_px",))
     matrix = made_up(seed=5).matrix
     seen = np.column_stack([matrix[:, 0], np.full(len(matrix), 0.3), matrix[:, 1:]])
     total = model.scaled(2.0, wide).plus(model.scaled(-0.5, wide))

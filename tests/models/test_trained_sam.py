@@ -17,7 +17,7 @@ from curate.models import load_segmenter
 from curate.models.prompting import paired_iou, redraw
 from curate.models.segmenter import Prompts, Segmenter
 from curate.models.segmenter_lessons import jittered_boxes, points_inside
-from curate.models.segmenter_training import Progress, Schedule, mask_loss, train_segmenter
+from curate.models.segmenter_training import Progress, SegmenterSchedule, mask_loss, train_segmenter
 from curate.models.small_sam import low_side, pixel_values, small_sam
 from curate.rle.logits import draw
 
@@ -111,7 +111,7 @@ def tiny(seed: int = 0):
     return small_sam(side=64, patch=8, hidden=32, layers=1, decoder=32, seed=seed)
 
 
-SHORT = Schedule(steps=3, images=2, prompts=3, rounds=3)
+SHORT = SegmenterSchedule(steps=3, images=2, prompts=3, rounds=3)
 
 
 def scenes():

@@ -10,13 +10,15 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
-from curate.models.segmenter_training import Schedule, train_segmenter
+from curate.models.segmenter_training import SegmenterSchedule, train_segmenter
 from curate.models.small_sam import small_sam
 
 Masks = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
 SIDE, PATCH = 64, 8
-SCHEDULE = Schedule(steps=660, images=4, prompts=6, rounds=1, learning_rate=2e-3, iou_weight=10)
+SCHEDULE = SegmenterSchedule(
+    steps=660, images=4, prompts=6, rounds=1, learning_rate=2e-3, iou_weight=10
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def drawings(count: int, seed: int) -> list[Drawing]:
     return [drawing(random) for _ in range(count)]
 
 
-def trained_sam(folder: Path, schedule: Schedule = SCHEDULE) -> Path:
+def trained_sam(folder: Path, schedule: SegmenterSchedule = SCHEDULE) -> Path:
     """Train a tiny SAM on drawings and save it like a real one; return where it is."""
     model = small_sam(side=SIDE, patch=PATCH, hidden=64, layers=2, decoder=64)
     threads = torch.get_num_threads()

@@ -9,7 +9,7 @@ import pytest
 from counted_audit import ANN, counted
 
 from curate.report import collect, gallery, picks
-from curate.report.collect import Source
+from curate.report.collect import ReportSource
 from curate.report.decided import decisions
 from curate.report.page import render
 from curate.report.words import with_code
@@ -19,11 +19,11 @@ __all__ = ["counted"]
 
 
 @pytest.fixture(scope="module")
-def source(counted: Audit) -> Source:
-    return Source(counted.pinned())
+def source(counted: Audit) -> ReportSource:
+    return ReportSource(counted.pinned())
 
 
-def test_decisions_are_counted_by_what_the_policy_had_decided(source: Source) -> None:
+def test_decisions_are_counted_by_what_the_policy_had_decided(source: ReportSource) -> None:
     found = decisions(source, added=1)
     assert (found.masks, found.unsettled, found.added, found.without_pixels) == (6, 1, 1, 1)
     rows = {row.name: (row.masks, row.several, row.policy) for row in found.rows}
@@ -44,7 +44,7 @@ def test_decisions_are_counted_by_what_the_policy_had_decided(source: Source) ->
     assert open_.why.startswith("people disagree: 1 accept, 1 reject")
 
 
-def test_what_people_decided_is_no_finding(source: Source) -> None:
+def test_what_people_decided_is_no_finding(source: ReportSource) -> None:
     found, rarer = collect.reasons(source)
     assert rarer == 0
     assert [(reason.masks, reason.reject) for reason in found] == [(1, 1)]
@@ -54,7 +54,7 @@ def test_what_people_decided_is_no_finding(source: Source) -> None:
     assert over.person == {"accept": 4, "review": 1, "reject": 2}
 
 
-def test_the_gallery_shows_what_people_changed_beside_what_was(source: Source) -> None:
+def test_the_gallery_shows_what_people_changed_beside_what_was(source: ReportSource) -> None:
     reasons, _ = collect.reasons(source)
     cards = {card.pick.mask_id: card for card in gallery.cards(source, reasons, None, {})}
     groups = {mask_id: card.pick.group for mask_id, card in cards.items()}
@@ -73,7 +73,7 @@ def test_the_gallery_shows_what_people_changed_beside_what_was(source: Source) -
     assert gallery.kinds_of_marks(list(cards.values())) == {"redrawn", "twin"}
 
 
-def test_the_page_says_what_people_decided_and_how_to_go_on(source: Source) -> None:
+def test_the_page_says_what_people_decided_and_how_to_go_on(source: ReportSource) -> None:
     page = render(source.audit)
     text = " ".join(html.unescape(re.sub(r"<[^>]+>", "", page)).split())
     for words in (

@@ -11,7 +11,7 @@ from scenes import HandMade, write_audit
 from test_page import minimal
 
 from curate.image_join import REASON_TEXTS
-from curate.report.collect import Source
+from curate.report.collect import ReportSource
 from curate.report.joins import Missing, joins
 from curate.report.page import render
 
@@ -71,12 +71,12 @@ def test_pictures_that_are_not_found_are_in_no_other_file(tmp_path: Path) -> Non
 @pytest.mark.parametrize("named", [True, False])
 def test_an_audit_without_inputs_has_no_such_section(tmp_path: Path, named: bool) -> None:
     audit = audit_with(tmp_path) if named else minimal(tmp_path)
-    assert joins(Source(audit)) == []
+    assert joins(ReportSource(audit)) == []
     assert 'id="joins"' not in render(audit)
 
 
 def test_images_that_got_none_of_other_annotations(tmp_path: Path) -> None:
     some = DETECTIONS | {"not_joined": {}, "images_without": {"count": 2, "examples": ["x", "y"]}}
-    (found,) = joins(Source(audit_with(tmp_path, ada=some)))
+    (found,) = joins(ReportSource(audit_with(tmp_path, ada=some)))
     assert found.missing == [Missing(2, "images that got none of it", ["x", "y"])]
     assert not found.listed

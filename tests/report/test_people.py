@@ -16,7 +16,7 @@ from curate.cli import app
 from curate.curation.certify import Certificate
 from curate.curation.standing import standing, standing_text
 from curate.decisions import open_reviews
-from curate.report.collect import Source
+from curate.report.collect import ReportSource
 from curate.report.people import Chart, acceptance, path, people, reliability
 from curate.summary import summary, summary_text
 
@@ -82,7 +82,7 @@ def audit(tmp_path: Path) -> curate.Audit:
 
 
 def test_the_page_says_what_was_certified_and_estimated(audit, tmp_path) -> None:
-    assert not people(Source(audit)).anything
+    assert not people(ReportSource(audit)).anything
     queue = tmp_path / "q.csv"
     verbs.write_queue(audit.path, queue, kind="estimate", budget=150)
     rows = pd.read_csv(queue)
@@ -91,7 +91,7 @@ def test_the_page_says_what_was_certified_and_estimated(audit, tmp_path) -> None
     verbs.import_decisions(tmp_path / "done.csv", audit.path, reviewer="ann")
     found = verbs.certify(audit.path, max_bad=0.15)
     verbs.estimate(audit.path)
-    said = people(Source(curate.open_audit(audit.path)))
+    said = people(ReportSource(curate.open_audit(audit.path)))
     assert said.decided.masks == 150
     assert said.acceptance is not None
     assert f"{found.accepted:,} masks" in said.certificate[0]

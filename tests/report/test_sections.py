@@ -12,7 +12,7 @@ from scenes import HandMade, info, write_audit
 
 from curate.pictures import ImageFolder
 from curate.report import collect, distributions, figures, gallery, made, picks, tables, unexplained
-from curate.report.collect import Source
+from curate.report.collect import ReportSource
 from curate.report.crops import visible
 from curate.report.policy_marks import marks
 from curate.report.words import kind_of
@@ -20,8 +20,8 @@ from curate.store import SCHEMA_VERSION
 
 
 @pytest.fixture(scope="module")
-def source(scenes: tuple[HandMade, Path]) -> Source:
-    return Source(scenes[0])
+def source(scenes: tuple[HandMade, Path]) -> ReportSource:
+    return ReportSource(scenes[0])
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,14 @@ def masks(scenes: tuple[HandMade, Path]) -> pd.DataFrame:
     return scenes[0].query("select * from masks order by mask_id")
 
 
-def test_overview(source: Source, masks: pd.DataFrame) -> None:
+def test_overview(source: ReportSource, masks: pd.DataFrame) -> None:
     found = collect.overview(source)
     assert (found.masks, found.images) == (len(masks), 6)
     assert found.categories == masks["category"].nunique()
     assert dict(found.actions()) == masks["action"].value_counts().to_dict()
 
 
-def test_reasons_are_counted_by_kind(source: Source, masks: pd.DataFrame) -> None:
+def test_reasons_are_counted_by_kind(source: ReportSource, masks: pd.DataFrame) -> None:
     said = masks.assign(kind=masks["reasons"].str.split("; ")).explode("kind")
     said = said[said["kind"] != ""]
     expected = said.groupby(said["kind"].map(kind_of))["mask_id"].nunique().to_dict()
@@ -57,14 +57,14 @@ def test_a_bar_shows_the_smallest_share() -> None:
     assert figures.segments([("accept", 0)]) == []
 
 
-def test_statuses_come_with_examples(source: Source) -> None:
+def test_statuses_come_with_examples(source: ReportSource) -> None:
     (empty,) = tables.statuses(source, "masks")
     assert (empty.status, empty.count, len(empty.examples)) == ("empty", 6, 5)
     (missing,) = tables.statuses(source, "images")
     assert missing.examples == [("scene_2.jpg", "no such file")]
 
 
-def test_images_are_listed_worst_first(source: Source, masks: pd.DataFrame) -> None:
+def test_images_are_listed_worst_first(source: ReportSource, masks: pd.DataFrame) -> None:
     rows = tables.by_image(source)
     assert len(rows) == 6
     assert sum(row["n"] for row in rows) == len(masks)
@@ -73,7 +73,7 @@ def test_images_are_listed_worst_first(source: Source, masks: pd.DataFrame) -> N
     assert len(tables.by_image(source, most=2)) == 2
 
 
-def test_categories(source: Source, masks: pd.DataFrame) -> None:
+def test_categories(source: ReportSource, masks: pd.DataFrame) -> None:
     rows, total = tables.by_category(source, most=3)
     assert (len(rows), total) == (3, masks["category"].nunique())
     first = masks[masks["category"] == rows[0]["category"]]
@@ -81,7 +81,7 @@ def test_categories(source: Source, masks: pd.DataFrame) -> None:
     assert rows[0]["quality"] == pytest.approx(first["quality_score"].median())
 
 
-def test_histograms_count_every_value_once(source: Source, masks: pd.DataFrame) -> None:
+def test_histograms_count_every_value_once(source: ReportSource, masks: pd.DataFrame) -> None:
     found = {h.column: h for h in distributions.histograms(source, source.score_columns())}
     assert set(found) == set(source.score_columns())
     edge = found["edge_score"]
@@ -92,7 +92,7 @@ def test_histograms_count_every_value_once(source: Source, masks: pd.DataFrame) 
     assert found["predicted_iou"].high > 1  # SAM's own score has no bound of 1
 
 
-def test_pairs_count_the_masks_that_have_both(source: Source, masks: pd.DataFrame) -> None:
+def test_pairs_count_the_masks_that_have_both(source: ReportSource, masks: pd.DataFrame) -> None:
     spread = distributions.histograms(source, ["edge_score", "shape_score"])
     (pair,) = distributions.densities(source, spread)
     assert pair.masks == masks["edge_score"].notna().sum()
@@ -100,7 +100,7 @@ def test_pairs_count_the_masks_that_have_both(source: Source, masks: pd.DataFram
     assert pair.correlation == pytest.approx(expected, abs=0.05)
 
 
-def test_a_score_that_never_varies_is_not_paired(source: Source) -> None:
+def test_a_score_that_never_varies_is_not_paired(source: ReportSource) -> None:
     flat = distributions.Histogram("flat_score", 0, 1, [0] * 39 + [50], 50, 0)
     wide = distributions.Histogram("wide_score", 0, 1, [1] * 40, 40, 0)
     assert distributions.pair_columns([flat, wide]) == [wide]
@@ -125,7 +125,7 @@ def test_bars_stay_in_their_box() -> None:
     assert [label for _, label in drawn.ticks] == ["0", "0.25", "0.5", "0.75", "1"]
 
 
-def test_gallery_takes_each_mask_once_and_few_of_one_image(source: Source) -> None:
+def test_gallery_takes_each_mask_once_and_few_of_one_image(source: ReportSource) -> None:
     reasons, _ = collect.reasons(source)
     chosen = picks.choose(source, reasons)
     ids = [pick.mask_id for pick in chosen]
@@ -160,7 +160,7 @@ def test_a_detector_that_tells_numbers_only_gets_names() -> None:
 
 
 def test_cards_show_outline_twin_and_picture(scenes: tuple[HandMade, Path]) -> None:
-    source = Source(scenes[0])
+    source = ReportSource(scenes[0])
     reasons, _ = collect.reasons(source)
     cards = gallery.cards(source, reasons, ImageFolder(scenes[1]), {})
     twins = [c for c in cards if c.pick.row["duplicate_of"] is not None]
@@ -178,7 +178,7 @@ def test_cards_show_outline_twin_and_picture(scenes: tuple[HandMade, Path]) -> N
     assert all(c.drawing.picture.startswith("data:image/webp") for c in seen if c.drawing)
 
 
-def test_glossary_and_signals(source: Source) -> None:
+def test_glossary_and_signals(source: ReportSource) -> None:
     assert {t.column for t in made.glossary(source)} >= {"quality_score", "priority", "hole_score"}
     silent = [s for s in made.signals(source, set(source.score_columns())) if not s.available]
     assert [s.name for s in silent] == ["stability"]
@@ -186,12 +186,12 @@ def test_glossary_and_signals(source: Source) -> None:
 
 def test_signals_are_worked_out_where_the_audit_does_not_list_them(tmp_path: Path) -> None:
     audit = minimal(tmp_path, hole_score=[0.5, None])
-    assert [(s.name, s.available) for s in made.signals(Source(audit), {"hole_score"})] == [
+    assert [(s.name, s.available) for s in made.signals(ReportSource(audit), {"hole_score"})] == [
         ("Hole", True)
     ]
 
 
-def test_a_signal_that_never_had_what_it_needs_did_not_speak(source: Source) -> None:
+def test_a_signal_that_never_had_what_it_needs_did_not_speak(source: ReportSource) -> None:
     (holes, *_) = made.signals(source, {"uniqueness_score"})
     assert not holes.available
     assert "no mask" in holes.why
@@ -203,16 +203,16 @@ def test_what_the_pictures_tell_counts_as_status(tmp_path: Path) -> None:
         status_detail="", picture_status="truncated", picture_status_detail="it ends too early"
     )
     audit = write_audit(tmp_path / "new", full.query("select * from masks"), images, {})
-    (found,) = tables.statuses(Source(audit), "images")
+    (found,) = tables.statuses(ReportSource(audit), "images")
     assert (found.status, found.examples) == ("truncated", [("a.png", "it ends too early")])
-    assert [row["status"] for row in tables.by_image(Source(audit))] == ["truncated"]
+    assert [row["status"] for row in tables.by_image(ReportSource(audit))] == ["truncated"]
 
 
 def test_missing_detections_may_be_unknown(tmp_path: Path) -> None:
     full = minimal(tmp_path / "full")
     images = full.query("select * from images").assign(missing_detections=float("nan"))
     audit = write_audit(tmp_path / "new", full.query("select * from masks"), images, {})
-    assert tables.missing_masks(Source(audit)) == ([], 0, 0)
+    assert tables.missing_masks(ReportSource(audit)) == ([], 0, 0)
 
 
 def test_nearly_black_pictures_are_brightened() -> None:

@@ -13,7 +13,7 @@ from curate.clock import SYSTEM, Clock
 from curate.review.app import application
 from curate.review.desk import Desk
 from curate.review.guard import Addresses, Guard
-from curate.review.opening import Settings
+from curate.review.opening import ReviewSettings
 from curate.review.tokens import Tokens
 from curate.store import Audit
 
@@ -29,7 +29,7 @@ class App:
     """One server's application with all that stands behind it."""
 
     def __init__(self, audit: Audit, clock: Clock = SYSTEM, **settings: Any) -> None:
-        self.desk = Desk(audit, Settings(**settings), clock)
+        self.desk = Desk(audit, ReviewSettings(**settings), clock)
         tokens = Tokens("", clock)
         self._app = Guard(application(self.desk, tokens), Addresses("127.0.0.1", 8765), tokens)
         self._loop = asyncio.new_event_loop()

@@ -18,7 +18,7 @@ from typing import Any
 
 from curate.decisions.current import open_audit
 from curate.review.desk import Desk
-from curate.review.opening import Settings
+from curate.review.opening import ReviewSettings
 from curate.review.serving import answer, listen, web_server
 from curate.review.tokens import VARIABLE, Tokens
 
@@ -84,7 +84,7 @@ class Hosted(Server):
     def start(self) -> Hosted:
         given = dict(zip(self.options[::2], self.options[1::2], strict=True))
         draw = given.pop("--draw", None)
-        settings = Settings(
+        settings = ReviewSettings(
             given.pop("--kind", None),
             None if draw is None else int(draw),
             given.pop("--reviewer", ""),

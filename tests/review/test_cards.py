@@ -12,7 +12,7 @@ from server import Client, Server
 
 from curate.review.cards import marks_of
 from curate.review.desk import Desk
-from curate.review.opening import Settings
+from curate.review.opening import ReviewSettings
 from curate.review.scores import described, is_low
 from curate.scorers.quality import SIGNALS
 from curate.store import Audit, part_paths
@@ -68,7 +68,7 @@ def test_what_a_low_score_means_is_said_of_low_scores_only(audit: Audit) -> None
         values = pa.array([(0.6, 0.85, 1.0)[k % 3] for k in range(len(table))])
         pq.write_table(table.set_column(at, column, values), path)
     audit.info["references"] = {"quality": {column: {"usual": 0.8}}}
-    desk = Desk(audit, Settings())
+    desk = Desk(audit, ReviewSettings())
     try:
         cards = [desk.cards.card(row) for row in range(len(desk.queue))]
     finally:

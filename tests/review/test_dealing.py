@@ -21,7 +21,7 @@ from curate.review.asking import Next, Refused
 from curate.review.desk import Desk
 from curate.review.events import Sent
 from curate.review.filters import Filter
-from curate.review.opening import Settings
+from curate.review.opening import ReviewSettings
 from curate.store import Audit
 
 Open = Callable[..., Desk]
@@ -37,7 +37,7 @@ def desk(audit: Audit, hands: HandClock) -> Iterator[Open]:
     opened: list[Desk] = []
 
     def make(**settings: Any) -> Desk:
-        opened.append(Desk(audit, Settings(**settings), hands.clock))
+        opened.append(Desk(audit, ReviewSettings(**settings), hands.clock))
         return opened[-1]
 
     yield make

@@ -14,7 +14,7 @@ from PIL import Image
 
 from curate.pictures import Box, ImageFolder
 from curate.pictures import folder as folder_module
-from curate.review.pictures import View, Views
+from curate.review.pictures import PictureRequest, Views
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def shown(views: Views, name: str, size: tuple[int, int] = (80, 120), **more: Any) -> bytes | None:
-    view = View(name, size, **({"box": Box(10, 20, 30, 40), "longest": 1024} | more))
+    view = PictureRequest(name, size, **({"box": Box(10, 20, 30, 40), "longest": 1024} | more))
     return views.ask(view).result(30)
 
 
@@ -68,7 +68,7 @@ def test_what_is_rendered_is_rendered_once(folder: Path, monkeypatch: pytest.Mon
     views, made = Views(ImageFolder(folder)), []
     real = views._packed
     monkeypatch.setattr(views, "_packed", lambda view: made.append(view) or real(view))
-    view = View("a.png", (80, 120), Box(0, 0, 50, 50), 1024)
+    view = PictureRequest("a.png", (80, 120), Box(0, 0, 50, 50), 1024)
     asked = [views.ask(view) for _ in range(20)]
     assert len({future.result(30) for future in asked}) == 1
     (folder / "a.png").unlink()

@@ -9,7 +9,7 @@ from server import Client, Hosted, event, now_ms
 from curate.decisions import open_reviews
 from curate.review.desk import Desk
 from curate.review.events import Sent
-from curate.review.opening import Settings
+from curate.review.opening import ReviewSettings
 from curate.store import Audit, part_paths
 
 
@@ -96,7 +96,7 @@ def test_undo_leaves_no_moment_for_others(
     item = client.next()["cards"][0]["item"]
     made = client.decide(item)
     client.send(made)
-    desk = Desk(audit, Settings())
+    desk = Desk(audit, ReviewSettings())
     back = event("withdraw", of=made["key"], item=item)
     sent = Sent.of(client.who() | {"now": now_ms(), "events": [back]}, desk.clock.now_us())
     desk.prepare(sent)

@@ -19,7 +19,7 @@ from curate.review.asking import Next, Refused
 from curate.review.desk import Desk
 from curate.review.events import Sent
 from curate.review.filters import Filter
-from curate.review.opening import Settings
+from curate.review.opening import ReviewSettings
 from curate.store import Audit
 
 Open = Callable[..., Desk]
@@ -30,7 +30,7 @@ def desk(audit: Audit) -> Iterator[Open]:
     opened: list[Desk] = []
 
     def make(**settings: Any) -> Desk:
-        opened.append(Desk(audit, Settings(**settings)))
+        opened.append(Desk(audit, ReviewSettings(**settings)))
         return opened[-1]
 
     yield make

@@ -21,7 +21,7 @@ _CONTAINERS = ("annotations", "image", "labels", *_SHAPES)
 _MARK = "#/image/"
 
 
-class Event(NamedTuple):
+class XmlEvent(NamedTuple):
     """Something in a file.
 
     Attributes:
@@ -40,7 +40,7 @@ Place = tuple[int, str, int]
 
 
 @dataclass
-class _Asked:
+class _CvatEdits:
     """What is to happen in one file: shapes, how many are new by image, labels that are used."""
 
     drop: set[Place] = field(default_factory=set)
@@ -51,12 +51,12 @@ class _Asked:
 
 def check_cvat(source: Path, written: Path, edits: Edits) -> str:
     """Compare two CVAT files, or folders of them, in all that no edit names."""
-    asked: dict[str, _Asked] = {}
+    asked: dict[str, _CvatEdits] = {}
     for key in (*edits.drop, *edits.change):
         name, _, place = key.rpartition(_MARK)
         image, kind, number = place.split("/")
         at = int(image), kind, int(number)
-        mine = asked.setdefault(name, _Asked())
+        mine = asked.setdefault(name, _CvatEdits())
         if key in edits.drop:
             mine.drop.add(at)
         else:
@@ -64,30 +64,30 @@ def check_cvat(source: Path, written: Path, edits: Edits) -> str:
             mine.labels |= {one.category} if one.category is not None else set()
     for addition in edits.add:
         name, _, number = addition.image_key.rpartition(_MARK)
-        mine = asked.setdefault(name, _Asked())
+        mine = asked.setdefault(name, _CvatEdits())
         mine.add[int(number)] = mine.add.get(int(number), 0) + 1
         mine.labels |= {addition.category} if addition.category is not None else set()
     edited: dict[str, FileCheck] = {name: partial(_check, one) for name, one in asked.items()}
     return check_tree(source, written, TreeEdits(edited))
 
 
-def _check(asked: _Asked, source: Path, written: Path) -> str:
+def _check(asked: _CvatEdits, source: Path, written: Path) -> str:
     try:
         with source.open("rb") as old, written.open("rb") as new:
-            return _Comparison(asked, _Reader(_events(old)), _Reader(_events(new))).run()
+            return _Comparison(asked, _EventReader(_events(old)), _EventReader(_events(new))).run()
     except (expat.ExpatError, LookupError, ValueError) as error:
         return f"the XML cannot be read again ({error})"
 
 
-def _events(file: BinaryIO) -> Iterator[Event]:
+def _events(file: BinaryIO) -> Iterator[XmlEvent]:
     """Yield what stands in a file; blanks between elements of a container do not count."""
     parser = expat.ParserCreate()
     parser.buffer_text, parser.ordered_attributes = True, True
-    found: deque[Event] = deque()
+    found: deque[XmlEvent] = deque()
     path: list[str] = []
 
     def take(kind: str, name: str, *content: str) -> None:
-        found.append(Event(kind, name, content))
+        found.append(XmlEvent(kind, name, content))
 
     def start(name: str, attributes: list[str]) -> None:
         path.append(name)
@@ -120,7 +120,7 @@ def _events(file: BinaryIO) -> Iterator[Event]:
     yield from found
 
 
-class _Reader:
+class _EventReader:
     """The events of a file one by one, without the text that stands loose in containers.
 
     Args:
@@ -131,12 +131,12 @@ class _Reader:
         loose: Hash of that text.
     """
 
-    def __init__(self, events: Iterator[Event]) -> None:
+    def __init__(self, events: Iterator[XmlEvent]) -> None:
         self._events = events
         self.path: list[str] = []
         self.loose = blake2b()
 
-    def next(self) -> Event | None:
+    def next(self) -> XmlEvent | None:
         """Return the next event; None at the end."""
         for event in self._events:
             if event.kind == "text" and self.path[-1] in _CONTAINERS:
@@ -149,7 +149,7 @@ class _Reader:
             return event
         return None
 
-    def element(self, start: Event) -> list[Event]:
+    def element(self, start: XmlEvent) -> list[XmlEvent]:
         """Return all events of an element that has just begun."""
         found, depth = [start], 1
         while depth:
@@ -169,7 +169,7 @@ class _Comparison:
         new: Events of what was written.
     """
 
-    def __init__(self, asked: _Asked, old: _Reader, new: _Reader) -> None:
+    def __init__(self, asked: _CvatEdits, old: _EventReader, new: _EventReader) -> None:
         self.asked, self.old, self.new = asked, old, new
         self.image = -1
         self.counts: Counter[str] = Counter()
@@ -195,7 +195,7 @@ class _Comparison:
         same = self.old.loose.digest() == self.new.loose.digest()
         return "" if same else "text between its elements is not as it was"
 
-    def _place(self, event: Event) -> Place | None:
+    def _place(self, event: XmlEvent) -> Place | None:
         """Return which shape begins; none where something else does."""
         path = self.old.path
         if event.kind != "start" or path[:2] != ["annotations", "image"]:
@@ -208,7 +208,7 @@ class _Comparison:
         self.counts[event.name] += 1
         return self.image, event.name, self.counts[event.name] - 1
 
-    def _found(self, event: Event) -> tuple[Event | None, str]:
+    def _found(self, event: XmlEvent) -> tuple[XmlEvent | None, str]:
         """Return what stands in the other file, behind what is new there."""
         found = self.new.next()
         if event.kind == "end" and event.name == "image" and len(self.old.path) == 1:
@@ -222,17 +222,17 @@ class _Comparison:
             found = self.new.next()
         return found, ""
 
-    def _is_new_label(self, found: Event) -> bool:
+    def _is_new_label(self, found: XmlEvent) -> bool:
         is_label = found.kind == "start" and self.new.path[-2:] == ["labels", "label"]
         return is_label and bool(self.asked.labels)
 
-    def _where(self, event: Event) -> str:
+    def _where(self, event: XmlEvent) -> str:
         name = event.name or (self.old.path or [""])[-1]
         image = f" in image {self.image}" if "image" in (*self.old.path, name) else ""
         return f"<{name}>{image} is not as it was"
 
 
-def _is_meant(old: list[Event], new: list[Event], change: Change) -> bool:
+def _is_meant(old: list[XmlEvent], new: list[XmlEvent], change: Change) -> bool:
     """Whether two shapes differ only in what a change is about."""
     free = _PIXELS if change.counts is not None else set[str]()
     free |= {"label"} if change.category is not None else set()
@@ -246,13 +246,13 @@ def _is_meant(old: list[Event], new: list[Event], change: Change) -> bool:
     return kept[0] == kept[1] and inner[0] == inner[1]
 
 
-def _pairs(start: Event) -> list[tuple[str, str]]:
+def _pairs(start: XmlEvent) -> list[tuple[str, str]]:
     return list(zip(start.content[::2], start.content[1::2], strict=True))
 
 
-def _without_attributes(events: list[Event], names: Collection[str]) -> list[Event]:
+def _without_attributes(events: list[XmlEvent], names: Collection[str]) -> list[XmlEvent]:
     """Return what stands in a shape without ``<attribute>``s of some names."""
-    kept: list[Event] = []
+    kept: list[XmlEvent] = []
     skips, depth = False, 0
     for event in events:
         if depth == 0 and event.kind == "start" and event.name == "attribute":

@@ -23,23 +23,23 @@ _WHOLE = re.compile(r"\s*([0-9]{1,18})(\.0*)?\s*", re.ASCII)
 
 def check_amg(source: Path, written: Path, edits: Edits) -> str:
     """Compare two outputs of amg.py in all that no edit names."""
-    folders: dict[str, _Asked] = {}
+    folders: dict[str, _SheetEdits] = {}
     records = edits_by_list(edits, "#/")
     for one in edits.add:
         if source.is_file() or (source / one.image_key).is_file():
             add_to(records, one.image_key)
         else:
             folder = "" if one.image_key == "." else one.image_key
-            folders.setdefault(folder, _Asked()).added += 1
+            folders.setdefault(folder, _SheetEdits()).added += 1
     edited: dict[str, FileCheck] = {
         name: partial(check_list_file, {"": mine}) for name, mine in records.items()
     }
     for key in edits.drop:
         if "#/" not in key:
-            folders.setdefault(key.rpartition("/")[0], _Asked()).drop.add(key)
+            folders.setdefault(key.rpartition("/")[0], _SheetEdits()).drop.add(key)
     for key, change in edits.change.items():
         if "#/" not in key and change.counts is not None:
-            folders.setdefault(key.rpartition("/")[0], _Asked()).change.add(key)
+            folders.setdefault(key.rpartition("/")[0], _SheetEdits()).change.add(key)
     gone, new, more = set[str](), set[str](), dict[str, int]()
     for folder, asked in folders.items():
         rows = _Rows(source / folder, f"{folder}/" if folder else "")
@@ -55,7 +55,7 @@ def check_amg(source: Path, written: Path, edits: Edits) -> str:
 
 
 @dataclass
-class _Asked:
+class _SheetEdits:
     """What is to happen in a folder: keys of masks, and how many are new."""
 
     drop: set[str] = field(default_factory=set)
@@ -99,7 +99,7 @@ class _Rows:
         return {self.below + png for png in named - stays if png} | (keys - listed)
 
 
-def _check_sheet(rows: _Rows, asked: _Asked, source: Path, written: Path) -> str:
+def _check_sheet(rows: _Rows, asked: _SheetEdits, source: Path, written: Path) -> str:
     header, found = _read(written)
     if header != rows.header:
         return "its columns are not as they were"
