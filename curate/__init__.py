@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Audit": "curate.store",
+    "Audit": "curate.store.audit",
     "CurateError": "curate.errors",
-    "MaskTable": "curate.table",
-    "Policy": "curate.curation.policy",
-    "audit": "curate.verbs",
-    "certify": "curate.verbs",
-    "compare": "curate.verbs",
-    "decide": "curate.verbs",
-    "diff": "curate.verbs",
-    "estimate": "curate.verbs",
-    "import_decisions": "curate.verbs",
-    "learn": "curate.verbs",
-    "open_audit": "curate.decisions.current",
-    "prune": "curate.verbs",
-    "queue": "curate.verbs",
+    "MaskTable": "curate.dataset.table",
+    "Policy": "curate.policy.policy",
+    "audit": "curate.api",
+    "certify": "curate.api",
+    "compare": "curate.api",
+    "decide": "curate.api",
+    "diff": "curate.api",
+    "estimate": "curate.api",
+    "import_decisions": "curate.api",
+    "learn": "curate.api",
+    "open_audit": "curate.people.reviews.current_plan",
+    "prune": "curate.api",
+    "queue": "curate.api",
     "read": "curate.formats",
     "score": "curate.scorers",
-    "take_back": "curate.verbs",
-    "version": "curate.verbs",
-    "write": "curate.verbs",
-    "write_queue": "curate.verbs",
-    "write_report": "curate.report",
+    "take_back": "curate.api",
+    "version": "curate.api",
+    "write": "curate.api",
+    "write_queue": "curate.api",
+    "write_report": "curate.reporting",
 }
 
 __all__ = [
@@ -64,27 +64,27 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from curate.curation.policy import Policy as Policy
-    from curate.decisions.current import open_audit as open_audit
+    from curate.api import audit as audit
+    from curate.api import certify as certify
+    from curate.api import compare as compare
+    from curate.api import decide as decide
+    from curate.api import diff as diff
+    from curate.api import estimate as estimate
+    from curate.api import import_decisions as import_decisions
+    from curate.api import learn as learn
+    from curate.api import prune as prune
+    from curate.api import queue as queue
+    from curate.api import version as version
+    from curate.api import write as write
+    from curate.api import write_queue as write_queue
+    from curate.dataset.table import MaskTable as MaskTable
     from curate.errors import CurateError as CurateError
     from curate.formats import read as read
-    from curate.report import write_report as write_report
+    from curate.people.reviews.current_plan import open_audit as open_audit
+    from curate.policy.policy import Policy as Policy
+    from curate.reporting import write_report as write_report
     from curate.scorers import score as score
-    from curate.store import Audit as Audit
-    from curate.table import MaskTable as MaskTable
-    from curate.verbs import audit as audit
-    from curate.verbs import certify as certify
-    from curate.verbs import compare as compare
-    from curate.verbs import decide as decide
-    from curate.verbs import diff as diff
-    from curate.verbs import estimate as estimate
-    from curate.verbs import import_decisions as import_decisions
-    from curate.verbs import learn as learn
-    from curate.verbs import prune as prune
-    from curate.verbs import queue as queue
-    from curate.verbs import version as version
-    from curate.verbs import write as write
-    from curate.verbs import write_queue as write_queue
+    from curate.store.audit import Audit as Audit
 
 
 def __getattr__(name: str) -> Any:

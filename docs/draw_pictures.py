@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image
 
 import curate
-from curate.demo import make_demo
+from curate.demo_dataset import make_demo
 from curate.rle import decode, to_dense
 
 OUT = Path(__file__).parent / "pictures"

@@ -22,13 +22,8 @@ from markdown_of_code import (
 
 import curate
 from curate.cli import app
-from curate.curation import columns as policy_columns
-from curate.curation import grammar
-from curate.formats import all_formats
-from curate.options import PRESETS
-from curate.scorers import columns, quality, registered
-from curate.scorers.base import Column, Scorer
-from curate.table import (
+from curate.common.option_values import PRESETS
+from curate.dataset.table import (
     IMAGE_COLUMNS,
     IMAGE_STATUSES,
     MASK_COLUMNS,
@@ -36,6 +31,11 @@ from curate.table import (
     OPTIONAL_MASK_COLUMNS,
     STATUSES,
 )
+from curate.formats import all_formats
+from curate.policy import grammar, policy_columns
+from curate.quality import label_free
+from curate.scorers import columns, registered
+from curate.scorers.scorer import Column, Scorer
 
 HERE = Path(__file__).parent
 OPTION = {
@@ -122,7 +122,7 @@ def scored() -> list[tuple[Scorer, Column]]:
 def stored() -> list[str]:
     """Return the signals that come from the source: those that the quality counts, and `score`."""
     ours = {column.name for _, column in scored()}
-    return [name for name in (*quality.SIGNALS, "score") if name not in ours]
+    return [name for name in (*label_free.SIGNALS, "score") if name not in ours]
 
 
 def signal_names() -> list[str]:
@@ -203,7 +203,7 @@ def options(name: str, scorer: Scorer | None) -> Iterator[str]:
         yield own
     if scorer:
         yield needs(scorer).partition(" Parameters")[0]
-    if name in quality.SIGNALS:
+    if name in label_free.SIGNALS:
         yield "Counts in `quality_score`."
     elif name != "quality_score":
         yield "Does not count in `quality_score` without reviews."

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import curate
-from curate.demo import make_demo
+from curate.demo_dataset import make_demo
 
 
 def main(work: Path) -> None:

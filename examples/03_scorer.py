@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 import curate
-from curate.demo import make_demo
-from curate.scorers.base import Column, Scorer
+from curate.demo_dataset import make_demo
+from curate.scorers.scorer import Column, Scorer
 
 
 def border(table: curate.MaskTable) -> pd.DataFrame:

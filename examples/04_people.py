@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 import curate
-from curate.demo import make_demo
+from curate.demo_dataset import make_demo
 
 
 def main(work: Path) -> None:

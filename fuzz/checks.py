@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from curate.dataset.table import MaskTable
 from curate.rle import to_dense
-from curate.table import MaskTable
 from fuzz import reference
 from fuzz.reference import Pixels
 

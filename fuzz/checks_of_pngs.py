@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.table import MaskTable
+from curate.dataset.table import MaskTable
 from fuzz import reference
 from fuzz.checks import Files, WrongSuccess, _compare, _rows
 

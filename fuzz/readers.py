@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from curate.table import MaskTable
+from curate.dataset.table import MaskTable
 from fuzz import checks, checks_of_pngs, seeds
 from fuzz.checks import Check, WrongSuccess
 from fuzz.seeds import Seed
@@ -124,13 +124,13 @@ def _likeness(tables: list[MaskTable], without: str) -> dict[tuple[Any, ...], in
 
 def _run_verbs(source: Path, name: str, given: Input) -> None:
     """Audit it, write the report, and write it again in two ways."""
-    from curate import verbs
+    from curate import api
 
     out = given.folder / "audit"
-    verbs.audit(source, out, format=name)
+    api.audit(source, out, format=name)
     target = given.folder / "pruned" / source.name
-    verbs.prune(out, target, yes=True)
-    verbs.write(out, given.folder / "written" / source.name, yes=True)
+    api.prune(out, target, yes=True)
+    api.write(out, given.folder / "written" / source.name, yes=True)
 
 
 def _format(name: str, kinds: Sequence[str], modules: Sequence[str], *own: Check) -> Reader:
@@ -168,10 +168,10 @@ class _Context:
 
 
 def _read_export(name: str, given: Input) -> None:
-    from curate.decisions import Reviews
-    from curate.exchange import import_file
-    from curate.exchange.readers import ImportOptions, reader_of
-    from curate.store import open_audit
+    from curate.people.exchange import import_file
+    from curate.people.exchange.readers import ImportOptions, reader_of
+    from curate.people.reviews import Reviews
+    from curate.store.audit import open_audit
 
     home = _Context.audit(given.folder.parent)
     forced = name if given.random.random() < 0.5 else None
@@ -202,7 +202,7 @@ def _export(name: str, tool: str, modules: Sequence[str], format: str | None = N
         "label-studio": seeds.label_studio,
     }
     make = from_tool.get(tool, partial(seeds.export, tool))
-    files = tuple(f"curate/exchange/{one}.py" for one in modules)
+    files = tuple(f"curate/people/exchange/{one}.py" for one in modules)
     return Reader(f"import-{name}", make, partial(_read_export, format or name), files)
 
 
@@ -210,23 +210,23 @@ def _export(name: str, tool: str, modules: Sequence[str], format: str | None = N
 
 
 def _read_policy(given: Input) -> None:
-    from curate import verbs
-    from curate.curation.policy import load_policy
+    from curate import api
+    from curate.policy.policy import load_policy
 
     policy = load_policy(given.path)
     if given.random.random() < 0.03:
         home = _Context.audit(given.folder.parent)
         audit = Path(shutil.copytree(home, given.folder / "audit"))
-        verbs.decide(audit, policy=given.path)
+        api.decide(audit, policy=given.path)
     else:
         str(policy)
 
 
 def _read_audit(given: Input) -> None:
     """Open an audit and ask it what people, queues and servers ask."""
-    from curate import verbs
-    from curate.decisions.current import open_audit
-    from curate.summary import summary, summary_text
+    from curate import api
+    from curate.people.reviews.current_plan import open_audit
+    from curate.reporting.summary import summary, summary_text
 
     audit = open_audit(given.path)
     audit.masks()
@@ -236,18 +236,18 @@ def _read_audit(given: Input) -> None:
     if chance < 0.1:
         summary_text(audit, summary(audit))
     elif chance < 0.15:
-        verbs.queue(given.path)
+        api.queue(given.path)
     elif chance < 0.2:
-        verbs.agreement(given.path)
+        api.agreement(given.path)
     elif chance < 0.24:
-        verbs.decide(given.path)
+        api.decide(given.path)
     elif chance < 0.26:
-        verbs.report(given.path, given.folder / "report.html")
+        api.report(given.path, given.folder / "report.html")
 
 
 def _read_reviews(given: Input) -> None:
-    from curate.decisions import open_reviews
-    from curate.decisions.current import open_audit
+    from curate.people.reviews import open_reviews
+    from curate.people.reviews.current_plan import open_audit
 
     audit = open_audit(given.path)
     audit.masks(["action", "reasons", "decided_by"])
@@ -263,7 +263,7 @@ def _read_reviews(given: Input) -> None:
 
 
 def _read_leases(given: Input) -> None:
-    from curate.review.leases import Leases
+    from curate.people.webapp.leases import Leases
 
     leases = Leases(given.path)
     try:
@@ -279,11 +279,11 @@ def _read_leases(given: Input) -> None:
 def _read_model(given: Input) -> None:
     import numpy as np
 
-    from curate.models.detector_input import DetectorInput, read_input
-    from curate.models.detector_record import read_record
-    from curate.models.hub import read_config
-    from curate.models.onnx_file import read_onnx
-    from curate.models.quality_file import from_bytes
+    from curate.networks.detectors.preprocessing import DetectorInput, read_input
+    from curate.networks.detectors.training_record import read_record
+    from curate.networks.runtime.hub import read_config
+    from curate.networks.segmenters.onnx_file import read_onnx
+    from curate.quality.model_file import from_bytes
 
     if given.path.is_dir():
         read_record(given.path)
@@ -300,7 +300,7 @@ def _read_model(given: Input) -> None:
 
 
 def _read_picture(given: Input) -> None:
-    from curate.pictures import ImageFolder
+    from curate.images import ImageFolder
 
     folder = ImageFolder(given.path.parent)
     seen = folder.inspect(given.path.name, (9, 14))
@@ -319,7 +319,7 @@ READERS: tuple[Reader, ...] = (
         "coco-panoptic",
         seeds.panoptic,
         partial(_read_dataset, "coco-panoptic", ()),
-        ("curate/formats/panoptic.py", "curate/formats/panoptic_folders.py"),
+        ("curate/formats/coco/panoptic_format.py", "curate/formats/coco/panoptic_folders.py"),
     ),
     _format("sa1b", ("sa1b",), ("sa1b", "sam_records"), checks.check_records),
     _format("sa1b-tar", ("sa1b-tar",), ("sa1b", "sa1b_files", "tar")),
@@ -333,7 +333,7 @@ READERS: tuple[Reader, ...] = (
         "png-flat",
         seeds.png_flat,
         partial(_read_dataset, "png-flat", (checks_of_pngs.check_masks,)),
-        ("curate/formats/png_flat.py", "curate/formats/png_flat_names.py"),
+        ("curate/formats/png/png_flat_format.py", "curate/formats/png/png_flat_names.py"),
     ),
     _format("label-png", ("label-png",), ("label_png", "png_id_masks"), checks_of_pngs.check_ids),
     _export("csv", "csv", ("csv_rows", "fields")),
@@ -348,48 +348,48 @@ READERS: tuple[Reader, ...] = (
         "policy",
         seeds.policies,
         _read_policy,
-        ("curate/curation/policy_reading.py", "curate/curation/expression.py"),
+        ("curate/policy/policy_toml.py", "curate/policy/expression.py"),
     ),
     Reader(
         "audit.json",
         partial(seeds.of_audit, "audit/audit.json"),
         _read_audit,
-        ("curate/audit_info.py", "curate/store/audit.py"),
+        ("curate/store/audit_info.py", "curate/store/audit.py"),
     ),
     Reader(
         "audit-parts",
         partial(seeds.of_audit, "audit/masks", "audit/images", "audit/people"),
         _read_audit,
-        ("curate/store/files.py", "curate/store/people.py"),
+        ("curate/store/audit_files.py", "curate/store/people_overlay.py"),
     ),
     Reader(
         "reviews.sqlite",
         partial(seeds.of_audit, "audit/reviews"),
         _read_reviews,
-        ("curate/decisions/schema.py", "curate/decisions/reviews.py"),
+        ("curate/people/reviews/schema.py", "curate/people/reviews/review_file.py"),
     ),
     Reader(
         "leases.sqlite",
         partial(seeds.of_audit, "audit/leases"),
         _read_leases,
-        ("curate/review/leases.py",),
+        ("curate/people/webapp/leases.py",),
     ),
     Reader(
         "models",
         seeds.models,
         _read_model,
         (
-            "curate/models/quality_file.py",
-            "curate/models/detector_input.py",
-            "curate/models/detector_record.py",
-            "curate/models/onnx_file.py",
+            "curate/quality/model_file.py",
+            "curate/networks/detectors/preprocessing.py",
+            "curate/networks/detectors/training_record.py",
+            "curate/networks/segmenters/onnx_file.py",
         ),
     ),
     Reader(
         "pictures",
         seeds.pictures,
         _read_picture,
-        ("curate/pictures/decode.py", "curate/pictures/folder.py"),
+        ("curate/images/decode.py", "curate/images/image_folder.py"),
     ),
 )
 """Every kind of input, in the order in which they take turns."""

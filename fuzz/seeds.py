@@ -110,8 +110,8 @@ def audited() -> dict[str, bytes]:
     from PIL import Image
 
     import curate
-    from curate.decisions import Reviews
-    from curate.review.leases import Leases
+    from curate.people.reviews import Reviews
+    from curate.people.webapp.leases import Leases
 
     with _folder() as folder:
         (folder / "pictures").mkdir()
@@ -193,11 +193,11 @@ def models() -> tuple[Seed, ...]:
     import numpy as np
     import onnx
 
-    from curate.models.detector_input import DetectorInput
-    from curate.models.quality_features import FeatureColumns
-    from curate.models.quality_file import to_bytes
-    from curate.models.quality_model import QualityModel
-    from curate.models.quality_trees import Trees
+    from curate.networks.detectors.preprocessing import DetectorInput
+    from curate.quality.features import FeatureColumns
+    from curate.quality.model import QualityModel
+    from curate.quality.model_file import to_bytes
+    from curate.quality.trees import Trees
 
     trees = Trees(
         np.array([1, -1, 2, -1, -1], np.int32),
@@ -280,9 +280,9 @@ def export(tool: str) -> tuple[Seed, ...]:
     from other_tools import TOOLS
 
     import curate
-    from curate.curation.queue import queue
-    from curate.exchange import write_queue
-    from curate.exchange.writers import Outgoing
+    from curate.people.exchange import write_queue
+    from curate.people.exchange.queue_writing import Outgoing
+    from curate.people.queues.population import queue
 
     name, use = TOOLS[tool]
     found = []
@@ -319,9 +319,9 @@ def corrected() -> tuple[Seed, ...]:
 def label_studio() -> tuple[Seed, ...]:
     """Return what people made of a queue's tasks in Label Studio."""
     import curate
-    from curate.curation.queue import queue
-    from curate.exchange import write_queue
-    from curate.exchange.writers import Outgoing
+    from curate.people.exchange import write_queue
+    from curate.people.exchange.queue_writing import Outgoing
+    from curate.people.queues.population import queue
 
     with _folder() as folder:
         _put(audited(), folder)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from curate.models.segmenter import Answer, Embedding, Frame, Prompts
+from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, Prompts
 
 LEVEL = 120
 

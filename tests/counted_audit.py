@@ -11,9 +11,9 @@ import pytest
 from boxes import HEIGHT, WIDTH, annotation, box, dataset, rle
 
 import curate
-from curate.decisions import open_reviews
-from curate.decisions.current import open_audit
-from curate.store import Audit
+from curate.people.reviews import open_reviews
+from curate.people.reviews.current_plan import open_audit
+from curate.store.audit import Audit
 
 NUMBERS = {
     "mask_count": 14,

@@ -14,8 +14,8 @@ import pytest
 from boxes import dataset
 
 import curate
-from curate.decisions import Reviews, open_reviews
-from curate.store import Audit, open_audit
+from curate.people.reviews import Reviews, open_reviews
+from curate.store.audit import Audit, open_audit
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from curate.clock import Clock
+from curate.common.clock import Clock
 
 
 class HandClock:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import curate
-from curate import files
+from curate.common import files
 from curate.errors import AuditError, CurateError, SourceError
 
 HEIGHT, WIDTH = 80, 100

@@ -9,9 +9,9 @@ import pytest
 from test_file_findings import dataset
 
 import curate
-from curate import crowds, pipeline
 from curate.errors import CallError
-from curate.summary import summary, summary_text
+from curate.pipeline import crowd_masks, scoring
+from curate.reporting.summary import summary, summary_text
 
 
 def mark(file: Path, crowd: list[int]) -> Path:
@@ -61,11 +61,11 @@ def test_a_run_that_is_cut_off_while_it_scores_again_ends_the_same(
     whole = curate.audit(source, tmp_path / "whole").masks()
 
     def cut_off(out: Path, info: dict[str, object]) -> None:
-        crowds.scored_path(out, "masks", 0).unlink()
+        crowd_masks.scored_path(out, "masks", 0).unlink()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "judge_as_objects", cut_off)
+        patched.setattr(scoring, "judge_as_objects", cut_off)
         with pytest.raises(KeyboardInterrupt):
             curate.audit(source, tmp_path / "out")
     again = curate.audit(source, tmp_path / "out").masks()

@@ -11,15 +11,15 @@ import pytest
 from test_pipeline import assert_same, write_sa1b
 
 import curate
-from curate import deciding, renumbering
-from curate.curation.plan import rank
-from curate.formats import sa1b
+from curate.formats.sa1b import sa1b_format
+from curate.pipeline import deciding, renumbering
+from curate.policy.plan import rank
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a few images make a part, so that a small folder has many."""
-    monkeypatch.setattr(sa1b, "PART_BYTES", 4000)
+    monkeypatch.setattr(sa1b_format, "PART_BYTES", 4000)
 
 
 @pytest.mark.parametrize("same_ids", [False, True])
@@ -40,7 +40,7 @@ def test_references_of_a_sample_do_not_depend_on_parts(
     write_sa1b(tmp_path / "in", 12)
     monkeypatch.setattr(deciding, "SAMPLE", 30)
     many = curate.audit(tmp_path / "in", tmp_path / "many")
-    monkeypatch.setattr(sa1b, "PART_BYTES", 16_000_000)
+    monkeypatch.setattr(sa1b_format, "PART_BYTES", 16_000_000)
     one = curate.audit(tmp_path / "in", tmp_path / "one")
     assert_same(many.path, one.path)
     monkeypatch.setattr(deciding, "SAMPLE", 10_000)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 import curate
-from curate.store import Audit
-from curate.summary import facts, summary, summary_text
+from curate.reporting.summary import facts, summary, summary_text
+from curate.store.audit import Audit
 
 WIDTH, HEIGHT = 60, 40
 SWAPPED = "declared width and height are swapped"

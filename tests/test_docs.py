@@ -18,15 +18,15 @@ import yaml
 
 import curate
 from curate.cli import app, main
-from curate.demo import make_demo
-from curate.formats import format_names
-from curate.scorers import columns
-from curate.table import (
+from curate.dataset.table import (
     IMAGE_COLUMNS,
     MASK_COLUMNS,
     OPTIONAL_IMAGE_COLUMNS,
     OPTIONAL_MASK_COLUMNS,
 )
+from curate.demo_dataset import make_demo
+from curate.formats import format_names
+from curate.scorers import columns
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [

@@ -16,11 +16,11 @@ import pytest
 import typer
 from small_datasets import build
 
-from curate import cli, errors, verbs
+from curate import api, cli, errors
 from curate.cli.commands import app
-from curate.cli.ending import MAY_BE_EMPTY
+from curate.cli.exit_codes import MAY_BE_EMPTY
+from curate.common.pool import Pool
 from curate.errors import MOST, CurateError, WorkerFault, unwritable_advice
-from curate.pool import Pool
 
 Capture = pytest.CaptureFixture[str]
 
@@ -45,7 +45,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("curate.verbs.version", fail)
+    monkeypatch.setattr("curate.api.version", fail)
 
 
 UNEXPECTED = [
@@ -160,7 +160,7 @@ def interrupted(folder: Path, module: str, name: str, first: str = "") -> Any:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize(
-    "module", ["curate.cli.ending", "typer", "curate.verbs", "pandas", "numba"]
+    "module", ["curate.cli.exit_codes", "typer", "curate.api", "pandas", "numba"]
 )
 def test_stopped_while_modules_are_loaded(tmp_path: Path, module: str, name: str) -> None:
     done = interrupted(tmp_path, module, name)
@@ -179,7 +179,7 @@ def test_a_signal_that_is_to_be_ignored_stays_so(tmp_path: Path) -> None:
 
 STOPPED_AT_WORK = """
 import os, signal, sys
-from curate import cli, files
+from curate import cli; from curate.common import files
 def hook(operation, path):
     if operation == "replace" and path.parent.name == "masks":
         files._hook = None
@@ -257,7 +257,7 @@ def test_nothing_given_for_an_argument_is_refused(
 def test_an_empty_path_is_refused_in_python_too() -> None:
     for paths in (("",), ("x.json", "")):
         with pytest.raises(CurateError, match="a path is empty"):
-            verbs.audit(*paths)
+            api.audit(*paths)
 
 
 def test_messages_are_one_line_of_bounded_length(capsys: Capture) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import curate
-from curate.summary import facts, summary, summary_text
+from curate.reporting.summary import facts, summary, summary_text
 
 
 def ellipse(x: float, y: float, a: float, b: float) -> list[float]:

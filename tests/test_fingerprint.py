@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from curate import fingerprint as module
+from curate.common import fingerprint as module
+from curate.common.fingerprint import fingerprint
 from curate.errors import SourceError
-from curate.fingerprint import fingerprint
 
 
 def test_a_file(tmp_path: Path) -> None:

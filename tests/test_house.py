@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,25 +18,53 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curate"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("clock", "errors", "image_names", "options"),
-    ("files", "own_records", "ranges"),
-    ("audit_shape", "image_join", "locks", "notes", "rle"),
-    ("audit_info", "table"),
-    ("fingerprint", "pictures", "pool", "progress", "versions"),
-    ("formats", "models"),
-    ("scorers", "source_images"),
-    ("curation",),
-    ("store",),
-    ("crowds", "decisions", "declared_sizes", "renumbering", "sides"),
-    ("deciding", "exchange", "generation", "inputs", "join_check"),
-    ("joined_inputs", "training", "writing"),
-    ("guarantees", "joining", "learning"),
-    ("pipeline",),
-    ("report",),
-    ("review",),
-    ("demo",),
-    ("summary",),
-    ("verbs",),
+    (
+        "errors",
+        "networks",
+        "people",
+        "rle",
+    ),
+    (
+        "common",
+        "dataset",
+    ),
+    (
+        "images",
+        "networks/runtime",
+    ),
+    (
+        "formats",
+        "networks/segmenters",
+        "render",
+        "store",
+    ),
+    ("scorers",),
+    ("quality",),
+    ("policy",),
+    ("people/reviews",),
+    (
+        "networks/detectors",
+        "people/exchange",
+        "people/queues",
+    ),
+    (
+        "demo_dataset",
+        "networks/loading",
+    ),
+    (
+        "networks/generation",
+        "pipeline",
+    ),
+    (
+        "people/guarantees",
+        "people/learning",
+    ),
+    (
+        "reporting",
+        "writing",
+    ),
+    ("people/webapp",),
+    ("api",),
     ("cli",),
     ("__main__",),
 )
@@ -56,9 +84,14 @@ def modules() -> list[Path]:
     )
 
 
-def room_of(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+WINGS = ("people", "networks")
+"""Folders whose folders are the rooms."""
+
+
+def room_of(names: Sequence[str]) -> str:
+    """Return the room of a module, whose names start below the package."""
+    is_wing = names[0] in WINGS and names[1:] and names[1] != "__init__"
+    return "/".join(names[: 2 if is_wing else 1])
 
 
 def imported(path: Path) -> Iterator[tuple[str, bool]]:
@@ -84,10 +117,10 @@ def imported(path: Path) -> Iterator[tuple[str, bool]]:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path: Path) -> None:
-    here = room_of(path)
+    here = room_of(path.relative_to(PACKAGE).with_suffix("").parts)
     assert here in FLOOR, f"{here} has no place in FLOORS"
     for name, _ in imported(path):
-        there = name.split(".")[1]
+        there = room_of(name.split(".")[1:])
         if there != here:
             assert FLOOR[there] < FLOOR[here], f"{path.name} imports {name}, which is not below it"
 
@@ -137,16 +170,19 @@ WRITING = {
 
 ALLOWED = {
     ("writing/naming.py", "os.open"),  # a folder, to lock it
-    ("cli/ending.py", "os.open"),  # the null device
+    ("cli/exit_codes.py", "os.open"),  # the null device
     ("cli/stopping.py", "os.write"),  # onto stderr, where print may be what was interrupted
-    ("decisions/schema.py", "sqlite3.connect"),  # in memory
-    ("demo/writing.py", "np.savez_compressed"),  # into an open file
-    ("models/detector_start.py", "save_pretrained"),  # takes a path only; in the work folder
+    ("people/reviews/schema.py", "sqlite3.connect"),  # in memory
+    ("demo_dataset/demo_writing.py", "np.savez_compressed"),  # into an open file
+    (
+        "networks/detectors/initial_weights.py",
+        "save_pretrained",
+    ),  # takes a path only; in the work folder
 }
 
 
 def writes(tree: ast.Module) -> Iterator[str]:
-    """Yield calls that write on disk without :mod:`curate.files`."""
+    """Yield calls that write on disk without :mod:`curate.common.files`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module in WRITING:
             yield from (f"{node.module}.{a.name}" for a in node.names)
@@ -181,12 +217,17 @@ def opens_to_write(node: ast.Call) -> bool:
 
 
 def test_all_that_is_written_goes_through_files() -> None:
-    """A test that disturbs every operation of :mod:`curate.files` then disturbs every one."""
+    """A test that disturbs every operation of :mod:`curate.common.files` then disturbs every
+    one."""
     for path in modules():
         here = str(path.relative_to(PACKAGE))
         found = {call for call in writes(tree_of(path)) if (here, call) not in ALLOWED}
-        assert not found or here == "files.py", f"{here} calls {sorted(found)}: use curate.files"
-    assert {"os.replace", "open", "sqlite3.connect"} <= set(writes(tree_of(PACKAGE / "files.py")))
+        assert not found or here == "common/files.py", (
+            f"{here} calls {sorted(found)}: use curate.common.files"
+        )
+    assert {"os.replace", "open", "sqlite3.connect"} <= set(
+        writes(tree_of(PACKAGE / "common/files.py"))
+    )
 
 
 LIBRARIES = {"write_table": 1, "ParquetWriter": 0, "new_file": 0, "new_stream": 0, "save": 0}
@@ -194,7 +235,8 @@ LIBRARIES = {"write_table": 1, "ParquetWriter": 0, "new_file": 0, "new_stream": 
 
 
 def test_libraries_write_into_files_that_are_open() -> None:
-    """They get a file of :mod:`curate.files`, or memory, under one of few names, never a path."""
+    """They get a file of :mod:`curate.common.files`, or memory, under one of few names, never a
+    path."""
     calls = 0
     for path in modules():
         for node in ast.walk(tree_of(path)):
@@ -283,3 +325,10 @@ def test_the_docs_map_every_room() -> None:
         is_room = path.suffix == ".py" or (path / "__init__.py").exists()
         if is_room and path.name != "__init__.py":
             assert f"`{path.name}" in text, f"the room map lacks {path.name}"
+
+
+def test_the_docs_list_the_rooms_by_floors() -> None:
+    text = (ROOT / "docs" / "rooms.md").read_text()
+    rows = re.findall(r"^\| `([\w/]+)(?:\.py)?` \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted(set(FLOOR) - set(WINGS))
+    assert rows == sorted(rows, key=lambda room: -FLOOR[room]), "top floors first"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.image_join import Join, Listing, join
+from curate.dataset.image_join import Join, Listing, join
 
 
 def joined(found: Join) -> dict[int, int]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.image_names import base, normalised, number, split_of, stem
+from curate.dataset.image_names import base, normalised, number, split_of, stem
 
 SPELLINGS = [
     ("a/b.jpg", "a/b.jpg"),

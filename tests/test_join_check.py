@@ -12,10 +12,10 @@ import pytest
 from boxes import HEIGHT, WIDTH, box, rle
 
 from curate.errors import SourceError
-from curate.inputs import Inputs
-from curate.pipeline import audit as run
-from curate.store import Audit
-from curate.summary import summary, summary_text
+from curate.pipeline.inputs import Inputs
+from curate.pipeline.scoring import audit as run
+from curate.reporting.summary import summary, summary_text
+from curate.store.audit import Audit
 
 IMAGES = 12
 Entry = dict[str, Any]

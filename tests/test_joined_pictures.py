@@ -9,10 +9,11 @@ import numpy as np
 from boxes import HEIGHT, WIDTH, box, rle
 from PIL import Image
 
-from curate.inputs import Inputs
-from curate.pictures import ImageFolder
-from curate.pipeline import audit
-from curate.store import Audit, open_pictures
+from curate.images import ImageFolder
+from curate.pipeline.inputs import Inputs
+from curate.pipeline.scoring import audit
+from curate.store.audit import Audit
+from curate.store.known_pictures import open_pictures
 
 
 def save(path: Path, pixels: np.ndarray) -> None:

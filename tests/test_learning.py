@@ -14,24 +14,26 @@ import pytest
 from test_pipeline import assert_same, write_sa1b
 
 import curate
-from curate import deciding
-from curate.curation.blame import families
-from curate.curation.certificates import CERTIFICATE, VOID
-from curate.curation.judging import LABEL_FREE, LEARNED_COLUMNS, MODEL, MOVED_BY
-from curate.curation.policy import Policy
 from curate.errors import AuditError, CallError, SourceError
-from curate.formats import sa1b
-from curate.learning import Learned, learn
-from curate.learning.reviewed import gather
-from curate.models.quality_features import total_evidence
-from curate.scorers import quality
-from curate.store import INFO, Audit, open_audit, part_paths
+from curate.formats.sa1b import sa1b_format
+from curate.people.learning import Learned, learn
+from curate.people.learning.reviewed_masks import gather
+from curate.pipeline import deciding
+from curate.policy.certificate_in_force import CERTIFICATE, VOID
+from curate.policy.policy import Policy
+from curate.quality import label_free
+from curate.quality.explanations import families
+from curate.quality.features import total_evidence
+from curate.quality.model_in_force import LABEL_FREE, LEARNED_COLUMNS, MODEL, MOVED_BY
+from curate.store.audit import Audit, open_audit
+from curate.store.audit_files import part_paths
+from curate.store.audit_info import INFO
 
 
 @pytest.fixture(autouse=True)
 def some_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let some images make a part, so that a small folder has a few."""
-    monkeypatch.setattr(sa1b, "PART_BYTES", 40_000)
+    monkeypatch.setattr(sa1b_format, "PART_BYTES", 40_000)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("learning")
     write_sa1b(folder / "in", 80)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sa1b, "PART_BYTES", 40_000)
+        patch.setattr(sa1b_format, "PART_BYTES", 40_000)
         curate.audit(folder / "in", folder / "audit")
     return folder / "audit"
 
@@ -141,12 +143,12 @@ def test_a_probability_comes_with_what_moved_it(learned: Learned) -> None:
 
 def test_probability_and_reasons_are_the_models_own(learned: Learned) -> None:
     """Worked out again from the files alone, over all parts at once."""
-    from curate.models.quality_file import from_bytes
+    from curate.quality.model_file import from_bytes
 
     info, path = learned.audit.info, learned.audit.path
     model = from_bytes((path / "model" / info[MODEL]["file"]).read_bytes(), "")
     masks = learned.audit.masks()
-    evidence = quality.evidence(masks, info["references"]["quality"])
+    evidence = label_free.evidence(masks, info["references"]["quality"])
     expected = model.probability(model.columns.matrix(masks, total_evidence(evidence)))
     np.testing.assert_allclose(masks["quality_score"], expected, atol=1e-12)
 

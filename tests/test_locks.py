@@ -16,10 +16,12 @@ import pytest
 from boxes import dataset
 
 import curate
-from curate import locks, verbs, writing
+from curate import api, writing
+from curate.common import locks
+from curate.common.locks import LOCK, alone, holder
 from curate.errors import AuditError
-from curate.locks import LOCK, alone, holder
-from curate.store import DECIDING, INFO, read_info, write_json
+from curate.store.audit_files import write_json
+from curate.store.audit_info import DECIDING, INFO, read_info
 
 
 @contextmanager
@@ -120,10 +122,10 @@ def test_without_locks_of_the_system_the_owner_is_believed(
 WRITERS: dict[str, Callable[[Path, Path], Any]] = {
     "audit": lambda audit, source: curate.audit(source, audit),
     "audit --restart": lambda audit, source: curate.audit(source, audit, restart=True),
-    "decide": lambda audit, source: verbs.decide(audit, policy="sa1b"),
-    "learn": lambda audit, source: verbs.learn(audit),
-    "certify": lambda audit, source: verbs.certify(audit),
-    "estimate": lambda audit, source: verbs.estimate(audit),
+    "decide": lambda audit, source: api.decide(audit, policy="sa1b"),
+    "learn": lambda audit, source: api.learn(audit),
+    "certify": lambda audit, source: api.certify(audit),
+    "estimate": lambda audit, source: api.estimate(audit),
 }
 
 

@@ -16,7 +16,7 @@ import tiny_models
 import curate
 from curate import cli
 from curate.errors import CallError, SourceError
-from curate.summary import summary, summary_text
+from curate.reporting.summary import summary, summary_text
 
 SIZE = (48, 64)
 
@@ -138,12 +138,12 @@ def test_wrong_calls(dataset, sam, tmp_path, capsys):
 
 
 def test_without_the_extra_one_line_says_what_to_install(dataset, sam, tmp_path, monkeypatch):
-    from curate.models import extra
+    from curate.networks.runtime import hub
 
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-    monkeypatch.setattr(extra, "import_module", missing)
+    monkeypatch.setattr(hub, "import_module", missing)
     told = r"torch is not installed; pip install 'curate-masks\[models\]'"
     with pytest.raises(CallError, match=told):
         curate.audit(

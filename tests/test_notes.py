@@ -6,10 +6,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from curate.notes import Note, Notes, as_dicts, count_text, merged, put_notes
-from curate.store import notes_of_parts, scored_path, with_notes, write_scored
-from curate.summary import _notes
-from curate.table import concat, finish
+from curate.dataset.notes import Note, Notes, as_dicts, count_text, merged, put_notes
+from curate.dataset.table import concat, finish
+from curate.reporting.summary import _notes
+from curate.store.audit_files import notes_of_parts, scored_path, with_notes, write_scored
 
 
 def test_notes_of_one_kind_are_counted_together() -> None:

@@ -9,8 +9,8 @@ import pytest
 from small_datasets import build
 
 import curate
+from curate.common.own_records import DamagedRecord, differences, read_record
 from curate.errors import AuditError
-from curate.own_records import DamagedRecord, differences, read_record
 
 PRINT = "0123456789abcdef" * 2
 

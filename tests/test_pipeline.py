@@ -19,11 +19,12 @@ import pycocotools.mask as coco_mask
 import pytest
 
 import curate
-from curate import store, verbs
+from curate import api
 from curate.errors import AuditError, CallError, SourceError
-from curate.formats import sa1b
-from curate.store import open_audit
-from curate.summary import summary, summary_text
+from curate.formats.sa1b import sa1b_format
+from curate.reporting.summary import summary, summary_text
+from curate.store import audit_files
+from curate.store.audit import open_audit
 
 TIMES = ("timings", "parts")  # what is another where the same is found in other parts
 
@@ -63,7 +64,7 @@ def write_sa1b(
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a few images make a part, so that a small folder has many."""
-    monkeypatch.setattr(sa1b, "PART_BYTES", 4000)
+    monkeypatch.setattr(sa1b_format, "PART_BYTES", 4000)
 
 
 def frames(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -96,7 +97,7 @@ def test_an_audit_has_everything(tmp_path: Path) -> None:
     assert images["mask_count"].sum() == 72
     assert audit.info["counts"]["masks"] == 72
     assert (audit.path / "report.html").stat().st_size > 10_000
-    assert not (audit.path / store.WORK).exists()
+    assert not (audit.path / audit_files.WORK).exists()
     assert sorted(p.name for p in audit.path.iterdir()) == [
         "audit.json",
         "images",
@@ -111,7 +112,7 @@ def test_parts_do_not_change_what_comes_out(
 ) -> None:
     write_sa1b(tmp_path / "in", 12)
     many = curate.audit(tmp_path / "in", tmp_path / "many")
-    monkeypatch.setattr(sa1b, "PART_BYTES", 16_000_000)
+    monkeypatch.setattr(sa1b_format, "PART_BYTES", 16_000_000)
     one = curate.audit(tmp_path / "in", tmp_path / "one")
     assert len(list((one.path / "masks").iterdir())) == 1
     assert_same(many.path, one.path)
@@ -141,8 +142,8 @@ def test_ids_that_stand_twice_are_numbered_anew(tmp_path: Path) -> None:
 SLOW = """
 import sys
 from pathlib import Path
-from curate import pipeline, verbs
-from curate.formats import sa1b
+from curate.pipeline import scoring as pipeline; from curate import api as verbs
+from curate.formats.sa1b import sa1b_format as sa1b
 sa1b.PART_BYTES = 4000
 score_part = pipeline.score_part
 def slowly(job, part, *listening):
@@ -271,7 +272,7 @@ def test_bad_calls(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pair", ["a", "=file", "a=", "a b=file", "../a=file"])
 def test_names_of_other_annotations(pair: str) -> None:
     with pytest.raises(CallError, match="is not NAME=FILE"):
-        verbs.name_files([pair])
+        api.name_files([pair])
 
 
 def test_an_empty_dataset(tmp_path: Path) -> None:
@@ -296,8 +297,8 @@ def test_segmentation_survives(tmp_path: Path) -> None:
 def test_decisions_on_another_dataset_are_said_before_anything_is_thrown_away(
     tmp_path: Path,
 ) -> None:
-    from curate.decisions import open_reviews
     from curate.errors import AuditError
+    from curate.people.reviews import open_reviews
 
     write_sa1b(tmp_path / "in", 3)
     audit = curate.audit(tmp_path / "in", tmp_path / "out")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from waiting import until
 
+from curate.common.pool import Pool
 from curate.errors import CurateError
-from curate.pool import Pool
 
 
 def double(x: int) -> int:
@@ -55,7 +55,7 @@ def test_workers_leave_with_their_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         "import os, sys\n"
-        "from curate.pool import Pool\n"
+        "from curate.common.pool import Pool\n"
         "if __name__ == '__main__':\n"
         "    with Pool(2) as pool:\n"
         "        for pid in pool.run(os.getpid, [() for _ in range(4)]):\n"
@@ -74,8 +74,8 @@ def test_workers_leave_with_their_parent(tmp_path: Path) -> None:
 INTERRUPTED = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
-from curate import cli, verbs
-from curate.pool import Pool
+from curate import cli, api as verbs
+from curate.common.pool import Pool
 
 def work():
     print("working", flush=True)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import typer
 
-from curate import cli, verbs
+from curate import api, cli
 from curate.cli.commands import app
+from curate.common.ranges import RANGES, Range, check_numbers, checked
 from curate.errors import CallError
-from curate.generation.recipe import load_recipe
-from curate.ranges import RANGES, Range, check_numbers, checked
+from curate.networks.generation.recipe import load_recipe
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 FAR = {
@@ -116,12 +116,12 @@ def test_lists_and_what_is_not_given() -> None:
 
 def test_python_is_refused_as_the_command_is() -> None:
     calls = (
-        lambda: verbs.queue("x", budget=2**70),
-        lambda: verbs.write_queue("x", overlap=math.nan),
-        lambda: verbs.audit("x", stability={"offset": math.inf}),
-        lambda: verbs.review("x", seconds_per_mask=math.inf),
-        lambda: verbs.train_detector("x", "y", batch=2**70),
-        lambda: verbs.import_decisions("x", "y", same_iou=math.nan),
+        lambda: api.queue("x", budget=2**70),
+        lambda: api.write_queue("x", overlap=math.nan),
+        lambda: api.audit("x", stability={"offset": math.inf}),
+        lambda: api.review("x", seconds_per_mask=math.inf),
+        lambda: api.train_detector("x", "y", batch=2**70),
+        lambda: api.import_decisions("x", "y", same_iou=math.nan),
     )
     for call in calls:
         with pytest.raises(CallError, match=r"--[a-z-]+ (is|must be) a number"):

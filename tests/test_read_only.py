@@ -13,11 +13,13 @@ from counted_audit import counted
 from typer.testing import CliRunner
 
 import curate
-from curate import files, verbs
+from curate import api
 from curate.cli.commands import app
-from curate.decisions import open_reviews
+from curate.common import files
 from curate.errors import CallError, CurateError
-from curate.store import PEOPLE, Audit
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit
+from curate.store.people_overlay import PEOPLE
 
 __all__ = ["counted"]
 
@@ -70,21 +72,19 @@ def test_reading_verbs_give_what_they_give_elsewhere(
         assert len(frame)
     assert opened.masks(["action"]).equals(counted.masks(["action"]))
     assert open_reviews(opened).decisions().equals(open_reviews(counted).decisions())
-    assert verbs.agreement(audit).as_dict() == verbs.agreement(counted.path).as_dict()
-    dry = [verbs.write(path, category="dog").as_dict() for path in (audit, counted.path)]
+    assert api.agreement(audit).as_dict() == api.agreement(counted.path).as_dict()
+    dry = [api.write(path, category="dog").as_dict() for path in (audit, counted.path)]
     assert dry[0] == dry[1]
-    assert verbs.prune(audit).as_dict() == verbs.prune(counted.path).as_dict()
-    assert verbs.write_queue(audit, record=False) == verbs.write_queue(counted.path, record=False)
-    assert verbs.queue(audit, actions=["accept"]).equals(
-        verbs.queue(counted.path, actions=["accept"])
-    )
-    assert verbs.version(audit) == verbs.version(counted.path)
-    assert verbs.diff(audit, counted.path).equal
-    assert verbs.report(audit, tmp_path / "r.html").stat().st_size
-    verbs.write(audit, tmp_path / "better.json", category="dog")
-    assert verbs.version(tmp_path / "better.json") != verbs.version(audit)
+    assert api.prune(audit).as_dict() == api.prune(counted.path).as_dict()
+    assert api.write_queue(audit, record=False) == api.write_queue(counted.path, record=False)
+    assert api.queue(audit, actions=["accept"]).equals(api.queue(counted.path, actions=["accept"]))
+    assert api.version(audit) == api.version(counted.path)
+    assert api.diff(audit, counted.path).equal
+    assert api.report(audit, tmp_path / "r.html").stat().st_size
+    api.write(audit, tmp_path / "better.json", category="dog")
+    assert api.version(tmp_path / "better.json") != api.version(audit)
     with pytest.raises(CallError, match="no random sample"):
-        verbs.certify(audit, dry_run=True)
+        api.certify(audit, dry_run=True)
 
 
 @pytest.mark.parametrize(

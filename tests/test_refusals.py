@@ -14,11 +14,13 @@ import pytest
 from decided_audit import audit, finished, source  # noqa: F401
 
 import curate
-from curate import cli, summary, verbs
-from curate.cli.common import show
-from curate.curation.gate import metrics, names
+from curate import api, cli
+from curate.cli.shared_options import show
 from curate.errors import CallError
-from curate.store import SCHEMA_VERSION, Audit
+from curate.reporting import summary
+from curate.reporting.gates import metrics, names
+from curate.store.audit import Audit
+from curate.store.audit_info import SCHEMA_VERSION
 
 HEAVY = ("numpy", "pandas", "numba", "pyarrow", "duckdb", "scipy", "matplotlib", "PIL", "starlette")
 
@@ -194,10 +196,10 @@ def test_moved_pictures_are_given_to_what_writes_the_report(
     def noted(audit: Audit, out: Path, *, images: Path | None) -> None:
         seen.append(images)
 
-    monkeypatch.setattr("curate.report.write_report", noted)
-    verbs.report(audit.path, images=moved)
-    verbs.decide(audit.path, images=moved)
-    verbs.import_decisions(rows, audit.path, images=moved)
+    monkeypatch.setattr("curate.reporting.write_report", noted)
+    api.report(audit.path, images=moved)
+    api.decide(audit.path, images=moved)
+    api.import_decisions(rows, audit.path, images=moved)
     assert seen == [moved] * 3
-    verbs.report(audit.path)
+    api.report(audit.path)
     assert seen[3:] == [None]

@@ -11,17 +11,17 @@ import pyarrow as pa
 import pytest
 from small_datasets import KINDS, build
 
+from curate.api import audit
+from curate.common.pool import Pool
 from curate.formats import detect
-from curate.formats.base import ReadOptions
-from curate.join_check import check_join
-from curate.pool import Pool
+from curate.formats.format import ReadOptions
+from curate.pipeline.join_check import check_join
+from curate.pipeline.reference_sources import ReferenceSource, prepare_side
+from curate.pipeline.source_images import list_images
 from curate.scorers.agreement import agreement
-from curate.scorers.base import present
 from curate.scorers.detector import confidence_of, detector
-from curate.sides import ReferenceSource, prepare_side
-from curate.source_images import list_images
-from curate.store import write_part
-from curate.verbs import audit
+from curate.scorers.scorer import present
+from curate.store.audit_files import write_part
 
 WITHOUT_CATEGORIES = {"sa1b", "sa1b-tar", "sav", "amg", "amg-json", "png-folder", "label-png"}
 

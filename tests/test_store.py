@@ -13,21 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate import files
+from curate.common import files
 from curate.errors import AuditError, CallError
-from curate.store import (
-    COMPLETE,
-    INFO,
-    SCHEMA_VERSION,
-    SCORING,
-    claim,
-    open_audit,
-    part_path,
-    read_part,
-    write_json,
-    write_part,
-    writing,
-)
+from curate.store.audit import claim, open_audit
+from curate.store.audit_files import part_path, read_part, write_json, write_part, writing
+from curate.store.audit_info import COMPLETE, INFO, SCHEMA_VERSION, SCORING
 
 
 def make_audit(root: Path, state: str = COMPLETE) -> Path:

@@ -11,9 +11,9 @@ from counted_audit import NUMBERS, counted
 from typer.testing import CliRunner
 
 from curate.cli import app
-from curate.store import Audit
-from curate.summary import failed_gates, people_text, summary, summary_text
-from curate.versions import short
+from curate.dataset.version_id import short
+from curate.reporting.summary import failed_gates, people_text, summary, summary_text
+from curate.store.audit import Audit
 
 __all__ = ["counted"]
 

@@ -17,15 +17,15 @@ sys.path.insert(0, str(Path(__file__).parent / "models"))
 import drawn_scenes
 
 import curate
-from curate import verbs
-from curate.decisions import Reviews
+from curate import api
+from curate.common.files import umask
 from curate.errors import AuditError, CallError, SourceError
-from curate.files import umask
-from curate.models import detector_start
-from curate.models.detector import load_detector
-from curate.models.detector_start import start_from
+from curate.networks.detectors import initial_weights
+from curate.networks.detectors.initial_weights import start_from
+from curate.networks.detectors.training_boxes import _accepted
+from curate.networks.detectors.transformers_detector import load_detector
+from curate.people.reviews import Reviews
 from curate.rle import encode, from_dense
-from curate.training.lessons import _accepted
 
 IMAGES = 12
 SMALL = {"size": 64, "epochs": 2, "batch": 4, "device": "cpu"}
@@ -59,7 +59,7 @@ def audited(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(audited, tmp_path_factory):
-    return verbs.train_detector(audited.path, tmp_path_factory.mktemp("d") / "detector", **SMALL)
+    return api.train_detector(audited.path, tmp_path_factory.mktemp("d") / "detector", **SMALL)
 
 
 def test_it_is_split_by_image_and_tells_how_well_it_does(trained):
@@ -88,7 +88,7 @@ def test_it_confirms_masks_of_images_it_has_not_seen(audited, trained, tmp_path)
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(audited, trained, tmp_path, monkeypatch):
-    from curate.models import detector_training
+    from curate.networks.detectors import detector_training
 
     class Killed(BaseException):
         pass
@@ -103,9 +103,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(audited, trained, tmp_pat
     with monkeypatch.context() as patched:
         patched.setattr(detector_training, "save_checkpoint", save_and_die)
         with pytest.raises(Killed):
-            verbs.train_detector(audited.path, out, **SMALL)
+            api.train_detector(audited.path, out, **SMALL)
     assert not (out / "training.json").exists()
-    again = verbs.train_detector(audited.path, out, **SMALL)
+    again = api.train_detector(audited.path, out, **SMALL)
     name = "model.safetensors"
     assert (out / name).read_bytes() == (trained.path / name).read_bytes()
     losses = [[e["loss"] for e in t.record["history"]] for t in (again, trained)]
@@ -136,10 +136,10 @@ def test_what_a_kill_left_of_the_weights_is_not_taken_along(
 
     out = tmp_path / "detector"
     with monkeypatch.context() as patched:
-        patched.setattr(detector_start, "save_detector", killed)
+        patched.setattr(initial_weights, "save_detector", killed)
         with pytest.raises(KeyboardInterrupt):
-            verbs.train_detector(audited.path, out, **SMALL)
-    again = verbs.train_detector(audited.path, out, **SMALL)
+            api.train_detector(audited.path, out, **SMALL)
+    again = api.train_detector(audited.path, out, **SMALL)
     assert {p.name for p in again.path.iterdir()} == {p.name for p in trained.path.iterdir()}
 
 
@@ -150,26 +150,26 @@ def test_others_may_read_a_detector(trained):
 
 def test_finished_it_is_not_trained_again(audited, trained):
     before = (trained.path / "model.safetensors").stat().st_mtime_ns
-    again = verbs.train_detector(audited.path, trained.path, **SMALL)
+    again = api.train_detector(audited.path, trained.path, **SMALL)
     assert again.record == trained.record
     assert (trained.path / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(AuditError, match=r"\(seed was 0, is 1 now\); .* pass --restart"):
-        verbs.train_detector(audited.path, trained.path, **(SMALL | {"seed": 1}))
+        api.train_detector(audited.path, trained.path, **(SMALL | {"seed": 1}))
 
 
 def test_wrong_calls(audited, tmp_path):
     with pytest.raises(CallError, match="--epochs is 0"):
-        verbs.train_detector(audited.path, tmp_path / "d", **(SMALL | {"epochs": 0}))
+        api.train_detector(audited.path, tmp_path / "d", **(SMALL | {"epochs": 0}))
     with pytest.raises(CallError, match="--held-out is 2"):
-        verbs.train_detector(audited.path, tmp_path / "d", held_out=2)
+        api.train_detector(audited.path, tmp_path / "d", held_out=2)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(AuditError, match="it holds something else"):
-        verbs.train_detector(audited.path, tmp_path, **SMALL)
+        api.train_detector(audited.path, tmp_path, **SMALL)
     few = tmp_path / "few"
     few.mkdir()
     shutil.copy(Path(audited.info["inputs"]["images"]) / "1.png", few)
     with pytest.raises(CallError, match="training needs 10"):
-        verbs.train_detector(audited.path, tmp_path / "d", images=few, **SMALL)
+        api.train_detector(audited.path, tmp_path / "d", images=few, **SMALL)
     assert not (tmp_path / "d").exists()
 
 

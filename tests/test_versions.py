@@ -15,9 +15,16 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import curate
-from curate.curation.snapshot import read_parts
-from curate.formats import label_png
-from curate.versions import VersionHash, combine, image_digests, plain_name, short, version_of
+from curate.dataset.version_id import (
+    VersionHash,
+    combine,
+    image_digests,
+    plain_name,
+    short,
+    version_of,
+)
+from curate.formats import read_parts
+from curate.formats.png import label_png_format
 
 HEIGHT, WIDTH = 30, 40
 
@@ -110,7 +117,7 @@ def test_formats_without_categories_agree(tmp_path: Path, monkeypatch: pytest.Mo
         save(tmp_path / "labels" / f"{name}.png", ids)
     version = curate.version(tmp_path / "labels", format="label-png")
     assert curate.version(tmp_path / "folders", format="png-folder") == version
-    monkeypatch.setattr(label_png, "_PART_BYTES", 1)
+    monkeypatch.setattr(label_png_format, "_PART_BYTES", 1)
     parts = list(read_parts(tmp_path / "labels", "label-png"))
     assert len(parts) == 2
     assert version_of(reversed(parts)) == version
@@ -146,7 +153,7 @@ def test_an_audit_has_the_id_of_what_it_audited(tmp_path: Path) -> None:
 
 def digests(masks: list[dict[str, Any]], images: list[dict[str, Any]]) -> list[str]:
     """Digests of hand-made rows, through a table as readers make it."""
-    from curate.table import finish
+    from curate.dataset.table import finish
 
     size = {"height": HEIGHT, "width": WIDTH}
     rows = [{"source_key": str(k), "image_id": 1, **size, **one} for k, one in enumerate(masks)]

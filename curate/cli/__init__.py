@@ -15,14 +15,14 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Run the command line, and end with one of the codes of :mod:`curate.cli.ending`."""
+    """Run the command line, and end with one of the codes of :mod:`curate.cli.exit_codes`."""
     try:
         # Loading the commands takes a while, in which Ctrl-C is to be as quiet as later.
         from curate.cli.stopping import end, install, restore
 
         replaced = install(end)
         try:
-            from curate.cli.ending import run
+            from curate.cli.exit_codes import run
         finally:
             restore(replaced)
         code = run(sys.argv[1:])

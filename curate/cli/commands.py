@@ -1,6 +1,21 @@
 """The application with all its commands."""
 
-from curate.cli import auditing, comparing, models, people, reviewing, writing
-from curate.cli.common import app
+from curate.cli import (
+    audit_commands,
+    compare_commands,
+    network_commands,
+    people_commands,
+    review_command,
+    write_commands,
+)
+from curate.cli.shared_options import app
 
-__all__ = ["app", "auditing", "comparing", "models", "people", "reviewing", "writing"]
+__all__ = [
+    "app",
+    "audit_commands",
+    "compare_commands",
+    "network_commands",
+    "people_commands",
+    "review_command",
+    "write_commands",
+]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate import files
+from curate.common import files
 from curate.errors import CallError, SourceError, check_utf8
 
 if TYPE_CHECKING:
-    from curate.formats.base import Format, ReadOptions
-    from curate.table import MaskTable
+    from curate.dataset.table import MaskTable
+    from curate.formats.format import Format, ReadOptions
 
 __all__ = [
     "BUILT_IN",
@@ -24,6 +25,7 @@ __all__ = [
     "format_names",
     "others_beside",
     "read",
+    "read_parts",
 ]
 
 ENTRY_POINTS = "curate.formats"
@@ -36,18 +38,18 @@ _MOST_LISTED = 2_000  # entries of a folder that are listed for other sources be
 _MOST_BESIDE = 40  # and looked at
 
 BUILT_IN: tuple[tuple[str, str, str], ...] = (
-    ("coco-panoptic", "panoptic", "FORMAT"),
-    ("coco", "coco", "FORMAT"),
-    ("lvis", "coco", "LVIS"),
-    ("coco-results", "coco", "RESULTS"),
-    ("sa1b", "sa1b", "FORMAT"),
-    ("amg", "amg", "FORMAT"),
-    ("sav", "sav", "FORMAT"),
-    ("cvat", "cvat", "FORMAT"),
-    ("yolo", "yolo", "FORMAT"),
-    ("png-folder", "png_folder", "FORMAT"),
-    ("png-flat", "png_flat", "FORMAT"),
-    ("label-png", "label_png", "FORMAT"),
+    ("coco-panoptic", "coco.panoptic_format", "FORMAT"),
+    ("coco", "coco.coco_format", "FORMAT"),
+    ("lvis", "coco.coco_format", "LVIS"),
+    ("coco-results", "coco.coco_format", "RESULTS"),
+    ("sa1b", "sa1b.sa1b_format", "FORMAT"),
+    ("amg", "amg.amg_format", "FORMAT"),
+    ("sav", "sav.sav_format", "FORMAT"),
+    ("cvat", "cvat.cvat_format", "FORMAT"),
+    ("yolo", "yolo.yolo_format", "FORMAT"),
+    ("png-folder", "png.png_folder_format", "FORMAT"),
+    ("png-flat", "png.png_flat_format", "FORMAT"),
+    ("label-png", "png.label_png_format", "FORMAT"),
 )
 """Name, module and attribute of every built-in format, in the order in which they are tried."""
 
@@ -95,7 +97,7 @@ def dataset_path(path: Path, format: str | None = None) -> Path:
         return _panoptic_file(path) or path
     if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
         return path
-    from curate.formats.yolo_folders import described_by
+    from curate.formats.yolo.yolo_folders import described_by
 
     return described_by(path)
 
@@ -112,7 +114,7 @@ def others_beside(folder: Path, chosen: Format) -> dict[str, str]:
     """
     if not folder.is_dir():
         return {}
-    from curate.formats.id_layouts import names_pictures
+    from curate.formats.png.id_layouts import names_pictures
 
     whole = chosen.name not in _READ_FROM_FILES  # else folders in it are not read
     found = {}
@@ -178,7 +180,7 @@ def read(
         CallError: There is no format of that name.
         SourceError: The source as a whole cannot be read.
     """
-    from curate.table import concat
+    from curate.dataset.table import concat
 
     source = dataset_path(Path(path), format)
     found = detect(source, format, options)
@@ -193,7 +195,7 @@ def _matching(path: Path) -> Format | None:
 
 def _panoptic_file(folder: Path) -> Path | None:
     """Return the panoptic JSON that a folder stands for; None where it holds something else."""
-    from curate.formats.panoptic_folders import only_panoptic_file
+    from curate.formats.coco.panoptic_folders import only_panoptic_file
 
     found = only_panoptic_file(folder)
     other = None if found is None else _matching(folder)
@@ -202,7 +204,7 @@ def _panoptic_file(folder: Path) -> Path | None:
 
 def _refuse_panoptic(path: Path) -> None:
     """Raise where a panoptic JSON says what PNGs mean: without it they have no classes."""
-    from curate.formats.panoptic_folders import panoptic_files
+    from curate.formats.coco.panoptic_folders import panoptic_files
 
     if found := panoptic_files(path):
         what = "its PNGs are the ids of COCO panoptic JSON, which says what each of them is"
@@ -240,11 +242,11 @@ def _sources_in(folder: Path, most: int = 3) -> list[str]:
 
 def _tell_why(path: Path) -> None:
     """Raise what a source is instead, or what is wrong with it, if that can be told."""
-    from curate.formats.base import reading
-    from curate.formats.json_shape import shape_of
-    from curate.formats.json_stream import scan
-    from curate.formats.yolo import other_task
-    from curate.formats.zips import damage_of
+    from curate.formats.format import reading
+    from curate.formats.json.sniffing import shape_of
+    from curate.formats.json.streaming import scan
+    from curate.formats.yolo.yolo_format import other_task
+    from curate.formats.zip_listing import damage_of
 
     if not path.is_file():
         if what := other_task(path):
@@ -264,3 +266,21 @@ def _tell_why(path: Path) -> None:
             file.seek(0)
             for _ in scan(file, path.name, frozenset()):
                 pass
+
+
+def read_parts(path: Path, format: str | None = None) -> Iterator[MaskTable]:
+    """Read a dataset part by part.
+
+    Args:
+        path: A file or a folder in any format.
+        format: The name of its format; None to find it from the content.
+
+    Raises:
+        CallError: There is no format of that name.
+        SourceError: The source as a whole cannot be read.
+    """
+    path = dataset_path(path, format)
+    found = detect(path, format)
+    with files.scratch() as work:
+        for part in found.plan(path, work):
+            yield found.load(path, part)

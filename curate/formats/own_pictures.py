@@ -12,7 +12,7 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from curate.formats.png import PICTURES, PictureProblem, read_picture
+from curate.formats.png.png_reading import PICTURES, PictureProblem, read_picture
 
 _SAMPLE = 1_000  # how many pictures a fingerprint is of
 _TRIED = 20  # names by which a folder is tried before all are

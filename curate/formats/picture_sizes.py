@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from curate import files
-from curate.formats.base import reading
-from curate.formats.png import PictureProblem, PngInfo, read_picture
-from curate.formats.records import UNKNOWN_SIZE, ImageRows
-from curate.notes import Notes
-from curate.pictures import ImageFolder
+from curate.common import files
+from curate.dataset.notes import Notes
+from curate.formats.coco.annotation_columns import UNKNOWN_SIZE, ImageRows
+from curate.formats.format import reading
+from curate.formats.png.png_reading import PictureProblem, PngInfo, read_picture
+from curate.images import ImageFolder
 
 _FILE = "picture-sizes.json"
 

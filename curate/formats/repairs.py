@@ -1,7 +1,8 @@
 """Segmentations as other programs write them: what can be read after a harmless repair.
 
 A repair changes how a mask is spelled and never which pixels it has. Each kind is said once for a
-file, with its count (see :mod:`curate.notes`); what is left after it is read as any other value.
+file, with its count (see :mod:`curate.dataset.notes`); what is left after it is read as any other
+value.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from curate.formats.values import number_of_text, whole_number
+from curate.formats.json.json_columns import number_of_text, whole_number
 
 REPAIRS: dict[str, str] = {
     "flat_polygon": "polygons that are no list of rings ([x, y, ...], [[x, y], ...] or "

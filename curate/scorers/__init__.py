@@ -1,7 +1,7 @@
 """Signals: each asks one question of a mask and answers in numbers, never in decisions.
 
-A module of :data:`MODULES` holds a tuple ``SCORERS`` of :class:`~curate.scorers.base.Scorer`; other
-packages add theirs through the entry-point group ``curate.scorers`` (an entry point names a
+A module of :data:`MODULES` holds a tuple ``SCORERS`` of :class:`~curate.scorers.scorer.Scorer`;
+other packages add theirs through the entry-point group ``curate.scorers`` (an entry point names a
 ``Scorer`` or a tuple of them). All are loaded on first use.
 """
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from curate.scorers.base import Column, Scorer
-    from curate.table import MaskTable
+    from curate.dataset.table import MaskTable
+    from curate.scorers.scorer import Column, Scorer
 
 MODULES: tuple[str, ...] = (
     "integrity",
@@ -98,7 +98,7 @@ def score(
 
     Args:
         table: Masks; rows of one image together or not, in any order.
-        inputs: What is there beside the masks, by the words of :data:`curate.scorers.base.NEEDS`:
+        inputs: What is there beside the masks, by the words of :data:`curate.scorers.scorer.NEEDS`:
             ``images``, ``detections``, ``compare``, ``soft_masks``. A scorer whose needs are not
             there is left out.
         parameters: Keyword parameters by scorer name: ``{"duplicates": {"contained": 0.9}}``.
@@ -142,7 +142,7 @@ def _choose(
     only: Iterable[str] | None, inputs: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> tuple[Scorer, ...]:
     from curate.errors import CallError
-    from curate.scorers.base import NEEDS
+    from curate.scorers.scorer import NEEDS
 
     scorers = {scorer.name: scorer for scorer in registered()}
     wanted = list(scorers) if only is None else list(only)

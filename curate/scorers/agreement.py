@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.scorers.base import Column, Scorer, present
+from curate.dataset.table import STRING, MaskTable
 from curate.scorers.counterparts import groups, mask_pairs, match_images
-from curate.table import STRING, MaskTable
+from curate.scorers.scorer import Column, Scorer, present
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.image_join import Listing, join
+from curate.dataset.image_join import Listing, join
+from curate.dataset.table import MaskTable
 from curate.rle import cross_overlaps, kernel
-from curate.scorers.base import bounded
-from curate.table import MaskTable
+from curate.scorers.scorer import bounded
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -39,7 +39,7 @@ class Pairs:
 
 
 def match_images(images: pd.DataFrame, others: pd.DataFrame) -> IntArray:
-    """Find for each image the same image of another set, by :func:`curate.image_join.join`.
+    """Find for each image the same image of another set, by :func:`curate.dataset.image_join.join`.
 
     The ids of both count as ids of one dataset: where names do not tell, equal ids do.
 

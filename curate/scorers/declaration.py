@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.dataset.table import STRING, MaskTable
 from curate.rle.runs import FloatArray
-from curate.scorers.base import Column, Scorer, bounded, present
 from curate.scorers.declared_habits import AREAS, BOX, BOXES, MEASURED, find_habit, follows
 from curate.scorers.geometry import geometry
-from curate.table import STRING, MaskTable
+from curate.scorers.scorer import Column, Scorer, bounded, present
 
 
 def declaration(table: MaskTable, *, box_tolerance_px: float = 1.0) -> pd.DataFrame:

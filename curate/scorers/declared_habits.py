@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.notes import FILE_SHARE
+from curate.dataset.notes import FILE_SHARE
 from curate.rle.runs import BoolArray, FloatArray
-from curate.scorers.base import bounded
+from curate.scorers.scorer import bounded
 
 LEAST_MASKS = 5
 """Masks that could show a habit, at least."""

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.scorers.base import Column, Scorer, present
-from curate.scorers.corners import count_corners
-from curate.table import MaskTable
+from curate.dataset.table import MaskTable
+from curate.scorers.kernels.corners import count_corners
+from curate.scorers.scorer import Column, Scorer, present
 
 TOLERANCE_PX = 1.0
 """How far a simplified outline may lie from the true one."""

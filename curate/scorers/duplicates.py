@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from curate.dataset.table import MaskTable
 from curate.rle.runs import BoolArray, FloatArray, IntArray
-from curate.scorers.base import Column, Scorer, present
-from curate.scorers.contact import outline_contact
 from curate.scorers.geometry import geometry
-from curate.table import MaskTable
+from curate.scorers.kernels.contact import outline_contact
+from curate.scorers.scorer import Column, Scorer, present
 
 DUPLICATE_IOU = 0.8
 """Masks of one image that share this much are taken for one object; the default policy

@@ -6,19 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.pictures import ImageFolder
+from curate.dataset.table import MaskTable
+from curate.images import ImageFolder
 from curate.rle import Runs
-from curate.scorers.base import Column, Scorer, present
-from curate.scorers.edge_walk import (
-    Bytes,
-    FloatArray,
-    Points,
-    Walked,
-    smooth,
-    trace,
-    walk,
-)
-from curate.table import MaskTable
+from curate.scorers.kernels.edge_walk import Bytes, FloatArray, Points, Walked, smooth, trace, walk
+from curate.scorers.scorer import Column, Scorer, present
 
 BAND_PIXELS = 6_000_000
 """Larger pictures are looked at so many pixels at a time; one takes nine bytes in colour."""

@@ -7,13 +7,13 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from curate.models.prompting import MASK_LOGIT, low_mask
-from curate.models.segmenter import Embedding
-from curate.pictures import ImageFolder
+from curate.dataset.table import MaskTable
+from curate.images import ImageFolder
+from curate.networks.segmenters.prompting import MASK_LOGIT, low_mask
+from curate.networks.segmenters.segmenter import Embedding
 from curate.rle import Runs
-from curate.scorers.base import Column, Scorer, rows_by_image
 from curate.scorers.reprompt import Prompter
-from curate.table import MaskTable
+from curate.scorers.scorer import Column, Scorer, rows_by_image
 
 FloatArray = npt.NDArray[np.float64]
 

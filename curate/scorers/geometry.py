@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy import int32
 
+from curate.dataset.table import MaskTable
 from curate.rle import Runs, column_segments, kernel, segment_capacity
 from curate.rle.runs import BoolArray, FloatArray, Int32Array, IntArray
-from curate.scorers.bars import cut_bars, join, lay_out
-from curate.scorers.base import bounded
-from curate.scorers.hull import corners, half_hull, moments
-from curate.scorers.outline import CROP_TOLERANCE_PX, borders, outlines, sum_rings
-from curate.table import MaskTable
+from curate.scorers.kernels.bars import cut_bars, join, lay_out
+from curate.scorers.kernels.hull import corners, half_hull, moments
+from curate.scorers.kernels.outline import CROP_TOLERANCE_PX, borders, outlines, sum_rings
+from curate.scorers.scorer import bounded
 
 SHALLOW_PX = 3
 SHALLOW_SHARE = 0.02

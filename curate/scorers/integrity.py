@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from curate.dataset.table import MaskTable
 from curate.rle.runs import FloatArray
-from curate.scorers.base import Column, Scorer, present
 from curate.scorers.geometry import CROP_COLUMNS, geometry, has_crops
-from curate.table import MaskTable
+from curate.scorers.scorer import Column, Scorer, present
 
 
 def _share(part: FloatArray, whole: FloatArray) -> FloatArray:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from curate.pictures import ImageFolder
-from curate.pictures.folder import names_and_sizes
-from curate.scorers.base import Column, Scorer
+from curate.dataset.table import STRING, MaskTable
+from curate.images import ImageFolder
+from curate.images.image_folder import names_and_sizes
 from curate.scorers.near_duplicates import picture_hash
-from curate.table import STRING, MaskTable
+from curate.scorers.scorer import Column, Scorer
 
 
 def pictures(table: MaskTable, *, images: ImageFolder) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def pictures(table: MaskTable, *, images: ImageFolder) -> pd.DataFrame:
     Returns:
         Index ``image_id``; ``picture_path`` (where in the folder it is, missing where there is
         none), ``picture_status`` and ``picture_status_detail`` (what the file itself
-        shows; see :func:`curate.pictures.worse` to join it with what the source says),
+        shows; see :func:`curate.images.worse` to join it with what the source says),
         ``content_hash`` (32 hexadecimal digits of the file's bytes, missing where it does not
         decode) and ``picture_hash`` (64 bits as a signed integer; missing where the picture does
         not decode or is flat). Nothing is raised for a broken picture.

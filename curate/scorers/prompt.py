@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from curate import rle
-from curate.scorers.base import Column, Scorer, bounded, present
-from curate.table import MaskTable
+from curate.dataset.table import MaskTable
+from curate.scorers.scorer import Column, Scorer, bounded, present
 
 BELOW_ONE = np.nextafter(1.0, 0.0)
 

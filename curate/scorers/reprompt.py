@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate import files
+from curate.common import files
+from curate.dataset.table import STRING, MaskTable
 from curate.errors import CurateError
-from curate.models.embedding_cache import EmbeddingCache
-from curate.models.prompting import PromptedMasks, paired_iou, redraw
-from curate.models.segmenter import Embedding, ImageArray, Segmenter
-from curate.pictures import ImageFolder
+from curate.images import ImageFolder
+from curate.networks.segmenters.embedding_cache import EmbeddingCache
+from curate.networks.segmenters.prompting import PromptedMasks, paired_iou, redraw
+from curate.networks.segmenters.segmenter import Embedding, ImageArray, Segmenter
 from curate.rle import Runs
 from curate.rle import concat as concat_runs
 from curate.rle import overlaps as find_overlaps
 from curate.rle.overlap import area
-from curate.scorers.base import Column, Scorer, rows_by_image
-from curate.table import STRING, MaskTable
+from curate.scorers.scorer import Column, Scorer, rows_by_image
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -68,9 +68,10 @@ class Prompter:
 def reprompt(table: MaskTable, *, images: ImageFolder, segmenter: Prompter) -> pd.DataFrame:
     """Prompt a segmenter from each mask in six ways, and compare what it draws with the mask.
 
-    The ways are those of :data:`curate.models.prompting.WAYS`: the mask's box, a wider and a
-    tighter one, its deepest point, three points inside it, and the mask itself. All logits are cut
-    at 0 on the full resolution of the image. Own definition; stability as in arXiv 2304.02643.
+    The ways are those of :data:`curate.networks.segmenters.prompting.WAYS`: the mask's box, a wider
+    and a tighter one, its deepest point, three points inside it, and the mask itself. All logits
+    are cut at 0 on the full resolution of the image. Own definition; stability as in arXiv
+    2304.02643.
 
     Args:
         table: Masks of whole images; rows in any order.
@@ -152,7 +153,7 @@ def measure(runs: Runs, answers: dict[str, PromptedMasks]) -> FloatArray:
     Args:
         runs: n masks of one image.
         answers: What was drawn, by way of asking; of all of
-            :data:`curate.models.prompting.WAYS`.
+            :data:`curate.networks.segmenters.prompting.WAYS`.
 
     Returns:
         Shape (n, len(MEASURES) + 1), the last being 1 where all logits were finite.

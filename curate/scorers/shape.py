@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.dataset.table import MaskTable
 from curate.rle.runs import FloatArray, IntArray
-from curate.scorers.base import Column, Scorer, present
 from curate.scorers.geometry import geometry
-from curate.table import MaskTable
+from curate.scorers.scorer import Column, Scorer, present
 
 FEATURES: tuple[str, ...] = ("relative_area", "elongation", "ellipse_fill")
 """Measures that are compared; all by their logarithm, so that half and double weigh the same."""

@@ -2,9 +2,9 @@
 
 Names, suffix aside: a mask's own file is named by its ``mask_id``, or like the file that the mask
 stands in (``a/masks/7.png``: ``a/masks/7.npy`` or ``7.npy``). A file for a whole image is named
-like the image, as :mod:`curate.image_join` compares names, and holds a stack n x height x width,
-one layer a mask, in the order of the image's masks in the source, or, as ``.npz``, an array a mask
-under its ``mask_id``.
+like the image, as :mod:`curate.dataset.image_join` compares names, and holds a stack n x height x
+width, one layer a mask, in the order of the image's masks in the source, or, as ``.npz``, an array
+a mask under its ``mask_id``.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import SourceError
-from curate.formats.zips import open_zip
-from curate.pictures import MAX_BYTES, MAX_PIXELS
-from curate.pictures.finding import NAMELESS, NONE, Finder
-from curate.pictures.pieces import source_of
+from curate.formats.zip_listing import open_zip
+from curate.images import MAX_BYTES, MAX_PIXELS
+from curate.images.file_lookup import NAMELESS, NONE, Finder
+from curate.images.image_pieces import source_of
 
 Array = npt.NDArray[Any]
 
@@ -289,7 +289,7 @@ def _open_npy(path: Path) -> Layers:
 
 
 def _open_png(path: Path) -> Layers:
-    from curate.pictures.decode import opened
+    from curate.images.decode import opened
 
     with opened(path, MAX_PIXELS) as (image, header):
         if not image.mode.startswith("I"):

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.dataset.table import MaskTable
 from curate.rle import column_segments, kernel, segment_capacity
 from curate.rle.runs import FloatArray, Int32Array, IntArray
-from curate.scorers.base import Column, Scorer
-from curate.table import MaskTable
+from curate.scorers.scorer import Column, Scorer
 
 CELLS = 1024
 """About how many cells of a mask's box are looked at: large masks are seen coarser."""

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.common.ranges import check_numbers
+from curate.dataset.table import STRING, MaskTable
 from curate.errors import CallError
-from curate.ranges import check_numbers
 from curate.rle import Runs, kernel
-from curate.scorers.base import Column, Scorer, present
+from curate.scorers.scorer import Column, Scorer, present
 from curate.scorers.soft_masks import Array, SoftMasks, Unusable
-from curate.table import STRING, MaskTable
 
 __all__ = ["SCORERS", "SoftMasks", "StabilityCurve", "stability"]
 

@@ -15,13 +15,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import files
-from curate.audit_info import INFO, SCHEMA_VERSION, SCORING, finished_info, read_info
+from curate.common import files
+from curate.common.own_records import differences
 from curate.errors import AuditError, CallError, check_utf8
-from curate.own_records import differences
-from curate.store.files import WORK, check_parts, part_paths, to_frame, write_json
-from curate.store.parts import RESTORE, read_columns, read_schema, reading_part
-from curate.store.people import (
+from curate.store.audit_files import WORK, check_parts, part_paths, to_frame, write_json
+from curate.store.audit_info import INFO, SCHEMA_VERSION, SCORING, finished_info, read_info
+from curate.store.parquet_parts import RESTORE, read_columns, read_schema, reading_part
+from curate.store.people_overlay import (
     OVERRIDDEN,
     PEOPLE,
     create_views,

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.curation.queue import chosen, with_rejected
-from curate.decisions.lookup import decoded, pair_iou
-from curate.decisions.outcomes import DISPUTED, NOT_DRAWN, UNDRAWN
 from curate.formats.edits import Addition, Change, Edits, Stored
+from curate.people.queues.population import chosen, with_rejected
+from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, UNDRAWN
 from curate.rle import area
-from curate.store import Audit
-from curate.writing.form import FormLoss, form_loss
+from curate.store.audit import Audit
+from curate.store.rows_by_id import decoded, pair_iou
+from curate.writing.format_losses import FormLoss, form_loss
 from curate.writing.new_masks import find_new
-from curate.writing.options import WriteOptions
+from curate.writing.write_options import WriteOptions
 
 ROWS = (
     *("change", "mask_id", "source_key", "new_mask_id", "new_source_key", "image_id", "file_name"),
@@ -73,7 +73,7 @@ class Changes:
             that of what is stored with what was meant, NaN where these are equal.
         waiting: A row a mask on which people have not settled and which stays as it is:
             ``mask_id``, ``source_key``, ``file_name``, ``reviewers``, ``reason``, and ``why``:
-            one of :data:`~curate.decisions.outcomes.WHY`.
+            one of :data:`~curate.people.reviews.outcomes.WHY`.
         masks: How many masks the dataset holds now.
         left_out: Added masks that are left out because their object has a mask already.
         emptied: Images that lose all their masks and get none.

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from curate import files
+from curate.common import files
 from curate.errors import CallError, unwritable
-from curate.formats.base import taken
-from curate.writing.place import beside, left_beside
+from curate.formats.format import taken
+from curate.writing.destination import beside, left_beside
 
 DATASET, NOTE = "dataset", "provenance"
 """Where the two are made in the folder beside the output: a folder, and a file's name."""

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.decisions.additions import added_masks
-from curate.decisions.lookup import decoded, rows_of
-from curate.decisions.outcomes import people_text
+from curate.dataset.notes import counted
 from curate.errors import CallError, DuplicateError
-from curate.notes import counted
+from curate.people.reviews.added_masks import added_masks
+from curate.people.reviews.outcomes import people_text
 from curate.rle import Runs, area, cross_overlaps, overlaps
 from curate.scorers.duplicates import DUPLICATE_IOU
-from curate.store import Audit
-from curate.writing.options import WriteOptions
+from curate.store.audit import Audit
+from curate.store.rows_by_id import decoded, rows_of
+from curate.writing.write_options import WriteOptions
 
 
 def find_new(

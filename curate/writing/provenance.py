@@ -16,13 +16,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate import __version__, files
-from curate.curation.certificates import CERTIFICATE, basis
-from curate.curation.standing import bound_text
+from curate import __version__
+from curate.common import files
+from curate.dataset.version_id import short
 from curate.errors import CallError
-from curate.store import OVERRIDDEN, Audit, part_names, part_paths, read_part, to_frame
-from curate.store.people import with_people
-from curate.versions import short
+from curate.people.guarantees.overrides import bound_text
+from curate.policy.certificate_in_force import CERTIFICATE, basis
+from curate.store.audit import Audit
+from curate.store.audit_files import part_names, part_paths, read_part, to_frame
+from curate.store.people_overlay import OVERRIDDEN, with_people
 from curate.writing.changes import ROWS, Changes, listed_names
 from curate.writing.naming import remove_orphan
 

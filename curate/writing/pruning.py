@@ -6,22 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curate.curation.audits import read_options, source_of
-from curate.curation.queue import chosen, with_rejected
+from curate.dataset.notes import counted, plural
+from curate.dataset.version_id import short
 from curate.errors import AuditError, SourceError
 from curate.formats import detect
-from curate.formats.base import Format
 from curate.formats.edits import Edits, Stored
-from curate.notes import counted, plural
-from curate.store import Audit
-from curate.versions import short
-from curate.writing.check import check_written
-from curate.writing.datasets import MaskPlace
-from curate.writing.form import FormLoss, form_loss
+from curate.formats.format import Format
+from curate.people.queues.population import chosen, with_rejected
+from curate.store.audit import Audit
+from curate.store.audit_sql import source_of
+from curate.writing.destination import beside, changed_since, refuse_changed, refuse_place
+from curate.writing.expected_dataset import MaskPlace
+from curate.writing.format_losses import FormLoss, form_loss
 from curate.writing.naming import name_dataset
-from curate.writing.place import beside, changed_since, refuse_changed, refuse_place
+from curate.writing.written_check import check_written
+
+if TYPE_CHECKING:
+    from curate.formats.format import ReadOptions
 
 LISTS_MASKS_ONLY = "coco-results"
 """A format in which an image without masks is not named."""
@@ -246,3 +249,20 @@ def write_checked(
             "this is a fault of curate: please report it; the source is untouched",
         )
     return Made(found.version, stored, found.places)
+
+
+def read_options(audit: Audit) -> ReadOptions:
+    """Return what the source's reader was told when it was audited."""
+    from curate.formats.format import ReadOptions  # it loads tables, which most commands do without
+    from curate.formats.own_pictures import IN_DATASET
+
+    inputs, settings = audit.info.get("inputs", {}), audit.info.get("settings", {})
+    told = {name: inputs.get(name) for name in ("images", "annotations")}
+    if settings.get("pictures") == IN_DATASET:
+        told["images"] = None  # the reader found them by itself
+    void = settings.get("void")
+    return ReadOptions(
+        **{name: Path(path) for name, path in told.items() if path is not None},
+        void=None if void is None else tuple(void),
+        class_code=settings.get("class_code"),
+    )

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from curate import files
+from curate.common import files
 from curate.errors import CallError
 from curate.formats.edits import Stored
-from curate.formats.rows import plain
-from curate.store import Audit
+from curate.formats.table_builder import plain
+from curate.store.audit import Audit
 from curate.writing.changes import Changes, changes, with_stored
-from curate.writing.coco import write_coco
-from curate.writing.coco_numbers import count_unnamed
+from curate.writing.coco_export import write_coco
+from curate.writing.coco_ids import count_unnamed
+from curate.writing.destination import beside, refuse_place
 from curate.writing.naming import DATASET, NOTE, name_both
-from curate.writing.options import WriteOptions
-from curate.writing.place import beside, refuse_place
 from curate.writing.provenance import place_of, write_provenance
 from curate.writing.pruning import Expected, Made, audited_source, write_checked
-from curate.writing.result import WriteResult
+from curate.writing.write_options import WriteOptions
+from curate.writing.write_result import WriteResult
 
 
 def write(
@@ -46,7 +46,8 @@ def write(
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask (.parquet or .json); None: beside
             ``out``, with ``.provenance.parquet`` behind its name.
-        yes: Write though much is removed for format errors; see :mod:`curate.writing.form`.
+        yes: Write though much is removed for format errors; see
+            :mod:`curate.writing.format_losses`.
 
     Raises:
         CallError: ``out`` or an option cannot be used, the format cannot hold what people decided,

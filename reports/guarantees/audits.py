@@ -7,8 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curate.curation.evidence import Population, RecordedDraw, ReviewedSample, gather
-from curate.curation.random_draws import EQUAL
+from curate.people.guarantees.draw_checks import EQUAL
+from curate.people.guarantees.reviewed_sample import (
+    Population,
+    RecordedDraw,
+    ReviewedSample,
+    gather,
+)
 
 MASKS = 20_000
 PER_IMAGE = 10

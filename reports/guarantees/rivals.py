@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from curate.curation.acceptance import Acceptance
-from curate.curation.tails import zero_failures
+from curate.people.guarantees.acceptance_tests import Acceptance
+from curate.people.guarantees.tail_bounds import zero_failures
 
 
 def thresholds(curve: Acceptance, risk: float) -> dict[str, float]:

@@ -31,12 +31,12 @@ from audits import (
 from rivals import clairvoyant, thresholds
 from tables import fill
 
-from curate.curation.acceptance import Acceptance, acceptance
-from curate.curation.certify import certify, levels
-from curate.curation.estimate import Looked, missing
-from curate.curation.evidence import Population, RecordedDraw, ReviewedSample
-from curate.curation.intervals import share
 from curate.errors import CallError
+from curate.people.guarantees.acceptance_tests import Acceptance, acceptance
+from curate.people.guarantees.certify import certify, levels
+from curate.people.guarantees.estimate import Looked, missing
+from curate.people.guarantees.intervals import share
+from curate.people.guarantees.reviewed_sample import Population, RecordedDraw, ReviewedSample
 
 HERE = Path(__file__).resolve().parent
 MAX_BAD, RISK = 0.05, 0.05

@@ -20,11 +20,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from curate.curation.policy import Policy
-from curate.deciding import decide_audit
-from curate.learning import learn
-from curate.pool import Pool
-from curate.store import INFO, SCORING, open_audit, scored_path, write_json, write_scored
+from curate.common.pool import Pool
+from curate.people.learning import learn
+from curate.pipeline.deciding import decide_audit
+from curate.policy.policy import Policy
+from curate.store.audit import open_audit
+from curate.store.audit_files import scored_path, write_json, write_scored
+from curate.store.audit_info import INFO, SCORING
 
 MASKS, REVIEWS, PART = 1_000_000, 10_000, 50_000
 

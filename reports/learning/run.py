@@ -27,11 +27,11 @@ from million import enlarge, in_a_process
 from tables import fill
 
 import curate
-from curate.curation.judging import MODEL, judge, model_in_force
-from curate.curation.learn_draw import draw_learn
 from curate.errors import CallError
-from curate.learning import Learned, learn
-from curate.store import Audit, open_audit
+from curate.people.learning import Learned, learn
+from curate.people.queues.active_learning import draw_learn
+from curate.quality.model_in_force import MODEL, judge, model_in_force
+from curate.store.audit import Audit, open_audit
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "_common"))

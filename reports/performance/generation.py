@@ -46,8 +46,8 @@ def network_seconds() -> tuple[float, float]:
     """Return the seconds of embedding one crop, and of answering one batch of points."""
     from transformers import SamConfig, SamModel
 
-    from curate.models import load_segmenter
-    from curate.models.segmenter import Prompts
+    from curate.networks.loading import load_segmenter
+    from curate.networks.segmenters.segmenter import Prompts
 
     with tempfile.TemporaryDirectory() as folder:
         SamModel(SamConfig()).save_pretrained(folder)
@@ -70,7 +70,7 @@ def rest_seconds(height: int, width: int) -> tuple[int, int, float, dict[str, in
     """Return crops, points, seconds of all but the network, and candidates by reason."""
     from PIL import Image
 
-    from curate.generation import generate
+    from curate.networks.generation import generate
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image.png"
@@ -98,14 +98,14 @@ class Plausible:
 
     def embed(self, images: Any) -> list[Any]:
         """Take no time and no picture."""
-        from curate.models.segmenter import Embedding, Frame
+        from curate.networks.segmenters.segmenter import Embedding, Frame
 
         self.crops += len(images)
         return [Embedding(Frame.longest_side(*i.shape[:2], SIDE), ()) for i in images]
 
     def segment(self, embedding: Any, prompts: Any, *, multimask: bool) -> Any:
         """Answer each point with a part, more, and the whole; half the scores pass 0.88."""
-        from curate.models.segmenter import Answer
+        from curate.networks.segmenters.segmenter import Answer
 
         begin = time.perf_counter()
         self.points += len(prompts)

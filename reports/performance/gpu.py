@@ -13,7 +13,7 @@ def rows() -> list[dict[str, Any]]:
     """Measure the bytes a second that stability reads, as a share of what a copy moves."""
     import torch
 
-    from curate.models.gpu_stability import stability_of
+    from curate.networks.segmenters.gpu_stability import stability_of
 
     if not torch.cuda.is_available():
         print("gpu: there is none here, so nothing is measured")

@@ -16,7 +16,7 @@ def rows() -> list[dict[str, Any]]:
     """Measure on full-resolution logits, and from low-res logits, which never become full ones."""
     import torch
 
-    from curate.models.segmenter import Frame
+    from curate.networks.segmenters.segmenter import Frame
     from curate.rle.logits import count_over, draw, stability_of
 
     masks, side = 48, 1024

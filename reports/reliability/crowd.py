@@ -32,8 +32,8 @@ from server import Server  # noqa: E402
 from shapes import write_coco  # noqa: E402
 
 from curate import audit  # noqa: E402
-from curate.decisions import open_reviews  # noqa: E402
-from curate.store import open_audit  # noqa: E402
+from curate.people.reviews import open_reviews  # noqa: E402
+from curate.store.audit import open_audit  # noqa: E402
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = "chromium"

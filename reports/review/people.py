@@ -11,8 +11,8 @@ from typing import Any
 
 from server import Page, Server, decision, withdrawal
 
-from curate.decisions import open_reviews
-from curate.store import open_audit
+from curate.people.reviews import open_reviews
+from curate.store.audit import open_audit
 
 LOST_S = 600.0
 """How long a lease holds: a mask may go to another person after that."""

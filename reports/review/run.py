@@ -129,8 +129,8 @@ def pictures(work: Path) -> Rows:
 
 def _views(work: Path, name: str) -> tuple[float, float]:
     """Return milliseconds for a card of a picture, and for another of the same one."""
-    from curate.pictures import Box
-    from curate.review.pictures import PictureRequest, Views
+    from curate.images import Box
+    from curate.people.webapp.picture_cache import PictureRequest, Views
 
     views, times = Views(work), []
     for x in (500, 600):

@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate import open_audit
-from curate.curation.audits import ACTIONS
-from curate.curation.candidates import Already
-from curate.curation.drawing import draw_queue
-from curate.decisions import open_reviews
 from curate.errors import CallError
-from curate.learning import learn
-from curate.store import Audit
+from curate.people.learning import learn
+from curate.people.queues.draw_queue import draw_queue
+from curate.people.queues.population import Already
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit
+from curate.store.audit_sql import ACTIONS
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]

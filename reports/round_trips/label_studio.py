@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
-from curate.curation.queue import queue
-from curate.decisions import open_reviews
-from curate.exchange import import_file, left_out, write_queue
-from curate.exchange.writers import Outgoing
-from curate.store import Audit, open_audit
+from curate.people.exchange import import_file, left_out, write_queue
+from curate.people.exchange.queue_writing import Outgoing
+from curate.people.queues.population import queue
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit, open_audit
 
 
 def measure(audit_path: Path, out: Path) -> list[dict[str, Any]]:

@@ -21,11 +21,11 @@ import pandas as pd
 from independent import equal_masks
 
 import curate
-from curate.curation.queue import queue
-from curate.decisions import open_reviews
-from curate.exchange import import_file, left_out, write_queue
-from curate.exchange.writers import Outgoing
-from curate.store import Audit, open_audit
+from curate.people.exchange import import_file, left_out, write_queue
+from curate.people.exchange.queue_writing import Outgoing
+from curate.people.queues.population import queue
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit, open_audit
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from filling import fill_page, table

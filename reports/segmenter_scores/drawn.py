@@ -12,9 +12,9 @@ from nuclei import dense
 from PIL import Image
 
 from curate import rle
-from curate.models.prompting import paired_iou
-from curate.models.segmenter import Embedding, Prompts, Segmenter
-from curate.models.segmenter_lessons import jittered_boxes, points_inside
+from curate.networks.segmenters.prompting import paired_iou
+from curate.networks.segmenters.segmenter import Embedding, Prompts, Segmenter
+from curate.networks.segmenters.training_prompts import jittered_boxes, points_inside
 from curate.rle.logits import ThresholdedMasks, concat_drawn, draw
 
 Floats = npt.NDArray[np.float64]

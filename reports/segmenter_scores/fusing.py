@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.scorers import quality
+from curate.quality import label_free
 
 FUSED = "fused"
 SIGNALS = (
@@ -61,4 +61,4 @@ def deflated(learned_on: pd.DataFrame, others: pd.DataFrame) -> npt.NDArray[np.f
 def quality_without(masks: pd.DataFrame) -> pd.Series:
     """Return what ``quality_score`` would be, had no segmenter been asked."""
     others = masks.drop(columns=[name for name in SIGNALS if name in masks])
-    return quality.apply(others, quality.fit(others))
+    return label_free.apply(others, label_free.fit(others))

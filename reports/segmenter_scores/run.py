@@ -26,8 +26,8 @@ from tiles import Tiled, cut, scales
 from worth import correlations, ranking
 
 import curate
-from curate.models import load_segmenter
-from curate.scorers import quality
+from curate.networks.loading import load_segmenter
+from curate.quality import label_free
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from dsb2018 import judged, truths
@@ -119,7 +119,7 @@ def main() -> None:
         calibration(HERE / "calibration.svg", held_out)
         stored = judged(study.data, asked_again(study, part_of(published, unseen)))
         stored[WITHOUT] = quality_without(stored)
-        stored["quality_score"] = quality.apply(stored, quality.fit(stored))
+        stored["quality_score"] = label_free.apply(stored, label_free.fit(stored))
         for word, truth in truths(study.data, stored).items():
             rows += ranking(stored, truth, word, study.draws)
     results = pd.DataFrame(rows).round(4)

@@ -17,8 +17,12 @@ import numpy as np
 from nuclei import SIDE, Cutting, halves, plates
 from transformers import SamModel
 
-from curate.models.segmenter_training import Progress, SegmenterSchedule, train_segmenter
-from curate.models.small_sam import small_sam
+from curate.networks.segmenters.segmenter_training import (
+    Progress,
+    SegmenterSchedule,
+    train_segmenter,
+)
+from curate.networks.segmenters.small_sam import small_sam
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"

@@ -1,6 +1,6 @@
 """A perfect dataset: smooth shapes drawn on pictures, with right masks, boxes and areas.
 
-Nothing of :mod:`curate.demo` is used: shapes, pictures and file are made apart from it.
+Nothing of :mod:`curate.demo_dataset` is used: shapes, pictures and file are made apart from it.
 """
 
 from __future__ import annotations

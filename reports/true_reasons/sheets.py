@@ -19,7 +19,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 import curate
-from curate.pictures import Box, window
+from curate.images import Box, window
 from curate.rle import decode, to_dense
 
 QUESTION = "Is this reason true of the mask outlined in yellow?"

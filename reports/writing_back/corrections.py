@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate import rle
-from curate.table import MaskTable
+from curate.dataset.table import MaskTable
 
 Mask = npt.NDArray[np.bool_]
 SHARE = 0.1

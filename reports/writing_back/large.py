@@ -13,7 +13,7 @@ import pandas as pd
 
 import curate
 from curate import rle
-from curate.decisions import Reviews
+from curate.people.reviews import Reviews
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "performance"))
 from shapes import write_coco

@@ -22,7 +22,7 @@ import pandas as pd
 from corrections import content, plant
 
 import curate
-from curate.decisions import Reviews
+from curate.people.reviews import Reviews
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from filling import fill_page, table

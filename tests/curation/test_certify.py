@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from curate.curation.acceptance import acceptance
-from curate.curation.certify import acceptance_curve, certify, expected_share, levels
-from curate.curation.evidence import Population, ReviewedSample
 from curate.errors import CallError
+from curate.people.guarantees.acceptance_tests import acceptance
+from curate.people.guarantees.certify import acceptance_curve, certify, expected_share, levels
+from curate.people.guarantees.reviewed_sample import Population, ReviewedSample
 
 
 def sample_of(

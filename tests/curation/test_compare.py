@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.curation.compare import compare
 from curate.errors import AuditError
+from curate.reporting.audit_comparison import compare
 from curate.rle import encode, from_dense
 
 Masks = Callable[..., pd.DataFrame]

@@ -17,8 +17,8 @@ from pycocotools import mask as coco_mask
 
 import curate
 from curate import cli
-from curate.curation.diff import CHANGES, Difference
-from curate.store import SCHEMA_VERSION
+from curate.dataset.diff import CHANGES, Difference
+from curate.store.audit_info import SCHEMA_VERSION
 
 HEIGHT, WIDTH = 24, 40
 IMAGES = ("a.jpg", "b.jpg")

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from curate.curation import intervals
-from curate.curation.estimate import Looked, estimate, gather_images, missing
-from curate.curation.evidence import Population, RecordedDraw, ReviewedSample
 from curate.errors import CallError
+from curate.people.guarantees import intervals
+from curate.people.guarantees.estimate import Looked, estimate, gather_images, missing
+from curate.people.guarantees.reviewed_sample import Population, RecordedDraw, ReviewedSample
 
 
 def sample_of(

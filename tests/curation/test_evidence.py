@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.curation.evidence import RecordedDraw, gather
-from curate.curation.random_draws import imported
-from curate.curation.sampling import draw_estimate, draw_images, sizes_of
 from curate.errors import CallError
+from curate.people.guarantees.draw_checks import imported
+from curate.people.guarantees.reviewed_sample import RecordedDraw, gather
+from curate.people.queues.sampling import draw_estimate, draw_images, sizes_of
 
 N = 1000
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.curation.expression import Expression, values_of
 from curate.errors import CallError
+from curate.policy.expression import Expression, values_of
 
 FRAME = pd.DataFrame(
     {

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.curation.gate import fails, metrics
 from curate.errors import CallError
-from curate.summary import check_gate_names
+from curate.reporting.gates import fails, metrics
+from curate.reporting.summary import check_gate_names
 
 Masks = Callable[..., pd.DataFrame]
 

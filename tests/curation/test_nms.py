@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from curate import rle
-from curate.curation.nms import crop_nms, greedy_nms, mask_nms
+from curate.rle.nms import crop_nms, greedy_nms, mask_nms
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> float:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.curation.blame import Blame, blame
-from curate.curation.file_findings import Hits, rules_of_file, text_of
-from curate.curation.plan import decide, rank
-from curate.curation.policy import Policy, load_policy
+from curate.policy.file_findings import Hits, rules_of_file, text_of
+from curate.policy.plan import decide, rank
+from curate.policy.policy import Policy, load_policy
+from curate.quality import label_free as quality
+from curate.quality.explanations import Blame, blame
 from curate.rle import encode, from_dense
-from curate.scorers import quality
 
 Masks = Callable[..., pd.DataFrame]
 BARE = load_policy({"name": "bare"})

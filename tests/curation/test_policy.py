@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.curation.policy import Policy, load_policy
 from curate.errors import CallError
+from curate.policy.policy import Policy, load_policy
 
 RULE = {"when": "area_px < 5", "action": "review", "reason": "small: {area_px} px"}
 

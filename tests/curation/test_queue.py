@@ -12,9 +12,9 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from curate.curation.queue import queue, size
 from curate.errors import AuditError, CallError
-from curate.exchange import write_queue
+from curate.people.exchange import write_queue
+from curate.people.queues.population import queue, size
 
 Masks = Callable[..., pd.DataFrame]
 

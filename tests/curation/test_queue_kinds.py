@@ -11,13 +11,12 @@ import pandas as pd
 import pytest
 from pycocotools.coco import COCO
 
-from curate.curation.candidates import Already
-from curate.curation.drawing import BLIND, draw_queue
-from curate.curation.queue import queue
-from curate.curation.random_draws import RecordedDraw
-from curate.curation.sampling import COLUMNS
 from curate.errors import AuditError, CallError
-from curate.exchange import write_queue
+from curate.people.exchange import write_queue
+from curate.people.queues.draw_queue import BLIND, draw_queue
+from curate.people.queues.population import Already, queue
+from curate.people.queues.sampling import COLUMNS
+from curate.people.reviews.recorded_draws import RecordedDraw
 
 Masks = Callable[..., pd.DataFrame]
 N = 90

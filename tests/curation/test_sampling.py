@@ -9,18 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.curation.learn_draw import draw_learn
-from curate.curation.people_checks import agreed, read_answers, with_honeypots, with_overlap
-from curate.curation.random_draws import RecordedDraw
-from curate.curation.sampling import (
+from curate.errors import CallError
+from curate.people.queues.active_learning import draw_learn
+from curate.people.queues.sampling import (
     COLUMNS,
+    agreed,
     allocate,
     choose_images,
     draw_estimate,
     in_order,
+    read_answers,
     sizes_of,
+    with_honeypots,
+    with_overlap,
 )
-from curate.errors import CallError
+from curate.people.reviews.recorded_draws import RecordedDraw
 
 
 def population(n: int = 200, per_image: int = 4, seed: int = 0) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.curation.tails import (
+from curate.people.guarantees.tail_bounds import (
     BETS,
     betting_tail,
     binomial_cdf,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.curation.wording import Wording
 from curate.errors import CallError
+from curate.scorers.reason_template import Wording
 
 
 def test_fields_are_filled() -> None:

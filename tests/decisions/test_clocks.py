@@ -9,9 +9,9 @@ import pytest
 from boxes import box, rle
 from hand_clock import HandClock
 
-from curate.decisions import Reviews
-from curate.decisions.outcomes import outcomes
-from curate.store import Audit
+from curate.people.reviews import Reviews
+from curate.people.reviews.outcomes import outcomes
+from curate.store.audit import Audit
 
 DAY = 24 * 3600.0
 

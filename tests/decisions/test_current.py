@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 
 import curate
-from curate.curation.queue import queue
-from curate.decisions import Reviews, current
-from curate.decisions.current import bring_up_to_date, open_audit
 from curate.errors import AuditError, CallError
+from curate.people.queues.population import queue
+from curate.people.reviews import Reviews, current_plan
+from curate.people.reviews.current_plan import bring_up_to_date, open_audit
 from curate.rle import decode, encode, from_dense
-from curate.store import PEOPLE, Audit
+from curate.store.audit import Audit
+from curate.store.people_overlay import PEOPLE
 
 
 @pytest.fixture
@@ -88,13 +89,13 @@ def test_only_masks_of_new_decisions_are_resolved_again(
     reviews.add(said(*((i, "reject", "ann") for i in ids[:3])), origin="one")
     today.masks(["action"])
     asked = []
-    real = current.outcomes
+    real = current_plan.outcomes
 
     def counted(connection, rule, only=None):
         asked.append(None if only is None else only.tolist())
         return real(connection, rule, only)
 
-    monkeypatch.setattr(current, "outcomes", counted)
+    monkeypatch.setattr(current_plan, "outcomes", counted)
     today.masks(["action"])
     assert asked == []
     later = said((ids[1], "accept", "ann"), (ids[3], "accept", "bob"))
@@ -219,7 +220,7 @@ def test_a_pinned_audit_is_of_one_moment(today, reviews: Reviews, said) -> None:
 
 
 def test_masks_on_which_people_disagree_are_drawn_again(today, reviews: Reviews, said) -> None:
-    from curate.verbs.queues import draw
+    from curate.api.queues import draw
 
     ids = today.masks([]).index[:2].tolist()
     rows = said((ids[0], "reject", "ann"), (ids[0], "accept", "bob"), (ids[1], "accept", "ann"))

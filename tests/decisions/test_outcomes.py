@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.decisions.outcomes import Vote, settle, words
+from curate.people.reviews.outcomes import Vote, settle, words
 
 ACCEPT = Vote("accept", None, None)
 REJECT = Vote("reject", None, None)

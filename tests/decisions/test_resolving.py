@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from curate.decisions import Reviews
-from curate.decisions.agreement import cohen_kappa, krippendorff_alpha
-from curate.decisions.resolving import _labels
 from curate.errors import CallError
+from curate.people.reviews import Reviews
+from curate.people.reviews.annotator_agreement import cohen_kappa, krippendorff_alpha
+from curate.people.reviews.resolved_labels import _labels
 
 Said = Callable[..., pd.DataFrame]
 ACTIONS = ("accept", "fix", "reject")

@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 from boxes import HEIGHT, WIDTH, box, rle
 
-from curate.decisions import Reviews, has_reviews, open_reviews, schema
-from curate.decisions.origins import Origin
-from curate.decisions.replacing import windows_of
-from curate.decisions.reviews import COLUMNS
 from curate.errors import AuditError, CallError, CurateError, SourceError
-from curate.store import Audit
+from curate.people.reviews import Reviews, has_reviews, open_reviews, schema
+from curate.people.reviews.import_origin import Origin
+from curate.people.reviews.replaced_additions import windows_of
+from curate.people.reviews.review_file import COLUMNS
+from curate.store.audit import Audit
 
 Said = Callable[..., pd.DataFrame]
 
@@ -420,8 +420,8 @@ def test_a_full_disk_is_told_and_nothing_is_lost(
 WRITER = """
 import sys
 import pandas as pd
-from curate.decisions import open_reviews
-from curate.store import open_audit
+from curate.people.reviews import open_reviews
+from curate.store.audit import open_audit
 reviews = open_reviews(open_audit(sys.argv[1]), create=True)
 for k in range(15):
     rows = pd.DataFrame({"mask_id": range(1, 13), "action": "accept", "reviewer": sys.argv[2]})
@@ -444,8 +444,8 @@ def test_processes_that_write_at_once_lose_nothing(audit: Audit) -> None:
 KILLED = """
 import os, signal, sys
 import pandas as pd
-from curate.decisions import adding_images, open_reviews
-from curate.store import open_audit
+from curate.people.reviews import append_images as adding_images, open_reviews
+from curate.store.audit import open_audit
 reviews = open_reviews(open_audit(sys.argv[1]))
 end = adding_images._columns
 adding_images._columns = lambda *args: os.kill(os.getpid(), signal.SIGKILL)

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from curate import rle
-from curate.demo import as_text, found_against_planted, load_truth, make_demo
-from curate.demo.annotation import grow, iou, logits, stability, wobble
-from curate.demo.kinds import BY_NAME, HTML_CATEGORY, KINDS, ODD_NAME
-from curate.demo.scenes import HEIGHT, WIDTH, draw_scene
-from curate.demo.truth import DemoTruth
+from curate.demo_dataset import as_text, found_against_planted, load_truth, make_demo
+from curate.demo_dataset.annotation import grow, iou, logits, stability, wobble
+from curate.demo_dataset.defect_kinds import BY_NAME, HTML_CATEGORY, KINDS, ODD_NAME
+from curate.demo_dataset.planted_truth import DemoTruth
+from curate.demo_dataset.scenes import HEIGHT, WIDTH, draw_scene
 from curate.errors import CallError, SourceError
 
 

@@ -11,7 +11,7 @@ from boxes import rle
 from PIL import Image
 
 import curate
-from curate.store import Audit, open_audit
+from curate.store.audit import Audit, open_audit
 
 SIZES = ((200, 320), (150, 90))
 """Height and width of each image; none is square."""

@@ -14,14 +14,15 @@ from boxes import rle
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate import pipeline
-from curate.curation.queue import queue
-from curate.decisions import open_reviews
-from curate.exchange import import_file, write_queue
-from curate.exchange.importing import Imported
-from curate.exchange.writers import Outgoing
-from curate.inputs import Inputs
-from curate.store import INFO, Audit, open_audit
+from curate.people.exchange import import_file, write_queue
+from curate.people.exchange.importing import Imported
+from curate.people.exchange.queue_writing import Outgoing
+from curate.people.queues.population import queue
+from curate.people.reviews import open_reviews
+from curate.pipeline import scoring
+from curate.pipeline.inputs import Inputs
+from curate.store.audit import Audit, open_audit
+from curate.store.audit_info import INFO
 
 NAMES = (
     "plain.png",
@@ -157,7 +158,7 @@ def _audited(source: dict[str, Any], folder: Path) -> None:
         Image.fromarray(pixels).save(target, "JPEG" if "JPG" in name.upper() else "PNG")
     (folder / "source.json").write_text(json.dumps(source))
     inputs = Inputs(images=pictures)
-    pipeline.audit(folder / "source.json", folder / "audit", inputs=inputs)
+    scoring.audit(folder / "source.json", folder / "audit", inputs=inputs)
 
 
 def everything(audit: Audit) -> Any:

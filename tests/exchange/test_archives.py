@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import SourceError
-from curate.exchange import archives
-from curate.exchange.archives import files_in
-from curate.exchange.readers import reader_of
-from curate.formats import detect, zips
-from curate.formats.zips import damage_of
+from curate.formats import detect, zip_listing
+from curate.formats.zip_listing import damage_of
+from curate.people.exchange import archives
+from curate.people.exchange.archives import files_in
+from curate.people.exchange.readers import reader_of
 
 
 def packed(path: Path, count: int, size: int) -> Path:
@@ -67,13 +67,13 @@ def test_a_zip_that_lists_too_many_files_is_not_read(
 ) -> None:
     """Python would make an object of each, ten times as large as its entry."""
     path = packed(tmp_path / "many.zip", 20, 10)
-    monkeypatch.setattr(zips, "MOST_LIST_BYTES", 900)
+    monkeypatch.setattr(zip_listing, "MOST_LIST_BYTES", 900)
     told = "many.zip: its list of files takes 1,030 bytes, over the limit of 900"
     with pytest.raises(SourceError, match=told), files_in(path, lambda name: True) as files:
         list(files)
     assert archives.names_in(path) == []
     assert archives.head_of(path, "0.xml") == b""
-    monkeypatch.setattr(zips, "MOST_LIST_BYTES", 2_000)
+    monkeypatch.setattr(zip_listing, "MOST_LIST_BYTES", 2_000)
     assert len(archives.names_in(path)) == 20
 
 
@@ -83,9 +83,9 @@ def test_the_list_of_a_large_zip_counts_too(
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 5)  # Python then writes zip64
     path = packed(tmp_path / "many.zip", 20, 10)
     assert b"PK\6\6" in path.read_bytes()
-    monkeypatch.setattr(zips, "MOST_LIST_BYTES", 900)
-    with pytest.raises(zips.TooManyFiles):
-        zips.open_zip(path)
+    monkeypatch.setattr(zip_listing, "MOST_LIST_BYTES", 900)
+    with pytest.raises(zip_listing.TooManyFiles):
+        zip_listing.open_zip(path)
 
 
 @pytest.mark.parametrize("format", [None, "cvat", "coco"])

@@ -14,11 +14,11 @@ from boxes import HEIGHT, WIDTH, annotation, box, dataset, rle
 from pycocotools import mask as coco_mask
 
 import curate
-from curate.curation.queue import queue
-from curate.decisions import Reviews, has_reviews, open_reviews
 from curate.errors import CallError, SourceError
-from curate.exchange import import_file, write_queue
-from curate.store import Audit
+from curate.people.exchange import import_file, write_queue
+from curate.people.queues.population import queue
+from curate.people.reviews import Reviews, has_reviews, open_reviews
+from curate.store.audit import Audit
 
 Write = Callable[..., Path]
 Dataset = dict[str, Any]
@@ -282,7 +282,7 @@ def test_masks_that_were_broken_before(tmp_path: Path, source: Dataset, write: W
 def test_parts_of_a_large_file_are_joined_one_by_one(
     audit: Audit, source: Dataset, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.formats.coco_index.PART_BYTES", 1)
+    monkeypatch.setattr("curate.formats.coco.file_index.PART_BYTES", 1)
     masks = by_id(source)
     masks[12]["segmentation"] = rle(box(37, 5, 5, 5))
     del source["annotations"][0]

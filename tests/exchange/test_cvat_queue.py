@@ -18,15 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from other_tools import by_row
 
-from curate.curation.drawing import draw_queue
-from curate.decisions import open_reviews
 from curate.errors import CallError, SourceError
-from curate.exchange import write_queue
-from curate.exchange.writers import Outgoing
-from curate.formats.cvat import read_shape
-from curate.formats.cvat_masks import read_box_rle, write_box_rle
+from curate.formats.cvat.cvat_format import read_shape
+from curate.formats.cvat.mask_shapes import read_box_rle, write_box_rle
+from curate.people.exchange import write_queue
+from curate.people.exchange.queue_writing import Outgoing
+from curate.people.queues.draw_queue import draw_queue
+from curate.people.reviews import open_reviews
 from curate.rle import encode, from_dense
-from curate.store import Audit
+from curate.store.audit import Audit
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 99), st.sampled_from([0.02, 0.5, 1]))
@@ -182,7 +182,7 @@ def test_a_zip_is_not_trusted(pictured: Audit, tmp_path: Path) -> None:
 def test_a_zip_bomb_is_refused(
     pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.exchange.archives.FREE_BYTES", 100_000)
+    monkeypatch.setattr("curate.people.exchange.archives.FREE_BYTES", 100_000)
     bomb = tmp_path / "bomb.zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("annotations.xml", b"<annotations>" + b" " * 50_000_000)
@@ -208,7 +208,7 @@ def test_nothing_is_drawn_for_a_size_that_only_the_file_states(
         drawn.append(size)
         return read_shape(shape, size)
 
-    monkeypatch.setattr("curate.exchange.cvat.read_shape", read)
+    monkeypatch.setattr("curate.people.exchange.cvat_tasks.read_shape", read)
     if strange:
         assert back(pictured, tmp_path / "a.xml").added.actions == {"accept": 12}
     else:

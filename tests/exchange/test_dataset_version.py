@@ -17,14 +17,14 @@ from hard_masks import audited
 from other_tools import TOOLS, Seen
 
 import curate
-from curate.decisions import open_reviews
+from curate.dataset.version_id import short
 from curate.errors import AuditError, SourceError
-from curate.exchange import import_file
-from curate.exchange.versioning import check_version
-from curate.review.desk import Desk
-from curate.review.opening import ReviewSettings
-from curate.store import Audit, open_audit
-from curate.versions import short
+from curate.people.exchange import import_file
+from curate.people.exchange.queue_writing import check_version
+from curate.people.reviews import open_reviews
+from curate.people.webapp.session import Desk
+from curate.people.webapp.startup import ReviewSettings
+from curate.store.audit import Audit, open_audit
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"

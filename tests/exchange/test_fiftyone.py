@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from curate.errors import SourceError
 from curate.formats.segmentation import Segmentation, read_segmentation
-from curate.store import Audit
+from curate.store.audit import Audit
 
 KEPT_BACK = {
     "label",
@@ -71,7 +71,7 @@ def test_annotations_become_masks_as_they_are_read(
         sizes.append(size)
         return read_segmentation(value, *size)
 
-    monkeypatch.setattr("curate.exchange.tool_coco.read_segmentation", read)
+    monkeypatch.setattr("curate.people.exchange.coco_of_tools.read_segmentation", read)
     with pytest.raises(SourceError, match="one of its annotations is a string, not an object"):
         back(pictured, path)
     assert sizes == [(40, 50)] * 5

@@ -11,11 +11,11 @@ from boxes import box, dataset
 from hard_masks import audited, back, everything
 from other_tools import TOOLS, Seen
 
-from curate.decisions import open_reviews
 from curate.errors import SourceError
-from curate.exchange import import_file, take_back_file, write_queue
-from curate.exchange.writers import Outgoing
-from curate.store import Audit
+from curate.people.exchange import import_file, take_back_file, write_queue
+from curate.people.exchange.queue_writing import Outgoing
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"
@@ -40,7 +40,7 @@ def drawn(audit: Audit, masks: list[int], kind: str = "errors") -> pd.DataFrame:
 
 def everything_of(audit: Audit) -> pd.DataFrame:
     """Return all masks as a queue; nothing is recorded."""
-    from curate.curation.queue import queue
+    from curate.people.queues.population import queue
 
     return queue(audit, actions=("accept", "review", "reject"))
 

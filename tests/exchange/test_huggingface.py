@@ -16,10 +16,10 @@ from boxes import box, dataset, rle
 from hard_masks import audited, back, everything, write
 from PIL import Image
 
-from curate.decisions import open_reviews
 from curate.errors import CallError, SourceError
-from curate.exchange import huggingface, write_queue
-from curate.store import Audit
+from curate.people.exchange import huggingface, write_queue
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit
 
 
 @pytest.fixture

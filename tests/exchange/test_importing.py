@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from boxes import box, rle
 
-from curate.curation.queue import queue
-from curate.decisions import Reviews, has_reviews, open_reviews
 from curate.errors import CallError, CurateError, SourceError
-from curate.exchange import import_file, write_queue
-from curate.store import Audit
+from curate.people.exchange import import_file, write_queue
+from curate.people.queues.population import queue
+from curate.people.reviews import Reviews, has_reviews, open_reviews
+from curate.store.audit import Audit
 
 
 def write_rows(path: Path, *rows: dict[str, Any]) -> Path:

@@ -19,17 +19,17 @@ from drawn_pictures import CATEGORIES, SIZES, drawn_audit, shapes
 from hypothesis import Phase, given, settings
 from pycocotools import mask as coco_mask
 
-from curate.curation.columns import plain
-from curate.curation.drawing import draw_queue
-from curate.curation.queue import queue
-from curate.decisions import Reviews, has_reviews, open_reviews
+from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
-from curate.exchange import import_file, write_queue
-from curate.exchange.brush_rle import decode_brush, encode_brush
-from curate.exchange.labels import label_of
-from curate.exchange.writers import Outgoing
+from curate.people.exchange import import_file, write_queue
+from curate.people.exchange.label_studio.brush_rle import decode_brush, encode_brush
+from curate.people.exchange.queue_writing import Outgoing
+from curate.people.exchange.tool_labels import label_of
+from curate.people.queues.draw_queue import draw_queue
+from curate.people.queues.population import queue
+from curate.people.reviews import Reviews, has_reviews, open_reviews
 from curate.rle import decode, from_dense, to_dense
-from curate.store import Audit
+from curate.store.audit import Audit
 
 REAL = Path(__file__).with_name("label_studio_export.json")
 """What a real Label Studio 1.23 exported after people's work on its page; of drawn pictures."""
@@ -157,7 +157,7 @@ def test_masks_of_any_form_come_back(tmp_path: Path, export: Work) -> None:
     from PIL import Image
 
     import curate
-    from curate.store import open_audit
+    from curate.store.audit import open_audit
 
     random = np.random.default_rng(5)
     sizes = [(1, 40), (40, 1), (1, 1), (23, 61), (61, 23)]

@@ -15,11 +15,11 @@ from other_tools import TOOLS, Seen
 from PIL import Image
 
 import curate
-from curate.curation.columns import plain
-from curate.decisions import open_reviews
+from curate.dataset.table import plain
 from curate.errors import SourceError
-from curate.exchange import import_file, write_queue
-from curate.store import Audit, open_audit
+from curate.people.exchange import import_file, write_queue
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit, open_audit
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"

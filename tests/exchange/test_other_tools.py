@@ -13,9 +13,9 @@ from hard_masks import audited, back, everything, write
 from other_tools import TOOLS, Seen, nothing
 from pycocotools import mask as coco_mask
 
-from curate.decisions import open_reviews
 from curate.errors import CallError, SourceError
-from curate.store import Audit, open_audit
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit, open_audit
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"
@@ -227,7 +227,7 @@ def test_parts_of_an_export_are_compared_one_by_one(
     pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each image is a part; the last one is no more lost than any other."""
-    monkeypatch.setattr("curate.exchange.joining.PART_MASKS", 1)
+    monkeypatch.setattr("curate.people.exchange.match_masks.PART_MASKS", 1)
     path, _ = write(pictured, everything(pictured), tmp_path, "cvat", False)
     use = TOOLS["CVAT for images"][1]
     done = back(pictured, use(path, lambda _, seen: seen[:-1]))

@@ -11,9 +11,9 @@ from boxes import annotation, box
 from hard_masks import audited, back, everything, write
 from other_tools import TOOLS, Seen, nothing
 
-from curate.decisions import open_reviews
 from curate.errors import SourceError
-from curate.store import Audit
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"

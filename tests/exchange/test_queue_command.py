@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 import curate
 from curate.cli import app
-from curate.decisions import has_reviews, open_reviews
 from curate.errors import CallError, CurateError, SourceError
-from curate.exchange import left_out, write_queue
-from curate.exchange.views import save_picture
-from curate.exchange.writers import Outgoing
-from curate.store import Audit
+from curate.people.exchange import left_out, write_queue
+from curate.people.exchange.queue_images import save_picture
+from curate.people.exchange.queue_writing import Outgoing
+from curate.people.reviews import has_reviews, open_reviews
+from curate.store.audit import Audit
 
 TOOLS = ("cvat", "fiftyone", "coco", "huggingface")
 
@@ -152,7 +152,7 @@ def test_a_write_that_fails_uses_up_no_sample(
     words = ["queue", pictured.path, "--kind", "estimate", "--budget", 12, "--to", "fiftyone"]
     words += ["--crops", "--overlap", 0.5, "--out", out]
     with monkeypatch.context() as patch:
-        patch.setattr("curate.exchange.coco_folder.save_picture", full)
+        patch.setattr("curate.people.exchange.coco_of_tools.save_picture", full)
         with pytest.raises(CurateError, match="no space left"):
             run(*words)
     assert len(calls) == 9
@@ -173,7 +173,7 @@ def test_two_who_draw_at_once_never_share_a_number(
     out = tmp_path / "queue.csv"
     words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, "--out", out]
     with monkeypatch.context() as patch:
-        patch.setattr("curate.exchange.write_queue", slow)
+        patch.setattr("curate.people.exchange.write_queue", slow)
         with pytest.raises(CallError, match="somebody else has recorded a draw 1 meanwhile"):
             run(*words)
     assert not out.exists()

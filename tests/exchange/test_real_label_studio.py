@@ -22,14 +22,14 @@ from drawn_pictures import drawn_audit
 from label_studio_server import PASSWORD, PROGRAM, USER, Server, running
 from PIL import Image
 
-from curate.curation.queue import queue
-from curate.decisions import open_reviews
-from curate.decisions.lookup import canonical
-from curate.exchange import import_file, write_queue
-from curate.exchange.brush_rle import decode_brush
-from curate.exchange.writers import Outgoing
+from curate.people.exchange import import_file, write_queue
+from curate.people.exchange.label_studio.brush_rle import decode_brush
+from curate.people.exchange.queue_writing import Outgoing
+from curate.people.queues.population import queue
+from curate.people.reviews import open_reviews
 from curate.rle import paste, to_dense
-from curate.store import Audit
+from curate.store.audit import Audit
+from curate.store.rows_by_id import canonical
 
 pytestmark = pytest.mark.skipif(
     not PROGRAM.is_file(), reason="Label Studio is not installed: make test-tools"

@@ -14,7 +14,7 @@ from hard_masks import FORMATS, audited, back, datasets, everything, write
 from hypothesis import Phase, given, settings
 from pycocotools import mask as coco_mask
 
-from curate.decisions import open_reviews
+from curate.people.reviews import open_reviews
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"

@@ -15,15 +15,15 @@ from hard_masks import everything
 from typer.testing import CliRunner
 
 import curate
-from curate import verbs
+from curate import api
 from curate.cli import app
-from curate.cli.common import show
-from curate.curation.columns import plain
-from curate.decisions import open_reviews
+from curate.cli.shared_options import show
+from curate.dataset.table import plain
 from curate.errors import AuditError, CallError, SourceError
-from curate.exchange import import_file, write_queue
-from curate.exchange.importing import Imported
-from curate.store import Audit
+from curate.people.exchange import import_file, write_queue
+from curate.people.exchange.importing import Imported
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit
 
 Dataset = dict[str, Any]
 
@@ -225,6 +225,6 @@ def test_a_report_that_cannot_be_written_is_named_and_may_go_elsewhere(
     (audit.path / "report.html").unlink(missing_ok=True)
     (audit.path / "report.html").mkdir()
     with pytest.raises(AuditError, match="--out FILE` writes it elsewhere") as refused:
-        verbs.report(audit.path)
+        api.report(audit.path)
     assert refused.value.where == str(audit.path / "report.html")
-    assert verbs.report(audit.path, tmp_path / "r.html").is_file()
+    assert api.report(audit.path, tmp_path / "r.html").is_file()

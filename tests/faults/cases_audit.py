@@ -9,8 +9,9 @@ from typing import Any
 from fault_harness import Case, audit_content
 from test_pipeline import write_sa1b
 
-from curate import verbs
-from curate.formats import coco_index, sa1b
+from curate import api
+from curate.formats.coco import file_index
+from curate.formats.sa1b import sa1b_format
 
 
 def prepare_colliding(folder: Path) -> None:
@@ -19,8 +20,8 @@ def prepare_colliding(folder: Path) -> None:
 
 
 def run_audit(folder: Path) -> None:
-    sa1b.PART_BYTES = 1
-    verbs.audit(folder / "in", folder / "out")
+    sa1b_format.PART_BYTES = 1
+    api.audit(folder / "in", folder / "out")
 
 
 def seen(folder: Path) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def prepare_audited(folder: Path) -> None:
 
 
 def run_decide(folder: Path) -> None:
-    verbs.decide(folder / "out", policy="sa1b")
+    api.decide(folder / "out", policy="sa1b")
 
 
 def prepare_crowds(folder: Path) -> None:
@@ -88,8 +89,8 @@ def prepare_inputs(folder: Path) -> None:
 
 
 def run_with_inputs(folder: Path) -> None:
-    coco_index.PART_MASKS = 8
-    verbs.audit(
+    file_index.PART_MASKS = 8
+    api.audit(
         folder / "in.json",
         folder / "out",
         detections=folder / "found.json",
@@ -101,14 +102,14 @@ def run_with_inputs(folder: Path) -> None:
 def prepare_other(folder: Path) -> None:
     """Leave an audit of something else where the next one is to stand."""
     write_sa1b(folder / "old", 2, masks=3, seed=5)
-    sa1b.PART_BYTES = 1
-    verbs.audit(folder / "old", folder / "out")
+    sa1b_format.PART_BYTES = 1
+    api.audit(folder / "old", folder / "out")
     write_sa1b(folder / "in", 2, masks=3)
 
 
 def run_restart(folder: Path) -> None:
-    sa1b.PART_BYTES = 1
-    verbs.audit(folder / "in", folder / "out", restart=True)
+    sa1b_format.PART_BYTES = 1
+    api.audit(folder / "in", folder / "out", restart=True)
 
 
 CASES = {

@@ -10,9 +10,9 @@ import pandas as pd
 from cases_people import many_boxes, no_report, prepare_audit, seen
 from fault_harness import Case
 
-from curate import verbs
-from curate.decisions import open_reviews
-from curate.decisions.current import open_audit
+from curate import api
+from curate.people.reviews import open_reviews
+from curate.people.reviews.current_plan import open_audit
 
 
 def prepare_learn(folder: Path) -> None:
@@ -26,7 +26,7 @@ def prepare_learn(folder: Path) -> None:
 
 
 def run_learn(folder: Path) -> None:
-    verbs.learn(folder / "out")
+    api.learn(folder / "out")
 
 
 def seen_learned(folder: Path) -> dict[str, Any]:

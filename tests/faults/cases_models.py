@@ -14,8 +14,9 @@ sys.path.append(str(Path(__file__).parents[1] / "generation"))
 from scene_segmenter import SceneSegmenter, picture
 
 import curate
-from curate import generation, verbs
+from curate import api
 from curate.errors import CurateError
+from curate.networks import generation
 
 BOXES = [(40, 50, 120, 90), (300, 200, 70, 180)]
 QUICK = {"points_per_side": 4, "crop_layers": 0}
@@ -39,7 +40,7 @@ def prepare_generated(folder: Path) -> None:
 
 
 def run_again(folder: Path) -> None:
-    verbs.reselect(folder / "made", settings={"pred_iou": 0.94})
+    api.reselect(folder / "made", settings={"pred_iou": 0.94})
 
 
 def seen_generated(folder: Path) -> dict[str, Any]:

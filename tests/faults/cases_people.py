@@ -15,15 +15,15 @@ from boxes import HEIGHT, WIDTH, annotation, box, dataset
 from fault_harness import Case, audit_content, content
 from PIL import Image
 
-from curate import verbs
-from curate.decisions.current import open_audit
-from curate.verbs import people
+from curate import api
+from curate.api import people
+from curate.people.reviews.current_plan import open_audit
 
 
 def prepare_audit(folder: Path, source: dict[str, Any] | None = None) -> None:
     """Audit three images with four boxes each."""
     (folder / "in.json").write_text(json.dumps(dataset() if source is None else source))
-    verbs.audit(folder / "in.json", folder / "out")
+    api.audit(folder / "in.json", folder / "out")
 
 
 def seen(folder: Path) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def prepare_import(folder: Path) -> None:
 
 
 def run_import(folder: Path) -> None:
-    verbs.import_decisions(folder / "done.csv", folder / "out", reviewer="ann")
+    api.import_decisions(folder / "done.csv", folder / "out", reviewer="ann")
 
 
 def no_report(run: Callable[[Path], None]) -> Callable[[Path], None]:
@@ -69,7 +69,7 @@ def limited(run: Callable[[Path], None]) -> Callable[[Path], None]:
     """Return a verb for which no file may become larger than a file ``limit`` says, if it is there.
 
     The system refuses to write beyond that, whoever writes: also SQLite, of which
-    :mod:`curate.files` sees no write. If the file says "kill" too, that kills the process.
+    :mod:`curate.common.files` sees no write. If the file says "kill" too, that kills the process.
     """
 
     def on_small_disk(folder: Path) -> None:
@@ -108,7 +108,7 @@ def prepare_corrected(folder: Path) -> None:
 
 
 def run_corrected(folder: Path) -> None:
-    verbs.import_decisions(folder / "done.json", folder / "out", reviewer="ann", all_looked=True)
+    api.import_decisions(folder / "done.json", folder / "out", reviewer="ann", all_looked=True)
 
 
 def prepare_take_back(folder: Path) -> None:
@@ -117,7 +117,7 @@ def prepare_take_back(folder: Path) -> None:
 
 
 def run_take_back(folder: Path) -> None:
-    verbs.take_back(folder / "done.json", folder / "out")
+    api.take_back(folder / "done.json", folder / "out")
 
 
 # --- a random sample, and what is learned of it --------------------------------------------------
@@ -144,23 +144,23 @@ def prepare_sample(folder: Path) -> None:
     prepare_audit(folder, many_boxes(40))
     opened = open_audit(folder / "out")
     drawn = folder / "queue.csv"
-    verbs.write_queue(opened.path, drawn, kind="estimate", budget=60, seed=1)
+    api.write_queue(opened.path, drawn, kind="estimate", budget=60, seed=1)
     rows = pd.read_csv(drawn)
     rows["decision"] = ["reject" if m % 6 == 0 else "accept" for m in rows["mask_id"]]
     rows.to_csv(folder / "done.csv", index=False)
-    verbs.import_decisions(folder / "done.csv", opened.path, reviewer="ann")
+    api.import_decisions(folder / "done.csv", opened.path, reviewer="ann")
 
 
 def run_certify(folder: Path) -> None:
-    verbs.certify(folder / "out", max_bad=0.4)
+    api.certify(folder / "out", max_bad=0.4)
 
 
 def run_estimate(folder: Path) -> None:
-    verbs.estimate(folder / "out")
+    api.estimate(folder / "out")
 
 
 def run_report(folder: Path) -> None:
-    verbs.report(folder / "out", folder / "page.html")
+    api.report(folder / "out", folder / "page.html")
 
 
 def seen_report(folder: Path) -> dict[str, Any]:
@@ -178,14 +178,14 @@ def prepare_pictures(folder: Path) -> None:
         pixels = random.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
         Image.fromarray(pixels).save(folder / "images" / f"{k}.png")
     (folder / "in.json").write_text(json.dumps(dataset()))
-    verbs.audit(folder / "in.json", folder / "out", images=folder / "images")
+    api.audit(folder / "in.json", folder / "out", images=folder / "images")
 
 
 def queue_to(name: str, to: str | None, **options: Any) -> Callable[[Path], None]:
     """Return what draws a queue and writes it."""
 
     def run(folder: Path) -> None:
-        verbs.write_queue(folder / "out", folder / name, to=to, **options)
+        api.write_queue(folder / "out", folder / name, to=to, **options)
 
     return run
 

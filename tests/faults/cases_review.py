@@ -13,13 +13,13 @@ from boxes import box, rle
 from cases_people import prepare_audit, seen
 from fault_harness import Case
 
-from curate import verbs
-from curate.decisions.current import open_audit
+from curate import api
 from curate.errors import AuditError
-from curate.review.app import application
-from curate.review.desk import Desk
-from curate.review.opening import ReviewSettings
-from curate.review.tokens import Tokens
+from curate.people.reviews.current_plan import open_audit
+from curate.people.webapp.app import application
+from curate.people.webapp.session import Desk
+from curate.people.webapp.startup import ReviewSettings
+from curate.people.webapp.tokens import Tokens
 
 TRIES = 2
 """How often a page sends what was answered with an error, before the server is started anew."""
@@ -102,7 +102,7 @@ def sending(events: list[dict[str, Any]]) -> Callable[[Path], None]:
 def prepare(folder: Path) -> None:
     """Audit twelve boxes, and draw all of them for a page."""
     prepare_audit(folder)
-    verbs.write_queue(folder / "out", folder / "drawn.csv", kind="learn", budget=12)
+    api.write_queue(folder / "out", folder / "drawn.csv", kind="learn", budget=12)
 
 
 def prepare_decided(folder: Path) -> None:

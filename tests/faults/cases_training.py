@@ -13,7 +13,7 @@ import numpy as np
 from fault_harness import Case, content
 from PIL import Image
 
-from curate import verbs
+from curate import api
 
 sys.path.append(str(Path(__file__).parents[1] / "models"))
 
@@ -40,7 +40,7 @@ def prepare_training(folder: Path) -> None:
     coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "a"}]}
     (folder / "in.json").write_text(json.dumps(coco))
     keep_all = {"name": "all", "rule": []}
-    verbs.audit(folder / "in.json", folder / "out", images=folder / "images", policy=keep_all)
+    api.audit(folder / "in.json", folder / "out", images=folder / "images", policy=keep_all)
     tiny_detectors.make("detr", folder / "start", labels=1)
 
 
@@ -50,7 +50,7 @@ def trained(**settings: Any) -> Callable[[Path], None]:
 
     def run(folder: Path) -> None:
         start = str(folder / "start")
-        verbs.train_detector(folder / "out", folder / "made", start=start, **(small | settings))
+        api.train_detector(folder / "out", folder / "made", start=start, **(small | settings))
 
     return run
 
@@ -77,8 +77,8 @@ def warm_up(folder: Path) -> None:
 
 def seen_training(folder: Path) -> dict[str, Any]:
     """Return a detector's files without times, as far as ``--detector`` takes them."""
-    from curate.models.detector_record import read_record
-    from curate.models.hub import model_folder
+    from curate.networks.detectors.training_record import read_record
+    from curate.networks.runtime.hub import model_folder
 
     made = folder / "made"
     if not made.exists():

@@ -16,8 +16,8 @@ from drawn_decisions import Source, decide_all_sorts, default_label, hand_in
 from small_datasets import KINDS, build
 
 import curate
-from curate import verbs
-from curate.curation.policy import load_policy
+from curate import api
+from curate.policy.policy import load_policy
 
 SUFFIXES = {"coco": ".json", "sa1b-tar": ".tar", "cvat": ".xml"}
 """Of the datasets that are one file."""
@@ -43,7 +43,7 @@ def pruning(name: str) -> Callable[[Path], None]:
     """Return what prunes a dataset."""
 
     def run(folder: Path) -> None:
-        verbs.prune(folder / "out", _place(folder, name))
+        api.prune(folder / "out", _place(folder, name))
 
     return run
 
@@ -55,7 +55,7 @@ def writing(name: str, **options: Any) -> Callable[[Path], None]:
         given = {"category": default_label(KINDS[name])} | options
         if "provenance" in given:
             given["provenance"] = folder / "notes" / given["provenance"]
-        verbs.write(folder / "out", _place(folder, "coco" if "to" in given else name), **given)
+        api.write(folder / "out", _place(folder, "coco" if "to" in given else name), **given)
 
     return run
 

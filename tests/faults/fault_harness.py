@@ -1,4 +1,5 @@
-"""Faults at any operation of :mod:`curate.files`: a verb is disturbed, run again, and compared.
+"""Faults at any operation of :mod:`curate.common.files`: a verb is disturbed, run again, and
+compared.
 
 How to add a case: in a module of this folder named ``cases_*.py`` (imports only, no computing when
 it is imported) put a :class:`Case` into a dictionary ``CASES``::
@@ -300,7 +301,7 @@ def audit_content(out: Path) -> dict[str, Any]:
     Raises:
         CurateError: It is not finished.
     """
-    from curate.decisions.current import open_audit
+    from curate.people.reviews.current_plan import open_audit
 
     open_audit(out)
     found: dict[str, Any] = {}

@@ -23,7 +23,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "formats"), str(H
 
 import fault_harness as harness  # noqa: E402
 
-from curate import files  # noqa: E402
+from curate.common import files  # noqa: E402
 from curate.errors import CurateError  # noqa: E402
 
 CODES = {

@@ -15,7 +15,7 @@ from fault_harness import KILL, Server, check_every, check_some, wrong_points
 from test_pipeline import write_sa1b
 
 import curate
-from curate import files
+from curate.common import files
 from curate.errors import AuditError
 
 NAMES = list(cases_audit.CASES)

@@ -11,9 +11,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from curate import rle
+from curate.dataset.table import MaskTable
 from curate.formats import read
-from curate.formats.base import Format
-from curate.table import MaskTable
+from curate.formats.format import Format
 
 HEIGHT, WIDTH = 37, 53
 

@@ -27,8 +27,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import amg, detect, read
-from curate.formats.amg_sheet import Sheet
+from curate.formats import detect, read
+from curate.formats.amg import amg_format
+from curate.formats.amg.metadata_csv import Sheet
 from curate.formats.edits import Addition, Change, Edits
 
 HEADER = (
@@ -75,7 +76,7 @@ def record(mask: np.ndarray, **more: object) -> dict[str, object]:
 @pytest.mark.parametrize("name", ["sound", "displaced"])
 def test_real_output_is_read_to_the_pixel(data: Path, name: str) -> None:
     source = data / "sam_amg_truck" / name
-    table = load_all(amg.FORMAT, source)
+    table = load_all(amg_format.FORMAT, source)
     m = table.masks
     assert len(m) == {"sound": 47, "displaced": 33}[name]
     assert (m["status"] == "ok").all()
@@ -91,7 +92,7 @@ def test_real_output_is_read_to_the_pixel(data: Path, name: str) -> None:
 
 
 def test_a_parent_holds_an_image_a_folder(data: Path) -> None:
-    table = load_all(amg.FORMAT, data / "sam_amg_truck")
+    table = load_all(amg_format.FORMAT, data / "sam_amg_truck")
     assert detect(data / "sam_amg_truck").name == "amg"
     assert table.images["file_name"].tolist() == ["displaced", "sound"]
     assert table.masks["source_key"].iloc[0] == "displaced/0.png"
@@ -101,10 +102,10 @@ def test_a_parent_holds_an_image_a_folder(data: Path) -> None:
 def test_real_output_pruned(data: Path, tmp_path: Path) -> None:
     source = data / "sam_amg_truck"
     before = tree(source)
-    amg.FORMAT.prune(source, tmp_path / "all", set())
+    amg_format.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == before
     drop = {"sound/0.png", "sound/46.png", "displaced/3.png"}
-    amg.FORMAT.prune(source, tmp_path / "some", drop)
+    amg_format.FORMAT.prune(source, tmp_path / "some", drop)
     after = tree(tmp_path / "some")
     assert set(before) - set(after) == drop
     assert {n for n in after if after[n] != before[n]} == {
@@ -126,7 +127,7 @@ def test_real_output_pruned(data: Path, tmp_path: Path) -> None:
 
 def test_every_shape_to_the_pixel(tmp_path: Path) -> None:
     made = list(shapes().values())
-    table = load_all(amg.FORMAT, make_folder(tmp_path / "photo", made))
+    table = load_all(amg_format.FORMAT, make_folder(tmp_path / "photo", made))
     for i, mask in enumerate(made):
         assert (mask_at(table, f"{i}.png") == mask).all()
     assert table.masks["predicted_iou"].eq(0.9).all()
@@ -154,7 +155,7 @@ def test_findings_of_a_folder(tmp_path: Path) -> None:
     (folder / "8.png").write_bytes(b"no picture at all, but long enough for a header")
     save_png(folder / "9.png", np.zeros_like(mask))
     save_png(folder / "7matting.png", mask)
-    table = load_all(amg.FORMAT, folder)
+    table = load_all(amg_format.FORMAT, folder)
     assert status_at(table, "0.png") == ("ok", "")
     assert status_at(table, "1.png") == ("wrong_type", "predicted_iou is 'high', not a number")
     assert status_at(table, "2.png") == ("wrong_type", "stability_score is infinite")
@@ -215,7 +216,7 @@ def test_an_unfinished_run_beside_a_finished_one(tmp_path: Path) -> None:
     make_folder(tmp_path / "out" / "a", [mask])
     (make_folder(tmp_path / "out" / "b", [mask]) / "metadata.csv").unlink()
     make_folder(tmp_path / "out" / "c", [])
-    table = load_all(amg.FORMAT, tmp_path / "out")
+    table = load_all(amg_format.FORMAT, tmp_path / "out")
     assert table.images["file_name"].tolist() == ["a", "b", "c"]
     assert table.images["status"].tolist() == ["ok", "unreadable", "ok"]
     assert (mask_at(table, "b/0.png") == mask).all()
@@ -226,7 +227,7 @@ def test_prune_keeps_bytes_quotes_and_line_ends(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "photo", [mask] * 3)
     rows = ["id,area,predicted_iou,note", '0,1,0.9,"two\r\nlines"', "1,1,0.9,שלום", "2,1,0.9,x"]
     (folder / "metadata.csv").write_bytes("\r\n".join([*rows, ""]).encode())
-    amg.FORMAT.prune(folder, tmp_path / "kept", {"0.png"})
+    amg_format.FORMAT.prune(folder, tmp_path / "kept", {"0.png"})
     after = tree(tmp_path / "kept")
     assert after["metadata.csv"] == "\r\n".join([rows[0], *rows[2:], ""]).encode()
     assert sorted(after) == ["1.png", "2.png", "metadata.csv"]
@@ -235,9 +236,9 @@ def test_prune_keeps_bytes_quotes_and_line_ends(tmp_path: Path) -> None:
 def test_a_png_stays_while_a_line_names_it(tmp_path: Path) -> None:
     mask = shapes()["dot"]
     folder = make_folder(tmp_path / "photo", [mask], [line(0, mask, 0.1), line(0, mask, 0.2)])
-    amg.FORMAT.prune(folder, tmp_path / "a", {"metadata.csv:3"})
+    amg_format.FORMAT.prune(folder, tmp_path / "a", {"metadata.csv:3"})
     assert sorted(tree(tmp_path / "a")) == ["0.png", "metadata.csv"]
-    amg.FORMAT.prune(folder, tmp_path / "b", {"0.png", "metadata.csv:3"})
+    amg_format.FORMAT.prune(folder, tmp_path / "b", {"0.png", "metadata.csv:3"})
     assert tree(tmp_path / "b") == {"metadata.csv": HEADER.encode()}
 
 
@@ -246,9 +247,9 @@ def test_prune_refuses_what_it_would_harm(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("precious")
     with pytest.raises(CallError, match="exists already"):
-        amg.FORMAT.prune(folder, tmp_path / "full", set())
+        amg_format.FORMAT.prune(folder, tmp_path / "full", set())
     with pytest.raises(CallError, match="inside the source"):
-        amg.FORMAT.prune(folder, folder / "out", set())
+        amg_format.FORMAT.prune(folder, folder / "out", set())
     assert sorted(os.listdir(folder)) == ["0.png", "metadata.csv"]
 
 
@@ -258,11 +259,11 @@ def test_links_that_leave_the_source_are_not_followed(tmp_path: Path) -> None:
     shutil.move(tmp_path / "photo" / "metadata.csv", secret)
     (tmp_path / "photo" / "metadata.csv").symlink_to(secret)
     (tmp_path / "photo" / "home").symlink_to(tmp_path)
-    amg.FORMAT.prune(tmp_path / "photo", tmp_path / "kept", set())
+    amg_format.FORMAT.prune(tmp_path / "photo", tmp_path / "kept", set())
     assert (tmp_path / "kept" / "home").is_symlink()
     assert (tmp_path / "kept" / "metadata.csv").is_symlink()
     with pytest.raises(SourceError, match="leaves the source"):
-        amg.FORMAT.prune(tmp_path / "photo", tmp_path / "other", {"0.png"})
+        amg_format.FORMAT.prune(tmp_path / "photo", tmp_path / "other", {"0.png"})
     assert not (tmp_path / "other").exists()
 
 
@@ -276,13 +277,13 @@ def test_json_of_one_image_and_of_several(tmp_path: Path) -> None:
     (folder / "a.json").write_text(json.dumps([record(mask) for mask in made]))
     (folder / "b.json").write_text("[]")
     (folder / "c.json").write_text(json.dumps([record(made[0].T)]))
-    table = load_all(amg.FORMAT, folder)
+    table = load_all(amg_format.FORMAT, folder)
     assert table.images["file_name"].tolist() == ["a", "b", "c"]
     for i, mask in enumerate(made):
         assert (mask_at(table, f"a.json#/{i}") == mask).all()
     assert (mask_at(table, "c.json#/0") == made[0].T).all()
     assert table.masks["declared_area"].tolist()[: len(made)] == [m.sum() for m in made]
-    one = load_all(amg.FORMAT, folder / "a.json")
+    one = load_all(amg_format.FORMAT, folder / "a.json")
     assert one.masks["predicted_iou"].eq(1.02).all()
     assert one.masks["prompt_x"].notna().all()
 
@@ -292,9 +293,9 @@ def test_json_pruned_byte_for_byte(tmp_path: Path) -> None:
     pieces = [json.dumps(record(mask), indent=1) for mask in made]
     source = tmp_path / "a.json"
     source.write_text("[\n" + " ,\n".join(pieces) + "\n]\n")
-    amg.FORMAT.prune(source, tmp_path / "all.json", set())
+    amg_format.FORMAT.prune(source, tmp_path / "all.json", set())
     assert (tmp_path / "all.json").read_bytes() == source.read_bytes()
-    amg.FORMAT.prune(source, tmp_path / "some.json", {"a.json#/0", "a.json#/2"})
+    amg_format.FORMAT.prune(source, tmp_path / "some.json", {"a.json#/0", "a.json#/2"})
     kept = "[\n" + " ,\n".join([pieces[1], pieces[3]]) + "\n]\n"
     assert (tmp_path / "some.json").read_text() == kept
 
@@ -313,7 +314,7 @@ def test_findings_of_json(tmp_path: Path) -> None:
         record(mask, segmentation={"size": list(mask.shape), "counts": "!!"}),
     ]
     source.write_text(json.dumps(records))
-    table = load_all(amg.FORMAT, source)
+    table = load_all(amg_format.FORMAT, source)
     statuses = table.masks["status"].tolist()
     assert statuses == [
         "ok",
@@ -338,8 +339,8 @@ def test_json_cut_off_says_where(tmp_path: Path) -> None:
 def test_a_detectors_results_are_not_taken(tmp_path: Path) -> None:
     source = tmp_path / "a.json"
     source.write_text(json.dumps([record(shapes()["ring"], image_id=1, category_id=1)]))
-    assert not amg.matches(source)
-    assert not amg.matches(tmp_path / "absent")
+    assert not amg_format.matches(source)
+    assert not amg_format.matches(tmp_path / "absent")
 
 
 @given(st.binary(max_size=300))
@@ -349,7 +350,7 @@ def test_any_csv_is_a_finding_or_an_error(
     folder = make_folder(tmp_path_factory.mktemp("photo"), [shapes()["dot"]])
     for content in (junk, HEADER.encode() + b"\n" + junk):
         (folder / "metadata.csv").write_bytes(content)
-        assert amg.matches(folder) in (True, False)
+        assert amg_format.matches(folder) in (True, False)
         table = read(folder, "amg")
         assert table.masks["source_key"].is_unique
         assert table.masks["area_px"].sum() >= 1
@@ -387,7 +388,7 @@ def test_any_json_list_is_a_finding_or_an_error(
 ) -> None:
     source = tmp_path_factory.mktemp("photo") / "a.json"
     source.write_text(json.dumps([value, value]))
-    assert amg.matches(source) in (True, False)
+    assert amg_format.matches(source) in (True, False)
     with suppress(CurateError):
         assert len(read(source, "amg")) == 2
 
@@ -469,7 +470,7 @@ def test_any_edits_and_nothing_else(
         for shape in new
     ]
     out = source.with_name("out")
-    stored = amg.FORMAT.write(source, out, Edits(frozenset(drop), change, add))
+    stored = amg_format.FORMAT.write(source, out, Edits(frozenset(drop), change, add))
     assert stored.runs == len(change) + len(new)
     old, found = tree(source), tree(out)
     touched = {f"{below}metadata.csv", *drop, *change, *meant}
@@ -510,7 +511,7 @@ def test_real_output_edited(data: Path, tmp_path: Path) -> None:
         change={"3.png": Change(counts_of(mask))},
         add=[Addition(".", counts_of(mask), height, width)],
     )
-    amg.FORMAT.write(source, tmp_path / "out", edits)
+    amg_format.FORMAT.write(source, tmp_path / "out", edits)
     old, new = ((p / "metadata.csv").read_text().split("\n") for p in (source, tmp_path / "out"))
     y, x = np.nonzero(mask)
     numbers = [mask.sum(), x.min(), y.min(), np.ptp(x), np.ptp(y)]
@@ -518,7 +519,7 @@ def test_real_output_edited(data: Path, tmp_path: Path) -> None:
     assert new[:4] == old[:4]
     assert new[4] == ",".join(["3", told, *old[4].split(",")[6:]])
     assert new[5:] == [*old[5:], f"{len(old) - 1},{told},,,,,0,0,{width},{height}"]
-    after = load_all(amg.FORMAT, tmp_path / "out")
+    after = load_all(amg_format.FORMAT, tmp_path / "out")
     assert (after.masks["area_px"] == after.masks["declared_area"]).all()
     assert (after.masks["status"] == "ok").all()
 
@@ -529,7 +530,7 @@ def test_masks_beside_a_csv_that_lacks_them(tmp_path: Path) -> None:
     (make_folder(tmp_path / "in" / "b", [ring]) / "metadata.csv").unlink()
     change = {key: Change(counts_of(dot)) for key in ("a/1.png", "a/5.png", "b/0.png")}
     add = [Addition("b", counts_of(dot), HEIGHT, WIDTH)]
-    amg.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(change=change, add=add))
+    amg_format.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(change=change, add=add))
     expected = "\n".join([HEADER, line(0, ring), ",".join(["5", *measured_and_rest(dot, ring)])])
     assert (tmp_path / "out" / "a" / "metadata.csv").read_text() == expected
     table = read(tmp_path / "out", "amg")
@@ -551,7 +552,7 @@ def test_json_beside_folders_is_edited_too(tmp_path: Path) -> None:
         {"a/0.png": Change(counts_of(dot)), "b.json#/1": Change(counts_of(dot))},
         [Addition(key, counts_of(ring), HEIGHT, WIDTH) for key in ("b.json", "a")],
     )
-    stored = amg.FORMAT.write(tmp_path / "in", tmp_path / "out", edits)
+    stored = amg_format.FORMAT.write(tmp_path / "in", tmp_path / "out", edits)
     assert stored.runs == 4
     table = read(tmp_path / "out", "amg")
     keys = {"a/0.png": dot, "a/1.png": ring, "b.json#/0": dot, "b.json#/1": ring}
@@ -586,7 +587,7 @@ def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, Any], message: 
     lines = [line(0, dot), line(1, dot), line(1, dot), line("x", dot)]
     make_folder(tmp_path / "in" / "a", [dot, dot], lines)
     with pytest.raises(CallError, match=message):
-        amg.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(**edits))
+        amg_format.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(**edits))
     assert not (tmp_path / "out").exists()
 
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
+from curate.dataset.table import IMAGE_STATUSES, STATUSES, MaskTable
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import coco, coco_index, coco_pieces, detect, read
-from curate.table import IMAGE_STATUSES, STATUSES, MaskTable
+from curate.formats import detect, read
+from curate.formats.coco import coco_format, file_index, file_spans
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
 
@@ -64,7 +65,7 @@ def quiet_coco(path: Path) -> COCO:
 
 
 def load_parts(path: Path, work: Path) -> list[MaskTable]:
-    return [coco.load(path, part) for part in coco.plan(path, work)]
+    return [coco_format.load(path, part) for part in coco_format.plan(path, work)]
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -167,10 +168,10 @@ def test_columns_come_from_their_fields_and_from_attributes(tmp_path: Path):
 def test_the_order_of_keys_and_annotations_does_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(coco_index, "PART_MASKS", 7)
-    monkeypatch.setattr(coco_index, "_ROWS", 5)
-    monkeypatch.setattr(coco_index, "READ_BYTES", 700)
-    monkeypatch.setattr(coco_pieces, "READ_BYTES", 500)
+    monkeypatch.setattr(file_index, "PART_MASKS", 7)
+    monkeypatch.setattr(file_index, "_ROWS", 5)
+    monkeypatch.setattr(file_index, "READ_BYTES", 700)
+    monkeypatch.setattr(file_spans, "READ_BYTES", 500)
     rng = np.random.default_rng(3)
     made = [annotation(i, int(rng.integers(1, 9))) for i in range(60)]
     images = [{"id": i, "file_name": f"{i}", "height": 10, "width": 12} for i in range(1, 12)]
@@ -266,7 +267,7 @@ def test_other_fields_of_wrong_types_are_findings_and_not_available(tmp_path: Pa
 def test_duplicate_ids_are_findings_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(coco_index, "PART_MASKS", 2)
+    monkeypatch.setattr(file_index, "PART_MASKS", 2)
     made = [annotation(5), annotation(5), annotation(6), annotation(5, 2), annotation(8, 2)]
     path = write(tmp_path, dataset(*made))
     parts = load_parts(path, tmp_path / "w")
@@ -413,11 +414,11 @@ def test_prune_refuses_what_it_cannot_do(tmp_path: Path):
     source = write(tmp_path, dataset(annotation(1)))
     full = write(tmp_path, b"x", "full")
     with pytest.raises(CallError, match="exists already"):
-        coco.FORMAT.prune(source, full, set())
+        coco_format.FORMAT.prune(source, full, set())
     with pytest.raises(CallError, match="names no mask"):
-        coco.FORMAT.prune(source, tmp_path / "out.json", {"elsewhere.json#/annotations/0"})
+        coco_format.FORMAT.prune(source, tmp_path / "out.json", {"elsewhere.json#/annotations/0"})
     with pytest.raises(CallError, match="none with the number 9"):
-        coco.FORMAT.prune(source, tmp_path / "out.json", {"instances.json#/annotations/9"})
+        coco_format.FORMAT.prune(source, tmp_path / "out.json", {"instances.json#/annotations/9"})
     assert not (tmp_path / "out.json").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
 

@@ -24,7 +24,8 @@ from new_masks import HEIGHT, WIDTH, any_json, counts_of, kind_of, masks, pixels
 from pycocotools.coco import COCO
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import coco, read
+from curate.formats import read
+from curate.formats.coco import coco_format
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.polygons import rings_of
 
@@ -160,7 +161,7 @@ def test_decisions_and_nothing_else_reach_the_file(
     edits = data.draw(
         edits_of("a.json#/annotations/", len(old), images, [*NAMES.values(), "new", "other"])
     )
-    stored = coco.FORMAT.write(source, out, edits)
+    stored = coco_format.FORMAT.write(source, out, edits)
 
     # Outside the lists every byte is the same; inside them separators are.
     written = out.read_text("utf-8")
@@ -258,7 +259,7 @@ def test_decisions_reach_a_results_list(
     literals = [json.dumps(one) for one in {one["image_id"]: None for one in made}]
     assert sorted(images) == sorted(f"a.json#/image_id/{one}" for one in literals)
     edits = data.draw(edits_of("a.json#/", number, images, ["7", "12"]))
-    stored = coco.RESULTS.write(source, out, edits)
+    stored = coco_format.RESULTS.write(source, out, edits)
     old, written = element_texts(text), out.read_text()
     new = element_texts(written)
     assert written == with_elements(text, new, separator_of(text))
@@ -307,7 +308,7 @@ def changed(key: str = KEY, **fields: Any) -> dict[str, Any]:
     return {"change": {key: Change(**fields)}}
 
 
-def edited(folder: Path, value: Any, form: Any = coco.FORMAT, **parts: Any) -> Any:
+def edited(folder: Path, value: Any, form: Any = coco_format.FORMAT, **parts: Any) -> Any:
     """What a file holds after a change of its first annotation, or another edit."""
     source = write(folder, value)
     out = folder / "b.json"
@@ -330,7 +331,7 @@ def test_the_value_that_a_parser_takes_is_the_one_that_changes(tmp_path: Path):
     )
     raw = json.dumps(dataset("HERE")).replace('"HERE"', twice).encode()
     source = write(tmp_path, raw)
-    coco.FORMAT.write(source, tmp_path / "b.json", Edits(**changed(counts=counts_of(DISC))))
+    coco_format.FORMAT.write(source, tmp_path / "b.json", Edits(**changed(counts=counts_of(DISC))))
     area = float(DISC.sum())
     expected = (
         f'{{"id":1, "image_id" : 3,"area": 1, "segment\\u0061tion" : {mask} , "area":{area},\n'
@@ -376,10 +377,10 @@ def test_a_category_that_the_mask_has_stays(tmp_path: Path):
 
 def test_lvis_gets_no_category_and_no_crowd(tmp_path: Path):
     value = dataset(annotation(), images=[IMAGES[0] | {"neg_category_ids": []}])
-    found = edited(tmp_path, value, coco.LVIS, **add(category="cells"))["annotations"][1]
+    found = edited(tmp_path, value, coco_format.LVIS, **add(category="cells"))["annotations"][1]
     assert set(found) == {*annotation(), "area", "bbox"}
     with pytest.raises(CallError, match=r"'dog' is not declared.*synset.*with --to coco"):
-        edited(tmp_path, value, coco.LVIS, **add(category="dog"))
+        edited(tmp_path, value, coco_format.LVIS, **add(category="dog"))
 
 
 def test_images_that_no_mask_can_name(tmp_path: Path):
@@ -434,7 +435,7 @@ def test_what_cannot_be_written_is_refused(
 def test_what_a_results_list_cannot_hold_is_refused(tmp_path: Path, key: str, category: str):
     listed = [annotation(score=0.5)]
     with pytest.raises(CallError, match=r"names no image|'cat' is no number"):
-        edited(tmp_path, listed, coco.RESULTS, **add(0, category, image_key=key))
+        edited(tmp_path, listed, coco_format.RESULTS, **add(0, category, image_key=key))
 
 
 def test_a_polygon_needs_an_image_of_stated_size(tmp_path: Path):
@@ -447,7 +448,7 @@ def test_a_polygon_needs_an_image_of_stated_size(tmp_path: Path):
             edited(tmp_path, value, **edits, masks="polygon")
     one = changed("a.json#/0", counts=counts_of(DISC)) | {"masks": "polygon"}
     with pytest.raises(CallError, match="does not state the size"):
-        edited(tmp_path, [annotation(score=1)], coco.RESULTS, **one)
+        edited(tmp_path, [annotation(score=1)], coco_format.RESULTS, **one)
 
 
 def test_a_broken_annotation_is_named_by_its_byte(tmp_path: Path):
@@ -478,8 +479,8 @@ def test_any_json_is_written_or_refused(
     whole = dataset(*made, images=[IMAGES[0] | image, *IMAGES[1:]]) | keys
     change = Change(counts_of(DISC), "new", {"who": "me"})
     for value, form, prefix in (
-        (whole, coco.FORMAT, "a.json#/annotations/"),
-        (made, coco.RESULTS, "a.json#/"),
+        (whole, coco_format.FORMAT, "a.json#/annotations/"),
+        (made, coco_format.RESULTS, "a.json#/"),
     ):
         source, out = write(folder, value), folder / "b.json"
         for i in range(len(made)):

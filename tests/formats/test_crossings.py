@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import curate
-from curate.formats.crossings import count_crossings
+from curate.formats.segmentation import count_crossings
 
 BOW = [10, 10, 50, 50, 50, 10, 10, 50]
 SQUARE = [60, 10, 90, 10, 90, 40, 60, 40]

@@ -25,7 +25,8 @@ from mask_files import (
 from pycocotools import mask as coco_mask
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import cvat, cvat_masks, cvat_xml, detect, read
+from curate.formats import detect, read
+from curate.formats.cvat import cvat_format, mask_shapes, xml_stream
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.polygons import rings_of
 
@@ -94,7 +95,7 @@ def write(path: Path, *images: str) -> Path:
 def test_every_shape_to_the_pixel(tmp_path: Path) -> None:
     made = shapes()
     source = write(tmp_path / "a.xml", image_xml("".join(map(mask_xml, made.values()))))
-    table = load_all(cvat.FORMAT, source)
+    table = load_all(cvat_format.FORMAT, source)
     assert detect(source).name == "cvat"
     for i, mask in enumerate(made.values()):
         assert (mask_at(table, f"a.xml#/image/0/mask/{i}") == mask).all()
@@ -117,10 +118,10 @@ def test_any_mask_in_any_box(height: int, width: int, data: st.DataObject) -> No
         at = data.draw(st.integers(0, len(runs) - 1))
         runs[at : at + 1] = [0, 0, runs[at]]
     shape = {"rle": str(runs)[1:-1], "left": x, "top": y, "width": w, "height": h}
-    read_mask = cvat_masks.read_box_rle({k: str(v) for k, v in shape.items()}, height, width)
+    read_mask = mask_shapes.read_box_rle({k: str(v) for k, v in shape.items()}, height, width)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cvat_masks, "DRAWN_PIXELS", 0)
-        undrawn = cvat_masks.read_box_rle({k: str(v) for k, v in shape.items()}, height, width)
+        patch.setattr(mask_shapes, "DRAWN_PIXELS", 0)
+        undrawn = mask_shapes.read_box_rle({k: str(v) for k, v in shape.items()}, height, width)
     expected = np.zeros((height, width), bool)
     expected[y : y + h, x : x + w] = pixels
     encoded = coco_mask.encode(np.asfortranarray(expected.astype(np.uint8)))
@@ -131,7 +132,7 @@ def test_a_polygon_is_cocos_mask(tmp_path: Path) -> None:
     ring = [3.5, 2.25, 40.0, 5.0, 30.75, 33.0, 1.0, 20.5]
     points = ";".join(f"{x:.2f},{y:.2f}" for x, y in zip(ring[::2], ring[1::2], strict=True))
     shape = f'<polygon label="cell" occluded="0" points="{points}" z_order="0"></polygon>'
-    table = load_all(cvat.FORMAT, write(tmp_path / "a.xml", image_xml(shape)))
+    table = load_all(cvat_format.FORMAT, write(tmp_path / "a.xml", image_xml(shape)))
     expected = coco_pixels(coco_mask.frPyObjects([ring], HEIGHT, WIDTH)[0])
     assert (mask_at(table, "a.xml#/image/0/polygon/0") == expected).all()
 
@@ -145,7 +146,9 @@ def test_attributes_ids_and_labels(tmp_path: Path) -> None:
     odd = '<attribute name="mask_id">124</attribute><attribute name="score">high</attribute>'
     box = '<box label="cell" xtl="1"><attribute name="score">0.9</attribute></box>'
     shapes_xml = mask_xml(dot, inner) + box + mask_xml(dot, odd, label="<b>שלום</b>")
-    table = load_all(cvat.FORMAT, write(tmp_path / "a.xml", image_xml(shapes_xml, number=40)))
+    table = load_all(
+        cvat_format.FORMAT, write(tmp_path / "a.xml", image_xml(shapes_xml, number=40))
+    )
     m = table.masks
     assert m.index.tolist() == [123, 124]
     assert m["score"].iloc[0] == 0.5
@@ -181,7 +184,7 @@ def test_findings(tmp_path: Path) -> None:
         '<polygon label="cell" points=""/>',
         '<polygon label="cell" points="900,900;950,900;950,950"/>',
     ]
-    table = load_all(cvat.FORMAT, write(tmp_path / "a.xml", image_xml("".join(wrong))))
+    table = load_all(cvat_format.FORMAT, write(tmp_path / "a.xml", image_xml("".join(wrong))))
     assert table.masks["status"].tolist() == [
         "ok",
         "undecodable",
@@ -219,7 +222,7 @@ def test_images_with_one_name_and_without_a_size(tmp_path: Path) -> None:
         image_xml(one, "d.png", 4, width=10**9, height=10**9),
         image_xml("", "e.png", 5),
     ]
-    table = load_all(cvat.FORMAT, write(tmp_path / "a.xml", *images))
+    table = load_all(cvat_format.FORMAT, write(tmp_path / "a.xml", *images))
     assert table.images["status"].tolist() == [
         "duplicate_id",
         "ok",
@@ -233,11 +236,11 @@ def test_images_with_one_name_and_without_a_size(tmp_path: Path) -> None:
 
 def test_no_memory_for_declared_sizes() -> None:
     tall = {"rle": "0,2000000000", "left": "0", "top": "0", "width": "1", "height": "2000000000"}
-    assert cvat_masks.read_box_rle(tall, 2_000_000_000, 1).status == "ok"
+    assert mask_shapes.read_box_rle(tall, 2_000_000_000, 1).status == "ok"
     wide = tall | {"width": "2000000000", "height": "1"}
-    assert cvat_masks.read_box_rle(wide, 1, 2_000_000_000).status == "ok"
+    assert mask_shapes.read_box_rle(wide, 1, 2_000_000_000).status == "ok"
     stripe = tall | {"rle": "0,1000000000", "width": "1000000000", "height": "1"}
-    assert cvat_masks.read_box_rle(stripe, 2, 1_000_000_000).status == "undecodable"
+    assert mask_shapes.read_box_rle(stripe, 2, 1_000_000_000).status == "undecodable"
 
 
 def test_parts_cut_a_large_file_between_images(
@@ -249,8 +252,8 @@ def test_parts_cut_a_large_file_between_images(
         *(image_xml(mask_xml(m) * 3, f"{i}.png", i) for i, m in enumerate(masks)),
     )
     whole = read(source, "cvat")
-    monkeypatch.setattr(cvat, "PART_BYTES", 2000)
-    parts = list(cvat.plan(source, tmp_path))
+    monkeypatch.setattr(cvat_format, "PART_BYTES", 2000)
+    parts = list(cvat_format.plan(source, tmp_path))
     assert len(parts) > 3
     again = read(source, "cvat")
     for column in ("source_key", "segmentation", "file_name"):
@@ -262,7 +265,7 @@ def test_a_folder_of_an_export(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"picture")
     (tmp_path / "other.xml").write_text("<annotation/>")
-    table = load_all(cvat.FORMAT, tmp_path)
+    table = load_all(cvat_format.FORMAT, tmp_path)
     assert table.masks["source_key"].tolist() == ["annotations.xml#/image/0/mask/0"]
 
 
@@ -272,7 +275,7 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
     text = image_xml(mask_xml(shapes()["dot"], label="Zähler"), "Bär.png")
     declared = f'<?xml version="1.0" encoding="{encoding}"?>\n<annotations>'
     source.write_bytes((declared + text + TAIL).encode(encoding))
-    table = load_all(cvat.FORMAT, source)
+    table = load_all(cvat_format.FORMAT, source)
     assert table.images["file_name"].tolist() == ["Bär.png"]
     assert table.masks["category"].tolist() == ["Zähler"]
 
@@ -291,7 +294,7 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
 def test_document_types_are_refused(tmp_path: Path, head: str) -> None:
     source = tmp_path / "a.xml"
     source.write_text(f"{head}<annotations>{image_xml('')}</annotations>")
-    assert not cvat.matches(source)
+    assert not cvat_format.matches(source)
     with pytest.raises(SourceError, match="document type"):
         read(source, "cvat")
 
@@ -305,7 +308,7 @@ def test_elements_deep_in_each_other_are_refused(tmp_path: Path) -> None:
 
 def test_a_tag_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parser would go over it again with each piece of the file."""
-    monkeypatch.setattr(cvat_xml, "MOST_TAG_BYTES", 1_000_000)
+    monkeypatch.setattr(xml_stream, "MOST_TAG_BYTES", 1_000_000)
     source = write(tmp_path / "a.xml", image_xml(f'<tag label="{"x" * 2_000_000}"/>'))
     with pytest.raises(SourceError, match="a tag has over 1,000,000 bytes"):
         read(source, "cvat")
@@ -324,7 +327,7 @@ def test_broken_xml_says_where(tmp_path: Path) -> None:
     with pytest.raises(SourceError):
         read(source, "cvat")
     source.write_text("<annotations><track id='0'><mask/></track></annotations>")
-    assert not cvat.matches(source)
+    assert not cvat_format.matches(source)
     with pytest.raises(SourceError, match="CVAT for video"):
         read(source, "cvat")
     source.write_text("<html></html>")
@@ -333,7 +336,7 @@ def test_broken_xml_says_where(tmp_path: Path) -> None:
 
 
 def test_a_file_without_images(tmp_path: Path) -> None:
-    table = load_all(cvat.FORMAT, write(tmp_path / "a.xml"))
+    table = load_all(cvat_format.FORMAT, write(tmp_path / "a.xml"))
     assert (len(table), len(table.images)) == (0, 0)
 
 
@@ -354,14 +357,14 @@ def test_prune_cuts_only_the_dropped_shapes(tmp_path: Path) -> None:
     )
     (source / "images").mkdir()
     (source / "images" / "a.png").write_bytes(b"picture")
-    cvat.FORMAT.prune(source, tmp_path / "all", set())
+    cvat_format.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == tree(source)
     drop = {f"{name}#/image/0/{k}" for k in ("mask/0", "mask/2", "polygon/0")}
-    cvat.FORMAT.prune(source, tmp_path / "some", drop)
+    cvat_format.FORMAT.prune(source, tmp_path / "some", drop)
     expected = HEAD + image_xml(kept + box + short) + image_xml(gone, "b", 1) + TAIL
     assert (tmp_path / "some" / name).read_text(encoding="utf-8") == expected
     assert (tmp_path / "some" / "images" / "a.png").read_bytes() == b"picture"
-    cvat.FORMAT.prune(source / name, tmp_path / "one.xml", {f"{name}#/image/1/mask/0"})
+    cvat_format.FORMAT.prune(source / name, tmp_path / "one.xml", {f"{name}#/image/1/mask/0"})
     assert len(read(tmp_path / "one.xml", "cvat").images) == 2
 
 
@@ -370,13 +373,13 @@ def test_prune_keeps_line_ends_and_long_tags(tmp_path: Path) -> None:
     one = mask_xml(noise)
     text = (HEAD + image_xml(one + one + "    <tag/>\n") + TAIL).replace("\n", "\r\n")
     (tmp_path / "a.xml").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    cvat.FORMAT.prune(tmp_path / "a.xml", tmp_path / "b.xml", {"a.xml#/image/0/mask/1"})
+    cvat_format.FORMAT.prune(tmp_path / "a.xml", tmp_path / "b.xml", {"a.xml#/image/0/mask/1"})
     expected = (HEAD + image_xml(one + "    <tag/>\n") + TAIL).replace("\n", "\r\n")
     assert (tmp_path / "b.xml").read_bytes() == b"\xef\xbb\xbf" + expected.encode()
     with pytest.raises(CallError, match="names no mask"):
-        cvat.FORMAT.prune(tmp_path / "a.xml", tmp_path / "c.xml", {"a.xml#/image/0/box/1"})
+        cvat_format.FORMAT.prune(tmp_path / "a.xml", tmp_path / "c.xml", {"a.xml#/image/0/box/1"})
     with pytest.raises(CallError, match="are not in it"):
-        cvat.FORMAT.prune(tmp_path / "a.xml", tmp_path / "c.xml", {"a.xml#/image/0/mask/9"})
+        cvat_format.FORMAT.prune(tmp_path / "a.xml", tmp_path / "c.xml", {"a.xml#/image/0/mask/9"})
     assert not (tmp_path / "c.xml").exists()
 
 
@@ -393,7 +396,7 @@ def test_any_shapes_dropped(
     inner = between.join(mask_xml(m).strip() for m in masks)
     source = write(folder / "a.xml", *(image_xml(inner, f"{i}", i) for i in range(3)))
     keys = {f"a.xml#/image/{i}/mask/{j}" for i, j in drop}
-    cvat.FORMAT.prune(source, folder / "b.xml", keys)
+    cvat_format.FORMAT.prune(source, folder / "b.xml", keys)
     before, after = read(source, "cvat"), read(folder / "b.xml", "cvat")
     left = before.masks[~before.masks["source_key"].isin(keys)]
     assert after.masks["segmentation"].tolist() == left["segmentation"].tolist()
@@ -409,7 +412,7 @@ def test_any_xml_is_read_or_refused(
     )
     text = path.read_bytes()
     path.write_bytes(text[:at] + junk + text[at + len(junk) :])
-    assert cvat.matches(path) in (True, False)
+    assert cvat_format.matches(path) in (True, False)
     with suppress(CurateError):
         read(path, "cvat")
     new = counts_of(shapes()["dot"])
@@ -419,7 +422,7 @@ def test_any_xml_is_read_or_refused(
         [Addition("a.xml#/image/0", new, HEIGHT, WIDTH, "cell")],
     )
     with suppress(CurateError):
-        cvat.FORMAT.write(path, path.with_name("out.xml"), edits)
+        cvat_format.FORMAT.write(path, path.with_name("out.xml"), edits)
         read(path.with_name("out.xml"), "cvat")
 
 
@@ -427,7 +430,7 @@ def test_tags_end_outside_quotes(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     path.write_bytes(b"<mask a='" + b">" * 5000 + b"' b=\"'>\"/>rest")
     with open(path, "rb") as file:
-        assert cvat_xml.tag_end(file, 0) == path.stat().st_size - 4
+        assert xml_stream.tag_end(file, 0) == path.stat().st_size - 4
 
 
 # --- edits ---------------------------------------------------------------------------------------
@@ -570,7 +573,7 @@ def test_any_edits_and_nothing_else(
         Addition(f"a.xml#/image/{i}", counts_of(shapes()[shape]), HEIGHT, WIDTH, "cell")
         for i, shape in added
     ]
-    cvat.FORMAT.write(source, out, Edits(frozenset(drop), change, add))
+    cvat_format.FORMAT.write(source, out, Edits(frozenset(drop), change, add))
     last = HEAD.rindex("\n      </labels>")
     head = HEAD[:last] + labels + HEAD[last:]
     if any(one.attributes for one in change.values()):  # every label declares what was noted
@@ -586,7 +589,7 @@ def test_any_edits_and_nothing_else(
 
 def edit(path: Path, out: Path, **edits: Any) -> tuple[str, Stored]:
     out.unlink(missing_ok=True)
-    stored = cvat.FORMAT.write(path, out, Edits(**edits))
+    stored = cvat_format.FORMAT.write(path, out, Edits(**edits))
     return out.read_text(encoding="utf-8"), stored
 
 
@@ -631,7 +634,7 @@ def test_added_shapes_open_images_and_get_ids(tmp_path: Path) -> None:
     add = [
         Addition(f"a.xml#/image/{i}", new, HEIGHT, WIDTH, "cell", {"by": "Ann"}) for i in (0, 1, 2)
     ]
-    cvat.FORMAT.write(source, tmp_path / "out", Edits(add=add))
+    cvat_format.FORMAT.write(source, tmp_path / "out", Edits(add=add))
     assert (tmp_path / "out" / "b.xml").read_bytes() == (source / "b.xml").read_bytes()
     made = [
         mask_xml(
@@ -704,7 +707,7 @@ def test_the_files_encoding_is_kept(tmp_path: Path) -> None:
     text = head + image_xml(mask_xml(shapes()["dot"], label="Zähler"), "Bär.png") + TAIL
     (tmp_path / "a.xml").write_bytes(text.encode("latin-1"))
     change = {"a.xml#/image/0/mask/0": Change(category="Öl und שמן", attributes={"é": "ü"})}
-    cvat.FORMAT.write(tmp_path / "a.xml", tmp_path / "b.xml", Edits(change=change))
+    cvat_format.FORMAT.write(tmp_path / "a.xml", tmp_path / "b.xml", Edits(change=change))
     data = (tmp_path / "b.xml").read_bytes()
     assert "Öl und ".encode("latin-1") + b"&#1513;" in data
     assert read(tmp_path / "b.xml", "cvat").masks["category"].tolist() == ["Öl und שמן"]
@@ -731,5 +734,5 @@ def test_the_files_encoding_is_kept(tmp_path: Path) -> None:
 def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, Any], message: str) -> None:
     source = write(tmp_path / "a.xml", image_xml(mask_xml(shapes()["dot"])))
     with pytest.raises(CallError, match=message):
-        cvat.FORMAT.write(source, tmp_path / "b.xml", Edits(**edits))
+        cvat_format.FORMAT.write(source, tmp_path / "b.xml", Edits(**edits))
     assert not (tmp_path / "b.xml").exists()

@@ -9,10 +9,10 @@ import pytest
 from mask_files import HEIGHT, WIDTH, coco_pixels
 from pycocotools import mask as coco_mask
 
+from curate.dataset.table import MaskTable
 from curate.errors import SourceError
 from curate.formats import detect, read
 from curate.formats.edits import Edits
-from curate.table import MaskTable
 
 POINTS = ((5.0, 4.0), (40.5, 4.0), (40.5, 30.25), (5.0, 30.25))
 PLAIN = ";".join(f"{x},{y}" for x, y in POINTS)

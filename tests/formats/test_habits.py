@@ -16,12 +16,12 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import curate
+from curate.dataset.table import MaskTable
 from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
 from curate.formats.repairs import REPAIRS
+from curate.reporting.summary import summary, summary_text
 from curate.rle import decode, encode, from_dense, to_dense
-from curate.summary import summary, summary_text
-from curate.table import MaskTable
 
 H, W = 60, 70
 RINGS = [

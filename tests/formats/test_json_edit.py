@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import CallError
-from curate.formats.json_edit import Elements, find, ordinals, spliced
+from curate.formats.json.list_edits import Elements, find, ordinals, spliced
 
 element = st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3)
 element |= st.dictionaries(st.text(max_size=3), st.integers(), max_size=3)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import SourceError
-from curate.formats import json_stream
-from curate.formats.json_stream import parse_document, scan
+from curate.formats.json import streaming
+from curate.formats.json.streaming import parse_document, scan
 
 leaf = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=6)
 leaf |= st.floats(allow_nan=False, allow_infinity=False)
@@ -117,7 +117,7 @@ def test_a_byte_order_mark_and_nan_are_taken():
 
 
 def test_an_element_larger_than_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(json_stream, "MAX_ELEMENT_BYTES", 1 << 20)
+    monkeypatch.setattr(streaming, "MAX_ELEMENT_BYTES", 1 << 20)
     raw = b'{"a":["' + b"x" * (3 << 20) + b'"]}'
     with pytest.raises(SourceError, match="one element is larger than 1 MB"):
         collected(raw)

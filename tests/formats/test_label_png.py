@@ -24,9 +24,10 @@ from mask_files import (
 from PIL import Image
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import detect, label_png, png_id_masks, read
+from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
-from curate.formats.png_ids import CHANNELS, write_ids
+from curate.formats.png import id_masks, label_png_format
+from curate.formats.png.id_rewriting import CHANNELS, write_ids
 
 IDS = (1, 2, 7, 15)
 
@@ -124,7 +125,7 @@ def test_every_id_is_a_mask(tmp_path: Path, mode: str) -> None:
             picture = picture.convert("P")
             picture.putdata(labels.ravel().tolist())
         picture.save(path)
-    table = load_all(label_png.FORMAT, path)
+    table = load_all(label_png_format.FORMAT, path)
     assert table.masks["source_key"].tolist() == [f"cells.png#{i}" for i in ids]
     assert table.masks.index.tolist() == list(ids)
     for value in ids:
@@ -137,7 +138,7 @@ def test_every_id_is_a_mask(tmp_path: Path, mode: str) -> None:
 def test_every_depth(tmp_path: Path, depth: int, color: int, interlaced: bool) -> None:
     labels = scene(dtype=np.int64) % 2**depth
     (tmp_path / "a.png").write_bytes(raw_png(labels, depth, color, interlaced))
-    table = load_all(label_png.FORMAT, tmp_path / "a.png")
+    table = load_all(label_png_format.FORMAT, tmp_path / "a.png")
     ids = sorted(set(np.unique(labels).tolist()) - {0})
     assert table.masks.index.tolist() == ids
     for value in ids:
@@ -149,7 +150,7 @@ def test_a_mask_across_strips_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     labels[:, 10:30] = 3  # a run over several strips
     save_png(tmp_path / "a.png", labels)
     whole = read(tmp_path / "a.png", "label-png").masks["segmentation"].tolist()
-    monkeypatch.setattr(png_id_masks, "_STRIP_PIXELS", 3 * HEIGHT)
+    monkeypatch.setattr(id_masks, "_STRIP_PIXELS", 3 * HEIGHT)
     strips = read(tmp_path / "a.png", "label-png").masks["segmentation"].tolist()
     assert strips == whole
 
@@ -160,7 +161,7 @@ def test_a_folder_with_pictures_beside(tmp_path: Path) -> None:
         save_png(tmp_path / "images" / f"{name}.png", noise)
         save_png(tmp_path / "labels" / "deep" / f"{name}.png", scene())
     save_png(tmp_path / "labels" / "empty.png", scene() * 0)
-    table = load_all(label_png.FORMAT, tmp_path)
+    table = load_all(label_png_format.FORMAT, tmp_path)
     assert table.images["file_name"].tolist() == [
         "labels/deep/a.png",
         "labels/deep/b.png",
@@ -174,8 +175,8 @@ def test_photos_are_not_taken(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     save_png(tmp_path / "a.png", noise)
     save_png(tmp_path / "b.png", noise[..., 0])
-    assert not label_png.matches(tmp_path)
-    assert not label_png.matches(tmp_path / "b.png")
+    assert not label_png_format.matches(tmp_path)
+    assert not label_png_format.matches(tmp_path / "b.png")
     (tmp_path / "none").mkdir()
     with pytest.raises(SourceError, match="there is no PNG"):
         read(tmp_path / "none", "label-png")
@@ -243,9 +244,11 @@ def test_prune_touches_only_pngs_that_lose_a_mask(tmp_path: Path) -> None:
         save_png(source / name, scene(), optimize=True)
     (source / "notes.txt").write_text("x")
     before = tree(source)
-    label_png.FORMAT.prune(source, tmp_path / "all", set())
+    label_png_format.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == before
-    label_png.FORMAT.prune(source, tmp_path / "some", {"a#1.png#7", "sub/b.png#1", "sub/b.png#15"})
+    label_png_format.FORMAT.prune(
+        source, tmp_path / "some", {"a#1.png#7", "sub/b.png#1", "sub/b.png#15"}
+    )
     after = tree(tmp_path / "some")
     assert {n for n in before if before[n] != after[n]} == {"a#1.png", "sub/b.png"}
     keys = set(read(source, "label-png").masks["source_key"])
@@ -256,13 +259,13 @@ def test_prune_touches_only_pngs_that_lose_a_mask(tmp_path: Path) -> None:
 
 def test_prune_of_one_file(tmp_path: Path) -> None:
     save_png(tmp_path / "a.png", scene())
-    label_png.FORMAT.prune(tmp_path / "a.png", tmp_path / "b.png", {"a.png#2"})
+    label_png_format.FORMAT.prune(tmp_path / "a.png", tmp_path / "b.png", {"a.png#2"})
     after = np.asarray(Image.open(tmp_path / "b.png"))
     assert (after == np.where(scene() == 2, 0, scene())).all()
     with pytest.raises(CallError, match="exists already"):
-        label_png.FORMAT.prune(tmp_path / "a.png", tmp_path / "b.png", set())
+        label_png_format.FORMAT.prune(tmp_path / "a.png", tmp_path / "b.png", set())
     with pytest.raises(CallError, match="names no mask"):
-        label_png.FORMAT.prune(tmp_path / "a.png", tmp_path / "c.png", {"a.png#x"})
+        label_png_format.FORMAT.prune(tmp_path / "a.png", tmp_path / "c.png", {"a.png#x"})
 
 
 @given(
@@ -305,7 +308,7 @@ def test_any_png_is_read_or_refused(
     path.write_bytes(png[:at] + junk + png[at + len(junk) :])
     assert len(read(path, "label-png").images) == 1
     try:
-        label_png.FORMAT.prune(path, path.with_name("out.png"), {"a.png#1"})
+        label_png_format.FORMAT.prune(path, path.with_name("out.png"), {"a.png#1"})
     except CurateError:
         assert not path.with_name("out.png").exists()
 
@@ -405,10 +408,10 @@ def test_any_edits_and_nothing_else(
     left = {*present, *(value for value, _ in every)} - drop
     if (overlap is None and clash) or left - set(after.ravel().tolist()):
         with pytest.raises(CallError, match="--overlap"):
-            label_png.FORMAT.write(source.parent, out, edits)
+            label_png_format.FORMAT.write(source.parent, out, edits)
         assert not out.exists()
         return
-    stored = label_png.FORMAT.write(source.parent, out, edits)
+    stored = label_png_format.FORMAT.write(source.parent, out, edits)
     assert stored.runs == len(claims) + len(new)
     expected = raw_png(samples_of(after, kind[1]), *kind, interlaced)
     (folder / "expected.png").write_bytes(expected)
@@ -440,7 +443,7 @@ def test_clashes_say_how_many_and_where(tmp_path: Path) -> None:
         add=[Addition("a.png", counts_of(dot), HEIGHT, WIDTH)],
     )
     with pytest.raises(CallError) as caught:
-        label_png.FORMAT.write(tmp_path / "in", tmp_path / "out", edits)
+        label_png_format.FORMAT.write(tmp_path / "in", tmp_path / "out", edits)
     assert caught.value.what == (
         "2 changed or added masks cover pixels of other masks, such as a.png#7, "
         "which covers 15 of the id 15"
@@ -457,7 +460,7 @@ def test_an_id_beyond_depth_or_palette_is_not_taken(
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[5, 5] = True
     add = [Addition("a.png", counts_of(mask), HEIGHT, WIDTH)]
-    label_png.FORMAT.write(tmp_path / "a.png", tmp_path / "b.png", Edits(add=add))
+    label_png_format.FORMAT.write(tmp_path / "a.png", tmp_path / "b.png", Edits(add=add))
     assert (mask_at(read(tmp_path / "b.png"), f"b.png#{new}") == mask).all()
 
 
@@ -486,5 +489,5 @@ def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, Any], message: 
     save_png(tmp_path / "in" / "a.png", scene())
     save_png(tmp_path / "in" / "bit.png", shapes()["corner"], "1")
     with pytest.raises(CallError, match=message):
-        label_png.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(**edits))
+        label_png_format.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(**edits))
     assert not (tmp_path / "out").exists()

@@ -11,9 +11,15 @@ import pytest
 from PIL import Image
 
 from curate import rle
-from curate.formats import png, png_id_masks, strip_runs
-from curate.formats.png import PictureProblem, read_header, read_mask, read_pixels, read_strips
-from curate.formats.png_id_masks import NoIds, read_ids
+from curate.formats.png import id_masks, png_reading, strip_runs
+from curate.formats.png.id_masks import NoIds, read_ids
+from curate.formats.png.png_reading import (
+    PictureProblem,
+    read_header,
+    read_mask,
+    read_pixels,
+    read_strips,
+)
 
 HEIGHT, WIDTH = 90, 70
 
@@ -28,9 +34,9 @@ def blobs(ids: int, kind: type[np.integer] = np.uint8) -> np.ndarray:
 
 @pytest.fixture
 def in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (png, png_id_masks):
+    for module in (png_reading, id_masks):
         monkeypatch.setattr(module, "SMALL_PIXELS", 0)
-    monkeypatch.setattr(png, "_STRIP_PIXELS", 300)
+    monkeypatch.setattr(png_reading, "_STRIP_PIXELS", 300)
 
 
 def saved(path: Path, pixels: np.ndarray, mode: str = "") -> Path:
@@ -130,6 +136,6 @@ def test_what_is_looked_at_keeps_no_strip_in_memory(
 
         return watched(), palette
 
-    monkeypatch.setattr(png_id_masks, "read_strips", strips)
+    monkeypatch.setattr(id_masks, "read_strips", strips)
     assert len(read_ids(path, read_header(path)).ids)
     assert most <= 3 < len(alive)

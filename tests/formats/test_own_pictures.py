@@ -13,11 +13,11 @@ from PIL import Image
 
 import curate
 from curate import rle
-from curate.curation.audits import read_options
 from curate.errors import CurateError
-from curate.inputs import Inputs
-from curate.pipeline import audit
-from curate.summary import summary, summary_text
+from curate.pipeline.inputs import Inputs
+from curate.pipeline.scoring import audit
+from curate.reporting.summary import summary, summary_text
+from curate.writing.pruning import read_options
 
 WIDTH, HEIGHT = 40, 30
 STEMS = [f"scene_{k}" for k in range(3)]
@@ -236,7 +236,7 @@ def test_a_missing_picture_is_a_finding_and_the_folder_is_not_listed(
     source = folder_of_masks(tmp_path)
     put(source / "masks/scene_9/0.png", mask())
     put(source / "other/scene_9.png", mask())
-    monkeypatch.setattr("curate.pictures.finding.os.walk", None)
+    monkeypatch.setattr("curate.images.file_lookup.os.walk", None)
     images = audit(source, tmp_path / "out").images().set_index("file_name")
     assert images.loc["scene_9", "status"] == "missing"
     assert (images["status"].drop("scene_9") == "ok").all()

@@ -12,8 +12,8 @@ from PIL import Image
 
 from curate.errors import CallError, SourceError
 from curate.formats import detect, read
+from curate.formats.coco.panoptic_format import FORMAT
 from curate.formats.edits import Edits
-from curate.formats.panoptic import FORMAT
 from curate.rle import to_dense
 
 H, W = 40, 50

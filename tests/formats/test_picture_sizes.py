@@ -14,11 +14,11 @@ from mask_files import counts_of
 from PIL import Image
 
 import curate
-from curate.decisions import Reviews
+from curate.dataset.table import MaskTable
 from curate.formats import read
-from curate.formats.base import ReadOptions
-from curate.store import open_audit
-from curate.table import MaskTable
+from curate.formats.format import ReadOptions
+from curate.people.reviews import Reviews
+from curate.store.audit import open_audit
 
 WIDTH, HEIGHT = 30, 20
 BOX = (2, 4, 12, 9)  # left, top, right, bottom

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from mask_files import HEIGHT, WIDTH, counts_of, load_all, mask_at, save_png, shapes, tree
 
 from curate.errors import CallError
-from curate.formats import detect, png_flat, read
+from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
+from curate.formats.png import png_flat_format
 
 SHAPES = ("ring", "dot", "parts", "corner")
 
@@ -51,7 +52,7 @@ def test_masks_are_grouped_by_image(
     tmp_path: Path, folder: str, names: list[str], images: list[str], categories: list[str]
 ) -> None:
     put(tmp_path / folder, names)
-    table = load_all(png_flat.FORMAT, tmp_path)
+    table = load_all(png_flat_format.FORMAT, tmp_path)
     assert detect(tmp_path).name == "png-flat"
     found = table.masks.set_index("source_key")
     for name, shape, image, category in zip(names, SHAPES, images, categories, strict=True):
@@ -73,7 +74,7 @@ def test_names_behind_those_of_pictures(tmp_path: Path, place: str, end: str) ->
         Image.new("RGB", (WIDTH, HEIGHT)).save(name)
     names = [f"{stem}{end.format(n)}.png" for stem in stems[:2] for n in (0, 1)]
     put(tmp_path / "masks", names)
-    table = load_all(png_flat.FORMAT, tmp_path)
+    table = load_all(png_flat_format.FORMAT, tmp_path)
     assert len(table) == 4
     assert set(table.images["file_name"]) == {place.format(stem) for stem in stems[:2]}
     meant = {"_{}": "", "_big_dog_{}": "big_dog"}.get(end, "cat0")
@@ -101,18 +102,18 @@ def test_annotations_of_two_people_are_images_each(tmp_path: Path) -> None:
 )
 def test_other_names_are_left_alone(tmp_path: Path, names: list[str]) -> None:
     put(tmp_path, names)
-    assert not png_flat.matches(tmp_path)
+    assert not png_flat_format.matches(tmp_path)
 
 
 def test_ids_are_not_single_masks(tmp_path: Path) -> None:
     ids = np.where(shapes()["ring"], 1, np.where(shapes()["dot"], 2, 0)).astype(np.uint8)
     for name in CLASSES:
         save_png(tmp_path / name, ids)
-    assert not png_flat.matches(tmp_path)
+    assert not png_flat_format.matches(tmp_path)
     for name in ("a", "b"):
         save_png(tmp_path / "pairs" / f"{name}_masks.png", shapes()["ring"])
         save_png(tmp_path / "pairs" / f"{name}.png", shapes()["full"])
-    assert not png_flat.matches(tmp_path / "pairs")
+    assert not png_flat_format.matches(tmp_path / "pairs")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_edits_and_nothing_else(
 def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, object], message: str) -> None:
     root = put(tmp_path / "in", CLASSES)
     with pytest.raises(CallError, match=message):
-        png_flat.FORMAT.write(root, tmp_path / "out", Edits(**edits))  # type: ignore[arg-type]
+        png_flat_format.FORMAT.write(root, tmp_path / "out", Edits(**edits))  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 
 
@@ -176,10 +177,10 @@ def test_what_is_left_has_gaps_in_its_numbers(tmp_path: Path, gone: int) -> None
     root = put(tmp_path / "in", [f"a_car_{n}.png" for n in range(4)])
     save_png(root / "b_car_0.png", shapes()["dot"])
     drop = frozenset({f"a_car_{gone}.png", "b_car_0.png"})
-    png_flat.FORMAT.write(root, tmp_path / "out", Edits(drop))
+    png_flat_format.FORMAT.write(root, tmp_path / "out", Edits(drop))
     left = read(tmp_path / "out", "png-flat").masks["source_key"].tolist()
     assert left == [f"a_car_{n}.png" for n in range(4) if n != gone]
-    png_flat.FORMAT.write(tmp_path / "out", tmp_path / "none", Edits(frozenset(left)))
+    png_flat_format.FORMAT.write(tmp_path / "out", tmp_path / "none", Edits(frozenset(left)))
     assert len(read(tmp_path / "none", "png-flat")) == 0
 
 

@@ -21,8 +21,9 @@ from mask_files import (
 from PIL import Image
 
 from curate.errors import CallError, SourceError
-from curate.formats import detect, png_folder, read
+from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
+from curate.formats.png import png_folder_format
 
 GRAY = np.zeros((HEIGHT, WIDTH), np.uint8)
 
@@ -43,8 +44,8 @@ def test_every_shape_in_both_layouts(tmp_path: Path) -> None:
     for name, mask in made.items():
         save_png(tmp_path / "named" / "masks" / "a1" / f"{name}.PNG", mask)
     Image.fromarray(GRAY).save(tmp_path / "named" / "masks" / "thumbs.jpg")
-    bowl_table = load_all(png_folder.FORMAT, tmp_path / "bowl")
-    named_table = load_all(png_folder.FORMAT, tmp_path / "named")
+    bowl_table = load_all(png_folder_format.FORMAT, tmp_path / "bowl")
+    named_table = load_all(png_folder_format.FORMAT, tmp_path / "named")
     for name, mask in made.items():
         assert (mask_at(bowl_table, f"a1/masks/{name}.png") == mask).all()
         assert (mask_at(named_table, f"masks/a1/{name}.PNG") == mask).all()
@@ -55,7 +56,7 @@ def test_every_shape_in_both_layouts(tmp_path: Path) -> None:
 
 def test_one_image_of_the_bowl_alone(tmp_path: Path) -> None:
     bowl(tmp_path, "a1", {"x": shapes()["dot"]})
-    table = load_all(png_folder.FORMAT, tmp_path / "a1")
+    table = load_all(png_folder_format.FORMAT, tmp_path / "a1")
     assert table.masks["source_key"].tolist() == ["masks/x.png"]
     assert table.images["file_name"].tolist() == ["images/a1.png"]
 
@@ -66,7 +67,7 @@ def test_pictures_by_name_and_images_without_masks(tmp_path: Path) -> None:
     for name in ("a.jpg", "unmasked.jpg"):
         (tmp_path / "images").mkdir(exist_ok=True)
         Image.fromarray(GRAY).save(tmp_path / "images" / name)
-    table = load_all(png_folder.FORMAT, tmp_path)
+    table = load_all(png_folder_format.FORMAT, tmp_path)
     assert table.images["file_name"].tolist() == ["images/a.jpg", "empty", "images/unmasked.jpg"]
     assert table.images["height"].tolist() == [HEIGHT, 0, HEIGHT]
 
@@ -78,7 +79,7 @@ def test_every_kind_of_png(tmp_path: Path, mode: str) -> None:
         save_png(tmp_path / "a" / "masks" / "0.png", mask.astype(np.uint16) * 300)
     else:
         save_png(tmp_path / "a" / "masks" / "0.png", mask, mode)
-    assert (mask_at(load_all(png_folder.FORMAT, tmp_path), "a/masks/0.png") == mask).all()
+    assert (mask_at(load_all(png_folder_format.FORMAT, tmp_path), "a/masks/0.png") == mask).all()
 
 
 def test_a_transparent_pixel_is_background(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_a_transparent_pixel_is_background(tmp_path: Path) -> None:
     white = np.full((HEIGHT, WIDTH, 4), 255, np.uint8)
     white[..., 3] = mask * 255
     save_png(tmp_path / "a" / "masks" / "0.png", white)
-    assert (mask_at(load_all(png_folder.FORMAT, tmp_path), "a/masks/0.png") == mask).all()
+    assert (mask_at(load_all(png_folder_format.FORMAT, tmp_path), "a/masks/0.png") == mask).all()
 
 
 def test_a_dark_palette_colour_is_foreground(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_dark_palette_colour_is_foreground(tmp_path: Path) -> None:
     picture.putpalette([0, 0, 0, 1, 0, 0])
     (tmp_path / "a" / "masks").mkdir(parents=True)
     picture.save(tmp_path / "a" / "masks" / "0.png")
-    assert (mask_at(load_all(png_folder.FORMAT, tmp_path), "a/masks/0.png") == mask).all()
+    assert (mask_at(load_all(png_folder_format.FORMAT, tmp_path), "a/masks/0.png") == mask).all()
 
 
 def test_findings(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_findings(tmp_path: Path) -> None:
     (masks / "nothing.png").write_bytes(b"")
     (masks / "gone.png").symlink_to(tmp_path / "absent")
     (masks / ".DS_Store").write_text("x")
-    table = load_all(png_folder.FORMAT, tmp_path)
+    table = load_all(png_folder_format.FORMAT, tmp_path)
     found = {key.split("/")[-1]: status_at(table, key)[0] for key in table.masks["source_key"]}
     assert found == {
         "good.png": "ok",
@@ -121,7 +122,7 @@ def test_findings(tmp_path: Path) -> None:
         "gone.png": "no_segmentation",
     }
     kept = tmp_path.with_name(f"{tmp_path.name}-kept")
-    png_folder.FORMAT.prune(tmp_path, kept, {"a/masks/gone.png"})
+    png_folder_format.FORMAT.prune(tmp_path, kept, {"a/masks/gone.png"})
     assert len(read(kept, "png-folder")) == len(table) - 1
 
 
@@ -152,15 +153,15 @@ def test_prune_drops_only_the_pngs(tmp_path: Path) -> None:
     (source / "notes.txt").write_text("keep me")
     (source / "void").mkdir()
     before = tree(source)
-    png_folder.FORMAT.prune(source, tmp_path / "all", set())
+    png_folder_format.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == before
     assert (tmp_path / "all" / "void").is_dir()
     drop = {"a/masks/ring.png", 'שלום "b"\n/masks/x.png'}
-    png_folder.FORMAT.prune(source, tmp_path / "some", drop)
+    png_folder_format.FORMAT.prune(source, tmp_path / "some", drop)
     assert tree(tmp_path / "some") == {n: c for n, c in before.items() if n not in drop}
     for key in ("a/masks/absent.png", "a/images/a.png"):
         with pytest.raises(CallError):
-            png_folder.FORMAT.prune(source, tmp_path / "other", {key})
+            png_folder_format.FORMAT.prune(source, tmp_path / "other", {key})
     assert not (tmp_path / "other").exists()
     after = read(tmp_path / "some", "png-folder")
     assert set(after.masks["source_key"]) == set(read(source).masks["source_key"]) - drop
@@ -174,7 +175,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     )
     keys = read(tmp_path / "in", "png-folder").masks["source_key"].tolist()
     assert keys == ["a/masks/x.png", "a/masks/\\udcff.png"]
-    png_folder.FORMAT.prune(tmp_path / "in", tmp_path / "out", {keys[1]})
+    png_folder_format.FORMAT.prune(tmp_path / "in", tmp_path / "out", {keys[1]})
     assert read(tmp_path / "out", "png-folder").masks["source_key"].tolist() == keys[:1]
 
 
@@ -188,7 +189,7 @@ def test_splits_between(tmp_path: Path, split: str, pictures: bool) -> None:
             save_png(tmp_path / "masks" / part / name / "1.png", made["dot"])
             if pictures or split == "x":
                 save_png(tmp_path / "images" / part / f"{name}.png", made["full"])
-    table = load_all(png_folder.FORMAT, tmp_path)
+    table = load_all(png_folder_format.FORMAT, tmp_path)
     assert len(table.images) == 4
     assert (mask_at(table, f"masks/{split}/b/1.png") == made["dot"]).all()
     if pictures:
@@ -199,8 +200,8 @@ def test_other_folders_are_not_taken(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):  # label images with their pictures
         save_png(tmp_path / "masks" / name, GRAY)
         save_png(tmp_path / "images" / name, GRAY)
-    assert not png_folder.matches(tmp_path)
-    assert not png_folder.matches(tmp_path / "absent")
+    assert not png_folder_format.matches(tmp_path)
+    assert not png_folder_format.matches(tmp_path / "absent")
     with pytest.raises(SourceError, match="there is no <image>/masks/"):
         read(tmp_path / "images", "png-folder")
 
@@ -264,7 +265,7 @@ def test_any_edits_and_nothing_else(
             meant[f"{folders[name]}/{stem}.png"] = shapes()[shape]
     out = source.with_name("out")
     add = [added(folders[name], shape) for name, shape in new]
-    stored = png_folder.FORMAT.write(source, out, Edits(frozenset(drop), change, add))
+    stored = png_folder_format.FORMAT.write(source, out, Edits(frozenset(drop), change, add))
     assert (stored.runs, stored.polygons) == (len(change) + len(new), 0)
     before, after = tree(source), tree(out)
     assert set(after) == set(before) - drop | set(meant)
@@ -291,7 +292,7 @@ def test_a_redrawn_png_is_of_the_old_ones_kind(tmp_path: Path, kind: str) -> Non
     else:
         path.write_bytes(path.read_bytes()[:-30])
     change = {"a/masks/x.png": Change(counts_of(dot))}
-    png_folder.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(change=change))
+    png_folder_format.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(change=change))
     with Image.open(tmp_path / "out" / "a" / "masks" / "x.png") as picture:
         assert picture.mode == "L"
         assert (np.asarray(picture) == dot * np.uint8(7 if kind == "gray" else 255)).all()
@@ -304,7 +305,7 @@ def test_new_masks_of_images_that_had_none(tmp_path: Path) -> None:
     table = read(tmp_path / "in", "png-folder")
     assert table.images["source_key"].tolist() == ["masks/a", "masks/unmasked"]
     edits = Edits(add=[added(key, "ring") for key in table.images["source_key"]])
-    png_folder.FORMAT.write(tmp_path / "in", tmp_path / "out", edits)
+    png_folder_format.FORMAT.write(tmp_path / "in", tmp_path / "out", edits)
     keys = ["masks/a/007.png", "masks/a/008.png", "masks/unmasked/added_0001.png"]
     assert read(tmp_path / "out", "png-folder").masks["source_key"].tolist() == keys
 
@@ -328,5 +329,5 @@ def test_new_masks_of_images_that_had_none(tmp_path: Path) -> None:
 def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, Any], message: str) -> None:
     bowl(tmp_path / "in", "a", {"x": shapes()["dot"]})
     with pytest.raises(CallError, match=message):
-        png_folder.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(**edits))
+        png_folder_format.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(**edits))
     assert not (tmp_path / "out").exists()

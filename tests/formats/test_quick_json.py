@@ -9,10 +9,10 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.formats import quick_kernels
-from curate.formats.quick_json import QuickReader
-from curate.formats.records import Annotations, ImageRows
-from curate.formats.values import IntArray
+from curate.formats.coco.annotation_columns import Annotations, ImageRows
+from curate.formats.json import fast_kernels
+from curate.formats.json.fast_reader import QuickReader
+from curate.formats.json.json_columns import IntArray
 
 finite = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
 odd = st.none() | st.booleans() | st.text(max_size=3) | st.lists(finite, max_size=5)
@@ -95,8 +95,8 @@ def test_random_bytes_do_nothing(raw: bytes):
 
 
 def test_no_two_names_share_a_slot():
-    assert sorted(quick_kernels._SLOT_KEYS[quick_kernels._SLOT_KEYS >= 0]) == list(
-        range(len(quick_kernels.KEYS))
+    assert sorted(fast_kernels._SLOT_KEYS[fast_kernels._SLOT_KEYS >= 0]) == list(
+        range(len(fast_kernels.KEYS))
     )
 
 

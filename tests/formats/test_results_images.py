@@ -12,8 +12,8 @@ from PIL import Image
 import curate
 from curate.errors import CallError, SourceError
 from curate.formats import read
-from curate.formats.base import ReadOptions
-from curate.store import open_audit
+from curate.formats.format import ReadOptions
+from curate.store.audit import open_audit
 
 RING = [[2.0, 2.0, 12.0, 2.0, 12.0, 9.0, 2.0, 9.0]]
 RUNS = {"size": [20, 30], "counts": [42, 5, 15, 5, 533]}

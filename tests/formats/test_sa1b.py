@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from curate import rle
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import detect, read, sa1b
+from curate.formats import detect, read
 from curate.formats.edits import Edits
+from curate.formats.sa1b import sa1b_format
 
 H, W = 30, 40
 
@@ -61,7 +62,9 @@ def tar_of(folder: Path, path: Path, form: int = tarfile.GNU_FORMAT) -> Path:
 
 
 def load_all(source: Path, work: Path) -> pd.DataFrame:
-    return pd.concat([sa1b.load(source, part).masks for part in sa1b.plan(source, work)])
+    return pd.concat(
+        [sa1b_format.load(source, part).masks for part in sa1b_format.plan(source, work)]
+    )
 
 
 def test_all_three_ways_hold_the_same_masks(tmp_path: Path):
@@ -93,7 +96,7 @@ def test_all_three_ways_hold_the_same_masks(tmp_path: Path):
 
 
 def test_quick_and_patient_documents_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sa1b, "_BATCH_MASKS", 5)
+    monkeypatch.setattr(sa1b_format, "_BATCH_MASKS", 5)
     folder = folder_of(tmp_path / "sa", images=8)
     for i in (1, 2, 5):
         made = document(i, *(mask(10 * i + k, note=None) for k in range(4)))
@@ -109,8 +112,8 @@ def test_quick_and_patient_documents_mix(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_parts_hold_whole_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = folder_of(tmp_path / "sa", images=6)
-    monkeypatch.setattr(sa1b, "PART_BYTES", 3000)
-    parts = list(sa1b.plan(folder, tmp_path))
+    monkeypatch.setattr(sa1b_format, "PART_BYTES", 3000)
+    parts = list(sa1b_format.plan(folder, tmp_path))
     assert len(parts) > 2
     assert [part.index for part in parts] == list(range(len(parts)))
     assert len(load_all(folder, tmp_path)) == 24
@@ -208,11 +211,11 @@ def test_prune_changes_nothing_else(tmp_path: Path, way: str):
         way, shard
     )
     same, out = tmp_path / "same", tmp_path / "out"
-    sa1b.FORMAT.prune(source, same, set())
+    sa1b_format.FORMAT.prune(source, same, set())
     assert contents(same) == contents(source)
     before = read(source).masks
     drop = before["source_key"].iloc[[0, 2]]
-    sa1b.FORMAT.prune(source, out, set(drop))
+    sa1b_format.FORMAT.prune(source, out, set(drop))
     if way == "file":
         assert len(json.loads(out.read_bytes())["annotations"]) == len(before) - 2
         return
@@ -249,9 +252,9 @@ def test_a_linked_folder_stays_a_link(tmp_path: Path):
     (tmp_path / "pictures").mkdir()
     (source / "pictures").symlink_to(tmp_path / "pictures")
     edits = Edits(drop=frozenset({"sa_0.json#/annotations/1"}))
-    sa1b.FORMAT.write(source, written, edits)
+    sa1b_format.FORMAT.write(source, written, edits)
     assert (written / "pictures").readlink() == tmp_path / "pictures"
-    assert sa1b.FORMAT.check_unedited(source, written, edits) == ""
+    assert sa1b_format.FORMAT.check_unedited(source, written, edits) == ""
 
 
 def test_prune_refuses_what_it_cannot_do(tmp_path: Path):
@@ -259,13 +262,13 @@ def test_prune_refuses_what_it_cannot_do(tmp_path: Path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     with pytest.raises(CallError, match="exists already"):
-        sa1b.FORMAT.prune(folder, tmp_path / "full", set())
+        sa1b_format.FORMAT.prune(folder, tmp_path / "full", set())
     with pytest.raises(CallError, match="inside the source"):
-        sa1b.FORMAT.prune(folder, folder / "out", set())
+        sa1b_format.FORMAT.prune(folder, folder / "out", set())
     with pytest.raises(CallError, match=r"no file other\.json"):
-        sa1b.FORMAT.prune(folder, tmp_path / "out", {"other.json#/annotations/0"})
+        sa1b_format.FORMAT.prune(folder, tmp_path / "out", {"other.json#/annotations/0"})
     with pytest.raises(CallError, match="none with the number 9"):
-        sa1b.FORMAT.prune(folder, tmp_path / "out", {"sa_0.json#/annotations/9"})
+        sa1b_format.FORMAT.prune(folder, tmp_path / "out", {"sa_0.json#/annotations/9"})
     assert not (tmp_path / "out").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
 
@@ -279,7 +282,7 @@ def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("os.fsync", full)
     source = folder_of(tmp_path / "sa") / "sa_0.json"
     with pytest.raises(CurateError, match="no space left on device"):
-        sa1b.FORMAT.prune(source, tmp_path / "out.json", set())
+        sa1b_format.FORMAT.prune(source, tmp_path / "out.json", set())
     assert not (tmp_path / "out.json").exists()
 
 

@@ -22,10 +22,11 @@ from mask_files import tree
 from new_masks import HEIGHT, WIDTH, any_json, counts_of, kind_of, masks, pixels, rle_of, runs_of
 
 from curate.errors import CallError, CurateError
-from curate.formats import read, sa1b
-from curate.formats.amg_json import edit_records
+from curate.formats import read
+from curate.formats.amg.amg_json import edit_records
 from curate.formats.edits import Addition, Change, Edits, Stored
-from curate.formats.json_edit import spliced
+from curate.formats.json.list_edits import spliced
+from curate.formats.sa1b import sa1b_format
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
 
@@ -162,7 +163,7 @@ def test_decisions_and_nothing_else_reach_sa1b(
     assert images == [f"{inside}sa_{i}.json" for i in range(1 if way == "alone" else 3)]
     edits = data.draw(edits_of(table.masks["source_key"].tolist(), images))
     out = folder / "out" / source.name
-    stored = sa1b.FORMAT.write(source, out, edits)
+    stored = sa1b_format.FORMAT.write(source, out, edits)
 
     check_stored(stored, edits)
     before, after = written(source, way), written(out, way)
@@ -237,7 +238,7 @@ def added(image: str, **fields: Any) -> dict[str, Any]:
 def test_a_box_of_neither_kind_becomes_what_the_dataset_has(tmp_path: Path):
     source = one_document(tmp_path / "in")
     change = {"sa_0.json#/annotations/0": Change(counts_of(MASK))}
-    sa1b.FORMAT.write(source, tmp_path / "out", Edits(change=change))
+    sa1b_format.FORMAT.write(source, tmp_path / "out", Edits(change=change))
     found = json.loads((tmp_path / "out" / "sa_0.json").read_text())["annotations"][0]
     assert found["bbox"] == [3, 2, 3, 2]
     assert "crop_box" not in found
@@ -250,11 +251,11 @@ def test_documents_that_nothing_can_be_added_to(tmp_path: Path):
     (source / "sa_3.json").write_text(document(3, "null"))
     table = read(source)
     assert sorted(table.images["source_key"]) == ["", "", "", "sa_0.json"]
-    sa1b.FORMAT.write(source, tmp_path / "out", Edits(**added("sa_0.json")))
+    sa1b_format.FORMAT.write(source, tmp_path / "out", Edits(**added("sa_0.json")))
     before, after = tree(source), tree(tmp_path / "out")
     assert [name for name in before if before[name] != after[name]] == ["sa_0.json"]
     with pytest.raises(CallError, match="no list of masks"):
-        sa1b.FORMAT.write(source, tmp_path / "none", Edits(**added("sa_3.json")))
+        sa1b_format.FORMAT.write(source, tmp_path / "none", Edits(**added("sa_3.json")))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +273,7 @@ def test_documents_that_nothing_can_be_added_to(tmp_path: Path):
 def test_what_cannot_be_written_is_refused(tmp_path: Path, edits: dict[str, Any], words: str):
     source = one_document(tmp_path / "in", attributes=[1])
     with pytest.raises(CallError, match=words):
-        sa1b.FORMAT.write(source, tmp_path / "out", Edits(**edits))
+        sa1b_format.FORMAT.write(source, tmp_path / "out", Edits(**edits))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     if "no file" not in words:
         path, name = source / "sa_0.json", "sa_0.json"
@@ -289,11 +290,11 @@ def test_files_of_one_name_are_dropped_from_but_not_changed(tmp_path: Path):
         for _ in range(2):
             made.add(source / "sa_0.json", "sa_0.json")
     key = "a.tar!sa_0.json#/annotations/0"
-    sa1b.FORMAT.prune(path, tmp_path / "b.tar", {key})
+    sa1b_format.FORMAT.prune(path, tmp_path / "b.tar", {key})
     assert len(read(tmp_path / "b.tar")) == 0
     for edits in ({"change": {key: Change()}}, added("a.tar!sa_0.json")):
         with pytest.raises(CallError, match=r"2 files in it are called a\.tar!sa_0\.json"):
-            sa1b.FORMAT.write(path, tmp_path / "c.tar", Edits(**edits))
+            sa1b_format.FORMAT.write(path, tmp_path / "c.tar", Edits(**edits))
 
 
 FIELDS = ["id", "segmentation", "bbox", "area", "crop_box", "point_coords", "attributes"]
@@ -323,7 +324,7 @@ def test_any_json_is_written_or_refused(
             (folder / "b.json").unlink(missing_ok=True)
             with contextlib.suppress(CurateError):
                 if isinstance(value, dict):
-                    sa1b.FORMAT.write(source, folder / "b.json", edits)
+                    sa1b_format.FORMAT.write(source, folder / "b.json", edits)
                 else:
                     pieces, _ = edit_records(source, "a.json", edits)
                     (folder / "b.json").write_bytes(spliced(source.read_bytes(), pieces))

@@ -13,7 +13,8 @@ from mask_files import HEIGHT, WIDTH, coco_pixels, load_all, mask_at, shapes, st
 from pycocotools import mask as coco_mask
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import detect, read, sav
+from curate.formats import detect, read
+from curate.formats.sav import sav_format
 
 MANUAL, AUTO = "sav_000001_manual.json", "sav_000001_auto.json"
 
@@ -48,7 +49,7 @@ def write(path: Path, document: Any) -> Path:
 @pytest.mark.parametrize(("name", "absent"), [(MANUAL, 125), (AUTO, 137)])
 def test_real_masklets_are_read_to_the_pixel(data: Path, name: str, absent: int) -> None:
     source = data / "sav" / "example" / name
-    table = load_all(sav.FORMAT, source)
+    table = load_all(sav_format.FORMAT, source)
     document = json.loads(source.read_text())
     frames, tracks = len(document["masklet"]), len(document["masklet_id"])
     assert detect(source).name == "sav"
@@ -77,10 +78,10 @@ def test_real_masklets_are_read_to_the_pixel(data: Path, name: str, absent: int)
 
 def test_real_files_pruned(data: Path, tmp_path: Path) -> None:
     source = data / "sav" / "example"
-    sav.FORMAT.prune(source, tmp_path / "all", set())
+    sav_format.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == tree(source)
     drop = {f"{AUTO}#/masklet/0/0", f"{AUTO}#/masklet/0/8", f"{AUTO}#/masklet/120/3"}
-    sav.FORMAT.prune(source, tmp_path / "some", drop)
+    sav_format.FORMAT.prune(source, tmp_path / "some", drop)
     after = tree(tmp_path / "some")
     assert after[MANUAL] == tree(source)[MANUAL]
     old, new = json.loads((source / AUTO).read_text()), json.loads(after[AUTO])
@@ -100,23 +101,23 @@ def test_every_shape_and_what_absent_means(tmp_path: Path) -> None:
     made = list(shapes().values())
     nothing = rle_of(made[0] & False)
     frames = [[rle_of(mask), nothing] for mask in made] + [[None, rle_of(made[0])], []]
-    table = load_all(sav.FORMAT, write(tmp_path / "a.json", video(frames)))
+    table = load_all(sav_format.FORMAT, write(tmp_path / "a.json", video(frames)))
     for t, mask in enumerate(made):
         assert (mask_at(table, f"a.json#/masklet/{t}/0") == mask).all()
     assert len(table) == len(made) + 1
     assert len(table.images) == len(frames)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "b.json").write_text("{}")
-    assert not sav.matches(tmp_path / "other")
+    assert not sav_format.matches(tmp_path / "other")
     (tmp_path / "0.json").write_text("{}")
-    assert sav.matches(tmp_path)  # what comes first is not all that is there
+    assert sav_format.matches(tmp_path)  # what comes first is not all that is there
     assert table.masks["track_id"].tolist() == [5] * len(made) + [9]
 
 
 def test_a_video_of_which_every_frame_is_annotated(tmp_path: Path) -> None:
     frames = [[rle_of(shapes()["dot"])]] * 3
     document = video(frames, video_frame_count=3)
-    table = load_all(sav.FORMAT, write(tmp_path / "a.json", document))
+    table = load_all(sav_format.FORMAT, write(tmp_path / "a.json", document))
     assert table.images["file_name"].tolist() == [f"sav_000042/0000{i}.jpg" for i in range(3)]
 
 
@@ -127,7 +128,7 @@ def test_videos_in_folders(tmp_path: Path) -> None:
         document.pop("video_id")
         write(tmp_path / name, document)
     write(tmp_path / "other.json", {"images": []})  # one of three
-    table = load_all(sav.FORMAT, tmp_path)
+    table = load_all(sav_format.FORMAT, tmp_path)
     assert table.images["file_name"].tolist() == ["x/00000.jpg", "y/00000.jpg"]
     assert table.masks["source_key"].tolist() == [
         "sav_000/x_manual.json#/masklet/0/0",
@@ -147,7 +148,7 @@ def test_findings(tmp_path: Path) -> None:
     ]
     scores = [[0.5, 0.5], None, [], [1, "high"], [float("nan")]]
     document = video(frames, masklet_stability_score=scores, masklet_id=[3, "x"])
-    table = load_all(sav.FORMAT, write(tmp_path / "a.json", document))
+    table = load_all(sav_format.FORMAT, write(tmp_path / "a.json", document))
     assert table.masks["status"].tolist() == [
         "ok",
         "wrong_type",
@@ -161,7 +162,9 @@ def test_findings(tmp_path: Path) -> None:
     ]
     assert status_at(table, "a.json#/masklet/1")[1] == "the frame is a string, not a list of masks"
     assert table.masks["track_id"].tolist()[-2:] == [3, 1]
-    sav.FORMAT.prune(tmp_path / "a.json", tmp_path / "b.json", set(table.masks["source_key"]))
+    sav_format.FORMAT.prune(
+        tmp_path / "a.json", tmp_path / "b.json", set(table.masks["source_key"])
+    )
     assert len(read(tmp_path / "b.json", "sav")) == 0
     assert len(read(tmp_path / "b.json", "sav").images) == 5
 
@@ -172,7 +175,7 @@ def test_findings(tmp_path: Path) -> None:
 def test_a_size_that_is_not_usable(tmp_path: Path, size: tuple[Any, Any]) -> None:
     frames = [[rle_of(shapes()["ring"])]]
     document = video(frames, video_height=size[0], video_width=size[1])
-    table = load_all(sav.FORMAT, write(tmp_path / "a.json", document))
+    table = load_all(sav_format.FORMAT, write(tmp_path / "a.json", document))
     assert (mask_at(table, "a.json#/masklet/0/0") == shapes()["ring"]).all()
 
 
@@ -195,7 +198,7 @@ def test_prune_changes_only_the_dropped(tmp_path: Path) -> None:
     document = video([[dot, dot], [dot, dot]])
     source = tmp_path / "a.json"
     source.write_text(json.dumps(document, indent=2) + "\n")
-    sav.FORMAT.prune(source, tmp_path / "b.json", {"a.json#/masklet/1/0"})
+    sav_format.FORMAT.prune(source, tmp_path / "b.json", {"a.json#/masklet/1/0"})
     document["masklet"] = [[dot, dot], [rle_of(shapes()["dot"] & False), dot]]
     assert json.loads((tmp_path / "b.json").read_text()) == document
     before, after = source.read_text(), (tmp_path / "b.json").read_text()
@@ -204,9 +207,9 @@ def test_prune_changes_only_the_dropped(tmp_path: Path) -> None:
     assert before[:start].endswith("[\n      {")
     for key in ("a.json#/masklet/9/0", "a.json#/masklet/1/2"):
         with pytest.raises(CallError, match="not in it"):
-            sav.FORMAT.prune(source, tmp_path / "c.json", {key})
+            sav_format.FORMAT.prune(source, tmp_path / "c.json", {key})
     with pytest.raises(CallError, match="names no mask"):
-        sav.FORMAT.prune(source, tmp_path / "c.json", {"a.json#/masklet/x"})
+        sav_format.FORMAT.prune(source, tmp_path / "c.json", {"a.json#/masklet/x"})
 
 
 JSON = st.recursive(
@@ -234,7 +237,7 @@ def test_any_values_are_findings_or_errors(
     )
     source = write(tmp_path_factory.mktemp("sav") / "a.json", document)
     with suppress(CurateError):
-        table = load_all(sav.FORMAT, source)
+        table = load_all(sav_format.FORMAT, source)
         assert table.masks["source_key"].iloc[0] == "a.json#/masklet/0/0"
-        sav.FORMAT.prune(source, source.with_name("b.json"), set(table.masks["source_key"]))
+        sav_format.FORMAT.prune(source, source.with_name("b.json"), set(table.masks["source_key"]))
         assert len(read(source.with_name("b.json"), "sav")) == 0

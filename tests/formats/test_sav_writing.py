@@ -17,8 +17,9 @@ from new_masks import HEIGHT, WIDTH, any_json, counts_of, masks, pixels, rle_of,
 from pycocotools import mask as coco_mask
 
 from curate.errors import CallError, CurateError
-from curate.formats import read, sav
+from curate.formats import read
 from curate.formats.edits import Addition, Change, Edits, Stored
+from curate.formats.sav import sav_format
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
 
@@ -141,7 +142,7 @@ def test_decisions_and_nothing_else_reach_the_video(
     frames = element_texts(member_text(text, "masklet"))
     assert images == [f"a.json#/masklet/{t}" for t in range(len(frames))]
     edits = data.draw(edits_of(table.masks["source_key"].tolist(), images))
-    stored = sav.FORMAT.write(folder / "in", folder / "out", edits)
+    stored = sav_format.FORMAT.write(folder / "in", folder / "out", edits)
     assert stored == Stored(runs=len(edits.change) + len(edits.add))
     assert tree(folder / "out").keys() == tree(folder / "in").keys()
 
@@ -185,7 +186,7 @@ def test_a_new_masklet_in_the_real_files(data: Path, tmp_path: Path) -> None:
     mask[100:200, 50:120] = True
     names = [f"sav_000001_{kind}.json" for kind in ("auto", "manual")]
     add = [Addition(f"{name}#/masklet/120", counts_of(mask), 848, 480) for name in names]
-    sav.FORMAT.write(source, tmp_path / "out", Edits(add=add))
+    sav_format.FORMAT.write(source, tmp_path / "out", Edits(add=add))
     for name in names:
         old, new = (json.loads((f / name).read_text()) for f in (source, tmp_path / "out"))
         n = len(old["masklet_id"])
@@ -229,7 +230,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path, edits: dict[str, Any]
     counts = counts if height == HEIGHT else rle_of(np.zeros((height, WIDTH)))["counts"].encode()
     add = [Addition(key, counts, height, WIDTH) for key in keys]
     with pytest.raises(CallError, match=words):
-        sav.FORMAT.write(source, tmp_path / "out.json", Edits(add=add, **edits))
+        sav_format.FORMAT.write(source, tmp_path / "out.json", Edits(add=add, **edits))
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     if "text" in frames:
         assert read(source, "sav").images["source_key"].tolist() == ["", ""]
@@ -248,7 +249,7 @@ def test_lists_that_are_too_short_are_filled_up(tmp_path: Path) -> None:
     source = tmp_path / "a.json"
     source.write_text(json.dumps(value))
     add = [Addition("a.json#/masklet/1", mask["counts"].encode(), HEIGHT, WIDTH)]
-    sav.FORMAT.write(source, tmp_path / "b.json", Edits(add=add))
+    sav_format.FORMAT.write(source, tmp_path / "b.json", Edits(add=add))
     found = json.loads((tmp_path / "b.json").read_text())
     assert found["masklet"] == [[mask, mask, EMPTY], [EMPTY, EMPTY, mask], [mask, EMPTY, EMPTY]]
     assert found["masklet_id"] == [5, None, 6]
@@ -277,11 +278,11 @@ def test_any_json_is_written_or_refused(
         for key in table.masks["source_key"]:
             out.unlink(missing_ok=True)
             with contextlib.suppress(CurateError):
-                sav.FORMAT.write(source, out, Edits(change={key: Change(counts)}))
+                sav_format.FORMAT.write(source, out, Edits(change={key: Change(counts)}))
                 assert len(read(out, "sav")) == len(table) - 1
         for key in filter(None, table.images["source_key"]):
             out.unlink(missing_ok=True)
             full = rle_of(np.ones((HEIGHT, WIDTH)))["counts"].encode()
             add = [Addition(key, full, HEIGHT, WIDTH)]
-            sav.FORMAT.write(source, out, Edits(add=add))
+            sav_format.FORMAT.write(source, out, Edits(add=add))
             assert len(read(out, "sav")) == len(table) + 1

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from curate import rle
+from curate.dataset.table import STATUSES
 from curate.formats.segmentation import read_run_lengths, read_segmentation
-from curate.table import STATUSES
 
 coordinate = st.floats(-30, 60, allow_nan=False)
 ring = st.lists(coordinate, min_size=6, max_size=24).map(lambda r: r[: len(r) // 2 * 2])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import SourceError
-from curate.formats import tar
+from curate.formats.sa1b import tar_stream
 
 
 def archive(files: dict[str, bytes], form: int = tarfile.GNU_FORMAT) -> bytes:
@@ -31,7 +31,11 @@ def _folder(name: str) -> tarfile.TarInfo:
 
 def listed(raw: bytes) -> dict[str, bytes]:
     file = io.BytesIO(raw)
-    return {m.name: raw[m.data : m.data + m.size] for m in tar.members(file, "x.tar") if m.regular}
+    return {
+        m.name: raw[m.data : m.data + m.size]
+        for m in tar_stream.members(file, "x.tar")
+        if m.regular
+    }
 
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=150)
@@ -47,7 +51,7 @@ FORMS = [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 def test_members_are_those_of_the_standard_library(files: dict[str, bytes], form: int):
     raw = archive(files, form)
     assert listed(raw) == files
-    assert tar.looks_like_tar(raw[:512])
+    assert tar_stream.looks_like_tar(raw[:512])
 
 
 @given(contents, st.sampled_from(FORMS), st.binary(max_size=1200))
@@ -55,13 +59,15 @@ def test_a_changed_member_leaves_the_others(files: dict[str, bytes], form: int, 
     raw = archive(files, form)
     chosen = next(iter(files), "")
     out = io.BytesIO()
-    tar.copy_changed(io.BytesIO(raw), out, "x.tar", lambda m: new if m.name == chosen else None)
+    tar_stream.copy_changed(
+        io.BytesIO(raw), out, "x.tar", lambda m: new if m.name == chosen else None
+    )
     expected = files | ({chosen: new} if chosen else {})
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as made:
         found = {m.name: made.extractfile(m).read() for m in made if m.isfile()}
     assert found == expected
     same = io.BytesIO()
-    tar.copy_changed(io.BytesIO(raw), same, "x.tar", lambda m: None)
+    tar_stream.copy_changed(io.BytesIO(raw), same, "x.tar", lambda m: None)
     assert same.getvalue() == raw
 
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.formats.edits import Change
-from curate.formats.unedited import json_tokens
-from curate.formats.unedited.json_lists import ListEdits, check_lists
-from curate.formats.unedited.json_tokens import elements, members, tokens
+from curate.formats.untouched import json_tokens
+from curate.formats.untouched.json_list_check import ListEdits, check_lists
+from curate.formats.untouched.json_tokens import elements, members, tokens
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),

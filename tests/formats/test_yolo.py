@@ -24,9 +24,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from curate.errors import CallError, SourceError
-from curate.formats import detect, read, yolo
+from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
-from curate.formats.yolo_names import class_names, yaml_names
+from curate.formats.yolo import yolo_format
+from curate.formats.yolo.class_names import class_names, yaml_names
 
 SQUARE = "0.1 0.1 0.6 0.1 0.6 0.9 0.1 0.9"
 
@@ -53,7 +54,7 @@ def test_polygons_become_cocos_masks(tmp_path: Path) -> None:
     triangle = "0.013 0.5 0.99 0.02 0.71 0.983"
     make(tmp_path, {"labels/train/a.txt": f"0 {SQUARE}\n\n2 {triangle}\n"})
     (tmp_path / "data.yaml").write_text("names:\n  0: cat\n  2: 'dog'\n")
-    table = load_all(yolo.FORMAT, tmp_path)
+    table = load_all(yolo_format.FORMAT, tmp_path)
     assert detect(tmp_path).name == "yolo"
     assert table.masks["source_key"].tolist() == ["labels/train/a.txt:1", "labels/train/a.txt:3"]
     assert (mask_at(table, "labels/train/a.txt:1") == drawn(SQUARE)).all()
@@ -68,25 +69,25 @@ def test_polygons_become_cocos_masks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["labels", "train/labels", "a/b/labels"])
 def test_layouts(tmp_path: Path, layout: str) -> None:
     make(tmp_path, {f"{layout}/x.txt": f"0 {SQUARE}"})
-    table = load_all(yolo.FORMAT, tmp_path)
+    table = load_all(yolo_format.FORMAT, tmp_path)
     assert table.masks["status"].tolist() == ["ok"]
 
 
 def test_the_folder_of_labels_alone_and_labels_beside_pictures(tmp_path: Path) -> None:
     make(tmp_path / "a", {"labels/x.txt": f"0 {SQUARE}", "labels/classes.txt": "cat"})
-    table = load_all(yolo.FORMAT, tmp_path / "a" / "labels")
+    table = load_all(yolo_format.FORMAT, tmp_path / "a" / "labels")
     assert table.masks["source_key"].tolist() == ["x.txt:1"]
     assert table.masks["category"].tolist() == ["cat"]
     make(tmp_path / "b", {"x.txt": f"0 {SQUARE}", "notes.txt": "hello"}, pictures=False)
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "b" / "x.png")
-    table = load_all(yolo.FORMAT, tmp_path / "b")
+    table = load_all(yolo_format.FORMAT, tmp_path / "b")
     assert (mask_at(table, "x.txt:1") == drawn(SQUARE)).all()
 
 
 def test_images_without_labels_are_images(tmp_path: Path) -> None:
     make(tmp_path, {"labels/x.txt": f"0 {SQUARE}", "labels/y.txt": "", "labels/z.txt": ""})
     (tmp_path / "labels" / "z.txt").unlink()
-    table = load_all(yolo.FORMAT, tmp_path)
+    table = load_all(yolo_format.FORMAT, tmp_path)
     assert table.images["file_name"].tolist() == ["images/x.jpg", "images/y.jpg", "images/z.jpg"]
     assert len(table) == 1
 
@@ -111,7 +112,7 @@ def test_findings(tmp_path: Path) -> None:
     ]
     make(tmp_path, {"labels/a.txt": "\r\n".join(lines)})
     (tmp_path / "data.yaml").write_text("names: [a, b, c, d]")
-    table = load_all(yolo.FORMAT, tmp_path)
+    table = load_all(yolo_format.FORMAT, tmp_path)
     statuses = table.masks["status"].tolist()
     assert statuses == [
         "ok",
@@ -144,7 +145,7 @@ def test_pictures_that_tell_no_size(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 8
     Image.new("RGB", (HEIGHT, WIDTH)).save(images / "turned.jpg", exif=exif)
-    table = load_all(yolo.FORMAT, tmp_path)
+    table = load_all(yolo_format.FORMAT, tmp_path)
     by_name = dict(zip(table.images["file_name"], table.images["status"], strict=True))
     assert by_name == {
         "images/cut.jpg": "unreadable",
@@ -165,7 +166,7 @@ def test_a_huge_picture_is_not_decoded(tmp_path: Path) -> None:
 
     make(tmp_path, {"labels/a.txt": f"0 {SQUARE}"}, pictures=False)
     bomb(tmp_path / "images" / "a.png", 20_000, 20_000)
-    table = load_all(yolo.FORMAT, tmp_path)
+    table = load_all(yolo_format.FORMAT, tmp_path)
     assert table.masks["status"].tolist() == ["ok"]
     assert table.masks["area_px"].iloc[0] == pytest.approx(0.4 * 20_000**2, rel=0.01)
 
@@ -176,9 +177,9 @@ def test_prune_keeps_all_other_bytes(tmp_path: Path) -> None:
     make(source, {"labels/a.txt": first, "labels/b:c.txt": f"0 {SQUARE}\n", "labels/d.txt": "\n"})
     (source / "data.yaml").write_text("names: [a]")
     before = tree(source)
-    yolo.FORMAT.prune(source, tmp_path / "all", set())
+    yolo_format.FORMAT.prune(source, tmp_path / "all", set())
     assert tree(tmp_path / "all") == before
-    yolo.FORMAT.prune(source, tmp_path / "some", {"labels/a.txt:3", "labels/b:c.txt:1"})
+    yolo_format.FORMAT.prune(source, tmp_path / "some", {"labels/a.txt:3", "labels/b:c.txt:1"})
     after = tree(tmp_path / "some")
     assert after["labels/a.txt"] == f"0 {SQUARE}\r\n \r\n2 {SQUARE}".encode()
     assert after["labels/b:c.txt"] == b""
@@ -186,9 +187,9 @@ def test_prune_keeps_all_other_bytes(tmp_path: Path) -> None:
     assert len(read(tmp_path / "some", "yolo")) == 2
     for key in ("labels/a.txt:9", "labels/none.txt:1"):
         with pytest.raises(CallError):
-            yolo.FORMAT.prune(source, tmp_path / "other", {key})
+            yolo_format.FORMAT.prune(source, tmp_path / "other", {key})
     with pytest.raises(CallError, match="names no mask"):
-        yolo.FORMAT.prune(source, tmp_path / "other", {"labels/a.txt"})
+        yolo_format.FORMAT.prune(source, tmp_path / "other", {"labels/a.txt"})
 
 
 def test_other_folders_are_not_taken(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_other_folders_are_not_taken(tmp_path: Path) -> None:
     make(tmp_path / "empty", {"labels/a.txt": ""})
     (tmp_path / "void").mkdir()
     for name in ("boxes", "empty", "void", "absent"):
-        assert not yolo.matches(tmp_path / name)
+        assert not yolo_format.matches(tmp_path / name)
     with pytest.raises(SourceError, match="no label file"):
         read(tmp_path / "void", "yolo")
 
@@ -236,11 +237,11 @@ def test_any_yaml_gives_names_or_none(text: str) -> None:
 )
 def test_any_label_is_a_finding(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
     root = make(tmp_path_factory.mktemp("yolo"), {"labels/a.txt": f"0 {SQUARE}\n".encode() + junk})
-    table = load_all(yolo.FORMAT, root)
+    table = load_all(yolo_format.FORMAT, root)
     lines = [line for line in junk.splitlines() if line.strip()]
     assert len(table) == 1 + len(lines)
     drop = set(table.masks["source_key"].tolist()[1:])
-    yolo.FORMAT.prune(root, root.parent / f"{root.name}-out", drop)
+    yolo_format.FORMAT.prune(root, root.parent / f"{root.name}-out", drop)
     assert len(read(root.parent / f"{root.name}-out", "yolo")) == 1
 
 
@@ -305,7 +306,7 @@ def test_any_edits_and_nothing_else(
     (root / "data.yaml").write_text("names: [cat, dog, bird]")
     out = root.with_name("out")
     edits = Edits(frozenset(drop), change, [added("labels/a.txt", shape) for shape in new])
-    stored = yolo.FORMAT.write(root, out, edits)
+    stored = yolo_format.FORMAT.write(root, out, edits)
     pixels = [one.counts for one in change.values() if one.counts]
     assert (stored.polygons, stored.runs, stored.held) == (len(pixels) + len(new), 0, {})
     before, after = tree(root), tree(out)
@@ -333,7 +334,7 @@ def test_coordinates_have_as_many_digits_as_it_takes(tmp_path: Path, size: tuple
         mask[y : y + 1 + height // 9, x : x + 1 + width // 9] ^= True
     mask[-1, -1] = True
     change = {"labels/a.txt:1": Change(counts_of(mask))}
-    yolo.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(change=change))
+    yolo_format.FORMAT.write(tmp_path / "in", tmp_path / "out", Edits(change=change))
     assert (mask_at(read(tmp_path / "out", "yolo"), "labels/a.txt:1") == mask).all()
 
 
@@ -350,7 +351,7 @@ def test_images_without_labels_get_some(tmp_path: Path) -> None:
     }
     key = "train/labels/sub/x.txt"
     edits = Edits(add=[added(key, "ring", "7"), added(key, "parts", "0")])
-    stored = yolo.FORMAT.write(root, tmp_path / "out", edits)
+    stored = yolo_format.FORMAT.write(root, tmp_path / "out", edits)
     assert (stored.polygons, stored.seams) == (2, 2)
     table = read(tmp_path / "out", "yolo")
     assert (mask_at(table, f"{key}:1") == shapes()["ring"]).all()
@@ -368,7 +369,9 @@ def test_nothing_is_added_behind_a_link(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (root / "labels" / "b").symlink_to(tmp_path / "outside")
     with pytest.raises(SourceError, match="nothing is added behind it"):
-        yolo.FORMAT.write(root, tmp_path / "out", Edits(add=[added("labels/b/x.txt", "dot", "0")]))
+        yolo_format.FORMAT.write(
+            root, tmp_path / "out", Edits(add=[added("labels/b/x.txt", "dot", "0")])
+        )
     assert not list((tmp_path / "outside").iterdir())
     assert not (tmp_path / "out").exists()
 
@@ -378,7 +381,7 @@ def test_a_list_of_classes_grows(tmp_path: Path) -> None:
     (root / "classes.txt").write_bytes(b"cat\r\ndog\r\n\r\n")
     change = {f"labels/a.txt:{i}": Change(category=name) for i, name in ((1, "fox"), (2, "שועל"))}
     edits = Edits(change=change, add=[added("labels/a.txt", "dot", "fox")])
-    yolo.FORMAT.write(root, tmp_path / "out", edits)
+    yolo_format.FORMAT.write(root, tmp_path / "out", edits)
     names = "cat\r\ndog\r\nfox\r\nשועל\r\n\r\n"
     assert (tmp_path / "out" / "classes.txt").read_bytes() == names.encode()
     table = read(tmp_path / "out", "yolo")
@@ -390,14 +393,14 @@ def test_the_only_class_is_taken(tmp_path: Path) -> None:
     root = make(tmp_path / "in", {"labels/a.txt": ""})
     (root / "obj.names").write_text("cell")
     edits = Edits(add=[added("labels/a.txt", "corner", None)])
-    yolo.FORMAT.write(root, tmp_path / "out", edits)
+    yolo_format.FORMAT.write(root, tmp_path / "out", edits)
     assert read(tmp_path / "out", "yolo").masks["category"].tolist() == ["cell"]
 
 
 def test_a_redrawn_prediction_loses_the_number_without_a_partner(tmp_path: Path) -> None:
     root = make(tmp_path / "in", {"labels/a.txt": f"0 {SQUARE} 0.87\n"})
     change = {"labels/a.txt:1": Change(counts_of(shapes()["dot"]))}
-    yolo.FORMAT.write(root, tmp_path / "out", Edits(change=change))
+    yolo_format.FORMAT.write(root, tmp_path / "out", Edits(change=change))
     assert (mask_at(read(tmp_path / "out"), "labels/a.txt:1") == shapes()["dot"]).all()
 
 
@@ -421,5 +424,5 @@ def test_edits_that_are_refused(tmp_path: Path, edits: dict[str, Any], message: 
     (root / "images" / "gone.jpg").unlink()
     (root / "data.yaml").write_text("names: [cat, dog]")
     with pytest.raises(CallError, match=message):
-        yolo.FORMAT.write(root, tmp_path / "out", Edits(**edits))
+        yolo_format.FORMAT.write(root, tmp_path / "out", Edits(**edits))
     assert not (tmp_path / "out").exists()

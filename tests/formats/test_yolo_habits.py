@@ -12,11 +12,11 @@ from mask_files import HEIGHT, WIDTH, coco_pixels, counts_of, shapes, tree
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from curate.dataset.table import MaskTable
 from curate.errors import SourceError
 from curate.formats import detect, read
-from curate.formats.base import ReadOptions
 from curate.formats.edits import Addition, Change, Edits
-from curate.table import MaskTable
+from curate.formats.format import ReadOptions
 
 SQUARE = "0.1 0.1 0.6 0.1 0.6 0.9 0.1 0.9"
 TRIANGLE = "0.2 0.2 0.8 0.2 0.5 0.7"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from curate.formats.yolo_names import yaml_names
-from curate.formats.yolo_yaml import with_yaml_names
+from curate.formats.yolo.class_names import yaml_names
+from curate.formats.yolo.yaml_names import with_yaml_names
 
 NAME = "it's # a: new"
 SPELLED = "'it''s # a: new'"

@@ -20,15 +20,15 @@ from boxes import dataset
 from PIL import Image
 
 import curate
-from curate.audit_info import SCHEMA_VERSION, read_info
 from curate.errors import AuditError, SourceError
-from curate.exchange.archives import head_of, names_in
-from curate.exchange.huggingface import TOOL
 from curate.formats import read
-from curate.models.quality_file import from_bytes
-from curate.pictures import ImageFolder
-from curate.pictures.quiet import silence_decoders
-from curate.review.leases import Leases
+from curate.images import ImageFolder
+from curate.images.quiet_decoders import silence_decoders
+from curate.people.exchange.archives import head_of, names_in
+from curate.people.exchange.huggingface import TOOL
+from curate.people.webapp.leases import Leases
+from curate.quality.model_file import from_bytes
+from curate.store.audit_info import SCHEMA_VERSION, read_info
 from fuzz import seeds
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.models.segmenter import Answer, Embedding, Frame, Prompts
+from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, Prompts
 
 SIDE, LOW = 256, 64
 

@@ -9,9 +9,9 @@ from scipy import ndimage
 
 from curate import rle
 from curate.errors import SourceError
-from curate.generation.candidates import SCHEMA
-from curate.generation.choosing import REASONS, choose
-from curate.generation.recipe import Recipe
+from curate.networks.generation.mask_candidates import SCHEMA
+from curate.networks.generation.mask_choice import REASONS, choose
+from curate.networks.generation.recipe import Recipe
 
 HEIGHT, WIDTH = 60, 80
 CROPS = [(0, 0, 80, 60), (0, 0, 50, 38), (30, 22, 50, 38)]

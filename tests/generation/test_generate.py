@@ -17,8 +17,8 @@ from scene_segmenter import SceneSegmenter, picture
 from curate import rle
 from curate.errors import AuditError, CallError, SourceError
 from curate.formats import detect, read
-from curate.generation import generate, open_generation, reselect, run
-from curate.models.segmenter import Answer, Embedding, Prompts
+from curate.networks.generation import generate, generating, open_generation, reselect
+from curate.networks.segmenters.segmenter import Answer, Embedding, Prompts
 
 QUICK = {"points_per_side": 16, "crop_layers": 1}
 BOXES = [(40, 50, 120, 90), (300, 200, 70, 180), (480, 60, 44, 40)]
@@ -253,7 +253,7 @@ def test_an_interrupted_run_goes_on(images: Path, tmp_path: Path, after: int) ->
 def test_an_interrupted_choice_goes_on(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curate.generation import run as module
+    from curate.networks.generation import generating as module
 
     out = tmp_path / "out"
     generate(images, out, segmenter=SceneSegmenter(), settings=QUICK)
@@ -467,7 +467,7 @@ def test_a_generation_that_has_not_ended_is_no_dataset(
     if begun == "--again":
         generate(images, out, segmenter=SceneSegmenter(), settings=QUICK)
         read(out)
-    write_image, written_before = run.write_image, []
+    write_image, written_before = generating.write_image, []
 
     def killed(*arguments: Any) -> None:
         if written_before:
@@ -476,7 +476,7 @@ def test_a_generation_that_has_not_ended_is_no_dataset(
         write_image(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "write_image", killed)
+        patched.setattr(generating, "write_image", killed)
         with pytest.raises(KeyboardInterrupt):
             work()
     for look in (read, detect):

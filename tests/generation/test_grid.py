@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from curate.generation.grid import Crop, crops_of, points_of
-from curate.generation.recipe import Recipe
+from curate.networks.generation.point_grid import Crop, crops_of, points_of
+from curate.networks.generation.recipe import Recipe
 
 SIZES = [(1500, 2250), (480, 640), (640, 480), (1024, 1024), (97, 1003)]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from curate.errors import CallError
-from curate.generation.recipe import AFTER_NETWORK, Recipe, load_recipe
+from curate.networks.generation.recipe import AFTER_NETWORK, Recipe, load_recipe
 
 
 def test_sa1b_is_the_papers() -> None:

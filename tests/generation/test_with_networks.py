@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny_models
 
 from curate import cli, rle
-from curate.generation import generate, open_generation
-from curate.models import load_segmenter
-from curate.models.segmenter import Prompts
+from curate.networks.generation import generate, open_generation
+from curate.networks.loading import load_segmenter
+from curate.networks.segmenters.segmenter import Prompts
 
 HEIGHT, WIDTH = 70, 110
 ALL = {

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from curate.models.detections import picture_key
-from curate.models.detector_scenes import DetectorImage
+from curate.networks.detectors.detections import picture_key
+from curate.networks.detectors.training_images import DetectorImage
 
 
 def draw(

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from curate.errors import CallError
-from curate.models.embedding_cache import EmbeddingCache, default_folder, default_limit
-from curate.models.segmenter import Embedding, Frame
+from curate.networks.segmenters.embedding_cache import EmbeddingCache, default_folder, default_limit
+from curate.networks.segmenters.segmenter import Embedding, Frame
 
 pytest.importorskip("safetensors")
 
@@ -283,7 +283,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_embedding_cache import Counting, picture, same
-from curate.models.embedding_cache import EmbeddingCache
+from curate.networks.segmenters.embedding_cache import EmbeddingCache
 cache, model, fresh = EmbeddingCache(Path(sys.argv[2]), int(sys.argv[3])), Counting(), Counting()
 for k in range(60):
     image = picture(k * int(sys.argv[4]) % 17)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from curate.errors import CallError
-from curate.models import gpu_stability
-from curate.models.gpu_stability import stability_of
+from curate.networks.segmenters import gpu_stability
+from curate.networks.segmenters.gpu_stability import stability_of
 
 torch = pytest.importorskip("torch")
 
@@ -94,8 +94,8 @@ import sys
 import torch
 sys.path.insert(0, sys.argv[1])
 from test_gpu_stability import SHAPES, TYPES, fields
-from curate.models.gpu_stability import _by_torch
-from curate.models.stability_kernel import count_on_gpu
+from curate.networks.segmenters.gpu_stability import _by_torch
+from curate.networks.segmenters.stability_kernel import count_on_gpu
 for kind in TYPES:
     for shape in (*SHAPES, (2, 128, 512), (2, 32769, 1)):
         for low, high in ((-1.0, 1.0), (0.45, 0.55), (-2.0, -2.0)):
@@ -110,7 +110,7 @@ COMPILE = """
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 import triton
-from curate.models.stability_kernel import _OPTIONS, _kernel
+from curate.networks.segmenters.stability_kernel import _OPTIONS, _kernel
 sizes = {name: _OPTIONS[name] for name in ("BLOCK", "STEPS")}
 plain = {"counts": "*i32", "pixels": "i32", "chunks": "i32", "low": "fp32", "high": "fp32"}
 for kind in ("fp32", "fp16", "bf16"):

@@ -17,8 +17,8 @@ from tiny_detectors import make
 from tiny_models import SIDE, saved
 
 from curate.errors import CurateError, SourceError
-from curate.models import load_detector, load_segmenter
-from curate.models.segmenter import Prompts
+from curate.networks.loading import load_detector, load_segmenter
+from curate.networks.segmenters.segmenter import Prompts
 
 PICTURE = np.zeros((20, 30, 3), np.uint8)
 POINT = Prompts(points=np.array([[[5.0, 5.0]]]), labels=np.ones((1, 1), np.int64))

@@ -19,13 +19,13 @@ import tiny_detectors  # noqa: E402
 from PIL import Image  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from curate.dataset.table import concat  # noqa: E402
 from curate.errors import CallError, CurateError, SourceError  # noqa: E402
-from curate.models.detections import Detections, detections_of, known_categories  # noqa: E402
-from curate.models.detector import FAMILIES, load_detector  # noqa: E402
-from curate.models.detector_input import DetectorInput, read_input  # noqa: E402
-from curate.pictures import ImageFolder  # noqa: E402
+from curate.images import ImageFolder  # noqa: E402
+from curate.networks.detectors.detections import Detections, detections_of, known_categories  # noqa: E402
+from curate.networks.detectors.preprocessing import DetectorInput, read_input  # noqa: E402
+from curate.networks.detectors.transformers_detector import FAMILIES, load_detector  # noqa: E402
 from curate.scorers.detector import detector as detector_scorer  # noqa: E402
-from curate.table import concat  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 

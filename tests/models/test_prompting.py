@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bright_segmenter import BrightSegmenter
 
-from curate.models.prompting import (
+from curate.networks.segmenters.prompting import (
     INSIDE,
     MASK_LOGIT,
     WAYS,
@@ -14,7 +14,7 @@ from curate.models.prompting import (
     prompts_of,
     redraw,
 )
-from curate.models.segmenter import Frame
+from curate.networks.segmenters.segmenter import Frame
 from curate.rle import concat, from_dense, to_dense
 
 SIZES = [(480, 640), (640, 480), (1, 1000), (1000, 1), (33, 47)]

@@ -17,25 +17,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import AuditError
-from curate.models import quality_training as training
-from curate.models.quality_features import (
-    FeatureColumns,
-    choose_columns,
-    evidence_shares,
-    total_evidence,
-)
-from curate.models.quality_file import VERSION, from_bytes, to_bytes
-from curate.models.quality_metrics import (
+from curate.quality import training
+from curate.quality.features import FeatureColumns, choose_columns, evidence_shares, total_evidence
+from curate.quality.metrics import (
     average_precision,
     calibration_error,
     log_losses,
     reliability,
     share_over_zero,
 )
-from curate.models.quality_model import QualityModel, explain
-from curate.models.quality_stacking import expit, stack
-from curate.models.quality_trees import grow, no_trees, together
-from curate.models.quality_weights import FEWEST, believed_good, beyond, prominence, stand_for
+from curate.quality.model import QualityModel, explain
+from curate.quality.model_file import VERSION, from_bytes, to_bytes
+from curate.quality.sample_weights import FEWEST, believed_good, beyond, prominence, stand_for
+from curate.quality.stacking import expit, stack
+from curate.quality.trees import grow, no_trees, together
 
 COLUMNS = FeatureColumns(("hole_score", "outline_score"), ("area_px",))
 
@@ -117,7 +112,7 @@ def walked(trees: Any, row: Any) -> float:
 def test_trees_say_what_scikit_learn_says() -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    from curate.models import quality_trees as kept
+    from curate.quality import trees as kept
 
     lessons = made_up()
     trees = grow(lessons.matrix, lessons.bad, COLUMNS.directions(), 5)
@@ -210,7 +205,7 @@ def test_pieces_give_what_the_whole_gives(
     matrix = made_up(seed=7).matrix
     shares = {"hole_score": np.full(len(matrix), 0.5)}
     whole = explain(model, matrix, shares, np.arange(3)), model.probability(matrix)
-    monkeypatch.setattr("curate.models.quality_model.ROWS", 7)
+    monkeypatch.setattr("curate.quality.model.ROWS", 7)
     pieces = explain(model, matrix, shares, np.arange(3)), model.probability(matrix)
     np.testing.assert_array_equal(whole[0].column, pieces[0].column)
     np.testing.assert_allclose(whole[0].overall, pieces[0].overall)

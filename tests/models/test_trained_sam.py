@@ -13,12 +13,17 @@ from tiny_sam import SIDE, Drawing, drawing, drawings
 
 from curate import rle
 from curate.errors import CallError
-from curate.models import load_segmenter
-from curate.models.prompting import paired_iou, redraw
-from curate.models.segmenter import Prompts, Segmenter
-from curate.models.segmenter_lessons import jittered_boxes, points_inside
-from curate.models.segmenter_training import Progress, SegmenterSchedule, mask_loss, train_segmenter
-from curate.models.small_sam import low_side, pixel_values, small_sam
+from curate.networks.loading import load_segmenter
+from curate.networks.segmenters.prompting import paired_iou, redraw
+from curate.networks.segmenters.segmenter import Prompts, Segmenter
+from curate.networks.segmenters.segmenter_training import (
+    Progress,
+    SegmenterSchedule,
+    mask_loss,
+    train_segmenter,
+)
+from curate.networks.segmenters.small_sam import low_side, pixel_values, small_sam
+from curate.networks.segmenters.training_prompts import jittered_boxes, points_inside
 from curate.rle.logits import draw
 
 pytestmark = pytest.mark.slow  # a network is trained first

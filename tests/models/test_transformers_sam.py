@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from curate.errors import CallError, SourceError
-from curate.models import load_segmenter
-from curate.models.segmenter import Frame, Prompts
+from curate.networks.loading import load_segmenter
+from curate.networks.segmenters.segmenter import Frame, Prompts
 from curate.rle import to_dense
 from curate.rle.logits import draw
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as coco
 
-from curate.table import MaskTable, finish
+from curate.dataset.table import MaskTable, finish
 
 
 def squares_table(sizes: tuple[tuple[int, int], ...]) -> MaskTable:

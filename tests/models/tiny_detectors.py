@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import transformers as t
 
-from curate.models.transformers_sam import quiet_library
+from curate.networks.segmenters.transformers_sam import quiet_library
 
 SQUARE = ("rt_detr", "rt_detr_v2", "d_fine", "deimv2", "lw_detr", "rf_detr")
 """Those that are used on inputs of one size."""

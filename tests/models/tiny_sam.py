@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
-from curate.models.segmenter_training import SegmenterSchedule, train_segmenter
-from curate.models.small_sam import small_sam
+from curate.networks.segmenters.segmenter_training import SegmenterSchedule, train_segmenter
+from curate.networks.segmenters.small_sam import small_sam
 
 Masks = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]

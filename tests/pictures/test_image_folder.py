@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from curate.errors import SourceError
-from curate.pictures import ImageFolder, worse
-from curate.pictures.canvas import range_of, stretched
-from curate.pictures.decode import upright
+from curate.images import ImageFolder, worse
+from curate.images.canvas import range_of, stretched
+from curate.images.decode import upright
 
 
 def pixels(height=48, width=64, seed=0):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.pictures import Box, ImageFolder, decode, pieces, png_rows
-from curate.pictures.costs import bytes_to_decode
+from curate.images import Box, ImageFolder, decode, image_pieces, png_rows
+from curate.images.decoding_costs import bytes_to_decode
 
 HEIGHT, WIDTH = 53, 71
 BOX = Box(9, 11, 30, 25)
@@ -45,10 +45,10 @@ def read_both(
     images = ImageFolder(folder)
     whole = images.load(name, size, **how)
     with monkeypatch.context() as small:
-        small.setattr(pieces, "SMALL_PIXELS", 0)
-        small.setattr(pieces, "PIECE_PIXELS", 300)
+        small.setattr(image_pieces, "SMALL_PIXELS", 0)
+        small.setattr(image_pieces, "PIECE_PIXELS", 300)
         if name.endswith((".png", ".tif", ".bmp", ".ppm", ".tga")):
-            small.setattr(pieces, "_fitting", None)  # nothing is decoded whole
+            small.setattr(image_pieces, "_fitting", None)  # nothing is decoded whole
         return whole, images.load(name, size, **how)
 
 
@@ -91,9 +91,9 @@ def test_one_huge_strip_of_a_tiff_is_unpacked_row_by_row(
         tiffinfo={278: HEIGHT, 317: predictor},
     )
     whole = ImageFolder(tmp_path).load("a.tif", box=BOX)
-    monkeypatch.setattr(pieces, "SMALL_PIXELS", 0)
-    monkeypatch.setattr(pieces, "PIECE_PIXELS", 300)
-    monkeypatch.setattr(pieces.tiff_blocks, "decoded", None)
+    monkeypatch.setattr(image_pieces, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(image_pieces, "PIECE_PIXELS", 300)
+    monkeypatch.setattr(image_pieces.tiff_blocks, "decoded", None)
     little = ImageFolder(tmp_path, max_bytes=12_000)
     np.testing.assert_array_equal(little.load("a.tif", box=BOX), whole)
     assert little.inspect("a.tif", (HEIGHT, WIDTH)).status == "ok"
@@ -210,8 +210,8 @@ def test_turned_pictures_and_their_windows(
         want = whole[BOX.y : BOX.y + BOX.h, BOX.x : BOX.x + BOX.w]
         np.testing.assert_array_equal(part, want)
         with monkeypatch.context() as small:
-            small.setattr(pieces, "SMALL_PIXELS", 0)
-            small.setattr(pieces, "PIECE_PIXELS", 300)
+            small.setattr(image_pieces, "SMALL_PIXELS", 0)
+            small.setattr(image_pieces, "PIECE_PIXELS", 300)
             bands = list(images.bands(path.name, size, pixels=700, margin=4))
         assert len(bands) > 1
         for band in bands:
@@ -250,7 +250,7 @@ def test_what_can_only_be_decoded_whole_is_refused_by_its_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, how: Any
 ) -> None:
     drawn("RGB").save(tmp_path / f"a.{suffix}", **how)
-    monkeypatch.setattr(pieces, "_cropped", None)  # nothing is decoded
+    monkeypatch.setattr(image_pieces, "_cropped", None)  # nothing is decoded
     images = ImageFolder(tmp_path, max_bytes=2_000)
     seen = images.inspect(f"a.{suffix}", (HEIGHT, WIDTH))
     assert seen.status == "unreadable"
@@ -296,8 +296,8 @@ def test_a_whole_large_picture_is_reduced_as_it_is_read(
         drawn("RGB").save(tmp_path / f"a.{suffix}")
     shape = -(-HEIGHT // 2), -(-WIDTH // 2)
     want = np.asarray(drawn("RGB").resize(shape[::-1], Image.Resampling.BOX), float)
-    monkeypatch.setattr(pieces, "SMALL_PIXELS", 0)
-    monkeypatch.setattr(pieces, "PIECE_PIXELS", 300)
+    monkeypatch.setattr(image_pieces, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(image_pieces, "PIECE_PIXELS", 300)
     monkeypatch.setattr(decode, "_REDUCED_BYTES", 0)
     for suffix in ("png", "tif", "bmp"):
         small = ImageFolder(tmp_path).load(f"a.{suffix}", (HEIGHT, WIDTH), longest=30)
@@ -311,9 +311,9 @@ def test_the_thumbnail_of_a_large_picture_is_that_of_a_small_one(
 ) -> None:
     drawn("RGB").save(tmp_path / f"a.{suffix}")
     whole = ImageFolder(tmp_path).inspect(f"a.{suffix}", (HEIGHT, WIDTH))
-    for module in (pieces, decode):
+    for module in (image_pieces, decode):
         monkeypatch.setattr(module, "SMALL_PIXELS", 0)
-    monkeypatch.setattr(pieces, "PIECE_PIXELS", 300)
+    monkeypatch.setattr(image_pieces, "PIECE_PIXELS", 300)
     pieced = ImageFolder(tmp_path).inspect(f"a.{suffix}", (HEIGHT, WIDTH))
     assert (pieced.status, pieced.digest) == ("ok", whole.digest)
     assert np.abs(pieced.thumbnail.astype(int) - whole.thumbnail).max() <= 1
@@ -323,7 +323,7 @@ def test_a_tiff_in_a_million_pieces_is_not_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn("L").save(tmp_path / "a.tif", tiffinfo={278: 1})
-    monkeypatch.setattr(pieces.tiff_blocks, "MOST_BLOCKS", 50)
+    monkeypatch.setattr(image_pieces.tiff_blocks, "MOST_BLOCKS", 50)
     seen = ImageFolder(tmp_path).inspect("a.tif", (HEIGHT, WIDTH))
     assert (seen.status, seen.detail) == (
         "unreadable",
@@ -340,8 +340,8 @@ def test_large_pictures_cut_off_are_told(
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     how = {"compression": packing} if suffix == "tif" else {}
     Image.fromarray(noise).save(path, **how)
-    monkeypatch.setattr(pieces, "SMALL_PIXELS", 0)
-    monkeypatch.setattr(pieces, "PIECE_PIXELS", 300)
+    monkeypatch.setattr(image_pieces, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(image_pieces, "PIECE_PIXELS", 300)
     path.write_bytes(path.read_bytes()[:7000])
     seen = ImageFolder(tmp_path).inspect(path.name, (HEIGHT, WIDTH))
     assert seen.status in ("truncated", "unreadable")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.report import write_report
+from curate.reporting import write_report
 
 sys.path.insert(0, str(Path(__file__).parent))
 

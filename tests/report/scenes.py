@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
 from curate.rle import bbox, concat, encode, from_dense
-from curate.store import SCHEMA_VERSION
+from curate.store.audit_info import SCHEMA_VERSION
 
 HOSTILE = (
     '<img src=x onerror="window.hacked=1">',

@@ -8,12 +8,12 @@ import re
 import pytest
 from counted_audit import ANN, counted
 
-from curate.report import collect, gallery, picks
-from curate.report.collect import ReportSource
-from curate.report.decided import decisions
-from curate.report.page import render
-from curate.report.words import with_code
-from curate.store import Audit
+from curate.render.formatting import with_code
+from curate.reporting import gallery, mask_selection, queries
+from curate.reporting.decision_counts import decisions
+from curate.reporting.page import render
+from curate.reporting.queries import ReportSource
+from curate.store.audit import Audit
 
 __all__ = ["counted"]
 
@@ -45,23 +45,30 @@ def test_decisions_are_counted_by_what_the_policy_had_decided(source: ReportSour
 
 
 def test_what_people_decided_is_no_finding(source: ReportSource) -> None:
-    found, rarer = collect.reasons(source)
+    found, rarer = queries.reasons(source)
     assert rarer == 0
     assert [(reason.masks, reason.reject) for reason in found] == [(1, 1)]
     assert found[0].text.startswith("no usable mask")
-    over = collect.overview(source)
+    over = queries.overview(source)
     assert dict(over.actions()) == {"accept": 10, "review": 1, "reject": 3}
     assert over.person == {"accept": 4, "review": 1, "reject": 2}
 
 
 def test_the_gallery_shows_what_people_changed_beside_what_was(source: ReportSource) -> None:
-    reasons, _ = collect.reasons(source)
+    reasons, _ = queries.reasons(source)
     cards = {card.pick.mask_id: card for card in gallery.cards(source, reasons, None, {})}
     groups = {mask_id: card.pick.group for mask_id, card in cards.items()}
     assert groups.pop(13) == reasons[0].index
-    assert {i for i, group in groups.items() if group == picks.NOT_SETTLED} == {5}
-    assert {i for i, group in groups.items() if group == picks.CHANGED} == {2, 3, 4, 9}
-    assert {i for i, group in groups.items() if group == picks.ACCEPTED} == {6, 7, 8, 10, 11, 12}
+    assert {i for i, group in groups.items() if group == mask_selection.NOT_SETTLED} == {5}
+    assert {i for i, group in groups.items() if group == mask_selection.CHANGED} == {2, 3, 4, 9}
+    assert {i for i, group in groups.items() if group == mask_selection.ACCEPTED} == {
+        6,
+        7,
+        8,
+        10,
+        11,
+        12,
+    }
     redrawn = cards[3]
     assert redrawn.twin == gallery.REDRAWN
     assert redrawn.drawing is not None

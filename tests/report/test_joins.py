@@ -10,10 +10,10 @@ import pytest
 from scenes import HandMade, write_audit
 from test_page import minimal
 
-from curate.image_join import REASON_TEXTS
-from curate.report.collect import ReportSource
-from curate.report.joins import Missing, joins
-from curate.report.page import render
+from curate.dataset.image_join import REASON_TEXTS
+from curate.reporting.page import render
+from curate.reporting.queries import ReportSource
+from curate.reporting.tables import Missing, joins
 
 PICTURES = {
     "things": 5,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from curate.pictures import Box
-from curate.report.outline import MOST_POINTS, path_of, rings_of, sample
+from curate.images import Box
+from curate.render.outline_path import MOST_POINTS, path_of, rings_of, sample
 from curate.rle import from_dense, to_dense
 
 masks = hnp.arrays(np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 14)))

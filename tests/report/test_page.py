@@ -10,9 +10,9 @@ from scenes import HOSTILE, HandMade, write_audit
 from test_sections import minimal
 
 from curate.errors import AuditError
-from curate.report import write_report
-from curate.report.page import render
-from curate.store import SCHEMA_VERSION
+from curate.reporting import write_report
+from curate.reporting.page import render
+from curate.store.audit_info import SCHEMA_VERSION
 
 
 class Tags(HTMLParser):

@@ -11,14 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 import curate
-from curate import verbs
+from curate import api
 from curate.cli import app
-from curate.curation.certify import Certificate
-from curate.curation.standing import standing, standing_text
-from curate.decisions import open_reviews
-from curate.report.collect import ReportSource
-from curate.report.people import Chart, acceptance, path, people, reliability
-from curate.summary import summary, summary_text
+from curate.people.guarantees.certify import Certificate
+from curate.people.guarantees.overrides import standing, standing_text
+from curate.people.reviews import open_reviews
+from curate.reporting.people_section import Chart, acceptance, path, people, reliability
+from curate.reporting.queries import ReportSource
+from curate.reporting.summary import summary, summary_text
 
 
 def test_paths_are_in_the_box_with_y_upwards() -> None:
@@ -84,13 +84,13 @@ def audit(tmp_path: Path) -> curate.Audit:
 def test_the_page_says_what_was_certified_and_estimated(audit, tmp_path) -> None:
     assert not people(ReportSource(audit)).anything
     queue = tmp_path / "q.csv"
-    verbs.write_queue(audit.path, queue, kind="estimate", budget=150)
+    api.write_queue(audit.path, queue, kind="estimate", budget=150)
     rows = pd.read_csv(queue)
     rows["decision"] = np.where(rows["mask_id"] % 10 == 0, "reject", "accept")
     rows.to_csv(tmp_path / "done.csv", index=False)
-    verbs.import_decisions(tmp_path / "done.csv", audit.path, reviewer="ann")
-    found = verbs.certify(audit.path, max_bad=0.15)
-    verbs.estimate(audit.path)
+    api.import_decisions(tmp_path / "done.csv", audit.path, reviewer="ann")
+    found = api.certify(audit.path, max_bad=0.15)
+    api.estimate(audit.path)
     said = people(ReportSource(curate.open_audit(audit.path)))
     assert said.decided.masks == 150
     assert said.acceptance is not None
@@ -109,13 +109,13 @@ TORN = {"when": "fragment_score < 1", "action": "review", "reason": "in pieces"}
 
 def certified(audit: curate.Audit, folder: Path) -> Certificate:
     """Review a random sample, every tenth mask rejected, and certify; a rule keeps these back."""
-    verbs.decide(audit.path, policy={"name": "own", "rule": [TORN]})
-    verbs.write_queue(audit.path, folder / "q.csv", kind="estimate", budget=150)
+    api.decide(audit.path, policy={"name": "own", "rule": [TORN]})
+    api.write_queue(audit.path, folder / "q.csv", kind="estimate", budget=150)
     rows = pd.read_csv(folder / "q.csv")
     rows["decision"] = np.where(rows["mask_id"] % 10 == 0, "reject", "accept")
     rows.to_csv(folder / "done.csv", index=False)
-    verbs.import_decisions(folder / "done.csv", audit.path, reviewer="ann")
-    return verbs.certify(audit.path, max_bad=0.15)
+    api.import_decisions(folder / "done.csv", audit.path, reviewer="ann")
+    return api.certify(audit.path, max_bad=0.15)
 
 
 def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
@@ -162,7 +162,7 @@ def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
     numbers = summary(opened)
     assert numbers["certificate_count"] == int(nobody.sum()) - 4
     text = summary_text(opened, numbers)
-    page = verbs.report(audit.path).read_text()
+    page = api.report(audit.path).read_text()
     for sentence in sentences:
         assert sentence in text
         assert sentence in page
@@ -170,7 +170,7 @@ def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
 
 def test_a_void_certificate_is_mentioned_until_there_is_a_new_one(audit, tmp_path) -> None:
     certified(audit, tmp_path)
-    verbs.decide(audit.path, policy="default")
+    api.decide(audit.path, policy="default")
     void = "the certificate (at most 15.0% bad, 95% confidence) is void: the policy changed; "
     opened = curate.open_audit(audit.path)
     assert standing(opened) is None

@@ -10,13 +10,22 @@ import pandas as pd
 import pytest
 from scenes import HandMade, info, write_audit
 
-from curate.pictures import ImageFolder
-from curate.report import collect, distributions, figures, gallery, made, picks, tables, unexplained
-from curate.report.collect import ReportSource
-from curate.report.crops import visible
-from curate.report.policy_marks import marks
-from curate.report.words import kind_of
-from curate.store import SCHEMA_VERSION
+from curate.images import ImageFolder
+from curate.render.crops import visible
+from curate.render.formatting import kind_of
+from curate.reporting import (
+    distributions,
+    gallery,
+    mask_selection,
+    methods,
+    missing_masks,
+    queries,
+    svg_figures,
+    tables,
+)
+from curate.reporting.queries import ReportSource
+from curate.reporting.svg_figures import marks
+from curate.store.audit_info import SCHEMA_VERSION
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +39,7 @@ def masks(scenes: tuple[HandMade, Path]) -> pd.DataFrame:
 
 
 def test_overview(source: ReportSource, masks: pd.DataFrame) -> None:
-    found = collect.overview(source)
+    found = queries.overview(source)
     assert (found.masks, found.images) == (len(masks), 6)
     assert found.categories == masks["category"].nunique()
     assert dict(found.actions()) == masks["action"].value_counts().to_dict()
@@ -40,7 +49,7 @@ def test_reasons_are_counted_by_kind(source: ReportSource, masks: pd.DataFrame) 
     said = masks.assign(kind=masks["reasons"].str.split("; ")).explode("kind")
     said = said[said["kind"] != ""]
     expected = said.groupby(said["kind"].map(kind_of))["mask_id"].nunique().to_dict()
-    found, unlisted = collect.reasons(source)
+    found, unlisted = queries.reasons(source)
     assert {r.kind: r.masks for r in found} == expected
     assert unlisted == 0
     assert [r.masks for r in found] == sorted(expected.values(), reverse=True)
@@ -50,11 +59,11 @@ def test_reasons_are_counted_by_kind(source: ReportSource, masks: pd.DataFrame) 
 
 
 def test_a_bar_shows_the_smallest_share() -> None:
-    placed = figures.segments([("accept", 10**6), ("review", 0), ("reject", 1)])
+    placed = svg_figures.segments([("accept", 10**6), ("review", 0), ("reject", 1)])
     assert [kind for kind, *_ in placed] == ["accept", "reject"]
     assert placed[1][2] > 0.6
     assert placed[1][1] + placed[1][2] == pytest.approx(100, abs=0.02)
-    assert figures.segments([("accept", 0)]) == []
+    assert svg_figures.segments([("accept", 0)]) == []
 
 
 def test_statuses_come_with_examples(source: ReportSource) -> None:
@@ -110,7 +119,7 @@ def test_stability_curve() -> None:
     curve = distributions.stability_curve(info())
     assert curve is not None
     assert curve.offsets == [0.0, 0.5, 1.0, 1.5, 2.0]
-    assert figures.line(curve).mean.startswith("M0 0")
+    assert svg_figures.line(curve).mean.startswith("M0 0")
     assert distributions.stability_curve({}) is None
     holes = {"offsets": [0, 1], "mean": [1, None], "p10": [1, 1], "p90": [1, 1]}
     assert distributions.stability_curve({"stability_curve": holes}) is None
@@ -119,21 +128,21 @@ def test_stability_curve() -> None:
 def test_bars_stay_in_their_box() -> None:
     histogram = distributions.Histogram("a_score", 0, 1, [1, 0, 10**6] + [0] * 37, 10**6 + 1, 0)
     assert histogram.skewed
-    drawn = figures.bars(histogram, marks(info()["policy"])["hole_score"])
+    drawn = svg_figures.bars(histogram, marks(info()["policy"])["hole_score"])
     assert drawn.plain.count("M") == drawn.log.count("M") == 2
-    assert [x for x, _ in drawn.marks] == [figures.WIDTH / 2]
+    assert [x for x, _ in drawn.marks] == [svg_figures.WIDTH / 2]
     assert [label for _, label in drawn.ticks] == ["0", "0.25", "0.5", "0.75", "1"]
 
 
 def test_gallery_takes_each_mask_once_and_few_of_one_image(source: ReportSource) -> None:
-    reasons, _ = collect.reasons(source)
-    chosen = picks.choose(source, reasons)
+    reasons, _ = queries.reasons(source)
+    chosen = mask_selection.choose(source, reasons)
     ids = [pick.mask_id for pick in chosen]
-    assert len(set(ids)) == len(ids) <= picks.MOST_CARDS + 24
-    assert {pick.group for pick in chosen} == {r.index for r in reasons} | {picks.ACCEPTED}
+    assert len(set(ids)) == len(ids) <= mask_selection.MOST_CARDS + 24
+    assert {pick.group for pick in chosen} == {r.index for r in reasons} | {mask_selection.ACCEPTED}
     for reason in reasons:
         images = [p.row["image_id"] for p in chosen if p.group == reason.index]
-        assert max(images.count(i) for i in images) <= picks.MOST_PER_IMAGE
+        assert max(images.count(i) for i in images) <= mask_selection.MOST_PER_IMAGE
 
 
 def test_every_reason_has_examples_even_where_rarer_ones_took_its_masks() -> None:
@@ -150,18 +159,18 @@ def test_a_detector_that_tells_numbers_only_gets_names() -> None:
         {"bbox": [2, 2, 4, 4], "score": 0.7, "category_id": 9, "category": "cat"},
         {"bbox": [2, 2, 4, 4], "score": 0.2, "category_id": 3, "counted": False},
     ]
-    (shown,) = unexplained.draw([row | {"found": json.dumps(found)}], None, {3: "dog"})
+    (shown,) = missing_masks.draw([row | {"found": json.dumps(found)}], None, {3: "dog"})
     assert shown.found == ["dog 0.80", "cat 0.70"]
     assert shown.drawing is not None
     assert len(shown.drawing.boxes) == 2
     for broken in (None, "", "[", "{}", "[1]", '[{"bbox": [1, 2]}]'):
-        (shown,) = unexplained.draw([row | {"found": broken}], None, {})
+        (shown,) = missing_masks.draw([row | {"found": broken}], None, {})
         assert shown.found == []
 
 
 def test_cards_show_outline_twin_and_picture(scenes: tuple[HandMade, Path]) -> None:
     source = ReportSource(scenes[0])
-    reasons, _ = collect.reasons(source)
+    reasons, _ = queries.reasons(source)
     cards = gallery.cards(source, reasons, ImageFolder(scenes[1]), {})
     twins = [c for c in cards if c.pick.row["duplicate_of"] is not None]
     assert twins
@@ -179,20 +188,24 @@ def test_cards_show_outline_twin_and_picture(scenes: tuple[HandMade, Path]) -> N
 
 
 def test_glossary_and_signals(source: ReportSource) -> None:
-    assert {t.column for t in made.glossary(source)} >= {"quality_score", "priority", "hole_score"}
-    silent = [s for s in made.signals(source, set(source.score_columns())) if not s.available]
+    assert {t.column for t in methods.glossary(source)} >= {
+        "quality_score",
+        "priority",
+        "hole_score",
+    }
+    silent = [s for s in methods.signals(source, set(source.score_columns())) if not s.available]
     assert [s.name for s in silent] == ["stability"]
 
 
 def test_signals_are_worked_out_where_the_audit_does_not_list_them(tmp_path: Path) -> None:
     audit = minimal(tmp_path, hole_score=[0.5, None])
-    assert [(s.name, s.available) for s in made.signals(ReportSource(audit), {"hole_score"})] == [
-        ("Hole", True)
-    ]
+    assert [
+        (s.name, s.available) for s in methods.signals(ReportSource(audit), {"hole_score"})
+    ] == [("Hole", True)]
 
 
 def test_a_signal_that_never_had_what_it_needs_did_not_speak(source: ReportSource) -> None:
-    (holes, *_) = made.signals(source, {"uniqueness_score"})
+    (holes, *_) = methods.signals(source, {"uniqueness_score"})
     assert not holes.available
     assert "no mask" in holes.why
 

@@ -5,23 +5,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.report import words
+from curate.render import formatting
 
 
 @given(st.text())
 def test_shown_text_has_nothing_invisible_that_steers_a_page(text: str) -> None:
-    shown = words.shown(text)
+    shown = formatting.shown(text)
     assert not any(ord(c) < 0x20 or 0x202A <= ord(c) <= 0x202E for c in shown)
-    assert len(shown) <= words.LONGEST_NAME + 1
+    assert len(shown) <= formatting.LONGEST_NAME + 1
     shown.encode("utf-8")
 
 
 def test_shown_text_keeps_what_people_wrote() -> None:
-    assert words.shown('<b>"a" & b</b>') == '<b>"a" & b</b>'
-    assert words.shown("two\nlines") == "two⏎lines"
-    assert words.shown("قطة") == "قطة"
-    assert words.shown("\ud800") == "\N{REPLACEMENT CHARACTER}"
-    assert words.shown(None) == words.shown(float("nan")) == "–"
+    assert formatting.shown('<b>"a" & b</b>') == '<b>"a" & b</b>'
+    assert formatting.shown("two\nlines") == "two⏎lines"
+    assert formatting.shown("قطة") == "قطة"
+    assert formatting.shown("\ud800") == "\N{REPLACEMENT CHARACTER}"
+    assert formatting.shown(None) == formatting.shown(float("nan")) == "–"
 
 
 @pytest.mark.parametrize(
@@ -36,19 +36,19 @@ def test_shown_text_keeps_what_people_wrote() -> None:
     ],
 )
 def test_shares_are_never_rounded_to_all_or_nothing(part: int, whole: int, text: str) -> None:
-    assert words.share(part, whole) == text
+    assert formatting.share(part, whole) == text
 
 
 def test_numbers() -> None:
-    assert words.count(1234567) == "1\u202f234\u202f567"
-    assert words.number(0.12345) == "0.123"
-    assert words.number(12.345) == "12.3"
-    assert words.number(float("inf")) == "–"
-    assert words.score(0.9987) == "0.999"
-    assert words.score(1.0) == "1.00"
-    assert words.seconds(0.21) == "210 ms"
-    assert words.seconds(3725) == "1 h 2 min"
-    assert words.seconds("soon") == "soon"
+    assert formatting.count(1234567) == "1\u202f234\u202f567"
+    assert formatting.number(0.12345) == "0.123"
+    assert formatting.number(12.345) == "12.3"
+    assert formatting.number(float("inf")) == "–"
+    assert formatting.score(0.9987) == "0.999"
+    assert formatting.score(1.0) == "1.00"
+    assert formatting.seconds(0.21) == "210 ms"
+    assert formatting.seconds(3725) == "1 h 2 min"
+    assert formatting.seconds("soon") == "soon"
 
 
 REASONS = st.lists(
@@ -59,17 +59,19 @@ REASONS = st.lists(
 @given(REASONS)
 def test_sql_and_python_agree_on_what_kind_a_reason_is(pieces: list[str]) -> None:
     reason = "".join(pieces).strip()
-    found = duckdb.execute(f"select {words.KIND_SQL.format('?')}", [reason]).fetchone()
+    found = duckdb.execute(f"select {formatting.KIND_SQL.format('?')}", [reason]).fetchone()
     assert found is not None
-    assert found[0] == words.kind_of(reason)
+    assert found[0] == formatting.kind_of(reason)
 
 
 def test_only_numbers_that_differ_are_blanked() -> None:
     said = ["quality 0.12, under 0.5: holes", "quality 0.31, under 0.5: holes"]
-    assert words.in_common(said) == "quality …, under 0.5: holes"
-    assert words.in_common(["no number"]) == "no number"
-    assert words.in_common(["7 of 7", "7 of 7"]) == "7 of 7"
+    assert formatting.in_common(said) == "quality …, under 0.5: holes"
+    assert formatting.in_common(["no number"]) == "no number"
+    assert formatting.in_common(["7 of 7", "7 of 7"]) == "7 of 7"
 
 
 def test_reasons_that_differ_in_numbers_are_of_one_kind() -> None:
-    assert words.kind_of("same as mask 12 (IoU 0.93)") == words.kind_of("same as mask 7 (IoU 0.9)")
+    assert formatting.kind_of("same as mask 12 (IoU 0.93)") == formatting.kind_of(
+        "same as mask 7 (IoU 0.9)"
+    )

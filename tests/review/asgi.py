@@ -9,13 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from curate.clock import SYSTEM, Clock
-from curate.review.app import application
-from curate.review.desk import Desk
-from curate.review.guard import Addresses, Guard
-from curate.review.opening import ReviewSettings
-from curate.review.tokens import Tokens
-from curate.store import Audit
+from curate.common.clock import SYSTEM, Clock
+from curate.people.webapp.app import application
+from curate.people.webapp.middleware import Addresses, Guard
+from curate.people.webapp.session import Desk
+from curate.people.webapp.startup import ReviewSettings
+from curate.people.webapp.tokens import Tokens
+from curate.store.audit import Audit
 
 HOST = "127.0.0.1:8765"
 HEADERS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.store import Audit, open_audit
+from curate.store.audit import Audit, open_audit
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[1] / "report"))

@@ -18,9 +18,9 @@ from scipy import ndimage
 from server import Hosted, Server, servers_on
 from waiting import until
 
-from curate.decisions import open_reviews
+from curate.people.reviews import open_reviews
 from curate.rle import decode, to_dense
-from curate.store import Audit, open_audit
+from curate.store.audit import Audit, open_audit
 
 DESKTOP = {"width": 1280, "height": 800}
 TABLET = {"width": 820, "height": 1180}

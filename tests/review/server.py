@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from curate.decisions.current import open_audit
-from curate.review.desk import Desk
-from curate.review.opening import ReviewSettings
-from curate.review.serving import answer, listen, web_server
-from curate.review.tokens import VARIABLE, Tokens
+from curate.people.reviews.current_plan import open_audit
+from curate.people.webapp.server import answer, listen, web_server
+from curate.people.webapp.session import Desk
+from curate.people.webapp.startup import ReviewSettings
+from curate.people.webapp.tokens import VARIABLE, Tokens
 
 
 class Server:

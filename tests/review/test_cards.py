@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from server import Client, Server
 
-from curate.review.cards import marks_of
-from curate.review.desk import Desk
-from curate.review.opening import ReviewSettings
-from curate.review.scores import described, is_low
-from curate.scorers.quality import SIGNALS
-from curate.store import Audit, part_paths
+from curate.people.webapp.cards import marks_of
+from curate.people.webapp.score_texts import described, is_low
+from curate.people.webapp.session import Desk
+from curate.people.webapp.startup import ReviewSettings
+from curate.quality.label_free import SIGNALS
+from curate.store.audit import Audit
+from curate.store.audit_files import part_paths
 
 BOX = {"bbox_x": 10.0, "bbox_y": 20.0, "bbox_w": 30.0, "bbox_h": 40.0}
 DECLARED = {f"declared_{side}": value for side, value in zip("xywh", (5, 20, 30, 40), strict=True)}

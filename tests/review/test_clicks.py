@@ -16,16 +16,18 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny_models
 from waiting import until
 
-from curate.models.embedding_cache import EmbeddingCache
-from curate.review.asking import Clicks, Refused
-from curate.review.clicks import Redrawing
+from curate.networks.segmenters.embedding_cache import EmbeddingCache
+from curate.people.webapp.click_prompts import Redrawing
+from curate.people.webapp.request_parsing import Clicks, Refused
 from curate.rle import area, decode, encode, from_dense, to_dense
-from curate.store import Audit
+from curate.store.audit import Audit
 
 
 @pytest.fixture
 def redrawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Redrawing:
-    monkeypatch.setattr("curate.models.load_segmenter", lambda name, device: BrightSegmenter())
+    monkeypatch.setattr(
+        "curate.networks.loading.load_segmenter", lambda name, device: BrightSegmenter()
+    )
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made = Redrawing("bright")
     for thread in made.threads:

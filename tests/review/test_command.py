@@ -13,9 +13,9 @@ import orjson
 import pytest
 from server import Client, Serve, Server, event
 
-from curate.decisions import open_reviews
+from curate.people.reviews import open_reviews
 from curate.rle import encode, from_dense
-from curate.store import Audit
+from curate.store.audit import Audit
 
 
 def run(audit: Audit, *options: str) -> subprocess.CompletedProcess[str]:

@@ -15,11 +15,12 @@ import uvicorn
 from hand_clock import HandClock
 from server import Client, Serve, event
 
-from curate.decisions import open_reviews
-from curate.review import connections, guard
-from curate.review.guard import Addresses
-from curate.review.tokens import Tokens
-from curate.store import Audit, open_audit
+from curate.people.reviews import open_reviews
+from curate.people.webapp import middleware
+from curate.people.webapp import server as idle_connections
+from curate.people.webapp.middleware import Addresses
+from curate.people.webapp.tokens import Tokens
+from curate.store.audit import Audit, open_audit
 
 PASSWD = (
     "/../../../../etc/passwd",
@@ -334,13 +335,15 @@ def test_nothing_of_a_request_is_logged(serve: Serve) -> None:
 
 
 def test_connections_that_say_nothing_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "FIRST_REQUEST_S", 0.3)
+    monkeypatch.setattr(idle_connections, "FIRST_REQUEST_S", 0.3)
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"here"})
 
-    config = uvicorn.Config(answer, http=connections.Impatient, log_config=None, lifespan="off")
+    config = uvicorn.Config(
+        answer, http=idle_connections.Impatient, log_config=None, lifespan="off"
+    )
     server = uvicorn.Server(config)
     bound = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
@@ -367,11 +370,11 @@ def test_names_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return "desk.example"
 
     monkeypatch.setattr(socket, "getfqdn", getfqdn)
-    guard._own_names.cache_clear()
+    middleware._own_names.cache_clear()
     everywhere = Addresses("0.0.0.0", 80)
     assert everywhere.has("10.0.0.3:80")
     assert not asked
     assert everywhere.has("desk.example:80")
     assert not everywhere.has("evil.example:80")
     assert len(asked) == 1
-    guard._own_names.cache_clear()
+    middleware._own_names.cache_clear()

@@ -10,8 +10,8 @@ from typing import Any
 
 from server import Client, Serve, Server, event
 
-from curate.decisions import open_reviews
-from curate.store import Audit
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit
 
 
 class Person(threading.Thread):

@@ -18,12 +18,12 @@ from PIL import Image
 from server import Client, Serve, servers_on
 
 import curate
-from curate.decisions import open_reviews
-from curate.exchange import write_queue
-from curate.exchange.writers import Outgoing
-from curate.pictures import ImageFolder
-from curate.report import write_report
-from curate.store import Audit, open_audit
+from curate.images import ImageFolder
+from curate.people.exchange import write_queue
+from curate.people.exchange.queue_writing import Outgoing
+from curate.people.reviews import open_reviews
+from curate.reporting import write_report
+from curate.store.audit import Audit, open_audit
 
 SECRET = (250, 3, 197)
 """A colour that no picture of the dataset has."""

@@ -27,11 +27,11 @@ from hypothesis.stateful import (
 from machine import LEASE_S, Model, Page, mask_of
 from scenes import write_scenes
 
-from curate import files
-from curate.decisions import open_reviews
-from curate.decisions.outcomes import outcomes
+from curate.common import files
+from curate.people.reviews import open_reviews
+from curate.people.reviews.outcomes import outcomes
 from curate.rle import encode, from_dense
-from curate.store import open_audit
+from curate.store.audit import open_audit
 
 PEOPLE = ("ann", "bea", "cid")
 people = st.integers(0, len(PEOPLE) - 1)

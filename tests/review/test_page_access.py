@@ -13,7 +13,7 @@ from page import TABLET, Page, decisions, opened
 from server import Server
 
 import curate
-from curate.store import Audit
+from curate.store.audit import Audit
 
 Serve = Callable[..., Server]
 PHONE = {"width": 390, "height": 844}

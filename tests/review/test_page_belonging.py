@@ -12,8 +12,8 @@ from server import Client, Hosted, Server
 from waiting import until
 
 import curate
-from curate.decisions import open_reviews
-from curate.store import Audit, open_audit
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit, open_audit
 
 Serve = Callable[..., Server]
 HIDE = (

@@ -10,9 +10,9 @@ import pandas as pd
 from page import Page, blob, centre, opened
 from server import Server
 
-from curate.decisions import open_reviews
-from curate.decisions.current import open_audit
-from curate.store import Audit
+from curate.people.reviews import open_reviews
+from curate.people.reviews.current_plan import open_audit
+from curate.store.audit import Audit
 
 Serve = Callable[..., Server]
 

@@ -15,9 +15,9 @@ from PIL import Image
 from server import Hosted, Server
 
 import curate
-from curate.decisions import open_reviews
+from curate.people.reviews import open_reviews
 from curate.rle import encode, from_dense
-from curate.store import Audit
+from curate.store.audit import Audit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny_models

@@ -8,7 +8,7 @@ from typing import Any
 from page import Page, decisions, opened
 from server import Server
 
-from curate.store import Audit
+from curate.store.audit import Audit
 
 Serve = Callable[..., Server]
 

@@ -11,8 +11,9 @@ from page import Page, decisions, opened
 from server import Server
 
 import curate
-from curate.decisions import open_reviews
-from curate.store import Audit, part_paths
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit
+from curate.store.audit_files import part_paths
 
 Serve = Callable[..., Server]
 SEEN = '#view-single:not([hidden]) #stage[data-ready="true"]'

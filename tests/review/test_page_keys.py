@@ -9,8 +9,8 @@ import pandas as pd
 from page import Page, decisions, opened
 from server import Server
 
-from curate.decisions import open_reviews
-from curate.store import Audit
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit
 
 SAID = {"a": "accept", "r": "reject", "Enter": "accept"}
 

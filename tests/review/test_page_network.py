@@ -8,8 +8,8 @@ from typing import Any
 from page import Page, decisions, opened
 from server import Client, Server
 
-from curate.decisions import open_reviews
-from curate.store import Audit
+from curate.people.reviews import open_reviews
+from curate.store.audit import Audit
 
 Serve = Callable[..., Server]
 EVENTS = "**/api/events"

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.pictures import Box, ImageFolder
-from curate.pictures import folder as folder_module
-from curate.review.pictures import PictureRequest, Views
+from curate.images import Box, ImageFolder
+from curate.images import image_folder as folder_module
+from curate.people.webapp.picture_cache import PictureRequest, Views
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -102,8 +102,8 @@ def test_a_bomb_is_refused_before_it_is_decoded(
 
 
 def test_the_caches_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.review.pictures.KEPT_BYTES", 5_000)
-    monkeypatch.setattr("curate.review.pictures.DECODED_BYTES", 40_000)
+    monkeypatch.setattr("curate.people.webapp.picture_cache.KEPT_BYTES", 5_000)
+    monkeypatch.setattr("curate.people.webapp.picture_cache.DECODED_BYTES", 40_000)
     Image.new("RGB", (120, 80), (200, 30, 30)).save(folder / "b.png")
     views = Views(ImageFolder(folder))
     for k in range(20):

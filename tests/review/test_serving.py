@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 from server import Client, Hosted, event, now_ms
 
-from curate.decisions import open_reviews
-from curate.review.desk import Desk
-from curate.review.events import Sent
-from curate.review.opening import ReviewSettings
-from curate.store import Audit, part_paths
+from curate.people.reviews import open_reviews
+from curate.people.webapp.events import Sent
+from curate.people.webapp.session import Desk
+from curate.people.webapp.startup import ReviewSettings
+from curate.store.audit import Audit
+from curate.store.audit_files import part_paths
 
 
 def test_the_ranking_is_shown_in_order_and_decisions_stand(audit: Audit, client: Client) -> None:

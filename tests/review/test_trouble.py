@@ -15,9 +15,9 @@ from asgi import App, Tab
 from page import decisions, opened
 from server import now_ms
 
-from curate import files
-from curate.decisions import open_reviews, schema
-from curate.store import Audit
+from curate.common import files
+from curate.people.reviews import open_reviews, schema
+from curate.store.audit import Audit
 
 
 @pytest.fixture

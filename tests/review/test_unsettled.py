@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 from server import now_ms
 
-from curate.clock import SYSTEM
-from curate.decisions import Reviews, open_reviews
-from curate.decisions.current import open_audit
+from curate.common.clock import SYSTEM
 from curate.errors import AuditError
-from curate.review.asking import Next, Refused
-from curate.review.desk import Desk
-from curate.review.events import Sent
-from curate.review.filters import Filter
-from curate.review.opening import ReviewSettings
-from curate.store import Audit
+from curate.people.reviews import Reviews, open_reviews
+from curate.people.reviews.current_plan import open_audit
+from curate.people.webapp.events import Sent
+from curate.people.webapp.filters import Filter
+from curate.people.webapp.request_parsing import Next, Refused
+from curate.people.webapp.session import Desk
+from curate.people.webapp.startup import ReviewSettings
+from curate.store.audit import Audit
 
 Open = Callable[..., Desk]
 

@@ -6,14 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.rle import bbox, perimeter, to_dense
-from curate.rle.logits import (
-    Taps,
-    bilinear_taps,
-    concat_drawn,
-    count_over,
-    draw,
-    stability_of,
-)
+from curate.rle.logits import Taps, bilinear_taps, concat_drawn, count_over, draw, stability_of
 
 
 def step(values, target, axis):

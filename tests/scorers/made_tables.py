@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from curate import rle
-from curate.table import MaskTable, finish
+from curate.dataset.table import MaskTable, finish
 
 
 def table_of(masks, *, keys=None, names=None, images=None, first_id=100, **columns) -> MaskTable:

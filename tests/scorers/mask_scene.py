@@ -12,10 +12,10 @@ from bright_segmenter import BrightSegmenter
 from PIL import Image
 
 from curate import rle
-from curate.pictures import ImageFolder
+from curate.dataset.table import MaskTable, finish
+from curate.images import ImageFolder
 from curate.scorers.reprompt import Prompter
 from curate.scorers.soft_masks import SoftMasks
-from curate.table import MaskTable, finish
 
 HEIGHT, WIDTH = 120, 160
 Mask = np.ndarray[Any, np.dtype[np.bool_]]

@@ -6,10 +6,10 @@ import pytest
 from mask_scene import HEIGHT, WIDTH, Scene, disc, table_of
 
 from curate import scorers
+from curate.dataset.table import MaskTable
 from curate.errors import CallError
 from curate.scorers import apply, columns, fit, registered, score
-from curate.scorers.base import Column, Scorer
-from curate.table import MaskTable
+from curate.scorers.scorer import Column, Scorer
 
 SPOILT = 4
 """The mask that gets the defect: row 4 of the scene, a disc around (80, 87)."""

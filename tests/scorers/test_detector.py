@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from made_tables import disc, table_of
 
-from curate.curation.plan import decide
-from curate.curation.policy import load_policy
+from curate.dataset.table import STRING, MaskTable, finish
+from curate.policy.plan import decide
+from curate.policy.policy import load_policy
 from curate.scorers.detector import SCORERS, detector, missing_detections, named_categories
-from curate.table import STRING, MaskTable, finish
 
 
 def boxes_of(boxes, scores, categories=None, images=None, names=None):

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from mask_scene import disc, table_of
 
 from curate import rle
-from curate.scorers.contact import outline_contact
 from curate.scorers.duplicates import duplicates
+from curate.scorers.kernels.contact import outline_contact
 
 
 def rectangle(x, y, w, h, shape=(120, 160)):

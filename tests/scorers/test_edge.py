@@ -7,7 +7,7 @@ from made_tables import disc, table_of
 from PIL import Image
 
 from curate import rle
-from curate.pictures import ImageFolder
+from curate.images import ImageFolder
 from curate.scorers import edge as edge_module
 from curate.scorers.edge import SCORERS, edge_measures
 

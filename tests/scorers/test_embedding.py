@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curate import rle
-from curate.models.segmenter import Embedding, Frame
+from curate.networks.segmenters.segmenter import Embedding, Frame
 from curate.scorers.embedding import compare
 
 CELLS, SIDE = 16, 64

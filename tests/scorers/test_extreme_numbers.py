@@ -10,8 +10,8 @@ import pytest
 from inferred_datasets import mask, ring, rle
 
 import curate
-from curate.report.distributions import Histogram
-from curate.report.figures import _ticks
+from curate.reporting.distributions import Histogram
+from curate.reporting.svg_figures import _ticks
 from curate.scorers import score
 
 NUMBERS = [1e308, -1e308, 1e155, 5e-324, float(2**63), 10**30, -(2**63), 0, -0.0]

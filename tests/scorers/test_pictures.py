@@ -5,7 +5,7 @@ from made_tables import disc, table_of
 from PIL import Image
 
 from curate.errors import CallError
-from curate.pictures import ImageFolder
+from curate.images import ImageFolder
 from curate.scorers.near_duplicates import near_duplicates, picture_hash
 from curate.scorers.pictures import SCORERS
 

@@ -6,7 +6,7 @@ from bright_segmenter import BrightSegmenter
 from mask_scene import HEIGHT, WIDTH, disc, table_of
 from PIL import Image
 
-from curate.pictures import ImageFolder
+from curate.images import ImageFolder
 from curate.rle import concat, from_dense
 from curate.scorers.reprompt import MEASURES, Prompter, reprompt, robustness
 

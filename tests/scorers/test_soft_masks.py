@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curate.pictures import pieces
+from curate.images import image_pieces
 from curate.scorers import soft_masks
 from curate.scorers.soft_masks import SoftMasks, Unusable
 
@@ -83,7 +83,7 @@ def test_a_png_of_probabilities_is_read_in_pieces(
 ) -> None:
     values = np.arange(4 * 6, dtype=np.uint16).reshape(4, 6) * 2_000
     Image.fromarray(values).save(tmp_path / "a.png")
-    monkeypatch.setattr(pieces, "SMALL_PIXELS", 0)
-    monkeypatch.setattr(pieces, "PIECE_PIXELS", 6)
+    monkeypatch.setattr(image_pieces, "SMALL_PIXELS", 0)
+    monkeypatch.setattr(image_pieces, "PIECE_PIXELS", 6)
     ((_, found),) = SoftMasks(tmp_path).of_image(masks_of("a.jpg", [7]))
     assert found.tolist() == values.tolist()

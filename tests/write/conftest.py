@@ -12,9 +12,9 @@ from small_datasets import build
 from write_case import Case
 
 import curate
-from curate import verbs
-from curate.curation.policy import load_policy
-from curate.pipeline import audit
+from curate import api
+from curate.pipeline.scoring import audit
+from curate.policy.policy import load_policy
 
 __all__ = ["make_audit"]
 
@@ -70,7 +70,7 @@ def written(
             decided = decide_all_sorts(source)
             shutil.copytree(source.audit, folder / "audit")
             hand_in(source, folder / "audit", decided)
-            verbs.write(folder / "audit", out, category=default_label(source.kind))
+            api.write(folder / "audit", out, category=default_label(source.kind))
             made[name] = Written(source, decided, out)
         return made[name]
 

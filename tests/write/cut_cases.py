@@ -21,8 +21,8 @@ from drawn_masks import rle_of, runs_of
 
 from curate.errors import CurateError
 from curate.formats import detect, read
-from curate.formats.base import Format
 from curate.formats.edits import Edits
+from curate.formats.format import Format
 from curate.writing.pruning import Expected, write_checked
 
 Files = dict[str, bytes]

@@ -16,8 +16,8 @@ from drawn_masks import decoded as decode
 from small_datasets import KINDS, Kind
 
 import curate
-from curate.decisions import Reviews
-from curate.table import MaskTable
+from curate.dataset.table import MaskTable
+from curate.people.reviews import Reviews
 
 ACTS = ("nothing", "accept", "reject", "redraw", "relabel", "redraw and relabel", "disagree")
 PEOPLE = ("ada", "bob")

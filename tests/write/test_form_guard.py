@@ -13,11 +13,11 @@ from small_audit import frame
 from typer.testing import CliRunner
 
 import curate
-from curate.cli.common import app
-from curate.decisions import Reviews
+from curate.cli.shared_options import app
 from curate.errors import CallError
-from curate.store import open_audit
-from curate.writing.form import form_loss
+from curate.people.reviews import Reviews
+from curate.store.audit import open_audit
+from curate.writing.format_losses import form_loss
 
 BAD = {"size": [30, 40], "counts": "~~~"}
 VERBS = pytest.mark.parametrize("verb", [curate.prune, curate.write], ids=["prune", "write"])

@@ -15,9 +15,9 @@ from mask_files import save_png
 from PIL import Image
 
 import curate
-from curate.curation.policy import load_policy
-from curate.pipeline import audit
-from curate.table import MaskTable
+from curate.dataset.table import MaskTable
+from curate.pipeline.scoring import audit
+from curate.policy.policy import load_policy
 
 Dropped = Callable[[Path], MaskTable]
 SIZE = (24, 40)
@@ -29,8 +29,8 @@ def dropped(tmp_path: Path) -> Dropped:
     """Return a function that audits a dataset, rejects all of its first image and prunes."""
 
     def drop(source: Path, **inputs: Any) -> MaskTable:
-        from curate.decisions import Reviews
-        from curate.inputs import Inputs
+        from curate.people.reviews import Reviews
+        from curate.pipeline.inputs import Inputs
 
         policy = load_policy({"name": "all"})
         made = audit(source, tmp_path / "audit", policy=policy, inputs=Inputs(**inputs))

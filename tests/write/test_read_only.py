@@ -10,9 +10,9 @@ import pytest
 from small_datasets import build
 
 import curate
-from curate import files
+from curate.common import files
 from curate.errors import CurateError
-from curate.pipeline import audit as score_audit
+from curate.pipeline.scoring import audit as score_audit
 
 FIRST = [0, 3, 9, 20, 31, 40]
 """Operations on files that fail, one a try."""

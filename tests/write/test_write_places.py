@@ -16,11 +16,11 @@ import pytest
 from mask_files import tree
 
 import curate
-from curate import verbs
-from curate.curation.policy import load_policy
-from curate.decisions import current
+from curate import api
 from curate.errors import AuditError, CallError, SourceError
-from curate.pipeline import audit
+from curate.people.reviews import current_plan
+from curate.pipeline.scoring import audit
+from curate.policy.policy import load_policy
 from curate.writing import naming, writer
 
 
@@ -57,13 +57,13 @@ def test_the_later_of_two_writes_to_one_place_leaves_all_alone(
     def name_after_another(*arguments: Any, **named: Any) -> None:
         monkeypatch.setattr(writer, "name_both", naming.name_both)
         one.say("reject", int(one.table.masks.index[1]))
-        both.append(verbs.write(one.audit, one.out))
+        both.append(api.write(one.audit, one.out))
         both.append((content(one.out), note_of(one.out).read_bytes()))
         naming.name_both(*arguments, **named)
 
     monkeypatch.setattr(writer, "name_both", name_after_another)
     with pytest.raises(CallError, match="it exists already") as raised:
-        verbs.write(one.audit, one.out)
+        api.write(one.audit, one.out)
     assert raised.value.where == str(one.out)
     assert both[0].counts()["removed_by_people"] == 2
     assert (content(one.out), note_of(one.out).read_bytes()) == both[1]
@@ -83,13 +83,13 @@ def test_pruning_names_nothing_twice(case: Any, name: str, monkeypatch: pytest.M
 
     def name_after_another(made: Path, out: Path) -> None:
         monkeypatch.setattr(pruning, "name_dataset", naming.name_dataset)
-        verbs.prune(one.audit, out)
+        api.prune(one.audit, out)
         (out / "mine" if out.is_dir() else out).write_text("mine")
         naming.name_dataset(made, out)
 
     monkeypatch.setattr(pruning, "name_dataset", name_after_another)
     with pytest.raises(CallError, match="it exists already"):
-        verbs.prune(one.audit, one.out)
+        api.prune(one.audit, one.out)
     assert (one.out / "mine" if one.out.is_dir() else one.out).read_text() == "mine"
 
 
@@ -138,13 +138,13 @@ def test_a_provenance_left_by_a_killed_write_is_renewed(case: Any, ending: str, 
     one = case("coco")
     one.say("reject")
     note = one.folder / f"what{ending}"
-    verbs.write(one.audit, one.out, provenance=note)
+    api.write(one.audit, one.out, provenance=note)
     left = as_if_killed(one, note, dead)
     one.say("reject", int(one.table.masks.index[1]))
-    verbs.write(one.audit, one.out, provenance=note)
+    api.write(one.audit, one.out, provenance=note)
     assert not left.exists()
     other = one.folder / f"other{ending}"
-    verbs.write(one.audit, one.folder / "2.json", provenance=other)
+    api.write(one.audit, one.folder / "2.json", provenance=other)
     assert note.read_bytes() == other.read_bytes()
 
 
@@ -153,9 +153,9 @@ def test_a_provenance_of_the_same_write_is_no_obstacle_and_of_another_is(case: A
     one = case("coco")
     one.say("reject")
     note = one.folder / "what.parquet"
-    verbs.write(one.audit, one.out, provenance=note)
+    api.write(one.audit, one.out, provenance=note)
     one.out.unlink()
-    verbs.write(one.audit, one.out, provenance=note)
+    api.write(one.audit, one.out, provenance=note)
     before = note.read_bytes()
     one.out.unlink()
     one.say("reject", int(one.table.masks.index[1]))
@@ -171,7 +171,7 @@ def test_a_write_that_still_runs_is_left_alone(case: Any) -> None:
     one = case("coco")
     one.say("reject")
     note = one.folder / "what.parquet"
-    verbs.write(one.audit, one.out, provenance=note)
+    api.write(one.audit, one.out, provenance=note)
     left = as_if_killed(one, note, os.getpid())
     one.say("reject", int(one.table.masks.index[1]))
     one.refused(CallError, where=note, provenance=note)
@@ -188,7 +188,7 @@ def test_temporary_files_of_killed_processes_are_removed_from_the_audit(
     for name in names:
         (one.audit / name).write_bytes(b"half")
     one.say("reject")
-    verbs.write(one.audit)
+    api.write(one.audit)
     assert sorted(p.name for p in one.audit.glob(".*")) == sorted(names[1:])
 
 
@@ -232,7 +232,7 @@ def test_a_source_may_be_called_as_the_provenance_is(own_case: Any, tmp_path: Pa
     shutil.move(one.source, source)
     audit(source, tmp_path / "named-audit", policy=load_policy({"name": "all"}))
     note = tmp_path / "what.json"
-    verbs.write(tmp_path / "named-audit", one.out, provenance=note)
+    api.write(tmp_path / "named-audit", one.out, provenance=note)
     assert one.out.read_bytes() == source.read_bytes()
     assert note.read_bytes().startswith(b'{"about"')
 
@@ -241,7 +241,7 @@ def test_a_single_file_that_was_moved_must_keep_its_name(own_case: Any) -> None:
     one = own_case("coco")
     one.say("reject")
     moved = one.source.rename(one.source.with_name("other.json"))
-    for verb in (verbs.write, verbs.prune):
+    for verb in (api.write, api.prune):
         with pytest.raises(SourceError, match="another name than when it was audited") as raised:
             verb(one.audit, one.out, source=moved)
         assert one.source.name in raised.value.do
@@ -264,10 +264,10 @@ def test_advice_fits_what_the_system_says(case: Any, monkeypatch: pytest.MonkeyP
 def test_the_provenance_beside_a_dataset_that_is_gone_is_renewed(case: Any) -> None:
     one = case("coco")
     one.say("reject")
-    verbs.write(one.audit, one.out)
+    api.write(one.audit, one.out)
     one.out.unlink()
     one.say("reject", int(one.table.masks.index[1]))
-    verbs.write(one.audit, one.out)
+    api.write(one.audit, one.out)
     changes = pq.read_table(note_of(one.out)).to_pandas()["change"]
     assert (changes == "removed").sum() == 2
 
@@ -292,8 +292,8 @@ def test_an_audit_that_cannot_be_written_can_be_read(
         raise AssertionError("it writes into the audit")
 
     monkeypatch.setattr(os, "access", refuse)
-    monkeypatch.setattr(current, "writing", fail)
-    counts = verbs.write(one.audit, one.out).counts()
+    monkeypatch.setattr(current_plan, "writing", fail)
+    counts = api.write(one.audit, one.out).counts()
     assert (counts["removed_by_people"], counts["added"]) == (1, 1)
     assert curate.diff(one.audit, one.out).masks["change"].tolist() == ["removed", "added"]
     assert tree(one.audit) == before

@@ -20,7 +20,8 @@ import traceback
 from contextlib import suppress
 
 import curate
-from curate import cli, files, verbs
+from curate import api, cli
+from curate.common import files
 from curate.errors import CurateError
 
 
@@ -56,7 +57,7 @@ def run(limit: int | None, kill_at: int | None, arguments: list[str]) -> int:
 source, audit = sys.argv[1:]
 curate.diff(source, source)
 with suppress(CurateError):  # a format may ask for a category first
-    verbs.write(audit)
+    api.write(audit)
 print("ready", flush=True)
 for line in sys.stdin:
     limit, kill_at, kill_after, *arguments = json.loads(line)

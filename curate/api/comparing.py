@@ -1,0 +1,103 @@
+"""Verbs about the content of datasets: diff, version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.api.early_checks import AnyPath, check_dataset
+
+if TYPE_CHECKING:
+    from curate.dataset.diff import Difference
+    from curate.dataset.snapshot import Snapshot
+    from curate.dataset.table import MaskTable
+    from curate.store.audit import Audit
+
+
+def diff(first: AnyPath, second: AnyPath) -> Difference:
+    """Say what happened to every mask from one dataset to another.
+
+    Args:
+        first: The dataset before, in any format, or an audit: the masks that were audited.
+        second: The dataset after, or an audit; not necessarily of the same format.
+
+    Returns:
+        The difference; see :class:`curate.dataset.diff.Difference`.
+
+    Raises:
+        CurateError: One of them cannot be read; one sentence says why.
+    """
+    check_dataset(first)
+    check_dataset(second)
+
+    from curate.dataset.diff import diff as run
+
+    return run(_snapshot(Path(first)), _snapshot(Path(second)))
+
+
+def version(path: AnyPath, *, format: str | None = None) -> str:
+    """Return the version id of a dataset: the same for the same content in any format and order.
+
+    Args:
+        path: A dataset in any format, or an audit.
+        format: The dataset's format, where its content does not tell.
+
+    Returns:
+        32 hex digits; see :mod:`curate.dataset.version_id`.
+
+    Raises:
+        CurateError: It cannot be read; one sentence says why.
+    """
+    check_dataset(path, format)
+
+    from curate.dataset.version_id import version_of
+    from curate.formats import read_parts
+
+    audit = _audit_at(Path(path))
+    if audit is None:
+        return version_of(read_parts(Path(path), format))
+    stated = audit.info.get("version")
+    return stated if isinstance(stated, str) else version_of(_audited_parts(audit))
+
+
+def _snapshot(path: Path) -> Snapshot:
+    from curate.dataset.snapshot import take_snapshot
+    from curate.formats import dataset_path, detect, read_parts
+
+    audit = _audit_at(path)
+    if audit is None:
+        path = dataset_path(path)
+        found = detect(path).name
+        return take_snapshot(str(path), found, read_parts(path, found))
+    return take_snapshot(str(path), audit.info["source"]["format"], _audited_parts(audit))
+
+
+def _audit_at(path: Path) -> Audit | None:
+    """Return the audit at a path; None where there is none.
+
+    Raises:
+        AuditError: There is one, but it is unfinished or of another version.
+    """
+    from curate.store.audit import open_audit
+    from curate.store.audit_info import INFO
+
+    return open_audit(path) if (path / INFO).is_file() else None
+
+
+def _audited_parts(audit: Audit) -> Iterator[MaskTable]:
+    """Read the masks of an audit as they were audited, part by part."""
+    from curate.dataset.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
+    from curate.store.audit_files import count_parts, part_names, read_part, to_frame
+
+    for k in range(count_parts(audit.path)):
+        frames = {}
+        for kind, needed in (
+            ("masks", ["mask_id", *MASK_COLUMNS, "category_id"]),
+            ("images", ["image_id", *IMAGE_COLUMNS, "named_by_place"]),
+        ):
+            there = set(part_names(audit.path, kind, k))
+            names = [name for name in needed if name in there]
+            frame = to_frame(read_part(audit.path, kind, k, names))
+            frames[kind] = frame if frame.index.name == needed[0] else frame.set_index(needed[0])
+        yield MaskTable(frames["masks"], frames["images"])

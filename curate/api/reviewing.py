@@ -1,0 +1,90 @@
+"""The verb that puts masks before people on a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curate.api.early_checks import AnyPath, as_path, check_audit, check_folder
+from curate.api.queues import draw as draw_anew
+from curate.api.queues import record_drawn
+from curate.common.option_values import KINDS
+from curate.common.ranges import check_numbers
+from curate.errors import CallError
+from curate.policy.grammar import check_choice
+
+
+def review(
+    path: AnyPath,
+    *,
+    kind: str | None = None,
+    draw: int | None = None,
+    budget: int | None = None,
+    minutes: float | None = None,
+    seconds_per_mask: float = 14.0,
+    reviewer: str = "",
+    images: AnyPath | None = None,
+    segmenter: str | None = None,
+    device: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token_file: AnyPath | None = None,
+    open_page: bool = False,
+) -> None:
+    """Serve the review page of an audit until the process is stopped.
+
+    With a budget or a time a queue is drawn anew, as :func:`curate.api.write_queue` does, and
+    recorded. Else the latest recorded draw of the kind that is not finished is gone on with; of
+    errors, where there is none, the ranking as it stands.
+
+    Args:
+        path: The audit.
+        kind: "errors", "learn" or "estimate"; None for a given draw's own, else errors.
+        draw: Number of a recorded draw.
+        budget: How many masks people look at.
+        minutes: How much time people have.
+        seconds_per_mask: What one mask takes them.
+        reviewer: The name that the page begins with.
+        images: Folder of the pictures; the audit's own if None.
+        segmenter: A segmenter for clicks: a folder, or a hub name.
+        device: Where it runs; the first GPU, else the CPU, if None.
+        host: The address to listen on; any but this machine's own loop demands a token.
+        port: The port; 0 takes any free one.
+        token_file: A file that holds the token.
+        open_page: Open the page in a browser.
+
+    Raises:
+        CurateError: The port is taken, there is nothing to show, or an argument is wrong.
+    """
+    check_numbers(
+        draw=draw, budget=budget, minutes=minutes, seconds_per_mask=seconds_per_mask, port=port
+    )
+    check_audit(path)
+    check_choice(kind, "--kind", KINDS)
+    check_folder(images)
+
+    from curate.people.reviews.current_plan import open_audit
+    from curate.people.webapp.server import listen, serve
+    from curate.people.webapp.startup import ReviewSettings
+
+    opened = open_audit(path)
+    if budget is not None or minutes is not None:
+        if draw is not None:
+            raise CallError("a draw is given, and a budget for another", "--draw", "give one")
+        listen(host, port).close()  # nothing is drawn for a server that cannot start
+        asked: dict[str, Any] = {"kind": kind or "errors", "budget": budget, "minutes": minutes}
+        drawn = draw_anew(opened, None, asked | {"seconds_per_mask": seconds_per_mask})
+        if not len(drawn.record):
+            raise CallError("no mask is left to review", str(opened.path), "nothing is to be done")
+        draw = record_drawn(opened, drawn)
+    settings = ReviewSettings(
+        kind=kind,
+        draw_id=draw,
+        reviewer=reviewer,
+        seconds_per_mask=seconds_per_mask,
+        minutes=minutes,
+        images=as_path(images),
+        segmenter=segmenter,
+        device=device,
+    )
+    file = as_path(token_file)
+    serve(opened, settings, host=host, port=port, token_file=file, open_page=open_page)

@@ -1,0 +1,51 @@
+"""Commands about the content of datasets: diff, version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate import api
+from curate.cli.shared_options import Json, app, show
+from curate.common.ranges import check_numbers
+
+
+@app.command()
+def diff(
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="A dataset in any format, or an audit directory.")
+    ],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another, also of another format.")],
+    rows: Annotated[
+        int | None,
+        typer.Option(help="How many masks are listed: 10 as text, 1,000 as JSON."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what happened to every mask between two datasets.
+
+    Unchanged, redrawn, relabelled, removed or added; an audit stands for the masks it audited.
+    """
+    check_numbers(rows=rows)
+    result = api.diff(first, second)
+    listed = () if rows is None else (rows,)
+    show(result.as_dict(*listed) if json else None, result.text(*listed), json)
+
+
+@app.command()
+def version(
+    path: Annotated[Path, typer.Argument(help="A dataset in any format, or an audit directory.")],
+    format: Annotated[str | None, typer.Option(help="The format, if not found by itself.")] = None,
+    json: Json = False,
+) -> None:
+    """Print the version id of a dataset, short and in full.
+
+    Masks, categories, image names and sizes make the id; format, order and ids do not.
+    """
+    full = api.version(path, format=format)
+
+    from curate.dataset.version_id import short
+
+    show({"short": short(full), "version": full}, f"{short(full)}  {full}", json)

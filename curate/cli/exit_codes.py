@@ -1,0 +1,181 @@
+"""How a command ends: its exit code, and one sentence on stderr where something is wrong.
+
+=====  ==========================================================================================
+code   meaning
+=====  ==========================================================================================
+0      done
+1      a gate failed (``--fail-on``), nothing else
+2      the input or the call is wrong, or the operating system refused something
+3      an unexpected error: a fault of curate
+130    stopped with Ctrl-C
+143    stopped with SIGTERM (128 and the number of the signal)
+=====  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import typer
+
+from curate.cli.shared_options import print_what_cannot_be_encoded
+from curate.cli.stopping import install, restore, stop
+from curate.common import files
+from curate.errors import (
+    CallError,
+    CurateError,
+    Stopped,
+    WorkerFault,
+    check_utf8,
+    on_one_line,
+    shortened,
+    unwritable_advice,
+)
+
+FAILED_GATE, WRONG, FAULT, STOPPED = 1, 2, 3, 130
+"""Exit codes but for 0; the first is given by the commands that have gates."""
+
+DEBUG = "CURATE_DEBUG"
+"""Environment variable that does what ``--debug`` does, where it is neither empty nor 0."""
+
+MAY_BE_EMPTY = frozenset({"reviewer"})
+"""Options whose value may be empty: ``--take-back --reviewer ''``."""
+
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a command and return its exit code; what is wrong is said on stderr.
+
+    Args:
+        words: What stands behind ``curate``. ``--debug`` may stand anywhere among them.
+    """
+    debug = "--debug" in words or os.environ.get(DEBUG, "") not in ("", "0")
+    words = [word for word in words if word != "--debug"]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever called
+            setattr(sys, name, io.TextIOWrapper(files.nowhere()))
+    print_what_cannot_be_encoded()
+    replaced = install(stop)
+    with _interrupts_kept():
+        try:
+            return _call(words)
+        except BrokenPipeError:  # whoever read the output has enough, as `head` does
+            _discard_output()
+            return 0
+        except (KeyboardInterrupt, typer.Abort) as stopped:
+            _say("stopped; the same command again goes on from here")
+            return stopped.code if isinstance(stopped, Stopped) else STOPPED
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            code, sentence = _ending(error)
+            _say(sentence)
+            return code
+        finally:
+            restore(replaced)
+
+
+def _call(words: Sequence[str]) -> int:
+    from curate.cli.commands import app
+
+    command = typer.main.get_command(app)
+    for one in (command, *getattr(command, "commands", {}).values()):
+        for parameter in one.params:
+            read = partial(_refuse_empty, parameter, parameter.process_value)
+            parameter.process_value = read
+    try:
+        with command.make_context("curate", list(words)) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as end:
+        sys.stdout.flush()
+        return end.exit_code
+    except _UsageError as error:
+        if words:  # else the message is the help
+            error.message = shortened(on_one_line(error.message))
+        error.show()
+        return WRONG
+    return 0
+
+
+def _refuse_empty(parameter: Any, read: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    """Read what was given for a parameter, unless it is empty (as a path: ".") or no text."""
+    given = value if isinstance(value, list | tuple) else (value,)
+    for one in given:
+        check_utf8(one)
+    if "" in given and parameter.name not in MAY_BE_EMPTY:
+        option = next((name for name in parameter.opts if name.startswith("--")), "")
+        where = option or parameter.metavar or parameter.name.upper()
+        raise CallError("what is given for it is empty", where, "give a value")
+    return read(context, value)
+
+
+def _ending(error: Exception) -> tuple[int, str]:
+    """Return the exit code for an error and the sentence about it."""
+    if isinstance(error, CurateError):
+        return WRONG, f"error: {error}"
+    if isinstance(error, OSError) and error.errno is not None:
+        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+        return WRONG, f"error: {CurateError(_reason(error), where, unwritable_advice(error))}"
+    if isinstance(error, MemoryError):
+        said = "there is not enough memory; use a larger machine, or fewer --workers"
+        return FAULT, f"error: {said} (--debug shows where)"
+    said = str(error).strip()
+    what = said if isinstance(error, WorkerFault) else f"{type(error).__name__}: {said}".strip(": ")
+    do = "this is a fault of curate: please report it with what --debug shows"
+    return FAULT, f"error: {shortened(what)}; {do}"
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _say(sentence: str) -> None:
+    """Print a sentence on stderr as one line; nobody may be there to read it."""
+    try:
+        print(on_one_line(sentence), file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return
+
+
+def _discard_output() -> None:
+    """Let what is not printed yet go nowhere, so that nothing fails when Python ends."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # it is no file, as in tests
+        return
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Have Ctrl-C, and signals like it, end the command also where Python would swallow it.
+
+    Raised inside a destructor or a callback of C code it would be printed with its traceback, and
+    then be forgotten; so it is sent again.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            if threading.current_thread() is threading.main_thread():
+                signal.raise_signal(getattr(unraisable.exc_value, "number", signal.SIGINT))
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

@@ -1,0 +1,114 @@
+"""What all commands share: the application, options that several have, printing."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from curate import __version__
+from curate.dataset.notes import encodable
+from curate.errors import ReportWarning
+
+app = typer.Typer(
+    help="A data engine for instance masks: audit, rank, accept, prune, report.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # Rich's help would cost more start-up than all the rest
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(help="Exit with 1 where this holds: 'reject_rate > 0.01'. Repeatable."),
+]
+PolicyOption = Annotated[
+    str, typer.Option("--policy", help="A preset (default, sa1b) or a TOML file.")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Where models run: cpu, cuda:0; the first GPU if there is one.")
+]
+MovedImages = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder of the pictures, if they are not where they were."),
+]
+AuditPath = Annotated[Path, typer.Argument(metavar="AUDIT", help="An audit directory.")]
+
+
+@contextmanager
+def reported() -> Iterator[dict[str, str | None]]:
+    """Run a verb that writes the report again, and say on stderr where that could not be done.
+
+    Yields:
+        What JSON says of it: ``report_problem``, None where there is none.
+    """
+    said: dict[str, str | None] = {"report_problem": None}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ReportWarning)
+        yield said
+    for one in caught:
+        if issubclass(one.category, ReportWarning):
+            said["report_problem"] = str(one.message)
+            print(f"warning: {one.message}", file=sys.stderr)
+        else:
+            warnings.showwarning(one.message, one.category, one.filename, one.lineno)
+
+
+def show(value: Any, text: str, as_json: bool) -> None:
+    """Print text, or what it says as JSON, which stays JSON where the output knows ASCII only."""
+    if not as_json:
+        print(text)
+        return
+    import orjson
+
+    packed = orjson.dumps(encodable(value), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    try:
+        packed.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        packed = json.dumps(orjson.loads(packed), separators=(",", ":"))
+    print(packed)
+
+
+def print_what_cannot_be_encoded() -> None:
+    """Let the output show what its encoding lacks as ``\\xe9``, instead of ending with an error.
+
+    Bytes of file names that are no UTF-8 stay as they are.
+    """
+    codecs.register_error("curate-output", _escaped)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="curate-output")
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    code = ord(error.object[error.start])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that could not be decoded
+        return bytes([code - 0xDC00]), error.start + 1
+    one = UnicodeEncodeError(
+        error.encoding, error.object, error.start, error.start + 1, error.reason
+    )
+    return codecs.backslashreplace_errors(one)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error; so does CURATE_DEBUG=1."),
+    ] = False,
+) -> None:
+    if version:
+        print(f"curate {__version__}")
+        raise typer.Exit
+    del context, debug  # the latter is taken out of the words before they are parsed

@@ -1,0 +1,1 @@
+"""Datasets in memory: mask table, notes, version ids, image names, differences."""

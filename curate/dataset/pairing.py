@@ -1,0 +1,286 @@
+"""Which image and which mask of one dataset is which of another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from curate.dataset.image_join import Listing, join
+from curate.dataset.image_names import normalised
+from curate.dataset.snapshot import Snapshot
+from curate.rle import Runs, area, as_large_binary, cross_overlaps, decode
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+Rows = tuple[IntArray, IntArray]
+"""Positions of rows of A and of B that belong together, both of shape (n,)."""
+
+Both = tuple[pd.DataFrame, pd.DataFrame]
+"""Rows of A and of B, with the same columns."""
+
+LEAST_IOU = 0.5
+"""Masks that share less are one mask only where their identity says so."""
+
+_BATCH = 50_000
+_SHARED_IMAGE_IDS = frozenset({"coco", "lvis", "coco-results"})
+_NO_PIXELS = -1
+_IDENTITY = ("image", "identity")
+_NO_ROWS: Rows = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
+class MaskPairs:
+    """Masks of A and of B that are one mask.
+
+    Attributes:
+        rows: Their positions among A's masks and among B's.
+        equal: Shape (n,): whether the pixels are equal, or both have none.
+        iou: Shape (n,): exact; NaN where both have no pixels, or their images differ in size.
+    """
+
+    rows: Rows
+    equal: BoolArray
+    iou: FloatArray
+
+
+def match(both: Both, keys: Sequence[str]) -> Rows:
+    """Pair rows that agree in some columns, each once, in the order in which they stand.
+
+    Args:
+        both: Rows of A and of B.
+        keys: The columns.
+
+    Returns:
+        The pairs' index values in A and in B.
+    """
+    if not len(both[0]) or not len(both[1]):
+        return _NO_ROWS
+    names = list(keys)
+    first, second = (
+        one[names].assign(turn=one.groupby(names).cumcount(), row=one.index) for one in both
+    )
+    found = first.merge(second, on=[*names, "turn"], suffixes=("_a", "_b"))
+    return found["row_a"].to_numpy(np.int64), found["row_b"].to_numpy(np.int64)
+
+
+def pair_images(a: Snapshot, b: Snapshot) -> Rows:
+    """Find the images that both have, each once.
+
+    As :func:`curate.dataset.image_join.join` does, of any sizes; ids count where both formats take
+    them from one place, and among images without a name. Images of one name, of which both have as
+    many, are paired in their order, those of equal ids first. Two datasets of one image each, of
+    which one does not say its name, have that image.
+
+    Args:
+        a: One dataset.
+        b: The other.
+
+    Returns:
+        Positions in A's images and in B's.
+    """
+    shared = {a.format, b.format} <= _SHARED_IMAGE_IDS
+    joined = join(*(_listing(one.images, ids=shared) for one in (a, b))).rows
+    second = np.flatnonzero(joined >= 0)
+    found = joined[second], second
+    every = _named(a.images), _named(b.images)
+    counts = [one["name"].value_counts() for one in every]
+    even = {name for name, n in counts[0].items() if counts[1].get(name) == n}
+    for keys in (["name", "image_id"], ["name"]):
+        found = _joined(found, match(_where(_without(every, found), "name", even - {""}), keys))
+    bare = _where(_without(every, found), "name", {""})
+    found = _joined(found, match(bare, ["image_id"]))
+    alone = len(a.images) == len(b.images) == 1 and not len(found[0])
+    if alone and any(one["name"].iloc[0] == "" for one in every):
+        return np.zeros(1, np.int64), np.zeros(1, np.int64)
+    return found
+
+
+def _listing(images: pd.DataFrame, *, ids: bool) -> Listing:
+    numbers = images.index.to_numpy(np.int64) if ids else None
+    return Listing(images["file_name"].to_numpy(object).tolist(), numbers)
+
+
+def pair_masks(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> MaskPairs:
+    """Find the masks that both have, each once, within images that both have.
+
+    By identity and equal pixels; then by equal pixels alone, those of an equal category first; then
+    by identity, where masks of the image with equal pixels have kept theirs; then by IoU, greatest
+    first, from :data:`LEAST_IOU` on, unless two identities that were kept say that one mask went
+    and another came.
+
+    Args:
+        a: One dataset.
+        b: The other.
+        images: The images that both have, from :func:`pair_images`.
+        categories: For each mask of A, and of B, a number that stands for its category.
+    """
+    every = _comparable(a, b, images, categories)
+    equal = match(_identified(every), ["image", "pixels", "identity"])
+    for keys in (["image", "pixels", "category"], ["image", "pixels"]):
+        equal = _joined(equal, match(_without(every, equal), keys))
+    kept = _keeps_identity(every, equal, len(images[0]))
+    rest = _identified(_without(every, equal))
+    same = match((rest[0][kept[rest[0]["image"]]], rest[1][kept[rest[1]["image"]]]), _IDENTITY)
+    for one in every:
+        one["sure"] = (one["identity"] >= 0) & kept[one["image"]]
+    near, near_iou = _nearest(a, b, _without(every, _joined(equal, same)))
+    has_pixels = every[0].loc[equal[0], "pixels"].to_numpy(np.int64) != _NO_PIXELS
+    comparable = ~every[0].loc[same[0], "resized"].to_numpy(np.bool_)
+    same_iou = np.where(comparable, _iou(a, b, same), np.nan)
+    iou = np.concatenate([np.where(has_pixels, 1.0, np.nan), same_iou, near_iou])
+    rows = _joined(_joined(equal, same), near)
+    return MaskPairs(rows, np.arange(len(iou)) < len(equal[0]), iou)
+
+
+def _named(images: pd.DataFrame) -> pd.DataFrame:
+    names = [normalised(name) for name in images["file_name"]]
+    frame = pd.DataFrame({"name": names}, dtype="str")
+    return frame.assign(image_id=images.index.to_numpy(np.int64))
+
+
+def _where(both: Both, column: str, values: set[Any]) -> Both:
+    return both[0][both[0][column].isin(values)], both[1][both[1][column].isin(values)]
+
+
+def _without(both: Both, found: Rows) -> Both:
+    """Return the rows that are not paired yet."""
+    return both[0][~both[0].index.isin(found[0])], both[1][~both[1].index.isin(found[1])]
+
+
+def _identified(both: Both) -> Both:
+    return both[0][both[0]["identity"] >= 0], both[1][both[1]["identity"] >= 0]
+
+
+def _joined(first: Rows, second: Rows) -> Rows:
+    return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
+
+
+def _comparable(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> Both:
+    """Return numbers that two masks can be compared by, of the masks whose image both have.
+
+    Returns:
+        For A and for B, index the positions among its masks: ``image`` (which pair),
+        ``pixels``, ``category``, ``identity`` (-1 for none) and whether the image is ``resized``.
+    """
+    pixels, identities = _pixel_codes(a, b), _identity_codes(a, b)
+    sizes = [one.images[["height", "width"]].to_numpy(np.int64) for one in (a, b)]
+    resized = (sizes[0][images[0]] != sizes[1][images[1]]).any(axis=1)
+    frames = []
+    for k, one in enumerate((a, b)):
+        pair = np.full(len(one.images) + 1, -1)  # the last for a mask of no image
+        pair[images[k]] = np.arange(len(images[k]))
+        columns = {
+            "image": pair[one.images.index.get_indexer(pd.Index(one.masks["image_id"]))],
+            "pixels": pixels[k],
+            "category": categories[k],
+            "identity": identities[k],
+        }
+        frame = pd.DataFrame(columns)[columns["image"] >= 0]
+        frames.append(frame.assign(resized=resized[frame["image"]]))
+        # Run lengths mean other pixels in an image of another size.
+        apart = frames[k]["resized"] & (frame["pixels"] != _NO_PIXELS)
+        frames[k].loc[apart, "pixels"] = -2 - k - 2 * frame.index[apart]
+    return frames[0], frames[1]
+
+
+def _pixel_codes(a: Snapshot, b: Snapshot) -> Rows:
+    """Return a number for each mask, equal where the run lengths are; -1 without pixels."""
+    both = [as_large_binary(one.masks["segmentation"]) for one in (a, b)]
+    coded = pa.concat_arrays(both).dictionary_encode().indices
+    codes = coded.fill_null(_NO_PIXELS).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes[: len(a.masks)], codes[len(a.masks) :]
+
+
+def _identity_codes(a: Snapshot, b: Snapshot) -> Rows:
+    """Return a number for each mask, equal where the identity is; -1 for none."""
+    if a.identities != b.identities:
+        return np.full(len(a.masks), -1), np.full(len(b.masks), -1)
+    codes, _ = pd.factorize(pd.concat([one.masks["identity"] for one in (a, b)]))
+    return codes[: len(a.masks)].astype(np.int64), codes[len(a.masks) :].astype(np.int64)
+
+
+def _keeps_identity(every: Both, equal: Rows, n: int) -> BoolArray:
+    """Return in which images masks have kept their identity, as those of equal pixels show.
+
+    Tools renumber masks on saving; then a changed mask is not the one that had its id before.
+    Where an image has no such masks, those of all images together are asked.
+    """
+    first, second = every[0].loc[equal[0]], every[1].loc[equal[1]]
+    before, after = (one["identity"].to_numpy(np.int64) for one in (first, second))
+    known = (before >= 0) & (after >= 0)
+    image = first["image"].to_numpy(np.int64)[known]
+    kept = (before == after)[known]
+    asked = np.bincount(image, minlength=n)
+    keeping = np.bincount(image[kept], minlength=n)
+    return np.where(asked > 0, 2 * keeping >= asked, 2 * kept.sum() >= len(kept))
+
+
+def _iou(a: Snapshot, b: Snapshot, rows: Rows) -> FloatArray:
+    """Return the exact IoU of each pair; NaN where both have no pixels."""
+    made = np.full(len(rows[0]), np.nan)
+    for first in range(0, len(made), _BATCH):
+        some = slice(first, first + _BATCH)
+        old, new = _runs(a, rows[0][some]), _runs(b, rows[1][some])
+        each = np.arange(len(old))
+        found = cross_overlaps(old, each, new, each)
+        shared = np.zeros(len(old), np.int64)
+        shared[found.first] = found.intersection
+        union = area(old) + area(new) - shared
+        np.divide(shared, union, out=made[some], where=union > 0)
+    return made
+
+
+def _nearest(a: Snapshot, b: Snapshot, left: Both) -> tuple[Rows, FloatArray]:
+    """Pair masks by IoU, greatest first, each once; of equal IoUs those of an equal category."""
+    found = [np.zeros((0, 4))]
+    for some, others in _by_image(left):
+        old, new = _runs(a, some.index), _runs(b, others.index)
+        shared = cross_overlaps(old, some["image"], new, others["image"])
+        union = area(old)[shared.first] + area(new)[shared.second] - shared.intersection
+        iou = shared.intersection / union
+        first, second = some.iloc[shared.first], others.iloc[shared.second]
+        relabelled = first["category"].to_numpy() != second["category"].to_numpy()
+        columns = [-iou, relabelled, first.index, second.index]
+        other = first["sure"].to_numpy(np.bool_) & second["sure"].to_numpy(np.bool_)
+        found.append(np.stack(columns, axis=1)[(iou >= LEAST_IOU) & ~other])
+    every = np.concatenate(found)
+    every = every[np.lexsort(every.T[::-1])]
+    pairs: dict[int, int] = {}
+    taken: set[int] = set()
+    ious = []
+    for minus_iou, _, row, other in every.tolist():
+        if row not in pairs and other not in taken:
+            pairs[int(row)] = int(other)
+            taken.add(int(other))
+            ious.append(-minus_iou)
+    rows = np.array(list(pairs), np.int64), np.array(list(pairs.values()), np.int64)
+    return rows, np.array(ious, np.float64)
+
+
+def _by_image(both: Both) -> Iterator[Both]:
+    """Yield comparable masks of some images at a time, so that not all are decoded at once."""
+    left, right = (
+        one[(one["pixels"] != _NO_PIXELS) & ~one["resized"]].sort_values("image", kind="stable")
+        for one in both
+    )
+    images, others = (one["image"].to_numpy(np.int64) for one in (left, right))
+    at = 0
+    while at < len(left):
+        last = images[min(at + _BATCH, len(left)) - 1]
+        stop = int(np.searchsorted(images, last, "right"))
+        low, high = np.searchsorted(others, images[at]), np.searchsorted(others, last, "right")
+        yield left.iloc[at:stop], right.iloc[low:high]
+        at = stop
+
+
+def _runs(one: Snapshot, rows: npt.ArrayLike) -> Runs:
+    masks = one.masks.iloc[np.asarray(rows, np.int64)]
+    sizes = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
+    return decode(masks["segmentation"], *sizes)[0]

@@ -1,0 +1,138 @@
+"""A dataset as `diff` needs it: canonical masks, version id, and which ids are the source's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.dataset.table import MASK_COLUMNS, MaskTable, concat
+from curate.dataset.version_id import VersionHash, image_digests, with_unlisted
+from curate.rle import area, encode
+
+BoolArray = npt.NDArray[np.bool_]
+
+_IDS = frozenset({"coco", "lvis", "sa1b", "cvat"})
+_KEYS = {
+    "amg": r"(?:^|/)(?P<own>[0-9]+)\.png$",
+    "sav": r"#/(?P<own>masklet/.*)$",
+    "png-folder": r"(?:^|/)(?P<own>[^/]+)$",
+    "png-flat": r"(?:^|/)(?P<own>[^/]+)$",
+    "label-png": r"#(?P<own>[0-9]+)$",
+}
+"""What in a source key names a mask within its image and stays when others are removed."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All masks of a dataset at one time.
+
+    Attributes:
+        path: Where it was read, for people.
+        format: The name of its format.
+        version: Its version id, 32 hex digits.
+        masks: Index ``mask_id``; ``source_key``, ``image_id``, ``category``, ``file_name``,
+            ``height``, ``width``, ``segmentation`` (canonical counts, null without pixels),
+            ``category_id`` where the source has it, and ``identity``: what names the mask within
+            its image and survives edits of other masks (string, null where nothing does).
+        images: Index ``image_id``, those that only masks name too; ``file_name``, ``height`` and
+            ``width``.
+    """
+
+    path: str
+    format: str
+    version: str
+    masks: pd.DataFrame
+    images: pd.DataFrame
+
+    @property
+    def identities(self) -> str:
+        """What kind of name masks have; only names of an equal kind can be compared."""
+        return "id" if self.format in _IDS else self.format
+
+
+def take_snapshot(path: str, format: str, parts: Iterable[MaskTable]) -> Snapshot:
+    """Gather the parts of a dataset in memory.
+
+    Args:
+        path: Where it was read, for people.
+        format: The name of its format.
+        parts: Its parts; an image and all its masks are in one.
+    """
+    version, kept, masks_before = VersionHash(), [], 0
+    for table in parts:
+        version.update(image_digests(table.masks, table.images, table.runs))
+        kept.append(_reduced(table, _has_own_id(table.masks, format, masks_before)))
+        masks_before += len(table)
+    whole = concat(kept)
+    masks = whole.masks
+    own = masks["own_id"].to_numpy(bool) if kept else np.zeros(0, bool)
+    if _numbered_anew(masks, format, kept):
+        own = np.zeros(len(masks), np.bool_)
+    masks = masks.assign(identity=_identities(masks, format, own))
+    images = with_unlisted(masks, whole.images)
+    return Snapshot(path, format, version.hexdigest(), masks, images)
+
+
+def _reduced(table: MaskTable, own_id: BoolArray) -> MaskTable:
+    """Return a table with canonical counts and without what nobody asks for here."""
+    optional = [name for name in ("category_id",) if name in table.masks.columns]
+    counts = pc.if_else(
+        pa.array(np.asarray(area(table.runs)) > 0),
+        encode(table.runs),
+        pa.scalar(None, pa.large_binary()),
+    )
+    masks = table.masks[[*MASK_COLUMNS, *optional]].assign(
+        segmentation=pd.arrays.ArrowExtensionArray(counts),
+        own_id=pd.array(own_id, dtype="boolean"),
+    )
+    return MaskTable(masks, table.images)
+
+
+def _has_own_id(masks: pd.DataFrame, format: str, masks_before: int) -> BoolArray:
+    """Return for each mask of a part whether its id is the source's own, not given by the reader.
+
+    Where readers number all masks of a part anew, nothing says so. But then the ids are 0, 1, ...
+    (or go on where the last part ended), and ids of the source that happen to be the same are taken
+    for such. In one image of SA-1B ids are numbered anew only where one is not its own.
+    """
+    if format not in _IDS:
+        return np.zeros(len(masks), np.bool_)
+    own = ids_of_source(masks)
+    ids = masks.index.to_numpy(np.int64)
+    starts = {0, masks_before} if format in ("sa1b", "cvat") else set()
+    if len(ids) and int(ids[0]) in starts and (np.diff(ids) == 1).all():
+        alone = format == "sa1b" and masks["image_id"].nunique() == 1 and ids[0] == 0
+        if not (alone and own.all()):
+            own[:] = False
+    return own
+
+
+def ids_of_source(masks: pd.DataFrame) -> BoolArray:
+    """Return which masks have the id that their source gives them, as far as its reader says."""
+    if "own_id" not in masks.columns:
+        return np.ones(len(masks), np.bool_)
+    # Parts of an audit in which all ids are the source's do not have the column.
+    return masks["own_id"].fillna(True).to_numpy(np.bool_)
+
+
+def _numbered_anew(masks: pd.DataFrame, format: str, parts: list[MaskTable]) -> bool:
+    """Return whether one id stood in two parts, so that all masks were numbered from 0."""
+    ids = masks.index.to_numpy(np.int64)
+    if parts and not np.array_equal(np.concatenate([t.masks.index for t in parts]), ids):
+        return True  # just now; in an audit it has happened before
+    counted = np.array_equal(ids, np.arange(len(ids)))
+    return counted and len(parts) > 1 and format in ("sa1b", "cvat")
+
+
+def _identities(masks: pd.DataFrame, format: str, own_id: BoolArray) -> pd.Series[str]:
+    if format in _KEYS:
+        found: pd.Series[str] = masks["source_key"].str.extract(_KEYS[format])["own"]
+        return found
+    ids = pd.Series(masks.index.to_numpy(), masks.index).astype(masks["source_key"].dtype)
+    return ids.where(own_id)

@@ -1,0 +1,274 @@
+"""Table tops seen from above, with the exact visible mask of everything that lies on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from curate import rle
+from curate.demo_dataset.table_objects import DRAWERS, FloatArray, Sprite, colour, mix, noise
+
+WIDTH, HEIGHT = 640, 480
+"""Size of every picture in pixels."""
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object of a scene.
+
+    Attributes:
+        category: What it is.
+        visible: Shape (480, 640); the pixels that show it.
+        outline: Shape (n, 2); x, y of its outline if nothing hides any of it, else None.
+        size: Half its longest extent in pixels.
+    """
+
+    category: str
+    visible: BoolArray
+    outline: FloatArray | None
+    size: float
+
+
+@dataclass(frozen=True)
+class DemoScene:
+    """A picture and all that is in it.
+
+    Attributes:
+        picture: Shape (480, 640, 3), uint8.
+        things: The objects, from the bottom to the top.
+    """
+
+    picture: npt.NDArray[np.uint8]
+    things: tuple[Thing, ...]
+
+
+def around(mask: BoolArray, pad: int) -> tuple[slice, slice]:
+    """Return the rows and columns of a mask's box, ``pad`` pixels wider, within the picture."""
+    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return (
+        slice(max(int(ys[0]) - pad, 0), min(int(ys[-1]) + pad + 1, HEIGHT)),
+        slice(max(int(xs[0]) - pad, 0), min(int(xs[-1]) + pad + 1, WIDTH)),
+    )
+
+
+def draw_scene(rng: np.random.Generator) -> DemoScene:
+    """Draw one table with 12 to 20 things on it, some of them partly under others."""
+    canvas = _table(rng)
+    owner = np.zeros((HEIGHT, WIDTH), np.int32)
+    scale = rng.uniform(0.92, 1.25)
+    placed: list[tuple[str, Sprite, int, int]] = []
+    full: list[int] = [0]
+    for category in _choose(rng):
+        sprite = DRAWERS[category](rng, scale)
+        spot = _find_place(rng, sprite, owner, full)
+        if spot is None:
+            continue
+        left, top = spot
+        _put(canvas, sprite, left, top)
+        y, x, cover = _clip(sprite.alpha, left, top)
+        placed.append((category, sprite, left, top))
+        owner[y, x][cover >= 0.5] = len(placed)
+        full.append(int((sprite.alpha >= 0.5).sum()))
+    things = []
+    for number, (category, sprite, left, top) in enumerate(placed, 1):
+        visible = owner == number
+        whole = int(visible.sum()) == full[number]
+        outline = sprite.outline + np.array([left, top]) if whole else None
+        things.append(Thing(category, visible, outline, sprite.size))
+    return DemoScene(_photograph(rng, canvas), tuple(things))
+
+
+def _choose(rng: np.random.Generator) -> list[str]:
+    """Return what lies on the table, bottom first: leaves, then stones, then fruit."""
+    ranges = {"leaf": (2, 5), "pebble": (3, 6), "orange": (1, 4), "lemon": (1, 4), "plum": (2, 5)}
+    chosen = [c for c, (low, high) in ranges.items() for _ in range(rng.integers(low, high))]
+    chosen += ["cherry"] * int(rng.integers(2, 5))
+    flat = [c for c in chosen if c == "leaf"]
+    others = [c for c in chosen if c != "leaf"]
+    order = rng.permutation(len(others))
+    return flat + [others[i] for i in order]
+
+
+def _clip(values: FloatArray, left: int, top: int) -> tuple[slice, slice, FloatArray]:
+    """Return where a box at (left, top) lies in the picture, and the part of it that does."""
+    h, w = values.shape[:2]
+    y0, x0 = max(top, 0), max(left, 0)
+    y1, x1 = min(top + h, HEIGHT), min(left + w, WIDTH)
+    return slice(y0, y1), slice(x0, x1), values[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+def _find_place(
+    rng: np.random.Generator, sprite: Sprite, owner: npt.NDArray[np.int32], full: list[int]
+) -> tuple[int, int] | None:
+    """Return (left, top) where the thing hides nothing too much, or None after 60 tries."""
+    h, w = sprite.alpha.shape
+    area = int((sprite.alpha >= 0.5).sum())
+    for attempt in range(60):
+        left = int(rng.integers(-w // 6, WIDTH - w + w // 6))
+        top = int(rng.integers(-h // 6, HEIGHT - h + h // 6))
+        y, x, cover = _clip(sprite.alpha, left, top)
+        solid = cover >= 0.5
+        if solid.sum() < 0.8 * area:
+            continue
+        under = owner[y, x]
+        hidden = np.bincount(under[solid], minlength=len(full))
+        if attempt < 25 and hidden[1:].sum() > 0.12 * area:
+            continue
+        if _leaves_enough(hidden, owner, full, (y, x), solid):
+            return left, top
+    return None
+
+
+def _leaves_enough(
+    hidden: npt.NDArray[np.int64],
+    owner: npt.NDArray[np.int32],
+    full: list[int],
+    place: tuple[slice, slice],
+    solid: BoolArray,
+) -> bool:
+    """Return whether all that is partly covered stays recognisable and in one piece."""
+    for number in np.flatnonzero(hidden[1:]) + 1:
+        visible = owner == number
+        visible[place] &= ~solid
+        if visible.sum() < 0.55 * full[number]:
+            return False
+        pieces = rle.components(rle.from_dense(visible[around(visible, 0)]))
+        if pieces.largest_px[0] < 0.999 * visible.sum():
+            return False
+    return True
+
+
+def _blur(values: FloatArray, radius: float) -> FloatArray:
+    image = Image.fromarray((255 * np.clip(values, 0, 1)).astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(float(radius))), np.float32) / 255
+
+
+def _put(canvas: FloatArray, sprite: Sprite, left: int, top: int) -> None:
+    """Draw a thing and the shadow it throws onto what is drawn already."""
+    lift = 0.05 * sprite.size if sprite.flat else 0.30 * sprite.size
+    pad = int(2.5 * lift) + 10
+    alpha = np.pad(sprite.alpha, pad)
+    cast = np.roll(alpha, (round(0.55 * lift), round(0.5 * lift)), axis=(0, 1))
+    dark = 1 - 0.46 * _blur(cast, 0.45 * lift + 1)
+    near = np.roll(alpha, (2, 2), axis=(0, 1))
+    dark *= 1 - 0.38 * _blur(near, 2.2)
+    y, x, shadow = _clip(dark, left - pad, top - pad)
+    tint = np.array([0.92, 0.97, 1.06], np.float32)  # shadows are lit by the blue sky
+    canvas[y, x] *= 1 - (1 - shadow[..., None]) * (1.9 - tint) / 0.92
+    y, x, cover = _clip(sprite.alpha, left, top)
+    canvas[y, x] = mix(canvas[y, x], _clip(sprite.rgb, left, top)[2], cover)
+
+
+def _table(rng: np.random.Generator) -> FloatArray:
+    """Return an empty table: planks, linen or slate."""
+    surface = (_planks, _linen, _slate)[rng.integers(3)]
+    canvas = surface(rng)
+    if rng.random() < 0.5:
+        _put_plate(canvas, rng)
+    return canvas
+
+
+WOODS = (
+    ((150, 104, 64), (196, 150, 100)),
+    ((112, 74, 48), (156, 108, 72)),
+    ((188, 160, 126), (222, 198, 166)),
+)
+
+
+def _planks(rng: np.random.Generator) -> FloatArray:
+    """Return wooden planks with grain that runs along them."""
+    dark, light = WOODS[rng.integers(len(WOODS))]
+    y = np.arange(HEIGHT, dtype=np.float32)[:, None]
+    share = np.empty((HEIGHT, WIDTH), np.float32)
+    gap = np.zeros((HEIGHT, 1), np.float32)
+    top = -int(rng.integers(0, 60))
+    while top < HEIGHT:
+        deep = int(rng.integers(88, 130))
+        rows = slice(max(top, 0), min(top + deep, HEIGHT))
+        n = rows.stop - rows.start
+        warp = 9 * noise(rng, n, WIDTH, 160) + 0.05 * y[:n]
+        rings = 0.5 + 0.5 * np.sin(0.42 * (y[:n] + 2.2 * warp) + rng.uniform(0, 6))
+        grain = np.asarray(noise(rng, n, WIDTH // 24, 1.3))
+        grain = np.repeat(grain, 24, axis=1)[:, :WIDTH]
+        grain = np.pad(grain, ((0, 0), (0, WIDTH - grain.shape[1])), mode="edge")
+        fine = _blur(0.5 + 0.16 * grain, 1.2) - 0.5
+        share[rows] = 0.42 + 0.2 * rings + 0.9 * fine + rng.uniform(-0.16, 0.16)
+        top += deep
+        gap += np.exp(-(((y - top) / 1.3) ** 2))
+    planks = mix(colour(*dark), colour(*light), np.clip(share, -0.3, 1.3))
+    return (planks * (1 - 0.62 * np.clip(gap, 0, 1))[..., None]).astype(np.float32)
+
+
+LINENS = ((206, 196, 180), (132, 152, 170), (186, 160, 152), (146, 160, 140))
+
+
+def _linen(rng: np.random.Generator) -> FloatArray:
+    """Return woven cloth with slubs and a few soft folds."""
+    base = np.broadcast_to(colour(*LINENS[rng.integers(len(LINENS))]), (HEIGHT, WIDTH, 3))
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    weave = 0.5 * np.sin(2 * np.pi * x / 3.4) + 0.5 * np.sin(2 * np.pi * y / 3.4)
+    across = np.repeat(rng.standard_normal((HEIGHT, 1)), WIDTH, 1)
+    along = np.repeat(rng.standard_normal((1, WIDTH)), HEIGHT, 0)
+    slub = across * noise(rng, HEIGHT, WIDTH, 60) + along * noise(rng, HEIGHT, WIDTH, 60)
+    angle = rng.uniform(0, np.pi)
+    run = x * np.cos(angle) + y * np.sin(angle) + 26 * noise(rng, HEIGHT, WIDTH, 220)
+    folds = np.sin(run / rng.uniform(44, 70)) ** 3
+    light = 1 + 0.035 * weave + 0.022 * slub + 0.055 * folds + 0.02 * noise(rng, HEIGHT, WIDTH, 3)
+    return np.asarray(base * light[..., None], np.float32)
+
+
+def _slate(rng: np.random.Generator) -> FloatArray:
+    """Return dark stone, split along its layers."""
+    base = np.broadcast_to(colour(74, 80, 88), (HEIGHT, WIDTH, 3))
+    rough = sum(
+        (noise(rng, HEIGHT, WIDTH, cell) * cell**0.25 for cell in (2.5, 6, 16, 50, 210)),
+        np.zeros((HEIGHT, WIDTH), np.float32),
+    )
+    ledges = 0.5 + 0.5 * np.tanh(4 * noise(rng, HEIGHT, WIDTH, 130))
+    dy, dx = np.gradient(rough + 7 * ledges)
+    light = 1 + 0.012 * rough + 0.05 * (dx + dy) + 0.05 * ledges
+    stone = base * np.clip(light, 0.6, 1.5)[..., None]
+    rust = np.clip(noise(rng, HEIGHT, WIDTH, 160) - 0.9, 0, 1) * 0.22
+    return mix(stone.astype(np.float32), colour(118, 96, 78), rust)
+
+
+PLATES = ((232, 230, 224), (196, 206, 208), (222, 208, 190), (92, 112, 124))
+
+
+def _put_plate(canvas: FloatArray, rng: np.random.Generator) -> None:
+    """Put a glazed plate on the table; it is part of the table, so nothing masks it."""
+    radius = rng.uniform(125, 170)
+    cx, cy = rng.uniform(200, 440), rng.uniform(170, 310)
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    dx, dy = (x - cx) / radius, (y - cy) / radius
+    rho = np.hypot(dx, dy)
+    shadow = np.clip((1.06 - np.hypot(dx - 0.06, dy - 0.07)) / 0.14, 0, 1)
+    canvas *= (1 - 0.42 * shadow)[..., None]
+    towards = -(dx * 0.65 + dy * 0.76) / np.maximum(rho, 1e-3)
+    lip = np.exp(-(((rho - 0.97) / 0.022) ** 2)) - np.exp(-(((rho - 0.93) / 0.02) ** 2))
+    well = np.exp(-(((rho - 0.66) / 0.035) ** 2))
+    slope = np.clip((rho - 0.66) / 0.3, 0, 1)
+    light = 0.93 - 0.09 * towards * slope + 0.16 * lip * towards - 0.20 * well * towards
+    glaze = np.broadcast_to(colour(*PLATES[rng.integers(len(PLATES))]), (HEIGHT, WIDTH, 3))
+    rings = 1 - 0.10 * np.exp(-(((rho - 0.86) / 0.012) ** 2))
+    light = light * rings + 0.012 * noise(rng, HEIGHT, WIDTH, 40)
+    cover = np.clip((1 - rho) * radius + 0.5, 0, 1)
+    canvas[:] = mix(canvas, (glaze * light[..., None]).astype(np.float32), cover)
+
+
+def _photograph(rng: np.random.Generator, canvas: FloatArray) -> npt.NDArray[np.uint8]:
+    """Return the scene as a camera would: uneven light, a lens, a sensor."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    away = ((x / WIDTH - 0.4) ** 2 + (y / HEIGHT - 0.36) ** 2) ** 0.5
+    light = 1.10 - 0.34 * away**1.4
+    warm = np.array([1.035, 1.0, 0.955], np.float32)
+    lit = np.clip(canvas * light[..., None] * warm, 0, 1.25)
+    lit = np.where(lit > 0.8, 0.8 + 0.2 * np.tanh((lit - 0.8) / 0.2), lit)  # highlights roll off
+    lit = lit + rng.normal(0, 0.008, (HEIGHT, WIDTH, 1)) + rng.normal(0, 0.004, lit.shape)
+    image = Image.fromarray((255 * np.clip(lit, 0, 1) + 0.5).astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(0.45)))

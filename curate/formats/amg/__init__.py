@@ -1,0 +1,1 @@
+"""The output of Segment Anything's amg.py."""

@@ -1,0 +1,1 @@
+"""COCO instances, LVIS, results lists and panoptic, and their annotation objects."""

@@ -1,0 +1,258 @@
+"""COCO panoptic JSON: PNGs of ids in a folder beside it, and what each id is in the JSON.
+
+An image is an annotation; its PNG holds R + 256 G + 65536 B, which is the ``id`` of one of its
+``segments_info``. A segment is a mask. Stuff (categories whose ``isthing`` is 0) is a region and no
+object: such masks are ``iscrowd``. Masks of this format are read only: they stand in PNGs that are
+no part of the file, so it can be written as COCO but not pruned in place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate import rle
+from curate.dataset.table import MaskTable
+from curate.errors import CallError, SourceError
+from curate.formats.coco.category_list import category_names
+from curate.formats.coco.image_objects import image_fields
+from curate.formats.edits import Edits, Stored
+from curate.formats.format import PART_BYTES, Format, Part, reading
+from curate.formats.json.json_columns import boxes, id_key, numbers, text, whole_number
+from curate.formats.json.sniffing import shape_of
+from curate.formats.json.streaming import parse_one, scan
+from curate.formats.png.id_masks import read_ids
+from curate.formats.png.png_reading import PictureProblem, read_header
+from curate.formats.segmentation import Segmentation, json_type
+from curate.formats.table_builder import TableBuilder, parts_of, plain
+
+_PNG_COST = 100_000
+"""What decoding a PNG weighs in a part, in bytes of JSON."""
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What every part needs: categories, and where the PNGs are.
+
+    Attributes:
+        folder: The folder of the PNGs; "" where there is none.
+        names: Category names by id.
+        stuff: Ids of categories that are no things.
+        first: Whether this is the first part.
+    """
+
+    folder: str
+    names: dict[int, str]
+    stuff: frozenset[int]
+    first: bool
+
+
+@dataclass
+class _Listing:
+    """What one pass over the file finds."""
+
+    sizes: dict[int, tuple[str, int, int]] = field(default_factory=dict)
+    annotations: list[tuple[int, int, int, str]] = field(default_factory=list)
+    categories: list[Any] = field(default_factory=list)
+    sample: dict[str, Any] = field(default_factory=dict)
+
+
+def plan(source: Path, work: Path) -> Iterator[Part]:
+    """Yield parts of whole images; see :class:`Format`."""
+    found = _listing(source)
+    names, _ = category_names(found.categories)
+    stuff = {
+        number
+        for one in found.categories
+        if type(one) is dict and one.get("isthing") == 0
+        if (number := whole_number(one.get("id"))) is not None
+    }
+    folder = png_folder(source, found.sample)
+    named = {image for _, _, image, _ in found.annotations}
+    items: list[tuple[Any, int]] = [
+        ((at, n, k, *found.sizes.get(image, (stem, -1, -1)), image), n + _PNG_COST)
+        for k, (at, n, image, stem) in enumerate(found.annotations)
+    ]
+    items += [((0, 0, -1, *one, i), 100) for i, one in found.sizes.items() if i not in named]
+    for part in parts_of(items, PART_BYTES):
+        header = _Header(str(folder or ""), names or {}, frozenset(stuff), part.index == 0)
+        yield Part(part.index, (header, part.payload))
+
+
+def load(source: Path, part: Part) -> MaskTable:
+    """Read the segments of some images."""
+    header, items = part.payload
+    rows = TableBuilder()
+    name = plain(source.name)
+    if not header.folder and header.first:
+        what = f"the PNGs of ids are not in a folder {source.stem} beside the file, so no mask is"
+        rows.notes.add("panoptic_pngs_missing", f"{what} read", source.name, of="files")
+    with reading(source), source.open("rb") as file:
+        for at, n, number, file_name, height, width, image in items:
+            value = parse_one(os.pread(file.fileno(), n, at), at, name) if n else {}
+            value = value if type(value) is dict else {}
+            key = f"{name}#/annotations/{number}"
+            _Image(rows, header, key).read(value, file_name, (height, width), image)
+    return rows.table()
+
+
+class _Image:
+    """Reads one image's segments into rows."""
+
+    def __init__(self, rows: TableBuilder, header: _Header, key: str) -> None:
+        self.rows, self.header, self.key = rows, header, key
+
+    def read(self, value: dict[str, Any], name: str, size: tuple[int, int], image: int) -> None:
+        """Add the image and its masks."""
+        stated = text(value.get("file_name"))
+        masks, real, problem = self._png(stated)
+        status, detail = "ok", ""
+        if problem is not None and self.header.folder and value:
+            status, detail = "unreadable", problem.detail
+        if real is not None and min(size) > 0 and real != size:
+            status = "size_mismatch"
+            detail = f"its PNG of ids is {real[1]} x {real[0]}, the image {size[1]} x {size[0]}"
+        shown = real or (size if min(size) > 0 else (0, 0))
+        at = self.rows.image(name or stated, shown, status, detail, image_id=image)
+        listed = value.get("segments_info")
+        segments = listed if type(listed) is list else []
+        seen: set[int] = set()
+        for j, one in enumerate(segments):
+            key = f"{self.key}/segments_info/{j}"
+            if type(one) is not dict:
+                what = f"the segment is {json_type(one)}, not an object"
+                self.rows.mask(key, at, Segmentation(None, "wrong_type", what))
+                continue
+            number = whole_number(one.get("id"))
+            mask = self._mask(number, masks, problem)
+            if number in seen:
+                mask = mask._replace(status="duplicate_id", detail=f"the id {number} stands twice")
+            seen.add(-1 if number is None else number)
+            self.rows.mask(key, at, mask, None, self._stored(one, key))
+        spare = sorted(set(masks) - seen - {0})
+        if spare:
+            what = "PNGs hold ids that the JSON does not list"
+            self.rows.notes.add("unlisted_ids", what, f"{stated}: {spare[0]}", of="images")
+
+    def _png(
+        self, name: str
+    ) -> tuple[dict[int, bytes], tuple[int, int] | None, PictureProblem | None]:
+        """Return masks by id, the PNG's size, and why there are none."""
+        if not self.header.folder or not name or not _is_inside(name):
+            return {}, None, PictureProblem("no_segmentation", "its PNG of ids is not there")
+        path = Path(self.header.folder) / name
+        try:
+            header = read_header(path)
+            ids, runs, *_ = read_ids(path, header, known=True)
+        except PictureProblem as problem:
+            return {}, None, problem
+        counts = rle.encode(runs).to_pylist()
+        return dict(zip(ids.tolist(), counts, strict=True)), header.size, None
+
+    def _mask(
+        self, number: int | None, masks: dict[int, bytes], problem: PictureProblem | None
+    ) -> Segmentation:
+        if problem is not None:
+            return Segmentation(None, "no_segmentation", problem.detail)
+        if number is None:
+            return Segmentation(None, "no_segmentation", "the segment has no id")
+        if number not in masks:
+            return Segmentation(None, "empty", f"no pixel of the PNG has the id {number}")
+        return Segmentation(masks[number])
+
+    def _stored(self, one: dict[str, Any], key: str) -> dict[str, Any]:
+        """Return what stands beside a segment."""
+        stored: dict[str, Any] = {}
+        number = whole_number(one.get("category_id"))
+        if number is not None:
+            stored |= {"category_id": number, "category": self.header.names.get(number)}
+        crowd = whole_number(one.get("iscrowd"))
+        if number in self.header.stuff:
+            what = "segments of stuff (isthing 0) are regions, not judged as objects"
+            self.rows.notes.add("stuff", what, key)
+            crowd = 1
+        if crowd in (0, 1):
+            stored["iscrowd"] = crowd
+        area, box = numbers([one.get("area")]), boxes([one.get("bbox")])
+        if area is not None:
+            stored["declared_area"] = float(area[0])
+        if box is not None:
+            stored |= {f"declared_{side}": float(v[0]) for side, v in zip("xywh", box, strict=True)}
+        return stored
+
+
+def write(source: Path, out: Path | None, edits: Edits) -> Stored:
+    """Refuse: the masks stand in PNGs that are no part of the file.
+
+    Raises:
+        CallError: Always; it says what can be done.
+    """
+    what = "the masks of a COCO panoptic file stand in PNGs beside it, so it is not written back"
+    raise CallError(what, str(source), "use `curate write AUDIT --out FILE --to coco`")
+
+
+def _listing(source: Path) -> _Listing:
+    """Find images, annotations and categories in one pass."""
+    found = _Listing()
+    with reading(source), source.open("rb") as file:
+        for batch in scan(file, source.name, {"images", "annotations", "categories"}):
+            if not batch.is_list:
+                raise SourceError(f"{batch.key} is no list", source.name)
+            values = batch.parse(source.name)
+            if batch.key == "categories":
+                found.categories += values
+            elif batch.key == "images":
+                for one in values:
+                    name, height, width, _ = image_fields(one)
+                    if type(one) is dict:
+                        found.sizes[id_key(one.get("id"))] = (name, height, width)
+            else:
+                _add(found, values, batch.starts + batch.base, batch.ends - batch.starts)
+    return found
+
+
+def _add(found: _Listing, values: list[Any], starts: Any, lengths: Any) -> None:
+    for one, at, n in zip(values, starts.tolist(), lengths.tolist(), strict=True):
+        fields = one if type(one) is dict else {}
+        if not found.sample and type(fields.get("segments_info")) is list:
+            found.sample = fields
+        name = text(fields.get("file_name"))
+        given = fields.get("image_id")
+        image = id_key(["of", name] if given is None else given)
+        found.annotations.append((at, n, image, name))
+
+
+def png_folder(source: Path, sample: dict[str, Any]) -> Path | None:
+    """Return the folder whose PNG of the first annotation has one of its ids; None for none."""
+    name = text(sample.get("file_name"))
+    given = [one.get("id") for one in sample.get("segments_info", []) if type(one) is dict]
+    listed = {whole_number(one) for one in given} - {None}
+    if not name or not _is_inside(name):
+        return None
+    stem, parent = source.stem, source.parent
+    places = (parent / stem, parent / "panoptic", parent / "masks", parent.parent / stem, parent)
+    for folder in places:
+        path = folder / name
+        try:
+            ids, *_ = read_ids(path, read_header(path), known=True)
+        except PictureProblem:
+            continue
+        if not listed or listed & set(ids.tolist()):
+            return folder
+    return None
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether a stated file name stays inside the folder that it is looked up in."""
+    parts = name.replace("\\", "/").split("/")
+    return ".." not in parts and not name.startswith(("/", "\\")) and "\0" not in name
+
+
+def _is_panoptic(path: Path) -> bool:
+    return shape_of(path).looks_panoptic
+
+
+FORMAT = Format("coco-panoptic", "COCO panoptic", _is_panoptic, plan, load, write)

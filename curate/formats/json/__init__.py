@@ -1,0 +1,1 @@
+"""JSON files of any size: streams, columns of values, edits by their bytes."""

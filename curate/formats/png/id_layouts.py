@@ -1,0 +1,265 @@
+"""Where the PNGs of instance ids of a source are, which pictures they belong to, and their code.
+
+Known by their folders and names, with all that is beside the ids left alone: Pascal VOC
+(``SegmentationObject``; the class of a mask is that of most of its pixels in
+``SegmentationClass``), Cityscapes (``*_gtFine_instanceIds.png``), KITTI (``instance`` beside
+``semantic`` or ``image_2``), Mapillary Vistas (``instances`` beside ``labels`` or ``panoptic``) and
+MOTS (``instances`` beside ``images``). Any other source is its subfolder ``masks`` or ``labels``
+where it has one, else all of it but folders that are called like pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from curate.errors import SourceError
+from curate.formats.copying import entries, files_under
+from curate.formats.png.id_codes import IdCode, id_code
+from curate.formats.png.id_neighbours import SUBFOLDERS, NeighbourImages, own_pictures, refuse_twins
+from curate.formats.png.png_reading import PictureProblem, read_header
+
+_DEPTH = 4  # how deep a folder of a known layout is looked for
+_MOST_FOLDERS = 2_000  # and in how many folders
+VOC_VOID = frozenset({255, 224 + 256 * 224 + 65536 * 192})  # by index, by colour
+_OF_PICTURES = re.compile(
+    r"images?|imgs?|jpegimages|pngimages|leftimg8bit|image_0?[23]|rgb|photos?|pictures?|rawimages",
+    re.IGNORECASE,
+)
+_CITYSCAPES = re.compile(r"(.*)_gt(Fine|Coarse)_(instanceIds|labelIds|color|\w*TrainIds)\.png")
+_VOC: tuple[str, ...] = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
+)
+
+
+class IdPng(NamedTuple):
+    """A PNG of instance ids. Plain values.
+
+    Attributes:
+        name: Its path under the source.
+        size: Its size in bytes.
+        image: What its image is called: the picture's path where that is known, else ``name``.
+        classes: Path of a PNG that has the class of each pixel; "" where there is none.
+    """
+
+    name: str
+    size: int
+    image: str
+    classes: str = ""
+
+
+@dataclass(frozen=True)
+class IdLayout:
+    """What is known of a source.
+
+    Attributes:
+        title: What people call it; "" for no layout that has a name.
+        folders: Paths under the source in which the ids are; those under them, too.
+        code: How the ids are to be understood.
+        of_classes: What the ids of :attr:`IdPng.classes` are called.
+    """
+
+    title: str = ""
+    folders: tuple[str, ...] = ("",)
+    code: IdCode = field(default_factory=IdCode)
+    of_classes: Mapping[int, str] = field(default_factory=dict)
+
+
+def names_pictures(folder: str) -> bool:
+    """Whether a folder is called like those of pictures."""
+    return _OF_PICTURES.fullmatch(folder) is not None
+
+
+def file_layout(path: Path) -> IdLayout:
+    """Return what the name of a single PNG says."""
+    found = _CITYSCAPES.fullmatch(path.name)
+    is_ids = found is not None and found[3] == "instanceIds"
+    return IdLayout("Cityscapes", code=id_code("cityscapes")) if is_ids else IdLayout()
+
+
+def find_layout(source: Path, home: Path | None = None) -> IdLayout:
+    """Return what is known of a folder of PNGs, by the names of folders and files.
+
+    Args:
+        source: The folder.
+        home: The folder of which it is a copy, so that what lies around it is found.
+
+    Raises:
+        SourceError: It has classes, and no ids.
+    """
+    home = home or source
+    folders = list(_folders(source))
+    named: dict[str, list[str]] = {}
+    for folder in folders:
+        name = folder.rpartition("/")[2] or home.resolve().name
+        named.setdefault(name.lower(), []).append(folder)
+    if objects := named.get("segmentationobject"):
+        names = _voc_names((home / objects[0]).resolve().parent)
+        return IdLayout("Pascal VOC", tuple(objects), IdCode(void=VOC_VOID), names)
+    if {"gtfine", "gtcoarse"} & named.keys() or _CITYSCAPES.fullmatch(_first_png(source)):
+        return IdLayout("Cityscapes", code=id_code("cityscapes"))
+    if found := _beside((source, home), named.get("instance", []), ("semantic", "image_2")):
+        return IdLayout("KITTI", found, id_code("kitti"))
+    if found := _beside((source, home), named.get("instances", []), ("labels", "panoptic")):
+        return IdLayout("Mapillary Vistas", found, id_code("kitti", names={}))
+    if found := _beside((source, home), named.get("instances", []), ("images", "image_02", "img")):
+        names = _listed(home / found[0] / "labels.txt")
+        return IdLayout("MOTS", found, id_code("mots", names=names or None))
+    if home.resolve().name.lower() == "segmentationclass":
+        what = "in SegmentationClass the ids are classes, not objects"
+        raise SourceError(what, str(source), "give SegmentationObject, or the folder of both")
+    below = tuple(name for name in SUBFOLDERS if (source / name).is_dir())
+    return IdLayout(folders=below or ("",))
+
+
+def find_id_pngs(source: Path, layout: IdLayout, home: Path | None = None) -> Iterator[IdPng]:
+    """Find the PNGs of ids of a folder, in order of folders and names.
+
+    Args:
+        source: The folder.
+        layout: Its layout.
+        home: The folder of which it is a copy; None: it is none.
+
+    Raises:
+        SourceError: Several folders of PNGs are side by side, and nothing says which is meant.
+    """
+    if layout.title == "Pascal VOC":
+        yield from _voc(source, home or source, layout.folders)
+    elif layout.title == "Cityscapes":
+        yield from _cityscapes(source)
+    elif layout.title:
+        for folder in layout.folders:
+            pictures = NeighbourImages(home or source, folder)
+            for name, size in files_under(source, ".png", folder):
+                yield IdPng(name, size, pictures.of(name))
+    else:
+        yield from _others(source, home or source, layout.folders)
+
+
+def _folders(source: Path) -> Iterator[str]:
+    """Yield the source ("") and the folders in it, nearest first."""
+    level, left = [""], _MOST_FOLDERS
+    for _ in range(_DEPTH):
+        yield from level
+        inside: list[str] = []
+        for folder in level[: max(left, 0)]:
+            left -= 1
+            found = entries(source / folder)
+            inside += [
+                f"{folder}/{entry.name}".lstrip("/")
+                for entry in found
+                if entry.is_dir(follow_symlinks=False)
+            ]
+        level = inside
+
+
+def _first_png(source: Path) -> str:
+    found = next(iter(files_under(source, ".png")), ("", 0))[0]
+    return found.rpartition("/")[2]
+
+
+def _beside(
+    places: tuple[Path, Path], folders: Iterable[str], names: Iterable[str]
+) -> tuple[str, ...]:
+    """Return the folders of 16-bit PNGs beside which a folder of one of some names is."""
+    wanted, (source, home) = set(names), places
+    found = []
+    for folder in folders:
+        above = (home / folder).resolve().parent
+        beside = entries(above) if above.is_dir() else []
+        if any(e.name.lower() in wanted and e.is_dir() for e in beside) and _is_deep(
+            source, folder
+        ):
+            found.append(folder)
+    return tuple(found)
+
+
+def _is_deep(source: Path, folder: str) -> bool:
+    for name, _ in files_under(source, ".png", folder):
+        try:
+            return read_header(source / name).depth == 16
+        except PictureProblem:
+            continue
+    return False
+
+
+# --- known layouts -------------------------------------------------------------------------------
+
+
+def _voc(source: Path, home: Path, folders: Iterable[str]) -> Iterator[IdPng]:
+    for folder in folders:
+        above = (home / folder).resolve().parent
+        inside = above.is_relative_to(home.resolve())
+        prefix = folder[: -len("SegmentationObject")] if inside else ""
+        for name, size in files_under(source, ".png", folder):
+            tail = name[len(folder) :].lstrip("/")
+            classes = above / "SegmentationClass" / tail
+            shown = str(classes) if not inside else f"{prefix}SegmentationClass/{tail}"
+            image = f"{prefix}JPEGImages/{os.path.splitext(tail)[0]}.jpg"
+            yield IdPng(name, size, image, shown if classes.is_file() else "")
+
+
+def _voc_names(folder: Path) -> dict[int, str]:
+    """Return names of classes by index, or by colour (R + 256 G + 65536 B) in tools' exports."""
+    names: dict[int, str] = {}
+    for line in _lines(folder / "labelmap.txt"):
+        found = re.fullmatch(r"([^#:][^:]*):(\d{1,3}),(\d{1,3}),(\d{1,3}):.*", line.strip())
+        if found:
+            r, g, b = (int(found[k]) for k in (2, 3, 4))
+            names[r + 256 * g + 65536 * b] = found[1]
+    return names or dict(enumerate(_VOC, 1))
+
+
+def _cityscapes(source: Path) -> Iterator[IdPng]:
+    for name, size in files_under(source, ".png"):
+        folder, _, own = name.rpartition("/")
+        found = _CITYSCAPES.fullmatch(own)
+        if found and found[3] == "instanceIds":
+            parts = ["leftImg8bit" if p in ("gtFine", "gtCoarse") else p for p in folder.split("/")]
+            yield IdPng(name, size, "/".join([*filter(None, parts), f"{found[1]}_leftImg8bit.png"]))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8-sig", "replace").split("\n")[:10_000]
+    except OSError:
+        return []
+
+
+def _listed(path: Path) -> dict[int, str]:
+    """Return the names of a list, a line each, numbered from 1."""
+    return {number: line.strip() for number, line in enumerate(_lines(path), 1) if line.strip()}
+
+
+# --- any other source ----------------------------------------------------------------------------
+
+
+def _others(source: Path, home: Path, folders: Iterable[str]) -> Iterator[IdPng]:
+    pngs: dict[str, list[tuple[str, int]]] = {}
+    pictures: dict[str, NeighbourImages] = {}
+    for below in folders:
+        known = NeighbourImages(home, below)
+        for name, size in files_under(source, ".png", below):
+            folder = name.rpartition("/")[0]
+            if not any(map(_OF_PICTURES.fullmatch, folder.split("/"))):
+                pngs.setdefault(folder, []).append((name, size))
+                pictures[folder] = known
+    refuse_twins(source, {folder: [n for n, _ in found] for folder, found in pngs.items()})
+    beside: dict[str, str] = {}
+    for folder, found in pngs.items():
+        beside |= own_pictures(source, folder, [n for n, _ in found])
+    taken = set(beside.values())
+    for name, size in sorted((one for found in pngs.values() for one in found), key=_in_order):
+        if name not in taken:
+            known = pictures[name.rpartition("/")[0]]
+            yield IdPng(name, size, beside.get(name) or known.of(name))
+
+
+def _in_order(named: tuple[str, int]) -> list[str]:
+    return named[0].split("/")

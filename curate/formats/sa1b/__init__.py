@@ -1,0 +1,1 @@
+"""SA-1B, and records as SAM's generator writes them."""

@@ -1,0 +1,235 @@
+"""Writing SA-1B: annotations that go, change and come; all other files and bytes are copied."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from curate.common import files
+from curate.errors import CallError, SourceError
+from curate.formats.coco.annotation_edits import Changes, numbered
+from curate.formats.coco.image_objects import image_fields
+from curate.formats.copying import copy_bytes
+from curate.formats.edits import Addition, Change, Edits, Stored
+from curate.formats.format import check_new, copy_file, new_file, new_folder, reading
+from curate.formats.json.fast_reader import QuickReader
+from curate.formats.json.json_columns import integers
+from curate.formats.json.list_edits import Elements, spliced
+from curate.formats.json.streaming import parse_document, scan
+from curate.formats.mask_values import MaskValues
+from curate.formats.new_pixels import refuse_categories, refuse_polygons
+from curate.formats.sa1b import tar_stream
+from curate.formats.sa1b.sa1b_files import (
+    all_files,
+    containers,
+    contents,
+    is_archive,
+    key_of,
+    shown,
+)
+from curate.formats.sa1b.sam_records import SAMPLE, SamRecords
+from curate.formats.segmentation import valid_size
+
+MARK = "#/annotations/"
+"""What stands in a source key between the JSON file and the number of the annotation."""
+
+
+def write(source: Path, out: Path | None, edits: Edits) -> Stored:
+    """Write the source with some annotations gone, changed and added; pictures are copied.
+
+    Args:
+        source: A folder, a JSON file or a tar archive.
+        out: Where to; must not exist. None writes nothing.
+        edits: What changes.
+
+    Returns:
+        How the new masks were stored.
+
+    Raises:
+        CallError: ``out`` exists or lies inside the source, a key names nothing, or the format
+            cannot hold what is asked.
+        SourceError: A file that changes is broken.
+        AuditError: ``out`` cannot be written.
+    """
+    refuse_categories(edits, str(source))
+    refuse_polygons(edits, str(source))
+    if out is None:
+        return _tried(source, edits)
+    if source.is_file():
+        check_new(out)
+    elif out.resolve().is_relative_to(source.resolve()):
+        raise CallError("the output lies inside the source", str(out), "choose another output")
+    with reading(source):
+        writer = _Sa1bWriter(source, edits)
+        if source.is_file():
+            with new_file(out) as target:
+                writer.write(source, target, shown(source.name))
+        else:
+            with new_folder(out) as made:
+                _write_folder(source, made, writer)
+    return writer.values.stored()
+
+
+def _tried(source: Path, edits: Edits) -> Stored:
+    """Do all that writing does, but write nothing."""
+    with reading(source), files.nowhere() as target:
+        writer = _Sa1bWriter(source, edits)
+        for path in [source] if source.is_file() else all_files(source):
+            name = shown(source.name if path == source else path.relative_to(source).as_posix())
+            if path.is_file() and writer.touches(name):
+                writer.write(path, target, name)
+    return writer.values.stored()
+
+
+def _write_folder(source: Path, made: Path, writer: _Sa1bWriter) -> None:
+    for path in all_files(source):
+        name = path.relative_to(source).as_posix()
+        target_path = made / name
+        if path.is_symlink() and path.is_dir():  # nothing in it is read
+            files.symlink(os.readlink(path), target_path)
+        elif path.is_dir():
+            files.mkdir(target_path, parents=True, exist_ok=True)
+        elif not writer.touches(shown(name)):
+            copy_file(path, target_path)
+        else:
+            files.mkdir(target_path.parent, parents=True, exist_ok=True)
+            with files.open_file(target_path) as target:
+                writer.write(path, target, shown(name))
+
+
+@dataclass
+class _JsonEdits:
+    """What is to happen in one JSON file.
+
+    Attributes:
+        drop: Numbers of annotations that go.
+        change: What changes.
+        add: What is added, by the position among all that is added.
+    """
+
+    drop: frozenset[int] = frozenset()
+    change: Changes = field(default_factory=dict)
+    add: dict[int, Addition] = field(default_factory=dict)
+
+
+class _Sa1bWriter:
+    """Writes JSON files and archives of a source.
+
+    Args:
+        source: The source.
+        edits: All that changes in it.
+
+    Raises:
+        CallError: A key names nothing, or several files.
+    """
+
+    def __init__(self, source: Path, edits: Edits) -> None:
+        self.values = MaskValues(edits.masks)
+        self._asked = _by_document(edits)
+        named = Counter(
+            name
+            for container, documents in (containers(source) if self._asked else ())
+            for name in (key_of(shown(container), shown(one[0])) for one in documents)
+            if name in self._asked
+        )
+        unknown = self._asked.keys() - named.keys()
+        if unknown:
+            raise CallError(f"it has no file {min(unknown)}", str(source))
+        for name, times in named.items():
+            if times > 1 and (self._asked[name].change or self._asked[name].add):
+                what = f"{times} files in it are called {name}, so none of them can be changed"
+                raise CallError(what, str(source), "give each a name of its own")
+        self._top = _highest_id(source) if edits.add else 0
+        if self._top + len(edits.add) >= 2**63:
+            raise CallError(f"no id above {self._top} is free", str(source), "number it anew")
+
+    def touches(self, name: str) -> bool:
+        """Return whether something changes in a file of the source."""
+        return name in self._asked or any(one.startswith(name + "!") for one in self._asked)
+
+    def write(self, path: Path, target: BinaryIO, name: str) -> None:
+        """Write one JSON file or archive with what changes in it."""
+        if not is_archive(path):
+            asked = self._asked.get(name)
+            if asked is None:
+                copy_bytes(path, target)
+            else:
+                target.write(self._document(path.read_bytes(), name, asked))
+            return
+        with path.open("rb") as file:
+
+            def change(member: tar_stream.TarMember) -> bytes | None:
+                key = key_of(name, member.name)
+                if key not in self._asked:
+                    return None
+                data = os.pread(file.fileno(), member.size, member.data)
+                return self._document(data, key, self._asked[key])
+
+            tar_stream.copy_changed(file, target, name, change)
+
+    def _document(self, data: bytes, name: str, asked: _JsonEdits) -> bytes:
+        """Return the bytes of a JSON file with what changes in it."""
+        file = io.BytesIO(data)
+        only_drops = not asked.change and not asked.add
+        elements = Elements(asked.change, asked.drop, 0 if only_drops else SAMPLE)
+        image: Any = None
+        for batch in scan(file, name, {"annotations"} if only_drops else {"annotations", "image"}):
+            if batch.key == "annotations" and batch.is_list:
+                elements.take(batch)
+            elif batch.key == "image" and not batch.is_list:
+                image = batch.parse(name)[0]
+        elements.check({*asked.drop, *asked.change}, name)
+        _, height, width, _ = image_fields(image)
+        size = (height, width) if valid_size(height, width) else None
+        records = SamRecords(name, size, elements, self.values)
+        pieces = elements.cuts() + records.changed(file, asked.change)
+        ids = [self._top + 1 + position for position in asked.add]
+        pieces += records.appended(file, list(asked.add.values()), ids)
+        return spliced(data, sorted(pieces, key=lambda piece: piece[:2]))
+
+
+def _by_document(edits: Edits) -> dict[str, _JsonEdits]:
+    """Return what is to happen by the JSON file in which it does."""
+    drops: dict[str, set[str]] = {}
+    changes: dict[str, dict[str, Change]] = {}
+    asked: dict[str, _JsonEdits] = {}
+    for key in edits.drop:
+        drops.setdefault(key.rpartition(MARK)[0], set()).add(key)
+    for key, change in edits.change.items():
+        changes.setdefault(key.rpartition(MARK)[0], {})[key] = change
+    for name in (*drops, *changes):
+        own = Edits(frozenset(drops.get(name, ())), changes.get(name, {}))
+        asked[name] = _JsonEdits(*numbered(own, name + MARK))
+    for position, one in enumerate(edits.add):
+        asked.setdefault(one.image_key, _JsonEdits()).add[position] = one
+    return asked
+
+
+def _highest_id(source: Path) -> int:
+    """Return the highest id of an annotation in any file; 0 where none is higher."""
+    quick, top = QuickReader(), 0
+    for container, documents in containers(source):
+        for name, data in contents(source, container, documents):
+            taken = quick.take_document(data)
+            if taken is not None:
+                ids, given = quick.ids(taken, "id")
+                quick.drop(taken)
+            else:
+                ids, given = integers(_plain_ids(data, name))
+            top = max(top, int(ids[given].max(initial=0)))
+    return top
+
+
+def _plain_ids(data: bytes, name: str) -> list[Any]:
+    """Return the ids in a file that is not written as usual; none where it is broken."""
+    try:
+        value = parse_document(data, name)
+    except SourceError:
+        return []
+    listed = value.get("annotations") if type(value) is dict else None
+    records = listed if type(listed) is list else []
+    return [one.get("id") for one in records if type(one) is dict]

@@ -1,0 +1,216 @@
+"""Gathering what a reader finds, one image and one mask at a time, into a mask table."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from curate.dataset.notes import Notes
+from curate.dataset.table import MaskTable, finish
+from curate.formats.format import Part
+from curate.formats.repairs import REPAIRS
+from curate.formats.segmentation import Segmentation, json_type
+
+_MASK_FRAME = ("source_key", "image_id", "category", "file_name", "height", "width")
+_IMAGE_FRAME = ("file_name", "height", "width", "status", "status_detail", "source_key")
+
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class TableBuilder:
+    """Images and their masks, in the order in which they are added.
+
+    Ids of the source are kept where every image (or every mask) has one and no two are equal;
+    otherwise all are numbered in order from 0.
+
+    Attributes:
+        notes: What holds for many masks or images, and is said once.
+    """
+
+    def __init__(self) -> None:
+        self.notes = Notes()
+        self._images: list[dict[str, Any]] = []
+        self._image_ids: list[int | None] = []
+        self._masks: list[dict[str, Any]] = []
+        self._mask_ids: list[int | None] = []
+
+    def image(
+        self,
+        file_name: str,
+        size: tuple[int, int],
+        status: str = "ok",
+        detail: str = "",
+        image_id: int | None = None,
+        *,
+        source_key: str = "",
+        named_by_place: bool = False,
+        subset: str | None = None,
+    ) -> int:
+        """Add an image and return its position among the images.
+
+        Args:
+            file_name: Its name for people.
+            size: Its height and width in pixels.
+            status: A status word of the images table.
+            detail: What is wrong with it, in words.
+            image_id: Its id in the source; None where it has none.
+            source_key: Where it stands in the source, so that a mask can be added to it; "" where
+                none can.
+            named_by_place: Whether its name is that of the dataset's own file or folder.
+            subset: The split that the source says it is of; None where it says none.
+        """
+        self._image_ids.append(image_id)
+        self._images.append(
+            {
+                "file_name": plain(file_name),
+                "height": bounded(size[0]),
+                "width": bounded(size[1]),
+                "status": status,
+                "status_detail": plain(detail),
+                "source_key": plain(source_key),
+                **({"named_by_place": True} if named_by_place else {}),
+                **({} if subset is None else {"subset": plain(subset)}),
+            }
+        )
+        return len(self._images) - 1
+
+    def mask(
+        self,
+        key: str,
+        image: int,
+        segmentation: Segmentation,
+        mask_id: int | None = None,
+        optional: Mapping[str, Any] = _NOTHING,
+    ) -> None:
+        """Add a mask of the image at position ``image``; ``optional`` are columns of the table."""
+        picture = self._images[image]
+        for kind in segmentation.repairs:
+            self.notes.add(kind, REPAIRS[kind], plain(key))
+        self._mask_ids.append(mask_id)
+        self._masks.append(
+            {
+                "source_key": plain(key),
+                "image_id": image,
+                "file_name": picture["file_name"],
+                "height": picture["height"],
+                "width": picture["width"],
+                "segmentation": segmentation.counts,
+                "status": segmentation.status,
+                "status_detail": plain(segmentation.detail),
+                **optional,
+            }
+        )
+        if segmentation.crossings is not None:
+            self._masks[-1]["outline_crossings"] = float(segmentation.crossings)
+        if optional.get("category") is not None:
+            self._masks[-1]["category"] = plain(optional["category"])
+
+    def table(self) -> MaskTable:
+        """Return all that was added, measured."""
+        image_ids = _kept(self._image_ids)
+        images = pd.DataFrame(self._images, columns=self._image_columns(), index=image_ids)
+        names = dict.fromkeys((*_MASK_FRAME, "segmentation", "status", "status_detail"))
+        for row in self._masks:
+            names.update(dict.fromkeys(row))
+        columns = {name: [row.get(name) for row in self._masks] for name in names}
+        columns["image_id"] = [image_ids[row["image_id"]] for row in self._masks]
+        masks = pd.DataFrame(
+            {name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()}
+        )
+        masks = masks.set_axis(pd.Index(_kept(self._mask_ids), dtype="int64"))
+        return finish(masks, images, self.notes.list())
+
+    def _image_columns(self) -> list[str]:
+        optional = ("named_by_place", "subset")
+        return [*_IMAGE_FRAME, *(n for n in optional if any(n in one for one in self._images))]
+
+
+def _dtype(name: str) -> str:
+    if name in ("image_id", "height", "width"):
+        return "int64"
+    if name in ("category_id", "track_id", "group_id", "iscrowd"):
+        return "Int64"
+    if name in (*_MASK_FRAME, "segmentation", "status", "status_detail"):
+        return "object"
+    return "float64"
+
+
+def _kept(ids: list[int | None]) -> list[int]:
+    """Return the ids where they are whole, different and fit a 64-bit integer; else 0, 1, ..."""
+    known = [i for i in ids if i is not None and abs(i) < 2**62]
+    if len(known) == len(ids) and len(set(known)) == len(known):
+        return known
+    return list(range(len(ids)))
+
+
+def plain(text: str) -> str:
+    """Return text in which bytes of a file name that are no text are written as escapes.
+
+    File names need not be text; a table's strings must be. Keys are made with this both on reading
+    and on pruning, so they meet again.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def bounded(size: int) -> int:
+    """Return a declared image side, or 0 where it does not fit a 64-bit integer."""
+    return size if abs(size) < 2**62 else 0
+
+
+def common_size(sizes: Iterable[tuple[int, int] | None]) -> tuple[int, int] | None:
+    """Return the most frequent size, the first of them on a tie; None where there is none."""
+    counted = Counter(size for size in sizes if size is not None)
+    return counted.most_common(1)[0][0] if counted else None
+
+
+def number(value: object, name: str) -> tuple[float, str]:
+    """Read one stored number.
+
+    Args:
+        value: A number, or text of a CSV file or an attribute; None and "" are "not stored".
+        name: Its name in the file, for the message.
+
+    Returns:
+        The number (NaN where it is not stored or is no finite number), and what is wrong with it.
+    """
+    if value is None or value == "":
+        return math.nan, ""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan, f"{name} is {json_type(value)}, not a number"
+    try:
+        read = float(value)
+    except (ValueError, OverflowError):
+        return math.nan, f"{name} is {str(value)[:40]!r}, not a number"
+    if math.isinf(read):
+        return math.nan, f"{name} is infinite"
+    return read, ""
+
+
+def with_problems(segmentation: Segmentation, problems: Iterable[str]) -> Segmentation:
+    """Return a mask whose accompanying numbers are wrong: it keeps its pixels, and says so."""
+    told = [problem for problem in problems if problem]
+    if not told or segmentation.status == "wrong_type":
+        return segmentation
+    detail = "; ".join([segmentation.detail, *told] if segmentation.detail else told)
+    status = "wrong_type" if segmentation.status == "ok" else segmentation.status
+    return segmentation._replace(status=status, detail=detail)
+
+
+def parts_of(items: Iterable[tuple[Any, int]], limit: int) -> Iterator[Part]:
+    """Group items with weights into parts of about ``limit``; the payload is the items."""
+    group: list[Any] = []
+    weight = index = 0
+    for item, cost in items:
+        if group and weight + cost > limit:
+            yield Part(index, tuple(group))
+            group, weight, index = [], 0, index + 1
+        group.append(item)
+        weight += cost
+    if group:
+        yield Part(index, tuple(group))

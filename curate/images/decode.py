@@ -1,0 +1,338 @@
+"""One picture file to arrays: opened with guards, turned upright, brought to 8 bit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from curate.images import image_pieces as pieces
+from curate.images import tiff_blocks
+from curate.images.canvas import TURNS, Bytes, Canvas, Levels, back, levels_of
+from curate.images.crop_windows import Box
+from curate.images.image_pieces import SMALL_PIXELS, ImagePiece, check_every_pixel, source_of
+from curate.images.quiet_decoders import silence_decoders
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
+
+MAX_PIXELS = 178_956_970
+"""Largest picture that is decoded, in pixels; Pillow's own limit against decompression bombs."""
+
+MAX_BYTES = 240_000_000
+"""Most memory that decoding one picture takes: a worker stays under 600 MB."""
+
+DECODERS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "TGA")
+"""Formats that are opened. A list, because Pillow would hand others to programs (EPS)."""
+
+THUMBNAIL_PX = 32
+"""Height and width of a thumbnail."""
+
+_REDUCED_BYTES = 24_000_000  # windows up to this size are not reduced while they are decoded
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a picture's file says before anything is decoded.
+
+    Attributes:
+        height: Stored height in pixels.
+        width: Stored width in pixels.
+        orientation: EXIF orientation, 1 (upright) to 8.
+    """
+
+    height: int
+    width: int
+    orientation: int = 1
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Height and width of the pixels as they stand in the file."""
+        return self.height, self.width
+
+    @property
+    def displayed(self) -> tuple[int, int]:
+        """Height and width as a viewer that follows EXIF shows it."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
+
+
+@contextmanager
+def opened(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, ImageHeader]]:
+    """Open a picture, without decoding it yet.
+
+    Args:
+        path: An ordinary file.
+        max_pixels: Largest size that its header may state.
+
+    Raises:
+        ValueError: It is larger, or a TIFF in more pieces than are read.
+        Exception: Whatever Pillow and its decoders raise on a broken file.
+    """
+    from PIL import Image
+
+    silence_decoders()
+    with path.open("rb") as file:
+        if file.read(2) in (b"II", b"MM"):
+            tiff_blocks.read_blocks(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd metadata, and sizes that we judge ourselves
+        with Image.open(path, formats=DECODERS) as image:
+            if image.height * image.width > max_pixels:
+                size = f"{image.width} x {image.height} px"
+                raise ValueError(f"it is {size}, over the limit of {max_pixels:,} pixels")
+            yield image, _header(path, image)
+
+
+def _header(path: Path, image: ImageFile.ImageFile) -> ImageHeader:
+    size = (image.height, image.width)
+    orientation = _orientation(path, image)
+    if image.format == "TIFF" and orientation >= 5:  # Pillow states a TIFF's size as displayed
+        size = size[::-1]
+    return ImageHeader(*size, orientation)
+
+
+def _orientation(path: Path, image: ImageFile.ImageFile) -> int:
+    try:
+        if image.format == "PNG":  # of which Pillow would decode all to look for EXIF
+            with pieces.without_pixels(path) as bare:
+                value = int(bare.getexif().get(0x0112, 1))
+        else:
+            value = int(image.getexif().get(0x0112, 1))
+    except Exception:  # metadata that does not parse means none
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def upright(pixels: Bytes, orientation: int) -> Bytes:
+    """Turn stored pixels, shape (height, width, ...), as a viewer that follows EXIF shows them."""
+    return np.ascontiguousarray(TURNS[orientation](pixels))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a picture.
+
+    Attributes:
+        gray: One channel, else RGB.
+        displayed: Turned as its EXIF orientation asks, else as stored.
+        box: The window, in that frame; None for all of it.
+        longest: Longest side of what is shown in the end: a much larger window comes reduced, its
+            longer side no shorter than this. None to have every pixel.
+    """
+
+    gray: bool = False
+    displayed: bool = True
+    box: Box | None = None
+    longest: int | None = None
+
+
+@dataclass(frozen=True)
+class Band:
+    """Some rows of a picture.
+
+    Attributes:
+        low: Its first own row.
+        high: Where its own rows end, exclusive.
+        top: The row of its first pixel: there may be rows around its own.
+        pixels: Shape (height, width, 3), or (height, width).
+    """
+
+    low: int
+    high: int
+    top: int
+    pixels: Bytes
+
+
+class Pixels:
+    """An open picture whose windows can be read one after another.
+
+    Args:
+        path: The file.
+        image: It, opened.
+        header: Its header.
+        wanted: What of it.
+        max_bytes: Most memory that this may take, what is read included.
+
+    Raises:
+        ValueError: It cannot be had in so much memory.
+        Exception: Whatever Pillow and its decoders raise on a broken file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        image: ImageFile.ImageFile,
+        header: ImageHeader,
+        wanted: Wanted,
+        max_bytes: int,
+    ) -> None:
+        self._wanted = wanted
+        self.size = header.displayed if wanted.displayed else header.stored
+        box = wanted.box or Box(0, 0, self.size[1], self.size[0])
+        depth = 1 if wanted.gray else 3
+        self._step = 1
+        if wanted.longest is not None and box.w * box.h * depth > _REDUCED_BYTES:
+            self._step = max(1, box.longest // wanted.longest)
+        taken = box.w * box.h * depth // self._step**2 * (1 if self._step == 1 else 5)
+        if taken > max_bytes:
+            what = f"{box.w} x {box.h} px of it take {taken / 1e6:,.0f} MB"
+            raise ValueError(f"{what}, over the limit of {max_bytes / 1e6:,.0f} MB")
+        least = None
+        if wanted.longest is not None:
+            least = -(-header.height // self._step), -(-header.width // self._step)
+        left = max_bytes - taken
+        self._source = source_of(path, image, header.stored, left, gray=wanted.gray, least=least)
+        self._turn = header.orientation if wanted.displayed else 1
+        if self._source.turned:
+            self._turn = 1 if wanted.displayed else back(header.orientation)
+        self._levels: Levels = levels_of(self._source)
+
+    def read(self, box: Box | None = None) -> Bytes:
+        """Return a window, shape (height, width), or (height, width, 3) unless gray.
+
+        Pictures of over 8 bit are stretched from their 0.1st to their 99.9th percentile, because
+        microscopes and scanners use a part of their range only.
+
+        Args:
+            box: The window; the one that is wanted if None.
+
+        Raises:
+            Exception: Whatever Pillow and its decoders raise on a broken file.
+        """
+        box = box or self._wanted.box or Box(0, 0, self.size[1], self.size[0])
+        shape = -(-box.h // self._step), -(-box.w // self._step)
+        drawn_size = self._source.height, self._source.width
+        size = drawn_size if self._turn < 5 else drawn_size[::-1]
+        inner = box if size == self.size else _scaled(box, self.size, size)
+        bins = (min(shape[0], inner.h), min(shape[1], inner.w))
+        canvas = Canvas(bins, inner, self._turn, size, gray=self._wanted.gray)
+        drawn = canvas.draw(self._source, self._levels)
+        return drawn if bins == shape else _resized(drawn, shape)
+
+    def bands(self, pixels: int, margin: int) -> Iterator[Band]:
+        """Yield the whole picture, from its first row to its last, some rows at a time.
+
+        Args:
+            pixels: About how many a band has; one row at least.
+            margin: How many rows above and below a band has besides its own, where there are any.
+
+        Raises:
+            Exception: Whatever Pillow and its decoders raise on a broken file.
+        """
+        height, width = self.size
+        # What does not come row by row is gone through again for each band.
+        rows = max(1, pixels * (1 if self._ordered else 4) // width)
+        waiting: list[ImagePiece] = []
+        pieces = self._source.pieces(0, height) if self._ordered else None
+        for low in range(0, height, rows):
+            high = min(height, low + rows)
+            top, bottom = max(0, low - margin), min(height, high + margin)
+            box = Box(0, top, width, bottom - top)
+            if pieces is None:
+                yield Band(low, high, top, self.read(box))
+                continue
+            waiting = [one for one in waiting if one.y + one.image.height > top]
+            while not waiting or waiting[-1].y < bottom:
+                piece = next(pieces, None)
+                if piece is None:
+                    break
+                waiting.append(piece)
+            canvas = Canvas((box.h, box.w), box, 1, self.size, gray=self._wanted.gray)
+            yield Band(low, high, top, canvas.draw_pieces(waiting, self._levels))
+
+    @property
+    def _ordered(self) -> bool:
+        """Whether pieces come row by row as they are wanted."""
+        drawn = self._source.height, self._source.width
+        return self._turn == 1 and self._source.ordered and drawn == self.size
+
+
+def _scaled(box: Box, size: tuple[int, int], drawn: tuple[int, int]) -> Box:
+    """Return a window on a picture as one on the same picture drawn at another scale."""
+    x, y = box.x * drawn[1] // size[1], box.y * drawn[0] // size[0]
+    right = min(drawn[1], -(-(box.x + box.w) * drawn[1] // size[1]))
+    bottom = min(drawn[0], -(-(box.y + box.h) * drawn[0] // size[0]))
+    return Box(x, y, max(1, right - x), max(1, bottom - y))
+
+
+def _resized(pixels: Bytes, shape: tuple[int, int]) -> Bytes:
+    from PIL import Image
+
+    made = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(made)
+
+
+def thumbnail_of(
+    path: Path, image: ImageFile.ImageFile, header: ImageHeader, max_bytes: int
+) -> Bytes:
+    """Decode an open picture to its end and squeeze it, as displayed, into a square of gray.
+
+    A JPEG is drawn at an eighth of its size at best, which takes a fraction of the time of drawing
+    it whole, and still reads every byte.
+
+    Args:
+        path: The file.
+        image: It, opened.
+        header: Its header.
+        max_bytes: Most memory that this may take.
+
+    Raises:
+        ValueError: It cannot be decoded in so much memory.
+        Exception: Whatever Pillow and its decoders raise on a broken file.
+    """
+    from PIL import Image
+
+    check_every_pixel(path, image, max_bytes)
+    square = (THUMBNAIL_PX, THUMBNAIL_PX)
+    least = (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX)
+    source = source_of(path, image, header.stored, max_bytes, gray=True, least=least)
+    turn = 1 if source.turned else header.orientation
+    size = (source.height, source.width) if turn < 5 else (source.width, source.height)
+    whole, levels = Box(0, 0, size[1], size[0]), levels_of(source)
+    if size[0] * size[1] > SMALL_PIXELS and min(size) >= THUMBNAIL_PX:
+        return Canvas(square, whole, turn, size, gray=True).draw(source, levels)
+    pixels = Canvas(size, whole, turn, size, gray=True).draw(source, levels)
+    return np.asarray(Image.fromarray(pixels).resize(square, Image.Resampling.BOX))
+
+
+def problem(path: Path, error: Exception) -> tuple[str, str]:
+    """Return the status word and the clause for an error that a decoder raised."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return "missing", "its file went away while it was read"
+    if size == 0:
+        return "unreadable", "its file is empty"
+    if isinstance(error, Image.DecompressionBombError):
+        return "unreadable", f"it is larger than the limit of {MAX_PIXELS:,} pixels"
+    if isinstance(error, ValueError) and "over the limit" in str(error):
+        return "unreadable", str(error)
+    if _cut_off(path, size):
+        return "truncated", f"its file ends too early, after {size:,} bytes"
+    if isinstance(error, UnidentifiedImageError):
+        return "unreadable", "its file is no picture of a known format"
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    if "truncat" in text.lower():
+        return "truncated", f"its file ends too early, after {size:,} bytes"
+    return "unreadable", f"its file cannot be decoded ({text})"
+
+
+def _cut_off(path: Path, size: int) -> bool:
+    """Tell whether a JPEG or PNG lacks its end mark; called only where decoding failed."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+            file.seek(max(0, size - 4096))
+            tail = file.read()
+    except OSError:
+        return False
+    if head.startswith(b"\xff\xd8\xff"):
+        return b"\xff\xd9" not in tail
+    return head.startswith(b"\x89PNG") and b"IEND" not in tail

@@ -1,0 +1,1 @@
+"""Box detectors: protocol, implementation, and training on an audit's accepted masks."""

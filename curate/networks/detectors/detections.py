@@ -1,0 +1,182 @@
+"""What a detector is: the protocol, what it sees, and what it saw as a table for the scorer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.dataset.table import BINARY, STRING, MaskTable, finish
+from curate.errors import CallError
+from curate.images import ImageFolder
+from curate.images.image_folder import names_and_sizes
+from curate.networks.segmenters.segmenter import ImageArray
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+LEAST_SCORE = 0.01
+"""Confidence under which a detection is not kept: confidence x IoU could be no higher."""
+
+IMAGES_AT_ONCE = 32
+"""Pictures that are held in memory together."""
+
+READERS = 4
+"""Threads that decode pictures."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector saw in one image, surest first.
+
+    Attributes:
+        boxes: Shape (n, 4), XYWH in pixels of the image, within it; not rounded.
+        scores: Shape (n,), confidence in [0, 1].
+        labels: Shape (n,), ids among the detector's ``categories``.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    labels: IntArray
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes)
+        if self.boxes.shape != (n, 4) or self.scores.shape != (n,) or self.labels.shape != (n,):
+            raise CallError("boxes, scores and labels differ in number", "Detections", "give n")
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.bool_] | IntArray) -> Detections:
+        """Return some of the detections."""
+        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
+
+
+class Detector(Protocol):
+    """A model that sees boxes in images."""
+
+    @property
+    def name(self) -> str:
+        """What the user called it: a hub name or a path."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hex name of its weights and settings, for caches and audits."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu", "cuda:0"."""
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: "float32" or "bfloat16"."""
+
+    @property
+    def categories(self) -> Mapping[int, str]:
+        """The name of every label it can give."""
+
+    def detect(self, images: Sequence[ImageArray]) -> list[Detections]:
+        """Look at RGB images, each of shape (height, width, 3), uint8, of any sizes.
+
+        Raises:
+            CallError: An image is no such array, or the answer is not finite.
+        """
+
+    def has_seen(self, image: ImageArray) -> bool:
+        """Tell whether it was trained on this picture, so that what it says there proves little."""
+
+
+def known_categories(detector: Detector) -> tuple[str, ...]:
+    """Return the names that a detector tells apart: none where it has but one.
+
+    For the argument ``categories`` of :func:`curate.scorers.detector.detector`.
+    """
+    names = sorted(set(detector.categories.values()))
+    return tuple(names) if len(names) > 1 else ()
+
+
+def picture_key(image: ImageArray) -> str:
+    """Return a short hex name of a picture's pixels, the same whatever its file is called."""
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def detections_of(
+    table: MaskTable, images: ImageFolder, detector: Detector, *, seen_too: bool = False
+) -> MaskTable:
+    """Let a detector look at the pictures of a table's images.
+
+    Args:
+        table: Only its ``images`` are used.
+        images: The pictures.
+        detector: Who looks.
+        seen_too: Look also at pictures that the detector was trained on. What it says of those
+            confirms little: it was told that the masks there are right.
+
+    Returns:
+        A table as a results file gives it: one row a detection of :data:`LEAST_SCORE` or more, with
+        ``score``, ``category`` and ``declared_x`` and so on, surest first within an image. Its
+        ``images`` are those that were looked at, also where nothing was seen; those whose picture
+        is missing, does not open or is of another size are not among them, nor those that the
+        detector was trained on.
+
+    Raises:
+        CallError: The detector's answer is not finite.
+    """
+    looked_at: list[int] = []
+    found: list[Detections] = []
+    for rows, pictures in _pictures(table, images):
+        new = [k for k, p in enumerate(pictures) if seen_too or not detector.has_seen(p)]
+        looked_at += [rows[k] for k in new]
+        found += detector.detect([pictures[k] for k in new])
+    return _table(table.images.iloc[looked_at], found, detector)
+
+
+def _pictures(
+    table: MaskTable, images: ImageFolder
+) -> Iterator[tuple[list[int], list[ImageArray]]]:
+    """Yield rows of images and their pictures, some at a time; what does not open is left out."""
+
+    def load(named: tuple[object, tuple[int, int]]) -> ImageArray | None:
+        name, size = named
+        return images.load(name, size if min(size) >= 1 else None)
+
+    named = names_and_sizes(table.images)
+    with ThreadPoolExecutor(READERS) as readers:
+        for first in range(0, len(named), IMAGES_AT_ONCE):
+            loaded = list(readers.map(load, named[first : first + IMAGES_AT_ONCE]))
+            kept = [(first + k, p) for k, p in enumerate(loaded) if p is not None]
+            yield [row for row, _ in kept], [picture for _, picture in kept]
+
+
+def _table(images: pd.DataFrame, found: Sequence[Detections], detector: Detector) -> MaskTable:
+    found = [seen[seen.scores >= LEAST_SCORE] for seen in found]
+    counts = [len(seen) for seen in found]
+    within = np.concatenate([np.arange(n) for n in counts]) if counts else np.zeros(0, np.int64)
+    of = np.repeat(np.arange(len(images)), counts)
+    boxes = np.concatenate([np.zeros((0, 4)), *(seen.boxes for seen in found)])
+    labels = np.concatenate([np.zeros(0, np.int64), *(seen.labels for seen in found)])
+    names = images["file_name"].to_numpy(object)[of]
+    frame = pd.DataFrame(
+        {
+            "source_key": [f"{name}#{k}" for name, k in zip(names, within, strict=True)],
+            "image_id": images.index.to_numpy(np.int64)[of],
+            "category": [detector.categories.get(int(label)) for label in labels],
+            "file_name": names,
+            "height": images["height"].to_numpy(np.int64)[of],
+            "width": images["width"].to_numpy(np.int64)[of],
+            "segmentation": pd.Series([None] * len(of), dtype=BINARY),
+            "status": pd.Series(["no_segmentation"] * len(of), dtype=STRING),
+            "status_detail": pd.Series(["a detector gives boxes"] * len(of), dtype=STRING),
+            "score": np.concatenate([np.zeros(0), *(seen.scores for seen in found)]),
+            **{f"declared_{c}": boxes[:, k] for k, c in enumerate("xywh")},
+        }
+    )
+    return finish(frame, images[["file_name", "height", "width", "status", "status_detail"]])

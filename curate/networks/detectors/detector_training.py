@@ -1,0 +1,341 @@
+"""Training of a class-agnostic detector ("object") on boxes, cut off and gone on with at will.
+
+Every epoch draws its order, its augmentation and its noise from the seed and its own number, so
+that a training which was killed and goes on gives the weights of one that was not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.common.ranges import check_numbers
+from curate.errors import CallError
+from curate.networks.detectors.box_precision import Precision, average_precision
+from curate.networks.detectors.detections import READERS
+from curate.networks.detectors.initial_weights import StartingDetector
+from curate.networks.detectors.training_checkpoint import load_checkpoint, save_checkpoint
+from curate.networks.detectors.training_images import DetectorImage, example
+from curate.networks.detectors.transformers_detector import TransformersDetector
+from curate.networks.runtime.devices import Device, is_out_of_memory
+from curate.networks.runtime.hub import need
+
+MOST_AVERAGED = 0.998
+"""Share of the averaged weights that a step leaves as they were, once training is under way."""
+
+
+@dataclass(frozen=True)
+class DetectorSchedule:
+    """How a detector is trained.
+
+    Attributes:
+        epochs: Most rounds over the images.
+        patience: Rounds without a better held-out precision after which it ends.
+        batch: Images a step.
+        learning_rate: Of AdamW, reached after a first round of rising.
+        seed: Of order, augmentation and first weights.
+    """
+
+    epochs: int = 100
+    patience: int = 15
+    batch: int = 8
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_numbers(**vars(self))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What a round over the images came to.
+
+    Attributes:
+        epoch: Counted from 1.
+        loss: The library's own for the architecture, averaged over steps.
+        precision: Of the averaged weights on the held-out images.
+        seconds: It took, with the trial on the held-out images.
+    """
+
+    epoch: int
+    loss: float
+    precision: Precision
+    seconds: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return it as one flat row."""
+        return {"epoch": self.epoch, "loss": self.loss, **asdict(self.precision), "s": self.seconds}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        model: The library's, with the weights of the best epoch, on its device.
+        best: The epoch with the highest held-out average precision.
+        history: All epochs.
+        stopped_early: Whether it ended before the last epoch it might have had.
+    """
+
+    model: Any
+    best: Epoch
+    history: tuple[Epoch, ...]
+    stopped_early: bool
+
+
+def train_detector(
+    scenes: tuple[Sequence[DetectorImage], Sequence[DetectorImage]],
+    start: StartingDetector,
+    schedule: DetectorSchedule,
+    device: Device,
+    *,
+    checkpoint: Path | None = None,
+    report: Callable[[Epoch], None] | None = None,
+) -> Trained:
+    """Train a detector on some images and keep the weights that do best on others.
+
+    AdamW at a constant rate after a first round of rising; what is tried and kept is a running
+    average of the weights. Always in float32.
+
+    Args:
+        scenes: Images to learn from, and images held out.
+        start: The model to train, see :func:`curate.networks.detectors.initial_weights.start_from`.
+        schedule: How long, how fast.
+        device: Where.
+        checkpoint: A file, written after every epoch; where it is there already, training goes on
+            from it.
+        report: Called after every epoch.
+
+    Raises:
+        CallError: There are no images on one side, or the loss is not finite, or a single image
+            does not fit into memory.
+        SourceError: The checkpoint is of another training.
+    """
+    learnt, held_out = scenes
+    if not learnt or not held_out:
+        raise CallError("there are no images on one side of the split", "train-detector", "")
+    run = _TrainingRun(start, schedule, device)
+    identity = _identity(scenes, start, schedule)
+    history, best = run.resume(checkpoint, identity)
+    while not _is_over(history, schedule):
+        began = time.monotonic()
+        epoch = len(history) + 1
+        loss = run.learn(learnt, epoch)
+        precision = run.try_on(held_out)
+        history.append(Epoch(epoch, loss, precision, round(time.monotonic() - began, 3)))
+        if _best(history) is history[-1]:
+            best = {k: v.detach().clone().cpu() for k, v in run.average.state_dict().items()}
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, run.tensors(best), identity, [e.as_dict() for e in history])
+        if report:
+            report(history[-1])
+    run.average.load_state_dict(best)
+    return Trained(
+        run.average.eval(), _best(history), tuple(history), len(history) < schedule.epochs
+    )
+
+
+def _best(history: Sequence[Epoch]) -> Epoch:
+    """Return the first of the epochs with the highest precision."""
+    return max(history, key=lambda e: (e.precision.ap, e.precision.ap50, -e.epoch))
+
+
+def _is_over(history: Sequence[Epoch], schedule: DetectorSchedule) -> bool:
+    if not history:
+        return False
+    waited = len(history) - _best(history).epoch
+    return len(history) >= schedule.epochs or waited >= schedule.patience
+
+
+def _identity(
+    scenes: tuple[Sequence[DetectorImage], Sequence[DetectorImage]],
+    start: StartingDetector,
+    schedule: DetectorSchedule,
+) -> str:
+    """Return what must be the same for a training to go on, as a short hex name."""
+    digest = hashlib.blake2b(repr((start.fingerprint, asdict(schedule))).encode(), digest_size=16)
+    for side in scenes:
+        for scene in side:
+            digest.update(f"{scene.image_id}:{scene.key}".encode())
+            digest.update(np.ascontiguousarray(scene.boxes, np.float64).tobytes())
+        digest.update(b";")
+    return digest.hexdigest()
+
+
+class _TrainingRun:
+    """The model in training, its running average and its optimiser."""
+
+    def __init__(self, start: StartingDetector, schedule: DetectorSchedule, device: Device) -> None:
+        import copy
+
+        torch = need("torch", "train-detector")
+        self.start, self.schedule, self.device = start, schedule, device
+        self.model = start.model.to(device.name).train()
+        self.average = copy.deepcopy(self.model).eval()
+        slow, fast = start.groups(self.model)
+        rate = schedule.learning_rate
+        self.optimiser = torch.optim.AdamW(
+            [{"params": fast, "top": rate}, {"params": slow, "top": rate / 10}],
+            lr=rate,
+            weight_decay=1e-4,
+        )
+        self.steps = 0
+        self.at_once = schedule.batch
+
+    def resume(self, path: Path | None, identity: str) -> tuple[list[Epoch], dict[str, Any]]:
+        """Take up what a checkpoint holds; return the epochs so far and the best weights."""
+        if path is None or not path.is_file():
+            return [], {}
+        tensors, rows = load_checkpoint(path, identity)
+        groups: dict[str, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition("/")
+            groups.setdefault(kind, {})[rest] = tensor
+        self.model.load_state_dict(groups["model"])
+        self.average.load_state_dict(groups["average"])
+        self.steps = int(groups["run"]["steps"])
+        state: dict[int, dict[str, Any]] = {}
+        for name, tensor in groups.get("optimiser", {}).items():
+            number, _, what = name.partition(".")
+            state.setdefault(int(number), {})[what] = tensor
+        self.optimiser.load_state_dict(
+            {"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]}
+        )
+        history = []
+        for row in rows:
+            precision = Precision(row["ap"], row["ap50"], row["ap75"])
+            history.append(Epoch(int(row["epoch"]), row["loss"], precision, row["s"]))
+        return history, groups["best"]
+
+    def tensors(self, best: dict[str, Any]) -> dict[str, Any]:
+        """Return all that the next epoch depends on, and the best weights so far."""
+        torch = need("torch", "train-detector")
+        state = self.optimiser.state_dict()["state"]
+        parts = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "best": best,
+            "optimiser": {f"{n}.{k}": v for n, values in state.items() for k, v in values.items()},
+            "run": {"steps": torch.tensor(self.steps)},
+        }
+        return {f"{kind}/{name}": t for kind, held in parts.items() for name, t in held.items()}
+
+    def learn(self, scenes: Sequence[DetectorImage], epoch: int) -> float:
+        """Go once over the images; return the mean loss."""
+        torch = need("torch", "train-detector")
+        random = np.random.default_rng([self.schedule.seed, epoch])
+        order = random.permutation(len(scenes))
+        warm_up = max(1, -(-len(scenes) // self.schedule.batch))
+        losses = []
+        devices = [self.device.name] if self.device.name.startswith("cuda") else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(int(random.integers(2**62)))
+            for batch in self._batches([scenes[k] for k in order], random):
+                for group in self.optimiser.param_groups:
+                    group["lr"] = group["top"] * min(1.0, (self.steps + 1) / warm_up)
+                losses.append(self._step(batch))
+                self._follow()
+        return float(np.mean(losses))
+
+    def _batches(
+        self, scenes: list[DetectorImage], random: np.random.Generator
+    ) -> Iterator[list[Any]]:
+        """Yield batches of (input, boxes); the next one is read while one is learnt from."""
+
+        def read(item: tuple[DetectorImage, np.random.Generator]) -> Any:
+            scene, own = item
+            return example(scene.picture(), scene.boxes, self.start.input, own)
+
+        size = self.schedule.batch
+        bounds = [*range(0, len(scenes), size), len(scenes)]
+        items = list(zip(scenes, random.spawn(len(scenes)), strict=True))
+        with ThreadPoolExecutor(READERS) as readers:
+            waiting: list[list[Any]] = []
+            for first, stop in pairwise(bounds):
+                waiting.append([readers.submit(read, item) for item in items[first:stop]])
+                if len(waiting) > 1:
+                    yield [future.result() for future in waiting.pop(0)]
+            for batch in waiting:
+                yield [future.result() for future in batch]
+
+    def _step(self, batch: list[Any]) -> float:
+        """Do one step; where memory runs out, with fewer images at once, now and from now on."""
+        torch = need("torch", "train-detector")
+        while True:
+            full = ""
+            try:
+                self.optimiser.zero_grad()
+                loss = self._backward(batch)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                full = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if not full:
+                break
+            if self.at_once == 1:
+                raise CallError("a single image does not fit into memory", full, "give --size")
+            self.at_once = max(1, self.at_once // 2)
+        if not np.isfinite(loss):
+            raise CallError(
+                f"the loss is {loss} after {self.steps} steps",
+                "train-detector",
+                "give a lower --learning-rate; boxes and pictures were looked at before",
+            )
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.steps += 1
+        return loss
+
+    def _backward(self, batch: list[Any]) -> float:
+        torch = need("torch", "train-detector")
+        total = 0.0
+        for first in range(0, len(batch), self.at_once):
+            part = batch[first : first + self.at_once]
+            place = self.device.name
+            labels = [
+                {
+                    "class_labels": torch.zeros(len(boxes), dtype=torch.long, device=place),
+                    "boxes": torch.from_numpy(boxes).to(place),
+                }
+                for _, boxes in part
+            ]
+            inputs = torch.from_numpy(np.stack([values for values, _ in part]))
+            answer = self.model(pixel_values=inputs.to(place), labels=labels)
+            loss = answer.loss * (len(part) / len(batch))
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _follow(self) -> None:
+        """Bring the running average of the weights after the weights."""
+        torch = need("torch", "train-detector")
+        kept = min(MOST_AVERAGED, (1 + self.steps) / (10 + self.steps))
+        with torch.no_grad():
+            old, new = self.average.state_dict(), self.model.state_dict()
+            for name, values in old.items():
+                if values.is_floating_point():
+                    values.lerp_(new[name], 1 - kept)
+                else:
+                    values.copy_(new[name])
+
+    def try_on(self, scenes: Sequence[DetectorImage]) -> Precision:
+        """Return the precision of the averaged weights on images."""
+        place = dataclasses.replace(self.device, precision="float32")
+        detector = TransformersDetector(
+            "training", self.average, self.start.family, self.start.input, "", place
+        )
+        found = []
+        for first in range(0, len(scenes), self.schedule.batch):
+            some = scenes[first : first + self.schedule.batch]
+            found += detector.detect([scene.picture() for scene in some])
+        return average_precision([scene.boxes for scene in scenes], found)

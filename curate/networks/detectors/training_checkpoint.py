@@ -1,0 +1,74 @@
+"""One file that a training goes on from: tensors as safetensors, the rest as JSON in its header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from curate.common import files
+from curate.errors import CallError, SourceError
+from curate.networks.runtime.hub import need
+
+
+def save_checkpoint(
+    path: Path, tensors: dict[str, Any], identity: str, history: Sequence[dict[str, float]]
+) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Args:
+        path: The file; replaced if it is there.
+        tensors: By name.
+        identity: What must be the same for the training to go on.
+        history: The epochs so far.
+
+    Raises:
+        CallError: It cannot be written; the one before stays.
+    """
+    safetensors = need("safetensors.torch", "train-detector")
+    about = {"identity": identity, "history": json.dumps(list(history))}
+    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    temporary = path.with_name(f".{path.name}.{files.owner()}.tmp")
+    try:
+        files.mkdir(path.parent, parents=True, exist_ok=True)
+        files.write_bytes(temporary, safetensors.save(copies, metadata=about))
+        files.replace(temporary, path)
+    except Exception as error:  # safetensors wraps what the system says
+        reason = (str(error) or type(error).__name__).splitlines()[0].lower()
+        raise CallError(
+            f"it cannot be written: {reason}", str(path), "make room and run the same command again"
+        ) from error
+    finally:
+        with suppress(OSError):  # where nothing can be written nothing can be removed
+            files.unlink(temporary, missing_ok=True)
+
+
+def load_checkpoint(path: Path, identity: str) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """Read a checkpoint: its tensors, and the epochs so far.
+
+    Args:
+        path: The file.
+        identity: Of the training that is to go on.
+
+    Raises:
+        SourceError: It is damaged, or of another training.
+    """
+    safetensors = need("safetensors", "train-detector")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        history = json.loads(about["history"])
+    except Exception as error:
+        raise SourceError(
+            "it is no checkpoint of a training", str(path), "pass --restart to begin anew"
+        ) from error
+    if about.get("identity") != identity:
+        raise SourceError(
+            "it is of a training on other images, from other weights or with other settings",
+            str(path),
+            "choose another directory, or pass --restart to throw that training away",
+        )
+    return tensors, history

@@ -1,0 +1,198 @@
+"""What stands in a trained detector's folder, and whether a training may use a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate import __version__
+from curate.common import files
+from curate.common.locks import LOCK
+from curate.common.own_records import differences
+from curate.errors import AuditError
+from curate.networks.detectors.training_record import RECORD, WORK
+from curate.networks.detectors.training_settings import TrainingSettings
+from curate.store.audit import Audit
+
+if TYPE_CHECKING:
+    from curate.networks.detectors.detector_training import Trained
+    from curate.networks.detectors.training_images import DetectorImage
+    from curate.networks.runtime.devices import Device
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trained detector on disk.
+
+    Attributes:
+        path: Its folder; ``--detector`` takes it.
+        record: What stands in its ``training.json``.
+    """
+
+    path: Path
+    record: dict[str, Any] = field(repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record without its long lists of pictures."""
+        return {k: v for k, v in self.record.items() if k not in ("picture_keys", "images")}
+
+    def text(self) -> str:
+        """Return what to print."""
+        r, held = self.record, self.record["held_out"]
+        images, counts = r["images"], r["counts"]
+        lines = [
+            f"detector in {self.path}: on {counts['held_out_images']:,} held-out images "
+            f"({counts['held_out_masks']:,} masks) its average precision is "
+            f"{held['ap50']:.3f} at IoU 0.5 and {held['ap']:.3f} over 0.5 to 0.95",
+            f"trained on {counts['images']:,} images with {counts['masks']:,} accepted masks, on "
+            f"{r['device']}"
+            + (f", {r['best_epoch']} epochs of {len(r['history'])}" if r["history"] else ""),
+        ]
+        if images["left_out"]:
+            lines.append(f"{len(images['left_out']):,} images left out: no picture that opens")
+        if r["settings"]["folds"] == 1:
+            lines.append(
+                "masks of the images it was trained on get no detector_score from it; with "
+                "--folds 5 every mask gets one from a detector that never saw it"
+            )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class About:
+    """What all records of one training say alike."""
+
+    audit: Audit
+    settings: TrainingSettings
+    device: Device
+    left_out: list[int]
+    identity: str
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            "tool": "curate",
+            "tool_version": __version__,
+            "identity": self.identity,
+            "audit": {"path": str(self.audit.path.resolve()), "source": self.audit.info["source"]},
+            "settings": asdict(self.settings),
+            "device": self.device.name,
+        }
+
+    def single(
+        self, sides: tuple[list[DetectorImage], list[DetectorImage]], trained: Trained
+    ) -> dict[str, Any]:
+        """Return the record of one detector."""
+        learnt, held = sides
+        return self._common() | {
+            "held_out": asdict(trained.best.precision),
+            "best_epoch": trained.best.epoch,
+            "stopped_early": trained.stopped_early,
+            "history": [epoch.as_dict() for epoch in trained.history],
+            "counts": {
+                "images": len(learnt),
+                "masks": sum(len(scene.boxes) for scene in learnt),
+                "held_out_images": len(held),
+                "held_out_masks": sum(len(scene.boxes) for scene in held),
+            },
+            "images": {
+                "train": [scene.image_id for scene in learnt],
+                "held_out": [scene.image_id for scene in held],
+                "left_out": self.left_out,
+            },
+            "picture_keys": {
+                "train": sorted({scene.key for scene in learnt}),
+                "held_out": sorted({scene.key for scene in held}),
+            },
+        }
+
+    def folded(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the record of several detectors: precision is the mean over the folds."""
+        held = {
+            name: float(np.mean([part["held_out"][name] for part in parts]))
+            for name in ("ap", "ap50", "ap75")
+        }
+        counts = {
+            name: sum(part["counts"][f"held_out_{name}"] for part in parts)
+            for name in ("images", "masks")
+        }
+        named = {f"fold-{k + 1}": part for k, part in enumerate(parts)}
+        return self._common() | {
+            "held_out": held,
+            "folds": {name: part["held_out"] for name, part in named.items()},
+            "history": [],
+            "counts": counts | {f"held_out_{name}": count for name, count in counts.items()},
+            "images": {
+                "folds": {name: part["images"]["held_out"] for name, part in named.items()},
+                "left_out": self.left_out,
+            },
+            "picture_keys": {
+                "train": [],
+                "folds": {name: part["picture_keys"]["held_out"] for name, part in named.items()},
+            },
+        }
+
+
+def identity_of(settings: TrainingSettings, scenes: Sequence[DetectorImage]) -> str:
+    """Return what must be the same for a folder to be gone on with, as a short hex name."""
+    digest = hashlib.blake2b(repr(asdict(settings)).encode(), digest_size=16)
+    for scene in scenes:
+        digest.update(f"{scene.image_id}:{scene.key}:{scene.group};".encode())
+        digest.update(np.ascontiguousarray(scene.boxes, np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def claim(
+    out: Path, settings: TrainingSettings, identity: str, restart: bool
+) -> dict[str, Any] | None:
+    """Make ``out`` ready; return the record of a training that is finished already."""
+    import orjson
+
+    if out.exists() and not out.is_dir():
+        raise AuditError("it is a file", str(out), "choose a directory")
+    own = {"config.json", "preprocessor_config.json", "model.safetensors", RECORD, WORK}
+    folds = {f"fold-{k}" for k in range(1, 101)}
+    names = {p.name for p in out.iterdir() if p.name != LOCK} if out.is_dir() else set()
+    strangers = sorted(names - own - folds)
+    if strangers or (names and not names & {RECORD, WORK, "fold-1"}):
+        what = f"it holds something else ({', '.join(strangers or sorted(names))[:80]})"
+        raise AuditError(what, str(out), "choose an empty directory")
+    if restart:
+        _throw_away(out, names)
+        return None
+    if RECORD not in names:
+        return None
+    try:
+        found = orjson.loads((out / RECORD).read_bytes())
+    except orjson.JSONDecodeError as error:
+        do = "restore it from a copy, or run `curate train-detector` again with --restart"
+        raise AuditError("it is damaged or cut short", str(out / RECORD), do) from error
+    record: dict[str, Any] = found if isinstance(found, dict) else {}
+    if record.get("identity") != identity:
+        other = differences(record.get("settings"), asdict(settings)) or "on other masks"
+        raise AuditError(
+            f"it holds a detector that was trained otherwise ({other})",
+            str(out),
+            "choose another directory, or pass --restart to throw that detector away",
+        )
+    return record
+
+
+def _throw_away(out: Path, names: set[str]) -> None:
+    """Remove an earlier training: what makes it look finished first, what makes it known last."""
+    with files.writing_into(out):
+        files.mkdir(out / WORK, exist_ok=True)
+        folds = sorted(name for name in names if name.startswith("fold-"))
+        for folder in (out, *(out / name for name in folds)):
+            files.unlink(folder / RECORD, missing_ok=True)
+        for name in sorted(names - {RECORD, WORK}):
+            path = out / name
+            if path.is_dir() and not path.is_symlink():
+                files.remove_tree(path)
+            else:
+                files.unlink(path)
+        files.remove_tree(out / WORK)

@@ -1,0 +1,159 @@
+"""Training images for a detector: split by image, flipped, scaled, and brought to its input."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from curate.networks.detectors.preprocessing import DetectorInput
+from curate.networks.segmenters.segmenter import ImageArray
+
+FloatArray = npt.NDArray[np.float64]
+
+ZOOM = 1.5
+"""Most that an image is enlarged or made smaller."""
+
+JITTERED = 0.5
+"""Share of images that are enlarged or made smaller."""
+
+LEAST_VISIBLE = 0.5
+"""Share of a box that must be left of it in a cut-out for it to be there to find."""
+
+LIGHT = 0.2
+"""Most that brightness and contrast change."""
+
+
+@dataclass(frozen=True)
+class DetectorImage:
+    """An image to learn from, or to be tried on.
+
+    Attributes:
+        image_id: Of the image.
+        key: Of the picture's pixels, see :func:`curate.networks.detectors.detections.picture_key`.
+        boxes: Shape (n, 4), XYWH in pixels of the image; one or more.
+        picture: Gives its pixels, shape (height, width, 3), uint8; called again each time.
+        group: Images of one group stay on one side of a split; the picture's own key if empty.
+    """
+
+    image_id: int
+    key: str
+    boxes: FloatArray
+    picture: Callable[[], ImageArray]
+    group: str = ""
+
+
+def _places(scenes: Sequence[DetectorImage], seed: int) -> dict[str, int]:
+    """Return the place of every group in an order that depends on the seed and pictures alone.
+
+    So a picture mostly stays on its side of a split when others come or go: a detector that is
+    trained again has not learnt yesterday what is held out today.
+    """
+    groups = {scene.group or scene.key for scene in scenes}
+    order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
+    return {group: place for place, group in enumerate(order)}
+
+
+def split(
+    scenes: Sequence[DetectorImage], *, held_out: float = 0.2, seed: int = 0
+) -> tuple[list[DetectorImage], list[DetectorImage]]:
+    """Split by image into what is learnt from and what is held out.
+
+    Args:
+        scenes: Two or more groups.
+        held_out: Share that is held out; at least one image is, and at least one is not.
+        seed: Another seed, another split.
+    """
+    places = _places(scenes, seed)
+    count = min(max(1, round(held_out * len(places))), max(1, len(places) - 1))
+    sides: tuple[list[DetectorImage], list[DetectorImage]] = ([], [])
+    for scene in scenes:
+        sides[places[scene.group or scene.key] < count].append(scene)
+    return sides
+
+
+def deal(
+    scenes: Sequence[DetectorImage], folds: int, *, seed: int = 0
+) -> list[list[DetectorImage]]:
+    """Deal scenes into folds of equal size.
+
+    Args:
+        scenes: At least as many groups as folds.
+        folds: How many.
+        seed: Another seed, another deal.
+    """
+    places = _places(scenes, seed)
+    dealt: list[list[DetectorImage]] = [[] for _ in range(folds)]
+    for scene in scenes:
+        dealt[places[scene.group or scene.key] % folds].append(scene)
+    return dealt
+
+
+def example(
+    picture: ImageArray,
+    boxes: FloatArray,
+    prepared: DetectorInput,
+    random: np.random.Generator | None,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return a detector's input and its targets for one image.
+
+    Args:
+        picture: Shape (height, width, 3), uint8.
+        boxes: Shape (n, 4), XYWH in pixels.
+        prepared: How an image becomes an input; of a fixed size.
+        random: Draws the augmentation: mirrored left to right, cut out or shrunk by up to
+            :data:`ZOOM`, and lit otherwise. None changes nothing.
+
+    Returns:
+        The input, shape (3, height, width), and boxes as the library wants them: shape (m, 4),
+        centre and size as shares of the input. m is at least 1 where n is.
+    """
+    height, width = picture.shape[:2]
+    window = np.array([0.0, 0.0, width, height])
+    if random is not None:
+        window = _window(boxes, height, width, random)
+        left, top, right, bottom = (int(v) for v in window)
+        cut = Image.fromarray(picture).crop((left, top, right, bottom))
+        picture = _relit(np.asarray(cut), random)
+    kept, visible = _clipped(boxes, window)
+    kept = kept[visible]
+    sizes = (window[2:] - window[:2])[[0, 1, 0, 1]]
+    shares = np.concatenate([kept[:, :2] + kept[:, 2:] / 2 - window[:2], kept[:, 2:]], 1) / sizes
+    if random is not None and random.random() < 0.5:
+        picture = picture[:, ::-1]
+        shares[:, 0] = 1 - shares[:, 0]
+    return prepared.prepare(np.ascontiguousarray(picture)), shares.astype(np.float32)
+
+
+def _window(boxes: FloatArray, height: int, width: int, random: np.random.Generator) -> FloatArray:
+    """Return left, top, right and bottom of what is shown, with at least one box in it."""
+    whole = np.array([0.0, 0.0, width, height])
+    if random.random() >= JITTERED:
+        return whole
+    for _ in range(10):
+        zoom = np.exp(random.uniform(-np.log(ZOOM), np.log(ZOOM)))
+        size = np.maximum(1, np.round(np.array([width, height]) * zoom))
+        first = np.round(random.uniform(0, 1, 2) * (whole[2:] - size))
+        window = np.concatenate([first, first + size])
+        if _clipped(boxes, window)[1].any():
+            return window
+    return whole
+
+
+def _clipped(boxes: FloatArray, window: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Return boxes cut off at a window, and which of them are still there to find."""
+    low = np.maximum(boxes[:, :2], window[:2])
+    high = np.minimum(boxes[:, :2] + boxes[:, 2:], window[2:])
+    sides = np.maximum(high - low, 0)
+    visible = sides.prod(1) >= LEAST_VISIBLE * boxes[:, 2:].prod(1)
+    return np.concatenate([low, sides], 1), visible & (sides > 0).all(1)
+
+
+def _relit(picture: ImageArray, random: np.random.Generator) -> ImageArray:
+    gain, lift = random.uniform(1 - LIGHT, 1 + LIGHT), random.uniform(-LIGHT, LIGHT) * 128
+    levels = np.clip((np.arange(256) - 128) * gain + 128 + lift, 0, 255).astype(np.uint8)
+    return np.asarray(levels[picture])

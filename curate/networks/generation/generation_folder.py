@@ -1,0 +1,299 @@
+"""The directory of a generation: what stands in it, and how each image's results are written.
+
+    OUT/
+      generation.json             recipe, segmenter, counts by reason, timings, pictures not opened
+      NAME.json                   SA-1B's JSON of one image
+      candidates/images.parquet   the images: id, file name, name of the JSON
+      candidates/part-*.parquet   one image's candidates, with the reason why each is a mask or not
+
+An image is done when its part is there, with the choice it was made by; the part is written last.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate import rle
+from curate.common import files
+from curate.common.locks import LOCK
+from curate.common.own_records import DamagedRecord, differences, read_record
+from curate.errors import AuditError, SourceError
+from curate.formats.sa1b.sa1b_document import ABOUT, CANDIDATES, document
+from curate.networks.generation.mask_choice import REASONS, Chosen
+from curate.networks.generation.recipe import Recipe
+from curate.store.audit_files import write_json, writing
+
+SCHEMA_VERSION = 1
+
+_META = b"curate"
+_THROWN_AWAY = "thrown_away"
+_NAME_BYTES = 120
+
+
+@dataclass(frozen=True)
+class InputImage:
+    """An image to be asked about.
+
+    Attributes:
+        image_id: Its number, from 1.
+        file_name: Where it is under the folder of images, with ``/``.
+        document: Name of its JSON.
+    """
+
+    image_id: int
+    file_name: str
+    document: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What stands at the head of an image's part.
+
+    Attributes:
+        choice: Digest of the settings by which masks were chosen.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+        counts: Candidates by reason.
+        network_s: Seconds in the network.
+        rest_s: Seconds in all that follows it.
+    """
+
+    choice: str
+    height: int
+    width: int
+    counts: dict[str, int]
+    network_s: float
+    rest_s: float
+
+
+def choice_of(recipe: Recipe) -> str:
+    """Return a digest of the settings that decide what is chosen."""
+    return sha256(orjson.dumps(recipe.chosen, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def part_path(out: Path, picture: InputImage) -> Path:
+    """Return where an image's candidates stand."""
+    return out / CANDIDATES / f"part-{picture.image_id:06d}.parquet"
+
+
+def read_facts(out: Path, picture: InputImage) -> Facts | None:
+    """Return what is known of an image, None where it is not done."""
+    path = part_path(out, picture)
+    if not path.exists():
+        return None
+    with _reading(path):
+        return Facts(**orjson.loads(pq.read_schema(path).metadata[_META]))
+
+
+def read_candidates(out: Path, picture: InputImage) -> pa.Table:
+    """Return an image's candidates.
+
+    Raises:
+        SourceError: The file is damaged.
+    """
+    path = part_path(out, picture)
+    with _reading(path):
+        return pq.read_table(path)
+
+
+class _reading:
+    """Turns what a damaged part raises into one clear error."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, pa.ArrowException | KeyError | TypeError | ValueError | OSError):
+            what = f"it cannot be read ({' '.join(str(error).split())[:100]})"
+            do = "remove it, and run `curate generate` again with the same arguments"
+            raise SourceError(what, str(self.path), do) from None
+
+
+def write_image(
+    out: Path, picture: InputImage, candidates: pa.Table, chosen: Chosen, facts: Facts
+) -> None:
+    """Write an image's JSON, and then its candidates with their reasons.
+
+    Args:
+        out: The directory.
+        picture: The image.
+        candidates: All that was drawn, with or without an older column of reasons.
+        chosen: What became of it.
+        facts: For the head of the part.
+    """
+    image = {
+        "image_id": picture.image_id,
+        "width": facts.width,
+        "height": facts.height,
+        "file_name": picture.file_name,
+    }
+    with writing(out / picture.document) as temporary:
+        made = document(image, rle.encode(chosen.runs), _columns(candidates, chosen))
+        files.write_bytes(temporary, made)
+    if "reason" in candidates.schema.names:
+        candidates = candidates.drop_columns(["reason"])
+    words = pa.DictionaryArray.from_arrays(pa.array(chosen.reasons.astype(np.int8)), list(REASONS))
+    candidates = candidates.append_column("reason", words)
+    codecs = {n: "none" if n == "segmentation" else "lz4" for n in candidates.schema.names}
+    with writing(part_path(out, picture)) as temporary, files.open_file(temporary) as file:
+        pq.write_table(
+            candidates.replace_schema_metadata({_META: orjson.dumps(vars(facts))}),
+            file,
+            use_dictionary=["reason"],
+            compression=codecs,
+            write_statistics=False,
+        )
+
+
+def _columns(candidates: pa.Table, chosen: Chosen) -> dict[str, Any]:
+    rows = pa.array(chosen.rows)
+    areas, boxes = rle.measure(chosen.runs)
+    names = ["id", "predicted_iou", "stability_score", *(f"crop_{s}" for s in "xywh")]
+    of = {name: candidates[name].take(rows).to_numpy() for name in (*names, "point_x", "point_y")}
+    return {
+        **{name: of[name] for name in names[:3]},
+        "area": areas,
+        "bbox": boxes,
+        "crop_box": np.column_stack([of[f"crop_{s}"] for s in "xywh"]),
+        "point_coords": np.column_stack([of["point_x"], of["point_y"]]),
+    }
+
+
+def read_about(out: Path) -> dict[str, Any] | None:
+    """Return ``generation.json``, None where there is none.
+
+    Raises:
+        AuditError: It is not a generation's, is damaged, or of another version.
+    """
+    path = out / ABOUT
+    if not path.is_file():
+        return None
+    about = read_record(path, "a generation's", "curate generate")
+    version = about["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise AuditError(
+            f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}",
+            str(path),
+            "generate again with this version into a new directory",
+        )
+    return about
+
+
+def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] | None:
+    """Make ``out`` ready; return ``generation.json`` of the run that is continued, or None.
+
+    Args:
+        out: The directory; made where it is not there.
+        identity: What must be equal for an earlier run to be continued, in the words of an error.
+        restart: Throw away what an earlier run has left, whatever it was of.
+
+    Raises:
+        AuditError: ``out`` holds something else, or what another recipe or segmenter has made.
+    """
+    if out.exists() and not out.is_dir():
+        raise AuditError("it is a file", str(out), "choose a directory")
+    try:
+        about = read_about(out)
+    except DamagedRecord:
+        if not restart:
+            raise
+        about = {}
+    if about is None:
+        found = sorted(p.name for p in out.iterdir() if p.name != LOCK) if out.is_dir() else []
+        if found:
+            what = f"it holds something else ({', '.join(found)[:80]})"
+            raise AuditError(what, str(out), "choose an empty directory")
+        return None
+    if restart or _THROWN_AWAY in about:
+        _throw_away(out)
+        return None
+    before = about.get("identity", {})
+    changed = [k for k in identity if before.get(k) != identity[k]]
+    if not changed:
+        return about
+    do = "choose another directory, or pass --restart to throw that one away"
+    if changed == ["selection"]:
+        do = f"move its cuts with `curate generate --again {out}`, or {do}"
+    what = f"it was generated otherwise ({differences(before, identity)})"
+    raise AuditError(what, str(out), do)
+
+
+def _throw_away(out: Path) -> None:
+    """Remove an earlier generation; where that is cut off, the next run goes on with it."""
+    with files.writing_into(out):
+        write_about(out, {"state": "thrown away", _THROWN_AWAY: True})
+        for picture in read_pictures(out):
+            files.unlink(out / picture.document, missing_ok=True)
+        if (out / CANDIDATES).exists():
+            files.remove_tree(out / CANDIDATES)
+        files.unlink(out / ABOUT)
+
+
+def read_pictures(out: Path) -> list[InputImage]:
+    """Return the images of a generation in order, none where it has not begun."""
+    path = out / CANDIDATES / "images.parquet"
+    if not path.exists():
+        return []
+    with _reading(path):
+        return [InputImage(**row) for row in pq.read_table(path).to_pylist()]
+
+
+def list_pictures(out: Path, names: Iterable[str]) -> list[InputImage]:
+    """Add images to a generation; those it has already keep their numbers and names.
+
+    Args:
+        out: The directory.
+        names: File names of images under their folder.
+    """
+    known = read_pictures(out)
+    have = {picture.file_name for picture in known}
+    taken = {picture.document.casefold() for picture in known} | {ABOUT.casefold()}
+    new = [name for name in names if name not in have]
+    for number, name in enumerate(new, len(known) + 1):
+        chosen = next(n for n in _document_names(name) if n.casefold() not in taken)
+        taken.add(chosen.casefold())
+        known.append(InputImage(number, name, chosen))
+    if new or not have:
+        path = out / CANDIDATES / "images.parquet"
+        with writing(path) as temporary, files.open_file(temporary) as file:
+            columns = {k: [getattr(p, k) for p in known] for k in InputImage.__dataclass_fields__}
+            types = {"image_id": pa.int64(), "file_name": pa.string(), "document": pa.string()}
+            pq.write_table(pa.table(columns, pa.schema(list(types.items()))), file)
+    return known
+
+
+def _document_names(file_name: str) -> Iterator[str]:
+    """Yield names for an image's JSON: by its stem, by its folders too, and then by numbers."""
+    path = PurePosixPath(file_name)
+    stem = _plain(path.stem)
+    yield f"{stem}.json"
+    yield f"{_plain('_'.join([*path.parts[:-1], path.stem]))}.json"
+    number = 2
+    while True:
+        yield f"{stem}_{number}.json"
+        number += 1
+
+
+def _plain(name: str) -> str:
+    """Return a name that any disk takes, and that is not hidden."""
+    plain = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]', "_", name).strip(" .") or "image"
+    return os.fsencode(plain)[:_NAME_BYTES].decode("utf-8", "ignore")
+
+
+def write_about(out: Path, about: dict[str, Any]) -> None:
+    """Write ``generation.json``."""
+    write_json(out / ABOUT, {"schema_version": SCHEMA_VERSION, **about})

@@ -1,0 +1,60 @@
+"""Networks: segmenters that answer prompts, detectors that see boxes, and how both are trained.
+
+Only this room knows torch, transformers and onnxruntime, and it imports them when they are first
+needed: the core install has none of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.networks.segmenters.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from curate.networks.detectors.transformers_detector import Detector
+
+__all__ = ["load_detector", "load_segmenter"]
+
+
+def load_detector(name: str, *, device: str | None = None) -> Detector:
+    """Load a detector: a folder, or a hub name; see
+    :func:`curate.networks.detectors.transformers_detector.load_detector`.
+
+    Args:
+        name: A folder that transformers' ``save_pretrained`` or ``curate train-detector`` has
+            written, or a hub name ("PekingU/rtdetr_r50vd").
+        device: "cpu", "cuda:0"; the first GPU, else the CPU, if None.
+
+    Raises:
+        CurateError: A package is missing, there is no such model or device, or the files are not
+            those of an object detector.
+    """
+    from curate.networks.detectors.transformers_detector import load_detector as load
+
+    return load(name, device=device)
+
+
+def load_segmenter(name: str, *, device: str | None = None) -> Segmenter:
+    """Load a segmenter.
+
+    Args:
+        name: A folder that transformers' ``save_pretrained`` has written, a hub name
+            ("facebook/sam-vit-base"), or a folder with ONNX exports of an encoder and a decoder.
+        device: "cpu", "cuda:0"; the first GPU, else the CPU, if None.
+
+    Raises:
+        CurateError: A package is missing, there is no such model or device, or the files are not
+            those of a segmenter.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir() and any(folder.glob("*.onnx")) and not (folder / "config.json").exists():
+        from curate.networks.segmenters.onnx_sam import load_onnx_segmenter
+
+        return load_onnx_segmenter(folder, device)
+    from curate.networks.runtime.devices import choose_device
+    from curate.networks.runtime.hub import model_folder
+    from curate.networks.segmenters.transformers_sam import load_transformers_segmenter
+
+    chosen = choose_device(device)
+    return load_transformers_segmenter(model_folder(name, "a segmenter"), name, chosen)

@@ -1,0 +1,1 @@
+"""Devices, optional packages, and where the files of models are."""

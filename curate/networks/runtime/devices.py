@@ -1,0 +1,159 @@
+"""Where a network runs, how precisely, and what happens when it runs out of memory."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+from curate.errors import CallError, CurateError, SourceError, shortened
+from curate.networks.runtime.hub import need
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and what to compute in there.
+
+    Attributes:
+        name: torch's name: "cpu", "cuda:0", "mps".
+        precision: "bfloat16" where the device computes in it at full speed, else "float32".
+    """
+
+    name: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.precision}"
+
+
+def choose_device(wanted: str | None = None) -> Device:
+    """Return the device to use: the one asked for, else the first GPU, else the CPU.
+
+    Args:
+        wanted: torch's name for it, or None.
+
+    Raises:
+        CallError: There is no such device here.
+    """
+    torch = need("torch", "a model")
+    if wanted is None:
+        wanted = "cuda:0" if torch.cuda.is_available() else "cpu"
+    kind, _, number = wanted.partition(":")
+    count = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(kind)
+    if kind == "mps":
+        count = int(torch.backends.mps.is_available())
+    if count is None or (number and not number.isdecimal()) or int(number or 0) >= count:
+        here = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+        raise CallError(f"there is no device {wanted} here", "--device", f"choose from {here}")
+    if kind == "cuda":
+        index = int(number or 0)
+        new = torch.cuda.get_device_capability(index) >= (8, 0)  # Ampere brought bf16
+        return Device(f"cuda:{index}", "bfloat16" if new else "float32")
+    return Device(kind, "float32")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that a device's memory is full, whoever raised it."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and (
+        type(error).__name__ == "OutOfMemoryError"
+        or "out of memory" in str(error).lower()
+        or "can't allocate memory" in str(error).lower()  # the CPU allocator's words
+    )
+
+
+@contextmanager
+def passing(name: str) -> Iterator[None]:
+    """Turn whatever a network raises in a pass into an error on it; that memory is full goes on.
+
+    That a network could be loaded does not say that its parts fit each other: shapes that its
+    configuration states apart meet in the first pass only.
+
+    Args:
+        name: What the user called the network.
+
+    Raises:
+        SourceError: The pass fails.
+    """
+    try:
+        yield
+    except Exception as error:  # every layer has errors of its own
+        if isinstance(error, CurateError) or is_out_of_memory(error):
+            raise
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise SourceError(
+            f"it fails on a picture ({shortened(first, 200)})",
+            name,
+            "its files do not fit each other or are damaged: save or download it again",
+        ) from error
+
+
+def refuse_answer(name: str, what: str) -> NoReturn:
+    """Raise where a network's answer is none.
+
+    Args:
+        name: What the user called the network.
+        what: What is wrong with the answer, as a clause.
+
+    Raises:
+        SourceError: Always.
+    """
+    do = "its files do not fit each other or are damaged: save or download it again"
+    raise SourceError(what, name, do)
+
+
+class Batches:
+    """Runs work in batches, and halves them for good when memory runs out.
+
+    Attributes:
+        size: Items a batch; what is left after halving stays for the next call.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def run(self, function: Callable[[Any], Result], items: Any) -> list[Result]:
+        """Return what ``function`` gives for each batch of ``items``, in order.
+
+        Args:
+            function: Takes a slice of ``items``.
+            items: Anything with a length and slices.
+
+        Raises:
+            CallError: Even a batch of one does not fit.
+        """
+        results: list[Result] = []
+        done = 0
+        while done < len(items):
+            full: str | None = None
+            try:
+                results.append(function(items[done : done + self.size]))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                full = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if full is None:
+                done += self.size
+                continue
+            # Outside the handler: the traceback held what the batch had allocated.
+            if self.size == 1:
+                raise CallError(
+                    "the device has not enough memory for a single one",
+                    full,
+                    "use a smaller model, or --device cpu",
+                )
+            self.size = max(1, self.size // 2)
+            _free()
+        return results
+
+
+def _free() -> None:
+    gc.collect()
+    torch = need("torch", "a model")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

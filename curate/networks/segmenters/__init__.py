@@ -1,0 +1,1 @@
+"""Promptable segmenters: protocol, implementations, embeddings, training."""

@@ -1,0 +1,209 @@
+"""Prompts made from masks, and what a segmenter draws for them: one mask, asked in many ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from curate.networks.segmenters.segmenter import Embedding, FloatArray, Frame, Prompts, Segmenter
+from curate.rle import Runs, area, bbox, cross_overlaps, to_dense
+from curate.rle.logits import ThresholdedMasks, concat_drawn, draw
+
+WAYS = ("box", "wide", "tight", "point", "points", "mask")
+"""How a mask is asked for: by its box; by a box a tenth wider, or narrower, on every side; by its
+deepest point; by three points inside it; by itself, with its deepest point."""
+
+INSIDE = 3
+"""Points inside a mask, deepest first."""
+
+MASK_LOGIT = 10.0
+"""Logit of a pixel in a mask prompt, negative outside, as SAM 2 feeds masks back."""
+
+_SHAKE = 0.1
+_AT_ONCE = 64
+"""Masks asked for together: their low-res logits are what memory holds."""
+
+
+@dataclass(frozen=True)
+class PromptedMasks:
+    """What a segmenter drew for n masks of one image in one way.
+
+    Attributes:
+        drawn: The masks and counts at full resolution, on the image.
+        predicted_iou: Shape (n,): the model's own estimate.
+    """
+
+    drawn: ThresholdedMasks
+    predicted_iou: FloatArray
+
+
+def redraw(
+    segmenter: Segmenter, embedding: Embedding, runs: Runs, *, ways: tuple[str, ...] = WAYS
+) -> dict[str, PromptedMasks]:
+    """Prompt a segmenter from each of an image's masks, in several ways.
+
+    A point alone may mean a part, the thing or more (SAM answers with three masks): the answer that
+    is nearest to the mask it came from is taken.
+
+    Args:
+        segmenter: The model.
+        embedding: Of the image.
+        runs: n masks of that image, each with a pixel at least.
+        ways: Words of :data:`WAYS`.
+
+    Returns:
+        By way, in that order.
+    """
+    parts: dict[str, list[PromptedMasks]] = {way: [] for way in ways}
+    for start in range(0, len(runs), _AT_ONCE):
+        some = runs[start : start + _AT_ONCE]
+        asked = prompts_of(some, embedding.frame, segmenter.low_side, ways)
+        for way in ways:
+            parts[way].append(_ask(segmenter, embedding, some, asked[way], way))
+    return {
+        way: PromptedMasks(
+            concat_drawn([part.drawn for part in found]),
+            np.concatenate([np.zeros(0, np.float32), *(part.predicted_iou for part in found)]),
+        )
+        for way, found in parts.items()
+    }
+
+
+def _ask(
+    segmenter: Segmenter, embedding: Embedding, runs: Runs, prompts: Prompts, way: str
+) -> PromptedMasks:
+    answer = segmenter.segment(embedding, prompts, multimask=way == "point")
+    taps = answer.frame.taps(segmenter.low_side)
+    n, masks = answer.predicted_iou.shape
+    drawn = draw(answer.logits.reshape(n * masks, *answer.logits.shape[2:]), taps)
+    best = np.arange(n) * masks
+    if masks > 1:
+        closeness = paired_iou(runs[np.repeat(np.arange(n), masks)], drawn.runs)
+        best += closeness.reshape(n, masks).argmax(axis=1)
+    chosen = ThresholdedMasks(
+        drawn.runs[best], drawn.area[best], drawn.over[best], drawn.under[best], drawn.finite[best]
+    )
+    return PromptedMasks(chosen, answer.predicted_iou.reshape(-1)[best])
+
+
+def paired_iou(runs: Runs, others: Runs) -> npt.NDArray[np.float64]:
+    """Return the IoU of mask k with mask k of another batch; shape (n,), NaN if both are empty."""
+    rows = np.arange(len(runs))
+    shared = np.zeros(len(runs))
+    pairs = cross_overlaps(runs, rows, others, rows)
+    shared[pairs.first] = pairs.intersection
+    union = area(runs) + area(others) - shared
+    iou: npt.NDArray[np.float64] = np.divide(
+        shared, union, out=np.full(len(runs), np.nan), where=union > 0
+    )
+    return iou
+
+
+def prompts_of(
+    runs: Runs, frame: Frame, low_side: int, ways: tuple[str, ...] = WAYS
+) -> dict[str, Prompts]:
+    """Make prompts from masks of one image.
+
+    Args:
+        runs: n masks, each with a pixel at least.
+        frame: How the image lies in the segmenter's input.
+        low_side: Height and width of the segmenter's low-res logits.
+        ways: Words of :data:`WAYS`.
+    """
+    boxes = bbox(runs).astype(np.float64)
+    corners = np.column_stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+    points = np.stack([inside_points(runs, k, INSIDE) for k in range(len(runs))])
+    labels = np.ones(points.shape[:2], np.int8)
+    labels[:, 1:][(points[:, 1:] == points[:, :1]).all(axis=2)] = -1  # the mask has no more room
+    one, certain = points[:, :1], labels[:, :1]
+    made: dict[str, Prompts] = {}
+    for way in ways:
+        if way in ("box", "wide", "tight"):
+            shake = {"box": 0.0, "wide": _SHAKE, "tight": -_SHAKE}[way]
+            made[way] = Prompts(boxes=_shaken(corners, shake, frame))
+        elif way == "point":
+            made[way] = Prompts(one, certain)
+        elif way == "points":
+            made[way] = Prompts(points, labels)
+        else:
+            masks = np.stack([low_mask(runs, k, frame, low_side) for k in range(len(runs))])
+            made[way] = Prompts(one, certain, masks=masks)
+    return made
+
+
+def _shaken(corners: npt.NDArray[np.float64], share: float, frame: Frame) -> FloatArray:
+    """Move each side of XYXY boxes outwards by a share of the box, within the image."""
+    grow = (corners[:, 2:] - corners[:, :2]) * share
+    limit = np.array([frame.width, frame.height])
+    low = np.clip(corners[:, :2] - grow, 0, limit)
+    high = np.clip(corners[:, 2:] + grow, 0, limit)
+    return np.hstack([low, high]).astype(np.float32)
+
+
+def inside_points(runs: Runs, row: int, count: int) -> FloatArray:
+    """Return points inside a mask, the deepest first, then others apart from those before.
+
+    Deep is far from every pixel outside, the image's border counted as outside. A later point is
+    as deep and as far from the earlier ones (half of it) as can be had; where the mask has no pixel
+    left, the first is repeated.
+
+    Args:
+        runs: Masks.
+        row: Which of them; it has a pixel at least.
+        count: How many points.
+
+    Returns:
+        Shape (count, 2): pixels, x then y.
+    """
+    x, y, w, h = (int(v) for v in bbox(runs[row : row + 1])[0])
+    pixels = np.pad(to_dense(runs, row, (x, y, w, h)), 1)
+    depth = ndimage.distance_transform_edt(pixels)
+    columns, rows = np.meshgrid(np.arange(w + 2), np.arange(h + 2))
+    found: list[tuple[int, int]] = []
+    room = depth.astype(np.float64)
+    for _ in range(count):
+        at = int(room.argmax())
+        spot = (at % (w + 2), at // (w + 2)) if room.flat[at] > 0 else found[0]
+        found.append(spot)
+        room = np.minimum(room, np.hypot(columns - spot[0], rows - spot[1]) / 2)
+    return np.array(found, np.float32) + np.array([x - 1, y - 1], np.float32)
+
+
+def low_mask(runs: Runs, row: int, frame: Frame, low_side: int) -> FloatArray:
+    """Return a mask as low-res logits, as a prompt takes them.
+
+    Args:
+        runs: Masks.
+        row: Which of them.
+        frame: How the image lies in the segmenter's input.
+        low_side: Height and width of the logits.
+
+    Returns:
+        Shape (low_side, low_side): :data:`MASK_LOGIT` where the mask covers a cell whole, its
+        negative where it does not touch it, in between by the share it covers.
+    """
+    logits = np.full((low_side, low_side), -MASK_LOGIT, np.float32)
+    x, y, w, h = (int(v) for v in bbox(runs[row : row + 1])[0])
+    if w and h:
+        scale = low_side / frame.side
+        rows = _cover(y, h, scale * frame.resized_height / frame.height, low_side)
+        columns = _cover(x, w, scale * frame.resized_width / frame.width, low_side)
+        covered = rows[1] @ to_dense(runs, row, (x, y, w, h)).astype(np.float64) @ columns[1].T
+        block = logits[rows[0] : rows[0] + len(covered), columns[0] :]
+        block[:, : covered.shape[1]] += 2 * MASK_LOGIT * np.clip(covered, 0, 1)
+    return logits
+
+
+def _cover(
+    start: int, length: int, scale: float, cells: int
+) -> tuple[int, npt.NDArray[np.float64]]:
+    """Return the first cell that pixels ``start:start + length`` touch, and their share of each."""
+    edges = np.clip((start + np.arange(length + 1)) * scale, 0, cells)
+    first, last = int(edges[0]), int(np.ceil(edges[-1]))
+    lines = np.arange(first, max(last, first + 1) + 1)
+    low = np.maximum(lines[:-1, None], edges[None, :-1])
+    high = np.minimum(lines[1:, None], edges[None, 1:])
+    return first, np.maximum(high - low, 0)

@@ -1,0 +1,251 @@
+"""Training of a promptable segmenter on images and their masks, as the SAM paper trains it.
+
+Each image is embedded once; some of its objects are then prompted, half by a box with jitter and
+half by a point inside, and prompted again with what the model drew. Everything is drawn with a
+seed, so that two runs on one machine give the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Any
+
+import numpy as np
+
+from curate.errors import CallError
+from curate.networks.runtime.hub import need
+from curate.networks.segmenters.training_prompts import (
+    Masks,
+    PromptedImages,
+    PromptSet,
+    Scene,
+    Tensor,
+    draw_sample,
+    first_prompts,
+    next_prompts,
+)
+
+FOCAL, DICE = 2.0, 1.0
+"""Weights of the masks' losses. SAM's are 20 and 1, its focal loss being a mean over all pixels."""
+ENOUGH = 0.7
+"""Mean IoU from which on each pixel counts the same, see :func:`mask_loss`."""
+
+
+@dataclass(frozen=True)
+class SegmenterSchedule:
+    """How long a segmenter is trained, and on how much at once.
+
+    Attributes:
+        steps: Updates of the weights.
+        images: Images an update; with fewer than four a new model hardly begins to learn.
+        prompts: Objects prompted an image, at most.
+        rounds: Times that each is prompted; from the second on with the mask drawn before.
+        learning_rate: The highest; it rises over the first 5% of the steps and falls as a cosine.
+        weight_decay: AdamW's.
+        jitter: Standard deviation of a box corner as a share of the box's side. With SAM's, 0.1, a
+            model in training for minutes sees too few bad masks to learn to tell them.
+        iou_weight: Of the predicted IoU's squared error; SAM's is 1.
+    """
+
+    steps: int
+    images: int = 4
+    prompts: int = 8
+    rounds: int = 2
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    jitter: float = 0.1
+    iou_weight: float = 1.0
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        rising = min(1.0, (step + 1) / max(1, self.steps // 20))
+        return self.learning_rate * rising * (0.01 + 0.99 * (1 + cos(pi * step / self.steps)) / 2)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an update came to, averaged over its images and rounds.
+
+    Attributes:
+        step: Counted from 0.
+        loss: The weighted sum that is minimised.
+        iou: Mean IoU of what was drawn with the truth, in the input's pixels.
+        iou_error: Root mean square of predicted minus true IoU.
+    """
+
+    step: int
+    loss: float
+    iou: float
+    iou_error: float
+
+
+# --- what is minimised ---------------------------------------------------------------------------
+
+
+def mask_loss(logits: Tensor, soft: Tensor, inside: Tensor, evenness: float) -> Tensor:
+    """Return focal and dice loss, for truth that may be a share between 0 and 1.
+
+    Small objects are a hundredth of the image and less. If every pixel counts the same, a model
+    without experience learns first to draw nothing, and then has little left to learn from. So
+    at first object and ground count the same, and the better the model draws, the more do pixels.
+
+    Args:
+        logits: Shape (n, m, h, w).
+        soft: Shape (n, 1, h, w): how much of each pixel lies on the object.
+        inside: Same shape: 1 on the image, 0 on padding.
+        evenness: From 0 (the ground counts as much as the object) to 1 (each pixel the same).
+
+    Returns:
+        Shape (n, m). The focal part is Lin et al.'s with gamma 2, by the object's area; where the
+        truth is a share it is least when the probability equals it, so that the zero line comes
+        to lie on the outline, finer than a low-res pixel.
+    """
+    torch = need("torch", "training")
+    probability = logits.sigmoid() * inside
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, soft.expand_as(logits), reduction="none"
+    )
+    focal = entropy * (probability - soft) ** 2 * inside
+    area = soft.sum(dim=(-2, -1)).clamp(min=1)
+    ground = (inside - soft).clamp(min=0).sum(dim=(-2, -1)).clamp(min=1)
+    on = (focal * soft).sum(dim=(-2, -1)) / area
+    off = (focal * (1 - soft)).sum(dim=(-2, -1)) / (area**evenness * ground ** (1 - evenness))
+    shared = (probability * soft).sum(dim=(-2, -1))
+    dice = 1 - (2 * shared + 1) / (probability.sum(dim=(-2, -1)) + area + 1)
+    return FOCAL * (on + off) + DICE * dice
+
+
+def _ious(logits: Tensor, truth: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """Return masks cut at 0 and their IoU with the truth, both on twice the low-res grid.
+
+    Low-res pixels would be too coarse a measure: a small object is a few of them wide.
+    """
+    torch = need("torch", "training")
+    resize = torch.nn.functional.interpolate
+    drawn = resize(logits, scale_factor=2, mode="bilinear") > 0
+    drawn = drawn & (resize(inside, scale_factor=2) > 0)
+    both = (drawn & truth[:, None]).sum(dim=(-2, -1))
+    either = (drawn | truth[:, None]).sum(dim=(-2, -1))
+    return drawn, both / either.clamp(min=1)
+
+
+def _ask(
+    model: Any,
+    embeddings: Tensor,
+    asked: PromptSet,
+    sample: PromptedImages,
+    evenness: float,
+    schedule: SegmenterSchedule,
+) -> tuple[Tensor, Tensor, Masks, Tensor]:
+    """Prompt once; return the loss, the mask for the next round, as pixels too, and numbers."""
+    torch = need("torch", "training")
+    device = embeddings.device
+    rows = torch.from_numpy(asked.rows).to(device)
+    answer = model(
+        image_embeddings=embeddings[sample.owner[rows]],
+        multimask_output=asked.ambiguous,
+        **asked.inputs(device),
+    )
+    logits, predicted = answer.pred_masks[:, 0].float(), answer.iou_scores[:, 0].float()
+    inside = sample.inside[rows][:, None]
+    losses = mask_loss(logits, sample.soft[rows][:, None], inside, evenness)
+    with torch.no_grad():
+        drawn, ious = _ious(logits, sample.halved[rows], inside)
+    each = torch.arange(len(rows), device=device)
+    # Of three masks only the best is taught; the model's own choice is what it is shown next.
+    best, chosen = losses.detach().argmin(dim=1), predicted.detach().argmax(dim=1)
+    errors = (predicted - ious) ** 2
+    loss = losses[each, best].mean() + schedule.iou_weight * errors.mean()
+    numbers = torch.stack([loss.detach(), ious[each, best].mean(), errors.detach().mean()])
+    return loss, logits[each, chosen], drawn[each, chosen].cpu().numpy(), numbers
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def train_segmenter(
+    model: Any,
+    scenes: Sequence[Scene],
+    schedule: SegmenterSchedule,
+    *,
+    seed: int,
+    augment: Callable[[Scene, np.random.Generator], Scene] | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> None:
+    """Train a transformers ``SamModel`` in place, on the device where it is.
+
+    Args:
+        model: With random weights, or with those of an earlier training.
+        scenes: RGB images (height, width, 3), uint8, each with the masks of its objects: a bool
+            array (n, height, width) or ``Runs``. Empty masks are left out.
+        schedule: How long, and on how much at once.
+        seed: Of the order of images, of the objects and of the prompts.
+        augment: Changes a scene at random before it is used.
+        report: Called after each update.
+
+    Raises:
+        CallError: No scene has a mask, or the loss is not finite.
+    """
+    torch = need("torch", "training")
+    random = np.random.default_rng(seed)
+    useful = [k for k in range(len(scenes)) if len(scenes[k][1])]
+    if not useful:
+        raise CallError("no image has a mask", "train_segmenter", "give images with masks")
+    frozen = {id(model.shared_image_embedding.positional_embedding)}
+    frozen.add(id(model.prompt_encoder.shared_embedding.positional_embedding))
+    weights = [p for p in model.parameters() if id(p) not in frozen]
+    optimizer = torch.optim.AdamW(
+        weights, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    order: list[int] = []
+    skill: float | None = None
+    model.train()
+    for step in range(schedule.steps):
+        chosen = []
+        for _ in range(schedule.images):
+            order = order or random.permutation(useful).tolist()
+            scene = scenes[order.pop()]
+            chosen.append(augment(scene, random) if augment else scene)
+        sample = draw_sample(model, chosen, schedule.prompts, random)
+        if sample is None:
+            continue
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(step)
+        optimizer.zero_grad()
+        numbers = _learn(model, sample, schedule, min(1.0, (skill or 0.0) / ENOUGH), random)
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        loss, iou, error = numbers.tolist()
+        if not np.isfinite(loss):
+            raise CallError(
+                f"the loss is {loss} at step {step}", "train_segmenter", "lower learning_rate"
+            )
+        skill = iou if skill is None else skill + (iou - skill) / 30
+        if report:
+            report(Progress(step, loss, iou, error**0.5))
+    model.eval()
+
+
+def _learn(
+    model: Any,
+    sample: PromptedImages,
+    schedule: SegmenterSchedule,
+    evenness: float,
+    random: np.random.Generator,
+) -> Tensor:
+    """Compute the gradient; return loss, IoU and squared error of the IoU."""
+    torch = need("torch", "training")
+    embeddings = model.vision_encoder(sample.pixels).last_hidden_state
+    losses, numbers = [], []
+    for asked in first_prompts(sample, random, schedule.jitter):
+        share = len(asked.rows) / len(sample.truth) / schedule.rounds
+        for round_ in range(schedule.rounds):
+            loss, logits, drawn, seen = _ask(model, embeddings, asked, sample, evenness, schedule)
+            losses.append(loss * share)
+            numbers.append(seen * share)
+            if round_ + 1 < schedule.rounds:
+                next_prompts(asked, logits, sample, drawn, random)
+    torch.stack(losses).sum().backward()
+    return torch.stack(numbers).sum(dim=0)

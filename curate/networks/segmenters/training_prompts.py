@@ -1,0 +1,238 @@
+"""What a segmenter in training is shown and asked: samples of images, and growing prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate import rle
+from curate.networks.runtime.hub import need
+from curate.networks.segmenters.prompting import INSIDE, MASK_LOGIT
+from curate.networks.segmenters.segmenter import Frame, ImageArray
+from curate.networks.segmenters.small_sam import low_side, pixel_values
+from curate.rle import Runs
+
+Masks = npt.NDArray[np.bool_]
+Scene = tuple[ImageArray, "Runs | Masks"]
+Tensor = Any
+MOST_JITTER = 20.0
+"""How far a corner of a box is moved at most, in pixels."""
+
+
+@dataclass(frozen=True)
+class PromptedImages:
+    """Some images in the input, and the objects on them that are prompted.
+
+    Attributes:
+        pixels: Shape (images, 3, side, side).
+        owner: Shape (n,): which image each object is on.
+        truth: Shape (n, side, side), bool.
+        halved: Shape (n, 2 * low, 2 * low), bool: the truth where IoU is measured.
+        soft: Shape (n, low, low): share of a low-res pixel that lies on the object.
+        inside: Shape (n, low, low): 1 where a low-res pixel lies on the image, 0 on padding.
+    """
+
+    pixels: Tensor
+    owner: Tensor
+    truth: Masks
+    halved: Tensor
+    soft: Tensor
+    inside: Tensor
+
+
+def draw_sample(
+    model: Any, scenes: Iterable[Scene], most: int, random: np.random.Generator
+) -> PromptedImages | None:
+    """Lay images into a model's input, each with some of its objects.
+
+    Args:
+        model: What is to be taught; says how large the input is, and on which device.
+        scenes: The images, each with its masks.
+        most: Objects an image, drawn at random where it has more.
+        random: Where the choice comes from.
+
+    Returns:
+        None if no object is left: of an image without any, or of specks that resizing lost,
+        nothing is taken, not even the image.
+    """
+    torch = need("torch", "training")
+    side, low = int(model.config.vision_config.image_size), low_side(model)
+    pixels: list[Any] = []
+    owner, shares, inside = [], [], []
+    for scene in scenes:
+        values, frame = pixel_values(scene[0], side)
+        found = _objects(scene, frame, most, random)
+        seen = (found > 0.5).any(axis=(1, 2))
+        if seen.any():
+            within = np.zeros((low, low), np.float32)
+            rows, columns = frame.resized_height, frame.resized_width
+            within[: -(-rows * low // side), : -(-columns * low // side)] = 1
+            owner += [len(pixels)] * int(seen.sum())
+            inside += [within] * int(seen.sum())
+            pixels.append(values)
+            shares.append(found[seen])
+    if not pixels:
+        return None
+    device = next(model.parameters()).device
+    cover = torch.from_numpy(np.concatenate(shares))
+    halved = torch.nn.functional.avg_pool2d(cover[:, None], side // low // 2)
+    return PromptedImages(
+        torch.from_numpy(np.stack(pixels)).to(device),
+        torch.tensor(owner, device=device),
+        cover.numpy() > 0.5,
+        (halved[:, 0] > 0.5).to(device),
+        torch.nn.functional.avg_pool2d(halved, 2)[:, 0].to(device),
+        torch.from_numpy(np.stack(inside)).to(device),
+    )
+
+
+def _objects(
+    scene: Scene, frame: Frame, most: int, random: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Return some of a scene's masks in the input, as shares of its pixels."""
+    from PIL import Image
+
+    _, masks = scene
+    picked = random.permutation(len(masks))[:most].tolist()
+    size = (frame.resized_width, frame.resized_height)
+    found = np.zeros((len(picked), frame.side, frame.side), np.float32)
+    for k, row in enumerate(picked):
+        mask = rle.to_dense(masks, row) if isinstance(masks, Runs) else masks[row]
+        grey = Image.fromarray(np.asarray(mask, np.uint8) * np.uint8(255))
+        resized = np.asarray(grey.resize(size, Image.Resampling.BILINEAR))
+        found[k, : size[1], : size[0]] = resized / np.float32(255)
+    return found
+
+
+@dataclass
+class PromptSet:
+    """The prompts of some objects of a sample, growing from round to round; input pixels.
+
+    Attributes:
+        rows: Which objects of the sample.
+        boxes: Shape (n, 4), or None.
+        points: Shape (n, P, 2).
+        labels: Shape (n, P).
+        masks: Low-res logits drawn before, or None.
+    """
+
+    rows: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float32] | None = None
+    points: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    labels: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    masks: Tensor | None = None
+
+    def inputs(self, device: Any) -> dict[str, Tensor]:
+        """Return what ``SamModel`` is called with: one prompt each, N images."""
+        torch = need("torch", "training")
+        given: dict[str, Tensor] = {}
+        if self.boxes is not None:
+            given["input_boxes"] = torch.from_numpy(self.boxes[:, None]).to(device)
+        if self.points:
+            points, labels = np.stack(self.points, axis=1), np.stack(self.labels, axis=1)
+            given["input_points"] = torch.from_numpy(points[:, None]).to(device)
+            given["input_labels"] = torch.from_numpy(labels[:, None]).to(device)
+        if self.masks is not None:
+            given["input_masks"] = self.masks[:, None]
+        return given
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether one point is all that is given: then three masks are wanted, not one."""
+        return self.boxes is None and len(self.points) == 1 and self.masks is None
+
+
+def jittered_boxes(
+    masks: Masks, random: np.random.Generator, jitter: float = 0.1
+) -> npt.NDArray[np.float32]:
+    """Return each mask's box with every corner moved at random, as SAM's training does.
+
+    Args:
+        masks: Shape (n, height, width); none may be empty.
+        random: Where the noise comes from.
+        jitter: Standard deviation as a share of the box's side; at most 20 px are moved.
+
+    Returns:
+        Shape (n, 4), XYXY, on the image.
+    """
+    runs = rle.concat([rle.from_dense(mask) for mask in masks])
+    boxes = rle.bbox(runs).astype(np.float64)
+    sides = np.tile(boxes[:, 2:], 2)
+    boxes[:, 2:] += boxes[:, :2]
+    noise = random.normal(size=boxes.shape) * sides * jitter
+    boxes += np.clip(noise, -MOST_JITTER, MOST_JITTER)
+    height, width = masks.shape[1:]
+    boxes = np.clip(boxes, 0, np.tile([width, height], 2))
+    ordered = np.concatenate(
+        [np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1
+    )
+    return ordered.astype(np.float32)
+
+
+def points_inside(masks: Masks, random: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Return a point of each mask, every pixel as likely; NaN where the mask is empty.
+
+    Args:
+        masks: Shape (n, height, width).
+        random: Where the choice comes from.
+
+    Returns:
+        Shape (n, 2), x then y.
+    """
+    points = np.full((len(masks), 2), np.nan, np.float32)
+    for k, mask in enumerate(masks):
+        spots = np.flatnonzero(mask)
+        if len(spots):
+            y, x = divmod(int(random.choice(spots)), mask.shape[1])
+            points[k] = (x, y)
+    return points
+
+
+def first_prompts(
+    sample: PromptedImages, random: np.random.Generator, jitter: float
+) -> list[PromptSet]:
+    """Prompt half of the objects by a box and half by a point, or by a few."""
+    order = random.permutation(len(sample.truth))
+    half = (len(order) + int(random.integers(2))) // 2
+    by_box, by_point = PromptSet(order[:half]), PromptSet(order[half:])
+    asked = []
+    if len(by_box.rows):
+        by_box.boxes = jittered_boxes(sample.truth[by_box.rows], random, jitter)
+        asked.append(by_box)
+    if len(by_point.rows):
+        for _ in range(1 if random.random() < 0.7 else INSIDE):
+            by_point.points.append(points_inside(sample.truth[by_point.rows], random))
+            by_point.labels.append(np.ones(len(by_point.rows), np.int64))
+        asked.append(by_point)
+    return asked
+
+
+def next_prompts(
+    asked: PromptSet,
+    logits: Tensor,
+    sample: PromptedImages,
+    drawn: Masks,
+    random: np.random.Generator,
+) -> None:
+    """Show the model its own mask, and at times a point where it is wrong.
+
+    Half of the time the mask is shown as a stored one would be, without shades.
+    """
+    asked.masks = logits.detach()
+    if random.random() < 0.5:
+        asked.masks = MASK_LOGIT * (2.0 * (asked.masks > 0) - 1)
+    if random.random() < 0.5:
+        return
+    truth = sample.truth[asked.rows]
+    scale = truth.shape[-1] // drawn.shape[-1]
+    wrong = truth != drawn.repeat(scale, axis=1).repeat(scale, axis=2)
+    points = points_inside(wrong, random)
+    right = np.isnan(points[:, 0])
+    points[right] = points_inside(truth[right], random)
+    x, y = points.astype(np.int64).T
+    asked.points.append(points)
+    asked.labels.append(truth[np.arange(len(truth)), y, x].astype(np.int64))

@@ -1,0 +1,1 @@
+"""What people decide, how they are asked, and what follows from it."""

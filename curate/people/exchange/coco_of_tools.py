@@ -1,0 +1,267 @@
+"""COCO as tools write it: ids numbered anew, ``iscrowd`` 1 where a mask is no polygon.
+
+The ``mask_id`` stands among ``attributes`` (CVAT) or as a key of the annotation itself (FiftyOne).
+What ``iscrowd`` says there is about a spelling, so it is asked of our own COCO files alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pandas as pd
+
+from curate.common import files
+from curate.common.garbage_collection import collector_paused
+from curate.errors import SourceError
+from curate.formats.format import new_folder, reading
+from curate.formats.json.sniffing import shape_of
+from curate.formats.json.streaming import scan
+from curate.formats.segmentation import json_type, read_segmentation
+from curate.people.exchange.queue_images import (
+    ExportedView,
+    check_pictures,
+    crops,
+    pictures_of,
+    save_picture,
+    whole_images,
+)
+from curate.people.exchange.queue_writing import DUMP, Outgoing
+from curate.people.exchange.tool_image_names import PictureNames
+from curate.people.exchange.tool_labels import Labels
+from curate.people.exchange.tool_shapes import UNREAD, ImportedImage, ImportedMask, Wanted, draw_of
+from curate.rle import area, bbox, encode
+from curate.store.audit import Audit
+from curate.store.audit_sql import DATASET_VERSION, dataset_version
+
+Annotate = Callable[[dict[str, Any], dict[str, Any], int], dict[str, Any]]
+"""(a row of the queue, the mask's RLE, its category's number) to an annotation."""
+
+
+@dataclass(frozen=True)
+class FolderLayout:
+    """How such a folder is laid out.
+
+    Attributes:
+        tool: Who reads it, for messages.
+        labels: Name of the COCO file.
+        pictures: Name of the folder of pictures.
+        annotate: Makes an annotation.
+    """
+
+    tool: str
+    labels: str
+    pictures: str
+    annotate: Annotate
+
+
+def write_coco_folder(
+    audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing, layout: FolderLayout
+) -> int:
+    """Write a queue as a folder of pictures with a COCO file.
+
+    Args:
+        audit: The audit it is of.
+        rows: The queue.
+        out: The folder.
+        how: Crops, or whole images if that is left open.
+        layout: Names, and what an annotation looks like.
+
+    Returns:
+        How many masks stand in it: those whose picture cannot be shown do not.
+
+    Raises:
+        CallError: There are no pictures.
+    """
+    folder = check_pictures(pictures_of(audit, how), layout.tool)
+    names = PictureNames(audit)
+    labels = Labels(audit)
+    number = {name: k for k, name in enumerate(labels.listed(), 1)}
+    head = {
+        "info": info_of_queue(audit.path.name, dataset_version(audit)),
+        "categories": [{"id": k, "name": name, "supercategory": ""} for name, k in number.items()],
+    }
+    images: list[bytes] = []
+    written = 0
+    with new_folder(out) as made:
+        files.mkdir(made / layout.pictures)
+        with files.open_file(made / layout.labels) as file:
+            file.write(orjson.dumps(head, option=DUMP)[:-1] + b',"annotations":[')
+            for view in crops(audit, rows) if how.crops else whole_images(audit, rows):
+                name = names.of(view, crop=bool(how.crops))
+                if not save_picture(folder, view, made / layout.pictures / name):
+                    continue
+                image = {"id": len(images) + 1, "file_name": name}
+                image |= {"width": view.box.w, "height": view.box.h}
+                images.append(orjson.dumps(image))
+                ids = [number[labels.of(record)] for record in view.rows]
+                for one in _annotations(view, len(images), ids, layout.annotate):
+                    file.write((b",\n" if written else b"\n") + orjson.dumps(one, option=DUMP))
+                    written += 1
+            file.write(b'\n],"images":[\n' + b",\n".join(images) + b"\n]}\n")
+    return written
+
+
+def _annotations(
+    view: ExportedView, image: int, categories: list[int], annotate: Annotate
+) -> Iterator[dict[str, Any]]:
+    """Yield the annotations of a view: its masks as seen in its window."""
+    counts, boxes = encode(view.runs).to_pylist(), bbox(view.runs).tolist()
+    areas = area(view.runs).tolist()
+    for k, record in enumerate(view.rows):
+        mask = {"size": [view.box.h, view.box.w], "counts": counts[k].decode("ascii")}
+        seen = {"image_id": image, "area_px": areas[k]}
+        seen |= {f"bbox_{side}": boxes[k][at] for at, side in enumerate("xywh")}
+        yield annotate(record | seen, mask, categories[k])
+
+
+_OURS = re.compile(rb'"mask_id"|mask_\d+_at_\d+_\d+_\d+x\d+')
+_SAID = ("mask_id", "draw_id", "slot", DATASET_VERSION)
+_QUEUE = "review queue of "
+_LONGEST = 80
+_CHUNK = 1 << 22
+
+
+def info_of_queue(source: object, version: str | None) -> dict[str, Any]:
+    """Return the ``info`` of a queue.
+
+    Args:
+        source: What it is a queue of.
+        version: The short version id of its dataset; None for none.
+    """
+    named = {} if version is None else {"version": version}
+    return {"description": f"{_QUEUE}{source}", **named}
+
+
+def is_queue(path: Path) -> bool:
+    """Return whether the ``info`` of a COCO file says that it is a queue."""
+    return _is_info_of_queue(shape_of(path).one("info"))
+
+
+def version_of_queue(path: Path) -> object:
+    """Return which version of the dataset the ``info`` of a queue names; None for nothing.
+
+    In other files, ``version`` is what their makers count.
+    """
+    info = shape_of(path).one("info")
+    return info.get("version") if _is_info_of_queue(info) else None
+
+
+def _is_info_of_queue(info: dict[str, Any]) -> bool:
+    return str(info.get("description", "")).startswith(_QUEUE)
+
+
+def was_sent_out(path: Path) -> bool:
+    """Return whether a JSON file speaks of a ``mask_id``, or of a crop."""
+    with reading(path), path.open("rb") as file:
+        tail = b""
+        while data := file.read(_CHUNK):
+            if _OURS.search(tail + data):
+                return True
+            tail = data[-_LONGEST:]
+    return False
+
+
+def coco_pictures(
+    path: Path, name: str, wanted: Wanted, *, crowds: bool = False
+) -> Iterator[ImportedImage]:
+    """Yield the images of a COCO file with their annotations.
+
+    The file is read twice: what images are called, and how large they are, is looked at before any
+    annotation is; these are made into masks some at a time.
+
+    Args:
+        path: The file.
+        name: What it is called, for messages.
+        wanted: Whose masks are read.
+        crowds: Whether ``iscrowd`` means what it does in COCO.
+
+    Raises:
+        SourceError: The JSON is broken, an annotation belongs to no image, or its category is not
+            declared.
+    """
+    labels: dict[object, object] = {}
+    pictures: dict[object, ImportedImage] = {}
+    for key, number, value in _objects(path, name, frozenset({"images", "categories"})):
+        known = _key(value.get("id"))
+        if key == "categories":
+            labels[known] = value.get("name")
+            continue
+        if known in pictures:
+            raise SourceError("its id stands twice", f"{name}, image {number}")
+        pictures[known] = _picture(value, f"{name}, image {number}")
+    flags = dict(zip(pictures, wanted(list(pictures.values())), strict=True))
+    for _, number, one in _objects(path, name, frozenset({"annotations"})):
+        where = f"annotation {number}"
+        image = _key(one.get("image_id"))
+        if image not in pictures:
+            raise SourceError("its image is not in the file", f"{name}, {where}")
+        label = _label(labels, one, f"{name}, {where}")
+        shape = _shape(one, pictures[image], label, where, flags[image])
+        crowd = one.get("iscrowd") if crowds else None
+        crowd = crowd if crowd in (0, 1) else None
+        pictures[image].shapes.append(replace(shape, iscrowd=crowd))
+    yield from pictures.values()
+
+
+def _objects(
+    path: Path, name: str, keys: frozenset[str]
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield the objects of some lists: the list's key, the number in it from 1, and the object."""
+    counts = dict.fromkeys(keys, 0)
+    with reading(path), path.open("rb") as file, collector_paused():
+        for batch in scan(file, name, keys):
+            for value in batch.parse(name):
+                if type(value) is not dict:
+                    what = f"one of its {batch.key} is {json_type(value)}, not an object"
+                    raise SourceError(what, name)
+                counts[batch.key] += 1
+                yield batch.key, counts[batch.key], value
+
+
+def _label(labels: dict[object, object], one: dict[str, Any], where: str) -> object:
+    """Return the name of an annotation's category; refuse one that is not declared."""
+    number = one.get("category_id")
+    if number is not None and labels and _key(number) not in labels:
+        what = f"its category_id {str(number)[:40]} is not among the file's categories"
+        do = "declare it there, or give the mask one that is"
+        raise SourceError(what, where, do)
+    return labels.get(_key(number))
+
+
+def _key(value: object) -> object:
+    return value if isinstance(value, int | str) else None
+
+
+def _picture(image: dict[str, Any], where: str) -> ImportedImage:
+    size = (image.get("height"), image.get("width"))
+    if not all(type(side) is int and 0 < side < 2**31 for side in size):
+        raise SourceError("its height and width are no whole numbers over 0", where)
+    name, number = image.get("file_name"), image.get("id")
+    if not isinstance(name, str):
+        raise SourceError(f"its file_name is {json_type(name)}, not a text", where)
+    known = number if type(number) is int and abs(number) < 2**62 else None
+    return ImportedImage(name, size, number=known)  # type: ignore[arg-type]
+
+
+def _shape(
+    one: dict[str, Any], picture: ImportedImage, label: object, where: str, read: bool
+) -> ImportedMask:
+    attributes = one.get("attributes")
+    said = {key: one.get(key) for key in _SAID}
+    if type(attributes) is dict:
+        said |= {key: attributes[key] for key in _SAID if attributes.get(key) is not None}
+    segmentation = one.get("segmentation")
+    return ImportedMask(
+        said["mask_id"],
+        read_segmentation(segmentation, *picture.size) if read else UNREAD,
+        label if isinstance(label, str) else None,
+        where,
+        isinstance(segmentation, list) and bool(segmentation),
+        draw_of(said["draw_id"], said["slot"]),
+        said[DATASET_VERSION],
+    )

@@ -1,0 +1,289 @@
+"""Decisions from a corrected COCO (or LVIS) file; see :mod:`curate.people.exchange.compare`.
+
+A queue that was written as COCO holds only some masks of each image. Such a file is known by what
+stands in it, and what people were given is then the last draw that fits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from curate.common import files
+from curate.dataset.table import STRING, MaskTable, plain
+from curate.errors import CallError, SourceError
+from curate.formats.coco.category_list import category_names
+from curate.formats.coco.coco_format import FORMAT
+from curate.formats.coco.file_index import CocoIndex
+from curate.formats.format import new_file
+from curate.formats.json.sniffing import shape_of
+from curate.people.exchange.coco_of_tools import (
+    FolderLayout,
+    coco_pictures,
+    info_of_queue,
+    is_queue,
+    version_of_queue,
+    was_sent_out,
+    write_coco_folder,
+)
+from curate.people.exchange.compare import decisions_of
+from curate.people.exchange.compared_parts import CorrectedImages, ShownMasks
+from curate.people.exchange.exported_masks import dataset_ids, shown_as_told, shown_in_queue
+from curate.people.exchange.queue_images import needs_pictures
+from curate.people.exchange.queue_writing import (
+    BATCH,
+    DUMP,
+    Outgoing,
+    QueueWriter,
+    check_version,
+    records,
+)
+from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
+from curate.people.exchange.tool_export import join
+from curate.people.exchange.tool_labels import Labels, names_of, safe_label
+from curate.people.exchange.tool_shapes import Tool
+from curate.people.reviews.review_file import Reviews
+from curate.store.audit import Audit
+from curate.store.audit_sql import dataset_version, source_of
+from curate.store.rows_by_id import rows_of
+
+
+def with_own_labels(
+    audit: Audit, labels: Labels, table: MaskTable, listed: list[Any] | None, name: str
+) -> MaskTable:
+    """Return a part of a corrected file with the audit's categories.
+
+    What stands for no category becomes none: the placeholder of a queue, and the only category of a
+    file where the audit knows none. Where the audit knows numbers only, numbers are compared.
+
+    Args:
+        audit: The audit.
+        labels: Its categories.
+        table: The part.
+        listed: The categories that the file declares; None where it has no list of them.
+        name: The file's name, for messages.
+
+    Raises:
+        SourceError: A mask got a ``category_id`` that the file does not declare.
+    """
+    masks = table.masks
+    ids = masks.index.to_numpy(np.int64)
+    old = rows_of(audit, "masks", "mask_id", ids, ("category", "category_id"))
+    old = old.drop_duplicates("mask_id").set_index("mask_id").reindex(ids)
+    declared = category_names(listed)[0] or {}
+    if not labels.names and len(declared) == 1:
+        made: list[str | None] = [None] * len(masks)
+        return _with(table, made)
+    before = plain(old["category_id"]) if "category_id" in old else [None] * len(ids)
+    numbers = plain(masks["category_id"]) if "category_id" in masks else [None] * len(ids)
+    known = dict(labels.numbered)
+    made = []
+    rows = zip(ids, plain(masks["category"]), numbers, names_of(old), before, strict=True)
+    for mask, said, number, own, own_number in rows:
+        kept = number is not None and number == own_number
+        if number is not None and listed is not None and number not in declared and not kept:
+            what = f"its category_id {number} is not among the file's categories"
+            do = "declare it there, or give the mask one that is"
+            raise SourceError(what, f"{name}, annotation {mask}", do)
+        if said is None:
+            made.append(own if kept or number is None else known.get(number, str(number)))
+        elif labels.are_numbers and said not in labels.names and str(number) in labels.names:
+            made.append(str(number))
+        else:
+            made.append(labels.category_now(said, own))
+    return _with(table, made)
+
+
+def _with(table: MaskTable, category: list[str | None]) -> MaskTable:
+    made = pd.Series(category, table.masks.index, STRING)
+    return replace(table, masks=table.masks.assign(category=made))
+
+
+def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
+    """Write a queue as a COCO instances file that pycocotools loads.
+
+    Masks are run lengths (also where the source has polygons), ``iscrowd`` is the true one, ids are
+    ``mask_id``, and everything that the audit knows stands under ``attributes``, the ``mask_id``
+    once more: tools number ids anew. A mask without a segmentation cannot stand in such a file and
+    is left out; one that two people shall see stands there once. Crops are a folder with
+    ``instances.json`` and ``images/``.
+
+    Raises:
+        CallError: Crops are asked for, and there are no pictures.
+    """
+    if how.crops:
+        layout = FolderLayout("COCO", "instances.json", "images", _annotation)
+        return write_coco_folder(audit, rows, out, how, layout)
+    rows = rows.drop_duplicates("mask_id").reset_index(drop=True)
+    categories, numbers = _categories(audit, rows)
+    images = _images(audit, rows)
+    info = info_of_queue(source_of(audit).get("path", audit.path), dataset_version(audit))
+    written = 0
+    with new_file(out) as file:
+        head = {"info": info, "licenses": [], "images": images, "categories": categories}
+        file.write(orjson.dumps(head, option=DUMP)[:-1] + b',"annotations":[')
+        for start in range(0, len(rows), BATCH):
+            batch = rows.iloc[start : start + BATCH]
+            masks = _segmentations(audit, batch)
+            for record, number in zip(records(batch), numbers[start : start + BATCH], strict=True):
+                mask = masks.get(record["mask_id"])
+                if mask is not None:
+                    annotation = _annotation(record, mask, int(number))
+                    separator = b",\n" if written else b"\n"
+                    file.write(separator + orjson.dumps(annotation, option=DUMP))
+                    written += 1
+        file.write(b"\n]}\n")
+    return written
+
+
+def check_coco(audit: Audit, out: Path, how: Outgoing) -> None:
+    """See that a queue can be written as asked for; a writer's ``check``.
+
+    Raises:
+        CallError: Crops are asked for, and ``out`` is the name of a file, or there are no pictures;
+            or pictures are given for whole images, of which only the masks are written.
+    """
+    if not how.crops and how.images is not None:
+        what = "whole images as COCO are a file of masks, without pictures"
+        raise CallError(what, "--images", "leave it out, or add --crops")
+    if how.crops and out.suffix.lower() == ".json":
+        what = "crops are a folder of pictures with their JSON"
+        raise CallError(what, str(out), "give a name without .json")
+    needs_pictures("COCO", whole=False)(audit, out, how)
+
+
+def _segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, dict[str, Any]]:
+    if not len(rows):
+        return {}
+    ids = ", ".join(map(str, rows["mask_id"].tolist()))
+    found = audit.query(
+        "select mask_id, height, width, segmentation from masks "
+        f"where segmentation is not null and mask_id in ({ids})"
+    )
+    return {
+        int(mask): {"size": [int(h), int(w)], "counts": bytes(counts).decode("ascii")}
+        for mask, h, w, counts in zip(
+            found["mask_id"],
+            found["height"],
+            found["width"],
+            plain(found["segmentation"]),
+            strict=True,
+        )
+    }
+
+
+def _annotation(record: dict[str, Any], mask: dict[str, Any], category: int) -> dict[str, Any]:
+    own = {"mask_id", "image_id", "category", "file_name", "height", "width", "status_detail"}
+    own |= {"area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "category_id", "iscrowd"}
+    return {
+        "id": record["mask_id"],
+        "image_id": record["image_id"],
+        "category_id": category,
+        "segmentation": mask,
+        "area": record["area_px"],
+        "bbox": [record[f"bbox_{side}"] for side in "xywh"],
+        "iscrowd": int(record.get("iscrowd") or 0),
+        "attributes": {
+            "mask_id": record["mask_id"],
+            **{k: value for k, value in record.items() if k not in own and value is not None},
+        },
+    }
+
+
+def _categories(audit: Audit, rows: pd.DataFrame) -> tuple[list[dict[str, Any]], list[int]]:
+    """Return the categories of the whole dataset as COCO lists them, and each row's category id.
+
+    The source's own ids are kept where every mask has one and each id has one name; otherwise the
+    names are numbered from 1, in alphabetical order, and masks without a category get one of their
+    own, which comes back as none.
+    """
+    labels = Labels(audit)
+    if labels.numbered:
+        listed = [{"id": number, "name": name} for number, name in labels.numbered]
+        return listed, rows["category_id"].astype("int64").tolist()
+    number = {name: k for k, name in enumerate(labels.listed(), 1)}
+    ids = [number[labels.label(name)] for name in names_of(rows)]
+    return [{"id": k, "name": name} for name, k in number.items()], ids
+
+
+def _images(audit: Audit, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the images of a queue, as COCO has them."""
+    wanted = set(rows["image_id"].tolist())
+    found = audit.query("select image_id, file_name, height, width from images order by image_id")
+    found = found[found["image_id"].isin(wanted)]
+    return [
+        {
+            "id": record["image_id"],
+            "file_name": record["file_name"] or "",
+            "height": record["height"],
+            "width": record["width"],
+        }
+        for record in records(found)
+    ]
+
+
+def _file(path: Path) -> Path:
+    """Return the file itself where a folder of crops is given."""
+    return path / "instances.json" if path.is_dir() else path
+
+
+def _matches(path: Path) -> bool:
+    return shape_of(_file(path)).looks_coco
+
+
+TOOL = Tool(
+    _matches,
+    lambda path, wanted: coco_pictures(_file(path), path.name, wanted, crowds=True),
+    safe_label,
+)
+"""How COCO is read where its ids may have been numbered anew."""
+
+
+def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
+    check_version(reviews.audit, [version_of_queue(_file(path))], path.name)
+    if options.match is not None or was_sent_out(_file(path)):
+        return join(reviews, TOOL, path, options)
+    with files.scratch() as work:
+        shown = _shown(reviews, path, options)
+        parts = _parts(reviews.audit, path, work)
+        return decisions_of(reviews.audit, parts, path.name, shown, options)
+
+
+def _parts(audit: Audit, path: Path, work: Path) -> Iterator[CorrectedImages]:
+    labels = Labels(audit)
+    for part in FORMAT.plan(path, work):
+        index = CocoIndex.open(work)
+        spare = index.spare_id
+        if spare is None:
+            raise SourceError("it has ids beyond 62 bits", path.name)
+        table = FORMAT.load(path, part)
+        table = with_own_labels(audit, labels, table, index.categories, path.name)
+        yield CorrectedImages(
+            table, np.asarray(table.masks.index.to_numpy(np.int64) >= spare, np.bool_)
+        )
+
+
+def _shown(reviews: Reviews, path: Path, options: ImportOptions) -> ShownMasks:
+    """Return which masks people were given."""
+    if options.given is not None:
+        return shown_as_told(reviews, options.given, dataset_ids)
+    if not _is_queue(path):
+        return ShownMasks()
+    return shown_in_queue(reviews, dataset_ids(path), path.name)
+
+
+def _is_queue(path: Path) -> bool:
+    attributes = shape_of(path).one("annotations").get("attributes")
+    ranked = type(attributes) is dict and {"rank", "priority"} <= set(attributes)
+    return ranked or is_queue(path)
+
+
+READER = Reader("coco", "corrected COCO", _matches, _read)
+
+WRITER = QueueWriter("coco", "COCO instances", write_coco, check=check_coco)

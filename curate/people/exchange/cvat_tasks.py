@@ -1,0 +1,266 @@
+"""CVAT, both ways: CVAT for images 1.1 out, that or CVAT's COCO export back.
+
+An export comes back as the zip that CVAT gives, as the folder of one, or as the file itself.
+
+A queue as CVAT for images 1.1.
+
+A folder of what CVAT's pages ask for: ``labels.json`` for the raw view of the label constructor
+(CVAT drops attributes that a label does not declare, and says nothing), ``images/`` for a new task
+where the pictures are at hand, and ``annotations.xml`` for its dialog "Upload annotations". CVAT
+finds the images by their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+from xml.sax.saxutils import escape, quoteattr
+
+import orjson
+import pandas as pd
+
+from curate.common import files
+from curate.formats.cvat.cvat_format import read_shape
+from curate.formats.cvat.mask_shapes import whole, write_box_rle
+from curate.formats.cvat.xml_stream import CvatShape as XmlShape
+from curate.formats.cvat.xml_stream import Image, Index, index_file, looks_like_cvat, read_images
+from curate.formats.format import PART_BYTES, new_folder, reading
+from curate.formats.json.sniffing import shape_of_bytes
+from curate.people.exchange.archives import files_in, head_of, is_zip, names_in
+from curate.people.exchange.coco_of_tools import coco_pictures
+from curate.people.exchange.queue_images import (
+    ExportedView,
+    check_pictures,
+    crops,
+    needs_pictures,
+    pictures_of,
+    save_picture,
+    whole_images,
+)
+from curate.people.exchange.queue_writing import Outgoing, QueueWriter
+from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
+from curate.people.exchange.tool_export import join
+from curate.people.exchange.tool_image_names import PictureNames
+from curate.people.exchange.tool_labels import Labels, safe_label, safe_text
+from curate.people.exchange.tool_shapes import (
+    UNREAD,
+    ImportedImage,
+    ImportedMask,
+    Tool,
+    Wanted,
+    draw_of,
+)
+from curate.people.reviews.review_file import Reviews
+from curate.store.audit import Audit
+from curate.store.audit_sql import DATASET_VERSION
+
+NAMES = {
+    "score": ("quality_score", "score"),
+    "reasons": ("reasons",),
+    "draw_id": ("draw_id",),
+    "slot": ("slot",),
+    DATASET_VERSION: (DATASET_VERSION,),
+}
+"""Attributes beside ``mask_id``, and the columns that they show: the first that the queue has."""
+
+_COLOUR = "#1b6ca8"
+
+
+def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
+    """Write a queue as a folder for CVAT: ``annotations.xml``, ``labels.json`` and ``images/``.
+
+    Whole images unless crops are asked for. Pictures are there if the audit knows them.
+
+    Raises:
+        CallError: Crops are asked for, and there are no pictures.
+    """
+    folder = pictures_of(audit, how)
+    if how.crops:
+        check_pictures(folder, "CVAT")
+    names = PictureNames(audit)
+    shown = {
+        name: next(column for column in columns if column in rows.columns)
+        for name, columns in NAMES.items()
+        if set(columns) & set(rows.columns)
+    }
+    known = Labels(audit, safe_label)
+    labels = _labels(known.listed(), ["mask_id", *shown])
+    written = 0
+    with new_folder(out) as made:
+        files.write_bytes(made / "labels.json", orjson.dumps(labels, option=orjson.OPT_INDENT_2))
+        with files.open_file(made / "annotations.xml") as file:
+            _head(file, labels)
+            for k, view in enumerate(
+                crops(audit, rows) if how.crops else whole_images(audit, rows)
+            ):
+                name = names.of(view, crop=bool(how.crops))
+                saved = folder is not None and save_picture(folder, view, made / "images" / name)
+                if saved or not how.crops:
+                    for line in _image(view, name, k, shown, known):
+                        file.write(line.encode())
+                    written += len(view.rows)
+            file.write(b"</annotations>\n")
+    return written
+
+
+def _labels(names: list[str], attributes: list[str]) -> list[dict[str, Any]]:
+    """Return labels, all of the dataset's, as CVAT's label constructor takes them."""
+    declared = [
+        {"name": name, "mutable": False, "input_type": "text", "default_value": "", "values": [""]}
+        for name in attributes
+    ]
+    return [
+        {"name": name, "color": _COLOUR, "type": "any", "attributes": declared} for name in names
+    ]
+
+
+def _head(file: BinaryIO, labels: list[dict[str, Any]]) -> None:
+    """Write the beginning, which declares the labels and their attributes."""
+    lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "<version>1.1</version>"]
+    lines.append("<meta><task><labels>")
+    for label in labels:
+        lines.append(f"<label><name>{escape(label['name'])}</name>")
+        lines.append(f"<color>{label['color']}</color><type>any</type><attributes>")
+        lines += [
+            f"<attribute><name>{one['name']}</name><mutable>False</mutable>"
+            "<input_type>text</input_type><default_value></default_value><values></values>"
+            "</attribute>"
+            for one in label["attributes"]
+        ]
+        lines.append("</attributes></label>")
+    lines.append("</labels></task></meta>\n")
+    file.write("\n".join(lines).encode())
+
+
+def _image(
+    view: ExportedView, name: str, number: int, shown: Mapping[str, str], labels: Labels
+) -> Iterator[str]:
+    size = f'width="{view.box.w}" height="{view.box.h}"'
+    yield f'<image id="{number}" name={_quoted(name)} {size}>\n'
+    for k, record in enumerate(view.rows):
+        label = labels.of(record)
+        sides = " ".join(f'{key}="{v}"' for key, v in write_box_rle(view.runs[k : k + 1]).items())
+        yield (f'<mask label={_quoted(label)} source="file" occluded="0" {sides} z_order="{k}">\n')
+        values = {"mask_id": record["mask_id"]}
+        values |= {key: record.get(column) for key, column in shown.items()}
+        for key, value in values.items():
+            text = "" if value is None else escape(safe_text(_text(value)))
+            yield f'<attribute name="{key}">{text}</attribute>\n'
+        yield "</mask>\n"
+    yield "</image>\n"
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _quoted(text: str) -> str:
+    """Return a value of an attribute; line breaks and tabs are kept, which a parser would blank."""
+    return quoteattr(safe_text(text), {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
+
+
+_LOOK = 50  # how many files of an export are looked at to tell what it is
+
+
+def _is_xml(name: str) -> bool:
+    return name.lower().endswith(".xml")
+
+
+def _is_json(name: str) -> bool:
+    return name.lower().endswith(".json") and PurePosixPath(name).parent.name == "annotations"
+
+
+def _matches(path: Path) -> bool:
+    if path.is_file() and not is_zip(path):
+        try:
+            return looks_like_cvat(path)
+        except OSError:
+            return False
+    names = names_in(path)
+    xml, coco = ([n for n in names if kind(n)][:_LOOK] for kind in (_is_xml, _is_json))
+    if any(b"<annotations" in head_of(path, name) for name in xml):
+        return True
+    return any(shape_of_bytes(head_of(path, name)).looks_coco for name in coco)
+
+
+def _pictures(path: Path, wanted: Wanted) -> Iterator[ImportedImage]:
+    if path.is_file() and not is_zip(path):
+        yield from xml_pictures(path, path.name, wanted)
+        return
+    names = names_in(path)
+    kind = _is_xml if any(map(_is_xml, names)) else _is_json
+    with files_in(path, kind) as files:
+        for name, file in files:
+            if kind is _is_json:
+                yield from coco_pictures(file, f"{path.name}, {name[:80]}", wanted)
+            elif looks_like_cvat(file):
+                yield from xml_pictures(file, f"{path.name}, {name[:80]}", wanted)
+
+
+def xml_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[ImportedImage]:
+    """Yield the images of a file of CVAT for images 1.1, with its masks and polygons.
+
+    Args:
+        path: The file.
+        name: What it is called, for messages.
+        wanted: Whose masks are read.
+
+    Raises:
+        SourceError: The XML is broken.
+    """
+    with reading(path):
+        index = index_file(path)
+        with path.open("rb") as file:
+            for start, end in _blocks(index):
+                file.seek(start)
+                block = read_images(file.read(end - start), index.encoding, path)
+                pictures = [_picture(image) for image in block]
+                flags = wanted(pictures)
+                for picture, image, read in zip(pictures, block, flags, strict=True):
+                    picture.shapes.extend(_shape(shape, picture, read) for shape in image.shapes)
+                yield from pictures
+
+
+def _blocks(index: Index) -> Iterator[tuple[int, int]]:
+    """Yield stretches of the file with some images each."""
+    at, count = 0, len(index.starts)
+    while at < count:
+        stop = at + 1
+        while stop < count and index.ends[stop] - index.starts[at] < PART_BYTES:
+            stop += 1
+        yield index.starts[at], index.ends[stop - 1]
+        at = stop
+
+
+def _picture(image: Image) -> ImportedImage:
+    height, width = (whole(image.attributes.get(side, "")) or 0 for side in ("height", "width"))
+    others = sum(image.others.values())
+    return ImportedImage(image.attributes.get("name", ""), (height, width), others=others)
+
+
+def _shape(shape: XmlShape, picture: ImportedImage, read: bool) -> ImportedMask:
+    return ImportedMask(
+        shape.values.get("mask_id"),
+        read_shape(shape, picture.size) if read else UNREAD,
+        shape.attributes.get("label"),
+        f"image {picture.name[:80]!r}, {shape.kind} {shape.ordinal + 1}",
+        shape.kind == "polygon",
+        draw_of(shape.values.get("draw_id"), shape.values.get("slot")),
+        shape.values.get(DATASET_VERSION),
+    )
+
+
+TOOL = Tool(_matches, _pictures, safe_label)
+"""How CVAT's exports are read."""
+
+
+def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
+    return join(reviews, TOOL, path, options)
+
+
+READER = Reader("cvat", "CVAT", _matches, _read)
+
+WRITER = QueueWriter(
+    "cvat", "CVAT for images 1.1", write_cvat, True, needs_pictures("CVAT", whole=False)
+)

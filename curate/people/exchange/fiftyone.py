@@ -1,0 +1,88 @@
+"""FiftyOne, both ways, as its COCODetectionDataset: ``data/`` and ``labels.json``.
+
+FiftyOne cuts a mask to its ``bbox`` and takes every further key as an attribute; loaded with
+``label_types=["segmentations"]``, masks come in whole. Its own export numbers ids anew, keeps
+attributes as keys, and makes polygons of masks that are not marked as crowds, which redraws them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from curate.formats.json.sniffing import shape_of
+from curate.people.exchange.coco_of_tools import (
+    FolderLayout,
+    coco_pictures,
+    version_of_queue,
+    write_coco_folder,
+)
+from curate.people.exchange.queue_images import needs_pictures
+from curate.people.exchange.queue_writing import Outgoing, QueueWriter, check_version
+from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
+from curate.people.exchange.tool_export import join
+from curate.people.exchange.tool_labels import safe_label
+from curate.people.exchange.tool_shapes import Tool
+from curate.people.reviews.review_file import Reviews
+from curate.store.audit import Audit
+from curate.store.audit_sql import DATASET_VERSION
+
+LABELS = "labels.json"
+"""Name of its COCO file."""
+
+SHOWN = (
+    *("mask_id", "draw_id", DATASET_VERSION, "slot", "quality_score", "reasons", "priority"),
+    *("rank", "action"),
+)
+"""Columns of a queue that become attributes; others bear names that mean something there."""
+
+
+def write_fiftyone(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
+    """Write a queue as FiftyOne's COCODetectionDataset; whole images unless crops are asked for.
+
+    Raises:
+        CallError: There are no pictures.
+    """
+    return write_coco_folder(
+        audit, rows, out, how, FolderLayout("FiftyOne", LABELS, "data", _annotation)
+    )
+
+
+def _annotation(record: dict[str, Any], mask: dict[str, Any], category: int) -> dict[str, Any]:
+    shown = {key: record[key] for key in SHOWN if record.get(key) is not None}
+    if "quality_score" in shown:
+        shown["score"] = shown["quality_score"]  # FiftyOne's confidence
+    return {
+        "id": record["mask_id"],
+        "image_id": record["image_id"],
+        "category_id": category,
+        "bbox": [record[f"bbox_{side}"] for side in "xywh"],
+        "area": record["area_px"],
+        "iscrowd": int(record.get("iscrowd") or 0),
+        "segmentation": mask,
+        **shown,
+    }
+
+
+def _matches(path: Path) -> bool:
+    return path.is_dir() and shape_of(path / LABELS).looks_coco
+
+
+TOOL = Tool(
+    _matches, lambda path, wanted: coco_pictures(path / LABELS, path.name, wanted), safe_label
+)
+"""How FiftyOne's export is read."""
+
+
+def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
+    check_version(reviews.audit, [version_of_queue(path / LABELS)], path.name)
+    return join(reviews, TOOL, path, options)
+
+
+READER = Reader("fiftyone", "FiftyOne", _matches, _read)
+
+WRITER = QueueWriter(
+    "fiftyone", "FiftyOne (COCODetectionDataset)", write_fiftyone, True, needs_pictures("FiftyOne")
+)

@@ -1,0 +1,264 @@
+"""Hugging Face, both ways: Parquet with a picture and its objects a row.
+
+``datasets.load_dataset("parquet", data_files=...)`` shows the pictures: the file says that
+``image`` is one. There is no agreed column for instance masks, so each object has COCO's
+``{"size", "counts"}``, compressed run lengths, in ``objects.segmentation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.errors import SourceError
+from curate.formats.format import reading
+from curate.formats.segmentation import read_segmentation
+from curate.people.exchange.huggingface_queue import write_huggingface
+from curate.people.exchange.queue_images import needs_pictures
+from curate.people.exchange.queue_writing import QueueWriter
+from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
+from curate.people.exchange.tool_export import join
+from curate.people.exchange.tool_labels import safe_label
+from curate.people.exchange.tool_shapes import ImportedImage, ImportedMask, Tool, draw_of
+from curate.people.reviews.review_file import Reviews
+from curate.store.audit_sql import DATASET_VERSION
+
+_BATCH = 64
+_LOOK = 20
+_NEEDED = ("height", "width", "objects")
+_READ = frozenset({"id", "category", "segmentation", "iscrowd", "draw_id", "slot", DATASET_VERSION})
+"""What is read of objects."""
+
+_WRAPPING = frozenset({"list", "element", "item"})
+"""What Parquet puts into the path of a column where there is a list."""
+
+MOST_OBJECTS = 100_000
+"""Most objects of a picture."""
+
+MOST_ROW_BYTES = 64 << 20
+"""Most memory that a picture's objects may take as columns; as Python's values they take more."""
+
+MOST_VALUES = 1 << 25
+MOST_GROUP_BYTES = 1 << 31
+"""Largest column of a row group. Equal values take next to no room in a Parquet, but memory."""
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the Parquet files of a path: itself, or those in a folder, also in its ``data``."""
+    if path.is_dir():
+        return sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")])
+    return [path]
+
+
+def _matches(path: Path) -> bool:
+    try:
+        return any(_is_ours(file) for file in _files(path)[:_LOOK])
+    except OSError:
+        return False
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        if file.read(4) != b"PAR1":
+            return False
+    try:
+        names = pq.read_schema(path).names
+    except (pa.ArrowException, OSError):
+        return False
+    return "objects" in names and ("image" in names or "file_name" in names)
+
+
+def _pictures(path: Path) -> Iterator[ImportedImage]:
+    for file in _files(path):
+        name = path.name if file == path else f"{path.name}, {file.name}"
+        with reading(file):
+            try:
+                yield from _rows(file, name)
+            except pa.ArrowException as error:
+                reason = str(error).splitlines()[0][:120]
+                raise SourceError(f"the Parquet is broken ({reason})", name) from error
+
+
+def _rows(file: Path, name: str) -> Iterator[ImportedImage]:
+    """Yield the pictures of a file; their bytes are not read."""
+    metadata = pq.read_metadata(file)
+    schema = metadata.schema.to_arrow_schema()
+    for column in schema.names:
+        if schema.names.count(column) > 1:
+            raise _twice(column, name)
+    for column in _NEEDED:
+        if column not in schema.names:
+            do = "keep the columns that curate wrote"
+            raise SourceError(f"there is no column {column}", name, do)
+    named = "file_name" if "file_name" in schema.names else "image.path"
+    columns = _columns(metadata.schema, named, name)
+    _check_groups(metadata, columns, name)
+    texts = [path for path, at in columns.items() if _is_text(metadata.schema.column(at))]
+    labels = _class_names(schema)
+    number = 0
+    for batch in _batches(file, columns, texts):
+        for at in range(len(batch)):
+            number += 1
+            one = batch.slice(at, 1)
+            _check_row(one, f"{name}, row {number}")
+            yield _picture(one.to_pylist()[0], f"row {number}", name, labels)
+
+
+def _batches(file: Path, columns: dict[str, int], texts: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file, some at a time."""
+    # As dictionaries, so that a text that comes again and again is not copied each time. Each row
+    # group has its own, and Arrow cannot put two of them into one batch inside a list.
+    with pq.ParquetFile(file, read_dictionary=texts) as opened:
+        for group in range(opened.metadata.num_row_groups):
+            yield from opened.iter_batches(_BATCH, row_groups=[group], columns=list(columns))
+
+
+def _columns(schema: pq.ParquetSchema, named: str, name: str) -> dict[str, int]:
+    """Return the places of the columns that are read, by their paths; each stands once."""
+    found: dict[str, int] = {}
+    spare: dict[str, int] = {}
+    for at in range(len(schema)):
+        path = schema.column(at).path
+        told = [part for part in path.split(".") if part not in _WRAPPING]
+        if path in found or path in spare:
+            raise _twice(path, name)
+        if told[0] == "objects":
+            spare[path] = at
+        if path == named or (told[0] in _NEEDED and (len(told) < 2 or told[1] in _READ)):
+            found[path] = at
+    return found if found.keys() & spare.keys() else found | spare
+
+
+def _twice(column: str, name: str) -> SourceError:
+    return SourceError(f"the column {column[:80]!r} stands twice", name, "keep one of them")
+
+
+def _is_text(column: pq.ColumnSchema) -> bool:
+    return bool(column.physical_type == "BYTE_ARRAY")
+
+
+def _check_groups(metadata: pq.FileMetaData, columns: dict[str, int], name: str) -> None:
+    """Refuse row groups that would fill the memory, before anything of them is unpacked."""
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for path, at in columns.items():
+            column = group.column(at)
+            values, size = column.num_values, column.total_uncompressed_size
+            if values > MOST_VALUES or size > MOST_GROUP_BYTES:
+                what = f"row group {number + 1} has {values:,} values ({size:,} bytes) in {path}"
+                raise SourceError(f"{what}, which is too much", name, "write smaller row groups")
+
+
+def _check_row(row: pa.RecordBatch, where: str) -> None:
+    """Refuse a row with far more objects than a picture has, before they become Python's values."""
+    objects = row.column("objects")
+    lists = objects.flatten() if pa.types.is_struct(objects.type) else [objects]
+    lengths = [pc.max(pc.list_value_length(one)).as_py() for one in lists if _is_list(one.type)]
+    most = max((length for length in lengths if length is not None), default=0)
+    if most > MOST_OBJECTS:
+        raise SourceError(f"it has {most:,} objects, which no picture has", where)
+    size = sum(_held(column) for column in row.columns)
+    if size > MOST_ROW_BYTES:
+        what = f"its objects take {size:,} bytes, which those of no picture do"
+        raise SourceError(what, where)
+
+
+def _held(values: pa.Array) -> int:
+    """Return the bytes that values take, each counted as often as it stands there."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        lengths = pc.binary_length(values.dictionary).take(values.indices)
+        return int(values.indices.nbytes) + int(pc.sum(lengths).as_py() or 0)
+    if pa.types.is_struct(kind):
+        return sum(_held(one) for one in values.flatten())
+    if _is_list(kind):
+        return 8 * len(values) + _held(values.flatten())
+    return int(values.nbytes)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    plain = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(plain or pa.types.is_fixed_size_list(kind))
+
+
+def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> ImportedImage:
+    where = f"{name}, {place}"
+    size: tuple[Any, Any] = (row.get("height"), row.get("width"))
+    if not all(type(side) is int and 0 < side < 2**31 for side in size):
+        raise SourceError("its height and width are no whole numbers over 0", where)
+    called = row.get("file_name") or (row.get("image") or {}).get("path")
+    if not isinstance(called, str):
+        raise SourceError("it has no file_name", where)
+    shapes = []
+    for k, one in enumerate(_objects(row["objects"], where), 1):
+        mask = one.get("segmentation")
+        category = one.get("category")
+        if type(category) is int and 0 <= category < len(labels):
+            category = labels[category]
+        shapes.append(
+            ImportedMask(
+                one.get("id"),
+                read_segmentation(mask, *size),
+                category if isinstance(category, str) else None,
+                f"{place}, object {k}",
+                isinstance(mask, list) and bool(mask),
+                draw_of(one.get("draw_id"), one.get("slot")),
+                one.get(DATASET_VERSION),
+                one["iscrowd"] if one.get("iscrowd") in (0, 1) else None,
+            )
+        )
+    return ImportedImage(called, size, shapes)
+
+
+def _objects(value: Any, where: str) -> list[dict[str, Any]]:
+    """Return objects one by one; they may be columns of lists, or a list."""
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [one for one in value if isinstance(one, dict)]
+    if not isinstance(value, dict):
+        raise SourceError("its objects are neither lists nor a list", where)
+    columns = {key: column or [] for key, column in value.items()}
+    if not all(isinstance(column, list) for column in columns.values()):
+        raise SourceError("its objects are no lists", where)
+    if len({len(column) for column in columns.values()}) > 1:
+        lengths = ", ".join(f"{len(column)} {key}" for key, column in columns.items())
+        raise SourceError(f"the lists of its objects differ in length ({lengths[:120]})", where)
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+
+
+def _class_names(schema: pa.Schema) -> list[str]:
+    """Return the names of categories that are kept as numbers; none where they are texts."""
+    try:
+        told = orjson.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        objects = told["info"]["features"]["objects"]
+        one = objects.get("feature", objects) if isinstance(objects, dict) else objects[0]
+        names = one["category"].get("feature", one["category"])["names"]
+        return [str(name) for name in names]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return []
+
+
+TOOL = Tool(_matches, lambda path, wanted: _pictures(path), safe_label)
+"""How such a Parquet is read."""
+
+
+def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
+    return join(reviews, TOOL, path, options)
+
+
+READER = Reader("huggingface", "Hugging Face Parquet", _matches, _read)
+
+WRITER = QueueWriter(
+    "huggingface", "Hugging Face Parquet", write_huggingface, check=needs_pictures("Hugging Face")
+)

@@ -1,0 +1,139 @@
+"""What people drew in Label Studio: the regions of one annotation, as masks on their picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from curate.errors import SourceError
+from curate.formats.segmentation import json_type, read_polygons
+from curate.people.exchange.label_studio.brush_rle import decode_brush
+from curate.rle import Runs, decode, from_dense, to_dense
+
+_LABELS = ("brushlabels", "polygonlabels", "labels")
+_ABOUT = frozenset(
+    ("choices", "textarea", "rating", "number", "taxonomy", "datetime", "pairwise", "relation")
+)
+"""Kinds of results that say something, and draw nothing."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One region, its results put together.
+
+    Attributes:
+        mask: A batch of one mask, on the picture; None where a shape is no mask.
+        label: The label; None where it has none.
+        kind: What Label Studio calls it.
+    """
+
+    mask: Runs | None
+    label: str | None
+    kind: str
+
+
+def regions_of(results: Any, size: tuple[int, int], where: str) -> dict[str, Region]:
+    """Return the regions of an annotation by their ids, in the order in which they stand.
+
+    Args:
+        results: What the export calls ``result``.
+        size: Height and width of the picture.
+        where: Names the annotation, for messages.
+
+    Raises:
+        SourceError: A result is not what Label Studio writes, or of a picture of another size.
+    """
+    if type(results) is not list:
+        raise SourceError(f"its result is {json_type(results)}, not a list", where)
+    found: dict[str, Region] = {}
+    for result in results:
+        if type(result) is not dict or type(result.get("type")) is not str:
+            raise SourceError("a result is no object with a type", where)
+        if result["type"] in _ABOUT:
+            continue
+        name = result.get("id")
+        if type(name) is not str or not name:
+            raise SourceError(f"a result of type {result['type'][:40]!r} has no id", where)
+        here = f"{where}, region {name[:60]}"
+        region = _region(result, size, here)
+        found[name] = _joined(found[name], region, here) if name in found else region
+    return found
+
+
+def _region(result: dict[str, Any], size: tuple[int, int], where: str) -> Region:
+    value, kind = result.get("value"), result["type"]
+    if type(value) is not dict:
+        raise SourceError(f"its value is {json_type(value)}, not an object", where)
+    is_brush, is_polygon = "rle" in value, kind.startswith("polygon")
+    if not is_brush and not is_polygon:
+        return Region(None, _label(value, where), kind)
+    height, width = size
+    stated = result.get("original_height"), result.get("original_width")
+    if stated != size:
+        what = f"it is of a picture of {stated[1]} x {stated[0]} pixels, not {width} x {height}"
+        raise SourceError(what, where)
+    if result.get("image_rotation"):
+        do = "turn it back in Label Studio, and export it again"
+        raise SourceError(
+            f"its picture was turned by {result['image_rotation']} degrees", where, do
+        )
+    mask = _brush(value, size, where) if is_brush else _polygon(value, size, where)
+    return Region(mask, _label(value, where), kind)
+
+
+def _label(value: dict[str, Any], where: str) -> str | None:
+    labels = next((value[name] for name in _LABELS if value.get(name)), None)
+    if labels is None:
+        return None
+    if type(labels) is not list or any(type(label) is not str for label in labels):
+        raise SourceError("its label is no list of names", where)
+    if len(labels) > 1:
+        raise SourceError(f"it has {len(labels)} labels", where, "leave it one")
+    return str(labels[0])
+
+
+def _brush(value: dict[str, Any], size: tuple[int, int], where: str) -> Runs:
+    given = value["rle"]
+    if value.get("format", "rle") != "rle" or type(given) is not list:
+        raise SourceError("its brush mask is not in the format rle", where)
+    if not given:
+        return from_dense(np.zeros(size, np.bool_))
+    if set(map(type, given)) != {int} or min(given) < 0 or max(given) > 255:
+        raise SourceError("its brush mask is no list of bytes", where)
+    try:
+        return decode_brush(np.array(given, np.uint8), *size)
+    except ValueError as error:
+        raise SourceError(f"its brush mask cannot be read: {error}", where) from error
+
+
+def _polygon(value: dict[str, Any], size: tuple[int, int], where: str) -> Runs:
+    height, width = size
+    points = value.get("points")
+    if type(points) is not list or not all(map(_is_point, points)):
+        raise SourceError("its polygon is no list of points in percent", where)
+    ring = [side for x, y in points for side in (x / 100 * width, y / 100 * height)]
+    drawn = read_polygons([ring], height, width)
+    if drawn.counts is None:
+        raise SourceError(f"its polygon cannot be read: {drawn.detail}", where)
+    return decode([drawn.counts], [height], [width])[0]
+
+
+def _is_point(value: Any) -> bool:
+    if type(value) is not list or len(value) != 2:
+        return False
+    return all(type(side) in (int, float) and math.isfinite(side) for side in value)
+
+
+def _joined(first: Region, second: Region, where: str) -> Region:
+    """Put two results of one region together: what either of them covers."""
+    labels = {region.label for region in (first, second)} - {None}
+    if len(labels) > 1:
+        raise SourceError(f"it has {len(labels)} labels", where, "leave it one")
+    masks = [region.mask for region in (first, second) if region.mask is not None]
+    mask = masks[0] if len(masks) == 1 else None
+    if len(masks) > 1:
+        mask = from_dense(to_dense(masks[0], 0) | to_dense(masks[1], 0))
+    return Region(mask, first.label or second.label, first.kind)

@@ -1,0 +1,272 @@
+"""What people see of a queue in another tool: whole images with some masks, or one mask a picture.
+
+A crop is lossless for its mask: the window holds all of it, and where the window lay is written
+beside it, so that what comes back is put in its place again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate.common import files
+from curate.errors import CallError
+from curate.formats.format import copy_file
+from curate.images import Box, ImageFolder, window
+from curate.images.canvas import Bytes
+from curate.people.exchange.queue_writing import Outgoing, records
+from curate.rle import Runs, bbox, cut
+from curate.store.audit import Audit
+from curate.store.known_pictures import known_pictures
+from curate.store.rows_by_id import decoded, rows_of
+
+MOST_PIXELS = 80_000_000
+"""Larger pictures are not drawn anew whole: one takes three bytes a pixel."""
+
+KEPT_PIXELS = 16_000_000
+"""Pictures up to this size are decoded whole to be cut; of larger ones only the piece is."""
+
+RECENT_BYTES = 100 << 20
+"""How much memory decoded pictures may take that are kept for the next crop."""
+
+CROPS_AT_ONCE = 2_000
+"""Masks whose run lengths are in memory at the same time."""
+
+_JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class ExportedView:
+    """One picture that people get, with the masks to be seen on it.
+
+    Attributes:
+        name: File name for its picture; unique within the queue, letters that every tool takes.
+        file_name: The image's file name in the dataset; None where it has none.
+        image_id: The image.
+        box: Which piece of the image it shows.
+        height: Of the whole image, in pixels.
+        width: Of the whole image, in pixels.
+        rows: What the queue says of each mask, in its order.
+        runs: The masks as seen in ``box``, in the order of ``rows``.
+    """
+
+    name: str
+    file_name: str | None
+    image_id: int
+    box: Box
+    height: int
+    width: int
+    rows: list[dict[str, Any]]
+    runs: Runs
+
+    @property
+    def is_crop(self) -> bool:
+        """Whether it shows less than the whole image."""
+        return (self.box.w, self.box.h) != (self.width, self.height)
+
+    def place(self) -> dict[str, int]:
+        """Return where its window lies, as plain values to write beside it."""
+        box = self.box
+        return {
+            "image_id": self.image_id,
+            "x": box.x,
+            "y": box.y,
+            "w": box.w,
+            "h": box.h,
+            "height": self.height,
+            "width": self.width,
+        }
+
+
+def pictures_of(audit: Audit, how: Outgoing) -> RecentPictures | None:
+    """Return the folder of the pictures: the one given, or the audit's; None where there is none.
+
+    Raises:
+        SourceError: It is not there.
+    """
+    known = how.images or audit.info.get("inputs", {}).get("images")
+    if known is None:
+        return None
+    return RecentPictures(Path(known), known=known_pictures(audit, Path(known)))
+
+
+class RecentPictures(ImageFolder):
+    """A folder that keeps the pictures decoded last: a queue comes back to an image many times."""
+
+    def piece(self, file_name: object, size: tuple[int, int], box: Box) -> Bytes | None:
+        """Return a window of a picture in RGB, every pixel of it; it must not be written to.
+
+        Args:
+            file_name: Its name in the dataset.
+            size: Height and width that its masks have.
+            box: The window.
+
+        Returns:
+            None where there is no such picture, or it is too large.
+        """
+        if size[0] * size[1] > KEPT_PIXELS:
+            if (box.h, box.w) != size:
+                return self.load(file_name, size, box=box)
+            return None if size[0] * size[1] > MOST_PIXELS else self.load(file_name, size)
+        kept: dict[Any, Bytes] = self.__dict__.setdefault("_by_recent", {})
+        key = (file_name, size)
+        pixels = kept.pop(key, None)
+        while sum(one.nbytes for one in kept.values()) > RECENT_BYTES:
+            del kept[next(iter(kept))]
+        if pixels is None:
+            pixels = self.load(file_name, size)
+        if pixels is None:
+            return None
+        kept[key] = pixels  # behind all others: the first one goes first
+        return pixels[box.y : box.y + box.h, box.x : box.x + box.w]
+
+
+def crops(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
+    """Yield one view a mask, cut out with what surrounds it, in the order of the queue.
+
+    Masks that cannot be shown (none is stored, it cannot be read, it has no pixel) are left out; a
+    mask that stands twice is yielded once.
+    """
+    rows = rows.drop_duplicates("mask_id")
+    for start in range(0, len(rows), CROPS_AT_ONCE):
+        batch = rows.iloc[start : start + CROPS_AT_ONCE]
+        kept, runs, known = _masks(audit, batch)
+        boxes = bbox(runs).tolist()
+        sizes = zip(known["width"].tolist(), known["height"].tolist(), strict=True)
+        windows = [window(size, [box]) for size, box in zip(sizes, boxes, strict=True)]
+        pieces = cut(runs, [(w.x, w.y, w.w, w.h) for w in windows if w is not None])
+        for k, (record, box) in enumerate(zip(records(kept), windows, strict=True)):
+            if box is not None:
+                stem = f"mask_{record['mask_id']}"
+                yield _view(known.iloc[k], stem, box, [record], pieces[k : k + 1])
+
+
+def whole_images(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
+    """Yield one view an image, with the queue's masks of it, images as they first come in it."""
+    rows = rows.drop_duplicates("mask_id")
+    order = rows["image_id"].drop_duplicates().to_numpy(np.int64)
+    place = pd.Series(np.arange(len(order)), index=order)
+    by_image = rows.assign(_at=place.loc[rows["image_id"]].to_numpy())
+    by_image = by_image.sort_values("_at", kind="stable").drop(columns="_at")
+    ends = np.flatnonzero(np.diff(by_image["image_id"].to_numpy(np.int64))) + 1
+    starts = [0, *ends.tolist(), len(by_image)] if len(by_image) else [0]
+    at = 0
+    while at < len(starts) - 1:  # whole images, about CROPS_AT_ONCE masks of them at a time
+        stop = at + 1
+        while stop < len(starts) - 1 and starts[stop + 1] - starts[at] <= CROPS_AT_ONCE:
+            stop += 1
+        yield from _images_of(audit, by_image.iloc[starts[at] : starts[stop]])
+        at = stop
+
+
+def _images_of(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
+    kept, runs, known = _masks(audit, rows)
+    images = kept["image_id"].to_numpy(np.int64)
+    for image_id in dict.fromkeys(images.tolist()):
+        at = np.flatnonzero(images == image_id)
+        first = known.iloc[int(at[0])]
+        box = Box(0, 0, int(first["width"]), int(first["height"]))
+        yield _view(first, f"image_{image_id}", box, list(records(kept.iloc[at])), runs[at])
+
+
+def _view(
+    known: pd.Series[Any], stem: str, box: Box, rows: list[dict[str, Any]], runs: Runs
+) -> ExportedView:
+    name = known["file_name"]
+    file_name = None if name is None or name is pd.NA else str(name)
+    return ExportedView(
+        name=f"{stem}{_ending(file_name)}",
+        file_name=file_name,
+        image_id=int(known["image_id"]),
+        box=box,
+        height=int(known["height"]),
+        width=int(known["width"]),
+        rows=rows,
+        runs=runs,
+    )
+
+
+def _ending(file_name: str | None) -> str:
+    """Return the ending that a picture of a name is written with: its own for JPEG, else PNG."""
+    return ".jpg" if str(file_name or "").lower().endswith((".jpg", ".jpeg")) else ".png"
+
+
+def _masks(audit: Audit, rows: pd.DataFrame) -> tuple[pd.DataFrame, Runs, pd.DataFrame]:
+    """Return the rows whose masks can be shown, their masks, and what the audit knows of them."""
+    ids = rows["mask_id"].to_numpy(np.int64)
+    columns = ("image_id", "file_name", "height", "width", "segmentation")
+    known = rows_of(audit, "masks", "mask_id", ids, columns).set_index("mask_id").loc[ids]
+    sizes = (known[side].to_numpy(np.int64) for side in ("height", "width"))
+    runs, problems = decoded(known["segmentation"], *sizes)
+    full = np.diff(runs.offsets) > 0
+    good = np.array([not problem for problem in problems], np.bool_) & full
+    return rows[good], runs[good], known[good]
+
+
+def save_picture(folder: RecentPictures, view: ExportedView, target: Path) -> bool:
+    """Write a view's picture: the file itself where all of it is shown, else the piece.
+
+    Returns:
+        Whether it could be: False where the picture is missing, broken, or of another size.
+    """
+    found = None if view.is_crop else folder.find(view.file_name)
+    if found is not None and _ending(found.name) == target.suffix and _fits(folder, view):
+        copy_file(found, target)
+        return True
+    from PIL import Image
+
+    pixels = folder.piece(view.file_name, (view.height, view.width), view.box)
+    if pixels is None:
+        return False
+    piece = Image.fromarray(np.ascontiguousarray(pixels))
+    files.mkdir(target.parent, parents=True, exist_ok=True)
+    packed = io.BytesIO()
+    if target.suffix == ".jpg":
+        piece.save(packed, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    else:
+        piece.save(packed, "PNG")
+    files.write_bytes(target, packed.getvalue())
+    return True
+
+
+def _fits(folder: ImageFolder, view: ExportedView) -> bool:
+    """Whether a file can be given out as it is: sound, upright, and of the masks' size."""
+    seen = folder.inspect(view.file_name, (view.height, view.width))
+    upright = seen.header is not None and seen.header.orientation == 1
+    kind = Path(str(folder.find(view.file_name))).suffix.lower()
+    return seen.status == "ok" and upright and kind in (".jpg", ".jpeg", ".png")
+
+
+def check_pictures(folder: RecentPictures | None, tool: str) -> RecentPictures:
+    """Return the folder of pictures, or say that a tool cannot do without.
+
+    Raises:
+        CallError: There is none.
+    """
+    if folder is None:
+        what = f"{tool} shows people pictures, and the audit was given none"
+        raise CallError(what, "queue", "give their folder with --images DIR")
+    return folder
+
+
+def needs_pictures(tool: str, *, whole: bool = True) -> Callable[[Audit, Path, Outgoing], None]:
+    """Return a writer's ``check``: that there are pictures.
+
+    Args:
+        tool: Who shows them, for messages.
+        whole: Whether whole images need them too, and not only crops.
+    """
+
+    def check(audit: Audit, out: Path, how: Outgoing) -> None:
+        del out
+        folder = pictures_of(audit, how)
+        if whole or how.crops:
+            check_pictures(folder, tool)
+
+    return check

@@ -1,0 +1,140 @@
+"""What reads decisions out of a file: the registry, and what every reader takes and gives.
+
+To read another tool's export, write a module with a ``READER = Reader(name, title, matches, read)``
+and name it in :data:`BUILT_IN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+
+from curate.errors import CallError, SourceError
+from curate.formats.format import reading
+from curate.formats.zip_listing import damage_of
+from curate.people.reviews.review_file import Reviews
+
+BUILT_IN: tuple[tuple[str, str], ...] = (
+    ("label-studio", "label_studio.export_reading"),
+    ("json", "json_rows"),
+    ("cvat", "cvat_tasks"),
+    ("fiftyone", "fiftyone"),
+    ("huggingface", "huggingface"),
+    ("coco", "corrected_coco"),
+    ("csv", "csv_rows"),
+)
+"""Name and module of every reader, in the order in which they are tried."""
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the caller knows of a file beyond what stands in it.
+
+    Attributes:
+        reviewer: Who decided, where the file names nobody.
+        given: What people were given: the file that they corrected, or the number of the draw that
+            it was made of; None where the file says it, or it was the whole source.
+        same_iou: A mask with at least this IoU with its correction counts as not changed.
+        match: "iou": masks whose id a tool lost are found by how they overlap; None: they are not.
+        all_looked: People went through all of it, also where nothing in it was changed.
+    """
+
+    reviewer: str | None = None
+    given: Path | int | None = None
+    same_iou: float = 1.0
+    match: str | None = None
+    all_looked: bool = False
+
+
+@dataclass(frozen=True)
+class ImportedDecisions:
+    """What a file says, in the columns that :meth:`Reviews.add` takes.
+
+    Attributes:
+        decisions: Decisions on masks; ``row`` says where each stands in the file.
+        missing: Masks that people added; None where such a file cannot hold any.
+        looked: Images that were gone through as a whole; None likewise.
+        notes: How many there were of what is no decision, in words for people:
+            ``{"rows without a decision": 12}``.
+        untouched: How many masks are accepted because they were left as they were; None where
+            people say something of each.
+        seen: What of which images such a file shows, so that what was added there earlier and is
+            not in it now is withdrawn; see
+            :func:`curate.people.reviews.replaced_additions.windows_of`. None where such a file says
+            nothing of what is not in it.
+        scope: What people were given; see :class:`curate.people.reviews.import_origin.Origin`.
+    """
+
+    decisions: pd.DataFrame
+    missing: pd.DataFrame | None = None
+    looked: pd.DataFrame | None = None
+    notes: dict[str, int] = field(default_factory=dict)
+    untouched: int | None = None
+    seen: pd.DataFrame | None = None
+    scope: str = ""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One kind of file with decisions.
+
+    Attributes:
+        name: Its short name, as ``--format`` takes it.
+        title: Its name for people.
+        matches: Whether a path holds it. Looks at content, is cheap, never raises.
+        read: (reviews, path, options) to what the file says. Raises :class:`SourceError` on the
+            first thing that is wrong; says which row and mask.
+    """
+
+    name: str
+    title: str
+    matches: Callable[[Path], bool]
+    read: Callable[[Reviews, Path, ImportOptions], ImportedDecisions]
+
+
+def reader_names() -> tuple[str, ...]:
+    """Return the names of all readers."""
+    return tuple(name for name, _ in BUILT_IN)
+
+
+def reader_of(path: Path, format: str | None = None) -> Reader:
+    """Return what can read a file.
+
+    Args:
+        path: The file, or a folder where a tool exports one.
+        format: Its reader's name; None to look.
+
+    Raises:
+        CallError: There is no reader of that name.
+        SourceError: The file is not there, empty or cut short, or no reader knows it.
+    """
+    known = ", ".join(reader_names())
+    if format is not None and format not in reader_names():
+        raise CallError(f"no decisions are read from {format!r}", "--format", f"use one of {known}")
+    if not path.exists():
+        raise SourceError("there is no such file or folder", str(path), "check the path")
+    if path.is_file():
+        with reading(path):
+            damage = damage_of(path)
+        if damage or not path.stat().st_size:
+            raise SourceError(damage or "the file is empty", str(path), "get the file again")
+    if format is not None:
+        return _named(format)
+    for name in reader_names():
+        if _named(name).matches(path):
+            return _named(name)
+    what = "it is nothing that decisions are read from"
+    do = f"a table needs columns mask_id and decision; --format forces one of {known}"
+    raise SourceError(what, str(path), do)
+
+
+@cache
+def _named(name: str) -> Reader:
+    module = import_module(f"curate.people.exchange.{dict(BUILT_IN)[name]}")
+    found: Reader = module.READER
+    return found

@@ -1,0 +1,281 @@
+"""Columns of a file to typed columns: fast where all is well, else the first row that is not.
+
+A column is a list of texts (from CSV) or of JSON values; None and blank text are "not given".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from curate.errors import SourceError
+from curate.formats.segmentation import json_type
+from curate.people.exchange.queue_writing import check_version
+from curate.people.exchange.readers import ImportedDecisions
+from curate.people.exchange.row_cells import DECISION, unescaped, with_categories
+from curate.people.reviews.schema import ACTIONS
+from curate.store.audit import Audit
+from curate.store.audit_sql import DATASET_VERSION
+
+PLAN = frozenset({"rank", "priority", "reasons"})
+"""Columns that only a queue has: where one stands beside ``action``, that is the plan's."""
+
+NAMES = (
+    *("mask_id", DECISION, "action", "iou", "segmentation", "reviewer", "seconds", "time"),
+    *("queue_kind", "inclusion_probability", "draw_id", DATASET_VERSION, "category"),
+)
+"""Every column that is read; others in a file are left alone."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a file, as they stand there.
+
+    Attributes:
+        name: The file's, for messages.
+        columns: Those of :data:`NAMES` that it has, lists of equal length.
+        rows: Where each row stands: its number, from 1.
+        others: Names of its other columns.
+    """
+
+    name: str
+    columns: dict[str, list[Any]]
+    rows: Sequence[int]
+    others: frozenset[str]
+
+
+def found_in(table: Table, audit: Audit) -> ImportedDecisions:
+    """Return the decisions of a file of rows.
+
+    Args:
+        table: The rows.
+        audit: The audit that they are for.
+
+    Raises:
+        SourceError: Columns are missing, a value cannot be read (says in which row), or a decision
+            was made on another version of the dataset.
+    """
+    said = _decision_column(table)
+    words = [_word(value) for value in table.columns[said]]
+    words, category = with_categories(audit, table.columns, words)
+    filled = [at for at, word in enumerate(words) if word]
+    rows = [table.rows[at] for at in filled]
+    picked = {
+        name: [values[at] for at in filled] if len(filled) < len(words) else values
+        for name, values in table.columns.items()
+    }
+    check_version(audit, picked.get(DATASET_VERSION, ()), table.name)
+    ids = picked["mask_id"]
+    where = _Where(table.name, rows, ids)
+    _refuse_unknown(where, [words[at] for at in filled])
+    columns: dict[str, Any] = {
+        "mask_id": _numbers(where, "mask_id", ids, "Int64"),
+        "action": [words[at] for at in filled],
+        "row": [f"row {row}" for row in rows],
+    }
+    if columns["mask_id"].isna().any():
+        at = int(np.flatnonzero(columns["mask_id"].isna())[0])
+        raise SourceError("there is no mask_id", where(at))
+    for name in ("iou", "seconds", "inclusion_probability", "draw_id"):
+        if name in picked:
+            kind = "Int64" if name == "draw_id" else "float64"
+            columns[name] = _numbers(where, name, picked[name], kind)
+    for name in ("reviewer", "queue_kind"):
+        if name in picked:
+            columns[name] = _texts(where, name, picked[name])
+    if "time" in picked:
+        columns["time"] = _times(where, picked["time"])
+    if "segmentation" in picked:
+        columns["segmentation"] = _masks(where, picked["segmentation"])
+    columns["category"] = [category[at] for at in filled]
+    renamed = pd.Series([one is not None for one in columns["category"]], dtype="bool")
+    given = columns.get("iou", pd.Series(np.nan, renamed.index))
+    bare = given.isna() & pd.Series(columns.get("segmentation", [None] * len(filled))).isna()
+    columns["iou"] = given.mask(renamed & bare, 1.0)
+    notes = {"rows without a decision": len(words) - len(filled)}
+    if renamed.any():
+        notes["masks fixed in their category"] = int(renamed.sum())
+    return ImportedDecisions(pd.DataFrame(columns), notes=notes)
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Names a row for a message."""
+
+    name: str
+    rows: Sequence[int]
+    ids: Sequence[Any]
+
+    def __call__(self, at: int) -> str:
+        return f"{self.name}, row {self.rows[at]}, mask {str(self.ids[at])[:40] or '?'}"
+
+
+def _decision_column(table: Table) -> str:
+    """Return which column says what people decided."""
+    if "mask_id" not in table.columns:
+        raise SourceError("there is no column mask_id", table.name)
+    if DECISION in table.columns:
+        return DECISION
+    if "action" not in table.columns:
+        do = f"add it, and fill in {', '.join(ACTIONS)}"
+        raise SourceError(f"there is no column {DECISION}", table.name, do)
+    if PLAN & table.others:
+        do = f"add a column {DECISION} with {', '.join(ACTIONS)}, empty where nobody decided"
+        raise SourceError("its column action is the plan's, not people's", table.name, do)
+    return "action"
+
+
+def _word(value: Any) -> str:
+    """Return what a cell says, in small letters; "" for nothing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(value).strip().lower()
+
+
+def _refuse_unknown(where: _Where, words: list[str]) -> None:
+    strange = set(words) - set(ACTIONS)
+    if not strange:
+        return
+    bad = [at for at, word in enumerate(words) if word in strange]
+    more = f" (and so are {len(bad) - 1:,} more rows)" if len(bad) > 1 else ""
+    what = f"{words[bad[0]][:40]!r} is no decision{more}"
+    raise SourceError(what, where(bad[0]), f"use {', '.join(ACTIONS)}, or leave it empty")
+
+
+def _each(where: _Where, name: str, values: Sequence[Any], read: Callable[[Any], Any]) -> list[Any]:
+    """Read values one by one; what cannot be read is told with its row."""
+    made = []
+    for at, value in enumerate(values):
+        try:
+            made.append(read(value))
+        except (ValueError, TypeError, OverflowError) as error:
+            shown = repr(value[:40]) if isinstance(value, str) else json_type(value)
+            raise SourceError(f"{name} is {shown}, {error}", where(at)) from error
+    return made
+
+
+def _numbers(where: _Where, name: str, values: Sequence[Any], kind: str) -> pd.Series[Any]:
+    """Return a column as numbers, missing where it is blank."""
+    types = set(map(type, values))
+    try:
+        if types <= {str} and "_" not in "".join(values):  # 1_000 is no number but Python's
+            blank = [None if not value or value.isspace() else value for value in values]
+            if kind == "Int64":
+                numbers = [None if value is None else int(value) for value in blank]
+                return pd.Series(numbers, dtype="Int64")
+            return _finite(pd.Series([math.nan if v is None else float(v) for v in blank]))
+        if kind == "Int64" and types <= {int, type(None)}:
+            return pd.Series(list(values), dtype="Int64")
+        if kind == "float64" and types <= {int, float, type(None)}:
+            return _finite(pd.Series(list(values), dtype="float64"))
+    except (ValueError, TypeError, OverflowError):
+        pass
+    read = _read_whole if kind == "Int64" else _read_real
+    return pd.Series(_each(where, name, values, read), dtype=kind)
+
+
+def _finite(numbers: pd.Series[Any]) -> pd.Series[Any]:
+    if np.isinf(numbers).any():
+        raise ValueError("infinite")
+    return numbers
+
+
+def _read_real(value: Any) -> float:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("not a number")
+    if isinstance(value, str) and "_" in value:
+        raise ValueError("not a number")
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError("not a number") from None
+    if math.isinf(number):
+        raise ValueError("not a finite number")
+    return number
+
+
+def _read_whole(value: Any) -> int | None:
+    """Read an id; 42.0 is one, as spreadsheets write it, and 4.2E+12 is not: digits are lost."""
+    if isinstance(value, str) and "e" in value.lower():
+        raise ValueError("not a whole number (a spreadsheet has rounded it)")
+    try:
+        real = _read_real(value)
+    except (ValueError, OverflowError):
+        raise ValueError("not a whole number") from None
+    if math.isnan(real):
+        return None
+    digits, _, fraction = str(value).partition(".") if isinstance(value, str) else ("", "", "")
+    number = int(digits) if digits else int(value)  # as a float, a long id would lose digits
+    if real != int(real) or fraction.strip("0 ") or not -(2**63) <= number < 2**63:
+        raise ValueError("not a whole number of 64 bits")
+    return number
+
+
+def _times(where: _Where, values: Sequence[Any]) -> pd.Series[Any]:
+    blank = pd.Series([None if value in (None, "") else value for value in values], dtype=object)
+    texts = [value is None or isinstance(value, str) for value in blank]
+    try:
+        if not all(texts):
+            raise ValueError
+        return pd.to_datetime(blank, utc=True, format="ISO8601")
+    except (ValueError, OverflowError):
+        _each(where, "time", list(blank), _read_time)
+        raise SourceError("its times cannot be read", where.name) from None
+
+
+def _read_time(value: Any) -> None:
+    try:
+        if value is not None:
+            if not isinstance(value, str):
+                raise ValueError
+            pd.to_datetime(value, utc=True, format="ISO8601")
+    except (ValueError, OverflowError):
+        raise ValueError("not a time like 2026-03-14T15:09:26Z") from None
+
+
+def _texts(where: _Where, name: str, values: Sequence[Any]) -> list[str | None]:
+    if set(map(type, values)) <= {str, type(None)} and "".join(filter(None, values)).isascii():
+        return [None if value is None else unescaped(value.strip()) or None for value in values]
+    return _each(where, name, values, _read_text)
+
+
+def _read_text(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a character, which JSON can spell
+        raise ValueError("not a text that can be written") from None
+    return unescaped(value.strip()) or None
+
+
+def _masks(where: _Where, values: Sequence[Any]) -> list[Any]:
+    """Return segmentations as bytes of counts, or as the JSON values that COCO has."""
+    return _each(where, "segmentation", values, _read_mask)
+
+
+def _read_mask(value: Any) -> Any:
+    if value is None or value in ("", [], {}):
+        return None
+    if not isinstance(value, str):
+        return value
+    text = unescaped(value.strip())
+    # Counts may begin with a bracket, but hold no comma; lists of polygons do.
+    if text[:1] == "{" or (text[:1] == "[" and "," in text):
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            raise ValueError("not JSON") from None
+    if not text.isascii():
+        raise ValueError("no run lengths")
+    return text.encode() or None

@@ -1,0 +1,170 @@
+"""What pictures are called in other tools, and which piece of which image comes back under a name.
+
+A whole image keeps its file name where that is a path that can be trusted and no other image has
+it; tools match names without their ending, so the ending is the one that the picture is written
+with. The name of a crop says where it lies: a name is the one thing that every tool gives back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from curate.images import Box
+from curate.people.exchange.audit_images import AuditImages
+from curate.people.exchange.queue_images import ExportedView
+from curate.store.audit import Audit
+from curate.store.rows_by_id import rows_of
+
+_CROP = re.compile(r"_*mask_(\d{1,19})_at_(\d{1,9})_(\d{1,9})_(\d{1,9})x(\d{1,9})", re.ASCII)
+_IMAGE = re.compile(r"_*image_(\d{1,19})", re.ASCII)
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff\ufffe\uffff]")
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class PictureWindow:
+    """What a picture shows.
+
+    Attributes:
+        image_id: The audit's image.
+        file_name: Its name in the audit; None where it has none.
+        height: Of the whole image, in pixels.
+        width: Of the whole image, in pixels.
+        box: The piece that is shown; None for the whole image.
+        mask_id: The one mask that a crop was made for; None for a whole image.
+    """
+
+    image_id: int
+    file_name: str | None
+    height: int
+    width: int
+    box: Box | None = None
+    mask_id: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture in pixels."""
+        return (self.height, self.width) if self.box is None else (self.box.h, self.box.w)
+
+
+class PictureNames:
+    """Names for the pictures of an audit, and back; every image's own name is looked at once."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+        self._images = AuditImages(audit)
+        stems = [_stem(name or "") for name in self._images.names]
+        self._stems = frozenset(stems)
+        self._taken = Counter(stem.casefold() for stem in stems)
+        bases = {PurePosixPath(stem).name.casefold() for stem in stems if stem}
+        self._reserved = {*self._taken, *bases}
+
+    def of(self, view: ExportedView, *, crop: bool) -> str:
+        """Return the name that a view's picture is written under.
+
+        Args:
+            view: The view.
+            crop: Whether it was cut out for its one mask.
+        """
+        ending = PurePosixPath(view.name).suffix
+        if crop:
+            box = view.box
+            stem = f"mask_{view.rows[0]['mask_id']}_at_{box.x}_{box.y}_{box.w}x{box.h}"
+        else:
+            own = _stem(view.file_name or "")
+            if self._is_own(view.file_name, own):
+                return own + ending
+            stem = f"image_{view.image_id}"
+        # An image of the dataset has this very name, or will where a tool drops its folders.
+        while stem.casefold() in self._reserved:
+            stem = f"_{stem}"
+        return stem + ending
+
+    def _is_own(self, name: str | None, stem: str) -> bool:
+        """Whether an image can keep its name, which is no folder of another one."""
+        if not _is_safe(name) or self._taken[stem.casefold()] != 1:
+            return False
+        folders = [str(path).casefold() for path in PurePosixPath(stem).parents if path.name]
+        return not any(_stem(folder) in self._taken for folder in folders)
+
+    def places(
+        self, names: Sequence[str], numbers: Sequence[int | None] = ()
+    ) -> list[PictureWindow | None]:
+        """Return what pictures show; None for what is not of this audit.
+
+        Args:
+            names: What they are called.
+            numbers: Their ids, which are believed only where a name tells nothing else, and the
+                image of that id could be called so.
+        """
+        stems = [_stem(name) for name in names]
+        crops = {k: self._crop(one) for k, one in enumerate(stems) if one not in self._stems}
+        owners = self._owners([found[0] for found in crops.values() if found])
+        whole = [k for k in range(len(names)) if crops.get(k) is None]
+        ids = [numbers[k] if k < len(numbers) else None for k in whole]
+        rows = dict(zip(whole, self._rows([names[k] for k in whole], ids), strict=True))
+        made: list[PictureWindow | None] = []
+        for k in range(len(names)):
+            found = crops.get(k)
+            row = rows[k] if found is None else self._images.at.get(owners.get(found[0], -1), -1)
+            made.append(None if row < 0 else self._place(row, *(found or ())))
+        return made
+
+    def _rows(self, names: Sequence[str], ids: Sequence[int | None]) -> list[int]:
+        """Return the position of the image that each name means; -1 where it means none or two."""
+        rows: list[int] = self._images.join(names, ids).tolist()
+        for k, name in enumerate(names):
+            said = _IMAGE.fullmatch(PurePosixPath(_stem(name)).name)
+            if said and not self._images.has_stem(name):  # our own name, which is like no image's
+                rows[k] = self._images.at.get(int(said[1]), -1)
+        return rows
+
+    def _crop(self, stem: str) -> tuple[int, Box] | None:
+        found = _CROP.fullmatch(PurePosixPath(stem).name)
+        if not found or int(found[1]) >= 2**63:
+            return None
+        return int(found[1]), Box(*(int(side) for side in found.groups()[1:]))
+
+    def _owners(self, masks: list[int]) -> dict[int, int]:
+        found = rows_of(self._audit, "masks", "mask_id", np.array(masks, np.int64), ("image_id",))
+        return dict(zip(found["mask_id"].tolist(), found["image_id"].tolist(), strict=True))
+
+    def _place(
+        self, row: int, mask: int | None = None, box: Box | None = None
+    ) -> PictureWindow | None:
+        height, width = self._images.sizes[row].tolist()
+        if box is not None and not (
+            min(box.w, box.h) > 0 and box.x + box.w <= width and box.y + box.h <= height
+        ):
+            return None
+        return PictureWindow(
+            int(self._images.ids[row]), self._images.names[row], height, width, box, mask
+        )
+
+
+def _plain(name: str) -> str:
+    """Return a name with plain slashes."""
+    return name.replace("\\", "/")
+
+
+def _stem(name: str) -> str:
+    """Return a name with plain slashes and without its ending."""
+    path = PurePosixPath(_plain(name))
+    return str(path.with_suffix("")) if path.name else ""
+
+
+def _is_safe(name: Any) -> bool:
+    """Whether a name can be a path inside a folder, in a tool that takes it as it is."""
+    if not isinstance(name, str) or name != name.strip() or _NOT_IN_NAMES.search(name):
+        return False
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or len(part.encode()) > _LONGEST for part in parts):
+        return False
+    return not _CROP.fullmatch(_stem(parts[-1]))

@@ -1,0 +1,109 @@
+"""Pictures with masks as a tool gives them back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from curate.formats.segmentation import Segmentation
+from curate.people.exchange.exported_masks import dataset_ids
+from curate.store.rows_by_id import IntArray
+
+UNREAD = Segmentation(None, "no_segmentation", "it was not read")
+"""What stands for the masks of pictures that nobody asked for."""
+
+_ID = re.compile(r"(-?\d{1,19})(?:\.0*)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ImportedMask:
+    """A mask as it came back.
+
+    Attributes:
+        mask_id: What stands there as its ``mask_id``; None for nothing.
+        mask: The mask, read for the size of its picture.
+        label: Its category.
+        where: Where it stands in the file, for messages.
+        outline: Whether it came as a polygon.
+        draw: Number and slot of the draw that it says it was shown for; None where it does not.
+        version: What stands there as its ``dataset_version``; None for nothing.
+        iscrowd: What stands there as ``iscrowd``, where it is more than how the tool spells a mask.
+    """
+
+    mask_id: object
+    mask: Segmentation
+    label: str | None
+    where: str
+    outline: bool = False
+    draw: tuple[int, int] | None = None
+    version: object = None
+    iscrowd: int | None = None
+
+
+@dataclass(frozen=True)
+class ImportedImage:
+    """A picture as it came back.
+
+    Attributes:
+        name: What the tool calls it.
+        size: Height and width in pixels, as the file says.
+        shapes: Its masks.
+        number: Its id in the file; None where ids there mean nothing.
+        others: How many things people put on it that are no masks.
+    """
+
+    name: str
+    size: tuple[int, int]
+    shapes: list[ImportedMask] = field(default_factory=list)
+    number: int | None = None
+    others: int = 0
+
+
+Wanted = Callable[[Sequence[ImportedImage]], Sequence[bool]]
+"""Pictures, before their masks are read, to whether these are wanted. Raises
+:class:`~curate.errors.SourceError` where one is not as the audit says: a mask is drawn for the size
+that the file states, which may be anything."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """How a tool's files are read.
+
+    Attributes:
+        holds: Whether a path holds such a file.
+        pictures: A path, and which pictures are wanted, to the pictures in it; masks of others are
+            :data:`UNREAD`.
+        label: The label that a category was written as.
+    """
+
+    holds: Callable[[Path], bool]
+    pictures: Callable[[Path, Wanted], Iterable[ImportedImage]]
+    label: Callable[[str], str] = str
+
+    def ids(self, path: Path) -> IntArray:
+        """Return the mask ids that stand in a file of this tool, or in a dataset; sorted."""
+        if not self.holds(path):
+            return dataset_ids(path)
+        pictures = self.pictures(path, lambda some: [False] * len(some))
+        claims = [claim(shape.mask_id) for one in pictures for shape in one.shapes]
+        known = [number for number in claims if number is not None]
+        return np.unique(np.array(known, np.int64)) if known else dataset_ids(path)
+
+
+def draw_of(number: object, slot: object) -> tuple[int, int] | None:
+    """Return the draw that a shape names, and for which person; None where it names none."""
+    draw = claim(number)
+    return None if draw is None else (draw, 1 if claim(slot) == 1 else 0)
+
+
+def claim(value: object) -> int | None:
+    """Return what stands somewhere as a mask id, or None where it can be none."""
+    if isinstance(value, str) and (found := _ID.fullmatch(value.strip())):
+        value = int(found[1])
+    if type(value) is float and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    return value if type(value) is int and abs(value) < 2**62 else None

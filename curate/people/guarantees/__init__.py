@@ -1,0 +1,1 @@
+"""Certificates and estimates from random samples, and the statistics behind them."""

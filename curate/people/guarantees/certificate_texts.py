@@ -1,0 +1,99 @@
+"""Certificates and estimates in words for people, and as plain values for machines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from curate.people.guarantees.certify import Certificate
+from curate.people.guarantees.estimate import Estimate, Interval
+
+NAMES = {
+    "good_share": "share of good masks",
+    "iou_over_90_share": "share with IoU over 0.90 with their correction",
+    "iou_over_75_share": "share with IoU over 0.75 with their correction",
+    "missing_per_image": "missing masks an image",
+    "missing_image_share": "share of images that lack a mask",
+}
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: NaN becomes None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def certificate_dict(found: Certificate) -> dict[str, Any]:
+    """Return a certificate as plain values; ``tested`` is a list, a dict a threshold."""
+    values = {name: plain(value) for name, value in vars(found).items() if name != "tested"}
+    values["notes"] = list(found.notes)
+    values["tested"] = [
+        {str(name): plain(value) for name, value in row.items()}
+        for row in found.tested.to_dict("records")
+    ]
+    return values
+
+
+def certificate_text(found: Certificate) -> str:
+    """Return what is certified in a few lines."""
+    sure = f"with {found.confidence:.0%} confidence at most {found.max_bad:.1%} of them are bad"
+    if found.threshold is None:
+        lines = [
+            f"nothing can be certified: no threshold was found above which {sure}, from "
+            f"{found.reviewed:,} reviewed masks"
+        ]
+        if found.reviews_needed:
+            lines.append(f"about {found.reviews_needed:,} more reviews of a random sample may do")
+        else:
+            lines.append("even the best masks seem to be too bad for that: no number of reviews do")
+    else:
+        lines = [
+            f"certified: the {found.accepted:,} masks ({found.share:.1%}) of a quality of at least "
+            f"{found.threshold:.4g}; {sure}",
+            f"from {found.reviewed:,} reviewed masks; among the accepted about "
+            f"{found.bad_share:.1%} are bad",
+        ]
+        if found.reviews_for_next is not None and found.share < 1:
+            lines.append(
+                f"about {found.reviews_for_next:,} more reviews for the next tenth of the masks"
+            )
+    return "\n".join([*lines, *found.notes])
+
+
+def estimate_dict(found: Estimate) -> dict[str, Any]:
+    """Return an estimate as plain values."""
+    return {
+        "confidence": found.confidence,
+        "masks": found.masks,
+        "reviewed": found.reviewed,
+        "unit": found.unit,
+        "intervals": {
+            name: {key: plain(value) for key, value in asdict(interval).items()}
+            for name, interval in found.intervals.items()
+        },
+        "zero_failures": {f"{share:g}": count for share, count in found.zero_failures.items()},
+        "notes": list(found.notes),
+    }
+
+
+def estimate_text(found: Estimate) -> str:
+    """Return an estimate in a few lines."""
+    lines = [
+        f"{found.reviewed:,} of {found.masks:,} masks reviewed; intervals at {found.confidence:.0%}"
+    ]
+    lines += [interval_text(interval) for interval in found.intervals.values()]
+    sizes = ", ".join(f"{share:.0%}: {n:,}" for share, n in found.zero_failures.items())
+    lines.append(f"masks that must all be good to show that at most a share is bad: {sizes}")
+    return "\n".join([*lines, *found.notes])
+
+
+def interval_text(interval: Interval) -> str:
+    """Return one number with its interval and how it was found."""
+    count = interval.name == "missing_per_image"
+    low, high = (f"{v:.3g}" if count else f"{v:.2%}" for v in (interval.low, interval.high))
+    ends = (interval.value_low, interval.value_high)
+    value = " to ".join(dict.fromkeys(f"{v:.3g}" if count else f"{v:.2%}" for v in ends))
+    unknown = f", {interval.unknown:,} masks unknown" if interval.unknown else ""
+    return f"{NAMES[interval.name]}: {value} [{low}, {high}] ({interval.method}{unknown})"

@@ -1,0 +1,260 @@
+"""The quality of a dataset as its makers report it, with intervals, from random samples.
+
+- share of good masks (accepted by people),
+- share of masks whose IoU with their correction is over 0.90, and over 0.75: an accepted mask is
+  its own correction, a rejected one has none, a fixed one has the IoU of the fix. Where that is not
+  known, or nobody decided, both answers are possible; the interval then reaches from the lower end
+  of the one to the upper end of the other;
+- missing masks an image, from images that were drawn by chance and gone through as a whole.
+
+See :mod:`curate.people.guarantees.intervals` for how the intervals of shares are made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from curate.common.ranges import check_numbers
+from curate.errors import CallError
+from curate.people.guarantees import intervals
+from curate.people.guarantees.draw_checks import WHERE
+from curate.people.guarantees.reviewed_sample import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Population,
+    ReviewedSample,
+)
+from curate.people.guarantees.tail_bounds import zero_failures
+from curate.people.reviews.recorded_draws import RecordedDraw
+
+LINES = (0.90, 0.75)
+"""What IoU with the correction is asked for: the lines of the Segment Anything paper."""
+
+CAUTIOUS = (0.10, 0.05, 0.03, 0.02, 0.01)
+"""Shares of bad masks for which the smallest samples are told."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One number of a dataset, as far as it is known.
+
+    Attributes:
+        name: "good_share", "iou_over_90_share", "iou_over_75_share", "missing_per_image",
+            "missing_image_share" (images that lack any mask).
+        value_low: The estimate if all that is not known speaks against it.
+        value_high: If all speaks for it; the same where all is known.
+        low: Lower end of the interval.
+        high: Upper end.
+        method: "exact", "reviews", "prediction-powered" or "gamma"; two where the ends differ.
+        width_reviews: Width of the interval from reviews alone.
+        width_predicted: Width with the quality score as prediction; NaN where it was not used.
+        unknown: How many masks of the sample could count either way.
+    """
+
+    name: str
+    value_low: float
+    value_high: float
+    low: float
+    high: float
+    method: str
+    width_reviews: float
+    width_predicted: float
+    unknown: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The quality of a dataset.
+
+    Attributes:
+        confidence: Of each interval by itself.
+        masks: In the dataset.
+        reviewed: Of the sample, those that somebody decided on.
+        unit: What was drawn: "mask" or "image".
+        intervals: By name.
+        zero_failures: How many masks of a random sample, all good, show that at most a share is
+            bad, by that share.
+        notes: What to know about the sample.
+    """
+
+    confidence: float
+    masks: int
+    reviewed: int
+    unit: str
+    intervals: dict[str, Interval]
+    zero_failures: dict[float, int]
+    notes: tuple[str, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the intervals as a table, a row each."""
+        return pd.DataFrame([vars(found) for found in self.intervals.values()])
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Images drawn by chance and gone through as a whole.
+
+    Attributes:
+        missing: Masks that people added to each.
+        images: Images they were drawn from.
+        notes: What to know about them.
+    """
+
+    missing: IntArray
+    images: int
+    notes: tuple[str, ...] = ()
+
+
+def estimate(
+    sample: ReviewedSample,
+    population: Population,
+    *,
+    confidence: float = 0.95,
+    looked: Looked | None = None,
+) -> Estimate:
+    """Estimate the quality of a dataset.
+
+    Args:
+        sample: From :func:`curate.people.guarantees.reviewed_sample.gather`.
+        population: All masks; ``quality`` is used as prediction.
+        confidence: Of each interval.
+        looked: For missing masks.
+
+    Raises:
+        CallError: The confidence is out of range, or the sample does not fit the population.
+    """
+    check_numbers(confidence=confidence)
+    if population.size != sample.population:
+        what = f"the sample is of {sample.population:,} masks, and there are {population.size:,}"
+        raise CallError(what, "estimate", "give the population that the sample was drawn from")
+    found = [_bounded("good_share", sample, population, (~sample.bad, sample.decided), confidence)]
+    for line in LINES:
+        known = ~np.isnan(sample.iou)
+        name = f"iou_over_{round(100 * line)}_share"
+        found.append(_bounded(name, sample, population, (sample.iou > line, known), confidence))
+    if looked is not None:
+        found += missing(looked, confidence=confidence)
+    sizes = {share: zero_failures(share, confidence, population.size) for share in CAUTIOUS}
+    notes = sample.notes + (looked.notes if looked else ())
+    named = {interval.name: interval for interval in found}
+    about = (population.size, sample.reviewed, sample.unit)
+    return Estimate(confidence, *about, named, sizes, notes)
+
+
+def _bounded(
+    name: str,
+    sample: ReviewedSample,
+    population: Population,
+    said: tuple[BoolArray, BoolArray],
+    confidence: float,
+) -> Interval:
+    """Return a share of which some masks are not known: from all against it to all for it."""
+    yes, known = said
+    least = intervals.share(sample, population, yes & known, confidence)
+    most = least
+    if not known.all():
+        most = intervals.share(sample, population, yes | ~known, confidence)
+    return Interval(
+        name,
+        least.value,
+        most.value,
+        min(least.low, most.low),
+        max(least.high, most.high),
+        least.method if least.method == most.method else f"{least.method}, {most.method}",
+        max(least.width_reviews, most.width_reviews),
+        max(least.width_predicted, most.width_predicted),
+        int((~known).sum()),
+    )
+
+
+def gather_images(
+    draws: Sequence[RecordedDraw], looked: IntArray, missing: pd.Series[int]
+) -> Looked:
+    """Put a random sample of images together, after seeing that it is one.
+
+    Args:
+        draws: All draws, in the order in which they were made; those of images count.
+        looked: Images that people went through as a whole.
+        missing: How many masks they added, by ``image_id``; none where it is not there.
+
+    Raises:
+        CallError: No images were drawn by chance, or the first of them were not looked at.
+    """
+    drawn = [draw for draw in draws if draw.kind == "estimate" and draw.unit == "image"]
+    do = "draw some with `curate queue --kind estimate --whole-images` and go through them"
+    if not drawn:
+        count = len(np.unique(looked))
+        what = f"the {count:,} images that were looked at were not drawn by chance"
+        raise CallError(what if count else "nobody has gone through whole images", WHERE, do)
+    ids, notes = [], []
+    for draw in drawn:
+        planned = np.asarray(draw.settings["images"]["ids"], np.int64)
+        gap = np.flatnonzero(~np.isin(planned, looked))
+        begun = planned[: gap[0]] if len(gap) else planned
+        ids.append(begun)
+        if len(begun) < len(planned):
+            notes.append(
+                f"draw {draw.number}: the first {len(begun):,} of {len(planned):,} images count"
+            )
+    chosen = np.unique(np.concatenate(ids))
+    if len(chosen) < 2:
+        what = "fewer than 2 images, in the order of the draw, have been gone through as a whole"
+        raise CallError(what, WHERE, do)
+    first = drawn[0].settings
+    images = int(first["images"]["population"]) + int(first.get("before", 0))
+    counts = np.asarray(missing.reindex(chosen, fill_value=0), np.int64)
+    return Looked(counts, images, tuple(notes))
+
+
+def missing(looked: Looked, *, confidence: float = 0.95) -> list[Interval]:
+    """Estimate missing masks an image, and the share of images that lack any.
+
+    The mean has the interval of a Poisson count with the same variance (gamma). Where few were
+    found, that variance is taken to be no smaller than that of masks missing independently.
+
+    Args:
+        looked: A random sample of images.
+        confidence: Of each interval.
+
+    Raises:
+        CallError: The confidence is out of range.
+    """
+    check_numbers(confidence=confidence)
+    risk, n = 1 - confidence, len(looked.missing)
+    counts = looked.missing.astype(np.float64)
+    mean, fraction = float(counts.mean()), n / looked.images
+    low, high = _gamma(counts, fraction, risk)
+    per_image = Interval("missing_per_image", mean, mean, low, high, "gamma", high - low, math.nan)
+    lacking = int((counts > 0).sum())
+    rare = min(lacking, n - lacking)
+    least, most = intervals.of_count(rare, looked.images, fraction, n, risk)
+    if rare != lacking:
+        least, most = 1 - most, 1 - least
+    share = lacking / n
+    lacks = ("missing_image_share", share, share, least, most, "exact", most - least, math.nan)
+    return [per_image, Interval(*lacks)]
+
+
+def _gamma(counts: FloatArray, fraction: float, risk: float) -> tuple[float, float]:
+    from scipy.special import gammaincinv, stdtrit
+
+    n, mean = len(counts), float(counts.mean())
+    left = max(1 - fraction, 0.0)
+    if left == 0:
+        return mean, mean
+    if mean == 0:
+        return 0.0, -math.log(risk / 2) / n
+    variance = float(counts.var(ddof=1)) / n
+    if counts.sum() < intervals.FEW:
+        variance = max(variance, mean / n)
+    spread = stdtrit(n - 1, 1 - risk / 2) / stdtrit(1e9, 1 - risk / 2)
+    variance *= left * spread**2
+    scale, events = variance / mean, mean**2 / variance
+    low, high = gammaincinv(events, risk / 2), gammaincinv(events + 1, 1 - risk / 2)
+    return float(scale * low), float(scale * high)

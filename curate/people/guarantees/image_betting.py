@@ -1,0 +1,146 @@
+"""Whole images as bets on the share of bad masks: what a sample of images can show.
+
+Masks of an image may all go wrong together, so an image says at most as much as one mask, and large
+ones decide. Of an image with a accepted masks, b of them bad, only min(a, cap) and min(b, cap)
+count; what images hold above the cap is taken as bad in all. An image gains ``price`` for each mask
+that counts and loses 1 for each bad one. The price is set so that the gains' mean over all images
+is not positive if more than ``max_bad`` are bad; the cap is chosen by the sizes of images alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.people.guarantees.reviewed_sample import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Population,
+    ReviewedSample,
+)
+from curate.people.guarantees.tail_bounds import winnings
+
+_SIZES = 12
+_ATOM = 1e-9
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Images of a sample as bets against "more than ``max_bad`` are bad".
+
+    Attributes:
+        logs: What the bets have won, shape (bets, thresholds).
+        clean: What they would have won if all masks were good.
+        expected: How many masks, each drawn by itself, would show as much if all were good.
+    """
+
+    logs: FloatArray
+    clean: FloatArray
+    expected: FloatArray
+
+
+def image_gains(
+    sample: ReviewedSample,
+    at: npt.NDArray[Any],
+    population: Population,
+    grid: tuple[Any, Any, float],
+) -> tuple[Gains, int]:
+    """Return the images of a sample as bets, and how many were drawn.
+
+    Args:
+        sample: A sample of whole images.
+        at: The first threshold that accepts each of its masks.
+        population: All masks.
+        grid: The thresholds, how many masks each accepts, and the bound.
+    """
+    threshold, accepted, max_bad = grid
+    codes, images = population.images()
+    entry = np.full(len(codes), len(threshold))
+    inside = ~np.isnan(population.quality)
+    entry[inside] = np.searchsorted(-threshold, -population.quality[inside])
+    drawn, ids = pd.factorize(sample.image_id)
+    shape = (len(ids), len(threshold))
+    held, wrong = _by_image(drawn, at, shape), _by_image(drawn[sample.bad], at[sample.bad], shape)
+    order = np.argsort(entry, kind="stable")
+    cuts = np.searchsorted(entry[order], np.arange(len(threshold) + 1))
+    holds = np.zeros(images, np.int64)
+    cap, price, rate = (np.zeros(len(threshold)) for _ in range(3))
+    for k in range(len(threshold)):
+        holds += np.bincount(codes[order[cuts[k] : cuts[k + 1]]], minlength=images)
+        cap[k], price[k], rate[k] = _bet(np.bincount(holds), int(accepted[k]), max_bad)
+    gained, worst = price * np.minimum(held, cap), (1 - price) * cap
+    logs = winnings(gained - np.minimum(wrong, cap), worst)
+    expected = rate * len(ids) / -math.log1p(-max_bad)
+    return Gains(logs, winnings(gained, worst), expected), len(ids)
+
+
+def _by_image(drawn: npt.NDArray[Any], at: npt.NDArray[Any], shape: tuple[int, int]) -> FloatArray:
+    """Return how many masks of each image are accepted at each threshold."""
+    flat = drawn * (shape[1] + 1) + at
+    counts = np.bincount(flat, minlength=shape[0] * (shape[1] + 1))
+    return np.cumsum(counts.reshape(shape[0], -1)[:, :-1], axis=1).astype(np.float64)
+
+
+def _bet(sizes: IntArray, accepted: int, max_bad: float) -> tuple[float, float, float]:
+    """Choose the cap that shows most if all masks are good; by the sizes of images alone.
+
+    Args:
+        sizes: How many images hold 0, 1, 2... accepted masks.
+        accepted: Accepted masks in all.
+        max_bad: The bound.
+
+    Returns:
+        The cap, what each accepted mask up to it is worth, and the logarithmic growth an image.
+    """
+    size = np.arange(len(sizes))
+    best = (1.0, 0.0, 0.0)
+    filled = np.flatnonzero(sizes[1:]) + 1
+    for cap in np.unique(filled[np.linspace(0, len(filled) - 1, _SIZES).astype(np.int64)]):
+        kept = np.minimum(size, cap)
+        total = float((sizes * kept).sum())
+        price = (max_bad * accepted - (accepted - total)) / total
+        if price <= 0:
+            continue
+        grown = sizes * np.log1p(price * kept / max((1 - price) * cap, _ATOM))
+        rate = float(grown.sum() / sizes.sum())
+        if rate > best[2]:
+            best = (float(cap), price, rate)
+    return best
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A sample of images when all masks are accepted; to ask many bounds of it.
+
+    Attributes:
+        sizes: How many images of the population hold 0, 1, 2... masks.
+        held: Masks of each image drawn.
+        wrong: Those that count as bad.
+    """
+
+    sizes: IntArray
+    held: FloatArray
+    wrong: FloatArray
+
+    @staticmethod
+    def of(sample: ReviewedSample, population: Population, bad: BoolArray) -> Whole:
+        """Count masks by image."""
+        codes, _ = population.images()
+        drawn, _ = pd.factorize(sample.image_id)
+        held = np.bincount(drawn).astype(np.float64)
+        return Whole(
+            np.bincount(np.bincount(codes)), held, np.bincount(drawn, bad).astype(np.float64)
+        )
+
+    def logs(self, max_bad: float) -> FloatArray:
+        """Return what the bets against a larger share of bad masks have won, shape (bets, 1)."""
+        total = int((np.arange(len(self.sizes)) * self.sizes).sum())
+        cap, price, _ = _bet(self.sizes, total, max_bad)
+        gain = price * np.minimum(self.held, cap) - np.minimum(self.wrong, cap)
+        return winnings(gain[:, None], np.array([(1 - price) * cap]))

@@ -1,0 +1,200 @@
+"""How people's decisions stand to what decided before them: the policy's plan, a certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import pandas as pd
+
+from curate.dataset.notes import counted
+from curate.policy.certificate_in_force import CERTIFICATE, NOTHING, certified_line
+from curate.store.audit_sql import Queried, has_people, population_sql
+
+CHANGES = {
+    "kept": "accepted",
+    "removed": "rejected",
+    "redrawn": "redrawn",
+    "relabelled": "relabelled",
+    "unsettled": "not settled",
+}
+"""What can become of a mask that people decided on, and how texts call it."""
+
+SETTLED = tuple(name for name in CHANGES if name != "unsettled")
+"""Of these, what a decision that counts makes of a mask."""
+
+_DECIDED = """
+select change, policy_action, decided_by = 'person' as stands, people > 1 as several,
+  count(*) as masks
+from people group by all order by all
+"""
+
+_STANDING = """
+with judged as (select mask_id, action, {who} as decided_by, {over} as over_line from masks)
+select j.over_line, {change} as change, count(*) as masks from judged j {join}
+where j.over_line or (j.decided_by = 'person' and j.action = 'accept') group by 1, 2
+"""
+
+
+class Informed(Queried, Protocol):
+    """An audit's views, with ``audit.json``."""
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The content of ``audit.json``."""
+
+
+def decided(audit: Queried) -> pd.DataFrame:
+    """Count what people decided, by what the plan was without them.
+
+    Returns:
+        Rows of masks that have all of this in common: ``change`` (of :data:`CHANGES`),
+        ``policy_action`` (what the policy, the model or the certificate had decided), ``stands``
+        (False where a person accepted a mask without a readable pixel, which stays what the policy
+        makes of it), ``several`` (more than one person decided), and ``masks``, how many.
+    """
+    if not has_people(audit):
+        columns = {"change": "str", "policy_action": "str", "stands": "bool", "several": "bool"}
+        return pd.DataFrame(columns=[*columns, "masks"]).astype(columns | {"masks": "int64"})
+    return audit.query(_DECIDED)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How people's decisions stand to a certificate in force; every number counts masks.
+
+    Attributes:
+        certified: Whether the certificate certifies anything; without that nothing is over its
+            line.
+        over: Over its line, and not kept back by a rule: those that the bound is about.
+        untouched: Of these, those that nobody decided on.
+        kept: Of these, those that people accepted.
+        removed: Of these, those that people rejected.
+        redrawn: Of these, those that people redrew.
+        relabelled: Of these, those that people gave another category only.
+        unsettled: Of these, those that people disagree on.
+        beyond: Under the line or kept back by a rule, and accepted (redrawn, relabelled) by people.
+        added: Added by people.
+    """
+
+    certified: bool
+    over: int
+    untouched: int
+    kept: int
+    removed: int
+    redrawn: int
+    relabelled: int
+    unsettled: int
+    beyond: int
+    added: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def standing(audit: Informed, *, line: float | None = None, added: int = 0) -> Standing | None:
+    """Count how people's decisions stand to a certificate.
+
+    Args:
+        audit: The audit.
+        line: Quality from which on masks are certified, over 1 for none; None: that of the
+            certificate in force.
+        added: How many masks people added.
+
+    Returns:
+        None where there is no certificate, or the masks lack what it is about.
+    """
+    line = certified_line(audit.info) if line is None else line
+    described = audit.query("describe masks")
+    types = dict(zip(described["column_name"], described["column_type"], strict=True))
+    if line is None or not {"rule_action", "quality_score", "action", "status"} <= types.keys():
+        return None
+    over = (
+        f"coalesce({population_sql(types)} and rule_action = 'accept' "
+        f"and isfinite(quality_score) and quality_score >= {line!r}, false)"
+    )
+    people = has_people(audit)
+    rows = audit.query(
+        _STANDING.format(
+            who="decided_by" if "decided_by" in types else "'policy'",
+            over=over,
+            change="case when j.decided_by = 'person' then p.change else '' end"
+            if people
+            else "''",
+            join="left join people p on p.mask_id = j.mask_id" if people else "",
+        )
+    )
+    inside = rows[rows["over_line"]].set_index("change")["masks"].to_dict()
+    counts = {name: int(inside.get(name, 0)) for name in CHANGES}
+    return Standing(
+        certified=line < NOTHING,
+        over=int(sum(inside.values())),
+        untouched=int(inside.get("", 0)),
+        beyond=int(rows.loc[~rows["over_line"], "masks"].sum()),
+        added=added,
+        **counts,
+    )
+
+
+def standing_text(found: Standing) -> list[str]:
+    """Say in sentences what a certificate's bound is about, and what people did to that.
+
+    Where nothing is certified, only what people accepted without it.
+    """
+    sentences = []
+    if found.certified:
+        sentences = [f"The bound is about the {_masks(found.over)} over the line.", *_inside(found)]
+    clauses = [
+        f"{_masks(number)} {'is' if number == 1 else 'are'} {how}"
+        for number, how in ((found.beyond, "accepted by people alone"), (found.added, "added"))
+        if number
+    ]
+    if clauses:
+        bound = "the bound does not speak" if found.certified else "no bound speaks"
+        one = "it" if found.beyond + found.added == 1 else "them"
+        sentences.append(f"{' and '.join(clauses)}, and {bound} of {one}.")
+    return sentences
+
+
+def bound_text(certificate: Mapping[str, Any]) -> str:
+    """Return a certificate's bound in a few words."""
+    sure = f"with {certificate['confidence']:.0%} confidence"
+    if certificate["threshold"] is None:
+        return f"nothing is certified to be at most {certificate['max_bad']:.1%} bad {sure}"
+    most = f"{certificate['max_bad']:.1%}"
+    return f"certified: at most {most} of the masks over the line are bad, {sure}"
+
+
+def certificate_lines(audit: Informed, added: int = 0) -> list[str]:
+    """Say what certificate is in force and how people's decisions stand to it; [] for none.
+
+    Args:
+        audit: The audit.
+        added: How many masks people added.
+    """
+    found = standing(audit, added=added)
+    if found is None:
+        return []
+    return [bound_text(audit.info[CERTIFICATE]), *standing_text(found)]
+
+
+def _inside(found: Standing) -> list[str]:
+    if found.untouched == found.over:
+        return ["Nobody has decided on any of these."] if found.over else []
+    did = [f"{CHANGES[name]} {n:,}" for name in SETTLED if (n := getattr(found, name))]
+    clauses = [f"people have {_joined(did)}"] if did else []
+    if found.unsettled:
+        clauses.append(f"{found.unsettled:,} {'is' if found.unsettled == 1 else 'are'} not settled")
+    if found.untouched:
+        clauses.append(f"nobody has decided on the other {found.untouched:,}")
+    return [f"Of these, {'; '.join(clauses)}."]
+
+
+def _masks(number: int) -> str:
+    return counted(number, "mask")
+
+
+def _joined(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

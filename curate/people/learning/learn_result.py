@@ -1,0 +1,72 @@
+"""What came of learning: for machines as a dict, for people in a few lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from curate.store.audit import Audit
+
+USED, CALIBRATED, KEPT = "learned", "calibrated", "kept"
+"""Outcomes: a model is in force that orders masks better; the order is as before and its scale is a
+probability; everything is as before."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of learning from people's decisions.
+
+    Attributes:
+        audit: The audit, decided anew where something changed.
+        record: What stands in ``audit.json`` under ``learning`` (under ``later`` there, where
+            a model before stays in force): ``outcome``, ``why``, ``reviews``
+            (counts), ``left_out``, ``label_free`` and ``model`` (loss, average precision,
+            calibration error, all on images not learned from), ``experts``, ``reliability``,
+            ``importance``, ``start``, ``extrapolated`` (share of the dataset), ``check`` (against
+            the random sample, where there is one), ``seconds``.
+    """
+
+    audit: Audit
+    record: dict[str, Any] = field(repr=False)
+
+    @property
+    def outcome(self) -> str:
+        """Return "learned", "calibrated" or "kept"."""
+        return str(self.record["outcome"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record."""
+        return self.record
+
+    def text(self) -> str:
+        """Return what to print."""
+        r = self.record
+        n = r["reviews"]
+        lines = [
+            f"{n['masks']:,} reviewed masks of {n['images']:,} images, {n['bad']:,} of them bad",
+            r["why"],
+            *(f"left out: {count:,} {why}" for why, count in r["left_out"].items()),
+        ]
+        before, after = r["label_free"], r["model"]
+        lines.append(
+            "on images not learned from: average precision of bad masks "
+            f"{after['average_precision']:.3f} (label-free {before['average_precision']:.3f}), "
+            f"log loss {after['log_loss']:.4f} ({before['log_loss']:.4f}), "
+            f"calibration error {after['calibration_error']:.3f}"
+        )
+        if r["importance"]:
+            most = [f"{one['title']} {one['share']:.0%}" for one in r["importance"][:5]]
+            lines.append(f"what counts most: {', '.join(most)}")
+        if r["extrapolated"] >= 0.01:
+            lines.append(
+                f"extrapolated: {r['extrapolated']:.0%} of the dataset is less prominent than "
+                "what people saw"
+            )
+        if r["start"]:
+            lines.append(r["start"]["why"])
+        if r["check"]:
+            lines.append(
+                f"on {r['check']['masks']:,} masks of the random sample: calibration error "
+                f"{r['check']['calibration_error']:.3f}"
+            )
+        return "\n".join(lines)

@@ -1,0 +1,333 @@
+"""Learn a quality model from people's decisions, and put it in force where it is better."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.common import files
+from curate.common.pool import Pool
+from curate.common.progress import Progress
+from curate.people.learning.learn_result import CALIBRATED, KEPT, USED, Learned
+from curate.people.learning.reviewed_masks import Reviewed, finished, gather, image_keys
+from curate.people.learning.starting_model import StartingModel, find_start
+from curate.pipeline.deciding import GRID, decide_audit
+from curate.policy.certificate_in_force import voided
+from curate.policy.policy import Policy
+from curate.quality.explanations import families, title
+from curate.quality.features import evidence_shares
+from curate.quality.metrics import average_precision, calibration_error, reliability
+from curate.quality.model import QualityModel, explain
+from curate.quality.model_file import to_bytes
+from curate.quality.model_in_force import FOLDER, MODEL
+from curate.quality.sample_weights import believed_good, beyond, stand_for
+from curate.quality.training import (
+    START,
+    SUSPICION,
+    TREES,
+    Lessons,
+    Said,
+    Tried,
+    ask,
+    better,
+    fit,
+    judge,
+)
+from curate.store.audit import Audit
+from curate.store.audit_files import write_json, writing
+from curate.store.audit_info import DECIDING, INFO
+
+LEARNING = "learning"
+"""Where ``audit.json`` holds what came of learning: of the model in force, if there is one."""
+
+BoolArray = npt.NDArray[np.bool_]
+
+FEWEST_UNSEEN = 5
+"""Bad masks, good masks and images that a start must be new to, so that it can be tried on them."""
+
+FEWEST_CHECKED = 20
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What is made of the lessons.
+
+    Attributes:
+        label_free: The calibrated suspicion alone.
+        model: What is chosen.
+        start: What is said of the start; empty without one.
+    """
+
+    label_free: Tried
+    model: Tried
+    start: dict[str, Any]
+
+
+def learn(
+    audit: Audit,
+    labels: pd.DataFrame,
+    *,
+    start: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Learned:
+    """Learn which masks people find good, and decide the audit anew where that is better.
+
+    Args:
+        audit: A finished audit.
+        labels: One label a mask, as ``Reviews.resolved`` gives them: index ``mask_id``; ``good``,
+            ``queue_kind`` and ``inclusion_probability``. Where the model in force was learned from
+            the same ones, with the same start and seed, nothing is learned anew.
+        start: A model to start from: another audit, or a model's file. The model in force if None.
+        seed: Of folds and trees.
+        progress: Called with progress.
+
+    Returns:
+        What came of it. ``audit.json`` holds it too; the model is in force only where the outcome
+        is "learned" or "calibrated".
+
+    Raises:
+        CallError: There are too few reviews, all of one kind, or of unknown masks.
+        AuditError: The model to start from cannot be used, or the audit cannot be written.
+    """
+    began = time.monotonic()
+    finished(audit)
+    asked = _asked(audit, labels, start, seed)
+    if audit.info.get(MODEL, {}).get("asked") == asked and LEARNING in audit.info:
+        return Learned(audit, audit.info[LEARNING])
+    given = find_start(audit, None if start is None else Path(start))
+    also = given.model.columns.names if given else ()
+    reviewed = gather(audit, labels, also)
+    lessons = _lessons(reviewed, given, seed)
+    if progress:
+        progress("learning", 0, 1, 0)
+    said = ask(lessons)
+    choice = _choose(lessons, said, given)
+    model = fit(choice.model, said, reviewed.columns, given.model if given else None)
+    model = model.centred(reviewed.dataset.matrix(model.columns))
+    seen = np.union1d(image_keys(reviewed.masks.frame), _carried(choice, given))
+    model = replace(model, seen=seen.astype(np.uint64))
+    if progress:
+        progress("learning", 1, 1, len(lessons))
+    outcome, why = _outcome(choice, lessons, audit.info)
+    record = {
+        "outcome": outcome,
+        "why": why,
+        "seed": seed,
+        **_measures(reviewed, lessons, choice, model),
+    }
+    return _keep(audit, model, reviewed, record, (asked, began, progress))
+
+
+def _asked(
+    audit: Audit, labels: pd.DataFrame, start: str | os.PathLike[str] | None, seed: int
+) -> str:
+    """Return a digest of all that a model is learned from: asked for twice, it is learned once.
+
+    So a run that was killed when its model was in force is not taken for another one to start from.
+    """
+    frame = labels.sort_index().reset_index().astype(str)
+    rows = [list(frame.columns), *frame.to_numpy().tolist()]
+    other = f"{audit.info.get('identity')} {audit.info.get('version')} {start} {seed}"
+    return hashlib.sha256(f"{other}\n{rows}".encode()).hexdigest()
+
+
+def _carried(choice: _Choice, given: StartingModel | None) -> npt.NDArray[np.uint64]:
+    """Return the images that the start has seen, where it is a part of the model."""
+    used = given is not None and START in choice.model.experts
+    return given.model.seen if given and used else np.empty(0, np.uint64)
+
+
+def _lessons(reviewed: Reviewed, given: StartingModel | None, seed: int) -> Lessons:
+    matrix = reviewed.masks.matrix(reviewed.columns)
+    everything = reviewed.dataset.matrix(reviewed.columns)
+    images = reviewed.masks.frame["image_id"].to_numpy()
+    here, there = reviewed.prominence()
+    believed = believed_good(here, there)
+    lessons = Lessons(
+        reviewed.columns,
+        matrix,
+        reviewed.bad,
+        stand_for(here, there),
+        np.unique(images, return_inverse=True)[1],
+        believed=everything[believed],
+        seed=seed,
+    )
+    if given is None:
+        return lessons
+    of = given.model.columns
+    return replace(
+        lessons,
+        start=given.model.logit(reviewed.masks.matrix(of)),
+        unseen=~np.isin(reviewed.image_keys(), given.model.seen),
+        believed_start=given.model.logit(reviewed.dataset.matrix(of)[believed]),
+    )
+
+
+def _choose(lessons: Lessons, said: Said, given: StartingModel | None) -> _Choice:
+    """Choose experts: the suspicion alone unless others with it are better than luck explains."""
+    everything = np.ones(len(lessons), np.bool_)
+    label_free = judge(said, (SUSPICION,), lessons, everything)
+    chosen = label_free
+    if TREES in said.logits:
+        together = judge(said, (SUSPICION, TREES), lessons, everything)
+        if better(together, label_free, lessons, everything):
+            chosen = together
+    if given is None or lessons.unseen is None:
+        return _Choice(label_free, chosen, {})
+    name, new = given.name, lessons.unseen
+    about: dict[str, Any] = {"name": name, "reviews": int(new.sum()), "helped": False}
+    if given.too_long or not _enough(lessons, new):
+        why = "it has grown too long" if given.too_long else "it has seen these images"
+        return _Choice(label_free, chosen, about | {"why": f"{name} was not started from: {why}"})
+    without = judge(said, chosen.experts, lessons, new)
+    warm = judge(said, (*chosen.experts, START), lessons, new)
+    about["helped"] = better(warm, without, lessons, new)
+    about |= {"log_loss": warm.loss, "without": without.loss}
+    about["why"] = (
+        f"starting from {name} {'helped' if about['helped'] else 'did not help'}: on "
+        f"{about['reviews']:,} reviews that it had not seen, log loss {warm.loss:.4f} with it and "
+        f"{without.loss:.4f} without"
+    )
+    return _Choice(label_free, warm if about["helped"] else chosen, about)
+
+
+def _enough(lessons: Lessons, rows: BoolArray) -> bool:
+    bad = lessons.bad[rows]
+    images = len(np.unique(lessons.groups[rows]))
+    return min(int(bad.sum()), int((~bad).sum()), images) >= FEWEST_UNSEEN
+
+
+def _outcome(choice: _Choice, lessons: Lessons, info: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what to do with the model, and why, as a sentence."""
+    if choice.model.experts != (SUSPICION,):
+        return USED, "learned: the quality is now the probability that people find a mask good"
+    before = info.get(MODEL)
+    not_better = (
+        "what was learned does not order masks better than the label-free score, as far as so few "
+        "reviews can tell"
+    )
+    if before and before["outcome"] == USED:
+        return KEPT, f"{not_better}; the model before stays in force"
+    share = np.clip(np.average(lessons.bad, weights=lessons.weight), 1e-9, 1 - 1e-9)
+    constant = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    if choice.label_free.loss >= constant:
+        return (
+            KEPT,
+            f"{not_better}, and that score says nothing of them; it stays as it is",
+        )
+    return CALIBRATED, f"{not_better}; its order is kept, and it is now a probability"
+
+
+def _measures(
+    reviewed: Reviewed, lessons: Lessons, choice: _Choice, model: QualityModel
+) -> dict[str, Any]:
+    """Return what a record says of a model in numbers."""
+    rows = np.ones(len(lessons), np.bool_)
+    if START in choice.model.experts and lessons.unseen is not None:
+        rows = lessons.unseen
+    bad, weight = lessons.bad[rows], lessons.weight[rows]
+    diagram = reliability(choice.model.probability(), bad, weight)
+    before = reliability(choice.label_free.probability(), lessons.bad, lessons.weight)
+    return {
+        "reviews": {
+            "masks": len(lessons),
+            "bad": int(lessons.bad.sum()),
+            "images": int(lessons.groups.max()) + 1,
+        },
+        "left_out": reviewed.left_out,
+        "label_free": _numbers(choice.label_free, before),
+        "model": _numbers(choice.model, diagram),
+        "experts": list(choice.model.experts),
+        "reliability": diagram.to_dict("list"),
+        "importance": _importance(reviewed, model),
+        "start": choice.start,
+        "extrapolated": float(beyond(*reviewed.prominence()).mean()),
+        "check": _check(reviewed, model),
+    }
+
+
+def _numbers(tried: Tried, diagram: pd.DataFrame) -> dict[str, float]:
+    return {
+        "log_loss": tried.loss,
+        "average_precision": tried.precision,
+        "calibration_error": calibration_error(diagram),
+    }
+
+
+def _importance(reviewed: Reviewed, model: QualityModel) -> list[dict[str, Any]]:
+    """Return by how much each column moves the dataset's masks, the strongest first."""
+    shares = evidence_shares(reviewed.dataset.evidence)
+    names = model.columns.names
+    matrix = reviewed.dataset.matrix(model.columns)
+    found = explain(model, matrix, shares, families(names)).overall
+    total = found.sum()
+    order = np.argsort(-found, kind="stable")
+    return [
+        {"column": names[k], "title": title(names[k]), "share": float(found[k] / total)}
+        for k in order.tolist()
+        if found[k] > 0
+    ]
+
+
+def _check(reviewed: Reviewed, model: QualityModel) -> dict[str, Any]:
+    """Hold the finished model against the random sample that it has not learned from."""
+    if len(reviewed.check) < FEWEST_CHECKED:
+        return {}
+    probability = model.probability(reviewed.check.matrix(model.columns))
+    bad, weight = reviewed.check_bad, reviewed.check_weight
+    diagram = reliability(probability, bad, weight)
+    return {
+        "masks": len(reviewed.check),
+        "bad": int(bad.sum()),
+        "average_precision": average_precision(-probability, bad, weight) if bad.any() else None,
+        "calibration_error": calibration_error(diagram),
+        "reliability": diagram.to_dict("list"),
+    }
+
+
+def _keep(
+    audit: Audit,
+    model: QualityModel,
+    reviewed: Reviewed,
+    record: dict[str, Any],
+    running: tuple[str, float, Progress | None],
+) -> Learned:
+    """Write what came of it; a new model is in force from the moment ``audit.json`` names it."""
+    asked, began, progress = running
+    out, info = audit.path, dict(audit.info)
+    record = record | {"seconds": round(time.monotonic() - began, 3)}
+    if record["outcome"] == KEPT:
+        # What is said of a model in force stays beside it; this is what came after.
+        in_force = {**info.get(LEARNING, {}), "later": record} if MODEL in info else record
+        info[LEARNING] = in_force
+        write_json(out / INFO, info)
+        return Learned(Audit(out, info), record)
+    data = to_bytes(model)
+    checksum = hashlib.sha256(data).hexdigest()
+    name = f"quality-{checksum[:12]}.skops"
+    with writing(out / FOLDER / name) as temporary:
+        files.write_bytes(temporary, data)
+    probability = model.probability(reviewed.dataset.matrix(model.columns))
+    grid = np.quantile(probability, np.linspace(0, 1, GRID + 1)).tolist()
+    in_force = {"file": name, "sha256": checksum, "outcome": record["outcome"]}
+    info[MODEL] = in_force | {"asked": asked, "quality_quantiles": {"values": grid}}
+    info[LEARNING] = record
+    info["state"] = DECIDING
+    info = voided(info, "the quality model changed")
+    write_json(out / INFO, info)
+    for other in (out / FOLDER).glob("quality-*.skops"):
+        if other.name != name:
+            files.unlink(other)
+    with Pool(1) as pool:
+        done = decide_audit(out, info, Policy.from_dict(info["policy"]), pool, progress)
+    return Learned(done, done.info[LEARNING])

@@ -1,0 +1,1 @@
+"""Queues: which masks people look at, and in which order."""

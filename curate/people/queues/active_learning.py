@@ -1,0 +1,87 @@
+"""The masks from whose reviews most can be learned: doubtful ones, unlike each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.people.queues.sampling import allocate, in_order
+
+POOL = 5
+"""The draw chooses among this many times as many doubtful masks as are wanted."""
+
+GROUP = 5_000
+"""Masks among which the most different ones are looked for at once."""
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+def draw_learn(
+    masks: pd.DataFrame, n: int, *, seed: int, line: float = 0.5, per_image: int = 5
+) -> pd.DataFrame:
+    """Draw the masks from whose reviews most can be learned: doubtful ones that differ.
+
+    Doubtful are the masks whose quality is nearest to the line between good and bad, as many below
+    it as above, as far as there are. Among :data:`POOL` times as many as are wanted, each next one
+    is the mask that is most unlike those taken already (k-center greedy), by the ranks of
+    its signals.
+
+    Args:
+        masks: Index ``mask_id``; ``image_id``, ``quality_score``, and signals as further columns.
+        n: How many.
+        seed: Of ties and of the order.
+        line: The quality between good and bad.
+        per_image: Most masks of one image. Where that leaves fewer than ``n``, there are fewer.
+
+    Returns:
+        A draw, in an order by chance.
+    """
+    random = np.random.default_rng([seed, 3])
+    masks = masks.sort_index().iloc[random.permutation(len(masks))]
+    masks = masks.iloc[_doubtful(masks["quality_score"].to_numpy(np.float64), line, POOL * n)]
+    images = pd.factorize(masks["image_id"])[0].astype(np.int64)
+    points = _ranks(masks.drop(columns=["image_id", "quality_score"]))
+    group = images % max(1, -(-len(masks) // GROUP))
+    wanted = allocate(np.bincount(group), n) if len(group) else np.empty(0, np.int64)
+    taken = np.zeros(len(masks), np.bool_)
+    for g, count in enumerate(wanted.tolist()):
+        rows = np.flatnonzero(group == g)
+        taken[rows[_most_different(points[rows], images[rows], count, per_image)]] = True
+    return in_order(masks.index.to_numpy()[random.permutation(np.flatnonzero(taken))])
+
+
+def _doubtful(quality: FloatArray, line: float, count: int) -> IntArray:
+    """Return the rows nearest to the line, half of them from each side; the nearest is first."""
+    away = np.abs(np.where(np.isnan(quality), line, quality) - line)
+    nearest = np.argsort(away, kind="stable")
+    below = quality[nearest] < line
+    low, high = nearest[below], nearest[~below]
+    lows = min(len(low), max(count // 2, count - len(high)))
+    kept = np.concatenate([low[:lows], high[: count - lows]])
+    return np.asarray(kept[np.argsort(away[kept], kind="stable")], np.int64)
+
+
+def _ranks(signals: pd.DataFrame) -> FloatArray:
+    """Return every signal as its rank in (0, 1]; what is not available is in the middle."""
+    ranks = signals.astype(np.float64).rank(pct=True).fillna(0.5)
+    return ranks.to_numpy(np.float64)
+
+
+def _most_different(points: FloatArray, images: IntArray, n: int, per_image: int) -> list[int]:
+    """Take the first point, then each time the one farthest from all that are taken."""
+    away = np.full(len(points), np.inf)
+    left = np.full(int(images.max(initial=-1)) + 1, per_image)
+    taken: list[int] = []
+    while len(taken) < n:
+        k = int(np.argmax(away))
+        if away[k] < 0:
+            break
+        taken.append(k)
+        away = np.minimum(away, ((points - points[k]) ** 2).sum(axis=1))
+        left[images[k]] -= 1
+        away[k] = -1
+        if left[images[k]] == 0:
+            away[images == images[k]] = -1
+    return taken

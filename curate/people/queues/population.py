@@ -1,0 +1,306 @@
+"""The masks of an audit that a queue can be drawn from, and each kind's draw of them.
+
+Only the columns that a draw needs are read: of random samples and of masks to learn from 24 bytes
+a mask, of errors the ids of those that are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.common.ranges import MOST, check_numbers
+from curate.errors import AuditError, CallError
+from curate.people.queues import sampling
+from curate.people.queues.active_learning import POOL, draw_learn
+from curate.people.reviews.recorded_draws import DrawRegistry, RecordedDraw, recorded
+from curate.policy.grammar import check_actions
+from curate.policy.plan import ORDER_SQL
+from curate.store.audit_sql import (
+    Audit,
+    column_types,
+    has_people,
+    is_number,
+    literal,
+    population_sql,
+    quoted,
+)
+
+SECONDS_PER_MASK = 14.0
+"""What a person needs for one mask: the time that the makers of SA-1B measured at the end."""
+
+_FIRST = (
+    *("rank", "mask_id", "image_id", "file_name", "category", "action", "reasons", "priority"),
+    *("quality_score", "area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "source_key"),
+)
+
+
+def queue(
+    audit: Audit,
+    *,
+    budget: int | None = None,
+    minutes: float | None = None,
+    seconds_per_mask: float = SECONDS_PER_MASK,
+    actions: Sequence[str] = ("review",),
+) -> pd.DataFrame:
+    """Return the masks to look at, in order.
+
+    Args:
+        audit: A finished audit.
+        budget: How many masks at most.
+        minutes: How much time people have; with ``budget``, the smaller of both counts.
+        seconds_per_mask: How long one mask takes.
+        actions: Whose masks: "review", "reject", "accept".
+
+    Returns:
+        A row a mask, every column of the audit but the masks themselves, ``rank`` first. ``rank``
+        is the place among all masks of the audit.
+
+    Raises:
+        CallError: An argument is out of range.
+        AuditError: The audit has no plan.
+    """
+    most = size(budget, minutes, seconds_per_mask)
+    types = column_types(audit)
+    if "action" not in types:
+        raise AuditError("no mask has an action yet", str(audit.path), "run `curate decide` first")
+    names = shown_columns(types)
+    limit = "" if most is None else f" limit {most}"
+    found = audit.query(
+        f"select {', '.join(map(quoted, names))} from masks where {chosen(actions)} "
+        f"order by {ORDER_SQL}{limit}"
+    )
+    return found.astype({name: "Int64" for name in names if "INT" in types[name]})
+
+
+def shown_columns(types: Mapping[str, str]) -> list[str]:
+    """Return the columns that a queue shows: all but the masks, the telling ones first."""
+    names = [name for name in types if name != "segmentation"]
+    return sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+
+
+def size(budget: int | None, minutes: float | None, seconds_per_mask: float) -> int | None:
+    """Return how many masks a budget buys; None for all.
+
+    Raises:
+        CallError: An argument is out of range.
+    """
+    check_numbers(budget=budget, minutes=minutes, seconds_per_mask=seconds_per_mask)
+    if minutes is None:
+        return budget
+    affordable = int(min(60 * minutes / seconds_per_mask, MOST) + 1e-9)
+    if affordable < 1:
+        what = f"{minutes:g} minutes are less than one mask takes ({seconds_per_mask:g} s)"
+        raise CallError(what, "queue", "give more time")
+    return affordable if budget is None else min(budget, affordable)
+
+
+def chosen(actions: Sequence[str]) -> str:
+    """Return SQL of the masks with one of some actions.
+
+    Raises:
+        CallError: There is no such action, or none is given.
+    """
+    check_actions(actions, "actions")
+    return f"action in ({', '.join(map(literal, actions))})"
+
+
+def with_rejected(actions: Sequence[str]) -> tuple[str, ...]:
+    """Return actions with "reject" among them: what is worse than what goes goes too.
+
+    Raises:
+        CallError: There is no such action, or none is given.
+    """
+    chosen(actions)
+    return tuple(dict.fromkeys(("reject", *actions)))
+
+
+PER_IMAGE = 5
+"""Most masks of one image in a queue to learn from."""
+
+POPULATION = "masks with status ok that are no crowd regions, whatever their action"
+
+_UNSEEN = ("missing", "unreadable", "invalid_size", "duplicate_id")
+IntArray = npt.NDArray[np.int64]
+Made = tuple[pd.DataFrame, dict[str, Any]]
+"""A draw, and what is recorded of how it was made."""
+
+
+class History(DrawRegistry, Protocol):
+    """What people did so far; ``curate.people.reviews.Reviews`` has it."""
+
+    def resolved(self) -> pd.DataFrame:
+        """Return what was decided, index ``mask_id``."""
+
+
+def _none() -> IntArray:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Already:
+    """What was done before: masks that people decided on, and all draws in their order."""
+
+    decided: IntArray = field(default_factory=_none)
+    draws: tuple[RecordedDraw, ...] = ()
+
+    @classmethod
+    def of(cls, history: History) -> Already:
+        """Take it from what was recorded."""
+        return cls(history.resolved().index.to_numpy(np.int64), recorded(history))
+
+    def sampled(self, unit: str | None = None) -> IntArray:
+        """Return the masks of random samples, of one unit or of both."""
+        ids = [
+            draw.sample()["mask_id"].to_numpy(np.int64)
+            for draw in self.draws
+            if draw.unit and unit in (None, draw.unit)
+        ]
+        return np.unique(np.concatenate([_none(), *ids]))
+
+    def images(self) -> IntArray:
+        """Return the images that were drawn as a whole."""
+        ids = [d.settings["images"]["ids"] for d in self.draws if d.unit == "image"]
+        return np.unique(np.concatenate([_none(), *map(np.asarray, ids)])).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a queue can be drawn from, after all that was done before."""
+
+    audit: Audit
+    types: dict[str, str]
+    already: Already
+    seed: int
+
+    @property
+    def population(self) -> str:
+        """SQL of the masks that could ever be accepted."""
+        return population_sql(self.types)
+
+    def errors(self, n: int | None, actions: Sequence[str]) -> Made:
+        """Take the first of the plan's order; masks that people have not settled come again."""
+        out = np.union1d(self.already.decided, self.already.sampled())
+        if has_people(self.audit):
+            again = self.audit.query("select mask_id from people where change = 'unsettled'")
+            out = np.setdiff1d(out, again["mask_id"].to_numpy(np.int64))
+        limit = "" if n is None else f" limit {n + len(out)}"
+        found = self.audit.query(
+            f"select mask_id from masks where {chosen(actions)} order by {ORDER_SQL}{limit}"
+        )
+        ids = found["mask_id"].to_numpy(np.int64)
+        ids = ids[~np.isin(ids, out)][:n]
+        return sampling.in_order(ids), {"actions": list(actions)}
+
+    def learn(self, n: int, actions: Sequence[str] | None) -> Made:
+        """Take doubtful masks unlike each other."""
+        signals = [
+            quoted(name)
+            for name, kind in self.types.items()
+            if is_number(kind) and _is_signal(name)
+        ]
+        line = self._line()
+        masks = self._all(f" and {chosen(actions)}" if actions is not None else "")
+        masks = masks[masks["quality_score"].notna()]
+        out = np.union1d(self.already.decided, self.already.sampled())
+        masks = masks[~masks.index.isin(out)]
+        self._need(len(masks))
+        near = _nearest(masks, line, n)
+        names = ", ".join(["mask_id", "image_id", "quality_score", *signals])
+        found = self.audit.query(
+            f"select {names} from masks where mask_id in ({listed(near.to_numpy(np.int64))})"
+        )
+        masks = found.set_index("mask_id")
+        drawn = draw_learn(masks, n, seed=self.seed, line=line, per_image=PER_IMAGE)
+        return drawn, {"line": line, "actions": None if actions is None else list(actions)}
+
+    def _line(self) -> float:
+        """Return the quality between good and bad masks.
+
+        A half where quality is a calibrated probability; else where the plan's share of doubtful
+        masks ends.
+        """
+        if self.audit.info.get("quality_model"):
+            return 0.5
+        found = self.audit.query(
+            "select avg(case when action = 'accept' then 0.0 else 1.0 end) as doubtful "
+            f"from masks where {self.population}"
+        )
+        share = float(np.clip(np.nan_to_num(found["doubtful"].to_numpy(np.float64)[0]), 0.01, 0.5))
+        found = self.audit.query(
+            f"select quantile_disc(quality_score, {share!r}) as line from masks "
+            f"where {self.population} and not isnan(quality_score)"
+        )
+        line = float(found["line"].to_numpy(np.float64)[0])
+        return line if np.isfinite(line) else 0.5
+
+    def masks(self, n: int) -> Made:
+        """Take masks at random."""
+        masks = self._all()
+        left = masks[~masks.index.isin(self.already.sampled("mask"))]
+        self._need(len(left))
+        drawn = sampling.draw_estimate(left, n, seed=self.seed)
+        settings = {"unit": "mask", "population": len(masks), "of": POPULATION}
+        before = len(masks) - len(left)
+        return drawn, {**settings, "before": before, "strata": sampling.sizes_of(drawn)}
+
+    def images(self, n: int) -> Made:
+        """Take images at random, with all their masks; images without masks are drawn too."""
+        masks = self._all()
+        words = ", ".join(map(literal, _UNSEEN))
+        found = self.audit.query(f"select image_id from images where status not in ({words})")
+        images = np.union1d(found["image_id"].to_numpy(np.int64), masks["image_id"].to_numpy())
+        left = np.setdiff1d(images, self.already.images())
+        held = int(masks["image_id"].isin(left).sum())
+        self._need(len(left))
+        picked = sampling.choose_images(left, held, n, seed=self.seed)
+        settings = {"unit": "image", "population": len(masks), "of": POPULATION}
+        settings |= {"before": len(images) - len(left)}
+        numbers = {"population": len(left), "drawn": len(picked), "ids": picked.tolist()}
+        drawn = sampling.draw_images(masks, picked, len(left), self.seed)
+        return drawn, {**settings, "images": numbers}
+
+    def _all(self, where: str = "") -> pd.DataFrame:
+        found = self.audit.query(
+            f"select mask_id, image_id, quality_score from masks where {self.population}{where}"
+        )
+        return found.set_index("mask_id")
+
+    def _need(self, left: int) -> None:
+        if not left:
+            do = "all have been drawn or decided already, or the audit holds none"
+            raise AuditError("no mask is left to draw", str(self.audit.path), do)
+
+    def usable(self, known: pd.Series[Any], actions: Sequence[str] | None) -> pd.Series[Any]:
+        """Keep the answers of masks that could as well have been drawn."""
+        where = f" and {chosen(actions)}" if actions is not None else ""
+        found = self.audit.query(
+            f"select mask_id from masks where {self.population}{where} and mask_id in "
+            f"({listed(known.index.to_numpy(np.int64))})"
+        )
+        return known[known.index.isin(found["mask_id"])]
+
+
+def _nearest(masks: pd.DataFrame, line: float, n: int) -> pd.Index[Any]:
+    """Return masks near the line on both sides of it, not too many of one image."""
+    masks = masks.sort_index()
+    away = (masks["quality_score"] - line).abs().sort_values(kind="stable")
+    masks = masks.reindex(away.index)
+    masks = masks[masks.groupby("image_id").cumcount() < 3 * PER_IMAGE]
+    below = masks["quality_score"] < line
+    sides = [masks.index[side.to_numpy()][: POOL * n] for side in (below, ~below)]
+    return sides[0].append(sides[1])
+
+
+def _is_signal(name: str) -> bool:
+    return name == "predicted_iou" or (name.endswith("_score") and name != "quality_score")
+
+
+def listed(ids: IntArray) -> str:
+    """Return ids as SQL lists them."""
+    return ", ".join(map(str, ids.tolist()))

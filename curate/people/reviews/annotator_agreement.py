@@ -1,0 +1,227 @@
+"""How far people agree, beyond chance, and what each of them is like."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.people.reviews.resolved_labels import CODE, CURRENT, WORDS
+from curate.people.reviews.row_frames import fetch
+
+IntArray = npt.NDArray[np.int64]
+
+_SAID = (
+    f"select mask_id, reviewer, {CODE.format('action')}, seconds from ({CURRENT.format(only='')})"
+)
+
+_HONEYPOTS = f"""
+select d.mask_id, d.reviewer, {CODE.format("d.action")}, {CODE.format("h.honeypot")}
+from (
+  select d.*, row_number() over (
+    partition by d.mask_id, d.reviewer, d.draw_id order by d.time desc, d.decision_id desc) as back
+  from standing d where d.draw_id is not null
+) d join (
+  select draw_id, mask_id, min(honeypot) as honeypot from drawn
+  where honeypot is not null group by 1, 2
+) h on h.draw_id = d.draw_id and h.mask_id = d.mask_id where d.back = 1
+"""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far people agree on the masks that several of them judged.
+
+    Masks with a known answer are left out, but in the reviewers' own columns for them.
+
+    Attributes:
+        masks: How many masks two people or more have judged.
+        alpha: Krippendorff's alpha, nominal, over accept, fix and reject; NaN where it is not
+            defined (no such mask, or everybody always says the same).
+        kappa: Mean of the pairs' kappas (Light's); NaN where no pair has one.
+        pairs: A row a pair of people: ``first``, ``second``, ``masks`` judged by both, ``agreed``
+            (share) and ``kappa`` (Cohen's; NaN where both always say the same one thing).
+        reviewers: Index ``reviewer``: ``decisions`` (masks judged), ``accept_rate``,
+            ``reject_rate``, ``fix_rate``, ``honeypots``, ``honeypots_right``, ``median_seconds``.
+            A person with no name has the name "".
+    """
+
+    masks: int
+    alpha: float
+    kappa: float
+    pairs: pd.DataFrame
+    reviewers: pd.DataFrame
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values; what is not defined is None."""
+        return {
+            "masks": self.masks,
+            "alpha": _number(self.alpha),
+            "kappa": _number(self.kappa),
+            "pairs": _records(self.pairs),
+            "reviewers": _records(self.reviewers.reset_index()),
+        }
+
+    def text(self) -> str:
+        """Return the agreement as plain tables."""
+        lines = [
+            f"{'reviewer':<20}{'masks':>9}{'accept':>9}{'reject':>9}{'fix':>9}"
+            f"{'known answers':>18}{'seconds':>9}"
+        ]
+        for name, row in self.reviewers.iterrows():
+            right = f"{row['honeypots_right']:.0f} of {row['honeypots']:.0f} right"
+            rates = "".join(
+                f"{_share(row[f'{action}_rate']):>9}" for action in ("accept", "reject", "fix")
+            )
+            seconds = row["median_seconds"]
+            shown = "-" if pd.isna(seconds) else f"{seconds:.1f}"
+            lines.append(
+                f"{_name(name):<20}{row['decisions']:>9,.0f}{rates}"
+                f"{right if row['honeypots'] else '-':>18}{shown:>9}"
+            )
+        if not self.masks:
+            return "\n".join([*lines, "", "no mask has been judged by two people"])
+        lines += ["", f"{self.masks:,} masks were judged by two people or more"]
+        lines += [
+            f"{_name(p['first'])} and {_name(p['second'])}: {p['masks']:,} masks,"
+            f" {_share(p['agreed'])} alike, Cohen's kappa {_shown(p['kappa'])}"
+            for p in self.pairs.to_dict("records")
+        ]
+        return "\n".join([*lines, f"Krippendorff's alpha {_shown(self.alpha)}"])
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    missing = frame.astype(object).where(frame.notna(), None)
+    return [{str(k): v for k, v in row.items()} for row in missing.to_dict("records")]
+
+
+def _name(name: object) -> str:
+    return " ".join(str(name).split())[:19] or "(no name)"
+
+
+def _share(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.1%}"
+
+
+def _shown(value: float) -> str:
+    return "is not defined" if np.isnan(value) else f"{value:.3f}"
+
+
+def agreement(connection: sqlite3.Connection) -> Agreement:
+    """Return how far people agree; see :class:`Agreement`."""
+    said = fetch(connection, _SAID, ("mask_id", "reviewer", "place", "seconds"))
+    known = fetch(connection, _HONEYPOTS, ("mask_id", "reviewer", "place", "slot"))
+    person, names = pd.factorize(said["reviewer"], sort=True)
+    several = said["mask_id"].duplicated(keep=False).to_numpy()
+    units = said["mask_id"].to_numpy(np.int64)[several]
+    values = said["place"].to_numpy(np.int64)[several]
+    pairs = _pairs(units, person[several].astype(np.int64), values, np.asarray(names, object))
+    kappas = pairs["kappa"].dropna()
+    return Agreement(
+        masks=len(np.unique(units)),
+        alpha=krippendorff_alpha(units, values),
+        kappa=float(kappas.mean()) if len(kappas) else float("nan"),
+        pairs=pairs,
+        reviewers=_reviewers(said, known),
+    )
+
+
+def cohen_kappa(first: IntArray, second: IntArray) -> float:
+    """Return Cohen's kappa of two people's nominal judgements of the same things.
+
+    Args:
+        first: One person's, as whole numbers from 0.
+        second: The other's, in the same order.
+
+    Returns:
+        1 for full agreement, 0 for as much as by chance; NaN where chance alone agrees fully.
+
+    >>> cohen_kappa(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
+    0.5
+    """
+    if not len(first):
+        return float("nan")
+    size = 1 + int(max(first.max(), second.max()))
+    table = np.bincount(first * size + second, minlength=size * size).reshape(size, size)
+    return _kappa(table)
+
+
+def _kappa(table: npt.NDArray[Any]) -> float:
+    """Return kappa of a table of counts: one person's answers down, the other's across."""
+    n = int(table.sum())
+    agreed = n * int(np.trace(table))
+    chance = int(table.sum(axis=1) @ table.sum(axis=0))
+    return float("nan") if chance == n * n else (agreed - chance) / (n * n - chance)
+
+
+def krippendorff_alpha(units: IntArray, values: IntArray) -> float:
+    """Return Krippendorff's alpha for nominal values and any number of people.
+
+    Args:
+        units: What each value is said of.
+        values: Whole numbers from 0, one a person and unit. A unit with one value does not count.
+
+    Returns:
+        1 for full agreement, 0 for none beyond chance; NaN where there are no two values to hold
+        against each other, or all are alike.
+
+    Source: K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C.
+    """
+    _, unit = np.unique(units, return_inverse=True)
+    size = 1 + int(values.max()) if len(values) else 1
+    table = np.bincount(unit * size + values, minlength=(unit.max(initial=-1) + 1) * size)
+    table = table.reshape(-1, size).astype(np.float64)
+    said = table.sum(axis=1)
+    table, said = table[said > 1], said[said > 1]
+    total = table.sum()
+    # Pairs of a unit that differ: of all its pairs, those that do not match themselves.
+    differ = ((said**2 - (table**2).sum(axis=1)) / np.maximum(said - 1, 1)).sum()
+    expected = total**2 - (table.sum(axis=0) ** 2).sum()
+    return float(1 - (total - 1) * differ / expected) if expected else float("nan")
+
+
+def _pairs(units: IntArray, person: IntArray, values: IntArray, names: Any) -> pd.DataFrame:
+    votes = pd.DataFrame({"unit": units, "person": person, "value": values})
+    both = votes.merge(votes, on="unit", suffixes=("", "_other"))
+    both = both[both["person"] < both["person_other"]]
+    size = len(WORDS)
+    cell = both["value"] * size + both["value_other"]
+    pair = both["person"] * max(len(names), 1) + both["person_other"]
+    number, which = np.unique(pair.to_numpy(np.int64), return_inverse=True)
+    tables = np.bincount(which * size**2 + cell.to_numpy(), minlength=len(number) * size**2)
+    tables = tables.reshape(-1, size, size)
+    count = tables.sum(axis=(1, 2))
+    return pd.DataFrame(
+        {
+            "first": [str(names[k]) for k in number // max(len(names), 1)],
+            "second": [str(names[k]) for k in number % max(len(names), 1)],
+            "masks": count,
+            "agreed": np.trace(tables, axis1=1, axis2=2) / count,
+            "kappa": np.array([_kappa(table) for table in tables], np.float64),
+        }
+    )
+
+
+def _reviewers(said: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    grouped = said.groupby("reviewer")
+    frame = pd.DataFrame({"decisions": grouped.size()})
+    for code, word in ((0, "accept"), (2, "reject"), (1, "fix")):
+        frame[f"{word}_rate"] = (said["place"] == code).groupby(said["reviewer"]).mean()
+    frame["median_seconds"] = grouped["seconds"].median()
+    # A mask known to be bad is told so by rejecting it and by fixing it.
+    right = (known["place"] == 0) == (known["slot"] == 0)
+    counts = pd.DataFrame({"honeypots": known.groupby("reviewer").size()})
+    counts["honeypots_right"] = right.groupby(known["reviewer"]).sum()
+    frame = frame.join(counts, how="outer").sort_index()
+    whole = ["decisions", "honeypots", "honeypots_right"]
+    frame[whole] = frame[whole].fillna(0).astype("int64")
+    order = ("decisions", "accept_rate", "reject_rate", "fix_rate", "honeypots", "honeypots_right")
+    return frame[[*order, "median_seconds"]].rename_axis("reviewer")

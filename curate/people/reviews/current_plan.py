@@ -1,0 +1,257 @@
+"""The plan as it is now: what people decided, over what policy, model or certificate say.
+
+``people.parquet`` holds what came of people's decisions, a row a mask. It is brought up to date
+whenever the plan is read, by resolving only the masks that decisions were added to or withdrawn
+from since. Deleted or outdated, it is made anew; nothing stands in it that is not in
+``reviews.sqlite`` and the parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.common import files
+from curate.dataset.notes import counted
+from curate.dataset.table import STRING
+from curate.errors import AuditError
+from curate.people.reviews.outcomes import outcomes, why_unsettled
+from curate.people.reviews.review_file import Reviews, has_reviews
+from curate.people.reviews.review_settings import DecisionSettings
+from curate.people.reviews.schema import FILE
+from curate.scorers.reason_template import JOINT
+from curate.store.audit import Audit
+from curate.store.audit import open_audit as open_pinned
+from curate.store.audit_files import to_frame, writing
+from curate.store.audit_info import read_info
+from curate.store.people_overlay import PEOPLE, read_people
+from curate.store.rows_by_id import rows_of
+
+_STATE = b"curate"
+_LAYOUT = 2
+_PLAN = ("action", "reasons", "decided_by")
+_ACTIONS = {"kept": "accept", "removed": "reject", "unsettled": "review"}
+
+
+class State(NamedTuple):
+    """What ``people.parquet`` was made of: it is up to date as long as nothing of it changes.
+
+    Attributes:
+        decision_id: The last decision.
+        withdrawn_id: The last withdrawal.
+        last_key: Key of the last decision: another one under its number is another file.
+        rule: How people who disagree are resolved.
+        plan: A short name of the plan that they override.
+        layout: What columns the file has; another number whenever these change.
+    """
+
+    decision_id: int
+    withdrawn_id: int
+    last_key: str
+    rule: str
+    plan: str
+    layout: int
+
+
+def open_audit(path: str | os.PathLike[str]) -> Audit:
+    """Open a finished audit; its plan is that of today whenever it is read.
+
+    Where its directory cannot be written, the plan is that of the moment in which it is opened.
+
+    Raises:
+        AuditError: There is none, it is of another version, or it was interrupted.
+    """
+    found = open_pinned(path)
+    if os.access(found.path, os.W_OK):
+        return Audit(found.path, found.info, bring_up_to_date)
+    return Audit(found.path, found.info, None, _people_now(found))  # what cannot be kept, is made
+
+
+def bring_up_to_date(audit: Audit) -> None:
+    """See that ``people.parquet`` holds what people have decided by now.
+
+    Raises:
+        AuditError: The file of decisions cannot be used, or nothing can be written.
+    """
+    target = audit.path / PEOPLE
+    pinned = Audit(audit.path, audit.info)
+    if not has_reviews(pinned):
+        _refuse_lost(target)
+        files.unlink(target, missing_ok=True)
+        return
+    found = _outdated(pinned)
+    if found is not None:
+        _write(target, *found)
+
+
+def _refuse_lost(target: Path) -> None:
+    """See that nobody had decided anything where there is no file of decisions.
+
+    Raises:
+        AuditError: Somebody had.
+    """
+    try:
+        lost = pq.read_metadata(target).num_rows if target.exists() else 0
+    except (OSError, pa.ArrowException):
+        lost = 0
+    if lost:
+        what = f"people's decisions on {counted(lost, 'mask')} are gone: {FILE} is not there"
+        do = f"put it back; to go on without them, remove {target.name} too"
+        raise AuditError(what, str(target.parent), do)
+
+
+def _people_now(audit: Audit) -> pa.Table:
+    """Return what people have decided by now where the audit's directory cannot be written."""
+    if not has_reviews(audit):
+        _refuse_lost(audit.path / PEOPLE)
+        return pa.table({})
+    found = _outdated(audit)
+    kept = read_people(audit.path) if found is None else _table(found[0])
+    return pa.table({}) if kept is None else kept
+
+
+def _outdated(pinned: Audit) -> tuple[pd.DataFrame, State] | None:
+    """Return what ``people.parquet`` should hold and of what; None where it holds that."""
+    before = _state_of(pinned.path / PEOPLE)
+    info = read_info(pinned.path) or pinned.info  # another call may have changed it since
+    settings = DecisionSettings.of(info)
+    with Reviews(pinned).connected() as connection:
+        now = _state(connection, settings.rule, info)
+        if now == before:
+            return None
+        kept: pd.DataFrame | None = None
+        changed: np.ndarray[Any, Any] | None = None
+        if before is not None and _goes_on(connection, before, now):
+            kept = to_frame(read_people(pinned.path)).set_index("mask_id")
+            changed = _changed(connection, before)
+        fresh = outcomes(connection, settings.rule, changed)
+    rows = _planned(pinned, fresh)
+    if kept is not None and changed is not None:
+        rows = pd.concat([kept[~kept.index.isin(changed)], rows])
+    return rows.sort_index(), now
+
+
+def unsettled(audit: Audit) -> dict[int, str]:
+    """Return the masks that people have not settled by now, and why.
+
+    Returns:
+        By ``mask_id``, one of :data:`~curate.people.reviews.outcomes.WHY`.
+
+    Raises:
+        AuditError: As :func:`bring_up_to_date`.
+    """
+    bring_up_to_date(audit)
+    rows = read_people(audit.path)
+    if rows is None:
+        return {}
+    rows = rows.filter(pc.equal(rows["change"], "unsettled"))
+    reasons = zip(rows["mask_id"].to_pylist(), rows["reasons"].to_pylist(), strict=True)
+    return {mask_id: why_unsettled(reason) for mask_id, reason in reasons}
+
+
+def _state(connection: sqlite3.Connection, rule: str, info: Mapping[str, Any]) -> State:
+    """Return what a file made now would be made of."""
+    last = [
+        int(connection.execute(f"select coalesce(max({name}_id), 0) from {table}").fetchone()[0])
+        for name, table in (("decision", "decisions"), ("withdrawn", "withdrawn"))
+    ]
+    plan = orjson.dumps(
+        [info.get(name) for name in ("policy", "certified_line", "judged_by", "identity")],
+        option=orjson.OPT_SORT_KEYS,
+    )
+    stamp = hashlib.blake2b(plan, digest_size=8).hexdigest()
+    return State(last[0], last[1], _key_of(connection, last[0]), rule, stamp, _LAYOUT)
+
+
+def _key_of(connection: sqlite3.Connection, decision_id: int) -> str:
+    sql = "select key from decisions where decision_id = ?"
+    found = connection.execute(sql, (decision_id,)).fetchone()
+    return str(found[0]) if found else ""
+
+
+def _goes_on(connection: sqlite3.Connection, before: State, now: State) -> bool:
+    """Return whether decisions were only added since: not so in a file restored from a copy."""
+    same = (before.rule, before.plan) == (now.rule, now.plan)
+    more = before.decision_id <= now.decision_id and before.withdrawn_id <= now.withdrawn_id
+    return same and more and _key_of(connection, before.decision_id) == before.last_key
+
+
+def _state_of(path: Path) -> State | None:
+    """Return what the file on disk was made of; None where there is none that can be used."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return State(**orjson.loads(metadata[_STATE]))
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowInvalid):
+        return None
+
+
+def _changed(connection: sqlite3.Connection, since: State) -> np.ndarray[Any, Any]:
+    """Return the masks of which anything was said or taken back since, sorted."""
+    rows = connection.execute(
+        "select mask_id from decisions where decision_id > ?1 union "
+        "select d.mask_id from withdrawn w join decisions d using (decision_id) "
+        "where w.withdrawn_id > ?2 order by 1",
+        (since.decision_id, since.withdrawn_id),
+    )
+    return np.array([row[0] for row in rows], np.int64)
+
+
+def _planned(audit: Audit, found: pd.DataFrame) -> pd.DataFrame:
+    """Return what takes the place of the policy's plan for some masks.
+
+    A mask that cannot be read stays what the policy made of it, even if a person accepted it: a
+    click does not give it pixels. Masks that the audit does not have any more are left out.
+    """
+    columns = ["image_id", "area_px", "action", "reasons", "decided_by"]
+    own = rows_of(audit, "masks", "mask_id", found.index.to_numpy(np.int64), columns)
+    if "decided_by" not in own:
+        own = own.assign(decided_by="policy")
+    own = own.set_index("mask_id").sort_index()
+    found = found.reindex(own.index)
+    change = found["change"].astype(object)
+    blank = (own["area_px"] == 0).to_numpy(np.bool_) & change.isin(
+        ("kept", "relabelled")
+    ).to_numpy()
+    action = change.map(_ACTIONS).fillna("accept").to_numpy(object)
+    said = found["said"].to_numpy(object)
+    policy = {name: own[name].astype(object).to_numpy() for name in _PLAN}
+    stays = [
+        f"{reasons}{JOINT if reasons else ''}{text}, but it has no readable pixel"
+        for reasons, text in zip(policy["reasons"][blank], said[blank], strict=True)
+    ]
+    reasons = said.copy()
+    reasons[blank] = stays
+    plan = {
+        "image_id": own["image_id"].to_numpy(np.int64),
+        "action": pd.Series(np.where(blank, policy["action"], action), own.index, STRING),
+        "reasons": pd.Series(reasons, own.index, STRING),
+        "decided_by": pd.Series(np.where(blank, policy["decided_by"], "person"), own.index, STRING),
+        "policy_action": pd.Series(policy["action"], own.index, STRING),
+    }
+    others = found.drop(columns="said").astype({"people": "int64", "decision_id": "int64"})
+    return pd.DataFrame(plan, index=own.index).join(others)
+
+
+def _table(rows: pd.DataFrame) -> pa.Table:
+    table = pa.Table.from_pandas(rows.drop(columns="reviewers"), preserve_index=True)
+    names = [list(one) for one in rows["reviewers"]]
+    table = table.append_column("reviewers", pa.array(names, pa.list_(pa.string())))
+    return table.replace_schema_metadata(None)
+
+
+def _write(target: Path, rows: pd.DataFrame, state: State) -> None:
+    table = _table(rows).replace_schema_metadata({_STATE: orjson.dumps(state._asdict())})
+    files.remove_abandoned(target.parent)
+    with writing(target) as temporary, files.open_file(temporary) as file:
+        pq.write_table(table, file, compression="lz4", write_page_checksum=True)

@@ -1,0 +1,254 @@
+"""From what people said of each mask to what becomes of it: kept, removed, redrawn, relabelled.
+
+Labels for learning (:mod:`curate.people.reviews.resolved_labels`) ask whether a mask is good; a
+plan asks what to do with it, and a corrected mask is only usable where it is clear which one it is.
+So people who agree that a mask is bad but not on what should stand in its place have not settled
+it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.dataset.table import BINARY
+from curate.people.reviews.resolved_labels import NO_HONEYPOT
+from curate.people.reviews.row_frames import fetch
+
+CHANGES = ("kept", "removed", "redrawn", "relabelled", "unsettled")
+"""What can become of a mask that people decided on. "redrawn" may have a new category too."""
+
+COLUMNS = (
+    *("mask_id", "action", "iou", "segmentation", "category", "reviewer", "time", "decision_id"),
+    *("draw_id", "queue_kind"),
+)
+
+_VOTES = f"""
+select {", ".join(COLUMNS)} from (
+  select d.*, row_number() over (
+    partition by d.mask_id, d.reviewer order by d.time desc, d.decision_id desc) as back
+  from standing d where {NO_HONEYPOT} {{only}}
+) where back = 1 order by mask_id, time, decision_id
+"""
+"""What each person says of each mask by now; masks with a known answer are left out."""
+
+UNDRAWN = "it is to be fixed, but nobody has drawn it"
+"""Why a mask is not settled on which nobody disagrees; its reason begins so."""
+
+DISPUTED, NOT_DRAWN = WHY = ("disputed", "to be fixed but not drawn")
+"""Why people have not settled on a mask, for counting."""
+
+_SEVERITY = {"accept": 0, "fix": 1, "reject": 2}
+_LONGEST_NAME = 40
+_MOST_NAMES = 3
+
+
+class Vote(NamedTuple):
+    """What one person says of a mask: its action, and what a fix changes."""
+
+    action: str
+    segmentation: bytes | None
+    category: str | None
+
+
+class Settled(NamedTuple):
+    """What came of a mask's votes.
+
+    Attributes:
+        change: One of :data:`CHANGES`.
+        vote: Position of the vote that counts; -1 where it is not settled.
+        reason: Why it is not settled; "" where it is.
+    """
+
+    change: str
+    vote: int
+    reason: str = ""
+
+
+def outcomes(
+    connection: sqlite3.Connection, rule: str, only: npt.NDArray[np.int64] | None = None
+) -> pd.DataFrame:
+    """Resolve what people say of each mask.
+
+    Args:
+        connection: The open file of decisions.
+        rule: "latest": the last decision counts. "strictest": reject before fix before accept.
+            "majority": what more than half of the people say.
+        only: Masks to resolve; None for all.
+
+    Returns:
+        Index ``mask_id``: ``change``, ``said`` (in words, by whom), ``segmentation`` and
+        ``category`` (new ones, None where they stay), ``iou`` (of the new with the old mask, NaN
+        where not known), ``reviewers`` (their names, a list), ``people`` (how many), ``time``
+        (of the decision that counts, or the last one), ``decision_id``, ``draw_id`` (NA for none)
+        and ``queue_kind``.
+    """
+    where = ""
+    if only is not None:
+        connection.execute("create temp table if not exists wanted (mask_id integer primary key)")
+        connection.execute("delete from temp.wanted")
+        connection.executemany("insert into temp.wanted values (?)", ((i,) for i in only.tolist()))
+        where = "and d.mask_id in (select mask_id from temp.wanted)"
+    votes = fetch(connection, _VOTES.format(only=where), COLUMNS)
+    return _resolved(votes, rule)
+
+
+def _resolved(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
+    ids = votes["mask_id"].to_numpy(np.int64)
+    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, np.int64)
+    ends = np.append(starts, len(ids))[1:]
+    said = [
+        Vote(*row)
+        for row in zip(
+            votes["action"].tolist(),
+            _objects(votes["segmentation"]),
+            _objects(votes["category"]),
+            strict=True,
+        )
+    ]
+    who = votes["reviewer"].tolist()
+    names = [_name(text) for text in who]
+    settled = [settle(said[a:b], rule) for a, b in zip(starts, ends, strict=True)]
+    spoken = np.array(
+        [
+            a + one.vote if one.vote >= 0 else b - 1
+            for a, b, one in zip(starts, ends, settled, strict=True)
+        ],
+        np.int64,
+    )
+    iou = votes["iou"].to_numpy(np.float64)
+    chosen = votes.iloc[spoken]
+    changed = [one.change in ("redrawn", "relabelled") for one in settled]
+    texts = [
+        words(one, said[a:b], names[a:b], float(iou[k]))
+        for a, b, k, one in zip(starts, ends, spoken, settled, strict=True)
+    ]
+    new = [
+        said[k] if changes else Vote("", None, None)
+        for k, changes in zip(spoken.tolist(), changed, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "change": pd.Series([one.change for one in settled], dtype="str"),
+            "said": pd.Series(texts, dtype="str"),
+            "segmentation": pd.Series([vote.segmentation for vote in new], dtype=BINARY),
+            "category": pd.Series([vote.category for vote in new], dtype="str"),
+            "iou": np.where(changed, iou[spoken], np.nan),
+            "reviewers": pd.Series(
+                [distinct_names(who[a:b]) for a, b in zip(starts, ends, strict=True)], dtype=object
+            ),
+            "people": ends - starts,
+            **{
+                name: chosen[name].array
+                for name in ("time", "decision_id", "draw_id", "queue_kind")
+            },
+        }
+    ).set_index(pd.Index(ids[starts], name="mask_id"))
+
+
+def _objects(column: pd.Series[Any]) -> list[Any]:
+    return list(column.astype(object).where(column.notna(), None))
+
+
+def settle(votes: Sequence[Vote], rule: str) -> Settled:
+    """Resolve the votes on one mask, one a person, oldest first."""
+    if rule == "latest":
+        at = len(votes) - 1
+    else:
+        counts = Counter(vote.action for vote in votes)
+        action = max(counts, key=lambda name: (counts[name], _SEVERITY[name]))
+        if rule == "strictest":
+            action = max(counts, key=_SEVERITY.__getitem__)
+        elif 2 * counts[action] <= len(votes):
+            return Settled("unsettled", -1, f"people disagree: {_tally(counts)}")
+        same = Counter(vote for vote in votes if vote.action == action)
+        vote, most = same.most_common(1)[0]
+        if len(same) > 1 and (rule == "strictest" or 2 * most <= len(votes)):
+            return Settled("unsettled", -1, f"{len(same)} different corrections")
+        at = max(k for k, one in enumerate(votes) if one == vote)
+    change = _change(votes[at])
+    if change == "unsettled":
+        return Settled(change, -1, UNDRAWN)
+    return Settled(change, at)
+
+
+def why_unsettled(reason: str) -> str:
+    """Return which of :data:`WHY` a reason for not being settled is."""
+    return NOT_DRAWN if reason.startswith(UNDRAWN) else DISPUTED
+
+
+def unsettled_text(counts: Mapping[str, int]) -> str:
+    """Say how many masks people have not settled, "" for none.
+
+    Args:
+        counts: By :data:`WHY`, how many.
+    """
+    return ", ".join(f"{counts[why]:,} {why}" for why in WHY if counts.get(why))
+
+
+def _change(vote: Vote) -> str:
+    if vote.action != "fix":
+        return "kept" if vote.action == "accept" else "removed"
+    if vote.segmentation is not None:
+        return "redrawn"
+    return "unsettled" if vote.category is None else "relabelled"
+
+
+def words(one: Settled, votes: Sequence[Vote], names: Sequence[str], iou: float) -> str:
+    """Say what people decided of a mask, and who.
+
+    Args:
+        one: What came of it.
+        votes: What each person says.
+        names: Each person's name.
+        iou: Of the new with the old mask; NaN where not known or the same.
+    """
+    if one.vote < 0:
+        return f"{one.reason} ({people_text(list(names))})"
+    vote = votes[one.vote]
+    by = [name for name, other in zip(names, votes, strict=True) if other == vote]
+    who = people_text(by)
+    if len(by) < len(votes):
+        who = f"{len(by)} of {len(votes)} people ({who})"
+    verb = {"kept": "accepted", "removed": "rejected"}.get(one.change, one.change)
+    said = f"{verb} by {who}"
+    if one.change == "redrawn" and np.isfinite(iou):
+        said += f" (IoU {iou:.2f} with the mask before)"
+    if vote.category is not None:
+        label = "" if one.change == "relabelled" else ", relabelled"
+        said += f"{label}: {_plain(vote.category)}"
+    return said
+
+
+def _tally(counts: Counter[str]) -> str:
+    return ", ".join(f"{counts[name]} {name}" for name in _SEVERITY if counts[name])
+
+
+def distinct_names(names: Iterable[str]) -> list[str]:
+    """Return each name once, in order, without people who gave none."""
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def people_text(names: list[str]) -> str:
+    """Name people in a sentence, a few of them."""
+    names = names or [""]
+    shown = [name or "a person without a name" for name in dict.fromkeys(names)]
+    more = len(shown) - _MOST_NAMES
+    if more > 0:
+        shown = [*shown[:_MOST_NAMES], f"{more} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _name(text: str) -> str:
+    return _plain(text)[:_LONGEST_NAME]
+
+
+def _plain(text: str) -> str:
+    """Return text without what would end a reason: reasons are joined by a semicolon."""
+    return " ".join(text.replace(";", ",").split())

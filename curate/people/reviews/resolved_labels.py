@@ -1,0 +1,146 @@
+"""From what several people said, several times, to one label a mask."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.common.option_values import RULES
+from curate.common.ranges import check_numbers
+from curate.people.reviews.row_frames import fetch
+from curate.policy.grammar import check_choice
+
+_ACCEPT, _FIX, _REJECT = range(3)
+WORDS = ("accept", "fix", "reject")
+"""Actions, from light to grave; their codes are their places."""
+
+CODE = "case {0} when 'accept' then 0 when 'fix' then 1 else 2 end"
+
+NO_HONEYPOT = """
+(d.draw_id is null or not exists (select 1 from drawn h where h.mask_id = d.mask_id
+  and h.draw_id = d.draw_id and h.honeypot is not null))
+"""
+
+CURRENT = f"""
+select * from (
+  select d.mask_id, d.reviewer, d.action, d.iou, d.seconds, d.time, d.decision_id,
+    row_number() over (
+      partition by d.mask_id, d.reviewer order by d.time desc, d.decision_id desc) as back
+  from standing d where {NO_HONEYPOT} {{only}}
+) where back = 1
+"""
+"""What each person says of each mask by now, masks with a known answer left out."""
+
+_VOTES = f"""
+select mask_id, {CODE.format("action")}, iou, time, decision_id from ({CURRENT}) order by mask_id
+"""
+
+_OF_DRAW = "and d.mask_id in (select mask_id from standing where draw_id = ?)"
+
+_SHOWN = f"""
+select s.mask_id, s.queue_kind, s.inclusion_probability, s.draw_id, (
+  select w.stratum from drawn w where w.draw_id = s.draw_id and w.mask_id = s.mask_id limit 1)
+from (
+  select d.mask_id, d.queue_kind, d.inclusion_probability, d.draw_id, row_number() over (
+    partition by d.mask_id
+    order by d.queue_kind = 'estimate' desc, d.time desc, d.decision_id desc) as back
+  from standing d where {NO_HONEYPOT} {{of_draw}}
+) s where s.back = 1 order by s.mask_id
+"""
+"""Why a mask was shown. A random draw counts before all others: a mask that chance has drawn stays
+drawn, whoever looks at it again for another reason."""
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Votes:
+    """One vote a person and mask, masks together and in order; arrays of equal length.
+
+    ``order`` is their time, and the entry of those of the same time.
+    """
+
+    action: IntArray
+    bad: BoolArray
+    iou: npt.NDArray[np.float64]
+    order: tuple[IntArray, IntArray]
+    group: IntArray
+    starts: IntArray
+
+
+def resolved(
+    connection: sqlite3.Connection, rule: str, good_iou: float | None, draw_id: int | None
+) -> pd.DataFrame:
+    """Return one label a mask; see :meth:`curate.people.reviews.review_file.Reviews.resolved`."""
+    check_choice(rule, "rule", RULES)
+    check_numbers(good_iou=good_iou)
+    parameters = () if draw_id is None else (int(draw_id),)
+    only, of_draw = ("", "") if draw_id is None else (_OF_DRAW, "and d.draw_id = ?")
+    columns = ("mask_id", "place", "iou", "order", "decision_id")
+    votes = fetch(connection, _VOTES.format(only=only), columns, parameters)
+    columns = ("mask_id", "queue_kind", "inclusion_probability", "draw_id", "stratum")
+    shown = fetch(connection, _SHOWN.format(of_draw=of_draw), columns, parameters)
+    labels = _labels(votes, rule, good_iou)
+    return labels.join(shown.set_index("mask_id"), how="inner")
+
+
+def _labels(frame: pd.DataFrame, rule: str, good_iou: float | None) -> pd.DataFrame:
+    action = frame["place"].to_numpy(np.int64)
+    iou = frame["iou"].to_numpy(np.float64)
+    light = np.zeros(len(frame), np.bool_) if good_iou is None else iou >= good_iou
+    bad = (action == _REJECT) | ((action == _FIX) & ~light)
+    ids = frame["mask_id"].to_numpy(np.int64)
+    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, np.int64)
+    people = np.diff(np.append(starts, len(ids)))
+    group = np.repeat(np.arange(len(starts)), people)
+    order = (frame["order"].to_numpy(np.int64), frame["decision_id"].to_numpy(np.int64))
+    votes = _Votes(action, bad, iou, order, group, starts)
+    worse = np.bincount(group, weights=bad, minlength=len(starts)).astype(np.int64)
+    chosen = _SPOKESMEN[rule](votes, worse, people)
+    spoken = action[chosen]
+    known = np.where((spoken == _ACCEPT) & np.isnan(iou[chosen]), 1.0, iou[chosen])
+    return pd.DataFrame(
+        {
+            "good": ~bad[chosen],
+            "action": pd.Series(np.array(WORDS, object)[spoken], dtype="str"),
+            "iou": np.where(spoken == _REJECT, np.nan, known),
+            "reviewers": people,
+            "disagree": (worse > 0) & (worse < people),
+            "settled": (2 * worse != people) | (rule != "majority"),
+        }
+    ).set_index(pd.Index(ids[starts], name="mask_id"))
+
+
+def _first(votes: _Votes, *keys: Any) -> IntArray:
+    """Return in each mask the vote with the highest keys, the first key counting most."""
+    ranked = np.lexsort((*(np.asarray(key) for key in reversed(keys)), votes.group))
+    ends = np.append(votes.starts, len(votes.group))[1:] - 1
+    return np.asarray(ranked[ends], np.int64)
+
+
+def _latest(votes: _Votes, worse: IntArray, people: IntArray) -> IntArray:
+    del worse, people
+    return _first(votes, *votes.order)
+
+
+def _strictest(votes: _Votes, worse: IntArray, people: IntArray) -> IntArray:
+    del worse, people
+    return _first(votes, votes.bad, votes.action, *votes.order)
+
+
+def _majority(votes: _Votes, worse: IntArray, people: IntArray) -> IntArray:
+    """Let the side with more people win (the bad one on a tie), then its most frequent action."""
+    wins = votes.bad == (2 * worse >= people)[votes.group]
+    same = (votes.group * 2 + votes.bad) * len(WORDS) + votes.action
+    support = np.bincount(same)[same] if len(same) else same
+    return _first(votes, wins, support, votes.action, *votes.order)
+
+
+_SPOKESMEN = {"majority": _majority, "latest": _latest, "strictest": _strictest}
+"""By rule: the vote that speaks for each mask."""

@@ -1,0 +1,364 @@
+"""People's decisions on an audit's masks: written by whoever reviews, read by whatever learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from curate.common.clock import SYSTEM, Clock
+from curate.errors import AuditError, CallError
+from curate.people.reviews import schema
+from curate.people.reviews.append_decisions import Added, CheckedBatch, write
+from curate.people.reviews.row_frames import fetch
+from curate.people.reviews.validation import check_decisions, check_looked, check_missing
+from curate.store.audit import Audit
+from curate.store.audit_info import read_info
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from curate.people.reviews.annotator_agreement import Agreement
+    from curate.people.reviews.replaced_additions import ShownWindows
+
+COLUMNS = (
+    *("decision_id", "mask_id", "action", "iou", "segmentation", "category", "reviewer"),
+    *("seconds", "time", "queue_kind", "inclusion_probability", "draw_id", "origin", "key"),
+)
+"""Columns of decisions, as they are kept."""
+
+_STANDING = """
+select missing_id, image_id, segmentation, category, reviewer, time, origin from (
+  select *, row_number() over (
+    partition by image_id, reviewer, category, segmentation order by missing_id desc) as back
+  from missing
+) where back = 1 and withdrawn = 0 order by missing_id
+"""
+
+_LOOKED = f"select {{0}} from {schema.LOOKED} order by looked_id"
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """The decisions of people on one audit, in its ``reviews.sqlite``.
+
+    Every call opens the file, checks it and closes it again, so one value can be used from several
+    threads and processes at once. Rows are only ever added.
+
+    Attributes:
+        audit: The audit that the decisions are about.
+        clock: What time it is.
+    """
+
+    audit: Audit
+    clock: Clock = SYSTEM
+
+    @property
+    def path(self) -> Path:
+        """Where the file stands."""
+        return self.audit.path / schema.FILE
+
+    @contextmanager
+    def connected(self) -> Iterator[sqlite3.Connection]:
+        """Open the file for a piece of reading, checked, and close it again.
+
+        Raises:
+            AuditError: There is none yet, or it cannot be used.
+        """
+        with self._open() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+        """Open the file for a transaction; not where the audit was made anew since it was opened.
+
+        A new audit has a file of its own: what is decided of the old masks does not belong there,
+        and would keep the new audit from being used.
+        """
+        info = read_info(self.audit.path)
+        if info is None or not is_same_source(self.audit, info):
+            gone = "is not there any more" if info is None else "was made anew from another source"
+            what = f"the audit {gone} since it was opened; nothing was written"
+            raise AuditError(what, str(self.audit.path), "open it again")
+        with self._open(create=create, write=True) as connection, schema.transaction(connection):
+            yield connection
+
+    @contextmanager
+    def _open(
+        self, *, create: bool = False, write: bool = False, thorough: bool = False
+    ) -> Iterator[sqlite3.Connection]:
+        create = create and not has_reviews(self.audit)
+        with schema.connected(
+            self.path, identity_of(self.audit), create=create, write=write, thorough=thorough
+        ) as connection:
+            yield connection
+
+    def add(
+        self,
+        decisions: pd.DataFrame,
+        *,
+        origin: str,
+        missing: pd.DataFrame | None = None,
+        looked: pd.DataFrame | None = None,
+        shown: ShownWindows | None = None,
+        live: bool = False,
+    ) -> Added:
+        """Write decisions, all or none; what is there already is not written again.
+
+        Args:
+            decisions: ``mask_id`` and ``action`` ("accept", "reject", "fix"); optional are ``iou``
+                and ``segmentation`` (of the corrected mask; compressed counts, or any segmentation
+                COCO has), ``category`` (the right one, where a fix changed it), ``reviewer``,
+                ``seconds``, ``time``, ``queue_kind`` ("errors", "learn", "estimate", "none"),
+                ``inclusion_probability``, ``draw_id``, ``key`` (what makes sending twice harmless)
+                and ``row`` (where each stands, for messages). Where nothing says why a mask was
+                shown, the last draw it stands in does. A decision without a time was made now.
+            origin: Where they come from, for people.
+            missing: Masks that people added: ``image_id`` and ``segmentation``; optional are
+                ``category``, ``reviewer``, ``time``, ``withdrawn`` (1: taken away again), ``key``.
+            looked: Images that were gone through as a whole: ``image_id``; optional are
+                ``reviewer``, ``time``, ``draw_id`` (left out: the draw of all its masks), ``key``.
+            shown: What a corrected file shows. Masks added earlier there by the same person, from
+                the same kind of file of the same masks, are withdrawn where ``missing`` does not
+                hold them any more.
+            live: Whether all times are of this machine's clock, by which people decide just now. A
+                decision then comes after what is stored, even if the clock was set back since.
+
+        Returns:
+            What was new.
+
+        Raises:
+            SourceError: A row is wrong or contradicts another; nothing is written.
+            AuditError: The file cannot be used or written; nothing is written.
+            CallError: A column is missing, strange, or of another type.
+        """
+        now = self._now((decisions, missing, looked) if live else ())
+        batch = CheckedBatch(
+            check_decisions(self.audit, decisions, origin, now),
+            None if missing is None else check_missing(self.audit, missing, origin, now),
+            None if looked is None else check_looked(self.audit, looked, origin, now),
+            live,
+        )
+        with self.writing(create=True) as connection:
+            return write(connection, batch, origin, now, shown)
+
+    def _now(self, live: Iterable[pd.DataFrame | None]) -> int:
+        """Return the time; not before any that was taken from the same clock before it was set."""
+        latest = [frame["time"].max() for frame in live if frame is not None and len(frame)]
+        return max([self.clock.now_us(), *(int(time.value // 1000) for time in latest)])
+
+    def withdraw(self, keys: pd.DataFrame, *, live: bool = False) -> int:
+        """Take decisions back, all or none; what was taken back already is not again.
+
+        They stay in the file, but count for nothing: as if the person had not decided.
+
+        Args:
+            keys: ``decision_key`` (the ``key`` of the decision), ``reviewer`` (who made it) and
+                ``key`` (what makes sending twice harmless); optional is ``time``.
+            live: Whether all times are of this machine's clock.
+
+        Returns:
+            How many were withdrawn now.
+
+        Raises:
+            SourceError: There is no such decision of that person; nothing is written.
+            AuditError: The file cannot be used or written; nothing is written.
+            CallError: A column is missing, strange, or of another type.
+        """
+        from curate.people.reviews.withdrawals import check_withdrawn, write_withdrawn
+
+        now = self._now((keys,) if live else ())
+        checked = check_withdrawn(keys, now)
+        with self.writing() as connection:
+            return write_withdrawn(connection, checked, now)
+
+    def decisions(self) -> pd.DataFrame:
+        """Return all decisions that stand, oldest entry first; see :data:`COLUMNS`."""
+        with self._open() as connection:
+            sql = f"select {', '.join(COLUMNS)} from standing order by decision_id"
+            return fetch(connection, sql, COLUMNS)
+
+    def missing(self) -> pd.DataFrame:
+        """Return the masks that people added and did not withdraw.
+
+        Returns:
+            ``missing_id``, ``image_id``, ``segmentation``, ``category``, ``reviewer``, ``time``,
+            ``origin``. Two people who add the same object give two rows.
+        """
+        columns = ("missing_id", "image_id", "segmentation", "category", "reviewer", "time")
+        with self._open() as connection:
+            return fetch(connection, _STANDING, (*columns, "origin"))
+
+    def looked(self) -> pd.DataFrame:
+        """Return which images were gone through as a whole.
+
+        Returns:
+            ``image_id``, ``reviewer``, ``time``, ``draw_id`` (NA for none), ``origin``.
+        """
+        columns = ("image_id", "reviewer", "time", "draw_id", "origin")
+        with self._open() as connection:
+            return fetch(connection, _LOOKED.format(", ".join(columns)), columns)
+
+    def record_draw(
+        self,
+        kind: str,
+        drawn: pd.DataFrame,
+        settings: Mapping[str, Any],
+        *,
+        draw_id: int | None = None,
+    ) -> int:
+        """Record which masks were drawn for people, and how.
+
+        Args:
+            kind: "errors", "learn" or "estimate".
+            drawn: A row each time a mask is shown: ``mask_id``; optional are
+                ``inclusion_probability`` (NaN where chance had no part), ``stratum``, ``place``
+                (from 1), ``slot`` (1 for the second person), ``honeypot`` ("accept" or "reject",
+                the known answer; None for an ordinary mask).
+            settings: How it was drawn; anything JSON can hold.
+            draw_id: The number that it must have, where it stands in files already; None for the
+                next one.
+
+        Returns:
+            The draw's number.
+
+        Raises:
+            SourceError: A mask is not the audit's, or stands twice for one person.
+            CallError: The kind, a column or a value is wrong, or another draw has that number.
+        """
+        from curate.people.reviews.recorded_draws import check_drawn, write_draw
+
+        checked = check_drawn(self.audit, kind, drawn)
+        with self.writing(create=True) as connection:
+            return write_draw(
+                connection, kind, checked, settings, draw_id=draw_id, now=self.clock.now_us()
+            )
+
+    def draws(self) -> pd.DataFrame:
+        """Return the draws, oldest first; see
+        :func:`curate.people.reviews.recorded_draws.read_draws`."""
+        from curate.people.reviews.recorded_draws import read_draws
+
+        with self._open() as connection:
+            return read_draws(connection, self.path)
+
+    def drawn(self, draw_id: int) -> pd.DataFrame:
+        """Return a draw's rows in order of ``place``, as :meth:`record_draw` took them.
+
+        Raises:
+            CallError: There is no such draw.
+        """
+        from curate.people.reviews.recorded_draws import read_drawn
+
+        with self._open() as connection:
+            return read_drawn(connection, draw_id)
+
+    def resolved(
+        self, rule: str = "majority", good_iou: float | None = None, draw_id: int | None = None
+    ) -> pd.DataFrame:
+        """Return one label a mask.
+
+        A person's later decision on a mask replaces that person's earlier one. Masks with a known
+        answer, shown to check people, are no labels.
+
+        Args:
+            rule: How people who disagree are resolved: "majority" (a tie is bad), "latest", or
+                "strictest" (one who calls it bad is enough).
+            good_iou: A fix with at least this IoU counts as good; None: every fix is bad.
+            draw_id: Only masks that were decided on for this draw, and their place in it. Their
+                label still comes from all that people said of them.
+
+        Returns:
+            Index ``mask_id``: ``good``; ``action`` and ``iou`` of the decision that speaks for the
+            mask (1 for an accepted mask, NaN for a rejected one and where it is not known);
+            ``reviewers`` (how many people); ``disagree`` (on good or bad); ``settled`` (False
+            where as many people say good as bad, and the majority counts); ``queue_kind``,
+            ``inclusion_probability`` (NaN if not from a random draw), ``draw_id`` and ``stratum``
+            (NA for none). A mask that an estimate has drawn stays one of that draw, whatever it was
+            shown for later.
+
+        Raises:
+            CallError: There is no such rule, or the IoU is out of range.
+        """
+        from curate.people.reviews.resolved_labels import resolved
+
+        with self._open() as connection:
+            return resolved(connection, rule, good_iou, draw_id)
+
+    def agreement(self) -> Agreement:
+        """Return how far people agree, and each one's rates."""
+        from curate.people.reviews.annotator_agreement import agreement
+
+        with self._open() as connection:
+            return agreement(connection)
+
+
+def identity_of(audit: Audit) -> dict[str, str]:
+    """Return what must stand in a file of decisions for it to be this audit's.
+
+    Decisions are about the source's masks, and mask ids come from the source alone; so what counts
+    is the fingerprint of the source's content and the format it was read in, not where the source
+    lies, how it was scored, or under which policy.
+    """
+    source = audit.info.get("source", {})
+    return {
+        "fingerprint": str(source.get("fingerprint", "")),
+        "format": str(source.get("format", "")),
+        "source": Path(str(source.get("path", ""))).name,
+    }
+
+
+def is_same_source(audit: Audit, info: Mapping[str, Any]) -> bool:
+    """Return whether an audit's file says that it is of the same source, in the same version.
+
+    Args:
+        audit: The audit as it was opened.
+        info: The content of its ``audit.json`` by now.
+    """
+    before, now = identity_of(audit), identity_of(Audit(audit.path, dict(info)))
+    return all(before[name] == now[name] for name in ("fingerprint", "format"))
+
+
+def has_reviews(audit: Audit) -> bool:
+    """Return whether an audit has a file of people's decisions; it may still be unusable."""
+    path = audit.path / schema.FILE
+    return path.is_file() and path.stat().st_size > 0
+
+
+def refuse_other_decisions(audit: Audit) -> None:
+    """See that a directory holds no decisions of people on another dataset, before it is used.
+
+    Args:
+        audit: The directory, and what its ``audit.json`` is to say of the source.
+
+    Raises:
+        AuditError: It does, or its file of decisions cannot be used.
+    """
+    if has_reviews(audit):
+        with Reviews(audit).connected():
+            pass
+
+
+def open_reviews(audit: Audit, *, create: bool = False, clock: Clock = SYSTEM) -> Reviews:
+    """Open the decisions of people on an audit, every page and row of the file checked.
+
+    Args:
+        audit: The audit.
+        create: Make the file if there is none yet; its folder must be writable then.
+        clock: What time it is.
+
+    Raises:
+        AuditError: There is none yet, it is damaged, or it is of another version or audit.
+        CallError: The audit does not say what it is of.
+    """
+    if not identity_of(audit)["fingerprint"]:
+        raise CallError("the audit does not say what its source is", str(audit.path))
+    reviews = Reviews(audit, clock)
+    if not create and not has_reviews(audit):
+        raise schema.no_reviews(reviews.path)
+    with reviews._open(create=create, write=create, thorough=True):
+        return reviews

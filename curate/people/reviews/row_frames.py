@@ -1,0 +1,72 @@
+"""Rows of the file as frames, some thousands at a time and without a Python loop over rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from curate.common.garbage_collection import collector_paused
+from curate.dataset.table import BINARY
+
+TYPES: dict[str, pa.DataType] = {
+    **dict.fromkeys(
+        ("decision_id", "mask_id", "image_id", "missing_id", "place", "slot", "order"), pa.int64()
+    ),
+    **dict.fromkeys(("iou", "seconds", "inclusion_probability"), pa.float64()),
+    **dict.fromkeys(("time", "created"), pa.timestamp("us", "UTC")),
+    **dict.fromkeys(("draw_id", "stratum"), pa.int64()),
+    "segmentation": pa.large_binary(),
+}
+"""Types of columns by name; all others are text."""
+
+_NULLABLE = {"draw_id": "Int64", "stratum": "Int64"}
+_ROWS = 20_000
+
+
+def fetch(
+    connection: sqlite3.Connection, sql: str, columns: Sequence[str], parameters: Iterable[Any] = ()
+) -> pd.DataFrame:
+    """Run a query.
+
+    Args:
+        connection: The open file.
+        sql: What to ask.
+        columns: Names of what it gives, in order; they say the types, see :data:`TYPES`.
+        parameters: Values for its question marks.
+
+    Returns:
+        A frame. Missing numbers are NaN, missing whole numbers and texts are NA.
+    """
+    schema = pa.schema([(name, TYPES.get(name, pa.large_string())) for name in columns])
+    batches = []
+    with collector_paused():
+        cursor = connection.execute(sql, tuple(parameters))
+        while rows := cursor.fetchmany(_ROWS):
+            arrays = [
+                pa.array(values, kind)
+                for values, kind in zip(zip(*rows, strict=True), schema.types, strict=True)
+            ]
+            batches.append(pa.record_batch(arrays, schema=schema))
+    table = pa.Table.from_batches(batches, schema)
+    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.large_binary(): BINARY}.get)
+    return frame.astype({name: kind for name, kind in _NULLABLE.items() if name in columns})
+
+
+def send(connection: sqlite3.Connection, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Put columns of equal length into a table; NaN becomes NULL.
+
+    Args:
+        connection: The open file, within a transaction.
+        table: One of our own tables' names.
+        columns: Plain values by column name.
+    """
+    marks = ", ".join("?" * len(columns))
+    with collector_paused():
+        connection.executemany(
+            f"insert into {table} ({', '.join(columns)}) values ({marks})",
+            zip(*columns.values(), strict=True),
+        )

@@ -1,0 +1,280 @@
+"""Which masks a person gets next, and what is left: nobody gets what another has in hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.people.webapp.leases import Lease, Leases
+from curate.people.webapp.queue_progress import QueueProgress
+from curate.people.webapp.shown_queue import Queue
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a page asks for.
+
+    Attributes:
+        client: The page.
+        reviewer: Its person.
+        count: How many masks at most.
+        holding: Masks that it has already.
+        fits: Rows of the queue that it wants; None for all.
+        order: Rows of the queue in the order it wants; None for the queue's own.
+    """
+
+    client: str
+    reviewer: str
+    count: int
+    holding: Sequence[int] = ()
+    fits: BoolArray | None = None
+    order: npt.NDArray[np.int64] | None = None
+
+
+@dataclass
+class _Hands:
+    """Who has what in hand, as a person who asks sees it."""
+
+    wish: Wish
+    held: dict[int, list[Lease]] = field(default_factory=dict)
+    skipped: Mapping[int, int] = field(default_factory=dict)
+    busy_images: set[int] = field(default_factory=set)
+
+    @property
+    def own(self) -> list[Lease]:
+        return [lease for some in self.held.values() for lease in some if self.is_mine(lease)]
+
+    def is_mine(self, lease: Lease) -> bool:
+        return lease.client == self.wish.client
+
+    def is_same_person(self, lease: Lease) -> bool:
+        """Whether a lease is the asking person's, on whatever page; no name is nobody's."""
+        return self.is_mine(lease) or (
+            bool(lease.reviewer) and lease.reviewer == self.wish.reviewer
+        )
+
+    def others(self, mask_id: int) -> set[str]:
+        """Return who else has a mask in hand: names, and pages of people without a name."""
+        held = self.held.get(mask_id, ())
+        return {x.reviewer or x.client for x in held if not self.is_same_person(x)}
+
+    def left_behind(self, *, silent: bool) -> list[Lease]:
+        """Return what other pages of the same person have, of which (not) much was heard lately."""
+        return [
+            lease
+            for some in self.held.values()
+            for lease in some
+            if self.is_same_person(lease) and not self.is_mine(lease) and lease.silent == silent
+        ]
+
+
+class Dealer:
+    """Gives masks of a queue to people.
+
+    Args:
+        queue: The queue.
+        decided: What people have decided of it.
+        leases: Who has what in hand.
+    """
+
+    def __init__(self, queue: Queue, decided: QueueProgress, leases: Leases) -> None:
+        self.queue, self.decided, self.leases = queue, decided, leases
+        self._lock = threading.Lock()
+
+    def deal(self, wish: Wish) -> tuple[list[int], int, list[int]]:
+        """Renew what a page holds, and lease it more.
+
+        Returns:
+            The rows of the queue that it gets; how many rows are left that it could ever get; which
+            masks that it holds are not its own any more: decided on, or with somebody else.
+        """
+        with self._lock, self.leases.changing():
+            # In this order: a lease ends after its decision is written, so one of both is seen.
+            live = self.leases.live()
+            self.decided.refresh()
+            hands = self._hands(wish, live)
+            gone = self._renew(hands)
+            rows = self._choose(hands)
+            ids = self.queue.mask_ids[rows].tolist() if rows else []
+            self.leases.give(ids, wish.client, wish.reviewer)
+            return rows, self._left(wish), gone
+
+    def give_back(self, client: str, mask_ids: Sequence[int]) -> None:
+        """End a page's leases."""
+        with self._lock, self.leases.changing():
+            self.leases.drop(mask_ids, client)
+
+    def settle(
+        self,
+        client: str,
+        reviewer: str,
+        *,
+        decided: Sequence[int] = (),
+        skipped: Sequence[int] = (),
+        again: Sequence[int] = (),
+        unskipped: Sequence[int] = (),
+    ) -> None:
+        """Take note of what a page did; decisions stand in their file by now.
+
+        Args:
+            client: The page.
+            reviewer: Its person.
+            decided: Masks decided on: their leases end.
+            skipped: Masks that are not shown to this person again before the rest is done.
+            again: Masks whose decisions were taken back: the page has them again.
+            unskipped: Masks whose skips were taken back: likewise, unless somebody else has them.
+        """
+        with self._lock, self.leases.changing():
+            self.leases.drop([*decided, *skipped], client)
+            self.leases.skip(self.queue.name, reviewer, skipped)
+            self.leases.unskip(self.queue.name, reviewer, unskipped)
+            taken = {lease.mask_id for lease in self.leases.live() if lease.client != client}
+            back = [mask_id for mask_id in unskipped if mask_id not in taken]
+            self.leases.give([*again, *back], client, reviewer)
+
+    def progress(self, reviewer: str) -> dict[str, int]:
+        """Return how far the queue is.
+
+        Returns:
+            ``decided``, ``mine``, ``total``, ``left`` (rows of the queue), ``unsettled`` (masks).
+        """
+        with self._lock:
+            self.decided.refresh()
+            done, total = int(self.decided.done.sum()), len(self.queue)
+            mine, open_ = self.decided.mine[reviewer], len(self.decided.unsettled)
+        left = total - done
+        return {"decided": done, "mine": mine, "total": total, "left": left, "unsettled": open_}
+
+    def hold(self, client: str, reviewer: str, mask_ids: Sequence[int]) -> None:
+        """Lease masks before their decisions are taken back, so that nobody gets them first."""
+        known = [mask_id for mask_id in mask_ids if self.queue.rows_of(mask_id)]
+        with self._lock, self.leases.changing():
+            self.leases.give(known, client, reviewer)
+
+    def _hands(self, wish: Wish, live: list[Lease]) -> _Hands:
+        hands = _Hands(wish, skipped=self.leases.skipped(self.queue.name, wish.reviewer))
+        for lease in live:
+            hands.held.setdefault(lease.mask_id, []).append(lease)
+            if self.queue.whole_images and not hands.is_mine(lease):
+                rows = self.queue.rows_of(lease.mask_id)
+                hands.busy_images.update(int(self.queue.image_ids[row]) for row in rows[:1])
+        return hands
+
+    def _renew(self, hands: _Hands) -> list[int]:
+        """Renew the leases of what a page holds, and return what it does not have any more."""
+        kept = [
+            mask_id
+            for mask_id in hands.wish.holding
+            if (rows := self.queue.rows_of(mask_id))
+            and any(not self.decided.done[row] and self._is_free(row, hands) for row in rows)
+        ]
+        self.leases.give(kept, hands.wish.client, hands.wish.reviewer)
+        return sorted(set(hands.wish.holding) - set(kept))
+
+    def _choose(self, hands: _Hands) -> list[int]:
+        """Return the rows to give: what the page lost, then new ones, then those it skipped.
+
+        What another page of the same person had when it was last heard of counts as lost, too: a
+        browser that crashed comes back as another page. Where that page may still be open, its
+        masks come last.
+        """
+        wish, holding = hands.wish, set(hands.wish.holding)
+        own = [lease for lease in hands.own if lease.mask_id not in holding]
+        lost = [lease for lease in own if not lease.here] + hands.left_behind(silent=True)
+        chosen = self._lost([lease for lease in lost if lease.mask_id not in holding], hands)
+        passed = holding | {int(self.queue.mask_ids[row]) for row in chosen}
+        later: list[int] = []
+        busy: list[int] = []
+        for row in self._open(wish):
+            if len(chosen) >= wish.count:
+                return chosen
+            mask_id = int(self.queue.mask_ids[row])
+            if mask_id in passed or not self._is_new(row, mask_id, hands):
+                continue
+            passed.add(mask_id)  # its other row is for somebody else
+            if mask_id in hands.skipped:
+                later.append(row)
+            elif hands.busy_images and int(self.queue.image_ids[row]) in hands.busy_images:
+                busy.append(row)
+            else:
+                chosen.append(row)
+        chosen += busy
+        if not chosen:
+            later.sort(key=lambda row: hands.skipped[int(self.queue.mask_ids[row])])
+            own += hands.left_behind(silent=False)
+            own = [lease for lease in own if lease.mask_id not in holding]
+            chosen = later or self._lost(own, hands)
+        return chosen[: wish.count]
+
+    def _open(self, wish: Wish) -> Iterator[int]:
+        """Yield the rows that are not done and fit, in order."""
+        rows = self.decided.done
+        open_ = ~rows if wish.fits is None else ~rows & wish.fits
+        if wish.order is None:
+            yield from map(int, np.flatnonzero(open_))
+            return
+        yield from map(int, wish.order[open_[wish.order]])
+
+    def _lost(self, own: list[Lease], hands: _Hands) -> list[int]:
+        """Return open rows that the page was given and does not know of: an answer got lost."""
+        found: set[int] = set()
+        for lease in own:
+            for row in self.queue.rows_of(lease.mask_id):
+                fits = hands.wish.fits is None or bool(hands.wish.fits[row])
+                if fits and not self.decided.done[row] and self._is_free(row, hands):
+                    found.add(row)
+                    break
+        return sorted(found)[: hands.wish.count]
+
+    def _is_new(self, row: int, mask_id: int, hands: _Hands) -> bool:
+        """Whether a person may get a row, and neither has nor had its mask."""
+        same = any(
+            hands.is_mine(lease) or lease.reviewer == hands.wish.reviewer
+            for lease in hands.held.get(mask_id, ())
+        )
+        return not same and self._is_free(row, hands)
+
+    def _is_free(self, row: int, hands: _Hands) -> bool:
+        """Whether others leave a row's slot to somebody who has not decided on its mask.
+
+        A mask that people have not settled goes to one at a time, also to those who decided on it
+        before, once.
+        """
+        people = self.decided.who(row)
+        others = hands.others(int(self.queue.mask_ids[row]))
+        if (open_ := self.decided.awaits(row)) is not None:
+            return hands.wish.reviewer not in open_.heard and not others
+        if hands.wish.reviewer in people:
+            return False
+        return len(people | others) <= int(self.queue.slots[row])
+
+    def _left(self, wish: Wish) -> int:
+        decided = self.decided
+        open_ = ~decided.done
+        if self.queue.twice:
+            open_ &= ~decided.by(wish.reviewer)
+        for mask_id in decided.unsettled:
+            row = self.queue.rows_of(mask_id)[-1]
+            if (why := decided.awaits(row)) is not None:
+                open_[row] = wish.reviewer not in why.heard
+        if wish.fits is not None:
+            open_ &= wish.fits
+        return int(open_.sum())
+
+
+def best_order(queue: Queue) -> npt.NDArray[np.int64] | None:
+    """Return the rows of a queue with the likely-good masks first; None where nothing says so.
+
+    A random sample keeps its own order: what is picked out of it is not random.
+    """
+    if queue.blind or "quality_score" not in queue.columns:
+        return None
+    quality: Any = queue.files.numbers("quality_score", queue.places)
+    return np.argsort(np.where(np.isnan(quality), np.inf, -quality), kind="stable")

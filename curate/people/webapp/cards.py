@@ -1,0 +1,265 @@
+"""One mask as the page shows it: its window, outlines, reasons and scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from curate.images import Box, window
+from curate.people.webapp.filters import reason_id
+from curate.people.webapp.mask_files import ImageMasks
+from curate.people.webapp.picture_cache import VIEWS, PictureRequest
+from curate.people.webapp.score_texts import described, is_low, score_columns
+from curate.people.webapp.shown_queue import Queue
+from curate.render.formatting import kind_of, score, shown
+from curate.render.mask_drawing import box_of, declared_of, measured, point_of, twin_of, twin_words
+from curate.render.outline_path import path_of
+from curate.rle import Runs, decode, encode, from_dense
+from curate.scorers.reason_template import JOINT
+from curate.store.rows_by_id import pair_iou
+
+SHOWN_PX = 1024
+"""Longest side at which a card's window is drawn."""
+
+MOST_AROUND = 60
+"""Other masks that are drawn in a window."""
+
+
+class Cards:
+    """Makes cards of a queue's masks.
+
+    Args:
+        queue: The queue.
+        version: Names the audit and the folder of pictures; stands in the addresses of pictures.
+        pictures: Whether there are pictures.
+        usual: By score, what nine masks in ten of the dataset reach; what a low score means is
+            said of values below that.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        version: str,
+        *,
+        pictures: bool,
+        usual: Mapping[str, float] | None = None,
+    ) -> None:
+        self.queue, self.version, self.pictures = queue, version, pictures
+        self.usual = usual or {}
+
+    def card(self, row: int) -> dict[str, Any]:
+        """Return the card of a row of the queue."""
+        part, at = self.queue.files.part(int(self.queue.places[row]))
+        values, twin, marks, box = self._framed(part, at)
+        mask_id = int(values["mask_id"])
+        return {
+            # Which person's row it is must not be seen, so it is always called the first.
+            "item": f"{mask_id}.0",
+            "mask_id": str(mask_id),
+            "slot": 0,
+            "place": row + 1,
+            **_facts(values, box),
+            "picture": self._address(mask_id, box),
+            **self._outlines(part, at, twin, box, values),
+            "marks": _moved(marks, box),
+            "reasons": self._reasons(values),
+            "scores": self._scores(values),
+            "quality": None if self._hides("quality_score") else _finite(values, "quality_score"),
+            "whole_image": True if self.queue.asks_for_missing(row) else None,
+        }
+
+    def _address(self, mask_id: int, box: Box) -> str | None:
+        """Return the address of a card's picture; it is another one for another window."""
+        return f"/api/picture/{mask_id}?v={self.seen(box)}&view=card" if self.pictures else None
+
+    def seen(self, box: Box) -> str:
+        """Return a word for what a window shows: a browser keeps pictures under it for good."""
+        text = f"{self.version} {box.x} {box.y} {box.w} {box.h}"
+        return blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def _framed(self, part: ImageMasks, at: int) -> tuple[dict[str, Any], int | None, Marks, Box]:
+        """Return a mask's values, its twin's row, its marks, and the window that shows them."""
+        values = part.row(at)
+        twin = None if self._hides("duplicate_of") else _twin(part, values)
+        marks = _no_marks() if self._hides("reasons") else marks_of(values)
+        return values, twin, marks, window_of(values, part, twin, marks)
+
+    def view(self, place: int, name: str) -> tuple[PictureRequest, str]:
+        """Return what to render for one of a mask's views, and the word for its card's window.
+
+        Args:
+            place: Where the mask stands in the files.
+            name: A word of :data:`curate.people.webapp.picture_cache.VIEWS`.
+        """
+        values, _, _, box = self._framed(*self.queue.files.part(place))
+        size = int(values["height"] or 0), int(values["width"] or 0)
+        file_name = str(values.get("file_name") or "")
+        view = PictureRequest(file_name, size, None if name == "whole" else box, VIEWS[name])
+        return view, self.seen(box)
+
+    def _hides(self, column: str) -> bool:
+        return column not in self.queue.columns
+
+    def _outlines(
+        self, part: ImageMasks, at: int, twin: int | None, box: Box, values: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        around = [k for k in _around(part, at, box) if k != twin]
+        rows = [at, *([] if twin is None else [twin]), *around]
+        runs = part.runs(rows)
+        same = (runs.heights == runs.heights[0]) & (runs.widths == runs.widths[0])
+        first = 1 if twin is None else 2
+        others = [path_of(runs, k, box, SHOWN_PX // 2) for k in range(first, len(rows)) if same[k]]
+        found = None
+        if twin is not None and same[1]:
+            iou = float(pair_iou(runs[:1], runs[1:2])[0])
+            found = {
+                "mask_id": str(int(part.table["mask_id"][twin].as_py())),
+                "iou": iou if math.isfinite(iou) else None,
+                "words": twin_words(values),
+                "path": path_of(runs, 1, box, SHOWN_PX),
+            }
+        return {
+            "path": path_of(runs, 0, box, SHOWN_PX),
+            "twin": found,
+            "others": "".join(others),
+        }
+
+    def _reasons(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
+        if self._hides("reasons"):
+            return []
+        said = [text.strip() for text in str(values.get("reasons") or "").split(JOINT)]
+        return [{"id": reason_id(kind_of(t)), "words": shown(t, 400)} for t in said if t]
+
+    def _scores(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        found = [
+            {
+                "column": term.column,
+                "title": term.title,
+                "value": value,
+                "shown": score(value),
+                "words": term.words if is_low(value, self.usual.get(term.column)) else "",
+            }
+            for term in score_columns(self.queue)
+            if term.column != "quality_score"
+            and (value := _finite(values, term.column)) is not None
+        ]
+        return sorted(found, key=lambda each: float(str(each["value"])))
+
+
+def _facts(values: Mapping[str, Any], box: Box) -> dict[str, Any]:
+    sides = [_finite(values, f"bbox_{side}") or 0 for side in "xywh"]
+    return {
+        "image_id": str(int(values["image_id"])),
+        "file_name": shown(values.get("file_name"), 300),
+        "height": int(values["height"] or 0),
+        "width": int(values["width"] or 0),
+        "category": values.get("category"),
+        "window": {"x": box.x, "y": box.y, "w": box.w, "h": box.h},
+        "area_px": int(_finite(values, "area_px") or 0),
+        "bbox": [int(side) if side == int(side) else side for side in sides],
+    }
+
+
+def _finite(values: Mapping[str, Any], name: str) -> float | None:
+    found = measured(values, (name,))
+    return found[0] if found else None
+
+
+def _twin(part: ImageMasks, values: Mapping[str, Any]) -> int | None:
+    """Return the row of the mask to show beside one; it is of the same image."""
+    other = twin_of(values)
+    if other is None:
+        return None
+    ids = part.table["mask_id"].to_numpy()
+    found = np.flatnonzero(ids == other)
+    return int(found[0]) if len(found) else None
+
+
+Marks = dict[str, tuple[float, ...] | None]
+
+
+def _no_marks() -> Marks:
+    return {"point": None, "declared": None}
+
+
+def marks_of(values: Mapping[str, Any]) -> Marks:
+    """Return what a mask was to agree with and does not, in pixels of the image.
+
+    Args:
+        values: The mask's values.
+
+    Returns:
+        ``point``: where it was prompted, if it does not contain that; ``declared``: the box that
+        its source states, if it is not its own. None for each that does not apply.
+    """
+    reached = _finite(values, "prompt_score")
+    point = point_of(values) if reached is not None and reached < 1 else None
+    return {"point": point, "declared": declared_of(values)}
+
+
+def _moved(marks: Marks, box: Box) -> dict[str, list[float] | None]:
+    """Return marks in pixels from a window's corner."""
+    corner = (box.x, box.y, 0, 0)
+    return {
+        name: None if mark is None else [a - b for a, b in zip(mark, corner, strict=False)]
+        for name, mark in marks.items()
+    }
+
+
+def window_of(values: Mapping[str, Any], part: ImageMasks, twin: int | None, marks: Marks) -> Box:
+    """Return the window on the image that shows a mask, its twin and its marks.
+
+    Args:
+        values: The mask's values.
+        part: The masks of its image.
+        twin: Row of the twin among them; None for none.
+        marks: What :func:`marks_of` gave.
+    """
+    beside = None if twin is None else part.boxes[twin].tolist()
+    point = marks["point"]
+    dot = None if point is None else (point[0] - 1, point[1] - 1, 3.0, 3.0)
+    parts = [p for p in (box_of(values), beside, dot, marks["declared"]) if p is not None]
+    size = int(values["width"] or 0), int(values["height"] or 0)
+    found = window(size, [(p[0], p[1], p[2], p[3]) for p in parts])
+    return found or Box(0, 0, max(1, size[0]), max(1, size[1]))
+
+
+def _around(part: ImageMasks, at: int, box: Box) -> list[int]:
+    """Return the other masks of an image that reach into a window."""
+    x, y, w, h = part.boxes.T
+    hit = (x < box.x + box.w) & (x + w > box.x) & (y < box.y + box.h) & (y + h > box.y)
+    hit &= (w > 0) & (np.arange(len(part)) != at)
+    return [int(row) for row in np.flatnonzero(hit)[:MOST_AROUND]]
+
+
+def whole_mask(queue: Queue, place: int) -> dict[str, Any]:
+    """Return a mask's size, window and compressed counts."""
+    part, at = queue.files.part(place)
+    values = part.row(at)
+    twin = None if "duplicate_of" not in queue.columns else _twin(part, values)
+    box = window_of(values, part, twin, _no_marks())
+    runs = part.runs([at])
+    return {
+        "height": int(values["height"] or 0),
+        "width": int(values["width"] or 0),
+        "counts": _counts(runs),
+        "window": {"x": box.x, "y": box.y, "w": box.w, "h": box.h},
+    }
+
+
+def _counts(runs: Runs) -> str:
+    return bytes(encode(runs).to_pylist()[0] or b"").decode("ascii")
+
+
+def warm() -> None:
+    """Load the compiled kernels and the words of scores, which takes longer than a card does."""
+    runs = from_dense(np.eye(4, dtype=np.bool_))
+    runs, _ = decode(encode(runs), runs.heights, runs.widths)
+    path_of(runs, 0, Box(0, 0, 4, 4), SHOWN_PX)
+    path_of(runs, 0, Box(0, 0, 4, 4), 4)
+    pair_iou(runs, runs)
+    described()

@@ -1,0 +1,116 @@
+"""Masks redrawn from clicks by a segmenter, which is loaded beside the first masks."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.errors import CurateError
+from curate.people.webapp.request_parsing import Clicks, Refused
+from curate.rle import Runs, area, decode, encode
+
+if TYPE_CHECKING:
+    from curate.images.canvas import Bytes
+    from curate.networks.segmenters.segmenter import Answer, Segmenter
+
+
+class Redrawing:
+    """A segmenter behind clicks; one mask at a time.
+
+    Args:
+        name: A folder or a hub name; None for no segmenter.
+        device: Where it runs; the first GPU, else the CPU, if None.
+    """
+
+    def __init__(self, name: str | None, device: str | None = None) -> None:
+        self._name, self._device = name, device
+        self._segmenter: Segmenter | None = None
+        self._broken = ""
+        self._turn = threading.Lock()
+        self.threads: list[threading.Thread] = []
+        if name is not None:
+            self.threads.append(threading.Thread(target=self._load, name="segmenter", daemon=True))
+            self.threads[0].start()
+
+    def __bool__(self) -> bool:
+        return self._name is not None and not self._broken
+
+    def _load(self) -> None:
+        try:
+            from curate.networks.loading import load_segmenter
+            from curate.networks.segmenters.embedding_cache import EmbeddingCache
+
+            self._cache = EmbeddingCache()
+            self._segmenter = load_segmenter(str(self._name), device=self._device)
+        except Exception as error:
+            said = str(error) if isinstance(error, CurateError) else type(error).__name__
+            print(f"the segmenter cannot be used: {said}", file=sys.stderr, flush=True)
+            self._broken = "the segmenter cannot be used; the server's terminal says why"
+
+    def check(self) -> Segmenter:
+        """Return the segmenter.
+
+        Raises:
+            Refused: There is none, or it is still loading.
+        """
+        if self._name is None:
+            raise Refused(404, "there is no segmenter; start with --segmenter NAME")
+        if self._broken:
+            raise Refused(503, self._broken)
+        if self._segmenter is None:
+            raise Refused(503, "the segmenter is still loading")
+        return self._segmenter
+
+    def draw(self, pixels: Bytes, asked: Clicks) -> dict[str, Any]:
+        """Return the mask that clicks ask for.
+
+        Args:
+            pixels: The picture, RGB.
+            asked: Points and labels, and the current mask if there is one.
+
+        Raises:
+            Refused: There is no segmenter, it is still loading, or the clicks are wrong.
+        """
+        segmenter = self.check()
+        height, width = pixels.shape[:2]
+        current = None if asked.counts is None else _current(asked.counts, height, width)
+        with self._turn:
+            embedding = self._cache.embed(segmenter, [pixels])[0]
+            try:
+                return _ask(segmenter, embedding, asked, current)
+            except CurateError as error:
+                raise Refused(400, error.what) from error
+
+
+def _current(counts: str, height: int, width: int) -> Runs | None:
+    runs, codes = decode([counts.encode()], np.array([height]), np.array([width]))
+    if codes[0] != 0:
+        raise Refused(400, "counts is no mask of this image")
+    return runs if int(area(runs)[0]) else None
+
+
+def _ask(
+    segmenter: Segmenter, embedding: Any, asked: Clicks, current: Runs | None
+) -> dict[str, Any]:
+    from curate.networks.segmenters.prompting import low_mask
+    from curate.networks.segmenters.segmenter import Prompts
+    from curate.rle.logits import draw
+
+    masks = None
+    if current is not None:
+        masks = low_mask(current, 0, embedding.frame, segmenter.low_side)[None]
+    points = np.array(asked.points, np.float32)[None]
+    prompts = Prompts(points, np.array(asked.labels, np.int8)[None], masks=masks)
+    # One click can mean a part or the whole: the answer that the model trusts most is taken.
+    one = len(asked.points) == 1 and current is None
+    answer: Answer = segmenter.segment(embedding, prompts, multimask=one)
+    best = int(answer.predicted_iou[0].argmax())
+    taps = answer.frame.taps(segmenter.low_side)
+    drawn = draw(answer.logits[0, best : best + 1], taps)
+    return {
+        "counts": bytes(encode(drawn.runs).to_pylist()[0] or b"").decode("ascii"),
+        "predicted_iou": float(answer.predicted_iou[0, best]),
+    }

@@ -1,0 +1,200 @@
+"""Filters of the page: by category, by reason, by a score; their columns are read when first used.
+
+The columns of a million masks take a second or two, so they are read in a thread beside the first
+masks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import CallError
+from curate.people.webapp.score_texts import score_columns
+from curate.people.webapp.shown_queue import Queue
+from curate.render.formatting import BLANKED, kind_of, shown
+from curate.scorers.reason_template import JOINT
+
+BoolArray = npt.NDArray[np.bool_]
+
+MOST_LISTED = 500
+"""Categories and reasons that are listed, the frequent ones."""
+
+_KEPT = 8
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What a page filters by.
+
+    Attributes:
+        category: A category's name.
+        reason: A reason's id.
+        score: A score's column, and the lowest and highest value.
+    """
+
+    category: str | None = None
+    reason: str | None = None
+    score: tuple[str, float, float] | None = None
+
+    def __bool__(self) -> bool:
+        return any(part is not None for part in (self.category, self.reason, self.score))
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """A text column: a number for each row, and what the numbers mean."""
+
+    codes: npt.NDArray[np.int32]
+    words: Sequence[str | None]
+    masks: Counter[int] = field(default_factory=Counter)
+
+
+def reason_id(kind: str) -> str:
+    """Return the id of a kind of reason (see :func:`curate.render.formatting.kind_of`)."""
+    return blake2b(kind.encode(), digest_size=6).hexdigest()
+
+
+class Filters:
+    """The filters of a queue; there are none where people see nothing that judges masks."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self._kept: OrderedDict[Filter, BoolArray] = OrderedDict()
+        self._numbers: OrderedDict[str, npt.NDArray[Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _category(self) -> _Coded:
+        return _coded(self.queue, "category")
+
+    @cached_property
+    def _reasons(self) -> _Coded:
+        return _coded(self.queue, "reasons")
+
+    @cached_property
+    def _kinds(self) -> dict[str, tuple[str, npt.NDArray[np.int64]]]:
+        """By id: a kind of reason, and the codes of the texts that hold it."""
+        holding: dict[str, list[int]] = {}
+        for code, text in enumerate(self._reasons.words):
+            for kind in dict.fromkeys(kind_of(part) for part in (text or "").split(JOINT)):
+                if kind:
+                    holding.setdefault(kind, []).append(code)
+        return {reason_id(kind): (kind, np.array(codes)) for kind, codes in holding.items()}
+
+    def listed(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what can be filtered by, as the page takes it; reads what it needs."""
+        if self.queue.blind:
+            return {"categories": [], "reasons": [], "scores": []}
+        with self._lock:
+            names = self._category
+            categories = [
+                {"name": names.words[code], "masks": masks}
+                for code, masks in names.masks.most_common(MOST_LISTED)
+                if names.words[code] is not None
+            ]
+            counts = self._reasons.masks
+            reasons = [
+                {"id": key, "words": shown(kind), "masks": sum(counts[int(c)] for c in codes)}
+                for key, (kind, codes) in self._kinds.items()
+            ]
+        reasons.sort(key=lambda reason: (-int(str(reason["masks"])), str(reason["words"])))
+        scores = [
+            {"column": term.column, "title": term.title, "words": term.words}
+            for term in score_columns(self.queue)
+        ]
+        reasons = [reason for reason in reasons if reason["masks"]][:MOST_LISTED]
+        return {"categories": categories, "reasons": reasons, "scores": scores}
+
+    def names(self) -> list[str]:
+        """Return the categories of all masks of the audit, for people who add or relabel one."""
+        if "category" not in self.queue.files.names:
+            return []
+        found: set[str] = set()
+        for _, table in self.queue.files.parts(["category"]):
+            found.update(word for word in pc.unique(table["category"]).to_pylist() if word)
+        return sorted(found)
+
+    def rows(self, wanted: Filter) -> BoolArray | None:
+        """Return which rows of the queue fit, None for all.
+
+        Raises:
+            CallError: There is no such reason or score.
+        """
+        if not wanted or self.queue.blind:
+            return None
+        with self._lock:
+            if wanted not in self._kept:
+                self._kept[wanted] = self._find(wanted)
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+            return self._kept[wanted]
+
+    def _find(self, wanted: Filter) -> BoolArray:
+        fits = np.ones(len(self.queue), np.bool_)
+        if wanted.category is not None:
+            codes = [k for k, word in enumerate(self._category.words) if word == wanted.category]
+            fits &= np.isin(self._category.codes, codes)
+        if wanted.reason is not None:
+            if wanted.reason not in self._kinds:
+                raise CallError("no mask has this reason", do="choose another filter")
+            fits &= np.isin(self._reasons.codes, self._kinds[wanted.reason][1])
+        if wanted.score is not None:
+            column, low, high = wanted.score
+            values = self._score(column)
+            fits &= (values >= low) & (values <= high)  # a missing value is neither
+        return fits
+
+    def _score(self, column: str) -> npt.NDArray[Any]:
+        if column not in {term.column for term in score_columns(self.queue)}:
+            raise CallError("there is no such score", do="choose another filter")
+        if column not in self._numbers:
+            self._numbers[column] = self.queue.files.numbers(column, self.queue.places)
+            while len(self._numbers) > _KEPT:
+                self._numbers.popitem(last=False)
+        return self._numbers[column]
+
+
+def _coded(queue: Queue, column: str) -> _Coded:
+    """Read a text column of a queue's masks; of reasons, the numbers in them are blanked."""
+    places = queue.places
+    in_files = np.argsort(places, kind="stable")
+    ordered = places[in_files]
+    codes = np.zeros(len(queue), np.int32)
+    words: dict[str | None, int] = {}
+    visible = column in queue.columns
+    for start, table in queue.files.parts([column]) if visible else ():
+        low, high = np.searchsorted(ordered, [start, start + len(table)])
+        if low == high or column not in table.schema.names:
+            continue
+        texts = table[column].combine_chunks().take(pa.array(ordered[low:high] - start))
+        own, numbers = _dictionary(texts, blanked=column == "reasons")
+        known = np.array([words.setdefault(word, len(words)) for word in own], np.int32)
+        codes[in_files[low:high]] = known[numbers]
+    counted = np.bincount(codes, minlength=len(words)) if words else np.zeros(0, np.int64)
+    masks = Counter({code: int(n) for code, n in enumerate(counted) if n})
+    return _Coded(codes, list(words), masks)
+
+
+def _dictionary(texts: Any, *, blanked: bool) -> tuple[list[str | None], npt.NDArray[np.int64]]:
+    """Return a column's different words, and the number of each row's."""
+    if not pa.types.is_dictionary(texts.type):
+        texts = texts.dictionary_encode()
+    words, numbers = texts.dictionary.cast(pa.large_string()), texts.indices
+    if blanked:
+        short = pc.replace_substring_regex(words, BLANKED, "…").dictionary_encode()
+        words, again = short.dictionary, short.indices.to_numpy()
+    else:
+        again = np.arange(len(words))
+    row = pc.fill_null(numbers, len(words)).to_numpy(zero_copy_only=False)
+    return [*words.to_pylist(), None], np.append(again, len(words))[row]

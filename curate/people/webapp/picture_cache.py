@@ -1,0 +1,178 @@
+"""Pictures around masks: rendered once, kept while there is room, made ahead."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from curate.images import Box, ImageFolder
+from curate.images.canvas import Bytes
+from curate.render.crops import KEPT_PIXELS, glimpsed, reduced, visible
+
+VIEWS = {"card": 1024, "near": 2048, "whole": 2048}
+"""Longest side of each view, in pixels."""
+
+KEPT_BYTES = 32_000_000
+"""What rendered views may take."""
+
+DECODED_BYTES = 40_000_000
+"""What decoded pictures may take, the one in use apart."""
+
+MOST_PIXELS = 80_000_000
+"""Larger pictures are not decoded whole for a segmenter: one takes three bytes a pixel."""
+
+SHOWN_BYTES = 150_000_000
+"""Most memory that decoding a picture takes to show a piece of it."""
+
+_SMALL_PIXELS = 8_000_000  # larger pictures are decoded one at a time
+_MOST_TABLES = 64
+
+AT_ONCE = 2
+QUALITY = 85
+
+
+@dataclass(frozen=True)
+class PictureRequest:
+    """What is asked for.
+
+    Attributes:
+        file_name: As the dataset says it.
+        size: Height and width of the masks' canvas.
+        box: The window; the whole image if None.
+        longest: Longest side of the result.
+    """
+
+    file_name: str
+    size: tuple[int, int]
+    box: Box | None
+    longest: int
+
+
+class Views:
+    """Renders views of a folder of pictures.
+
+    Nothing outside the folder is ever opened. Of a large picture no more is decoded than is shown,
+    and what does not fit into memory is refused by its header.
+
+    Args:
+        folder: Where the file names of the dataset are looked up; None where there are no pictures.
+    """
+
+    def __init__(self, folder: ImageFolder | None) -> None:
+        self._folder = folder
+        self._made: OrderedDict[PictureRequest, bytes | None] = OrderedDict()
+        self._making: dict[PictureRequest, Future[bytes | None]] = {}
+        self._decoded: OrderedDict[tuple[str, tuple[int, int]], Bytes] = OrderedDict()
+        self._decoding: dict[tuple[str, tuple[int, int]], threading.Lock] = {}
+        self._tables: OrderedDict[tuple[str, tuple[int, int]], Bytes | None] = OrderedDict()
+        self._lock = threading.Lock()
+        self._large = threading.Lock()
+        self._pool = ThreadPoolExecutor(AT_ONCE, "pictures")
+
+    def __bool__(self) -> bool:
+        return self._folder is not None
+
+    def close(self) -> None:
+        """Render nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def ask(self, view: PictureRequest) -> Future[bytes | None]:
+        """Return a view as JPEG, once it is rendered; None where there is no such picture."""
+        with self._lock:
+            if view in self._made:
+                self._made.move_to_end(view)
+                ready: Future[bytes | None] = Future()
+                ready.set_result(self._made[view])
+                return ready
+            if view not in self._making:
+                self._making[view] = self._pool.submit(self._render, view)
+            return self._making[view]
+
+    def pixels(self, file_name: str, size: tuple[int, int]) -> Bytes | None:
+        """Return a decoded picture in RGB, as it is seen; None where there is none.
+
+        None too where it has more than :data:`MOST_PIXELS`.
+        """
+        if self._folder is None or size[0] * size[1] > MOST_PIXELS:
+            return None
+        key = (file_name, size)
+        with self._lock:
+            if key in self._decoded:
+                self._decoded.move_to_end(key)
+                return self._decoded[key]
+            busy = self._decoding.setdefault(key, threading.Lock())
+        with busy:  # whoever comes second finds it decoded
+            with self._lock:
+                if key in self._decoded:
+                    return self._decoded[key]
+            pixels = self._decode(file_name, size)
+            with self._lock:
+                self._decoding.pop(key, None)
+                if pixels is not None:
+                    self._decoded[key] = pixels
+                    _bound(self._decoded, DECODED_BYTES, lambda p: p.nbytes)
+        return pixels
+
+    def _decode(self, file_name: str, size: tuple[int, int]) -> Bytes | None:
+        assert self._folder is not None
+        if size[0] * size[1] <= _SMALL_PIXELS:
+            return visible(self._folder.load(file_name, size))
+        with self._large:  # one at a time, or memory would not do
+            return visible(self._folder.load(file_name, size))
+
+    def _piece(self, view: PictureRequest, box: Box) -> Bytes | None:
+        """Return a window of a picture as it is seen, and no more of a large one."""
+        if view.size[0] * view.size[1] <= KEPT_PIXELS:
+            pixels = self.pixels(view.file_name, view.size)
+            if pixels is None:
+                return None
+            return pixels[box.y : box.y + box.h, box.x : box.x + box.w]
+        if self._folder is None:
+            return None
+        key = view.file_name, view.size
+        with self._large:
+            if key not in self._tables:
+                self._tables[key] = glimpsed(self._folder, *key)
+                while len(self._tables) > _MOST_TABLES:
+                    self._tables.popitem(last=False)
+            table = self._tables[key]
+            piece = self._folder.load(*key, box=box, longest=view.longest)
+        return piece if piece is None or table is None else table[piece]
+
+    def _render(self, view: PictureRequest) -> bytes | None:
+        try:
+            packed = self._packed(view)
+        except Exception:  # whatever a picture makes of its decoder: there is none
+            packed = None
+        with self._lock:
+            self._making.pop(view, None)
+            self._made[view] = packed
+            _bound(self._made, KEPT_BYTES, lambda p: 100 + len(p or b""))
+        return packed
+
+    def _packed(self, view: PictureRequest) -> bytes | None:
+        from PIL import Image
+
+        box = view.box or Box(0, 0, view.size[1], view.size[0])
+        piece = self._piece(view, box)
+        if piece is None or not piece.size:
+            return None
+        image = reduced(Image.fromarray(np.ascontiguousarray(piece)), view.longest)
+        out = io.BytesIO()
+        # WebP would be a tenth smaller and take ten times as long; see reports/review.
+        image.save(out, "JPEG", quality=QUALITY)
+        return out.getvalue()
+
+
+def _bound(kept: OrderedDict[Any, Any], most: int, size: Callable[[Any], int]) -> None:
+    """Drop the least recently used but the last until the rest fits."""
+    taken = sum(map(size, kept.values()))
+    while taken > most and len(kept) > 1:
+        taken -= size(kept.popitem(last=False)[1])

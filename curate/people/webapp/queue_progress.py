@@ -1,0 +1,147 @@
+"""Who has decided on which masks of a queue: kept in step with the file, whoever writes to it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from curate.people.reviews import Reviews
+from curate.people.webapp.shown_queue import Queue
+from curate.people.webapp.unsettled import Unsettled, changed_since, find_unsettled
+
+_NEW = "select decision_id, mask_id, reviewer from standing where decision_id > :since"
+_BACK = (
+    "select w.withdrawn_id, d.mask_id from withdrawn w join decisions d using (decision_id)"
+    " where w.withdrawn_id > :since"
+)
+_OF_DRAW = (
+    # The plus keeps SQLite from going through all of a draw instead of the new rows alone.
+    " and (+draw_id = :draw or mask_id in (select value from json_each(:outside)))"
+)
+_WHO = (
+    "select distinct reviewer from standing"
+    " where mask_id = :mask and (:draw is null or draw_id = :draw)"
+)
+
+
+class QueueProgress:
+    """What people have decided of a queue.
+
+    Of the ranking and of masks outside the draw a decision by anybody for any reason counts; of a
+    draw only one made for it. A mask that all these decisions do not settle is open again in its
+    last row, but where nothing that judges a mask may be seen.
+
+    Attributes:
+        answered: Shape (rows,): whether enough people have decided on the mask for this row.
+        done: Shape (rows,): whether that settles it, too.
+        unsettled: Masks of the queue that people have not settled, whatever they saw them for.
+        mine: How many masks of the queue each person has decided on.
+
+    Args:
+        queue: The queue.
+        reviews: The decisions; the file must be there.
+        rule: How people who disagree are resolved.
+    """
+
+    def __init__(self, queue: Queue, reviews: Reviews, rule: str = "majority") -> None:
+        self.queue, self.reviews, self.rule = queue, reviews, rule
+        self.answered = np.zeros(len(queue), np.bool_)
+        self.done = np.zeros(len(queue), np.bool_)
+        self.unsettled: dict[int, Unsettled] = {}
+        self.mine: Counter[str] = Counter()
+        self._sets: list[frozenset[str]] = [frozenset()]
+        self._number = {self._sets[0]: 0}
+        self._group = np.zeros(len(queue), np.int32)
+        self._decision = self._withdrawn = 0
+        self._settled_to: tuple[int, int] | None = None
+        self.refresh()
+
+    def resolve_by(self, rule: str) -> None:
+        """Resolve people who disagree by another rule from the next :meth:`refresh` on."""
+        if rule != self.rule:
+            self.rule, self._settled_to = rule, None
+
+    def refresh(self) -> None:
+        """Take in what was written since the last time."""
+        queue = self.queue
+        only = "" if queue.draw_id is None else _OF_DRAW
+        outside = orjson.dumps(sorted(queue.undrawn_ids)).decode()
+        asked = {"draw": queue.draw_id, "outside": outside}
+        with self.reviews.connected() as connection:
+            connection.execute("begin")  # one moment for all that is read
+            new = connection.execute(_NEW + only, asked | {"since": self._decision}).fetchall()
+            back = connection.execute(_BACK + only, asked | {"since": self._withdrawn}).fetchall()
+            for number, mask_id, reviewer in new:
+                self._decision = max(self._decision, number)
+                self._add(mask_id, reviewer)
+            for number, mask_id in back:
+                self._withdrawn = max(self._withdrawn, number)
+                self._again(connection, mask_id)
+            if not queue.blind:
+                self._settle(connection)
+            connection.execute("rollback")
+
+    def awaits(self, row: int) -> Unsettled | None:
+        """Return why a row that was answered is open all the same; None for all others."""
+        if not self.answered[row] or self.done[row]:
+            return None
+        return self.unsettled.get(int(self.queue.mask_ids[row]))
+
+    def who(self, row: int) -> frozenset[str]:
+        """Return who has decided on a row's mask."""
+        return self._sets[int(self._group[row])]
+
+    def by(self, reviewer: str) -> npt.NDArray[np.bool_]:
+        """Return the rows whose mask a person has decided on."""
+        own = np.array([reviewer in people for people in self._sets])
+        return np.asarray(own[self._group], np.bool_)
+
+    def _add(self, mask_id: int, reviewer: str) -> None:
+        rows = self.queue.rows_of(mask_id)
+        if rows and reviewer not in self.who(rows[0]):
+            self._set(rows, self.who(rows[0]) | {reviewer})
+
+    def _again(self, connection: sqlite3.Connection, mask_id: int) -> None:
+        if rows := self.queue.rows_of(mask_id):
+            asked = {"mask": mask_id, "draw": self.queue.shown_for(mask_id)[1]}
+            found = connection.execute(_WHO, asked)
+            self._set(rows, frozenset(name for (name,) in found))
+
+    def _set(self, rows: list[int], people: frozenset[str]) -> None:
+        for name in self.who(rows[0]) - people:
+            self.mine[name] -= 1
+        for name in people - self.who(rows[0]):
+            self.mine[name] += 1
+        if people not in self._number:
+            self._number[people] = len(self._sets)
+            self._sets.append(people)
+        for slot, row in enumerate(rows):
+            self._group[row] = self._number[people]
+            self.answered[row] = len(people) > slot
+        self._close(rows)
+
+    def _close(self, rows: list[int]) -> None:
+        for row in rows:
+            self.done[row] = self.answered[row]
+        if rows and int(self.queue.mask_ids[rows[-1]]) in self.unsettled:
+            self.done[rows[-1]] = False
+
+    def _settle(self, connection: sqlite3.Connection) -> None:
+        """Find out anew which masks are not settled, of those on which anything was said since."""
+        now, ids = changed_since(connection, self._settled_to)
+        if now == self._settled_to:
+            return
+        self._settled_to = now
+        found = find_unsettled(connection, self.rule, ids)
+        gone = list(self.unsettled) if ids is None else ids.tolist()
+        for mask_id in gone:
+            self.unsettled.pop(mask_id, None)
+        for mask_id in found:
+            if self.queue.rows_of(mask_id):
+                self.unsettled[mask_id] = found[mask_id]
+        for mask_id in {*gone, *found}:
+            self._close(self.queue.rows_of(mask_id))

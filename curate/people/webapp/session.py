@@ -1,0 +1,252 @@
+"""Everything that one server needs for one queue, put together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from curate.common.clock import SYSTEM, Clock
+from curate.people.reviews import has_reviews, open_reviews
+from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
+from curate.people.webapp.assignment import Dealer, Wish, best_order
+from curate.people.webapp.attached_file import Attached
+from curate.people.webapp.cards import Cards, warm, whole_mask
+from curate.people.webapp.click_prompts import Redrawing
+from curate.people.webapp.decision_writer import EventWriter
+from curate.people.webapp.events import Sent
+from curate.people.webapp.filters import Filters
+from curate.people.webapp.leases import Leases
+from curate.people.webapp.picture_cache import SHOWN_BYTES, VIEWS, Views
+from curate.people.webapp.request_parsing import Clicks, Next, Refused
+from curate.people.webapp.score_texts import usual_of
+from curate.people.webapp.shown_queue import Queue
+from curate.people.webapp.startup import ReviewSettings, ShownAudit, find_queue, images_of, name_of
+from curate.people.webapp.whole_images import WholeImages
+from curate.render.formatting import shown
+from curate.store.audit import Audit
+from curate.store.known_pictures import open_pictures
+
+_READY_S = 1.0
+"""How long the page's first question waits for the filters of a small audit."""
+
+_SMALL = 50_000
+"""Masks of a small audit."""
+
+
+class Desk:
+    """One queue before people.
+
+    Args:
+        audit: The audit.
+        settings: How it is shown.
+        clock: What time it is.
+
+    Raises:
+        CurateError: There is nothing to show, or a file cannot be used.
+    """
+
+    def __init__(self, audit: Audit, settings: ReviewSettings, clock: Clock = SYSTEM) -> None:
+        self.audit, self.settings, self.clock = audit, settings, clock
+        self._shown = ShownAudit(audit)
+        threading.Thread(target=warm, name="kernels", daemon=True).start()
+        if not has_reviews(audit):
+            open_reviews(audit, create=True)
+        reviews = Attached(audit, clock)
+        folder = images_of(audit, settings)
+        opened = None if folder is None else open_pictures(audit, folder, SHOWN_BYTES)
+        self.views = Views(opened)
+        decided = find_queue(reviews, settings)
+        self.queue: Queue = decided.queue
+        self.leases = Leases(audit.path, clock=clock)
+        self.dealer = Dealer(self.queue, decided, self.leases)
+        self.filters = Filters(self.queue)
+        self.name = name_of(audit, self.queue)
+        usual = usual_of(audit.info)
+        version = f"{self.name} {folder}"
+        self.cards = Cards(self.queue, version, pictures=bool(self.views), usual=usual)
+        self.writer = EventWriter(reviews, self.queue)
+        self.images = WholeImages(self.queue, self.cards, self.views, reviews)
+        self.redrawing = Redrawing(settings.segmenter if self.views else None, settings.device)
+        self._listed: Future[dict[str, Any]] = Future()
+        self._listing = threading.Lock()
+
+    def close(self) -> None:
+        """Write what has come, and let go of everything."""
+        self.writer.close()
+        self.views.close()
+        self.leases.close()
+
+    @cached_property
+    def _best(self) -> npt.NDArray[np.int64] | None:
+        return best_order(self.queue)
+
+    def about(self) -> dict[str, Any]:
+        """Return what the page says of the queue; the filters come when they are read."""
+        small = len(self.queue.files.ids) <= _SMALL
+        if small:
+            self._read_filters()
+        try:
+            filters = self._listed.result(_READY_S if small else 0)
+        except TimeoutError:
+            filters = {"categories": [], "reasons": [], "scores": []}
+        names = [each["name"] for each in filters["categories"]]
+        source = str(self.audit.info.get("source", {}).get("path", ""))
+        return {
+            "queue": self.name,
+            "audit": shown(self.audit.path.resolve().name),
+            "source": shown(PurePath(source).name),
+            "kind": self.queue.kind,
+            "draw_id": self.queue.draw_id,
+            "blind": self.queue.blind,
+            "whole_images": self.queue.whole_images,
+            "crops": bool(self.views),
+            "segmenter": bool(self.redrawing),
+            "total": len(self.queue),
+            "seconds_per_mask": self.settings.seconds_per_mask,
+            "minutes": self.settings.minutes,
+            "categories": filters.get("names", names),
+            "filters": {key: filters[key] for key in ("categories", "reasons", "scores")},
+            "filters_ready": self._listed.done(),
+        }
+
+    def _read_filters(self) -> None:
+        if self._listing.acquire(blocking=False):
+            threading.Thread(target=self._list, name="filters", daemon=True).start()
+
+    def _list(self) -> None:
+        try:
+            listed: dict[str, Any] = dict(self.filters.listed())
+            listed["names"] = self.filters.names()
+            pa.default_memory_pool().release_unused()
+            self._listed.set_result(listed)
+        except BaseException as error:  # whoever asks for the filters gets it
+            self._listed.set_exception(error)
+
+    def next(self, asked: Next) -> dict[str, Any]:
+        """Lease the next masks to a page and return their cards."""
+        order = self._best if asked.best else None
+        fits = self.filters.rows(asked.filter)
+        wish = Wish(asked.client, asked.reviewer, asked.count, asked.holding, fits, order)
+        rows, left, gone = self.dealer.deal(wish)
+        cards = self._cards(rows)
+        self._prefetch(rows)
+        self._read_filters()  # of a large queue not sooner: the first mask comes first
+        return {
+            "cards": cards,
+            "left": left,
+            "gone": [f"{mask_id}.0" for mask_id in gone],
+            "images": [] if cards or left else self.images.bare(),
+            "progress": self.dealer.progress(asked.reviewer),
+        }
+
+    def _cards(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Return cards with what the policy measured, and what people have not settled.
+
+        Nobody is shown what others said before they decide themselves: at most that people did not
+        settle a mask, and that not where each is to judge alone (a random sample, what a second
+        person looks at, known answers).
+        """
+        decided, queue = self.dealer.decided, self.queue
+        alone = queue.blind or queue.checks or queue.twice
+        ids = queue.mask_ids[rows].tolist() if rows else []
+        cards = []
+        for row, mask_id in zip(rows, ids, strict=True):
+            card = self.cards.card(row) | {"lease_s": int(self.leases.seconds), "unsettled": None}
+            why = decided.awaits(row) if alone else decided.unsettled.get(mask_id)
+            if why is not None and not queue.blind:
+                card["unsettled"] = f"not settled: {why.words}"
+            cards.append(card)
+        return cards
+
+    def prepare(self, sent: Sent) -> None:
+        """Lease what a page is about to take back; to be called before that is written."""
+        back = [e.mask_id for e in sent.events if e.kind == "withdraw" and e.mask_id is not None]
+        if back:
+            self.dealer.hold(sent.client, sent.reviewer, back)
+
+    def _prefetch(self, rows: Sequence[int]) -> None:
+        if self.views:
+            for row in rows:
+                self.views.ask(self.cards.view(int(self.queue.places[row]), "card")[0])
+
+    def record(self, sent: Sent, found: Sequence[str | None]) -> dict[str, Any]:
+        """Take note of what a page sent, and return its answer.
+
+        Args:
+            sent: What it sent.
+            found: What the writer says of each event; all others stand on the disk.
+        """
+        done = [event for event, why in zip(sent.events, found, strict=True) if why is None]
+        refused = sent.refused + [
+            {"key": event.key, "error": why}
+            for event, why in zip(sent.events, found, strict=True)
+            if why is not None
+        ]
+        state: dict[int, str] = {}
+        for event in done:
+            if event.mask_id is not None:
+                state[event.mask_id] = event.kind  # what was done last counts
+        self.dealer.settle(
+            sent.client,
+            sent.reviewer,
+            decided=[mask for mask, kind in state.items() if kind == "decide"],
+            skipped=[mask for mask, kind in state.items() if kind == "skip"],
+            again=[mask for mask, kind in state.items() if kind == "withdraw"],
+            unskipped=[mask for mask, kind in state.items() if kind == "unskip"],
+        )
+        return {
+            "done": [event.key for event in done],
+            "refused": refused,
+            "progress": self.dealer.progress(sent.reviewer),
+        }
+
+    def picture(self, mask_id: int, view: str, seen: str) -> tuple[Future[bytes | None], bool]:
+        """Return a view of the picture around a mask, and whether it may be kept for good.
+
+        Args:
+            mask_id: The mask.
+            view: A word of :data:`curate.people.webapp.picture_cache.VIEWS`.
+            seen: What the address says of the window that it is of.
+        """
+        if view not in VIEWS or not self.views:
+            raise Refused(404, "there is no such picture")
+        wanted, word = self.cards.view(self._place(mask_id), view)
+        return self.views.ask(wanted), word == seen
+
+    def check_queue(self, asked: Mapping[str, Any]) -> None:
+        """See that a page is one of this queue's: ids of another audit's masks may be equal.
+
+        Raises:
+            Refused: It is not, or the audit is not the one that this server was started on.
+        """
+        if asked.get("queue") != self.name:
+            raise Refused(409, "another queue is open here now; reload the page")
+        if (info := self._shown.changed()) is not None:
+            self.dealer.decided.resolve_by(PeopleSettings.of(info).rule)
+
+    def mask(self, mask_id: int) -> dict[str, Any]:
+        """Return a whole mask."""
+        return whole_mask(self.queue, self._place(mask_id))
+
+    def segment(self, asked: Clicks) -> dict[str, Any]:
+        """Redraw a mask from clicks."""
+        self.redrawing.check()
+        view, _ = self.cards.view(self._place(asked.mask_id), "whole")
+        pixels = self.views.pixels(view.file_name, view.size)
+        if pixels is None:
+            raise Refused(404, "there is no picture of this mask")
+        return self.redrawing.draw(pixels, asked)
+
+    def _place(self, mask_id: int) -> int:
+        place = int(self.queue.files.find([mask_id])[0])
+        if place < 0:
+            raise Refused(404, "there is no such mask")
+        return place

@@ -1,0 +1,228 @@
+"""What is shown to people, in which order: a recorded draw, or the ranking as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import AuditError, CallError
+from curate.people.queues.draw_queue import seen
+from curate.people.reviews import Reviews
+from curate.people.webapp.mask_files import IntArray, MaskFiles
+from curate.store.audit import Audit
+
+ACTION = "review"
+"""The ranking holds masks with this action."""
+
+BLIND = "estimate"
+"""Kind of a draw that is shown with nothing that judges a mask, and so with no other masks."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Masks in the order in which people see them.
+
+    A mask that two people see stands in two rows, of slots 0 and 1. Which slot a person has is
+    never told: slots are as good as each other, and the second of a mask is open once the first is
+    taken, to somebody else.
+
+    Attributes:
+        kind: "errors", "learn" or "estimate".
+        draw_id: Number of the recorded draw; None for the ranking.
+        settings: As recorded of the draw.
+        files: Where the masks stand.
+        places: Place in the files of each row.
+        slots: 0, or 1 for a second person's row.
+        checks: Whether masks with a known answer are mixed in.
+        whole: Which rows are of an image that was drawn as a whole for the person who gets them;
+            None for no row.
+        undrawn: How many rows, the first ones, are not of the draw: people have not settled their
+            masks, and what is decided on them is no decision for the draw.
+    """
+
+    kind: str
+    draw_id: int | None
+    settings: Mapping[str, Any]
+    files: MaskFiles
+    places: npt.NDArray[np.int64]
+    slots: npt.NDArray[np.int8]
+    checks: bool = False
+    whole: npt.NDArray[np.bool_] | None = None
+    undrawn: int = 0
+    columns: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        shown = seen(self.kind, dict.fromkeys(self.files.names, ""), checks=self.checks)
+        object.__setattr__(self, "columns", frozenset(shown))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def name(self) -> str:
+        """What tells this queue from others of the audit."""
+        return "ranking" if self.draw_id is None else f"draw {self.draw_id}"
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing is shown that judges a mask."""
+        return self.kind == BLIND
+
+    @property
+    def whole_images(self) -> bool:
+        """Whether images were drawn, with all their masks."""
+        return self.settings.get("unit") == "image"
+
+    @cached_property
+    def bare_images(self) -> tuple[int, ...]:
+        """Images that were drawn as a whole and hold no mask: only missing ones can be told."""
+        if not self.whole_images:
+            return ()
+        drawn = self.settings.get("images", {}).get("ids", [])
+        held = set(self.image_ids.tolist())
+        return tuple(int(image) for image in drawn if image not in held)
+
+    def asks_for_missing(self, row: int) -> bool:
+        """Whether the person who gets a row goes through the whole of its image."""
+        return self.whole is not None and bool(self.whole[row])
+
+    def shown_for(self, mask_id: int) -> tuple[str, int | None]:
+        """Return the kind and the number of the draw that a decision on a mask is made for."""
+        if mask_id in self.undrawn_ids:
+            return "errors", None
+        return self.kind, self.draw_id
+
+    @cached_property
+    def undrawn_ids(self) -> frozenset[int]:
+        """The masks that are not of the draw."""
+        return frozenset(self.mask_ids[: self.undrawn].tolist())
+
+    @cached_property
+    def mask_ids(self) -> IntArray:
+        """The mask of each row."""
+        return self.files.ids[self.places]
+
+    @cached_property
+    def twice(self) -> bool:
+        """Whether some masks are for two people."""
+        return bool(self.slots.any())
+
+    @cached_property
+    def image_ids(self) -> IntArray:
+        """The image of each row; read when first needed."""
+        return self.files.image_of[self.places]
+
+    @cached_property
+    def _by_id(self) -> IntArray:
+        return np.lexsort((self.slots, self.mask_ids))
+
+    def rows_of(self, mask_id: int) -> list[int]:
+        """Return the rows of a mask, slot 0 first; none where it is not in the queue."""
+        ordered = self._by_id
+        low = int(np.searchsorted(self.mask_ids, mask_id, "left", sorter=ordered))
+        high = int(np.searchsorted(self.mask_ids, mask_id, "right", sorter=ordered))
+        return [int(row) for row in ordered[low:high]]
+
+
+def ranking(
+    audit: Audit, left_out: Sequence[int] | IntArray = (), first: Sequence[int] = ()
+) -> Queue:
+    """Return the masks to review in the order of the plan, as ``curate queue`` gives them.
+
+    Args:
+        audit: The audit.
+        left_out: Masks of random samples, which are shown for those samples only.
+        first: Masks that come before all others, whatever the policy makes of them: people have
+            not settled them.
+
+    Raises:
+        AuditError: There is no plan, or no mask to review.
+    """
+    places: list[IntArray] = []
+    ranks: list[IntArray] = []
+
+    def visit(start: int, table: pa.Table) -> None:
+        if not {"action", "rank"} <= set(table.schema.names):
+            what = "no mask has an action yet"
+            raise AuditError(what, str(audit.path), "run `curate decide` first")
+        chosen = pc.equal(table["action"].cast(pa.large_string()), ACTION)
+        rows = np.flatnonzero(np.asarray(pc.fill_null(chosen, False)))
+        places.append(rows + start)
+        ranks.append(table["rank"].to_numpy().astype(np.int64)[rows])
+
+    files = MaskFiles(audit, ("action", "rank"), visit)
+    at, rank = np.concatenate(places), np.concatenate(ranks)
+    before = files.find(np.asarray(first, np.int64))
+    before = before[before >= 0]
+    out = np.concatenate([np.asarray(left_out, np.int64), files.ids[before]])
+    if len(out):
+        keep = ~np.isin(files.ids[at], out)
+        at, rank = at[keep], rank[keep]
+    if not len(at) + len(before):
+        raise AuditError("no mask is left to review", str(audit.path), "nothing needs to be done")
+    # Every rank stands there once, from 1: to put masks at their ranks is faster than to sort them.
+    ordered = np.full(int(rank.max(initial=0)) + 1, -1, np.int64)
+    ordered[rank] = at
+    ordered = np.concatenate([before, ordered[ordered >= 0]])
+    return Queue("errors", None, {}, files, ordered, np.zeros(len(ordered), np.int8))
+
+
+def recorded(
+    reviews: Reviews,
+    draw_id: int,
+    kind: str | None = None,
+    files: MaskFiles | None = None,
+    first: Sequence[int] = (),
+) -> Queue:
+    """Return a recorded draw as a queue.
+
+    Args:
+        reviews: Where the draw is recorded.
+        draw_id: Its number.
+        kind: What it must be; None for any.
+        files: The masks, where they are at hand.
+        first: Masks that come before those of the draw: people have not settled them. A random
+            sample is shown without them.
+
+    Raises:
+        CallError: There is no such draw, or it is of another kind.
+    """
+    draws = reviews.draws().set_index("draw_id")
+    if draw_id not in draws.index:
+        known = ", ".join(map(str, draws.index)) or "none"
+        raise CallError(f"there is no draw {draw_id}", "--draw", f"recorded are: {known}")
+    draw = draws.loc[draw_id]
+    if kind is not None and draw["kind"] != kind:
+        what = f"draw {draw_id} is of kind {draw['kind']}, not {kind}"
+        raise CallError(what, "--draw", "leave --kind out")
+    rows = reviews.drawn(draw_id)
+    files = files or MaskFiles(reviews.audit)
+    places = files.find(rows["mask_id"].to_numpy(np.int64))
+    here = places >= 0  # an audit that was run anew may have lost some
+    slots = rows["slot"].to_numpy(np.int8)
+    answered = rows["honeypot"].notna().to_numpy(np.bool_)
+    how: dict[str, Any] = dict(draw["settings"])
+    kind_of_draw, checks = str(draw["kind"]), bool(answered.any())
+    before = files.find(np.asarray(first, np.int64))
+    before = before[(before >= 0) & ~np.isin(before, places)]
+    if kind_of_draw == BLIND:
+        before = before[:0]
+    whole = (slots[here] == 0) & ~answered[here] if how.get("unit") == "image" else None
+    return Queue(
+        kind_of_draw,
+        draw_id,
+        how,
+        files,
+        np.concatenate([before, places[here]]),
+        np.concatenate([np.zeros(len(before), np.int8), slots[here]]),
+        checks,
+        None if whole is None else np.concatenate([np.zeros(len(before), np.bool_), whole]),
+        undrawn=len(before),
+    )

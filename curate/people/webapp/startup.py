@@ -1,0 +1,138 @@
+"""What is shown to people: the settings of a server, and the queue and the pictures they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from curate.errors import CallError
+from curate.people.reviews import Reviews
+from curate.people.reviews.review_file import identity_of, is_same_source
+from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
+from curate.people.webapp.queue_progress import QueueProgress
+from curate.people.webapp.request_parsing import Refused
+from curate.people.webapp.shown_queue import Queue, ranking, recorded
+from curate.people.webapp.unsettled import find_unsettled
+from curate.people.webapp.whole_images import bare_left
+from curate.store.audit import Audit
+from curate.store.audit_info import COMPLETE, INFO, read_info
+
+_SAMPLED = (
+    "select distinct mask_id from drawn join draws using (draw_id)"
+    " where kind = 'estimate' and honeypot is null"
+)
+
+
+@dataclass(frozen=True)
+class ReviewSettings:
+    """How a queue is shown to people.
+
+    Attributes:
+        kind: "errors", "learn" or "estimate"; None for a given draw's own, else errors.
+        draw_id: A recorded draw; None for the latest of that kind that is not finished, and of
+            errors, where there is none, for the ranking as it stands.
+        reviewer: The name that the page begins with.
+        seconds_per_mask: What one mask takes people.
+        minutes: How much time people have; None if nobody said.
+        images: Folder of the pictures; the audit's own if None.
+        segmenter: A segmenter for clicks; None for none.
+        device: Where it runs.
+    """
+
+    kind: str | None = None
+    draw_id: int | None = None
+    reviewer: str = ""
+    seconds_per_mask: float = 14.0
+    minutes: float | None = None
+    images: Path | None = None
+    segmenter: str | None = None
+    device: str | None = None
+
+
+class ShownAudit:
+    """The audit that a server was started on, as its file says; it may be made anew meanwhile.
+
+    Args:
+        audit: The audit.
+    """
+
+    def __init__(self, audit: Audit) -> None:
+        self.audit = audit
+        self._seen = _stamp(audit.path / INFO)
+
+    def changed(self) -> dict[str, Any] | None:
+        """Return the content of ``audit.json`` if it was written anew since the last time.
+
+        Raises:
+            Refused: It is of another version of the source by now, gone, or not finished.
+        """
+        stamp = _stamp(self.audit.path / INFO)
+        if stamp == self._seen:
+            return None
+        info = read_info(self.audit.path)
+        if info is None or not is_same_source(self.audit, info):
+            raise Refused(*(_GONE if info is None else _ANEW))
+        if info.get("state") != COMPLETE:
+            raise Refused(503, "the audit is being made anew")
+        self._seen = stamp
+        return info
+
+
+_GONE = 503, "the audit is not there any more; put its folder back, or stop the server"
+_ANEW = (
+    409,
+    "the audit was made anew, of another version of its source; stop the server and start it again",
+)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size, about.st_ino
+
+
+def name_of(audit: Audit, queue: Queue) -> str:
+    """Return a word for a queue of an audit; it is the same after a restart."""
+    identity = identity_of(audit)
+    text = f"{identity['fingerprint']} {identity['format']} {queue.name}"
+    return blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def images_of(audit: Audit, settings: ReviewSettings) -> Path | None:
+    """Return the folder of pictures; None where there is none."""
+    if settings.images is not None:
+        return settings.images
+    said = (audit.info.get("inputs") or {}).get("images")
+    folder = Path(said) if said else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def find_queue(reviews: Reviews, settings: ReviewSettings) -> QueueProgress:
+    """Return the queue that the settings mean, and what is decided of it.
+
+    Masks that people have not settled come first, whether they are of a draw that is gone on with
+    or not; only a random sample is shown without them.
+    """
+    rule = PeopleSettings.of(reviews.audit.info).rule
+    with reviews.connected() as connection:
+        sampled = [mask_id for (mask_id,) in connection.execute(_SAMPLED)]
+        first = list(find_unsettled(connection, rule))
+    if settings.draw_id is not None:
+        queue = recorded(reviews, settings.draw_id, settings.kind, first=first)
+        return QueueProgress(queue, reviews, rule)
+    kind = settings.kind or "errors"
+    draws = reviews.draws()
+    files = None
+    for number in draws.loc[draws["kind"] == kind, "draw_id"].tolist()[::-1]:
+        decided = QueueProgress(recorded(reviews, int(number), kind, files, first), reviews, rule)
+        if not decided.answered.all() or bare_left(decided.queue, reviews):
+            return decided
+        files = decided.queue.files
+    if kind != "errors":
+        what = f"there is no draw of the kind {kind} with masks left"
+        raise CallError(what, f"--kind {kind}", "draw one: give --budget or --minutes")
+    return QueueProgress(ranking(reviews.audit, sampled, first), reviews, rule)

@@ -1,0 +1,538 @@
+"""The second stage of an audit: what needs all its parts at once.
+
+References (what is usual in this dataset), quality, the plan and the rank. Every step reads files
+and writes files whole, and gives the same again when it is cut off and run again; a new policy only
+needs this stage.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import scorers
+from curate.common import files
+from curate.common.pool import Pool
+from curate.common.progress import Progress
+from curate.dataset.notes import EXAMPLES, Note, as_dicts, put_notes
+from curate.dataset.version_id import VersionHash
+from curate.pipeline.crowd_masks import REGION
+from curate.pipeline.renumbering import repair_ids
+from curate.policy.certificate_in_force import certified_line, checked
+from curate.policy.file_findings import KIND, Hits, rule_of, rules_of_file, text_of
+from curate.policy.plan import decide, rank
+from curate.policy.policy import Policy
+from curate.quality import label_free
+from curate.quality.explanations import stated_columns
+from curate.quality.model_in_force import LEARNED_COLUMNS, MODEL, judge, model_in_force
+from curate.scorers.declared_habits import AREAS, BOXES
+from curate.scorers.detector import named_categories
+from curate.scorers.near_duplicates import near_duplicates
+from curate.scorers.stability import StabilityCurve
+from curate.store.audit import Audit, connect
+from curate.store.audit_files import (
+    WORK,
+    count_parts,
+    notes_of_parts,
+    part_names,
+    part_path,
+    part_paths,
+    read_part,
+    read_scored,
+    scored_path,
+    to_frame,
+    write_json,
+    write_part,
+    write_scored,
+    writing,
+)
+from curate.store.audit_info import COMPLETE, DECIDING, INFO, is_undecided, read_info
+from curate.store.parquet_parts import read_columns
+
+SAMPLE = 50_000
+"""Masks that references are fitted on.
+
+Medians and shares of a few percent are then known to a few percent of themselves. A tail ends at
+one mask in 50,000 (an evidence of 10.8, against the 3 of one in twenty, where the default policy's
+line is): what is rarer is told apart no further, and lies far beyond any line either way.
+"""
+
+GRID = 1000
+"""Steps of the table of qualities from which a share of lowest quality is read off."""
+
+IN_MEMORY = 8_000_000
+"""Masks whose priorities are compared in memory; more are sorted on disk."""
+
+_VERSION = b"curate version"
+"""Where in the metadata of a part's images stands the hash of its content."""
+
+PLANNED = ("action", "reasons", "priority", "rule_action", "flagged_by", "decided_by")
+LATE = ("quality_score", *LEARNED_COLUMNS, *PLANNED, "rank")
+"""Columns that this stage gives, beside those of two-step scorers."""
+
+NAMED = "detector_category"
+"""The column in which numbers of categories become the dataset's names for them."""
+
+HEAVY = ("segmentation", "source_key", "stability_curve")
+"""Columns that no decision reads, but where a policy's own limit needs the masks."""
+
+
+def decide_audit(
+    out: Path, info: dict[str, Any], policy: Policy, pool: Pool, report: Progress | None = None
+) -> Audit:
+    """Fit references, judge every mask and rank them all; needs scored parts in ``out``.
+
+    Raises:
+        AuditError: Something cannot be written, or the model in force cannot be used.
+    """
+    with files.writing_into(out):
+        for folder in (out, *(out / name for name in ("masks", "images", "model"))):
+            files.remove_temporaries(folder)
+        return _decide(out, info, policy, pool, report)
+
+
+def finish_deciding(out: Path, report: Progress | None = None) -> None:
+    """Finish what a killed ``decide``, ``learn`` or ``certify`` has begun, as ``audit.json`` says.
+
+    Nothing is done where the audit is finished, or was killed before all parts were scored.
+    """
+    info = read_info(out)
+    if info and is_undecided(info):
+        with Pool(1) as pool:
+            decide_audit(out, info, Policy.from_dict(info["policy"]), pool, report)
+
+
+def _decide(
+    out: Path, info: dict[str, Any], policy: Policy, pool: Pool, report: Progress | None
+) -> Audit:
+    started = time.monotonic()
+    model = info.get(MODEL)
+    judged_by = model["sha256"] if model else None
+    told = policy.as_dict()
+    if model:
+        policy = policy.for_probabilities()
+        told["marks"] = policy.marks()
+    before = info
+    info = checked(info | {"policy": told, "judged_by": judged_by}, before)
+    by = {"policy": told, "certified_line": certified_line(info), "judged_by": judged_by}
+    if info["state"] == COMPLETE and {name: before.get(name) for name in by} == by:
+        return Audit(out, info)
+    model_in_force(out, model)  # one that cannot be used is said before anything is written
+    fresh = "references" not in info
+    info = info | {"state": DECIDING, **by}
+    write_json(out / INFO, info)
+    if fresh:
+        info["version"] = version_of_parts(out)
+        notes = notes_of_parts(out)
+        repair_ids(out)
+        info["references"] = fit_references(out)
+        put_notes(info, as_dicts(notes, _sizes(out)))
+        write_json(out / INFO, info)
+    count = count_parts(out)
+    files.remove_tree(out / WORK / "plan", quiet=True)
+    hits = _plan_all(out, count, policy, info, pool, report)
+    first = rank_all(out, count)
+    copies = _copies(out, count)
+    tallies: dict[str, Counter[str]] = {}
+    finished = pool.run(finish_part, ((out, k, first[k], copies) for k in range(count)))
+    for done, tally in enumerate(finished, 1):
+        for name, counts in tally.items():
+            tallies.setdefault(name, Counter()).update(counts)
+        if report:
+            report("deciding", count + done, 2 * count, 0)
+    info["parts"] = count
+    info["counts"] = _totals(tallies)
+    _put_own_notes(out, info, policy, hits)
+    info["stability_curve"] = stability_curve(out)
+    columns = pq.read_schema(part_path(out, "masks", 0)).names if count else []
+    info["silent_rules"] = policy.silent(columns)
+    info["timings"]["deciding_s"] = round(time.monotonic() - started, 3)
+    info["state"] = COMPLETE
+    if (out / WORK).exists():
+        files.remove_tree(out / WORK)
+    write_json(out / INFO, info)  # last: what is complete has nothing beside it
+    return Audit(out, info)
+
+
+def _plan_all(
+    out: Path,
+    count: int,
+    policy: Policy,
+    info: dict[str, Any],
+    pool: Pool,
+    report: Progress | None,
+) -> Hits:
+    """Plan every part; once more where a rule turns out to speak of the file.
+
+    Returns:
+        What the rules apply to; ``info`` gets ``rules_of_file``.
+    """
+    info["rules_of_file"] = []
+    while True:
+        hits = Hits()
+        tasks = [(out, index, policy, info) for index in range(count)]
+        for done, found in enumerate(pool.run(plan_part, tasks), 1):
+            hits.add(found)
+            if report:
+                report("deciding", done, 2 * count, 0)
+        of_file = sorted(rules_of_file(policy, hits))
+        if of_file == info["rules_of_file"]:
+            return hits
+        info["rules_of_file"] = of_file
+
+
+def _put_own_notes(out: Path, info: dict[str, Any], policy: Policy, hits: Hits) -> None:
+    """Say once for the file what nearly every mask has: habits, and findings of rules."""
+    habits = [h for h in info["references"].get("declaration", {}).values() if h is not None]
+    notes = []
+    of_images = [note["text"] for note in info.get("notes", []) if note["of"] == "images"]
+    for habit in habits:
+        kind, where = str(habit["kind"]), "list_contains(string_split(declaration_habit, ' '), ?)"
+        notes.append(_note(out, kind, str(habit["text"]), where, [kind]))
+    for number in info["rules_of_file"]:
+        rule, examples = rule_of(policy, number), hits.examples[number]
+        text = text_of(rule, [reason for _, reason in examples])
+        if any(said in text for said in of_images):
+            continue
+        ids = [mask_id for mask_id, _ in examples]
+        note = _note(out, KIND, text, "list_contains(?, mask_id)", [ids])
+        notes.append(replace(note, count=hits.rules[number]))
+    own = {KIND, *AREAS, *BOXES}
+    info["notes"] = [note for note in info.get("notes", []) if note["kind"] not in own]
+    put_notes(info, as_dicts(notes, {"masks": info["counts"]["masks"]}))
+
+
+def _note(out: Path, kind: str, text: str, where: str, given: list[Any]) -> Note:
+    """Return a note on the masks for which a condition holds."""
+    with connect(out) as connection:
+        rows = connection.execute(f"select count(*) from masks where {where}", given).fetchone()
+        keys = connection.execute(
+            f"select source_key from masks where {where} order by mask_id limit {EXAMPLES}", given
+        ).fetchall()
+    return Note(kind, text, int(rows[0]), examples=tuple(str(key) for (key,) in keys))
+
+
+def with_version(images: pa.Table, version: VersionHash) -> pa.Table:
+    """Return a part's images with the content of its masks and images, hashed, beside them."""
+    stated = {_VERSION: version.state().encode()}
+    return images.replace_schema_metadata((images.schema.metadata or {}) | stated)
+
+
+def version_of_parts(out: Path) -> str | None:
+    """Return the content id of the dataset, from what stands beside its parts; see ``versions``.
+
+    None where a part does not have it: it was scored by an earlier curate.
+    """
+    version = VersionHash()
+    for index in range(count_parts(out)):
+        stated = (read_part(out, "images", index, []).schema.metadata or {}).get(_VERSION)
+        if stated is None:
+            return None
+        version.merge(stated.decode())
+    return version.hexdigest()
+
+
+def _sizes(out: Path) -> dict[str, int]:
+    """Return how many masks and images there are."""
+    return {
+        kind: sum(len(read_part(out, kind, index, [])) for index in range(count_parts(out)))
+        for kind in ("masks", "images")
+    }
+
+
+def _numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
+    return np.asarray(table[name].to_numpy())
+
+
+def _scored(folder: Path) -> Any:
+    """Return all parts of a folder as one dataset that DuckDB reads in pieces."""
+    paths = [str(path) for path in sorted(folder.glob("part-*.arrow"))]
+    return pa.dataset.dataset(paths, format="ipc")
+
+
+def fit_references(out: Path) -> dict[str, Any]:
+    """Learn what is usual in the dataset from up to :data:`SAMPLE` masks of it."""
+    frame = sample(out)
+    references = scorers.fit(frame)
+    applied = scorers.apply(frame, references)
+    frame = frame.drop(columns=[c for c in applied if c in frame]).join(applied)
+    references["quality"] = label_free.fit(frame)
+    scores = label_free.apply(frame, references["quality"])
+    judged = scores[~is_crowd(frame) & scores.notna()]
+    grid = np.quantile(judged, np.linspace(0, 1, GRID + 1)).tolist() if len(judged) else []
+    return references | {
+        "quality_quantiles": {"values": grid},
+        "category_names": category_names(frame),
+    }
+
+
+def category_names(frame: pd.DataFrame) -> dict[str, str]:
+    """Return the names of a dataset's categories by number, as far as its masks have both."""
+    if not {"category", "category_id"} <= set(frame.columns):
+        return {}
+    stated = frame[["category_id", "category"]].dropna().drop_duplicates("category_id")
+    return {str(number): str(name) for number, name in stated.itertuples(index=False)}
+
+
+def sample(out: Path) -> pd.DataFrame:
+    """Return up to :data:`SAMPLE` masks drawn by their ids alone, whatever the parts and order."""
+    count = count_parts(out)
+    drawn = [
+        _scatter(_numbers(read_part(out, "masks", k, ["mask_id"]), "mask_id")) for k in range(count)
+    ]
+    total = sum(map(len, drawn))
+    last = np.uint64(2**64 - 1)
+    if total > SAMPLE:
+        # Only the lowest few of each part can be among the lowest of all.
+        low = np.concatenate(
+            [np.partition(d, min(SAMPLE, len(d)) - 1)[:SAMPLE] for d in drawn if len(d)]
+        )
+        last = np.partition(low, SAMPLE - 1)[SAMPLE - 1]
+    tables = []
+    for index, places in enumerate(drawn):
+        names = [n for n in part_names(out, "masks", index) if n not in HEAVY]
+        table = read_part(out, "masks", index, names)
+        tables.append(table.take(pa.array(np.flatnonzero(places <= last))))
+    frame = to_frame(pa.concat_tables(tables, promote_options="permissive"))
+    frame = frame if frame.index.name == "mask_id" else frame.set_index("mask_id")
+    return frame.sort_index()
+
+
+def _scatter(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """Return numbers that look random, other ones for other ids (splitmix64's last steps)."""
+    x = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def is_crowd(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Return which masks are crowd regions, which nobody judges as one object."""
+    if REGION not in frame:
+        return pd.Series(False, index=frame.index)
+    return frame[REGION].fillna(0).astype("int64") == 1
+
+
+def quality_line(info: Mapping[str, Any], share: float) -> float | None:
+    """Return the quality that ``share`` of the dataset's masks stay under; None for no share.
+
+    Args:
+        info: ``audit.json``; the quality is that of the model in force, if there is one.
+        share: In [0, 1).
+    """
+    model = info.get(MODEL)
+    of = model["quality_quantiles"] if model else info["references"]["quality_quantiles"]
+    grid = of["values"]
+    if not share or not grid:
+        return None
+    return float(np.interp(share, np.linspace(0, 1, len(grid)), grid))
+
+
+def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) -> Hits:
+    """Judge the masks of one part: second-step scores, quality, action, reasons, priority.
+
+    Returns:
+        What the policy's rules apply to.
+    """
+    model, references = model_in_force(out, info.get(MODEL)), info["references"]
+    extra = {NAMED, *stated_columns(), *(model.columns.names if model else ())}
+    frame = judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
+    applied = scorers.apply(frame, references)
+    frame = frame.drop(columns=[c for c in applied.columns if c in frame.columns]).join(applied)
+    named = {}
+    if NAMED in frame:
+        frame[NAMED] = named_categories(frame[NAMED], references["category_names"])
+        named = {NAMED: frame[NAMED]}
+    judged = judge(frame, references["quality"], model, policy.odd)
+    frame["quality_score"] = judged.columns["quality_score"]
+    plan = decide(
+        frame,
+        policy,
+        quality_cut=quality_line(info, policy.lowest_share),
+        blame=judged.blame,
+        odd_quality=judged.odd,
+        certified=certified_line(info),
+        learned=model is not None,
+        muted=info["rules_of_file"],
+    )
+    late = {
+        **named,
+        **{str(name): applied[name] for name in applied.columns},
+        **{str(name): judged.columns[name] for name in judged.columns},
+        **{name: plan[name] for name in PLANNED},
+    }
+    columns = {name: pa.array(values, from_pandas=True) for name, values in late.items()}
+    rows = np.arange(len(frame), dtype=np.int32)
+    ids = frame.index.to_numpy()
+    columns |= {"mask_id": ids, "part": np.full_like(rows, index), "row": rows}
+    write_scored(_plan_path(out, index), pa.table(columns))
+    hits: Hits = plan.attrs["hits"]
+    return hits
+
+
+def judged_columns(
+    out: Path, index: int, named: Collection[str], masks: bool = False
+) -> pd.DataFrame:
+    """Read what judging a part's masks looks at, and no more.
+
+    Args:
+        out: The audit directory.
+        index: Number of the part.
+        named: Columns to read beside those that quality and second steps look at.
+        masks: Whether the masks themselves are needed.
+    """
+    wanted = {"mask_id", "area_px", *label_free.SIGNALS, *named}
+    wanted |= {
+        name for scorer in scorers.registered() for name in (*scorer.reads, *scorer.may_read)
+    }
+    skipped = {*LATE, *(() if masks else HEAVY)}
+    names = [n for n in part_names(out, "masks", index) if n in wanted - skipped]
+    frame = to_frame(read_part(out, "masks", index, names))
+    return frame if frame.index.name == "mask_id" else frame.set_index("mask_id")
+
+
+def _plan_path(out: Path, index: int) -> Path:
+    return out / WORK / "plan" / f"part-{index:06d}.arrow"
+
+
+def rank_all(out: Path, parts: int) -> list[int]:
+    """Rank every mask of the audit by priority, on disk where that is too much for memory.
+
+    Returns:
+        Where each part's ranks begin in the file of all ranks (:func:`_ranks`).
+    """
+    tables = [read_scored(_plan_path(out, k), ["priority", "mask_id"]) for k in range(parts)]
+    lengths = [len(table) for table in tables]
+    with writing(out / WORK / "ranks") as temporary, files.open_file(temporary) as file:
+        if sum(lengths) <= IN_MEMORY:
+            joined = pa.concat_tables(tables) if tables else None
+            file.write(_places(joined).tobytes() if joined else b"")
+        else:
+            for batch in _places_on_disk(out):
+                file.write(batch)
+    starts: list[int] = np.cumsum([0, *lengths]).tolist()
+    return starts
+
+
+def _places(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Return every row's place, from 1, highest priority first, then by id."""
+    index = pd.Index(_numbers(table, "mask_id"))
+    plan = pd.DataFrame({"priority": _numbers(table, "priority")}, index=index)
+    return rank(plan).to_numpy(np.int64)
+
+
+def _places_on_disk(out: Path) -> Iterator[bytes]:
+    """Yield the same piece by piece, sorted outside memory."""
+    target = out / WORK / "ranks.parquet"
+    quoted = str(target).replace("'", "''")
+    with connect(out) as connection:
+        connection.register("plan", _scored(out / WORK / "plan"))
+        files.written_by_library(target)
+        connection.execute(
+            "copy (select row_number() over (order by priority desc, mask_id) as rank from plan"
+            f" order by part, row) to '{quoted}' (format parquet)"
+        )
+    with pq.ParquetFile(target) as file:
+        for batch in file.iter_batches():
+            yield batch["rank"].to_numpy().tobytes()
+
+
+def _ranks(out: Path, first: int, count: int) -> npt.NDArray[np.int64]:
+    return np.fromfile(out / WORK / "ranks", np.int64, count=count, offset=8 * first)
+
+
+def _copies(out: Path, count: int) -> pd.DataFrame:
+    """Find images that show what another shows; empty where the pictures were not looked at."""
+    wanted = ["image_id", "content_hash", "picture_hash"]
+    if not count or "content_hash" not in part_names(out, "images", 0):
+        return pd.DataFrame()
+    frame = to_frame(pa.concat_tables([read_part(out, "images", k, wanted) for k in range(count)]))
+    return near_duplicates(frame.set_index("image_id") if "image_id" in frame else frame)
+
+
+def finish_part(out: Path, index: int, first: int, copies: pd.DataFrame) -> dict[str, Counter[str]]:
+    """Join the plan and the rank to one part of masks, and counts to its images.
+
+    Args:
+        out: The audit directory.
+        index: Number of the part.
+        first: Where its ranks begin among all.
+        copies: What is known of images that show the same.
+
+    Returns:
+        How often each action and status stands there.
+    """
+    masks = read_part(out, "masks", index)
+    plan = read_scored(_plan_path(out, index)).drop_columns(["mask_id", "part", "row"])
+    plan = plan.append_column("rank", pa.array(_ranks(out, first, len(masks))))
+    gone = {*plan.schema.names, *LEARNED_COLUMNS}
+    masks = masks.drop_columns([n for n in masks.schema.names if n in gone])
+    for name in plan.schema.names:
+        masks = masks.append_column(plan.schema.field(name), plan[name])
+    write_part(part_path(out, "masks", index), masks)
+    images = _finish_images(out, index, masks, copies)
+    for kind in ("masks", "images"):
+        files.unlink(scored_path(out, kind, index), missing_ok=True)
+    return {
+        "actions": _tally(masks["action"]),
+        "status": _tally(masks["status"]),
+        "image_status": _tally(images["status"]),
+    }
+
+
+def _finish_images(out: Path, index: int, masks: pa.Table, copies: pd.DataFrame) -> pa.Table:
+    images = to_frame(read_part(out, "images", index))
+    images = images if images.index.name == "image_id" else images.set_index("image_id")
+    rows = images.index.get_indexer(pd.Index(_numbers(masks, "image_id")))
+    for name, action in (
+        ("mask_count", ""),
+        ("review_count", "review"),
+        ("reject_count", "reject"),
+    ):
+        counted = rows[pc.equal(masks["action"], action).to_numpy()] if action else rows
+        images[name] = np.bincount(counted[counted >= 0], minlength=len(images))
+    for name in copies.columns:
+        images[name] = copies[name].reindex(images.index)
+    table = pa.Table.from_pandas(images, preserve_index=True)
+    write_part(part_path(out, "images", index), table)
+    return table
+
+
+def _tally(words: pa.ChunkedArray) -> Counter[str]:
+    return Counter(
+        {str(pair["values"]): pair["counts"] for pair in pc.value_counts(words).to_pylist()}
+    )
+
+
+def _totals(tallies: Mapping[str, Counter[str]]) -> dict[str, Any]:
+    """Return the counts of ``audit.json``: masks, images, and how many of each word."""
+    kinds = {
+        name: dict(sorted(tallies.get(name, {}).items()))
+        for name in ("actions", "status", "image_status")
+    }
+    return {
+        "masks": sum(kinds["actions"].values()),
+        "images": sum(kinds["image_status"].values()),
+        **kinds,
+    }
+
+
+def stability_curve(out: Path) -> dict[str, Any] | None:
+    """Put the stability curves of all masks together; None where there were no soft masks."""
+    curve = StabilityCurve()
+    for path in part_paths(out, "masks"):
+        if "stability_curve" not in pq.read_schema(path).names:
+            return None
+        curve.add(read_columns(path, ["stability_curve"])["stability_curve"].to_pylist())
+    return curve.summary()

@@ -1,0 +1,166 @@
+"""What an audit may be given beside the masks, and which signals that gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from curate.common.fingerprint import fingerprint
+from curate.common.option_values import CROWDS
+from curate.errors import CallError, CurateError
+from curate.formats import dataset_path, detect
+from curate.formats.format import Format, ReadOptions
+from curate.formats.own_pictures import BESIDE_FILE, IN_DATASET, OwnPictures
+from curate.images import ImageFolder
+from curate.scorers import registered
+from curate.scorers.stability import SoftMasks
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an audit may be given beside the masks.
+
+    Attributes:
+        images: Folder of the pictures.
+        annotations: Annotation file that the source, a results list, is for.
+        detections: A results file of any detector, in any format curate reads.
+        compare: Other annotations of the same images, by a name for each.
+        soft_masks: Folder of logits or probabilities.
+        segmenter: Name or path of a segmenter that is prompted from every mask.
+        detector: Name or path of a detector that looks at every picture.
+        device: Where both run: torch's name, or None to choose.
+        deep: Whether slow signals run, those that take more time than all others together.
+        crowd: How masks with ``iscrowd`` are judged: a word of
+            :data:`curate.common.option_values.CROWDS`.
+        trust_joins: Whether detections and annotations are held against the images that they are
+            joined to even where nothing of them lies on a mask.
+        void: Ids of pixels that belong to no mask, in PNGs of ids; None for those that are known.
+        class_code: How ids of PNGs carry a class; None for what the layout says.
+        find_images: Whether the dataset's own pictures are used where ``images`` is None.
+        own_pictures: Those that :meth:`with_own_pictures` found; they are ``images`` then.
+        in_dataset: Whether they lie where the source's reader itself finds them.
+    """
+
+    images: Path | None = None
+    detections: Path | None = None
+    compare: Mapping[str, Path] = field(default_factory=dict)
+    soft_masks: Path | None = None
+    segmenter: str | None = None
+    detector: str | None = None
+    device: str | None = None
+    deep: bool = False
+    crowd: str = "auto"
+    trust_joins: bool = False
+    annotations: Path | None = None
+    void: tuple[int, ...] | None = None
+    class_code: str | None = None
+    find_images: bool = True
+    own_pictures: OwnPictures | None = None
+    in_dataset: bool = False
+
+    def with_own_pictures(self, source: Path, chosen: Format) -> Inputs:
+        """Return the inputs with the dataset's own pictures, where no others are given.
+
+        Args:
+            source: The source.
+            chosen: Its format.
+        """
+        if self.images is not None or not self.find_images or chosen.pictures is None:
+            return self
+        try:
+            found = chosen.pictures(source)
+        except (CurateError, OSError, ValueError):  # what is wrong with it, reading it says
+            found = None
+        if found is None:
+            return self
+        return replace(self, images=found.folder, own_pictures=found, in_dataset=source.is_dir())
+
+    @property
+    def pictures_are(self) -> str:
+        """Where the dataset's own pictures are, in words; "" where others are given, or none."""
+        if self.own_pictures is None:
+            return ""
+        return IN_DATASET if self.in_dataset else BESIDE_FILE
+
+    def read_options(self) -> ReadOptions:
+        """Return what the source's reader is told."""
+        return ReadOptions(
+            images=None if self.in_dataset else self.images,
+            annotations=self.annotations,
+            void=self.void,
+            class_code=self.class_code,
+        )
+
+    def paths(self) -> dict[str, Path]:
+        """Return every input that is given, by the name it has in ``audit.json``."""
+        named = {f"compare {name}": path for name, path in self.compare.items()}
+        given = {
+            "images": self.images,
+            "detections": self.detections,
+            "soft masks": self.soft_masks,
+            "annotations": self.annotations,
+        }
+        return {name: path for name, path in (given | named).items() if path is not None}
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprint of every input that is given, by the same names."""
+        own = {} if self.own_pictures is None else {"images": self.own_pictures.fingerprint()}
+        return own | {
+            name: fingerprint(path) for name, path in self.paths().items() if name not in own
+        }
+
+    def check(self) -> None:
+        """See that every input can be opened, before anything is written.
+
+        Raises:
+            SourceError: A folder is not there, or a file is in no format that curate knows.
+            CallError: A model is given, but no pictures for it to look at.
+        """
+        if self.crowd not in CROWDS:
+            raise CallError(f"--crowd is {self.crowd}", "", f"choose from {', '.join(CROWDS)}")
+        for option, model in (("--segmenter", self.segmenter), ("--detector", self.detector)):
+            if model is not None and self.images is None:
+                raise CallError(f"{option} {model} given, but no pictures", "", "give --images DIR")
+        if self.detector is not None and self.detections is not None:
+            raise CallError("--detector and --detections are both given", "", "give one of them")
+        if self.images is not None:
+            ImageFolder(self.images)
+        if self.soft_masks is not None:
+            SoftMasks(self.soft_masks)
+        for path in (self.detections, *self.compare.values()):
+            if path is not None:
+                detect(dataset_path(path))
+
+
+def availability(inputs: Inputs) -> list[dict[str, Any]]:
+    """Say of every scorer whether it could run, and if not, what it would need."""
+    given = {
+        "images": inputs.images,
+        "detections": inputs.detections or inputs.detector,
+        "compare": inputs.compare,
+        "soft_masks": inputs.soft_masks,
+        "segmenter": inputs.segmenter,
+        "deep": inputs.deep,
+    }
+    options = {
+        "images": "--images DIR",
+        "detections": "--detections FILE or --detector NAME",
+        "compare": "--compare NAME=FILE",
+        "soft_masks": "--soft-masks DIR",
+        "segmenter": "--segmenter NAME",
+        "deep": "--deep",
+    }
+    rows = []
+    for scorer in registered():
+        missing = [options[need] for need in scorer.needs if not given[need]]
+        rows.append(
+            {
+                "name": scorer.name,
+                "columns": [c.name for c in (*scorer.columns, *scorer.applied)],
+                "available": not missing,
+                "why": f"needs {' and '.join(missing)}" if missing else "",
+            }
+        )
+    return rows

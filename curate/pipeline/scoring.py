@@ -1,0 +1,396 @@
+"""Read, score and decide over parts, in this process or in several, so that a kill costs nothing.
+
+Two stages. *Scoring* writes one Parquet part of masks and one of images for each part of the
+source; a part that is there is done. *Deciding* (see :mod:`curate.pipeline.deciding`) adds what
+needs all parts at once: references, quality, the plan and the rank. Both give the same files
+however often they are cut off and run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from curate import __version__
+from curate.common import files
+from curate.common.fingerprint import fingerprint
+from curate.common.locks import alone
+from curate.common.pool import Pool
+from curate.common.progress import Progress
+from curate.common.ranges import check_numbers
+from curate.dataset.notes import Note, as_dicts, put_notes
+from curate.dataset.table import MaskTable
+from curate.dataset.version_id import VersionHash, image_digests
+from curate.errors import CallError, SourceError
+from curate.formats import detect, others_beside
+from curate.formats.format import Format, Part, ReadOptions
+from curate.images import ImageFolder, worse
+from curate.networks.detectors.detections import detections_of
+from curate.networks.loading import load_detector, load_segmenter
+from curate.networks.segmenters.embedding_cache import EmbeddingCache
+from curate.networks.segmenters.segmenter import Segmenter
+from curate.people.reviews.review_file import refuse_other_decisions
+from curate.pipeline.crowd_masks import (
+    OBJECTS,
+    REGIONS,
+    as_objects,
+    crowd_notes,
+    judge_as_objects,
+    mostly_crowd,
+    with_regions,
+)
+from curate.pipeline.deciding import decide_audit, with_version
+from curate.pipeline.declared_sizes import size_notes, with_other_sizes
+from curate.pipeline.input_joins import Found, Joins, join_inputs
+from curate.pipeline.inputs import Inputs, availability
+from curate.pipeline.join_facts import own_picture_facts
+from curate.pipeline.reference_sources import ReferenceSource, prepare_side
+from curate.pipeline.source_images import own_files
+from curate.policy.policy import Policy, load_policy
+from curate.scorers import score
+from curate.scorers.reprompt import Prompter
+from curate.scorers.stability import SoftMasks
+from curate.store.audit import Audit, claim, release
+from curate.store.audit_files import (
+    WORK,
+    count_parts,
+    is_scored,
+    scored_path,
+    with_notes,
+    write_json,
+    write_scored,
+)
+from curate.store.audit_info import INFO, SCHEMA_VERSION, SCORING
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to score any part; picklable."""
+
+    source: Path
+    format: str
+    reading: ReadOptions
+    out: Path
+    images: Path | None
+    own_pictures: bool
+    soft_masks: Path | None
+    detections: ReferenceSource | None
+    compare: tuple[ReferenceSource, ...]
+    segmenter: str | None
+    detector: str | None
+    device: str | None
+    deep: bool
+    crowd: str
+    parameters: Mapping[str, Mapping[str, Any]]
+    offsets: tuple[int, ...]
+
+
+def score_part(job: Job, part: Part, found: Found, report: Progress | None = None) -> int:
+    """Load, score and write one part, whose files were found before; return its masks."""
+    table = detect(job.source, job.format, job.reading).load(job.source, part)
+    inputs = _open_inputs(job, table, part.index, found)
+    kept = job.out / WORK / "prompted" / f"part-{part.index:06d}"
+    if job.segmenter is not None:
+        inputs["segmenter"] = _prompter(job, table, kept, report)
+    judged = as_objects(table) if job.crowd == OBJECTS else table
+    masks = score(judged, inputs=inputs, parameters=job.parameters, two_step=False)
+    images = score(judged, inputs=inputs, parameters=job.parameters, level="image")
+    version = VersionHash()
+    version.update(image_digests(table.masks, table.images, table.runs))
+    frames = {
+        "images": (_with_picture_status(table.images, images), images),
+        "masks": (_with_model_scores(with_regions(judged, table), masks), masks),
+    }
+    frames["masks"] = (with_other_sizes(frames["masks"][0], images), masks)
+    for kind, (frame, scores) in frames.items():
+        columns = frame.join(scores) if scores.shape[1] else frame
+        arrow = pa.Table.from_pandas(columns, preserve_index=True, nthreads=1)
+        if kind == "images":
+            arrow = with_notes(with_version(arrow, version), table.notes)
+        write_scored(scored_path(job.out, kind, part.index), arrow)
+    files.remove_tree(kept, quiet=True)
+    return len(table)
+
+
+def _prompter(job: Job, table: MaskTable, kept: Path, report: Progress | None) -> Prompter:
+    """Set the segmenter to work on a part, telling of each image where somebody listens."""
+    assert job.segmenter is not None, "the caller has seen to it"
+    segmenter = _segmenter(job.segmenter, job.device)
+    images = table.masks["image_id"].nunique()
+    done = 0
+
+    def seen(masks: int) -> None:
+        nonlocal done
+        done += 1
+        if report:
+            where = f"{segmenter.device}, {segmenter.precision}"
+            report(f"prompting on {where}", done, images, masks)
+
+    return Prompter(segmenter, EmbeddingCache(), kept, seen)
+
+
+@cache
+def _segmenter(name: str, device: str | None) -> Segmenter:
+    """Load a segmenter once a process."""
+    return load_segmenter(name, device=device)
+
+
+@cache
+def _detector(name: str, device: str | None) -> Any:
+    return load_detector(name, device=device)
+
+
+@cache
+def _pictures(folder: Path) -> ImageFolder:
+    """Open a folder of pictures once a process: listing a huge one takes its time."""
+    return ImageFolder(folder)
+
+
+@cache
+def _soft_masks(folder: Path) -> SoftMasks:
+    return SoftMasks(folder)
+
+
+def _with_picture_status(images: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Let the graver of what the source and what the picture's file says stand as the status."""
+    if "picture_status" not in found:
+        return images
+    names = {"picture_status": "status", "picture_status_detail": "status_detail"}
+    seen = found[list(names)].rename(columns=names)
+    graver = worse(images, seen)
+    return images.assign(status=graver["status"], status_detail=graver["status_detail"])
+
+
+def _with_model_scores(masks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Give every audit the two scores of SAM; a stored stability is never replaced."""
+    if "predicted_iou" not in masks:
+        masks = masks.assign(predicted_iou=np.nan)
+    if "stability_score" not in masks:
+        masks = masks.assign(stability_score=np.nan)
+    for name, computed in (
+        ("stability_score", "computed_stability_score"),
+        ("stability_score", "segmenter_stability_score"),
+        ("predicted_iou", "segmenter_predicted_iou"),
+    ):
+        if computed in found:
+            masks = masks.assign(**{name: masks[name].fillna(found[computed])})
+    return masks
+
+
+def _open_inputs(job: Job, table: MaskTable, index: int, found: Found) -> dict[str, Any]:
+    """Open what a part's images need of the inputs."""
+    inputs: dict[str, Any] = {}
+    first = job.offsets[index] if job.offsets else 0
+    if job.images is not None:
+        folder = _pictures(job.images)
+        if job.own_pictures:
+            names = table.images["file_name"].to_numpy(object).tolist()
+            inputs["images"] = folder.exactly(names, own_files(job.source, table))
+        else:
+            inputs["images"] = folder.knowing(found["images"])
+    if job.soft_masks is not None:
+        inputs["soft_masks"] = _soft_masks(job.soft_masks).knowing(found["soft_masks"])
+    if job.detections is not None:
+        inputs["detections"] = job.detections.of(table, first)
+    if job.detector is not None:
+        detector = _detector(job.detector, job.device)
+        inputs["detections"] = detections_of(table, inputs["images"], detector)
+    if job.compare:
+        inputs["compare"] = {side.name: side.of(table, first) for side in job.compare}
+    if job.deep:
+        inputs["deep"] = True
+    return inputs
+
+
+def audit(
+    source: Path,
+    out: Path,
+    *,
+    format: str | None = None,
+    inputs: Inputs | None = None,
+    policy: Policy | None = None,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    workers: int = 1,
+    restart: bool = False,
+    report: Progress | None = None,
+) -> Audit:
+    """Score a source's masks and decide on each; continue where an earlier run was cut off.
+
+    Args:
+        source: A file or folder in any format of :func:`curate.formats.all_formats`.
+        out: The audit directory; new, empty, or an earlier run's of the same source and settings.
+        format: The source's format, where its content does not tell.
+        inputs: Pictures, detections, other annotations, soft masks.
+        policy: What to do about the scores; the preset ``default`` if None.
+        parameters: Keyword parameters by scorer name.
+        workers: Processes. Each needs about 300 MB.
+        restart: Throw away what ``out`` holds of an earlier audit.
+        report: Called with progress.
+
+    Returns:
+        The finished audit.
+
+    Raises:
+        SourceError: The source as a whole cannot be read.
+        CallError: An argument is wrong.
+        AuditError: ``out`` cannot be used or written.
+    """
+    inputs, parameters, policy = inputs or Inputs(), parameters or {}, policy or load_policy()
+    check_numbers(workers=workers)
+    started = time.monotonic()
+    chosen = detect(source, format, inputs.read_options())
+    inputs = inputs.with_own_pictures(source, chosen)
+    inputs.check()
+    if inputs.annotations is not None and chosen.name != "coco-results":
+        what = f"--annotations given, but {source.name} is {chosen.title} and names its own images"
+        raise CallError(what, "", "leave it out; for other annotations give --compare NAME=FILE")
+    models = _open_models(inputs)
+    identity = {
+        "source": {"path": source.name, "format": chosen.name, "fingerprint": fingerprint(source)},
+        "inputs": inputs.fingerprints(),
+        "settings": {
+            "deep": inputs.deep,
+            "crowd": inputs.crowd,
+            **inputs.read_options().stated(),
+            **({"pictures": inputs.pictures_are} if inputs.pictures_are else {}),
+            **{name: model["fingerprint"] for name, model in models.items()},
+            **{k: dict(v) for k, v in parameters.items()},
+        },
+        "version": __version__,
+    }
+    with alone(out, "audit"), Pool(workers) as pool:
+        refuse_other_decisions(Audit(out, identity))
+        info = claim(out, identity, restart)
+        if info is None:
+            info = _begun(source, identity, inputs, models)
+            write_json(out / INFO, info)
+        if info["state"] == SCORING:
+            try:
+                joins = _score_all(pool, source, out, chosen.name, inputs, parameters, report, info)
+                if inputs.crowd == "auto" and info["crowd"] != OBJECTS and mostly_crowd(out):
+                    judge_as_objects(out, info)
+                    joins = _score_all(
+                        pool, source, out, chosen.name, inputs, parameters, report, info
+                    )
+            except SourceError:
+                if not count_parts(out):
+                    release(out)  # or the call with the mistake mended would find a stranger here
+                raise
+            info["timings"]["scoring_s"] = round(time.monotonic() - started, 3)
+            info["signals"] = availability(inputs)
+            if inputs.pictures_are:
+                joins.facts["pictures"] = own_picture_facts(out, inputs.pictures_are)
+            info["joins"] = joins.facts
+            put_notes(info, as_dicts(joins.notes, {}))
+            put_notes(info, crowd_notes(out, info["crowd"]))
+            put_notes(info, as_dicts(_beside(source, chosen), {}))
+            put_notes(info, size_notes(out))
+        return decide_audit(out, info, policy, pool, report)
+
+
+def _begun(
+    source: Path, identity: dict[str, Any], inputs: Inputs, models: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return ``audit.json`` of an audit that has just begun."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": "curate",
+        "tool_version": __version__,
+        "state": SCORING,
+        "identity": identity,
+        "source": {**identity["source"], "path": str(source.resolve())},
+        "inputs": {name: str(path.resolve()) for name, path in inputs.paths().items()},
+        "settings": identity["settings"],
+        "models": models,
+        "timings": {},
+        "crowd": REGIONS if inputs.crowd == "auto" else inputs.crowd,
+    }
+
+
+def _beside(source: Path, chosen: Format) -> list[Note]:
+    """Say which other sources lie in a folder, and are not read with it."""
+    others = others_beside(source, chosen)
+    named = ", ".join(f"{name} ({title})" for name, title in others.items())
+    text = f"read as {chosen.title}; beside it, and not read: {named}"
+    return [Note("others_beside", text, len(others), "files")] if others else []
+
+
+def _open_models(inputs: Inputs) -> dict[str, dict[str, str]]:
+    """Load the models that are given, and say what they are and where they run."""
+    opened: dict[str, Any] = {}
+    if inputs.segmenter is not None:
+        opened["segmenter"] = _segmenter(inputs.segmenter, inputs.device)
+    if inputs.detector is not None:
+        opened["detector"] = _detector(inputs.detector, inputs.device)
+    names = ("name", "fingerprint", "device", "precision")
+    return {
+        kind: {name: str(getattr(model, name)) for name in names} for kind, model in opened.items()
+    }
+
+
+def _score_all(
+    pool: Pool,
+    source: Path,
+    out: Path,
+    format: str,
+    inputs: Inputs,
+    parameters: Mapping[str, Mapping[str, Any]],
+    report: Progress | None,
+    info: Mapping[str, Any],
+) -> Joins:
+    """Score every part that is not there yet; return how the inputs were joined."""
+    work = out / WORK
+    with files.writing_into(out):
+        files.mkdir(work, parents=True, exist_ok=True)
+        for folder in (out, out / "masks", out / "images"):
+            files.remove_temporaries(folder)
+    with files.writing_into(work):
+        told = ReadOptions(images=inputs.images)
+        parts = list(detect(source, format, inputs.read_options()).plan(source, work))
+        sides = [prepare_side(name, path, work, told) for name, path in inputs.compare.items()]
+        given = {"detections": inputs.detections} if inputs.detections else {}
+        found = [prepare_side(name, path, work, told) for name, path in given.items()]
+        detections = found[0] if found else None
+    joins = join_inputs(pool, source, out, format, inputs, parts, [*sides, *found])
+    if detections is not None:
+        alike = joins.same_categories["detections"]
+        known = {"categories": detections.categories() if alike else ()}
+        parameters = {**parameters, "detector": known | dict(parameters.get("detector", {}))}
+    job = Job(
+        source,
+        format,
+        inputs.read_options(),
+        out,
+        inputs.images,
+        inputs.own_pictures is not None,
+        inputs.soft_masks,
+        detections,
+        tuple(sides),
+        inputs.segmenter,
+        inputs.detector,
+        inputs.device,
+        inputs.deep,
+        info["crowd"],
+        parameters,
+        joins.offsets,
+    )
+    waiting = [part for part in parts if not is_scored(out, part.index)]
+    done = len(parts) - len(waiting)
+    if report:
+        report("scoring", done, len(parts), 0)
+    listening = (report,) if pool.workers == 1 else ()
+    for count in pool.run(
+        score_part, ((job, part, joins.found_of(part), *listening) for part in waiting)
+    ):
+        done += 1
+        if report:
+            report("scoring", done, len(parts), count)
+    return joins

@@ -1,0 +1,1 @@
+"""Policies: grammar, rules, reasons, and the plan that they make of scores."""

@@ -1,0 +1,235 @@
+"""Policies: what to do about the numbers, as data in a TOML file.
+
+```toml
+name = "mine"
+extends = "default"            # optional: start from a preset's tables and rules
+
+[accept]
+quality_at_least = 0.5         # a mask of lower quality goes to review
+probability_at_least = 0.8     # optional: takes its place once quality is P(good), after `learn`
+
+[review]
+lowest_share = 0.02            # and so does this share of lowest quality
+
+[odd]                          # optional: label-free quality is low only for signals under these
+edge_score = 0.6               # values: rare is not yet wrong; others count at any value
+
+[cost]                         # what a bad mask costs, for the order of review
+default = 1.0
+category = { person = 3.0 }
+
+[nms]                          # box NMS, which fills nms_by and nms_box_iou
+box_iou = 0.7
+prefer = "crop"                # or "quality"
+boxes = "measured"             # or "declared"
+
+[clean]
+small_px = 100                 # islands and holes under this area are small
+
+[[rule]]
+when = "duplicate_iou >= 0.95"
+action = "reject"              # or "review", or "accept": a note, and no review for quality
+reason = "same object as mask {duplicate_of} (IoU {duplicate_iou:.2f})"
+twin = "duplicate_of"          # optional: reject only while this mask is kept itself
+p_bad = 0.95                   # optional: how likely such a mask is bad
+crowd = false                  # optional: whether the rule speaks of crowd masks too
+always = false                 # optional: whether it does where it speaks of nearly all masks
+```
+
+Rules above the first one that asks about the NMS decide which masks take part in it. The gravest
+action of the rules that apply to a mask counts: reject, review, accept. A rule that asks for
+review of more than 80% of all masks speaks of the file, not of masks
+(:mod:`curate.policy.file_findings`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from curate.policy.policy_columns import DERIVED, NMS_COLUMNS, SMALL_COLUMNS, STORED_SMALL_PX
+from curate.policy.policy_toml import PRESETS, preset_content, read_policy
+from curate.policy.rules import Nms, Rule
+from curate.policy.settings_file import policy_file
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What to do about the numbers.
+
+    Attributes:
+        name: Its name, for reports.
+        rules: In the order of the file.
+        quality_at_least: Masks of lower quality go to review; None for no such line.
+        probability_at_least: What takes its place once quality is the probability that a mask is
+            good; None keeps the line where it is.
+        odd: For signals of the label-free quality, the value from which on they are no sign of a
+            fault, however rare; those it does not name count at any value.
+        lowest_share: Share of masks of lowest quality that goes to review, in [0, 1).
+        cost: What a bad mask costs.
+        category_cost: The same for some categories.
+        nms: Settings of the box NMS; None for none.
+        small_px: Islands and holes strictly under this area in pixels are small.
+        description: What it is for.
+    """
+
+    name: str
+    rules: tuple[Rule, ...] = ()
+    quality_at_least: float | None = None
+    probability_at_least: float | None = None
+    odd: Mapping[str, float] = field(default_factory=dict)
+    lowest_share: float = 0.0
+    cost: float = 1.0
+    category_cost: Mapping[str, float] = field(default_factory=dict)
+    nms: Nms | None = None
+    small_px: int = 100
+    description: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the policy as TOML has it, plus ``marks``; :meth:`from_dict` reads it back."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "accept": {
+                name: value
+                for name, value in (
+                    ("quality_at_least", self.quality_at_least),
+                    ("probability_at_least", self.probability_at_least),
+                )
+                if value is not None
+            },
+            "review": {"lowest_share": self.lowest_share},
+            **({"odd": dict(self.odd)} if self.odd else {}),
+            "cost": {"default": self.cost, "category": dict(self.category_cost)},
+            **({"nms": vars(self.nms)} if self.nms else {}),
+            "clean": {"small_px": self.small_px},
+            "rule": [rule.as_dict() for rule in self.rules],
+            "marks": self.marks(),
+        }
+
+    def to_toml(self) -> str:
+        """Return the policy as TOML text, presets spelled out; equal policies give equal text."""
+        content = self.as_dict()
+        lines = [f"{key} = {_toml(content[key])}" for key in ("name", "description")]
+        for name, table in content.items():
+            if isinstance(table, dict):
+                lines += ["", f"[{name}]"]
+                lines += [f"{_toml(key)} = {_toml(value)}" for key, value in table.items()]
+        for rule in content["rule"]:
+            lines += ["", "[[rule]]", *(f"{key} = {_toml(value)}" for key, value in rule.items())]
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], where: str = "policy") -> Policy:
+        """Build a policy from what a TOML file holds.
+
+        Raises:
+            CallError: A key, a type, a column or a condition is wrong; names the rule.
+        """
+        return cls(**read_policy(content, where))
+
+    @classmethod
+    def load(cls, policy: str | Path | Mapping[str, Any] | Policy = "default") -> Policy:
+        """Return :func:`load_policy` of the same."""
+        return load_policy(policy)
+
+    @classmethod
+    def preset(cls, name: str) -> Policy:
+        """Return a policy that comes with curate: "default" or "sa1b".
+
+        Raises:
+            CallError: There is no preset of that name.
+        """
+        return cls.from_dict(preset_content(name), f"preset {name}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column of an audit that deciding looks at, so that no other need be read."""
+        named = {column for rule in self.rules for column in rule.columns}
+        for column in tuple(named):
+            named.update(DERIVED.get(column, ()))
+            if column in NMS_COLUMNS and self.nms:
+                named.update(NMS_COLUMNS[column])
+        named |= {"image_id", "category", "iscrowd", "crowd_region", "quality_score"}
+        return tuple(sorted(named - set(NMS_COLUMNS) - {"mask_id", "coverage"}))
+
+    @property
+    def reads_masks(self) -> bool:
+        """Whether deciding must look at the masks: small parts under another limit than stored."""
+        named = {column for rule in self.rules for column in rule.columns}
+        return self.small_px != STORED_SMALL_PX and bool(named & SMALL_COLUMNS)
+
+    def silent(self, available: Collection[str]) -> list[dict[str, Any]]:
+        """Return the rules that cannot speak because an audit lacks columns.
+
+        Args:
+            available: The columns that the audit has.
+
+        Returns:
+            For each: ``rule`` (its number), ``when``, and ``lacks`` (the columns).
+        """
+        have = set(available) | {"mask_id"} | (set(NMS_COLUMNS) if self.nms else set())
+        found = []
+        for rule in self.rules:
+            needs = [
+                source
+                for column in rule.when.required
+                for source in ((column,) if column in have else DERIVED.get(column, (column,)))
+            ]
+            lacks = [column for column in dict.fromkeys(needs) if column not in have]
+            if lacks:
+                found.append({"rule": rule.number, "when": rule.when.text, "lacks": lacks})
+        return found
+
+    def for_probabilities(self) -> Policy:
+        """Return the policy as it is where quality is the probability that a mask is good."""
+        if self.probability_at_least is None:
+            return self
+        return replace(self, quality_at_least=self.probability_at_least)
+
+    def marks(self) -> list[dict[str, Any]]:
+        """Return the lines that rules draw through single columns, for charts.
+
+        Returns:
+            Dicts of ``column``, ``below`` or ``above`` (the value), and ``action``.
+        """
+        found = [
+            {"column": column, side: value, "action": rule.action}
+            for rule in self.rules
+            if rule.action != "accept"
+            for column, side, value in rule.when.thresholds
+        ]
+        if self.quality_at_least is not None:
+            line = {"below": self.quality_at_least, "action": "review"}
+            found.append({"column": "quality_score", **line})
+        return found
+
+
+def load_policy(policy: str | Path | Mapping[str, Any] | Policy = "default") -> Policy:
+    """Load a policy.
+
+    Args:
+        policy: The name of a preset ("default", "sa1b"), the path of a TOML file, the content of
+            one, or a policy already loaded.
+
+    Raises:
+        CallError: There is no such preset or file, or something in it is wrong; says what, in which
+            rule, and what to do.
+    """
+    if isinstance(policy, Policy):
+        return policy
+    if isinstance(policy, Mapping):
+        return Policy.from_dict(policy)
+    if str(policy) in PRESETS:
+        return Policy.preset(str(policy))
+    return Policy.from_dict(policy_file(policy), str(policy))
+
+
+def _toml(value: Any) -> str:
+    """Return a plain value as TOML; JSON's spelling is TOML's but for tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

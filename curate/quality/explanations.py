@@ -1,0 +1,253 @@
+"""Why a quality is low, or what it is: the signals that speak loudest of a mask, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.dataset.table import STRING, plain
+from curate.scorers.reason_template import Wording
+
+if TYPE_CHECKING:
+    from curate.quality.model import Explained
+
+_STORED = {"predicted_iou": "predicted IoU", "stability_score": "stability", "score": "score"}
+"""Columns that come from the source, which no scorer describes."""
+
+_READS_AS_ONE = 0.995
+"""From here on a score reads as 1.00."""
+
+LACK = "lack"
+"""What a statement calls 1 - its score."""
+
+
+@dataclass(frozen=True)
+class Blame:
+    """What speaks most against some masks; texts in the order of the masks, "" for nothing.
+
+    Attributes:
+        stated: What was measured there, with its numbers: "it has holes (120 px in all)".
+        weakest: The name and the value of that signal alone: "detector confirmation 0.86"; ""
+            where it is not below what is usual in the dataset, or reads as 1.00 all the same.
+    """
+
+    stated: Sequence[str]
+    weakest: Sequence[str]
+
+
+def blame(
+    frame: pd.DataFrame,
+    reference: Mapping[str, Any],
+    limits: Mapping[str, float] | None = None,
+) -> Blame:
+    """Return what speaks most against each mask, for :func:`~curate.policy.plan.decide`.
+
+    Args:
+        frame: Masks with their scores, and the columns of :func:`stated_columns`.
+        reference: What ``curate.quality.label_free.fit`` gave.
+        limits: By signal, the value from which on it is no sign of a fault; where any other signal
+            speaks, these do not.
+    """
+    from curate.quality.label_free import evidence
+
+    weakest = _loudest(evidence(frame, reference))
+    gross = _loudest(evidence(frame, reference, limits)) if limits else weakest
+    at_all = [name or other for name, other in zip(gross, weakest, strict=True)]
+    stated = blame_on(frame, at_all, [False] * len(frame)).stated
+    low = _only_low(frame, weakest, reference)
+    return Blame(stated, blame_on(frame, low, [False] * len(frame)).weakest)
+
+
+def _only_low(frame: pd.DataFrame, names: Sequence[str], reference: Mapping[str, Any]) -> list[str]:
+    """Return each mask's column where its value is below what is usual, else "".
+
+    Columns of which nothing says what is usual, such as measures, stay.
+    """
+    columns = np.array(names, object)
+    for name in dict.fromkeys(names):
+        if name in reference and name in frame:
+            value = frame[name].to_numpy(np.float64)
+            low = value < min(float(reference[name]["usual"]), _READS_AS_ONE)
+            columns[(columns == name) & ~low] = ""
+    return [str(name) for name in columns]
+
+
+def _loudest(found: pd.DataFrame) -> list[str]:
+    """Return for each row the column of the largest value, "" where none is over 0."""
+    loud, names = found.to_numpy(np.float64), np.array([*found.columns, ""], object)
+    which = np.full(len(found), len(names) - 1)
+    if loud.shape[1]:
+        which = np.where(loud.max(axis=1) > 0, loud.argmax(axis=1), which)
+    return [str(name) for name in names[which]]
+
+
+def blame_on(frame: pd.DataFrame, names: Sequence[str], high: Sequence[bool]) -> Blame:
+    """State the columns that speak against each mask.
+
+    Args:
+        frame: Masks with their scores.
+        names: For each mask the column; "" for none.
+        high: For each mask whether the column speaks by a high value.
+    """
+    stated, weakest = np.full(len(frame), "", object), np.full(len(frame), "", object)
+    columns, ways = np.array(names, object), np.array(high, np.bool_)
+    for name, way in dict.fromkeys(zip(names, high, strict=True)):
+        if not name:
+            continue
+        rows = np.flatnonzero((columns == name) & (ways == way))
+        part = frame.iloc[rows]
+        stated[rows] = _statements(part, name, way)
+        shown = Wording.parse(f"{title(name)} {{{name}:.2f}}")
+        weakest[rows] = shown.fill(_values(part, (name,)), len(rows))
+    return Blame(stated.tolist(), weakest.tolist())
+
+
+def stated_columns() -> frozenset[str]:
+    """Return every column that a statement shows, beside the scores themselves."""
+    from curate.scorers import columns
+
+    texts = [text for c in columns("mask").values() for text in (c.states, c.states_at_zero)]
+    named = {name for text in texts for name in Wording.parse(text).columns}
+    return frozenset(named - {LACK})
+
+
+def _statements(frame: pd.DataFrame, name: str, high: bool) -> npt.NDArray[np.object_]:
+    """State one column of some masks."""
+    from curate.scorers import columns
+
+    told = columns("mask").get(name)
+    plain_text = f"{'higher' if high else 'lower'} {title(name)} than is usual ({{{name}:.3g}})"
+    text = (told.states if told else "") or plain_text
+    found = np.array(_filled(frame, name, text), object)
+    if told and told.states_at_zero and name in frame:
+        zero = frame[name].to_numpy(np.float64) == 0
+        found[zero] = _filled(frame[zero], name, told.states_at_zero)
+    return found
+
+
+def _filled(frame: pd.DataFrame, name: str, text: str) -> list[str]:
+    wording = Wording.parse(text)
+    values = _values(frame, [column for column in wording.columns if column != LACK])
+    if LACK in wording.columns and name in frame:
+        values[LACK] = (1 - frame[name].to_numpy(np.float64)).tolist()
+    return wording.fill(values, len(frame))
+
+
+def _values(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, list[Any]]:
+    return {name: plain(frame[name]) for name in names if name in frame}
+
+
+def moved(found: Explained, names: Sequence[str], index: pd.Index[Any]) -> pd.Series[Any]:
+    """Return what moved each mask's probability most, in words.
+
+    Args:
+        found: What the quality model says.
+        names: Its columns.
+        index: Of the masks.
+
+    Returns:
+        A text each: "against it: it has holes; high hole area | for it: usual shape", the strongest
+        first on either side.
+    """
+    # A mask's text depends on which columns moved it, which way, and on which side its values are.
+    way = np.where(found.moved > 0, np.where(found.high, 4, 3), np.where(found.high, 2, 1))
+    kinds = np.where(found.column < 0, 0, 4 * found.column + way)
+    coded = np.zeros(len(kinds), np.int64)
+    for place in range(kinds.shape[1]):
+        coded = coded * (4 * len(names) + 1) + kinds[:, place]
+    _, first, which = np.unique(coded, return_index=True, return_inverse=True)
+    texts = [_sides(found, row, names) for row in first.tolist()]
+    return pd.Series(np.array(texts, object)[which.ravel()], index, STRING)
+
+
+def against(
+    found: Explained, names: Sequence[str], frame: pd.DataFrame, reference: Mapping[str, Any]
+) -> Blame:
+    """Return what speaks most against each mask; nothing where none of the strongest does.
+
+    Args:
+        found: What the quality model says of the masks of ``frame``.
+        names: Its columns.
+        frame: Masks with their scores.
+        reference: What ``curate.quality.label_free.fit`` gave.
+    """
+    worse = (found.column >= 0) & (found.moved > 0)
+    rows, place = np.arange(len(worse)), worse.argmax(axis=1)
+    chosen = np.where(worse.any(axis=1), found.column[rows, place], len(names))
+    columns = np.array([*names, ""], object)[chosen].tolist()
+    high = found.high[rows, place].tolist()
+    weakest = blame_on(frame, _only_low(frame, columns, reference), high).weakest
+    return Blame(blame_on(frame, columns, high).stated, weakest)
+
+
+def families(names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return, for each column, the place of the one that it is told as.
+
+    A scorer's measures repeat what its score says: a mask with a hole has a hole area, too. Such a
+    measure ("hole_area_px") is told as the score whose name it bears ("hole_score").
+    """
+    from curate.scorers import registered
+
+    heads = np.arange(len(names))
+    for scorer in registered():
+        written = [column for column in (*scorer.columns, *scorer.applied) if column.name in names]
+        scores = [column.name for column in written if column.kind == "score"]
+        for column in written:
+            stems = column.name.split("_")
+            same = [score for score in scores if score.removesuffix("_score") in stems]
+            if column.kind == "measure" and same:
+                heads[names.index(column.name)] = names.index(same[0])
+    return heads
+
+
+def _sides(found: Explained, row: int, names: Sequence[str]) -> str:
+    sides: dict[str, list[str]] = {"against it": [], "for it": []}
+    columns: npt.NDArray[np.int64] = found.column[row]
+    for place, column in enumerate(columns.tolist()):
+        if column >= 0:
+            high = bool(found.high[row, place])
+            if found.moved[row, place] > 0:
+                sides["against it"].append(_clause(names[column], high))
+            else:
+                sides["for it"].append(_praise(names[column], high))
+    return " | ".join(f"{side}: {'; '.join(said)}" for side, said in sides.items() if said)
+
+
+def _clause(name: str, high: bool) -> str:
+    """Return what a column says against a mask."""
+    from curate.scorers import columns
+
+    told = columns("mask").get(name)
+    if told is not None and told.kind == "score" and told.low_means:
+        return told.low_means
+    if told is not None and told.kind != "score":
+        return _measured(name, high)
+    return f"its {_STORED.get(name, name.removesuffix('_score').replace('_', ' '))} is low"
+
+
+def _praise(name: str, high: bool) -> str:
+    """Return what a column says for a mask."""
+    from curate.scorers import columns
+
+    told = columns("mask").get(name)
+    if name in _STORED or (told is None and name.endswith("_score")):
+        return f"its {_STORED.get(name, name.removesuffix('_score').replace('_', ' '))}"
+    return title(name) if told is not None and told.kind == "score" else _measured(name, high)
+
+
+def _measured(name: str, high: bool) -> str:
+    return f"{'high' if high else 'low'} {title(name)}"
+
+
+def title(name: str) -> str:
+    """Return a column's title as it stands inside a sentence."""
+    from curate.scorers import columns
+
+    told = columns("mask").get(name)
+    text = told.title if told else _STORED.get(name, name.removesuffix("_px").replace("_", " "))
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]

@@ -1,0 +1,133 @@
+"""The quality of masks: label-free, or, once people's decisions were learned from, P(good)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate.errors import AuditError
+from curate.quality import label_free as quality
+from curate.quality.explanations import Blame, against, blame, families, moved
+from curate.quality.features import evidence_shares, total_evidence
+from curate.quality.model import Explained, QualityModel, explain
+
+MODEL = "quality_model"
+"""Where ``audit.json`` holds which quality model is in force."""
+
+FOLDER = "model"
+"""Where an audit keeps its quality model."""
+
+LABEL_FREE = "unlearned_quality_score"
+"""What the quality would be without people's decisions; written once a model is in force."""
+
+MOVED_BY = "quality_reasons"
+"""What moved each mask's probability most, in words."""
+
+LEARNED_COLUMNS = (LABEL_FREE, MOVED_BY)
+
+_DO = "run `curate learn` again, or remove the entry quality_model from audit.json"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The quality of some masks.
+
+    Attributes:
+        columns: ``quality_score``, and :data:`LEARNED_COLUMNS` where a model is in force.
+        odd: The quality of which the policy's line speaks: a learned one is a probability and is
+            taken as it is, a label-free one counts only signals under the policy's limits.
+        reference: What the label-free quality was fitted to.
+        model: What was learned from people, None for nothing.
+        limits: The policy's limits.
+    """
+
+    columns: pd.DataFrame
+    odd: pd.Series[Any]
+    reference: Mapping[str, Any]
+    model: QualityModel | None = None
+    limits: Mapping[str, float] | None = None
+
+    def blame(self, some: pd.DataFrame) -> Blame:
+        """Return what speaks most against some of the masks."""
+        if self.model is None:
+            return blame(some, self.reference, self.limits)
+        found = _explained(some, self.reference, self.model)
+        return against(found, self.model.columns.names, some, self.reference)
+
+
+def judge(
+    frame: pd.DataFrame,
+    reference: Mapping[str, Any],
+    model: QualityModel | None,
+    limits: Mapping[str, float] | None = None,
+) -> Judged:
+    """Work out the quality of masks.
+
+    Args:
+        frame: A row a mask, with its scores.
+        reference: What ``curate.quality.label_free.fit`` gave.
+        model: What was learned from people; None for nothing.
+        limits: By signal, the value from which on it is no sign of a fault, however rare.
+    """
+    label_free = quality.apply(frame, reference)
+    if model is None:
+        odd = quality.apply(frame, reference, limits) if limits else label_free
+        columns = pd.DataFrame({"quality_score": label_free})
+        return Judged(columns, odd, reference, limits=limits)
+    found = _explained(frame, reference, model)
+    learned = np.where(label_free.isna(), np.nan, found.probability)
+    columns = pd.DataFrame(
+        {
+            "quality_score": learned,
+            LABEL_FREE: label_free,
+            MOVED_BY: moved(found, model.columns.names, frame.index).where(label_free.notna()),
+        },
+        index=frame.index,
+    )
+    return Judged(columns, columns["quality_score"], reference, model)
+
+
+def _explained(frame: pd.DataFrame, reference: Mapping[str, Any], model: QualityModel) -> Explained:
+    """Return what a model says of masks, and which signals moved it."""
+    evidence = quality.evidence(frame, reference)
+    matrix = model.columns.matrix(frame, total_evidence(evidence))
+    return explain(model, matrix, evidence_shares(evidence), families(model.columns.names))
+
+
+def model_in_force(out: Path, record: Mapping[str, Any] | None) -> QualityModel | None:
+    """Return the quality model of an audit, None if it has none.
+
+    Args:
+        out: The audit directory.
+        record: What ``audit.json`` says of it, under :data:`MODEL`.
+
+    Raises:
+        AuditError: The file is gone, of another version, or not the one that was written.
+    """
+    if record is None:
+        return None
+    name, checksum = str(record.get("file")), str(record.get("sha256"))
+    if Path(name).name != name:
+        raise AuditError("its quality model has an odd name", str(out), _DO)
+    path = out / FOLDER / name
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise AuditError("the quality model is gone", str(path), _DO) from error
+    if hashlib.sha256(data).hexdigest() != checksum:
+        raise AuditError("the quality model is not the one that was learned", str(path), _DO)
+    return _read(data, str(path))
+
+
+@lru_cache(maxsize=1)
+def _read(data: bytes, where: str) -> QualityModel:
+    from curate.quality.model_file import from_bytes
+
+    return from_bytes(data, where)

@@ -1,0 +1,244 @@
+"""How an audit was made: signals that spoke, settings, policy, timings, and what the words mean."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import Any
+
+from curate.render.formatting import seconds, title_of
+from curate.reporting.queries import ReportSource
+
+STATUS_WORDS: dict[str, str] = {
+    "wrong_type": "a value has the wrong type",
+    "unknown_image": "its image is not in the dataset",
+    "invalid_size": "the declared size is not usable",
+    "no_segmentation": "there is no segmentation",
+    "bad_polygon": "the polygon cannot be drawn",
+    "size_mismatch": "the sizes differ",
+    "undecodable": "the run lengths cannot be decoded",
+    "empty": "the mask has no pixel",
+    "duplicate_id": "the id is used more than once",
+    "bad_category": "the category is not declared",
+    "missing": "the file is not there",
+    "unreadable": "the file cannot be read",
+    "truncated": "the file ends too early",
+    "exif_rotated": "the file asks viewers to turn it",
+}
+
+
+@dataclass(frozen=True)
+class ColumnTerm:
+    """A column in words."""
+
+    column: str
+    title: str
+    low_means: str = ""
+    unit: str = ""
+    means: str = ""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One signal: whether it was available, and why not."""
+
+    name: str
+    columns: Sequence[str]
+    available: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Story:
+    """How the audit was made."""
+
+    source: str
+    format: str
+    policy: str
+    silent_rules: Sequence[tuple[str, str]] = ()
+    facts: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    timings: Sequence[tuple[str, str]] = field(default_factory=tuple)
+
+
+OWN_TERMS = (
+    ColumnTerm("quality_score", "quality", "all signals together say the mask is likely wrong"),
+    ColumnTerm("predicted_iou", "predicted IoU", "the model that drew the mask doubts it"),
+    ColumnTerm(
+        "stability_score", "stability", "the mask changes when the threshold moves a little"
+    ),
+    ColumnTerm("uniqueness_score", "uniqueness", "a better mask covers many of its pixels"),
+    ColumnTerm("detector_score", "detector confirmation", "no detection lies well on it"),
+    ColumnTerm(
+        "prompt_score", "prompt consistency", "the mask misses the point it was prompted with"
+    ),
+    ColumnTerm("declaration_score", "declaration", "the stored box or area is not the mask's"),
+    ColumnTerm("fragment_score", "wholeness", "the mask falls into pieces"),
+    ColumnTerm("hole_score", "solidity", "the mask has holes"),
+    ColumnTerm("outline_score", "outline", "the outline is ragged"),
+    ColumnTerm("crop_score", "crop border", "the mask is cut off where a crop ended"),
+    ColumnTerm("coverage_score", "coverage", "the mask fills the whole image"),
+    ColumnTerm("shape_score", "shape", "unlike the others of its category or image"),
+    ColumnTerm("edge_score", "image evidence", "the outline follows no edge in the picture"),
+    ColumnTerm("agreement_score", "agreement", "other annotators or models draw it differently"),
+    ColumnTerm(
+        "reprompt_score", "re-prompting", "a segmenter prompted from it draws something else"
+    ),
+    ColumnTerm("score", "score", "the model that drew the mask doubts it"),
+    ColumnTerm(
+        "action", "action: accept, review or reject, as the policy says, or people where they did"
+    ),
+    ColumnTerm("reasons", "why the mask is not simply accepted, or what people decided"),
+    ColumnTerm("decided_by", "who decided: the policy, the model, the certificate or a person"),
+    ColumnTerm(
+        "priority", "chance that the mask is wrong, times what a wrong one costs; high is sooner"
+    ),
+    ColumnTerm(
+        "flagged_by",
+        "why it is not accepted: a rule, its quality, the policy's lowest_share, no certificate",
+    ),
+    ColumnTerm("rank", "place in the order of priority, from 1"),
+    ColumnTerm("status", "ok, or what is wrong with the mask itself"),
+    ColumnTerm("source_key", "where the mask stands in the source"),
+    ColumnTerm(
+        "duplicate_of", "the better mask of the same object, from the duplicate threshold on"
+    ),
+    ColumnTerm("duplicate_iou", "overlap with that mask", unit="IoU"),
+    ColumnTerm("overlap_with", "the mask that it overlaps most, whatever that is"),
+    ColumnTerm("overlap_iou", "overlap with that mask", unit="IoU"),
+    ColumnTerm("nested_in", "the smallest mask that contains this one"),
+    ColumnTerm("outline_crossings", "how often the rings of its polygon cross themselves"),
+    ColumnTerm("area_px", "area, measured", unit="px"),
+)
+
+
+def glossary(source: ReportSource) -> list[ColumnTerm]:
+    """Return a term for every column that the audit has and somebody described."""
+    known = {term.column: term for term in OWN_TERMS}
+    known |= {term.column: term for term in _described()}
+    terms = [term for column, term in known.items() if column in source.masks]
+    return [replace(term, title=term.title[:1].upper() + term.title[1:]) for term in terms]
+
+
+def _described() -> Iterator[ColumnTerm]:
+    """Yield what the scorers say about their own columns."""
+    from curate.scorers import columns
+
+    for column in columns().values():
+        if column.kind == "score":
+            yield ColumnTerm(column.name, column.title, column.low_means, column.unit)
+        else:
+            yield ColumnTerm(column.name, column.title, unit=column.unit, means=column.low_means)
+
+
+def signals(source: ReportSource, spoken: Container[str]) -> list[Signal]:
+    """Return which signals spoke, and why the others did not.
+
+    Args:
+        source: The audit.
+        spoken: Score columns that have a value for at least one mask. A signal that ran but never
+            had what it needs (a prompt, a crop) did not speak.
+    """
+    listed = source.info.get("signals")
+    if not isinstance(listed, list) or not listed:
+        return [
+            Signal(title_of(c), [c], c in spoken, "" if c in spoken else "no mask has it")
+            for c in source.score_columns()
+            if c != "quality_score"
+        ]
+    return [_signal(s, spoken) for s in listed if isinstance(s, Mapping)]
+
+
+def _signal(listed: Mapping[str, Any], spoken: Container[str]) -> Signal:
+    columns = [str(c) for c in listed.get("columns") or ()]
+    scores = [c for c in columns if c.endswith("_score")]
+    available, why = bool(listed.get("available")), str(listed.get("why") or "")
+    if available and scores and not any(c in spoken for c in scores):
+        available, why = False, "no mask of the source has what it looks at"
+    return Signal(str(listed.get("name", "")), columns, available, why)
+
+
+def story(source: ReportSource) -> Story:
+    """Return how the audit was made, as far as ``audit.json`` says."""
+    info = source.info
+    return Story(
+        source=_source_name(info),
+        format=_format_title(info),
+        policy=_policy_text(info.get("policy")),
+        silent_rules=[
+            (str(rule.get("when", "")), ", ".join(map(str, rule.get("lacks") or ())))
+            for rule in info.get("silent_rules") or ()
+            if isinstance(rule, Mapping)
+        ],
+        facts=list(_facts(info)),
+        timings=[
+            (str(k).removesuffix("_s"), seconds(v))
+            for k, v in _mapping(info.get("timings")).items()
+        ],
+    )
+
+
+def _policy_text(policy: Any) -> str:
+    """Return a policy as TOML, "" where it cannot be told."""
+    from curate.errors import CallError
+    from curate.policy.policy import Policy
+
+    try:
+        return Policy.from_dict(policy).to_toml() if isinstance(policy, Mapping) else ""
+    except CallError:  # written by another version: the facts beside it still stand
+        return ""
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _of(info: Mapping[str, Any], *names: str) -> str:
+    value: Any = info
+    for name in names:
+        value = _mapping(value).get(name)
+    return "" if value is None else str(value)
+
+
+def _source_name(info: Mapping[str, Any]) -> str:
+    path = _of(info, "source", "path")
+    return PurePath(path).name or path or "this dataset"
+
+
+def _format_title(info: Mapping[str, Any]) -> str:
+    """Return the format's title for people, or its name where nobody knows it any more."""
+    from curate.formats import detect, format_names
+
+    name = _of(info, "source", "format")
+    return detect(Path(), name).title if name in format_names() else name
+
+
+SHOWN_ELSEWHERE = frozenset(
+    (
+        "policy",
+        "signals",
+        "stability_curve",
+        "timings",
+        "counts",
+        "references",
+        "identity",
+        "state",
+        "silent_rules",
+        "void_certificate",
+    )
+)
+
+
+def _facts(info: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield every small fact of ``audit.json`` with a dotted name."""
+    for name, value in info.items():
+        if not prefix and name in SHOWN_ELSEWHERE:
+            continue
+        label = f"{prefix}{name}"
+        if isinstance(value, Mapping) and depth < 2:
+            yield from _facts(value, f"{label}.", depth + 1)
+        elif isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+            if value:
+                yield label, " ".join(value)
+        elif isinstance(value, str | int | float | bool) and value != "":
+            yield label, str(value)

@@ -1,0 +1,274 @@
+"""What people decided: reliability, certified acceptance, estimates, what more would give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from curate.people.guarantees.audit_guarantees import MORE
+from curate.people.guarantees.certificate_texts import NAMES
+from curate.people.guarantees.overrides import standing, standing_text
+from curate.policy.certificate_in_force import CERTIFICATE, void_text
+from curate.reporting.decision_counts import DecisionSummary, decisions
+from curate.reporting.queries import ReportSource, undecided_sql
+from curate.reporting.svg_figures import short
+
+WIDTH, HEIGHT = 320.0, 220.0
+"""The box of a chart."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A line chart, ready to draw in a box of :data:`WIDTH` by :data:`HEIGHT`.
+
+    Attributes:
+        title: Over it.
+        x_title: Under it.
+        y_title: Beside it.
+        lines: (class, path data).
+        dots: (x, y, radius).
+        x_ticks: (x, label).
+        y_ticks: (y, label).
+        head: Names of the table's columns.
+        rows: The same as a table.
+    """
+
+    title: str
+    x_title: str
+    y_title: str
+    lines: Sequence[tuple[str, str]]
+    dots: Sequence[tuple[float, float, float]]
+    x_ticks: Sequence[tuple[float, str]]
+    y_ticks: Sequence[tuple[float, str]]
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One estimated number: its name, value, interval and how it was found."""
+
+    name: str
+    value: str
+    low: str
+    high: str
+    method: str
+
+
+@dataclass(frozen=True)
+class People:
+    """The section on people's decisions.
+
+    Attributes:
+        decided: What people decided on single masks.
+        reliability: Chart of what the quality promises against what people said; None without a
+            learned quality.
+        learned: What the quality model says of itself, in sentences.
+        acceptance: Chart of acceptance against the share of bad masks; None without a certificate.
+        certificate: What is certified, in sentences.
+        standing: How people's decisions stand to the certificate, in sentences.
+        void: Which certificate does not hold any more and why; "" for none.
+        facts: Estimates with their intervals.
+        more: What more reviews are expected to give, in sentences.
+    """
+
+    decided: DecisionSummary
+    reliability: Chart | None
+    learned: Sequence[str]
+    acceptance: Chart | None
+    certificate: Sequence[str]
+    standing: Sequence[str]
+    void: str
+    facts: Sequence[Fact]
+    more: Sequence[str]
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to show."""
+        others = (self.facts, self.certificate, self.learned, self.void)
+        return self.decided.anything or any(others)
+
+
+def people(source: ReportSource) -> People:
+    """Gather what people's decisions say of an audit."""
+    info = source.info
+    certificate, estimate = info.get(CERTIFICATE), info.get("estimate")
+    record = info.get("learning") or {}
+    model = record if info.get("quality_model") else None
+    added = added_by_people(source)
+    stands = standing(source.audit, added=added)
+    void = void_text(info)
+    return People(
+        decided=decisions(source, added),
+        reliability=reliability(model) if model else None,
+        learned=learned(model) if model else (),
+        acceptance=acceptance(certificate) if certificate else None,
+        certificate=certified(certificate) if certificate else (),
+        standing=standing_text(stands) if stands else (),
+        void=f"{void[:1].upper()}{void[1:]}." if void else "",
+        facts=facts(estimate) if estimate else (),
+        more=[
+            *(next_of_queue(source) if model else ()),
+            *more(certificate, estimate),
+        ],
+    )
+
+
+def added_by_people(source: ReportSource) -> int:
+    """Count the masks that people added."""
+    from curate.people.reviews.added_masks import added_masks
+    from curate.store.audit import Audit
+
+    return len(added_masks(source.audit)) if isinstance(source.audit, Audit) else 0
+
+
+def acceptance(certificate: Mapping[str, Any]) -> Chart | None:
+    """Draw the share of bad masks among the accepted against how much is accepted."""
+    rows = [row for row in certificate["tested"] if row["bad_share"] is not None]
+    if not rows:
+        return None
+    top = max([*(row["bad_share"] for row in rows), 2 * certificate["max_bad"]])
+    top = math.ceil(20 * top) / 20
+    points = [(row["share"], row["bad_share"] / top) for row in rows]
+    limit = certificate["max_bad"] / top
+    done = [(row["share"], row["bad_share"] / top) for row in rows if row["certified"]]
+    return Chart(
+        title="Acceptance against error",
+        x_title="share of the masks accepted",
+        y_title="share of them that is bad",
+        lines=[
+            ("limit", path([(0, limit), (1, limit)])),
+            ("mean", path(points)),
+            *([("sure", path(done))] if len(done) > 1 else []),
+        ],
+        dots=[(done[-1][0] * WIDTH, (1 - done[-1][1]) * HEIGHT, 5.0)] if done else [],
+        x_ticks=[(k / 4 * WIDTH, f"{k / 4:.0%}") for k in range(5)],
+        y_ticks=[((1 - k / 4) * HEIGHT, f"{100 * top * k / 4:.3g}%") for k in range(5)],
+        head=("quality from", "accepted", "bad", "certified"),
+        rows=[
+            (
+                short(row["threshold"]),
+                f"{row['share']:.1%}",
+                f"{row['bad_share']:.2%}",
+                "yes" if row["certified"] else "no",
+            )
+            for row in rows
+        ],
+    )
+
+
+def reliability(model: Mapping[str, Any]) -> Chart | None:
+    """Draw the share of good masks against the probability that the quality promised."""
+    diagram = model.get("reliability") or {}
+    masks = diagram.get("masks") or []
+    if not masks:
+        return None
+    points = list(zip(diagram["predicted"], diagram["good"], strict=True))
+    return Chart(
+        title="Reliability of the quality",
+        x_title="probability of being good, as promised",
+        y_title="share that people found good",
+        lines=[("limit", path([(0, 0), (1, 1)])), ("mean", path(points))],
+        dots=[
+            (x * WIDTH, (1 - y) * HEIGHT, 2 + 4 * math.sqrt(n / max(masks)))
+            for (x, y), n in zip(points, masks, strict=True)
+        ],
+        x_ticks=[(k / 4 * WIDTH, f"{k / 4:.0%}") for k in range(5)],
+        y_ticks=[((1 - k / 4) * HEIGHT, f"{k / 4:.0%}") for k in range(5)],
+        head=("promised", "found", "masks"),
+        rows=[(f"{x:.1%}", f"{y:.1%}", f"{n:,}") for (x, y), n in zip(points, masks, strict=True)],
+    )
+
+
+def path(points: Sequence[tuple[float, float]]) -> str:
+    """Return SVG path data of points given in shares of the box, y upwards."""
+    return "M" + "L".join(f"{x * WIDTH:.1f} {(1 - y) * HEIGHT:.1f}" for x, y in points)
+
+
+def certified(certificate: Mapping[str, Any]) -> list[str]:
+    """Say what is certified."""
+    sure = (
+        f"at most {certificate['max_bad']:.1%} of them are bad, "
+        f"with {certificate['confidence']:.0%} confidence"
+    )
+    if certificate["threshold"] is None:
+        said = f"Nothing is certified: no threshold was found above which {sure}."
+        needed = certificate["reviews_needed"]
+        do = f"About {needed:,} more reviews of a random sample may do." if needed else ""
+        return [f"{said} {do}".strip()]
+    return [
+        f"{certificate['accepted']:,} masks ({certificate['share']:.1%}) are certified: {sure}.",
+        f"{certificate['reviewed']:,} masks of a random sample were reviewed for that; about "
+        f"{certificate['bad_share']:.1%} of the accepted are bad.",
+    ]
+
+
+def facts(estimate: Mapping[str, Any]) -> list[Fact]:
+    """Return the estimates as people read them."""
+    found = []
+    for name, one in estimate["intervals"].items():
+        form = "{:.3g}" if name == "missing_per_image" else "{:.1%}"
+        ends = dict.fromkeys(form.format(one[end]) for end in ("value_low", "value_high"))
+        low, high = (form.format(one[end]) for end in ("low", "high"))
+        found.append(Fact(NAMES.get(name, name), " to ".join(ends), low, high, one["method"]))
+    return found
+
+
+def next_of_queue(source: ReportSource) -> list[str]:
+    """Say how many bad masks the next of the queue hold, by a quality that is a probability."""
+    if not {"quality_score", "priority"} <= set(source.masks):
+        return []
+    bad, known = "1 - least(greatest(quality_score, 0), 1)", "isfinite(quality_score)"
+    rows = source.rows(
+        f"select {bad} as bad, (select avg({bad}) from masks where {known}) as chance from "
+        f"{undecided_sql(source)} where action = 'review' and {known} "
+        f"order by priority desc, mask_id limit {MORE}"
+    )
+    if not rows:
+        return []
+    found, n = sum(row["bad"] for row in rows), len(rows)
+    return [
+        f"The next {n:,} masks of the queue are expected to hold {found:.0f} bad ones; as many at "
+        f"random {n * rows[0]['chance']:.0f}."
+    ]
+
+
+def more(certificate: Mapping[str, Any] | None, estimate: Mapping[str, Any] | None) -> list[str]:
+    """Say what more reviews of a random sample are expected to give."""
+    said = []
+    if certificate and certificate["share_after_more"] > certificate["share"]:
+        said.append(
+            f"{MORE} more masks of a random sample are expected to certify "
+            f"{certificate['share_after_more']:.1%} of the masks instead of "
+            f"{certificate['share']:.1%}."
+        )
+    if certificate and certificate["reviews_for_next"] and certificate["share"] < 1:
+        said.append(
+            f"About {certificate['reviews_for_next']:,} more masks of a random sample would "
+            "certify a tenth of the masks more."
+        )
+    good = (estimate or {}).get("intervals", {}).get("good_share")
+    if estimate and good:
+        before, n = good["high"] - good["low"], estimate["reviewed"]
+        after = before * math.sqrt(n / (n + MORE))
+        said.append(
+            f"{MORE} more masks of a random sample would narrow the interval of the good share "
+            f"from {100 * before:.2f} to about {100 * after:.2f} percentage points."
+        )
+    return said
+
+
+def learned(model: Mapping[str, Any]) -> list[str]:
+    """Say what the quality was learned from, and what it looks at."""
+    reviews, numbers = model["reviews"], model["model"]
+    said = [
+        f"The quality was learned from {reviews['masks']:,} of them, {reviews['bad']:,} bad.",
+        "On images that it had not learned from, what it promised was off by "
+        f"{numbers['calibration_error']:.1%} on average.",
+    ]
+    names = [str(one["title"]) for one in model["importance"][:5]]
+    if names:
+        said.append(f"What moves it most: {', '.join(names)}.")
+    return said

@@ -1,0 +1,259 @@
+"""What an audit found, in numbers for machines and gates and in a few lines for people."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from curate.dataset.notes import counted, printable
+
+if TYPE_CHECKING:
+    from curate.store.audit import Audit
+
+_PICTURES = {
+    "image_missing_count": "whose picture is not found",
+    "image_unreadable_count": "whose picture cannot be read",
+    "image_truncated_count": "whose picture is cut off",
+    "image_size_mismatch_count": "whose picture has another size than declared",
+    "image_exif_rotated_count": "whose picture is stored turned (EXIF)",
+    "image_invalid_size_count": "of a size that cannot be",
+    "image_duplicate_id_count": "whose id stands twice",
+}
+
+_CHANGES = {
+    "accept": "accepted",
+    "reject": "rejected",
+    "redrawn": "redrawn",
+    "relabelled": "relabelled",
+}
+
+
+def summary(audit: Audit) -> dict[str, Any]:
+    """Return an audit's numbers by name, for people, machines and gates.
+
+    Those of :func:`curate.reporting.gates.metrics`, and ``person_added_count``: masks that people
+    added.
+    """
+    from curate.people.reviews.added_masks import added_masks
+    from curate.reporting.gates import metrics
+
+    return metrics(audit) | {"person_added_count": len(added_masks(audit))}
+
+
+def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what machines may want to know of an audit beside its numbers.
+
+    Args:
+        audit: The audit.
+        numbers: What :func:`summary` gave.
+
+    Returns:
+        ``version`` (the content id of the dataset, None where the audit does not have it),
+        ``certificate_void`` (which certificate does not hold any more and why, None for none) and
+        ``certificate_standing`` (how people's decisions stand to the one in force, None for none;
+        see :class:`curate.people.guarantees.overrides.Standing`), ``notes`` (what holds for the
+        file as a whole; see :mod:`curate.dataset.notes`) and ``joins`` (what of the inputs was
+        joined to which images and how; see :mod:`curate.pipeline.join_facts`).
+    """
+    from curate.people.guarantees.overrides import standing
+    from curate.policy.certificate_in_force import void_text
+
+    found = standing(audit, added=numbers["person_added_count"])
+    return {
+        "version": audit.info.get("version"),
+        "certificate_void": void_text(audit.info) or None,
+        "certificate_standing": found.as_dict() if found else None,
+        "notes": audit.info.get("notes", []),
+        "joins": audit.info.get("joins", {}),
+    }
+
+
+def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
+    """Say in a few lines what an audit found, and where to look."""
+    from curate.dataset.version_id import short
+    from curate.pipeline.join_facts import join_lines
+    from curate.reporting.queries import ReportSource, reasons
+
+    masks = numbers["mask_count"] or 0
+    shares = ", ".join(
+        f"{numbers[f'{action}_count']:,} {words}"
+        for action, words in (
+            ("accept", "accepted"),
+            ("review", "to review"),
+            ("reject", "rejected"),
+        )
+    )
+    lines = [f"{counted(masks, 'mask')} in {counted(numbers['image_count'], 'image')}: {shares}"]
+    lines += _people(audit, numbers)
+    lines += _flagged(audit, numbers)
+    lines += join_lines(audit.info.get("joins", {}))
+    lines += _notes(audit.info, numbers)
+    found, rarer = reasons(ReportSource(audit))
+    flagged = [reason for reason in found if not (reason.note or reason.weak)]
+    lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
+    if len(flagged) + rarer > 8:
+        lines.append(f"             and {counted(len(flagged) + rarer - 8, 'other reason')}")
+    lines += [
+        f"  {numbers[name]:>9,}  image{'s' * (numbers[name] != 1)} {words}"
+        for name, words in _PICTURES.items()
+        if numbers.get(name)
+    ]
+    missing = numbers.get("missing_detection_count")
+    if missing:
+        lines.append(f"  {missing:>9,}  detections that no mask explains: masks may be missing")
+    lines += _unmatched(audit, numbers)
+    for kind, model in audit.info.get("models", {}).items():
+        lines.append(f"{kind} {model['name']} on {model['device']}, {model['precision']}")
+    absent = [signal for signal in audit.info["signals"] if not signal["available"]]
+    if absent:
+        needs = dict.fromkeys(signal["why"].removeprefix("needs ") for signal in absent)
+        lines.append(f"more signals with: {'; '.join(needs)}")
+    lines += _certificate(audit, numbers)
+    if version := audit.info.get("version"):
+        lines.append(f"version {short(version)}")
+    lines.append(f"report: {audit.path / 'report.html'}")
+    return "\n".join(lines)
+
+
+def flagged_text(numbers: Mapping[str, Any], lowest_share: float) -> str:
+    """Say how many masks break a rule, are grossly odd, or are merely the lowest; "" for none.
+
+    Args:
+        numbers: What :func:`summary` gave.
+        lowest_share: Of masks of lowest quality that the policy sends to review.
+    """
+    if "rule_count" not in numbers or not numbers["mask_count"]:
+        return ""
+    rule, odd, lowest = (numbers[f"{name}_count"] or 0 for name in ("rule", "odd", "lowest"))
+    text = f"{rule:,} break{'s' if rule == 1 else ''} a rule, "
+    text += f"{odd:,} {'is' if odd == 1 else 'are'} grossly odd"
+    if lowest:
+        text += f", {lowest:,} {'is' if lowest == 1 else 'are'} merely of the lowest "
+        text += f"{100 * lowest_share:.3g}% by quality"
+    return text
+
+
+def _flagged(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+    from curate.reporting.queries import lowest_share
+
+    text = flagged_text(numbers, lowest_share(audit.info))
+    return [text] if text else []
+
+
+def people_text(numbers: Mapping[str, Any]) -> str:
+    """Say what people decided; "" where they decided nothing.
+
+    Args:
+        numbers: ``person_count`` and the like, as :func:`summary` gives them.
+    """
+    decided, unsettled = numbers["person_count"], numbers["person_unsettled_count"]
+    added = numbers["person_added_count"]
+    if not decided + unsettled + added:
+        return ""
+    changes = [
+        f"{number:,} {words}"
+        for name, words in _CHANGES.items()
+        if (number := numbers[f"person_{name}_count"])
+    ]
+    clauses = [f"people decided on {counted(decided, 'mask')}"]
+    clauses[0] += f": {', '.join(changes)}" if changes else ""
+    clauses += [f"{unsettled:,} not settled"] if unsettled else []
+    clauses += [f"{counted(added, 'mask')} added"] if added else []
+    return "; ".join(clauses)
+
+
+def _people(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+    text = people_text(numbers)
+    if not text:
+        return []
+    command = f"curate write {shlex.quote(str(audit.path))} --out OUT"
+    return [text, f"`{command}` writes the dataset so"]
+
+
+def _notes(info: Mapping[str, Any], numbers: Mapping[str, Any]) -> list[str]:
+    """Say what holds for the file as a whole, a line each, commonest first."""
+    from curate.dataset.notes import count_text
+
+    totals = {"masks": numbers["mask_count"], "images": numbers["image_count"]}
+    notes = sorted(info.get("notes", []), key=lambda note: -(note["share"] or 1))
+    lines = []
+    for note in notes:
+        examples = ", ".join(printable(place) for place in note["examples"])
+        places = f" (for example {examples})" if examples else ""
+        how_many = count_text(note, totals.get(note["of"]))
+        lines.append(f"note: {note['text']}: {how_many}{places}")
+    return lines
+
+
+def _certificate(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+    """Say what certificate holds, or holds no more, and how people's decisions stand to it."""
+    from curate.people.guarantees.overrides import certificate_lines
+    from curate.policy.certificate_in_force import void_text
+
+    bound, *others = certificate_lines(audit, numbers["person_added_count"]) or [""]
+    lines = [bound, *(f"  {line}" for line in others), void_text(audit.info)]
+    return [line for line in lines if line]
+
+
+def _unmatched(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+    """Say which inputs have nothing to do with the dataset, as the wrong file has."""
+    lines = []
+    given = list(audit.info["inputs"])
+    if "detections" in given and numbers.get("detector_median") is None:
+        lines.append("the detections name none of these images: do their image ids match?")
+    others = any(name.startswith("compare ") for name in given)
+    if others and numbers.get("agreement_median") is None:
+        lines.append("the other annotations have none of these images: do their names match?")
+    return lines
+
+
+def _plain(reason: str) -> str:
+    """Take the numbers in which masks differ out of a reason that stands for many masks."""
+    reason = re.sub(r" \([^()]*…[^()]*\)", "", reason)
+    return re.sub(r":[^:…]{0,20}…$", "", reason).replace("mask …", "another mask")
+
+
+def check_gates(conditions: Sequence[str]) -> None:
+    """See that conditions can be read; costs nothing.
+
+    Raises:
+        CallError: One is malformed.
+    """
+    from curate.policy.grammar import parse
+
+    for condition in conditions:
+        parse(condition, f"--fail-on {condition!r}")
+
+
+def check_gate_names(conditions: Sequence[str], columns: Iterable[str] = ()) -> None:
+    """See that conditions name numbers that an audit has, before hours of work stand before them.
+
+    Args:
+        conditions: The conditions.
+        columns: Columns that the audit has beside those that every audit can have.
+
+    Raises:
+        CallError: One names what is none.
+    """
+    from curate.reporting.gates import check, names
+    from curate.scorers import registered
+
+    scorers = registered() if conditions else ()
+    written = [column.name for one in scorers for column in (*one.columns, *one.applied)]
+    stored = ("quality_score", "stability_score", "predicted_iou", "score")
+    known = names([*written, *stored, *columns]) | {"person_added_count"}
+    for condition in conditions:
+        check(condition, known)
+
+
+def failed_gates(numbers: Mapping[str, Any], conditions: Sequence[str]) -> list[str]:
+    """Return the gates whose condition holds.
+
+    Raises:
+        CallError: A condition is malformed or names a number that is not there.
+    """
+    from curate.reporting.gates import fails
+
+    return [condition for condition in conditions if fails(condition, dict(numbers))]

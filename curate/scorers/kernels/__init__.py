@@ -1,0 +1,1 @@
+"""Compiled loops along the outlines of masks, shared by several signals."""

@@ -1,0 +1,145 @@
+"""What a scorer is: a function from masks to numbers, and what it says about its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.dataset.table import MaskTable
+from curate.errors import CallError
+
+NEEDS: tuple[str, ...] = (
+    "images",
+    "detections",
+    "compare",
+    "soft_masks",
+    "segmenter",
+    "deep",
+)
+"""What a scorer can ask for beside the masks; each is the keyword it is passed under, except
+``deep``, which only asks for leave to be slow."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column that a scorer writes, described for people.
+
+    Attributes:
+        name: Column name. Scores end in ``_score``; measures carry their unit (``hole_area_px``).
+        title: A short title for a table head or a plot: "Hole area".
+        kind: "score" is float64 in [0, 1], low is worse, NaN where it does not apply; "measure" is
+            any other number, NaN where it does not apply; "id" is a nullable Int64, for masks the
+            ``mask_id`` of another one; "word" is text.
+        unit: "px", "px^2", "share", "" for a plain number or count.
+        low_means: For scores: what a low value says about the mask, as a clause that goes on after
+            "because": "it falls into several pieces". For others: what the value is.
+        states: For scores: the reason that a mask of low value gets. It states what was measured,
+            with ``{column}`` for a number, ``{lack}`` for 1 - the score, and is true of every value
+            under 1: "it has holes ({hole_area_px} px in all)".
+        states_at_zero: The same for a value of 0, where that is another matter.
+    """
+
+    name: str
+    title: str
+    kind: Literal["score", "measure", "id", "word"] = "score"
+    unit: str = ""
+    low_means: str = ""
+    states: str = ""
+    states_at_zero: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.kind == "score") != self.name.endswith("_score"):
+            raise CallError("scores, and only scores, end in _score", f"Column {self.name}")
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A named function from masks to columns, with what it needs and what it gives.
+
+    Attributes:
+        name: One word, also the key of its parameters.
+        function: ``(table, *, <needs>, <parameters>) -> DataFrame`` with the index of
+            ``table.masks`` (level "mask") or ``table.images`` (level "image") and exactly
+            ``columns``. Pure: same table, same numbers, whatever the order of the rows; a part of
+            whole images gives what the whole table gives.
+        columns: What ``function`` writes.
+        question: What it asks of a mask: "is it in one piece?"
+        needs: Words of :data:`NEEDS` without which it cannot run; passed as keywords.
+        level: Whether it speaks of masks or of images.
+        reads: Columns that ``fit`` and ``apply`` read: the scorer's own, or those of ``masks``.
+        may_read: Columns that they read where the masks have them.
+        fit: Second step, for what only the whole dataset can say: takes a frame with ``reads`` (a
+            random sample of masks is enough) and gives a JSON-able reference.
+        apply: Takes a frame with ``reads`` (whole images) and the reference, gives ``applied``.
+        applied: Columns that ``apply`` writes.
+    """
+
+    name: str
+    function: Callable[..., pd.DataFrame]
+    columns: tuple[Column, ...]
+    question: str = ""
+    needs: tuple[str, ...] = ()
+    level: Literal["mask", "image"] = "mask"
+    reads: tuple[str, ...] = ()
+    may_read: tuple[str, ...] = ()
+    fit: Callable[[pd.DataFrame], dict[str, Any]] | None = None
+    apply: Callable[[pd.DataFrame, Mapping[str, Any]], pd.DataFrame] | None = None
+    applied: tuple[Column, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        unknown = [need for need in self.needs if need not in NEEDS]
+        if unknown:
+            raise CallError(f"unknown need {unknown[0]}", f"Scorer {self.name}")
+
+    def __call__(self, table: MaskTable, **keywords: Any) -> pd.DataFrame:
+        """Run ``function`` and check that index and columns are what was promised.
+
+        Raises:
+            CallError: The function gave another index or other columns.
+        """
+        result = self.function(table, **keywords)
+        index = (table.masks if self.level == "mask" else table.images).index
+        if not result.index.equals(index):
+            raise CallError("it gave another index than its table's", f"scorer {self.name}")
+        names = [column.name for column in self.columns]
+        if list(result.columns) != names:
+            raise CallError(
+                f"it gave the columns {list(result.columns)}, not {names}", f"scorer {self.name}"
+            )
+        return result
+
+
+def present(table: MaskTable) -> npt.NDArray[np.bool_]:
+    """Return which masks have at least one pixel, shape (n,): only those get numbers."""
+    return table.masks["area_px"].to_numpy() > 0
+
+
+def rows_by_image(table: MaskTable) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Yield each image with the rows of its masks, for scorers that ask a picture about them all.
+
+    Masks without a pixel are left out, and those of another size than the image's first one.
+    """
+    rows = np.flatnonzero(present(table))
+    image_of = table.masks["image_id"].to_numpy()
+    for same in pd.Series(rows).groupby(image_of[rows], sort=False).indices.values():
+        these = rows[same]
+        heights, widths = table.runs.heights[these], table.runs.widths[these]
+        fits = (heights == heights[0]) & (widths == widths[0])
+        yield int(image_of[these[0]]), these[fits]
+
+
+FARTHEST_PX = 1e12
+"""Farther than any pixel of any image; squares of it are still far from overflow."""
+
+
+def bounded(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return coordinates of any shape, in pixels, within what can be computed with.
+
+    What a file states can be any number. Infinite ones are bounded too; NaN stays NaN.
+    """
+    return np.clip(coordinates, -FARTHEST_PX, FARTHEST_PX)

@@ -1,0 +1,104 @@
+"""What the steps after the decision need of an audit; ``curate.store.audit.Audit`` has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    pass
+
+
+DECIDERS = ("policy", "model", "certificate", "person")
+"""Who can have decided on a mask."""
+
+
+DATASET_VERSION = "dataset_version"
+"""The name under which :func:`dataset_version` travels with everything that goes out to people."""
+
+
+class Audit(Protocol):
+    """An audit directory that can be asked."""
+
+    @property
+    def path(self) -> Path:
+        """The audit directory."""
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The content of ``audit.json``."""
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Run SQL over the views ``masks`` and ``images``, today's plan in them."""
+
+    def create_views(self, connection: Any, masks: str, images: str) -> None:
+        """Make views of the masks and the images, today's plan in them, in an open DuckDB."""
+
+
+def quoted(name: str) -> str:
+    """Return a column name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def column_types(audit: Audit, view: str = "masks") -> dict[str, str]:
+    """Return the columns of a view and their SQL types."""
+    described = audit.query(f"describe {view}")
+    return dict(zip(described["column_name"], described["column_type"], strict=True))
+
+
+def is_number(sql_type: str) -> bool:
+    """Whether a SQL type holds numbers."""
+    return sql_type in ("DOUBLE", "FLOAT") or "INT" in sql_type or sql_type.startswith("DECIMAL")
+
+
+def source_of(audit: Audit) -> Mapping[str, Any]:
+    """Return what ``audit.json`` says of the source: ``path``, ``format``, ``fingerprint``."""
+    source = audit.info.get("source", {})
+    return source if isinstance(source, Mapping) else {"path": source}
+
+
+def dataset_version(audit: Audit) -> str | None:
+    """Return the short version id of the audit's dataset; None where the audit has none.
+
+    See :mod:`curate.dataset.version_id`: the id of the content of the source, whatever people
+    decided since.
+    """
+    from curate.dataset.version_id import (
+        short,  # it compiles kernels, which most commands do without
+    )
+
+    version = audit.info.get("version")
+    return short(version) if isinstance(version, str) and version else None
+
+
+class Queried(Protocol):
+    """What can be asked in SQL."""
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Run SQL over the views ``masks`` and ``images``."""
+
+
+def has_people(audit: Queried) -> bool:
+    """Return whether an audit has the view ``people``: decisions of people."""
+    found = audit.query(
+        "select count(*) as n from information_schema.tables where table_name = 'people'"
+    )
+    return bool(found["n"].iloc[0])
+
+
+def population_sql(types: Mapping[str, str]) -> str:
+    """Return SQL of the masks that could ever be accepted: what random samples stand for.
+
+    Args:
+        types: The columns of the audit's masks.
+    """
+    crowd = " and coalesce(crowd_region, 0) <> 1" if "crowd_region" in types else ""
+    return f"status = 'ok'{crowd}"

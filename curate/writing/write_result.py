@@ -1,0 +1,216 @@
+"""What writing a dataset did, or would do: as counts, as JSON and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from curate.dataset.notes import counted, plural
+from curate.dataset.version_id import short
+from curate.formats.edits import Stored
+from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, unsettled_text
+from curate.writing.changes import Changes
+from curate.writing.coco_ids import UNNAMED
+from curate.writing.pruning import emptied_text
+
+_SHOWN = 5
+"""How many masks a line of text names."""
+
+
+@dataclass(frozen=True)
+class WriteResult:
+    """What writing did, or would do; as text: a few lines for people.
+
+    Attributes:
+        source: The dataset that was audited.
+        format: The name of the format in which it is written.
+        changes: What changed.
+        audit: The audit, for people.
+        out: What was written, read back and compared; None for a dry run.
+        provenance: The file that says what happened to each mask; None for a dry run.
+        version: Content id of what was written; "" for a dry run.
+        version_before: Content id of the source; "" where the audit does not know it.
+        stored: How new pixels were stored.
+        left_out: Masks that cannot stand in another format than the source's: without pixels, or of
+            an image that is not known.
+        unnamed: Masks without a category, which get one in COCO.
+    """
+
+    source: Path
+    format: str
+    changes: Changes
+    audit: Path
+    out: Path | None = None
+    provenance: Path | None = None
+    version: str = ""
+    version_before: str = ""
+    stored: Stored = field(default=Stored(), repr=False)
+    left_out: int = 0
+    unnamed: int = 0
+
+    def __str__(self) -> str:
+        return self.text()
+
+    @property
+    def moved(self) -> pd.DataFrame:
+        """The masks that the format could not hold to the pixel: ``stored_iou`` says how far."""
+        return self.changes.rows[self.changes.rows["stored_iou"].notna()]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many masks each change happens to."""
+        found = self.changes
+        return {
+            **found.counts(),
+            "masks_before": found.masks,
+            "masks_left_out": self.left_out,
+            "masks_after": found.masks_after - self.left_out,
+            "masks_without_category": self.unnamed,
+            "emptied_images": found.emptied,
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON.
+
+        ``masks`` lists what changes, mask by mask; ``moved`` those of them that the format could
+        not hold to the pixel; ``not_settled`` those that stay because people have not settled.
+        """
+        stored, moved = self.stored, self.moved
+        names = ["mask_id", "new_mask_id", "source_key", "file_name", "change", "stored_iou"]
+        return {
+            "source": str(self.source),
+            "format": self.format,
+            "dry_run": self.out is None,
+            "out": None if self.out is None else str(self.out),
+            "provenance": None if self.provenance is None else str(self.provenance),
+            "version": self.version or None,
+            "version_before": self.version_before or None,
+            **self.counts(),
+            "form": self.changes.form.as_dict(),
+            "stored": {
+                "polygons": stored.polygons,
+                "seams": stored.seams,
+                "rle": stored.runs,
+                "polygons_to_rle": stored.turned,
+            },
+            "renumbered": {str(old): new for old, new in self.changes.renumbered.items()},
+            "moved": _listed(moved[names]),
+            "not_settled": _listed(self.changes.waiting),
+            "masks": _listed(self.changes.rows),
+        }
+
+    def text(self) -> str:
+        """Return what happened in a few lines."""
+        n = self.counts()
+        lines = [*self._removed_text(n), *self._changed_text(n)] or ["nothing changes"]
+        lines += [*self._coco_text(), *self._waiting_text(n)]
+        before = counted(n["masks_before"], "mask")
+        if self.out is None:
+            lines.append(f"{before} now, {n['masks_after']:,} would be after")
+            lines += self._after_text() + self.changes.form.warnings()
+            return "\n".join([*lines, "nothing is written without --out"])
+        lines.append(f"{before} before, {n['masks_after']:,} after")
+        lines += self._after_text()
+        versions = " -> ".join(short(v) for v in (self.version_before, self.version) if v)
+        meant = "all as meant" if not len(self.moved) else "all others as meant"
+        lines += [
+            f"wrote {self.out}, read it back: {counted(n['masks_after'], 'mask')}, {meant}",
+            f"version {versions}",
+            f"provenance: {self.provenance}",
+        ]
+        return "\n".join(lines)
+
+    def _removed_text(self, n: dict[str, int]) -> list[str]:
+        parts = (
+            ("removed_by_people", "that people rejected"),
+            ("removed_by_policy", "that the policy rejects"),
+            ("removed_for_review", "that wait for review"),
+            ("removed_accepted", "that are accepted"),
+        )
+        shown = _joined((n[name], what) for name, what in parts)
+        return [f"removed: {shown}"] if shown else []
+
+    def _changed_text(self, n: dict[str, int]) -> list[str]:
+        both = n["redrawn_and_relabelled"]
+        more = {"redrawn": f" ({both:,} of them relabelled, too)" if both else ""}
+        return [
+            f"{what}: {n[name]:,}{more.get(name, '')}"
+            for name, what in (
+                ("redrawn", "redrawn by people"),
+                ("relabelled", "relabelled by people"),
+                ("added", "added by people"),
+                ("cut", "cut, since a changed or added mask has some of their pixels"),
+                ("added_left_out", "added but left out, since their object has a mask already"),
+                ("masks_left_out", "left out, without pixels or of an image that is not known"),
+            )
+            if n[name]
+        ]
+
+    def _coco_text(self) -> list[str]:
+        """Say what another format than the source's makes of masks."""
+        lines = []
+        if self.unnamed:
+            gets = plural(self.unnamed, "gets", "get")
+            what = f"{counted(self.unnamed, 'mask')} without a category {gets} the category"
+            lines.append(f"{what} {UNNAMED}: COCO demands one")
+        for old, new in self.changes.renumbered.items():
+            lines.append(f"mask {old} has the id {new} in it: COCO's evaluation skips the id 0")
+        return lines
+
+    def _waiting_text(self, n: dict[str, int]) -> list[str]:
+        shown = unsettled_text({DISPUTED: n["disputed"], NOT_DRAWN: n["not_drawn"]})
+        see = f"(see `curate queue {self.audit}`)"
+        return [f"not settled, left as they were: {shown} {see}"] if shown else []
+
+    def _after_text(self) -> list[str]:
+        return [*emptied_text(self.changes.emptied, self.format), *self._stored_text()]
+
+    def _stored_text(self) -> list[str]:
+        """Say what people may want to know of how new pixels were stored."""
+        lines = []
+        if self.stored.seams:
+            lines.append(
+                f"{counted(self.stored.seams, 'mask')} with holes or several parts "
+                f"{plural(self.stored.seams, 'is', 'are')} one polygon each, "
+                "which runs through a seam of no width"
+            )
+        if self.stored.turned:
+            lines.append(
+                f"{counted(self.stored.turned, 'mask')} of polygons "
+                f"{plural(self.stored.turned, 'is', 'are')} run lengths now: no polygon without a "
+                "seam has exactly the pixels"
+            )
+        moved = self.moved
+        if len(moved):
+            iou, some = moved["stored_iou"], moved.head(_SHOWN).to_dict("records")
+            names = ", ".join(f"{_name(row)} ({row['stored_iou']:.4f})" for row in some)
+            more = f" and {len(moved) - _SHOWN:,} more" if len(moved) > _SHOWN else ""
+            lines.append(
+                f"{counted(len(moved), 'mask')} not held to the pixel, "
+                f"IoU with what was meant {iou.min():.4f} at least, {iou.mean():.4f} on average: "
+                f"{names}{more}"
+            )
+        return lines
+
+
+def _name(row: dict[Any, Any]) -> str:
+    if pd.notna(row["mask_id"]):
+        return f"mask {row['mask_id']}"
+    return f"the mask added to {row['file_name']}"
+
+
+def _joined(parts: Iterable[tuple[int, str]]) -> str:
+    return ", ".join(f"{number:,} {what}" for number, what in parts if number)
+
+
+def _listed(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as plain values, None for NA."""
+    found = frame.astype(object)
+    rows = found.where(found.notna(), None).to_dict("records")
+    for row in rows:
+        if row.get("time") is not None:
+            row["time"] = row["time"].isoformat()
+    return [{str(name): value for name, value in row.items()} for row in rows]
