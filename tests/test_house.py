@@ -332,3 +332,13 @@ def test_the_docs_list_the_rooms_by_floors() -> None:
     rows = re.findall(r"^\| `([\w/]+)(?:\.py)?` \|", text, re.MULTILINE)
     assert sorted(rows) == sorted(set(FLOOR) - set(WINGS))
     assert rows == sorted(rows, key=lambda room: -FLOOR[room]), "top floors first"
+
+
+def test_no_class_name_has_two_meanings() -> None:
+    places: dict[str, list[str]] = {}
+    for path in modules():
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    assert not twice

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from curate.reporting.queries import AuditLike
+    from curate.store.audit import Audit
 
 __all__ = ["write_report"]
 
 
-def write_report(audit: AuditLike, path: Path, *, images: Path | None = None) -> None:
+def write_report(audit: Audit, path: Path, *, images: Path | None = None) -> None:
     """Write the report of an audit; see :func:`curate.reporting.page.write_report`.
 
     Args:

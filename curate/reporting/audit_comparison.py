@@ -16,7 +16,8 @@ from curate.common import files
 from curate.common.option_values import ACTIONS
 from curate.errors import AuditError
 from curate.rle import area, cross_overlaps, decode
-from curate.store.audit_sql import Audit, column_types, is_number, quoted
+from curate.store.audit import Audit
+from curate.store.audit_sql import column_types, is_number, quoted
 
 _ROWS_IN_JSON = 1000
 _BATCH = 20_000

@@ -12,7 +12,8 @@ from curate.dataset.table import IMAGE_STATUSES, STATUSES
 from curate.errors import CallError
 from curate.people.guarantees.overrides import SETTLED, decided
 from curate.policy.expression import Expression
-from curate.store.audit_sql import Audit, column_types, is_number, quoted
+from curate.store.audit import Audit
+from curate.store.audit_sql import column_types, is_number, quoted
 
 MOST_EXACT = 10_000_000
 """Masks up to which medians are exact: they need all values of a score at once."""

@@ -29,8 +29,9 @@ from curate.reporting import (
     svg_figures,
     tables,
 )
-from curate.reporting.queries import AuditLike, ReportSource
+from curate.reporting.queries import ReportSource
 from curate.reporting.svg_figures import marks
+from curate.store.audit import Audit
 from curate.store.audit_files import writing
 from curate.store.known_pictures import open_pictures
 
@@ -38,7 +39,7 @@ MOST_IMAGES = 200
 MOST_CATEGORIES = 1500
 
 
-def write_report(audit: AuditLike, path: Path, *, images: Path | None = None) -> None:
+def write_report(audit: Audit, path: Path, *, images: Path | None = None) -> None:
     """Write the report of an audit as one HTML file that needs nothing else.
 
     Args:
@@ -56,7 +57,7 @@ def write_report(audit: AuditLike, path: Path, *, images: Path | None = None) ->
         files.write_text(temporary, page, errors="replace")
 
 
-def render(audit: AuditLike, images: Path | None = None) -> str:
+def render(audit: Audit, images: Path | None = None) -> str:
     """Return the report as HTML text."""
     environment = _environment()
     source = ReportSource(audit)

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Protocol
-
-import pandas as pd
+from typing import Any
 
 from curate.common.option_values import ACTIONS
 from curate.render.formatting import KIND_SQL, in_common
 from curate.reporting.gates import FLAGGED
+from curate.store.audit import Audit
 from curate.store.audit_sql import has_people
 
 MOST_REASONS = 40
@@ -26,21 +24,6 @@ MOST_EXACT = 2_000_000
 """Masks up to which medians are exact: they need all values at once."""
 
 
-class AuditLike(Protocol):
-    """What a report needs of an audit; :class:`curate.store.audit.Audit` has it."""
-
-    @property
-    def path(self) -> Path:
-        """The audit directory."""
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """The content of ``audit.json``."""
-
-    def query(self, sql: str) -> pd.DataFrame:
-        """Run SQL over the views ``masks`` and ``images``."""
-
-
 class ReportSource:
     """An audit with its column names at hand.
 
@@ -48,7 +31,7 @@ class ReportSource:
         audit: The audit to read.
     """
 
-    def __init__(self, audit: AuditLike) -> None:
+    def __init__(self, audit: Audit) -> None:
         self.audit = audit
         self.info: Mapping[str, Any] = audit.info or {}
         self.masks = self._columns("masks")

@@ -1,15 +1,14 @@
-"""What the steps after the decision need of an audit; ``curate.store.audit.Audit`` has it."""
+"""SQL over an audit: quoting, column types, and the queries that several rooms share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
 if TYPE_CHECKING:
-    pass
+    from curate.store.audit import Audit
 
 
 DECIDERS = ("policy", "model", "certificate", "person")
@@ -18,24 +17,6 @@ DECIDERS = ("policy", "model", "certificate", "person")
 
 DATASET_VERSION = "dataset_version"
 """The name under which :func:`dataset_version` travels with everything that goes out to people."""
-
-
-class Audit(Protocol):
-    """An audit directory that can be asked."""
-
-    @property
-    def path(self) -> Path:
-        """The audit directory."""
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """The content of ``audit.json``."""
-
-    def query(self, sql: str) -> pd.DataFrame:
-        """Run SQL over the views ``masks`` and ``images``, today's plan in them."""
-
-    def create_views(self, connection: Any, masks: str, images: str) -> None:
-        """Make views of the masks and the images, today's plan in them, in an open DuckDB."""
 
 
 def quoted(name: str) -> str:
@@ -71,9 +52,8 @@ def dataset_version(audit: Audit) -> str | None:
     See :mod:`curate.dataset.version_id`: the id of the content of the source, whatever people
     decided since.
     """
-    from curate.dataset.version_id import (
-        short,  # it compiles kernels, which most commands do without
-    )
+    # Imported here: it compiles kernels, which most commands do without.
+    from curate.dataset.version_id import short
 
     version = audit.info.get("version")
     return short(version) if isinstance(version, str) and version else None

@@ -9,7 +9,8 @@ from typing import Any
 from curate.dataset.notes import counted
 from curate.errors import CallError
 from curate.scorers.duplicates import DUPLICATE_IOU
-from curate.store.audit_sql import Audit, column_types
+from curate.store.audit import Audit
+from curate.store.audit_sql import column_types
 
 MOST_MASKS = 0.5
 """The share of all masks that may go for format errors without a word."""

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.dataset.table import plain
-from curate.store.audit_sql import Audit, column_types
+from curate.store.audit import Audit
+from curate.store.audit_sql import column_types
 
 NO_CATEGORY = "object"
 """The label of masks that have no category. It comes back as none, unless the dataset has a

@@ -36,7 +36,8 @@ from curate.people.queues.population import (
 )
 from curate.people.queues.sampling import with_honeypots, with_overlap
 from curate.policy.grammar import check_choice
-from curate.store.audit_sql import DATASET_VERSION, Audit, column_types, dataset_version, quoted
+from curate.store.audit import Audit
+from curate.store.audit_sql import DATASET_VERSION, column_types, dataset_version, quoted
 
 HINTS = ("rank", "priority", "quality_score", "action")
 """Columns whose order would betray a mask that was mixed in."""

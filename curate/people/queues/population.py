@@ -21,8 +21,8 @@ from curate.people.queues.active_learning import POOL, draw_learn
 from curate.people.reviews.recorded_draws import DrawRegistry, RecordedDraw, recorded
 from curate.policy.grammar import check_actions
 from curate.policy.plan import ORDER_SQL
+from curate.store.audit import Audit
 from curate.store.audit_sql import (
-    Audit,
     column_types,
     has_people,
     is_number,
