@@ -1,8 +1,25 @@
-"""The second stage of an audit: what needs all its parts at once.
+"""Second pass of an audit: references of the dataset, quality, policy, rank.
 
-References (what is usual in this dataset), quality, the plan and the rank. Every step reads files
-and writes files whole, and gives the same again when it is cut off and run again; a new policy only
-needs this stage.
+Scoring (the first pass) looks at one part of whole images at a time. What needs the dataset as a
+whole comes here, as two sweeps over the parts with a barrier between them:
+
+1. **Fit**: references (what is usual) and the label-free quality are fitted on up to
+   :data:`SAMPLE` masks, drawn by a hash of their ids; quantiles of the quality are kept for the
+   policy's ``lowest_share``.
+2. **Plan**, part by part, in worker processes: second-step scores, quality, action, reasons,
+   priority. Where a rule turns out to apply to nearly every mask, it speaks of the file, and all is
+   planned again without it.
+3. **Rank**: one sort of all priorities, in memory up to :data:`IN_MEMORY` masks, else by DuckDB.
+4. **Finish**, part by part: plan and rank are joined to the masks, which become Parquet; the scored
+   part is removed, and totals are added up.
+
+Invariants: every file is written whole under another name, then renamed, and every step gives the
+same again when it is cut off and run again. ``audit.json`` says "complete" last, after all work
+files are gone. The outcome does not depend on the number of parts or of workers, nor on their
+order. A new policy needs this pass only.
+
+Time is linear in the masks but for the sort; memory is a part a worker, the sample, and a few
+numbers a mask for the sort.
 """
 
 from __future__ import annotations

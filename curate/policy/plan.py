@@ -1,18 +1,29 @@
-"""From scores and a policy to a plan: what happens to each mask, why, and how soon.
+"""Plan of an audit: each mask's action, reasons and priority, from scores and a policy.
 
-**Action.** The gravest action of the rules that apply. A crowd region is no object, so only rules
-with ``crowd = true`` speak of it. A rule with a ``twin`` asks for review instead of rejection where
-the twin is not here or is rejected itself (for whatever reason, a twin of its own included):
-otherwise a chain of doubtful twins could take every mask of an object away.
+1. **Rules** are evaluated column by column over a whole part (no loop over masks), in the policy's
+   order; box NMS runs before the first rule that asks for its outcome. Each rule notes its action
+   and its reason for the rows that it applies to.
+2. **Twins.** A rule with a ``twin`` asks for review instead of rejection where the twin is not here
+   or is rejected itself (for whatever reason, a twin of its own included): otherwise a chain of
+   doubtful twins could take every mask of an object away.
+3. **Quality.** A line through the quality (the policy's, its share of the dataset's lowest, or a
+   certificate's) sends what lies under it to review, with a reason where no rule has given one.
+4. **Action.** The most severe action wins. A crowd region is no object, so only rules with
+   ``crowd = true`` speak of it.
+5. **Priority** is P(bad) times the cost of a bad mask of its category. P(bad) starts from
+   ``1 - quality_score`` (0.5 where there is no quality, 0 for a crowd region). The rules that apply
+   come in as independent evidence (noisy-or), the strongest one alone, since rules look at the same
+   signals that the quality is made of: ``1 - (1 - base) * (1 - p_bad)``.
 
-**Priority** is P(bad) times the cost of a bad mask of its category. P(bad) starts from
-``1 - quality_score`` (0.5 where there is no quality, 0 for a crowd region). The rules that apply
-come in as independent evidence, the strongest one alone, since rules look at the same signals that
-the quality is made of: ``1 - (1 - base) * (1 - p_bad)``. An accepted mask keeps its own
-``1 - quality``, scaled into [0, 0.5] where a policy accepts masks that are more likely bad than
-good; a mask sent to review or rejected never stands below that scale's end. So at equal cost no
-unblemished mask comes before a doubtful one, and calibrated qualities stay calibrated where the
-policy's line is 0.5 or higher.
+Invariants: the plan of a mask depends on its image and on the dataset's references alone, so that
+parts of whole images can be planned in any order. At equal cost no unblemished mask comes before a
+doubtful one: an accepted mask keeps its own ``1 - quality``, scaled into [0, 0.5] where a policy
+accepts masks that are more likely bad than good, and a mask sent to review or rejected never stands
+below that scale's end. So calibrated qualities stay calibrated where the policy's line is 0.5 or
+higher.
+
+Time is rules x masks, with a sort for :func:`rank` and, with NMS, the pairs of boxes of an image;
+memory a few columns a part, and the text of reasons.
 """
 
 from __future__ import annotations

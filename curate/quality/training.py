@@ -1,20 +1,32 @@
-"""How the quality model is trained, tried on images it has not seen, and chosen, or not.
+"""Training of the quality model: stacked experts, cross-validated by image, chosen with care.
 
-Two experts give a logit each: the label-free *suspicion*, and small *trees* in which a lower signal
-can never make a mask better. A *start*, an earlier model, can be a third one. A stacking regression
-says how much each counts and calibrates their sum. What an expert says of a reviewed mask always
-comes from folds in which its image was not seen, and so do all measures: order and log loss, each
-fold calibrated on the others.
+Two experts give a logit each: the label-free *suspicion*, and small boosted *trees* in which a
+lower signal can never make a mask better (:mod:`curate.quality.trees`). A *start*, an earlier
+model, can be a third one.
 
-**The rule against luck.** With few reviews chance is larger than skill. So the experts together are
-used only where there are ten bad and ten good masks, their average precision is higher than that of
-the suspicion alone, and their log loss lower in 84% of sets of images resampled from those
-reviewed (for a normal mean: by more than a standard error).
+1. :func:`score_out_of_fold`: five folds, all masks of an image in one, bad masks spread evenly
+   (three rounds where reviews are few). Trees grown on four folds score the fifth.
+2. :func:`stack_and_evaluate`: a logistic regression without falling slopes says how much each
+   expert counts and calibrates their sum (stacked generalization, Wolpert 1992, with Platt's
+   targets). It is fitted on out-of-fold scores, for each fold on the other folds, so order and log
+   loss are measured on masks that neither the experts nor the regression have seen.
+3. :func:`fit`: the experts as grown on all rows, added up by the slopes found on all rows.
 
-**Where nobody has looked.** Queues of likely errors show the most suspicious masks only, and what
-is right for these says little of all others. Where most of the dataset lies below what was
-reviewed, eight of its masks from there, evenly spaced, take part in the stacking as if people had
-found them good: a dataset is believed to be mostly good until its reviews say otherwise.
+**Selection.** With few reviews chance is larger than skill. So the experts together are used only
+where there are ten bad and ten good masks, their average precision is higher than that of the
+suspicion alone, and their log loss lower in 84% of bootstrap samples of whole images (for a normal
+mean: by more than a standard error).
+
+**Unreviewed range.** Queues of likely errors show the most suspicious masks only, and what is right
+for these says little of all others. Where most of the dataset lies below what was reviewed, eight
+of its masks from there, evenly spaced, take part in the stacking as *pseudo-good*: a dataset is
+believed to be mostly good until its reviews say otherwise.
+
+Invariants: no row is scored by anything that was fitted on its image (for a start that has seen
+some, measure on the others: ``rows``); equal reviews and an equal seed give an equal model; slopes
+are at least 0, so that no expert is turned round.
+Time is (rounds x folds + 1) fits of 100 trees, each linear in the reviews; memory is the matrix of
+reviews and a copy of four fifths of it.
 """
 
 from __future__ import annotations
@@ -43,24 +55,25 @@ FEWEST_FOR_TREES = 10
 """Bad masks and good masks that trees need; with fewer their order is luck."""
 
 SURE = 0.84
+"""Share of bootstrap samples in which the log loss must be lower."""
 
 SUSPICION, TREES, START = "suspicion", "trees", "start"
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """Reviewed masks as numbers.
+class TrainingSet:
+    """Reviewed masks as a matrix, labels and weights.
 
     Attributes:
         columns: Of the matrix.
-        matrix: A row a reviewed mask; see :meth:`FeatureColumns.matrix`.
-        bad: Which masks people found bad.
-        weight: How much each counts, so that together they stand for the dataset; mean 1.
+        matrix: Shape (rows, columns); see :meth:`FeatureColumns.matrix`.
+        bad: Shape (rows,): which masks people found bad.
+        weight: Shape (rows,): post-stratification weights; mean 1.
         groups: The image of each, numbered from 0.
-        start: What an earlier model says of each, a logit of being bad; None for no such model.
+        start: Shape (rows,): an earlier model's logits of being bad; None for no such model.
         unseen: Whether the earlier model has learned nothing from the image.
-        believed: Masks that are believed to be good, as rows of a matrix: see above.
-        believed_start: What the earlier model says of these.
+        pseudo_good: Masks taken as good though nobody looked, as rows of a matrix: see above.
+        pseudo_good_start: The earlier model's logits of these.
         seed: Of folds, trees and resampling.
     """
 
@@ -71,14 +84,14 @@ class Lessons:
     groups: IntArray
     start: FloatArray | None = None
     unseen: BoolArray | None = None
-    believed: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
-    believed_start: FloatArray | None = None
+    pseudo_good: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    pseudo_good_start: FloatArray | None = None
     seed: int = 0
 
     def __len__(self) -> int:
         return len(self.bad)
 
-    def some(self, rows: BoolArray) -> Lessons:
+    def some(self, rows: BoolArray) -> TrainingSet:
         """Return some of the rows, groups numbered anew."""
         return replace(
             self,
@@ -92,15 +105,15 @@ class Lessons:
 
 
 @dataclass(frozen=True)
-class Tried:
-    """How some experts together did on images that they had not seen.
+class CrossValidated:
+    """Cross-validated logits and measures of some experts stacked together.
 
     Attributes:
         experts: Which.
         logit: Calibrated logits of being bad, (rounds, rows).
         loss: Mean log loss.
         precision: Average precision of the bad masks.
-        line: What puts the experts' logits together in the end.
+        line: The stacking regression fitted on all rows.
     """
 
     experts: tuple[str, ...]
@@ -115,19 +128,19 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What each expert says of rows it has not learned from.
+class OutOfFoldScores:
+    """Logits of each expert for rows that it was not trained on.
 
     Attributes:
         folds: The folds of each round, (rounds, rows).
         logits: By expert, (rounds, rows).
-        believed: By expert, of the masks that are believed to be good.
-        trees: What the trees say when they are grown on all rows; None where they are not.
+        pseudo_good: By expert, of the masks taken as good, (masks,).
+        trees: Trees grown on all rows; None where there are too few of either kind.
     """
 
     folds: IntArray
     logits: dict[str, FloatArray]
-    believed: dict[str, FloatArray]
+    pseudo_good: dict[str, FloatArray]
     trees: QualityModel | None
 
 
@@ -152,75 +165,78 @@ def cut_folds(bad: BoolArray, groups: IntArray, seed: int) -> IntArray:
     return np.asarray(of_group[groups], np.int64)
 
 
-def ask(lessons: Lessons) -> Said:
-    """Return what each expert says of every row, trees grown on the other folds."""
-    rounds = 1 if len(lessons) >= MANY else 3
-    seeds = range(lessons.seed, lessons.seed + rounds)
-    folds = np.array([cut_folds(lessons.bad, lessons.groups, seed) for seed in seeds])
-    logits = {SUSPICION: np.tile(lessons.matrix[:, 0], (rounds, 1))}
-    believed = {SUSPICION: lessons.believed[:, 0] if len(lessons.believed) else np.empty(0)}
+def score_out_of_fold(data: TrainingSet) -> OutOfFoldScores:
+    """Return each expert's logits of every row, those of trees grown on the other folds."""
+    rounds = 1 if len(data) >= MANY else 3
+    seeds = range(data.seed, data.seed + rounds)
+    folds = np.array([cut_folds(data.bad, data.groups, seed) for seed in seeds])
+    logits = {SUSPICION: np.tile(data.matrix[:, 0], (rounds, 1))}
+    pseudo_good = {SUSPICION: data.pseudo_good[:, 0] if len(data.pseudo_good) else np.empty(0)}
     trees = None
-    if min(int(lessons.bad.sum()), int((~lessons.bad).sum())) >= FEWEST_FOR_TREES:
-        logits[TREES] = np.array([_grown(lessons, each) for each in folds])
-        trees = _trees(lessons)
-        believed[TREES] = trees.logit(lessons.believed) if len(lessons.believed) else np.empty(0)
-    if lessons.start is not None:
-        logits[START] = np.tile(lessons.start, (rounds, 1))
-        said = lessons.believed_start
-        believed[START] = np.empty(0) if said is None else said
-    return Said(folds, logits, believed, trees)
+    if min(int(data.bad.sum()), int((~data.bad).sum())) >= FEWEST_FOR_TREES:
+        logits[TREES] = np.array([_score_folds(data, each) for each in folds])
+        trees = _grow_trees(data)
+        some = len(data.pseudo_good) > 0
+        pseudo_good[TREES] = trees.logit(data.pseudo_good) if some else np.empty(0)
+    if data.start is not None:
+        logits[START] = np.tile(data.start, (rounds, 1))
+        logit = data.pseudo_good_start
+        pseudo_good[START] = np.empty(0) if logit is None else logit
+    return OutOfFoldScores(folds, logits, pseudo_good, trees)
 
 
-def _grown(lessons: Lessons, folds: IntArray) -> FloatArray:
-    """Return what trees grown on the other folds say of every row."""
-    logit = np.empty(len(lessons))
+def _score_folds(data: TrainingSet, folds: IntArray) -> FloatArray:
+    """Return out-of-fold logits, shape (rows,): of trees grown on the other folds."""
+    logit = np.empty(len(data))
     for fold in np.unique(folds):
         held = folds == fold
-        logit[held] = _trees(lessons.some(~held)).logit(lessons.matrix[held])
+        logit[held] = _grow_trees(data.some(~held)).logit(data.matrix[held])
     return logit
 
 
-def _trees(lessons: Lessons) -> QualityModel:
-    """Grow trees as a model of their own; all rows count the same, whatever they stand for.
+def _grow_trees(data: TrainingSet) -> QualityModel:
+    """Grow trees as a model of their own, without weights.
 
-    Which masks were shown depends on their scores alone, so what is learned of a mask with given
-    scores is right all the same; weights would only make it noisier.
+    Which masks were shown depends on their scores alone (covariate shift), so P(bad | scores) is
+    learned without bias all the same; weights would only raise its variance.
     """
     trees = no_trees()
-    if lessons.bad.any() and not lessons.bad.all():
-        trees = grow(lessons.matrix, lessons.bad, lessons.columns.directions(), lessons.seed)
-    return QualityModel(lessons.columns, 0.0, 0.0, trees)
+    if data.bad.any() and not data.bad.all():
+        trees = grow(data.matrix, data.bad, data.columns.directions(), data.seed)
+    return QualityModel(data.columns, 0.0, 0.0, trees)
 
 
-def judge(said: Said, experts: Sequence[str], lessons: Lessons, rows: BoolArray) -> Tried:
-    """Put experts together, each fold by what is right for the others, and measure them.
+def stack_and_evaluate(
+    scores: OutOfFoldScores, experts: Sequence[str], data: TrainingSet, rows: BoolArray
+) -> CrossValidated:
+    """Stack experts, each fold by a regression on the others, and measure the result.
 
     Args:
-        said: What they say.
+        scores: Their out-of-fold logits.
         experts: Which of them.
-        lessons: What is true.
-        rows: The rows to fit and measure on.
+        data: The labels and weights.
+        rows: Shape (rows,): the rows to fit and measure on.
     """
-    bad, weight = lessons.bad[rows], lessons.weight[rows]
-    folds = said.folds[:, rows]
-    scores = np.stack([said.logits[name][:, rows] for name in experts], axis=-1)
-    good = np.stack([said.believed[name] for name in experts], axis=-1)
+    bad, weight = data.bad[rows], data.weight[rows]
+    folds = scores.folds[:, rows]
+    logits = np.stack([scores.logits[name][:, rows] for name in experts], axis=-1)
+    good = np.stack([scores.pseudo_good[name] for name in experts], axis=-1)
     logit = np.empty(folds.shape)
     for k in range(len(folds)):
         for fold in np.unique(folds[k]):
             held = folds[k] == fold
-            line = _stack(scores[k][~held], bad[~held], weight[~held], good)
-            logit[k][held] = line(scores[k][held])
+            line = _stack(logits[k][~held], bad[~held], weight[~held], good)
+            logit[k][held] = line(logits[k][held])
     many = len(folds)
     weights = np.tile(weight, many) / many
-    final = _stack(np.concatenate(scores), np.tile(bad, many), weights, good)
+    final = _stack(np.concatenate(logits), np.tile(bad, many), weights, good)
     loss = np.mean([weight @ log_losses(each, bad) for each in logit]) / weight.sum()
     precision = np.mean([average_precision(each, bad, weight) for each in logit])
-    return Tried(tuple(experts), logit, float(loss), float(precision), final)
+    return CrossValidated(tuple(experts), logit, float(loss), float(precision), final)
 
 
 def _stack(scores: FloatArray, bad: BoolArray, weight: FloatArray, good: FloatArray) -> LogitModel:
-    """Stack experts on rows with labels and on some that are believed to be good."""
+    """Stack experts on rows with labels and on the pseudo-good ones."""
     return stack(
         np.concatenate([scores, good]),
         np.concatenate([bad, np.zeros(len(good), np.bool_)]),
@@ -228,35 +244,38 @@ def _stack(scores: FloatArray, bad: BoolArray, weight: FloatArray, good: FloatAr
     )
 
 
-def better(of: Tried, over: Tried, lessons: Lessons, rows: BoolArray) -> bool:
+def is_better(of: CrossValidated, over: CrossValidated, data: TrainingSet, rows: BoolArray) -> bool:
     """Return whether one beats another by more than luck explains, in loss and in order."""
-    bad = lessons.bad[rows]
-    losses = [np.mean([log_losses(x, bad) for x in tried.logit], axis=0) for tried in (over, of)]
-    groups = np.unique(lessons.groups[rows], return_inverse=True)[1]
+    bad = data.bad[rows]
+    losses = [np.mean([log_losses(x, bad) for x in one.logit], axis=0) for one in (over, of)]
+    groups = np.unique(data.groups[rows], return_inverse=True)[1]
     gained = losses[0] - losses[1]
-    sure = share_over_zero(gained, lessons.weight[rows], groups, lessons.seed)
+    sure = share_over_zero(gained, data.weight[rows], groups, data.seed)
     return sure >= SURE and of.precision > over.precision
 
 
 def fit(
-    tried: Tried, said: Said, columns: FeatureColumns, start: QualityModel | None = None
+    stacked: CrossValidated,
+    scores: OutOfFoldScores,
+    columns: FeatureColumns,
+    start: QualityModel | None = None,
 ) -> QualityModel:
-    """Put experts that were tried together as one model.
+    """Put experts that were stacked together into one model.
 
     Args:
-        tried: Which, and how much each counts.
-        said: What was grown on all rows.
-        columns: Of the lessons.
+        stacked: Which, and how much each counts.
+        scores: Holds the trees grown on all rows.
+        columns: Of the training set.
         start: The earlier model, where it is one of the experts.
     """
-    if START in tried.experts and start is not None:
+    if START in stacked.experts and start is not None:
         columns = columns.joined(start.columns)
-    model = QualityModel(columns, tried.line.intercept, 0.0, no_trees())
-    for name, slope in zip(tried.experts, tried.line.slopes.tolist(), strict=True):
+    model = QualityModel(columns, stacked.line.intercept, 0.0, no_trees())
+    for name, slope in zip(stacked.experts, stacked.line.slopes.tolist(), strict=True):
         if name == SUSPICION:
             model = model.plus(QualityModel(columns, 0.0, slope, no_trees()))
             continue
-        expert = said.trees if name == TREES else start
+        expert = scores.trees if name == TREES else start
         if expert is not None and slope > 0:
             model = model.plus(expert.scaled(slope, columns))
     return model

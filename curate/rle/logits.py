@@ -1,9 +1,27 @@
-"""From logits to runs and counts in one pass, without the field at full resolution.
+"""Logits to run lengths and counts in one pass, without the field at full resolution.
 
-A segmenter's answer is a small grid of logits, brought to the image by bilinear steps. Such a step
-is the same along all columns and all rows, so any chain of them is one banded matrix a side
-(:class:`Taps`). :func:`draw` goes through the image column by column, as run lengths do, and only
-where the grid passes the lowest threshold: memory is one strip a thread, whatever the image.
+A segmenter's answer is a small grid of logits, brought to the image by bilinear steps, then cut at
+a threshold. A bilinear step is the same along all columns and all rows, so any chain of them is one
+banded matrix a side (:class:`Taps`), worked out once a size. For each grid (:func:`draw`):
+
+1. Find the rows and columns of the grid with a value over the lowest level. Weights of a bilinear
+   step are not negative and add up to 1, so a pixel passes a level only if a value it takes from
+   does: all other pixels are left out.
+2. Bring the columns needed to the rows of the image: one strip, (grid columns, image rows).
+3. Go through the image column by column, as run lengths do: mix columns of the strip, count the
+   values over three levels, and write the runs of those over the middle one.
+
+The counts over ``threshold + offset`` and ``threshold - offset`` are SAM's stability score
+(Kirillov and others 2023, arXiv 2304.02643, section 5). Positions are torch's for
+``align_corners=False``; sums are in float32 and may be taken in another order than torch's, so a
+value within rounding of a level can fall on its other side.
+
+Invariants: ``first`` of taps does not fall; runs come sorted, do not overlap, and never touch (one
+that goes on at the top of the next column is joined). A field with a value that is not finite gives
+no mask at all.
+
+Time is (grid columns + image columns) x image rows of the used part, with vector instructions;
+memory a strip and a column a thread, whatever the image.
 """
 
 from __future__ import annotations
@@ -27,6 +45,15 @@ BytesArray = npt.NDArray[np.uint8]
 
 _BLOCK = 1 << 14
 """Values counted in float32, which adds ones exactly up to 2**24."""
+
+_LOW, _MIDDLE, _HIGH = range(3)
+"""Cells of ``levels`` and ``counts``: threshold less offset, threshold, threshold plus offset."""
+
+_ROW, _ROW_STOP, _COLUMN, _COLUMN_STOP = range(4)
+"""Cells of ``used``: the rows and columns of the grid that matter."""
+
+_LEFT, _TOP, _HEIGHT = range(3)
+"""Cells of ``place``: where the crop stands on the whole image, and the image's height."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +183,7 @@ def draw(
     height, width = size or (len(rows), len(columns))
     logits = np.ascontiguousarray(logits, np.float32)
     levels = np.array([threshold - offset, threshold, threshold + offset], np.float32)
-    place = np.array([origin[0], origin[1], height, width], np.int64)
+    place = np.array([*origin, height], np.int64)
 
     def one(low: Float32Array) -> tuple[Any, ...]:
         return _draw(low, rows.first, rows.weights, columns.first, columns.weights, levels, place)
@@ -173,7 +200,7 @@ def draw(
         np.full(len(done), width, np.int32),
     )
     finite = np.array([d[3] for d in done], np.bool_)
-    return ThresholdedMasks(runs, counts[:, 1], counts[:, 2], counts[:, 0], finite)
+    return ThresholdedMasks(runs, counts[:, _MIDDLE], counts[:, _HIGH], counts[:, _LOW], finite)
 
 
 def concat_drawn(parts: list[ThresholdedMasks]) -> ThresholdedMasks:
@@ -202,10 +229,10 @@ def _draw(
     starts, ends = np.empty(64, np.int32), np.empty(64, np.int32)
     counts = np.zeros(3, np.int64)
     used = np.zeros(4, np.int64)
-    if not _used(low, levels[0], used):
+    if not _used(low, levels[_LOW], used):
         return starts[:0], ends[:0], counts, False
-    y0, y1 = _reached(row_first, row_weights.shape[1], used[0], used[1])
-    x0, x1 = _reached(column_first, column_weights.shape[1], used[2], used[3])
+    y0, y1 = _reached(row_first, row_weights.shape[1], used[_ROW], used[_ROW_STOP])
+    x0, x1 = _reached(column_first, column_weights.shape[1], used[_COLUMN], used[_COLUMN_STOP])
     if y1 <= y0 or x1 <= x0:  # nothing passes, or only in what the frame pads
         return starts[:0], ends[:0], counts, True
     taps = column_weights.shape[1]
@@ -225,7 +252,7 @@ def _draw(
             for y in range(height):
                 values[y] += weight * strip[at + t, y]
         if _count_levels(values, levels, counts, on):
-            top = (x + place[0]) * place[2] + place[1] + y0
+            top = (x + place[_LEFT]) * place[_HEIGHT] + place[_TOP] + y0
             n, last, starts, ends = _runs_of(on, top, n, last, starts, ends)
     return starts[:n].copy(), ends[:n].copy(), counts, True
 
@@ -234,17 +261,17 @@ def _draw(
 def _used(low: Float32Array, level: float, used: IntArray) -> bool:
     """Find the rows and columns of the grid that pass ``level``; return whether all is finite."""
     height, width = low.shape
-    used[0], used[1], used[2], used[3] = height, 0, width, 0
+    used[_ROW], used[_ROW_STOP], used[_COLUMN], used[_COLUMN_STOP] = height, 0, width, 0
     for y in range(height):
         for x in range(width):
             value = low[y, x]
             if not abs(value) < np.inf:
                 return False
             if value > level:
-                used[0] = min(used[0], y)
-                used[1] = y + 1
-                used[2] = min(used[2], x)
-                used[3] = max(used[3], x + 1)
+                used[_ROW] = min(used[_ROW], y)
+                used[_ROW_STOP] = y + 1
+                used[_COLUMN] = min(used[_COLUMN], x)
+                used[_COLUMN_STOP] = max(used[_COLUMN_STOP], x + 1)
     return True
 
 
@@ -286,8 +313,8 @@ def _count_levels(
     values: Float32Array, levels: Float32Array, counts: IntArray, on: BytesArray
 ) -> bool:
     """Add up the values over each level, mark those over the middle one; return whether any is."""
-    before = int(counts[1])
-    low, middle, high = levels[0], levels[1], levels[2]
+    before = int(counts[_MIDDLE])
+    low, middle, high = levels[_LOW], levels[_MIDDLE], levels[_HIGH]
     for start in range(0, len(values), _BLOCK):
         part = values[start : start + _BLOCK]
         a, b, c = np.float32(0), np.float32(0), np.float32(0)
@@ -295,10 +322,10 @@ def _count_levels(
             a += np.float32(1) if part[k] > low else np.float32(0)
             b += np.float32(1) if part[k] > middle else np.float32(0)
             c += np.float32(1) if part[k] > high else np.float32(0)
-        counts[0] += np.int64(a)
-        counts[1] += np.int64(b)
-        counts[2] += np.int64(c)
-    found = int(counts[1]) > before
+        counts[_LOW] += np.int64(a)
+        counts[_MIDDLE] += np.int64(b)
+        counts[_HIGH] += np.int64(c)
+    found = int(counts[_MIDDLE]) > before
     if found:
         for k in range(len(values)):
             on[k] = values[k] > middle

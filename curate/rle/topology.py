@@ -1,4 +1,25 @@
-"""Fragments, holes, outline length and distances, straight from run lengths."""
+"""Connected components of run-length masks: fragments, holes, outline length, distances to points.
+
+Two-pass connected-component labelling over column segments instead of pixels (run-based labelling:
+Rosenfeld and Pfaltz 1966; He, Chao and Suzuki 2008):
+
+1. Runs are cut at column borders into *segments*, sorted by column and row.
+2. A merge of each column's segments with those of the column before finds all that touch; the
+   labels of components that meet are joined by union-find, and sizes are summed up. Fragments are
+   8-connected: rows may touch at a corner. Overlaps side by side give the outline's length too.
+3. Holes are the same thing for the *gaps* between segments of one column, 4-connected. A gap that
+   reaches beyond the segments of a neighbouring column is open to the outside, and opens all that
+   it is connected with; what is left is enclosed.
+
+Most masks are one piece with a segment a column; one loop finds these, without any labels.
+
+Invariants: segments are sorted by (column, top), do not overlap and do not touch within a column;
+in ``parent`` a root is the smallest label of its component. Both connectivities are dual to each
+other, so that no fragment and no hole ever cross.
+
+Time is linear in the segments (with the inverse Ackermann factor of union-find), whatever the
+pixels; memory is about 40 bytes a segment of the largest mask, allocated once a batch.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +60,12 @@ class Components:
     perimeter_px: IntArray
 
 
+# Columns of what the kernel fills, in the order of the fields of Components.
+_COUNT, _LARGEST, _HOLES, _HOLE_PX, _LARGEST_HOLE = range(5)
+_SMALL_ISLANDS, _SMALL_HOLES, _PERIMETER = range(5, 8)
+_COLUMNS = 8
+
+
 def segment_capacity(runs: Runs, boxes: IntArray | None = None) -> int:
     """Return how many column segments the largest mask of a batch can have."""
     if not len(runs):
@@ -68,7 +95,7 @@ def column_segments(
     base = 0
     for r in range(first, stop):
         s, e = int(starts[r]), int(ends[r])
-        if x < 0 or s - base >= 4 * height:
+        if x < 0 or s - base >= 4 * height:  # far ahead one division is faster than many steps
             x = s // height
             base = x * height
         while s >= base + height:
@@ -100,7 +127,7 @@ def _root(parent: Int32Array, node: int) -> int:
 @kernel
 def _join(parent: Int32Array, a: int, b: int) -> None:
     a, b = _root(parent, a), _root(parent, b)
-    if a != b:
+    if a != b:  # the smaller label is the root: sums can then go from the last label to the first
         parent[max(a, b)] = min(a, b)
 
 
@@ -135,7 +162,7 @@ def _label(
         for c in range(current, stop):
             low, high = lows[c], highs[c]
             label = -1
-            while p < current and highs[p] + reach <= low:
+            while p < current and highs[p] + reach <= low:  # cannot touch this one or any below it
                 p += 1
             q = p
             while q < current and lows[q] < high + reach:
@@ -197,6 +224,8 @@ def _open_gaps(
 ) -> None:
     """Mark gaps that touch the outside of a neighbouring column: above, below, or an empty one."""
     is_open[:m] = False
+    # A gap that reaches beyond the first top or the last bottom of a neighbouring column touches
+    # the outside. Any other lies between segments there too: it is open only through an open gap.
     for side in (-1, 1):
         k, last, at = 0, 0, -2
         for g in range(m):
@@ -222,6 +251,7 @@ def _column_by_column(columns: Int32Array, lows: Int32Array, highs: Int32Array) 
     """
     shared, broken = 0, 0
     for k in range(1, len(columns)):
+        # No way out of the loop, so that it compiles to vector instructions.
         common = min(highs[k], highs[k - 1]) - max(lows[k], lows[k - 1])
         broken |= (columns[k] - columns[k - 1] - 1) | (1 if common < 0 else 0)
         shared += max(common, 0)
@@ -256,7 +286,8 @@ def _components(
             area = 0
             for k in range(n):
                 area += highs[k] - lows[k]
-            out[i, 0], out[i, 1], out[i, 7] = 1, area, 2 * n + 2 * (area - shared)
+            out[i, _COUNT], out[i, _LARGEST] = 1, area
+            out[i, _PERIMETER] = 2 * n + 2 * (area - shared)
             continue
         count, shared = _label(columns, lows, highs, n, 1, labels, parent, sizes)
         total, islands = 0, 0
@@ -264,12 +295,14 @@ def _components(
             size = sizes[k]
             if size:
                 total += size
-                out[i, 0] += 1
-                out[i, 1] = max(out[i, 1], size)
+                out[i, _COUNT] += 1
+                out[i, _LARGEST] = max(out[i, _LARGEST], size)
                 if size < small:
                     islands += size
-        out[i, 5] = islands - out[i, 1] if out[i, 1] < small else islands
-        out[i, 7] = 2 * n + 2 * (total - shared)
+        # The largest fragment is no island, however small it is.
+        out[i, _SMALL_ISLANDS] = islands - out[i, _LARGEST] if out[i, _LARGEST] < small else islands
+        # Above and below each segment; then all vertical edges but those that two pixels share.
+        out[i, _PERIMETER] = 2 * n + 2 * (total - shared)
         m = _gaps(columns, lows, highs, n, gaps[0], gaps[1], gaps[2])
         if m == 0:
             continue
@@ -280,11 +313,11 @@ def _components(
                 sizes[_root(parent, labels[g])] = 0
         for k in range(count):
             if sizes[k]:
-                out[i, 2] += 1
-                out[i, 3] += sizes[k]
-                out[i, 4] = max(out[i, 4], sizes[k])
+                out[i, _HOLES] += 1
+                out[i, _HOLE_PX] += sizes[k]
+                out[i, _LARGEST_HOLE] = max(out[i, _LARGEST_HOLE], sizes[k])
                 if sizes[k] < small:
-                    out[i, 6] += sizes[k]
+                    out[i, _SMALL_HOLES] += sizes[k]
 
 
 def components(runs: Runs, small: int = 100, boxes: IntArray | None = None) -> Components:
@@ -295,7 +328,7 @@ def components(runs: Runs, small: int = 100, boxes: IntArray | None = None) -> C
         small: Islands and holes strictly under this area in pixels are summed as small (SAM: 100).
         boxes: Their boxes as :func:`bbox` gives them, to save measuring again.
     """
-    out = np.zeros((len(runs), 8), np.int64)
+    out = np.zeros((len(runs), _COLUMNS), np.int64)
     _components(
         runs.starts,
         runs.ends,
@@ -305,7 +338,7 @@ def components(runs: Runs, small: int = 100, boxes: IntArray | None = None) -> C
         small,
         out,
     )
-    return Components(*(np.ascontiguousarray(out[:, k]) for k in range(8)))
+    return Components(*(np.ascontiguousarray(out[:, k]) for k in range(_COLUMNS)))
 
 
 def perimeter(runs: Runs) -> IntArray:

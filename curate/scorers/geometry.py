@@ -12,6 +12,7 @@ from curate.dataset.table import MaskTable
 from curate.rle import Runs, column_segments, kernel, segment_capacity
 from curate.rle.runs import BoolArray, FloatArray, Int32Array, IntArray
 from curate.scorers.kernels.bars import cut_bars, join, lay_out
+from curate.scorers.kernels.geometry_columns import HULL_PX2, THICK_PX
 from curate.scorers.kernels.hull import corners, half_hull, moments
 from curate.scorers.kernels.outline import CROP_TOLERANCE_PX, borders, outlines, sum_rings
 from curate.scorers.scorer import bounded
@@ -98,19 +99,19 @@ def _geometry(
         n = column_segments(starts, ends, first, stop, int(sizes[i, 0]), columns, lows, highs)
         m = cut_bars(columns, lows, highs, n, shared, bars)
         lay_out(lows, highs, bars, m, rows, spans)
-        out[i, 13] = join(columns, bars, m, spans, following, covered, shared)
+        out[i, THICK_PX] = join(columns, bars, m, spans, following, covered, shared)
         shallow = max(float(SHALLOW_PX), SHALLOW_SHARE * np.sqrt(areas[i]))
         count = outlines(
             columns, rows, bars, m, spans, following, cycles, rings, sizes[i], shallow,
-            stretches, out[i, 7:],
+            stretches, out[i],
         )  # fmt: skip
         sum_rings(rings, count, out[i])
         if near[i]:
-            borders(columns, rows, spans, following, m, sizes[i], crops[i], out[i, 11:])
+            borders(columns, rows, spans, following, m, sizes[i], crops[i], out[i])
         for side, edges in ((int32(1), lows), (int32(-1), highs)):
             count = corners(columns, edges, bars, m, side, outer, hidden, chain)
-            out[i, 14] -= half_hull(chain, count)
-        moments(columns, lows, highs, n, out[i, 15:])
+            out[i, HULL_PX2] -= half_hull(chain, count)
+        moments(columns, lows, highs, n, out[i])
 
 
 def measure_outlines(

@@ -35,7 +35,7 @@ from curate.quality.trees import grow, no_trees, together
 COLUMNS = FeatureColumns(("hole_score", "outline_score"), ("area_px",))
 
 
-def made_up(n: int = 600, seed: int = 0, images: int = 60) -> training.Lessons:
+def made_up(n: int = 600, seed: int = 0, images: int = 60) -> training.TrainingSet:
     """Masks that are bad where the first signal is low, with some noise; area tells nothing."""
     random = np.random.default_rng(seed)
     hole, outline = random.uniform(0, 1, (2, n))
@@ -46,7 +46,7 @@ def made_up(n: int = 600, seed: int = 0, images: int = 60) -> training.Lessons:
     matrix[random.uniform(size=n) < 0.1, 2] = np.nan
     groups = random.integers(images, size=n)
     groups = np.unique(groups, return_inverse=True)[1]
-    return training.Lessons(COLUMNS, matrix, bad, np.ones(n), groups)
+    return training.TrainingSet(COLUMNS, matrix, bad, np.ones(n), groups)
 
 
 @pytest.fixture(scope="module")
@@ -368,11 +368,13 @@ def test_folds_keep_images_whole_and_spread_the_bad(seed: int, images: int) -> N
     assert len(set(folds[bad])) == min(training.FOLDS, len(np.unique(groups[bad])))
 
 
-def judged(lessons: training.Lessons) -> tuple[training.Tried, training.Tried, bool]:
-    said, rows = training.ask(lessons), np.ones(len(lessons), bool)
-    alone = training.judge(said, (training.SUSPICION,), lessons, rows)
-    both = training.judge(said, (training.SUSPICION, training.TREES), lessons, rows)
-    return alone, both, training.better(both, alone, lessons, rows)
+def judged(
+    lessons: training.TrainingSet,
+) -> tuple[training.CrossValidated, training.CrossValidated, bool]:
+    said, rows = training.score_out_of_fold(lessons), np.ones(len(lessons), bool)
+    alone = training.stack_and_evaluate(said, (training.SUSPICION,), lessons, rows)
+    both = training.stack_and_evaluate(said, (training.SUSPICION, training.TREES), lessons, rows)
+    return alone, both, training.is_better(both, alone, lessons, rows)
 
 
 def test_what_can_be_learned_is_learned() -> None:
@@ -381,7 +383,7 @@ def test_what_can_be_learned_is_learned() -> None:
     assert better
     assert both.precision > alone.precision + 0.1
     assert both.loss < alone.loss
-    said = training.ask(lessons)
+    said = training.score_out_of_fold(lessons)
     model = training.fit(both, said, COLUMNS)
     other = made_up(seed=9)
     precision = average_precision(model.logit(other.matrix), other.bad, other.weight)
@@ -415,8 +417,8 @@ def test_few_bad_masks_are_too_few_for_trees() -> None:
     few = np.flatnonzero(lessons.bad)[training.FEWEST_FOR_TREES - 1 :]
     bad = lessons.bad.copy()
     bad[few] = False
-    assert training.TREES not in training.ask(replace(lessons, bad=bad)).logits
-    assert training.TREES in training.ask(lessons).logits
+    assert training.TREES not in training.score_out_of_fold(replace(lessons, bad=bad)).logits
+    assert training.TREES in training.score_out_of_fold(lessons).logits
 
 
 def test_a_start_is_an_expert_too() -> None:
@@ -424,10 +426,10 @@ def test_a_start_is_an_expert_too() -> None:
     trees = grow(many.matrix, many.bad, COLUMNS.directions(), 0)
     start = QualityModel(COLUMNS, 0.0, 0.0, trees)
     lessons = replace(few, start=start.logit(few.matrix))
-    rows, said = np.ones(len(few), bool), training.ask(lessons)
-    alone = training.judge(said, (training.SUSPICION,), lessons, rows)
-    warm = training.judge(said, (training.SUSPICION, training.START), lessons, rows)
-    assert training.better(warm, alone, lessons, rows)
+    rows, said = np.ones(len(few), bool), training.score_out_of_fold(lessons)
+    alone = training.stack_and_evaluate(said, (training.SUSPICION,), lessons, rows)
+    warm = training.stack_and_evaluate(said, (training.SUSPICION, training.START), lessons, rows)
+    assert training.is_better(warm, alone, lessons, rows)
     model = training.fit(warm, said, COLUMNS, start)
     scores = np.column_stack([few.matrix[:, 0], lessons.start])
     np.testing.assert_allclose(model.logit(few.matrix), warm.line(scores), atol=1e-9)

@@ -1,8 +1,30 @@
-"""The compiled part of :mod:`curate.formats.json.fast_reader`: JSON bytes to cells of arrays.
+"""Compiled JSON reader of COCO annotations: bytes straight to cells of arrays, or a refusal.
 
-Every function takes the bytes and a position and returns the position behind what it has read,
-:data:`GIVE_UP` for what it does not expect, or :data:`FULL` where an array has no room left.
+A recursive-descent parser without a tree and without allocations. It knows the fields of
+:data:`KEYS`, finds a field name with one look into a perfect hash table (length, first and last
+letter), and writes each value where the caller's arrays have its cell: numbers to ``floats`` and
+``ints``, the text of ``counts`` to one byte buffer with ``bounds`` between masks. It is the fast
+path only: whatever is legal but unusual (escapes, text outside ASCII, a field twice, polygons,
+attributes, an exponent of three digits) makes it give up, and the caller reads the same bytes with
+the tolerant parser. So it may refuse, but must never read a value that the tolerant parser would
+read otherwise.
+
+Invariants:
+
+- Every function takes the bytes and a position and returns the position behind what it has read,
+  :data:`GIVE_UP` for what it does not expect, or :data:`FULL` where an array has no room left. No
+  byte is read at or beyond ``len(data)``, no cell written beyond an array's length.
+- Rows under the one that is being read are complete. What a refused call has written lies behind
+  ``used`` and ``bounds``, which the caller takes over only after a call that succeeded.
+- A float is exact. Up to 18 digits with a mantissa of at most 2**53 and a power of ten within 22
+  are one division of two exact doubles, rounded once (Clinger 1990, "How to read floating point
+  numbers accurately"); every other number is put into ``hard`` as text, for a correctly rounded
+  conversion of all of them at once.
+
+Time is linear in the bytes, each of which is looked at once or twice; memory is the caller's.
 """
+
+# ruff: noqa: SIM109 - in compiled loops, `in` a tuple is a loop of its own
 
 from __future__ import annotations
 
@@ -11,6 +33,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.formats.json.json_bytes import (
+    BACKSLASH,
+    CLOSE_BRACE,
+    CLOSE_BRACKET,
+    COLON,
+    COMMA,
+    LAST_PLAIN,
+    LOWER_E,
+    MINUS,
+    NEWLINE,
+    NINE,
+    ONE,
+    OPEN_BRACE,
+    OPEN_BRACKET,
+    PLUS,
+    POINT,
+    QUOTE,
+    RETURN,
+    SPACE,
+    TAB,
+    UPPER_E,
+    ZERO,
+)
 from curate.formats.json.json_columns import IntArray
 from curate.rle import kernel
 
@@ -20,6 +65,19 @@ FLOATS = (
     *("crop_x", "crop_y", "crop_w", "crop_h", "prompt_x", "prompt_y"),
 )
 INTS = ("id", "category_id", "image_id", "height", "width", "present")
+HEIGHT, WIDTH, PRESENT = 3, 4, 5
+"""Columns of ``ints``; ``present`` has a bit for each of :data:`KEYS` that an annotation has."""
+
+COUNTS_BYTES, HARD_NUMBERS, HARD_BYTES = range(3)
+"""Cells of ``used``: how much is taken of ``counts``, of ``hard`` and of ``hard_text``. ``marks``
+holds the last two as they were behind each row."""
+
+HARD_CELL, HARD_END = range(2)
+"""Columns of ``hard``: the cell of ``floats`` (flat) and where the number's text ends."""
+
+IMAGE_START, IMAGE_END = range(2)
+"""Cells of ``image``: where the image object stands in the document."""
+
 KEYS = (
     *("predicted_iou", "stability_score", "score", "area", "iscrowd"),
     *("bbox", "crop_box", "point_coords", "id", "category_id", "image_id", "segmentation"),
@@ -28,6 +86,8 @@ KEYS = (
 _CROWD, _BBOX, _POINT, ID = 4, 5, 7, 8
 _SEGMENTATION, _SIZE, _COUNTS, _ATTRIBUTES, _TRACK = 11, 12, 13, 14, 15
 _IMAGE, _ANNOTATIONS = 16, 17
+# Of each field of numbers: how many there are, how many brackets stand around them, and the first
+# of their columns in ``floats``.
 WIDTHS = np.array([1, 1, 1, 1, 1, 4, 4, 2], np.int64)
 DEPTHS = np.array([0, 0, 0, 0, 0, 1, 1, 2], np.int64)
 SLOTS = np.array([0, 1, 2, 3, 4, 5, 9, 13], np.int64)
@@ -39,8 +99,9 @@ _SLOT_KEYS = np.full(256, -1, np.int64)
 for _k, _key in enumerate(KEYS):
     _SLOT_KEYS[(len(_key) * _BY_LENGTH + ord(_key[0]) * _BY_FIRST + ord(_key[-1])) % 256] = _k
 _EXACT = 2**53  # up to here a double holds every whole number
-_LONGEST = 400
+_LONGEST = 400  # bytes of a number: a longer one is nonsense, or an attack
 _BLOCK = 32
+_LETTER_B, _APOSTROPHE = 98, 39
 _POWERS = 10.0 ** np.arange(23)
 
 GIVE_UP, FULL = -1, -2
@@ -49,7 +110,9 @@ GIVE_UP, FULL = -1, -2
 
 @kernel
 def _skip_space(data: npt.NDArray[np.uint8], p: int) -> int:
-    while p < len(data) and (data[p] == 32 or data[p] == 10 or data[p] == 13 or data[p] == 9):
+    while p < len(data) and (
+        data[p] == SPACE or data[p] == NEWLINE or data[p] == RETURN or data[p] == TAB
+    ):
         p += 1
     return p
 
@@ -57,14 +120,14 @@ def _skip_space(data: npt.NDArray[np.uint8], p: int) -> int:
 @kernel
 def _plain_string(data: npt.NDArray[np.uint8], p: int) -> int:
     """Return where a string of plain ASCII that begins at ``p`` ends, or give up."""
-    if p >= len(data) or data[p] != 34:
+    if p >= len(data) or data[p] != QUOTE:
         return GIVE_UP
     p += 1
     while p < len(data):
         c = data[p]
-        if c == 34:
+        if c == QUOTE:
             return p + 1
-        if c == 92 or c < 32 or c > 126:
+        if c == BACKSLASH or c < SPACE or c > LAST_PLAIN:
             return GIVE_UP
         p += 1
     return GIVE_UP
@@ -90,42 +153,42 @@ def _which_key(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
 def _number(data: npt.NDArray[np.uint8], p: int) -> tuple[int, Any, int, int, Any]:
     """Read a number: (its end or -1, digits as an integer, power of ten, digit count, minus)."""
     n = len(data)
-    minus = p < n and data[p] == 45
+    minus = p < n and data[p] == MINUS
     if minus:
         p += 1
     mantissa, power, digits = np.int64(0), 0, 0
     first = p
-    while p < n and 48 <= data[p] <= 57:
-        if digits < 18:
-            mantissa = mantissa * 10 + (data[p] - 48)
+    while p < n and ZERO <= data[p] <= NINE:
+        if digits < 18:  # 18 digits fit 64 bits; further ones are counted, for a refusal
+            mantissa = mantissa * 10 + (data[p] - ZERO)
         digits += 1
         p += 1
-    if p == first or (data[first] == 48 and p - first > 1):
+    if p == first or (data[first] == ZERO and p - first > 1):
         return GIVE_UP, 0, 0, 0, False
-    if mantissa == 0:
+    if mantissa == 0:  # zeros in front are no digits that could make a double inexact
         digits = 0
-    if p < n and data[p] == 46:
+    if p < n and data[p] == POINT:
         p += 1
         first = p
-        while p < n and 48 <= data[p] <= 57:
+        while p < n and ZERO <= data[p] <= NINE:
             if digits < 18:
-                mantissa = mantissa * 10 + (data[p] - 48)
+                mantissa = mantissa * 10 + (data[p] - ZERO)
                 power -= 1
             if mantissa > 0:
                 digits += 1
             p += 1
         if p == first:
             return GIVE_UP, 0, 0, 0, False
-    if p < n and (data[p] == 101 or data[p] == 69):
+    if p < n and (data[p] == LOWER_E or data[p] == UPPER_E):
         p += 1
-        if p < n and (data[p] == 43 or data[p] == 45):
+        if p < n and (data[p] == PLUS or data[p] == MINUS):
             p += 1
         first = p
-        while p < n and 48 <= data[p] <= 57:
+        while p < n and ZERO <= data[p] <= NINE:
             p += 1
         if not 0 < p - first < 3:  # beyond that lies infinity: not for this reader
             return GIVE_UP, 0, 0, 0, False
-        digits = 99  # never exact with one division
+        digits = 99  # more than 18: its power is not worked out, so the number is a hard one
     return p, mantissa, power, digits, minus
 
 
@@ -154,13 +217,13 @@ def _copy_plain(
     while special == 0 and p + copied + block <= len(data) and out + copied + block <= len(counts):
         for j in range(block):
             c = data[p + copied + j]
-            special |= np.uint8(c < 35) | np.uint8(c > 126) | np.uint8(c == 92)
+            special |= np.uint8(c <= QUOTE) | np.uint8(c > LAST_PLAIN) | np.uint8(c == BACKSLASH)
             counts[out + copied + j] = c
         if special == 0:
             copied += block
     while p + copied < len(data) and out + copied < len(counts):
         c = data[p + copied]
-        if c < 35 or c > 126 or c == 92:
+        if c <= QUOTE or c > LAST_PLAIN or c == BACKSLASH:
             break
         counts[out + copied] = c
         copied += np.uint64(1)
@@ -175,8 +238,8 @@ def _counts_into(
     used: IntArray,
 ) -> int:
     """Copy a counts string; a doubled backslash is the one escape that these strings need."""
-    n, out = len(data), used[0]
-    if p >= n or data[p] != 34:
+    n, out = len(data), used[COUNTS_BYTES]
+    if p >= n or data[p] != QUOTE:
         return GIVE_UP
     room = len(counts)
     p += 1
@@ -187,14 +250,14 @@ def _counts_into(
         if p >= n:
             return GIVE_UP
         c = data[p]
-        if c == 34:
-            used[0] = out
+        if c == QUOTE:
+            used[COUNTS_BYTES] = out
             return p + 1
-        if c == 92:
+        if c == BACKSLASH:
             p += 1
-            if p >= n or data[p] != 92:
+            if p >= n or data[p] != BACKSLASH:
                 return GIVE_UP
-        elif c < 32 or c > 126:
+        elif c < SPACE or c > LAST_PLAIN:
             return GIVE_UP
         if out >= room:
             return FULL
@@ -213,7 +276,7 @@ def _segmentation(
     used: IntArray,
 ) -> int:
     """Read an object of exactly ``size`` and ``counts``."""
-    if p >= len(data) or data[p] != 123:
+    if p >= len(data) or data[p] != OPEN_BRACE:
         return GIVE_UP
     p += 1
     seen = 0
@@ -225,29 +288,29 @@ def _segmentation(
             return GIVE_UP
         key = _which_key(data, start, p - 1)
         p = _skip_space(data, p)
-        if p >= len(data) or data[p] != 58:
+        if p >= len(data) or data[p] != COLON:
             return GIVE_UP
         p = _skip_space(data, p + 1)
         if key == _SIZE:
             seen |= 1
-            if p >= len(data) or data[p] != 91:
+            if p >= len(data) or data[p] != OPEN_BRACKET:
                 return GIVE_UP
-            p = _int_at(data, _skip_space(data, p + 1), ints, row, 3)
+            p = _int_at(data, _skip_space(data, p + 1), ints, row, HEIGHT)
             if p < 0:
                 return GIVE_UP
             p = _skip_space(data, p)
-            if p >= len(data) or data[p] != 44:
+            if p >= len(data) or data[p] != COMMA:
                 return GIVE_UP
-            p = _int_at(data, _skip_space(data, p + 1), ints, row, 4)
+            p = _int_at(data, _skip_space(data, p + 1), ints, row, WIDTH)
             if p < 0:
                 return GIVE_UP
             p = _skip_space(data, p)
-            if p >= len(data) or data[p] != 93:
+            if p >= len(data) or data[p] != CLOSE_BRACKET:
                 return GIVE_UP
             p += 1
         elif key == _COUNTS:
             seen |= 2
-            if p + 2 < len(data) and data[p + 1] == 98 and data[p + 2] == 39:
+            if p + 2 < len(data) and data[p + 1] == _LETTER_B and data[p + 2] == _APOSTROPHE:
                 return GIVE_UP  # Python's print of bytes, b'...'
             p = _counts_into(data, p, counts, used)
             if p < 0:
@@ -255,7 +318,7 @@ def _segmentation(
         else:
             return GIVE_UP
         p = _skip_space(data, p)
-        if p >= len(data) or data[p] != (44 if k == 0 else 125):
+        if p >= len(data) or data[p] != (COMMA if k == 0 else CLOSE_BRACE):
             return GIVE_UP
         p += 1
     return p if seen == 3 else GIVE_UP
@@ -264,14 +327,14 @@ def _segmentation(
 @kernel
 def _plain_value(data: npt.NDArray[np.uint8], p: int) -> int:
     """Skip the value of an unknown field: a number or a plain string, nothing else."""
-    if p < len(data) and data[p] == 34:
+    if p < len(data) and data[p] == QUOTE:
         return _plain_string(data, p)
     return _number(data, p)[0]
 
 
 @kernel
 def _brackets(data: npt.NDArray[np.uint8], p: int, sign: int, count: int) -> int:
-    """Skip ``count`` times a bracket (91 or 93) with space around it."""
+    """Skip ``count`` times a bracket with space around it."""
     for _ in range(count):
         if p >= len(data) or data[p] != sign:
             return GIVE_UP
@@ -296,7 +359,7 @@ def _annotation(
     Numbers are stored here rather than in a function of their own: handing these arrays on costs
     several times what reading a number does.
     """
-    if p >= len(data) or data[p] != 123:
+    if p >= len(data) or data[p] != OPEN_BRACE:
         return GIVE_UP
     for k in range(floats.shape[1]):
         floats[row, k] = np.nan
@@ -311,42 +374,43 @@ def _annotation(
             return GIVE_UP
         key = _which_key(data, start, p - 1)
         p = _skip_space(data, p)
-        if p >= len(data) or data[p] != 58:
+        if p >= len(data) or data[p] != COLON:
             return GIVE_UP
         p = _skip_space(data, p + 1)
         if key >= 0:
-            if present >> key & 1:
+            if present >> key & 1:  # a field twice: which one counts is for the tolerant parser
                 return GIVE_UP
             present |= 1 << key
         if 0 <= key < ID:
-            p = _brackets(data, p, 91, DEPTHS[key])
+            p = _brackets(data, p, OPEN_BRACKET, DEPTHS[key])
             for k in range(WIDTHS[key]):
                 if k > 0:
-                    if p >= len(data) or data[p] != 44:
+                    if p >= len(data) or data[p] != COMMA:
                         return GIVE_UP
                     p = _skip_space(data, p + 1)
                 if p < 0:
                     return GIVE_UP
                 end, mantissa, power, digits, minus = _number(data, p)
-                if end < 0 or (key == _CROWD and (end != p + 1 or data[p] > 49)):
+                if end < 0 or (key == _CROWD and (end != p + 1 or data[p] > ONE)):
                     return GIVE_UP
+                # Both sides of the division are exact doubles, so its one rounding is right.
                 if digits <= 18 and mantissa <= _EXACT and power >= -22:
                     value = np.float64(mantissa) / _POWERS[-power]
                     floats[row, SLOTS[key] + k] = -value if minus else value
                 else:
-                    n = used[1]
+                    n = used[HARD_NUMBERS]
                     if end - p > _LONGEST:
                         return GIVE_UP
-                    if n >= len(hard) or used[2] + end - p > len(hard_text):
+                    if n >= len(hard) or used[HARD_BYTES] + end - p > len(hard_text):
                         return FULL
                     for j in range(p, end):
-                        hard_text[used[2] + j - p] = data[j]
-                    used[2] += end - p
-                    hard[n, 0] = row * floats.shape[1] + SLOTS[key] + k
-                    hard[n, 1] = used[2]
-                    used[1] = n + 1
+                        hard_text[used[HARD_BYTES] + j - p] = data[j]
+                    used[HARD_BYTES] += end - p
+                    hard[n, HARD_CELL] = row * floats.shape[1] + SLOTS[key] + k
+                    hard[n, HARD_END] = used[HARD_BYTES]
+                    used[HARD_NUMBERS] = n + 1
                 p = _skip_space(data, end)
-            p = _brackets(data, p, 93, DEPTHS[key])
+            p = _brackets(data, p, CLOSE_BRACKET, DEPTHS[key])
         elif ID <= key < _SEGMENTATION:
             p = _int_at(data, p, ints, row, key - ID)
         elif key == _SEGMENTATION:
@@ -360,10 +424,11 @@ def _annotation(
         p = _skip_space(data, p)
         if p >= len(data):
             return GIVE_UP
-        more = data[p] == 44
-        if not more and data[p] != 125:
+        more = data[p] == COMMA
+        if not more and data[p] != CLOSE_BRACE:
             return GIVE_UP
-    ints[row, 5] = present
+    ints[row, PRESENT] = present
+    # Without a segmentation the mask's status is a matter of words: not for this reader.
     return p + 1 if present >> _SEGMENTATION & 1 else GIVE_UP
 
 
@@ -382,10 +447,10 @@ def _annotations(
     used: IntArray,
 ) -> tuple[int, int]:
     """Read a list of annotations from its bracket; return (its end, the row after the last)."""
-    if p >= len(data) or data[p] != 91:
+    if p >= len(data) or data[p] != OPEN_BRACKET:
         return GIVE_UP, row
     p = _skip_space(data, p + 1)
-    if p < len(data) and data[p] == 93:
+    if p < len(data) and data[p] == CLOSE_BRACKET:
         return p + 1, row
     while True:
         if row >= len(ints):
@@ -396,15 +461,15 @@ def _annotations(
         if p < 0:
             return p, row
         row += 1
-        bounds[row] = used[0]
-        marks[row, 0] = used[1]
-        marks[row, 1] = used[2]
+        bounds[row] = used[COUNTS_BYTES]
+        marks[row, HARD_NUMBERS - 1] = used[HARD_NUMBERS]
+        marks[row, HARD_BYTES - 1] = used[HARD_BYTES]
         p = _skip_space(data, p)
         if p >= len(data):
             return GIVE_UP, row
-        if data[p] == 93:
+        if data[p] == CLOSE_BRACKET:
             return p + 1, row
-        if data[p] != 44:
+        if data[p] != COMMA:
             return GIVE_UP, row
         p += 1
 
@@ -436,17 +501,17 @@ def read_list(
 def _skip_object(data: npt.NDArray[np.uint8], p: int) -> int:
     """Return where an object ends; its inside is for the parser to check."""
     depth = 0
-    if p >= len(data) or data[p] != 123:
+    if p >= len(data) or data[p] != OPEN_BRACE:
         return GIVE_UP
     while p < len(data):
         c = data[p]
-        if c == 34:
+        if c == QUOTE:
             p += 1
-            while p < len(data) and data[p] != 34:
-                p += 2 if data[p] == 92 else 1
-        elif c == 123 or c == 91:
+            while p < len(data) and data[p] != QUOTE:
+                p += 2 if data[p] == BACKSLASH else 1
+        elif c == OPEN_BRACE or c == OPEN_BRACKET:
             depth += 1
-        elif c == 125 or c == 93:
+        elif c == CLOSE_BRACE or c == CLOSE_BRACKET:
             depth -= 1
             if depth == 0:
                 return p + 1
@@ -470,7 +535,7 @@ def read_document(
 ) -> int:
     """Read an object of exactly ``image`` and ``annotations``; see :func:`read_list`."""
     p = _skip_space(data, 0)
-    if p >= len(data) or data[p] != 123:
+    if p >= len(data) or data[p] != OPEN_BRACE:
         return GIVE_UP
     p += 1
     seen = 0
@@ -482,14 +547,14 @@ def read_document(
             return GIVE_UP
         key = _which_key(data, start, p - 1)
         p = _skip_space(data, p)
-        if p >= len(data) or data[p] != 58:
+        if p >= len(data) or data[p] != COLON:
             return GIVE_UP
         p = _skip_space(data, p + 1)
         if key == _IMAGE:
             seen |= 1
-            image[0] = p
+            image[IMAGE_START] = p
             p = _skip_object(data, p)
-            image[1] = p
+            image[IMAGE_END] = p
         elif key == _ANNOTATIONS:
             seen |= 2
             p, row = _annotations(
@@ -500,7 +565,7 @@ def read_document(
         if p < 0:
             return p
         p = _skip_space(data, p)
-        if p >= len(data) or data[p] != (44 if k == 0 else 125):
+        if p >= len(data) or data[p] != (COMMA if k == 0 else CLOSE_BRACE):
             return GIVE_UP
         p += 1
     return row if seen == 3 and _skip_space(data, p) == len(data) else GIVE_UP

@@ -1,9 +1,9 @@
-"""Annotation objects straight from JSON bytes to arrays, for the form in which machines write them.
+"""Fast reader of COCO annotation objects: JSON bytes to arrays, for what machines write.
 
 A compiled reader that knows the annotation fields and nothing else. Whatever it does not expect
 (an unknown field that is no plain value, an escape, a field twice, a value of another type, what is
-not strict JSON) makes it give up, and the caller parses the same bytes in the patient way. So it
-need not report errors, and never reads anything differently: it reads a subset, exactly.
+not strict JSON) makes it give up, and the caller reads the same bytes with the tolerant parser. So
+it need not report errors, and never reads anything differently: it reads a subset, exactly.
 """
 
 from __future__ import annotations
@@ -15,11 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.formats.json.fast_kernels import (
+    COUNTS_BYTES,
     FLOATS,
     GIVE_UP,
+    HARD_BYTES,
+    HARD_CELL,
+    HARD_END,
+    HARD_NUMBERS,
+    HEIGHT,
     ID,
+    IMAGE_END,
+    IMAGE_START,
     INTS,
+    PRESENT,
     SLOTS,
+    WIDTH,
     WIDTHS,
     read_document,
     read_list,
@@ -48,7 +58,7 @@ class QuickReader:
     def __init__(self, rows: int = 1024, size: int = 1 << 20) -> None:
         self._make_room(rows, size)
         self.count = 0
-        self._used = np.zeros(3, np.int64)  # bytes of counts, hard numbers, their bytes
+        self._used = np.zeros(3, np.int64)
 
     def take_list(self, data: bytes) -> Taken | None:
         """Take in the annotations of a JSON list; None, and nothing is taken in, if it gives up."""
@@ -61,25 +71,25 @@ class QuickReader:
     def sizes(self, taken: Taken) -> tuple[IntArray, IntArray]:
         """Return heights and widths as the run lengths state them."""
         rows = self._ints[taken.first : taken.first + taken.count]
-        return rows[:, 3], rows[:, 4]
+        return rows[:, HEIGHT], rows[:, WIDTH]
 
     def ids(self, taken: Taken, name: str) -> tuple[IntArray, BoolArray]:
         """Return ``id``, ``category_id`` or ``image_id`` of annotations, and which have one."""
         rows, k = self._ints[taken.first : taken.first + taken.count], INTS.index(name)
-        return rows[:, k].copy(), (rows[:, 5] >> (ID + k) & 1) == 1
+        return rows[:, k].copy(), (rows[:, PRESENT] >> (ID + k) & 1) == 1
 
     def drop(self, taken: Taken) -> None:
-        """Forget the annotations taken in last; the patient way must read them."""
+        """Forget the annotations taken in last; the tolerant parser must read them."""
         self.count = taken.first
-        self._used[0] = self._bounds[self.count]
-        self._used[1:] = self._marks[self.count]
+        self._used[COUNTS_BYTES] = self._bounds[self.count]
+        self._used[HARD_NUMBERS:] = self._marks[self.count]
 
     def columns(self) -> Columns:
         """Return everything taken in as columns, and begin anew."""
         n = self.count
         self._settle_hard_numbers()
         ints, floats = self._ints[:n], self._floats[:n]
-        present = np.bitwise_or.reduce(ints[:, 5]) if n else 0
+        present = np.bitwise_or.reduce(ints[:, PRESENT]) if n else 0
         columns: Columns = {}
         for key, slot in enumerate(SLOTS.tolist()):
             if present >> key & 1:
@@ -90,14 +100,14 @@ class QuickReader:
         everything = Taken(n, 0)
         columns["id"], columns["id_given"] = self.ids(everything, "id")
         columns["category_id"], columns["category_given"] = self.ids(everything, "category_id")
-        columns["height"], columns["width"] = ints[:, 3].copy(), ints[:, 4].copy()
+        columns["height"], columns["width"] = ints[:, HEIGHT].copy(), ints[:, WIDTH].copy()
         columns["segmentation"] = pa.LargeBinaryArray.from_buffers(
             pa.large_binary(),
             n,
             [
                 None,
                 pa.py_buffer(self._bounds[: n + 1].copy()),
-                pa.py_buffer(self._counts[: self._used[0]].copy()),
+                pa.py_buffer(self._counts[: self._used[COUNTS_BYTES]].copy()),
             ],
         )
         self.count = 0
@@ -124,7 +134,9 @@ class QuickReader:
                 image,
             )
             if end >= 0:
-                taken = Taken(end - self.count, self.count, (int(image[0]), int(image[1])))
+                taken = Taken(
+                    end - self.count, self.count, (int(image[IMAGE_START]), int(image[IMAGE_END]))
+                )
                 self.count, self._used = end, used
                 return taken
             if end == GIVE_UP:
@@ -148,11 +160,13 @@ class QuickReader:
 
     def _settle_hard_numbers(self) -> None:
         """Read the numbers that need more than a double's own arithmetic to be exact."""
-        n, size = int(self._used[1]), int(self._used[2])
+        n, size = int(self._used[HARD_NUMBERS]), int(self._used[HARD_BYTES])
         if not n:
             return
         bounds = np.zeros(n + 1, np.int64)
-        bounds[1:] = self._hard[:n, 1]
+        bounds[1:] = self._hard[:n, HARD_END]
         buffers = [None, pa.py_buffer(bounds), pa.py_buffer(self._hard_text[:size].copy())]
         written = pa.LargeStringArray.from_buffers(n, buffers[1], buffers[2])
-        self._floats.reshape(-1)[self._hard[:n, 0]] = np.asarray(pc.cast(written, pa.float64()))
+        self._floats.reshape(-1)[self._hard[:n, HARD_CELL]] = np.asarray(
+            pc.cast(written, pa.float64())
+        )

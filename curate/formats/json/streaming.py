@@ -1,10 +1,27 @@
-"""JSON files of any size: find the elements of their top-level lists without holding the file.
+"""Streaming JSON reader: elements of the top-level lists of a file of any size, in bounded memory.
 
-A small compiled state machine walks over the bytes and tells where each key, value and list element
-begins and ends; only then are elements parsed, a batch at a time. It checks the outer grammar
-itself (commas, colons, what follows the end); what stands inside an element is checked by the
-parser.
+A compiled state machine (:func:`_walk`) goes over the bytes once. It knows two levels only: the
+keys of the outer object and the elements of their lists. What lies deeper is skipped by counting
+brackets outside of strings. It emits events (key, whole value, list element, list opened), each
+with its place in the file; elements side by side make a :class:`Batch`, which is parsed by orjson
+at a time, and by the tolerant parser where that refuses.
+
+Invariants:
+
+- The state between two bytes is six integers, so a chunk may end anywhere: in an escape, a number
+  or a name. Places count from the start of the file, never from the start of a chunk.
+- The walk checks the outer grammar itself (commas, colons, what follows the end). It does not look
+  for mistakes inside an element, which the parser finds: an element is only ever cut where its
+  brackets balance, and so a mistake in one cannot hide that of another.
+- Bytes are kept from the beginning of the unfinished token on, and only if its key is wanted.
+
+Time is linear: each byte is walked over once. A token longer than a chunk doubles what is read
+next, so that the copies of what is held add up to no more than twice its length. Memory is a chunk
+and the largest wanted element, at most :data:`MAX_ELEMENT_BYTES`. Grammar: RFC 8259; NaN and
+Infinity are taken too, as Python's own writer leaves them.
 """
+
+# ruff: noqa: SIM109 - in compiled loops, `in` a tuple is a loop of its own
 
 from __future__ import annotations
 
@@ -21,6 +38,20 @@ import orjson
 
 from curate.errors import SourceError
 from curate.formats.json.invalid_json import cause_of, loads, looks_latin
+from curate.formats.json.json_bytes import (
+    BACKSLASH,
+    CLOSE_BRACE,
+    CLOSE_BRACKET,
+    COLON,
+    COMMA,
+    NEWLINE,
+    OPEN_BRACE,
+    OPEN_BRACKET,
+    QUOTE,
+    RETURN,
+    SPACE,
+    TAB,
+)
 from curate.rle import kernel
 
 CHUNK_BYTES = 1 << 22
@@ -32,12 +63,20 @@ MAX_ELEMENT_BYTES = 1 << 28
 _EVENTS = 1 << 15
 _BOM = b"\xef\xbb\xbf"
 
-# Where the state machine stands between two bytes.
+# The state between two bytes: what comes next, depth of brackets within the value at hand, whether
+# a backslash came last, where the token began, whether we are in a list of the outer object, and
+# whether the whole document is a list.
+_MODE, _DEPTH, _ESCAPED, _TOKEN, _IN_LIST, _ROOT_LIST = range(6)
+_STATE_CELLS = 6
+
+# Modes.
 _START, _FIRST_KEY, _NEXT_KEY, _IN_KEY, _COLON, _VALUE, _AFTER_VALUE = range(7)
 _FIRST_ELEMENT, _NEXT_ELEMENT, _AFTER_ELEMENT, _NESTED, _NESTED_STRING = range(7, 12)
 _STRING, _SCALAR, _END = range(12, 15)
 
-# What it tells.
+# Events: columns, and kinds.
+_KIND, _BEGIN, _STOP = range(3)
+_EVENT_COLUMNS = 3
 _KEY, _KEY_VALUE, _ELEMENT, _LIST = range(4)
 
 _EXPECTED = {
@@ -220,8 +259,8 @@ class _Walk:
 
     def __init__(self, where: str, wanted: AbstractSet[str] | None) -> None:
         self.where, self.wanted = where, wanted
-        self.state = np.zeros(6, np.int64)
-        self.events = np.empty((_EVENTS, 3), np.int64)
+        self.state = np.zeros(_STATE_CELLS, np.int64)
+        self.events = np.empty((_EVENTS, _EVENT_COLUMNS), np.int64)
         self.key, self.seen = "", set[str]()
 
     def is_wanted(self) -> bool:
@@ -238,20 +277,20 @@ class _Walk:
             at, count, ok = _walk(data, at, base, self.state, self.events)
             yield from self._batches(buffer, base, self.events[:count])
             if not ok:
-                mode = int(self.state[0])
+                mode = int(self.state[_MODE])
                 near = buffer[max(0, at - _NEAR) : at], buffer[at : at + _NEAR]
                 what, do = cause_of(*near, mode == _END) or (_EXPECTED[mode], _MEND)
                 raise SourceError(what, f"{self.where}, byte {base + at}", do)
 
     def keep_from(self, end: int) -> int:
         """Return from which byte of the file on the buffer is still needed."""
-        mode = int(self.state[0])
+        mode = int(self.state[_MODE])
         inside = mode == _IN_KEY or (mode in _INSIDE and self.is_wanted())
-        return int(self.state[3]) if inside else end
+        return int(self.state[_TOKEN]) if inside else end
 
     def finish(self, size: int) -> None:
         """Check that the file ended where its JSON did."""
-        mode = int(self.state[0])
+        mode = int(self.state[_MODE])
         if mode == _END:
             return
         if mode == _START:
@@ -259,7 +298,7 @@ class _Walk:
         raise cut_off(self.where, size)
 
     def _batches(self, buffer: bytes, base: int, events: npt.NDArray[np.int64]) -> Iterator[Batch]:
-        kinds = events[:, 0]
+        kinds = events[:, _KIND]
         turns = np.flatnonzero(kinds != _ELEMENT)
         first = 0
         for turn in [*turns.tolist(), len(events)]:
@@ -278,7 +317,7 @@ class _Walk:
                 yield self._batch(buffer, base, events[turn : turn + 1], False)
 
     def _batch(self, buffer: bytes, base: int, rows: npt.NDArray[np.int64], is_list: bool) -> Batch:
-        starts, ends = rows[:, 1] - base, rows[:, 2] - base
+        starts, ends = rows[:, _BEGIN] - base, rows[:, _STOP] - base
         return Batch(self.key, is_list, buffer, base, starts, ends)
 
     def _enter(self, name: bytes, at: int) -> None:
@@ -311,45 +350,57 @@ def _walk(
 ) -> tuple[int, int, bool]:
     """Walk on until the data or the room for events ends, or the grammar breaks.
 
-    ``state`` holds: mode, nesting depth, whether a backslash came last, where the token began,
-    whether we are in a list, whether the whole document is a list.
+    One function, with the state in local variables: kept in an array, it would be loaded and stored
+    for every byte. The modes that most bytes are spent in (nested values, strings) come first and
+    have loops of their own.
+
+    Args:
+        data: Shape (n,): the bytes at hand.
+        at: Where in ``data`` to go on.
+        base: Position of ``data`` in the file.
+        state: Shape (6,), changed in place; see ``_MODE`` and what follows it.
+        events: Shape (room, 3), filled from its front: kind, begin and end (exclusive) in the file.
+
+    Returns:
+        Where the walk stands in ``data``, how many events there are, and whether the grammar holds
+        so far.
     """
-    mode, depth, escaped, token = state[0], state[1], state[2], state[3]
-    in_list, root_list = state[4], state[5]
+    mode, depth, escaped, token = state[_MODE], state[_DEPTH], state[_ESCAPED], state[_TOKEN]
+    in_list, root_list = state[_IN_LIST], state[_ROOT_LIST]
     n, room = len(data), len(events)
     count = 0
     ok = True
     p = at
     while p < n and count < room:
         if mode == _NESTED:
-            while p < n:  # only these bytes matter: " is 34, [ ] are 91 93, { } are 123 125
+            while p < n:
                 c = data[p]
                 p += 1
-                if c == 34:
+                if c == QUOTE:
                     mode = _NESTED_STRING
                     break
-                if c >= 91:
-                    if c == 123 or c == 91:
+                if c >= OPEN_BRACKET:  # the four brackets are beyond most of what stands here
+                    if c == OPEN_BRACE or c == OPEN_BRACKET:
                         depth += 1
-                    elif c == 125 or c == 93:
+                    elif c == CLOSE_BRACE or c == CLOSE_BRACKET:
                         depth -= 1
                         if depth == 0:
-                            events[count, 0] = _ELEMENT if in_list else _KEY_VALUE
-                            events[count, 1] = token
-                            events[count, 2] = base + p
+                            events[count, _KIND] = _ELEMENT if in_list else _KEY_VALUE
+                            events[count, _BEGIN] = token
+                            events[count, _STOP] = base + p
                             count += 1
                             mode = _AFTER_ELEMENT if in_list else _AFTER_VALUE
                             break
             continue
         if mode in (_NESTED_STRING, _STRING, _IN_KEY):
-            if escaped:
+            if escaped:  # whatever follows a backslash ends no string; \uXXXX holds no quote
                 escaped = 0
                 p += 1
-            while p < n and data[p] != 34 and data[p] != 92:
+            while p < n and data[p] != QUOTE and data[p] != BACKSLASH:
                 p += 1
             if p == n:
                 continue
-            if data[p] == 92:
+            if data[p] == BACKSLASH:
                 escaped = 1
                 p += 1
                 continue
@@ -358,27 +409,28 @@ def _walk(
                 mode = _NESTED
                 continue
             if mode == _IN_KEY:
-                events[count, 0] = _KEY
+                events[count, _KIND] = _KEY
                 mode = _COLON
             elif in_list:
-                events[count, 0] = _ELEMENT
+                events[count, _KIND] = _ELEMENT
                 mode = _AFTER_ELEMENT
             else:
-                events[count, 0] = _KEY_VALUE
+                events[count, _KIND] = _KEY_VALUE
                 mode = _AFTER_VALUE
-            events[count, 1] = token
-            events[count, 2] = base + p
+            events[count, _BEGIN] = token
+            events[count, _STOP] = base + p
             count += 1
             continue
         c = data[p]
-        space = c == 32 or c == 10 or c == 13 or c == 9
+        space = c == SPACE or c == NEWLINE or c == RETURN or c == TAB
         if mode == _SCALAR:
-            if not (space or c == 44 or c == 93 or c == 125):
+            if not (space or c == COMMA or c == CLOSE_BRACKET or c == CLOSE_BRACE):
                 p += 1
                 continue
-            events[count, 0] = _ELEMENT if in_list else _KEY_VALUE
-            events[count, 1] = token
-            events[count, 2] = base + p
+            # A number has no end of its own: the byte behind it stays, for the next mode.
+            events[count, _KIND] = _ELEMENT if in_list else _KEY_VALUE
+            events[count, _BEGIN] = token
+            events[count, _STOP] = base + p
             count += 1
             mode = _AFTER_ELEMENT if in_list else _AFTER_VALUE
             continue
@@ -387,64 +439,64 @@ def _walk(
             continue
         if mode in (_VALUE, _FIRST_ELEMENT, _NEXT_ELEMENT):
             token = base + p
-            if c == 91 and mode == _VALUE:
-                events[count, 0] = _LIST
-                events[count, 1] = token
-                events[count, 2] = token
+            if c == OPEN_BRACKET and mode == _VALUE:
+                events[count, _KIND] = _LIST
+                events[count, _BEGIN] = token
+                events[count, _STOP] = token
                 count += 1
                 in_list = 1
                 mode = _FIRST_ELEMENT
-            elif c == 93 and mode == _FIRST_ELEMENT:
+            elif c == CLOSE_BRACKET and mode == _FIRST_ELEMENT:
                 in_list = 0
                 mode = _END if root_list else _AFTER_VALUE
-            elif c == 123 or c == 91:
+            elif c == OPEN_BRACE or c == OPEN_BRACKET:
                 depth = 1
                 mode = _NESTED
-            elif c == 34:
+            elif c == QUOTE:
                 mode = _STRING
-            elif c == 44 or c == 58 or c == 93 or c == 125:
+            elif c == COMMA or c == COLON or c == CLOSE_BRACKET or c == CLOSE_BRACE:
                 ok = False
                 break
             else:
                 mode = _SCALAR
         elif mode == _AFTER_ELEMENT:
-            if c == 44:
+            if c == COMMA:
                 mode = _NEXT_ELEMENT
-            elif c == 93:
+            elif c == CLOSE_BRACKET:
                 in_list = 0
                 mode = _END if root_list else _AFTER_VALUE
             else:
                 ok = False
                 break
         elif mode == _AFTER_VALUE:
-            if c == 44:
+            if c == COMMA:
                 mode = _NEXT_KEY
-            elif c == 125:
+            elif c == CLOSE_BRACE:
                 mode = _END
             else:
                 ok = False
                 break
         elif mode in (_FIRST_KEY, _NEXT_KEY):
-            if c == 34:
+            if c == QUOTE:
                 token = base + p
                 mode = _IN_KEY
-            elif c == 125 and mode == _FIRST_KEY:
+            elif c == CLOSE_BRACE and mode == _FIRST_KEY:
                 mode = _END
             else:
                 ok = False
                 break
         elif mode == _COLON:
-            if c != 58:
+            if c != COLON:
                 ok = False
                 break
             mode = _VALUE
         elif mode == _START:
-            if c == 123:
+            if c == OPEN_BRACE:
                 mode = _FIRST_KEY
-            elif c == 91:
-                events[count, 0] = _LIST
-                events[count, 1] = base + p
-                events[count, 2] = base + p
+            elif c == OPEN_BRACKET:
+                events[count, _KIND] = _LIST
+                events[count, _BEGIN] = base + p
+                events[count, _STOP] = base + p
                 count += 1
                 in_list = 1
                 root_list = 1
@@ -456,6 +508,6 @@ def _walk(
             ok = False
             break
         p += 1
-    state[0], state[1], state[2], state[3] = mode, depth, escaped, token
-    state[4], state[5] = in_list, root_list
+    state[_MODE], state[_DEPTH], state[_ESCAPED], state[_TOKEN] = mode, depth, escaped, token
+    state[_IN_LIST], state[_ROOT_LIST] = in_list, root_list
     return p, count, ok

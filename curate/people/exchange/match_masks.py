@@ -1,4 +1,24 @@
-"""The join itself: a row a shape that came back, and which mask of the audit each one is."""
+"""Matching of shapes that come back from a tool with the masks of an audit.
+
+1. **By id.** A shape that bears a mask's id is that mask if it lies on the mask's image (and in its
+   crop). Of several with one id, the one of greatest IoU keeps it; the others are copies, and new.
+2. **Plausibility.** If most ids on a picture belong to one other image, the picture is another one
+   than its name says, and the file is refused. An id of a mask that was never exported is believed
+   only if the shape overlaps that mask by :data:`LEAST_IOU`.
+3. **By overlap.** Shapes without an id are paired with exported masks of their image that are still
+   free: greatest IoU first, each once, at 0.5 and more (greedy one-to-one matching, as in COCO's
+   evaluation).
+4. All others are new masks. A shape without pixels is a mask that the tool lost.
+
+Masks are compared on their whole images: shapes drawn on a crop are pasted back first.
+
+Invariants: every mask of the audit is claimed by at most one shape. Two masks of an image without
+common pixels cannot both overlap a shape by more than half, so an order of equal pairs rarely
+matters; where it does, it is that of the rows, and the outcome is the same each time.
+
+Time is linear in run lengths, with a sort of the overlapping pairs of each image; all shapes of a
+file are held in memory as compressed masks, and handed on about :data:`PART_MASKS` at a time.
+"""
 
 from __future__ import annotations
 

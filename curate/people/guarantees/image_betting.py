@@ -1,10 +1,24 @@
-"""Whole images as bets on the share of bad masks: what a sample of images can show.
+"""Betting test on whole images: upper bounds on the share of bad masks from a sample of images.
 
 Masks of an image may all go wrong together, so an image says at most as much as one mask, and large
-ones decide. Of an image with a accepted masks, b of them bad, only min(a, cap) and min(b, cap)
-count; what images hold above the cap is taken as bad in all. An image gains ``price`` for each mask
-that counts and loses 1 for each bad one. The price is set so that the gains' mean over all images
-is not positive if more than ``max_bad`` are bad; the cap is chosen by the sizes of images alone.
+ones decide. The test is a bet against "more than ``max_bad`` of the accepted masks are bad"
+(Waudby-Smith and Ramdas 2024, here with fixed bets; the bound is in
+:mod:`curate.people.guarantees.tail_bounds`):
+
+1. Of an image with a accepted masks, b of them bad, only min(a, cap) and min(b, cap) count; all
+   that images hold above the cap is taken as bad.
+2. An image gains ``price`` for each mask that counts and loses 1 for each bad one. The price is set
+   so that the gains' mean over all images is not positive if more than ``max_bad`` are bad.
+3. The cap is the one that would win most if no mask were bad, of up to 12 that spread over the
+   sizes of images.
+
+Invariants: cap and price depend on the sizes of the population's images alone, never on what people
+decided, so the test stays valid though they are chosen. No image can lose more than (1 - price) x
+cap, which bounds the bets. Thresholds go from strict to lenient, so accepted masks only
+grow in number.
+
+Time is (masks + thresholds x images) for a grid of thresholds; memory images of the sample x
+thresholds.
 """
 
 from __future__ import annotations

@@ -34,13 +34,13 @@ from curate.quality.training import (
     START,
     SUSPICION,
     TREES,
-    Lessons,
-    Said,
-    Tried,
-    ask,
-    better,
+    CrossValidated,
+    OutOfFoldScores,
+    TrainingSet,
     fit,
-    judge,
+    is_better,
+    score_out_of_fold,
+    stack_and_evaluate,
 )
 from curate.store.audit import Audit
 from curate.store.audit_files import write_json, writing
@@ -67,8 +67,8 @@ class _Choice:
         start: What is said of the start; empty without one.
     """
 
-    label_free: Tried
-    model: Tried
+    label_free: CrossValidated
+    model: CrossValidated
     start: dict[str, Any]
 
 
@@ -110,7 +110,7 @@ def learn(
     lessons = _lessons(reviewed, given, seed)
     if progress:
         progress("learning", 0, 1, 0)
-    said = ask(lessons)
+    said = score_out_of_fold(lessons)
     choice = _choose(lessons, said, given)
     model = fit(choice.model, said, reviewed.columns, given.model if given else None)
     model = model.centred(reviewed.dataset.matrix(model.columns))
@@ -147,19 +147,19 @@ def _carried(choice: _Choice, given: StartingModel | None) -> npt.NDArray[np.uin
     return given.model.seen if given and used else np.empty(0, np.uint64)
 
 
-def _lessons(reviewed: Reviewed, given: StartingModel | None, seed: int) -> Lessons:
+def _lessons(reviewed: Reviewed, given: StartingModel | None, seed: int) -> TrainingSet:
     matrix = reviewed.masks.matrix(reviewed.columns)
     everything = reviewed.dataset.matrix(reviewed.columns)
     images = reviewed.masks.frame["image_id"].to_numpy()
     here, there = reviewed.prominence()
     believed = believed_good(here, there)
-    lessons = Lessons(
+    lessons = TrainingSet(
         reviewed.columns,
         matrix,
         reviewed.bad,
         stand_for(here, there),
         np.unique(images, return_inverse=True)[1],
-        believed=everything[believed],
+        pseudo_good=everything[believed],
         seed=seed,
     )
     if given is None:
@@ -169,18 +169,18 @@ def _lessons(reviewed: Reviewed, given: StartingModel | None, seed: int) -> Less
         lessons,
         start=given.model.logit(reviewed.masks.matrix(of)),
         unseen=~np.isin(reviewed.image_keys(), given.model.seen),
-        believed_start=given.model.logit(reviewed.dataset.matrix(of)[believed]),
+        pseudo_good_start=given.model.logit(reviewed.dataset.matrix(of)[believed]),
     )
 
 
-def _choose(lessons: Lessons, said: Said, given: StartingModel | None) -> _Choice:
+def _choose(lessons: TrainingSet, said: OutOfFoldScores, given: StartingModel | None) -> _Choice:
     """Choose experts: the suspicion alone unless others with it are better than luck explains."""
     everything = np.ones(len(lessons), np.bool_)
-    label_free = judge(said, (SUSPICION,), lessons, everything)
+    label_free = stack_and_evaluate(said, (SUSPICION,), lessons, everything)
     chosen = label_free
     if TREES in said.logits:
-        together = judge(said, (SUSPICION, TREES), lessons, everything)
-        if better(together, label_free, lessons, everything):
+        together = stack_and_evaluate(said, (SUSPICION, TREES), lessons, everything)
+        if is_better(together, label_free, lessons, everything):
             chosen = together
     if given is None or lessons.unseen is None:
         return _Choice(label_free, chosen, {})
@@ -189,9 +189,9 @@ def _choose(lessons: Lessons, said: Said, given: StartingModel | None) -> _Choic
     if given.too_long or not _enough(lessons, new):
         why = "it has grown too long" if given.too_long else "it has seen these images"
         return _Choice(label_free, chosen, about | {"why": f"{name} was not started from: {why}"})
-    without = judge(said, chosen.experts, lessons, new)
-    warm = judge(said, (*chosen.experts, START), lessons, new)
-    about["helped"] = better(warm, without, lessons, new)
+    without = stack_and_evaluate(said, chosen.experts, lessons, new)
+    warm = stack_and_evaluate(said, (*chosen.experts, START), lessons, new)
+    about["helped"] = is_better(warm, without, lessons, new)
     about |= {"log_loss": warm.loss, "without": without.loss}
     about["why"] = (
         f"starting from {name} {'helped' if about['helped'] else 'did not help'}: on "
@@ -201,13 +201,13 @@ def _choose(lessons: Lessons, said: Said, given: StartingModel | None) -> _Choic
     return _Choice(label_free, warm if about["helped"] else chosen, about)
 
 
-def _enough(lessons: Lessons, rows: BoolArray) -> bool:
+def _enough(lessons: TrainingSet, rows: BoolArray) -> bool:
     bad = lessons.bad[rows]
     images = len(np.unique(lessons.groups[rows]))
     return min(int(bad.sum()), int((~bad).sum()), images) >= FEWEST_UNSEEN
 
 
-def _outcome(choice: _Choice, lessons: Lessons, info: Mapping[str, Any]) -> tuple[str, str]:
+def _outcome(choice: _Choice, lessons: TrainingSet, info: Mapping[str, Any]) -> tuple[str, str]:
     """Return what to do with the model, and why, as a sentence."""
     if choice.model.experts != (SUSPICION,):
         return USED, "learned: the quality is now the probability that people find a mask good"
@@ -229,7 +229,7 @@ def _outcome(choice: _Choice, lessons: Lessons, info: Mapping[str, Any]) -> tupl
 
 
 def _measures(
-    reviewed: Reviewed, lessons: Lessons, choice: _Choice, model: QualityModel
+    reviewed: Reviewed, lessons: TrainingSet, choice: _Choice, model: QualityModel
 ) -> dict[str, Any]:
     """Return what a record says of a model in numbers."""
     rows = np.ones(len(lessons), np.bool_)
@@ -256,7 +256,7 @@ def _measures(
     }
 
 
-def _numbers(tried: Tried, diagram: pd.DataFrame) -> dict[str, float]:
+def _numbers(tried: CrossValidated, diagram: pd.DataFrame) -> dict[str, float]:
     return {
         "log_loss": tried.loss,
         "average_precision": tried.precision,

@@ -1,9 +1,23 @@
-"""Writing decisions: all of a batch or nothing, each only once, whoever else is writing.
+"""Appending decisions: a batch in one transaction, each decision once, concurrent writers welcome.
 
-Sending twice is harmless. A decision with a key or a time of its own is the same one if all of it
-is the same. One without a time is new only where it changes what the same person last said of the
-mask, or says the same for another reason (another draw, in another file), and never where the same
-origin has said it before.
+The batch is put into a temporary table and worked on by SQL, set by set, in this order:
+
+1. Rows that stand twice in the batch become one; two that contradict each other are refused.
+2. A decision without a time gets the writing's, or one behind all that is stored of its mask.
+3. Its draw (the queue that showed the mask) is looked up where it is not named, checked where it
+   is, and gives the inclusion probability.
+4. Its key is derived from its content where it has none of its own.
+5. What repeats is left out: by its key always, and without a time also where it changes nothing of
+   what the same person last said of the mask, or where the same origin has said it before. The same
+   for another reason (another draw, another file) is new.
+6. What is left is inserted; a conflict of keys is no error.
+
+Invariants: stored decisions are never changed or deleted; sending a batch twice is the same as
+sending it once (idempotent), also for a client that never saw the answer; later decisions count
+more, so what is decided now gets a time behind all that is stored of its mask, whatever a clock
+says. A batch is written whole, or refused whole with the place of the first mistake.
+
+Time is about n log n of the batch, with look-ups by index in what is stored; memory is the batch.
 """
 
 from __future__ import annotations

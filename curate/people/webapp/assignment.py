@@ -1,4 +1,25 @@
-"""Which masks a person gets next, and what is left: nobody gets what another has in hand."""
+"""Assignment of queue rows to people: leases, slots, skips, and progress.
+
+A page asks for masks (:class:`Wish`) and gets leases on them, which end when it decides, skips or
+falls silent. Of the rows that are not done and fit its filter, in the queue's order, it gets:
+
+1. what it or a vanished page of the same person was given and does not know of (an answer that got
+   lost, a browser that crashed);
+2. rows that are new to the person and have a free slot: fewer people have decided on the mask or
+   hold it than the queue wants opinions;
+3. rows of images that somebody else is working on, where whole images are reviewed;
+4. if there is nothing else, what the person skipped, oldest first, and then masks of pages of the
+   same person that may still be open.
+
+Invariants, under one lock a process and a transaction of the leases' file across processes: no
+more people hold or decide a mask than it has slots; nobody gets a mask twice, but one that people
+have not settled, once; what one person holds no other gets. A lease ends only after its decision
+is on disk, and leases are read before decisions: so a mask that moves from one to the other is seen
+in at least one of both.
+
+Time is linear in the rows of the queue up to the last one given, and in live leases; memory one bit
+a row and the leases.
+"""
 
 from __future__ import annotations
 

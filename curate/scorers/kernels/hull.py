@@ -7,12 +7,16 @@ from numpy import int32
 
 from curate.rle import kernel
 from curate.rle.runs import FloatArray, Int32Array, inner_kernel, reassociating_kernel
+from curate.scorers.kernels.geometry_columns import MEAN_X, MEAN_Y, VAR_XX, VAR_XY, VAR_YY
 
 FAR = 2**30 - 1
 """Beyond any row, and its double still fits 32 bits."""
 
 REACH = 4
 """How many neighbours on each side are asked whether they hide a corner."""
+
+_X, _Y = range(2)
+"""Rows of ``chain``: the corners that may lie on the hull."""
 
 
 @inner_kernel
@@ -65,30 +69,33 @@ def corners(
     hidden[0] = hidden[count - 1] = 0
     used = 0
     for x in range(count):
-        chain[0, used] = x
-        chain[1, used] = outer[x + REACH]
+        chain[_X, used] = x
+        chain[_Y, used] = outer[x + REACH]
         used += 1 - hidden[x]
     return used
 
 
 @kernel
 def half_hull(chain: Int32Array, count: int) -> int:
-    """Twice the area between the axis y = 0 and the lower hull of corners with ascending x."""
+    """Twice the area between the axis y = 0 and the lower hull of corners with ascending x.
+
+    Andrew's monotone chain (1979); the hull replaces ``chain`` from its front.
+    """
     used = 0
     for i in range(count):
-        x, y = int(chain[0, i]), int(chain[1, i])
+        x, y = int(chain[_X, i]), int(chain[_Y, i])
         while used > 1:
-            ax, ay = int(chain[0, used - 2]), int(chain[1, used - 2])
-            bx, by = int(chain[0, used - 1]), int(chain[1, used - 1])
+            ax, ay = int(chain[_X, used - 2]), int(chain[_Y, used - 2])
+            bx, by = int(chain[_X, used - 1]), int(chain[_Y, used - 1])
             if (bx - ax) * (y - by) - (by - ay) * (x - bx) > 0:
                 break
             used -= 1
-        chain[0, used] = x
-        chain[1, used] = y
+        chain[_X, used] = x
+        chain[_Y, used] = y
         used += 1
     total = 0
     for i in range(1, used):
-        total += (chain[0, i] - chain[0, i - 1]) * (chain[1, i] + chain[1, i - 1])
+        total += (chain[_X, i] - chain[_X, i - 1]) * (chain[_Y, i] + chain[_Y, i - 1])
     return total
 
 
@@ -96,7 +103,7 @@ def half_hull(chain: Int32Array, count: int) -> int:
 def moments(
     columns: Int32Array, lows: Int32Array, highs: Int32Array, n: int, out: FloatArray
 ) -> None:
-    """Fill centre and second central moments; exact sums around the first pixel before dividing."""
+    """Fill centre and second central moments, from exact sums around the first pixel."""
     x0, y0 = np.int64(columns[0]), np.int64(lows[0])
     area, sx, sy, sxx, syy, sxy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(n):
@@ -112,8 +119,8 @@ def moments(
         sxy += x * column_y
     sy, syy, sxy = sy / 2, syy / 3, sxy / 2
     mx, my = sx / area, sy / area
-    out[0] = mx + x0 + 0.5
-    out[1] = my + y0
-    out[2] = sxx / area - mx * mx + 1 / 12
-    out[3] = syy / area - my * my
-    out[4] = sxy / area - mx * my
+    out[MEAN_X] = mx + x0 + 0.5
+    out[MEAN_Y] = my + y0
+    out[VAR_XX] = sxx / area - mx * mx + 1 / 12
+    out[VAR_YY] = syy / area - my * my
+    out[VAR_XY] = sxy / area - mx * my
