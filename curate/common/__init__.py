@@ -1,1 +1,1 @@
-"""What every room needs: files, locks, processes, progress, clock, ranges of options."""
+"""Shared ground of all rooms: files, locks, processes, progress, clock, ranges of options."""

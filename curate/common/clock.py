@@ -1,4 +1,4 @@
-"""The clock that a piece of work reads, passed in so that a test can say what time it is."""
+"""Clock passed to whatever reads the time, so that a test can set it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that is written on disk goes through here, one operation of the system at a time.
+"""File operations: every write to disk goes through here, one system call at a time.
 
 Before each operation a hook is called. It is None but in tests, which kill the process, let the
 operation fail or cut a write short at any of them (see ``tests/faults``). A library that would

@@ -1,4 +1,4 @@
-"""A short name for what a file or folder holds, without reading all of it."""
+"""Fingerprint of a file or folder: a short name for its content, without reading all of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python's garbage collector, paused while much is parsed."""
+"""Pause of Python's garbage collector while much is parsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One writer a directory: a lock that says who holds it, and that no killed process keeps.
+"""Directory locks: one writer at a time, the holder by name, none left by a killed process.
 
 The lock is the operating system's (``flock``) on a hidden file in the directory, in which its owner
 is named. A process that ends, however it ends, lets go of it; the file that a killed one leaves is

@@ -1,4 +1,4 @@
-"""Words that options take: said here once, so that a wrong one is refused before all else."""
+"""Allowed values of options, said once, so that a wrong one is refused before all else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file that makes a directory curate's own: read, and held against what is asked for now."""
+"""Record file of a directory that curate made: reading, and comparison with a new run's options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run one function over many tasks, here or in several processes."""
+"""Worker pool: one function over many tasks, in this process or in several."""
 
 from __future__ import annotations
 

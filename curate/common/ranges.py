@@ -1,4 +1,4 @@
-"""Ranges of all numbers that callers give: said once here, checked by one function.
+"""Allowed ranges of all numbers that callers give, checked by one function.
 
 A number that is none (NaN), infinite or beyond its range is refused in a sentence before anything
 is done with it, wherever it comes from: an option, a call, a policy or a recipe.

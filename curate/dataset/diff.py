@@ -1,4 +1,4 @@
-"""What happened to every mask between two datasets."""
+"""Difference of two datasets: the fate of every mask and image."""
 
 from __future__ import annotations
 

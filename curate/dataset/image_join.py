@@ -1,4 +1,4 @@
-"""The one join of what belongs to images (pictures, detections, annotations, soft masks) to images.
+"""Join of images with pictures, detections, annotations and soft masks: one for all of these.
 
 :class:`Listing` is what one source says of its images: names, ids where they are its own, sizes.
 :func:`join` gives each thing of one listing its image of another, or a reason why it has none

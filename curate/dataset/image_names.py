@@ -1,4 +1,4 @@
-"""Names of images in one spelling, whatever tool, system or store wrote them.
+"""Normalisation of image names, whatever tool, system or store wrote them.
 
 Three keys of a name, from the strictest to the loosest:
 

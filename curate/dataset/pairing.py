@@ -1,4 +1,4 @@
-"""Which image and which mask of one dataset is which of another."""
+"""Pairing of the images and masks of two datasets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dataset as `diff` needs it: canonical masks, version id, and which ids are the source's own."""
+"""Dataset snapshot for `diff`: canonical masks, version id, and which ids are the source's own."""
 
 from __future__ import annotations
 

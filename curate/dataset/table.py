@@ -1,4 +1,4 @@
-"""MaskTable: the one value every step takes, two pandas frames whose schema is checked once."""
+"""MaskTable: masks and images as two pandas frames whose schema is checked once."""
 
 from __future__ import annotations
 

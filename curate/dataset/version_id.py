@@ -1,4 +1,4 @@
-"""The version id of a dataset: a hash of its content, the same in every format.
+"""Version id of a dataset: a hash of its content, the same in every format.
 
 Two datasets have the same id where they have the same images (name and size) with the same masks
 (pixels and category), whatever the order, the ids, the spelling of the run lengths, the scores and

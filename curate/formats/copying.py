@@ -1,4 +1,4 @@
-"""Walking folders and copying them with some files changed, dropped or added."""
+"""Folder copies with some files changed, dropped or added."""
 
 from __future__ import annotations
 

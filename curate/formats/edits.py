@@ -1,4 +1,4 @@
-"""What changes in a dataset when it is written anew, and what a format says of how it was stored.
+"""Edits of a dataset: masks changed, dropped and added, and how a format has stored them.
 
 All of it is plain data, the same for every format. A mask is named by its source key, an image by
 the ``source_key`` of the images table. What no edit names stays as it is, byte for byte.

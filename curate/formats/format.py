@@ -1,4 +1,4 @@
-"""What a format is, and how every format writes: whole, or not at all."""
+"""Format interface, and writing that happens whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""New pixels of masks: checked before anything is written, and how they are called in messages."""
+"""New pixels of masks: checks before anything is written, and their names in messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures that a dataset has itself: in its folder, or where tools put them beside its file.
+"""Pictures of a dataset itself: in its folder, or where tools put them beside its file.
 
 They count only where the dataset's own file names are their paths, so nothing is joined by what two
 names have in common.

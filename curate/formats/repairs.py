@@ -1,4 +1,4 @@
-"""Segmentations as other programs write them: what can be read after a harmless repair.
+"""Harmless repairs of segmentations as other programs write them.
 
 A repair changes how a mask is spelled and never which pixels it has. Each kind is said once for a
 file, with its count (see :mod:`curate.dataset.notes`); what is left after it is read as any other

@@ -1,4 +1,4 @@
-"""The value of COCO's ``segmentation`` field, in all its spellings, to compressed run lengths.
+"""COCO's ``segmentation`` field, in all its spellings, to compressed run lengths.
 
 Formats that store polygons or rows of run lengths of their own use the same functions, so that a
 polygon means the same pixels whatever file it came from.

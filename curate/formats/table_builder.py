@@ -1,4 +1,4 @@
-"""Gathering what a reader finds, one image and one mask at a time, into a mask table."""
+"""Mask table from single images and masks, for readers that find one at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zips, of which the list of files is looked at before it is read: it may hold millions of them."""
+"""Zip directories, checked before they are read: they may list millions of files."""
 
 from __future__ import annotations
 

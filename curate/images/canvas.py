@@ -1,4 +1,4 @@
-"""Pieces of a picture drawn onto an array of 8 bit: whole, a window of it, or reduced."""
+"""Pieces of a picture drawn onto an 8-bit array: whole, a window of it, or reduced."""
 
 from __future__ import annotations
 

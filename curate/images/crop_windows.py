@@ -1,4 +1,4 @@
-"""Windows on an image: which piece of it shows a mask with what surrounds it."""
+"""Crop windows: the piece of an image that shows a mask with its surroundings."""
 
 from __future__ import annotations
 

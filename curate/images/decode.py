@@ -1,4 +1,4 @@
-"""One picture file to arrays: opened with guards, turned upright, brought to 8 bit."""
+"""Decoder of one picture file: guarded opening, upright orientation, 8-bit arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory decoding a picture takes, by what its header says."""
+"""Memory that decoding a picture takes, estimated from its header."""
 
 from __future__ import annotations
 

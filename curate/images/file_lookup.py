@@ -1,4 +1,4 @@
-"""Which file of a folder a dataset's file name means; see :mod:`curate.dataset.image_join`."""
+"""File lookup: a folder's file for a file name of a dataset (:mod:`curate.dataset.image_join`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of pictures, asked by the file names of a dataset."""
+"""Picture folder, queried by the file names of a dataset."""
 
 from __future__ import annotations
 

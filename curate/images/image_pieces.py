@@ -1,4 +1,4 @@
-"""A picture piece by piece, so that the memory it takes does not grow with what its file says.
+"""Pictures in pieces, so that memory does not grow with what a file claims.
 
 PNG, TIFF and all that is stored unpacked are read a strip at a time. What only Pillow can decode
 is decoded whole where that fits, a JPEG at a smaller scale if need be; what does not fit is refused

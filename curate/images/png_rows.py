@@ -1,4 +1,4 @@
-"""The rows of a PNG, unpacked some at a time: a few bytes of PNG can claim gigabytes."""
+"""Rows of a PNG, unpacked some at a time: a few bytes of PNG can claim gigabytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoders kept quiet: what they meet in a file is told as the picture's status, not on stderr."""
+"""Silenced decoders: their findings become the picture's status, not lines on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The blocks (strips or tiles) of a TIFF, some at a time, each decoded as a small TIFF of its own.
+"""Blocks (strips or tiles) of a TIFF, each decoded as a small TIFF of its own.
 
 Every block of a TIFF is packed by itself, so a few of them with the tags of the whole make a sound
 file, whatever packs them.

@@ -1,4 +1,4 @@
-"""Why a quality is low, or what it is: the signals that speak loudest of a mask, in words."""
+"""Explanations of a quality: the signals that speak most against a mask, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the quality model looks at: signals, measures, and what they say together without labels.
+"""Features of the quality model: signals, measures, and their label-free evidence.
 
 A mask's *suspicion* is the logarithm of the evidence that the label-free quality is made of, so a
 model that learns nothing else still ranks as well as before. A lower *signal* never makes a mask

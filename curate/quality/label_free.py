@@ -1,4 +1,4 @@
-"""All signals as one number, without any label: how unusual a mask's worst signs are in its data.
+"""Label-free quality: the worst of all signals, by how unusual each is in the dataset.
 
 Own definition. A signal speaks where a value is rare, and the rarer the louder: its evidence is
 ``-ln(tail)``, tail being the share of the dataset's masks that score as low or lower. Rare is not

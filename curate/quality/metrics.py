@@ -1,4 +1,4 @@
-"""How good probabilities are: order, loss, calibration, and how sure a difference is."""
+"""Metrics of probabilities: ranking, log loss, calibration, bootstrap certainty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quality model: signals of a mask in, the probability that people find it good out.
+"""Quality model: signals of a mask in, the probability that people find it good out.
 
 Its logit is a sum: a number, the mask's suspicion times a slope, and small trees. A sum can be
 taken apart, so every probability comes with what each column did to it.

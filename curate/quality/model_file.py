@@ -1,4 +1,4 @@
-"""A quality model as bytes and back: a skops file that holds plain arrays, numbers and names.
+"""Model file: a skops file with plain arrays, numbers and names, nothing that can run.
 
 A model may come from a stranger. A skops file is a ZIP of ``.npy`` arrays and a JSON description of
 what to make of them. Before skops is asked to make anything, the description is checked to speak of

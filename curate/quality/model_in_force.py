@@ -1,4 +1,4 @@
-"""The quality of masks: label-free, or, once people's decisions were learned from, P(good)."""
+"""Quality in force: label-free, or, once a model was learned, its P(good)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much each reviewed mask counts, so that together they stand for the dataset.
+"""Post-stratification weights, so that reviewed masks represent the dataset.
 
 Queues show what is prominent: masks of low quality, and masks of high priority, which rules have
 flagged too. A mask's *prominence* is the higher of its two ranks, so what a queue picked for either

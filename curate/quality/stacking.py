@@ -1,4 +1,4 @@
-"""From scores to calibrated logits: a logistic regression with few slopes, none of them falling.
+"""Stacking regression: scores to calibrated logits, with slopes that never fall.
 
 With one score this is Platt's scaling; with several it also says how much each of them counts.
 """

@@ -1,4 +1,4 @@
-"""Small boosted trees as plain arrays: what they say of a mask, and which columns made them say it.
+"""Small boosted trees as plain arrays, with each column's contribution to a prediction.
 
 scikit-learn grows the trees; they are kept as numbers, so that a file of them can hold nothing that
 runs, and stays readable whatever scikit-learn's insides become.

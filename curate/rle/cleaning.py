@@ -1,4 +1,4 @@
-"""Filling small holes and removing small islands, straight on run lengths."""
+"""Clean-up of masks: small holes filled, small islands removed, on run lengths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COCO compressed counts to runs and back."""
+"""Codec of COCO's compressed counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Greedy non-maximum suppression, image by image, as SAM's generator does it: by box or by mask."""
+"""Greedy non-maximum suppression, image by image, by box or by mask, as in SAM's generator."""
 
 from __future__ import annotations
 

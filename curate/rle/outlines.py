@@ -1,4 +1,4 @@
-"""The closed outlines of a mask along the edges of its pixels."""
+"""Closed outlines of a mask along the edges of its pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Area, box, and every pair of masks that share pixels."""
+"""Areas, boxes, and intersections of all masks that share pixels."""
 
 from __future__ import annotations
 

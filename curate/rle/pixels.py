@@ -1,4 +1,4 @@
-"""Pixels to runs and back, for readers of PNGs and for pictures."""
+"""Conversion between dense pixels and runs."""
 
 from __future__ import annotations
 

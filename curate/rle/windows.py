@@ -1,4 +1,4 @@
-"""Masks cut to a window on their image, and pieces put back in their place."""
+"""Crops of masks, and crops pasted back into their images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals: each asks one question of a mask and answers in numbers, never in decisions.
+"""Signals: each measures one property of a mask; none decides.
 
 A module of :data:`MODULES` holds a tuple ``SCORERS`` of :class:`~curate.scorers.scorer.Scorer`;
 other packages add theirs through the entry-point group ``curate.scorers`` (an entry point names a

@@ -1,4 +1,4 @@
-"""Agreement: do other annotators or models draw the same mask?"""
+"""Agreement signal: IoU with the masks of other annotators or models."""
 
 from __future__ import annotations
 

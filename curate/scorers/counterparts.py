@@ -1,4 +1,4 @@
-"""Two sets of masks of the same images: which image is which, and which masks lie on which."""
+"""Correspondence of two sets of masks: shared images, and overlapping masks."""
 
 from __future__ import annotations
 

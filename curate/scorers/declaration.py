@@ -1,4 +1,4 @@
-"""Do the stored box and area describe the stored mask?"""
+"""Declaration signal: stored box and area against the mask's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Habits of a file in what it stores beside its masks: every area that of the box, every box empty.
+"""Habits of a file's stored boxes and areas: every area that of the box, every box empty.
 
 A habit is no error of a mask: it is said once for the file, and taken out of each mask's scores.
 Where most masks follow a habit, one that does not is still judged by its own numbers.

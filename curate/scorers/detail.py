@@ -1,4 +1,4 @@
-"""Detail: has the outline as many corners as is usual for a mask of its size?
+"""Detail signal: corners of the outline against what is usual for the mask's size.
 
 Two steps: :func:`measure_corners` counts, :func:`fit` learns what is usual in the dataset, and
 :func:`apply` scores. Some objects have few corners too (a book, a screen), so a low score is a

@@ -1,4 +1,4 @@
-"""Detector confirmation: does an independent detector see an object where the mask is?"""
+"""Detector signal: confirmation by an independent detector's boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is it the same object as a better mask of its image, a part of another, or inside another?"""
+"""Duplicate signal: the same object as a better mask, a part of another, or inside another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image evidence: does the outline of a mask follow an edge in the picture?"""
+"""Edge signal: image gradient at a mask's outline against that beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings: how a mask lies in what a segmenter's encoder makes of the picture."""
+"""Embedding signal: contrast and unity of a mask in a segmenter's image features."""
 
 from __future__ import annotations
 

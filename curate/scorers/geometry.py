@@ -1,4 +1,4 @@
-"""All that one walk along a mask's outline tells: pieces, holes, raggedness, cuts, moments."""
+"""Geometry of outlines: pieces, holes, raggedness, cuts, hull, moments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the mask sound in itself: in one piece, no holes, smooth, not cut, not the whole image?"""
+"""Integrity signal: pieces, holes, raggedness, cuts at crop borders, whole-image masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that show the same picture twice: exact copies, and pictures alike to the eye.
+"""Duplicate pictures: exact copies by content, near ones by perceptual hash.
 
 A picture's hash is the sign pattern of its 64 lowest frequencies (the "pHash" of Zauner, 2010,
 "Implementation and benchmarking of perceptual image hash functions"), which survives scaling,

@@ -1,4 +1,4 @@
-"""Image evidence at the level of images: is the picture there and whole, and what is it like?"""
+"""Picture signal, per image: status of the file, hash of its content, perceptual hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the mask contain the point that it was prompted with?"""
+"""Prompt signal: distance of a mask from the point that it was prompted with."""
 
 from __future__ import annotations
 

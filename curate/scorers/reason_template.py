@@ -1,4 +1,4 @@
-"""Reasons: sentences with ``{column}`` in them, filled in without ``str.format``.
+"""Reason templates: sentences with ``{column}`` fields, filled without ``str.format``.
 
 A policy may come from a stranger, and ``str.format`` lets a text reach into objects and ask for
 gigabytes of padding. Here a field is a column's name and at most a number format.

@@ -1,4 +1,4 @@
-"""Re-prompting: does a segmenter, prompted from a mask, draw it again?"""
+"""Re-prompting signal: IoU of a mask with a segmenter's answers to prompts from it."""
 
 from __future__ import annotations
 

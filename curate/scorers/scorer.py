@@ -1,4 +1,4 @@
-"""What a scorer is: a function from masks to numbers, and what it says about its columns."""
+"""Scorer interface: a function from masks to numbers, and the description of its columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the mask unlike the others of its category, or of its image?
+"""Shape signal: distance from the usual size, elongation and place of a category, or image.
 
 Two steps, since only a whole dataset can say what is usual: :func:`measure_shape` looks at each
 mask, :func:`fit` learns from the measures of many (a sample is enough), :func:`apply` scores.

@@ -1,4 +1,4 @@
-"""Soft masks (logits or probabilities) on disk: found for each mask, checked before they are read.
+"""Soft masks (logits or probabilities) on disk: lookup by mask, and checks before reading.
 
 Names, suffix aside: a mask's own file is named by its ``mask_id``, or like the file that the mask
 stands in (``a/masks/7.png``: ``a/masks/7.npy`` or ``7.npy``). A file for a whole image is named

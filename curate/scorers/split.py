@@ -1,4 +1,4 @@
-"""Is it one body? Two objects in one mask leave a neck, or a gap, between two thick parts.
+"""Split signal: two thick bodies in one mask, joined by a neck or apart.
 
 Own definition, on the distance to the outline: two thick parts are two maxima of it, and the neck
 between them is the saddle on the best path from one to the other. The prominence of the second

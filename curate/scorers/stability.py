@@ -1,4 +1,4 @@
-"""Stability: how much does a mask change when the threshold that cut it moves?"""
+"""Stability signal: change of a mask when the threshold that cut it moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder half of amg.py's output: PNGs and a CSV of one image."""
+"""Folders of amg.py: PNGs and a CSV of one image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The output of Segment Anything's ``amg.py``: folders of PNGs with a CSV, or lists of RLE.
+"""Output of Segment Anything's ``amg.py``: folders of PNGs with a CSV, or lists of RLE.
 
 Facts, from the script: the CSV is written after all the PNGs, unquoted, without a last line break;
 ``id`` is the PNG's name; a box is XYWH with inclusive maxima, so one pixel short in w and h;

@@ -1,4 +1,4 @@
-"""The JSON half of amg.py's output: a list of records, one a mask, of one image without a block."""
+"""JSON of amg.py: a list of records, one a mask, of one image without an image object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CSV beside the PNGs of ``amg.py``, with the place of each record in the file."""
+"""CSV beside the PNGs of ``amg.py``, with the place of each record in the file."""
 
 from __future__ import annotations
 

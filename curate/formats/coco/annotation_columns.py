@@ -1,4 +1,4 @@
-"""COCO-like annotation objects to columns: what COCO, LVIS, results lists and SA-1B share.
+"""Annotation objects to columns, for COCO, LVIS, results lists and SA-1B.
 
 Everything is read a batch at a time with list comprehensions and one array a field, because at a
 billion masks the cost of one Python call a mask is what an audit would be made of. Each field has a

@@ -1,4 +1,4 @@
-"""Changed and added annotation objects: what COCO, LVIS, results lists, SA-1B and amg share."""
+"""Changed and added annotation objects of COCO, LVIS, results lists, SA-1B and amg."""
 
 from __future__ import annotations
 

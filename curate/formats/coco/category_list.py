@@ -1,4 +1,4 @@
-"""COCO's list of categories: names by number for readers, numbers by name for writers."""
+"""Category list of COCO: names by number for readers, numbers by name for writers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing COCO, LVIS and results lists: annotations that go, change and come.
+"""Writer of COCO, LVIS and results lists: annotations removed, changed and added in place.
 
 The file is scanned once for where things stand; what is touched is then read and made anew, and all
 other bytes are copied.

@@ -1,4 +1,4 @@
-"""An index of a COCO file on disk: where each image and each annotation stands, image by image.
+"""On-disk index of a COCO file: byte ranges of images and annotations, image by image.
 
 One pass over the file finds every annotation's bytes and image; a second one, over the index alone,
 puts annotations of one image together. What is held in memory grows with the images, not with the

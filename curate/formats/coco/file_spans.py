@@ -1,4 +1,4 @@
-"""Stretches of a COCO file read and parsed some at a time."""
+"""Byte ranges of a COCO file, read and parsed some at a time."""
 
 from __future__ import annotations
 

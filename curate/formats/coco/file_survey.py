@@ -1,4 +1,4 @@
-"""What a writer has to know of a COCO file, found in one pass over it."""
+"""Survey of a COCO file for its writer, in one pass: places, ids and sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COCO's image objects: what they say of name and size."""
+"""Image objects of COCO: file name and size."""
 
 from __future__ import annotations
 

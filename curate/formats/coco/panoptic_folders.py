@@ -1,4 +1,4 @@
-"""Folders that hold a COCO panoptic JSON, or the PNGs of ids that one lists."""
+"""Folders with a COCO panoptic JSON, or with the PNGs of ids that one lists."""
 
 from __future__ import annotations
 

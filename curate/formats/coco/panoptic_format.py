@@ -1,4 +1,4 @@
-"""COCO panoptic JSON: PNGs of ids in a folder beside it, and what each id is in the JSON.
+"""COCO panoptic: PNGs of ids in a folder, and a JSON file with each id's segment.
 
 An image is an annotation; its PNG holds R + 256 G + 65536 B, which is the ``id`` of one of its
 ``segments_info``. A segment is a mask. Stuff (categories whose ``isthing`` is 0) is a region and no

@@ -1,4 +1,4 @@
-"""Images of a results list, which names them by id only: from its annotation file, or by pictures.
+"""Images of a results list, which has ids only: from its annotation file, or from pictures.
 
 Both are joined with the list's ids as :mod:`curate.dataset.image_join` does it: ids are those of
 the annotation file; with pictures they are numbers in names. Names that the list has itself go

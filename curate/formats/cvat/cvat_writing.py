@@ -1,4 +1,4 @@
-"""Changed and added shapes of one CVAT file, as pieces of bytes that stand instead of others."""
+"""Changed and added shapes of one CVAT file, as replacements of byte ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the shapes and images to edit stand in CVAT's XML, to the byte."""
+"""Byte ranges of the shapes and images to edit in CVAT's XML."""
 
 from __future__ import annotations
 

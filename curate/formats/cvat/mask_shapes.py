@@ -1,4 +1,4 @@
-"""CVAT's mask shape to COCO's and back: run lengths by row inside a box, run lengths by column.
+"""Conversion between CVAT's masks (row-major runs in a box) and COCO's (column-major runs).
 
 Large boxes are not drawn: their runs are split into rectangles and rectangles into columns, so that
 memory depends on the mask and not on the sizes that the file declares. Nothing is drawn to write.

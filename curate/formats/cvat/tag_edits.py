@@ -1,4 +1,4 @@
-"""Editing tags of CVAT's XML as bytes, so that all that is not meant stays as it was written."""
+"""Edits of single tags of CVAT's XML as bytes; all else stays as it was written."""
 
 from __future__ import annotations
 

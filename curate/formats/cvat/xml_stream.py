@@ -1,4 +1,4 @@
-"""Walking over CVAT's XML as a stream, with the place of everything in the file."""
+"""Streaming reader of CVAT's XML, with byte offsets."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""JSON files of any size: streams, columns of values, edits by their bytes."""
+"""JSON of any size: streaming reader, columns of values, byte-exact edits."""

@@ -1,4 +1,4 @@
-"""Why a file is not JSON: what other programs write in its place, told by its bytes."""
+"""Diagnosis of broken JSON: common mistakes of other programs, recognised by their bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON values of one field to arrays: fast where all are of the right type, patient where not.
+"""JSON values of one field to arrays: vectorised where all have one type, tolerant elsewhere.
 
 What is not of the right type becomes NaN (or "not given"); nothing here raises.
 """

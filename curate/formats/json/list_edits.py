@@ -1,4 +1,4 @@
-"""Take elements out of a list in a JSON file, change some and append others, by their bytes.
+"""Byte-exact edits of a list in a JSON file: elements removed, changed, appended.
 
 All other bytes stay. The file is read once, and only elements that are asked for cost more than
 finding where they end.

@@ -1,4 +1,4 @@
-"""JSON objects as text: replace or add single values and leave every other character as it is."""
+"""JSON objects as text: single values replaced or added, every other character kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kind of JSON a file holds, from a look at its beginning and its end."""
+"""Detection of a JSON file's kind from its beginning and its end."""
 
 from __future__ import annotations
 

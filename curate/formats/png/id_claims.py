@@ -1,4 +1,4 @@
-"""Whose a pixel is where each has one id only, and changed and new masks come between others."""
+"""Ownership of pixels in PNGs of ids, where changed and new masks overlap others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids that carry a class: which part of an id is the class, and which ids are no instances.
+"""Ids that carry a class: the class's part of an id, and ids that are no instances.
 
 Facts, from the datasets' own readers: in Cityscapes the class of an id of 1000 and more is
 id // 1000, and an id below is a class without instances; in KITTI and Mapillary Vistas the class is

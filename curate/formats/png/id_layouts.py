@@ -1,4 +1,4 @@
-"""Where the PNGs of instance ids of a source are, which pictures they belong to, and their code.
+"""Layouts of PNGs of instance ids: their places, their pictures, their code of ids.
 
 Known by their folders and names, with all that is beside the ids left alone: Pascal VOC
 (``SegmentationObject``; the class of a mask is that of most of its pixels in

@@ -1,4 +1,4 @@
-"""Reading the masks of a PNG in which a pixel's value is the id of its instance."""
+"""Reader of PNGs in which a pixel's value is the id of its instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies beside PNGs of instance ids: their pictures, and folders of others called like them."""
+"""Neighbours of PNGs of instance ids: their pictures, and folders of others named like them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Setting pixels of a PNG of instance ids with every other byte of meaning left as it is.
+"""Pixel edits of PNGs of instance ids; every other chunk and setting stays.
 
 Pillow cannot do it: it writes no gray of 2 or 4 bits, and forgets chunks that it does not know. So
 the rows are unpacked, changed, and packed again with the filters that they had; size, depth,

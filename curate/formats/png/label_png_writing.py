@@ -1,4 +1,4 @@
-"""What changes in PNGs of instance ids when masks go, change or come."""
+"""Writer of PNGs of instance ids: masks removed, changed and added."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing PNGs that hold one mask each."""
+"""Writer of PNGs that hold one mask each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of one PNG a mask whose names say the image, the class and the number.
+"""Folder of one PNG a mask, with image, class and number in the file name.
 
 The folder is the source, or its subfolder ``masks`` or ``labels``. See
 :mod:`curate.formats.png.png_flat_names` for the names. Pictures are looked for in the folder, and

@@ -1,4 +1,4 @@
-"""Names of PNGs that say which image, which class and which of its masks a file is."""
+"""File names of mask PNGs: the image, the class and the number that they state."""
 
 from __future__ import annotations
 

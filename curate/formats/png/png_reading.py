@@ -1,4 +1,4 @@
-"""Reading PNG masks and instance ids without trusting what the file says about itself."""
+"""Reader of PNG masks and instance ids that trusts nothing a file says of itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks of pixels that come some rows at a time, one mask an id."""
+"""Run lengths from label images that come some rows at a time, one mask an id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing SA-1B: one JSON an image, as the dataset itself has them."""
+"""SA-1B documents: one JSON an image, as the dataset itself has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the JSON files of an SA-1B dataset stand: in a folder, alone, or in tar archives."""
+"""JSON files of an SA-1B dataset: in a folder, alone, or in tar archives."""
 
 from __future__ import annotations
 

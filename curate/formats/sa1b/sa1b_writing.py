@@ -1,4 +1,4 @@
-"""Writing SA-1B: annotations that go, change and come; all other files and bytes are copied."""
+"""Writer of SA-1B: annotations removed, changed and added; all other bytes are copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tar archives as streams: where each file stands, and how to write one again with a file changed.
+"""Tar archives as streams: members with their offsets, and copies with a member changed.
 
 Only headers are read to list an archive, and no size in a header is believed before it is compared
 with the file, so a broken or hostile archive costs nothing. The standard library's module would

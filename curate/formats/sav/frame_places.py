@@ -1,4 +1,4 @@
-"""Where the frames, the masks and the lists of an SA-V file stand."""
+"""Byte ranges of the frames, masks and lists of an SA-V file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing SA-V: masks that go or change in their frames, and new masklets in all parallel lists.
+"""Writer of SA-V: masks removed or changed in their frames, masklets added to parallel lists.
 
 A mask that goes leaves SA-V's own empty RLE in its place. A mask that is added is a masklet of its
 own, visible in one frame and empty in all others. What the file says of other masklets stays as it

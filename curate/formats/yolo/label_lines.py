@@ -1,4 +1,4 @@
-"""Reading and writing lines of YOLO's segmentation labels."""
+"""Lines of YOLO's segmentation labels: reader and writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""New classes in the YAML file of a YOLO dataset: only ``names`` grows, and ``nc`` with it."""
+"""New classes in a YOLO dataset's YAML: only ``names`` grows, and ``nc`` with it."""
 
 from __future__ import annotations
 

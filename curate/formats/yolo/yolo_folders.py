@@ -1,4 +1,4 @@
-"""Where the labels and the pictures of a YOLO dataset are, in the layouts that tools write.
+"""Folders of labels and pictures of a YOLO dataset, in the layouts that tools write.
 
 A label stands in a folder ``labels`` (Ultralytics, Roboflow; its picture in ``images`` beside it,
 or, of predictions in ``runs``, in the folder above), in a folder ``obj_train_data`` beside its

@@ -1,4 +1,4 @@
-"""What changes in the label files of a YOLO dataset, and in its list of classes."""
+"""Writer of YOLO label files and of their list of classes."""
 
 from __future__ import annotations
 

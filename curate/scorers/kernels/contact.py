@@ -1,4 +1,4 @@
-"""How much of a mask's outline lies on the outline of a mask around it."""
+"""Share of a mask's outline that lies on the outline of a mask around it, compiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Corners of outlines, counted in compiled loops."""
+"""Corners of outlines (Moore tracing, Douglas-Peucker), compiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The walk along a mask's outline with the picture beside it, in compiled loops."""
+"""Image gradients along and beside a mask's outline, compiled."""
 
 from __future__ import annotations
 
