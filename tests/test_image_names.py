@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dataset.image_names import base, normalised, number, split_of, stem
+from curate.dataset.image_names import base_name, normalise, number, split_of, stem
 
 SPELLINGS = [
     ("a/b.jpg", "a/b.jpg"),
@@ -48,7 +48,7 @@ SPELLINGS = [
 
 @pytest.mark.parametrize(("name", "right"), SPELLINGS)
 def test_a_name_has_one_spelling(name: object, right: str) -> None:
-    assert normalised(name) == right
+    assert normalise(name) == right
 
 
 NAMES = st.lists(
@@ -77,10 +77,10 @@ def test_every_way_of_writing_a_path_is_one(parts: list[str]) -> None:
         f"?d={quote(posix, safe='')}",
         f"file:///{quote(posix)}",
     ):
-        assert normalised(spelling) == right
-    assert normalised(right) == right
-    assert normalised(f"s3://bucket/{quote(posix)}?a=1") == f"bucket/{right}"
-    assert base(right) == unicodedata.normalize("NFC", parts[-1])
+        assert normalise(spelling) == right
+    assert normalise(right) == right
+    assert normalise(f"s3://bucket/{quote(posix)}?a=1") == f"bucket/{right}"
+    assert base_name(right) == unicodedata.normalize("NFC", parts[-1])
 
 
 def test_only_suffixes_of_pictures_are_cut_off() -> None:

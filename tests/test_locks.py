@@ -18,7 +18,7 @@ from boxes import dataset
 import curate
 from curate import api, writing
 from curate.common import locks
-from curate.common.locks import LOCK, alone, holder
+from curate.common.locks import LOCK, find_holder, hold_directory
 from curate.errors import AuditError
 from curate.store.audit_files import write_json
 from curate.store.audit_info import DECIDING, INFO, read_info
@@ -30,7 +30,7 @@ def held_by_another(folder: Path, doing: str = "audit") -> Iterator[int]:
     ready, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        with alone(folder, doing):
+        with hold_directory(folder, doing):
             os.write(tell, b".")
             signal.pause()
     os.read(ready, 1)
@@ -53,22 +53,22 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_process_holds_a_directory_and_the_other_says_who_does(tmp_path: Path) -> None:
     with held_by_another(tmp_path, "learn") as process:
-        with pytest.raises(AuditError) as refused, alone(tmp_path, "audit"):
+        with pytest.raises(AuditError) as refused, hold_directory(tmp_path, "audit"):
             pass
         assert f"`curate learn`, process {process} on " in refused.value.what
         assert refused.value.where == str(tmp_path)
-        owner = holder(tmp_path)
+        owner = find_holder(tmp_path)
         assert owner is not None
         assert (owner.pid, owner.doing) == (process, "learn")
-    assert holder(tmp_path) is None  # it was killed
+    assert find_holder(tmp_path) is None  # it was killed
 
 
 def test_what_a_killed_process_left_is_taken_over_and_removed(tmp_path: Path) -> None:
     with held_by_another(tmp_path):
         pass
     assert (tmp_path / LOCK).exists()
-    with alone(tmp_path, "audit"):
-        owner = holder(tmp_path)
+    with hold_directory(tmp_path, "audit"):
+        owner = find_holder(tmp_path)
         assert owner is not None
         assert owner.pid == os.getpid()
     assert list(tmp_path.iterdir()) == []
@@ -77,20 +77,23 @@ def test_what_a_killed_process_left_is_taken_over_and_removed(tmp_path: Path) ->
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"host": 1}', b"\xff" * 9000])
 def test_a_lock_with_any_content_is_taken_over(tmp_path: Path, content: bytes) -> None:
     (tmp_path / LOCK).write_bytes(content)
-    assert holder(tmp_path) is None
-    with alone(tmp_path, "audit"):
+    assert find_holder(tmp_path) is None
+    with hold_directory(tmp_path, "audit"):
         pass
 
 
 def test_a_directory_that_was_made_for_nothing_goes_again(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nothing"), alone(tmp_path / "a", "audit"):
+    with pytest.raises(ValueError, match="nothing"), hold_directory(tmp_path / "a", "audit"):
         raise ValueError("nothing")
     assert not (tmp_path / "a").exists()
 
 
 def test_a_file_is_no_directory_to_hold(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(AuditError, match="it is a file"), alone(tmp_path / "file", "audit"):
+    with (
+        pytest.raises(AuditError, match="it is a file"),
+        hold_directory(tmp_path / "file", "audit"),
+    ):
         pass
 
 
@@ -109,13 +112,16 @@ def test_without_locks_of_the_system_the_owner_is_believed(
     here = locks.files.owner().rpartition("-")[0]
     said = {"host": here if host == "this" else "elsewhere", "pid": 999_999, "doing": "audit"}
     (tmp_path / LOCK).write_text(json.dumps(said | {"since": 0}))
-    assert (holder(tmp_path) is None) == free
+    assert (find_holder(tmp_path) is None) == free
     if free:
-        with alone(tmp_path, "audit"):
+        with hold_directory(tmp_path, "audit"):
             pass
         assert list(tmp_path.iterdir()) == []
     else:
-        with pytest.raises(AuditError, match="process 999999 on"), alone(tmp_path, "audit"):
+        with (
+            pytest.raises(AuditError, match="process 999999 on"),
+            hold_directory(tmp_path, "audit"),
+        ):
             pass
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from curate.dataset.notes import Note, Notes, as_dicts, count_text, merged, put_notes
+from curate.dataset.notes import Note, Notes, as_dicts, count_text, merge_notes, put_notes
 from curate.dataset.table import concat, finish
 from curate.reporting.summary import _notes
 from curate.store.audit_files import notes_of_parts, scored_path, with_notes, write_scored
@@ -20,7 +20,7 @@ def test_notes_of_one_kind_are_counted_together() -> None:
     flat, wide = notes.list()
     assert (flat.count, flat.examples) == (5, ("a.json#0", "a.json#1", "a.json#2"))
     assert (wide.count, wide.of) == (1, "files")
-    assert merged([flat, wide, flat])[0].count == 10
+    assert merge_notes([flat, wide, flat])[0].count == 10
 
 
 def test_shares_are_known_where_the_whole_is() -> None:

@@ -9,7 +9,7 @@ import pytest
 from small_datasets import build
 
 import curate
-from curate.common.own_records import DamagedRecord, differences, read_record
+from curate.common.own_records import DamagedRecord, describe_differences, read_record
 from curate.errors import AuditError
 
 PRINT = "0123456789abcdef" * 2
@@ -50,11 +50,11 @@ PRINT = "0123456789abcdef" * 2
     ],
 )
 def test_what_differs_is_said_old_and_new(before: Any, now: dict[str, Any], text: str) -> None:
-    assert differences(before, now) == text
+    assert describe_differences(before, now) == text
 
 
 def test_many_differences_are_counted() -> None:
-    said = differences({}, {f"s{k}": k for k in range(9)}).split("; ")
+    said = describe_differences({}, {f"s{k}": k for k in range(9)}).split("; ")
     assert len(said) == 7
     assert said[-1] == "and 3 more"
 

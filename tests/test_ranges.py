@@ -14,7 +14,7 @@ import typer
 
 from curate import api, cli
 from curate.cli.commands import app
-from curate.common.ranges import RANGES, Range, check_numbers, checked
+from curate.common.ranges import RANGES, Range, check_number, check_numbers
 from curate.errors import CallError
 from curate.networks.generation.recipe import load_recipe
 
@@ -88,23 +88,23 @@ def test_every_number_is_refused_beyond_its_range(
 )
 def test_ends_of_ranges(allowed: Range, inside: list[Any], outside: list[Any]) -> None:
     for value in inside:
-        found = checked(value, allowed, "it")
+        found = check_number(value, allowed, "it")
         assert found == value
         assert type(found) is (int if allowed.whole else float)
     for value in outside:
         with pytest.raises(CallError, match=f"it is .*; give {allowed}"):
-            checked(value, allowed, "it")
+            check_number(value, allowed, "it")
 
 
 @pytest.mark.parametrize("value", [True, "5", None, [1], 1j, math.nan, np.float64("inf")])
 def test_what_is_no_number(value: Any) -> None:
     with pytest.raises(CallError, match=r"it must be a number, not .*; give a number from 0 to 1"):
-        checked(value, Range(0, 1), "it")
+        check_number(value, Range(0, 1), "it")
 
 
 def test_a_number_of_thousands_of_digits_is_not_printed() -> None:
     with pytest.raises(CallError, match="it is a number beyond 64 bits"):
-        checked(10**5000, Range(0, 1), "it")
+        check_number(10**5000, Range(0, 1), "it")
 
 
 def test_lists_and_what_is_not_given() -> None:

@@ -20,7 +20,7 @@ from curate.pipeline.reference_sources import ReferenceSource, prepare_side
 from curate.pipeline.source_images import list_images
 from curate.scorers.agreement import agreement
 from curate.scorers.detector import confidence_of, detector
-from curate.scorers.scorer import present
+from curate.scorers.scorer import has_pixels
 from curate.store.audit_files import write_part
 
 WITHOUT_CATEGORIES = {"sa1b", "sa1b-tar", "sav", "amg", "amg-json", "png-folder", "label-png"}
@@ -44,13 +44,13 @@ def test_a_dataset_of_any_format_confirms_itself(tmp_path: Path, name: str) -> N
         table = load(part)
         same = side.of(table, int(images.offsets[part.index]))
         seen = detector(table, detections=same, categories=known)
-        certain = (confidence_of(table) == 1) & present(table)
+        certain = (confidence_of(table) == 1) & has_pixels(table)
         if "iscrowd" in table.masks:
             certain &= ~(table.masks["iscrowd"] == 1).to_numpy(bool, na_value=False)
         assert (seen["detector_score"][certain] == 1).all()
         assert seen["detector_category_score"].notna().any() <= bool(known)
         agreed = agreement(table, compare={"same": same})["agreement_score"].to_numpy()
-        assert (agreed[present(table) & np.isfinite(agreed)] == 1).all()
+        assert (agreed[has_pixels(table) & np.isfinite(agreed)] == 1).all()
 
 
 def test_masks_of_a_segmenter_as_detections_from_the_start(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def decide(
     check_folder(images)
     check_gates(gates)
 
-    from curate.common.locks import alone
+    from curate.common.locks import hold_directory
     from curate.common.pool import Pool
     from curate.people.reviews.current_plan import open_audit
     from curate.people.reviews.review_settings import SETTINGS, DecisionSettings
@@ -209,7 +209,7 @@ def decide(
     from curate.store.audit_files import write_json
     from curate.store.audit_info import INFO
 
-    with alone(Path(path), "decide"):
+    with hold_directory(Path(path), "decide"):
         finish_deciding(Path(path), progress)
         before = open_audit(path)
         if gates:
@@ -298,9 +298,9 @@ def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | 
     """
     check_numbers(seed=seed, images=images)
 
-    from curate.common.locks import alone
+    from curate.common.locks import hold_directory
 
-    with alone(Path(out), "demo"):
+    with hold_directory(Path(out), "demo"):
         return _demo(Path(out), seed, images, progress)
 
 

@@ -153,14 +153,14 @@ def learn(
     check_audit(path, finishes=True)
     check_folder(images)
 
-    from curate.common.locks import alone
+    from curate.common.locks import hold_directory
     from curate.people.learning import learn as run
     from curate.people.reviews import open_reviews
     from curate.people.reviews.current_plan import open_audit
     from curate.people.reviews.review_settings import DecisionSettings
     from curate.pipeline.deciding import finish_deciding
 
-    with alone(Path(path), "learn"):
+    with hold_directory(Path(path), "learn"):
         finish_deciding(Path(path), progress)
         opened = open_audit(path)
         settings = DecisionSettings.of(opened.info)
@@ -199,12 +199,12 @@ def certify(
     check_audit(path, finishes=not dry_run)
     check_folder(images)
 
-    from curate.common.locks import alone
+    from curate.common.locks import hold_directory
     from curate.people.guarantees.audit_guarantees import Question, certify_audit, keep_certificate
     from curate.people.reviews.current_plan import open_audit
     from curate.pipeline.deciding import finish_deciding
 
-    with nullcontext() if dry_run else alone(Path(path), "certify"):
+    with nullcontext() if dry_run else hold_directory(Path(path), "certify"):
         if not dry_run:
             finish_deciding(Path(path))
         opened = open_audit(path)
@@ -260,11 +260,11 @@ def estimate(
     check_audit(path)
     check_folder(images)
 
-    from curate.common.locks import alone
+    from curate.common.locks import hold_directory
     from curate.people.guarantees.audit_guarantees import Question, estimate_audit, keep_estimate
     from curate.people.reviews.current_plan import open_audit
 
-    with alone(Path(path), "estimate"):
+    with hold_directory(Path(path), "estimate"):
         opened = open_audit(path)
         found = estimate_audit(opened, confidence=confidence, question=Question(**question))
         keep_estimate(opened, found)

@@ -70,7 +70,7 @@ def name_queue(made: Path, place: Path, draw: QueueRequest | None) -> None:
         CallError: Something has the name.
         AuditError: It cannot be named.
     """
-    with files.writing_into(place):
+    with files.convert_write_errors(place):
         if draw is not None:
             note = [draw.number, draw.masks, _identity(made)]
             files.write_bytes(made.parent.with_name(_NOTE), orjson.dumps(note))
@@ -87,7 +87,7 @@ def remove_unrecorded(audit: Audit, place: Path) -> None:
         AuditError: Something of it cannot be removed.
     """
     for folder in left_beside(place):
-        with files.writing_into(place):
+        with files.convert_write_errors(place):
             draw = _draw_left(folder, place)
             if draw is not None and not _is_recorded(audit, draw):
                 remove(place)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from curate.api.early_checks import AnyPath, check_audit, check_file, check_folder
 from curate.common.option_values import KINDS
 from curate.common.ranges import check_numbers
-from curate.dataset.notes import counted
+from curate.dataset.notes import count_noun
 from curate.errors import CallError, check_utf8
 from curate.policy.grammar import check_choice
 
@@ -178,7 +178,7 @@ def _written(opened: Audit, rows: pd.DataFrame, file: Path, to: str | None, how:
     if len(rows) and not count:
         do = "nothing is written or drawn; give the folder of pictures with --images DIR"
         raise CallError(f"no mask can stand in it: {', '.join(lost)}", str(how.place), do)
-    return f"{counted(count, 'mask')} in {how.place}" + (
+    return f"{count_noun(count, 'mask')} in {how.place}" + (
         f"; not in it: {', '.join(lost)}" if lost else ""
     )
 

@@ -63,7 +63,7 @@ def run(words: Sequence[str]) -> int:
     words = [word for word in words if word != "--debug"]
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever called
-            setattr(sys, name, io.TextIOWrapper(files.nowhere()))
+            setattr(sys, name, io.TextIOWrapper(files.open_null()))
     print_what_cannot_be_encoded()
     replaced = install(stop)
     with _interrupts_kept():

@@ -102,7 +102,7 @@ def rewrite_shared(opened: int, path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def writing_into(place: Path) -> Iterator[None]:
+def convert_write_errors(place: Path) -> Iterator[None]:
     """Turn the operating system's errors in the block into an :class:`AuditError` on a place."""
     try:
         yield
@@ -137,18 +137,18 @@ def save_array(file: BinaryIO, array: Any) -> None:
     np.save(cast(Any, _Sink(file)), array, allow_pickle=False)
 
 
-def written_by_library(path: Path) -> None:
-    """Say that a library writes a file or folder next that it takes only by its path."""
+def announce_library_write(path: Path) -> None:
+    """Announce that a library writes a file or folder next, which it takes by its path."""
     _before("write", path)
 
 
-def nowhere() -> BinaryIO:
+def open_null() -> BinaryIO:
     """Open a file that keeps nothing of what is written into it."""
     return open(os.devnull, "wb")
 
 
 def sync(file: BinaryIO) -> None:
-    """See that what was written into a file is on the disk itself."""
+    """Flush what was written into a file to the disk itself."""
     file.flush()
     _before("fsync", str(file.name))
     os.fsync(file.fileno())
@@ -303,7 +303,7 @@ def scratch() -> Iterator[Path]:
         _sweep_scratch()
         _before("mkdir", Path(tempfile.gettempdir()) / _SCRATCH)
         made = tempfile.TemporaryDirectory(
-            prefix=f"{_SCRATCH}{owner()}-", ignore_cleanup_errors=True
+            prefix=f"{_SCRATCH}{process_tag()}-", ignore_cleanup_errors=True
         )
     except OSError as error:
         what = (
@@ -364,13 +364,13 @@ def commit(connection: sqlite3.Connection) -> None:
     connection.execute("commit")
 
 
-def owner() -> str:
-    """Return what names this process in names of temporary files: its machine and its number."""
+def process_tag() -> str:
+    """Return this process's tag in names of temporary files: its machine and its number."""
     return f"{_host()}-{os.getpid()}"
 
 
-def abandoned(folder: Path, prefix: str, suffix: str) -> list[Path]:
-    """Return what processes of this machine that were killed have left, named by :func:`owner`."""
+def find_abandoned(folder: Path, prefix: str, suffix: str) -> list[Path]:
+    """Find what killed processes of this machine have left, named by :func:`process_tag`."""
     owned = re.compile(rf"\.{re.escape(_host())}-([0-9]+)(?:-[^.]*)?$")
     found = []
     for entry in os.scandir(folder):
@@ -389,7 +389,7 @@ def remove_abandoned(folder: Path, prefix: str = ".", suffix: str = ".tmp") -> N
         prefix: How their names begin, before the machine and the process.
         suffix: How they end.
     """
-    for path in abandoned(folder, prefix, suffix):
+    for path in find_abandoned(folder, prefix, suffix):
         if path.is_dir() and not path.is_symlink():
             remove_tree(path, quiet=True)
         else:

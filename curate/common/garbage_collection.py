@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
+def pause_collector() -> Iterator[None]:
     """Keep Python's collector from walking over parsed JSON again and again: it has no cycles."""
     was_on = gc.isenabled()
     gc.disable()

@@ -53,7 +53,7 @@ class Owner:
 
 
 @contextmanager
-def alone(folder: Path, doing: str) -> Iterator[None]:
+def hold_directory(folder: Path, doing: str) -> Iterator[None]:
     """Hold a directory, so that nobody else writes into it during the block.
 
     The directory is made where it is not there, and removed again where the block leaves it empty.
@@ -70,7 +70,7 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
     path = folder / LOCK
     try:
         files.mkdir(folder, parents=True, exist_ok=True)
-        held = _held(path)
+        held = _open_locked(path)
     except FileExistsError as error:
         raise AuditError("it is a file", str(folder), "choose a directory") from error
     except OSError as error:
@@ -92,19 +92,19 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
                 files.rmdir(folder)
 
 
-def refuse_held(folder: Path) -> None:
-    """See that nobody is writing into a directory.
+def refuse_locked(folder: Path) -> None:
+    """Check that nobody is writing into a directory.
 
     Raises:
         AuditError: Somebody is.
     """
-    owner = holder(folder)
+    owner = find_holder(folder)
     if owner is not None:
         raise AuditError(f"{owner} is writing here", str(folder), "wait until it has ended")
 
 
-def holder(folder: Path) -> Owner | None:
-    """Return who is writing into a directory, None where nobody is."""
+def find_holder(folder: Path) -> Owner | None:
+    """Return the owner of a directory's lock, None where it is free."""
     try:
         with open(folder / LOCK, "rb") as file:
             try:
@@ -116,7 +116,7 @@ def holder(folder: Path) -> Owner | None:
         return None
 
 
-def _held(path: Path) -> int:
+def _open_locked(path: Path) -> int:
     """Open the lock's file and lock it.
 
     Raises:
@@ -126,7 +126,7 @@ def _held(path: Path) -> int:
     while True:
         opened = files.open_shared(path)
         try:
-            if not _taken(opened):
+            if not _try_take(opened):
                 raise _refusal(path, _read(opened))
             if _is_named(opened, path):
                 return opened
@@ -136,7 +136,7 @@ def _held(path: Path) -> int:
         os.close(opened)  # its owner has just let go of it, and removed it
 
 
-def _taken(opened: int) -> bool:
+def _try_take(opened: int) -> bool:
     """Take the lock of an open file; return whether that worked."""
     try:
         return _lock(opened)
@@ -167,7 +167,7 @@ def _lock(opened: int, *, shared: bool = False) -> bool:
 
 def _sign(opened: int, path: Path, doing: str) -> None:
     """Write into the locked file who holds it."""
-    host, _, pid = files.owner().rpartition("-")
+    host, _, pid = files.process_tag().rpartition("-")
     said = orjson.dumps(asdict(Owner(host, int(pid), doing, int(time.time()))))
     files.rewrite_shared(opened, path, said)
 
@@ -185,7 +185,7 @@ def _read(opened: int) -> Owner:
 
 def _is_there(owner: Owner) -> bool:
     """Whether a named owner is at work still: on another machine that is believed."""
-    host, _, pid = files.owner().rpartition("-")
+    host, _, pid = files.process_tag().rpartition("-")
     if not owner.pid or (owner.host == host and owner.pid == int(pid)):
         return False
     return owner.host != host or files.is_alive(owner.pid)

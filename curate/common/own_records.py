@@ -56,8 +56,8 @@ def read_record(path: Path, of: str, command: str) -> dict[str, Any]:
     return value
 
 
-def differences(before: object, now: Mapping[str, Any]) -> str:
-    """Say in which of the things that two runs were asked for they differ; "" for in none.
+def describe_differences(before: object, now: Mapping[str, Any]) -> str:
+    """Return the options in which two runs differ, as a clause; "" for none.
 
     Args:
         before: What the earlier run was asked for, as it stands in its file; not believed.
@@ -89,11 +89,11 @@ def _difference(name: str, before: object, now: object) -> str:
     names = [isinstance(one, str) and _FINGERPRINT.fullmatch(one) for one in (before, now)]
     if all(names):
         return f"the content of {name} is another now"
-    old = "not given" if before is None else "given" if names[0] else _shown(before)
-    new = "not given" if now is None else "given" if names[1] else _shown(now)
+    old = "not given" if before is None else "given" if names[0] else _format_option(before)
+    new = "not given" if now is None else "given" if names[1] else _format_option(now)
     return f"{name} was {old}, is {new} now"
 
 
-def _shown(value: object) -> str:
+def _format_option(value: object) -> str:
     text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

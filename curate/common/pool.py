@@ -41,7 +41,7 @@ def _call(function: Callable[..., R], *task: Any) -> R:
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def _block_interrupts() -> Iterator[None]:
     """Start processes that never see Ctrl-C: this one does, afterwards, and ends them.
 
     A terminal sends it to all of them, and each would print a traceback, even while it starts.
@@ -115,7 +115,7 @@ class Pool:
                 if task is None:
                     more = False
                 else:
-                    with _interrupts_blocked():
+                    with _block_interrupts():
                         running.add(executor.submit(_call, function, *task))
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:

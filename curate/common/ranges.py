@@ -85,7 +85,7 @@ RANGES: Mapping[str, Range] = {
 
 
 def check_numbers(**given: object) -> None:
-    """See that numbers, or lists of such, are in the ranges of their names in :data:`RANGES`.
+    """Check that numbers, or lists of them, are in the ranges of their names in :data:`RANGES`.
 
     None is not given, and neither is what has no range.
 
@@ -95,11 +95,11 @@ def check_numbers(**given: object) -> None:
     for name, values in given.items():
         if values is not None and name in RANGES:
             for value in values if isinstance(values, list | tuple) else (values,):
-                checked(value, RANGES[name], f"--{name.replace('_', '-')}")
+                check_number(value, RANGES[name], f"--{name.replace('_', '-')}")
 
 
-def checked(value: object, allowed: Range, name: str, where: str = "") -> float:
-    """Return a number that is in a range; an int where only whole ones are allowed.
+def check_number(value: object, allowed: Range, name: str, where: str = "") -> float:
+    """Check that a number is in a range; return it, as an int where only those are allowed.
 
     Args:
         value: What was given.

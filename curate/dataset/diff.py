@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.dataset.notes import counted
+from curate.dataset.notes import count_noun
 from curate.dataset.pairing import MaskPairs, Rows, pair_images, pair_masks
 from curate.dataset.snapshot import Snapshot
-from curate.dataset.version_id import normalized, short
+from curate.dataset.version_id import normalize_text, short
 
 CHANGES = ("redrawn", "redrawn and relabelled", "relabelled", "removed", "added")
 """What can happen to a mask, in the order of :attr:`Difference.masks`."""
@@ -85,11 +85,11 @@ class Difference:
     def text(self, rows: int = _ROWS_IN_TEXT) -> str:
         """Return a few plain lines, with at most ``rows`` of the masks that were redrawn most."""
         lines = [
-            f"{name}  {short(of['version'])}  {counted(of['masks'], 'mask')} in "
-            f"{counted(of['images'], 'image')}  {_shown(of['path'])} ({of['format']})"
+            f"{name}  {short(of['version'])}  {count_noun(of['masks'], 'mask')} in "
+            f"{count_noun(of['images'], 'image')}  {_shown(of['path'])} ({of['format']})"
             for name, of in (("A", self.a), ("B", self.b))
         ]
-        lines += [f"equal: {counted(self.unchanged, 'mask')} unchanged"] if self.equal else []
+        lines += [f"equal: {count_noun(self.unchanged, 'mask')} unchanged"] if self.equal else []
         lines += [] if self.equal else [f"{n:>9,} {change}" for change, n in self.counts.items()]
         where = ("only in A", "only in B", "of another size")
         changed = zip(where, self.image_counts.values(), strict=True)
@@ -120,7 +120,7 @@ class Difference:
 
 
 def diff(a: Snapshot, b: Snapshot) -> Difference:
-    """Say what happened to every mask from dataset A to dataset B.
+    """Compare two datasets: what happened to every mask from A to B.
 
     Images are paired as :func:`curate.dataset.pairing.pair_images` says, masks as
     :func:`curate.dataset.pairing.pair_masks` says. A mask whose image only one dataset has, or
@@ -179,7 +179,7 @@ def _labels(a: Snapshot, b: Snapshot) -> tuple[str, list[npt.NDArray[Any]]]:
 
 def _category_names(one: Snapshot) -> npt.NDArray[Any]:
     codes, names = pd.factorize(one.masks["category"].to_numpy(object))
-    spelled = np.array([*(normalized(name) for name in names), None], object)
+    spelled = np.array([*(normalize_text(name) for name in names), None], object)
     return spelled[codes]
 
 
@@ -209,9 +209,9 @@ def _changes(
     columns = {"kind": kinds, "file_name": _either(a.masks, b.masks, first, second, "file_name")}
     for name in ("mask_id", "source_key"):
         for letter, one, rows in (("a", a, first), ("b", b, second)):
-            columns[f"{name}_{letter}"] = _taken(one.masks.reset_index()[name], rows)
+            columns[f"{name}_{letter}"] = _take_rows(one.masks.reset_index()[name], rows)
     for k, (letter, rows) in enumerate((("a", first), ("b", second))):
-        columns[f"category_{letter}"] = _taken(pd.Series(labels[k], dtype="str"), rows)
+        columns[f"category_{letter}"] = _take_rows(pd.Series(labels[k], dtype="str"), rows)
     frame = pd.DataFrame({**columns, "iou": iou})
     keys = ["kind", "iou", "file_name", "mask_id_a", "mask_id_b"]
     frame = frame.sort_values(keys, kind="stable", ignore_index=True)
@@ -235,7 +235,7 @@ def _image_changes(a: Snapshot, b: Snapshot, paired: Rows) -> pd.DataFrame:
     }
     for name in ("image_id", "height", "width"):
         for letter, one, rows in (("a", a, first), ("b", b, second)):
-            columns[f"{name}_{letter}"] = _taken(one.images.reset_index()[name], rows)
+            columns[f"{name}_{letter}"] = _take_rows(one.images.reset_index()[name], rows)
     return pd.DataFrame(columns)
 
 
@@ -246,7 +246,7 @@ def _others(frame: pd.DataFrame, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.
     return np.flatnonzero(left)
 
 
-def _taken(values: pd.Series[Any], rows: npt.NDArray[np.int64]) -> pd.Series[Any]:
+def _take_rows(values: pd.Series[Any], rows: npt.NDArray[np.int64]) -> pd.Series[Any]:
     """Return the values at some positions, missing at -1."""
     if pd.api.types.is_integer_dtype(values.dtype):
         values = values.astype("Int64")
@@ -261,7 +261,7 @@ def _either(
     others: npt.NDArray[np.int64],
     name: str,
 ) -> pd.Series[Any]:
-    found, other = _taken(first[name], rows), _taken(second[name], others)
+    found, other = _take_rows(first[name], rows), _take_rows(second[name], others)
     return found.where(rows >= 0, other)
 
 

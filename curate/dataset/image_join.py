@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.dataset.image_names import base, normalised, number, split_of, without_suffix
+from curate.dataset.image_names import base_name, normalise, number, split_of, without_suffix
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -85,10 +85,10 @@ class Listing:
     @cached_property
     def paths(self) -> list[str]:
         """The normalised names; "" for none."""
-        return [normalised(text) if text else "" for text in self.texts]
+        return [normalise(text) if text else "" for text in self.texts]
 
     def label(self, row: int) -> str:
-        """Return what to call a row in a message."""
+        """Return a row's name in messages."""
         known = self.texts[row]
         return known or (f"id {self.ids[row]}" if self.ids is not None else f"number {row}")
 
@@ -167,7 +167,7 @@ class _Work:
         yield self._by_id
 
     def result(self) -> Join:
-        """Return what was found."""
+        """Return the finished join."""
         if self.things.ids is None:
             nameless = np.array([not text for text in self.things.texts], np.bool_)
             self.why[nameless & self.waiting] = REASONS.index("no_name")
@@ -332,7 +332,9 @@ def _named_ids(listing: Listing) -> list[str]:
 
 def _stem_ids(listing: Listing) -> list[str]:
     pairs = zip(listing.paths, _ids(listing), strict=True)
-    return [f"{one}/{without_suffix(base(path)).casefold()}" if path else "" for path, one in pairs]
+    return [
+        f"{one}/{without_suffix(base_name(path)).casefold()}" if path else "" for path, one in pairs
+    ]
 
 
 def _tail(path: str, depth: int) -> str:

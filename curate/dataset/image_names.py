@@ -2,7 +2,7 @@
 
 Three keys of a name, from the strictest to the loosest:
 
-- :func:`normalised`: the path in one spelling. URL decoding, Unicode NFC, slashes for backslashes,
+- :func:`normalise`: the path in one spelling. URL decoding, Unicode NFC, slashes for backslashes,
   no drive letter, no scheme (``s3://``, ``gs://``, ``https://``, ``file://``), no query string
   (of Label Studio's ``?d=path`` the path), no ``.``, ``..`` and doubled slashes.
 - :func:`stem`: its last part without the suffix of a picture or of a file about a picture.
@@ -41,7 +41,7 @@ _COCO = re.compile(r"COCO_[a-z]+\d{4}_(\d{12})")
 _SPLIT = re.compile(r"(train|val|valid|validation|test)(?:ing)?[-_]?(?:\d{4})?", re.IGNORECASE)
 
 
-def normalised(name: object) -> str:
+def normalise(name: object) -> str:
     """Return the path that a name means in one spelling; "" for what is no name.
 
     >>> normalised(r"C:\\data\\im%20ages\\a.jpg")
@@ -63,16 +63,16 @@ def normalised(name: object) -> str:
         text = re.split(r"[?#]", text[scheme.end() :], maxsplit=1)[0]
     else:
         text = _QUERY.sub(r"\1", text)
-    text = _decoded(text).replace("\\", "/").lstrip("/") if scheme else _decoded_path(text)
+    text = _decode_url(text).replace("\\", "/").lstrip("/") if scheme else _decode_path(text)
     text = _DRIVE.sub("", text, count=1) if _DRIVE.match(text) else text
     return unicodedata.normalize("NFC", "/".join(_parts(text)))
 
 
-def _decoded_path(text: str) -> str:
-    return _decoded(text).replace("\\", "/")
+def _decode_path(text: str) -> str:
+    return _decode_url(text).replace("\\", "/")
 
 
-def _decoded(text: str) -> str:
+def _decode_url(text: str) -> str:
     """Undo URL encoding, also where it was done twice; what is not UTF-8 then stays as it is."""
     for _ in range(2):
         if not _ENCODED.search(text):
@@ -94,7 +94,7 @@ def _parts(path: str) -> list[str]:
     return parts
 
 
-def base(path: str) -> str:
+def base_name(path: str) -> str:
     """Return the last part of a normalised path."""
     return path[path.rfind("/") + 1 :]
 
@@ -118,7 +118,7 @@ def stem(name: object) -> str:
     >>> stem("images/a%20b.PNG")
     'a b'
     """
-    return without_suffix(base(normalised(name)))
+    return without_suffix(base_name(normalise(name)))
 
 
 def number(name: object) -> int | None:

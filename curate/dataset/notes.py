@@ -18,7 +18,7 @@ def plural(n: int, noun: str, many: str = "") -> str:
     return noun if n == 1 else many or noun + "s"
 
 
-def counted(n: int, noun: str, many: str = "") -> str:
+def count_noun(n: int, noun: str, many: str = "") -> str:
     """Return a number with its noun: "1 mask", "2,000 masks"."""
     return f"{n:,} {plural(n, noun, many)}"
 
@@ -57,8 +57,8 @@ class Notes:
         for note in notes:
             key = (note.kind, note.text, note.of)
             count, examples = self._found.get(key, (0, ()))
-            merged = tuple(dict.fromkeys((*examples, *note.examples)))[:EXAMPLES]
-            self._found[key] = (count + note.count, merged)
+            examples = tuple(dict.fromkeys((*examples, *note.examples)))[:EXAMPLES]
+            self._found[key] = (count + note.count, examples)
 
     def list(self) -> tuple[Note, ...]:
         """Return the notes."""
@@ -68,7 +68,7 @@ class Notes:
         )
 
 
-def merged(notes: Iterable[Note]) -> tuple[Note, ...]:
+def merge_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
     """Return notes of which those of one kind and text are one."""
     collected = Notes()
     collected.merge(notes)

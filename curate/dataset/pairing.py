@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from curate.dataset.image_join import Listing, join
-from curate.dataset.image_names import normalised
+from curate.dataset.image_names import normalise
 from curate.dataset.snapshot import Snapshot
 from curate.rle import Runs, area, as_large_binary, cross_overlaps, decode
 
@@ -89,13 +89,15 @@ def pair_images(a: Snapshot, b: Snapshot) -> Rows:
     joined = join(*(_listing(one.images, ids=shared) for one in (a, b))).rows
     second = np.flatnonzero(joined >= 0)
     found = joined[second], second
-    every = _named(a.images), _named(b.images)
+    every = _with_names(a.images), _with_names(b.images)
     counts = [one["name"].value_counts() for one in every]
     even = {name for name, n in counts[0].items() if counts[1].get(name) == n}
     for keys in (["name", "image_id"], ["name"]):
-        found = _joined(found, match(_where(_without(every, found), "name", even - {""}), keys))
-    bare = _where(_without(every, found), "name", {""})
-    found = _joined(found, match(bare, ["image_id"]))
+        found = _join_pairs(
+            found, match(_where(_drop_paired(every, found), "name", even - {""}), keys)
+        )
+    bare = _where(_drop_paired(every, found), "name", {""})
+    found = _join_pairs(found, match(bare, ["image_id"]))
     alone = len(a.images) == len(b.images) == 1 and not len(found[0])
     if alone and any(one["name"].iloc[0] == "" for one in every):
         return np.zeros(1, np.int64), np.zeros(1, np.int64)
@@ -122,25 +124,25 @@ def pair_masks(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> Mask
         categories: For each mask of A, and of B, a number that stands for its category.
     """
     every = _comparable(a, b, images, categories)
-    equal = match(_identified(every), ["image", "pixels", "identity"])
+    equal = match(_with_identity(every), ["image", "pixels", "identity"])
     for keys in (["image", "pixels", "category"], ["image", "pixels"]):
-        equal = _joined(equal, match(_without(every, equal), keys))
+        equal = _join_pairs(equal, match(_drop_paired(every, equal), keys))
     kept = _keeps_identity(every, equal, len(images[0]))
-    rest = _identified(_without(every, equal))
+    rest = _with_identity(_drop_paired(every, equal))
     same = match((rest[0][kept[rest[0]["image"]]], rest[1][kept[rest[1]["image"]]]), _IDENTITY)
     for one in every:
         one["sure"] = (one["identity"] >= 0) & kept[one["image"]]
-    near, near_iou = _nearest(a, b, _without(every, _joined(equal, same)))
+    near, near_iou = _nearest(a, b, _drop_paired(every, _join_pairs(equal, same)))
     has_pixels = every[0].loc[equal[0], "pixels"].to_numpy(np.int64) != _NO_PIXELS
     comparable = ~every[0].loc[same[0], "resized"].to_numpy(np.bool_)
     same_iou = np.where(comparable, _iou(a, b, same), np.nan)
     iou = np.concatenate([np.where(has_pixels, 1.0, np.nan), same_iou, near_iou])
-    rows = _joined(_joined(equal, same), near)
+    rows = _join_pairs(_join_pairs(equal, same), near)
     return MaskPairs(rows, np.arange(len(iou)) < len(equal[0]), iou)
 
 
-def _named(images: pd.DataFrame) -> pd.DataFrame:
-    names = [normalised(name) for name in images["file_name"]]
+def _with_names(images: pd.DataFrame) -> pd.DataFrame:
+    names = [normalise(name) for name in images["file_name"]]
     frame = pd.DataFrame({"name": names}, dtype="str")
     return frame.assign(image_id=images.index.to_numpy(np.int64))
 
@@ -149,16 +151,16 @@ def _where(both: Both, column: str, values: set[Any]) -> Both:
     return both[0][both[0][column].isin(values)], both[1][both[1][column].isin(values)]
 
 
-def _without(both: Both, found: Rows) -> Both:
+def _drop_paired(both: Both, found: Rows) -> Both:
     """Return the rows that are not paired yet."""
     return both[0][~both[0].index.isin(found[0])], both[1][~both[1].index.isin(found[1])]
 
 
-def _identified(both: Both) -> Both:
+def _with_identity(both: Both) -> Both:
     return both[0][both[0]["identity"] >= 0], both[1][both[1]["identity"] >= 0]
 
 
-def _joined(first: Rows, second: Rows) -> Rows:
+def _join_pairs(first: Rows, second: Rows) -> Rows:
     return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.dataset.table import MASK_COLUMNS, MaskTable, concat
-from curate.dataset.version_id import VersionHash, image_digests, with_unlisted
+from curate.dataset.version_id import VersionHash, add_unlisted, image_digests
 from curate.rle import area, encode
 
 BoolArray = npt.NDArray[np.bool_]
@@ -67,7 +67,7 @@ def take_snapshot(path: str, format: str, parts: Iterable[MaskTable]) -> Snapsho
     version, kept, masks_before = VersionHash(), [], 0
     for table in parts:
         version.update(image_digests(table.masks, table.images, table.runs))
-        kept.append(_reduced(table, _has_own_id(table.masks, format, masks_before)))
+        kept.append(_reduce_table(table, _has_own_id(table.masks, format, masks_before)))
         masks_before += len(table)
     whole = concat(kept)
     masks = whole.masks
@@ -75,11 +75,11 @@ def take_snapshot(path: str, format: str, parts: Iterable[MaskTable]) -> Snapsho
     if _numbered_anew(masks, format, kept):
         own = np.zeros(len(masks), np.bool_)
     masks = masks.assign(identity=_identities(masks, format, own))
-    images = with_unlisted(masks, whole.images)
+    images = add_unlisted(masks, whole.images)
     return Snapshot(path, format, version.hexdigest(), masks, images)
 
 
-def _reduced(table: MaskTable, own_id: BoolArray) -> MaskTable:
+def _reduce_table(table: MaskTable, own_id: BoolArray) -> MaskTable:
     """Return a table with canonical counts and without what nobody asks for here."""
     optional = [name for name in ("category_id",) if name in table.masks.columns]
     counts = pc.if_else(

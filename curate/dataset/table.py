@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from curate.dataset.notes import Note, merged
+from curate.dataset.notes import Note, merge_notes
 from curate.errors import CallError
 from curate.rle import PROBLEMS, Overlaps, Runs, decode, measure, overlaps
 from curate.rle.codec import INVALID_SIZE, NO_SEGMENTATION
@@ -315,7 +315,7 @@ def concat(tables: Sequence[MaskTable]) -> MaskTable:
     return MaskTable(
         with_types(masks, MASK_COLUMNS | OPTIONAL_MASK_COLUMNS),
         pd.concat(image_frames),
-        merged(note for table in tables for note in table.notes),
+        merge_notes(note for table in tables for note in table.notes),
     )
 
 

@@ -60,7 +60,7 @@ class VersionHash:
         self._sum %= 1 << _SUM_BITS
 
     def state(self) -> str:
-        """Return what was taken in so far as text, for :meth:`merge` of another one."""
+        """Return the state as text, for :meth:`merge` of another one."""
         return f"{self._count:x} {self._sum:x}"
 
     def merge(self, state: str) -> None:
@@ -108,7 +108,7 @@ def image_digests(masks: pd.DataFrame, images: pd.DataFrame, runs: Runs) -> pd.S
         32 hex digits an image, index ``image_id``: the images in their order, then those that only
         masks name.
     """
-    images = with_unlisted(masks, images)
+    images = add_unlisted(masks, images)
     index = pd.Index(images.index)
     at = index.get_indexer(masks["image_id"])
     digests = _mask_digests(masks, runs)
@@ -131,7 +131,7 @@ def image_digests(masks: pd.DataFrame, images: pd.DataFrame, runs: Runs) -> pd.S
     return pd.Series(cut, index=index.rename("image_id"), dtype="str")
 
 
-def with_unlisted(masks: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+def add_unlisted(masks: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     """Return the images with those behind them that only masks name: a row each, without a name.
 
     Args:
@@ -159,10 +159,10 @@ def plain_name(file_name: str) -> str:
     stem, dot, ending = name.rpartition(".")
     if stem and (dot + ending).lower() in PICTURE_ENDINGS:
         name = stem
-    return normalized(name)
+    return normalize_text(name)
 
 
-def normalized(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Return text in one Unicode form (NFC)."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
@@ -187,7 +187,7 @@ def _mask_digests(masks: pd.DataFrame, runs: Runs) -> npt.NDArray[Any]:
 def _categories(masks: pd.DataFrame) -> list[bytes]:
     """Return a digest of each mask's category."""
     codes, names = pd.factorize(masks["category"].to_numpy(object))
-    spelled = [f"name {normalized(name)}" for name in names]
+    spelled = [f"name {normalize_text(name)}" for name in names]
     if "category_id" in masks.columns and (codes < 0).any():
         numbers = masks["category_id"].astype("Int64")
         own, known = pd.factorize(numbers.where(pd.Series(codes < 0, index=masks.index)))

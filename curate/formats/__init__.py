@@ -56,12 +56,12 @@ BUILT_IN: tuple[tuple[str, str, str], ...] = (
 
 def format_names() -> tuple[str, ...]:
     """Return the names that ``--format`` takes, without loading what is built in."""
-    return (*(name for name, _, _ in BUILT_IN), *_added())
+    return (*(name for name, _, _ in BUILT_IN), *_load_plugin_formats())
 
 
 def all_formats() -> tuple[Format, ...]:
     """Return every format, built-in ones first."""
-    return tuple(_named(name) for name in format_names())
+    return tuple(_format_by_name(name) for name in format_names())
 
 
 def detect(
@@ -78,12 +78,12 @@ def detect(
         CallError: There is no format of that name.
         SourceError: The path does not exist, cannot be read, or holds none of the formats.
     """
-    found = _detected(Path(path), format)
+    found = _find_format(Path(path), format)
     return found if options is None else found.with_options(options)
 
 
 def dataset_path(path: Path, format: str | None = None) -> Path:
-    """Return what is read for a path: mostly the path itself.
+    """Return the path that is read for a path: mostly the path itself.
 
     Args:
         path: The YAML file of a YOLO dataset stands for its folder, and a folder with one COCO
@@ -97,13 +97,13 @@ def dataset_path(path: Path, format: str | None = None) -> Path:
         return _panoptic_file(path) or path
     if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
         return path
-    from curate.formats.yolo.yolo_folders import described_by
+    from curate.formats.yolo.yolo_folders import find_dataset_folder
 
-    return described_by(path)
+    return find_dataset_folder(path)
 
 
-def others_beside(folder: Path, chosen: Format) -> dict[str, str]:
-    """Return what else in a folder is a source by itself, and is not read with it.
+def find_others_beside(folder: Path, chosen: Format) -> dict[str, str]:
+    """Find other sources in a folder, which are not read with it.
 
     Args:
         folder: A source.
@@ -121,7 +121,7 @@ def others_beside(folder: Path, chosen: Format) -> dict[str, str]:
     for entry in sorted(islice(folder.iterdir(), _MOST_LISTED))[:_MOST_BESIDE]:
         stands = entry.suffix.lower() in _SOURCE_FILES and entry.is_file()
         if stands or (not whole and entry.is_dir() and not names_pictures(entry.name)):
-            formats = map(_named, format_names())
+            formats = map(_format_by_name, format_names())
             other = next((one for one in formats if one.matches(entry)), chosen)
             if other.name != chosen.name:
                 found[entry.name] = other.title
@@ -129,7 +129,7 @@ def others_beside(folder: Path, chosen: Format) -> dict[str, str]:
 
 
 def check_source(path: Path, format: str | None = None) -> None:
-    """See that a path is there, and that a format has a name; nothing is read or loaded.
+    """Check that a path exists and a format's name is known; nothing is read or loaded.
 
     Raises:
         CallError: There is no format of that name.
@@ -145,15 +145,15 @@ def check_source(path: Path, format: str | None = None) -> None:
     check_utf8(path.resolve())
 
 
-def _detected(path: Path, format: str | None) -> Format:
+def _find_format(path: Path, format: str | None) -> Format:
     check_source(path, format)
     if format is not None:
-        return _named(format)
+        return _format_by_name(format)
     if found := _matching(path):
         if found.name in _OF_PNGS:
             _refuse_panoptic(path)
         return found
-    _tell_why(path)
+    _raise_reason(path)
     inside = _sources_in(path)
     if inside:
         what = "the folder as a whole is in no format that curate knows, but files in it are"
@@ -189,7 +189,7 @@ def read(
 
 
 def _matching(path: Path) -> Format | None:
-    formats = map(_named, format_names())  # loaded one by one, as far as needed
+    formats = map(_format_by_name, format_names())  # loaded one by one, as far as needed
     return next((one for one in formats if one.matches(path)), None)
 
 
@@ -212,7 +212,7 @@ def _refuse_panoptic(path: Path) -> None:
 
 
 @cache
-def _added() -> dict[str, Format]:
+def _load_plugin_formats() -> dict[str, Format]:
     """Return the formats that other packages add."""
     from importlib.metadata import entry_points
 
@@ -222,12 +222,12 @@ def _added() -> dict[str, Format]:
 
 
 @cache
-def _named(name: str) -> Format:
+def _format_by_name(name: str) -> Format:
     for own, module, attribute in BUILT_IN:
         if own == name:
             found: Format = getattr(import_module(f"curate.formats.{module}"), attribute)
             return found
-    return _added()[name]
+    return _load_plugin_formats()[name]
 
 
 def _sources_in(folder: Path, most: int = 3) -> list[str]:
@@ -235,14 +235,14 @@ def _sources_in(folder: Path, most: int = 3) -> list[str]:
     if not folder.is_dir():
         return []
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in _SOURCE_FILES)
-    formats = [_named(name) for name in format_names()]
+    formats = [_format_by_name(name) for name in format_names()]
     named = (f for f in files[:500] if f.is_file() and any(one.matches(f) for one in formats))
     return [str(f) for f in islice(named, most)]
 
 
-def _tell_why(path: Path) -> None:
-    """Raise what a source is instead, or what is wrong with it, if that can be told."""
-    from curate.formats.format import reading
+def _raise_reason(path: Path) -> None:
+    """Raise the reason why no format reads a source, if it can be told."""
+    from curate.formats.format import convert_read_errors
     from curate.formats.json.sniffing import shape_of
     from curate.formats.json.streaming import scan
     from curate.formats.yolo.yolo_format import other_task
@@ -252,7 +252,7 @@ def _tell_why(path: Path) -> None:
         if what := other_task(path):
             raise SourceError(what, str(path), "give labels for segmentation")
         return
-    with reading(path), path.open("rb") as file:
+    with convert_read_errors(path), path.open("rb") as file:
         head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
         if not head:
             raise SourceError("the file is empty", str(path))

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from curate.common import files
 from curate.errors import CallError, SourceError
-from curate.formats.format import copy_file, new_file, new_folder, reading
+from curate.formats.format import convert_read_errors, copy_file, new_file, new_folder
 from curate.formats.table_builder import plain
 
 Edit = Callable[[Path, BinaryIO], None]
@@ -21,9 +21,9 @@ _BLOCK = 1 << 20
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
-def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what a folder holds, by name."""
-    with reading(folder), os.scandir(folder) as found:
+def list_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return a folder's entries, sorted by name."""
+    with convert_read_errors(folder), os.scandir(folder) as found:
         return sorted(found, key=lambda entry: entry.name)
 
 
@@ -38,7 +38,7 @@ def files_under(root: Path, suffix: str, below: str = "") -> Iterator[tuple[str,
     Yields:
         The path under the root with ``/``, and the size in bytes; in order of names.
     """
-    for entry in entries(root / below):
+    for entry in list_entries(root / below):
         name = f"{below}/{entry.name}" if below else entry.name
         if entry.is_dir(follow_symlinks=False):
             yield from files_under(root, suffix, name)
@@ -93,7 +93,7 @@ def copy_with_edits(
 
 
 def _try_edits(source: Path, edits: Mapping[str, Edit | None]) -> None:
-    with files.nowhere() as target:
+    with files.open_null() as target:
         for name, edit in edits.items():
             path = source if source.is_file() else source / name
             if edit is not None and path.is_file():
@@ -121,7 +121,7 @@ def _add(made: Path, name: str, content: bytes) -> None:
 def _copy_folder(
     root: Path, below: str, made: Path, edits: Mapping[str, Edit | None], left: set[str]
 ) -> None:
-    for entry in entries(root / below):
+    for entry in list_entries(root / below):
         name = f"{below}/{entry.name}" if below else entry.name
         origin, target = Path(entry.path), made / name
         key = plain(name)
@@ -183,10 +183,10 @@ def _copy_range(file: BinaryIO, target: BinaryIO, length: int) -> None:
         length -= len(block)
 
 
-def cuts(
+def find_cuts(
     spans: Iterable[tuple[int, int]], drop: Callable[[int], bool]
 ) -> Iterator[tuple[int, int, bytes]]:
-    """Return what to cut so that a separated list loses some elements, with their separators.
+    """Yield the cuts that remove elements of a separated list, with their separators.
 
     Args:
         spans: (start, end) of every element in order, without the separators between them.

@@ -63,7 +63,7 @@ class ReadOptions:
     class_code: str | None = None
 
     def stated(self) -> dict[str, Any]:
-        """Return what is told but for paths, as plain values for ``audit.json``."""
+        """Return the options but for paths, as plain values for ``audit.json``."""
         void = None if self.void is None else list(self.void)
         told = {"void": void, "class_code": self.class_code}
         return {name: value for name, value in told.items() if value is not None}
@@ -157,7 +157,7 @@ def source_error(error: OSError, path: Path | str) -> SourceError:
 
 
 @contextmanager
-def reading(path: Path | str) -> Iterator[None]:
+def convert_read_errors(path: Path | str) -> Iterator[None]:
     """Turn the operating system's errors in the block into a :class:`SourceError` on ``path``.
 
     That a disk is full or read-only is not an error of reading; it is passed on (see
@@ -172,16 +172,16 @@ def reading(path: Path | str) -> Iterator[None]:
 
 
 def check_new(out: Path) -> None:
-    """See that a file can be made without overwriting anything.
+    """Check that a file can be made without overwriting anything.
 
     Raises:
         CallError: ``out`` holds something already.
     """
     if out.is_dir() or (out.exists() and out.stat().st_size > 0):
-        raise taken(out)
+        raise exists_error(out)
 
 
-def taken(out: Path) -> CallError:
+def exists_error(out: Path) -> CallError:
     """Return the error that something has the name of an output."""
     return CallError("it exists already", str(out), "choose another output, or remove it")
 
@@ -200,10 +200,10 @@ def new_file(out: Path) -> Iterator[BinaryIO]:
     _sweep(out)
     check_new(out)
     is_empty = out.exists()
-    with files.writing_into(out):
+    with files.convert_write_errors(out):
         files.mkdir(out.parent, parents=True, exist_ok=True)
         file, made = files.open_temporary(
-            out.parent, f"{files.partial_prefix(out)}{files.owner()}-", files.PARTIAL
+            out.parent, f"{files.partial_prefix(out)}{files.process_tag()}-", files.PARTIAL
         )
         try:
             with file:
@@ -229,11 +229,11 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     _sweep(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise taken(out)
-    with files.writing_into(out):
+        raise exists_error(out)
+    with files.convert_write_errors(out):
         files.mkdir(out.parent, parents=True, exist_ok=True)
         made = files.temporary_folder(
-            out.parent, f"{files.partial_prefix(out)}{files.owner()}-", files.PARTIAL
+            out.parent, f"{files.partial_prefix(out)}{files.process_tag()}-", files.PARTIAL
         )
         try:
             yield made
@@ -256,7 +256,7 @@ def _name(name: Callable[[Path, Path], None], made: Path, out: Path) -> None:
         name(made, out)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            raise taken(out) from error
+            raise exists_error(out) from error
         raise
 
 

@@ -37,7 +37,7 @@ class NewMask:
     box: tuple[int, int, int, int]
 
 
-def measured(
+def measure_masks(
     counts: Sequence[bytes], sizes: Sequence[tuple[int, int]], names: Sequence[str]
 ) -> list[NewMask]:
     """Return masks with what is measured from their pixels.

@@ -12,7 +12,7 @@ import numpy as np
 from curate.common import files
 from curate.dataset.notes import Notes
 from curate.formats.coco.annotation_columns import UNKNOWN_SIZE, ImageRows
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 from curate.formats.png.png_reading import PictureProblem, PngInfo, read_picture
 from curate.images import ImageFolder
 
@@ -81,13 +81,13 @@ class PictureSizes:
             work: An existing directory.
         """
         facts = {"folder": str(pictures), "paths": find_pictures(pictures, names, unsized)}
-        with files.writing_into(work):
+        with files.convert_write_errors(work):
             files.write_text(work / _FILE, json.dumps(facts))
 
     @classmethod
     def open(cls, work: Path) -> PictureSizes:
         """Read what :meth:`build` left in a work directory."""
-        with reading(work / _FILE):
+        with convert_read_errors(work / _FILE):
             facts = json.loads((work / _FILE).read_bytes())
         return cls(Path(facts["folder"]), facts["paths"])
 

@@ -61,7 +61,7 @@ def mend(value: object) -> tuple[Any, tuple[str, ...]]:
     kinds: dict[str, None] = {}
     made: Any = value
     if type(made) is str:
-        made = _parsed(made)
+        made = _try_parse(made)
         if made is None:
             return value, ()
         kinds["text_segmentation"] = None
@@ -85,7 +85,7 @@ def bytes_of_text(counts: str) -> str | None:
     return None if found is None else found[2].replace("\\\\", "\\")
 
 
-def _parsed(text: str) -> Any:
+def _try_parse(text: str) -> Any:
     """Return the JSON in a text, None where there is none."""
     if len(text) > _LONGEST_TEXT or text.lstrip()[:1] not in ("[", "{"):
         return None
@@ -103,9 +103,9 @@ def _mend_rle(value: dict[str, Any], kinds: dict[str, None]) -> dict[str, Any] |
             kinds["bytes_counts"] = None
             counts = plain
     elif type(counts) is list:
-        counts = _whole(counts, kinds)
+        counts = _to_whole_numbers(counts, kinds)
     if isinstance(size, list | tuple):
-        size = _whole(size, kinds)
+        size = _to_whole_numbers(size, kinds)
     elif size is None:
         kinds["no_rle_size"] = None
     if counts is None or (size is None and "no_rle_size" not in kinds):
@@ -113,7 +113,7 @@ def _mend_rle(value: dict[str, Any], kinds: dict[str, None]) -> dict[str, Any] |
     return {"size": size, "counts": counts}
 
 
-def _whole(values: Iterable[Any], kinds: dict[str, None]) -> list[int] | None:
+def _to_whole_numbers(values: Iterable[Any], kinds: dict[str, None]) -> list[int] | None:
     """Return whole numbers, None where some are none."""
     made = []
     for value in values:
@@ -150,7 +150,7 @@ def _rings(value: list[Any], kinds: dict[str, None], depth: int) -> list[list[An
         return [value]
     if _are_points(value):
         kinds["flat_polygon"] = None
-        return [_joined(value, kinds)]
+        return [_join_points(value, kinds)]
     if depth == _DEEPEST:
         return None
     found: list[list[Any]] = []
@@ -180,7 +180,7 @@ def _are_points(value: list[Any]) -> bool:
     )
 
 
-def _joined(points: list[Any], kinds: dict[str, None]) -> list[Any]:
+def _join_points(points: list[Any], kinds: dict[str, None]) -> list[Any]:
     flat: list[Any] = []
     for point in points:
         if point in _EMPTY:

@@ -227,7 +227,7 @@ def _odd(value: object) -> str:
 
 
 def json_type(value: object) -> str:
-    """Return what JSON calls a value, with its article: ``a string``, ``null``."""
+    """Return JSON's name for a value's type, with its article: ``a string``, ``null``."""
     if value is None:
         return "null"
     names = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
@@ -260,7 +260,7 @@ def _read_rle(value: dict[Any, Any], height: int, width: int) -> Segmentation:
 
 
 def _ring_problem(ring: list[Any]) -> tuple[str, float]:
-    """Return what is wrong with a ring, and its length in px; under 0 where the types are wrong."""
+    """Return a ring's fault, and its length in px; under 0 where the types are wrong."""
     if not set(map(type, ring)) <= {int, float}:
         odd = next(number for number in ring if type(number) not in (int, float))
         return f"holds {json_type(odd)}", -1.0

@@ -69,8 +69,8 @@ class TableBuilder:
         self._images.append(
             {
                 "file_name": plain(file_name),
-                "height": bounded(size[0]),
-                "width": bounded(size[1]),
+                "height": limit_side(size[0]),
+                "width": limit_side(size[1]),
                 "status": status,
                 "status_detail": plain(detail),
                 "source_key": plain(source_key),
@@ -113,7 +113,7 @@ class TableBuilder:
 
     def table(self) -> MaskTable:
         """Return all that was added, measured."""
-        image_ids = _kept(self._image_ids)
+        image_ids = _keep_ids(self._image_ids)
         images = pd.DataFrame(self._images, columns=self._image_columns(), index=image_ids)
         names = dict.fromkeys((*_MASK_FRAME, "segmentation", "status", "status_detail"))
         for row in self._masks:
@@ -123,7 +123,7 @@ class TableBuilder:
         masks = pd.DataFrame(
             {name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()}
         )
-        masks = masks.set_axis(pd.Index(_kept(self._mask_ids), dtype="int64"))
+        masks = masks.set_axis(pd.Index(_keep_ids(self._mask_ids), dtype="int64"))
         return finish(masks, images, self.notes.list())
 
     def _image_columns(self) -> list[str]:
@@ -141,7 +141,7 @@ def _dtype(name: str) -> str:
     return "float64"
 
 
-def _kept(ids: list[int | None]) -> list[int]:
+def _keep_ids(ids: list[int | None]) -> list[int]:
     """Return the ids where they are whole, different and fit a 64-bit integer; else 0, 1, ..."""
     known = [i for i in ids if i is not None and abs(i) < 2**62]
     if len(known) == len(ids) and len(set(known)) == len(known):
@@ -158,7 +158,7 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def bounded(size: int) -> int:
+def limit_side(size: int) -> int:
     """Return a declared image side, or 0 where it does not fit a 64-bit integer."""
     return size if abs(size) < 2**62 else 0
 

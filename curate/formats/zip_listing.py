@@ -15,7 +15,7 @@ _PARQUET = b"PAR1"
 
 
 def damage_of(path: Path) -> str:
-    """Say that a file begins as a zip or as Parquet and does not end as one; "" where it does not.
+    """Return the finding that a file begins as a zip or Parquet and does not end so; "" for none.
 
     Both say at their end what is in them, so that nothing can be read of one that is cut short.
 

@@ -2,7 +2,7 @@
 
 from curate.images.crop_windows import Box, Rectangle, window
 from curate.images.decode import DECODERS, MAX_BYTES, MAX_PIXELS, ImageHeader
-from curate.images.image_folder import ImageFolder, Inspection, worse
+from curate.images.image_folder import ImageFolder, Inspection, worse_status
 
 __all__ = [
     "DECODERS",
@@ -14,5 +14,5 @@ __all__ = [
     "Inspection",
     "Rectangle",
     "window",
-    "worse",
+    "worse_status",
 ]

@@ -32,12 +32,12 @@ TURNS: dict[int, Any] = {
 """How a viewer turns stored pixels, shape (height, width, ...), by EXIF orientation; views."""
 
 
-def back(orientation: int) -> int:
+def inverse_orientation(orientation: int) -> int:
     """Return the orientation that undoes another."""
     return {6: 8, 8: 6}.get(orientation, orientation)
 
 
-def turned_box(box: Box, turn: int, height: int, width: int) -> Box:
+def turn_box(box: Box, turn: int, height: int, width: int) -> Box:
     """Return where a window on a turned picture lies on the picture as it was.
 
     Args:
@@ -73,11 +73,11 @@ class Canvas:
         depth = () if gray else (3,)
         self._gray, self._turn = gray, turn
         height, width = size if turn < 5 else size[::-1]
-        self._box = turned_box(box, turn, height, width)
+        self._box = turn_box(box, turn, height, width)
         self._exact = shape == (box.h, box.w)
         kind: Any = np.uint8 if self._exact else np.uint32
         self._made = np.zeros((*shape, *depth), kind)
-        self._view = TURNS[back(turn)](self._made)  # as the pieces lie
+        self._view = TURNS[inverse_orientation(turn)](self._made)  # as the pieces lie
 
     def draw(self, source: PixelSource, levels: Levels) -> Bytes:
         """Return the window of a picture.
@@ -102,7 +102,7 @@ class Canvas:
             for side, n in zip((self._box.h, self._box.w), self._view.shape, strict=False)
         )
         result = np.empty(self._made.shape, np.uint8)
-        drawn = TURNS[back(self._turn)](result)
+        drawn = TURNS[inverse_orientation(self._turn)](result)
         for y in range(len(rows)):
             count = (rows[y] * columns).astype(np.uint32)
             count = count if self._gray else count[:, None]
@@ -129,7 +129,9 @@ class Canvas:
             return
         ys = _bins(y + piece.dy * np.arange(len(pixels)), box.h, self._view.shape[0])
         xs = _bins(x + piece.dx * np.arange(pixels.shape[1]), box.w, self._view.shape[1])
-        sums = _summed(_summed(pixels, ys, 0), xs, 1)  # rows first: whole rows are quickly added
+        sums = _sum_bins(
+            _sum_bins(pixels, ys, 0), xs, 1
+        )  # rows first: whole rows are quickly added
         self._view[np.ix_(np.unique(ys), np.unique(xs))] += sums
 
 
@@ -145,7 +147,7 @@ def _bins(places: npt.NDArray[Any], size: int, count: int) -> npt.NDArray[np.int
     return np.searchsorted(edges, places, side="right").astype(np.int64)
 
 
-def _summed(values: npt.NDArray[Any], bins: npt.NDArray[np.int64], axis: int) -> npt.NDArray[Any]:
+def _sum_bins(values: npt.NDArray[Any], bins: npt.NDArray[np.int64], axis: int) -> npt.NDArray[Any]:
     starts = np.flatnonzero(np.diff(bins, prepend=-1))
     return np.add.reduceat(values, starts, axis=axis, dtype=np.uint32)
 
@@ -158,7 +160,7 @@ def _eight_bit(image: Image.Image, levels: Levels, *, gray: bool) -> Bytes:
     if not _is_deep(image.mode):
         return np.asarray(image.convert("L" if gray else "RGB"))
     values = np.asarray(image)
-    flat = np.zeros(values.shape, np.uint8) if levels is None else stretched(values, *levels)
+    flat = np.zeros(values.shape, np.uint8) if levels is None else stretch_levels(values, *levels)
     return flat if gray else np.repeat(flat[:, :, None], 3, axis=2)
 
 
@@ -198,7 +200,7 @@ def range_of(sample: npt.NDArray[Any]) -> Levels:
     return None if high <= low else (float(low), float(high))
 
 
-def stretched(values: npt.NDArray[Any], low: float, high: float) -> Bytes:
+def stretch_levels(values: npt.NDArray[Any], low: float, high: float) -> Bytes:
     """Bring numbers from ``low`` to ``high`` to 0..255; what is not finite becomes 0 or 255."""
     scale = np.float32(255.0 / (high - low))
     scaled = (values.astype(np.float32) - np.float32(low)) * scale

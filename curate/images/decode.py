@@ -13,7 +13,7 @@ import numpy as np
 
 from curate.images import image_pieces as pieces
 from curate.images import tiff_blocks
-from curate.images.canvas import TURNS, Bytes, Canvas, Levels, back, levels_of
+from curate.images.canvas import TURNS, Bytes, Canvas, Levels, inverse_orientation, levels_of
 from curate.images.crop_windows import Box
 from curate.images.image_pieces import SMALL_PIXELS, ImagePiece, check_every_pixel, source_of
 from curate.images.quiet_decoders import silence_decoders
@@ -62,7 +62,7 @@ class ImageHeader:
 
 
 @contextmanager
-def opened(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, ImageHeader]]:
+def open_picture(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, ImageHeader]]:
     """Open a picture, without decoding it yet.
 
     Args:
@@ -99,7 +99,7 @@ def _header(path: Path, image: ImageFile.ImageFile) -> ImageHeader:
 def _orientation(path: Path, image: ImageFile.ImageFile) -> int:
     try:
         if image.format == "PNG":  # of which Pillow would decode all to look for EXIF
-            with pieces.without_pixels(path) as bare:
+            with pieces.open_without_pixels(path) as bare:
                 value = int(bare.getexif().get(0x0112, 1))
         else:
             value = int(image.getexif().get(0x0112, 1))
@@ -108,7 +108,7 @@ def _orientation(path: Path, image: ImageFile.ImageFile) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def upright(pixels: Bytes, orientation: int) -> Bytes:
+def turn_upright(pixels: Bytes, orientation: int) -> Bytes:
     """Turn stored pixels, shape (height, width, ...), as a viewer that follows EXIF shows them."""
     return np.ascontiguousarray(TURNS[orientation](pixels))
 
@@ -189,7 +189,7 @@ class Pixels:
         self._source = source_of(path, image, header.stored, left, gray=wanted.gray, least=least)
         self._turn = header.orientation if wanted.displayed else 1
         if self._source.turned:
-            self._turn = 1 if wanted.displayed else back(header.orientation)
+            self._turn = 1 if wanted.displayed else inverse_orientation(header.orientation)
         self._levels: Levels = levels_of(self._source)
 
     def read(self, box: Box | None = None) -> Bytes:
@@ -208,11 +208,11 @@ class Pixels:
         shape = -(-box.h // self._step), -(-box.w // self._step)
         drawn_size = self._source.height, self._source.width
         size = drawn_size if self._turn < 5 else drawn_size[::-1]
-        inner = box if size == self.size else _scaled(box, self.size, size)
+        inner = box if size == self.size else _scale_box(box, self.size, size)
         bins = (min(shape[0], inner.h), min(shape[1], inner.w))
         canvas = Canvas(bins, inner, self._turn, size, gray=self._wanted.gray)
         drawn = canvas.draw(self._source, self._levels)
-        return drawn if bins == shape else _resized(drawn, shape)
+        return drawn if bins == shape else _resize(drawn, shape)
 
     def bands(self, pixels: int, margin: int) -> Iterator[Band]:
         """Yield the whole picture, from its first row to its last, some rows at a time.
@@ -252,7 +252,7 @@ class Pixels:
         return self._turn == 1 and self._source.ordered and drawn == self.size
 
 
-def _scaled(box: Box, size: tuple[int, int], drawn: tuple[int, int]) -> Box:
+def _scale_box(box: Box, size: tuple[int, int], drawn: tuple[int, int]) -> Box:
     """Return a window on a picture as one on the same picture drawn at another scale."""
     x, y = box.x * drawn[1] // size[1], box.y * drawn[0] // size[0]
     right = min(drawn[1], -(-(box.x + box.w) * drawn[1] // size[1]))
@@ -260,7 +260,7 @@ def _scaled(box: Box, size: tuple[int, int], drawn: tuple[int, int]) -> Box:
     return Box(x, y, max(1, right - x), max(1, bottom - y))
 
 
-def _resized(pixels: Bytes, shape: tuple[int, int]) -> Bytes:
+def _resize(pixels: Bytes, shape: tuple[int, int]) -> Bytes:
     from PIL import Image
 
     made = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)

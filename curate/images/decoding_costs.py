@@ -63,7 +63,7 @@ def bytes_to_decode(path: Path, image: ImageFile.ImageFile, mode: str = "", scal
 
 
 def _kept_coefficients(path: Path, image: ImageFile.ImageFile) -> int:
-    """Return what a JPEG keeps until its last scan: all of it, unless one scan has everything."""
+    """Return the bytes that a JPEG keeps until its last scan; 0 if one scan has everything."""
     try:
         with path.open("rb") as file:
             found = _of_frame(file)
@@ -106,7 +106,7 @@ def _coefficients(frame: bytes) -> int:
 
 
 def _jpeg_2000(path: Path, samples: int, pixels: int) -> int:
-    """Return what a tile takes: its samples, and what is noted of each of its code blocks."""
+    """Return the bytes of a tile: its samples, and the decoder's state of each code block."""
     with path.open("rb") as file:
         data = file.read(_HEAD)
     at = data.find(b"\xff\x4f\xff\x51")

@@ -24,7 +24,7 @@ from curate.images.decode import (
     ImageHeader,
     Pixels,
     Wanted,
-    opened,
+    open_picture,
     problem,
     thumbnail_of,
 )
@@ -140,7 +140,7 @@ class ImageFolder:
         if path is None:
             return Inspection("missing", reason)
         try:
-            with opened(path, self.max_pixels) as (image, header):
+            with open_picture(path, self.max_pixels) as (image, header):
                 thumbnail = thumbnail_of(path, image, header, self.max_bytes)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
@@ -162,7 +162,7 @@ class ImageFolder:
         """
         seen = [self.inspect(name, size) for name, size in names_and_sizes(images)]
         columns = {"status": [s.status for s in seen], "status_detail": [s.detail for s in seen]}
-        return worse(images, pd.DataFrame(columns, index=images.index).astype(STRING))
+        return worse_status(images, pd.DataFrame(columns, index=images.index).astype(STRING))
 
     def load(
         self,
@@ -231,7 +231,7 @@ class ImageFolder:
         found: Pixels | None = None
         try:
             if path is not None:
-                image, header = stack.enter_context(opened(path, self.max_pixels))
+                image, header = stack.enter_context(open_picture(path, self.max_pixels))
                 if size is None or size in (header.stored, header.displayed):
                     displayed = size is None or size == header.displayed
                     wanted = replace(wanted, displayed=displayed)
@@ -249,7 +249,7 @@ def names_and_sizes(images: pd.DataFrame) -> list[tuple[object, tuple[int, int]]
     return list(zip(images["file_name"].to_numpy(object), sizes, strict=True))
 
 
-def worse(known: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+def worse_status(known: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """Return ``status`` and ``status_detail`` of whichever of two frames says the graver.
 
     Args:

@@ -98,13 +98,15 @@ def source_of(
         if found is not None:
             ordered = image.format != "PNG" or not image.info.get("interlace")
             return PixelSource(*size, False, found, ordered)
-    image = _fitting(path, image, max_bytes, gray=gray, least=least)
+    image = _fit_decoder(path, image, max_bytes, gray=gray, least=least)
     image.load()
     # Pillow turns a TIFF itself, and drops its orientation.
-    return PixelSource(image.height, image.width, image.format == "TIFF", partial(_cropped, image))
+    return PixelSource(
+        image.height, image.width, image.format == "TIFF", partial(_crop_bands, image)
+    )
 
 
-def _fitting(
+def _fit_decoder(
     path: Path,
     image: ImageFile.ImageFile,
     max_bytes: int,
@@ -130,7 +132,7 @@ def _fitting(
 
 
 def check_every_pixel(path: Path, image: ImageFile.ImageFile, max_bytes: int) -> None:
-    """See that a JPEG can be decoded at its full scale, if only in gray; others need no draft.
+    """Check that a JPEG can be decoded at its full scale, if only in gray; others need no draft.
 
     Raises:
         TooMuch: It cannot in so much memory.
@@ -142,7 +144,7 @@ def check_every_pixel(path: Path, image: ImageFile.ImageFile, max_bytes: int) ->
             raise TooMuch(image, needed, max_bytes)
 
 
-def _cropped(image: Image.Image, top: int, bottom: int) -> Iterator[ImagePiece]:
+def _crop_bands(image: Image.Image, top: int, bottom: int) -> Iterator[ImagePiece]:
     rows = max(1, PIECE_PIXELS // max(1, image.width))
     for y in range(top, min(bottom, image.height), rows):
         box = (0, y, image.width, min(y + rows, bottom, image.height))
@@ -236,10 +238,10 @@ def _tiff(
         return None
     a_block = blocks.block_bytes + 4 * blocks.block_height * blocks.block_width
     if a_block <= max_bytes // 4:
-        decoded = partial(tiff_blocks.decoded, path, blocks, PIECE_PIXELS)
+        decoded = partial(tiff_blocks.decode_blocks, path, blocks, PIECE_PIXELS)
     elif blocks.is_one_deflate_strip:
         at_once = PIECE_PIXELS * blocks.bits // 8
-        decoded = partial(tiff_blocks.deflated_rows, path, blocks, image, at_once)
+        decoded = partial(tiff_blocks.inflate_rows, path, blocks, image, at_once)
     else:
         return None
 
@@ -250,7 +252,7 @@ def _tiff(
     return pieces
 
 
-def without_pixels(path: Path) -> ImageFile.ImageFile:
+def open_without_pixels(path: Path) -> ImageFile.ImageFile:
     """Open a PNG as one of a single pixel with the same palette and metadata.
 
     Raises:

@@ -199,8 +199,8 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 @kernel
-def predicted(kind: int, left: int, above: int, corner: int) -> int:
-    """Return what a PNG's filter expects of a byte from three before it."""
+def predict_byte(kind: int, left: int, above: int, corner: int) -> int:
+    """Return the byte that a PNG's filter predicts from three before it."""
     if kind == 1:
         return left
     if kind == 2:
@@ -239,5 +239,5 @@ def unfilter(rows: Bytes, step: int, before: Bytes) -> None:
             for x in range(width):
                 left = int(row[x - step]) if x >= step else 0
                 corner = int(above[x - step]) if x >= step else 0
-                row[x] = (int(row[x]) + predicted(kind, left, int(above[x]), corner)) & 255
+                row[x] = (int(row[x]) + predict_byte(kind, left, int(above[x]), corner)) & 255
         above = row

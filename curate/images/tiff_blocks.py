@@ -223,7 +223,7 @@ def _count(height: int, width: int, block_height: int, block_width: int) -> int:
     return -(-height // block_height) * -(-width // block_width)
 
 
-def decoded(
+def decode_blocks(
     path: Path, blocks: Blocks, pixels_at_once: int, first: int, stop: int
 ) -> Iterator[tuple[int, int, Image.Image]]:
     """Yield (x, y, piece) of a picture, rows of blocks from the top.
@@ -289,10 +289,10 @@ def _small(file: BinaryIO, blocks: Blocks, some: list[int], height: int, width: 
     at += sum(len(body) + len(body) % 2 for _, _, body in tags.values() if len(body) > 4)
     starts = at + np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
     tags[places] = (4, len(some), struct.pack(f"{order}{len(some)}I", *starts.tolist()))
-    return _laid_out(order, tags) + b"".join(packed)
+    return _write_header(order, tags) + b"".join(packed)
 
 
-def _laid_out(order: str, tags: dict[int, tuple[int, int, bytes]]) -> bytes:
+def _write_header(order: str, tags: dict[int, tuple[int, int, bytes]]) -> bytes:
     """Return the header and the directory of a TIFF, with the values that stand behind it."""
     head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HIH", 42, 8, len(tags))
     after = 8 + 2 + 12 * len(tags) + 4
@@ -306,7 +306,7 @@ def _laid_out(order: str, tags: dict[int, tuple[int, int, bytes]]) -> bytes:
     return head + b"".join(entries) + bytes(4) + bodies
 
 
-def deflated_rows(
+def inflate_rows(
     path: Path,
     blocks: Blocks,
     image: ImageFile.ImageFile,
@@ -335,7 +335,7 @@ def deflated_rows(
         left = min(blocks.block_height, blocks.height - top)
         if top >= stop or top + left <= first:
             continue
-        data = _inflated(path, int(blocks.offsets[k]), int(blocks.counts[k]))
+        data = _inflate_strip(path, int(blocks.offsets[k]), int(blocks.counts[k]))
         next(data)
         while left and top < stop:
             n = min(count, left)
@@ -355,7 +355,7 @@ def _raw(image: Image.Image, rawmode: str, size: tuple[int, int], data: bytes) -
     return piece
 
 
-def _inflated(path: Path, at: int, size: int) -> Any:
+def _inflate_strip(path: Path, at: int, size: int) -> Any:
     """Give a generator that takes how many bytes are wanted, and yields them."""
     inflate, waiting = zlib.decompressobj(), b""
     with path.open("rb") as file:

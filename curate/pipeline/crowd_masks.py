@@ -66,7 +66,7 @@ def judge_as_objects(out: Path, info: dict[str, Any]) -> None:
     The parts go first: where this is cut off, the next run scores those that are gone as before
     and comes to the same end.
     """
-    with files.writing_into(out):
+    with files.convert_write_errors(out):
         for index in range(count_parts(out)):
             for kind in ("masks", "images"):
                 files.unlink(scored_path(out, kind, index), missing_ok=True)

@@ -52,9 +52,9 @@ from curate.policy.plan import decide, rank
 from curate.policy.policy import Policy
 from curate.quality import label_free
 from curate.quality.explanations import stated_columns
-from curate.quality.model_in_force import LEARNED_COLUMNS, MODEL, judge, model_in_force
+from curate.quality.model_in_force import LEARNED_COLUMNS, MODEL, compute_quality, model_in_force
 from curate.scorers.declared_habits import AREAS, BOXES
-from curate.scorers.detector import named_categories
+from curate.scorers.detector import name_categories
 from curate.scorers.near_duplicates import near_duplicates
 from curate.scorers.stability import StabilityCurve
 from curate.store.audit import Audit, connect
@@ -113,7 +113,7 @@ def decide_audit(
     Raises:
         AuditError: Something cannot be written, or the model in force cannot be used.
     """
-    with files.writing_into(out):
+    with files.convert_write_errors(out):
         for folder in (out, *(out / name for name in ("masks", "images", "model"))):
             files.remove_temporaries(folder)
         return _decide(out, info, policy, pool, report)
@@ -369,9 +369,9 @@ def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) ->
     frame = frame.drop(columns=[c for c in applied.columns if c in frame.columns]).join(applied)
     named = {}
     if NAMED in frame:
-        frame[NAMED] = named_categories(frame[NAMED], references["category_names"])
+        frame[NAMED] = name_categories(frame[NAMED], references["category_names"])
         named = {NAMED: frame[NAMED]}
-    judged = judge(frame, references["quality"], model, policy.odd)
+    judged = compute_quality(frame, references["quality"], model, policy.odd)
     frame["quality_score"] = judged.columns["quality_score"]
     plan = decide(
         frame,
@@ -411,7 +411,7 @@ def judged_columns(
     """
     wanted = {"mask_id", "area_px", *label_free.SIGNALS, *named}
     wanted |= {
-        name for scorer in scorers.registered() for name in (*scorer.reads, *scorer.may_read)
+        name for scorer in scorers.all_scorers() for name in (*scorer.reads, *scorer.may_read)
     }
     skipped = {*LATE, *(() if masks else HEAVY)}
     names = [n for n in part_names(out, "masks", index) if n in wanted - skipped]
@@ -455,7 +455,7 @@ def _places_on_disk(out: Path) -> Iterator[bytes]:
     quoted = str(target).replace("'", "''")
     with connect(out) as connection:
         connection.register("plan", _scored(out / WORK / "plan"))
-        files.written_by_library(target)
+        files.announce_library_write(target)
         connection.execute(
             "copy (select row_number() over (order by priority desc, mask_id) as rank from plan"
             f" order by part, row) to '{quoted}' (format parquet)"

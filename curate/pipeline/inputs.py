@@ -14,7 +14,7 @@ from curate.formats import dataset_path, detect
 from curate.formats.format import Format, ReadOptions
 from curate.formats.own_pictures import BESIDE_FILE, IN_DATASET, OwnPictures
 from curate.images import ImageFolder
-from curate.scorers import registered
+from curate.scorers import all_scorers
 from curate.scorers.stability import SoftMasks
 
 
@@ -153,7 +153,7 @@ def availability(inputs: Inputs) -> list[dict[str, Any]]:
         "deep": "--deep",
     }
     rows = []
-    for scorer in registered():
+    for scorer in all_scorers():
         missing = [options[need] for need in scorer.needs if not given[need]]
         rows.append(
             {

@@ -28,7 +28,7 @@ from curate.pipeline.reference_sources import ReferenceSource
 from curate.pipeline.source_images import SourceImages
 from curate.scorers.counterparts import box_pairs
 from curate.scorers.detector import confidence_of, detection_boxes
-from curate.scorers.scorer import present
+from curate.scorers.scorer import has_pixels
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -172,7 +172,7 @@ class _Sample:
         group = pd.Series(np.arange(len(rows)), index=wanted)
         group = group[~group.index.duplicated()]
         at = group.reindex(table.masks["image_id"], fill_value=-1).to_numpy(np.int64)
-        keep = (at >= 0) & present(table)
+        keep = (at >= 0) & has_pixels(table)
         self.size = len(rows)
         self.masks = table.masks[keep]
         self.boxes = np.ascontiguousarray(table.boxes[keep], np.float64)

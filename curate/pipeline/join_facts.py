@@ -137,7 +137,7 @@ def write_joins(out: Path, lists: Mapping[str, Mapping[str, list[str]]]) -> None
     if any(lists.values()):
         write_json(out / JOINS, lists)
     else:
-        with files.writing_into(out):
+        with files.convert_write_errors(out):
             files.unlink(out / JOINS, missing_ok=True)
 
 

@@ -69,7 +69,10 @@ class ReferenceSource:
         numbers = np.full(len(images.listing), -1, np.int64)
         joined = np.flatnonzero(found.rows >= 0)
         numbers[found.rows[joined]] = joined
-        with files.writing_into(self.folder), files.open_file(self.folder / _JOINED) as file:
+        with (
+            files.convert_write_errors(self.folder),
+            files.open_file(self.folder / _JOINED) as file,
+        ):
             files.save_array(file, numbers)
         return found, mine
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 from curate import __version__
 from curate.common import files
 from curate.common.fingerprint import fingerprint
-from curate.common.locks import alone
+from curate.common.locks import hold_directory
 from curate.common.pool import Pool
 from curate.common.progress import Progress
 from curate.common.ranges import check_numbers
@@ -30,9 +30,9 @@ from curate.dataset.notes import Note, as_dicts, put_notes
 from curate.dataset.table import MaskTable
 from curate.dataset.version_id import VersionHash, image_digests
 from curate.errors import CallError, SourceError
-from curate.formats import detect, others_beside
+from curate.formats import detect, find_others_beside
 from curate.formats.format import Format, Part, ReadOptions
-from curate.images import ImageFolder, worse
+from curate.images import ImageFolder, worse_status
 from curate.networks.detectors.detections import detections_of
 from curate.networks.loading import load_detector, load_segmenter
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
@@ -165,7 +165,7 @@ def _with_picture_status(images: pd.DataFrame, found: pd.DataFrame) -> pd.DataFr
         return images
     names = {"picture_status": "status", "picture_status_detail": "status_detail"}
     seen = found[list(names)].rename(columns=names)
-    graver = worse(images, seen)
+    graver = worse_status(images, seen)
     return images.assign(status=graver["status"], status_detail=graver["status_detail"])
 
 
@@ -266,7 +266,7 @@ def audit(
         },
         "version": __version__,
     }
-    with alone(out, "audit"), Pool(workers) as pool:
+    with hold_directory(out, "audit"), Pool(workers) as pool:
         refuse_other_decisions(Audit(out, identity))
         info = claim(out, identity, restart)
         if info is None:
@@ -317,7 +317,7 @@ def _begun(
 
 def _beside(source: Path, chosen: Format) -> list[Note]:
     """Say which other sources lie in a folder, and are not read with it."""
-    others = others_beside(source, chosen)
+    others = find_others_beside(source, chosen)
     named = ", ".join(f"{name} ({title})" for name, title in others.items())
     text = f"read as {chosen.title}; beside it, and not read: {named}"
     return [Note("others_beside", text, len(others), "files")] if others else []
@@ -348,11 +348,11 @@ def _score_all(
 ) -> Joins:
     """Score every part that is not there yet; return how the inputs were joined."""
     work = out / WORK
-    with files.writing_into(out):
+    with files.convert_write_errors(out):
         files.mkdir(work, parents=True, exist_ok=True)
         for folder in (out, out / "masks", out / "images"):
             files.remove_temporaries(folder)
-    with files.writing_into(work):
+    with files.convert_write_errors(work):
         told = ReadOptions(images=inputs.images)
         parts = list(detect(source, format, inputs.read_options()).plan(source, work))
         sides = [prepare_side(name, path, work, told) for name, path in inputs.compare.items()]

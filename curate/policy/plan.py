@@ -104,10 +104,9 @@ def decide(
         quality_cut: Masks of lower quality are the policy's ``lowest_share`` of the whole dataset
             (see ``curate.pipeline.deciding.quality_line``); None for no such line.
         blame: Says of some rows of ``frame`` what speaks most against each (see
-            :func:`curate.quality.explanations.blame`), for masks that quality alone sends to
-            review: under the policy's own line with what was measured, else as the weakest; None
-                for
-            nothing to tell.
+            :func:`curate.quality.explanations.explain_low_quality`), for masks that quality alone
+            sends to review: under the policy's own line with what was measured, else as the
+            weakest; None for nothing to tell.
         odd_quality: What is held against the policy's line instead of ``quality_score`` (see
             :class:`curate.quality.model_in_force.Judged`); same index.
         certified: Masks of at least this quality are what people's random sample has shown to be

@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.common.option_values import ACTIONS
 from curate.common.option_values import PRESETS as PRESETS
-from curate.common.ranges import Range, checked
+from curate.common.ranges import Range, check_number
 from curate.errors import CallError
 from curate.policy.expression import Expression
 from curate.policy.grammar import near
@@ -61,7 +61,7 @@ def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         "cost": _number(tables["cost"], "default", 1, (0, 1e9), f"{where}, [cost]"),
         "category_cost": _costs(tables["cost"].get("category", {}), f"{where}, [cost.category]"),
         "nms": _nms(tables["nms"], f"{where}, [nms]") if "nms" in content else None,
-        "small_px": int(checked(small, whole, "small_px", f"{where}, [clean]")),
+        "small_px": int(check_number(small, whole, "small_px", f"{where}, [clean]")),
     }
 
 
@@ -113,7 +113,7 @@ def _table(content: Mapping[str, Any], name: str, where: str) -> Mapping[str, An
 def _number(
     table: Mapping[str, Any], key: str, default: float, limits: tuple[float, float], where: str
 ) -> float:
-    return checked(table.get(key, default), Range(*limits), key, where)
+    return check_number(table.get(key, default), Range(*limits), key, where)
 
 
 def _line(table: Mapping[str, Any], key: str, where: str) -> float | None:

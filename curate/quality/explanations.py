@@ -40,12 +40,12 @@ class Blame:
     weakest: Sequence[str]
 
 
-def blame(
+def explain_low_quality(
     frame: pd.DataFrame,
     reference: Mapping[str, Any],
     limits: Mapping[str, float] | None = None,
 ) -> Blame:
-    """Return what speaks most against each mask, for :func:`~curate.policy.plan.decide`.
+    """Explain what speaks most against each mask, for :func:`~curate.policy.plan.decide`.
 
     Args:
         frame: Masks with their scores, and the columns of :func:`stated_columns`.
@@ -55,12 +55,12 @@ def blame(
     """
     from curate.quality.label_free import evidence
 
-    weakest = _loudest(evidence(frame, reference))
-    gross = _loudest(evidence(frame, reference, limits)) if limits else weakest
+    weakest = _strongest_column(evidence(frame, reference))
+    gross = _strongest_column(evidence(frame, reference, limits)) if limits else weakest
     at_all = [name or other for name, other in zip(gross, weakest, strict=True)]
-    stated = blame_on(frame, at_all, [False] * len(frame)).stated
+    stated = explain_columns(frame, at_all, [False] * len(frame)).stated
     low = _only_low(frame, weakest, reference)
-    return Blame(stated, blame_on(frame, low, [False] * len(frame)).weakest)
+    return Blame(stated, explain_columns(frame, low, [False] * len(frame)).weakest)
 
 
 def _only_low(frame: pd.DataFrame, names: Sequence[str], reference: Mapping[str, Any]) -> list[str]:
@@ -77,7 +77,7 @@ def _only_low(frame: pd.DataFrame, names: Sequence[str], reference: Mapping[str,
     return [str(name) for name in columns]
 
 
-def _loudest(found: pd.DataFrame) -> list[str]:
+def _strongest_column(found: pd.DataFrame) -> list[str]:
     """Return for each row the column of the largest value, "" where none is over 0."""
     loud, names = found.to_numpy(np.float64), np.array([*found.columns, ""], object)
     which = np.full(len(found), len(names) - 1)
@@ -86,7 +86,7 @@ def _loudest(found: pd.DataFrame) -> list[str]:
     return [str(name) for name in names[which]]
 
 
-def blame_on(frame: pd.DataFrame, names: Sequence[str], high: Sequence[bool]) -> Blame:
+def explain_columns(frame: pd.DataFrame, names: Sequence[str], high: Sequence[bool]) -> Blame:
     """State the columns that speak against each mask.
 
     Args:
@@ -123,14 +123,14 @@ def _statements(frame: pd.DataFrame, name: str, high: bool) -> npt.NDArray[np.ob
     told = columns("mask").get(name)
     plain_text = f"{'higher' if high else 'lower'} {title(name)} than is usual ({{{name}:.3g}})"
     text = (told.states if told else "") or plain_text
-    found = np.array(_filled(frame, name, text), object)
+    found = np.array(_fill_template(frame, name, text), object)
     if told and told.states_at_zero and name in frame:
         zero = frame[name].to_numpy(np.float64) == 0
-        found[zero] = _filled(frame[zero], name, told.states_at_zero)
+        found[zero] = _fill_template(frame[zero], name, told.states_at_zero)
     return found
 
 
-def _filled(frame: pd.DataFrame, name: str, text: str) -> list[str]:
+def _fill_template(frame: pd.DataFrame, name: str, text: str) -> list[str]:
     wording = Wording.parse(text)
     values = _values(frame, [column for column in wording.columns if column != LACK])
     if LACK in wording.columns and name in frame:
@@ -142,8 +142,10 @@ def _values(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, list[Any]]:
     return {name: plain(frame[name]) for name in names if name in frame}
 
 
-def moved(found: Explained, names: Sequence[str], index: pd.Index[Any]) -> pd.Series[Any]:
-    """Return what moved each mask's probability most, in words.
+def explain_probability(
+    found: Explained, names: Sequence[str], index: pd.Index[Any]
+) -> pd.Series[Any]:
+    """Name the signals that moved each mask's probability most, in words.
 
     Args:
         found: What the quality model says.
@@ -165,10 +167,10 @@ def moved(found: Explained, names: Sequence[str], index: pd.Index[Any]) -> pd.Se
     return pd.Series(np.array(texts, object)[which.ravel()], index, STRING)
 
 
-def against(
+def explain_evidence(
     found: Explained, names: Sequence[str], frame: pd.DataFrame, reference: Mapping[str, Any]
 ) -> Blame:
-    """Return what speaks most against each mask; nothing where none of the strongest does.
+    """Explain what speaks most against each mask; nothing where none of the strongest does.
 
     Args:
         found: What the quality model says of the masks of ``frame``.
@@ -181,8 +183,8 @@ def against(
     chosen = np.where(worse.any(axis=1), found.column[rows, place], len(names))
     columns = np.array([*names, ""], object)[chosen].tolist()
     high = found.high[rows, place].tolist()
-    weakest = blame_on(frame, _only_low(frame, columns, reference), high).weakest
-    return Blame(blame_on(frame, columns, high).stated, weakest)
+    weakest = explain_columns(frame, _only_low(frame, columns, reference), high).weakest
+    return Blame(explain_columns(frame, columns, high).stated, weakest)
 
 
 def families(names: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -191,10 +193,10 @@ def families(names: Sequence[str]) -> npt.NDArray[np.int64]:
     A scorer's measures repeat what its score says: a mask with a hole has a hole area, too. Such a
     measure ("hole_area_px") is told as the score whose name it bears ("hole_score").
     """
-    from curate.scorers import registered
+    from curate.scorers import all_scorers
 
     heads = np.arange(len(names))
-    for scorer in registered():
+    for scorer in all_scorers():
         written = [column for column in (*scorer.columns, *scorer.applied) if column.name in names]
         scores = [column.name for column in written if column.kind == "score"]
         for column in written:
@@ -219,28 +221,30 @@ def _sides(found: Explained, row: int, names: Sequence[str]) -> str:
 
 
 def _clause(name: str, high: bool) -> str:
-    """Return what a column says against a mask."""
+    """Return the clause of a column that speaks against a mask."""
     from curate.scorers import columns
 
     told = columns("mask").get(name)
     if told is not None and told.kind == "score" and told.low_means:
         return told.low_means
     if told is not None and told.kind != "score":
-        return _measured(name, high)
+        return _describe_measure(name, high)
     return f"its {_STORED.get(name, name.removesuffix('_score').replace('_', ' '))} is low"
 
 
 def _praise(name: str, high: bool) -> str:
-    """Return what a column says for a mask."""
+    """Return the clause of a column that speaks for a mask."""
     from curate.scorers import columns
 
     told = columns("mask").get(name)
     if name in _STORED or (told is None and name.endswith("_score")):
         return f"its {_STORED.get(name, name.removesuffix('_score').replace('_', ' '))}"
-    return title(name) if told is not None and told.kind == "score" else _measured(name, high)
+    return (
+        title(name) if told is not None and told.kind == "score" else _describe_measure(name, high)
+    )
 
 
-def _measured(name: str, high: bool) -> str:
+def _describe_measure(name: str, high: bool) -> str:
     return f"{'high' if high else 'low'} {title(name)}"
 
 

@@ -57,7 +57,7 @@ class FeatureColumns:
         )
 
     def matrix(self, frame: pd.DataFrame, evidence: FloatArray) -> FloatArray:
-        """Return what a model takes.
+        """Return the features as a matrix.
 
         Args:
             frame: A row a mask; a column that is not there is not available.

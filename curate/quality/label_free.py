@@ -126,7 +126,7 @@ def evidence(
     """
     limits = limits or {}
     columns = {
-        name: _speaks(frame[name].to_numpy(np.float64), name in FORM, *_curve(reference[name]))
+        name: _speaks(frame[name].to_numpy(np.float64), name in FORM, *_tail_curve(reference[name]))
         * (frame[name].to_numpy(np.float64) < limits.get(name, 1.0))
         for name in reference
         if name in frame
@@ -134,7 +134,7 @@ def evidence(
     return pd.DataFrame(columns, index=frame.index)
 
 
-def _curve(reference: Mapping[str, Any]) -> tuple[FloatArray, FloatArray, float, float, float]:
+def _tail_curve(reference: Mapping[str, Any]) -> tuple[FloatArray, FloatArray, float, float, float]:
     """Return a signal's values, how loud each is, its usual value and median, and its weight."""
     points = np.array(reference["value"], np.float64)
     loud = -np.log(np.array(reference["share"], np.float64))

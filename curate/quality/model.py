@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from curate.quality.features import FeatureColumns
 from curate.quality.stacking import expit
-from curate.quality.trees import Trees, together
+from curate.quality.trees import Trees, concat_trees
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -57,7 +57,7 @@ class QualityModel:
         return self.intercept + self.trees.base
 
     def contributions(self, matrix: FloatArray) -> FloatArray:
-        """Return what each column of each row does to the logit of being bad.
+        """Return each column's contribution to the logit of being bad.
 
         Args:
             matrix: What ``columns.matrix`` gives.
@@ -92,7 +92,7 @@ class QualityModel:
 
     def plus(self, other: QualityModel) -> QualityModel:
         """Return the model whose logit is the sum of two over the same columns."""
-        trees = together(self.trees, other.trees)
+        trees = concat_trees(self.trees, other.trees)
         intercept, slope = self.intercept + other.intercept, self.slope + other.slope
         return QualityModel(self.columns, intercept, slope, trees)
 

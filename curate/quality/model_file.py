@@ -111,7 +111,7 @@ def _need(holds: object, why: str) -> None:
 
 
 def _check_description(data: bytes) -> None:
-    """See that a file asks for nothing but plain values, and is as large as what it says."""
+    """Check that a file asks for nothing but plain values, and is as large as it says."""
     _need(len(data) <= LARGEST, "it is too large")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()
@@ -147,7 +147,7 @@ def _files(node: Any) -> list[str]:
 
 
 def _check_array(data: bytes) -> None:
-    """See that an array's header asks for as many bytes as there are."""
+    """Check that an array's header asks for as many bytes as there are."""
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     _need(version == (1, 0), "an array is of another version")

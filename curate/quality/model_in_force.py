@@ -14,7 +14,13 @@ import pandas as pd
 
 from curate.errors import AuditError
 from curate.quality import label_free as quality
-from curate.quality.explanations import Blame, against, blame, families, moved
+from curate.quality.explanations import (
+    Blame,
+    explain_evidence,
+    explain_low_quality,
+    explain_probability,
+    families,
+)
 from curate.quality.features import evidence_shares, total_evidence
 from curate.quality.model import Explained, QualityModel, explain
 
@@ -55,14 +61,14 @@ class Judged:
     limits: Mapping[str, float] | None = None
 
     def blame(self, some: pd.DataFrame) -> Blame:
-        """Return what speaks most against some of the masks."""
+        """Explain why some of the masks are of low quality."""
         if self.model is None:
-            return blame(some, self.reference, self.limits)
-        found = _explained(some, self.reference, self.model)
-        return against(found, self.model.columns.names, some, self.reference)
+            return explain_low_quality(some, self.reference, self.limits)
+        found = _explain_model(some, self.reference, self.model)
+        return explain_evidence(found, self.model.columns.names, some, self.reference)
 
 
-def judge(
+def compute_quality(
     frame: pd.DataFrame,
     reference: Mapping[str, Any],
     model: QualityModel | None,
@@ -81,21 +87,25 @@ def judge(
         odd = quality.apply(frame, reference, limits) if limits else label_free
         columns = pd.DataFrame({"quality_score": label_free})
         return Judged(columns, odd, reference, limits=limits)
-    found = _explained(frame, reference, model)
+    found = _explain_model(frame, reference, model)
     learned = np.where(label_free.isna(), np.nan, found.probability)
     columns = pd.DataFrame(
         {
             "quality_score": learned,
             LABEL_FREE: label_free,
-            MOVED_BY: moved(found, model.columns.names, frame.index).where(label_free.notna()),
+            MOVED_BY: explain_probability(found, model.columns.names, frame.index).where(
+                label_free.notna()
+            ),
         },
         index=frame.index,
     )
     return Judged(columns, columns["quality_score"], reference, model)
 
 
-def _explained(frame: pd.DataFrame, reference: Mapping[str, Any], model: QualityModel) -> Explained:
-    """Return what a model says of masks, and which signals moved it."""
+def _explain_model(
+    frame: pd.DataFrame, reference: Mapping[str, Any], model: QualityModel
+) -> Explained:
+    """Return a model's probabilities of masks, with the contribution of each signal."""
     evidence = quality.evidence(frame, reference)
     matrix = model.columns.matrix(frame, total_evidence(evidence))
     return explain(model, matrix, evidence_shares(evidence), families(model.columns.names))

@@ -50,8 +50,8 @@ def _above(values: FloatArray, ordered: FloatArray) -> FloatArray:
     return np.asarray(sum(sides) / (2 * len(ordered)), np.float64)
 
 
-def stand_for(reviewed: FloatArray, dataset: FloatArray) -> FloatArray:
-    """Weight reviewed masks by how common their prominence is in the dataset (post-stratification).
+def poststratify(reviewed: FloatArray, dataset: FloatArray) -> FloatArray:
+    """Weight reviewed masks by how common their prominence is in the dataset.
 
     Strata are cut by the dataset's prominence, finely where it is high, since that is where queues
     look. Where some reviews would count so much that the others say nothing any more, all weights
@@ -97,7 +97,7 @@ def _join(have: FloatArray) -> npt.NDArray[np.int64]:
     return numbers
 
 
-def beyond(reviewed: FloatArray, dataset: FloatArray) -> npt.NDArray[np.bool_]:
+def find_unreviewed(reviewed: FloatArray, dataset: FloatArray) -> npt.NDArray[np.bool_]:
     """Return which of a dataset's masks are less prominent than nearly all reviewed ones.
 
     Of such masks people have seen fewer than :data:`FEWEST`: what is said of them is extrapolated.
@@ -107,12 +107,12 @@ def beyond(reviewed: FloatArray, dataset: FloatArray) -> npt.NDArray[np.bool_]:
     return np.asarray(dataset < np.sort(reviewed)[FEWEST - 1], np.bool_)
 
 
-def believed_good(reviewed: FloatArray, dataset: FloatArray) -> npt.NDArray[np.int64]:
-    """Return rows of a dataset that are believed to be good, for want of anybody who looked.
+def choose_pseudo_good(reviewed: FloatArray, dataset: FloatArray) -> npt.NDArray[np.int64]:
+    """Choose rows of a dataset that are taken as good, for want of anybody who looked.
 
     They are evenly spaced among those beyond what was reviewed; none where that is less than half.
     """
-    there = np.flatnonzero(beyond(reviewed, dataset))
+    there = np.flatnonzero(find_unreviewed(reviewed, dataset))
     if 2 * len(there) < len(dataset):
         return np.empty(0, np.int64)
     ordered = there[np.argsort(dataset[there], kind="stable")]

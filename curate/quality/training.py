@@ -41,7 +41,7 @@ from curate.quality.features import FeatureColumns
 from curate.quality.metrics import average_precision, log_losses, share_over_zero
 from curate.quality.model import QualityModel
 from curate.quality.stacking import LogitModel, expit, stack
-from curate.quality.trees import grow, no_trees
+from curate.quality.trees import empty_trees, grow
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -200,7 +200,7 @@ def _grow_trees(data: TrainingSet) -> QualityModel:
     Which masks were shown depends on their scores alone (covariate shift), so P(bad | scores) is
     learned without bias all the same; weights would only raise its variance.
     """
-    trees = no_trees()
+    trees = empty_trees()
     if data.bad.any() and not data.bad.all():
         trees = grow(data.matrix, data.bad, data.columns.directions(), data.seed)
     return QualityModel(data.columns, 0.0, 0.0, trees)
@@ -270,10 +270,10 @@ def fit(
     """
     if START in stacked.experts and start is not None:
         columns = columns.joined(start.columns)
-    model = QualityModel(columns, stacked.line.intercept, 0.0, no_trees())
+    model = QualityModel(columns, stacked.line.intercept, 0.0, empty_trees())
     for name, slope in zip(stacked.experts, stacked.line.slopes.tolist(), strict=True):
         if name == SUSPICION:
-            model = model.plus(QualityModel(columns, 0.0, slope, no_trees()))
+            model = model.plus(QualityModel(columns, 0.0, slope, empty_trees()))
             continue
         expert = scores.trees if name == TREES else start
         if expert is not None and slope > 0:

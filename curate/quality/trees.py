@@ -54,7 +54,7 @@ class Trees:
     base: float
 
     def contributions(self, matrix: FloatArray) -> FloatArray:
-        """Return what each column of each row adds to :attr:`base`.
+        """Return each column's contribution to the sum, shape of ``matrix``.
 
         A tree begins with its mean over what it was grown on, and every step down changes that; the
         change goes to the column that was asked.
@@ -99,13 +99,13 @@ def _walk(
                 node = below
 
 
-def no_trees() -> Trees:
-    """Return the sum of no tree: 0 for every row."""
+def empty_trees() -> Trees:
+    """Return no trees: their sum is 0 for every row."""
     whole, number = np.empty(0, np.int32), np.empty(0)
     return Trees(whole, number, whole, whole, np.empty(0, np.bool_), number, whole, 0.0)
 
 
-def together(first: Trees, second: Trees) -> Trees:
+def concat_trees(first: Trees, second: Trees) -> Trees:
     """Return trees whose sum is the sum of both."""
     shift = np.int32(len(first.column))
     return Trees(
@@ -155,13 +155,13 @@ def grow(matrix: FloatArray, bad: BoolArray, directions: Sequence[int], seed: in
     with threadpool_limits(1):  # a few thousand rows: waiting for other threads costs more
         grower.fit(matrix[:, known], bad)
         expected = grower.decision_function(matrix[:, known])
-    trees = _exported(grower).scaled(1.0, known.tolist())
+    trees = _export_trees(grower).scaled(1.0, known.tolist())
     if not np.allclose(trees.sum(matrix), expected, rtol=1e-6, atol=1e-6):
         raise CurateError("its trees cannot be read out", "scikit-learn", "use another version")
     return trees
 
 
-def _exported(grower: Any) -> Trees:
+def _export_trees(grower: Any) -> Trees:
     """Read the trees out of scikit-learn's grower; :func:`grow` checks that they say the same."""
     try:
         nodes = [predictors[0].nodes for predictors in grower._predictors]

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from curate.dataset.notes import counted, printable
+from curate.dataset.notes import count_noun, printable
 
 if TYPE_CHECKING:
     from curate.store.audit import Audit
@@ -85,7 +85,9 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
             ("reject", "rejected"),
         )
     )
-    lines = [f"{counted(masks, 'mask')} in {counted(numbers['image_count'], 'image')}: {shares}"]
+    lines = [
+        f"{count_noun(masks, 'mask')} in {count_noun(numbers['image_count'], 'image')}: {shares}"
+    ]
     lines += _people(audit, numbers)
     lines += _flagged(audit, numbers)
     lines += join_lines(audit.info.get("joins", {}))
@@ -94,7 +96,7 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     flagged = [reason for reason in found if not (reason.note or reason.weak)]
     lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
     if len(flagged) + rarer > 8:
-        lines.append(f"             and {counted(len(flagged) + rarer - 8, 'other reason')}")
+        lines.append(f"             and {count_noun(len(flagged) + rarer - 8, 'other reason')}")
     lines += [
         f"  {numbers[name]:>9,}  image{'s' * (numbers[name] != 1)} {words}"
         for name, words in _PICTURES.items()
@@ -157,10 +159,10 @@ def people_text(numbers: Mapping[str, Any]) -> str:
         for name, words in _CHANGES.items()
         if (number := numbers[f"person_{name}_count"])
     ]
-    clauses = [f"people decided on {counted(decided, 'mask')}"]
+    clauses = [f"people decided on {count_noun(decided, 'mask')}"]
     clauses[0] += f": {', '.join(changes)}" if changes else ""
     clauses += [f"{unsettled:,} not settled"] if unsettled else []
-    clauses += [f"{counted(added, 'mask')} added"] if added else []
+    clauses += [f"{count_noun(added, 'mask')} added"] if added else []
     return "; ".join(clauses)
 
 
@@ -238,9 +240,9 @@ def check_gate_names(conditions: Sequence[str], columns: Iterable[str] = ()) -> 
         CallError: One names what is none.
     """
     from curate.reporting.gates import check, names
-    from curate.scorers import registered
+    from curate.scorers import all_scorers
 
-    scorers = registered() if conditions else ()
+    scorers = all_scorers() if conditions else ()
     written = [column.name for one in scorers for column in (*one.columns, *one.applied)]
     stored = ("quality_score", "stability_score", "predicted_iou", "score")
     known = names([*written, *stored, *columns]) | {"person_added_count"}

@@ -12,7 +12,7 @@ from curate.rle.topology import _label, _root, column_segments, segment_capacity
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What is left of ``n`` masks.
+    """Outcome of cleaning ``n`` masks.
 
     Attributes:
         runs: The masks; empty where every island was small.

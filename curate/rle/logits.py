@@ -58,7 +58,7 @@ _LEFT, _TOP, _HEIGHT = range(3)
 
 @dataclass(frozen=True)
 class Taps:
-    """What each of ``n`` target positions takes of a row of source values: a banded matrix.
+    """Weights of source values for each of ``n`` target positions: a banded matrix.
 
     Attributes:
         first: Shape (n,): the first source position it takes from; does not fall.
@@ -88,14 +88,14 @@ def bilinear_taps(
         through: Values in between, where there are two steps.
         kept: Of those, how many go on: SAM cuts its padding off.
     """
-    first, weights = _step(source, through or target)
+    first, weights = _bilinear_step(source, through or target)
     if through is not None:
         kept = through if kept is None else kept
-        first, weights = _behind(first[:kept], weights[:kept], *_step(kept, target))
+        first, weights = _compose_steps(first[:kept], weights[:kept], *_bilinear_step(kept, target))
     return Taps(first.astype(np.int32), weights.astype(np.float32), source)
 
 
-def _step(source: int, target: int) -> tuple[IntArray, FloatArray]:
+def _bilinear_step(source: int, target: int) -> tuple[IntArray, FloatArray]:
     place = np.clip((np.arange(target) + 0.5) * (source / target) - 0.5, 0, source - 1)
     first = np.minimum(place.astype(np.int64), max(0, source - 2))
     share = place - first
@@ -103,7 +103,7 @@ def _step(source: int, target: int) -> tuple[IntArray, FloatArray]:
     return first, weights
 
 
-def _behind(
+def _compose_steps(
     first: IntArray, weights: FloatArray, then: IntArray, shares: FloatArray
 ) -> tuple[IntArray, FloatArray]:
     """Put a second step behind a first one."""
@@ -120,7 +120,7 @@ def _behind(
 
 @dataclass(frozen=True)
 class ThresholdedMasks:
-    """What ``n`` fields of logits give when they are cut.
+    """Masks and counts of ``n`` fields of logits cut at a threshold.
 
     Attributes:
         runs: The masks at the threshold, on the whole image.
@@ -229,15 +229,17 @@ def _draw(
     starts, ends = np.empty(64, np.int32), np.empty(64, np.int32)
     counts = np.zeros(3, np.int64)
     used = np.zeros(4, np.int64)
-    if not _used(low, levels[_LOW], used):
+    if not _find_used_range(low, levels[_LOW], used):
         return starts[:0], ends[:0], counts, False
-    y0, y1 = _reached(row_first, row_weights.shape[1], used[_ROW], used[_ROW_STOP])
-    x0, x1 = _reached(column_first, column_weights.shape[1], used[_COLUMN], used[_COLUMN_STOP])
+    y0, y1 = _target_range(row_first, row_weights.shape[1], used[_ROW], used[_ROW_STOP])
+    x0, x1 = _target_range(column_first, column_weights.shape[1], used[_COLUMN], used[_COLUMN_STOP])
     if y1 <= y0 or x1 <= x0:  # nothing passes, or only in what the frame pads
         return starts[:0], ends[:0], counts, True
     taps = column_weights.shape[1]
     left = column_first[x0]
-    strip = _rows(low, row_first, row_weights, y0, y1, left, column_first[x1 - 1] + taps)
+    strip = _interpolate_rows(
+        low, row_first, row_weights, y0, y1, left, column_first[x1 - 1] + taps
+    )
     height = y1 - y0
     values = np.empty(height, np.float32)
     on = np.zeros(8 * (height // 8 + 1), np.uint8)  # ends with a pixel that is off
@@ -258,7 +260,7 @@ def _draw(
 
 
 @kernel
-def _used(low: Float32Array, level: float, used: IntArray) -> bool:
+def _find_used_range(low: Float32Array, level: float, used: IntArray) -> bool:
     """Find the rows and columns of the grid that pass ``level``; return whether all is finite."""
     height, width = low.shape
     used[_ROW], used[_ROW_STOP], used[_COLUMN], used[_COLUMN_STOP] = height, 0, width, 0
@@ -276,13 +278,13 @@ def _used(low: Float32Array, level: float, used: IntArray) -> bool:
 
 
 @kernel
-def _reached(first: Int32Array, taps: int, low: int, high: int) -> tuple[int, int]:
+def _target_range(first: Int32Array, taps: int, low: int, high: int) -> tuple[int, int]:
     """Return the range of targets that take from sources ``low:high``."""
     return int(np.searchsorted(first, low - taps + 1)), int(np.searchsorted(first, high))
 
 
 @kernel
-def _rows(
+def _interpolate_rows(
     low: Float32Array,
     first: Int32Array,
     weights: Float32Array,

@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Suppression:
-    """What each mask gave way to; both arrays have shape (n,).
+    """Suppressed masks and what suppressed them; both arrays have shape (n,).
 
     Attributes:
         by: Row of the one that suppressed it; -1 where it is kept.

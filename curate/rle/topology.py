@@ -34,7 +34,7 @@ from curate.rle.runs import BoolArray, FloatArray, Int32Array, IntArray, Runs, k
 
 @dataclass(frozen=True)
 class Components:
-    """What a batch of masks is made of; every array has shape (n,), every area is in pixels.
+    """Components of a batch of masks; every array has shape (n,), every area is in pixels.
 
     Fragments are 8-connected pieces of foreground. Holes are 4-connected pieces of background that
     neither reach the image border nor the outside of the mask (as in SAM's own clean-up).

@@ -53,7 +53,7 @@ def _move(
         offsets[k + 1] = n
 
 
-def _moved(runs: Runs, clips: IntArray, shifts: IntArray, sizes: IntArray) -> Runs:
+def _clip_and_move(runs: Runs, clips: IntArray, shifts: IntArray, sizes: IntArray) -> Runs:
     offsets = np.zeros(len(runs) + 1, np.int64)
     source = (runs.offsets, runs.starts, runs.ends, runs.heights)
     heights = np.ascontiguousarray(sizes[:, 0])
@@ -83,7 +83,9 @@ def cut(runs: Runs, boxes: npt.ArrayLike) -> Runs:
     limit = np.column_stack([runs.widths, runs.heights])
     if (corner < 0).any() or (size < 1).any() or (corner + size > limit).any():
         raise ValueError("a window is empty or reaches outside its image")
-    return _moved(runs, clips, np.ascontiguousarray(-corner), np.ascontiguousarray(size[:, ::-1]))
+    return _clip_and_move(
+        runs, clips, np.ascontiguousarray(-corner), np.ascontiguousarray(size[:, ::-1])
+    )
 
 
 def paste(
@@ -109,4 +111,4 @@ def paste(
     if (shifts < 0).any() or (shifts + piece > sizes[:, ::-1]).any():
         raise ValueError("a piece reaches outside its image")
     clips = np.column_stack([np.zeros_like(shifts), piece])
-    return _moved(runs, clips, shifts, sizes)
+    return _clip_and_move(runs, clips, shifts, sizes)

@@ -41,7 +41,7 @@ ENTRY_POINTS = "curate.scorers"
 
 
 @cache
-def registered() -> tuple[Scorer, ...]:
+def all_scorers() -> tuple[Scorer, ...]:
     """Return every scorer: the built-in ones in order, then those of other packages by name.
 
     Raises:
@@ -75,10 +75,10 @@ def _refuse_twins(scorers: Iterable[Scorer]) -> None:
 
 
 def columns(level: str = "mask") -> dict[str, Column]:
-    """Return what every registered scorer of a level ("mask" or "image") can write, by name."""
+    """Return the columns of all scorers of a level ("mask" or "image"), by name."""
     return {
         column.name: column
-        for scorer in registered()
+        for scorer in all_scorers()
         if scorer.level == level
         for column in (*scorer.columns, *scorer.applied)
     }
@@ -144,7 +144,7 @@ def _choose(
     from curate.errors import CallError
     from curate.scorers.scorer import NEEDS
 
-    scorers = {scorer.name: scorer for scorer in registered()}
+    scorers = {scorer.name: scorer for scorer in all_scorers()}
     wanted = list(scorers) if only is None else list(only)
     for name in (*wanted, *parameters):
         if name not in scorers:
@@ -201,7 +201,7 @@ def fit(frame: pd.DataFrame, only: Iterable[str] | None = None) -> dict[str, dic
     names = None if only is None else set(only)
     return {
         scorer.name: scorer.fit(frame)
-        for scorer in registered()
+        for scorer in all_scorers()
         if scorer.fit and (names is None or scorer.name in names) and _readable(scorer, frame)
     }
 
@@ -211,7 +211,7 @@ def apply(frame: pd.DataFrame, references: Mapping[str, Mapping[str, Any]]) -> p
     import pandas as pd
 
     parts: list[pd.DataFrame] = [pd.DataFrame(index=frame.index)]
-    for scorer in registered():
+    for scorer in all_scorers():
         if scorer.apply and scorer.name in references and _readable(scorer, frame):
             parts.append(scorer.apply(frame, references[scorer.name]))
     return pd.concat(parts, axis=1)

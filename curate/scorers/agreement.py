@@ -12,7 +12,7 @@ import pandas as pd
 
 from curate.dataset.table import STRING, MaskTable
 from curate.scorers.counterparts import groups, mask_pairs, match_images
-from curate.scorers.scorer import Column, Scorer, present
+from curate.scorers.scorer import Column, Scorer, has_pixels
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -38,12 +38,14 @@ def agreements(table: MaskTable, *, compare: Mapping[str, MaskTable]) -> pd.Data
         where there is none. NaN where the other set does not have the image, and for masks without
         pixels.
     """
-    columns = {f"agreement_{name}": _matched(table, other)[0] for name, other in compare.items()}
+    columns = {
+        f"agreement_{name}": _match_masks(table, other)[0] for name, other in compare.items()
+    }
     return pd.DataFrame(columns, index=table.masks.index)
 
 
 def agreement(table: MaskTable, *, compare: Mapping[str, MaskTable]) -> pd.DataFrame:
-    """Say how well the other sets of masks agree with each mask. Own definition.
+    """Compute how well the other sets of masks agree with each mask. Own definition.
 
     Args:
         table: Masks; rows in any order.
@@ -58,7 +60,7 @@ def agreement(table: MaskTable, *, compare: Mapping[str, MaskTable]) -> pd.DataF
         - ``others_iou``: mean IoU of the counterparts with each other, NaN where there are fewer
           than two: high beside a low score says that the others saw one thing and this is another.
     """
-    matched = {name: _matched(table, other) for name, other in compare.items()}
+    matched = {name: _match_masks(table, other) for name, other in compare.items()}
     ious = np.array([iou for iou, _ in matched.values()]).reshape(len(matched), len(table))
     known = ~np.isnan(ious)
     count = known.sum(axis=0)
@@ -80,11 +82,11 @@ def _text(names: list[str], ious: FloatArray) -> str:
     return json.dumps(values, ensure_ascii=False)
 
 
-def _matched(table: MaskTable, other: MaskTable) -> tuple[FloatArray, IntArray]:
+def _match_masks(table: MaskTable, other: MaskTable) -> tuple[FloatArray, IntArray]:
     """Return each mask's IoU with its counterpart, and the counterpart's row (-1 for none)."""
     group = groups(table, other)
     pairs = mask_pairs(table, other, group)
-    ious = np.where((group[0] >= 0) & present(table), 0.0, np.nan)
+    ious = np.where((group[0] >= 0) & has_pixels(table), 0.0, np.nan)
     partner = np.full(len(table), -1, np.int64)
     order = np.lexsort([-pairs.second, pairs.iou])  # the best is written last; of equals the first
     ious[pairs.first[order]] = pairs.iou[order]
@@ -111,7 +113,7 @@ def _among_others(others: list[MaskTable], partners: list[IntArray], n: int) -> 
     return mean
 
 
-def missing_compared(
+def list_missing_from_compared(
     table: MaskTable, *, compare: Mapping[str, MaskTable], iou: float = 0.5
 ) -> pd.DataFrame:
     """List the masks of other sets that no mask here matches: likely missing ones.
@@ -129,14 +131,14 @@ def missing_compared(
     """
     found: dict[Any, dict[str, Any]] = {image_id: {} for image_id in table.images.index}
     for name, other in compare.items():
-        best = np.nan_to_num(_matched(other, table)[0])
-        lacking = np.flatnonzero(present(other) & (best < iou))
+        best = np.nan_to_num(_match_masks(other, table)[0])
+        lacking = np.flatnonzero(has_pixels(other) & (best < iou))
         rows = pd.Series(lacking).groupby(other.masks["image_id"].to_numpy()[lacking]).indices
         matched = match_images(table.images, other.images)
         for image_id, place in zip(table.images.index, matched, strict=True):
             if place >= 0:
                 own = lacking[rows.get(other.images.index[place], [])]
-                found[image_id][name] = _listed(other, own, best)
+                found[image_id][name] = _list_rows(other, own, best)
     counts = [sum(s["count"] for s in sets.values()) if sets else np.nan for sets in found.values()]
     texts = [json.dumps(sets, ensure_ascii=False) if sets else None for sets in found.values()]
     frame = pd.DataFrame({"missing_compared": np.array(counts, float)}, index=table.images.index)
@@ -144,7 +146,7 @@ def missing_compared(
     return frame
 
 
-def _listed(other: MaskTable, rows: IntArray, best: FloatArray) -> dict[str, Any]:
+def _list_rows(other: MaskTable, rows: IntArray, best: FloatArray) -> dict[str, Any]:
     areas = other.masks["area_px"].to_numpy()
     chosen = rows[np.argsort(-areas[rows], kind="stable")][:MOST_LISTED]
     part = other.masks.iloc[chosen]
@@ -189,7 +191,7 @@ SCORERS = (
     ),
     Scorer(
         name="missing_compared",
-        function=missing_compared,
+        function=list_missing_from_compared,
         columns=(
             Column(
                 "missing_compared",

@@ -11,7 +11,7 @@ import pandas as pd
 from curate.dataset.image_join import Listing, join
 from curate.dataset.table import MaskTable
 from curate.rle import cross_overlaps, kernel
-from curate.scorers.scorer import bounded
+from curate.scorers.scorer import clip_coordinates
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -87,7 +87,7 @@ def mask_pairs(table: MaskTable, other: MaskTable, group: tuple[IntArray, IntArr
 
 def box_pairs(boxes: FloatArray, others: FloatArray, group: tuple[IntArray, IntArray]) -> Pairs:
     """Find all pairs of boxes XYWH of the same group that share area; boxes of NaN share none."""
-    boxes, others = bounded(boxes), bounded(others)
+    boxes, others = clip_coordinates(boxes), clip_coordinates(others)
     order = np.lexsort((others[:, 0], group[1])).astype(np.int64)
     sorted_groups = group[1][order]
     begins = np.searchsorted(sorted_groups, group[0], "left").astype(np.int64)

@@ -10,9 +10,9 @@ import pandas as pd
 
 from curate.dataset.table import STRING, MaskTable
 from curate.rle.runs import FloatArray
-from curate.scorers.declared_habits import AREAS, BOX, BOXES, MEASURED, find_habit, follows
+from curate.scorers.declared_habits import AREAS, BOX, BOXES, MEASURED, find_habit, follows_habit
 from curate.scorers.geometry import geometry
-from curate.scorers.scorer import Column, Scorer, bounded, present
+from curate.scorers.scorer import Column, Scorer, clip_coordinates, has_pixels
 
 
 def declaration(table: MaskTable, *, box_tolerance_px: float = 1.0) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def declaration(table: MaskTable, *, box_tolerance_px: float = 1.0) -> pd.DataFr
         of the two areas. NaN where nothing is declared and for a mask without a pixel (its
         ``status`` says so already). Own definitions.
     """
-    here = present(table)
+    here = has_pixels(table)
     columns = {
         "declared_box_iou": _box_score(table, box_tolerance_px),
         "declared_area_ratio": _area_score(table),
@@ -68,7 +68,7 @@ def apply(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
     scores, habits = {}, np.full(len(frame), "", object)
     for kind, measure in (("box", "declared_box_iou"), ("area", "declared_area_ratio")):
         habit = reference.get(kind)
-        does = follows(frame, habit)
+        does = follows_habit(frame, habit)
         values = frame[measure].to_numpy(np.float64)
         scores[f"declared_{kind}_score"] = np.where(does & np.isfinite(values), 1.0, values)
         if habit is not None:
@@ -85,7 +85,7 @@ def _box_score(table: MaskTable, tolerance: float) -> FloatArray:
     declared = table.masks[list(BOX)].to_numpy(np.float64)
     measured = table.boxes.astype(np.float64)
     known = np.isfinite(declared).all(axis=1)
-    declared = bounded(np.where(known[:, None], declared, 0))
+    declared = clip_coordinates(np.where(known[:, None], declared, 0))
     low, high = declared[:, :2], declared[:, :2] + declared[:, 2:]
     own_low, own_high = measured[:, :2], measured[:, :2] + measured[:, 2:]
     # A side that is close enough is moved onto the measured one, so that only real gaps count.

@@ -15,7 +15,7 @@ import pandas as pd
 
 from curate.dataset.notes import FILE_SHARE
 from curate.rle.runs import BoolArray, FloatArray
-from curate.scorers.scorer import bounded
+from curate.scorers.scorer import clip_coordinates
 
 LEAST_MASKS = 5
 """Masks that could show a habit, at least."""
@@ -58,18 +58,18 @@ def find_habit(frame: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, Any] 
         kinds: :data:`AREAS` or :data:`BOXES`.
 
     Returns:
-        JSON-able: ``kind``, ``text`` and what :func:`follows` needs; None for no habit.
+        JSON-able: ``kind``, ``text`` and what :func:`follows_habit` needs; None for no habit.
     """
     present = frame[frame["area_px"] > 0]
     for kind, text in kinds.items():
-        habit = {"kind": kind, "text": text, **_learned(present, kind)}
+        habit = {"kind": kind, "text": text, **_fit_habit(present, kind)}
         able, does = _RULES[kind](present, habit)
         if able.sum() >= LEAST_MASKS and (able & does).sum() > FILE_SHARE * able.sum():
             return habit
     return None
 
 
-def follows(frame: pd.DataFrame, habit: Mapping[str, Any] | None) -> BoolArray:
+def follows_habit(frame: pd.DataFrame, habit: Mapping[str, Any] | None) -> BoolArray:
     """Return which masks follow a habit; none where there is none."""
     if habit is None or str(habit["kind"]) not in _RULES:
         return np.zeros(len(frame), np.bool_)
@@ -77,7 +77,7 @@ def follows(frame: pd.DataFrame, habit: Mapping[str, Any] | None) -> BoolArray:
     return np.asarray(able & does & (_column(frame, "area_px") > 0), np.bool_)
 
 
-def _learned(frame: pd.DataFrame, kind: str) -> dict[str, Any]:
+def _fit_habit(frame: pd.DataFrame, kind: str) -> dict[str, Any]:
     """Return the numbers of a habit: by how much boxes are off, which area is everywhere."""
     if kind == "box_offset":
         off = _offsets(frame)
@@ -101,7 +101,7 @@ def _column(frame: pd.DataFrame, name: str) -> FloatArray:
     if name not in frame:
         return np.full(len(frame), np.nan)
     values = np.asarray(frame[name].to_numpy(np.float64, na_value=np.nan), np.float64)
-    return np.where(np.isfinite(values), bounded(values), np.nan)
+    return np.where(np.isfinite(values), clip_coordinates(values), np.nan)
 
 
 def _columns(frame: pd.DataFrame, names: tuple[str, ...]) -> FloatArray:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from curate.dataset.table import MaskTable
 from curate.scorers.kernels.corners import count_corners
-from curate.scorers.scorer import Column, Scorer, present
+from curate.scorers.scorer import Column, Scorer, has_pixels
 
 TOLERANCE_PX = 1.0
 """How far a simplified outline may lie from the true one."""
@@ -40,7 +40,7 @@ def measure_corners(table: MaskTable) -> pd.DataFrame:
         Index ``mask_id``; ``corner_count``, summed over the pieces of a mask: the corners that
         Douglas and Peucker's method leaves of the way along its border pixels; NaN without a pixel.
     """
-    rows = np.flatnonzero(present(table)).astype(np.int64)
+    rows = np.flatnonzero(has_pixels(table)).astype(np.int64)
     counts = np.full(len(table), np.nan)
     runs = table.runs
     counts[rows] = count_corners(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from curate.dataset.table import STRING, MaskTable
 from curate.scorers.counterparts import Pairs, box_pairs, groups, mask_pairs, match_images
-from curate.scorers.scorer import Column, Scorer, present
+from curate.scorers.scorer import Column, Scorer, has_pixels
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -64,7 +64,7 @@ def detector(
     pairs, group = _pairs(table, detections)
     confidence = confidence_of(detections)
     strength = confidence[pairs.second] * pairs.iou
-    judged = (group >= 0) & present(table) & ~_crowds(table)
+    judged = (group >= 0) & has_pixels(table) & ~_crowds(table)
     frame = pd.DataFrame(index=table.masks.index)
     best, which = _best(len(table), pairs.first, strength)
     frame["detector_score"] = np.where(judged, best, np.nan)
@@ -88,7 +88,7 @@ def detector(
 
 
 def _names(detections: MaskTable) -> npt.NDArray[np.object_]:
-    """Return what each detection says it sees: a name, else its number in words."""
+    """Return each detection's category: its name, else its number in words."""
     names = detections.masks["category"].to_numpy(object)
     if "category_id" not in detections.masks.columns:
         return names
@@ -96,8 +96,8 @@ def _names(detections: MaskTable) -> npt.NDArray[np.object_]:
     return np.where(pd.isna(names), np.array(numbers, object), names)
 
 
-def named_categories(said: pd.Series[Any], names: Mapping[str, str]) -> pd.Series[Any]:
-    """Return what detections say with the dataset's names in place of numbers.
+def name_categories(said: pd.Series[Any], names: Mapping[str, str]) -> pd.Series[Any]:
+    """Return detections' categories with the dataset's names in place of numbers.
 
     Args:
         said: ``detector_category`` of some masks.
@@ -110,7 +110,7 @@ def named_categories(said: pd.Series[Any], names: Mapping[str, str]) -> pd.Serie
 
 def detection_boxes(detections: MaskTable) -> FloatArray:
     """Return declared boxes, else measured ones, shape (n, 4), XYWH; NaN where there is none."""
-    boxes = np.where(present(detections)[:, None], detections.boxes, np.nan)
+    boxes = np.where(has_pixels(detections)[:, None], detections.boxes, np.nan)
     names = ["declared_x", "declared_y", "declared_w", "declared_h"]
     if all(name in detections.masks.columns for name in names):
         declared = detections.masks[names].to_numpy(np.float64)
@@ -140,12 +140,12 @@ def _pairs(table: MaskTable, detections: MaskTable) -> tuple[Pairs, IntArray]:
     matched = match_images(table.images, detections.images)
     image_of[matched[matched >= 0]] = np.flatnonzero(matched >= 0)
     image = image_of[np.maximum(there, -1)]
-    with_mask = present(detections) & (image >= 0)
+    with_mask = has_pixels(detections) & (image >= 0)
     for column in ("height", "width") if len(table.images) else ():
         size = table.images[column].to_numpy()[image]
         with_mask &= detections.masks[column].to_numpy() == size
     drawn = mask_pairs(table, detections, (here, np.where(with_mask, there, -2)))
-    boxes = np.where(present(table)[:, None], table.boxes, np.nan).astype(np.float64)
+    boxes = np.where(has_pixels(table)[:, None], table.boxes, np.nan).astype(np.float64)
     boxed = box_pairs(boxes, detection_boxes(detections), (here, np.where(with_mask, -2, there)))
     return (
         Pairs(
@@ -216,7 +216,7 @@ def _comparable(table: MaskTable, categories: Collection[int | str] | None) -> B
     return comparable
 
 
-def missing_detections(
+def list_missing_detections(
     table: MaskTable, *, detections: MaskTable, confidence: float = 0.5, iou: float = 0.5
 ) -> pd.DataFrame:
     """Find what the detector saw and no mask explains: likely missing masks.
@@ -267,7 +267,7 @@ def missing_detections(
 
 def _explained_by_boxes(table: MaskTable, detections: MaskTable) -> FloatArray:
     """Return how well stored boxes of objects without a mask explain each detection's box."""
-    stored = np.where(present(table)[:, None], np.nan, detection_boxes(table))
+    stored = np.where(has_pixels(table)[:, None], np.nan, detection_boxes(table))
     pairs = box_pairs(stored, detection_boxes(detections), groups(table, detections))
     crowd = _crowds(table)[pairs.first]
     best, _ = _best(len(detections), pairs.second, np.where(crowd, pairs.covered, pairs.iou))
@@ -364,7 +364,7 @@ SCORERS = (
     ),
     Scorer(
         name="missing_detections",
-        function=missing_detections,
+        function=list_missing_detections,
         columns=(
             Column(
                 "missing_detections",

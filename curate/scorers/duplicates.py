@@ -13,7 +13,7 @@ from curate.dataset.table import MaskTable
 from curate.rle.runs import BoolArray, FloatArray, IntArray
 from curate.scorers.geometry import geometry
 from curate.scorers.kernels.contact import outline_contact
-from curate.scorers.scorer import Column, Scorer, present
+from curate.scorers.scorer import Column, Scorer, has_pixels
 
 DUPLICATE_IOU = 0.8
 """Masks of one image that share this much are taken for one object; the default policy
@@ -62,7 +62,7 @@ def duplicates(
         contains it), ids NA and ``relation`` "" for a mask without a pixel and for a crowd region.
         Own definitions.
     """
-    single = present(table) & ~_is_crowd(table)
+    single = has_pixels(table) & ~_is_crowd(table)
     pairs = _Pairs.of(table, single)
     n, ids = len(table), table.masks.index.to_numpy()
     quality = _quality(table, single)
@@ -169,7 +169,7 @@ def _is_crowd(table: MaskTable) -> BoolArray:
 
 
 def _quality(table: MaskTable, single: BoolArray) -> list[npt.NDArray[Any]]:
-    """Return what decides which of two masks is better, first things first; higher is better."""
+    """Return the criteria of the better of two masks, first things first; higher is better."""
     masks, g = table.masks, geometry(table)
     area = masks["area_px"].to_numpy(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -10,7 +10,7 @@ from curate.dataset.table import MaskTable
 from curate.images import ImageFolder
 from curate.rle import Runs
 from curate.scorers.kernels.edge_walk import Bytes, FloatArray, Points, Walked, smooth, trace, walk
-from curate.scorers.scorer import Column, Scorer, present
+from curate.scorers.scorer import Column, Scorer, has_pixels
 
 BAND_PIXELS = 6_000_000
 """Larger pictures are looked at so many pixels at a time; one takes nine bytes in colour."""
@@ -52,7 +52,7 @@ def edge(table: MaskTable, *, images: ImageFolder, points: int = 300) -> pd.Data
         - ``edge_offset_px``: where the best parallel lies, outside (+) or inside (-); 0 for none.
     """
     found = np.full((len(table), len(COLUMNS)), np.nan)
-    rows = np.flatnonzero(present(table))
+    rows = np.flatnonzero(has_pixels(table))
     image_of = table.masks["image_id"].to_numpy()
     image_ids = image_of[rows]
     names = table.images["file_name"].to_dict()
@@ -93,13 +93,15 @@ def edge_measures(
         return result
     size = picture.shape[0], picture.shape[1]
     walked = Walked.nothing(int(fits.sum()))
-    traced = _traced(runs, rows[fits], size, points)
-    walk(traced, _smoothed(picture), (0, size[0], 0, len(traced.x)), walked)
+    traced = _trace_points(runs, rows[fits], size, points)
+    walk(traced, _smooth(picture), (0, size[0], 0, len(traced.x)), walked)
     result[fits] = _measures(walked)
     return result
 
 
-def _traced(runs: Runs, rows: npt.NDArray[np.int64], size: tuple[int, int], points: int) -> Points:
+def _trace_points(
+    runs: Runs, rows: npt.NDArray[np.int64], size: tuple[int, int], points: int
+) -> Points:
     masks = runs.starts, runs.ends, runs.offsets
     return trace(masks, rows.astype(np.int64), size, points)
 
@@ -111,7 +113,7 @@ def _in_bands(
     size = (int(runs.heights[rows[0]]), int(runs.widths[rows[0]]))
     if images.find(name) is None:
         return np.full((len(rows), len(COLUMNS)), np.nan)
-    traced = _traced(runs, rows, size, points)
+    traced = _trace_points(runs, rows, size, points)
     order = np.argsort(traced.y, kind="stable")
     traced = traced.taken(order)
     walked = Walked.nothing(len(rows))
@@ -121,7 +123,7 @@ def _in_bands(
         first, stop = np.searchsorted(traced.y, [band.low, band.high]).tolist()
         if first < stop:
             place = band.top, size[0], first, stop
-            walk(traced, _smoothed(band.pixels), place, walked)
+            walk(traced, _smooth(band.pixels), place, walked)
     return _measures(walked)
 
 
@@ -131,7 +133,7 @@ def _measures(walked: Walked) -> FloatArray:
     return found
 
 
-def _smoothed(picture: Bytes) -> npt.NDArray[np.uint16]:
+def _smooth(picture: Bytes) -> npt.NDArray[np.uint16]:
     channels = picture[:, :, None] if picture.ndim == 2 else picture
     if channels.shape[2] == 3 and _is_gray(channels):
         channels = channels[:, :, :1]

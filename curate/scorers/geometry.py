@@ -15,7 +15,7 @@ from curate.scorers.kernels.bars import cut_bars, join, lay_out
 from curate.scorers.kernels.geometry_columns import HULL_PX2, THICK_PX
 from curate.scorers.kernels.hull import corners, half_hull, moments
 from curate.scorers.kernels.outline import CROP_TOLERANCE_PX, borders, outlines, sum_rings
-from curate.scorers.scorer import bounded
+from curate.scorers.scorer import clip_coordinates
 
 SHALLOW_PX = 3
 SHALLOW_SHARE = 0.02
@@ -24,7 +24,7 @@ SHALLOW_SHARE = 0.02
 
 @dataclass(frozen=True)
 class Geometry:
-    """What the outlines of a batch of masks tell; arrays of shape (n,), zeros for an empty mask.
+    """Measures of the outlines of a batch of masks, shape (n,) each; zeros for an empty mask.
 
     Lengths count pixel edges, areas pixels, both as whole numbers.
 
@@ -181,7 +181,7 @@ def _crop_borders(masks: pd.DataFrame, image_margin_px: float) -> IntArray | Non
     if not has_crops(masks):
         return None
     stated = masks[list(CROP_COLUMNS)].to_numpy(np.float64)
-    x, y, w, h = np.where(np.isfinite(stated), bounded(stated), np.nan).T
+    x, y, w, h = np.where(np.isfinite(stated), clip_coordinates(stated), np.nan).T
     sides = np.column_stack([x, y, x + w, y + h])
     zero = np.zeros(len(masks))
     image = np.column_stack([zero, zero, masks["width"], masks["height"]])

@@ -8,7 +8,7 @@ import pandas as pd
 from curate.dataset.table import MaskTable
 from curate.rle.runs import FloatArray
 from curate.scorers.geometry import CROP_COLUMNS, geometry, has_crops
-from curate.scorers.scorer import Column, Scorer, present
+from curate.scorers.scorer import Column, Scorer, has_pixels
 
 
 def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
@@ -73,7 +73,7 @@ def integrity(table: MaskTable, *, image_margin_px: float = 20.0) -> pd.DataFram
         "coverage_score": 1 - _share(area, pixels),
         "border_px": g.border_px,
     }
-    if not present(table).all():
+    if not has_pixels(table).all():
         columns = {name: np.where(area > 0, values, np.nan) for name, values in columns.items()}
     return pd.DataFrame(columns, index=masks.index)
 

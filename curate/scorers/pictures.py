@@ -21,7 +21,7 @@ def pictures(table: MaskTable, *, images: ImageFolder) -> pd.DataFrame:
     Returns:
         Index ``image_id``; ``picture_path`` (where in the folder it is, missing where there is
         none), ``picture_status`` and ``picture_status_detail`` (what the file itself
-        shows; see :func:`curate.images.worse` to join it with what the source says),
+        shows; see :func:`curate.images.worse_status` to join it with what the source says),
         ``content_hash`` (32 hexadecimal digits of the file's bytes, missing where it does not
         decode) and ``picture_hash`` (64 bits as a signed integer; missing where the picture does
         not decode or is flat). Nothing is raised for a broken picture.

@@ -7,7 +7,7 @@ import pandas as pd
 
 from curate import rle
 from curate.dataset.table import MaskTable
-from curate.scorers.scorer import Column, Scorer, bounded, present
+from curate.scorers.scorer import Column, Scorer, clip_coordinates, has_pixels
 
 BELOW_ONE = np.nextafter(1.0, 0.0)
 
@@ -32,8 +32,8 @@ def prompt(table: MaskTable) -> pd.DataFrame:
     score = distance.copy()
     if "prompt_x" in masks.columns and "prompt_y" in masks.columns:
         x, y = masks["prompt_x"].to_numpy(np.float64), masks["prompt_y"].to_numpy(np.float64)
-        known = np.isfinite(x) & np.isfinite(y) & present(table)
-        x, y = bounded(np.where(known, x, -1)), bounded(np.where(known, y, -1))
+        known = np.isfinite(x) & np.isfinite(y) & has_pixels(table)
+        x, y = clip_coordinates(np.where(known, x, -1)), clip_coordinates(np.where(known, y, -1))
         inside = rle.contains(table.runs, x, y)
         outside = np.flatnonzero(known & ~inside)
         distance[known] = 0

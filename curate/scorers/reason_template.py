@@ -66,7 +66,7 @@ class Wording:
         parts = [
             [piece] * rows
             if isinstance(piece, str)
-            else [shown(v, piece[1]) for v in columns.get(piece[0], [None] * rows)]
+            else [format_value(v, piece[1]) for v in columns.get(piece[0], [None] * rows)]
             for piece in self.pieces
         ]
         return ["".join(row).strip() for row in zip(*parts, strict=True)]
@@ -86,7 +86,7 @@ def _field(field: str, where: str) -> tuple[str, str]:
     return found.group(1), spec
 
 
-def shown(value: Any, spec: str = "") -> str:
+def format_value(value: Any, spec: str = "") -> str:
     """Return a value as a reason shows it; whole numbers have no decimals, text is tamed."""
     if value is None or value != value:
         return "unknown"

@@ -138,7 +138,7 @@ def _of_image(
         raise
     found = measure(runs, answers)
     if kept is not None:
-        with files.writing_into(kept.parent):
+        with files.convert_write_errors(kept.parent):
             files.mkdir(kept.parent, parents=True, exist_ok=True)
             fresh = kept.with_suffix(".tmp")
             with files.open_file(fresh) as file:

@@ -114,7 +114,7 @@ class Scorer:
         return result
 
 
-def present(table: MaskTable) -> npt.NDArray[np.bool_]:
+def has_pixels(table: MaskTable) -> npt.NDArray[np.bool_]:
     """Return which masks have at least one pixel, shape (n,): only those get numbers."""
     return table.masks["area_px"].to_numpy() > 0
 
@@ -124,7 +124,7 @@ def rows_by_image(table: MaskTable) -> Iterator[tuple[int, npt.NDArray[np.int64]
 
     Masks without a pixel are left out, and those of another size than the image's first one.
     """
-    rows = np.flatnonzero(present(table))
+    rows = np.flatnonzero(has_pixels(table))
     image_of = table.masks["image_id"].to_numpy()
     for same in pd.Series(rows).groupby(image_of[rows], sort=False).indices.values():
         these = rows[same]
@@ -137,7 +137,7 @@ FARTHEST_PX = 1e12
 """Farther than any pixel of any image; squares of it are still far from overflow."""
 
 
-def bounded(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def clip_coordinates(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return coordinates of any shape, in pixels, within what can be computed with.
 
     What a file states can be any number. Infinite ones are bounded too; NaN stays NaN.

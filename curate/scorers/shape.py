@@ -16,7 +16,7 @@ import pandas as pd
 from curate.dataset.table import MaskTable
 from curate.rle.runs import FloatArray, IntArray
 from curate.scorers.geometry import geometry
-from curate.scorers.scorer import Column, Scorer, present
+from curate.scorers.scorer import Column, Scorer, has_pixels
 
 FEATURES: tuple[str, ...] = ("relative_area", "elongation", "ellipse_fill")
 """Measures that are compared; all by their logarithm, so that half and double weigh the same."""
@@ -64,7 +64,7 @@ def measure_shape(table: MaskTable) -> pd.DataFrame:
             "centre_x": g.mean_x / width,
             "centre_y": g.mean_y / height,
         }
-    here = present(table)
+    here = has_pixels(table)
     return pd.DataFrame(
         {name: np.where(here, values, np.nan) for name, values in columns.items()},
         index=masks.index,

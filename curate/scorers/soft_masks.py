@@ -149,7 +149,7 @@ class SoftMasks:
                 if shared is None:
                     yield row, self._own(mask_id, key, size, problem)
                 elif shared.names:
-                    yield row, _named(shared, str(mask_id), size)
+                    yield row, _find_by_name(shared, str(mask_id), size)
                 else:
                     yield row, _layer(shared, place, size)
             except Unusable as reason:
@@ -166,7 +166,7 @@ class SoftMasks:
             n, ids = len(masks), {str(i) for i in masks.index}
             if layers.names and (len(layers.names) > 1 or set(layers.names) & ids):
                 return layers, None
-            layers = _stacked(layers)
+            layers = _as_stack(layers)
             if len(layers.shapes) == n:
                 return self._alone(layers, path, ids)
             stack = f"its image's file holds {len(layers.shapes)} soft masks"
@@ -197,7 +197,7 @@ class SoftMasks:
         for name in names:
             path = self._find(name)
             if path is not None:
-                layers = _stacked(open_layers(path))
+                layers = _as_stack(open_layers(path))
                 if len(layers.shapes) == 1:
                     return _layer(layers, 0, size)
                 problem = problem or Unusable(
@@ -216,14 +216,14 @@ def _without_suffix(name: str) -> str:
     return path.with_suffix("").as_posix() if path.name else name
 
 
-def _stacked(layers: Layers) -> Layers:
+def _as_stack(layers: Layers) -> Layers:
     """Return a file's only array of three dimensions as the layers of a stack."""
     if len(layers.shapes) == 1 and not layers.names and len(layers.shapes[0]) == 2:
         return layers
     return replace(layers, names=())
 
 
-def _named(layers: Layers, name: str, size: tuple[int, int]) -> Array:
+def _find_by_name(layers: Layers, name: str, size: tuple[int, int]) -> Array:
     if name not in layers.names:
         raise Unusable("missing", "its image's file of soft masks has no array of its mask_id")
     return _layer(layers, list(layers.names).index(name), size)
@@ -289,16 +289,16 @@ def _open_npy(path: Path) -> Layers:
 
 
 def _open_png(path: Path) -> Layers:
-    from curate.images.decode import opened
+    from curate.images.decode import open_picture
 
-    with opened(path, MAX_PIXELS) as (image, header):
+    with open_picture(path, MAX_PIXELS) as (image, header):
         if not image.mode.startswith("I"):
             raise Unusable("wrong_type", f"{path.name} is no 16-bit gray PNG, no soft values")
         shape = header.stored
 
     def read(_: int) -> Array:
         try:
-            with opened(path, MAX_PIXELS) as (again, header):
+            with open_picture(path, MAX_PIXELS) as (again, header):
                 whole = np.empty(shape, np.uint16)
                 source = source_of(path, again, header.stored, MAX_BYTES, gray=True)
                 for one in source.pieces(0, shape[0]):

@@ -15,7 +15,7 @@ from curate.common.ranges import check_numbers
 from curate.dataset.table import STRING, MaskTable
 from curate.errors import CallError
 from curate.rle import Runs, kernel
-from curate.scorers.scorer import Column, Scorer, present
+from curate.scorers.scorer import Column, Scorer, has_pixels
 from curate.scorers.soft_masks import Array, SoftMasks, Unusable
 
 __all__ = ["SCORERS", "SoftMasks", "StabilityCurve", "stability"]
@@ -79,11 +79,11 @@ def stability(
     numbers = np.full((len(table), 3), np.nan)
     words = np.full((len(table), 3), None, object)
     rows_of = pd.Series(np.arange(len(table))).groupby(table.masks["image_id"].to_numpy())
-    has_pixels = present(table)
+    drawn = has_pixels(table)
     for rows in rows_of.indices.values():
         for place, soft in soft_masks.of_image(table.masks.iloc[rows]):
             row = int(rows[place])
-            if not has_pixels[row]:
+            if not drawn[row]:
                 continue
             try:
                 if isinstance(soft, Unusable):

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.common import files
-from curate.common.own_records import differences
+from curate.common.own_records import describe_differences
 from curate.errors import AuditError, CallError, check_utf8
 from curate.store.audit_files import WORK, check_parts, part_paths, to_frame, write_json
 from curate.store.audit_info import INFO, SCHEMA_VERSION, SCORING, finished_info, read_info
@@ -280,7 +280,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     if restart or _THROWN_AWAY in info:
         _throw_away(out)
         return None
-    if other := differences(info.get("identity"), identity):
+    if other := describe_differences(info.get("identity"), identity):
         raise AuditError(
             f"it holds an audit of something else ({other})",
             str(out),
@@ -292,7 +292,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
 def _throw_away(out: Path) -> None:
     """Remove an earlier audit; where that is cut off, what is left is known for no audit."""
     begun = {"schema_version": SCHEMA_VERSION, "state": SCORING, _THROWN_AWAY: True}
-    with files.writing_into(out):
+    with files.convert_write_errors(out):
         write_json(out / INFO, begun)
         for name in ("masks", "images", "model", WORK):
             if os.path.lexists(out / name):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.common import files
-from curate.dataset.notes import Note, encodable, merged
+from curate.dataset.notes import Note, encodable, merge_notes
 from curate.errors import AuditError, unwritable_advice
 from curate.store.parquet_parts import RESTORE, read_columns, read_names, read_rows, reading_part
 
@@ -38,7 +38,7 @@ def notes_of_parts(out: Path) -> tuple[Note, ...]:
         stated = (read_part(out, "images", index, []).schema.metadata or {}).get(_NOTES)
         for note in orjson.loads(stated) if stated else []:
             found.append(Note(**note | {"examples": tuple(note["examples"])}))
-    return merged(found)
+    return merge_notes(found)
 
 
 WORK = "work"
@@ -55,7 +55,7 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         AuditError: The disk is full or the directory cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{files.owner()}.tmp")
+    temporary = path.with_name(f".{path.name}.{files.process_tag()}.tmp")
     try:
         files.mkdir(path.parent, parents=True, exist_ok=True)
         yield temporary

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.common.locks import refuse_held
+from curate.common.locks import refuse_locked
 from curate.common.own_records import DamagedRecord, read_record
 from curate.errors import AuditError
 from curate.store.audit_shape import misfit
@@ -86,7 +86,7 @@ def finished_info(path: Path) -> dict[str, Any]:
     if info is None:
         raise AuditError("there is no audit here", str(path), "run `curate audit SOURCE` first")
     if info.get("state") != COMPLETE:
-        refuse_held(path)
+        refuse_locked(path)
         do = f"`curate decide {path}` finishes it" if is_undecided(info) else _AGAIN
         raise AuditError("the audit was interrupted", str(path), do)
     return info

@@ -9,7 +9,7 @@ from pathlib import Path
 from curate.common import files
 from curate.common.fingerprint import fingerprint
 from curate.errors import AuditError, CallError, SourceError, unwritable
-from curate.formats.format import taken
+from curate.formats.format import exists_error
 
 
 def refuse_changed(source: Path, before: str | None) -> None:
@@ -48,7 +48,7 @@ def refuse_place(source: Path, audit: Path, out: Path) -> None:
     if not empty or out.is_symlink():
         for path in left_beside(out):  # by a run that was killed when all was named
             files.remove_tree(path, quiet=True)
-        raise taken(out)
+        raise exists_error(out)
 
 
 @contextmanager
@@ -64,7 +64,9 @@ def beside(out: Path) -> Iterator[Path]:
     try:
         files.mkdir(out.parent, parents=True, exist_ok=True)
         files.remove_abandoned(out.parent, prefix, files.PARTIAL)
-        folder = files.temporary_folder(out.parent, f"{prefix}{files.owner()}-", files.PARTIAL)
+        folder = files.temporary_folder(
+            out.parent, f"{prefix}{files.process_tag()}-", files.PARTIAL
+        )
     except OSError as error:
         raise unwritable(error, out) from error
     try:
@@ -82,6 +84,6 @@ def beside(out: Path) -> Iterator[Path]:
 def left_beside(out: Path) -> list[Path]:
     """Return the folders of :func:`beside` that processes of this machine left when killed."""
     try:
-        return files.abandoned(out.parent, files.partial_prefix(out), files.PARTIAL)
+        return files.find_abandoned(out.parent, files.partial_prefix(out), files.PARTIAL)
     except OSError:  # nothing is there, or nobody may look: writing says so
         return []

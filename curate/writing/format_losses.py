@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate.dataset.notes import counted
+from curate.dataset.notes import count_noun
 from curate.errors import CallError
 from curate.scorers.duplicates import DUPLICATE_IOU
 from curate.store.audit import Audit
@@ -88,9 +88,9 @@ class FormLoss:
             f"{_words(one['status'])}" + (f" ({one['detail']})" if one["detail"] else "")
             for one in self.examples
         )
-        some = f"{self.masks:,} of {counted(self.total, 'mask')}"
+        some = f"{self.masks:,} of {count_noun(self.total, 'mask')}"
         if self.images:
-            several = f"{counted(self.several, 'image')} with several"
+            several = f"{count_noun(self.several, 'image')} with several"
             some += f", all masks of {self.images:,} of the {several},"
         why = "would be removed for format errors, not for what they show"
         return f"{some} {why} ({reasons}), for example {shown}"

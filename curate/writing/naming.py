@@ -12,7 +12,7 @@ from pathlib import Path
 
 from curate.common import files
 from curate.errors import CallError, unwritable
-from curate.formats.format import taken
+from curate.formats.format import exists_error
 from curate.writing.destination import beside, left_beside
 
 DATASET, NOTE = "dataset", "provenance"
@@ -36,7 +36,7 @@ def name_dataset(made: Path, out: Path) -> None:
             files.name_new(made, out)
     except OSError as error:
         if error.errno in _TAKEN:
-            raise taken(out) from error
+            raise exists_error(out) from error
         raise unwritable(error, out) from error
 
 
@@ -65,7 +65,7 @@ def name_both(made: Path, out: Path, note: Path, provenance: Path, *, renew: boo
     with _alone_in(out.parent, provenance.parent):
         is_empty = out.is_dir() and made.is_dir() and not any(out.iterdir())
         if os.path.lexists(out) and not is_empty:
-            raise taken(out)
+            raise exists_error(out)
         named = _name_note(note, provenance, renew)
         try:
             name_dataset(made, out)
@@ -98,7 +98,7 @@ def _name_note(note: Path, place: Path, renew: bool) -> bool:
             files.unlink(place)
         _name_anywhere(note, place)
     except FileExistsError as error:
-        raise taken(place) from error
+        raise exists_error(place) from error
     except OSError as error:
         raise unwritable(error, place) from error
     return True

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.dataset.notes import counted
+from curate.dataset.notes import count_noun
 from curate.errors import CallError, DuplicateError
 from curate.people.reviews.added_masks import added_masks
 from curate.people.reviews.outcomes import people_text
@@ -38,7 +38,7 @@ def find_new(
         return added, 0
     homeless = added[added["image_key"] == ""]
     if len(homeless):
-        some = counted(len(homeless), "added mask")
+        some = count_noun(len(homeless), "added mask")
         what = f"{some} without a place in the source"
         name = homeless["file_name"].iloc[0]
         do = "audit the dataset again: this audit does not say where its images stand"
@@ -54,7 +54,7 @@ def find_new(
     if options.duplicates == "drop":
         return added.drop(index=twins.index).reset_index(drop=True), len(twins)
     name, other, iou = added["file_name"].loc[twins.index[0]], twins["other"].iloc[0], twins["iou"]
-    some = counted(len(twins), "added mask")
+    some = count_noun(len(twins), "added mask")
     raise DuplicateError(
         f"{some} of an object that has a mask already (the first: in {name}, "
         f"IoU {iou.iloc[0]:.2f} with {other})",

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curate.dataset.notes import counted, plural
+from curate.dataset.notes import count_noun, plural
 from curate.dataset.version_id import short
 from curate.errors import AuditError, SourceError
 from curate.formats import detect
@@ -71,7 +71,7 @@ class PruneResult:
 
     def text(self) -> str:
         """Return what happened, in a line or two."""
-        counts = f"{self.dropped:,} of {counted(self.kept + self.dropped, 'mask')}"
+        counts = f"{self.dropped:,} of {count_noun(self.kept + self.dropped, 'mask')}"
         emptied = emptied_text(self.emptied_images, self.format)
         if self.out is None:
             lines = [f"would drop {counts}; nothing is written without --out", *emptied]
@@ -79,7 +79,7 @@ class PruneResult:
         lines = [
             f"dropped {counts}",
             *emptied,
-            f"wrote {self.out}, read it back: {counted(self.kept, 'mask')}, all equal",
+            f"wrote {self.out}, read it back: {count_noun(self.kept, 'mask')}, all equal",
             f"version {short(self.version)}",
         ]
         return "\n".join(lines)
@@ -94,7 +94,7 @@ def emptied_text(images: int, format: str) -> list[str]:
     """
     if not images:
         return []
-    some = f"{counted(images, 'image')} {plural(images, 'has', 'have')} no mask any more"
+    some = f"{count_noun(images, 'image')} {plural(images, 'has', 'have')} no mask any more"
     if format == LISTS_MASKS_ONLY:
         return [f"{some} and so {plural(images, 'is', 'are')} not in it"]
     return [f"{some}: trainers take such images for empty ones"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.dataset.notes import counted, plural
+from curate.dataset.notes import count_noun, plural
 from curate.dataset.version_id import short
 from curate.formats.edits import Stored
 from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, unsettled_text
@@ -107,7 +107,7 @@ class WriteResult:
         n = self.counts()
         lines = [*self._removed_text(n), *self._changed_text(n)] or ["nothing changes"]
         lines += [*self._coco_text(), *self._waiting_text(n)]
-        before = counted(n["masks_before"], "mask")
+        before = count_noun(n["masks_before"], "mask")
         if self.out is None:
             lines.append(f"{before} now, {n['masks_after']:,} would be after")
             lines += self._after_text() + self.changes.form.warnings()
@@ -117,7 +117,7 @@ class WriteResult:
         versions = " -> ".join(short(v) for v in (self.version_before, self.version) if v)
         meant = "all as meant" if not len(self.moved) else "all others as meant"
         lines += [
-            f"wrote {self.out}, read it back: {counted(n['masks_after'], 'mask')}, {meant}",
+            f"wrote {self.out}, read it back: {count_noun(n['masks_after'], 'mask')}, {meant}",
             f"version {versions}",
             f"provenance: {self.provenance}",
         ]
@@ -154,7 +154,7 @@ class WriteResult:
         lines = []
         if self.unnamed:
             gets = plural(self.unnamed, "gets", "get")
-            what = f"{counted(self.unnamed, 'mask')} without a category {gets} the category"
+            what = f"{count_noun(self.unnamed, 'mask')} without a category {gets} the category"
             lines.append(f"{what} {UNNAMED}: COCO demands one")
         for old, new in self.changes.renumbered.items():
             lines.append(f"mask {old} has the id {new} in it: COCO's evaluation skips the id 0")
@@ -173,13 +173,13 @@ class WriteResult:
         lines = []
         if self.stored.seams:
             lines.append(
-                f"{counted(self.stored.seams, 'mask')} with holes or several parts "
+                f"{count_noun(self.stored.seams, 'mask')} with holes or several parts "
                 f"{plural(self.stored.seams, 'is', 'are')} one polygon each, "
                 "which runs through a seam of no width"
             )
         if self.stored.turned:
             lines.append(
-                f"{counted(self.stored.turned, 'mask')} of polygons "
+                f"{count_noun(self.stored.turned, 'mask')} of polygons "
                 f"{plural(self.stored.turned, 'is', 'are')} run lengths now: no polygon without a "
                 "seam has exactly the pixels"
             )
@@ -189,7 +189,7 @@ class WriteResult:
             names = ", ".join(f"{_name(row)} ({row['stored_iou']:.4f})" for row in some)
             more = f" and {len(moved) - _SHOWN:,} more" if len(moved) > _SHOWN else ""
             lines.append(
-                f"{counted(len(moved), 'mask')} not held to the pixel, "
+                f"{count_noun(len(moved), 'mask')} not held to the pixel, "
                 f"IoU with what was meant {iou.min():.4f} at least, {iou.mean():.4f} on average: "
                 f"{names}{more}"
             )

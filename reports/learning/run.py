@@ -30,7 +30,7 @@ import curate
 from curate.errors import CallError
 from curate.people.learning import Learned, learn
 from curate.people.queues.active_learning import draw_learn
-from curate.quality.model_in_force import MODEL, judge, model_in_force
+from curate.quality.model_in_force import MODEL, compute_quality, model_in_force
 from curate.store.audit import Audit, open_audit
 
 HERE = Path(__file__).resolve().parent
@@ -235,7 +235,7 @@ def coco_calibration(study: Study) -> Iterator[Row]:
             for each in plantings:
                 inside = each.masks["image_id"].isin(held).to_numpy()
                 reference = each.audit.info["references"]["quality"]
-                judged = judge(each.masks[inside], reference, model).columns
+                judged = compute_quality(each.masks[inside], reference, model).columns
                 quality.append(judged["quality_score"])
                 before.append(each.masks["quality_score"][inside])
                 bad.append(each.bad[inside])

@@ -13,7 +13,7 @@ from curate.policy.file_findings import Hits, rules_of_file, text_of
 from curate.policy.plan import decide, rank
 from curate.policy.policy import Policy, load_policy
 from curate.quality import label_free as quality
-from curate.quality.explanations import Blame, blame
+from curate.quality.explanations import Blame, explain_low_quality
 from curate.rle import encode, from_dense
 
 Masks = Callable[..., pd.DataFrame]
@@ -287,7 +287,7 @@ def test_small_islands_and_holes_are_a_note_to_clean_found_from_the_mask(masks: 
 def test_blame_names_the_loudest_signal(masks: Masks) -> None:
     frame = masks(50, hole_score=[0.2] + [1.0] * 49, fragment_score=[1.0, 0.1] + [1.0] * 48)
     frame = frame.assign(hole_area_px=30, fragment_count=3)
-    found = blame(frame, quality.fit(frame))
+    found = explain_low_quality(frame, quality.fit(frame))
     assert found.stated[:3] == [
         "it has holes (30 px in all)",
         "it falls into pieces (3, 90.0% outside the largest)",
@@ -295,11 +295,13 @@ def test_blame_names_the_loudest_signal(masks: Masks) -> None:
     ]
     assert found.weakest[:3] == ["freedom from holes 0.20", "wholeness 0.10", ""]
     usual = frame.assign(hole_score=[0.999] + [1.0] * 49, fragment_score=[0.7, 0.75] + [0.7] * 48)
-    mild = blame(usual, quality.fit(usual))  # what pulls the first down most reads as 1.00
+    mild = explain_low_quality(
+        usual, quality.fit(usual)
+    )  # what pulls the first down most reads as 1.00
     assert mild.stated[0].startswith("it has holes")
     assert mild.weakest[:2] == ["", ""]
-    bare = blame(frame.drop(columns="hole_area_px"), quality.fit(frame))
+    bare = explain_low_quality(frame.drop(columns="hole_area_px"), quality.fit(frame))
     assert bare.stated[0] == "it has holes (unknown px in all)"
-    assert blame(frame[["area_px"]], {}).stated == [""] * 50
-    mild = blame(frame, quality.fit(frame), {"hole_score": 0.1})
+    assert explain_low_quality(frame[["area_px"]], {}).stated == [""] * 50
+    mild = explain_low_quality(frame, quality.fit(frame), {"hole_score": 0.1})
     assert mild.stated[0] == bare.stated[0].replace("unknown", "30")

@@ -45,7 +45,7 @@ def test_scratch_of_a_killed_process_goes(tmp_path: Path, monkeypatch: pytest.Mo
     files._sweep_scratch.cache_clear()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    host = files.owner().rpartition("-")[0]
+    host = files.process_tag().rpartition("-")[0]
     for pid in (dead.pid, os.getppid()):
         (tmp_path / f"curate.{host}-{pid}-abc").mkdir()
     with files.scratch() as made:
@@ -54,7 +54,7 @@ def test_scratch_of_a_killed_process_goes(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_temporaries_of_whatever_run_go_but_those_of_one_at_work(tmp_path: Path) -> None:
-    host, pid = files.owner().rsplit("-", 1)
+    host, pid = files.process_tag().rsplit("-", 1)
     gone = [".part-000001.arrow.another-machine-7.tmp", f".part-000002.arrow.{host}-{pid}.tmp"]
     stays = f".part-000003.arrow.{host}-{os.getppid()}.tmp"
     for name in (*gone, stays, "part-000001.arrow"):

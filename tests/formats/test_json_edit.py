@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import CallError
-from curate.formats.json.list_edits import Elements, find, ordinals, spliced
+from curate.formats.json.list_edits import Elements, find_list, ordinals, splice_bytes
 
 element = st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3)
 element |= st.dictionaries(st.text(max_size=3), st.integers(), max_size=3)
 
 
 def without(raw: bytes, key: str, drop: set[int]) -> bytes:
-    elements = find(io.BytesIO(raw), "f.json", key, Elements(dropped=drop))
+    elements = find_list(io.BytesIO(raw), "f.json", key, Elements(dropped=drop))
     elements.check(drop, "f.json")
-    return spliced(raw, elements.cuts())
+    return splice_bytes(raw, elements.cuts())
 
 
 @given(st.lists(element, max_size=8), st.data(), st.sampled_from([None, 1]))

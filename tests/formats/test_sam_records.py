@@ -25,7 +25,7 @@ from curate.errors import CallError, CurateError
 from curate.formats import read
 from curate.formats.amg.amg_json import edit_records
 from curate.formats.edits import Addition, Change, Edits, Stored
-from curate.formats.json.list_edits import spliced
+from curate.formats.json.list_edits import splice_bytes
 from curate.formats.sa1b import sa1b_format
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
@@ -204,7 +204,7 @@ def test_decisions_and_nothing_else_reach_the_json_of_amg(
     assert table.images["source_key"].tolist() == ["é.json"]
     edits = data.draw(edits_of(table.masks["source_key"].tolist(), ["é.json"]))
     pieces, stored = edit_records(source, "é.json", edits)
-    out.write_bytes(spliced(source.read_bytes(), pieces))
+    out.write_bytes(splice_bytes(source.read_bytes(), pieces))
     check_stored(stored, edits)
     added = check_list(text, out.read_text("utf-8"), "é.json#/", edits, short)
     for k, (record, one) in enumerate(zip(added, edits.add, strict=True), 1):
@@ -327,6 +327,6 @@ def test_any_json_is_written_or_refused(
                     sa1b_format.FORMAT.write(source, folder / "b.json", edits)
                 else:
                     pieces, _ = edit_records(source, "a.json", edits)
-                    (folder / "b.json").write_bytes(spliced(source.read_bytes(), pieces))
+                    (folder / "b.json").write_bytes(splice_bytes(source.read_bytes(), pieces))
                 form = "sa1b" if isinstance(value, dict) else "amg"
                 assert len(read(folder / "b.json", form)) == len(made) + len(edits.add)

@@ -28,9 +28,15 @@ from curate.quality.metrics import (
 )
 from curate.quality.model import QualityModel, explain
 from curate.quality.model_file import VERSION, from_bytes, to_bytes
-from curate.quality.sample_weights import FEWEST, believed_good, beyond, prominence, stand_for
+from curate.quality.sample_weights import (
+    FEWEST,
+    choose_pseudo_good,
+    find_unreviewed,
+    poststratify,
+    prominence,
+)
 from curate.quality.stacking import expit, stack
-from curate.quality.trees import grow, no_trees, together
+from curate.quality.trees import concat_trees, empty_trees, grow
 
 COLUMNS = FeatureColumns(("hole_score", "outline_score"), ("area_px",))
 
@@ -143,7 +149,7 @@ def test_scaled_and_joined_trees_are_scaled_and_joined_sums(model: QualityModel)
     moved = np.column_stack([matrix[:, 0], np.zeros(len(matrix)), matrix[:, 1:]])
     halved = model.trees.scaled(0.5, [0, 2, 3, 4])
     np.testing.assert_allclose(halved.sum(moved), 0.5 * model.trees.sum(matrix))
-    both = together(model.trees, together(no_trees(), model.trees))
+    both = concat_trees(model.trees, concat_trees(empty_trees(), model.trees))
     np.testing.assert_allclose(both.sum(matrix), 2 * model.trees.sum(matrix))
 
 
@@ -314,17 +320,17 @@ def test_weights_make_a_queue_look_like_its_dataset() -> None:
     random = np.random.default_rng(0)
     dataset = random.uniform(size=20_000)
     reviewed = np.concatenate([random.uniform(0.98, 1, 150), random.uniform(size=300)])
-    weight = stand_for(reviewed, dataset)
+    weight = poststratify(reviewed, dataset)
     assert weight.mean() == pytest.approx(1)
     for line in (0.5, 0.9):
         assert weight[reviewed > line].sum() / weight.sum() == pytest.approx(1 - line, abs=0.05)
-    plain = stand_for(random.choice(dataset, 500), dataset)
+    plain = poststratify(random.choice(dataset, 500), dataset)
     assert plain.std() < 0.2
 
 
 def test_weights_leave_half_of_what_reviews_are_worth() -> None:
     dataset = np.linspace(0, 1, 50_000)
-    weight = stand_for(np.sort(dataset)[-500:], dataset)
+    weight = poststratify(np.sort(dataset)[-500:], dataset)
     assert weight.sum() ** 2 / (weight**2).sum() >= 0.5 * 500
     assert weight[0] > weight[-1]
 
@@ -332,7 +338,7 @@ def test_weights_leave_half_of_what_reviews_are_worth() -> None:
 def test_masks_of_equal_prominence_count_the_same() -> None:
     dataset = np.r_[np.zeros(900), np.linspace(0.1, 1, 100)]
     reviewed = np.r_[np.zeros(30), np.linspace(0.5, 1, 30)]
-    assert len(np.unique(stand_for(reviewed, dataset)[:30])) == 1
+    assert len(np.unique(poststratify(reviewed, dataset)[:30])) == 1
 
 
 def test_prominence_is_the_higher_of_two_ranks() -> None:
@@ -345,11 +351,11 @@ def test_prominence_is_the_higher_of_two_ranks() -> None:
 def test_what_nobody_saw_is_believed_to_be_good() -> None:
     dataset = np.linspace(0, 1, 1000)
     seen = np.linspace(0.9, 1, 50)
-    rows = believed_good(seen, dataset)
+    rows = choose_pseudo_good(seen, dataset)
     assert len(rows) == FEWEST
     assert (dataset[rows] < 0.92).all()
-    assert beyond(seen, dataset).mean() == pytest.approx(0.914, abs=0.01)
-    assert len(believed_good(np.linspace(0, 1, 50), dataset)) == 0
+    assert find_unreviewed(seen, dataset).mean() == pytest.approx(0.914, abs=0.01)
+    assert len(choose_pseudo_good(np.linspace(0, 1, 50), dataset)) == 0
 
 
 # --- training ------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from curate.errors import SourceError
-from curate.images import ImageFolder, worse
-from curate.images.canvas import range_of, stretched
-from curate.images.decode import upright
+from curate.images import ImageFolder, worse_status
+from curate.images.canvas import range_of, stretch_levels
+from curate.images.decode import turn_upright
 
 
 def pixels(height=48, width=64, seed=0):
@@ -262,7 +262,7 @@ def test_more_than_eight_bit_is_stretched(tmp_path):
     assert not ImageFolder(tmp_path).load("flat.png").any()
     assert range_of(np.full((4, 4), np.nan)) is None
     values = np.array([[np.nan, np.inf, 0.0, 1.0]])
-    assert stretched(values, *range_of(values)).tolist() == [[0, 255, 0, 255]]
+    assert stretch_levels(values, *range_of(values)).tolist() == [[0, 255, 0, 255]]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
@@ -293,7 +293,7 @@ def test_what_the_source_knows_stays_where_it_is_graver(tmp_path):
     checked = ImageFolder(tmp_path).check(images)
     assert checked["status"].tolist() == ["missing", "invalid_size", "missing"]
     assert checked["status_detail"].iloc[1] == "known"
-    assert worse(images, checked)["status"].tolist() == checked["status"].tolist()
+    assert worse_status(images, checked)["status"].tolist() == checked["status"].tolist()
     assert ImageFolder(tmp_path).check(images.iloc[:0]).empty
 
 
@@ -321,6 +321,6 @@ def test_damaged_files_never_raise(tmp_path_factory, junk, seed):
 def test_upright_does_not_change_the_stored_pixels():
     array = pixels()
     for orientation in range(1, 9):
-        turned = upright(array, orientation)
+        turned = turn_upright(array, orientation)
         assert turned.flags.c_contiguous
         assert sorted(turned.ravel()) == sorted(array.ravel())

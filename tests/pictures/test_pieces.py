@@ -93,7 +93,7 @@ def test_one_huge_strip_of_a_tiff_is_unpacked_row_by_row(
     whole = ImageFolder(tmp_path).load("a.tif", box=BOX)
     monkeypatch.setattr(image_pieces, "SMALL_PIXELS", 0)
     monkeypatch.setattr(image_pieces, "PIECE_PIXELS", 300)
-    monkeypatch.setattr(image_pieces.tiff_blocks, "decoded", None)
+    monkeypatch.setattr(image_pieces.tiff_blocks, "decode_blocks", None)
     little = ImageFolder(tmp_path, max_bytes=12_000)
     np.testing.assert_array_equal(little.load("a.tif", box=BOX), whole)
     assert little.inspect("a.tif", (HEIGHT, WIDTH)).status == "ok"

@@ -6,7 +6,7 @@ import pytest
 from made_tables import disc, table_of
 
 from curate import rle
-from curate.scorers.agreement import SCORERS, agreement, agreements, missing_compared
+from curate.scorers.agreement import SCORERS, agreement, agreements, list_missing_from_compared
 from curate.scorers.counterparts import match_images
 
 
@@ -37,7 +37,7 @@ def test_two_copies_have_the_same_counterpart():
     other = table_of([disc(50, 50, 29), disc(40, 50, 12)])
     scores = agreement(table, compare={"o": other})["agreement_score"]
     assert scores.tolist() == pytest.approx([iou(disc(50, 50, 30), disc(50, 50, 29)), 1])
-    copies = missing_compared(other[:1], compare={"o": table})
+    copies = list_missing_from_compared(other[:1], compare={"o": table})
     assert copies["missing_compared"].tolist() == [0]
 
 
@@ -103,7 +103,10 @@ def test_masks_of_others_that_nothing_matches():
     assert [m["category"] for m in listed["masks"]] == ['b "<i>', None]
     assert listed["masks"][0]["bbox"] == rle.bbox(rle.from_dense(masks[1]))[0].tolist()
     assert listed["masks"][0]["source_key"] == "a.json#/annotations/1"
-    assert missing_compared(table, compare={"o": other}, iou=0)["missing_compared"].iloc[0] == 0
+    assert (
+        list_missing_from_compared(table, compare={"o": other}, iou=0)["missing_compared"].iloc[0]
+        == 0
+    )
 
 
 def test_graders_disagree_where_the_consensus_drops_a_mask(data):

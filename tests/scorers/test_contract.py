@@ -8,7 +8,7 @@ from mask_scene import HEIGHT, WIDTH, Scene, disc, table_of
 from curate import scorers
 from curate.dataset.table import MaskTable
 from curate.errors import CallError
-from curate.scorers import apply, columns, fit, registered, score
+from curate.scorers import all_scorers, apply, columns, fit, score
 from curate.scorers.scorer import Column, Scorer
 
 SPOILT = 4
@@ -152,7 +152,7 @@ def inputs(scene, tmp_path_factory):
     return scene.inputs(tmp_path_factory.mktemp("scene"))
 
 
-@pytest.fixture(params=registered(), ids=lambda scorer: scorer.name)
+@pytest.fixture(params=all_scorers(), ids=lambda scorer: scorer.name)
 def scorer(request):
     return request.param
 
@@ -223,7 +223,7 @@ SCORES = [name for name, column in columns().items() if column.kind == "score"]
 def test_a_planted_defect_lowers_the_score(name, tmp_path):
     if name not in DEFECTS and not columns_are_ours(name):
         pytest.skip("a scorer of another package")
-    scorer = next(s for s in registered() if name in {c.name for c in (*s.columns, *s.applied)})
+    scorer = next(s for s in all_scorers() if name in {c.name for c in (*s.columns, *s.applied)})
     found = {}
     for what in ("sound", "spoilt"):
         spoilt = Scene.sound()
@@ -240,14 +240,14 @@ def test_a_planted_defect_lowers_the_score(name, tmp_path):
 
 
 def columns_are_ours(name):
-    scorer = next(s for s in registered() if name in {c.name for c in (*s.columns, *s.applied)})
+    scorer = next(s for s in all_scorers() if name in {c.name for c in (*s.columns, *s.applied)})
     return scorer.function.__module__.startswith("curate.")
 
 
 def test_all_together(scene, inputs):
     result = score(scene.table(), inputs=inputs)
     assert sorted(result.columns) == sorted(columns())
-    without = [one for one in registered() if one.level == "mask" and not one.needs]
+    without = [one for one in all_scorers() if one.level == "mask" and not one.needs]
     assert list(score(scene.table()).columns) == [
         *(column.name for one in without for column in one.columns),
         *(column.name for one in without for column in one.applied),
@@ -268,7 +268,7 @@ def test_a_scorer_that_raises_names_itself_and_the_mask(scene, monkeypatch):
         return pd.DataFrame({"odd_score": 1.0}, index=table.masks.index)
 
     bad = Scorer("odd", function, (Column("odd_score", "Odd"),))
-    monkeypatch.setattr(scorers, "registered", lambda: (bad,))
+    monkeypatch.setattr(scorers, "all_scorers", lambda: (bad,))
     with pytest.raises(ZeroDivisionError) as error:
         score(scene.table())
     assert error.value.__notes__ == ["raised by the scorer odd on mask 107"]

@@ -8,7 +8,7 @@ from made_tables import disc, table_of
 from curate.dataset.table import STRING, MaskTable, finish
 from curate.policy.plan import decide
 from curate.policy.policy import load_policy
-from curate.scorers.detector import SCORERS, detector, missing_detections, named_categories
+from curate.scorers.detector import SCORERS, detector, list_missing_detections, name_categories
 
 
 def boxes_of(boxes, scores, categories=None, images=None, names=None):
@@ -126,10 +126,10 @@ def test_categories_by_name():
 
 def test_numbers_become_the_names_of_the_dataset():
     said = pd.Series(["category 2", "category 20", "cow", None], dtype=STRING)
-    found = named_categories(said, {"2": "dog", "3": "cat"})
+    found = name_categories(said, {"2": "dog", "3": "cat"})
     assert found.tolist()[:3] == ["dog", "category 20", "cow"]
     assert found.isna().tolist() == [False, False, False, True]
-    assert named_categories(found, {"2": "dog"}).tolist()[:3] == found.tolist()[:3]
+    assert name_categories(found, {"2": "dog"}).tolist()[:3] == found.tolist()[:3]
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf, 3.0, -1.0])
@@ -147,7 +147,10 @@ def test_odd_boxes_touch_nothing(box):
     table = table_of([square(10, 10, 20)])
     seen = boxes_of([box, [10, 10, 20, 20]], [0.9, 0.4])
     assert detector(table, detections=seen)["detector_score"].iloc[0] == 0.4
-    assert missing_detections(table, detections=seen[:1])["missing_detections"].iloc[0] in (0, 1)
+    assert list_missing_detections(table, detections=seen[:1])["missing_detections"].iloc[0] in (
+        0,
+        1,
+    )
 
 
 def test_rows_in_any_order():
@@ -190,7 +193,7 @@ def test_what_no_mask_explains():
         "bbox": [10, 60, 20, 30], "score": 0.8, "category": None, "category_id": 2,
         "explained": 0, "counted": True,
     }  # fmt: skip
-    strict = missing_detections(table, detections=seen, confidence=0.75)
+    strict = list_missing_detections(table, detections=seen, confidence=0.75)
     assert strict["missing_detections"].iloc[0] == 1
 
 
@@ -203,8 +206,8 @@ def test_dropped_masks_are_found_missing(data):
     before = detector(table, detections=seen)["detector_score"]
     sure = (before > 0.6).to_numpy()
     assert sure.sum() > 100
-    left = missing_detections(table[~sure], detections=seen)["missing_detections"].sum()
-    base = missing_detections(table, detections=seen)["missing_detections"].sum()
+    left = list_missing_detections(table[~sure], detections=seen)["missing_detections"].sum()
+    base = list_missing_detections(table, detections=seen)["missing_detections"].sum()
     assert left - base > 0.8 * sure.sum()
 
 
@@ -212,7 +215,7 @@ def test_an_object_with_a_box_and_no_mask_explains_its_detection():
     places = [[10, 10, 20, 20], [60, 60, 20, 20], [100, 10, 8, 8]]
     dataset = boxes_of([*places[:2], [0, 0, 0, 0]], [np.nan] * 3)
     seen = boxes_of(places, [0.9] * 3)
-    frame = missing_detections(dataset, detections=seen)
+    frame = list_missing_detections(dataset, detections=seen)
     assert frame["missing_detections"].tolist() == [1]
     (entry,) = json.loads(frame["missing_detections_json"].iloc[0])
     assert entry["bbox"] == [100, 10, 8, 8]

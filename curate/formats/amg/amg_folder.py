@@ -11,7 +11,7 @@ from pathlib import Path
 from curate import rle
 from curate.errors import CallError
 from curate.formats.amg.metadata_csv import SHEET, Sheet
-from curate.formats.copying import Edit, cuts, entries, splice
+from curate.formats.copying import Edit, find_cuts, list_entries, splice
 from curate.formats.edits import Edits
 from curate.formats.new_pixels import (
     PixelTally,
@@ -64,7 +64,7 @@ def _entries(source: Path, name: str) -> tuple[Sheet, list[_Entry], list[str]]:
     """
     sheet = Sheet(source / name / SHEET)
     below = f"{name}/" if name else ""
-    names = {e.name for e in entries(source / name) if MASK_NAME.fullmatch(e.name)}
+    names = {e.name for e in list_entries(source / name) if MASK_NAME.fullmatch(e.name)}
     by_number = {f"{int(n[:-4])}.png": n for n in sorted(names, reverse=True)}
     found, claimed = [], set[str]()
     for line, png, values, problems in sheet.rows():
@@ -174,7 +174,7 @@ class _FolderEdits:
             if png and png not in self.staying and os.path.lexists(self.folder / png):
                 self.changes[plain(self.below + png)] = None
         gone = [plain(entry.key) in drop for entry in self.entries[: len(self.sheet.records)]]
-        self.pieces += cuts(self.sheet.spans, lambda i: i > 0 and gone[i - 1])
+        self.pieces += find_cuts(self.sheet.spans, lambda i: i > 0 and gone[i - 1])
 
     def _redraw(self, key: str, mask: rle.Runs) -> None:
         place = self.places[key]

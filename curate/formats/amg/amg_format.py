@@ -20,7 +20,7 @@ from curate.errors import CallError, CurateError, SourceError
 from curate.formats.amg.amg_folder import COLUMNS, MASK_NAME, edit_folder, load_folder
 from curate.formats.amg.amg_json import edit_records, load_records
 from curate.formats.amg.metadata_csv import SHEET
-from curate.formats.copying import Edit, copy_with_edits, entries, splice
+from curate.formats.copying import Edit, copy_with_edits, list_entries, splice
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.format import PART_BYTES, Format, Part
 from curate.formats.json.sniffing import shape_of
@@ -136,12 +136,12 @@ def _images(source: Path, limit: int | None = None) -> Iterator[tuple[str, str]]
     if (source / SHEET).is_file():
         yield "folder", ""
         return
-    for entry in entries(source)[:limit]:
+    for entry in list_entries(source)[:limit]:
         if entry.is_dir(follow_symlinks=False):
             folder = Path(entry.path)
             # A run that was stopped leaves PNGs without the CSV, which is written last.
             if (folder / SHEET).is_file() or any(
-                MASK_NAME.fullmatch(e.name) for e in entries(folder)
+                MASK_NAME.fullmatch(e.name) for e in list_entries(folder)
             ):
                 yield "folder", entry.name
         elif entry.name.lower().endswith(".json") and _is_list(Path(entry.path)):
@@ -151,7 +151,7 @@ def _images(source: Path, limit: int | None = None) -> Iterator[tuple[str, str]]
 def _cost(source: Path, kind: str, name: str) -> int:
     if kind == "json":
         return (source / name).stat().st_size
-    return _PNG_COST * len(entries(source / name)) + 1
+    return _PNG_COST * len(list_entries(source / name)) + 1
 
 
 def _looks_right(source: Path, kind: str, name: str) -> bool:

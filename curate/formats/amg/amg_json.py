@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import SourceError
-from curate.formats.coco.annotation_edits import numbered
+from curate.formats.coco.annotation_edits import split_edits
 from curate.formats.edits import Edits, Stored
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 from curate.formats.json.json_columns import holds_text, whole_number
 from curate.formats.json.list_edits import Elements, Piece
 from curate.formats.json.streaming import scan
@@ -32,7 +32,7 @@ def load_records(rows: TableBuilder, path: Path, name: str, named_by_place: bool
         named_by_place: Whether the file is the source itself.
     """
     records: list[Any] = []
-    with reading(path), open(path, "rb") as file:
+    with convert_read_errors(path), open(path, "rb") as file:
         for batch in scan(file, name):
             if batch.key or not batch.is_list:
                 raise SourceError("it is not a list of masks", str(path), "check the format")
@@ -104,10 +104,10 @@ def edit_records(path: Path, name: str, edits: Edits) -> tuple[list[Piece], Stor
     refuse_categories(edits, name)
     refuse_polygons(edits, name)
     values = MaskValues(edits.masks)
-    drop, change = numbered(edits, f"{name}#/")
+    drop, change = split_edits(edits, f"{name}#/")
     elements = Elements(change, drop, 0 if edits.only_drops else SAMPLE)
     sizes, top = list[tuple[int, int] | None](), 0
-    with reading(path), open(path, "rb") as file:
+    with convert_read_errors(path), open(path, "rb") as file:
         for batch in scan(file, name):
             if batch.key or not batch.is_list:
                 raise SourceError("it is not a list of masks", str(path), "check the format")

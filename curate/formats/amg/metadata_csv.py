@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from curate.errors import SourceError
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 
 SHEET = "metadata.csv"
 
@@ -35,7 +35,7 @@ class Sheet:
         if not path.is_file():
             self.problem = f"there is no {SHEET}: the run that wrote the PNGs did not finish"
             return
-        with reading(path):
+        with convert_read_errors(path):
             self._data = path.read_bytes()
         try:
             self._parse(self._data)
@@ -86,7 +86,7 @@ class Sheet:
             yield line, name, values, problems
 
     def renewed(self, number: int, values: Mapping[str, int]) -> list[tuple[int, int, bytes]]:
-        """Return what to put where so that fields of a record have other values.
+        """Return the replacements that give fields of a record other values.
 
         Args:
             number: Position of the record.
@@ -105,7 +105,7 @@ class Sheet:
         return pieces
 
     def appended(self, lines: Sequence[Mapping[str, int]]) -> list[tuple[int, int, bytes]]:
-        """Return what to put where so that there are records behind the last, written like it.
+        """Return the replacements that append records, written like the last.
 
         Args:
             lines: The values of each by column; other columns are left empty.

@@ -24,19 +24,19 @@ from curate.formats.json.json_columns import (
     BoolArray,
     Columns,
     IntArray,
-    boxes,
     extension,
     first_points,
     holds_text,
     id_key,
-    integers,
-    numbers,
+    is_usable_size,
     repeat,
-    small_integers,
     strings,
     text,
+    to_box_columns,
+    to_floats,
+    to_integers,
+    to_small_integers,
     unique_ids,
-    usable,
 )
 from curate.formats.repairs import FIELD_NOTES, REPAIRS
 from curate.formats.segmentation import json_type, read_segmentation, rle_size, valid_size
@@ -93,7 +93,7 @@ class Findings:
             self.note(int(row), status, detail)
 
     def details(self, row: int) -> str:
-        """Return what was noted on a row, "" for nothing."""
+        """Return the findings on a row as one text, "" for none."""
         return "; ".join(detail for _, detail in self._rows.get(row, []))
 
     def columns(self, n: int) -> Columns:
@@ -233,7 +233,7 @@ class Annotations:
         own_h, own_w = self.images.heights[rows], self.images.widths[rows]
         free = (own_h < 0) | (own_w < 0)
         same = (own_h == heights) & (own_w == widths)
-        return bool((free | same).all() and usable(heights, widths).all())
+        return bool((free | same).all() and is_usable_size(heights, widths).all())
 
     def _say(self, kind: str, row: int) -> None:
         """Note once for the file what holds for a mask, named by its place in the batch."""
@@ -481,25 +481,25 @@ def _fields(records: list[dict[str, Any]]) -> Columns:
         ]
 
     for name, column in _NUMBERS.items():
-        number = numbers(values(name))
+        number = to_floats(values(name))
         if number is not None:
             columns[column] = number
     for name, four in _BOXES.items():
-        box = boxes(values(name))
+        box = to_box_columns(values(name))
         if box is not None:
             columns |= dict(zip(four, box, strict=True))
-    point = boxes(first_points(values("point_coords")), 2)
+    point = to_box_columns(first_points(values("point_coords")), 2)
     if point is not None:
         columns |= dict(zip(("prompt_x", "prompt_y"), point, strict=True))
-    columns["id"], columns["id_given"] = integers([record.get("id") for record in records])
+    columns["id"], columns["id_given"] = to_integers([record.get("id") for record in records])
     categories = values("category_id")
-    columns["category_id"], columns["category_given"] = integers(categories)
+    columns["category_id"], columns["category_given"] = to_integers(categories)
     for i in np.flatnonzero(~columns["category_given"]).tolist():
         if type(categories[i]) is str:  # the name by which the file's own list has it
             columns["category_id"][i] = id_key(categories[i])
             columns["category_given"][i] = True
     for name in ("iscrowd", "track_id"):
-        whole = small_integers(values(name), 2**7 if name == "iscrowd" else 2**53)
+        whole = to_small_integers(values(name), 2**7 if name == "iscrowd" else 2**53)
         if whole is not None:
             columns[name] = whole
     return columns
@@ -526,7 +526,7 @@ def _compressed(values: list[Any], heights: IntArray, widths: IntArray) -> Colum
         return None
     free = (heights < 0) | (widths < 0)
     fits = (heights == size[:, 0]) & (widths == size[:, 1])
-    if not (free | fits).all() or not usable(size[:, 0], size[:, 1]).all():
+    if not (free | fits).all() or not is_usable_size(size[:, 0], size[:, 1]).all():
         return None
     segmentation = written.view(pa.large_binary())
     return {

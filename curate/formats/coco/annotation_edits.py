@@ -15,7 +15,7 @@ from curate.formats.edits import Addition, Change, Edits
 from curate.formats.json.list_edits import Elements, Piece, ordinals, read_span
 from curate.formats.json.object_text import JsonObject, Style
 from curate.formats.json.streaming import parse_one
-from curate.formats.mask_values import MaskValues, NewMask, kind_of, measured, usual_kind
+from curate.formats.mask_values import MaskValues, NewMask, kind_of, measure_masks, usual_kind
 from curate.formats.segmentation import json_type, read_segmentation, rle_size
 
 SAMPLE = 100
@@ -67,7 +67,7 @@ class TemplateRecords:
     def like(self, name: str, values: Any) -> Any:
         """Return a number or a list of numbers as the first record that has such a field does."""
         first = next((r.get(name) for r in self.records if r.get(name) is not None), None)
-        return like(first, values)
+        return match_number_type(first, values)
 
     @property
     def style(self) -> Style:
@@ -81,7 +81,7 @@ class TemplateRecords:
         return style.object({name: literals[name] for name in order}).encode("utf-8")
 
 
-def numbered(edits: Edits, prefix: str) -> tuple[frozenset[int], dict[int, tuple[str, Change]]]:
+def split_edits(edits: Edits, prefix: str) -> tuple[frozenset[int], dict[int, tuple[str, Change]]]:
     """Return which records of a list go, and which change.
 
     Args:
@@ -99,7 +99,7 @@ def numbered(edits: Edits, prefix: str) -> tuple[frozenset[int], dict[int, tuple
     return frozenset(drop), {n: (key, edits.change[key]) for n, key in change.items()}
 
 
-def changed_records(
+def render_changed_records(
     file: BinaryIO, where: str, elements: Elements, changes: Changes, rules: Rules
 ) -> list[Piece]:
     """Return the new text of changed records.
@@ -120,7 +120,7 @@ def changed_records(
     for first in range(0, len(numbers), _BATCH):
         some = numbers[first : first + _BATCH]
         records = [_record(file, where, elements.span(n), changes[n][0]) for n in some]
-        drawn = _drawn(
+        drawn = _measure_redrawn(
             [(record, *changes[n]) for record, n in zip(records, some, strict=True)], rules
         )
         for n, record, mask in zip(some, records, drawn, strict=True):
@@ -129,12 +129,12 @@ def changed_records(
                 _renew(record, mask, rules, key)
             if change.category is not None and rules.category is not None:
                 _relabel(record, rules.category(change.category, record.get("category_id")))
-            note(record, change.attributes, key)
+            add_attributes(record, change.attributes, key)
             pieces.append((*elements.span(n), record.text().encode("utf-8")))
     return pieces
 
 
-def new_masks(additions: Sequence[Addition]) -> Iterator[tuple[Addition, NewMask]]:
+def measure_additions(additions: Sequence[Addition]) -> Iterator[tuple[Addition, NewMask]]:
     """Yield added masks with what is measured from their pixels.
 
     Raises:
@@ -144,10 +144,10 @@ def new_masks(additions: Sequence[Addition]) -> Iterator[tuple[Addition, NewMask
         some = additions[first : first + _BATCH]
         names = [f"added mask {first + i} of {one.image_key}" for i, one in enumerate(some)]
         sizes = [(one.height, one.width) for one in some]
-        yield from zip(some, measured([one.counts for one in some], sizes, names), strict=True)
+        yield from zip(some, measure_masks([one.counts for one in some], sizes, names), strict=True)
 
 
-def note(record: JsonObject, attributes: Mapping[str, str], key: str) -> None:
+def add_attributes(record: JsonObject, attributes: Mapping[str, str], key: str) -> None:
     """Put attributes into a record's own, beside those that it has.
 
     Raises:
@@ -185,7 +185,7 @@ def mask_literal(old: str, value: Any, style: Style) -> str:
     return inner.text()
 
 
-def like(old: Any, values: Any) -> Any:
+def match_number_type(old: Any, values: Any) -> Any:
     """Return a number or numbers as floats where the old ones were floats."""
     if type(values) is list:
         is_float = type(old) is list and float in set(map(type, old))
@@ -225,7 +225,9 @@ def _record(file: BinaryIO, where: str, span: tuple[int, int], key: str) -> Json
     return JsonObject(data, span[0], where)
 
 
-def _drawn(some: Sequence[tuple[JsonObject, str, Change]], rules: Rules) -> list[NewMask | None]:
+def _measure_redrawn(
+    some: Sequence[tuple[JsonObject, str, Change]], rules: Rules
+) -> list[NewMask | None]:
     """Return the new mask of each record that gets one."""
     sizes, counts, keys = [], [], []
     for record, key, change in some:
@@ -237,7 +239,7 @@ def _drawn(some: Sequence[tuple[JsonObject, str, Change]], rules: Rules) -> list
         sizes.append(size)
         counts.append(change.counts)
         keys.append(key)
-    made = iter(measured(counts, sizes, keys))
+    made = iter(measure_masks(counts, sizes, keys))
     return [None if change.counts is None else next(made) for _, _, change in some]
 
 
@@ -251,9 +253,11 @@ def _renew(record: JsonObject, mask: NewMask, rules: Rules, key: str) -> None:
     written = record.literal("segmentation") if old is not None else "null"
     record.set("segmentation", mask_literal(written, value, style))
     if "bbox" in record.members:
-        record.set("bbox", style.value(like(record.get("bbox"), spell_box(mask, short))))
+        record.set(
+            "bbox", style.value(match_number_type(record.get("bbox"), spell_box(mask, short)))
+        )
     if "area" in record.members:
-        record.set("area", style.value(like(record.get("area"), mask.area)))
+        record.set("area", style.value(match_number_type(record.get("area"), mask.area)))
 
 
 def _relabel(record: JsonObject, number: int | str) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.common.garbage_collection import collector_paused
+from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import MaskTable
 from curate.formats.coco.annotation_columns import UNKNOWN_SIZE, Annotations, ImageRows
 from curate.formats.coco.category_list import category_names
@@ -25,7 +25,7 @@ from curate.formats.coco.file_index import LISTED_TWICE, REPEATED, UNLISTED, Coc
 from curate.formats.coco.file_spans import pieces_at
 from curate.formats.coco.image_objects import image_fields, note_sizes, pictures, states_no_size
 from curate.formats.coco.results_images import KnownImages
-from curate.formats.format import Format, Part, ReadOptions, reading
+from curate.formats.format import Format, Part, ReadOptions, convert_read_errors
 from curate.formats.json.fast_reader import QuickReader
 from curate.formats.json.json_columns import IntArray, text, whole_number
 from curate.formats.json.sniffing import shape_of
@@ -36,7 +36,7 @@ from curate.formats.untouched.json_list_check import check_coco
 
 def plan(source: Path, work: Path) -> Iterator[Part]:
     """Index the file and yield parts of whole images; see :class:`Format`."""
-    with collector_paused():
+    with pause_collector():
         index = build(source, work)
     yield from parts(index)
 
@@ -52,7 +52,7 @@ def load(source: Path, part: Part, known: bool = False, sized: bool = False) -> 
     """
     folder, first, count, low, high = part.payload
     index = CocoIndex.open(Path(folder))
-    with reading(source), source.open("rb") as file, collector_paused():
+    with convert_read_errors(source), source.open("rb") as file, pause_collector():
         prefix, image_prefix = key_prefixes(source.name, index.is_list)
         pictures = PictureSizes.open(Path(folder)) if sized else None
         images = _images(file.fileno(), source.name, index, (low, high), image_prefix, pictures)
@@ -69,7 +69,7 @@ def load(source: Path, part: Part, known: bool = False, sized: bool = False) -> 
             positions = piece.rows[:, 3] - low
             keys = number_keys(prefix, piece.rows[:, 2])
             named = index.is_list and b'"file_name"' in piece.data
-            if named or not _take_quickly(quick, made, piece.data, positions, keys):
+            if named or not _try_fast_path(quick, made, piece.data, positions, keys):
                 values = piece.parse()
                 _note_images(made, values, positions)
                 if index.is_list:
@@ -83,7 +83,7 @@ def images_of(source: Path, part: Part, sized: bool = False) -> pd.DataFrame:
     """Return the images of a part, without its annotations; see :class:`Format`."""
     folder, _, _, low, high = part.payload
     index = CocoIndex.open(Path(folder))
-    with reading(source), source.open("rb") as file, collector_paused():
+    with convert_read_errors(source), source.open("rb") as file, pause_collector():
         _, prefix = key_prefixes(source.name, index.is_list)
         pictures = PictureSizes.open(Path(folder)) if sized else None
         images = _images(file.fileno(), source.name, index, (low, high), prefix, pictures)
@@ -168,7 +168,7 @@ def _note_images(made: Annotations, values: list[Any], rows: IntArray) -> None:
 
 
 def _unknown_image(given: object) -> str:
-    """Say what is wrong with an image id that stands for no image."""
+    """Return the fault of an image id that stands for no image."""
     if given is None:
         return "there is no image_id"
     if whole_number(given) is None:
@@ -178,10 +178,11 @@ def _unknown_image(given: object) -> str:
     return f"the image {text(given)[:80]} is not among the images"
 
 
-def _take_quickly(
+def _try_fast_path(
     quick: QuickReader, made: Annotations, data: bytes, rows: IntArray, keys: pa.Array
 ) -> bool:
-    """Take in annotations of which nothing needs a closer look; say whether that was so."""
+    """Append a batch read by the fast reader; False, and nothing is added, if any annotation
+    needs the tolerant parser."""
     taken = quick.take_list(data)
     if taken is None:
         return False
@@ -210,14 +211,14 @@ def _is_results(path: Path) -> bool:
 
 def _plan_sized(source: Path, work: Path, pictures: Path) -> Iterator[Part]:
     """Index the file as :func:`plan` does, and find the pictures of images without a size."""
-    with collector_paused():
+    with pause_collector():
         index = build(source, work)
         rows = index.images(0, index.parts[-1][3])
         rows = rows[rows[:, 3] != UNLISTED]
         places = np.column_stack([rows[:, 1], rows[:, 2], np.arange(len(rows))])
         names: list[str] = []
         unsized: list[str] = []
-        with reading(source), source.open("rb") as file:
+        with convert_read_errors(source), source.open("rb") as file:
             for piece in pieces_at(file.fileno(), source.name, places):
                 for value in piece.parse():
                     names.append(image_fields(value)[0])
@@ -239,11 +240,11 @@ def _with_sizes(form: Format, dialect: Dialect | None, pictures: Path | None) ->
     )
 
 
-def _coco_configured(options: ReadOptions) -> Format:
+def _configure_coco(options: ReadOptions) -> Format:
     return _with_sizes(FORMAT, None, options.images)
 
 
-def _lvis_configured(options: ReadOptions) -> Format:
+def _configure_lvis(options: ReadOptions) -> Format:
     return _with_sizes(LVIS, LVIS_DIALECT, options.images)
 
 
@@ -254,7 +255,7 @@ FORMAT = Format(
     plan,
     load,
     write,
-    configure=_coco_configured,
+    configure=_configure_coco,
     check_unedited=check_coco,
     own_ids=True,
     images=images_of,
@@ -267,7 +268,7 @@ LVIS = Format(
     plan,
     load,
     partial(write, dialect=LVIS_DIALECT),
-    configure=_lvis_configured,
+    configure=_configure_lvis,
     check_unedited=check_coco,
     own_ids=True,
     images=images_of,
@@ -277,13 +278,13 @@ LVIS = Format(
 
 def _plan_known(source: Path, work: Path, options: ReadOptions) -> Iterator[Part]:
     """Index the file as :func:`plan` does, and list the images that it is told of."""
-    with collector_paused():
+    with pause_collector():
         index = build(source, work)
         KnownImages.build(options, index, work)
     yield from parts(index)
 
 
-def _configured(options: ReadOptions) -> Format:
+def _configure_results(options: ReadOptions) -> Format:
     if options.annotations is None and options.images is None:
         return RESULTS
     told = partial(_plan_known, options=options)
@@ -297,7 +298,7 @@ RESULTS = Format(
     plan,
     load,
     write,
-    configure=_configured,
+    configure=_configure_results,
     check_unedited=check_coco,
     own_ids=True,
 )

@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from curate.dataset.notes import counted
+from curate.dataset.notes import count_noun
 from curate.errors import CallError
 from curate.formats.coco.annotation_edits import (
     SAMPLE,
     Changes,
     Rules,
     TemplateRecords,
-    changed_records,
-    new_masks,
-    numbered,
+    measure_additions,
+    render_changed_records,
+    split_edits,
 )
 from curate.formats.coco.category_list import Categories
 from curate.formats.coco.file_survey import Survey
 from curate.formats.coco.image_objects import image_fields, states_no_size
 from curate.formats.copying import splice
 from curate.formats.edits import Addition, Edits, Stored
-from curate.formats.format import check_new, new_file, reading
+from curate.formats.format import check_new, convert_read_errors, new_file
 from curate.formats.json.json_columns import id_key
 from curate.formats.json.list_edits import Elements, Piece, ordinals, read_span
 from curate.formats.json.object_text import JsonObject, Style
@@ -105,12 +105,12 @@ def write(
     if edits.drop or not edits.only_drops:
         is_list = shape_of(source).root == "list"
         dialect = dialect or (RESULTS if is_list else COCO)
-        with reading(source), source.open("rb") as file:
+        with convert_read_errors(source), source.open("rb") as file:
             pieces = _CocoWriter(file, source.name, is_list, dialect, values, pictures).pieces(
                 edits
             )
     if out is not None:
-        with new_file(out) as target, reading(source):
+        with new_file(out) as target, convert_read_errors(source):
             splice(source, target, pieces)
     return values.stored()
 
@@ -154,7 +154,7 @@ class _CocoWriter:
     def pieces(self, edits: Edits) -> list[Piece]:
         """Return which bytes of the file change, in order."""
         mask_prefix, image_prefix = key_prefixes(self.name, self.is_list)
-        drop, change = numbered(edits, mask_prefix)
+        drop, change = split_edits(edits, mask_prefix)
         images = self._images(edits.add, image_prefix)
         survey = self._survey(drop, change, images)
         annotations = survey.annotations
@@ -164,7 +164,7 @@ class _CocoWriter:
         categories = Categories(None if self.is_list else survey.listed, self.name, closed)
         rules = Rules(self.values, sample.usual, survey.size, categories.number)
         found = annotations.cuts()
-        found += changed_records(self.file, self.name, annotations, change, rules)
+        found += render_changed_records(self.file, self.name, annotations, change, rules)
         if edits.add:
             if annotations.opened < 0:
                 do = 'add "annotations": [] to the file first'
@@ -256,7 +256,9 @@ class _CocoWriter:
         with_ids = not self.is_list or sample.has("id")
         numbers = self._categories(add, sample, categories)
         made = []
-        for i, ((one, mask), category) in enumerate(zip(new_masks(add), numbers, strict=True), 1):
+        for i, ((one, mask), category) in enumerate(
+            zip(measure_additions(add), numbers, strict=True), 1
+        ):
             literals = {"id": str(survey.top + i)} if with_ids else {}
             target = targets[one.image_key]
             literals["image_id"] = target.image_id
@@ -286,7 +288,7 @@ class _CocoWriter:
         without = sum(one.category is None for one in add)
         plain_file = not categories.declared and sample.records and not sample.has("category_id")
         if without and only is None and not plain_file:
-            some = counted(without, "added mask")
+            some = count_noun(without, "added mask")
             what = f"{some} without a category, and the file has not just one"
             raise CallError(what, self.name, "give them one with --category NAME")
         return [only if one.category is None else categories.number(one.category) for one in add]
@@ -294,7 +296,7 @@ class _CocoWriter:
     def _declared(
         self, survey: Survey, categories: Categories, sample: TemplateRecords
     ) -> list[Piece]:
-        """Return what declares the categories that are new."""
+        """Return the replacements that declare new categories."""
         style = _style(survey.categories, survey.annotations, survey.images)
         known = TemplateRecords(survey.categories, self.name)
         made = []

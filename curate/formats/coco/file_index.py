@@ -18,9 +18,9 @@ import numpy as np
 
 from curate.common import files
 from curate.errors import AuditError, SourceError
-from curate.formats.format import PART_BYTES, PART_MASKS, Part, reading
+from curate.formats.format import PART_BYTES, PART_MASKS, Part, convert_read_errors
 from curate.formats.json.fast_reader import QuickReader
-from curate.formats.json.json_columns import IntArray, id_key, integers, text
+from curate.formats.json.json_columns import IntArray, id_key, text, to_integers
 from curate.formats.json.streaming import Batch, scan
 from curate.formats.segmentation import json_type
 
@@ -62,7 +62,7 @@ class CocoIndex:
     @classmethod
     def open(cls, folder: Path) -> CocoIndex:
         """Read the index that :func:`build` left in ``folder``."""
-        with reading(folder / _META):
+        with convert_read_errors(folder / _META):
             meta = json.loads((folder / _META).read_bytes())
         fields = ("is_list", "categories", "spare_id", "parts")
         return cls(folder, *(meta[name] for name in fields))
@@ -93,12 +93,12 @@ class CocoIndex:
         return np.array(rows)
 
     def names(self) -> tuple[dict[int, str], dict[int, str]]:
-        """Return what a results list itself says of images, by the keys of their ids.
+        """Return names and sizes that a results list itself states, by the keys of image ids.
 
         Returns:
             The file names that its masks bear, and the ids that are text.
         """
-        with reading(self.folder / _NAMES):
+        with convert_read_errors(self.folder / _NAMES):
             names, texts = json.loads((self.folder / _NAMES).read_bytes())
         return {int(k): v for k, v in names.items()}, {int(k): v for k, v in texts.items()}
 
@@ -113,7 +113,7 @@ def build(source: Path, folder: Path) -> CocoIndex:
     Raises:
         SourceError: The file cannot be read, is cut off or broken, or holds no annotations.
     """
-    with files.writing_into(folder), reading(source):
+    with files.convert_write_errors(folder), convert_read_errors(source):
         facts = source.stat()
         stamp = [facts.st_size, facts.st_mtime_ns]
         try:
@@ -209,12 +209,12 @@ class _Builder:
 
     def _add_annotations(self, values: list[Any], batch: Batch) -> None:
         images = _field(values, "image_id")
-        keys, whole = integers(images)
+        keys, whole = to_integers(images)
         for i in np.flatnonzero(~whole).tolist():
             keys[i] = id_key(images[i])
         if not batch.key:
             self._note_names(values, images, keys)
-        ids, given = integers(_field(values, "id"))
+        ids, given = to_integers(_field(values, "id"))
         self._spool(keys, ids[given], batch)
 
     def _note_names(self, values: list[Any], images: list[Any], keys: IntArray) -> None:

@@ -14,7 +14,7 @@ from curate.formats.coco.annotation_edits import SAMPLE
 from curate.formats.coco.file_index import READ_BYTES
 from curate.formats.coco.image_objects import image_fields, states_no_size
 from curate.formats.json.fast_reader import QuickReader
-from curate.formats.json.json_columns import IntArray, id_key, integers, usable
+from curate.formats.json.json_columns import IntArray, id_key, is_usable_size, to_integers
 from curate.formats.json.list_edits import Elements
 from curate.formats.json.object_text import JsonObject
 from curate.formats.json.streaming import CHUNK_BYTES, Batch, scan
@@ -146,7 +146,7 @@ class Survey:
             if taken.count == len(batch) and whole.all():
                 return ids[given], images
         values = [one if type(one) is dict else {} for one in batch.parse(where)]
-        ids, given = integers([one.get("id") for one in values])
+        ids, given = to_integers([one.get("id") for one in values])
         keys = [id_key(one.get("image_id")) for one in values] if len(self._named) else []
         return ids[given], np.array(keys, np.int64)
 
@@ -158,6 +158,9 @@ def _plain_sizes(values: list[Any]) -> Iterable[tuple[int, tuple[int, int]]] | N
         array = np.array(rows, np.int64).reshape(-1, 3)
     except (TypeError, KeyError, IndexError, ValueError, OverflowError):
         return None
-    if set(map(type, chain.from_iterable(rows))) != {int} or not usable(*array[:, 1:].T).all():
+    if (
+        set(map(type, chain.from_iterable(rows))) != {int}
+        or not is_usable_size(*array[:, 1:].T).all()
+    ):
         return None
     return ((number, (height, width)) for number, height, width in rows)

@@ -20,8 +20,8 @@ from curate.errors import CallError, SourceError
 from curate.formats.coco.category_list import category_names
 from curate.formats.coco.image_objects import image_fields
 from curate.formats.edits import Edits, Stored
-from curate.formats.format import PART_BYTES, Format, Part, reading
-from curate.formats.json.json_columns import boxes, id_key, numbers, text, whole_number
+from curate.formats.format import PART_BYTES, Format, Part, convert_read_errors
+from curate.formats.json.json_columns import id_key, text, to_box_columns, to_floats, whole_number
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import parse_one, scan
 from curate.formats.png.id_masks import read_ids
@@ -90,7 +90,7 @@ def load(source: Path, part: Part) -> MaskTable:
     if not header.folder and header.first:
         what = f"the PNGs of ids are not in a folder {source.stem} beside the file, so no mask is"
         rows.notes.add("panoptic_pngs_missing", f"{what} read", source.name, of="files")
-    with reading(source), source.open("rb") as file:
+    with convert_read_errors(source), source.open("rb") as file:
         for at, n, number, file_name, height, width, image in items:
             value = parse_one(os.pread(file.fileno(), n, at), at, name) if n else {}
             value = value if type(value) is dict else {}
@@ -164,7 +164,7 @@ class _Image:
         return Segmentation(masks[number])
 
     def _stored(self, one: dict[str, Any], key: str) -> dict[str, Any]:
-        """Return what stands beside a segment."""
+        """Return the fields stored beside a segment."""
         stored: dict[str, Any] = {}
         number = whole_number(one.get("category_id"))
         if number is not None:
@@ -176,7 +176,7 @@ class _Image:
             crowd = 1
         if crowd in (0, 1):
             stored["iscrowd"] = crowd
-        area, box = numbers([one.get("area")]), boxes([one.get("bbox")])
+        area, box = to_floats([one.get("area")]), to_box_columns([one.get("bbox")])
         if area is not None:
             stored["declared_area"] = float(area[0])
         if box is not None:
@@ -197,7 +197,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
 def _listing(source: Path) -> _Listing:
     """Find images, annotations and categories in one pass."""
     found = _Listing()
-    with reading(source), source.open("rb") as file:
+    with convert_read_errors(source), source.open("rb") as file:
         for batch in scan(file, source.name, {"images", "annotations", "categories"}):
             if not batch.is_list:
                 raise SourceError(f"{batch.key} is no list", source.name)

@@ -21,7 +21,7 @@ from curate.errors import SourceError
 from curate.formats.coco.annotation_columns import UNKNOWN_SIZE, ImageRows
 from curate.formats.coco.file_index import CocoIndex
 from curate.formats.coco.image_objects import image_fields
-from curate.formats.format import ReadOptions, reading
+from curate.formats.format import ReadOptions, convert_read_errors
 from curate.formats.json.json_columns import IntArray, id_key
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
@@ -92,19 +92,19 @@ class KnownImages:
         }
         table = pa.table(columns)
         with (
-            files.writing_into(folder),
+            files.convert_write_errors(folder),
             files.open_file(folder / _TABLE) as file,
             pa.ipc.new_file(file, table.schema) as writer,
         ):
             writer.write_table(table)
         facts = {"categories": categories, "origin": origin, "pictures": str(pictures or "")}
-        with files.writing_into(folder):
+        with files.convert_write_errors(folder):
             files.write_text(folder / _FACTS, json.dumps(facts))
 
     @classmethod
     def open(cls, folder: Path) -> KnownImages:
         """Read what :meth:`build` left in a folder."""
-        with reading(folder / _TABLE), pa.memory_map(str(folder / _TABLE)) as file:
+        with convert_read_errors(folder / _TABLE), pa.memory_map(str(folder / _TABLE)) as file:
             table = pa.ipc.open_file(file).read_all()
             facts = json.loads((folder / _FACTS).read_bytes())
         sizes = np.stack([table[side].to_numpy() for side in ("height", "width")], axis=1)
@@ -178,7 +178,7 @@ def _read_annotations(path: Path) -> tuple[Listing, list[Any] | None]:
         raise SourceError(what, str(path), "give the file of annotations that the results are for")
     categories: list[Any] | None = None
     found: dict[int, tuple[str, int, int]] = {}
-    with reading(path), path.open("rb") as file:
+    with convert_read_errors(path), path.open("rb") as file:
         for batch in scan(file, path.name, {"images", "categories"}):
             values = batch.parse(path.name)
             if batch.key == "categories":
@@ -197,7 +197,7 @@ def _read_annotations(path: Path) -> tuple[Listing, list[Any] | None]:
 def _list_pictures(folder: Path) -> list[str]:
     """Return the pictures in a folder; a link that leads out of it is none."""
     root = folder.resolve()
-    with reading(folder):
+    with convert_read_errors(folder):
         files = Finder(folder, suffixes=SUFFIXES).files
         return [name for name in files if _stays(folder / name, root)]
 

@@ -25,10 +25,10 @@ from typing import Any
 from curate.dataset.notes import Note
 from curate.dataset.table import MaskTable
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.copying import Edit, copy_with_edits, entries, splice
+from curate.formats.copying import Edit, copy_with_edits, list_entries, splice
 from curate.formats.cvat.cvat_writing import FileEdits, FileWriter
 from curate.formats.cvat.element_places import find_places
-from curate.formats.cvat.mask_shapes import read_box_rle, whole
+from curate.formats.cvat.mask_shapes import parse_int, read_box_rle
 from curate.formats.cvat.xml_stream import (
     CvatShape,
     Image,
@@ -38,7 +38,7 @@ from curate.formats.cvat.xml_stream import (
     read_images,
 )
 from curate.formats.edits import Edits, Stored
-from curate.formats.format import PART_BYTES, Format, Part, ReadOptions, reading
+from curate.formats.format import PART_BYTES, Format, Part, ReadOptions, convert_read_errors
 from curate.formats.new_pixels import PixelTally
 from curate.formats.picture_sizes import find_pictures, note_size, picture_size
 from curate.formats.segmentation import Segmentation, read_polygons, valid_size
@@ -80,7 +80,7 @@ def _indexes(source: Path, names: Iterable[str]) -> dict[str, Index]:
     found: dict[str, Index] = {}
     for name in names:
         path = _path(source, name)
-        with reading(path):
+        with convert_read_errors(path):
             found[name] = index_file(path)
     return found
 
@@ -100,7 +100,7 @@ def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTa
         if start == end:
             continue
         path = _path(source, name)
-        with reading(path), open(path, "rb") as file:
+        with convert_read_errors(path), open(path, "rb") as file:
             file.seek(start)
             data = file.read(end - start)
         paths = dict(pictures)
@@ -112,7 +112,7 @@ def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTa
             _note(rows, one, key)
             for shape in shapes:
                 mask = _with_label(read_shape(shape, size), shape, labels)
-                ids, optional = _stored(shape)
+                ids, optional = _read_attributes(shape)
                 rows.mask(f"{key}/{shape.kind}/{shape.ordinal}", image, mask, ids, optional)
     return rows.table()
 
@@ -166,7 +166,7 @@ def _by_file(source: Path, edits: Edits, names: Collection[str]) -> dict[str, Fi
 
 
 def _xml_names(folder: Path) -> list[str]:
-    return [e.name for e in entries(folder) if e.name.lower().endswith(".xml") and e.is_file()]
+    return [e.name for e in list_entries(folder) if e.name.lower().endswith(".xml") and e.is_file()]
 
 
 def _path(source: Path, name: str) -> Path:
@@ -198,7 +198,7 @@ def _add_image(
     rows: TableBuilder, attributes: dict[str, str], repeated: bool, key: str, path: Path | None
 ) -> tuple[int, tuple[int, int]]:
     """Add an image, whose size may be that of a picture; return its position and its size."""
-    height, width = (whole(attributes.get(side, "")) or 0 for side in ("height", "width"))
+    height, width = (parse_int(attributes.get(side, "")) or 0 for side in ("height", "width"))
     status, detail = "ok", ""
     upright = picture_size(path) if path else (0, 0)
     if upright != (0, 0):
@@ -211,7 +211,7 @@ def _add_image(
     elif repeated:
         status, detail = "duplicate_id", "another image has the same name"
     name = attributes.get("name", "")
-    image_id = whole(attributes.get("id", ""))
+    image_id = parse_int(attributes.get("id", ""))
     image = rows.image(
         name,
         (height, width),
@@ -280,7 +280,7 @@ def _with_label(mask: Segmentation, shape: CvatShape, labels: tuple[str, ...]) -
     return mask
 
 
-def _stored(shape: CvatShape) -> tuple[int | None, dict[str, Any]]:
+def _read_attributes(shape: CvatShape) -> tuple[int | None, dict[str, Any]]:
     """Return a shape's mask id and the columns that its attributes fill.
 
     They are free text that people may use for anything, so what is no number is passed over.
@@ -295,12 +295,12 @@ def _stored(shape: CvatShape) -> tuple[int | None, dict[str, Any]]:
     group = _group(shape)
     if group:
         optional["group_id"] = group
-    return whole(shape.values.get("mask_id", "")), optional
+    return parse_int(shape.values.get("mask_id", "")), optional
 
 
 def _group(shape: CvatShape) -> int:
     """Return the number of the group that a shape belongs to; 0 where it is in none."""
-    return whole(shape.attributes.get("group_id", "")) or 0
+    return parse_int(shape.attributes.get("group_id", "")) or 0
 
 
 FORMAT = Format(

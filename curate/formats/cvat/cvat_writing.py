@@ -9,18 +9,18 @@ from pathlib import Path
 
 from curate.errors import CallError
 from curate.formats.cvat.element_places import Element, Place, Places, find_places, spans
-from curate.formats.cvat.mask_shapes import whole, write_box_rle
+from curate.formats.cvat.mask_shapes import parse_int, write_box_rle
 from curate.formats.cvat.tag_edits import (
     as_text,
-    described,
-    edited_tag,
-    opened,
-    quoted,
-    renamed_end,
+    declare_attributes,
+    edit_tag,
+    open_empty_tag,
+    quote_attribute,
+    rename_end_tag,
 )
 from curate.formats.cvat.xml_stream import blank_start, states_no_size
 from curate.formats.edits import Addition, Change
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 from curate.formats.new_pixels import PixelTally, image_size, new_runs
 from curate.formats.polygons import rings_of
 
@@ -79,7 +79,7 @@ class FileWriter:
         self.names = list(dict.fromkeys(name for one in changed for name in one.attributes))
 
     def pieces(self) -> list[Piece]:
-        """Return what stands where instead, in order, not overlapping.
+        """Return the replacements of byte ranges, in order, not overlapping.
 
         Raises:
             CallError: The file cannot hold what is asked.
@@ -109,17 +109,17 @@ class FileWriter:
             size = self._size(place[0])
             kind, pixels = self._pixels(change.counts, size, kind, key)
             values |= pixels
-        tag = edited_tag(self._bytes(element.begin, element.head), kind, values, self.encoding)
+        tag = edit_tag(self._bytes(element.begin, element.head), kind, values, self.encoding)
         inner = self._attributes(element, change.attributes)
         if element.is_closed and inner:
             end = self._blank(element) + b"</" + kind.encode() + b">"
-            yield element.begin, element.end, opened(tag) + inner[0][2] + end
+            yield element.begin, element.end, open_empty_tag(tag) + inner[0][2] + end
             return
         yield element.begin, element.head, tag
         yield from inner
         if kind != place[1] and not element.is_closed:
             end = self._bytes(element.tail, element.end)
-            yield element.tail, element.end, renamed_end(end, kind)
+            yield element.tail, element.end, rename_end_tag(end, kind)
 
     def _attributes(self, element: Element, values: Mapping[str, str]) -> list[Piece]:
         """Return the pieces that set ``<attribute>``s in a shape."""
@@ -133,7 +133,7 @@ class FileWriter:
                 text = as_text(values[name], self.encoding)
                 piece = (child.head, child.tail, text)
                 if child.is_closed:
-                    tag = opened(self._bytes(child.begin, child.end))
+                    tag = open_empty_tag(self._bytes(child.begin, child.end))
                     piece = (child.begin, child.end, tag + text + b"</attribute>")
                 pieces.append(piece)
         if left:
@@ -149,7 +149,7 @@ class FileWriter:
         """Return new ``<attribute>``s, each with blanks before it."""
         made = b""
         for name, value in values.items():
-            named, text = quoted(name, self.encoding), as_text(value, self.encoding)
+            named, text = quote_attribute(name, self.encoding), as_text(value, self.encoding)
             made += blank + b"<attribute name=" + named + b">" + text + b"</attribute>"
         return made
 
@@ -163,7 +163,7 @@ class FileWriter:
         blank = self._blank(child) if child else _deeper(own)
         made = b"".join(blank + self._shape(image, one, blank) for one in additions)
         if element.is_closed:
-            tag = opened(self._bytes(element.begin, element.end))
+            tag = open_empty_tag(self._bytes(element.begin, element.end))
             return element.begin, element.end, tag + made + own + b"</image>"
         at = element.tail - len(self._blank_before(element.tail))
         return at, at, made + (own if element.head == element.tail else b"")
@@ -180,7 +180,7 @@ class FileWriter:
         if self.places.largest_id is not None:
             attributes = {"mask_id": str(next(self.ids))} | attributes
         tag = b"".join(
-            b" " + name.encode() + b"=" + quoted(value, self.encoding)
+            b" " + name.encode() + b"=" + quote_attribute(value, self.encoding)
             for name, value in values.items()
         )
         inner = self._inner(attributes, self._inner_blank(blank))
@@ -252,7 +252,7 @@ class FileWriter:
         old = self._bytes(holder.begin, holder.end) if holder else b"<attributes/>"
         if not new:
             return old if holder else b""
-        return described(old, new, _deeper(self._blank_before(before)), self.encoding)
+        return declare_attributes(old, new, _deeper(self._blank_before(before)), self.encoding)
 
     def _pixels(
         self, counts: bytes, size: tuple[int, int], kind: str, key: str
@@ -285,17 +285,19 @@ class FileWriter:
         attributes = self.places.images[image].attributes
         if states_no_size(attributes):
             return self.sizes.get(attributes.get("name", ""), (0, 0))
-        return whole(attributes.get("height", "")) or 0, whole(attributes.get("width", "")) or 0
+        return parse_int(attributes.get("height", "")) or 0, parse_int(
+            attributes.get("width", "")
+        ) or 0
 
     # --- bytes of the file -----------------------------------------------------------------------
 
     def _bytes(self, start: int, end: int) -> bytes:
-        with reading(self.path), open(self.path, "rb") as file:
+        with convert_read_errors(self.path), open(self.path, "rb") as file:
             file.seek(start)
             return file.read(end - start)
 
     def _settle(self, element: Element) -> None:
-        with reading(self.path), open(self.path, "rb") as file:
+        with convert_read_errors(self.path), open(self.path, "rb") as file:
             element.settle(file)
 
     def _blank(self, element: Element) -> bytes:
@@ -303,12 +305,12 @@ class FileWriter:
         return self._blank_before(element.begin)
 
     def _blank_before(self, at: int) -> bytes:
-        with reading(self.path), open(self.path, "rb") as file:
+        with convert_read_errors(self.path), open(self.path, "rb") as file:
             start = blank_start(file, at)
         return self._bytes(start, at)
 
     def _inner_blank(self, own: bytes) -> bytes:
-        """Return what stands before an ``<attribute>``; ``own`` before its shape."""
+        """Return the blank before an ``<attribute>``; ``own`` is that before its shape."""
         shape = self.places.sample[0]
         return self._blank(shape.children[0]) if shape and shape.children else _deeper(own)
 

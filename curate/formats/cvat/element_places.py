@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from curate.errors import CallError
-from curate.formats.cvat.mask_shapes import whole
+from curate.formats.cvat.mask_shapes import parse_int
 from curate.formats.cvat.xml_stream import IMAGE, KINDS, Walk, blank_start, tag_ends
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 
 Place = tuple[int, str, int]
 """Position of an image, kind of a shape, and how many of the kind stand before it there."""
@@ -169,7 +169,7 @@ class _Finding(Walk):
             return
         text, self.text = "".join(self.text), None
         self.parser.CharacterDataHandler = None
-        number = whole(text)
+        number = parse_int(text)
         if name == "name" and tuple(self.path[-5:]) == _NAMED:
             self.places.declared[-1][1].add(text)
         elif name == "name":
@@ -196,7 +196,7 @@ def find_places(path: Path, shapes: AbstractSet[Place], images: AbstractSet[int]
         SourceError: It is no sound XML.
     """
     walk = _Finding(str(path), shapes, images)
-    with reading(path), open(path, "rb") as file:
+    with convert_read_errors(path), open(path, "rb") as file:
         walk.run(file)
         places = walk.places
         places.encoding = walk.encoding
@@ -222,5 +222,5 @@ def spans(path: Path, elements: Iterable[Element]) -> list[tuple[int, int]]:
         path: The file.
         elements: Some of its elements, none inside another.
     """
-    with reading(path), open(path, "rb") as file:
+    with convert_read_errors(path), open(path, "rb") as file:
         return sorted((blank_start(file, one.begin), one.end) for one in elements)

@@ -44,7 +44,7 @@ def read_box_rle(shape: Mapping[str, str], height: int, width: int) -> Segmentat
         return Segmentation(None, "no_segmentation", "the mask has no rle")
     box = []
     for name in ("left", "top", "width", "height"):
-        side = whole(shape.get(name, ""))
+        side = parse_int(shape.get(name, ""))
         if side is None:
             detail = f"the mask's {name} is {shape.get(name, '')[:40]!r}, not a whole number"
             return Segmentation(None, "wrong_type", detail)
@@ -63,7 +63,7 @@ def read_box_rle(shape: Mapping[str, str], height: int, width: int) -> Segmentat
         detail = f"the run lengths cover {total} pixels, the mask's box has {w * h}"
         return Segmentation(None, "undecodable", detail)
     if w * h <= DRAWN_PIXELS:
-        return _drawn(counts, (x, y, w, h), height, width)
+        return _draw_box_runs(counts, (x, y, w, h), height, width)
     return _by_column(counts, (x, y, w, h), height, width)
 
 
@@ -81,8 +81,8 @@ def write_box_rle(mask: rle.Runs) -> dict[str, str]:
     starts, ends = mask.starts.astype(np.int64), mask.ends.astype(np.int64)
     # A run by row begins where the column before has no pixel: that column, moved here, is taken
     # off this one. It ends where the column before has one and this one has none.
-    first = _less((starts, ends), (starts + high, ends + high))
-    stop = _less((starts + high, ends + high), (starts, ends))
+    first = _subtract_runs((starts, ends), (starts + high, ends + high))
+    stop = _subtract_runs((starts + high, ends + high), (starts, ends))
     column, row = np.divmod(first, high)
     begins = np.sort((row - y) * w + column - x)
     column, row = np.divmod(stop, high)
@@ -98,7 +98,7 @@ def write_box_rle(mask: rle.Runs) -> dict[str, str]:
     return {"rle": ", ".join(map(str, counts))} | {name: str(n) for name, n in sides.items()}
 
 
-def _less(runs: tuple[IntArray, IntArray], other: tuple[IntArray, IntArray]) -> IntArray:
+def _subtract_runs(runs: tuple[IntArray, IntArray], other: tuple[IntArray, IntArray]) -> IntArray:
     """Return the positions that are in some runs, and not in others."""
     edges = np.concatenate([*runs, *other])
     n, m = len(runs[0]), len(other[0])
@@ -112,7 +112,7 @@ def _less(runs: tuple[IntArray, IntArray], other: tuple[IntArray, IntArray]) -> 
     return np.asarray(np.repeat(begin - before, lengths) + np.arange(lengths.sum()), np.int64)
 
 
-def whole(text: str) -> int | None:
+def parse_int(text: str) -> int | None:
     """Return text as a whole number of at most 18 digits, or None where it is none.
 
     Scripts that count with floats write ``12.0``, which is one too.
@@ -130,7 +130,9 @@ def _counts(text: str) -> IntArray | Segmentation:
             raise ValueError
         counts = np.array([int(piece) for piece in pieces], np.int64)
     except (ValueError, OverflowError):
-        odd = next((piece for piece in pieces if whole(piece) is None), "too large").strip()[:40]
+        odd = next((piece for piece in pieces if parse_int(piece) is None), "too large").strip()[
+            :40
+        ]
         detail = f"a run length is {odd!r}, not a whole number"
         return Segmentation(None, "wrong_type", detail)
     if counts.min() < 0:
@@ -138,7 +140,7 @@ def _counts(text: str) -> IntArray | Segmentation:
     return counts
 
 
-def _drawn(
+def _draw_box_runs(
     counts: IntArray, box: tuple[int, int, int, int], height: int, width: int
 ) -> Segmentation:
     """Draw the box, with a row of background above and below, and find the runs of its columns."""
@@ -149,7 +151,7 @@ def _drawn(
     edges = np.flatnonzero(np.diff(columns, axis=1))
     column, row = np.divmod(edges, h + 1)
     places = (column + x) * height + row + y
-    return Segmentation(_encoded(places[::2], places[1::2], height, width))
+    return Segmentation(_encode_runs(places[::2], places[1::2], height, width))
 
 
 def _by_column(
@@ -177,7 +179,7 @@ def _by_column(
         column * height + np.repeat(bottom, widths),
     )
     order = np.argsort(begin, kind="stable")
-    return Segmentation(_encoded(begin[order], end[order], height, width))
+    return Segmentation(_encode_runs(begin[order], end[order], height, width))
 
 
 def _rectangles(
@@ -204,7 +206,7 @@ def _rectangles(
     )
 
 
-def _encoded(begin: IntArray, end: IntArray, height: int, width: int) -> bytes:
+def _encode_runs(begin: IntArray, end: IntArray, height: int, width: int) -> bytes:
     """Write sorted disjoint runs, joining those that touch, as COCO counts."""
     if len(begin) > 1:
         apart = begin[1:] != end[:-1]

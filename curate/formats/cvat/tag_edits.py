@@ -33,7 +33,7 @@ def as_text(text: str, encoding: str) -> bytes:
     return text.encode(encoding or "utf-8", "xmlcharrefreplace")
 
 
-def quoted(value: str, encoding: str, quote: bytes = b'"') -> bytes:
+def quote_attribute(value: str, encoding: str, quote: bytes = b'"') -> bytes:
     """Return text as the value of an attribute, with its quotes.
 
     Args:
@@ -48,7 +48,7 @@ def quoted(value: str, encoding: str, quote: bytes = b'"') -> bytes:
     return quote + inner.replace(quote, b"&quot;" if quote == b'"' else b"&apos;") + quote
 
 
-def edited_tag(tag: bytes, kind: str, values: Mapping[str, str], encoding: str) -> bytes:
+def edit_tag(tag: bytes, kind: str, values: Mapping[str, str], encoding: str) -> bytes:
     """Return the start tag of a shape with other values, everything else as it was.
 
     Args:
@@ -72,30 +72,32 @@ def edited_tag(tag: bytes, kind: str, values: Mapping[str, str], encoding: str) 
         at = match.end()
         quote = match[4][:1]
         if name in left:
-            value = quoted(left.pop(name), encoding, quote)
+            value = quote_attribute(left.pop(name), encoding, quote)
             pieces += (match[1], match[2], match[3], value)
         elif name not in other:
             pieces.append(match[0])
         else:
             for new in fresh:
-                value = quoted(left.pop(new), encoding, quote)
+                value = quote_attribute(left.pop(new), encoding, quote)
                 pieces += (match[1], new.encode(), match[3], value)
             fresh = []
-    pieces += [b" " + new.encode() + b"=" + quoted(left[new], encoding) for new in fresh]
+    pieces += [b" " + new.encode() + b"=" + quote_attribute(left[new], encoding) for new in fresh]
     return b"".join(pieces) + tag[at:]
 
 
-def opened(tag: bytes) -> bytes:
+def open_empty_tag(tag: bytes) -> bytes:
     """Return a start tag that was the whole element (``<a/>``) as one with an end tag to come."""
     return re.sub(rb"\s*/>\Z", b">", tag)
 
 
-def renamed_end(tag: bytes, kind: str) -> bytes:
+def rename_end_tag(tag: bytes, kind: str) -> bytes:
     """Return an end tag with another name."""
     return re.sub(rb"\A</[^\s>]+", b"</" + kind.encode(), tag)
 
 
-def described(attributes: bytes, names: Iterable[str], blank: bytes, encoding: str) -> bytes:
+def declare_attributes(
+    attributes: bytes, names: Iterable[str], blank: bytes, encoding: str
+) -> bytes:
     """Return the ``<attributes>`` of a label with more attributes declared: texts, empty at first.
 
     Args:
@@ -110,7 +112,7 @@ def described(attributes: bytes, names: Iterable[str], blank: bytes, encoding: s
         for name in names
     )
     if attributes.endswith(b"/>"):
-        return opened(attributes) + made + b"</attributes>"
+        return open_empty_tag(attributes) + made + b"</attributes>"
     at = attributes.rindex(b"</")
     body = attributes[:at].rstrip()
     return body + made + attributes[len(body) :]

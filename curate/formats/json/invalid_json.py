@@ -39,7 +39,7 @@ _NUMPY = re.compile(rb"((np|numpy|torch)\.\w+|array|tensor)\(")
 
 
 def cause_of(before: bytes, after: bytes, is_over: bool) -> tuple[str, str] | None:
-    """Return what is wrong where a parser stopped, and what to do about it.
+    """Diagnose the fault where a parser stopped: the fault and the remedy.
 
     Args:
         before: Some bytes before the place.

@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,18}", re.ASCII)
 
 
-def usable(heights: IntArray, widths: IntArray) -> BoolArray:
+def is_usable_size(heights: IntArray, widths: IntArray) -> BoolArray:
     """Return, a size, whether an image of it can hold masks."""
     largest = 2**31 - 1
     fits = (heights >= 1) & (widths >= 1) & (heights <= largest) & (widths <= largest)
@@ -37,7 +37,7 @@ def usable(heights: IntArray, widths: IntArray) -> BoolArray:
     return fits & inside
 
 
-def numbers(values: list[Any]) -> FloatArray | None:
+def to_floats(values: list[Any]) -> FloatArray | None:
     """Return JSON values as floats, NaN for what is no finite number; None if all are missing."""
     types = set(map(type, values))
     if types <= _NONE:
@@ -72,7 +72,7 @@ def holds_text(values: list[Any]) -> bool:
     return str in types
 
 
-def boxes(values: list[Any], size: int = 4) -> FloatArray | None:
+def to_box_columns(values: list[Any], size: int = 4) -> FloatArray | None:
     """Return lists of ``size`` numbers as ``size`` float arrays, NaN where a value is none.
 
     A list that is not such a list is NaN as a whole; all missing gives None.
@@ -81,7 +81,7 @@ def boxes(values: list[Any], size: int = 4) -> FloatArray | None:
     if types <= _NONE:
         return None
     if types == {list} and set(map(len, values)) == {size}:
-        flat = numbers(list(chain.from_iterable(values)))
+        flat = to_floats(list(chain.from_iterable(values)))
         if flat is None:
             return np.full((size, len(values)), np.nan)
         return np.ascontiguousarray(flat.reshape(-1, size).T)
@@ -105,7 +105,7 @@ def first_points(values: list[Any]) -> list[Any]:
     return firsts
 
 
-def integers(values: list[Any]) -> tuple[IntArray, BoolArray]:
+def to_integers(values: list[Any]) -> tuple[IntArray, BoolArray]:
     """Return JSON values as whole numbers, and which are; 42.0 and "42" are, true is not."""
     if set(map(type, values)) == {int}:
         try:
@@ -156,11 +156,11 @@ def id_key(value: Any) -> int:
     return int.from_bytes(blake2b(written, digest_size=8).digest(), "big") % 2**62 - 2**62
 
 
-def small_integers(values: list[Any], limit: int) -> FloatArray | None:
+def to_small_integers(values: list[Any], limit: int) -> FloatArray | None:
     """Return whole numbers under a limit (booleans count) as floats; None if all are missing."""
     if set(map(type, values)) <= _NONE:
         return None
-    whole, given = integers([int(v) if type(v) is bool else v for v in values])
+    whole, given = to_integers([int(v) if type(v) is bool else v for v in values])
     return np.where(given & (np.abs(whole) < limit), whole, np.nan)
 
 

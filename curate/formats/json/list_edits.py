@@ -103,7 +103,7 @@ class Elements:
         self.count += n
 
     def check(self, numbers: Iterable[int], where: str, what: str = "masks") -> None:
-        """See that the list has elements of these numbers.
+        """Check that the list has elements of these numbers.
 
         Args:
             numbers: Counted from 0.
@@ -142,7 +142,7 @@ class Elements:
         return found
 
     def appended(self, file: BinaryIO, made: Sequence[bytes]) -> list[Piece]:
-        """Return what to put where so that new elements stand at the end of the list.
+        """Return the replacements that append elements to the list.
 
         What separates the last two elements separates the new ones too.
 
@@ -170,7 +170,7 @@ class Elements:
         return self._first_kept >= self.count
 
 
-def find(file: BinaryIO, where: str, key: str, elements: Elements) -> Elements:
+def find_list(file: BinaryIO, where: str, key: str, elements: Elements) -> Elements:
     """Scan a file for one list.
 
     Args:
@@ -198,7 +198,7 @@ def read_span(file: BinaryIO, start: int, end: int) -> bytes:
     return file.read(end - start)
 
 
-def spliced(data: bytes, pieces: Iterable[Piece]) -> bytes:
+def splice_bytes(data: bytes, pieces: Iterable[Piece]) -> bytes:
     """Return bytes with some of them replaced.
 
     Args:

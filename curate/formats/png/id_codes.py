@@ -62,7 +62,7 @@ class IdCode:
         return None if self.name == "none" else value // self.step
 
     def class_name(self, number: int) -> str:
-        """Return what a class is called; its number where it has no name."""
+        """Return a class's name; its number where it has none."""
         return self.names.get(number) or str(number)
 
     def void_in(self, palette: npt.NDArray[np.uint8] | None) -> AbstractSet[int]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from curate.errors import SourceError
-from curate.formats.copying import entries, files_under
+from curate.formats.copying import files_under, list_entries
 from curate.formats.png.id_codes import IdCode, id_code
 from curate.formats.png.id_neighbours import SUBFOLDERS, NeighbourImages, own_pictures, refuse_twins
 from curate.formats.png.png_reading import PictureProblem, read_header
@@ -77,14 +77,14 @@ def names_pictures(folder: str) -> bool:
 
 
 def file_layout(path: Path) -> IdLayout:
-    """Return what the name of a single PNG says."""
+    """Return the layout that a single PNG's name stands for."""
     found = _CITYSCAPES.fullmatch(path.name)
     is_ids = found is not None and found[3] == "instanceIds"
     return IdLayout("Cityscapes", code=id_code("cityscapes")) if is_ids else IdLayout()
 
 
 def find_layout(source: Path, home: Path | None = None) -> IdLayout:
-    """Return what is known of a folder of PNGs, by the names of folders and files.
+    """Recognise the layout of a folder of PNGs by the names of folders and files.
 
     Args:
         source: The folder.
@@ -150,7 +150,7 @@ def _folders(source: Path) -> Iterator[str]:
         inside: list[str] = []
         for folder in level[: max(left, 0)]:
             left -= 1
-            found = entries(source / folder)
+            found = list_entries(source / folder)
             inside += [
                 f"{folder}/{entry.name}".lstrip("/")
                 for entry in found
@@ -172,7 +172,7 @@ def _beside(
     found = []
     for folder in folders:
         above = (home / folder).resolve().parent
-        beside = entries(above) if above.is_dir() else []
+        beside = list_entries(above) if above.is_dir() else []
         if any(e.name.lower() in wanted and e.is_dir() for e in beside) and _is_deep(
             source, folder
         ):

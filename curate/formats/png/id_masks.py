@@ -127,7 +127,7 @@ def _check_middle(
 
 
 def _check_regions(ids: npt.NDArray[np.int64], runs: Runs, header: PngHeader) -> None:
-    """See that what has one value lies together, as an object does.
+    """Check that the pixels of each value lie together, as those of an object do.
 
     Raises:
         NoIds: It does not: values of a photo are everywhere, those of a drawing's edges are tiny.
@@ -144,7 +144,7 @@ def _check_regions(ids: npt.NDArray[np.int64], runs: Runs, header: PngHeader) ->
 
 
 def ids_of(header: PngHeader) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
-    """Return what turns decoded pixels into ids, for PNGs of one kind."""
+    """Return the function from decoded pixels to ids, for PNGs of one kind."""
     if header.color >= RGB and CHANNELS[header.color] >= 3:
         return lambda pixels: pixels[..., :3] @ np.array([1, 256, 65536], np.int32)
     if CHANNELS[header.color] == 2:

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from curate.errors import SourceError
-from curate.formats.copying import entries
+from curate.formats.copying import list_entries
 from curate.formats.png.png_reading import PICTURES
 
 SUBFOLDERS = ("masks", "labels")
@@ -32,7 +32,7 @@ def own_pictures(source: Path, folder: str, names: list[str]) -> dict[str, str]:
     if not any(marked.values()):
         return {}
     stems: dict[str, str] = {}
-    for entry in reversed(entries(source / folder)):
+    for entry in reversed(list_entries(source / folder)):
         if entry.name.lower().endswith(PICTURES):
             stems[os.path.splitext(entry.name)[0]] = f"{folder}/{entry.name}".lstrip("/")
     return {name: stems[found[1]] for name, found in marked.items() if found and found[1] in stems}

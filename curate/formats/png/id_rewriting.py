@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import CallError, SourceError
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 from curate.formats.png.png_reading import (
     BROKEN,
     MAX_DECODED_PIXELS,
@@ -27,7 +27,7 @@ from curate.formats.png.png_reading import (
     PngHeader,
     read_header,
 )
-from curate.images.png_rows import CHANNELS, SIGNATURE, Pass, passes, predicted, unfilter
+from curate.images.png_rows import CHANNELS, SIGNATURE, Pass, passes, predict_byte, unfilter
 from curate.rle import kernel
 from curate.rle.runs import BoolArray, Int32Array
 
@@ -74,7 +74,7 @@ def write_ids(
             raise PictureProblem("undecodable", "the PNG is too large to decode")
         chunks, tail = _chunks(source.read_bytes())
         packed = b"".join(body for kind, body, _ in chunks if kind == b"IDAT")
-        samples = _Samples(header, _inflated(header, packed))
+        samples = _Samples(header, _inflate(header, packed))
     except PictureProblem as problem:
         raise SourceError(problem.detail, str(source), "mend it or leave it out") from problem
     except BROKEN as error:
@@ -108,7 +108,7 @@ def largest_id(path: Path, header: PngHeader) -> int:
     largest = int(2**header.depth - 1)
     if header.color != PALETTE:
         return largest
-    with reading(path):
+    with convert_read_errors(path):
         chunks, _ = _chunks(path.read_bytes())
     colors = [len(body) // 3 for kind, body, _ in chunks if kind == b"PLTE"]
     return min(largest, colors[0] - 1 if colors else 0)
@@ -139,7 +139,7 @@ def _passes(header: PngHeader) -> list[Pass]:
     return passes(header.height, header.width, depth, color, interlaced=header.interlaced)
 
 
-def _inflated(header: PngHeader, packed: bytes) -> Bytes:
+def _inflate(header: PngHeader, packed: bytes) -> Bytes:
     size = sum(one.height * (one.stride + 1) for one in _passes(header))
     data, inflate, at = np.empty(size, np.uint8), zlib.decompressobj(), 0
     waiting, rest = b"", memoryview(packed)
@@ -185,7 +185,7 @@ class _Samples:
                 there = np.isin(values, ids)
                 found.update(np.unique(values[there]).tolist())
                 values = np.where(there, 0, values)
-                there |= _painted(values, one, number, paint)
+                there |= _paint_row(values, one, number, paint)
                 if there.any():
                     self._set(row, there, values)
             _filter(rows, step)
@@ -218,7 +218,9 @@ class _Samples:
             row[:] = np.packbits(bits)
 
 
-def _painted(ids: npt.NDArray[np.int64], one: Pass, number: int, paint: Paint | None) -> BoolArray:
+def _paint_row(
+    ids: npt.NDArray[np.int64], one: Pass, number: int, paint: Paint | None
+) -> BoolArray:
     """Paint one row of a pass in place; return which pixels are set."""
     there = np.zeros(len(ids), np.bool_)
     y = one.y + number * one.dy
@@ -241,4 +243,4 @@ def _filter(rows: Bytes, step: int) -> None:
             left = int(rows[y, x - step]) if x > step else 0
             above = int(rows[y - 1, x]) if y > 0 else 0
             corner = int(rows[y - 1, x - step]) if x > step and y > 0 else 0
-            rows[y, x] = (int(rows[y, x]) - predicted(kind, left, above, corner)) & 255
+            rows[y, x] = (int(rows[y, x]) - predict_byte(kind, left, above, corner)) & 255

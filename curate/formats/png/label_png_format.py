@@ -123,14 +123,14 @@ def load(source: Path, part: Part) -> MaskTable:
         placed = path == source
         image = rows.image(png.image, header.size, source_key=png.name, named_by_place=placed)
         if title:
-            rows.notes.add("layout", _taken(title, code), png.name, "images")
+            rows.notes.add("layout", _describe_layout(title, code), png.name, "images")
         classes = _classes(source / png.classes, header, of_classes) if png.classes else None
         _add_masks(rows, image, png.name, found, code, (classes, of_classes))
     return rows.table()
 
 
-def _taken(title: str, code: IdCode) -> str:
-    """Say what a layout was taken to mean."""
+def _describe_layout(title: str, code: IdCode) -> str:
+    """Describe the meaning that a layout was given, for a note."""
     carries = "" if code.name == "none" else f": the class is id // {code.step}"
     if title == "Pascal VOC":
         carries = ": ids are those of SegmentationObject, classes those of SegmentationClass"

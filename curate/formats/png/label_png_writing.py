@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy.typing as npt
 
-from curate.dataset.notes import counted, plural
+from curate.dataset.notes import count_noun, plural
 from curate.errors import CallError, SourceError
 from curate.formats.edits import Addition, Edits
 from curate.formats.new_pixels import PixelTally, image_size, new_runs
@@ -144,7 +144,7 @@ def refuse_clashes(source: Path, files: Iterable[PngEdits]) -> None:
     clashes = [clash for mine in files for clash in mine.clashes()]
     if clashes:
         first = clashes[0]
-        some = counted(len(clashes), "changed or added mask")
+        some = count_noun(len(clashes), "changed or added mask")
         what = f"{some} {plural(len(clashes), 'covers', 'cover')} pixels of other masks, such as "
         what += f"{first.one}, which covers {first.pixels} of {first.other}"
         do = "say whose these are with --overlap new or --overlap old"

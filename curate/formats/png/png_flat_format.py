@@ -18,7 +18,7 @@ import numpy as np
 
 from curate.dataset.table import MaskTable
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.copying import Edit, copy_with_edits, entries
+from curate.formats.copying import Edit, copy_with_edits, list_entries
 from curate.formats.edits import Edits, Stored
 from curate.formats.format import Format, Part, ReadOptions
 from curate.formats.new_pixels import (
@@ -82,14 +82,14 @@ def find_flat(
     for below in _SUBFOLDERS if source.is_dir() else ():
         if not (source / below).is_dir():
             continue
-        found = [e.name for e in entries(source / below) if e.is_file() or e.is_symlink()]
+        found = [e.name for e in list_entries(source / below) if e.is_file() or e.is_symlink()]
         pictures = _pictures(source, home, below, found)
         given = None if options is None else options.images
         if given is not None and given.is_dir():
-            more = [entry.name for entry in entries(given)]
+            more = [entry.name for entry in list_entries(given)]
             pictures = _by_stem(more, "", given) | pictures
         pngs = [name for name in found if name.lower().endswith(".png")]
-        heads = _named_after(pngs)
+        heads = _find_named_after(pngs)
         masks = [name for name in pngs if name[:-4] not in heads]
         empty = empty and not pngs
         if named := read_names(masks, pictures.keys(), known=known):
@@ -97,8 +97,8 @@ def find_flat(
     return Flat("", {}, {}) if known and empty else None
 
 
-def _named_after(pngs: list[str]) -> set[str]:
-    """Return what other PNGs are named after: a picture may lie among its own masks."""
+def _find_named_after(pngs: list[str]) -> set[str]:
+    """Return the names that other PNGs extend: a picture may lie among its own masks."""
     stems = (name[:-4] for name in pngs)
     return {stem[:at] for stem in stems for at, letter in enumerate(stem) if letter == "_"}
 
@@ -106,7 +106,7 @@ def _named_after(pngs: list[str]) -> set[str]:
 def _pictures(
     source: Path, home: Path, below: str, found: list[str]
 ) -> dict[str, tuple[str, Path]]:
-    heads = _named_after([name for name in found if name.lower().endswith(".png")])
+    heads = _find_named_after([name for name in found if name.lower().endswith(".png")])
     own = [n for n in found if not n.lower().endswith(".png") or n[:-4] in heads]
     made = _by_stem(own, f"{below}/" if below else "", source / below)
     whole = (home / below).resolve()
@@ -114,7 +114,7 @@ def _pictures(
         if folder.is_dir():
             inside = folder.is_relative_to(home.resolve())
             shown = folder.relative_to(home.resolve() if inside else folder.parent).as_posix()
-            made = _by_stem([e.name for e in entries(folder)], f"{shown}/", folder) | made
+            made = _by_stem([e.name for e in list_entries(folder)], f"{shown}/", folder) | made
     return made
 
 

@@ -35,7 +35,7 @@ class Named:
 def read_names(
     names: Sequence[str], pictures: AbstractSet[str], *, known: bool = False
 ) -> dict[str, Named]:
-    """Return what names say, where all say it in one way; nothing where they do not.
+    """Parse names where all follow one pattern; nothing where they do not.
 
     Args:
         names: Names of PNGs.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from curate.dataset.table import MaskTable
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats.copying import Edit, copy_with_edits, entries
+from curate.formats.copying import Edit, copy_with_edits, list_entries
 from curate.formats.edits import Addition, Edits, Stored
 from curate.formats.format import Format, Part
 from curate.formats.new_pixels import (
@@ -163,7 +163,7 @@ def _new_pngs(
 ) -> dict[str, bytes]:
     """Return the contents of new PNGs by path under the source."""
     path = source / folder
-    taken = [entry.name for entry in entries(path)] if path.is_dir() else []
+    taken = [entry.name for entry in list_entries(path)] if path.is_dir() else []
     made: dict[str, bytes] = {}
     for name, one in zip(next_names(names, taken, len(added)), added, strict=True):
         height, width = image_size(size, one.height, one.width, one.image_key)
@@ -179,7 +179,7 @@ def _images(source: Path, limit: int | None = None) -> Iterator[Image]:
     if (source / MASKS).is_dir() and _is_image(source, ""):
         yield _image(source, "", source.resolve().name)
         return
-    for entry in entries(source)[:limit]:
+    for entry in list_entries(source)[:limit]:
         if not entry.is_dir(follow_symlinks=False):
             continue
         if entry.name == MASKS:
@@ -193,7 +193,7 @@ def _is_image(source: Path, name: str) -> bool:
     folder = source / name
     if (folder / MASKS).is_dir():
         if not _mask_names(source, f"{name}/{MASKS}" if name else MASKS):
-            return bool(name) and not any(e.is_dir() for e in entries(folder / MASKS))
+            return bool(name) and not any(e.is_dir() for e in list_entries(folder / MASKS))
         # Label images lie in masks/ too, but then there are as many pictures beside them.
         pictures = len(_pictures(folder / IMAGES))
         return pictures == 1 or (pictures == 0 and bool(name))
@@ -214,7 +214,7 @@ def _by_name(source: Path, limit: int | None, split: str = "") -> Iterator[Image
     exact = set(_pictures(source / images))
     found: dict[str, str] = {}
     splits: list[str] = []
-    for entry in entries(source / masks)[:limit]:
+    for entry in list_entries(source / masks)[:limit]:
         if not entry.is_dir(follow_symlinks=False):
             continue
         if not split and _is_split(source, entry.name):
@@ -240,7 +240,9 @@ def _pictures(folder: Path) -> list[str]:
     """Return the names of the pictures in a folder; none where there is no such folder."""
     if not folder.is_dir():
         return []
-    return [e.name for e in entries(folder) if e.name.lower().endswith(PICTURES) and e.is_file()]
+    return [
+        e.name for e in list_entries(folder) if e.name.lower().endswith(PICTURES) and e.is_file()
+    ]
 
 
 def _mask_names(source: Path, folder: str) -> list[str]:
@@ -250,7 +252,7 @@ def _mask_names(source: Path, folder: str) -> list[str]:
     # A dangling link is a mask that is missing, so names are not asked whether they can be opened.
     return [
         e.name
-        for e in entries(source / folder)
+        for e in list_entries(source / folder)
         if e.name.lower().endswith(".png") and not e.is_dir()
     ]
 

@@ -17,7 +17,7 @@ from curate.formats.png.strip_runs import TooManyRuns, label_runs
 from curate.formats.segmentation import Segmentation, size_problem, valid_size
 from curate.formats.table_builder import common_size
 from curate.images import MAX_BYTES, png_rows
-from curate.images.image_pieces import SMALL_PIXELS, without_pixels
+from curate.images.image_pieces import SMALL_PIXELS, open_without_pixels
 from curate.images.png_rows import CHANNELS, SIGNATURE
 
 MAX_DECODED_PIXELS = 500_000_000
@@ -133,7 +133,7 @@ def read_pixels(path: Path, header: PngHeader) -> tuple[Pixels, Any]:
     if header.height * header.width > SMALL_PIXELS:
         with _decoding():
             kind = _kind(path)
-            return _assembled(_pieces(path, header, kind), header, _MOST_WHOLE_BYTES), kind.colors
+            return _assemble(_pieces(path, header, kind), header, _MOST_WHOLE_BYTES), kind.colors
     from PIL.PngImagePlugin import PngImageFile
 
     # Image.open would refuse or warn by its own limit on the size; ours is checked above.
@@ -176,7 +176,7 @@ def _strips(path: Path, header: PngHeader, kind: _PngMode) -> Iterator[tuple[int
         if not header.interlaced:
             yield from ((strip.y, pixels) for strip, pixels in pieces)
             return
-        whole = _assembled(pieces, header, MAX_BYTES)
+        whole = _assemble(pieces, header, MAX_BYTES)
         rows = max(1, _STRIP_PIXELS // header.width)
         yield from ((top, whole[top : top + rows]) for top in range(0, header.height, rows))
 
@@ -205,7 +205,7 @@ class _PngMode(NamedTuple):
 
 
 def _kind(path: Path) -> _PngMode:
-    with without_pixels(path) as bare:
+    with open_without_pixels(path) as bare:
         rawmode = str(bare.tile[0].args)
         bare.load()
         palette = bare.getpalette("RGB") if bare.mode == "P" else None
@@ -224,7 +224,7 @@ def _pieces(
         yield strip, np.asarray(Image.frombytes(kind.mode, size, data, "raw", kind.rawmode))
 
 
-def _assembled(
+def _assemble(
     pieces: Iterator[tuple[png_rows.Strip, Pixels]], header: PngHeader, most: int
 ) -> Pixels:
     """Put all pixels into one array of at most so many bytes."""

@@ -67,11 +67,11 @@ def label_runs(
         ends.append(end.astype(np.int32))
         count += len(which)
         if count > MOST_RUNS:
-            key, stop = _merged(keys, ends)
+            key, stop = _merge_runs(keys, ends)
             keys, ends, count = [key], [stop], len(key)
             if count > MOST_RUNS // 2:
                 raise TooManyRuns
-    key, stop = _merged(keys, ends)
+    key, stop = _merge_runs(keys, ends)
     owner = key >> 32
     found, counts = np.unique(owner, return_counts=True)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -79,7 +79,7 @@ def label_runs(
     return found, Runs(offsets, (key & _START).astype(np.int32), stop, *sides)
 
 
-def _merged(
+def _merge_runs(
     keys: list[npt.NDArray[np.int64]], ends: list[npt.NDArray[np.int32]]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Sort runs by id and start, and join those that were cut at a column or a strip."""

@@ -22,7 +22,7 @@ _NAMES = ("id", "bbox", "area", "predicted_iou", "stability_score", "crop_box", 
 
 
 def own_names(folder: Path) -> frozenset[str]:
-    """Return what in a folder is a record of its generation, and no dataset.
+    """Return the names in a folder that record its generation, and are no dataset.
 
     Raises:
         SourceError: The generation has not ended, so images lack, or were chosen otherwise.

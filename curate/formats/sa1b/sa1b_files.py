@@ -8,7 +8,7 @@ from pathlib import Path
 
 from curate.errors import SourceError
 from curate.formats.coco.image_objects import image_fields
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 from curate.formats.json.json_columns import text
 from curate.formats.json.streaming import parse_document
 from curate.formats.own_pictures import OwnPictures, under_one_of
@@ -25,9 +25,9 @@ def containers(source: Path) -> Iterator[tuple[str, Iterable[Document]]]:
     """Yield (archive name, its JSON files), and ("", JSON files) for those in no archive."""
     if source.is_file():
         if is_archive(source):
-            yield shown(source.name), members(source)
+            yield escape_name(source.name), members(source)
         else:
-            yield "", [(shown(source.name), -1, source.stat().st_size)]
+            yield "", [(escape_name(source.name), -1, source.stat().st_size)]
         return
     loose: list[Document] = []
     for path in dataset_files(source):
@@ -65,14 +65,14 @@ def contents(
     if not container:
         for name, _, _ in documents:
             path = source if alone else source / name
-            with reading(path):
+            with convert_read_errors(path):
                 data = path.read_bytes()
-            yield shown(name), data
+            yield escape_name(name), data
         return
     path = source if alone else source / container
     with path.open("rb") as file:
         for name, position, size in documents:
-            yield key_of(shown(container), name), os.pread(file.fileno(), size, position)
+            yield key_of(escape_name(container), name), os.pread(file.fileno(), size, position)
 
 
 def pictures(source: Path) -> OwnPictures | None:
@@ -118,7 +118,7 @@ def dataset_files(folder: Path) -> Iterator[Path]:
     return (p for p in all_files(folder) if p.relative_to(folder).parts[0] not in own)
 
 
-def shown(name: str) -> str:
+def escape_name(name: str) -> str:
     """Return a file name as text that can be written anywhere."""
     return text(os.fsencode(name).decode("utf-8", "backslashreplace"))
 

@@ -12,13 +12,13 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from curate.common.garbage_collection import collector_paused
+from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import MaskTable
 from curate.errors import SourceError
 from curate.formats.coco.annotation_columns import Annotations, ImageRows
 from curate.formats.coco.coco_format import number_keys
 from curate.formats.coco.image_objects import image_fields, note_sizes
-from curate.formats.format import PART_BYTES, Format, Part, reading
+from curate.formats.format import PART_BYTES, Format, Part, convert_read_errors
 from curate.formats.json.fast_reader import QuickReader
 from curate.formats.json.json_columns import IntArray, id_key, whole_number
 from curate.formats.json.sniffing import HEAD_BYTES, shape_of, shape_of_bytes
@@ -44,11 +44,11 @@ _BATCH_MASKS = 1000
 def plan(source: Path, work: Path) -> Iterator[Part]:
     """Yield parts of about :data:`PART_BYTES` of JSON; see :class:`Format`."""
     index = 0
-    with reading(source):
+    with convert_read_errors(source):
         if not source.exists():
             raise FileNotFoundError
         for container, pieces in containers(source):
-            for group in _grouped(pieces):
+            for group in _group(pieces):
                 yield Part(index, (container, tuple(group)))
                 index += 1
     if index == 0:
@@ -61,7 +61,7 @@ def load(source: Path, part: Part) -> MaskTable:
     container, pieces = part.payload
     reader = _Sa1bReader()
     alone = source.is_file() and not container
-    with reading(source), collector_paused():
+    with convert_read_errors(source), pause_collector():
         for name, data in contents(source, container, pieces):
             reader.take(name, data, alone)
         return reader.table()
@@ -199,7 +199,7 @@ def _document(data: bytes, name: str) -> tuple[dict[str, Any], list[Any]]:
     return (image if type(image) is dict else {}), annotations
 
 
-def _grouped(pieces: Iterable[Document]) -> Iterator[list[Document]]:
+def _group(pieces: Iterable[Document]) -> Iterator[list[Document]]:
     group: list[Document] = []
     size = 0
     for piece in pieces:

@@ -11,14 +11,14 @@ from typing import Any, BinaryIO
 
 from curate.common import files
 from curate.errors import CallError, SourceError
-from curate.formats.coco.annotation_edits import Changes, numbered
+from curate.formats.coco.annotation_edits import Changes, split_edits
 from curate.formats.coco.image_objects import image_fields
 from curate.formats.copying import copy_bytes
 from curate.formats.edits import Addition, Change, Edits, Stored
-from curate.formats.format import check_new, copy_file, new_file, new_folder, reading
+from curate.formats.format import check_new, convert_read_errors, copy_file, new_file, new_folder
 from curate.formats.json.fast_reader import QuickReader
-from curate.formats.json.json_columns import integers
-from curate.formats.json.list_edits import Elements, spliced
+from curate.formats.json.json_columns import to_integers
+from curate.formats.json.list_edits import Elements, splice_bytes
 from curate.formats.json.streaming import parse_document, scan
 from curate.formats.mask_values import MaskValues
 from curate.formats.new_pixels import refuse_categories, refuse_polygons
@@ -27,9 +27,9 @@ from curate.formats.sa1b.sa1b_files import (
     all_files,
     containers,
     contents,
+    escape_name,
     is_archive,
     key_of,
-    shown,
 )
 from curate.formats.sa1b.sam_records import SAMPLE, SamRecords
 from curate.formats.segmentation import valid_size
@@ -58,28 +58,30 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     refuse_categories(edits, str(source))
     refuse_polygons(edits, str(source))
     if out is None:
-        return _tried(source, edits)
+        return _try_write(source, edits)
     if source.is_file():
         check_new(out)
     elif out.resolve().is_relative_to(source.resolve()):
         raise CallError("the output lies inside the source", str(out), "choose another output")
-    with reading(source):
+    with convert_read_errors(source):
         writer = _Sa1bWriter(source, edits)
         if source.is_file():
             with new_file(out) as target:
-                writer.write(source, target, shown(source.name))
+                writer.write(source, target, escape_name(source.name))
         else:
             with new_folder(out) as made:
                 _write_folder(source, made, writer)
     return writer.values.stored()
 
 
-def _tried(source: Path, edits: Edits) -> Stored:
+def _try_write(source: Path, edits: Edits) -> Stored:
     """Do all that writing does, but write nothing."""
-    with reading(source), files.nowhere() as target:
+    with convert_read_errors(source), files.open_null() as target:
         writer = _Sa1bWriter(source, edits)
         for path in [source] if source.is_file() else all_files(source):
-            name = shown(source.name if path == source else path.relative_to(source).as_posix())
+            name = escape_name(
+                source.name if path == source else path.relative_to(source).as_posix()
+            )
             if path.is_file() and writer.touches(name):
                 writer.write(path, target, name)
     return writer.values.stored()
@@ -93,12 +95,12 @@ def _write_folder(source: Path, made: Path, writer: _Sa1bWriter) -> None:
             files.symlink(os.readlink(path), target_path)
         elif path.is_dir():
             files.mkdir(target_path, parents=True, exist_ok=True)
-        elif not writer.touches(shown(name)):
+        elif not writer.touches(escape_name(name)):
             copy_file(path, target_path)
         else:
             files.mkdir(target_path.parent, parents=True, exist_ok=True)
             with files.open_file(target_path) as target:
-                writer.write(path, target, shown(name))
+                writer.write(path, target, escape_name(name))
 
 
 @dataclass
@@ -133,7 +135,7 @@ class _Sa1bWriter:
         named = Counter(
             name
             for container, documents in (containers(source) if self._asked else ())
-            for name in (key_of(shown(container), shown(one[0])) for one in documents)
+            for name in (key_of(escape_name(container), escape_name(one[0])) for one in documents)
             if name in self._asked
         )
         unknown = self._asked.keys() - named.keys()
@@ -189,11 +191,11 @@ class _Sa1bWriter:
         pieces = elements.cuts() + records.changed(file, asked.change)
         ids = [self._top + 1 + position for position in asked.add]
         pieces += records.appended(file, list(asked.add.values()), ids)
-        return spliced(data, sorted(pieces, key=lambda piece: piece[:2]))
+        return splice_bytes(data, sorted(pieces, key=lambda piece: piece[:2]))
 
 
 def _by_document(edits: Edits) -> dict[str, _JsonEdits]:
-    """Return what is to happen by the JSON file in which it does."""
+    """Group edits by the JSON file that they change."""
     drops: dict[str, set[str]] = {}
     changes: dict[str, dict[str, Change]] = {}
     asked: dict[str, _JsonEdits] = {}
@@ -203,7 +205,7 @@ def _by_document(edits: Edits) -> dict[str, _JsonEdits]:
         changes.setdefault(key.rpartition(MARK)[0], {})[key] = change
     for name in (*drops, *changes):
         own = Edits(frozenset(drops.get(name, ())), changes.get(name, {}))
-        asked[name] = _JsonEdits(*numbered(own, name + MARK))
+        asked[name] = _JsonEdits(*split_edits(own, name + MARK))
     for position, one in enumerate(edits.add):
         asked.setdefault(one.image_key, _JsonEdits()).add[position] = one
     return asked
@@ -219,7 +221,7 @@ def _highest_id(source: Path) -> int:
                 ids, given = quick.ids(taken, "id")
                 quick.drop(taken)
             else:
-                ids, given = integers(_plain_ids(data, name))
+                ids, given = to_integers(_plain_ids(data, name))
             top = max(top, int(ids[given].max(initial=0)))
     return top
 

@@ -16,8 +16,8 @@ from curate.formats.coco.annotation_edits import (
     Rules,
     TemplateRecords,
     box_is_short,
-    changed_records,
-    new_masks,
+    measure_additions,
+    render_changed_records,
     spell_box,
 )
 from curate.formats.edits import Addition
@@ -46,16 +46,16 @@ class SamRecords:
         self._sample = TemplateRecords(elements, name)
 
     def changed(self, file: BinaryIO, changes: Changes) -> list[Piece]:
-        """Return the new text of changed records; see :func:`changed_records`."""
+        """Return the new text of changed records; see :func:`render_changed_records`."""
         rules = Rules(
             self._values, self._sample.usual, lambda record: self._size, short_box=self._is_short
         )
-        return changed_records(file, self._name, self._elements, changes, rules)
+        return render_changed_records(file, self._name, self._elements, changes, rules)
 
     def appended(
         self, file: BinaryIO, add: Sequence[Addition], ids: Sequence[int | None]
     ) -> list[Piece]:
-        """Return what to put where so that new records stand at the end.
+        """Return the replacements that append records.
 
         Args:
             file: The file, open for reading and seeking.
@@ -71,7 +71,7 @@ class SamRecords:
             raise CallError("it has no list of masks to add to", self._name)
         style = self._sample.style
         made = []
-        for (one, mask), number in zip(new_masks(add), ids, strict=True):
+        for (one, mask), number in zip(measure_additions(add), ids, strict=True):
             if self._size not in (None, (one.height, one.width)):
                 what = f"the added mask is {one.width} x {one.height}, and the image is not"
                 raise CallError(what, one.image_key)

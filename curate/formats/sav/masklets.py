@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curate.errors import CallError
-from curate.formats.coco.annotation_edits import like, new_masks
+from curate.formats.coco.annotation_edits import match_number_type, measure_additions
 from curate.formats.edits import Addition
 from curate.formats.json.json_columns import whole_number
 from curate.formats.json.list_edits import Elements, Piece
@@ -34,7 +34,7 @@ def append_masklets(
             video's size.
     """
     _check(video, add)
-    masks = [mask for _, mask in new_masks([one for _, one in add])]
+    masks = [mask for _, mask in measure_additions([one for _, one in add])]
     ids = video.lists.get("masklet_id")
     found = [items for t in range(len(video.frames)) if (items := video.items(t)) is not None]
     before = max(0 if ids is None else len(ids.values), *(len(spans) for _, spans in found))
@@ -79,7 +79,7 @@ def _style(video: Video) -> Style:
 
 
 def _into_frame(video: Video, frame: int, made: list[str], empty: str, before: int) -> list[Piece]:
-    """Return what to append to a frame, filled up to as many masks as the others have."""
+    """Return the text to append to a frame, filled up to as many masks as the others have."""
     found = video.items(frame)
     missing = 0 if found is None else before - len(found[1])
     return _into_inner(video, video.frames[frame], found, [empty] * missing + made)
@@ -88,7 +88,7 @@ def _into_frame(video: Video, frame: int, made: list[str], empty: str, before: i
 def _into_inner(
     video: Video, span: Span, found: tuple[Elements, list[Span]] | None, made: list[str]
 ) -> list[Piece]:
-    """Return what to append to a list inside another."""
+    """Return the text to append to a list inside another."""
     if found is None:
         return []
     start, end = span
@@ -100,7 +100,7 @@ def _into_inner(
 def _into_lists(
     video: Video, frames: Sequence[int], masks: Sequence[NewMask], before: int
 ) -> list[Piece]:
-    """Return what to append to the lists beside the frames, one value a masklet."""
+    """Return the text to append to the lists beside the frames, one value a masklet."""
     pieces: list[Piece] = []
     for key, listed in video.lists.items():
         values = listed.values
@@ -112,12 +112,12 @@ def _into_lists(
         elif key.startswith("masklet_") and (len(values) == before or 0 < len(values) < before):
             last = values[-1] if values else None
             made = [None] * (before - len(values))
-            made += [like(last, one) for one in _statistic(key, video, frames, masks)]
+            made += [match_number_type(last, one) for one in _statistic(key, video, frames, masks)]
             texts = [Style().value(one).encode("utf-8") for one in made]
             pieces += listed.elements.appended(io.BytesIO(video.data), texts)
     span, number = video.values.get("masklet_num", ((0, 0), None))
     if whole_number(number) is not None:
-        total = like(number, int(number) + len(frames))
+        total = match_number_type(number, int(number) + len(frames))
         pieces.append((*span, Style().value(total).encode("utf-8")))
     return pieces
 
@@ -125,7 +125,7 @@ def _into_lists(
 def _statistic(
     key: str, video: Video, frames: Sequence[int], masks: Sequence[NewMask]
 ) -> list[Any]:
-    """Return what a list says of masklets that somebody drew in one frame; None where unknown."""
+    """Return a list's value for masklets drawn by hand in one frame; None where unknown."""
     count = len(video.frames)
     known: dict[str, list[Any]] = {
         "masklet_id": _free_ids(video, len(frames)),

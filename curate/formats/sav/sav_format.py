@@ -27,7 +27,7 @@ from curate import rle
 from curate.dataset.table import MaskTable, concat
 from curate.errors import CurateError, SourceError
 from curate.formats.copying import files_under
-from curate.formats.format import PART_BYTES, Format, Part, reading
+from curate.formats.format import PART_BYTES, Format, Part, convert_read_errors
 from curate.formats.json.streaming import parse_document
 from curate.formats.sav.frame_places import frame_key, stated_size
 from curate.formats.sav.sav_writing import write
@@ -78,7 +78,7 @@ def load(source: Path, part: Part) -> MaskTable:
     tables = []
     for name in part.payload:
         path = source if source.is_file() else source / name
-        with reading(path):
+        with convert_read_errors(path):
             document = parse_document(path.read_bytes(), name)
         table = _Video(document, name).table()
         # An empty RLE says that the object is not in the frame: no mask, and no defect either.

@@ -18,10 +18,10 @@ from curate.errors import CallError
 from curate.formats.coco.annotation_edits import mask_literal
 from curate.formats.copying import Edit, copy_with_edits
 from curate.formats.edits import Addition, Edits, Stored
-from curate.formats.json.list_edits import Piece, spliced
+from curate.formats.json.list_edits import Piece, splice_bytes
 from curate.formats.json.object_text import Style
 from curate.formats.json.streaming import parse_one
-from curate.formats.mask_values import COMPRESSED, MaskValues, empty_counts, kind_of, measured
+from curate.formats.mask_values import COMPRESSED, MaskValues, empty_counts, kind_of, measure_masks
 from curate.formats.new_pixels import refuse_categories, refuse_polygons
 from curate.formats.sav.frame_places import FRAMES, Video
 from curate.formats.sav.masklets import append_masklets
@@ -103,13 +103,13 @@ def _write_file(asked: _SavEdits, values: MaskValues, source: Path, target: Bina
         wanted |= {"video_height", "video_width"}
     data = source.read_bytes()
     video = Video(data, source.name, None if asked.add else wanted)
-    pieces = [*_dropped(video, asked), *_changed(video, asked, values)]
+    pieces = [*_drop_masks(video, asked), *_change_masks(video, asked, values)]
     if asked.add:
         pieces += append_masklets(video, asked.add, values)
-    target.write(spliced(data, sorted(pieces, key=lambda piece: piece[:2])))
+    target.write(splice_bytes(data, sorted(pieces, key=lambda piece: piece[:2])))
 
 
-def _dropped(video: Video, asked: _SavEdits) -> Iterator[Piece]:
+def _drop_masks(video: Video, asked: _SavEdits) -> Iterator[Piece]:
     for (frame, position), key in asked.drop.items():
         start, end = video.span(frame, position, key)
         if position is None:
@@ -126,7 +126,7 @@ def _empty_like(piece: bytes, at: int, where: str) -> bytes:
     return Style().value({"size": list(size), "counts": empty_counts(*size)}).encode("ascii")
 
 
-def _changed(video: Video, asked: _SavEdits, values: MaskValues) -> Iterator[Piece]:
+def _change_masks(video: Video, asked: _SavEdits, values: MaskValues) -> Iterator[Piece]:
     keys, counts, spans, olds, sizes = [], [], [], [], []
     for (frame, position), (key, one) in asked.change.items():
         start, end = video.span(frame, position, key)
@@ -140,7 +140,7 @@ def _changed(video: Video, asked: _SavEdits, values: MaskValues) -> Iterator[Pie
         spans.append((start, end))
         olds.append(old)
         sizes.append(size)
-    for i, mask in enumerate(measured(counts, sizes, keys)):
+    for i, mask in enumerate(measure_masks(counts, sizes, keys)):
         value = values.value(mask, kind_of(olds[i]) or COMPRESSED, keys[i], video.size is not None)
         literal = mask_literal(video.data[slice(*spans[i])].decode("utf-8"), value, Style())
         yield *spans[i], literal.encode("utf-8")

@@ -175,7 +175,7 @@ class _Comparison:
         self.counts: Counter[str] = Counter()
 
     def run(self) -> str:
-        """Return what is wrong."""
+        """Compare both files; return the first difference as a clause, "" for none."""
         while (event := self.old.next()) is not None:
             place = self._place(event)
             if place is not None and place in self.asked.drop:
@@ -209,7 +209,7 @@ class _Comparison:
         return self.image, event.name, self.counts[event.name] - 1
 
     def _found(self, event: XmlEvent) -> tuple[XmlEvent | None, str]:
-        """Return what stands in the other file, behind what is new there."""
+        """Return the next event of the other file, after those of new elements."""
         found = self.new.next()
         if event.kind == "end" and event.name == "image" and len(self.old.path) == 1:
             for _ in range(self.asked.add.get(self.image, 0)):
@@ -251,7 +251,7 @@ def _pairs(start: XmlEvent) -> list[tuple[str, str]]:
 
 
 def _without_attributes(events: list[XmlEvent], names: Collection[str]) -> list[XmlEvent]:
-    """Return what stands in a shape without ``<attribute>``s of some names."""
+    """Return a shape's events without ``<attribute>``s of some names."""
     kept: list[XmlEvent] = []
     skips, depth = False, 0
     for event in events:

@@ -128,7 +128,7 @@ def _check(old: Iterator[Token], new: Iterator[Token], lists: Mapping[str, ListE
 
 
 def _check_end(token: Token, new: Iterator[Token], edits: ListEdits) -> str:
-    """See that a list ends as it did, but for new elements."""
+    """Check that a list ends as it did, but for new elements."""
     count, found = 0, next(new, None)
     while found is not None and found.kind == "element":
         count += 1

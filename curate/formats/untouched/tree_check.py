@@ -81,7 +81,7 @@ class _Tree:
 
     def check(self, below: str) -> str:
         """Compare what a folder holds."""
-        old, new = (_held(root / below) for root in (self.source, self.written))
+        old, new = (_list_tree(root / below) for root in (self.source, self.written))
         for name in sorted({*old, *new}):
             path = f"{below}/{name}" if below else name
             if name in old and name in new:
@@ -124,8 +124,8 @@ class _Tree:
         return self.more[folder] >= 0 and path.lower().endswith(".png")
 
 
-def _held(folder: Path) -> dict[str, str]:
-    """Return what a folder holds: links, folders, files; "" for what is none of these."""
+def _list_tree(folder: Path) -> dict[str, str]:
+    """Return the kind of each entry of a folder by name: link, folder, file, or ""."""
     if not folder.is_dir():
         return {}
     found = {}

@@ -65,7 +65,7 @@ def class_names(source: Path, home: Path | None = None) -> ClassNames:
     return found or ClassNames()
 
 
-def keypoints_declared(source: Path) -> Path | None:
+def find_keypoint_yaml(source: Path) -> Path | None:
     """Return the YAML file that says that labels are keypoints; None where none does."""
     path = class_names(source).path
     if path is None or not re.search(r"^kpt_shape[ \t]*:", _text(path), re.MULTILINE):
@@ -79,7 +79,7 @@ def describes_dataset(yaml: Path) -> bool:
 
 
 def stated_path(yaml: Path) -> str:
-    """Return what a YAML file gives as the dataset's folder; "." where it gives none."""
+    """Return the dataset's folder as a YAML file states it; "." where it states none."""
     found = _PATH.search(_text(yaml))
     return found[1].strip("\"'") if found else "."
 
@@ -148,7 +148,7 @@ def with_names(data: bytes, names: Sequence[str]) -> bytes:
 
 
 def yaml_names(text: str) -> dict[int, str]:
-    """Return what stands under the top-level key ``names`` of YAML text.
+    """Return the value of the top-level key ``names`` of YAML text.
 
     >>> yaml_names("nc: 2\\nnames: ['a', b]\\n")
     {0: 'a', 1: 'b'}
@@ -158,7 +158,7 @@ def yaml_names(text: str) -> dict[int, str]:
     found = re.search(r"^names[ \t]*:[ \t]*(.*)$", text, re.MULTILINE)
     if not found:
         return {}
-    first, rest = _uncommented(found[1]).strip(), text[found.end() :]
+    first, rest = _strip_comment(found[1]).strip(), text[found.end() :]
     if first[:1] in ("[", "{"):
         return _flow(first + rest)
     return {} if first else _block(rest)
@@ -168,7 +168,7 @@ def _flow(text: str) -> dict[int, str]:
     end = "]" if text[0] == "[" else "}"
     names: dict[int, str] = {}
     at = 1
-    text = "\n".join(_uncommented(line) for line in text.splitlines())
+    text = "\n".join(_strip_comment(line) for line in text.splitlines())
     while at < len(text) and text[at:].lstrip()[:1] not in (end, ""):
         number = len(names)
         if end == "}":
@@ -179,7 +179,7 @@ def _flow(text: str) -> dict[int, str]:
         item = re.compile(_ITEM.pattern.replace("|$)", rf"|(?=\{end}))")).match(text, at)
         if not item:
             return {}
-        names[number] = _unquoted(item[1])
+        names[number] = _unquote(item[1])
         at = item.end()
     return names
 
@@ -187,17 +187,17 @@ def _flow(text: str) -> dict[int, str]:
 def _block(text: str) -> dict[int, str]:
     names: dict[int, str] = {}
     for line in text.splitlines():
-        bare = _uncommented(line)
+        bare = _strip_comment(line)
         entry = _ENTRY.match(bare.strip())
         if not bare.strip():
             continue
         if not entry or (entry[1] and not line[:1].isspace()):
             break
-        names[int(entry[1][:9]) if entry[1] else len(names)] = _unquoted(entry[2].strip())
+        names[int(entry[1][:9]) if entry[1] else len(names)] = _unquote(entry[2].strip())
     return names
 
 
-def _uncommented(line: str) -> str:
+def _strip_comment(line: str) -> str:
     """Return a line without a comment: a # at its start or after a blank, outside quotes."""
     quote, escaped = "", False
     for i, character in enumerate(line):
@@ -219,7 +219,7 @@ def _escapes(quote: str, two: str) -> bool:
     return two == "''" if quote == "'" else two[:1] == "\\"
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     if len(text) > 1 and text[0] == text[-1] == "'":
         return text[1:-1].replace("''", "'")
     if len(text) > 1 and text[0] == text[-1] == '"':

@@ -35,16 +35,16 @@ def with_yaml_names(data: bytes, names: Mapping[int, str]) -> bytes | None:
         return None
     at, head, is_list, end = place
     made = "".join(
-        head + ("" if is_list else f"{number}: ") + _quoted(name) + end
+        head + ("" if is_list else f"{number}: ") + _quote_scalar(name) + end
         for number, name in names.items()
     )
-    grown = _raised(text[:at] + made + text[at:], top + 1)
+    grown = _raise_count(text[:at] + made + text[at:], top + 1)
     if grown is None or yaml_names(grown) != before | dict(names):
         return None
     return (mark + grown).encode("utf-8")
 
 
-def _quoted(name: str) -> str:
+def _quote_scalar(name: str) -> str:
     return "'" + name.replace("'", "''") + "'"
 
 
@@ -107,7 +107,7 @@ def _after_block(text: str, start: int) -> tuple[int, str, bool, str] | None:
     return line.end(), line_end[0] + head, is_list, ""
 
 
-def _raised(text: str, count: int) -> str | None:
+def _raise_count(text: str, count: int) -> str | None:
     """Return the text with ``nc`` at least so much; None where that is no number."""
     found = _COUNT.search(text)
     if found is None:

@@ -3,7 +3,7 @@
 A label stands in a folder ``labels`` (Ultralytics, Roboflow; its picture in ``images`` beside it,
 or, of predictions in ``runs``, in the folder above), in a folder ``obj_train_data`` beside its
 picture (Darknet, CVAT), or beside its picture anywhere else. Labels and pictures are paired by
-path; what is left then by name as :func:`curate.dataset.image_names.normalised` spells it (Label
+path; what is left then by name as :func:`curate.dataset.image_names.normalise` spells it (Label
 Studio names labels after URLs), each only where one label and one picture are left that have it.
 """
 
@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from curate.dataset.image_names import base, normalised, without_suffix
+from curate.dataset.image_names import base_name, normalise, without_suffix
 from curate.errors import SourceError
-from curate.formats.copying import entries, files_under
+from curate.formats.copying import files_under, list_entries
 from curate.formats.own_pictures import holds_picture
 from curate.formats.png.png_reading import PICTURES
 from curate.formats.yolo.class_names import describes_dataset, stated_path
@@ -62,7 +62,7 @@ def find_samples(source: Path) -> Iterator[YoloImage]:
     folders = label_folders(source)
     for below in folders:
         labels = [n for n, _ in files_under(source, ".txt", below) if is_label(n)]
-        yield from _paired(below, labels, _pictures_of(source, below))
+        yield from _pair_files(below, labels, _pictures_of(source, below))
     if not folders:
         yield from _beside_pictures(source)
 
@@ -78,7 +78,7 @@ def label_folders(source: Path) -> list[str]:
     return others or found
 
 
-def described_by(yaml: Path) -> Path:
+def find_dataset_folder(yaml: Path) -> Path:
     """Return the folder of the dataset that a YAML file describes; the file where it is no such.
 
     Raises:
@@ -102,14 +102,14 @@ def has_pictures(source: Path) -> bool:
     folders = label_folders(source)
     for below in folders:
         images = source / below[: -len(LABELS)] / IMAGES
-        of_labels = base(below) == LABELS and images.is_dir()
+        of_labels = base_name(below) == LABELS and images.is_dir()
         if holds_picture(images if of_labels else source / below):
             return True
     return not folders and holds_picture(source)
 
 
 def _label_folders(source: Path, below: str, depth: int) -> Iterator[str]:
-    for entry in entries(source / below):
+    for entry in list_entries(source / below):
         name = f"{below}/{entry.name}" if below else entry.name
         if entry.is_dir(follow_symlinks=False) and entry.name != IMAGES:
             if entry.name == LABELS or _OBJ.fullmatch(entry.name):
@@ -120,12 +120,12 @@ def _label_folders(source: Path, below: str, depth: int) -> Iterator[str]:
 
 def is_label(name: str) -> bool:
     """Whether a text file of this name can be a label."""
-    return base(name).lower() not in _LISTS | _PROSE
+    return base_name(name).lower() not in _LISTS | _PROSE
 
 
 def _pictures_of(source: Path, below: str) -> list[str]:
     """Return the pictures that belong to a folder of labels, as paths under the source."""
-    if base(below) != LABELS:
+    if base_name(below) != LABELS:
         return _pictures_under(source, below)
     above = below[: -len(LABELS)]
     if (source / above / IMAGES).is_dir():
@@ -133,7 +133,7 @@ def _pictures_of(source: Path, below: str) -> list[str]:
     beside = _pictures_under(source, below)
     return beside or [
         above + entry.name
-        for entry in entries(source / above)
+        for entry in list_entries(source / above)
         if entry.name.lower().endswith(PICTURES) and entry.is_file()
     ]
 
@@ -150,14 +150,14 @@ def _beside_pictures(source: Path) -> Iterator[YoloImage]:
     if pictures:
         folders = {name.rpartition("/")[0] for name in labels}
         pictures = [name for name in pictures if name.rpartition("/")[0] in folders]
-        samples = [sample for sample in _paired("", labels, pictures) if sample.picture]
+        samples = [sample for sample in _pair_files("", labels, pictures) if sample.picture]
         if any(sample.label for sample in samples):
             yield from samples
     else:
         yield from (YoloImage(label, "", label) for label in labels)
 
 
-def _paired(below: str, labels: list[str], pictures: list[str]) -> Iterator[YoloImage]:
+def _pair_files(below: str, labels: list[str], pictures: list[str]) -> Iterator[YoloImage]:
     """Pair labels with pictures, in the order of the labels' names, also of labels yet to be made.
 
     So an image does not change its place when it gets its first mask.
@@ -182,14 +182,14 @@ def _paired(below: str, labels: list[str], pictures: list[str]) -> Iterator[Yolo
 
 def own_name(path: str) -> str:
     """Return the last part of a path without what Label Studio puts before names of uploads."""
-    return _UPLOAD.sub("", base(path))
+    return _UPLOAD.sub("", base_name(path))
 
 
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
-    normalised,
-    lambda name: base(normalised(name)),
-    lambda name: base(normalised(name)).casefold(),
-    lambda name: own_name(normalised(name)).casefold(),
+    normalise,
+    lambda name: base_name(normalise(name)),
+    lambda name: base_name(normalise(name)).casefold(),
+    lambda name: own_name(normalise(name)).casefold(),
 )
 """Ways to spell the names of labels and pictures, from the strictest to the loosest."""
 
@@ -208,7 +208,7 @@ def _only_pairs(
         for path in paths:
             stem = path[len(below) : len(path) - suffix].lstrip("/")
             folder, _, name = stem.rpartition("/")
-            side.setdefault((normalised(folder), spelled(without_suffix(name))), []).append(path)
+            side.setdefault((normalise(folder), spelled(without_suffix(name))), []).append(path)
     for key, found in sides[0].items():
         if key[1] and len(found) == 1 and len(sides[1].get(key, ())) == 1:
             yield found[0], sides[1][key][0]
@@ -222,8 +222,8 @@ def _label_stem(picture: str, below: str) -> str:
         below: The folder of labels that it belongs to; "" where labels stand beside pictures.
     """
     stem = os.path.splitext(picture)[0]
-    if base(below) != LABELS or stem.startswith(f"{below}/"):
+    if base_name(below) != LABELS or stem.startswith(f"{below}/"):
         return stem
     above = below[: -len(LABELS)] + IMAGES
-    tail = stem[len(above) + 1 :] if stem.startswith(f"{above}/") else base(stem)
+    tail = stem[len(above) + 1 :] if stem.startswith(f"{above}/") else base_name(stem)
     return f"{below}/{tail}"

@@ -18,20 +18,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from curate.dataset.image_names import normalised
+from curate.dataset.image_names import normalise
 from curate.dataset.notes import Notes
 from curate.dataset.table import MaskTable
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats.copying import Edit, copy_with_edits
 from curate.formats.edits import Edits, Stored
-from curate.formats.format import PART_BYTES, Format, Part, ReadOptions, reading
+from curate.formats.format import PART_BYTES, Format, Part, ReadOptions, convert_read_errors
 from curate.formats.new_pixels import PixelTally, new_pixels
 from curate.formats.own_pictures import OwnPictures, under_one_of
 from curate.formats.png.png_reading import PictureProblem, read_picture
 from curate.formats.segmentation import Segmentation, valid_size
 from curate.formats.table_builder import TableBuilder, parts_of, plain
 from curate.formats.untouched.yolo_check import check_yolo
-from curate.formats.yolo.class_names import class_names, keypoints_declared, refuse_several
+from curate.formats.yolo.class_names import class_names, find_keypoint_yaml, refuse_several
 from curate.formats.yolo.label_lines import LabelLine, has_polygon, is_of_boxes, read_line
 from curate.formats.yolo.yolo_folders import (
     IMAGES,
@@ -69,10 +69,10 @@ def matches(path: Path) -> bool:
 
 
 def other_task(path: Path) -> str:
-    """Return what YOLO's labels in a folder are instead of masks; "" where that is not known."""
+    """Return the other task that a folder's YOLO labels are for; "" where that is not known."""
     labels = (path / sample.label for sample in find_samples(path) if sample.label)
     filled = [label for label in islice(labels, _LOOK) if label.stat().st_size]
-    if filled and keypoints_declared(path) is not None:
+    if filled and find_keypoint_yaml(path) is not None:
         return _POSES
     only_boxes = filled and all(map(is_of_boxes, filled[:_LOOK_BOXES]))
     return "it has YOLO labels for detection: boxes, and no polygon" if only_boxes else ""
@@ -80,7 +80,7 @@ def other_task(path: Path) -> str:
 
 def plan(source: Path, work: Path) -> Iterator[Part]:
     """Group images into parts."""
-    if keypoints_declared(source) is not None:
+    if find_keypoint_yaml(source) is not None:
         raise SourceError(_POSES, str(source), "give labels for segmentation")
     refuse_several(source, label_folders(source))
     found = parts_of(
@@ -115,7 +115,7 @@ def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTa
         image = rows.image(name, size, status, detail, source_key=sample.place)
         if not sample.label:
             continue
-        with reading(source / sample.label):
+        with convert_read_errors(source / sample.label):
             data = (source / sample.label).read_bytes()
         for number, line in enumerate(data.splitlines(), 1):
             if not line.strip():
@@ -238,7 +238,7 @@ def _find(folder: ImageFolder, label: str) -> Path | None:
     stem = f"/{os.path.splitext(label)[0]}"
     head, found, tail = stem.rpartition(f"/{LABELS}/")
     name = (f"{head}/{IMAGES}/{tail}" if found else stem).lstrip("/")
-    plain_name = normalised(name)
+    plain_name = normalise(name)
     return folder.find(name) or folder.find(plain_name) or folder.find(own_name(plain_name))
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from curate.errors import CallError
 from curate.formats.copying import Edit
 from curate.formats.edits import Addition, Edits
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 from curate.formats.new_pixels import PixelTally, image_size
 from curate.formats.table_builder import plain
 from curate.formats.yolo.class_names import ClassNames, with_names
@@ -66,11 +66,11 @@ class Classes:
         return self._numbers.setdefault(category, number)
 
     def changes(self) -> dict[str, Edit | None]:
-        """Return what changes in the list of names, as :func:`copy_with_edits` takes it."""
+        """Return the edits of the list of names, for :func:`copy_with_edits`."""
         path = self._declared.path
         if path is None or not self._new:
             return {}
-        with reading(path):
+        with convert_read_errors(path):
             data = path.read_bytes()
         if self._declared.is_list:
             made = with_names(data, list(self._new.values()))
@@ -120,7 +120,7 @@ class LabelEdits:
         Raises:
             CallError: It has no such line, or a mask cannot be a polygon.
         """
-        with reading(source):
+        with convert_read_errors(source):
             data = source.read_bytes()
         target.write(self.edited(data, tally, str(source)))
 

@@ -153,7 +153,7 @@ def save_detector(start: StartingDetector, model: Any, folder: Path) -> None:
     import orjson
 
     with quiet_library():
-        files.written_by_library(folder)
+        files.announce_library_write(folder)
         model.save_pretrained(folder)
     for path in sorted(
         folder.iterdir()

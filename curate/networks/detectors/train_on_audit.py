@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.common import files
-from curate.common.locks import alone
+from curate.common.locks import hold_directory
 from curate.common.progress import Progress
 from curate.errors import CallError
 from curate.networks.detectors.training_boxes import accepted_scenes, pictures_of, sides_of
@@ -68,7 +68,7 @@ def train_detector(
             str(audit.path),
             "give more images, or accept more masks (`curate decide` with another policy)",
         )
-    with alone(out, "train-detector"), files.writing_into(out):
+    with hold_directory(out, "train-detector"), files.convert_write_errors(out):
         for folder in (out, *out.glob("fold-*")):
             files.remove_abandoned(folder)
         done = claim(out, settings, identity_of(settings, scenes), restart)

@@ -30,7 +30,7 @@ def save_checkpoint(
     safetensors = need("safetensors.torch", "train-detector")
     about = {"identity": identity, "history": json.dumps(list(history))}
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{files.owner()}.tmp")
+    temporary = path.with_name(f".{path.name}.{files.process_tag()}.tmp")
     try:
         files.mkdir(path.parent, parents=True, exist_ok=True)
         files.write_bytes(temporary, safetensors.save(copies, metadata=about))

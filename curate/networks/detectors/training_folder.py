@@ -13,7 +13,7 @@ import numpy as np
 from curate import __version__
 from curate.common import files
 from curate.common.locks import LOCK
-from curate.common.own_records import differences
+from curate.common.own_records import describe_differences
 from curate.errors import AuditError
 from curate.networks.detectors.training_record import RECORD, WORK
 from curate.networks.detectors.training_settings import TrainingSettings
@@ -173,7 +173,7 @@ def claim(
         raise AuditError("it is damaged or cut short", str(out / RECORD), do) from error
     record: dict[str, Any] = found if isinstance(found, dict) else {}
     if record.get("identity") != identity:
-        other = differences(record.get("settings"), asdict(settings)) or "on other masks"
+        other = describe_differences(record.get("settings"), asdict(settings)) or "on other masks"
         raise AuditError(
             f"it holds a detector that was trained otherwise ({other})",
             str(out),
@@ -184,7 +184,7 @@ def claim(
 
 def _throw_away(out: Path, names: set[str]) -> None:
     """Remove an earlier training: what makes it look finished first, what makes it known last."""
-    with files.writing_into(out):
+    with files.convert_write_errors(out):
         files.mkdir(out / WORK, exist_ok=True)
         folds = sorted(name for name in names if name.startswith("fold-"))
         for folder in (out, *(out / name for name in folds)):

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from curate import __version__
 from curate.common import files
-from curate.common.locks import alone, refuse_held
+from curate.common.locks import hold_directory, refuse_locked
 from curate.common.progress import Progress
 from curate.errors import AuditError, CallError, SourceError
 from curate.formats.sa1b.sa1b_document import CANDIDATES
@@ -141,7 +141,7 @@ def generate(
         "recipe": chosen.asked,
         "selection": chosen.chosen,
     }
-    with alone(run.out, "generate"):
+    with hold_directory(run.out, "generate"):
         _remove_abandoned(run.out)
         run.begin(identity, model, restart)
         crops = 1 if model.device == "cpu" else 4
@@ -171,7 +171,7 @@ def reselect(
             kept.
     """
     _finished(Path(out), ("choosing", "complete"))
-    with alone(Path(out), "generate --again"):
+    with hold_directory(Path(out), "generate --again"):
         _remove_abandoned(Path(out))
         before = _finished(Path(out), ("choosing", "complete"))
         wanted = load_recipe(before.recipe if recipe is None else recipe, settings)
@@ -224,7 +224,7 @@ def _finished(out: Path, states: tuple[str, ...]) -> Generation:
     if about is None:
         raise AuditError("there is no generation here", str(out), "run `curate generate` first")
     if about["state"] not in states:
-        refuse_held(out)
+        refuse_locked(out)
         raise AuditError(
             "the generation was interrupted", str(out), "run the same `curate generate` again"
         )

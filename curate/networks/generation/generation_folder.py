@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from curate import rle
 from curate.common import files
 from curate.common.locks import LOCK
-from curate.common.own_records import DamagedRecord, differences, read_record
+from curate.common.own_records import DamagedRecord, describe_differences, read_record
 from curate.errors import AuditError, SourceError
 from curate.formats.sa1b.sa1b_document import ABOUT, CANDIDATES, document
 from curate.networks.generation.mask_choice import REASONS, Chosen
@@ -228,13 +228,13 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     do = "choose another directory, or pass --restart to throw that one away"
     if changed == ["selection"]:
         do = f"move its cuts with `curate generate --again {out}`, or {do}"
-    what = f"it was generated otherwise ({differences(before, identity)})"
+    what = f"it was generated otherwise ({describe_differences(before, identity)})"
     raise AuditError(what, str(out), do)
 
 
 def _throw_away(out: Path) -> None:
     """Remove an earlier generation; where that is cut off, the next run goes on with it."""
-    with files.writing_into(out):
+    with files.convert_write_errors(out):
         write_about(out, {"state": "thrown away", _THROWN_AWAY: True})
         for picture in read_pictures(out):
             files.unlink(out / picture.document, missing_ok=True)

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from curate.common.ranges import Range, checked
+from curate.common.ranges import Range, check_number
 from curate.errors import CallError
 from curate.policy.settings_file import read_toml
 
@@ -88,7 +88,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, allowed in _RANGES.items():
-            number = checked(getattr(self, name), allowed, name, "recipe")
+            number = check_number(getattr(self, name), allowed, name, "recipe")
             object.__setattr__(self, name, number)
         if self.nms not in _NMS:
             raise CallError(f"nms is {self.nms!r}", "recipe", "choose from " + ", ".join(_NMS))
@@ -195,7 +195,7 @@ def _with(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
     for cut in ("pred_iou", "stability"):
         keep = f"keep_{cut}"
         if cut in own and keep not in own:
-            value = checked(own[cut], _RANGES[cut], cut, "recipe")
+            value = check_number(own[cut], _RANGES[cut], cut, "recipe")
             own[keep] = min(value, getattr(recipe, keep))
     try:
         return replace(recipe, **own)

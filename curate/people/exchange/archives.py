@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from curate.common import files
 from curate.errors import SourceError
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 from curate.formats.zip_listing import TooManyFiles, open_zip
 
 MOST_BYTES = 16 << 30
@@ -87,7 +87,7 @@ def files_in(path: Path, wanted: Callable[[str], bool]) -> Iterator[Iterable[tup
 
 
 def _check_list(path: Path) -> None:
-    with reading(path), suppress(ValueError, *_BROKEN):
+    with convert_read_errors(path), suppress(ValueError, *_BROKEN):
         try:
             open_zip(path).close()
         except TooManyFiles as error:
@@ -95,7 +95,7 @@ def _check_list(path: Path) -> None:
 
 
 def _taken_out(path: Path, names: list[str], work: Path) -> Iterator[tuple[str, Path]]:
-    with reading(path):
+    with convert_read_errors(path):
         left = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * path.stat().st_size))
     for name in names:
         # The name inside the archive is never used as a path.
@@ -109,7 +109,7 @@ def _unpack(path: Path, name: str, target: Path, left: int) -> int:
     """Take a file out and return its size; ``left`` is what all that follow may take."""
     where = f"{path.name}, {name[:80]!r}"
     size = 0
-    with reading(path):
+    with convert_read_errors(path):
         try:
             with open_zip(path) as archive:
                 member = archive.getinfo(name)

@@ -16,9 +16,9 @@ import orjson
 import pandas as pd
 
 from curate.common import files
-from curate.common.garbage_collection import collector_paused
+from curate.common.garbage_collection import pause_collector
 from curate.errors import SourceError
-from curate.formats.format import new_folder, reading
+from curate.formats.format import convert_read_errors, new_folder
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
 from curate.formats.segmentation import json_type, read_segmentation
@@ -157,7 +157,7 @@ def _is_info_of_queue(info: dict[str, Any]) -> bool:
 
 def was_sent_out(path: Path) -> bool:
     """Return whether a JSON file speaks of a ``mask_id``, or of a crop."""
-    with reading(path), path.open("rb") as file:
+    with convert_read_errors(path), path.open("rb") as file:
         tail = b""
         while data := file.read(_CHUNK):
             if _OURS.search(tail + data):
@@ -213,7 +213,7 @@ def _objects(
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Yield the objects of some lists: the list's key, the number in it from 1, and the object."""
     counts = dict.fromkeys(keys, 0)
-    with reading(path), path.open("rb") as file, collector_paused():
+    with convert_read_errors(path), path.open("rb") as file, pause_collector():
         for batch in scan(file, name, keys):
             for value in batch.parse(name):
                 if type(value) is not dict:

@@ -15,10 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from curate.common.garbage_collection import collector_paused
+from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import plain
 from curate.errors import SourceError
-from curate.formats.format import new_file, reading
+from curate.formats.format import convert_read_errors, new_file
 from curate.people.exchange.queue_writing import Outgoing, QueueWriter
 from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
 from curate.people.exchange.row_cells import FORMULA, with_decision
@@ -54,10 +54,10 @@ def _matches(path: Path) -> bool:
 
 def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     del options
-    with reading(path), path.open("rb") as file:
+    with convert_read_errors(path), path.open("rb") as file:
         text = io.TextIOWrapper(file, "utf-8-sig", newline="")
         try:
-            with collector_paused():
+            with pause_collector():
                 return found_in(_table(path.name, text), reviews.audit)
         except UnicodeDecodeError as error:
             do = "save it as CSV UTF-8"

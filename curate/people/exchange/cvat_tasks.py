@@ -22,10 +22,10 @@ import pandas as pd
 
 from curate.common import files
 from curate.formats.cvat.cvat_format import read_shape
-from curate.formats.cvat.mask_shapes import whole, write_box_rle
+from curate.formats.cvat.mask_shapes import parse_int, write_box_rle
 from curate.formats.cvat.xml_stream import CvatShape as XmlShape
 from curate.formats.cvat.xml_stream import Image, Index, index_file, looks_like_cvat, read_images
-from curate.formats.format import PART_BYTES, new_folder, reading
+from curate.formats.format import PART_BYTES, convert_read_errors, new_folder
 from curate.formats.json.sniffing import shape_of_bytes
 from curate.people.exchange.archives import files_in, head_of, is_zip, names_in
 from curate.people.exchange.coco_of_tools import coco_pictures
@@ -209,7 +209,7 @@ def xml_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[ImportedImag
     Raises:
         SourceError: The XML is broken.
     """
-    with reading(path):
+    with convert_read_errors(path):
         index = index_file(path)
         with path.open("rb") as file:
             for start, end in _blocks(index):
@@ -234,7 +234,7 @@ def _blocks(index: Index) -> Iterator[tuple[int, int]]:
 
 
 def _picture(image: Image) -> ImportedImage:
-    height, width = (whole(image.attributes.get(side, "")) or 0 for side in ("height", "width"))
+    height, width = (parse_int(image.attributes.get(side, "")) or 0 for side in ("height", "width"))
     others = sum(image.others.values())
     return ImportedImage(image.attributes.get("name", ""), (height, width), others=others)
 

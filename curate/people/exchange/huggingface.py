@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import SourceError
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 from curate.formats.segmentation import read_segmentation
 from curate.people.exchange.huggingface_queue import write_huggingface
 from curate.people.exchange.queue_images import needs_pictures
@@ -79,7 +79,7 @@ def _is_ours(path: Path) -> bool:
 def _pictures(path: Path) -> Iterator[ImportedImage]:
     for file in _files(path):
         name = path.name if file == path else f"{path.name}, {file.name}"
-        with reading(file):
+        with convert_read_errors(file):
             try:
                 yield from _rows(file, name)
             except pa.ArrowException as error:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from curate.common.fingerprint import fingerprint
 from curate.common.ranges import check_numbers
-from curate.dataset.notes import counted
+from curate.dataset.notes import count_noun
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats.table_builder import plain
 from curate.people.exchange.readers import ImportOptions, reader_of
@@ -115,7 +115,7 @@ class Imported:
             said["accepted"] += f" ({self.untouched:,} left as they were)"
         words = ", ".join(said.values())
         lines = [
-            f"{self.path} ({self.format}): decisions on {counted(added.masks, 'mask')}: {words}",
+            f"{self.path} ({self.format}): decisions on {count_noun(added.masks, 'mask')}: {words}",
             f"new: {added.decisions:,}",
         ]
         if added.repeated:
@@ -131,7 +131,7 @@ class Imported:
     def _about_people(self) -> list[str]:
         """Say who was counted as the reviewers, and what that leads to."""
         some = [
-            f"{name or '(no name)'} ({counted(n, 'mask')})" for name, n in self.reviewers.items()
+            f"{name or '(no name)'} ({count_noun(n, 'mask')})" for name, n in self.reviewers.items()
         ]
         lines = [f"counted as the decisions of {', '.join(some)}"] if some else []
         if "" in self.reviewers:

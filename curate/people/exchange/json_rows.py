@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 import pandas as pd
 
-from curate.common.garbage_collection import collector_paused
+from curate.common.garbage_collection import pause_collector
 from curate.errors import SourceError
-from curate.formats.format import new_file, reading
+from curate.formats.format import convert_read_errors, new_file
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
 from curate.formats.segmentation import json_type
@@ -39,7 +39,7 @@ def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecis
     columns: dict[str, list[Any]] = {}
     others: set[str] = set()
     count = 0
-    with reading(path), path.open("rb") as file, collector_paused():
+    with convert_read_errors(path), path.open("rb") as file, pause_collector():
         for batch in scan(file, path.name, frozenset(_LISTS)):
             values = batch.parse(path.name)
             if not batch.is_list:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from curate.errors import CallError, SourceError
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 from curate.formats.zip_listing import damage_of
 from curate.people.reviews.review_file import Reviews
 
@@ -119,7 +119,7 @@ def reader_of(path: Path, format: str | None = None) -> Reader:
     if not path.exists():
         raise SourceError("there is no such file or folder", str(path), "check the path")
     if path.is_file():
-        with reading(path):
+        with convert_read_errors(path):
             damage = damage_of(path)
         if damage or not path.stat().st_size:
             raise SourceError(damage or "the file is empty", str(path), "get the file again")

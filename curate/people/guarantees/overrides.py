@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from curate.dataset.notes import counted
+from curate.dataset.notes import count_noun
 from curate.policy.certificate_in_force import CERTIFICATE, NOTHING, certified_line
 from curate.store.audit_sql import Queried, has_people, population_sql
 
@@ -193,7 +193,7 @@ def _inside(found: Standing) -> list[str]:
 
 
 def _masks(number: int) -> str:
-    return counted(number, "mask")
+    return count_noun(number, "mask")
 
 
 def _joined(words: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ from curate.quality.metrics import average_precision, calibration_error, reliabi
 from curate.quality.model import QualityModel, explain
 from curate.quality.model_file import to_bytes
 from curate.quality.model_in_force import FOLDER, MODEL
-from curate.quality.sample_weights import believed_good, beyond, stand_for
+from curate.quality.sample_weights import choose_pseudo_good, find_unreviewed, poststratify
 from curate.quality.training import (
     START,
     SUSPICION,
@@ -152,12 +152,12 @@ def _lessons(reviewed: Reviewed, given: StartingModel | None, seed: int) -> Trai
     everything = reviewed.dataset.matrix(reviewed.columns)
     images = reviewed.masks.frame["image_id"].to_numpy()
     here, there = reviewed.prominence()
-    believed = believed_good(here, there)
+    believed = choose_pseudo_good(here, there)
     lessons = TrainingSet(
         reviewed.columns,
         matrix,
         reviewed.bad,
-        stand_for(here, there),
+        poststratify(here, there),
         np.unique(images, return_inverse=True)[1],
         pseudo_good=everything[believed],
         seed=seed,
@@ -251,7 +251,7 @@ def _measures(
         "reliability": diagram.to_dict("list"),
         "importance": _importance(reviewed, model),
         "start": choice.start,
-        "extrapolated": float(beyond(*reviewed.prominence()).mean()),
+        "extrapolated": float(find_unreviewed(*reviewed.prominence()).mean()),
         "check": _check(reviewed, model),
     }
 

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.common import files
-from curate.dataset.notes import counted
+from curate.dataset.notes import count_noun
 from curate.dataset.table import STRING
 from curate.errors import AuditError
 from curate.people.reviews.outcomes import outcomes, why_unsettled
@@ -106,7 +106,7 @@ def _refuse_lost(target: Path) -> None:
     except (OSError, pa.ArrowException):
         lost = 0
     if lost:
-        what = f"people's decisions on {counted(lost, 'mask')} are gone: {FILE} is not there"
+        what = f"people's decisions on {count_noun(lost, 'mask')} are gone: {FILE} is not there"
         do = f"put it back; to go on without them, remove {target.name} too"
         raise AuditError(what, str(target.parent), do)
 

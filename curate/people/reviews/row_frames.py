@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from curate.common.garbage_collection import collector_paused
+from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import BINARY
 
 TYPES: dict[str, pa.DataType] = {
@@ -43,7 +43,7 @@ def fetch(
     """
     schema = pa.schema([(name, TYPES.get(name, pa.large_string())) for name in columns])
     batches = []
-    with collector_paused():
+    with pause_collector():
         cursor = connection.execute(sql, tuple(parameters))
         while rows := cursor.fetchmany(_ROWS):
             arrays = [
@@ -65,7 +65,7 @@ def send(connection: sqlite3.Connection, table: str, columns: Mapping[str, Seque
         columns: Plain values by column name.
     """
     marks = ", ".join("?" * len(columns))
-    with collector_paused():
+    with pause_collector():
         connection.executemany(
             f"insert into {table} ({', '.join(columns)}) values ({marks})",
             zip(*columns.values(), strict=True),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate.dataset.notes import counted
+from curate.dataset.notes import count_noun
 from curate.people.reviews.import_origin import Origin
 from curate.people.reviews.review_file import Reviews
 from curate.people.reviews.schema import LOOKED, SAID_LAST
@@ -75,7 +75,7 @@ class TakenBack:
     def text(self) -> str:
         """Return what was taken back in a line or two."""
         names = ", ".join(name or "(no name)" for name in self.reviewers)
-        lines = [f"taken back: {counted(self.decisions, 'decision')} of {names}"]
+        lines = [f"taken back: {count_noun(self.decisions, 'decision')} of {names}"]
         if self.missing:
             lines.append(f"added masks that count no more: {self.missing:,}")
         if self.restored:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from curate.common.ranges import check_numbers
-from curate.dataset.notes import counted
+from curate.dataset.notes import count_noun
 from curate.errors import CallError, Stopped
 from curate.people.webapp.session import Desk
 from curate.people.webapp.startup import ReviewSettings
@@ -145,7 +145,7 @@ def _greeting(desk: Desk, host: str, port: int, told: str) -> str:
     done = int(desk.dealer.decided.done.sum())
     lines = [
         f"review: {_address(host, port)}",
-        f"{what}: {counted(len(queue), 'mask')}, {done:,} done",
+        f"{what}: {count_noun(len(queue), 'mask')}, {done:,} done",
     ]
     if unsettled := len(desk.dealer.decided.unsettled):
         lines[-1] += f", {unsettled:,} that people have not settled"

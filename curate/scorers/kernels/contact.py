@@ -9,7 +9,7 @@ from curate.rle.runs import FloatArray, Int32Array, IntArray, inner_kernel
 
 
 @inner_kernel
-def _padded(
+def _write_padded(
     starts: Int32Array,
     ends: Int32Array,
     first: int,
@@ -113,14 +113,14 @@ def _contacts(
         first, stop = offsets[i], offsets[i + 1]
         h = int(heights[i])
         column = h + 2 * reach
-        n = _padded(starts, ends, first, stop, h, reach, scratch, own)
+        n = _write_padded(starts, ends, first, stop, h, reach, scratch, own)
         # Of the outer mask only the columns around the inner one matter.
         low = (starts[first] // h - reach) * h
         high = ((ends[stop - 1] - 1) // h + reach + 1) * h
         from_run = _first_over(ends, offsets[j], offsets[j + 1], low)
         to_run = _first_over(ends, offsets[j], offsets[j + 1], high)
         to_run = min(to_run + 1, offsets[j + 1])
-        m = _padded(starts, ends, from_run, to_run, h, reach, scratch, other)
+        m = _write_padded(starts, ends, from_run, to_run, h, reach, scratch, other)
         total = 2 * n
         touching = _ends_over(own, n, other, m, reach)
         for step in (-column, column):

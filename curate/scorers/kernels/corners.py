@@ -19,7 +19,7 @@ _ROUND = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), 
 
 
 @kernel
-def _grown(found: IntArray, n: int) -> IntArray:
+def _grow_array(found: IntArray, n: int) -> IntArray:
     """Return the array with room for one more row."""
     if n < len(found):
         return found
@@ -63,7 +63,7 @@ def _trace(crop: Bytes, x: int, y: int, ring: IntArray) -> tuple[IntArray, int]:
                     n -= 1
                 return ring, n
         if k != way:
-            ring = _grown(ring, n)
+            ring = _grow_array(ring, n)
             ring[n, 0], ring[n, 1] = x, y
             n += 1
         x, y = x + _ROUND[k, 0], y + _ROUND[k, 1]
@@ -73,7 +73,7 @@ def _trace(crop: Bytes, x: int, y: int, ring: IntArray) -> tuple[IntArray, int]:
 @kernel
 def _fill(crop: Bytes, x: int, y: int, stack: IntArray) -> IntArray:
     """Mark the piece that a pixel is of as seen (2)."""
-    stack = _grown(stack, 0)
+    stack = _grow_array(stack, 0)
     stack[0, 0], stack[0, 1] = x, y
     crop[x, y] = 2
     n = 1
@@ -84,7 +84,7 @@ def _fill(crop: Bytes, x: int, y: int, stack: IntArray) -> IntArray:
             there_x, there_y = here_x + _ROUND[k, 0], here_y + _ROUND[k, 1]
             if crop[there_x, there_y] == 1:
                 crop[there_x, there_y] = 2
-                stack = _grown(stack, n)
+                stack = _grow_array(stack, n)
                 stack[n, 0], stack[n, 1] = there_x, there_y
                 n += 1
     return stack
@@ -109,7 +109,7 @@ def _farthest(ring: IntArray, n: int, low: int, high: int) -> tuple[int, float]:
 
 
 @kernel
-def _simplified(ring: IntArray, n: int, tolerance: float) -> int:
+def _count_simplified(ring: IntArray, n: int, tolerance: float) -> int:
     """Return how many points Douglas and Peucker's method keeps of a closed outline."""
     if n < 3:
         return n
@@ -150,6 +150,6 @@ def count_corners(
             for y in range(crop.shape[1]):
                 if crop[x, y] == 1:
                     ring, n = _trace(crop, x, y, ring)
-                    result[i] += _simplified(ring, n, tolerance)
+                    result[i] += _count_simplified(ring, n, tolerance)
                     stack = _fill(crop, x, y, stack)
     return result

@@ -222,7 +222,7 @@ def _beside(sums: FloatArray, counts: IntArray) -> tuple[float, float]:
 
 
 class Walked(NamedTuple):
-    """What was seen along the outlines of n masks so far.
+    """Running measures along the outlines of n masks.
 
     Attributes:
         sums: By how much each parallel surpasses the outline, shape (n, 17).
@@ -238,7 +238,7 @@ class Walked(NamedTuple):
 
     @classmethod
     def nothing(cls, n: int) -> Walked:
-        """Return what was seen of n masks before any was looked at."""
+        """Return empty measures of n masks."""
         shape = n, 2 * REACH_PX + 1
         return cls(np.zeros(shape), np.zeros(shape, np.int64), np.zeros(n), np.zeros(n, np.int64))
 

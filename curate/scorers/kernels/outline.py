@@ -54,8 +54,8 @@ SIZE_X, INWARD_X, SIZE_Y, INWARD_Y = range(4)
 
 RING_PX, IN_FRAGMENT, IN_HOLE = range(3)
 """Columns of ``rings``, a row an outline: pixels (of a fragment without its holes, of a hole
-without its islands), the fragment a hole is in (itself for a fragment), and the hole a fragment is in (-1
-for none; itself for a hole)."""
+without its islands), the fragment a hole is in (itself for a fragment), and the hole a fragment is
+in (-1 for none; itself for a hole)."""
 
 HEIGHT, WIDTH = range(2)
 """Cells of an image's ``size``."""

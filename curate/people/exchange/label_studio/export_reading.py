@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.common.garbage_collection import collector_paused
+from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
-from curate.formats.format import reading
+from curate.formats.format import convert_read_errors
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
 from curate.people.exchange.compared_parts import draws_named
@@ -94,7 +94,7 @@ def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecis
     if options.match is not None:
         raise CallError("Label Studio keeps the masks' ids", "--match", "leave it out")
     tally, count, labels = _Tally(), 0, Labels(reviews.audit, label_of)
-    with reading(path), path.open("rb") as file, collector_paused():
+    with convert_read_errors(path), path.open("rb") as file, pause_collector():
         for batch in scan(file, path.name, frozenset([""])):
             values = batch.parse(path.name)
             tasks, known = checked_tasks(reviews.audit, values, path.name, count)

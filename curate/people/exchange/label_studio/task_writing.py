@@ -17,7 +17,7 @@ import orjson
 import pandas as pd
 
 from curate.common import files
-from curate.dataset.notes import counted
+from curate.dataset.notes import count_noun
 from curate.errors import CallError
 from curate.formats.format import new_folder
 from curate.people.exchange.label_studio.brush_rle import encode_brush
@@ -132,7 +132,7 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
         why = as_crops and "reasons" in rows.columns
         files.write_text(made / "config.xml", _config(_listed(labels, rows), why))
         notes = "" if as_crops else _WHOLE.format(most=most)
-        notes += _LOST.format(lost=counted(wanted - masks, "mask")) if masks < wanted else ""
+        notes += _LOST.format(lost=count_noun(wanted - masks, "mask")) if masks < wanted else ""
         readme = _readme(audit, place, masks, tasks, notes)
         files.write_text(made / "README.txt", readme)
     return masks
@@ -208,8 +208,8 @@ def _config(labels: list[str], why: bool) -> str:
 def _readme(audit: Audit, out: Path, masks: int, tasks: int, notes: str) -> str:
     folder = out.resolve()
     return _README.format(
-        masks=counted(masks, "mask"),
-        tasks=counted(tasks, "task"),
+        masks=count_noun(masks, "mask"),
+        tasks=count_noun(tasks, "task"),
         source=audit.info.get("source", {}).get("path", audit.path),
         notes=notes,
         root=shell_quoted(str(folder.parent)),
