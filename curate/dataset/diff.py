@@ -27,7 +27,7 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Difference:
-    """What happened to every mask from dataset A to dataset B.
+    """Fate of every mask from dataset A to dataset B.
 
     Attributes:
         a: Of A: ``path``, ``format``, ``version``, how many ``masks`` and ``images`` it has, and
@@ -59,13 +59,13 @@ class Difference:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many masks had each fate, "unchanged" first."""
+        """Number of masks of each fate, "unchanged" first."""
         found = self.masks["change"].value_counts()
         return {"unchanged": self.unchanged, **{c: int(found.get(c, 0)) for c in CHANGES}}
 
     @property
     def image_counts(self) -> dict[str, int]:
-        """How many images had each change."""
+        """Number of images of each change."""
         found = self.images["change"].value_counts()
         return {change: int(found.get(change, 0)) for change in IMAGE_CHANGES}
 

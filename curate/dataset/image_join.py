@@ -95,7 +95,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Join:
-    """What is joined to which image, and how.
+    """Outcome of a join: each thing's image, and the key that found it.
 
     Attributes:
         rows: Shape (n things,), row of the image, -1 for none; no image stands there twice.

@@ -52,7 +52,7 @@ class Snapshot:
 
     @property
     def identities(self) -> str:
-        """What kind of name masks have; only names of an equal kind can be compared."""
+        """Kind of names that masks have; only names of an equal kind can be compared."""
         return "id" if self.format in _IDS else self.format
 
 

@@ -21,7 +21,7 @@ OVERLAPS = ("new", "old")
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of one mask that stays.
+    """Changes of one mask that stays.
 
     Attributes:
         counts: Its new pixels as COCO compressed counts, of its image's size; None: as they are.
@@ -109,7 +109,7 @@ class Edits:
 
 @dataclass(frozen=True)
 class Stored:
-    """How the new pixels of a write were stored.
+    """Forms in which the new pixels of a write were stored.
 
     Attributes:
         polygons: How many masks became polygons.

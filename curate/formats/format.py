@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a reader is told beside the path. Picklable; None is "not told".
+    """Options of a reader beside the path. Picklable; None is "not given".
 
     Attributes:
         images: Folder of the pictures, for sources that have none beside them.

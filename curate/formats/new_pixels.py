@@ -97,7 +97,7 @@ def image_size(known: tuple[int, int], height: int, width: int, image_key: str) 
 
 
 class PixelTally:
-    """How new pixels are stored, counted while a source is written.
+    """Counts of the forms in which new pixels are stored.
 
     Attributes:
         polygons: Masks that became polygons.

@@ -25,7 +25,7 @@ IN_DATASET, BESIDE_FILE = "in the dataset", "beside the file"
 
 
 class OwnPictures(NamedTuple):
-    """Where a dataset's own pictures are.
+    """Location of a dataset's own pictures.
 
     Attributes:
         folder: The folder under which its file names are their paths.

@@ -34,7 +34,7 @@ Point = tuple[int, int]
 
 
 class _Join(NamedTuple):
-    """Where a ring leads over to another.
+    """Bridge from one ring to another.
 
     Attributes:
         edge: Number of the ring's corner at which the edge begins that it leaves from.

@@ -38,7 +38,7 @@ _REDUCED_BYTES = 24_000_000  # windows up to this size are not reduced while the
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a picture's file says before anything is decoded.
+    """Header of a picture's file, read before anything is decoded.
 
     Attributes:
         height: Stored height in pixels.
@@ -115,7 +115,7 @@ def turn_upright(pixels: Bytes, orientation: int) -> Bytes:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of a picture.
+    """Request for a picture's pixels.
 
     Attributes:
         gray: One channel, else RGB.

@@ -46,7 +46,7 @@ windows, and what is reduced, keep to :data:`curate.images.MAX_BYTES`."""
 
 @dataclass(frozen=True)
 class Inspection:
-    """What :meth:`ImageFolder.inspect` saw.
+    """Findings of :meth:`ImageFolder.inspect`.
 
     Attributes:
         status: A word of :data:`curate.dataset.table.IMAGE_STATUSES`.

@@ -66,7 +66,7 @@ class TooManyBlocks(ValueError):
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a TIFF's first picture is cut into blocks.
+    """Block layout of a TIFF's first picture.
 
     Attributes:
         order: ``<`` or ``>``: the order of bytes.

@@ -28,7 +28,7 @@ LACK = "lack"
 
 @dataclass(frozen=True)
 class Blame:
-    """What speaks most against some masks; texts in the order of the masks, "" for nothing.
+    """Strongest signals against some masks; texts in the order of the masks, "" for none.
 
     Attributes:
         stated: What was measured there, with its numbers: "it has holes (120 px in all)".

@@ -100,7 +100,7 @@ def stability(
 
 @dataclass(frozen=True)
 class _Cut:
-    """Where to cut; None where the kind of soft mask decides."""
+    """Thresholds to cut at; None where the kind of soft mask decides."""
 
     kind: str | None
     threshold: float | None

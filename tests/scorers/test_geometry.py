@@ -1,5 +1,7 @@
 """The walk along the outlines against slow, direct definitions on pixels."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from scipy.spatial import ConvexHull
 
 from curate import rle
 from curate.scorers.geometry import SHALLOW_PX, SHALLOW_SHARE, Geometry, measure_outlines
+from curate.scorers.kernels import geometry_columns
 
 masks = arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.booleans())
 noisy = st.builds(
@@ -19,6 +22,11 @@ noisy = st.builds(
     st.floats(0.05, 0.98),
 )
 EIGHT = np.ones((3, 3))
+
+
+def test_every_field_has_its_column() -> None:
+    columns = {name: k for name, k in vars(geometry_columns).items() if name.isupper()}
+    assert columns == {field.name.upper(): k for k, field in enumerate(fields(Geometry))}
 
 
 def measured(*pixels) -> Geometry:

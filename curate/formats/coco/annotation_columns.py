@@ -62,7 +62,7 @@ _PRINTED_BYTES = ("b'", 'b"')
 
 
 class Findings:
-    """What is wrong with some of many rows.
+    """Faults of some of many rows.
 
     Args:
         order: Status words, gravest first; of several findings on a row the gravest is its status,

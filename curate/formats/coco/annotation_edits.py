@@ -29,7 +29,7 @@ Changes = Mapping[int, tuple[str, Change]]
 
 @dataclass(frozen=True)
 class Rules:
-    """What differs between formats that have such records.
+    """Differences between formats that have such records.
 
     Attributes:
         values: Makes the segmentations.
@@ -71,7 +71,7 @@ class TemplateRecords:
 
     @property
     def style(self) -> Style:
-        """How the first record is written."""
+        """Style of the first record."""
         return self.records[0].style if self.records else Style()
 
     def write(self, literals: Mapping[str, str], style: Style) -> bytes:

@@ -39,7 +39,7 @@ from curate.formats.table_builder import plain
 
 @dataclass(frozen=True)
 class Dialect:
-    """What differs between the files that this module writes.
+    """Differences between the files that this module writes.
 
     Attributes:
         constants: Fields that an added annotation has the same in every file.

@@ -43,7 +43,7 @@ _NAMES = "names.json"
 
 @dataclass(frozen=True)
 class CocoIndex:
-    """What a worker needs besides its own rows.
+    """Index of a file as a worker opens it, besides its own rows.
 
     Attributes:
         folder: Where the index lies.
@@ -166,7 +166,7 @@ class _Builder:
     def take(self, batch: Batch) -> None:
         """Take in a batch of the scanner."""
         self.seen.add(batch.key)
-        if batch.key in ("", "annotations") and self._take_quickly(batch):
+        if batch.key in ("", "annotations") and self._try_fast_path(batch):
             return
         values = batch.parse(self.source.name)
         if not batch.is_list:
@@ -192,7 +192,7 @@ class _Builder:
         rows[:, 2], rows[:, 3] = batch.ends - batch.starts, LISTED
         self.images.append(rows)
 
-    def _take_quickly(self, batch: Batch) -> bool:
+    def _try_fast_path(self, batch: Batch) -> bool:
         """Take in annotations whose ids are where they should be; say whether that was so."""
         data = batch.as_list() if batch.is_list and len(batch) else b""
         named_images = not batch.key and b'"file_name"' in data

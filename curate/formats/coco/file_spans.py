@@ -32,7 +32,7 @@ class JsonPiece:
     slices: list[bytes] | None
 
     def parse(self) -> list[Any]:
-        """Return the values, parsed in the patient way."""
+        """Return the values, parsed by the tolerant parser."""
         try:
             values = orjson.loads(self.data)
             if len(values) == len(self.rows):

@@ -23,7 +23,7 @@ from curate.formats.segmentation import valid_size
 
 
 class Survey:
-    """Where things stand in a file, and its ids and sizes as far as they are needed.
+    """Byte ranges of a file's lists, and its ids and sizes as far as they are needed.
 
     Args:
         drop: Numbers of annotations that go.

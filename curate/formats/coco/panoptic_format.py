@@ -35,7 +35,7 @@ _PNG_COST = 100_000
 
 @dataclass(frozen=True)
 class _Header:
-    """What every part needs: categories, and where the PNGs are.
+    """Header that every part needs: categories, and the folder of PNGs.
 
     Attributes:
         folder: The folder of the PNGs; "" where there is none.
@@ -52,7 +52,7 @@ class _Header:
 
 @dataclass
 class _Listing:
-    """What one pass over the file finds."""
+    """Findings of one pass over the file."""
 
     sizes: dict[int, tuple[str, int, int]] = field(default_factory=dict)
     annotations: list[tuple[int, int, int, str]] = field(default_factory=list)

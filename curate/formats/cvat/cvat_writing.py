@@ -30,7 +30,7 @@ Piece = tuple[int, int, bytes]
 
 @dataclass
 class FileEdits:
-    """What changes in one file.
+    """Edits of one file.
 
     Attributes:
         drop: Shapes that go.

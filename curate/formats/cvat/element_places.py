@@ -55,7 +55,7 @@ class Element:
 
 @dataclass
 class Places:
-    """What is known of a file before it is edited.
+    """Byte ranges and settings of a file that is to be edited.
 
     Attributes:
         shapes: The shapes that were asked for, in the order of the file.

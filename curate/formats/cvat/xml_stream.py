@@ -63,7 +63,7 @@ class Image:
 
 @dataclass
 class Index:
-    """Where the images of a file stand.
+    """Index of the images of a file.
 
     Attributes:
         starts: First byte of each ``<image>``.

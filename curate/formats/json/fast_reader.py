@@ -39,7 +39,7 @@ from curate.formats.json.json_columns import BoolArray, Columns, IntArray
 
 @dataclass(frozen=True)
 class Taken:
-    """What one call took in.
+    """Annotations that one call read.
 
     Attributes:
         count: Number of annotations.

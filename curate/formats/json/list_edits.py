@@ -45,7 +45,7 @@ def ordinals(keys: Iterable[str], prefix: str, what: str = "mask") -> dict[int, 
 
 
 class Elements:
-    """Where elements of a list stand in a file, gathered while it is scanned.
+    """Byte ranges of a list's elements, gathered while the file is scanned.
 
     Only the elements that are asked for are kept, so that a list of any length costs nothing more.
 

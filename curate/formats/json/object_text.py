@@ -39,7 +39,7 @@ class JsonMember(NamedTuple):
 
 @dataclass(frozen=True)
 class Style:
-    """What stands between the names and values of an object.
+    """Punctuation and blanks between the names and values of an object.
 
     Attributes:
         lead: Between the brace and the first name.
@@ -95,7 +95,7 @@ class JsonObject:
 
     @cached_property
     def style(self) -> Style:
-        """How the object is written."""
+        """Style in which the object is written."""
         if not self._listed:
             return Style()
         text, first, last = self._text, self._listed[0][1], self._listed[-1][1]

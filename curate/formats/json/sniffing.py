@@ -63,7 +63,7 @@ class JsonOutline:
 
     @property
     def stranger(self) -> str:
-        """What it is where it is a COCO-like file without masks that can be read; "" for others."""
+        """The name of a COCO-like file without masks that can be read; "" for others."""
         one = self.one("annotations") or self.one("")
         if self.is_list.get("videos") or "segmentations" in one:
             saco = {"video_np_pairs", "noun_phrase"} & (set(self.first) | set(one))

@@ -70,7 +70,7 @@ _MODE, _DEPTH, _ESCAPED, _TOKEN, _IN_LIST, _ROOT_LIST = range(6)
 _STATE_CELLS = 6
 
 # Modes.
-_START, _FIRST_KEY, _NEXT_KEY, _IN_KEY, _COLON, _VALUE, _AFTER_VALUE = range(7)
+_START, _FIRST_KEY, _NEXT_KEY, _IN_KEY, _BEFORE_COLON, _VALUE, _AFTER_VALUE = range(7)
 _FIRST_ELEMENT, _NEXT_ELEMENT, _AFTER_ELEMENT, _NESTED, _NESTED_STRING = range(7, 12)
 _STRING, _SCALAR, _END = range(12, 15)
 
@@ -83,7 +83,7 @@ _EXPECTED = {
     _START: "it is neither a JSON object nor a JSON list",
     _FIRST_KEY: "the JSON is broken: a key or } must stand here",
     _NEXT_KEY: "the JSON is broken: a key must stand here",
-    _COLON: "the JSON is broken: a colon must stand here",
+    _BEFORE_COLON: "the JSON is broken: a colon must stand here",
     _VALUE: "the JSON is broken: a value must stand here",
     _AFTER_VALUE: "the JSON is broken: a comma or } must stand here",
     _FIRST_ELEMENT: "the JSON is broken: a value or ] must stand here",
@@ -410,7 +410,7 @@ def _walk(
                 continue
             if mode == _IN_KEY:
                 events[count, _KIND] = _KEY
-                mode = _COLON
+                mode = _BEFORE_COLON
             elif in_list:
                 events[count, _KIND] = _ELEMENT
                 mode = _AFTER_ELEMENT
@@ -485,7 +485,7 @@ def _walk(
             else:
                 ok = False
                 break
-        elif mode == _COLON:
+        elif mode == _BEFORE_COLON:
             if c != COLON:
                 ok = False
                 break

@@ -39,7 +39,7 @@ _NAMES: Mapping[str, Mapping[int, str]] = {
 
 @dataclass(frozen=True)
 class IdCode:
-    """How the ids of a source are to be understood. Picklable.
+    """Meaning of a source's ids. Picklable.
 
     Attributes:
         name: A word of :data:`CODES`.
@@ -54,7 +54,7 @@ class IdCode:
 
     @property
     def step(self) -> int:
-        """How many ids a class has; 1 where ids carry none."""
+        """Number of ids of a class; 1 where ids carry none."""
         return {"none": 1, "kitti": 256}.get(self.name, 1000)
 
     def class_of(self, value: int) -> int | None:

@@ -56,7 +56,7 @@ class IdPng(NamedTuple):
 
 @dataclass(frozen=True)
 class IdLayout:
-    """What is known of a source.
+    """Layout of a source.
 
     Attributes:
         title: What people call it; "" for no layout that has a name.

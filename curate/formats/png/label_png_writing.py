@@ -61,7 +61,7 @@ def by_png(
 
 @dataclass
 class PngEdits:
-    """What changes in one PNG.
+    """Edits of one PNG.
 
     Attributes:
         name: Its name, as source keys have it.

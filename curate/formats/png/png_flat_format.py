@@ -50,7 +50,7 @@ _PART = 2000  # masks; decoding them takes some seconds
 
 @dataclass(frozen=True)
 class Flat:
-    """What a folder of masks is.
+    """Contents of a folder of masks.
 
     Attributes:
         below: The folder, under the source; "" for the source itself.

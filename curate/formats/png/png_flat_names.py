@@ -17,7 +17,7 @@ _REST = re.compile(r"_(?:(.*?)_)?(\d+)|_(.+)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Named:
-    """What the name of a PNG says.
+    """Image, class and number in the name of a PNG.
 
     Attributes:
         image: What its image is called.

@@ -64,7 +64,7 @@ class PictureProblem(Exception):
 
 
 class PngHeader(NamedTuple):
-    """What the first chunk of a PNG says.
+    """Header chunk of a PNG.
 
     Attributes:
         height: In pixels.
@@ -197,7 +197,7 @@ def _decoding() -> Iterator[None]:
 
 
 class _PngMode(NamedTuple):
-    """How Pillow takes the pixels of a PNG, and its palette."""
+    """Pillow's mode for the pixels of a PNG, and its palette."""
 
     mode: str
     rawmode: str
@@ -336,7 +336,7 @@ def _common(headers: Iterable[PngHeader | PictureProblem]) -> tuple[int, int]:
 
 
 class PngInfo(NamedTuple):
-    """What a picture's header says.
+    """Header of a mask's picture.
 
     Attributes:
         size: Height and width in pixels as stored, before any rotation.

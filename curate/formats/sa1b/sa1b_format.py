@@ -86,10 +86,10 @@ class _Sa1bReader:
 
     def take(self, name: str, data: bytes, alone: bool) -> None:
         """Take in one JSON file; a broken one is a finding, unless it is the whole source."""
-        count = self._take_quickly(name, data)
+        count = self._try_fast_path(name, data)
         if count is None:
             self._flush_quick()
-            count = self._take_patiently(name, data, alone)
+            count = self._take_tolerantly(name, data, alone)
         self.names.append(name + MARK)
         self.waiting.append((len(self.sizes) - 1, count))
         if self.quick.count + len(self.records) >= _BATCH_MASKS:
@@ -101,7 +101,7 @@ class _Sa1bReader:
         self._settle_images()
         return self.made.table()
 
-    def _take_quickly(self, name: str, data: bytes) -> int | None:
+    def _try_fast_path(self, name: str, data: bytes) -> int | None:
         """Take in a file of which nothing needs a closer look; return its number of masks."""
         taken = self.quick.take_document(data)
         if taken is None:
@@ -121,7 +121,7 @@ class _Sa1bReader:
         self._add_image(image, name, None)
         return taken.count
 
-    def _take_patiently(self, name: str, data: bytes, alone: bool) -> int:
+    def _take_tolerantly(self, name: str, data: bytes, alone: bool) -> int:
         try:
             image, annotations = _document(data, name)
         except SourceError as error:

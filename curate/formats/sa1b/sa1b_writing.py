@@ -105,7 +105,7 @@ def _write_folder(source: Path, made: Path, writer: _Sa1bWriter) -> None:
 
 @dataclass
 class _JsonEdits:
-    """What is to happen in one JSON file.
+    """Edits of one JSON file.
 
     Attributes:
         drop: Numbers of annotations that go.

@@ -42,7 +42,7 @@ class TarMember:
 
     @property
     def end(self) -> int:
-        """Where the next member begins: contents are filled up to whole blocks."""
+        """Offset of the next member: contents are filled up to whole blocks."""
         return self.data + -(-self.size // BLOCK) * BLOCK
 
 

@@ -50,7 +50,7 @@ class Listed:
 
 
 class Video:
-    """Where the values of a file stand.
+    """Byte ranges of the values of a file.
 
     Args:
         data: The file's bytes.

@@ -64,7 +64,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
 
 @dataclass
 class _SavEdits:
-    """What is to happen in one file."""
+    """Edits of one file."""
 
     drop: dict[Place, str] = field(default_factory=dict)
     change: dict[Place, tuple[str, bytes]] = field(default_factory=dict)

@@ -41,7 +41,7 @@ Place = tuple[int, str, int]
 
 @dataclass
 class _CvatEdits:
-    """What is to happen in one file: shapes, how many are new by image, labels that are used."""
+    """Edits of one file: shapes, how many are new by image, labels that are used."""
 
     drop: set[Place] = field(default_factory=set)
     change: dict[Place, Change] = field(default_factory=dict)

@@ -18,7 +18,7 @@ _FOLLOWS_PIXELS = frozenset({"segmentation", "bbox", "area"})
 
 @dataclass
 class ListEdits:
-    """What may differ in one list.
+    """Differences that are allowed in one list.
 
     Attributes:
         drop: Numbers of elements that go, from 0.

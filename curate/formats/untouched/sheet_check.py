@@ -56,7 +56,7 @@ def check_amg(source: Path, written: Path, edits: Edits) -> str:
 
 @dataclass
 class _SheetEdits:
-    """What is to happen in a folder: keys of masks, and how many are new."""
+    """Edits of one folder: keys of masks, and how many are new."""
 
     drop: set[str] = field(default_factory=set)
     change: set[str] = field(default_factory=set)

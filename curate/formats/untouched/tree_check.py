@@ -19,7 +19,7 @@ FileCheck = Callable[[Path, Path], str]
 
 @dataclass
 class TreeEdits:
-    """What may differ, by paths under the source as keys write them.
+    """Differences that are allowed, by paths under the source as keys write them.
 
     Attributes:
         edited: How files that change are compared.

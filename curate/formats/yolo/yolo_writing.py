@@ -90,7 +90,7 @@ def _put(content: bytes, source: Path, target: BinaryIO) -> None:
 
 @dataclass
 class LabelEdits:
-    """What changes in one label file.
+    """Edits of one label file.
 
     Attributes:
         drop: Lines that go, counted from 1.
