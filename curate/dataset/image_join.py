@@ -109,14 +109,14 @@ class Join:
 
     def by_key(self) -> dict[str, int]:
         """Return how many are joined by each key, the surest key first."""
-        return _counted(KEYS, self.keys)
+        return _count_by_word(KEYS, self.keys)
 
     def by_reason(self) -> dict[str, int]:
         """Return how many are not joined for each reason."""
-        return _counted(REASONS, self.reasons)
+        return _count_by_word(REASONS, self.reasons)
 
 
-def _counted(words: Sequence[str], codes: npt.NDArray[np.uint8]) -> dict[str, int]:
+def _count_by_word(words: Sequence[str], codes: npt.NDArray[np.uint8]) -> dict[str, int]:
     counts = np.bincount(codes, minlength=len(words))
     return {word: int(count) for word, count in zip(words, counts, strict=True) if word and count}
 

@@ -193,7 +193,7 @@ class ImageFolder:
         whole = box is None and longest is None
         most = max(self.max_bytes, WHOLE_BYTES) if whole else self.max_bytes
         wanted = Wanted(gray, box=box, longest=longest)
-        with self._opened(file_name, size, wanted, most) as pixels:
+        with self._open_image(file_name, size, wanted, most) as pixels:
             try:
                 return None if pixels is None else pixels.read()
             except Exception:  # check() tells why; here the picture is simply not available
@@ -215,7 +215,7 @@ class ImageFolder:
             be broken: nothing comes after it, and what came before is not to be used.
         """
         wanted = Wanted(box=Box(0, 0, 1, 1))
-        with self._opened(file_name, size, wanted, self.max_bytes) as found:
+        with self._open_image(file_name, size, wanted, self.max_bytes) as found:
             if found is None:
                 return
             try:
@@ -224,7 +224,7 @@ class ImageFolder:
                 yield None
 
     @contextmanager
-    def _opened(
+    def _open_image(
         self, file_name: object, size: tuple[int, int] | None, wanted: Wanted, max_bytes: int
     ) -> Iterator[Pixels | None]:
         path, stack = self.find(file_name), ExitStack()

@@ -135,7 +135,7 @@ class _Unpacked:
         at = 0
         while at < size:
             if not self._waiting and not self._inflate.eof:
-                self._waiting = self._packed()
+                self._waiting = self._read_packed()
             try:
                 piece = self._inflate.decompress(self._waiting, size - at)
             except zlib.error as error:
@@ -147,7 +147,7 @@ class _Unpacked:
             at += len(piece)
         return found
 
-    def _packed(self) -> bytes:
+    def _read_packed(self) -> bytes:
         while self._left == 0:
             if self._begun:
                 self._file.seek(4, io.SEEK_CUR)  # the checksum of the chunk before

@@ -91,9 +91,9 @@ def from_bytes(data: bytes, where: str) -> QualityModel:
     try:
         _check_description(data)
         unknown = skops.io.get_untrusted_types(data=data)
-        _need(not unknown, f"it holds {', '.join(map(str, unknown))[:80]}")
+        _require(not unknown, f"it holds {', '.join(map(str, unknown))[:80]}")
         content = skops.io.loads(data, trusted=[])
-        _need(type(content) is dict and content.get("kind") == KIND, "it is none")
+        _require(type(content) is dict and content.get("kind") == KIND, "it is none")
         if content.get("version") != VERSION:
             what = f"the quality model is of version {content.get('version')!r:.20}"
             raise AuditError(f"{what}, this curate reads {VERSION}", where, _DO)
@@ -105,22 +105,22 @@ def from_bytes(data: bytes, where: str) -> QualityModel:
         raise AuditError(f"it is no quality model of curate's ({why})", where, _DO) from error
 
 
-def _need(holds: object, why: str) -> None:
+def _require(holds: object, why: str) -> None:
     if not holds:
         raise _StrangeFile(why)
 
 
 def _check_description(data: bytes) -> None:
     """Check that a file asks for nothing but plain values, and is as large as it says."""
-    _need(len(data) <= LARGEST, "it is too large")
+    _require(len(data) <= LARGEST, "it is too large")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()
-        _need(len(entries) <= 64, "it has too many parts")
+        _require(len(entries) <= 64, "it has too many parts")
         for entry in entries:
             plain = entry.compress_type == zipfile.ZIP_STORED
-            _need(plain and entry.file_size <= len(data), "its parts are packed")
+            _require(plain and entry.file_size <= len(data), "its parts are packed")
         description = archive.read("schema.json")
-        _need(len(description) <= LONGEST_DESCRIPTION, "its description is too long")
+        _require(len(description) <= LONGEST_DESCRIPTION, "its description is too long")
         files = _files(json.loads(description))
         for name in files:
             _check_array(archive.read(name))
@@ -136,9 +136,9 @@ def _files(node: Any) -> list[str]:
             if "__loader__" in each or "__class__" in each:
                 made = f"{each.get('__module__')}.{each.get('__class__')}"
                 known = (each.get("__loader__"), made) in TRUSTED
-                _need(known, f"it holds {made[:60]}")
+                _require(known, f"it holds {made[:60]}")
             if each.get("__loader__") == "NdArrayNode":
-                _need(each.get("type") == "numpy", "it holds an array of objects")
+                _require(each.get("type") == "numpy", "it holds an array of objects")
                 found.append(str(each["file"]))
             todo.extend(each.values())
         elif isinstance(each, list):
@@ -150,59 +150,59 @@ def _check_array(data: bytes) -> None:
     """Check that an array's header asks for as many bytes as there are."""
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
-    _need(version == (1, 0), "an array is of another version")
+    _require(version == (1, 0), "an array is of another version")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a header of Python 2, which skops would warn of as well
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    _need(len(shape) == 1 and not dtype.hasobject, "an array is of another shape")
-    _need(shape[0] * dtype.itemsize == len(data) - stream.tell(), "an array is cut off")
+    _require(len(shape) == 1 and not dtype.hasobject, "an array is of another shape")
+    _require(shape[0] * dtype.itemsize == len(data) - stream.tell(), "an array is cut off")
 
 
 def _model(content: dict[str, Any]) -> QualityModel:
     columns = FeatureColumns(_names(content["signals"]), _names(content["measures"]))
-    _need(len(set(columns.names)) == len(columns.names) <= MOST_COLUMNS, "its columns are odd")
+    _require(len(set(columns.names)) == len(columns.names) <= MOST_COLUMNS, "its columns are odd")
     width = 1 + len(columns.names)
     trees = _read_trees(content["trees"], width)
     arrays = {name: _array(content[name], dtype) for name, dtype in _ARRAYS.items()}
     for name in ("usual", "middle"):
-        _need(len(arrays[name]) == width, f"{name} is of another length")
-    _need(np.isfinite(arrays["usual"]).all(), "usual is not finite")
+        _require(len(arrays[name]) == width, f"{name} is of another length")
+    _require(np.isfinite(arrays["usual"]).all(), "usual is not finite")
     slope = _number(content["slope"])
-    _need(slope >= 0, "its slope falls")
+    _require(slope >= 0, "its slope falls")
     return QualityModel(columns, _number(content["intercept"]), slope, trees, **arrays)
 
 
 def _read_trees(content: Any, width: int) -> Trees:
-    _need(type(content) is dict, "it has no trees")
+    _require(type(content) is dict, "it has no trees")
     arrays = {name: _array(content[name], dtype) for name, dtype in _TREES.items()}
     count = len(arrays["column"])
     for name in set(_TREES) - {"roots"}:
-        _need(len(arrays[name]) == count, "its trees do not fit together")
+        _require(len(arrays[name]) == count, "its trees do not fit together")
     column, roots = arrays["column"], arrays["roots"]
-    _need(((column >= -1) & (column < width)).all(), "a tree asks about no column")
-    _need(((roots >= 0) & (roots < count)).all(), "a tree has no root")
+    _require(((column >= -1) & (column < width)).all(), "a tree asks about no column")
+    _require(((roots >= 0) & (roots < count)).all(), "a tree has no root")
     inner = np.flatnonzero(column >= 0)
     for side in ("left", "right"):  # children stand behind their parent, so that no walk is endless
         child = arrays[side][inner]
-        _need(((child > inner) & (child < count)).all(), "a tree has no end")
-    _need(np.isfinite(arrays["value"]).all(), "a tree has no value")
-    _need(not np.isnan(arrays["threshold"]).any(), "a tree has no threshold")
+        _require(((child > inner) & (child < count)).all(), "a tree has no end")
+    _require(np.isfinite(arrays["value"]).all(), "a tree has no value")
+    _require(not np.isnan(arrays["threshold"]).any(), "a tree has no threshold")
     return Trees(**arrays, base=_number(content["base"]))
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    _need(type(value) is list, "its columns are no list")
+    _require(type(value) is list, "its columns are no list")
     for name in value:
-        _need(type(name) is str and name.isidentifier() and len(name) <= 200, "a column is odd")
+        _require(type(name) is str and name.isidentifier() and len(name) <= 200, "a column is odd")
     return tuple(value)
 
 
 def _number(value: Any) -> float:
-    _need(type(value) is float and np.isfinite(value), "a number is odd")
+    _require(type(value) is float and np.isfinite(value), "a number is odd")
     return float(value)
 
 
 def _array(value: Any, dtype: str) -> npt.NDArray[Any]:
-    _need(type(value) is np.ndarray, "an array is missing")
-    _need(value.dtype == np.dtype(dtype) and value.ndim == 1, "an array is of another type")
+    _require(type(value) is np.ndarray, "an array is missing")
+    _require(value.dtype == np.dtype(dtype) and value.ndim == 1, "an array is of another type")
     return np.ascontiguousarray(value)

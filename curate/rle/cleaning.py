@@ -60,6 +60,10 @@ def clean(runs: Runs, small: int) -> Cleaned:
     )
 
 
+_COLUMN, _LOW, _HIGH = range(3)
+"""Rows of arrays of column segments: column, top row, row past the bottom."""
+
+
 @kernel
 def _clean(
     starts: Int32Array,
@@ -83,14 +87,14 @@ def _clean(
     for i in range(len(heights)):
         height, width = int(heights[i]), int(widths[i])
         n = column_segments(
-            starts, ends, offsets[i], offsets[i + 1], height, mask[0], mask[1], mask[2]
+            starts, ends, offsets[i], offsets[i + 1], height, mask[_COLUMN], mask[_LOW], mask[_HIGH]
         )
         m = _complement(mask, n, height, width, rest)
-        _label(rest[0], rest[1], rest[2], m, 1, labels, parent, sizes)
+        _label(rest[_COLUMN], rest[_LOW], rest[_HIGH], m, 1, labels, parent, sizes)
         holes = _keep(rest, m, labels, parent, sizes, 0, small)
         if holes > 0:
             n = _join_columns(mask, n, rest, holes)
-        _label(mask[0], mask[1], mask[2], n, 1, labels, parent, sizes)
+        _label(mask[_COLUMN], mask[_LOW], mask[_HIGH], n, 1, labels, parent, sizes)
         left = _keep(mask, n, labels, parent, sizes, small, capacity * height)
         changed[i] = holes > 0 or left < n
         used = _write(mask, left, height, used, out_starts, out_ends)
@@ -105,14 +109,14 @@ def _complement(mask: Int32Array, n: int, height: int, width: int, rest: Int32Ar
     for x in range(width):
         low = 0
         while k <= n:
-            inside = k < n and mask[0, k] == x
-            high = mask[1, k] if inside else height
+            inside = k < n and mask[_COLUMN, k] == x
+            high = mask[_LOW, k] if inside else height
             if high > low:
-                rest[0, m], rest[1, m], rest[2, m] = x, low, high
+                rest[_COLUMN, m], rest[_LOW, m], rest[_HIGH, m] = x, low, high
                 m += 1
             if not inside:
                 break
-            low = mask[2, k]
+            low = mask[_HIGH, k]
             k += 1
     return m
 
@@ -146,21 +150,22 @@ def _join_columns(mask: Int32Array, n: int, holes: Int32Array, m: int) -> int:
         first = b >= m or (
             a < n
             and (
-                mask[0, a] < holes[0, b] or (mask[0, a] == holes[0, b] and mask[1, a] < holes[1, b])
+                mask[_COLUMN, a] < holes[_COLUMN, b]
+                or (mask[_COLUMN, a] == holes[_COLUMN, b] and mask[_LOW, a] < holes[_LOW, b])
             )
         )
-        x, low, high = (mask[0, a], mask[1, a], mask[2, a]) if first else (
-            holes[0, b], holes[1, b], holes[2, b]
+        x, low, high = (mask[_COLUMN, a], mask[_LOW, a], mask[_HIGH, a]) if first else (
+            holes[_COLUMN, b], holes[_LOW, b], holes[_HIGH, b]
         )  # fmt: skip
         if first:
             a += 1
         else:
             b += 1
-        if k >= 0 and merged[0, k] == x and merged[2, k] == low:
-            merged[2, k] = high
+        if k >= 0 and merged[_COLUMN, k] == x and merged[_HIGH, k] == low:
+            merged[_HIGH, k] = high
         else:
             k += 1
-            merged[0, k], merged[1, k], merged[2, k] = x, low, high
+            merged[_COLUMN, k], merged[_LOW, k], merged[_HIGH, k] = x, low, high
     mask[:, : k + 1] = merged[:, : k + 1]
     return k + 1
 
@@ -172,11 +177,11 @@ def _write(
     """Turn column segments into runs, which go on from the foot of a column to the next top."""
     begin = used
     for k in range(n):
-        start = mask[0, k] * height + mask[1, k]
+        start = mask[_COLUMN, k] * height + mask[_LOW, k]
         if used > begin and ends[used - 1] == start:
             used -= 1
         else:
             starts[used] = start
-        ends[used] = mask[0, k] * height + mask[2, k]
+        ends[used] = mask[_COLUMN, k] * height + mask[_HIGH, k]
         used += 1
     return used

@@ -10,6 +10,9 @@ from numpy import int32
 
 from curate.rle.runs import Int32Array, IntArray, Runs, inner_kernel, kernel
 
+_FIRST, _SECOND, _INTERSECTION = range(3)
+"""Columns of pairs: two masks, and the pixels that they share."""
+
 
 @kernel
 def _measure(
@@ -134,7 +137,7 @@ def _shared_by_column(
 
 
 @inner_kernel
-def _shared(
+def _count_shared(
     starts_a: Int32Array,
     ends_a: Int32Array,
     a: int,
@@ -225,16 +228,16 @@ def _overlaps(
                 continue
             low = boxes[j, 0] * h
             high = min(right, boxes[j, 0] + boxes[j, 2]) * h
-            shared = _shared(
+            shared = _count_shared(
                 starts, ends, offsets[i], offsets[i + 1],
                 starts, ends, offsets[j], offsets[j + 1], low, high, h,
             )  # fmt: skip
             if shared:
                 if n == len(pairs):
                     pairs = _grow(pairs)
-                pairs[n, 0] = min(i, j)
-                pairs[n, 1] = max(i, j)
-                pairs[n, 2] = shared
+                pairs[n, _FIRST] = min(i, j)
+                pairs[n, _SECOND] = max(i, j)
+                pairs[n, _INTERSECTION] = shared
                 n += 1
     return pairs, n
 
@@ -257,8 +260,10 @@ def overlaps(runs: Runs, groups: npt.ArrayLike, boxes: IntArray | None = None) -
         runs.starts, runs.ends, runs.offsets, runs.heights, boxes, order, group_ids
     )
     pairs = pairs[:n]
-    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    return Overlaps(pairs[:, 0].copy(), pairs[:, 1].copy(), pairs[:, 2].copy())
+    pairs = pairs[np.lexsort((pairs[:, _SECOND], pairs[:, _FIRST]))]
+    return Overlaps(
+        pairs[:, _FIRST].copy(), pairs[:, _SECOND].copy(), pairs[:, _INTERSECTION].copy()
+    )
 
 
 @kernel
@@ -295,7 +300,7 @@ def _cross(
                 continue
             if boxes_b[j, 1] + boxes_b[j, 3] <= top:
                 continue
-            shared = _shared(
+            shared = _count_shared(
                 starts_a, ends_a, offsets_a[i], offsets_a[i + 1],
                 starts_b, ends_b, offsets_b[j], offsets_b[j + 1],
                 max(left, boxes_b[j, 0]) * h, min(right, j_right) * h, h,
@@ -303,9 +308,9 @@ def _cross(
             if shared:
                 if n == len(pairs):
                     pairs = _grow(pairs)
-                pairs[n, 0] = i
-                pairs[n, 1] = j
-                pairs[n, 2] = shared
+                pairs[n, _FIRST] = i
+                pairs[n, _SECOND] = j
+                pairs[n, _INTERSECTION] = shared
                 n += 1
     return pairs, n
 
@@ -338,5 +343,7 @@ def cross_overlaps(
         order,
     )  # fmt: skip
     pairs = pairs[:n]
-    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    return Overlaps(pairs[:, 0].copy(), pairs[:, 1].copy(), pairs[:, 2].copy())
+    pairs = pairs[np.lexsort((pairs[:, _SECOND], pairs[:, _FIRST]))]
+    return Overlaps(
+        pairs[:, _FIRST].copy(), pairs[:, _SECOND].copy(), pairs[:, _INTERSECTION].copy()
+    )

@@ -139,7 +139,7 @@ class SoftMasks:
         """
         keys = [natural_key(str(key)) for key in masks["source_key"]]
         order = sorted(range(len(masks)), key=keys.__getitem__)
-        shared, problem = self._shared(masks)
+        shared, problem = self._find_shared(masks)
         ids = masks.index.to_numpy(np.int64)
         sizes = masks[["height", "width"]].to_numpy(np.int64)
         for place, row in enumerate(order):
@@ -155,7 +155,7 @@ class SoftMasks:
             except Unusable as reason:
                 yield row, reason
 
-    def _shared(self, masks: pd.DataFrame) -> tuple[Layers | None, Unusable | None]:
+    def _find_shared(self, masks: pd.DataFrame) -> tuple[Layers | None, Unusable | None]:
         """Return the file of the whole image, or why it cannot be that."""
         try:
             path, reason = self._finder.find(masks["file_name"].iat[0])
@@ -353,7 +353,7 @@ class _Member:
         self._stack = ExitStack()
 
     @cached_property
-    def _opened(self) -> tuple[Any, tuple[int, ...], bool, np.dtype[Any], int]:
+    def _open(self) -> tuple[Any, tuple[int, ...], bool, np.dtype[Any], int]:
         archive = self._stack.enter_context(open_zip(self._path))
         file = self._stack.enter_context(archive.open(self._member))
         shape, fortran, dtype = _header(self._path, file)
@@ -362,7 +362,7 @@ class _Member:
     def read(self, layer: int) -> Array:
         """Return a layer; the last one, and any that cannot be read, closes the file."""
         try:
-            file, shape, fortran, dtype, start = self._opened
+            file, shape, fortran, dtype, start = self._open
             wanted = int(shape[-2]) * int(shape[-1]) * dtype.itemsize
             file.seek(start + layer * wanted)
             data = file.read(wanted)
@@ -377,4 +377,4 @@ class _Member:
 
     def _close(self) -> None:
         self._stack.close()
-        self.__dict__.pop("_opened", None)
+        self.__dict__.pop("_open", None)

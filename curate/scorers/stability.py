@@ -137,7 +137,7 @@ def _measure(runs: Runs, row: int, soft: Array, cut: _Cut) -> tuple[list[float],
         curve = over[middle + 1 :] / over[:middle][::-1]
     band = over[middle - 1 - _AT_OFFSET] - over[middle + 1 + _AT_OFFSET]
     first, stop = runs.offsets[row], runs.offsets[row + 1]
-    area, shared = _shared(runs.starts[first:stop], runs.ends[first:stop], drawn)
+    area, shared = _count_overlap(runs.starts[first:stop], runs.ends[first:stop], drawn)
     text = {
         "kind": kind,
         "threshold": threshold,
@@ -230,7 +230,7 @@ def _count_chunk(
 
 
 @kernel
-def _shared(
+def _count_overlap(
     starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32], drawn: npt.NDArray[np.bool_]
 ) -> tuple[int, int]:
     """Return the area of a mask, and how many of its pixels are drawn."""

@@ -192,7 +192,7 @@ class _FolderEdits:
         else:
             self.new[self.below + png] = mask_png(mask, key)
         if place < len(self.sheet.records):
-            self.pieces += self.sheet.renewed(place, _measured(mask))
+            self.pieces += self.sheet.renewed(place, _measure(mask))
         self.tally.runs += 1
 
     def _add(self, size: tuple[int, int]) -> None:
@@ -204,12 +204,12 @@ class _FolderEdits:
             mask = new_runs(one.counts, (height, width), one.image_key)
             self.new[f"{self.below}{i}.png"] = mask_png(mask, one.image_key)
             crop = {"crop_box_x0": 0, "crop_box_y0": 0, "crop_box_w": width, "crop_box_h": height}
-            lines.append({"id": i} | _measured(mask) | crop)
+            lines.append({"id": i} | _measure(mask) | crop)
             self.tally.runs += 1
         self.pieces += self.sheet.appended(lines)
 
 
-def _measured(mask: rle.Runs) -> dict[str, int]:
+def _measure(mask: rle.Runs) -> dict[str, int]:
     """Return area and box as SAM's generator writes them: w and h are one less than the pixels."""
     x, y, w, h = (int(side) for side in rle.bbox(mask)[0])
     box = {"bbox_x0": x, "bbox_y0": y, "bbox_w": w - 1, "bbox_h": h - 1}

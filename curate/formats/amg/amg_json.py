@@ -52,7 +52,7 @@ def load_records(rows: TableBuilder, path: Path, name: str, named_by_place: bool
             rows.mask(key, image, Segmentation(None, "wrong_type", detail))
             continue
         mask = read_segmentation(record.get("segmentation"), *(size or (0, 0)))
-        stored, problems = _stored(record)
+        stored, problems = _read_stored(record)
         if mask.status == "no_segmentation":
             rows.notes.add("no_segmentation", FIELD_NOTES["no_segmentation"], key)
         if holds_text([record.get(field) for field in _FIELDS]):
@@ -60,7 +60,7 @@ def load_records(rows: TableBuilder, path: Path, name: str, named_by_place: bool
         rows.mask(key, image, with_problems(mask, problems), optional=stored)
 
 
-def _stored(record: dict[str, Any]) -> tuple[dict[str, float], list[str]]:
+def _read_stored(record: dict[str, Any]) -> tuple[dict[str, float], list[str]]:
     """Read the numbers beside a mask."""
     point = record.get("point_coords")
     if isinstance(point, list) and point and isinstance(point[0], list):

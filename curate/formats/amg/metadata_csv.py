@@ -100,7 +100,7 @@ class Sheet:
         places = self._fields(number)
         for column, (start, stop) in zip(self.header, places, strict=False):
             if column in values:
-                new = _spelled(values[column], self._data[begin:end][start:stop])
+                new = _spell_number(values[column], self._data[begin:end][start:stop])
                 pieces.append((begin + start, begin + stop, new))
         return pieces
 
@@ -127,7 +127,7 @@ class Sheet:
             made += line_end[0] if line_end else b"\n"
             pairs = zip(self.header, old, strict=False)
             made += b",".join(
-                _spelled(values[c], like) if c in values else b"" for c, like in pairs
+                _spell_number(values[c], like) if c in values else b"" for c, like in pairs
             )
         end = self.spans[-1][1]
         return [(end, end, made)]
@@ -160,7 +160,7 @@ def _field_places(record: bytes) -> list[tuple[int, int]]:
         start = at = stop + 1
 
 
-def _spelled(value: int, like: bytes) -> bytes:
+def _spell_number(value: int, like: bytes) -> bytes:
     """Return a number as an old value was written: with its quotes, blanks and decimal places."""
     found = _WRITTEN.fullmatch(like)
     if not found:

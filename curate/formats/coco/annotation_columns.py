@@ -299,7 +299,7 @@ class Annotations:
     def _segmentations(self, records: list[dict[str, Any]], rows: IntArray) -> Columns:
         heights, widths = self.images.heights[rows], self.images.widths[rows]
         values = [record.get("segmentation") for record in records]
-        fast = _compressed(values, heights, widths)
+        fast = _read_compressed(values, heights, widths)
         if fast is not None:
             return fast
         counts: list[bytes | None] = []
@@ -330,9 +330,9 @@ class Annotations:
     def columns(self) -> Columns:
         """Return all batches' columns joined; what a batch lacks is NaN there."""
         names = list(dict.fromkeys(chain.from_iterable(self._batches)))
-        return {name: self._joined(name) for name in names}
+        return {name: self._join(name) for name in names}
 
-    def _joined(self, name: str) -> Any:
+    def _join(self, name: str) -> Any:
         given = [batch.get(name) for batch in self._batches]
         first = next(values for values in given if values is not None)
         if isinstance(first, pa.Array):
@@ -505,7 +505,7 @@ def _fields(records: list[dict[str, Any]]) -> Columns:
     return columns
 
 
-def _compressed(values: list[Any], heights: IntArray, widths: IntArray) -> Columns | None:
+def _read_compressed(values: list[Any], heights: IntArray, widths: IntArray) -> Columns | None:
     """Return the segmentation columns where every value is a sound compressed RLE, else None."""
     try:
         counts = [value["counts"] for value in values]

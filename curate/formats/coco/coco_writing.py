@@ -172,9 +172,9 @@ class _CocoWriter:
             targets = self._targets(edits.add, images, survey)
             if survey.top + len(edits.add) >= 2**63:
                 raise CallError(f"no id above {survey.top} is free", self.name, "number it anew")
-            made = self._added(edits.add, targets, survey, sample, categories)
+            made = self._render_added(edits.add, targets, survey, sample, categories)
             found += annotations.appended(self.file, made)
-        found += self._declared(survey, categories, sample)
+        found += self._declare_categories(survey, categories, sample)
         return sorted(found, key=lambda piece: piece[:2])
 
     def _images(self, add: Sequence[Addition], prefix: str) -> dict[str, int]:
@@ -243,7 +243,7 @@ class _CocoWriter:
                 raise CallError(what, one.image_key)
         return found
 
-    def _added(
+    def _render_added(
         self,
         add: Sequence[Addition],
         targets: dict[str, _Target],
@@ -293,7 +293,7 @@ class _CocoWriter:
             raise CallError(what, self.name, "give them one with --category NAME")
         return [only if one.category is None else categories.number(one.category) for one in add]
 
-    def _declared(
+    def _declare_categories(
         self, survey: Survey, categories: Categories, sample: TemplateRecords
     ) -> list[Piece]:
         """Return the replacements that declare new categories."""

@@ -242,7 +242,7 @@ class _Builder:
         listed = np.concatenate(self.images) if self.images else np.empty((0, 4), np.int64)
         self.images = []
         keys, first_row = _settle_repeated(listed)
-        unlisted = self._unlisted(keys)
+        unlisted = self._find_unlisted(keys)
         extra = np.zeros((len(unlisted), 4), np.int64)
         extra[:, 0], extra[:, 3] = unlisted, UNLISTED
         images = np.concatenate([listed, extra])
@@ -275,7 +275,7 @@ class _Builder:
             flat = np.fromfile(self.folder / _SPOOL, np.int64, count=n * 3, offset=first * 24)
             yield first, flat.reshape(-1, 3)
 
-    def _unlisted(self, keys: IntArray) -> IntArray:
+    def _find_unlisted(self, keys: IntArray) -> IntArray:
         """Return ids that annotations name and no image has, sorted."""
         found = np.empty(0, np.int64)
         known = np.sort(keys)

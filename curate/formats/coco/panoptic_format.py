@@ -131,7 +131,7 @@ class _Image:
             if number in seen:
                 mask = mask._replace(status="duplicate_id", detail=f"the id {number} stands twice")
             seen.add(-1 if number is None else number)
-            self.rows.mask(key, at, mask, None, self._stored(one, key))
+            self.rows.mask(key, at, mask, None, self._read_stored(one, key))
         spare = sorted(set(masks) - seen - {0})
         if spare:
             what = "PNGs hold ids that the JSON does not list"
@@ -163,7 +163,7 @@ class _Image:
             return Segmentation(None, "empty", f"no pixel of the PNG has the id {number}")
         return Segmentation(masks[number])
 
-    def _stored(self, one: dict[str, Any], key: str) -> dict[str, Any]:
+    def _read_stored(self, one: dict[str, Any], key: str) -> dict[str, Any]:
         """Return the fields stored beside a segment."""
         stored: dict[str, Any] = {}
         number = whole_number(one.get("category_id"))

@@ -87,20 +87,20 @@ class FileWriter:
         dropped = [self.places.shapes[place] for place in self.edits.drop]
         found = [(start, end, b"") for start, end in spans(self.path, dropped)]
         for place, (key, change) in self.edits.change.items():
-            found.extend(self._changed(place, key, change))
+            found.extend(self._change_shape(place, key, change))
         by_image: dict[int, list[Addition]] = {}
         for image, addition in self.edits.add:
             by_image.setdefault(image, []).append(addition)
         for image, additions in by_image.items():
-            found.append(self._added(image, additions))
-        found.extend(self._described())
+            found.append(self._add_shapes(image, additions))
+        found.extend(self._describe_attributes())
         if self.new_labels:
-            found.append(self._declared())
+            found.append(self._declare_labels())
         return sorted(found, key=lambda piece: piece[:2])
 
     # --- changed shapes --------------------------------------------------------------------------
 
-    def _changed(self, place: Place, key: str, change: Change) -> Iterator[Piece]:
+    def _change_shape(self, place: Place, key: str, change: Change) -> Iterator[Piece]:
         element, kind = self.places.shapes[place], place[1]
         values: dict[str, str] = {}
         if change.category is not None:
@@ -155,7 +155,7 @@ class FileWriter:
 
     # --- new shapes ------------------------------------------------------------------------------
 
-    def _added(self, image: int, additions: list[Addition]) -> Piece:
+    def _add_shapes(self, image: int, additions: list[Addition]) -> Piece:
         """Return the piece that puts shapes behind all else in an image."""
         element = self.places.images[image]
         own = self._blank(element)
@@ -205,7 +205,7 @@ class FileWriter:
             self.new_labels.append(category)
         return category
 
-    def _declared(self) -> Piece:
+    def _declare_labels(self) -> Piece:
         """Return the piece that declares new labels, written as the last one that there is."""
         last = self.places.label
         if last is None:
@@ -224,7 +224,7 @@ class FileWriter:
             made += rest + end + b"</label>"
         return last.end, last.end, made
 
-    def _described(self) -> Iterator[Piece]:
+    def _describe_attributes(self) -> Iterator[Piece]:
         """Yield the pieces that declare new attributes: CVAT drops those that no label declares."""
         for label, names in self.places.declared if self.names else ():
             holder, made = self._holder(label), self._attributes_of(label, names)

@@ -99,7 +99,7 @@ class Walk:
         self.encoding = ""
         self.parser = expat.ParserCreate(encoding)
         self.parser.buffer_text = True
-        self.parser.XmlDeclHandler = self._declared
+        self.parser.XmlDeclHandler = self._check_declaration
         self.parser.StartDoctypeDeclHandler = self._refuse
         self.parser.EntityDeclHandler = self._refuse
         self.parser.StartElementHandler = self._start
@@ -130,7 +130,7 @@ class Walk:
         except (LookupError, ValueError) as error:  # an encoding that Python does not know
             raise SourceError(f"its encoding cannot be read ({error})", self.where) from error
 
-    def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
+    def _check_declaration(self, version: str, encoding: str | None, standalone: int) -> None:
         self.encoding = encoding or ""
         if self.encoding.lower().startswith(("utf-16", "utf16", "ucs", "utf-32")):
             raise SourceError("the XML is not UTF-8", self.where, "save it as UTF-8")

@@ -109,7 +109,7 @@ def find_layout(source: Path, home: Path | None = None) -> IdLayout:
     if found := _beside((source, home), named.get("instances", []), ("labels", "panoptic")):
         return IdLayout("Mapillary Vistas", found, id_code("kitti", names={}))
     if found := _beside((source, home), named.get("instances", []), ("images", "image_02", "img")):
-        names = _listed(home / found[0] / "labels.txt")
+        names = _read_list(home / found[0] / "labels.txt")
         return IdLayout("MOTS", found, id_code("mots", names=names or None))
     if home.resolve().name.lower() == "segmentationclass":
         what = "in SegmentationClass the ids are classes, not objects"
@@ -232,7 +232,7 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def _listed(path: Path) -> dict[int, str]:
+def _read_list(path: Path) -> dict[int, str]:
     """Return the names of a list, a line each, numbered from 1."""
     return {number: line.strip() for number, line in enumerate(_lines(path), 1) if line.strip()}
 

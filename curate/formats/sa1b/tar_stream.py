@@ -82,7 +82,7 @@ def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
         if data + size > total:
             raise _cut_off(where, total)
         if kind in (b"x", b"g", b"L", b"K"):
-            content = _extended(file, size, where, position)
+            content = _read_extended(file, size, where, position)
             if kind == b"x":
                 stated |= _records(content)
             elif kind == b"L":
@@ -186,7 +186,7 @@ def _own_name(block: bytes) -> bytes:
     return prefix + b"/" + name if prefix else name
 
 
-def _extended(file: BinaryIO, size: int, where: str, position: int) -> bytes:
+def _read_extended(file: BinaryIO, size: int, where: str, position: int) -> bytes:
     if size > _MAX_EXTENDED:
         what = f"an extended header of {size} bytes stands in the tar archive"
         raise SourceError(what, f"{where}, byte {position}")

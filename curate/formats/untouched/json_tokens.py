@@ -12,12 +12,14 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _BOM = b"\xef\xbb\xbf"
 
 
-def _nested(depth: int) -> bytes:
-    inner = rb"" if depth == 0 else b"|" + _nested(depth - 1)
+def _nested_pattern(depth: int) -> bytes:
+    inner = rb"" if depth == 0 else b"|" + _nested_pattern(depth - 1)
     return rb'[\[{](?:[^\[\]{}"]++|' + _STRING + inner + rb")*+[\]}]"
 
 
-_VALUE = re.compile(rb"(?:" + _nested(4) + b"|" + _STRING + rb'|[^\s,:\[\]{}"]++)', re.DOTALL)
+_VALUE = re.compile(
+    rb"(?:" + _nested_pattern(4) + b"|" + _STRING + rb'|[^\s,:\[\]{}"]++)', re.DOTALL
+)
 _MARKS = re.compile(_STRING + rb'|[\[\]{}"]', re.DOTALL)  # what can open or close something
 _BLANK = re.compile(rb"[ \t\r\n]*+")
 

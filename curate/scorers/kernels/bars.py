@@ -125,7 +125,7 @@ def lay_out(
 
 
 @inner_kernel
-def _uncounted(
+def _count_uncovered(
     covered: Int32Array, side: int, s: int, n_before: int, top: int, bottom: int
 ) -> tuple[int, int]:
     """Return which stretch reaches below ``top`` first, and twice the rows less those covered."""
@@ -167,7 +167,7 @@ def _pair_alike(
             covered[shared, 2 - side] = top
             covered[shared, 3 - side] = bottom
             shared += 1
-            s, more = _uncounted(covered, side, s, n_before, top, bottom)
+            s, more = _count_uncovered(covered, side, s, n_before, top, bottom)
             thick += more
     return shared, thick
 
@@ -224,7 +224,7 @@ def _pair(
                 covered[shared, 2 - side] = top
                 covered[shared, 3 - side] = bottom
                 shared += 1
-                s, more = _uncounted(covered, side, s, n_before, top, bottom)
+                s, more = _count_uncovered(covered, side, s, n_before, top, bottom)
                 thick += more
     return shared, thick
 
