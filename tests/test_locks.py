@@ -109,7 +109,7 @@ def test_without_locks_of_the_system_the_owner_is_believed(
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     monkeypatch.setattr(locks.files, "is_alive", lambda pid: is_alive)
-    here = locks.files.owner().rpartition("-")[0]
+    here = locks.files.process_tag().rpartition("-")[0]
     said = {"host": here if host == "this" else "elsewhere", "pid": 999_999, "doing": "audit"}
     (tmp_path / LOCK).write_text(json.dumps(said | {"since": 0}))
     assert (find_holder(tmp_path) is None) == free

@@ -48,7 +48,7 @@ def read_both(
         small.setattr(image_pieces, "SMALL_PIXELS", 0)
         small.setattr(image_pieces, "PIECE_PIXELS", 300)
         if name.endswith((".png", ".tif", ".bmp", ".ppm", ".tga")):
-            small.setattr(image_pieces, "_fitting", None)  # nothing is decoded whole
+            small.setattr(image_pieces, "_fit_decoder", None)  # nothing is decoded whole
         return whole, images.load(name, size, **how)
 
 
@@ -250,7 +250,7 @@ def test_what_can_only_be_decoded_whole_is_refused_by_its_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, how: Any
 ) -> None:
     drawn("RGB").save(tmp_path / f"a.{suffix}", **how)
-    monkeypatch.setattr(image_pieces, "_cropped", None)  # nothing is decoded
+    monkeypatch.setattr(image_pieces, "_crop_bands", None)  # nothing is decoded
     images = ImageFolder(tmp_path, max_bytes=2_000)
     seen = images.inspect(f"a.{suffix}", (HEIGHT, WIDTH))
     assert seen.status == "unreadable"
