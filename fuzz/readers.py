@@ -181,7 +181,9 @@ def _read_export(name: str, given: Input) -> None:
         home = Path(shutil.copytree(home, given.folder / "audit"))
     audit = open_audit(home)
     if whole:
-        import_file(audit, given.path, format=forced, reviewer="eve", all_looked=name == "coco")
+        import_file(
+            audit, given.path, format=forced, reviewer="eve", assume_reviewed=name == "coco"
+        )
         audit.masks()
         return
     reader = reader_of(given.path, forced)
@@ -256,7 +258,7 @@ def _read_reviews(given: Input) -> None:
         reviews.decisions,
         reviews.resolved,
         reviews.missing,
-        reviews.looked,
+        reviews.reviewed_images,
         reviews.draws,
     ):
         read()

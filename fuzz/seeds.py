@@ -281,8 +281,8 @@ def export(tool: str) -> tuple[Seed, ...]:
 
     import curate
     from curate.people.exchange import write_queue
-    from curate.people.exchange.queue_writing import Outgoing
-    from curate.people.queues.population import queue
+    from curate.people.exchange.queue_writing import ExportOptions
+    from curate.people.queues.population import rank_queue
 
     name, use = TOOLS[tool]
     found = []
@@ -291,9 +291,9 @@ def export(tool: str) -> tuple[Seed, ...]:
         audit = curate.open_audit(folder / "audit")
         suffix = {"coco": ".json", "huggingface": ".parquet"}.get(name, "")
         out = folder / f"queue{suffix}"
-        rows = queue(audit, actions=("accept", "review", "reject"))
+        rows = rank_queue(audit, actions=("accept", "review", "reject"))
         pictures = None if name == "coco" else folder / "pictures"
-        write_queue(audit, rows, out, name, how=Outgoing(False, pictures))
+        write_queue(audit, rows, out, name, how=ExportOptions(False, pictures))
         for cut in (0, 1):
             back = use(out, lambda _, seen, cut=cut: seen[cut:])
             seed = seed_of(back)
@@ -320,15 +320,19 @@ def label_studio() -> tuple[Seed, ...]:
     """Return what people made of a queue's tasks in Label Studio."""
     import curate
     from curate.people.exchange import write_queue
-    from curate.people.exchange.queue_writing import Outgoing
-    from curate.people.queues.population import queue
+    from curate.people.exchange.queue_writing import ExportOptions
+    from curate.people.queues.population import rank_queue
 
     with _folder() as folder:
         _put(audited(), folder)
         audit = curate.open_audit(folder / "audit")
-        rows = queue(audit, actions=("accept", "review", "reject"))
+        rows = rank_queue(audit, actions=("accept", "review", "reject"))
         write_queue(
-            audit, rows, folder / "ls", "label-studio", how=Outgoing(False, folder / "pictures")
+            audit,
+            rows,
+            folder / "ls",
+            "label-studio",
+            how=ExportOptions(False, folder / "pictures"),
         )
         tasks = json.loads((folder / "ls" / "tasks.json").read_bytes())
     for number, task in enumerate(tasks, 1):

@@ -14,7 +14,7 @@ import curate
 from curate import api
 from curate.cli import app
 from curate.errors import AuditError, CallError
-from curate.people.guarantees.audit_guarantees import Question, certify_audit
+from curate.people.guarantees.audit_guarantees import SampleOptions, certify_audit
 
 IMAGES, EACH, SIZE = 40, 12, 120
 BAD_SHARE = 0.15
@@ -138,7 +138,7 @@ def test_an_estimate_covers_the_truth(audit, truth, tmp_path) -> None:
 
 def test_whole_images_are_a_sample_too(audit, truth, tmp_path) -> None:
     reviewed(audit, truth, 25 * EACH, tmp_path, kind="estimate", whole_images=True)
-    found = certify_audit(audit, max_bad=0.3, question=Question(unit="image")).certificate
+    found = certify_audit(audit, max_bad=0.3, question=SampleOptions(unit="image")).certificate
     assert found.threshold is not None
     assert found.test == "betting"
 

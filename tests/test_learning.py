@@ -16,8 +16,8 @@ from test_pipeline import assert_same, write_sa1b
 import curate
 from curate.errors import AuditError, CallError, SourceError
 from curate.formats.sa1b import sa1b_format
-from curate.people.learning import Learned, learn
-from curate.people.learning.reviewed_masks import gather
+from curate.people.learning import LearningResult, learn
+from curate.people.learning.reviewed_masks import gather_reviewed
 from curate.pipeline import deciding
 from curate.policy.certificate_in_force import CERTIFICATE, VOID
 from curate.policy.policy import Policy
@@ -72,9 +72,9 @@ def people(audit: Audit, seed: int = 0, slips: float = 0.03) -> pd.DataFrame:
 
 def test_masks_that_people_have_not_settled_are_left_out(audit: Audit) -> None:
     labels = people(audit).assign(settled=True)
-    before = gather(audit, labels)
+    before = gather_reviewed(audit, labels)
     labels.iloc[:7, labels.columns.get_loc("settled")] = False
-    found = gather(audit, labels)
+    found = gather_reviewed(audit, labels)
     assert len(found.bad) == len(before.bad) - 7
     assert found.left_out["on which people disagree"] == 7
 
@@ -89,7 +89,7 @@ def halves(audit: Audit) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def learned(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Learned:
+def learned(made: Path, tmp_path_factory: pytest.TempPathFactory) -> LearningResult:
     """The audit after people have reviewed half of its images."""
     path = tmp_path_factory.mktemp("learned") / "audit"
     shutil.copytree(made, path)
@@ -97,7 +97,7 @@ def learned(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Learned:
     return learn(before, people(before)[halves(before)[0]])
 
 
-def test_it_orders_images_that_nobody_reviewed(learned: Learned) -> None:
+def test_it_orders_images_that_nobody_reviewed(learned: LearningResult) -> None:
     from sklearn.metrics import average_precision_score
 
     assert learned.outcome == "learned"
@@ -114,7 +114,7 @@ def test_it_orders_images_that_nobody_reviewed(learned: Learned) -> None:
     assert told > learned.record["label_free"]["average_precision"]
 
 
-def test_the_quality_is_a_probability(learned: Learned) -> None:
+def test_the_quality_is_a_probability(learned: LearningResult) -> None:
     masks = learned.audit.masks(["quality_score"]).sort_index()["quality_score"].to_numpy()
     rest = halves(learned.audit)[1]
     good = people(learned.audit)["good"].to_numpy()[rest]
@@ -123,13 +123,13 @@ def test_the_quality_is_a_probability(learned: Learned) -> None:
     assert good[sure].mean() == pytest.approx(masks[rest][sure].mean(), abs=0.04)
 
 
-def test_the_label_free_quality_is_kept(learned: Learned, made: Path) -> None:
+def test_the_label_free_quality_is_kept(learned: LearningResult, made: Path) -> None:
     before = open_audit(made).masks(["quality_score"]).sort_index()["quality_score"]
     after = learned.audit.masks([LABEL_FREE]).sort_index()[LABEL_FREE]
     pd.testing.assert_series_equal(before, after, check_names=False)
 
 
-def test_a_probability_comes_with_what_moved_it(learned: Learned) -> None:
+def test_a_probability_comes_with_what_moved_it(learned: LearningResult) -> None:
     masks = learned.audit.masks([MOVED_BY, "hole_area_px", "quality_score"])
     holed = masks[(masks["hole_area_px"] > 0) & (masks["quality_score"] < 0.5)]
     assert len(holed) > 20
@@ -141,7 +141,7 @@ def test_a_probability_comes_with_what_moved_it(learned: Learned) -> None:
     assert whole[MOVED_BY].str.contains("for it: [^|]*freedom from holes").mean() > 0.8
 
 
-def test_probability_and_reasons_are_the_models_own(learned: Learned) -> None:
+def test_probability_and_reasons_are_the_models_own(learned: LearningResult) -> None:
     """Worked out again from the files alone, over all parts at once."""
     from curate.quality.model_file import from_bytes
 
@@ -153,7 +153,7 @@ def test_probability_and_reasons_are_the_models_own(learned: Learned) -> None:
     np.testing.assert_allclose(masks["quality_score"], expected, atol=1e-12)
 
 
-def test_what_counts_is_told_by_title(learned: Learned) -> None:
+def test_what_counts_is_told_by_title(learned: LearningResult) -> None:
     most = learned.record["importance"]
     assert {one["title"] for one in most[:2]} == {"freedom from holes", "predicted IoU"}
     assert sum(one["share"] for one in most) == pytest.approx(1)
@@ -168,7 +168,7 @@ def test_measures_are_told_as_the_score_of_their_scorer() -> None:
     assert families(names).tolist() == [0, 1, 0, 4, 4]
 
 
-def test_the_diagram_counts_every_review(learned: Learned) -> None:
+def test_the_diagram_counts_every_review(learned: LearningResult) -> None:
     diagram, n = pd.DataFrame(learned.record["reliability"]), learned.record["reviews"]
     assert diagram["masks"].sum() == n["masks"]
     bad = (diagram["masks"] * (1 - diagram["good"])).sum()
@@ -176,7 +176,7 @@ def test_the_diagram_counts_every_review(learned: Learned) -> None:
     assert diagram["predicted"].is_monotonic_increasing
 
 
-def test_the_same_again(learned: Learned, audit: Audit) -> None:
+def test_the_same_again(learned: LearningResult, audit: Audit) -> None:
     again = learn(audit, people(audit)[halves(audit)[0]].iloc[::-1])
     first, second = (
         x.audit.masks().sort_index().drop(columns=["segmentation"]) for x in (learned, again)
@@ -237,7 +237,9 @@ def test_a_model_in_force_stays_when_the_next_is_not_better(audit: Audit) -> Non
 # --- what is left out ----------------------------------------------------------------------------
 
 
-def test_the_random_sample_changes_nothing_in_the_model(learned: Learned, audit: Audit) -> None:
+def test_the_random_sample_changes_nothing_in_the_model(
+    learned: LearningResult, audit: Audit
+) -> None:
     labels = people(audit)
     rest = halves(audit)[1]
     labels.loc[rest, "queue_kind"] = "estimate"
@@ -300,7 +302,7 @@ def test_a_queue_of_errors_alone_does_not_condemn_the_rest(audit: Audit) -> None
 
 
 def test_another_audits_model_helps_where_there_are_few_reviews(
-    learned: Learned, tmp_path: Path
+    learned: LearningResult, tmp_path: Path
 ) -> None:
     write_sa1b(tmp_path / "in", 60, seed=5)
     for path in (tmp_path / "in").iterdir():  # other pictures: other names
@@ -316,7 +318,9 @@ def test_another_audits_model_helps_where_there_are_few_reviews(
     assert alone["start"]["why"].endswith("it has seen these images")
 
 
-def test_a_model_of_the_same_images_is_not_tried_on_them(learned: Learned, audit: Audit) -> None:
+def test_a_model_of_the_same_images_is_not_tried_on_them(
+    learned: LearningResult, audit: Audit
+) -> None:
     labels = people(audit)[halves(audit)[0]]
     found = learn(audit, labels, start=learned.audit.path)
     assert not found.record["start"]["helped"]
@@ -357,12 +361,12 @@ def again(path: Path) -> Audit:
         return deciding.decide_audit(path, dict(open_audit(path).info), policy, pool)
 
 
-def copied(learned: Learned, to: Path) -> Path:
+def copied(learned: LearningResult, to: Path) -> Path:
     shutil.copytree(learned.audit.path, to)
     return to
 
 
-def test_a_model_that_was_changed_is_refused(learned: Learned, tmp_path: Path) -> None:
+def test_a_model_that_was_changed_is_refused(learned: LearningResult, tmp_path: Path) -> None:
     path = copied(learned, tmp_path / "audit")
     file = path / "model" / learned.audit.info[MODEL]["file"]
     data = bytearray(file.read_bytes())
@@ -377,7 +381,7 @@ def test_a_model_that_was_changed_is_refused(learned: Learned, tmp_path: Path) -
     assert (path / INFO).read_bytes() == before
 
 
-def test_a_model_elsewhere_is_refused(learned: Learned, tmp_path: Path) -> None:
+def test_a_model_elsewhere_is_refused(learned: LearningResult, tmp_path: Path) -> None:
     path = copied(learned, tmp_path / "audit")
     info = json.loads((path / INFO).read_bytes())
     info[MODEL]["file"] = "../../elsewhere.skops"
@@ -386,14 +390,14 @@ def test_a_model_elsewhere_is_refused(learned: Learned, tmp_path: Path) -> None:
         again(path)
 
 
-def test_another_policy_keeps_the_model(learned: Learned, tmp_path: Path) -> None:
+def test_another_policy_keeps_the_model(learned: LearningResult, tmp_path: Path) -> None:
     path = copied(learned, tmp_path / "audit")
     before = open_audit(path).masks(["quality_score"])
     pd.testing.assert_frame_equal(again(path).masks(["quality_score"]), before)
 
 
 def test_without_the_model_everything_is_as_before(
-    learned: Learned, made: Path, tmp_path: Path
+    learned: LearningResult, made: Path, tmp_path: Path
 ) -> None:
     path = copied(learned, tmp_path / "audit")
     info = json.loads((path / INFO).read_bytes())
@@ -405,7 +409,7 @@ def test_without_the_model_everything_is_as_before(
 
 
 def test_a_run_that_was_cut_off_goes_on(
-    learned: Learned, audit: Audit, made: Path, monkeypatch: pytest.MonkeyPatch
+    learned: LearningResult, audit: Audit, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = deciding.finish_part
     done: list[int] = []
@@ -428,7 +432,9 @@ def test_a_run_that_was_cut_off_goes_on(
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_starting_over_throws_the_model_away(learned: Learned, made: Path, tmp_path: Path) -> None:
+def test_starting_over_throws_the_model_away(
+    learned: LearningResult, made: Path, tmp_path: Path
+) -> None:
     path = copied(learned, tmp_path / "audit")
     curate.audit(made.parent / "in", path, restart=True)
     assert not (path / "model").exists()
@@ -437,7 +443,7 @@ def test_starting_over_throws_the_model_away(learned: Learned, made: Path, tmp_p
     assert not set(LEARNED_COLUMNS) & set(names)
 
 
-def test_several_workers_use_the_model(learned: Learned, tmp_path: Path) -> None:
+def test_several_workers_use_the_model(learned: LearningResult, tmp_path: Path) -> None:
     one, two = copied(learned, tmp_path / "one"), copied(learned, tmp_path / "two")
     again(one)
     with deciding.Pool(2) as pool:
@@ -449,7 +455,9 @@ def test_several_workers_use_the_model(learned: Learned, tmp_path: Path) -> None
 # --- policies ------------------------------------------------------------------------------------
 
 
-def test_a_policy_has_a_line_of_its_own_for_probabilities(learned: Learned, made: Path) -> None:
+def test_a_policy_has_a_line_of_its_own_for_probabilities(
+    learned: LearningResult, made: Path
+) -> None:
     masks = learned.audit.masks(["quality_score", "action", "rule_action", "reasons"])
     info = learned.audit.info
     assert info["policy"]["accept"] == {"quality_at_least": 0.25, "probability_at_least": 0.8}
@@ -466,7 +474,7 @@ def test_a_policy_has_a_line_of_its_own_for_probabilities(learned: Learned, made
     assert holed.str.contains(r"it has holes \(\d+ px in all, quality 0\.\d\d\)").any()
 
 
-def test_the_lowest_share_is_that_of_the_probability(learned: Learned) -> None:
+def test_the_lowest_share_is_that_of_the_probability(learned: LearningResult) -> None:
     masks = learned.audit.masks(["quality_score"])["quality_score"]
     for share in (0.02, 0.2):
         line = deciding.quality_line(learned.audit.info, share)

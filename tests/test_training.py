@@ -21,8 +21,8 @@ from curate import api
 from curate.common.files import umask
 from curate.errors import AuditError, CallError, SourceError
 from curate.networks.detectors import initial_weights
-from curate.networks.detectors.initial_weights import start_from
-from curate.networks.detectors.training_boxes import _accepted
+from curate.networks.detectors.initial_weights import load_pretrained
+from curate.networks.detectors.training_boxes import _accepted_boxes
 from curate.networks.detectors.transformers_detector import load_detector
 from curate.people.reviews import Reviews
 from curate.rle import encode, from_dense
@@ -119,7 +119,7 @@ def test_a_detector_whose_training_has_not_ended_is_refused(trained, tmp_path):
     load_detector(str(name))
     (name / "training.json").unlink()
     (name / "work").mkdir()
-    for use in (load_detector, start_from):
+    for use in (load_detector, load_pretrained):
         with pytest.raises(SourceError, match="detector: its training has not ended; wait"):
             use(str(name))
 
@@ -176,13 +176,13 @@ def test_wrong_calls(audited, tmp_path):
 def test_it_learns_from_the_masks_as_people_left_them(tmp_path):
     (tmp_path / "source.json").write_text(json.dumps(dataset()))
     audit = curate.audit(tmp_path / "source.json", tmp_path / "audit", policy={"name": "all"})
-    before = _accepted(audit)[1]
+    before = _accepted_boxes(audit)[1]
     new = encode(from_dense(box(30, 20, 7, 9)))[0].as_py()
     frame = pd.DataFrame({"mask_id": [1, 2], "action": ["fix", "reject"], "reviewer": "ann"})
     missing = pd.DataFrame({"image_id": [3], "segmentation": [new], "reviewer": "ann"})
     frame["segmentation"] = [new, None]
     Reviews(audit.pinned()).add(frame, origin="test", missing=missing)
-    after = _accepted(audit)[1]
+    after = _accepted_boxes(audit)[1]
     assert (before[2] == after[2]).all()
     assert [30, 20, 7, 9] in after[1].tolist()
     assert [30, 20, 7, 9] in after[3].tolist()

@@ -14,12 +14,12 @@ from curate.policy.grammar import check_choice
 
 if TYPE_CHECKING:
     from curate.common.progress import Progress
-    from curate.people.exchange import Imported
+    from curate.people.exchange import ImportResult
     from curate.people.guarantees.certify import Certificate
     from curate.people.guarantees.estimate import Estimate
-    from curate.people.guarantees.overrides import Standing
-    from curate.people.learning import Learned
-    from curate.people.reviews.undo_import import TakenBack
+    from curate.people.guarantees.overrides import CertificateOverrides
+    from curate.people.learning import LearningResult
+    from curate.people.reviews.undo_import import UndoneImport
 
 
 def import_decisions(
@@ -33,7 +33,7 @@ def import_decisions(
     match: str | None = None,
     all_looked: bool = False,
     images: AnyPath | None = None,
-) -> Imported:
+) -> ImportResult:
     """Import people's decisions from a file; see :func:`curate.people.exchange.import_file`.
 
     They are in the plan at once, and the audit's report is written again.
@@ -73,10 +73,10 @@ def import_decisions(
         Path(file),
         reviewer=reviewer,
         format=format,
-        given=part,
+        exported=part,
         same_iou=same_iou,
         match=match,
-        all_looked=all_looked,
+        assume_reviewed=all_looked,
     )
     renew_report(opened.path, images)
     return done
@@ -88,7 +88,7 @@ def take_back(
     *,
     reviewer: str | None = None,
     images: AnyPath | None = None,
-) -> TakenBack:
+) -> UndoneImport:
     """Take back what was imported from a file: it counts for nothing any more; its rows stay.
 
     The same file can be imported again afterwards, by whomever it is of.
@@ -136,7 +136,7 @@ def learn(
     seed: int = 0,
     images: AnyPath | None = None,
     progress: Progress | None = None,
-) -> Learned:
+) -> LearningResult:
     """Learn which masks people find good, and decide anew where that is better.
 
     Args:
@@ -190,7 +190,7 @@ def certify(
         dry_run: Leave the plan as it is.
         images: Folder of the pictures for the report; where the audit had them if None.
 
-    Further keywords are fields of :class:`curate.people.guarantees.audit_guarantees.Question`.
+    Further keywords are fields of :class:`curate.people.guarantees.audit_guarantees.SampleOptions`.
 
     Raises:
         CurateError: There is no random sample, it is too small, or a number is out of range.
@@ -200,7 +200,11 @@ def certify(
     check_folder(images)
 
     from curate.common.locks import hold_directory
-    from curate.people.guarantees.audit_guarantees import Question, certify_audit, keep_certificate
+    from curate.people.guarantees.audit_guarantees import (
+        SampleOptions,
+        certify_audit,
+        store_certificate,
+    )
     from curate.people.reviews.current_plan import open_audit
     from curate.pipeline.deciding import finish_deciding
 
@@ -213,30 +217,30 @@ def certify(
             max_bad=max_bad,
             confidence=confidence,
             looks=looks,
-            question=Question(**question),
+            question=SampleOptions(**question),
         )
         if not dry_run:
-            keep_certificate(opened, found)
+            store_certificate(opened, found)
     if not dry_run:
         renew_report(opened.path, images)
     return found.certificate
 
 
-def certificate_standing(path: AnyPath, found: Certificate) -> Standing:
+def certificate_standing(path: AnyPath, found: Certificate) -> CertificateOverrides:
     """Count how people's decisions stand to a certificate's bound.
 
     Args:
         path: The audit.
         found: What :func:`certify` found, whether the plan keeps to it or not.
     """
-    from curate.people.guarantees.overrides import standing
-    from curate.people.reviews.added_masks import added_masks
+    from curate.people.guarantees.overrides import compare_with_certificate
+    from curate.people.reviews.added_masks import read_added_masks
     from curate.people.reviews.current_plan import open_audit
     from curate.policy.certificate_in_force import NOTHING
 
     opened = open_audit(path).pinned()
     line = NOTHING if found.threshold is None else found.threshold
-    stands = standing(opened, line=line, added=len(added_masks(opened)))
+    stands = compare_with_certificate(opened, line=line, added=len(read_added_masks(opened)))
     assert stands is not None  # certify has seen that the plan has all that this reads
     return stands
 
@@ -251,7 +255,7 @@ def estimate(
         confidence: Of each interval.
         images: Folder of the pictures for the report; where the audit had them if None.
 
-    Further keywords are fields of :class:`curate.people.guarantees.audit_guarantees.Question`.
+    Further keywords are fields of :class:`curate.people.guarantees.audit_guarantees.SampleOptions`.
 
     Raises:
         CurateError: There is no random sample.
@@ -261,13 +265,17 @@ def estimate(
     check_folder(images)
 
     from curate.common.locks import hold_directory
-    from curate.people.guarantees.audit_guarantees import Question, estimate_audit, keep_estimate
+    from curate.people.guarantees.audit_guarantees import (
+        SampleOptions,
+        estimate_audit,
+        store_estimate,
+    )
     from curate.people.reviews.current_plan import open_audit
 
     with hold_directory(Path(path), "estimate"):
         opened = open_audit(path)
-        found = estimate_audit(opened, confidence=confidence, question=Question(**question))
-        keep_estimate(opened, found)
+        found = estimate_audit(opened, confidence=confidence, question=SampleOptions(**question))
+        store_estimate(opened, found)
     renew_report(opened.path, images)
     return found
 

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from curate.api.queue_files import QueueRequest
-    from curate.people.exchange.queue_writing import Outgoing
+    from curate.people.exchange.queue_writing import ExportOptions
     from curate.people.queues.draw_queue import QueueDraw
     from curate.store.audit import Audit
 
 
 def queue(path: AnyPath, **options: Any) -> Any:
     """Return the masks to review as a frame; see
-    :func:`curate.people.queues.population.queue`."""
+    :func:`curate.people.queues.population.rank_queue`."""
     check_numbers(**options)
     check_audit(path)
 
-    from curate.people.queues.population import queue as rank_queue
+    from curate.people.queues.population import rank_queue as rank_queue
     from curate.people.reviews.current_plan import open_audit
 
     return rank_queue(open_audit(path), **options)
@@ -83,9 +83,9 @@ def write_queue(
     check_folder(images)
 
     from curate.api.queue_files import draw_of, remove_unrecorded
-    from curate.people.exchange import check_pictured, check_target, rows_for
-    from curate.people.exchange.csv_rows import csv_lines
-    from curate.people.exchange.queue_writing import Outgoing, with_version, writer_of
+    from curate.people.exchange import check_options, check_target, select_slot
+    from curate.people.exchange.csv_rows import format_csv
+    from curate.people.exchange.queue_writing import ExportOptions, add_version, writer_of
     from curate.people.reviews.current_plan import open_audit
 
     opened = open_audit(path)
@@ -94,9 +94,9 @@ def write_queue(
     targets = _targets(out, options.get("overlap", 0.0))
     for target in targets:
         remove_unrecorded(opened, target)
-    how = Outgoing(crops, None if images is None else Path(images))
+    how = ExportOptions(crops, None if images is None else Path(images))
     if out is None:
-        check_pictured(writer_of(Path(), "csv"), how)
+        check_options(writer_of(Path(), "csv"), how)
     for target in targets:
         check_target(target, to, opened, how)
     drawn = draw(opened, known, options)
@@ -104,12 +104,12 @@ def write_queue(
     number = next_draw(opened) if wanted and len(drawn.record) else None
     rows = drawn.rows if number is None else drawn.shown(number)
     if out is None:
-        text = "".join(csv_lines(with_version(opened, rows))).rstrip("\r\n")
+        text = "".join(format_csv(add_version(opened, rows))).rstrip("\r\n")
         opened.check_unchanged()
         if number is not None:
             record_drawn(opened, drawn, number)
         return text
-    parts = [(t, rows_for(rows, k if len(targets) > 1 else None)) for k, t in enumerate(targets)]
+    parts = [(t, select_slot(rows, k if len(targets) > 1 else None)) for k, t in enumerate(targets)]
     draw_id = None if number is None else draw_of(number, drawn.record)
     with _files_of(opened, parts, to, how, draw_id) as said:
         opened.check_unchanged()
@@ -120,10 +120,10 @@ def write_queue(
 
 def _nothing(opened: Audit, settings: Mapping[str, Any], targets: Sequence[Path]) -> str:
     """Say why there is nothing to review, and what can be done."""
-    from curate.people.queues.population import chosen
+    from curate.people.queues.population import actions_sql
 
     actions = settings.get("actions") or ["review"]
-    found = opened.query(f"select count(*) as masks from masks where {chosen(actions)}")
+    found = opened.query(f"select count(*) as masks from masks where {actions_sql(actions)}")
     listed, named = int(found["masks"].iloc[0]), " or ".join(actions)
     why = f"no mask has the action {named}"
     if listed:
@@ -140,7 +140,7 @@ def _files_of(
     opened: Audit,
     parts: Sequence[tuple[Path, pd.DataFrame]],
     to: str | None,
-    how: Outgoing,
+    how: ExportOptions,
     of: QueueRequest | None,
 ) -> Iterator[list[str]]:
     """Write what each person gets; removed again where the block fails: nobody shall get it."""
@@ -164,17 +164,19 @@ def _files_of(
             raise
 
 
-def _written(opened: Audit, rows: pd.DataFrame, file: Path, to: str | None, how: Outgoing) -> str:
+def _written(
+    opened: Audit, rows: pd.DataFrame, file: Path, to: str | None, how: ExportOptions
+) -> str:
     """Write what one person gets, and say how much it is.
 
     Raises:
         CallError: Not one of the masks can stand there.
     """
-    from curate.people.exchange import left_out
+    from curate.people.exchange import count_left_out
     from curate.people.exchange import write_queue as write
 
     count = write(opened, rows, file, to, how=how)
-    lost = [f"{n:,} {why}" for why, n in left_out(opened, rows, count).items()]
+    lost = [f"{n:,} {why}" for why, n in count_left_out(opened, rows, count).items()]
     if len(rows) and not count:
         do = "nothing is written or drawn; give the folder of pictures with --images DIR"
         raise CallError(f"no mask can stand in it: {', '.join(lost)}", str(how.place), do)
@@ -203,8 +205,8 @@ def draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> Queue
         CurateError: An option is wrong, or no mask is left.
     """
     from curate.people.queues.draw_queue import draw_queue
-    from curate.people.queues.population import Already
-    from curate.people.queues.sampling import agreed, read_answers
+    from curate.people.queues.population import PastReviews
+    from curate.people.queues.sampling import agreed_answers, read_answers
     from curate.people.reviews import has_reviews, open_reviews
 
     reviews = open_reviews(opened) if has_reviews(opened) else None
@@ -213,10 +215,10 @@ def draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> Queue
         if known is not None:
             answers = read_answers(Path(known))
         elif reviews is not None:
-            answers = agreed(reviews.resolved())
+            answers = agreed_answers(reviews.resolved())
     elif known is not None:
         raise CallError("known answers are given, but no honeypots", "queue", "add --honeypots")
-    already = Already() if reviews is None else Already.of(reviews)
+    already = PastReviews() if reviews is None else PastReviews.of(reviews)
     return draw_queue(opened, known=answers, already=already, **options)
 
 

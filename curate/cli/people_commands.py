@@ -243,11 +243,11 @@ def certify(
             unit=unit,
         )
 
-    from curate.people.guarantees.certificate_texts import certificate_dict, certificate_text
-    from curate.people.guarantees.overrides import standing_text
+    from curate.people.guarantees.certificate_texts import certificate_dict, format_certificate
+    from curate.people.guarantees.overrides import describe_overrides
 
     standing = api.certificate_standing(path, found)
-    text = "\n".join([certificate_text(found), " ".join(standing_text(standing))]).rstrip()
+    text = "\n".join([format_certificate(found), " ".join(describe_overrides(standing))]).rstrip()
     show(certificate_dict(found) | {"standing": standing.as_dict()} | said, text, json)
 
 
@@ -263,6 +263,6 @@ def estimate(
     with reported() as said:
         found = api.estimate(path, confidence=confidence, images=images, unit=unit)
 
-    from curate.people.guarantees.certificate_texts import estimate_dict, estimate_text
+    from curate.people.guarantees.certificate_texts import estimate_dict, format_estimate
 
-    show(estimate_dict(found) | said, estimate_text(found), json)
+    show(estimate_dict(found) | said, format_estimate(found), json)

@@ -50,11 +50,11 @@ def decide_as_a_person(audit: Audit, truth: DemoTruth, decisions: int = 12) -> N
         truth: What was planted.
         decisions: How many in all; some of them (:data:`MISSING`) add a mask.
     """
-    from curate.people.queues.population import queue
+    from curate.people.queues.population import rank_queue
     from curate.people.reviews import Reviews
 
     lost = truth.missing.head(MISSING)
-    first = queue(audit, budget=decisions - len(lost))
+    first = rank_queue(audit, budget=decisions - len(lost))
     known = truth.masks.reindex(first["source_key"].astype(str).to_numpy())
     rows = [_decision(row) for row in known.to_dict("records")]
     frame = pd.DataFrame(rows).assign(

@@ -1,7 +1,7 @@
-"""Networks: segmenters that answer prompts, detectors that see boxes, and how both are trained.
+"""Loading of segmenters and detectors by name.
 
-Only this room knows torch, transformers and onnxruntime, and it imports them when they are first
-needed: the core install has none of them.
+Only ``networks`` imports torch, transformers and onnxruntime, when they are first needed: the core
+install has none of them.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What people decide, how they are asked, and what follows from it."""
+"""People: reviews, queues, guarantees, learning, exchange with other tools, the review page."""

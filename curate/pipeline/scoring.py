@@ -33,11 +33,11 @@ from curate.errors import CallError, SourceError
 from curate.formats import detect, find_others_beside
 from curate.formats.format import Format, Part, ReadOptions
 from curate.images import ImageFolder, worse_status
-from curate.networks.detectors.detections import detections_of
+from curate.networks.detectors.detections import detect_images
 from curate.networks.loading import load_detector, load_segmenter
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
 from curate.networks.segmenters.segmenter import Segmenter
-from curate.people.reviews.review_file import refuse_other_decisions
+from curate.people.reviews.review_file import check_same_dataset
 from curate.pipeline.crowd_masks import (
     OBJECTS,
     REGIONS,
@@ -202,7 +202,7 @@ def _open_inputs(job: Job, table: MaskTable, index: int, found: Found) -> dict[s
         inputs["detections"] = job.detections.of(table, first)
     if job.detector is not None:
         detector = _detector(job.detector, job.device)
-        inputs["detections"] = detections_of(table, inputs["images"], detector)
+        inputs["detections"] = detect_images(table, inputs["images"], detector)
     if job.compare:
         inputs["compare"] = {side.name: side.of(table, first) for side in job.compare}
     if job.deep:
@@ -267,7 +267,7 @@ def audit(
         "version": __version__,
     }
     with hold_directory(out, "audit"), Pool(workers) as pool:
-        refuse_other_decisions(Audit(out, identity))
+        check_same_dataset(Audit(out, identity))
         info = claim(out, identity, restart)
         if info is None:
             info = _begun(source, identity, inputs, models)

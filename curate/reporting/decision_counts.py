@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from curate.common.option_values import ACTIONS
-from curate.people.guarantees.overrides import CHANGES, SETTLED, decided
+from curate.people.guarantees.overrides import CHANGES, SETTLED, count_overrides
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.reporting.queries import ReportSource
 
@@ -94,7 +94,7 @@ def decisions(source: ReportSource, added: int) -> DecisionSummary:
         source: The audit.
         added: How many masks they added.
     """
-    found = decided(source.audit)
+    found = count_overrides(source.audit)
     standing = found[found["stands"]]
     rows = [_row(standing, change) for change in CHANGES]
     rows += [Row("added", added, None, None)]

@@ -10,7 +10,7 @@ import pandas as pd
 from curate.common.option_values import ACTIONS
 from curate.dataset.table import IMAGE_STATUSES, STATUSES
 from curate.errors import CallError
-from curate.people.guarantees.overrides import SETTLED, decided
+from curate.people.guarantees.overrides import SETTLED, count_overrides
 from curate.policy.expression import Expression
 from curate.store.audit import Audit
 from curate.store.audit_sql import column_types, is_number, quoted
@@ -93,7 +93,7 @@ def _deciders(stated: bool) -> dict[str, str]:
 
 
 def _person_counts(audit: Audit) -> dict[str, float | None]:
-    found = decided(audit)
+    found = count_overrides(audit)
     found = found[found["stands"]]
     by_change = found.groupby("change")["masks"].sum()
     counts = {

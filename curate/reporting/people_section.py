@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate.people.guarantees.audit_guarantees import MORE
+from curate.people.guarantees.audit_guarantees import MORE_REVIEWS
 from curate.people.guarantees.certificate_texts import NAMES
-from curate.people.guarantees.overrides import standing, standing_text
+from curate.people.guarantees.overrides import compare_with_certificate, describe_overrides
 from curate.policy.certificate_in_force import CERTIFICATE, void_text
 from curate.reporting.decision_counts import DecisionSummary, decisions
 from curate.reporting.queries import ReportSource, undecided_sql
@@ -98,7 +98,7 @@ def people(source: ReportSource) -> People:
     record = info.get("learning") or {}
     model = record if info.get("quality_model") else None
     added = added_by_people(source)
-    stands = standing(source.audit, added=added)
+    stands = compare_with_certificate(source.audit, added=added)
     void = void_text(info)
     return People(
         decided=decisions(source, added),
@@ -106,7 +106,7 @@ def people(source: ReportSource) -> People:
         learned=learned(model) if model else (),
         acceptance=acceptance(certificate) if certificate else None,
         certificate=certified(certificate) if certificate else (),
-        standing=standing_text(stands) if stands else (),
+        standing=describe_overrides(stands) if stands else (),
         void=f"{void[:1].upper()}{void[1:]}." if void else "",
         facts=facts(estimate) if estimate else (),
         more=[
@@ -118,10 +118,10 @@ def people(source: ReportSource) -> People:
 
 def added_by_people(source: ReportSource) -> int:
     """Count the masks that people added."""
-    from curate.people.reviews.added_masks import added_masks
+    from curate.people.reviews.added_masks import read_added_masks
     from curate.store.audit import Audit
 
-    return len(added_masks(source.audit)) if isinstance(source.audit, Audit) else 0
+    return len(read_added_masks(source.audit)) if isinstance(source.audit, Audit) else 0
 
 
 def acceptance(certificate: Mapping[str, Any]) -> Chart | None:
@@ -224,7 +224,7 @@ def next_of_queue(source: ReportSource) -> list[str]:
     rows = source.rows(
         f"select {bad} as bad, (select avg({bad}) from masks where {known}) as chance from "
         f"{undecided_sql(source)} where action = 'review' and {known} "
-        f"order by priority desc, mask_id limit {MORE}"
+        f"order by priority desc, mask_id limit {MORE_REVIEWS}"
     )
     if not rows:
         return []
@@ -240,7 +240,7 @@ def more(certificate: Mapping[str, Any] | None, estimate: Mapping[str, Any] | No
     said = []
     if certificate and certificate["share_after_more"] > certificate["share"]:
         said.append(
-            f"{MORE} more masks of a random sample are expected to certify "
+            f"{MORE_REVIEWS} more masks of a random sample are expected to certify "
             f"{certificate['share_after_more']:.1%} of the masks instead of "
             f"{certificate['share']:.1%}."
         )
@@ -252,10 +252,10 @@ def more(certificate: Mapping[str, Any] | None, estimate: Mapping[str, Any] | No
     good = (estimate or {}).get("intervals", {}).get("good_share")
     if estimate and good:
         before, n = good["high"] - good["low"], estimate["reviewed"]
-        after = before * math.sqrt(n / (n + MORE))
+        after = before * math.sqrt(n / (n + MORE_REVIEWS))
         said.append(
-            f"{MORE} more masks of a random sample would narrow the interval of the good share "
-            f"from {100 * before:.2f} to about {100 * after:.2f} percentage points."
+            f"{MORE_REVIEWS} more masks of a random sample would narrow the interval of the good "
+            f"share from {100 * before:.2f} to about {100 * after:.2f} percentage points."
         )
     return said
 

@@ -36,10 +36,10 @@ def summary(audit: Audit) -> dict[str, Any]:
     Those of :func:`curate.reporting.gates.metrics`, and ``person_added_count``: masks that people
     added.
     """
-    from curate.people.reviews.added_masks import added_masks
+    from curate.people.reviews.added_masks import read_added_masks
     from curate.reporting.gates import metrics
 
-    return metrics(audit) | {"person_added_count": len(added_masks(audit))}
+    return metrics(audit) | {"person_added_count": len(read_added_masks(audit))}
 
 
 def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,14 +53,14 @@ def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
         ``version`` (the content id of the dataset, None where the audit does not have it),
         ``certificate_void`` (which certificate does not hold any more and why, None for none) and
         ``certificate_standing`` (how people's decisions stand to the one in force, None for none;
-        see :class:`curate.people.guarantees.overrides.Standing`), ``notes`` (what holds for the
-        file as a whole; see :mod:`curate.dataset.notes`) and ``joins`` (what of the inputs was
-        joined to which images and how; see :mod:`curate.pipeline.join_facts`).
+        see :class:`curate.people.guarantees.overrides.CertificateOverrides`), ``notes`` (what holds
+        for the file as a whole; see :mod:`curate.dataset.notes`) and ``joins`` (what of the inputs
+        was joined to which images and how; see :mod:`curate.pipeline.join_facts`).
     """
-    from curate.people.guarantees.overrides import standing
+    from curate.people.guarantees.overrides import compare_with_certificate
     from curate.policy.certificate_in_force import void_text
 
-    found = standing(audit, added=numbers["person_added_count"])
+    found = compare_with_certificate(audit, added=numbers["person_added_count"])
     return {
         "version": audit.info.get("version"),
         "certificate_void": void_text(audit.info) or None,
@@ -191,10 +191,10 @@ def _notes(info: Mapping[str, Any], numbers: Mapping[str, Any]) -> list[str]:
 
 def _certificate(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     """Say what certificate holds, or holds no more, and how people's decisions stand to it."""
-    from curate.people.guarantees.overrides import certificate_lines
+    from curate.people.guarantees.overrides import describe_certificate
     from curate.policy.certificate_in_force import void_text
 
-    bound, *others = certificate_lines(audit, numbers["person_added_count"]) or [""]
+    bound, *others = describe_certificate(audit, numbers["person_added_count"]) or [""]
     lines = [bound, *(f"  {line}" for line in others), void_text(audit.info)]
     return [line for line in lines if line]
 

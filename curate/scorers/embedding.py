@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from curate.dataset.table import MaskTable
 from curate.images import ImageFolder
-from curate.networks.segmenters.prompting import MASK_LOGIT, low_mask
+from curate.networks.segmenters.prompting import MASK_LOGIT, low_res_logits
 from curate.networks.segmenters.segmenter import Embedding
 from curate.rle import Runs
 from curate.scorers.reprompt import Prompter
@@ -86,7 +86,7 @@ def compare(features: FloatArray, seen: Embedding, runs: Runs) -> FloatArray:
     if not variance > ROUNDING * float((flat**2).mean()):
         return found
     for k in range(len(runs)):
-        share = (low_mask(runs, k, frame, cells) / MASK_LOGIT + 1) / 2
+        share = (low_res_logits(runs, k, frame, cells) / MASK_LOGIT + 1) / 2
         touched = share > 0
         around = ndimage.binary_dilation(touched, iterations=RING) & ~touched & on_image
         inside, within = _moments(flat, share.ravel())

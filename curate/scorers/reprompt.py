@@ -15,7 +15,7 @@ from curate.dataset.table import STRING, MaskTable
 from curate.errors import CurateError
 from curate.images import ImageFolder
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
-from curate.networks.segmenters.prompting import PromptedMasks, paired_iou, redraw
+from curate.networks.segmenters.prompting import PromptedMasks, pairwise_iou, prompt_masks
 from curate.networks.segmenters.segmenter import Embedding, ImageArray, Segmenter
 from curate.rle import Runs
 from curate.rle import concat as concat_runs
@@ -68,9 +68,9 @@ class Prompter:
 def reprompt(table: MaskTable, *, images: ImageFolder, segmenter: Prompter) -> pd.DataFrame:
     """Prompt a segmenter from each mask in six ways, and compare what it draws with the mask.
 
-    The ways are those of :data:`curate.networks.segmenters.prompting.WAYS`: the mask's box, a wider
-    and a tighter one, its deepest point, three points inside it, and the mask itself. All logits
-    are cut at 0 on the full resolution of the image. Own definition; stability as in arXiv
+    The ways are those of :data:`curate.networks.segmenters.prompting.PROMPT_KINDS`: the mask's box,
+    a wider and a tighter one, its deepest point, three points inside it, and the mask itself. All
+    logits are cut at 0 on the full resolution of the image. Own definition; stability as in arXiv
     2304.02643.
 
     Args:
@@ -132,7 +132,7 @@ def _of_image(
     if picture is None:
         return None
     try:
-        answers = redraw(prompter.segmenter, prompter.embed(picture), runs)
+        answers = prompt_masks(prompter.segmenter, prompter.embed(picture), runs)
     except CurateError as error:
         error.add_note(f"while prompting from the masks of {file_name}")
         raise
@@ -153,12 +153,12 @@ def measure(runs: Runs, answers: dict[str, PromptedMasks]) -> FloatArray:
     Args:
         runs: n masks of one image.
         answers: What was drawn, by way of asking; of all of
-            :data:`curate.networks.segmenters.prompting.WAYS`.
+            :data:`curate.networks.segmenters.prompting.PROMPT_KINDS`.
 
     Returns:
         Shape (n, len(MEASURES) + 1), the last being 1 where all logits were finite.
     """
-    iou = {way: paired_iou(runs, found.drawn.runs) for way, found in answers.items()}
+    iou = {way: pairwise_iou(runs, found.drawn.runs) for way, found in answers.items()}
     own = answers["mask"]
     finite = np.all([found.drawn.finite for found in answers.values()], axis=0)
     return np.column_stack(

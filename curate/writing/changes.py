@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from curate.formats.edits import Addition, Change, Edits, Stored
-from curate.people.queues.population import chosen, with_rejected
-from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, UNDRAWN
+from curate.people.queues.population import actions_sql, include_reject
+from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, NOT_DRAWN_REASON
 from curate.rle import area
 from curate.store.audit import Audit
 from curate.store.rows_by_id import decoded, pair_iou
@@ -73,7 +73,7 @@ class Changes:
             that of what is stored with what was meant, NaN where these are equal.
         waiting: A row a mask on which people have not settled and which stays as it is:
             ``mask_id``, ``source_key``, ``file_name``, ``reviewers``, ``reason``, and ``why``:
-            one of :data:`~curate.people.reviews.outcomes.WHY`.
+            one of :data:`~curate.people.reviews.outcomes.UNSETTLED_KINDS`.
         masks: How many masks the dataset holds now.
         left_out: Added masks that are left out because their object has a mask already.
         emptied: Images that lose all their masks and get none.
@@ -134,7 +134,7 @@ def changes(audit: Audit, options: WriteOptions, *, agreed: bool = False) -> Cha
         CallError: An added mask has no place to go to.
         DuplicateError: An added mask is of an object that has one, and nothing says what to do.
     """
-    dropped = chosen(with_rejected(options.drop))
+    dropped = actions_sql(include_reject(options.drop))
     gone = f"m.{dropped}"
     people = audit.has_people()
     removed = _removed(audit, gone, people)
@@ -209,7 +209,7 @@ def _joined(reason: Any, text: str) -> str:
 
 
 def _waiting(audit: Audit, gone: str) -> pd.DataFrame:
-    found = audit.query(_WAITING.format(gone=gone), [UNDRAWN, NOT_DRAWN, DISPUTED])
+    found = audit.query(_WAITING.format(gone=gone), [NOT_DRAWN_REASON, NOT_DRAWN, DISPUTED])
     return found.assign(reviewers=listed_names(found[_WHO]))
 
 

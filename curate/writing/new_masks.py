@@ -9,8 +9,8 @@ import pandas as pd
 
 from curate.dataset.notes import count_noun
 from curate.errors import CallError, DuplicateError
-from curate.people.reviews.added_masks import added_masks
-from curate.people.reviews.outcomes import people_text
+from curate.people.reviews.added_masks import read_added_masks
+from curate.people.reviews.outcomes import join_names
 from curate.rle import Runs, area, cross_overlaps, overlaps
 from curate.scorers.duplicates import DUPLICATE_IOU
 from curate.store.audit import Audit
@@ -33,7 +33,7 @@ def find_new(
         CallError: An added mask has no place to go to.
         DuplicateError: An added mask is of an object that has one, and nothing says what to do.
     """
-    added = added_masks(audit)
+    added = read_added_masks(audit)
     if not len(added):
         return added, 0
     homeless = added[added["image_key"] == ""]
@@ -47,7 +47,7 @@ def find_new(
         category = added["category"].where(added["category"].notna(), options.category)
         added = added.assign(category=category)
     twins = _twins(audit, added, removed, touched)
-    reasons = [f"added by {people_text(list(names))}" for names in added["reviewers"]]
+    reasons = [f"added by {join_names(list(names))}" for names in added["reviewers"]]
     added = added.assign(change="added", decided_by="person", reason=reasons)
     if not len(twins) or options.duplicates == "keep":
         return added, 0

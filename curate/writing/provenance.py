@@ -20,7 +20,7 @@ from curate import __version__
 from curate.common import files
 from curate.dataset.version_id import short
 from curate.errors import CallError
-from curate.people.guarantees.overrides import bound_text
+from curate.people.guarantees.overrides import format_bound
 from curate.policy.certificate_in_force import CERTIFICATE, basis
 from curate.store.audit import Audit
 from curate.store.audit_files import part_names, part_paths, read_part, to_frame
@@ -120,7 +120,7 @@ def _under(audit: Audit) -> dict[str, str | None]:
     return {
         "policy": f"{policy} ({now['policy']})" if policy else None,
         "model": str(now["model"])[:16] if now["model"] else None,
-        "certificate": bound_text(certificate) if certificate else None,
+        "certificate": format_bound(certificate) if certificate else None,
         "dataset_version": short(version) if version else None,
     }
 

@@ -14,7 +14,7 @@ from curate.errors import AuditError, SourceError
 from curate.formats import detect
 from curate.formats.edits import Edits, Stored
 from curate.formats.format import Format
-from curate.people.queues.population import chosen, with_rejected
+from curate.people.queues.population import actions_sql, include_reject
 from curate.store.audit import Audit
 from curate.store.audit_sql import source_of
 from curate.writing.destination import beside, changed_since, refuse_changed, refuse_place
@@ -127,7 +127,7 @@ def prune(
         AuditError: The audit has no plan, ``out`` cannot be written, or what was written is not
             what was meant (then it is removed again).
     """
-    where = chosen(with_rejected(actions))
+    where = actions_sql(include_reject(actions))
     audit = audit.pinned()
     source, form = audited_source(audit, source)
     counts = audit.query(

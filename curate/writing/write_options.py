@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from curate.common.option_values import DUPLICATES
 from curate.formats.edits import MASKS, OVERLAPS
-from curate.people.queues.population import chosen
+from curate.people.queues.population import actions_sql
 from curate.policy.grammar import check_choice
 
 
@@ -37,7 +37,7 @@ class WriteOptions:
     attributes: bool = False
 
     def __post_init__(self) -> None:
-        chosen(self.drop)
+        actions_sql(self.drop)
         for name, value, known in (
             ("masks", self.masks, MASKS),
             ("overlap", self.overlap, OVERLAPS),

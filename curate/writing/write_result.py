@@ -12,7 +12,7 @@ import pandas as pd
 from curate.dataset.notes import count_noun, plural
 from curate.dataset.version_id import short
 from curate.formats.edits import Stored
-from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, unsettled_text
+from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, describe_unsettled
 from curate.writing.changes import Changes
 from curate.writing.coco_ids import UNNAMED
 from curate.writing.pruning import emptied_text
@@ -161,7 +161,7 @@ class WriteResult:
         return lines
 
     def _waiting_text(self, n: dict[str, int]) -> list[str]:
-        shown = unsettled_text({DISPUTED: n["disputed"], NOT_DRAWN: n["not_drawn"]})
+        shown = describe_unsettled({DISPUTED: n["disputed"], NOT_DRAWN: n["not_drawn"]})
         see = f"(see `curate queue {self.audit}`)"
         return [f"not settled, left as they were: {shown} {see}"] if shown else []
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curate.people.guarantees.draw_checks import EQUAL
+from curate.people.guarantees.draw_checks import EQUAL_RATIO
 from curate.people.guarantees.reviewed_sample import (
     Population,
     RecordedDraw,
     ReviewedSample,
-    gather,
+    gather_sample,
 )
 
 MASKS = 20_000
@@ -94,7 +94,7 @@ def reviewed(found: World, draws: list[RecordedDraw]) -> ReviewedSample:
     labels["action"] = np.where(bad, "reject", "accept")
     masks = pd.DataFrame({"image_id": found.image, "quality_score": found.quality})
     masks.index.name = "mask_id"
-    return gather(draws, labels, masks, MASKS)
+    return gather_sample(draws, labels, masks, MASKS)
 
 
 def shortcut(found: World, draws: list[RecordedDraw]) -> ReviewedSample:
@@ -110,7 +110,7 @@ def shortcut(found: World, draws: list[RecordedDraw]) -> ReviewedSample:
     else:
         probability = np.full(n, 1 - np.prod([1 - len(c) / (1 / c).sum() for c in chance]))
         stratum, held = np.zeros(n, np.int64), np.array([MASKS])
-    exact = single and bool(chance[0].max() <= EQUAL * chance[0].min())
+    exact = single and bool(chance[0].max() <= EQUAL_RATIO * chance[0].min())
     return ReviewedSample(
         draws[0].unit, MASKS, ids, found.image[ids], found.quality[ids], bad, np.ones(n, bool),
         np.where(bad, 0.0, 1.0), probability, stratum, held, float(least), exact,

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from curate.people.guarantees.acceptance_tests import Acceptance
+from curate.people.guarantees.acceptance_tests import ThresholdTests
 from curate.people.guarantees.tail_bounds import zero_failures
 
 
-def thresholds(curve: Acceptance, risk: float) -> dict[str, float]:
+def thresholds(curve: ThresholdTests, risk: float) -> dict[str, float]:
     """Return the threshold of each way; NaN where it accepts nothing.
 
     Args:
@@ -33,7 +33,7 @@ def thresholds(curve: Acceptance, risk: float) -> dict[str, float]:
     return {name: _last(curve, passed) for name, passed in passes.items()}
 
 
-def clairvoyant(curve: Acceptance, truth: np.ndarray, risk: float) -> float:
+def clairvoyant(curve: ThresholdTests, truth: np.ndarray, risk: float) -> float:
     """Return the threshold of a test that knows where to start: about the best that tests can do.
 
     All of the risk stands where acceptance times the chance to pass is largest, with the true share
@@ -44,17 +44,17 @@ def clairvoyant(curve: Acceptance, truth: np.ndarray, risk: float) -> float:
         truth: The true share of bad masks at each.
         risk: 1 - confidence.
     """
-    power = replace(curve, promised=truth).promised_power(risk)
+    power = replace(curve, promised=truth).predicted_power(risk)
     start = int(np.argmax(power * curve.accepted))
     return _last(curve, _sequence(curve.p_values(), risk, start))
 
 
-def _last(curve: Acceptance, passed: np.ndarray) -> float:
+def _last(curve: ThresholdTests, passed: np.ndarray) -> float:
     at = np.flatnonzero(passed)
     return float(curve.threshold[at[-1]]) if len(at) else np.nan
 
 
-def _first(curve: Acceptance, risk: float) -> int:
+def _first(curve: ThresholdTests, risk: float) -> int:
     need = zero_failures(curve.max_bad, 1 - risk)
     return int(np.searchsorted(curve.expected, need))
 

@@ -32,10 +32,10 @@ from rivals import clairvoyant, thresholds
 from tables import fill
 
 from curate.errors import CallError
-from curate.people.guarantees.acceptance_tests import Acceptance, acceptance
-from curate.people.guarantees.certify import certify, levels
-from curate.people.guarantees.estimate import Looked, missing
-from curate.people.guarantees.intervals import share
+from curate.people.guarantees.acceptance_tests import ThresholdTests, count_by_threshold
+from curate.people.guarantees.certify import allocate_levels, certify
+from curate.people.guarantees.estimate import ReviewedImages, estimate_missing
+from curate.people.guarantees.intervals import share_interval
 from curate.people.guarantees.reviewed_sample import Population, RecordedDraw, ReviewedSample
 
 HERE = Path(__file__).resolve().parent
@@ -94,7 +94,7 @@ def certified(
     sample: ReviewedSample, found: World, about: Row, *, rivals: bool = False
 ) -> list[Row]:
     """Certify, and see what is truly accepted."""
-    curve = acceptance(sample, found.population, MAX_BAD)
+    curve = count_by_threshold(sample, found.population, MAX_BAD)
     chosen = {"curate": threshold(curve)}
     if rivals:
         chosen |= thresholds(curve, RISK)
@@ -108,9 +108,9 @@ def certified(
     return rows
 
 
-def threshold(curve: Acceptance, looks: int = 1) -> float | None:
+def threshold(curve: ThresholdTests, looks: int = 1) -> float | None:
     """Return the certified threshold, as `certify` does, without its plans for more reviews."""
-    p_value, level = levels(curve, RISK / looks)
+    p_value, level = allocate_levels(curve, RISK / looks)
     passed = np.flatnonzero((p_value <= level) & (level > 0))
     return float(curve.threshold[passed[-1]]) if len(passed) else None
 
@@ -122,7 +122,7 @@ def checked(seed: int) -> None:
     for draw in DESIGNS.values():
         draws = draw(random, found)
         quick, full = shortcut(found, draws), reviewed(found, draws)
-        curve = acceptance(quick, found.population, MAX_BAD)
+        curve = count_by_threshold(quick, found.population, MAX_BAD)
         try:
             given = certify(full, found.population, max_bad=MAX_BAD, confidence=1 - RISK)
         except CallError:
@@ -133,7 +133,7 @@ def checked(seed: int) -> None:
 
 def estimated(sample: ReviewedSample, found: World, about: Row) -> list[Row]:
     """See whether the interval of the share of good masks holds it."""
-    got = share(sample, found.population, ~sample.bad, 1 - RISK)
+    got = share_interval(sample, found.population, ~sample.bad, 1 - RISK)
     holds = got.low <= 1 - found.bad.mean() <= got.high
     values = {"what": "estimate", "method": got.method, "wrong": not holds}
     values |= {"width": got.high - got.low, "width_reviews": got.width_reviews}
@@ -146,7 +146,7 @@ def missed(random: np.random.Generator, about: Row) -> list[Row]:
     counts = random.poisson(mean * random.gamma(0.7, 1 / 0.7, images))
     chosen = counts[random.choice(images, 100, replace=False)]
     rows = []
-    for got in missing(Looked(chosen, images), confidence=1 - RISK):
+    for got in estimate_missing(ReviewedImages(chosen, images), confidence=1 - RISK):
         truth = counts.mean() if got.name == "missing_per_image" else (counts > 0).mean()
         values = {"what": "estimate", "design": f"100 images, {got.name}", "method": got.method}
         values |= {"wrong": not got.low <= truth <= got.high, "width": got.high - got.low}
@@ -197,7 +197,7 @@ def peeking(random: np.random.Generator, found: World, about: Row) -> list[Row]:
     for _ in range(4):
         draws.append(draw_masks(random, found, 250, earlier=taken if len(taken) else None))
         taken = np.concatenate([draw.rows["mask_id"] for draw in draws])
-        curves.append(acceptance(shortcut(found, draws), found.population, MAX_BAD))
+        curves.append(count_by_threshold(shortcut(found, draws), found.population, MAX_BAD))
     rows = []
     for looks in (1, 4):
         chosen = [at for curve in curves if (at := threshold(curve, looks)) is not None]

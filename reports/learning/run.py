@@ -28,7 +28,7 @@ from tables import fill
 
 import curate
 from curate.errors import CallError
-from curate.people.learning import Learned, learn
+from curate.people.learning import LearningResult, learn
 from curate.people.queues.active_learning import draw_learn
 from curate.quality.model_in_force import MODEL, compute_quality, model_in_force
 from curate.store.audit import Audit, open_audit
@@ -67,7 +67,7 @@ class Study:
         """Read a JSON document of the data folder."""
         return json.loads((self.data / name).read_text())
 
-    def learn(self, audit: Audit, labels: pd.DataFrame, **options: Any) -> Learned:
+    def learn(self, audit: Audit, labels: pd.DataFrame, **options: Any) -> LearningResult:
         """Learn on a copy of an audit, which the next call replaces."""
         copy = self.work / "learned"
         shutil.rmtree(copy, ignore_errors=True)
@@ -82,7 +82,7 @@ def labels_of(masks: pd.DataFrame, bad: Truth, shown: Ids) -> pd.DataFrame:
     return found.assign(queue_kind="none", inclusion_probability=np.nan)
 
 
-def rows_of(found: Learned, about: Row) -> Row:
+def rows_of(found: LearningResult, about: Row) -> Row:
     """Return a row of the results: what came of learning."""
     reviews = found.record["reviews"]
     told = found.record["model"]

@@ -13,7 +13,7 @@ def rows() -> list[dict[str, Any]]:
     """Measure the bytes a second that stability reads, as a share of what a copy moves."""
     import torch
 
-    from curate.networks.segmenters.gpu_stability import stability_of
+    from curate.networks.segmenters.gpu_stability import compute_stability
 
     if not torch.cuda.is_available():
         print("gpu: there is none here, so nothing is measured")
@@ -22,7 +22,7 @@ def rows() -> list[dict[str, Any]]:
     target = torch.empty_like(logits)
     size = logits.numel() * logits.element_size()
     copied = 2 * size / seconds(lambda: target.copy_(logits))
-    ours = size / seconds(lambda: stability_of(logits))
+    ours = size / seconds(lambda: compute_stability(logits))
     common = size / seconds(lambda: (logits > 1).sum((1, 2)) / (logits > -1).sum((1, 2)))
     name = torch.cuda.get_device_name()
     return [

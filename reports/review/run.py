@@ -130,12 +130,12 @@ def pictures(work: Path) -> Rows:
 def _views(work: Path, name: str) -> tuple[float, float]:
     """Return milliseconds for a card of a picture, and for another of the same one."""
     from curate.images import Box
-    from curate.people.webapp.picture_cache import PictureRequest, Views
+    from curate.people.webapp.picture_cache import ViewCache, ViewRequest
 
-    views, times = Views(work), []
+    views, times = ViewCache(work), []
     for x in (500, 600):
         begin = time.perf_counter()
-        views.ask(PictureRequest(name, (2000, 3000), Box(x, 500, 1200, 1200), 1024)).result()
+        views.ask(ViewRequest(name, (2000, 3000), Box(x, 500, 1200, 1200), 1024)).result()
         times.append(1000 * (time.perf_counter() - begin))
     views.close()
     return times[0], times[1]

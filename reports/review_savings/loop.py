@@ -15,7 +15,7 @@ from curate import open_audit
 from curate.errors import CallError
 from curate.people.learning import learn
 from curate.people.queues.draw_queue import draw_queue
-from curate.people.queues.population import Already
+from curate.people.queues.population import PastReviews
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
 from curate.store.audit_sql import ACTIONS
@@ -40,10 +40,10 @@ class People:
     hidden: Ids = field(default_factory=lambda: np.empty(0, np.int64))
     order: list[int] = field(default_factory=list)
 
-    def done(self) -> Already:
+    def done(self) -> PastReviews:
         """Return which masks need not be shown any more."""
         pairs = [self.twins[mask] for mask in self.order if mask in self.twins]
-        return Already(np.unique(np.r_[self.hidden, self.order, pairs]).astype(np.int64))
+        return PastReviews(np.unique(np.r_[self.hidden, self.order, pairs]).astype(np.int64))
 
     def decide(self, masks: list[int]) -> pd.DataFrame:
         """Return decisions on masks."""

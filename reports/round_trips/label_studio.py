@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from curate.people.exchange import import_file, left_out, write_queue
-from curate.people.exchange.queue_writing import Outgoing
-from curate.people.queues.population import queue
+from curate.people.exchange import count_left_out, import_file, write_queue
+from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.queues.population import rank_queue
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit, open_audit
 
@@ -33,9 +33,9 @@ def measure(audit_path: Path, out: Path) -> list[dict[str, Any]]:
 def _there_and_back(audit: Audit, out: Path, crops: bool) -> dict[str, Any]:
     view = "crops" if crops else "whole"
     person = f"label-studio {view}"
-    rows = queue(audit, actions=("accept", "review", "reject"))
+    rows = rank_queue(audit, actions=("accept", "review", "reject"))
     start = time.perf_counter()
-    written = write_queue(audit, rows, out / view, "label-studio", how=Outgoing(crops))
+    written = write_queue(audit, rows, out / view, "label-studio", how=ExportOptions(crops))
     middle = time.perf_counter()
     export = out / f"{view}.json"
     _submit(out / view / "tasks.json", export, person)
@@ -46,7 +46,7 @@ def _there_and_back(audit: Audit, out: Path, crops: bool) -> dict[str, Any]:
     kept = kept[kept["reviewer"] == person]
     equal = int(((kept["action"] == "accept") & (kept["iou"] == 1)).sum())
     masks = int(rows["mask_id"].nunique())
-    why = left_out(audit, rows, written)
+    why = count_left_out(audit, rows, written)
     return {
         "format": "label-studio",
         "view": view,

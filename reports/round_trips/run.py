@@ -21,9 +21,9 @@ import pandas as pd
 from independent import equal_masks
 
 import curate
-from curate.people.exchange import import_file, left_out, write_queue
-from curate.people.exchange.queue_writing import Outgoing
-from curate.people.queues.population import queue
+from curate.people.exchange import count_left_out, import_file, write_queue
+from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.queues.population import rank_queue
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit, open_audit
 
@@ -41,7 +41,7 @@ Row = dict[str, Any]
 
 def everything(audit: Audit) -> pd.DataFrame:
     """Return all masks of an audit as a queue, recorded as a draw."""
-    rows = queue(audit, actions=("accept", "review", "reject"))
+    rows = rank_queue(audit, actions=("accept", "review", "reject"))
     open_reviews(audit, create=True).record_draw("errors", rows[["mask_id"]], {})
     return rows
 
@@ -53,15 +53,15 @@ def there_and_back(
     ending = "" if crops and name == "coco" else FORMATS[name]
     out = work / f"{name}-{'crops' if crops else 'whole'}{ending}"
     start = time.perf_counter()
-    written = write_queue(audit, rows, out, name, how=Outgoing(crops))
+    written = write_queue(audit, rows, out, name, how=ExportOptions(crops))
     middle = time.perf_counter()
     person = f"{name} {'crops' if crops else 'whole'}"
-    done = import_file(audit, out, reviewer=person, all_looked=True)
+    done = import_file(audit, out, reviewer=person, assume_reviewed=True)
     end = time.perf_counter()
     kept = open_reviews(audit).decisions()
     kept = kept[kept["reviewer"] == person]
     equal = (kept["action"] == "accept") & (kept["iou"] == 1) & kept["segmentation"].isna()
-    why = left_out(audit, rows, written)
+    why = count_left_out(audit, rows, written)
     return {
         "format": name,
         "view": "crops" if crops else "whole",

@@ -12,9 +12,9 @@ from nuclei import dense
 from PIL import Image
 
 from curate import rle
-from curate.networks.segmenters.prompting import paired_iou
+from curate.networks.segmenters.prompting import pairwise_iou
 from curate.networks.segmenters.segmenter import Embedding, Prompts, Segmenter
-from curate.networks.segmenters.training_prompts import jittered_boxes, points_inside
+from curate.networks.segmenters.training_prompts import jitter_boxes, sample_points
 from curate.rle.logits import ThresholdedMasks, concat_drawn, draw
 
 Floats = npt.NDArray[np.float64]
@@ -78,7 +78,7 @@ def _add(
     predicted: Floats,
 ) -> None:
     """Put what was drawn for some nuclei into the set; a generator stores no empty mask."""
-    ious = paired_iou(rle.concat([rle.from_dense(mask) for mask in truth]), drawn.runs)
+    ious = pairwise_iou(rle.concat([rle.from_dense(mask) for mask in truth]), drawn.runs)
     counts = [c.decode("ascii") for c in rle.encode(drawn.runs).to_pylist()]
     for k in np.flatnonzero(drawn.area):
         number = nuclei[k]["id"]
@@ -109,10 +109,10 @@ def _ask(
     for start in range(0, len(truth), 64):
         some = truth[start : start + 64]
         if way == "a point":
-            points = points_inside(some, random)[:, None]
+            points = sample_points(some, random)[:, None]
             prompts = Prompts(points, np.ones(points.shape[:2], np.int8))
         else:
-            prompts = Prompts(boxes=jittered_boxes(some, random, JITTER[way]))
+            prompts = Prompts(boxes=jitter_boxes(some, random, JITTER[way]))
         answer = segmenter.segment(embedding, prompts, multimask=way == "a point")
         best = answer.predicted_iou.argmax(axis=1)
         each = np.arange(len(best))

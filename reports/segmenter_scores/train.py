@@ -18,11 +18,11 @@ from nuclei import SIDE, Cutting, halves, plates
 from transformers import SamModel
 
 from curate.networks.segmenters.segmenter_training import (
-    Progress,
     SegmenterSchedule,
+    StepMetrics,
     train_segmenter,
 )
-from curate.networks.segmenters.small_sam import small_sam
+from curate.networks.segmenters.small_sam import build_small_sam
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
@@ -41,9 +41,9 @@ class Log:
 
     schedule: SegmenterSchedule
     start: float
-    last: deque[Progress]
+    last: deque[StepMetrics]
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: StepMetrics) -> None:
         """Take note of an update."""
         self.last.append(progress)
         if (progress.step + 1) % 50 == 0:
@@ -63,7 +63,7 @@ def train(data: Path, half: int, folder: Path) -> None:
     if finished:
         model = SamModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     else:
-        model = small_sam(side=SIDE, patch=PATCH, places=False, seed=half)
+        model = build_small_sam(side=SIDE, patch=PATCH, places=False, seed=half)
     for k, (longest, schedule) in list(enumerate(STAGES))[finished:]:
         seen = plates(data, halves(data)[half], longest)
         train_segmenter(

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from curate.errors import CallError
-from curate.people.guarantees.acceptance_tests import acceptance
-from curate.people.guarantees.certify import acceptance_curve, certify, expected_share, levels
+from curate.people.guarantees.acceptance_tests import count_by_threshold
+from curate.people.guarantees.certify import allocate_levels, certify, certify_bounds, project_share
 from curate.people.guarantees.reviewed_sample import Population, ReviewedSample
 
 
@@ -90,7 +90,7 @@ def test_the_threshold_accepts_what_it_says() -> None:
 
 def test_p_values_against_scipy() -> None:
     sample, population, _ = audit(4, n=500)
-    curve = acceptance(sample, population, 0.05)
+    curve = count_by_threshold(sample, population, 0.05)
     for k in range(0, len(curve.accepted), 20):
         found = sample.bad[sample.quality >= curve.threshold[k]].sum()
         null = np.floor(0.05 * curve.accepted[k] + 1e-9) + 1
@@ -105,8 +105,8 @@ def test_p_values_against_scipy() -> None:
 
 def test_levels_follow_the_fallback_procedure() -> None:
     sample, population, _ = audit(5)
-    curve = acceptance(sample, population, 0.05)
-    p_value, level = levels(curve, 0.05)
+    curve = count_by_threshold(sample, population, 0.05)
+    p_value, level = allocate_levels(curve, 0.05)
     # What starts at each threshold is its level less what was passed on; it must be fixed by the
     # design alone, and be no more than the risk in all.
     passed = np.r_[0, np.where(p_value <= level, level, 0)[:-1]]
@@ -114,7 +114,7 @@ def test_levels_follow_the_fallback_procedure() -> None:
     assert start.min() >= -1e-12
     assert start.sum() == pytest.approx(0.05)
     other = replace(sample, bad=np.random.default_rng(0).random(len(sample)) < 0.5)
-    p_other, level_other = levels(acceptance(other, population, 0.05), 0.05)
+    p_other, level_other = allocate_levels(count_by_threshold(other, population, 0.05), 0.05)
     passed = np.r_[0, np.where(p_other <= level_other, level_other, 0)[:-1]]
     np.testing.assert_allclose(level_other - passed, start, atol=1e-12)
 
@@ -129,8 +129,10 @@ def test_the_bound_holds_where_it_is_hardest(exact: bool) -> None:
         bad = random.permutation(size) < 0.0502 * size
         population = Population(quality)
         ids = random.choice(size, 300, replace=False)
-        curve = acceptance(sample_of(population, ids, bad[ids], exact=exact), population, 0.05)
-        p_value, level = levels(curve, 0.05)
+        curve = count_by_threshold(
+            sample_of(population, ids, bad[ids], exact=exact), population, 0.05
+        )
+        p_value, level = allocate_levels(curve, 0.05)
         wrong += any(
             bad[quality >= t].mean() > 0.05
             for t in curve.threshold[(p_value <= level) & (level > 0)]
@@ -182,10 +184,10 @@ def test_what_the_next_tenth_costs_is_about_what_it_takes() -> None:
     sample, population, _ = audit(1, n=400)
     found = certify(sample, population)
     assert found.reviews_for_next is not None
-    grown = expected_share(sample, population, round(1.3 * found.reviews_for_next))
+    grown = project_share(sample, population, round(1.3 * found.reviews_for_next))
     assert grown >= found.share + 0.08
-    assert expected_share(sample, population, 0) == found.share
-    less = expected_share(sample, population, found.reviews_for_next // 4)
+    assert project_share(sample, population, 0) == found.share
+    less = project_share(sample, population, found.reviews_for_next // 4)
     assert less < found.share + 0.1
 
 
@@ -238,7 +240,7 @@ def test_images_that_are_bad_as_a_whole_do_not_slip_through() -> None:
 
 def test_acceptance_under_other_bounds() -> None:
     sample, population, _ = audit(13, n=200)
-    found = acceptance_curve(sample, population, [0.005, 0.05, 0.1, 0.3])
+    found = certify_bounds(sample, population, [0.005, 0.05, 0.1, 0.3])
     assert found["max_bad"].tolist() == [0.005, 0.05, 0.1, 0.3]
     assert np.isnan(found["share"].iloc[0])
     assert found["share"].iloc[1:].is_monotonic_increasing

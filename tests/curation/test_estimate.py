@@ -10,7 +10,12 @@ from scipy import stats
 
 from curate.errors import CallError
 from curate.people.guarantees import intervals
-from curate.people.guarantees.estimate import Looked, estimate, gather_images, missing
+from curate.people.guarantees.estimate import (
+    ReviewedImages,
+    estimate,
+    estimate_missing,
+    gather_images,
+)
 from curate.people.guarantees.reviewed_sample import Population, RecordedDraw, ReviewedSample
 
 
@@ -60,12 +65,12 @@ def test_prediction_powered_as_the_paper_has_it() -> None:
     tune = np.cov(y, f)[0, 1] / np.var(f, ddof=1)
     value = y.mean() + tune * (population.quality.mean() - f.mean())
     variance = np.var(y - tune * f, ddof=1) / len(y)
-    moments = intervals.moments(sample, y, f)
-    powered = intervals.powered(moments, population.quality.mean())
+    moments = intervals.estimate_moments(sample, y, f)
+    powered = intervals.apply_predictions(moments, population.quality.mean())
     assert powered is not None
     assert powered[0] == pytest.approx(value, rel=1e-9)
     assert powered[1] == pytest.approx(variance, rel=0.02)
-    found = intervals.share(sample, population, ~sample.bad, 0.95)
+    found = intervals.share_interval(sample, population, ~sample.bad, 0.95)
     assert found.method == "prediction-powered"
     assert found.value == pytest.approx(value)
     normal = 2 * 1.959964 * np.sqrt(variance)
@@ -80,7 +85,7 @@ def test_prediction_powered_as_its_authors_code_has_it() -> None:
     y, f = (~sample.bad).astype(float), sample.quality
     low, high = ppi.ppi_mean_ci(y, f, population.quality, alpha=0.05)
     middle = ppi.ppi_mean_pointestimate(y, f, population.quality)
-    found = intervals.share(sample, population, ~sample.bad, 0.95)
+    found = intervals.share_interval(sample, population, ~sample.bad, 0.95)
     width = float((high - low)[0])
     assert found.value == pytest.approx(float(middle[0]), abs=width / 50)
     assert width <= found.high - found.low <= 1.1 * width
@@ -89,13 +94,13 @@ def test_prediction_powered_as_its_authors_code_has_it() -> None:
 def test_a_useless_score_is_not_used_to_narrow() -> None:
     sample, population, _ = srs(3, 500)
     noise = np.random.default_rng(0).random(population.size)
-    found = intervals.share(
+    found = intervals.share_interval(
         replace(sample, quality=noise[sample.mask_id]), Population(noise), ~sample.bad, 0.95
     )
     assert found.high - found.low == pytest.approx(found.width_reviews, rel=0.02)
     constant = Population(np.full(population.size, 0.5))
     same = replace(sample, quality=np.full(len(sample), 0.5))
-    found = intervals.share(same, constant, ~sample.bad, 0.95)
+    found = intervals.share_interval(same, constant, ~sample.bad, 0.95)
     assert found.method == "reviews"
     assert np.isnan(found.width_predicted)
 
@@ -105,7 +110,7 @@ def test_few_bad_masks_get_the_exact_interval(bad: int) -> None:
     sample, population, _ = srs(4, 300)
     many = 10**9
     sample = replace(sample, bad=np.arange(300) < bad, population=many, fraction=300 / many)
-    found = intervals.share(sample, population, ~sample.bad, 0.95)
+    found = intervals.share_interval(sample, population, ~sample.bad, 0.95)
     want = stats.binomtest(300 - bad, 300).proportion_ci(0.95, "exact")
     # Below one bad mask in a sample, on average, the binomial is no bound; Markov's takes over.
     slack = {0: 1e-6, 1: 2e-6, 5: 1e-6}[bad]
@@ -143,18 +148,18 @@ def test_strata_of_unequal_probability() -> None:
         w**2 * e.var(ddof=1) / len(e) * (1 - len(e) / size)
         for w, e, size in zip(weight, each, np.bincount(stratum), strict=True)
     )
-    moments = intervals.moments(sample, y, sample.quality)
+    moments = intervals.estimate_moments(sample, y, sample.quality)
     assert moments.mean == pytest.approx(value)
     assert moments.spread(0.0)[0] == pytest.approx(variance)
     few = replace(sample, bad=np.arange(480) == 479)
-    found = intervals.share(few, population, ~few.bad, 0.95)
+    found = intervals.share_interval(few, population, ~few.bad, 0.95)
     assert found.method == "exact"
     # The one bad mask stands for 75 others, and the interval knows.
     assert found.low < found.value < found.high
     assert found.value == pytest.approx(1 - weight[1] / 80)
     missing_one = replace(sample, strata=np.array([14_000, 6_000, 10]))
     with pytest.raises(CallError, match="stratum 2 of the draw has no reviewed mask"):
-        intervals.share(missing_one, population, ~sample.bad, 0.95)
+        intervals.share_interval(missing_one, population, ~sample.bad, 0.95)
 
 
 def test_whole_images_vary_as_images() -> None:
@@ -165,19 +170,19 @@ def test_whole_images_vary_as_images() -> None:
     bad = random.random(1000)[image] < 0.2
     ids = np.flatnonzero(np.isin(image, random.choice(1000, 150, replace=False)))
     sample = sample_of(population, ids, bad[ids], unit="image", fraction=0.15, exact=False)
-    found = intervals.share(sample, population, ~sample.bad, 0.95)
+    found = intervals.share_interval(sample, population, ~sample.bad, 0.95)
     y = (~sample.bad).astype(float)
     # The jackknife over images, an independent way to the same variance.
     kept = [y[sample.image_id != k].mean() for k in np.unique(sample.image_id)]
     jackknife = 149 / 150 * ((kept - np.mean(kept)) ** 2).sum() * 0.85
-    assert intervals.moments(sample, y, sample.quality).spread(0.0)[0] == pytest.approx(
+    assert intervals.estimate_moments(sample, y, sample.quality).spread(0.0)[0] == pytest.approx(
         jackknife, rel=0.02
     )
     assert found.value == pytest.approx(y.mean(), abs=0.02)
-    as_masks = intervals.share(replace(sample, unit="mask"), population, ~sample.bad, 0.95)
+    as_masks = intervals.share_interval(replace(sample, unit="mask"), population, ~sample.bad, 0.95)
     assert found.width_reviews > 2 * as_masks.width_reviews
     clean = replace(sample, bad=np.zeros(len(ids), bool))
-    exact = intervals.share(clean, population, ~clean.bad, 0.95)
+    exact = intervals.share_interval(clean, population, ~clean.bad, 0.95)
     assert exact.method == "exact"
     assert exact.high == 1
     # 150 images cannot say more than 150 masks would.
@@ -214,7 +219,7 @@ def test_intervals_hold() -> None:
         stratum = np.argsort(np.argsort(population.quality)) * 4 // 4000
         parts = [random.choice(np.flatnonzero(stratum == k), 50, replace=False) for k in range(4)]
         ids = np.concatenate(parts)
-        found = intervals.share(
+        found = intervals.share_interval(
             sample_of(population, ids, bad[ids], stratum), population, ~bad[ids], 0.9
         )
         missed += not found.low <= 1 - bad.mean() <= found.high
@@ -223,7 +228,7 @@ def test_intervals_hold() -> None:
 
 def test_missing_masks() -> None:
     counts = np.r_[np.zeros(60, np.int64), np.ones(30, np.int64), np.full(10, 3)]
-    mean, lacking = missing(Looked(counts, 10_000_000))
+    mean, lacking = estimate_missing(ReviewedImages(counts, 10_000_000))
     assert mean.value_low == mean.value_high == 0.6
     variance = counts.var(ddof=1) / 100
     scale = variance / 0.6
@@ -236,11 +241,11 @@ def test_missing_masks() -> None:
 
 
 def test_no_missing_mask_is_not_none_to_come() -> None:
-    mean, lacking = missing(Looked(np.zeros(60, np.int64), 10_000))
+    mean, lacking = estimate_missing(ReviewedImages(np.zeros(60, np.int64), 10_000))
     assert mean.value_low == 0
     assert mean.high == pytest.approx(-np.log(0.025) / 60)
     assert 0.05 < lacking.high < 0.07
-    all_seen = missing(Looked(np.array([0, 2, 1]), 3))[0]
+    all_seen = estimate_missing(ReviewedImages(np.array([0, 2, 1]), 3))[0]
     assert all_seen.low == all_seen.high == 1
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from curate.errors import CallError
-from curate.people.guarantees.draw_checks import imported
-from curate.people.guarantees.reviewed_sample import RecordedDraw, gather
-from curate.people.queues.sampling import draw_estimate, draw_images, sizes_of
+from curate.people.guarantees.draw_checks import make_imported_draw
+from curate.people.guarantees.reviewed_sample import RecordedDraw, gather_sample
+from curate.people.queues.sampling import count_strata, draw_estimate, draw_images
 
 N = 1000
 
@@ -31,7 +31,7 @@ def labels_of(ids: Any, bad: Any = (), fixed: Any = (), iou: float = np.nan) -> 
 
 
 def draw_of(rows: pd.DataFrame, before: int = 0, **other: Any) -> RecordedDraw:
-    settings = {"unit": "mask", "population": N, "before": before, "strata": sizes_of(rows)}
+    settings = {"unit": "mask", "population": N, "before": before, "strata": count_strata(rows)}
     return RecordedDraw(other.pop("number", 1), "estimate", settings | other, rows)
 
 
@@ -55,7 +55,9 @@ def whole(n: int = 100, seed: int = 0) -> RecordedDraw:
 def test_a_finished_draw() -> None:
     draw = drawn()
     ids = draw.rows["mask_id"].to_numpy()
-    sample = gather([draw], labels_of(ids, bad=ids[:7], fixed=ids[7:9], iou=0.8), population(), N)
+    sample = gather_sample(
+        [draw], labels_of(ids, bad=ids[:7], fixed=ids[7:9], iou=0.8), population(), N
+    )
     assert len(sample) == 200
     assert sample.bad.sum() == 9
     assert sample.exact
@@ -67,7 +69,7 @@ def test_a_finished_draw() -> None:
     assert [at[k] for k in ids[[0, 7, 20]]] == [0.0, 0.8, 1.0]
     assert sample.notes == ()
     errors = RecordedDraw(7, "errors", {}, draw.rows.assign(inclusion_probability=np.nan))
-    beside = gather([errors, draw], labels_of(ids), population(), N)
+    beside = gather_sample([errors, draw], labels_of(ids), population(), N)
     assert sorted(beside.mask_id) == sorted(ids)
 
 
@@ -76,7 +78,7 @@ def test_only_the_beginning_of_an_unfinished_draw_counts() -> None:
     ids = draw.rows.sort_values("place")["mask_id"].to_numpy()
     # 100 in order but for one that was skipped, and some out of turn.
     done = np.r_[ids[:60], ids[61:100], ids[150:160]]
-    sample = gather([draw], labels_of(done), population(), N)
+    sample = gather_sample([draw], labels_of(done), population(), N)
     assert sorted(sample.mask_id) == sorted(ids[:100])
     assert sample.mask_id[~sample.decided].tolist() == [ids[60]]
     assert sample.reviewed == len(sample) - 1
@@ -90,7 +92,7 @@ def test_what_is_picked_out_of_a_draw_is_refused() -> None:
     draw = drawn()
     ids = draw.rows.sort_values("place")["mask_id"].to_numpy()
     with pytest.raises(CallError, match=r"no decisions yet.*in their order"):
-        gather([draw], labels_of(ids[100:]), population(), N)
+        gather_sample([draw], labels_of(ids[100:]), population(), N)
 
 
 def test_checks_of_people_are_no_part_of_the_sample() -> None:
@@ -104,8 +106,8 @@ def test_checks_of_people_are_no_part_of_the_sample() -> None:
     shown = pd.concat(
         [rows.astype({"honeypot": object}), again, known.astype({"honeypot": object})]
     )
-    plain = gather([draw], labels_of(rows["mask_id"]), population(), N)
-    mixed = gather(
+    plain = gather_sample([draw], labels_of(rows["mask_id"]), population(), N)
+    mixed = gather_sample(
         [RecordedDraw(1, "estimate", draw.settings, shown)],
         labels_of(np.r_[rows["mask_id"], left], bad=left),
         population(),
@@ -123,7 +125,7 @@ def test_two_draws_combine_to_the_chance_of_being_in_any() -> None:
     other = rest.assign(quality_score=np.random.default_rng(5).random(len(rest)))
     two = drawn(270, seed=3, masks=other, before=100, number=2)
     ids = np.r_[one.rows["mask_id"], two.rows["mask_id"]]
-    sample = gather([one, two], labels_of(ids), masks, N)
+    sample = gather_sample([one, two], labels_of(ids), masks, N)
     assert len(sample) == len(np.unique(ids)) == 370
     assert not sample.exact
     # 0.1 + 0.9 * 0.3
@@ -137,7 +139,7 @@ def test_an_unfinished_first_draw_keeps_its_masks_from_the_second() -> None:
     rest = masks[~masks.index.isin(one.rows["mask_id"])]
     two = drawn(80, seed=3, masks=rest, before=200, number=2)
     begun = one.rows.sort_values("place")["mask_id"].to_numpy()[:50]
-    sample = gather([one, two], labels_of(np.r_[begun, two.rows["mask_id"]]), masks, N)
+    sample = gather_sample([one, two], labels_of(np.r_[begun, two.rows["mask_id"]]), masks, N)
     # 0.2 * 50 / 200 + 0.8 * 0.1, which is 130 masks of 1,000.
     assert sample.fraction == pytest.approx(0.13)
     assert len(sample) == 130
@@ -146,7 +148,7 @@ def test_an_unfinished_first_draw_keeps_its_masks_from_the_second() -> None:
 def test_draws_that_may_meet_combine_as_independent() -> None:
     one, two = drawn(100), drawn(100, seed=9, number=2)
     ids = np.union1d(one.rows["mask_id"], two.rows["mask_id"])
-    sample = gather([one, two], labels_of(ids), population(), N)
+    sample = gather_sample([one, two], labels_of(ids), population(), N)
     assert sample.fraction == pytest.approx(0.19)
     assert len(sample) == len(ids) < 200
 
@@ -165,27 +167,29 @@ def test_unequal_probabilities_stand_alone() -> None:
     )
     rows["place"] = random.permutation(200) + 1
     draw = draw_of(rows)
-    sample = gather([draw], labels_of(rows["mask_id"]), masks, N)
+    sample = gather_sample([draw], labels_of(rows["mask_id"]), masks, N)
     assert not sample.exact
     assert sample.fraction == pytest.approx(0.1)
     assert sample.weight.max() == pytest.approx(1)
     assert sample.weight.min() == pytest.approx(1 / 3)
     with pytest.raises(CallError, match="unequal probabilities"):
-        gather([draw, drawn(10, number=2)], labels_of(rows["mask_id"]), masks, N)
+        gather_sample([draw, drawn(10, number=2)], labels_of(rows["mask_id"]), masks, N)
 
 
 def test_whole_images() -> None:
     draw = whole()
     ids = draw.rows.sort_values("place")["mask_id"].to_numpy()
-    sample = gather([draw], labels_of(ids), population(), N)
+    sample = gather_sample([draw], labels_of(ids), population(), N)
     assert sample.unit == "image"
     assert len(np.unique(sample.image_id)) == 20
     assert sample.fraction == pytest.approx(20 / 200)
     # An image that was not finished does not count.
-    part = gather([draw], labels_of(ids[:52]), population(), N)
+    part = gather_sample([draw], labels_of(ids[:52]), population(), N)
     assert len(part) == 50
     assert part.fraction == pytest.approx(10 / 200)
-    both = gather([drawn(), draw], labels_of(np.r_[ids, drawn().rows["mask_id"]]), population(), N)
+    both = gather_sample(
+        [drawn(), draw], labels_of(np.r_[ids, drawn().rows["mask_id"]]), population(), N
+    )
     assert both.unit == "mask"
     assert "whole images" in both.notes[0]
 
@@ -235,26 +239,26 @@ def broken(**change: Any) -> RecordedDraw:
 )
 def test_a_sample_that_is_not_random_is_refused(draw: RecordedDraw, message: str) -> None:
     with pytest.raises(CallError, match=message):
-        gather([draw], labels_of(draw.rows["mask_id"]), population(), N)
+        gather_sample([draw], labels_of(draw.rows["mask_id"]), population(), N)
 
 
 def test_decisions_without_a_draw_are_refused_and_counted() -> None:
     labels = labels_of(np.arange(100, 130)).assign(queue_kind=["errors"] * 20 + ["learn"] * 10)
     with pytest.raises(CallError, match="20 of the queue 'errors', 10 of the queue 'learn'"):
-        gather([], labels, population(), N)
+        gather_sample([], labels, population(), N)
     with pytest.raises(CallError, match="nobody has decided"):
-        gather([], labels.iloc[:0], population(), N)
+        gather_sample([], labels.iloc[:0], population(), N)
     with pytest.raises(CallError, match="no draw is of whole images"):
-        gather([drawn()], labels, population(), N, unit="image")
+        gather_sample([drawn()], labels, population(), N, unit="image")
 
 
 def test_a_sample_that_others_drew() -> None:
     ids = drawn().rows["mask_id"].to_numpy()
     labels = labels_of(ids, bad=ids[:5]).assign(inclusion_probability=0.2)
-    sample = gather([imported(labels, N)], labels, population(), N)
+    sample = gather_sample([make_imported_draw(labels, N)], labels, population(), N)
     assert len(sample) == 200
     assert sample.exact
     assert sample.bad.sum() == 5
     part = labels.iloc[:150]
     with pytest.raises(CallError, match="speak of 750 masks instead of 1,000"):
-        gather([imported(part, N)], part, population(), N)
+        gather_sample([make_imported_draw(part, N)], part, population(), N)

@@ -13,8 +13,8 @@ from pycocotools.coco import COCO
 
 from curate.errors import AuditError, CallError
 from curate.people.exchange import write_queue
-from curate.people.queues.draw_queue import BLIND, draw_queue
-from curate.people.queues.population import Already, queue
+from curate.people.queues.draw_queue import BLIND_COLUMNS, draw_queue
+from curate.people.queues.population import PastReviews, rank_queue
 from curate.people.queues.sampling import COLUMNS
 from curate.people.reviews.recorded_draws import RecordedDraw
 
@@ -57,7 +57,7 @@ def recorded(drawn: Any) -> RecordedDraw:
 
 def test_errors_are_todays_queue_with_a_place_and_a_kind(audit: Any) -> None:
     drawn = draw_queue(audit, budget=7)
-    plain = queue(audit, budget=7)
+    plain = rank_queue(audit, budget=7)
     pd.testing.assert_frame_equal(
         drawn.rows.drop(columns=["place", "slot", "queue_kind"]), plain, check_dtype=False
     )
@@ -73,7 +73,7 @@ def test_errors_are_todays_queue_with_a_place_and_a_kind(audit: Any) -> None:
 
 def test_errors_and_learn_leave_out_what_was_decided_or_sampled(audit: Any) -> None:
     sample = draw_queue(audit, kind="estimate", budget=30, seed=1)
-    already = Already(np.array([99, 98]), (recorded(sample),))
+    already = PastReviews(np.array([99, 98]), (recorded(sample),))
     gone = {99, 98, *sample.record["mask_id"]}
     for kind in ("errors", "learn"):
         drawn = draw_queue(audit, kind=kind, budget=20, already=already, actions=("review",))
@@ -81,7 +81,7 @@ def test_errors_and_learn_leave_out_what_was_decided_or_sampled(audit: Any) -> N
         assert not gone & set(drawn.record["mask_id"])
     errors = draw_queue(audit, budget=9, already=already).record["mask_id"].tolist()
     assert errors == [k for k in range(99, 9, -1) if k not in gone][:9]
-    everything = Already(np.arange(10, 100))
+    everything = PastReviews(np.arange(10, 100))
     assert draw_queue(audit, already=everything).rows.empty
     with pytest.raises(AuditError, match="no mask is left"):
         draw_queue(audit, kind="learn", budget=3, already=everything)
@@ -91,7 +91,7 @@ def test_an_estimate_is_about_all_masks_that_could_be_accepted(audit: Any) -> No
     drawn = draw_queue(audit, kind="estimate", budget=500)
     assert sorted(drawn.record["mask_id"]) == [k for k in range(10, 100) if k not in (11, 12)]
     assert (drawn.record["inclusion_probability"] == 1).all()
-    some = draw_queue(audit, kind="estimate", budget=30, already=Already(np.arange(10, 100)))
+    some = draw_queue(audit, kind="estimate", budget=30, already=PastReviews(np.arange(10, 100)))
     assert len(some.record) == 30  # what people saw for other reasons stays in
     assert some.settings["population"] == 88
     assert some.settings["unit"] == "mask"
@@ -103,14 +103,14 @@ def test_later_samples_leave_out_earlier_ones(audit: Any) -> None:
     one = draw_queue(audit, kind="estimate", budget=40, overlap=0.25, seed=1)
     assert one.settings["masks"] == 32
     two = draw_queue(
-        audit, kind="estimate", budget=500, already=Already(draws=(recorded(one),)), seed=2
+        audit, kind="estimate", budget=500, already=PastReviews(draws=(recorded(one),)), seed=2
     )
     ids = set(one.record["mask_id"])
     assert len(ids) == 32
     assert len(two.record) == 88 - 32
     assert not ids & set(two.record["mask_id"])
     assert two.settings["before"] == 32
-    before = Already(draws=(recorded(one), recorded(two)))
+    before = PastReviews(draws=(recorded(one), recorded(two)))
     with pytest.raises(AuditError, match="no mask is left"):
         draw_queue(audit, kind="estimate", budget=5, already=before)
 
@@ -130,14 +130,14 @@ def test_whole_images_are_drawn_with_those_that_hold_no_mask(audit: Any) -> None
     assert any(image >= 1000 for image in numbers["ids"])
     assert not set(numbers["ids"]) & {2000, 2001, 2002}
     assert (one.record["inclusion_probability"] == 0.5).all()
-    two = draw_queue(audit, **options, budget=500, already=Already(draws=(recorded(one),)))
+    two = draw_queue(audit, **options, budget=500, already=PastReviews(draws=(recorded(one),)))
     assert not set(two.settings["images"]["ids"]) & set(numbers["ids"])
     assert two.settings["images"]["population"] == 20
 
 
 def test_a_random_sample_shows_nothing_that_judges_a_mask(audit: Any, tmp_path: Path) -> None:
     drawn = draw_queue(audit, kind="estimate", budget=40, honeypots=0.1, known=known(70, 20))
-    assert set(drawn.rows.columns) <= {*BLIND, "place", "slot", "queue_kind"}
+    assert set(drawn.rows.columns) <= {*BLIND_COLUMNS, "place", "slot", "queue_kind"}
     for name in ("q.csv", "q.json"):
         write_queue(audit, drawn.shown(1), tmp_path / name)
         text = (tmp_path / name).read_text()
@@ -145,7 +145,7 @@ def test_a_random_sample_shows_nothing_that_judges_a_mask(audit: Any, tmp_path: 
 
 
 def test_checks_of_people_are_recorded_but_not_shown(audit: Any, tmp_path: Path) -> None:
-    already = Already(np.arange(90, 100))
+    already = PastReviews(np.arange(90, 100))
     drawn = draw_queue(
         audit, budget=22, honeypots=0.2, known=known(90, 10), already=already, seed=4
     )
@@ -261,7 +261,7 @@ def test_what_was_done_before_comes_from_the_record(audit: Any) -> None:
         def resolved(self) -> pd.DataFrame:
             return pd.DataFrame({"good": [True]}, index=pd.Index([40], name="mask_id"))
 
-    already = Already.of(Record())
+    already = PastReviews.of(Record())
     assert already.decided.tolist() == [40]
     assert already.sampled("mask").tolist() == sorted(sample.record["mask_id"])
     assert set(already.sampled()) == {*sample.record["mask_id"], *images.record["mask_id"]}

@@ -13,15 +13,15 @@ from curate.errors import CallError
 from curate.people.queues.active_learning import draw_learn
 from curate.people.queues.sampling import (
     COLUMNS,
-    agreed,
-    allocate,
+    add_honeypots,
+    add_overlap,
+    agreed_answers,
+    allocate_webster,
     choose_images,
+    count_strata,
     draw_estimate,
-    in_order,
+    make_ordered_draw,
     read_answers,
-    sizes_of,
-    with_honeypots,
-    with_overlap,
 )
 from curate.people.reviews.recorded_draws import RecordedDraw
 
@@ -49,7 +49,7 @@ def webster(sizes: list[int], n: int) -> list[int]:
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=7), st.integers(0, 300))
 def test_shares_are_those_of_giving_one_seat_after_the_other(sizes: list[int], n: int) -> None:
     n = min(n, sum(sizes))
-    shared = allocate(np.array(sizes), n)
+    shared = allocate_webster(np.array(sizes), n)
     assert shared.sum() == n
     assert (shared <= sizes).all()
     # Equal claims may be settled either way; the claims that were met are the same.
@@ -66,7 +66,7 @@ def test_a_sample_is_stratified_and_says_exactly_how() -> None:
     assert drawn["place"].tolist() == list(range(1, 32))
     assert drawn["mask_id"].is_unique
     assert set(drawn["mask_id"]) <= set(masks.index)
-    sizes = sizes_of(drawn)
+    sizes = count_strata(drawn)
     assert [s["masks"] for s in sizes] == [41, 41, 40, 41, 40]
     assert sum(s["drawn"] for s in sizes) == 31
     for size in sizes:
@@ -109,7 +109,7 @@ def later(masks: pd.DataFrame, before: list[RecordedDraw], n: int, seed: int) ->
     """Draw from what earlier draws left, as the product does."""
     seen = [i for draw in before for i in draw.sample()["mask_id"]]
     drawn = draw_estimate(masks.drop(index=seen), n, seed=seed)
-    return RecordedDraw(1, "estimate", {"unit": "mask", "strata": sizes_of(drawn)}, drawn)
+    return RecordedDraw(1, "estimate", {"unit": "mask", "strata": count_strata(drawn)}, drawn)
 
 
 def test_two_draws_together_are_one_sample_though_quality_changed_between() -> None:
@@ -129,7 +129,7 @@ def test_two_draws_together_are_one_sample_though_quality_changed_between() -> N
 
 def test_a_sample_is_what_was_drawn_by_chance() -> None:
     one = later(population(40), [], 10, 0)
-    shown = with_honeypots(with_overlap(one.rows, 0.5, 0), answers(5, 5), 0.2, 0)
+    shown = add_honeypots(add_overlap(one.rows, 0.5, 0), answers(5, 5), 0.2, 0)
     assert len(shown) > 15
     again = RecordedDraw(1, "estimate", one.settings, shown).sample()
     assert again["mask_id"].tolist() == one.rows["mask_id"].tolist()
@@ -230,7 +230,7 @@ def test_large_draws_to_learn_from_take_what_is_wanted() -> None:
 
 
 def test_the_second_person_gets_a_mask_soon_after_the_first() -> None:
-    drawn = with_overlap(in_order(np.arange(500)), 0.1, seed=0)
+    drawn = add_overlap(make_ordered_draw(np.arange(500)), 0.1, seed=0)
     assert len(drawn) == 550
     assert drawn["place"].tolist() == list(range(1, 551))
     first, second = (drawn[drawn["slot"] == s].set_index("mask_id")["place"] for s in (0, 1))
@@ -241,11 +241,11 @@ def test_the_second_person_gets_a_mask_soon_after_the_first() -> None:
     assert 10 < lag.max() <= 60
     assert lag.nunique() > 10
     pd.testing.assert_frame_equal(
-        with_overlap(in_order(np.arange(9)), 0, 0), in_order(np.arange(9))
+        add_overlap(make_ordered_draw(np.arange(9)), 0, 0), make_ordered_draw(np.arange(9))
     )
     for wrong in (-0.1, 1.1, float("nan")):
         with pytest.raises(CallError, match="overlap"):
-            with_overlap(drawn, wrong, 0)
+            add_overlap(drawn, wrong, 0)
 
 
 def answers(good: int, bad: int, first: int = 10_000) -> pd.Series[Any]:
@@ -256,7 +256,7 @@ def answers(good: int, bad: int, first: int = 10_000) -> pd.Series[Any]:
 def test_known_answers_are_mixed_in_anywhere() -> None:
     places, known = [], answers(100, 100)
     for seed in range(60):
-        drawn = with_honeypots(in_order(np.arange(190)), known, 0.05, seed)
+        drawn = add_honeypots(make_ordered_draw(np.arange(190)), known, 0.05, seed)
         assert len(drawn) == 200
         hidden = drawn[drawn["honeypot"].notna()]
         assert hidden["honeypot"].value_counts().to_dict() == {"accept": 5, "reject": 5}
@@ -270,14 +270,14 @@ def test_known_answers_are_mixed_in_anywhere() -> None:
 
 
 def test_fewer_known_answers_than_wanted_and_masks_drawn_anyway() -> None:
-    drawn = with_honeypots(in_order(np.arange(100)), answers(0, 3), 0.2, 0)
+    drawn = add_honeypots(make_ordered_draw(np.arange(100)), answers(0, 3), 0.2, 0)
     assert drawn["honeypot"].notna().sum() == 3
-    mine = with_honeypots(in_order(np.arange(100)), answers(5, 5, first=90), 0.2, 0)
+    mine = add_honeypots(make_ordered_draw(np.arange(100)), answers(5, 5, first=90), 0.2, 0)
     assert len(mine) == 100  # all ten are in the draw themselves
     with pytest.raises(CallError, match="maybe"):
-        with_honeypots(drawn, pd.Series(["maybe"], index=[5]), 0.1, 0)
+        add_honeypots(drawn, pd.Series(["maybe"], index=[5]), 0.1, 0)
     with pytest.raises(CallError, match="honeypots"):
-        with_honeypots(drawn, answers(1, 1), 0.6, 0)
+        add_honeypots(drawn, answers(1, 1), 0.6, 0)
 
 
 def test_answers_are_known_where_people_agree() -> None:
@@ -289,9 +289,9 @@ def test_answers_are_known_where_people_agree() -> None:
         },
         index=pd.Index([5, 6, 7, 8], name="mask_id"),
     )
-    assert agreed(resolved).to_dict() == {5: "accept", 6: "reject"}
-    assert agreed(resolved, people=3).to_dict() == {6: "reject"}
-    assert agreed(resolved.iloc[:0]).empty
+    assert agreed_answers(resolved).to_dict() == {5: "accept", 6: "reject"}
+    assert agreed_answers(resolved, people=3).to_dict() == {6: "reject"}
+    assert agreed_answers(resolved.iloc[:0]).empty
 
 
 def test_answers_from_a_file(tmp_path: Path) -> None:

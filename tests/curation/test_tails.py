@@ -14,8 +14,8 @@ from curate.people.guarantees.tail_bounds import (
     binomial_cdf,
     count_tail,
     excess_tail,
+    log_wealth,
     weighted_tail,
-    winnings,
     zero_failures,
 )
 
@@ -120,7 +120,7 @@ def test_bets_do_not_win_on_average_where_the_claim_is_true() -> None:
     assert gains.sum() <= 1e-12
     # Without replacement: all samples of 3 images.
     won = [
-        np.exp(winnings(gains[list(some)][:, None], np.array([0.95]))[:, 0])
+        np.exp(log_wealth(gains[list(some)][:, None], np.array([0.95]))[:, 0])
         for some in itertools.combinations(range(7), 3)
     ]
     assert np.all(np.mean(won, axis=0) <= 1 + 1e-9)
@@ -129,9 +129,9 @@ def test_bets_do_not_win_on_average_where_the_claim_is_true() -> None:
 
 
 def test_a_ruined_bet_shows_nothing() -> None:
-    alone = betting_tail(winnings(np.array([[-0.95], [0.05]]), np.array([0.95])))
+    alone = betting_tail(log_wealth(np.array([[-0.95], [0.05]]), np.array([0.95])))
     assert alone[0] == 1
-    many = betting_tail(winnings(np.full((400, 1), 0.05), np.array([0.95])))
+    many = betting_tail(log_wealth(np.full((400, 1), 0.05), np.array([0.95])))
     assert many[0] < 1e-6
 
 

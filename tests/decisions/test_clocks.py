@@ -10,7 +10,7 @@ from boxes import box, rle
 from hand_clock import HandClock
 
 from curate.people.reviews import Reviews
-from curate.people.reviews.outcomes import outcomes
+from curate.people.reviews.outcomes import resolve_outcomes
 from curate.store.audit import Audit
 
 DAY = 24 * 3600.0
@@ -36,7 +36,7 @@ def now(hands: HandClock, ago: float = 0) -> pd.Timestamp:
 
 def change(reviews: Reviews, rule: str = "majority") -> str:
     with reviews.connected() as connection:
-        return str(outcomes(connection, rule)["change"].loc[1])
+        return str(resolve_outcomes(connection, rule)["change"].loc[1])
 
 
 @pytest.mark.parametrize("back", [0, 1e-6, 3600, 400 * DAY])

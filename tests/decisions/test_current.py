@@ -8,9 +8,9 @@ import pytest
 
 import curate
 from curate.errors import AuditError, CallError
-from curate.people.queues.population import queue
+from curate.people.queues.population import rank_queue
 from curate.people.reviews import Reviews, current_plan
-from curate.people.reviews.current_plan import bring_up_to_date, open_audit
+from curate.people.reviews.current_plan import open_audit, update_plan
 from curate.rle import decode, encode, from_dense
 from curate.store.audit import Audit
 from curate.store.people_overlay import PEOPLE
@@ -54,7 +54,7 @@ def test_a_decision_is_in_the_plan_as_soon_as_it_is_made(today, reviews: Reviews
     pd.testing.assert_frame_equal(others, before.drop(index=ids))
     found = today.query("select mask_id, action, decided_by from masks order by mask_id")
     np.testing.assert_array_equal(found["action"], plan.sort_index()["action"])
-    assert queue(today, actions=("reject",))["mask_id"].tolist().count(ids[1]) == 1
+    assert rank_queue(today, actions=("reject",))["mask_id"].tolist().count(ids[1]) == 1
 
 
 def test_images_count_todays_actions(today, reviews: Reviews, said) -> None:
@@ -89,13 +89,13 @@ def test_only_masks_of_new_decisions_are_resolved_again(
     reviews.add(said(*((i, "reject", "ann") for i in ids[:3])), origin="one")
     today.masks(["action"])
     asked = []
-    real = current_plan.outcomes
+    real = current_plan.resolve_outcomes
 
     def counted(connection, rule, only=None):
         asked.append(None if only is None else only.tolist())
         return real(connection, rule, only)
 
-    monkeypatch.setattr(current_plan, "outcomes", counted)
+    monkeypatch.setattr(current_plan, "resolve_outcomes", counted)
     today.masks(["action"])
     assert asked == []
     later = said((ids[1], "accept", "ann"), (ids[3], "accept", "bob"))
@@ -212,7 +212,7 @@ def test_a_pinned_audit_is_of_one_moment(today, reviews: Reviews, said) -> None:
     pinned = today.pinned()
     reviews.add(said((mask_id, "reject", "ann")), origin="test")
     assert pinned.masks(["decided_by"])["decided_by"].loc[mask_id] == "policy"
-    bring_up_to_date(today)
+    update_plan(today)
     assert pinned.masks(["decided_by"])["decided_by"].loc[mask_id] == "policy"
     assert not pinned.has_people()
     assert pinned.query("select count(*) n from masks where decided_by = 'person'")["n"][0] == 0

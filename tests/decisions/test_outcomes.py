@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.people.reviews.outcomes import Vote, settle, words
+from curate.people.reviews.outcomes import Vote, describe_outcome, resolve_votes
 
 ACCEPT = Vote("accept", None, None)
 REJECT = Vote("reject", None, None)
@@ -35,23 +35,23 @@ UNDRAWN = Vote("fix", None, None)
 )
 def test_what_each_rule_makes_of_the_votes(votes, majority, strictest, latest) -> None:
     for rule, expected in (("majority", majority), ("strictest", strictest), ("latest", latest)):
-        found = settle(votes, rule)
+        found = resolve_votes(votes, rule)
         assert (found.change, found.vote) == expected, rule
         assert bool(found.reason) == (found.change == "unsettled")
 
 
 def test_the_reason_names_who_decided_and_how_many_did_not_agree() -> None:
     votes, names = [ACCEPT, REJECT, ACCEPT], ["ann", "bob", "cid"]
-    said = words(settle(votes, "majority"), votes, names, float("nan"))
+    said = describe_outcome(resolve_votes(votes, "majority"), votes, names, float("nan"))
     assert said == "accepted by 2 of 3 people (ann and cid)"
-    assert words(settle([FIX], "latest"), [FIX], ["ann"], 0.934) == (
+    assert describe_outcome(resolve_votes([FIX], "latest"), [FIX], ["ann"], 0.934) == (
         "redrawn by ann (IoU 0.93 with the mask before)"
     )
     both = Vote("fix", b"new", "a; b")
-    said = words(settle([both], "latest"), [both], [""], 0.5)
+    said = describe_outcome(resolve_votes([both], "latest"), [both], [""], 0.5)
     assert said == (
         "redrawn by a person without a name (IoU 0.50 with the mask before), relabelled: a, b"
     )
     votes = [ACCEPT, REJECT]
-    said = words(settle(votes, "majority"), votes, ["ann", "bob"], float("nan"))
+    said = describe_outcome(resolve_votes(votes, "majority"), votes, ["ann", "bob"], float("nan"))
     assert said == "people disagree: 1 accept, 1 reject (ann and bob)"

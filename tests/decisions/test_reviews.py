@@ -19,8 +19,8 @@ from boxes import HEIGHT, WIDTH, box, rle
 
 from curate.errors import AuditError, CallError, CurateError, SourceError
 from curate.people.reviews import Reviews, has_reviews, open_reviews, schema
-from curate.people.reviews.import_origin import Origin
-from curate.people.reviews.replaced_additions import windows_of
+from curate.people.reviews.import_origin import ImportOrigin
+from curate.people.reviews.replaced_additions import make_windows
 from curate.people.reviews.review_file import COLUMNS
 from curate.store.audit import Audit
 
@@ -171,12 +171,12 @@ def test_a_change_of_mind_without_a_time_is_kept(reviews: Reviews) -> None:
 
 def test_a_file_that_comes_again_takes_nothing_back(reviews: Reviews) -> None:
     """Sent again after a later one it would undo it; only what has a time would be in order."""
-    looked = pd.DataFrame({"image_id": [1], "reviewer": "ann"})
+    reviewed_images = pd.DataFrame({"image_id": [1], "reviewer": "ann"})
     first, second = (
         pd.DataFrame([{"image_id": 1, "segmentation": rle(box(x, 30, 5, 5)), "reviewer": "ann"}])
         for x in (30, 40)
     )
-    a, b = (Origin("coco", name, "0" * 16) for name in "ab")
+    a, b = (ImportOrigin("coco", name, "0" * 16) for name in "ab")
     sent = {
         a: (one(1, "accept"), first),
         b: (one(1, "reject"), second),
@@ -184,9 +184,13 @@ def test_a_file_that_comes_again_takes_nothing_back(reviews: Reviews) -> None:
     wrote = []
     for origin in (a, b, a, b):
         rows, missing = sent[origin]
-        more = {"missing": missing, "looked": looked, "shown": windows_of(looked, origin)}
+        more = {
+            "missing": missing,
+            "reviewed_images": reviewed_images,
+            "shown": make_windows(reviewed_images, origin),
+        }
         added = reviews.add(rows, origin=str(origin), **more)
-        wrote.append((added.decisions, added.missing, added.withdrawn, added.looked))
+        wrote.append((added.decisions, added.missing, added.withdrawn, added.reviewed_images))
     assert wrote == [(1, 1, 0, 1), (1, 1, 1, 1), (0, 0, 0, 0), (0, 0, 0, 0)]
     assert reviews.resolved().loc[1, "action"] == "reject"
     assert reviews.missing()["origin"].tolist() == [str(b)]
@@ -195,12 +199,12 @@ def test_a_file_that_comes_again_takes_nothing_back(reviews: Reviews) -> None:
     reviews.record_draw(
         "estimate", pd.DataFrame({"mask_id": [1, 2, 3, 4], "inclusion_probability": 1.0}), {}
     )
-    again = reviews.add(one(1, "accept"), origin=str(a), looked=looked)
-    assert (again.decisions, again.looked) == (0, 0)
+    again = reviews.add(one(1, "accept"), origin=str(a), reviewed_images=reviewed_images)
+    assert (again.decisions, again.reviewed_images) == (0, 0)
 
 
 def test_rows_are_only_ever_added(reviews: Reviews) -> None:
-    reviews.add(one(), origin="f", looked=pd.DataFrame({"image_id": [1]}))
+    reviews.add(one(), origin="f", reviewed_images=pd.DataFrame({"image_id": [1]}))
     with closing(sqlite3.connect(reviews.path)) as connection:
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
         for sql in (
@@ -293,24 +297,26 @@ def test_wrong_draws_are_refused(reviews: Reviews) -> None:
 
 
 def test_images_gone_through_and_masks_added(reviews: Reviews) -> None:
-    looked = pd.DataFrame({"image_id": [1, 2], "reviewer": "ann"})
+    reviewed_images = pd.DataFrame({"image_id": [1, 2], "reviewer": "ann"})
     mask = {"image_id": 1, "segmentation": rle(box(30, 30, 5, 5)), "reviewer": "ann"}
     other = {"image_id": 1, "segmentation": rle(box(40, 30, 5, 5)), "category": "dog"}
     both = pd.DataFrame([mask, {**other, "reviewer": "ann"}])
     nothing = one()[:0]
     for new in ((2, 2, 0), (0, 0, 0)):
-        added = reviews.add(nothing, origin="coco a 1", missing=both, looked=looked)
-        assert (added.missing, added.looked, added.withdrawn) == new
+        added = reviews.add(
+            nothing, origin="coco a 1", missing=both, reviewed_images=reviewed_images
+        )
+        assert (added.missing, added.reviewed_images, added.withdrawn) == new
     with pytest.raises(SourceError, match="image 9: the audit has no such image"):
-        reviews.add(nothing, origin="f", looked=pd.DataFrame({"image_id": [9]}))
+        reviews.add(nothing, origin="f", reviewed_images=pd.DataFrame({"image_id": [9]}))
 
 
 def test_an_image_was_looked_at_for_the_draw_of_all_its_masks(reviews: Reviews) -> None:
     whole = pd.DataFrame({"mask_id": [1, 2, 3, 4, 5], "inclusion_probability": 0.5})
     draw = reviews.record_draw("estimate", whole, {"unit": "image"})
     decided = pd.concat([one(k) for k in range(1, 9)])
-    reviews.add(decided, origin="f", looked=pd.DataFrame({"image_id": [1, 2]}))
-    assert reviews.looked().set_index("image_id")["draw_id"].tolist() == [draw, pd.NA]
+    reviews.add(decided, origin="f", reviewed_images=pd.DataFrame({"image_id": [1, 2]}))
+    assert reviews.reviewed_images().set_index("image_id")["draw_id"].tolist() == [draw, pd.NA]
 
 
 # --- strange files ---------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.people.exchange import import_file, write_queue
-from curate.people.exchange.importing import Imported
-from curate.people.exchange.queue_writing import Outgoing
-from curate.people.queues.population import queue
+from curate.people.exchange.importing import ImportResult
+from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.queues.population import rank_queue
 from curate.people.reviews import open_reviews
 from curate.pipeline import scoring
 from curate.pipeline.inputs import Inputs
@@ -163,7 +163,7 @@ def _audited(source: dict[str, Any], folder: Path) -> None:
 
 def everything(audit: Audit) -> Any:
     """Return all masks of an audit as a queue, and record that they were drawn."""
-    rows = queue(audit, actions=("accept", "review", "reject"))
+    rows = rank_queue(audit, actions=("accept", "review", "reject"))
     if len(rows):
         open_reviews(audit, create=True).record_draw("errors", rows[["mask_id"]], {})
     return rows
@@ -173,10 +173,10 @@ def write(audit: Audit, rows: Any, folder: Path, tool: str, crops: bool) -> tupl
     """Write a queue for a tool, and return where it is and how many masks stand in it."""
     ending = {"huggingface": ".parquet"}.get(tool, "" if crops or tool != "coco" else ".json")
     out = folder / f"{tool}{'-crops' if crops else ''}{ending}"
-    return out, write_queue(audit, rows, out, tool, how=Outgoing(crops))
+    return out, write_queue(audit, rows, out, tool, how=ExportOptions(crops))
 
 
-def back(audit: Audit, path: Path, **options: Any) -> Imported:
+def back(audit: Audit, path: Path, **options: Any) -> ImportResult:
     """Import what came back, by somebody of its own, who went through all of it."""
-    options = {"all_looked": True} | options
+    options = {"assume_reviewed": True} | options
     return import_file(audit, path, reviewer=path.name[:20], **options)

@@ -13,7 +13,7 @@ from curate.errors import SourceError
 from curate.formats import detect, zip_listing
 from curate.formats.zip_listing import damage_of
 from curate.people.exchange import archives
-from curate.people.exchange.archives import files_in
+from curate.people.exchange.archives import open_files
 from curate.people.exchange.readers import reader_of
 
 
@@ -27,7 +27,7 @@ def packed(path: Path, count: int, size: int) -> Path:
 def test_files_are_there_one_at_a_time(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.zip", 3, 1000)
     seen = []
-    with files_in(path, lambda name: name != "1.xml") as files:
+    with open_files(path, lambda name: name != "1.xml") as files:
         for name, file in files:
             seen.append((name, file.read_bytes()[:1], len(list(file.parent.iterdir()))))
     assert seen == [("0.xml", b"A", 1), ("2.xml", b"C", 1)]
@@ -35,15 +35,15 @@ def test_files_are_there_one_at_a_time(tmp_path: Path) -> None:
 
 
 def test_many_small_bombs_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "FREE_BYTES", 100_000)
-    monkeypatch.setattr(archives, "MOST_RATIO", 10)
+    monkeypatch.setattr(archives, "UNCHECKED_BYTES", 100_000)
+    monkeypatch.setattr(archives, "MAX_RATIO", 10)
     path = packed(tmp_path / "bombs.zip", 5, 40_000)  # each of them is small enough
     seen: list[str] = []
     message = "bombs.zip, '2.xml': the files of the zip unpack to far more than it is"
-    with pytest.raises(SourceError, match=message), files_in(path, lambda name: True) as files:
+    with pytest.raises(SourceError, match=message), open_files(path, lambda name: True) as files:
         seen.extend(name for name, _ in files)
     assert seen == ["0.xml", "1.xml"]
-    with files_in(path, lambda name: name in ("3.xml", "4.xml")) as files:
+    with open_files(path, lambda name: name in ("3.xml", "4.xml")) as files:
         assert [name for name, _ in files] == ["3.xml", "4.xml"]
 
 
@@ -51,14 +51,14 @@ def test_files_that_share_what_they_are_packed_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A directory that names the same bytes again and again: small, and never done unpacking."""
-    monkeypatch.setattr(archives, "FREE_BYTES", 100_000)
+    monkeypatch.setattr(archives, "UNCHECKED_BYTES", 100_000)
     path = tmp_path / "again.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("0.xml", b"A" * 60_000)
         archive.filelist *= 40
         archive._didModify = True  # type: ignore[attr-defined]  # so that the directory is written
     message = "the files of the zip unpack to far more than it is"
-    with pytest.raises(SourceError, match=message), files_in(path, lambda name: True) as files:
+    with pytest.raises(SourceError, match=message), open_files(path, lambda name: True) as files:
         list(files)
 
 
@@ -69,12 +69,12 @@ def test_a_zip_that_lists_too_many_files_is_not_read(
     path = packed(tmp_path / "many.zip", 20, 10)
     monkeypatch.setattr(zip_listing, "MOST_LIST_BYTES", 900)
     told = "many.zip: its list of files takes 1,030 bytes, over the limit of 900"
-    with pytest.raises(SourceError, match=told), files_in(path, lambda name: True) as files:
+    with pytest.raises(SourceError, match=told), open_files(path, lambda name: True) as files:
         list(files)
-    assert archives.names_in(path) == []
-    assert archives.head_of(path, "0.xml") == b""
+    assert archives.list_names(path) == []
+    assert archives.read_head(path, "0.xml") == b""
     monkeypatch.setattr(zip_listing, "MOST_LIST_BYTES", 2_000)
-    assert len(archives.names_in(path)) == 20
+    assert len(archives.list_names(path)) == 20
 
 
 def test_the_list_of_a_large_zip_counts_too(

@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 import curate
 from curate.errors import CallError, SourceError
 from curate.people.exchange import import_file, write_queue
-from curate.people.queues.population import queue
+from curate.people.queues.population import rank_queue
 from curate.people.reviews import Reviews, has_reviews, open_reviews
 from curate.store.audit import Audit
 
@@ -59,12 +59,12 @@ def test_each_mask_says_what_was_done_with_it(audit: Audit, source: Dataset, wri
     assert kept["category"].dropna().to_dict() == {3: "dog"}  # the word itself is kept
     missing = open_reviews(audit).missing()
     assert missing[["image_id", "category"]].values.tolist() == [[2, "dog"]]
-    assert open_reviews(audit).looked()["image_id"].tolist() == [1, 2]
+    assert open_reviews(audit).reviewed_images()["image_id"].tolist() == [1, 2]
     assert done.notes["images of the audit that are not in it, so nobody looked at them"] == 1
     assert done.notes["masks fixed in their category only"] == 1
     assert "images gone through as a whole: 2" in done.text()
     again = import_file(audit, write(source), reviewer="ann")
-    assert (again.added.decisions, again.added.missing, again.added.looked) == (0, 0, 0)
+    assert (again.added.decisions, again.added.missing, again.added.reviewed_images) == (0, 0, 0)
 
 
 def test_a_second_version_of_a_corrected_file(audit: Audit, source: Dataset, write: Write) -> None:
@@ -80,14 +80,14 @@ def test_a_second_version_of_a_corrected_file(audit: Audit, source: Dataset, wri
     before = import_file(audit, first, reviewer="ann")  # takes nothing back
     assert (before.added.missing, before.added.withdrawn, before.added.decisions) == (0, 0, 0)
     assert actions(audit)[1] == "reject"
-    by_other = import_file(audit, write(dataset()), reviewer="bob", all_looked=True)
+    by_other = import_file(audit, write(dataset()), reviewer="bob", assume_reviewed=True)
     assert by_other.added.withdrawn == 0
     assert open_reviews(audit).resolved("strictest").loc[1, "disagree"]
 
 
 def test_a_tolerance_for_tools_that_redraw(audit: Audit, source: Dataset, write: Write) -> None:
     by_id(source)[1]["segmentation"] = rle(box(1, 5, 8, 10))  # of 11 rows
-    done = import_file(audit, write(source), same_iou=0.9, all_looked=True)
+    done = import_file(audit, write(source), same_iou=0.9, assume_reviewed=True)
     assert done.added.actions == {"accept": 12}
     assert open_reviews(audit).decisions().set_index("mask_id").loc[1, "iou"] == 10 / 11
 
@@ -100,7 +100,7 @@ def test_images_are_found_by_name_too(audit: Audit, source: Dataset, write: Writ
         one["image_id"] += 100
     del source["annotations"][4]
     assert import_file(audit, write(source)).added.actions == {"accept": 11, "reject": 1}
-    assert open_reviews(audit).looked()["image_id"].tolist() == [1, 2, 3]
+    assert open_reviews(audit).reviewed_images()["image_id"].tolist() == [1, 2, 3]
 
 
 def test_a_mask_under_a_new_id_is_the_same_mask(
@@ -108,7 +108,7 @@ def test_a_mask_under_a_new_id_is_the_same_mask(
 ) -> None:
     """Cut out and pasted back: tools give it another id."""
     by_id(source)[5]["id"] = 500
-    done = import_file(audit, write(source), all_looked=True)
+    done = import_file(audit, write(source), assume_reviewed=True)
     assert done.added.actions == {"accept": 12}
     assert done.added.missing == 0
     assert done.notes["masks found again under another id"] == 1
@@ -208,14 +208,14 @@ def test_much_that_is_gone_is_doubted(
     path = write(source)
     with pytest.raises(SourceError, match="11 of the 12 masks of its images are not in it"):
         import_file(audit, path)
-    done = import_file(audit, path, given=finished / "source.json")
+    done = import_file(audit, path, exported=finished / "source.json")
     assert done.added.actions == {"accept": 1, "reject": 11}
 
 
 def test_a_corrected_queue_says_nothing_of_masks_that_it_did_not_hold(
     audit: Audit, tmp_path: Path
 ) -> None:
-    rows = queue(audit, actions=("accept", "review", "reject"))
+    rows = rank_queue(audit, actions=("accept", "review", "reject"))
     rows = rows[rows["mask_id"].isin([1, 2, 3, 4, 5, 6])]
     given = tmp_path / "queue.json"
     write_queue(audit, rows, given, "coco")
@@ -227,22 +227,22 @@ def test_a_corrected_queue_says_nothing_of_masks_that_it_did_not_hold(
     with pytest.raises(SourceError, match="it is a queue, so what is missing from it may never"):
         import_file(audit, path)
     with pytest.raises(CallError, match="there is no draw 3"):
-        import_file(audit, path, given=3)
+        import_file(audit, path, exported=3)
     reviews = open_reviews(audit, create=True)
     other = reviews.record_draw("errors", pd.DataFrame({"mask_id": [1, 8, 9]}), {})
     with pytest.raises(SourceError, match="it is a queue"):
         import_file(audit, path)
     draw = reviews.record_draw("learn", rows[["mask_id"]], {})
     assert other != draw
-    for how in ({"given": given}, {"given": draw}, {}):
+    for how in ({"exported": given}, {"exported": draw}, {}):
         done = import_file(audit, path, reviewer=str(how)[:20], **how)  # type: ignore[arg-type]
         assert done.added.actions == {"accept": 5, "reject": 1}
         assert done.added.missing == 1
-        assert done.added.looked == 1  # of the second image, only some masks were shown
+        assert done.added.reviewed_images == 1  # of the second image, only some masks were shown
     decided = reviews.decisions()
     assert set(decided["draw_id"]) == {draw}
     assert set(decided["queue_kind"]) == {"learn"}
-    assert reviews.looked()["draw_id"].tolist() == [draw] * 3
+    assert reviews.reviewed_images()["draw_id"].tolist() == [draw] * 3
 
 
 @pytest.mark.parametrize("queued", [False, True])
@@ -250,13 +250,13 @@ def test_marks_of_crowds_are_no_decisions_but_counted(
     audit: Audit, source: Dataset, write: Write, tmp_path: Path, queued: bool
 ) -> None:
     if queued:
-        rows = queue(audit, actions=("accept", "review", "reject"))
+        rows = rank_queue(audit, actions=("accept", "review", "reject"))
         open_reviews(audit, create=True).record_draw("errors", rows[["mask_id"]], {})
         write_queue(audit, rows, tmp_path / "queue.json", "coco")
         source = json.loads((tmp_path / "queue.json").read_text())
     for one in source["annotations"][:2]:
         one["iscrowd"] = 1
-    done = import_file(audit, write(source), all_looked=True)
+    done = import_file(audit, write(source), assume_reviewed=True)
     assert done.added.actions == {"accept": 12}
     assert "changes of iscrowd, which no decision can hold: ignored: 2" in done.text()
 
@@ -322,7 +322,7 @@ def test_the_corrections_of_real_nuclei_are_told_exactly(data: Path, tmp_path: P
 def test_rows_decided_in_a_file_without_draws_have_no_reason(
     reviews: Reviews, source: Dataset, write: Write
 ) -> None:
-    import_file(reviews.audit, write(source), all_looked=True)
+    import_file(reviews.audit, write(source), assume_reviewed=True)
     labels = reviews.resolved()
     assert set(labels["queue_kind"]) == {"none"}
     assert labels["draw_id"].isna().all()

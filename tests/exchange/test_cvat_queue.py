@@ -22,7 +22,7 @@ from curate.errors import CallError, SourceError
 from curate.formats.cvat.cvat_format import read_shape
 from curate.formats.cvat.mask_shapes import read_box_rle, write_box_rle
 from curate.people.exchange import write_queue
-from curate.people.exchange.queue_writing import Outgoing
+from curate.people.exchange.queue_writing import ExportOptions
 from curate.people.queues.draw_queue import draw_queue
 from curate.people.reviews import open_reviews
 from curate.rle import encode, from_dense
@@ -93,7 +93,7 @@ def test_a_random_sample_comes_without_a_hint(
 ) -> None:
     drawn = draw_queue(pictured, kind="estimate", budget=6)
     out = tmp_path / f"sample.{tool}"
-    assert write_queue(pictured, drawn.rows, out, tool, how=Outgoing(crops)) == 6
+    assert write_queue(pictured, drawn.rows, out, tool, how=ExportOptions(crops)) == 6
     files = [out] if out.is_file() else [p for p in out.rglob("*") if p.suffix in (".xml", ".json")]
     text = b"".join(path.read_bytes() for path in files)
     for hint in (b"score", b"reason", b"priority", b"rank", b'"action"'):
@@ -159,7 +159,7 @@ def test_what_is_no_mask_is_told(pictured: Audit, tmp_path: Path) -> None:
     assert done.added.actions == {"accept": 12}
     words = "boxes, ellipses, tags and such, which are no masks: their images are not gone through"
     assert done.notes[words] == 3
-    assert open_reviews(pictured).looked()["image_id"].tolist() == [1, 3]
+    assert open_reviews(pictured).reviewed_images()["image_id"].tolist() == [1, 3]
 
 
 def test_a_zip_is_not_trusted(pictured: Audit, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_zip_is_not_trusted(pictured: Audit, tmp_path: Path) -> None:
 def test_a_zip_bomb_is_refused(
     pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.people.exchange.archives.FREE_BYTES", 100_000)
+    monkeypatch.setattr("curate.people.exchange.archives.UNCHECKED_BYTES", 100_000)
     bomb = tmp_path / "bomb.zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("annotations.xml", b"<annotations>" + b" " * 50_000_000)
@@ -244,7 +244,7 @@ def test_what_is_wrong_is_told_in_a_sentence(
 def test_crops_need_pictures(audit: Audit, tmp_path: Path) -> None:
     rows = everything(audit)
     with pytest.raises(CallError, match="CVAT shows people pictures"):
-        write_queue(audit, rows, tmp_path / "crops", "cvat", how=Outgoing(True))
+        write_queue(audit, rows, tmp_path / "crops", "cvat", how=ExportOptions(True))
     assert not (tmp_path / "crops").exists()
     path, written = write(audit, rows, tmp_path, "cvat", False)
     assert written == 12

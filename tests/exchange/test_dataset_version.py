@@ -22,7 +22,7 @@ from curate.errors import AuditError, SourceError
 from curate.people.exchange import import_file
 from curate.people.exchange.queue_writing import check_version
 from curate.people.reviews import open_reviews
-from curate.people.webapp.session import Desk
+from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.store.audit import Audit, open_audit
 
@@ -133,7 +133,7 @@ def test_decisions_on_another_version_are_refused(
     assert refused.value.where.startswith(came.name)
     assert refused.value.do.startswith("import it into the audit that it was made from")
     reviews = open_reviews(new)
-    assert not len(reviews.decisions()) + len(reviews.missing()) + len(reviews.looked())
+    assert not len(reviews.decisions()) + len(reviews.missing()) + len(reviews.reviewed_images())
     assert before.keys() >= {"reviews.sqlite"}
     import_file(old, came, reviewer="ann")
     kept = open_reviews(old).decisions()
@@ -246,7 +246,7 @@ def test_an_audit_started_anew_on_another_version_has_no_use_for_the_decisions(
     for path, content in reviews.items():  # put back where they do not belong
         path.write_bytes(content)
     for use in (
-        lambda: Desk(again, ReviewSettings()),
+        lambda: ReviewSession(again, ReviewSettings()),
         lambda: import_file(again, tmp_path / "a.csv"),
         lambda: curate.open_audit(audit.path).masks(),
     ):

@@ -13,7 +13,7 @@ from other_tools import TOOLS, Seen
 
 from curate.errors import SourceError
 from curate.people.exchange import import_file, take_back_file, write_queue
-from curate.people.exchange.queue_writing import Outgoing
+from curate.people.exchange.queue_writing import ExportOptions
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
 
@@ -40,9 +40,9 @@ def drawn(audit: Audit, masks: list[int], kind: str = "errors") -> pd.DataFrame:
 
 def everything_of(audit: Audit) -> pd.DataFrame:
     """Return all masks as a queue; nothing is recorded."""
-    from curate.people.queues.population import queue
+    from curate.people.queues.population import rank_queue
 
-    return queue(audit, actions=("accept", "review", "reject"))
+    return rank_queue(audit, actions=("accept", "review", "reject"))
 
 
 def sent(audit: Audit, rows: pd.DataFrame, folder: Path, name: str) -> Path:
@@ -87,7 +87,7 @@ def test_crops_are_of_the_draw_that_they_name(pictured: Audit, tmp_path: Path, t
     name, use = TOOLS[tool]
     rows = drawn(pictured, [1, 2, 5, 6])
     out = tmp_path / f"queue{'.parquet' if name == 'huggingface' else ''}"
-    write_queue(pictured, rows, out, name, how=Outgoing(True))
+    write_queue(pictured, rows, out, name, how=ExportOptions(True))
     drawn(pictured, list(range(1, 13)), "estimate")
     back(pictured, use(out, without(2)))
     assert actions(pictured) == {1: "accept", 2: "reject", 5: "accept", 6: "accept"}
@@ -143,7 +143,7 @@ def test_two_draws_that_may_both_be_meant_are_asked_about(
     path = sent(pictured, rows, tmp_path, "coco")
     with pytest.raises(SourceError, match=r"it may be of draw \d, of draw \d, or of both; say"):
         back(pictured, path)
-    back(pictured, path, given=1)
+    back(pictured, path, exported=1)
     assert actions(pictured)[7] == "reject"
 
 

@@ -164,9 +164,9 @@ def test_a_small_file_with_far_too_many_objects(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Equal values are packed to nothing; they are refused before they become Python's values."""
-    monkeypatch.setattr(huggingface, "_picture", None)
-    monkeypatch.setattr(huggingface, "MOST_VALUES", 250_000)
-    monkeypatch.setattr(huggingface, "MOST_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr(huggingface, "_to_image", None)
+    monkeypatch.setattr(huggingface, "MAX_VALUES", 250_000)
+    monkeypatch.setattr(huggingface, "MAX_ROW_BYTES", 1 << 20)
     columns = {
         "file_name": ["1.png"],
         "height": pa.array([40], pa.int32()),

@@ -23,10 +23,10 @@ from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
 from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.label_studio.brush_rle import decode_brush, encode_brush
-from curate.people.exchange.queue_writing import Outgoing
-from curate.people.exchange.tool_labels import label_of
+from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.exchange.tool_labels import label_studio_label
 from curate.people.queues.draw_queue import draw_queue
-from curate.people.queues.population import queue
+from curate.people.queues.population import rank_queue
 from curate.people.reviews import Reviews, has_reviews, open_reviews
 from curate.rle import decode, from_dense, to_dense
 from curate.store.audit import Audit
@@ -64,8 +64,8 @@ def export(tmp_path: Path) -> Work:
 
 def written(audit: Audit, out: Path, crops: bool | None = None) -> Tasks:
     """Return the tasks of a whole audit's queue, in the order of mask ids."""
-    rows = queue(audit, actions=ALL)
-    assert write_queue(audit, rows, out, "label-studio", how=Outgoing(crops)) == len(rows)
+    rows = rank_queue(audit, actions=ALL)
+    assert write_queue(audit, rows, out, "label-studio", how=ExportOptions(crops)) == len(rows)
     tasks: Tasks = json.loads((out / "tasks.json").read_bytes())
     return sorted(tasks, key=lambda task: int(task["data"]["curate"]["masks"][0]))
 
@@ -148,7 +148,7 @@ def test_nothing_changed_is_accepted_to_the_pixel(
     assert set(decisions["reviewer"]) == {"user 1"}
     assert set(decisions["seconds"]) == {6.0 if crops else 1.0}
     assert set(decisions["time"]) == {pd.Timestamp("2026-01-02T03:04:05.678Z")}
-    assert sorted(open_reviews(audit).looked()["image_id"]) == ([] if crops else [1, 2])
+    assert sorted(open_reviews(audit).reviewed_images()["image_id"]) == ([] if crops else [1, 2])
     assert import_file(audit, tmp_path / "export.json").added.decisions == 0
 
 
@@ -201,7 +201,7 @@ def test_masks_of_any_form_come_back(tmp_path: Path, export: Work) -> None:
 
 def test_what_stands_in_the_folder(audit: Audit, tmp_path: Path) -> None:
     out = tmp_path / "für two's"
-    rows = queue(audit, actions=ALL)
+    rows = rank_queue(audit, actions=ALL)
     write_queue(audit, rows, out, "label-studio")
     tasks = json.loads((out / "tasks.json").read_bytes())
     assert [task["data"]["mask_id"] for task in tasks] == rows["mask_id"].tolist()
@@ -220,7 +220,7 @@ def test_what_stands_in_the_folder(audit: Audit, tmp_path: Path) -> None:
     assert "12 masks in 12 tasks" in readme
     assert str(tmp_path) in readme
     assert "more than about five" not in readme
-    write_queue(audit, rows, tmp_path / "whole", "label-studio", how=Outgoing(False))
+    write_queue(audit, rows, tmp_path / "whole", "label-studio", how=ExportOptions(False))
     told = (tmp_path / "whole" / "README.txt").read_text(encoding="utf-8")
     assert "the busiest task here has 6" in told
 
@@ -242,14 +242,14 @@ def test_an_estimate_gives_nothing_away(audit: Audit, tmp_path: Path, export: Wo
 
 
 def test_pictures_that_are_missing(audit: Audit, tmp_path: Path) -> None:
-    rows = queue(audit, actions=ALL)
+    rows = rank_queue(audit, actions=ALL)
     pictures = tmp_path / "some"
     pictures.mkdir()
     with pytest.raises(CallError, match="no mask of the queue can be shown"):
-        write_queue(audit, rows, tmp_path / "a", "label-studio", how=Outgoing(images=pictures))
+        write_queue(audit, rows, tmp_path / "a", "label-studio", how=ExportOptions(images=pictures))
     assert not (tmp_path / "a").exists()
     shutil.copy(Path(audit.info["inputs"]["images"]) / "2.png", pictures)
-    how = Outgoing(images=pictures)
+    how = ExportOptions(images=pictures)
     assert write_queue(audit, rows, tmp_path / "b", "label-studio", how=how) == 6
     assert "Not in it: 6 masks of the queue" in (tmp_path / "b" / "README.txt").read_text()
 
@@ -410,7 +410,7 @@ def test_an_annotation_begun_from_nothing_rejects_nothing(
     assert said(audit) == dict.fromkeys(range(7, 13), "reject")
     assert done.notes["annotations begun without our masks, so no mask was rejected by them"] == 1
     assert open_reviews(audit).missing()["segmentation"].tolist() == [spelled(new)]
-    assert open_reviews(audit).looked()["image_id"].tolist() == [2]
+    assert open_reviews(audit).reviewed_images()["image_id"].tolist() == [2]
 
 
 def test_several_people(audit: Audit, tmp_path: Path, export: Work) -> None:
@@ -448,7 +448,7 @@ def test_a_user_of_whom_only_the_number_is_told_can_be_named(
     again = import_file(audit, export(told))
     assert again.added.decisions == again.added.missing == 0
     reviews = open_reviews(audit)
-    for frame in (reviews.decisions(), reviews.missing(), reviews.looked()):
+    for frame in (reviews.decisions(), reviews.missing(), reviews.reviewed_images()):
         assert set(frame["reviewer"]) == {"ann@x.org"}
     for task in tasks[1:]:
         task["annotations"][0]["completed_by"] = 2
@@ -502,13 +502,13 @@ def test_added_masks_of_whole_images_are_taken_away_again(
 
 
 def test_a_part_of_an_image_was_not_looked_at(audit: Audit, tmp_path: Path, export: Work) -> None:
-    rows = queue(audit, actions=ALL)
+    rows = rank_queue(audit, actions=ALL)
     rows = rows[rows["mask_id"] != 3]
-    write_queue(audit, rows, tmp_path / "out", "label-studio", how=Outgoing(False))
+    write_queue(audit, rows, tmp_path / "out", "label-studio", how=ExportOptions(False))
     tasks = json.loads((tmp_path / "out" / "tasks.json").read_bytes())
     import_file(audit, export(annotated(tasks)))
     assert 3 not in said(audit)
-    assert open_reviews(audit).looked()["image_id"].tolist() == [2]
+    assert open_reviews(audit).reviewed_images()["image_id"].tolist() == [2]
 
 
 def _first(tasks: Tasks) -> dict[str, Any]:
@@ -585,14 +585,14 @@ def test_other_files_of_label_studio(drawn: Audit, tmp_path: Path, export: Work)
     with pytest.raises(SourceError, match="it is Label Studio's JSON-MIN"):
         import_file(drawn, export(short))
     done = export(annotated(tasks))
-    for options, told in (({"given": 1}, "--given"), ({"match": "iou"}, "--match")):
+    for options, told in (({"exported": 1}, "--given"), ({"match": "iou"}, "--match")):
         with pytest.raises(CallError, match=told):
             import_file(drawn, done, **options)  # type: ignore[arg-type]
     assert not has_reviews(drawn)
 
 
 def test_labels_of_categories() -> None:
-    assert [label_of(name) for name in (None, "", " ", "a\x01b", "ok")] == [
+    assert [label_studio_label(name) for name in (None, "", " ", "a\x01b", "ok")] == [
         *("object", "object", "object"),
         *("a_b", "ok"),
     ]

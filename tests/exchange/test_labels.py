@@ -194,7 +194,7 @@ def test_the_only_category_of_a_file_says_nothing_where_the_dataset_has_none(
     ][:-1]
     value["categories"] = [{"id": 1, "name": "nucleus"}]
     path.write_text(json.dumps(value))
-    done = import_file(audit, path, given=audit_source(audit))
+    done = import_file(audit, path, exported=audit_source(audit))
     assert done.added.actions == {"accept": 3, "reject": 1}
 
 

@@ -84,8 +84,8 @@ def test_one_changed_one_removed_one_added(
     assert missing[["image_id", "category"]].values.tolist() == [[2, "dog"]]
     drawn = {"size": [HEIGHT, WIDTH], "counts": missing["segmentation"].iloc[0]}
     assert coco_mask.area(drawn) == 6
-    looked = open_reviews(pictured).looked()["image_id"].tolist()
-    assert looked == ([] if crops else [1, 2, 3])  # nobody sees the whole of it in pieces
+    reviewed_images = open_reviews(pictured).reviewed_images()["image_id"].tolist()
+    assert reviewed_images == ([] if crops else [1, 2, 3])  # nobody sees the whole of it in pieces
 
 
 @EVERY
@@ -139,8 +139,8 @@ def test_ids_that_a_tool_lost_are_found_by_overlap_when_asked(
             back(pictured, came, match="iou")
     else:
         with pytest.raises(CallError, match="names of their pictures; leave it out"):
-            back(pictured, came, match="iou", given=1)
-    done = back(pictured, came, match="iou", **({} if crops else {"given": 1}))
+            back(pictured, came, match="iou", exported=1)
+    done = back(pictured, came, match="iou", **({} if crops else {"exported": 1}))
     assert done.added.actions == {"accept": 11, "fix": 1}
     words = "masks found by overlap: equal, else one to one by IoU of 0.5 and more"
     assert done.notes[words] == 12
@@ -175,7 +175,7 @@ def test_queues_put_together_and_ids_of_masks_that_were_not_shown(
                 one.mask_id = "4"
         return seen
 
-    done = back(pictured, TOOLS["CVAT for images"][1](path, people), given=2)
+    done = back(pictured, TOOLS["CVAT for images"][1](path, people), exported=2)
     assert actions(pictured) == dict.fromkeys((1, 2, 5, 6), "accept")
     assert done.notes["masks found again under another id"] == 1
     assert done.added.missing == 0
@@ -197,7 +197,7 @@ def test_a_queue_without_a_draw_is_not_guessed(pictured: Audit, tmp_path: Path) 
     path, _ = write(pictured, rows, tmp_path, "cvat", False)
     with pytest.raises(SourceError, match="it is a queue, so what is missing"):
         back(pictured, path)
-    assert back(pictured, path, given=path).added.actions == {"accept": 12}
+    assert back(pictured, path, exported=path).added.actions == {"accept": 12}
 
 
 @EVERY
@@ -232,4 +232,4 @@ def test_parts_of_an_export_are_compared_one_by_one(
     use = TOOLS["CVAT for images"][1]
     done = back(pictured, use(path, lambda _, seen: seen[:-1]))
     assert done.added.actions == {"accept": 9, "reject": 3}
-    assert done.added.looked == 3
+    assert done.added.reviewed_images == 3

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 import curate
 from curate.cli import app
 from curate.errors import CallError, CurateError, SourceError
-from curate.people.exchange import left_out, write_queue
+from curate.people.exchange import count_left_out, write_queue
 from curate.people.exchange.queue_images import save_picture
-from curate.people.exchange.queue_writing import Outgoing
+from curate.people.exchange.queue_writing import ExportOptions
 from curate.people.reviews import has_reviews, open_reviews
 from curate.store.audit import Audit
 
@@ -51,8 +51,8 @@ def test_what_cannot_be_carried_is_told(
 ) -> None:
     out = tmp_path / "queue"
     rows = curate.queue(pictured.path, actions=("accept", "review", "reject"))
-    written = write_queue(pictured, rows, out, tool, how=Outgoing(way == "--crops"))
-    why = left_out(pictured, rows, written)
+    written = write_queue(pictured, rows, out, tool, how=ExportOptions(way == "--crops"))
+    why = count_left_out(pictured, rows, written)
     if tool == "coco" and way == "--whole":  # an empty mask can stand there
         assert (written, why) == (13, {"without a mask": 1, "unreadable": 1})
     else:

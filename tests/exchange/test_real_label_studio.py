@@ -24,8 +24,8 @@ from PIL import Image
 
 from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.label_studio.brush_rle import decode_brush
-from curate.people.exchange.queue_writing import Outgoing
-from curate.people.queues.population import queue
+from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.queues.population import rank_queue
 from curate.people.reviews import open_reviews
 from curate.rle import paste, to_dense
 from curate.store.audit import Audit
@@ -47,11 +47,13 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 @pytest.fixture(scope="module")
 def folders(drawn: Audit) -> dict[str, Path]:
     """One-mask crops, and whole images, beside each other."""
-    rows = queue(drawn, actions=("accept", "review", "reject"))
+    rows = rank_queue(drawn, actions=("accept", "review", "reject"))
     files = drawn.path.parent / "queues"
     files.mkdir()
     for name, crops in (("one-mask crops", True), ("whole", False)):
-        assert write_queue(drawn, rows, files / name, "label-studio", how=Outgoing(crops)) == 12
+        assert (
+            write_queue(drawn, rows, files / name, "label-studio", how=ExportOptions(crops)) == 12
+        )
     return {"crops": files / "one-mask crops", "whole": files / "whole"}
 
 
@@ -252,4 +254,4 @@ def test_whole_images_come_back_as_they_went(
     decisions = reviews.decisions()
     assert decisions["action"].tolist() == ["accept"] * 12
     assert (decisions["iou"] == 1).all()
-    assert sorted(reviews.looked()["image_id"]) == [1, 2]
+    assert sorted(reviews.reviewed_images()["image_id"]) == [1, 2]

@@ -19,7 +19,7 @@ from boxes import HEIGHT, WIDTH, annotation, dataset
 from hard_masks import SHAPES, audited, back, everything, write
 from pycocotools import mask as coco_mask
 
-from curate.people.exchange.queue_images import crops as crop_views
+from curate.people.exchange.queue_images import make_crops as crop_views
 from curate.store.audit import Audit
 
 PYTHON = Path(__file__).resolve().parents[2] / ".venv-tools" / "bin" / "python"

@@ -21,7 +21,7 @@ from curate.cli.shared_options import show
 from curate.dataset.table import plain
 from curate.errors import AuditError, CallError, SourceError
 from curate.people.exchange import import_file, write_queue
-from curate.people.exchange.importing import Imported
+from curate.people.exchange.importing import ImportResult
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
 
@@ -49,10 +49,10 @@ def test_a_later_file_of_a_queue_says_how_things_are(
     write_queue(audit, rows, out, "coco")
     value = json.loads(out.read_text())
 
-    def back(*added: np.ndarray, name: str) -> Imported:
+    def back(*added: np.ndarray, name: str) -> ImportResult:
         new = [annotation(100 + k, 2, pixels) for k, pixels in enumerate(added)]
         told = value | {"annotations": value["annotations"] + new}
-        return import_file(audit, write(told, name), reviewer=reviewer, all_looked=True)
+        return import_file(audit, write(told, name), reviewer=reviewer, assume_reviewed=True)
 
     assert back(box(30, 30, 5, 5), name="one.json").added.missing == 1
     done = back(box(30, 30, 6, 6), name="two.json")
@@ -72,7 +72,7 @@ def test_another_queue_of_the_same_image_takes_nothing_away(audit: Audit, write:
         write_queue(audit, queued.assign(draw_id=draw), out, "coco")
         value = json.loads(out.read_text())
         value["annotations"].append(annotation(100, 2, box(30, 30 - 9 * k, 5 + k, 5)))
-        import_file(audit, write(value, f"{k}.json"), reviewer="ann", all_looked=True)
+        import_file(audit, write(value, f"{k}.json"), reviewer="ann", assume_reviewed=True)
     assert sorted(areas(audit)) == [25, 30]
 
 
@@ -90,19 +90,19 @@ def test_an_import_is_taken_back_and_done_again(
     import_file(audit, second, reviewer="ann")
     assert (reviews.resolved()["action"].value_counts().to_dict()) == {"accept": 11, "reject": 1}
     back = curate.take_back(second, audit.path)
-    assert (back.decisions, back.missing, back.restored, back.looked) == (1, 0, 1, 0)
+    assert (back.decisions, back.missing, back.restored, back.reviewed_images) == (1, 0, 1, 0)
     assert "gone through" not in back.text()  # the first file says so, too
     assert set(reviews.resolved()["action"]) == {"accept"}
-    assert (areas(audit), len(reviews.looked())) == ([36], 3)
+    assert (areas(audit), len(reviews.reviewed_images())) == ([36], 3)
     assert reviews.missing()["time"].tolist() == since  # as if the second had never been there
     with pytest.raises(CallError, match="no decision of this file counts"):
         curate.take_back(second, audit.path)
     again = import_file(audit, second, reviewer="ann").added
-    assert (again.decisions, again.withdrawn, again.looked) == (1, 1, 3)
-    assert curate.take_back(first, audit.path).looked == 0
+    assert (again.decisions, again.withdrawn, again.reviewed_images) == (1, 1, 3)
+    assert curate.take_back(first, audit.path).reviewed_images == 0
     back = curate.take_back(second, audit.path)
     assert "images that do not count as gone through any more: 3" in back.text()
-    assert not len(reviews.decisions()) + len(reviews.missing()) + len(reviews.looked())
+    assert not len(reviews.decisions()) + len(reviews.missing()) + len(reviews.reviewed_images())
     assert import_file(audit, first, reviewer="ann").added.missing == 1
 
 
@@ -147,7 +147,7 @@ def test_a_whole_dataset_is_booked_to_no_draw_and_disputes_are_counted(
     reviews.record_draw("estimate", drawn, {})
     rejected = pd.DataFrame({"mask_id": [1, 5], "action": "reject", "reviewer": "ann"})
     reviews.add(rejected, origin="page")
-    done = import_file(audit, write(source), reviewer="bob", all_looked=True)
+    done = import_file(audit, write(source), reviewer="bob", assume_reviewed=True)
     assert (done.untouched, done.disputed) == (12, 2)
     assert "not settled since this import, so they wait in review: 2 disputed" in done.text()
     made = reviews.decisions().set_index("reviewer").loc["bob"]

@@ -16,8 +16,8 @@ from fault_harness import Case
 from curate import api
 from curate.errors import AuditError
 from curate.people.reviews.current_plan import open_audit
-from curate.people.webapp.app import application
-from curate.people.webapp.session import Desk
+from curate.people.webapp.app import make_application
+from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.people.webapp.tokens import Tokens
 
@@ -52,8 +52,8 @@ TAKEN_AWAY = [event("withdraw_missing", "9", **ADDED, of=DECIDED[4]["key"])]
 @contextmanager
 def answering(audit: Path) -> Iterator[Callable[[str, dict[str, Any]], tuple[int, Any]]]:
     """Yield what posts to the application of an audit; raises where no server would start."""
-    desk = Desk(open_audit(audit), ReviewSettings(draw_id=1))
-    app = application(desk, Tokens(""))
+    desk = ReviewSession(open_audit(audit), ReviewSettings(draw_id=1))
+    app = make_application(desk, Tokens(""))
     with asyncio.Runner() as loop:
 
         def post(path: str, body: dict[str, Any]) -> tuple[int, Any]:

@@ -24,7 +24,7 @@ from curate.errors import AuditError, SourceError
 from curate.formats import read
 from curate.images import ImageFolder
 from curate.images.quiet_decoders import silence_decoders
-from curate.people.exchange.archives import head_of, names_in
+from curate.people.exchange.archives import list_names, read_head
 from curate.people.exchange.huggingface import TOOL
 from curate.people.webapp.leases import Leases
 from curate.quality.model_file import from_bytes
@@ -98,13 +98,13 @@ def test_names_and_heads_of_a_damaged_zip_are_no_errors(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("annotations.xml", "<annotations/>" * 9)
     whole = path.read_bytes()
-    assert names_in(path) == ["annotations.xml"]
-    assert head_of(path, "annotations.xml").startswith(b"<annotations/>")
+    assert list_names(path) == ["annotations.xml"]
+    assert read_head(path, "annotations.xml").startswith(b"<annotations/>")
     seen = set()
     for k in range(len(whole)):
         for value in (1, 255):
             path.write_bytes(whole[:k] + bytes([value]) + whole[k + 1 :])
-            seen |= {head_of(path, name)[:14] for name in names_in(path)}
+            seen |= {read_head(path, name)[:14] for name in list_names(path)}
     assert {b"", b"<annotations/>"} <= seen
 
 

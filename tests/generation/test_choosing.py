@@ -10,7 +10,7 @@ from scipy import ndimage
 from curate import rle
 from curate.errors import SourceError
 from curate.networks.generation.mask_candidates import SCHEMA
-from curate.networks.generation.mask_choice import REASONS, choose
+from curate.networks.generation.mask_choice import REASONS, select_masks
 from curate.networks.generation.recipe import Recipe
 
 HEIGHT, WIDTH = 60, 80
@@ -44,7 +44,7 @@ def table_of(masks: np.ndarray, **columns: Any) -> pa.Table:
 
 
 def reasons(table: pa.Table, **settings: Any) -> list[str]:
-    found = choose(table, HEIGHT, WIDTH, Recipe(**settings))
+    found = select_masks(table, HEIGHT, WIDTH, Recipe(**settings))
     assert sum(found.counts().values()) == len(table)
     names = [list(REASONS)[code] for code in found.reasons]
     assert [k for k, name in enumerate(names) if name == "kept"] == found.rows.tolist()
@@ -170,7 +170,7 @@ def test_it_is_the_recipe_on_pixels(seed: int, nms: str) -> None:
     table = table_of(
         masks, predicted_iou=scores, stability_score=stable, crops=[CROPS[c] for c in crops]
     )
-    found = choose(table, HEIGHT, WIDTH, recipe)
+    found = select_masks(table, HEIGHT, WIDTH, recipe)
     said = [list(REASONS)[code] for code in found.reasons]
     assert said == naive(masks, scores.astype(float), stable, crops, recipe)
     assert len(set(said)) >= 7
@@ -233,10 +233,12 @@ def test_islands_and_holes() -> None:
     spotted[10:15, 10:15] = False  # a hole of 25 px
     spotted[50:55, 50:55] = True  # an island of 25 px
     crumbs = mask(60, 10, 9, 9) | mask(60, 30, 9, 9)
-    found = choose(table_of(np.stack([spotted, crumbs])), HEIGHT, WIDTH, Recipe())
+    found = select_masks(table_of(np.stack([spotted, crumbs])), HEIGHT, WIDTH, Recipe())
     assert found.counts()["small"] == 1
     assert (rle.to_dense(found.runs, 0) == mask(5, 5, 30, 30)).all()
-    as_drawn = choose(table_of(np.stack([spotted, crumbs])), HEIGHT, WIDTH, Recipe(min_region_px=0))
+    as_drawn = select_masks(
+        table_of(np.stack([spotted, crumbs])), HEIGHT, WIDTH, Recipe(min_region_px=0)
+    )
     assert (rle.to_dense(as_drawn.runs, 0) == spotted).all()
     assert as_drawn.counts()["kept"] == 2
 
@@ -248,4 +250,4 @@ def test_no_candidate_is_no_problem() -> None:
 def test_damaged_run_lengths_are_a_clear_error() -> None:
     table = table_of(np.stack([mask(5, 5, 12, 12)]), segmentation=[b"zzz"])
     with pytest.raises(SourceError, match="candidate 0: a candidate that passes cannot be read"):
-        choose(table, HEIGHT, WIDTH, Recipe())
+        select_masks(table, HEIGHT, WIDTH, Recipe())

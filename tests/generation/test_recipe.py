@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from curate.errors import CallError
-from curate.networks.generation.recipe import AFTER_NETWORK, Recipe, load_recipe
+from curate.networks.generation.recipe import SELECTION_SETTINGS, Recipe, load_recipe
 
 
 def test_sa1b_is_the_papers() -> None:
@@ -27,8 +27,10 @@ def test_the_popular_defaults_leave_half_of_it_out() -> None:
 
 def test_every_setting_is_asked_or_chosen() -> None:
     recipe = Recipe()
-    assert set(recipe.asked) | set(recipe.chosen) | {"name"} == set(vars(recipe))
-    assert set(recipe.chosen) == set(AFTER_NETWORK)
+    assert set(recipe.prompt_settings) | set(recipe.selection_settings) | {"name"} == set(
+        vars(recipe)
+    )
+    assert set(recipe.selection_settings) == set(SELECTION_SETTINGS)
 
 
 def test_settings_go_over_a_recipe_and_take_what_is_kept_along() -> None:

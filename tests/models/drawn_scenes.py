@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from curate.networks.detectors.detections import picture_key
+from curate.networks.detectors.detections import hash_pixels
 from curate.networks.detectors.training_images import DetectorImage
 
 
@@ -36,5 +36,5 @@ def scenes(count: int, seed: int = 0) -> list[DetectorImage]:
     made = []
     for k in range(count):
         picture, boxes = draw(random)
-        made.append(DetectorImage(k, picture_key(picture), boxes, lambda picture=picture: picture))
+        made.append(DetectorImage(k, hash_pixels(picture), boxes, lambda picture=picture: picture))
     return made

@@ -13,7 +13,7 @@ import pytest
 
 from curate.errors import CallError
 from curate.networks.segmenters import gpu_stability
-from curate.networks.segmenters.gpu_stability import stability_of
+from curate.networks.segmenters.gpu_stability import compute_stability
 
 torch = pytest.importorskip("torch")
 
@@ -57,7 +57,7 @@ def test_it_is_the_definition(
 ) -> None:
     logits = fields(shape, kind)
     wanted = defined(logits, threshold, offset)
-    found = stability_of(logits, threshold=threshold, offset=offset)
+    found = compute_stability(logits, threshold=threshold, offset=offset)
     assert found.dtype == torch.float64
     np.testing.assert_array_equal(found.numpy(), wanted)
     low, high = threshold - offset, threshold + offset
@@ -68,21 +68,21 @@ def test_it_is_the_definition(
 
 def test_layouts_and_gradients() -> None:
     logits = fields((4, 30, 50), "float32")
-    wanted = stability_of(logits)
+    wanted = compute_stability(logits)
     turned = logits.transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
     assert not turned.is_contiguous()
-    torch.testing.assert_close(stability_of(turned), wanted, rtol=0, atol=0, equal_nan=True)
-    assert not stability_of(turned).requires_grad
+    torch.testing.assert_close(compute_stability(turned), wanted, rtol=0, atol=0, equal_nan=True)
+    assert not compute_stability(turned).requires_grad
 
 
 def test_bad_calls() -> None:
     with pytest.raises(CallError, match=r"of shape \(3, 4\)"):
-        stability_of(torch.zeros(3, 4))
+        compute_stability(torch.zeros(3, 4))
     with pytest.raises(CallError, match=r"of torch\.int64"):
-        stability_of(torch.zeros((1, 2, 2), dtype=torch.int64))
+        compute_stability(torch.zeros((1, 2, 2), dtype=torch.int64))
     for cuts in ({"offset": -1.0}, {"offset": float("nan")}, {"threshold": float("inf")}):
         with pytest.raises(CallError, match="are no cuts"):
-            stability_of(torch.zeros(1, 2, 2), **cuts)
+            compute_stability(torch.zeros(1, 2, 2), **cuts)
 
 
 needs_triton = pytest.mark.skipif(
@@ -152,7 +152,7 @@ def test_the_kernel_compiles_for_a_gpu() -> None:
 def test_on_a_gpu(kind: str) -> None:
     for shape in (*SHAPES, (5, 1024, 1024)):
         logits = fields(shape, kind)
-        found = stability_of(logits.cuda())
+        found = compute_stability(logits.cuda())
         assert found.device.type == "cuda"
         np.testing.assert_array_equal(found.cpu().numpy(), defined(logits, 0.0, 1.0))
 

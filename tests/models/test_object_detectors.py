@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from curate.dataset.table import concat  # noqa: E402
 from curate.errors import CallError, CurateError, SourceError  # noqa: E402
 from curate.images import ImageFolder  # noqa: E402
-from curate.networks.detectors.detections import Detections, detections_of, known_categories  # noqa: E402
+from curate.networks.detectors.detections import Detections, detect_images, list_categories  # noqa: E402
 from curate.networks.detectors.preprocessing import DetectorInput, read_input  # noqa: E402
 from curate.networks.detectors.transformers_detector import FAMILIES, load_detector  # noqa: E402
 from curate.scorers.detector import detector as detector_scorer  # noqa: E402
@@ -262,7 +262,7 @@ class Planted:
     def __init__(self, seen=()):
         self.seen = seen
 
-    def has_seen(self, image):
+    def was_trained_on(self, image):
         return image.shape[:2] in self.seen
 
     def detect(self, images):
@@ -294,11 +294,11 @@ def planted(root, sizes=((60, 80), (80, 60), (50, 50), (40, 40))):
 
 def test_detections_as_the_scorer_takes_them(tmp_path):
     table, pictures = planted(tmp_path / "images")
-    seen = detections_of(table, pictures, Planted())
+    seen = detect_images(table, pictures, Planted())
     assert seen.images.index.tolist() == [0, 1, 2]  # the last does not open
     assert seen.masks["image_id"].tolist() == [0, 1]  # and what is under 0.01 is not kept
     assert seen.masks[["declared_x", "declared_y", "declared_w", "declared_h"]].to_numpy().tolist()
-    scores = detector_scorer(table, detections=seen, categories=known_categories(Planted()))
+    scores = detector_scorer(table, detections=seen, categories=list_categories(Planted()))
     assert scores["detector_score"].tolist()[:3] == [0.8, 0.8, 0.0]
     assert np.isnan(scores["detector_score"].iloc[3])
     assert scores["detector_category_score"].tolist()[:2] == pytest.approx([0.2, 0.2])
@@ -307,14 +307,14 @@ def test_detections_as_the_scorer_takes_them(tmp_path):
 def test_pictures_that_it_was_trained_on_are_left_out(tmp_path):
     table, pictures = planted(tmp_path / "images")
     knowing = Planted(seen=[(60, 80)])
-    assert detections_of(table, pictures, knowing).images.index.tolist() == [1, 2]
-    everything = detections_of(table, pictures, knowing, seen_too=True)
+    assert detect_images(table, pictures, knowing).images.index.tolist() == [1, 2]
+    everything = detect_images(table, pictures, knowing, include_trained=True)
     assert everything.images.index.tolist() == [0, 1, 2]
 
 
 def test_detections_of_no_images(tmp_path):
     (tmp_path / "images").mkdir()
-    seen = detections_of(concat([]), ImageFolder(tmp_path / "images"), Planted())
+    seen = detect_images(concat([]), ImageFolder(tmp_path / "images"), Planted())
     assert len(seen) == 0
     assert len(seen.images) == 0
     assert "score" in seen.masks

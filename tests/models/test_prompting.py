@@ -5,14 +5,14 @@ import pytest
 from bright_segmenter import BrightSegmenter
 
 from curate.networks.segmenters.prompting import (
-    INSIDE,
     MASK_LOGIT,
-    WAYS,
-    inside_points,
-    low_mask,
-    paired_iou,
-    prompts_of,
-    redraw,
+    POINTS_PER_PROMPT,
+    PROMPT_KINDS,
+    low_res_logits,
+    make_prompts,
+    pairwise_iou,
+    prompt_masks,
+    sample_inside,
 )
 from curate.networks.segmenters.segmenter import Frame
 from curate.rle import concat, from_dense, to_dense
@@ -38,21 +38,21 @@ def depth(mask):
 def test_the_first_point_is_the_deepest(seed):
     rng = np.random.default_rng(seed)
     mask = rng.random((14, 19)) < 0.8
-    points = inside_points(runs_of(mask), 0, INSIDE)
+    points = sample_inside(runs_of(mask), 0, POINTS_PER_PROMPT)
     deep = depth(mask)
-    assert points.shape == (INSIDE, 2)
+    assert points.shape == (POINTS_PER_PROMPT, 2)
     assert all(mask[int(y), int(x)] for x, y in points)
     x, y = points[0].astype(int)
     assert deep[y, x] == deep.max()
-    assert len({tuple(p) for p in points.tolist()}) == INSIDE
+    assert len({tuple(p) for p in points.tolist()}) == POINTS_PER_PROMPT
 
 
 def test_a_mask_of_one_pixel_has_one_point():
     mask = np.zeros((5, 6), bool)
     mask[2, 4] = True
-    np.testing.assert_array_equal(inside_points(runs_of(mask), 0, 3), [[4, 2]] * 3)
+    np.testing.assert_array_equal(sample_inside(runs_of(mask), 0, 3), [[4, 2]] * 3)
     frame = Frame.longest_side(5, 6, 64)
-    labels = prompts_of(runs_of(mask), frame, 16)["points"].labels
+    labels = make_prompts(runs_of(mask), frame, 16)["points"].labels
     np.testing.assert_array_equal(labels, [[1, -1, -1]])
 
 
@@ -63,7 +63,7 @@ def test_a_mask_as_low_res_logits_is_its_share_of_each_cell(size, lay):
     frame, low_side, fine = lay(height, width, 64), 16, 64
     mask = np.random.default_rng(1).random(size) < 0.02
     mask[: height // 2 + 1, width // 3 : width // 2] = True
-    found = low_mask(runs_of(mask), 0, frame, low_side)
+    found = low_res_logits(runs_of(mask), 0, frame, low_side)
     # By points: what share of a fine raster in each cell lies on the mask.
     at = (np.arange(low_side * fine) + 0.5) / fine * 64 / low_side
     y = np.floor(at * height / frame.resized_height).astype(int)
@@ -85,8 +85,8 @@ def test_a_planted_square_comes_back_where_it_was(size, squashed):
     square[top : top + max(1, height // 2), left : left + max(1, width // 8)] = True
     picture = np.where(square, 200, 30).astype(np.uint8)[:, :, None].repeat(3, axis=2)
     segmenter = BrightSegmenter(side=1024, low_side=512, squashed=squashed)
-    found = redraw(segmenter, segmenter.embed([picture])[0], runs_of(square))
-    assert tuple(found) == WAYS
+    found = prompt_masks(segmenter, segmenter.embed([picture])[0], runs_of(square))
+    assert tuple(found) == PROMPT_KINDS
     for way, answer in found.items():
         back = to_dense(answer.drawn.runs, 0)
         if way == "tight":
@@ -98,14 +98,14 @@ def test_a_planted_square_comes_back_where_it_was(size, squashed):
         assert abs(rows.max() - expected_rows.max()) <= 1, way
         assert abs(columns.min() - expected_columns.min()) <= 1, way
         assert abs(columns.max() - expected_columns.max()) <= 1, way
-        assert paired_iou(runs_of(square), answer.drawn.runs)[0] > 0.9, way
+        assert pairwise_iou(runs_of(square), answer.drawn.runs)[0] > 0.9, way
 
 
 def test_paired_iou():
     a, b = np.zeros((2, 6, 7), bool)
     a[1:4, 1:4], b[2:5, 1:4] = True, True
     none = np.zeros((6, 7), bool)
-    found = paired_iou(runs_of(a, a, none, a), runs_of(b, a, none, none))
+    found = pairwise_iou(runs_of(a, a, none, a), runs_of(b, a, none, none))
     np.testing.assert_array_equal(found, [6 / 12, 1, np.nan, 0])
 
 
@@ -121,7 +121,7 @@ def test_many_masks_are_asked_in_parts_and_stay_in_order():
     segmenter = BrightSegmenter(side=300, low_side=300)
     image = np.repeat(picture[:, :, None], 3, axis=2)
     runs = runs_of(*masks)
-    found = redraw(segmenter, segmenter.embed([image])[0], runs, ways=("box", "point"))
+    found = prompt_masks(segmenter, segmenter.embed([image])[0], runs, ways=("box", "point"))
     for way in ("box", "point"):
-        assert (paired_iou(runs, found[way].drawn.runs) > 0.9).all()
+        assert (pairwise_iou(runs, found[way].drawn.runs) > 0.9).all()
         assert found[way].predicted_iou.shape == (70,)

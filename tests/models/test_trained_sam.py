@@ -14,16 +14,16 @@ from tiny_sam import SIDE, Drawing, drawing, drawings
 from curate import rle
 from curate.errors import CallError
 from curate.networks.loading import load_segmenter
-from curate.networks.segmenters.prompting import paired_iou, redraw
+from curate.networks.segmenters.prompting import pairwise_iou, prompt_masks
 from curate.networks.segmenters.segmenter import Prompts, Segmenter
 from curate.networks.segmenters.segmenter_training import (
-    Progress,
     SegmenterSchedule,
+    StepMetrics,
     mask_loss,
     train_segmenter,
 )
-from curate.networks.segmenters.small_sam import low_side, pixel_values, small_sam
-from curate.networks.segmenters.training_prompts import jittered_boxes, points_inside
+from curate.networks.segmenters.small_sam import build_small_sam, low_res_side, prepare_image
+from curate.networks.segmenters.training_prompts import jitter_boxes, sample_points
 from curate.rle.logits import draw
 
 pytestmark = pytest.mark.slow  # a network is trained first
@@ -39,7 +39,7 @@ class Asked:
 
 
 def exact_boxes(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    return jittered_boxes(masks, np.random.default_rng(0), jitter=0)
+    return jitter_boxes(masks, np.random.default_rng(0), jitter=0)
 
 
 def ask(segmenter: Segmenter, drawn: Drawing, prompts: Prompts, multimask: bool) -> Asked:
@@ -50,7 +50,7 @@ def ask(segmenter: Segmenter, drawn: Drawing, prompts: Prompts, multimask: bool)
     taps = answer.frame.taps(segmenter.low_side)
     found = draw(answer.logits[each, chosen], taps)
     truth = rle.concat([rle.from_dense(mask) for mask in drawn.masks])
-    return Asked(paired_iou(truth, found.runs), answer.predicted_iou[each, chosen])
+    return Asked(pairwise_iou(truth, found.runs), answer.predicted_iou[each, chosen])
 
 
 def together(parts: list[Asked]) -> Asked:
@@ -78,12 +78,12 @@ def test_boxes_bring_unseen_shapes_back(segmenter: Segmenter) -> None:
 def test_predicted_iou_goes_with_the_true_one(segmenter: Segmenter) -> None:
     random, parts = np.random.default_rng(2), []
     for drawn in drawings(UNSEEN, seed=2):
-        points = points_inside(drawn.masks, random)[:, None]
+        points = sample_points(drawn.masks, random)[:, None]
         one = Prompts(points, np.ones(points.shape[:2], np.int8))
         parts.append(ask(segmenter, drawn, Prompts(boxes=exact_boxes(drawn.masks)), False))
         parts.append(ask(segmenter, drawn, one, True))
         for jitter in (0.1, 0.3):
-            moved = Prompts(boxes=jittered_boxes(drawn.masks, random, jitter))
+            moved = Prompts(boxes=jitter_boxes(drawn.masks, random, jitter))
             parts.append(ask(segmenter, drawn, moved, False))
     found = together(parts)
     assert np.corrcoef(found.predicted, found.iou)[0, 1] >= 0.5
@@ -94,8 +94,8 @@ def test_every_way_of_asking_works(segmenter: Segmenter) -> None:
     for drawn in drawings(10, seed=3):
         truth = rle.concat([rle.from_dense(mask) for mask in drawn.masks])
         embedding = segmenter.embed([drawn.image])[0]
-        for way, found in redraw(segmenter, embedding, truth).items():
-            ious.setdefault(way, []).extend(paired_iou(truth, found.drawn.runs))
+        for way, found in prompt_masks(segmenter, embedding, truth).items():
+            ious.setdefault(way, []).extend(pairwise_iou(truth, found.drawn.runs))
     assert min(np.mean(values) for values in ious.values()) >= 0.5
 
 
@@ -113,7 +113,7 @@ def test_shapes_come_back_where_they_were(segmenter: Segmenter, size: tuple[int,
 
 
 def tiny(seed: int = 0):
-    return small_sam(side=64, patch=8, hidden=32, layers=1, decoder=32, seed=seed)
+    return build_small_sam(side=64, patch=8, hidden=32, layers=1, decoder=32, seed=seed)
 
 
 SHORT = SegmenterSchedule(steps=3, images=2, prompts=3, rounds=3)
@@ -192,7 +192,7 @@ def test_a_loss_that_is_no_number_is_an_error() -> None:
 
 @pytest.mark.parametrize("weight", [1.0, 5.0])
 def test_the_error_of_the_predicted_iou_weighs_what_it_is_said_to(weight: float) -> None:
-    told: dict[float, list[Progress]] = {0.0: [], weight: []}
+    told: dict[float, list[StepMetrics]] = {0.0: [], weight: []}
     for given, progress in told.items():
         schedule = replace(SHORT, steps=1, iou_weight=given)
         train_segmenter(tiny(), scenes(), schedule, seed=0, report=progress.append)
@@ -214,7 +214,7 @@ def test_without_weight_no_iou_is_learned() -> None:
 
 def test_sizes_that_do_not_fit() -> None:
     with pytest.raises(CallError, match="side 100, patch 16"):
-        small_sam(side=100, patch=16)
+        build_small_sam(side=100, patch=16)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (40, 100), (333, 17)])
@@ -222,7 +222,7 @@ def test_images_are_prepared_as_by_the_library(size: tuple[int, int]) -> None:
     from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
     image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
-    values, frame = pixel_values(image, SIDE)
+    values, frame = prepare_image(image, SIDE)
     processor = SamImageProcessorPil(
         size={"longest_edge": SIDE}, pad_size={"height": SIDE, "width": SIDE}
     )
@@ -237,13 +237,13 @@ def test_prompts_stay_on_the_image() -> None:
     masks[0, :5, 35:] = masks[1, 10:20, 10:20] = True
     np.testing.assert_array_equal(exact_boxes(masks), [[35, 0, 40, 5], [10, 10, 20, 20]])
     for _ in range(20):
-        boxes = jittered_boxes(masks, random, 0.5)
+        boxes = jitter_boxes(masks, random, 0.5)
         assert (boxes >= 0).all()
         assert (boxes <= [40, 30, 40, 30]).all()
         assert (boxes[:, :2] <= boxes[:, 2:]).all()
-        x, y = points_inside(masks, random).astype(int).T
+        x, y = sample_points(masks, random).astype(int).T
         assert masks[[0, 1], y, x].all()
-    assert np.isnan(points_inside(np.zeros((1, 4, 4), bool), random)).all()
+    assert np.isnan(sample_points(np.zeros((1, 4, 4), bool), random)).all()
 
 
 @pytest.mark.parametrize("evenness", [0.0, 0.5, 1.0])
@@ -269,7 +269,7 @@ def test_padding_costs_nothing() -> None:
 
 def test_the_grid_of_logits() -> None:
     model = tiny()
-    assert low_side(model) == 32
+    assert low_res_side(model) == 32
     answer = model(
         pixel_values=torch.zeros(1, 3, 64, 64), input_points=torch.full((1, 1, 1, 2), 9.0)
     )

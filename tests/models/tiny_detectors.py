@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import transformers as t
 
-from curate.networks.segmenters.transformers_sam import quiet_library
+from curate.networks.segmenters.transformers_sam import silence_library
 
 SQUARE = ("rt_detr", "rt_detr_v2", "d_fine", "deimv2", "lw_detr", "rf_detr")
 """Those that are used on inputs of one size."""
@@ -180,6 +180,6 @@ def make(kind: str, folder: Any, *, labels: int = 3, seed: int = 0) -> Any:
             for name, values in model.named_parameters():
                 if values.dim() > 1 and re.search(LIVELY, name):
                     values.normal_(0, 0.3)
-    with quiet_library():
+    with silence_library():
         model.eval().save_pretrained(folder)
     return model

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from curate.networks.segmenters.segmenter_training import SegmenterSchedule, train_segmenter
-from curate.networks.segmenters.small_sam import small_sam
+from curate.networks.segmenters.small_sam import build_small_sam
 
 Masks = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
@@ -86,7 +86,7 @@ def drawings(count: int, seed: int) -> list[Drawing]:
 
 def trained_sam(folder: Path, schedule: SegmenterSchedule = SCHEDULE) -> Path:
     """Train a tiny SAM on drawings and save it like a real one; return where it is."""
-    model = small_sam(side=SIDE, patch=PATCH, hidden=64, layers=2, decoder=64)
+    model = build_small_sam(side=SIDE, patch=PATCH, hidden=64, layers=2, decoder=64)
     threads = torch.get_num_threads()
     torch.set_num_threads(min(2, threads))
     try:

@@ -14,7 +14,7 @@ import curate
 from curate import api
 from curate.cli import app
 from curate.people.guarantees.certify import Certificate
-from curate.people.guarantees.overrides import standing, standing_text
+from curate.people.guarantees.overrides import compare_with_certificate, describe_overrides
 from curate.people.reviews import open_reviews
 from curate.reporting.people_section import Chart, acceptance, path, people, reliability
 from curate.reporting.queries import ReportSource
@@ -137,7 +137,7 @@ def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
     open_reviews(opened).add(frame, origin="test")
     ann = int((over & ~nobody).sum())
     assert found.accepted == 270, "all but every tenth"
-    stands = standing(opened, added=0)
+    stands = compare_with_certificate(opened, added=0)
     assert stands is not None
     assert stands.as_dict() == {
         "certified": True,
@@ -151,7 +151,7 @@ def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
         "beyond": 1,
         "added": 0,
     }
-    sentences = standing_text(stands)
+    sentences = describe_overrides(stands)
     assert sentences[0] == f"The bound is about the {found.accepted} masks over the line."
     assert sentences[1] == (
         f"Of these, people have accepted {ann + 1}, rejected 2 and redrawn 1; "
@@ -173,7 +173,7 @@ def test_a_void_certificate_is_mentioned_until_there_is_a_new_one(audit, tmp_pat
     api.decide(audit.path, policy="default")
     void = "the certificate (at most 15.0% bad, 95% confidence) is void: the policy changed; "
     opened = curate.open_audit(audit.path)
-    assert standing(opened) is None
+    assert compare_with_certificate(opened) is None
     assert void in summary_text(opened, summary(opened))
     page = (audit.path / "report.html").read_text()
     assert "No longer certified" in page

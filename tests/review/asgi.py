@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from curate.common.clock import SYSTEM, Clock
-from curate.people.webapp.app import application
-from curate.people.webapp.middleware import Addresses, Guard
-from curate.people.webapp.session import Desk
+from curate.people.webapp.app import make_application
+from curate.people.webapp.middleware import AllowedHosts, GuardMiddleware
+from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.people.webapp.tokens import Tokens
 from curate.store.audit import Audit
@@ -29,9 +29,11 @@ class App:
     """One server's application with all that stands behind it."""
 
     def __init__(self, audit: Audit, clock: Clock = SYSTEM, **settings: Any) -> None:
-        self.desk = Desk(audit, ReviewSettings(**settings), clock)
+        self.desk = ReviewSession(audit, ReviewSettings(**settings), clock)
         tokens = Tokens("", clock)
-        self._app = Guard(application(self.desk, tokens), Addresses("127.0.0.1", 8765), tokens)
+        self._app = GuardMiddleware(
+            make_application(self.desk, tokens), AllowedHosts("127.0.0.1", 8765), tokens
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = ThreadPoolExecutor(1)  # a browser's loop may be running in this one
 

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from server import Client, Server
 
-from curate.people.webapp.cards import marks_of
-from curate.people.webapp.score_texts import described, is_low
-from curate.people.webapp.session import Desk
+from curate.people.webapp.cards import find_marks
+from curate.people.webapp.score_texts import describe_scores, is_low
+from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.quality.label_free import SIGNALS
 from curate.store.audit import Audit
@@ -24,11 +24,11 @@ DECLARED = {f"declared_{side}": value for side, value in zip("xywh", (5, 20, 30,
 
 def test_marks_are_what_a_mask_does_not_agree_with() -> None:
     prompt: dict[str, Any] = {"prompt_x": 3.0, "prompt_y": 4.0}
-    assert marks_of(BOX | prompt | {"prompt_score": 0.4})["point"] == (3.0, 4.0)
-    assert marks_of(BOX | prompt | {"prompt_score": 1.0})["point"] is None
-    assert marks_of(BOX | prompt)["point"] is None
-    assert marks_of(BOX | DECLARED)["declared"] == (5.0, 20.0, 30.0, 40.0)
-    assert marks_of(BOX | {f"declared_{s}": BOX[f"bbox_{s}"] for s in "xywh"})["declared"] is None
+    assert find_marks(BOX | prompt | {"prompt_score": 0.4})["point"] == (3.0, 4.0)
+    assert find_marks(BOX | prompt | {"prompt_score": 1.0})["point"] is None
+    assert find_marks(BOX | prompt)["point"] is None
+    assert find_marks(BOX | DECLARED)["declared"] == (5.0, 20.0, 30.0, 40.0)
+    assert find_marks(BOX | {f"declared_{s}": BOX[f"bbox_{s}"] for s in "xywh"})["declared"] is None
 
 
 def test_cards_mark_in_pixels_of_their_window(audit: Audit, serve: Callable[[], Server]) -> None:
@@ -62,14 +62,14 @@ def test_a_blind_queue_marks_nothing(audit: Audit) -> None:
 
 def test_what_a_low_score_means_is_said_of_low_scores_only(audit: Audit) -> None:
     names = audit.query("describe masks")["column_name"].tolist()
-    column = next(name for name in SIGNALS if name in names and described()[name].words)
+    column = next(name for name in SIGNALS if name in names and describe_scores()[name].words)
     for path in part_paths(audit.path, "masks"):
         table = pq.read_table(path)
         at = table.schema.names.index(column)
         values = pa.array([(0.6, 0.85, 1.0)[k % 3] for k in range(len(table))])
         pq.write_table(table.set_column(at, column, values), path)
     audit.info["references"] = {"quality": {column: {"usual": 0.8}}}
-    desk = Desk(audit, ReviewSettings())
+    desk = ReviewSession(audit, ReviewSettings())
     try:
         cards = [desk.cards.card(row) for row in range(len(desk.queue))]
     finally:
@@ -80,7 +80,7 @@ def test_what_a_low_score_means_is_said_of_low_scores_only(audit: Audit) -> None
         for each in card["scores"]
         if each["column"] == column
     }
-    assert said == {"0.60": described()[column].words, "0.85": "", "1.00": ""}
+    assert said == {"0.60": describe_scores()[column].words, "0.85": "", "1.00": ""}
 
 
 @pytest.mark.parametrize(

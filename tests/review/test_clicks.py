@@ -17,19 +17,19 @@ import tiny_models
 from waiting import until
 
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
-from curate.people.webapp.click_prompts import Redrawing
-from curate.people.webapp.request_parsing import Clicks, Refused
+from curate.people.webapp.click_prompts import ClickSegmenter
+from curate.people.webapp.request_parsing import ClickRequest, RequestError
 from curate.rle import area, decode, encode, from_dense, to_dense
 from curate.store.audit import Audit
 
 
 @pytest.fixture
-def redrawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Redrawing:
+def redrawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClickSegmenter:
     monkeypatch.setattr(
         "curate.networks.loading.load_segmenter", lambda name, device: BrightSegmenter()
     )
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    made = Redrawing("bright")
+    made = ClickSegmenter("bright")
     for thread in made.threads:
         thread.join(30)
     return made
@@ -47,8 +47,8 @@ def dense(answer: dict[str, Any]) -> np.ndarray:
     return to_dense(runs, 0)
 
 
-def test_a_click_draws_what_it_points_at(redrawing: Redrawing) -> None:
-    answer = redrawing.draw(picture(), Clicks(1, [(45.0, 40.0)], [1], None))
+def test_a_click_draws_what_it_points_at(redrawing: ClickSegmenter) -> None:
+    answer = redrawing.draw(picture(), ClickRequest(1, [(45.0, 40.0)], [1], None))
     found = dense(answer)
     want = np.zeros((100, 150), bool)
     want[20:60, 30:70] = True
@@ -57,7 +57,7 @@ def test_a_click_draws_what_it_points_at(redrawing: Redrawing) -> None:
 
 
 def test_clicks_and_a_mask_go_to_the_segmenter(
-    redrawing: Redrawing, monkeypatch: pytest.MonkeyPatch
+    redrawing: ClickSegmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
     real = BrightSegmenter.segment
@@ -71,7 +71,7 @@ def test_clicks_and_a_mask_go_to_the_segmenter(
     current[70:90, 90:140] = True
     counts = bytes(encode(from_dense(current)).to_pylist()[0]).decode()
     points = [(100.0, 80.0), (5.0, 5.0)]
-    redrawing.draw(picture(), Clicks(1, points, [1, 0], counts))
+    redrawing.draw(picture(), ClickRequest(1, points, [1, 0], counts))
     prompts, multimask = asked[0]
     assert not multimask
     assert prompts.points.tolist() == [[[100.0, 80.0], [5.0, 5.0]]]
@@ -80,11 +80,11 @@ def test_clicks_and_a_mask_go_to_the_segmenter(
     assert (prompts.masks > 0).any()
 
 
-def test_an_image_is_embedded_once(tmp_path: Path, redrawing: Redrawing) -> None:
+def test_an_image_is_embedded_once(tmp_path: Path, redrawing: ClickSegmenter) -> None:
     segmenter = redrawing._segmenter
     assert isinstance(segmenter, BrightSegmenter)
     for x in (40.0, 50.0, 60.0):
-        redrawing.draw(picture(), Clicks(1, [(x, 40.0)], [1], None))
+        redrawing.draw(picture(), ClickRequest(1, [(x, 40.0)], [1], None))
     assert segmenter.images_seen == 1
     assert isinstance(redrawing._cache, EmbeddingCache)
 
@@ -92,27 +92,29 @@ def test_an_image_is_embedded_once(tmp_path: Path, redrawing: Redrawing) -> None
 @pytest.mark.parametrize(
     ("clicks", "why"),
     [
-        (Clicks(1, [(500.0, 40.0)], [1], None), "is not on the image"),
-        (Clicks(1, [(5.0, 40.0)], [1], "!!"), "is no mask of this image"),
+        (ClickRequest(1, [(500.0, 40.0)], [1], None), "is not on the image"),
+        (ClickRequest(1, [(5.0, 40.0)], [1], "!!"), "is no mask of this image"),
     ],
 )
-def test_wrong_clicks_are_refused(redrawing: Redrawing, clicks: Clicks, why: str) -> None:
-    with pytest.raises(Refused, match=why):
+def test_wrong_clicks_are_refused(
+    redrawing: ClickSegmenter, clicks: ClickRequest, why: str
+) -> None:
+    with pytest.raises(RequestError, match=why):
         redrawing.draw(picture(), clicks)
 
 
 def test_a_segmenter_that_cannot_be_loaded_is_said_and_the_page_goes_on(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    made = Redrawing(str(tmp_path))
+    made = ClickSegmenter(str(tmp_path))
     for thread in made.threads:
         thread.join(60)
     assert not made
     assert "the segmenter cannot be used" in capsys.readouterr().err
-    with pytest.raises(Refused, match="terminal says why"):
-        made.draw(picture(), Clicks(1, [(5.0, 5.0)], [1], None))
-    with pytest.raises(Refused, match="there is no segmenter"):
-        Redrawing(None).draw(picture(), Clicks(1, [(5.0, 5.0)], [1], None))
+    with pytest.raises(RequestError, match="terminal says why"):
+        made.draw(picture(), ClickRequest(1, [(5.0, 5.0)], [1], None))
+    with pytest.raises(RequestError, match="there is no segmenter"):
+        ClickSegmenter(None).draw(picture(), ClickRequest(1, [(5.0, 5.0)], [1], None))
 
 
 def test_a_saved_sam_answers_clicks_over_http(audit: Audit, tmp_path: Path) -> None:

@@ -86,14 +86,18 @@ def test_fixes_and_missing_masks_stand_beside_the_old(audit: Audit, serve: Serve
     counts = counts_of(audit, int(card["image_id"]))
     fix = client.decide(card["item"], "fix", counts=counts)
     place: dict[str, Any] = {"image_id": card["image_id"], "category": "blob 1", "counts": counts}
-    added, looked = event("missing", **place), event("looked", image_id=card["image_id"])
-    assert client.send(fix, added, looked)["done"] == [fix["key"], added["key"], looked["key"]]
+    added, reviewed_images = event("missing", **place), event("looked", image_id=card["image_id"])
+    assert client.send(fix, added, reviewed_images)["done"] == [
+        fix["key"],
+        added["key"],
+        reviewed_images["key"],
+    ]
     reviews = open_reviews(audit)
     kept = reviews.decisions().iloc[0]
     assert kept["action"] == "fix"
     assert bytes(kept["segmentation"]).decode() == counts
     assert bytes(reviews.missing().iloc[0]["segmentation"]).decode() == counts
-    assert reviews.looked()["image_id"].tolist() == [int(card["image_id"])]
+    assert reviews.reviewed_images()["image_id"].tolist() == [int(card["image_id"])]
     again = event("missing", **place)
     gone = event("withdraw_missing", of=added["key"], **place)
     back = event("withdraw_missing", of=again["key"], **place)
@@ -101,9 +105,13 @@ def test_fixes_and_missing_masks_stand_beside_the_old(audit: Audit, serve: Serve
     assert len(reviews.missing()) == 0
     client.server.kill()
     client.server.start()
-    resent = client.send(fix, added, looked, gone)
+    resent = client.send(fix, added, reviewed_images, gone)
     assert (len(resent["done"]), resent["refused"]) == (4, [])
-    assert (len(reviews.decisions()), len(reviews.missing()), len(reviews.looked())) == (1, 0, 1)
+    assert (len(reviews.decisions()), len(reviews.missing()), len(reviews.reviewed_images())) == (
+        1,
+        0,
+        1,
+    )
 
 
 def test_an_audit_without_pictures_is_shown_without(audit: Audit) -> None:

@@ -17,14 +17,14 @@ from server import now_ms
 from curate.errors import CallError
 from curate.people.reviews import Reviews, open_reviews
 from curate.people.webapp import leases
-from curate.people.webapp.events import Sent
+from curate.people.webapp.events import EventBatch
 from curate.people.webapp.filters import Filter
-from curate.people.webapp.request_parsing import Next, Refused
-from curate.people.webapp.session import Desk
+from curate.people.webapp.request_parsing import NextRequest, RequestError
+from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.store.audit import Audit
 
-Open = Callable[..., Desk]
+Open = Callable[..., ReviewSession]
 
 
 @pytest.fixture
@@ -34,10 +34,10 @@ def hands() -> HandClock:
 
 @pytest.fixture
 def desk(audit: Audit, hands: HandClock) -> Iterator[Open]:
-    opened: list[Desk] = []
+    opened: list[ReviewSession] = []
 
-    def make(**settings: Any) -> Desk:
-        opened.append(Desk(audit, ReviewSettings(**settings), hands.clock))
+    def make(**settings: Any) -> ReviewSession:
+        opened.append(ReviewSession(audit, ReviewSettings(**settings), hands.clock))
         return opened[-1]
 
     yield make
@@ -46,14 +46,14 @@ def desk(audit: Audit, hands: HandClock) -> Iterator[Open]:
 
 
 class Page:
-    def __init__(self, desk: Desk, reviewer: str) -> None:
+    def __init__(self, desk: ReviewSession, reviewer: str) -> None:
         self.desk, self.reviewer, self.client = desk, reviewer, str(uuid.uuid4())
 
     def next(self, count: int = 1, *holding: int, **more: Any) -> list[dict[str, Any]]:
         return list(self.answer(count, *holding, **more)["cards"])
 
     def answer(self, count: int = 1, *holding: int, **more: Any) -> dict[str, Any]:
-        asked = Next(self.client, self.reviewer, count, False, Filter(), list(holding))
+        asked = NextRequest(self.client, self.reviewer, count, False, Filter(), list(holding))
         return self.desk.next(replace(asked, **more))
 
     def masks(self, count: int = 1, *holding: int, **more: Any) -> list[int]:
@@ -62,7 +62,7 @@ class Page:
     def send(self, kind: str, mask: int, **more: Any) -> str:
         made = {"type": kind, "key": str(uuid.uuid4()), "at": now_ms(), "item": f"{mask}.0"} | more
         asked = {"client": self.client, "reviewer": self.reviewer, "now": now_ms()}
-        sent = Sent.of(asked | {"events": [made]}, self.desk.clock.now_us())
+        sent = EventBatch.of(asked | {"events": [made]}, self.desk.clock.now_us())
         answer = self.desk.record(sent, self.desk.writer.write(sent.events).result())
         assert answer["done"] == [made["key"]], answer
         return str(made["key"])
@@ -272,9 +272,9 @@ def test_one_mask_and_one_image(desk: Open, audit: Audit) -> None:
     assert {int(m["mask_id"]) for m in image["masks"]} == set(
         audit.query(f"select mask_id from masks where image_id = {card['image_id']}")["mask_id"]
     )
-    with pytest.raises(Refused):
+    with pytest.raises(RequestError):
         one.mask(10**9)
-    with pytest.raises(Refused):
+    with pytest.raises(RequestError):
         one.images.image(10**9)
 
 

@@ -18,7 +18,7 @@ from server import Client, Serve, event
 from curate.people.reviews import open_reviews
 from curate.people.webapp import middleware
 from curate.people.webapp import server as idle_connections
-from curate.people.webapp.middleware import Addresses
+from curate.people.webapp.middleware import AllowedHosts
 from curate.people.webapp.tokens import Tokens
 from curate.store.audit import Audit, open_audit
 
@@ -314,11 +314,11 @@ def test_old_and_foreign_cookies_are_no_good() -> None:
 
 
 def test_listening_everywhere_takes_addresses_and_its_own_name_only() -> None:
-    everywhere = Addresses("0.0.0.0", 8765)
+    everywhere = AllowedHosts("0.0.0.0", 8765)
     assert everywhere.has("192.168.7.9:8765")
     assert everywhere.has(f"{socket.gethostname()}:8765")
     assert not everywhere.has("rebound.example:8765")
-    one = Addresses("192.168.7.9", 8765)
+    one = AllowedHosts("192.168.7.9", 8765)
     assert one.has("192.168.7.9:8765")
     assert not one.has("192.168.7.10:8765")
 
@@ -342,7 +342,7 @@ def test_connections_that_say_nothing_are_closed(monkeypatch: pytest.MonkeyPatch
         await send({"type": "http.response.body", "body": b"here"})
 
     config = uvicorn.Config(
-        answer, http=idle_connections.Impatient, log_config=None, lifespan="off"
+        answer, http=idle_connections.FirstRequestTimeout, log_config=None, lifespan="off"
     )
     server = uvicorn.Server(config)
     bound = socket.create_server(("127.0.0.1", 0))
@@ -370,11 +370,11 @@ def test_names_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return "desk.example"
 
     monkeypatch.setattr(socket, "getfqdn", getfqdn)
-    middleware._own_names.cache_clear()
-    everywhere = Addresses("0.0.0.0", 80)
+    middleware._find_own_names.cache_clear()
+    everywhere = AllowedHosts("0.0.0.0", 80)
     assert everywhere.has("10.0.0.3:80")
     assert not asked
     assert everywhere.has("desk.example:80")
     assert not everywhere.has("evil.example:80")
     assert len(asked) == 1
-    middleware._own_names.cache_clear()
+    middleware._find_own_names.cache_clear()

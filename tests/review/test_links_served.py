@@ -20,7 +20,7 @@ from server import Client, Serve, servers_on
 import curate
 from curate.images import ImageFolder
 from curate.people.exchange import write_queue
-from curate.people.exchange.queue_writing import Outgoing
+from curate.people.exchange.queue_writing import ExportOptions
 from curate.people.reviews import open_reviews
 from curate.reporting import write_report
 from curate.store.audit import Audit, open_audit
@@ -135,7 +135,7 @@ def test_the_report_and_queues_hold_the_folder_and_nothing_else(
     for crops in (False, True):
         for tool in ("cvat", "fiftyone", "label-studio"):
             out = tmp_path / f"{tool}-{crops}"
-            write_queue(planted, rows, out, tool, how=Outgoing(crops))
+            write_queue(planted, rows, out, tool, how=ExportOptions(crops))
             written = [p for p in out.rglob("*") if p.suffix in (".png", ".jpg")]
             assert len(written) >= len(INSIDE) - 1
             for path in written:

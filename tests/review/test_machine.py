@@ -29,7 +29,7 @@ from scenes import write_scenes
 
 from curate.common import files
 from curate.people.reviews import open_reviews
-from curate.people.reviews.outcomes import outcomes
+from curate.people.reviews.outcomes import resolve_outcomes
 from curate.rle import encode, from_dense
 from curate.store.audit import open_audit
 
@@ -309,7 +309,7 @@ class Reviewing(RuleBasedStateMachine):
         rows = zip(missing["reviewer"], missing["image_id"], missing["category"], strict=True)
         assert sorted(rows) == sorted(k for k, stands in self.model.missing.items() if stands)
         with reviews.connected() as connection:
-            found = outcomes(connection, "majority")["change"].to_dict()
+            found = resolve_outcomes(connection, "majority")["change"].to_dict()
         assert found == self.model.changes()
 
     def teardown(self) -> None:

@@ -68,7 +68,7 @@ def test_each_image_is_asked_about_once(wide: Audit, browser: Any, serve_wide: S
         tab.view("single")
         tab.ready()
         tab.saved()
-        assert len(open_reviews(wide).looked()) == 1
+        assert len(open_reviews(wide).reviewed_images()) == 1
         tab.press("r")
         tab.view("looked")
         page.get_by_role("button", name="Nothing is missing").click()
@@ -84,7 +84,7 @@ def test_each_image_is_asked_about_once(wide: Audit, browser: Any, serve_wide: S
     images = wide.query("select mask_id, image_id from masks").set_index("mask_id")["image_id"]
     assert sorted(kept["mask_id"]) == sorted(drawn["mask_id"])
     assert kept["action"].tolist().count("reject") == 1
-    assert set(reviews.looked()["image_id"]) == set(images[drawn["mask_id"]])
+    assert set(reviews.reviewed_images()["image_id"]) == set(images[drawn["mask_id"]])
     assert reviews.missing()["category"].tolist() == ["blob 2"]
 
 
@@ -101,7 +101,7 @@ def test_without_pictures_nobody_is_asked(wide: Audit, browser: Any, serve_wide:
         tab.page.get_by_role("heading", name="All is decided").wait_for()
         tab.saved()
         assert "looked" not in views
-    assert len(open_reviews(wide).looked()) == 0
+    assert len(open_reviews(wide).reviewed_images()) == 0
     assert len(decisions(wide)) > 0
 
 
@@ -142,5 +142,5 @@ def test_drawn_images_without_masks_are_asked_about(
         tab.press("a")
         page.get_by_role("heading", name="All is decided").wait_for()
         tab.saved()
-    assert set(open_reviews(wide).looked()["image_id"]) == {1000, held, 1001}
+    assert set(open_reviews(wide).reviewed_images()["image_id"]) == {1000, held, 1001}
     assert open_reviews(wide).missing()["image_id"].tolist() == [1000]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from curate.images import Box, ImageFolder
 from curate.images import image_folder as folder_module
-from curate.people.webapp.picture_cache import PictureRequest, Views
+from curate.people.webapp.picture_cache import ViewCache, ViewRequest
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -44,13 +44,15 @@ def folder(tmp_path: Path) -> Path:
     return own
 
 
-def shown(views: Views, name: str, size: tuple[int, int] = (80, 120), **more: Any) -> bytes | None:
-    view = PictureRequest(name, size, **({"box": Box(10, 20, 30, 40), "longest": 1024} | more))
+def shown(
+    views: ViewCache, name: str, size: tuple[int, int] = (80, 120), **more: Any
+) -> bytes | None:
+    view = ViewRequest(name, size, **({"box": Box(10, 20, 30, 40), "longest": 1024} | more))
     return views.ask(view).result(30)
 
 
 def test_a_view_is_the_window_of_the_picture(folder: Path) -> None:
-    views = Views(ImageFolder(folder))
+    views = ViewCache(ImageFolder(folder))
     packed = shown(views, "a.png")
     assert packed is not None
     with Image.open(io.BytesIO(packed)) as image:
@@ -65,10 +67,10 @@ def test_a_view_is_the_window_of_the_picture(folder: Path) -> None:
 
 
 def test_what_is_rendered_is_rendered_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    views, made = Views(ImageFolder(folder)), []
+    views, made = ViewCache(ImageFolder(folder)), []
     real = views._packed
     monkeypatch.setattr(views, "_packed", lambda view: made.append(view) or real(view))
-    view = PictureRequest("a.png", (80, 120), Box(0, 0, 50, 50), 1024)
+    view = ViewRequest("a.png", (80, 120), Box(0, 0, 50, 50), 1024)
     asked = [views.ask(view) for _ in range(20)]
     assert len({future.result(30) for future in asked}) == 1
     (folder / "a.png").unlink()
@@ -82,7 +84,7 @@ def test_what_is_rendered_is_rendered_once(folder: Path, monkeypatch: pytest.Mon
      "a.png\0", "..\\secret.png", "pictures/../../secret.png"],
 )  # fmt: skip
 def test_nothing_else_is_a_picture(folder: Path, name: str) -> None:
-    assert shown(Views(ImageFolder(folder)), name) is None
+    assert shown(ViewCache(ImageFolder(folder)), name) is None
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(
@@ -96,16 +98,16 @@ def test_a_bomb_is_refused_before_it_is_decoded(
         return real(path, *how)
 
     monkeypatch.setattr(folder_module, "Pixels", decode)
-    assert shown(Views(ImageFolder(folder)), "bomb.png", (30_000, 30_000)) is None
-    assert shown(Views(ImageFolder(folder)), "a.png")
+    assert shown(ViewCache(ImageFolder(folder)), "bomb.png", (30_000, 30_000)) is None
+    assert shown(ViewCache(ImageFolder(folder)), "a.png")
     assert decoded == ["a.png"]
 
 
 def test_the_caches_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.people.webapp.picture_cache.KEPT_BYTES", 5_000)
+    monkeypatch.setattr("curate.people.webapp.picture_cache.ENCODED_BYTES", 5_000)
     monkeypatch.setattr("curate.people.webapp.picture_cache.DECODED_BYTES", 40_000)
     Image.new("RGB", (120, 80), (200, 30, 30)).save(folder / "b.png")
-    views = Views(ImageFolder(folder))
+    views = ViewCache(ImageFolder(folder))
     for k in range(20):
         assert shown(views, "ab"[k % 2] + ".png", box=Box(k, 0, 60, 60))
     assert sum(len(kept or b"") for kept in views._made.values()) <= 5_000

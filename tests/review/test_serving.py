@@ -7,8 +7,8 @@ import pytest
 from server import Client, Hosted, event, now_ms
 
 from curate.people.reviews import open_reviews
-from curate.people.webapp.events import Sent
-from curate.people.webapp.session import Desk
+from curate.people.webapp.events import EventBatch
+from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.store.audit import Audit
 from curate.store.audit_files import part_paths
@@ -97,9 +97,9 @@ def test_undo_leaves_no_moment_for_others(
     item = client.next()["cards"][0]["item"]
     made = client.decide(item)
     client.send(made)
-    desk = Desk(audit, ReviewSettings())
+    desk = ReviewSession(audit, ReviewSettings())
     back = event("withdraw", of=made["key"], item=item)
-    sent = Sent.of(client.who() | {"now": now_ms(), "events": [back]}, desk.clock.now_us())
+    sent = EventBatch.of(client.who() | {"now": now_ms(), "events": [back]}, desk.clock.now_us())
     desk.prepare(sent)
     desk.writer.write(sent.events).result()  # written, and the page not answered yet
     other = Client(client.server, "B")

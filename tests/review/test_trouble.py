@@ -65,7 +65,7 @@ def older(path: Path) -> Iterator[None]:
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("drop trigger decisions_no_delete")
         connection.execute("delete from decisions")
-        connection.executescript(schema._FOREVER.format(table="decisions", event="delete"))
+        connection.executescript(schema._APPEND_ONLY.format(table="decisions", event="delete"))
         connection.commit()
     path.rename(path.with_name("aside"))
     other.rename(path)

@@ -15,22 +15,22 @@ from curate.common.clock import SYSTEM
 from curate.errors import AuditError
 from curate.people.reviews import Reviews, open_reviews
 from curate.people.reviews.current_plan import open_audit
-from curate.people.webapp.events import Sent
+from curate.people.webapp.events import EventBatch
 from curate.people.webapp.filters import Filter
-from curate.people.webapp.request_parsing import Next, Refused
-from curate.people.webapp.session import Desk
+from curate.people.webapp.request_parsing import NextRequest, RequestError
+from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.store.audit import Audit
 
-Open = Callable[..., Desk]
+Open = Callable[..., ReviewSession]
 
 
 @pytest.fixture
 def desk(audit: Audit) -> Iterator[Open]:
-    opened: list[Desk] = []
+    opened: list[ReviewSession] = []
 
-    def make(**settings: Any) -> Desk:
-        opened.append(Desk(audit, ReviewSettings(**settings)))
+    def make(**settings: Any) -> ReviewSession:
+        opened.append(ReviewSession(audit, ReviewSettings(**settings)))
         return opened[-1]
 
     yield make
@@ -38,18 +38,22 @@ def desk(audit: Audit) -> Iterator[Open]:
         one.close()
 
 
-def dealt(desk: Desk, reviewer: str, count: int = 1) -> dict[str, Any]:
+def dealt(desk: ReviewSession, reviewer: str, count: int = 1) -> dict[str, Any]:
     """Ask as a new page of a person does, which gives back what it does not want."""
     client = str(uuid.uuid4())
-    answer = desk.next(Next(client, reviewer, count, False, Filter(), []))
+    answer = desk.next(NextRequest(client, reviewer, count, False, Filter(), []))
     desk.dealer.give_back(client, [int(card["mask_id"]) for card in answer["cards"]])
     return answer
 
 
-def decide(desk: Desk, reviewer: str, mask: int, action: str = "accept", **more: Any) -> None:
+def decide(
+    desk: ReviewSession, reviewer: str, mask: int, action: str = "accept", **more: Any
+) -> None:
     asked = {"client": str(uuid.uuid4()), "reviewer": reviewer, "now": now_ms()}
     made = {"type": "decide", "key": str(uuid.uuid4()), "at": now_ms(), "item": f"{mask}.0"}
-    sent = Sent.of(asked | {"events": [made | {"action": action} | more]}, desk.clock.now_us())
+    sent = EventBatch.of(
+        asked | {"events": [made | {"action": action} | more]}, desk.clock.now_us()
+    )
     answer = desk.record(sent, desk.writer.write(sent.events).result())
     assert answer["done"] == [made["key"]], answer
 
@@ -233,7 +237,7 @@ def test_a_category_that_is_none_is_refused(category: Any) -> None:
     made = {"type": "decide", "key": str(uuid.uuid4()), "at": now_ms(), "item": "5.0"}
     made |= {"action": "fix", "category": category}
     asked = {"client": str(uuid.uuid4()), "reviewer": "ann", "now": now_ms(), "events": [made]}
-    sent = Sent.of(asked, SYSTEM.now_us())
+    sent = EventBatch.of(asked, SYSTEM.now_us())
     assert not sent.events
     assert "category" in sent.refused[0]["error"]
 
@@ -244,20 +248,20 @@ def test_a_page_of_an_audit_that_was_made_anew_writes_nothing(desk: Open, audit:
     one.check_queue({"queue": one.name})
     info = json.loads((audit.path / "audit.json").read_text())
     (audit.path / "audit.json").write_text(json.dumps(info | {"state": "scoring"}))
-    with pytest.raises(Refused, match="is being made anew") as refused:
+    with pytest.raises(RequestError, match="is being made anew") as refused:
         one.check_queue({"queue": one.name})
     assert refused.value.status == 503  # the page waits
     info["source"]["fingerprint"] = "f" * 32
     (audit.path / "audit.json").write_text(json.dumps(info))
     for file in audit.path.glob("reviews.sqlite*"):
         file.unlink()
-    with pytest.raises(Refused, match="of another version of its source; stop the server"):
+    with pytest.raises(RequestError, match="of another version of its source; stop the server"):
         one.check_queue({"queue": one.name})
     with pytest.raises(AuditError, match="made anew from another source"):
         decide(one, "ann", mask)
     assert not (audit.path / "reviews.sqlite").exists()
     (audit.path / "audit.json").unlink()
-    with pytest.raises(Refused, match="is not there any more"):
+    with pytest.raises(RequestError, match="is not there any more"):
         one.check_queue({"queue": one.name})
     with pytest.raises(AuditError, match="not there any more"):
         decide(one, "ann", mask)

@@ -1,4 +1,4 @@
-"""Average precision of boxes, as COCO defines it, without telling categories apart."""
+"""Class-agnostic average precision of boxes, as COCO defines it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Precision:
+class BoxPrecision:
     """Average precision in [0, 1], NaN where there is nothing to find.
 
     Attributes:
@@ -30,7 +30,7 @@ class Precision:
     ap75: float
 
 
-def average_precision(truth: Sequence[FloatArray], found: Sequence[Detections]) -> Precision:
+def average_precision(truth: Sequence[FloatArray], found: Sequence[Detections]) -> BoxPrecision:
     """Return the average precision of detections, computed by pycocotools.
 
     COCO's definition, but for objects of any size in one, and without its bound of 100 detections
@@ -38,19 +38,25 @@ def average_precision(truth: Sequence[FloatArray], found: Sequence[Detections]) 
 
     Args:
         truth: For each image its boxes, shape (n, 4), XYWH.
-        found: What was seen in the same images.
+        found: Detections in the same images.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     n = len(truth)
     if not sum(len(boxes) for boxes in truth):
-        return Precision(np.nan, np.nan, np.nan)
+        return BoxPrecision(np.nan, np.nan, np.nan)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
         sides = []
         for rows in (
-            _rows([(k, box, 1.0) for k in range(n) for box in truth[k]]),
-            _rows([(k, b, s) for k in range(n) for b, s in zip(*_pair(found[k]), strict=True)]),
+            _coco_rows([(k, box, 1.0) for k in range(n) for box in truth[k]]),
+            _coco_rows(
+                [
+                    (k, b, s)
+                    for k in range(n)
+                    for b, s in zip(*_boxes_and_scores(found[k]), strict=True)
+                ]
+            ),
         ):
             side = COCO()
             images = [{"id": k} for k in range(n)]
@@ -63,14 +69,14 @@ def average_precision(truth: Sequence[FloatArray], found: Sequence[Detections]) 
         run.evaluate()
         run.accumulate()
     at = run.eval["precision"][:, :, 0, 0, 0].mean(axis=1)  # thresholds 0.50, 0.55, ...
-    return Precision(float(at.mean()), float(at[0]), float(at[5]))
+    return BoxPrecision(float(at.mean()), float(at[0]), float(at[5]))
 
 
-def _pair(seen: Detections) -> tuple[FloatArray, FloatArray]:
+def _boxes_and_scores(seen: Detections) -> tuple[FloatArray, FloatArray]:
     return seen.boxes, seen.scores
 
 
-def _rows(given: Sequence[tuple[int, FloatArray, float]]) -> list[dict[str, object]]:
+def _coco_rows(given: Sequence[tuple[int, FloatArray, float]]) -> list[dict[str, object]]:
     return [
         {
             "id": k + 1,

@@ -1,4 +1,4 @@
-"""What a detector is: the protocol, what it sees, and what it saw as a table for the scorer."""
+"""Detector protocol, its detections, and their table for the scorer."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from curate.networks.segmenters.segmenter import ImageArray
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-LEAST_SCORE = 0.01
+MIN_SCORE = 0.01
 """Confidence under which a detection is not kept: confidence x IoU could be no higher."""
 
-IMAGES_AT_ONCE = 32
+IMAGE_BATCH = 32
 """Pictures that are held in memory together."""
 
-READERS = 4
+READER_THREADS = 4
 """Threads that decode pictures."""
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector saw in one image, surest first.
+    """Detections in one image, in order of descending score.
 
     Attributes:
         boxes: Shape (n, 4), XYWH in pixels of the image, within it; not rounded.
@@ -59,41 +59,41 @@ class Detections:
 
 
 class Detector(Protocol):
-    """A model that sees boxes in images."""
+    """A model that detects boxes in images."""
 
     @property
     def name(self) -> str:
-        """What the user called it: a hub name or a path."""
+        """Name given by the user: a hub name or a path."""
 
     @property
     def fingerprint(self) -> str:
-        """A short hex name of its weights and settings, for caches and audits."""
+        """A short hash of its weights and settings, for caches and audits."""
 
     @property
     def device(self) -> str:
-        """Where it runs: "cpu", "cuda:0"."""
+        """torch's name of the device: "cpu", "cuda:0"."""
 
     @property
     def precision(self) -> str:
-        """What it computes in: "float32" or "bfloat16"."""
+        """Type it computes in: "float32" or "bfloat16"."""
 
     @property
     def categories(self) -> Mapping[int, str]:
-        """The name of every label it can give."""
+        """Category names by label."""
 
     def detect(self, images: Sequence[ImageArray]) -> list[Detections]:
-        """Look at RGB images, each of shape (height, width, 3), uint8, of any sizes.
+        """Detect boxes in RGB images, each of shape (height, width, 3), uint8, of any sizes.
 
         Raises:
             CallError: An image is no such array, or the answer is not finite.
         """
 
-    def has_seen(self, image: ImageArray) -> bool:
-        """Tell whether it was trained on this picture, so that what it says there proves little."""
+    def was_trained_on(self, image: ImageArray) -> bool:
+        """Return whether it was trained on this picture: such detections confirm little."""
 
 
-def known_categories(detector: Detector) -> tuple[str, ...]:
-    """Return the names that a detector tells apart: none where it has but one.
+def list_categories(detector: Detector) -> tuple[str, ...]:
+    """Return the names of a detector's categories: none where it has but one.
 
     For the argument ``categories`` of :func:`curate.scorers.detector.detector`.
     """
@@ -101,63 +101,65 @@ def known_categories(detector: Detector) -> tuple[str, ...]:
     return tuple(names) if len(names) > 1 else ()
 
 
-def picture_key(image: ImageArray) -> str:
-    """Return a short hex name of a picture's pixels, the same whatever its file is called."""
+def hash_pixels(image: ImageArray) -> str:
+    """Return a short hash of a picture's pixels, the same whatever its file is called."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 
-def detections_of(
-    table: MaskTable, images: ImageFolder, detector: Detector, *, seen_too: bool = False
+def detect_images(
+    table: MaskTable, images: ImageFolder, detector: Detector, *, include_trained: bool = False
 ) -> MaskTable:
-    """Let a detector look at the pictures of a table's images.
+    """Run a detector on the pictures of a table's images.
 
     Args:
         table: Only its ``images`` are used.
         images: The pictures.
-        detector: Who looks.
-        seen_too: Look also at pictures that the detector was trained on. What it says of those
-            confirms little: it was told that the masks there are right.
+        detector: The detector.
+        include_trained: Also on pictures that the detector was trained on. Detections there confirm
+            little: it was trained to agree with the masks.
 
     Returns:
-        A table as a results file gives it: one row a detection of :data:`LEAST_SCORE` or more, with
-        ``score``, ``category`` and ``declared_x`` and so on, surest first within an image. Its
-        ``images`` are those that were looked at, also where nothing was seen; those whose picture
-        is missing, does not open or is of another size are not among them, nor those that the
-        detector was trained on.
+        A table as a results file gives it: one row a detection of :data:`MIN_SCORE` or more, with
+        ``score``, ``category`` and ``declared_x`` and so on, highest score first within an image.
+        Its ``images`` are those the detector ran on, also where it found nothing; those whose
+        picture is missing, does not open or is of another size are not among them, nor those that
+        the detector was trained on.
 
     Raises:
         CallError: The detector's answer is not finite.
     """
     looked_at: list[int] = []
     found: list[Detections] = []
-    for rows, pictures in _pictures(table, images):
-        new = [k for k, p in enumerate(pictures) if seen_too or not detector.has_seen(p)]
+    for rows, pictures in _read_batches(table, images):
+        new = [
+            k for k, p in enumerate(pictures) if include_trained or not detector.was_trained_on(p)
+        ]
         looked_at += [rows[k] for k in new]
         found += detector.detect([pictures[k] for k in new])
-    return _table(table.images.iloc[looked_at], found, detector)
+    return _to_table(table.images.iloc[looked_at], found, detector)
 
 
-def _pictures(
+def _read_batches(
     table: MaskTable, images: ImageFolder
 ) -> Iterator[tuple[list[int], list[ImageArray]]]:
-    """Yield rows of images and their pictures, some at a time; what does not open is left out."""
+    """Yield batches of rows of images and their pictures; unreadable ones are left out."""
 
     def load(named: tuple[object, tuple[int, int]]) -> ImageArray | None:
         name, size = named
         return images.load(name, size if min(size) >= 1 else None)
 
     named = names_and_sizes(table.images)
-    with ThreadPoolExecutor(READERS) as readers:
-        for first in range(0, len(named), IMAGES_AT_ONCE):
-            loaded = list(readers.map(load, named[first : first + IMAGES_AT_ONCE]))
+    with ThreadPoolExecutor(READER_THREADS) as readers:
+        for first in range(0, len(named), IMAGE_BATCH):
+            loaded = list(readers.map(load, named[first : first + IMAGE_BATCH]))
             kept = [(first + k, p) for k, p in enumerate(loaded) if p is not None]
             yield [row for row, _ in kept], [picture for _, picture in kept]
 
 
-def _table(images: pd.DataFrame, found: Sequence[Detections], detector: Detector) -> MaskTable:
-    found = [seen[seen.scores >= LEAST_SCORE] for seen in found]
+def _to_table(images: pd.DataFrame, found: Sequence[Detections], detector: Detector) -> MaskTable:
+    found = [seen[seen.scores >= MIN_SCORE] for seen in found]
     counts = [len(seen) for seen in found]
     within = np.concatenate([np.arange(n) for n in counts]) if counts else np.zeros(0, np.int64)
     of = np.repeat(np.arange(len(images)), counts)

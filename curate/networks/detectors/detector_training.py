@@ -1,7 +1,7 @@
-"""Training of a class-agnostic detector ("object") on boxes, cut off and gone on with at will.
+"""Training of a class-agnostic detector ("object") on boxes, resumable after each epoch.
 
 Every epoch draws its order, its augmentation and its noise from the seed and its own number, so
-that a training which was killed and goes on gives the weights of one that was not.
+that a resumed training gives the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ import numpy as np
 
 from curate.common.ranges import check_numbers
 from curate.errors import CallError
-from curate.networks.detectors.box_precision import Precision, average_precision
-from curate.networks.detectors.detections import READERS
-from curate.networks.detectors.initial_weights import StartingDetector
+from curate.networks.detectors.box_precision import BoxPrecision, average_precision
+from curate.networks.detectors.detections import READER_THREADS
+from curate.networks.detectors.initial_weights import InitialDetector
 from curate.networks.detectors.training_checkpoint import load_checkpoint, save_checkpoint
-from curate.networks.detectors.training_images import DetectorImage, example
+from curate.networks.detectors.training_images import DetectorImage, make_example
 from curate.networks.detectors.transformers_detector import TransformersDetector
 from curate.networks.runtime.devices import Device, is_out_of_memory
-from curate.networks.runtime.hub import need
+from curate.networks.runtime.hub import import_optional
 
-MOST_AVERAGED = 0.998
+MAX_EMA_DECAY = 0.998
 """Share of the averaged weights that a step leaves as they were, once training is under way."""
 
 
 @dataclass(frozen=True)
 class DetectorSchedule:
-    """How a detector is trained.
+    """Hyperparameters of a detector's training.
 
     Attributes:
         epochs: Most rounds over the images.
@@ -56,8 +56,8 @@ class DetectorSchedule:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What a round over the images came to.
+class EpochResult:
+    """Result of one epoch: loss, held-out precision, time.
 
     Attributes:
         epoch: Counted from 1.
@@ -68,7 +68,7 @@ class Epoch:
 
     epoch: int
     loss: float
-    precision: Precision
+    precision: BoxPrecision
     seconds: float
 
     def as_dict(self) -> dict[str, float]:
@@ -77,8 +77,8 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A finished training.
+class TrainedDetector:
+    """A trained detector, with the history of its training.
 
     Attributes:
         model: The library's, with the weights of the best epoch, on its device.
@@ -88,31 +88,32 @@ class Trained:
     """
 
     model: Any
-    best: Epoch
-    history: tuple[Epoch, ...]
+    best: EpochResult
+    history: tuple[EpochResult, ...]
     stopped_early: bool
 
 
-def train_detector(
+def fit_detector(
     scenes: tuple[Sequence[DetectorImage], Sequence[DetectorImage]],
-    start: StartingDetector,
+    start: InitialDetector,
     schedule: DetectorSchedule,
     device: Device,
     *,
     checkpoint: Path | None = None,
-    report: Callable[[Epoch], None] | None = None,
-) -> Trained:
-    """Train a detector on some images and keep the weights that do best on others.
+    report: Callable[[EpochResult], None] | None = None,
+) -> TrainedDetector:
+    """Train a detector on some images and keep the weights with the best held-out precision.
 
-    AdamW at a constant rate after a first round of rising; what is tried and kept is a running
-    average of the weights. Always in float32.
+    AdamW at a constant rate after a first epoch of warm-up; an exponential moving average of the
+    weights is evaluated and kept. Always in float32.
 
     Args:
-        scenes: Images to learn from, and images held out.
-        start: The model to train, see :func:`curate.networks.detectors.initial_weights.start_from`.
-        schedule: How long, how fast.
+        scenes: Training images, and held-out images.
+        start: The model to train, see
+            :func:`curate.networks.detectors.initial_weights.load_pretrained`.
+        schedule: Hyperparameters.
         device: Where.
-        checkpoint: A file, written after every epoch; where it is there already, training goes on
+        checkpoint: A file, written after every epoch; where it exists already, training resumes
             from it.
         report: Called after every epoch.
 
@@ -125,44 +126,44 @@ def train_detector(
     if not learnt or not held_out:
         raise CallError("there are no images on one side of the split", "train-detector", "")
     run = _TrainingRun(start, schedule, device)
-    identity = _identity(scenes, start, schedule)
+    identity = _fingerprint_training(scenes, start, schedule)
     history, best = run.resume(checkpoint, identity)
     while not _is_over(history, schedule):
         began = time.monotonic()
         epoch = len(history) + 1
-        loss = run.learn(learnt, epoch)
-        precision = run.try_on(held_out)
-        history.append(Epoch(epoch, loss, precision, round(time.monotonic() - began, 3)))
-        if _best(history) is history[-1]:
+        loss = run.train_epoch(learnt, epoch)
+        precision = run.evaluate(held_out)
+        history.append(EpochResult(epoch, loss, precision, round(time.monotonic() - began, 3)))
+        if _best_epoch(history) is history[-1]:
             best = {k: v.detach().clone().cpu() for k, v in run.average.state_dict().items()}
         if checkpoint is not None:
-            save_checkpoint(checkpoint, run.tensors(best), identity, [e.as_dict() for e in history])
+            save_checkpoint(checkpoint, run.state(best), identity, [e.as_dict() for e in history])
         if report:
             report(history[-1])
     run.average.load_state_dict(best)
-    return Trained(
-        run.average.eval(), _best(history), tuple(history), len(history) < schedule.epochs
+    return TrainedDetector(
+        run.average.eval(), _best_epoch(history), tuple(history), len(history) < schedule.epochs
     )
 
 
-def _best(history: Sequence[Epoch]) -> Epoch:
+def _best_epoch(history: Sequence[EpochResult]) -> EpochResult:
     """Return the first of the epochs with the highest precision."""
     return max(history, key=lambda e: (e.precision.ap, e.precision.ap50, -e.epoch))
 
 
-def _is_over(history: Sequence[Epoch], schedule: DetectorSchedule) -> bool:
+def _is_over(history: Sequence[EpochResult], schedule: DetectorSchedule) -> bool:
     if not history:
         return False
-    waited = len(history) - _best(history).epoch
+    waited = len(history) - _best_epoch(history).epoch
     return len(history) >= schedule.epochs or waited >= schedule.patience
 
 
-def _identity(
+def _fingerprint_training(
     scenes: tuple[Sequence[DetectorImage], Sequence[DetectorImage]],
-    start: StartingDetector,
+    start: InitialDetector,
     schedule: DetectorSchedule,
 ) -> str:
-    """Return what must be the same for a training to go on, as a short hex name."""
+    """Return a short hash of all that must be equal for a training to resume."""
     digest = hashlib.blake2b(repr((start.fingerprint, asdict(schedule))).encode(), digest_size=16)
     for side in scenes:
         for scene in side:
@@ -173,12 +174,12 @@ def _identity(
 
 
 class _TrainingRun:
-    """The model in training, its running average and its optimiser."""
+    """State of a training: model, averaged weights, optimiser."""
 
-    def __init__(self, start: StartingDetector, schedule: DetectorSchedule, device: Device) -> None:
+    def __init__(self, start: InitialDetector, schedule: DetectorSchedule, device: Device) -> None:
         import copy
 
-        torch = need("torch", "train-detector")
+        torch = import_optional("torch", "train-detector")
         self.start, self.schedule, self.device = start, schedule, device
         self.model = start.model.to(device.name).train()
         self.average = copy.deepcopy(self.model).eval()
@@ -192,8 +193,8 @@ class _TrainingRun:
         self.steps = 0
         self.at_once = schedule.batch
 
-    def resume(self, path: Path | None, identity: str) -> tuple[list[Epoch], dict[str, Any]]:
-        """Take up what a checkpoint holds; return the epochs so far and the best weights."""
+    def resume(self, path: Path | None, identity: str) -> tuple[list[EpochResult], dict[str, Any]]:
+        """Load a checkpoint; return the epochs so far and the best weights."""
         if path is None or not path.is_file():
             return [], {}
         tensors, rows = load_checkpoint(path, identity)
@@ -213,13 +214,14 @@ class _TrainingRun:
         )
         history = []
         for row in rows:
-            precision = Precision(row["ap"], row["ap50"], row["ap75"])
-            history.append(Epoch(int(row["epoch"]), row["loss"], precision, row["s"]))
+            precision = BoxPrecision(row["ap"], row["ap50"], row["ap75"])
+            history.append(EpochResult(int(row["epoch"]), row["loss"], precision, row["s"]))
         return history, groups["best"]
 
-    def tensors(self, best: dict[str, Any]) -> dict[str, Any]:
-        """Return all that the next epoch depends on, and the best weights so far."""
-        torch = need("torch", "train-detector")
+    def state(self, best: dict[str, Any]) -> dict[str, Any]:
+        """Return the tensors of a checkpoint: state of the training, and the best weights so
+        far."""
+        torch = import_optional("torch", "train-detector")
         state = self.optimiser.state_dict()["state"]
         parts = {
             "model": self.model.state_dict(),
@@ -230,9 +232,9 @@ class _TrainingRun:
         }
         return {f"{kind}/{name}": t for kind, held in parts.items() for name, t in held.items()}
 
-    def learn(self, scenes: Sequence[DetectorImage], epoch: int) -> float:
-        """Go once over the images; return the mean loss."""
-        torch = need("torch", "train-detector")
+    def train_epoch(self, scenes: Sequence[DetectorImage], epoch: int) -> float:
+        """Train for one epoch; return the mean loss."""
+        torch = import_optional("torch", "train-detector")
         random = np.random.default_rng([self.schedule.seed, epoch])
         order = random.permutation(len(scenes))
         warm_up = max(1, -(-len(scenes) // self.schedule.batch))
@@ -244,22 +246,22 @@ class _TrainingRun:
                 for group in self.optimiser.param_groups:
                     group["lr"] = group["top"] * min(1.0, (self.steps + 1) / warm_up)
                 losses.append(self._step(batch))
-                self._follow()
+                self._update_average()
         return float(np.mean(losses))
 
     def _batches(
         self, scenes: list[DetectorImage], random: np.random.Generator
     ) -> Iterator[list[Any]]:
-        """Yield batches of (input, boxes); the next one is read while one is learnt from."""
+        """Yield batches of (input, boxes); the next one is read while one is trained on."""
 
         def read(item: tuple[DetectorImage, np.random.Generator]) -> Any:
             scene, own = item
-            return example(scene.picture(), scene.boxes, self.start.input, own)
+            return make_example(scene.picture(), scene.boxes, self.start.input, own)
 
         size = self.schedule.batch
         bounds = [*range(0, len(scenes), size), len(scenes)]
         items = list(zip(scenes, random.spawn(len(scenes)), strict=True))
-        with ThreadPoolExecutor(READERS) as readers:
+        with ThreadPoolExecutor(READER_THREADS) as readers:
             waiting: list[list[Any]] = []
             for first, stop in pairwise(bounds):
                 waiting.append([readers.submit(read, item) for item in items[first:stop]])
@@ -269,8 +271,8 @@ class _TrainingRun:
                 yield [future.result() for future in batch]
 
     def _step(self, batch: list[Any]) -> float:
-        """Do one step; where memory runs out, with fewer images at once, now and from now on."""
-        torch = need("torch", "train-detector")
+        """Do one optimiser step; where memory runs out, halve the batch from now on."""
+        torch = import_optional("torch", "train-detector")
         while True:
             full = ""
             try:
@@ -297,7 +299,7 @@ class _TrainingRun:
         return loss
 
     def _backward(self, batch: list[Any]) -> float:
-        torch = need("torch", "train-detector")
+        torch = import_optional("torch", "train-detector")
         total = 0.0
         for first in range(0, len(batch), self.at_once):
             part = batch[first : first + self.at_once]
@@ -316,10 +318,10 @@ class _TrainingRun:
             total += float(loss.detach())
         return total
 
-    def _follow(self) -> None:
-        """Bring the running average of the weights after the weights."""
-        torch = need("torch", "train-detector")
-        kept = min(MOST_AVERAGED, (1 + self.steps) / (10 + self.steps))
+    def _update_average(self) -> None:
+        """Update the moving average of the weights."""
+        torch = import_optional("torch", "train-detector")
+        kept = min(MAX_EMA_DECAY, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
             old, new = self.average.state_dict(), self.model.state_dict()
             for name, values in old.items():
@@ -328,8 +330,8 @@ class _TrainingRun:
                 else:
                     values.copy_(new[name])
 
-    def try_on(self, scenes: Sequence[DetectorImage]) -> Precision:
-        """Return the precision of the averaged weights on images."""
+    def evaluate(self, scenes: Sequence[DetectorImage]) -> BoxPrecision:
+        """Return the precision of the averaged weights on held-out images."""
         place = dataclasses.replace(self.device, precision="float32")
         detector = TransformersDetector(
             "training", self.average, self.start.family, self.start.input, "", place

@@ -1,4 +1,4 @@
-"""What a detector's training starts from: somebody's weights, or a small RT-DETR without any."""
+"""Initial weights of a detector: pretrained ones, or a small RT-DETR with random ones."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from curate.common import files
 from curate.common.ranges import check_numbers
 from curate.networks.detectors.preprocessing import DetectorInput, read_input
 from curate.networks.detectors.training_record import read_record
-from curate.networks.detectors.transformers_detector import FAMILIES, Family, family_of
-from curate.networks.runtime.hub import model_fingerprint, model_folder, need
-from curate.networks.segmenters.transformers_sam import load_weights, quiet_library
+from curate.networks.detectors.transformers_detector import FAMILIES, Family, read_family
+from curate.networks.runtime.hub import import_optional, model_fingerprint, model_folder
+from curate.networks.segmenters.transformers_sam import load_weights, silence_library
 
-OBJECT = "object"
+CATEGORY = "object"
 """The one category of a class-agnostic detector."""
 
-SIZE = 512
+DEFAULT_SIZE = 512
 """Height and width of the input, in pixels, where nothing else says them."""
 
 
 @dataclass(frozen=True)
-class StartingDetector:
+class InitialDetector:
     """A model to train.
 
     Attributes:
@@ -50,13 +50,13 @@ class StartingDetector:
         return slow, fast
 
 
-def start_from(name: str, *, size: int | None = None) -> StartingDetector:
-    """Start from a detector's weights, with a new head for one category.
+def load_pretrained(name: str, *, size: int | None = None) -> InitialDetector:
+    """Load a detector's weights, with a new head for one category.
 
     Args:
         name: A folder or a hub name. A detector of one category keeps its head.
         size: Height and width of the input in pixels; its own, if it has one fixed size, or
-            :data:`SIZE`, if None.
+            :data:`DEFAULT_SIZE`, if None.
 
     Raises:
         CallError: There is no such model.
@@ -65,25 +65,27 @@ def start_from(name: str, *, size: int | None = None) -> StartingDetector:
     """
     read_record(Path(name).expanduser())
     folder = model_folder(name, "a detector")
-    family = family_of(folder)
+    family = read_family(folder)
     found = read_input(folder, family.input)
-    fixed = (size, size) if size else found.fixed or (SIZE, SIZE)
+    fixed = (size, size) if size else found.fixed or (DEFAULT_SIZE, DEFAULT_SIZE)
     prepared = replace(found, fixed=fixed)
     trained = load_weights("AutoModelForObjectDetection", folder)
     config = copy.deepcopy(trained.config)
-    _name_one(config)
+    _set_single_category(config)
     for setting in ("eval_size", "anchor_image_size"):  # prepared for one size: worked out instead
         if hasattr(config, setting) and fixed != found.fixed:
             setattr(config, setting, None)
-    model = _built(type(trained), config, seed=0)
+    model = _build(type(trained), config, seed=0)
     fits = {name: values.shape for name, values in model.state_dict().items()}
     known = {k: v for k, v in trained.state_dict().items() if fits.get(k) == v.shape}
     model.load_state_dict(known, strict=False)
-    return StartingDetector(model, family, prepared, f"{model_fingerprint(folder)}:{fixed}", False)
+    return InitialDetector(model, family, prepared, f"{model_fingerprint(folder)}:{fixed}", False)
 
 
-def start_anew(*, size: int = SIZE, objects: int = 100, seed: int = 0) -> StartingDetector:
-    """Start from nothing: a small RT-DETR, which learns from few images in little time.
+def build_untrained(
+    *, size: int = DEFAULT_SIZE, objects: int = 100, seed: int = 0
+) -> InitialDetector:
+    """Build a small RT-DETR with random weights, which trains on few images in little time.
 
     Args:
         size: Height and width of the input in pixels.
@@ -95,7 +97,7 @@ def start_anew(*, size: int = SIZE, objects: int = 100, seed: int = 0) -> Starti
             about.
     """
     check_numbers(size=size)
-    transformers = need("transformers", "train-detector")
+    transformers = import_optional("transformers", "train-detector")
     places = sum((-(-size // stride)) ** 2 for stride in (8, 16, 32))
     width = 128  # by 4 heads: a power of 2 each
     sizes = [32, 64, 128, 256]
@@ -122,37 +124,37 @@ def start_anew(*, size: int = SIZE, objects: int = 100, seed: int = 0) -> Starti
         num_queries=min(places, max(20, 2 * objects)),
         num_denoising=min(100, max(10, objects)),
     )
-    _name_one(config)
-    model = _built(transformers.RTDetrForObjectDetection, config, seed)
+    _set_single_category(config)
+    model = _build(transformers.RTDetrForObjectDetection, config, seed)
     prepared = DetectorInput(fixed=(size, size), normal=None)
-    return StartingDetector(
+    return InitialDetector(
         model, FAMILIES["rt_detr"], prepared, f"new:{size}:{objects}:{seed}", True
     )
 
 
-def _name_one(config: Any) -> None:
-    """Give a configuration the one category "object"."""
-    config.id2label, config.label2id = {0: OBJECT}, {OBJECT: 0}
+def _set_single_category(config: Any) -> None:
+    """Set the category "object" in a configuration."""
+    config.id2label, config.label2id = {0: CATEGORY}, {CATEGORY: 0}
 
 
-def _built(kind: Any, config: Any, seed: int) -> Any:
-    torch = need("torch", "train-detector")
-    with torch.random.fork_rng(devices=[]), quiet_library():
+def _build(kind: Any, config: Any, seed: int) -> Any:
+    torch = import_optional("torch", "train-detector")
+    with torch.random.fork_rng(devices=[]), silence_library():
         torch.manual_seed(seed)
         return kind(config)
 
 
-def save_detector(start: StartingDetector, model: Any, folder: Path) -> None:
-    """Write a trained model as ``save_pretrained`` does, with how its images are prepared.
+def save_detector(start: InitialDetector, model: Any, folder: Path) -> None:
+    """Write a trained model as ``save_pretrained`` does, with its preprocessing.
 
     Args:
-        start: What it was trained from.
+        start: Its initial weights.
         model: The trained model.
         folder: Made if it is not there.
     """
     import orjson
 
-    with quiet_library():
+    with silence_library():
         files.announce_library_write(folder)
         model.save_pretrained(folder)
     for path in sorted(

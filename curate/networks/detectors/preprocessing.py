@@ -1,7 +1,7 @@
-"""How an image becomes a detector's input: resized, rescaled and normalised as its files say.
+"""Preprocessing of images for detectors: resizing, rescaling, normalisation.
 
 Done here because the library's processors need torchvision for some models. Images of one batch
-are of one size, so nothing is padded, and a box never depends on what else was in the batch.
+are of one size, so nothing is padded, and a box never depends on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from curate.errors import CallError, SourceError
 from curate.networks.segmenters.segmenter import ImageArray
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-Normal = tuple[tuple[float, ...], tuple[float, ...]]
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
 class DetectorInput:
-    """What is done to an image before a detector sees it.
+    """Preprocessing of an image for a detector.
 
     Attributes:
         fixed: Height and width of every input, whatever the image's proportions; or None.
@@ -45,7 +45,7 @@ class DetectorInput:
     multiple: int = 1
     resample: int = int(Image.Resampling.BILINEAR)
     rescale: float = 1 / 255
-    normal: Normal | None = IMAGENET
+    normal: Normalisation | None = IMAGENET
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the input for an image of this size."""
@@ -107,7 +107,7 @@ class DetectorInput:
 
 
 def read_input(folder: Path, default: DetectorInput) -> DetectorInput:
-    """Return what a model's folder says about its input.
+    """Read the preprocessing of a model's folder.
 
     Args:
         folder: Perhaps with ``preprocessor_config.json``.
@@ -121,14 +121,14 @@ def read_input(folder: Path, default: DetectorInput) -> DetectorInput:
         return default
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        return _from_config(config, default)
+        return _parse_config(config, default)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise SourceError(
             f"it does not say how to prepare an image ({error})", str(path), "save it again"
         ) from None
 
 
-def _from_config(config: Mapping[str, Any], default: DetectorInput) -> DetectorInput:
+def _parse_config(config: Mapping[str, Any], default: DetectorInput) -> DetectorInput:
     if not config.get("do_resize", True):
         raise ValueError("do_resize is false, but images are of all sizes")
     rescale = float(config.get("rescale_factor", default.rescale))
@@ -140,7 +140,7 @@ def _from_config(config: Mapping[str, Any], default: DetectorInput) -> DetectorI
     normalised = config.get("do_normalize", default.normal is not None)
     resample = Image.Resampling(config.get("resample", default.resample))
     return DetectorInput(
-        **_sizes(config, default),
+        **_parse_sizes(config, default),
         multiple=default.multiple,
         resample=int(resample),
         rescale=rescale if config.get("do_rescale", True) else 1.0,
@@ -148,8 +148,8 @@ def _from_config(config: Mapping[str, Any], default: DetectorInput) -> DetectorI
     )
 
 
-def _sizes(config: Mapping[str, Any], default: DetectorInput) -> dict[str, Any]:
-    """Return the fields that say the size; also from the older form, a number and ``max_size``."""
+def _parse_sizes(config: Mapping[str, Any], default: DetectorInput) -> dict[str, Any]:
+    """Return the fields of the size; also from the older form, a number and ``max_size``."""
     size = config.get("size")
     if size is None:
         return {k: getattr(default, k) for k in ("fixed", "shortest", "longest", "within")}

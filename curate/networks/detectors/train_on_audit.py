@@ -1,4 +1,4 @@
-"""Training of a detector on an audit: resumable, in one fold or several."""
+"""Detector training on an audit: resumable, with a held-out split or cross-fitted folds."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from curate.common import files
 from curate.common.locks import hold_directory
 from curate.common.progress import Progress
 from curate.errors import CallError
-from curate.networks.detectors.training_boxes import accepted_scenes, pictures_of, sides_of
-from curate.networks.detectors.training_folder import About, Training, claim, identity_of
+from curate.networks.detectors.training_boxes import open_images, read_accepted, split_folds
+from curate.networks.detectors.training_folder import (
+    RecordHeader,
+    Training,
+    claim_folder,
+    fingerprint_training,
+)
 from curate.networks.detectors.training_record import RECORD, WORK
 from curate.networks.detectors.training_settings import TrainingSettings
 from curate.store.audit import Audit
 from curate.store.audit_files import write_json
 
 if TYPE_CHECKING:
-    from curate.networks.detectors.detector_training import DetectorSchedule, Epoch
-    from curate.networks.detectors.initial_weights import StartingDetector
+    from curate.networks.detectors.detector_training import DetectorSchedule, EpochResult
+    from curate.networks.detectors.initial_weights import InitialDetector
     from curate.networks.detectors.training_images import DetectorImage
 
-FEWEST_IMAGES = 10
+MIN_IMAGES = 10
 """With fewer images there is nothing to learn from, or nothing to try it on."""
 
 
@@ -38,29 +43,29 @@ def train_detector(
 ) -> Training:
     """Train a class-agnostic detector on an audit's accepted masks.
 
-    Killed, it goes on after the last whole epoch when it is called again; finished, it returns what
-    is there.
+    An interrupted training resumes after the last whole epoch when it is called again; a finished
+    one is returned as it is.
 
     Args:
         audit: A finished one.
         out: The detector's folder; new, empty, or an earlier training's with the same settings.
-        settings: From what, how long, how it is tried.
+        settings: Initial weights, hyperparameters, held-out images.
         images: Folder of the pictures; the one that the audit was given, if None.
         device: torch's name of it; the first GPU, else the CPU, if None.
-        restart: Throw away what ``out`` holds of an earlier training.
+        restart: Delete an earlier training in ``out``.
         report: Called with progress.
 
     Raises:
         CallError: A setting is wrong, there are too few images, or a package is missing.
-        SourceError: The weights to start from, the pictures, or the checkpoint cannot be used.
+        SourceError: The initial weights, the pictures, or the checkpoint cannot be used.
         AuditError: ``out`` holds something else, or another training.
     """
     from curate.networks.runtime.devices import choose_device
 
     settings = settings or TrainingSettings()
     schedule, place = settings.schedule(), choose_device(device)
-    scenes, left_out = accepted_scenes(audit, pictures_of(audit, images), report)
-    needed = max(FEWEST_IMAGES, 2 * settings.folds if settings.folds > 1 else 0)
+    scenes, left_out = read_accepted(audit, open_images(audit, images), report)
+    needed = max(MIN_IMAGES, 2 * settings.folds if settings.folds > 1 else 0)
     if len({scene.group for scene in scenes}) < needed:
         raise CallError(
             f"{len(scenes):,} different images have accepted masks and a picture that opens; "
@@ -71,58 +76,70 @@ def train_detector(
     with hold_directory(out, "train-detector"), files.convert_write_errors(out):
         for folder in (out, *out.glob("fold-*")):
             files.remove_abandoned(folder)
-        done = claim(out, settings, identity_of(settings, scenes), restart)
+        done = claim_folder(out, settings, fingerprint_training(settings, scenes), restart)
         if done is not None:
             for folder in (out, *out.glob("fold-*")):
-                _remove_work(folder)  # of a run that was killed when all was there
+                _remove_checkpoints(folder)  # of a run that was killed when all was there
             return Training(out, done)
-        about = About(audit, settings, place, left_out, identity_of(settings, scenes))
+        about = RecordHeader(
+            audit, settings, place, left_out, fingerprint_training(settings, scenes)
+        )
         parts = []
-        for k, sides in enumerate(sides_of(scenes, settings)):
+        for k, sides in enumerate(split_folds(scenes, settings)):
             target = out if settings.folds == 1 else out / f"fold-{k + 1}"
             named = f"fold {k + 1} of {settings.folds}" if settings.folds > 1 else "training"
-            shown = _shown(report, named, schedule.epochs)
-            parts.append(_one(target, sides, about, schedule, shown))
-        record = parts[0] if settings.folds == 1 else about.folded(parts)
+            shown = _epoch_progress(report, named, schedule.epochs)
+            parts.append(_train_fold(target, sides, about, schedule, shown))
+        record = parts[0] if settings.folds == 1 else about.make_folded_record(parts)
         if settings.folds > 1:
             write_json(out / RECORD, record)
         return Training(out, record)
 
 
-def _shown(report: Progress | None, stage: str, epochs: int) -> Callable[[Epoch], None]:
-    def show(epoch: Epoch) -> None:
+def _epoch_progress(
+    report: Progress | None, stage: str, epochs: int
+) -> Callable[[EpochResult], None]:
+    def show(epoch: EpochResult) -> None:
         if report:
             report(stage, epoch.epoch, epochs, 0)
 
     return show
 
 
-def _start(settings: TrainingSettings, scenes: Sequence[DetectorImage]) -> StartingDetector:
-    from curate.networks.detectors.initial_weights import SIZE, start_anew, start_from
+def _initial_detector(
+    settings: TrainingSettings, scenes: Sequence[DetectorImage]
+) -> InitialDetector:
+    from curate.networks.detectors.initial_weights import (
+        DEFAULT_SIZE,
+        build_untrained,
+        load_pretrained,
+    )
 
     if settings.start is not None:
-        return start_from(settings.start, size=settings.size)
+        return load_pretrained(settings.start, size=settings.size)
     most = max(len(scene.boxes) for scene in scenes)
-    return start_anew(size=settings.size or SIZE, objects=min(most, 600), seed=settings.seed)
+    return build_untrained(
+        size=settings.size or DEFAULT_SIZE, objects=min(most, 600), seed=settings.seed
+    )
 
 
-def _one(
+def _train_fold(
     target: Path,
     sides: tuple[list[DetectorImage], list[DetectorImage]],
-    about: About,
+    about: RecordHeader,
     schedule: DetectorSchedule,
-    shown: Callable[[Epoch], None],
+    shown: Callable[[EpochResult], None],
 ) -> dict[str, Any]:
     """Train one detector into a folder, or return the record of one that is there."""
     import orjson
 
-    from curate.networks.detectors.detector_training import train_detector as train
+    from curate.networks.detectors.detector_training import fit_detector as train
     from curate.networks.detectors.initial_weights import save_detector
 
     if (target / RECORD).is_file():  # an earlier run of several folds came this far
-        _remove_work(target)
+        _remove_checkpoints(target)
         return dict(orjson.loads((target / RECORD).read_bytes()))
-    start = _start(about.settings, [*sides[0], *sides[1]])
+    start = _initial_detector(about.settings, [*sides[0], *sides[1]])
     work = target / WORK
     files.mkdir(work, parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.safetensors"
@@ -132,12 +149,12 @@ def _one(
     save_detector(start, trained.model, work / "model")
     for path in sorted((work / "model").iterdir()):
         files.replace(path, target / path.name)
-    record = about.single(sides, trained)
+    record = about.make_record(sides, trained)
     write_json(target / RECORD, record)  # last: what has a record is whole
-    _remove_work(target)
+    _remove_checkpoints(target)
     return record
 
 
-def _remove_work(target: Path) -> None:
-    """Remove what was needed until the record was there; the next run does it where this fails."""
+def _remove_checkpoints(target: Path) -> None:
+    """Remove the checkpoints of a finished training; the next run does it where this fails."""
     files.remove_tree(target / WORK, quiet=True)

@@ -1,4 +1,4 @@
-"""What a detector learns from: an audit's accepted masks and their pictures, split by image."""
+"""Training images from an audit: boxes of accepted masks, pictures, splits by image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from curate.common.progress import Progress
 from curate.errors import CallError, SourceError
 from curate.images import ImageFolder
 from curate.networks.detectors.training_settings import TrainingSettings
-from curate.people.reviews.added_masks import added_masks
+from curate.people.reviews.added_masks import read_added_masks
 from curate.rle import bbox, decode
 from curate.store.audit import Audit
 from curate.store.known_pictures import open_pictures
@@ -23,35 +23,35 @@ from curate.store.known_pictures import open_pictures
 if TYPE_CHECKING:
     from curate.networks.detectors.training_images import DetectorImage
 
-READERS = 4
+READER_THREADS = 4
 
 _BOX = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
 
 
-def pictures_of(audit: Audit, images: Path | None) -> ImageFolder:
-    """Return the folder of the pictures: the one given, or the one that the audit was given."""
+def open_images(audit: Audit, images: Path | None) -> ImageFolder:
+    """Return the folder of the pictures: the given one, or the audit's."""
     known = images or audit.info["inputs"].get("images")
     if known is None:
         raise CallError("the audit was given no pictures", str(audit.path), "give --images DIR")
     return open_pictures(audit, Path(known))
 
 
-def accepted_scenes(
+def read_accepted(
     audit: Audit, folder: ImageFolder, report: Progress | None
 ) -> tuple[list[DetectorImage], list[int]]:
     """Return images with accepted masks, and the ids of those whose picture does not open."""
-    from curate.networks.detectors.detections import picture_key
+    from curate.networks.detectors.detections import hash_pixels
     from curate.networks.detectors.training_images import DetectorImage
 
-    rows, boxes = _accepted(audit)
+    rows, boxes = _accepted_boxes(audit)
 
     def key_of(row: Any) -> str | None:
         picture = folder.load(row.file_name, _size(row))
-        return None if picture is None else picture_key(picture)
+        return None if picture is None else hash_pixels(picture)
 
     keys: dict[int, str] = {}
     left_out = []
-    with ThreadPoolExecutor(READERS) as readers:
+    with ThreadPoolExecutor(READER_THREADS) as readers:
         for done, (row, key) in enumerate(zip(rows, readers.map(key_of, rows), strict=True), 1):
             if key is None:
                 left_out.append(int(row.image_id))
@@ -64,12 +64,12 @@ def accepted_scenes(
         image_id = int(row.image_id)
         if image_id in keys:
             leader = keys.get(image_id if pd.isna(row.leader) else int(row.leader), keys[image_id])
-            picture = _Picture(folder, row.file_name, _size(row))
+            picture = _LazyImage(folder, row.file_name, _size(row))
             scenes.append(DetectorImage(image_id, keys[image_id], boxes[image_id], picture, leader))
     return scenes, left_out
 
 
-def _accepted(audit: Audit) -> tuple[list[Any], dict[int, Any]]:
+def _accepted_boxes(audit: Audit) -> tuple[list[Any], dict[int, Any]]:
     """Return a row for every image with accepted masks, and their boxes by image, XYWH.
 
     The masks are those of the dataset as people left it: redrawn ones as they are now, added ones
@@ -83,7 +83,7 @@ def _accepted(audit: Audit) -> tuple[list[Any], dict[int, Any]]:
         f"select image_id, {', '.join(_BOX)} from masks "
         f"where action = 'accept' and area_px > 0 {crowds} {others}"
     )
-    masks = pd.concat([masks, _drawn_by_people(audit)], ignore_index=True)
+    masks = pd.concat([masks, _boxes_by_people(audit)], ignore_index=True)
     masks = masks.sort_values(["image_id", *_BOX], kind="stable", ignore_index=True)
     columns = set(audit.query("select * from images limit 0").columns)
     leader = "near_duplicate_of" if "near_duplicate_of" in columns else "null"
@@ -98,10 +98,10 @@ def _accepted(audit: Audit) -> tuple[list[Any], dict[int, Any]]:
     return rows, by_image
 
 
-def _drawn_by_people(audit: Audit) -> pd.DataFrame:
+def _boxes_by_people(audit: Audit) -> pd.DataFrame:
     """Return ``image_id`` and the box of each mask that people redrew or added."""
     columns = ["image_id", "height", "width", "segmentation"]
-    drawn = [added_masks(audit)[columns]]
+    drawn = [read_added_masks(audit)[columns]]
     if audit.has_people():
         redrawn = audit.query(
             "select m.image_id, m.height, m.width, p.segmentation from people p "
@@ -122,8 +122,8 @@ def _size(row: Any) -> tuple[int, int] | None:
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """Gives one picture's pixels whenever it is called."""
+class _LazyImage:
+    """Reads one picture's pixels on each call."""
 
     folder: ImageFolder
     file_name: str
@@ -137,15 +137,15 @@ class _Picture:
         return picture
 
 
-def sides_of(
+def split_folds(
     scenes: Sequence[DetectorImage], settings: TrainingSettings
 ) -> Iterator[tuple[list[DetectorImage], list[DetectorImage]]]:
-    """Yield what each detector learns from, and what it is tried on."""
-    from curate.networks.detectors.training_images import deal, split
+    """Yield training images and held-out images of each detector."""
+    from curate.networks.detectors.training_images import split, split_into_folds
 
     if settings.folds == 1:
         yield split(scenes, held_out=settings.held_out, seed=settings.seed)
         return
-    dealt = deal(scenes, settings.folds, seed=settings.seed)
+    dealt = split_into_folds(scenes, settings.folds, seed=settings.seed)
     for k, own in enumerate(dealt):
         yield [scene for j, other in enumerate(dealt) if j != k for scene in other], own

@@ -1,4 +1,4 @@
-"""One file that a training goes on from: tensors as safetensors, the rest as JSON in its header."""
+"""Checkpoint of a training: tensors as safetensors, the rest as JSON in its header."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 from curate.common import files
 from curate.errors import CallError, SourceError
-from curate.networks.runtime.hub import need
+from curate.networks.runtime.hub import import_optional
 
 
 def save_checkpoint(
     path: Path, tensors: dict[str, Any], identity: str, history: Sequence[dict[str, float]]
 ) -> None:
-    """Write a checkpoint whole or not at all.
+    """Write a checkpoint atomically.
 
     Args:
         path: The file; replaced if it is there.
@@ -27,7 +27,7 @@ def save_checkpoint(
     Raises:
         CallError: It cannot be written; the one before stays.
     """
-    safetensors = need("safetensors.torch", "train-detector")
+    safetensors = import_optional("safetensors.torch", "train-detector")
     about = {"identity": identity, "history": json.dumps(list(history))}
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     temporary = path.with_name(f".{path.name}.{files.process_tag()}.tmp")
@@ -55,7 +55,7 @@ def load_checkpoint(path: Path, identity: str) -> tuple[dict[str, Any], list[dic
     Raises:
         SourceError: It is damaged, or of another training.
     """
-    safetensors = need("safetensors", "train-detector")
+    safetensors = import_optional("safetensors", "train-detector")
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             about = file.metadata() or {}

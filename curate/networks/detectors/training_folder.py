@@ -1,4 +1,4 @@
-"""What stands in a trained detector's folder, and whether a training may use a folder."""
+"""Folder of a trained detector: its record, and whether a training may use the folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from curate.networks.detectors.training_settings import TrainingSettings
 from curate.store.audit import Audit
 
 if TYPE_CHECKING:
-    from curate.networks.detectors.detector_training import Trained
+    from curate.networks.detectors.detector_training import TrainedDetector
     from curate.networks.detectors.training_images import DetectorImage
     from curate.networks.runtime.devices import Device
 
@@ -42,7 +42,7 @@ class Training:
         return {k: v for k, v in self.record.items() if k not in ("picture_keys", "images")}
 
     def text(self) -> str:
-        """Return what to print."""
+        """Return the result as lines of text."""
         r, held = self.record, self.record["held_out"]
         images, counts = r["images"], r["counts"]
         lines = [
@@ -64,8 +64,8 @@ class Training:
 
 
 @dataclass(frozen=True)
-class About:
-    """What all records of one training say alike."""
+class RecordHeader:
+    """Fields that all records of one training share."""
 
     audit: Audit
     settings: TrainingSettings
@@ -83,8 +83,8 @@ class About:
             "device": self.device.name,
         }
 
-    def single(
-        self, sides: tuple[list[DetectorImage], list[DetectorImage]], trained: Trained
+    def make_record(
+        self, sides: tuple[list[DetectorImage], list[DetectorImage]], trained: TrainedDetector
     ) -> dict[str, Any]:
         """Return the record of one detector."""
         learnt, held = sides
@@ -110,7 +110,7 @@ class About:
             },
         }
 
-    def folded(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    def make_folded_record(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the record of several detectors: precision is the mean over the folds."""
         held = {
             name: float(np.mean([part["held_out"][name] for part in parts]))
@@ -137,8 +137,8 @@ class About:
         }
 
 
-def identity_of(settings: TrainingSettings, scenes: Sequence[DetectorImage]) -> str:
-    """Return what must be the same for a folder to be gone on with, as a short hex name."""
+def fingerprint_training(settings: TrainingSettings, scenes: Sequence[DetectorImage]) -> str:
+    """Return a short hash of all that must be equal for a training to resume in a folder."""
     digest = hashlib.blake2b(repr(asdict(settings)).encode(), digest_size=16)
     for scene in scenes:
         digest.update(f"{scene.image_id}:{scene.key}:{scene.group};".encode())
@@ -146,10 +146,10 @@ def identity_of(settings: TrainingSettings, scenes: Sequence[DetectorImage]) -> 
     return digest.hexdigest()
 
 
-def claim(
+def claim_folder(
     out: Path, settings: TrainingSettings, identity: str, restart: bool
 ) -> dict[str, Any] | None:
-    """Make ``out`` ready; return the record of a training that is finished already."""
+    """Prepare ``out`` for a training; return the record of one that is finished already."""
     import orjson
 
     if out.exists() and not out.is_dir():
@@ -162,7 +162,7 @@ def claim(
         what = f"it holds something else ({', '.join(strangers or sorted(names))[:80]})"
         raise AuditError(what, str(out), "choose an empty directory")
     if restart:
-        _throw_away(out, names)
+        _remove_training(out, names)
         return None
     if RECORD not in names:
         return None
@@ -182,8 +182,8 @@ def claim(
     return record
 
 
-def _throw_away(out: Path, names: set[str]) -> None:
-    """Remove an earlier training: what makes it look finished first, what makes it known last."""
+def _remove_training(out: Path, names: set[str]) -> None:
+    """Remove an earlier training: its record first, the files that identify it last."""
     with files.convert_write_errors(out):
         files.mkdir(out / WORK, exist_ok=True)
         folds = sorted(name for name in names if name.startswith("fold-"))

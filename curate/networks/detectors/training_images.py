@@ -1,4 +1,4 @@
-"""Training images for a detector: split by image, flipped, scaled, and brought to its input."""
+"""Training images for a detector: splits by image, augmentation, inputs and targets."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from curate.networks.segmenters.segmenter import ImageArray
 
 FloatArray = npt.NDArray[np.float64]
 
-ZOOM = 1.5
+MAX_ZOOM = 1.5
 """Most that an image is enlarged or made smaller."""
 
-JITTERED = 0.5
+ZOOM_CHANCE = 0.5
 """Share of images that are enlarged or made smaller."""
 
-LEAST_VISIBLE = 0.5
+MIN_VISIBLE = 0.5
 """Share of a box that must be left of it in a cut-out for it to be there to find."""
 
-LIGHT = 0.2
+MAX_BRIGHTNESS_SHIFT = 0.2
 """Most that brightness and contrast change."""
 
 
 @dataclass(frozen=True)
 class DetectorImage:
-    """An image to learn from, or to be tried on.
+    """A training or held-out image.
 
     Attributes:
         image_id: Of the image.
-        key: Of the picture's pixels, see :func:`curate.networks.detectors.detections.picture_key`.
+        key: Of the picture's pixels, see :func:`curate.networks.detectors.detections.hash_pixels`.
         boxes: Shape (n, 4), XYWH in pixels of the image; one or more.
         picture: Gives its pixels, shape (height, width, 3), uint8; called again each time.
         group: Images of one group stay on one side of a split; the picture's own key if empty.
@@ -47,11 +47,11 @@ class DetectorImage:
     group: str = ""
 
 
-def _places(scenes: Sequence[DetectorImage], seed: int) -> dict[str, int]:
-    """Return the place of every group in an order that depends on the seed and pictures alone.
+def _rank_groups(scenes: Sequence[DetectorImage], seed: int) -> dict[str, int]:
+    """Return the rank of every group in an order that depends on the seed and pictures alone.
 
     So a picture mostly stays on its side of a split when others come or go: a detector that is
-    trained again has not learnt yesterday what is held out today.
+    trained again was not trained on today's held-out images.
     """
     groups = {scene.group or scene.key for scene in scenes}
     order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
@@ -61,14 +61,14 @@ def _places(scenes: Sequence[DetectorImage], seed: int) -> dict[str, int]:
 def split(
     scenes: Sequence[DetectorImage], *, held_out: float = 0.2, seed: int = 0
 ) -> tuple[list[DetectorImage], list[DetectorImage]]:
-    """Split by image into what is learnt from and what is held out.
+    """Split by image into training and held-out images.
 
     Args:
         scenes: Two or more groups.
         held_out: Share that is held out; at least one image is, and at least one is not.
         seed: Another seed, another split.
     """
-    places = _places(scenes, seed)
+    places = _rank_groups(scenes, seed)
     count = min(max(1, round(held_out * len(places))), max(1, len(places) - 1))
     sides: tuple[list[DetectorImage], list[DetectorImage]] = ([], [])
     for scene in scenes:
@@ -76,24 +76,24 @@ def split(
     return sides
 
 
-def deal(
+def split_into_folds(
     scenes: Sequence[DetectorImage], folds: int, *, seed: int = 0
 ) -> list[list[DetectorImage]]:
-    """Deal scenes into folds of equal size.
+    """Split images into folds of equal size.
 
     Args:
         scenes: At least as many groups as folds.
-        folds: How many.
-        seed: Another seed, another deal.
+        folds: Number of folds.
+        seed: Another seed, another split.
     """
-    places = _places(scenes, seed)
+    places = _rank_groups(scenes, seed)
     dealt: list[list[DetectorImage]] = [[] for _ in range(folds)]
     for scene in scenes:
         dealt[places[scene.group or scene.key] % folds].append(scene)
     return dealt
 
 
-def example(
+def make_example(
     picture: ImageArray,
     boxes: FloatArray,
     prepared: DetectorInput,
@@ -106,7 +106,7 @@ def example(
         boxes: Shape (n, 4), XYWH in pixels.
         prepared: How an image becomes an input; of a fixed size.
         random: Draws the augmentation: mirrored left to right, cut out or shrunk by up to
-            :data:`ZOOM`, and lit otherwise. None changes nothing.
+            :data:`MAX_ZOOM`, and lit otherwise. None changes nothing.
 
     Returns:
         The input, shape (3, height, width), and boxes as the library wants them: shape (m, 4),
@@ -115,11 +115,11 @@ def example(
     height, width = picture.shape[:2]
     window = np.array([0.0, 0.0, width, height])
     if random is not None:
-        window = _window(boxes, height, width, random)
+        window = _draw_window(boxes, height, width, random)
         left, top, right, bottom = (int(v) for v in window)
         cut = Image.fromarray(picture).crop((left, top, right, bottom))
-        picture = _relit(np.asarray(cut), random)
-    kept, visible = _clipped(boxes, window)
+        picture = _jitter_brightness(np.asarray(cut), random)
+    kept, visible = _clip(boxes, window)
     kept = kept[visible]
     sizes = (window[2:] - window[:2])[[0, 1, 0, 1]]
     shares = np.concatenate([kept[:, :2] + kept[:, 2:] / 2 - window[:2], kept[:, 2:]], 1) / sizes
@@ -129,31 +129,36 @@ def example(
     return prepared.prepare(np.ascontiguousarray(picture)), shares.astype(np.float32)
 
 
-def _window(boxes: FloatArray, height: int, width: int, random: np.random.Generator) -> FloatArray:
-    """Return left, top, right and bottom of what is shown, with at least one box in it."""
+def _draw_window(
+    boxes: FloatArray, height: int, width: int, random: np.random.Generator
+) -> FloatArray:
+    """Draw left, top, right and bottom of the visible window, with at least one box in it."""
     whole = np.array([0.0, 0.0, width, height])
-    if random.random() >= JITTERED:
+    if random.random() >= ZOOM_CHANCE:
         return whole
     for _ in range(10):
-        zoom = np.exp(random.uniform(-np.log(ZOOM), np.log(ZOOM)))
+        zoom = np.exp(random.uniform(-np.log(MAX_ZOOM), np.log(MAX_ZOOM)))
         size = np.maximum(1, np.round(np.array([width, height]) * zoom))
         first = np.round(random.uniform(0, 1, 2) * (whole[2:] - size))
         window = np.concatenate([first, first + size])
-        if _clipped(boxes, window)[1].any():
+        if _clip(boxes, window)[1].any():
             return window
     return whole
 
 
-def _clipped(boxes: FloatArray, window: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Return boxes cut off at a window, and which of them are still there to find."""
+def _clip(boxes: FloatArray, window: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Return boxes clipped to a window, and which of them are still visible."""
     low = np.maximum(boxes[:, :2], window[:2])
     high = np.minimum(boxes[:, :2] + boxes[:, 2:], window[2:])
     sides = np.maximum(high - low, 0)
-    visible = sides.prod(1) >= LEAST_VISIBLE * boxes[:, 2:].prod(1)
+    visible = sides.prod(1) >= MIN_VISIBLE * boxes[:, 2:].prod(1)
     return np.concatenate([low, sides], 1), visible & (sides > 0).all(1)
 
 
-def _relit(picture: ImageArray, random: np.random.Generator) -> ImageArray:
-    gain, lift = random.uniform(1 - LIGHT, 1 + LIGHT), random.uniform(-LIGHT, LIGHT) * 128
+def _jitter_brightness(picture: ImageArray, random: np.random.Generator) -> ImageArray:
+    gain, lift = (
+        random.uniform(1 - MAX_BRIGHTNESS_SHIFT, 1 + MAX_BRIGHTNESS_SHIFT),
+        random.uniform(-MAX_BRIGHTNESS_SHIFT, MAX_BRIGHTNESS_SHIFT) * 128,
+    )
     levels = np.clip((np.arange(256) - 128) * gain + 128 + lift, 0, 255).astype(np.uint8)
     return np.asarray(levels[picture])

@@ -1,4 +1,4 @@
-"""``training.json``: what a trained detector's folder says of how it came to be."""
+"""``training.json``: provenance of a trained detector."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORK = "work"
 
 @dataclass(frozen=True)
 class DetectorRecord:
-    """What a later user of the detector has to know.
+    """Provenance of a detector: the pictures it was trained on.
 
     Attributes:
         trained_on: Keys of the pictures that its weights were fitted to.

@@ -1,4 +1,4 @@
-"""How a detector is trained on an audit."""
+"""Settings of detector training on an audit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a detector is trained on an audit.
+    """Settings of detector training on an audit.
 
     Attributes:
         start: Weights to start from, a folder or a hub name; None starts a small RT-DETR from
@@ -43,7 +43,7 @@ class TrainingSettings:
         check_numbers(**vars(self))
 
     def schedule(self) -> DetectorSchedule:
-        """Return how long and how fast.
+        """Return the hyperparameters.
 
         Raises:
             CallError: A number is out of range.

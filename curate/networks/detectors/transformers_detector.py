@@ -1,8 +1,8 @@
 """Detectors of the transformers library: RT-DETR, D-FINE, DETR and their kin.
 
-What makes a detector's answer boxes in the image is done here: the library does it in processors
-of which some need torchvision. Two families differ only in their scores: a sigmoid for each
-category, or a softmax with "no object" as the last one.
+Answers are turned into boxes in pixels here: the library does it in processors of which some need
+torchvision. Two families differ only in their scores: a sigmoid for each category, or a softmax
+with "no object" as the last one.
 """
 
 from __future__ import annotations
@@ -18,24 +18,34 @@ from typing import Any
 import numpy as np
 
 from curate.errors import CallError, SourceError
-from curate.networks.detectors.detections import Detections, Detector, detections_of, picture_key
+from curate.networks.detectors.detections import Detections, Detector, detect_images, hash_pixels
 from curate.networks.detectors.preprocessing import DetectorInput, read_input
 from curate.networks.detectors.training_record import RECORD, read_record
-from curate.networks.runtime.devices import Batches, Device, choose_device, passing
-from curate.networks.runtime.hub import model_fingerprint, model_folder, need, read_config
+from curate.networks.runtime.devices import (
+    AdaptiveBatches,
+    Device,
+    choose_device,
+    translate_network_errors,
+)
+from curate.networks.runtime.hub import (
+    import_optional,
+    model_fingerprint,
+    model_folder,
+    read_config,
+)
 from curate.networks.segmenters.segmenter import ImageArray
 from curate.networks.segmenters.transformers_sam import load_weights
 
 
 @dataclass(frozen=True)
-class FoldedDetector:
+class CrossFittedDetector:
     """K detectors, each trained on all but its own K-th of the pictures (cross-fitting).
 
-    A picture of the dataset is looked at by the one that was not trained on it; any other picture
-    by the first, since then it is all the same.
+    A picture of the dataset goes to the detector that was not trained on it; any other picture goes
+    to the first one.
 
     Attributes:
-        name: What the user called it.
+        name: Name given by the user.
         parts: The detectors, of the same categories.
         own: For each the keys of the pictures that only this one has not been trained on.
     """
@@ -46,37 +56,37 @@ class FoldedDetector:
 
     @property
     def fingerprint(self) -> str:
-        """A short hex name of all weights and settings."""
+        """A short hash of all weights and settings."""
         text = ";".join(part.fingerprint for part in self.parts)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def device(self) -> str:
-        """Where they run."""
+        """torch's name of the device."""
         return self.parts[0].device
 
     @property
     def precision(self) -> str:
-        """What they compute in."""
+        """Type they compute in."""
         return self.parts[0].precision
 
     @property
     def categories(self) -> Mapping[int, str]:
-        """The name of every label they can give."""
+        """Category names by label."""
         return self.parts[0].categories
 
-    def has_seen(self, image: ImageArray) -> bool:
-        """Return False: whoever looks at a picture was not trained on it."""
+    def was_trained_on(self, image: ImageArray) -> bool:
+        """Return False: no picture goes to a detector that was trained on it."""
         del image
         return False
 
     def detect(self, images: Sequence[ImageArray]) -> list[Detections]:
-        """Look at RGB images, each of shape (height, width, 3), uint8, of any sizes.
+        """Detect boxes in RGB images, each of shape (height, width, 3), uint8, of any sizes.
 
         Raises:
             CallError: An image is no such array, or the answer is not finite.
         """
-        keys = [picture_key(image) for image in images]
+        keys = [hash_pixels(image) for image in images]
         turn = [next((k for k, own in enumerate(self.own) if key in own), 0) for key in keys]
         found: dict[int, Detections] = {}
         for k, part in enumerate(self.parts):
@@ -86,15 +96,15 @@ class FoldedDetector:
         return [found[row] for row in range(len(images))]
 
 
-__all__ = ["Detections", "Detector", "TransformersDetector", "detections_of", "load_detector"]
+__all__ = ["Detections", "Detector", "TransformersDetector", "detect_images", "load_detector"]
 
-IMAGES_AT_ONCE = 8
+IMAGE_BATCH = 8
 """Images of one batch, at first."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """What the library does not say of an architecture in its configuration.
+    """Facts about an architecture that are missing in the library's configuration.
 
     Attributes:
         input: How its images are prepared where no file says so.
@@ -133,7 +143,7 @@ class TransformersDetector:
     of 1,000 px could not be right to the pixel.
 
     Attributes:
-        name: What the user called it.
+        name: Name given by the user.
         model: The library's, on its device.
         family: Of its architecture.
         input: How images are prepared.
@@ -150,7 +160,7 @@ class TransformersDetector:
     fingerprint: str
     where: Device
     trained_on: frozenset[str] = frozenset()
-    images_at_once: Batches = field(default_factory=lambda: Batches(IMAGES_AT_ONCE))
+    images_at_once: AdaptiveBatches = field(default_factory=lambda: AdaptiveBatches(IMAGE_BATCH))
 
     @property
     def device(self) -> str:
@@ -159,20 +169,20 @@ class TransformersDetector:
 
     @property
     def precision(self) -> str:
-        """What all but the boxes is computed in."""
+        """Type of all computations but the boxes'."""
         return self.where.precision
 
     @property
     def categories(self) -> Mapping[int, str]:
-        """The name of every label it can give."""
+        """Category names by label."""
         return {int(k): str(name) for k, name in self.model.config.id2label.items()}
 
-    def has_seen(self, image: ImageArray) -> bool:
-        """Tell whether it was trained on this picture, as ``training.json`` records."""
-        return bool(self.trained_on) and picture_key(image) in self.trained_on
+    def was_trained_on(self, image: ImageArray) -> bool:
+        """Return whether it was trained on this picture, as ``training.json`` records."""
+        return bool(self.trained_on) and hash_pixels(image) in self.trained_on
 
     def detect(self, images: Sequence[ImageArray]) -> list[Detections]:
-        """Look at RGB images, each of shape (height, width, 3), uint8, of any sizes.
+        """Detect boxes in RGB images, each of shape (height, width, 3), uint8, of any sizes.
 
         Raises:
             CallError: An image is no such array, or the answer is not finite.
@@ -187,11 +197,11 @@ class TransformersDetector:
         return [found[k] for k in range(len(images))]
 
     def _detect(self, images: Sequence[ImageArray], rows: Sequence[int]) -> list[Detections]:
-        torch = need("torch", "a detector")
+        torch = import_optional("torch", "a detector")
         inputs = np.stack([self.input.prepare(images[k]) for k in rows])
         kind = self.device.partition(":")[0]
         half = torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16")
-        with passing(self.name), torch.inference_mode(), half:
+        with translate_network_errors(self.name), torch.inference_mode(), half:
             answer = self.model(pixel_values=torch.from_numpy(inputs).to(self.device))
             logits, boxes = answer.logits.float(), answer.pred_boxes.float()
         if not (torch.isfinite(logits).all() and torch.isfinite(boxes).all()):
@@ -201,13 +211,13 @@ class TransformersDetector:
                 "its weights are damaged, or it was trained for another input",
             )
         return [
-            _in_image(boxes[k], *surest(logits[k], softmax=self.family.softmax), images[row])
+            _to_image(boxes[k], *select_top(logits[k], softmax=self.family.softmax), images[row])
             for k, row in enumerate(rows)
         ]
 
 
-def surest(logits: Any, *, softmax: bool) -> tuple[Any, Any, Any]:
-    """Return scores, labels and queries of one image's best answers, surest first.
+def select_top(logits: Any, *, softmax: bool) -> tuple[Any, Any, Any]:
+    """Return scores, labels and queries of one image's best answers, highest score first.
 
     Args:
         logits: Shape (queries, categories), with "no object" as a last category if ``softmax``.
@@ -224,8 +234,8 @@ def surest(logits: Any, *, softmax: bool) -> tuple[Any, Any, Any]:
     return scores[:queries], order % categories, order // categories
 
 
-def _in_image(boxes: Any, scores: Any, labels: Any, queries: Any, image: ImageArray) -> Detections:
-    """Bring boxes, as shares of the input (centre and size), to pixels of the image."""
+def _to_image(boxes: Any, scores: Any, labels: Any, queries: Any, image: ImageArray) -> Detections:
+    """Convert boxes from shares of the input (centre and size) to pixels of the image."""
     height, width = image.shape[:2]
     shares = boxes[queries].double().cpu().numpy()
     middle, half = shares[:, :2], shares[:, 2:] / 2
@@ -259,16 +269,16 @@ def load_detector(name: str, *, device: str | None = None) -> Detector:
                 what = "it is one of several detectors, and says that it is several itself"
                 raise SourceError(what, str(folder / RECORD), "train again")
         parts = [_load_one(str(folder), device) for folder in folders]
-        return FoldedDetector(name, tuple(parts), tuple(record.folds.values()))
+        return CrossFittedDetector(name, tuple(parts), tuple(record.folds.values()))
     return _load_one(name, device)
 
 
 def _load_one(name: str, device: str | None) -> TransformersDetector:
     folder = model_folder(name, "a detector")
     place = choose_device(device)
-    family = family_of(folder)
+    family = read_family(folder)
     model = load_weights("AutoModelForObjectDetection", folder)
-    keep_boxes_exact(model)
+    keep_boxes_float32(model)
     return TransformersDetector(
         name,
         model.to(place.name).eval(),
@@ -280,7 +290,7 @@ def _load_one(name: str, device: str | None) -> TransformersDetector:
     )
 
 
-def family_of(folder: Path) -> Family:
+def read_family(folder: Path) -> Family:
     """Return the family of the model in a folder.
 
     Raises:
@@ -309,15 +319,15 @@ def family_of(folder: Path) -> Family:
 _BOX_HEAD = re.compile(r"(^|\.)\w*bbox\w*(\.\d+)?$")
 
 
-def keep_boxes_exact(model: Any) -> None:
-    """Make the layers that give boxes compute in float32 even where others compute in less."""
-    torch = need("torch", "a detector")
+def keep_boxes_float32(model: Any) -> None:
+    """Make the layers that give boxes compute in float32 even where others use less."""
+    torch = import_optional("torch", "a detector")
     for name, module in model.named_modules():
         if _BOX_HEAD.search(name) and not isinstance(module, torch.nn.ModuleList):
-            module.forward = partial(_in_float32, module.forward)
+            module.forward = partial(_run_float32, module.forward)
 
 
-def _in_float32(forward: Any, values: Any) -> Any:
-    torch = need("torch", "a detector")
+def _run_float32(forward: Any, values: Any) -> Any:
+    torch = import_optional("torch", "a detector")
     with torch.autocast(values.device.type, enabled=False):
         return forward(values.float())

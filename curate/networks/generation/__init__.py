@@ -1,4 +1,4 @@
-"""Masks from a segmenter: a grid of points on an image and its crops, and what is kept of it."""
+"""Mask generation with a segmenter: a grid of points on an image and its crops, filters, NMS."""
 
 from curate.networks.generation.generating import Generation, generate, open_generation, reselect
 from curate.networks.generation.recipe import PRESETS, Recipe, load_recipe

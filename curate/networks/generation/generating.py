@@ -1,4 +1,4 @@
-"""Generating masks for a folder of images, and choosing again from what was generated."""
+"""Mask generation for a folder of images, and reselection from stored candidates."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from curate.formats.sa1b.sa1b_document import CANDIDATES
 from curate.images import ImageFolder
 from curate.images.image_folder import SUFFIXES
 from curate.networks.generation.generation_folder import (
-    Facts,
+    ImageSummary,
     InputImage,
-    choice_of,
-    claim,
+    claim_folder,
+    hash_selection,
     list_pictures,
     part_path,
-    read_about,
     read_candidates,
-    read_facts,
+    read_info,
     read_pictures,
-    write_about,
+    read_summary,
     write_image,
+    write_info,
 )
-from curate.networks.generation.mask_candidates import Asking, ImageTimings, propose
-from curate.networks.generation.mask_choice import REASONS, choose
+from curate.networks.generation.mask_candidates import ImageTimings, PromptRun, propose
+from curate.networks.generation.mask_choice import REASONS, select_masks
 from curate.networks.generation.recipe import Recipe, load_recipe
-from curate.networks.runtime.devices import Batches
+from curate.networks.runtime.devices import AdaptiveBatches
 from curate.networks.segmenters.segmenter import Segmenter
 
 AnyRecipe = str | Path | Mapping[str, Any] | Recipe
 
-POINTS_TOGETHER = 64
-_TOLD = 1000
+POINT_BATCH = 64
+_MAX_LISTED = 1000
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Generation:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that its masks were chosen by."""
+        """Recipe by which its masks were selected."""
         return Recipe(**self.about["recipe"])
 
     @property
     def counts(self) -> dict[str, int]:
-        """Candidates by reason; "kept" are the masks, and all sum up to what was drawn."""
+        """Candidates by reason; "kept" are the masks, and the sum is the number of candidates."""
         return dict(self.about["counts"])
 
     def candidates(self) -> Iterator[pa.Table]:
@@ -74,7 +74,7 @@ class Generation:
                 yield read_candidates(self.path, picture)
 
     def text(self) -> str:
-        """Return what was done as lines to print."""
+        """Return a summary as lines of text."""
         about, counts, recipe = self.about, self.counts, self.recipe
         images = f"{about['images']['done']:,} images"
         if about["images"]["not_opened"]:
@@ -102,7 +102,7 @@ def generate(
     recipe: AnyRecipe = "sa1b",
     settings: Mapping[str, Any] | None = None,
     device: str | None = None,
-    batch: int = POINTS_TOGETHER,
+    batch: int = POINT_BATCH,
     restart: bool = False,
     progress: Progress | None = None,
 ) -> Generation:
@@ -118,7 +118,7 @@ def generate(
         settings: Settings over the recipe's, by their names in :class:`Recipe`.
         device: Where to run; the first GPU, else the CPU, if None.
         batch: Points answered together; halved where memory runs out.
-        restart: Throw away what ``out`` holds of an earlier generation.
+        restart: Delete an earlier generation.
         progress: Called with (stage, images done, images in all, masks just written).
 
     Returns:
@@ -131,21 +131,21 @@ def generate(
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise CallError(f"batch is {batch!r}", "generate", "give a whole number from 1")
     source = Path(images)
-    names = _names(source)
-    model = _loaded(segmenter, device)
+    names = _list_pictures(source)
+    model = _load(segmenter, device)
     run = _GenerationRun(Path(out), chosen, progress)
     folder = ImageFolder(source if source.is_dir() else source.parent)
     identity = {
         "folder of images": str(source.resolve()),
         "segmenter": model.fingerprint,
-        "recipe": chosen.asked,
-        "selection": chosen.chosen,
+        "recipe": chosen.prompt_settings,
+        "selection": chosen.selection_settings,
     }
     with hold_directory(run.out, "generate"):
         _remove_abandoned(run.out)
         run.begin(identity, model, restart)
         crops = 1 if model.device == "cpu" else 4
-        asking = Asking(model, chosen, Batches(crops), Batches(batch))
+        asking = PromptRun(model, chosen, AdaptiveBatches(crops), AdaptiveBatches(batch))
         run.all(list_pictures(run.out, run.readable(names)), folder, asking)
         return run.end()
 
@@ -157,7 +157,7 @@ def reselect(
     settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Generation:
-    """Choose again from all that was generated, without the network.
+    """Select masks again from the stored candidates, without the network.
 
     Args:
         out: The directory of a generation.
@@ -170,28 +170,28 @@ def reselect(
         CallError: A setting is not one that can be moved afterwards, or a cut lies under what was
             kept.
     """
-    _finished(Path(out), ("choosing", "complete"))
+    _open(Path(out), ("choosing", "complete"))
     with hold_directory(Path(out), "generate --again"):
         _remove_abandoned(Path(out))
-        before = _finished(Path(out), ("choosing", "complete"))
+        before = _open(Path(out), ("choosing", "complete"))
         wanted = load_recipe(before.recipe if recipe is None else recipe, settings)
-        wanted = _as_asked(wanted, before, settings or {})
+        wanted = _change_cuts(wanted, before, settings or {})
         run = _GenerationRun(before.path, wanted, progress, before.about)
-        run.about["identity"]["selection"] = wanted.chosen
+        run.about["identity"]["selection"] = wanted.selection_settings
         run.note("choosing")
         run.all(read_pictures(before.path))
         return run.end()
 
 
 def _remove_abandoned(out: Path) -> None:
-    """Remove what killed runs have left half written."""
+    """Remove unfinished files of killed runs."""
     for folder in (out, out / CANDIDATES):
         if folder.is_dir():
             files.remove_abandoned(folder)
 
 
-def _as_asked(wanted: Recipe, before: Generation, settings: Mapping[str, Any]) -> Recipe:
-    """Return a recipe that differs from what was asked in its cuts only."""
+def _change_cuts(wanted: Recipe, before: Generation, settings: Mapping[str, Any]) -> Recipe:
+    """Return a recipe that differs from the stored one in its cuts only."""
     kept = before.recipe
     for cut in ("pred_iou", "stability"):
         floor, value = getattr(kept, f"keep_{cut}"), getattr(wanted, cut)
@@ -203,8 +203,8 @@ def _as_asked(wanted: Recipe, before: Generation, settings: Mapping[str, Any]) -
             )
         if f"keep_{cut}" not in settings:
             wanted = replace(wanted, **{f"keep_{cut}": floor})
-    for name, value in kept.asked.items():
-        if value != wanted.asked[name]:
+    for name, value in kept.prompt_settings.items():
+        if value != wanted.prompt_settings[name]:
             what = f"{name} was {value} when the network was asked"
             raise CallError(what, str(before.path), "generate into another directory")
     return wanted
@@ -216,11 +216,11 @@ def open_generation(out: str | Path) -> Generation:
     Raises:
         AuditError: There is none, or it was interrupted.
     """
-    return _finished(Path(out), ("complete",))
+    return _open(Path(out), ("complete",))
 
 
-def _finished(out: Path, states: tuple[str, ...]) -> Generation:
-    about = read_about(out) if out.is_dir() else None
+def _open(out: Path, states: tuple[str, ...]) -> Generation:
+    about = read_info(out) if out.is_dir() else None
     if about is None:
         raise AuditError("there is no generation here", str(out), "run `curate generate` first")
     if about["state"] not in states:
@@ -231,7 +231,7 @@ def _finished(out: Path, states: tuple[str, ...]) -> Generation:
     return Generation(out, about)
 
 
-def _loaded(segmenter: str | Segmenter, device: str | None) -> Segmenter:
+def _load(segmenter: str | Segmenter, device: str | None) -> Segmenter:
     if not isinstance(segmenter, str | Path):
         return segmenter
     from curate.networks.loading import load_segmenter
@@ -239,7 +239,7 @@ def _loaded(segmenter: str | Segmenter, device: str | None) -> Segmenter:
     return load_segmenter(str(segmenter), device=device)
 
 
-def _names(source: Path) -> list[str]:
+def _list_pictures(source: Path) -> list[str]:
     """List the pictures of a folder, in order; a name that is no text is left to be found missing.
 
     Raises:
@@ -264,7 +264,7 @@ def _names(source: Path) -> list[str]:
 
 
 class _GenerationRun:
-    """Brings every image of a directory up to one recipe, and keeps the account."""
+    """A run that brings every image of a directory up to one recipe, and counts the results."""
 
     def __init__(
         self,
@@ -282,7 +282,7 @@ class _GenerationRun:
         self.done = 0
 
     def begin(self, identity: dict[str, Any], model: Segmenter, restart: bool) -> None:
-        claim(self.out, identity, restart)
+        claim_folder(self.out, identity, restart)
         self.about = {
             "identity": identity,
             "segmenter": {
@@ -295,7 +295,7 @@ class _GenerationRun:
         self.note("generating")
 
     def note(self, state: str) -> None:
-        write_about(
+        write_info(
             self.out,
             {
                 "curate_version": __version__,
@@ -305,7 +305,7 @@ class _GenerationRun:
                 "images": {"done": self.done, "not_opened": self.not_opened},
                 "counts": dict(self.counts),
                 "timings": dict(self.seconds),
-                "findings": self.findings[:_TOLD],
+                "findings": self.findings[:_MAX_LISTED],
             },
         )
 
@@ -313,11 +313,11 @@ class _GenerationRun:
         self,
         pictures: list[InputImage],
         folder: ImageFolder | None = None,
-        asking: Asking | None = None,
+        asking: PromptRun | None = None,
     ) -> None:
-        """Bring every image up to date; ask about those that are not there, if that is given."""
+        """Bring every image up to date; generate missing ones if ``asking`` is given."""
         for number, picture in enumerate(pictures, 1):
-            facts = read_facts(self.out, picture)
+            facts = read_summary(self.out, picture)
             if facts is not None:
                 facts = self._chosen(picture, facts)
             elif folder is not None and asking is not None:
@@ -332,10 +332,10 @@ class _GenerationRun:
 
     def end(self) -> Generation:
         self.note("complete")
-        return _finished(self.out, ("complete",))
+        return _open(self.out, ("complete",))
 
     def readable(self, names: list[str]) -> list[str]:
-        """Return the names that are text; note the others."""
+        """Return the names that are valid text; record the others as findings."""
         good = []
         for name in names:
             shown = name.encode("utf-8", "backslashreplace").decode()
@@ -349,17 +349,19 @@ class _GenerationRun:
         self.not_opened += 1
         self.findings.append({"file_name": file_name, "status": status, "detail": detail})
 
-    def _chosen(self, picture: InputImage, facts: Facts) -> Facts:
+    def _chosen(self, picture: InputImage, facts: ImageSummary) -> ImageSummary:
         """Choose again where another choice was made, or the JSON is gone."""
-        if facts.choice == choice_of(self.recipe) and (self.out / picture.document).exists():
+        if facts.choice == hash_selection(self.recipe) and (self.out / picture.document).exists():
             return facts
         candidates = read_candidates(self.out, picture)
-        chosen = choose(candidates, facts.height, facts.width, self.recipe)
-        facts = replace(facts, choice=choice_of(self.recipe), counts=chosen.counts())
+        chosen = select_masks(candidates, facts.height, facts.width, self.recipe)
+        facts = replace(facts, choice=hash_selection(self.recipe), counts=chosen.counts())
         write_image(self.out, picture, candidates, chosen, facts)
         return facts
 
-    def _asked(self, picture: InputImage, folder: ImageFolder, asking: Asking) -> Facts | None:
+    def _asked(
+        self, picture: InputImage, folder: ImageFolder, asking: PromptRun
+    ) -> ImageSummary | None:
         """Ask the network; None where the picture does not open, which is noted."""
         name = picture.file_name
         found = folder.find(name)
@@ -374,10 +376,15 @@ class _GenerationRun:
         height, width = image.shape[:2]
         clock = ImageTimings()
         candidates = propose(image, picture.image_id, asking, clock)
-        chosen = choose(candidates, height, width, self.recipe)
+        chosen = select_masks(candidates, height, width, self.recipe)
         clock.rest_s += clock.lap()
-        facts = Facts(
-            choice_of(self.recipe), height, width, chosen.counts(), clock.network_s, clock.rest_s
+        facts = ImageSummary(
+            hash_selection(self.recipe),
+            height,
+            width,
+            chosen.counts(),
+            clock.network_s,
+            clock.rest_s,
         )
         write_image(self.out, picture, candidates, chosen, facts)
         return facts

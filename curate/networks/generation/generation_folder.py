@@ -1,4 +1,4 @@
-"""The directory of a generation: what stands in it, and how each image's results are written.
+"""Directory of a generation: layout, atomic writing of each image's results, resuming.
 
     OUT/
       generation.json             recipe, segmenter, counts by reason, timings, pictures not opened
@@ -6,7 +6,7 @@
       candidates/images.parquet   the images: id, file name, name of the JSON
       candidates/part-*.parquet   one image's candidates, with the reason why each is a mask or not
 
-An image is done when its part is there, with the choice it was made by; the part is written last.
+An image is done when its part is there, with the digest of its selection; the part is written last.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from curate.common.locks import LOCK
 from curate.common.own_records import DamagedRecord, describe_differences, read_record
 from curate.errors import AuditError, SourceError
 from curate.formats.sa1b.sa1b_document import ABOUT, CANDIDATES, document
-from curate.networks.generation.mask_choice import REASONS, Chosen
+from curate.networks.generation.mask_choice import REASONS, SelectedMasks
 from curate.networks.generation.recipe import Recipe
 from curate.store.audit_files import write_json, writing
 
 SCHEMA_VERSION = 1
 
 _META = b"curate"
-_THROWN_AWAY = "thrown_away"
+_REMOVED = "thrown_away"
 _NAME_BYTES = 120
 
 
 @dataclass(frozen=True)
 class InputImage:
-    """An image to be asked about.
+    """An image to generate masks for.
 
     Attributes:
         image_id: Its number, from 1.
@@ -57,8 +57,8 @@ class InputImage:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What stands at the head of an image's part.
+class ImageSummary:
+    """Metadata of an image's part.
 
     Attributes:
         choice: Digest of the settings by which masks were chosen.
@@ -77,23 +77,25 @@ class Facts:
     rest_s: float
 
 
-def choice_of(recipe: Recipe) -> str:
-    """Return a digest of the settings that decide what is chosen."""
-    return sha256(orjson.dumps(recipe.chosen, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+def hash_selection(recipe: Recipe) -> str:
+    """Return a digest of the settings of selection."""
+    return sha256(orjson.dumps(recipe.selection_settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[
+        :16
+    ]
 
 
 def part_path(out: Path, picture: InputImage) -> Path:
-    """Return where an image's candidates stand."""
+    """Return the path of an image's candidates."""
     return out / CANDIDATES / f"part-{picture.image_id:06d}.parquet"
 
 
-def read_facts(out: Path, picture: InputImage) -> Facts | None:
-    """Return what is known of an image, None where it is not done."""
+def read_summary(out: Path, picture: InputImage) -> ImageSummary | None:
+    """Return the summary of an image, None where it is not done."""
     path = part_path(out, picture)
     if not path.exists():
         return None
-    with _reading(path):
-        return Facts(**orjson.loads(pq.read_schema(path).metadata[_META]))
+    with _PartErrors(path):
+        return ImageSummary(**orjson.loads(pq.read_schema(path).metadata[_META]))
 
 
 def read_candidates(out: Path, picture: InputImage) -> pa.Table:
@@ -103,12 +105,12 @@ def read_candidates(out: Path, picture: InputImage) -> pa.Table:
         SourceError: The file is damaged.
     """
     path = part_path(out, picture)
-    with _reading(path):
+    with _PartErrors(path):
         return pq.read_table(path)
 
 
-class _reading:
-    """Turns what a damaged part raises into one clear error."""
+class _PartErrors:
+    """Context manager that turns errors of a damaged part into a SourceError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -124,7 +126,7 @@ class _reading:
 
 
 def write_image(
-    out: Path, picture: InputImage, candidates: pa.Table, chosen: Chosen, facts: Facts
+    out: Path, picture: InputImage, candidates: pa.Table, chosen: SelectedMasks, facts: ImageSummary
 ) -> None:
     """Write an image's JSON, and then its candidates with their reasons.
 
@@ -159,7 +161,7 @@ def write_image(
         )
 
 
-def _columns(candidates: pa.Table, chosen: Chosen) -> dict[str, Any]:
+def _columns(candidates: pa.Table, chosen: SelectedMasks) -> dict[str, Any]:
     rows = pa.array(chosen.rows)
     areas, boxes = rle.measure(chosen.runs)
     names = ["id", "predicted_iou", "stability_score", *(f"crop_{s}" for s in "xywh")]
@@ -173,7 +175,7 @@ def _columns(candidates: pa.Table, chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def read_about(out: Path) -> dict[str, Any] | None:
+def read_info(out: Path) -> dict[str, Any] | None:
     """Return ``generation.json``, None where there is none.
 
     Raises:
@@ -193,13 +195,13 @@ def read_about(out: Path) -> dict[str, Any] | None:
     return about
 
 
-def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] | None:
-    """Make ``out`` ready; return ``generation.json`` of the run that is continued, or None.
+def claim_folder(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] | None:
+    """Prepare ``out`` for a run; return ``generation.json`` of the run that is resumed, or None.
 
     Args:
         out: The directory; made where it is not there.
         identity: What must be equal for an earlier run to be continued, in the words of an error.
-        restart: Throw away what an earlier run has left, whatever it was of.
+        restart: Delete the results of an earlier run.
 
     Raises:
         AuditError: ``out`` holds something else, or what another recipe or segmenter has made.
@@ -207,7 +209,7 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     if out.exists() and not out.is_dir():
         raise AuditError("it is a file", str(out), "choose a directory")
     try:
-        about = read_about(out)
+        about = read_info(out)
     except DamagedRecord:
         if not restart:
             raise
@@ -218,8 +220,8 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
             what = f"it holds something else ({', '.join(found)[:80]})"
             raise AuditError(what, str(out), "choose an empty directory")
         return None
-    if restart or _THROWN_AWAY in about:
-        _throw_away(out)
+    if restart or _REMOVED in about:
+        _remove_generation(out)
         return None
     before = about.get("identity", {})
     changed = [k for k in identity if before.get(k) != identity[k]]
@@ -232,10 +234,10 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
     raise AuditError(what, str(out), do)
 
 
-def _throw_away(out: Path) -> None:
-    """Remove an earlier generation; where that is cut off, the next run goes on with it."""
+def _remove_generation(out: Path) -> None:
+    """Remove an earlier generation; where that is interrupted, the next run goes on with it."""
     with files.convert_write_errors(out):
-        write_about(out, {"state": "thrown away", _THROWN_AWAY: True})
+        write_info(out, {"state": "thrown away", _REMOVED: True})
         for picture in read_pictures(out):
             files.unlink(out / picture.document, missing_ok=True)
         if (out / CANDIDATES).exists():
@@ -244,11 +246,11 @@ def _throw_away(out: Path) -> None:
 
 
 def read_pictures(out: Path) -> list[InputImage]:
-    """Return the images of a generation in order, none where it has not begun."""
+    """Return the images of a generation in order, none where it has not started."""
     path = out / CANDIDATES / "images.parquet"
     if not path.exists():
         return []
-    with _reading(path):
+    with _PartErrors(path):
         return [InputImage(**row) for row in pq.read_table(path).to_pylist()]
 
 
@@ -279,21 +281,21 @@ def list_pictures(out: Path, names: Iterable[str]) -> list[InputImage]:
 def _document_names(file_name: str) -> Iterator[str]:
     """Yield names for an image's JSON: by its stem, by its folders too, and then by numbers."""
     path = PurePosixPath(file_name)
-    stem = _plain(path.stem)
+    stem = _safe_name(path.stem)
     yield f"{stem}.json"
-    yield f"{_plain('_'.join([*path.parts[:-1], path.stem]))}.json"
+    yield f"{_safe_name('_'.join([*path.parts[:-1], path.stem]))}.json"
     number = 2
     while True:
         yield f"{stem}_{number}.json"
         number += 1
 
 
-def _plain(name: str) -> str:
-    """Return a name that any disk takes, and that is not hidden."""
+def _safe_name(name: str) -> str:
+    """Return a name that any file system takes, and that is not hidden."""
     plain = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]', "_", name).strip(" .") or "image"
     return os.fsencode(plain)[:_NAME_BYTES].decode("utf-8", "ignore")
 
 
-def write_about(out: Path, about: dict[str, Any]) -> None:
+def write_info(out: Path, about: dict[str, Any]) -> None:
     """Write ``generation.json``."""
     write_json(out / ABOUT, {"schema_version": SCHEMA_VERSION, **about})

@@ -1,4 +1,4 @@
-"""What a segmenter draws for an image's grid of points: a table with a row a candidate."""
+"""Mask candidates of an image: a segmenter's answers to a grid of points, a row a candidate."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate import rle
-from curate.networks.generation.point_grid import Crop, crops_of, points_of
+from curate.networks.generation.point_grid import Crop, make_crops, make_points
 from curate.networks.generation.recipe import Recipe
-from curate.networks.runtime.devices import Batches
+from curate.networks.runtime.devices import AdaptiveBatches
 from curate.networks.segmenters.segmenter import Answer, Embedding, ImageArray, Prompts, Segmenter
 from curate.rle.logits import ThresholdedMasks, draw
 
@@ -70,8 +70,8 @@ class ImageTimings:
 
 
 @dataclass
-class Asking:
-    """A segmenter, what it is asked, and how much at a time.
+class PromptRun:
+    """A segmenter, the recipe of prompts, and batch sizes.
 
     Attributes:
         segmenter: The network.
@@ -82,12 +82,12 @@ class Asking:
 
     segmenter: Segmenter
     recipe: Recipe
-    crops: Batches
-    points: Batches
+    crops: AdaptiveBatches
+    points: AdaptiveBatches
 
 
-def propose(image: ImageArray, image_id: int, asking: Asking, clock: ImageTimings) -> pa.Table:
-    """Ask a segmenter for all candidates on an image.
+def propose(image: ImageArray, image_id: int, asking: PromptRun, clock: ImageTimings) -> pa.Table:
+    """Generate all candidates of an image.
 
     Args:
         image: Shape (height, width, 3), RGB.
@@ -105,8 +105,8 @@ def propose(image: ImageArray, image_id: int, asking: Asking, clock: ImageTiming
     size = image.shape[0], image.shape[1]
     parts: list[pa.Table] = []
     clock.lap()
-    for crop, embedding in _embedded(image, asking, clock):
-        points = points_of(crop, asking.recipe)
+    for crop, embedding in _embed_crops(image, asking, clock):
+        points = make_points(crop, asking.recipe)
 
         def answer(
             some: npt.NDArray[np.float64], crop: Crop = crop, embedding: Embedding = embedding
@@ -116,7 +116,7 @@ def propose(image: ImageArray, image_id: int, asking: Asking, clock: ImageTiming
             )
             answered = asking.segmenter.segment(embedding, prompts, multimask=True)
             clock.network_s += clock.lap()
-            table = _table(answered, some, crop, size, asking.recipe)
+            table = _to_table(answered, some, crop, size, asking.recipe)
             clock.rest_s += clock.lap()
             return table
 
@@ -128,10 +128,10 @@ def propose(image: ImageArray, image_id: int, asking: Asking, clock: ImageTiming
     return table
 
 
-def _embedded(
-    image: ImageArray, asking: Asking, clock: ImageTimings
+def _embed_crops(
+    image: ImageArray, asking: PromptRun, clock: ImageTimings
 ) -> Iterator[tuple[Crop, Embedding]]:
-    crops = iter(crops_of(image.shape[0], image.shape[1], asking.recipe))
+    crops = iter(make_crops(image.shape[0], image.shape[1], asking.recipe))
     while some := list(islice(crops, asking.crops.size)):
         pictures = [np.ascontiguousarray(image[crop.rows, crop.columns]) for crop in some]
         embedded = asking.crops.run(asking.segmenter.embed, pictures)
@@ -139,7 +139,7 @@ def _embedded(
         yield from zip(some, (e for batch in embedded for e in batch), strict=True)
 
 
-def _table(
+def _to_table(
     answer: Answer, points: FloatArray, crop: Crop, size: tuple[int, int], recipe: Recipe
 ) -> pa.Table:
     """Return the candidates of one batch of points, without ids."""
@@ -163,8 +163,8 @@ def _table(
         *(spread[:, 0], spread[:, 1]),
         np.tile(np.arange(masks_a_point), len(points)),
         predicted,
-        *_measured(drawn, rows, n),
-        _kept(drawn, rows, n, recipe),
+        *_measure(drawn, rows, n),
+        _encode_kept(drawn, rows, n, recipe),
     ]
     fields = list(SCHEMA)[1:]
     arrays = [
@@ -174,7 +174,7 @@ def _table(
     return pa.table(arrays, pa.schema(fields))
 
 
-def _measured(
+def _measure(
     drawn: ThresholdedMasks, rows: npt.NDArray[np.int64], n: int
 ) -> list[npt.NDArray[np.generic]]:
     """Return drawn, finite, stability, area and box of all candidates."""
@@ -185,7 +185,9 @@ def _measured(
     return [made, finite, stability, areas, *boxes.T]
 
 
-def _kept(drawn: ThresholdedMasks, rows: npt.NDArray[np.int64], n: int, recipe: Recipe) -> pa.Array:
+def _encode_kept(
+    drawn: ThresholdedMasks, rows: npt.NDArray[np.int64], n: int, recipe: Recipe
+) -> pa.Array:
     """Return the run lengths of all candidates, null where they are not kept."""
     keep = (drawn.area > 0) & (drawn.stability >= recipe.keep_stability)
     places = np.full(n, -1, np.int64)

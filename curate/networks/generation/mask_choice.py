@@ -1,4 +1,5 @@
-"""From all candidates of an image to its masks, with a reason for each one that is dropped."""
+"""Selection of masks from candidates: cuts, NMS, hole filling, with a reason for each dropped
+one."""
 
 from __future__ import annotations
 
@@ -50,8 +51,8 @@ REASONS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The masks of one image.
+class SelectedMasks:
+    """The selected masks of one image.
 
     Attributes:
         reasons: Shape (n,); for each candidate the position in :data:`REASONS`.
@@ -69,8 +70,8 @@ class Chosen:
         return {name: int(count) for name, count in zip(REASONS, found, strict=True)}
 
 
-def choose(candidates: pa.Table, height: int, width: int, recipe: Recipe) -> Chosen:
-    """Choose the masks of one image.
+def select_masks(candidates: pa.Table, height: int, width: int, recipe: Recipe) -> SelectedMasks:
+    """Select the masks of one image.
 
     The order is that of SAM's generator: predicted IoU, stability, crop border, NMS within each
     crop by predicted IoU and across crops the most zoomed-in first, then holes and islands, and NMS
@@ -88,36 +89,42 @@ def choose(candidates: pa.Table, height: int, width: int, recipe: Recipe) -> Cho
         SourceError: A candidate that passes has no sound run lengths.
     """
     reasons = np.zeros(len(candidates), np.uint8)
-    _cut(candidates, height, width, recipe, reasons)
+    _apply_cuts(candidates, height, width, recipe, reasons)
     rows = np.flatnonzero(reasons == KEPT)
-    predicted, crops = _floats(candidates, "predicted_iou")[rows], _boxes(candidates, "crop")[rows]
+    predicted, crops = (
+        _float_column(candidates, "predicted_iou")[rows],
+        _box_columns(candidates, "crop")[rows],
+    )
     by_mask = recipe.nms == "mask"
-    runs = _decoded(candidates, rows, height, width) if by_mask else None
+    runs = _decode(candidates, rows, height, width) if by_mask else None
     one = np.zeros(len(rows), np.int64)
-    masks = _boxes(candidates, "bbox")[rows] if runs is None else runs
+    masks = _box_columns(candidates, "bbox")[rows] if runs is None else runs
     by = crop_nms(masks, one, (predicted,), crops, recipe.nms_iou).by
     numbers = crop_numbers(one, crops)
     in_crop = numbers == numbers[by]
     reasons[rows[by >= 0]] = np.where(in_crop, TWIN_IN_CROP, TWIN_ACROSS_CROPS)[by >= 0]
     alone = np.flatnonzero(by < 0)
     rows = rows[alone]
-    runs = runs[alone] if runs is not None else _decoded(candidates, rows, height, width)
+    runs = runs[alone] if runs is not None else _decode(candidates, rows, height, width)
     if recipe.min_region_px > 0:
-        runs = _clean(runs, rows, (predicted[alone], crops[alone]), recipe, reasons)
-    return Chosen(reasons, np.flatnonzero(reasons == KEPT), runs)
+        runs = _fill_and_filter(runs, rows, (predicted[alone], crops[alone]), recipe, reasons)
+    return SelectedMasks(reasons, np.flatnonzero(reasons == KEPT), runs)
 
 
-def _cut(
+def _apply_cuts(
     candidates: pa.Table,
     height: int,
     width: int,
     recipe: Recipe,
     reasons: npt.NDArray[np.uint8],
 ) -> None:
-    """Note what each candidate fails by itself."""
-    predicted, area = _floats(candidates, "predicted_iou"), _floats(candidates, "area_px")
+    """Record the first cut that each candidate fails by itself."""
+    predicted, area = (
+        _float_column(candidates, "predicted_iou"),
+        _float_column(candidates, "area_px"),
+    )
     near = _near_crop_edge(
-        _boxes(candidates, "bbox"), _boxes(candidates, "crop"), (width, height), recipe
+        _box_columns(candidates, "bbox"), _box_columns(candidates, "crop"), (width, height), recipe
     )
     covering = area >= recipe.coverage * height * width
     for fails, reason in (
@@ -125,7 +132,7 @@ def _cut(
         (predicted <= recipe.pred_iou, PREDICTED_IOU),
         (~candidates["finite"].to_numpy(), NOT_FINITE),
         (area == 0, EMPTY),
-        (_floats(candidates, "stability_score") < recipe.stability, STABILITY),
+        (_float_column(candidates, "stability_score") < recipe.stability, STABILITY),
         (near, CROP_EDGE),
         (covering & (recipe.coverage < 1), COVERAGE),
     ):
@@ -135,7 +142,8 @@ def _cut(
 def _near_crop_edge(
     boxes: FloatArray, crops: FloatArray, size: tuple[int, int], recipe: Recipe
 ) -> BoolArray:
-    """Tell which boxes have a side near their crop's that is not near the image's, as SAM does."""
+    """Return which boxes have a side near their crop's that is not near the image's, as SAM
+    does."""
     left_top, right_bottom = boxes[:, :2], boxes[:, :2] + boxes[:, 2:] - 1  # the last pixel's own
     margin = recipe.crop_margin_px
     near = np.zeros(len(boxes), np.bool_)
@@ -149,14 +157,14 @@ def _near_crop_edge(
     return near
 
 
-def _clean(
+def _fill_and_filter(
     runs: Runs,
     rows: IntArray,
     ranks: tuple[FloatArray, FloatArray],
     recipe: Recipe,
     reasons: npt.NDArray[np.uint8],
 ) -> Runs:
-    """Fill holes, remove islands, and drop what is nothing or the same as another then."""
+    """Fill holes, remove islands, and drop masks that are empty or duplicates then."""
     predicted, crops = ranks
     cleaned = clean(runs, recipe.min_region_px)
     areas, boxes = rle.measure(cleaned.runs)
@@ -173,7 +181,7 @@ def _clean(
     return cleaned.runs[left]
 
 
-def _decoded(candidates: pa.Table, rows: IntArray, height: int, width: int) -> Runs:
+def _decode(candidates: pa.Table, rows: IntArray, height: int, width: int) -> Runs:
     counts = candidates["segmentation"].take(pa.array(rows)).combine_chunks()
     runs, codes = rle.decode(counts, np.full(len(rows), height), np.full(len(rows), width))
     bad = np.flatnonzero(codes)
@@ -184,10 +192,10 @@ def _decoded(candidates: pa.Table, rows: IntArray, height: int, width: int) -> R
     return runs
 
 
-def _floats(candidates: pa.Table, name: str) -> FloatArray:
+def _float_column(candidates: pa.Table, name: str) -> FloatArray:
     return np.asarray(candidates[name].to_numpy(), np.float64)
 
 
-def _boxes(candidates: pa.Table, name: str) -> FloatArray:
+def _box_columns(candidates: pa.Table, name: str) -> FloatArray:
     """Return a box XYWH, shape (n, 4)."""
-    return np.column_stack([_floats(candidates, f"{name}_{side}") for side in "xywh"])
+    return np.column_stack([_float_column(candidates, f"{name}_{side}") for side in "xywh"])

@@ -1,4 +1,4 @@
-"""Where a segmenter is asked: crops of an image, and a grid of points on each."""
+"""Crops of an image, and a grid of prompt points on each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of an image that is looked at by itself.
+    """A crop of an image that is segmented by itself.
 
     Attributes:
         x: Left pixel.
@@ -43,7 +43,7 @@ class Crop:
         return slice(self.x, self.x + self.width)
 
 
-def crops_of(height: int, width: int, recipe: Recipe) -> list[Crop]:
+def make_crops(height: int, width: int, recipe: Recipe) -> list[Crop]:
     """Return the crops of an image, the whole one first, as SAM's generator cuts them.
 
     Layer i has 2**i crops along each side. Crops that an image of a few pixels has no room for, or
@@ -58,7 +58,7 @@ def crops_of(height: int, width: int, recipe: Recipe) -> list[Crop]:
     for layer in range(1, recipe.crop_layers + 1):
         n = 2**layer
         overlap = int(recipe.crop_overlap * min(height, width) * (2 / n))
-        columns, rows = _pieces(width, n, overlap), _pieces(height, n, overlap)
+        columns, rows = _split_side(width, n, overlap), _split_side(height, n, overlap)
         for (x, w), (y, h) in product(columns, rows):
             found.append(Crop(x, y, w, h, layer))
     boxes: dict[tuple[int, int, int, int], Crop] = {}
@@ -67,23 +67,23 @@ def crops_of(height: int, width: int, recipe: Recipe) -> list[Crop]:
     return list(boxes.values())
 
 
-def _pieces(length: int, n: int, overlap: int) -> list[tuple[int, int]]:
-    """Return start and length of the pieces of one side."""
+def _split_side(length: int, n: int, overlap: int) -> list[tuple[int, int]]:
+    """Return start and length of the crops along one side."""
     piece = ceil((overlap * (n - 1) + length) / n)
     starts = [(piece - overlap) * i for i in range(n)]
     return [(start, min(piece, length - start)) for start in starts if start < length]
 
 
-def points_of(crop: Crop, recipe: Recipe) -> FloatArray:
+def make_points(crop: Crop, recipe: Recipe) -> FloatArray:
     """Return the grid of points on a crop: shape (n, 2), x then y, in pixels of the crop.
 
     The grid spreads over both sides alike, whatever their proportions; a side of fewer pixels than
     points has a point a pixel.
     """
     n = recipe.points_of_layer(crop.layer)
-    x, y = (_along(length, min(n, length)) for length in (crop.width, crop.height))
+    x, y = (_spaced(length, min(n, length)) for length in (crop.width, crop.height))
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 
-def _along(length: int, n: int) -> FloatArray:
+def _spaced(length: int, n: int) -> FloatArray:
     return np.linspace(1 / (2 * n), 1 - 1 / (2 * n), n) * length

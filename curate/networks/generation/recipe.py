@@ -1,4 +1,4 @@
-"""The recipe of a generation: data, not code. Presets, TOML files and single settings over them."""
+"""Recipes of mask generation: presets, TOML files and single settings over them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from curate.common.ranges import Range, check_number
 from curate.errors import CallError
 from curate.policy.settings_file import read_toml
 
-MOST_CANDIDATES = 1 << 20
+MAX_CANDIDATES = 1 << 20
 """Candidates that one image can have at most; their ids are numbered within it."""
 
-MASKS_A_POINT = 3
+MASKS_PER_POINT = 3
 
-AFTER_NETWORK = (
+SELECTION_SETTINGS = (
     *("pred_iou", "stability", "crop_margin_px", "nms", "nms_iou"),
     *("coverage", "min_region_px"),
 )
@@ -109,7 +109,7 @@ class Recipe:
         points = sum(
             (2**layer * self.points_of_layer(layer)) ** 2 for layer in range(self.crop_layers + 1)
         )
-        if MASKS_A_POINT * points > MOST_CANDIDATES:
+        if MASKS_PER_POINT * points > MAX_CANDIDATES:
             raise CallError(f"it asks for {points:,} points an image", "recipe", "ask for fewer")
 
     def points_of_layer(self, layer: int) -> int:
@@ -117,14 +117,14 @@ class Recipe:
         return int(self.points_per_side / self.points_downscale**layer)
 
     @property
-    def asked(self) -> dict[str, Any]:
-        """The settings that decide what the network is asked and what is kept of its answers."""
-        return {k: v for k, v in asdict(self).items() if k not in ("name", *AFTER_NETWORK)}
+    def prompt_settings(self) -> dict[str, Any]:
+        """The settings of prompting and of keeping candidates."""
+        return {k: v for k, v in asdict(self).items() if k not in ("name", *SELECTION_SETTINGS)}
 
     @property
-    def chosen(self) -> dict[str, Any]:
-        """The settings that decide what is chosen from the candidates."""
-        return {k: v for k, v in asdict(self).items() if k in AFTER_NETWORK}
+    def selection_settings(self) -> dict[str, Any]:
+        """The settings of selection."""
+        return {k: v for k, v in asdict(self).items() if k in SELECTION_SETTINGS}
 
 
 _POPULAR = Recipe("popular", crop_layers=0, coverage=1.0, min_region_px=0)
@@ -153,11 +153,11 @@ def load_recipe(
         CallError: There is no such recipe or setting, or a value does not make sense.
     """
     if isinstance(recipe, Recipe):
-        return _with(recipe, settings or {}, "recipe")
+        return _override(recipe, settings or {}, "recipe")
     if isinstance(recipe, Mapping):
-        return _with(_with_base(recipe, "recipe"), settings or {}, "recipe")
+        return _override(_from_base(recipe, "recipe"), settings or {}, "recipe")
     if str(recipe) in PRESETS:
-        return _with(PRESETS[str(recipe)], settings or {}, "recipe")
+        return _override(PRESETS[str(recipe)], settings or {}, "recipe")
     path = Path(recipe)
     if path.suffix.lower() != ".toml":
         known = ", ".join(PRESETS)
@@ -170,19 +170,19 @@ def load_recipe(
     except ValueError as error:
         raise CallError(f"it is no TOML ({error})", str(path)) from None
     base = {"name": path.stem} | content
-    return _with(_with_base(base, str(path)), settings or {}, "recipe")
+    return _override(_from_base(base, str(path)), settings or {}, "recipe")
 
 
-def _with_base(content: Mapping[str, Any], where: str) -> Recipe:
+def _from_base(content: Mapping[str, Any], where: str) -> Recipe:
     own = dict(content)
     extends = own.pop("extends", "sa1b")
     if not isinstance(extends, str) or extends not in PRESETS:
         known = ", ".join(PRESETS)
         raise CallError(f"it extends an unknown preset, {extends!r}", where, f"use {known}")
-    return _with(PRESETS[extends], own, where)
+    return _override(PRESETS[extends], own, where)
 
 
-def _with(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
+def _override(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
     known = [field.name for field in fields(Recipe)]
     for name in settings:
         if name not in known:

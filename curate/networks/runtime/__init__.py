@@ -1,1 +1,1 @@
-"""Devices, optional packages, and where the files of models are."""
+"""Devices, optional packages, and the files of models."""

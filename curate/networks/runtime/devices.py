@@ -1,4 +1,4 @@
-"""Where a network runs, how precisely, and what happens when it runs out of memory."""
+"""Devices, precision, and batches that shrink when memory runs out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from curate.errors import CallError, CurateError, SourceError, shortened
-from curate.networks.runtime.hub import need
+from curate.networks.runtime.hub import import_optional
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device and what to compute in there.
+    """A device, and the type to compute in there.
 
     Attributes:
         name: torch's name: "cpu", "cuda:0", "mps".
@@ -31,7 +31,7 @@ class Device:
 
 
 def choose_device(wanted: str | None = None) -> Device:
-    """Return the device to use: the one asked for, else the first GPU, else the CPU.
+    """Return the device to use: the requested one, else the first GPU, else the CPU.
 
     Args:
         wanted: torch's name for it, or None.
@@ -39,7 +39,7 @@ def choose_device(wanted: str | None = None) -> Device:
     Raises:
         CallError: There is no such device here.
     """
-    torch = need("torch", "a model")
+    torch = import_optional("torch", "a model")
     if wanted is None:
         wanted = "cuda:0" if torch.cuda.is_available() else "cpu"
     kind, _, number = wanted.partition(":")
@@ -57,7 +57,7 @@ def choose_device(wanted: str | None = None) -> Device:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that a device's memory is full, whoever raised it."""
+    """Return whether an error means that a device's memory is full, whoever raised it."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and (
@@ -68,14 +68,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def passing(name: str) -> Iterator[None]:
-    """Turn whatever a network raises in a pass into an error on it; that memory is full goes on.
+def translate_network_errors(name: str) -> Iterator[None]:
+    """Turn errors of a forward pass into a SourceError; out-of-memory errors pass through.
 
-    That a network could be loaded does not say that its parts fit each other: shapes that its
-    configuration states apart meet in the first pass only.
+    Loading does not prove that a network's parts fit each other: shapes that its configuration
+    states separately meet in the first pass only.
 
     Args:
-        name: What the user called the network.
+        name: Name of the network, as given by the user.
 
     Raises:
         SourceError: The pass fails.
@@ -93,12 +93,12 @@ def passing(name: str) -> Iterator[None]:
         ) from error
 
 
-def refuse_answer(name: str, what: str) -> NoReturn:
-    """Raise where a network's answer is none.
+def refuse_output(name: str, what: str) -> NoReturn:
+    """Raise the error for an invalid output of a network.
 
     Args:
-        name: What the user called the network.
-        what: What is wrong with the answer, as a clause.
+        name: Name of the network, as given by the user.
+        what: What is wrong with the output, as a clause.
 
     Raises:
         SourceError: Always.
@@ -107,7 +107,7 @@ def refuse_answer(name: str, what: str) -> NoReturn:
     raise SourceError(what, name, do)
 
 
-class Batches:
+class AdaptiveBatches:
     """Runs work in batches, and halves them for good when memory runs out.
 
     Attributes:
@@ -118,7 +118,7 @@ class Batches:
         self.size = size
 
     def run(self, function: Callable[[Any], Result], items: Any) -> list[Result]:
-        """Return what ``function`` gives for each batch of ``items``, in order.
+        """Return the results of ``function`` for each batch of ``items``, in order.
 
         Args:
             function: Takes a slice of ``items``.
@@ -148,12 +148,12 @@ class Batches:
                     "use a smaller model, or --device cpu",
                 )
             self.size = max(1, self.size // 2)
-            _free()
+            _free_memory()
         return results
 
 
-def _free() -> None:
+def _free_memory() -> None:
     gc.collect()
-    torch = need("torch", "a model")
+    torch = import_optional("torch", "a model")
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

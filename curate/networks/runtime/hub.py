@@ -1,4 +1,4 @@
-"""Where a model's files are: a local folder, or the hub's cache, or the hub."""
+"""Files of a model: a local folder, the hub's cache, or a download."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from curate.common.fingerprint import fingerprint
 from curate.errors import CallError, SourceError
 
 
-def need(module: str, what: str) -> Any:
+def import_optional(module: str, what: str) -> Any:
     """Import a module of the extra ``models``.
 
     Args:
@@ -58,7 +58,7 @@ def model_folder(name: str, what: str) -> Path:
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
-        folder = _from_hub(name, what)
+        folder = _download(name, what)
     if not (folder / "config.json").is_file():
         raise SourceError(
             "it holds no config.json", str(folder), "give a folder that save_pretrained has written"
@@ -72,12 +72,12 @@ def model_folder(name: str, what: str) -> Path:
 
 
 def _refuse_code(folder: Path) -> None:
-    """See that nothing in a folder makes the library run code or read weights of another form.
+    """Check that nothing in a folder makes the library run code or read pickled weights.
 
     Raises:
         SourceError: Something does.
     """
-    for name, value in _settings(read_config(folder)):
+    for name, value in _walk_settings(read_config(folder)):
         own = name in _CODE and bool(value)
         if own or (name.lstrip("_") in _KERNELS and re.search(r"[/@:]", str(value))):
             what = f"its config.json names code to load ({name}), which curate does not run"
@@ -97,8 +97,8 @@ def _refuse_code(folder: Path) -> None:
             raise SourceError(what, str(index), "save the model again")
 
 
-def _settings(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield all names and values of a document, at whatever depth."""
+def _walk_settings(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield all names and values of a document, at any depth."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
@@ -109,8 +109,8 @@ def _settings(value: Any) -> Iterator[tuple[str, Any]]:
             waiting += one
 
 
-def _from_hub(name: str, what: str) -> Path:
-    hub = need("huggingface_hub", what)
+def _download(name: str, what: str) -> Path:
+    hub = import_optional("huggingface_hub", what)
     repository, _, revision = name.partition("@")
     path_like = name.startswith((".", "/", "~")) or name.count("/") != 1 or os.sep * 2 in name
     if path_like:
@@ -151,7 +151,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def model_fingerprint(folder: Path) -> str:
-    """Return a short hex name of a model's configuration and weights."""
+    """Return a short hash of a model's configuration and weights."""
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
         digest.update(f"{path.name}:{fingerprint(path.resolve())};".encode())

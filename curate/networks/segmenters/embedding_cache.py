@@ -1,8 +1,8 @@
-"""Embeddings on disk: by picture, model and precision; bounded; shared by processes.
+"""Embedding cache on disk: by picture, model and precision; bounded; shared by processes.
 
 Embedding an image is most of a segmenter's work, and does not depend on the prompts. An entry is a
-safetensors file (no code in it, no trust in its sizes) with a checksum, written beside its place
-and moved there whole, so that a reader in another process sees all of it or nothing.
+safetensors file (no code in it, its sizes checked) with a checksum, written to a temporary file and
+moved into place, so that a reader in another process sees all of it or nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 from curate.common import files
 from curate.errors import CallError
-from curate.networks.runtime.devices import Batches, is_out_of_memory
-from curate.networks.runtime.hub import need
+from curate.networks.runtime.devices import AdaptiveBatches, is_out_of_memory
+from curate.networks.runtime.hub import import_optional
 from curate.networks.segmenters.segmenter import Embedding, Frame, ImageArray, Segmenter
 
 DEFAULT_LIMIT_BYTES = 10_000_000_000
@@ -32,9 +32,9 @@ LIMIT_VARIABLE = "CURATE_CACHE_GB"
 
 _NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 _UNFINISHED = re.compile(r"\.writing-.*")
-_GIVEN_UP_S = 3600.0
-_AT_ONCE = 8
-_SHARE = 16
+_ABANDONED_S = 3600.0
+_BATCH = 8
+_LIMIT_FRACTION = 16
 """A process adds at most this part of the limit before it looks at the folder again."""
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -63,7 +63,7 @@ class EmbeddingCache:
         self.limit_bytes = default_limit() if limit_bytes is None else limit_bytes
         if self.limit_bytes < 0:
             raise CallError("the limit is negative", "EmbeddingCache", "give 0 to keep none")
-        self._batches = Batches(_AT_ONCE)
+        self._batches = AdaptiveBatches(_BATCH)
         self._room = 0
         self._writes = self.limit_bytes > 0  # until the folder refuses
 
@@ -77,7 +77,7 @@ class EmbeddingCache:
         Raises:
             CurateError: What the segmenter raises.
         """
-        need("safetensors", "the embedding cache")
+        import_optional("safetensors", "the embedding cache")
         keys = [_key(segmenter, image) for image in images]
         found: dict[str, Embedding] = {}
         missing: dict[str, ImageArray] = {}
@@ -130,7 +130,7 @@ class EmbeddingCache:
         try:
             files.mkdir(self.folder, parents=True, exist_ok=True, rights=0o700)
             self._make_room(len(content))
-            _put(self._path(key), content)
+            _write_atomically(self._path(key), content)
         except OSError as error:
             self._writes = False
             reason = (error.strerror or str(error)).lower()
@@ -140,14 +140,17 @@ class EmbeddingCache:
             )
 
     def _make_room(self, size: int) -> None:
-        """See that ``size`` bytes fit, and take them off what may be added unseen."""
+        """Make room for ``size`` bytes, and subtract them from what may be added without a
+        listing."""
         if size > self._room:
             taken = self._evict(size)
-            self._room = max(size, min(self.limit_bytes - taken, self.limit_bytes // _SHARE))
+            self._room = max(
+                size, min(self.limit_bytes - taken, self.limit_bytes // _LIMIT_FRACTION)
+            )
         self._room -= size
 
     def _evict(self, size: int) -> int:
-        """Remove the least recently used until ``size`` bytes fit; return what is left."""
+        """Remove the least recently used until ``size`` bytes fit; return the bytes left."""
         entries = []
         with os.scandir(self.folder) as listed:
             for entry in listed:
@@ -160,12 +163,14 @@ class EmbeddingCache:
                     continue
                 if kept:
                     entries.append((stat.st_mtime_ns, stat.st_size, entry.path))
-                elif time.time() - stat.st_mtime > _GIVEN_UP_S:
+                elif time.time() - stat.st_mtime > _ABANDONED_S:
                     _remove(Path(entry.path))
         taken = sum(entry[1] for entry in entries)
         fits = taken + size <= self.limit_bytes
         # A little more than needed, so that a full folder is not listed for every image.
-        allowed = self.limit_bytes - size - (0 if fits else self.limit_bytes // (2 * _SHARE))
+        allowed = (
+            self.limit_bytes - size - (0 if fits else self.limit_bytes // (2 * _LIMIT_FRACTION))
+        )
         for _, gone, path in sorted(entries):
             if taken <= allowed:
                 break
@@ -175,7 +180,7 @@ class EmbeddingCache:
 
 
 def default_folder() -> Path:
-    """Return where embeddings lie if no folder is named."""
+    """Return the default folder of embeddings."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     # The standard says that a path which is not absolute is to be ignored.
     base = Path(home) if os.path.isabs(home) else Path.home() / ".cache"
@@ -183,7 +188,7 @@ def default_folder() -> Path:
 
 
 def default_limit() -> int:
-    """Return how many bytes embeddings may take if nothing is said: 10 GB, or CURATE_CACHE_GB.
+    """Return the default limit in bytes: 10 GB, or CURATE_CACHE_GB.
 
     Raises:
         CallError: The variable is no number, or negative.
@@ -210,7 +215,7 @@ def _key(segmenter: Segmenter, image: ImageArray) -> str:
 
 
 def _checksum(arrays: Arrays, frame: str) -> str:
-    """Hash what an entry holds: the format itself does not see a flipped bit."""
+    """Hash an entry: safetensors itself does not detect a flipped bit."""
     digest = hashlib.blake2b(frame.encode(), digest_size=16)
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
@@ -222,12 +227,14 @@ def _save(arrays: Arrays, frame: Frame) -> bytes:
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     described = json.dumps(vars(frame))
     metadata = {"frame": described, "checksum": _checksum(plain, described)}
-    store = need("safetensors.numpy", "the embedding cache")
+    store = import_optional("safetensors.numpy", "the embedding cache")
     return bytes(store.save(plain, metadata=metadata))
 
 
 def _load(path: Path) -> tuple[Arrays, Frame]:
-    with need("safetensors", "the embedding cache").safe_open(path, framework="numpy") as file:
+    with import_optional("safetensors", "the embedding cache").safe_open(
+        path, framework="numpy"
+    ) as file:
         metadata = file.metadata() or {}
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if metadata.get("checksum") != _checksum(arrays, metadata.get("frame", "")):
@@ -235,8 +242,8 @@ def _load(path: Path) -> tuple[Arrays, Frame]:
     return arrays, Frame(**json.loads(metadata["frame"]))
 
 
-def _put(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
     file, made = files.open_temporary(path.parent, ".writing-")
     try:
         with file:

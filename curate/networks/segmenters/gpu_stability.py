@@ -1,4 +1,4 @@
-"""Stability of masks whose logits are tensors: each value is read once, where it lies."""
+"""Stability scores of masks whose logits are tensors, in one pass on their device."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.errors import CallError
-from curate.networks.runtime.hub import need
+from curate.networks.runtime.hub import import_optional
 from curate.rle.logits import count_over
 
 if TYPE_CHECKING:
     import torch
 
-_LONGEST = 2**30
+_MAX_PIXELS = 2**30
 """Pixels of a mask that the kernel's 32-bit positions reach."""
 
 
-def stability_of(
+def compute_stability(
     logits: torch.Tensor, *, threshold: float = 0.0, offset: float = 1.0
 ) -> torch.Tensor:
-    """Return how little each mask changes when its threshold moves (arXiv 2304.02643).
+    """Return the stability of each mask under a moving threshold (arXiv 2304.02643).
 
     It is the number of pixels over ``threshold + offset`` divided by the number over
     ``threshold - offset``. On a GPU one Triton kernel counts both in one pass over the values;
@@ -40,7 +40,7 @@ def stability_of(
     Raises:
         CallError: The shape, the type or the offset is another one.
     """
-    torch = need("torch", "stability on a GPU")
+    torch = import_optional("torch", "stability on a GPU")
     if logits.ndim != 3:
         raise CallError(f"logits are of shape {tuple(logits.shape)}", "stability", "give (N, H, W)")
     if logits.dtype not in (torch.float16, torch.bfloat16, torch.float32):
@@ -59,7 +59,7 @@ def stability_of(
 
 
 def _on_cpu(logits: torch.Tensor, low: float, high: float) -> Any:
-    torch = need("torch", "stability on a GPU")
+    torch = import_optional("torch", "stability on a GPU")
     logits = logits.detach()
     if logits.dtype == torch.bfloat16:  # numpy has none; a mask at a time keeps memory small
         parts = [count_over(one.float().numpy(), low, high) for one in logits.split(1)]
@@ -73,7 +73,7 @@ def _on_gpu(logits: torch.Tensor, low: float, high: float) -> Any:
     flat = logits.detach().contiguous().flatten(1)
     kernel = _kernel()
     counts = None
-    if kernel is not None and flat.device.type == "cuda" and flat.shape[1] <= _LONGEST:
+    if kernel is not None and flat.device.type == "cuda" and flat.shape[1] <= _MAX_PIXELS:
         try:
             counts = kernel(flat, low, high)
         except (RuntimeError, OSError):  # no compiler for its launcher; what is graver comes again
@@ -93,8 +93,8 @@ def _kernel() -> Any:
 
 
 def _by_torch(flat: torch.Tensor, low: float, high: float) -> Any:
-    """The common version: one pass for each comparison."""
-    torch = need("torch", "stability on a GPU")
+    """The fallback without Triton: one pass for each comparison."""
+    torch = import_optional("torch", "stability on a GPU")
     # A plain number would be rounded to half precision first, and the cut moved.
     cuts = torch.tensor([low, high], dtype=torch.float32, device=flat.device)
     odd = ~torch.isfinite(flat).all(dim=1)

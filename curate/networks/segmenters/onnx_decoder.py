@@ -1,4 +1,4 @@
-"""The decoder of an ONNX export: what it takes and gives, learned from names and one trial run."""
+"""Decoder of an ONNX export: inputs and outputs, found by names and one trial run."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _MASKS = ("mask_input", "has_mask_input")
 _SCORES = ("iou_predictions", "scores", "iou_scores", "iou_preds", "iou_pred")
 _LOW_RES = ("low_res_masks", "low_res_logits", "masks")
 _COUNTS = (1, 3, 4)
-_ON_IMAGE = "orig_im_size"
+_IMAGE_SIZE = "orig_im_size"
 _NOT_SAM_1 = "use SAM 2 and later by their transformers weights"
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """The half that answers prompts, and what was learned of it.
+    """An ONNX decoder, with the roles of its inputs and outputs.
 
     Attributes:
         session: The model.
@@ -56,12 +56,12 @@ class Decoder:
         return set(_MASKS) <= self.session.file.inputs.keys()
 
     def answers_batches(self, prompts: Prompts) -> bool:
-        """Tell whether such prompts can be answered several at once."""
+        """Return whether such prompts can be answered several at once."""
         one_mask = prompts.masks is not None and self.session.file.inputs[_MASKS[0]][0] is not None
         return self.batched and not one_mask
 
     def prepare(self, prompts: Prompts, frame: Frame) -> Run:
-        """Bring prompts into the decoder's form; return what answers some of them.
+        """Convert prompts to the decoder's inputs; return a function that answers some of them.
 
         Args:
             prompts: N of them, on an image.
@@ -162,14 +162,14 @@ def _feeds(
         else:
             feeds[_MASKS[0]] = masks[:, None]
         feeds[_MASKS[1]] = np.array([masks is not None], np.float32)
-    if _ON_IMAGE in inputs:
+    if _IMAGE_SIZE in inputs:
         # The masks on the image are not read: the smallest image costs least.
-        feeds[_ON_IMAGE] = np.ones(2, np.float32)
+        feeds[_IMAGE_SIZE] = np.ones(2, np.float32)
     return feeds
 
 
 def is_decoder(file: OnnxFile) -> bool:
-    """Tell whether a file takes prompts as SAM's decoders do.
+    """Return whether a file takes prompts as SAM's decoders do.
 
     Args:
         file: As read.
@@ -177,8 +177,8 @@ def is_decoder(file: OnnxFile) -> bool:
     return set(_POINTS) <= file.inputs.keys()
 
 
-def learn_decoder(session: Session, given: Sequence[str]) -> Decoder:
-    """Find out what a decoder takes and gives, by its names and by running it once on zeros.
+def inspect_decoder(session: Session, given: Sequence[str]) -> Decoder:
+    """Find the roles of a decoder's inputs and outputs, by name and by one run on zeros.
 
     Args:
         session: The model.
@@ -188,8 +188,8 @@ def learn_decoder(session: Session, given: Sequence[str]) -> Decoder:
         SourceError: It is not of SAM 1's form; says what it takes.
     """
     file = session.file
-    features = tuple(n for n in file.inputs if n not in (*_POINTS, *_MASKS, _ON_IMAGE))
-    sources = _sources(file, features, given)
+    features = tuple(n for n in file.inputs if n not in (*_POINTS, *_MASKS, _IMAGE_SIZE))
+    sources = _match_features(file, features, given)
     known = [shape for shape in (file.inputs[features[0]],) if len(shape) == 4]
     if not known or known[0][2] is None or known[0][1] is None or known[0][2] != known[0][3]:
         raise SourceError(
@@ -198,9 +198,11 @@ def learn_decoder(session: Session, given: Sequence[str]) -> Decoder:
             "export it with the lengths of the embedding fixed, as (1, channels, n, n)",
         )
     low_side = 4 * known[0][2]
-    outputs, batched = _try(session, features, low_side)
-    logits = _find(outputs, _LOW_RES, lambda a: a.ndim == 4 and a.shape[2:] == (low_side, low_side))
-    scores = _find(outputs, _SCORES, lambda a: a.ndim == 2 and a.dtype.kind == "f")
+    outputs, batched = _run_on_zeros(session, features, low_side)
+    logits = _find_output(
+        outputs, _LOW_RES, lambda a: a.ndim == 4 and a.shape[2:] == (low_side, low_side)
+    )
+    scores = _find_output(outputs, _SCORES, lambda a: a.ndim == 2 and a.dtype.kind == "f")
     if logits is None or scores is None or outputs[logits].shape[1] not in _COUNTS:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
         raise SourceError(
@@ -213,8 +215,10 @@ def learn_decoder(session: Session, given: Sequence[str]) -> Decoder:
     return Decoder(session, features, sources, logits, scores, count, low_side, batched)
 
 
-def _sources(file: OnnxFile, features: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
-    """Return which of the encoder's outputs go to the decoder's inputs."""
+def _match_features(
+    file: OnnxFile, features: Sequence[str], given: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the encoder's outputs that feed the decoder's inputs."""
     sam2 = any("high_res" in name for name in features)
     if features and set(features) <= set(given) and not sam2:
         return tuple(features)
@@ -227,7 +231,9 @@ def _sources(file: OnnxFile, features: Sequence[str], given: Sequence[str]) -> t
     )
 
 
-def _try(session: Session, features: Sequence[str], low_side: int) -> tuple[dict[str, Array], bool]:
+def _run_on_zeros(
+    session: Session, features: Sequence[str], low_side: int
+) -> tuple[dict[str, Array], bool]:
     """Run a decoder on zeros; return all outputs, and whether it answers two prompts at once."""
     inputs = session.file.inputs
     points = inputs[_POINTS[0]][1] or 2
@@ -251,9 +257,9 @@ def _try(session: Session, features: Sequence[str], low_side: int) -> tuple[dict
     return outputs, all(len(array) == 2 for array in pair.values() if array.ndim in (2, 4))
 
 
-def _find(
+def _find_output(
     outputs: dict[str, Array], names: Sequence[str], right: Callable[[Array], bool]
 ) -> str | None:
-    """Return the output of the right form, by name where there are several."""
+    """Return the output of the right shape, by name where there are several."""
     formed = [name for name, array in outputs.items() if right(array)]
     return next((n for n in names if n in formed), formed[0] if len(formed) == 1 else None)

@@ -1,9 +1,9 @@
-"""What an ONNX file says of itself, read without loading it: names, shapes, files beside it.
+"""Metadata of an ONNX file, read without loading it: inputs, outputs, files of weights.
 
-Loading a model makes onnxruntime open every file the model names, so what it names is checked
-first. The reader below knows just enough of protocol buffers to walk an ONNX file: a field is a
-number, a wire type and a value, and what it does not need it skips by its length, so that a file of
-gigabytes costs milliseconds. Field numbers: onnx/onnx.proto of ONNX 1.18.
+Loading a model makes onnxruntime open every file the model names, so these names are checked first.
+The reader below knows just enough of protocol buffers to walk an ONNX file: a field is a number, a
+wire type and a value, and unneeded ones are skipped by their length, so that a file of gigabytes
+costs milliseconds. Field numbers: onnx/onnx.proto of ONNX 1.18.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _TENSORS: dict[str, dict[int, str]] = {
 """Where a message of each kind holds messages that hold tensors: field number, kind."""
 
 
-class _Damaged(Exception):
-    """The bytes are not what the format says."""
+class _ParseError(Exception):
+    """The bytes are not valid ONNX."""
 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """What an ONNX file says of itself.
+    """Metadata of an ONNX file.
 
     Attributes:
         path: Where it is.
@@ -77,12 +77,12 @@ def read_onnx(path: Path) -> OnnxFile:
     except ValueError:
         raise SourceError("it is empty", str(path), "export or download it again") from None
     try:
-        graph = next((value for number, value in _parts(content) if number == 7), None)
+        graph = next((value for number, value in _length_fields(content) if number == 7), None)
         if graph is None:
-            raise _Damaged
+            raise _ParseError
         names = _graph_names(graph)
-        locations = sorted(set(_locations(content, "model", 0)))
-    except (_Damaged, UnicodeDecodeError):
+        locations = sorted(set(_external_locations(content, "model", 0)))
+    except (_ParseError, UnicodeDecodeError):
         raise SourceError(
             "it is no ONNX file, or damaged", str(path), "export or download it again"
         ) from None
@@ -93,7 +93,7 @@ def read_onnx(path: Path) -> OnnxFile:
 
 
 def _holds_mean(content: memoryview) -> bool:
-    """Tell whether SAM's three means stand in the file as float32 or float16."""
+    """Return whether SAM's three means are stored in the file as float32 or float16."""
     forms = (np.array(PIXEL_MEAN, kind).tobytes() for kind in ("<f4", "<f2"))
     return any(content.obj.find(form) >= 0 for form in forms)  # type: ignore[attr-defined]
 
@@ -102,17 +102,17 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for k in range(10):
         if at >= len(data):
-            raise _Damaged
+            raise _ParseError
         byte = data[at]
         value |= (byte & 127) << (7 * k)
         at += 1
         if byte < 128:
             return value, at
-    raise _Damaged
+    raise _ParseError
 
 
-def _parts(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield number and bytes of each field that has a length; the rest is passed over."""
+def _length_fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield number and bytes of each length-delimited field; others are skipped."""
     for number, value in _fields(data):
         if isinstance(value, memoryview):
             yield number, value
@@ -125,7 +125,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview | None]]:
         number, wire = key >> 3, key & 7
         value: int | memoryview | None = None
         if number == 0:
-            raise _Damaged
+            raise _ParseError
         if wire == _VARINT:
             value, at = _varint(data, at)
         elif wire == _LENGTH:
@@ -135,9 +135,9 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview | None]]:
         elif wire in (_EIGHT, _FOUR):
             at += 8 if wire == _EIGHT else 4
         else:
-            raise _Damaged
+            raise _ParseError
         if at > len(data):
-            raise _Damaged
+            raise _ParseError
         yield number, value
 
 
@@ -145,10 +145,10 @@ def _text(data: memoryview) -> str:
     return bytes(data).decode("utf-8")
 
 
-def _only(data: memoryview, number: int) -> memoryview:
-    """Return a field that may be given once; of several the last counts."""
+def _single_field(data: memoryview, number: int) -> memoryview:
+    """Return a field that occurs once; of several the last counts."""
     last = data[:0]
-    for found, value in _parts(data):
+    for found, value in _length_fields(data):
         if found == number:
             last = value
     return last
@@ -157,35 +157,39 @@ def _only(data: memoryview, number: int) -> memoryview:
 def _graph_names(graph: memoryview) -> tuple[dict[str, Shape], tuple[str, ...]]:
     """Return the inputs with their shapes, and the outputs."""
     weights, inputs, outputs = set(), {}, []
-    for number, value in _parts(graph):
+    for number, value in _length_fields(graph):
         if number == 5:
-            weights.add(_text(_only(value, 8)))
+            weights.add(_text(_single_field(value, 8)))
         elif number == 11:
-            inputs[_text(_only(value, 1))] = _shape(_only(value, 2))
+            inputs[_text(_single_field(value, 1))] = _shape(_single_field(value, 2))
         elif number == 12:
-            outputs.append(_text(_only(value, 1)))
+            outputs.append(_text(_single_field(value, 1)))
     return {k: v for k, v in inputs.items() if k not in weights}, tuple(outputs)
 
 
 def _shape(kind: memoryview) -> Shape:
     """Return the shape in a TypeProto: tensor type, its shape, lengths that are numbers or open."""
-    lengths = [value for number, value in _parts(_only(_only(kind, 1), 2)) if number == 1]
+    lengths = [
+        value
+        for number, value in _length_fields(_single_field(_single_field(kind, 1), 2))
+        if number == 1
+    ]
     return tuple(
         next((v for number, v in _fields(d) if number == 1 and isinstance(v, int)), None)
         for d in lengths
     )
 
 
-def _locations(data: memoryview, kind: str, depth: int) -> Iterator[str]:
+def _external_locations(data: memoryview, kind: str, depth: int) -> Iterator[str]:
     """Yield the file names in all tensors below a message."""
     if depth > _DEPTH:
-        raise _Damaged
-    for number, value in _parts(data):
+        raise _ParseError
+    for number, value in _length_fields(data):
         if kind != "tensor":
             if below := _TENSORS[kind].get(number):
-                yield from _locations(value, below, depth + 1)
-        elif number == 13 and _text(_only(value, 1)) == "location":
-            yield _text(_only(value, 2))
+                yield from _external_locations(value, below, depth + 1)
+        elif number == 13 and _text(_single_field(value, 1)) == "location":
+            yield _text(_single_field(value, 2))
 
 
 def _data_file(model: Path, location: str) -> Path:

@@ -33,8 +33,8 @@ from PIL import Image
 
 from curate.common.fingerprint import fingerprint
 from curate.errors import CallError, SourceError
-from curate.networks.runtime.devices import Batches
-from curate.networks.segmenters.onnx_decoder import Decoder, is_decoder, learn_decoder
+from curate.networks.runtime.devices import AdaptiveBatches
+from curate.networks.segmenters.onnx_decoder import Decoder, inspect_decoder, is_decoder
 from curate.networks.segmenters.onnx_file import PIXEL_MEAN, OnnxFile, Shape, read_onnx
 from curate.networks.segmenters.onnx_session import Session, choose_provider, open_session
 from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, ImageArray, Prompts
@@ -45,8 +45,8 @@ _PATCH = 16
 _WANTS = {"encoder": "an image of 3 colours", "decoder": "point_coords and point_labels"}
 
 
-def find_pair(path: str) -> tuple[OnnxFile, OnnxFile]:
-    """Return the encoder and the decoder that a user means, told apart by what they take.
+def find_onnx_pair(path: str) -> tuple[OnnxFile, OnnxFile]:
+    """Return encoder and decoder of a path, told apart by their inputs.
 
     Args:
         path: A folder with both, or "encoder.onnx:decoder.onnx".
@@ -55,11 +55,11 @@ def find_pair(path: str) -> tuple[OnnxFile, OnnxFile]:
         CallError: There is no such folder, a half is missing, or there is more than one of a kind.
         SourceError: A file is damaged, or its weights are not beside it.
     """
-    return _halves([read_onnx(one) for one in _find(path)], path)
+    return _tell_apart([read_onnx(one) for one in _find_files(path)], path)
 
 
-def _find(path: str) -> list[Path]:
-    """Return the files that a user's words mean."""
+def _find_files(path: str) -> list[Path]:
+    """Return the files of a path: a folder, or "encoder.onnx:decoder.onnx"."""
     pair = re.fullmatch(r"(.+\.onnx):(.+\.onnx)", path, re.I)
     if pair:
         return [Path(part).expanduser() for part in pair.groups()]
@@ -75,7 +75,7 @@ def _find(path: str) -> list[Path]:
     return found
 
 
-def _halves(files: list[OnnxFile], path: str) -> tuple[OnnxFile, OnnxFile]:
+def _tell_apart(files: list[OnnxFile], path: str) -> tuple[OnnxFile, OnnxFile]:
     """Return the encoder and the decoder among some files."""
     decoders = [file for file in files if is_decoder(file)]
     encoders = [file for file in files if file not in decoders and _is_encoder(file)]
@@ -129,8 +129,8 @@ def input_side(encoder: OnnxFile, low_side: int) -> int:
 
 
 _PIXEL_STD = (58.395, 57.12, 57.375)
-_PROMPTS_AT_ONCE = 64
-_IMAGES_AT_ONCE = 4
+_PROMPT_BATCH = 64
+_IMAGE_BATCH = 4
 
 Array = npt.NDArray[Any]
 
@@ -145,7 +145,7 @@ class OnnxSegmenter:
     are passed on as they are.
 
     Attributes:
-        name: What the user called it.
+        name: Name given by the user.
         fingerprint: Of both files and their weights.
         encoder: The half that embeds images.
         decoder: The half that answers prompts.
@@ -157,17 +157,21 @@ class OnnxSegmenter:
     encoder: Session
     decoder: Decoder
     side: int
-    _images: Batches = field(default_factory=lambda: Batches(_IMAGES_AT_ONCE), repr=False)
-    _prompts: Batches = field(default_factory=lambda: Batches(_PROMPTS_AT_ONCE), repr=False)
+    _images: AdaptiveBatches = field(
+        default_factory=lambda: AdaptiveBatches(_IMAGE_BATCH), repr=False
+    )
+    _prompts: AdaptiveBatches = field(
+        default_factory=lambda: AdaptiveBatches(_PROMPT_BATCH), repr=False
+    )
 
     @property
     def device(self) -> str:
-        """Where it runs: "cpu", "cuda:0"."""
+        """Device it runs on: "cpu", "cuda:0"."""
         return self.encoder.device
 
     @property
     def precision(self) -> str:
-        """What goes between the halves: "float32", or "float16" in exports of that type."""
+        """Type of the embeddings: "float32", or "float16" in exports of that type."""
         return np.dtype(self.decoder.session.types[self.decoder.features[0]]).name
 
     @property
@@ -252,7 +256,7 @@ class OnnxSegmenter:
         frame = embedding.frame
         prompts.check(frame.height, frame.width)
         run = self.decoder.prepare(prompts, frame)
-        batches = self._prompts if self.decoder.answers_batches(prompts) else Batches(1)
+        batches = self._prompts if self.decoder.answers_batches(prompts) else AdaptiveBatches(1)
         answers = batches.run(lambda rows: run(embedding.parts, rows), range(len(prompts)))
         low, count = self.low_side, self.decoder.count
         logits = np.concatenate(
@@ -291,7 +295,7 @@ def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
 
 
 def _select(logits: Array, scores: Array, multimask: bool) -> tuple[Array, Array]:
-    """Take the masks asked for out of all that the decoder gave."""
+    """Select the masks of the requested number from the decoder's."""
     count = scores.shape[1]
     if count == 4:
         chosen = slice(1, 4) if multimask else slice(0, 1)
@@ -304,7 +308,8 @@ def _select(logits: Array, scores: Array, multimask: bool) -> tuple[Array, Array
 
 
 def takes_raw_pixels(encoder: Session) -> bool:
-    """Tell whether an encoder normalises by itself: it takes bytes, (h, w, 3), or knows the mean.
+    """Return whether an encoder normalises itself: it takes bytes or (h, w, 3), or holds SAM's
+    mean.
 
     Args:
         encoder: The session.
@@ -327,9 +332,9 @@ def load_onnx_segmenter(path: str | Path, device: str | None = None) -> OnnxSegm
         SourceError: A file is damaged, is no SAM, or needs what is not there.
     """
     where = choose_provider(device)
-    encoder_file, decoder_file = find_pair(str(path))
+    encoder_file, decoder_file = find_onnx_pair(str(path))
     encoder = open_session(encoder_file, where)
-    decoder = learn_decoder(open_session(decoder_file, where), encoder_file.outputs)
+    decoder = inspect_decoder(open_session(decoder_file, where), encoder_file.outputs)
     digest = hashlib.sha256()
     for file in (encoder_file, decoder_file):
         for part in (file.path, *file.data_files):

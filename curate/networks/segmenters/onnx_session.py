@@ -1,4 +1,4 @@
-"""An ONNX model made ready to run: its device, its numbers' types, and its errors in our words."""
+"""ONNX Runtime session of a model: device, input types, translated errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import CallError, SourceError
-from curate.networks.runtime.hub import need
+from curate.networks.runtime.hub import import_optional
 from curate.networks.segmenters.onnx_file import OnnxFile
 
 Array = npt.NDArray[Any]
@@ -26,14 +26,16 @@ _TYPES = {
     "int64": np.int64,
     "bool": np.bool_,
 }
-_FULL = re.compile(r"allocat|out of memory|OutOfMemory|ALLOC_FAILED|CUDA failure 2\b", re.I)
+_OUT_OF_MEMORY = re.compile(
+    r"allocat|out of memory|OutOfMemory|ALLOC_FAILED|CUDA failure 2\b", re.I
+)
 _UNKNOWN_OPERATOR = re.compile(r"(\S+?)\([^)]*\) is not a registered function/op")
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 
 
 def choose_provider(wanted: str | None = None) -> str:
-    """Return the device that onnxruntime shall run on: the one asked for, else a GPU, else the CPU.
+    """Return the device for onnxruntime: the requested one, else a GPU, else the CPU.
 
     Args:
         wanted: "cpu", "cuda" or "cuda:1"; None chooses.
@@ -41,7 +43,7 @@ def choose_provider(wanted: str | None = None) -> str:
     Raises:
         CallError: This onnxruntime cannot run there.
     """
-    runtime = need("onnxruntime", "an ONNX segmenter")
+    runtime = import_optional("onnxruntime", "an ONNX segmenter")
     has_gpu = _CUDA in runtime.get_available_providers()
     if wanted is None:
         return "cuda:0" if has_gpu else "cpu"
@@ -76,7 +78,7 @@ class Session:
     inner: Any
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
-        """Return the outputs asked for; what no other output needs is not computed.
+        """Run the model and return some outputs; nodes that only others need are not computed.
 
         Args:
             outputs: Their names.
@@ -86,7 +88,7 @@ class Session:
             MemoryError: The device has not enough memory.
             SourceError: The model fails.
         """
-        options = need("onnxruntime", "an ONNX segmenter").RunOptions()
+        options = import_optional("onnxruntime", "an ONNX segmenter").RunOptions()
         options.only_execute_path_to_fetches = True
         fed = {
             name: np.ascontiguousarray(array, self.types[name]) for name, array in inputs.items()
@@ -96,7 +98,7 @@ class Session:
             return list(self.inner.run(list(outputs), fed, options))
         except Exception as error:  # its exceptions share no base but this
             failed = _line(error)
-        if _FULL.search(failed):
+        if _OUT_OF_MEMORY.search(failed):
             raise MemoryError(f"out of memory: {failed}")
         raise SourceError(f"it does not run ({failed})", str(self.file.path), "export it again")
 
@@ -111,7 +113,7 @@ def open_session(file: OnnxFile, device: str) -> Session:
     Raises:
         SourceError: onnxruntime cannot load it; names an operator that it does not know.
     """
-    runtime = need("onnxruntime", "an ONNX segmenter")
+    runtime = import_optional("onnxruntime", "an ONNX segmenter")
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # its warnings go past Python's, straight to the terminal
     kind, _, number = device.partition(":")
@@ -121,7 +123,7 @@ def open_session(file: OnnxFile, device: str) -> Session:
     except Exception as error:  # its exceptions share no base but this
         failed = _line(error)
     else:
-        return _described(file, inner, device)
+        return _make_session(file, inner, device)
     if found := _UNKNOWN_OPERATOR.search(failed):
         raise SourceError(
             f"it uses the operator {found[1]}, which onnxruntime does not have",
@@ -133,7 +135,7 @@ def open_session(file: OnnxFile, device: str) -> Session:
     )
 
 
-def _described(file: OnnxFile, inner: Any, device: str) -> Session:
+def _make_session(file: OnnxFile, inner: Any, device: str) -> Session:
     types = {}
     for value in inner.get_inputs():
         name = value.type.removeprefix("tensor(").removesuffix(")")

@@ -1,4 +1,4 @@
-"""Prompts made from masks, and what a segmenter draws for them: one mask, asked in many ways."""
+"""Prompts made from masks, and the masks that a segmenter draws for them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from curate.networks.segmenters.segmenter import Embedding, FloatArray, Frame, P
 from curate.rle import Runs, area, bbox, cross_overlaps, to_dense
 from curate.rle.logits import ThresholdedMasks, concat_drawn, draw
 
-WAYS = ("box", "wide", "tight", "point", "points", "mask")
+PROMPT_KINDS = ("box", "wide", "tight", "point", "points", "mask")
 """How a mask is asked for: by its box; by a box a tenth wider, or narrower, on every side; by its
 deepest point; by three points inside it; by itself, with its deepest point."""
 
-INSIDE = 3
+POINTS_PER_PROMPT = 3
 """Points inside a mask, deepest first."""
 
 MASK_LOGIT = 10.0
 """Logit of a pixel in a mask prompt, negative outside, as SAM 2 feeds masks back."""
 
-_SHAKE = 0.1
-_AT_ONCE = 64
+_BOX_MARGIN = 0.1
+_BATCH = 64
 """Masks asked for together: their low-res logits are what memory holds."""
 
 
 @dataclass(frozen=True)
 class PromptedMasks:
-    """What a segmenter drew for n masks of one image in one way.
+    """A segmenter's masks for n masks of one image, by one kind of prompt.
 
     Attributes:
         drawn: The masks and counts at full resolution, on the image.
@@ -40,29 +40,29 @@ class PromptedMasks:
     predicted_iou: FloatArray
 
 
-def redraw(
-    segmenter: Segmenter, embedding: Embedding, runs: Runs, *, ways: tuple[str, ...] = WAYS
+def prompt_masks(
+    segmenter: Segmenter, embedding: Embedding, runs: Runs, *, ways: tuple[str, ...] = PROMPT_KINDS
 ) -> dict[str, PromptedMasks]:
     """Prompt a segmenter from each of an image's masks, in several ways.
 
-    A point alone may mean a part, the thing or more (SAM answers with three masks): the answer that
-    is nearest to the mask it came from is taken.
+    A point alone may mean a part, the thing or more (SAM answers with three masks): the answer with
+    the highest IoU with the prompting mask is taken.
 
     Args:
         segmenter: The model.
         embedding: Of the image.
         runs: n masks of that image, each with a pixel at least.
-        ways: Words of :data:`WAYS`.
+        ways: Kinds of :data:`PROMPT_KINDS`.
 
     Returns:
-        By way, in that order.
+        Masks by kind, in that order.
     """
     parts: dict[str, list[PromptedMasks]] = {way: [] for way in ways}
-    for start in range(0, len(runs), _AT_ONCE):
-        some = runs[start : start + _AT_ONCE]
-        asked = prompts_of(some, embedding.frame, segmenter.low_side, ways)
+    for start in range(0, len(runs), _BATCH):
+        some = runs[start : start + _BATCH]
+        asked = make_prompts(some, embedding.frame, segmenter.low_side, ways)
         for way in ways:
-            parts[way].append(_ask(segmenter, embedding, some, asked[way], way))
+            parts[way].append(_segment_kind(segmenter, embedding, some, asked[way], way))
     return {
         way: PromptedMasks(
             concat_drawn([part.drawn for part in found]),
@@ -72,7 +72,7 @@ def redraw(
     }
 
 
-def _ask(
+def _segment_kind(
     segmenter: Segmenter, embedding: Embedding, runs: Runs, prompts: Prompts, way: str
 ) -> PromptedMasks:
     answer = segmenter.segment(embedding, prompts, multimask=way == "point")
@@ -81,7 +81,7 @@ def _ask(
     drawn = draw(answer.logits.reshape(n * masks, *answer.logits.shape[2:]), taps)
     best = np.arange(n) * masks
     if masks > 1:
-        closeness = paired_iou(runs[np.repeat(np.arange(n), masks)], drawn.runs)
+        closeness = pairwise_iou(runs[np.repeat(np.arange(n), masks)], drawn.runs)
         best += closeness.reshape(n, masks).argmax(axis=1)
     chosen = ThresholdedMasks(
         drawn.runs[best], drawn.area[best], drawn.over[best], drawn.under[best], drawn.finite[best]
@@ -89,7 +89,7 @@ def _ask(
     return PromptedMasks(chosen, answer.predicted_iou.reshape(-1)[best])
 
 
-def paired_iou(runs: Runs, others: Runs) -> npt.NDArray[np.float64]:
+def pairwise_iou(runs: Runs, others: Runs) -> npt.NDArray[np.float64]:
     """Return the IoU of mask k with mask k of another batch; shape (n,), NaN if both are empty."""
     rows = np.arange(len(runs))
     shared = np.zeros(len(runs))
@@ -102,8 +102,8 @@ def paired_iou(runs: Runs, others: Runs) -> npt.NDArray[np.float64]:
     return iou
 
 
-def prompts_of(
-    runs: Runs, frame: Frame, low_side: int, ways: tuple[str, ...] = WAYS
+def make_prompts(
+    runs: Runs, frame: Frame, low_side: int, ways: tuple[str, ...] = PROMPT_KINDS
 ) -> dict[str, Prompts]:
     """Make prompts from masks of one image.
 
@@ -111,30 +111,30 @@ def prompts_of(
         runs: n masks, each with a pixel at least.
         frame: How the image lies in the segmenter's input.
         low_side: Height and width of the segmenter's low-res logits.
-        ways: Words of :data:`WAYS`.
+        ways: Words of :data:`PROMPT_KINDS`.
     """
     boxes = bbox(runs).astype(np.float64)
     corners = np.column_stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
-    points = np.stack([inside_points(runs, k, INSIDE) for k in range(len(runs))])
+    points = np.stack([sample_inside(runs, k, POINTS_PER_PROMPT) for k in range(len(runs))])
     labels = np.ones(points.shape[:2], np.int8)
     labels[:, 1:][(points[:, 1:] == points[:, :1]).all(axis=2)] = -1  # the mask has no more room
     one, certain = points[:, :1], labels[:, :1]
     made: dict[str, Prompts] = {}
     for way in ways:
         if way in ("box", "wide", "tight"):
-            shake = {"box": 0.0, "wide": _SHAKE, "tight": -_SHAKE}[way]
-            made[way] = Prompts(boxes=_shaken(corners, shake, frame))
+            shake = {"box": 0.0, "wide": _BOX_MARGIN, "tight": -_BOX_MARGIN}[way]
+            made[way] = Prompts(boxes=_grow_boxes(corners, shake, frame))
         elif way == "point":
             made[way] = Prompts(one, certain)
         elif way == "points":
             made[way] = Prompts(points, labels)
         else:
-            masks = np.stack([low_mask(runs, k, frame, low_side) for k in range(len(runs))])
+            masks = np.stack([low_res_logits(runs, k, frame, low_side) for k in range(len(runs))])
             made[way] = Prompts(one, certain, masks=masks)
     return made
 
 
-def _shaken(corners: npt.NDArray[np.float64], share: float, frame: Frame) -> FloatArray:
+def _grow_boxes(corners: npt.NDArray[np.float64], share: float, frame: Frame) -> FloatArray:
     """Move each side of XYXY boxes outwards by a share of the box, within the image."""
     grow = (corners[:, 2:] - corners[:, :2]) * share
     limit = np.array([frame.width, frame.height])
@@ -143,7 +143,7 @@ def _shaken(corners: npt.NDArray[np.float64], share: float, frame: Frame) -> Flo
     return np.hstack([low, high]).astype(np.float32)
 
 
-def inside_points(runs: Runs, row: int, count: int) -> FloatArray:
+def sample_inside(runs: Runs, row: int, count: int) -> FloatArray:
     """Return points inside a mask, the deepest first, then others apart from those before.
 
     Deep is far from every pixel outside, the image's border counted as outside. A later point is
@@ -172,7 +172,7 @@ def inside_points(runs: Runs, row: int, count: int) -> FloatArray:
     return np.array(found, np.float32) + np.array([x - 1, y - 1], np.float32)
 
 
-def low_mask(runs: Runs, row: int, frame: Frame, low_side: int) -> FloatArray:
+def low_res_logits(runs: Runs, row: int, frame: Frame, low_side: int) -> FloatArray:
     """Return a mask as low-res logits, as a prompt takes them.
 
     Args:
@@ -189,15 +189,15 @@ def low_mask(runs: Runs, row: int, frame: Frame, low_side: int) -> FloatArray:
     x, y, w, h = (int(v) for v in bbox(runs[row : row + 1])[0])
     if w and h:
         scale = low_side / frame.side
-        rows = _cover(y, h, scale * frame.resized_height / frame.height, low_side)
-        columns = _cover(x, w, scale * frame.resized_width / frame.width, low_side)
+        rows = _cell_shares(y, h, scale * frame.resized_height / frame.height, low_side)
+        columns = _cell_shares(x, w, scale * frame.resized_width / frame.width, low_side)
         covered = rows[1] @ to_dense(runs, row, (x, y, w, h)).astype(np.float64) @ columns[1].T
         block = logits[rows[0] : rows[0] + len(covered), columns[0] :]
         block[:, : covered.shape[1]] += 2 * MASK_LOGIT * np.clip(covered, 0, 1)
     return logits
 
 
-def _cover(
+def _cell_shares(
     start: int, length: int, scale: float, cells: int
 ) -> tuple[int, npt.NDArray[np.float64]]:
     """Return the first cell that pixels ``start:start + length`` touch, and their share of each."""

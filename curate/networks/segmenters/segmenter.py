@@ -1,4 +1,4 @@
-"""What a promptable segmenter is: the protocol, and the values that go in and come out."""
+"""Segmenter protocol, and its values: frames, prompts, answers, embeddings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ImageArray = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Frame:
-    """How an image lies in a segmenter's square input, and its low-res logits on the image.
+    """Placement of an image in a segmenter's square input, and of its low-res logits on the image.
 
     Attributes:
         height: Of the image, in pixels.
@@ -51,12 +51,13 @@ class Frame:
         return cls(height, width, side, side, side, "direct")
 
     def to_input(self, points: npt.ArrayLike) -> FloatArray:
-        """Bring pixel coordinates of the image, shape (..., 2), x then y, into the input."""
+        """Convert pixel coordinates of the image, shape (..., 2), x then y, to the input's."""
         scale = (self.resized_width / self.width, self.resized_height / self.height)
         return np.asarray(np.asarray(points, np.float64) * scale, np.float32)
 
     def taps(self, low_side: int) -> tuple[Taps, Taps]:
-        """Return how low-res logits of ``low_side`` squared become the image's rows and columns."""
+        """Return interpolation taps from ``low_side`` squared logits to the image's rows and
+        columns."""
         if self.upsampling == "direct":
             return bilinear_taps(low_side, self.height), bilinear_taps(low_side, self.width)
         return (
@@ -102,7 +103,7 @@ class Prompts:
         return replace(self, **{name: values[rows] for name, values in given.items()})
 
     def check(self, height: int, width: int) -> None:
-        """See that every prompt lies on an image of this size.
+        """Check that every prompt lies on an image of this size.
 
         Raises:
             CallError: A point or box does not, or a coordinate is not finite; names the first.
@@ -126,7 +127,7 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a segmenter drew for N prompts, M masks each.
+    """A segmenter's masks for N prompts, M masks each.
 
     Attributes:
         logits: Shape (N, M, h, w), float32, low-res, over the segmenter's whole square input.
@@ -144,7 +145,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Embedding:
-    """What an encoder made of one image.
+    """An encoder's features of one image.
 
     Attributes:
         frame: How the image lies in the input.
@@ -160,19 +161,19 @@ class Segmenter(Protocol):
 
     @property
     def name(self) -> str:
-        """What the user called it: a hub name or a path."""
+        """Name given by the user: a hub name or a path."""
 
     @property
     def fingerprint(self) -> str:
-        """A short hex name of its weights and settings, for caches and audits."""
+        """A short hash of its weights and settings, for caches and audits."""
 
     @property
     def device(self) -> str:
-        """Where it runs: "cpu", "cuda:0"."""
+        """Device it runs on: "cpu", "cuda:0"."""
 
     @property
     def precision(self) -> str:
-        """What it computes in: "float32" or "bfloat16"."""
+        """Type it computes in: "float32" or "bfloat16"."""
 
     @property
     def low_side(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from curate.errors import CallError
-from curate.networks.runtime.hub import need
+from curate.networks.runtime.hub import import_optional
 from curate.networks.segmenters.training_prompts import (
     Masks,
     PromptedImages,
@@ -23,19 +23,19 @@ from curate.networks.segmenters.training_prompts import (
     Scene,
     Tensor,
     draw_sample,
-    first_prompts,
-    next_prompts,
+    make_first_prompts,
+    refine_prompts,
 )
 
 FOCAL, DICE = 2.0, 1.0
 """Weights of the masks' losses. SAM's are 20 and 1, its focal loss being a mean over all pixels."""
-ENOUGH = 0.7
+EVEN_IOU = 0.7
 """Mean IoU from which on each pixel counts the same, see :func:`mask_loss`."""
 
 
 @dataclass(frozen=True)
 class SegmenterSchedule:
-    """How long a segmenter is trained, and on how much at once.
+    """Hyperparameters of a segmenter's training.
 
     Attributes:
         steps: Updates of the weights.
@@ -65,8 +65,8 @@ class SegmenterSchedule:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What an update came to, averaged over its images and rounds.
+class StepMetrics:
+    """Metrics of one update, averaged over its images and rounds.
 
     Attributes:
         step: Counted from 0.
@@ -102,7 +102,7 @@ def mask_loss(logits: Tensor, soft: Tensor, inside: Tensor, evenness: float) -> 
         truth is a share it is least when the probability equals it, so that the zero line comes
         to lie on the outline, finer than a low-res pixel.
     """
-    torch = need("torch", "training")
+    torch = import_optional("torch", "training")
     probability = logits.sigmoid() * inside
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(
         logits, soft.expand_as(logits), reduction="none"
@@ -117,12 +117,12 @@ def mask_loss(logits: Tensor, soft: Tensor, inside: Tensor, evenness: float) -> 
     return FOCAL * (on + off) + DICE * dice
 
 
-def _ious(logits: Tensor, truth: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+def _cut_and_iou(logits: Tensor, truth: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
     """Return masks cut at 0 and their IoU with the truth, both on twice the low-res grid.
 
     Low-res pixels would be too coarse a measure: a small object is a few of them wide.
     """
-    torch = need("torch", "training")
+    torch = import_optional("torch", "training")
     resize = torch.nn.functional.interpolate
     drawn = resize(logits, scale_factor=2, mode="bilinear") > 0
     drawn = drawn & (resize(inside, scale_factor=2) > 0)
@@ -131,7 +131,7 @@ def _ious(logits: Tensor, truth: Tensor, inside: Tensor) -> tuple[Tensor, Tensor
     return drawn, both / either.clamp(min=1)
 
 
-def _ask(
+def _prompt_round(
     model: Any,
     embeddings: Tensor,
     asked: PromptSet,
@@ -139,8 +139,8 @@ def _ask(
     evenness: float,
     schedule: SegmenterSchedule,
 ) -> tuple[Tensor, Tensor, Masks, Tensor]:
-    """Prompt once; return the loss, the mask for the next round, as pixels too, and numbers."""
-    torch = need("torch", "training")
+    """Prompt once; return the loss, logits for the next round, masks, and metrics."""
+    torch = import_optional("torch", "training")
     device = embeddings.device
     rows = torch.from_numpy(asked.rows).to(device)
     answer = model(
@@ -152,7 +152,7 @@ def _ask(
     inside = sample.inside[rows][:, None]
     losses = mask_loss(logits, sample.soft[rows][:, None], inside, evenness)
     with torch.no_grad():
-        drawn, ious = _ious(logits, sample.halved[rows], inside)
+        drawn, ious = _cut_and_iou(logits, sample.halved[rows], inside)
     each = torch.arange(len(rows), device=device)
     # Of three masks only the best is taught; the model's own choice is what it is shown next.
     best, chosen = losses.detach().argmin(dim=1), predicted.detach().argmax(dim=1)
@@ -172,7 +172,7 @@ def train_segmenter(
     *,
     seed: int,
     augment: Callable[[Scene, np.random.Generator], Scene] | None = None,
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[StepMetrics], None] | None = None,
 ) -> None:
     """Train a transformers ``SamModel`` in place, on the device where it is.
 
@@ -188,7 +188,7 @@ def train_segmenter(
     Raises:
         CallError: No scene has a mask, or the loss is not finite.
     """
-    torch = need("torch", "training")
+    torch = import_optional("torch", "training")
     random = np.random.default_rng(seed)
     useful = [k for k in range(len(scenes)) if len(scenes[k][1])]
     if not useful:
@@ -214,7 +214,7 @@ def train_segmenter(
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
         optimizer.zero_grad()
-        numbers = _learn(model, sample, schedule, min(1.0, (skill or 0.0) / ENOUGH), random)
+        numbers = _backward(model, sample, schedule, min(1.0, (skill or 0.0) / EVEN_IOU), random)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         loss, iou, error = numbers.tolist()
@@ -224,11 +224,11 @@ def train_segmenter(
             )
         skill = iou if skill is None else skill + (iou - skill) / 30
         if report:
-            report(Progress(step, loss, iou, error**0.5))
+            report(StepMetrics(step, loss, iou, error**0.5))
     model.eval()
 
 
-def _learn(
+def _backward(
     model: Any,
     sample: PromptedImages,
     schedule: SegmenterSchedule,
@@ -236,16 +236,18 @@ def _learn(
     random: np.random.Generator,
 ) -> Tensor:
     """Compute the gradient; return loss, IoU and squared error of the IoU."""
-    torch = need("torch", "training")
+    torch = import_optional("torch", "training")
     embeddings = model.vision_encoder(sample.pixels).last_hidden_state
     losses, numbers = [], []
-    for asked in first_prompts(sample, random, schedule.jitter):
+    for asked in make_first_prompts(sample, random, schedule.jitter):
         share = len(asked.rows) / len(sample.truth) / schedule.rounds
         for round_ in range(schedule.rounds):
-            loss, logits, drawn, seen = _ask(model, embeddings, asked, sample, evenness, schedule)
+            loss, logits, drawn, seen = _prompt_round(
+                model, embeddings, asked, sample, evenness, schedule
+            )
             losses.append(loss * share)
             numbers.append(seen * share)
             if round_ + 1 < schedule.rounds:
-                next_prompts(asked, logits, sample, drawn, random)
+                refine_prompts(asked, logits, sample, drawn, random)
     torch.stack(losses).sum().backward()
     return torch.stack(numbers).sum(dim=0)

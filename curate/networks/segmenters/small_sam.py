@@ -1,4 +1,4 @@
-"""Small SAMs with random weights, which a CPU can train, and images as SAM takes them."""
+"""Small SAMs with random weights, which a CPU can train, and SAM's preprocessing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import CallError
-from curate.networks.runtime.hub import need
+from curate.networks.runtime.hub import import_optional
 from curate.networks.segmenters.segmenter import Frame, ImageArray
 
 MEAN = (123.675, 116.28, 103.53)
-SPREAD = (58.395, 57.12, 57.375)
+STD = (58.395, 57.12, 57.375)
 
 
-def small_sam(
+def build_small_sam(
     *,
     side: int,
     patch: int,
@@ -45,7 +45,10 @@ def small_sam(
             "small_sam",
             "side must be a multiple of patch, hidden of 32, decoder of 16",
         )
-    torch, transformers = need("torch", "a segmenter"), need("transformers", "a segmenter")
+    torch, transformers = (
+        import_optional("torch", "a segmenter"),
+        import_optional("transformers", "a segmenter"),
+    )
     vision = {
         "hidden_size": hidden,
         "output_channels": decoder,
@@ -88,13 +91,13 @@ def small_sam(
     return model
 
 
-def low_side(model: Any) -> int:
+def low_res_side(model: Any) -> int:
     """Return the height and width of a ``SamModel``'s low-res logits."""
     return 4 * int(model.config.prompt_encoder_config.image_embedding_size)
 
 
-def pixel_values(image: ImageArray, side: int) -> tuple[npt.NDArray[np.float32], Frame]:
-    """Return an image as SAM takes it: resized, normalised, padded with zeros.
+def prepare_image(image: ImageArray, side: int) -> tuple[npt.NDArray[np.float32], Frame]:
+    """Return an image as SAM's input: resized, normalised, padded with zeros.
 
     Args:
         image: RGB, shape (height, width, 3), uint8.
@@ -110,7 +113,7 @@ def pixel_values(image: ImageArray, side: int) -> tuple[npt.NDArray[np.float32],
         (frame.resized_width, frame.resized_height), Image.Resampling.BILINEAR
     )
     values = (np.asarray(small, np.float32) - np.array(MEAN, np.float32)) / np.array(
-        SPREAD, np.float32
+        STD, np.float32
     )
     padded = np.zeros((3, side, side), np.float32)
     padded[:, : frame.resized_height, : frame.resized_width] = values.transpose(2, 0, 1)

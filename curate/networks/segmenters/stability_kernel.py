@@ -65,11 +65,11 @@ def count_on_gpu(logits: torch.Tensor, low: float, high: float) -> torch.Tensor:
     counts = torch.zeros((n, 3), dtype=torch.int32, device=logits.device)
     chunks = triton.cdiv(pixels, _BLOCK * _STEPS)
     if n * chunks:
-        with _on(logits.device):
+        with _current_device(logits.device):
             _kernel[(n * chunks,)](logits, counts, pixels, chunks, low, high, **_OPTIONS)
     return counts
 
 
-def _on(device: torch.device) -> Any:
+def _current_device(device: torch.device) -> Any:
     """Make a GPU the current one: that is where Triton starts its kernels."""
     return torch.cuda.device(device if device.type == "cuda" else -1)

@@ -1,4 +1,4 @@
-"""What a segmenter in training is shown and asked: samples of images, and growing prompts."""
+"""Training samples of a segmenter: images, their objects, and prompts that grow by rounds."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from curate import rle
-from curate.networks.runtime.hub import need
-from curate.networks.segmenters.prompting import INSIDE, MASK_LOGIT
+from curate.networks.runtime.hub import import_optional
+from curate.networks.segmenters.prompting import MASK_LOGIT, POINTS_PER_PROMPT
 from curate.networks.segmenters.segmenter import Frame, ImageArray
-from curate.networks.segmenters.small_sam import low_side, pixel_values
+from curate.networks.segmenters.small_sam import low_res_side, prepare_image
 from curate.rle import Runs
 
 Masks = npt.NDArray[np.bool_]
 Scene = tuple[ImageArray, "Runs | Masks"]
 Tensor = Any
-MOST_JITTER = 20.0
+MAX_JITTER_PX = 20.0
 """How far a corner of a box is moved at most, in pixels."""
 
 
@@ -59,12 +59,12 @@ def draw_sample(
         None if no object is left: of an image without any, or of specks that resizing lost,
         nothing is taken, not even the image.
     """
-    torch = need("torch", "training")
-    side, low = int(model.config.vision_config.image_size), low_side(model)
+    torch = import_optional("torch", "training")
+    side, low = int(model.config.vision_config.image_size), low_res_side(model)
     pixels: list[Any] = []
     owner, shares, inside = [], [], []
     for scene in scenes:
-        values, frame = pixel_values(scene[0], side)
+        values, frame = prepare_image(scene[0], side)
         found = _objects(scene, frame, most, random)
         seen = (found > 0.5).any(axis=(1, 2))
         if seen.any():
@@ -127,8 +127,8 @@ class PromptSet:
     masks: Tensor | None = None
 
     def inputs(self, device: Any) -> dict[str, Tensor]:
-        """Return what ``SamModel`` is called with: one prompt each, N images."""
-        torch = need("torch", "training")
+        """Return the prompts as inputs of ``SamModel``: one prompt each, N images."""
+        torch = import_optional("torch", "training")
         given: dict[str, Tensor] = {}
         if self.boxes is not None:
             given["input_boxes"] = torch.from_numpy(self.boxes[:, None]).to(device)
@@ -142,11 +142,11 @@ class PromptSet:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether one point is all that is given: then three masks are wanted, not one."""
+        """Whether each prompt is a single point: then three masks are predicted, not one."""
         return self.boxes is None and len(self.points) == 1 and self.masks is None
 
 
-def jittered_boxes(
+def jitter_boxes(
     masks: Masks, random: np.random.Generator, jitter: float = 0.1
 ) -> npt.NDArray[np.float32]:
     """Return each mask's box with every corner moved at random, as SAM's training does.
@@ -164,7 +164,7 @@ def jittered_boxes(
     sides = np.tile(boxes[:, 2:], 2)
     boxes[:, 2:] += boxes[:, :2]
     noise = random.normal(size=boxes.shape) * sides * jitter
-    boxes += np.clip(noise, -MOST_JITTER, MOST_JITTER)
+    boxes += np.clip(noise, -MAX_JITTER_PX, MAX_JITTER_PX)
     height, width = masks.shape[1:]
     boxes = np.clip(boxes, 0, np.tile([width, height], 2))
     ordered = np.concatenate(
@@ -173,7 +173,7 @@ def jittered_boxes(
     return ordered.astype(np.float32)
 
 
-def points_inside(masks: Masks, random: np.random.Generator) -> npt.NDArray[np.float32]:
+def sample_points(masks: Masks, random: np.random.Generator) -> npt.NDArray[np.float32]:
     """Return a point of each mask, every pixel as likely; NaN where the mask is empty.
 
     Args:
@@ -192,7 +192,7 @@ def points_inside(masks: Masks, random: np.random.Generator) -> npt.NDArray[np.f
     return points
 
 
-def first_prompts(
+def make_first_prompts(
     sample: PromptedImages, random: np.random.Generator, jitter: float
 ) -> list[PromptSet]:
     """Prompt half of the objects by a box and half by a point, or by a few."""
@@ -201,24 +201,24 @@ def first_prompts(
     by_box, by_point = PromptSet(order[:half]), PromptSet(order[half:])
     asked = []
     if len(by_box.rows):
-        by_box.boxes = jittered_boxes(sample.truth[by_box.rows], random, jitter)
+        by_box.boxes = jitter_boxes(sample.truth[by_box.rows], random, jitter)
         asked.append(by_box)
     if len(by_point.rows):
-        for _ in range(1 if random.random() < 0.7 else INSIDE):
-            by_point.points.append(points_inside(sample.truth[by_point.rows], random))
+        for _ in range(1 if random.random() < 0.7 else POINTS_PER_PROMPT):
+            by_point.points.append(sample_points(sample.truth[by_point.rows], random))
             by_point.labels.append(np.ones(len(by_point.rows), np.int64))
         asked.append(by_point)
     return asked
 
 
-def next_prompts(
+def refine_prompts(
     asked: PromptSet,
     logits: Tensor,
     sample: PromptedImages,
     drawn: Masks,
     random: np.random.Generator,
 ) -> None:
-    """Show the model its own mask, and at times a point where it is wrong.
+    """Add the model's own mask to the prompts, and at times a point where it is wrong.
 
     Half of the time the mask is shown as a stored one would be, without shades.
     """
@@ -230,9 +230,9 @@ def next_prompts(
     truth = sample.truth[asked.rows]
     scale = truth.shape[-1] // drawn.shape[-1]
     wrong = truth != drawn.repeat(scale, axis=1).repeat(scale, axis=2)
-    points = points_inside(wrong, random)
+    points = sample_points(wrong, random)
     right = np.isnan(points[:, 0])
-    points[right] = points_inside(truth[right], random)
+    points[right] = sample_points(truth[right], random)
     x, y = points.astype(np.int64).T
     asked.points.append(points)
     asked.labels.append(truth[np.arange(len(truth)), y, x].astype(np.int64))

@@ -21,12 +21,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from curate.errors import CallError, SourceError
-from curate.networks.runtime.devices import Batches, Device, passing, refuse_answer
-from curate.networks.runtime.hub import model_fingerprint, need, read_config
+from curate.networks.runtime.devices import (
+    AdaptiveBatches,
+    Device,
+    refuse_output,
+    translate_network_errors,
+)
+from curate.networks.runtime.hub import import_optional, model_fingerprint, read_config
 from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, ImageArray, Prompts
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-MOST_SIDE = 1 << 14
+MAX_SIDE = 1 << 14
 """Largest side of an input in pixels: a configuration can say anything."""
 
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -69,8 +74,8 @@ class TransformersSegmenter:
     normal: tuple[tuple[float, ...], tuple[float, ...]]
     fingerprint: str
     where: Device
-    images_at_once: Batches = field(default_factory=lambda: Batches(4))
-    prompts_at_once: Batches = field(default_factory=lambda: Batches(64))
+    images_at_once: AdaptiveBatches = field(default_factory=lambda: AdaptiveBatches(4))
+    prompts_at_once: AdaptiveBatches = field(default_factory=lambda: AdaptiveBatches(64))
 
     @property
     def device(self) -> str:
@@ -79,7 +84,7 @@ class TransformersSegmenter:
 
     @property
     def precision(self) -> str:
-        """What the encoder computes in."""
+        """Type the encoder computes in."""
         return self.where.precision
 
     @property
@@ -96,7 +101,7 @@ class TransformersSegmenter:
         return 4 * (self.side // int(patch))
 
     def frame(self, height: int, width: int) -> Frame:
-        """Return how an image of this size lies in the input."""
+        """Return the placement of an image of this size in the input."""
         lay = Frame.squashed if self.kind.squashed else Frame.longest_side
         return lay(height, width, self.side)
 
@@ -106,10 +111,10 @@ class TransformersSegmenter:
         return [embedding for batch in parts for embedding in batch]
 
     def _embed(self, images: Sequence[ImageArray]) -> list[Embedding]:
-        torch = need("torch", "a segmenter")
+        torch = import_optional("torch", "a segmenter")
         frames = [self.frame(*image.shape[:2]) for image in images]
         pixels = torch.stack([self.prepare(image) for image in images]).to(self.device)
-        with passing(self.name), torch.inference_mode(), self._encoding():
+        with translate_network_errors(self.name), torch.inference_mode(), self._encoding():
             found = self.model.get_image_embeddings(pixels)
             if self.kind.model == "SamHQModel":
                 found = [found[0], found[1][0]]  # the decoder reads the first of the inner ones
@@ -120,7 +125,7 @@ class TransformersSegmenter:
         ]
 
     def prepare(self, image: ImageArray) -> Any:
-        """Return the model's input for an image: a float32 tensor of shape (3, side, side).
+        """Return the preprocessed input of an image: a float32 tensor of shape (3, side, side).
 
         Raises:
             CallError: The image is no array of bytes in RGB.
@@ -131,7 +136,7 @@ class TransformersSegmenter:
                 "embed",
                 "give (height, width, 3), uint8, RGB",
             )
-        torch = need("torch", "a segmenter")
+        torch = import_optional("torch", "a segmenter")
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in self.normal)
         frame = self.frame(*image.shape[:2])
         if not self.kind.squashed:
@@ -152,7 +157,7 @@ class TransformersSegmenter:
 
     @contextmanager
     def _encoding(self) -> Iterator[None]:
-        torch = need("torch", "a segmenter")
+        torch = import_optional("torch", "a segmenter")
         if self.precision == "bfloat16":
             with torch.autocast(self.device.partition(":")[0], dtype=torch.bfloat16):
                 yield
@@ -179,7 +184,7 @@ class TransformersSegmenter:
         )
 
     def _segment(self, embedding: Embedding, prompts: Prompts, multimask: bool) -> tuple[Any, Any]:
-        torch = need("torch", "a segmenter")
+        torch = import_optional("torch", "a segmenter")
         n, frame = len(prompts), embedding.frame
         # A mask prompt changes the image's side of the decoder, so there each prompt takes the
         # place of an image; without masks, prompts share the image.
@@ -205,15 +210,15 @@ class TransformersSegmenter:
             inputs |= {"image_embeddings": features[0], "intermediate_embeddings": [features[1]]}
         else:
             inputs["image_embeddings"] = features if self.kind.squashed else features[0]
-        with passing(self.name), torch.inference_mode():
+        with translate_network_errors(self.name), torch.inference_mode():
             found = self.model(**inputs)
             logits = found.pred_masks.float().flatten(0, 1).cpu().numpy()
             iou = found.iou_scores.float().flatten(0, 1).cpu().numpy()
         wanted = (n, 3 if multimask else 1)
         if logits.shape != (*wanted, self.low_side, self.low_side) or iou.shape != wanted:
-            refuse_answer(self.name, f"it answers {n} prompts with masks of {logits.shape}")
+            refuse_output(self.name, f"it answers {n} prompts with masks of {logits.shape}")
         if not (np.isfinite(logits).all() and np.isfinite(iou).all()):
-            refuse_answer(self.name, "its answer is not finite (NaN or infinite)")
+            refuse_output(self.name, "its answer is not finite (NaN or infinite)")
         return logits, iou
 
     def pack(self, embedding: Embedding) -> dict[str, npt.NDArray[Any]]:
@@ -226,7 +231,7 @@ class TransformersSegmenter:
         Raises:
             CallError: The arrays are not what this segmenter packs.
         """
-        torch = need("torch", "a segmenter")
+        torch = import_optional("torch", "a segmenter")
         if not arrays or sorted(arrays) != [f"part{k}" for k in range(len(arrays))]:
             raise CallError(f"the parts are {sorted(arrays)}", "an embedding", "embed again")
         parts = [torch.from_numpy(np.array(arrays[f"part{k}"])) for k in range(len(arrays))]
@@ -238,7 +243,7 @@ def load_transformers_segmenter(folder: Path, name: str, device: Device) -> Tran
 
     Args:
         folder: With ``config.json`` and safetensors weights.
-        name: What the user called it.
+        name: Name given by the user.
         device: Where it is to run.
 
     Raises:
@@ -260,12 +265,12 @@ def load_transformers_segmenter(folder: Path, name: str, device: Device) -> Tran
         )
     kind = KINDS[found]
     model = load_weights(kind.model, folder)
-    normal = _normalisation(folder) or kind.normal
+    normal = _read_normalisation(folder) or kind.normal
     made = TransformersSegmenter(
         name, model.to(device.name).eval(), kind, normal, model_fingerprint(folder), device
     )
     try:
-        sensible = 1 <= made.side <= MOST_SIDE and made.low_side >= 1
+        sensible = 1 <= made.side <= MAX_SIDE and made.low_side >= 1
     except (TypeError, ValueError, ZeroDivisionError, LookupError):
         sensible = False
     if not sensible:
@@ -275,7 +280,7 @@ def load_transformers_segmenter(folder: Path, name: str, device: Device) -> Tran
 
 
 def load_weights(class_name: str, folder: Path) -> Any:
-    """Load a model of the transformers library, refusing weights that do not fill it.
+    """Load a model of the transformers library; refuse weights that do not fill it.
 
     Args:
         class_name: The library's class.
@@ -284,9 +289,9 @@ def load_weights(class_name: str, folder: Path) -> Any:
     Raises:
         SourceError: The weights are of another architecture, or damaged.
     """
-    transformers = need("transformers", "a model")
+    transformers = import_optional("transformers", "a model")
     try:
-        with warnings.catch_warnings(), quiet_library():
+        with warnings.catch_warnings(), silence_library():
             warnings.simplefilter("ignore")
             model, info = getattr(transformers, class_name).from_pretrained(
                 folder,
@@ -316,9 +321,9 @@ def load_weights(class_name: str, folder: Path) -> Any:
 
 
 @contextmanager
-def quiet_library() -> Iterator[None]:
-    """Keep the library from printing tables and bars of its own."""
-    logging = need("transformers.utils.logging", "a model")
+def silence_library() -> Iterator[None]:
+    """Keep the library from printing tables and progress bars."""
+    logging = import_optional("transformers.utils.logging", "a model")
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -330,8 +335,8 @@ def quiet_library() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Return mean and deviation of ``preprocessor_config.json``, where they stand there."""
+def _read_normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return mean and deviation of ``preprocessor_config.json``; None where it has none."""
     try:
         config = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
         pair = tuple(tuple(float(v) for v in config[name]) for name in ("image_mean", "image_std"))

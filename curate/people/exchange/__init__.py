@@ -1,21 +1,21 @@
-"""Files that go out to people, for whatever tool they use, and what they did, coming back."""
+"""Exchange with annotation tools: review queues out, decisions in."""
 
-from curate.people.exchange.importing import Imported, import_file, take_back_file
+from curate.people.exchange.importing import ImportResult, import_file, take_back_file
 from curate.people.exchange.queue_writing import (
-    check_pictured,
+    check_options,
     check_target,
-    left_out,
-    rows_for,
+    count_left_out,
+    select_slot,
     write_queue,
 )
 
 __all__ = [
-    "Imported",
-    "check_pictured",
+    "ImportResult",
+    "check_options",
     "check_target",
+    "count_left_out",
     "import_file",
-    "left_out",
-    "rows_for",
+    "select_slot",
     "take_back_file",
     "write_queue",
 ]

@@ -1,4 +1,5 @@
-"""Exports that are zips: their few files of masks, taken out one by one without trusting names."""
+"""Zip archives of tool exports: listing, size checks, extraction of single files under safe
+names."""
 
 from __future__ import annotations
 
@@ -12,13 +13,13 @@ from curate.errors import SourceError
 from curate.formats.format import convert_read_errors
 from curate.formats.zip_listing import TooManyFiles, open_zip
 
-MOST_BYTES = 16 << 30
+MAX_BYTES = 16 << 30
 """Most that is taken out of a zip, all of its files together."""
 
-FREE_BYTES = 64 << 20
+UNCHECKED_BYTES = 64 << 20
 """Up to this size files are taken out however well they were packed."""
 
-MOST_RATIO = 200
+MAX_RATIO = 200
 """What unpacks to more than so many times its size is a bomb; run lengths pack 20 times. It holds
 for each file and for the zip: files may share what they are packed in."""
 
@@ -35,10 +36,10 @@ def is_zip(path: Path) -> bool:
         return False
 
 
-def names_in(path: Path) -> list[str]:
+def list_names(path: Path) -> list[str]:
     """Return the names of the files in a zip or a folder, as plain relative paths; never raises.
 
-    Of a folder only what lies in it, or one folder deeper, is told.
+    A folder is listed two levels deep: its own files and those of its direct subfolders.
     """
     try:
         if path.is_dir():
@@ -50,8 +51,8 @@ def names_in(path: Path) -> list[str]:
         return []
 
 
-def head_of(path: Path, name: str) -> bytes:
-    """Return the first bytes of a file in a zip or folder; nothing where it cannot be read."""
+def read_head(path: Path, name: str) -> bytes:
+    """Return the first bytes of a file in a zip or folder; empty where it cannot be read."""
     try:
         if path.is_dir():
             with (path / name).open("rb") as file:
@@ -63,8 +64,8 @@ def head_of(path: Path, name: str) -> bytes:
 
 
 @contextmanager
-def files_in(path: Path, wanted: Callable[[str], bool]) -> Iterator[Iterable[tuple[str, Path]]]:
-    """Give files of a zip or folder, with their names, for the time of the block.
+def open_files(path: Path, wanted: Callable[[str], bool]) -> Iterator[Iterable[tuple[str, Path]]]:
+    """Open selected files of a zip or folder, with their names, for the duration of the block.
 
     Those of a zip are taken out one by one: each is there until the next one is asked for.
 
@@ -76,17 +77,17 @@ def files_in(path: Path, wanted: Callable[[str], bool]) -> Iterator[Iterable[tup
         SourceError: The zip is broken or protected, or a file of it, or all of them together,
             unpack to far more than they are.
     """
-    names = [name for name in names_in(path) if wanted(name)]
+    names = [name for name in list_names(path) if wanted(name)]
     if path.is_file() and not names:
-        _check_list(path)
+        _check_members(path)
     if path.is_dir():
         yield [(name, path / name) for name in names]
         return
     with files.scratch() as work:
-        yield _taken_out(path, names, work)
+        yield _extract(path, names, work)
 
 
-def _check_list(path: Path) -> None:
+def _check_members(path: Path) -> None:
     with convert_read_errors(path), suppress(ValueError, *_BROKEN):
         try:
             open_zip(path).close()
@@ -94,9 +95,9 @@ def _check_list(path: Path) -> None:
             raise SourceError(str(error), path.name, "do not open it") from error
 
 
-def _taken_out(path: Path, names: list[str], work: Path) -> Iterator[tuple[str, Path]]:
+def _extract(path: Path, names: list[str], work: Path) -> Iterator[tuple[str, Path]]:
     with convert_read_errors(path):
-        left = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * path.stat().st_size))
+        left = min(MAX_BYTES, max(UNCHECKED_BYTES, MAX_RATIO * path.stat().st_size))
     for name in names:
         # The name inside the archive is never used as a path.
         target = work / f"file{PurePosixPath(name).suffix.lower()[:8]}"
@@ -106,19 +107,19 @@ def _taken_out(path: Path, names: list[str], work: Path) -> Iterator[tuple[str, 
 
 
 def _unpack(path: Path, name: str, target: Path, left: int) -> int:
-    """Take a file out and return its size; ``left`` is what all that follow may take."""
+    """Extract a file and return its size in bytes; ``left`` is the budget of all that follow."""
     where = f"{path.name}, {name[:80]!r}"
     size = 0
     with convert_read_errors(path):
         try:
             with open_zip(path) as archive:
                 member = archive.getinfo(name)
-                most = min(left, max(FREE_BYTES, MOST_RATIO * member.compress_size))
+                most = min(left, max(UNCHECKED_BYTES, MAX_RATIO * member.compress_size))
                 with archive.open(member) as packed, files.open_file(target) as file:
                     while data := packed.read(_CHUNK):
                         size += len(data)
                         if size > most:
-                            raise _too_much(most, left, where)
+                            raise _too_large_error(most, left, where)
                         file.write(data)
         except _BROKEN as error:
             do = "get the file again, without a password"
@@ -130,7 +131,7 @@ def _unpack(path: Path, name: str, target: Path, left: int) -> int:
     return size
 
 
-def _too_much(most: int, left: int, where: str) -> SourceError:
+def _too_large_error(most: int, left: int, where: str) -> SourceError:
     what = f"it unpacks to over {most:,} bytes, which no export does"
     if most == left:
         what = "the files of the zip unpack to far more than it is, which those of no export do"

@@ -1,4 +1,4 @@
-"""An audit's images, found again by the names and ids that tools give back."""
+"""Images of an audit, joined by the names and ids that tools export."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from curate.store.rows_by_id import IntArray
 
 
 @dataclass
-class Images:
-    """Finds the audit's image of each image of the corrected dataset, by name or else by id."""
+class ImageMatches:
+    """Matches images of a corrected dataset with the audit's, by name or else by id."""
 
     audit: Audit
     name: str
@@ -31,7 +31,7 @@ class Images:
         return AuditImages(self.audit)
 
     def match(self, images: pd.DataFrame) -> pd.Series[Any]:
-        """Return the audit's image ids by the dataset's; images that it does not have are left out.
+        """Return the audit's image ids by the dataset's; images that the audit lacks are left out.
 
         Raises:
             SourceError: An image has another size, or two stand for the same one.

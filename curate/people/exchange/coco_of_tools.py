@@ -1,4 +1,4 @@
-"""COCO as tools write it: ids numbered anew, ``iscrowd`` 1 where a mask is no polygon.
+"""COCO files of other tools: renumbered ids, ``iscrowd`` 1 where a mask is no polygon.
 
 The ``mask_id`` stands among ``attributes`` (CVAT) or as a key of the annotation itself (FiftyOne).
 What ``iscrowd`` says there is about a spelling, so it is asked of our own COCO files alone.
@@ -25,15 +25,21 @@ from curate.formats.segmentation import json_type, read_segmentation
 from curate.people.exchange.queue_images import (
     ExportedView,
     check_pictures,
-    crops,
-    pictures_of,
+    find_pictures,
+    group_by_image,
+    make_crops,
     save_picture,
-    whole_images,
 )
-from curate.people.exchange.queue_writing import DUMP, Outgoing
+from curate.people.exchange.queue_writing import DUMP, ExportOptions
 from curate.people.exchange.tool_image_names import PictureNames
 from curate.people.exchange.tool_labels import Labels
-from curate.people.exchange.tool_shapes import UNREAD, ImportedImage, ImportedMask, Wanted, draw_of
+from curate.people.exchange.tool_shapes import (
+    UNREAD,
+    ImageFilter,
+    ImportedImage,
+    ImportedMask,
+    parse_draw,
+)
 from curate.rle import area, bbox, encode
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION, dataset_version
@@ -44,7 +50,7 @@ Annotate = Callable[[dict[str, Any], dict[str, Any], int], dict[str, Any]]
 
 @dataclass(frozen=True)
 class FolderLayout:
-    """How such a folder is laid out.
+    """Layout of a folder with a COCO file and pictures.
 
     Attributes:
         tool: Who reads it, for messages.
@@ -60,7 +66,7 @@ class FolderLayout:
 
 
 def write_coco_folder(
-    audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing, layout: FolderLayout
+    audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions, layout: FolderLayout
 ) -> int:
     """Write a queue as a folder of pictures with a COCO file.
 
@@ -77,12 +83,12 @@ def write_coco_folder(
     Raises:
         CallError: There are no pictures.
     """
-    folder = check_pictures(pictures_of(audit, how), layout.tool)
+    folder = check_pictures(find_pictures(audit, how), layout.tool)
     names = PictureNames(audit)
     labels = Labels(audit)
     number = {name: k for k, name in enumerate(labels.listed(), 1)}
     head = {
-        "info": info_of_queue(audit.path.name, dataset_version(audit)),
+        "info": make_queue_info(audit.path.name, dataset_version(audit)),
         "categories": [{"id": k, "name": name, "supercategory": ""} for name, k in number.items()],
     }
     images: list[bytes] = []
@@ -91,7 +97,7 @@ def write_coco_folder(
         files.mkdir(made / layout.pictures)
         with files.open_file(made / layout.labels) as file:
             file.write(orjson.dumps(head, option=DUMP)[:-1] + b',"annotations":[')
-            for view in crops(audit, rows) if how.crops else whole_images(audit, rows):
+            for view in make_crops(audit, rows) if how.crops else group_by_image(audit, rows):
                 name = names.of(view, crop=bool(how.crops))
                 if not save_picture(folder, view, made / layout.pictures / name):
                     continue
@@ -120,13 +126,13 @@ def _annotations(
 
 
 _OURS = re.compile(rb'"mask_id"|mask_\d+_at_\d+_\d+_\d+x\d+')
-_SAID = ("mask_id", "draw_id", "slot", DATASET_VERSION)
+_ATTRIBUTES = ("mask_id", "draw_id", "slot", DATASET_VERSION)
 _QUEUE = "review queue of "
-_LONGEST = 80
+_MAX_NAME = 80
 _CHUNK = 1 << 22
 
 
-def info_of_queue(source: object, version: str | None) -> dict[str, Any]:
+def make_queue_info(source: object, version: str | None) -> dict[str, Any]:
     """Return the ``info`` of a queue.
 
     Args:
@@ -138,36 +144,36 @@ def info_of_queue(source: object, version: str | None) -> dict[str, Any]:
 
 
 def is_queue(path: Path) -> bool:
-    """Return whether the ``info`` of a COCO file says that it is a queue."""
-    return _is_info_of_queue(shape_of(path).one("info"))
+    """Return whether the ``info`` of a COCO file marks it as a review queue."""
+    return _is_queue_info(shape_of(path).one("info"))
 
 
-def version_of_queue(path: Path) -> object:
-    """Return which version of the dataset the ``info`` of a queue names; None for nothing.
+def read_queue_version(path: Path) -> object:
+    """Return the dataset version that the ``info`` of a queue names; None for none.
 
     In other files, ``version`` is what their makers count.
     """
     info = shape_of(path).one("info")
-    return info.get("version") if _is_info_of_queue(info) else None
+    return info.get("version") if _is_queue_info(info) else None
 
 
-def _is_info_of_queue(info: dict[str, Any]) -> bool:
+def _is_queue_info(info: dict[str, Any]) -> bool:
     return str(info.get("description", "")).startswith(_QUEUE)
 
 
-def was_sent_out(path: Path) -> bool:
-    """Return whether a JSON file speaks of a ``mask_id``, or of a crop."""
+def has_mask_ids(path: Path) -> bool:
+    """Return whether a JSON file holds a ``mask_id``, or the name of a crop."""
     with convert_read_errors(path), path.open("rb") as file:
         tail = b""
         while data := file.read(_CHUNK):
             if _OURS.search(tail + data):
                 return True
-            tail = data[-_LONGEST:]
+            tail = data[-_MAX_NAME:]
     return False
 
 
-def coco_pictures(
-    path: Path, name: str, wanted: Wanted, *, crowds: bool = False
+def read_coco_images(
+    path: Path, name: str, wanted: ImageFilter, *, crowds: bool = False
 ) -> Iterator[ImportedImage]:
     """Yield the images of a COCO file with their annotations.
 
@@ -186,29 +192,29 @@ def coco_pictures(
     """
     labels: dict[object, object] = {}
     pictures: dict[object, ImportedImage] = {}
-    for key, number, value in _objects(path, name, frozenset({"images", "categories"})):
+    for key, number, value in _read_objects(path, name, frozenset({"images", "categories"})):
         known = _key(value.get("id"))
         if key == "categories":
             labels[known] = value.get("name")
             continue
         if known in pictures:
             raise SourceError("its id stands twice", f"{name}, image {number}")
-        pictures[known] = _picture(value, f"{name}, image {number}")
+        pictures[known] = _to_image(value, f"{name}, image {number}")
     flags = dict(zip(pictures, wanted(list(pictures.values())), strict=True))
-    for _, number, one in _objects(path, name, frozenset({"annotations"})):
+    for _, number, one in _read_objects(path, name, frozenset({"annotations"})):
         where = f"annotation {number}"
         image = _key(one.get("image_id"))
         if image not in pictures:
             raise SourceError("its image is not in the file", f"{name}, {where}")
-        label = _label(labels, one, f"{name}, {where}")
-        shape = _shape(one, pictures[image], label, where, flags[image])
+        label = _category_name(labels, one, f"{name}, {where}")
+        shape = _to_mask(one, pictures[image], label, where, flags[image])
         crowd = one.get("iscrowd") if crowds else None
         crowd = crowd if crowd in (0, 1) else None
         pictures[image].shapes.append(replace(shape, iscrowd=crowd))
     yield from pictures.values()
 
 
-def _objects(
+def _read_objects(
     path: Path, name: str, keys: frozenset[str]
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Yield the objects of some lists: the list's key, the number in it from 1, and the object."""
@@ -223,7 +229,7 @@ def _objects(
                 yield batch.key, counts[batch.key], value
 
 
-def _label(labels: dict[object, object], one: dict[str, Any], where: str) -> object:
+def _category_name(labels: dict[object, object], one: dict[str, Any], where: str) -> object:
     """Return the name of an annotation's category; refuse one that is not declared."""
     number = one.get("category_id")
     if number is not None and labels and _key(number) not in labels:
@@ -237,7 +243,7 @@ def _key(value: object) -> object:
     return value if isinstance(value, int | str) else None
 
 
-def _picture(image: dict[str, Any], where: str) -> ImportedImage:
+def _to_image(image: dict[str, Any], where: str) -> ImportedImage:
     size = (image.get("height"), image.get("width"))
     if not all(type(side) is int and 0 < side < 2**31 for side in size):
         raise SourceError("its height and width are no whole numbers over 0", where)
@@ -248,13 +254,13 @@ def _picture(image: dict[str, Any], where: str) -> ImportedImage:
     return ImportedImage(name, size, number=known)  # type: ignore[arg-type]
 
 
-def _shape(
+def _to_mask(
     one: dict[str, Any], picture: ImportedImage, label: object, where: str, read: bool
 ) -> ImportedMask:
     attributes = one.get("attributes")
-    said = {key: one.get(key) for key in _SAID}
+    said = {key: one.get(key) for key in _ATTRIBUTES}
     if type(attributes) is dict:
-        said |= {key: attributes[key] for key in _SAID if attributes.get(key) is not None}
+        said |= {key: attributes[key] for key in _ATTRIBUTES if attributes.get(key) is not None}
     segmentation = one.get("segmentation")
     return ImportedMask(
         said["mask_id"],
@@ -262,6 +268,6 @@ def _shape(
         label if isinstance(label, str) else None,
         where,
         isinstance(segmentation, list) and bool(segmentation),
-        draw_of(said["draw_id"], said["slot"]),
+        parse_draw(said["draw_id"], said["slot"]),
         said[DATASET_VERSION],
     )

@@ -1,12 +1,11 @@
-"""From a corrected dataset to decisions: what was left, changed, taken out and added.
+"""Comparison of a corrected dataset with the audit's masks: accept, fix, reject, missing.
 
-A mask is found again by its id. One that stands there unchanged was accepted (a file in which all
-do says nothing, unless people say that they went through it); a changed one was fixed, and a change
-of category alone is a fix too (of IoU 1, so whoever asks only for good masks may still count it as
-good); one that is gone, or has no pixel left, was rejected; what has an id that the audit does not
-have was missing. Only images that stand in the corrected dataset were gone through: an image that
-is left out of it was not looked at, so nothing follows for its masks. Where people were given only
-some masks, nothing follows for the others.
+Masks are matched by id. A mask that is unchanged was accepted (a file without any change proves
+nothing, unless ``assume_reviewed``); a changed one was fixed, and a change of category alone is a
+fix too (of IoU 1, so that ``good_iou`` may still count it as good); one that is gone, or has no
+pixel left, was rejected; an id that the audit does not have is a missing mask. Only images that
+stand in the corrected dataset were reviewed: nothing follows for masks of an image that was left
+out. Where only some masks were exported, nothing follows for the others.
 """
 
 from __future__ import annotations
@@ -19,27 +18,27 @@ import pandas as pd
 
 from curate.dataset.table import plain
 from curate.errors import SourceError
-from curate.people.exchange.audit_images import Images
+from curate.people.exchange.audit_images import ImageMatches
 from curate.people.exchange.compared_parts import (
     ComparedPart,
     ComparisonTally,
     CorrectedImages,
-    ShownMasks,
-    other_image,
-    runs_of,
+    ExportedMasks,
+    decode_rows,
+    wrong_image_error,
 )
 from curate.people.exchange.readers import ImportedDecisions, ImportOptions
-from curate.people.exchange.tool_labels import named_rows, relabelled
+from curate.people.exchange.tool_labels import fill_category_names, is_relabelled
 from curate.rle import area
 from curate.store.audit import Audit
 from curate.store.rows_by_id import canonical, pair_iou, rows_of
 
-_FEW = 10
+_MAX_ALL_GONE = 10
 """Masks that may all be gone without a doubt whether people were shown them."""
 
 
-def check_touched(tally: ComparisonTally, name: str) -> None:
-    """See that somebody did something: else it may be the file that went out.
+def check_changed(tally: ComparisonTally, name: str) -> None:
+    """Check that anything was changed: else it may be the exported file itself.
 
     Raises:
         SourceError: Nothing was changed, taken out or added.
@@ -51,10 +50,10 @@ def check_touched(tally: ComparisonTally, name: str) -> None:
     raise SourceError(what, name, "say --all-looked if people went through all of it")
 
 
-def check_whole(
-    audit: Audit, tally: ComparisonTally, images: Images, name: str, shown: ShownMasks
+def check_complete(
+    audit: Audit, tally: ComparisonTally, images: ImageMatches, name: str, shown: ExportedMasks
 ) -> None:
-    """See that the dataset is one of the audit's, with the audit's ids, and all of it.
+    """Check that the dataset is the audit's, complete, and with the audit's ids.
 
     Raises:
         SourceError: It is not, or that is in doubt.
@@ -73,20 +72,20 @@ def check_whole(
         elsewhere = rows_of(audit, "masks", "mask_id", ids)["mask_id"]
         elsewhere = elsewhere[shown.among(elsewhere)]
         if len(elsewhere):
-            raise other_image(f"{name}, annotation {elsewhere.iloc[0]}")
+            raise wrong_image_error(f"{name}, annotation {elsewhere.iloc[0]}")
     gone = counts["reject"]
-    if not shown.sure and gone > _FEW and 2 * gone > counts["masks"]:
+    if not shown.sure and gone > _MAX_ALL_GONE and 2 * gone > counts["masks"]:
         what = f"{gone:,} of the {counts['masks']:,} masks of its images are not in it"
         do = "say what people were given: --given FILE (the source, if it was all of it)"
         raise SourceError(what, name, do)
 
 
-def found_again(
+def match_equal_pixels(
     before: tuple[pd.DataFrame, pd.DataFrame],
     after: tuple[pd.DataFrame, pd.DataFrame],
     tally: ComparisonTally,
 ) -> pd.Series[Any]:
-    """Look for masks that are gone or changed under another id, equal to the pixel.
+    """Match masks that are gone or changed with masks of another id that are equal to the pixel.
 
     Args:
         before: Masks of the audit whose pixels changed, and masks that are gone.
@@ -96,8 +95,8 @@ def found_again(
     Returns:
         New ids by old ones, of masks that are gone and stand there as new ones.
     """
-    old = pd.concat([_spelled(frame, "old", k) for k, frame in enumerate(before)])
-    new = pd.concat([_spelled(frame, "new", k) for k, frame in enumerate(after)])
+    old = pd.concat([_canonical(frame, "old", k) for k, frame in enumerate(before)])
+    new = pd.concat([_canonical(frame, "new", k) for k, frame in enumerate(after)])
     same = old.merge(new, on=["image_id", "counts", "twin"])
     plain = (same["kind_old"] == 1) & (same["kind_new"] == 1)
     tally.counts["under another's id"] += int((~plain).sum())
@@ -105,9 +104,9 @@ def found_again(
     return same[plain].set_index("old")["new"]
 
 
-def _spelled(frame: pd.DataFrame, name: str, kind: int) -> pd.DataFrame:
-    """Return ids, images and masks that equal each other where the pixels do; twins are counted."""
-    runs, _ = runs_of(frame)
+def _canonical(frame: pd.DataFrame, name: str, kind: int) -> pd.DataFrame:
+    """Return ids, images and masks in one spelling for equal pixels; duplicates are numbered."""
+    runs, _ = decode_rows(frame)
     full = np.asarray(area(runs) > 0, np.bool_)
     spelled = pd.DataFrame(
         {
@@ -132,20 +131,20 @@ _OWN = (
 )
 
 
-def decisions_of(
+def compare_with_audit(
     audit: Audit,
     parts: Iterable[CorrectedImages],
     name: str,
-    shown: ShownMasks,
+    shown: ExportedMasks,
     options: ImportOptions,
 ) -> ImportedDecisions:
-    """Hold a corrected dataset against the audit's masks.
+    """Compare a corrected dataset with the audit's masks.
 
     Args:
         audit: The audit of the dataset as it was.
         parts: The corrected dataset, each image in one part only.
         name: Its file's name, for messages.
-        shown: What people were given.
+        shown: The exported masks.
         options: What the caller knows of it.
 
     Raises:
@@ -153,13 +152,15 @@ def decisions_of(
             may be a part of the dataset only, or nothing in it was changed; says which.
     """
     tally = ComparisonTally()
-    images = Images(audit, name)
+    images = ImageMatches(audit, name)
     for part in parts:
-        _take(ComparedPart(audit, part, name, shown, options.same_iou), images, tally)
-    looked = np.concatenate(tally.looked) if tally.looked else np.empty(0, np.int64)
-    check_whole(audit, tally, images, name, shown)
-    if not options.all_looked:
-        check_touched(tally, name)
+        _compare_part(ComparedPart(audit, part, name, shown, options.same_iou), images, tally)
+    reviewed_images = (
+        np.concatenate(tally.reviewed_images) if tally.reviewed_images else np.empty(0, np.int64)
+    )
+    check_complete(audit, tally, images, name, shown)
+    if not options.assume_reviewed:
+        check_changed(tally, name)
     empty = pd.DataFrame({"mask_id": np.empty(0, np.int64), "action": pd.Series([], dtype="str")})
     total = int(audit.info.get("counts", {}).get("images", 0))
     counts = tally.counts
@@ -167,7 +168,7 @@ def decisions_of(
     return ImportedDecisions(
         decisions=shown.explained(decided),
         missing=pd.concat(tally.missing, ignore_index=True) if tally.missing else None,
-        looked=pd.DataFrame({"image_id": looked}),
+        reviewed_images=pd.DataFrame({"image_id": reviewed_images}),
         notes={
             "images of the audit that are not in it, so nobody looked at them": max(
                 total - len(images.taken), 0
@@ -185,36 +186,38 @@ def decisions_of(
     )
 
 
-def _take(side: ComparedPart, images: Images, tally: ComparisonTally) -> None:
-    """Compare one part with the audit and note what follows."""
-    new, table = _usable(side), side.part.table
+def _compare_part(side: ComparedPart, images: ImageMatches, tally: ComparisonTally) -> None:
+    """Compare one part with the audit and record the decisions."""
+    new, table = _check_ids(side), side.part.table
     matched = images.match(table.images)
     tally.counts["strange images"] += len(table.images) - len(matched)
     new = new[new["image_id"].isin(matched.index)]
     new = new.assign(image_id=matched.reindex(new["image_id"]).to_numpy(np.int64))
-    old = named_rows(rows_of(side.audit, "masks", "image_id", matched.to_numpy(np.int64), _OWN))
+    old = fill_category_names(
+        rows_of(side.audit, "masks", "image_id", matched.to_numpy(np.int64), _OWN)
+    )
     given = side.shown.among(old["mask_id"])
     partly = [*old["image_id"].to_numpy(np.int64)[~given].tolist(), *side.part.pieces]
     whole = ~np.isin(matched.to_numpy(np.int64), np.array(partly, np.int64))
-    tally.looked.append(matched.to_numpy(np.int64)[whole])
+    tally.reviewed_images.append(matched.to_numpy(np.int64)[whole])
     old = old[given].set_index("mask_id")
     pairs = new.index[new.index.isin(old.index) & ~new["fresh"].to_numpy(np.bool_)]
     moved = old.loc[pairs, "image_id"].to_numpy() != new.loc[pairs, "image_id"].to_numpy()
     if moved.any():
-        raise other_image(side.where(pairs[moved][0]))
-    changed = _compare(side, old.loc[pairs], new.loc[pairs], tally)
+        raise wrong_image_error(side.where(pairs[moved][0]))
+    changed = _decide_common(side, old.loc[pairs], new.loc[pairs], tally)
     gone = old[~old.index.isin(pairs)]
     added = new[~new.index.isin(pairs) | new["fresh"].to_numpy(np.bool_)]
     tally.counts["paired"] += len(pairs)
     tally.counts["masks"] += len(old)
-    again = found_again((old.loc[changed], gone), (new.loc[changed], added), tally)
-    _note_added(side, added[~added.index.isin(again.to_numpy())], tally)
-    _note(tally, gone.index[~gone.index.isin(again.index)], "reject")
-    _note(tally, again.index, "accept")
+    again = match_equal_pixels((old.loc[changed], gone), (new.loc[changed], added), tally)
+    _add_missing(side, added[~added.index.isin(again.to_numpy())], tally)
+    _add_decisions(tally, gone.index[~gone.index.isin(again.index)], "reject")
+    _add_decisions(tally, again.index, "accept")
 
 
-def _usable(side: ComparedPart) -> pd.DataFrame:
-    """Return the part's masks; refuse ids and images that cannot be told apart."""
+def _check_ids(side: ComparedPart) -> pd.DataFrame:
+    """Return the part's masks; refuse duplicate ids and images."""
     masks = side.part.table.masks.assign(fresh=side.part.fresh)
     for status, what in (
         ("duplicate_id", "its id stands twice"),
@@ -227,17 +230,17 @@ def _usable(side: ComparedPart) -> pd.DataFrame:
     return masks
 
 
-def _compare(
+def _decide_common(
     side: ComparedPart, old: pd.DataFrame, new: pd.DataFrame, tally: ComparisonTally
 ) -> pd.Index[Any]:
-    """Decide on masks that stand in both; return the ids of those that changed their pixels."""
-    before, readable_before = runs_of(old)
-    after, readable = runs_of(new)
+    """Decide on masks that both sides have; return the ids of those whose pixels changed."""
+    before, readable_before = decode_rows(old)
+    after, readable = decode_rows(new)
     ids = old.index
-    tally.counts["crowds"] += _crowds_changed(old, new)
+    tally.counts["crowds"] += _count_crowd_changes(old, new)
     broken = readable_before & ~readable
     if broken.any():
-        raise _unreadable(side, new, ids[broken][0])
+        raise _unreadable_error(side, new, ids[broken][0])
     size_before, size = area(before), area(after)
     iou = pair_iou(before, after)
     iou[~readable_before] = np.nan
@@ -245,25 +248,25 @@ def _compare(
     tally.counts["unusable"] += int(nothing.sum())
     erased = (size == 0) & ~nothing
     same = iou >= side.same_iou
-    other = relabelled(plain(old["category"]), plain(new["category"]))
+    other = is_relabelled(plain(old["category"]), plain(new["category"]))
     renamed = same & other
     tally.counts["renamed"] += int(renamed.sum())
     changed = ~same & ~erased & ~nothing
     masks = np.full(len(ids), None, object)
     masks[changed] = canonical(after[changed])
-    _note(tally, ids[erased], "reject")
-    _note(tally, ids[same & ~renamed], "accept", iou=iou[same & ~renamed])
+    _add_decisions(tally, ids[erased], "reject")
+    _add_decisions(tally, ids[same & ~renamed], "accept", iou=iou[same & ~renamed])
     fixed = changed | renamed
     rows = [side.place(number) for number in ids[fixed].tolist()]
-    said = new["category"].astype(object).where(other, None).to_numpy(object)
-    columns = {"iou": iou[fixed], "segmentation": masks[fixed], "category": said[fixed]}
-    _note(tally, ids[fixed], "fix", **columns, row=rows)
+    labels = new["category"].astype(object).where(other, None).to_numpy(object)
+    columns = {"iou": iou[fixed], "segmentation": masks[fixed], "category": labels[fixed]}
+    _add_decisions(tally, ids[fixed], "fix", **columns, row=rows)
     kept: pd.Index[Any] = ids[changed]
     return kept
 
 
-def _crowds_changed(old: pd.DataFrame, new: pd.DataFrame) -> int:
-    """Count masks that are marked as crowds on one side only; 0 where a file does not tell."""
+def _count_crowd_changes(old: pd.DataFrame, new: pd.DataFrame) -> int:
+    """Count masks that are crowds on one side only; 0 where a file has no such flag."""
     if "iscrowd" not in new:
         return 0
     before = old["iscrowd"] if "iscrowd" in old else pd.Series(0, index=old.index)
@@ -271,15 +274,15 @@ def _crowds_changed(old: pd.DataFrame, new: pd.DataFrame) -> int:
     return int((after.notna() & (before.fillna(0) != after.fillna(0))).sum())
 
 
-def _unreadable(side: ComparedPart, new: pd.DataFrame, mask_id: Any) -> SourceError:
+def _unreadable_error(side: ComparedPart, new: pd.DataFrame, mask_id: Any) -> SourceError:
     row = new.loc[mask_id]
     return SourceError(
         f"its mask cannot be read ({row['status_detail'] or row['status']})", side.where(mask_id)
     )
 
 
-def _note(tally: ComparisonTally, ids: pd.Index[Any], action: str, **columns: Any) -> None:
-    """Note the same action on some masks."""
+def _add_decisions(tally: ComparisonTally, ids: pd.Index[Any], action: str, **columns: Any) -> None:
+    """Record the same action for some masks."""
     if not len(ids):
         return
     tally.counts[action] += len(ids)
@@ -288,12 +291,12 @@ def _note(tally: ComparisonTally, ids: pd.Index[Any], action: str, **columns: An
     )
 
 
-def _note_added(side: ComparedPart, added: pd.DataFrame, tally: ComparisonTally) -> None:
-    runs, readable = runs_of(added)
+def _add_missing(side: ComparedPart, added: pd.DataFrame, tally: ComparisonTally) -> None:
+    runs, readable = decode_rows(added)
     size = area(runs)
     broken = ~readable & (added["status"] != "no_segmentation").to_numpy(np.bool_)
     if broken.any():
-        raise _unreadable(side, added, added.index[broken][0])
+        raise _unreadable_error(side, added, added.index[broken][0])
     full = size > 0
     tally.counts["new and empty"] += int((~full).sum())
     if not full.any():

@@ -1,4 +1,4 @@
-"""What a comparison with a corrected dataset works on: its parts, and what was found so far."""
+"""Parts of a corrected dataset, the set of exported masks, and the tally of a comparison."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CorrectedImages:
         table: Its masks and images; the index of masks is the file's ids.
         fresh: Which masks have no id in the file.
         places: Where masks stand in the file, by id, where that says more than the id.
-        pieces: Images of which only pieces were shown or understood, so they are not gone through
+        pieces: Images of which only pieces were shown or understood, so they are not reviewed
             as a whole.
     """
 
@@ -37,8 +37,8 @@ class CorrectedImages:
 
 
 @dataclass(frozen=True)
-class ShownMasks:
-    """Which masks people were given.
+class ExportedMasks:
+    """The masks that were exported, in which people could have changed anything.
 
     Attributes:
         ids: Their ids, sorted; None for all of the audit.
@@ -53,7 +53,7 @@ class ShownMasks:
     draws: pd.Series[Any] | None = None
 
     def among(self, ids: pd.Series[Any]) -> BoolArray:
-        """Return which of some masks were shown."""
+        """Return which of some masks were exported, shape (n,)."""
         numbers = ids.to_numpy(np.int64)
         given = np.isin(numbers, numbers if self.ids is None else self.ids)
         if self.lost is not None:
@@ -62,9 +62,9 @@ class ShownMasks:
 
     @property
     def scope(self) -> str:
-        """A name for what people were given; "" for the whole dataset."""
+        """A name for the exported subset; "" for the whole dataset."""
         if self.draws is not None:
-            return draws_named(self.draws.dropna().unique().tolist())
+            return name_draws(self.draws.dropna().unique().tolist())
         if self.ids is None:
             return ""
         return f"masks {blake2b(self.ids.tobytes(), digest_size=4).hexdigest()}"
@@ -81,46 +81,46 @@ class ShownMasks:
         return decisions.assign(draw_id=draws.array)
 
 
-def draws_named(draws: Iterable[int]) -> str:
+def name_draws(draws: Iterable[int]) -> str:
     """Return a name for some draws."""
     return ", ".join(f"draw {number}" for number in sorted(set(draws)))
 
 
 @dataclass
 class ComparisonTally:
-    """What has been found so far, part by part.
+    """Decisions and counts of the parts compared so far.
 
     Attributes:
-        decisions: On masks that people were given.
+        decisions: On exported masks.
         missing: Masks that they added.
-        looked: Images that they went through as a whole.
+        reviewed_images: Images that they fully reviewed.
         unmatched: New masks with ids that are not those of their images.
         counts: How many there were of each action, and of what is checked or told at the end.
     """
 
     decisions: list[pd.DataFrame] = field(default_factory=list)
     missing: list[pd.DataFrame] = field(default_factory=list)
-    looked: list[IntArray] = field(default_factory=list)
+    reviewed_images: list[IntArray] = field(default_factory=list)
     unmatched: list[pd.DataFrame] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
 class ComparedPart:
-    """A part, and what it is held against.
+    """A part, and the audit that it is compared with.
 
     Attributes:
         audit: The audit.
         part: The part.
         name: Its file's name, for messages.
-        shown: What people were given.
+        shown: The exported masks.
         same_iou: A mask with at least this IoU with its correction counts as not changed.
     """
 
     audit: Audit
     part: CorrectedImages
     name: str
-    shown: ShownMasks
+    shown: ExportedMasks
     same_iou: float
 
     def where(self, mask_id: Any) -> str:
@@ -128,18 +128,18 @@ class ComparedPart:
         return f"{self.name}, {self.place(mask_id)}"
 
     def place(self, mask_id: Any) -> str:
-        """Say where an annotation stands in the file."""
+        """Return the place of an annotation in the file, for messages."""
         return self.part.places.get(int(mask_id), f"annotation {mask_id}")
 
 
-def other_image(where: str) -> SourceError:
+def wrong_image_error(where: str) -> SourceError:
     """Return the error for a mask that stands on another image than the audit's mask of its id."""
     do = "ids must be the audit's; if a tool has numbered them anew, import its own export"
     return SourceError("it lies on another image than in the audit", where, do)
 
 
-def runs_of(frame: pd.DataFrame) -> tuple[Runs, BoolArray]:
-    """Return masks as runs, and which of them can be read."""
+def decode_rows(frame: pd.DataFrame) -> tuple[Runs, BoolArray]:
+    """Return masks as runs, and which of them are readable, shape (n,)."""
     heights, widths = (frame[side].to_numpy(np.int64) for side in ("height", "width"))
     runs, problems = decoded(frame["segmentation"], heights, widths)
     return runs, np.array([not problem for problem in problems], np.bool_)

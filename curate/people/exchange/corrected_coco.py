@@ -1,7 +1,8 @@
-"""Decisions from a corrected COCO (or LVIS) file; see :mod:`curate.people.exchange.compare`.
+"""COCO and LVIS, both ways: queues out, corrected files in; see
+:mod:`curate.people.exchange.compare`.
 
-A queue that was written as COCO holds only some masks of each image. Such a file is known by what
-stands in it, and what people were given is then the last draw that fits it.
+A queue that was written as COCO holds only some masks of each image. Such a file is known by its
+content, and the exported masks are then those of the last draw that fits it.
 """
 
 from __future__ import annotations
@@ -25,28 +26,32 @@ from curate.formats.format import new_file
 from curate.formats.json.sniffing import shape_of
 from curate.people.exchange.coco_of_tools import (
     FolderLayout,
-    coco_pictures,
-    info_of_queue,
+    has_mask_ids,
     is_queue,
-    version_of_queue,
-    was_sent_out,
+    make_queue_info,
+    read_coco_images,
+    read_queue_version,
     write_coco_folder,
 )
-from curate.people.exchange.compare import decisions_of
-from curate.people.exchange.compared_parts import CorrectedImages, ShownMasks
-from curate.people.exchange.exported_masks import dataset_ids, shown_as_told, shown_in_queue
-from curate.people.exchange.queue_images import needs_pictures
+from curate.people.exchange.compare import compare_with_audit
+from curate.people.exchange.compared_parts import CorrectedImages, ExportedMasks
+from curate.people.exchange.exported_masks import (
+    find_matching_draw,
+    read_dataset_ids,
+    read_exported,
+)
+from curate.people.exchange.queue_images import require_pictures
 from curate.people.exchange.queue_writing import (
     BATCH,
     DUMP,
-    Outgoing,
+    ExportOptions,
     QueueWriter,
     check_version,
-    records,
+    plain_records,
 )
 from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
-from curate.people.exchange.tool_export import join
-from curate.people.exchange.tool_labels import Labels, names_of, safe_label
+from curate.people.exchange.tool_export import import_tool_export
+from curate.people.exchange.tool_labels import Labels, safe_label, spell_categories
 from curate.people.exchange.tool_shapes import Tool
 from curate.people.reviews.review_file import Reviews
 from curate.store.audit import Audit
@@ -54,7 +59,7 @@ from curate.store.audit_sql import dataset_version, source_of
 from curate.store.rows_by_id import rows_of
 
 
-def with_own_labels(
+def use_audit_categories(
     audit: Audit, labels: Labels, table: MaskTable, listed: list[Any] | None, name: str
 ) -> MaskTable:
     """Return a part of a corrected file with the audit's categories.
@@ -79,12 +84,12 @@ def with_own_labels(
     declared = category_names(listed)[0] or {}
     if not labels.names and len(declared) == 1:
         made: list[str | None] = [None] * len(masks)
-        return _with(table, made)
+        return _replace_categories(table, made)
     before = plain(old["category_id"]) if "category_id" in old else [None] * len(ids)
     numbers = plain(masks["category_id"]) if "category_id" in masks else [None] * len(ids)
     known = dict(labels.numbered)
     made = []
-    rows = zip(ids, plain(masks["category"]), numbers, names_of(old), before, strict=True)
+    rows = zip(ids, plain(masks["category"]), numbers, spell_categories(old), before, strict=True)
     for mask, said, number, own, own_number in rows:
         kept = number is not None and number == own_number
         if number is not None and listed is not None and number not in declared and not kept:
@@ -97,15 +102,15 @@ def with_own_labels(
             made.append(str(number))
         else:
             made.append(labels.category_now(said, own))
-    return _with(table, made)
+    return _replace_categories(table, made)
 
 
-def _with(table: MaskTable, category: list[str | None]) -> MaskTable:
+def _replace_categories(table: MaskTable, category: list[str | None]) -> MaskTable:
     made = pd.Series(category, table.masks.index, STRING)
     return replace(table, masks=table.masks.assign(category=made))
 
 
-def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
+def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as a COCO instances file that pycocotools loads.
 
     Masks are run lengths (also where the source has polygons), ``iscrowd`` is the true one, ids are
@@ -123,15 +128,17 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
     rows = rows.drop_duplicates("mask_id").reset_index(drop=True)
     categories, numbers = _categories(audit, rows)
     images = _images(audit, rows)
-    info = info_of_queue(source_of(audit).get("path", audit.path), dataset_version(audit))
+    info = make_queue_info(source_of(audit).get("path", audit.path), dataset_version(audit))
     written = 0
     with new_file(out) as file:
         head = {"info": info, "licenses": [], "images": images, "categories": categories}
         file.write(orjson.dumps(head, option=DUMP)[:-1] + b',"annotations":[')
         for start in range(0, len(rows), BATCH):
             batch = rows.iloc[start : start + BATCH]
-            masks = _segmentations(audit, batch)
-            for record, number in zip(records(batch), numbers[start : start + BATCH], strict=True):
+            masks = _read_segmentations(audit, batch)
+            for record, number in zip(
+                plain_records(batch), numbers[start : start + BATCH], strict=True
+            ):
                 mask = masks.get(record["mask_id"])
                 if mask is not None:
                     annotation = _annotation(record, mask, int(number))
@@ -142,8 +149,8 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
     return written
 
 
-def check_coco(audit: Audit, out: Path, how: Outgoing) -> None:
-    """See that a queue can be written as asked for; a writer's ``check``.
+def check_coco(audit: Audit, out: Path, how: ExportOptions) -> None:
+    """Check that a queue can be written as asked for; a writer's ``check``.
 
     Raises:
         CallError: Crops are asked for, and ``out`` is the name of a file, or there are no pictures;
@@ -155,10 +162,10 @@ def check_coco(audit: Audit, out: Path, how: Outgoing) -> None:
     if how.crops and out.suffix.lower() == ".json":
         what = "crops are a folder of pictures with their JSON"
         raise CallError(what, str(out), "give a name without .json")
-    needs_pictures("COCO", whole=False)(audit, out, how)
+    require_pictures("COCO", whole=False)(audit, out, how)
 
 
-def _segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, dict[str, Any]]:
+def _read_segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, dict[str, Any]]:
     if not len(rows):
         return {}
     ids = ", ".join(map(str, rows["mask_id"].tolist()))
@@ -208,7 +215,7 @@ def _categories(audit: Audit, rows: pd.DataFrame) -> tuple[list[dict[str, Any]],
         listed = [{"id": number, "name": name} for number, name in labels.numbered]
         return listed, rows["category_id"].astype("int64").tolist()
     number = {name: k for k, name in enumerate(labels.listed(), 1)}
-    ids = [number[labels.label(name)] for name in names_of(rows)]
+    ids = [number[labels.label(name)] for name in spell_categories(rows)]
     return [{"id": k, "name": name} for name, k in number.items()], ids
 
 
@@ -224,35 +231,35 @@ def _images(audit: Audit, rows: pd.DataFrame) -> list[dict[str, Any]]:
             "height": record["height"],
             "width": record["width"],
         }
-        for record in records(found)
+        for record in plain_records(found)
     ]
 
 
-def _file(path: Path) -> Path:
+def _instances_file(path: Path) -> Path:
     """Return the file itself where a folder of crops is given."""
     return path / "instances.json" if path.is_dir() else path
 
 
 def _matches(path: Path) -> bool:
-    return shape_of(_file(path)).looks_coco
+    return shape_of(_instances_file(path)).looks_coco
 
 
 TOOL = Tool(
     _matches,
-    lambda path, wanted: coco_pictures(_file(path), path.name, wanted, crowds=True),
+    lambda path, wanted: read_coco_images(_instances_file(path), path.name, wanted, crowds=True),
     safe_label,
 )
 """How COCO is read where its ids may have been numbered anew."""
 
 
 def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
-    check_version(reviews.audit, [version_of_queue(_file(path))], path.name)
-    if options.match is not None or was_sent_out(_file(path)):
-        return join(reviews, TOOL, path, options)
+    check_version(reviews.audit, [read_queue_version(_instances_file(path))], path.name)
+    if options.match is not None or has_mask_ids(_instances_file(path)):
+        return import_tool_export(reviews, TOOL, path, options)
     with files.scratch() as work:
-        shown = _shown(reviews, path, options)
+        shown = _find_exported(reviews, path, options)
         parts = _parts(reviews.audit, path, work)
-        return decisions_of(reviews.audit, parts, path.name, shown, options)
+        return compare_with_audit(reviews.audit, parts, path.name, shown, options)
 
 
 def _parts(audit: Audit, path: Path, work: Path) -> Iterator[CorrectedImages]:
@@ -263,19 +270,19 @@ def _parts(audit: Audit, path: Path, work: Path) -> Iterator[CorrectedImages]:
         if spare is None:
             raise SourceError("it has ids beyond 62 bits", path.name)
         table = FORMAT.load(path, part)
-        table = with_own_labels(audit, labels, table, index.categories, path.name)
+        table = use_audit_categories(audit, labels, table, index.categories, path.name)
         yield CorrectedImages(
             table, np.asarray(table.masks.index.to_numpy(np.int64) >= spare, np.bool_)
         )
 
 
-def _shown(reviews: Reviews, path: Path, options: ImportOptions) -> ShownMasks:
-    """Return which masks people were given."""
-    if options.given is not None:
-        return shown_as_told(reviews, options.given, dataset_ids)
+def _find_exported(reviews: Reviews, path: Path, options: ImportOptions) -> ExportedMasks:
+    """Return the masks that were exported."""
+    if options.exported is not None:
+        return read_exported(reviews, options.exported, read_dataset_ids)
     if not _is_queue(path):
-        return ShownMasks()
-    return shown_in_queue(reviews, dataset_ids(path), path.name)
+        return ExportedMasks()
+    return find_matching_draw(reviews, read_dataset_ids(path), path.name)
 
 
 def _is_queue(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Queues as CSV, and decisions from it: the queue with ``decision`` filled in, or any such table.
+"""CSV, both ways: queues out, tables with a column ``decision`` in.
 
 The first row names the columns, in any order; commas, semicolons and tabs are found by it. A row is
 counted as a spreadsheet counts it: the header is row 1, and a cell may hold line breaks.
@@ -19,10 +19,10 @@ from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import plain
 from curate.errors import SourceError
 from curate.formats.format import convert_read_errors, new_file
-from curate.people.exchange.queue_writing import Outgoing, QueueWriter
+from curate.people.exchange.queue_writing import ExportOptions, QueueWriter
 from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
-from curate.people.exchange.row_cells import FORMULA, with_decision
-from curate.people.exchange.table_columns import NAMES, Table, found_in
+from curate.people.exchange.row_cells import FORMULA, add_decision_column
+from curate.people.exchange.table_columns import NAMES, Table, parse_decisions
 from curate.people.reviews.review_file import Reviews
 from curate.store.audit import Audit
 
@@ -31,14 +31,16 @@ _BATCH = 20_000
 _DELIMITERS = (",", ";", "\t")
 
 
-def _header(line: str) -> tuple[str, list[str]]:
+def _parse_header(line: str) -> tuple[str, list[str]]:
     """Return the delimiter of a header, and its names."""
     cut = {mark: next(csv.reader([line], delimiter=mark), []) for mark in _DELIMITERS}
-    best = max(_DELIMITERS, key=lambda mark: ("mask_id" in _plain(cut[mark]), len(cut[mark])))
-    return best, _plain(cut[best])
+    best = max(
+        _DELIMITERS, key=lambda mark: ("mask_id" in _normalise_names(cut[mark]), len(cut[mark]))
+    )
+    return best, _normalise_names(cut[best])
 
 
-def _plain(names: list[str]) -> list[str]:
+def _normalise_names(names: list[str]) -> list[str]:
     return [name.strip().lower() for name in names]
 
 
@@ -47,7 +49,7 @@ def _matches(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
         line = head.splitlines()[0].decode("utf-8-sig") if head else ""
-        return "mask_id" in _header(line)[1]
+        return "mask_id" in _parse_header(line)[1]
     except (OSError, UnicodeDecodeError, csv.Error, IndexError):
         return False
 
@@ -58,14 +60,14 @@ def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecis
         text = io.TextIOWrapper(file, "utf-8-sig", newline="")
         try:
             with pause_collector():
-                return found_in(_table(path.name, text), reviews.audit)
+                return parse_decisions(_read_table(path.name, text), reviews.audit)
         except UnicodeDecodeError as error:
             do = "save it as CSV UTF-8"
             raise SourceError("the text is not UTF-8", path.name, do) from error
 
 
-def _table(name: str, text: io.TextIOWrapper) -> Table:
-    mark, names = _header(text.readline())
+def _read_table(name: str, text: io.TextIOWrapper) -> Table:
+    mark, names = _parse_header(text.readline())
     for column in NAMES:
         if names.count(column) > 1:
             raise SourceError(f"the column {column} stands twice", name)
@@ -75,7 +77,7 @@ def _table(name: str, text: io.TextIOWrapper) -> Table:
     for first, batch in _batches(name, csv.reader(text, delimiter=mark, strict=True)):
         numbers = range(first, first + len(batch))
         if set(map(len, batch)) - {len(names)}:
-            numbers, batch = _sound(name, len(names), numbers, batch)  # type: ignore[assignment]
+            numbers, batch = _check_rows(name, len(names), numbers, batch)  # type: ignore[assignment]
         if not batch:
             continue
         cells = list(zip(*batch, strict=True))
@@ -100,10 +102,10 @@ def _batches(name: str, reader: Any) -> Iterator[tuple[int, list[list[str]]]]:
         first += len(batch)
 
 
-def _sound(
+def _check_rows(
     name: str, width: int, numbers: range, batch: list[list[str]]
 ) -> tuple[list[int], list[list[str]]]:
-    """Leave out empty lines; refuse rows that are cut off or have too many cells."""
+    """Leave out empty lines; refuse rows with too few or too many cells."""
     kept = [(at, row) for at, row in zip(numbers, batch, strict=True) if any(row)]
     for at, row in kept:
         if len(row) != width:
@@ -112,7 +114,7 @@ def _sound(
     return [at for at, _ in kept], [row for _, row in kept]
 
 
-def write_csv(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
+def write_csv(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as CSV (UTF-8, RFC 4180), safe to open in a spreadsheet.
 
     A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay.
@@ -120,21 +122,21 @@ def write_csv(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int
     del audit, how
     with new_file(out) as file:
         text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
-        for line in csv_lines(rows):
+        for line in format_csv(rows):
             text.write(line)
         text.detach()
     return len(rows)
 
 
-def csv_lines(rows: pd.DataFrame) -> Iterator[str]:
+def format_csv(rows: pd.DataFrame) -> Iterator[str]:
     """Yield a queue as CSV text, some lines at a time, with an empty column ``decision``."""
-    rows = with_decision(rows)
+    rows = add_decision_column(rows)
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(rows.columns)
     for start in range(0, len(rows), _BATCH):
         batch = rows.iloc[start : start + _BATCH]
-        columns = [[_cell(value) for value in plain(batch[name])] for name in rows.columns]
+        columns = [[_escape_cell(value) for value in plain(batch[name])] for name in rows.columns]
         writer.writerows(zip(*columns, strict=True))
         yield buffer.getvalue()
         buffer.seek(0)
@@ -142,7 +144,7 @@ def csv_lines(rows: pd.DataFrame) -> Iterator[str]:
     yield buffer.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def _escape_cell(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, str):

@@ -27,29 +27,29 @@ from curate.formats.cvat.xml_stream import CvatShape as XmlShape
 from curate.formats.cvat.xml_stream import Image, Index, index_file, looks_like_cvat, read_images
 from curate.formats.format import PART_BYTES, convert_read_errors, new_folder
 from curate.formats.json.sniffing import shape_of_bytes
-from curate.people.exchange.archives import files_in, head_of, is_zip, names_in
-from curate.people.exchange.coco_of_tools import coco_pictures
+from curate.people.exchange.archives import is_zip, list_names, open_files, read_head
+from curate.people.exchange.coco_of_tools import read_coco_images
 from curate.people.exchange.queue_images import (
     ExportedView,
     check_pictures,
-    crops,
-    needs_pictures,
-    pictures_of,
+    find_pictures,
+    group_by_image,
+    make_crops,
+    require_pictures,
     save_picture,
-    whole_images,
 )
-from curate.people.exchange.queue_writing import Outgoing, QueueWriter
+from curate.people.exchange.queue_writing import ExportOptions, QueueWriter
 from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
-from curate.people.exchange.tool_export import join
+from curate.people.exchange.tool_export import import_tool_export
 from curate.people.exchange.tool_image_names import PictureNames
 from curate.people.exchange.tool_labels import Labels, safe_label, safe_text
 from curate.people.exchange.tool_shapes import (
     UNREAD,
+    ImageFilter,
     ImportedImage,
     ImportedMask,
     Tool,
-    Wanted,
-    draw_of,
+    parse_draw,
 )
 from curate.people.reviews.review_file import Reviews
 from curate.store.audit import Audit
@@ -67,7 +67,7 @@ NAMES = {
 _COLOUR = "#1b6ca8"
 
 
-def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
+def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as a folder for CVAT: ``annotations.xml``, ``labels.json`` and ``images/``.
 
     Whole images unless crops are asked for. Pictures are there if the audit knows them.
@@ -75,7 +75,7 @@ def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
     Raises:
         CallError: Crops are asked for, and there are no pictures.
     """
-    folder = pictures_of(audit, how)
+    folder = find_pictures(audit, how)
     if how.crops:
         check_pictures(folder, "CVAT")
     names = PictureNames(audit)
@@ -92,7 +92,7 @@ def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> in
         with files.open_file(made / "annotations.xml") as file:
             _head(file, labels)
             for k, view in enumerate(
-                crops(audit, rows) if how.crops else whole_images(audit, rows)
+                make_crops(audit, rows) if how.crops else group_by_image(audit, rows)
             ):
                 name = names.of(view, crop=bool(how.crops))
                 saved = folder is not None and save_picture(folder, view, made / "images" / name)
@@ -137,30 +137,33 @@ def _image(
     view: ExportedView, name: str, number: int, shown: Mapping[str, str], labels: Labels
 ) -> Iterator[str]:
     size = f'width="{view.box.w}" height="{view.box.h}"'
-    yield f'<image id="{number}" name={_quoted(name)} {size}>\n'
+    yield f'<image id="{number}" name={_quote_attribute(name)} {size}>\n'
     for k, record in enumerate(view.rows):
         label = labels.of(record)
         sides = " ".join(f'{key}="{v}"' for key, v in write_box_rle(view.runs[k : k + 1]).items())
-        yield (f'<mask label={_quoted(label)} source="file" occluded="0" {sides} z_order="{k}">\n')
+        yield (
+            f'<mask label={_quote_attribute(label)} source="file" occluded="0" {sides} '
+            f'z_order="{k}">\n'
+        )
         values = {"mask_id": record["mask_id"]}
         values |= {key: record.get(column) for key, column in shown.items()}
         for key, value in values.items():
-            text = "" if value is None else escape(safe_text(_text(value)))
+            text = "" if value is None else escape(safe_text(_format_value(value)))
             yield f'<attribute name="{key}">{text}</attribute>\n'
         yield "</mask>\n"
     yield "</image>\n"
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _quoted(text: str) -> str:
+def _quote_attribute(text: str) -> str:
     """Return a value of an attribute; line breaks and tabs are kept, which a parser would blank."""
     return quoteattr(safe_text(text), {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
 
 
-_LOOK = 50  # how many files of an export are looked at to tell what it is
+_MAX_MEMBERS = 50  # how many files of an export are looked at to tell what it is
 
 
 def _is_xml(name: str) -> bool:
@@ -177,28 +180,28 @@ def _matches(path: Path) -> bool:
             return looks_like_cvat(path)
         except OSError:
             return False
-    names = names_in(path)
-    xml, coco = ([n for n in names if kind(n)][:_LOOK] for kind in (_is_xml, _is_json))
-    if any(b"<annotations" in head_of(path, name) for name in xml):
+    names = list_names(path)
+    xml, coco = ([n for n in names if kind(n)][:_MAX_MEMBERS] for kind in (_is_xml, _is_json))
+    if any(b"<annotations" in read_head(path, name) for name in xml):
         return True
-    return any(shape_of_bytes(head_of(path, name)).looks_coco for name in coco)
+    return any(shape_of_bytes(read_head(path, name)).looks_coco for name in coco)
 
 
-def _pictures(path: Path, wanted: Wanted) -> Iterator[ImportedImage]:
+def _read_images(path: Path, wanted: ImageFilter) -> Iterator[ImportedImage]:
     if path.is_file() and not is_zip(path):
-        yield from xml_pictures(path, path.name, wanted)
+        yield from read_xml_images(path, path.name, wanted)
         return
-    names = names_in(path)
+    names = list_names(path)
     kind = _is_xml if any(map(_is_xml, names)) else _is_json
-    with files_in(path, kind) as files:
+    with open_files(path, kind) as files:
         for name, file in files:
             if kind is _is_json:
-                yield from coco_pictures(file, f"{path.name}, {name[:80]}", wanted)
+                yield from read_coco_images(file, f"{path.name}, {name[:80]}", wanted)
             elif looks_like_cvat(file):
-                yield from xml_pictures(file, f"{path.name}, {name[:80]}", wanted)
+                yield from read_xml_images(file, f"{path.name}, {name[:80]}", wanted)
 
 
-def xml_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[ImportedImage]:
+def read_xml_images(path: Path, name: str, wanted: ImageFilter) -> Iterator[ImportedImage]:
     """Yield the images of a file of CVAT for images 1.1, with its masks and polygons.
 
     Args:
@@ -215,10 +218,10 @@ def xml_pictures(path: Path, name: str, wanted: Wanted) -> Iterator[ImportedImag
             for start, end in _blocks(index):
                 file.seek(start)
                 block = read_images(file.read(end - start), index.encoding, path)
-                pictures = [_picture(image) for image in block]
+                pictures = [_to_image(image) for image in block]
                 flags = wanted(pictures)
                 for picture, image, read in zip(pictures, block, flags, strict=True):
-                    picture.shapes.extend(_shape(shape, picture, read) for shape in image.shapes)
+                    picture.shapes.extend(_to_mask(shape, picture, read) for shape in image.shapes)
                 yield from pictures
 
 
@@ -233,34 +236,34 @@ def _blocks(index: Index) -> Iterator[tuple[int, int]]:
         at = stop
 
 
-def _picture(image: Image) -> ImportedImage:
+def _to_image(image: Image) -> ImportedImage:
     height, width = (parse_int(image.attributes.get(side, "")) or 0 for side in ("height", "width"))
     others = sum(image.others.values())
     return ImportedImage(image.attributes.get("name", ""), (height, width), others=others)
 
 
-def _shape(shape: XmlShape, picture: ImportedImage, read: bool) -> ImportedMask:
+def _to_mask(shape: XmlShape, picture: ImportedImage, read: bool) -> ImportedMask:
     return ImportedMask(
         shape.values.get("mask_id"),
         read_shape(shape, picture.size) if read else UNREAD,
         shape.attributes.get("label"),
         f"image {picture.name[:80]!r}, {shape.kind} {shape.ordinal + 1}",
         shape.kind == "polygon",
-        draw_of(shape.values.get("draw_id"), shape.values.get("slot")),
+        parse_draw(shape.values.get("draw_id"), shape.values.get("slot")),
         shape.values.get(DATASET_VERSION),
     )
 
 
-TOOL = Tool(_matches, _pictures, safe_label)
+TOOL = Tool(_matches, _read_images, safe_label)
 """How CVAT's exports are read."""
 
 
 def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
-    return join(reviews, TOOL, path, options)
+    return import_tool_export(reviews, TOOL, path, options)
 
 
 READER = Reader("cvat", "CVAT", _matches, _read)
 
 WRITER = QueueWriter(
-    "cvat", "CVAT for images 1.1", write_cvat, True, needs_pictures("CVAT", whole=False)
+    "cvat", "CVAT for images 1.1", write_cvat, True, require_pictures("CVAT", whole=False)
 )

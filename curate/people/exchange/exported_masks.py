@@ -1,6 +1,6 @@
-"""Which masks people were given, where that was not the whole dataset.
+"""Subset of masks that was exported, by named draws, by the best fitting draw, or by a file.
 
-Every mask that goes out says for which draw and person it does, so what people were given are the
+Every mask that goes out says for which draw and person it does, so the exported masks are the
 masks of all draws that came back. Where a tool has lost that, it is found out, or asked.
 """
 
@@ -16,16 +16,16 @@ import pandas as pd
 from curate.common import files
 from curate.errors import CallError, SourceError
 from curate.formats import dataset_path, detect
-from curate.people.exchange.compared_parts import ShownMasks
+from curate.people.exchange.compared_parts import ExportedMasks
 from curate.people.reviews.review_file import Reviews, has_reviews
 from curate.store.rows_by_id import IntArray
 
-_FITS = 0.5
+_MIN_SHARE = 0.5
 """Least share of a queue's masks that a draw must hold to be the one it was made of."""
 
 
-def shown_by_name(reviews: Reviews, named: pd.DataFrame) -> ShownMasks | None:
-    """Return what people were given by the draws that a file names: all of these, put together.
+def find_named_draws(reviews: Reviews, named: pd.DataFrame) -> ExportedMasks | None:
+    """Return the exported masks by the draws that a file names: the union of these.
 
     A draw counts where at least half of the masks that name it stand in it: numbers of draws are
     those of one audit, and a copy of it may have other draws under the same ones.
@@ -35,9 +35,9 @@ def shown_by_name(reviews: Reviews, named: pd.DataFrame) -> ShownMasks | None:
         named: ``mask_id``, ``draw_id`` and ``slot`` of masks that say why they were shown.
 
     Returns:
-        Which masks they were given; None where no draw is named that is recorded here.
+        The exported masks; None where no draw is named that is recorded here.
     """
-    recorded = _numbers(reviews)
+    recorded = _draw_numbers(reviews)
     found: list[pd.DataFrame] = []
     for (draw_id, slot), masks in named.groupby(["draw_id", "slot"])["mask_id"]:
         if draw_id not in recorded:
@@ -49,15 +49,15 @@ def shown_by_name(reviews: Reviews, named: pd.DataFrame) -> ShownMasks | None:
     if not found:
         return None
     given = pd.concat(found, ignore_index=True)
-    said = named[["mask_id", "draw_id"]].merge(given)  # a mask in two draws is of its own one
-    every = pd.concat([given.assign(own=False), said.assign(own=True)])
+    of_named = named[["mask_id", "draw_id"]].merge(given)  # a mask in two draws is of its own one
+    every = pd.concat([given.assign(own=False), of_named.assign(own=True)])
     best = every.sort_values(["own", "draw_id"]).drop_duplicates("mask_id", keep="last")
     draws = best.set_index("mask_id").sort_index()["draw_id"]
-    return ShownMasks(draws.index.to_numpy(np.int64), True, draws=draws)
+    return ExportedMasks(draws.index.to_numpy(np.int64), True, draws=draws)
 
 
-def shown_in_queue(reviews: Reviews, ids: IntArray, name: str) -> ShownMasks:
-    """Return which masks people were given in a queue: those of the smallest draw that fits it.
+def find_matching_draw(reviews: Reviews, ids: IntArray, name: str) -> ExportedMasks:
+    """Return the exported masks of a queue: those of the smallest draw that holds it.
 
     Args:
         reviews: The audit's decisions and draws.
@@ -68,8 +68,8 @@ def shown_in_queue(reviews: Reviews, ids: IntArray, name: str) -> ShownMasks:
         SourceError: No draw fits, or several do, and not one within the other.
     """
     do = "say what people were given: --given FILE, or the number of the draw"
-    holding = _holding(reviews, ids)
-    if not holding or holding[0][0] < _FITS:
+    holding = _rank_draws(reviews, ids)
+    if not holding or holding[0][0] < _MIN_SHARE:
         what = "it is a queue, so what is missing from it may never have been shown"
         raise SourceError(what, name, do)
     share, draw_id, masks = holding[0]
@@ -79,31 +79,31 @@ def shown_in_queue(reviews: Reviews, ids: IntArray, name: str) -> ShownMasks:
         if apart or np.isin(rest, more).any():
             what = f"it may be of draw {draw_id}, of draw {other}, or of both"
             raise SourceError(what, name, do)
-    return ShownMasks(masks, draws=_of_draw(masks, draw_id))
+    return ExportedMasks(masks, draws=_draw_column(masks, draw_id))
 
 
-def shown_as_told(
-    reviews: Reviews, given: Path | int, ids_of: Callable[[Path], IntArray]
-) -> ShownMasks:
-    """Return which masks a file or a draw holds; all of them for the audit's source.
+def read_exported(
+    reviews: Reviews, exported: Path | int, ids_of: Callable[[Path], IntArray]
+) -> ExportedMasks:
+    """Return the masks of a file or a draw; all of them for the audit's source.
 
     Args:
         reviews: The audit's decisions and draws.
-        given: A file, or the number of a draw.
+        exported: A file, or the number of a draw.
         ids_of: Reads the masks of a file.
 
     Raises:
         CallError: There is no such draw.
     """
-    if isinstance(given, int):
-        masks = _drawn(reviews, given)[0]
-        return ShownMasks(masks, True, draws=_of_draw(masks, given))
-    if _is_source(reviews, given):
-        return ShownMasks(None, True)
-    return ShownMasks(ids_of(given), True)
+    if isinstance(exported, int):
+        masks = _masks_of_draw(reviews, exported)[0]
+        return ExportedMasks(masks, True, draws=_draw_column(masks, exported))
+    if _is_source(reviews, exported):
+        return ExportedMasks(None, True)
+    return ExportedMasks(ids_of(exported), True)
 
 
-def dataset_ids(path: Path) -> IntArray:
+def read_dataset_ids(path: Path) -> IntArray:
     """Return the ids of all masks of a dataset, sorted."""
     path = dataset_path(path)
     found = detect(path)
@@ -120,7 +120,7 @@ def _is_source(reviews: Reviews, path: Path) -> bool:
     return source is not None and Path(source).resolve() == path.resolve()
 
 
-def _drawn(reviews: Reviews, draw_id: int) -> list[IntArray]:
+def _masks_of_draw(reviews: Reviews, draw_id: int) -> list[IntArray]:
     """Return the masks of a draw: all of them, and those for a second person, if there are any."""
     if not has_reviews(reviews.audit):
         raise CallError(f"there is no draw {draw_id}", "--given")
@@ -130,24 +130,24 @@ def _drawn(reviews: Reviews, draw_id: int) -> list[IntArray]:
     return [np.unique(masks), *([second] if len(second) else [])]
 
 
-def _numbers(reviews: Reviews) -> list[int]:
+def _draw_numbers(reviews: Reviews) -> list[int]:
     """Return the numbers of the draws that are recorded, oldest first."""
     return reviews.draws()["draw_id"].tolist() if has_reviews(reviews.audit) else []
 
 
-def _of_draw(masks: IntArray, draw_id: int) -> pd.Series[Any]:
+def _draw_column(masks: IntArray, draw_id: int) -> pd.Series[Any]:
     return pd.Series(draw_id, index=pd.Index(masks, dtype="int64"), dtype="int64")
 
 
-def _holding(reviews: Reviews, ids: IntArray) -> list[tuple[float, int, IntArray]]:
-    """Return which share of some masks each draw holds, its number and all its masks.
+def _rank_draws(reviews: Reviews, ids: IntArray) -> list[tuple[float, int, IntArray]]:
+    """Return for each draw the share of some masks that it holds, its number and its masks.
 
     Those that hold most come first, of these the smallest, and of equals the last. Of a draw with a
     second person's masks these are one by themselves too.
     """
     found: list[tuple[float, int, IntArray]] = []
-    for draw_id in _numbers(reviews) if len(ids) else []:
-        for masks in _drawn(reviews, draw_id):
+    for draw_id in _draw_numbers(reviews) if len(ids) else []:
+        for masks in _masks_of_draw(reviews, draw_id):
             share = float(np.isin(ids, masks).mean())
             if share > 0:
                 found.append((share, draw_id, masks))

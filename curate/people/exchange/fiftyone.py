@@ -15,14 +15,14 @@ import pandas as pd
 from curate.formats.json.sniffing import shape_of
 from curate.people.exchange.coco_of_tools import (
     FolderLayout,
-    coco_pictures,
-    version_of_queue,
+    read_coco_images,
+    read_queue_version,
     write_coco_folder,
 )
-from curate.people.exchange.queue_images import needs_pictures
-from curate.people.exchange.queue_writing import Outgoing, QueueWriter, check_version
+from curate.people.exchange.queue_images import require_pictures
+from curate.people.exchange.queue_writing import ExportOptions, QueueWriter, check_version
 from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
-from curate.people.exchange.tool_export import join
+from curate.people.exchange.tool_export import import_tool_export
 from curate.people.exchange.tool_labels import safe_label
 from curate.people.exchange.tool_shapes import Tool
 from curate.people.reviews.review_file import Reviews
@@ -32,14 +32,14 @@ from curate.store.audit_sql import DATASET_VERSION
 LABELS = "labels.json"
 """Name of its COCO file."""
 
-SHOWN = (
+ATTRIBUTES = (
     *("mask_id", "draw_id", DATASET_VERSION, "slot", "quality_score", "reasons", "priority"),
     *("rank", "action"),
 )
 """Columns of a queue that become attributes; others bear names that mean something there."""
 
 
-def write_fiftyone(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
+def write_fiftyone(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as FiftyOne's COCODetectionDataset; whole images unless crops are asked for.
 
     Raises:
@@ -51,7 +51,7 @@ def write_fiftyone(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -
 
 
 def _annotation(record: dict[str, Any], mask: dict[str, Any], category: int) -> dict[str, Any]:
-    shown = {key: record[key] for key in SHOWN if record.get(key) is not None}
+    shown = {key: record[key] for key in ATTRIBUTES if record.get(key) is not None}
     if "quality_score" in shown:
         shown["score"] = shown["quality_score"]  # FiftyOne's confidence
     return {
@@ -71,18 +71,22 @@ def _matches(path: Path) -> bool:
 
 
 TOOL = Tool(
-    _matches, lambda path, wanted: coco_pictures(path / LABELS, path.name, wanted), safe_label
+    _matches, lambda path, wanted: read_coco_images(path / LABELS, path.name, wanted), safe_label
 )
 """How FiftyOne's export is read."""
 
 
 def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
-    check_version(reviews.audit, [version_of_queue(path / LABELS)], path.name)
-    return join(reviews, TOOL, path, options)
+    check_version(reviews.audit, [read_queue_version(path / LABELS)], path.name)
+    return import_tool_export(reviews, TOOL, path, options)
 
 
 READER = Reader("fiftyone", "FiftyOne", _matches, _read)
 
 WRITER = QueueWriter(
-    "fiftyone", "FiftyOne (COCODetectionDataset)", write_fiftyone, True, needs_pictures("FiftyOne")
+    "fiftyone",
+    "FiftyOne (COCODetectionDataset)",
+    write_fiftyone,
+    True,
+    require_pictures("FiftyOne"),
 )

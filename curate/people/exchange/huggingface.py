@@ -20,32 +20,34 @@ from curate.errors import SourceError
 from curate.formats.format import convert_read_errors
 from curate.formats.segmentation import read_segmentation
 from curate.people.exchange.huggingface_queue import write_huggingface
-from curate.people.exchange.queue_images import needs_pictures
+from curate.people.exchange.queue_images import require_pictures
 from curate.people.exchange.queue_writing import QueueWriter
 from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
-from curate.people.exchange.tool_export import join
+from curate.people.exchange.tool_export import import_tool_export
 from curate.people.exchange.tool_labels import safe_label
-from curate.people.exchange.tool_shapes import ImportedImage, ImportedMask, Tool, draw_of
+from curate.people.exchange.tool_shapes import ImportedImage, ImportedMask, Tool, parse_draw
 from curate.people.reviews.review_file import Reviews
 from curate.store.audit_sql import DATASET_VERSION
 
 _BATCH = 64
-_LOOK = 20
-_NEEDED = ("height", "width", "objects")
-_READ = frozenset({"id", "category", "segmentation", "iscrowd", "draw_id", "slot", DATASET_VERSION})
+_MAX_FILES = 20
+_REQUIRED = ("height", "width", "objects")
+_OBJECT_FIELDS = frozenset(
+    {"id", "category", "segmentation", "iscrowd", "draw_id", "slot", DATASET_VERSION}
+)
 """What is read of objects."""
 
 _WRAPPING = frozenset({"list", "element", "item"})
 """What Parquet puts into the path of a column where there is a list."""
 
-MOST_OBJECTS = 100_000
+MAX_OBJECTS = 100_000
 """Most objects of a picture."""
 
-MOST_ROW_BYTES = 64 << 20
+MAX_ROW_BYTES = 64 << 20
 """Most memory that a picture's objects may take as columns; as Python's values they take more."""
 
-MOST_VALUES = 1 << 25
-MOST_GROUP_BYTES = 1 << 31
+MAX_VALUES = 1 << 25
+MAX_GROUP_BYTES = 1 << 31
 """Largest column of a row group. Equal values take next to no room in a Parquet, but memory."""
 
 
@@ -58,7 +60,7 @@ def _files(path: Path) -> list[Path]:
 
 def _matches(path: Path) -> bool:
     try:
-        return any(_is_ours(file) for file in _files(path)[:_LOOK])
+        return any(_is_ours(file) for file in _files(path)[:_MAX_FILES])
     except OSError:
         return False
 
@@ -76,30 +78,30 @@ def _is_ours(path: Path) -> bool:
     return "objects" in names and ("image" in names or "file_name" in names)
 
 
-def _pictures(path: Path) -> Iterator[ImportedImage]:
+def _read_images(path: Path) -> Iterator[ImportedImage]:
     for file in _files(path):
         name = path.name if file == path else f"{path.name}, {file.name}"
         with convert_read_errors(file):
             try:
-                yield from _rows(file, name)
+                yield from _read_rows(file, name)
             except pa.ArrowException as error:
                 reason = str(error).splitlines()[0][:120]
                 raise SourceError(f"the Parquet is broken ({reason})", name) from error
 
 
-def _rows(file: Path, name: str) -> Iterator[ImportedImage]:
+def _read_rows(file: Path, name: str) -> Iterator[ImportedImage]:
     """Yield the pictures of a file; their bytes are not read."""
     metadata = pq.read_metadata(file)
     schema = metadata.schema.to_arrow_schema()
     for column in schema.names:
         if schema.names.count(column) > 1:
-            raise _twice(column, name)
-    for column in _NEEDED:
+            raise _duplicate_error(column, name)
+    for column in _REQUIRED:
         if column not in schema.names:
             do = "keep the columns that curate wrote"
             raise SourceError(f"there is no column {column}", name, do)
     named = "file_name" if "file_name" in schema.names else "image.path"
-    columns = _columns(metadata.schema, named, name)
+    columns = _find_columns(metadata.schema, named, name)
     _check_groups(metadata, columns, name)
     texts = [path for path, at in columns.items() if _is_text(metadata.schema.column(at))]
     labels = _class_names(schema)
@@ -109,7 +111,7 @@ def _rows(file: Path, name: str) -> Iterator[ImportedImage]:
             number += 1
             one = batch.slice(at, 1)
             _check_row(one, f"{name}, row {number}")
-            yield _picture(one.to_pylist()[0], f"row {number}", name, labels)
+            yield _to_image(one.to_pylist()[0], f"row {number}", name, labels)
 
 
 def _batches(file: Path, columns: dict[str, int], texts: list[str]) -> Iterator[pa.RecordBatch]:
@@ -121,23 +123,23 @@ def _batches(file: Path, columns: dict[str, int], texts: list[str]) -> Iterator[
             yield from opened.iter_batches(_BATCH, row_groups=[group], columns=list(columns))
 
 
-def _columns(schema: pq.ParquetSchema, named: str, name: str) -> dict[str, int]:
+def _find_columns(schema: pq.ParquetSchema, named: str, name: str) -> dict[str, int]:
     """Return the places of the columns that are read, by their paths; each stands once."""
     found: dict[str, int] = {}
     spare: dict[str, int] = {}
     for at in range(len(schema)):
         path = schema.column(at).path
-        told = [part for part in path.split(".") if part not in _WRAPPING]
+        keys = [part for part in path.split(".") if part not in _WRAPPING]
         if path in found or path in spare:
-            raise _twice(path, name)
-        if told[0] == "objects":
+            raise _duplicate_error(path, name)
+        if keys[0] == "objects":
             spare[path] = at
-        if path == named or (told[0] in _NEEDED and (len(told) < 2 or told[1] in _READ)):
+        if path == named or (keys[0] in _REQUIRED and (len(keys) < 2 or keys[1] in _OBJECT_FIELDS)):
             found[path] = at
     return found if found.keys() & spare.keys() else found | spare
 
 
-def _twice(column: str, name: str) -> SourceError:
+def _duplicate_error(column: str, name: str) -> SourceError:
     return SourceError(f"the column {column[:80]!r} stands twice", name, "keep one of them")
 
 
@@ -152,7 +154,7 @@ def _check_groups(metadata: pq.FileMetaData, columns: dict[str, int], name: str)
         for path, at in columns.items():
             column = group.column(at)
             values, size = column.num_values, column.total_uncompressed_size
-            if values > MOST_VALUES or size > MOST_GROUP_BYTES:
+            if values > MAX_VALUES or size > MAX_GROUP_BYTES:
                 what = f"row group {number + 1} has {values:,} values ({size:,} bytes) in {path}"
                 raise SourceError(f"{what}, which is too much", name, "write smaller row groups")
 
@@ -163,24 +165,24 @@ def _check_row(row: pa.RecordBatch, where: str) -> None:
     lists = objects.flatten() if pa.types.is_struct(objects.type) else [objects]
     lengths = [pc.max(pc.list_value_length(one)).as_py() for one in lists if _is_list(one.type)]
     most = max((length for length in lengths if length is not None), default=0)
-    if most > MOST_OBJECTS:
+    if most > MAX_OBJECTS:
         raise SourceError(f"it has {most:,} objects, which no picture has", where)
-    size = sum(_held(column) for column in row.columns)
-    if size > MOST_ROW_BYTES:
+    size = sum(_expanded_bytes(column) for column in row.columns)
+    if size > MAX_ROW_BYTES:
         what = f"its objects take {size:,} bytes, which those of no picture do"
         raise SourceError(what, where)
 
 
-def _held(values: pa.Array) -> int:
+def _expanded_bytes(values: pa.Array) -> int:
     """Return the bytes that values take, each counted as often as it stands there."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         lengths = pc.binary_length(values.dictionary).take(values.indices)
         return int(values.indices.nbytes) + int(pc.sum(lengths).as_py() or 0)
     if pa.types.is_struct(kind):
-        return sum(_held(one) for one in values.flatten())
+        return sum(_expanded_bytes(one) for one in values.flatten())
     if _is_list(kind):
-        return 8 * len(values) + _held(values.flatten())
+        return 8 * len(values) + _expanded_bytes(values.flatten())
     return int(values.nbytes)
 
 
@@ -189,7 +191,7 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(plain or pa.types.is_fixed_size_list(kind))
 
 
-def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> ImportedImage:
+def _to_image(row: dict[str, Any], place: str, name: str, labels: list[str]) -> ImportedImage:
     where = f"{name}, {place}"
     size: tuple[Any, Any] = (row.get("height"), row.get("width"))
     if not all(type(side) is int and 0 < side < 2**31 for side in size):
@@ -198,7 +200,7 @@ def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> I
     if not isinstance(called, str):
         raise SourceError("it has no file_name", where)
     shapes = []
-    for k, one in enumerate(_objects(row["objects"], where), 1):
+    for k, one in enumerate(_parse_objects(row["objects"], where), 1):
         mask = one.get("segmentation")
         category = one.get("category")
         if type(category) is int and 0 <= category < len(labels):
@@ -210,7 +212,7 @@ def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> I
                 category if isinstance(category, str) else None,
                 f"{place}, object {k}",
                 isinstance(mask, list) and bool(mask),
-                draw_of(one.get("draw_id"), one.get("slot")),
+                parse_draw(one.get("draw_id"), one.get("slot")),
                 one.get(DATASET_VERSION),
                 one["iscrowd"] if one.get("iscrowd") in (0, 1) else None,
             )
@@ -218,7 +220,7 @@ def _picture(row: dict[str, Any], place: str, name: str, labels: list[str]) -> I
     return ImportedImage(called, size, shapes)
 
 
-def _objects(value: Any, where: str) -> list[dict[str, Any]]:
+def _parse_objects(value: Any, where: str) -> list[dict[str, Any]]:
     """Return objects one by one; they may be columns of lists, or a list."""
     if value is None:
         return []
@@ -240,8 +242,8 @@ def _objects(value: Any, where: str) -> list[dict[str, Any]]:
 def _class_names(schema: pa.Schema) -> list[str]:
     """Return the names of categories that are kept as numbers; none where they are texts."""
     try:
-        told = orjson.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        objects = told["info"]["features"]["objects"]
+        metadata = orjson.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        objects = metadata["info"]["features"]["objects"]
         one = objects.get("feature", objects) if isinstance(objects, dict) else objects[0]
         names = one["category"].get("feature", one["category"])["names"]
         return [str(name) for name in names]
@@ -249,16 +251,16 @@ def _class_names(schema: pa.Schema) -> list[str]:
         return []
 
 
-TOOL = Tool(_matches, lambda path, wanted: _pictures(path), safe_label)
+TOOL = Tool(_matches, lambda path, wanted: _read_images(path), safe_label)
 """How such a Parquet is read."""
 
 
 def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
-    return join(reviews, TOOL, path, options)
+    return import_tool_export(reviews, TOOL, path, options)
 
 
 READER = Reader("huggingface", "Hugging Face Parquet", _matches, _read)
 
 WRITER = QueueWriter(
-    "huggingface", "Hugging Face Parquet", write_huggingface, check=needs_pictures("Hugging Face")
+    "huggingface", "Hugging Face Parquet", write_huggingface, check=require_pictures("Hugging Face")
 )

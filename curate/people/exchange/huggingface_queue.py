@@ -17,19 +17,19 @@ from curate.people.exchange.queue_images import (
     ExportedView,
     RecentPictures,
     check_pictures,
-    crops,
-    pictures_of,
+    find_pictures,
+    group_by_image,
+    make_crops,
     save_picture,
-    whole_images,
 )
-from curate.people.exchange.queue_writing import Outgoing
+from curate.people.exchange.queue_writing import ExportOptions
 from curate.people.exchange.tool_image_names import PictureNames
-from curate.people.exchange.tool_labels import name_of
+from curate.people.exchange.tool_labels import spell_category
 from curate.rle import area, bbox, encode
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
 
-EXTRA = (
+OBJECT_COLUMNS = (
     *("draw_id", DATASET_VERSION, "slot", "quality_score", "reasons", "priority", "rank"),
     "action",
 )
@@ -44,25 +44,25 @@ GROUP_ROWS = 100
 _TEXT, _INT, _FLOAT = "string", "int64", "float64"
 
 
-def write_huggingface(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
+def write_huggingface(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as one Parquet file; whole images unless crops are asked for.
 
     Raises:
         CallError: There are no pictures.
     """
-    folder = check_pictures(pictures_of(audit, how), "Hugging Face")
-    extra = {name: _kind(rows[name]) for name in EXTRA if name in rows.columns}
+    folder = check_pictures(find_pictures(audit, how), "Hugging Face")
+    extra = {name: _column_type(rows[name]) for name in OBJECT_COLUMNS if name in rows.columns}
     schema = _schema(extra)
     names = PictureNames(audit)
     written = 0
-    views = crops(audit, rows) if how.crops else whole_images(audit, rows)
+    views = make_crops(audit, rows) if how.crops else group_by_image(audit, rows)
     with (
         new_file(out) as file,
         files.scratch() as work,
         pq.ParquetWriter(file, schema, compression="zstd") as parquet,
     ):
         for group in _groups(views, names, folder, work, bool(how.crops)):
-            made = [_row(view, name, data, extra) for view, name, data in group]
+            made = [_make_row(view, name, data, extra) for view, name, data in group]
             written += sum(len(row["objects"]["id"]) for row in made)
             parquet.write_table(pa.Table.from_pylist(made, schema=schema))
     return written
@@ -94,7 +94,7 @@ def _groups(
         yield group
 
 
-def _row(view: ExportedView, name: str, data: bytes, extra: dict[str, str]) -> dict[str, Any]:
+def _make_row(view: ExportedView, name: str, data: bytes, extra: dict[str, str]) -> dict[str, Any]:
     counts = [bytes(one).decode("ascii") for one in encode(view.runs).to_pylist()]
     size = [view.box.h, view.box.w]
     cast: dict[str, Any] = {_TEXT: str, _INT: int, _FLOAT: float}
@@ -102,7 +102,7 @@ def _row(view: ExportedView, name: str, data: bytes, extra: dict[str, str]) -> d
         "id": [record["mask_id"] for record in view.rows],
         "bbox": [[float(side) for side in box] for box in bbox(view.runs).tolist()],
         "area": area(view.runs).tolist(),
-        "category": [name_of(record) for record in view.rows],
+        "category": [spell_category(record) for record in view.rows],
         "segmentation": [{"size": size, "counts": one} for one in counts],
         "iscrowd": [int(record.get("iscrowd") or 0) for record in view.rows],
     }
@@ -119,7 +119,7 @@ def _row(view: ExportedView, name: str, data: bytes, extra: dict[str, str]) -> d
     }
 
 
-def _kind(column: pd.Series[Any]) -> str:
+def _column_type(column: pd.Series[Any]) -> str:
     if pd.api.types.is_integer_dtype(column.dtype):
         return _INT
     return _FLOAT if pd.api.types.is_float_dtype(column.dtype) else _TEXT
@@ -139,14 +139,21 @@ def _schema(extra: dict[str, str]) -> pa.Schema:
     }
     fields |= {key: pa.type_for_alias(kind) for key, kind in extra.items()}
     whole = {"height": "int32", "width": "int32", "image_id": _INT, "file_name": _TEXT}
-    told: dict[str, Any] = {name: _many(_value(kind)) for name, kind in kinds.items()}
-    told["bbox"] = _many(_many(_value(_FLOAT)))
+    of_objects: dict[str, Any] = {
+        name: _list_feature(_value_feature(kind)) for name, kind in kinds.items()
+    }
+    of_objects["bbox"] = _list_feature(_list_feature(_value_feature(_FLOAT)))
     # A list around a dict: "Sequence" of a dict would mean a dict of lists.
-    told["segmentation"] = [{"size": _many(_value("int32")), "counts": _value(_TEXT)}]
+    of_objects["segmentation"] = [
+        {"size": _list_feature(_value_feature("int32")), "counts": _value_feature(_TEXT)}
+    ]
     features = {
         "image": {"_type": "Image"},
-        **{name: _value(whole[name]) for name in ("file_name", "image_id", "height", "width")},
-        "objects": {name: told[name] for name in fields},
+        **{
+            name: _value_feature(whole[name])
+            for name in ("file_name", "image_id", "height", "width")
+        },
+        "objects": {name: of_objects[name] for name in fields},
     }
     return pa.schema(
         [
@@ -161,9 +168,9 @@ def _schema(extra: dict[str, str]) -> pa.Schema:
     )
 
 
-def _value(kind: str) -> dict[str, Any]:
+def _value_feature(kind: str) -> dict[str, Any]:
     return {"dtype": kind, "_type": "Value"}
 
 
-def _many(feature: Any) -> dict[str, Any]:
+def _list_feature(feature: Any) -> dict[str, Any]:
     return {"feature": feature, "_type": "Sequence"}

@@ -1,4 +1,4 @@
-"""Decisions from a file into an audit: found out what it is, read, checked, written as a whole."""
+"""Import of decisions: detect the format, parse, validate, and commit in one transaction."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ from curate.dataset.notes import count_noun
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats.table_builder import plain
 from curate.people.exchange.readers import ImportOptions, reader_of
-from curate.people.reviews.append_decisions import Added
-from curate.people.reviews.current_plan import unsettled
-from curate.people.reviews.import_origin import Origin
-from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, unsettled_text
-from curate.people.reviews.replaced_additions import windows_of
+from curate.people.reviews.append_decisions import WriteCounts
+from curate.people.reviews.current_plan import find_unsettled_masks
+from curate.people.reviews.import_origin import ImportOrigin
+from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, describe_unsettled
+from curate.people.reviews.replaced_additions import make_windows
 from curate.people.reviews.review_file import Reviews, has_reviews, open_reviews
 from curate.people.reviews.schema import ACTIONS
-from curate.people.reviews.undo_import import TakenBack, imported_by, take_back
+from curate.people.reviews.undo_import import UndoneImport, list_importers, undo_import
 from curate.people.reviews.validation import is_name
 from curate.store.audit import Audit
 
 
-def take_back_file(audit: Audit, path: Path, reviewer: str | None = None) -> TakenBack:
-    """Take back what was imported from a file; see
-    :func:`curate.people.reviews.undo_import.take_back`.
+def take_back_file(audit: Audit, path: Path, reviewer: str | None = None) -> UndoneImport:
+    """Undo the import of a file; see :func:`curate.people.reviews.undo_import.undo_import`.
 
     Args:
         audit: The audit that it was imported into.
@@ -45,7 +44,7 @@ def take_back_file(audit: Audit, path: Path, reviewer: str | None = None) -> Tak
     reviews = open_reviews(audit)
     content = fingerprint(path)[:16]
     wanted = None if reviewer is None else reviewer.strip()
-    people = imported_by(reviews, content)
+    people = list_importers(reviews, content)
     if not people:
         what = "no decision of this file counts: it was not imported as it is now, or is taken back"
         raise CallError(what, str(path), f"audit: {audit.path.name}")
@@ -53,15 +52,15 @@ def take_back_file(audit: Audit, path: Path, reviewer: str | None = None) -> Tak
         names = ", ".join(name or "(no name)" for name in people)
         what = f"it was not imported as the decisions of {wanted or '(no name)'}"
         raise CallError(what, str(path), f"it counts for {names}")
-    return take_back(reviews, content, wanted)
+    return undo_import(reviews, content, wanted)
 
 
-_DONE = {"accept": "accepted", "reject": "rejected", "fix": "fixed"}
+_PAST_TENSE = {"accept": "accepted", "reject": "rejected", "fix": "fixed"}
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What was imported.
+class ImportResult:
+    """Result of an import: counts of decisions, notes and reviewers.
 
     Attributes:
         path: The file.
@@ -78,7 +77,7 @@ class Imported:
 
     path: Path
     format: str
-    added: Added
+    added: WriteCounts
     notes: dict[str, int] = field(default_factory=dict)
     untouched: int | None = None
     reviewers: dict[str, int] = field(default_factory=dict)
@@ -99,7 +98,7 @@ class Imported:
             "decisions_repeated": added.repeated,
             "missing_added": added.missing,
             "missing_withdrawn": added.withdrawn,
-            "images_looked": added.looked,
+            "images_looked": added.reviewed_images,
             "reviewers": self.reviewers,
             "imported_before_as": list(self.earlier),
             "masks_disputed_now": self.disputed,
@@ -108,20 +107,22 @@ class Imported:
         }
 
     def text(self) -> str:
-        """Return what was imported in a few lines."""
+        """Return the result in a few lines."""
         added = self.added
-        said = {word: f"{added.actions.get(action, 0):,} {word}" for action, word in _DONE.items()}
+        summary = {
+            word: f"{added.actions.get(action, 0):,} {word}" for action, word in _PAST_TENSE.items()
+        }
         if self.untouched is not None:
-            said["accepted"] += f" ({self.untouched:,} left as they were)"
-        words = ", ".join(said.values())
+            summary["accepted"] += f" ({self.untouched:,} left as they were)"
+        words = ", ".join(summary.values())
         lines = [
             f"{self.path} ({self.format}): decisions on {count_noun(added.masks, 'mask')}: {words}",
             f"new: {added.decisions:,}",
         ]
         if added.repeated:
             lines[-1] += f" ({added.repeated:,} were there already)"
-        if added.looked:
-            lines.append(f"images gone through as a whole: {added.looked:,}")
+        if added.reviewed_images:
+            lines.append(f"images gone through as a whole: {added.reviewed_images:,}")
         if added.missing or added.withdrawn:
             gone = f", {added.withdrawn:,} taken away again" if added.withdrawn else ""
             lines.append(f"missing masks added: {added.missing:,}{gone}")
@@ -129,7 +130,7 @@ class Imported:
         return "\n".join([*lines, *self._about_people()])
 
     def _about_people(self) -> list[str]:
-        """Say who was counted as the reviewers, and what that leads to."""
+        """Return lines on the reviewers, earlier imports and unsettled masks."""
         some = [
             f"{name or '(no name)'} ({count_noun(n, 'mask')})" for name, n in self.reviewers.items()
         ]
@@ -140,7 +141,7 @@ class Imported:
             what = f"the same file counts as {name or '(no name)'} already, as if two had decided"
             how = f"curate import {quote(str(self.path))} --take-back --reviewer {quote(name)}"
             lines.append(f"warning: {what}; `{how}` takes that back")
-        shown = unsettled_text({DISPUTED: self.disputed, NOT_DRAWN: self.not_drawn})
+        shown = describe_unsettled({DISPUTED: self.disputed, NOT_DRAWN: self.not_drawn})
         if shown:
             lines.append(f"not settled since this import, so they wait in review: {shown}")
         return lines
@@ -152,11 +153,11 @@ def import_file(
     *,
     reviewer: str | None = None,
     format: str | None = None,
-    given: Path | int | None = None,
+    exported: Path | int | None = None,
     same_iou: float = 1.0,
     match: str | None = None,
-    all_looked: bool = False,
-) -> Imported:
+    assume_reviewed: bool = False,
+) -> ImportResult:
     """Import people's decisions from a file; all of them, or none where one is wrong.
 
     Args:
@@ -164,23 +165,23 @@ def import_file(
         path: The file or folder: CSV or JSON rows, a corrected COCO file, or a tool's export.
         reviewer: Who decided, where the file names nobody.
         format: What the file is, where its content does not tell.
-        given: For a corrected dataset of whole images: what people were given: the file that they
+        exported: For a corrected dataset of whole images: the exported masks: the file that they
             corrected, or the number of the draw that it was made of. None: of a queue the draws
             that its masks name, or else the one that it fits; of other files the whole source.
         same_iou: For a corrected dataset: a mask with at least this IoU with its correction counts
             as not changed. 1: equal to the pixel. Lower it for a tool that turns masks into
             polygons.
         match: "iou": masks whose id a tool lost are found by how they overlap with those that
-            people were given; None: they are new ones.
-        all_looked: For a corrected dataset: people went through all of it, also where nothing in it
-            was changed. Else such a file is refused: it may be the one that went out.
+            were exported; None: they are new ones.
+        assume_reviewed: For a corrected dataset: all of it was reviewed, also where nothing was
+            changed. Else such a file is refused: it may be the one that went out.
 
     Returns:
         What was imported.
 
     Raises:
         SourceError: The file cannot be read, or a row of it is wrong; says which. Or it is of masks
-            that two people were given, and names nobody.
+            that two people were assigned, and names nobody.
         AuditError: The audit's file of decisions cannot be used.
         CallError: An argument is wrong.
     """
@@ -193,39 +194,52 @@ def import_file(
     chosen = reader_of(path, format)
     # Nothing is made before the file is known to be sound: a mistake leaves no empty file behind.
     reviews = open_reviews(audit) if has_reviews(audit) else Reviews(audit)
-    found = chosen.read(reviews, path, ImportOptions(reviewer, given, same_iou, match, all_looked))
-    if found.looked is None and (given is not None or match or same_iou != 1):
+    found = chosen.read(
+        reviews, path, ImportOptions(reviewer, exported, same_iou, match, assume_reviewed)
+    )
+    if found.reviewed_images is None and (exported is not None or match or same_iou != 1):
         what = "what was given, and the IoU of an unchanged mask, are asked of corrected datasets"
         raise CallError(f"{what}; this is {chosen.title}", str(path), "leave them out")
-    if all_looked and found.untouched is None:
+    if assume_reviewed and found.untouched is None:
         what = f"in {chosen.title}, people say something of each mask that they looked at"
         raise CallError(what, "--all-looked", "leave it out")
-    if not len(found.decisions) and (found.looked is None or not len(found.looked)):
-        said = "; ".join(f"{words}: {count:,}" for words, count in found.notes.items() if count)
-        if found.looked is None:
-            what = f"no decisions found in this file ({said or 'it is empty'})"
+    if not len(found.decisions) and (
+        found.reviewed_images is None or not len(found.reviewed_images)
+    ):
+        summary = "; ".join(f"{words}: {count:,}" for words, count in found.notes.items() if count)
+        if found.reviewed_images is None:
+            what = f"no decisions found in this file ({summary or 'it is empty'})"
             raise SourceError(what, str(path), "a table needs columns mask_id and decision")
-        raise SourceError(f"no decision stands in it ({said or 'it is empty'})", str(path))
-    decisions = _by(found.decisions, reviewer)
-    _refuse_nobody(reviews, decisions, path)
+        raise SourceError(f"no decision stands in it ({summary or 'it is empty'})", str(path))
+    decisions = _fill_reviewer(found.decisions, reviewer)
+    _require_reviewer(reviews, decisions, path)
     content = fingerprint(path)[:16]
-    before = _before(reviews, content)
-    source = Origin(chosen.name, plain(path.name), content, found.scope)
+    before = _read_state(reviews, content)
+    source = ImportOrigin(chosen.name, plain(path.name), content, found.scope)
     origin = str(source)
     try:
         added = reviews.add(
             decisions,
             origin=origin,
-            missing=None if found.missing is None else _by(found.missing, reviewer),
-            looked=None if found.looked is None else _by(found.looked, reviewer),
-            shown=None if found.seen is None else windows_of(_by(found.seen, reviewer), source),
+            missing=None if found.missing is None else _fill_reviewer(found.missing, reviewer),
+            reviewed_images=None
+            if found.reviewed_images is None
+            else _fill_reviewer(found.reviewed_images, reviewer),
+            shown=None
+            if found.seen is None
+            else make_windows(_fill_reviewer(found.seen, reviewer), source),
         )
     except SourceError as error:  # in messages, the path says more than what is kept of it
         where = error.where.replace(origin, str(path), 1)
         raise SourceError(error.what, where, error.do) from error
-    new = _unsettled_since(audit, before.unsettled)
-    people = _masks_by(decisions, _by(found.looked, reviewer) if found.looked is not None else None)
-    return Imported(
+    new = _count_newly_unsettled(audit, before.unsettled)
+    people = _count_by_reviewer(
+        decisions,
+        _fill_reviewer(found.reviewed_images, reviewer)
+        if found.reviewed_images is not None
+        else None,
+    )
+    return ImportResult(
         path,
         chosen.name,
         added,
@@ -238,37 +252,45 @@ def import_file(
     )
 
 
-class _Before(NamedTuple):
-    """What stood before a file was imported: whose it was already, and what was not settled."""
+class _StateBefore(NamedTuple):
+    """State before an import: reviewers of the same file, and the masks not settled."""
 
     people: tuple[str, ...] = ()
     unsettled: frozenset[tuple[int, str]] = frozenset()
 
 
-def _before(reviews: Reviews, content: str) -> _Before:
+def _read_state(reviews: Reviews, content: str) -> _StateBefore:
     if not has_reviews(reviews.audit):
-        return _Before()
-    return _Before(imported_by(reviews, content), frozenset(unsettled(reviews.audit).items()))
+        return _StateBefore()
+    return _StateBefore(
+        list_importers(reviews, content), frozenset(find_unsettled_masks(reviews.audit).items())
+    )
 
 
-def _unsettled_since(audit: Audit, before: frozenset[tuple[int, str]]) -> Counter[str]:
-    """Count the masks that are not settled since, by why; the decisions are kept in any case."""
+def _count_newly_unsettled(audit: Audit, before: frozenset[tuple[int, str]]) -> Counter[str]:
+    """Count masks that became unsettled, by reason; the decisions are kept in any case."""
     try:
-        return Counter(why for _, why in unsettled(audit).items() - before)
+        return Counter(why for _, why in find_unsettled_masks(audit).items() - before)
     except CurateError:  # the next reader of the plan says so
         return Counter()
 
 
-def _masks_by(decisions: pd.DataFrame, looked: pd.DataFrame | None) -> dict[str, int]:
-    """Return on how many masks each person decided, 0 for who only went through images."""
-    frames = [decisions] if looked is None else [decisions, looked.assign(mask_id=np.nan)]
+def _count_by_reviewer(
+    decisions: pd.DataFrame, reviewed_images: pd.DataFrame | None
+) -> dict[str, int]:
+    """Return the number of masks decided by each person; 0 for image reviews alone."""
+    frames = (
+        [decisions]
+        if reviewed_images is None
+        else [decisions, reviewed_images.assign(mask_id=np.nan)]
+    )
     every = pd.concat([frame[["mask_id", "reviewer"]].astype(object) for frame in frames])
     names = every["reviewer"].where(every["reviewer"].notna(), "").astype("str").str.strip()
     return {str(name): int(n) for name, n in every.groupby(names)["mask_id"].nunique().items()}
 
 
-def _by(frame: pd.DataFrame, reviewer: str | None) -> pd.DataFrame:
-    """Return rows with who made them: as they say themselves, else the reviewer."""
+def _fill_reviewer(frame: pd.DataFrame, reviewer: str | None) -> pd.DataFrame:
+    """Return rows with ``reviewer`` filled in where the file names nobody."""
     if "reviewer" not in frame:
         return frame.assign(reviewer=reviewer)
     if reviewer is None:
@@ -277,17 +299,17 @@ def _by(frame: pd.DataFrame, reviewer: str | None) -> pd.DataFrame:
     return frame.assign(reviewer=frame["reviewer"].where(named, reviewer))
 
 
-def _refuse_nobody(reviews: Reviews, decisions: pd.DataFrame, path: Path) -> None:
-    """Refuse decisions without a name on masks that two people were given: who would be one."""
+def _require_reviewer(reviews: Reviews, decisions: pd.DataFrame, path: Path) -> None:
+    """Refuse decisions without a name on masks that two people were assigned."""
     names = decisions["reviewer"]
     nobody = decisions[names.isna() | (names.astype("str").str.strip() == "")]
     if not len(nobody) or not has_reviews(reviews.audit):
         return
-    said = nobody["draw_id"] if "draw_id" in nobody else pd.Series(pd.NA, index=nobody.index)
+    draws = nobody["draw_id"] if "draw_id" in nobody else pd.Series(pd.NA, index=nobody.index)
     for draw_id in reviews.draws()["draw_id"].tolist():
         rows = reviews.drawn(draw_id)
         second = rows.loc[rows["slot"] == 1, "mask_id"]
-        named = (said == draw_id).fillna(False) & bool(len(second))
-        if named.any() or (said.isna() & nobody["mask_id"].isin(second)).any():
+        named = (draws == draw_id).fillna(False) & bool(len(second))
+        if named.any() or (draws.isna() & nobody["mask_id"].isin(second)).any():
             what = f"two people were given masks of draw {draw_id}, and it does not say whose it is"
             raise SourceError(what, str(path), "say who decided: --reviewer NAME")

@@ -31,20 +31,20 @@ import pandas as pd
 
 from curate.dataset.table import finish, plain
 from curate.errors import SourceError
-from curate.people.exchange.compared_parts import CorrectedImages, ShownMasks
+from curate.people.exchange.compared_parts import CorrectedImages, ExportedMasks
 from curate.people.exchange.tool_image_names import PictureWindow
-from curate.people.exchange.tool_labels import Labels, named_rows
-from curate.people.exchange.tool_shapes import ImportedImage, ImportedMask, claim
+from curate.people.exchange.tool_labels import Labels, fill_category_names
+from curate.people.exchange.tool_shapes import ImportedImage, ImportedMask, parse_mask_id
 from curate.rle import Runs, area, cross_overlaps, paste
 from curate.store.audit import Audit
 from curate.store.rows_by_id import IntArray, canonical, decoded, pair_iou, rows_of
 
-LEAST_IOU = 0.5
+MIN_IOU = 0.5
 """Two masks that share less are not taken for one: above it, no third one can share more."""
 
 
-def pairs_by_overlap(old: pd.DataFrame, new: pd.DataFrame) -> pd.Series[Any]:
-    """Pair masks of an audit with what came back: those that share most first, each once.
+def match_by_overlap(old: pd.DataFrame, new: pd.DataFrame) -> pd.Series[Any]:
+    """Match masks of an audit with imported masks, highest IoU first, one to one.
 
     Args:
         old: ``mask_id``, ``image_id``, ``height``, ``width``, ``segmentation``.
@@ -72,7 +72,7 @@ def pairs_by_overlap(old: pd.DataFrame, new: pd.DataFrame) -> pd.Series[Any]:
         free = new["crop_of"].isna().to_numpy(np.bool_)[pairs.second] | (crop == ids)
         order = np.lexsort((pairs.second, pairs.first, -iou))
         taken: set[int] = set()
-        for k in order[(iou >= LEAST_IOU)[order] & free[order]].tolist():
+        for k in order[(iou >= MIN_IOU)[order] & free[order]].tolist():
             at, mask = new.index[int(pairs.second[k])], int(ids[k])
             if at not in found and mask not in taken:
                 found[at] = mask
@@ -86,17 +86,19 @@ PART_MASKS = 20_000
 _NO_ID = -(2**62) - 1
 """Masks without an id are numbered from here down: no mask of an audit has such a number."""
 
-_OLD = ("image_id", "category", "category_id", "height", "width", "segmentation")
-_COPIES = "copies of a mask with its mask_id, taken as new masks"
-_TYPED = "masks whose mask_id is none of their image, taken as new masks"
-_REDRAWN = "masks that came back as polygons (--same-iou says how much may differ unchanged)"
-_LOST = "masks that the tool lost, so nothing is known of them"
-_OTHERS = "boxes, ellipses, tags and such, which are no masks: their images are not gone through"
-_MATCHED = "masks found by overlap: equal, else one to one by IoU of 0.5 and more"
+_COLUMNS = ("image_id", "category", "category_id", "height", "width", "segmentation")
+_COPIES_NOTE = "copies of a mask with its mask_id, taken as new masks"
+_TYPED_NOTE = "masks whose mask_id is none of their image, taken as new masks"
+_REDRAWN_NOTE = "masks that came back as polygons (--same-iou says how much may differ unchanged)"
+_LOST_NOTE = "masks that the tool lost, so nothing is known of them"
+_OTHERS_NOTE = (
+    "boxes, ellipses, tags and such, which are no masks: their images are not gone through"
+)
+_MATCHED_NOTE = "masks found by overlap: equal, else one to one by IoU of 0.5 and more"
 
 
-class Joining:
-    """Shapes that came back, on their whole images, each with the mask that it is.
+class MaskMatching:
+    """Imported masks on their whole images, each with the audit's mask that it is.
 
     Attributes:
         frame: ``image_id``, ``claim`` (the mask of the audit; NA for a new one), ``crop_of`` (the
@@ -130,7 +132,7 @@ class Joining:
             for shape in picture.shapes
         ]
         shapes = [shape for _, shape in pairs]
-        claims = [claim(shape.mask_id) for shape in shapes]
+        claims = [parse_mask_id(shape.mask_id) for shape in shapes]
         self.frame = pd.DataFrame(
             {
                 "image_id": np.array([place.image_id for place, _ in pairs], np.int64),
@@ -142,19 +144,19 @@ class Joining:
                 "draw_id": pd.array([shape.draw and shape.draw[0] for shape in shapes], "Int64"),
                 "iscrowd": pd.array([shape.iscrowd for shape in shapes], "Int8"),
                 "slot": pd.array([shape.draw and shape.draw[1] for shape in shapes], "Int64"),
-                **_masks(pairs),
+                **_mask_columns(pairs),
             }
         )
-        said = [str(shape.mask_id or "").strip() != "" for shape in shapes]
-        odd = sum(a and c is None for a, c in zip(said, claims, strict=True))
-        self.notes = {_TYPED: odd, _OTHERS: sum(others.values())}
+        has_id = [str(shape.mask_id or "").strip() != "" for shape in shapes]
+        odd = sum(a and c is None for a, c in zip(has_id, claims, strict=True))
+        self.notes = {_TYPED_NOTE: odd, _OTHERS_NOTE: sum(others.values())}
 
     def ids(self) -> IntArray:
-        """Return the masks that stand there, sorted."""
+        """Return the matched masks, sorted."""
         return np.unique(self.frame["claim"].dropna().to_numpy(np.int64))
 
     def named(self) -> pd.DataFrame:
-        """Return the masks that stand there with the draw and the slot that each one names."""
+        """Return the matched masks with the draw and the slot that each names."""
         frame = self.frame[self.frame["claim"].notna() & self.frame["draw_id"].notna()]
         return (
             frame[["claim", "draw_id", "slot"]]
@@ -162,8 +164,8 @@ class Joining:
             .set_axis(["mask_id", "draw_id", "slot"], axis=1)
         )
 
-    def settle_ids(self, name: str) -> None:
-        """Take ids away from what is not the mask that bears it.
+    def drop_wrong_ids(self, name: str) -> None:
+        """Drop ids from copies, and from masks of other images than their id's.
 
         Args:
             name: The file's name, for messages.
@@ -177,16 +179,16 @@ class Joining:
         self._refuse_swapped(own, name)
         right = frame["claim"].notna() & (pd.Series(own) == frame["image_id"]).fillna(False)
         right &= (frame["crop_of"].isna() | (frame["crop_of"] == frame["claim"])).fillna(False)
-        self.notes[_TYPED] += int((frame["claim"].notna() & ~right).sum())
+        self.notes[_TYPED_NOTE] += int((frame["claim"].notna() & ~right).sum())
         frame["claim"] = frame["claim"].where(right.astype("bool"))
         twice = frame["claim"].notna() & frame["claim"].duplicated(keep=False)
         copies = frame[twice]
-        iou = _likeness(known.reindex(copies["claim"].astype("int64")), copies)
+        iou = _measure_iou(known.reindex(copies["claim"].astype("int64")), copies)
         order = copies.assign(iou=iou).sort_values("iou", ascending=False, kind="stable")
         spare = order.index[order["claim"].duplicated()]
         frame.loc[spare, "claim"] = pd.NA
-        self.notes[_COPIES] = len(spare)
-        self.notes[_REDRAWN] = int((frame["outline"] & frame["claim"].notna()).sum())
+        self.notes[_COPIES_NOTE] = len(spare)
+        self.notes[_REDRAWN_NOTE] = int((frame["outline"] & frame["claim"].notna()).sum())
 
     def _refuse_swapped(self, owners: Any, name: str) -> None:
         """Refuse a picture that is another image, by the masks on it, than by its name.
@@ -207,8 +209,8 @@ class Joining:
             do = "keep the names of images as they were written, folders too"
             raise SourceError(what, f"{name}, {first}", do)
 
-    def admit(self, shown: ShownMasks) -> ShownMasks:
-        """Return what was shown with the masks that stand there although nothing says they were.
+    def add_unexported(self, shown: ExportedMasks) -> ExportedMasks:
+        """Add masks that were imported but not known to be exported.
 
         Queues are put together; but an id typed by a person may be that of a mask that was not
         shown, so what is not like the mask that it names is a new one.
@@ -218,35 +220,35 @@ class Joining:
         frame = self.frame
         known = self._known(np.setdiff1d(self.ids(), shown.ids))
         rows = frame[frame["claim"].isin(known.index)]
-        likeness = _likeness(known.reindex(rows["claim"].astype("int64")), rows)
-        typed = rows.index[likeness < LEAST_IOU]
+        likeness = _measure_iou(known.reindex(rows["claim"].astype("int64")), rows)
+        typed = rows.index[likeness < MIN_IOU]
         frame.loc[typed, "claim"] = pd.NA
-        self.notes[_TYPED] += len(typed)
+        self.notes[_TYPED_NOTE] += len(typed)
         return replace(shown, ids=np.union1d(shown.ids, self.ids()))
 
-    def match(self, shown: ShownMasks) -> None:
-        """Find masks without an id by how they overlap with masks that people were given."""
+    def match(self, shown: ExportedMasks) -> None:
+        """Match masks without an id with exported masks by their overlap."""
         frame = self.frame
         loose = frame[frame["claim"].isna() & frame["counts"].notna()]
         images = np.unique(loose["image_id"].to_numpy(np.int64))
-        old = rows_of(self._audit, "masks", "image_id", images, ("mask_id", *_OLD))
+        old = rows_of(self._audit, "masks", "image_id", images, ("mask_id", *_COLUMNS))
         free = shown.among(old["mask_id"]) & ~np.isin(old["mask_id"], self.ids())
-        found = pairs_by_overlap(old[free], loose)
+        found = match_by_overlap(old[free], loose)
         frame.loc[found.index, "claim"] = found
-        self.notes[_MATCHED] = len(found)
+        self.notes[_MATCHED_NOTE] = len(found)
 
     def lost(self) -> IntArray:
-        """Return the masks that stand there without a mask, and leave out all that does."""
+        """Return and drop masks that a tool lists without any pixels."""
         gone = self.frame["status"] == "no_segmentation"
         lost = self.frame.loc[gone, "claim"].dropna().to_numpy(np.int64)
-        self.notes[_LOST] = int(gone.sum())
+        self.notes[_LOST_NOTE] = int(gone.sum())
         nameless = self.frame.loc[gone & self.frame["claim"].isna(), "image_id"]
         self.unsure = frozenset(nameless.tolist())
         self.frame = self.frame[~gone]
         return np.unique(lost)
 
     def parts(self, labels: Labels) -> Iterator[CorrectedImages]:
-        """Yield the shapes as corrected masks, whole images together.
+        """Yield the masks as parts of a corrected dataset, whole images together.
 
         Args:
             labels: What categories were written as.
@@ -268,11 +270,13 @@ class Joining:
             size += int(counts.get(image, 0)) + 1
             if size >= PART_MASKS or image == last:
                 rows = frame[frame["image_id"].isin(batch)]
-                yield _part(rows, [images[one] for one in batch], pieces)
+                yield _make_part(rows, [images[one] for one in batch], pieces)
                 batch, size = [], 0
 
     def _known(self, ids: IntArray) -> pd.DataFrame:
-        return named_rows(rows_of(self._audit, "masks", "mask_id", ids, _OLD)).set_index("mask_id")
+        return fill_category_names(
+            rows_of(self._audit, "masks", "mask_id", ids, _COLUMNS)
+        ).set_index("mask_id")
 
     def _categorised(self, labels: Labels) -> pd.DataFrame:
         """Return the shapes with the audit's categories, and none for what stands for none."""
@@ -281,13 +285,15 @@ class Joining:
         own = dict(zip(before.index.tolist(), plain(before), strict=True))
         pairs = zip(frame["claim"].tolist(), frame["label"].tolist(), strict=True)
         category = [
-            labels.category(said) if number is pd.NA else labels.category_now(said, own.get(number))
-            for number, said in pairs
+            labels.category(label)
+            if number is pd.NA
+            else labels.category_now(label, own.get(number))
+            for number, label in pairs
         ]
         return frame.assign(category=pd.Series(category, index=frame.index, dtype=object))
 
 
-def _masks(pairs: list[tuple[PictureWindow, ImportedMask]]) -> dict[str, Any]:
+def _mask_columns(pairs: list[tuple[PictureWindow, ImportedMask]]) -> dict[str, Any]:
     """Return counts, status and detail of masks, crops put back in their place."""
     sizes = np.array([place.size for place, _ in pairs], np.int64).reshape(-1, 2)
     counts = [shape.mask.counts for _, shape in pairs]
@@ -302,7 +308,7 @@ def _masks(pairs: list[tuple[PictureWindow, ImportedMask]]) -> dict[str, Any]:
         status.append(shape_status[0])
         detail.append(shape_status[1])
     crops = [k for k, (place, _) in enumerate(pairs) if place.box and counts[k] is not None]
-    for k, whole in zip(crops, _pasted(runs, pairs, crops), strict=True):
+    for k, whole in zip(crops, _paste(runs, pairs, crops), strict=True):
         counts[k] = whole
     return {
         "counts": pd.Series(counts, dtype=object),
@@ -311,7 +317,7 @@ def _masks(pairs: list[tuple[PictureWindow, ImportedMask]]) -> dict[str, Any]:
     }
 
 
-def _pasted(
+def _paste(
     runs: Runs, pairs: list[tuple[PictureWindow, ImportedMask]], at: list[int]
 ) -> list[bytes]:
     if not at:
@@ -322,15 +328,15 @@ def _pasted(
     return canonical(paste(runs[np.array(at)], corners, heights, widths))
 
 
-def _likeness(old: pd.DataFrame, new: pd.DataFrame) -> Any:
-    """Return the IoU of masks with what they came back as; 0 where it cannot be told."""
+def _measure_iou(old: pd.DataFrame, new: pd.DataFrame) -> Any:
+    """Return the IoU of masks with their corrections; 0 where it is undefined."""
     sizes = [old[side].to_numpy(np.int64) for side in ("height", "width")]
     before, _ = decoded(old["segmentation"], *sizes)
     after, _ = decoded(new["counts"].tolist(), *sizes)
     return np.nan_to_num(pair_iou(before, after))
 
 
-def _part(
+def _make_part(
     rows: pd.DataFrame, images: list[PictureWindow], pieces: frozenset[int]
 ) -> CorrectedImages:
     known = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""What people see of a queue in another tool: whole images with some masks, or one mask a picture.
+"""Pictures of a queue for other tools: whole images with some masks, or one crop a mask.
 
 A crop is lossless for its mask: the window holds all of it, and where the window lay is written
 beside it, so that what comes back is put in its place again.
@@ -20,22 +20,22 @@ from curate.errors import CallError
 from curate.formats.format import copy_file
 from curate.images import Box, ImageFolder, window
 from curate.images.canvas import Bytes
-from curate.people.exchange.queue_writing import Outgoing, records
+from curate.people.exchange.queue_writing import ExportOptions, plain_records
 from curate.rle import Runs, bbox, cut
 from curate.store.audit import Audit
 from curate.store.known_pictures import known_pictures
 from curate.store.rows_by_id import decoded, rows_of
 
-MOST_PIXELS = 80_000_000
+MAX_PIXELS = 80_000_000
 """Larger pictures are not drawn anew whole: one takes three bytes a pixel."""
 
-KEPT_PIXELS = 16_000_000
+CACHED_PIXELS = 16_000_000
 """Pictures up to this size are decoded whole to be cut; of larger ones only the piece is."""
 
 RECENT_BYTES = 100 << 20
 """How much memory decoded pictures may take that are kept for the next crop."""
 
-CROPS_AT_ONCE = 2_000
+CROP_BATCH = 2_000
 """Masks whose run lengths are in memory at the same time."""
 
 _JPEG_QUALITY = 95
@@ -43,7 +43,7 @@ _JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class ExportedView:
-    """One picture that people get, with the masks to be seen on it.
+    """One exported picture, with the masks on it.
 
     Attributes:
         name: File name for its picture; unique within the queue, letters that every tool takes.
@@ -84,7 +84,7 @@ class ExportedView:
         }
 
 
-def pictures_of(audit: Audit, how: Outgoing) -> RecentPictures | None:
+def find_pictures(audit: Audit, how: ExportOptions) -> RecentPictures | None:
     """Return the folder of the pictures: the one given, or the audit's; None where there is none.
 
     Raises:
@@ -110,10 +110,10 @@ class RecentPictures(ImageFolder):
         Returns:
             None where there is no such picture, or it is too large.
         """
-        if size[0] * size[1] > KEPT_PIXELS:
+        if size[0] * size[1] > CACHED_PIXELS:
             if (box.h, box.w) != size:
                 return self.load(file_name, size, box=box)
-            return None if size[0] * size[1] > MOST_PIXELS else self.load(file_name, size)
+            return None if size[0] * size[1] > MAX_PIXELS else self.load(file_name, size)
         kept: dict[Any, Bytes] = self.__dict__.setdefault("_by_recent", {})
         key = (file_name, size)
         pixels = kept.pop(key, None)
@@ -127,27 +127,27 @@ class RecentPictures(ImageFolder):
         return pixels[box.y : box.y + box.h, box.x : box.x + box.w]
 
 
-def crops(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
+def make_crops(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
     """Yield one view a mask, cut out with what surrounds it, in the order of the queue.
 
     Masks that cannot be shown (none is stored, it cannot be read, it has no pixel) are left out; a
     mask that stands twice is yielded once.
     """
     rows = rows.drop_duplicates("mask_id")
-    for start in range(0, len(rows), CROPS_AT_ONCE):
-        batch = rows.iloc[start : start + CROPS_AT_ONCE]
-        kept, runs, known = _masks(audit, batch)
+    for start in range(0, len(rows), CROP_BATCH):
+        batch = rows.iloc[start : start + CROP_BATCH]
+        kept, runs, known = _read_masks(audit, batch)
         boxes = bbox(runs).tolist()
         sizes = zip(known["width"].tolist(), known["height"].tolist(), strict=True)
         windows = [window(size, [box]) for size, box in zip(sizes, boxes, strict=True)]
         pieces = cut(runs, [(w.x, w.y, w.w, w.h) for w in windows if w is not None])
-        for k, (record, box) in enumerate(zip(records(kept), windows, strict=True)):
+        for k, (record, box) in enumerate(zip(plain_records(kept), windows, strict=True)):
             if box is not None:
                 stem = f"mask_{record['mask_id']}"
-                yield _view(known.iloc[k], stem, box, [record], pieces[k : k + 1])
+                yield _make_view(known.iloc[k], stem, box, [record], pieces[k : k + 1])
 
 
-def whole_images(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
+def group_by_image(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
     """Yield one view an image, with the queue's masks of it, images as they first come in it."""
     rows = rows.drop_duplicates("mask_id")
     order = rows["image_id"].drop_duplicates().to_numpy(np.int64)
@@ -159,29 +159,31 @@ def whole_images(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
     at = 0
     while at < len(starts) - 1:  # whole images, about CROPS_AT_ONCE masks of them at a time
         stop = at + 1
-        while stop < len(starts) - 1 and starts[stop + 1] - starts[at] <= CROPS_AT_ONCE:
+        while stop < len(starts) - 1 and starts[stop + 1] - starts[at] <= CROP_BATCH:
             stop += 1
-        yield from _images_of(audit, by_image.iloc[starts[at] : starts[stop]])
+        yield from _views_of_images(audit, by_image.iloc[starts[at] : starts[stop]])
         at = stop
 
 
-def _images_of(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
-    kept, runs, known = _masks(audit, rows)
+def _views_of_images(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
+    kept, runs, known = _read_masks(audit, rows)
     images = kept["image_id"].to_numpy(np.int64)
     for image_id in dict.fromkeys(images.tolist()):
         at = np.flatnonzero(images == image_id)
         first = known.iloc[int(at[0])]
         box = Box(0, 0, int(first["width"]), int(first["height"]))
-        yield _view(first, f"image_{image_id}", box, list(records(kept.iloc[at])), runs[at])
+        yield _make_view(
+            first, f"image_{image_id}", box, list(plain_records(kept.iloc[at])), runs[at]
+        )
 
 
-def _view(
+def _make_view(
     known: pd.Series[Any], stem: str, box: Box, rows: list[dict[str, Any]], runs: Runs
 ) -> ExportedView:
     name = known["file_name"]
     file_name = None if name is None or name is pd.NA else str(name)
     return ExportedView(
-        name=f"{stem}{_ending(file_name)}",
+        name=f"{stem}{_suffix(file_name)}",
         file_name=file_name,
         image_id=int(known["image_id"]),
         box=box,
@@ -192,12 +194,12 @@ def _view(
     )
 
 
-def _ending(file_name: str | None) -> str:
+def _suffix(file_name: str | None) -> str:
     """Return the ending that a picture of a name is written with: its own for JPEG, else PNG."""
     return ".jpg" if str(file_name or "").lower().endswith((".jpg", ".jpeg")) else ".png"
 
 
-def _masks(audit: Audit, rows: pd.DataFrame) -> tuple[pd.DataFrame, Runs, pd.DataFrame]:
+def _read_masks(audit: Audit, rows: pd.DataFrame) -> tuple[pd.DataFrame, Runs, pd.DataFrame]:
     """Return the rows whose masks can be shown, their masks, and what the audit knows of them."""
     ids = rows["mask_id"].to_numpy(np.int64)
     columns = ("image_id", "file_name", "height", "width", "segmentation")
@@ -216,7 +218,7 @@ def save_picture(folder: RecentPictures, view: ExportedView, target: Path) -> bo
         Whether it could be: False where the picture is missing, broken, or of another size.
     """
     found = None if view.is_crop else folder.find(view.file_name)
-    if found is not None and _ending(found.name) == target.suffix and _fits(folder, view):
+    if found is not None and _suffix(found.name) == target.suffix and _is_copyable(folder, view):
         copy_file(found, target)
         return True
     from PIL import Image
@@ -235,8 +237,8 @@ def save_picture(folder: RecentPictures, view: ExportedView, target: Path) -> bo
     return True
 
 
-def _fits(folder: ImageFolder, view: ExportedView) -> bool:
-    """Whether a file can be given out as it is: sound, upright, and of the masks' size."""
+def _is_copyable(folder: ImageFolder, view: ExportedView) -> bool:
+    """Whether a file can be copied as it is: sound, upright, and of the masks' size."""
     seen = folder.inspect(view.file_name, (view.height, view.width))
     upright = seen.header is not None and seen.header.orientation == 1
     kind = Path(str(folder.find(view.file_name))).suffix.lower()
@@ -244,7 +246,7 @@ def _fits(folder: ImageFolder, view: ExportedView) -> bool:
 
 
 def check_pictures(folder: RecentPictures | None, tool: str) -> RecentPictures:
-    """Return the folder of pictures, or say that a tool cannot do without.
+    """Return the folder of pictures; refuse None for a tool that needs one.
 
     Raises:
         CallError: There is none.
@@ -255,7 +257,9 @@ def check_pictures(folder: RecentPictures | None, tool: str) -> RecentPictures:
     return folder
 
 
-def needs_pictures(tool: str, *, whole: bool = True) -> Callable[[Audit, Path, Outgoing], None]:
+def require_pictures(
+    tool: str, *, whole: bool = True
+) -> Callable[[Audit, Path, ExportOptions], None]:
     """Return a writer's ``check``: that there are pictures.
 
     Args:
@@ -263,9 +267,9 @@ def needs_pictures(tool: str, *, whole: bool = True) -> Callable[[Audit, Path, O
         whole: Whether whole images need them too, and not only crops.
     """
 
-    def check(audit: Audit, out: Path, how: Outgoing) -> None:
+    def check(audit: Audit, out: Path, how: ExportOptions) -> None:
         del out
-        folder = pictures_of(audit, how)
+        folder = find_pictures(audit, how)
         if whole or how.crops:
             check_pictures(folder, tool)
 

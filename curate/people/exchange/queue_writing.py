@@ -1,14 +1,10 @@
-"""Queues as files for people: what can be written, and to where.
-
-What writes a queue for people's tools: the registry, and what every writer takes.
+"""Export of queues: the registry of writers, their options, and the version of the dataset.
 
 To write another tool's files, write a module with a
-``WRITER = Writer(name, title, write, is_folder, check)`` and name it in :data:`BUILT_IN`.
+``WRITER = QueueWriter(name, title, write, is_folder, check)`` and name it in :data:`BUILT_IN`.
 
-The version of the dataset that a queue is of: sent out with every mask, checked on the way back.
-
-The numbers of masks and of draws are the same in an audit and in the audit of a corrected dataset,
-so nothing else tells that decisions were made on other masks than those that they would be kept of.
+Mask ids and draw numbers are the same in an audit and in the audit of a corrected dataset, so the
+version of the dataset is exported with every mask, and compared when decisions are imported.
 """
 
 from __future__ import annotations
@@ -34,10 +30,10 @@ from curate.store.audit_sql import DATASET_VERSION, dataset_version
 from curate.store.rows_by_id import rows_of
 
 _ID = re.compile(r"[0-9a-f]{12}(?:[0-9a-f]{20})?")
-_MOST_NAMED = 3
+_MAX_LISTED = 3
 
 
-def with_version(audit: Audit, rows: pd.DataFrame) -> pd.DataFrame:
+def add_version(audit: Audit, rows: pd.DataFrame) -> pd.DataFrame:
     """Return a queue with the version of the dataset in every row, behind ``draw_id``.
 
     Args:
@@ -75,7 +71,7 @@ def check_version(audit: Audit, named: Iterable[object], where: str) -> None:
     other = sorted(found - {own})
     if own is None or not other:
         return
-    listed = " and ".join(other[:_MOST_NAMED]) + (" and others" if other[_MOST_NAMED:] else "")
+    listed = " and ".join(other[:_MAX_LISTED]) + (" and others" if other[_MAX_LISTED:] else "")
     what = (
         f"{'a part of it' if own in found else 'it'} was made from version {listed} of the dataset"
     )
@@ -106,8 +102,8 @@ BATCH = 20_000
 
 
 @dataclass(frozen=True)
-class Outgoing:
-    """How a queue is written for a tool.
+class ExportOptions:
+    """Options of writing a queue for a tool.
 
     Attributes:
         crops: Each mask as a picture of its own, cut out with some context; else whole images.
@@ -129,8 +125,8 @@ class QueueWriter:
         name: Its short name, as ``--to`` takes it.
         title: Its name for people.
         write: (audit, rows, path, how) to the number of masks written. ``rows`` is what
-            :func:`curate.people.queues.population.queue` or a draw gave. The path is new; it is
-            written whole or not at all.
+            :func:`curate.people.queues.population.rank_queue` or a draw gave. The path is new; it
+            is written whole or not at all.
         is_folder: Whether a folder is written, not a file.
         check: Raises where it cannot be written as asked for: called before masks are drawn, so
             that no draw is recorded that nobody ever sees.
@@ -139,9 +135,9 @@ class QueueWriter:
 
     name: str
     title: str
-    write: Callable[[Audit, pd.DataFrame, Path, Outgoing], int]
+    write: Callable[[Audit, pd.DataFrame, Path, ExportOptions], int]
     is_folder: bool = False
-    check: Callable[[Audit, Path, Outgoing], None] | None = None
+    check: Callable[[Audit, Path, ExportOptions], None] | None = None
     pictured: bool = True
 
 
@@ -151,7 +147,7 @@ def writer_names() -> tuple[str, ...]:
 
 
 def writer_of(out: Path, format: str | None = None) -> QueueWriter:
-    """Return what writes a queue to a path.
+    """Return the writer of a path.
 
     Args:
         out: The path.
@@ -164,17 +160,17 @@ def writer_of(out: Path, format: str | None = None) -> QueueWriter:
     if name not in writer_names():
         do = "choose from " + ", ".join(writer_names())
         raise CallError(f"a queue cannot be written as {name or 'that'!r}", str(out), do)
-    return _named(name)
+    return _load_writer(name)
 
 
 @cache
-def _named(name: str) -> QueueWriter:
+def _load_writer(name: str) -> QueueWriter:
     module = import_module(f"curate.people.exchange.{dict(BUILT_IN)[name]}")
     found: QueueWriter = module.WRITER
     return found
 
 
-def records(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def plain_records(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield each row as a dict of plain values; what is missing or not finite is None."""
     for start in range(0, len(rows), BATCH):
         batch = rows.iloc[start : start + BATCH]
@@ -190,13 +186,13 @@ def write_queue(
     format: str | None = None,
     *,
     slot: int | None = None,
-    how: Outgoing | None = None,
+    how: ExportOptions | None = None,
 ) -> int:
     """Write a queue to a file, whole or not at all, each mask with the version of its dataset.
 
     Args:
         audit: The audit it is of.
-        rows: What :func:`curate.people.queues.population.queue` or a draw gave.
+        rows: What :func:`curate.people.queues.population.rank_queue` or a draw gave.
         out: The file or folder; it must not exist.
         format: A name of :data:`curate.people.exchange.queue_writing.BUILT_IN`; None takes it from
             the path's ending (".json" is "json").
@@ -212,16 +208,18 @@ def write_queue(
         AuditError: It cannot be written.
     """
     writer = check_target(out, format, audit, how)
-    return writer.write(audit, with_version(audit, rows_for(rows, slot)), out, how or Outgoing())
+    return writer.write(
+        audit, add_version(audit, select_slot(rows, slot)), out, how or ExportOptions()
+    )
 
 
-def rows_for(rows: pd.DataFrame, slot: int | None) -> pd.DataFrame:
-    """Return what one person of an overlap gets; all if ``slot`` is None."""
+def select_slot(rows: pd.DataFrame, slot: int | None) -> pd.DataFrame:
+    """Return the rows of one person of an overlap; all if ``slot`` is None."""
     return rows if slot is None or "slot" not in rows.columns else rows[rows["slot"] == slot]
 
 
-def left_out(audit: Audit, rows: pd.DataFrame, written: int) -> dict[str, int]:
-    """Return why some masks of a queue do not stand in what was written, so that none is lost.
+def count_left_out(audit: Audit, rows: pd.DataFrame, written: int) -> dict[str, int]:
+    """Count the masks of a queue that were not written, by reason.
 
     Args:
         audit: The audit it is of.
@@ -251,8 +249,8 @@ def left_out(audit: Audit, rows: pd.DataFrame, written: int) -> dict[str, int]:
     return {words: count for words, count in found.items() if count}
 
 
-def check_pictured(writer: QueueWriter, how: Outgoing) -> None:
-    """See that nothing is asked of pictures where there are none.
+def check_options(writer: QueueWriter, how: ExportOptions) -> None:
+    """Check that options of pictures are given only to a writer that has any.
 
     Raises:
         CallError: It is.
@@ -263,9 +261,12 @@ def check_pictured(writer: QueueWriter, how: Outgoing) -> None:
 
 
 def check_target(
-    out: Path, format: str | None = None, audit: Audit | None = None, how: Outgoing | None = None
+    out: Path,
+    format: str | None = None,
+    audit: Audit | None = None,
+    how: ExportOptions | None = None,
 ) -> QueueWriter:
-    """Return what can write a queue to a path.
+    """Check that a queue can be written to a path, and return the writer.
 
     Args:
         out: The path.
@@ -280,8 +281,8 @@ def check_target(
         SourceError: The folder of pictures is not there.
     """
     writer = writer_of(out, format)
-    check_pictured(writer, how or Outgoing())
+    check_options(writer, how or ExportOptions())
     check_new(out)
     if audit is not None and writer.check is not None:
-        writer.check(audit, out, how or Outgoing())
+        writer.check(audit, out, how or ExportOptions())
     return writer

@@ -1,4 +1,4 @@
-"""What reads decisions out of a file: the registry, and what every reader takes and gives.
+"""Import of decisions: the registry of readers, their options and results.
 
 To read another tool's export, write a module with a ``READER = Reader(name, title, matches, read)``
 and name it in :data:`BUILT_IN`.
@@ -33,46 +33,47 @@ BUILT_IN: tuple[tuple[str, str], ...] = (
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the caller knows of a file beyond what stands in it.
+    """Options of an import: facts about a file that are not in it.
 
     Attributes:
         reviewer: Who decided, where the file names nobody.
-        given: What people were given: the file that they corrected, or the number of the draw that
+        exported: The exported masks: the file that people corrected, or the number of the draw that
             it was made of; None where the file says it, or it was the whole source.
         same_iou: A mask with at least this IoU with its correction counts as not changed.
         match: "iou": masks whose id a tool lost are found by how they overlap; None: they are not.
-        all_looked: People went through all of it, also where nothing in it was changed.
+        assume_reviewed: All of it was reviewed, also where nothing was changed.
     """
 
     reviewer: str | None = None
-    given: Path | int | None = None
+    exported: Path | int | None = None
     same_iou: float = 1.0
     match: str | None = None
-    all_looked: bool = False
+    assume_reviewed: bool = False
 
 
 @dataclass(frozen=True)
 class ImportedDecisions:
-    """What a file says, in the columns that :meth:`Reviews.add` takes.
+    """Contents of a file, in the columns that :meth:`Reviews.add` takes.
 
     Attributes:
         decisions: Decisions on masks; ``row`` says where each stands in the file.
         missing: Masks that people added; None where such a file cannot hold any.
-        looked: Images that were gone through as a whole; None likewise.
+        reviewed_images: Images that were fully reviewed; None likewise.
         notes: How many there were of what is no decision, in words for people:
             ``{"rows without a decision": 12}``.
         untouched: How many masks are accepted because they were left as they were; None where
             people say something of each.
         seen: What of which images such a file shows, so that what was added there earlier and is
             not in it now is withdrawn; see
-            :func:`curate.people.reviews.replaced_additions.windows_of`. None where such a file says
-            nothing of what is not in it.
-        scope: What people were given; see :class:`curate.people.reviews.import_origin.Origin`.
+            :func:`curate.people.reviews.replaced_additions.make_windows`. None where such a file
+            says nothing of what is not in it.
+        scope: The exported subset; see
+            :class:`curate.people.reviews.import_origin.ImportOrigin`.
     """
 
     decisions: pd.DataFrame
     missing: pd.DataFrame | None = None
-    looked: pd.DataFrame | None = None
+    reviewed_images: pd.DataFrame | None = None
     notes: dict[str, int] = field(default_factory=dict)
     untouched: int | None = None
     seen: pd.DataFrame | None = None
@@ -103,7 +104,7 @@ def reader_names() -> tuple[str, ...]:
 
 
 def reader_of(path: Path, format: str | None = None) -> Reader:
-    """Return what can read a file.
+    """Return the reader of a file.
 
     Args:
         path: The file, or a folder where a tool exports one.
@@ -124,17 +125,17 @@ def reader_of(path: Path, format: str | None = None) -> Reader:
         if damage or not path.stat().st_size:
             raise SourceError(damage or "the file is empty", str(path), "get the file again")
     if format is not None:
-        return _named(format)
+        return _load_reader(format)
     for name in reader_names():
-        if _named(name).matches(path):
-            return _named(name)
+        if _load_reader(name).matches(path):
+            return _load_reader(name)
     what = "it is nothing that decisions are read from"
     do = f"a table needs columns mask_id and decision; --format forces one of {known}"
     raise SourceError(what, str(path), do)
 
 
 @cache
-def _named(name: str) -> Reader:
+def _load_reader(name: str) -> Reader:
     module = import_module(f"curate.people.exchange.{dict(BUILT_IN)[name]}")
     found: Reader = module.READER
     return found

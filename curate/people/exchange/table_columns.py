@@ -1,4 +1,4 @@
-"""Columns of a file to typed columns: fast where all is well, else the first row that is not.
+"""Typed columns from a file's columns; the first bad value is reported with its row.
 
 A column is a list of texts (from CSV) or of JSON values; None and blank text are "not given".
 """
@@ -18,7 +18,7 @@ from curate.errors import SourceError
 from curate.formats.segmentation import json_type
 from curate.people.exchange.queue_writing import check_version
 from curate.people.exchange.readers import ImportedDecisions
-from curate.people.exchange.row_cells import DECISION, unescaped, with_categories
+from curate.people.exchange.row_cells import DECISION, apply_categories, unescape
 from curate.people.reviews.schema import ACTIONS
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
@@ -50,7 +50,7 @@ class Table:
     others: frozenset[str]
 
 
-def found_in(table: Table, audit: Audit) -> ImportedDecisions:
+def parse_decisions(table: Table, audit: Audit) -> ImportedDecisions:
     """Return the decisions of a file of rows.
 
     Args:
@@ -61,9 +61,9 @@ def found_in(table: Table, audit: Audit) -> ImportedDecisions:
         SourceError: Columns are missing, a value cannot be read (says in which row), or a decision
             was made on another version of the dataset.
     """
-    said = _decision_column(table)
-    words = [_word(value) for value in table.columns[said]]
-    words, category = with_categories(audit, table.columns, words)
+    column = _find_decision_column(table)
+    words = [_normalise_word(value) for value in table.columns[column]]
+    words, category = apply_categories(audit, table.columns, words)
     filled = [at for at, word in enumerate(words) if word]
     rows = [table.rows[at] for at in filled]
     picked = {
@@ -72,10 +72,10 @@ def found_in(table: Table, audit: Audit) -> ImportedDecisions:
     }
     check_version(audit, picked.get(DATASET_VERSION, ()), table.name)
     ids = picked["mask_id"]
-    where = _Where(table.name, rows, ids)
+    where = _RowNames(table.name, rows, ids)
     _refuse_unknown(where, [words[at] for at in filled])
     columns: dict[str, Any] = {
-        "mask_id": _numbers(where, "mask_id", ids, "Int64"),
+        "mask_id": _parse_numbers(where, "mask_id", ids, "Int64"),
         "action": [words[at] for at in filled],
         "row": [f"row {row}" for row in rows],
     }
@@ -85,14 +85,14 @@ def found_in(table: Table, audit: Audit) -> ImportedDecisions:
     for name in ("iou", "seconds", "inclusion_probability", "draw_id"):
         if name in picked:
             kind = "Int64" if name == "draw_id" else "float64"
-            columns[name] = _numbers(where, name, picked[name], kind)
+            columns[name] = _parse_numbers(where, name, picked[name], kind)
     for name in ("reviewer", "queue_kind"):
         if name in picked:
-            columns[name] = _texts(where, name, picked[name])
+            columns[name] = _parse_texts(where, name, picked[name])
     if "time" in picked:
-        columns["time"] = _times(where, picked["time"])
+        columns["time"] = _parse_times(where, picked["time"])
     if "segmentation" in picked:
-        columns["segmentation"] = _masks(where, picked["segmentation"])
+        columns["segmentation"] = _parse_masks(where, picked["segmentation"])
     columns["category"] = [category[at] for at in filled]
     renamed = pd.Series([one is not None for one in columns["category"]], dtype="bool")
     given = columns.get("iou", pd.Series(np.nan, renamed.index))
@@ -105,7 +105,7 @@ def found_in(table: Table, audit: Audit) -> ImportedDecisions:
 
 
 @dataclass(frozen=True)
-class _Where:
+class _RowNames:
     """Names a row for a message."""
 
     name: str
@@ -116,8 +116,8 @@ class _Where:
         return f"{self.name}, row {self.rows[at]}, mask {str(self.ids[at])[:40] or '?'}"
 
 
-def _decision_column(table: Table) -> str:
-    """Return which column says what people decided."""
+def _find_decision_column(table: Table) -> str:
+    """Return the name of the column that holds the decisions."""
     if "mask_id" not in table.columns:
         raise SourceError("there is no column mask_id", table.name)
     if DECISION in table.columns:
@@ -131,14 +131,14 @@ def _decision_column(table: Table) -> str:
     return "action"
 
 
-def _word(value: Any) -> str:
-    """Return what a cell says, in small letters; "" for nothing."""
+def _normalise_word(value: Any) -> str:
+    """Return a cell's text in lower case; "" for an empty cell."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return str(value).strip().lower()
 
 
-def _refuse_unknown(where: _Where, words: list[str]) -> None:
+def _refuse_unknown(where: _RowNames, words: list[str]) -> None:
     strange = set(words) - set(ACTIONS)
     if not strange:
         return
@@ -148,8 +148,10 @@ def _refuse_unknown(where: _Where, words: list[str]) -> None:
     raise SourceError(what, where(bad[0]), f"use {', '.join(ACTIONS)}, or leave it empty")
 
 
-def _each(where: _Where, name: str, values: Sequence[Any], read: Callable[[Any], Any]) -> list[Any]:
-    """Read values one by one; what cannot be read is told with its row."""
+def _parse_each(
+    where: _RowNames, name: str, values: Sequence[Any], read: Callable[[Any], Any]
+) -> list[Any]:
+    """Read values one by one; an error names the row."""
     made = []
     for at, value in enumerate(values):
         try:
@@ -160,7 +162,7 @@ def _each(where: _Where, name: str, values: Sequence[Any], read: Callable[[Any],
     return made
 
 
-def _numbers(where: _Where, name: str, values: Sequence[Any], kind: str) -> pd.Series[Any]:
+def _parse_numbers(where: _RowNames, name: str, values: Sequence[Any], kind: str) -> pd.Series[Any]:
     """Return a column as numbers, missing where it is blank."""
     types = set(map(type, values))
     try:
@@ -169,24 +171,24 @@ def _numbers(where: _Where, name: str, values: Sequence[Any], kind: str) -> pd.S
             if kind == "Int64":
                 numbers = [None if value is None else int(value) for value in blank]
                 return pd.Series(numbers, dtype="Int64")
-            return _finite(pd.Series([math.nan if v is None else float(v) for v in blank]))
+            return _keep_finite(pd.Series([math.nan if v is None else float(v) for v in blank]))
         if kind == "Int64" and types <= {int, type(None)}:
             return pd.Series(list(values), dtype="Int64")
         if kind == "float64" and types <= {int, float, type(None)}:
-            return _finite(pd.Series(list(values), dtype="float64"))
+            return _keep_finite(pd.Series(list(values), dtype="float64"))
     except (ValueError, TypeError, OverflowError):
         pass
-    read = _read_whole if kind == "Int64" else _read_real
-    return pd.Series(_each(where, name, values, read), dtype=kind)
+    read = _read_int if kind == "Int64" else _read_float
+    return pd.Series(_parse_each(where, name, values, read), dtype=kind)
 
 
-def _finite(numbers: pd.Series[Any]) -> pd.Series[Any]:
+def _keep_finite(numbers: pd.Series[Any]) -> pd.Series[Any]:
     if np.isinf(numbers).any():
         raise ValueError("infinite")
     return numbers
 
 
-def _read_real(value: Any) -> float:
+def _read_float(value: Any) -> float:
     if value is None or (isinstance(value, str) and not value.strip()):
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -202,12 +204,12 @@ def _read_real(value: Any) -> float:
     return number
 
 
-def _read_whole(value: Any) -> int | None:
+def _read_int(value: Any) -> int | None:
     """Read an id; 42.0 is one, as spreadsheets write it, and 4.2E+12 is not: digits are lost."""
     if isinstance(value, str) and "e" in value.lower():
         raise ValueError("not a whole number (a spreadsheet has rounded it)")
     try:
-        real = _read_real(value)
+        real = _read_float(value)
     except (ValueError, OverflowError):
         raise ValueError("not a whole number") from None
     if math.isnan(real):
@@ -219,7 +221,7 @@ def _read_whole(value: Any) -> int | None:
     return number
 
 
-def _times(where: _Where, values: Sequence[Any]) -> pd.Series[Any]:
+def _parse_times(where: _RowNames, values: Sequence[Any]) -> pd.Series[Any]:
     blank = pd.Series([None if value in (None, "") else value for value in values], dtype=object)
     texts = [value is None or isinstance(value, str) for value in blank]
     try:
@@ -227,7 +229,7 @@ def _times(where: _Where, values: Sequence[Any]) -> pd.Series[Any]:
             raise ValueError
         return pd.to_datetime(blank, utc=True, format="ISO8601")
     except (ValueError, OverflowError):
-        _each(where, "time", list(blank), _read_time)
+        _parse_each(where, "time", list(blank), _read_time)
         raise SourceError("its times cannot be read", where.name) from None
 
 
@@ -241,10 +243,10 @@ def _read_time(value: Any) -> None:
         raise ValueError("not a time like 2026-03-14T15:09:26Z") from None
 
 
-def _texts(where: _Where, name: str, values: Sequence[Any]) -> list[str | None]:
+def _parse_texts(where: _RowNames, name: str, values: Sequence[Any]) -> list[str | None]:
     if set(map(type, values)) <= {str, type(None)} and "".join(filter(None, values)).isascii():
-        return [None if value is None else unescaped(value.strip()) or None for value in values]
-    return _each(where, name, values, _read_text)
+        return [None if value is None else unescape(value.strip()) or None for value in values]
+    return _parse_each(where, name, values, _read_text)
 
 
 def _read_text(value: Any) -> str | None:
@@ -256,12 +258,12 @@ def _read_text(value: Any) -> str | None:
         value.encode()
     except UnicodeEncodeError:  # half a character, which JSON can spell
         raise ValueError("not a text that can be written") from None
-    return unescaped(value.strip()) or None
+    return unescape(value.strip()) or None
 
 
-def _masks(where: _Where, values: Sequence[Any]) -> list[Any]:
+def _parse_masks(where: _RowNames, values: Sequence[Any]) -> list[Any]:
     """Return segmentations as bytes of counts, or as the JSON values that COCO has."""
-    return _each(where, "segmentation", values, _read_mask)
+    return _parse_each(where, "segmentation", values, _read_mask)
 
 
 def _read_mask(value: Any) -> Any:
@@ -269,7 +271,7 @@ def _read_mask(value: Any) -> Any:
         return None
     if not isinstance(value, str):
         return value
-    text = unescaped(value.strip())
+    text = unescape(value.strip())
     # Counts may begin with a bracket, but hold no comma; lists of polygons do.
     if text[:1] == "{" or (text[:1] == "[" and "," in text):
         try:

@@ -1,10 +1,10 @@
-"""Pictures with masks that come back from a tool, joined with the audit by the masks' own ids.
+"""Import of a tool's export: pictures with masks, matched with the audit by the masks' own ids.
 
-Tools number everything anew, so a mask is known by the ``mask_id`` that stands among its
-attributes, and a picture by its name. What people do to ids is told apart: of several copies of a
-mask the one most like it is the mask, and the others are new ones; an id that was typed over, or
-belongs to another image, says nothing, so its mask is a new one (or one found again, where it is
-equal to the pixel). A crop is put back in its place before it is compared.
+Tools renumber everything, so a mask is known by the ``mask_id`` among its attributes, and a picture
+by its name. Edited ids are resolved: of several copies of a mask the most similar one is the mask,
+and the others are new ones; an id that was typed over, or belongs to another image, is ignored, so
+its mask is a new one (or matched, where it is equal to the pixel). A crop is placed on its image
+before it is compared.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import CallError, SourceError
-from curate.people.exchange.compare import decisions_of
-from curate.people.exchange.compared_parts import ShownMasks
-from curate.people.exchange.exported_masks import shown_as_told, shown_by_name, shown_in_queue
-from curate.people.exchange.match_masks import Joining
+from curate.people.exchange.compare import compare_with_audit
+from curate.people.exchange.compared_parts import ExportedMasks
+from curate.people.exchange.exported_masks import (
+    find_matching_draw,
+    find_named_draws,
+    read_exported,
+)
+from curate.people.exchange.match_masks import MaskMatching
 from curate.people.exchange.queue_writing import check_version
 from curate.people.exchange.readers import ImportedDecisions, ImportOptions
 from curate.people.exchange.tool_image_names import PictureNames, PictureWindow
@@ -30,8 +34,10 @@ from curate.people.reviews.review_file import Reviews, has_reviews
 from curate.store.rows_by_id import IntArray, rows_of
 
 
-def join(reviews: Reviews, tool: Tool, path: Path, options: ImportOptions) -> ImportedDecisions:
-    """Return what people did to the masks of a queue, from what a tool gave back.
+def import_tool_export(
+    reviews: Reviews, tool: Tool, path: Path, options: ImportOptions
+) -> ImportedDecisions:
+    """Return people's decisions on the masks of a queue, from a tool's export.
 
     Args:
         reviews: The audit's decisions.
@@ -41,31 +47,31 @@ def join(reviews: Reviews, tool: Tool, path: Path, options: ImportOptions) -> Im
 
     Raises:
         SourceError: It is of other images, a picture has another size than the audit says, a mask
-            was sent out from another version of the dataset or cannot be read, or nothing says what
-            people were given.
+            was sent out from another version of the dataset or cannot be read, or nothing says the
+            exported masks.
     """
-    placing = _Placing(reviews, path.name)
+    placing = _WindowFinder(reviews, path.name)
     pictures = list(tool.pictures(path, placing))
     places = placing.of(pictures)
     own = [one for one, place in zip(pictures, places, strict=True) if place is not None]
     check_version(reviews.audit, (s.version for one in own for s in one.shapes), path.name)
-    joining = Joining(reviews.audit, pictures, places)
-    joining.settle_ids(path.name)
-    shown = _shown(reviews, joining, places, options, path, tool)
-    shown = joining.admit(shown)
+    joining = MaskMatching(reviews.audit, pictures, places)
+    joining.drop_wrong_ids(path.name)
+    shown = _find_exported(reviews, joining, places, options, path, tool)
+    shown = joining.add_unexported(shown)
     if options.match == "iou":
         joining.match(shown)
-    unseen = np.setdiff1d(_invisible(reviews, places), joining.ids())
+    unseen = np.setdiff1d(_find_invisible(reviews, places), joining.ids())
     shown = replace(shown, lost=np.union1d(joining.lost(), unseen))
     parts = joining.parts(Labels(reviews.audit, tool.label))
-    found = decisions_of(reviews.audit, parts, path.name, shown, options)
+    found = compare_with_audit(reviews.audit, parts, path.name, shown, options)
     strange = {"images in it that the audit does not have": places.count(None)}
     notes = found.notes | strange | joining.notes
-    return replace(found, notes=notes, seen=_seen(places, joining.unsure))
+    return replace(found, notes=notes, seen=_windows_frame(places, joining.unsure))
 
 
-def _seen(places: Sequence[PictureWindow | None], unsure: frozenset[int]) -> pd.DataFrame:
-    """Return what pictures show, without images of which a tool lost a new mask, maybe."""
+def _windows_frame(places: Sequence[PictureWindow | None], unsure: frozenset[int]) -> pd.DataFrame:
+    """Return the windows that pictures show, without images of which new masks may be lost."""
     rows = [
         {"image_id": one.image_id, "height": one.height, "width": one.width}
         | ({side: getattr(one.box, side) for side in "xywh"} if one.box else {})
@@ -75,8 +81,8 @@ def _seen(places: Sequence[PictureWindow | None], unsure: frozenset[int]) -> pd.
     return pd.DataFrame(rows, columns=["image_id", "height", "width", *"xywh"])
 
 
-class _Placing:
-    """Finds out what pictures show, some at a time, before anything on them is read."""
+class _WindowFinder:
+    """Finds the image and window of each picture, before any of its masks is read."""
 
     def __init__(self, reviews: Reviews, name: str) -> None:
         self._audit = reviews.audit
@@ -87,7 +93,7 @@ class _Placing:
         self._seen: dict[tuple[int, int | None], str] = {}
 
     def __call__(self, pictures: Sequence[ImportedImage]) -> list[bool]:
-        """Return which pictures are of the audit.
+        """Return which pictures are of the audit, one bool each.
 
         Raises:
             SourceError: One has another size than the audit says, or stands for another one's
@@ -100,7 +106,7 @@ class _Placing:
         return [self._found[id(picture)][1] is not None for picture in pictures]
 
     def of(self, pictures: Sequence[ImportedImage]) -> list[PictureWindow | None]:
-        """Return what each picture shows; None for what is not of this audit.
+        """Return the window of each picture; None for one that is not of this audit.
 
         Raises:
             SourceError: As above, or none of them is of this audit.
@@ -127,42 +133,42 @@ class _Placing:
         self._seen[key] = picture.name
 
 
-def _invisible(reviews: Reviews, places: Sequence[PictureWindow | None]) -> IntArray:
+def _find_invisible(reviews: Reviews, places: Sequence[PictureWindow | None]) -> IntArray:
     """Return masks without a pixel, or that cannot be read: no tool shows them to anybody."""
     images = np.array([place.image_id for place in places if place is not None], np.int64)
     masks = rows_of(reviews.audit, "masks", "image_id", images, ("mask_id", "area_px"))
     return masks.loc[masks["area_px"] == 0, "mask_id"].to_numpy(np.int64)
 
 
-def _shown(
+def _find_exported(
     reviews: Reviews,
-    joining: Joining,
+    joining: MaskMatching,
     places: list[PictureWindow | None],
     options: ImportOptions,
     path: Path,
     tool: Tool,
-) -> ShownMasks:
-    """Return which masks people were given: a crop's own, of whole images those of its draws."""
-    ids, named = joining.ids(), shown_by_name(reviews, joining.named())
+) -> ExportedMasks:
+    """Return the exported masks: a crop's own; of whole images those of its draws."""
+    ids, named = joining.ids(), find_named_draws(reviews, joining.named())
     known = [place for place in places if place is not None]
     crops = np.array([p.mask_id for p in known if p.mask_id is not None], np.int64)
     whole = np.array([p.image_id for p in known if p.mask_id is None], np.int64)
     if not len(whole):
-        if options.given is not None:
+        if options.exported is not None:
             what = "what people were given of crops stands in the names of their pictures"
             raise CallError(what, "--given", "leave it out")
-        return ShownMasks(np.unique(crops), True, draws=named.draws if named else None)
-    if options.given is not None:
-        told = shown_as_told(reviews, options.given, tool.ids)
+        return ExportedMasks(np.unique(crops), True, draws=named.draws if named else None)
+    if options.exported is not None:
+        exported = read_exported(reviews, options.exported, tool.ids)
     elif len(ids):
-        told = named or shown_in_queue(reviews, ids, path.name)
+        exported = named or find_matching_draw(reviews, ids, path.name)
     elif has_reviews(reviews.audit) and len(reviews.draws()):
         do = "say what people were given: --given FILE, or the number of the draw"
         raise SourceError("its masks bear no mask_id", path.name, do)
     else:
-        told = ShownMasks()  # nothing was ever drawn: it is no queue, but a dataset
+        exported = ExportedMasks()  # nothing was ever drawn: it is no queue, but a dataset
     if not len(crops):
-        return told
+        return exported
     masks = rows_of(reviews.audit, "masks", "image_id", whole, ("mask_id",))["mask_id"]
-    ids = np.union1d(masks.to_numpy(np.int64)[told.among(masks)], crops)
-    return replace(told, ids=ids, sure=True)
+    ids = np.union1d(masks.to_numpy(np.int64)[exported.among(masks)], crops)
+    return replace(exported, ids=ids, sure=True)

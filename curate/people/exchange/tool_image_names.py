@@ -1,4 +1,4 @@
-"""What pictures are called in other tools, and which piece of which image comes back under a name.
+"""File names of exported pictures, and the image and window that a name stands for.
 
 A whole image keeps its file name where that is a path that can be trusted and no other image has
 it; tools match names without their ending, so the ending is the one that the picture is written
@@ -25,12 +25,12 @@ from curate.store.rows_by_id import rows_of
 _CROP = re.compile(r"_*mask_(\d{1,19})_at_(\d{1,9})_(\d{1,9})_(\d{1,9})x(\d{1,9})", re.ASCII)
 _IMAGE = re.compile(r"_*image_(\d{1,19})", re.ASCII)
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff\ufffe\uffff]")
-_LONGEST = 200
+_MAX_NAME = 200
 
 
 @dataclass(frozen=True)
 class PictureWindow:
-    """What a picture shows.
+    """The image, or window of an image, that a picture shows.
 
     Attributes:
         image_id: The audit's image.
@@ -55,7 +55,7 @@ class PictureWindow:
 
 
 class PictureNames:
-    """Names for the pictures of an audit, and back; every image's own name is looked at once."""
+    """Names for the pictures of an audit, and back; each image's own name is checked once."""
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
@@ -97,7 +97,7 @@ class PictureNames:
     def places(
         self, names: Sequence[str], numbers: Sequence[int | None] = ()
     ) -> list[PictureWindow | None]:
-        """Return what pictures show; None for what is not of this audit.
+        """Return the windows of pictures; None for one that is not of this audit.
 
         Args:
             names: What they are called.
@@ -121,9 +121,10 @@ class PictureNames:
         """Return the position of the image that each name means; -1 where it means none or two."""
         rows: list[int] = self._images.join(names, ids).tolist()
         for k, name in enumerate(names):
-            said = _IMAGE.fullmatch(PurePosixPath(_stem(name)).name)
-            if said and not self._images.has_stem(name):  # our own name, which is like no image's
-                rows[k] = self._images.at.get(int(said[1]), -1)
+            numbered = _IMAGE.fullmatch(PurePosixPath(_stem(name)).name)
+            # Our own name, which is like no image's.
+            if numbered and not self._images.has_stem(name):
+                rows[k] = self._images.at.get(int(numbered[1]), -1)
         return rows
 
     def _crop(self, stem: str) -> tuple[int, Box] | None:
@@ -149,14 +150,14 @@ class PictureNames:
         )
 
 
-def _plain(name: str) -> str:
+def _forward_slashes(name: str) -> str:
     """Return a name with plain slashes."""
     return name.replace("\\", "/")
 
 
 def _stem(name: str) -> str:
     """Return a name with plain slashes and without its ending."""
-    path = PurePosixPath(_plain(name))
+    path = PurePosixPath(_forward_slashes(name))
     return str(path.with_suffix("")) if path.name else ""
 
 
@@ -165,6 +166,6 @@ def _is_safe(name: Any) -> bool:
     if not isinstance(name, str) or name != name.strip() or _NOT_IN_NAMES.search(name):
         return False
     parts = name.split("/")
-    if any(part in ("", ".", "..") or len(part.encode()) > _LONGEST for part in parts):
+    if any(part in ("", ".", "..") or len(part.encode()) > _MAX_NAME for part in parts):
         return False
     return not _CROP.fullmatch(_stem(parts[-1]))

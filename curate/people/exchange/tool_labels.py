@@ -22,7 +22,7 @@ _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that no XML can hold."""
 
 
-def label_of(category: str | None) -> str:
+def label_studio_label(category: str | None) -> str:
     """Return a category as a label of Label Studio, in characters that its config can hold."""
     text = "" if category is None else _NOT_XML.sub("_", category).strip()
     return text or NO_CATEGORY
@@ -38,7 +38,7 @@ def safe_text(text: str) -> str:
     return _NOT_XML.sub("?", text)
 
 
-def named_rows(masks: pd.DataFrame) -> pd.DataFrame:
+def fill_category_names(masks: pd.DataFrame) -> pd.DataFrame:
     """Return masks with the number as the name of a category that has no other name.
 
     Args:
@@ -46,30 +46,30 @@ def named_rows(masks: pd.DataFrame) -> pd.DataFrame:
     """
     if "category_id" not in masks:
         return masks
-    return masks.assign(category=pd.Series(names_of(masks), masks.index, dtype="str"))
+    return masks.assign(category=pd.Series(spell_categories(masks), masks.index, dtype="str"))
 
 
-def names_of(masks: pd.DataFrame) -> list[str | None]:
+def spell_categories(masks: pd.DataFrame) -> list[str | None]:
     """Return the category of each mask by name, or by number where it has no name."""
     names = plain(masks["category"])
     numbers = plain(masks["category_id"]) if "category_id" in masks else [None] * len(masks)
     pairs = zip(names, numbers, strict=True)
-    return [_name(name, number) for name, number in pairs]
+    return [_name_or_number(name, number) for name, number in pairs]
 
 
-def name_of(row: Mapping[str, Any]) -> str | None:
+def spell_category(row: Mapping[str, Any]) -> str | None:
     """Return the category of one mask likewise, of which plain values are known."""
-    return _name(row.get("category"), row.get("category_id"))
+    return _name_or_number(row.get("category"), row.get("category_id"))
 
 
-def _name(name: Any, number: Any) -> str | None:
+def _name_or_number(name: Any, number: Any) -> str | None:
     if name is not None:
         return str(name)
     return None if number is None else str(number)
 
 
-def relabelled(before: Iterable[Any], after: Iterable[Any]) -> npt.NDArray[np.bool_]:
-    """Return which masks got another category; none says nothing, so it is no other one."""
+def is_relabelled(before: Iterable[Any], after: Iterable[Any]) -> npt.NDArray[np.bool_]:
+    """Return which masks changed their category, shape (n,); no category is no change."""
     pairs = zip(before, after, strict=True)
     return np.array([new is not None and new != old for old, new in pairs], np.bool_)
 
@@ -93,13 +93,13 @@ class Labels:
         numbered = "category_id" in column_types(audit)
         columns = "category, category_id" if numbered else "category"
         found = audit.query(f"select distinct {columns} from masks")
-        every = names_of(found)
+        every = spell_categories(found)
         named = found["category"].notna()
         self._spell = spell
         self.names = sorted({name for name in every if name is not None})
         self.are_numbers = bool(self.names) and not named.any()
         self.has_unnamed = None in every
-        self.numbered = _numbered(found, every) if numbered else []
+        self.numbered = _number_names(found, every) if numbered else []
         self._by_label: dict[str, str] = {}
         for name in self.names:
             if (label := spell(name)) != NO_CATEGORY or NO_CATEGORY in name:
@@ -107,7 +107,7 @@ class Labels:
 
     def of(self, row: Mapping[str, Any]) -> str:
         """Return the label of a mask, of which ``category`` and ``category_id`` are known."""
-        return self.label(name_of(row))
+        return self.label(spell_category(row))
 
     def label(self, name: str | None) -> str:
         """Return the label of a category; :data:`NO_CATEGORY` for None."""
@@ -136,7 +136,7 @@ class Labels:
         return own if same else self.category(label)
 
 
-def _numbered(found: pd.DataFrame, names: list[str | None]) -> list[tuple[int, str]]:
+def _number_names(found: pd.DataFrame, names: list[str | None]) -> list[tuple[int, str]]:
     numbers = plain(found["category_id"])
     if None in numbers or len(set(numbers)) < len(numbers):
         return []

@@ -1,4 +1,4 @@
-"""Pictures with masks as a tool gives them back."""
+"""Pictures with masks as a tool exports them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from curate.formats.segmentation import Segmentation
-from curate.people.exchange.exported_masks import dataset_ids
+from curate.people.exchange.exported_masks import read_dataset_ids
 from curate.store.rows_by_id import IntArray
 
 UNREAD = Segmentation(None, "no_segmentation", "it was not read")
@@ -21,7 +21,7 @@ _ID = re.compile(r"(-?\d{1,19})(?:\.0*)?", re.ASCII)
 
 @dataclass(frozen=True)
 class ImportedMask:
-    """A mask as it came back.
+    """A mask of a tool's export.
 
     Attributes:
         mask_id: What stands there as its ``mask_id``; None for nothing.
@@ -46,7 +46,7 @@ class ImportedMask:
 
 @dataclass(frozen=True)
 class ImportedImage:
-    """A picture as it came back.
+    """A picture of a tool's export.
 
     Attributes:
         name: What the tool calls it.
@@ -63,7 +63,7 @@ class ImportedImage:
     others: int = 0
 
 
-Wanted = Callable[[Sequence[ImportedImage]], Sequence[bool]]
+ImageFilter = Callable[[Sequence[ImportedImage]], Sequence[bool]]
 """Pictures, before their masks are read, to whether these are wanted. Raises
 :class:`~curate.errors.SourceError` where one is not as the audit says: a mask is drawn for the size
 that the file states, which may be anything."""
@@ -71,7 +71,7 @@ that the file states, which may be anything."""
 
 @dataclass(frozen=True)
 class Tool:
-    """How a tool's files are read.
+    """A tool's files: detection, reading, labels.
 
     Attributes:
         holds: Whether a path holds such a file.
@@ -81,27 +81,27 @@ class Tool:
     """
 
     holds: Callable[[Path], bool]
-    pictures: Callable[[Path, Wanted], Iterable[ImportedImage]]
+    pictures: Callable[[Path, ImageFilter], Iterable[ImportedImage]]
     label: Callable[[str], str] = str
 
     def ids(self, path: Path) -> IntArray:
         """Return the mask ids that stand in a file of this tool, or in a dataset; sorted."""
         if not self.holds(path):
-            return dataset_ids(path)
+            return read_dataset_ids(path)
         pictures = self.pictures(path, lambda some: [False] * len(some))
-        claims = [claim(shape.mask_id) for one in pictures for shape in one.shapes]
+        claims = [parse_mask_id(shape.mask_id) for one in pictures for shape in one.shapes]
         known = [number for number in claims if number is not None]
-        return np.unique(np.array(known, np.int64)) if known else dataset_ids(path)
+        return np.unique(np.array(known, np.int64)) if known else read_dataset_ids(path)
 
 
-def draw_of(number: object, slot: object) -> tuple[int, int] | None:
-    """Return the draw that a shape names, and for which person; None where it names none."""
-    draw = claim(number)
-    return None if draw is None else (draw, 1 if claim(slot) == 1 else 0)
+def parse_draw(number: object, slot: object) -> tuple[int, int] | None:
+    """Return the draw and slot that a mask names; None where it names none."""
+    draw = parse_mask_id(number)
+    return None if draw is None else (draw, 1 if parse_mask_id(slot) == 1 else 0)
 
 
-def claim(value: object) -> int | None:
-    """Return what stands somewhere as a mask id, or None where it can be none."""
+def parse_mask_id(value: object) -> int | None:
+    """Return a value as a mask id; None where it can be none."""
     if isinstance(value, str) and (found := _ID.fullmatch(value.strip())):
         value = int(found[1])
     if type(value) is float and value.is_integer() and abs(value) < 2**53:

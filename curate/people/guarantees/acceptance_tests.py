@@ -1,4 +1,4 @@
-"""What is accepted at each threshold, how many bad masks the sample found there, and the tests.
+"""Threshold tests: masks accepted, bad ones in the sample, and p-values at each threshold.
 
 Thresholds are qualities at equal steps of the population, so they depend on no label.
 """
@@ -24,13 +24,13 @@ from curate.people.guarantees.tail_bounds import (
 
 IntArray = npt.NDArray[np.int64]
 
-STEPS = 200
-IMAGE_STEPS = 40
+MASK_THRESHOLDS = 200
+IMAGE_THRESHOLDS = 40
 _ATOM = 1e-9
 
 
 @dataclass(frozen=True)
-class Acceptance:
+class ThresholdTests:
     """Thresholds from strict to lenient; every array has a place for each.
 
     Attributes:
@@ -72,14 +72,15 @@ class Acceptance:
 
     @property
     def expected(self) -> FloatArray:
-        """How many masks of the sample each threshold is expected to accept."""
+        """Number of sampled masks that each threshold is expected to accept, shape
+        (thresholds,)."""
         if self.gains is not None:
             return self.gains.expected * self.growth
         return self.reviewed * self.share * self.growth
 
     @property
     def population_growth(self) -> float:
-        """How often the sample goes into the population."""
+        """Size of the population as a multiple of the sample."""
         return 1 / self.fraction
 
     def table(self) -> pd.DataFrame:
@@ -88,7 +89,7 @@ class Acceptance:
         return pd.DataFrame({name: getattr(self, name) for name in names})
 
     def p_values(self) -> FloatArray:
-        """Return, for each threshold, how unlikely so few bad masks are if the bound is broken.
+        """p-value of each threshold: the chance of so few bad masks if the bound is broken.
 
         Of a sample that is imagined larger, it is what is expected: half a bad mask more is put in,
         so that none found is not none to come.
@@ -97,8 +98,9 @@ class Acceptance:
             return betting_tail(self.gains.logs, self.growth)
         return self._tail(self.growth * (self.weighed + 0.5) - 0.5, self.growth)
 
-    def if_all_good(self, growth: float = 1.0) -> FloatArray:
-        """Return the same for a sample without bad masks, imagined so many times as large."""
+    def p_values_without_errors(self, growth: float = 1.0) -> FloatArray:
+        """p-value per threshold, shape (thresholds,), had no sampled mask been bad and the
+        sample been ``growth`` times as large."""
         if self.gains is not None:
             return betting_tail(self.gains.clean, growth)
         return self._tail(np.zeros(len(self.weighed)), growth)
@@ -109,8 +111,8 @@ class Acceptance:
             return weighted_tail(found, self.null, fraction)
         return count_tail(found, self.null, fraction, self.reviewed * growth)
 
-    def promised_power(self, level: float) -> FloatArray:
-        """Return how likely each threshold passes if the quality is P(good); 0 for images.
+    def predicted_power(self, level: float) -> FloatArray:
+        """Power of each threshold, shape (thresholds,), if the quality is P(good); 0 for images.
 
         For weighted samples it is as if their probabilities were equal: good enough to choose by.
         """
@@ -127,11 +129,11 @@ class Acceptance:
         return binomial_cdf(low, drawn, np.clip(mean / drawn, 0, 1))
 
     def smallest_expected(self, risk: float) -> float:
-        """Return how many masks, all good, show the bound in a large population."""
+        """Number of masks, all good, that proves the bound in a large population."""
         return math.log(risk) / math.log1p(-self.max_bad)
 
     def smallest(self, risk: float) -> int | None:
-        """Return how many units are needed if all are good; None for too many to say."""
+        """Number of units that proves the bound if all are good; None where no number does."""
         low, high = self.units, max(self.units + 1, math.ceil(1 / risk / self.max_bad) * 100)
         if self.gains is None:
             high = min(high, math.ceil(self.units / self.fraction))
@@ -143,20 +145,22 @@ class Acceptance:
         return high
 
     def _shows(self, units: int, risk: float) -> bool:
-        p_value = self.if_all_good(units / self.units)
+        p_value = self.p_values_without_errors(units / self.units)
         return bool(p_value.min() <= risk)
 
 
-def acceptance(sample: ReviewedSample, population: Population, max_bad: float) -> Acceptance:
-    """Return thresholds and what the sample found at each.
+def count_by_threshold(
+    sample: ReviewedSample, population: Population, max_bad: float
+) -> ThresholdTests:
+    """Count accepted and bad masks of a sample at each threshold.
 
     Args:
         sample: The sample.
         population: All masks.
         max_bad: The bound to test.
     """
-    steps = STEPS if sample.unit == "mask" else IMAGE_STEPS
-    threshold, accepted, promised = _grid(population, steps)
+    steps = MASK_THRESHOLDS if sample.unit == "mask" else IMAGE_THRESHOLDS
+    threshold, accepted, promised = _make_thresholds(population, steps)
     inside = ~np.isnan(sample.quality)
     # Row k of the sample is accepted from threshold at[k] on.
     at = np.full(len(sample), len(threshold))
@@ -174,7 +178,7 @@ def acceptance(sample: ReviewedSample, population: Population, max_bad: float) -
     if sample.unit == "image":
         gains, units = image_gains(sample, at, population, (threshold, accepted, max_bad))
     found = among(bad)
-    return Acceptance(
+    return ThresholdTests(
         threshold,
         accepted,
         accepted / population.size,
@@ -191,8 +195,8 @@ def acceptance(sample: ReviewedSample, population: Population, max_bad: float) -
     )
 
 
-def _grid(population: Population, steps: int) -> tuple[FloatArray, IntArray, FloatArray]:
-    """Return thresholds, how many masks each accepts, and the share of bad ones they promise."""
+def _make_thresholds(population: Population, steps: int) -> tuple[FloatArray, IntArray, FloatArray]:
+    """Return thresholds, masks accepted by each, and the share of bad ones expected of P(good)."""
     usable = ~np.isnan(population.quality)
     counts = None if population.counts is None else population.counts[usable]
     order = np.argsort(-population.quality[usable], kind="stable")

@@ -1,4 +1,4 @@
-"""What random samples that people reviewed prove of an audit: certificates and estimates."""
+"""Certificates and estimates of an audit, from its reviewed random samples."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pandas as pd
 from curate.common.pool import Pool
 from curate.errors import AuditError
 from curate.people.guarantees.certificate_texts import certificate_dict, estimate_dict
-from curate.people.guarantees.certify import Certificate, certify, expected_share
+from curate.people.guarantees.certify import Certificate, certify, project_share
 from curate.people.guarantees.estimate import Estimate, estimate, gather_images
-from curate.people.guarantees.reviewed_sample import Population, ReviewedSample, gather
+from curate.people.guarantees.reviewed_sample import Population, ReviewedSample, gather_sample
 from curate.people.reviews import Reviews, open_reviews
-from curate.people.reviews.recorded_draws import RecordedDraw, recorded
+from curate.people.reviews.recorded_draws import RecordedDraw, read_recorded_draws
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.pipeline.deciding import decide_audit
 from curate.policy.certificate_in_force import with_certificate
@@ -27,13 +27,13 @@ from curate.store.audit_sql import column_types, population_sql
 ESTIMATE = "estimate"
 """Where an estimate stands in ``audit.json``."""
 
-MORE = 100
+MORE_REVIEWS = 100
 """Further reviews whose worth is told."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """How people's decisions are read.
+class SampleOptions:
+    """Options of reading a sample out of people's decisions.
 
     Attributes:
         unit: "mask" or "image", where both were drawn.
@@ -45,8 +45,8 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Material:
-    """A sample, and the masks that it stands for.
+class AuditSample:
+    """A reviewed sample of an audit, and its population.
 
     Attributes:
         sample: What was reviewed.
@@ -62,21 +62,21 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Certified:
-    """A certificate, and what more reviews would make of it.
+class CertificationResult:
+    """A certificate, and the effect of further reviews on it.
 
     Attributes:
         certificate: What is certified.
-        share_after_more: Share of the masks that is expected to be certified after :data:`MORE`
-            more reviews.
+        share_after_more: Share of the masks that is expected to be certified after
+            :data:`MORE_REVIEWS` more reviews.
     """
 
     certificate: Certificate
     share_after_more: float
 
 
-def material(audit: Audit, question: Question, *, by_rules: bool) -> Material:
-    """Bring a random sample and its population together.
+def read_sample(audit: Audit, question: SampleOptions, *, by_rules: bool) -> AuditSample:
+    """Read a reviewed random sample of an audit, and its population.
 
     Args:
         audit: The audit.
@@ -88,19 +88,20 @@ def material(audit: Audit, question: Question, *, by_rules: bool) -> Material:
         CurateError: Nobody has decided yet, or the sample was not random.
     """
     reviews = open_reviews(audit)
-    draws = recorded(reviews)
+    draws = read_recorded_draws(reviews)
     settings = question.settings or DecisionSettings.of(audit.info)
     labels = reviews.resolved(settings.rule, settings.good_iou)
-    masks = _population(audit, by_rules)
-    sample = gather(draws, labels, masks, len(masks), unit=question.unit)
+    masks = _read_population(audit, by_rules)
+    sample = gather_sample(draws, labels, masks, len(masks), unit=question.unit)
     population = Population(
         masks["quality_score"].to_numpy(np.float64), masks["image_id"].to_numpy(np.int64)
     )
-    return Material(sample, population, draws, reviews)
+    return AuditSample(sample, population, draws, reviews)
 
 
-def _population(audit: Audit, by_rules: bool) -> pd.DataFrame:
-    """Return what could ever be accepted: index ``mask_id``, ``image_id``, ``quality_score``."""
+def _read_population(audit: Audit, by_rules: bool) -> pd.DataFrame:
+    """Return all masks that could ever be accepted: index ``mask_id``, ``image_id``,
+    ``quality_score``."""
     types = column_types(audit)
     if by_rules and "rule_action" not in types:
         raise AuditError(
@@ -122,23 +123,23 @@ def certify_audit(
     max_bad: float = 0.05,
     confidence: float = 0.95,
     looks: int = 1,
-    question: Question | None = None,
-) -> Certified:
+    question: SampleOptions | None = None,
+) -> CertificationResult:
     """Certify an acceptance; see :func:`curate.people.guarantees.certify.certify`. Nothing is
     written.
 
     Raises:
-        CurateError: There is no random sample, or it is too small; says how many it takes.
+        CurateError: There is no random sample, or it is too small; gives the size needed.
     """
-    found = material(audit, question or Question(), by_rules=True)
+    found = read_sample(audit, question or SampleOptions(), by_rules=True)
     asked = {"max_bad": max_bad, "confidence": confidence}
     certificate = certify(found.sample, found.population, looks=looks, **asked)
-    after = expected_share(found.sample, found.population, MORE, **asked)
-    return Certified(certificate, max(after, certificate.share))
+    after = project_share(found.sample, found.population, MORE_REVIEWS, **asked)
+    return CertificationResult(certificate, max(after, certificate.share))
 
 
 def estimate_audit(
-    audit: Audit, *, confidence: float = 0.95, question: Question | None = None
+    audit: Audit, *, confidence: float = 0.95, question: SampleOptions | None = None
 ) -> Estimate:
     """Estimate the dataset's quality; see :func:`curate.people.guarantees.estimate.estimate`.
 
@@ -147,17 +148,19 @@ def estimate_audit(
     Raises:
         CurateError: There is no random sample.
     """
-    found = material(audit, question or Question(), by_rules=False)
-    looked = None
+    found = read_sample(audit, question or SampleOptions(), by_rules=False)
+    reviewed_images = None
     if any(draw.kind == "estimate" and draw.unit == "image" for draw in found.draws):
-        images = found.reviews.looked()["image_id"].to_numpy(np.int64)
+        images = found.reviews.reviewed_images()["image_id"].to_numpy(np.int64)
         if len(images):
             added = found.reviews.missing().groupby("image_id").size()
-            looked = gather_images(found.draws, images, added)
-    return estimate(found.sample, found.population, confidence=confidence, looked=looked)
+            reviewed_images = gather_images(found.draws, images, added)
+    return estimate(
+        found.sample, found.population, confidence=confidence, reviewed_images=reviewed_images
+    )
 
 
-def keep_certificate(audit: Audit, found: Certified) -> Audit:
+def store_certificate(audit: Audit, found: CertificationResult) -> Audit:
     """Write a certificate into the audit and decide anew: only what it covers is accepted.
 
     One that certifies nothing is kept too: then nothing is accepted.
@@ -169,7 +172,7 @@ def keep_certificate(audit: Audit, found: Certified) -> Audit:
         return decide_audit(audit.path, info, policy, pool)
 
 
-def keep_estimate(audit: Audit, found: Estimate) -> Audit:
+def store_estimate(audit: Audit, found: Estimate) -> Audit:
     """Write an estimate into ``audit.json``, for the report."""
     info = audit.info | {ESTIMATE: estimate_dict(found)}
     write_json(audit.path / INFO, info)

@@ -1,4 +1,4 @@
-"""Certificates and estimates in words for people, and as plain values for machines."""
+"""Certificates and estimates as text and as JSON values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = {
 }
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """Return a value as JSON can hold it: NaN becomes None."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -27,17 +27,17 @@ def plain(value: Any) -> Any:
 
 def certificate_dict(found: Certificate) -> dict[str, Any]:
     """Return a certificate as plain values; ``tested`` is a list, a dict a threshold."""
-    values = {name: plain(value) for name, value in vars(found).items() if name != "tested"}
+    values = {name: to_json_value(value) for name, value in vars(found).items() if name != "tested"}
     values["notes"] = list(found.notes)
     values["tested"] = [
-        {str(name): plain(value) for name, value in row.items()}
+        {str(name): to_json_value(value) for name, value in row.items()}
         for row in found.tested.to_dict("records")
     ]
     return values
 
 
-def certificate_text(found: Certificate) -> str:
-    """Return what is certified in a few lines."""
+def format_certificate(found: Certificate) -> str:
+    """Return a certificate in a few lines of text."""
     sure = f"with {found.confidence:.0%} confidence at most {found.max_bad:.1%} of them are bad"
     if found.threshold is None:
         lines = [
@@ -70,7 +70,7 @@ def estimate_dict(found: Estimate) -> dict[str, Any]:
         "reviewed": found.reviewed,
         "unit": found.unit,
         "intervals": {
-            name: {key: plain(value) for key, value in asdict(interval).items()}
+            name: {key: to_json_value(value) for key, value in asdict(interval).items()}
             for name, interval in found.intervals.items()
         },
         "zero_failures": {f"{share:g}": count for share, count in found.zero_failures.items()},
@@ -78,18 +78,18 @@ def estimate_dict(found: Estimate) -> dict[str, Any]:
     }
 
 
-def estimate_text(found: Estimate) -> str:
+def format_estimate(found: Estimate) -> str:
     """Return an estimate in a few lines."""
     lines = [
         f"{found.reviewed:,} of {found.masks:,} masks reviewed; intervals at {found.confidence:.0%}"
     ]
-    lines += [interval_text(interval) for interval in found.intervals.values()]
+    lines += [format_interval(interval) for interval in found.intervals.values()]
     sizes = ", ".join(f"{share:.0%}: {n:,}" for share, n in found.zero_failures.items())
     lines.append(f"masks that must all be good to show that at most a share is bad: {sizes}")
     return "\n".join([*lines, *found.notes])
 
 
-def interval_text(interval: Interval) -> str:
+def format_interval(interval: Interval) -> str:
     """Return one number with its interval and how it was found."""
     count = interval.name == "missing_per_image"
     low, high = (f"{v:.3g}" if count else f"{v:.2%}" for v in (interval.low, interval.high))

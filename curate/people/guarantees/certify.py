@@ -32,25 +32,25 @@ import pandas as pd
 
 from curate.common.ranges import check_numbers
 from curate.errors import CallError
-from curate.people.guarantees.acceptance_tests import Acceptance, acceptance
+from curate.people.guarantees.acceptance_tests import ThresholdTests, count_by_threshold
 from curate.people.guarantees.reviewed_sample import Population, ReviewedSample
 from curate.people.guarantees.tail_bounds import zero_failures
 
 FloatArray = npt.NDArray[np.float64]
 
-PROMISED = 0.5
+PROMISED_RISK = 0.5
 """Share of the risk put on the threshold that the score promises; the score may be wrong."""
 
-SURE = 0.95
+MIN_POWER = 0.95
 """How likely that threshold must be to pass, if the score is right."""
 
-FIRST = 1.7
+FIRST_FACTOR = 1.7
 """First of the other starts: this many times the smallest sample that can show anything."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What can be accepted.
+    """A certified acceptance: threshold, bound, confidence, and the tests behind it.
 
     Attributes:
         threshold: Masks of at least this quality; None where nothing can be certified.
@@ -98,7 +98,7 @@ def certify(
     """Find the largest acceptance whose share of bad masks is bounded.
 
     Args:
-        sample: From :func:`curate.people.guarantees.reviewed_sample.gather`.
+        sample: From :func:`curate.people.guarantees.reviewed_sample.gather_sample`.
         population: All masks; NaN quality for those that are not accepted whatever their quality.
         max_bad: Largest share of bad masks among the accepted.
         confidence: Probability that the bound holds.
@@ -108,13 +108,13 @@ def certify(
         CallError: A number is out of range, or the sample is too small to certify anything: the
             number needed is said.
     """
-    risk = _risk(max_bad, confidence, looks)
+    risk = _check_risk(max_bad, confidence, looks)
     if population.size != sample.population:
         what = f"the sample is of {sample.population:,} masks, and there are {population.size:,}"
         raise CallError(what, "certify", "give the population that the sample was drawn from")
-    curve = acceptance(sample, population, max_bad)
-    _enough(sample, curve, risk)
-    p_value, level = levels(curve, risk)
+    curve = count_by_threshold(sample, population, max_bad)
+    _check_sample_size(sample, curve, risk)
+    p_value, level = allocate_levels(curve, risk)
     passed = (p_value <= level) & (level > 0)
     last = int(np.flatnonzero(passed)[-1]) if passed.any() else -1
     tested = curve.table().assign(p_value=p_value, level=level, certified=passed)
@@ -129,15 +129,15 @@ def certify(
         sample.reviewed,
         0 if best is None else int(curve.found[last]),
         math.nan if best is None else float(best["bad_share"]),
-        None if last == len(passed) - 1 else _reviews(curve, risk, min(share + 0.1, top)),
-        0 if best is not None else _reviews(curve, risk, float(curve.share[0])),
+        None if last == len(passed) - 1 else _reviews_needed(curve, risk, min(share + 0.1, top)),
+        0 if best is not None else _reviews_needed(curve, risk, float(curve.share[0])),
         curve.test,
         tested,
         sample.notes,
     )
 
 
-def levels(curve: Acceptance, risk: float) -> tuple[FloatArray, FloatArray]:
+def allocate_levels(curve: ThresholdTests, risk: float) -> tuple[FloatArray, FloatArray]:
     """Return the p-value of each threshold, and the level at which it is tested; 0 for not at all.
 
     The level is what starts there, and what the threshold before passes on.
@@ -147,19 +147,21 @@ def levels(curve: Acceptance, risk: float) -> tuple[FloatArray, FloatArray]:
         risk: 1 - confidence.
     """
     p_value, level, carried = curve.p_values(), np.empty(len(curve.accepted)), 0.0
-    for k, (p, own) in enumerate(zip(p_value.tolist(), _starts(curve, risk).tolist(), strict=True)):
+    for k, (p, own) in enumerate(
+        zip(p_value.tolist(), _allocate_risk(curve, risk).tolist(), strict=True)
+    ):
         level[k] = carried + own
         carried = level[k] if p <= level[k] else 0.0
     return p_value, level
 
 
-def acceptance_curve(
+def certify_bounds(
     sample: ReviewedSample,
     population: Population,
     max_bads: Sequence[float],
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Return what could be accepted under other bounds, each certified on its own.
+    """Certify other bounds, each on its own; a row a bound.
 
     Args:
         sample: As in :func:`certify`.
@@ -183,7 +185,7 @@ def acceptance_curve(
     return pd.DataFrame(rows, columns=["max_bad", "share", "threshold"])
 
 
-def expected_share(
+def project_share(
     sample: ReviewedSample,
     population: Population,
     more: int,
@@ -191,7 +193,7 @@ def expected_share(
     max_bad: float = 0.05,
     confidence: float = 0.95,
 ) -> float:
-    """Return which share of all masks is expected to be certified after more reviews.
+    """Return the share of all masks expected to be certified after more reviews, in [0, 1].
 
     The sample is scaled up: as many bad masks for each mask as were found so far.
 
@@ -205,26 +207,26 @@ def expected_share(
     Raises:
         CallError: A number is out of range.
     """
-    risk = _risk(max_bad, confidence, 1)
-    curve = acceptance(sample, population, max_bad)
+    risk = _check_risk(max_bad, confidence, 1)
+    curve = count_by_threshold(sample, population, max_bad)
     grown = replace(curve, growth=1 + more / len(sample))
-    return _certified(grown, risk)
+    return _certified_share(grown, risk)
 
 
-def _risk(max_bad: float, confidence: float, looks: int) -> float:
+def _check_risk(max_bad: float, confidence: float, looks: int) -> float:
     check_numbers(max_bad=max_bad, confidence=confidence, looks=looks)
     return (1 - confidence) / looks
 
 
-def _enough(sample: ReviewedSample, curve: Acceptance, risk: float) -> None:
-    """See that the sample could certify anything if all of its masks were good.
+def _check_sample_size(sample: ReviewedSample, curve: ThresholdTests, risk: float) -> None:
+    """Check that the sample could certify anything if all of its masks were good.
 
     Raises:
-        CallError: It could not; the number needed is said.
+        CallError: It could not; the error names the size needed.
     """
     if not len(curve.accepted):
         raise CallError("no mask can be accepted", "certify", "the policy rejects all of them")
-    if curve.if_all_good().min() <= risk:
+    if curve.p_values_without_errors().min() <= risk:
         return
     need = curve.smallest(risk)
     least = zero_failures(curve.max_bad, 1 - risk)
@@ -234,14 +236,14 @@ def _enough(sample: ReviewedSample, curve: Acceptance, risk: float) -> None:
     raise CallError(what, "certify", f"{do}: so many are needed even if all are good")
 
 
-def _starts(curve: Acceptance, risk: float) -> FloatArray:
-    """Put the risk on the thresholds where the tests start; no label is looked at."""
+def _allocate_risk(curve: ThresholdTests, risk: float) -> FloatArray:
+    """Allocate the risk to the starting thresholds, by sizes and quality alone (no label)."""
     weight = np.zeros(len(curve.accepted))
-    power = curve.promised_power(PROMISED * risk)
+    power = curve.predicted_power(PROMISED_RISK * risk)
     promising = power.max() >= 0.5
     if promising:
-        weight[np.flatnonzero(power >= min(SURE, power.max()))[-1]] = PROMISED
-    least = FIRST * curve.smallest_expected(risk)
+        weight[np.flatnonzero(power >= min(MIN_POWER, power.max()))[-1]] = PROMISED_RISK
+    least = FIRST_FACTOR * curve.smallest_expected(risk)
     ends = [float(curve.expected[-1])]
     while least < 0.8 * ends[0]:
         ends.append(least)
@@ -251,8 +253,8 @@ def _starts(curve: Acceptance, risk: float) -> FloatArray:
     return risk * weight
 
 
-def _reviews(curve: Acceptance, risk: float, target: float) -> int | None:
-    """Return how many more masks are expected to certify a share of all masks; None for never.
+def _reviews_needed(curve: ThresholdTests, risk: float, target: float) -> int | None:
+    """Return the number of further masks expected to certify a share; None for never.
 
     The sample is imagined larger, with as many bad masks for each mask as were found so far, until
     the procedure accepts that much.
@@ -260,7 +262,7 @@ def _reviews(curve: Acceptance, risk: float, target: float) -> int | None:
     most = curve.population_growth
 
     def enough(growth: float) -> bool:
-        return _certified(replace(curve, growth=growth), risk) >= target - 1e-9
+        return _certified_share(replace(curve, growth=growth), risk) >= target - 1e-9
 
     high = 1.0
     while not enough(high):
@@ -274,8 +276,8 @@ def _reviews(curve: Acceptance, risk: float, target: float) -> int | None:
     return max(1, math.ceil((high - 1) * curve.reviewed))
 
 
-def _certified(curve: Acceptance, risk: float) -> float:
-    """Return which share of all masks is certified."""
-    p_value, level = levels(curve, risk)
+def _certified_share(curve: ThresholdTests, risk: float) -> float:
+    """Return the certified share of all masks, in [0, 1]."""
+    p_value, level = allocate_levels(curve, risk)
     passed = np.flatnonzero((p_value <= level) & (level > 0))
     return float(curve.share[passed[-1]]) if len(passed) else 0.0

@@ -1,4 +1,4 @@
-"""What has to be true of draws before anything may be concluded from them."""
+"""Checks of draws: random, complete, of this population, combinable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from curate.errors import CallError
 from curate.people.reviews.recorded_draws import RecordedDraw
 
-EQUAL = 1.1
+EQUAL_RATIO = 1.1
 """Inclusion probabilities that differ by no more than this factor are equal up to rounding."""
 
 WHERE = "the random sample"
@@ -18,7 +18,7 @@ _DRAW = "draw one with `curate queue --kind estimate`"
 _ROUNDING = 1e-6
 
 
-def choose(
+def choose_draws(
     draws: Sequence[RecordedDraw], labels: pd.DataFrame, unit: str | None
 ) -> tuple[list[RecordedDraw], list[str]]:
     """Return the draws to use, and what is left out.
@@ -30,9 +30,9 @@ def choose(
     """
     if not draws:
         kinds = labels["queue_kind"].value_counts() if len(labels) else pd.Series(dtype=np.int64)
-        told = ", ".join(f"{count:,} of the queue {str(kind)!r}" for kind, count in kinds.items())
-        what = f"there is no random sample, only decisions that were chosen: {told}"
-        raise CallError(what if told else "nobody has decided on a random sample", WHERE, _DRAW)
+        listed = ", ".join(f"{count:,} of the queue {str(kind)!r}" for kind, count in kinds.items())
+        what = f"there is no random sample, only decisions that were chosen: {listed}"
+        raise CallError(what if listed else "nobody has decided on a random sample", WHERE, _DRAW)
     random = [draw for draw in draws if draw.kind == "estimate"]
     if not random:
         what = f"draw {draws[0].number} is of the kind {draws[0].kind!r}: its masks were not random"
@@ -53,11 +53,11 @@ def choose(
     return kept, [f"draws of {other} are a sample of their own and are left out"]
 
 
-def imported(labels: pd.DataFrame, size: int) -> RecordedDraw:
-    """Return decisions that came with inclusion probabilities, but without a draw of ours, as one.
+def make_imported_draw(labels: pd.DataFrame, size: int) -> RecordedDraw:
+    """Return imported decisions with inclusion probabilities, but without a recorded draw, as one.
 
-    They are a sample only if they are all of it; :func:`fits` sees whether their probabilities
-    speak of as many masks as there are.
+    They are a sample only if they are all of it; :func:`check_matches_population` checks whether
+    their probabilities fit the number of masks.
 
     Args:
         labels: Index ``mask_id``: ``queue_kind``, ``inclusion_probability``.
@@ -72,7 +72,7 @@ def imported(labels: pd.DataFrame, size: int) -> RecordedDraw:
     return RecordedDraw(0, "estimate", settings, rows)
 
 
-def rows_of(draw: RecordedDraw, masks: pd.DataFrame) -> pd.DataFrame:
+def join_masks(draw: RecordedDraw, masks: pd.DataFrame) -> pd.DataFrame:
     """Return a draw's masks in order, without what checks people, with what is known of each.
 
     Raises:
@@ -98,8 +98,10 @@ def rows_of(draw: RecordedDraw, masks: pd.DataFrame) -> pd.DataFrame:
     return rows.join(masks[["image_id", "quality_score"]], on="mask_id")
 
 
-def fits(draw: RecordedDraw, before: Sequence[pd.DataFrame], rows: pd.DataFrame, size: int) -> None:
-    """See that a draw was made from this population, and that it is all there.
+def check_matches_population(
+    draw: RecordedDraw, before: Sequence[pd.DataFrame], rows: pd.DataFrame, size: int
+) -> None:
+    """Check that a draw was made from this population, and that all of its masks are there.
 
     Args:
         draw: The draw.
@@ -123,15 +125,15 @@ def fits(draw: RecordedDraw, before: Sequence[pd.DataFrame], rows: pd.DataFrame,
         what = "masks of one stratum have different inclusion probabilities"
         raise CallError(what, where, _DRAW)
     if draw.unit == "mask":
-        _masks_fit(draw, len(earlier), rows, size)
+        _check_strata(draw, len(earlier), rows, size)
 
 
-def _masks_fit(draw: RecordedDraw, earlier: int, rows: pd.DataFrame, size: int) -> None:
-    """See that probabilities, strata and the number of masks of a draw belong together."""
+def _check_strata(draw: RecordedDraw, earlier: int, rows: pd.DataFrame, size: int) -> None:
+    """Check that probabilities, strata and the number of masks of a draw are consistent."""
     where, out = f"draw {draw.number}", int(draw.settings.get("before", 0))
-    told = sum(int(stratum["drawn"]) for stratum in draw.settings.get("strata", ()))
-    if told != len(rows):
-        what = f"it holds {len(rows):,} masks, and {told:,} were drawn"
+    drawn = sum(int(stratum["drawn"]) for stratum in draw.settings.get("strata", ()))
+    if drawn != len(rows):
+        what = f"it holds {len(rows):,} masks, and {drawn:,} were drawn"
         raise CallError(what, where, "a sample with holes is not random; " + _DRAW)
     if out not in (0, earlier):
         what = f"{out:,} masks were left out of it, and earlier draws had {earlier:,}"
@@ -142,8 +144,8 @@ def _masks_fit(draw: RecordedDraw, earlier: int, rows: pd.DataFrame, size: int) 
         raise CallError(what, where, _DRAW)
 
 
-def told(draw: RecordedDraw, rows: pd.DataFrame, part: pd.DataFrame) -> list[str]:
-    """Say what of a draw does not count, or counts as bad."""
+def describe_gaps(draw: RecordedDraw, rows: pd.DataFrame, part: pd.DataFrame) -> list[str]:
+    """Return notes on masks of a draw that do not count, or count as bad."""
     notes = []
     gaps = int((~part["decided"]).sum())
     if gaps:
@@ -153,8 +155,8 @@ def told(draw: RecordedDraw, rows: pd.DataFrame, part: pd.DataFrame) -> list[str
     return notes
 
 
-def begun(parts: Sequence[pd.DataFrame], draws: Sequence[RecordedDraw]) -> None:
-    """See that anything was decided.
+def check_any_decided(parts: Sequence[pd.DataFrame], draws: Sequence[RecordedDraw]) -> None:
+    """Check that any mask of the draws was decided on, in order.
 
     Raises:
         CallError: Nothing was, or out of turn.
@@ -167,8 +169,8 @@ def begun(parts: Sequence[pd.DataFrame], draws: Sequence[RecordedDraw]) -> None:
     raise CallError(what, WHERE, do)
 
 
-def combine(draws: Sequence[RecordedDraw], frames: Sequence[pd.DataFrame]) -> None:
-    """See that several draws can be used together.
+def check_combinable(draws: Sequence[RecordedDraw], frames: Sequence[pd.DataFrame]) -> None:
+    """Check that several draws can be combined into one sample.
 
     Raises:
         CallError: One has unequal probabilities.
@@ -177,6 +179,6 @@ def combine(draws: Sequence[RecordedDraw], frames: Sequence[pd.DataFrame]) -> No
         return
     for draw, rows in zip(draws, frames, strict=True):
         chance = rows["inclusion_probability"]
-        if chance.max() > EQUAL * chance.min():
+        if chance.max() > EQUAL_RATIO * chance.min():
             what = f"draw {draw.number} has unequal probabilities and does not combine with others"
             raise CallError(what, WHERE, f"give one draw alone; {_DRAW}")

@@ -5,7 +5,7 @@
   its own correction, a rejected one has none, a fixed one has the IoU of the fix. Where that is not
   known, or nobody decided, both answers are possible; the interval then reaches from the lower end
   of the one to the upper end of the other;
-- missing masks an image, from images that were drawn by chance and gone through as a whole.
+- missing masks an image, from images that were drawn by chance and fully reviewed.
 
 See :mod:`curate.people.guarantees.intervals` for how the intervals of shares are made.
 """
@@ -33,10 +33,10 @@ from curate.people.guarantees.reviewed_sample import (
 from curate.people.guarantees.tail_bounds import zero_failures
 from curate.people.reviews.recorded_draws import RecordedDraw
 
-LINES = (0.90, 0.75)
+IOU_LINES = (0.90, 0.75)
 """What IoU with the correction is asked for: the lines of the Segment Anything paper."""
 
-CAUTIOUS = (0.10, 0.05, 0.03, 0.02, 0.01)
+ZERO_FAILURE_BOUNDS = (0.10, 0.05, 0.03, 0.02, 0.01)
 """Shares of bad masks for which the smallest samples are told."""
 
 
@@ -97,8 +97,8 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """Images drawn by chance and gone through as a whole.
+class ReviewedImages:
+    """Randomly drawn images that were fully reviewed.
 
     Attributes:
         missing: Masks that people added to each.
@@ -116,15 +116,15 @@ def estimate(
     population: Population,
     *,
     confidence: float = 0.95,
-    looked: Looked | None = None,
+    reviewed_images: ReviewedImages | None = None,
 ) -> Estimate:
     """Estimate the quality of a dataset.
 
     Args:
-        sample: From :func:`curate.people.guarantees.reviewed_sample.gather`.
+        sample: From :func:`curate.people.guarantees.reviewed_sample.gather_sample`.
         population: All masks; ``quality`` is used as prediction.
         confidence: Of each interval.
-        looked: For missing masks.
+        reviewed_images: For missing masks.
 
     Raises:
         CallError: The confidence is out of range, or the sample does not fit the population.
@@ -133,33 +133,39 @@ def estimate(
     if population.size != sample.population:
         what = f"the sample is of {sample.population:,} masks, and there are {population.size:,}"
         raise CallError(what, "estimate", "give the population that the sample was drawn from")
-    found = [_bounded("good_share", sample, population, (~sample.bad, sample.decided), confidence)]
-    for line in LINES:
+    found = [
+        _bound_unknown("good_share", sample, population, (~sample.bad, sample.decided), confidence)
+    ]
+    for line in IOU_LINES:
         known = ~np.isnan(sample.iou)
         name = f"iou_over_{round(100 * line)}_share"
-        found.append(_bounded(name, sample, population, (sample.iou > line, known), confidence))
-    if looked is not None:
-        found += missing(looked, confidence=confidence)
-    sizes = {share: zero_failures(share, confidence, population.size) for share in CAUTIOUS}
-    notes = sample.notes + (looked.notes if looked else ())
+        found.append(
+            _bound_unknown(name, sample, population, (sample.iou > line, known), confidence)
+        )
+    if reviewed_images is not None:
+        found += estimate_missing(reviewed_images, confidence=confidence)
+    sizes = {
+        share: zero_failures(share, confidence, population.size) for share in ZERO_FAILURE_BOUNDS
+    }
+    notes = sample.notes + (reviewed_images.notes if reviewed_images else ())
     named = {interval.name: interval for interval in found}
     about = (population.size, sample.reviewed, sample.unit)
     return Estimate(confidence, *about, named, sizes, notes)
 
 
-def _bounded(
+def _bound_unknown(
     name: str,
     sample: ReviewedSample,
     population: Population,
     said: tuple[BoolArray, BoolArray],
     confidence: float,
 ) -> Interval:
-    """Return a share of which some masks are not known: from all against it to all for it."""
+    """Return the interval of a share with undecided masks: from all bad to all good."""
     yes, known = said
-    least = intervals.share(sample, population, yes & known, confidence)
+    least = intervals.share_interval(sample, population, yes & known, confidence)
     most = least
     if not known.all():
-        most = intervals.share(sample, population, yes | ~known, confidence)
+        most = intervals.share_interval(sample, population, yes | ~known, confidence)
     return Interval(
         name,
         least.value,
@@ -174,13 +180,13 @@ def _bounded(
 
 
 def gather_images(
-    draws: Sequence[RecordedDraw], looked: IntArray, missing: pd.Series[int]
-) -> Looked:
-    """Put a random sample of images together, after seeing that it is one.
+    draws: Sequence[RecordedDraw], reviewed_images: IntArray, missing: pd.Series[int]
+) -> ReviewedImages:
+    """Combine draws of images into a random sample, after checking that it is one.
 
     Args:
         draws: All draws, in the order in which they were made; those of images count.
-        looked: Images that people went through as a whole.
+        reviewed_images: Images that people fully reviewed.
         missing: How many masks they added, by ``image_id``; none where it is not there.
 
     Raises:
@@ -189,13 +195,13 @@ def gather_images(
     drawn = [draw for draw in draws if draw.kind == "estimate" and draw.unit == "image"]
     do = "draw some with `curate queue --kind estimate --whole-images` and go through them"
     if not drawn:
-        count = len(np.unique(looked))
+        count = len(np.unique(reviewed_images))
         what = f"the {count:,} images that were looked at were not drawn by chance"
         raise CallError(what if count else "nobody has gone through whole images", WHERE, do)
     ids, notes = [], []
     for draw in drawn:
         planned = np.asarray(draw.settings["images"]["ids"], np.int64)
-        gap = np.flatnonzero(~np.isin(planned, looked))
+        gap = np.flatnonzero(~np.isin(planned, reviewed_images))
         begun = planned[: gap[0]] if len(gap) else planned
         ids.append(begun)
         if len(begun) < len(planned):
@@ -209,31 +215,33 @@ def gather_images(
     first = drawn[0].settings
     images = int(first["images"]["population"]) + int(first.get("before", 0))
     counts = np.asarray(missing.reindex(chosen, fill_value=0), np.int64)
-    return Looked(counts, images, tuple(notes))
+    return ReviewedImages(counts, images, tuple(notes))
 
 
-def missing(looked: Looked, *, confidence: float = 0.95) -> list[Interval]:
+def estimate_missing(
+    reviewed_images: ReviewedImages, *, confidence: float = 0.95
+) -> list[Interval]:
     """Estimate missing masks an image, and the share of images that lack any.
 
     The mean has the interval of a Poisson count with the same variance (gamma). Where few were
     found, that variance is taken to be no smaller than that of masks missing independently.
 
     Args:
-        looked: A random sample of images.
+        reviewed_images: A random sample of images.
         confidence: Of each interval.
 
     Raises:
         CallError: The confidence is out of range.
     """
     check_numbers(confidence=confidence)
-    risk, n = 1 - confidence, len(looked.missing)
-    counts = looked.missing.astype(np.float64)
-    mean, fraction = float(counts.mean()), n / looked.images
-    low, high = _gamma(counts, fraction, risk)
+    risk, n = 1 - confidence, len(reviewed_images.missing)
+    counts = reviewed_images.missing.astype(np.float64)
+    mean, fraction = float(counts.mean()), n / reviewed_images.images
+    low, high = _gamma_interval(counts, fraction, risk)
     per_image = Interval("missing_per_image", mean, mean, low, high, "gamma", high - low, math.nan)
     lacking = int((counts > 0).sum())
     rare = min(lacking, n - lacking)
-    least, most = intervals.of_count(rare, looked.images, fraction, n, risk)
+    least, most = intervals.count_interval(rare, reviewed_images.images, fraction, n, risk)
     if rare != lacking:
         least, most = 1 - most, 1 - least
     share = lacking / n
@@ -241,7 +249,7 @@ def missing(looked: Looked, *, confidence: float = 0.95) -> list[Interval]:
     return [per_image, Interval(*lacks)]
 
 
-def _gamma(counts: FloatArray, fraction: float, risk: float) -> tuple[float, float]:
+def _gamma_interval(counts: FloatArray, fraction: float, risk: float) -> tuple[float, float]:
     from scipy.special import gammaincinv, stdtrit
 
     n, mean = len(counts), float(counts.mean())
@@ -251,7 +259,7 @@ def _gamma(counts: FloatArray, fraction: float, risk: float) -> tuple[float, flo
     if mean == 0:
         return 0.0, -math.log(risk / 2) / n
     variance = float(counts.var(ddof=1)) / n
-    if counts.sum() < intervals.FEW:
+    if counts.sum() < intervals.MIN_UNITS:
         variance = max(variance, mean / n)
     spread = stdtrit(n - 1, 1 - risk / 2) / stdtrit(1e9, 1 - risk / 2)
     variance *= left * spread**2

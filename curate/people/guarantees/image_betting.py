@@ -38,9 +38,9 @@ from curate.people.guarantees.reviewed_sample import (
     Population,
     ReviewedSample,
 )
-from curate.people.guarantees.tail_bounds import winnings
+from curate.people.guarantees.tail_bounds import log_wealth
 
-_SIZES = 12
+_MAX_CAPS = 12
 _ATOM = 1e-9
 
 
@@ -80,28 +80,33 @@ def image_gains(
     entry[inside] = np.searchsorted(-threshold, -population.quality[inside])
     drawn, ids = pd.factorize(sample.image_id)
     shape = (len(ids), len(threshold))
-    held, wrong = _by_image(drawn, at, shape), _by_image(drawn[sample.bad], at[sample.bad], shape)
+    held, wrong = (
+        _count_by_image(drawn, at, shape),
+        _count_by_image(drawn[sample.bad], at[sample.bad], shape),
+    )
     order = np.argsort(entry, kind="stable")
     cuts = np.searchsorted(entry[order], np.arange(len(threshold) + 1))
     holds = np.zeros(images, np.int64)
     cap, price, rate = (np.zeros(len(threshold)) for _ in range(3))
     for k in range(len(threshold)):
         holds += np.bincount(codes[order[cuts[k] : cuts[k + 1]]], minlength=images)
-        cap[k], price[k], rate[k] = _bet(np.bincount(holds), int(accepted[k]), max_bad)
+        cap[k], price[k], rate[k] = _choose_cap(np.bincount(holds), int(accepted[k]), max_bad)
     gained, worst = price * np.minimum(held, cap), (1 - price) * cap
-    logs = winnings(gained - np.minimum(wrong, cap), worst)
+    logs = log_wealth(gained - np.minimum(wrong, cap), worst)
     expected = rate * len(ids) / -math.log1p(-max_bad)
-    return Gains(logs, winnings(gained, worst), expected), len(ids)
+    return Gains(logs, log_wealth(gained, worst), expected), len(ids)
 
 
-def _by_image(drawn: npt.NDArray[Any], at: npt.NDArray[Any], shape: tuple[int, int]) -> FloatArray:
-    """Return how many masks of each image are accepted at each threshold."""
+def _count_by_image(
+    drawn: npt.NDArray[Any], at: npt.NDArray[Any], shape: tuple[int, int]
+) -> FloatArray:
+    """Return the masks of each image accepted at each threshold, shape (images, thresholds)."""
     flat = drawn * (shape[1] + 1) + at
     counts = np.bincount(flat, minlength=shape[0] * (shape[1] + 1))
     return np.cumsum(counts.reshape(shape[0], -1)[:, :-1], axis=1).astype(np.float64)
 
 
-def _bet(sizes: IntArray, accepted: int, max_bad: float) -> tuple[float, float, float]:
+def _choose_cap(sizes: IntArray, accepted: int, max_bad: float) -> tuple[float, float, float]:
     """Choose the cap that shows most if all masks are good; by the sizes of images alone.
 
     Args:
@@ -115,7 +120,7 @@ def _bet(sizes: IntArray, accepted: int, max_bad: float) -> tuple[float, float, 
     size = np.arange(len(sizes))
     best = (1.0, 0.0, 0.0)
     filled = np.flatnonzero(sizes[1:]) + 1
-    for cap in np.unique(filled[np.linspace(0, len(filled) - 1, _SIZES).astype(np.int64)]):
+    for cap in np.unique(filled[np.linspace(0, len(filled) - 1, _MAX_CAPS).astype(np.int64)]):
         kept = np.minimum(size, cap)
         total = float((sizes * kept).sum())
         price = (max_bad * accepted - (accepted - total)) / total
@@ -129,8 +134,8 @@ def _bet(sizes: IntArray, accepted: int, max_bad: float) -> tuple[float, float, 
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A sample of images when all masks are accepted; to ask many bounds of it.
+class ImageBets:
+    """A sample of images with all masks accepted, for tests of many bounds.
 
     Attributes:
         sizes: How many images of the population hold 0, 1, 2... masks.
@@ -143,18 +148,19 @@ class Whole:
     wrong: FloatArray
 
     @staticmethod
-    def of(sample: ReviewedSample, population: Population, bad: BoolArray) -> Whole:
+    def of(sample: ReviewedSample, population: Population, bad: BoolArray) -> ImageBets:
         """Count masks by image."""
         codes, _ = population.images()
         drawn, _ = pd.factorize(sample.image_id)
         held = np.bincount(drawn).astype(np.float64)
-        return Whole(
+        return ImageBets(
             np.bincount(np.bincount(codes)), held, np.bincount(drawn, bad).astype(np.float64)
         )
 
     def logs(self, max_bad: float) -> FloatArray:
-        """Return what the bets against a larger share of bad masks have won, shape (bets, 1)."""
+        """Return the log wealth of the bets against a larger share of bad masks, shape (bets,
+        1)."""
         total = int((np.arange(len(self.sizes)) * self.sizes).sum())
-        cap, price, _ = _bet(self.sizes, total, max_bad)
+        cap, price, _ = _choose_cap(self.sizes, total, max_bad)
         gain = price * np.minimum(self.held, cap) - np.minimum(self.wrong, cap)
-        return winnings(gain[:, None], np.array([(1 - price) * cap]))
+        return log_wealth(gain[:, None], np.array([(1 - price) * cap]))

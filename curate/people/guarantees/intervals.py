@@ -3,9 +3,9 @@
 Three ways, from cautious to narrow:
 
 - **exact**: all shares that the tests of :mod:`curate.people.guarantees.tail_bounds` do not refute;
-  valid for any sample size, and the only way where fewer than :data:`FEW` masks (images, where
-  these were drawn) speak for one of the two sides: a normal interval is too narrow there, of width
-  0 in the end.
+  valid for any sample size, and the only way where fewer than :data:`MIN_UNITS` masks (images,
+  where these were drawn) speak for one of the two sides: a normal interval is too narrow there, of
+  width 0 in the end.
 - **reviews**: the variance of the design (strata, finite population, whole images as units), turned
   into an interval as that of a binomial with the same variance (Korn and Graubard 1998), which
   stays in [0, 1] and is a little wider than the normal one.
@@ -36,7 +36,7 @@ import pandas as pd
 
 from curate.errors import CallError
 from curate.people.guarantees.draw_checks import WHERE
-from curate.people.guarantees.image_betting import Whole
+from curate.people.guarantees.image_betting import ImageBets
 from curate.people.guarantees.reviewed_sample import (
     BoolArray,
     FloatArray,
@@ -51,7 +51,7 @@ from curate.people.guarantees.tail_bounds import (
     weighted_tail,
 )
 
-FEW = 10
+MIN_UNITS = 10
 METHODS = ("exact", "reviews", "prediction-powered")
 _HALVINGS = 20
 
@@ -116,10 +116,10 @@ class Moments:
         return variance, min(2 * variance**2 / noise, most) if noise > 0 else most
 
 
-def share(
+def share_interval(
     sample: ReviewedSample, population: Population, yes: BoolArray, confidence: float
 ) -> ShareInterval:
-    """Return the interval of the share of all masks of which something is true.
+    """Return the interval of the share of all masks for which ``yes`` holds.
 
     Args:
         sample: A random sample.
@@ -131,16 +131,16 @@ def share(
         CallError: A stratum has no reviewed mask, so that nothing is known of it.
     """
     risk = 1 - confidence
-    score, everywhere = _predictions(sample, population)
-    found = moments(sample, yes.astype(np.float64), score)
+    score, everywhere = _read_predictions(sample, population)
+    found = estimate_moments(sample, yes.astype(np.float64), score)
     value = min(max(found.mean, 0.0), 1.0)
-    if min(_speaking(sample, yes), _speaking(sample, ~yes)) < FEW:
-        low, high = exact(sample, population, yes, risk)
+    if min(_count_rarer(sample, yes), _count_rarer(sample, ~yes)) < MIN_UNITS:
+        low, high = exact_interval(sample, population, yes, risk)
         value = min(max(value, low), high)
         return ShareInterval(value, low, high, "exact", high - low, np.nan)
     low, high = binomial_interval(value, *found.spread(0.0), len(found.parts), risk)
     alone = ShareInterval(value, low, high, "reviews", high - low, np.nan)
-    better = powered(found, everywhere)
+    better = apply_predictions(found, everywhere)
     if better is None:
         return alone
     low, high = binomial_interval(*better, len(found.parts), risk)
@@ -151,12 +151,12 @@ def share(
     )
 
 
-def _speaking(sample: ReviewedSample, yes: BoolArray) -> int:
-    """Count the units that speak for one side."""
+def _count_rarer(sample: ReviewedSample, yes: BoolArray) -> int:
+    """Count the units on the rarer side."""
     return len(np.unique(sample.image_id[yes])) if sample.unit == "image" else int(yes.sum())
 
 
-def _predictions(sample: ReviewedSample, population: Population) -> tuple[FloatArray, float]:
+def _read_predictions(sample: ReviewedSample, population: Population) -> tuple[FloatArray, float]:
     """Return the score of each mask of a sample, and its mean over all masks.
 
     Masks without a score get the mean of the others: as good a prediction as any.
@@ -169,7 +169,7 @@ def _predictions(sample: ReviewedSample, population: Population) -> tuple[FloatA
     return np.where(np.isnan(sample.quality), mean, sample.quality), mean
 
 
-def moments(sample: ReviewedSample, said: FloatArray, predicted: FloatArray) -> Moments:
+def estimate_moments(sample: ReviewedSample, said: FloatArray, predicted: FloatArray) -> Moments:
     """Estimate the means of two values over all masks, by the design of the sample.
 
     Args:
@@ -181,10 +181,10 @@ def moments(sample: ReviewedSample, said: FloatArray, predicted: FloatArray) -> 
         CallError: A stratum has no reviewed mask.
     """
     both = np.column_stack([said, predicted])
-    return _of_images(sample, both) if sample.unit == "image" else _of_masks(sample, both)
+    return _image_moments(sample, both) if sample.unit == "image" else _mask_moments(sample, both)
 
 
-def _of_masks(sample: ReviewedSample, both: FloatArray) -> Moments:
+def _mask_moments(sample: ReviewedSample, both: FloatArray) -> Moments:
     stratum, held = sample.stratum, sample.strata
     count = np.bincount(stratum, minlength=len(held))
     if sample.exact and count.min() < 2:
@@ -205,7 +205,7 @@ def _of_masks(sample: ReviewedSample, both: FloatArray) -> Moments:
     return Moments(float(mean[0]), float(mean[1]), parts, stratum)
 
 
-def _of_images(sample: ReviewedSample, both: FloatArray) -> Moments:
+def _image_moments(sample: ReviewedSample, both: FloatArray) -> Moments:
     """Return ratio estimates: totals of images over their numbers of masks."""
     codes, ids = pd.factorize(sample.image_id)
     size = np.bincount(codes).astype(np.float64)
@@ -218,7 +218,7 @@ def _of_images(sample: ReviewedSample, both: FloatArray) -> Moments:
     return Moments(float(mean[0]), float(mean[1]), parts, np.zeros(n, np.int64))
 
 
-def powered(found: Moments, everywhere: float) -> tuple[float, float, float] | None:
+def apply_predictions(found: Moments, everywhere: float) -> tuple[float, float, float] | None:
     """Return estimate, variance and its freedom with predictions; None where they cannot help.
 
     Args:
@@ -259,7 +259,7 @@ def binomial_interval(
     return float(low), float(high)
 
 
-def exact(
+def exact_interval(
     sample: ReviewedSample, population: Population, yes: BoolArray, risk: float
 ) -> tuple[float, float]:
     """Return the shares that no test refutes, each side at half of the risk.
@@ -272,18 +272,18 @@ def exact(
     """
     rare = yes if 2 * yes.sum() <= len(yes) else ~yes
     if sample.unit == "image":
-        most = _most_images(sample, population, rare, risk / 2)
-        least = 1 - _most_images(sample, population, ~rare, risk / 2)
+        most = _upper_by_images(sample, population, rare, risk / 2)
+        least = 1 - _upper_by_images(sample, population, ~rare, risk / 2)
     else:
         found = float(sample.weight[rare].sum())
         drawn = len(sample) if sample.exact else None
         if drawn is not None:
             found = float(rare.sum())
-        least, most = of_count(found, sample.population, sample.fraction, drawn, risk)
+        least, most = count_interval(found, sample.population, sample.fraction, drawn, risk)
     return (least, most) if rare is yes else (1 - most, 1 - least)
 
 
-def of_count(
+def count_interval(
     found: float, total: int, fraction: float, drawn: int | None, risk: float
 ) -> tuple[float, float]:
     """Return the shares of a population that a count in a sample does not refute.
@@ -304,12 +304,12 @@ def of_count(
     def too_few(most: int) -> bool:
         return excess_tail(found, most, fraction, drawn) <= risk / 2
 
-    high = total if not too_many(total) else _turn(lambda null: not too_many(null), total)
-    low = 0 if not too_few(0) else _turn(too_few, total) + 1
+    high = total if not too_many(total) else _last_true(lambda null: not too_many(null), total)
+    low = 0 if not too_few(0) else _last_true(too_few, total) + 1
     return low / total, high / total
 
 
-def _turn(holds: Callable[[int], bool], total: int) -> int:
+def _last_true(holds: Callable[[int], bool], total: int) -> int:
     """Return the last number at which something holds that holds from 0 up to some point."""
     low, high = 0, total
     while high - low > 1:
@@ -318,10 +318,10 @@ def _turn(holds: Callable[[int], bool], total: int) -> int:
     return low
 
 
-def _most_images(
+def _upper_by_images(
     sample: ReviewedSample, population: Population, yes: BoolArray, risk: float
 ) -> float:
-    whole = Whole.of(sample, population, yes)
+    whole = ImageBets.of(sample, population, yes)
     low, high = float(yes.mean()), 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""How people's decisions stand to what decided before them: the policy's plan, a certificate."""
+"""People's decisions against the policy's plan and the certificate in force: counts and texts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CHANGES = {
 SETTLED = tuple(name for name in CHANGES if name != "unsettled")
 """Of these, what a decision that counts makes of a mask."""
 
-_DECIDED = """
+_OVERRIDES_SQL = """
 select change, policy_action, decided_by = 'person' as stands, people > 1 as several,
   count(*) as masks
 from people group by all order by all
 """
 
-_STANDING = """
+_STANDING_SQL = """
 with judged as (select mask_id, action, {who} as decided_by, {over} as over_line from masks)
 select j.over_line, {change} as change, count(*) as masks from judged j {join}
 where j.over_line or (j.decided_by = 'person' and j.action = 'accept') group by 1, 2
@@ -45,8 +45,8 @@ class Informed(Queried, Protocol):
         """The content of ``audit.json``."""
 
 
-def decided(audit: Queried) -> pd.DataFrame:
-    """Count what people decided, by what the plan was without them.
+def count_overrides(audit: Queried) -> pd.DataFrame:
+    """Count people's decisions, by the plan's action without them.
 
     Returns:
         Rows of masks that have all of this in common: ``change`` (of :data:`CHANGES`),
@@ -57,12 +57,12 @@ def decided(audit: Queried) -> pd.DataFrame:
     if not has_people(audit):
         columns = {"change": "str", "policy_action": "str", "stands": "bool", "several": "bool"}
         return pd.DataFrame(columns=[*columns, "masks"]).astype(columns | {"masks": "int64"})
-    return audit.query(_DECIDED)
+    return audit.query(_OVERRIDES_SQL)
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How people's decisions stand to a certificate in force; every number counts masks.
+class CertificateOverrides:
+    """Counts of masks by people's decision, over and under the line of a certificate in force.
 
     Attributes:
         certified: Whether the certificate certifies anything; without that nothing is over its
@@ -94,8 +94,10 @@ class Standing:
         return asdict(self)
 
 
-def standing(audit: Informed, *, line: float | None = None, added: int = 0) -> Standing | None:
-    """Count how people's decisions stand to a certificate.
+def compare_with_certificate(
+    audit: Informed, *, line: float | None = None, added: int = 0
+) -> CertificateOverrides | None:
+    """Count people's decisions over and under the line of a certificate.
 
     Args:
         audit: The audit.
@@ -117,7 +119,7 @@ def standing(audit: Informed, *, line: float | None = None, added: int = 0) -> S
     )
     people = has_people(audit)
     rows = audit.query(
-        _STANDING.format(
+        _STANDING_SQL.format(
             who="decided_by" if "decided_by" in types else "'policy'",
             over=over,
             change="case when j.decided_by = 'person' then p.change else '' end"
@@ -128,7 +130,7 @@ def standing(audit: Informed, *, line: float | None = None, added: int = 0) -> S
     )
     inside = rows[rows["over_line"]].set_index("change")["masks"].to_dict()
     counts = {name: int(inside.get(name, 0)) for name in CHANGES}
-    return Standing(
+    return CertificateOverrides(
         certified=line < NOTHING,
         over=int(sum(inside.values())),
         untouched=int(inside.get("", 0)),
@@ -138,16 +140,19 @@ def standing(audit: Informed, *, line: float | None = None, added: int = 0) -> S
     )
 
 
-def standing_text(found: Standing) -> list[str]:
-    """Say in sentences what a certificate's bound is about, and what people did to that.
+def describe_overrides(found: CertificateOverrides) -> list[str]:
+    """Return sentences on the scope of a certificate's bound, and on people's decisions in it.
 
     Where nothing is certified, only what people accepted without it.
     """
     sentences = []
     if found.certified:
-        sentences = [f"The bound is about the {_masks(found.over)} over the line.", *_inside(found)]
+        sentences = [
+            f"The bound is about the {_count_text(found.over)} over the line.",
+            *_describe_inside(found),
+        ]
     clauses = [
-        f"{_masks(number)} {'is' if number == 1 else 'are'} {how}"
+        f"{_count_text(number)} {'is' if number == 1 else 'are'} {how}"
         for number, how in ((found.beyond, "accepted by people alone"), (found.added, "added"))
         if number
     ]
@@ -158,7 +163,7 @@ def standing_text(found: Standing) -> list[str]:
     return sentences
 
 
-def bound_text(certificate: Mapping[str, Any]) -> str:
+def format_bound(certificate: Mapping[str, Any]) -> str:
     """Return a certificate's bound in a few words."""
     sure = f"with {certificate['confidence']:.0%} confidence"
     if certificate["threshold"] is None:
@@ -167,24 +172,24 @@ def bound_text(certificate: Mapping[str, Any]) -> str:
     return f"certified: at most {most} of the masks over the line are bad, {sure}"
 
 
-def certificate_lines(audit: Informed, added: int = 0) -> list[str]:
-    """Say what certificate is in force and how people's decisions stand to it; [] for none.
+def describe_certificate(audit: Informed, added: int = 0) -> list[str]:
+    """Return lines on the certificate in force and people's decisions; [] for none.
 
     Args:
         audit: The audit.
         added: How many masks people added.
     """
-    found = standing(audit, added=added)
+    found = compare_with_certificate(audit, added=added)
     if found is None:
         return []
-    return [bound_text(audit.info[CERTIFICATE]), *standing_text(found)]
+    return [format_bound(audit.info[CERTIFICATE]), *describe_overrides(found)]
 
 
-def _inside(found: Standing) -> list[str]:
+def _describe_inside(found: CertificateOverrides) -> list[str]:
     if found.untouched == found.over:
         return ["Nobody has decided on any of these."] if found.over else []
     did = [f"{CHANGES[name]} {n:,}" for name in SETTLED if (n := getattr(found, name))]
-    clauses = [f"people have {_joined(did)}"] if did else []
+    clauses = [f"people have {_join_words(did)}"] if did else []
     if found.unsettled:
         clauses.append(f"{found.unsettled:,} {'is' if found.unsettled == 1 else 'are'} not settled")
     if found.untouched:
@@ -192,9 +197,9 @@ def _inside(found: Standing) -> list[str]:
     return [f"Of these, {'; '.join(clauses)}."]
 
 
-def _masks(number: int) -> str:
+def _count_text(number: int) -> str:
     return count_noun(number, "mask")
 
 
-def _joined(words: Sequence[str]) -> str:
+def _join_words(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

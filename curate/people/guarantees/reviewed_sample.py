@@ -1,8 +1,8 @@
-"""What people's decisions on random samples show: a sample that was checked to be random.
+"""Reviewed random samples: checks that they are random, partial draws, several draws combined.
 
-:func:`gather` is the only way to a :class:`ReviewedSample`; whatever was not random, or cannot be
-shown to have been, is refused here, so that :mod:`curate.people.guarantees.certify` and
-:mod:`curate.people.guarantees.estimate` need not ask.
+:func:`gather_sample` is the only way to a :class:`ReviewedSample`; whatever was not random, or
+cannot be shown to have been, is refused here, so that :mod:`curate.people.guarantees.certify` and
+:mod:`curate.people.guarantees.estimate` need not check.
 
 **Draws that are not finished.** A draw comes in an order by chance, so its first places are a
 random sample too. Of each draw the longest beginning counts that has almost no gaps; the few masks
@@ -31,20 +31,20 @@ import pandas as pd
 
 from curate.errors import CallError
 from curate.people.guarantees import draw_checks as check
-from curate.people.guarantees.draw_checks import EQUAL, WHERE
+from curate.people.guarantees.draw_checks import EQUAL_RATIO, WHERE
 from curate.people.reviews.recorded_draws import RecordedDraw
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-GAPS = 0.02
+MAX_GAPS = 0.02
 """Most masks without a decision in what counts of a draw, as a share of it."""
 
 
 @dataclass(frozen=True)
 class ReviewedSample:
-    """Masks of a random sample, each with what people decided; every array has a row a mask.
+    """A random sample of masks with people's decisions; every array has a row a mask.
 
     Attributes:
         unit: "mask": masks were drawn. "image": images were, with all their masks.
@@ -83,18 +83,18 @@ class ReviewedSample:
 
     @property
     def reviewed(self) -> int:
-        """How many of the masks somebody decided on; gaps are no reviews."""
+        """Number of masks that somebody decided on; gaps are no reviews."""
         return int(self.decided.sum())
 
     @property
     def weight(self) -> FloatArray:
-        """Share that each mask counts of the one with the smallest probability, in (0, 1]."""
+        """Weight of each mask relative to that of the smallest probability, in (0, 1]."""
         return np.minimum(self.fraction / self.probability, 1.0)
 
 
 @dataclass(frozen=True)
 class Population:
-    """Everything that the sample stands for, as far as statistics need it.
+    """The population of a sample: quality and image of every mask.
 
     Attributes:
         quality: The score of every mask, as in :class:`ReviewedSample`; or its distinct values.
@@ -108,7 +108,7 @@ class Population:
 
     @property
     def size(self) -> int:
-        """How many masks there are."""
+        """Number of masks."""
         return len(self.quality) if self.counts is None else int(self.counts.sum())
 
     def images(self) -> tuple[IntArray, int]:
@@ -123,7 +123,7 @@ class Population:
         return codes.astype(np.int64), len(seen)
 
 
-def gather(
+def gather_sample(
     draws: Sequence[RecordedDraw],
     labels: pd.DataFrame,
     masks: pd.DataFrame,
@@ -131,7 +131,7 @@ def gather(
     *,
     unit: str | None = None,
 ) -> ReviewedSample:
-    """Put a random sample together, after seeing that it is one.
+    """Combine draws into a random sample, after checking that it is one.
 
     Args:
         draws: All draws, in the order in which they were made; those that nobody has begun too.
@@ -146,27 +146,27 @@ def gather(
     Raises:
         CallError: There is no random sample, or it cannot be used, and why.
     """
-    chosen, notes = check.choose(draws, labels, unit)
+    chosen, notes = check.choose_draws(draws, labels, unit)
     frames: list[pd.DataFrame] = []
     parts: list[pd.DataFrame] = []
     for draw in chosen:
-        rows = check.rows_of(draw, masks)
-        check.fits(draw, frames, rows, size)
+        rows = check.join_masks(draw, masks)
+        check.check_matches_population(draw, frames, rows, size)
         frames.append(rows)
-        parts.append(_begun(rows, labels, draw.unit))
-        notes += check.told(draw, rows, parts[-1])
-    check.begun(parts, chosen)
-    check.combine(chosen, frames)
+        parts.append(_cut_reviewed(rows, labels, draw.unit))
+        notes += check.describe_gaps(draw, rows, parts[-1])
+    check.check_any_decided(parts, chosen)
+    check.check_combinable(chosen, frames)
     taken = pd.concat(parts, ignore_index=True).drop_duplicates("mask_id")
-    return _sample(chosen, frames, parts, taken, (size, tuple(notes)))
+    return _make_sample(chosen, frames, parts, taken, (size, tuple(notes)))
 
 
-def _begun(rows: pd.DataFrame, labels: pd.DataFrame, unit: str) -> pd.DataFrame:
+def _cut_reviewed(rows: pd.DataFrame, labels: pd.DataFrame, unit: str) -> pd.DataFrame:
     """Cut a draw after the longest beginning that has almost no gaps, and add the decisions."""
     rows = rows.join(labels[["good", "action", "iou"]], on="mask_id")
     decided = rows["action"].notna().to_numpy(np.bool_)
     rows["decided"] = decided
-    ends = np.cumsum(~decided) <= GAPS * np.arange(1, len(rows) + 1)
+    ends = np.cumsum(~decided) <= MAX_GAPS * np.arange(1, len(rows) + 1)
     if unit == "image":
         # Images count as a whole: a cut can only be where the next one begins.
         image = rows["image_id"].to_numpy(np.int64)
@@ -176,7 +176,7 @@ def _begun(rows: pd.DataFrame, labels: pd.DataFrame, unit: str) -> pd.DataFrame:
     return rows.iloc[: int(np.flatnonzero(ends)[-1]) + 1 if ends.any() else 0]
 
 
-def _sample(
+def _make_sample(
     draws: Sequence[RecordedDraw],
     frames: Sequence[pd.DataFrame],
     parts: Sequence[pd.DataFrame],
@@ -185,14 +185,17 @@ def _sample(
 ) -> ReviewedSample:
     size, notes = rest
     chance = [f["inclusion_probability"].to_numpy(np.float64) for f in frames]
-    done = [_units(p, d) / _units(f, d) for p, f, d in zip(parts, frames, draws, strict=True)]
+    done = [
+        _count_units(p, d) / _count_units(f, d)
+        for p, f, d in zip(parts, frames, draws, strict=True)
+    ]
     single = len(draws) == 1
-    least = _composed(draws, [float(c.min()) for c in chance], done)
+    least = _combine_shares(draws, [float(c.min()) for c in chance], done)
     if single:
         probability = taken["inclusion_probability"].to_numpy(np.float64) * done[0]
-        stratum, held = _strata(frames[0], taken)
+        stratum, held = _assign_strata(frames[0], taken)
     else:
-        whole = _composed(draws, [float(len(c) / (1 / c).sum()) for c in chance], done)
+        whole = _combine_shares(draws, [float(len(c) / (1 / c).sum()) for c in chance], done)
         probability = np.full(len(taken), whole)
         stratum, held = np.zeros(len(taken), np.int64), np.array([size], np.int64)
     good = taken["good"].eq(True).to_numpy(np.bool_)
@@ -211,16 +214,16 @@ def _sample(
         stratum,
         held,
         least,
-        single and bool(chance[0].max() <= EQUAL * chance[0].min()),
+        single and bool(chance[0].max() <= EQUAL_RATIO * chance[0].min()),
         notes,
     )
 
 
-def _units(rows: pd.DataFrame, draw: RecordedDraw) -> int:
+def _count_units(rows: pd.DataFrame, draw: RecordedDraw) -> int:
     return int(rows["image_id"].nunique()) if draw.unit == "image" else len(rows)
 
 
-def _strata(drawn: pd.DataFrame, taken: pd.DataFrame) -> tuple[IntArray, IntArray]:
+def _assign_strata(drawn: pd.DataFrame, taken: pd.DataFrame) -> tuple[IntArray, IntArray]:
     """Return each mask's stratum, from 0, and how many masks each stratum holds."""
     groups = drawn.groupby("stratum", sort=True)["inclusion_probability"]
     held = (groups.size() / groups.first()).round()
@@ -228,12 +231,12 @@ def _strata(drawn: pd.DataFrame, taken: pd.DataFrame) -> tuple[IntArray, IntArra
     return np.asarray(at, np.int64), held.to_numpy(np.int64)
 
 
-def _composed(
+def _combine_shares(
     draws: Sequence[RecordedDraw], shares: Sequence[float], done: Sequence[float]
 ) -> float:
-    """Return the probability of being in any draw, given each one's share and how far it is done.
+    """Return the probability of being in any draw, given each one's share and progress, in [0, 1].
 
-    What nobody has looked at yet of an earlier draw is out of reach of a later one all the same.
+    The unreviewed rest of an earlier draw is out of reach of a later one all the same.
     """
     probability, left = 0.0, 1.0
     for draw, share, part in zip(draws, shares, done, strict=True):

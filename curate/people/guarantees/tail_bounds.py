@@ -14,7 +14,7 @@ drawing alone, so masks of an image may go wrong together.
 - :func:`weighted_tail`, for unequal probabilities and for several draws: a weighted sum is below
   that binomial in the convex order (negative association, Shao 2000), which bounds its tail by the
   mean of (h - X)+ / (h - found), for any h (Bentkus 2004).
-- :func:`winnings` and :func:`betting_tail`, for units of any size (whole images): the product of
+- :func:`log_wealth` and :func:`betting_tail`, for units of any size (whole images): the product of
   1 + bet * gain has a mean of at most 1 if the gains' mean over the population is not positive,
   with replacement or without (Maclaurin's inequality), so 1 / product bounds the tail (Markov). A
   mixture of fixed bets is such a product too, so the bet need not be chosen in advance.
@@ -128,8 +128,8 @@ def excess_tail(found: float, most: float, fraction: float, drawn: float | None 
     return min(bounds)
 
 
-def winnings(gain: FloatArray, worst: FloatArray) -> FloatArray:
-    """Return the logarithm of what each bet of :data:`BETS` has grown to.
+def log_wealth(gain: FloatArray, worst: FloatArray) -> FloatArray:
+    """Return the logarithm of the wealth of each bet of :data:`BETS`.
 
     Args:
         gain: Shape (units drawn, questions); its mean over the population is not positive if the
@@ -149,10 +149,10 @@ def winnings(gain: FloatArray, worst: FloatArray) -> FloatArray:
 
 
 def betting_tail(logs: FloatArray, growth: float = 1.0) -> FloatArray:
-    """Bound the chance of winning that much if the claim is true.
+    """Bound the probability of such wealth if the claim is true.
 
     Args:
-        logs: From :func:`winnings`.
+        logs: From :func:`log_wealth`.
         growth: Imagine so many times these units (to plan with; 1 is the bound).
     """
     weights = np.log([weight for _, weight in BETS])[:, None]
@@ -161,7 +161,7 @@ def betting_tail(logs: FloatArray, growth: float = 1.0) -> FloatArray:
 
 
 def zero_failures(max_bad: float, confidence: float, population: int | None = None) -> int:
-    """Return how many masks, all found good, show that at most a share of all is bad.
+    """Return the number of masks, all good, that proves a bound on the share of bad ones.
 
     59 for 5% at 95% confidence, 99 for 3%, 299 for 1%; fewer where there are few masks in all.
 

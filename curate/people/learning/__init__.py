@@ -10,7 +10,7 @@ promised. Reviews of a random sample for certificates and estimates are never le
 finished model is only held against them, which changes nothing in it.
 """
 
-from curate.people.learning.learn_result import Learned
+from curate.people.learning.learn_result import LearningResult
 from curate.people.learning.model_learning import learn
 
-__all__ = ["Learned", "learn"]
+__all__ = ["LearningResult", "learn"]

@@ -1,4 +1,4 @@
-"""What came of learning: for machines as a dict, for people in a few lines."""
+"""Result of learning, as JSON values and as text."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ probability; everything is as before."""
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What came of learning from people's decisions.
+class LearningResult:
+    """Result of learning from people's decisions.
 
     Attributes:
         audit: The audit, decided anew where something changed.
@@ -39,7 +39,7 @@ class Learned:
         return self.record
 
     def text(self) -> str:
-        """Return what to print."""
+        """Return the result as lines of text."""
         r = self.record
         n = r["reviews"]
         lines = [

@@ -1,4 +1,4 @@
-"""Learn a quality model from people's decisions, and put it in force where it is better."""
+"""Training of a quality model on people's decisions, and its use where it is better."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ import pandas as pd
 from curate.common import files
 from curate.common.pool import Pool
 from curate.common.progress import Progress
-from curate.people.learning.learn_result import CALIBRATED, KEPT, USED, Learned
-from curate.people.learning.reviewed_masks import Reviewed, finished, gather, image_keys
+from curate.people.learning.learn_result import CALIBRATED, KEPT, USED, LearningResult
+from curate.people.learning.reviewed_masks import (
+    ReviewedMasks,
+    check_finished,
+    gather_reviewed,
+    hash_images,
+)
 from curate.people.learning.starting_model import StartingModel, find_start
 from curate.pipeline.deciding import GRID, decide_audit
 from curate.policy.certificate_in_force import voided
@@ -51,20 +56,20 @@ LEARNING = "learning"
 
 BoolArray = npt.NDArray[np.bool_]
 
-FEWEST_UNSEEN = 5
+MIN_UNSEEN = 5
 """Bad masks, good masks and images that a start must be new to, so that it can be tried on them."""
 
-FEWEST_CHECKED = 20
+MIN_CHECKED = 20
 
 
 @dataclass(frozen=True)
-class _Choice:
-    """What is made of the lessons.
+class _ModelChoice:
+    """The model chosen by cross-validation.
 
     Attributes:
         label_free: The calibrated suspicion alone.
-        model: What is chosen.
-        start: What is said of the start; empty without one.
+        model: The chosen model.
+        start: Record of the starting model; empty without one.
     """
 
     label_free: CrossValidated
@@ -79,8 +84,8 @@ def learn(
     start: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Learned:
-    """Learn which masks people find good, and decide the audit anew where that is better.
+) -> LearningResult:
+    """Train a quality model on people's decisions; decide the audit anew where it is better.
 
     Args:
         audit: A finished audit.
@@ -100,38 +105,38 @@ def learn(
         AuditError: The model to start from cannot be used, or the audit cannot be written.
     """
     began = time.monotonic()
-    finished(audit)
-    asked = _asked(audit, labels, start, seed)
+    check_finished(audit)
+    asked = _hash_inputs(audit, labels, start, seed)
     if audit.info.get(MODEL, {}).get("asked") == asked and LEARNING in audit.info:
-        return Learned(audit, audit.info[LEARNING])
+        return LearningResult(audit, audit.info[LEARNING])
     given = find_start(audit, None if start is None else Path(start))
     also = given.model.columns.names if given else ()
-    reviewed = gather(audit, labels, also)
-    lessons = _lessons(reviewed, given, seed)
+    reviewed = gather_reviewed(audit, labels, also)
+    lessons = _make_training_set(reviewed, given, seed)
     if progress:
         progress("learning", 0, 1, 0)
     said = score_out_of_fold(lessons)
-    choice = _choose(lessons, said, given)
+    choice = _choose_model(lessons, said, given)
     model = fit(choice.model, said, reviewed.columns, given.model if given else None)
     model = model.centred(reviewed.dataset.matrix(model.columns))
-    seen = np.union1d(image_keys(reviewed.masks.frame), _carried(choice, given))
+    seen = np.union1d(hash_images(reviewed.masks.frame), _images_seen(choice, given))
     model = replace(model, seen=seen.astype(np.uint64))
     if progress:
         progress("learning", 1, 1, len(lessons))
-    outcome, why = _outcome(choice, lessons, audit.info)
+    outcome, why = _decide_outcome(choice, lessons, audit.info)
     record = {
         "outcome": outcome,
         "why": why,
         "seed": seed,
-        **_measures(reviewed, lessons, choice, model),
+        **_measure_model(reviewed, lessons, choice, model),
     }
-    return _keep(audit, model, reviewed, record, (asked, began, progress))
+    return _store_result(audit, model, reviewed, record, (asked, began, progress))
 
 
-def _asked(
+def _hash_inputs(
     audit: Audit, labels: pd.DataFrame, start: str | os.PathLike[str] | None, seed: int
 ) -> str:
-    """Return a digest of all that a model is learned from: asked for twice, it is learned once.
+    """Return a digest of all inputs of learning: equal inputs are learned once.
 
     So a run that was killed when its model was in force is not taken for another one to start from.
     """
@@ -141,13 +146,15 @@ def _asked(
     return hashlib.sha256(f"{other}\n{rows}".encode()).hexdigest()
 
 
-def _carried(choice: _Choice, given: StartingModel | None) -> npt.NDArray[np.uint64]:
-    """Return the images that the start has seen, where it is a part of the model."""
+def _images_seen(choice: _ModelChoice, given: StartingModel | None) -> npt.NDArray[np.uint64]:
+    """Return the images that the starting model was trained on, where it is part of the model."""
     used = given is not None and START in choice.model.experts
     return given.model.seen if given and used else np.empty(0, np.uint64)
 
 
-def _lessons(reviewed: Reviewed, given: StartingModel | None, seed: int) -> TrainingSet:
+def _make_training_set(
+    reviewed: ReviewedMasks, given: StartingModel | None, seed: int
+) -> TrainingSet:
     matrix = reviewed.masks.matrix(reviewed.columns)
     everything = reviewed.dataset.matrix(reviewed.columns)
     images = reviewed.masks.frame["image_id"].to_numpy()
@@ -173,7 +180,9 @@ def _lessons(reviewed: Reviewed, given: StartingModel | None, seed: int) -> Trai
     )
 
 
-def _choose(lessons: TrainingSet, said: OutOfFoldScores, given: StartingModel | None) -> _Choice:
+def _choose_model(
+    lessons: TrainingSet, said: OutOfFoldScores, given: StartingModel | None
+) -> _ModelChoice:
     """Choose experts: the suspicion alone unless others with it are better than luck explains."""
     everything = np.ones(len(lessons), np.bool_)
     label_free = stack_and_evaluate(said, (SUSPICION,), lessons, everything)
@@ -183,12 +192,14 @@ def _choose(lessons: TrainingSet, said: OutOfFoldScores, given: StartingModel | 
         if is_better(together, label_free, lessons, everything):
             chosen = together
     if given is None or lessons.unseen is None:
-        return _Choice(label_free, chosen, {})
+        return _ModelChoice(label_free, chosen, {})
     name, new = given.name, lessons.unseen
     about: dict[str, Any] = {"name": name, "reviews": int(new.sum()), "helped": False}
-    if given.too_long or not _enough(lessons, new):
+    if given.too_long or not _has_enough(lessons, new):
         why = "it has grown too long" if given.too_long else "it has seen these images"
-        return _Choice(label_free, chosen, about | {"why": f"{name} was not started from: {why}"})
+        return _ModelChoice(
+            label_free, chosen, about | {"why": f"{name} was not started from: {why}"}
+        )
     without = stack_and_evaluate(said, chosen.experts, lessons, new)
     warm = stack_and_evaluate(said, (*chosen.experts, START), lessons, new)
     about["helped"] = is_better(warm, without, lessons, new)
@@ -198,17 +209,19 @@ def _choose(lessons: TrainingSet, said: OutOfFoldScores, given: StartingModel | 
         f"{about['reviews']:,} reviews that it had not seen, log loss {warm.loss:.4f} with it and "
         f"{without.loss:.4f} without"
     )
-    return _Choice(label_free, warm if about["helped"] else chosen, about)
+    return _ModelChoice(label_free, warm if about["helped"] else chosen, about)
 
 
-def _enough(lessons: TrainingSet, rows: BoolArray) -> bool:
+def _has_enough(lessons: TrainingSet, rows: BoolArray) -> bool:
     bad = lessons.bad[rows]
     images = len(np.unique(lessons.groups[rows]))
-    return min(int(bad.sum()), int((~bad).sum()), images) >= FEWEST_UNSEEN
+    return min(int(bad.sum()), int((~bad).sum()), images) >= MIN_UNSEEN
 
 
-def _outcome(choice: _Choice, lessons: TrainingSet, info: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what to do with the model, and why, as a sentence."""
+def _decide_outcome(
+    choice: _ModelChoice, lessons: TrainingSet, info: Mapping[str, Any]
+) -> tuple[str, str]:
+    """Return the outcome ("learned", "calibrated", "kept") and its reason, a sentence."""
     if choice.model.experts != (SUSPICION,):
         return USED, "learned: the quality is now the probability that people find a mask good"
     before = info.get(MODEL)
@@ -228,10 +241,10 @@ def _outcome(choice: _Choice, lessons: TrainingSet, info: Mapping[str, Any]) -> 
     return CALIBRATED, f"{not_better}; its order is kept, and it is now a probability"
 
 
-def _measures(
-    reviewed: Reviewed, lessons: TrainingSet, choice: _Choice, model: QualityModel
+def _measure_model(
+    reviewed: ReviewedMasks, lessons: TrainingSet, choice: _ModelChoice, model: QualityModel
 ) -> dict[str, Any]:
-    """Return what a record says of a model in numbers."""
+    """Return the metrics of a model for its record."""
     rows = np.ones(len(lessons), np.bool_)
     if START in choice.model.experts and lessons.unseen is not None:
         rows = lessons.unseen
@@ -245,18 +258,18 @@ def _measures(
             "images": int(lessons.groups.max()) + 1,
         },
         "left_out": reviewed.left_out,
-        "label_free": _numbers(choice.label_free, before),
-        "model": _numbers(choice.model, diagram),
+        "label_free": _summarise(choice.label_free, before),
+        "model": _summarise(choice.model, diagram),
         "experts": list(choice.model.experts),
         "reliability": diagram.to_dict("list"),
-        "importance": _importance(reviewed, model),
+        "importance": _rank_columns(reviewed, model),
         "start": choice.start,
         "extrapolated": float(find_unreviewed(*reviewed.prominence()).mean()),
-        "check": _check(reviewed, model),
+        "check": _check_on_sample(reviewed, model),
     }
 
 
-def _numbers(tried: CrossValidated, diagram: pd.DataFrame) -> dict[str, float]:
+def _summarise(tried: CrossValidated, diagram: pd.DataFrame) -> dict[str, float]:
     return {
         "log_loss": tried.loss,
         "average_precision": tried.precision,
@@ -264,8 +277,8 @@ def _numbers(tried: CrossValidated, diagram: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _importance(reviewed: Reviewed, model: QualityModel) -> list[dict[str, Any]]:
-    """Return by how much each column moves the dataset's masks, the strongest first."""
+def _rank_columns(reviewed: ReviewedMasks, model: QualityModel) -> list[dict[str, Any]]:
+    """Return the columns by their effect on the dataset's masks, the strongest first."""
     shares = evidence_shares(reviewed.dataset.evidence)
     names = model.columns.names
     matrix = reviewed.dataset.matrix(model.columns)
@@ -279,9 +292,9 @@ def _importance(reviewed: Reviewed, model: QualityModel) -> list[dict[str, Any]]
     ]
 
 
-def _check(reviewed: Reviewed, model: QualityModel) -> dict[str, Any]:
-    """Hold the finished model against the random sample that it has not learned from."""
-    if len(reviewed.check) < FEWEST_CHECKED:
+def _check_on_sample(reviewed: ReviewedMasks, model: QualityModel) -> dict[str, Any]:
+    """Evaluate the finished model on the held-out random sample."""
+    if len(reviewed.check) < MIN_CHECKED:
         return {}
     probability = model.probability(reviewed.check.matrix(model.columns))
     bad, weight = reviewed.check_bad, reviewed.check_weight
@@ -295,14 +308,14 @@ def _check(reviewed: Reviewed, model: QualityModel) -> dict[str, Any]:
     }
 
 
-def _keep(
+def _store_result(
     audit: Audit,
     model: QualityModel,
-    reviewed: Reviewed,
+    reviewed: ReviewedMasks,
     record: dict[str, Any],
     running: tuple[str, float, Progress | None],
-) -> Learned:
-    """Write what came of it; a new model is in force from the moment ``audit.json`` names it."""
+) -> LearningResult:
+    """Write the result; a new model is in force from the moment ``audit.json`` names it."""
     asked, began, progress = running
     out, info = audit.path, dict(audit.info)
     record = record | {"seconds": round(time.monotonic() - began, 3)}
@@ -311,7 +324,7 @@ def _keep(
         in_force = {**info.get(LEARNING, {}), "later": record} if MODEL in info else record
         info[LEARNING] = in_force
         write_json(out / INFO, info)
-        return Learned(Audit(out, info), record)
+        return LearningResult(Audit(out, info), record)
     data = to_bytes(model)
     checksum = hashlib.sha256(data).hexdigest()
     name = f"quality-{checksum[:12]}.skops"
@@ -330,4 +343,4 @@ def _keep(
             files.unlink(other)
     with Pool(1) as pool:
         done = decide_audit(out, info, Policy.from_dict(info["policy"]), pool, progress)
-    return Learned(done, done.info[LEARNING])
+    return LearningResult(done, done.info[LEARNING])

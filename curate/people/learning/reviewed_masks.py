@@ -1,4 +1,4 @@
-"""The masks that people reviewed, as numbers, and the dataset that they stand for."""
+"""Features of reviewed masks, and of a sample of the dataset that they stand for."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from curate.store.audit_files import count_parts, part_names, read_part, to_fram
 
 FloatArray = npt.NDArray[np.float64]
 
-FEWEST_BAD = 5
-FEWEST_GOOD = 5
-FEWEST_IMAGES = 5
+MIN_BAD = 5
+MIN_GOOD = 5
+MIN_IMAGES = 5
 """With less than these there is nothing to learn from, or nothing to try it on."""
 
-TOUCHED = 2
+MIN_BAD_IMAGES = 2
 """Images that must have bad masks, so that one can be held out."""
 
-HELD_BACK = "estimate"
+HELD_OUT_KIND = "estimate"
 """Reviews of this kind are never learned from."""
 
-_WHO = ("image_id", "file_name", "area_px", "crowd_region", "priority")
+_CONTEXT = ("image_id", "file_name", "area_px", "crowd_region", "priority")
 
 
 @dataclass(frozen=True)
-class Masks:
+class MaskFeatures:
     """Some masks of an audit.
 
     Attributes:
@@ -49,7 +49,7 @@ class Masks:
     evidence: pd.DataFrame
 
     def matrix(self, columns: FeatureColumns) -> FloatArray:
-        """Return what a quality model over some columns takes."""
+        """Return the features of a quality model, shape (n, columns)."""
         return columns.matrix(self.frame, total_evidence(self.evidence))
 
     def __len__(self) -> int:
@@ -57,8 +57,8 @@ class Masks:
 
 
 @dataclass(frozen=True)
-class Reviewed:
-    """What there is to learn from.
+class ReviewedMasks:
+    """Reviewed masks to learn from, the dataset's sample, and the held-out sample.
 
     Attributes:
         masks: The masks that people decided on.
@@ -71,17 +71,17 @@ class Reviewed:
         left_out: Why decisions were left out, and how many.
     """
 
-    masks: Masks
+    masks: MaskFeatures
     bad: npt.NDArray[np.bool_]
-    dataset: Masks
+    dataset: MaskFeatures
     columns: FeatureColumns
-    check: Masks
+    check: MaskFeatures
     check_bad: npt.NDArray[np.bool_]
     check_weight: FloatArray
     left_out: dict[str, int] = field(default_factory=dict)
 
     def prominence(self) -> tuple[FloatArray, FloatArray]:
-        """Return how prominent the reviewed masks and the dataset's are; queues show such ones."""
+        """Return the prominence of the reviewed masks and of the dataset's, each shape (n,)."""
         here, there = (
             [total_evidence(x.evidence), x.frame["priority"].to_numpy(np.float64)]
             for x in (self.masks, self.dataset)
@@ -89,12 +89,14 @@ class Reviewed:
         return prominence(here, there)
 
     def image_keys(self) -> npt.NDArray[np.uint64]:
-        """Return a number for each mask's image, the same in every audit of the same pictures."""
-        return image_keys(self.masks.frame)
+        """Return a hash of each mask's image, equal in every audit of the same pictures."""
+        return hash_images(self.masks.frame)
 
 
-def gather(audit: Audit, labels: pd.DataFrame, also: Collection[str] = ()) -> Reviewed:
-    """Bring decisions and scores together.
+def gather_reviewed(
+    audit: Audit, labels: pd.DataFrame, also: Collection[str] = ()
+) -> ReviewedMasks:
+    """Join decisions and scores.
 
     Args:
         audit: A finished audit.
@@ -102,7 +104,8 @@ def gather(audit: Audit, labels: pd.DataFrame, also: Collection[str] = ()) -> Re
         also: Columns to read beside those that the dataset has something to say with.
 
     Raises:
-        CallError: A label is of no mask of the audit, or there are too few; says how many it takes.
+        CallError: A label is of no mask of the audit, or there are too few; names the number
+            needed.
     """
     _check_labels(labels)
     reference = audit.info["references"]["quality"]
@@ -110,12 +113,12 @@ def gather(audit: Audit, labels: pd.DataFrame, also: Collection[str] = ()) -> Re
     everything = everything[~is_crowd(everything) & (everything["area_px"] > 0)]
     measures = [c.name for c in scorers.columns("mask").values() if c.kind == "measure"]
     columns = choose_columns(everything, ["area_px", *measures])
-    rows = _read(audit, labels.index, {*columns.names, *also, *reference, *_WHO})
+    rows = _read_columns(audit, labels.index, {*columns.names, *also, *reference, *_CONTEXT})
     settled = np.ones(len(rows), np.bool_)
     if "settled" in labels:
         settled = labels["settled"].reindex(rows.index).to_numpy(np.bool_)
     judged = ~is_crowd(rows) & (rows["area_px"] > 0) & settled
-    held = (labels["queue_kind"].reindex(rows.index) == HELD_BACK).to_numpy(bool)
+    held = (labels["queue_kind"].reindex(rows.index) == HELD_OUT_KIND).to_numpy(bool)
     left_out = {
         "on which people disagree": int((~settled & ~held).sum()),
         "of a random sample, kept for certify and estimate": int(held.sum()),
@@ -125,20 +128,20 @@ def gather(audit: Audit, labels: pd.DataFrame, also: Collection[str] = ()) -> Re
     use, check = judged.to_numpy() & ~held, judged.to_numpy() & held
     _check_enough(bad[use], rows["image_id"].to_numpy()[use], left_out)
     inclusion = labels["inclusion_probability"].reindex(rows.index).to_numpy(np.float64)
-    return Reviewed(
-        _masks(rows[use], reference),
+    return ReviewedMasks(
+        _make_features(rows[use], reference),
         bad[use],
-        _masks(everything, reference),
+        _make_features(everything, reference),
         columns,
-        _masks(rows[check], reference),
+        _make_features(rows[check], reference),
         bad[check],
         np.where(inclusion[check] > 0, 1 / np.maximum(inclusion[check], 1e-12), 1.0),
         {why: count for why, count in left_out.items() if count},
     )
 
 
-def _masks(frame: pd.DataFrame, reference: dict[str, object]) -> Masks:
-    return Masks(frame, label_free.evidence(frame, reference))
+def _make_features(frame: pd.DataFrame, reference: dict[str, object]) -> MaskFeatures:
+    return MaskFeatures(frame, label_free.evidence(frame, reference))
 
 
 def _check_labels(labels: pd.DataFrame) -> None:
@@ -156,7 +159,7 @@ def _check_labels(labels: pd.DataFrame) -> None:
 def _check_enough(
     bad: npt.NDArray[np.bool_], images: npt.NDArray[np.int64], left_out: dict[str, int]
 ) -> None:
-    """See that something can be learned.
+    """Check that there are enough reviews of both kinds to learn from.
 
     Raises:
         CallError: It cannot; says what is missing.
@@ -166,20 +169,20 @@ def _check_enough(
     worse, count = int(bad.sum()), len(np.unique(images))
     touched = len(np.unique(images[bad]))
     needs = (
-        f"it takes {FEWEST_BAD} bad and {FEWEST_GOOD} good masks of at least {FEWEST_IMAGES} "
-        f"images, {TOUCHED} of them with bad masks"
+        f"it takes {MIN_BAD} bad and {MIN_GOOD} good masks of at least {MIN_IMAGES} "
+        f"images, {MIN_BAD_IMAGES} of them with bad masks"
     )
     if len(bad) and worse in (0, len(bad)):
         raise CallError(f"all are {'bad' if worse else 'good'}", where, needs)
-    if worse < FEWEST_BAD or len(bad) - worse < FEWEST_GOOD:
+    if worse < MIN_BAD or len(bad) - worse < MIN_GOOD:
         raise CallError(f"only {worse} are bad and {len(bad) - worse} good", where, needs)
-    if count < FEWEST_IMAGES or touched < TOUCHED:
+    if count < MIN_IMAGES or touched < MIN_BAD_IMAGES:
         what = f"they are of {count} images, {touched} of them with bad masks"
         raise CallError(what, where, needs)
 
 
-def _read(audit: Audit, ids: pd.Index, wanted: Collection[str]) -> pd.DataFrame:
-    """Read some columns of some masks; each part is looked at alone.
+def _read_columns(audit: Audit, ids: pd.Index, wanted: Collection[str]) -> pd.DataFrame:
+    """Read some columns of some masks, one part at a time.
 
     Raises:
         CallError: A mask is not there.
@@ -204,8 +207,8 @@ def _read(audit: Audit, ids: pd.Index, wanted: Collection[str]) -> pd.DataFrame:
     return frame.sort_index()
 
 
-def image_keys(frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
-    """Return a number for each mask's image, by the name of its file (its id where it has none)."""
+def hash_images(frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
+    """Return a hash of each mask's image, by its file name (by its id where it has none)."""
     names = frame["file_name"].astype(object).where(frame["file_name"].notna(), "")
     keys = [name or f"#{k}" for name, k in zip(names, frame["image_id"], strict=True)]
     known = {
@@ -215,8 +218,8 @@ def image_keys(frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
     return np.array([known[key] for key in keys], np.uint64)
 
 
-def finished(audit: Audit) -> None:
-    """See that an audit has what learning looks at.
+def check_finished(audit: Audit) -> None:
+    """Check that an audit has the masks and scores that learning needs.
 
     Raises:
         AuditError: It holds no mask, or was never decided on.

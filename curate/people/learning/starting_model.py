@@ -1,4 +1,4 @@
-"""A model to start from: that of the last round, or that of another audit."""
+"""Starting models: that of the last round, or another audit's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.quality.model_in_force import MODEL, model_in_force
 from curate.store.audit import Audit
 from curate.store.audit_info import read_info
 
-MOST_TREES = 1_000
+MAX_TREES = 1_000
 """A model that has grown over so many rounds is not carried on: it would only get slower."""
 
 
@@ -32,11 +32,11 @@ class StartingModel:
     @property
     def too_long(self) -> bool:
         """Whether it has too many trees to be carried on."""
-        return len(self.model.trees.roots) >= MOST_TREES
+        return len(self.model.trees.roots) >= MAX_TREES
 
 
 def find_start(audit: Audit, path: Path | None) -> StartingModel | None:
-    """Return the model that is given, else the one in force, else None.
+    """Return the given model, else the one in force, else None.
 
     Args:
         audit: The audit that is learned on.

@@ -1,4 +1,4 @@
-"""The masks from whose reviews most can be learned: doubtful ones, unlike each other."""
+"""Active learning: doubtful masks that differ, by k-center greedy selection."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.people.queues.sampling import allocate, in_order
+from curate.people.queues.sampling import allocate_webster, make_ordered_draw
 
-POOL = 5
+POOL_FACTOR = 5
 """The draw chooses among this many times as many doubtful masks as are wanted."""
 
-GROUP = 5_000
+GROUP_SIZE = 5_000
 """Masks among which the most different ones are looked for at once."""
 
 IntArray = npt.NDArray[np.int64]
@@ -21,11 +21,11 @@ FloatArray = npt.NDArray[np.float64]
 def draw_learn(
     masks: pd.DataFrame, n: int, *, seed: int, line: float = 0.5, per_image: int = 5
 ) -> pd.DataFrame:
-    """Draw the masks from whose reviews most can be learned: doubtful ones that differ.
+    """Draw masks for active learning: doubtful ones that differ.
 
     Doubtful are the masks whose quality is nearest to the line between good and bad, as many below
-    it as above, as far as there are. Among :data:`POOL` times as many as are wanted, each next one
-    is the mask that is most unlike those taken already (k-center greedy), by the ranks of
+    it as above, as far as there are. Among :data:`POOL_FACTOR` times as many as are wanted, each
+    next one is the mask that is most unlike those taken already (k-center greedy), by the ranks of
     its signals.
 
     Args:
@@ -40,19 +40,21 @@ def draw_learn(
     """
     random = np.random.default_rng([seed, 3])
     masks = masks.sort_index().iloc[random.permutation(len(masks))]
-    masks = masks.iloc[_doubtful(masks["quality_score"].to_numpy(np.float64), line, POOL * n)]
+    masks = masks.iloc[
+        _nearest_to_line(masks["quality_score"].to_numpy(np.float64), line, POOL_FACTOR * n)
+    ]
     images = pd.factorize(masks["image_id"])[0].astype(np.int64)
-    points = _ranks(masks.drop(columns=["image_id", "quality_score"]))
-    group = images % max(1, -(-len(masks) // GROUP))
-    wanted = allocate(np.bincount(group), n) if len(group) else np.empty(0, np.int64)
+    points = _rank_signals(masks.drop(columns=["image_id", "quality_score"]))
+    group = images % max(1, -(-len(masks) // GROUP_SIZE))
+    wanted = allocate_webster(np.bincount(group), n) if len(group) else np.empty(0, np.int64)
     taken = np.zeros(len(masks), np.bool_)
     for g, count in enumerate(wanted.tolist()):
         rows = np.flatnonzero(group == g)
-        taken[rows[_most_different(points[rows], images[rows], count, per_image)]] = True
-    return in_order(masks.index.to_numpy()[random.permutation(np.flatnonzero(taken))])
+        taken[rows[_k_center(points[rows], images[rows], count, per_image)]] = True
+    return make_ordered_draw(masks.index.to_numpy()[random.permutation(np.flatnonzero(taken))])
 
 
-def _doubtful(quality: FloatArray, line: float, count: int) -> IntArray:
+def _nearest_to_line(quality: FloatArray, line: float, count: int) -> IntArray:
     """Return the rows nearest to the line, half of them from each side; the nearest is first."""
     away = np.abs(np.where(np.isnan(quality), line, quality) - line)
     nearest = np.argsort(away, kind="stable")
@@ -63,14 +65,14 @@ def _doubtful(quality: FloatArray, line: float, count: int) -> IntArray:
     return np.asarray(kept[np.argsort(away[kept], kind="stable")], np.int64)
 
 
-def _ranks(signals: pd.DataFrame) -> FloatArray:
+def _rank_signals(signals: pd.DataFrame) -> FloatArray:
     """Return every signal as its rank in (0, 1]; what is not available is in the middle."""
     ranks = signals.astype(np.float64).rank(pct=True).fillna(0.5)
     return ranks.to_numpy(np.float64)
 
 
-def _most_different(points: FloatArray, images: IntArray, n: int, per_image: int) -> list[int]:
-    """Take the first point, then each time the one farthest from all that are taken."""
+def _k_center(points: FloatArray, images: IntArray, n: int, per_image: int) -> list[int]:
+    """Select the first point, then each time the one farthest from all selected ones."""
     away = np.full(len(points), np.inf)
     left = np.full(int(images.max(initial=-1)) + 1, per_image)
     taken: list[int] = []

@@ -27,22 +27,22 @@ from curate.common.ranges import check_numbers
 from curate.errors import AuditError, CallError
 from curate.people.queues.population import (
     SECONDS_PER_MASK,
-    Already,
-    Candidates,
-    Made,
-    listed,
-    shown_columns,
-    size,
+    DrawnMasks,
+    PastReviews,
+    QueueCandidates,
+    ids_sql,
+    queue_columns,
+    queue_size,
 )
-from curate.people.queues.sampling import with_honeypots, with_overlap
+from curate.people.queues.sampling import add_honeypots, add_overlap
 from curate.policy.grammar import check_choice
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION, column_types, dataset_version, quoted
 
-HINTS = ("rank", "priority", "quality_score", "action")
+HINT_COLUMNS = ("rank", "priority", "quality_score", "action")
 """Columns whose order would betray a mask that was mixed in."""
 
-BLIND = (
+BLIND_COLUMNS = (
     *("mask_id", "image_id", "file_name", "category", "category_id", "height", "width"),
     *("area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "source_key"),
 )
@@ -69,7 +69,7 @@ class QueueDraw:
     settings: dict[str, Any]
 
     def shown(self, draw_id: int) -> pd.DataFrame:
-        """Return what people see, with the number that the draw was recorded under."""
+        """Return the rows shown to people, with the recorded number of the draw."""
         rows = self.rows.copy()
         rows.insert(0, "draw_id", draw_id)
         return rows
@@ -86,7 +86,7 @@ def draw_queue(
     overlap: float = 0.0,
     honeypots: float = 0.0,
     known: pd.Series[Any] | None = None,
-    already: Already | None = None,
+    already: PastReviews | None = None,
     seed: int = 0,
     whole_images: bool = False,
 ) -> QueueDraw:
@@ -113,34 +113,34 @@ def draw_queue(
     types = column_types(audit)
     if "action" not in types:
         raise AuditError("no mask has an action yet", str(audit.path), "run `curate decide` first")
-    _check(kind, actions, whole_images, overlap, honeypots, known)
-    rows = size(budget, minutes, seconds_per_mask)
+    _check_arguments(kind, actions, whole_images, overlap, honeypots, known)
+    rows = queue_size(budget, minutes, seconds_per_mask)
     n = None if rows is None else max(1, int(rows * (1 - honeypots) / (1 + overlap) + 1e-9))
     if kind == "errors":
         actions = tuple(actions or ("review",))
-    candidates = Candidates(audit, types, already or Already(), seed)
-    record, how = _take(candidates, kind, n, actions, whole_images)
-    record = with_overlap(record, overlap, seed)
+    candidates = QueueCandidates(audit, types, already or PastReviews(), seed)
+    record, how = _draw_kind(candidates, kind, n, actions, whole_images)
+    record = add_overlap(record, overlap, seed)
     if honeypots and known is not None:
-        known = candidates.usable(known, actions if kind == "errors" else None)
-        record = with_honeypots(record, known, honeypots, seed)
-    shown = _rows(audit, seen(kind, types, checks=honeypots > 0), record)
+        known = candidates.eligible_honeypots(known, actions if kind == "errors" else None)
+        record = add_honeypots(record, known, honeypots, seed)
+    shown = _read_rows(audit, visible_columns(kind, types, checks=honeypots > 0), record)
     shown.insert(0, "place", record["place"])
     shown.insert(1, "slot", record["slot"])
     shown.insert(2, "queue_kind", kind)
     settings = {"kind": kind, "seed": seed, "unit": "", **how}
     if (version := dataset_version(audit)) is not None:
         settings[DATASET_VERSION] = version
-    return QueueDraw(kind, shown, record, settings | _counts(record, overlap, honeypots))
+    return QueueDraw(kind, shown, record, settings | _summarise(record, overlap, honeypots))
 
 
-def _take(
-    candidates: Candidates,
+def _draw_kind(
+    candidates: QueueCandidates,
     kind: str,
     n: int | None,
     actions: Sequence[str] | None,
     whole_images: bool,
-) -> Made:
+) -> DrawnMasks:
     if kind == "errors":
         return candidates.errors(n, actions or ())
     if n is None:
@@ -150,8 +150,8 @@ def _take(
     return candidates.images(n) if whole_images else candidates.masks(n)
 
 
-def seen(kind: str, types: Mapping[str, str], *, checks: bool) -> list[str]:
-    """Return the columns that people see of a queue.
+def visible_columns(kind: str, types: Mapping[str, str], *, checks: bool) -> list[str]:
+    """Return the columns of a queue that people see.
 
     Args:
         kind: One of :data:`KINDS`.
@@ -159,11 +159,11 @@ def seen(kind: str, types: Mapping[str, str], *, checks: bool) -> list[str]:
         checks: Whether masks with a known answer are mixed in.
     """
     if kind == "estimate":
-        return [name for name in BLIND if name in types]
-    return [name for name in shown_columns(types) if not (checks and name in HINTS)]
+        return [name for name in BLIND_COLUMNS if name in types]
+    return [name for name in queue_columns(types) if not (checks and name in HINT_COLUMNS)]
 
 
-def _check(
+def _check_arguments(
     kind: str,
     actions: Sequence[str] | None,
     whole_images: bool,
@@ -187,7 +187,7 @@ def _check(
         raise CallError(what, "--honeypots", do)
 
 
-def _counts(record: pd.DataFrame, overlap: float, honeypots: float) -> dict[str, Any]:
+def _summarise(record: pd.DataFrame, overlap: float, honeypots: float) -> dict[str, Any]:
     checks = int(record["honeypot"].notna().sum())
     twice = int((record["slot"] == 1).sum())
     return {
@@ -198,13 +198,13 @@ def _counts(record: pd.DataFrame, overlap: float, honeypots: float) -> dict[str,
     }
 
 
-def _rows(audit: Audit, names: Sequence[str], record: pd.DataFrame) -> pd.DataFrame:
+def _read_rows(audit: Audit, names: Sequence[str], record: pd.DataFrame) -> pd.DataFrame:
     """Read what people see of the masks of a draw, in its order."""
     types = column_types(audit)
     ids = np.unique(record["mask_id"].to_numpy(np.int64))
     batches = [ids[k : k + _BATCH] for k in range(0, len(ids), _BATCH)]
     select = f"select {', '.join(map(quoted, names))} from masks where"
-    parts = [audit.query(f"{select} mask_id in ({listed(batch)})") for batch in batches]
+    parts = [audit.query(f"{select} mask_id in ({ids_sql(batch)})") for batch in batches]
     found = pd.concat(parts) if parts else audit.query(f"{select} false")
     found = found.astype({name: "Int64" for name in names if "INT" in types[name]})
     return found.set_index("mask_id", drop=False).loc[record["mask_id"]].reset_index(drop=True)

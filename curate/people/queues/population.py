@@ -17,8 +17,8 @@ import pandas as pd
 from curate.common.ranges import MOST, check_numbers
 from curate.errors import AuditError, CallError
 from curate.people.queues import sampling
-from curate.people.queues.active_learning import POOL, draw_learn
-from curate.people.reviews.recorded_draws import DrawRegistry, RecordedDraw, recorded
+from curate.people.queues.active_learning import POOL_FACTOR, draw_learn
+from curate.people.reviews.recorded_draws import DrawRegistry, RecordedDraw, read_recorded_draws
 from curate.policy.grammar import check_actions
 from curate.policy.plan import ORDER_SQL
 from curate.store.audit import Audit
@@ -34,13 +34,13 @@ from curate.store.audit_sql import (
 SECONDS_PER_MASK = 14.0
 """What a person needs for one mask: the time that the makers of SA-1B measured at the end."""
 
-_FIRST = (
+_LEADING_COLUMNS = (
     *("rank", "mask_id", "image_id", "file_name", "category", "action", "reasons", "priority"),
     *("quality_score", "area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "source_key"),
 )
 
 
-def queue(
+def rank_queue(
     audit: Audit,
     *,
     budget: int | None = None,
@@ -48,7 +48,7 @@ def queue(
     seconds_per_mask: float = SECONDS_PER_MASK,
     actions: Sequence[str] = ("review",),
 ) -> pd.DataFrame:
-    """Return the masks to look at, in order.
+    """Return the masks to review, in the plan's order.
 
     Args:
         audit: A finished audit.
@@ -65,27 +65,32 @@ def queue(
         CallError: An argument is out of range.
         AuditError: The audit has no plan.
     """
-    most = size(budget, minutes, seconds_per_mask)
+    most = queue_size(budget, minutes, seconds_per_mask)
     types = column_types(audit)
     if "action" not in types:
         raise AuditError("no mask has an action yet", str(audit.path), "run `curate decide` first")
-    names = shown_columns(types)
+    names = queue_columns(types)
     limit = "" if most is None else f" limit {most}"
     found = audit.query(
-        f"select {', '.join(map(quoted, names))} from masks where {chosen(actions)} "
+        f"select {', '.join(map(quoted, names))} from masks where {actions_sql(actions)} "
         f"order by {ORDER_SQL}{limit}"
     )
     return found.astype({name: "Int64" for name in names if "INT" in types[name]})
 
 
-def shown_columns(types: Mapping[str, str]) -> list[str]:
-    """Return the columns that a queue shows: all but the masks, the telling ones first."""
+def queue_columns(types: Mapping[str, str]) -> list[str]:
+    """Return the columns of a queue: all but the masks, the most useful first."""
     names = [name for name in types if name != "segmentation"]
-    return sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+    return sorted(
+        names,
+        key=lambda name: (
+            _LEADING_COLUMNS.index(name) if name in _LEADING_COLUMNS else len(_LEADING_COLUMNS)
+        ),
+    )
 
 
-def size(budget: int | None, minutes: float | None, seconds_per_mask: float) -> int | None:
-    """Return how many masks a budget buys; None for all.
+def queue_size(budget: int | None, minutes: float | None, seconds_per_mask: float) -> int | None:
+    """Return the number of masks for a budget; None for all.
 
     Raises:
         CallError: An argument is out of range.
@@ -100,7 +105,7 @@ def size(budget: int | None, minutes: float | None, seconds_per_mask: float) -> 
     return affordable if budget is None else min(budget, affordable)
 
 
-def chosen(actions: Sequence[str]) -> str:
+def actions_sql(actions: Sequence[str]) -> str:
     """Return SQL of the masks with one of some actions.
 
     Raises:
@@ -110,49 +115,49 @@ def chosen(actions: Sequence[str]) -> str:
     return f"action in ({', '.join(map(literal, actions))})"
 
 
-def with_rejected(actions: Sequence[str]) -> tuple[str, ...]:
-    """Return actions with "reject" among them: what is worse than what goes goes too.
+def include_reject(actions: Sequence[str]) -> tuple[str, ...]:
+    """Return actions with "reject" among them: whatever is worse than an action goes with it.
 
     Raises:
         CallError: There is no such action, or none is given.
     """
-    chosen(actions)
+    actions_sql(actions)
     return tuple(dict.fromkeys(("reject", *actions)))
 
 
-PER_IMAGE = 5
+MAX_PER_IMAGE = 5
 """Most masks of one image in a queue to learn from."""
 
 POPULATION = "masks with status ok that are no crowd regions, whatever their action"
 
-_UNSEEN = ("missing", "unreadable", "invalid_size", "duplicate_id")
+_NOT_SHOWN = ("missing", "unreadable", "invalid_size", "duplicate_id")
 IntArray = npt.NDArray[np.int64]
-Made = tuple[pd.DataFrame, dict[str, Any]]
+DrawnMasks = tuple[pd.DataFrame, dict[str, Any]]
 """A draw, and what is recorded of how it was made."""
 
 
 class History(DrawRegistry, Protocol):
-    """What people did so far; ``curate.people.reviews.Reviews`` has it."""
+    """Decisions and draws so far; ``curate.people.reviews.Reviews`` has them."""
 
     def resolved(self) -> pd.DataFrame:
-        """Return what was decided, index ``mask_id``."""
+        """Return one label a mask, index ``mask_id``."""
 
 
-def _none() -> IntArray:
+def _no_ids() -> IntArray:
     return np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
-class Already:
-    """What was done before: masks that people decided on, and all draws in their order."""
+class PastReviews:
+    """Masks that people decided on, and all draws in order."""
 
-    decided: IntArray = field(default_factory=_none)
+    decided: IntArray = field(default_factory=_no_ids)
     draws: tuple[RecordedDraw, ...] = ()
 
     @classmethod
-    def of(cls, history: History) -> Already:
-        """Take it from what was recorded."""
-        return cls(history.resolved().index.to_numpy(np.int64), recorded(history))
+    def of(cls, history: History) -> PastReviews:
+        """Read them from the recorded decisions and draws."""
+        return cls(history.resolved().index.to_numpy(np.int64), read_recorded_draws(history))
 
     def sampled(self, unit: str | None = None) -> IntArray:
         """Return the masks of random samples, of one unit or of both."""
@@ -161,21 +166,21 @@ class Already:
             for draw in self.draws
             if draw.unit and unit in (None, draw.unit)
         ]
-        return np.unique(np.concatenate([_none(), *ids]))
+        return np.unique(np.concatenate([_no_ids(), *ids]))
 
     def images(self) -> IntArray:
         """Return the images that were drawn as a whole."""
         ids = [d.settings["images"]["ids"] for d in self.draws if d.unit == "image"]
-        return np.unique(np.concatenate([_none(), *map(np.asarray, ids)])).astype(np.int64)
+        return np.unique(np.concatenate([_no_ids(), *map(np.asarray, ids)])).astype(np.int64)
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """What a queue can be drawn from, after all that was done before."""
+class QueueCandidates:
+    """Masks that a queue can be drawn from."""
 
     audit: Audit
     types: dict[str, str]
-    already: Already
+    already: PastReviews
     seed: int
 
     @property
@@ -183,40 +188,40 @@ class Candidates:
         """SQL of the masks that could ever be accepted."""
         return population_sql(self.types)
 
-    def errors(self, n: int | None, actions: Sequence[str]) -> Made:
-        """Take the first of the plan's order; masks that people have not settled come again."""
+    def errors(self, n: int | None, actions: Sequence[str]) -> DrawnMasks:
+        """Draw the first of the plan's order; unsettled masks are drawn again."""
         out = np.union1d(self.already.decided, self.already.sampled())
         if has_people(self.audit):
             again = self.audit.query("select mask_id from people where change = 'unsettled'")
             out = np.setdiff1d(out, again["mask_id"].to_numpy(np.int64))
         limit = "" if n is None else f" limit {n + len(out)}"
         found = self.audit.query(
-            f"select mask_id from masks where {chosen(actions)} order by {ORDER_SQL}{limit}"
+            f"select mask_id from masks where {actions_sql(actions)} order by {ORDER_SQL}{limit}"
         )
         ids = found["mask_id"].to_numpy(np.int64)
         ids = ids[~np.isin(ids, out)][:n]
-        return sampling.in_order(ids), {"actions": list(actions)}
+        return sampling.make_ordered_draw(ids), {"actions": list(actions)}
 
-    def learn(self, n: int, actions: Sequence[str] | None) -> Made:
-        """Take doubtful masks unlike each other."""
+    def learn(self, n: int, actions: Sequence[str] | None) -> DrawnMasks:
+        """Draw doubtful masks that differ."""
         signals = [
             quoted(name)
             for name, kind in self.types.items()
             if is_number(kind) and _is_signal(name)
         ]
         line = self._line()
-        masks = self._all(f" and {chosen(actions)}" if actions is not None else "")
+        masks = self._all(f" and {actions_sql(actions)}" if actions is not None else "")
         masks = masks[masks["quality_score"].notna()]
         out = np.union1d(self.already.decided, self.already.sampled())
         masks = masks[~masks.index.isin(out)]
         self._need(len(masks))
-        near = _nearest(masks, line, n)
+        near = _pick_near_line(masks, line, n)
         names = ", ".join(["mask_id", "image_id", "quality_score", *signals])
         found = self.audit.query(
-            f"select {names} from masks where mask_id in ({listed(near.to_numpy(np.int64))})"
+            f"select {names} from masks where mask_id in ({ids_sql(near.to_numpy(np.int64))})"
         )
         masks = found.set_index("mask_id")
-        drawn = draw_learn(masks, n, seed=self.seed, line=line, per_image=PER_IMAGE)
+        drawn = draw_learn(masks, n, seed=self.seed, line=line, per_image=MAX_PER_IMAGE)
         return drawn, {"line": line, "actions": None if actions is None else list(actions)}
 
     def _line(self) -> float:
@@ -239,20 +244,20 @@ class Candidates:
         line = float(found["line"].to_numpy(np.float64)[0])
         return line if np.isfinite(line) else 0.5
 
-    def masks(self, n: int) -> Made:
-        """Take masks at random."""
+    def masks(self, n: int) -> DrawnMasks:
+        """Draw masks at random."""
         masks = self._all()
         left = masks[~masks.index.isin(self.already.sampled("mask"))]
         self._need(len(left))
         drawn = sampling.draw_estimate(left, n, seed=self.seed)
         settings = {"unit": "mask", "population": len(masks), "of": POPULATION}
         before = len(masks) - len(left)
-        return drawn, {**settings, "before": before, "strata": sampling.sizes_of(drawn)}
+        return drawn, {**settings, "before": before, "strata": sampling.count_strata(drawn)}
 
-    def images(self, n: int) -> Made:
-        """Take images at random, with all their masks; images without masks are drawn too."""
+    def images(self, n: int) -> DrawnMasks:
+        """Draw images at random, with all their masks; also images without masks."""
         masks = self._all()
-        words = ", ".join(map(literal, _UNSEEN))
+        words = ", ".join(map(literal, _NOT_SHOWN))
         found = self.audit.query(f"select image_id from images where status not in ({words})")
         images = np.union1d(found["image_id"].to_numpy(np.int64), masks["image_id"].to_numpy())
         left = np.setdiff1d(images, self.already.images())
@@ -276,24 +281,27 @@ class Candidates:
             do = "all have been drawn or decided already, or the audit holds none"
             raise AuditError("no mask is left to draw", str(self.audit.path), do)
 
-    def usable(self, known: pd.Series[Any], actions: Sequence[str] | None) -> pd.Series[Any]:
-        """Keep the answers of masks that could as well have been drawn."""
-        where = f" and {chosen(actions)}" if actions is not None else ""
+    def eligible_honeypots(
+        self, known: pd.Series[Any], actions: Sequence[str] | None
+    ) -> pd.Series[Any]:
+        """Drop known answers outside the population, so that a honeypot looks like any drawn
+        mask."""
+        where = f" and {actions_sql(actions)}" if actions is not None else ""
         found = self.audit.query(
             f"select mask_id from masks where {self.population}{where} and mask_id in "
-            f"({listed(known.index.to_numpy(np.int64))})"
+            f"({ids_sql(known.index.to_numpy(np.int64))})"
         )
         return known[known.index.isin(found["mask_id"])]
 
 
-def _nearest(masks: pd.DataFrame, line: float, n: int) -> pd.Index[Any]:
+def _pick_near_line(masks: pd.DataFrame, line: float, n: int) -> pd.Index[Any]:
     """Return masks near the line on both sides of it, not too many of one image."""
     masks = masks.sort_index()
     away = (masks["quality_score"] - line).abs().sort_values(kind="stable")
     masks = masks.reindex(away.index)
-    masks = masks[masks.groupby("image_id").cumcount() < 3 * PER_IMAGE]
+    masks = masks[masks.groupby("image_id").cumcount() < 3 * MAX_PER_IMAGE]
     below = masks["quality_score"] < line
-    sides = [masks.index[side.to_numpy()][: POOL * n] for side in (below, ~below)]
+    sides = [masks.index[side.to_numpy()][: POOL_FACTOR * n] for side in (below, ~below)]
     return sides[0].append(sides[1])
 
 
@@ -301,6 +309,6 @@ def _is_signal(name: str) -> bool:
     return name == "predicted_iou" or (name.endswith("_score") and name != "quality_score")
 
 
-def listed(ids: IntArray) -> str:
+def ids_sql(ids: IntArray) -> str:
     """Return ids as SQL lists them."""
     return ", ".join(map(str, ids.tolist()))

@@ -25,11 +25,11 @@ import pandas as pd
 from curate.common.ranges import check_numbers
 from curate.errors import CallError
 
-LAG = 0.1
+MAX_LAG = 0.1
 """The second person gets a mask at most this share of the queue after the first."""
 
 
-def agreed(resolved: pd.DataFrame, people: int = 2) -> pd.Series[Any]:
+def agreed_answers(resolved: pd.DataFrame, people: int = 2) -> pd.Series[Any]:
     """Return the answers on which several people agree.
 
     Args:
@@ -60,8 +60,8 @@ def read_answers(path: Path) -> pd.Series[Any]:
     return pd.Series(frame["action"].to_numpy(object), ids)
 
 
-def with_overlap(drawn: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
-    """Show a share of the masks to a second person, slot 1, some places after the first.
+def add_overlap(drawn: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
+    """Add a share of the masks again for a second person, slot 1, some places after the first.
 
     Raises:
         CallError: The share is not in [0, 1].
@@ -70,16 +70,16 @@ def with_overlap(drawn: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
     random = np.random.default_rng([seed, 4])
     twice = np.sort(random.choice(len(drawn), round(share * len(drawn)), replace=False))
     second = drawn.iloc[twice].assign(slot=1)
-    lag = random.uniform(0, max(10.0, LAG * len(drawn)), len(second))
+    lag = random.uniform(0, max(10.0, MAX_LAG * len(drawn)), len(second))
     both = pd.concat([drawn, second], ignore_index=True)
     at = np.concatenate([drawn["place"], second["place"] + 0.5 + lag])
-    return _placed(both.iloc[np.argsort(at, kind="stable")])
+    return _number_places(both.iloc[np.argsort(at, kind="stable")])
 
 
-def with_honeypots(
+def add_honeypots(
     drawn: pd.DataFrame, known: pd.Series[Any], share: float, seed: int
 ) -> pd.DataFrame:
-    """Mix masks with a known answer in at places that nobody can tell.
+    """Mix masks with a known answer in, at random places.
 
     Args:
         drawn: A draw.
@@ -106,15 +106,15 @@ def with_honeypots(
             random.choice(bad, count - goods, replace=False),
         ]
     )
-    hidden = in_order(chosen.astype(np.int64))
+    hidden = make_ordered_draw(chosen.astype(np.int64))
     hidden["honeypot"] = known.reindex(chosen).to_numpy(object)
     at = np.r_[np.arange(1.0, len(drawn) + 1), random.uniform(0.5, len(drawn) + 0.5, count)]
-    return _placed(
+    return _number_places(
         pd.concat([drawn, hidden], ignore_index=True).iloc[np.argsort(at, kind="stable")]
     )
 
 
-def _placed(rows: pd.DataFrame) -> pd.DataFrame:
+def _number_places(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(place=np.arange(1, len(rows) + 1)).reset_index(drop=True)
 
 
@@ -127,8 +127,8 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 
-def as_draw(ids: IntArray, probability: Any, stratum: Any) -> pd.DataFrame:
-    """Put masks together as a draw, in the order given."""
+def make_draw(ids: IntArray, probability: Any, stratum: Any) -> pd.DataFrame:
+    """Return masks as a draw, in the order given."""
     n = len(ids)
     return pd.DataFrame(
         {
@@ -142,9 +142,9 @@ def as_draw(ids: IntArray, probability: Any, stratum: Any) -> pd.DataFrame:
     )
 
 
-def in_order(ids: IntArray) -> pd.DataFrame:
+def make_ordered_draw(ids: IntArray) -> pd.DataFrame:
     """Return masks as a draw in which chance had no part."""
-    return as_draw(ids, np.nan, NO_STRATUM)
+    return make_draw(ids, np.nan, NO_STRATUM)
 
 
 def draw_estimate(
@@ -173,19 +173,19 @@ def draw_estimate(
         )
     masks = masks.sort_index()
     random = np.random.default_rng([seed, 0])
-    stratum = _strata(masks["quality_score"].to_numpy(np.float64), min(strata, n), random)
+    stratum = _split_strata(masks["quality_score"].to_numpy(np.float64), min(strata, n), random)
     sizes = np.bincount(stratum)
-    drawn = allocate(sizes, n)
+    drawn = allocate_webster(sizes, n)
     rows = [
         random.choice(np.flatnonzero(stratum == h), drawn[h], replace=False)
         for h in range(len(sizes))
     ]
     chosen = random.permutation(np.concatenate(rows)) if rows else np.empty(0, np.int64)
     at = stratum[chosen]
-    return as_draw(masks.index.to_numpy()[chosen], drawn[at] / sizes[at], at)
+    return make_draw(masks.index.to_numpy()[chosen], drawn[at] / sizes[at], at)
 
 
-def _strata(quality: FloatArray, strata: int, random: np.random.Generator) -> IntArray:
+def _split_strata(quality: FloatArray, strata: int, random: np.random.Generator) -> IntArray:
     """Split by quality into groups of equal size; masks of equal quality are split by chance."""
     shuffled = random.permutation(len(quality))
     known = np.where(np.isnan(quality), -np.inf, quality)[shuffled]
@@ -195,7 +195,7 @@ def _strata(quality: FloatArray, strata: int, random: np.random.Generator) -> In
     return stratum
 
 
-def allocate(sizes: IntArray, n: int) -> IntArray:
+def allocate_webster(sizes: IntArray, n: int) -> IntArray:
     """Share ``n`` among groups in proportion to their sizes (Webster's method).
 
     With one more to share, no group gets fewer than before, and none gets more than it holds.
@@ -232,10 +232,10 @@ def draw_images(masks: pd.DataFrame, chosen: IntArray, images: int, seed: int) -
     place = pd.Index(chosen).get_indexer(pd.Index(inside["image_id"]))
     by_chance = np.random.default_rng([seed, 2]).permutation(len(inside))
     order = np.lexsort([by_chance, place])
-    return as_draw(inside.index.to_numpy()[order], len(chosen) / max(images, 1), 0)
+    return make_draw(inside.index.to_numpy()[order], len(chosen) / max(images, 1), 0)
 
 
-def sizes_of(drawn: pd.DataFrame) -> list[dict[str, int]]:
+def count_strata(drawn: pd.DataFrame) -> list[dict[str, int]]:
     """Return each stratum of a draw by chance: how many masks it holds, and how many were drawn."""
     rows = []
     for stratum, part in drawn.groupby("stratum", sort=True):

@@ -1,4 +1,4 @@
-"""Masks that people added because the dataset lacked them, as they stand now."""
+"""Missing masks that people added, in their current state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = (
 )
 
 
-def added_masks(audit: Audit) -> pd.DataFrame:
+def read_added_masks(audit: Audit) -> pd.DataFrame:
     """Return the masks that people added to an audit's images, each once.
 
     The same pixels with the same category, added by several people, are one mask.

@@ -1,4 +1,4 @@
-"""How far people agree, beyond chance, and what each of them is like."""
+"""Inter-annotator agreement beyond chance (kappa, alpha), and per-reviewer rates."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.people.reviews.resolved_labels import CODE, CURRENT, WORDS
-from curate.people.reviews.row_frames import fetch
+from curate.people.reviews.resolved_labels import ACTION_CODE, ACTION_NAMES, CURRENT
+from curate.people.reviews.row_frames import fetch_frame
 
 IntArray = npt.NDArray[np.int64]
 
-_SAID = (
-    f"select mask_id, reviewer, {CODE.format('action')}, seconds from ({CURRENT.format(only='')})"
+_CURRENT_SQL = (
+    f"select mask_id, reviewer, {ACTION_CODE.format('action')}, seconds "
+    f"from ({CURRENT.format(only='')})"
 )
 
-_HONEYPOTS = f"""
-select d.mask_id, d.reviewer, {CODE.format("d.action")}, {CODE.format("h.honeypot")}
+_HONEYPOTS_SQL = f"""
+select d.mask_id, d.reviewer, {ACTION_CODE.format("d.action")}, {ACTION_CODE.format("h.honeypot")}
 from (
   select d.*, row_number() over (
     partition by d.mask_id, d.reviewer, d.draw_id order by d.time desc, d.decision_id desc) as back
@@ -34,7 +35,7 @@ from (
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far people agree on the masks that several of them judged.
+    """Inter-annotator agreement on the masks that several people judged.
 
     Masks with a known answer are left out, but in the reviewers' own columns for them.
 
@@ -60,8 +61,8 @@ class Agreement:
         """Return plain values; what is not defined is None."""
         return {
             "masks": self.masks,
-            "alpha": _number(self.alpha),
-            "kappa": _number(self.kappa),
+            "alpha": _number_or_none(self.alpha),
+            "kappa": _number_or_none(self.kappa),
             "pairs": _records(self.pairs),
             "reviewers": _records(self.reviewers.reset_index()),
         }
@@ -75,26 +76,27 @@ class Agreement:
         for name, row in self.reviewers.iterrows():
             right = f"{row['honeypots_right']:.0f} of {row['honeypots']:.0f} right"
             rates = "".join(
-                f"{_share(row[f'{action}_rate']):>9}" for action in ("accept", "reject", "fix")
+                f"{_format_share(row[f'{action}_rate']):>9}"
+                for action in ("accept", "reject", "fix")
             )
             seconds = row["median_seconds"]
             shown = "-" if pd.isna(seconds) else f"{seconds:.1f}"
             lines.append(
-                f"{_name(name):<20}{row['decisions']:>9,.0f}{rates}"
+                f"{_format_name(name):<20}{row['decisions']:>9,.0f}{rates}"
                 f"{right if row['honeypots'] else '-':>18}{shown:>9}"
             )
         if not self.masks:
             return "\n".join([*lines, "", "no mask has been judged by two people"])
         lines += ["", f"{self.masks:,} masks were judged by two people or more"]
         lines += [
-            f"{_name(p['first'])} and {_name(p['second'])}: {p['masks']:,} masks,"
-            f" {_share(p['agreed'])} alike, Cohen's kappa {_shown(p['kappa'])}"
+            f"{_format_name(p['first'])} and {_format_name(p['second'])}: {p['masks']:,} masks,"
+            f" {_format_share(p['agreed'])} alike, Cohen's kappa {_format_number(p['kappa'])}"
             for p in self.pairs.to_dict("records")
         ]
-        return "\n".join([*lines, f"Krippendorff's alpha {_shown(self.alpha)}"])
+        return "\n".join([*lines, f"Krippendorff's alpha {_format_number(self.alpha)}"])
 
 
-def _number(value: float) -> float | None:
+def _number_or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
@@ -103,34 +105,36 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in missing.to_dict("records")]
 
 
-def _name(name: object) -> str:
+def _format_name(name: object) -> str:
     return " ".join(str(name).split())[:19] or "(no name)"
 
 
-def _share(value: float) -> str:
+def _format_share(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.1%}"
 
 
-def _shown(value: float) -> str:
+def _format_number(value: float) -> str:
     return "is not defined" if np.isnan(value) else f"{value:.3f}"
 
 
-def agreement(connection: sqlite3.Connection) -> Agreement:
-    """Return how far people agree; see :class:`Agreement`."""
-    said = fetch(connection, _SAID, ("mask_id", "reviewer", "place", "seconds"))
-    known = fetch(connection, _HONEYPOTS, ("mask_id", "reviewer", "place", "slot"))
-    person, names = pd.factorize(said["reviewer"], sort=True)
-    several = said["mask_id"].duplicated(keep=False).to_numpy()
-    units = said["mask_id"].to_numpy(np.int64)[several]
-    values = said["place"].to_numpy(np.int64)[several]
-    pairs = _pairs(units, person[several].astype(np.int64), values, np.asarray(names, object))
+def measure_agreement(connection: sqlite3.Connection) -> Agreement:
+    """Measure the agreement; see :class:`Agreement`."""
+    judged = fetch_frame(connection, _CURRENT_SQL, ("mask_id", "reviewer", "place", "seconds"))
+    known = fetch_frame(connection, _HONEYPOTS_SQL, ("mask_id", "reviewer", "place", "slot"))
+    person, names = pd.factorize(judged["reviewer"], sort=True)
+    several = judged["mask_id"].duplicated(keep=False).to_numpy()
+    units = judged["mask_id"].to_numpy(np.int64)[several]
+    values = judged["place"].to_numpy(np.int64)[several]
+    pairs = _compare_pairs(
+        units, person[several].astype(np.int64), values, np.asarray(names, object)
+    )
     kappas = pairs["kappa"].dropna()
     return Agreement(
         masks=len(np.unique(units)),
         alpha=krippendorff_alpha(units, values),
         kappa=float(kappas.mean()) if len(kappas) else float("nan"),
         pairs=pairs,
-        reviewers=_reviewers(said, known),
+        reviewers=_summarise_reviewers(judged, known),
     )
 
 
@@ -179,20 +183,20 @@ def krippendorff_alpha(units: IntArray, values: IntArray) -> float:
     size = 1 + int(values.max()) if len(values) else 1
     table = np.bincount(unit * size + values, minlength=(unit.max(initial=-1) + 1) * size)
     table = table.reshape(-1, size).astype(np.float64)
-    said = table.sum(axis=1)
-    table, said = table[said > 1], said[said > 1]
+    votes = table.sum(axis=1)
+    table, votes = table[votes > 1], votes[votes > 1]
     total = table.sum()
     # Pairs of a unit that differ: of all its pairs, those that do not match themselves.
-    differ = ((said**2 - (table**2).sum(axis=1)) / np.maximum(said - 1, 1)).sum()
+    differ = ((votes**2 - (table**2).sum(axis=1)) / np.maximum(votes - 1, 1)).sum()
     expected = total**2 - (table.sum(axis=0) ** 2).sum()
     return float(1 - (total - 1) * differ / expected) if expected else float("nan")
 
 
-def _pairs(units: IntArray, person: IntArray, values: IntArray, names: Any) -> pd.DataFrame:
+def _compare_pairs(units: IntArray, person: IntArray, values: IntArray, names: Any) -> pd.DataFrame:
     votes = pd.DataFrame({"unit": units, "person": person, "value": values})
     both = votes.merge(votes, on="unit", suffixes=("", "_other"))
     both = both[both["person"] < both["person_other"]]
-    size = len(WORDS)
+    size = len(ACTION_NAMES)
     cell = both["value"] * size + both["value_other"]
     pair = both["person"] * max(len(names), 1) + both["person_other"]
     number, which = np.unique(pair.to_numpy(np.int64), return_inverse=True)
@@ -210,11 +214,11 @@ def _pairs(units: IntArray, person: IntArray, values: IntArray, names: Any) -> p
     )
 
 
-def _reviewers(said: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    grouped = said.groupby("reviewer")
+def _summarise_reviewers(judged: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    grouped = judged.groupby("reviewer")
     frame = pd.DataFrame({"decisions": grouped.size()})
     for code, word in ((0, "accept"), (2, "reject"), (1, "fix")):
-        frame[f"{word}_rate"] = (said["place"] == code).groupby(said["reviewer"]).mean()
+        frame[f"{word}_rate"] = (judged["place"] == code).groupby(judged["reviewer"]).mean()
     frame["median_seconds"] = grouped["seconds"].median()
     # A mask known to be bad is told so by rejecting it and by fixing it.
     right = (known["place"] == 0) == (known["slot"] == 0)

@@ -33,9 +33,9 @@ import pandas as pd
 
 from curate.dataset.table import plain
 from curate.errors import SourceError
-from curate.people.reviews.append_images import Stamp, renew_keys, write_images
-from curate.people.reviews.replaced_additions import ShownWindows, shown_anew
-from curate.people.reviews.row_frames import send
+from curate.people.reviews.append_images import BatchOrigin, renew_keys, write_images
+from curate.people.reviews.replaced_additions import ShownWindows, drop_first_imports
+from curate.people.reviews.row_frames import insert_columns
 from curate.people.reviews.validation import InputRows
 
 _INCOMING = """
@@ -99,7 +99,7 @@ update incoming set draw_id = (
 A draw was recorded no later than the ones after it, whatever the clock was set to; and one that is
 of the future, by a clock that was set back since, may have been recorded at any time."""
 
-_COME_LAST = """
+_MAKE_LAST = """
 update incoming set time = (
   select max(time) + 1 from decisions d where d.mask_id = incoming.mask_id)
 where (timed = 0 or ?2) and exists (
@@ -126,7 +126,7 @@ update incoming set key = coalesce(own_key, mask_id || '|' || time || '|' || act
 """,
 )
 
-_TAKEN_BACK = """
+_WITHDRAWN_KEY = """
 own_key is null and key in (select d.key from decisions d join withdrawn w using (decision_id)
   where w.key like 'back|%')
 """
@@ -166,7 +166,7 @@ _FIELDS = (
     " inclusion_probability, draw_id"
 )
 
-_SENT = (
+_SENT_COLUMNS = (
     *("mask_id", "image_id", "action", "segmentation", "category", "reviewer"),
     *("queue_kind", "draw_id"),
 )
@@ -179,8 +179,8 @@ on conflict (key) do nothing
 
 
 @dataclass(frozen=True)
-class Added:
-    """What was written.
+class WriteCounts:
+    """Counts of rows written, and of rows that were there already.
 
     Attributes:
         decisions: New decisions.
@@ -189,7 +189,7 @@ class Added:
         actions: How many of the batch's decisions accept, reject and fix.
         missing: Masks that people added.
         withdrawn: Added masks that they took away again.
-        looked: Images that were gone through as a whole.
+        reviewed_images: Images that were fully reviewed.
     """
 
     decisions: int
@@ -198,7 +198,7 @@ class Added:
     actions: dict[str, int] = field(default_factory=dict)
     missing: int = 0
     withdrawn: int = 0
-    looked: int = 0
+    reviewed_images: int = 0
 
 
 @dataclass(frozen=True)
@@ -210,15 +210,15 @@ class CheckedBatch:
 
     decisions: pd.DataFrame
     missing: pd.DataFrame | None = None
-    looked: pd.DataFrame | None = None
+    reviewed_images: pd.DataFrame | None = None
     live: bool = False
 
 
-def settle_repeated(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
-    """Return decisions without those that stand twice.
+def drop_repeated(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
+    """Drop repeated decisions of a batch.
 
     Raises:
-        SourceError: One person says two things about a mask at the same time.
+        SourceError: One person decides differently on a mask at the same time.
     """
     person = ["mask_id", "reviewer", "time"]
     twice = frame.duplicated(person, keep=False).to_numpy()
@@ -226,10 +226,10 @@ def settle_repeated(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
         return frame
     some = frame[twice]
     filled: dict[str, Any] = {"iou": -1, "segmentation": b"", "category": ""}
-    said = some.assign(**{name: some[name].fillna(value) for name, value in filled.items()})
+    comparable = some.assign(**{name: some[name].fillna(value) for name, value in filled.items()})
     says = [*person, "action", *filled]
-    first = ~said.duplicated(says).to_numpy()
-    differs = np.flatnonzero(first & said.duplicated(person).to_numpy())
+    first = ~comparable.duplicated(says).to_numpy()
+    differs = np.flatnonzero(first & comparable.duplicated(person).to_numpy())
     if len(differs):
         at = int(np.flatnonzero(twice)[differs[0]])
         _refuse_contradiction(InputRows(frame, origin), at)
@@ -251,13 +251,13 @@ def _refuse_contradiction(rows: InputRows, at: int) -> None:
     raise SourceError(what, rows.where(at), "keep one of them, or give each its time or reviewer")
 
 
-def write(
+def write_decisions(
     connection: sqlite3.Connection,
     batch: CheckedBatch,
     origin: str,
     now: int,
     shown: ShownWindows | None,
-) -> Added:
+) -> WriteCounts:
     """Write a checked batch within an open transaction.
 
     Args:
@@ -272,12 +272,12 @@ def write(
         SourceError: A decision contradicts what is recorded of its draw, or uses another's key.
     """
     connection.execute(_INCOMING)
-    shown = None if shown is None else shown_anew(connection, shown)
-    rows = settle_repeated(batch.decisions, origin)
+    shown = None if shown is None else drop_first_imports(connection, shown)
+    rows = drop_repeated(batch.decisions, origin)
     actions = batch.decisions["action"].value_counts()
     _send_decisions(connection, rows, now)
-    connection.execute(_COME_LAST, (now, batch.live))
-    _explain(connection, InputRows(rows, origin), now)
+    connection.execute(_MAKE_LAST, (now, batch.live))
+    _fill_draws(connection, InputRows(rows, origin), now)
     connection.execute(_DROP_UNCHANGED, (origin,))
     _refuse(
         connection, InputRows(rows, origin), _KEY_USED, "its key {0} was used by another decision"
@@ -285,8 +285,10 @@ def write(
     before = connection.total_changes
     connection.execute(_INSERT, (origin,))
     added = connection.total_changes - before
-    images = write_images(connection, batch.missing, batch.looked, Stamp(origin, now, shown))
-    return Added(
+    images = write_images(
+        connection, batch.missing, batch.reviewed_images, BatchOrigin(origin, now, shown)
+    )
+    return WriteCounts(
         decisions=added,
         repeated=len(batch.decisions) - added,
         masks=int(batch.decisions["mask_id"].nunique()),
@@ -297,36 +299,36 @@ def write(
 
 def _send_decisions(connection: sqlite3.Connection, rows: pd.DataFrame, now: int) -> None:
     columns: dict[str, Sequence[Any]] = {"at": range(len(rows))}
-    columns |= {name: plain(rows[name]) for name in _SENT}
+    columns |= {name: plain(rows[name]) for name in _SENT_COLUMNS}
     columns |= {
         name: rows[name].to_numpy(np.float64).tolist()
         for name in ("iou", "seconds", "inclusion_probability")
     }
     corrected = zip(columns["segmentation"], columns["category"], strict=True)
-    columns["digest"] = [_digest(mask, category) for mask, category in corrected]
+    columns["digest"] = [_hash_fix(mask, category) for mask, category in corrected]
     columns["timed"] = (rows["time"] > 0).astype("int64").tolist()
     columns["time"] = rows["time"].where(rows["time"] > 0, now).tolist()
     columns["own_key"] = plain(rows["key"])
-    send(connection, "incoming", columns)
+    insert_columns(connection, "incoming", columns)
 
 
-def _digest(mask: bytes | None, category: str | None) -> str | None:
+def _hash_fix(mask: bytes | None, category: str | None) -> str | None:
     """Return a short name for what a fix changed; None for nothing."""
     if mask is None and category is None:
         return None
-    told = b"" if category is None else b"|" + category.encode()
-    return blake2b((mask or b"") + told, digest_size=8).hexdigest()
+    suffix = b"" if category is None else b"|" + category.encode()
+    return blake2b((mask or b"") + suffix, digest_size=8).hexdigest()
 
 
-def _explain(connection: sqlite3.Connection, rows: InputRows, now: int) -> None:
-    """Find out why each mask was shown, and make the keys."""
+def _fill_draws(connection: sqlite3.Connection, rows: InputRows, now: int) -> None:
+    """Fill in the draw of each decision, and its key."""
     if connection.execute("select exists (select 1 from draws)").fetchone()[0]:
         connection.execute(_FIND_DRAW, (now,))
     for sql, words, do in _REFUSALS:
         _refuse(connection, rows, sql, words, do)
     for statement in _TAKE_DRAW:
         connection.execute(statement)
-    renew_keys(connection, "incoming", _TAKEN_BACK)
+    renew_keys(connection, "incoming", _WITHDRAWN_KEY)
 
 
 def _refuse(

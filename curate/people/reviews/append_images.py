@@ -1,4 +1,4 @@
-"""Writing masks that people added, and images that they went through as a whole.
+"""Writing of added masks and image reviews: one transaction, idempotent by key.
 
 Whether an added mask stands is what the last event of its person says: added, or withdrawn.
 """
@@ -14,8 +14,8 @@ import pandas as pd
 
 from curate.dataset.table import plain
 from curate.people.reviews.replaced_additions import ShownWindows, withdraw_replaced
-from curate.people.reviews.row_frames import send
-from curate.people.reviews.schema import LOOKED
+from curate.people.reviews.row_frames import insert_columns
+from curate.people.reviews.schema import REVIEWED_IMAGES
 
 _INCOMING = (
     """
@@ -32,9 +32,9 @@ create temp table incoming_looked (
 """,
 )
 
-_NEW_LOOK = f"""
+_IS_NEW_REVIEW = f"""
 not exists (
-  select 1 from {LOOKED} l where l.image_id = i.image_id and l.reviewer = i.reviewer
+  select 1 from {REVIEWED_IMAGES} l where l.image_id = i.image_id and l.reviewer = i.reviewer
     and l.origin = ?1 and i.own_key is null and (i.timed = 0 or l.draw_id is i.draw_id)
 )
 """
@@ -60,7 +60,7 @@ from incoming_missing i where coalesce(({_STATE}), 1) <> i.withdrawn and not exi
 on conflict (key) do nothing
 """
 
-_LOOKED_DRAW = (
+_FIND_DRAW = (
     "create temp table drawn_whole (image_id integer primary key, draw_id integer)",
     """
 insert into drawn_whole select image_id, min(draw_id) from incoming group by image_id
@@ -74,10 +74,10 @@ update incoming_looked set draw_id = (
 )
 """An image was gone through for the draw that showed all of its masks."""
 
-_INSERT_LOOKED = f"""
+_INSERT_REVIEWED = f"""
 insert into looked (image_id, reviewer, time, draw_id, origin, key)
 select image_id, reviewer, time, draw_id, ?1, key
-from incoming_looked i where {_NEW_LOOK}
+from incoming_looked i where {_IS_NEW_REVIEW}
 on conflict (key) do nothing
 """
 
@@ -92,7 +92,7 @@ update incoming_looked set key = coalesce(own_key,
   image_id || '|' || time || '|' || coalesce(draw_id, '') || '|' || reviewer)
 """,
 )
-_TAKEN_BACK = {
+_WITHDRAWN_KEYS = {
     "incoming_missing": """
 own_key is null and key in (select m.key from missing m where exists (select 1 from missing b
   where b.key like 'back|%' and b.missing_id > m.missing_id and b.image_id = m.image_id
@@ -109,8 +109,8 @@ what is said at the same moment as before, by a clock that was set back."""
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """What all rows of a batch share.
+class BatchOrigin:
+    """Origin and time that all rows of a batch share.
 
     Attributes:
         origin: Where they come from.
@@ -127,37 +127,39 @@ class Stamp:
 def write_images(
     connection: sqlite3.Connection,
     missing: pd.DataFrame | None,
-    looked: pd.DataFrame | None,
-    stamp: Stamp,
+    reviewed_images: pd.DataFrame | None,
+    stamp: BatchOrigin,
 ) -> dict[str, int]:
     """Write checked rows within the transaction that has just sent the batch's decisions.
 
     Returns:
         How many masks were added (``missing``) and ``withdrawn``, and how many images were
-        ``looked`` at anew.
+        newly reviewed (``reviewed_images``).
     """
     for statement in _INCOMING:
         connection.execute(statement)
     if missing is not None:
-        columns = _columns(missing, stamp.now)
+        columns = _incoming_columns(missing, stamp.now)
         columns |= {name: plain(missing[name]) for name in ("segmentation", "category")}
         columns["withdrawn"] = missing["withdrawn"].tolist()
         pairs = zip(columns["segmentation"], columns["category"], strict=True)
-        columns["digest"] = [_digest(mask, category) for mask, category in pairs]
-        send(connection, "incoming_missing", columns)
-    if looked is not None:
-        columns = _columns(looked, stamp.now) | {"draw_id": plain(looked["draw_id"])}
-        send(connection, "incoming_looked", columns)
-        for statement in _LOOKED_DRAW:
+        columns["digest"] = [_hash_mask(mask, category) for mask, category in pairs]
+        insert_columns(connection, "incoming_missing", columns)
+    if reviewed_images is not None:
+        columns = _incoming_columns(reviewed_images, stamp.now) | {
+            "draw_id": plain(reviewed_images["draw_id"])
+        }
+        insert_columns(connection, "incoming_looked", columns)
+        for statement in _FIND_DRAW:
             connection.execute(statement)
     for statement in _KEYS:
         connection.execute(statement)
-    for table, where in _TAKEN_BACK.items():
+    for table, where in _WITHDRAWN_KEYS.items():
         renew_keys(connection, table, where)
     counts = {}
     if stamp.shown is not None:
         counts["withdrawn"] = withdraw_replaced(connection, stamp.shown, stamp.now)
-    for name, sql in (("missing", _INSERT_MISSING), ("looked", _INSERT_LOOKED)):
+    for name, sql in (("missing", _INSERT_MISSING), ("reviewed_images", _INSERT_REVIEWED)):
         before = connection.total_changes
         connection.execute(sql, (stamp.origin,))
         counts[name] = connection.total_changes - before
@@ -165,7 +167,7 @@ def write_images(
 
 
 def renew_keys(connection: sqlite3.Connection, table: str, where: str) -> None:
-    """Give rows that were taken back, and come again, a key of their own.
+    """Give rows that repeat an undone one a key of their own.
 
     Args:
         connection: The open file, within a transaction.
@@ -176,7 +178,7 @@ def renew_keys(connection: sqlite3.Connection, table: str, where: str) -> None:
         pass
 
 
-def _columns(frame: pd.DataFrame, now: int) -> dict[str, Any]:
+def _incoming_columns(frame: pd.DataFrame, now: int) -> dict[str, Any]:
     return {
         "image_id": frame["image_id"].tolist(),
         "reviewer": plain(frame["reviewer"]),
@@ -186,5 +188,5 @@ def _columns(frame: pd.DataFrame, now: int) -> dict[str, Any]:
     }
 
 
-def _digest(mask: bytes, category: str | None) -> str:
+def _hash_mask(mask: bytes, category: str | None) -> str:
     return blake2b(mask + b"|" + (category or "").encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""The plan as it is now: what people decided, over what policy, model or certificate say.
+"""Current plan: people's decisions over those of policy, model and certificate.
 
 ``people.parquet`` holds what came of people's decisions, a row a mask. It is brought up to date
 whenever the plan is read, by resolving only the masks that decisions were added to or withdrawn
@@ -26,7 +26,7 @@ from curate.common import files
 from curate.dataset.notes import count_noun
 from curate.dataset.table import STRING
 from curate.errors import AuditError
-from curate.people.reviews.outcomes import outcomes, why_unsettled
+from curate.people.reviews.outcomes import resolve_outcomes, unsettled_kind
 from curate.people.reviews.review_file import Reviews, has_reviews
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.people.reviews.schema import FILE
@@ -44,8 +44,8 @@ _PLAN = ("action", "reasons", "decided_by")
 _ACTIONS = {"kept": "accept", "removed": "reject", "unsettled": "review"}
 
 
-class State(NamedTuple):
-    """What ``people.parquet`` was made of: it is up to date as long as nothing of it changes.
+class PlanState(NamedTuple):
+    """Inputs of ``people.parquet``: it is up to date as long as none of them changes.
 
     Attributes:
         decision_id: The last decision.
@@ -74,12 +74,14 @@ def open_audit(path: str | os.PathLike[str]) -> Audit:
     """
     found = open_pinned(path)
     if os.access(found.path, os.W_OK):
-        return Audit(found.path, found.info, bring_up_to_date)
-    return Audit(found.path, found.info, None, _people_now(found))  # what cannot be kept, is made
+        return Audit(found.path, found.info, update_plan)
+    return Audit(
+        found.path, found.info, None, _resolve_in_memory(found)
+    )  # what cannot be kept, is made
 
 
-def bring_up_to_date(audit: Audit) -> None:
-    """See that ``people.parquet`` holds what people have decided by now.
+def update_plan(audit: Audit) -> None:
+    """Bring ``people.parquet`` up to date with people's decisions.
 
     Raises:
         AuditError: The file of decisions cannot be used, or nothing can be written.
@@ -87,16 +89,16 @@ def bring_up_to_date(audit: Audit) -> None:
     target = audit.path / PEOPLE
     pinned = Audit(audit.path, audit.info)
     if not has_reviews(pinned):
-        _refuse_lost(target)
+        _refuse_lost_file(target)
         files.unlink(target, missing_ok=True)
         return
-    found = _outdated(pinned)
+    found = _resolve_changes(pinned)
     if found is not None:
         _write(target, *found)
 
 
-def _refuse_lost(target: Path) -> None:
-    """See that nobody had decided anything where there is no file of decisions.
+def _refuse_lost_file(target: Path) -> None:
+    """Check that there were no decisions where the file of decisions is missing.
 
     Raises:
         AuditError: Somebody had.
@@ -111,57 +113,57 @@ def _refuse_lost(target: Path) -> None:
         raise AuditError(what, str(target.parent), do)
 
 
-def _people_now(audit: Audit) -> pa.Table:
-    """Return what people have decided by now where the audit's directory cannot be written."""
+def _resolve_in_memory(audit: Audit) -> pa.Table:
+    """Return the current outcomes where the audit's directory cannot be written."""
     if not has_reviews(audit):
-        _refuse_lost(audit.path / PEOPLE)
+        _refuse_lost_file(audit.path / PEOPLE)
         return pa.table({})
-    found = _outdated(audit)
-    kept = read_people(audit.path) if found is None else _table(found[0])
+    found = _resolve_changes(audit)
+    kept = read_people(audit.path) if found is None else _to_table(found[0])
     return pa.table({}) if kept is None else kept
 
 
-def _outdated(pinned: Audit) -> tuple[pd.DataFrame, State] | None:
-    """Return what ``people.parquet`` should hold and of what; None where it holds that."""
-    before = _state_of(pinned.path / PEOPLE)
+def _resolve_changes(pinned: Audit) -> tuple[pd.DataFrame, PlanState] | None:
+    """Return the new content of ``people.parquet`` and its state; None where it is up to date."""
+    before = _read_state(pinned.path / PEOPLE)
     info = read_info(pinned.path) or pinned.info  # another call may have changed it since
     settings = DecisionSettings.of(info)
     with Reviews(pinned).connected() as connection:
-        now = _state(connection, settings.rule, info)
+        now = _current_state(connection, settings.rule, info)
         if now == before:
             return None
         kept: pd.DataFrame | None = None
         changed: np.ndarray[Any, Any] | None = None
-        if before is not None and _goes_on(connection, before, now):
+        if before is not None and _is_continued(connection, before, now):
             kept = to_frame(read_people(pinned.path)).set_index("mask_id")
-            changed = _changed(connection, before)
-        fresh = outcomes(connection, settings.rule, changed)
-    rows = _planned(pinned, fresh)
+            changed = _changed_masks(connection, before)
+        fresh = resolve_outcomes(connection, settings.rule, changed)
+    rows = _make_plan(pinned, fresh)
     if kept is not None and changed is not None:
         rows = pd.concat([kept[~kept.index.isin(changed)], rows])
     return rows.sort_index(), now
 
 
-def unsettled(audit: Audit) -> dict[int, str]:
+def find_unsettled_masks(audit: Audit) -> dict[int, str]:
     """Return the masks that people have not settled by now, and why.
 
     Returns:
-        By ``mask_id``, one of :data:`~curate.people.reviews.outcomes.WHY`.
+        By ``mask_id``, one of :data:`~curate.people.reviews.outcomes.UNSETTLED_KINDS`.
 
     Raises:
-        AuditError: As :func:`bring_up_to_date`.
+        AuditError: As :func:`update_plan`.
     """
-    bring_up_to_date(audit)
+    update_plan(audit)
     rows = read_people(audit.path)
     if rows is None:
         return {}
     rows = rows.filter(pc.equal(rows["change"], "unsettled"))
     reasons = zip(rows["mask_id"].to_pylist(), rows["reasons"].to_pylist(), strict=True)
-    return {mask_id: why_unsettled(reason) for mask_id, reason in reasons}
+    return {mask_id: unsettled_kind(reason) for mask_id, reason in reasons}
 
 
-def _state(connection: sqlite3.Connection, rule: str, info: Mapping[str, Any]) -> State:
-    """Return what a file made now would be made of."""
+def _current_state(connection: sqlite3.Connection, rule: str, info: Mapping[str, Any]) -> PlanState:
+    """Return the state that a file made now would have."""
     last = [
         int(connection.execute(f"select coalesce(max({name}_id), 0) from {table}").fetchone()[0])
         for name, table in (("decision", "decisions"), ("withdrawn", "withdrawn"))
@@ -171,33 +173,33 @@ def _state(connection: sqlite3.Connection, rule: str, info: Mapping[str, Any]) -
         option=orjson.OPT_SORT_KEYS,
     )
     stamp = hashlib.blake2b(plan, digest_size=8).hexdigest()
-    return State(last[0], last[1], _key_of(connection, last[0]), rule, stamp, _LAYOUT)
+    return PlanState(last[0], last[1], _decision_key(connection, last[0]), rule, stamp, _LAYOUT)
 
 
-def _key_of(connection: sqlite3.Connection, decision_id: int) -> str:
+def _decision_key(connection: sqlite3.Connection, decision_id: int) -> str:
     sql = "select key from decisions where decision_id = ?"
     found = connection.execute(sql, (decision_id,)).fetchone()
     return str(found[0]) if found else ""
 
 
-def _goes_on(connection: sqlite3.Connection, before: State, now: State) -> bool:
-    """Return whether decisions were only added since: not so in a file restored from a copy."""
+def _is_continued(connection: sqlite3.Connection, before: PlanState, now: PlanState) -> bool:
+    """Return whether decisions were only added since: not so in a file restored from a backup."""
     same = (before.rule, before.plan) == (now.rule, now.plan)
     more = before.decision_id <= now.decision_id and before.withdrawn_id <= now.withdrawn_id
-    return same and more and _key_of(connection, before.decision_id) == before.last_key
+    return same and more and _decision_key(connection, before.decision_id) == before.last_key
 
 
-def _state_of(path: Path) -> State | None:
-    """Return what the file on disk was made of; None where there is none that can be used."""
+def _read_state(path: Path) -> PlanState | None:
+    """Return the state of the file on disk; None where there is none, or it is unusable."""
     try:
         metadata = pq.read_schema(path).metadata or {}
-        return State(**orjson.loads(metadata[_STATE]))
+        return PlanState(**orjson.loads(metadata[_STATE]))
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowInvalid):
         return None
 
 
-def _changed(connection: sqlite3.Connection, since: State) -> np.ndarray[Any, Any]:
-    """Return the masks of which anything was said or taken back since, sorted."""
+def _changed_masks(connection: sqlite3.Connection, since: PlanState) -> np.ndarray[Any, Any]:
+    """Return the masks with new decisions or withdrawals since a state, sorted."""
     rows = connection.execute(
         "select mask_id from decisions where decision_id > ?1 union "
         "select d.mask_id from withdrawn w join decisions d using (decision_id) "
@@ -207,8 +209,8 @@ def _changed(connection: sqlite3.Connection, since: State) -> np.ndarray[Any, An
     return np.array([row[0] for row in rows], np.int64)
 
 
-def _planned(audit: Audit, found: pd.DataFrame) -> pd.DataFrame:
-    """Return what takes the place of the policy's plan for some masks.
+def _make_plan(audit: Audit, found: pd.DataFrame) -> pd.DataFrame:
+    """Return action, reasons and ``decided_by`` of masks that people decided on.
 
     A mask that cannot be read stays what the policy made of it, even if a person accepted it: a
     click does not give it pixels. Masks that the audit does not have any more are left out.
@@ -224,13 +226,13 @@ def _planned(audit: Audit, found: pd.DataFrame) -> pd.DataFrame:
         ("kept", "relabelled")
     ).to_numpy()
     action = change.map(_ACTIONS).fillna("accept").to_numpy(object)
-    said = found["said"].to_numpy(object)
+    texts = found["said"].to_numpy(object)
     policy = {name: own[name].astype(object).to_numpy() for name in _PLAN}
     stays = [
         f"{reasons}{JOINT if reasons else ''}{text}, but it has no readable pixel"
-        for reasons, text in zip(policy["reasons"][blank], said[blank], strict=True)
+        for reasons, text in zip(policy["reasons"][blank], texts[blank], strict=True)
     ]
-    reasons = said.copy()
+    reasons = texts.copy()
     reasons[blank] = stays
     plan = {
         "image_id": own["image_id"].to_numpy(np.int64),
@@ -243,15 +245,15 @@ def _planned(audit: Audit, found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(plan, index=own.index).join(others)
 
 
-def _table(rows: pd.DataFrame) -> pa.Table:
+def _to_table(rows: pd.DataFrame) -> pa.Table:
     table = pa.Table.from_pandas(rows.drop(columns="reviewers"), preserve_index=True)
     names = [list(one) for one in rows["reviewers"]]
     table = table.append_column("reviewers", pa.array(names, pa.list_(pa.string())))
     return table.replace_schema_metadata(None)
 
 
-def _write(target: Path, rows: pd.DataFrame, state: State) -> None:
-    table = _table(rows).replace_schema_metadata({_STATE: orjson.dumps(state._asdict())})
+def _write(target: Path, rows: pd.DataFrame, state: PlanState) -> None:
+    table = _to_table(rows).replace_schema_metadata({_STATE: orjson.dumps(state._asdict())})
     files.remove_abandoned(target.parent)
     with writing(target) as temporary, files.open_file(temporary) as file:
         pq.write_table(table, file, compression="lz4", write_page_checksum=True)

@@ -1,4 +1,4 @@
-"""Where imported decisions come from, as kept beside each: reader, file, scope."""
+"""Origin of imported decisions, as stored with each: reader, file, exported subset."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _TEXT = re.compile(r"(\S+) (.*) ([0-9a-f]{16})(?: of (.+))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Origin:
+class ImportOrigin:
     """A file that decisions were imported from.
 
     Attributes:
         reader: What it was read as.
         name: The file's name.
         content: The first 16 digits of its fingerprint.
-        scope: What people were given: "draw 3", "draw 3, draw 4", a name for some masks, or "" for
+        scope: The exported subset: "draw 3", "draw 3, draw 4", a name for some masks, or "" for
             the whole dataset.
     """
 
@@ -30,13 +30,13 @@ class Origin:
         return f"{self.reader} {self.name} {self.content}{of}"
 
     @classmethod
-    def parse(cls, text: str) -> Origin | None:
+    def parse(cls, text: str) -> ImportOrigin | None:
         """Return the origin that a text was made of; None where it is none of a file."""
         found = _TEXT.fullmatch(text)
         return None if found is None else cls(found[1], found[2], found[3], found[4] or "")
 
-    def is_of_the_same(self, other: Origin | None) -> bool:
-        """Return whether people were given the same, or some of it, by the same kind of file."""
+    def is_of_the_same(self, other: ImportOrigin | None) -> bool:
+        """Return whether both were imported by one reader, and of overlapping exported subsets."""
         if other is None or self.reader != other.reader:
             return False
         mine, theirs = set(self.scope.split(", ")), set(other.scope.split(", "))

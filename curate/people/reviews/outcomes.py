@@ -1,9 +1,8 @@
-"""From what people said of each mask to what becomes of it: kept, removed, redrawn, relabelled.
+"""Outcome of people's votes on a mask: kept, removed, redrawn, relabelled, unsettled.
 
 Labels for learning (:mod:`curate.people.reviews.resolved_labels`) ask whether a mask is good; a
 plan asks what to do with it, and a corrected mask is only usable where it is clear which one it is.
-So people who agree that a mask is bad but not on what should stand in its place have not settled
-it.
+So people who agree that a mask is bad, but not on its replacement, have not settled it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import pandas as pd
 
 from curate.dataset.table import BINARY
 from curate.people.reviews.resolved_labels import NO_HONEYPOT
-from curate.people.reviews.row_frames import fetch
+from curate.people.reviews.row_frames import fetch_frame
 
 CHANGES = ("kept", "removed", "redrawn", "relabelled", "unsettled")
 """What can become of a mask that people decided on. "redrawn" may have a new category too."""
@@ -38,27 +37,27 @@ select {", ".join(COLUMNS)} from (
 """
 """What each person says of each mask by now; masks with a known answer are left out."""
 
-UNDRAWN = "it is to be fixed, but nobody has drawn it"
+NOT_DRAWN_REASON = "it is to be fixed, but nobody has drawn it"
 """Why a mask is not settled on which nobody disagrees; its reason begins so."""
 
-DISPUTED, NOT_DRAWN = WHY = ("disputed", "to be fixed but not drawn")
+DISPUTED, NOT_DRAWN = UNSETTLED_KINDS = ("disputed", "to be fixed but not drawn")
 """Why people have not settled on a mask, for counting."""
 
 _SEVERITY = {"accept": 0, "fix": 1, "reject": 2}
-_LONGEST_NAME = 40
-_MOST_NAMES = 3
+_MAX_NAME = 40
+_MAX_NAMES = 3
 
 
 class Vote(NamedTuple):
-    """What one person says of a mask: its action, and what a fix changes."""
+    """One person's vote on a mask: the action, and the changes of a fix."""
 
     action: str
     segmentation: bytes | None
     category: str | None
 
 
-class Settled(NamedTuple):
-    """What came of a mask's votes.
+class Outcome(NamedTuple):
+    """Outcome of a mask's votes.
 
     Attributes:
         change: One of :data:`CHANGES`.
@@ -71,10 +70,10 @@ class Settled(NamedTuple):
     reason: str = ""
 
 
-def outcomes(
+def resolve_outcomes(
     connection: sqlite3.Connection, rule: str, only: npt.NDArray[np.int64] | None = None
 ) -> pd.DataFrame:
-    """Resolve what people say of each mask.
+    """Resolve the votes on each mask.
 
     Args:
         connection: The open file of decisions.
@@ -95,11 +94,11 @@ def outcomes(
         connection.execute("delete from temp.wanted")
         connection.executemany("insert into temp.wanted values (?)", ((i,) for i in only.tolist()))
         where = "and d.mask_id in (select mask_id from temp.wanted)"
-    votes = fetch(connection, _VOTES.format(only=where), COLUMNS)
-    return _resolved(votes, rule)
+    votes = fetch_frame(connection, _VOTES.format(only=where), COLUMNS)
+    return _resolve_frame(votes, rule)
 
 
-def _resolved(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
+def _resolve_frame(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
     ids = votes["mask_id"].to_numpy(np.int64)
     starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, np.int64)
     ends = np.append(starts, len(ids))[1:]
@@ -107,14 +106,14 @@ def _resolved(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
         Vote(*row)
         for row in zip(
             votes["action"].tolist(),
-            _objects(votes["segmentation"]),
-            _objects(votes["category"]),
+            _plain_values(votes["segmentation"]),
+            _plain_values(votes["category"]),
             strict=True,
         )
     ]
     who = votes["reviewer"].tolist()
     names = [_name(text) for text in who]
-    settled = [settle(said[a:b], rule) for a, b in zip(starts, ends, strict=True)]
+    settled = [resolve_votes(said[a:b], rule) for a, b in zip(starts, ends, strict=True)]
     spoken = np.array(
         [
             a + one.vote if one.vote >= 0 else b - 1
@@ -126,7 +125,7 @@ def _resolved(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
     chosen = votes.iloc[spoken]
     changed = [one.change in ("redrawn", "relabelled") for one in settled]
     texts = [
-        words(one, said[a:b], names[a:b], float(iou[k]))
+        describe_outcome(one, said[a:b], names[a:b], float(iou[k]))
         for a, b, k, one in zip(starts, ends, spoken, settled, strict=True)
     ]
     new = [
@@ -152,11 +151,11 @@ def _resolved(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
     ).set_index(pd.Index(ids[starts], name="mask_id"))
 
 
-def _objects(column: pd.Series[Any]) -> list[Any]:
+def _plain_values(column: pd.Series[Any]) -> list[Any]:
     return list(column.astype(object).where(column.notna(), None))
 
 
-def settle(votes: Sequence[Vote], rule: str) -> Settled:
+def resolve_votes(votes: Sequence[Vote], rule: str) -> Outcome:
     """Resolve the votes on one mask, one a person, oldest first."""
     if rule == "latest":
         at = len(votes) - 1
@@ -166,33 +165,33 @@ def settle(votes: Sequence[Vote], rule: str) -> Settled:
         if rule == "strictest":
             action = max(counts, key=_SEVERITY.__getitem__)
         elif 2 * counts[action] <= len(votes):
-            return Settled("unsettled", -1, f"people disagree: {_tally(counts)}")
+            return Outcome("unsettled", -1, f"people disagree: {_format_counts(counts)}")
         same = Counter(vote for vote in votes if vote.action == action)
         vote, most = same.most_common(1)[0]
         if len(same) > 1 and (rule == "strictest" or 2 * most <= len(votes)):
-            return Settled("unsettled", -1, f"{len(same)} different corrections")
+            return Outcome("unsettled", -1, f"{len(same)} different corrections")
         at = max(k for k, one in enumerate(votes) if one == vote)
-    change = _change(votes[at])
+    change = _change_of_vote(votes[at])
     if change == "unsettled":
-        return Settled(change, -1, UNDRAWN)
-    return Settled(change, at)
+        return Outcome(change, -1, NOT_DRAWN_REASON)
+    return Outcome(change, at)
 
 
-def why_unsettled(reason: str) -> str:
-    """Return which of :data:`WHY` a reason for not being settled is."""
-    return NOT_DRAWN if reason.startswith(UNDRAWN) else DISPUTED
+def unsettled_kind(reason: str) -> str:
+    """Return the kind (of :data:`UNSETTLED_KINDS`) of a reason for not being settled."""
+    return NOT_DRAWN if reason.startswith(NOT_DRAWN_REASON) else DISPUTED
 
 
-def unsettled_text(counts: Mapping[str, int]) -> str:
-    """Say how many masks people have not settled, "" for none.
+def describe_unsettled(counts: Mapping[str, int]) -> str:
+    """Describe the unsettled masks in a sentence; "" for none.
 
     Args:
-        counts: By :data:`WHY`, how many.
+        counts: By :data:`UNSETTLED_KINDS`, how many.
     """
-    return ", ".join(f"{counts[why]:,} {why}" for why in WHY if counts.get(why))
+    return ", ".join(f"{counts[why]:,} {why}" for why in UNSETTLED_KINDS if counts.get(why))
 
 
-def _change(vote: Vote) -> str:
+def _change_of_vote(vote: Vote) -> str:
     if vote.action != "fix":
         return "kept" if vote.action == "accept" else "removed"
     if vote.segmentation is not None:
@@ -200,8 +199,8 @@ def _change(vote: Vote) -> str:
     return "unsettled" if vote.category is None else "relabelled"
 
 
-def words(one: Settled, votes: Sequence[Vote], names: Sequence[str], iou: float) -> str:
-    """Say what people decided of a mask, and who.
+def describe_outcome(one: Outcome, votes: Sequence[Vote], names: Sequence[str], iou: float) -> str:
+    """Describe the outcome of a mask's votes, with reviewers' names.
 
     Args:
         one: What came of it.
@@ -210,10 +209,10 @@ def words(one: Settled, votes: Sequence[Vote], names: Sequence[str], iou: float)
         iou: Of the new with the old mask; NaN where not known or the same.
     """
     if one.vote < 0:
-        return f"{one.reason} ({people_text(list(names))})"
+        return f"{one.reason} ({join_names(list(names))})"
     vote = votes[one.vote]
     by = [name for name, other in zip(names, votes, strict=True) if other == vote]
-    who = people_text(by)
+    who = join_names(by)
     if len(by) < len(votes):
         who = f"{len(by)} of {len(votes)} people ({who})"
     verb = {"kept": "accepted", "removed": "rejected"}.get(one.change, one.change)
@@ -222,11 +221,11 @@ def words(one: Settled, votes: Sequence[Vote], names: Sequence[str], iou: float)
         said += f" (IoU {iou:.2f} with the mask before)"
     if vote.category is not None:
         label = "" if one.change == "relabelled" else ", relabelled"
-        said += f"{label}: {_plain(vote.category)}"
+        said += f"{label}: {_without_separator(vote.category)}"
     return said
 
 
-def _tally(counts: Counter[str]) -> str:
+def _format_counts(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in _SEVERITY if counts[name])
 
 
@@ -235,20 +234,20 @@ def distinct_names(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
-def people_text(names: list[str]) -> str:
-    """Name people in a sentence, a few of them."""
+def join_names(names: list[str]) -> str:
+    """Return some names as text for a sentence; at most three are written out."""
     names = names or [""]
     shown = [name or "a person without a name" for name in dict.fromkeys(names)]
-    more = len(shown) - _MOST_NAMES
+    more = len(shown) - _MAX_NAMES
     if more > 0:
-        shown = [*shown[:_MOST_NAMES], f"{more} more"]
+        shown = [*shown[:_MAX_NAMES], f"{more} more"]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _name(text: str) -> str:
-    return _plain(text)[:_LONGEST_NAME]
+    return _without_separator(text)[:_MAX_NAME]
 
 
-def _plain(text: str) -> str:
+def _without_separator(text: str) -> str:
     """Return text without what would end a reason: reasons are joined by a semicolon."""
     return " ".join(text.replace(";", ",").split())

@@ -1,4 +1,4 @@
-"""Which masks were drawn for people, and how: recorded before they are shown."""
+"""Draws of masks for review: recorded before they are shown."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pandas as pd
 
 from curate.dataset.table import plain
 from curate.errors import AuditError, CallError
-from curate.people.reviews.row_frames import fetch, send
-from curate.people.reviews.validation import InputRows, columns_of
+from curate.people.reviews.row_frames import fetch_frame, insert_columns
+from curate.people.reviews.validation import InputRows, check_columns
 from curate.policy.grammar import check_choice
 from curate.store.audit import Audit
 from curate.store.rows_by_id import known
 
-DRAWN = ("mask_id", "inclusion_probability", "stratum", "place", "slot", "honeypot")
+DRAW_COLUMNS = ("mask_id", "inclusion_probability", "stratum", "place", "slot", "honeypot")
 """Columns of a draw."""
 
 _KINDS = ("errors", "learn", "estimate")
@@ -29,7 +29,7 @@ _KINDS = ("errors", "learn", "estimate")
 def check_drawn(audit: Audit, kind: str, drawn: pd.DataFrame) -> pd.DataFrame:
     """Return a draw's rows with all columns, each in its type; see ``Reviews.record_draw``."""
     check_choice(kind, "kind", _KINDS)
-    columns_of(drawn, DRAWN, ("mask_id",))
+    check_columns(drawn, DRAW_COLUMNS, ("mask_id",))
     frame = drawn.reset_index(drop=True).copy(deep=False)
     if not len(frame):
         raise CallError("no mask was drawn", "draw")
@@ -63,7 +63,7 @@ def check_drawn(audit: Audit, kind: str, drawn: pd.DataFrame) -> pd.DataFrame:
     rows.refuse(frame.duplicated("place"), lambda value: f"place {value} is taken", "place")
     here = known(audit, "masks", "mask_id", frame["mask_id"].to_numpy(np.int64))
     rows.refuse(~here, lambda value: "the audit has no such mask", "mask_id")
-    return frame[list(DRAWN)]
+    return frame[list(DRAW_COLUMNS)]
 
 
 def write_draw(
@@ -103,9 +103,9 @@ def write_draw(
         (draw_id, kind, now, said),
     )
     number = int(cursor.lastrowid or 0)
-    columns = {name: plain(drawn[name]) for name in DRAWN}
+    columns = {name: plain(drawn[name]) for name in DRAW_COLUMNS}
     columns["inclusion_probability"] = drawn["inclusion_probability"].tolist()
-    send(connection, "drawn", {"draw_id": [number] * len(drawn), **columns})
+    insert_columns(connection, "drawn", {"draw_id": [number] * len(drawn), **columns})
     return number
 
 
@@ -120,7 +120,7 @@ def read_draws(connection: sqlite3.Connection, path: Path) -> pd.DataFrame:
         ``draw_id``, ``kind``, ``created``, ``settings`` (a dict), ``masks`` (different ones shown,
         without known answers), ``decided`` (how many of them were decided on for this draw).
     """
-    frame = fetch(
+    frame = fetch_frame(
         connection,
         "select draw_id, kind, created, settings,"
         " (select count(distinct mask_id) from drawn d where d.draw_id = w.draw_id"
@@ -139,8 +139,8 @@ def read_draws(connection: sqlite3.Connection, path: Path) -> pd.DataFrame:
 
 def read_drawn(connection: sqlite3.Connection, draw_id: int) -> pd.DataFrame:
     """Return one draw's rows; see ``Reviews.drawn``."""
-    sql = f"select {', '.join(DRAWN)} from drawn where draw_id = ? order by place"
-    frame = fetch(connection, sql, DRAWN, (int(draw_id),))
+    sql = f"select {', '.join(DRAW_COLUMNS)} from drawn where draw_id = ? order by place"
+    frame = fetch_frame(connection, sql, DRAW_COLUMNS, (int(draw_id),))
     if not len(frame):
         raise CallError(f"there is no draw {draw_id}", "draw")
     honeypot = frame["honeypot"].astype(object)
@@ -170,7 +170,7 @@ class RecordedDraw:
 
     @property
     def unit(self) -> str:
-        """What was drawn by chance: "mask", "image", or "" where nothing was."""
+        """Unit of random sampling: "mask", "image", or "" for draws that are not random."""
         return str(self.settings.get("unit", ""))
 
     def sample(self) -> pd.DataFrame:
@@ -184,7 +184,7 @@ class RecordedDraw:
 
 
 class DrawRegistry(Protocol):
-    """Where draws are recorded; ``curate.people.reviews.Reviews`` is one."""
+    """Recorded draws; ``curate.people.reviews.Reviews`` has them."""
 
     def draws(self) -> pd.DataFrame:
         """Return all draws: ``draw_id``, ``kind``, ``settings``."""
@@ -193,7 +193,7 @@ class DrawRegistry(Protocol):
         """Return one draw's rows."""
 
 
-def recorded(record: DrawRegistry) -> tuple[RecordedDraw, ...]:
+def read_recorded_draws(record: DrawRegistry) -> tuple[RecordedDraw, ...]:
     """Return all draws, in the order in which they were made."""
     draws = record.draws()
     rows = zip(*(draws[name].tolist() for name in ("draw_id", "kind", "settings")), strict=True)

@@ -1,4 +1,5 @@
-"""Masks that people added earlier and that are not in their corrected file any more: withdrawn."""
+"""Withdrawal of masks that people had added and that their corrected file does not hold any
+more."""
 
 from __future__ import annotations
 
@@ -11,22 +12,22 @@ import numpy as np
 import pandas as pd
 
 from curate.dataset.table import plain
-from curate.people.reviews.import_origin import Origin
-from curate.people.reviews.schema import LOOKED, SAID_LAST
+from curate.people.reviews.import_origin import ImportOrigin
+from curate.people.reviews.schema import IS_LAST_EVENT, REVIEWED_IMAGES
 from curate.rle import bbox
 from curate.store.rows_by_id import decoded
 
-_ADDED = f"""
+_ADDED_SQL = f"""
 select m.missing_id, m.image_id, m.segmentation, m.category, m.reviewer, m.time, m.origin
-from missing m where m.withdrawn = 0 and {SAID_LAST}
+from missing m where m.withdrawn = 0 and {IS_LAST_EVENT}
   and not exists (
     select 1 from incoming_missing n where n.image_id = m.image_id and n.reviewer = m.reviewer
       and n.category is m.category and n.segmentation = m.segmentation and n.withdrawn = 0)
 """
 
-_IMPORTED = f"""
+_IMPORTED_SQL = f"""
 select exists (select 1 from standing where origin = ?1 and reviewer = ?2)
-  or exists (select 1 from {LOOKED} where origin = ?1 and reviewer = ?2)
+  or exists (select 1 from {REVIEWED_IMAGES} where origin = ?1 and reviewer = ?2)
   or exists (select 1 from missing where origin = ?1 and reviewer = ?2 and missing_id > coalesce(
     (select max(missing_id) from missing where origin = ?1 and reviewer = ?2
       and key like 'back|%'), 0))
@@ -41,7 +42,7 @@ values (?, ?, ?, ?, ?, 1, ?, ?) on conflict (key) do nothing
 
 
 @dataclass(frozen=True)
-class Window:
+class ShownWindow:
     """A piece of an image that a corrected file shows; all of it where ``box`` is None.
 
     Attributes:
@@ -57,53 +58,53 @@ class Window:
 
 @dataclass
 class ShownWindows:
-    """Which windows of which images each person's file shows.
+    """Windows of images in each person's corrected file.
 
     Attributes:
         origin: The file.
         windows: By image and person.
     """
 
-    origin: Origin
-    windows: dict[tuple[int, str], list[Window]] = field(
-        default_factory=lambda: defaultdict(list[Window])
+    origin: ImportOrigin
+    windows: dict[tuple[int, str], list[ShownWindow]] = field(
+        default_factory=lambda: defaultdict(list[ShownWindow])
     )
 
 
-def shown_anew(connection: sqlite3.Connection, shown: ShownWindows) -> ShownWindows:
-    """Return what a file shows, without people of whom it was imported before.
+def drop_first_imports(connection: sqlite3.Connection, shown: ShownWindows) -> ShownWindows:
+    """Return the windows of people of whom the same file was imported before.
 
-    To be asked before anything of the batch is written.
+    Must be called before anything of the batch is written.
     """
     people = {reviewer for _, reviewer in shown.windows}
     known = {
         reviewer
         for reviewer in people
-        if connection.execute(_IMPORTED, (str(shown.origin), reviewer)).fetchone()[0]
+        if connection.execute(_IMPORTED_SQL, (str(shown.origin), reviewer)).fetchone()[0]
     }
     windows = {key: value for key, value in shown.windows.items() if key[1] not in known}
     return ShownWindows(shown.origin, windows)
 
 
 def withdraw_replaced(connection: sqlite3.Connection, shown: ShownWindows, now: int) -> int:
-    """Withdraw what people added earlier within what their file shows, and is not in it now.
+    """Withdraw earlier additions within a file's windows that it does not hold any more.
 
-    Only what came from the same kind of file, made of the same draw or dataset, is withdrawn.
+    Only additions from the same kind of file, made of the same draw or dataset, are withdrawn.
     """
     count = 0
-    for row in connection.execute(_ADDED).fetchall():
+    for row in connection.execute(_ADDED_SQL).fetchall():
         missing_id, image, mask, category, reviewer, time, origin = row
         windows = shown.windows.get((image, reviewer))
-        if not windows or not shown.origin.is_of_the_same(Origin.parse(origin)):
+        if not windows or not shown.origin.is_of_the_same(ImportOrigin.parse(origin)):
             continue
-        if any(_holds(window, mask, time) for window in windows):
+        if any(_is_replaced(window, mask, time) for window in windows):
             key = f"gone|{now}|{missing_id}"
             values = (image, mask, category, reviewer, now, str(shown.origin), key)
             count += connection.execute(_INSERT, values).rowcount
     return count
 
 
-def _holds(window: Window, mask: bytes, time: int) -> bool:
+def _is_replaced(window: ShownWindow, mask: bytes, time: int) -> bool:
     """Return whether a mask lies in a window and was there when people left it."""
     if window.time and window.time < time:
         return False
@@ -116,8 +117,8 @@ def _holds(window: Window, mask: bytes, time: int) -> bool:
     return bool(left <= x and top <= y and x + w <= left + across and y + h <= top + down)
 
 
-def windows_of(frame: pd.DataFrame, origin: Origin) -> ShownWindows:
-    """Return what a file shows.
+def make_windows(frame: pd.DataFrame, origin: ImportOrigin) -> ShownWindows:
+    """Return the windows of a corrected file.
 
     Args:
         frame: ``image_id``, ``reviewer``; of crops ``x``, ``y``, ``w``, ``h``, ``height`` and
@@ -129,25 +130,27 @@ def windows_of(frame: pd.DataFrame, origin: Origin) -> ShownWindows:
     sizes = [
         plain(frame[name]) if name in frame else [None] * len(frame) for name in ("height", "width")
     ]
-    times = _times(frame)
+    times = _parse_times(frame)
     people = [str(name or "").strip() for name in plain(frame["reviewer"])]
     for k, (image, who) in enumerate(zip(frame["image_id"].tolist(), people, strict=True)):
         box = tuple(side[k] for side in boxes)
         whole = any(side is None for side in box)
         window = (
-            Window(None, (0, 0), times[k])
+            ShownWindow(None, (0, 0), times[k])
             if whole
-            else Window(_whole(box), _whole((sizes[0][k], sizes[1][k])), times[k])
+            else ShownWindow(
+                _optional_int(box), _optional_int((sizes[0][k], sizes[1][k])), times[k]
+            )
         )
         found.windows[int(image), who].append(window)
     return found
 
 
-def _whole(values: tuple[Any, ...]) -> Any:
+def _optional_int(values: tuple[Any, ...]) -> Any:
     return tuple(int(value) for value in values)
 
 
-def _times(frame: pd.DataFrame) -> list[int]:
+def _parse_times(frame: pd.DataFrame) -> list[int]:
     if "time" not in frame:
         return [0] * len(frame)
     read = pd.to_datetime(frame["time"], utc=True)

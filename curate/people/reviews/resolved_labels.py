@@ -1,4 +1,4 @@
-"""From what several people said, several times, to one label a mask."""
+"""One label a mask, from repeated decisions of several people."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pandas as pd
 
 from curate.common.option_values import RULES
 from curate.common.ranges import check_numbers
-from curate.people.reviews.row_frames import fetch
+from curate.people.reviews.row_frames import fetch_frame
 from curate.policy.grammar import check_choice
 
 _ACCEPT, _FIX, _REJECT = range(3)
-WORDS = ("accept", "fix", "reject")
+ACTION_NAMES = ("accept", "fix", "reject")
 """Actions, from light to grave; their codes are their places."""
 
-CODE = "case {0} when 'accept' then 0 when 'fix' then 1 else 2 end"
+ACTION_CODE = "case {0} when 'accept' then 0 when 'fix' then 1 else 2 end"
 
 NO_HONEYPOT = """
 (d.draw_id is null or not exists (select 1 from drawn h where h.mask_id = d.mask_id
@@ -37,10 +37,11 @@ select * from (
 """What each person says of each mask by now, masks with a known answer left out."""
 
 _VOTES = f"""
-select mask_id, {CODE.format("action")}, iou, time, decision_id from ({CURRENT}) order by mask_id
+select mask_id, {ACTION_CODE.format("action")}, iou, time, decision_id from ({CURRENT})
+order by mask_id
 """
 
-_OF_DRAW = "and d.mask_id in (select mask_id from standing where draw_id = ?)"
+_DRAW_FILTER = "and d.mask_id in (select mask_id from standing where draw_id = ?)"
 
 _SHOWN = f"""
 select s.mask_id, s.queue_kind, s.inclusion_probability, s.draw_id, (
@@ -74,18 +75,18 @@ class _Votes:
     starts: IntArray
 
 
-def resolved(
+def resolve_labels(
     connection: sqlite3.Connection, rule: str, good_iou: float | None, draw_id: int | None
 ) -> pd.DataFrame:
     """Return one label a mask; see :meth:`curate.people.reviews.review_file.Reviews.resolved`."""
     check_choice(rule, "rule", RULES)
     check_numbers(good_iou=good_iou)
     parameters = () if draw_id is None else (int(draw_id),)
-    only, of_draw = ("", "") if draw_id is None else (_OF_DRAW, "and d.draw_id = ?")
+    only, of_draw = ("", "") if draw_id is None else (_DRAW_FILTER, "and d.draw_id = ?")
     columns = ("mask_id", "place", "iou", "order", "decision_id")
-    votes = fetch(connection, _VOTES.format(only=only), columns, parameters)
+    votes = fetch_frame(connection, _VOTES.format(only=only), columns, parameters)
     columns = ("mask_id", "queue_kind", "inclusion_probability", "draw_id", "stratum")
-    shown = fetch(connection, _SHOWN.format(of_draw=of_draw), columns, parameters)
+    shown = fetch_frame(connection, _SHOWN.format(of_draw=of_draw), columns, parameters)
     labels = _labels(votes, rule, good_iou)
     return labels.join(shown.set_index("mask_id"), how="inner")
 
@@ -102,13 +103,13 @@ def _labels(frame: pd.DataFrame, rule: str, good_iou: float | None) -> pd.DataFr
     order = (frame["order"].to_numpy(np.int64), frame["decision_id"].to_numpy(np.int64))
     votes = _Votes(action, bad, iou, order, group, starts)
     worse = np.bincount(group, weights=bad, minlength=len(starts)).astype(np.int64)
-    chosen = _SPOKESMEN[rule](votes, worse, people)
+    chosen = _RULES[rule](votes, worse, people)
     spoken = action[chosen]
     known = np.where((spoken == _ACCEPT) & np.isnan(iou[chosen]), 1.0, iou[chosen])
     return pd.DataFrame(
         {
             "good": ~bad[chosen],
-            "action": pd.Series(np.array(WORDS, object)[spoken], dtype="str"),
+            "action": pd.Series(np.array(ACTION_NAMES, object)[spoken], dtype="str"),
             "iou": np.where(spoken == _REJECT, np.nan, known),
             "reviewers": people,
             "disagree": (worse > 0) & (worse < people),
@@ -117,7 +118,7 @@ def _labels(frame: pd.DataFrame, rule: str, good_iou: float | None) -> pd.DataFr
     ).set_index(pd.Index(ids[starts], name="mask_id"))
 
 
-def _first(votes: _Votes, *keys: Any) -> IntArray:
+def _top_votes(votes: _Votes, *keys: Any) -> IntArray:
     """Return in each mask the vote with the highest keys, the first key counting most."""
     ranked = np.lexsort((*(np.asarray(key) for key in reversed(keys)), votes.group))
     ends = np.append(votes.starts, len(votes.group))[1:] - 1
@@ -126,21 +127,21 @@ def _first(votes: _Votes, *keys: Any) -> IntArray:
 
 def _latest(votes: _Votes, worse: IntArray, people: IntArray) -> IntArray:
     del worse, people
-    return _first(votes, *votes.order)
+    return _top_votes(votes, *votes.order)
 
 
 def _strictest(votes: _Votes, worse: IntArray, people: IntArray) -> IntArray:
     del worse, people
-    return _first(votes, votes.bad, votes.action, *votes.order)
+    return _top_votes(votes, votes.bad, votes.action, *votes.order)
 
 
 def _majority(votes: _Votes, worse: IntArray, people: IntArray) -> IntArray:
-    """Let the side with more people win (the bad one on a tie), then its most frequent action."""
+    """Pick the more frequent of good and bad (bad on a tie), then its most frequent action."""
     wins = votes.bad == (2 * worse >= people)[votes.group]
-    same = (votes.group * 2 + votes.bad) * len(WORDS) + votes.action
+    same = (votes.group * 2 + votes.bad) * len(ACTION_NAMES) + votes.action
     support = np.bincount(same)[same] if len(same) else same
-    return _first(votes, wins, support, votes.action, *votes.order)
+    return _top_votes(votes, wins, support, votes.action, *votes.order)
 
 
-_SPOKESMEN = {"majority": _majority, "latest": _latest, "strictest": _strictest}
+_RULES = {"majority": _majority, "latest": _latest, "strictest": _strictest}
 """By rule: the vote that speaks for each mask."""

@@ -1,4 +1,4 @@
-"""People's decisions on an audit's masks: written by whoever reviews, read by whatever learns."""
+"""The file of decisions of an audit: reading, writing, draws, labels."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pandas as pd
 from curate.common.clock import SYSTEM, Clock
 from curate.errors import AuditError, CallError
 from curate.people.reviews import schema
-from curate.people.reviews.append_decisions import Added, CheckedBatch, write
-from curate.people.reviews.row_frames import fetch
-from curate.people.reviews.validation import check_decisions, check_looked, check_missing
+from curate.people.reviews.append_decisions import CheckedBatch, WriteCounts, write_decisions
+from curate.people.reviews.row_frames import fetch_frame
+from curate.people.reviews.validation import check_decisions, check_missing, check_reviewed_images
 from curate.store.audit import Audit
 from curate.store.audit_info import read_info
 
@@ -39,7 +39,7 @@ select missing_id, image_id, segmentation, category, reviewer, time, origin from
 ) where back = 1 and withdrawn = 0 order by missing_id
 """
 
-_LOOKED = f"select {{0}} from {schema.LOOKED} order by looked_id"
+_LOOKED = f"select {{0}} from {schema.REVIEWED_IMAGES} order by looked_id"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Reviews:
 
     @property
     def path(self) -> Path:
-        """Where the file stands."""
+        """Path of the file."""
         return self.audit.path / schema.FILE
 
     @contextmanager
@@ -92,8 +92,8 @@ class Reviews:
         self, *, create: bool = False, write: bool = False, thorough: bool = False
     ) -> Iterator[sqlite3.Connection]:
         create = create and not has_reviews(self.audit)
-        with schema.connected(
-            self.path, identity_of(self.audit), create=create, write=write, thorough=thorough
+        with schema.open_connection(
+            self.path, file_identity(self.audit), create=create, write=write, thorough=thorough
         ) as connection:
             yield connection
 
@@ -103,10 +103,10 @@ class Reviews:
         *,
         origin: str,
         missing: pd.DataFrame | None = None,
-        looked: pd.DataFrame | None = None,
+        reviewed_images: pd.DataFrame | None = None,
         shown: ShownWindows | None = None,
         live: bool = False,
-    ) -> Added:
+    ) -> WriteCounts:
         """Write decisions, all or none; what is there already is not written again.
 
         Args:
@@ -120,7 +120,7 @@ class Reviews:
             origin: Where they come from, for people.
             missing: Masks that people added: ``image_id`` and ``segmentation``; optional are
                 ``category``, ``reviewer``, ``time``, ``withdrawn`` (1: taken away again), ``key``.
-            looked: Images that were gone through as a whole: ``image_id``; optional are
+            reviewed_images: Images that were fully reviewed: ``image_id``; optional are
                 ``reviewer``, ``time``, ``draw_id`` (left out: the draw of all its masks), ``key``.
             shown: What a corrected file shows. Masks added earlier there by the same person, from
                 the same kind of file of the same masks, are withdrawn where ``missing`` does not
@@ -136,15 +136,17 @@ class Reviews:
             AuditError: The file cannot be used or written; nothing is written.
             CallError: A column is missing, strange, or of another type.
         """
-        now = self._now((decisions, missing, looked) if live else ())
+        now = self._now((decisions, missing, reviewed_images) if live else ())
         batch = CheckedBatch(
             check_decisions(self.audit, decisions, origin, now),
             None if missing is None else check_missing(self.audit, missing, origin, now),
-            None if looked is None else check_looked(self.audit, looked, origin, now),
+            None
+            if reviewed_images is None
+            else check_reviewed_images(self.audit, reviewed_images, origin, now),
             live,
         )
         with self.writing(create=True) as connection:
-            return write(connection, batch, origin, now, shown)
+            return write_decisions(connection, batch, origin, now, shown)
 
     def _now(self, live: Iterable[pd.DataFrame | None]) -> int:
         """Return the time; not before any that was taken from the same clock before it was set."""
@@ -152,7 +154,7 @@ class Reviews:
         return max([self.clock.now_us(), *(int(time.value // 1000) for time in latest)])
 
     def withdraw(self, keys: pd.DataFrame, *, live: bool = False) -> int:
-        """Take decisions back, all or none; what was taken back already is not again.
+        """Withdraw decisions, all or none; withdrawn ones are skipped.
 
         They stay in the file, but count for nothing: as if the person had not decided.
 
@@ -169,18 +171,18 @@ class Reviews:
             AuditError: The file cannot be used or written; nothing is written.
             CallError: A column is missing, strange, or of another type.
         """
-        from curate.people.reviews.withdrawals import check_withdrawn, write_withdrawn
+        from curate.people.reviews.withdrawals import check_withdrawals, write_withdrawals
 
         now = self._now((keys,) if live else ())
-        checked = check_withdrawn(keys, now)
+        checked = check_withdrawals(keys, now)
         with self.writing() as connection:
-            return write_withdrawn(connection, checked, now)
+            return write_withdrawals(connection, checked, now)
 
     def decisions(self) -> pd.DataFrame:
         """Return all decisions that stand, oldest entry first; see :data:`COLUMNS`."""
         with self._open() as connection:
             sql = f"select {', '.join(COLUMNS)} from standing order by decision_id"
-            return fetch(connection, sql, COLUMNS)
+            return fetch_frame(connection, sql, COLUMNS)
 
     def missing(self) -> pd.DataFrame:
         """Return the masks that people added and did not withdraw.
@@ -191,17 +193,17 @@ class Reviews:
         """
         columns = ("missing_id", "image_id", "segmentation", "category", "reviewer", "time")
         with self._open() as connection:
-            return fetch(connection, _STANDING, (*columns, "origin"))
+            return fetch_frame(connection, _STANDING, (*columns, "origin"))
 
-    def looked(self) -> pd.DataFrame:
-        """Return which images were gone through as a whole.
+    def reviewed_images(self) -> pd.DataFrame:
+        """Return the images that people fully reviewed.
 
         Returns:
             ``image_id``, ``reviewer``, ``time``, ``draw_id`` (NA for none), ``origin``.
         """
         columns = ("image_id", "reviewer", "time", "draw_id", "origin")
         with self._open() as connection:
-            return fetch(connection, _LOOKED.format(", ".join(columns)), columns)
+            return fetch_frame(connection, _LOOKED.format(", ".join(columns)), columns)
 
     def record_draw(
         self,
@@ -284,23 +286,23 @@ class Reviews:
         Raises:
             CallError: There is no such rule, or the IoU is out of range.
         """
-        from curate.people.reviews.resolved_labels import resolved
+        from curate.people.reviews.resolved_labels import resolve_labels
 
         with self._open() as connection:
-            return resolved(connection, rule, good_iou, draw_id)
+            return resolve_labels(connection, rule, good_iou, draw_id)
 
     def agreement(self) -> Agreement:
-        """Return how far people agree, and each one's rates."""
-        from curate.people.reviews.annotator_agreement import agreement
+        """Return the agreement between people, and each one's rates."""
+        from curate.people.reviews.annotator_agreement import measure_agreement
 
         with self._open() as connection:
-            return agreement(connection)
+            return measure_agreement(connection)
 
 
-def identity_of(audit: Audit) -> dict[str, str]:
-    """Return what must stand in a file of decisions for it to be this audit's.
+def file_identity(audit: Audit) -> dict[str, str]:
+    """Return the identity that a file of decisions must have to be this audit's.
 
-    Decisions are about the source's masks, and mask ids come from the source alone; so what counts
+    Decisions are about the source's masks, and mask ids come from the source alone; so the identity
     is the fingerprint of the source's content and the format it was read in, not where the source
     lies, how it was scored, or under which policy.
     """
@@ -313,24 +315,24 @@ def identity_of(audit: Audit) -> dict[str, str]:
 
 
 def is_same_source(audit: Audit, info: Mapping[str, Any]) -> bool:
-    """Return whether an audit's file says that it is of the same source, in the same version.
+    """Return whether ``audit.json`` still names the same source, in the same version.
 
     Args:
         audit: The audit as it was opened.
         info: The content of its ``audit.json`` by now.
     """
-    before, now = identity_of(audit), identity_of(Audit(audit.path, dict(info)))
+    before, now = file_identity(audit), file_identity(Audit(audit.path, dict(info)))
     return all(before[name] == now[name] for name in ("fingerprint", "format"))
 
 
 def has_reviews(audit: Audit) -> bool:
-    """Return whether an audit has a file of people's decisions; it may still be unusable."""
+    """Return whether an audit has a file of decisions; it may be unusable."""
     path = audit.path / schema.FILE
     return path.is_file() and path.stat().st_size > 0
 
 
-def refuse_other_decisions(audit: Audit) -> None:
-    """See that a directory holds no decisions of people on another dataset, before it is used.
+def check_same_dataset(audit: Audit) -> None:
+    """Check that a directory holds no decisions on another dataset, before it is used.
 
     Args:
         audit: The directory, and what its ``audit.json`` is to say of the source.
@@ -355,10 +357,10 @@ def open_reviews(audit: Audit, *, create: bool = False, clock: Clock = SYSTEM) -
         AuditError: There is none yet, it is damaged, or it is of another version or audit.
         CallError: The audit does not say what it is of.
     """
-    if not identity_of(audit)["fingerprint"]:
+    if not file_identity(audit)["fingerprint"]:
         raise CallError("the audit does not say what its source is", str(audit.path))
     reviews = Reviews(audit, clock)
     if not create and not has_reviews(audit):
-        raise schema.no_reviews(reviews.path)
+        raise schema.no_reviews_error(reviews.path)
     with reviews._open(create=create, write=create, thorough=True):
         return reviews

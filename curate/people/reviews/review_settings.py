@@ -1,4 +1,4 @@
-"""How an audit reads people's decisions: said once, kept in ``audit.json``."""
+"""Settings for reading people's decisions, stored in ``audit.json``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTINGS = "people"
 
 @dataclass(frozen=True)
 class DecisionSettings:
-    """How people's decisions are read.
+    """Settings for reading people's decisions.
 
     Attributes:
         rule: How people who disagree are resolved: "majority", "latest" or "strictest".

@@ -1,4 +1,4 @@
-"""Rows of the file as frames, some thousands at a time and without a Python loop over rows."""
+"""SQL results as data frames, read in batches without a Python loop over rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import BINARY
 
-TYPES: dict[str, pa.DataType] = {
+COLUMN_TYPES: dict[str, pa.DataType] = {
     **dict.fromkeys(
         ("decision_id", "mask_id", "image_id", "missing_id", "place", "slot", "order"), pa.int64()
     ),
@@ -27,7 +27,7 @@ _NULLABLE = {"draw_id": "Int64", "stratum": "Int64"}
 _ROWS = 20_000
 
 
-def fetch(
+def fetch_frame(
     connection: sqlite3.Connection, sql: str, columns: Sequence[str], parameters: Iterable[Any] = ()
 ) -> pd.DataFrame:
     """Run a query.
@@ -35,13 +35,13 @@ def fetch(
     Args:
         connection: The open file.
         sql: What to ask.
-        columns: Names of what it gives, in order; they say the types, see :data:`TYPES`.
+        columns: Names of what it gives, in order; they say the types, see :data:`COLUMN_TYPES`.
         parameters: Values for its question marks.
 
     Returns:
         A frame. Missing numbers are NaN, missing whole numbers and texts are NA.
     """
-    schema = pa.schema([(name, TYPES.get(name, pa.large_string())) for name in columns])
+    schema = pa.schema([(name, COLUMN_TYPES.get(name, pa.large_string())) for name in columns])
     batches = []
     with pause_collector():
         cursor = connection.execute(sql, tuple(parameters))
@@ -56,8 +56,10 @@ def fetch(
     return frame.astype({name: kind for name, kind in _NULLABLE.items() if name in columns})
 
 
-def send(connection: sqlite3.Connection, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Put columns of equal length into a table; NaN becomes NULL.
+def insert_columns(
+    connection: sqlite3.Connection, table: str, columns: Mapping[str, Sequence[Any]]
+) -> None:
+    """Insert columns of equal length into a table; NaN becomes NULL.
 
     Args:
         connection: The open file, within a transaction.

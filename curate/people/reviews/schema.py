@@ -1,8 +1,8 @@
-"""The file of people's decisions: its tables, how it is opened and checked, and who may write.
+"""Schema of the file of decisions: tables, integrity checks on opening, transactions, locking.
 
-The file may come from a stranger, so nothing in it is believed before it is checked: that it is one
-of ours, of this version, of this audit, with exactly our tables and triggers, and not damaged.
-Triggers see to it that rows are only ever added.
+The file may come from a stranger, so it is checked before use: that it is one of ours, of this
+version, of this audit, with exactly our tables and triggers, and not damaged. Triggers keep it
+append-only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from curate.errors import AuditError
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[Path]:
+def open_readable(path: Path) -> Iterator[Path]:
     """Yield a file that SQLite can read: this one, or a copy where its folder cannot be written.
 
     SQLite writes beside a file even to read it, where that has a write-ahead log.
@@ -127,18 +127,18 @@ create index looked_image on looked (image_id, reviewer);
 """
 """Times are microseconds since 1970, UTC. A decision that was taken back stays, but not stands."""
 
-LOOKED = (
+REVIEWED_IMAGES = (
     "(select * from looked o where key not like 'back|%'"
     " and not exists (select 1 from looked b where b.key = 'back|' || o.key))"
 )
 """Rows of ``looked`` whose import was not taken back."""
 
-SAID_LAST = """missing_id = (
+IS_LAST_EVENT = """missing_id = (
   select max(missing_id) from missing o where o.image_id = m.image_id
     and o.reviewer = m.reviewer and o.category is m.category and o.segmentation = m.segmentation)"""
 """Whether a row ``m`` of ``missing`` is the last that its person said of that mask."""
 
-_FOREVER = """
+_APPEND_ONLY = """
 create trigger {table}_no_{event} before {event} on {table}
 begin select raise(abort, 'decisions are only ever added'); end;
 """
@@ -146,16 +146,16 @@ begin select raise(abort, 'decisions are only ever added'); end;
 _TAMPERED = "it holds other tables or triggers than curate writes"
 
 
-def _script() -> str:
+def _schema_script() -> str:
     triggers = (
-        _FOREVER.format(table=table, event=event)
+        _APPEND_ONLY.format(table=table, event=event)
         for table in ("about", "draws", "drawn", "decisions", "withdrawn", "missing", "looked")
         for event in ("update", "delete")
     )
     return _TABLES + "".join(triggers)
 
 
-def _objects(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+def _read_objects(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
     """Return every table, index and trigger with its SQL, but SQLite's own."""
     found = connection.execute(
         "select type, name, coalesce(sql, '') from sqlite_master where name not like 'sqlite~_%'"
@@ -165,18 +165,18 @@ def _objects(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
 
 
 @cache
-def _expected() -> list[tuple[str, str, str]]:
-    """Return the same of a new file, in this SQLite's own words."""
+def _expected_objects() -> list[tuple[str, str, str]]:
+    """Return the objects of a newly created file, as this SQLite spells them."""
     connection = sqlite3.connect(":memory:")
     try:
-        connection.executescript(_script())
-        return _objects(connection)
+        connection.executescript(_schema_script())
+        return _read_objects(connection)
     finally:
         connection.close()
 
 
 @contextmanager
-def connected(
+def open_connection(
     path: Path,
     identity: Mapping[str, str],
     *,
@@ -197,7 +197,7 @@ def connected(
         AuditError: It is not there, damaged, no such file, of another version or another audit; or
             another process writes for longer than :data:`BUSY_S`.
     """
-    with translated(path), nullcontext(path) if write else readable(path) as file:
+    with translate_errors(path), nullcontext(path) if write else open_readable(path) as file:
         mode = "rwc" if create else "rw"
         connection = files.open_database(file, BUSY_S, mode=mode)
         try:
@@ -232,7 +232,7 @@ def _create(connection: sqlite3.Connection, identity: Mapping[str, str]) -> None
     with transaction(connection):
         if not _is_blank(connection):
             return
-        for statement in _statements(_script()):
+        for statement in _statements(_schema_script()):
             connection.execute(statement)
         connection.executemany("insert into about values (?, ?)", identity.items())
         connection.execute(f"pragma application_id = {APPLICATION_ID}")
@@ -252,25 +252,25 @@ def _statements(script: str) -> Iterator[str]:
 
 
 def _is_blank(connection: sqlite3.Connection) -> bool:
-    """Whether nothing at all stands in the file: it was just made, or its making was cut off."""
-    return _number(connection, "application_id") == 0 and not _objects(connection)
+    """Whether the file is empty: newly created, or its creation was interrupted."""
+    return _read_pragma(connection, "application_id") == 0 and not _read_objects(connection)
 
 
-def _number(connection: sqlite3.Connection, pragma: str) -> int:
+def _read_pragma(connection: sqlite3.Connection, pragma: str) -> int:
     return int(connection.execute(f"pragma {pragma}").fetchone()[0])
 
 
 def _check(connection: sqlite3.Connection, path: Path, identity: Mapping[str, str]) -> None:
     if _is_blank(connection):
-        raise no_reviews(path)
-    if _number(connection, "application_id") != APPLICATION_ID:
+        raise no_reviews_error(path)
+    if _read_pragma(connection, "application_id") != APPLICATION_ID:
         what = "it is an SQLite file, but not one of people's decisions"
         raise AuditError(what, str(path), "move it away")
-    version = _number(connection, "user_version")
+    version = _read_pragma(connection, "user_version")
     if version != SCHEMA_VERSION:
         what = f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}"
         raise AuditError(what, str(path), "use the version of curate that wrote it")
-    if _objects(connection) != _expected():
+    if _read_objects(connection) != _expected_objects():
         raise AuditError(_TAMPERED, str(path), "move it away, or restore it from a copy")
     found = dict(connection.execute("select name, value from about"))
     other = [name for name in ("fingerprint", "format") if found.get(name) != identity[name]]
@@ -282,14 +282,14 @@ def _check(connection: sqlite3.Connection, path: Path, identity: Mapping[str, st
 
 
 def _check_all(connection: sqlite3.Connection, path: Path) -> None:
-    """Let SQLite read every page and hold every row against its table's rules."""
+    """Run SQLite's full integrity check, and check every row against its table's constraints."""
     found = str(connection.execute("pragma quick_check(1)").fetchone()[0])
     if found != "ok":
-        raise _damaged(found, path)
+        raise _damage_error(found, path)
 
 
-def no_reviews(path: Path) -> AuditError:
-    """Return the error that nobody has decided on anything yet."""
+def no_reviews_error(path: Path) -> AuditError:
+    """Return the error for an audit without any decisions."""
     return AuditError(
         "there are no decisions of people yet", str(path.parent), "import some: `curate import`"
     )
@@ -309,22 +309,22 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into an :class:`AuditError` on the file."""
     try:
         yield
     except sqlite3.Error as error:
-        raise _explained(error, path) from error
+        raise _to_audit_error(error, path) from error
     except UnicodeDecodeError as error:  # of a text, or of one that SQLite's own message quotes
-        raise _damaged("a text is not UTF-8", path) from error
+        raise _damage_error("a text is not UTF-8", path) from error
 
 
-def _damaged(how: str, path: Path) -> AuditError:
+def _damage_error(how: str, path: Path) -> AuditError:
     do = "restore it from a copy, or save what is left with SQLite's `.recover`"
     return AuditError(f"it is damaged ({how[:200]})", str(path), do)
 
 
-def _explained(error: sqlite3.Error, path: Path) -> AuditError:
+def _to_audit_error(error: sqlite3.Error, path: Path) -> AuditError:
     code = getattr(error, "sqlite_errorcode", None)
     code = None if code is None else code & 0xFF  # the rest says where inside SQLite
     words = str(error)
@@ -343,4 +343,4 @@ def _explained(error: sqlite3.Error, path: Path) -> AuditError:
         return AuditError(f"it cannot be opened ({words})", str(path), "check its folder's rights")
     if code == sqlite3.SQLITE_CONSTRAINT:
         return AuditError(f"its rules do not allow that ({words}); nothing was added", str(path))
-    return _damaged(words, path)
+    return _damage_error(words, path)

@@ -1,6 +1,6 @@
-"""Taking an import back: all that came from one file counts for nothing; its rows stay.
+"""Undo of an import: all rows of one file are withdrawn; they stay in the file.
 
-What the file had withdrawn stands again, and the same file can be imported again later.
+Masks that the file had withdrawn stand again, and the same file can be imported again later.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.dataset.notes import count_noun
-from curate.people.reviews.import_origin import Origin
+from curate.people.reviews.import_origin import ImportOrigin
 from curate.people.reviews.review_file import Reviews
-from curate.people.reviews.schema import LOOKED, SAID_LAST
+from curate.people.reviews.schema import IS_LAST_EVENT, REVIEWED_IMAGES
 
 _ORIGINS = "select origin from decisions union select origin from missing union select origin from "
 _WHO = f"""
 select reviewer from standing where origin = ?1
-union select reviewer from missing m where origin = ?1 and key not like 'back|%' and {SAID_LAST}
-union select reviewer from {LOOKED} where origin = ?1
+union select reviewer from missing m where origin = ?1 and key not like 'back|%' and {IS_LAST_EVENT}
+union select reviewer from {REVIEWED_IMAGES} where origin = ?1
 """
-_DECISIONS = """
+_WITHDRAW_DECISIONS = """
 insert into withdrawn (decision_id, time, key)
 select decision_id, ?1, 'back|' || key from standing where origin = ?2 and reviewer = ?3
 """
-_LOOKED = f"""
+_UNDO_REVIEWED = f"""
 insert into looked (image_id, reviewer, time, draw_id, origin, key)
-select image_id, reviewer, ?1, draw_id, origin, 'back|' || key from {LOOKED}
+select image_id, reviewer, ?1, draw_id, origin, 'back|' || key from {REVIEWED_IMAGES}
 where origin = ?2 and reviewer = ?3
 """
-_GONE_THROUGH = f"select distinct image_id from {LOOKED}"
+_REVIEWED_IDS = f"select distinct image_id from {REVIEWED_IMAGES}"
 _SAME = "image_id = ? and reviewer = ? and category is ? and segmentation = ?"
-_TOUCHED = """
+_CHANGED_MASKS = """
 select distinct image_id, reviewer, category, segmentation from missing
 where origin = ?1 and reviewer = ?2
 """
@@ -44,15 +44,15 @@ values (?, ?, ?, ?, ?, ?, ?, ?)
 
 
 @dataclass(frozen=True)
-class TakenBack:
-    """What counts for nothing any more.
+class UndoneImport:
+    """Counts of rows that an undo has withdrawn.
 
     Attributes:
         reviewers: Whose decisions they were; "" for no name.
         decisions: How many decisions.
         missing: How many added masks.
         restored: How many added masks stand again, which the file had withdrawn.
-        looked: How many images had been gone through as a whole, and not by anything else that
+        reviewed_images: How many images were fully reviewed, and not by anything else that
             stands.
     """
 
@@ -60,7 +60,7 @@ class TakenBack:
     decisions: int = 0
     missing: int = 0
     restored: int = 0
-    looked: int = 0
+    reviewed_images: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -69,11 +69,11 @@ class TakenBack:
             "decisions_taken_back": self.decisions,
             "missing_taken_back": self.missing,
             "missing_restored": self.restored,
-            "images_no_longer_looked": self.looked,
+            "images_no_longer_looked": self.reviewed_images,
         }
 
     def text(self) -> str:
-        """Return what was taken back in a line or two."""
+        """Return the counts in a line or two."""
         names = ", ".join(name or "(no name)" for name in self.reviewers)
         lines = [f"taken back: {count_noun(self.decisions, 'decision')} of {names}"]
         if self.missing:
@@ -82,24 +82,26 @@ class TakenBack:
             lines.append(
                 f"added masks that the file had withdrawn, and count again: {self.restored:,}"
             )
-        if self.looked:
-            lines.append(f"images that do not count as gone through any more: {self.looked:,}")
+        if self.reviewed_images:
+            lines.append(
+                f"images that do not count as gone through any more: {self.reviewed_images:,}"
+            )
         return "\n".join(lines)
 
 
-def imported_by(reviews: Reviews, content: str) -> tuple[str, ...]:
-    """Return whose decisions from a file stand, sorted; "" for no name.
+def list_importers(reviews: Reviews, content: str) -> tuple[str, ...]:
+    """Return the people whose decisions from a file stand, sorted; "" for no name.
 
     Args:
         reviews: The decisions; the file must be there.
         content: The first 16 digits of the file's fingerprint.
     """
     with reviews.connected() as connection:
-        return _people(connection, _origins(connection, content))
+        return _reviewers(connection, _origins(connection, content))
 
 
-def take_back(reviews: Reviews, content: str, reviewer: str | None = None) -> TakenBack:
-    """Take back all that was imported from a file, all or none.
+def undo_import(reviews: Reviews, content: str, reviewer: str | None = None) -> UndoneImport:
+    """Undo the import of a file, all or none.
 
     Args:
         reviews: The decisions; the file must be there.
@@ -112,63 +114,66 @@ def take_back(reviews: Reviews, content: str, reviewer: str | None = None) -> Ta
     now = reviews.clock.now_us()
     with reviews.writing() as connection:
         origins = _origins(connection, content)
-        people = _people(connection, origins)
+        people = _reviewers(connection, origins)
         chosen = [name for name in people if reviewer in (None, name)]
         totals = [0, 0, 0]
-        before = _gone_through(connection)
+        before = _reviewed_images(connection)
         for origin in origins:
             for name in chosen:
                 at = (now, origin, name)
                 found = (
-                    connection.execute(_DECISIONS, at).rowcount,
-                    *_images(connection, origin, name, now),
+                    connection.execute(_WITHDRAW_DECISIONS, at).rowcount,
+                    *_restore_masks(connection, origin, name, now),
                 )
-                connection.execute(_LOOKED, at)
+                connection.execute(_UNDO_REVIEWED, at)
                 totals = [a + b for a, b in zip(totals, found, strict=True)]
-        looked = len(before - _gone_through(connection))
+        reviewed_images = len(before - _reviewed_images(connection))
     decisions, missing, restored = totals
-    return TakenBack(tuple(chosen), decisions, missing, restored, looked)
+    return UndoneImport(tuple(chosen), decisions, missing, restored, reviewed_images)
 
 
-def _gone_through(connection: sqlite3.Connection) -> set[int]:
-    """Return the images that count as gone through as a whole."""
-    return {int(image) for (image,) in connection.execute(_GONE_THROUGH)}
+def _reviewed_images(connection: sqlite3.Connection) -> set[int]:
+    """Return the images that count as fully reviewed."""
+    return {int(image) for (image,) in connection.execute(_REVIEWED_IDS)}
 
 
 def _origins(connection: sqlite3.Connection, content: str) -> list[str]:
     """Return the origins of a file, under whatever name and as whatever it was imported."""
     texts = [str(row[0]) for row in connection.execute(_ORIGINS + "looked order by 1")]
-    parsed = [(text, Origin.parse(text)) for text in texts]
+    parsed = [(text, ImportOrigin.parse(text)) for text in texts]
     return [text for text, one in parsed if one is not None and one.content == content]
 
 
-def _people(connection: sqlite3.Connection, origins: Sequence[str]) -> tuple[str, ...]:
+def _reviewers(connection: sqlite3.Connection, origins: Sequence[str]) -> tuple[str, ...]:
     names = {str(row[0]) for one in origins for row in connection.execute(_WHO, (one,))}
     return tuple(sorted(names))
 
 
-def _images(
+def _restore_masks(
     connection: sqlite3.Connection, origin: str, reviewer: str, now: int
 ) -> tuple[int, int]:
-    """Give masks that a file added or withdrew the state that they have without it."""
+    """Restore masks that a file added or withdrew to their state without it."""
     counts = [0, 0]
-    for mask in connection.execute(_TOUCHED, (origin, reviewer)).fetchall():
+    for mask in connection.execute(_CHANGED_MASKS, (origin, reviewer)).fetchall():
         events: list[tuple[int, str, str, int]] = connection.execute(_EVENTS, mask).fetchall()
-        own, before, since = _without(events, origin)
+        own, before, since = _state_without(events, origin)
         if not own:
             continue
         if before != events[0][0]:
             counts[0 if before else 1] += 1
-        key = f"back|{now}|{len(events)}|{hash_of(mask)}"
+        key = f"back|{now}|{len(events)}|{hash_mask(mask)}"
         connection.execute(_ADD, (*mask, now if before else since, before, origin, key))
     return counts[0], counts[1]
 
 
-def _without(events: Sequence[tuple[int, str, str, int]], origin: str) -> tuple[bool, int, int]:
-    """Return whether a file's word on a mask counts, whether it is withdrawn without, and since.
+def _state_without(
+    events: Sequence[tuple[int, str, str, int]], origin: str
+) -> tuple[bool, int, int]:
+    """Return whether a file's event counts for a mask, and the state without it: withdrawn, since
+    when.
 
     Args:
-        events: Whether withdrawn, origin, key and time of all that was said of it, the last first.
+        events: Whether withdrawn, origin, key and time of all events of the mask, the last first.
         origin: The file.
     """
     gone: set[str] = set()
@@ -183,7 +188,7 @@ def _without(events: Sequence[tuple[int, str, str, int]], origin: str) -> tuple[
     return own, 1 if before is None else before, since
 
 
-def hash_of(mask: tuple[Any, ...]) -> str:
+def hash_mask(mask: tuple[Any, ...]) -> str:
     """Return a short name for an added mask."""
     from hashlib import blake2b
 

@@ -1,4 +1,4 @@
-"""Decisions before they are written: each column in its type and range, or one sentence why not."""
+"""Validation of decisions before they are written: types, ranges, known ids, readable masks."""
 
 from __future__ import annotations
 
@@ -17,32 +17,41 @@ from curate.people.reviews.schema import ACTIONS, KINDS
 from curate.store.audit import Audit
 from curate.store.rows_by_id import canonical, decoded, known, pair_iou, rows_of
 
-MISSING = ("image_id", "segmentation", "category", "reviewer", "time", "withdrawn", "key", "row")
-LOOKED = ("image_id", "reviewer", "time", "draw_id", "key", "row")
+MISSING_COLUMNS = (
+    "image_id",
+    "segmentation",
+    "category",
+    "reviewer",
+    "time",
+    "withdrawn",
+    "key",
+    "row",
+)
+IMAGE_COLUMNS = ("image_id", "reviewer", "time", "draw_id", "key", "row")
 """Columns that added masks, and images looked at, may be given with."""
 
 
 def check_missing(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> pd.DataFrame:
-    """Return added masks in their types, each of them sound; see :func:`check_decisions`."""
-    columns_of(given, MISSING, ("image_id", "segmentation"))
+    """Return added masks in their types, each of them readable; see :func:`check_decisions`."""
+    check_columns(given, MISSING_COLUMNS, ("image_id", "segmentation"))
     rows = _check_images(audit, given, origin, now)
     frame = rows.frame
-    frame["category"] = texts(rows, "category")
+    frame["category"] = as_texts(rows, "category")
     frame["withdrawn"] = frame["withdrawn"].astype("int64") if "withdrawn" in frame else 0
     images = rows_of(
         audit, "images", "image_id", frame["image_id"].to_numpy(), ["height", "width"]
     ).set_index("image_id")
     images = images.loc[frame["image_id"]]
     sizes = images["height"].to_numpy(np.int64), images["width"].to_numpy(np.int64)
-    frame["segmentation"] = pd.Series(read_masks(rows, *sizes)[0], dtype=object)
+    frame["segmentation"] = pd.Series(parse_masks(rows, *sizes)[0], dtype=object)
     return frame
 
 
-def check_looked(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> pd.DataFrame:
-    """Return images that were gone through in their types; see :func:`check_decisions`."""
-    columns_of(given, LOOKED, ("image_id",))
+def check_reviewed_images(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> pd.DataFrame:
+    """Return reviewed images in their types; see :func:`check_decisions`."""
+    check_columns(given, IMAGE_COLUMNS, ("image_id",))
     rows = _check_images(audit, given, origin, now)
-    draws = whole(rows.frame, "draw_id", origin) if "draw_id" in rows.frame else pd.NA
+    draws = as_id_column(rows.frame, "draw_id", origin) if "draw_id" in rows.frame else pd.NA
     rows.frame["draw_id"] = draws
     rows.frame["draw_id"] = rows.frame["draw_id"].astype("Int64")
     return rows.frame
@@ -50,24 +59,24 @@ def check_looked(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> pd
 
 def _check_images(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> InputRows:
     frame = given.reset_index(drop=True).copy(deep=False)
-    frame["image_id"] = whole(frame, "image_id", origin)
+    frame["image_id"] = as_id_column(frame, "image_id", origin)
     rows = InputRows(frame, origin, "image_id")
     here = known(audit, "images", "image_id", frame["image_id"].to_numpy(np.int64))
     rows.refuse(~here, lambda value: "the audit has no such image", "image_id")
-    frame["time"] = times(rows, now)
+    frame["time"] = as_times(rows, now)
     for name in ("reviewer", "key"):
-        frame[name] = texts(rows, name)
+        frame[name] = as_texts(rows, name)
     frame["reviewer"] = frame["reviewer"].fillna("").str.strip()
     return rows
 
 
-GIVEN = (
+DECISION_COLUMNS = (
     *("mask_id", "action", "iou", "segmentation", "category", "reviewer", "seconds", "time"),
     *("queue_kind", "inclusion_probability", "draw_id", "key", "row"),
 )
 """Columns that decisions may be given with; ``row`` says where each stands, for messages."""
 
-LONGEST_TEXT = 500
+MAX_TEXT = 500
 """Most characters of a reviewer's name, a category or a key."""
 
 SKEW_US = 5 * 60 * 1_000_000
@@ -96,11 +105,11 @@ class InputRows:
     def where(self, at: int) -> str:
         """Return where a row stands: the file, the row in it, and the mask or image."""
         row = self.frame.iloc[at]
-        said = f", {row['row']}" if "row" in self.frame and pd.notna(row["row"]) else ""
-        return f"{self.origin}{said}, {self.id_name.removesuffix('_id')} {row[self.id_name]}"
+        row_text = f", {row['row']}" if "row" in self.frame and pd.notna(row["row"]) else ""
+        return f"{self.origin}{row_text}, {self.id_name.removesuffix('_id')} {row[self.id_name]}"
 
     def refuse(self, bad: Any, what: Callable[[Any], str], column: str, do: str = "") -> None:
-        """Raise on the first of some rows, if there is one.
+        """Raise for the first of some rows, if there is any.
 
         Args:
             bad: Which rows are wrong.
@@ -119,8 +128,8 @@ class InputRows:
         raise SourceError(f"{what(self.frame[column].iloc[at])}{more}", self.where(at), do)
 
 
-def columns_of(frame: pd.DataFrame, allowed: tuple[str, ...], needed: tuple[str, ...]) -> None:
-    """See that a frame has the columns it must have, and no others.
+def check_columns(frame: pd.DataFrame, allowed: tuple[str, ...], needed: tuple[str, ...]) -> None:
+    """Check that a frame has the required columns, and no unknown ones.
 
     Raises:
         CallError: It does not.
@@ -133,38 +142,45 @@ def columns_of(frame: pd.DataFrame, allowed: tuple[str, ...], needed: tuple[str,
 
 
 def check_decisions(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> pd.DataFrame:
-    """Return decisions in their types, each of them sound.
+    """Return decisions in their types, each of them valid.
 
     Args:
         audit: The audit whose masks they are about.
-        given: Columns of :data:`GIVEN`; at least ``mask_id`` and ``action``.
+        given: Columns of :data:`DECISION_COLUMNS`; at least ``mask_id`` and ``action``.
         origin: Where they come from, for messages.
         now: The time, in microseconds since 1970.
 
     Returns:
-        All columns of :data:`GIVEN` and ``image_id``; ``time`` in microseconds, 0 where it is not
-        given. ``segmentation`` is in the one spelling that equal pixels have, ``iou`` measured.
+        All columns of :data:`DECISION_COLUMNS` and ``image_id``; ``time`` in microseconds, 0 where
+        it is not given. ``segmentation`` is in the one spelling that equal pixels have, ``iou``
+        measured.
 
     Raises:
         SourceError: A row is wrong; says which and why.
     """
-    columns_of(given, GIVEN, ("mask_id", "action"))
+    check_columns(given, DECISION_COLUMNS, ("mask_id", "action"))
     frame = given.reset_index(drop=True).copy(deep=False)
-    frame["mask_id"] = whole(frame, "mask_id", origin)
+    frame["mask_id"] = as_id_column(frame, "mask_id", origin)
     rows = InputRows(frame, origin)
     _check_words(rows)
     for name in ("iou", "seconds", "inclusion_probability"):
-        frame[name] = _floats(rows, name)
-    rows.refuse(~frame["iou"].between(0, 1) & frame["iou"].notna(), _out("IoU", "0 to 1"), "iou")
+        frame[name] = _as_floats(rows, name)
+    rows.refuse(
+        ~frame["iou"].between(0, 1) & frame["iou"].notna(), _out_of_range("IoU", "0 to 1"), "iou"
+    )
     seconds, chance = frame["seconds"], frame["inclusion_probability"]
-    rows.refuse((seconds < 0) | np.isinf(seconds), _out("time taken", "0 s or more"), "seconds")
+    rows.refuse(
+        (seconds < 0) | np.isinf(seconds), _out_of_range("time taken", "0 s or more"), "seconds"
+    )
     wrong = chance.notna() & ~((chance > 0) & (chance <= 1))
-    rows.refuse(wrong, _out("inclusion probability", "over 0, up to 1"), "inclusion_probability")
-    frame["draw_id"] = whole(frame, "draw_id", origin) if "draw_id" in frame else pd.NA
+    rows.refuse(
+        wrong, _out_of_range("inclusion probability", "over 0, up to 1"), "inclusion_probability"
+    )
+    frame["draw_id"] = as_id_column(frame, "draw_id", origin) if "draw_id" in frame else pd.NA
     frame["draw_id"] = frame["draw_id"].astype("Int64")
-    frame["time"] = times(rows, now)
+    frame["time"] = as_times(rows, now)
     for name in ("reviewer", "category", "key"):
-        frame[name] = texts(rows, name)
+        frame[name] = as_texts(rows, name)
     frame["reviewer"] = frame["reviewer"].fillna("").str.strip()
     wrong = frame["category"].notna() & (frame["action"] != "fix")
     what = "has a corrected category; only a fix can have one"
@@ -179,25 +195,25 @@ def _check_words(rows: InputRows) -> None:
     frame = rows.frame
     bad = ~frame["action"].isin(ACTIONS)
     do = "use accept, reject or fix"
-    rows.refuse(bad, lambda value: f"the action is {_shown(value)}", "action", do)
+    rows.refuse(bad, lambda value: f"the action is {_quote_value(value)}", "action", do)
     if "queue_kind" not in frame:
         frame["queue_kind"] = None
     frame["queue_kind"] = frame["queue_kind"].astype(object).where(frame["queue_kind"].notna())
     bad = frame["queue_kind"].notna() & ~frame["queue_kind"].isin(KINDS)
     do = f"use {', '.join(KINDS)}"
-    rows.refuse(bad, lambda value: f"the queue kind is {_shown(value)}", "queue_kind", do)
+    rows.refuse(bad, lambda value: f"the queue kind is {_quote_value(value)}", "queue_kind", do)
 
 
-def _shown(value: object) -> str:
+def _quote_value(value: object) -> str:
     return repr(str(value)[:60])
 
 
-def _out(name: str, range_: str) -> Callable[[Any], str]:
+def _out_of_range(name: str, range_: str) -> Callable[[Any], str]:
     return lambda value: f"the {name} is {value:g}, not {range_}"
 
 
-def whole(frame: pd.DataFrame, name: str, origin: str) -> pd.Series[Any]:
-    """Return ids as whole numbers; only draws may be missing."""
+def as_id_column(frame: pd.DataFrame, name: str, origin: str) -> pd.Series[Any]:
+    """Return ids as integers; only draws may be missing."""
     try:
         numbers = frame[name].astype("Int64")
     except (TypeError, ValueError, OverflowError) as error:
@@ -209,7 +225,7 @@ def whole(frame: pd.DataFrame, name: str, origin: str) -> pd.Series[Any]:
     return numbers.astype("int64")
 
 
-def _floats(rows: InputRows, name: str) -> pd.Series[Any]:
+def _as_floats(rows: InputRows, name: str) -> pd.Series[Any]:
     if name not in rows.frame:
         return pd.Series(np.nan, index=rows.frame.index)
     try:
@@ -218,7 +234,7 @@ def _floats(rows: InputRows, name: str) -> pd.Series[Any]:
         raise CallError(f"{name} holds what is no number", rows.origin) from error
 
 
-def times(rows: InputRows, now: int) -> pd.Series[Any]:
+def as_times(rows: InputRows, now: int) -> pd.Series[Any]:
     """Return times in microseconds since 1970, 0 where none is given."""
     if "time" not in rows.frame:
         return pd.Series(0, index=rows.frame.index)
@@ -235,14 +251,14 @@ def times(rows: InputRows, now: int) -> pd.Series[Any]:
     return micro
 
 
-def texts(rows: InputRows, name: str) -> pd.Series[Any]:
-    """Return names as text, NA where missing; what cannot be written as text is refused."""
+def as_texts(rows: InputRows, name: str) -> pd.Series[Any]:
+    """Return names as text, NA where missing; refuse what is no valid text."""
     if name not in rows.frame:
         return pd.Series(pd.NA, index=rows.frame.index, dtype="str")
     values = rows.frame[name].astype(object)
     values = values.where(values.notna(), None)
     odd = [value for value in values.unique() if value is not None and not _is_text(value)]
-    limit = f"the {name} is no text of up to {LONGEST_TEXT} characters"
+    limit = f"the {name} is no text of up to {MAX_TEXT} characters"
     rows.refuse(values.isin(odd), lambda value: f"{limit}: {ascii(value)[:60]}", name)
     if name == "reviewer":
         odd = [value for value in values.unique() if value is not None and not is_name(value)]
@@ -252,14 +268,14 @@ def texts(rows: InputRows, name: str) -> pd.Series[Any]:
 
 
 def is_name(text: str) -> bool:
-    """Return whether a text can be a person's name: short, and nothing that breaks a line."""
+    """Return whether a text is valid as a person's name: short, on one line."""
     return _is_text(text) and not any(
         unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text.strip()
     )
 
 
 def _is_text(value: object) -> bool:
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT or "\0" in value:
+    if not isinstance(value, str) or len(value) > MAX_TEXT or "\0" in value:
         return False
     return value.isascii() or value.encode("utf-8", "ignore").decode("utf-8") == value
 
@@ -293,15 +309,15 @@ def _check_masks(audit: Audit, rows: InputRows) -> None:
     own = own.loc[frame["mask_id"].iloc[at]]
     sizes = own["height"].to_numpy(np.int64), own["width"].to_numpy(np.int64)
     some = InputRows(frame.iloc[at].reset_index(drop=True), rows.origin)
-    counts, new = read_masks(some, *sizes)
+    counts, new = parse_masks(some, *sizes)
     old, problems = decoded(own["segmentation"], *sizes)
     iou = pair_iou(old, new)
     iou[[problem != "" for problem in problems]] = np.nan
     stated = some.frame["iou"].to_numpy(np.float64)
     off = np.abs(stated - iou) > SAME_IOU  # NaN is not
     measured = pd.Series([f"{s:g}, but measured {m:.4f}" for s, m in zip(stated, iou, strict=True)])
-    checked = InputRows(some.frame.assign(told=measured), rows.origin)
-    checked.refuse(off, lambda value: f"the stated IoU of the correction is {value}", "told")
+    checked = InputRows(some.frame.assign(measured=measured), rows.origin)
+    checked.refuse(off, lambda value: f"the stated IoU of the correction is {value}", "measured")
     corrected = np.full(len(frame), None, object)
     corrected[at] = counts
     frame["segmentation"] = corrected
@@ -309,25 +325,27 @@ def _check_masks(audit: Audit, rows: InputRows) -> None:
     frame.loc[at[known_iou], "iou"] = iou[known_iou]
 
 
-def read_masks(rows: InputRows, heights: Any, widths: Any) -> tuple[list[bytes], Any]:
-    """Return masks in one spelling and as runs, or refuse the first that cannot be used."""
+def parse_masks(rows: InputRows, heights: Any, widths: Any) -> tuple[list[bytes], Any]:
+    """Return masks as canonical counts and as runs; refuse the first that cannot be used."""
     counts: list[bytes | None] = []
     found: list[str] = []
     sizes = zip(heights.tolist(), widths.tolist(), strict=True)
     for value, (height, width) in zip(rows.frame["segmentation"], sizes, strict=True):
-        one = _read_mask(value, height, width)
+        one = _parse_mask(value, height, width)
         counts.append(one[0])
         found.append(one[1])
     runs, problems = decoded(counts, heights, widths)
-    told = pd.Series([said or problem for said, problem in zip(found, problems, strict=True)])
-    shown = InputRows(rows.frame.assign(told=told), rows.origin, rows.id_name)
-    shown.refuse(told != "", lambda value: f"its corrected mask cannot be read: {value}", "told")
+    problem = pd.Series([text or why for text, why in zip(found, problems, strict=True)])
+    shown = InputRows(rows.frame.assign(problem=problem), rows.origin, rows.id_name)
+    shown.refuse(
+        problem != "", lambda value: f"its corrected mask cannot be read: {value}", "problem"
+    )
     empty = np.diff(runs.offsets) == 0
     rows.refuse(empty, lambda value: "its corrected mask has no pixel", rows.id_name)
     return canonical(runs), runs
 
 
-def _read_mask(value: Any, height: int, width: int) -> tuple[bytes | None, str]:
+def _parse_mask(value: Any, height: int, width: int) -> tuple[bytes | None, str]:
     """Return a segmentation's counts, or what is wrong with it."""
     if isinstance(value, str):
         value = {"size": [height, width], "counts": value}

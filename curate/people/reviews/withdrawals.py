@@ -1,4 +1,4 @@
-"""Taking decisions back: the row stays, and another one says that it does not stand any more."""
+"""Withdrawal of decisions: the row stays, and a second one marks it as withdrawn."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pandas as pd
 
 from curate.dataset.table import plain
 from curate.errors import SourceError
-from curate.people.reviews.row_frames import send
-from curate.people.reviews.validation import InputRows, columns_of, texts, times
+from curate.people.reviews.row_frames import insert_columns
+from curate.people.reviews.validation import InputRows, as_texts, as_times, check_columns
 
 _COLUMNS = ("decision_key", "reviewer", "key", "time")
 _INCOMING = """
@@ -18,7 +18,7 @@ create temp table incoming_withdrawn (
   at integer primary key, decision_key text, reviewer text, own_key text, time integer
 )
 """
-_STRANGE = """
+_UNKNOWN = """
 select i.at, i.decision_key from incoming_withdrawn i where not exists (
   select 1 from decisions d where d.key = i.decision_key and d.reviewer = i.reviewer
 ) order by i.at limit 1
@@ -31,21 +31,21 @@ on conflict do nothing
 """
 
 
-def check_withdrawn(given: pd.DataFrame, now: int) -> pd.DataFrame:
+def check_withdrawals(given: pd.DataFrame, now: int) -> pd.DataFrame:
     """Return withdrawals in their types; see ``Reviews.withdraw``."""
-    columns_of(given, _COLUMNS, ("decision_key", "reviewer", "key"))
+    check_columns(given, _COLUMNS, ("decision_key", "reviewer", "key"))
     frame = given.reset_index(drop=True).copy(deep=False)
     rows = InputRows(frame, "withdrawals", "decision_key")
     for name in ("decision_key", "reviewer", "key"):
-        frame[name] = texts(rows, name)
+        frame[name] = as_texts(rows, name)
         lacking = frame[name].isna() | ((frame[name] == "") & (name != "reviewer"))
         rows.refuse(lacking, lambda value, name=name: f"the {name} is missing", name)  # type: ignore[misc]
     frame["reviewer"] = frame["reviewer"].str.strip()
-    frame["time"] = times(rows, now)
+    frame["time"] = as_times(rows, now)
     return frame
 
 
-def write_withdrawn(connection: sqlite3.Connection, frame: pd.DataFrame, now: int) -> int:
+def write_withdrawals(connection: sqlite3.Connection, frame: pd.DataFrame, now: int) -> int:
     """Write checked withdrawals within an open transaction and return how many were new."""
     connection.execute(_INCOMING)
     columns = {
@@ -55,8 +55,8 @@ def write_withdrawn(connection: sqlite3.Connection, frame: pd.DataFrame, now: in
         "own_key": plain(frame["key"]),
         "time": frame["time"].where(frame["time"] > 0, now).tolist(),
     }
-    send(connection, "incoming_withdrawn", columns)
-    strange = connection.execute(_STRANGE).fetchone()
+    insert_columns(connection, "incoming_withdrawn", columns)
+    strange = connection.execute(_UNKNOWN).fetchone()
     if strange is not None:
         where = InputRows(frame, "withdrawals", "decision_key").where(int(strange[0]))
         raise SourceError("there is no such decision of that person", where)

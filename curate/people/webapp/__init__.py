@@ -1,1 +1,1 @@
-"""The review page: masks before people, one at a time or a screen at a time, and its server."""
+"""The review page and its server: masks one at a time, or a grid of them."""

@@ -33,14 +33,14 @@ import numpy.typing as npt
 
 from curate.people.webapp.leases import Lease, Leases
 from curate.people.webapp.queue_progress import QueueProgress
-from curate.people.webapp.shown_queue import Queue
+from curate.people.webapp.shown_queue import ShownQueue
 
 BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a page asks for.
+class MaskRequest:
+    """A page's request for masks.
 
     Attributes:
         client: The page.
@@ -60,10 +60,10 @@ class Wish:
 
 
 @dataclass
-class _Hands:
-    """Who has what in hand, as a person who asks sees it."""
+class _LeaseView:
+    """Leases as seen by the person who asks."""
 
-    wish: Wish
+    wish: MaskRequest
     held: dict[int, list[Lease]] = field(default_factory=dict)
     skipped: Mapping[int, int] = field(default_factory=dict)
     busy_images: set[int] = field(default_factory=set)
@@ -82,12 +82,12 @@ class _Hands:
         )
 
     def others(self, mask_id: int) -> set[str]:
-        """Return who else has a mask in hand: names, and pages of people without a name."""
+        """Return others who hold a mask: names, and pages of people without a name."""
         held = self.held.get(mask_id, ())
         return {x.reviewer or x.client for x in held if not self.is_same_person(x)}
 
     def left_behind(self, *, silent: bool) -> list[Lease]:
-        """Return what other pages of the same person have, of which (not) much was heard lately."""
+        """Return leases of the same person's other pages, those that are (not) silent."""
         return [
             lease
             for some in self.held.values()
@@ -96,20 +96,20 @@ class _Hands:
         ]
 
 
-class Dealer:
-    """Gives masks of a queue to people.
+class Assigner:
+    """Assigns masks of a queue to people.
 
     Args:
         queue: The queue.
-        decided: What people have decided of it.
-        leases: Who has what in hand.
+        decided: Progress of the queue.
+        leases: Current leases.
     """
 
-    def __init__(self, queue: Queue, decided: QueueProgress, leases: Leases) -> None:
+    def __init__(self, queue: ShownQueue, decided: QueueProgress, leases: Leases) -> None:
         self.queue, self.decided, self.leases = queue, decided, leases
         self._lock = threading.Lock()
 
-    def deal(self, wish: Wish) -> tuple[list[int], int, list[int]]:
+    def deal(self, wish: MaskRequest) -> tuple[list[int], int, list[int]]:
         """Renew what a page holds, and lease it more.
 
         Returns:
@@ -142,7 +142,7 @@ class Dealer:
         again: Sequence[int] = (),
         unskipped: Sequence[int] = (),
     ) -> None:
-        """Take note of what a page did; decisions stand in their file by now.
+        """Update leases and skips after a page's events; decisions are stored by now.
 
         Args:
             client: The page.
@@ -161,7 +161,7 @@ class Dealer:
             self.leases.give([*again, *back], client, reviewer)
 
     def progress(self, reviewer: str) -> dict[str, int]:
-        """Return how far the queue is.
+        """Return the progress of the queue.
 
         Returns:
             ``decided``, ``mine``, ``total``, ``left`` (rows of the queue), ``unsettled`` (masks).
@@ -179,8 +179,8 @@ class Dealer:
         with self._lock, self.leases.changing():
             self.leases.give(known, client, reviewer)
 
-    def _hands(self, wish: Wish, live: list[Lease]) -> _Hands:
-        hands = _Hands(wish, skipped=self.leases.skipped(self.queue.name, wish.reviewer))
+    def _hands(self, wish: MaskRequest, live: list[Lease]) -> _LeaseView:
+        hands = _LeaseView(wish, skipped=self.leases.skipped(self.queue.name, wish.reviewer))
         for lease in live:
             hands.held.setdefault(lease.mask_id, []).append(lease)
             if self.queue.whole_images and not hands.is_mine(lease):
@@ -188,7 +188,7 @@ class Dealer:
                 hands.busy_images.update(int(self.queue.image_ids[row]) for row in rows[:1])
         return hands
 
-    def _renew(self, hands: _Hands) -> list[int]:
+    def _renew(self, hands: _LeaseView) -> list[int]:
         """Renew the leases of what a page holds, and return what it does not have any more."""
         kept = [
             mask_id
@@ -199,10 +199,10 @@ class Dealer:
         self.leases.give(kept, hands.wish.client, hands.wish.reviewer)
         return sorted(set(hands.wish.holding) - set(kept))
 
-    def _choose(self, hands: _Hands) -> list[int]:
-        """Return the rows to give: what the page lost, then new ones, then those it skipped.
+    def _choose(self, hands: _LeaseView) -> list[int]:
+        """Return the rows to assign: those the page lost, then new ones, then those it skipped.
 
-        What another page of the same person had when it was last heard of counts as lost, too: a
+        Leases of another page of the same person, as of its last request, count as lost, too: a
         browser that crashed comes back as another page. Where that page may still be open, its
         masks come last.
         """
@@ -234,7 +234,7 @@ class Dealer:
             chosen = later or self._lost(own, hands)
         return chosen[: wish.count]
 
-    def _open(self, wish: Wish) -> Iterator[int]:
+    def _open(self, wish: MaskRequest) -> Iterator[int]:
         """Yield the rows that are not done and fit, in order."""
         rows = self.decided.done
         open_ = ~rows if wish.fits is None else ~rows & wish.fits
@@ -243,7 +243,7 @@ class Dealer:
             return
         yield from map(int, wish.order[open_[wish.order]])
 
-    def _lost(self, own: list[Lease], hands: _Hands) -> list[int]:
+    def _lost(self, own: list[Lease], hands: _LeaseView) -> list[int]:
         """Return open rows that the page was given and does not know of: an answer got lost."""
         found: set[int] = set()
         for lease in own:
@@ -254,7 +254,7 @@ class Dealer:
                     break
         return sorted(found)[: hands.wish.count]
 
-    def _is_new(self, row: int, mask_id: int, hands: _Hands) -> bool:
+    def _is_new(self, row: int, mask_id: int, hands: _LeaseView) -> bool:
         """Whether a person may get a row, and neither has nor had its mask."""
         same = any(
             hands.is_mine(lease) or lease.reviewer == hands.wish.reviewer
@@ -262,7 +262,7 @@ class Dealer:
         )
         return not same and self._is_free(row, hands)
 
-    def _is_free(self, row: int, hands: _Hands) -> bool:
+    def _is_free(self, row: int, hands: _LeaseView) -> bool:
         """Whether others leave a row's slot to somebody who has not decided on its mask.
 
         A mask that people have not settled goes to one at a time, also to those who decided on it
@@ -276,7 +276,7 @@ class Dealer:
             return False
         return len(people | others) <= int(self.queue.slots[row])
 
-    def _left(self, wish: Wish) -> int:
+    def _left(self, wish: MaskRequest) -> int:
         decided = self.decided
         open_ = ~decided.done
         if self.queue.twice:
@@ -290,7 +290,7 @@ class Dealer:
         return int(open_.sum())
 
 
-def best_order(queue: Queue) -> npt.NDArray[np.int64] | None:
+def best_order(queue: ShownQueue) -> npt.NDArray[np.int64] | None:
     """Return the rows of a queue with the likely-good masks first; None where nothing says so.
 
     A random sample keeps its own order: what is picked out of it is not random.

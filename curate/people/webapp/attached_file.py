@@ -1,8 +1,8 @@
-"""The file of decisions as a running server knows it: never made anew, and no other one taken.
+"""The file of decisions under a running server: never created anew, never replaced by another one.
 
-A server makes the file when it starts. From then on a file that is gone, empty, or without rows
-that the server has seen is an error that passes when the right one is back: the pages keep what
-people decide until then.
+A server creates the file when it starts. From then on a file that is gone, empty, or without rows
+that the server has seen is an error that passes when the right one is back: the pages keep people's
+events until then.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _TABLES = {
     "missing": "missing_id",
     "looked": "looked_id",
 }
-_DO = "put the file back"
+_REMEDY = "put the file back"
 
 
 @dataclass(frozen=True)
-class Attached(Reviews):
+class AttachedReviews(Reviews):
     """The decisions of people while a server shows their audit.
 
     Attributes:
@@ -44,23 +44,23 @@ class Attached(Reviews):
         self, *, create: bool = False, write: bool = False, thorough: bool = False
     ) -> Iterator[sqlite3.Connection]:
         del create
-        opened = _identity(self.path)
+        opened = _file_identity(self.path)
         with super()._open(write=write, thorough=thorough) as connection:
             self._compare(connection)
             yield connection
-            if write and _identity(self.path) != opened:
+            if write and _file_identity(self.path) != opened:
                 what = "it was moved away while it was written"
-                raise AuditError(what, str(self.path), _DO)
+                raise AuditError(what, str(self.path), _REMEDY)
             self._note(connection)
 
     def _compare(self, connection: sqlite3.Connection) -> None:
-        """Refuse a file that lacks what was seen in it."""
+        """Refuse a file that lacks the last rows seen in it."""
         for table, (number, key) in list(self.last.items()):
             sql = f"select key from {table} where {_TABLES[table]} = ?"
             found = connection.execute(sql, (number,)).fetchone()
             if found is None or found[0] != key:
                 what = "it is an older copy, or another file: it lacks decisions that were saved"
-                do = f"{_DO}, or stop the server and start it on this one"
+                do = f"{_REMEDY}, or stop the server and start it on this one"
                 raise AuditError(what, str(self.path), do)
 
     def _note(self, connection: sqlite3.Connection) -> None:
@@ -71,16 +71,16 @@ class Attached(Reviews):
                 self.last[table] = found
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    """Return what names a file, whatever its path.
+def _file_identity(path: Path) -> tuple[int, int]:
+    """Return device and inode of a file, whatever its path.
 
     Raises:
-        AuditError: It is not there, or nothing is in it.
+        AuditError: It is not there, or it is empty.
     """
     try:
         found = path.stat()
     except OSError as error:
-        raise AuditError("it is not there any more", str(path), _DO) from error
+        raise AuditError("it is not there any more", str(path), _REMEDY) from error
     if not found.st_size:
-        raise AuditError("it is empty, and was not before", str(path), _DO)
+        raise AuditError("it is empty, and was not before", str(path), _REMEDY)
     return found.st_dev, found.st_ino

@@ -1,4 +1,4 @@
-"""One mask as the page shows it: its window, outlines, reasons and scores."""
+"""Cards of the review page: window, outlines, reasons and scores of one mask."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from curate.images import Box, window
-from curate.people.webapp.filters import reason_id
+from curate.people.webapp.filters import hash_reason
 from curate.people.webapp.mask_files import ImageMasks
-from curate.people.webapp.picture_cache import VIEWS, PictureRequest
-from curate.people.webapp.score_texts import described, is_low, score_columns
-from curate.people.webapp.shown_queue import Queue
+from curate.people.webapp.picture_cache import VIEWS, ViewRequest
+from curate.people.webapp.score_texts import describe_scores, is_low, score_columns
+from curate.people.webapp.shown_queue import ShownQueue
 from curate.render.formatting import kind_of, score, shown
 from curate.render.mask_drawing import box_of, declared_of, measured, point_of, twin_of, twin_words
 from curate.render.outline_path import path_of
@@ -22,10 +22,10 @@ from curate.rle import Runs, decode, encode, from_dense
 from curate.scorers.reason_template import JOINT
 from curate.store.rows_by_id import pair_iou
 
-SHOWN_PX = 1024
+CARD_PX = 1024
 """Longest side at which a card's window is drawn."""
 
-MOST_AROUND = 60
+MAX_NEIGHBOURS = 60
 """Other masks that are drawn in a window."""
 
 
@@ -34,15 +34,15 @@ class Cards:
 
     Args:
         queue: The queue.
-        version: Names the audit and the folder of pictures; stands in the addresses of pictures.
+        version: Names the audit and the folder of pictures; part of the URLs of pictures.
         pictures: Whether there are pictures.
-        usual: By score, what nine masks in ten of the dataset reach; what a low score means is
-            said of values below that.
+        usual: By score, the value that nine masks in ten of the dataset reach; lower ones are
+            explained.
     """
 
     def __init__(
         self,
-        queue: Queue,
+        queue: ShownQueue,
         version: str,
         *,
         pictures: bool,
@@ -62,21 +62,25 @@ class Cards:
             "mask_id": str(mask_id),
             "slot": 0,
             "place": row + 1,
-            **_facts(values, box),
+            **_measures(values, box),
             "picture": self._address(mask_id, box),
             **self._outlines(part, at, twin, box, values),
-            "marks": _moved(marks, box),
+            "marks": _to_window(marks, box),
             "reasons": self._reasons(values),
             "scores": self._scores(values),
-            "quality": None if self._hides("quality_score") else _finite(values, "quality_score"),
+            "quality": None
+            if self._hides("quality_score")
+            else _finite_or_none(values, "quality_score"),
             "whole_image": True if self.queue.asks_for_missing(row) else None,
         }
 
     def _address(self, mask_id: int, box: Box) -> str | None:
-        """Return the address of a card's picture; it is another one for another window."""
-        return f"/api/picture/{mask_id}?v={self.seen(box)}&view=card" if self.pictures else None
+        """Return the URL of a card's picture; it changes with the window."""
+        return (
+            f"/api/picture/{mask_id}?v={self.window_tag(box)}&view=card" if self.pictures else None
+        )
 
-    def seen(self, box: Box) -> str:
+    def window_tag(self, box: Box) -> str:
         """Return a word for what a window shows: a browser keeps pictures under it for good."""
         text = f"{self.version} {box.x} {box.y} {box.w} {box.h}"
         return blake2b(text.encode(), digest_size=8).hexdigest()
@@ -84,12 +88,12 @@ class Cards:
     def _framed(self, part: ImageMasks, at: int) -> tuple[dict[str, Any], int | None, Marks, Box]:
         """Return a mask's values, its twin's row, its marks, and the window that shows them."""
         values = part.row(at)
-        twin = None if self._hides("duplicate_of") else _twin(part, values)
-        marks = _no_marks() if self._hides("reasons") else marks_of(values)
-        return values, twin, marks, window_of(values, part, twin, marks)
+        twin = None if self._hides("duplicate_of") else _find_twin(part, values)
+        marks = _empty_marks() if self._hides("reasons") else find_marks(values)
+        return values, twin, marks, choose_window(values, part, twin, marks)
 
-    def view(self, place: int, name: str) -> tuple[PictureRequest, str]:
-        """Return what to render for one of a mask's views, and the word for its card's window.
+    def view(self, place: int, name: str) -> tuple[ViewRequest, str]:
+        """Return the render request of a mask's view, and the tag of its card's window.
 
         Args:
             place: Where the mask stands in the files.
@@ -98,8 +102,8 @@ class Cards:
         values, _, _, box = self._framed(*self.queue.files.part(place))
         size = int(values["height"] or 0), int(values["width"] or 0)
         file_name = str(values.get("file_name") or "")
-        view = PictureRequest(file_name, size, None if name == "whole" else box, VIEWS[name])
-        return view, self.seen(box)
+        view = ViewRequest(file_name, size, None if name == "whole" else box, VIEWS[name])
+        return view, self.window_tag(box)
 
     def _hides(self, column: str) -> bool:
         return column not in self.queue.columns
@@ -107,12 +111,12 @@ class Cards:
     def _outlines(
         self, part: ImageMasks, at: int, twin: int | None, box: Box, values: Mapping[str, Any]
     ) -> dict[str, Any]:
-        around = [k for k in _around(part, at, box) if k != twin]
+        around = [k for k in _find_neighbours(part, at, box) if k != twin]
         rows = [at, *([] if twin is None else [twin]), *around]
         runs = part.runs(rows)
         same = (runs.heights == runs.heights[0]) & (runs.widths == runs.widths[0])
         first = 1 if twin is None else 2
-        others = [path_of(runs, k, box, SHOWN_PX // 2) for k in range(first, len(rows)) if same[k]]
+        others = [path_of(runs, k, box, CARD_PX // 2) for k in range(first, len(rows)) if same[k]]
         found = None
         if twin is not None and same[1]:
             iou = float(pair_iou(runs[:1], runs[1:2])[0])
@@ -120,10 +124,10 @@ class Cards:
                 "mask_id": str(int(part.table["mask_id"][twin].as_py())),
                 "iou": iou if math.isfinite(iou) else None,
                 "words": twin_words(values),
-                "path": path_of(runs, 1, box, SHOWN_PX),
+                "path": path_of(runs, 1, box, CARD_PX),
             }
         return {
-            "path": path_of(runs, 0, box, SHOWN_PX),
+            "path": path_of(runs, 0, box, CARD_PX),
             "twin": found,
             "others": "".join(others),
         }
@@ -131,8 +135,8 @@ class Cards:
     def _reasons(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
         if self._hides("reasons"):
             return []
-        said = [text.strip() for text in str(values.get("reasons") or "").split(JOINT)]
-        return [{"id": reason_id(kind_of(t)), "words": shown(t, 400)} for t in said if t]
+        reasons = [text.strip() for text in str(values.get("reasons") or "").split(JOINT)]
+        return [{"id": hash_reason(kind_of(t)), "words": shown(t, 400)} for t in reasons if t]
 
     def _scores(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = [
@@ -145,13 +149,13 @@ class Cards:
             }
             for term in score_columns(self.queue)
             if term.column != "quality_score"
-            and (value := _finite(values, term.column)) is not None
+            and (value := _finite_or_none(values, term.column)) is not None
         ]
         return sorted(found, key=lambda each: float(str(each["value"])))
 
 
-def _facts(values: Mapping[str, Any], box: Box) -> dict[str, Any]:
-    sides = [_finite(values, f"bbox_{side}") or 0 for side in "xywh"]
+def _measures(values: Mapping[str, Any], box: Box) -> dict[str, Any]:
+    sides = [_finite_or_none(values, f"bbox_{side}") or 0 for side in "xywh"]
     return {
         "image_id": str(int(values["image_id"])),
         "file_name": shown(values.get("file_name"), 300),
@@ -159,17 +163,17 @@ def _facts(values: Mapping[str, Any], box: Box) -> dict[str, Any]:
         "width": int(values["width"] or 0),
         "category": values.get("category"),
         "window": {"x": box.x, "y": box.y, "w": box.w, "h": box.h},
-        "area_px": int(_finite(values, "area_px") or 0),
+        "area_px": int(_finite_or_none(values, "area_px") or 0),
         "bbox": [int(side) if side == int(side) else side for side in sides],
     }
 
 
-def _finite(values: Mapping[str, Any], name: str) -> float | None:
+def _finite_or_none(values: Mapping[str, Any], name: str) -> float | None:
     found = measured(values, (name,))
     return found[0] if found else None
 
 
-def _twin(part: ImageMasks, values: Mapping[str, Any]) -> int | None:
+def _find_twin(part: ImageMasks, values: Mapping[str, Any]) -> int | None:
     """Return the row of the mask to show beside one; it is of the same image."""
     other = twin_of(values)
     if other is None:
@@ -182,12 +186,12 @@ def _twin(part: ImageMasks, values: Mapping[str, Any]) -> int | None:
 Marks = dict[str, tuple[float, ...] | None]
 
 
-def _no_marks() -> Marks:
+def _empty_marks() -> Marks:
     return {"point": None, "declared": None}
 
 
-def marks_of(values: Mapping[str, Any]) -> Marks:
-    """Return what a mask was to agree with and does not, in pixels of the image.
+def find_marks(values: Mapping[str, Any]) -> Marks:
+    """Return the prompt point and declared box that a mask does not agree with, in image pixels.
 
     Args:
         values: The mask's values.
@@ -196,12 +200,12 @@ def marks_of(values: Mapping[str, Any]) -> Marks:
         ``point``: where it was prompted, if it does not contain that; ``declared``: the box that
         its source states, if it is not its own. None for each that does not apply.
     """
-    reached = _finite(values, "prompt_score")
+    reached = _finite_or_none(values, "prompt_score")
     point = point_of(values) if reached is not None and reached < 1 else None
     return {"point": point, "declared": declared_of(values)}
 
 
-def _moved(marks: Marks, box: Box) -> dict[str, list[float] | None]:
+def _to_window(marks: Marks, box: Box) -> dict[str, list[float] | None]:
     """Return marks in pixels from a window's corner."""
     corner = (box.x, box.y, 0, 0)
     return {
@@ -210,14 +214,16 @@ def _moved(marks: Marks, box: Box) -> dict[str, list[float] | None]:
     }
 
 
-def window_of(values: Mapping[str, Any], part: ImageMasks, twin: int | None, marks: Marks) -> Box:
+def choose_window(
+    values: Mapping[str, Any], part: ImageMasks, twin: int | None, marks: Marks
+) -> Box:
     """Return the window on the image that shows a mask, its twin and its marks.
 
     Args:
         values: The mask's values.
         part: The masks of its image.
         twin: Row of the twin among them; None for none.
-        marks: What :func:`marks_of` gave.
+        marks: What :func:`find_marks` gave.
     """
     beside = None if twin is None else part.boxes[twin].tolist()
     point = marks["point"]
@@ -228,20 +234,20 @@ def window_of(values: Mapping[str, Any], part: ImageMasks, twin: int | None, mar
     return found or Box(0, 0, max(1, size[0]), max(1, size[1]))
 
 
-def _around(part: ImageMasks, at: int, box: Box) -> list[int]:
-    """Return the other masks of an image that reach into a window."""
+def _find_neighbours(part: ImageMasks, at: int, box: Box) -> list[int]:
+    """Return the other masks of an image that overlap a window."""
     x, y, w, h = part.boxes.T
     hit = (x < box.x + box.w) & (x + w > box.x) & (y < box.y + box.h) & (y + h > box.y)
     hit &= (w > 0) & (np.arange(len(part)) != at)
-    return [int(row) for row in np.flatnonzero(hit)[:MOST_AROUND]]
+    return [int(row) for row in np.flatnonzero(hit)[:MAX_NEIGHBOURS]]
 
 
-def whole_mask(queue: Queue, place: int) -> dict[str, Any]:
+def read_mask(queue: ShownQueue, place: int) -> dict[str, Any]:
     """Return a mask's size, window and compressed counts."""
     part, at = queue.files.part(place)
     values = part.row(at)
-    twin = None if "duplicate_of" not in queue.columns else _twin(part, values)
-    box = window_of(values, part, twin, _no_marks())
+    twin = None if "duplicate_of" not in queue.columns else _find_twin(part, values)
+    box = choose_window(values, part, twin, _empty_marks())
     runs = part.runs([at])
     return {
         "height": int(values["height"] or 0),
@@ -255,11 +261,11 @@ def _counts(runs: Runs) -> str:
     return bytes(encode(runs).to_pylist()[0] or b"").decode("ascii")
 
 
-def warm() -> None:
-    """Load the compiled kernels and the words of scores, which takes longer than a card does."""
+def load_kernels() -> None:
+    """Load the compiled kernels and the texts of scores, which takes longer than a card does."""
     runs = from_dense(np.eye(4, dtype=np.bool_))
     runs, _ = decode(encode(runs), runs.heights, runs.widths)
-    path_of(runs, 0, Box(0, 0, 4, 4), SHOWN_PX)
+    path_of(runs, 0, Box(0, 0, 4, 4), CARD_PX)
     path_of(runs, 0, Box(0, 0, 4, 4), 4)
     pair_iou(runs, runs)
-    described()
+    describe_scores()

@@ -1,4 +1,4 @@
-"""Masks redrawn from clicks by a segmenter, which is loaded beside the first masks."""
+"""Masks redrawn from clicks by a segmenter, which is loaded in a thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.errors import CurateError
-from curate.people.webapp.request_parsing import Clicks, Refused
+from curate.people.webapp.request_parsing import ClickRequest, RequestError
 from curate.rle import Runs, area, decode, encode
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from curate.networks.segmenters.segmenter import Answer, Segmenter
 
 
-class Redrawing:
-    """A segmenter behind clicks; one mask at a time.
+class ClickSegmenter:
+    """A segmenter that answers clicks; one mask at a time.
 
     Args:
         name: A folder or a hub name; None for no segmenter.
@@ -46,8 +46,8 @@ class Redrawing:
             self._cache = EmbeddingCache()
             self._segmenter = load_segmenter(str(self._name), device=self._device)
         except Exception as error:
-            said = str(error) if isinstance(error, CurateError) else type(error).__name__
-            print(f"the segmenter cannot be used: {said}", file=sys.stderr, flush=True)
+            message = str(error) if isinstance(error, CurateError) else type(error).__name__
+            print(f"the segmenter cannot be used: {message}", file=sys.stderr, flush=True)
             self._broken = "the segmenter cannot be used; the server's terminal says why"
 
     def check(self) -> Segmenter:
@@ -57,14 +57,14 @@ class Redrawing:
             Refused: There is none, or it is still loading.
         """
         if self._name is None:
-            raise Refused(404, "there is no segmenter; start with --segmenter NAME")
+            raise RequestError(404, "there is no segmenter; start with --segmenter NAME")
         if self._broken:
-            raise Refused(503, self._broken)
+            raise RequestError(503, self._broken)
         if self._segmenter is None:
-            raise Refused(503, "the segmenter is still loading")
+            raise RequestError(503, "the segmenter is still loading")
         return self._segmenter
 
-    def draw(self, pixels: Bytes, asked: Clicks) -> dict[str, Any]:
+    def draw(self, pixels: Bytes, asked: ClickRequest) -> dict[str, Any]:
         """Return the mask that clicks ask for.
 
         Args:
@@ -76,32 +76,32 @@ class Redrawing:
         """
         segmenter = self.check()
         height, width = pixels.shape[:2]
-        current = None if asked.counts is None else _current(asked.counts, height, width)
+        current = None if asked.counts is None else _decode_current(asked.counts, height, width)
         with self._turn:
             embedding = self._cache.embed(segmenter, [pixels])[0]
             try:
-                return _ask(segmenter, embedding, asked, current)
+                return _segment_clicks(segmenter, embedding, asked, current)
             except CurateError as error:
-                raise Refused(400, error.what) from error
+                raise RequestError(400, error.what) from error
 
 
-def _current(counts: str, height: int, width: int) -> Runs | None:
+def _decode_current(counts: str, height: int, width: int) -> Runs | None:
     runs, codes = decode([counts.encode()], np.array([height]), np.array([width]))
     if codes[0] != 0:
-        raise Refused(400, "counts is no mask of this image")
+        raise RequestError(400, "counts is no mask of this image")
     return runs if int(area(runs)[0]) else None
 
 
-def _ask(
-    segmenter: Segmenter, embedding: Any, asked: Clicks, current: Runs | None
+def _segment_clicks(
+    segmenter: Segmenter, embedding: Any, asked: ClickRequest, current: Runs | None
 ) -> dict[str, Any]:
-    from curate.networks.segmenters.prompting import low_mask
+    from curate.networks.segmenters.prompting import low_res_logits
     from curate.networks.segmenters.segmenter import Prompts
     from curate.rle.logits import draw
 
     masks = None
     if current is not None:
-        masks = low_mask(current, 0, embedding.frame, segmenter.low_side)[None]
+        masks = low_res_logits(current, 0, embedding.frame, segmenter.low_side)[None]
     points = np.array(asked.points, np.float32)[None]
     prompts = Prompts(points, np.array(asked.labels, np.int8)[None], masks=masks)
     # One click can mean a part or the whole: the answer that the model trusts most is taken.

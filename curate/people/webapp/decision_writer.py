@@ -1,4 +1,4 @@
-"""Writing what people did: one thread, and what many pages send at once goes to disk at once."""
+"""Writer thread for people's events: batches of many pages, one transaction each."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pyarrow as pa
 from curate.errors import AuditError, CurateError
 from curate.people.reviews import Reviews
 from curate.people.webapp.events import Event
-from curate.people.webapp.shown_queue import Queue
+from curate.people.webapp.shown_queue import ShownQueue
 
 ORIGIN = "review page"
 
-_MOST_AT_ONCE = 2000
-_ADDING = ("decide", "missing", "looked")
+_MAX_BATCH = 2000
+_ADDITIONS = ("decide", "missing", "looked")
 
 Refusal = str | None
 """Why an event was refused; None: it is on the disk."""
@@ -33,7 +33,7 @@ class EventWriter:
         queue: The queue that is shown.
     """
 
-    def __init__(self, reviews: Reviews, queue: Queue) -> None:
+    def __init__(self, reviews: Reviews, queue: ShownQueue) -> None:
         self._reviews, self._queue = reviews, queue
         self._jobs: SimpleQueue[tuple[list[Event], Future[list[Refusal]]] | None]
         self._jobs = SimpleQueue()
@@ -41,16 +41,16 @@ class EventWriter:
         self._thread.start()
 
     def write(self, events: list[Event]) -> Future[list[Refusal]]:
-        """Write events; the future comes once they are on the disk, with what was refused.
+        """Write events; the future resolves to the refusals once they are on disk.
 
-        It raises an AuditError where the file cannot be written; then sending again is right.
+        It raises an AuditError where the file cannot be written; then the page should send again.
         """
         future: Future[list[Refusal]] = Future()
         self._jobs.put((events, future))
         return future
 
     def close(self) -> None:
-        """Write what has come so far, and end."""
+        """Write the queued events, and end."""
         self._jobs.put(None)
         self._thread.join()
 
@@ -70,10 +70,10 @@ class EventWriter:
             pa.default_memory_pool().release_unused()
 
     def _batches(self) -> Iterator[list[tuple[list[Event], Future[list[Refusal]]]]]:
-        """Yield what has come while the batch before was written."""
+        """Yield the events queued while the batch before was written."""
         while (first := self._jobs.get()) is not None:
             jobs, count = [first], len(first[0])
-            while count < _MOST_AT_ONCE:
+            while count < _MAX_BATCH:
                 try:
                     more = self._jobs.get_nowait()
                 except Empty:
@@ -86,9 +86,9 @@ class EventWriter:
             yield jobs
 
     def _write(self, events: Sequence[Event]) -> list[Refusal]:
-        """Write events in stretches that can go into one transaction."""
+        """Write events in runs that fit into one transaction."""
         found: list[Refusal] = []
-        for kind, stretch in groupby(events, _stretch):
+        for kind, stretch in groupby(events, _batch_kind):
             some = list(stretch)
             if kind in ("skip", "unskip"):  # leases know of these, decisions do not
                 found.extend(self._stranger(event) for event in some)
@@ -120,16 +120,16 @@ class EventWriter:
         if not good:
             return refusals
         if kind == "withdraw":
-            self._reviews.withdraw(_withdrawals(good), live=True)
+            self._reviews.withdraw(_withdrawals_frame(good), live=True)
             return refusals
         missing = [event for event in good if event.kind in ("missing", "withdraw_missing")]
-        looked = [event for event in good if event.kind == "looked"]
+        reviewed_images = [event for event in good if event.kind == "looked"]
         self._reviews.add(
             self._decisions([event for event in good if event.kind == "decide"]),
             origin=ORIGIN,
             live=True,
-            missing=_missing(missing) if missing else None,
-            looked=self._looked(looked) if looked else None,
+            missing=_missing_frame(missing) if missing else None,
+            reviewed_images=self._reviewed_images(reviewed_images) if reviewed_images else None,
         )
         return refusals
 
@@ -141,62 +141,62 @@ class EventWriter:
                 "action": pd.Series([e.action for e in events], dtype=object),
                 "segmentation": pd.Series([e.counts for e in events], dtype=object),
                 "category": pd.Series([e.category for e in events], dtype=object),
-                "iou": pd.Series([_iou(e) for e in events], dtype="float64"),
+                "iou": pd.Series([_known_iou(e) for e in events], dtype="float64"),
                 "reviewer": pd.Series([e.reviewer for e in events], dtype=object),
                 "seconds": pd.Series([e.seconds for e in events], dtype="float64"),
-                "time": _times(events),
+                "time": _event_times(events),
                 "queue_kind": pd.Series([kind for kind, _ in shown], dtype=object),
                 "draw_id": pd.Series([draw_id for _, draw_id in shown], dtype="Int64"),
                 "key": pd.Series([e.key for e in events], dtype=object),
             }
         )
 
-    def _looked(self, events: Sequence[Event]) -> pd.DataFrame:
+    def _reviewed_images(self, events: Sequence[Event]) -> pd.DataFrame:
         return pd.DataFrame(
             {
                 "image_id": [e.image_id for e in events],
                 "reviewer": [e.reviewer for e in events],
-                "time": _times(events),
+                "time": _event_times(events),
                 "draw_id": pd.Series([self._queue.draw_id] * len(events), dtype="Int64"),
                 "key": [e.key for e in events],
             }
         )
 
 
-def _iou(event: Event) -> float | None:
+def _known_iou(event: Event) -> float | None:
     """Return the IoU with the mask before where it is known: a new category moves no pixel."""
     return 1.0 if event.action == "fix" and event.counts is None else None
 
 
-def _stretch(event: Event) -> str:
-    """Name what can be written together: taking back comes after what it takes back."""
-    return "add" if event.kind in _ADDING else event.kind
+def _batch_kind(event: Event) -> str:
+    """Return the kind of transaction of an event: withdrawals come after their decisions."""
+    return "add" if event.kind in _ADDITIONS else event.kind
 
 
-def _times(events: Sequence[Event]) -> pd.Series[pd.Timestamp]:
+def _event_times(events: Sequence[Event]) -> pd.Series[pd.Timestamp]:
     return pd.Series(pd.to_datetime([e.time for e in events], unit="us", utc=True))
 
 
-def _missing(events: Sequence[Event]) -> pd.DataFrame:
+def _missing_frame(events: Sequence[Event]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": [e.image_id for e in events],
             "segmentation": pd.Series([e.counts for e in events], dtype=object),
             "category": pd.Series([e.category for e in events], dtype=object),
             "reviewer": [e.reviewer for e in events],
-            "time": _times(events),
+            "time": _event_times(events),
             "withdrawn": [int(e.kind == "withdraw_missing") for e in events],
             "key": [e.key for e in events],
         }
     )
 
 
-def _withdrawals(events: Sequence[Event]) -> pd.DataFrame:
+def _withdrawals_frame(events: Sequence[Event]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "decision_key": [e.of for e in events],
             "reviewer": [e.reviewer for e in events],
             "key": [e.key for e in events],
-            "time": _times(events),
+            "time": _event_times(events),
         }
     )

@@ -1,4 +1,4 @@
-"""Filters of the page: by category, by reason, by a score; their columns are read when first used.
+"""Filters of a queue by category, reason and score.
 
 The columns of a million masks take a second or two, so they are read in a thread beside the first
 masks.
@@ -21,21 +21,21 @@ import pyarrow.compute as pc
 
 from curate.errors import CallError
 from curate.people.webapp.score_texts import score_columns
-from curate.people.webapp.shown_queue import Queue
+from curate.people.webapp.shown_queue import ShownQueue
 from curate.render.formatting import BLANKED, kind_of, shown
 from curate.scorers.reason_template import JOINT
 
 BoolArray = npt.NDArray[np.bool_]
 
-MOST_LISTED = 500
+MAX_LISTED = 500
 """Categories and reasons that are listed, the frequent ones."""
 
-_KEPT = 8
+_CACHED_FILTERS = 8
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What a page filters by.
+    """A filter of a queue; all given conditions must hold.
 
     Attributes:
         category: A category's name.
@@ -52,35 +52,35 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class _Coded:
-    """A text column: a number for each row, and what the numbers mean."""
+class _CodedColumn:
+    """A text column as integer codes with a dictionary."""
 
     codes: npt.NDArray[np.int32]
     words: Sequence[str | None]
     masks: Counter[int] = field(default_factory=Counter)
 
 
-def reason_id(kind: str) -> str:
+def hash_reason(kind: str) -> str:
     """Return the id of a kind of reason (see :func:`curate.render.formatting.kind_of`)."""
     return blake2b(kind.encode(), digest_size=6).hexdigest()
 
 
 class Filters:
-    """The filters of a queue; there are none where people see nothing that judges masks."""
+    """The filters of a queue; empty where the queue is blind."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: ShownQueue) -> None:
         self.queue = queue
         self._kept: OrderedDict[Filter, BoolArray] = OrderedDict()
         self._numbers: OrderedDict[str, npt.NDArray[Any]] = OrderedDict()
         self._lock = threading.Lock()
 
     @cached_property
-    def _category(self) -> _Coded:
-        return _coded(self.queue, "category")
+    def _category(self) -> _CodedColumn:
+        return _read_coded(self.queue, "category")
 
     @cached_property
-    def _reasons(self) -> _Coded:
-        return _coded(self.queue, "reasons")
+    def _reasons(self) -> _CodedColumn:
+        return _read_coded(self.queue, "reasons")
 
     @cached_property
     def _kinds(self) -> dict[str, tuple[str, npt.NDArray[np.int64]]]:
@@ -90,17 +90,17 @@ class Filters:
             for kind in dict.fromkeys(kind_of(part) for part in (text or "").split(JOINT)):
                 if kind:
                     holding.setdefault(kind, []).append(code)
-        return {reason_id(kind): (kind, np.array(codes)) for kind, codes in holding.items()}
+        return {hash_reason(kind): (kind, np.array(codes)) for kind, codes in holding.items()}
 
     def listed(self) -> dict[str, list[dict[str, Any]]]:
-        """Return what can be filtered by, as the page takes it; reads what it needs."""
+        """Return the available filters as JSON values; reads the columns."""
         if self.queue.blind:
             return {"categories": [], "reasons": [], "scores": []}
         with self._lock:
             names = self._category
             categories = [
                 {"name": names.words[code], "masks": masks}
-                for code, masks in names.masks.most_common(MOST_LISTED)
+                for code, masks in names.masks.most_common(MAX_LISTED)
                 if names.words[code] is not None
             ]
             counts = self._reasons.masks
@@ -113,7 +113,7 @@ class Filters:
             {"column": term.column, "title": term.title, "words": term.words}
             for term in score_columns(self.queue)
         ]
-        reasons = [reason for reason in reasons if reason["masks"]][:MOST_LISTED]
+        reasons = [reason for reason in reasons if reason["masks"]][:MAX_LISTED]
         return {"categories": categories, "reasons": reasons, "scores": scores}
 
     def names(self) -> list[str]:
@@ -126,7 +126,7 @@ class Filters:
         return sorted(found)
 
     def rows(self, wanted: Filter) -> BoolArray | None:
-        """Return which rows of the queue fit, None for all.
+        """Return which rows of the queue match, shape (rows,); None for all.
 
         Raises:
             CallError: There is no such reason or score.
@@ -136,7 +136,7 @@ class Filters:
         with self._lock:
             if wanted not in self._kept:
                 self._kept[wanted] = self._find(wanted)
-                while len(self._kept) > _KEPT:
+                while len(self._kept) > _CACHED_FILTERS:
                     self._kept.popitem(last=False)
             return self._kept[wanted]
 
@@ -160,12 +160,12 @@ class Filters:
             raise CallError("there is no such score", do="choose another filter")
         if column not in self._numbers:
             self._numbers[column] = self.queue.files.numbers(column, self.queue.places)
-            while len(self._numbers) > _KEPT:
+            while len(self._numbers) > _CACHED_FILTERS:
                 self._numbers.popitem(last=False)
         return self._numbers[column]
 
 
-def _coded(queue: Queue, column: str) -> _Coded:
+def _read_coded(queue: ShownQueue, column: str) -> _CodedColumn:
     """Read a text column of a queue's masks; of reasons, the numbers in them are blanked."""
     places = queue.places
     in_files = np.argsort(places, kind="stable")
@@ -178,16 +178,16 @@ def _coded(queue: Queue, column: str) -> _Coded:
         if low == high or column not in table.schema.names:
             continue
         texts = table[column].combine_chunks().take(pa.array(ordered[low:high] - start))
-        own, numbers = _dictionary(texts, blanked=column == "reasons")
+        own, numbers = _encode_texts(texts, blanked=column == "reasons")
         known = np.array([words.setdefault(word, len(words)) for word in own], np.int32)
         codes[in_files[low:high]] = known[numbers]
     counted = np.bincount(codes, minlength=len(words)) if words else np.zeros(0, np.int64)
     masks = Counter({code: int(n) for code, n in enumerate(counted) if n})
-    return _Coded(codes, list(words), masks)
+    return _CodedColumn(codes, list(words), masks)
 
 
-def _dictionary(texts: Any, *, blanked: bool) -> tuple[list[str | None], npt.NDArray[np.int64]]:
-    """Return a column's different words, and the number of each row's."""
+def _encode_texts(texts: Any, *, blanked: bool) -> tuple[list[str | None], npt.NDArray[np.int64]]:
+    """Return a column's distinct texts, and the code of each row."""
     if not pa.types.is_dictionary(texts.type):
         texts = texts.dictionary_encode()
     words, numbers = texts.dictionary.cast(pa.large_string()), texts.indices

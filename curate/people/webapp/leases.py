@@ -1,7 +1,7 @@
-"""Who has which mask in hand, and who skipped which: a file of its own beside the audit.
+"""Leases of masks and skips, in an SQLite file beside the audit.
 
-It is shared by every server on the audit and outlives each of them. Nothing in it is worth keeping:
-without it, masks in people's hands may be given to others, and skipped ones are shown again.
+The file is shared by all servers of the audit and outlives each of them. It can be lost: then a
+mask may be assigned to two people, and skipped ones are shown again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from curate.common import files
 from curate.common.clock import SYSTEM, Clock
-from curate.people.reviews.schema import translated
+from curate.people.reviews.schema import translate_errors
 
 FILE = "leases.sqlite"
 LEASE_S = 600
@@ -37,7 +37,7 @@ create table if not exists skips (
   primary key (queue, reviewer, mask_id)
 ) strict, without rowid;
 """
-_ALL = "select mask_id, client, reviewer, until, server from leases"
+_SELECT_LEASES = "select mask_id, client, reviewer, until, server from leases"
 _PROBE = "select 1 from leases union all select 1 from skips limit 1"
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 """What SQLite says of a file that was cut off or overwritten; an error is a missing table."""
@@ -45,14 +45,14 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 @dataclass(frozen=True)
 class Lease:
-    """A mask in somebody's hands.
+    """A mask that is assigned to a page.
 
     Attributes:
         mask_id: The mask.
-        client: The page that has it.
+        client: The page.
         reviewer: Its person.
-        here: Whether this server gave it, and not one before or beside it.
-        silent: Whether its page has not been heard of for :data:`SILENT_S`.
+        here: Whether this server gave it, and not an earlier or parallel one.
+        silent: Whether its page has made no request for :data:`SILENT_S`.
     """
 
     mask_id: int
@@ -80,9 +80,9 @@ class Leases:
         self._server = uuid.uuid4().hex
         self._lock = threading.RLock()
         self._held: dict[tuple[int, str], tuple[str, int, str]] = {}
-        with translated(self.path):
-            self._connection = _opened_anyway(self.path)
-        self._file = _identity(self.path)
+        with translate_errors(self.path):
+            self._connection = _open_or_recreate(self.path)
+        self._file = _file_identity(self.path)
 
     def close(self) -> None:
         """Close the file."""
@@ -91,8 +91,8 @@ class Leases:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Keep every other server and thread out while leases are read and given."""
-        with self._lock, translated(self.path):
+        """Lock out all other servers and threads while leases are read and given."""
+        with self._lock, translate_errors(self.path):
             self._begin()
             try:
                 yield
@@ -104,7 +104,7 @@ class Leases:
 
     def _begin(self) -> None:
         """Begin a transaction on the file that every other server finds, made anew if need be."""
-        if self._file is not None and _identity(self.path) == self._file:
+        if self._file is not None and _file_identity(self.path) == self._file:
             try:
                 self._connection.execute("begin immediate")
                 self._connection.execute(_PROBE)
@@ -118,8 +118,8 @@ class Leases:
         rows = self._rows()
         self._file = None
         self._connection.close()
-        self._connection = _opened_anyway(self.path)
-        self._file = _identity(self.path)
+        self._connection = _open_or_recreate(self.path)
+        self._file = _file_identity(self.path)
         self._connection.execute("begin immediate")
         self._connection.executemany(  # what people have in hand stays theirs
             "insert or ignore into leases values (?, ?, ?, ?, ?)",
@@ -129,18 +129,18 @@ class Leases:
     def _rows(self) -> list[tuple[Any, ...]]:
         """Return the leases of the file that is open, also where it has gone."""
         try:
-            return self._connection.execute(_ALL).fetchall()
+            return self._connection.execute(_SELECT_LEASES).fetchall()
         except sqlite3.Error:  # cut off, or closed: what this server knows of it
             return [(mask, client, *rest) for (mask, client), rest in self._held.items()]
 
     def live(self) -> list[Lease]:
-        """Return the leases that hold, within :meth:`changing`; those that ran out go."""
+        """Return the leases that hold, within :meth:`changing`; expired ones are deleted."""
         now, longest = self.clock.elapsed_ms(), int(1000 * self.seconds)
         # The clock begins anew with the machine: what holds for longer than any is of before.
         ended = "delete from leases where until <= ? or until > ?"
         self._connection.execute(ended, (now, now + longest))
         heard = now - int(1000 * SILENT_S) + longest
-        found = self._connection.execute(_ALL).fetchall()
+        found = self._connection.execute(_SELECT_LEASES).fetchall()
         self._held = {(mask, client): tuple(rest) for mask, client, *rest in found}
         return [Lease(m, c, r, s == self._server, until < heard) for m, c, r, until, s in found]
 
@@ -164,7 +164,7 @@ class Leases:
         )
 
     def skip(self, queue: str, reviewer: str, mask_ids: Iterable[int]) -> None:
-        """Note that a person skipped masks, within :meth:`changing`."""
+        """Record that a person skipped masks, within :meth:`changing`."""
         self._connection.executemany(
             "insert or replace into skips values (?1, ?2, ?3, (select 1 + coalesce(max(at), 0)"
             " from skips where queue = ?1 and reviewer = ?2))",
@@ -179,13 +179,13 @@ class Leases:
         )
 
     def skipped(self, queue: str, reviewer: str) -> dict[int, int]:
-        """Return which masks a person skipped, and in which order, within :meth:`changing`."""
+        """Return the masks a person skipped, with their order, within :meth:`changing`."""
         sql = "select mask_id, at from skips where queue = ? and reviewer = ?"
         return dict(self._connection.execute(sql, (queue, reviewer)).fetchall())
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what names a file, whatever its path; None where it is not there."""
+def _file_identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file; None where it is not there."""
     try:
         found = path.stat()
     except OSError:
@@ -198,18 +198,18 @@ def _remove(path: Path) -> None:
         files.unlink(path.with_name(FILE + end), missing_ok=True)
 
 
-def _opened_anyway(path: Path) -> sqlite3.Connection:
-    """Open the file; one that is damaged holds nothing worth keeping and is made anew."""
+def _open_or_recreate(path: Path) -> sqlite3.Connection:
+    """Open the file; a damaged one is deleted and created anew."""
     try:
-        return _opened(path)
+        return _open(path)
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # a message may quote no text
         if isinstance(error, sqlite3.OperationalError):
             raise
         _remove(path)
-        return _opened(path)
+        return _open(path)
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> sqlite3.Connection:
     connection = files.open_database(path, 10.0, any_thread=True)
     connection.text_factory = lambda text: text.decode("utf-8", "replace")
     try:

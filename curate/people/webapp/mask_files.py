@@ -1,4 +1,4 @@
-"""The masks of an audit where they stand in its files: found by id, read a part at a time.
+"""Random access to the masks of an audit: by id, one part of the audit at a time.
 
 Only ids are held for all masks, eight bytes each; everything else is read with a part of the audit,
 of which the rows of one image are kept.
@@ -29,10 +29,10 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-KEPT_BYTES = 16_000_000
+CACHE_BYTES = 16_000_000
 """What images in memory may take together."""
 
-SHOWN = (
+MASK_COLUMNS = (
     *("mask_id", "image_id", "file_name", "category", "height", "width", "segmentation"),
     *("area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "reasons", "status"),
     *("declared_x", "declared_y", "declared_w", "declared_h", "prompt_x", "prompt_y"),
@@ -41,7 +41,7 @@ SHOWN = (
 )
 """Columns that a card shows or needs, beside every score."""
 
-_WORDS = ("file_name", "category", "reasons", "status", "action")
+_TEXT_COLUMNS = ("file_name", "category", "reasons", "status", "action")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ImageMasks:
     """All masks of one image in memory.
 
     Attributes:
-        table: Their rows, columns of :data:`SHOWN` and all scores.
+        table: Their rows, columns of :data:`MASK_COLUMNS` and all scores.
         boxes: Shape (n, 4): the measured box of each row, XYWH.
     """
 
@@ -131,7 +131,7 @@ class MaskFiles:
                 kept = self._read(number, row)
                 self._bytes += kept.table.nbytes
             self._kept[place] = kept
-            while len(self._kept) > 1 and self._bytes > KEPT_BYTES:
+            while len(self._kept) > 1 and self._bytes > CACHE_BYTES:
                 self._bytes -= self._kept.popitem(last=False)[1].table.nbytes
         ids = kept.table["mask_id"].to_numpy()
         return kept, int(np.flatnonzero(ids == self.ids[place])[0])
@@ -140,15 +140,17 @@ class MaskFiles:
         if self._last is None or self._last[0] != number:
             self._last = None  # the one goes before the other comes
             scores = [name for name in self.names if name.endswith("_score")]
-            names = list(dict.fromkeys([*SHOWN, *scores]))
+            names = list(dict.fromkeys([*MASK_COLUMNS, *scores]))
             table = self._reader.submit(_read_and_release, self.paths[number], names).result()
             self._last = (number, table)
         table = self._last[1]
         images = table["image_id"].to_numpy()
         own = table.take(pa.array(np.flatnonzero(images == images[row])))
-        plain = own.cast(pa.schema([_plain(field) for field in own.schema])).combine_chunks()
+        plain = own.cast(
+            pa.schema([_without_dictionary(field) for field in own.schema])
+        ).combine_chunks()
         return ImageMasks(
-            plain, np.column_stack([_numbers(plain, f"bbox_{side}") for side in "xywh"])
+            plain, np.column_stack([_float_column(plain, f"bbox_{side}") for side in "xywh"])
         )
 
     def parts(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
@@ -161,7 +163,7 @@ class MaskFiles:
         whole = np.full(len(self.ids), np.nan, np.float32 if name.endswith("_score") else float)
         for start, table in self.parts([name]):
             if name in table.schema.names:
-                whole[start : start + len(table)] = _numbers(table, name)
+                whole[start : start + len(table)] = _float_column(table, name)
         return np.asarray(whole[places])
 
     @cached_property
@@ -182,20 +184,23 @@ def _read_and_release(path: Path, names: Sequence[str]) -> pa.Table:
     return table
 
 
-def _plain(field: Any) -> Any:
+def _without_dictionary(field: Any) -> Any:
     """Return a column's type without its dictionary, which is that of a whole part."""
     words = pa.types.is_dictionary(field.type)
     return pa.field(field.name, field.type.value_type) if words else field
 
 
-def _numbers(table: pa.Table, name: str) -> FloatArray:
+def _float_column(table: pa.Table, name: str) -> FloatArray:
     return np.asarray(table[name].cast(pa.float64(), safe=False).to_numpy(), np.float64)
 
 
 def read_columns(path: Path, names: Any) -> pa.Table:
     """Read those of some columns that a part has, repeated words as a dictionary."""
     # Read, not mapped: mapped pages would count as this process's memory.
-    how: dict[str, Any] = {"read_dictionary": list(_WORDS), "page_checksum_verification": True}
+    how: dict[str, Any] = {
+        "read_dictionary": list(_TEXT_COLUMNS),
+        "page_checksum_verification": True,
+    }
     with reading_part(path), pq.ParquetFile(path, **how) as file:
         there = set(file.schema_arrow.names)
         table = file.read([name for name in names if name in there], use_threads=False)

@@ -1,4 +1,4 @@
-"""What stands before the application: who may ask it anything, from where, and how much."""
+"""ASGI middleware: host and origin checks, token authentication, body limits."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MOST_BYTES = 8_000_000
+MAX_BODY_BYTES = 8_000_000
 """Largest body of a request."""
 
-LOCAL = ("127.0.0.1", "localhost", "[::1]")
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - names them, binds nothing
-WENT_WRONG = "this went wrong on the server; its terminal says why"
-OPEN = ("/api/session",)
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - names them, binds nothing
+SERVER_ERROR = "this went wrong on the server; its terminal says why"
+OPEN_PATHS = ("/api/session",)
 """Addresses under /api that answer before somebody has signed in."""
 
 HEADERS = (
@@ -45,13 +45,13 @@ HEADERS = (
 )
 
 
-class TooLarge(Exception):
-    """A body is larger than :data:`MOST_BYTES`."""
+class BodyTooLarge(Exception):
+    """A body is larger than :data:`MAX_BODY_BYTES`."""
 
 
 @dataclass(frozen=True)
-class Addresses:
-    """Which Host headers are ours: a page of another name could be anybody's (DNS rebinding).
+class AllowedHosts:
+    """Host headers that are accepted: any other name may be DNS rebinding.
 
     Attributes:
         host: The address that the server listens on.
@@ -62,30 +62,30 @@ class Addresses:
     port: int
 
     def has(self, host: str) -> bool:
-        """Whether a Host header is one of ours."""
-        name, port = _split(host.lower())
+        """Whether a Host header is accepted."""
+        name, port = _split_host(host.lower())
         if port != self.port:
             return False
-        if name in LOCAL or name == _bracketed(self.host.lower()):
+        if name in LOCAL_HOSTS or name == _bracket_ipv6(self.host.lower()):
             return True
         # Listening everywhere: an address, which nobody can rebind, or this machine's own name.
-        return self.host in EVERYWHERE and (_is_ip(name) or name in _own_names())
+        return self.host in ANY_HOST and (_is_ip(name) or name in _find_own_names())
 
 
 @cache
-def _own_names() -> frozenset[str]:
-    """Return what this machine is called; asked once, since the answer may come from a network."""
+def _find_own_names() -> frozenset[str]:
+    """Return this machine's names; asked once, since the answer may come from a network."""
     return frozenset({socket.gethostname().lower(), socket.getfqdn().lower()})
 
 
-def _split(host: str) -> tuple[str, int]:
+def _split_host(host: str) -> tuple[str, int]:
     name, colon, port = host.rpartition(":")
     if not colon or host.endswith("]"):
         return host, 80
     return name, int(port) if port.isascii() and port.isdecimal() and len(port) < 6 else -1
 
 
-def _bracketed(host: str) -> str:
+def _bracket_ipv6(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
@@ -97,22 +97,22 @@ def _is_ip(name: str) -> bool:
     return True
 
 
-class Guard:
-    """Refuses what no page of ours would ask, and sees to the headers of every answer.
+class GuardMiddleware:
+    """Refuses requests that the page would not send, and sets security headers on every response.
 
     Args:
-        application: What answers the rest.
-        addresses: Which Host headers are ours.
-        tokens: Who may ask.
+        application: The application behind it.
+        addresses: Host headers that are accepted.
+        tokens: Tokens that are accepted.
         most_bytes: Largest body.
     """
 
     def __init__(
         self,
         application: Application,
-        addresses: Addresses,
+        addresses: AllowedHosts,
         tokens: Tokens,
-        most_bytes: int = MOST_BYTES,
+        most_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self.application, self.addresses, self.tokens = application, addresses, tokens
         self.most_bytes = most_bytes
@@ -127,25 +127,25 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", ()), *_headers(scope)]
+                message["headers"] = [*message.get("headers", ()), *_security_headers(scope)]
             await send(message)
 
         refusal = self._refusal(scope)
         if refusal is not None:
-            await _answer(sending, *refusal)
+            await _send_json(sending, *refusal)
             return
         try:
             await self.application(scope, self._counted(receive), sending)
-        except TooLarge:
+        except BodyTooLarge:
             if not started:
-                await _answer(sending, 413, "the request is too large")
+                await _send_json(sending, 413, "the request is too large")
         except Exception as error:
-            tell(error)
+            print_origin(error)
             if not started:
-                await _answer(sending, 500, WENT_WRONG)
+                await _send_json(sending, 500, SERVER_ERROR)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        """Return status and sentence for a request that is not answered."""
+        """Return status and sentence for a request that is refused; None for others."""
         headers = _Headers(scope["headers"])
         if not self.addresses.has(headers.only("host")):
             return 421, "this server is not called that; use the address that it printed"
@@ -161,14 +161,14 @@ class Guard:
                 return 403, "only this server's own page may change anything"
             if headers.only("content-type").partition(";")[0].strip() != "application/json":
                 return 415, "the request is no JSON"
-        if not _is_short(headers.only("content-length"), self.most_bytes):
+        if not _is_length_within(headers.only("content-length"), self.most_bytes):
             return 413, "the request is too large"
-        if is_api and path not in OPEN and not self.tokens.is_good(_cookie(headers)):
+        if is_api and path not in OPEN_PATHS and not self.tokens.is_good(_read_cookie(headers)):
             return 401, "sign in first"
         return None
 
     def _counted(self, receive: Receive) -> Receive:
-        """Count a body while it is read: what it says of its length may be false, or missing."""
+        """Count the bytes of a body as they come: its declared length may be false, or missing."""
         taken = 0
 
         async def counted() -> Message:
@@ -176,7 +176,7 @@ class Guard:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > self.most_bytes:
-                raise TooLarge
+                raise BodyTooLarge
             return message
 
         return counted
@@ -187,20 +187,20 @@ class _Headers:
         self._all = [(name.lower(), value) for name, value in headers]
 
     def only(self, name: str) -> str:
-        """Return a header; one that stands there twice says nothing that can be trusted."""
+        """Return a header; a repeated one is not trusted."""
         found = [value for own, value in self._all if own == name.encode()]
         if len(found) != 1:
             return "" if not found else "twice"
         return found[0].decode("latin-1").strip()
 
 
-def _is_short(length: str, most: int) -> bool:
+def _is_length_within(length: str, most: int) -> bool:
     if not length:
         return True
     return length.isascii() and length.isdecimal() and len(length) < 19 and int(length) <= most
 
 
-def _cookie(headers: _Headers) -> str:
+def _read_cookie(headers: _Headers) -> str:
     try:
         found = SimpleCookie(headers.only("cookie")).get(COOKIE)
     except CookieError:
@@ -208,21 +208,21 @@ def _cookie(headers: _Headers) -> str:
     return found.value if found else ""
 
 
-def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+def _security_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     kept = scope.get("curate.cached", False)
     own = [] if kept else [(b"cache-control", b"no-store")]
     return [*HEADERS, *own]
 
 
-async def _answer(send: Send, status: int, sentence: str) -> None:
+async def _send_json(send: Send, status: int, sentence: str) -> None:
     body = orjson.dumps({"error": sentence})
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-def tell(error: BaseException) -> None:
-    """Print where an error arose, without what it said: that may hold names from the data."""
+def print_origin(error: BaseException) -> None:
+    """Print where an error arose, without its message, which may hold names from the data."""
     places = traceback.extract_tb(error.__traceback__)[-4:]
     where = " < ".join(f"{p.name}:{p.lineno}" for p in reversed(places))
     print(f"error: {type(error).__name__} in {where}", file=sys.stderr, flush=True)

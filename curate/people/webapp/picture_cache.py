@@ -1,4 +1,4 @@
-"""Pictures around masks: rendered once, kept while there is room, made ahead."""
+"""Cache of rendered views of pictures, with prefetching."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from curate.render.crops import KEPT_PIXELS, glimpsed, reduced, visible
 VIEWS = {"card": 1024, "near": 2048, "whole": 2048}
 """Longest side of each view, in pixels."""
 
-KEPT_BYTES = 32_000_000
+ENCODED_BYTES = 32_000_000
 """What rendered views may take."""
 
 DECODED_BYTES = 40_000_000
 """What decoded pictures may take, the one in use apart."""
 
-MOST_PIXELS = 80_000_000
+MAX_PIXELS = 80_000_000
 """Larger pictures are not decoded whole for a segmenter: one takes three bytes a pixel."""
 
-SHOWN_BYTES = 150_000_000
+MAX_DECODE_BYTES = 150_000_000
 """Most memory that decoding a picture takes to show a piece of it."""
 
 _SMALL_PIXELS = 8_000_000  # larger pictures are decoded one at a time
-_MOST_TABLES = 64
+_MAX_TABLES = 64
 
-AT_ONCE = 2
-QUALITY = 85
+RENDER_THREADS = 2
+JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True)
-class PictureRequest:
-    """What is asked for.
+class ViewRequest:
+    """A view of a picture to render.
 
     Attributes:
-        file_name: As the dataset says it.
+        file_name: As in the dataset.
         size: Height and width of the masks' canvas.
         box: The window; the whole image if None.
-        longest: Longest side of the result.
+        longest: Longest side of the result, in pixels.
     """
 
     file_name: str
@@ -55,7 +55,7 @@ class PictureRequest:
     longest: int
 
 
-class Views:
+class ViewCache:
     """Renders views of a folder of pictures.
 
     Nothing outside the folder is ever opened. Of a large picture no more is decoded than is shown,
@@ -67,23 +67,23 @@ class Views:
 
     def __init__(self, folder: ImageFolder | None) -> None:
         self._folder = folder
-        self._made: OrderedDict[PictureRequest, bytes | None] = OrderedDict()
-        self._making: dict[PictureRequest, Future[bytes | None]] = {}
+        self._made: OrderedDict[ViewRequest, bytes | None] = OrderedDict()
+        self._making: dict[ViewRequest, Future[bytes | None]] = {}
         self._decoded: OrderedDict[tuple[str, tuple[int, int]], Bytes] = OrderedDict()
         self._decoding: dict[tuple[str, tuple[int, int]], threading.Lock] = {}
         self._tables: OrderedDict[tuple[str, tuple[int, int]], Bytes | None] = OrderedDict()
         self._lock = threading.Lock()
         self._large = threading.Lock()
-        self._pool = ThreadPoolExecutor(AT_ONCE, "pictures")
+        self._pool = ThreadPoolExecutor(RENDER_THREADS, "pictures")
 
     def __bool__(self) -> bool:
         return self._folder is not None
 
     def close(self) -> None:
-        """Render nothing more."""
+        """Stop rendering."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def ask(self, view: PictureRequest) -> Future[bytes | None]:
+    def ask(self, view: ViewRequest) -> Future[bytes | None]:
         """Return a view as JPEG, once it is rendered; None where there is no such picture."""
         with self._lock:
             if view in self._made:
@@ -98,9 +98,9 @@ class Views:
     def pixels(self, file_name: str, size: tuple[int, int]) -> Bytes | None:
         """Return a decoded picture in RGB, as it is seen; None where there is none.
 
-        None too where it has more than :data:`MOST_PIXELS`.
+        None too where it has more than :data:`MAX_PIXELS`.
         """
-        if self._folder is None or size[0] * size[1] > MOST_PIXELS:
+        if self._folder is None or size[0] * size[1] > MAX_PIXELS:
             return None
         key = (file_name, size)
         with self._lock:
@@ -117,7 +117,7 @@ class Views:
                 self._decoding.pop(key, None)
                 if pixels is not None:
                     self._decoded[key] = pixels
-                    _bound(self._decoded, DECODED_BYTES, lambda p: p.nbytes)
+                    _evict(self._decoded, DECODED_BYTES, lambda p: p.nbytes)
         return pixels
 
     def _decode(self, file_name: str, size: tuple[int, int]) -> Bytes | None:
@@ -127,8 +127,8 @@ class Views:
         with self._large:  # one at a time, or memory would not do
             return visible(self._folder.load(file_name, size))
 
-    def _piece(self, view: PictureRequest, box: Box) -> Bytes | None:
-        """Return a window of a picture as it is seen, and no more of a large one."""
+    def _piece(self, view: ViewRequest, box: Box) -> Bytes | None:
+        """Return a window of a picture as displayed, decoding no more than needed."""
         if view.size[0] * view.size[1] <= KEPT_PIXELS:
             pixels = self.pixels(view.file_name, view.size)
             if pixels is None:
@@ -140,13 +140,13 @@ class Views:
         with self._large:
             if key not in self._tables:
                 self._tables[key] = glimpsed(self._folder, *key)
-                while len(self._tables) > _MOST_TABLES:
+                while len(self._tables) > _MAX_TABLES:
                     self._tables.popitem(last=False)
             table = self._tables[key]
             piece = self._folder.load(*key, box=box, longest=view.longest)
         return piece if piece is None or table is None else table[piece]
 
-    def _render(self, view: PictureRequest) -> bytes | None:
+    def _render(self, view: ViewRequest) -> bytes | None:
         try:
             packed = self._packed(view)
         except Exception:  # whatever a picture makes of its decoder: there is none
@@ -154,10 +154,10 @@ class Views:
         with self._lock:
             self._making.pop(view, None)
             self._made[view] = packed
-            _bound(self._made, KEPT_BYTES, lambda p: 100 + len(p or b""))
+            _evict(self._made, ENCODED_BYTES, lambda p: 100 + len(p or b""))
         return packed
 
-    def _packed(self, view: PictureRequest) -> bytes | None:
+    def _packed(self, view: ViewRequest) -> bytes | None:
         from PIL import Image
 
         box = view.box or Box(0, 0, view.size[1], view.size[0])
@@ -167,11 +167,11 @@ class Views:
         image = reduced(Image.fromarray(np.ascontiguousarray(piece)), view.longest)
         out = io.BytesIO()
         # WebP would be a tenth smaller and take ten times as long; see reports/review.
-        image.save(out, "JPEG", quality=QUALITY)
+        image.save(out, "JPEG", quality=JPEG_QUALITY)
         return out.getvalue()
 
 
-def _bound(kept: OrderedDict[Any, Any], most: int, size: Callable[[Any], int]) -> None:
+def _evict(kept: OrderedDict[Any, Any], most: int, size: Callable[[Any], int]) -> None:
     """Drop the least recently used but the last until the rest fits."""
     taken = sum(map(size, kept.values()))
     while taken > most and len(kept) > 1:

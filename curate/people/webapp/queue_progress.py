@@ -1,4 +1,4 @@
-"""Who has decided on which masks of a queue: kept in step with the file, whoever writes to it."""
+"""Progress of a queue: who has decided on which masks, kept in step with the file."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import numpy.typing as npt
 import orjson
 
 from curate.people.reviews import Reviews
-from curate.people.webapp.shown_queue import Queue
-from curate.people.webapp.unsettled import Unsettled, changed_since, find_unsettled
+from curate.people.webapp.shown_queue import ShownQueue
+from curate.people.webapp.unsettled import Unsettled, find_changed, find_unsettled
 
-_NEW = "select decision_id, mask_id, reviewer from standing where decision_id > :since"
-_BACK = (
+_NEW_DECISIONS = "select decision_id, mask_id, reviewer from standing where decision_id > :since"
+_NEW_WITHDRAWALS = (
     "select w.withdrawn_id, d.mask_id from withdrawn w join decisions d using (decision_id)"
     " where w.withdrawn_id > :since"
 )
-_OF_DRAW = (
+_DRAW_FILTER = (
     # The plus keeps SQLite from going through all of a draw instead of the new rows alone.
     " and (+draw_id = :draw or mask_id in (select value from json_each(:outside)))"
 )
-_WHO = (
+_REVIEWERS = (
     "select distinct reviewer from standing"
     " where mask_id = :mask and (:draw is null or draw_id = :draw)"
 )
 
 
 class QueueProgress:
-    """What people have decided of a queue.
+    """Decisions on the masks of a queue.
 
     Of the ranking and of masks outside the draw a decision by anybody for any reason counts; of a
     draw only one made for it. A mask that all these decisions do not settle is open again in its
-    last row, but where nothing that judges a mask may be seen.
+    last row, but not in a blind queue.
 
     Attributes:
         answered: Shape (rows,): whether enough people have decided on the mask for this row.
         done: Shape (rows,): whether that settles it, too.
         unsettled: Masks of the queue that people have not settled, whatever they saw them for.
-        mine: How many masks of the queue each person has decided on.
+        mine: Number of masks of the queue that each person has decided on.
 
     Args:
         queue: The queue.
@@ -47,7 +47,7 @@ class QueueProgress:
         rule: How people who disagree are resolved.
     """
 
-    def __init__(self, queue: Queue, reviews: Reviews, rule: str = "majority") -> None:
+    def __init__(self, queue: ShownQueue, reviews: Reviews, rule: str = "majority") -> None:
         self.queue, self.reviews, self.rule = queue, reviews, rule
         self.answered = np.zeros(len(queue), np.bool_)
         self.done = np.zeros(len(queue), np.bool_)
@@ -66,15 +66,19 @@ class QueueProgress:
             self.rule, self._settled_to = rule, None
 
     def refresh(self) -> None:
-        """Take in what was written since the last time."""
+        """Read the rows written since the last call."""
         queue = self.queue
-        only = "" if queue.draw_id is None else _OF_DRAW
+        only = "" if queue.draw_id is None else _DRAW_FILTER
         outside = orjson.dumps(sorted(queue.undrawn_ids)).decode()
         asked = {"draw": queue.draw_id, "outside": outside}
         with self.reviews.connected() as connection:
             connection.execute("begin")  # one moment for all that is read
-            new = connection.execute(_NEW + only, asked | {"since": self._decision}).fetchall()
-            back = connection.execute(_BACK + only, asked | {"since": self._withdrawn}).fetchall()
+            new = connection.execute(
+                _NEW_DECISIONS + only, asked | {"since": self._decision}
+            ).fetchall()
+            back = connection.execute(
+                _NEW_WITHDRAWALS + only, asked | {"since": self._withdrawn}
+            ).fetchall()
             for number, mask_id, reviewer in new:
                 self._decision = max(self._decision, number)
                 self._add(mask_id, reviewer)
@@ -86,13 +90,13 @@ class QueueProgress:
             connection.execute("rollback")
 
     def awaits(self, row: int) -> Unsettled | None:
-        """Return why a row that was answered is open all the same; None for all others."""
+        """Return the reason why an answered row is open again; None for all others."""
         if not self.answered[row] or self.done[row]:
             return None
         return self.unsettled.get(int(self.queue.mask_ids[row]))
 
     def who(self, row: int) -> frozenset[str]:
-        """Return who has decided on a row's mask."""
+        """Return the people who have decided on a row's mask."""
         return self._sets[int(self._group[row])]
 
     def by(self, reviewer: str) -> npt.NDArray[np.bool_]:
@@ -108,7 +112,7 @@ class QueueProgress:
     def _again(self, connection: sqlite3.Connection, mask_id: int) -> None:
         if rows := self.queue.rows_of(mask_id):
             asked = {"mask": mask_id, "draw": self.queue.shown_for(mask_id)[1]}
-            found = connection.execute(_WHO, asked)
+            found = connection.execute(_REVIEWERS, asked)
             self._set(rows, frozenset(name for (name,) in found))
 
     def _set(self, rows: list[int], people: frozenset[str]) -> None:
@@ -131,8 +135,8 @@ class QueueProgress:
             self.done[rows[-1]] = False
 
     def _settle(self, connection: sqlite3.Connection) -> None:
-        """Find out anew which masks are not settled, of those on which anything was said since."""
-        now, ids = changed_since(connection, self._settled_to)
+        """Update which masks are unsettled, of those with new decisions or withdrawals."""
+        now, ids = find_changed(connection, self._settled_to)
         if now == self._settled_to:
             return
         self._settled_to = now

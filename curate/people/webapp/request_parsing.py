@@ -1,4 +1,4 @@
-"""What a page may send: each value in its type and range, or one sentence why not."""
+"""Parsing of requests: type and range of each value, or one sentence why not."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import orjson
 from curate.people.reviews.validation import is_name
 from curate.people.webapp.filters import Filter
 
-MOST_CARDS = 48
-MOST_EVENTS = 500
-MOST_POINTS = 100
-LONGEST_NAME = 200
-LONGEST_COUNTS = 6_000_000
+MAX_CARDS = 48
+MAX_EVENTS = 500
+MAX_POINTS = 100
+MAX_NAME = 200
+MAX_COUNTS = 6_000_000
 
 _ID = re.compile(r"-?[0-9]{1,19}")
 _ITEM = re.compile(r"(-?[0-9]{1,19})\.[01]")
 _KEY = re.compile(r"[A-Za-z0-9-]{8,100}")
 _WORD = re.compile(r"[A-Za-z0-9_]{1,120}")
-_LARGEST = 2**63 - 1
+_MAX_ID = 2**63 - 1
 
 
-class Refused(Exception):
-    """A request that is answered with a status and a sentence.
+class RequestError(Exception):
+    """An invalid request, answered with a status and a sentence.
 
     Args:
         status: The HTTP status, 4xx or 5xx.
-        sentence: Why, for people; never a path, never what Python said.
+        sentence: Why, for people; never a path, never a Python message.
     """
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -39,8 +39,8 @@ class Refused(Exception):
         self.status, self.sentence = status, sentence
 
 
-def parsed(body: bytes) -> dict[str, Any]:
-    """Read a JSON object.
+def parse_json(body: bytes) -> dict[str, Any]:
+    """Parse a JSON object.
 
     Raises:
         Refused: It is none.
@@ -48,109 +48,109 @@ def parsed(body: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Refused(400, "the request is no JSON") from error
+        raise RequestError(400, "the request is no JSON") from error
     if not isinstance(value, dict):
-        raise Refused(400, "the request is no JSON object")
+        raise RequestError(400, "the request is no JSON object")
     return value
 
 
-def _wrong(name: str) -> Refused:
-    return Refused(400, f"{name} is missing or not what it must be")
+def _value_error(name: str) -> RequestError:
+    return RequestError(400, f"{name} is missing or not what it must be")
 
 
-def id_of(value: Any, name: str = "mask_id") -> int:
-    """Return an id, which comes as a string: it may be larger than a page can count."""
-    if not isinstance(value, str) or not _ID.fullmatch(value) or abs(int(value)) > _LARGEST:
-        raise _wrong(name)
+def parse_id(value: Any, name: str = "mask_id") -> int:
+    """Return an id; ids are strings, since they may pass JavaScript's exact integers."""
+    if not isinstance(value, str) or not _ID.fullmatch(value) or abs(int(value)) > _MAX_ID:
+        raise _value_error(name)
     return int(value)
 
 
-def mask_of(item: Any) -> int:
-    """Return the mask of an item."""
+def parse_item(item: Any) -> int:
+    """Return the mask id of an item."""
     found = _ITEM.fullmatch(item) if isinstance(item, str) else None
     if found is None:
-        raise _wrong("item")
-    return id_of(found[1], "item")
+        raise _value_error("item")
+    return parse_id(found[1], "item")
 
 
-def key_of(value: Any, name: str = "key") -> str:
+def parse_key(value: Any, name: str = "key") -> str:
     """Return a key or a client's name."""
     if not isinstance(value, str) or not _KEY.fullmatch(value):
-        raise _wrong(name)
+        raise _value_error(name)
     return value
 
 
-def text_of(value: Any, name: str, longest: int = LONGEST_NAME) -> str:
+def parse_text(value: Any, name: str, longest: int = MAX_NAME) -> str:
     """Return a text for people, without spaces at its ends."""
     if not isinstance(value, str) or len(value) > longest or "\0" in value:
-        raise _wrong(name)
+        raise _value_error(name)
     return value.strip()
 
 
-def name_of(value: Any) -> str:
+def parse_name(value: Any) -> str:
     """Return a reviewer's name, "" for none."""
-    name = text_of(value, "reviewer")
+    name = parse_text(value, "reviewer")
     if not is_name(name):
-        raise Refused(400, "the reviewer's name has a line break or another control character")
+        raise RequestError(400, "the reviewer's name has a line break or another control character")
     return name
 
 
-def number_of(value: Any, name: str, low: float = -math.inf, high: float = math.inf) -> float:
+def parse_number(value: Any, name: str, low: float = -math.inf, high: float = math.inf) -> float:
     """Return a finite number in a range."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong(name)
+        raise _value_error(name)
     if not math.isfinite(value) or not low <= value <= high:
-        raise _wrong(name)
+        raise _value_error(name)
     return float(value)
 
 
-def items_of(value: Any, name: str, most: int = 2000) -> list[int]:
+def parse_items(value: Any, name: str, most: int = 2000) -> list[int]:
     """Return the masks of a list of items."""
     if not isinstance(value, list) or len(value) > most:
-        raise _wrong(name)
-    return [mask_of(item) for item in value]
+        raise _value_error(name)
+    return [parse_item(item) for item in value]
 
 
-def counts_of(value: Any) -> str:
-    """Return compressed counts; whether they are a mask is for others to see."""
-    if not isinstance(value, str) or not value.isascii() or not 0 < len(value) <= LONGEST_COUNTS:
-        raise _wrong("counts")
+def parse_counts(value: Any) -> str:
+    """Return compressed counts; whether they decode is checked later."""
+    if not isinstance(value, str) or not value.isascii() or not 0 < len(value) <= MAX_COUNTS:
+        raise _value_error("counts")
     return value
 
 
-def filter_of(value: Any) -> Filter:
+def parse_filter(value: Any) -> Filter:
     """Return a filter."""
     if value is None:
         return Filter()
     if not isinstance(value, Mapping):
-        raise _wrong("filter")
+        raise _value_error("filter")
     category, reason, score = (value.get(name) for name in ("category", "reason", "score"))
     return Filter(
-        None if category is None else _name(category),
-        None if reason is None else key_of(reason, "reason"),
-        None if score is None else _score(score),
+        None if category is None else _parse_filter_name(category),
+        None if reason is None else parse_key(reason, "reason"),
+        None if score is None else _parse_score(score),
     )
 
 
-def _name(value: Any) -> str:
+def _parse_filter_name(value: Any) -> str:
     if not isinstance(value, str):
-        raise _wrong("category")
+        raise _value_error("category")
     return value
 
 
-def _score(value: Any) -> tuple[str, float, float]:
+def _parse_score(value: Any) -> tuple[str, float, float]:
     column = value.get("column") if isinstance(value, Mapping) else None
     if not isinstance(column, str) or not _WORD.fullmatch(column):
-        raise _wrong("score")
+        raise _value_error("score")
     low, high = (
-        end if given is None else number_of(given, "score")
+        end if given is None else parse_number(given, "score")
         for given, end in ((value.get("low"), -math.inf), (value.get("high"), math.inf))
     )
     return column, low, high
 
 
 @dataclass(frozen=True)
-class Next:
+class NextRequest:
     """A request for the next masks."""
 
     client: str
@@ -161,27 +161,27 @@ class Next:
     holding: list[int]
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any]) -> Next:
-        """Read one.
+    def of(cls, asked: Mapping[str, Any]) -> NextRequest:
+        """Parse a request.
 
         Raises:
-            Refused: A value is wrong.
+            RequestError: A value is wrong.
         """
         order = asked.get("order", "queue")
         if order not in ("queue", "best"):
-            raise _wrong("order")
+            raise _value_error("order")
         return cls(
-            key_of(asked.get("client"), "client"),
-            name_of(asked.get("reviewer", "")),
-            int(number_of(asked.get("count"), "count", 1, MOST_CARDS)),
+            parse_key(asked.get("client"), "client"),
+            parse_name(asked.get("reviewer", "")),
+            int(parse_number(asked.get("count"), "count", 1, MAX_CARDS)),
             order == "best",
-            filter_of(asked.get("filter")),
-            items_of(asked.get("holding", []), "holding"),
+            parse_filter(asked.get("filter")),
+            parse_items(asked.get("holding", []), "holding"),
         )
 
 
 @dataclass(frozen=True)
-class Clicks:
+class ClickRequest:
     """A request to redraw a mask from clicks."""
 
     mask_id: int
@@ -190,29 +190,29 @@ class Clicks:
     counts: str | None
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any]) -> Clicks:
-        """Read one.
+    def of(cls, asked: Mapping[str, Any]) -> ClickRequest:
+        """Parse a request.
 
         Raises:
-            Refused: A value is wrong.
+            RequestError: A value is wrong.
         """
         points, labels = asked.get("points"), asked.get("labels")
-        if not isinstance(points, list) or not 0 < len(points) <= MOST_POINTS:
-            raise _wrong("points")
+        if not isinstance(points, list) or not 0 < len(points) <= MAX_POINTS:
+            raise _value_error("points")
         if not isinstance(labels, list) or len(labels) != len(points):
-            raise _wrong("labels")
+            raise _value_error("labels")
         if any(label not in (0, 1) or isinstance(label, bool) for label in labels):
-            raise _wrong("labels")
+            raise _value_error("labels")
         counts = asked.get("counts")
         return cls(
-            id_of(asked.get("mask_id")),
-            [_point(point) for point in points],
+            parse_id(asked.get("mask_id")),
+            [_parse_point(point) for point in points],
             labels,
-            None if counts is None else counts_of(counts),
+            None if counts is None else parse_counts(counts),
         )
 
 
-def _point(value: Any) -> tuple[float, float]:
+def _parse_point(value: Any) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
-        raise _wrong("points")
-    return number_of(value[0], "points"), number_of(value[1], "points")
+        raise _value_error("points")
+    return parse_number(value[0], "points"), parse_number(value[1], "points")

@@ -1,4 +1,4 @@
-"""The scores that people see of a mask, in words."""
+"""Titles and explanations of the scores on a card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from curate.people.webapp.shown_queue import Queue
+from curate.people.webapp.shown_queue import ShownQueue
 from curate.render.formatting import title_of
 
 _PLAIN = ("predicted_iou", "score")
@@ -15,7 +15,7 @@ _PLAIN = ("predicted_iou", "score")
 
 @dataclass(frozen=True)
 class ScoreTerm:
-    """A score: its column, its title, and what a low value says."""
+    """A score: its column, its title, and the meaning of a low value."""
 
     column: str
     title: str
@@ -29,8 +29,8 @@ _PERFECT = 0.995
 """What is shown as 1.00, or nearly so, is never called low."""
 
 
-def usual_of(info: Mapping[str, Any]) -> dict[str, float]:
-    """Return, by score, what nine masks in ten of an audit's dataset reach.
+def read_usual(info: Mapping[str, Any]) -> dict[str, float]:
+    """Return, by score, the value that nine masks in ten of an audit's dataset reach.
 
     Args:
         info: ``audit.json``.
@@ -40,13 +40,13 @@ def usual_of(info: Mapping[str, Any]) -> dict[str, float]:
 
 
 def is_low(value: float, usual: float | None) -> bool:
-    """Return whether a score is low: below what is usual in its dataset, where that is known."""
+    """Return whether a score is below the usual value of its dataset, where that is known."""
     return value < _PERFECT and value < (HALF if usual is None else usual)
 
 
 @cache
-def described() -> dict[str, ScoreTerm]:
-    """Return what is known of every score, by column."""
+def describe_scores() -> dict[str, ScoreTerm]:
+    """Return the terms of all scores, by column."""
     from curate.reporting.methods import OWN_TERMS
     from curate.scorers import columns
 
@@ -59,7 +59,7 @@ def described() -> dict[str, ScoreTerm]:
     }
 
 
-def score_columns(queue: Queue) -> list[ScoreTerm]:
+def score_columns(queue: ShownQueue) -> list[ScoreTerm]:
     """Return the scores that people may see of a queue's masks, the quality first if it is one."""
     wanted = [
         name
@@ -67,4 +67,4 @@ def score_columns(queue: Queue) -> list[ScoreTerm]:
         if (name.endswith("_score") or name in _PLAIN) and name in queue.columns
     ]
     wanted.sort(key=lambda name: name != "quality_score")
-    return [described().get(name) or ScoreTerm(name, title_of(name), "") for name in wanted]
+    return [describe_scores().get(name) or ScoreTerm(name, title_of(name), "") for name in wanted]

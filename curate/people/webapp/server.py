@@ -1,4 +1,4 @@
-"""Listening: the socket, the server's limits, and what is printed."""
+"""HTTP server: socket, connection limits, startup message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from curate.common.ranges import check_numbers
 from curate.dataset.notes import count_noun
 from curate.errors import CallError, Stopped
-from curate.people.webapp.session import Desk
+from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.people.webapp.tokens import VARIABLE, Tokens, find_token
 from curate.store.audit import Audit
@@ -32,11 +32,11 @@ FIRST_REQUEST_S = 10.0
 """How long a connection may take to send its first request's head."""
 
 
-class Impatient(H11Protocol):
-    """A connection that has to ask something soon."""
+class FirstRequestTimeout(H11Protocol):
+    """A connection that is closed where no request comes within :data:`FIRST_REQUEST_S`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
+        """Start the timeout."""
         super().connection_made(transport)
         self.loop.call_later(FIRST_REQUEST_S, self._give_up)
 
@@ -45,8 +45,8 @@ class Impatient(H11Protocol):
             self.transport.close()
 
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-MOST_AT_ONCE = 300
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MAX_CONNECTIONS = 300
 """Connections that are answered at once; more are told to come again."""
 
 _ARENA_MAX = -8
@@ -78,22 +78,22 @@ def serve(
     Raises:
         CurateError: The port is taken, there is nothing to show, or a file cannot be used.
     """
-    _share_memory()
+    _share_arenas()
     with contextlib.closing(listen(host, port)) as bound:
-        tokens, told = _tokens(host, token_file)
-        desk = Desk(audit, settings)
+        tokens, hint = _make_tokens(host, token_file)
+        desk = ReviewSession(audit, settings)
         try:
             port = int(bound.getsockname()[1])
-            print(_greeting(desk, host, port, told), flush=True)
+            print(_greeting(desk, host, port, hint), flush=True)
             if open_page:
-                _open(host, port)
+                _open_browser(host, port)
             _run(desk, tokens, host, port, bound)
         finally:
             desk.close()
 
 
-def _share_memory() -> None:
-    """Let threads share what they allocate from, where the C library can: a fifth less memory."""
+def _share_arenas() -> None:
+    """Let threads share malloc arenas, where the C library can: a fifth less memory."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
@@ -128,55 +128,55 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _tokens(host: str, file: Path | None) -> tuple[Tokens, str]:
-    if host in LOCAL and file is None and not os.environ.get(VARIABLE):
+def _make_tokens(host: str, file: Path | None) -> tuple[Tokens, str]:
+    if host in LOOPBACK and file is None and not os.environ.get(VARIABLE):
         return Tokens(""), ""
-    token, told = find_token(file)
-    return Tokens(token), told
+    token, hint = find_token(file)
+    return Tokens(token), hint
 
 
-def _address(host: str, port: int) -> str:
+def _page_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def _greeting(desk: Desk, host: str, port: int, told: str) -> str:
+def _greeting(desk: ReviewSession, host: str, port: int, hint: str) -> str:
     queue = desk.queue
     what = "the ranking" if queue.draw_id is None else f"draw {queue.draw_id} ({queue.kind})"
     done = int(desk.dealer.decided.done.sum())
     lines = [
-        f"review: {_address(host, port)}",
+        f"review: {_page_url(host, port)}",
         f"{what}: {count_noun(len(queue), 'mask')}, {done:,} done",
     ]
     if unsettled := len(desk.dealer.decided.unsettled):
         lines[-1] += f", {unsettled:,} that people have not settled"
-    if told:
-        lines.append(told)
+    if hint:
+        lines.append(hint)
     if not desk.views:
         lines.append("there are no pictures: give their folder with --images")
     return "\n".join(lines)
 
 
-def _open(host: str, port: int) -> None:
+def _open_browser(host: str, port: int) -> None:
     import webbrowser
 
-    webbrowser.open(_address(host, port))
+    webbrowser.open(_page_url(host, port))
 
 
-def _run(desk: Desk, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
-    with _quiet():
-        asyncio.run(answer(web_server(desk, tokens, host, port), bound))
+def _run(desk: ReviewSession, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
+    with _silence_interrupt():
+        asyncio.run(run_server(make_server(desk, tokens, host, port), bound))
 
 
-def web_server(desk: Desk, tokens: Tokens, host: str, port: int) -> uvicorn.Server:
-    """Return the server that answers for a desk, with its guard and its limits."""
+def make_server(desk: ReviewSession, tokens: Tokens, host: str, port: int) -> uvicorn.Server:
+    """Return the server of a session, with middleware and limits."""
     import uvicorn
 
-    from curate.people.webapp.app import application
-    from curate.people.webapp.middleware import Addresses, Guard
-    from curate.people.webapp.server import Impatient
+    from curate.people.webapp.app import make_application
+    from curate.people.webapp.middleware import AllowedHosts, GuardMiddleware
+    from curate.people.webapp.server import FirstRequestTimeout
 
     config = uvicorn.Config(
-        Guard(application(desk, tokens), Addresses(host, port), tokens),
+        GuardMiddleware(make_application(desk, tokens), AllowedHosts(host, port), tokens),
         log_config=None,
         log_level="critical",
         access_log=False,
@@ -184,8 +184,8 @@ def web_server(desk: Desk, tokens: Tokens, host: str, port: int) -> uvicorn.Serv
         proxy_headers=False,
         ws="none",
         lifespan="off",
-        http=Impatient,
-        limit_concurrency=MOST_AT_ONCE,
+        http=FirstRequestTimeout,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=16_384,
@@ -193,8 +193,8 @@ def web_server(desk: Desk, tokens: Tokens, host: str, port: int) -> uvicorn.Serv
     return uvicorn.Server(config)
 
 
-async def answer(server: uvicorn.Server, bound: socket.socket) -> None:
-    """Answer on a socket until the server is told to stop."""
+async def run_server(server: uvicorn.Server, bound: socket.socket) -> None:
+    """Serve on a socket until the server is stopped."""
     import anyio.to_thread
 
     # Each thread has memory of its own that it never gives back.
@@ -203,8 +203,8 @@ async def answer(server: uvicorn.Server, bound: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """End without a traceback when somebody stops the server."""
+def _silence_interrupt() -> Iterator[None]:
+    """End without a traceback on an interrupt."""
     try:
         yield
     except KeyboardInterrupt as stopped:

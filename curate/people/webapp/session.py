@@ -1,4 +1,4 @@
-"""Everything that one server needs for one queue, put together."""
+"""Review session: one queue with its cards, views, leases, writer and segmenter."""
 
 from __future__ import annotations
 
@@ -16,33 +16,39 @@ import pyarrow as pa
 from curate.common.clock import SYSTEM, Clock
 from curate.people.reviews import has_reviews, open_reviews
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
-from curate.people.webapp.assignment import Dealer, Wish, best_order
-from curate.people.webapp.attached_file import Attached
-from curate.people.webapp.cards import Cards, warm, whole_mask
-from curate.people.webapp.click_prompts import Redrawing
+from curate.people.webapp.assignment import Assigner, MaskRequest, best_order
+from curate.people.webapp.attached_file import AttachedReviews
+from curate.people.webapp.cards import Cards, load_kernels, read_mask
+from curate.people.webapp.click_prompts import ClickSegmenter
 from curate.people.webapp.decision_writer import EventWriter
-from curate.people.webapp.events import Sent
+from curate.people.webapp.events import EventBatch
 from curate.people.webapp.filters import Filters
 from curate.people.webapp.leases import Leases
-from curate.people.webapp.picture_cache import SHOWN_BYTES, VIEWS, Views
-from curate.people.webapp.request_parsing import Clicks, Next, Refused
-from curate.people.webapp.score_texts import usual_of
-from curate.people.webapp.shown_queue import Queue
-from curate.people.webapp.startup import ReviewSettings, ShownAudit, find_queue, images_of, name_of
-from curate.people.webapp.whole_images import WholeImages
+from curate.people.webapp.picture_cache import MAX_DECODE_BYTES, VIEWS, ViewCache
+from curate.people.webapp.request_parsing import ClickRequest, NextRequest, RequestError
+from curate.people.webapp.score_texts import read_usual
+from curate.people.webapp.shown_queue import ShownQueue
+from curate.people.webapp.startup import (
+    ReviewSettings,
+    ShownAudit,
+    find_images,
+    find_queue,
+    name_queue,
+)
+from curate.people.webapp.whole_images import ImageCards
 from curate.render.formatting import shown
 from curate.store.audit import Audit
 from curate.store.known_pictures import open_pictures
 
-_READY_S = 1.0
+_FIRST_WAIT_S = 1.0
 """How long the page's first question waits for the filters of a small audit."""
 
-_SMALL = 50_000
+_SMALL_QUEUE = 50_000
 """Masks of a small audit."""
 
 
-class Desk:
-    """One queue before people.
+class ReviewSession:
+    """One queue served to people.
 
     Args:
         audit: The audit.
@@ -56,30 +62,30 @@ class Desk:
     def __init__(self, audit: Audit, settings: ReviewSettings, clock: Clock = SYSTEM) -> None:
         self.audit, self.settings, self.clock = audit, settings, clock
         self._shown = ShownAudit(audit)
-        threading.Thread(target=warm, name="kernels", daemon=True).start()
+        threading.Thread(target=load_kernels, name="kernels", daemon=True).start()
         if not has_reviews(audit):
             open_reviews(audit, create=True)
-        reviews = Attached(audit, clock)
-        folder = images_of(audit, settings)
-        opened = None if folder is None else open_pictures(audit, folder, SHOWN_BYTES)
-        self.views = Views(opened)
+        reviews = AttachedReviews(audit, clock)
+        folder = find_images(audit, settings)
+        opened = None if folder is None else open_pictures(audit, folder, MAX_DECODE_BYTES)
+        self.views = ViewCache(opened)
         decided = find_queue(reviews, settings)
-        self.queue: Queue = decided.queue
+        self.queue: ShownQueue = decided.queue
         self.leases = Leases(audit.path, clock=clock)
-        self.dealer = Dealer(self.queue, decided, self.leases)
+        self.dealer = Assigner(self.queue, decided, self.leases)
         self.filters = Filters(self.queue)
-        self.name = name_of(audit, self.queue)
-        usual = usual_of(audit.info)
+        self.name = name_queue(audit, self.queue)
+        usual = read_usual(audit.info)
         version = f"{self.name} {folder}"
         self.cards = Cards(self.queue, version, pictures=bool(self.views), usual=usual)
         self.writer = EventWriter(reviews, self.queue)
-        self.images = WholeImages(self.queue, self.cards, self.views, reviews)
-        self.redrawing = Redrawing(settings.segmenter if self.views else None, settings.device)
+        self.images = ImageCards(self.queue, self.cards, self.views, reviews)
+        self.redrawing = ClickSegmenter(settings.segmenter if self.views else None, settings.device)
         self._listed: Future[dict[str, Any]] = Future()
         self._listing = threading.Lock()
 
     def close(self) -> None:
-        """Write what has come, and let go of everything."""
+        """Write the queued events, and close all files and threads."""
         self.writer.close()
         self.views.close()
         self.leases.close()
@@ -89,12 +95,12 @@ class Desk:
         return best_order(self.queue)
 
     def about(self) -> dict[str, Any]:
-        """Return what the page says of the queue; the filters come when they are read."""
-        small = len(self.queue.files.ids) <= _SMALL
+        """Return the page's description of the queue; filters follow once they are read."""
+        small = len(self.queue.files.ids) <= _SMALL_QUEUE
         if small:
             self._read_filters()
         try:
-            filters = self._listed.result(_READY_S if small else 0)
+            filters = self._listed.result(_FIRST_WAIT_S if small else 0)
         except TimeoutError:
             filters = {"categories": [], "reasons": [], "scores": []}
         names = [each["name"] for each in filters["categories"]]
@@ -130,11 +136,11 @@ class Desk:
         except BaseException as error:  # whoever asks for the filters gets it
             self._listed.set_exception(error)
 
-    def next(self, asked: Next) -> dict[str, Any]:
+    def next(self, asked: NextRequest) -> dict[str, Any]:
         """Lease the next masks to a page and return their cards."""
         order = self._best if asked.best else None
         fits = self.filters.rows(asked.filter)
-        wish = Wish(asked.client, asked.reviewer, asked.count, asked.holding, fits, order)
+        wish = MaskRequest(asked.client, asked.reviewer, asked.count, asked.holding, fits, order)
         rows, left, gone = self.dealer.deal(wish)
         cards = self._cards(rows)
         self._prefetch(rows)
@@ -148,11 +154,11 @@ class Desk:
         }
 
     def _cards(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """Return cards with what the policy measured, and what people have not settled.
+        """Return cards with the policy's measures, and the reason why a mask is unsettled.
 
-        Nobody is shown what others said before they decide themselves: at most that people did not
-        settle a mask, and that not where each is to judge alone (a random sample, what a second
-        person looks at, known answers).
+        Nobody sees the decisions of others before deciding: at most that people did not settle a
+        mask, and not even that where each is to judge alone (a random sample, masks of an overlap,
+        known answers).
         """
         decided, queue = self.dealer.decided, self.queue
         alone = queue.blind or queue.checks or queue.twice
@@ -166,8 +172,9 @@ class Desk:
             cards.append(card)
         return cards
 
-    def prepare(self, sent: Sent) -> None:
-        """Lease what a page is about to take back; to be called before that is written."""
+    def prepare(self, sent: EventBatch) -> None:
+        """Lease the masks of decisions that a page withdraws; called before the withdrawal is
+        written."""
         back = [e.mask_id for e in sent.events if e.kind == "withdraw" and e.mask_id is not None]
         if back:
             self.dealer.hold(sent.client, sent.reviewer, back)
@@ -177,12 +184,12 @@ class Desk:
             for row in rows:
                 self.views.ask(self.cards.view(int(self.queue.places[row]), "card")[0])
 
-    def record(self, sent: Sent, found: Sequence[str | None]) -> dict[str, Any]:
-        """Take note of what a page sent, and return its answer.
+    def record(self, sent: EventBatch, found: Sequence[str | None]) -> dict[str, Any]:
+        """Update leases and progress after a batch of events; return the response.
 
         Args:
-            sent: What it sent.
-            found: What the writer says of each event; all others stand on the disk.
+            sent: The batch.
+            found: The writer's refusal of each event; all others are on disk.
         """
         done = [event for event, why in zip(sent.events, found, strict=True) if why is None]
         refused = sent.refused + [
@@ -209,44 +216,45 @@ class Desk:
         }
 
     def picture(self, mask_id: int, view: str, seen: str) -> tuple[Future[bytes | None], bool]:
-        """Return a view of the picture around a mask, and whether it may be kept for good.
+        """Return a view of the picture around a mask, and whether it may be cached forever.
 
         Args:
             mask_id: The mask.
-            view: A word of :data:`curate.people.webapp.picture_cache.VIEWS`.
-            seen: What the address says of the window that it is of.
+            view: One of :data:`curate.people.webapp.picture_cache.VIEWS`.
+            seen: Window tag in the URL; if it matches the current window, the response may be
+                cached forever.
         """
         if view not in VIEWS or not self.views:
-            raise Refused(404, "there is no such picture")
+            raise RequestError(404, "there is no such picture")
         wanted, word = self.cards.view(self._place(mask_id), view)
         return self.views.ask(wanted), word == seen
 
     def check_queue(self, asked: Mapping[str, Any]) -> None:
-        """See that a page is one of this queue's: ids of another audit's masks may be equal.
+        """Check that a request belongs to this queue: mask ids of another audit may be equal.
 
         Raises:
             Refused: It is not, or the audit is not the one that this server was started on.
         """
         if asked.get("queue") != self.name:
-            raise Refused(409, "another queue is open here now; reload the page")
+            raise RequestError(409, "another queue is open here now; reload the page")
         if (info := self._shown.changed()) is not None:
             self.dealer.decided.resolve_by(PeopleSettings.of(info).rule)
 
     def mask(self, mask_id: int) -> dict[str, Any]:
         """Return a whole mask."""
-        return whole_mask(self.queue, self._place(mask_id))
+        return read_mask(self.queue, self._place(mask_id))
 
-    def segment(self, asked: Clicks) -> dict[str, Any]:
+    def segment(self, asked: ClickRequest) -> dict[str, Any]:
         """Redraw a mask from clicks."""
         self.redrawing.check()
         view, _ = self.cards.view(self._place(asked.mask_id), "whole")
         pixels = self.views.pixels(view.file_name, view.size)
         if pixels is None:
-            raise Refused(404, "there is no picture of this mask")
+            raise RequestError(404, "there is no picture of this mask")
         return self.redrawing.draw(pixels, asked)
 
     def _place(self, mask_id: int) -> int:
         place = int(self.queue.files.find([mask_id])[0])
         if place < 0:
-            raise Refused(404, "there is no such mask")
+            raise RequestError(404, "there is no such mask")
         return place

@@ -1,4 +1,4 @@
-"""What is shown to people, in which order: a recorded draw, or the ranking as it stands."""
+"""Queues in the order of display: a recorded draw, or the current ranking."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import AuditError, CallError
-from curate.people.queues.draw_queue import seen
+from curate.people.queues.draw_queue import visible_columns
 from curate.people.reviews import Reviews
 from curate.people.webapp.mask_files import IntArray, MaskFiles
 from curate.store.audit import Audit
@@ -26,7 +26,7 @@ BLIND = "estimate"
 
 
 @dataclass(frozen=True)
-class Queue:
+class ShownQueue:
     """Masks in the order in which people see them.
 
     A mask that two people see stands in two rows, of slots 0 and 1. Which slot a person has is
@@ -59,7 +59,7 @@ class Queue:
     columns: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        shown = seen(self.kind, dict.fromkeys(self.files.names, ""), checks=self.checks)
+        shown = visible_columns(self.kind, dict.fromkeys(self.files.names, ""), checks=self.checks)
         object.__setattr__(self, "columns", frozenset(shown))
 
     def __len__(self) -> int:
@@ -67,12 +67,12 @@ class Queue:
 
     @property
     def name(self) -> str:
-        """What tells this queue from others of the audit."""
+        """Name of this queue among those of the audit."""
         return "ranking" if self.draw_id is None else f"draw {self.draw_id}"
 
     @property
     def blind(self) -> bool:
-        """Whether nothing is shown that judges a mask."""
+        """Whether the queue shows nothing that judges a mask."""
         return self.kind == BLIND
 
     @property
@@ -82,7 +82,7 @@ class Queue:
 
     @cached_property
     def bare_images(self) -> tuple[int, ...]:
-        """Images that were drawn as a whole and hold no mask: only missing ones can be told."""
+        """Images drawn as a whole that hold no mask: people can only add missing ones."""
         if not self.whole_images:
             return ()
         drawn = self.settings.get("images", {}).get("ids", [])
@@ -90,7 +90,7 @@ class Queue:
         return tuple(int(image) for image in drawn if image not in held)
 
     def asks_for_missing(self, row: int) -> bool:
-        """Whether the person who gets a row goes through the whole of its image."""
+        """Whether the person who gets a row reviews the whole image."""
         return self.whole is not None and bool(self.whole[row])
 
     def shown_for(self, mask_id: int) -> tuple[str, int | None]:
@@ -131,9 +131,9 @@ class Queue:
         return [int(row) for row in ordered[low:high]]
 
 
-def ranking(
+def make_ranked_queue(
     audit: Audit, left_out: Sequence[int] | IntArray = (), first: Sequence[int] = ()
-) -> Queue:
+) -> ShownQueue:
     """Return the masks to review in the order of the plan, as ``curate queue`` gives them.
 
     Args:
@@ -171,16 +171,16 @@ def ranking(
     ordered = np.full(int(rank.max(initial=0)) + 1, -1, np.int64)
     ordered[rank] = at
     ordered = np.concatenate([before, ordered[ordered >= 0]])
-    return Queue("errors", None, {}, files, ordered, np.zeros(len(ordered), np.int8))
+    return ShownQueue("errors", None, {}, files, ordered, np.zeros(len(ordered), np.int8))
 
 
-def recorded(
+def make_recorded_queue(
     reviews: Reviews,
     draw_id: int,
     kind: str | None = None,
     files: MaskFiles | None = None,
     first: Sequence[int] = (),
-) -> Queue:
+) -> ShownQueue:
     """Return a recorded draw as a queue.
 
     Args:
@@ -215,7 +215,7 @@ def recorded(
     if kind_of_draw == BLIND:
         before = before[:0]
     whole = (slots[here] == 0) & ~answered[here] if how.get("unit") == "image" else None
-    return Queue(
+    return ShownQueue(
         kind_of_draw,
         draw_id,
         how,

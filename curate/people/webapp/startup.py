@@ -1,4 +1,4 @@
-"""What is shown to people: the settings of a server, and the queue and the pictures they mean."""
+"""Settings of a server, and the queue and pictures that they select."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from curate.errors import CallError
 from curate.people.reviews import Reviews
-from curate.people.reviews.review_file import identity_of, is_same_source
+from curate.people.reviews.review_file import file_identity, is_same_source
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
 from curate.people.webapp.queue_progress import QueueProgress
-from curate.people.webapp.request_parsing import Refused
-from curate.people.webapp.shown_queue import Queue, ranking, recorded
+from curate.people.webapp.request_parsing import RequestError
+from curate.people.webapp.shown_queue import ShownQueue, make_ranked_queue, make_recorded_queue
 from curate.people.webapp.unsettled import find_unsettled
-from curate.people.webapp.whole_images import bare_left
+from curate.people.webapp.whole_images import list_bare_images
 from curate.store.audit import Audit
 from curate.store.audit_info import COMPLETE, INFO, read_info
 
-_SAMPLED = (
+_SAMPLED_SQL = (
     "select distinct mask_id from drawn join draws using (draw_id)"
     " where kind = 'estimate' and honeypot is null"
 )
@@ -27,7 +27,7 @@ _SAMPLED = (
 
 @dataclass(frozen=True)
 class ReviewSettings:
-    """How a queue is shown to people.
+    """Settings of a review server.
 
     Attributes:
         kind: "errors", "learn" or "estimate"; None for a given draw's own, else errors.
@@ -52,7 +52,7 @@ class ReviewSettings:
 
 
 class ShownAudit:
-    """The audit that a server was started on, as its file says; it may be made anew meanwhile.
+    """State of ``audit.json`` when the server started; the audit may be replaced meanwhile.
 
     Args:
         audit: The audit.
@@ -60,7 +60,7 @@ class ShownAudit:
 
     def __init__(self, audit: Audit) -> None:
         self.audit = audit
-        self._seen = _stamp(audit.path / INFO)
+        self._seen = _file_stamp(audit.path / INFO)
 
     def changed(self) -> dict[str, Any] | None:
         """Return the content of ``audit.json`` if it was written anew since the last time.
@@ -68,26 +68,26 @@ class ShownAudit:
         Raises:
             Refused: It is of another version of the source by now, gone, or not finished.
         """
-        stamp = _stamp(self.audit.path / INFO)
+        stamp = _file_stamp(self.audit.path / INFO)
         if stamp == self._seen:
             return None
         info = read_info(self.audit.path)
         if info is None or not is_same_source(self.audit, info):
-            raise Refused(*(_GONE if info is None else _ANEW))
+            raise RequestError(*(_AUDIT_GONE if info is None else _AUDIT_REPLACED))
         if info.get("state") != COMPLETE:
-            raise Refused(503, "the audit is being made anew")
+            raise RequestError(503, "the audit is being made anew")
         self._seen = stamp
         return info
 
 
-_GONE = 503, "the audit is not there any more; put its folder back, or stop the server"
-_ANEW = (
+_AUDIT_GONE = 503, "the audit is not there any more; put its folder back, or stop the server"
+_AUDIT_REPLACED = (
     409,
     "the audit was made anew, of another version of its source; stop the server and start it again",
 )
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _file_stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         about = path.stat()
     except OSError:
@@ -95,19 +95,19 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return about.st_mtime_ns, about.st_size, about.st_ino
 
 
-def name_of(audit: Audit, queue: Queue) -> str:
-    """Return a word for a queue of an audit; it is the same after a restart."""
-    identity = identity_of(audit)
+def name_queue(audit: Audit, queue: ShownQueue) -> str:
+    """Return a name for a queue of an audit; the same after a restart."""
+    identity = file_identity(audit)
     text = f"{identity['fingerprint']} {identity['format']} {queue.name}"
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def images_of(audit: Audit, settings: ReviewSettings) -> Path | None:
+def find_images(audit: Audit, settings: ReviewSettings) -> Path | None:
     """Return the folder of pictures; None where there is none."""
     if settings.images is not None:
         return settings.images
-    said = (audit.info.get("inputs") or {}).get("images")
-    folder = Path(said) if said else None
+    recorded = (audit.info.get("inputs") or {}).get("images")
+    folder = Path(recorded) if recorded else None
     return folder if folder is not None and folder.is_dir() else None
 
 
@@ -119,20 +119,22 @@ def find_queue(reviews: Reviews, settings: ReviewSettings) -> QueueProgress:
     """
     rule = PeopleSettings.of(reviews.audit.info).rule
     with reviews.connected() as connection:
-        sampled = [mask_id for (mask_id,) in connection.execute(_SAMPLED)]
+        sampled = [mask_id for (mask_id,) in connection.execute(_SAMPLED_SQL)]
         first = list(find_unsettled(connection, rule))
     if settings.draw_id is not None:
-        queue = recorded(reviews, settings.draw_id, settings.kind, first=first)
+        queue = make_recorded_queue(reviews, settings.draw_id, settings.kind, first=first)
         return QueueProgress(queue, reviews, rule)
     kind = settings.kind or "errors"
     draws = reviews.draws()
     files = None
     for number in draws.loc[draws["kind"] == kind, "draw_id"].tolist()[::-1]:
-        decided = QueueProgress(recorded(reviews, int(number), kind, files, first), reviews, rule)
-        if not decided.answered.all() or bare_left(decided.queue, reviews):
+        decided = QueueProgress(
+            make_recorded_queue(reviews, int(number), kind, files, first), reviews, rule
+        )
+        if not decided.answered.all() or list_bare_images(decided.queue, reviews):
             return decided
         files = decided.queue.files
     if kind != "errors":
         what = f"there is no draw of the kind {kind} with masks left"
         raise CallError(what, f"--kind {kind}", "draw one: give --budget or --minutes")
-    return QueueProgress(ranking(reviews.audit, sampled, first), reviews, rule)
+    return QueueProgress(make_ranked_queue(reviews.audit, sampled, first), reviews, rule)

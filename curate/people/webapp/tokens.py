@@ -1,4 +1,4 @@
-"""The token that another machine needs: where it comes from, and the cookie that stands for it."""
+"""Access tokens for other machines: where one comes from, and the cookie that stands for it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from curate.common.clock import SYSTEM, Clock
 from curate.errors import CallError
 
 VARIABLE = "CURATE_REVIEW_TOKEN"
-SHORTEST, LONGEST = 16, 10_000
+MIN_LENGTH, MAX_LENGTH = 16, 10_000
 COOKIE = "curate_review"
 COOKIE_S = 30 * 24 * 3600
 """How long a page stays signed in."""
 
-SLOWEST_S = 5.0
-MOST_WAITING = 8
+MAX_DELAY_S = 5.0
+MAX_WAITING = 8
 
 
 def find_token(file: Path | None) -> tuple[str, str]:
-    """Return the token, and in words where people find it.
+    """Return the token, and text on where people find it.
 
     Args:
         file: A file that holds it; None takes the environment's, else one that was made before,
@@ -36,43 +36,43 @@ def find_token(file: Path | None) -> tuple[str, str]:
         CallError: The file cannot be read, or the token is too short.
     """
     if file is not None:
-        return _checked(_read(file), str(file)), f"the token stands in {file}"
-    said = os.environ.get(VARIABLE, "")
-    if said:
-        return _checked(said.strip(), VARIABLE), f"the token is that of {VARIABLE}"
-    own = default_file()
+        return _check_token(_read_token(file), str(file)), f"the token stands in {file}"
+    variable = os.environ.get(VARIABLE, "")
+    if variable:
+        return _check_token(variable.strip(), VARIABLE), f"the token is that of {VARIABLE}"
+    own = default_token_file()
     if not own.exists():
-        _make(own)
+        _create_token(own)
     elif stat.S_IMODE(own.stat().st_mode) & 0o077:
         do = f"make it private (chmod 600 {own}), or remove it"
         raise CallError("others can read the token", str(own), do)
-    return _checked(_read(own), str(own)), f"the token stands in {own}"
+    return _check_token(_read_token(own), str(own)), f"the token stands in {own}"
 
 
-def default_file() -> Path:
-    """Return where a token is kept that nobody gave."""
+def default_token_file() -> Path:
+    """Return the path of a generated token."""
     home = os.environ.get("XDG_STATE_HOME", "")
     base = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state"
     return base / "curate" / "review-token"
 
 
-def _make(path: Path) -> None:
+def _create_token(path: Path) -> None:
     files.mkdir(path.parent, parents=True, exist_ok=True, rights=0o700)
     with files.open_file(path, "xb", rights=0o600) as file:
         file.write(f"{secrets.token_urlsafe(32)}\n".encode())
 
 
-def _read(path: Path) -> str:
+def _read_token(path: Path) -> str:
     try:
         with open(path, "rb") as file:
-            return file.read(LONGEST).decode("utf-8").strip()
+            return file.read(MAX_LENGTH).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise CallError("the token cannot be read", str(path), "check the file") from error
 
 
-def _checked(token: str, where: str) -> str:
-    if len(token) < SHORTEST:
-        raise CallError(f"the token is under {SHORTEST} characters", where, "give a longer one")
+def _check_token(token: str, where: str) -> str:
+    if len(token) < MIN_LENGTH:
+        raise CallError(f"the token is under {MIN_LENGTH} characters", where, "give a longer one")
     return token
 
 
@@ -111,17 +111,17 @@ class Tokens:
         return issued.isdecimal() and 0 <= self.clock.now_s() - int(issued) + 60 <= COOKIE_S
 
     async def try_token(self, given: str) -> bool | None:
-        """Compare a token; wrong ones take longer and longer. None: too many are waiting."""
+        """Compare a token, with growing delays after wrong ones. None: too many are waiting."""
         if hmac.compare_digest(_digest(given), _digest(self.token)):
             self._wrong = 0
             return True
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_WAITING:
             return None
         self._waiting += 1
         try:
             async with self._turn:
                 self._wrong += 1
-                await asyncio.sleep(min(SLOWEST_S, 0.1 * 2 ** min(self._wrong, 10)))
+                await asyncio.sleep(min(MAX_DELAY_S, 0.1 * 2 ** min(self._wrong, 10)))
         finally:
             self._waiting -= 1
         return False

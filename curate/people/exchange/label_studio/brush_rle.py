@@ -25,7 +25,7 @@ SIZES = (3, 4, 8, 16)
 
 _WORD = 8
 _CHUNK_BITS = 1 + 2 + 16 + _WORD
-_LONGEST = 1 << 16
+_MAX_RUN = 1 << 16
 _ENDS_EARLY, _TOO_LONG = -1, -2
 _PROBLEMS = {
     _ENDS_EARLY: "its bytes end before the picture does",
@@ -34,8 +34,8 @@ _PROBLEMS = {
 
 
 @kernel
-def _put(out: Bytes, position: int, value: int, bits: int) -> int:
-    """Write a number at a bit position; return where the next one goes."""
+def _put_bits(out: Bytes, position: int, value: int, bits: int) -> int:
+    """Write a number at a bit position; return the position after it."""
     for k in range(bits - 1, -1, -1):
         if (value >> k) & 1:
             out[position >> 3] |= np.uint8(128 >> (position & 7))
@@ -47,19 +47,19 @@ def _put(out: Bytes, position: int, value: int, bits: int) -> int:
 def _put_run(out: Bytes, position: int, length: int, value: int) -> int:
     """Write one value ``length`` times."""
     while length > 0:
-        count = min(length, _LONGEST)
+        count = min(length, _MAX_RUN)
         kind = 0 if count <= 8 else 1 if count <= 16 else 2 if count <= 256 else 3
         bits = 3 if kind == 0 else 4 if kind == 1 else 8 if kind == 2 else 16
-        position = _put(out, position, 4 | kind, 3)
-        position = _put(out, position, count - 1, bits)
-        position = _put(out, position, value, _WORD)
+        position = _put_bits(out, position, 4 | kind, 3)
+        position = _put_bits(out, position, count - 1, bits)
+        position = _put_bits(out, position, value, _WORD)
         length -= count
     return position
 
 
 @kernel
 def _row_runs(piece: BoolArray, x: int, y: int, width: int, out: IntArray) -> int:
-    """Note where a mask begins and ends in rows of a picture; return the number of edges."""
+    """Write the run edges of a mask's rows into ``out``; return the number of edges."""
     n = 0
     for row in range(piece.shape[0]):
         base = (y + row) * width + x
@@ -80,10 +80,10 @@ def _row_runs(piece: BoolArray, x: int, y: int, width: int, out: IntArray) -> in
 @kernel
 def _pack(edges: IntArray, pixels: int, out: Bytes) -> int:
     """Write a mask behind a header; return the number of bits."""
-    position = _put(out, 0, 4 * pixels, 32)
-    position = _put(out, position, _WORD - 1, 5)
+    position = _put_bits(out, 0, 4 * pixels, 32)
+    position = _put_bits(out, position, _WORD - 1, 5)
     for size in SIZES:
-        position = _put(out, position, size - 1, 4)
+        position = _put_bits(out, position, size - 1, 4)
     before = 0
     for k in range(len(edges)):
         position = _put_run(out, position, 4 * (int(edges[k]) - before), 255 * (k & 1))
@@ -92,8 +92,8 @@ def _pack(edges: IntArray, pixels: int, out: Bytes) -> int:
 
 
 @kernel
-def _get(data: Bytes, position: int, bits: int) -> int:
-    """Return the number that stands at a bit position."""
+def _get_bits(data: Bytes, position: int, bits: int) -> int:
+    """Return the number at a bit position."""
     value = 0
     for k in range(position, position + bits):
         value = int((value << 1) | ((np.int64(data[k >> 3]) >> (7 - (k & 7))) & 1))
@@ -101,8 +101,8 @@ def _get(data: Bytes, position: int, bits: int) -> int:
 
 
 @kernel
-def _take(edges: IntArray, n: int, begin: int, end: int) -> int:
-    """Note the pixels whose alpha stands among the values ``begin`` to ``end``."""
+def _add_edges(edges: IntArray, n: int, begin: int, end: int) -> int:
+    """Append the edges of pixels whose alpha value lies between ``begin`` and ``end``."""
     first, last = begin // 4, end // 4
     if last <= first:
         return n
@@ -115,19 +115,19 @@ def _take(edges: IntArray, n: int, begin: int, end: int) -> int:
 
 @kernel
 def _unpack(data: Bytes, sizes: IntArray, total: int, edges: IntArray) -> int:
-    """Note where the mask begins and ends; return the number of edges, or what is wrong."""
+    """Decode the edges of a mask; return their number, or a negative error code."""
     limit = 8 * len(data)
     position, n, i = HEADER_BITS, 0, 0
     while i < total:
         if position + 3 > limit:
             return _ENDS_EARLY
-        head = _get(data, position, 3)
+        head = _get_bits(data, position, 3)
         position += 3
         bits = sizes[head & 3]
         values = 1
         if position + bits > limit:
             return _ENDS_EARLY
-        count = _get(data, position, bits) + 1
+        count = _get_bits(data, position, bits) + 1
         position += bits
         if i + count > total:
             return _TOO_LONG
@@ -137,15 +137,15 @@ def _unpack(data: Bytes, sizes: IntArray, total: int, edges: IntArray) -> int:
         if position + _WORD * values > limit:
             return _ENDS_EARLY
         for _ in range(values):
-            if _get(data, position, _WORD) >= OPAQUE:
-                n = _take(edges, n, i, i + length)
+            if _get_bits(data, position, _WORD) >= OPAQUE:
+                n = _add_edges(edges, n, i, i + length)
             position += _WORD
             i += length
     return n
 
 
 def encode_brush(runs: Runs, index: int) -> Bytes:
-    """Return one mask as Label Studio's page has it: opaque where it is, else transparent.
+    """Return one mask in Label Studio's encoding: opaque on the mask, else transparent.
 
     Args:
         runs: The batch.
@@ -162,7 +162,7 @@ def encode_brush(runs: Runs, index: int) -> Bytes:
     piece = to_dense(runs, index, (x, y, w, h)) if w and h else np.zeros((1, 1), np.bool_)
     edges = np.empty(piece.shape[0] * (piece.shape[1] + 1) + 1, np.int64)
     edges = edges[: _row_runs(piece, x, y, width, edges)]
-    chunks = 2 * (len(edges) + 1) + 4 * pixels // _LONGEST
+    chunks = 2 * (len(edges) + 1) + 4 * pixels // _MAX_RUN
     out = np.zeros((HEADER_BITS + _CHUNK_BITS * chunks) // 8 + 1, np.uint8)
     used = _pack(edges, pixels, out)
     return out[: -(-used // 8)]
@@ -186,13 +186,13 @@ def decode_brush(data: Bytes, height: int, width: int) -> Runs:
     data = np.ascontiguousarray(data, np.uint8)
     if 8 * len(data) < HEADER_BITS:
         raise ValueError("its bytes end before the picture does")
-    total, word = _get(data, 0, 32), _get(data, 32, 5) + 1
+    total, word = _get_bits(data, 0, 32), _get_bits(data, 32, 5) + 1
     if total != 4 * height * width:
-        told = f"{total:,} values, and a picture of {width} x {height} pixels has"
-        raise ValueError(f"it says that it holds {told} {4 * height * width:,}")
+        held = f"{total:,} values, and a picture of {width} x {height} pixels has"
+        raise ValueError(f"it says that it holds {held} {4 * height * width:,}")
     if word != _WORD:
         raise ValueError(f"its values have {word} bits, not {_WORD}")
-    sizes = np.array([_get(data, 37 + 4 * k, 4) + 1 for k in range(4)], np.int64)
+    sizes = np.array([_get_bits(data, 37 + 4 * k, 4) + 1 for k in range(4)], np.int64)
     most = min(2 * (8 * len(data) // _WORD + 1), 2 * (height * width + 1))
     edges = np.empty(most, np.int64)
     n = int(_unpack(data, sizes, total, edges))
@@ -202,7 +202,7 @@ def decode_brush(data: Bytes, height: int, width: int) -> Runs:
 
 
 @kernel
-def _draw(edges: IntArray, width: int, x: int, y: int, out: BoolArray) -> None:
+def _draw_rows(edges: IntArray, width: int, x: int, y: int, out: BoolArray) -> None:
     for k in range(0, len(edges), 2):
         position = edges[k]
         while position < edges[k + 1]:
@@ -214,7 +214,7 @@ def _draw(edges: IntArray, width: int, x: int, y: int, out: BoolArray) -> None:
 
 
 @kernel
-def _reach(edges: IntArray, width: int) -> tuple[int, int, int, int]:
+def _bounds(edges: IntArray, width: int) -> tuple[int, int, int, int]:
     """Return the first and last column and row of runs that go along the rows, inclusive."""
     left, right = width, -1
     for k in range(0, len(edges), 2):
@@ -231,7 +231,7 @@ def _from_rows(edges: IntArray, height: int, width: int) -> Runs:
     if not len(edges):
         left = right = top = bottom = 0
     else:
-        left, right, top, bottom = _reach(edges, width)
+        left, right, top, bottom = _bounds(edges, width)
     piece = np.zeros((bottom - top + 1, right - left + 1), np.bool_)
-    _draw(edges, width, left, top, piece)
+    _draw_rows(edges, width, left, top, piece)
     return paste(from_dense(piece), [(left, top)], [height], [width])

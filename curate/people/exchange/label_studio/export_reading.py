@@ -1,10 +1,10 @@
-"""Decisions from Label Studio's JSON export: what people left, changed, took out and added.
+"""Decisions from Label Studio's JSON export.
 
-A mask is found again by the id of its region. One that stands there unchanged was accepted, a
-changed one was fixed (also in its label alone), one that is gone or has no pixel left was rejected,
-and a region with an id of its own was missing. Every annotation that was not skipped counts, each
-for the person who made it; where that is one person in all of the export, and only a number is
-told, ``--reviewer`` is the name. An image was gone through where a task showed all of its masks.
+Masks are matched by the id of their region. An unchanged one was accepted, a changed one was fixed
+(also in its label alone), one that is gone or has no pixel left was rejected, and a region with an
+id of its own was missing. Every annotation that was not skipped counts, each for the person who
+made it; where that is one person in all of the export, and only a number is known, ``--reviewer``
+is the name. An image was reviewed where a task showed all of its masks.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from curate.errors import CallError, SourceError
 from curate.formats.format import convert_read_errors
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
-from curate.people.exchange.compared_parts import draws_named
-from curate.people.exchange.label_studio.regions import Region, regions_of
-from curate.people.exchange.label_studio.task_writing import OWN, region_id
-from curate.people.exchange.label_studio.tasks import Task, checked_tasks
+from curate.people.exchange.compared_parts import name_draws
+from curate.people.exchange.label_studio.regions import Region, parse_regions
+from curate.people.exchange.label_studio.task_writing import DATA_KEY, format_region_id
+from curate.people.exchange.label_studio.tasks import Task, check_tasks
 from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
-from curate.people.exchange.tool_labels import Labels, label_of, relabelled
+from curate.people.exchange.tool_labels import Labels, is_relabelled, label_studio_label
 from curate.people.reviews.review_file import Reviews
 from curate.rle import Runs, area, concat, paste
 from curate.store.audit import Audit
@@ -41,7 +41,7 @@ _FOREIGN = re.compile(r"mask_-?\d+")
 _USER = re.compile(r"user -?\d+")
 """People of whom an export tells the number only."""
 
-_TAIL = 50_000
+_TAIL_BYTES = 50_000
 _NOTES = {
     "unlabelled": "tasks that nobody labelled",
     "skipped": "annotations that were skipped",
@@ -64,59 +64,61 @@ def _matches(path: Path) -> bool:
             "annotations" in first or "predictions" in first
         )
         return whole or "annotation_id" in first
-    tail = shape.end[-_TAIL:]  # one task may be longer than what is looked at
-    return all(key in tail for key in (b'"data"', b'"predictions"', b'"' + OWN.encode() + b'"'))
+    tail = shape.end[-_TAIL_BYTES:]  # one task may be longer than what is looked at
+    return all(
+        key in tail for key in (b'"data"', b'"predictions"', b'"' + DATA_KEY.encode() + b'"')
+    )
 
 
 @dataclass
-class _Tally:
-    """What has been found so far, and of the tasks in hand what stays to be compared.
+class _ExportTally:
+    """Decisions so far, and regions of the current tasks that wait to be compared.
 
     Attributes:
-        said: Of each mask that stands there: its id, who said it, what was drawn, and the task.
-        added: Of each region that is new, likewise.
+        existing: Of each region with a mask's id: that id, who drew it, the region, and the task.
+        added: Of each new region, likewise.
     """
 
-    said: list[tuple[int, dict[str, Any], Region, Task]] = field(default_factory=list)
+    existing: list[tuple[int, dict[str, Any], Region, Task]] = field(default_factory=list)
     added: list[tuple[dict[str, Any], Region, Task]] = field(default_factory=list)
     decisions: list[pd.DataFrame] = field(default_factory=list)
     missing: list[pd.DataFrame] = field(default_factory=list)
-    looked: list[dict[str, Any]] = field(default_factory=list)
+    reviewed_images: list[dict[str, Any]] = field(default_factory=list)
     seen: list[dict[str, Any]] = field(default_factory=list)
     draws: set[int] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
 
 
 def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
-    if options.given is not None:
+    if options.exported is not None:
         what = "what people were given stands in a Label Studio export itself"
         raise CallError(what, "--given", "leave it out")
     if options.match is not None:
         raise CallError("Label Studio keeps the masks' ids", "--match", "leave it out")
-    tally, count, labels = _Tally(), 0, Labels(reviews.audit, label_of)
+    tally, count, labels = _ExportTally(), 0, Labels(reviews.audit, label_studio_label)
     with convert_read_errors(path), path.open("rb") as file, pause_collector():
         for batch in scan(file, path.name, frozenset([""])):
             values = batch.parse(path.name)
-            tasks, known = checked_tasks(reviews.audit, values, path.name, count)
+            tasks, known = check_tasks(reviews.audit, values, path.name, count)
             count += len(values)
-            whole = _whole_images(reviews.audit, tasks)
+            whole = _complete_images(reviews.audit, tasks)
             for task in tasks:
-                _take(task, task.image_id in whole, tally)
-            _settle_said(tally, known, options.same_iou, labels)
-            _settle_added(tally, labels)
-    return _found(tally, options.reviewer)
+                _read_task(task, task.image_id in whole, tally)
+            _decide_existing(tally, known, options.same_iou, labels)
+            _decide_added(tally, labels)
+    return _collect(tally, options.reviewer)
 
 
-def _found(tally: _Tally, reviewer: str | None) -> ImportedDecisions:
-    """Return what was found in all of the export."""
+def _collect(tally: _ExportTally, reviewer: str | None) -> ImportedDecisions:
+    """Return the decisions of the whole export."""
     empty = pd.DataFrame({"mask_id": np.empty(0, np.int64), "action": pd.Series([], dtype="str")})
     decisions = pd.concat(tally.decisions, ignore_index=True) if tally.decisions else empty
     missing = pd.concat(tally.missing, ignore_index=True) if tally.missing else None
-    looked = pd.DataFrame(tally.looked, columns=["image_id", "reviewer", "time"])
+    reviewed_images = pd.DataFrame(tally.reviewed_images, columns=["image_id", "reviewer", "time"])
     seen = pd.DataFrame(
         tally.seen, columns=["image_id", "reviewer", "time", "height", "width", *"xywh"]
     )
-    frames = [frame for frame in (decisions, missing, looked, seen) if frame is not None]
+    frames = [frame for frame in (decisions, missing, reviewed_images, seen) if frame is not None]
     people = {name for f in frames if "reviewer" in f for name in f["reviewer"]}
     numbers = {name for name in people if isinstance(name, str) and _USER.fullmatch(name)}
     if reviewer is not None and people == numbers and len(people) == 1:
@@ -125,12 +127,12 @@ def _found(tally: _Tally, reviewer: str | None) -> ImportedDecisions:
     elif reviewer is not None:
         tally.counts["numbers"] = len(numbers)
     notes = {words: tally.counts[name] for name, words in _NOTES.items()}
-    scope = draws_named(tally.draws)
-    return ImportedDecisions(decisions, missing, looked, notes, seen=seen, scope=scope)
+    scope = name_draws(tally.draws)
+    return ImportedDecisions(decisions, missing, reviewed_images, notes, seen=seen, scope=scope)
 
 
-def _whole_images(audit: Audit, tasks: list[Task]) -> set[int]:
-    """Return the images of which a task shows all, with all of the audit's masks."""
+def _complete_images(audit: Audit, tasks: list[Task]) -> set[int]:
+    """Return the images of which a task shows all of the audit's masks."""
     shown = {task.image_id: len(task.masks) for task in tasks if task.size == task.image_size}
     images = np.array(sorted(shown), np.int64)
     if not len(images):
@@ -139,31 +141,31 @@ def _whole_images(audit: Audit, tasks: list[Task]) -> set[int]:
     return {image for image, count in shown.items() if int(there.get(image, 0)) == count}
 
 
-def _take(task: Task, whole: bool, tally: _Tally) -> None:
-    """Note what people made of one task."""
+def _read_task(task: Task, whole: bool, tally: _ExportTally) -> None:
+    """Sort the regions of one task into existing and new ones."""
     tally.counts["skipped"] += task.skipped
     tally.counts["copied"] += task.copied
     tally.counts["unlabelled"] += not task.annotations and not task.skipped
-    own = {region_id(mask): mask for mask in task.masks}
+    own = {format_region_id(mask): mask for mask in task.masks}
     for made in task.annotations:
         who = {"reviewer": made.reviewer, "time": made.time}
         seconds = None if made.seconds is None else made.seconds / len(own)
-        regions = regions_of(made.result, task.size, made.where)
+        regions = parse_regions(made.result, task.size, made.where)
         gone = [mask for name, mask in own.items() if name not in regions]
         blank = made.blank and len(gone) == len(own)
         tally.counts["blank"] += blank
         if gone and not blank:
             rows = [{"mask_id": mask, **who, "seconds": seconds, **task.draw} for mask in gone]
             places = [f"{made.where}, mask {mask}" for mask in gone]
-            tally.decisions.append(_frame(rows, action="reject", row=places))
+            tally.decisions.append(_typed_frame(rows, action="reject", row=places))
         for name, region in regions.items():
             here = f"{made.where}, region {name[:60]}"
             if name in own:
                 if region.mask is None:
                     do = "draw it with the brush or as a polygon"
                     raise SourceError(f"it is a {region.kind[:40]}, no mask", here, do)
-                said = {**who, "seconds": seconds, **task.draw, "row": here}
-                tally.said.append((own[name], said, region, task))
+                decision = {**who, "seconds": seconds, **task.draw, "row": here}
+                tally.existing.append((own[name], decision, region, task))
             elif _FOREIGN.fullmatch(name):
                 raise SourceError("this mask does not belong to the task", here)
             elif region.mask is None:
@@ -171,7 +173,7 @@ def _take(task: Task, whole: bool, tally: _Tally) -> None:
             else:
                 tally.added.append(({**who, "row": here}, region, task))
         if whole and not blank:
-            tally.looked.append({"image_id": task.image_id, **who})
+            tally.reviewed_images.append({"image_id": task.image_id, **who})
         sides = zip("xywh", (*task.corner, *reversed(task.size)), strict=True)
         height, width = task.image_size
         seen = {"image_id": task.image_id, **who, "height": height, "width": width}
@@ -180,7 +182,7 @@ def _take(task: Task, whole: bool, tally: _Tally) -> None:
         tally.draws.add(task.draw["draw_id"])
 
 
-def _frame(rows: list[dict[str, Any]], **columns: Any) -> pd.DataFrame:
+def _typed_frame(rows: list[dict[str, Any]], **columns: Any) -> pd.DataFrame:
     """Return rows as a frame whose columns have types even where all is missing."""
     frame = pd.DataFrame(rows).assign(**columns)
     types = {"seconds": "float64", "draw_id": "Int64", "reviewer": "object", "queue_kind": "object"}
@@ -188,19 +190,21 @@ def _frame(rows: list[dict[str, Any]], **columns: Any) -> pd.DataFrame:
     return frame.assign(time=pd.to_datetime(frame["time"], utc=True))
 
 
-def _on_images(pairs: list[tuple[Region, Task]]) -> Runs:
-    """Return what was drawn, put back in its place."""
+def _place_on_images(pairs: list[tuple[Region, Task]]) -> Runs:
+    """Return regions as masks on their whole images."""
     pieces = concat([region.mask for region, _ in pairs if region.mask is not None])
     sizes = np.array([task.image_size for _, task in pairs], np.int64).reshape(-1, 2)
     return paste(pieces, [task.corner for _, task in pairs], sizes[:, 0], sizes[:, 1])
 
 
-def _settle_said(tally: _Tally, known: pd.DataFrame, same_iou: float, labels: Labels) -> None:
-    """Decide on the masks that stand in the tasks in hand."""
-    if not tally.said:
+def _decide_existing(
+    tally: _ExportTally, known: pd.DataFrame, same_iou: float, labels: Labels
+) -> None:
+    """Decide on the masks that the current tasks still hold."""
+    if not tally.existing:
         return
-    after = _on_images([(region, task) for _, _, region, task in tally.said])
-    old = known.loc[[mask for mask, _, _, _ in tally.said]]
+    after = _place_on_images([(region, task) for _, _, region, task in tally.existing])
+    old = known.loc[[mask for mask, _, _, _ in tally.existing]]
     sizes = [old[side].to_numpy(np.int64) for side in ("height", "width")]
     before, _ = decoded(old["segmentation"], *sizes)
     iou, size = pair_iou(before, after), area(after)
@@ -208,11 +212,11 @@ def _settle_said(tally: _Tally, known: pd.DataFrame, same_iou: float, labels: La
     words = np.array(
         [
             labels.category_now(region.label, name)
-            for name, (_, _, region, _) in zip(own, tally.said, strict=True)
+            for name, (_, _, region, _) in zip(own, tally.existing, strict=True)
         ],
         object,
     )
-    renamed = relabelled(own, words)
+    renamed = is_relabelled(own, words)
     same = iou >= same_iou
     tally.counts["renamed"] += int((same & renamed).sum())
     fixed = (size > 0) & (~same | renamed)
@@ -220,17 +224,17 @@ def _settle_said(tally: _Tally, known: pd.DataFrame, same_iou: float, labels: La
     masks = np.full(len(old), None, object)
     masks[fixed] = canonical(after[fixed])
     words[~(fixed & renamed)] = None
-    rows = [{"mask_id": mask, **said} for mask, said, _, _ in tally.said]
+    rows = [{"mask_id": mask, **decision} for mask, decision, _, _ in tally.existing]
     columns = {"action": action, "segmentation": masks, "iou": np.where(size > 0, iou, np.nan)}
-    tally.decisions.append(_frame(rows, **columns, category=words))
-    tally.said.clear()
+    tally.decisions.append(_typed_frame(rows, **columns, category=words))
+    tally.existing.clear()
 
 
-def _settle_added(tally: _Tally, labels: Labels) -> None:
-    """Take the new regions of the tasks in hand as masks that were missing."""
+def _decide_added(tally: _ExportTally, labels: Labels) -> None:
+    """Record the new regions of the current tasks as missing masks."""
     if not tally.added:
         return
-    runs = _on_images([(region, task) for _, region, task in tally.added])
+    runs = _place_on_images([(region, task) for _, region, task in tally.added])
     full = np.asarray(area(runs) > 0, np.bool_)
     tally.counts["empty"] += int((~full).sum())
     kept = [one for one, good in zip(tally.added, full.tolist(), strict=True) if good]
@@ -242,7 +246,7 @@ def _settle_added(tally: _Tally, labels: Labels) -> None:
         for who, region, task in kept
     ]
     masks = pd.Series(canonical(runs[full]), dtype=object)
-    tally.missing.append(_frame(rows, segmentation=masks))
+    tally.missing.append(_typed_frame(rows, segmentation=masks))
 
 
 READER = Reader("label-studio", "Label Studio's JSON export", _matches, _read)

@@ -1,4 +1,4 @@
-"""What people drew in Label Studio: the regions of one annotation, as masks on their picture."""
+"""Regions of a Label Studio annotation as masks on their picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curate.people.exchange.label_studio.brush_rle import decode_brush
 from curate.rle import Runs, decode, from_dense, to_dense
 
 _LABELS = ("brushlabels", "polygonlabels", "labels")
-_ABOUT = frozenset(
+_NOT_SHAPES = frozenset(
     ("choices", "textarea", "rating", "number", "taxonomy", "datetime", "pairwise", "relation")
 )
 """Kinds of results that say something, and draw nothing."""
@@ -35,7 +35,7 @@ class Region:
     kind: str
 
 
-def regions_of(results: Any, size: tuple[int, int], where: str) -> dict[str, Region]:
+def parse_regions(results: Any, size: tuple[int, int], where: str) -> dict[str, Region]:
     """Return the regions of an annotation by their ids, in the order in which they stand.
 
     Args:
@@ -52,24 +52,24 @@ def regions_of(results: Any, size: tuple[int, int], where: str) -> dict[str, Reg
     for result in results:
         if type(result) is not dict or type(result.get("type")) is not str:
             raise SourceError("a result is no object with a type", where)
-        if result["type"] in _ABOUT:
+        if result["type"] in _NOT_SHAPES:
             continue
         name = result.get("id")
         if type(name) is not str or not name:
             raise SourceError(f"a result of type {result['type'][:40]!r} has no id", where)
         here = f"{where}, region {name[:60]}"
-        region = _region(result, size, here)
-        found[name] = _joined(found[name], region, here) if name in found else region
+        region = _parse_region(result, size, here)
+        found[name] = _merge(found[name], region, here) if name in found else region
     return found
 
 
-def _region(result: dict[str, Any], size: tuple[int, int], where: str) -> Region:
+def _parse_region(result: dict[str, Any], size: tuple[int, int], where: str) -> Region:
     value, kind = result.get("value"), result["type"]
     if type(value) is not dict:
         raise SourceError(f"its value is {json_type(value)}, not an object", where)
     is_brush, is_polygon = "rle" in value, kind.startswith("polygon")
     if not is_brush and not is_polygon:
-        return Region(None, _label(value, where), kind)
+        return Region(None, _parse_label(value, where), kind)
     height, width = size
     stated = result.get("original_height"), result.get("original_width")
     if stated != size:
@@ -80,11 +80,11 @@ def _region(result: dict[str, Any], size: tuple[int, int], where: str) -> Region
         raise SourceError(
             f"its picture was turned by {result['image_rotation']} degrees", where, do
         )
-    mask = _brush(value, size, where) if is_brush else _polygon(value, size, where)
-    return Region(mask, _label(value, where), kind)
+    mask = _parse_brush(value, size, where) if is_brush else _parse_polygon(value, size, where)
+    return Region(mask, _parse_label(value, where), kind)
 
 
-def _label(value: dict[str, Any], where: str) -> str | None:
+def _parse_label(value: dict[str, Any], where: str) -> str | None:
     labels = next((value[name] for name in _LABELS if value.get(name)), None)
     if labels is None:
         return None
@@ -95,7 +95,7 @@ def _label(value: dict[str, Any], where: str) -> str | None:
     return str(labels[0])
 
 
-def _brush(value: dict[str, Any], size: tuple[int, int], where: str) -> Runs:
+def _parse_brush(value: dict[str, Any], size: tuple[int, int], where: str) -> Runs:
     given = value["rle"]
     if value.get("format", "rle") != "rle" or type(given) is not list:
         raise SourceError("its brush mask is not in the format rle", where)
@@ -109,7 +109,7 @@ def _brush(value: dict[str, Any], size: tuple[int, int], where: str) -> Runs:
         raise SourceError(f"its brush mask cannot be read: {error}", where) from error
 
 
-def _polygon(value: dict[str, Any], size: tuple[int, int], where: str) -> Runs:
+def _parse_polygon(value: dict[str, Any], size: tuple[int, int], where: str) -> Runs:
     height, width = size
     points = value.get("points")
     if type(points) is not list or not all(map(_is_point, points)):
@@ -127,8 +127,8 @@ def _is_point(value: Any) -> bool:
     return all(type(side) in (int, float) and math.isfinite(side) for side in value)
 
 
-def _joined(first: Region, second: Region, where: str) -> Region:
-    """Put two results of one region together: what either of them covers."""
+def _merge(first: Region, second: Region, where: str) -> Region:
+    """Return the union of two results of one region."""
     labels = {region.label for region in (first, second)} - {None}
     if len(labels) > 1:
         raise SourceError(f"it has {len(labels)} labels", where, "leave it one")

@@ -1,4 +1,4 @@
-"""A queue as a folder for Label Studio: pictures, tasks with our masks on them, and a config.
+"""Export of a queue to Label Studio: pictures, tasks with pre-annotated masks, labeling config.
 
 Every mask is one region, whose id holds the mask's id; Label Studio keeps it in what people make of
 it. Where a picture lies on its image, and which masks it shows, stands in the task's data.
@@ -24,24 +24,24 @@ from curate.people.exchange.label_studio.brush_rle import encode_brush
 from curate.people.exchange.queue_images import (
     ExportedView,
     check_pictures,
-    crops,
-    pictures_of,
+    find_pictures,
+    group_by_image,
+    make_crops,
     save_picture,
-    whole_images,
 )
-from curate.people.exchange.queue_writing import DUMP, Outgoing, QueueWriter
-from curate.people.exchange.tool_labels import Labels, label_of, names_of
-from curate.people.reviews.review_file import identity_of
+from curate.people.exchange.queue_writing import DUMP, ExportOptions, QueueWriter
+from curate.people.exchange.tool_labels import Labels, label_studio_label, spell_categories
+from curate.people.reviews.review_file import file_identity
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
 
 BRUSH, IMAGE = "mask", "image"
 """Names of the two tags in the labelling config."""
 
-OWN = "curate"
+DATA_KEY = "curate"
 """The key of a task's data under which stands what maps it back."""
 
-MANY_LABELS = 100
+MAX_LABELS = 100
 """Beyond so many categories, people get only those of the queue."""
 
 _DRAW = ("draw_id", DATASET_VERSION, "queue_kind", "slot")
@@ -87,17 +87,17 @@ These are whole images. Label Studio's page becomes slow, and may hang, with mor
 brush masks in a task; the busiest task here has {most:,}. Crops of one mask each are its default.
 """
 
-_LOST = """
+_LEFT_OUT = """
 Not in it: {lost} of the queue without a pixel, or whose picture cannot be read.
 """
 
 
-def region_id(mask_id: int) -> str:
+def format_region_id(mask_id: int) -> str:
     """Return the id of a mask's region."""
     return f"mask_{mask_id}"
 
 
-def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoing) -> int:
+def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as a folder that Label Studio imports.
 
     Masks that cannot be shown are left out, as are those whose picture is missing. Tasks stand in
@@ -107,20 +107,20 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
     Raises:
         CallError: There are no pictures.
     """
-    folder = check_pictures(pictures_of(audit, how), "Label Studio")
+    folder = check_pictures(find_pictures(audit, how), "Label Studio")
     place = how.place or out
-    as_crops, labels = how.crops is not False, Labels(audit, label_of)
+    as_crops, labels = how.crops is not False, Labels(audit, label_studio_label)
     tasks = masks = most = 0
     wanted = int(rows["mask_id"].nunique())
-    told = "rank" in rows.columns
+    ranked = "rank" in rows.columns
     with new_folder(out) as made:
         with files.open_file(made / "tasks.json") as file:
             file.write(b"[")
             for view in _views(audit, rows, as_crops):
                 if not save_picture(folder, view, made / "images" / view.name):
                     continue
-                score = (masks + 1) / (wanted + 1) if told else None
-                task = _task(audit, view, _address(place, view), score, labels)
+                score = (masks + 1) / (wanted + 1) if ranked else None
+                task = _make_task(audit, view, _image_url(place, view), score, labels)
                 file.write((b",\n" if tasks else b"\n") + orjson.dumps(task, option=DUMP))
                 tasks += 1
                 masks += len(view.rows)
@@ -130,29 +130,29 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: Outgoin
             what = "no mask of the queue can be shown: their pictures are missing or broken"
             raise CallError(what, str(folder.path), "give their folder with --images DIR")
         why = as_crops and "reasons" in rows.columns
-        files.write_text(made / "config.xml", _config(_listed(labels, rows), why))
+        files.write_text(made / "config.xml", _config(_choose_labels(labels, rows), why))
         notes = "" if as_crops else _WHOLE.format(most=most)
-        notes += _LOST.format(lost=count_noun(wanted - masks, "mask")) if masks < wanted else ""
+        notes += _LEFT_OUT.format(lost=count_noun(wanted - masks, "mask")) if masks < wanted else ""
         readme = _readme(audit, place, masks, tasks, notes)
         files.write_text(made / "README.txt", readme)
     return masks
 
 
 def _views(audit: Audit, rows: pd.DataFrame, as_crops: bool) -> Iterator[ExportedView]:
-    return crops(audit, rows) if as_crops else whole_images(audit, rows)
+    return make_crops(audit, rows) if as_crops else group_by_image(audit, rows)
 
 
-def _address(out: Path, view: ExportedView) -> str:
+def _image_url(out: Path, view: ExportedView) -> str:
     """Return where a Label Studio that may show the folder's neighbours finds a picture."""
     return f"/data/local-files/?d={quote(f'{out.resolve().name}/images/{view.name}')}"
 
 
-def _task(
+def _make_task(
     audit: Audit, view: ExportedView, address: str, score: float | None, labels: Labels
 ) -> dict[str, Any]:
     first = view.rows[0]
     own: dict[str, Any] = {
-        "dataset": identity_of(audit)["fingerprint"],
+        "dataset": file_identity(audit)["fingerprint"],
         **view.place(),
         "masks": [row["mask_id"] for row in view.rows],
         **{name: first[name] for name in _DRAW if first.get(name) is not None},
@@ -163,17 +163,17 @@ def _task(
         if "reasons" in first:
             data["why"] = first["reasons"] or "nothing is known against it"
     prediction: dict[str, Any] = {
-        "model_version": OWN,
-        "result": [_region(view, k, labels.of(row)) for k, row in enumerate(view.rows)],
+        "model_version": DATA_KEY,
+        "result": [_make_region(view, k, labels.of(row)) for k, row in enumerate(view.rows)],
     }
     if score is not None:
         prediction["score"] = score
-    return {"data": {**data, OWN: own}, "predictions": [prediction]}
+    return {"data": {**data, DATA_KEY: own}, "predictions": [prediction]}
 
 
-def _region(view: ExportedView, at: int, label: str) -> dict[str, Any]:
+def _make_region(view: ExportedView, at: int, label: str) -> dict[str, Any]:
     return {
-        "id": region_id(view.rows[at]["mask_id"]),
+        "id": format_region_id(view.rows[at]["mask_id"]),
         "type": "brushlabels",
         "from_name": BRUSH,
         "to_name": IMAGE,
@@ -188,11 +188,11 @@ def _region(view: ExportedView, at: int, label: str) -> dict[str, Any]:
     }
 
 
-def _listed(labels: Labels, rows: pd.DataFrame) -> list[str]:
+def _choose_labels(labels: Labels, rows: pd.DataFrame) -> list[str]:
     """Return the labels that people may choose: all of the audit's, as long as they are few."""
-    if len(labels.names) <= MANY_LABELS:
+    if len(labels.names) <= MAX_LABELS:
         return labels.listed()
-    return sorted({labels.label(name) for name in names_of(rows)})
+    return sorted({labels.label(name) for name in spell_categories(rows)})
 
 
 def _config(labels: list[str], why: bool) -> str:
@@ -220,9 +220,9 @@ def _readme(audit: Audit, out: Path, masks: int, tasks: int, notes: str) -> str:
     )
 
 
-def _check(audit: Audit, out: Path, how: Outgoing) -> None:
+def _check(audit: Audit, out: Path, how: ExportOptions) -> None:
     del out
-    check_pictures(pictures_of(audit, how), "Label Studio")
+    check_pictures(find_pictures(audit, how), "Label Studio")
 
 
 WRITER = QueueWriter(

@@ -1,4 +1,4 @@
-"""Tasks of a Label Studio export, each held against the audit before anything in it is decoded."""
+"""Tasks of a Label Studio export: structure and identity checked before any mask is decoded."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import pandas as pd
 
 from curate.errors import SourceError
 from curate.formats.segmentation import json_type
-from curate.people.exchange.label_studio.task_writing import OWN
+from curate.people.exchange.label_studio.task_writing import DATA_KEY
 from curate.people.exchange.queue_writing import check_version
-from curate.people.exchange.tool_labels import named_rows
-from curate.people.reviews.review_file import identity_of
+from curate.people.exchange.tool_labels import fill_category_names
+from curate.people.reviews.review_file import file_identity
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
 from curate.store.rows_by_id import rows_of
 
 _NUMBERS = ("image_id", "x", "y", "w", "h", "height", "width")
-_KNOWN = ("image_id", "category", "category_id", "height", "width", "segmentation")
-_MIN = "it is Label Studio's JSON-MIN, which does not say which region is which mask"
+_COLUMNS = ("image_id", "category", "category_id", "height", "width", "segmentation")
+_JSON_MIN = "it is Label Studio's JSON-MIN, which does not say which region is which mask"
 
 
 @dataclass(frozen=True)
 class TaskAnnotation:
-    """What one person made of a task.
+    """One person's annotation of a task.
 
     Attributes:
         where: Names it, for messages.
@@ -75,7 +75,7 @@ class Task:
     copied: int
 
 
-def checked_tasks(
+def check_tasks(
     audit: Audit, values: list[Any], name: str, before: int
 ) -> tuple[list[Task], pd.DataFrame]:
     """Return tasks of an export, and what the audit knows of their masks, by ``mask_id``.
@@ -94,39 +94,41 @@ def checked_tasks(
         if type(value) is not dict:
             raise SourceError(f"it is {json_type(value)}, not a task", f"{name}, element {k}")
         where = f"{name}, task {str(value.get('id', f'number {k}'))[:40]}"
-        owns.append((where, value, _own(audit, value, where)))
+        owns.append((where, value, _parse_data(audit, value, where)))
     ids = np.array([mask for _, _, own in owns for mask in own["masks"]], np.int64)
-    known = named_rows(rows_of(audit, "masks", "mask_id", ids, _KNOWN)).set_index("mask_id")
+    known = fill_category_names(rows_of(audit, "masks", "mask_id", ids, _COLUMNS)).set_index(
+        "mask_id"
+    )
     columns = [known[side].tolist() for side in ("image_id", "height", "width")]
     places = dict(zip(known.index.tolist(), zip(*columns, strict=True), strict=True))
-    return [_task(where, value, own, places) for where, value, own in owns], known
+    return [_parse_task(where, value, own, places) for where, value, own in owns], known
 
 
-def _own(audit: Audit, value: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return what the writer left in a task, in its types."""
+def _parse_data(audit: Audit, value: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the fields that the writer put into a task's data, in their types."""
     data = value.get("data")
-    if type(data) is not dict and ("annotation_id" in value or OWN in value):
-        raise SourceError(_MIN, where, "export it as JSON")
-    own = data.get(OWN) if type(data) is dict else None
+    if type(data) is not dict and ("annotation_id" in value or DATA_KEY in value):
+        raise SourceError(_JSON_MIN, where, "export it as JSON")
+    own = data.get(DATA_KEY) if type(data) is dict else None
     if type(own) is not dict:
         do = "import what was made of a queue that `curate queue --to label-studio` wrote"
         raise SourceError("it does not say which masks it shows", where, do)
     check_version(audit, [own.get(DATASET_VERSION)], where)
-    if own.get("dataset") != identity_of(audit)["fingerprint"]:
+    if own.get("dataset") != file_identity(audit)["fingerprint"]:
         raise SourceError("it was made of another dataset than this audit", where)
     masks = own.get("masks")
-    if type(masks) is not list or not masks or any(not _whole(mask) for mask in masks):
+    if type(masks) is not list or not masks or any(not _is_int(mask) for mask in masks):
         raise SourceError("its list of masks is damaged", where)
-    if len(set(masks)) < len(masks) or any(not _whole(own.get(key)) for key in _NUMBERS):
+    if len(set(masks)) < len(masks) or any(not _is_int(own.get(key)) for key in _NUMBERS):
         raise SourceError("what maps it back to its image is damaged", where)
     return own
 
 
-def _whole(value: Any) -> bool:
+def _is_int(value: Any) -> bool:
     return type(value) is int and -(2**63) <= value < 2**63
 
 
-def _task(
+def _parse_task(
     where: str, value: dict[str, Any], own: dict[str, Any], places: dict[int, tuple[int, ...]]
 ) -> Task:
     for mask in own["masks"]:
@@ -138,7 +140,7 @@ def _task(
     x, y, w, h = (own[key] for key in "xywh")
     if min(x, y) < 0 or min(w, h) < 1 or x + w > own["width"] or y + h > own["height"]:
         raise SourceError("its window reaches outside its image", where)
-    annotations, skipped, copied = _annotations(value.get("annotations", []), where)
+    annotations, skipped, copied = _parse_annotations(value.get("annotations", []), where)
     return Task(
         where=where,
         image_id=own["image_id"],
@@ -146,31 +148,31 @@ def _task(
         size=(h, w),
         image_size=(own["height"], own["width"]),
         masks=own["masks"],
-        draw=_draw(own, where),
+        draw=_parse_draw(own, where),
         annotations=annotations,
         skipped=skipped,
         copied=copied,
     )
 
 
-def _draw(own: dict[str, Any], where: str) -> dict[str, Any]:
+def _parse_draw(own: dict[str, Any], where: str) -> dict[str, Any]:
     draw, kind = own.get("draw_id"), own.get("queue_kind")
-    if not (draw is None or _whole(draw)) or not (kind is None or type(kind) is str):
+    if not (draw is None or _is_int(draw)) or not (kind is None or type(kind) is str):
         raise SourceError("what it says of its draw is damaged", where)
     return {"draw_id": draw, "queue_kind": kind}
 
 
-def _annotations(values: Any, where: str) -> tuple[list[TaskAnnotation], int, int]:
-    """Return what people made of a task, how many skipped it, and what nobody made."""
+def _parse_annotations(values: Any, where: str) -> tuple[list[TaskAnnotation], int, int]:
+    """Return annotations, the number skipped, and the number copied from predictions."""
     if type(values) is not list or any(type(value) is not dict for value in values):
         raise SourceError("its annotations are not in it", where, "export it as JSON")
     done = [value for value in values if not value.get("was_cancelled")]
-    made = [value for value in done if not _copied(value)]
-    annotations = [_annotation(value, where) for value in made]
+    made = [value for value in done if not _is_copied(value)]
+    annotations = [_parse_annotation(value, where) for value in made]
     return annotations, len(values) - len(done), len(done) - len(made)
 
 
-def _copied(value: dict[str, Any]) -> bool:
+def _is_copied(value: dict[str, Any]) -> bool:
     """Whether Label Studio made it out of a prediction for all tasks at once, unseen.
 
     Its menu "Create Annotations From Predictions" leaves no time taken and nobody who saved it
@@ -184,7 +186,7 @@ def _copied(value: dict[str, Any]) -> bool:
     )
 
 
-def _annotation(value: dict[str, Any], where: str) -> TaskAnnotation:
+def _parse_annotation(value: dict[str, Any], where: str) -> TaskAnnotation:
     here = f"{where}, annotation {str(value.get('id', '?'))[:40]}"
     seconds = value.get("lead_time")
     if seconds is not None:
@@ -195,9 +197,9 @@ def _annotation(value: dict[str, Any], where: str) -> TaskAnnotation:
     time = value.get("updated_at") or value.get("created_at")
     return TaskAnnotation(
         where=here,
-        reviewer=_reviewer(value.get("completed_by"), here),
+        reviewer=_parse_reviewer(value.get("completed_by"), here),
         seconds=seconds,
-        time=None if time is None else _time(time, here),
+        time=None if time is None else _parse_time(time, here),
         result=value.get("result"),
         blank="parent_prediction" in value
         and value["parent_prediction"] is None
@@ -205,7 +207,7 @@ def _annotation(value: dict[str, Any], where: str) -> TaskAnnotation:
     )
 
 
-def _time(value: Any, where: str) -> datetime:
+def _parse_time(value: Any, where: str) -> datetime:
     try:
         found = datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -214,13 +216,13 @@ def _time(value: Any, where: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _reviewer(value: Any, where: str) -> str | None:
-    """Return who made an annotation: the address where it is told, else the user's number."""
+def _parse_reviewer(value: Any, where: str) -> str | None:
+    """Return the annotator: the address where the export has it, else the user's number."""
     if type(value) is dict:
         name = value.get("email") or value.get("username")
         value = name if name else value.get("id")
     if type(value) is str:
         return value.strip() or None
-    if value is None or _whole(value):
+    if value is None or _is_int(value):
         return None if value is None else f"user {value}"
     raise SourceError("it does not say who made it, but something else", where)
