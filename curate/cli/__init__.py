@@ -1,4 +1,4 @@
-"""The command line: parse, call a verb, print. No logic, and nothing heavy before it is needed."""
+"""Command line: parsing, calls of verbs, printing; no logic, and no heavy import at start."""
 
 from __future__ import annotations
 

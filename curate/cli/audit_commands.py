@@ -18,10 +18,10 @@ from curate.cli.shared_options import (
     MovedImages,
     PolicyOption,
     app,
-    reported,
+    collect_report_warnings,
     show,
 )
-from curate.common.progress import progress
+from curate.common.progress import show_progress
 from curate.reporting import summary as summaries
 
 
@@ -29,20 +29,22 @@ from curate.reporting import summary as summaries
 def audit(
     source: Annotated[Path, typer.Argument(help="A file or folder of masks, in any format.")],
     out: Annotated[
-        Path | None, typer.Option(help="The audit directory; by default SOURCE's name + .audit.")
+        Path | None, typer.Option(help="The audit directory; SOURCE's name + .audit if omitted.")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="The format, if not found by itself.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="The format; detected automatically if omitted.")
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR|none",
-            help="Folder of the pictures; by default those in the dataset. none: use none.",
+            help="Folder of the pictures; those of the dataset if omitted. none: use no pictures.",
         ),
     ] = None,
     annotations: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The annotation file that SOURCE, a results list, is for."
+            metavar="FILE", help="If SOURCE is a results list: the annotation file with its images."
         ),
     ] = None,
     detections: Annotated[
@@ -53,32 +55,33 @@ def audit(
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE",
-            help="Other annotations of these images (not a detector's). Repeatable.",
+            help="Other annotations of the same images (not detections). Repeatable.",
         ),
     ] = None,
     soft_masks: Annotated[
         Path | None, typer.Option(help="Folder of logits or probabilities (.npy, .npz, .png).")
     ] = None,
     soft_kind: Annotated[
-        str | None, typer.Option(help="logits or probabilities; found from the values if left out.")
+        str | None,
+        typer.Option(help="logits or probabilities; detected from the values if omitted."),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Where soft masks are cut (logits: 0; else 0.5).")
+        float | None, typer.Option(help="Threshold of soft masks (0 for logits, else 0.5).")
     ] = None,
     offset: Annotated[
         float | None,
-        typer.Option(help="Stability's step off the threshold (logits: 1; else 0.05)."),
+        typer.Option(help="Offset of the stability score (1 for logits, else 0.05)."),
     ] = None,
     segmenter: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Prompt a segmenter from every mask: a folder or a hub name."
+            metavar="NAME", help="A segmenter to prompt from every mask: a folder or a hub name."
         ),
     ] = None,
     detector: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Run a detector on the pictures: a folder or a hub name."
+            metavar="NAME", help="A detector to run on the pictures: a folder or a hub name."
         ),
     ] = None,
     device: DeviceOption = None,
@@ -87,34 +90,36 @@ def audit(
         str,
         typer.Option(
             metavar="auto|objects|regions",
-            help="Judge masks with iscrowd as objects, or leave them as regions; auto: as objects "
-            "where nearly all are crowd.",
+            help="Masks with iscrowd: judged as objects, or skipped as regions; auto: as objects "
+            "only where nearly all masks are crowd.",
         ),
     ] = "auto",
     trust_joins: Annotated[
         bool,
         typer.Option(
             "--trust-joins",
-            help="Go on where detections or annotations fit other images, or none of those given.",
+            help="Continue though detections or annotations seem to be of other images.",
         ),
     ] = False,
     void: Annotated[
         list[int] | None,
-        typer.Option(help="In PNGs of ids: an id that is no object (255 in VOC's). Repeatable."),
+        typer.Option(help="In instance-id PNGs: an id that is no object (255 in VOC). Repeatable."),
     ] = None,
     class_code: Annotated[
         str | None,
-        typer.Option(help="In PNGs of ids: how they carry a class: cityscapes, kitti, mots, none."),
+        typer.Option(
+            help="In instance-id PNGs: how ids encode the class: cityscapes, kitti, mots, none."
+        ),
     ] = None,
     policy: PolicyOption = "default",
-    workers: Annotated[int, typer.Option(help="How many processes.")] = 1,
-    restart: Annotated[bool, typer.Option(help="Throw away what OUT holds of an audit.")] = False,
+    workers: Annotated[int, typer.Option(help="Number of processes.")] = 1,
+    restart: Annotated[bool, typer.Option(help="Discard the audit in OUT and start over.")] = False,
     fail_on: FailOn = None,
     json: Json = False,
 ) -> None:
     """Score every mask, decide on each, and write the report."""
     stability = {"kind": soft_kind, "threshold": threshold, "offset": offset}
-    with progress() as report:
+    with show_progress() as progress:
         done = api.audit(
             source,
             out,
@@ -137,7 +142,7 @@ def audit(
             workers=workers,
             restart=restart,
             gates=fail_on or [],
-            progress=report,
+            progress=progress,
         )
     _summarise(done, fail_on, json)
 
@@ -162,31 +167,33 @@ def decide(
     path: AuditPath,
     policy: Annotated[
         str | None,
-        typer.Option(help="A preset (default, sa1b) or a TOML file; else the policy in force."),
+        typer.Option(
+            help="A preset (default, sa1b) or a TOML file; the current policy if omitted."
+        ),
     ] = None,
     rule: Annotated[
         str | None,
         typer.Option(
-            help="How people who disagree are resolved: majority, latest or strictest. Kept for "
-            "the audit."
+            help="How disagreement between reviewers is resolved: majority, latest or strictest. "
+            "Saved in the audit."
         ),
     ] = None,
     good_iou: Annotated[
         float | None,
         typer.Option(
-            help="A mask corrected to at least this IoU counts as good to learn, certify and "
-            "estimate. Kept for the audit."
+            help="A mask corrected with at least this IoU counts as good in learn, certify and "
+            "estimate. Saved in the audit."
         ),
     ] = None,
     images: MovedImages = None,
     fail_on: FailOn = None,
     json: Json = False,
 ) -> None:
-    """Decide anew under another policy or other settings, without scoring again.
+    """Apply another policy or other settings, without scoring again.
 
-    What people decide needs no call of this: queue, prune, write and report see it at once.
+    Not needed after a review: queue, prune, write and report use people's decisions at once.
     """
-    with reported() as said, progress() as report:
+    with collect_report_warnings() as said, show_progress() as progress:
         done = api.decide(
             path,
             policy=policy,
@@ -194,7 +201,7 @@ def decide(
             good_iou=good_iou,
             images=images,
             gates=fail_on or [],
-            progress=report,
+            progress=progress,
         )
     _summarise(done, fail_on, json, said)
 
@@ -202,7 +209,9 @@ def decide(
 @app.command()
 def report(
     path: AuditPath,
-    out: Annotated[Path | None, typer.Option(help="Where; by default in the audit.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file; report.html in the audit if omitted.")
+    ] = None,
     images: MovedImages = None,
 ) -> None:
     """Write report.html again."""
@@ -212,23 +221,23 @@ def report(
 @app.command()
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="An audit directory.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another audit directory.")],
     json: Json = False,
 ) -> None:
-    """Say what changed between two audits."""
+    """Show what changed between two audits."""
     result = api.compare(first, second)
     show(result.as_dict(), result.text(), json)
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Where the demo goes.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Other seeds draw other scenes.")] = 0,
-    images: Annotated[int, typer.Option(help="How many scenes, 8 or more.")] = 24,
+    out: Annotated[Path, typer.Option(help="Folder to write the demo to.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Random seed of the scenes.")] = 0,
+    images: Annotated[int, typer.Option(help="Number of scenes, at least 8.")] = 24,
 ) -> None:
     """Audit a small drawn dataset and print what was found.
 
-    It has planted defects of every kind, so what was found is held against what was planted.
+    Defects of every kind are planted in it; the table compares planted and found ones.
     """
-    with progress() as report:
-        print(api.demo(out, seed=seed, images=images, progress=report))
+    with show_progress() as progress:
+        print(api.demo(out, seed=seed, images=images, progress=progress))

@@ -1,4 +1,4 @@
-"""The application with all its commands."""
+"""The Typer application with all commands registered."""
 
 from curate.cli import (
     audit_commands,

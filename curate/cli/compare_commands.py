@@ -17,14 +17,14 @@ def diff(
     first: Annotated[
         Path, typer.Argument(metavar="A", help="A dataset in any format, or an audit directory.")
     ],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another, also of another format.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another; its format may differ.")],
     rows: Annotated[
         int | None,
-        typer.Option(help="How many masks are listed: 10 as text, 1,000 as JSON."),
+        typer.Option(help="How many masks to list (10 as text, 1,000 as JSON)."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what happened to every mask between two datasets.
+    """Show what changed between two datasets, mask by mask.
 
     Unchanged, redrawn, relabelled, removed or added; an audit stands for the masks it audited.
     """
@@ -37,12 +37,14 @@ def diff(
 @app.command()
 def version(
     path: Annotated[Path, typer.Argument(help="A dataset in any format, or an audit directory.")],
-    format: Annotated[str | None, typer.Option(help="The format, if not found by itself.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="The format; detected automatically if omitted.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Print the version id of a dataset, short and in full.
 
-    Masks, categories, image names and sizes make the id; format, order and ids do not.
+    It depends on masks, categories, image names and sizes, not on format, order or ids.
     """
     full = api.version(path, format=format)
 

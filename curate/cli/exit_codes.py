@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and one sentence on stderr where something is wrong.
+"""Exit codes, and the one sentence on stderr where something is wrong.
 
 =====  ==========================================================================================
 code   meaning
@@ -27,7 +27,7 @@ from typing import Any
 
 import typer
 
-from curate.cli.shared_options import print_what_cannot_be_encoded
+from curate.cli.shared_options import escape_unencodable_output
 from curate.cli.stopping import install, restore, stop
 from curate.common import files
 from curate.errors import (
@@ -64,7 +64,7 @@ def run(words: Sequence[str]) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever called
             setattr(sys, name, io.TextIOWrapper(files.open_null()))
-    print_what_cannot_be_encoded()
+    escape_unencodable_output()
     replaced = install(stop)
     with _interrupts_kept():
         try:
@@ -73,7 +73,7 @@ def run(words: Sequence[str]) -> int:
             _discard_output()
             return 0
         except (KeyboardInterrupt, typer.Abort) as stopped:
-            _say("stopped; the same command again goes on from here")
+            _say("stopped; run the same command again to continue")
             return stopped.code if isinstance(stopped, Stopped) else STOPPED
         except Exception as error:
             if debug:
@@ -116,7 +116,7 @@ def _refuse_empty(parameter: Any, read: Callable[[Any, Any], Any], context: Any,
     if "" in given and parameter.name not in MAY_BE_EMPTY:
         option = next((name for name in parameter.opts if name.startswith("--")), "")
         where = option or parameter.metavar or parameter.name.upper()
-        raise CallError("what is given for it is empty", where, "give a value")
+        raise CallError("its value is empty", where, "give a value")
     return read(context, value)
 
 

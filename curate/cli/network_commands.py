@@ -1,4 +1,4 @@
-"""Commands about networks: generate, train-detector."""
+"""Commands of networks: generate, train-detector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from curate import api
 from curate.cli.shared_options import AuditPath, DeviceOption, Json, app, show
-from curate.common.progress import progress
+from curate.common.progress import show_progress
 
 
 @app.command()
@@ -17,9 +17,9 @@ def generate(
     images: Annotated[
         Path | None, typer.Argument(metavar="IMAGES", help="A folder of pictures, or one.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the SA-1B dataset goes.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write the SA-1B dataset to.")] = None,
     segmenter: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A folder or a hub name.")
+        str | None, typer.Option(metavar="NAME", help="The segmenter: a folder or a hub name.")
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="A preset (sa1b, popular, sam2) or a TOML file.")
@@ -27,27 +27,31 @@ def generate(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="A setting over the recipe's: pred_iou=0.9."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Override a setting of the recipe: pred_iou=0.9. Repeatable.",
         ),
     ] = None,
     again: Annotated[
         Path | None,
-        typer.Option(metavar="OUT", help="Choose again in OUT, without the network."),
+        typer.Option(
+            metavar="OUT", help="Select again from the candidates in OUT, without a segmenter."
+        ),
     ] = None,
     device: DeviceOption = None,
-    restart: Annotated[bool, typer.Option(help="Throw away what OUT holds.")] = False,
+    restart: Annotated[bool, typer.Option(help="Discard what OUT holds and start over.")] = False,
     json: Json = False,
 ) -> None:
     """Generate masks for pictures with a segmenter, as an SA-1B dataset.
 
-    Every candidate is counted by the reason why it was dropped, so that a threshold can be moved
-    afterwards: --again OUT --set pred_iou=0.9.
+    Dropped candidates are stored with the reason, so thresholds can be changed afterwards:
+    --again OUT --set pred_iou=0.9.
     """
     settings = api.read_settings(set_ or [])
-    with progress() as report:
+    with show_progress() as progress:
         if again is not None:
             api.refuse_with_again(images, out, segmenter, device, restart)
-            done = api.reselect(again, recipe=recipe, settings=settings, progress=report)
+            done = api.reselect(again, recipe=recipe, settings=settings, progress=progress)
         else:
             source, target, model = api.need_for_generation(images, out, segmenter)
             done = api.generate(
@@ -58,7 +62,7 @@ def generate(
                 settings=settings,
                 device=device,
                 restart=restart,
-                progress=report,
+                progress=progress,
             )
     show(done.about, done.text(), json)
 
@@ -66,35 +70,44 @@ def generate(
 @app.command()
 def train_detector(
     path: AuditPath,
-    out: Annotated[Path, typer.Option(help="Where the detector goes; --detector takes it.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the detector to, for --detector.")],
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="NAME", help="Weights to start from; none if left out."),
+        typer.Option(
+            "--from", metavar="NAME", help="Pretrained weights to start from; random if omitted."
+        ),
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the input in pixels.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the network's input in pixels.")] = None,
     folds: Annotated[
-        int, typer.Option(help="5: five detectors, so that each mask has one that never saw it.")
+        int,
+        typer.Option(
+            help="5: five detectors, so that each image has one that was not trained on it."
+        ),
     ] = 1,
-    held_out: Annotated[float, typer.Option(help="Share of the images held out.")] = 0.2,
-    epochs: Annotated[int, typer.Option(help="Most rounds over the images.")] = 100,
-    patience: Annotated[int, typer.Option(help="Rounds without gain before it ends.")] = 15,
-    batch: Annotated[int, typer.Option(help="Images a step.")] = 8,
-    learning_rate: Annotated[float | None, typer.Option(help="0.001, with --from 0.0001.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the split, the order and first weights.")] = 0,
+    held_out: Annotated[float, typer.Option(help="Share of images held out.")] = 0.2,
+    epochs: Annotated[int, typer.Option(help="Maximum number of epochs.")] = 100,
+    patience: Annotated[
+        int, typer.Option(help="Epochs without improvement before training stops.")
+    ] = 15,
+    batch: Annotated[int, typer.Option(help="Images per step.")] = 8,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="0.001, or 0.0001 with --from, if omitted.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of split, order and initial weights.")] = 0,
     device: DeviceOption = None,
-    restart: Annotated[bool, typer.Option(help="Throw away what OUT holds.")] = False,
+    restart: Annotated[bool, typer.Option(help="Discard what OUT holds and start over.")] = False,
     json: Json = False,
 ) -> None:
     """Train a class-agnostic detector on the accepted masks of an audit."""
-    with progress() as report:
+    with show_progress() as progress:
         done = api.train_detector(
             path,
             out,
             images=images,
             device=device,
             restart=restart,
-            progress=report,
+            progress=progress,
             start=start,
             size=size,
             folds=folds,

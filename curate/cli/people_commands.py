@@ -1,4 +1,4 @@
-"""Commands about people: queue, import, agreement, learn, certify, estimate."""
+"""Commands of reviews: queue, import, agreement, learn, certify, estimate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,14 +6,21 @@ from typing import Annotated
 import typer
 
 from curate import api
-from curate.cli.shared_options import AuditPath, Json, MovedImages, app, reported, show
-from curate.common.progress import progress
+from curate.cli.shared_options import (
+    AuditPath,
+    Json,
+    MovedImages,
+    app,
+    collect_report_warnings,
+    show,
+)
+from curate.common.progress import show_progress
 from curate.errors import CallError
 
 Unit = Annotated[
-    str | None, typer.Option(help="mask or image, where random samples of both were drawn.")
+    str | None, typer.Option(help="mask or image, if random samples of both were drawn.")
 ]
-Confidence = Annotated[float, typer.Option(help="Probability that it holds.")]
+Confidence = Annotated[float, typer.Option(help="Confidence level.")]
 
 
 @app.command()
@@ -21,57 +28,56 @@ def queue(
     path: AuditPath,
     out: Annotated[
         Path | None,
-        typer.Option(help="A new file, or folder, to write; CSV is printed if left out."),
+        typer.Option(help="A new file or folder to write; CSV is printed if omitted."),
     ] = None,
     kind: Annotated[
         str,
         typer.Option(
-            help="errors: likely and costly ones first. learn: what teaches most. estimate: a "
-            "random sample, to certify and estimate from."
+            help="errors: most likely and most costly errors first. learn: most informative for "
+            "`curate learn`. estimate: a random sample, for certify and estimate."
         ),
     ] = "errors",
-    budget: Annotated[int | None, typer.Option(help="How many masks at most.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="How many minutes people have.")] = None,
-    seconds_per_mask: Annotated[float, typer.Option(help="What one mask takes them.")] = 14.0,
+    budget: Annotated[int | None, typer.Option(help="Maximum number of masks.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for the review, in minutes.")] = None,
+    seconds_per_mask: Annotated[float, typer.Option(help="Review time per mask.")] = 14.0,
     overlap: Annotated[
-        float, typer.Option(help="Share of the masks that a second person gets too: 0.1.")
+        float, typer.Option(help="Share of masks that a second person reviews too: 0.1.")
     ] = 0.0,
     honeypots: Annotated[
-        float, typer.Option(help="Share of masks with a known answer, mixed in: 0.05.")
+        float, typer.Option(help="Share of masks with known answers to mix in: 0.05.")
     ] = 0.0,
     known: Annotated[
         Path | None,
-        typer.Option(help="CSV of known answers; those that people agreed on if left out."),
+        typer.Option(help="CSV of known answers; masks on which people agreed if omitted."),
     ] = None,
     whole_images: Annotated[
-        bool, typer.Option(help="estimate: draw images, with all their masks.")
+        bool, typer.Option(help="estimate: sample whole images with all their masks.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of what is drawn by chance.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     to: Annotated[
         str | None,
         typer.Option(
             help="csv, json, coco, label-studio (a folder), cvat (a folder), fiftyone (a folder) "
-            "or huggingface (a .parquet file); by OUT's ending if left out."
+            "or huggingface (a .parquet file); by the ending of OUT if omitted."
         ),
     ] = None,
     crops: Annotated[
         bool | None,
         typer.Option(
             "--crops/--whole",
-            help="Each mask as a picture of its own, cut out with what surrounds it, or whole "
-            "images; as suits the tool if left out.",
+            help="One cropped picture per mask, or whole images; as suits the tool if omitted.",
         ),
     ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
-            help="The folder of pictures, if the audit was made without; for formats with pictures."
+            help="Folder of the pictures, if the audit has none; for formats with pictures."
         ),
     ] = None,
 ) -> None:
-    """Draw the masks that people look at, and record why each is shown.
+    """Select masks for review, and record why each was selected.
 
-    For whatever tool they use: what they do there comes back with `curate import`.
+    The file is for the annotation tool of your choice; import its export with `curate import`.
     """
     text = api.write_queue(
         path,
@@ -93,53 +99,63 @@ def queue(
     print(text)
 
 
-@app.command("import")
+RENAMED = {"all-looked": "assume-reviewed", "given": "exported"}
+"""Old spellings of options of ``import``, which still work and stand in no help."""
+
+
+@app.command("import", context_settings={"token_normalize_func": lambda s: RENAMED.get(s, s)})
 def import_(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="What came back: a file, a zip or an export's folder."),
+        typer.Argument(
+            metavar="FILE", help="The reviewed file, or the tool's export: a file, a zip, a folder."
+        ),
     ],
     audit: Annotated[
         Path | None,
-        typer.Option(help="The audit it is about; the only one in this folder if left out."),
+        typer.Option(help="The audit it belongs to; the only one in this folder if omitted."),
     ] = None,
     reviewer: Annotated[
-        str | None, typer.Option(help="Who decided, where the file does not say.")
+        str | None, typer.Option(help="Who decided, if the file does not say.")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="The format, if not found by itself.")] = None,
-    given: Annotated[
+    format: Annotated[
+        str | None, typer.Option(help="The format; detected automatically if omitted.")
+    ] = None,
+    exported: Annotated[
         str | None,
         typer.Option(
-            help="For a corrected dataset: what people were given, a file or a draw's number. If "
-            "left out, of a queue the draws that its masks name, else the draw that it fits; of "
-            "any other file the whole source. Crops say it themselves."
+            help="For a corrected dataset: the exported subset, a file or a draw's number. If "
+            "omitted: of a queue, the draws that its masks name, else the draw that it fits; of "
+            "any other file, the whole source. Crops name their masks themselves."
         ),
     ] = None,
     same_iou: Annotated[
         float,
-        typer.Option(help="For a corrected dataset: IoU from which on a mask is unchanged."),
+        typer.Option(
+            help="For a corrected dataset: a mask with at least this IoU counts as unchanged."
+        ),
     ] = 1.0,
     match: Annotated[
         str | None,
         typer.Option(
-            help="iou: masks whose mask_id a tool lost are found by overlap, one to one, equal "
-            "ones first, then those of an IoU of 0.5 and more."
+            help="iou: match masks whose mask_id the tool lost by overlap, one to one: equal ones "
+            "first, then by IoU, at least 0.5."
         ),
     ] = None,
-    all_looked: Annotated[
+    assume_reviewed: Annotated[
         bool,
         typer.Option(
-            "--all-looked",
-            help="For a corrected dataset: people went through all of it, though nothing in it was "
-            "changed; else it is refused, for it may be the file that went out.",
+            "--assume-reviewed",
+            help="For a corrected dataset: every image was reviewed, though nothing was changed. "
+            "Without it an unchanged file is refused: it may be the exported one, untouched.",
         ),
     ] = False,
     take_back: Annotated[
         bool,
         typer.Option(
             "--take-back",
-            help="What was imported from FILE counts for nothing any more; with --reviewer, only "
-            "what counts as hers ('' for no name). It can be imported again.",
+            help="Undo the import of FILE; with --reviewer, only of that person ('' for no name). "
+            "It can be imported again.",
         ),
     ] = False,
     images: MovedImages = None,
@@ -148,14 +164,14 @@ def import_(
     """Import people's decisions: rows of CSV or JSON, a corrected COCO file, or a tool's export.
 
     Label Studio's JSON, CVAT's zips (CVAT for images 1.1 or COCO), FiftyOne's COCO folder and
-    Hugging Face's Parquet are known by their content, masks by their mask_id.
+    Hugging Face's Parquet are detected by content; masks are matched by mask_id.
 
-    All of them, or none where one is wrong. Importing a file again changes nothing. Of a corrected
-    dataset, masks that were left as they were count as accepted.
+    Imports all decisions, or none if one is invalid. Importing a file again changes nothing. In a
+    corrected dataset, unchanged masks count as accepted.
     """
     if take_back:
-        refuse_beside_take_back(format, given, same_iou != 1, match, all_looked)
-    with reported() as said:
+        refuse_beside_take_back(format, exported, same_iou != 1, match, assume_reviewed)
+    with collect_report_warnings() as said:
         done = (
             api.take_back(file, audit, reviewer=reviewer, images=images)
             if take_back
@@ -164,10 +180,10 @@ def import_(
                 audit,
                 reviewer=reviewer,
                 format=format,
-                given=given,
+                exported=exported,
                 same_iou=same_iou,
                 match=match,
-                all_looked=all_looked,
+                assume_reviewed=assume_reviewed,
                 images=images,
             )
         )
@@ -175,10 +191,10 @@ def import_(
 
 
 def refuse_beside_take_back(*given: object) -> None:
-    """See that nothing is asked of a file that is only taken back.
+    """Refuse options that only matter for reading a file whose import is undone.
 
     Raises:
-        CallError: Something is.
+        CallError: One is set.
     """
     if any(given):
         what = "a file that is taken back is not read"
@@ -187,7 +203,7 @@ def refuse_beside_take_back(*given: object) -> None:
 
 @app.command()
 def agreement(path: AuditPath, json: Json = False) -> None:
-    """Say how far people agree, and how each of them decides."""
+    """Show how far reviewers agree, and how each of them decides."""
     found = api.agreement(path)
     show(found.as_dict(), found.text(), json)
 
@@ -197,18 +213,18 @@ def learn(
     path: AuditPath,
     start: Annotated[
         Path | None,
-        typer.Option("--from", help="Another audit, or a model's file, to start from."),
+        typer.Option("--from", help="Another audit, or a model file, to start from."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of folds and trees.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of folds and trees.")] = 0,
     images: MovedImages = None,
     json: Json = False,
 ) -> None:
-    """Learn from people's decisions: the quality becomes the probability of being good.
+    """Learn from people's decisions: quality becomes the probability that a mask is good.
 
-    It is used only if it beats the score without labels on images that it did not learn from.
+    The model is used only if it beats the label-free quality on held-out images.
     """
-    with reported() as said, progress() as report:
-        done = api.learn(path, start=start, seed=seed, images=images, progress=report)
+    with collect_report_warnings() as said, show_progress() as progress:
+        done = api.learn(path, start=start, seed=seed, images=images, progress=progress)
     show(done.as_dict() | said, done.text(), json)
 
 
@@ -216,23 +232,25 @@ def learn(
 def certify(
     path: AuditPath,
     max_bad: Annotated[
-        float, typer.Option(help="Largest share of bad masks among the accepted.")
+        float, typer.Option(help="Largest allowed share of bad masks among the accepted.")
     ] = 0.05,
     confidence: Confidence = 0.95,
     looks: Annotated[
-        int, typer.Option(help="How often you will ask, at most, while people go on reviewing.")
+        int, typer.Option(help="How many times you will certify, at most, as reviews come in.")
     ] = 1,
     unit: Unit = None,
-    dry_run: Annotated[bool, typer.Option(help="Leave the plan as it is.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Print the result only; the plan stays as it is.")
+    ] = False,
     images: MovedImages = None,
     json: Json = False,
 ) -> None:
-    """Accept as much as a reviewed random sample proves to be good enough.
+    """Accept as many masks as a reviewed random sample proves to be good enough.
 
-    Draw the sample with `curate queue AUDIT --kind estimate`. From then on the plan accepts only
-    what is certified; a new policy or a new quality model ends that.
+    Draw the sample with `curate queue AUDIT --kind estimate`. Afterwards the plan accepts only
+    certified masks, until the policy or the quality model changes.
     """
-    with reported() as said:
+    with collect_report_warnings() as said:
         found = api.certify(
             path,
             max_bad=max_bad,
@@ -259,8 +277,8 @@ def estimate(
     images: MovedImages = None,
     json: Json = False,
 ) -> None:
-    """Estimate how good the dataset is, with intervals, from a reviewed random sample."""
-    with reported() as said:
+    """Estimate the quality of the dataset, with confidence intervals, from a random sample."""
+    with collect_report_warnings() as said:
         found = api.estimate(path, confidence=confidence, images=images, unit=unit)
 
     from curate.people.guarantees.certificate_texts import estimate_dict, format_estimate

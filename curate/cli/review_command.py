@@ -1,4 +1,4 @@
-"""The command that puts masks before people: review."""
+"""Command that serves the review page: review."""
 
 import sys
 from pathlib import Path
@@ -16,42 +16,45 @@ def review(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="errors (the default), learn or estimate: the latest draw of this kind with masks "
-            "left; of errors the whole ranking if there is none."
+            help="errors (the default), learn or estimate: continue the latest draw of this kind "
+            "that has masks left; for errors, else the whole ranking."
         ),
     ] = None,
-    draw: Annotated[int | None, typer.Option(help="A recorded draw's number.")] = None,
-    budget: Annotated[int | None, typer.Option(help="Draw anew: how many masks.")] = None,
+    draw: Annotated[int | None, typer.Option(help="Continue the draw of this number.")] = None,
+    budget: Annotated[int | None, typer.Option(help="New draw: maximum number of masks.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Draw anew: how many minutes people have.")
+        float | None, typer.Option(help="New draw: time for the review, in minutes.")
     ] = None,
-    seconds_per_mask: Annotated[float, typer.Option(help="What one mask takes them.")] = 14.0,
-    reviewer: Annotated[str, typer.Option(help="The name that the page begins with.")] = "",
+    seconds_per_mask: Annotated[float, typer.Option(help="Review time per mask.")] = 14.0,
+    reviewer: Annotated[str, typer.Option(help="Reviewer's name shown at the start.")] = "",
     images: Annotated[
-        Path | None, typer.Option(help="Folder of the pictures; the audit's own if left out.")
+        Path | None, typer.Option(help="Folder of the pictures; that of the audit if omitted.")
     ] = None,
     segmenter: Annotated[
-        str | None, typer.Option(help="Redraws masks from clicks: a folder, or a hub name.")
+        str | None,
+        typer.Option(help="A segmenter to redraw masks from clicks: a folder or a hub name."),
     ] = None,
     device: DeviceOption = None,
     host: Annotated[
-        str, typer.Option(help="Where to listen; any other address demands a token.")
+        str, typer.Option(help="Address to listen on; any but this machine's own needs a token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 for any free one.")] = 8765,
     token_file: Annotated[
         Path | None,
         typer.Option(
-            help="A file with the token; else that of CURATE_REVIEW_TOKEN, else one made and kept."
+            help="File with the token; else CURATE_REVIEW_TOKEN, else a new token, kept on disk."
         ),
     ] = None,
     open_page: Annotated[
         bool | None,
-        typer.Option("--open/--no-open", help="Open the page; in a terminal it is opened."),
+        typer.Option(
+            "--open/--no-open", help="Open the page in a browser; the default in a terminal."
+        ),
     ] = None,
 ) -> None:
-    """Show masks to people on a page, until it is stopped with Ctrl-C.
+    """Serve the review page until stopped with Ctrl-C.
 
-    Decisions are kept in the audit as they are made; several people can review at once.
+    Decisions are saved in the audit as they are made; several people can review at once.
     """
     api.review(
         path,

@@ -1,4 +1,4 @@
-"""What all commands share: the application, options that several have, printing."""
+"""The application object, options shared by commands, printing."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 FailOn = Annotated[
     list[str] | None,
-    typer.Option(help="Exit with 1 where this holds: 'reject_rate > 0.01'. Repeatable."),
+    typer.Option(help="Exit with code 1 if this holds: 'reject_rate > 0.01'. Repeatable."),
 ]
 PolicyOption = Annotated[
     str, typer.Option("--policy", help="A preset (default, sa1b) or a TOML file.")
 ]
 DeviceOption = Annotated[
-    str | None, typer.Option(help="Where models run: cpu, cuda:0; the first GPU if there is one.")
+    str | None,
+    typer.Option(help="Device for models: cpu, cuda:0; the first GPU, else the CPU, if omitted."),
 ]
 MovedImages = Annotated[
     Path | None,
-    typer.Option("--images", help="Folder of the pictures, if they are not where they were."),
+    typer.Option("--images", help="Folder of the pictures, if they were moved."),
 ]
 AuditPath = Annotated[Path, typer.Argument(metavar="AUDIT", help="An audit directory.")]
 
 
 @contextmanager
-def reported() -> Iterator[dict[str, str | None]]:
+def collect_report_warnings() -> Iterator[dict[str, str | None]]:
     """Run a verb that writes the report again, and say on stderr where that could not be done.
 
     Yields:
@@ -78,17 +79,17 @@ def show(value: Any, text: str, as_json: bool) -> None:
     print(packed)
 
 
-def print_what_cannot_be_encoded() -> None:
+def escape_unencodable_output() -> None:
     """Let the output show what its encoding lacks as ``\\xe9``, instead of ending with an error.
 
     Bytes of file names that are no UTF-8 stay as they are.
     """
-    codecs.register_error("curate-output", _escaped)
+    codecs.register_error("curate-output", _escape)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="curate-output")
 
 
-def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
     assert isinstance(error, UnicodeEncodeError)
     code = ord(error.object[error.start])
     if 0xDC80 <= code <= 0xDCFF:  # a byte that could not be decoded

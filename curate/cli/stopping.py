@@ -1,4 +1,4 @@
-"""Signals that stop a command: Ctrl-C, SIGTERM, and a terminal that is closed.
+"""Signal handlers that stop a command: Ctrl-C, SIGTERM, a closed terminal.
 
 Until the command is loaded they end the process at once, for nothing is done yet; then they raise
 :class:`~curate.errors.Stopped`, so that what was begun is left as after Ctrl-C. A signal that

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 Drop = Annotated[
     list[str] | None,
-    typer.Option(help="Actions to leave out beside reject: review. Repeatable."),
+    typer.Option(help="Actions to drop besides reject: review. Repeatable."),
 ]
 Source = Annotated[
     Path | None,
     typer.Option(
-        help="Where the audited dataset is now, if it was moved; a single file keeps its name."
+        help="New place of the audited dataset, if it was moved; a file must keep its name."
     ),
 ]
 Yes = Annotated[
     bool,
-    typer.Option("--yes", help="Write though many masks are removed for format errors."),
+    typer.Option("--yes", help="Write even if many masks are removed for format errors."),
 ]
 
 
-def _dropped(drop: list[str] | None) -> tuple[str, ...]:
+def _actions_to_drop(drop: list[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(["reject", *(drop or [])]))
 
 
@@ -39,7 +39,7 @@ def _dropped(drop: list[str] | None) -> tuple[str, ...]:
 def prune(
     path: AuditPath,
     out: Annotated[
-        Path | None, typer.Option(help="Where the pruned dataset goes; a dry run if left out.")
+        Path | None, typer.Option(help="Place of the pruned dataset; a dry run if omitted.")
     ] = None,
     drop: Drop = None,
     source: Source = None,
@@ -48,10 +48,10 @@ def prune(
 ) -> None:
     """Write the dataset back without the rejected masks.
 
-    The format stays, and so does everything else in it. What people redrew, added or relabelled is
-    written by `curate write`. Exit code 2, in a dry run too, where that takes --yes.
+    The format and everything else in it stay. For masks that people redrew, added or relabelled use
+    `curate write`. Exits with code 2, in a dry run too, if --yes is needed.
     """
-    result = api.prune(path, out, drop=_dropped(drop), source=source, yes=yes)
+    result = api.prune(path, out, drop=_actions_to_drop(drop), source=source, yes=yes)
     show(result.as_dict(), result.text(), json)
     _exit_as_written(result.form)
 
@@ -60,55 +60,60 @@ def prune(
 def write(
     path: AuditPath,
     out: Annotated[
-        Path | None, typer.Option(help="Where the dataset goes; a dry run if left out.")
+        Path | None, typer.Option(help="Place of the new dataset; a dry run if omitted.")
     ] = None,
-    to: Annotated[str | None, typer.Option(help="The format: coco; its own if left out.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="The format: coco; that of the source if omitted.")
+    ] = None,
     drop: Drop = None,
     masks: Annotated[
         str,
         typer.Option(
-            help="How new masks are stored: same (as they were; RLE where a polygon cannot be "
-            "exact), polygon or rle."
+            help="Encoding of new masks: same (as before; RLE where a polygon cannot be exact), "
+            "polygon or rle."
         ),
     ] = "same",
     overlap: Annotated[
         str | None,
         typer.Option(
-            help="In images of ids, who gets a pixel that two masks claim: new (the changed or "
-            "added one) or old. Refused if left out."
+            help="In instance-id images, which mask gets shared pixels: new (the changed or added "
+            "one) or old. Overlaps are an error if omitted."
         ),
     ] = None,
     duplicates: Annotated[
         str | None,
         typer.Option(
-            help="Added masks whose object has a mask already: keep or drop. Asked if left out."
+            help="Added masks whose object already has a mask: keep or drop; asked if omitted."
         ),
     ] = None,
     category: Annotated[
-        str | None, typer.Option(help="Category of added masks that people gave none.")
+        str | None, typer.Option(help="Category of added masks without one.")
     ] = None,
     attributes: Annotated[
-        bool, typer.Option("--attributes", help="Note in the dataset too what people did.")
+        bool,
+        typer.Option(
+            "--attributes", help="Also store people's changes in the dataset, as attributes."
+        ),
     ] = False,
     provenance: Annotated[
         Path | None,
         typer.Option(
-            help="Where it is written what happened to each mask (.parquet or .json); by default "
-            "OUT.provenance.parquet."
+            help="File for the provenance of each mask (.parquet or .json); "
+            "OUT.provenance.parquet if omitted."
         ),
     ] = None,
     source: Source = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Write the dataset as people left it: without rejects, with what they redrew and added.
+    """Write the dataset with people's decisions: rejects removed, redrawn and added masks in.
 
-    Its format stays, and so does everything that nobody decided on. Without --out it says what
-    would change, with --json mask by mask. Exit code 2, in a dry run too, where that takes --yes.
+    Everything else stays. Without --out it prints what would change, with --json mask by mask.
+    Exits with code 2, in a dry run too, if --yes is needed.
     """
     options: dict[str, Any] = {
         "to": to,
-        "drop": _dropped(drop),
+        "drop": _actions_to_drop(drop),
         "masks": masks,
         "overlap": overlap,
         "duplicates": duplicates,
@@ -118,7 +123,7 @@ def write(
         "source": source,
         "yes": yes,
     }
-    result = _asked(path, out, options)
+    result = _write_or_ask(path, out, options)
     show(result.as_dict(), result.text(), json)
     _exit_as_written(result.changes.form)
 
@@ -129,7 +134,7 @@ def _exit_as_written(form: FormLoss) -> None:
         raise typer.Exit(2)
 
 
-def _asked(path: Path, out: Path | None, options: dict[str, Any]) -> Any:
+def _write_or_ask(path: Path, out: Path | None, options: dict[str, Any]) -> Any:
     """Write; where added masks look like copies, ask whoever sits at the terminal."""
     try:
         return api.write(path, out, **options)

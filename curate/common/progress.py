@@ -13,7 +13,7 @@ Progress = Callable[[str, int, int, int], None]
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
+def show_progress() -> Iterator[Progress]:
     """Show progress on stderr: a bar in a terminal, a line now and then elsewhere."""
     if not sys.stderr.isatty():
         yield _plain_progress()

@@ -58,8 +58,8 @@ RANGES: Mapping[str, Range] = {
     "confidence": Range(0.5, 1, over=True, under=True),
     "draw": Range(1, 2**63 - 1, whole=True),
     "epochs": _ROUNDS,
+    "exported": Range(1, 2**63 - 1, whole=True),  # a draw's number
     "folds": Range(1, 100, whole=True),
-    "given": Range(1, 2**63 - 1, whole=True),  # a draw's number
     "good_iou": _SHARE,
     "held_out": Range(0, 1, over=True, under=True),
     "honeypots": Range(0, 0.5),

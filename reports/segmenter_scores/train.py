@@ -72,7 +72,7 @@ def train(data: Path, half: int, folder: Path) -> None:
             schedule,
             seed=half + k,
             augment=Cutting(SIDE, schedule.prompts),
-            report=Log(schedule, start, deque(maxlen=50)),
+            progress=Log(schedule, start, deque(maxlen=50)),
         )
         model.save_pretrained(folder)
         done.write_text(str(k + 1))

@@ -138,7 +138,7 @@ WRONG: list[tuple[Callable[[Dataset], Any], str]] = [
     (renumbered, "annotation 4: it lies on another image than in the audit; ids must be"),
     (in_one_image, "its annotations have other ids than the audit's masks"),
     (foreign, "its annotations have other ids than the audit's masks"),
-    (lambda s: s["annotations"][4].update(id=4), "its id stands twice"),
+    (lambda s: s["annotations"][4].update(id=4), "its id occurs twice"),
     (lambda s: s["annotations"][4].update(image_id=1), "annotation 5: it lies on another image"),
     (lambda s: s["annotations"][4].update(image_id=9), "annotation 5: its image is not in the"),
     (lambda s: s["images"][0].update(height=41), "image 1: it is 50 x 41, in the audit 50 x 40"),

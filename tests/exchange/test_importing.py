@@ -222,7 +222,7 @@ def test_columns_that_are_missing_or_stand_twice(audit: Audit, tmp_path: Path) -
     path = tmp_path / "a.csv"
     for text, message in (
         ("mask_id,category\n1,cat\n", "there is no column decision; add it"),
-        ("mask_id,decision,decision\n1,accept,\n", "the column decision stands twice"),
+        ("mask_id,decision,decision\n1,accept,\n", "the column decision occurs twice"),
         ("mask,decision\n1,accept\n", "it is nothing that decisions are read from"),
         ("", "it is nothing that decisions are read from"),
         ("mask_id,decision\n", "no decisions found in this file"),
@@ -239,7 +239,7 @@ def test_columns_that_are_missing_or_stand_twice(audit: Audit, tmp_path: Path) -
         import_file(audit, tmp_path / "b.csv")
     path.write_text("mask_id,decision\n1,accept\n")
     for options in ({"exported": 1}, {"same_iou": 0.9}):
-        with pytest.raises(CallError, match="asked of corrected datasets; this is CSV rows"):
+        with pytest.raises(CallError, match="are for corrected datasets; this is CSV rows"):
             import_file(audit, path, **options)  # type: ignore[arg-type]
     with pytest.raises(CallError, match="--same-iou is 0"):
         import_file(audit, path, same_iou=0)

@@ -585,7 +585,7 @@ def test_other_files_of_label_studio(drawn: Audit, tmp_path: Path, export: Work)
     with pytest.raises(SourceError, match="it is Label Studio's JSON-MIN"):
         import_file(drawn, export(short))
     done = export(annotated(tasks))
-    for options, told in (({"exported": 1}, "--given"), ({"match": "iou"}, "--match")):
+    for options, told in (({"exported": 1}, "--exported"), ({"match": "iou"}, "--match")):
         with pytest.raises(CallError, match=told):
             import_file(drawn, done, **options)  # type: ignore[arg-type]
     assert not has_reviews(drawn)

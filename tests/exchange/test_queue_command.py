@@ -75,7 +75,7 @@ def test_out_and_back_by_command(pictured: Audit, tmp_path: Path, tool: str) -> 
                 pictured.path,
                 "--reviewer",
                 path.name,
-                "--all-looked",
+                "--assume-reviewed",
                 "--json",
             )
         )
@@ -108,18 +108,38 @@ def test_what_went_out_says_nothing(pictured: Audit, tmp_path: Path, tool: str) 
     out = tmp_path / "queue"
     run("queue", pictured.path, "--kind", "estimate", "--budget", 6, "--to", tool, "--out", out)
     words = ["import", out, "--audit", pictured.path, "--reviewer", "ann"]
-    with pytest.raises(SourceError, match=r"may be the file that went out; say --all-looked"):
+    with pytest.raises(
+        SourceError, match=r"may be the exported file itself; add --assume-reviewed"
+    ):
         run(*words)
     assert not len(open_reviews(pictured).decisions())
-    said = run(*words, "--all-looked")
+    said = run(*words, "--assume-reviewed")
     assert "6 accepted (6 left as they were), 0 rejected, 0 fixed" in said
+
+
+def test_old_spellings_of_options_still_work(pictured: Audit, tmp_path: Path) -> None:
+    out = tmp_path / "queue"
+    run("queue", pictured.path, "--kind", "estimate", "--budget", 6, "--to", "coco", "--out", out)
+    words = ["import", out, "--audit", pictured.path, "--reviewer", "ann", "--json"]
+    for option in ("--exported", "--given"):
+        with pytest.raises(CallError, match="there is no draw 9"):
+            run(*words, option, 9)
+        with pytest.raises(SourceError, match="may be the exported file itself"):
+            run(*words, f"{option}=1")
+    done = [json.loads(run(*words, way)) for way in ("--all-looked", "--assume-reviewed")]
+    assert [one["actions"]["accept"] for one in done] == [6, 6]
+    said = run("import", "--help")
+    assert all(option in said for option in ("--exported", "--assume-reviewed"))
+    assert not any(option in said for option in ("--given", "--all-looked"))
 
 
 def test_who_says_something_of_each_mask_is_not_asked(pictured: Audit, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("mask_id,decision\n1,accept\n")
     words = ["import", tmp_path / "a.csv", "--audit", pictured.path]
-    with pytest.raises(CallError, match="in CSV rows, people say something of each mask"):
-        run(*words, "--all-looked")
+    with pytest.raises(
+        CallError, match="in CSV rows, every reviewed mask has a decision of its own"
+    ):
+        run(*words, "--assume-reviewed")
     assert "1 accepted, 0 rejected, 0 fixed" in run(*words)
 
 
@@ -213,7 +233,7 @@ def test_no_such_way_to_match(pictured: Audit, tmp_path: Path) -> None:
     with pytest.raises(CallError, match="'name' is not one of iou"):
         run(*words, "--match", "name")
     (tmp_path / "a.csv").write_text("mask_id,decision\n1,accept\n")
-    with pytest.raises(CallError, match="asked of corrected datasets"):
+    with pytest.raises(CallError, match="are for corrected datasets"):
         run("import", tmp_path / "a.csv", "--audit", pictured.path, "--match", "iou")
 
 

@@ -29,7 +29,7 @@ from curate.people.queues.population import rank_queue
 from curate.people.reviews import open_reviews
 from curate.rle import paste, to_dense
 from curate.store.audit import Audit
-from curate.store.rows_by_id import canonical
+from curate.store.rows_by_id import encode_canonical
 
 pytestmark = pytest.mark.skipif(
     not PROGRAM.is_file(), reason="Label Studio is not installed: make test-tools"
@@ -237,7 +237,7 @@ def _same_as_drawn(tasks: list[Any], decisions: pd.DataFrame) -> None:
     rle = task["annotations"][0]["result"][0]["value"]["rle"]
     piece = decode_brush(np.array(rle, np.uint8), own["h"], own["w"])
     whole = paste(piece, [(own["x"], own["y"])], [own["height"]], [own["width"]])
-    assert decisions.loc[1, "segmentation"] == canonical(whole)[0]
+    assert decisions.loc[1, "segmentation"] == encode_canonical(whole)[0]
 
 
 def test_whole_images_come_back_as_they_went(

@@ -166,7 +166,7 @@ def test_a_report_that_cannot_be_written_fails_nothing(
     words = {"import": ["import", str(path), "--audit"], "decide": ["decide"]}[verb]
     done = CliRunner().invoke(app, [*words, str(audit.path), "--json"])
     assert done.exit_code == 0, done.output
-    assert done.stderr.startswith("warning: all is kept, but the report was not written again: ")
+    assert done.stderr.startswith("warning: everything is saved, but the report was not updated: ")
     assert json.loads(done.stdout)["report_problem"] in done.stderr
 
 

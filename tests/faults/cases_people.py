@@ -108,7 +108,7 @@ def prepare_corrected(folder: Path) -> None:
 
 
 def run_corrected(folder: Path) -> None:
-    api.import_decisions(folder / "done.json", folder / "out", reviewer="ann", all_looked=True)
+    api.import_decisions(folder / "done.json", folder / "out", reviewer="ann", assume_reviewed=True)
 
 
 def prepare_take_back(folder: Path) -> None:

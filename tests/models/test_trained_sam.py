@@ -164,7 +164,7 @@ def test_every_update_is_told_and_scenes_can_be_changed() -> None:
         changed.append(random.random())
         return scene[0][:, ::-1], scene[1][:, :, ::-1]
 
-    train_segmenter(tiny(), scenes(), SHORT, seed=0, augment=augment, report=told.append)
+    train_segmenter(tiny(), scenes(), SHORT, seed=0, augment=augment, progress=told.append)
     assert [progress.step for progress in told] == [0, 1, 2]
     assert all(0 <= progress.iou <= 1 and progress.loss > 0 for progress in told)
     assert len(changed) == SHORT.steps * SHORT.images
@@ -195,7 +195,7 @@ def test_the_error_of_the_predicted_iou_weighs_what_it_is_said_to(weight: float)
     told: dict[float, list[StepMetrics]] = {0.0: [], weight: []}
     for given, progress in told.items():
         schedule = replace(SHORT, steps=1, iou_weight=given)
-        train_segmenter(tiny(), scenes(), schedule, seed=0, report=progress.append)
+        train_segmenter(tiny(), scenes(), schedule, seed=0, progress=progress.append)
     without, with_it = told[0.0][0], told[weight][0]
     assert with_it.iou_error == without.iou_error > 0
     assert with_it.loss - without.loss == pytest.approx(weight * without.iou_error**2, rel=1e-4)

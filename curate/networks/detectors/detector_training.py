@@ -100,7 +100,7 @@ def fit_detector(
     device: Device,
     *,
     checkpoint: Path | None = None,
-    report: Callable[[EpochResult], None] | None = None,
+    progress: Callable[[EpochResult], None] | None = None,
 ) -> TrainedDetector:
     """Train a detector on some images and keep the weights with the best held-out precision.
 
@@ -115,7 +115,7 @@ def fit_detector(
         device: Where.
         checkpoint: A file, written after every epoch; where it exists already, training resumes
             from it.
-        report: Called after every epoch.
+        progress: Called after every epoch.
 
     Raises:
         CallError: There are no images on one side, or the loss is not finite, or a single image
@@ -138,8 +138,8 @@ def fit_detector(
             best = {k: v.detach().clone().cpu() for k, v in run.average.state_dict().items()}
         if checkpoint is not None:
             save_checkpoint(checkpoint, run.state(best), identity, [e.as_dict() for e in history])
-        if report:
-            report(history[-1])
+        if progress:
+            progress(history[-1])
     run.average.load_state_dict(best)
     return TrainedDetector(
         run.average.eval(), _best_epoch(history), tuple(history), len(history) < schedule.epochs

@@ -39,7 +39,7 @@ def train_detector(
     images: Path | None = None,
     device: str | None = None,
     restart: bool = False,
-    report: Progress | None = None,
+    progress: Progress | None = None,
 ) -> Training:
     """Train a class-agnostic detector on an audit's accepted masks.
 
@@ -53,7 +53,7 @@ def train_detector(
         images: Folder of the pictures; the one that the audit was given, if None.
         device: torch's name of it; the first GPU, else the CPU, if None.
         restart: Delete an earlier training in ``out``.
-        report: Called with progress.
+        progress: Called with progress.
 
     Raises:
         CallError: A setting is wrong, there are too few images, or a package is missing.
@@ -64,7 +64,7 @@ def train_detector(
 
     settings = settings or TrainingSettings()
     schedule, place = settings.schedule(), choose_device(device)
-    scenes, left_out = read_accepted(audit, open_images(audit, images), report)
+    scenes, left_out = read_accepted(audit, open_images(audit, images), progress)
     needed = max(MIN_IMAGES, 2 * settings.folds if settings.folds > 1 else 0)
     if len({scene.group for scene in scenes}) < needed:
         raise CallError(
@@ -88,7 +88,7 @@ def train_detector(
         for k, sides in enumerate(split_folds(scenes, settings)):
             target = out if settings.folds == 1 else out / f"fold-{k + 1}"
             named = f"fold {k + 1} of {settings.folds}" if settings.folds > 1 else "training"
-            shown = _epoch_progress(report, named, schedule.epochs)
+            shown = _epoch_progress(progress, named, schedule.epochs)
             parts.append(_train_fold(target, sides, about, schedule, shown))
         record = parts[0] if settings.folds == 1 else about.make_folded_record(parts)
         if settings.folds > 1:
@@ -97,11 +97,11 @@ def train_detector(
 
 
 def _epoch_progress(
-    report: Progress | None, stage: str, epochs: int
+    progress: Progress | None, stage: str, epochs: int
 ) -> Callable[[EpochResult], None]:
     def show(epoch: EpochResult) -> None:
-        if report:
-            report(stage, epoch.epoch, epochs, 0)
+        if progress:
+            progress(stage, epoch.epoch, epochs, 0)
 
     return show
 
@@ -143,7 +143,7 @@ def _train_fold(
     work = target / WORK
     files.mkdir(work, parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.safetensors"
-    trained = train(sides, start, schedule, about.device, checkpoint=checkpoint, report=shown)
+    trained = train(sides, start, schedule, about.device, checkpoint=checkpoint, progress=shown)
     if (work / "model").exists():  # a killed run may have left half a file there
         files.remove_tree(work / "model")
     save_detector(start, trained.model, work / "model")

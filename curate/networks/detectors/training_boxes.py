@@ -37,7 +37,7 @@ def open_images(audit: Audit, images: Path | None) -> ImageFolder:
 
 
 def read_accepted(
-    audit: Audit, folder: ImageFolder, report: Progress | None
+    audit: Audit, folder: ImageFolder, progress: Progress | None
 ) -> tuple[list[DetectorImage], list[int]]:
     """Return images with accepted masks, and the ids of those whose picture does not open."""
     from curate.networks.detectors.detections import hash_pixels
@@ -57,8 +57,8 @@ def read_accepted(
                 left_out.append(int(row.image_id))
             else:
                 keys[int(row.image_id)] = key
-            if report:
-                report("reading pictures", done, len(rows), 0)
+            if progress:
+                progress("reading pictures", done, len(rows), 0)
     scenes = []
     for row in rows:
         image_id = int(row.image_id)

@@ -172,7 +172,7 @@ def train_segmenter(
     *,
     seed: int,
     augment: Callable[[Scene, np.random.Generator], Scene] | None = None,
-    report: Callable[[StepMetrics], None] | None = None,
+    progress: Callable[[StepMetrics], None] | None = None,
 ) -> None:
     """Train a transformers ``SamModel`` in place, on the device where it is.
 
@@ -183,7 +183,7 @@ def train_segmenter(
         schedule: How long, and on how much at once.
         seed: Of the order of images, of the objects and of the prompts.
         augment: Changes a scene at random before it is used.
-        report: Called after each update.
+        progress: Called after each update.
 
     Raises:
         CallError: No scene has a mask, or the loss is not finite.
@@ -223,8 +223,8 @@ def train_segmenter(
                 f"the loss is {loss} at step {step}", "train_segmenter", "lower learning_rate"
             )
         skill = iou if skill is None else skill + (iou - skill) / 30
-        if report:
-            report(StepMetrics(step, loss, iou, error**0.5))
+        if progress:
+            progress(StepMetrics(step, loss, iou, error**0.5))
     model.eval()
 
 

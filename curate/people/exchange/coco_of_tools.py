@@ -198,7 +198,7 @@ def read_coco_images(
             labels[known] = value.get("name")
             continue
         if known in pictures:
-            raise SourceError("its id stands twice", f"{name}, image {number}")
+            raise SourceError("its id occurs twice", f"{name}, image {number}")
         pictures[known] = _to_image(value, f"{name}, image {number}")
     flags = dict(zip(pictures, wanted(list(pictures.values())), strict=True))
     for _, number, one in _read_objects(path, name, frozenset({"annotations"})):

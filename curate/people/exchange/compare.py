@@ -31,7 +31,7 @@ from curate.people.exchange.readers import ImportedDecisions, ImportOptions
 from curate.people.exchange.tool_labels import fill_category_names, is_relabelled
 from curate.rle import area
 from curate.store.audit import Audit
-from curate.store.rows_by_id import canonical, pair_iou, rows_of
+from curate.store.rows_by_id import encode_canonical, pair_iou, rows_of
 
 _MAX_ALL_GONE = 10
 """Masks that may all be gone without a doubt whether people were shown them."""
@@ -46,8 +46,8 @@ def check_changed(tally: ComparisonTally, name: str) -> None:
     counts = tally.counts
     if counts["fix"] or counts["reject"] or tally.missing or not counts["masks"]:
         return
-    what = "nothing in it was changed, so it may be the file that went out"
-    raise SourceError(what, name, "say --all-looked if people went through all of it")
+    what = "nothing in it was changed, so it may be the exported file itself"
+    raise SourceError(what, name, "add --assume-reviewed if every image was reviewed")
 
 
 def check_complete(
@@ -76,7 +76,7 @@ def check_complete(
     gone = counts["reject"]
     if not shown.sure and gone > _MAX_ALL_GONE and 2 * gone > counts["masks"]:
         what = f"{gone:,} of the {counts['masks']:,} masks of its images are not in it"
-        do = "say what people were given: --given FILE (the source, if it was all of it)"
+        do = "name the exported subset: --exported FILE (the source, if it was all of it)"
         raise SourceError(what, name, do)
 
 
@@ -112,7 +112,7 @@ def _canonical(frame: pd.DataFrame, name: str, kind: int) -> pd.DataFrame:
         {
             name: frame.index.to_numpy(np.int64)[full],
             "image_id": frame["image_id"].to_numpy(np.int64)[full],
-            "counts": pd.Series(canonical(runs[full]), dtype=object),
+            "counts": pd.Series(encode_canonical(runs[full]), dtype=object),
             f"kind_{name}": kind,
         }
     )
@@ -220,7 +220,7 @@ def _check_ids(side: ComparedPart) -> pd.DataFrame:
     """Return the part's masks; refuse duplicate ids and images."""
     masks = side.part.table.masks.assign(fresh=side.part.fresh)
     for status, what in (
-        ("duplicate_id", "its id stands twice"),
+        ("duplicate_id", "its id occurs twice"),
         ("unknown_image", "its image is not in the file"),
     ):
         bad = masks.index[(masks["status"] == status).to_numpy(np.bool_)]
@@ -253,7 +253,7 @@ def _decide_common(
     tally.counts["renamed"] += int(renamed.sum())
     changed = ~same & ~erased & ~nothing
     masks = np.full(len(ids), None, object)
-    masks[changed] = canonical(after[changed])
+    masks[changed] = encode_canonical(after[changed])
     _add_decisions(tally, ids[erased], "reject")
     _add_decisions(tally, ids[same & ~renamed], "accept", iou=iou[same & ~renamed])
     fixed = changed | renamed
@@ -304,6 +304,6 @@ def _add_missing(side: ComparedPart, added: pd.DataFrame, tally: ComparisonTally
     kept = added[full]
     tally.unmatched.append(kept.loc[~kept["fresh"].to_numpy(np.bool_), ["image_id"]])
     frame = kept[["image_id", "category"]].reset_index(drop=True)
-    frame["segmentation"] = pd.Series(canonical(runs[full]), dtype=object)
+    frame["segmentation"] = pd.Series(encode_canonical(runs[full]), dtype=object)
     frame["row"] = [side.place(number) for number in kept.index.tolist()]
     tally.missing.append(frame)

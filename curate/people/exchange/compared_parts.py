@@ -15,7 +15,7 @@ from curate.dataset.table import MaskTable
 from curate.errors import SourceError
 from curate.rle import Runs
 from curate.store.audit import Audit
-from curate.store.rows_by_id import BoolArray, IntArray, decoded
+from curate.store.rows_by_id import BoolArray, IntArray, decode_masks
 
 
 @dataclass(frozen=True)
@@ -141,5 +141,5 @@ def wrong_image_error(where: str) -> SourceError:
 def decode_rows(frame: pd.DataFrame) -> tuple[Runs, BoolArray]:
     """Return masks as runs, and which of them are readable, shape (n,)."""
     heights, widths = (frame[side].to_numpy(np.int64) for side in ("height", "width"))
-    runs, problems = decoded(frame["segmentation"], heights, widths)
+    runs, problems = decode_masks(frame["segmentation"], heights, widths)
     return runs, np.array([not problem for problem in problems], np.bool_)

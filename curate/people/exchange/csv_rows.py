@@ -70,7 +70,7 @@ def _read_table(name: str, text: io.TextIOWrapper) -> Table:
     mark, names = _parse_header(text.readline())
     for column in NAMES:
         if names.count(column) > 1:
-            raise SourceError(f"the column {column} stands twice", name)
+            raise SourceError(f"the column {column} occurs twice", name)
     places = {column: names.index(column) for column in NAMES if column in names}
     columns: dict[str, list[Any]] = {column: [] for column in places}
     rows: list[int] = []

@@ -67,7 +67,7 @@ def find_matching_draw(reviews: Reviews, ids: IntArray, name: str) -> ExportedMa
     Raises:
         SourceError: No draw fits, or several do, and not one within the other.
     """
-    do = "say what people were given: --given FILE, or the number of the draw"
+    do = "name the exported subset: --exported FILE, or the number of the draw"
     holding = _rank_draws(reviews, ids)
     if not holding or holding[0][0] < _MIN_SHARE:
         what = "it is a queue, so what is missing from it may never have been shown"
@@ -123,7 +123,7 @@ def _is_source(reviews: Reviews, path: Path) -> bool:
 def _masks_of_draw(reviews: Reviews, draw_id: int) -> list[IntArray]:
     """Return the masks of a draw: all of them, and those for a second person, if there are any."""
     if not has_reviews(reviews.audit):
-        raise CallError(f"there is no draw {draw_id}", "--given")
+        raise CallError(f"there is no draw {draw_id}", "--exported")
     rows = reviews.drawn(draw_id)
     masks = rows["mask_id"].to_numpy(np.int64)
     second = np.unique(masks[rows["slot"].to_numpy(np.int64) == 1])

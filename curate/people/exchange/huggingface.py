@@ -140,7 +140,7 @@ def _find_columns(schema: pq.ParquetSchema, named: str, name: str) -> dict[str, 
 
 
 def _duplicate_error(column: str, name: str) -> SourceError:
-    return SourceError(f"the column {column[:80]!r} stands twice", name, "keep one of them")
+    return SourceError(f"the column {column[:80]!r} occurs twice", name, "keep one of them")
 
 
 def _is_text(column: pq.ColumnSchema) -> bool:

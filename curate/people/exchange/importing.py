@@ -174,7 +174,7 @@ def import_file(
         match: "iou": masks whose id a tool lost are found by how they overlap with those that
             were exported; None: they are new ones.
         assume_reviewed: For a corrected dataset: all of it was reviewed, also where nothing was
-            changed. Else such a file is refused: it may be the one that went out.
+            changed. Else such a file is refused: it may be the exported one, untouched.
 
     Returns:
         What was imported.
@@ -198,11 +198,11 @@ def import_file(
         reviews, path, ImportOptions(reviewer, exported, same_iou, match, assume_reviewed)
     )
     if found.reviewed_images is None and (exported is not None or match or same_iou != 1):
-        what = "what was given, and the IoU of an unchanged mask, are asked of corrected datasets"
+        what = "--exported, --match and --same-iou are for corrected datasets"
         raise CallError(f"{what}; this is {chosen.title}", str(path), "leave them out")
     if assume_reviewed and found.untouched is None:
-        what = f"in {chosen.title}, people say something of each mask that they looked at"
-        raise CallError(what, "--all-looked", "leave it out")
+        what = f"in {chosen.title}, every reviewed mask has a decision of its own"
+        raise CallError(what, "--assume-reviewed", "leave it out")
     if not len(found.decisions) and (
         found.reviewed_images is None or not len(found.reviewed_images)
     ):

@@ -37,7 +37,7 @@ from curate.people.exchange.tool_labels import Labels, fill_category_names
 from curate.people.exchange.tool_shapes import ImportedImage, ImportedMask, parse_mask_id
 from curate.rle import Runs, area, cross_overlaps, paste
 from curate.store.audit import Audit
-from curate.store.rows_by_id import IntArray, canonical, decoded, pair_iou, rows_of
+from curate.store.rows_by_id import IntArray, decode_masks, encode_canonical, pair_iou, rows_of
 
 MIN_IOU = 0.5
 """Two masks that share less are not taken for one: above it, no third one can share more."""
@@ -59,10 +59,10 @@ def match_by_overlap(old: pd.DataFrame, new: pd.DataFrame) -> pd.Series[Any]:
     new = new[new["image_id"].isin(sizes.index)]
     if len(new):
         theirs = sizes.loc[new["image_id"]].to_numpy(np.int64)
-        before, _ = decoded(
+        before, _ = decode_masks(
             old["segmentation"], *(old[side].to_numpy(np.int64) for side in ("height", "width"))
         )
-        after, _ = decoded(new["counts"].tolist(), theirs[:, 0], theirs[:, 1])
+        after, _ = decode_masks(new["counts"].tolist(), theirs[:, 0], theirs[:, 1])
         groups = (frame["image_id"].to_numpy(np.int64) for frame in (old, new))
         pairs = cross_overlaps(before, next(groups), after, next(groups))
         union = area(before)[pairs.first] + area(after)[pairs.second] - pairs.intersection
@@ -297,7 +297,7 @@ def _mask_columns(pairs: list[tuple[PictureWindow, ImportedMask]]) -> dict[str, 
     """Return counts, status and detail of masks, crops put back in their place."""
     sizes = np.array([place.size for place, _ in pairs], np.int64).reshape(-1, 2)
     counts = [shape.mask.counts for _, shape in pairs]
-    runs, problems = decoded(counts, sizes[:, 0], sizes[:, 1])
+    runs, problems = decode_masks(counts, sizes[:, 0], sizes[:, 1])
     status, detail = [], []
     for k, (_, shape) in enumerate(pairs):
         if shape.mask.status == "ok" and problems[k]:
@@ -325,14 +325,14 @@ def _paste(
     places = [pairs[k][0] for k in at]
     corners = [(place.box.x, place.box.y) for place in places if place.box]
     heights, widths = ([getattr(p, side) for p in places] for side in ("height", "width"))
-    return canonical(paste(runs[np.array(at)], corners, heights, widths))
+    return encode_canonical(paste(runs[np.array(at)], corners, heights, widths))
 
 
 def _measure_iou(old: pd.DataFrame, new: pd.DataFrame) -> Any:
     """Return the IoU of masks with their corrections; 0 where it is undefined."""
     sizes = [old[side].to_numpy(np.int64) for side in ("height", "width")]
-    before, _ = decoded(old["segmentation"], *sizes)
-    after, _ = decoded(new["counts"].tolist(), *sizes)
+    before, _ = decode_masks(old["segmentation"], *sizes)
+    after, _ = decode_masks(new["counts"].tolist(), *sizes)
     return np.nan_to_num(pair_iou(before, after))
 
 

@@ -24,7 +24,7 @@ from curate.people.exchange.queue_writing import ExportOptions, plain_records
 from curate.rle import Runs, bbox, cut
 from curate.store.audit import Audit
 from curate.store.known_pictures import known_pictures
-from curate.store.rows_by_id import decoded, rows_of
+from curate.store.rows_by_id import decode_masks, rows_of
 
 MAX_PIXELS = 80_000_000
 """Larger pictures are not drawn anew whole: one takes three bytes a pixel."""
@@ -131,7 +131,7 @@ def make_crops(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
     """Yield one view a mask, cut out with what surrounds it, in the order of the queue.
 
     Masks that cannot be shown (none is stored, it cannot be read, it has no pixel) are left out; a
-    mask that stands twice is yielded once.
+    mask that occurs twice is yielded once.
     """
     rows = rows.drop_duplicates("mask_id")
     for start in range(0, len(rows), CROP_BATCH):
@@ -205,7 +205,7 @@ def _read_masks(audit: Audit, rows: pd.DataFrame) -> tuple[pd.DataFrame, Runs, p
     columns = ("image_id", "file_name", "height", "width", "segmentation")
     known = rows_of(audit, "masks", "mask_id", ids, columns).set_index("mask_id").loc[ids]
     sizes = (known[side].to_numpy(np.int64) for side in ("height", "width"))
-    runs, problems = decoded(known["segmentation"], *sizes)
+    runs, problems = decode_masks(known["segmentation"], *sizes)
     full = np.diff(runs.offsets) > 0
     good = np.array([not problem for problem in problems], np.bool_) & full
     return rows[good], runs[good], known[good]

@@ -155,15 +155,15 @@ def _find_exported(
     whole = np.array([p.image_id for p in known if p.mask_id is None], np.int64)
     if not len(whole):
         if options.exported is not None:
-            what = "what people were given of crops stands in the names of their pictures"
-            raise CallError(what, "--given", "leave it out")
+            what = "the names of crops say which mask each one shows"
+            raise CallError(what, "--exported", "leave it out")
         return ExportedMasks(np.unique(crops), True, draws=named.draws if named else None)
     if options.exported is not None:
         exported = read_exported(reviews, options.exported, tool.ids)
     elif len(ids):
         exported = named or find_matching_draw(reviews, ids, path.name)
     elif has_reviews(reviews.audit) and len(reviews.draws()):
-        do = "say what people were given: --given FILE, or the number of the draw"
+        do = "name the exported subset: --exported FILE, or the number of the draw"
         raise SourceError("its masks bear no mask_id", path.name, do)
     else:
         exported = ExportedMasks()  # nothing was ever drawn: it is no queue, but a dataset

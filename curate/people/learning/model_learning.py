@@ -26,7 +26,7 @@ from curate.people.learning.reviewed_masks import (
 )
 from curate.people.learning.starting_model import StartingModel, find_start
 from curate.pipeline.deciding import GRID, decide_audit
-from curate.policy.certificate_in_force import voided
+from curate.policy.certificate_in_force import void_certificate
 from curate.policy.policy import Policy
 from curate.quality.explanations import families, title
 from curate.quality.features import evidence_shares
@@ -336,7 +336,7 @@ def _store_result(
     info[MODEL] = in_force | {"asked": asked, "quality_quantiles": {"values": grid}}
     info[LEARNING] = record
     info["state"] = DECIDING
-    info = voided(info, "the quality model changed")
+    info = void_certificate(info, "the quality model changed")
     write_json(out / INFO, info)
     for other in (out / FOLDER).glob("quality-*.skops"):
         if other.name != name:

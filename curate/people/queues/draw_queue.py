@@ -37,7 +37,7 @@ from curate.people.queues.population import (
 from curate.people.queues.sampling import add_honeypots, add_overlap
 from curate.policy.grammar import check_choice
 from curate.store.audit import Audit
-from curate.store.audit_sql import DATASET_VERSION, column_types, dataset_version, quoted
+from curate.store.audit_sql import DATASET_VERSION, column_types, dataset_version, quote_name
 
 HINT_COLUMNS = ("rank", "priority", "quality_score", "action")
 """Columns whose order would betray a mask that was mixed in."""
@@ -203,7 +203,7 @@ def _read_rows(audit: Audit, names: Sequence[str], record: pd.DataFrame) -> pd.D
     types = column_types(audit)
     ids = np.unique(record["mask_id"].to_numpy(np.int64))
     batches = [ids[k : k + _BATCH] for k in range(0, len(ids), _BATCH)]
-    select = f"select {', '.join(map(quoted, names))} from masks where"
+    select = f"select {', '.join(map(quote_name, names))} from masks where"
     parts = [audit.query(f"{select} mask_id in ({ids_sql(batch)})") for batch in batches]
     found = pd.concat(parts) if parts else audit.query(f"{select} false")
     found = found.astype({name: "Int64" for name in names if "INT" in types[name]})

@@ -26,9 +26,9 @@ from curate.store.audit_sql import (
     column_types,
     has_people,
     is_number,
-    literal,
     population_sql,
-    quoted,
+    quote_name,
+    quote_text,
 )
 
 SECONDS_PER_MASK = 14.0
@@ -72,7 +72,7 @@ def rank_queue(
     names = queue_columns(types)
     limit = "" if most is None else f" limit {most}"
     found = audit.query(
-        f"select {', '.join(map(quoted, names))} from masks where {actions_sql(actions)} "
+        f"select {', '.join(map(quote_name, names))} from masks where {actions_sql(actions)} "
         f"order by {ORDER_SQL}{limit}"
     )
     return found.astype({name: "Int64" for name in names if "INT" in types[name]})
@@ -112,7 +112,7 @@ def actions_sql(actions: Sequence[str]) -> str:
         CallError: There is no such action, or none is given.
     """
     check_actions(actions, "actions")
-    return f"action in ({', '.join(map(literal, actions))})"
+    return f"action in ({', '.join(map(quote_text, actions))})"
 
 
 def include_reject(actions: Sequence[str]) -> tuple[str, ...]:
@@ -205,7 +205,7 @@ class QueueCandidates:
     def learn(self, n: int, actions: Sequence[str] | None) -> DrawnMasks:
         """Draw doubtful masks that differ."""
         signals = [
-            quoted(name)
+            quote_name(name)
             for name, kind in self.types.items()
             if is_number(kind) and _is_signal(name)
         ]
@@ -257,7 +257,7 @@ class QueueCandidates:
     def images(self, n: int) -> DrawnMasks:
         """Draw images at random, with all their masks; also images without masks."""
         masks = self._all()
-        words = ", ".join(map(literal, _NOT_SHOWN))
+        words = ", ".join(map(quote_text, _NOT_SHOWN))
         found = self.audit.query(f"select image_id from images where status not in ({words})")
         images = np.union1d(found["image_id"].to_numpy(np.int64), masks["image_id"].to_numpy())
         left = np.setdiff1d(images, self.already.images())

@@ -47,7 +47,7 @@ def read_answers(path: Path) -> pd.Series[Any]:
     """Read known answers from a CSV file with the columns ``mask_id`` and ``action``.
 
     Raises:
-        CallError: There is no such file, it is no such table, or a mask stands twice.
+        CallError: There is no such file, it is no such table, or a mask occurs twice.
     """
     try:
         frame = pd.read_csv(path, usecols=["mask_id", "action"], dtype={"action": "string"})
@@ -56,7 +56,7 @@ def read_answers(path: Path) -> pd.Series[Any]:
         do = "give a CSV file with the columns mask_id and action"
         raise CallError("it holds no known answers", str(path), do) from error
     if not ids.is_unique:
-        raise CallError(f"mask {ids[ids.duplicated()][0]} stands twice", str(path))
+        raise CallError(f"mask {ids[ids.duplicated()][0]} occurs twice", str(path))
     return pd.Series(frame["action"].to_numpy(object), ids)
 
 

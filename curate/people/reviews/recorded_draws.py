@@ -18,7 +18,7 @@ from curate.people.reviews.row_frames import fetch_frame, insert_columns
 from curate.people.reviews.validation import InputRows, check_columns
 from curate.policy.grammar import check_choice
 from curate.store.audit import Audit
-from curate.store.rows_by_id import known
+from curate.store.rows_by_id import are_known
 
 DRAW_COLUMNS = ("mask_id", "inclusion_probability", "stratum", "place", "slot", "honeypot")
 """Columns of a draw."""
@@ -59,9 +59,9 @@ def check_drawn(audit: Audit, kind: str, drawn: pd.DataFrame) -> pd.DataFrame:
     bad = honeypot.notna() & ~honeypot.isin(("accept", "reject"))
     rows.refuse(bad, lambda value: f"its known answer is {value!r}", "honeypot")
     twice = frame.duplicated(["mask_id", "slot"])
-    rows.refuse(twice, lambda value: f"it stands twice in slot {value}", "slot")
+    rows.refuse(twice, lambda value: f"it occurs twice in slot {value}", "slot")
     rows.refuse(frame.duplicated("place"), lambda value: f"place {value} is taken", "place")
-    here = known(audit, "masks", "mask_id", frame["mask_id"].to_numpy(np.int64))
+    here = are_known(audit, "masks", "mask_id", frame["mask_id"].to_numpy(np.int64))
     rows.refuse(~here, lambda value: "the audit has no such mask", "mask_id")
     return frame[list(DRAW_COLUMNS)]
 

@@ -15,7 +15,7 @@ from curate.dataset.table import plain
 from curate.people.reviews.import_origin import ImportOrigin
 from curate.people.reviews.schema import IS_LAST_EVENT, REVIEWED_IMAGES
 from curate.rle import bbox
-from curate.store.rows_by_id import decoded
+from curate.store.rows_by_id import decode_masks
 
 _ADDED_SQL = f"""
 select m.missing_id, m.image_id, m.segmentation, m.category, m.reviewer, m.time, m.origin
@@ -111,7 +111,7 @@ def _is_replaced(window: ShownWindow, mask: bytes, time: int) -> bool:
     if window.box is None:
         return True
     height, width = (np.array([side], np.int64) for side in window.size)
-    runs, _ = decoded([mask], height, width)
+    runs, _ = decode_masks([mask], height, width)
     x, y, w, h = bbox(runs)[0].tolist()
     left, top, across, down = window.box
     return bool(left <= x and top <= y and x + w <= left + across and y + h <= top + down)

@@ -229,7 +229,7 @@ class Reviews:
             The draw's number.
 
         Raises:
-            SourceError: A mask is not the audit's, or stands twice for one person.
+            SourceError: A mask is not the audit's, or occurs twice for one person.
             CallError: The kind, a column or a value is wrong, or another draw has that number.
         """
         from curate.people.reviews.recorded_draws import check_drawn, write_draw

@@ -15,7 +15,7 @@ from curate.errors import CallError, SourceError
 from curate.formats.segmentation import read_segmentation
 from curate.people.reviews.schema import ACTIONS, KINDS
 from curate.store.audit import Audit
-from curate.store.rows_by_id import canonical, decoded, known, pair_iou, rows_of
+from curate.store.rows_by_id import are_known, decode_masks, encode_canonical, pair_iou, rows_of
 
 MISSING_COLUMNS = (
     "image_id",
@@ -61,7 +61,7 @@ def _check_images(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> I
     frame = given.reset_index(drop=True).copy(deep=False)
     frame["image_id"] = as_id_column(frame, "image_id", origin)
     rows = InputRows(frame, origin, "image_id")
-    here = known(audit, "images", "image_id", frame["image_id"].to_numpy(np.int64))
+    here = are_known(audit, "images", "image_id", frame["image_id"].to_numpy(np.int64))
     rows.refuse(~here, lambda value: "the audit has no such image", "image_id")
     frame["time"] = as_times(rows, now)
     for name in ("reviewer", "key"):
@@ -310,7 +310,7 @@ def _check_masks(audit: Audit, rows: InputRows) -> None:
     sizes = own["height"].to_numpy(np.int64), own["width"].to_numpy(np.int64)
     some = InputRows(frame.iloc[at].reset_index(drop=True), rows.origin)
     counts, new = parse_masks(some, *sizes)
-    old, problems = decoded(own["segmentation"], *sizes)
+    old, problems = decode_masks(own["segmentation"], *sizes)
     iou = pair_iou(old, new)
     iou[[problem != "" for problem in problems]] = np.nan
     stated = some.frame["iou"].to_numpy(np.float64)
@@ -334,7 +334,7 @@ def parse_masks(rows: InputRows, heights: Any, widths: Any) -> tuple[list[bytes]
         one = _parse_mask(value, height, width)
         counts.append(one[0])
         found.append(one[1])
-    runs, problems = decoded(counts, heights, widths)
+    runs, problems = decode_masks(counts, heights, widths)
     problem = pd.Series([text or why for text, why in zip(found, problems, strict=True)])
     shown = InputRows(rows.frame.assign(problem=problem), rows.origin, rows.id_name)
     shown.refuse(
@@ -342,7 +342,7 @@ def parse_masks(rows: InputRows, heights: Any, widths: Any) -> tuple[list[bytes]
     )
     empty = np.diff(runs.offsets) == 0
     rows.refuse(empty, lambda value: "its corrected mask has no pixel", rows.id_name)
-    return canonical(runs), runs
+    return encode_canonical(runs), runs
 
 
 def _parse_mask(value: Any, height: int, width: int) -> tuple[bytes | None, str]:

@@ -15,8 +15,15 @@ from curate.people.webapp.mask_files import ImageMasks
 from curate.people.webapp.picture_cache import VIEWS, ViewRequest
 from curate.people.webapp.score_texts import describe_scores, is_low, score_columns
 from curate.people.webapp.shown_queue import ShownQueue
-from curate.render.formatting import kind_of, score, shown
-from curate.render.mask_drawing import box_of, declared_of, measured, point_of, twin_of, twin_words
+from curate.render.formatting import display_text, kind_of, score
+from curate.render.mask_drawing import (
+    box_of,
+    declared_of,
+    point_of,
+    read_finite,
+    twin_of,
+    twin_words,
+)
 from curate.render.outline_path import path_of
 from curate.rle import Runs, decode, encode, from_dense
 from curate.scorers.reason_template import JOINT
@@ -136,7 +143,9 @@ class Cards:
         if self._hides("reasons"):
             return []
         reasons = [text.strip() for text in str(values.get("reasons") or "").split(JOINT)]
-        return [{"id": hash_reason(kind_of(t)), "words": shown(t, 400)} for t in reasons if t]
+        return [
+            {"id": hash_reason(kind_of(t)), "words": display_text(t, 400)} for t in reasons if t
+        ]
 
     def _scores(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = [
@@ -158,7 +167,7 @@ def _measures(values: Mapping[str, Any], box: Box) -> dict[str, Any]:
     sides = [_finite_or_none(values, f"bbox_{side}") or 0 for side in "xywh"]
     return {
         "image_id": str(int(values["image_id"])),
-        "file_name": shown(values.get("file_name"), 300),
+        "file_name": display_text(values.get("file_name"), 300),
         "height": int(values["height"] or 0),
         "width": int(values["width"] or 0),
         "category": values.get("category"),
@@ -169,7 +178,7 @@ def _measures(values: Mapping[str, Any], box: Box) -> dict[str, Any]:
 
 
 def _finite_or_none(values: Mapping[str, Any], name: str) -> float | None:
-    found = measured(values, (name,))
+    found = read_finite(values, (name,))
     return found[0] if found else None
 
 

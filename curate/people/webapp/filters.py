@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from curate.errors import CallError
 from curate.people.webapp.score_texts import score_columns
 from curate.people.webapp.shown_queue import ShownQueue
-from curate.render.formatting import BLANKED, kind_of, shown
+from curate.render.formatting import BLANKED, display_text, kind_of
 from curate.scorers.reason_template import JOINT
 
 BoolArray = npt.NDArray[np.bool_]
@@ -105,7 +105,11 @@ class Filters:
             ]
             counts = self._reasons.masks
             reasons = [
-                {"id": key, "words": shown(kind), "masks": sum(counts[int(c)] for c in codes)}
+                {
+                    "id": key,
+                    "words": display_text(kind),
+                    "masks": sum(counts[int(c)] for c in codes),
+                }
                 for key, (kind, codes) in self._kinds.items()
             ]
         reasons.sort(key=lambda reason: (-int(str(reason["masks"])), str(reason["words"])))

@@ -14,7 +14,7 @@ import numpy as np
 
 from curate.images import Box, ImageFolder
 from curate.images.canvas import Bytes
-from curate.render.crops import KEPT_PIXELS, glimpsed, reduced, visible
+from curate.render.crops import KEPT_PIXELS, sample_brightening, shrink, visible
 
 VIEWS = {"card": 1024, "near": 2048, "whole": 2048}
 """Longest side of each view, in pixels."""
@@ -139,7 +139,7 @@ class ViewCache:
         key = view.file_name, view.size
         with self._large:
             if key not in self._tables:
-                self._tables[key] = glimpsed(self._folder, *key)
+                self._tables[key] = sample_brightening(self._folder, *key)
                 while len(self._tables) > _MAX_TABLES:
                     self._tables.popitem(last=False)
             table = self._tables[key]
@@ -164,7 +164,7 @@ class ViewCache:
         piece = self._piece(view, box)
         if piece is None or not piece.size:
             return None
-        image = reduced(Image.fromarray(np.ascontiguousarray(piece)), view.longest)
+        image = shrink(Image.fromarray(np.ascontiguousarray(piece)), view.longest)
         out = io.BytesIO()
         # WebP would be a tenth smaller and take ten times as long; see reports/review.
         image.save(out, "JPEG", quality=JPEG_QUALITY)

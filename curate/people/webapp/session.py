@@ -36,7 +36,7 @@ from curate.people.webapp.startup import (
     name_queue,
 )
 from curate.people.webapp.whole_images import ImageCards
-from curate.render.formatting import shown
+from curate.render.formatting import display_text
 from curate.store.audit import Audit
 from curate.store.known_pictures import open_pictures
 
@@ -107,8 +107,8 @@ class ReviewSession:
         source = str(self.audit.info.get("source", {}).get("path", ""))
         return {
             "queue": self.name,
-            "audit": shown(self.audit.path.resolve().name),
-            "source": shown(PurePath(source).name),
+            "audit": display_text(self.audit.path.resolve().name),
+            "source": display_text(PurePath(source).name),
             "kind": self.queue.kind,
             "draw_id": self.queue.draw_id,
             "blind": self.queue.blind,

@@ -15,7 +15,7 @@ from curate.people.webapp.mask_files import ImageMasks
 from curate.people.webapp.picture_cache import VIEWS, ViewCache, ViewRequest
 from curate.people.webapp.request_parsing import MAX_CARDS, RequestError
 from curate.people.webapp.shown_queue import ShownQueue
-from curate.render.formatting import shown
+from curate.render.formatting import display_text
 from curate.render.outline_path import path_of
 from curate.store.rows_by_id import rows_of
 
@@ -66,7 +66,7 @@ class ImageCards:
         row = self._row(image_id)
         return {
             "image_id": str(image_id),
-            "file_name": shown(row["file_name"], 300),
+            "file_name": display_text(row["file_name"], 300),
             "height": int(row["height"]),
             "width": int(row["width"]),
             "picture": f"/api/scene/{image_id}" if self.views else None,
@@ -104,7 +104,7 @@ def make_image_card(part: ImageMasks) -> dict[str, Any]:
     same = (runs.heights == height) & (runs.widths == width)
     return {
         "image_id": str(int(values["image_id"])),
-        "file_name": shown(values.get("file_name"), 300),
+        "file_name": display_text(values.get("file_name"), 300),
         "height": height,
         "width": width,
         "picture_of": str(int(values["mask_id"])),

@@ -33,7 +33,7 @@ from curate.people.exchange.tool_labels import Labels, is_relabelled, label_stud
 from curate.people.reviews.review_file import Reviews
 from curate.rle import Runs, area, concat, paste
 from curate.store.audit import Audit
-from curate.store.rows_by_id import canonical, decoded, pair_iou, rows_of
+from curate.store.rows_by_id import decode_masks, encode_canonical, pair_iou, rows_of
 
 _FOREIGN = re.compile(r"mask_-?\d+")
 """Ids of regions that only masks of the audit have."""
@@ -91,8 +91,8 @@ class _ExportTally:
 
 def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     if options.exported is not None:
-        what = "what people were given stands in a Label Studio export itself"
-        raise CallError(what, "--given", "leave it out")
+        what = "a Label Studio export itself says which masks were exported"
+        raise CallError(what, "--exported", "leave it out")
     if options.match is not None:
         raise CallError("Label Studio keeps the masks' ids", "--match", "leave it out")
     tally, count, labels = _ExportTally(), 0, Labels(reviews.audit, label_studio_label)
@@ -206,7 +206,7 @@ def _decide_existing(
     after = _place_on_images([(region, task) for _, _, region, task in tally.existing])
     old = known.loc[[mask for mask, _, _, _ in tally.existing]]
     sizes = [old[side].to_numpy(np.int64) for side in ("height", "width")]
-    before, _ = decoded(old["segmentation"], *sizes)
+    before, _ = decode_masks(old["segmentation"], *sizes)
     iou, size = pair_iou(before, after), area(after)
     own = plain(old["category"])
     words = np.array(
@@ -222,7 +222,7 @@ def _decide_existing(
     fixed = (size > 0) & (~same | renamed)
     action = np.where(size == 0, "reject", np.where(fixed, "fix", "accept"))
     masks = np.full(len(old), None, object)
-    masks[fixed] = canonical(after[fixed])
+    masks[fixed] = encode_canonical(after[fixed])
     words[~(fixed & renamed)] = None
     rows = [{"mask_id": mask, **decision} for mask, decision, _, _ in tally.existing]
     columns = {"action": action, "segmentation": masks, "iou": np.where(size > 0, iou, np.nan)}
@@ -245,7 +245,7 @@ def _decide_added(tally: _ExportTally, labels: Labels) -> None:
         {"image_id": task.image_id, "category": labels.category(region.label), **who}
         for who, region, task in kept
     ]
-    masks = pd.Series(canonical(runs[full]), dtype=object)
+    masks = pd.Series(encode_canonical(runs[full]), dtype=object)
     tally.missing.append(_typed_frame(rows, segmentation=masks))
 
 
