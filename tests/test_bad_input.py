@@ -87,7 +87,7 @@ GOOD = json.dumps({"images": [], "annotations": [annotation(1)], "categories": [
         (b"[" * 5000, "byte 5000: the JSON is cut off"),
         (b'{"annotations": {}, "images": []}', "byte 16: annotations is an object, not a list"),
         (b'{"annotations": [], "images": null}', "images is null, not a list"),
-        (b'{"annotations": [], "images": [], "annotations": []}', "stands twice"),
+        (b'{"annotations": [], "images": [], "annotations": []}', "occurs twice"),
         (b"{}", "it is in none of the formats that curate knows"),
     ],
 )

@@ -234,12 +234,12 @@ def test_other_annotations_and_detections(place: Path, curate: Curate):
     assert code == 0
     assert "others draw it differently" in out
     assert "no mask of the others matches it" in out
-    assert "detections that no mask explains" in out
-    assert "name none of these images" not in out
+    assert "detections without a matching mask" in out
+    assert "are of none of these images" not in out
     strangers = [one | {"image_id": one["image_id"] + 100} for one in found]
     (place / "found.json").write_text(json.dumps(strangers))
     _, out, _ = curate("audit", "cells.json", "--detections", "found.json", "--out", "other")
-    assert "the detections name none of these images: do their image ids match?" in out
+    assert "the detections are of none of these images: check their image ids" in out
 
 
 def test_wrong_calls(place: Path, curate: Curate):

@@ -200,7 +200,7 @@ def test_what_was_begun_is_left_as_after_ctrl_c(tmp_path: Path, name: str) -> No
     )
     assert done.returncode == 128 + getattr(signal, name), done.stderr
     said = [line for line in done.stderr.splitlines() if not line.startswith(PROGRESS)]
-    assert said == ["stopped; the same command again goes on from here"]
+    assert said == ["stopped; run the same command again to continue"]
     assert [path for path in out.rglob("*") if path.name.startswith(".")] == []
     assert called("audit", source, "--out", str(out)) == 0
 
@@ -251,7 +251,7 @@ def test_nothing_given_for_an_argument_is_refused(
     words = ["" if p is parameter else "x" for p in arguments]
     words += [] if is_argument else [parameter.opts[0], ""]
     assert called(name, *words) == 2
-    assert "what is given for it is empty" in capsys.readouterr().err
+    assert "its value is empty" in capsys.readouterr().err
 
 
 def test_an_empty_path_is_refused_in_python_too() -> None:

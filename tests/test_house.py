@@ -342,3 +342,47 @@ def test_no_class_name_has_two_meanings() -> None:
                 places.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
     twice = {name: where for name, where in places.items() if len(where) > 1}
     assert not twice
+
+
+GONE_MODULES = """
+adding adding_images asking audits blame coming_back corrected dealing decided drawing found_again
+given image_bets joined_inputs joining judging learn_draw lessons made parts people_checks picks
+quick_json quick_kernels quiet random_draws records resolving result rows segmenter_lessons sheets
+sides standing tails telling tool_coco values verdict views whole withdrawing wording words
+"""
+"""Names that modules had, and that told nobody what is in them."""
+
+GONE_NAMES = """
+Asked AuditLike Checked Decided Drawn Found Redrawn Shown Side Tally
+added_by_people found_against_planted glimpsed hidden in_common judged_columns left_beside left_over
+literal listed_names moved_by_people not_joined prepare_side print_what_cannot_be_encoded redrawn_of
+reported voided
+"""
+"""Names that classes and functions of modules had: of two things at once, or of no act."""
+
+
+def defined(path: Path) -> Iterator[ast.ClassDef | ast.FunctionDef]:
+    """Yield the classes and functions of a module, without what is inside of them."""
+    yield from (n for n in tree_of(path).body if isinstance(n, ast.ClassDef | ast.FunctionDef))
+
+
+def test_names_that_went_do_not_come_back() -> None:
+    for path in modules():
+        parts = set(path.relative_to(PACKAGE).with_suffix("").parts)
+        assert not parts & set(GONE_MODULES.split()), f"{path} does not say what it holds"
+        back = {node.name for node in defined(path)} & set(GONE_NAMES.split())
+        assert not back, f"{path} has {sorted(back)} again"
+
+
+def test_the_progress_callback_is_called_progress() -> None:
+    """A function that tells of progress takes `progress`: `report` is a verb, and a file."""
+    takes = 0
+    for path in modules():
+        for node in ast.walk(tree_of(path)):
+            if not isinstance(node, ast.FunctionDef | ast.Lambda):
+                continue
+            named = [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
+            assert "report" not in named, f"{path}:{node.lineno} takes a report"
+            assert "all_looked" not in named, f"{path}:{node.lineno} takes all_looked"
+            takes += "progress" in named
+    assert takes > 10

@@ -193,7 +193,7 @@ def test_generate_audit_and_choose_again(dataset, sam, tmp_path, capsys):
     ("arguments", "words"),
     [
         (["images"], "--out DIR and --segmenter NAME not given"),
-        (["--again", "x", "--segmenter", "y"], "--again asks no network"),
+        (["--again", "x", "--segmenter", "y"], "--again selects from stored candidates"),
         (["images", "--out", "o", "--segmenter", "s", "--set", "nms"], "is not NAME=VALUE"),
         (["images", "--out", "o", "--segmenter", "s", "--set", "nms=1"], "nms"),
     ],

@@ -8,7 +8,7 @@ import pytest
 
 from curate.dataset.notes import Note, Notes, as_dicts, count_text, merge_notes, put_notes
 from curate.dataset.table import concat, finish
-from curate.reporting.summary import _notes
+from curate.reporting.summary import _note_lines
 from curate.store.audit_files import notes_of_parts, scored_path, with_notes, write_scored
 
 
@@ -58,5 +58,5 @@ def test_tables_carry_their_notes() -> None:
 
 def test_the_summary_has_a_line_for_each_and_no_control_characters() -> None:
     notes = as_dicts([Note("a", "rings are open", 3, "masks", ("x\x1b[2J.json#1",))], {"masks": 4})
-    lines = _notes({"notes": notes}, {"mask_count": 4, "image_count": 1})
+    lines = _note_lines({"notes": notes}, {"mask_count": 4, "image_count": 1})
     assert lines == ["note: rings are open: 3 of 4 masks (for example x\ufffd[2J.json#1)"]

@@ -16,7 +16,7 @@ from curate.common.pool import Pool
 from curate.formats import detect
 from curate.formats.format import ReadOptions
 from curate.pipeline.join_check import check_join
-from curate.pipeline.reference_sources import ReferenceSource, prepare_side
+from curate.pipeline.reference_sources import ReferenceSource, prepare_source
 from curate.pipeline.source_images import list_images
 from curate.scorers.agreement import agreement
 from curate.scorers.detector import confidence_of, detector
@@ -33,7 +33,7 @@ def test_a_dataset_of_any_format_confirms_itself(tmp_path: Path, name: str) -> N
     form = detect(source)
     parts = list(form.plan(source, tmp_path))
     images = list_images(source, form.name, ReadOptions(), parts, Pool(1).run)
-    side = prepare_side("detections", source, tmp_path / "work")
+    side = prepare_source("detections", source, tmp_path / "work")
     found, _ = side.join(images)
     load = partial(form.load, source)
     checked = check_join(side, images, found, parts, load, categories=True)
@@ -63,7 +63,7 @@ def test_masks_of_a_segmenter_as_detections_from_the_start(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["[]", '{"images": [], "annotations": [], "categories": []}'])
 def test_a_file_without_detections(tmp_path: Path, text: str) -> None:
     (tmp_path / "none.json").write_text(text)
-    side = prepare_side("detections", tmp_path / "none.json", tmp_path)
+    side = prepare_source("detections", tmp_path / "none.json", tmp_path)
     assert side.categories() == ()
     assert len(side.listing()) == 0
 
@@ -81,4 +81,4 @@ def test_columns_that_only_later_parts_have_are_read(tmp_path: Path) -> None:
 def test_results_without_categories(tmp_path: Path) -> None:
     boxes = [{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    assert prepare_side("detections", tmp_path / "boxes.json", tmp_path).categories() == ()
+    assert prepare_source("detections", tmp_path / "boxes.json", tmp_path).categories() == ()

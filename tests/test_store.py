@@ -204,7 +204,7 @@ def test_a_last_part_that_is_missing_is_noticed(
 
 def test_a_part_too_many_is_noticed(tmp_path: Path) -> None:
     root = with_counts(make_audit(tmp_path / "a"), {"parts": 1})
-    with pytest.raises(AuditError, match=r"part-000001.parquet: it is no part of this audit"):
+    with pytest.raises(AuditError, match=r"part-000001.parquet: it does not belong to this audit"):
         open_audit(root)
     root = with_counts(make_audit(tmp_path / "b"), {"masks": 5})
     with pytest.raises(AuditError, match="masks: its parts hold 4 masks, and 5 were written"):

@@ -34,11 +34,13 @@ def test_the_text_names_what_people_decided_and_how_to_write_it(counted: Audit) 
         "14 masks in 3 images: 10 accepted, 1 to review, 3 rejected",
         "people decided on 6 masks: 2 accepted, 2 rejected, 1 redrawn, 1 relabelled; "
         "1 not settled; 1 mask added",
-        f"`curate write '{counted.path}' --out OUT` writes the dataset so",
+        f"`curate write '{counted.path}' --out OUT` writes the dataset with these decisions",
     ]
     # Of the two masks that the policy rejects, people accepted one; the other has no pixel.
-    assert lines[3] == "1 breaks a rule, 0 are grossly odd"
-    reasons = lines[4 : next(k for k, line in enumerate(lines) if line.startswith("more signals"))]
+    assert lines[3] == "1 breaks a rule, 0 are below the quality limit"
+    reasons = lines[
+        4 : next(k for k, line in enumerate(lines) if "signals were not available" in line)
+    ]
     assert [line.split()[0] for line in reasons] == ["1"]
     assert "no usable mask" in reasons[0]
     assert "ann" not in reasons[0]

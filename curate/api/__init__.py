@@ -1,4 +1,4 @@
-"""The verbs of the command line as functions: what a script calls and ``curate.cli`` prints."""
+"""Python API: the verbs of the command line as functions."""
 
 from __future__ import annotations
 

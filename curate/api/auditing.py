@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from curate.store.audit import Audit
 
 NO_IMAGES = "none"
-"""What is given for ``images`` so that a dataset's own pictures are not used."""
+"""Value of ``images`` with which a dataset's own pictures are not used."""
 
 
 def audit(
@@ -141,7 +141,7 @@ def audit(
         parameters={"stability": dict(stability)} if stability else {},
         workers=workers,
         restart=restart,
-        report=progress,
+        progress=progress,
     )
     report(done.path)
     return open_audit(done.path)
@@ -151,7 +151,7 @@ def name_files(pairs: Sequence[str]) -> dict[str, Path]:
     """Read ``NAME=FILE`` pairs.
 
     Raises:
-        CallError: One is not such a pair, a name stands twice or is not a plain word.
+        CallError: One is not such a pair, a name occurs twice or is not a plain word.
     """
     named: dict[str, Path] = {}
     for pair in pairs:
@@ -159,7 +159,7 @@ def name_files(pairs: Sequence[str]) -> dict[str, Path]:
         if not equals or not file or not name.replace("-", "_").isidentifier():
             raise CallError(f"{pair!r} is not NAME=FILE", "--compare", "NAME is a plain word")
         if name in named:
-            raise CallError(f"the name {name} stands twice", "--compare", "give another name")
+            raise CallError(f"the name {name} occurs twice", "--compare", "give another name")
         named[name] = Path(file)
     return named
 
@@ -262,7 +262,7 @@ def report(path: AnyPath, out: AnyPath | None = None, *, images: AnyPath | None 
 
 
 def renew_report(path: AnyPath, images: AnyPath | None = None) -> None:
-    """Write an audit's report again after something was kept in the audit.
+    """Write an audit's report again after something was saved in the audit.
 
     What was kept stays kept where that fails: it is a :class:`~curate.errors.ReportWarning` then.
 
@@ -273,13 +273,13 @@ def renew_report(path: AnyPath, images: AnyPath | None = None) -> None:
     try:
         report(path, images=images)
     except (CurateError, OSError) as error:
-        what = f"all is kept, but the report was not written again: {error}"
-        do = f"`curate report {path}` writes it once that is mended"
+        what = f"everything is saved, but the report was not updated: {error}"
+        do = f"`curate report {path}` updates it once that is fixed"
         warnings.warn(f"{what}; {do}", ReportWarning, stacklevel=3)
 
 
 def compare(first: AnyPath, second: AnyPath) -> Comparison:
-    """Say what changed between two audits; see
+    """Compare two audits; see
     :func:`curate.reporting.audit_comparison.compare`."""
     check_audit(first)
     check_audit(second)
@@ -306,8 +306,8 @@ def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | 
 
 def _demo(folder: Path, seed: int, images: int, progress: Progress | None) -> str:
     from curate.api.writing import write
-    from curate.demo_dataset import as_text, found_against_planted, make_demo
-    from curate.demo_dataset.simulated_reviewer import decide_as_a_person, gone, gone_text
+    from curate.demo_dataset import as_text, evaluate_defects, make_demo
+    from curate.demo_dataset.simulated_reviewer import decide_as_a_person, find_gone, gone_text
     from curate.writing.provenance import beside as provenance_of
 
     for file in (folder / "audit").glob("reviews.sqlite*"):
@@ -324,7 +324,7 @@ def _demo(folder: Path, seed: int, images: int, progress: Progress | None) -> st
         restart=True,
         progress=progress,
     )
-    found = as_text(found_against_planted(done, truth))
+    found = as_text(evaluate_defects(done, truth))
     decide_as_a_person(done, truth)
     report(done.path)
     better = folder / "better.json"
@@ -332,8 +332,8 @@ def _demo(folder: Path, seed: int, images: int, progress: Progress | None) -> st
         files.unlink(old, missing_ok=True)
     result = write(done, better)
     return (
-        f"{found}\n\nThen somebody who knows the truth decides on the first ten masks of the queue "
-        f"and adds two that are missing:\n{result.text()}\n"
-        f"{gone_text(gone(better, done, truth))}\n\n"
+        f"{found}\n\nThen a simulated reviewer, who knows the truth, decides on the first ten "
+        f"masks of the queue and adds two missing ones:\n{result.text()}\n"
+        f"{gone_text(find_gone(better, done, truth))}\n\n"
         f"report: {done.path / 'report.html'}"
     )

@@ -1,4 +1,4 @@
-"""What is refused at once: all that can be seen without reading a mask or loading what does.
+"""Early argument checks: all that needs no mask read and no heavy library loaded.
 
 What computes (numba, pandas, DuckDB, ...) takes longer to load than a wrong path should take to be
 refused. So every verb asks these first; what they miss is found by what does the work.
@@ -39,7 +39,7 @@ def as_path(path: AnyPath | None) -> Path | None:
 
 
 def check_audit(path: object, *, finishes: bool = False) -> None:
-    """See that a directory holds a finished audit.
+    """Check that a directory holds a finished audit.
 
     Args:
         path: The directory; anything but a path is an open audit and is sound.
@@ -53,7 +53,7 @@ def check_audit(path: object, *, finishes: bool = False) -> None:
 
 
 def check_dataset(path: AnyPath | None, format: str | None = None) -> None:
-    """See that a dataset is there, or an audit that stands for one; None for none given.
+    """Check that a dataset, or an audit that stands for one, exists; None passes.
 
     Raises:
         CurateError: It is not, the audit is not finished, or there is no such format.
@@ -66,7 +66,7 @@ def check_dataset(path: AnyPath | None, format: str | None = None) -> None:
 
 
 def check_file(path: AnyPath | None) -> None:
-    """See that a file or folder is there; None for none given.
+    """Check that a file or folder exists; None passes.
 
     Raises:
         SourceError: It is not.
@@ -76,7 +76,7 @@ def check_file(path: AnyPath | None) -> None:
 
 
 def check_folder(path: AnyPath | None, of: str = "images") -> None:
-    """See that a folder is there; None for none given.
+    """Check that a folder exists; None passes.
 
     Args:
         path: The folder.
@@ -90,7 +90,7 @@ def check_folder(path: AnyPath | None, of: str = "images") -> None:
 
 
 def check_policy(policy: object) -> None:
-    """See that a policy's name is a preset's, or that of a file of TOML.
+    """Check that a policy is named by a preset or by an existing TOML file.
 
     Args:
         policy: A name or a path; anything else is a policy and is looked at later.
@@ -109,7 +109,7 @@ def check_inputs(
     soft_masks: AnyPath | None,
     files: Mapping[str, AnyPath | None],
 ) -> None:
-    """See that what an audit is given beside the masks is there.
+    """Check that the inputs of an audit beside the masks exist.
 
     Args:
         images: Folder of the pictures.

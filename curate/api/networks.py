@@ -61,7 +61,7 @@ def reselect(
 def need_for_generation(
     images: Path | None, out: Path | None, segmenter: str | None
 ) -> tuple[Path, Path, str]:
-    """Return what a generation cannot do without.
+    """Return the required arguments of a generation.
 
     Raises:
         CallError: One of them is missing.
@@ -74,22 +74,21 @@ def need_for_generation(
 
 
 def refuse_with_again(*others: object) -> None:
-    """See that nothing is given beside ``--again`` that would have no effect there.
+    """Refuse options that have no effect beside ``--again``.
 
     Raises:
         CallError: Something is.
     """
     if any(others):
-        raise CallError(
-            "--again asks no network", "generate", "give only --recipe and --set beside it"
-        )
+        what = "--again selects from stored candidates, so images and models have no effect"
+        raise CallError(what, "generate", "give only --recipe and --set beside it")
 
 
 def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE`` pairs, values as TOML has them; a bare word is text.
 
     Raises:
-        CallError: One is not such a pair, or a name stands twice.
+        CallError: One is not such a pair, or a name occurs twice.
     """
     from curate.policy.settings_file import parse_toml
 
@@ -99,7 +98,7 @@ def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
         if not equals or not name.isidentifier() or "\n" in value:
             raise CallError(f"{pair!r} is not NAME=VALUE", "--set", "NAME is one of the recipe's")
         if name in found:
-            raise CallError(f"{name} stands twice", "--set", "give it once")
+            raise CallError(f"{name} occurs twice", "--set", "give it once")
         try:
             found[name] = parse_toml(f"value = {value}")["value"]
         except ValueError:
@@ -145,5 +144,5 @@ def train_detector(
         images=as_path(images),
         device=device,
         restart=restart,
-        report=progress,
+        progress=progress,
     )

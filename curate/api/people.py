@@ -1,4 +1,4 @@
-"""Verbs about what people decided: import, learn, certify, estimate."""
+"""Verbs of reviews: import, learn, certify, estimate, agreement."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def import_decisions(
     *,
     reviewer: str | None = None,
     format: str | None = None,
-    given: str | None = None,
+    exported: str | None = None,
     same_iou: float = 1.0,
     match: str | None = None,
-    all_looked: bool = False,
+    assume_reviewed: bool = False,
     images: AnyPath | None = None,
 ) -> ImportResult:
     """Import people's decisions from a file; see :func:`curate.people.exchange.import_file`.
@@ -43,11 +43,12 @@ def import_decisions(
         path: The audit; the only one in this folder if None.
         reviewer: Who decided, where the file does not say.
         format: The file's format, where its content does not tell.
-        given: For a corrected dataset of whole images: what people were given, a file or a draw's
-            number; None: of a queue the draws that it names or fits, else the whole source.
+        exported: For a corrected dataset of whole images, the subset that was exported: a file or
+            a draw's number; None: of a queue the draws that it names or fits, else the whole
+            source.
         same_iou: For a corrected dataset: IoU from which on a mask counts as not changed.
         match: "iou": masks whose id a tool lost are found by how they overlap.
-        all_looked: For a corrected dataset: people went through all of it, changed or not.
+        assume_reviewed: For a corrected dataset: people reviewed all of it, changed or not.
         images: Folder of the pictures for the report; where the audit had them if None.
 
     Raises:
@@ -64,10 +65,10 @@ def import_decisions(
     from curate.people.reviews.current_plan import open_audit
 
     opened = open_audit(path)
-    part: Path | int | None = None if given is None else Path(given)
-    if given is not None and given.isdecimal() and not Path(given).exists():
-        part = int(given)
-        check_numbers(given=part)
+    part: Path | int | None = None if exported is None else Path(exported)
+    if exported is not None and exported.isdecimal() and not Path(exported).exists():
+        part = int(exported)
+        check_numbers(exported=part)
     done = import_file(
         opened,
         Path(file),
@@ -76,7 +77,7 @@ def import_decisions(
         exported=part,
         same_iou=same_iou,
         match=match,
-        assume_reviewed=all_looked,
+        assume_reviewed=assume_reviewed,
     )
     renew_report(opened.path, images)
     return done

@@ -1,4 +1,4 @@
-"""The files of a queue and the record of its draw: both or none, even where a run is killed.
+"""Files of a queue and the record of its draw: both or none, even where a run is killed.
 
 A file is made in a hidden folder beside its place, in which stands of which draw it is; then it is
 named, then the draw is recorded, and the folder goes last. So a named file whose draw is not
@@ -20,7 +20,7 @@ from curate.common import files
 from curate.errors import AuditError
 from curate.people.reviews import has_reviews, open_reviews
 from curate.store.audit import Audit
-from curate.writing.destination import beside, left_beside
+from curate.writing.destination import beside, find_left_beside
 from curate.writing.naming import name_dataset
 
 _NOTE = "draw.json"
@@ -28,7 +28,7 @@ _NOTE = "draw.json"
 
 @dataclass(frozen=True)
 class QueueRequest:
-    """What a queue's file is of.
+    """Draw behind a queue's file.
 
     Attributes:
         number: The draw's number.
@@ -40,14 +40,14 @@ class QueueRequest:
 
 
 def draw_of(number: int, record: pd.DataFrame) -> QueueRequest:
-    """Return what names a draw, from its rows as they are recorded."""
+    """Return the identity of a draw, from its rows as recorded."""
     rows = record.sort_values("place", kind="stable") if "place" in record else record
     ids = rows["mask_id"].to_numpy("int64").tobytes()
     return QueueRequest(number, blake2b(ids, digest_size=16).hexdigest())
 
 
 @contextmanager
-def hidden(place: Path) -> Iterator[Path]:
+def make_hidden(place: Path) -> Iterator[Path]:
     """Yield where a queue's file is made until it gets its name.
 
     Raises:
@@ -62,7 +62,7 @@ def name_queue(made: Path, place: Path, draw: QueueRequest | None) -> None:
     """Give a queue's file or folder its name, where nothing but an empty file has that.
 
     Args:
-        made: Where :func:`hidden` had it made.
+        made: Where :func:`make_hidden` had it made.
         place: Its place.
         draw: What it is of; None where no draw is recorded.
 
@@ -86,7 +86,7 @@ def remove_unrecorded(audit: Audit, place: Path) -> None:
     Raises:
         AuditError: Something of it cannot be removed.
     """
-    for folder in left_beside(place):
+    for folder in find_left_beside(place):
         with files.convert_write_errors(place):
             draw = _draw_left(folder, place)
             if draw is not None and not _is_recorded(audit, draw):

@@ -1,4 +1,4 @@
-"""Verbs about what goes out to people: the queue, and the draw that is recorded of it."""
+"""Verbs of review queues: drawing, recording the draw, writing files."""
 
 from __future__ import annotations
 
@@ -111,14 +111,14 @@ def write_queue(
         return text
     parts = [(t, select_slot(rows, k if len(targets) > 1 else None)) for k, t in enumerate(targets)]
     draw_id = None if number is None else draw_of(number, drawn.record)
-    with _files_of(opened, parts, to, how, draw_id) as said:
+    with _write_files(opened, parts, to, how, draw_id) as said:
         opened.check_unchanged()
         if number is not None:
             record_drawn(opened, drawn, number)
-    return "\n".join(said) if len(rows) else _nothing(opened, drawn.settings, targets)
+    return "\n".join(said) if len(rows) else _explain_empty(opened, drawn.settings, targets)
 
 
-def _nothing(opened: Audit, settings: Mapping[str, Any], targets: Sequence[Path]) -> str:
+def _explain_empty(opened: Audit, settings: Mapping[str, Any], targets: Sequence[Path]) -> str:
     """Say why there is nothing to review, and what can be done."""
     from curate.people.queues.population import actions_sql
 
@@ -136,7 +136,7 @@ def _nothing(opened: Audit, settings: Mapping[str, Any], targets: Sequence[Path]
 
 
 @contextmanager
-def _files_of(
+def _write_files(
     opened: Audit,
     parts: Sequence[tuple[Path, pd.DataFrame]],
     to: str | None,
@@ -144,13 +144,13 @@ def _files_of(
     of: QueueRequest | None,
 ) -> Iterator[list[str]]:
     """Write what each person gets; removed again where the block fails: nobody shall get it."""
-    from curate.api.queue_files import hidden, name_queue, remove
+    from curate.api.queue_files import make_hidden, name_queue, remove
 
     named: list[Path] = []
     with ExitStack() as held:
-        made = [(held.enter_context(hidden(place)), place) for place, _ in parts]
+        made = [(held.enter_context(make_hidden(place)), place) for place, _ in parts]
         said = [
-            _written(opened, part, file, to, replace(how, place=place))
+            _write_file(opened, part, file, to, replace(how, place=place))
             for (file, place), (_, part) in zip(made, parts, strict=True)
         ]
         try:
@@ -164,7 +164,7 @@ def _files_of(
             raise
 
 
-def _written(
+def _write_file(
     opened: Audit, rows: pd.DataFrame, file: Path, to: str | None, how: ExportOptions
 ) -> str:
     """Write what one person gets, and say how much it is.
@@ -179,9 +179,9 @@ def _written(
     lost = [f"{n:,} {why}" for why, n in count_left_out(opened, rows, count).items()]
     if len(rows) and not count:
         do = "nothing is written or drawn; give the folder of pictures with --images DIR"
-        raise CallError(f"no mask can stand in it: {', '.join(lost)}", str(how.place), do)
+        raise CallError(f"no mask can be written to it: {', '.join(lost)}", str(how.place), do)
     return f"{count_noun(count, 'mask')} in {how.place}" + (
-        f"; not in it: {', '.join(lost)}" if lost else ""
+        f"; left out: {', '.join(lost)}" if lost else ""
     )
 
 

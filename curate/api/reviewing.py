@@ -1,4 +1,4 @@
-"""The verb that puts masks before people on a page."""
+"""Verb that serves the review page: review."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def review(
     opened = open_audit(path)
     if budget is not None or minutes is not None:
         if draw is not None:
-            raise CallError("a draw is given, and a budget for another", "--draw", "give one")
+            raise CallError(
+                "a draw and a budget for a new one are both given", "--draw", "give one"
+            )
         listen(host, port).close()  # nothing is drawn for a server that cannot start
         asked: dict[str, Any] = {"kind": kind or "errors", "budget": budget, "minutes": minutes}
         drawn = draw_anew(opened, None, asked | {"seconds_per_mask": seconds_per_mask})

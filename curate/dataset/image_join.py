@@ -98,7 +98,7 @@ class Join:
     """Outcome of a join: each thing's image, and the key that found it.
 
     Attributes:
-        rows: Shape (n things,), row of the image, -1 for none; no image stands there twice.
+        rows: Shape (n things,), row of the image, -1 for none; no image occurs twice.
         keys: Shape (n things,), position in :data:`KEYS`.
         reasons: Shape (n things,), position in :data:`REASONS`.
     """
@@ -223,7 +223,7 @@ class _Work:
             self._by_equal(_named_ids(self.images), _named_ids(self.things), 1)
 
     def _by_stem_and_id(self) -> None:
-        """Tell stems that stand twice apart by ids that are sure to be of one dataset."""
+        """Tell stems that occur twice apart by ids that are sure to be of one dataset."""
         if self.same_ids or self._ids_agree() > 0:
             self._by_equal(_stem_ids(self.images), _stem_ids(self.things), KEYS.index("id"))
 

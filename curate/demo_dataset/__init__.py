@@ -1,4 +1,4 @@
-"""The demo: a small drawn dataset with planted defects, and what an audit found of them.
+"""Demo dataset: drawn scenes with planted defects, and their evaluation.
 
 >>> from pathlib import Path
 >>> from tempfile import mkdtemp
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from curate.common import files
 from curate.common.ranges import check_numbers
-from curate.demo_dataset.found_defects import as_text, found_against_planted
+from curate.demo_dataset.found_defects import as_text, evaluate_defects
 from curate.errors import CallError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from curate.demo_dataset.planted_truth import DemoTruth
     from curate.demo_dataset.scenes import DemoScene
 
-__all__ = ["as_text", "found_against_planted", "load_truth", "make_demo"]
+__all__ = ["as_text", "evaluate_defects", "load_truth", "make_demo"]
 
 
 def load_truth(path: Path) -> DemoTruth:
@@ -58,7 +58,7 @@ def make_demo(path: Path, seed: int = 0, images: int = 24) -> DemoTruth:
     _make_room(path)
     rng = np.random.default_rng([seed, images])
     scenes = {k: draw_scene(np.random.default_rng([seed, k])) for k in range(1, images + 1)}
-    kinds = _spoilt_pictures(rng, scenes)
+    kinds = _spoil_pictures(rng, scenes)
     sound = {k: planting.annotate(rng, k, scene) for k, scene in scenes.items()}
     fit = [own for k, own in sound.items() if not kinds[k]]
     planted, dropped = planting.plant(rng, fit, planting.counts(images))
@@ -77,7 +77,7 @@ def make_demo(path: Path, seed: int = 0, images: int = 24) -> DemoTruth:
     return load_truth(path)
 
 
-def _spoilt_pictures(rng: np.random.Generator, scenes: dict[int, DemoScene]) -> dict[int, str]:
+def _spoil_pictures(rng: np.random.Generator, scenes: dict[int, DemoScene]) -> dict[int, str]:
     """Choose the pictures that are spoilt, one a kind; make one of them nearly another's."""
     from curate.demo_dataset.defect_kinds import KINDS
     from curate.demo_dataset.demo_writing import nearly_the_same

@@ -1,4 +1,4 @@
-"""An annotation before it is written, and the changes of shape that people and models make."""
+"""Demo annotations before writing, and the shape changes typical of people and models."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def middle(mask: BoolArray) -> tuple[float, float]:
 def deepest(mask: BoolArray) -> tuple[float, float]:
     """Return x, y of a pixel that lies well inside a mask, where a person would click."""
     y, x = around(mask, 0)
-    soft = _blurred(mask[y, x], 0.2 * min(mask[y, x].shape) + 1)
+    soft = _blur(mask[y, x], 0.2 * min(mask[y, x].shape) + 1)
     soft = np.where(mask[y, x], soft, -1)
     row, column = np.unravel_index(int(np.argmax(soft)), soft.shape)
     return float(column + x.start), float(row + y.start)
 
 
-def _blurred(mask: BoolArray, radius: float) -> FloatArray:
+def _blur(mask: BoolArray, radius: float) -> FloatArray:
     image = Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)))
     return np.asarray(image.filter(ImageFilter.GaussianBlur(float(radius))), np.float32) / 255
 
@@ -92,7 +92,7 @@ def grow(mask: BoolArray, px: float) -> BoolArray:
     """Return a mask with its outline moved outwards by about ``px`` pixels; negative is inwards."""
     y, x = around(mask, int(2 * abs(px)) + 4)
     out = np.zeros_like(mask)
-    soft = _blurred(mask[y, x], abs(px))
+    soft = _blur(mask[y, x], abs(px))
     out[y, x] = soft > (0.16 if px > 0 else 0.84)
     return out
 
@@ -147,7 +147,7 @@ def logits(mask: BoolArray, slope: float) -> npt.NDArray[np.float16]:
     """
     radius = min(8.0, max(1.5, 1.2 / slope))
     y, x = around(mask, int(4 * radius) + 3)
-    share = np.clip(_blurred(mask[y, x], radius), 0.004, 0.996)
+    share = np.clip(_blur(mask[y, x], radius), 0.004, 0.996)
     # A blurred straight edge has a logit slope of 1.6 / radius where it crosses a half.
     soft = np.log(share / (1 - share)) * slope * radius / 1.6
     soft = np.where(mask[y, x], np.maximum(soft, 0.03), np.minimum(soft, -0.03))

@@ -1,4 +1,4 @@
-"""The list of planted defects: their names, how many there are, and what reason would be right."""
+"""Kinds of planted defects: names, counts, and the reasons that fit."""
 
 from __future__ import annotations
 

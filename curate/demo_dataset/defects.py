@@ -1,4 +1,4 @@
-"""Planting defects: each function spoils a sound annotation, or adds a wrong one beside it."""
+"""Planting of defects: each function damages a sound annotation, or adds a wrong one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from curate.demo_dataset.defect_kinds import HTML_CATEGORY
 from curate.demo_dataset.scenes import HEIGHT, WIDTH, BoolArray, around
 
 Planted = tuple[DemoAnnotation | None, DemoAnnotation | None]
-"""What becomes of the annotation (None: it is dropped), and what is added beside it, if any."""
+"""The changed annotation (None: dropped), and one added beside it, if any."""
 
 Plant = Callable[[np.random.Generator, DemoAnnotation, Sequence[DemoAnnotation]], Planted | None]
 """(rng, a sound annotation, the others of its image) to what is planted, None if it cannot be."""
 
 
-def _edited(own: DemoAnnotation, mask: BoolArray, detail: str) -> Planted | None:
+def _edit(own: DemoAnnotation, mask: BoolArray, detail: str) -> Planted | None:
     """Return ``own`` with another mask, and the point that such a mask would come from."""
     if mask.sum() < 60:
         return None
     return replace(own, mask=mask, rings=None, detail=detail, prompt=deepest(mask)), None
 
 
-def _added(own: DemoAnnotation, mask: BoolArray, detail: str, **fields: Any) -> Planted | None:
+def _add(own: DemoAnnotation, mask: BoolArray, detail: str, **fields: Any) -> Planted | None:
     """Return ``own`` as it is, and a new annotation beside it."""
     if mask.sum() < 60:
         return None
@@ -48,7 +48,7 @@ def duplicate_twin(
     """Add the same mask again, moved by nothing or by a breath."""
     exact = rng.random() < 0.5
     mask = own.mask if exact else wobble(rng, own.mask, 0.5, 30)
-    return _added(own, mask, "the same mask again" if exact else "nearly the same mask again")
+    return _add(own, mask, "the same mask again" if exact else "nearly the same mask again")
 
 
 def near_duplicate(
@@ -57,7 +57,7 @@ def near_duplicate(
     """Add a coarser mask of the same object."""
     size = np.sqrt(own.area)
     mask = wobble(rng, grow(own.mask, -0.02 * size - 0.5), 0.03 * size, 14)
-    return _added(own, mask, "a coarser mask of the same object", predicted_iou=0.84, slope=3.0)
+    return _add(own, mask, "a coarser mask of the same object", predicted_iou=0.84, slope=3.0)
 
 
 def part_of(
@@ -67,7 +67,7 @@ def part_of(
     share = rng.uniform(0.4, 0.6)
     keep = _half_plane(own.mask, rng.uniform(0, 6.28), share)
     mask = wobble(rng, own.mask & keep, 0.8, 12) & own.mask
-    return _added(own, mask, f"the object is cut in two, {1 - share:.0%} of it here")
+    return _add(own, mask, f"the object is cut in two, {1 - share:.0%} of it here")
 
 
 def nested_wrong(
@@ -80,7 +80,7 @@ def nested_wrong(
     mask = wobble(rng, patch, 1.2, 8) & own.mask
     if mask.sum() < 0.9 * patch.sum():
         return None
-    return _added(own, mask, "a patch of light inside the object")
+    return _add(own, mask, "a patch of light inside the object")
 
 
 def holes(
@@ -95,7 +95,7 @@ def holes(
     radius = 0.075 * np.sqrt(own.area)
     for k in rng.integers(len(ys), size=n):
         mask &= ~(disc(xs[k], ys[k], rng.uniform(0.7, 1.4) * radius) & inner)
-    return _edited(own, mask, f"{n} holes punched")
+    return _edit(own, mask, f"{n} holes punched")
 
 
 def islands(
@@ -108,14 +108,14 @@ def islands(
     for angle in rng.uniform(0, 6.28, n):
         far = rng.uniform(0.75, 1.15) * reach + 4
         mask |= disc(x + far * np.cos(angle), y + far * np.sin(angle), rng.uniform(2, 4.5))
-    return _edited(own, mask, f"{n} specks around it")
+    return _edit(own, mask, f"{n} specks around it")
 
 
 def ragged(
     rng: np.random.Generator, own: DemoAnnotation, others: Sequence[DemoAnnotation]
 ) -> Planted | None:
     """Tear the outline."""
-    return _edited(own, wobble(rng, own.mask, rng.uniform(2.4, 3.6), 4), "torn outline")
+    return _edit(own, wobble(rng, own.mask, rng.uniform(2.4, 3.6), 4), "torn outline")
 
 
 def shifted(
@@ -125,7 +125,7 @@ def shifted(
     far = rng.uniform(0.2, 0.32) * np.sqrt(own.area)
     angle = rng.uniform(0, 6.28)
     dx, dy = round(far * np.cos(angle)), round(far * np.sin(angle))
-    return _edited(own, move(own.mask, dx, dy), f"moved by {dx}, {dy} px")
+    return _edit(own, move(own.mask, dx, dy), f"moved by {dx}, {dy} px")
 
 
 def dilated(
@@ -133,7 +133,7 @@ def dilated(
 ) -> Planted | None:
     """Move the outline outwards."""
     px = rng.uniform(0.09, 0.14) * np.sqrt(own.area) + 1
-    return _edited(own, grow(own.mask, px), f"outline {px:.0f} px too far out")
+    return _edit(own, grow(own.mask, px), f"outline {px:.0f} px too far out")
 
 
 def eroded(
@@ -141,7 +141,7 @@ def eroded(
 ) -> Planted | None:
     """Move the outline inwards."""
     px = rng.uniform(0.08, 0.12) * np.sqrt(own.area)
-    return _edited(own, grow(own.mask, -px), f"outline {px:.0f} px too far in")
+    return _edit(own, grow(own.mask, -px), f"outline {px:.0f} px too far in")
 
 
 def cut(
@@ -150,7 +150,7 @@ def cut(
     """Cut off a part along a straight line."""
     share = rng.uniform(0.28, 0.42)
     keep = _half_plane(own.mask, rng.uniform(0, 6.28), share)
-    return _edited(own, own.mask & keep, f"{share:.0%} cut off along a line")
+    return _edit(own, own.mask & keep, f"{share:.0%} cut off along a line")
 
 
 def cut_at_crop(
@@ -170,7 +170,7 @@ def cut_at_crop(
     if x.start == 0 or x.stop == WIDTH:
         return None
     stored = own.stored | {"crop_box": box}
-    return _edited(replace(own, stored=stored), own.mask & keep, f"cut off by a crop at x {edge}")
+    return _edit(replace(own, stored=stored), own.mask & keep, f"cut off by a crop at x {edge}")
 
 
 def merged(
@@ -184,7 +184,7 @@ def merged(
         return None
     both = own.mask | touching[0].mask
     closed = grow(grow(both, 3), -3) | both
-    return _edited(own, closed, f"one mask for this and the {touching[0].category} beside it")
+    return _edit(own, closed, f"one mask for this and the {touching[0].category} beside it")
 
 
 def wrong_place(
@@ -201,7 +201,7 @@ def wrong_place(
         there = move(own.mask, dx, dy)
         if (there & taken).sum() < 0.02 * there.sum():
             true = np.zeros_like(there)
-            return _added(own, there, "there is only table", true=true, partner=-1)
+            return _add(own, there, "there is only table", true=true, partner=-1)
     return None
 
 
@@ -211,7 +211,7 @@ def whole_image(
     """Add a mask of nearly everything."""
     mask = np.zeros_like(own.mask)
     mask[1:-1, 1:-2] = True
-    return _added(own, mask, "the whole image", true=np.zeros_like(mask), partner=-1)
+    return _add(own, mask, "the whole image", true=np.zeros_like(mask), partner=-1)
 
 
 def odd_shape(
@@ -220,13 +220,13 @@ def odd_shape(
     """Put a long bar, or a dot, where the object is."""
     x, y = middle(own.mask)
     if rng.random() < 0.3:
-        return _edited(own, disc(x, y, 5), "a dot in the middle of the object")
+        return _edit(own, disc(x, y, 5), "a dot in the middle of the object")
     gy, gx = np.mgrid[0:HEIGHT, 0:WIDTH]
     angle, long = rng.uniform(0, 6.28), rng.uniform(2.2, 3.0) * np.sqrt(own.area)
     along = (gx - x) * np.cos(angle) + (gy - y) * np.sin(angle)
     across = (gy - y) * np.cos(angle) - (gx - x) * np.sin(angle)
     bar = (np.abs(along) < long / 2) & (np.abs(across) < 5)
-    return _edited(own, wobble(rng, bar, 0.8, 14), "a long bar across the object")
+    return _edit(own, wobble(rng, bar, 0.8, 14), "a long bar across the object")
 
 
 def wrong_category(
@@ -350,4 +350,4 @@ PLANTS: dict[str, Plant] = {
     **{getattr(plant, "__name__", ""): plant for plant in _IN_THE_MASK},
     **dict.fromkeys(_IN_THE_FILE, marked_only),
 }
-"""How each kind is planted; some are broken only when they are written."""
+"""Planting functions by kind; some defects appear only on writing."""

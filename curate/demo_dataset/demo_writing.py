@@ -1,4 +1,4 @@
-"""Writing the demo: a COCO dataset, its pictures, and what stands beside it."""
+"""Files of the demo: COCO annotations, pictures, detections, soft masks."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def record(
         "point_coords": [list(annotation.prompt)],
         "crop_box": [0, 0, WIDTH, HEIGHT],
     }
-    return written | annotation.stored | _spoilt(annotation.kind, mask, annotation.detail)
+    return written | annotation.stored | _spoil(annotation.kind, mask, annotation.detail)
 
 
-def _spoilt(kind: str, mask: BoolArray, detail: str) -> dict[str, Any]:
+def _spoil(kind: str, mask: BoolArray, detail: str) -> dict[str, Any]:
     """Return the fields that a kind of defect breaks in the file itself."""
     if kind == "undecodable":
         whole = counts_string(mask)

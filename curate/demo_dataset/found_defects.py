@@ -1,4 +1,4 @@
-"""What an audit of the demo found, kind by kind, beside what was planted."""
+"""Evaluation of an audit of the demo: found against planted defects, by kind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Reported = list[tuple[Any, tuple[float, ...]]]
 COLUMNS = ["kind", "title", "planted", "found", "rejected", "explained", "rank"]
 
 
-def found_against_planted(audit: Any, truth: DemoTruth) -> pd.DataFrame:
+def evaluate_defects(audit: Any, truth: DemoTruth) -> pd.DataFrame:
     """Compare an audit of the demo with what was planted in it.
 
     Args:
@@ -40,9 +40,9 @@ def found_against_planted(audit: Any, truth: DemoTruth) -> pd.DataFrame:
         first ``bad`` places), ``missing_reported`` (places where a mask is said to be missing)
         and ``missing_rightly`` (those where an object has no mask, or only a planted bad one).
     """
-    masks = _joined(audit, truth)
+    masks = _join_truth(audit, truth)
     images = audit.images()
-    reported = _reported(images)
+    reported = _read_reported(images)
     rows = [
         _mask_row(kind.name, kind.title, masks)
         if kind.level == "mask"
@@ -69,7 +69,7 @@ def found_against_planted(audit: Any, truth: DemoTruth) -> pd.DataFrame:
     return frame
 
 
-def _joined(audit: Any, truth: DemoTruth) -> pd.DataFrame:
+def _join_truth(audit: Any, truth: DemoTruth) -> pd.DataFrame:
     """Return the truth with what the audit says of each mask; index ``source_key``."""
     columns = ["source_key", "status", "action", "reasons", "rank"]
     said = audit.masks(columns)
@@ -133,12 +133,12 @@ def _has_alike(images: pd.DataFrame, planted: pd.Index[Any]) -> int:
 def _missing_row(reported: Reported, truth: DemoTruth) -> list[Any]:
     """Count the objects without a mask that the audit points at with a box."""
     lost = truth.missing[["image_id", *"xywh"]].itertuples(index=False)
-    found = sum(_pointed_at(reported, image, box) for image, *box in lost)
+    found = sum(_is_reported(reported, image, box) for image, *box in lost)
     title = BY_NAME["missing"].title
     return ["missing", title, len(truth.missing), found, None, None, float("nan")]
 
 
-def _reported(images: pd.DataFrame) -> Reported:
+def _read_reported(images: pd.DataFrame) -> Reported:
     """Return the boxes where the audit says that a mask is missing."""
     if "missing_detections_json" not in images.columns:
         return []
@@ -153,7 +153,7 @@ def _reported(images: pd.DataFrame) -> Reported:
     ]
 
 
-def _pointed_at(reported: Reported, image: Any, box: Sequence[float]) -> bool:
+def _is_reported(reported: Reported, image: Any, box: Sequence[float]) -> bool:
     return any(i == image and _box_iou(b, box) >= 0.5 for i, b in reported)
 
 
@@ -163,7 +163,7 @@ def _lacks_a_mask(reported: Reported, truth: DemoTruth) -> int:
     objects = [(i, tuple(box)) for i, *box in bad[OBJECT].itertuples(index=False)]
     lost = truth.missing[["image_id", *"xywh"]].itertuples(index=False)
     objects += [(i, tuple(box)) for i, *box in lost]
-    return sum(_pointed_at(objects, image, box) for image, box in reported)
+    return sum(_is_reported(objects, image, box) for image, box in reported)
 
 
 def _box_iou(a: Sequence[float], b: Sequence[float]) -> float:
@@ -181,13 +181,13 @@ def _sound_rows(masks: pd.DataFrame, truth: DemoTruth) -> list[list[Any]]:
     beside = sound.index.isin(masks.loc[masks["partner"] != "", "partner"])
     return [
         _row("sound", "sound masks", sound[~on_spoilt & ~beside]),
-        _row("sound_beside", "sound, but a planted one doubles or cuts it", sound[beside]),
-        _row("sound_spoilt_picture", "sound, on a spoilt picture", sound[on_spoilt & ~beside]),
+        _row("sound_beside", "sound, but doubled or cut by a planted one", sound[beside]),
+        _row("sound_spoilt_picture", "sound, on a damaged picture", sound[on_spoilt & ~beside]),
     ]
 
 
 def as_text(frame: pd.DataFrame) -> str:
-    """Return :func:`found_against_planted`'s frame as a plain table with a closing summary."""
+    """Return :func:`evaluate_defects`'s frame as a plain table with a closing summary."""
     lines = [f"{'planted':<45}{'':>4}{'found':>7}{'rejected':>10}{'reason fits':>13}{'rank':>7}"]
     for row in frame.to_dict("records"):
         cells = [_cell(row[c]) for c in ("found", "rejected", "explained", "rank")]
@@ -221,5 +221,5 @@ def _summary(frame: pd.DataFrame) -> list[str]:
         "rank: median place in the ranking, 1 is first.",
     ]
     if unseen:
-        lines.append(f"Nobody is sent to: {', '.join(unseen)}.")
+        lines.append(f"Not found: {', '.join(unseen)}.")
     return lines

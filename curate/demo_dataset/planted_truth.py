@@ -1,4 +1,4 @@
-"""What was planted where: the truth beside a demo dataset."""
+"""Ground truth of a demo dataset: the planted defects and their places."""
 
 from __future__ import annotations
 

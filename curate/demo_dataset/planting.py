@@ -1,4 +1,4 @@
-"""From scenes to annotations: a careful hand draws every object, then defects are planted."""
+"""From scenes to annotations: clean outlines of all objects, then planted defects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _annotate(
     if by_hand and thing.outline is not None:
         points = thing.outline + rng.normal(0, 0.35, thing.outline.shape)
         rings = [[round(float(v), 2) for v in points.ravel()]]
-        mask = drawn_polygon(rings)
+        mask = draw_polygon(rings)
     else:
         px = 1.6 if rng.random() < HARD_TO_SEE else 0.55
         mask = wobble(rng, thing.visible, px, 18)
@@ -51,7 +51,7 @@ def _annotate(
     )
 
 
-def drawn_polygon(rings: list[list[float]]) -> BoolArray:
+def draw_polygon(rings: list[list[float]]) -> BoolArray:
     """Return the mask of one polygon ring as every COCO tool draws it."""
     (drawn,) = coco_mask.frPyObjects(rings, HEIGHT, WIDTH)
     runs, _ = rle.decode([drawn["counts"]], np.array([HEIGHT]), np.array([WIDTH]))
@@ -135,11 +135,11 @@ class _Garden:
             elif added is None:
                 partner = self._swallowed(changed, place) if kind.name == "merged" else -1
                 changed = replace(changed, partner=partner)
-                self.annotations[place] = _judged(self._rng, changed, own)
+                self.annotations[place] = _judge(self._rng, changed, own)
             else:
                 self._used.add(len(self.annotations))
                 partner = place if added.true.any() else -1
-                added = _judged(self._rng, replace(added, partner=partner), own)
+                added = _judge(self._rng, replace(added, partner=partner), own)
                 self.annotations.append(added)
             return True
         return False
@@ -187,7 +187,7 @@ def _without(annotation: DemoAnnotation, place: int) -> DemoAnnotation:
     return replace(annotation, partner=partner - 1) if partner > place else annotation
 
 
-def _judged(
+def _judge(
     rng: np.random.Generator, planted: DemoAnnotation, own: DemoAnnotation
 ) -> DemoAnnotation:
     """Give a planted mask the predicted IoU of a model that half notices what is wrong."""

@@ -1,4 +1,4 @@
-"""Table tops seen from above, with the exact visible mask of everything that lies on them."""
+"""Table tops seen from above, with the exact visible mask of every object."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def draw_scene(rng: np.random.Generator) -> DemoScene:
 
 
 def _choose(rng: np.random.Generator) -> list[str]:
-    """Return what lies on the table, bottom first: leaves, then stones, then fruit."""
+    """Return the things on the table, bottom first: leaves, then stones, then fruit."""
     ranges = {"leaf": (2, 5), "pebble": (3, 6), "orange": (1, 4), "lemon": (1, 4), "plum": (2, 5)}
     chosen = [c for c, (low, high) in ranges.items() for _ in range(rng.integers(low, high))]
     chosen += ["cherry"] * int(rng.integers(2, 5))
@@ -95,7 +95,7 @@ def _choose(rng: np.random.Generator) -> list[str]:
 
 
 def _clip(values: FloatArray, left: int, top: int) -> tuple[slice, slice, FloatArray]:
-    """Return where a box at (left, top) lies in the picture, and the part of it that does."""
+    """Clip a box at (left, top) to the picture: rows, columns, and the values inside."""
     h, w = values.shape[:2]
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + h, HEIGHT), min(left + w, WIDTH)

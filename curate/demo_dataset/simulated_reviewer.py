@@ -1,4 +1,4 @@
-"""Twelve decisions of somebody who knows the truth of a demo, and what is better for them."""
+"""Simulated reviewer: twelve correct decisions on the demo, and their effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from curate.store.audit import Audit
 
 REVIEWER = "demo"
-"""Who decides."""
+"""Name of the simulated reviewer."""
 
 MISSING = 2
 """How many of the decisions add an object that had no mask."""
@@ -69,7 +69,7 @@ def decide_as_a_person(audit: Audit, truth: DemoTruth, decisions: int = 12) -> N
 
 
 def _decision(row: dict[Any, Any]) -> dict[str, Any]:
-    """Return what somebody who knows the truth says of a mask."""
+    """Return the decision on a mask of a reviewer who knows the truth."""
     kind = str(row["kind"])
     nothing = {"segmentation": None, "category": None}
     if kind not in BY_NAME:  # sound, or with an odd name
@@ -87,7 +87,7 @@ def _decision(row: dict[Any, Any]) -> dict[str, Any]:
     }
 
 
-def gone(written: Path, audit: Audit, truth: DemoTruth) -> pd.DataFrame:
+def find_gone(written: Path, audit: Audit, truth: DemoTruth) -> pd.DataFrame:
     """Return which planted defects are gone from a dataset that was written from the audit.
 
     Args:
@@ -140,10 +140,10 @@ def _is_gone(mask_id: int, row: dict[Any, Any], now: pd.DataFrame) -> bool:
 def _iou(first: bytes, second: bytes) -> float:
     from curate.demo_dataset.annotation import iou
 
-    return iou(_drawn(first), _drawn(second))
+    return iou(_decode(first), _decode(second))
 
 
-def _drawn(counts: bytes) -> npt.NDArray[np.bool_]:
+def _decode(counts: bytes) -> npt.NDArray[np.bool_]:
     runs, _ = rle.decode([counts], np.array([HEIGHT]), np.array([WIDTH]))
     return rle.to_dense(runs, 0)
 

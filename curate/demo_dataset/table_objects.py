@@ -1,4 +1,4 @@
-"""Things that lie on a table: fruit, leaves and pebbles, shaded with numpy alone."""
+"""Objects on a table: fruit, leaves and pebbles, shaded with NumPy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 FloatArray = npt.NDArray[np.floating[Any]]
 
 LIGHT = np.array([-0.48, -0.56, 0.68], np.float32)
-"""Where the light comes from: upper left, above the table. Unit length."""
+"""Direction of the light: upper left, above the table. Unit length."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def make_ball(radius: Radius, size: float, angle: float, roundness: float = 2.0)
     return Ball(grid, rho, theta, grid.turn(normal.astype(np.float32)), alpha, outline)
 
 
-def _bumped(normal: FloatArray, height: FloatArray, strength: float) -> FloatArray:
+def _bump(normal: FloatArray, height: FloatArray, strength: float) -> FloatArray:
     """Tilt normals by the slope of a height map in pixels."""
     dy, dx = np.gradient(height)
     tilted = normal - strength * np.stack([dx, dy, np.zeros_like(dx)], axis=-1)
@@ -182,7 +182,7 @@ def draw_orange(rng: np.random.Generator, scale: float) -> Sprite:
     )
     h, w = ball.alpha.shape
     base = mix(colour(240, 128, 18), colour(250, 160, 40), 0.5 + 0.25 * noise(rng, h, w, size / 2))
-    normal = _bumped(ball.normal, noise(rng, h, w, max(2.0, size / 16)), 0.045)
+    normal = _bump(ball.normal, noise(rng, h, w, max(2.0, size / 16)), 0.045)
     off = rng.uniform(-0.45, 0.45, 2) * size
     navel = _spot(ball, off[0], off[1], 0.10 * size)
     around = np.arctan2(ball.grid.v - off[1], ball.grid.u - off[0])
@@ -209,7 +209,7 @@ def draw_lemon(rng: np.random.Generator, scale: float) -> Sprite:
     base = mix(colour(244, 206, 36), colour(252, 226, 84), 0.5 + 0.3 * noise(rng, h, w, size / 2))
     ends = np.clip(np.abs(ball.grid.u) / size - 0.75, 0, 0.4) * 1.6
     base = mix(base, colour(176, 178, 48), ends.astype(np.float32))
-    normal = _bumped(ball.normal, noise(rng, h, w, max(2.0, size / 14)), 0.05)
+    normal = _bump(ball.normal, noise(rng, h, w, max(2.0, size / 14)), 0.05)
     return Sprite(ball.alpha, shade(base, normal, 0.32, 26), ball.outline, size, False)
 
 
@@ -286,7 +286,7 @@ def draw_pebble(rng: np.random.Generator, scale: float) -> Sprite:
         bend = rng.uniform(-0.4, 0.4) * size + 0.18 * size * noise(rng, h, w, size)
         vein = np.exp(-(((ball.grid.v - bend) / (0.07 * size)) ** 2))
         base = mix(base, colour(222, 216, 204), (0.7 * vein).astype(np.float32))
-    normal = _bumped(ball.normal, noise(rng, h, w, size / 4), 0.03 * size / 4)
+    normal = _bump(ball.normal, noise(rng, h, w, size / 4), 0.03 * size / 4)
     return Sprite(ball.alpha, shade(base, normal, 0.10, 10, 0.45), ball.outline, size, False)
 
 
@@ -355,4 +355,4 @@ DRAWERS: dict[str, Callable[[np.random.Generator, float], Sprite]] = {
     "pebble": draw_pebble,
     "leaf": draw_leaf,
 }
-"""How each category is drawn."""
+"""Drawing functions by category."""

@@ -1,4 +1,4 @@
-"""Crowd masks: regions that nobody judges as one object, or objects where all masks are crowd."""
+"""Crowd masks: regions that are not judged, or objects where nearly all masks are crowd."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def judge_as_objects(out: Path, info: dict[str, Any]) -> None:
 
 
 def crowd_notes(out: Path, crowd: str) -> list[dict[str, Any]]:
-    """Return what to say of crowd masks that are judged as objects, as ``audit.json`` has it."""
+    """Return notes on crowd masks that are judged as objects, as in ``audit.json``."""
     count, masks, examples = 0, 0, list[str]()
     for index in range(count_parts(out) if crowd == OBJECTS else 0):
         flags = _flags(out, index)

@@ -46,7 +46,7 @@ from curate.dataset.notes import EXAMPLES, Note, as_dicts, put_notes
 from curate.dataset.version_id import VersionHash
 from curate.pipeline.crowd_masks import REGION
 from curate.pipeline.renumbering import repair_ids
-from curate.policy.certificate_in_force import certified_line, checked
+from curate.policy.certificate_in_force import certified_line, drop_void_certificate
 from curate.policy.file_findings import KIND, Hits, rule_of, rules_of_file, text_of
 from curate.policy.plan import decide, rank
 from curate.policy.policy import Policy
@@ -106,7 +106,7 @@ HEAVY = ("segmentation", "source_key", "stability_curve")
 
 
 def decide_audit(
-    out: Path, info: dict[str, Any], policy: Policy, pool: Pool, report: Progress | None = None
+    out: Path, info: dict[str, Any], policy: Policy, pool: Pool, progress: Progress | None = None
 ) -> Audit:
     """Fit references, judge every mask and rank them all; needs scored parts in ``out``.
 
@@ -116,10 +116,10 @@ def decide_audit(
     with files.convert_write_errors(out):
         for folder in (out, *(out / name for name in ("masks", "images", "model"))):
             files.remove_temporaries(folder)
-        return _decide(out, info, policy, pool, report)
+        return _decide(out, info, policy, pool, progress)
 
 
-def finish_deciding(out: Path, report: Progress | None = None) -> None:
+def finish_deciding(out: Path, progress: Progress | None = None) -> None:
     """Finish what a killed ``decide``, ``learn`` or ``certify`` has begun, as ``audit.json`` says.
 
     Nothing is done where the audit is finished, or was killed before all parts were scored.
@@ -127,11 +127,11 @@ def finish_deciding(out: Path, report: Progress | None = None) -> None:
     info = read_info(out)
     if info and is_undecided(info):
         with Pool(1) as pool:
-            decide_audit(out, info, Policy.from_dict(info["policy"]), pool, report)
+            decide_audit(out, info, Policy.from_dict(info["policy"]), pool, progress)
 
 
 def _decide(
-    out: Path, info: dict[str, Any], policy: Policy, pool: Pool, report: Progress | None
+    out: Path, info: dict[str, Any], policy: Policy, pool: Pool, progress: Progress | None
 ) -> Audit:
     started = time.monotonic()
     model = info.get(MODEL)
@@ -141,7 +141,7 @@ def _decide(
         policy = policy.for_probabilities()
         told["marks"] = policy.marks()
     before = info
-    info = checked(info | {"policy": told, "judged_by": judged_by}, before)
+    info = drop_void_certificate(info | {"policy": told, "judged_by": judged_by}, before)
     by = {"policy": told, "certified_line": certified_line(info), "judged_by": judged_by}
     if info["state"] == COMPLETE and {name: before.get(name) for name in by} == by:
         return Audit(out, info)
@@ -158,7 +158,7 @@ def _decide(
         write_json(out / INFO, info)
     count = count_parts(out)
     files.remove_tree(out / WORK / "plan", quiet=True)
-    hits = _plan_all(out, count, policy, info, pool, report)
+    hits = _plan_all(out, count, policy, info, pool, progress)
     first = rank_all(out, count)
     copies = _copies(out, count)
     tallies: dict[str, Counter[str]] = {}
@@ -166,8 +166,8 @@ def _decide(
     for done, tally in enumerate(finished, 1):
         for name, counts in tally.items():
             tallies.setdefault(name, Counter()).update(counts)
-        if report:
-            report("deciding", count + done, 2 * count, 0)
+        if progress:
+            progress("deciding", count + done, 2 * count, 0)
     info["parts"] = count
     info["counts"] = _totals(tallies)
     _put_own_notes(out, info, policy, hits)
@@ -188,7 +188,7 @@ def _plan_all(
     policy: Policy,
     info: dict[str, Any],
     pool: Pool,
-    report: Progress | None,
+    progress: Progress | None,
 ) -> Hits:
     """Plan every part; once more where a rule turns out to speak of the file.
 
@@ -201,8 +201,8 @@ def _plan_all(
         tasks = [(out, index, policy, info) for index in range(count)]
         for done, found in enumerate(pool.run(plan_part, tasks), 1):
             hits.add(found)
-            if report:
-                report("deciding", done, 2 * count, 0)
+            if progress:
+                progress("deciding", done, 2 * count, 0)
         of_file = sorted(rules_of_file(policy, hits))
         if of_file == info["rules_of_file"]:
             return hits
@@ -272,7 +272,7 @@ def _numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
     return np.asarray(table[name].to_numpy())
 
 
-def _scored(folder: Path) -> Any:
+def _open_parts(folder: Path) -> Any:
     """Return all parts of a folder as one dataset that DuckDB reads in pieces."""
     paths = [str(path) for path in sorted(folder.glob("part-*.arrow"))]
     return pa.dataset.dataset(paths, format="ipc")
@@ -364,7 +364,7 @@ def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) ->
     """
     model, references = model_in_force(out, info.get(MODEL)), info["references"]
     extra = {NAMED, *stated_columns(), *(model.columns.names if model else ())}
-    frame = judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
+    frame = read_judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
     applied = scorers.apply(frame, references)
     frame = frame.drop(columns=[c for c in applied.columns if c in frame.columns]).join(applied)
     named = {}
@@ -398,7 +398,7 @@ def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) ->
     return hits
 
 
-def judged_columns(
+def read_judged_columns(
     out: Path, index: int, named: Collection[str], masks: bool = False
 ) -> pd.DataFrame:
     """Read what judging a part's masks looks at, and no more.
@@ -454,7 +454,7 @@ def _places_on_disk(out: Path) -> Iterator[bytes]:
     target = out / WORK / "ranks.parquet"
     quoted = str(target).replace("'", "''")
     with connect(out) as connection:
-        connection.register("plan", _scored(out / WORK / "plan"))
+        connection.register("plan", _open_parts(out / WORK / "plan"))
         files.announce_library_write(target)
         connection.execute(
             "copy (select row_number() over (order by priority desc, mask_id) as rank from plan"

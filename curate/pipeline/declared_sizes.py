@@ -1,4 +1,4 @@
-"""Declared sizes of images held against those of their pictures: for masks, and for the file."""
+"""Declared image sizes compared with the pictures, for masks and for the file."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def with_other_sizes(masks: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def size_notes(out: Path) -> list[dict[str, Any]]:
-    """Return what to say of sizes that nearly all images have wrong, as ``audit.json`` has it."""
+    """Return notes on sizes that are wrong for nearly all images, as in ``audit.json``."""
     seen, images = 0, 0
     counts: Counter[str] = Counter()
     names: dict[str, list[str]] = {kind: [] for kind in _NOTES}
@@ -87,6 +87,6 @@ def size_notes(out: Path) -> list[dict[str, Any]]:
 
 
 def _text(details: Iterable[str]) -> str:
-    """Return what images have in common: the whole detail, or the first one as an example."""
+    """Return the text common to all images: the whole detail, or the first as an example."""
     first, *others = details
     return first.replace("(picture", "(such as picture") if others else first

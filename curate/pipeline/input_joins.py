@@ -15,7 +15,13 @@ from curate.formats.format import Part
 from curate.images import ImageFolder
 from curate.pipeline.inputs import Inputs
 from curate.pipeline.join_check import check_join
-from curate.pipeline.join_facts import join_facts, left_over, not_joined, picture_facts, write_joins
+from curate.pipeline.join_facts import (
+    join_facts,
+    list_not_joined,
+    note_left_over,
+    picture_facts,
+    write_joins,
+)
 from curate.pipeline.reference_sources import ReferenceSource
 from curate.pipeline.source_images import list_images
 from curate.scorers.stability import SoftMasks
@@ -26,7 +32,7 @@ Found = dict[str, dict[str, str]]
 
 @dataclass(frozen=True)
 class Joins:
-    """How the inputs were joined with the images of all parts.
+    """Joins of the inputs with the images of all parts.
 
     Attributes:
         facts: By input what :func:`curate.pipeline.join_facts.join_facts` says.
@@ -79,7 +85,7 @@ def join_inputs(
     if given is not None:
         folder = ImageFolder(given)
         joins.found["images"] = folder.find_all(names, images.files)
-        joins.notes.extend(left_over(folder, images, joins.found["images"]))
+        joins.notes.extend(note_left_over(folder, images, joins.found["images"]))
         joins.facts["pictures"] = picture_facts(names, joins.found["images"])
     if inputs.soft_masks is not None:
         joins.found["soft_masks"] = SoftMasks(inputs.soft_masks).find_all(names)
@@ -88,7 +94,7 @@ def join_inputs(
     for side in sides:
         found, listing = side.join(images)
         joins.facts[side.name] = join_facts(found, images.listing, listing)
-        lists[side.name] = not_joined(found, listing)
+        lists[side.name] = list_not_joined(found, listing)
         checked = check_join(
             side,
             images,

@@ -1,4 +1,4 @@
-"""What an audit may be given beside the masks, and which signals that gives."""
+"""Inputs of an audit beside the masks, and the signals that they make available."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from curate.scorers.stability import SoftMasks
 
 @dataclass(frozen=True)
 class Inputs:
-    """What an audit may be given beside the masks.
+    """Inputs of an audit beside the masks.
 
     Attributes:
         images: Folder of the pictures.
@@ -85,7 +85,7 @@ class Inputs:
         return IN_DATASET if self.in_dataset else BESIDE_FILE
 
     def read_options(self) -> ReadOptions:
-        """Return what the source's reader is told."""
+        """Return the options for the source's reader."""
         return ReadOptions(
             images=None if self.in_dataset else self.images,
             annotations=self.annotations,
@@ -112,7 +112,7 @@ class Inputs:
         }
 
     def check(self) -> None:
-        """See that every input can be opened, before anything is written.
+        """Check that every input can be opened, before anything is written.
 
         Raises:
             SourceError: A folder is not there, or a file is in no format that curate knows.
@@ -122,7 +122,7 @@ class Inputs:
             raise CallError(f"--crowd is {self.crowd}", "", f"choose from {', '.join(CROWDS)}")
         for option, model in (("--segmenter", self.segmenter), ("--detector", self.detector)):
             if model is not None and self.images is None:
-                raise CallError(f"{option} {model} given, but no pictures", "", "give --images DIR")
+                raise CallError(f"{option} {model} needs pictures", "", "give --images DIR")
         if self.detector is not None and self.detections is not None:
             raise CallError("--detector and --detections are both given", "", "give one of them")
         if self.images is not None:

@@ -1,4 +1,4 @@
-"""Whether a join of images holds: do the masks that it brings together lie on each other?
+"""Plausibility check of a join of images: overlap of the masks that it brings together.
 
 A sample of joined images is compared by boxes, each with what is joined to it, with what is joined
 to the image before and after it, with what bears the number in its name, and with what is joined to
@@ -64,10 +64,10 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class JoinCheck:
-    """What a look at a join showed.
+    """Result of checking a join.
 
     Attributes:
-        notes: What to say.
+        notes: Findings, for `audit.json`.
         same_categories: Whether categories of both sides may be compared by their numbers.
     """
 
@@ -127,7 +127,7 @@ def check_join(
         text = f"{side.name}: {misfit.what}"
         if misfit.refused and not trust:
             text += f"; and {numbering}" if numbering else ""
-            raise SourceError(text, side.source, f"{misfit.do}, or say --trust-joins")
+            raise SourceError(text, side.source, f"{misfit.do}, or add --trust-joins")
         notes.append(Note("join_misfit", f"{text}, and are used as joined", misfit.count, "images"))
     if numbering:
         text = f"{side.name}: {numbering}, so categories are not compared"
@@ -138,7 +138,7 @@ def check_join(
 def _others(
     side: ReferenceSource, images: SourceImages, found: Join, thing_of: IntArray
 ) -> Mapping[str, IntArray]:
-    """Return what could be an image's instead, for each image; -1 for none.
+    """Return the alternative candidates of each image; -1 for none.
 
     The image before and after is that by id where the source has ids, else by place.
     """
@@ -233,7 +233,7 @@ def _boxes_at(side: ReferenceSource, things: IntArray) -> tuple[pd.DataFrame, Fl
 
 @dataclass(frozen=True)
 class _Misfit:
-    """What does not fit: how many images show it, what fits instead, and what to do about it."""
+    """A misfit: number of images that show it, the better fit, and the advice."""
 
     what: str
     count: int

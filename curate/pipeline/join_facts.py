@@ -1,4 +1,4 @@
-"""What of an audit's inputs was joined to which images, and how: as told to people and machines."""
+"""Facts about joins of inputs and images, for `audit.json`, `joins.json` and texts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXAMPLES = 3
 
 
 def join_facts(found: Join, images: Listing, things: Listing) -> dict[str, Any]:
-    """Return what was joined as it stands in ``audit.json``.
+    """Return the facts of a join as stored in ``audit.json``.
 
     Args:
         found: The join.
@@ -78,7 +78,9 @@ def picture_facts(names: Sequence[str], pictures: Mapping[str, str]) -> dict[str
     }
 
 
-def left_over(folder: ImageFolder, images: SourceImages, pictures: Mapping[str, str]) -> list[Note]:
+def note_left_over(
+    folder: ImageFolder, images: SourceImages, pictures: Mapping[str, str]
+) -> list[Note]:
     """Say that the one picture that is no image's may be that of the one image that has none.
 
     Args:
@@ -127,7 +129,7 @@ def own_picture_facts(out: Path, are: str) -> dict[str, Any]:
     return picture_facts(names, pictures) | {"are": are}
 
 
-def not_joined(found: Join, things: Listing) -> dict[str, list[str]]:
+def list_not_joined(found: Join, things: Listing) -> dict[str, list[str]]:
     """Return all that was not joined, by reason."""
     return {reason: _labels(things, found, reason) for reason in found.by_reason()}
 

@@ -1,4 +1,4 @@
-"""Other sources of masks for the same images (detections, other annotators), ready by image.
+"""Reference sources: detections and other annotations, cached by image.
 
 Such a source is read once, part by part, into Parquet under the audit's work directory, and its
 images are joined with those of the audited source once, as a whole
@@ -56,7 +56,7 @@ class ReferenceSource:
     source: str = ""
 
     def listing(self) -> Listing:
-        """Return what it says of its images, by their number."""
+        """Return the listing of its images, by number."""
         frame = self._every("images").sort_values("image_row")
         ids = frame["image_id"].to_numpy(np.int64) if self.own_ids else None
         sizes = frame[["height", "width"]].to_numpy(np.int64)
@@ -147,7 +147,7 @@ class ReferenceSource:
         return ds.dataset(parts, schema=schema, format="parquet")
 
 
-def prepare_side(
+def prepare_source(
     name: str, path: Path, work: Path, options: ReadOptions | None = None
 ) -> ReferenceSource:
     """Read a source into Parquet by parts; what an earlier run has done is not done again.

@@ -1,4 +1,4 @@
-"""Ids that stand in two parts of an audit: numbered anew, with one switch for all parts.
+"""Renumbering of ids that occur in two parts of an audit, in one atomic switch.
 
 The renumbered parts are written into a folder beside the others. It gets its name when all of them
 are there; from then on they are what counts, and are moved into place, as often as it takes. So
@@ -56,13 +56,13 @@ def _write_renumbered(out: Path, to: Path, twice: dict[str, bool]) -> None:
     for index in range(count_parts(out)):
         masks, images = read_part(out, "masks", index), read_part(out, "images", index)
         if twice["masks"]:
-            masks = _renumbered(masks, "mask_id", POINTERS, first["masks"])
+            masks = _renumber(masks, "mask_id", POINTERS, first["masks"])
         if twice["images"]:
             old = images["image_id"].to_pandas()
             new = pd.Series(np.arange(len(old)) + first["images"], index=old)
             moved = pa.array(new.reindex(masks["image_id"].to_pandas(), fill_value=-1).to_numpy())
             masks = masks.set_column(masks.schema.get_field_index("image_id"), "image_id", moved)
-            images = _renumbered(images, "image_id", (), first["images"])
+            images = _renumber(images, "image_id", (), first["images"])
         write_scored(scored_path(to, "masks", index), masks)
         write_scored(scored_path(to, "images", index), images)
         first = {"masks": first["masks"] + len(masks), "images": first["images"] + len(images)}
@@ -83,7 +83,7 @@ def _any_id_twice(out: Path, kind: str) -> bool:
         return bool(found.fetchone()[0])
 
 
-def _renumbered(table: pa.Table, index: str, pointers: tuple[str, ...], first: int) -> pa.Table:
+def _renumber(table: pa.Table, index: str, pointers: tuple[str, ...], first: int) -> pa.Table:
     """Give rows the ids ``first``, ``first + 1``, ... and move the columns that point at them."""
     old = table[index].to_pandas()
     new = pd.Series(np.arange(first, first + len(old)), index=old, dtype="Int64")

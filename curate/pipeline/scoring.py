@@ -1,4 +1,4 @@
-"""Read, score and decide over parts, in this process or in several, so that a kill costs nothing.
+"""First stage of an audit: reading and scoring by parts, resumable, in several processes.
 
 Two stages. *Scoring* writes one Parquet part of masks and one of images for each part of the
 source; a part that is there is done. *Deciding* (see :mod:`curate.pipeline.deciding`) adds what
@@ -52,7 +52,7 @@ from curate.pipeline.declared_sizes import size_notes, with_other_sizes
 from curate.pipeline.input_joins import Found, Joins, join_inputs
 from curate.pipeline.inputs import Inputs, availability
 from curate.pipeline.join_facts import own_picture_facts
-from curate.pipeline.reference_sources import ReferenceSource, prepare_side
+from curate.pipeline.reference_sources import ReferenceSource, prepare_source
 from curate.pipeline.source_images import own_files
 from curate.policy.policy import Policy, load_policy
 from curate.scorers import score
@@ -73,7 +73,7 @@ from curate.store.audit_info import INFO, SCHEMA_VERSION, SCORING
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to score any part; picklable."""
+    """Inputs and settings with which a worker scores any part; picklable."""
 
     source: Path
     format: str
@@ -93,13 +93,13 @@ class Job:
     offsets: tuple[int, ...]
 
 
-def score_part(job: Job, part: Part, found: Found, report: Progress | None = None) -> int:
+def score_part(job: Job, part: Part, found: Found, progress: Progress | None = None) -> int:
     """Load, score and write one part, whose files were found before; return its masks."""
     table = detect(job.source, job.format, job.reading).load(job.source, part)
     inputs = _open_inputs(job, table, part.index, found)
     kept = job.out / WORK / "prompted" / f"part-{part.index:06d}"
     if job.segmenter is not None:
-        inputs["segmenter"] = _prompter(job, table, kept, report)
+        inputs["segmenter"] = _prompter(job, table, kept, progress)
     judged = as_objects(table) if job.crowd == OBJECTS else table
     masks = score(judged, inputs=inputs, parameters=job.parameters, two_step=False)
     images = score(judged, inputs=inputs, parameters=job.parameters, level="image")
@@ -120,7 +120,7 @@ def score_part(job: Job, part: Part, found: Found, report: Progress | None = Non
     return len(table)
 
 
-def _prompter(job: Job, table: MaskTable, kept: Path, report: Progress | None) -> Prompter:
+def _prompter(job: Job, table: MaskTable, kept: Path, progress: Progress | None) -> Prompter:
     """Set the segmenter to work on a part, telling of each image where somebody listens."""
     assert job.segmenter is not None, "the caller has seen to it"
     segmenter = _segmenter(job.segmenter, job.device)
@@ -130,9 +130,9 @@ def _prompter(job: Job, table: MaskTable, kept: Path, report: Progress | None) -
     def seen(masks: int) -> None:
         nonlocal done
         done += 1
-        if report:
+        if progress:
             where = f"{segmenter.device}, {segmenter.precision}"
-            report(f"prompting on {where}", done, images, masks)
+            progress(f"prompting on {where}", done, images, masks)
 
     return Prompter(segmenter, EmbeddingCache(), kept, seen)
 
@@ -220,7 +220,7 @@ def audit(
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
     workers: int = 1,
     restart: bool = False,
-    report: Progress | None = None,
+    progress: Progress | None = None,
 ) -> Audit:
     """Score a source's masks and decide on each; continue where an earlier run was cut off.
 
@@ -233,7 +233,7 @@ def audit(
         parameters: Keyword parameters by scorer name.
         workers: Processes. Each needs about 300 MB.
         restart: Throw away what ``out`` holds of an earlier audit.
-        report: Called with progress.
+        progress: Called with progress.
 
     Returns:
         The finished audit.
@@ -270,15 +270,17 @@ def audit(
         check_same_dataset(Audit(out, identity))
         info = claim(out, identity, restart)
         if info is None:
-            info = _begun(source, identity, inputs, models)
+            info = _new_info(source, identity, inputs, models)
             write_json(out / INFO, info)
         if info["state"] == SCORING:
             try:
-                joins = _score_all(pool, source, out, chosen.name, inputs, parameters, report, info)
+                joins = _score_all(
+                    pool, source, out, chosen.name, inputs, parameters, progress, info
+                )
                 if inputs.crowd == "auto" and info["crowd"] != OBJECTS and mostly_crowd(out):
                     judge_as_objects(out, info)
                     joins = _score_all(
-                        pool, source, out, chosen.name, inputs, parameters, report, info
+                        pool, source, out, chosen.name, inputs, parameters, progress, info
                     )
             except SourceError:
                 if not count_parts(out):
@@ -291,12 +293,12 @@ def audit(
             info["joins"] = joins.facts
             put_notes(info, as_dicts(joins.notes, {}))
             put_notes(info, crowd_notes(out, info["crowd"]))
-            put_notes(info, as_dicts(_beside(source, chosen), {}))
+            put_notes(info, as_dicts(_note_beside(source, chosen), {}))
             put_notes(info, size_notes(out))
-        return decide_audit(out, info, policy, pool, report)
+        return decide_audit(out, info, policy, pool, progress)
 
 
-def _begun(
+def _new_info(
     source: Path, identity: dict[str, Any], inputs: Inputs, models: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return ``audit.json`` of an audit that has just begun."""
@@ -315,7 +317,7 @@ def _begun(
     }
 
 
-def _beside(source: Path, chosen: Format) -> list[Note]:
+def _note_beside(source: Path, chosen: Format) -> list[Note]:
     """Say which other sources lie in a folder, and are not read with it."""
     others = find_others_beside(source, chosen)
     named = ", ".join(f"{name} ({title})" for name, title in others.items())
@@ -343,7 +345,7 @@ def _score_all(
     format: str,
     inputs: Inputs,
     parameters: Mapping[str, Mapping[str, Any]],
-    report: Progress | None,
+    progress: Progress | None,
     info: Mapping[str, Any],
 ) -> Joins:
     """Score every part that is not there yet; return how the inputs were joined."""
@@ -355,9 +357,9 @@ def _score_all(
     with files.convert_write_errors(work):
         told = ReadOptions(images=inputs.images)
         parts = list(detect(source, format, inputs.read_options()).plan(source, work))
-        sides = [prepare_side(name, path, work, told) for name, path in inputs.compare.items()]
+        sides = [prepare_source(name, path, work, told) for name, path in inputs.compare.items()]
         given = {"detections": inputs.detections} if inputs.detections else {}
-        found = [prepare_side(name, path, work, told) for name, path in given.items()]
+        found = [prepare_source(name, path, work, told) for name, path in given.items()]
         detections = found[0] if found else None
     joins = join_inputs(pool, source, out, format, inputs, parts, [*sides, *found])
     if detections is not None:
@@ -384,13 +386,13 @@ def _score_all(
     )
     waiting = [part for part in parts if not is_scored(out, part.index)]
     done = len(parts) - len(waiting)
-    if report:
-        report("scoring", done, len(parts), 0)
-    listening = (report,) if pool.workers == 1 else ()
+    if progress:
+        progress("scoring", done, len(parts), 0)
+    listening = (progress,) if pool.workers == 1 else ()
     for count in pool.run(
         score_part, ((job, part, joins.found_of(part), *listening) for part in waiting)
     ):
         done += 1
-        if report:
-            report("scoring", done, len(parts), count)
+        if progress:
+            progress("scoring", done, len(parts), count)
     return joins

@@ -1,4 +1,4 @@
-"""The images of a source, listed before anything is scored, so that they can be joined as a whole.
+"""List of the images of a source, made before scoring so that joins see all of them.
 
 What one part has once, another may have again: a name is unique only among all images.
 """
@@ -107,7 +107,7 @@ def own_files(source: Path, table: MaskTable) -> set[str]:
 
 
 def listing_of(images: pd.DataFrame, format: Format) -> Listing:
-    """Return what a source says of images.
+    """Return a source's list of images.
 
     Args:
         images: Index ``image_id``; ``file_name``, ``height``, ``width``.

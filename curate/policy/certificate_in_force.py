@@ -1,4 +1,4 @@
-"""The certificate of an audit: the line that it draws, and when it does not hold any more.
+"""Certificate in force: its quality threshold, and the changes that void it.
 
 A certificate is about the masks of one dataset, as one quality score orders them and one policy's
 rules let them through. Once any of the three changes, its bound is about something else: then it is
@@ -14,10 +14,10 @@ from typing import Any
 import orjson
 
 CERTIFICATE = "certificate"
-"""Where ``audit.json`` holds what was certified last."""
+"""Key of ``audit.json`` for the certificate in force."""
 
 VOID = "void_certificate"
-"""Where ``audit.json`` holds the last certificate that ceased to hold, with ``void_because``."""
+"""Key of ``audit.json`` for the last voided certificate, with ``void_because``."""
 
 NOTHING = 2.0
 """A line that no quality reaches: JSON has no infinity."""
@@ -32,8 +32,8 @@ def certified_line(info: Mapping[str, Any]) -> float | None:
     return NOTHING if threshold is None else float(threshold)
 
 
-def basis(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a certificate made now depends on, in short: policy, model, dataset."""
+def certificate_basis(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fingerprints of what a certificate made now depends on: policy, model, dataset."""
     policy = orjson.dumps(info.get("policy"), option=orjson.OPT_SORT_KEYS)
     return {
         "policy": hashlib.blake2b(policy, digest_size=8).hexdigest(),
@@ -46,10 +46,10 @@ def basis(info: Mapping[str, Any]) -> dict[str, Any]:
 def with_certificate(info: Mapping[str, Any], certificate: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``audit.json`` with a new certificate, and what it depends on, in force."""
     kept = {name: value for name, value in info.items() if name != VOID}
-    return kept | {CERTIFICATE: dict(certificate) | {"basis": basis(info)}}
+    return kept | {CERTIFICATE: dict(certificate) | {"basis": certificate_basis(info)}}
 
 
-def voided(info: Mapping[str, Any], because: str) -> dict[str, Any]:
+def void_certificate(info: Mapping[str, Any], because: str) -> dict[str, Any]:
     """Return ``audit.json`` with its certificate, if it has one, set aside as void.
 
     Args:
@@ -62,7 +62,7 @@ def voided(info: Mapping[str, Any], because: str) -> dict[str, Any]:
     return kept
 
 
-def checked(info: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+def drop_void_certificate(info: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``audit.json`` without a certificate that does not hold any more.
 
     Args:
@@ -70,13 +70,13 @@ def checked(info: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any
         before: As it was when the certificate was made or last checked.
     """
     if info.get("policy") != before.get("policy"):
-        return voided(info, "the policy changed")
+        return void_certificate(info, "the policy changed")
     if info.get("judged_by") != before.get("judged_by"):
-        return voided(info, "the quality model changed")
+        return void_certificate(info, "the quality model changed")
     stated = info.get(CERTIFICATE, {}).get("basis", {})
-    now = basis(info)
+    now = certificate_basis(info)
     if any(stated.get(name) not in (None, now[name]) for name in ("version", "masks")):
-        return voided(info, "the masks that it is about changed")
+        return void_certificate(info, "the masks that it is about changed")
     return dict(info)
 
 

@@ -1,4 +1,4 @@
-"""Conditions over columns, evaluated for many masks at once; see :mod:`curate.policy.grammar`."""
+"""Vectorised evaluation of conditions over columns; syntax in :mod:`curate.policy.grammar`."""
 
 from __future__ import annotations
 
@@ -243,10 +243,10 @@ class _Gate(_Evaluation):
 
     def _value(self, node: Node) -> Values:
         if node.kind in ("and", "or"):
-            return _decided([self.condition(part) for part in node.parts], node.kind == "or")
+            return _combine_parts([self.condition(part) for part in node.parts], node.kind == "or")
         if node.kind == "in":
             asked, *options = map(self.value, node.parts)
-            return _decided([self._equal(node, asked, option) for option in options], True)
+            return _combine_parts([self._equal(node, asked, option) for option in options], True)
         asks = node.kind in ("missing", "available")
         if not asks and any(self.value(part) is None for part in node.parts):
             return None
@@ -257,8 +257,8 @@ class _Gate(_Evaluation):
         return None if a is None or b is None else bool(self.compare(node, "==", a, b)[0])
 
 
-def _decided(parts: Sequence[bool | None], by: bool) -> Values:
-    """Return what one part of value ``by`` decides, else all parts; None where that is unknown."""
+def _combine_parts(parts: Sequence[bool | None], by: bool) -> Values:
+    """Combine parts: one of value ``by`` decides, else all do; None where that is unknown."""
     if by in parts:
         return np.array([by])
     return None if None in parts else np.array([not by])

@@ -1,4 +1,4 @@
-"""Findings of nearly every mask: said once for the file, and held against no mask."""
+"""Findings that apply to nearly every mask: reported once for the file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LEAST_MASKS = 10
 """Masks that a file has at least for that to say something."""
 
 KIND = "finding"
-"""What notes of such findings are called."""
+"""Kind of the notes of such findings."""
 
 
 @dataclass
 class Hits:
-    """How many masks with pixels each rule applies to; adds up over parts.
+    """Counts of masks with pixels to which each rule applies; adds up over parts.
 
     Attributes:
         masks: Masks with pixels.
@@ -64,7 +64,7 @@ def rules_of_file(policy: Policy, hits: Hits) -> frozenset[int]:
 
 
 def text_of(rule: Rule, reasons: Iterable[str]) -> str:
-    """Return what a rule says of many masks: the reason without what differs among them."""
+    """Return a rule's reason for many masks, without the parts that differ among them."""
     said = list(dict.fromkeys(reasons))
     if len(said) == 1:
         return said[0]

@@ -1,4 +1,4 @@
-"""Conditions over columns, as people write them in a policy or a gate: parsed here, never run.
+"""Grammar of conditions in policies and gates: parsed into trees, never executed as code.
 
 The grammar, loosest first::
 
@@ -77,7 +77,7 @@ def near(name: str, known: Collection[str]) -> str:
 
 
 def check_choice(value: str | None, option: str, known: Collection[str]) -> None:
-    """See that what an option was given is one of its words; None for not given.
+    """Check that an option's value is one of its words; None passes.
 
     Raises:
         CallError: It is not; says which there are, and which may be meant.
@@ -90,7 +90,7 @@ def check_choice(value: str | None, option: str, known: Collection[str]) -> None
 
 
 def check_actions(actions: Sequence[str], option: str) -> None:
-    """See that actions of a plan are listed, and that each is one.
+    """Check that a list of actions holds actions of a plan only, and at least one.
 
     Raises:
         CallError: There is no such action, none is given, or a text is given in place of a list.

@@ -119,10 +119,10 @@ def decide(
 
     Returns:
         Same index; ``action`` ("accept", "review" or "reject"), ``reasons`` (one text, joined by
-        "; ", gravest first, empty for none), ``priority`` (float64, at least 0),
+        "; ", most severe first, empty for none), ``priority`` (float64, at least 0),
         ``rule_action`` (what the rules alone say, whatever the quality), ``flagged_by`` (why it is
-        not accepted, the gravest first: "rule": it breaks one; "quality": its quality is under the
-        policy's line, or could not be worked out; "lowest_share": it is only of the policy's share
+        not accepted, most severe first: "rule": it breaks one; "quality": its quality is under the
+        policy's line, or could not be computed; "lowest_share": it is only of the policy's share
         of lowest quality; "certificate": no certificate covers it; "" for an accepted one) and
         ``decided_by`` ("policy": a rule, or its line through the label-free quality; "model": its
         line through a learned quality; "certificate": a certified line). Its ``attrs["hits"]``: the
@@ -183,7 +183,7 @@ def decide(
 def _deciders(
     draft: _Draft, by_rules: npt.NDArray[np.int8], certified: bool, learned: bool
 ) -> npt.NDArray[np.object_]:
-    """Return what decided on each mask: where rules leave a mask alone, what draws the line."""
+    """Return the decider of each mask: the rules, or else the line through quality."""
     free = ~draft.crowd & (by_rules == _ACCEPT)
     if certified:
         return np.where(free, "certificate", "policy").astype(object)
@@ -250,7 +250,7 @@ def _apply_twins(draft: _Draft, rules: list[Rule]) -> None:
         alone = rows & ((twin < 0) | goes[twin]) & (action == _REJECT)
         doubt = alone[np.flatnonzero(rows)]
         reasons = [
-            f"{r}, but that mask is rejected or not here" if d else r
+            f"{r}, but that mask is rejected or missing" if d else r
             for r, d in zip(reasons, doubt, strict=True)
         ]
         draft.say(
@@ -333,7 +333,7 @@ def _apply_quality(
         draft.say(rows, _REVIEW, order, words(found, quality[at]))
     blank = judged & np.isnan(quality) & (draft.level == _ACCEPT)
     draft.flagged[blank] = "quality"
-    draft.say(blank, _REVIEW, order + 1, ["its quality could not be worked out"] * int(blank.sum()))
+    draft.say(blank, _REVIEW, order + 1, ["its quality could not be computed"] * int(blank.sum()))
 
 
 def _odd_words(found: Blame | None, quality: FloatArray) -> list[str]:
@@ -348,11 +348,11 @@ def _odd_words(found: Blame | None, quality: FloatArray) -> list[str]:
 
 
 def _low_words(found: Blame | None, quality: FloatArray, share: float) -> list[str]:
-    """Return the reasons of masks that are merely the lowest of their dataset."""
+    """Return the reasons of masks that are only the lowest of their dataset."""
     weakest = found.weakest if found else [""] * len(quality)
-    lowest = f"merely in the lowest {100 * share:.3g}% by quality"
+    lowest = f"only in the lowest {100 * share:.3g}% by quality"
     return [
-        f"weakest here: {text}" if text else f"{lowest} ({value:.2f})"
+        f"weakest signal: {text}" if text else f"{lowest} ({value:.2f})"
         for text, value in zip(weakest, quality, strict=True)
     ]
 
@@ -362,7 +362,7 @@ def _apply_certificate(draft: _Draft, policy: Policy, certified: float) -> None:
     quality = _column(draft.columns, "quality_score")
     rows = ~draft.crowd & (draft.level == _ACCEPT) & ~(quality >= certified)
     words = [
-        "not certified: its quality could not be worked out"
+        "not certified: its quality could not be computed"
         if np.isnan(value)
         else f"not certified: quality {value:.2f}"
         for value in quality[rows]
@@ -372,7 +372,7 @@ def _apply_certificate(draft: _Draft, policy: Policy, certified: float) -> None:
 
 
 def _join(draft: _Draft, rows: int) -> npt.NDArray[np.object_]:
-    """Put each mask's reasons into one text, gravest action first, then in the policy's order."""
+    """Join each mask's reasons, most severe action first, then in the policy's order."""
     joined = np.full(rows, "", object)
     for *_, at, reasons in sorted(draft.said, key=lambda said: said[:2]):
         old = joined[at]

@@ -1,4 +1,4 @@
-"""Policies: what to do about the numbers, as data in a TOML file.
+"""Policies: rules and thresholds as data in a TOML file.
 
 ```toml
 name = "mine"
@@ -36,10 +36,9 @@ crowd = false                  # optional: whether the rule speaks of crowd mask
 always = false                 # optional: whether it does where it speaks of nearly all masks
 ```
 
-Rules above the first one that asks about the NMS decide which masks take part in it. The gravest
-action of the rules that apply to a mask counts: reject, review, accept. A rule that asks for
-review of more than 80% of all masks speaks of the file, not of masks
-(:mod:`curate.policy.file_findings`).
+Rules above the first one that uses an NMS column decide which masks take part in the NMS. Most
+severe action wins: reject, then review, then accept. A rule that sends more than 80% of all masks
+to review is a finding of the file, not of its masks (:mod:`curate.policy.file_findings`).
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ from curate.policy.settings_file import policy_file
 
 @dataclass(frozen=True)
 class Policy:
-    """What to do about the numbers.
+    """Rules and thresholds.
 
     Attributes:
         name: Its name, for reports.

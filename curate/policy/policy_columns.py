@@ -1,4 +1,4 @@
-"""The columns a policy can speak of: those of an audit, and a few worked out when asked for."""
+"""Columns available to policies: those of an audit, and derived ones on demand."""
 
 from __future__ import annotations
 

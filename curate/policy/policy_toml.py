@@ -1,4 +1,4 @@
-"""From the content of a TOML file to a policy, or a clear error."""
+"""Validation of TOML content into the fields of a policy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key in _TEXTS:
         if not isinstance(content.get(key, ""), str):
             raise CallError(f"{key} must be a text", where)
-    content, inherited = _extended(content, where)
+    content, inherited = _extend(content, where)
     tables = {name: _table(content, name, where) for name in _TABLES}
     rules = content.get("rule", [])
     if not isinstance(rules, list) or not all(isinstance(rule, Mapping) for rule in rules):
@@ -74,7 +74,7 @@ def _check_keys(
             raise CallError(f"there is no setting {key!r}", place, near(str(key), known))
 
 
-def _extended(content: dict[str, Any], where: str) -> tuple[dict[str, Any], int]:
+def _extend(content: dict[str, Any], where: str) -> tuple[dict[str, Any], int]:
     """Put a policy's tables over, and its rules behind, those of the preset it extends.
 
     Returns:
@@ -96,7 +96,7 @@ def _extended(content: dict[str, Any], where: str) -> tuple[dict[str, Any], int]
 
 
 def _place_of(number: int, inherited: int, content: Mapping[str, Any], where: str) -> str:
-    """Return where a rule stands, counted as in the file in which somebody looks for it."""
+    """Name a rule's place, numbered as in the file that holds it."""
     if number <= inherited:
         return f"preset {content['extends']}, rule {number}"
     return f"{where}, rule {number - inherited}"

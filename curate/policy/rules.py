@@ -1,4 +1,4 @@
-"""The rules of a policy."""
+"""Rules of a policy, and its NMS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from curate.policy.policy_columns import NMS_COLUMNS
 from curate.scorers.reason_template import Wording
 
 P_BAD = {"accept": 0.0, "review": 0.5, "reject": 0.95}
-"""How likely a mask is bad that a rule speaks of, unless the rule says otherwise."""
+"""Default probability that a mask to which a rule applies is bad, by action."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Files of settings in TOML, read; what they mean is for those who ask for them."""
+"""Reader of TOML settings files, bounded in size."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Outlines, painted masks, crops and formatted numbers, for the report and the page."""
+"""Outlines, painted masks, crops and formatted numbers for the report and the review page."""

@@ -1,4 +1,4 @@
-"""Pieces of pictures, small enough to stand inside a page."""
+"""Crops of pictures as small data URIs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class DatasetImages:
             if height * width <= KEPT_PIXELS:
                 self._pixels = visible(self._folder.load(file_name, (height, width)))
             else:
-                self._table = glimpsed(self._folder, file_name, (height, width))
+                self._table = sample_brightening(self._folder, file_name, (height, width))
             self._asked = (str(file_name), size)
         piece = None
         if height * width > KEPT_PIXELS:
@@ -78,7 +78,7 @@ class DatasetImages:
             piece = self._pixels[box.y : box.y + box.h, box.x : box.x + box.w]
         if piece is None:
             return None, "the picture is broken, too large, or of another size"
-        return reduced(Image.fromarray(np.ascontiguousarray(piece)), longest), ""
+        return shrink(Image.fromarray(np.ascontiguousarray(piece)), longest), ""
 
 
 def visible(pixels: Bytes | None) -> Bytes | None:
@@ -97,7 +97,7 @@ def visible(pixels: Bytes | None) -> Bytes | None:
 
 
 def brightening(pixels: Bytes) -> Bytes | None:
-    """Return what each value becomes where a picture is nearly black on a screen, else None.
+    """Return a lookup table that brightens a nearly black picture, None for any other.
 
     Args:
         pixels: Shape (height, width, 3).
@@ -110,8 +110,10 @@ def brightening(pixels: Bytes) -> Bytes | None:
     return table
 
 
-def glimpsed(folder: ImageFolder, file_name: object, size: tuple[int, int]) -> Bytes | None:
-    """Return what :func:`brightening` gives for a large picture, of which little is in memory.
+def sample_brightening(
+    folder: ImageFolder, file_name: object, size: tuple[int, int]
+) -> Bytes | None:
+    """Return :func:`brightening` of a large picture, of which little is in memory.
 
     Args:
         folder: Where it is looked up.
@@ -122,7 +124,7 @@ def glimpsed(folder: ImageFolder, file_name: object, size: tuple[int, int]) -> B
     return None if pixels is None else brightening(pixels)
 
 
-def reduced(piece: Image.Image, longest: int) -> Image.Image:
+def shrink(piece: Image.Image, longest: int) -> Image.Image:
     """Return a picture scaled down so that its longer side is ``longest``; never scaled up."""
     scale = longest / max(piece.size)
     if scale >= 1:

@@ -1,4 +1,4 @@
-"""Numbers, names and reasons as people read them."""
+"""Formatting of numbers, names and reasons for people."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LONGEST_NAME = 160
 """Characters of a name that a page shows; a name may be a megabyte long."""
 
 BLANKED = r"“[^”]*”|-?\d+(?:[.,]\d+)*"
-"""What differs between reasons of one kind: a number, or a name in quotation marks."""
+"""Parts that differ between reasons of one kind: numbers, names in quotation marks."""
 
 _BLANKED = re.compile(BLANKED)
 
 
-def shown(value: Any, limit: int = LONGEST_NAME) -> str:
+def display_text(value: Any, limit: int = LONGEST_NAME) -> str:
     """Return foreign text as something a page can show on one line.
 
     Control characters become their visible pictures (a newline becomes a return sign),
@@ -94,7 +94,7 @@ def seconds(value: Any) -> str:
     try:
         left = float(value)
     except (TypeError, ValueError):
-        return shown(value)
+        return display_text(value)
     if not math.isfinite(left):
         return "–"
     if left < 1:
@@ -108,21 +108,21 @@ def seconds(value: Any) -> str:
 
 def with_code(text: str) -> Markup:
     """Return our own sentence as HTML, what stands in backticks as code; all of it is escaped."""
-    parts = [escape(shown(part, len(part))) for part in text.split("`")]
+    parts = [escape(display_text(part, len(part))) for part in text.split("`")]
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if k % 2 else part for k, part in enumerate(parts)
     )
 
 
 def kind_of(reason: str) -> str:
-    """Return what reasons of one rule have in common: the sentence with what differs blanked.
+    """Return the pattern shared by reasons of one rule: numbers that can differ are blanked.
 
     The same replacement is done in SQL over millions of rows; :data:`KIND_SQL` must stay equal.
     """
     return _BLANKED.sub("…", reason.strip())
 
 
-def in_common(reasons: Sequence[str]) -> str:
+def merge_reasons(reasons: Sequence[str]) -> str:
     """Return reasons of one kind as one sentence: what differs in them is blanked."""
     numbers = zip(*(_BLANKED.findall(reason) for reason in reasons), strict=True)
     kept = [found[0] if len(set(found)) == 1 else "…" for found in numbers]

@@ -1,4 +1,4 @@
-"""One mask drawn on its piece of the picture: a window, outlines, and marks."""
+"""Drawing of one mask on a crop of its picture: window, outlines, marks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.images import Box, Rectangle
-from curate.render.crops import DatasetImages, data_uri, reduced
+from curate.render.crops import DatasetImages, data_uri, shrink
 from curate.render.formatting import score
 from curate.render.outline_path import path_of
 from curate.rle import Runs
@@ -55,7 +55,7 @@ class Drawing:
         return self.box.longest / 100
 
 
-def measured(row: Mapping[str, Any], names: Sequence[str]) -> tuple[float, ...] | None:
+def read_finite(row: Mapping[str, Any], names: Sequence[str]) -> tuple[float, ...] | None:
     """Return the named columns as finite numbers, or None where one is missing."""
     values = [row.get(name) for name in names]
     try:
@@ -67,13 +67,13 @@ def measured(row: Mapping[str, Any], names: Sequence[str]) -> tuple[float, ...] 
 
 def box_of(row: Mapping[str, Any]) -> Rectangle | None:
     """Return the measured box of a mask, or None for one without pixels."""
-    box = measured(row, ("bbox_x", "bbox_y", "bbox_w", "bbox_h"))
+    box = read_finite(row, ("bbox_x", "bbox_y", "bbox_w", "bbox_h"))
     return (box[0], box[1], box[2], box[3]) if box and box[2] > 0 and box[3] > 0 else None
 
 
 def declared_of(row: Mapping[str, Any]) -> Rectangle | None:
     """Return the box that the source declares, where it is not the measured one."""
-    box = measured(row, ("declared_x", "declared_y", "declared_w", "declared_h"))
+    box = read_finite(row, ("declared_x", "declared_y", "declared_w", "declared_h"))
     if box is None or box[2] <= 0 or box[3] <= 0:
         return None
     mine = box_of(row)
@@ -84,7 +84,7 @@ def declared_of(row: Mapping[str, Any]) -> Rectangle | None:
 
 def point_of(row: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return the point a mask was prompted with."""
-    point = measured(row, ("prompt_x", "prompt_y"))
+    point = read_finite(row, ("prompt_x", "prompt_y"))
     return (point[0], point[1]) if point else None
 
 
@@ -133,12 +133,12 @@ class Painter:
         return Drawing(
             box=box,
             picture=data_uri(piece, self.most_bytes) if piece else "",
-            thumb=data_uri(reduced(piece, THUMB_PX), 4000) if piece and thumb else "",
+            thumb=data_uri(shrink(piece, THUMB_PX), 4000) if piece and thumb else "",
             why=why,
             mine=self.path(int(row["mask_id"]), box, size),
             twin=self.path(twin, box, size),
             others=[path for path in around if path],
-            boxes=[_moved(declared, box)] if declared else (),
+            boxes=[_shift(declared, box)] if declared else (),
             points=[(point[0] - box.x + 0.5, point[1] - box.y + 0.5)] if point else (),
         )
 
@@ -157,7 +157,7 @@ class Painter:
         )
 
 
-def _moved(rectangle: Rectangle, box: Box) -> Rectangle:
+def _shift(rectangle: Rectangle, box: Box) -> Rectangle:
     x, y, w, h = rectangle
     return (round(x - box.x, 1), round(y - box.y, 1), round(w, 1), round(h, 1))
 
@@ -175,10 +175,10 @@ def _partner(row: Mapping[str, Any]) -> tuple[str, int] | None:
     """Return the column that points at the mask to draw beside one, and that mask."""
     reasons = str(row.get("reasons") or "")
     for column in ("duplicate_of", "overlap_with", "nested_in"):
-        found = measured(row, (column,))
+        found = read_finite(row, (column,))
         if found is None or int(found[0]) == row["mask_id"]:
             continue
-        iou = measured(row, ("overlap_iou",)) if column == "overlap_with" else None
+        iou = read_finite(row, ("overlap_iou",)) if column == "overlap_with" else None
         near = column == "duplicate_of" or (iou is not None and iou[0] >= OVERLAP_IOU)
         if near or re.search(rf"\bmask {int(found[0])}\b", reasons):
             return column, int(found[0])
@@ -186,13 +186,13 @@ def _partner(row: Mapping[str, Any]) -> tuple[str, int] | None:
 
 
 def twin_words(row: Mapping[str, Any]) -> str:
-    """Return what the mask of :func:`twin_of` is, in words."""
+    """Describe the mask of :func:`twin_of` in words."""
     found = _partner(row)
     if found is None:
         return ""
     if found[0] == "nested_in":
         return f"mask {found[1]}, which contains it"
     twin = found[0] == "duplicate_of"
-    iou = measured(row, ("duplicate_iou" if twin else "overlap_iou",))
-    words = "its better twin" if twin else "which overlaps it"
+    iou = read_finite(row, ("duplicate_iou" if twin else "overlap_iou",))
+    words = "a better mask of the same object" if twin else "which overlaps it"
     return f"mask {found[1]}, {words}" + (f" (IoU {score(iou[0])})" if iou else "")

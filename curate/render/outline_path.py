@@ -1,4 +1,4 @@
-"""The outline of a mask as a short SVG path.
+"""Mask outlines as short SVG paths.
 
 Only the part of a mask inside a crop is ever turned into pixels, and at no more than about twice
 the resolution it is shown at, so that memory does not depend on the size of the image.

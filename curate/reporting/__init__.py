@@ -1,4 +1,4 @@
-"""report.html: one file that says what a dataset is, what is wrong with it and how sure we are."""
+"""The report: `report.html`, one file with the findings of an audit."""
 
 from __future__ import annotations
 

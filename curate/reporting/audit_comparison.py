@@ -1,4 +1,4 @@
-"""What changed between two audits: masks, decisions, scores."""
+"""Comparison of two audits: masks, decisions, scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from curate.common.option_values import ACTIONS
 from curate.errors import AuditError
 from curate.rle import area, cross_overlaps, decode
 from curate.store.audit import Audit
-from curate.store.audit_sql import column_types, is_number, quoted
+from curate.store.audit_sql import column_types, is_number, quote_name
 
 _ROWS_IN_JSON = 1000
 _BATCH = 20_000
@@ -26,7 +26,7 @@ _SHOWN = "mask_id, source_key, image_id, file_name, category"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What changed from audit A to audit B.
+    """Changes from audit A to audit B.
 
     Attributes:
         masks_a: Masks in A.
@@ -141,7 +141,7 @@ def compare(audit_a: Audit, audit_b: Audit) -> Comparison:
             matched=matched,
             added=_only(connection, "b", "id_b"),
             dropped=_only(connection, "a", "id_a"),
-            changed=_changed(connection),
+            changed=_read_changed(connection),
             renamed=connection.execute(
                 f"select a.{_SHOWN.replace(', ', ', a.')}, id_b as mask_id_b, category_b "
                 "from pairs join a on mask_id = id_a "
@@ -212,7 +212,7 @@ def _only(connection: Any, view: str, ids: str) -> pd.DataFrame:
     return frame
 
 
-def _changed(connection: Any) -> pd.DataFrame:
+def _read_changed(connection: Any) -> pd.DataFrame:
     """Return the masks whose pixels differ, with the IoU of old and new, a batch at a time."""
     reader = connection.sql(
         "select a.mask_id, p.id_b as mask_id_b, a.source_key, a.image_id, a.file_name, a.category, "
@@ -252,7 +252,7 @@ def _shifts(connection: Any, types_a: dict[str, str], types_b: dict[str, str]) -
         scores = column.endswith("_score") or column in ("predicted_iou", "score")
         if not (scores and is_number(types_a[column]) and is_number(types_b.get(column, ""))):
             continue
-        x, y = (f"cast({side}.{quoted(column)} as double)" for side in "ab")
+        x, y = (f"cast({side}.{quote_name(column)} as double)" for side in "ab")
         row = connection.execute(
             f"select count(*), median({x}), median({y}), median({y} - {x}), avg({y} - {x}) "
             "from pairs p join a on a.mask_id = p.id_a join b on b.mask_id = p.id_b "

@@ -1,4 +1,4 @@
-"""What people decided on single masks: how many, what it overrides, and what is still open."""
+"""Counts of people's decisions: changes, overrides of the policy, unsettled masks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Open:
 
 @dataclass(frozen=True)
 class DecisionSummary:
-    """What people decided.
+    """People's decisions, counted.
 
     Attributes:
         masks: On how many masks a decision stands.
@@ -106,7 +106,7 @@ def decisions(source: ReportSource, added: int) -> DecisionSummary:
         rows=[row for row in rows if row.masks],
         overrides=[text for action in _AGAINST if (text := _override(standing, action))],
         without_pixels=int(found.loc[~found["stands"], "masks"].sum()),
-        open=_open(source),
+        open=_list_open(source),
         rule=DecisionSettings.of(source.info).rule,
         audit=shlex.quote(str(source.audit.path)),
     )
@@ -134,7 +134,7 @@ def _override(found: pd.DataFrame, action: str) -> str:
     return f"Of the masks that the policy {name}, people {listed}."
 
 
-def _open(source: ReportSource) -> list[Open]:
+def _list_open(source: ReportSource) -> list[Open]:
     if not source.has_people:
         return []
     rows = source.rows(

@@ -1,4 +1,4 @@
-"""How the scores are spread: histograms, pairs of scores, the stability curve, sizes."""
+"""Distributions of scores: histograms, pairs of scores, stability curve, sizes."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from curate.render.mask_drawing import (
     Painter,
     box_of,
     declared_of,
-    measured,
     point_of,
+    read_finite,
     twin_of,
     twin_words,
 )
@@ -28,7 +28,7 @@ from curate.reporting.mask_selection import (
     boxes_in,
     boxes_of,
     choose,
-    redrawn_of,
+    read_redrawn,
     runs_of,
 )
 from curate.reporting.queries import Reason, ReportSource
@@ -43,7 +43,7 @@ TELLING_SCORES = 2
 
 
 REDRAWN = "as people redrew it"
-"""What a caption calls the second outline of a redrawn mask."""
+"""Caption of the second outline of a redrawn mask."""
 
 MOST_NEIGHBOURS = 24
 THUMBS_A_REASON = 3
@@ -98,7 +98,7 @@ def cards(
     if not picks:
         return []
     pictures = DatasetImages(images)
-    redrawn = redrawn_of(source, (pick.mask_id for pick in picks))
+    redrawn = read_redrawn(source, (pick.mask_id for pick in picks))
     twins = {p.mask_id: redrawn.ids.get(p.mask_id) or twin_of(p.row) for p in picks}
     known = {i for i in twins.values() if i is not None and i < REDRAWN_FROM}
     twin_boxes = boxes_of(source, known) | dict(redrawn.boxes)
@@ -129,7 +129,7 @@ def cards(
 
 
 def kinds_of_marks(cards: Sequence[Card]) -> set[str]:
-    """Return what is drawn beside the masks anywhere, for the key: twin, redrawn, box, point."""
+    """Return the kinds of marks drawn on any card, for the key: twin, redrawn, box, point."""
     drawings = [card.drawing for card in cards if card.drawing]
     found = {"box": any(d.boxes for d in drawings)}
     found["twin"] = any(card.twin and card.twin != REDRAWN for card in cards)
@@ -143,7 +143,7 @@ def _window(row: Mapping[str, Any], twin: int | None, boxes: Mapping[int, Rectan
     mine = box_of(row) or declared_of(row)
     beside = boxes.get(twin) if twin is not None else None
     parts = [p for p in (mine, beside, (*point, 1.0, 1.0) if point else None) if p is not None]
-    size = measured(row, ("width", "height"))
+    size = read_finite(row, ("width", "height"))
     return window((int(size[0]), int(size[1])), parts) if size else None
 
 
@@ -187,13 +187,15 @@ def examples(index: int, groups: Mapping[int, tuple[int, Sequence[int]]]) -> lis
     return [ids[k] for _, k in sorted(having)[:THUMBS_A_REASON]]
 
 
-def _said(pick: Pick) -> list[str]:
+def _split_reasons(pick: Pick) -> list[str]:
     return [r.strip() for r in str(pick.row.get("reasons") or "").split("; ") if r.strip()]
 
 
 def _groups(pick: Pick, kinds: Mapping[str, int]) -> list[int]:
     """Return the indexes of all reasons of a mask."""
-    return sorted({kinds[k] for k in map(kind_of, _said(pick)) if k in kinds} | {pick.group})
+    return sorted(
+        {kinds[k] for k in map(kind_of, _split_reasons(pick)) if k in kinds} | {pick.group}
+    )
 
 
 def _card(
@@ -203,22 +205,22 @@ def _card(
     usual: Mapping[str, Histogram],
     titles: Mapping[str, str],
 ) -> Card:
-    values = [(c, v[0]) for c in usual if (v := measured(pick.row, (c,)))]
+    values = [(c, v[0]) for c in usual if (v := read_finite(pick.row, (c,)))]
     lowest = sorted((v for v in values if v[0] != "quality_score"), key=lambda v: v[1])
     ordered = [v for v in values if v[0] == "quality_score"] + lowest
     return Card(
         pick=pick,
         drawing=drawing,
-        reasons=_said(pick),
+        reasons=_split_reasons(pick),
         groups=groups,
         scores=[(titles.get(c) or title_of(c), v) for c, v in ordered],
         facts=list(_facts(pick.row, usual)),
-        telling=[(titles.get(c) or title_of(c), v, r) for c, v, r in _telling(lowest, usual)],
+        telling=[(titles.get(c) or title_of(c), v, r) for c, v, r in _oddest_scores(lowest, usual)],
         twin=twin_words(pick.row) if drawing and drawing.twin else "",
     )
 
 
-def _telling(
+def _oddest_scores(
     values: Sequence[tuple[str, float]], usual: Mapping[str, Histogram]
 ) -> list[tuple[str, float, float]]:
     """Return the scores in which a mask is most unlike the rest: (column, value, rank share)."""

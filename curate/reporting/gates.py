@@ -1,4 +1,4 @@
-"""Numbers of an audit that a build can depend on: ``--fail-on "reject_rate > 0.01"``."""
+"""Metrics of an audit for CI gates: ``--fail-on "reject_rate > 0.01"``."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from curate.errors import CallError
 from curate.people.guarantees.overrides import SETTLED, count_overrides
 from curate.policy.expression import Expression
 from curate.store.audit import Audit
-from curate.store.audit_sql import column_types, is_number, quoted
+from curate.store.audit_sql import column_types, is_number, quote_name
 
 MOST_EXACT = 10_000_000
 """Masks up to which medians are exact: they need all values of a score at once."""
 
 _PEOPLE = dict(zip(SETTLED, ("accept", "reject", "redrawn", "relabelled"), strict=True))
-"""What numbers call that which people decided of a mask."""
+"""Names of the outcomes of people's decisions in metrics."""
 
 _SHARES = {"median": 0.5, "p10": 0.1}
 
 FLAGGED = {"rule": "rule", "odd": "quality", "lowest": "lowest_share"}
-"""What numbers call the masks that are not accepted, by what their ``flagged_by`` says."""
+"""Names in metrics of masks that are not accepted, by their ``flagged_by``."""
 
 
 def metrics(audit: Audit) -> dict[str, float | None]:
@@ -108,7 +108,7 @@ def _middle_and_low(audit: Audit, column: str, masks: int) -> dict[str, float | 
 
     Where not even those of one column fit in memory, they are estimated.
     """
-    value, name = f"cast({quoted(column)} as double)", column.removesuffix("_score")
+    value, name = f"cast({quote_name(column)} as double)", column.removesuffix("_score")
     quantile = "quantile_cont" if masks <= MOST_EXACT else "approx_quantile"
     listed = {
         f"{name}_{word}": f"{quantile}({value}, {share}) filter (isfinite({value}))"
@@ -130,7 +130,7 @@ def _image_metrics(audit: Audit) -> dict[str, float | None]:
 
 
 def _row(audit: Audit, view: str, counts: dict[str, str]) -> dict[str, float | None]:
-    listed = ", ".join(f"{sql} as {quoted(name)}" for name, sql in counts.items())
+    listed = ", ".join(f"{sql} as {quote_name(name)}" for name, sql in counts.items())
     row = audit.query(f"select {listed} from {view}").astype(object).iloc[0]
     return {
         name: None if pd.isna(value) else int(value) if name.endswith("_count") else float(value)
@@ -159,7 +159,7 @@ def names(columns: Iterable[str]) -> set[str]:
 
 
 def check(condition: str, known: Collection[str]) -> None:
-    """See that a gate's condition can be read, and names nothing but known numbers.
+    """Check that a gate's condition parses and names known numbers only.
 
     Raises:
         CallError: It is malformed, names what is none, or has no value whatever the numbers are.

@@ -1,4 +1,4 @@
-"""Which masks a gallery shows, and the rows it needs for them: a few hundred of any number."""
+"""Selection of the masks in the gallery, a few hundred of any number, and their rows."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def choose(source: ReportSource, reasons: Sequence[Reason]) -> list[Pick]:
         fresh = [i for i in ids if i not in wanted][:each]
         wanted |= dict.fromkeys(fresh, reason.index)
     others = {
-        NO_REASON: _unexplained(source),
-        ACCEPTED: _accepted(source),
-        NOT_SETTLED: _by_people(source, "change = 'unsettled'"),
-        CHANGED: _by_people(source, "change in ('removed', 'redrawn', 'relabelled')"),
+        NO_REASON: _find_unexplained(source),
+        ACCEPTED: _find_accepted(source),
+        NOT_SETTLED: _find_by_people(source, "change = 'unsettled'"),
+        CHANGED: _find_by_people(source, "change in ('removed', 'redrawn', 'relabelled')"),
     }
     for group, ids in others.items():
         wanted |= dict.fromkeys((i for i in ids if i not in wanted), group)
@@ -94,7 +94,7 @@ def _worst(source: ReportSource, each: int) -> list[dict[str, Any]]:
     )
 
 
-def _unexplained(source: ReportSource) -> list[int]:
+def _find_unexplained(source: ReportSource) -> list[int]:
     """Return masks that are not accepted although no rule gives a reason."""
     if not {"action", "reasons"} <= source.masks.keys():
         return []
@@ -108,7 +108,7 @@ def _unexplained(source: ReportSource) -> list[int]:
     ]
 
 
-def _accepted(source: ReportSource) -> list[int]:
+def _find_accepted(source: ReportSource) -> list[int]:
     """Return a few accepted masks at random (the same ones each time), to compare with."""
     if "action" not in source.masks:
         return []
@@ -121,7 +121,7 @@ def _accepted(source: ReportSource) -> list[int]:
     ]
 
 
-def _by_people(source: ReportSource, where: str) -> list[int]:
+def _find_by_people(source: ReportSource, where: str) -> list[int]:
     """Return a few of the masks of which people decided something, at random but the same ones."""
     if not source.has_people:
         return []
@@ -194,7 +194,7 @@ class RedrawnMasks:
         return place | own, concat([runs, self.runs])
 
 
-def redrawn_of(source: ReportSource, ids: Iterable[int]) -> RedrawnMasks:
+def read_redrawn(source: ReportSource, ids: Iterable[int]) -> RedrawnMasks:
     """Return those of some masks that people redrew."""
     named = ", ".join(str(int(i)) for i in sorted(set(ids)))
     if not source.has_people or not named:

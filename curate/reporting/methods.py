@@ -1,4 +1,4 @@
-"""How an audit was made: signals that spoke, settings, policy, timings, and what the words mean."""
+"""Methods section: signals, settings, policy, timings, glossary of columns."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class Story:
-    """How the audit was made."""
+    """Facts of the methods section."""
 
     source: str
     format: str
@@ -115,12 +115,12 @@ OWN_TERMS = (
 def glossary(source: ReportSource) -> list[ColumnTerm]:
     """Return a term for every column that the audit has and somebody described."""
     known = {term.column: term for term in OWN_TERMS}
-    known |= {term.column: term for term in _described()}
+    known |= {term.column: term for term in _scorer_terms()}
     terms = [term for column, term in known.items() if column in source.masks]
     return [replace(term, title=term.title[:1].upper() + term.title[1:]) for term in terms]
 
 
-def _described() -> Iterator[ColumnTerm]:
+def _scorer_terms() -> Iterator[ColumnTerm]:
     """Yield what the scorers say about their own columns."""
     from curate.scorers import columns
 

@@ -1,4 +1,4 @@
-"""Masks that may be missing: detections that no mask explains, drawn on their images."""
+"""Cards of images with possibly missing masks: unmatched detections, drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from curate.images import ImageFolder, Rectangle
 from curate.render.crops import DatasetImages
 from curate.render.formatting import score
-from curate.render.mask_drawing import Drawing, Painter, box_of, measured
+from curate.render.mask_drawing import Drawing, Painter, box_of, read_finite
 from curate.rle import decode
 
 
@@ -59,7 +59,7 @@ def _detections(text: Any, names: Mapping[int, str], most: int = 40) -> list[tup
             continue
         box = _box_in(entry)
         if box is not None:
-            confidence = measured(entry, ("score",))
+            confidence = read_finite(entry, ("score",))
             name = entry.get("category") or names.get(entry.get("category_id", -1), "")
             found.append(
                 (f"{name} {score(confidence[0])}".strip() if confidence else str(name), box)

@@ -1,4 +1,4 @@
-"""The page: gathers every section and writes one self-contained file."""
+"""Rendering of all sections into one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "shown": formatting.shown,
+        "shown": formatting.display_text,
         "count": formatting.count,
         "number": formatting.number,
         "score": formatting.score,

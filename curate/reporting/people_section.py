@@ -1,4 +1,4 @@
-"""What people decided: reliability, certified acceptance, estimates, what more would give."""
+"""Section on people's decisions: calibration, certificate, estimates, gain of more reviews."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ class People:
         decided: What people decided on single masks.
         reliability: Chart of what the quality promises against what people said; None without a
             learned quality.
-        learned: What the quality model says of itself, in sentences.
+        learned: Sentences on the quality model: reviews, calibration, signals.
         acceptance: Chart of acceptance against the share of bad masks; None without a certificate.
-        certificate: What is certified, in sentences.
-        standing: How people's decisions stand to the certificate, in sentences.
+        certificate: Sentences on the certificate.
+        standing: Sentences on people's decisions against the certificate.
         void: Which certificate does not hold any more and why; "" for none.
         facts: Estimates with their intervals.
         more: What more reviews are expected to give, in sentences.
@@ -97,26 +97,26 @@ def people(source: ReportSource) -> People:
     certificate, estimate = info.get(CERTIFICATE), info.get("estimate")
     record = info.get("learning") or {}
     model = record if info.get("quality_model") else None
-    added = added_by_people(source)
+    added = count_added(source)
     stands = compare_with_certificate(source.audit, added=added)
     void = void_text(info)
     return People(
         decided=decisions(source, added),
         reliability=reliability(model) if model else None,
-        learned=learned(model) if model else (),
+        learned=model_sentences(model) if model else (),
         acceptance=acceptance(certificate) if certificate else None,
-        certificate=certified(certificate) if certificate else (),
+        certificate=certificate_sentences(certificate) if certificate else (),
         standing=describe_overrides(stands) if stands else (),
         void=f"{void[:1].upper()}{void[1:]}." if void else "",
         facts=facts(estimate) if estimate else (),
         more=[
             *(next_of_queue(source) if model else ()),
-            *more(certificate, estimate),
+            *gain_sentences(certificate, estimate),
         ],
     )
 
 
-def added_by_people(source: ReportSource) -> int:
+def count_added(source: ReportSource) -> int:
     """Count the masks that people added."""
     from curate.people.reviews.added_masks import read_added_masks
     from curate.store.audit import Audit
@@ -137,7 +137,7 @@ def acceptance(certificate: Mapping[str, Any]) -> Chart | None:
     return Chart(
         title="Acceptance against error",
         x_title="share of the masks accepted",
-        y_title="share of them that is bad",
+        y_title="share of bad masks among them",
         lines=[
             ("limit", path([(0, limit), (1, limit)])),
             ("mean", path(points)),
@@ -167,9 +167,9 @@ def reliability(model: Mapping[str, Any]) -> Chart | None:
         return None
     points = list(zip(diagram["predicted"], diagram["good"], strict=True))
     return Chart(
-        title="Reliability of the quality",
-        x_title="probability of being good, as promised",
-        y_title="share that people found good",
+        title="Calibration of the quality",
+        x_title="predicted probability of being good",
+        y_title="share that people judged good",
         lines=[("limit", path([(0, 0), (1, 1)])), ("mean", path(points))],
         dots=[
             (x * WIDTH, (1 - y) * HEIGHT, 2 + 4 * math.sqrt(n / max(masks)))
@@ -177,7 +177,7 @@ def reliability(model: Mapping[str, Any]) -> Chart | None:
         ],
         x_ticks=[(k / 4 * WIDTH, f"{k / 4:.0%}") for k in range(5)],
         y_ticks=[((1 - k / 4) * HEIGHT, f"{k / 4:.0%}") for k in range(5)],
-        head=("promised", "found", "masks"),
+        head=("predicted", "observed", "masks"),
         rows=[(f"{x:.1%}", f"{y:.1%}", f"{n:,}") for (x, y), n in zip(points, masks, strict=True)],
     )
 
@@ -187,8 +187,8 @@ def path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x * WIDTH:.1f} {(1 - y) * HEIGHT:.1f}" for x, y in points)
 
 
-def certified(certificate: Mapping[str, Any]) -> list[str]:
-    """Say what is certified."""
+def certificate_sentences(certificate: Mapping[str, Any]) -> list[str]:
+    """Describe the certificate."""
     sure = (
         f"at most {certificate['max_bad']:.1%} of them are bad, "
         f"with {certificate['confidence']:.0%} confidence"
@@ -235,7 +235,9 @@ def next_of_queue(source: ReportSource) -> list[str]:
     ]
 
 
-def more(certificate: Mapping[str, Any] | None, estimate: Mapping[str, Any] | None) -> list[str]:
+def gain_sentences(
+    certificate: Mapping[str, Any] | None, estimate: Mapping[str, Any] | None
+) -> list[str]:
     """Say what more reviews of a random sample are expected to give."""
     said = []
     if certificate and certificate["share_after_more"] > certificate["share"]:
@@ -247,7 +249,7 @@ def more(certificate: Mapping[str, Any] | None, estimate: Mapping[str, Any] | No
     if certificate and certificate["reviews_for_next"] and certificate["share"] < 1:
         said.append(
             f"About {certificate['reviews_for_next']:,} more masks of a random sample would "
-            "certify a tenth of the masks more."
+            "certify another 10% of the masks."
         )
     good = (estimate or {}).get("intervals", {}).get("good_share")
     if estimate and good:
@@ -260,15 +262,15 @@ def more(certificate: Mapping[str, Any] | None, estimate: Mapping[str, Any] | No
     return said
 
 
-def learned(model: Mapping[str, Any]) -> list[str]:
-    """Say what the quality was learned from, and what it looks at."""
+def model_sentences(model: Mapping[str, Any]) -> list[str]:
+    """Describe the model: reviews learned from, calibration, signals."""
     reviews, numbers = model["reviews"], model["model"]
     said = [
         f"The quality was learned from {reviews['masks']:,} of them, {reviews['bad']:,} bad.",
-        "On images that it had not learned from, what it promised was off by "
+        "On held-out images its calibration error is "
         f"{numbers['calibration_error']:.1%} on average.",
     ]
     names = [str(one["title"]) for one in model["importance"][:5]]
     if names:
-        said.append(f"What moves it most: {', '.join(names)}.")
+        said.append(f"Most important signals: {', '.join(names)}.")
     return said

@@ -1,4 +1,4 @@
-"""What a report says about a whole audit, gathered by SQL so that memory stays small.
+"""SQL queries over a whole audit for the report, in bounded memory.
 
 Nothing here loads a column of all masks: DuckDB counts, and a few hundred rows come back.
 """
@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import Any
 
 from curate.common.option_values import ACTIONS
-from curate.render.formatting import KIND_SQL, in_common
+from curate.render.formatting import KIND_SQL, merge_reasons
 from curate.reporting.gates import FLAGGED
 from curate.store.audit import Audit
-from curate.store.audit_sql import has_people
+from curate.store.audit_sql import has_people, is_number, quote_name
 
 MOST_REASONS = 40
 """Reasons listed; the rarest beyond it are counted together."""
@@ -81,33 +81,27 @@ class ReportSource:
 
     def is_number(self, column: str) -> bool:
         """Whether a mask column holds numbers."""
-        kind = self.masks.get(column, "")
-        return kind in ("DOUBLE", "FLOAT") or "INT" in kind or kind.startswith("DECIMAL")
+        return is_number(self.masks.get(column, ""))
 
     def column(self, name: str, default: str = "null") -> str:
         """Return SQL of a mask column, or of ``default`` where the audit lacks it."""
-        return quoted(name) if name in self.masks else default
+        return quote_name(name) if name in self.masks else default
 
     def image_column(self, name: str, default: str = "null") -> str:
         """Return SQL of an image column, or of ``default`` where the audit lacks it."""
-        return quoted(name) if name in self.images else default
-
-
-def quoted(name: str) -> str:
-    """Return a column name as SQL."""
-    return '"' + name.replace('"', '""') + '"'
+        return quote_name(name) if name in self.images else default
 
 
 def value_of(column: str) -> str:
     """Return SQL of a number column with NaN and infinities as null."""
-    value = f"cast({quoted(column)} as double)"
+    value = f"cast({quote_name(column)} as double)"
     return f"case when isfinite({value}) then {value} end"
 
 
 def actions_sql(source: ReportSource) -> str:
     """Return SQL that counts masks by action: columns accept, review, reject."""
     action = source.column("action")
-    return ", ".join(f"count(*) filter ({action} = '{a}') as {quoted(a)}" for a in ACTIONS)
+    return ", ".join(f"count(*) filter ({action} = '{a}') as {quote_name(a)}" for a in ACTIONS)
 
 
 @dataclass(frozen=True)
@@ -177,7 +171,7 @@ def _flagged_sql(source: ReportSource) -> str:
     if not {"flagged_by", "decided_by"} <= source.masks.keys():
         return "0 as unflagged"
     return ", ".join(
-        f"count(*) filter (flagged_by = '{cause}' and decided_by <> 'person') as {quoted(name)}"
+        f"count(*) filter (flagged_by = '{cause}' and decided_by <> 'person') as {quote_name(name)}"
         for name, cause in FLAGGED.items()
     )
 
@@ -249,7 +243,7 @@ def kinds_sql(source: ReportSource) -> str:
 
 
 def _texts(source: ReportSource) -> dict[str, str]:
-    """Return what all sentences of each kind share, the numbers blanked in which they differ."""
+    """Return the text of each kind of reason, numbers blanked where they differ."""
     # Two extremes read from the front and two from the back: a number that these share, all share.
     rows = source.rows(
         f"select {KIND_SQL.format('said')} as kind, min(said) as a, max(said) as b, "
@@ -257,7 +251,7 @@ def _texts(source: ReportSource) -> dict[str, str]:
         "(select trim(unnest(string_split(reasons, '; '))) as said from "
         f"{undecided_sql(source)} where reasons <> '') where said <> '' group by kind"
     )
-    return {row["kind"]: in_common([row[name] for name in "abcd"]) for row in rows}
+    return {row["kind"]: merge_reasons([row[name] for name in "abcd"]) for row in rows}
 
 
 def reasons(source: ReportSource) -> tuple[list[Reason], int]:

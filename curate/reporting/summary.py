@@ -1,4 +1,4 @@
-"""What an audit found, in numbers for machines and gates and in a few lines for people."""
+"""Summary of an audit: numbers for machines and gates, a few lines for people."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from curate.store.audit import Audit
 
 _PICTURES = {
-    "image_missing_count": "whose picture is not found",
+    "image_missing_count": "without a picture",
     "image_unreadable_count": "whose picture cannot be read",
-    "image_truncated_count": "whose picture is cut off",
+    "image_truncated_count": "whose picture is truncated",
     "image_size_mismatch_count": "whose picture has another size than declared",
     "image_exif_rotated_count": "whose picture is stored turned (EXIF)",
-    "image_invalid_size_count": "of a size that cannot be",
-    "image_duplicate_id_count": "whose id stands twice",
+    "image_invalid_size_count": "of an invalid size",
+    "image_duplicate_id_count": "with a duplicate id",
 }
 
 _CHANGES = {
@@ -43,7 +43,7 @@ def summary(audit: Audit) -> dict[str, Any]:
 
 
 def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what machines may want to know of an audit beside its numbers.
+    """Return facts about an audit beyond its numbers, for machines.
 
     Args:
         audit: The audit.
@@ -88,10 +88,10 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     lines = [
         f"{count_noun(masks, 'mask')} in {count_noun(numbers['image_count'], 'image')}: {shares}"
     ]
-    lines += _people(audit, numbers)
-    lines += _flagged(audit, numbers)
+    lines += _people_lines(audit, numbers)
+    lines += _flagged_lines(audit, numbers)
     lines += join_lines(audit.info.get("joins", {}))
-    lines += _notes(audit.info, numbers)
+    lines += _note_lines(audit.info, numbers)
     found, rarer = reasons(ReportSource(audit))
     flagged = [reason for reason in found if not (reason.note or reason.weak)]
     lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
@@ -104,15 +104,17 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     ]
     missing = numbers.get("missing_detection_count")
     if missing:
-        lines.append(f"  {missing:>9,}  detections that no mask explains: masks may be missing")
-    lines += _unmatched(audit, numbers)
+        lines.append(f"  {missing:>9,}  detections without a matching mask: masks may be missing")
+    lines += _unmatched_lines(audit, numbers)
     for kind, model in audit.info.get("models", {}).items():
         lines.append(f"{kind} {model['name']} on {model['device']}, {model['precision']}")
-    absent = [signal for signal in audit.info["signals"] if not signal["available"]]
+    signals = audit.info["signals"]
+    absent = [signal for signal in signals if not signal["available"]]
     if absent:
-        needs = dict.fromkeys(signal["why"].removeprefix("needs ") for signal in absent)
-        lines.append(f"more signals with: {'; '.join(needs)}")
-    lines += _certificate(audit, numbers)
+        were = "was" if len(absent) == 1 else "were"
+        needs = "; ".join(dict.fromkeys(signal["why"] for signal in absent))
+        lines.append(f"{len(absent)} of {len(signals)} signals {were} not available: {needs}")
+    lines += _certificate_lines(audit, numbers)
     if version := audit.info.get("version"):
         lines.append(f"version {short(version)}")
     lines.append(f"report: {audit.path / 'report.html'}")
@@ -120,7 +122,7 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
 
 
 def flagged_text(numbers: Mapping[str, Any], lowest_share: float) -> str:
-    """Say how many masks break a rule, are grossly odd, or are merely the lowest; "" for none.
+    """Count masks that break a rule, have too low a quality, or only the lowest; "" for none.
 
     Args:
         numbers: What :func:`summary` gave.
@@ -130,14 +132,14 @@ def flagged_text(numbers: Mapping[str, Any], lowest_share: float) -> str:
         return ""
     rule, odd, lowest = (numbers[f"{name}_count"] or 0 for name in ("rule", "odd", "lowest"))
     text = f"{rule:,} break{'s' if rule == 1 else ''} a rule, "
-    text += f"{odd:,} {'is' if odd == 1 else 'are'} grossly odd"
+    text += f"{odd:,} {'is' if odd == 1 else 'are'} below the quality limit"
     if lowest:
-        text += f", {lowest:,} {'is' if lowest == 1 else 'are'} merely of the lowest "
+        text += f", {lowest:,} {'is' if lowest == 1 else 'are'} only in the lowest "
         text += f"{100 * lowest_share:.3g}% by quality"
     return text
 
 
-def _flagged(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+def _flagged_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     from curate.reporting.queries import lowest_share
 
     text = flagged_text(numbers, lowest_share(audit.info))
@@ -166,15 +168,15 @@ def people_text(numbers: Mapping[str, Any]) -> str:
     return "; ".join(clauses)
 
 
-def _people(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+def _people_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     text = people_text(numbers)
     if not text:
         return []
     command = f"curate write {shlex.quote(str(audit.path))} --out OUT"
-    return [text, f"`{command}` writes the dataset so"]
+    return [text, f"`{command}` writes the dataset with these decisions"]
 
 
-def _notes(info: Mapping[str, Any], numbers: Mapping[str, Any]) -> list[str]:
+def _note_lines(info: Mapping[str, Any], numbers: Mapping[str, Any]) -> list[str]:
     """Say what holds for the file as a whole, a line each, commonest first."""
     from curate.dataset.notes import count_text
 
@@ -189,7 +191,7 @@ def _notes(info: Mapping[str, Any], numbers: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _certificate(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+def _certificate_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     """Say what certificate holds, or holds no more, and how people's decisions stand to it."""
     from curate.people.guarantees.overrides import describe_certificate
     from curate.policy.certificate_in_force import void_text
@@ -199,15 +201,15 @@ def _certificate(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     return [line for line in lines if line]
 
 
-def _unmatched(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+def _unmatched_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     """Say which inputs have nothing to do with the dataset, as the wrong file has."""
     lines = []
     given = list(audit.info["inputs"])
     if "detections" in given and numbers.get("detector_median") is None:
-        lines.append("the detections name none of these images: do their image ids match?")
+        lines.append("the detections are of none of these images: check their image ids")
     others = any(name.startswith("compare ") for name in given)
     if others and numbers.get("agreement_median") is None:
-        lines.append("the other annotations have none of these images: do their names match?")
+        lines.append("the other annotations are of none of these images: check their image names")
     return lines
 
 
@@ -218,7 +220,7 @@ def _plain(reason: str) -> str:
 
 
 def check_gates(conditions: Sequence[str]) -> None:
-    """See that conditions can be read; costs nothing.
+    """Check the syntax of conditions, without an audit.
 
     Raises:
         CallError: One is malformed.
@@ -230,7 +232,7 @@ def check_gates(conditions: Sequence[str]) -> None:
 
 
 def check_gate_names(conditions: Sequence[str], columns: Iterable[str] = ()) -> None:
-    """See that conditions name numbers that an audit has, before hours of work stand before them.
+    """Check that conditions name numbers that an audit has, before it is computed.
 
     Args:
         conditions: The conditions.

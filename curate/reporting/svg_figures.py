@@ -1,4 +1,4 @@
-"""Numbers as SVG geometry: path data and positions, no markup and no colours."""
+"""SVG geometry of charts: path data and positions, no markup and no colours."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def segments(parts: Sequence[tuple[str, int]], gap: float = 0.3) -> list[tuple[s
     return placed
 
 
-def _fixed(value: float) -> str:
+def _format_fixed(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
@@ -126,12 +126,12 @@ def bars(
 
 def _bar_path(heights: Sequence[float]) -> str:
     step = WIDTH / len(heights)
-    wide, bottom = _fixed(step - 0.8), _fixed(HEIGHT)
+    wide, bottom = _format_fixed(step - 0.8), _format_fixed(HEIGHT)
     parts = []
     for i, part in enumerate(heights):
         if part > 0:
-            top = _fixed(HEIGHT - max(1.5, part * HEIGHT))
-            parts.append(f"M{_fixed(i * step + 0.4)} {top}h{wide}V{bottom}h-{wide}z")
+            top = _format_fixed(HEIGHT - max(1.5, part * HEIGHT))
+            parts.append(f"M{_format_fixed(i * step + 0.4)} {top}h{wide}V{bottom}h-{wide}z")
     return "".join(parts)
 
 
@@ -211,12 +211,12 @@ def cloud(
         top=count(top),
         x_title=titles[0],
         y_title=titles[1],
-        x_marks=_placed(marks[0], density.x_span),
-        y_marks=[(GRID - at, mark) for at, mark in _placed(marks[1], density.y_span)],
+        x_marks=_place_marks(marks[0], density.x_span),
+        y_marks=[(GRID - at, mark) for at, mark in _place_marks(marks[1], density.y_span)],
     )
 
 
-def _placed(marks: Sequence[Mark], span: tuple[float, float]) -> list[tuple[float, Mark]]:
+def _place_marks(marks: Sequence[Mark], span: tuple[float, float]) -> list[tuple[float, Mark]]:
     low, high = span
     return [((m.value - low) / (high - low) * GRID, m) for m in marks if low <= m.value <= high]
 
@@ -246,7 +246,8 @@ def line(curve: Curve, width: float = 640, height: float = 240) -> CurvePlot:
 
     def path(values: Sequence[float]) -> list[str]:
         return [
-            f"{_fixed(x(o))} {_fixed(y(v))}" for o, v in zip(curve.offsets, values, strict=True)
+            f"{_format_fixed(x(o))} {_format_fixed(y(v))}"
+            for o, v in zip(curve.offsets, values, strict=True)
         ]
 
     around = [*path(curve.p90), *reversed(path(curve.p10))]

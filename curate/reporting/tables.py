@@ -1,4 +1,4 @@
-"""Tables of a report: what is broken in itself, what may be missing, categories and images."""
+"""Tables of the report: invalid records, joins, near-duplicates, categories, images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.reporting.queries import ReportSource, actions_sql, value_of
 
 @dataclass(frozen=True)
 class Missing:
-    """What was not joined for one reason.
+    """Things that were not joined for one reason.
 
     Attributes:
         count: How many.
@@ -49,10 +49,10 @@ class Joined:
 
 def joins(source: ReportSource) -> list[Joined]:
     """Return every input that was joined, as ``audit.json`` says; none in audits without."""
-    return [_joined(name, facts) for name, facts in source.info.get("joins", {}).items()]
+    return [_join_row(name, facts) for name, facts in source.info.get("joins", {}).items()]
 
 
-def _joined(name: str, facts: Mapping[str, Any]) -> Joined:
+def _join_row(name: str, facts: Mapping[str, Any]) -> Joined:
     missing = [
         Missing(one["count"], f"not joined: {REASON_TEXTS.get(reason, reason)}", one["examples"])
         for reason, one in facts["not_joined"].items()

@@ -1,4 +1,4 @@
-"""``Audit``: a finished audit on disk, read by pandas or DuckDB; and opening and claiming one."""
+"""``Audit``: a finished audit on disk, as pandas frames or DuckDB views; opening and claiming."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from curate.store.parquet_parts import RESTORE, read_columns, read_schema, readi
 from curate.store.people_overlay import (
     OVERRIDDEN,
     PEOPLE,
+    count_moves,
     create_views,
-    moved_by_people,
     read_people,
     with_people,
 )
@@ -44,7 +44,7 @@ _THROWN_AWAY = "thrown_away"
 
 
 PLANNED_BY = ("state", "identity", "policy", "judged_by", "certified_line")
-"""What of ``audit.json`` the plan comes from."""
+"""Keys of ``audit.json`` on which the plan depends."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Audit:
         return Audit(self.path, self.info, None, pa.table({}) if people is None else people)
 
     def check_unchanged(self) -> None:
-        """See that the plan was not made anew since the audit was opened.
+        """Check that the plan was not made anew since the audit was opened.
 
         What is written from it for somebody else would be half of the old plan and half of the new.
         People's decisions may have come meanwhile.
@@ -87,7 +87,7 @@ class Audit:
             raise AuditError(what, str(self.path), "run the same command again")
 
     def people(self) -> pa.Table | None:
-        """Return what people have decided, a row a mask (see :data:`PEOPLE`); None for nothing."""
+        """Return people's decisions, a row a mask (see :data:`PEOPLE`); None for none."""
         self._refresh()
         if self.pinned_people is not None:
             return self.pinned_people if len(self.pinned_people) else None
@@ -113,7 +113,7 @@ class Audit:
         ``review_count`` and ``reject_count`` are those of today, as in :meth:`masks`.
         """
         frame = self._read("images", "image_id", columns)
-        moved = moved_by_people(self.people())
+        moved = count_moves(self.people())
         for name in moved.columns.intersection(frame.columns):
             frame[name] += moved[name].reindex(frame.index, fill_value=0).astype(frame[name].dtype)
         return frame
@@ -125,7 +125,7 @@ class Audit:
     def _read(self, kind: str, index: str, columns: Sequence[str] | None) -> pd.DataFrame:
         paths = part_paths(self.path, kind)
         if not paths:
-            raise AuditError("its parts are gone", str(self.path / kind), RESTORE)
+            raise AuditError("its part files are missing", str(self.path / kind), RESTORE)
         schema = read_schema(paths[0])
         if columns is not None:
             known = {*schema.names, *(OVERRIDDEN if kind == "masks" else ())}
@@ -141,7 +141,7 @@ class Audit:
             raise AuditError(f"there is no column {index}", str(paths[0]), RESTORE)
         if pc.count_distinct(table[index]).as_py() < len(table):
             raise AuditError(
-                f"they are damaged (a {index} stands twice)", str(paths[0].parent), RESTORE
+                f"they are damaged (a {index} occurs twice)", str(paths[0].parent), RESTORE
             )
         frame = to_frame(table)
         return frame if frame.index.name == index else frame.set_index(index)
@@ -182,7 +182,7 @@ class Audit:
         create_views(connection, self.path, self._people_view(), masks, images)
 
     def _people_view(self) -> pa.Table | Path | None:
-        """Return what the view of people's decisions is made of."""
+        """Return the table behind the view of people's decisions."""
         if not self.has_people():
             return None
         return self.path / PEOPLE if self.pinned_people is None else self.pinned_people

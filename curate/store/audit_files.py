@@ -1,4 +1,4 @@
-"""The files of an audit directory: where each stands, written whole or not at all, read back."""
+"""Files of an audit directory: paths of parts, atomic writes, reads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from curate.errors import AuditError, unwritable_advice
 from curate.store.parquet_parts import RESTORE, read_columns, read_names, read_rows, reading_part
 
 _NOTES = b"curate notes"
-"""Where in the metadata of a part's images its notes stand."""
+"""Metadata key of the notes of a part's images."""
 
 
 def with_notes(images: pa.Table, notes: Iterable[Note]) -> pa.Table:
@@ -42,7 +42,7 @@ def notes_of_parts(out: Path) -> tuple[Note, ...]:
 
 
 WORK = "work"
-"""Where an audit keeps what it needs until it is complete."""
+"""Folder of intermediate files of an unfinished audit."""
 
 PICKED_BY = ("mask_id", "image_id", "priority", "rank", "quality_score")
 """Columns by which queries pick a few rows: bounds let them skip whole parts."""
@@ -128,7 +128,7 @@ def read_scored(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def scored_path(root: Path, kind: str, index: int) -> Path:
-    """Return where part ``index`` stands until it is decided on."""
+    """Return the path of part ``index`` until it is decided on."""
     return part_path(root, kind, index).with_suffix(".arrow")
 
 
@@ -138,7 +138,7 @@ def is_scored(root: Path, index: int) -> bool:
 
 
 def part_path(root: Path, kind: str, index: int) -> Path:
-    """Return where part ``index`` of ``kind`` ("masks" or "images") stands."""
+    """Return the path of part ``index`` of ``kind`` ("masks" or "images")."""
     return root / kind / f"part-{index:06d}.parquet"
 
 
@@ -148,7 +148,7 @@ def part_paths(root: Path, kind: str) -> list[Path]:
 
 
 def check_parts(root: Path, stated: int | None, counts: Mapping[str, Any]) -> None:
-    """See that no part of a finished audit is missing: parts are numbered from 0, of both kinds.
+    """Check that no part of a finished audit is missing: parts are numbered from 0, of both kinds.
 
     Args:
         root: The audit directory.
@@ -170,7 +170,7 @@ def check_parts(root: Path, stated: int | None, counts: Mapping[str, Any]) -> No
             if index not in found:
                 raise AuditError("a part of the audit is missing", where, RESTORE)
             if stated is not None and index >= max(1, stated):
-                raise AuditError("it is no part of this audit", where, RESTORE)
+                raise AuditError("it does not belong to this audit", where, RESTORE)
     for kind in numbers if stated is None else ():
         rows = sum(read_rows(path) for path in part_paths(root, kind))
         if rows != counts.get(kind, rows):

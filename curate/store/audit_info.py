@@ -1,4 +1,4 @@
-"""``audit.json``, the file that makes a directory an audit: where it stands, and reading it.
+"""``audit.json``: the state and facts of an audit, read and checked.
 
 Nothing heavy is loaded for it, so a directory that holds no audit is refused at once.
 """

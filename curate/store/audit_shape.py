@@ -1,4 +1,4 @@
-"""The shape of ``audit.json``: which keys hold values of which types, so that no other is used."""
+"""Schema of ``audit.json``: types of the values by key."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ SHAPE: Mapping[str, Any] = {
     "certificate": Maybe(_ANY),
     "estimate": Maybe(_ANY),
 }
-"""What every audit has, and what it may have; keys that are not here may hold anything."""
+"""Required and optional keys of every audit; other keys may hold anything."""
 
 
 def misfit(value: object, shape: Any = SHAPE, place: str = "") -> str:
@@ -112,7 +112,7 @@ def misfit(value: object, shape: Any = SHAPE, place: str = "") -> str:
     else:
         kinds = shape if isinstance(shape, tuple) else (shape,)
         fits = isinstance(value, kinds) and (type(value) is not bool or {bool, object} & {*kinds})
-        return "" if fits else f"{place} is {_shown(value)}"
+        return "" if fits else f"{place} is {_show(value)}"
     return next(filter(None, (misfit(one, of, where) for where, one, of in inside)), "")
 
 
@@ -127,5 +127,5 @@ def _members(value: dict[str, Any], shape: Any, place: str) -> Any:
             yield f"{dot}{key}", value.get(key), of
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     return "missing or null" if value is None else f"{value!r:.40}"

@@ -1,4 +1,4 @@
-"""SQL over an audit: quoting, column types, and the queries that several rooms share."""
+"""SQL over an audit: quoting, column types, shared queries."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DATASET_VERSION = "dataset_version"
 """The name under which :func:`dataset_version` travels with everything that goes out to people."""
 
 
-def quoted(name: str) -> str:
+def quote_name(name: str) -> str:
     """Return a column name as SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def literal(text: str) -> str:
+def quote_text(text: str) -> str:
     """Return a text as SQL."""
     return "'" + text.replace("'", "''") + "'"
 
@@ -41,7 +41,7 @@ def is_number(sql_type: str) -> bool:
 
 
 def source_of(audit: Audit) -> Mapping[str, Any]:
-    """Return what ``audit.json`` says of the source: ``path``, ``format``, ``fingerprint``."""
+    """Return the source as ``audit.json`` has it: ``path``, ``format``, ``fingerprint``."""
     source = audit.info.get("source", {})
     return source if isinstance(source, Mapping) else {"path": source}
 
@@ -60,7 +60,7 @@ def dataset_version(audit: Audit) -> str | None:
 
 
 class Queried(Protocol):
-    """What can be asked in SQL."""
+    """Anything with SQL queries."""
 
     def query(self, sql: str) -> pd.DataFrame:
         """Run SQL over the views ``masks`` and ``images``."""

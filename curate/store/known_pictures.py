@@ -1,4 +1,4 @@
-"""The pictures of an audit's images, as they were found when it was made."""
+"""Pictures of an audit's images, as found when it was made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PICTURE = "picture_path"
 
 
 class PictureInfo(Protocol):
-    """What is needed of an audit."""
+    """The part of an audit needed here."""
 
     @property
     def info(self) -> dict[str, Any]:

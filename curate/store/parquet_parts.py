@@ -1,4 +1,4 @@
-"""Parquet files of an audit, read: one that is damaged, or not curate's, is told in a sentence."""
+"""Checked reads of Parquet parts; damage and foreign files are errors of one sentence."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
 
 
-def _wanted(name: str) -> Callable[[pa.DataType], bool] | None:
-    """Return what the type of a column has to be; None where it may be any."""
+def _required_type(name: str) -> Callable[[pa.DataType], bool] | None:
+    """Return the required type of a column; None where any will do."""
     if name in _WHOLE:
         return lambda kind: bool(pa.types.is_integer(kind))
     if name in _TEXTS:
@@ -116,7 +116,7 @@ def read_columns(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def check_table(table: pa.Table, path: Path) -> None:
-    """See that what was read of a part can be used; raises as :func:`read_columns`."""
+    """Check the columns read from a part; raises as :func:`read_columns`."""
     _check(table.schema, path)
     for name in (*_WHOLE, *_STATED):
         if name in table.column_names and table[name].null_count:
@@ -126,9 +126,9 @@ def check_table(table: pa.Table, path: Path) -> None:
 def _check(schema: pa.Schema, path: Path) -> None:
     names = schema.names
     if len(set(names)) < len(names):
-        raise AuditError("it is damaged (a column stands twice)", str(path), RESTORE)
+        raise AuditError("it is damaged (a column occurs twice)", str(path), RESTORE)
     for field in schema:
-        wanted = _wanted(field.name)
+        wanted = _required_type(field.name)
         if wanted is not None and not wanted(field.type):
             what = f"it is not as curate writes it: {field.name} holds {str(field.type)[:60]}"
             raise AuditError(what, str(path), RESTORE)

@@ -1,4 +1,4 @@
-"""People's decisions over the policy's plan: one small file beside the parts, joined when read.
+"""Overlay of people's decisions on the policy's plan: one small file, joined when read.
 
 The parts hold what the policy, the model or a certificate decides; they are rewritten only when one
 of these changes. What people decide stands in a file of its own, a row a decided mask, so that a
@@ -122,7 +122,7 @@ def read_people(root: Path) -> pa.Table | None:
         if name not in table.column_names:
             raise AuditError(f"there is no column {name}", str(path), do)
     if pc.count_distinct(table["mask_id"]).as_py() < len(table):
-        raise AuditError("it is damaged (a mask stands there twice)", str(path), do)
+        raise AuditError("it is damaged (a mask occurs twice)", str(path), do)
     return table
 
 
@@ -148,7 +148,7 @@ def with_people(masks: pd.DataFrame, people: pa.Table | None) -> pd.DataFrame:
     return masks
 
 
-def moved_by_people(people: pa.Table | None) -> pd.DataFrame:
+def count_moves(people: pa.Table | None) -> pd.DataFrame:
     """Return by how much people's decisions move each image's counts; index ``image_id``."""
     if people is None:
         return pd.DataFrame()

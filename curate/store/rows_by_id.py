@@ -1,4 +1,4 @@
-"""What an audit knows of some masks or images, found by id without reading all of it."""
+"""Rows of masks or images by id, without a full scan in memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rows_of(
     """
     paths = part_paths(audit.path, view)
     if not paths:
-        raise AuditError("its parts are gone", str(audit.path / view), RESTORE)
+        raise AuditError("its part files are missing", str(audit.path / view), RESTORE)
     schema = read_schema(paths[0])
     names = [name for name in dict.fromkeys([key, *columns]) if name in schema.names]
     wanted = np.unique(np.asarray(values, np.int64))
@@ -57,13 +57,13 @@ def rows_of(
     return to_frame(table.replace_schema_metadata(None))
 
 
-def known(audit: Audit, view: str, key: str, values: IntArray) -> BoolArray:
+def are_known(audit: Audit, view: str, key: str, values: IntArray) -> BoolArray:
     """Return which ids the audit has, in the order given."""
     found = rows_of(audit, view, key, values)[key].to_numpy(np.int64)
     return np.asarray(np.isin(values, found), np.bool_)
 
 
-def decoded(counts: Any, heights: IntArray, widths: IntArray) -> tuple[Runs, list[str]]:
+def decode_masks(counts: Any, heights: IntArray, widths: IntArray) -> tuple[Runs, list[str]]:
     """Read run lengths; also return what is wrong with each, "" for nothing."""
     runs, codes = decode(counts, heights, widths)
     return runs, [PROBLEMS[code] if code != OK else "" for code in codes.tolist()]
@@ -89,6 +89,6 @@ def pair_iou(first: Runs, second: Runs) -> FloatArray:
     return iou
 
 
-def canonical(runs: Runs) -> list[bytes]:
+def encode_canonical(runs: Runs) -> list[bytes]:
     """Return masks as the one spelling that equal pixels have."""
     return list(encode(runs).to_pylist())

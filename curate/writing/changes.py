@@ -1,4 +1,4 @@
-"""What becomes of each mask when a dataset is written: from the plan and people's decisions."""
+"""Changes to each mask when a dataset is written, from the plan and people's decisions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curate.people.queues.population import actions_sql, include_reject
 from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, NOT_DRAWN_REASON
 from curate.rle import area
 from curate.store.audit import Audit
-from curate.store.rows_by_id import decoded, pair_iou
+from curate.store.rows_by_id import decode_masks, pair_iou
 from curate.writing.format_losses import FormLoss, form_loss
 from curate.writing.new_masks import find_new
 from curate.writing.write_options import WriteOptions
@@ -137,8 +137,8 @@ def changes(audit: Audit, options: WriteOptions, *, agreed: bool = False) -> Cha
     dropped = actions_sql(include_reject(options.drop))
     gone = f"m.{dropped}"
     people = audit.has_people()
-    removed = _removed(audit, gone, people)
-    touched = _touched(audit, gone, options) if people else pd.DataFrame()
+    removed = _find_removed(audit, gone, people)
+    touched = _find_changed(audit, gone, options) if people else pd.DataFrame()
     added, left_out = find_new(audit, removed, touched, options)
     edits = Edits(
         drop=frozenset(removed["source_key"].astype(str)),
@@ -151,7 +151,7 @@ def changes(audit: Audit, options: WriteOptions, *, agreed: bool = False) -> Cha
     shown = pd.concat(rows, ignore_index=True) if rows else _rows(pd.DataFrame())
     listed = shown[shown["change"] != "kept"].reset_index(drop=True)
     numbers = audit.query("select count(*) as masks from masks")["masks"]
-    waiting = _waiting(audit, gone) if people else pd.DataFrame(columns=["why"])
+    waiting = _find_waiting(audit, gone) if people else pd.DataFrame(columns=["why"])
     emptied = audit.query(_EMPTIED.format(dropped=dropped))["image_id"]
     if len(added):
         emptied = emptied[~emptied.isin(added["image_id"])]
@@ -160,7 +160,7 @@ def changes(audit: Audit, options: WriteOptions, *, agreed: bool = False) -> Cha
 
 
 def with_stored(audit: Audit, found: Changes, stored: Stored) -> Changes:
-    """Return what changes with what a format could not hold to the pixel.
+    """Return the changes with the IoU of masks that a format could not hold to the pixel.
 
     Args:
         audit: The audit.
@@ -188,10 +188,12 @@ def with_stored(audit: Audit, found: Changes, stored: Stored) -> Changes:
             at = int(here[0]) if len(here) else -1
         iou, text = _loss(meant, counts, size)
         if at < 0:
-            cut.append(frame.loc[[key]].assign(stored_iou=iou, reason=_joined(row["reason"], text)))
+            cut.append(
+                frame.loc[[key]].assign(stored_iou=iou, reason=_append_reason(row["reason"], text))
+            )
         else:
             rows.loc[at, "stored_iou"] = iou
-            rows.loc[at, "reason"] = _joined(rows.loc[at, "reason"], text)
+            rows.loc[at, "reason"] = _append_reason(rows.loc[at, "reason"], text)
     made = [_rows(one) for one in cut]
     return replace(found, rows=pd.concat([rows, *made], ignore_index=True) if made else rows)
 
@@ -199,28 +201,28 @@ def with_stored(audit: Audit, found: Changes, stored: Stored) -> Changes:
 def _loss(meant: bytes, held: bytes, size: tuple[int, int]) -> tuple[float, str]:
     """Return the IoU of what is stored with what was meant, and how many pixels it lacks."""
     height, width = (np.array([side], np.int64) for side in size)
-    a, b = (decoded([counts], height, width)[0] for counts in (meant, held))
+    a, b = (decode_masks([counts], height, width)[0] for counts in (meant, held))
     iou, before, after = float(pair_iou(a, b)[0]), int(area(a)[0]), int(area(b)[0])
     return iou, f"other masks have {before - after:,} of its {before:,} pixels (IoU {iou:.4f})"
 
 
-def _joined(reason: Any, text: str) -> str:
+def _append_reason(reason: Any, text: str) -> str:
     return f"{reason}; {text}" if isinstance(reason, str) and reason else text
 
 
-def _waiting(audit: Audit, gone: str) -> pd.DataFrame:
+def _find_waiting(audit: Audit, gone: str) -> pd.DataFrame:
     found = audit.query(_WAITING.format(gone=gone), [NOT_DRAWN_REASON, NOT_DRAWN, DISPUTED])
-    return found.assign(reviewers=listed_names(found[_WHO]))
+    return found.assign(reviewers=to_name_lists(found[_WHO]))
 
 
-def _removed(audit: Audit, gone: str, people: bool) -> pd.DataFrame:
+def _find_removed(audit: Audit, gone: str, people: bool) -> pd.DataFrame:
     joined = "left join people p on p.mask_id = m.mask_id" if people else ""
     named = ", p.reviewers, p.time, p.draw_id" if people else ""
     found = audit.query(_REMOVED.format(people=named, join=joined, gone=gone))
     return found.assign(change="removed")
 
 
-def _touched(audit: Audit, gone: str, options: WriteOptions) -> pd.DataFrame:
+def _find_changed(audit: Audit, gone: str, options: WriteOptions) -> pd.DataFrame:
     """Return the masks that people redrew or relabelled; with attributes all that they decided."""
     kept = ", 'kept'" if options.attributes else ""
     before = "m.category"
@@ -249,7 +251,7 @@ def _changes_of(touched: pd.DataFrame, options: WriteOptions) -> dict[str, Chang
 
 
 def _attributes(row: Mapping[Any, Any]) -> dict[str, str]:
-    """Return what is noted beside a mask: the same names as in the provenance."""
+    """Return the attributes of a mask: the same names as in the provenance."""
     when = pd.Timestamp(row["time"]).isoformat(timespec="seconds") if row["time"] else ""
     noted = {"curate_change": row["change"], "curate_reviewers": ", ".join(row["reviewers"])}
     return {name: str(value) for name, value in (noted | {"curate_time": when}).items() if value}
@@ -279,12 +281,12 @@ def _rows(frame: pd.DataFrame) -> pd.DataFrame:
     for name in _IOUS:
         made[name] = pd.to_numeric(made[name], errors="coerce").astype("float64")
     made["time"] = pd.to_datetime(made["time"], utc=True)
-    made[_WHO] = listed_names(made[_WHO])
+    made[_WHO] = to_name_lists(made[_WHO])
     other = (*_NUMBERS, *_IOUS, "time", _WHO)
     return made.astype({name: "str" for name in ROWS if name not in other})
 
 
-def listed_names(column: pd.Series[Any]) -> pd.Series[Any]:
+def to_name_lists(column: pd.Series[Any]) -> pd.Series[Any]:
     """Return a column of lists of names, as Arrow and DuckDB give them, as plain lists."""
     lists = [list(one) if isinstance(one, list | tuple | np.ndarray) else [] for one in column]
     return pd.Series(lists, column.index, object)

@@ -1,4 +1,4 @@
-"""Any audited dataset as one COCO instances file, as people left it.
+"""Export of any audited dataset, with people's decisions, to one COCO instances file.
 
 It is written from the audit's own tables, a part at a time, so the source need not be there. What
 COCO has a place for is written: images, categories, pixels, boxes, areas, ``iscrowd``, ids, and
@@ -71,7 +71,7 @@ def write_coco(audit: Audit, form: Format, edits: Edits, out: Path) -> Made:
     found = _version_of(out)
     if found != meant.hexdigest():
         files.unlink(out)
-        what = "what was written is not what was meant, so it was removed"
+        what = "the written file differs from the expected dataset, so it was removed"
         raise AuditError(what, str(out), "this is a fault of curate: please report it")
     return Made(found, made.stored(), made.places, made.left_out, made.renumbered)
 
@@ -187,7 +187,7 @@ def _parts(audit: Audit, edits: Edits, made: _File) -> Iterator[tuple[pd.DataFra
         columns = ("image_id", "file_name", "height", "width", "source_key")
         images = _read(audit, "images", index, columns).set_index("image_id")
         masks = _as_left(_read(audit, "masks", index, _READ), edits)
-        new = _added(images, add, free).assign(polygon=made.numbers.polygons)
+        new = _append_added(images, add, free).assign(polygon=made.numbers.polygons)
         free += len(new)
         masks = pd.concat([masks, new], ignore_index=True) if len(new) else masks
         sizes = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
@@ -229,7 +229,7 @@ def _as_left(masks: pd.DataFrame, edits: Edits) -> pd.DataFrame:
     return made.assign(polygon=ring, addition=-1)
 
 
-def _added(
+def _append_added(
     images: pd.DataFrame, add: Mapping[str, list[tuple[int, Addition]]], free: int
 ) -> pd.DataFrame:
     if not add or "source_key" not in images:

@@ -1,4 +1,4 @@
-"""Ids of masks, images and categories in a COCO file that is made of another format."""
+"""Ids of masks, images and categories in a COCO file made from another format."""
 
 from __future__ import annotations
 

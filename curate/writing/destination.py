@@ -1,4 +1,4 @@
-"""Where a dataset is written: checked first, made beside its place, named at the end."""
+"""Output place of a dataset: checks, a temporary folder beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.formats.format import exists_error
 
 
 def refuse_changed(source: Path, before: str | None) -> None:
-    """See that a source is still what was audited.
+    """Check that a source has not changed since its audit.
 
     Raises:
         SourceError: It is gone or has changed.
@@ -22,17 +22,17 @@ def refuse_changed(source: Path, before: str | None) -> None:
         do = "put it back, name its new place with --source, or audit it where it is now"
         raise SourceError("the audited dataset is not there any more", str(source), do)
     if before is not None and fingerprint(source) != before:
-        raise changed_since(source)
+        raise source_changed_error(source)
 
 
-def changed_since(source: Path) -> SourceError:
+def source_changed_error(source: Path) -> SourceError:
     """Return the error that a source is not what was audited."""
     do = "audit it again: the decisions are about what it held then"
     return SourceError("it has changed since it was audited", str(source), do)
 
 
 def refuse_place(source: Path, audit: Path, out: Path) -> None:
-    """See that an output is free and overwrites nothing.
+    """Check that an output is free and overwrites nothing.
 
     Raises:
         CallError: It is taken, or lies in the source or the audit.
@@ -46,7 +46,7 @@ def refuse_place(source: Path, audit: Path, out: Path) -> None:
         raise CallError("the output lies inside the audit", str(out), "choose another output")
     empty = not out.exists() or (source.is_dir() and out.is_dir() and not any(out.iterdir()))
     if not empty or out.is_symlink():
-        for path in left_beside(out):  # by a run that was killed when all was named
+        for path in find_left_beside(out):  # by a run that was killed when all was named
             files.remove_tree(path, quiet=True)
         raise exists_error(out)
 
@@ -81,7 +81,7 @@ def beside(out: Path) -> Iterator[Path]:
         files.remove_tree(folder, quiet=True)
 
 
-def left_beside(out: Path) -> list[Path]:
+def find_left_beside(out: Path) -> list[Path]:
     """Return the folders of :func:`beside` that processes of this machine left when killed."""
     try:
         return files.find_abandoned(out.parent, files.partial_prefix(out), files.PARTIAL)

@@ -1,4 +1,4 @@
-"""The two datasets of a comparison: the source as it is meant to be, and what was written.
+"""Both sides of the check after writing: the expected dataset, and the written one.
 
 Masks come in the order in which they are read; only new ones are put behind the others of their
 image, since a format may read them anywhere among these.
@@ -21,7 +21,7 @@ from curate.formats.edits import Addition, Edits, Stored
 from curate.formats.format import Format
 
 STAYS, CHANGED, ADDED = range(3)
-"""What happens to a mask (column ``_state``)."""
+"""Change of a mask (column ``_state``)."""
 
 _IMAGE = ("source_key", "file_name")
 
@@ -30,7 +30,7 @@ _WITHOUT_IDS = "coco-results"
 
 
 class MaskPlace(NamedTuple):
-    """Where a mask stands in a dataset: its id, as it is read, and its source key."""
+    """Place of a mask in a dataset: its id, as it is read, and its source key."""
 
     mask_id: int
     source_key: str
@@ -100,7 +100,7 @@ class Meant(_Dataset):
             touched = np.union1d(masks["image_id"][goes].to_numpy(), edited.to_numpy())
             self.touched.append(table.images.index.isin(touched))
             kept["_touched"] = kept["image_id"].isin(touched)
-            yield _ordered(kept, table.images, kept["_state"].to_numpy() == ADDED)
+            yield _sort_masks(kept, table.images, kept["_state"].to_numpy() == ADDED)
 
     def _changes(self, kept: pd.DataFrame) -> pd.DataFrame:
         keys = kept["source_key"]
@@ -112,8 +112,8 @@ class Meant(_Dataset):
         state = np.where(touched & keys.isin({**pixels, **names}), CHANGED, STAYS)
         return kept.assign(
             _state=state,
-            segmentation=_replaced(kept["segmentation"], keys, pixels | held),
-            category=_replaced(kept["category"], keys, names),
+            segmentation=_replace_values(kept["segmentation"], keys, pixels | held),
+            category=_replace_values(kept["category"], keys, names),
             status=kept["status"].where(~keys.isin(pixels), "ok"),
         )
 
@@ -165,7 +165,7 @@ class Written(_Dataset):
             masks = table.masks.assign(_own_id=_own_ids(self.form, table), _state=STAYS)
             self.note_images(table.images, masks)
             self.version.update(image_digests(table.masks, table.images, table.runs))
-            yield _ordered(masks, table.images, self._added(masks, table.images))
+            yield _sort_masks(masks, table.images, self._added(masks, table.images))
 
     def _added(self, masks: pd.DataFrame, images: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Return which masks are taken for the new ones: of equal ones the last that were read."""
@@ -203,7 +203,7 @@ def _own_ids(form: Format, table: MaskTable) -> npt.NDArray[np.bool_]:
     return ids_of_source(masks)
 
 
-def _replaced(
+def _replace_values(
     column: pd.Series[Any], keys: pd.Series[Any], values: Mapping[str, Any]
 ) -> pd.Series[Any]:
     """Return a column with the values of some keys replaced."""
@@ -215,7 +215,7 @@ def _replaced(
     return pd.Series(array, index=column.index)
 
 
-def _ordered(
+def _sort_masks(
     masks: pd.DataFrame, images: pd.DataFrame, added: npt.NDArray[np.bool_]
 ) -> pd.DataFrame:
     """Sort masks by image as read, in each those that are new last, by their pixels.

@@ -1,4 +1,4 @@
-"""The guard against losing masks for format errors, which often are a habit of a whole file."""
+"""Guard against losing many masks for format errors, often a habit of a whole file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ order by mask_id limit {most}
 
 @dataclass(frozen=True)
 class FormLoss:
-    """What would go for format errors: nobody decided it, and no other mask has the object.
+    """Masks that would be removed for format errors: undecided, and without a duplicate.
 
     Attributes:
         masks: How many masks.
@@ -81,7 +81,7 @@ class FormLoss:
         }
 
     def text(self) -> str:
-        """Return what goes and why, with examples, as a clause."""
+        """Describe the loss and its reasons, with examples, as a clause."""
         reasons = ", ".join(f"{_words(status)}: {n:,}" for status, n in self.reasons.items())
         shown = "; ".join(
             f"{one['file_name'] or 'an image without a name'}, mask {one['mask_id']}: "
@@ -96,8 +96,8 @@ class FormLoss:
         return f"{some} {why} ({reasons}), for example {shown}"
 
     def warnings(self) -> list[str]:
-        """Return what a run without an output says of it."""
-        return [f"{self.text()}: this takes --yes"] if self.needs_yes else []
+        """Return the warnings of a dry run."""
+        return [f"{self.text()}: writing needs --yes"] if self.needs_yes else []
 
     def refuse(self, where: str) -> None:
         """Raise where that is much and nobody agreed.
@@ -106,7 +106,7 @@ class FormLoss:
             CallError: So it is.
         """
         if self.needs_yes:
-            do = "mend the file, or its reading, or say --yes if they are to go"
+            do = "fix the file, or how it is read, or add --yes to remove them"
             raise CallError(self.text(), where, do)
 
 
@@ -116,7 +116,7 @@ def _words(status: str) -> str:
 
 
 def form_loss(audit: Audit, dropped: str, *, agreed: bool = False) -> FormLoss:
-    """Return what would go for format errors.
+    """Count the masks that would be removed for format errors.
 
     Args:
         audit: The audit.

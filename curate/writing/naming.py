@@ -1,4 +1,4 @@
-"""Naming what was written: never over something else, even when two runs end at one moment."""
+"""Atomic naming of outputs: nothing is overwritten, even by two runs at one moment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from curate.common import files
 from curate.errors import CallError, unwritable
 from curate.formats.format import exists_error
-from curate.writing.destination import beside, left_beside
+from curate.writing.destination import beside, find_left_beside
 
 DATASET, NOTE = "dataset", "provenance"
 """Where the two are made in the folder beside the output: a folder, and a file's name."""
@@ -77,7 +77,7 @@ def name_both(made: Path, out: Path, note: Path, provenance: Path, *, renew: boo
 
 def remove_orphan(out: Path, provenance: Path) -> None:
     """Remove the provenance that a killed run left at its place before it named the dataset."""
-    for folder in left_beside(out):
+    for folder in find_left_beside(out):
         with suppress(OSError):
             unnamed = any((folder / DATASET).iterdir()) and not os.path.lexists(out)
             notes = folder.glob(f"{NOTE}.*")
@@ -127,11 +127,11 @@ def _alone_in(*folders: Path) -> Iterator[None]:
     with ExitStack() as held:
         for folder in sorted({folder.resolve() for folder in folders}):
             with suppress(OSError, ImportError):
-                held.callback(os.close, _locked(folder))
+                held.callback(os.close, _lock(folder))
         yield
 
 
-def _locked(folder: Path) -> int:
+def _lock(folder: Path) -> int:
     import fcntl  # there is none on Windows
 
     opened = os.open(folder, os.O_RDONLY)

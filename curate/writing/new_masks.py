@@ -1,4 +1,4 @@
-"""Masks that people added, as they are written: where they go, and which have a twin already."""
+"""Added masks as they are written: their records, and twins among existing masks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curate.people.reviews.outcomes import join_names
 from curate.rle import Runs, area, cross_overlaps, overlaps
 from curate.scorers.duplicates import DUPLICATE_IOU
 from curate.store.audit import Audit
-from curate.store.rows_by_id import decoded, rows_of
+from curate.store.rows_by_id import decode_masks, rows_of
 from curate.writing.write_options import WriteOptions
 
 
@@ -95,7 +95,7 @@ def _twins(
 def _runs(frame: pd.DataFrame) -> Runs:
     sizes = (frame[side].to_numpy(np.int64) for side in ("height", "width"))
     counts = frame["segmentation"].astype(object)
-    return decoded(counts.where(counts.notna(), None).tolist(), *sizes)[0]
+    return decode_masks(counts.where(counts.notna(), None).tolist(), *sizes)[0]
 
 
 def _iou(shared: Any, first: Any, second: Any) -> Any:

@@ -21,15 +21,15 @@ from curate.common import files
 from curate.dataset.version_id import short
 from curate.errors import CallError
 from curate.people.guarantees.overrides import format_bound
-from curate.policy.certificate_in_force import CERTIFICATE, basis
+from curate.policy.certificate_in_force import CERTIFICATE, certificate_basis
 from curate.store.audit import Audit
 from curate.store.audit_files import part_names, part_paths, read_part, to_frame
 from curate.store.people_overlay import OVERRIDDEN, with_people
-from curate.writing.changes import ROWS, Changes, listed_names
+from curate.writing.changes import ROWS, Changes, to_name_lists
 from curate.writing.naming import remove_orphan
 
 SUFFIX = ".provenance.parquet"
-"""What is put behind the name of a dataset for the name of its provenance."""
+"""Suffix that turns a dataset's name into that of its provenance."""
 
 _MARK = b"curate provenance"
 _JSON_MARK = b'{"about":{"tool":"curate '
@@ -50,12 +50,12 @@ _SCHEMA = pa.schema([*_TYPES.items(), *((name, pa.string()) for name in UNDER)])
 
 
 def beside(out: Path) -> Path:
-    """Return where the provenance of a dataset goes if nothing else is asked for."""
+    """Return the default path of the provenance of a dataset."""
     return out.with_name(out.name + SUFFIX)
 
 
 def place_of(out: Path, wanted: Path | None) -> Path:
-    """Return where the provenance of a dataset goes.
+    """Return the path of the provenance of a dataset.
 
     Args:
         out: The dataset.
@@ -86,7 +86,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def about(audit: Audit, version: str) -> dict[str, Any]:
-    """Return what holds for all masks of a written dataset.
+    """Return the facts common to all masks of a written dataset.
 
     Args:
         audit: The audit that it was written from.
@@ -114,7 +114,7 @@ def about(audit: Audit, version: str) -> dict[str, Any]:
 def _under(audit: Audit) -> dict[str, str | None]:
     """Return the columns :data:`UNDER`, short enough to stand in every row."""
     info = audit.info
-    now, certificate = basis(info), info.get(CERTIFICATE)
+    now, certificate = certificate_basis(info), info.get(CERTIFICATE)
     policy = (info.get("policy") or {}).get("name")
     version = info.get("version")
     return {
@@ -155,7 +155,7 @@ def write_provenance(
 
 
 def _pandas_types() -> bytes:
-    """Return what makes pandas read ids as Int64: as float64, large ones would be others."""
+    """Return pandas metadata that keeps ids Int64: float64 would change large ones."""
     types = {name: "Int64" for name, kind in _TYPES.items() if kind == pa.int64()}
     columns = [
         {
@@ -225,7 +225,7 @@ def _table(frame: pd.DataFrame, under: Mapping[str, str | None]) -> pa.Table:
     for name, kind in _TYPES.items():
         values = frame[name]
         if name == "reviewers":
-            values = listed_names(values)
+            values = to_name_lists(values)
         if name == "time":
             values = pd.to_datetime(values, utc=True).dt.as_unit("us")
         columns.append(pa.array(values.astype(object).where(values.notna(), None), kind))

@@ -1,4 +1,4 @@
-"""Write a dataset back without some masks, and prove that nothing else changed."""
+"""Pruning: a dataset without some masks, everything else proven unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from curate.formats.format import Format
 from curate.people.queues.population import actions_sql, include_reject
 from curate.store.audit import Audit
 from curate.store.audit_sql import source_of
-from curate.writing.destination import beside, changed_since, refuse_changed, refuse_place
+from curate.writing.destination import beside, refuse_changed, refuse_place, source_changed_error
 from curate.writing.expected_dataset import MaskPlace
 from curate.writing.format_losses import FormLoss, form_loss
 from curate.writing.naming import name_dataset
@@ -32,7 +32,7 @@ LISTS_MASKS_ONLY = "coco-results"
 
 @dataclass(frozen=True)
 class PruneResult:
-    """What pruning did, or would do.
+    """Result of pruning, or of its dry run.
 
     Attributes:
         source: The dataset that was audited.
@@ -70,7 +70,7 @@ class PruneResult:
         }
 
     def text(self) -> str:
-        """Return what happened, in a line or two."""
+        """Return the result in a line or two."""
         counts = f"{self.dropped:,} of {count_noun(self.kept + self.dropped, 'mask')}"
         emptied = emptied_text(self.emptied_images, self.format)
         if self.out is None:
@@ -94,10 +94,10 @@ def emptied_text(images: int, format: str) -> list[str]:
     """
     if not images:
         return []
-    some = f"{count_noun(images, 'image')} {plural(images, 'has', 'have')} no mask any more"
+    some = f"{count_noun(images, 'image')} {plural(images, 'has', 'have')} no masks left"
     if format == LISTS_MASKS_ONLY:
-        return [f"{some} and so {plural(images, 'is', 'are')} not in it"]
-    return [f"{some}: trainers take such images for empty ones"]
+        return [f"{some} and {plural(images, 'is', 'are')} not listed in it"]
+    return [f"{some}: training will treat them as images without objects"]
 
 
 def prune(
@@ -163,7 +163,7 @@ def prune(
 
 
 def audited_source(audit: Audit, moved_to: Path | None) -> tuple[Path, Format]:
-    """Return where the audited dataset is, unchanged, and its format.
+    """Return the path of the audited, unchanged dataset, and its format.
 
     Args:
         audit: The audit.
@@ -175,19 +175,19 @@ def audited_source(audit: Audit, moved_to: Path | None) -> tuple[Path, Format]:
     """
     stated = source_of(audit)
     if "path" not in stated:
-        raise AuditError("it does not say what it is an audit of", str(audit.path))
+        raise AuditError("its audit.json names no source", str(audit.path))
     audited = Path(stated["path"])
     source = audited if moved_to is None else moved_to
     refuse_changed(source, stated.get("fingerprint"))
     if source.is_file() and source.name != audited.name:  # source keys begin with it
-        what, do = "it has another name than when it was audited", f"call it {audited.name} again"
+        what, do = "its name differs from that of the audited file", f"rename it to {audited.name}"
         raise SourceError(what, str(source), do)
     return source, detect(source, stated.get("format"), read_options(audit))
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a dataset before it is written.
+    """Facts known of a dataset before it is written.
 
     Attributes:
         masks: How many masks it must hold.
@@ -199,7 +199,7 @@ class Expected:
 
 
 class Made(NamedTuple):
-    """What came of writing a dataset.
+    """Facts of a written dataset.
 
     Attributes:
         version: Its content id.
@@ -237,14 +237,14 @@ def write_checked(
     found = check_written(form, source, written, edits, stored)
     problem = found.problem
     if not problem and meant.source_version not in (None, found.version_before):
-        raise changed_since(source)
+        raise source_changed_error(source)
     if not problem and found.masks != meant.masks:
         problem = f"it holds {found.masks} masks instead of {meant.masks}"
     if not problem:
         problem = form.check_unedited(source, written, edits)
     if problem:
         raise AuditError(
-            f"what was written is not what was meant ({problem}), so it was removed",
+            f"the written dataset differs from the expected one ({problem}), so it was removed",
             str(out),
             "this is a fault of curate: please report it; the source is untouched",
         )
@@ -252,7 +252,7 @@ def write_checked(
 
 
 def read_options(audit: Audit) -> ReadOptions:
-    """Return what the source's reader was told when it was audited."""
+    """Return the options with which the source was read when audited."""
     from curate.formats.format import ReadOptions  # it loads tables, which most commands do without
     from curate.formats.own_pictures import IN_DATASET
 

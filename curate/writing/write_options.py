@@ -1,4 +1,4 @@
-"""How a dataset is written: what goes, how new pixels are stored, who gets shared ones."""
+"""Options of writing: dropped actions, mask encoding, owners of shared pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.policy.grammar import check_choice
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How a dataset is written.
+    """Options of writing a dataset.
 
     Attributes:
         drop: Masks of which actions go beside the rejected ones: "review".

@@ -1,4 +1,4 @@
-"""What writing a dataset did, or would do: as counts, as JSON and in words."""
+"""Result of writing a dataset or of its dry run: counts, JSON, text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class WriteResult:
-    """What writing did, or would do; as text: a few lines for people.
+    """Result of writing, or of a dry run; as text: a few lines for people.
 
     Attributes:
         source: The dataset that was audited.
@@ -97,13 +97,13 @@ class WriteResult:
                 "polygons_to_rle": stored.turned,
             },
             "renumbered": {str(old): new for old, new in self.changes.renumbered.items()},
-            "moved": _listed(moved[names]),
-            "not_settled": _listed(self.changes.waiting),
-            "masks": _listed(self.changes.rows),
+            "moved": _to_records(moved[names]),
+            "not_settled": _to_records(self.changes.waiting),
+            "masks": _to_records(self.changes.rows),
         }
 
     def text(self) -> str:
-        """Return what happened in a few lines."""
+        """Return the result in a few lines."""
         n = self.counts()
         lines = [*self._removed_text(n), *self._changed_text(n)] or ["nothing changes"]
         lines += [*self._coco_text(), *self._waiting_text(n)]
@@ -115,7 +115,7 @@ class WriteResult:
         lines.append(f"{before} before, {n['masks_after']:,} after")
         lines += self._after_text()
         versions = " -> ".join(short(v) for v in (self.version_before, self.version) if v)
-        meant = "all as meant" if not len(self.moved) else "all others as meant"
+        meant = "all as expected" if not len(self.moved) else "all others as expected"
         lines += [
             f"wrote {self.out}, read it back: {count_noun(n['masks_after'], 'mask')}, {meant}",
             f"version {versions}",
@@ -130,7 +130,7 @@ class WriteResult:
             ("removed_for_review", "that wait for review"),
             ("removed_accepted", "that are accepted"),
         )
-        shown = _joined((n[name], what) for name, what in parts)
+        shown = _join_counts((n[name], what) for name, what in parts)
         return [f"removed: {shown}"] if shown else []
 
     def _changed_text(self, n: dict[str, int]) -> list[str]:
@@ -190,7 +190,7 @@ class WriteResult:
             more = f" and {len(moved) - _SHOWN:,} more" if len(moved) > _SHOWN else ""
             lines.append(
                 f"{count_noun(len(moved), 'mask')} not held to the pixel, "
-                f"IoU with what was meant {iou.min():.4f} at least, {iou.mean():.4f} on average: "
+                f"IoU with the intended mask at least {iou.min():.4f}, mean {iou.mean():.4f}: "
                 f"{names}{more}"
             )
         return lines
@@ -202,11 +202,11 @@ def _name(row: dict[Any, Any]) -> str:
     return f"the mask added to {row['file_name']}"
 
 
-def _joined(parts: Iterable[tuple[int, str]]) -> str:
+def _join_counts(parts: Iterable[tuple[int, str]]) -> str:
     return ", ".join(f"{number:,} {what}" for number, what in parts if number)
 
 
-def _listed(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def _to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return rows as plain values, None for NA."""
     found = frame.astype(object)
     rows = found.where(found.notna(), None).to_dict("records")

@@ -1,4 +1,4 @@
-"""Write a dataset as people left it, and prove that it is what they decided and nothing else."""
+"""Writing of a dataset with people's decisions, verified by reading it back."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def write(
     source, form = audited_source(audit, source)
     if to not in (None, form.name, "coco"):
         what = f"a dataset is written in its own format, {form.name}, or as coco, not as {to}"
-        raise CallError(what, "--to", "leave it out for its own")
+        raise CallError(what, "--to", "omit it to keep the format")
     export = to == "coco" and form.name != "coco"
     if out is not None:
         refuse_place(source, audit.path, out)
@@ -71,7 +71,7 @@ def write(
                 what = f"the provenance would lie in the {name}"
                 raise CallError(what, str(provenance), "choose another place")
     elif provenance is not None:
-        raise CallError("a provenance is asked for, but no output", "--provenance", "give --out")
+        raise CallError("a provenance file needs an output", "--provenance", "give --out")
     found = changes(audit, options or WriteOptions(), agreed=yes)
     before = str(audit.info.get("version") or "")
     result = WriteResult(source, to or form.name, found, audit.path, version_before=before)
@@ -110,7 +110,7 @@ def write(
 
 
 def _with_places(found: Changes, done: Made, made: Path, out: Path) -> Changes:
-    """Return what changes with the ids and source keys that masks have got."""
+    """Return the changes with the new ids and source keys of masks."""
     rows = found.rows.copy()
     prefix = "" if made.is_dir() else plain(made.name)  # keys begin with the name of a file
     added = rows.index[rows["change"] == "added"]

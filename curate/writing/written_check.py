@@ -1,4 +1,4 @@
-"""Is a written dataset exactly what was meant? Read it and the source, by parts, and compare."""
+"""Verification of a written dataset: mask by mask against the expected one, by parts."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _RENEWED = frozenset(
     {"category_id", "outline_crossings"}
     | {c for c in OPTIONAL_MASK_COLUMNS if c.startswith("declared_")}
 )
-"""What follows from a mask's pixels and category, and so differs where these were changed."""
+"""Columns derived from pixels and category, which differ where these were changed."""
 
 _FOLLOWS_SIZE = frozenset({"height", "width", "segmentation", "outline_crossings"})
-"""What follows from an image's size, which may be known only from a mask that goes or changes."""
+"""Columns derived from image size, which may be known only from a removed or changed mask."""
 
 
 @dataclass(frozen=True)
 class WriteCheck:
-    """What came of a comparison.
+    """Result of a comparison.
 
     Attributes:
         problem: What is wrong, as a clause; empty where nothing is.
@@ -113,7 +113,7 @@ def _difference(wanted: pd.DataFrame, found: pd.DataFrame) -> str:
         frame, word = (wanted, "lacks") if len(wanted) else (found, "still has")
         return f"it {word} {frame['source_key'].iloc[0]}"
     state = wanted["_state"].to_numpy()
-    resized = _resized(wanted, found)
+    resized = _find_resized(wanted, found)
     for column in _EQUAL:
         if _equal(wanted, found, column):
             continue
@@ -137,7 +137,7 @@ def _difference(wanted: pd.DataFrame, found: pd.DataFrame) -> str:
     return ""
 
 
-def _resized(wanted: pd.DataFrame, found: pd.DataFrame) -> npt.NDArray[np.bool_]:
+def _find_resized(wanted: pd.DataFrame, found: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Return masks that stay, of images whose size is another because it was that of other masks.
 
     A size that is stated cannot change so: that nothing goes of what no edit names, the format's

@@ -139,7 +139,7 @@ def test_a_file_renumbered_on_saving_does_not_pair_wrong_masks(tmp_path: Path) -
 
 @pytest.mark.parametrize("twice", [False, True])
 def test_ids_that_the_reader_gave_out_identify_nothing(tmp_path: Path, twice: bool) -> None:
-    """Masks without an id, or with one that stands twice, get one by their place in the file."""
+    """Masks without an id, or with one that occurs twice, get one by their place in the file."""
     number = 1 if twice else None
     before = [one(1, (0, 0, 5, 5)), *(one(number, (8 * k, 8, 4, 4)) for k in range(1, 4))]
     after = [before[0], before[2], one(number, (30, 20, 4, 4))]

@@ -48,7 +48,7 @@ def test_twins_are_named_and_rejected_only_while_one_stays(masks: Masks) -> None
     plan = decide(frame, load_policy("default"))
     assert plan["action"].tolist() == ["accept", "reject", "review", "accept", "review", "review"]
     assert plan["reasons"][11] == "same object as mask 10 (IoU 0.97)"
-    assert plan["reasons"][12].endswith("but that mask is rejected or not here")
+    assert plan["reasons"][12].endswith("but that mask is rejected or missing")
 
 
 def test_a_twin_rejected_for_another_reason_does_not_take_this_one_along(masks: Masks) -> None:
@@ -98,9 +98,9 @@ def test_low_quality_goes_to_review_and_unknown_quality_is_not_silently_accepted
     plan = decide(frame, policy(accept={"quality_at_least": 0.5}))
     assert plan["action"].tolist() == ["review", "accept", "review"]
     assert plan["reasons"].tolist()[0] == "low quality: 0.30"
-    assert "could not be worked out" in plan["reasons"].tolist()[2]
+    assert "could not be computed" in plan["reasons"].tolist()[2]
     cut = decide(frame, policy(review={"lowest_share": 0.02}), quality_cut=0.5)
-    assert cut["reasons"].tolist()[0] == "merely in the lowest 2% by quality (0.30)"
+    assert cut["reasons"].tolist()[0] == "only in the lowest 2% by quality (0.30)"
     spared = decide(
         frame, policy(rule("quality_score < 0.5", "accept"), accept={"quality_at_least": 0.5})
     )
@@ -119,7 +119,7 @@ def test_what_breaks_a_rule_what_is_odd_and_what_is_only_lowest_are_told_apart(
     assert plan["reasons"].tolist() == [
         "odd",
         "it has holes (9 px, quality 0.20)",
-        "weakest here: freedom from holes 0.98",
+        "weakest signal: freedom from holes 0.98",
         "",
     ]
     certified = decide(frame, policy(**lines), certified=0.5)

@@ -308,7 +308,7 @@ def test_answers_from_a_file(tmp_path: Path) -> None:
         with pytest.raises(CallError, match="no known answers"):
             read_answers(file)
     file.write_text("mask_id,action\n5,accept\n5,reject\n")
-    with pytest.raises(CallError, match="mask 5 stands twice"):
+    with pytest.raises(CallError, match="mask 5 occurs twice"):
         read_answers(file)
     with pytest.raises(CallError, match="no known answers"):
         read_answers(tmp_path / "none.csv")

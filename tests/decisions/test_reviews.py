@@ -277,7 +277,7 @@ def test_wrong_draws_are_refused(reviews: Reviews) -> None:
         ({"mask_id": [1, 2, 5, 5, 77]}, "mask 77: the audit has no such mask"),
         ({"inclusion_probability": 0.0}, "its inclusion probability is 0.0"),
         ({"inclusion_probability": np.nan}, "its inclusion probability is nan"),
-        ({"slot": 0}, "mask 5: it stands twice in slot 0"),
+        ({"slot": 0}, "mask 5: it occurs twice in slot 0"),
         ({"slot": 2}, "its slot is 2"),
         ({"place": 1}, "place 1 is taken"),
         ({"honeypot": "maybe"}, "its known answer is 'maybe'"),

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from curate import rle
-from curate.demo_dataset import as_text, found_against_planted, load_truth, make_demo
+from curate.demo_dataset import as_text, evaluate_defects, load_truth, make_demo
 from curate.demo_dataset.annotation import grow, iou, logits, stability, wobble
 from curate.demo_dataset.defect_kinds import BY_NAME, HTML_CATEGORY, KINDS, ODD_NAME
 from curate.demo_dataset.planted_truth import DemoTruth
@@ -195,7 +195,7 @@ def fake_audit(truth: DemoTruth, flagged: set[str]) -> SimpleNamespace:
 
 
 def test_found_against_planted(truth: DemoTruth) -> None:
-    frame = found_against_planted(fake_audit(truth, {"holes", "ragged"}), truth)
+    frame = evaluate_defects(fake_audit(truth, {"holes", "ragged"}), truth)
     rows = frame.set_index("kind")
     assert rows["found"]["holes"] == rows["planted"]["holes"] == rows["explained"]["holes"]
     assert rows["found"]["ragged"] == rows["planted"]["ragged"]
@@ -207,7 +207,7 @@ def test_found_against_planted(truth: DemoTruth) -> None:
     assert counted == len(of_kind(truth, ""))
     text = as_text(frame)
     assert "holes punched" in text
-    assert "Nobody is sent to" in text
+    assert "Not found: " in text
 
 
 def test_either_twin_counts(truth: DemoTruth) -> None:
@@ -217,7 +217,7 @@ def test_either_twin_counts(truth: DemoTruth) -> None:
     hit = frame["source_key"].isin(partners)
     frame = frame.assign(action=frame["action"].mask(hit, "reject"), reasons="same object as 1")
     audit.masks = lambda columns: frame[columns]
-    rows = found_against_planted(audit, truth).set_index("kind")
+    rows = evaluate_defects(audit, truth).set_index("kind")
     assert rows["found"]["duplicate_twin"] == rows["planted"]["duplicate_twin"]
     assert rows["explained"]["duplicate_twin"] == rows["planted"]["duplicate_twin"]
 

@@ -384,7 +384,7 @@ def test_no_categories_is_no_finding(tmp_path: Path):
         ({"images": []}, "there is no list of annotations"),
         (b'{"annotations": [{"id": 1,}], "images": []}', "byte 26"),
         (b'{"annotations": [{"id": "\xff"}], "images": []}', "not UTF-8"),
-        (b'{"annotations": [1], "annotations": []}', "stands twice"),
+        (b'{"annotations": [1], "annotations": []}', "occurs twice"),
         (b"\x00\x01\x02", "neither"),
     ],
 )

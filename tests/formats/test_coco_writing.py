@@ -175,7 +175,7 @@ def test_decisions_and_nothing_else_reach_the_file(
     without = with_value(text, "annotations", new_list)
     assert with_value(without, "categories", member_text(written, "categories")) == written
 
-    # The categories: of names that stand twice the first, new ones above all.
+    # The categories: of names that occur twice the first, new ones above all.
     numbers = {name: {i for i, other in NAMES.items() if other == name} for name in NAMES.values()}
     numbers |= {one["name"]: {one["id"]} for one in listed[4:]}
     assert [one["id"] for one in listed[4:]] == list(range(7, 3 + len(listed)))

@@ -100,7 +100,7 @@ def test_random_bytes_give_an_error_or_values(raw: bytes):
         (b'{"a":["\xff"]}', "not UTF-8"),
         ('{"a":[1]}'.encode("utf-16"), "UTF-16"),
         ('{"a":[1]}'.encode("utf-16-le"), "UTF-16"),
-        (b'{"a":[1],"a":[2]}', "stands twice"),
+        (b'{"a":[1],"a":[2]}', "occurs twice"),
         (b'{"a":[' + b"[" * 5000 + b"]" * 5000 + b"]}", "nested too deeply"),
         (b'{"a":[' + b"9" * 5000 + b"]}", "a number is too long"),
     ],

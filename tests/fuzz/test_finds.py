@@ -88,7 +88,7 @@ def test_a_parquet_in_which_a_column_stands_twice_is_refused(tmp_path: Path, nes
     again = [objects] if nested else objects
     columns = [pa.array(one) for one in (["a.png"], [1], [1], objects, again)]
     pq.write_table(pa.Table.from_arrays(columns, names), path)
-    with pytest.raises(SourceError, match="stands twice"):
+    with pytest.raises(SourceError, match="occurs twice"):
         list(TOOL.pictures(path, None))
 
 
@@ -141,7 +141,7 @@ def _without_first(name: str) -> Callable[[pa.Table], pa.Table]:
         (_cast("segmentation", pa.large_string()), "segmentation holds large_string"),
         (_cast("overlap_with", pa.string()), "its description for pandas"),
         (_without_first("height"), "a row has no height"),
-        (lambda table: table.append_column("width", table["width"]), "a column stands twice"),
+        (lambda table: table.append_column("width", table["width"]), "a column occurs twice"),
         (lambda table: table.drop_columns(["mask_id"]), "there is no column mask_id"),
         (lambda table: table.replace_schema_metadata({b"pandas": b"{"}), "description for pandas"),
     ],
@@ -175,7 +175,7 @@ def test_a_part_that_is_damaged_or_gone_is_told_in_a_sentence(
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda table: pa.concat_tables([table, table]), "a mask stands there twice"),
+        (lambda table: pa.concat_tables([table, table]), "a mask occurs twice"),
         (lambda table: table.drop_columns(["reasons"]), "there is no column reasons"),
         (_cast("decision_id", pa.string()), None),
         (_cast("mask_id", pa.string()), "mask_id holds string"),
@@ -276,7 +276,7 @@ def test_ids_that_stand_twice_in_an_audit_are_told(audit: Path) -> None:
     path = audit / "masks" / "part-000000.parquet"
     table = pq.read_table(path)
     pq.write_table(pa.concat_tables([table, table]), path)
-    with pytest.raises(AuditError, match="a mask_id stands twice"):
+    with pytest.raises(AuditError, match="a mask_id occurs twice"):
         curate.open_audit(audit).masks()
 
 

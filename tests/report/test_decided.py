@@ -85,12 +85,12 @@ def test_the_page_says_what_people_decided_and_how_to_go_on(source: ReportSource
     text = " ".join(html.unescape(re.sub(r"<[^>]+>", "", page)).split())
     for words in (
         "People decided on 6 masks: 2 accepted, 2 rejected, 1 redrawn, 1 relabelled; "
-        "1 is not settled; 1 mask was added. What they decided",
-        "1 mask that people accepted has no readable pixel, and stays as the policy decided.",
-        f"curate write '{source.audit.path}' --out OUT writes the dataset so",
-        f"curate decide '{source.audit.path}' --rule latest lets the last decision",
+        "1 is not settled; 1 mask was added. People's decisions",
+        "1 mask that people accepted has no readable pixels and keeps the policy's action.",
+        f"curate write '{source.audit.path}' --out OUT writes this dataset",
+        f"curate decide '{source.audit.path}' --rule latest uses the last decision",
         f"rejected by {ANN}",
-        "the mask as people redrew it",
+        "the redrawn mask",
     ):
         assert words in text, words
     assert ANN not in page, "a name is text"

@@ -63,7 +63,7 @@ def test_foreign_names_stay_text(tags: Tags) -> None:
 
 
 def test_rules_that_could_not_speak_are_told(tags: Tags) -> None:
-    assert "stayed silent" in tags.text
+    assert "Rules without effect" in tags.text
     assert "stability_score < 0.5" in tags.text
 
 
@@ -174,7 +174,7 @@ def lead(page: str) -> str:
 
 def test_the_headline_tells_rules_oddities_and_the_quota_apart(tmp_path: Path) -> None:
     plan: dict[str, list[object]] = {"decided_by": ["policy"] * 2, "priority": [0.5, 0.1]}
-    reasons = ["weakest here: freedom from holes 0.98", ""]
+    reasons = ["weakest signal: freedom from holes 0.98", ""]
     quota = minimal(
         tmp_path / "quota",
         action=["review", "accept"],
@@ -184,11 +184,11 @@ def test_the_headline_tells_rules_oddities_and_the_quota_apart(tmp_path: Path) -
     )
     page = render(quota)
     assert lead(page) == (
-        "No mask breaks a rule, and none is grossly odd. A person should look at 1."
+        "No mask breaks a rule, and none is below the quality limit. 1 needs review."
     )
-    assert "1</b> of these is merely the lowest" in page
-    assert "The policy gave no reason against any mask" in page
-    assert "weakest here: freedom from holes 0.98" in page
+    assert "1</b> of these is only in the lowest" in page
+    assert "The policy found nothing wrong with any mask" in page
+    assert "weakest signal: freedom from holes 0.98" in page
     wrong = minimal(
         tmp_path / "wrong",
         action=["reject", "review"],
@@ -197,11 +197,11 @@ def test_the_headline_tells_rules_oddities_and_the_quota_apart(tmp_path: Path) -
         **plan,
     )
     assert lead(render(wrong)) == (
-        "1 mask (50.0%) breaks a rule, 1 (50.0%) is grossly odd. A person should look at 1, and "
+        "1 mask (50.0%) breaks a rule, 1 (50.0%) is below the quality limit. 1 needs review, and "
         "1 is rejected."
     )
     old = minimal(tmp_path / "old", action=["review", "accept"], reasons=reasons, **plan)
-    assert lead(render(old)) == "A person should look at 1."
+    assert lead(render(old)) == "1 needs review."
 
 
 def test_a_million_categories_do_not_make_a_million_rows(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_million_categories_do_not_make_a_million_rows(tmp_path: Path) -> None
 
 def test_the_page_counts_one_as_one_and_speaks_plainly(tmp_path: Path) -> None:
     page = render(minimal(tmp_path, action=["accept", "accept"], hole_score=[0.5, None]))
-    assert "signals available.</p>" in page
+    assert "signals were available.</p>" in page
     assert "Masks with invalid data" in page
     assert "broken in themselves" not in page
     assert "1 mask, 1 not available" in page

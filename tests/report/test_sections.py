@@ -178,7 +178,7 @@ def test_cards_show_outline_twin_and_picture(scenes: tuple[HandMade, Path]) -> N
         assert card.drawing is not None
         assert card.drawing.mine
         assert card.drawing.twin
-        assert "its better twin (IoU 0.91)" in card.twin
+        assert "a better mask of the same object (IoU 0.91)" in card.twin
     bare = [c for c in cards if c.pick.row["image_id"] == 2 and c.drawing is not None]
     assert bare
     assert all(c.drawing.picture == "" for c in bare if c.drawing)

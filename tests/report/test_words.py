@@ -10,18 +10,18 @@ from curate.render import formatting
 
 @given(st.text())
 def test_shown_text_has_nothing_invisible_that_steers_a_page(text: str) -> None:
-    shown = formatting.shown(text)
+    shown = formatting.display_text(text)
     assert not any(ord(c) < 0x20 or 0x202A <= ord(c) <= 0x202E for c in shown)
     assert len(shown) <= formatting.LONGEST_NAME + 1
     shown.encode("utf-8")
 
 
 def test_shown_text_keeps_what_people_wrote() -> None:
-    assert formatting.shown('<b>"a" & b</b>') == '<b>"a" & b</b>'
-    assert formatting.shown("two\nlines") == "two⏎lines"
-    assert formatting.shown("قطة") == "قطة"
-    assert formatting.shown("\ud800") == "\N{REPLACEMENT CHARACTER}"
-    assert formatting.shown(None) == formatting.shown(float("nan")) == "–"
+    assert formatting.display_text('<b>"a" & b</b>') == '<b>"a" & b</b>'
+    assert formatting.display_text("two\nlines") == "two⏎lines"
+    assert formatting.display_text("قطة") == "قطة"
+    assert formatting.display_text("\ud800") == "\N{REPLACEMENT CHARACTER}"
+    assert formatting.display_text(None) == formatting.display_text(float("nan")) == "–"
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_sql_and_python_agree_on_what_kind_a_reason_is(pieces: list[str]) -> Non
 
 def test_only_numbers_that_differ_are_blanked() -> None:
     said = ["quality 0.12, under 0.5: holes", "quality 0.31, under 0.5: holes"]
-    assert formatting.in_common(said) == "quality …, under 0.5: holes"
-    assert formatting.in_common(["no number"]) == "no number"
-    assert formatting.in_common(["7 of 7", "7 of 7"]) == "7 of 7"
+    assert formatting.merge_reasons(said) == "quality …, under 0.5: holes"
+    assert formatting.merge_reasons(["no number"]) == "no number"
+    assert formatting.merge_reasons(["7 of 7", "7 of 7"]) == "7 of 7"
 
 
 def test_reasons_that_differ_in_numbers_are_of_one_kind() -> None:

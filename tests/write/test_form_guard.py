@@ -66,7 +66,7 @@ def test_much_that_is_badly_written_goes_only_with_a_yes(
     audit, out = audited(images), tmp_path / "out.json"
     said = r"mask \d+: undecodable .*; .*undecodable.*; .*undecodable.*--yes"
     dry = verb(audit)
-    assert "this takes --yes" in dry.text()
+    assert "writing needs --yes" in dry.text()
     assert dry.as_dict()["form"]["needs_yes"] is True
     assert len(dry.as_dict()["form"]["examples"]) == 3
     with pytest.raises(CallError, match=said):
@@ -162,5 +162,5 @@ def test_images_that_become_empty_are_counted(
     rows = pd.DataFrame({"mask_id": [0, 10, 20], "action": "reject", "reviewer": "ada"})
     Reviews(open_audit(path)).add(rows, origin="test")
     for result in (verb(path), verb(path, tmp_path / "out.json")):
-        assert "2 images have no mask any more" in result.text()
+        assert "2 images have no masks left" in result.text()
         assert result.as_dict()["emptied_images"] == 2

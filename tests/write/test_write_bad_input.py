@@ -270,9 +270,9 @@ def test_pixels_that_two_masks_claim_are_asked_about(case: Any) -> None:
         assert (row["mask_id"], row["change"]) == (other, "cut")
         assert row["stored_iou"] == pytest.approx(1 / was)
         assert said.counts()["cut"] == 1
-        assert f"IoU with what was meant {1 / was:.4f}" in said.text()
+        assert f"IoU with the intended mask at least {1 / was:.4f}" in said.text()
         assert f"mask {other} (" in said.text()
-    assert "all as meant" not in result.text()
+    assert "all as expected" not in result.text()
     rows = pq.read_table(result.provenance).to_pandas().set_index("mask_id")
     assert rows.at[other, "change"] == "cut"
     assert rows.at[other, "reason"].startswith(

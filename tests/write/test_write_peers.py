@@ -103,7 +103,7 @@ def test_labels_obey_what_ultralytics_documents(written: Written) -> None:
             size = image.height, image.width
         rows = path.read_text(encoding="utf-8").strip().splitlines()
         values = [row.split() for row in rows if row.split()]
-        assert len({tuple(row) for row in values}) == len(values)  # it drops rows that stand twice
+        assert len({tuple(row) for row in values}) == len(values)  # it drops rows that occur twice
         for category, *numbers in values:
             assert int(category) in names
             assert len(numbers) >= 6

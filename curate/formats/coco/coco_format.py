@@ -130,7 +130,7 @@ def _images(
                 other = "masks of that id are read with this image"
                 other = other if rows[i, 3] == LISTED_TWICE else "masks go to the first of them"
                 given = text(value.get("id") if type(value) is dict else None)
-                images.findings.note(i, "duplicate_id", f"the id {given} stands twice; {other}")
+                images.findings.note(i, "duplicate_id", f"the id {given} occurs twice; {other}")
     return images
 
 

@@ -83,7 +83,7 @@ class CocoIndex:
         return rows[np.argsort(rows[:, 3], kind="stable")]
 
     def repeated(self) -> IntArray:
-        """Return rows of (annotation id, how many have it) for ids that stand twice, sorted."""
+        """Return rows of (annotation id, how many have it) for ids that occur twice, sorted."""
         rows: IntArray = np.load(self.folder / "repeated.npy")
         return rows
 
@@ -314,7 +314,7 @@ class _Builder:
                     cursor[p] += j - i
 
     def _note_ids(self) -> int | None:
-        """Write which ids stand twice; return the first id that is free above all."""
+        """Write which ids occur twice; return the first id that is free above all."""
         ids = np.fromfile(self.folder / _IDS, np.int64)
         ids.sort()
         twice = np.unique(ids[1:][ids[1:] == ids[:-1]])

@@ -129,7 +129,7 @@ class _Image:
             number = whole_number(one.get("id"))
             mask = self._mask(number, masks, problem)
             if number in seen:
-                mask = mask._replace(status="duplicate_id", detail=f"the id {number} stands twice")
+                mask = mask._replace(status="duplicate_id", detail=f"the id {number} occurs twice")
             seen.add(-1 if number is None else number)
             self.rows.mask(key, at, mask, None, self._read_stored(one, key))
         spare = sorted(set(masks) - seen - {0})

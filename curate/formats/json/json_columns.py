@@ -165,7 +165,7 @@ def to_small_integers(values: list[Any], limit: int) -> FloatArray | None:
 
 
 def unique_ids(ids: IntArray, given: BoolArray, spare: IntArray | None) -> IntArray:
-    """Return ids of which none stands twice.
+    """Return ids of which none occurs twice.
 
     Args:
         ids: The source's ids.

@@ -77,7 +77,7 @@ class JsonObject:
         where: Name of the file, for messages.
 
     Attributes:
-        members: By name; of a name that stands twice the last, which is what parsers return.
+        members: By name; of a name that occurs twice the last, which is what parsers return.
 
     Raises:
         SourceError: It is not a JSON object; says at which byte.

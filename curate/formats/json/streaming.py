@@ -234,7 +234,7 @@ def scan(
 
     Raises:
         SourceError: The JSON is empty, cut off or broken in its outer grammar, an element is larger
-            than :data:`MAX_ELEMENT_BYTES`, or a wanted key stands twice. Says at which byte.
+            than :data:`MAX_ELEMENT_BYTES`, or a wanted key occurs twice. Says at which byte.
     """
     walk = _Walk(where, wanted)
     held, base = b"", 0
@@ -324,7 +324,7 @@ class _Walk:
         key = parse_one(name, at, self.where)
         self.key = str(key)
         if self.key in self.seen and self.is_wanted():
-            raise SourceError(f"the key {self.key} stands twice", f"{self.where}, byte {at}")
+            raise SourceError(f"the key {self.key} occurs twice", f"{self.where}, byte {at}")
         if self.is_wanted():
             self.seen.add(self.key)
 
