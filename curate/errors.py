@@ -64,7 +64,7 @@ class AuditError(CurateError):
 
 
 def check_utf8(path: object) -> None:
-    """See that a path is text: tables, queries and pages cannot hold other bytes of file names.
+    """Check that a path is text: tables, queries and pages cannot hold other bytes of file names.
 
     Raises:
         CallError: It is not.
@@ -118,7 +118,7 @@ _ADVICE = {
 
 
 def unwritable_advice(error: OSError) -> str:
-    """Return what can be done about a place that the operating system refuses to write."""
+    """Return advice about a place that the operating system refuses to write."""
     name = errno.errorcode.get(error.errno or 0, "")
     advice = (text for names, text in _ADVICE.items() if name in names)
     return next(advice, "choose another place")

@@ -386,3 +386,16 @@ def test_the_progress_callback_is_called_progress() -> None:
             assert "all_looked" not in named, f"{path}:{node.lineno} takes all_looked"
             takes += "progress" in named
     assert takes > 10
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_docstrings_name_their_subject(path: Path) -> None:
+    """Of a module a noun phrase, of a function what is done: no question that is answered later."""
+    tree = tree_of(path)
+    asked = re.compile(r"(What|How|Where|Who|Which)\b")
+    assert not asked.match(ast.get_docstring(tree) or ""), f"{path}: begin with a noun"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            text = ast.get_docstring(node) or ""
+            vague = text.startswith(("Return what ", "See that "))
+            assert not vague, f"{path}: {node.name} does not name what it returns or checks"
