@@ -63,7 +63,8 @@ def describe_differences(before: object, now: Mapping[str, Any]) -> str:
         before: What the earlier run was asked for, as it stands in its file; not believed.
         now: What this one is asked for: values by name, and tables of such.
 
-    >>> differences({"settings": {"deep": False}}, {"settings": {"deep": True, "void": [255]}})
+    >>> before = {"settings": {"deep": False}}
+    >>> describe_differences(before, {"settings": {"deep": True, "void": [255]}})
     'deep was false, is true now; void was not given, is [255] now'
     """
     found = list(_differing(before, now, ""))

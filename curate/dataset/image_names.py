@@ -44,11 +44,11 @@ _SPLIT = re.compile(r"(train|val|valid|validation|test)(?:ing)?[-_]?(?:\d{4})?",
 def normalise(name: object) -> str:
     """Return the path that a name means in one spelling; "" for what is no name.
 
-    >>> normalised(r"C:\\data\\im%20ages\\a.jpg")
+    >>> normalise(r"C:\\data\\im%20ages\\a.jpg")
     'data/im ages/a.jpg'
-    >>> normalised("/data/local-files/?d=kc01%5Cframe_0.png")
+    >>> normalise("/data/local-files/?d=kc01%5Cframe_0.png")
     'kc01/frame_0.png'
-    >>> normalised("https://host/bucket/a.jpg?X-Amz-Expires=60")
+    >>> normalise("https://host/bucket/a.jpg?X-Amz-Expires=60")
     'host/bucket/a.jpg'
     """
     if not isinstance(name, str):
