@@ -34,7 +34,7 @@ from curate.dataset.table import (
 from curate.formats import all_formats
 from curate.policy import grammar, policy_columns
 from curate.quality import label_free
-from curate.scorers import columns, registered
+from curate.scorers import all_scorers, columns
 from curate.scorers.scorer import Column, Scorer
 
 HERE = Path(__file__).parent
@@ -113,7 +113,7 @@ def scored() -> list[tuple[Scorer, Column]]:
     """Return the columns that are signals: scores, and counts of what an image lacks."""
     return [
         (scorer, column)
-        for scorer in registered()
+        for scorer in all_scorers()
         for column in written(scorer)
         if column.kind == "score" or (scorer.level == "image" and column.name == scorer.name)
     ]
@@ -135,7 +135,7 @@ def signals_page() -> str:
     parts = ["# Signals", MADE, texts()["page"]["signals"]]
     parts += ["## All signals as one", signal("quality_score")]
     parts += ["## As the source stores them", *map(signal, stored())]
-    for scorer in registered():
+    for scorer in all_scorers():
         ours = [column for one, column in scored() if one is scorer]
         if not ours:
             continue
