@@ -224,7 +224,7 @@ def test_columns_that_are_missing_or_stand_twice(audit: Audit, tmp_path: Path) -
         ("mask_id,category\n1,cat\n", "there is no column decision; add it"),
         ("mask_id,decision,decision\n1,accept,\n", "the column decision occurs twice"),
         ("mask,decision\n1,accept\n", "it is nothing that decisions are read from"),
-        ("", "it is nothing that decisions are read from"),
+        ("", "the file is empty; get the file again"),
         ("mask_id,decision\n", "no decisions found in this file"),
     ):
         path.write_text(text)
