@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from curate.images import tiff_blocks
 from curate.images.canvas import TURNS, Bytes, Canvas, Levels, inverse_orientation, levels_of
 from curate.images.crop_windows import Box
 from curate.images.image_pieces import SMALL_PIXELS, ImagePiece, check_every_pixel, source_of
-from curate.images.quiet_decoders import silence_decoders
+from curate.images.quiet_decoders import quiet_pillow
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -75,17 +74,14 @@ def open_picture(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageF
     """
     from PIL import Image
 
-    silence_decoders()
     with path.open("rb") as file:
         if file.read(2) in (b"II", b"MM"):
             tiff_blocks.read_blocks(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd metadata, and sizes that we judge ourselves
-        with Image.open(path, formats=DECODERS) as image:
-            if image.height * image.width > max_pixels:
-                size = f"{image.width} x {image.height} px"
-                raise ValueError(f"it is {size}, over the limit of {max_pixels:,} pixels")
-            yield image, _header(path, image)
+    with quiet_pillow(), Image.open(path, formats=DECODERS) as image:
+        if image.height * image.width > max_pixels:
+            size = f"{image.width} x {image.height} px"
+            raise ValueError(f"it is {size}, over the limit of {max_pixels:,} pixels")
+        yield image, _header(path, image)
 
 
 def _header(path: Path, image: ImageFile.ImageFile) -> ImageHeader:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -29,3 +32,15 @@ def silence_decoders() -> None:
                 library.TIFFSetWarningHandler(None)
             except (OSError, AttributeError):
                 continue
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Open or decode a picture without Pillow's warnings: odd metadata, broken animations, sizes.
+
+    What is wrong with a picture is its status in the audit; sizes are judged before.
+    """
+    silence_decoders()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -238,6 +238,25 @@ def test_a_broken_tiff_prints_nothing(
     assert logging.getLogger("PIL").handlers
 
 
+def test_a_png_with_a_broken_animation_is_read_without_a_warning(tmp_path: Path) -> None:
+    """Pillow warns of an animation's count of frames, though it reads the picture itself."""
+    image, mask = tmp_path / "a/images/a.png", tmp_path / "a/masks/1.png"
+    pixels = np.zeros((6, 8), np.uint8)
+    pixels[2:4, 3:6] = 255
+    for path in (image, mask):
+        path.parent.mkdir(parents=True)
+        Image.fromarray(pixels).save(path)
+        data = path.read_bytes()
+        control = b"acTL" + (0).to_bytes(4, "big") + bytes(4)  # an animation of no frame
+        chunk = (8).to_bytes(4, "big") + control + zlib.crc32(control).to_bytes(4, "big")
+        path.write_bytes(data[:33] + chunk + data[33:])
+    with pytest.warns(UserWarning, match="Invalid APNG"), Image.open(mask):
+        pass
+    table = read(tmp_path)
+    assert table.masks["area_px"].tolist() == [6]
+    assert ImageFolder(tmp_path / "a/images").inspect("a.png", (6, 8)).status == "ok"
+
+
 def test_a_model_with_arrays_of_python_2_is_refused_without_a_warning() -> None:
     data = seeds.models()[0].files["model.skops"]
     with zipfile.ZipFile(io.BytesIO(data)) as archive:

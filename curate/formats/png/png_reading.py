@@ -19,6 +19,7 @@ from curate.formats.table_builder import common_size
 from curate.images import MAX_BYTES, png_rows
 from curate.images.image_pieces import SMALL_PIXELS, open_without_pixels
 from curate.images.png_rows import CHANNELS, SIGNATURE
+from curate.images.quiet_decoders import quiet_pillow
 
 MAX_DECODED_PIXELS = 500_000_000
 """Largest picture that is decoded; a few bytes of PNG can claim far more."""
@@ -137,7 +138,7 @@ def read_pixels(path: Path, header: PngHeader) -> tuple[Pixels, Any]:
     from PIL.PngImagePlugin import PngImageFile
 
     # Image.open would refuse or warn by its own limit on the size; ours is checked above.
-    with _decoding(), open(path, "rb") as file, PngImageFile(file) as picture:
+    with _decoding(), quiet_pillow(), open(path, "rb") as file, PngImageFile(file) as picture:
         picture.load()
         palette = picture.getpalette("RGB") if picture.mode == "P" else None
         pixels = np.asarray(picture)
@@ -205,7 +206,7 @@ class _PngMode(NamedTuple):
 
 
 def _kind(path: Path) -> _PngMode:
-    with open_without_pixels(path) as bare:
+    with quiet_pillow(), open_without_pixels(path) as bare:
         rawmode = str(bare.tile[0].args)
         bare.load()
         palette = bare.getpalette("RGB") if bare.mode == "P" else None
@@ -370,7 +371,7 @@ def read_picture(path: Path) -> PngInfo:
     from PIL import Image
 
     try:
-        with _no_limit(), Image.open(path) as picture:
+        with quiet_pillow(), _no_limit(), Image.open(path) as picture:
             width, height = picture.size
             rotated = False
             # Other kinds would be decoded to look for EXIF; trainers look at JPEG only as well.

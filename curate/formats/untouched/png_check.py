@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from curate.formats.edits import Edits
 from curate.formats.untouched.tree_check import FileCheck, TreeEdits, check_tree
+from curate.images.quiet_decoders import quiet_pillow
 
 _RGB = np.array([1, 256, 65536], np.int64)
 
@@ -95,10 +95,8 @@ def _other_chunks(data: bytes) -> list[bytes]:
 def _pixels(path: Path) -> npt.NDArray[Any]:
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it has been read before
-        with Image.open(path) as image:
-            return np.asarray(image)
+    with quiet_pillow(), Image.open(path) as image:  # it has been read before
+        return np.asarray(image)
 
 
 def _ids(pixels: npt.NDArray[Any], data: bytes) -> npt.NDArray[np.int64]:
