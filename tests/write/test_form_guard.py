@@ -13,7 +13,7 @@ from small_audit import frame
 from typer.testing import CliRunner
 
 import curate
-from curate.cli.shared_options import app
+from curate.cli import app
 from curate.errors import CallError
 from curate.people.reviews import Reviews
 from curate.store.audit import open_audit
