@@ -256,7 +256,7 @@ def _read_reviews(given: Input) -> None:
     reviews = open_reviews(audit)
     for read in (
         reviews.decisions,
-        reviews.resolved,
+        reviews.resolve_labels,
         reviews.missing,
         reviews.reviewed_images,
         reviews.draws,

@@ -165,7 +165,7 @@ def learn(
         finish_deciding(Path(path), progress)
         opened = open_audit(path)
         settings = DecisionSettings.of(opened.info)
-        labels = open_reviews(opened).resolved(settings.rule, settings.good_iou)
+        labels = open_reviews(opened).resolve_labels(settings.rule, settings.good_iou)
         found = run(opened, labels, start=start, seed=seed, progress=progress)
     renew_report(opened.path, images)
     return found

@@ -125,4 +125,4 @@ def _is_recorded(audit: Audit, draw: QueueRequest) -> bool:
         return False
     if draw.number not in reviews.draws()["draw_id"].tolist():
         return False
-    return draw_of(draw.number, reviews.drawn(draw.number)) == draw
+    return draw_of(draw.number, reviews.read_draw(draw.number)) == draw

@@ -102,7 +102,7 @@ def write_queue(
     drawn = draw(opened, known, options)
     wanted = record or drawn.kind != "errors" or options.get("honeypots")
     number = next_draw(opened) if wanted and len(drawn.record) else None
-    rows = drawn.rows if number is None else drawn.shown(number)
+    rows = drawn.rows if number is None else drawn.numbered_rows(number)
     if out is None:
         text = "".join(format_csv(add_version(opened, rows))).rstrip("\r\n")
         opened.check_unchanged()
@@ -215,7 +215,7 @@ def draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> Queue
         if known is not None:
             answers = read_answers(Path(known))
         elif reviews is not None:
-            answers = agreed_answers(reviews.resolved())
+            answers = agreed_answers(reviews.resolve_labels())
     elif known is not None:
         raise CallError("known answers are given, but no honeypots", "queue", "add --honeypots")
     already = PastReviews() if reviews is None else PastReviews.of(reviews)

@@ -234,7 +234,7 @@ def kill(one: Server | Browser) -> None:
 def compared(path: Path, stores: list[Path], real: Chromium) -> dict[str, float]:
     """Hold what people's stores say against the file of decisions."""
     reviews = open_reviews(open_audit(path))
-    with reviews.connected() as connection:
+    with reviews.connect() as connection:
         rows = [key for (key,) in connection.execute("select key from decisions")]
         rows += [key for (key,) in connection.execute("select key from withdrawn")]
         own = "select mask_id, action from decisions where reviewer = ?"

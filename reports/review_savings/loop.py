@@ -77,7 +77,7 @@ def turns(
         masks = queued(audit, people, batch)
         reviews.add(people.decide(masks), origin="played")
         try:
-            audit = learn(audit, reviews.resolved(), seed=seed).audit
+            audit = learn(audit, reviews.resolve_labels(), seed=seed).audit
         except CallError:
             continue  # too few reviews, or all of one kind
     people.order += queued(audit, people, None)

@@ -68,7 +68,7 @@ def test_errors_are_todays_queue_with_a_place_and_a_kind(audit: Any) -> None:
     assert len(draw_queue(audit).rows) == 30
     assert len(draw_queue(audit, actions=("accept", "review")).rows) == 90
     assert draw_queue(audit, actions=("reject",)).rows.empty
-    assert drawn.shown(5)["draw_id"].tolist() == [5] * 7
+    assert drawn.numbered_rows(5)["draw_id"].tolist() == [5] * 7
 
 
 def test_errors_and_learn_leave_out_what_was_decided_or_sampled(audit: Any) -> None:
@@ -139,7 +139,7 @@ def test_a_random_sample_shows_nothing_that_judges_a_mask(audit: Any, tmp_path: 
     drawn = draw_queue(audit, kind="estimate", budget=40, honeypots=0.1, known=known(70, 20))
     assert set(drawn.rows.columns) <= {*BLIND_COLUMNS, "place", "slot", "queue_kind"}
     for name in ("q.csv", "q.json"):
-        write_queue(audit, drawn.shown(1), tmp_path / name)
+        write_queue(audit, drawn.numbered_rows(1), tmp_path / name)
         text = (tmp_path / name).read_text()
         assert not any(w in text for w in ("honeypot", "score", "odd", "accept", "review", "prob"))
 
@@ -154,7 +154,7 @@ def test_checks_of_people_are_recorded_but_not_shown(audit: Any, tmp_path: Path)
     assert len(drawn.rows) == len(drawn.record) <= 22
     assert set(hidden["mask_id"]) <= set(range(90, 100))
     assert drawn.rows["mask_id"].tolist() == drawn.record["mask_id"].tolist()
-    write_queue(audit, drawn.shown(3), tmp_path / "q.csv")
+    write_queue(audit, drawn.numbered_rows(3), tmp_path / "q.csv")
     with (tmp_path / "q.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     same = {"draw_id", "slot", "queue_kind", "status"}
@@ -181,9 +181,9 @@ def test_a_queue_for_two_people(audit: Any, tmp_path: Path) -> None:
     assert drawn.settings["overlap"] == {"share": 0.1, "masks": 2}
     assert len(drawn.rows) == 22
     twice = drawn.rows.loc[drawn.rows["slot"] == 1, "mask_id"].tolist()
-    assert write_queue(audit, drawn.shown(1), tmp_path / "two.csv", slot=1) == 2
+    assert write_queue(audit, drawn.numbered_rows(1), tmp_path / "two.csv", slot=1) == 2
     assert pd.read_csv(tmp_path / "two.csv")["mask_id"].tolist() == twice
-    assert write_queue(audit, drawn.shown(1), tmp_path / "all.json", "coco") == 20
+    assert write_queue(audit, drawn.numbered_rows(1), tmp_path / "all.json", "coco") == 20
     coco = COCO(str(tmp_path / "all.json"))
     assert sorted(coco.getAnnIds()) == sorted(set(drawn.rows["mask_id"]))
     attributes = coco.dataset["annotations"][0]["attributes"]
@@ -255,14 +255,14 @@ def test_what_was_done_before_comes_from_the_record(audit: Any) -> None:
             kinds = ["estimate", "errors", "estimate"]
             return pd.DataFrame({"draw_id": [3, 5, 8], "kind": kinds, "settings": settings})
 
-        def drawn(self, draw_id: int) -> pd.DataFrame:
+        def read_draw(self, draw_id: int) -> pd.DataFrame:
             return {3: sample, 5: errors, 8: images}[draw_id].record
 
-        def resolved(self) -> pd.DataFrame:
+        def resolve_labels(self) -> pd.DataFrame:
             return pd.DataFrame({"good": [True]}, index=pd.Index([40], name="mask_id"))
 
     already = PastReviews.of(Record())
     assert already.decided.tolist() == [40]
-    assert already.sampled("mask").tolist() == sorted(sample.record["mask_id"])
-    assert set(already.sampled()) == {*sample.record["mask_id"], *images.record["mask_id"]}
+    assert already.sampled_masks("mask").tolist() == sorted(sample.record["mask_id"])
+    assert set(already.sampled_masks()) == {*sample.record["mask_id"], *images.record["mask_id"]}
     assert already.images().tolist() == sorted(images.settings["images"]["ids"])

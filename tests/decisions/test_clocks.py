@@ -35,7 +35,7 @@ def now(hands: HandClock, ago: float = 0) -> pd.Timestamp:
 
 
 def change(reviews: Reviews, rule: str = "majority") -> str:
-    with reviews.connected() as connection:
+    with reviews.connect() as connection:
         return str(resolve_outcomes(connection, rule)["change"].loc[1])
 
 
@@ -50,7 +50,7 @@ def test_the_later_decision_counts_after_the_clock_was_set_back(
         hands.jump(-back)
     assert len(kept.decisions()) == 4
     assert change(kept) == "kept"
-    assert kept.resolved("latest")["good"].tolist() == [True]
+    assert kept.resolve_labels("latest")["good"].tolist() == [True]
     kept.add(said("reject", "bea"), origin="b")
     assert change(kept, "latest") == "removed"
 
@@ -105,7 +105,7 @@ def test_decisions_belong_to_the_draw_that_showed_them_though_its_clock_was_ahea
     kept.add(pd.concat([before, said("reject", "cid", time=now(hands))]), origin="another")
     found = kept.decisions().set_index("reviewer")["draw_id"].to_dict()
     assert found == {"ann": first, "bea": first, "cid": second}
-    label = kept.resolved(draw_id=first)
+    label = kept.resolve_labels(draw_id=first)
     assert label["inclusion_probability"].tolist() == [0.5]
 
 
@@ -119,6 +119,6 @@ def test_an_estimate_counts_what_was_imported_by_a_clock_that_went_back(
     for action in ("reject", "accept"):
         hands.jump(-3600)
         kept.add(pd.DataFrame({"mask_id": masks, "action": action}), origin=action)
-    labels = kept.resolved(draw_id=number)
+    labels = kept.resolve_labels(draw_id=number)
     assert labels.index.tolist() == masks
     assert labels["good"].all()

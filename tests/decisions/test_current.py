@@ -193,7 +193,7 @@ def test_a_file_of_decisions_restored_from_a_copy_is_read_anew(
 
     ids = today.masks([]).index[:2].tolist()
     reviews.add(said((ids[0], "reject", "ann")), origin="one")
-    with reviews.connected() as connection:
+    with reviews.connect() as connection:
         connection.execute("pragma wal_checkpoint(truncate)")
     shutil.copy(reviews.path, tmp_path / "copy")
     reviews.add(said((ids[1], "reject", "ann")), origin="two")

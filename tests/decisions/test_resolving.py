@@ -52,7 +52,7 @@ def test_people_who_disagree_are_resolved_by_the_rule(reviews: Reviews, said: Sa
         },
     }
     for rule, columns in expected.items():
-        labels = reviews.resolved(rule)
+        labels = reviews.resolve_labels(rule)
         assert labels.index.tolist() == [1, 2, 3, 4]
         for name, values in columns.items():
             assert labels[name].tolist() == values, rule
@@ -60,16 +60,16 @@ def test_people_who_disagree_are_resolved_by_the_rule(reviews: Reviews, said: Sa
         assert labels["disagree"].tolist() == [True, True, True, False]
         assert labels["settled"].tolist() == [True, rule != "majority", True, True]
     with pytest.raises(CallError, match="'mean' is not one of majority, latest, strictest"):
-        reviews.resolved("mean")
+        reviews.resolve_labels("mean")
     with pytest.raises(CallError, match="--good-iou is 2"):
-        reviews.resolved(good_iou=2)
+        reviews.resolve_labels(good_iou=2)
 
 
 def test_light_fixes_count_as_good_where_that_is_asked_for(reviews: Reviews, said: Said) -> None:
     rows = said((1, "fix", "a"), (2, "fix", "a"), (3, "fix", "a"), (4, "reject", "a"))
     reviews.add(rows.assign(iou=[0.95, 0.7, np.nan, np.nan]), origin="f")
-    assert reviews.resolved()["good"].tolist() == [False] * 4
-    labels = reviews.resolved(good_iou=0.9)
+    assert reviews.resolve_labels()["good"].tolist() == [False] * 4
+    labels = reviews.resolve_labels(good_iou=0.9)
     assert labels["good"].tolist() == [True, False, False, False]
     assert labels["action"].tolist() == ["fix", "fix", "fix", "reject"]
     np.testing.assert_array_equal(labels["iou"], [0.95, 0.7, np.nan, np.nan])
@@ -78,7 +78,7 @@ def test_light_fixes_count_as_good_where_that_is_asked_for(reviews: Reviews, sai
 def test_a_later_decision_of_a_person_replaces_the_earlier(reviews: Reviews, said: Said) -> None:
     rows = said((1, "reject", "a"), (1, "accept", "a"), (2, "accept", "a"), (2, "reject", "a"))
     reviews.add(rows[::-1], origin="f")  # by time, not by the order in which they came
-    labels = reviews.resolved()
+    labels = reviews.resolve_labels()
     assert labels["good"].tolist() == [True, False]
     assert labels["reviewers"].tolist() == [1, 1]
     assert labels["iou"].tolist()[0] == 1
@@ -102,23 +102,23 @@ def test_known_answers_are_no_labels_and_random_draws_stay(reviews: Reviews, sai
     later = reviews.record_draw("errors", pd.DataFrame({"mask_id": [1, 3]}), {})
     again = said((1, "reject", "a"), (3, "accept", "a")).drop(columns="time")
     reviews.add(again.assign(draw_id=later), origin="g")
-    labels = reviews.resolved()
+    labels = reviews.resolve_labels()
     assert labels.index.tolist() == [1, 2, 3]
     assert labels["good"].tolist() == [False, False, True]  # by what was said last
     assert labels["queue_kind"].tolist() == ["estimate", "estimate", "errors"]
     assert labels["draw_id"].tolist() == [draw, draw, later]
     assert labels["stratum"].tolist() == [4, 2, pd.NA]
     np.testing.assert_array_equal(labels["inclusion_probability"], [0.5, 0.25, np.nan])
-    of_draw = reviews.resolved(draw_id=draw)
+    of_draw = reviews.resolve_labels(draw_id=draw)
     assert of_draw.index.tolist() == [1, 2]
     assert of_draw["good"].tolist() == [False, False]
-    assert not len(reviews.resolved(draw_id=99))
+    assert not len(reviews.resolve_labels(draw_id=99))
     people = reviews.agreement().reviewers
     assert people.loc["a", ["decisions", "honeypots", "honeypots_right"]].tolist() == [3, 1, 0]
 
 
 def test_nothing_decided(reviews: Reviews) -> None:
-    assert not len(reviews.resolved())
+    assert not len(reviews.resolve_labels())
     agreement = reviews.agreement()
     assert agreement.masks == 0
     assert np.isnan(agreement.alpha)

@@ -166,7 +166,7 @@ def test_a_change_of_mind_without_a_time_is_kept(reviews: Reviews) -> None:
     for k, action in enumerate(("accept", "reject", "accept", "accept")):
         reviews.add(one(1, action), origin=f"file {k}")
     assert reviews.decisions()["action"].tolist() == ["accept", "reject", "accept"]
-    assert reviews.resolved().loc[1, "action"] == "accept"
+    assert reviews.resolve_labels().loc[1, "action"] == "accept"
 
 
 def test_a_file_that_comes_again_takes_nothing_back(reviews: Reviews) -> None:
@@ -192,7 +192,7 @@ def test_a_file_that_comes_again_takes_nothing_back(reviews: Reviews) -> None:
         added = reviews.add(rows, origin=str(origin), **more)
         wrote.append((added.decisions, added.missing, added.withdrawn, added.reviewed_images))
     assert wrote == [(1, 1, 0, 1), (1, 1, 1, 1), (0, 0, 0, 0), (0, 0, 0, 0)]
-    assert reviews.resolved().loc[1, "action"] == "reject"
+    assert reviews.resolve_labels().loc[1, "action"] == "reject"
     assert reviews.missing()["origin"].tolist() == [str(b)]
     assert reviews.add(one(1, "accept"), origin="coco c").decisions == 1
     # A draw that was made since does not make it a new file either.
@@ -233,7 +233,7 @@ DRAWN = pd.DataFrame(
 def test_draws_come_back_and_say_why_a_mask_was_shown(reviews: Reviews) -> None:
     settings = {"seed": np.int64(3), "strata": [{"masks": 12, "drawn": 4}]}
     first = reviews.record_draw("estimate", DRAWN.sample(frac=1, random_state=0), settings)
-    pd.testing.assert_frame_equal(reviews.drawn(first), DRAWN, check_dtype=False)
+    pd.testing.assert_frame_equal(reviews.read_draw(first), DRAWN, check_dtype=False)
     reviews.add(one(1), origin="f")
     reviews.add(one(4), origin="f")
     second = reviews.record_draw("errors", pd.DataFrame({"mask_id": [1, 4]}), {})
@@ -293,7 +293,7 @@ def test_wrong_draws_are_refused(reviews: Reviews) -> None:
         reviews.record_draw("errors", DRAWN[:0], {})
     assert not len(reviews.draws())
     with pytest.raises(CallError, match="there is no draw 1"):
-        reviews.drawn(1)
+        reviews.read_draw(1)
 
 
 def test_images_gone_through_and_masks_added(reviews: Reviews) -> None:
@@ -491,10 +491,10 @@ def test_a_decision_taken_back_counts_for_nothing(reviews: Reviews, said: Said) 
     assert reviews.withdraw(back) == 1
     assert reviews.withdraw(back) == 0  # sending twice is harmless
     assert reviews.decisions()["key"].tolist() == ["a", "c"]
-    assert reviews.resolved()["action"].tolist() == ["accept", "reject"]
+    assert reviews.resolve_labels()["action"].tolist() == ["accept", "reject"]
     again = reviews.add(made.iloc[[1]].assign(key=["b"]), origin="page")
     assert (again.decisions, again.repeated) == (0, 1)  # the key was used: it stays taken back
     with pytest.raises(SourceError, match="no such decision of that person"):
         reviews.withdraw(back.assign(reviewer="bob", key="other"))
     reviews.add(made.iloc[[1]].drop(columns="time"), origin="page")
-    assert reviews.resolved().loc[1, "action"] == "reject"
+    assert reviews.resolve_labels().loc[1, "action"] == "reject"

@@ -29,7 +29,7 @@ def by_id(source: Dataset) -> dict[int, dict[str, Any]]:
 
 
 def actions(audit: Audit) -> dict[int, str]:
-    labels = open_reviews(audit).resolved()
+    labels = open_reviews(audit).resolve_labels()
     return dict(zip(labels.index.tolist(), labels["action"].tolist(), strict=True))
 
 
@@ -82,7 +82,7 @@ def test_a_second_version_of_a_corrected_file(audit: Audit, source: Dataset, wri
     assert actions(audit)[1] == "reject"
     by_other = import_file(audit, write(dataset()), reviewer="bob", assume_reviewed=True)
     assert by_other.added.withdrawn == 0
-    assert open_reviews(audit).resolved("strictest").loc[1, "disagree"]
+    assert open_reviews(audit).resolve_labels("strictest").loc[1, "disagree"]
 
 
 def test_a_tolerance_for_tools_that_redraw(audit: Audit, source: Dataset, write: Write) -> None:
@@ -323,6 +323,6 @@ def test_rows_decided_in_a_file_without_draws_have_no_reason(
     reviews: Reviews, source: Dataset, write: Write
 ) -> None:
     import_file(reviews.audit, write(source), assume_reviewed=True)
-    labels = reviews.resolved()
+    labels = reviews.resolve_labels()
     assert set(labels["queue_kind"]) == {"none"}
     assert labels["draw_id"].isna().all()

@@ -229,7 +229,7 @@ def test_an_estimate_gives_nothing_away(audit: Audit, tmp_path: Path, export: Wo
     drawn = draw_queue(audit, kind="estimate", budget=6)
     number = open_reviews(audit, create=True).record_draw("estimate", drawn.record, drawn.settings)
     out = tmp_path / "out"
-    write_queue(audit, drawn.shown(number), out, "label-studio")
+    write_queue(audit, drawn.numbered_rows(number), out, "label-studio")
     tasks = json.loads((out / "tasks.json").read_bytes())
     text = (out / "tasks.json").read_text() + (out / "config.xml").read_text()
     assert len(tasks) == 6
@@ -430,7 +430,7 @@ def test_several_people(audit: Audit, tmp_path: Path, export: Work) -> None:
         [2, "accept", "user 1"],
         [2, "reject", "user 1"],
     ]
-    resolved = open_reviews(audit).resolved()
+    resolved = open_reviews(audit).resolve_labels()
     assert resolved["good"].to_dict() == {1: True, 2: False}
 
 

@@ -46,7 +46,7 @@ def pixels_of(audit: Audit, mask: int) -> np.ndarray:
 
 
 def actions(audit: Audit) -> dict[int, str]:
-    labels = open_reviews(audit).resolved()
+    labels = open_reviews(audit).resolve_labels()
     return dict(zip(labels.index.tolist(), labels["action"].tolist(), strict=True))
 
 

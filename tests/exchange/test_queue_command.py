@@ -201,7 +201,8 @@ def test_two_who_draw_at_once_never_share_a_number(
     run(*words)
     assert set(pd.read_csv(out)["draw_id"]) == {2}
     assert (
-        open_reviews(pictured).drawn(2)["mask_id"].tolist() == pd.read_csv(out)["mask_id"].tolist()
+        open_reviews(pictured).read_draw(2)["mask_id"].tolist()
+        == pd.read_csv(out)["mask_id"].tolist()
     )
 
 

@@ -88,11 +88,14 @@ def test_an_import_is_taken_back_and_done_again(
     import_file(audit, first, reviewer="ann")
     since = reviews.missing()["time"].tolist()
     import_file(audit, second, reviewer="ann")
-    assert (reviews.resolved()["action"].value_counts().to_dict()) == {"accept": 11, "reject": 1}
+    assert (reviews.resolve_labels()["action"].value_counts().to_dict()) == {
+        "accept": 11,
+        "reject": 1,
+    }
     back = curate.take_back(second, audit.path)
     assert (back.decisions, back.missing, back.restored, back.reviewed_images) == (1, 0, 1, 0)
     assert "gone through" not in back.text()  # the first file says so, too
-    assert set(reviews.resolved()["action"]) == {"accept"}
+    assert set(reviews.resolve_labels()["action"]) == {"accept"}
     assert (areas(audit), len(reviews.reviewed_images())) == ([36], 3)
     assert reviews.missing()["time"].tolist() == since  # as if the second had never been there
     with pytest.raises(CallError, match="no decision of this file counts"):

@@ -52,18 +52,18 @@ TAKEN_AWAY = [event("withdraw_missing", "9", **ADDED, of=DECIDED[4]["key"])]
 @contextmanager
 def answering(audit: Path) -> Iterator[Callable[[str, dict[str, Any]], tuple[int, Any]]]:
     """Yield what posts to the application of an audit; raises where no server would start."""
-    desk = ReviewSession(open_audit(audit), ReviewSettings(draw_id=1))
-    app = make_application(desk, Tokens(""))
+    review = ReviewSession(open_audit(audit), ReviewSettings(draw_id=1))
+    app = make_application(review, Tokens(""))
     with asyncio.Runner() as loop:
 
         def post(path: str, body: dict[str, Any]) -> tuple[int, Any]:
-            own = {"queue": desk.name, "client": "0" * 8 + "-0000-4000-8000-000000000000"}
+            own = {"queue": review.name, "client": "0" * 8 + "-0000-4000-8000-000000000000"}
             return loop.run(_post(app, path, body | own | {"reviewer": "ann"}))
 
         try:
             yield post
         finally:
-            desk.close()
+            review.close()
 
 
 async def _post(app: Any, path: str, body: dict[str, Any]) -> tuple[int, Any]:

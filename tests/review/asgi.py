@@ -29,10 +29,10 @@ class App:
     """One server's application with all that stands behind it."""
 
     def __init__(self, audit: Audit, clock: Clock = SYSTEM, **settings: Any) -> None:
-        self.desk = ReviewSession(audit, ReviewSettings(**settings), clock)
+        self.review = ReviewSession(audit, ReviewSettings(**settings), clock)
         tokens = Tokens("", clock)
         self._app = GuardMiddleware(
-            make_application(self.desk, tokens), AllowedHosts("127.0.0.1", 8765), tokens
+            make_application(self.review, tokens), AllowedHosts("127.0.0.1", 8765), tokens
         )
         self._loop = asyncio.new_event_loop()
         self._thread = ThreadPoolExecutor(1)  # a browser's loop may be running in this one
@@ -60,7 +60,7 @@ class App:
 
     def close(self) -> None:
         """Let go of everything."""
-        self.desk.close()
+        self.review.close()
         self._thread.shutdown()
         self._loop.close()
 
@@ -74,7 +74,7 @@ class Tab:
 
     def ask(self, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
         """Send a request as the page would."""
-        who = {"client": self.client, "reviewer": self.reviewer, "queue": self.app.desk.name}
+        who = {"client": self.client, "reviewer": self.reviewer, "queue": self.app.review.name}
         return self.app.ask(path, who | body)
 
     def next(self, count: int = 1, holding: list[str] | None = None) -> list[str]:

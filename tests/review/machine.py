@@ -107,7 +107,7 @@ class Page:
 
     def ask(self, app: App, path: str, client: str = "", **body: Any) -> tuple[int, dict[str, Any]]:
         """Send a request."""
-        who = {"client": client or self.client, "reviewer": self.reviewer, "queue": app.desk.name}
+        who = {"client": client or self.client, "reviewer": self.reviewer, "queue": app.review.name}
         return app.ask(path, who | body)
 
     def pending(self) -> list[str]:

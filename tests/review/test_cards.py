@@ -69,11 +69,11 @@ def test_what_a_low_score_means_is_said_of_low_scores_only(audit: Audit) -> None
         values = pa.array([(0.6, 0.85, 1.0)[k % 3] for k in range(len(table))])
         pq.write_table(table.set_column(at, column, values), path)
     audit.info["references"] = {"quality": {column: {"usual": 0.8}}}
-    desk = ReviewSession(audit, ReviewSettings())
+    review = ReviewSession(audit, ReviewSettings())
     try:
-        cards = [desk.cards.card(row) for row in range(len(desk.queue))]
+        cards = [review.cards.card(row) for row in range(len(review.queue))]
     finally:
-        desk.close()
+        review.close()
     said = {
         each["shown"]: each["words"]
         for card in cards

@@ -33,7 +33,7 @@ def hands() -> HandClock:
 
 
 @pytest.fixture
-def desk(audit: Audit, hands: HandClock) -> Iterator[Open]:
+def review(audit: Audit, hands: HandClock) -> Iterator[Open]:
     opened: list[ReviewSession] = []
 
     def make(**settings: Any) -> ReviewSession:
@@ -46,15 +46,15 @@ def desk(audit: Audit, hands: HandClock) -> Iterator[Open]:
 
 
 class Page:
-    def __init__(self, desk: ReviewSession, reviewer: str) -> None:
-        self.desk, self.reviewer, self.client = desk, reviewer, str(uuid.uuid4())
+    def __init__(self, review: ReviewSession, reviewer: str) -> None:
+        self.review, self.reviewer, self.client = review, reviewer, str(uuid.uuid4())
 
     def next(self, count: int = 1, *holding: int, **more: Any) -> list[dict[str, Any]]:
         return list(self.answer(count, *holding, **more)["cards"])
 
     def answer(self, count: int = 1, *holding: int, **more: Any) -> dict[str, Any]:
         asked = NextRequest(self.client, self.reviewer, count, False, Filter(), list(holding))
-        return self.desk.next(replace(asked, **more))
+        return self.review.next(replace(asked, **more))
 
     def masks(self, count: int = 1, *holding: int, **more: Any) -> list[int]:
         return [int(card["mask_id"]) for card in self.next(count, *holding, **more)]
@@ -62,8 +62,8 @@ class Page:
     def send(self, kind: str, mask: int, **more: Any) -> str:
         made = {"type": kind, "key": str(uuid.uuid4()), "at": now_ms(), "item": f"{mask}.0"} | more
         asked = {"client": self.client, "reviewer": self.reviewer, "now": now_ms()}
-        sent = EventBatch.of(asked | {"events": [made]}, self.desk.clock.now_us())
-        answer = self.desk.record(sent, self.desk.writer.write(sent.events).result())
+        sent = EventBatch.of(asked | {"events": [made]}, self.review.clock.now_us())
+        answer = self.review.record(sent, self.review.writer.write(sent.events).result())
         assert answer["done"] == [made["key"]], answer
         return str(made["key"])
 
@@ -71,8 +71,8 @@ class Page:
         return self.send("decide", mask, action=action)
 
 
-def test_two_servers_never_give_one_mask_to_two(desk: Open) -> None:
-    first, second = Page(desk(), "A"), Page(desk(), "B")
+def test_two_servers_never_give_one_mask_to_two(review: Open) -> None:
+    first, second = Page(review(), "A"), Page(review(), "B")
     mine, theirs = first.masks(6), second.masks(6)
     assert len({*mine, *theirs}) == 12
     first.decide(mine[0])
@@ -80,8 +80,8 @@ def test_two_servers_never_give_one_mask_to_two(desk: Open) -> None:
     assert second.answer()["progress"]["decided"] == 1
 
 
-def test_a_lease_that_ran_out_returns_the_mask(desk: Open, hands: HandClock) -> None:
-    one = desk()
+def test_a_lease_that_ran_out_returns_the_mask(review: Open, hands: HandClock) -> None:
+    one = review()
     first, second = Page(one, "A"), Page(one, "B")
     left, held = first.masks(2)
     hands.wait(599)
@@ -95,24 +95,24 @@ def test_a_lease_that_ran_out_returns_the_mask(desk: Open, hands: HandClock) -> 
     assert open_reviews(one.audit).decisions()["mask_id"].tolist() == [left]
 
 
-def test_what_is_given_back_goes_to_others(desk: Open) -> None:
-    one = desk()
+def test_what_is_given_back_goes_to_others(review: Open) -> None:
+    one = review()
     first, second = Page(one, "A"), Page(one, "B")
     mask = first.masks()[0]
-    one.dealer.give_back(first.client, [mask])
+    one.assigner.give_back(first.client, [mask])
     assert second.masks() == [mask]
 
 
-def test_an_answer_that_got_lost_comes_again_from_the_next_server(desk: Open) -> None:
-    page = Page(desk(), "A")
+def test_an_answer_that_got_lost_comes_again_from_the_next_server(review: Open) -> None:
+    page = Page(review(), "A")
     lost = page.masks(2)
-    page.desk = desk()
+    page.review = review()
     assert page.masks(2) == lost
     assert not set(page.masks(2, *lost)) & set(lost)
 
 
-def test_a_skipped_mask_comes_when_the_rest_is_done(desk: Open) -> None:
-    page = Page(desk(), "A")
+def test_a_skipped_mask_comes_when_the_rest_is_done(review: Open) -> None:
+    page = Page(review(), "A")
     skipped = page.masks()[0]
     page.send("skip", skipped)
     seen = []
@@ -121,17 +121,17 @@ def test_a_skipped_mask_comes_when_the_rest_is_done(desk: Open) -> None:
         seen.append(mask)
         page.decide(mask)
     assert page.answer()["left"] == 1
-    page.desk = desk()
+    page.review = review()
     assert page.masks() == [skipped]
 
 
-def test_a_damaged_file_of_leases_is_made_anew(desk: Open, audit: Audit) -> None:
+def test_a_damaged_file_of_leases_is_made_anew(review: Open, audit: Audit) -> None:
     (audit.path / leases.FILE).write_bytes(b"no database at all" * 100)
-    assert Page(desk(), "A").masks(3)
+    assert Page(review(), "A").masks(3)
 
 
-def test_leases_hold_no_more_than_leases(desk: Open, audit: Audit) -> None:
-    page = Page(desk(), "A")
+def test_leases_hold_no_more_than_leases(review: Open, audit: Audit) -> None:
+    page = Page(review(), "A")
     page.decide(page.masks()[0])
     with sqlite3.connect(audit.path / leases.FILE) as file:
         assert file.execute("select count(*) from leases").fetchone() == (0,)
@@ -144,9 +144,9 @@ def drawn(audit: Audit, ids: list[int], kind: str = "errors", **columns: Any) ->
     return reviews
 
 
-def test_second_looks_go_to_second_people_and_nobody_can_tell(desk: Open, audit: Audit) -> None:
+def test_second_looks_go_to_second_people_and_nobody_can_tell(review: Open, audit: Audit) -> None:
     reviews = drawn(audit, [2, 5, 7, 5, 2], slot=[0, 0, 0, 1, 1])
-    one = desk()
+    one = review()
     assert (one.queue.draw_id, len(one.queue)) == (1, 5)
     first, second, third = (Page(one, name) for name in "ABC")
     mine = first.next(48)
@@ -172,12 +172,12 @@ def test_second_looks_go_to_second_people_and_nobody_can_tell(desk: Open, audit:
     kept = reviews.decisions()
     assert kept["draw_id"].tolist() == [1] * 5
     assert kept.groupby("mask_id")["reviewer"].nunique().to_dict() == {2: 2, 5: 2, 7: 1}
-    assert desk().queue.draw_id is None  # the draw is done: the ranking comes
+    assert review().queue.draw_id is None  # the draw is done: the ranking comes
 
 
-def test_undo_of_a_second_look_keeps_both_places(desk: Open, audit: Audit) -> None:
+def test_undo_of_a_second_look_keeps_both_places(review: Open, audit: Audit) -> None:
     drawn(audit, [2, 2], slot=[0, 1])
-    one = desk()
+    one = review()
     first, second, third = (Page(one, name) for name in "ABC")
     assert first.masks() == [2]
     key = first.decide(2)
@@ -191,9 +191,9 @@ def test_undo_of_a_second_look_keeps_both_places(desk: Open, audit: Audit) -> No
     assert third.answer()["progress"] == settled
 
 
-def test_known_answers_show_nothing_that_betrays_them(desk: Open, audit: Audit) -> None:
+def test_known_answers_show_nothing_that_betrays_them(review: Open, audit: Audit) -> None:
     drawn(audit, [2, 5, 7], honeypot=[None, "accept", None])
-    one = desk()
+    one = review()
     assert one.queue.checks
     cards = Page(one, "A").next(3)
     assert [set(card) for card in cards[1:]] == [set(cards[0])] * 2
@@ -204,10 +204,10 @@ def test_known_answers_show_nothing_that_betrays_them(desk: Open, audit: Audit) 
     assert "quality_score" not in {s["column"] for s in one.filters.listed()["scores"]}
 
 
-def test_a_random_sample_is_blind_and_keeps_its_order(desk: Open, audit: Audit) -> None:
+def test_a_random_sample_is_blind_and_keeps_its_order(review: Open, audit: Audit) -> None:
     ids = [40, 3, 5, 22, 1]
     reviews = drawn(audit, ids, "estimate", inclusion_probability=[0.1] * 5, stratum=[0] * 5)
-    one = desk(kind="estimate")
+    one = review(kind="estimate")
     page = Page(one, "A")
     cards = page.next(2)
     for card in cards:
@@ -221,18 +221,18 @@ def test_a_random_sample_is_blind_and_keeps_its_order(desk: Open, audit: Audit) 
     kept = reviews.decisions().iloc[0]
     assert (kept["queue_kind"], kept["draw_id"]) == ("estimate", 1)
     assert kept["inclusion_probability"] == 0.1
-    assert not set(ids) & set(desk().queue.mask_ids.tolist())  # nor are they in the ranking
+    assert not set(ids) & set(review().queue.mask_ids.tolist())  # nor are they in the ranking
 
 
-def test_no_draw_of_a_kind_is_said_in_one_sentence(desk: Open) -> None:
+def test_no_draw_of_a_kind_is_said_in_one_sentence(review: Open) -> None:
     with pytest.raises(CallError, match="no draw of the kind learn with masks left; draw one"):
-        desk(kind="learn")
+        review(kind="learn")
     with pytest.raises(CallError, match="there is no draw 7"):
-        desk(draw_id=7)
+        review(draw_id=7)
 
 
-def test_filters_are_those_of_sql(desk: Open, audit: Audit) -> None:
-    one = desk()
+def test_filters_are_those_of_sql(review: Open, audit: Audit) -> None:
+    one = review()
     about = one.about()
     assert about["filters_ready"]
     page = Page(one, "A")
@@ -243,7 +243,7 @@ def test_filters_are_those_of_sql(desk: Open, audit: Audit) -> None:
     found = page.masks(48, filter=Filter(category=name))
     assert sorted(found) == sorted(masks.index[masks["category"] == name])[:48]
     page = Page(one, "A")
-    one.dealer.give_back(page.client, [])
+    one.assigner.give_back(page.client, [])
     for reason in about["filters"]["reasons"]:
         rows = one.filters.rows(Filter(reason=reason["id"]))
         assert rows is not None
@@ -255,14 +255,14 @@ def test_filters_are_those_of_sql(desk: Open, audit: Audit) -> None:
         one.filters.rows(Filter(score=("mask_id", 0.0, 1.0)))
 
 
-def test_the_best_come_first_in_the_grid(desk: Open, audit: Audit) -> None:
+def test_the_best_come_first_in_the_grid(review: Open, audit: Audit) -> None:
     masks = audit.query("select mask_id, quality_score from masks").set_index("mask_id")
-    found = masks.loc[Page(desk(), "A").masks(20, best=True), "quality_score"].to_numpy()
+    found = masks.loc[Page(review(), "A").masks(20, best=True), "quality_score"].to_numpy()
     assert np.all(np.diff(found) <= 0)
 
 
-def test_one_mask_and_one_image(desk: Open, audit: Audit) -> None:
-    one = desk()
+def test_one_mask_and_one_image(review: Open, audit: Audit) -> None:
+    one = review()
     card = Page(one, "A").next()[0]
     mask = one.mask(int(card["mask_id"]))
     kept = audit.query(f"select * from masks where mask_id = {card['mask_id']}").iloc[0]
@@ -278,24 +278,24 @@ def test_one_mask_and_one_image(desk: Open, audit: Audit) -> None:
         one.images.image(10**9)
 
 
-def test_only_whole_images_of_ones_own_ask_for_what_is_missing(desk: Open, audit: Audit) -> None:
+def test_only_whole_images_of_ones_own_ask_for_what_is_missing(review: Open, audit: Audit) -> None:
     """A second look or a known answer among them is of an image that was not drawn as a whole."""
     whole = {"unit": "image", "images": {"ids": [1], "drawn": 1, "population": 3}}
     frame = pd.DataFrame({"mask_id": [2, 5, 7, 5], "slot": [0, 0, 0, 1]})
     frame["inclusion_probability"] = 0.5
     frame["honeypot"] = [None, None, "accept", None]
     open_reviews(audit, create=True).record_draw("estimate", frame, whole)
-    one = desk(kind="estimate")
+    one = review(kind="estimate")
     said = {card["mask_id"]: card["whole_image"] for card in Page(one, "A").next(48)}
     assert said == {"2": True, "5": True, "7": None}
     assert [card["whole_image"] for card in Page(one, "B").next(48)] == [None]
 
 
 def test_whoever_comes_back_after_a_crash_gets_her_masks_at_once(
-    desk: Open, hands: HandClock
+    review: Open, hands: HandClock
 ) -> None:
     """A browser that crashed comes back as another page, of the same person."""
-    one = desk()
+    one = review()
     total = len(one.queue)
     crashed, other = Page(one, "A"), Page(one, "B")
     lost = crashed.masks(3)
@@ -303,7 +303,7 @@ def test_whoever_comes_back_after_a_crash_gets_her_masks_at_once(
     assert len(lost) + len(rest) == total
     assert Page(one, "C").masks(48) == []
     assert Page(one, "A").masks(48) == lost  # at once where there is nothing else
-    one.dealer.give_back(other.client, rest[:4])
+    one.assigner.give_back(other.client, rest[:4])
     assert Page(one, "A").masks(2) == rest[:2]  # her other page may still be open
     hands.wait(leases.SILENT_S + 1)
     other.next(1, *rest[4:])
@@ -312,13 +312,13 @@ def test_whoever_comes_back_after_a_crash_gets_her_masks_at_once(
     assert not set(lost) & set(Page(one, "C").masks(48))
 
 
-def test_people_without_a_name_do_not_take_each_others_masks(desk: Open) -> None:
-    one = desk()
+def test_people_without_a_name_do_not_take_each_others_masks(review: Open) -> None:
+    one = review()
     Page(one, "").masks(48)
     assert Page(one, "").masks(48) == []
 
 
-def test_categories_are_those_of_the_dataset_not_of_the_queue(desk: Open, audit: Audit) -> None:
+def test_categories_are_those_of_the_dataset_not_of_the_queue(review: Open, audit: Audit) -> None:
     drawn(audit, [2])
     found = audit.query("select distinct category from masks where category is not null order by 1")
-    assert desk().about()["categories"] == found["category"].tolist()
+    assert review().about()["categories"] == found["category"].tolist()

@@ -248,7 +248,7 @@ class Reviewing(RuleBasedStateMachine):
 
     def carry_out_what_stands(self, page: Page, events: list[dict[str, Any]]) -> None:
         """Bring the model to what a killed server has written: a first part of what was sent."""
-        with open_reviews(self.audit).connected() as connection:
+        with open_reviews(self.audit).connect() as connection:
             kept = {
                 key
                 for table in ("decisions", "withdrawn", "missing")
@@ -308,7 +308,7 @@ class Reviewing(RuleBasedStateMachine):
         missing = reviews.missing()
         rows = zip(missing["reviewer"], missing["image_id"], missing["category"], strict=True)
         assert sorted(rows) == sorted(k for k, stands in self.model.missing.items() if stands)
-        with reviews.connected() as connection:
+        with reviews.connect() as connection:
             found = resolve_outcomes(connection, "majority")["change"].to_dict()
         assert found == self.model.changes()
 

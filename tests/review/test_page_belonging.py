@@ -248,7 +248,7 @@ def test_two_people_with_undo_absence_and_a_restart(
     for tab in tabs.values():
         assert tab.complaints == []
         tab.close()
-    drawn = open_reviews(wide).drawn(1)
+    drawn = open_reviews(wide).read_draw(1)
     kept = open_reviews(wide).decisions()
     assert not kept.duplicated(["mask_id", "reviewer"]).any()
     assert kept["mask_id"].value_counts().to_dict() == drawn["mask_id"].value_counts().to_dict()

@@ -79,7 +79,7 @@ def test_each_image_is_asked_about_once(wide: Audit, browser: Any, serve_wide: S
         page.get_by_role("heading", name="All is decided").wait_for()
         tab.saved()
     reviews = open_reviews(wide)
-    drawn = reviews.drawn(1)
+    drawn = reviews.read_draw(1)
     kept = reviews.decisions()
     images = wide.query("select mask_id, image_id from masks").set_index("mask_id")["image_id"]
     assert sorted(kept["mask_id"]) == sorted(drawn["mask_id"])

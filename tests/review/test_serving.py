@@ -97,14 +97,14 @@ def test_undo_leaves_no_moment_for_others(
     item = client.next()["cards"][0]["item"]
     made = client.decide(item)
     client.send(made)
-    desk = ReviewSession(audit, ReviewSettings())
+    review = ReviewSession(audit, ReviewSettings())
     back = event("withdraw", of=made["key"], item=item)
-    sent = EventBatch.of(client.who() | {"now": now_ms(), "events": [back]}, desk.clock.now_us())
-    desk.prepare(sent)
-    desk.writer.write(sent.events).result()  # written, and the page not answered yet
+    sent = EventBatch.of(client.who() | {"now": now_ms(), "events": [back]}, review.clock.now_us())
+    review.prepare(sent)
+    review.writer.write(sent.events).result()  # written, and the page not answered yet
     other = Client(client.server, "B")
     assert item not in [card["item"] for card in other.next(48)["cards"]]
-    desk.close()
+    review.close()
 
 
 def test_a_skip_taken_back_gives_the_mask_again(client: Client) -> None:

@@ -26,7 +26,7 @@ Open = Callable[..., ReviewSession]
 
 
 @pytest.fixture
-def desk(audit: Audit) -> Iterator[Open]:
+def review(audit: Audit) -> Iterator[Open]:
     opened: list[ReviewSession] = []
 
     def make(**settings: Any) -> ReviewSession:
@@ -38,23 +38,23 @@ def desk(audit: Audit) -> Iterator[Open]:
         one.close()
 
 
-def dealt(desk: ReviewSession, reviewer: str, count: int = 1) -> dict[str, Any]:
+def dealt(review: ReviewSession, reviewer: str, count: int = 1) -> dict[str, Any]:
     """Ask as a new page of a person does, which gives back what it does not want."""
     client = str(uuid.uuid4())
-    answer = desk.next(NextRequest(client, reviewer, count, False, Filter(), []))
-    desk.dealer.give_back(client, [int(card["mask_id"]) for card in answer["cards"]])
+    answer = review.next(NextRequest(client, reviewer, count, False, Filter(), []))
+    review.assigner.give_back(client, [int(card["mask_id"]) for card in answer["cards"]])
     return answer
 
 
 def decide(
-    desk: ReviewSession, reviewer: str, mask: int, action: str = "accept", **more: Any
+    review: ReviewSession, reviewer: str, mask: int, action: str = "accept", **more: Any
 ) -> None:
     asked = {"client": str(uuid.uuid4()), "reviewer": reviewer, "now": now_ms()}
     made = {"type": "decide", "key": str(uuid.uuid4()), "at": now_ms(), "item": f"{mask}.0"}
     sent = EventBatch.of(
-        asked | {"events": [made | {"action": action} | more]}, desk.clock.now_us()
+        asked | {"events": [made | {"action": action} | more]}, review.clock.now_us()
     )
-    answer = desk.record(sent, desk.writer.write(sent.events).result())
+    answer = review.record(sent, review.writer.write(sent.events).result())
     assert answer["done"] == [made["key"]], answer
 
 
@@ -77,10 +77,10 @@ def ids(answer: dict[str, Any]) -> list[int]:
     return [int(card["mask_id"]) for card in answer["cards"]]
 
 
-def test_disputed_masks_come_first_and_say_why(desk: Open, audit: Audit) -> None:
+def test_disputed_masks_come_first_and_say_why(review: Open, audit: Audit) -> None:
     mask = accepted(audit)
     said(audit, [(mask, "ann", "accept"), (mask, "bob", "reject")])
-    one = desk()
+    one = review()
     answer = dealt(one, "cid", 2)
     first, second = answer["cards"]
     assert (int(first["mask_id"]), second["unsettled"]) == (mask, None)
@@ -94,11 +94,11 @@ def test_disputed_masks_come_first_and_say_why(desk: Open, audit: Audit) -> None
     assert people.tolist() == ["reject", "person"]
 
 
-def test_nobody_is_asked_again_before_others_say_something_new(desk: Open, audit: Audit) -> None:
+def test_nobody_is_asked_again_before_others_say_something_new(review: Open, audit: Audit) -> None:
     mask = accepted(audit)
     said(audit, [(mask, "ann", "accept")])
     said(audit, [(mask, "bob", "reject")])
-    one = desk()
+    one = review()
 
     def asked() -> list[str]:
         return [name for name in ("ann", "bob", "cid") if mask in ids(dealt(one, name, 48))]
@@ -119,14 +119,14 @@ def test_nobody_is_asked_again_before_others_say_something_new(desk: Open, audit
 
 @pytest.mark.parametrize("kind", ["errors", "learn"])
 def test_disputed_masks_come_first_whatever_draw_is_continued(
-    desk: Open, audit: Audit, kind: str
+    review: Open, audit: Audit, kind: str
 ) -> None:
     outside, fix = (int(i) for i in audit.query(_ACCEPTED)["mask_id"].iloc[:2])
     reviews = said(audit, [(outside, "ann", "accept"), (fix, "ann", "fix")])
     said(audit, [(outside, "bob", "reject")])
     drawn = reviews.record_draw(kind, pd.DataFrame({"mask_id": [2, 5]}), {"unit": ""})
     for settings in ({"kind": kind}, {"draw_id": drawn}):
-        one = desk(**settings)
+        one = review(**settings)
         assert one.queue.draw_id == drawn
         answer = dealt(one, "eva", 48)
         assert set(ids(answer)[:2]) == {outside, fix}
@@ -145,13 +145,13 @@ def test_disputed_masks_come_first_whatever_draw_is_continued(
     assert fix in ids(dealt(one, "ann", 48))
     assert answer["progress"] == {"decided": 2, "mine": 3, "total": 4, "left": 2, "unsettled": 1}
     decide(one, "eva", 5)
-    assert fix in ids(dealt(desk(), "dan", 48))  # the draw is done, and the ranking has it
+    assert fix in ids(dealt(review(), "dan", 48))  # the draw is done, and the ranking has it
 
 
-def test_a_fix_that_nobody_drew_goes_to_the_same_person_too(desk: Open, audit: Audit) -> None:
+def test_a_fix_that_nobody_drew_goes_to_the_same_person_too(review: Open, audit: Audit) -> None:
     mask = accepted(audit)
     said(audit, [(mask, "ann", "fix")])
-    one = desk()
+    one = review()
     card = dealt(one, "ann")["cards"][0]
     assert int(card["mask_id"]) == mask
     assert card["unsettled"] == "not settled: it is to be fixed, but nobody has drawn it"
@@ -159,8 +159,8 @@ def test_a_fix_that_nobody_drew_goes_to_the_same_person_too(desk: Open, audit: A
     assert dealt(one, "ann")["progress"]["unsettled"] == 0
 
 
-def test_what_is_said_while_the_page_is_open_counts(desk: Open, audit: Audit) -> None:
-    one = desk()
+def test_what_is_said_while_the_page_is_open_counts(review: Open, audit: Audit) -> None:
+    one = review()
     mask = int(dealt(one, "ann")["cards"][0]["mask_id"])
     decide(one, "ann", mask)
     said(audit, [(mask, "bob", "reject")])
@@ -174,49 +174,49 @@ def test_what_is_said_while_the_page_is_open_counts(desk: Open, audit: Audit) ->
     assert dealt(one, "cid")["progress"]["unsettled"] == 0
 
 
-def test_disputes_of_a_draw_do_not_hold_it_open(desk: Open, audit: Audit) -> None:
+def test_disputes_of_a_draw_do_not_hold_it_open(review: Open, audit: Audit) -> None:
     reviews = open_reviews(audit, create=True)
     reviews.record_draw("errors", pd.DataFrame({"mask_id": [2, 2], "slot": [0, 1]}), {"unit": ""})
-    one = desk()
+    one = review()
     decide(one, "ann", 2)
     decide(one, "bob", 2, "reject")
     card = dealt(one, "cid")["cards"][0]
     assert card["unsettled"] == "not settled: people disagree"
-    ranking = desk()
+    ranking = review()
     assert ranking.queue.draw_id is None
     assert int(dealt(ranking, "cid")["cards"][0]["mask_id"]) == 2
 
 
 def test_a_random_sample_stays_blind_and_its_disputes_go_to_the_ranking(
-    desk: Open, audit: Audit
+    review: Open, audit: Audit
 ) -> None:
     rows = {"mask_id": [40, 40], "slot": [0, 1], "inclusion_probability": [0.1, 0.1]}
     reviews = open_reviews(audit, create=True)
     reviews.record_draw("estimate", pd.DataFrame(rows), {"unit": "mask"})
-    one = desk(kind="estimate")
+    one = review(kind="estimate")
     decide(one, "ann", 40)
     decide(one, "bob", 40, "reject")
     answer = dealt(one, "cid")
     assert (answer["cards"], answer["left"], answer["progress"]["unsettled"]) == ([], 0, 0)
-    assert int(dealt(desk(), "cid")["cards"][0]["mask_id"]) == 40
+    assert int(dealt(review(), "cid")["cards"][0]["mask_id"]) == 40
 
 
 def test_a_card_gives_the_reasons_of_the_policy_and_not_what_others_said(
-    desk: Open, audit: Audit
+    review: Open, audit: Audit
 ) -> None:
     frame = audit.query("select mask_id, reasons from masks where reasons <> '' order by 1")
     chosen = [int(i) for i in frame["mask_id"].iloc[:2]]
     said(audit, [(chosen[0], "ann", "reject"), (chosen[1], "ann", "accept")])
     reviews = open_reviews(audit)
     reviews.record_draw("errors", pd.DataFrame({"mask_id": chosen}), {"unit": ""})
-    cards = dealt(desk(), "bob", 2)["cards"]
+    cards = dealt(review(), "bob", 2)["cards"]
     shown = ["; ".join(one["words"] for one in card["reasons"]) for card in cards]
     assert shown == frame["reasons"].tolist()[:2]
     assert [card["unsettled"] for card in cards] == [None, None]
 
 
-def test_a_new_category_is_a_decision_like_an_imported_one(desk: Open, audit: Audit) -> None:
-    one = desk()
+def test_a_new_category_is_a_decision_like_an_imported_one(review: Open, audit: Audit) -> None:
+    one = review()
     mask = int(dealt(one, "ann")["cards"][0]["mask_id"])
     decide(one, "ann", mask, "fix", category="  another ")
     kept = open_reviews(audit).decisions().iloc[0]
@@ -242,8 +242,8 @@ def test_a_category_that_is_none_is_refused(category: Any) -> None:
     assert "category" in sent.refused[0]["error"]
 
 
-def test_a_page_of_an_audit_that_was_made_anew_writes_nothing(desk: Open, audit: Audit) -> None:
-    one = desk()
+def test_a_page_of_an_audit_that_was_made_anew_writes_nothing(review: Open, audit: Audit) -> None:
+    one = review()
     mask = int(dealt(one, "ann")["cards"][0]["mask_id"])
     one.check_queue({"queue": one.name})
     info = json.loads((audit.path / "audit.json").read_text())

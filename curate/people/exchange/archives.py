@@ -1,5 +1,4 @@
-"""Zip archives of tool exports: listing, size checks, extraction of single files under safe
-names."""
+"""Zip archives of tool exports: listing, size checks, safe extraction of single files."""
 
 from __future__ import annotations
 

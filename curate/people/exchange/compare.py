@@ -166,7 +166,7 @@ def compare_with_audit(
     counts = tally.counts
     decided = pd.concat(tally.decisions, ignore_index=True) if tally.decisions else empty
     return ImportedDecisions(
-        decisions=shown.explained(decided),
+        decisions=shown.add_draws(decided),
         missing=pd.concat(tally.missing, ignore_index=True) if tally.missing else None,
         reviewed_images=pd.DataFrame({"image_id": reviewed_images}),
         notes={

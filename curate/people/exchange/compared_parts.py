@@ -69,7 +69,7 @@ class ExportedMasks:
             return ""
         return f"masks {blake2b(self.ids.tobytes(), digest_size=4).hexdigest()}"
 
-    def explained(self, decisions: pd.DataFrame) -> pd.DataFrame:
+    def add_draws(self, decisions: pd.DataFrame) -> pd.DataFrame:
         """Return decisions with the draw that each mask was shown for, where it is known.
 
         Who corrects a whole dataset was shown its masks for no draw, though some stand in one.

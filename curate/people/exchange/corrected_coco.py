@@ -1,5 +1,4 @@
-"""COCO and LVIS, both ways: queues out, corrected files in; see
-:mod:`curate.people.exchange.compare`.
+"""COCO and LVIS, both ways: queues out, corrected files in.
 
 A queue that was written as COCO holds only some masks of each image. Such a file is known by its
 content, and the exported masks are then those of the last draw that fits it.

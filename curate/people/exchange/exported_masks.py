@@ -42,7 +42,7 @@ def find_named_draws(reviews: Reviews, named: pd.DataFrame) -> ExportedMasks | N
     for (draw_id, slot), masks in named.groupby(["draw_id", "slot"])["mask_id"]:
         if draw_id not in recorded:
             continue
-        rows = reviews.drawn(int(draw_id))
+        rows = reviews.read_draw(int(draw_id))
         here = rows.loc[rows["slot"] == slot, ["mask_id"]].astype("int64").drop_duplicates()
         if 2 * masks.isin(here["mask_id"]).sum() >= len(masks):
             found.append(here.assign(draw_id=int(draw_id)))
@@ -124,7 +124,7 @@ def _masks_of_draw(reviews: Reviews, draw_id: int) -> list[IntArray]:
     """Return the masks of a draw: all of them, and those for a second person, if there are any."""
     if not has_reviews(reviews.audit):
         raise CallError(f"there is no draw {draw_id}", "--exported")
-    rows = reviews.drawn(draw_id)
+    rows = reviews.read_draw(draw_id)
     masks = rows["mask_id"].to_numpy(np.int64)
     second = np.unique(masks[rows["slot"].to_numpy(np.int64) == 1])
     return [np.unique(masks), *([second] if len(second) else [])]

@@ -307,7 +307,7 @@ def _require_reviewer(reviews: Reviews, decisions: pd.DataFrame, path: Path) -> 
         return
     draws = nobody["draw_id"] if "draw_id" in nobody else pd.Series(pd.NA, index=nobody.index)
     for draw_id in reviews.draws()["draw_id"].tolist():
-        rows = reviews.drawn(draw_id)
+        rows = reviews.read_draw(draw_id)
         second = rows.loc[rows["slot"] == 1, "mask_id"]
         named = (draws == draw_id).fillna(False) & bool(len(second))
         if named.any() or (draws.isna() & nobody["mask_id"].isin(second)).any():

@@ -155,7 +155,7 @@ class MaskMatching:
         """Return the matched masks, sorted."""
         return np.unique(self.frame["claim"].dropna().to_numpy(np.int64))
 
-    def named(self) -> pd.DataFrame:
+    def named_draws(self) -> pd.DataFrame:
         """Return the matched masks with the draw and the slot that each names."""
         frame = self.frame[self.frame["claim"].notna() & self.frame["draw_id"].notna()]
         return (
@@ -237,7 +237,7 @@ class MaskMatching:
         frame.loc[found.index, "claim"] = found
         self.notes[_MATCHED_NOTE] = len(found)
 
-    def lost(self) -> IntArray:
+    def take_lost(self) -> IntArray:
         """Return and drop masks that a tool lists without any pixels."""
         gone = self.frame["status"] == "no_segmentation"
         lost = self.frame.loc[gone, "claim"].dropna().to_numpy(np.int64)

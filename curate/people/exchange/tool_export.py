@@ -55,19 +55,19 @@ def import_tool_export(
     places = placing.of(pictures)
     own = [one for one, place in zip(pictures, places, strict=True) if place is not None]
     check_version(reviews.audit, (s.version for one in own for s in one.shapes), path.name)
-    joining = MaskMatching(reviews.audit, pictures, places)
-    joining.drop_wrong_ids(path.name)
-    shown = _find_exported(reviews, joining, places, options, path, tool)
-    shown = joining.add_unexported(shown)
+    matching = MaskMatching(reviews.audit, pictures, places)
+    matching.drop_wrong_ids(path.name)
+    shown = _find_exported(reviews, matching, places, options, path, tool)
+    shown = matching.add_unexported(shown)
     if options.match == "iou":
-        joining.match(shown)
-    unseen = np.setdiff1d(_find_invisible(reviews, places), joining.ids())
-    shown = replace(shown, lost=np.union1d(joining.lost(), unseen))
-    parts = joining.parts(Labels(reviews.audit, tool.label))
+        matching.match(shown)
+    unseen = np.setdiff1d(_find_invisible(reviews, places), matching.ids())
+    shown = replace(shown, lost=np.union1d(matching.take_lost(), unseen))
+    parts = matching.parts(Labels(reviews.audit, tool.label))
     found = compare_with_audit(reviews.audit, parts, path.name, shown, options)
     strange = {"images in it that the audit does not have": places.count(None)}
-    notes = found.notes | strange | joining.notes
-    return replace(found, notes=notes, seen=_windows_frame(places, joining.unsure))
+    notes = found.notes | strange | matching.notes
+    return replace(found, notes=notes, seen=_windows_frame(places, matching.unsure))
 
 
 def _windows_frame(places: Sequence[PictureWindow | None], unsure: frozenset[int]) -> pd.DataFrame:
@@ -142,14 +142,14 @@ def _find_invisible(reviews: Reviews, places: Sequence[PictureWindow | None]) ->
 
 def _find_exported(
     reviews: Reviews,
-    joining: MaskMatching,
+    matching: MaskMatching,
     places: list[PictureWindow | None],
     options: ImportOptions,
     path: Path,
     tool: Tool,
 ) -> ExportedMasks:
     """Return the exported masks: a crop's own; of whole images those of its draws."""
-    ids, named = joining.ids(), find_named_draws(reviews, joining.named())
+    ids, named = matching.ids(), find_named_draws(reviews, matching.named_draws())
     known = [place for place in places if place is not None]
     crops = np.array([p.mask_id for p in known if p.mask_id is not None], np.int64)
     whole = np.array([p.image_id for p in known if p.mask_id is None], np.int64)

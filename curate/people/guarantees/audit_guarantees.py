@@ -90,7 +90,7 @@ def read_sample(audit: Audit, question: SampleOptions, *, by_rules: bool) -> Aud
     reviews = open_reviews(audit)
     draws = read_recorded_draws(reviews)
     settings = question.settings or DecisionSettings.of(audit.info)
-    labels = reviews.resolved(settings.rule, settings.good_iou)
+    labels = reviews.resolve_labels(settings.rule, settings.good_iou)
     masks = _read_population(audit, by_rules)
     sample = gather_sample(draws, labels, masks, len(masks), unit=question.unit)
     population = Population(

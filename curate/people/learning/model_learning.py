@@ -89,9 +89,9 @@ def learn(
 
     Args:
         audit: A finished audit.
-        labels: One label a mask, as ``Reviews.resolved`` gives them: index ``mask_id``; ``good``,
-            ``queue_kind`` and ``inclusion_probability``. Where the model in force was learned from
-            the same ones, with the same start and seed, nothing is learned anew.
+        labels: One label a mask, as ``Reviews.resolve_labels`` gives them: index ``mask_id``;
+            ``good``, ``queue_kind`` and ``inclusion_probability``. Where the model in force was
+            learned from the same ones, with the same start and seed, nothing is learned anew.
         start: A model to start from: another audit, or a model's file. The model in force if None.
         seed: Of folds and trees.
         progress: Called with progress.

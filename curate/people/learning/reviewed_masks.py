@@ -100,7 +100,7 @@ def gather_reviewed(
 
     Args:
         audit: A finished audit.
-        labels: One label a mask, as ``Reviews.resolved`` gives them.
+        labels: One label a mask, as ``Reviews.resolve_labels`` gives them.
         also: Columns to read beside those that the dataset has something to say with.
 
     Raises:
@@ -147,13 +147,15 @@ def _make_features(frame: pd.DataFrame, reference: dict[str, object]) -> MaskFea
 def _check_labels(labels: pd.DataFrame) -> None:
     for name in ("good", "queue_kind", "inclusion_probability"):
         if name not in labels:
-            raise CallError(f"the labels have no column {name}", "learn", "take Reviews.resolved()")
+            raise CallError(
+                f"the labels have no column {name}", "learn", "take Reviews.resolve_labels()"
+            )
     if labels["good"].dtype != np.dtype(bool):
-        raise CallError("good must be true or false", "learn", "take Reviews.resolved()")
+        raise CallError("good must be true or false", "learn", "take Reviews.resolve_labels()")
     if not len(labels):
         _check_enough(np.empty(0, np.bool_), np.empty(0, np.int64), {})
     if not labels.index.is_unique:
-        raise CallError("a mask has two labels", "learn", "take Reviews.resolved()")
+        raise CallError("a mask has two labels", "learn", "take Reviews.resolve_labels()")
 
 
 def _check_enough(

@@ -68,7 +68,7 @@ class QueueDraw:
     record: pd.DataFrame = field(repr=False)
     settings: dict[str, Any]
 
-    def shown(self, draw_id: int) -> pd.DataFrame:
+    def numbered_rows(self, draw_id: int) -> pd.DataFrame:
         """Return the rows shown to people, with the recorded number of the draw."""
         rows = self.rows.copy()
         rows.insert(0, "draw_id", draw_id)

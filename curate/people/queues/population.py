@@ -139,7 +139,7 @@ DrawnMasks = tuple[pd.DataFrame, dict[str, Any]]
 class History(DrawRegistry, Protocol):
     """Decisions and draws so far; ``curate.people.reviews.Reviews`` has them."""
 
-    def resolved(self) -> pd.DataFrame:
+    def resolve_labels(self) -> pd.DataFrame:
         """Return one label a mask, index ``mask_id``."""
 
 
@@ -157,9 +157,9 @@ class PastReviews:
     @classmethod
     def of(cls, history: History) -> PastReviews:
         """Read them from the recorded decisions and draws."""
-        return cls(history.resolved().index.to_numpy(np.int64), read_recorded_draws(history))
+        return cls(history.resolve_labels().index.to_numpy(np.int64), read_recorded_draws(history))
 
-    def sampled(self, unit: str | None = None) -> IntArray:
+    def sampled_masks(self, unit: str | None = None) -> IntArray:
         """Return the masks of random samples, of one unit or of both."""
         ids = [
             draw.sample()["mask_id"].to_numpy(np.int64)
@@ -190,7 +190,7 @@ class QueueCandidates:
 
     def errors(self, n: int | None, actions: Sequence[str]) -> DrawnMasks:
         """Draw the first of the plan's order; unsettled masks are drawn again."""
-        out = np.union1d(self.already.decided, self.already.sampled())
+        out = np.union1d(self.already.decided, self.already.sampled_masks())
         if has_people(self.audit):
             again = self.audit.query("select mask_id from people where change = 'unsettled'")
             out = np.setdiff1d(out, again["mask_id"].to_numpy(np.int64))
@@ -212,7 +212,7 @@ class QueueCandidates:
         line = self._line()
         masks = self._all(f" and {actions_sql(actions)}" if actions is not None else "")
         masks = masks[masks["quality_score"].notna()]
-        out = np.union1d(self.already.decided, self.already.sampled())
+        out = np.union1d(self.already.decided, self.already.sampled_masks())
         masks = masks[~masks.index.isin(out)]
         self._need(len(masks))
         near = _pick_near_line(masks, line, n)
@@ -247,7 +247,7 @@ class QueueCandidates:
     def masks(self, n: int) -> DrawnMasks:
         """Draw masks at random."""
         masks = self._all()
-        left = masks[~masks.index.isin(self.already.sampled("mask"))]
+        left = masks[~masks.index.isin(self.already.sampled_masks("mask"))]
         self._need(len(left))
         drawn = sampling.draw_estimate(left, n, seed=self.seed)
         settings = {"unit": "mask", "population": len(masks), "of": POPULATION}

@@ -128,7 +128,7 @@ def _resolve_changes(pinned: Audit) -> tuple[pd.DataFrame, PlanState] | None:
     before = _read_state(pinned.path / PEOPLE)
     info = read_info(pinned.path) or pinned.info  # another call may have changed it since
     settings = DecisionSettings.of(info)
-    with Reviews(pinned).connected() as connection:
+    with Reviews(pinned).connect() as connection:
         now = _current_state(connection, settings.rule, info)
         if now == before:
             return None

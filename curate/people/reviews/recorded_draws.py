@@ -138,7 +138,7 @@ def read_draws(connection: sqlite3.Connection, path: Path) -> pd.DataFrame:
 
 
 def read_drawn(connection: sqlite3.Connection, draw_id: int) -> pd.DataFrame:
-    """Return one draw's rows; see ``Reviews.drawn``."""
+    """Return one draw's rows; see ``Reviews.read_draw``."""
     sql = f"select {', '.join(DRAW_COLUMNS)} from drawn where draw_id = ? order by place"
     frame = fetch_frame(connection, sql, DRAW_COLUMNS, (int(draw_id),))
     if not len(frame):
@@ -189,7 +189,7 @@ class DrawRegistry(Protocol):
     def draws(self) -> pd.DataFrame:
         """Return all draws: ``draw_id``, ``kind``, ``settings``."""
 
-    def drawn(self, draw_id: int) -> pd.DataFrame:
+    def read_draw(self, draw_id: int) -> pd.DataFrame:
         """Return one draw's rows."""
 
 
@@ -198,6 +198,6 @@ def read_recorded_draws(record: DrawRegistry) -> tuple[RecordedDraw, ...]:
     draws = record.draws()
     rows = zip(*(draws[name].tolist() for name in ("draw_id", "kind", "settings")), strict=True)
     return tuple(
-        RecordedDraw(int(number), str(kind), settings, record.drawn(int(number)))
+        RecordedDraw(int(number), str(kind), settings, record.read_draw(int(number)))
         for number, kind, settings in rows
     )

@@ -78,7 +78,9 @@ class _Votes:
 def resolve_labels(
     connection: sqlite3.Connection, rule: str, good_iou: float | None, draw_id: int | None
 ) -> pd.DataFrame:
-    """Return one label a mask; see :meth:`curate.people.reviews.review_file.Reviews.resolved`."""
+    """Return one label a mask; see
+    :meth:`curate.people.reviews.review_file.Reviews.resolve_labels`.
+    """
     check_choice(rule, "rule", RULES)
     check_numbers(good_iou=good_iou)
     parameters = () if draw_id is None else (int(draw_id),)

@@ -63,7 +63,7 @@ class Reviews:
         return self.audit.path / schema.FILE
 
     @contextmanager
-    def connected(self) -> Iterator[sqlite3.Connection]:
+    def connect(self) -> Iterator[sqlite3.Connection]:
         """Open the file for a piece of reading, checked, and close it again.
 
         Raises:
@@ -73,7 +73,7 @@ class Reviews:
             yield connection
 
     @contextmanager
-    def writing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
         """Open the file for a transaction; not where the audit was made anew since it was opened.
 
         A new audit has a file of its own: what is decided of the old masks does not belong there,
@@ -145,7 +145,7 @@ class Reviews:
             else check_reviewed_images(self.audit, reviewed_images, origin, now),
             live,
         )
-        with self.writing(create=True) as connection:
+        with self.transaction(create=True) as connection:
             return write_decisions(connection, batch, origin, now, shown)
 
     def _now(self, live: Iterable[pd.DataFrame | None]) -> int:
@@ -175,7 +175,7 @@ class Reviews:
 
         now = self._now((keys,) if live else ())
         checked = check_withdrawals(keys, now)
-        with self.writing() as connection:
+        with self.transaction() as connection:
             return write_withdrawals(connection, checked, now)
 
     def decisions(self) -> pd.DataFrame:
@@ -235,7 +235,7 @@ class Reviews:
         from curate.people.reviews.recorded_draws import check_drawn, write_draw
 
         checked = check_drawn(self.audit, kind, drawn)
-        with self.writing(create=True) as connection:
+        with self.transaction(create=True) as connection:
             return write_draw(
                 connection, kind, checked, settings, draw_id=draw_id, now=self.clock.now_us()
             )
@@ -248,7 +248,7 @@ class Reviews:
         with self._open() as connection:
             return read_draws(connection, self.path)
 
-    def drawn(self, draw_id: int) -> pd.DataFrame:
+    def read_draw(self, draw_id: int) -> pd.DataFrame:
         """Return a draw's rows in order of ``place``, as :meth:`record_draw` took them.
 
         Raises:
@@ -259,7 +259,7 @@ class Reviews:
         with self._open() as connection:
             return read_drawn(connection, draw_id)
 
-    def resolved(
+    def resolve_labels(
         self, rule: str = "majority", good_iou: float | None = None, draw_id: int | None = None
     ) -> pd.DataFrame:
         """Return one label a mask.
@@ -341,7 +341,7 @@ def check_same_dataset(audit: Audit) -> None:
         AuditError: It does, or its file of decisions cannot be used.
     """
     if has_reviews(audit):
-        with Reviews(audit).connected():
+        with Reviews(audit).connect():
             pass
 
 

@@ -96,7 +96,7 @@ def list_importers(reviews: Reviews, content: str) -> tuple[str, ...]:
         reviews: The decisions; the file must be there.
         content: The first 16 digits of the file's fingerprint.
     """
-    with reviews.connected() as connection:
+    with reviews.connect() as connection:
         return _reviewers(connection, _origins(connection, content))
 
 
@@ -112,7 +112,7 @@ def undo_import(reviews: Reviews, content: str, reviewer: str | None = None) -> 
         What counted until now; nothing where the file is not imported, or taken back already.
     """
     now = reviews.clock.now_us()
-    with reviews.writing() as connection:
+    with reviews.transaction() as connection:
         origins = _origins(connection, content)
         people = _reviewers(connection, origins)
         chosen = [name for name in people if reviewer in (None, name)]

@@ -60,15 +60,15 @@ class Endpoints:
     """Handlers of the HTTP requests.
 
     Args:
-        desk: The session that serves the queue.
+        review: The session that serves the queue.
         tokens: Tokens that are accepted.
         static: The page's own files.
     """
 
     def __init__(
-        self, desk: ReviewSession, tokens: Tokens, static: dict[str, tuple[bytes, str]]
+        self, review: ReviewSession, tokens: Tokens, static: dict[str, tuple[bytes, str]]
     ) -> None:
-        self.desk, self.tokens, self.static = desk, tokens, static
+        self.review, self.tokens, self.static = review, tokens, static
 
     def routes(self) -> list[Route]:
         """Return all routes."""
@@ -107,7 +107,7 @@ class Endpoints:
             {
                 "signed_in": good,
                 "needs_token": self.tokens.needed,
-                "reviewer": self.desk.settings.reviewer if good else "",
+                "reviewer": self.review.settings.reviewer if good else "",
             }
         )
 
@@ -128,14 +128,14 @@ class Endpoints:
 
     async def about(self, request: Request) -> Response:
         """Answer with a description of the queue."""
-        return _json_response(await run_in_threadpool(self.desk.about))
+        return _json_response(await run_in_threadpool(self.review.about))
 
     async def next(self, request: Request) -> Response:
         """Answer with the next masks."""
         asked = await _read_json(request)
         wish = NextRequest.of(asked)
-        self.desk.check_queue(asked)
-        return _json_response(await run_in_threadpool(self.desk.next, wish))
+        self.review.check_queue(asked)
+        return _json_response(await run_in_threadpool(self.review.next, wish))
 
     async def release(self, request: Request) -> Response:
         """Release masks that were not decided on."""
@@ -144,56 +144,56 @@ class Endpoints:
             parse_key(asked.get("client"), "client"),
             parse_items(asked.get("items"), "items"),
         )
-        self.desk.check_queue(asked)
-        await run_in_threadpool(self.desk.dealer.give_back, client, masks)
+        self.review.check_queue(asked)
+        await run_in_threadpool(self.review.assigner.give_back, client, masks)
         return _json_response({})
 
     async def events(self, request: Request) -> Response:
         """Record a batch of events."""
         asked = await _read_json(request)
-        sent = EventBatch.of(asked, self.desk.clock.now_us())
-        self.desk.check_queue(asked)
-        await run_in_threadpool(self.desk.prepare, sent)
+        sent = EventBatch.of(asked, self.review.clock.now_us())
+        self.review.check_queue(asked)
+        await run_in_threadpool(self.review.prepare, sent)
         # No thread waits while the writer is at it: many pages may send at once.
-        found = await asyncio.shield(asyncio.wrap_future(self.desk.writer.write(sent.events)))
-        return _json_response(await run_in_threadpool(self.desk.record, sent, found))
+        found = await asyncio.shield(asyncio.wrap_future(self.review.writer.write(sent.events)))
+        return _json_response(await run_in_threadpool(self.review.record, sent, found))
 
     async def picture(self, request: Request) -> Response:
         """Answer with a view of a picture."""
         mask_id, query = parse_id(request.path_params["mask_id"]), request.query_params
         asked = mask_id, query.get("view", ""), query.get("v", "")
-        future, forever = await run_in_threadpool(self.desk.picture, *asked)
+        future, forever = await run_in_threadpool(self.review.picture, *asked)
         return await _picture_response(request, future, forever)
 
     async def scene(self, request: Request) -> Response:
         """Answer with the picture of an image without masks."""
         image_id = parse_id(request.path_params["image_id"], "image_id")
-        future = await run_in_threadpool(self.desk.images.scene, image_id)
+        future = await run_in_threadpool(self.review.images.scene, image_id)
         return await _picture_response(request, future, False)
 
     async def mask(self, request: Request) -> Response:
         """Answer with a whole mask."""
         mask_id = parse_id(request.path_params["mask_id"])
-        return _json_response(await run_in_threadpool(self.desk.mask, mask_id))
+        return _json_response(await run_in_threadpool(self.review.mask, mask_id))
 
     async def image(self, request: Request) -> Response:
         """Answer with an image's outlines."""
         image_id = parse_id(request.path_params["image_id"], "image_id")
-        return _json_response(await run_in_threadpool(self.desk.images.image, image_id))
+        return _json_response(await run_in_threadpool(self.review.images.image, image_id))
 
     async def segment(self, request: Request) -> Response:
         """Redraw a mask from clicks."""
         asked = await _read_json(request)
         clicks = ClickRequest.of(asked)
-        self.desk.check_queue(asked)
-        return _json_response(await run_in_threadpool(self.desk.segment, clicks))
+        self.review.check_queue(asked)
+        return _json_response(await run_in_threadpool(self.review.segment, clicks))
 
 
-def make_application(desk: ReviewSession, tokens: Tokens) -> Starlette:
+def make_application(review: ReviewSession, tokens: Tokens) -> Starlette:
     """Return the ASGI application of a session, without its middleware."""
     handlers: dict[Any, Any] = {HTTPException: _http_error}
     app = Starlette(
-        routes=Endpoints(desk, tokens, read_static()).routes(), exception_handlers=handlers
+        routes=Endpoints(review, tokens, read_static()).routes(), exception_handlers=handlers
     )
     app.router.redirect_slashes = False  # it would answer with the Host that was claimed
     return app

@@ -63,7 +63,7 @@ class MaskRequest:
 class _LeaseView:
     """Leases as seen by the person who asks."""
 
-    wish: MaskRequest
+    request: MaskRequest
     held: dict[int, list[Lease]] = field(default_factory=dict)
     skipped: Mapping[int, int] = field(default_factory=dict)
     busy_images: set[int] = field(default_factory=set)
@@ -73,12 +73,12 @@ class _LeaseView:
         return [lease for some in self.held.values() for lease in some if self.is_mine(lease)]
 
     def is_mine(self, lease: Lease) -> bool:
-        return lease.client == self.wish.client
+        return lease.client == self.request.client
 
     def is_same_person(self, lease: Lease) -> bool:
         """Whether a lease is the asking person's, on whatever page; no name is nobody's."""
         return self.is_mine(lease) or (
-            bool(lease.reviewer) and lease.reviewer == self.wish.reviewer
+            bool(lease.reviewer) and lease.reviewer == self.request.reviewer
         )
 
     def others(self, mask_id: int) -> set[str]:
@@ -109,7 +109,7 @@ class Assigner:
         self.queue, self.decided, self.leases = queue, decided, leases
         self._lock = threading.Lock()
 
-    def deal(self, wish: MaskRequest) -> tuple[list[int], int, list[int]]:
+    def deal(self, request: MaskRequest) -> tuple[list[int], int, list[int]]:
         """Renew what a page holds, and lease it more.
 
         Returns:
@@ -120,12 +120,12 @@ class Assigner:
             # In this order: a lease ends after its decision is written, so one of both is seen.
             live = self.leases.live()
             self.decided.refresh()
-            hands = self._hands(wish, live)
-            gone = self._renew(hands)
-            rows = self._choose(hands)
+            view = self._lease_view(request, live)
+            gone = self._renew(view)
+            rows = self._choose(view)
             ids = self.queue.mask_ids[rows].tolist() if rows else []
-            self.leases.give(ids, wish.client, wish.reviewer)
-            return rows, self._left(wish), gone
+            self.leases.give(ids, request.client, request.reviewer)
+            return rows, self._left(request), gone
 
     def give_back(self, client: str, mask_ids: Sequence[int]) -> None:
         """End a page's leases."""
@@ -179,114 +179,114 @@ class Assigner:
         with self._lock, self.leases.changing():
             self.leases.give(known, client, reviewer)
 
-    def _hands(self, wish: MaskRequest, live: list[Lease]) -> _LeaseView:
-        hands = _LeaseView(wish, skipped=self.leases.skipped(self.queue.name, wish.reviewer))
+    def _lease_view(self, request: MaskRequest, live: list[Lease]) -> _LeaseView:
+        view = _LeaseView(request, skipped=self.leases.skipped(self.queue.name, request.reviewer))
         for lease in live:
-            hands.held.setdefault(lease.mask_id, []).append(lease)
-            if self.queue.whole_images and not hands.is_mine(lease):
+            view.held.setdefault(lease.mask_id, []).append(lease)
+            if self.queue.whole_images and not view.is_mine(lease):
                 rows = self.queue.rows_of(lease.mask_id)
-                hands.busy_images.update(int(self.queue.image_ids[row]) for row in rows[:1])
-        return hands
+                view.busy_images.update(int(self.queue.image_ids[row]) for row in rows[:1])
+        return view
 
-    def _renew(self, hands: _LeaseView) -> list[int]:
+    def _renew(self, view: _LeaseView) -> list[int]:
         """Renew the leases of what a page holds, and return what it does not have any more."""
         kept = [
             mask_id
-            for mask_id in hands.wish.holding
+            for mask_id in view.request.holding
             if (rows := self.queue.rows_of(mask_id))
-            and any(not self.decided.done[row] and self._is_free(row, hands) for row in rows)
+            and any(not self.decided.done[row] and self._is_free(row, view) for row in rows)
         ]
-        self.leases.give(kept, hands.wish.client, hands.wish.reviewer)
-        return sorted(set(hands.wish.holding) - set(kept))
+        self.leases.give(kept, view.request.client, view.request.reviewer)
+        return sorted(set(view.request.holding) - set(kept))
 
-    def _choose(self, hands: _LeaseView) -> list[int]:
+    def _choose(self, view: _LeaseView) -> list[int]:
         """Return the rows to assign: those the page lost, then new ones, then those it skipped.
 
         Leases of another page of the same person, as of its last request, count as lost, too: a
         browser that crashed comes back as another page. Where that page may still be open, its
         masks come last.
         """
-        wish, holding = hands.wish, set(hands.wish.holding)
-        own = [lease for lease in hands.own if lease.mask_id not in holding]
-        lost = [lease for lease in own if not lease.here] + hands.left_behind(silent=True)
-        chosen = self._lost([lease for lease in lost if lease.mask_id not in holding], hands)
+        request, holding = view.request, set(view.request.holding)
+        own = [lease for lease in view.own if lease.mask_id not in holding]
+        lost = [lease for lease in own if not lease.here] + view.left_behind(silent=True)
+        chosen = self._lost([lease for lease in lost if lease.mask_id not in holding], view)
         passed = holding | {int(self.queue.mask_ids[row]) for row in chosen}
         later: list[int] = []
         busy: list[int] = []
-        for row in self._open(wish):
-            if len(chosen) >= wish.count:
+        for row in self._open(request):
+            if len(chosen) >= request.count:
                 return chosen
             mask_id = int(self.queue.mask_ids[row])
-            if mask_id in passed or not self._is_new(row, mask_id, hands):
+            if mask_id in passed or not self._is_new(row, mask_id, view):
                 continue
             passed.add(mask_id)  # its other row is for somebody else
-            if mask_id in hands.skipped:
+            if mask_id in view.skipped:
                 later.append(row)
-            elif hands.busy_images and int(self.queue.image_ids[row]) in hands.busy_images:
+            elif view.busy_images and int(self.queue.image_ids[row]) in view.busy_images:
                 busy.append(row)
             else:
                 chosen.append(row)
         chosen += busy
         if not chosen:
-            later.sort(key=lambda row: hands.skipped[int(self.queue.mask_ids[row])])
-            own += hands.left_behind(silent=False)
+            later.sort(key=lambda row: view.skipped[int(self.queue.mask_ids[row])])
+            own += view.left_behind(silent=False)
             own = [lease for lease in own if lease.mask_id not in holding]
-            chosen = later or self._lost(own, hands)
-        return chosen[: wish.count]
+            chosen = later or self._lost(own, view)
+        return chosen[: request.count]
 
-    def _open(self, wish: MaskRequest) -> Iterator[int]:
+    def _open(self, request: MaskRequest) -> Iterator[int]:
         """Yield the rows that are not done and fit, in order."""
         rows = self.decided.done
-        open_ = ~rows if wish.fits is None else ~rows & wish.fits
-        if wish.order is None:
+        open_ = ~rows if request.fits is None else ~rows & request.fits
+        if request.order is None:
             yield from map(int, np.flatnonzero(open_))
             return
-        yield from map(int, wish.order[open_[wish.order]])
+        yield from map(int, request.order[open_[request.order]])
 
-    def _lost(self, own: list[Lease], hands: _LeaseView) -> list[int]:
+    def _lost(self, own: list[Lease], view: _LeaseView) -> list[int]:
         """Return open rows that the page was given and does not know of: an answer got lost."""
         found: set[int] = set()
         for lease in own:
             for row in self.queue.rows_of(lease.mask_id):
-                fits = hands.wish.fits is None or bool(hands.wish.fits[row])
-                if fits and not self.decided.done[row] and self._is_free(row, hands):
+                fits = view.request.fits is None or bool(view.request.fits[row])
+                if fits and not self.decided.done[row] and self._is_free(row, view):
                     found.add(row)
                     break
-        return sorted(found)[: hands.wish.count]
+        return sorted(found)[: view.request.count]
 
-    def _is_new(self, row: int, mask_id: int, hands: _LeaseView) -> bool:
+    def _is_new(self, row: int, mask_id: int, view: _LeaseView) -> bool:
         """Whether a person may get a row, and neither has nor had its mask."""
         same = any(
-            hands.is_mine(lease) or lease.reviewer == hands.wish.reviewer
-            for lease in hands.held.get(mask_id, ())
+            view.is_mine(lease) or lease.reviewer == view.request.reviewer
+            for lease in view.held.get(mask_id, ())
         )
-        return not same and self._is_free(row, hands)
+        return not same and self._is_free(row, view)
 
-    def _is_free(self, row: int, hands: _LeaseView) -> bool:
+    def _is_free(self, row: int, view: _LeaseView) -> bool:
         """Whether others leave a row's slot to somebody who has not decided on its mask.
 
         A mask that people have not settled goes to one at a time, also to those who decided on it
         before, once.
         """
         people = self.decided.who(row)
-        others = hands.others(int(self.queue.mask_ids[row]))
+        others = view.others(int(self.queue.mask_ids[row]))
         if (open_ := self.decided.awaits(row)) is not None:
-            return hands.wish.reviewer not in open_.heard and not others
-        if hands.wish.reviewer in people:
+            return view.request.reviewer not in open_.heard and not others
+        if view.request.reviewer in people:
             return False
         return len(people | others) <= int(self.queue.slots[row])
 
-    def _left(self, wish: MaskRequest) -> int:
+    def _left(self, request: MaskRequest) -> int:
         decided = self.decided
         open_ = ~decided.done
         if self.queue.twice:
-            open_ &= ~decided.by(wish.reviewer)
+            open_ &= ~decided.by(request.reviewer)
         for mask_id in decided.unsettled:
             row = self.queue.rows_of(mask_id)[-1]
             if (why := decided.awaits(row)) is not None:
-                open_[row] = wish.reviewer not in why.heard
-        if wish.fits is not None:
-            open_ &= wish.fits
+                open_[row] = request.reviewer not in why.heard
+        if request.fits is not None:
+            open_ &= request.fits
         return int(open_.sum())
 
 

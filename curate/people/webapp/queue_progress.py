@@ -71,7 +71,7 @@ class QueueProgress:
         only = "" if queue.draw_id is None else _DRAW_FILTER
         outside = orjson.dumps(sorted(queue.undrawn_ids)).decode()
         asked = {"draw": queue.draw_id, "outside": outside}
-        with self.reviews.connected() as connection:
+        with self.reviews.connect() as connection:
             connection.execute("begin")  # one moment for all that is read
             new = connection.execute(
                 _NEW_DECISIONS + only, asked | {"since": self._decision}

@@ -81,15 +81,15 @@ def serve(
     _share_arenas()
     with contextlib.closing(listen(host, port)) as bound:
         tokens, hint = _make_tokens(host, token_file)
-        desk = ReviewSession(audit, settings)
+        review = ReviewSession(audit, settings)
         try:
             port = int(bound.getsockname()[1])
-            print(_greeting(desk, host, port, hint), flush=True)
+            print(_greeting(review, host, port, hint), flush=True)
             if open_page:
                 _open_browser(host, port)
-            _run(desk, tokens, host, port, bound)
+            _run(review, tokens, host, port, bound)
         finally:
-            desk.close()
+            review.close()
 
 
 def _share_arenas() -> None:
@@ -139,19 +139,19 @@ def _page_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def _greeting(desk: ReviewSession, host: str, port: int, hint: str) -> str:
-    queue = desk.queue
+def _greeting(review: ReviewSession, host: str, port: int, hint: str) -> str:
+    queue = review.queue
     what = "the ranking" if queue.draw_id is None else f"draw {queue.draw_id} ({queue.kind})"
-    done = int(desk.dealer.decided.done.sum())
+    done = int(review.assigner.decided.done.sum())
     lines = [
         f"review: {_page_url(host, port)}",
         f"{what}: {count_noun(len(queue), 'mask')}, {done:,} done",
     ]
-    if unsettled := len(desk.dealer.decided.unsettled):
+    if unsettled := len(review.assigner.decided.unsettled):
         lines[-1] += f", {unsettled:,} that people have not settled"
     if hint:
         lines.append(hint)
-    if not desk.views:
+    if not review.views:
         lines.append("there are no pictures: give their folder with --images")
     return "\n".join(lines)
 
@@ -162,12 +162,12 @@ def _open_browser(host: str, port: int) -> None:
     webbrowser.open(_page_url(host, port))
 
 
-def _run(desk: ReviewSession, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
+def _run(review: ReviewSession, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
     with _silence_interrupt():
-        asyncio.run(run_server(make_server(desk, tokens, host, port), bound))
+        asyncio.run(run_server(make_server(review, tokens, host, port), bound))
 
 
-def make_server(desk: ReviewSession, tokens: Tokens, host: str, port: int) -> uvicorn.Server:
+def make_server(review: ReviewSession, tokens: Tokens, host: str, port: int) -> uvicorn.Server:
     """Return the server of a session, with middleware and limits."""
     import uvicorn
 
@@ -176,7 +176,7 @@ def make_server(desk: ReviewSession, tokens: Tokens, host: str, port: int) -> uv
     from curate.people.webapp.server import FirstRequestTimeout
 
     config = uvicorn.Config(
-        GuardMiddleware(make_application(desk, tokens), AllowedHosts(host, port), tokens),
+        GuardMiddleware(make_application(review, tokens), AllowedHosts(host, port), tokens),
         log_config=None,
         log_level="critical",
         access_log=False,

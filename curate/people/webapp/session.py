@@ -72,7 +72,7 @@ class ReviewSession:
         decided = find_queue(reviews, settings)
         self.queue: ShownQueue = decided.queue
         self.leases = Leases(audit.path, clock=clock)
-        self.dealer = Assigner(self.queue, decided, self.leases)
+        self.assigner = Assigner(self.queue, decided, self.leases)
         self.filters = Filters(self.queue)
         self.name = name_queue(audit, self.queue)
         usual = read_usual(audit.info)
@@ -141,7 +141,7 @@ class ReviewSession:
         order = self._best if asked.best else None
         fits = self.filters.rows(asked.filter)
         wish = MaskRequest(asked.client, asked.reviewer, asked.count, asked.holding, fits, order)
-        rows, left, gone = self.dealer.deal(wish)
+        rows, left, gone = self.assigner.deal(wish)
         cards = self._cards(rows)
         self._prefetch(rows)
         self._read_filters()  # of a large queue not sooner: the first mask comes first
@@ -150,7 +150,7 @@ class ReviewSession:
             "left": left,
             "gone": [f"{mask_id}.0" for mask_id in gone],
             "images": [] if cards or left else self.images.bare(),
-            "progress": self.dealer.progress(asked.reviewer),
+            "progress": self.assigner.progress(asked.reviewer),
         }
 
     def _cards(self, rows: Sequence[int]) -> list[dict[str, Any]]:
@@ -160,7 +160,7 @@ class ReviewSession:
         mask, and not even that where each is to judge alone (a random sample, masks of an overlap,
         known answers).
         """
-        decided, queue = self.dealer.decided, self.queue
+        decided, queue = self.assigner.decided, self.queue
         alone = queue.blind or queue.checks or queue.twice
         ids = queue.mask_ids[rows].tolist() if rows else []
         cards = []
@@ -177,7 +177,7 @@ class ReviewSession:
         written."""
         back = [e.mask_id for e in sent.events if e.kind == "withdraw" and e.mask_id is not None]
         if back:
-            self.dealer.hold(sent.client, sent.reviewer, back)
+            self.assigner.hold(sent.client, sent.reviewer, back)
 
     def _prefetch(self, rows: Sequence[int]) -> None:
         if self.views:
@@ -201,7 +201,7 @@ class ReviewSession:
         for event in done:
             if event.mask_id is not None:
                 state[event.mask_id] = event.kind  # what was done last counts
-        self.dealer.settle(
+        self.assigner.settle(
             sent.client,
             sent.reviewer,
             decided=[mask for mask, kind in state.items() if kind == "decide"],
@@ -212,7 +212,7 @@ class ReviewSession:
         return {
             "done": [event.key for event in done],
             "refused": refused,
-            "progress": self.dealer.progress(sent.reviewer),
+            "progress": self.assigner.progress(sent.reviewer),
         }
 
     def picture(self, mask_id: int, view: str, seen: str) -> tuple[Future[bytes | None], bool]:
@@ -238,7 +238,7 @@ class ReviewSession:
         if asked.get("queue") != self.name:
             raise RequestError(409, "another queue is open here now; reload the page")
         if (info := self._shown.changed()) is not None:
-            self.dealer.decided.resolve_by(PeopleSettings.of(info).rule)
+            self.assigner.decided.resolve_by(PeopleSettings.of(info).rule)
 
     def mask(self, mask_id: int) -> dict[str, Any]:
         """Return a whole mask."""

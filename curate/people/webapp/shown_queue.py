@@ -202,7 +202,7 @@ def make_recorded_queue(
     if kind is not None and draw["kind"] != kind:
         what = f"draw {draw_id} is of kind {draw['kind']}, not {kind}"
         raise CallError(what, "--draw", "leave --kind out")
-    rows = reviews.drawn(draw_id)
+    rows = reviews.read_draw(draw_id)
     files = files or MaskFiles(reviews.audit)
     places = files.find(rows["mask_id"].to_numpy(np.int64))
     here = places >= 0  # an audit that was run anew may have lost some

@@ -118,7 +118,7 @@ def find_queue(reviews: Reviews, settings: ReviewSettings) -> QueueProgress:
     or not; only a random sample is shown without them.
     """
     rule = PeopleSettings.of(reviews.audit.info).rule
-    with reviews.connected() as connection:
+    with reviews.connect() as connection:
         sampled = [mask_id for (mask_id,) in connection.execute(_SAMPLED_SQL)]
         first = list(find_unsettled(connection, rule))
     if settings.draw_id is not None:
