@@ -235,7 +235,7 @@ def claim_folder(out: Path, identity: dict[str, Any], restart: bool) -> dict[str
 
 
 def _remove_generation(out: Path) -> None:
-    """Remove an earlier generation; where that is interrupted, the next run goes on with it."""
+    """Remove an earlier generation; an interrupted removal is resumed by the next run."""
     with files.convert_write_errors(out):
         write_info(out, {"state": "thrown away", _REMOVED: True})
         for picture in read_pictures(out):

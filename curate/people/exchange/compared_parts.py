@@ -133,7 +133,7 @@ class ComparedPart:
 
 
 def wrong_image_error(where: str) -> SourceError:
-    """Return the error for a mask that stands on another image than the audit's mask of its id."""
+    """Return the error for a mask on another image than the audit's mask of its id."""
     do = "ids must be the audit's; if a tool has numbered them anew, import its own export"
     return SourceError("it lies on another image than in the audit", where, do)
 

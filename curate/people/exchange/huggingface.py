@@ -124,7 +124,7 @@ def _batches(file: Path, columns: dict[str, int], texts: list[str]) -> Iterator[
 
 
 def _find_columns(schema: pq.ParquetSchema, named: str, name: str) -> dict[str, int]:
-    """Return the places of the columns that are read, by their paths; each stands once."""
+    """Return the indices of the needed columns, by their paths; refuse duplicates."""
     found: dict[str, int] = {}
     spare: dict[str, int] = {}
     for at in range(len(schema)):
@@ -174,7 +174,7 @@ def _check_row(row: pa.RecordBatch, where: str) -> None:
 
 
 def _expanded_bytes(values: pa.Array) -> int:
-    """Return the bytes that values take, each counted as often as it stands there."""
+    """Return the size of values in bytes, repeated dictionary entries counted each time."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         lengths = pc.binary_length(values.dictionary).take(values.indices)

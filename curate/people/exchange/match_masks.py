@@ -279,7 +279,7 @@ class MaskMatching:
         ).set_index("mask_id")
 
     def _categorised(self, labels: Labels) -> pd.DataFrame:
-        """Return the shapes with the audit's categories, and none for what stands for none."""
+        """Return the shapes with the audit's categories; a placeholder label becomes None."""
         frame = self.frame
         before = self._known(self.ids())["category"]
         own = dict(zip(before.index.tolist(), plain(before), strict=True))

@@ -35,7 +35,7 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a file, as they stand there.
+    """Rows of a file, not yet parsed.
 
     Attributes:
         name: The file's, for messages.

@@ -1,4 +1,4 @@
-"""File names of exported pictures, and the image and window that a name stands for.
+"""File names of exported pictures, and the image and window that each encodes.
 
 A whole image keeps its file name where that is a path that can be trusted and no other image has
 it; tools match names without their ending, so the ending is the one that the picture is written

@@ -119,14 +119,14 @@ class Labels:
         return sorted({self._spell(name) for name in self.names} | unnamed)
 
     def category(self, label: str | None) -> str | None:
-        """Return the category that the label of a new mask stands for; None for none."""
+        """Return the category of a new mask's label; None for none."""
         if label is None or label in self.names:
             return label
         spelled = self._spell(label)
         return self._by_label.get(spelled, None if spelled == NO_CATEGORY else label)
 
     def category_now(self, label: str | None, own: str | None) -> str | None:
-        """Return the category that a label stands for at a mask which went out with another one.
+        """Return the category of a label on a mask that was exported with another one.
 
         Args:
             label: The label as it came back; None where there is none.

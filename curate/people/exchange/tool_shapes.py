@@ -85,7 +85,7 @@ class Tool:
     label: Callable[[str], str] = str
 
     def ids(self, path: Path) -> IntArray:
-        """Return the mask ids that stand in a file of this tool, or in a dataset; sorted."""
+        """Return the mask ids in a file of this tool, or in a dataset; sorted."""
         if not self.holds(path):
             return read_dataset_ids(path)
         pictures = self.pictures(path, lambda some: [False] * len(some))

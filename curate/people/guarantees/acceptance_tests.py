@@ -84,7 +84,7 @@ class ThresholdTests:
         return 1 / self.fraction
 
     def table(self) -> pd.DataFrame:
-        """Return the thresholds with what is accepted and estimated."""
+        """Return a table of the thresholds: masks accepted, estimated share of bad ones."""
         names = ("threshold", "accepted", "share", "bad_share")
         return pd.DataFrame({name: getattr(self, name) for name in names})
 

@@ -161,7 +161,7 @@ def estimate_audit(
 
 
 def store_certificate(audit: Audit, found: CertificationResult) -> Audit:
-    """Write a certificate into the audit and decide anew: only what it covers is accepted.
+    """Write a certificate into the audit and decide again: only masks it covers are accepted.
 
     One that certifies nothing is kept too: then nothing is accepted.
     """

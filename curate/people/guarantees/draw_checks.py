@@ -21,7 +21,7 @@ _ROUNDING = 1e-6
 def choose_draws(
     draws: Sequence[RecordedDraw], labels: pd.DataFrame, unit: str | None
 ) -> tuple[list[RecordedDraw], list[str]]:
-    """Return the draws to use, and what is left out.
+    """Return the draws to use, and notes on those left out.
 
     Draws of other kinds are left out, for they were made to find errors or to learn from.
 
@@ -73,7 +73,7 @@ def make_imported_draw(labels: pd.DataFrame, size: int) -> RecordedDraw:
 
 
 def join_masks(draw: RecordedDraw, masks: pd.DataFrame) -> pd.DataFrame:
-    """Return a draw's masks in order, without what checks people, with what is known of each.
+    """Return a draw's masks in order, without honeypots and overlaps, joined with their columns.
 
     Raises:
         CallError: A mask is there twice, or unknown, or has no inclusion probability.

@@ -42,7 +42,7 @@ ZERO_FAILURE_BOUNDS = (0.10, 0.05, 0.03, 0.02, 0.01)
 
 @dataclass(frozen=True)
 class Interval:
-    """One number of a dataset, as far as it is known.
+    """One quality measure of a dataset, with its interval.
 
     Attributes:
         name: "good_share", "iou_over_90_share", "iou_over_75_share", "missing_per_image",

@@ -85,7 +85,7 @@ def learn(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LearningResult:
-    """Train a quality model on people's decisions; decide the audit anew where it is better.
+    """Train a quality model on people's decisions; where it is better, the audit is decided by it.
 
     Args:
         audit: A finished audit.

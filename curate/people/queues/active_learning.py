@@ -66,7 +66,7 @@ def _nearest_to_line(quality: FloatArray, line: float, count: int) -> IntArray:
 
 
 def _rank_signals(signals: pd.DataFrame) -> FloatArray:
-    """Return every signal as its rank in (0, 1]; what is not available is in the middle."""
+    """Return every signal as its rank in (0, 1]; missing values get the middle."""
     ranks = signals.astype(np.float64).rank(pct=True).fillna(0.5)
     return ranks.to_numpy(np.float64)
 

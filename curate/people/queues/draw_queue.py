@@ -1,4 +1,4 @@
-"""A queue of one of three kinds, drawn from an audit: what people see, and what is recorded of it.
+"""Drawing of review queues of three kinds: rows for people, and the record of the draw.
 
 - **errors**: the most likely and most costly errors first
   (:mod:`curate.people.queues.population`).

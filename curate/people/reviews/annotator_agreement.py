@@ -58,7 +58,7 @@ class Agreement:
     reviewers: pd.DataFrame
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values; what is not defined is None."""
+        """Return plain values; undefined ones are None."""
         return {
             "masks": self.masks,
             "alpha": _number_or_none(self.alpha),

@@ -145,7 +145,7 @@ def _resolve_changes(pinned: Audit) -> tuple[pd.DataFrame, PlanState] | None:
 
 
 def find_unsettled_masks(audit: Audit) -> dict[int, str]:
-    """Return the masks that people have not settled by now, and why.
+    """Return the masks that people's decisions do not settle, and why.
 
     Returns:
         By ``mask_id``, one of :data:`~curate.people.reviews.outcomes.UNSETTLED_KINDS`.

@@ -74,10 +74,10 @@ class Reviews:
 
     @contextmanager
     def transaction(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        """Open the file for a transaction; not where the audit was made anew since it was opened.
+        """Open the file for a transaction; refuse where the audit was replaced since it was opened.
 
-        A new audit has a file of its own: what is decided of the old masks does not belong there,
-        and would keep the new audit from being used.
+        A new audit has a file of its own: decisions on the old masks do not belong there, and would
+        keep the new audit from being used.
         """
         info = read_info(self.audit.path)
         if info is None or not is_same_source(self.audit, info):
@@ -107,7 +107,7 @@ class Reviews:
         shown: ShownWindows | None = None,
         live: bool = False,
     ) -> WriteCounts:
-        """Write decisions, all or none; what is there already is not written again.
+        """Write decisions, all or none; repeated ones are skipped.
 
         Args:
             decisions: ``mask_id`` and ``action`` ("accept", "reject", "fix"); optional are ``iou``
@@ -179,7 +179,7 @@ class Reviews:
             return write_withdrawals(connection, checked, now)
 
     def decisions(self) -> pd.DataFrame:
-        """Return all decisions that stand, oldest entry first; see :data:`COLUMNS`."""
+        """Return all decisions that were not withdrawn, oldest entry first; see :data:`COLUMNS`."""
         with self._open() as connection:
             sql = f"select {', '.join(COLUMNS)} from standing order by decision_id"
             return fetch_frame(connection, sql, COLUMNS)

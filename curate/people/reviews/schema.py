@@ -228,7 +228,7 @@ def _set_up(connection: sqlite3.Connection) -> None:
 
 
 def _create(connection: sqlite3.Connection, identity: Mapping[str, str]) -> None:
-    """Make the tables in one transaction, unless somebody has made some already."""
+    """Create the tables in one transaction, unless another process has."""
     with transaction(connection):
         if not _is_blank(connection):
             return

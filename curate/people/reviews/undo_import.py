@@ -90,7 +90,7 @@ class UndoneImport:
 
 
 def list_importers(reviews: Reviews, content: str) -> tuple[str, ...]:
-    """Return the people whose decisions from a file stand, sorted; "" for no name.
+    """Return the reviewers with valid decisions from a file, sorted; "" for no name.
 
     Args:
         reviews: The decisions; the file must be there.

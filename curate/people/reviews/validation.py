@@ -103,7 +103,8 @@ class InputRows:
     id_name: str = "mask_id"
 
     def where(self, at: int) -> str:
-        """Return where a row stands: the file, the row in it, and the mask or image."""
+        """Return the place of a row for messages: the file, the row in it, and the mask or
+        image."""
         row = self.frame.iloc[at]
         row_text = f", {row['row']}" if "row" in self.frame and pd.notna(row["row"]) else ""
         return f"{self.origin}{row_text}, {self.id_name.removesuffix('_id')} {row[self.id_name]}"
@@ -252,7 +253,7 @@ def as_times(rows: InputRows, now: int) -> pd.Series[Any]:
 
 
 def as_texts(rows: InputRows, name: str) -> pd.Series[Any]:
-    """Return names as text, NA where missing; refuse what is no valid text."""
+    """Return names as text, NA where missing; refuse invalid text."""
     if name not in rows.frame:
         return pd.Series(pd.NA, index=rows.frame.index, dtype="str")
     values = rows.frame[name].astype(object)
@@ -292,7 +293,7 @@ def _check_known(audit: Audit, rows: InputRows) -> pd.Series[Any]:
 
 
 def _check_masks(audit: Audit, rows: InputRows) -> None:
-    """Read corrected masks and measure their IoU with what they correct, in place."""
+    """Read corrected masks and measure their IoU with the original ones, in place."""
     frame = rows.frame
     given = frame["segmentation"].notna().to_numpy()
     wrong = given & (frame["action"] != "fix").to_numpy()
@@ -346,7 +347,7 @@ def parse_masks(rows: InputRows, heights: Any, widths: Any) -> tuple[list[bytes]
 
 
 def _parse_mask(value: Any, height: int, width: int) -> tuple[bytes | None, str]:
-    """Return a segmentation's counts, or what is wrong with it."""
+    """Return a segmentation's counts, or its problem."""
     if isinstance(value, str):
         value = {"size": [height, width], "counts": value}
     if isinstance(value, bytes):

@@ -76,7 +76,7 @@ class _LeaseView:
         return lease.client == self.request.client
 
     def is_same_person(self, lease: Lease) -> bool:
-        """Whether a lease is the asking person's, on whatever page; no name is nobody's."""
+        """Whether a lease is of the same person, on any page; pages without a name never are."""
         return self.is_mine(lease) or (
             bool(lease.reviewer) and lease.reviewer == self.request.reviewer
         )
@@ -174,7 +174,7 @@ class Assigner:
         return {"decided": done, "mine": mine, "total": total, "left": left, "unsettled": open_}
 
     def hold(self, client: str, reviewer: str, mask_ids: Sequence[int]) -> None:
-        """Lease masks before their decisions are taken back, so that nobody gets them first."""
+        """Lease masks before their decisions are withdrawn, so that nobody else gets them first."""
         known = [mask_id for mask_id in mask_ids if self.queue.rows_of(mask_id)]
         with self._lock, self.leases.changing():
             self.leases.give(known, client, reviewer)
@@ -189,7 +189,7 @@ class Assigner:
         return view
 
     def _renew(self, view: _LeaseView) -> list[int]:
-        """Renew the leases of what a page holds, and return what it does not have any more."""
+        """Renew the leases of a page's masks; return those that it has lost."""
         kept = [
             mask_id
             for mask_id in view.request.holding
@@ -263,7 +263,7 @@ class Assigner:
         return not same and self._is_free(row, view)
 
     def _is_free(self, row: int, view: _LeaseView) -> bool:
-        """Whether others leave a row's slot to somebody who has not decided on its mask.
+        """Whether others leave a row's slot open, for somebody who has not decided on its mask.
 
         A mask that people have not settled goes to one at a time, also to those who decided on it
         before, once.
@@ -291,9 +291,9 @@ class Assigner:
 
 
 def best_order(queue: ShownQueue) -> npt.NDArray[np.int64] | None:
-    """Return the rows of a queue with the likely-good masks first; None where nothing says so.
+    """Return the rows of a queue with the likely-good masks first; None where there is no quality.
 
-    A random sample keeps its own order: what is picked out of it is not random.
+    A random sample keeps its own order: a selection from it is not random.
     """
     if queue.blind or "quality_score" not in queue.columns:
         return None

@@ -103,7 +103,7 @@ class Leases:
                 raise
 
     def _begin(self) -> None:
-        """Begin a transaction on the file that every other server finds, made anew if need be."""
+        """Begin a transaction on the current file, created again if it is gone."""
         if self._file is not None and _file_identity(self.path) == self._file:
             try:
                 self._connection.execute("begin immediate")

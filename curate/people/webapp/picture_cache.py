@@ -96,7 +96,7 @@ class ViewCache:
             return self._making[view]
 
     def pixels(self, file_name: str, size: tuple[int, int]) -> Bytes | None:
-        """Return a decoded picture in RGB, as it is seen; None where there is none.
+        """Return a decoded picture in RGB, upright; None where there is none.
 
         None too where it has more than :data:`MAX_PIXELS`.
         """

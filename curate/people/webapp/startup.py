@@ -63,7 +63,7 @@ class ShownAudit:
         self._seen = _file_stamp(audit.path / INFO)
 
     def changed(self) -> dict[str, Any] | None:
-        """Return the content of ``audit.json`` if it was written anew since the last time.
+        """Return the content of ``audit.json`` if it was rewritten since the last call.
 
         Raises:
             Refused: It is of another version of the source by now, gone, or not finished.
@@ -112,10 +112,10 @@ def find_images(audit: Audit, settings: ReviewSettings) -> Path | None:
 
 
 def find_queue(reviews: Reviews, settings: ReviewSettings) -> QueueProgress:
-    """Return the queue that the settings mean, and what is decided of it.
+    """Return the queue that the settings select, and its progress.
 
-    Masks that people have not settled come first, whether they are of a draw that is gone on with
-    or not; only a random sample is shown without them.
+    Unsettled masks come first, whether they are of the draw or not; only a random sample is shown
+    without them.
     """
     rule = PeopleSettings.of(reviews.audit.info).rule
     with reviews.connect() as connection:

@@ -1,4 +1,4 @@
-"""Access tokens for other machines: where one comes from, and the cookie that stands for it."""
+"""Access tokens for other machines, and their signed cookies."""
 
 from __future__ import annotations
 

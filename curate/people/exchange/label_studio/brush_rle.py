@@ -227,7 +227,7 @@ def _bounds(edges: IntArray, width: int) -> tuple[int, int, int, int]:
 
 
 def _from_rows(edges: IntArray, height: int, width: int) -> Runs:
-    """Turn runs along the rows into a mask, drawing only what it reaches."""
+    """Convert row runs to a mask; only its bounding box is drawn."""
     if not len(edges):
         left = right = top = bottom = 0
     else:

@@ -22,7 +22,7 @@ _NOT_SHAPES = frozenset(
 
 @dataclass(frozen=True)
 class Region:
-    """One region, its results put together.
+    """One region, merged from its results.
 
     Attributes:
         mask: A batch of one mask, on the picture; None where a shape is no mask.
@@ -36,7 +36,7 @@ class Region:
 
 
 def parse_regions(results: Any, size: tuple[int, int], where: str) -> dict[str, Region]:
-    """Return the regions of an annotation by their ids, in the order in which they stand.
+    """Parse the regions of an annotation, by their ids, in file order.
 
     Args:
         results: What the export calls ``result``.
