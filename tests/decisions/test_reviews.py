@@ -457,7 +457,7 @@ end = adding_images._columns
 adding_images._columns = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 rows = pd.DataFrame({"mask_id": range(1, 13), "action": "reject", "reviewer": "killed"})
 many = pd.concat([rows.assign(reviewer=str(k)) for k in range(2000)])
-reviews.add(many, origin="f", looked=pd.DataFrame({"image_id": [1]}))
+reviews.add(many, origin="f", reviewed_images=pd.DataFrame({"image_id": [1]}))
 """
 
 
