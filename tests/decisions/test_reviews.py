@@ -453,8 +453,8 @@ import pandas as pd
 from curate.people.reviews import append_images as adding_images, open_reviews
 from curate.store.audit import open_audit
 reviews = open_reviews(open_audit(sys.argv[1]))
-end = adding_images._columns
-adding_images._columns = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+end = adding_images._incoming_columns
+adding_images._incoming_columns = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 rows = pd.DataFrame({"mask_id": range(1, 13), "action": "reject", "reviewer": "killed"})
 many = pd.concat([rows.assign(reviewer=str(k)) for k in range(2000)])
 reviews.add(many, origin="f", reviewed_images=pd.DataFrame({"image_id": [1]}))
