@@ -106,7 +106,7 @@ def test_provenance_replaces_nothing_of_others(case: Any) -> None:
     assert note.read_bytes() == before
     text = one.folder / "what.txt"
     assert ".parquet or .json" in one.refused(CallError, where=text, provenance=text).what
-    with pytest.raises(CallError, match="no output"):
+    with pytest.raises(CallError, match="needs an output"):
         api.write(one.audit, provenance=one.folder / "what.json")
 
 
