@@ -113,7 +113,7 @@ def test_another_segmenter_is_another_audit(dataset, sam, tmp_path):
 
 def test_wrong_calls(dataset, sam, tmp_path, capsys):
     for option in ("segmenter", "detector"):
-        with pytest.raises(CallError, match="no pictures; give --images DIR"):
+        with pytest.raises(CallError, match="needs pictures; give --images DIR"):
             curate.audit(dataset, tmp_path / "a", images="none", **{option: sam})
     with pytest.raises(CallError, match="--detector and --detections are both given"):
         curate.audit(dataset, tmp_path / "a", images=tmp_path, detector=sam, detections=dataset)

@@ -138,7 +138,7 @@ def test_ids_that_a_tool_lost_are_found_by_overlap_when_asked(
         with pytest.raises(SourceError, match="its masks bear no mask_id; say what people were"):
             back(pictured, came, match="iou")
     else:
-        with pytest.raises(CallError, match="names of their pictures; leave it out"):
+        with pytest.raises(CallError, match="which mask each one shows; leave it out"):
             back(pictured, came, match="iou", exported=1)
     done = back(pictured, came, match="iou", **({} if crops else {"exported": 1}))
     assert done.added.actions == {"accept": 11, "fix": 1}

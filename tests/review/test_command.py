@@ -44,7 +44,7 @@ def test_a_taken_port_is_said_in_one_sentence(audit: Audit) -> None:
         (["--kind", "learn"], "draw one: give --budget or --minutes"),
         (["--kind", "estimat"], "'estimat' is not one of"),
         (["--draw", "3"], "there is no draw 3"),
-        (["--draw", "3", "--budget", "4"], "a budget for another"),
+        (["--draw", "3", "--budget", "4"], "a budget for a new one"),
         (["--images", "/nowhere/at/all"], "there is no such folder of images"),
         (["--port", "70000"], "--port is 70000"),
         (["--seconds-per-mask", "0"], "--seconds-per-mask is 0"),
