@@ -141,7 +141,7 @@ def test_two_draws_that_may_both_be_meant_are_asked_about(
     every = everything_of(pictured)
     rows = every[every["mask_id"].isin({*masks, *other} - {7, 8})]
     path = sent(pictured, rows, tmp_path, "coco")
-    with pytest.raises(SourceError, match=r"it may be of draw \d, of draw \d, or of both; name the exported"):
+    with pytest.raises(SourceError, match=r"it may be of draw \d, of draw \d, or of both; name"):
         back(pictured, path)
     back(pictured, path, exported=1)
     assert actions(pictured)[7] == "reject"

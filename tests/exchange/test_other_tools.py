@@ -135,7 +135,7 @@ def test_ids_that_a_tool_lost_are_found_by_overlap_when_asked(
     with pytest.raises(SourceError, match=r"--match iou|no mask_id"):
         back(pictured, came)
     if not crops:
-        with pytest.raises(SourceError, match="its masks bear no mask_id; name the exported subset"):
+        with pytest.raises(SourceError, match="its masks bear no mask_id; name the exported"):
             back(pictured, came, match="iou")
     else:
         with pytest.raises(CallError, match="which mask each one shows; leave it out"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,14 +71,15 @@ def test_outlines_lie_over_their_pictures(opened: Opened) -> None:
 
 
 def test_a_column_sorts_both_ways(opened: Opened) -> None:
-    head = opened.page.locator("#t-images thead th", has_text="Masks")
+    head = opened.page.locator("#t-images thead th", has_text=re.compile(r"^Masks"))
     head.get_by_role("button").click()
     falling = [int(n) for n in opened.column("t-images", 3)]
     assert falling == sorted(falling, reverse=True)
     assert head.get_attribute("aria-sort") == "descending"
     head.get_by_role("button").click()
     assert [int(n) for n in opened.column("t-images", 3)] == falling[::-1]
-    opened.page.locator("#t-images thead th", has_text="Image").get_by_role("button").click()
+    first = opened.page.locator("#t-images thead th", has_text=re.compile(r"^Image"))
+    first.get_by_role("button").click()
     names = opened.column("t-images", 1)
     assert names == sorted(names)
 

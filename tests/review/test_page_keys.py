@@ -110,7 +110,7 @@ def test_a_twin_stands_beside_its_mask(tab: Page) -> None:
         if tab.page.locator("#panel-twin").is_visible():
             break
         tab.press("s")
-    assert "better twin" in tab.page.inner_text("#single-twin")
+    assert "a better mask of the same object" in tab.page.inner_text("#single-twin")
     left = tab.page.locator("#panel-mine .plane").bounding_box()
     right = tab.page.locator("#panel-twin .plane").bounding_box()
     assert (left["width"], left["height"]) == (right["width"], right["height"])
