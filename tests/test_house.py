@@ -399,3 +399,9 @@ def test_docstrings_name_their_subject(path: Path) -> None:
             text = ast.get_docstring(node) or ""
             vague = text.startswith(("Return what ", "See that "))
             assert not vague, f"{path}: {node.name} does not name what it returns or checks"
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """Pytest imports them by their names alone, and takes the second for the first."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))

@@ -239,6 +239,7 @@ class FullDisk:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
+@pytest.mark.slow  # make test draws from the same faults in tests/faults
 def test_a_full_disk_at_every_step(job: Job) -> None:
     before = content(job.source.path)
     step, steps = 1, 1
