@@ -117,7 +117,7 @@ def sizes(source: ReportSource) -> Histogram | None:
 def masks_per_image(source: ReportSource) -> Histogram | None:
     """Return how many masks the images have (images without any are in ``missing``)."""
     counted = "select count(*) as v from masks group by image_id"
-    found = _logarithmic(source, "masks an image", counted)
+    found = _logarithmic(source, "masks per image", counted)
     if found is None:
         return None
     images = int(source.row("select count(*) n from images")["n"])

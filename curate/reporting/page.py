@@ -173,7 +173,7 @@ def _charts(source: ReportSource, spread: Sequence[distributions.Histogram]) -> 
         svg_figures.bars(h, title=name)
         for h, name in (
             (distributions.sizes(source), "Mask area, px"),
-            (distributions.masks_per_image(source), "Masks an image"),
+            (distributions.masks_per_image(source), "Masks per image"),
         )
         if h
     ]

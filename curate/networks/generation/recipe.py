@@ -110,7 +110,7 @@ class Recipe:
             (2**layer * self.points_of_layer(layer)) ** 2 for layer in range(self.crop_layers + 1)
         )
         if MASKS_PER_POINT * points > MAX_CANDIDATES:
-            raise CallError(f"it asks for {points:,} points an image", "recipe", "ask for fewer")
+            raise CallError(f"it asks for {points:,} points per image", "recipe", "ask for fewer")
 
     def points_of_layer(self, layer: int) -> int:
         """Return the points along each side of a crop of a layer; layer 0 is the whole image."""

@@ -13,7 +13,7 @@ NAMES = {
     "good_share": "share of good masks",
     "iou_over_90_share": "share with IoU over 0.90 with their correction",
     "iou_over_75_share": "share with IoU over 0.75 with their correction",
-    "missing_per_image": "missing masks an image",
+    "missing_per_image": "missing masks per image",
     "missing_image_share": "share of images that lack a mask",
 }
 

@@ -5,7 +5,7 @@
   its own correction, a rejected one has none, a fixed one has the IoU of the fix. Where that is not
   known, or nobody decided, both answers are possible; the interval then reaches from the lower end
   of the one to the upper end of the other;
-- missing masks an image, from images that were drawn by chance and fully reviewed.
+- missing masks per image, from images that were drawn by chance and fully reviewed.
 
 See :mod:`curate.people.guarantees.intervals` for how the intervals of shares are made.
 """
@@ -221,7 +221,7 @@ def gather_images(
 def estimate_missing(
     reviewed_images: ReviewedImages, *, confidence: float = 0.95
 ) -> list[Interval]:
-    """Estimate missing masks an image, and the share of images that lack any.
+    """Estimate missing masks per image, and the share of images that lack any.
 
     The mean has the interval of a Poisson count with the same variance (gamma). Where few were
     found, that variance is taken to be no smaller than that of masks missing independently.
