@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy import int32
 
-from curate.rle.runs import Int32Array, IntArray, Runs, inner_kernel, kernel
+from curate.rle.runs import Int32Array, IntArray, Runs, first_ending_after, inner_kernel, kernel
 
 _FIRST, _SECOND, _INTERSECTION = range(3)
 """Columns of pairs: two masks, and the pixels that they share."""
@@ -94,18 +94,6 @@ class Overlaps:
         return len(self.first)
 
 
-@inner_kernel
-def _lower_bound(values: Int32Array, low: int, high: int, wanted: int) -> int:
-    """First index in [low, high) whose value is over ``wanted``; ``values`` ascend."""
-    while low < high:
-        middle = (low + high) >> 1
-        if values[middle] > wanted:
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
 BLOCK = 32
 """Columns looked at together: enough for vector instructions, few enough to be alike."""
 
@@ -151,8 +139,8 @@ def _count_shared(
     height: int,
 ) -> int:
     """Pixels that two run lists share within the positions [low, high), whole columns."""
-    a = _lower_bound(ends_a, a, a_stop, low)
-    b = _lower_bound(ends_b, b, b_stop, low)
+    a = first_ending_after(ends_a, a, a_stop, low)
+    b = first_ending_after(ends_b, b, b_stop, low)
     total = 0
     while low < high and a < a_stop and b < b_stop:
         upto = min(low + BLOCK * height, high)

@@ -85,3 +85,18 @@ def concat(batches: Sequence[Runs]) -> Runs:
         np.concatenate([b.heights for b in batches]),
         np.concatenate([b.widths for b in batches]),
     )
+
+
+@inner_kernel
+def first_ending_after(ends: Int32Array, low: int, high: int, position: int) -> int:
+    """Return the first run in [low, high) whose end is over ``position``; ``high`` if none is.
+
+    Binary search; the ends of a mask's runs ascend.
+    """
+    while low < high:
+        middle = (low + high) >> 1
+        if ends[middle] > position:
+            high = middle
+        else:
+            low = middle + 1
+    return low

@@ -23,9 +23,9 @@ from curate.store.parquet_parts import read_columns
 PEOPLE = "people.parquet"
 """What people decided of each mask by now, resolved. It is made anew from ``reviews.sqlite`` when
 that has changed (see :mod:`curate.people.reviews.current_plan`), so it can be deleted at any time.
-A row a
-mask: ``mask_id``, ``image_id``, what takes the place of the policy's plan (:data:`OVERRIDDEN`),
-``policy_action``, and how the mask changed (``change``, ``segmentation``, ``category``, ...)."""
+A row a mask: ``mask_id``, ``image_id``, what takes the place of the policy's plan
+(:data:`OVERRIDDEN`), ``policy_action``, and how the mask changed (``change``, ``segmentation``,
+``category``, ...)."""
 
 OVERRIDDEN = ("action", "reasons", "decided_by")
 """Columns of the plan in which a person's decision takes the place of the policy's."""

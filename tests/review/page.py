@@ -173,6 +173,13 @@ class Page:
         """Wait until an expression holds; Playwright's own way is forbidden by the page's CSP."""
         until(lambda: self.page.evaluate(expression), expression, PATIENCE_MS / 1000)
 
+    def settle(self) -> str:
+        """Wait until a mask can be seen, or its image is asked about; return the view."""
+        seen = '#view-single:not([hidden]) #stage[data-ready="true"]'
+        asked = "document.body.dataset.view === 'looked'"
+        self.until(f"{asked} || Boolean(document.querySelector('{seen}'))")
+        return str(self.page.get_attribute("body", "data-view"))
+
     def step(self, key: str) -> None:
         """Press a key that goes on, and wait until something else is shown."""
         shown = "document.body.dataset.view + ' ' + document.getElementById('stage').dataset.item"

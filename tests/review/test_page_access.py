@@ -92,12 +92,7 @@ def test_axe_on_what_is_seen_less_often(
     assert complaints(tab) == []
     tab.context.set_offline(False)
     tab.saved()
-    here = """document.body.dataset.view === 'looked' || Boolean(
-        document.querySelector('#view-single:not([hidden]) #stage[data-ready="true"]'))"""
-    while True:
-        tab.until(here)
-        if page.get_attribute("body", "data-view") == "looked":
-            break
+    while tab.settle() != "looked":
         tab.step("a")
     tab.until("!document.getElementById('looked-nothing').disabled")
     assert complaints(tab) == []

@@ -16,18 +16,13 @@ from curate.store.audit import Audit
 from curate.store.audit_files import part_paths
 
 Serve = Callable[..., Server]
-SEEN = '#view-single:not([hidden]) #stage[data-ready="true"]'
 BROKEN = {"status": 404, "json": {"error": "there is no picture, or it cannot be read"}}
 
 
 def through(tab: Page, words: str = "drawn on") -> int:
     """Accept the masks of one image; return the image once it is asked about."""
     images = set()
-    here = "document.body.dataset.view === 'looked' || document.querySelector('" + SEEN + "')"
-    while True:
-        tab.until(f"Boolean({here})")
-        if tab.page.get_attribute("body", "data-view") == "looked":
-            break
+    while tab.settle() != "looked":
         images.add(tab.page.text_content("#single-file"))
         tab.step("a")
     (name,) = images

@@ -37,6 +37,18 @@ _MAX_ALL_GONE = 10
 """Masks that may all be gone without a doubt whether people were shown them."""
 
 
+_OWN = (
+    "mask_id",
+    "image_id",
+    "category",
+    "category_id",
+    "iscrowd",
+    "height",
+    "width",
+    "segmentation",
+)
+
+
 def check_changed(tally: ComparisonTally, name: str) -> None:
     """Check that anything was changed: else it may be the exported file itself.
 
@@ -98,10 +110,10 @@ def match_equal_pixels(
     old = pd.concat([_canonical(frame, "old", k) for k, frame in enumerate(before)])
     new = pd.concat([_canonical(frame, "new", k) for k, frame in enumerate(after)])
     same = old.merge(new, on=["image_id", "counts", "twin"])
-    plain = (same["kind_old"] == 1) & (same["kind_new"] == 1)
-    tally.counts["under another's id"] += int((~plain).sum())
-    tally.counts["found again"] += int(plain.sum())
-    return same[plain].set_index("old")["new"]
+    found = (same["kind_old"] == 1) & (same["kind_new"] == 1)
+    tally.counts["under another's id"] += int((~found).sum())
+    tally.counts["found again"] += int(found.sum())
+    return same[found].set_index("old")["new"]
 
 
 def _canonical(frame: pd.DataFrame, name: str, kind: int) -> pd.DataFrame:
@@ -117,18 +129,6 @@ def _canonical(frame: pd.DataFrame, name: str, kind: int) -> pd.DataFrame:
         }
     )
     return spelled.assign(twin=spelled.groupby(["image_id", "counts"]).cumcount())
-
-
-_OWN = (
-    "mask_id",
-    "image_id",
-    "category",
-    "category_id",
-    "iscrowd",
-    "height",
-    "width",
-    "segmentation",
-)
 
 
 def compare_with_audit(

@@ -165,13 +165,9 @@ def check_coco(audit: Audit, out: Path, how: ExportOptions) -> None:
 
 
 def _read_segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, dict[str, Any]]:
-    if not len(rows):
-        return {}
-    ids = ", ".join(map(str, rows["mask_id"].tolist()))
-    found = audit.query(
-        "select mask_id, height, width, segmentation from masks "
-        f"where segmentation is not null and mask_id in ({ids})"
-    )
+    ids = rows["mask_id"].to_numpy(np.int64)
+    found = rows_of(audit, "masks", "mask_id", ids, ("height", "width", "segmentation"))
+    found = found[found["segmentation"].notna()]
     return {
         int(mask): {"size": [int(h), int(w)], "counts": bytes(counts).decode("ascii")}
         for mask, h, w, counts in zip(

@@ -29,6 +29,24 @@ from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION, dataset_version
 from curate.store.rows_by_id import rows_of
 
+BUILT_IN: tuple[tuple[str, str], ...] = (
+    ("csv", "csv_rows"),
+    ("json", "json_rows"),
+    ("coco", "corrected_coco"),
+    ("cvat", "cvat_tasks"),
+    ("fiftyone", "fiftyone"),
+    ("huggingface", "huggingface"),
+    ("label-studio", "label_studio.task_writing"),
+)
+"""Name and module of every writer."""
+
+DUMP = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+"""How JSON is written."""
+
+BATCH = 20_000
+"""Rows that are made into plain values at a time."""
+
+
 _ID = re.compile(r"[0-9a-f]{12}(?:[0-9a-f]{20})?")
 _MAX_LISTED = 3
 
@@ -66,8 +84,8 @@ def check_version(audit: Audit, named: Iterable[object], where: str) -> None:
     """
     own = dataset_version(audit)
     texts = {str(one) for one in named if isinstance(one, str | int)}
-    plain = (text.strip().lower() for text in texts)
-    found = {short(text) for text in plain if _ID.fullmatch(text)}
+    spelled = (text.strip().lower() for text in texts)
+    found = {short(text) for text in spelled if _ID.fullmatch(text)}
     other = sorted(found - {own})
     if own is None or not other:
         return
@@ -81,24 +99,6 @@ def check_version(audit: Audit, named: Iterable[object], where: str) -> None:
         " dataset_version, draw_id, queue_kind and inclusion_probability can be imported here"
     )
     raise SourceError(f"{what}, and the audit is of version {own}", where, do)
-
-
-BUILT_IN: tuple[tuple[str, str], ...] = (
-    ("csv", "csv_rows"),
-    ("json", "json_rows"),
-    ("coco", "corrected_coco"),
-    ("cvat", "cvat_tasks"),
-    ("fiftyone", "fiftyone"),
-    ("huggingface", "huggingface"),
-    ("label-studio", "label_studio.task_writing"),
-)
-"""Name and module of every writer."""
-
-DUMP = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-"""How JSON is written."""
-
-BATCH = 20_000
-"""Rows that are made into plain values at a time."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,15 @@ import pandas as pd
 from curate.common.ranges import check_numbers
 from curate.errors import CallError
 
+COLUMNS = ("mask_id", "inclusion_probability", "stratum", "place", "slot", "honeypot")
+"""What is recorded of every mask that is drawn."""
+
+STRATA = 5
+NO_STRATUM = -1
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
 MAX_LAG = 0.1
 """The second person gets a mask at most this share of the queue after the first."""
 
@@ -116,15 +125,6 @@ def add_honeypots(
 
 def _number_places(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(place=np.arange(1, len(rows) + 1)).reset_index(drop=True)
-
-
-COLUMNS = ("mask_id", "inclusion_probability", "stratum", "place", "slot", "honeypot")
-"""What is recorded of every mask that is drawn."""
-
-STRATA = 5
-NO_STRATUM = -1
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 
 def make_draw(ids: IntArray, probability: Any, stratum: Any) -> pd.DataFrame:

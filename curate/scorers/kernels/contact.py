@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from curate.rle import Runs, column_segments, kernel, segment_capacity
-from curate.rle.runs import FloatArray, Int32Array, IntArray, inner_kernel
+from curate.rle.runs import FloatArray, Int32Array, IntArray, first_ending_after, inner_kernel
 
 
 @inner_kernel
@@ -78,18 +78,6 @@ def _ends_over(own: IntArray, n: int, other: IntArray, m: int, reach: int) -> in
     return contact
 
 
-@inner_kernel
-def _first_over(ends: Int32Array, low: int, high: int, position: int) -> int:
-    """Return the first run in [low, high) that ends after ``position``."""
-    while low < high:
-        middle = (low + high) >> 1
-        if ends[middle] > position:
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
 @kernel
 def _contacts(
     starts: Int32Array,
@@ -117,8 +105,8 @@ def _contacts(
         # Of the outer mask only the columns around the inner one matter.
         low = (starts[first] // h - reach) * h
         high = ((ends[stop - 1] - 1) // h + reach + 1) * h
-        from_run = _first_over(ends, offsets[j], offsets[j + 1], low)
-        to_run = _first_over(ends, offsets[j], offsets[j + 1], high)
+        from_run = first_ending_after(ends, offsets[j], offsets[j + 1], low)
+        to_run = first_ending_after(ends, offsets[j], offsets[j + 1], high)
         to_run = min(to_run + 1, offsets[j + 1])
         m = _write_padded(starts, ends, from_run, to_run, h, reach, scratch, other)
         total = 2 * n
