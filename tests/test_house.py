@@ -22,12 +22,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "errors",
         "networks",
         "people",
-        "rle",
     ),
-    (
-        "common",
-        "dataset",
-    ),
+    ("common",),
+    ("rle",),
+    ("dataset",),
     (
         "images",
         "networks/runtime",

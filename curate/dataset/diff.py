@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import AnyArray, BoolArray, IntArray
 from curate.dataset.notes import count_noun
 from curate.dataset.pairing import MaskPairs, Rows, pair_images, pair_masks
 from curate.dataset.snapshot import Snapshot
@@ -163,7 +163,7 @@ def _stated(one: Snapshot) -> dict[str, Any]:
     return {"path": one.path, "format": one.format, "version": one.version, **counts}
 
 
-def _labels(a: Snapshot, b: Snapshot) -> tuple[str, list[npt.NDArray[Any]]]:
+def _labels(a: Snapshot, b: Snapshot) -> tuple[str, list[AnyArray]]:
     """Return how categories can be compared, and the category of each mask as it is shown."""
     names = [_category_names(one) for one in (a, b)]
     numbers = [_category_numbers(one) for one in (a, b)]
@@ -177,13 +177,13 @@ def _labels(a: Snapshot, b: Snapshot) -> tuple[str, list[npt.NDArray[Any]]]:
     return "names" if all(has_names) else "none", shown
 
 
-def _category_names(one: Snapshot) -> npt.NDArray[Any]:
+def _category_names(one: Snapshot) -> AnyArray:
     codes, names = pd.factorize(one.masks["category"].to_numpy(object))
     spelled = np.array([*(normalize_text(name) for name in names), None], object)
     return spelled[codes]
 
 
-def _category_numbers(one: Snapshot) -> npt.NDArray[Any]:
+def _category_numbers(one: Snapshot) -> AnyArray:
     if "category_id" not in one.masks.columns:
         return np.full(len(one.masks), None, object)
     codes, numbers = pd.factorize(one.masks["category_id"])
@@ -194,8 +194,8 @@ def _changes(
     a: Snapshot,
     b: Snapshot,
     pairs: MaskPairs,
-    relabelled: npt.NDArray[np.bool_],
-    labels: list[npt.NDArray[Any]],
+    relabelled: BoolArray,
+    labels: list[AnyArray],
 ) -> pd.DataFrame:
     """Return the rows of changed masks; see :class:`Difference`."""
     kind = np.where(pairs.equal, np.where(relabelled, 2, -1), np.where(relabelled, 1, 0))
@@ -239,14 +239,14 @@ def _image_changes(a: Snapshot, b: Snapshot, paired: Rows) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _others(frame: pd.DataFrame, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _others(frame: pd.DataFrame, rows: IntArray) -> IntArray:
     """Return the positions of a frame's other rows."""
     left = np.ones(len(frame), np.bool_)
     left[rows] = False
     return np.flatnonzero(left)
 
 
-def _take_rows(values: pd.Series[Any], rows: npt.NDArray[np.int64]) -> pd.Series[Any]:
+def _take_rows(values: pd.Series[Any], rows: IntArray) -> pd.Series[Any]:
     """Return the values at some positions, missing at -1."""
     if pd.api.types.is_integer_dtype(values.dtype):
         values = values.astype("Int64")
@@ -257,8 +257,8 @@ def _take_rows(values: pd.Series[Any], rows: npt.NDArray[np.int64]) -> pd.Series
 def _either(
     first: pd.DataFrame,
     second: pd.DataFrame,
-    rows: npt.NDArray[np.int64],
-    others: npt.NDArray[np.int64],
+    rows: IntArray,
+    others: IntArray,
     name: str,
 ) -> pd.Series[Any]:
     found, other = _take_rows(first[name], rows), _take_rows(second[name], others)

@@ -25,13 +25,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray, ByteArray, IntArray
 from curate.dataset.image_names import base_name, normalise, number, split_of, without_suffix
-
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 KEYS = (
     "",
@@ -104,8 +101,8 @@ class Join:
     """
 
     rows: IntArray
-    keys: npt.NDArray[np.uint8]
-    reasons: npt.NDArray[np.uint8]
+    keys: ByteArray
+    reasons: ByteArray
 
     def by_key(self) -> dict[str, int]:
         """Return how many are joined by each key, the surest key first."""
@@ -116,7 +113,7 @@ class Join:
         return _count_by_word(REASONS, self.reasons)
 
 
-def _count_by_word(words: Sequence[str], codes: npt.NDArray[np.uint8]) -> dict[str, int]:
+def _count_by_word(words: Sequence[str], codes: ByteArray) -> dict[str, int]:
     counts = np.bincount(codes, minlength=len(words))
     return {word: int(count) for word, count in zip(words, counts, strict=True) if word and count}
 

@@ -11,14 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.dataset.image_join import Listing, join
 from curate.dataset.image_names import normalise
 from curate.dataset.snapshot import Snapshot
 from curate.rle import Runs, area, as_large_binary, cross_overlaps, decode
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 Rows = tuple[IntArray, IntArray]
 """Positions of rows of A and of B that belong together, both of shape (n,)."""
 

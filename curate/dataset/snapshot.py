@@ -6,16 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.common.arrays import BoolArray
 from curate.dataset.table import MASK_COLUMNS, MaskTable, concat
 from curate.dataset.version_id import VersionHash, add_unlisted, image_digests
 from curate.rle import area, encode
-
-BoolArray = npt.NDArray[np.bool_]
 
 _IDS = frozenset({"coco", "lvis", "sa1b", "cvat"})
 _KEYS = {

@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from curate.common.arrays import AnyArray, ByteArray, IntArray
 from curate.dataset.notes import Note, merge_notes
 from curate.errors import CallError
 from curate.rle import PROBLEMS, Overlaps, Runs, decode, measure, overlaps
@@ -164,7 +164,7 @@ class MaskTable:
     def __len__(self) -> int:
         return len(self.masks)
 
-    def __getitem__(self, selector: slice | npt.NDArray[Any]) -> MaskTable:
+    def __getitem__(self, selector: slice | AnyArray) -> MaskTable:
         """Return the masks at ``selector`` (slice, positions or booleans), with all the images."""
         return MaskTable(self.masks.iloc[selector], self.images)
 
@@ -175,7 +175,7 @@ class MaskTable:
         return decode(m["segmentation"], m["height"].to_numpy(), m["width"].to_numpy())[0]
 
     @cached_property
-    def boxes(self) -> npt.NDArray[np.int64]:
+    def boxes(self) -> IntArray:
         """Measured boxes, shape (n, 4), XYWH in pixels."""
         return np.ascontiguousarray(
             self.masks[["bbox_x", "bbox_y", "bbox_w", "bbox_h"]].to_numpy(np.int64)
@@ -253,9 +253,7 @@ def _constant(value: str | None, index: pd.Index[Any]) -> pd.Series[Any]:
     return pd.Series(pd.arrays.ArrowExtensionArray(array), index=index)
 
 
-def _note_problems(
-    masks: pd.DataFrame, codes: npt.NDArray[np.uint8], areas: npt.NDArray[np.int64]
-) -> None:
+def _note_problems(masks: pd.DataFrame, codes: ByteArray, areas: IntArray) -> None:
     """Put decoding problems and empty masks into status, where nothing graver is known yet."""
     bad = np.flatnonzero((codes != 0) | (areas == 0))
     if not len(bad):

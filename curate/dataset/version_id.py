@@ -24,9 +24,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import AnyArray
 from curate.dataset.table import MaskTable
 from curate.rle import Runs
 
@@ -172,7 +172,7 @@ def _spelled_name(file_name: Any, number: int) -> bytes:
     return f"name {name}".encode() if name else b"id %d" % number
 
 
-def _mask_digests(masks: pd.DataFrame, runs: Runs) -> npt.NDArray[Any]:
+def _mask_digests(masks: pd.DataFrame, runs: Runs) -> AnyArray:
     """Return each mask's digest as two big-endian numbers, shape (n, 2)."""
     # Sorted runs that do not touch: equal pixels have equal positions.
     text = np.stack([runs.starts, runs.ends], axis=1).astype("<i4").tobytes()

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from curate.demo_dataset.scenes import HEIGHT, WIDTH, BoolArray, around
+from curate.common.arrays import BoolArray
+from curate.demo_dataset.scenes import HEIGHT, WIDTH, around
 from curate.demo_dataset.table_objects import FloatArray, noise
 
 SOFT_LIMIT = 12.0

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from curate.common.arrays import BoolArray
 from curate.demo_dataset.annotation import DemoAnnotation, deepest, disc, grow, middle, move, wobble
 from curate.demo_dataset.defect_kinds import HTML_CATEGORY
-from curate.demo_dataset.scenes import HEIGHT, WIDTH, BoolArray, around
+from curate.demo_dataset.scenes import HEIGHT, WIDTH, around
 
 Planted = tuple[DemoAnnotation | None, DemoAnnotation | None]
 """The changed annotation (None: dropped), and one added beside it, if any."""

@@ -15,9 +15,10 @@ from PIL import Image, ImageEnhance
 
 from curate import rle
 from curate.common import files
+from curate.common.arrays import BoolArray, ByteArray
 from curate.demo_dataset.annotation import DemoAnnotation, logits, move, stability
 from curate.demo_dataset.defect_kinds import HTML_CATEGORY
-from curate.demo_dataset.scenes import HEIGHT, WIDTH, BoolArray, DemoScene, around
+from curate.demo_dataset.scenes import HEIGHT, WIDTH, DemoScene, around
 from curate.demo_dataset.table_objects import DRAWERS, FloatArray
 
 CATEGORIES: dict[str, int] = {name: k for k, name in enumerate([*DRAWERS, HTML_CATEGORY], 1)}
@@ -203,7 +204,7 @@ def _detection(image_id: int, category: str, box: FloatArray, score: float) -> d
     }
 
 
-def write_picture(path: Path, picture: npt.NDArray[np.uint8], kind: str) -> None:
+def write_picture(path: Path, picture: ByteArray, kind: str) -> None:
     """Write a picture, or what a kind of defect leaves of it.
 
     Args:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from curate import rle
+from curate.common.arrays import BoolArray, ByteArray, Int32Array, IntArray
 from curate.demo_dataset.table_objects import DRAWERS, FloatArray, Sprite, colour, mix, noise
 
 WIDTH, HEIGHT = 640, 480
 """Size of every picture in pixels."""
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class DemoScene:
         things: The objects, from the bottom to the top.
     """
 
-    picture: npt.NDArray[np.uint8]
+    picture: ByteArray
     things: tuple[Thing, ...]
 
 
@@ -103,7 +101,7 @@ def _clip(values: FloatArray, left: int, top: int) -> tuple[slice, slice, FloatA
 
 
 def _find_place(
-    rng: np.random.Generator, sprite: Sprite, owner: npt.NDArray[np.int32], full: list[int]
+    rng: np.random.Generator, sprite: Sprite, owner: Int32Array, full: list[int]
 ) -> tuple[int, int] | None:
     """Return (left, top) where the thing hides nothing too much, or None after 60 tries."""
     h, w = sprite.alpha.shape
@@ -125,8 +123,8 @@ def _find_place(
 
 
 def _leaves_enough(
-    hidden: npt.NDArray[np.int64],
-    owner: npt.NDArray[np.int32],
+    hidden: IntArray,
+    owner: Int32Array,
     full: list[int],
     place: tuple[slice, slice],
     solid: BoolArray,
@@ -261,7 +259,7 @@ def _put_plate(canvas: FloatArray, rng: np.random.Generator) -> None:
     canvas[:] = mix(canvas, (glaze * light[..., None]).astype(np.float32), cover)
 
 
-def _photograph(rng: np.random.Generator, canvas: FloatArray) -> npt.NDArray[np.uint8]:
+def _photograph(rng: np.random.Generator, canvas: FloatArray) -> ByteArray:
     """Return the scene as a camera would: uneven light, a lens, a sensor."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     away = ((x / WIDTH - 0.4) ** 2 + (y / HEIGHT - 0.36) ** 2) ** 0.5

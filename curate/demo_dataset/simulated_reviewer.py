@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curate import rle
+from curate.common.arrays import BoolArray
 from curate.demo_dataset.defect_kinds import BY_NAME, KINDS
 from curate.demo_dataset.scenes import HEIGHT, WIDTH
 
@@ -143,7 +143,7 @@ def _iou(first: bytes, second: bytes) -> float:
     return iou(_decode(first), _decode(second))
 
 
-def _decode(counts: bytes) -> npt.NDArray[np.bool_]:
+def _decode(counts: bytes) -> BoolArray:
     runs, _ = rle.decode([counts], np.array([HEIGHT]), np.array([WIDTH]))
     return rle.to_dense(runs, 0)
 

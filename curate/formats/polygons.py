@@ -19,9 +19,10 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from curate import rle
+from curate.common.arrays import BoolArray, IntArray
 from curate.formats.segmentation import read_polygons
 from curate.rle.outlines import outlines
-from curate.rle.runs import BoolArray, IntArray, kernel
+from curate.rle.runs import kernel
 
 MAX_BOX_PIXELS = 1 << 28
 """Masks whose box is larger are not traced: that takes a few bytes a pixel."""

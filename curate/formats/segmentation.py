@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from curate import rle
+from curate.common.arrays import FloatArray, IntArray
 from curate.formats.json.json_columns import whole_number
 from curate.formats.repairs import mend
 from curate.rle import kernel
-from curate.rle.runs import FloatArray, IntArray
 
 MOST_POINTS = 20_000
 """Points of a ring that is looked at; the largest outlines of datasets have a few thousand."""

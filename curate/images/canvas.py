@@ -6,15 +6,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import AnyArray, ByteArray, IntArray
 from curate.images.crop_windows import Box
 from curate.images.image_pieces import ImagePiece, PixelSource
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Bytes = npt.NDArray[np.uint8]
 Levels = tuple[float, float] | None
 
 _SAMPLE = 1e6  # values from which the range of a picture of over 8 bit is found
@@ -79,7 +78,7 @@ class Canvas:
         self._made = np.zeros((*shape, *depth), kind)
         self._view = TURNS[inverse_orientation(turn)](self._made)  # as the pieces lie
 
-    def draw(self, source: PixelSource, levels: Levels) -> Bytes:
+    def draw(self, source: PixelSource, levels: Levels) -> ByteArray:
         """Return the window of a picture.
 
         Args:
@@ -91,7 +90,7 @@ class Canvas:
         """
         return self.draw_pieces(source.pieces(self._box.y, self._box.y + self._box.h), levels)
 
-    def draw_pieces(self, pieces: Iterable[ImagePiece], levels: Levels) -> Bytes:
+    def draw_pieces(self, pieces: Iterable[ImagePiece], levels: Levels) -> ByteArray:
         """Return the window, made of pieces of a picture; see :meth:`draw`."""
         for piece in pieces:
             self._add(piece, levels)
@@ -141,13 +140,13 @@ def _within(first: int, step: int, count: int, low: int, size: int) -> tuple[int
     return start, min(count, max(start, -(-(low + size - first) // step)))
 
 
-def _bins(places: npt.NDArray[Any], size: int, count: int) -> npt.NDArray[np.int64]:
+def _bins(places: AnyArray, size: int, count: int) -> IntArray:
     """Return in which of ``count`` bins of equal size each place is; each has one at least."""
     edges = (np.arange(1, count + 1) * size + count // 2) // count
     return np.searchsorted(edges, places, side="right").astype(np.int64)
 
 
-def _sum_bins(values: npt.NDArray[Any], bins: npt.NDArray[np.int64], axis: int) -> npt.NDArray[Any]:
+def _sum_bins(values: AnyArray, bins: IntArray, axis: int) -> AnyArray:
     starts = np.flatnonzero(np.diff(bins, prepend=-1))
     return np.add.reduceat(values, starts, axis=axis, dtype=np.uint32)
 
@@ -156,7 +155,7 @@ def _is_deep(mode: str) -> bool:
     return mode.startswith(("I", "F"))
 
 
-def _eight_bit(image: Image.Image, levels: Levels, *, gray: bool) -> Bytes:
+def _eight_bit(image: Image.Image, levels: Levels, *, gray: bool) -> ByteArray:
     if not _is_deep(image.mode):
         return np.asarray(image.convert("L" if gray else "RGB"))
     values = np.asarray(image)
@@ -182,7 +181,7 @@ def levels_of(source: PixelSource) -> Levels:
     return range_of(np.concatenate(samples)) if samples else None
 
 
-def range_of(sample: npt.NDArray[Any]) -> Levels:
+def range_of(sample: AnyArray) -> Levels:
     """Return from which to which value numbers are stretched: 0.1st to 99.9th percentile.
 
     Args:
@@ -200,10 +199,10 @@ def range_of(sample: npt.NDArray[Any]) -> Levels:
     return None if high <= low else (float(low), float(high))
 
 
-def stretch_levels(values: npt.NDArray[Any], low: float, high: float) -> Bytes:
+def stretch_levels(values: AnyArray, low: float, high: float) -> ByteArray:
     """Bring numbers from ``low`` to ``high`` to 0..255; what is not finite becomes 0 or 255."""
     scale = np.float32(255.0 / (high - low))
     scaled = (values.astype(np.float32) - np.float32(low)) * scale
     scaled = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
-    result: Bytes = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    result: ByteArray = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     return result

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curate.common.arrays import ByteArray
 from curate.images import image_pieces as pieces
 from curate.images import tiff_blocks
-from curate.images.canvas import TURNS, Bytes, Canvas, Levels, inverse_orientation, levels_of
+from curate.images.canvas import TURNS, Canvas, Levels, inverse_orientation, levels_of
 from curate.images.crop_windows import Box
 from curate.images.image_pieces import SMALL_PIXELS, ImagePiece, check_every_pixel, source_of
 from curate.images.quiet_decoders import quiet_pillow
@@ -104,7 +105,7 @@ def _orientation(path: Path, image: ImageFile.ImageFile) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def turn_upright(pixels: Bytes, orientation: int) -> Bytes:
+def turn_upright(pixels: ByteArray, orientation: int) -> ByteArray:
     """Turn stored pixels, shape (height, width, ...), as a viewer that follows EXIF shows them."""
     return np.ascontiguousarray(TURNS[orientation](pixels))
 
@@ -141,7 +142,7 @@ class Band:
     low: int
     high: int
     top: int
-    pixels: Bytes
+    pixels: ByteArray
 
 
 class Pixels:
@@ -188,7 +189,7 @@ class Pixels:
             self._turn = 1 if wanted.displayed else inverse_orientation(header.orientation)
         self._levels: Levels = levels_of(self._source)
 
-    def read(self, box: Box | None = None) -> Bytes:
+    def read(self, box: Box | None = None) -> ByteArray:
         """Return a window, shape (height, width), or (height, width, 3) unless gray.
 
         Pictures of over 8 bit are stretched from their 0.1st to their 99.9th percentile, because
@@ -256,7 +257,7 @@ def _scale_box(box: Box, size: tuple[int, int], drawn: tuple[int, int]) -> Box:
     return Box(x, y, max(1, right - x), max(1, bottom - y))
 
 
-def _resize(pixels: Bytes, shape: tuple[int, int]) -> Bytes:
+def _resize(pixels: ByteArray, shape: tuple[int, int]) -> ByteArray:
     from PIL import Image
 
     made = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
@@ -265,7 +266,7 @@ def _resize(pixels: Bytes, shape: tuple[int, int]) -> Bytes:
 
 def thumbnail_of(
     path: Path, image: ImageFile.ImageFile, header: ImageHeader, max_bytes: int
-) -> Bytes:
+) -> ByteArray:
     """Decode an open picture to its end and squeeze it, as displayed, into a square of gray.
 
     A JPEG is drawn at an eighth of its size at best, which takes a fraction of the time of drawing

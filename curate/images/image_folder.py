@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from curate.common.arrays import ByteArray
 from curate.dataset.table import IMAGE_STATUSES, STRING
 from curate.errors import SourceError
-from curate.images.canvas import Bytes
 from curate.images.crop_windows import Box
 from curate.images.decode import (
     MAX_BYTES,
@@ -59,7 +59,7 @@ class Inspection:
     status: str
     detail: str
     header: ImageHeader | None = None
-    thumbnail: Bytes | None = None
+    thumbnail: ByteArray | None = None
     digest: str = ""
 
 
@@ -172,7 +172,7 @@ class ImageFolder:
         gray: bool = False,
         box: Box | None = None,
         longest: int | None = None,
-    ) -> Bytes | None:
+    ) -> ByteArray | None:
         """Decode one picture, or a window of it, in the frame in which its masks were drawn.
 
         Args:

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import ByteArray
 from curate.rle import kernel
-
-Bytes = npt.NDArray[np.uint8]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -55,7 +53,7 @@ class Strip(NamedTuple):
     dx: int
     dy: int
     width: int
-    rows: Bytes
+    rows: ByteArray
 
 
 def passes(
@@ -129,7 +127,7 @@ class _Unpacked:
         self._inflate = zlib.decompressobj()
         self._waiting = b""
 
-    def read(self, size: int) -> Bytes:
+    def read(self, size: int) -> ByteArray:
         """Return the next ``size`` bytes, writable."""
         found = np.empty(size, np.uint8)
         at = 0
@@ -217,12 +215,12 @@ def predict_byte(kind: int, left: int, above: int, corner: int) -> int:
 
 
 @kernel
-def unfilter(rows: Bytes, step: int, before: Bytes) -> None:
+def unfilter(rows: ByteArray, step: int, before: ByteArray) -> None:
     """Undo each row's filter, named by its first byte, in place.
 
     Args:
         rows: Shape (rows, 1 + bytes a row).
-        step: Bytes a pixel, at least 1.
+        step: ByteArray a pixel, at least 1.
         before: The row above the first one, without its filter byte; zeros where there is none.
     """
     width = rows.shape[1] - 1

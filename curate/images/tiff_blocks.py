@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
+
+from curate.common.arrays import IntArray
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -86,8 +87,8 @@ class Blocks:
     width: int
     block_height: int
     block_width: int
-    offsets: npt.NDArray[np.int64]
-    counts: npt.NDArray[np.int64]
+    offsets: IntArray
+    counts: IntArray
     tiled: bool
 
     def number(self, tag: int, otherwise: int) -> int:
@@ -191,7 +192,7 @@ def _body(file: BinaryIO, own: bytes, at: int, size: int) -> bytes:
     return data
 
 
-def _table(kind: int, data: bytes, order: str) -> npt.NDArray[np.int64]:
+def _table(kind: int, data: bytes, order: str) -> IntArray:
     if kind not in _INTEGERS:
         raise ValueError("the places of its pieces are no whole numbers")
     return np.frombuffer(data, np.dtype(order + _INTEGERS[kind])).astype(np.int64)

@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,6 +39,7 @@ import pyarrow.parquet as pq
 
 from curate import scorers
 from curate.common import files
+from curate.common.arrays import AnyArray, IntArray, UInt64Array
 from curate.common.pool import Pool
 from curate.common.progress import Progress
 from curate.dataset.notes import EXAMPLES, Note, as_dicts, put_notes
@@ -268,7 +268,7 @@ def _sizes(out: Path) -> dict[str, int]:
     }
 
 
-def _numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
+def _numbers(table: pa.Table, name: str) -> AnyArray:
     return np.asarray(table[name].to_numpy())
 
 
@@ -326,7 +326,7 @@ def sample(out: Path) -> pd.DataFrame:
     return frame.sort_index()
 
 
-def _scatter(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+def _scatter(ids: IntArray) -> UInt64Array:
     """Return numbers that look random, other ones for other ids (splitmix64's last steps)."""
     x = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -442,7 +442,7 @@ def rank_all(out: Path, parts: int) -> list[int]:
     return starts
 
 
-def _places(table: pa.Table) -> npt.NDArray[np.int64]:
+def _places(table: pa.Table) -> IntArray:
     """Return every row's place, from 1, highest priority first, then by id."""
     index = pd.Index(_numbers(table, "mask_id"))
     plan = pd.DataFrame({"priority": _numbers(table, "priority")}, index=index)
@@ -465,7 +465,7 @@ def _places_on_disk(out: Path) -> Iterator[bytes]:
             yield batch["rank"].to_numpy().tobytes()
 
 
-def _ranks(out: Path, first: int, count: int) -> npt.NDArray[np.int64]:
+def _ranks(out: Path, first: int, count: int) -> IntArray:
     return np.fromfile(out / WORK / "ranks", np.int64, count=count, offset=8 * first)
 
 

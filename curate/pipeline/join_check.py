@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import FloatArray, IntArray
 from curate.dataset.image_join import Join
 from curate.dataset.image_names import number
 from curate.dataset.notes import Note
@@ -29,9 +29,6 @@ from curate.pipeline.source_images import SourceImages
 from curate.scorers.counterparts import box_pairs
 from curate.scorers.detector import confidence_of, detection_boxes
 from curate.scorers.scorer import has_pixels
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 MOST_PARTS, MOST_IMAGES = 3, 60
 """How many parts are looked at, and how many images of each."""

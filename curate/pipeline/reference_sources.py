@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +20,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from curate.common import files
+from curate.common.arrays import IntArray
 from curate.dataset.image_join import Join, Listing, join
 from curate.dataset.table import (
     IMAGE_COLUMNS,
@@ -33,8 +33,6 @@ from curate.formats import dataset_path, detect
 from curate.formats.format import ReadOptions
 from curate.pipeline.source_images import SourceImages
 from curate.store.audit_files import to_frame, write_part
-
-IntArray = npt.NDArray[np.int64]
 
 _JOINED = "joined.npy"
 

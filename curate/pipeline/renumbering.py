@@ -8,14 +8,13 @@ whatever is cut off, masks and images of all parts are either as they were or as
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from curate.common import files
+from curate.common.arrays import AnyArray
 from curate.store.audit import connect
 from curate.store.audit_files import WORK, count_parts, read_part, scored_path, write_scored
 
@@ -70,7 +69,7 @@ def _write_renumbered(out: Path, to: Path, twice: dict[str, bool]) -> None:
 
 def _any_id_twice(out: Path, kind: str) -> bool:
     name = f"{kind[:-1]}_id"
-    ids: list[npt.NDArray[Any]] = [
+    ids: list[AnyArray] = [
         read_part(out, kind, index, [name])[name].to_numpy() for index in range(count_parts(out))
     ]
     if sum(map(len, ids)) <= IN_MEMORY:

@@ -12,15 +12,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import IntArray
 from curate.dataset.image_join import Listing
 from curate.dataset.table import MaskTable
 from curate.formats import detect
 from curate.formats.format import Format, Part, ReadOptions
-
-IntArray = npt.NDArray[np.int64]
 
 _FILE = re.compile(r"(.+?\.(?:png|tiff?|bmp|gif))(?:[:#!]|$)", re.IGNORECASE)
 

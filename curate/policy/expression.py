@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import AnyArray, BoolArray
 from curate.errors import CallError
 from curate.policy.grammar import Node, near, parse
 
-Values: TypeAlias = npt.NDArray[Any] | None
+Values: TypeAlias = AnyArray | None
 """One column in rows: bool, int64, float64 or object (text); None where there is no such column."""
 
 Lookup: TypeAlias = Callable[[str], Values]
@@ -84,7 +84,7 @@ class Expression:
         shown = self.text if len(self.text) <= 120 else self.text[:117] + "..."
         return CallError(f"{what} at character {node.at + 1} of `{shown}`", self.where, do)
 
-    def evaluate(self, lookup: Lookup, rows: int) -> npt.NDArray[np.bool_]:
+    def evaluate(self, lookup: Lookup, rows: int) -> BoolArray:
         """Return in which rows the condition holds, shape (rows,).
 
         Args:
@@ -120,7 +120,7 @@ def _one(value: Any) -> Values:
     return None if value is None else values_of(pd.Series([value]))
 
 
-def values_of(series: pd.Series[Any]) -> npt.NDArray[Any]:
+def values_of(series: pd.Series[Any]) -> AnyArray:
     """Return a column as conditions take it: bool, int64, float64 (NaN: missing) or text."""
     dtype = series.dtype
     if pd.api.types.is_bool_dtype(dtype) and not series.hasnans:
@@ -141,7 +141,7 @@ class _Evaluation:
     def __init__(self, expression: Expression, lookup: Lookup, rows: int) -> None:
         self.expression, self.lookup, self.rows = expression, lookup, rows
 
-    def truth(self, node: Node) -> npt.NDArray[np.bool_]:
+    def truth(self, node: Node) -> BoolArray:
         """Evaluate a node that must be a condition."""
         value = self.value(node)
         if value is None:
@@ -184,7 +184,7 @@ class _Evaluation:
             return self.compare(node, node.value, left_value, rest[0])
         return self.calculate(node, [left_value, *rest])
 
-    def compare(self, node: Node, sign: str, a: Values, b: Values) -> npt.NDArray[np.bool_]:
+    def compare(self, node: Node, sign: str, a: Values, b: Values) -> BoolArray:
         if a is None or b is None:
             return np.zeros(1, np.bool_)
         text = (a.dtype == object, b.dtype == object)
@@ -268,7 +268,7 @@ def _all_text(options: Iterable[Node]) -> bool:
     return all(option.kind == "constant" and type(option.value) is str for option in options)
 
 
-def _missing(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def _missing(values: AnyArray) -> BoolArray:
     if values.dtype == np.float64:
         return np.asarray(np.isnan(values), np.bool_)
     if values.dtype == object:

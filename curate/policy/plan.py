@@ -37,6 +37,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.common.option_values import ACTIONS
 from curate.dataset.notes import EXAMPLES
 from curate.dataset.table import STRING
@@ -55,8 +56,6 @@ _ACCEPT, _REVIEW, _REJECT = range(3)
 _UNKNOWN_P = 0.5
 _STEP = 1e-9
 
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
 Asked: TypeAlias = "Callable[[pd.DataFrame], Blame]"
 
 
@@ -73,7 +72,7 @@ class _Draft:
     flagged: npt.NDArray[np.object_]
     muted: Collection[int]
     hits: Hits
-    said: list[tuple[int, int, npt.NDArray[np.int64], list[str]]] = field(default_factory=list)
+    said: list[tuple[int, int, IntArray, list[str]]] = field(default_factory=list)
 
     def say(self, rows: BoolArray, action: int, order: int, reasons: list[str]) -> None:
         """Note an action and its reason for some rows."""
@@ -288,9 +287,7 @@ def _suppress(draft: _Draft, policy: Policy) -> None:
     _note_suppression(columns, rows, found)
 
 
-def _note_suppression(
-    columns: PolicyColumns, rows: npt.NDArray[np.int64], found: Suppression
-) -> None:
+def _note_suppression(columns: PolicyColumns, rows: IntArray, found: Suppression) -> None:
     index = columns.frame.index
     by, iou = np.full(len(index), -1, np.int64), np.full(len(index), np.nan)
     by[rows] = np.where(found.by >= 0, index.to_numpy()[rows[found.by]], -1) if len(rows) else -1

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import IntArray
 from curate.dataset.table import STRING, plain
 from curate.scorers.reason_template import Wording
 
@@ -187,7 +188,7 @@ def explain_evidence(
     return Blame(explain_columns(frame, columns, high).stated, weakest)
 
 
-def families(names: Sequence[str]) -> npt.NDArray[np.int64]:
+def families(names: Sequence[str]) -> IntArray:
     """Return, for each column, the place of the one that it is told as.
 
     A scorer's measures repeat what its score says: a mask with a hole has a hole area, too. Such a
@@ -209,7 +210,7 @@ def families(names: Sequence[str]) -> npt.NDArray[np.int64]:
 
 def _sides(found: Explained, row: int, names: Sequence[str]) -> str:
     sides: dict[str, list[str]] = {"against it": [], "for it": []}
-    columns: npt.NDArray[np.int64] = found.column[row]
+    columns: IntArray = found.column[row]
     for place, column in enumerate(columns.tolist()):
         if column >= 0:
             high = bool(found.high[row, place])

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-FloatArray = npt.NDArray[np.float64]
+from curate.common.arrays import FloatArray
 
 OWN = frozenset({"quality_score", "unlearned_quality_score"})
 """Scores that are made of the signals, or of this model, and are no signals themselves."""

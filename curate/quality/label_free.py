@@ -23,9 +23,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import FloatArray
 from curate.rle import kernel
 
 FORM: tuple[str, ...] = (
@@ -72,8 +72,6 @@ beside the mask, not of the mask; a policy has rules of their own for them.
 FLAWLESS_DRAWS = 10
 USUAL = 0.1
 POINTS_PER_DECADE = 30
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def _lower_tail(values: FloatArray) -> dict[str, Any]:

@@ -10,14 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray, UInt64Array
 from curate.quality.features import FeatureColumns
 from curate.quality.stacking import expit
 from curate.quality.trees import Trees, concat_trees
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 SUREST = 14.0
 """No logit lies farther from 0: a probability of one in a million is as good as any smaller one."""
@@ -49,7 +46,7 @@ class QualityModel:
     trees: Trees
     usual: FloatArray = field(default_factory=lambda: np.empty(0))
     middle: FloatArray = field(default_factory=lambda: np.empty(0))
-    seen: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    seen: UInt64Array = field(default_factory=lambda: np.empty(0, np.uint64))
 
     @property
     def base(self) -> float:
@@ -113,7 +110,7 @@ class Explained:
     probability: FloatArray
     column: IntArray
     moved: FloatArray
-    high: npt.NDArray[np.bool_]
+    high: BoolArray
     overall: FloatArray
 
 

@@ -15,8 +15,8 @@ import zipfile
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import AnyArray
 from curate.errors import AuditError
 from curate.quality.features import FeatureColumns
 from curate.quality.model import QualityModel
@@ -202,7 +202,7 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _array(value: Any, dtype: str) -> npt.NDArray[Any]:
+def _array(value: Any, dtype: str) -> AnyArray:
     _require(type(value) is np.ndarray, "an array is missing")
     _require(value.dtype == np.dtype(dtype) and value.ndim == 1, "an array is of another type")
     return np.ascontiguousarray(value)

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 
 STRATA = 13
 FEWEST = 8
@@ -83,7 +82,7 @@ def poststratify(reviewed: FloatArray, dataset: FloatArray) -> FloatArray:
     return np.asarray(soft / soft.mean(), np.float64)
 
 
-def _join(have: FloatArray) -> npt.NDArray[np.int64]:
+def _join(have: FloatArray) -> IntArray:
     """Number strata so that every number has enough reviews, joining those beside each other."""
     number, inside = 0, 0.0
     numbers = np.zeros(len(have), np.int64)
@@ -97,7 +96,7 @@ def _join(have: FloatArray) -> npt.NDArray[np.int64]:
     return numbers
 
 
-def find_unreviewed(reviewed: FloatArray, dataset: FloatArray) -> npt.NDArray[np.bool_]:
+def find_unreviewed(reviewed: FloatArray, dataset: FloatArray) -> BoolArray:
     """Return which of a dataset's masks are less prominent than nearly all reviewed ones.
 
     Of such masks people have seen fewer than :data:`FEWEST`: what is said of them is extrapolated.
@@ -107,7 +106,7 @@ def find_unreviewed(reviewed: FloatArray, dataset: FloatArray) -> npt.NDArray[np
     return np.asarray(dataset < np.sort(reviewed)[FEWEST - 1], np.bool_)
 
 
-def choose_pseudo_good(reviewed: FloatArray, dataset: FloatArray) -> npt.NDArray[np.int64]:
+def choose_pseudo_good(reviewed: FloatArray, dataset: FloatArray) -> IntArray:
     """Choose rows of a dataset that are taken as good, for want of anybody who looked.
 
     They are evenly spaced among those beyond what was reviewed; none where that is less than half.

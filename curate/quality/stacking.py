@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from curate.common.arrays import BoolArray, FloatArray
 
 SHRINKAGE = 2.0
 """How firmly slopes stay near an even mean of the scores: about as much as eight sure reviews."""

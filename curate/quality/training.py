@@ -35,17 +35,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.quality.features import FeatureColumns
 from curate.quality.metrics import average_precision, log_losses, share_over_zero
 from curate.quality.model import QualityModel
 from curate.quality.stacking import LogitModel, expit, stack
 from curate.quality.trees import empty_trees, grow
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 FOLDS = 5
 MANY = 2_000

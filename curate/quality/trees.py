@@ -11,14 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import BoolArray, FloatArray, Int32Array
 from curate.errors import CurateError
 from curate.rle import kernel
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int32]
 
 ROUNDS = 100
 RATE = 0.05
@@ -44,13 +40,13 @@ class Trees:
         base: What the sum begins with: the sum of the roots and of what is the same for all.
     """
 
-    column: IntArray
+    column: Int32Array
     threshold: FloatArray
-    left: IntArray
-    right: IntArray
+    left: Int32Array
+    right: Int32Array
     missing_left: BoolArray
     value: FloatArray
-    roots: IntArray
+    roots: Int32Array
     base: float
 
     def contributions(self, matrix: FloatArray) -> FloatArray:
@@ -78,13 +74,13 @@ class Trees:
 @kernel
 def _walk(
     matrix: FloatArray,
-    column: IntArray,
+    column: Int32Array,
     threshold: FloatArray,
-    left: IntArray,
-    right: IntArray,
+    left: Int32Array,
+    right: Int32Array,
     missing_left: BoolArray,
     value: FloatArray,
-    roots: IntArray,
+    roots: Int32Array,
     added: FloatArray,
 ) -> None:
     for i in range(len(matrix)):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curate.common.arrays import ByteArray
 from curate.images import Box, ImageFolder
-from curate.images.canvas import Bytes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,8 +35,8 @@ class DatasetImages:
     def __init__(self, folder: ImageFolder | None) -> None:
         self._folder = folder
         self._asked: tuple[str, tuple[int, int]] | None = None
-        self._pixels: Bytes | None = None
-        self._table: Bytes | None = None
+        self._pixels: ByteArray | None = None
+        self._table: ByteArray | None = None
 
     def has(self, file_name: object) -> bool:
         """Whether there is a file of this name (it may turn out to be unreadable)."""
@@ -81,7 +81,7 @@ class DatasetImages:
         return shrink(Image.fromarray(np.ascontiguousarray(piece)), longest), ""
 
 
-def visible(pixels: Bytes | None) -> Bytes | None:
+def visible(pixels: ByteArray | None) -> ByteArray | None:
     """Brighten a picture that is nearly black on a screen, as microscopes make them.
 
     Args:
@@ -96,7 +96,7 @@ def visible(pixels: Bytes | None) -> Bytes | None:
     return pixels if table is None else table[pixels]
 
 
-def brightening(pixels: Bytes) -> Bytes | None:
+def brightening(pixels: ByteArray) -> ByteArray | None:
     """Return a lookup table that brightens a nearly black picture, None for any other.
 
     Args:
@@ -106,13 +106,13 @@ def brightening(pixels: Bytes) -> Bytes | None:
     bright = float(np.percentile(pixels[::step, ::step].max(axis=2), 99.9))
     if bright > 110 or bright == 0:
         return None
-    table: Bytes = np.clip(np.arange(256) * (235 / bright), 0, 255).astype(np.uint8)
+    table: ByteArray = np.clip(np.arange(256) * (235 / bright), 0, 255).astype(np.uint8)
     return table
 
 
 def sample_brightening(
     folder: ImageFolder, file_name: object, size: tuple[int, int]
-) -> Bytes | None:
+) -> ByteArray | None:
     """Return :func:`brightening` of a large picture, of which little is in memory.
 
     Args:

@@ -7,12 +7,11 @@ the resolution it is shown at, so that memory does not depend on the size of the
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import BoolArray, Int32Array, IntArray
 from curate.images import Box
 from curate.rle import Runs, kernel
 from curate.rle.outlines import outlines
-from curate.rle.runs import BoolArray, Int32Array, IntArray
 
 MOST_SAMPLES = 720
 """Longest side of the pixel grid an outline is traced on."""
@@ -93,7 +92,7 @@ def _thin(points: IntArray, tolerance: float) -> BoolArray:
     return keep
 
 
-def rings_of(mask: npt.NDArray[np.bool_], tolerance: float) -> list[IntArray]:
+def rings_of(mask: BoolArray, tolerance: float) -> list[IntArray]:
     """Return the closed outlines of a small mask, outer ones and holes, largest first.
 
     Args:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.rle.runs import BoolArray, Int32Array, IntArray, Runs, kernel
+from curate.common.arrays import BoolArray, Int32Array, IntArray
+from curate.rle.runs import Runs, kernel
 from curate.rle.topology import _label, _root, column_segments, segment_capacity
 
 

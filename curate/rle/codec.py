@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.rle.runs import MAX_PIXELS, Int32Array, IntArray, Runs, kernel
+from curate.common.arrays import ByteArray, Int32Array, IntArray
+from curate.rle.runs import MAX_PIXELS, Runs, kernel
 
 OK, NO_SEGMENTATION, INVALID_SIZE, BAD_CHARACTER, NEGATIVE_COUNT, TOO_LONG, TOO_SHORT = range(7)
 
@@ -26,14 +27,14 @@ PROBLEMS: tuple[str, ...] = (
 
 @kernel
 def _decode(
-    data: npt.NDArray[np.uint8],
+    data: ByteArray,
     begins: IntArray,
     stops: IntArray,
     pixels: IntArray,
     starts: Int32Array,
     ends: Int32Array,
     offsets: IntArray,
-    codes: npt.NDArray[np.uint8],
+    codes: ByteArray,
 ) -> int:
     """Read counts strings into runs; return the number of runs.
 
@@ -105,9 +106,7 @@ def as_large_binary(counts: Any) -> pa.LargeBinaryArray:
     return array if array.type == pa.large_binary() else array.cast(pa.large_binary())
 
 
-def decode(
-    counts: Any, heights: npt.ArrayLike, widths: npt.ArrayLike
-) -> tuple[Runs, npt.NDArray[np.uint8]]:
+def decode(counts: Any, heights: npt.ArrayLike, widths: npt.ArrayLike) -> tuple[Runs, ByteArray]:
     """Read COCO compressed counts.
 
     Args:
@@ -154,7 +153,7 @@ def _encode(
     ends: Int32Array,
     offsets: IntArray,
     pixels: IntArray,
-    out: npt.NDArray[np.uint8],
+    out: ByteArray,
     bounds: IntArray,
 ) -> None:
     """Write counts strings behind each other; with an empty ``out`` only measure ``bounds``."""

@@ -35,13 +35,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.rle.runs import Int32Array, IntArray, Runs, concat, kernel, reassociating_kernel
+from curate.common.arrays import (
+    AnyArray,
+    BoolArray,
+    ByteArray,
+    Float32Array,
+    FloatArray,
+    Int32Array,
+    IntArray,
+)
+from curate.rle.runs import Runs, concat, kernel, reassociating_kernel
 from curate.rle.topology import perimeter
-
-Float32Array = npt.NDArray[np.float32]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-BytesArray = npt.NDArray[np.uint8]
 
 _BLOCK = 1 << 14
 """Values counted in float32, which adds ones exactly up to 2**24."""
@@ -312,7 +316,7 @@ def _interpolate_rows(
 
 @reassociating_kernel
 def _count_levels(
-    values: Float32Array, levels: Float32Array, counts: IntArray, on: BytesArray
+    values: Float32Array, levels: Float32Array, counts: IntArray, on: ByteArray
 ) -> bool:
     """Add up the values over each level, mark those over the middle one; return whether any is."""
     before = int(counts[_MIDDLE])
@@ -336,7 +340,7 @@ def _count_levels(
 
 @kernel
 def _runs_of(
-    on: BytesArray, top: int, n: int, last: int, starts: Int32Array, ends: Int32Array
+    on: ByteArray, top: int, n: int, last: int, starts: Int32Array, ends: Int32Array
 ) -> tuple[int, int, Int32Array, Int32Array]:
     """Add a column's runs; one that touches the last joins it. ``last`` is where that one ends.
 
@@ -366,7 +370,7 @@ def _runs_of(
     return n, last, starts, ends
 
 
-def count_over(logits: npt.NDArray[Any], low: float, high: float) -> IntArray:
+def count_over(logits: AnyArray, low: float, high: float) -> IntArray:
     """Count the values over two levels in one pass.
 
     Args:
@@ -380,7 +384,7 @@ def count_over(logits: npt.NDArray[Any], low: float, high: float) -> IntArray:
         that is not finite.
     """
 
-    def one(values: npt.NDArray[Any]) -> tuple[int, int]:
+    def one(values: AnyArray) -> tuple[int, int]:
         flat = np.ascontiguousarray(values, np.float32).reshape(-1)
         return _count_two(flat, np.float32(low), np.float32(high))
 
@@ -404,7 +408,7 @@ def _count_two(values: Float32Array, low: np.float32, high: np.float32) -> tuple
     return below, above
 
 
-def in_threads(function: Callable[[Any], Any], items: npt.NDArray[Any]) -> list[Any]:
+def in_threads(function: Callable[[Any], Any], items: AnyArray) -> list[Any]:
     """Call a function that leaves the interpreter lock for each item, on all cores; in order."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if len(items) < 2 or items.size < _BLOCK or not cores or cores < 2:

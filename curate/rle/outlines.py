@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from curate.rle.runs import BoolArray, IntArray, kernel
+from curate.common.arrays import BoolArray, IntArray
+from curate.rle.runs import kernel
 
 
 def outlines(mask: BoolArray) -> list[IntArray]:

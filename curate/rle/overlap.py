@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy import int32
 
-from curate.rle.runs import Int32Array, IntArray, Runs, first_ending_after, inner_kernel, kernel
+from curate.common.arrays import Int32Array, IntArray
+from curate.rle.runs import Runs, first_ending_after, inner_kernel, kernel
 
 _FIRST, _SECOND, _INTERSECTION = range(3)
 """Columns of pairs: two masks, and the pixels that they share."""

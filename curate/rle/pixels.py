@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from curate.rle.runs import BoolArray, Int32Array, IntArray, Runs, kernel
+from curate.common.arrays import AnyArray, BoolArray, Int32Array, IntArray
+from curate.rle.runs import Runs, kernel
 
 
-def from_dense(mask: npt.NDArray[Any]) -> Runs:
+def from_dense(mask: AnyArray) -> Runs:
     """Turn one 2-D mask (height, width; non-zero is foreground) into runs."""
     height, width = mask.shape
     flat = np.zeros(height * width + 2, np.int8)
@@ -25,7 +23,7 @@ def from_dense(mask: npt.NDArray[Any]) -> Runs:
     )
 
 
-def from_label_image(labels: npt.NDArray[Any]) -> tuple[IntArray, Runs]:
+def from_label_image(labels: AnyArray) -> tuple[IntArray, Runs]:
     """Turn a 2-D image of instance ids (0 is background) into one mask an id.
 
     Args:

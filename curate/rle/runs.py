@@ -8,12 +8,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
-Int32Array = npt.NDArray[np.int32]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from curate.common.arrays import AnyArray, Int32Array, IntArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,7 +56,7 @@ class Runs:
     def __len__(self) -> int:
         return len(self.heights)
 
-    def __getitem__(self, selector: slice | npt.NDArray[Any]) -> Runs:
+    def __getitem__(self, selector: slice | AnyArray) -> Runs:
         """Return the masks at ``selector``: a slice, an index array or a boolean mask."""
         rows = np.arange(len(self))[selector]
         lengths = np.diff(self.offsets)[rows]

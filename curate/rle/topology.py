@@ -28,8 +28,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from curate.common.arrays import BoolArray, FloatArray, Int32Array, IntArray
 from curate.rle.overlap import measure
-from curate.rle.runs import BoolArray, FloatArray, Int32Array, IntArray, Runs, kernel
+from curate.rle.runs import Runs, kernel
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from curate.rle.runs import Int32Array, IntArray, Runs, kernel
+from curate.common.arrays import Int32Array, IntArray
+from curate.rle.runs import Runs, kernel
 
 
 @kernel

@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import FloatArray, IntArray
 from curate.dataset.table import STRING, MaskTable
 from curate.scorers.counterparts import groups, mask_pairs, match_images
 from curate.scorers.scorer import Column, Scorer, has_pixels
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 MOST_LISTED = 10
 """Most masks of one other set that are listed for one image."""

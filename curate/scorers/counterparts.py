@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.dataset.image_join import Listing, join
 from curate.dataset.table import MaskTable
 from curate.rle import cross_overlaps, kernel
 from curate.scorers.scorer import clip_coordinates
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.common.arrays import FloatArray
 from curate.dataset.table import STRING, MaskTable
-from curate.rle.runs import FloatArray
 from curate.scorers.declared_habits import AREAS, BOX, BOXES, MEASURED, find_habit, follows_habit
 from curate.scorers.geometry import geometry
 from curate.scorers.scorer import Column, Scorer, clip_coordinates, has_pixels

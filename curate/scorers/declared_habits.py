@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray, FloatArray
 from curate.dataset.notes import FILE_SHARE
-from curate.rle.runs import BoolArray, FloatArray
 from curate.scorers.scorer import clip_coordinates
 
 LEAST_MASKS = 5
@@ -118,7 +117,7 @@ def _near(a: FloatArray, b: FloatArray, share: float = _NEAR_SHARE) -> BoolArray
         return np.asarray(np.abs(a - b) <= np.maximum(share * np.abs(b), _NEAR_PX), np.bool_)
 
 
-Found = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
+Found = tuple[BoolArray, BoolArray]
 
 
 def _found(able: Any, does: Any) -> Found:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import FloatArray
 from curate.dataset.table import MaskTable
 from curate.scorers.kernels.corners import count_corners
 from curate.scorers.scorer import Column, Scorer, has_pixels
@@ -26,8 +26,6 @@ MOST_SIZES = 24
 
 EACH = 20
 """Masks that a size needs at least, so that no mask is compared with itself."""
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def measure_corners(table: MaskTable) -> pd.DataFrame:

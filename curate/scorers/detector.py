@@ -10,13 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.dataset.table import STRING, MaskTable
 from curate.scorers.counterparts import Pairs, box_pairs, groups, mask_pairs, match_images
 from curate.scorers.scorer import Column, Scorer, has_pixels
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 NUMBERED = "category "
 """What stands before a category's number where a detector gives no name."""

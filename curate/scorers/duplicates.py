@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from curate.common.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from curate.dataset.table import MaskTable
-from curate.rle.runs import BoolArray, FloatArray, IntArray
 from curate.scorers.geometry import geometry
 from curate.scorers.kernels.contact import outline_contact
 from curate.scorers.scorer import Column, Scorer, has_pixels
@@ -168,7 +167,7 @@ def _is_crowd(table: MaskTable) -> BoolArray:
     return np.asarray(table.masks["iscrowd"].to_numpy(np.int8, na_value=0) == 1)
 
 
-def _quality(table: MaskTable, single: BoolArray) -> list[npt.NDArray[Any]]:
+def _quality(table: MaskTable, single: BoolArray) -> list[AnyArray]:
     """Return the criteria of the better of two masks, first things first; higher is better."""
     masks, g = table.masks, geometry(table)
     area = masks["area_px"].to_numpy(np.float64)
@@ -182,7 +181,7 @@ def _quality(table: MaskTable, single: BoolArray) -> list[npt.NDArray[Any]]:
     return [*stored, np.round(np.nan_to_num(sound), 2), area, -masks.index.to_numpy()]
 
 
-def _first_is_better(pairs: _Pairs, quality: list[npt.NDArray[Any]]) -> BoolArray:
+def _first_is_better(pairs: _Pairs, quality: list[AnyArray]) -> BoolArray:
     """Return for each pair whether its first mask is the better one; no two masks are equal."""
     better = np.zeros(len(pairs.first), np.bool_)
     for values in reversed(quality):

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import ByteArray, FloatArray, IntArray
 from curate.dataset.table import MaskTable
 from curate.images import ImageFolder
 from curate.rle import Runs
-from curate.scorers.kernels.edge_walk import Bytes, FloatArray, Points, Walked, smooth, trace, walk
+from curate.scorers.kernels.edge_walk import Points, Walked, smooth, trace, walk
 from curate.scorers.scorer import Column, Scorer, has_pixels
 
 BAND_PIXELS = 6_000_000
@@ -74,7 +75,7 @@ def edge(table: MaskTable, *, images: ImageFolder, points: int = 300) -> pd.Data
 
 
 def edge_measures(
-    runs: Runs, rows: npt.NDArray[np.int64], picture: Bytes, *, points: int = 300
+    runs: Runs, rows: IntArray, picture: ByteArray, *, points: int = 300
 ) -> FloatArray:
     """Measure some masks of one picture.
 
@@ -99,15 +100,13 @@ def edge_measures(
     return result
 
 
-def _trace_points(
-    runs: Runs, rows: npt.NDArray[np.int64], size: tuple[int, int], points: int
-) -> Points:
+def _trace_points(runs: Runs, rows: IntArray, size: tuple[int, int], points: int) -> Points:
     masks = runs.starts, runs.ends, runs.offsets
     return trace(masks, rows.astype(np.int64), size, points)
 
 
 def _in_bands(
-    runs: Runs, rows: npt.NDArray[np.int64], images: ImageFolder, name: object, points: int
+    runs: Runs, rows: IntArray, images: ImageFolder, name: object, points: int
 ) -> FloatArray:
     """Measure some masks of one large picture; NaN where it is missing or broken."""
     size = (int(runs.heights[rows[0]]), int(runs.widths[rows[0]]))
@@ -133,14 +132,14 @@ def _measures(walked: Walked) -> FloatArray:
     return found
 
 
-def _smooth(picture: Bytes) -> npt.NDArray[np.uint16]:
+def _smooth(picture: ByteArray) -> npt.NDArray[np.uint16]:
     channels = picture[:, :, None] if picture.ndim == 2 else picture
     if channels.shape[2] == 3 and _is_gray(channels):
         channels = channels[:, :, :1]
     return smooth(np.ascontiguousarray(channels))
 
 
-def _is_gray(channels: Bytes) -> bool:
+def _is_gray(channels: ByteArray) -> bool:
     red = channels[:, :, 0]
     return bool((red == channels[:, :, 1]).all() and (red == channels[:, :, 2]).all())
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
+from curate.common.arrays import FloatArray
 from curate.dataset.table import MaskTable
 from curate.images import ImageFolder
 from curate.networks.segmenters.prompting import MASK_LOGIT, low_res_logits
@@ -14,8 +15,6 @@ from curate.networks.segmenters.segmenter import Embedding
 from curate.rle import Runs
 from curate.scorers.reprompt import Prompter
 from curate.scorers.scorer import Column, Scorer, rows_by_image
-
-FloatArray = npt.NDArray[np.float64]
 
 RING = 2
 """Width of a mask's surroundings, in cells of the embedding."""

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy import int32
 
+from curate.common.arrays import BoolArray, FloatArray, Int32Array, IntArray
 from curate.dataset.table import MaskTable
 from curate.rle import Runs, column_segments, kernel, segment_capacity
-from curate.rle.runs import BoolArray, FloatArray, Int32Array, IntArray
 from curate.scorers.kernels.bars import cut_bars, join, lay_out
 from curate.scorers.kernels.geometry_columns import HULL_PX2, THICK_PX
 from curate.scorers.kernels.hull import corners, half_hull, moments

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from curate.common.arrays import FloatArray
 from curate.dataset.table import MaskTable
-from curate.rle.runs import FloatArray
 from curate.scorers.geometry import CROP_COLUMNS, geometry, has_crops
 from curate.scorers.scorer import Column, Scorer, has_pixels
 

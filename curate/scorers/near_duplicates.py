@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray, ByteArray, FloatArray, IntArray, UInt64Array
 from curate.errors import CallError
 from curate.rle import kernel
-
-UInt64Array = npt.NDArray[np.uint64]
-IntArray = npt.NDArray[np.int64]
 
 MAX_DISTANCE = 6
 """Largest distance in bits that the search finds without fail."""
@@ -26,7 +24,7 @@ FLAT_LEVELS = 2.0
 _SIDE = 32
 
 
-def _cosines() -> npt.NDArray[np.float64]:
+def _cosines() -> FloatArray:
     k, n = np.meshgrid(np.arange(_SIDE), np.arange(_SIDE), indexing="ij")
     return np.cos(np.pi * k * (2 * n + 1) / (2 * _SIDE))
 
@@ -42,7 +40,7 @@ _COSINES = _cosines()
 _ROWS, _COLUMNS = _lowest()
 
 
-def picture_hash(thumbnail: npt.NDArray[np.uint8]) -> int | None:
+def picture_hash(thumbnail: ByteArray) -> int | None:
     """Return 64 bits that tell what a picture looks like.
 
     Args:
@@ -130,9 +128,7 @@ def _probes(distance: int) -> tuple[IntArray, IntArray]:
     return np.array(changes, np.int64), np.array(counts, np.int64)
 
 
-def _leaders(
-    values: UInt64Array, wanted: npt.NDArray[np.bool_], distance: int
-) -> tuple[IntArray, IntArray]:
+def _leaders(values: UInt64Array, wanted: BoolArray, distance: int) -> tuple[IntArray, IntArray]:
     """Return for each hash the row of its leader (its own, if none is near) and the distance."""
     leaders = np.arange(len(values), dtype=np.int64)
     distances = np.zeros(len(values), np.int64)
@@ -154,7 +150,7 @@ def _bits(value: np.uint64) -> int:
 @kernel
 def _follow(
     values: UInt64Array,
-    wanted: npt.NDArray[np.bool_],
+    wanted: BoolArray,
     distance: int,
     changes: IntArray,
     counts: IntArray,

@@ -7,23 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curate.common import files
+from curate.common.arrays import ByteArray, FloatArray
 from curate.dataset.table import STRING, MaskTable
 from curate.errors import CurateError
 from curate.images import ImageFolder
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
 from curate.networks.segmenters.prompting import PromptedMasks, pairwise_iou, prompt_masks
-from curate.networks.segmenters.segmenter import Embedding, ImageArray, Segmenter
+from curate.networks.segmenters.segmenter import Embedding, Segmenter
 from curate.rle import Runs
 from curate.rle import concat as concat_runs
 from curate.rle import overlaps as find_overlaps
 from curate.rle.overlap import area
 from curate.scorers.scorer import Column, Scorer, rows_by_image
-
-FloatArray = npt.NDArray[np.float64]
 
 MEASURES = (
     "reprompt_score",
@@ -55,7 +53,7 @@ class Prompter:
     kept: Path | None = None
     seen: Callable[[int], None] | None = None
 
-    def embed(self, picture: ImageArray) -> Embedding:
+    def embed(self, picture: ByteArray) -> Embedding:
         """Embed one picture, gray or with colours, through the cache if there is one."""
         if picture.ndim == 2:
             picture = np.repeat(picture[:, :, None], 3, axis=2)

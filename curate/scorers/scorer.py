@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.dataset.table import MaskTable
 from curate.errors import CallError
 
@@ -114,12 +114,12 @@ class Scorer:
         return result
 
 
-def has_pixels(table: MaskTable) -> npt.NDArray[np.bool_]:
+def has_pixels(table: MaskTable) -> BoolArray:
     """Return which masks have at least one pixel, shape (n,): only those get numbers."""
     return table.masks["area_px"].to_numpy() > 0
 
 
-def rows_by_image(table: MaskTable) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+def rows_by_image(table: MaskTable) -> Iterator[tuple[int, IntArray]]:
     """Yield each image with the rows of its masks, for scorers that ask a picture about them all.
 
     Masks without a pixel are left out, and those of another size than the image's first one.
@@ -137,7 +137,7 @@ FARTHEST_PX = 1e12
 """Farther than any pixel of any image; squares of it are still far from overflow."""
 
 
-def clip_coordinates(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def clip_coordinates(coordinates: FloatArray) -> FloatArray:
     """Return coordinates of any shape, in pixels, within what can be computed with.
 
     What a file states can be any number. Infinite ones are bounded too; NaN stays NaN.

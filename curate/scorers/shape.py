@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import AnyArray, FloatArray, IntArray
 from curate.dataset.table import MaskTable
-from curate.rle.runs import FloatArray, IntArray
 from curate.scorers.geometry import geometry
 from curate.scorers.scorer import Column, Scorer, has_pixels
 
@@ -77,7 +76,7 @@ def _features(frame: pd.DataFrame) -> FloatArray:
     return np.log(np.where(values > 0, values, np.nan))
 
 
-def _codes(names: pd.Series[Any]) -> tuple[IntArray, npt.NDArray[Any]]:
+def _codes(names: pd.Series[Any]) -> tuple[IntArray, AnyArray]:
     """Return the number of each row's category (-1: none) and the categories."""
     codes, categories = pd.factorize(names, sort=True)
     return codes.astype(np.int64), np.asarray(categories, object)

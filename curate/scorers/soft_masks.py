@@ -20,16 +20,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import AnyArray
 from curate.errors import SourceError
 from curate.formats.zip_listing import open_zip
 from curate.images import MAX_BYTES, MAX_PIXELS
 from curate.images.file_lookup import NAMELESS, NONE, Finder
 from curate.images.image_pieces import source_of
-
-Array = npt.NDArray[Any]
 
 SUFFIXES = (".npy", ".npz", ".png")
 """Suffixes of files that can hold soft masks."""
@@ -63,7 +61,7 @@ class Layers:
 
     names: Sequence[str]
     shapes: Sequence[tuple[int, ...]]
-    read: Callable[[int], Array]
+    read: Callable[[int], AnyArray]
     unpacked: int = 0
 
 
@@ -130,7 +128,7 @@ class SoftMasks:
             raise Unusable("missing", "its file is a link that leads out of the folder")
         return found[0] if found else None
 
-    def of_image(self, masks: pd.DataFrame) -> Iterator[tuple[int, Array | Unusable]]:
+    def of_image(self, masks: pd.DataFrame) -> Iterator[tuple[int, AnyArray | Unusable]]:
         """Yield (row, soft mask or why there is none) of each mask of one image, one at a time.
 
         Args:
@@ -187,7 +185,7 @@ class SoftMasks:
 
     def _own(
         self, mask_id: int, key: str, size: tuple[int, int], problem: Unusable | None
-    ) -> Array:
+    ) -> AnyArray:
         """Return the soft mask in a file of its own."""
         if problem is not None and problem.final:
             raise problem
@@ -223,13 +221,13 @@ def _as_stack(layers: Layers) -> Layers:
     return replace(layers, names=())
 
 
-def _find_by_name(layers: Layers, name: str, size: tuple[int, int]) -> Array:
+def _find_by_name(layers: Layers, name: str, size: tuple[int, int]) -> AnyArray:
     if name not in layers.names:
         raise Unusable("missing", "its image's file of soft masks has no array of its mask_id")
     return _layer(layers, list(layers.names).index(name), size)
 
 
-def _layer(layers: Layers, place: int, size: tuple[int, int]) -> Array:
+def _layer(layers: Layers, place: int, size: tuple[int, int]) -> AnyArray:
     """Check an array's shape against the image's, and what it takes, then read it."""
     shape = layers.shapes[place]
     if shape != size:
@@ -296,7 +294,7 @@ def _open_png(path: Path) -> Layers:
             raise Unusable("wrong_type", f"{path.name} is no 16-bit gray PNG, no soft values")
         shape = header.stored
 
-    def read(_: int) -> Array:
+    def read(_: int) -> AnyArray:
         try:
             with open_picture(path, MAX_PIXELS) as (again, header):
                 whole = np.empty(shape, np.uint16)
@@ -359,7 +357,7 @@ class _Member:
         shape, fortran, dtype = _header(self._path, file)
         return file, shape, fortran, dtype, file.tell()
 
-    def read(self, layer: int) -> Array:
+    def read(self, layer: int) -> AnyArray:
         """Return a layer; the last one, and any that cannot be read, closes the file."""
         try:
             file, shape, fortran, dtype, start = self._open

@@ -9,18 +9,15 @@ the second part is.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import FloatArray, Int32Array, IntArray
 from curate.dataset.table import MaskTable
 from curate.rle import column_segments, kernel, segment_capacity
-from curate.rle.runs import FloatArray, Int32Array, IntArray
 from curate.scorers.scorer import Column, Scorer
 
 CELLS = 1024
 """About how many cells of a mask's box are looked at: large masks are seen coarser."""
-
-Grid = npt.NDArray[np.int32]
 
 
 @kernel
@@ -31,7 +28,7 @@ def _rasterise(
     n: int,
     box: IntArray,
     side: int,
-    grid: Grid,
+    grid: Int32Array,
 ) -> None:
     """Mark cells of side x side pixels that a mask covers by half or more; grid has a margin of 1.
 
@@ -52,7 +49,7 @@ def _rasterise(
 
 
 @kernel
-def _fill_holes(grid: Grid, stack: IntArray) -> None:
+def _fill_holes(grid: Int32Array, stack: IntArray) -> None:
     """Set everything that the margin does not reach, side by side."""
     height, width = grid.shape
     stack[0] = 0
@@ -73,7 +70,7 @@ def _fill_holes(grid: Grid, stack: IntArray) -> None:
 
 
 @kernel
-def _distances(grid: Grid) -> int:
+def _distances(grid: Int32Array) -> int:
     """Turn 1s into chamfer distances to the outside (step 3, diagonal 4); return the largest."""
     height, width = grid.shape
     for y in range(1, height - 1):
@@ -94,7 +91,7 @@ def _distances(grid: Grid) -> int:
 
 
 @kernel
-def _sorted_cells(flat: Grid, largest: int, counts: IntArray, order: IntArray) -> int:
+def _sorted_cells(flat: Int32Array, largest: int, counts: IntArray, order: IntArray) -> int:
     """Put the inner cells in order of falling distance (a counting sort); return how many."""
     counts[: largest + 2] = 0
     for k in range(len(flat)):
@@ -110,7 +107,9 @@ def _sorted_cells(flat: Grid, largest: int, counts: IntArray, order: IntArray) -
 
 
 @kernel
-def _prominence(grid: Grid, order: IntArray, count: int, parent: IntArray, peak: IntArray) -> int:
+def _prominence(
+    grid: Int32Array, order: IntArray, count: int, parent: IntArray, peak: IntArray
+) -> int:
     """Height of the second body over the saddle to the first: the merge tree, from high to low.
 
     ``parent`` and ``peak`` are scratch of a cell each; a cell not met yet has parent -1.

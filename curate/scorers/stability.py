@@ -8,20 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import AnyArray, BoolArray, FloatArray, Int32Array, IntArray
 from curate.common.ranges import check_numbers
 from curate.dataset.table import STRING, MaskTable
 from curate.errors import CallError
 from curate.rle import Runs, kernel
 from curate.scorers.scorer import Column, Scorer, has_pixels
-from curate.scorers.soft_masks import Array, SoftMasks, Unusable
+from curate.scorers.soft_masks import SoftMasks, Unusable
 
 __all__ = ["SCORERS", "SoftMasks", "StabilityCurve", "stability"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 DEFAULTS = {"logits": (0.0, 1.0), "probabilities": (0.5, 0.05)}
 """Threshold and offset by kind of soft mask."""
@@ -115,7 +113,7 @@ class _Cut:
         return threshold, offset, np.r_[threshold - steps[::-1], threshold, threshold + steps]
 
 
-def _measure(runs: Runs, row: int, soft: Array, cut: _Cut) -> tuple[list[float], str]:
+def _measure(runs: Runs, row: int, soft: AnyArray, cut: _Cut) -> tuple[list[float], str]:
     """Return stability, edge band and IoU, and the curve, of one soft mask.
 
     Raises:
@@ -152,8 +150,8 @@ def _measure(runs: Runs, row: int, soft: Array, cut: _Cut) -> tuple[list[float],
 
 
 def _count(
-    soft: Array, levels: FloatArray, *, bounded: bool
-) -> tuple[IntArray, int, npt.NDArray[np.bool_]] | None:
+    soft: AnyArray, levels: FloatArray, *, bounded: bool
+) -> tuple[IntArray, int, BoolArray] | None:
     """Count the values over each level, in one pass in chunks of rows.
 
     Args:
@@ -176,7 +174,7 @@ def _count(
     step = max(1, _CHUNK_VALUES // max(width, 1))
     double = soft.dtype.itemsize > 4 or soft.dtype == np.uint16
     for top in range(0, height, step):
-        values: Array = np.array(
+        values: AnyArray = np.array(
             soft[top : top + step], np.float64 if double else np.float32, order="C"
         )
         if soft.dtype == np.uint16:
@@ -192,12 +190,12 @@ def _count(
 
 @kernel
 def _count_chunk(
-    values: Array,
+    values: AnyArray,
     levels: FloatArray,
     bounded: bool,
     bins: IntArray,
-    above: npt.NDArray[np.bool_],
-    drawn: npt.NDArray[np.bool_],
+    above: BoolArray,
+    drawn: BoolArray,
 ) -> int:
     """Add rows to ``bins``; return their pixel edges, -1 for not finite, -2 for out of bounds."""
     last = len(levels) - 1
@@ -230,9 +228,7 @@ def _count_chunk(
 
 
 @kernel
-def _count_overlap(
-    starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32], drawn: npt.NDArray[np.bool_]
-) -> tuple[int, int]:
+def _count_overlap(starts: Int32Array, ends: Int32Array, drawn: BoolArray) -> tuple[int, int]:
     """Return the area of a mask, and how many of its pixels are drawn."""
     height = drawn.shape[0]
     area, shared = 0, 0

@@ -6,21 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.errors import AuditError
 from curate.rle import OK, PROBLEMS, Runs, cross_overlaps, decode, encode, measure
 from curate.store.audit import Audit
 from curate.store.audit_files import part_paths, to_frame
 from curate.store.parquet_parts import RESTORE, read_schema, reading_part
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 def rows_of(

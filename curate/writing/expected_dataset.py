@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray, UInt64Array
 from curate.dataset.snapshot import ids_of_source
 from curate.dataset.table import BINARY, STRING, MaskTable, plain
 from curate.dataset.version_id import VersionHash, image_digests
@@ -47,9 +47,9 @@ class _Dataset:
 
     def __init__(self, form: Format, path: Path, work: Path) -> None:
         self.form, self.path, self.work = form, path, work
-        self.images: list[npt.NDArray[np.uint64]] = []
-        self.has_masks: list[npt.NDArray[np.bool_]] = []
-        self.touched: list[npt.NDArray[np.bool_]] = []
+        self.images: list[UInt64Array] = []
+        self.has_masks: list[BoolArray] = []
+        self.touched: list[BoolArray] = []
 
     def tables(self) -> Iterator[MaskTable]:
         """Yield the parts."""
@@ -167,7 +167,7 @@ class Written(_Dataset):
             self.version.update(image_digests(table.masks, table.images, table.runs))
             yield _sort_masks(masks, table.images, self._added(masks, table.images))
 
-    def _added(self, masks: pd.DataFrame, images: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    def _added(self, masks: pd.DataFrame, images: pd.DataFrame) -> BoolArray:
         """Return which masks are taken for the new ones: of equal ones the last that were read."""
         found = np.zeros(len(masks), np.bool_)
         if not self.add or "source_key" not in images:
@@ -194,7 +194,7 @@ class Written(_Dataset):
         return number
 
 
-def _own_ids(form: Format, table: MaskTable) -> npt.NDArray[np.bool_]:
+def _own_ids(form: Format, table: MaskTable) -> BoolArray:
     """Return whose ids look like the source's own, not like those that a reader gave out."""
     masks = table.masks
     ids = masks.index.to_numpy()
@@ -215,9 +215,7 @@ def _replace_values(
     return pd.Series(array, index=column.index)
 
 
-def _sort_masks(
-    masks: pd.DataFrame, images: pd.DataFrame, added: npt.NDArray[np.bool_]
-) -> pd.DataFrame:
+def _sort_masks(masks: pd.DataFrame, images: pd.DataFrame, added: BoolArray) -> pd.DataFrame:
     """Sort masks by image as read, in each those that are new last, by their pixels.
 
     Args:
@@ -239,6 +237,6 @@ def _sort_masks(
     return masks.iloc[np.lexsort((within, added, place))].reset_index(drop=True)
 
 
-def _hashes(segmentation: pd.Series[Any]) -> npt.NDArray[np.uint64]:
+def _hashes(segmentation: pd.Series[Any]) -> UInt64Array:
     values = segmentation.to_numpy(object, na_value=b"")
     return np.asarray(pd.util.hash_array(values, categorize=False), np.uint64)

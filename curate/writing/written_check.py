@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curate.common import files
+from curate.common.arrays import BoolArray
 from curate.dataset.table import OPTIONAL_MASK_COLUMNS, plain
 from curate.errors import SourceError
 from curate.formats.edits import Edits, Stored
@@ -137,7 +137,7 @@ def _difference(wanted: pd.DataFrame, found: pd.DataFrame) -> str:
     return ""
 
 
-def _find_resized(wanted: pd.DataFrame, found: pd.DataFrame) -> npt.NDArray[np.bool_]:
+def _find_resized(wanted: pd.DataFrame, found: pd.DataFrame) -> BoolArray:
     """Return masks that stay, of images whose size is another because it was that of other masks.
 
     A size that is stated cannot change so: that nothing goes of what no edit names, the format's

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pycocotools.mask as coco_mask
 from scipy import ndimage
 
-Mask = npt.NDArray[np.bool_]
+from curate.common.arrays import BoolArray
+
 SMALLEST = 100
 """Masks under this area are left alone, px: on them most kinds would not show."""
 
@@ -22,8 +22,8 @@ SMALLEST = 100
 class Scene:
     """One mask and what a defect may need to know of its surroundings."""
 
-    mask: Mask
-    others: list[Mask]
+    mask: BoolArray
+    others: list[BoolArray]
     random: np.random.Generator
 
     def box(self) -> tuple[int, int, int, int]:
@@ -36,7 +36,7 @@ class Scene:
         return max(1, round(0.12 * float(np.sqrt(self.mask.sum()))))
 
 
-def moved(mask: Mask, down: int, right: int) -> Mask:
+def moved(mask: BoolArray, down: int, right: int) -> BoolArray:
     """Return the mask displaced; what leaves the image is cut off."""
     rows, columns = np.nonzero(mask)
     rows, columns = rows + down, columns + right
@@ -47,12 +47,12 @@ def moved(mask: Mask, down: int, right: int) -> Mask:
     return result
 
 
-def duplicate(scene: Scene) -> Mask:
+def duplicate(scene: Scene) -> BoolArray:
     """Draw the same object again, one pixel beside."""
     return moved(scene.mask, 1, 1)
 
 
-def shifted(scene: Scene) -> Mask:
+def shifted(scene: Scene) -> BoolArray:
     """Move by 30% of the box in any direction."""
     top, bottom, left, right = scene.box()
     angle = scene.random.uniform(0, 2 * np.pi)
@@ -60,7 +60,7 @@ def shifted(scene: Scene) -> Mask:
     return moved(scene.mask, round(down), round(across))
 
 
-def elsewhere(scene: Scene) -> Mask:
+def elsewhere(scene: Scene) -> BoolArray:
     """Put the shape anywhere in the image."""
     top, bottom, left, right = scene.box()
     height, width = scene.mask.shape
@@ -68,17 +68,17 @@ def elsewhere(scene: Scene) -> Mask:
     return moved(scene.mask, down, int(scene.random.integers(width - (right - left) + 1)) - left)
 
 
-def too_wide(scene: Scene) -> Mask:
+def too_wide(scene: Scene) -> BoolArray:
     """Draw the outline too far out, by 12% of the object's size."""
     return np.asarray(ndimage.binary_dilation(scene.mask, iterations=scene.step()))
 
 
-def too_tight(scene: Scene) -> Mask:
+def too_tight(scene: Scene) -> BoolArray:
     """Draw the outline too far in, by 12% of the object's size."""
     return np.asarray(ndimage.binary_erosion(scene.mask, iterations=scene.step()))
 
 
-def half(scene: Scene) -> Mask:
+def half(scene: Scene) -> BoolArray:
     """Cut one half off along a straight line, as a tile's border does."""
     top, bottom, left, right = scene.box()
     result = scene.mask.copy()
@@ -89,7 +89,7 @@ def half(scene: Scene) -> Mask:
     return result
 
 
-def hole(scene: Scene) -> Mask:
+def hole(scene: Scene) -> BoolArray:
     """Leave a round hole at the thickest place, half as wide as the mask is there."""
     depth = ndimage.distance_transform_edt(scene.mask)
     row, column = np.unravel_index(depth.argmax(), depth.shape)
@@ -98,7 +98,7 @@ def hole(scene: Scene) -> Mask:
     return np.asarray(scene.mask & (away > (0.5 * depth.max()) ** 2))
 
 
-def merged(scene: Scene) -> Mask | None:
+def merged(scene: Scene) -> BoolArray | None:
     """Draw the nearest other object within 20 px into the same mask."""
     away = ndimage.distance_transform_edt(~scene.mask)
     gaps = [(float(away[other].min()), k) for k, other in enumerate(scene.others) if other.any()]
@@ -107,7 +107,7 @@ def merged(scene: Scene) -> Mask | None:
     return np.asarray(scene.mask | scene.others[min(gaps)[1]])
 
 
-def coarse(scene: Scene) -> Mask | None:
+def coarse(scene: Scene) -> BoolArray | None:
     """Draw a polygon of five corners only."""
     rows, columns = np.nonzero(scene.mask)
     middle, centre = rows.mean(), columns.mean()
@@ -126,7 +126,7 @@ def coarse(scene: Scene) -> Mask | None:
     return coco_mask.decode(coco_mask.frPyObjects([ring], *scene.mask.shape))[..., 0].astype(bool)
 
 
-def sliver(scene: Scene) -> Mask:
+def sliver(scene: Scene) -> BoolArray:
     """Put a line of one pixel on the border of the image instead of the object."""
     result = np.zeros_like(scene.mask)
     turned = result.T if scene.random.random() < 0.5 else result
@@ -136,7 +136,7 @@ def sliver(scene: Scene) -> Mask:
     return result
 
 
-def torn(scene: Scene) -> Mask:
+def torn(scene: Scene) -> BoolArray:
     """Take out a level band, a sixth of the height, so that it falls apart."""
     top, bottom, _, _ = scene.box()
     width = max(2, (bottom - top) // 6)
@@ -146,7 +146,7 @@ def torn(scene: Scene) -> Mask:
     return result
 
 
-KINDS: dict[str, Callable[[Scene], Mask | None]] = {
+KINDS: dict[str, Callable[[Scene], BoolArray | None]] = {
     "duplicate": duplicate,
     "shifted": shifted,
     "elsewhere": elsewhere,

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Floats = npt.NDArray[np.float64]
-Truth = npt.NDArray[np.bool_]
+from curate.common.arrays import BoolArray, FloatArray
+
 Row = dict[str, Any]
 FOUND = (0.5, 0.8, 0.95)
 COMBINED = ("quality_score", "priority")
@@ -26,8 +26,8 @@ class Order:
         suspicion: Per mask, higher is looked at sooner; NaN comes last, as one step.
     """
 
-    truth: Truth
-    suspicion: Floats
+    truth: BoolArray
+    suspicion: FloatArray
     order: npt.NDArray[np.int64] = field(init=False)
     ends: npt.NDArray[np.int64] = field(init=False)
 
@@ -38,13 +38,13 @@ class Order:
         object.__setattr__(self, "order", order)
         object.__setattr__(self, "ends", ends)
 
-    def found(self, weights: Floats | None = None) -> tuple[Floats, Floats]:
+    def found(self, weights: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
         """Return, after each step, the masks looked at and the errors among them."""
         each = np.ones(len(self.order)) if weights is None else weights[self.order]
         seen = np.cumsum(each)[self.ends]
         return seen, np.cumsum(each * self.truth[self.order])[self.ends]
 
-    def average_precision(self, weights: Floats | None = None) -> float:
+    def average_precision(self, weights: FloatArray | None = None) -> float:
         """Return the precision at every step, weighted by the recall that the step adds."""
         seen, hits = self.found(weights)
         if hits[-1] == 0:
@@ -53,7 +53,7 @@ class Order:
         precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
         return float((gained * precision).sum() / hits[-1])
 
-    def reviews(self, share: float, weights: Floats | None = None) -> float:
+    def reviews(self, share: float, weights: FloatArray | None = None) -> float:
         """Return how many masks a person looks at until they saw this share of the errors.
 
         Within a step the order is by chance, so the number is an expectation. NaN without errors.
@@ -68,7 +68,7 @@ class Order:
         return float(before + (wanted - had) * (size + 1) / (inside + 1))
 
 
-def by_chance(truth: Truth) -> float:
+def by_chance(truth: BoolArray) -> float:
     """Return the expected average precision of a random order without ties."""
     n, bad = len(truth), int(truth.sum())
     harmonic = (1 / np.arange(1, n + 1)).sum()
@@ -76,7 +76,7 @@ def by_chance(truth: Truth) -> float:
     return float(pairs + (1 - pairs) * harmonic / n)
 
 
-def resampled(order: Order, images: npt.ArrayLike, draws: int, seed: int = 0) -> Floats:
+def resampled(order: Order, images: npt.ArrayLike, draws: int, seed: int = 0) -> FloatArray:
     """Return the average precision in datasets of as many images, drawn with replacement.
 
     Equal images, draws and seed give the same datasets, so two orders can be compared in pairs.
@@ -90,15 +90,15 @@ def resampled(order: Order, images: npt.ArrayLike, draws: int, seed: int = 0) ->
     return result
 
 
-def interval(values: Floats) -> tuple[float, float]:
+def interval(values: FloatArray) -> tuple[float, float]:
     """Return the middle 95% of resampled values; datasets without any error say nothing."""
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 
 def describe(
-    truth: Truth, suspicion: Floats, images: npt.ArrayLike, draws: int
-) -> tuple[dict[str, float], Floats]:
+    truth: BoolArray, suspicion: FloatArray, images: npt.ArrayLike, draws: int
+) -> tuple[dict[str, float], FloatArray]:
     """Return one order's numbers for the table, and its resampled average precision."""
     order = Order(truth, suspicion)
     values = resampled(order, images, draws)
@@ -113,7 +113,7 @@ def describe(
     return numbers | {f"reviews_{share:.0%}": order.reviews(share) for share in FOUND}, values
 
 
-def random_order(truth: Truth) -> dict[str, float]:
+def random_order(truth: BoolArray) -> dict[str, float]:
     """Return what :func:`describe` would say of a random order, on average."""
     flat = Order(truth, np.zeros(len(truth)))
     numbers = {"masks": len(truth), "errors": int(truth.sum())}
@@ -121,7 +121,7 @@ def random_order(truth: Truth) -> dict[str, float]:
     return numbers | {f"reviews_{share:.0%}": flat.reviews(share) for share in FOUND}
 
 
-def suspicions(masks: pd.DataFrame) -> Iterator[tuple[str, Floats]]:
+def suspicions(masks: pd.DataFrame) -> Iterator[tuple[str, FloatArray]]:
     """Yield every order in which masks could be looked at; higher is sooner."""
     for column in masks.columns:
         if column.endswith("_score") and masks[column].notna().any():
@@ -131,7 +131,7 @@ def suspicions(masks: pd.DataFrame) -> Iterator[tuple[str, Floats]]:
     yield "area, smallest first", -masks["area_px"].to_numpy(np.float64)
 
 
-def rank(masks: pd.DataFrame, truth: Truth, about: Mapping[str, str], draws: int) -> list[Row]:
+def rank(masks: pd.DataFrame, truth: BoolArray, about: Mapping[str, str], draws: int) -> list[Row]:
     """Measure every order against one truth; also quality minus the best single."""
     if not truth.any():
         return []

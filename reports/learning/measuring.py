@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Truth = npt.NDArray[np.bool_]
+from curate.common.arrays import BoolArray, FloatArray
+
 BINS = 10
 
 
-def average_precision(suspicion: Floats, bad: Truth) -> float:
+def average_precision(suspicion: FloatArray, bad: BoolArray) -> float:
     """Return the average precision of bad masks, the most suspicious first; ties are one step."""
     order = np.argsort(-suspicion, kind="stable")
     ends = np.flatnonzero(np.r_[np.diff(suspicion[order]) != 0, True])
@@ -20,7 +19,7 @@ def average_precision(suspicion: Floats, bad: Truth) -> float:
     return float((np.diff(hits, prepend=0) * hits / (ends + 1)).sum() / hits[-1])
 
 
-def calibration_error(probability: Floats, bad: Truth) -> float:
+def calibration_error(probability: FloatArray, bad: BoolArray) -> float:
     """Return the mean gap between predicted and true shares in ten bins of equally many masks."""
     order = np.argsort(probability, kind="stable")
     pieces = np.array_split(order, BINS)
@@ -28,14 +27,16 @@ def calibration_error(probability: Floats, bad: Truth) -> float:
     return float(np.sum(gaps) / len(bad))
 
 
-def by_chance(probability: Floats, seed: int, draws: int = 100) -> float:
+def by_chance(probability: FloatArray, seed: int, draws: int = 100) -> float:
     """Return the calibration error of these very probabilities on masks for which they are true."""
     random = np.random.default_rng(seed)
     drawn = (random.uniform(size=len(probability)) >= probability for _ in range(draws))
     return float(np.mean([calibration_error(probability, bad) for bad in drawn]))
 
 
-def describe(quality: Floats, label_free: Floats, bad: Truth, seed: int) -> dict[str, Any]:
+def describe(
+    quality: FloatArray, label_free: FloatArray, bad: BoolArray, seed: int
+) -> dict[str, Any]:
     """Return what is measured of probabilities on masks of images that nobody reviewed."""
     return {
         "masks": len(bad),

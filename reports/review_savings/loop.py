@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate import open_audit
+from curate.common.arrays import FloatArray
 from curate.errors import CallError
 from curate.people.learning import learn
 from curate.people.queues.draw_queue import draw_queue
@@ -20,7 +21,6 @@ from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
 from curate.store.audit_sql import ACTIONS
 
-Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
 
@@ -92,7 +92,7 @@ def queued(audit: Audit, people: People, budget: int | None) -> list[int]:
     return ids
 
 
-def suspicion(frame: pd.DataFrame, order: list[int], originals: Mapping[int, int]) -> Floats:
+def suspicion(frame: pd.DataFrame, order: list[int], originals: Mapping[int, int]) -> FloatArray:
     """Return an order of a frame's masks, higher is sooner; a pair is seen with its first mask."""
     place = pd.Series(np.arange(len(order), dtype=float), order)
     first = place.reindex(frame.index)

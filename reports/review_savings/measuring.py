@@ -15,8 +15,8 @@ import pandas as pd
 sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from ranking import FOUND, Order
 
-Floats = npt.NDArray[np.float64]
-Truth = npt.NDArray[np.bool_]
+from curate.common.arrays import BoolArray, FloatArray
+
 Row = dict[str, Any]
 RANDOM = "random order (expected)"
 
@@ -43,8 +43,8 @@ class Runs:
 
     def add(
         self,
-        truth: Truth,
-        orders: Mapping[str, Floats],
+        truth: BoolArray,
+        orders: Mapping[str, FloatArray],
         images: npt.ArrayLike,
         draws: int,
         seed: int,
@@ -80,12 +80,12 @@ class Runs:
             yield row
 
 
-def needed(order: Order, weights: Floats | None) -> list[float]:
+def needed(order: Order, weights: FloatArray | None) -> list[float]:
     """Return the reviews that find each share of the errors."""
     return [order.reviews(share, weights) for share in FOUND]
 
 
-def resampled(images: npt.ArrayLike, draws: int, seed: int) -> list[Floats]:
+def resampled(images: npt.ArrayLike, draws: int, seed: int) -> list[FloatArray]:
     """Return how often each mask stands in data sets of as many images, drawn with replacement."""
     names, of_mask = np.unique(np.asarray(images), return_inverse=True)
     random = np.random.default_rng([seed, 1])
@@ -107,7 +107,7 @@ SIGNALS: dict[str, str] = {
 """The column that asks what each kind of error is about."""
 
 
-def label_free(frame: pd.DataFrame) -> dict[str, Floats]:
+def label_free(frame: pd.DataFrame) -> dict[str, FloatArray]:
     """Return the orders of the product that need no review, and simple ones; higher is sooner."""
     orders = {
         "smallest first": -frame["area_px"].to_numpy(np.float64),
@@ -119,6 +119,6 @@ def label_free(frame: pd.DataFrame) -> dict[str, Floats]:
     return orders
 
 
-def signals(frame: pd.DataFrame, kinds: Sequence[str]) -> dict[str, Floats]:
+def signals(frame: pd.DataFrame, kinds: Sequence[str]) -> dict[str, FloatArray]:
     """Return the order by the signal of each kind."""
     return {SIGNALS[kind]: -frame[SIGNALS[kind]].to_numpy(np.float64) for kind in kinds}

@@ -21,7 +21,6 @@ from measuring import FOUND, Row, resampled
 from objectlab import ObjectLab
 from sets import Masks
 
-Floats = npt.NDArray[np.float64]
 Entry = dict[str, Any]
 FOUND_IOU = 0.5
 SURE = 0.4

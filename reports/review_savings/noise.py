@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pycocotools.mask as coco_mask
 from PIL import Image, ImageDraw
 from scipy import ndimage
@@ -25,8 +24,7 @@ from scipy import ndimage
 sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from planted import as_rle
 
-Mask = npt.NDArray[np.bool_]
-Points = npt.NDArray[np.float64]
+from curate.common.arrays import BoolArray, FloatArray
 
 LEVELS: dict[str, dict[str, float]] = {
     "easy": {"approximation": 5, "localisation": 2, "scale": 3},
@@ -43,7 +41,7 @@ PADDING = 32
 _AROUND = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 
 
-def outline(piece: Mask) -> Points:
+def outline(piece: BoolArray) -> FloatArray:
     """Return the border pixels of one connected piece in order, x and y, corners only.
 
     Moore tracing: go round each pixel clockwise from where one came, to the next one that is set.
@@ -71,7 +69,7 @@ def outline(piece: Mask) -> Points:
     return corners(np.array(ring[:-1], np.float64))
 
 
-def corners(ring: Points) -> Points:
+def corners(ring: FloatArray) -> FloatArray:
     """Leave out points in the middle of straight runs."""
     if len(ring) < 3:
         return ring
@@ -80,14 +78,14 @@ def corners(ring: Points) -> Points:
     return ring[kept] if kept.any() else ring
 
 
-def simplified(ring: Points, tolerance: float) -> Points:
+def simplified(ring: FloatArray, tolerance: float) -> FloatArray:
     """Simplify a closed outline by Douglas and Peucker's method."""
     far = int(((ring - ring[0]) ** 2).sum(axis=1).argmax())
     halves = (ring[: far + 1], np.vstack([ring[far:], ring[:1]]))
     return np.vstack([_line(half, tolerance)[:-1] for half in halves])
 
 
-def _line(points: Points, tolerance: float) -> Points:
+def _line(points: FloatArray, tolerance: float) -> FloatArray:
     if len(points) < 3:
         return points
     start, way = points[0], points[-1] - points[0]
@@ -103,7 +101,7 @@ def _line(points: Points, tolerance: float) -> Points:
     return np.vstack([_line(points[: k + 1], tolerance)[:-1], _line(points[k:], tolerance)])
 
 
-def filled(rings: list[Points], shape: tuple[int, int]) -> Mask:
+def filled(rings: list[FloatArray], shape: tuple[int, int]) -> BoolArray:
     """Draw outlines, filled, with their border."""
     picture = Image.new("1", (shape[1], shape[0]))
     pen = ImageDraw.Draw(picture)
@@ -116,13 +114,13 @@ def filled(rings: list[Points], shape: tuple[int, int]) -> Mask:
     return np.asarray(picture, bool)
 
 
-def outlines(mask: Mask) -> list[Points]:
+def outlines(mask: BoolArray) -> list[FloatArray]:
     """Return the outer outline of every piece."""
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     return [outline(labels == k) for k in range(1, count + 1)]
 
 
-def noisy(mask: Mask, kind: str, strength: float, random: np.random.Generator) -> Mask:
+def noisy(mask: BoolArray, kind: str, strength: float, random: np.random.Generator) -> BoolArray:
     """Return a mask with one of the spatial noises; see the top of this page."""
     if kind == "scale":
         square = np.ones((int(strength), int(strength)))

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Floats = npt.NDArray[np.float64]
+from curate.common.arrays import FloatArray
+
 SURE = 0.5
 """From where on a detection counts as sure; ObjectLab's own 0.95 is more than any here has."""
 
@@ -80,7 +81,7 @@ class ObjectLab:
             if np.isfinite(score)
         ]
 
-    def suspicion(self, frame: pd.DataFrame) -> dict[str, Floats]:
+    def suspicion(self, frame: pd.DataFrame) -> dict[str, FloatArray]:
         """Return its orders of the masks of a frame; higher is sooner."""
         place = self.misplaced.reindex(frame.index).to_numpy()
         swap = self.swapped.reindex(frame.index).to_numpy()

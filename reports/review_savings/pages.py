@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from measuring import FOUND, RANDOM, SIGNALS
 
@@ -17,7 +16,8 @@ from drawing import Panel, draw
 from filling import fill_page, table
 from ranking import Order
 
-Floats = npt.NDArray[np.float64]
+from curate.common.arrays import FloatArray
+
 KINDS = (*SIGNALS, "any kind")
 ORDERS = (
     "smallest first",
@@ -140,7 +140,7 @@ def fill(page: Path, results: pd.DataFrame) -> None:
     fill_page(page, results, TABLES)
 
 
-def figures(path: Path, panels: Mapping[str, Mapping[str, tuple[Any, Floats]]]) -> None:
+def figures(path: Path, panels: Mapping[str, Mapping[str, tuple[Any, FloatArray]]]) -> None:
     """Draw errors found against masks looked at."""
     drawn = []
     for title, orders in panels.items():

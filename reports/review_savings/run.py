@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from measuring import RANDOM, Row, Runs, label_free, signals
 from missing import MissingRuns
@@ -26,6 +25,8 @@ from noise import KINDS
 from objectlab import ObjectLab, available
 from pages import figures, fill
 from sets import DETECTIONS, Masks, coco, nuclei
+
+from curate.common.arrays import FloatArray
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
@@ -39,8 +40,6 @@ DRAWS = 20
 
 TURNS = {"coco": (40, 8), "nuclei": (200, 10)}
 """Masks that are reviewed between one model and the next, and how often."""
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Study:
             return None
         return ObjectLab(masks.injected.document, self.data / "coco_val2017" / DETECTIONS)
 
-    def loop(self, masks: Masks, kind: str, seed: int) -> Floats:
+    def loop(self, masks: Masks, kind: str, seed: int) -> FloatArray:
         """Return the order in which people and the model by turns go through masks."""
         from loop import People, suspicion, turns
 
@@ -79,7 +78,7 @@ class Study:
         return suspicion(masks.frame, json.loads(file.read_text()), originals)
 
 
-def coco_orders(masks: Masks, lab: ObjectLab | None) -> dict[str, Floats]:
+def coco_orders(masks: Masks, lab: ObjectLab | None) -> dict[str, FloatArray]:
     """Return the orders of COCO's masks that need no review."""
     orders = label_free(masks.frame) | signals(masks.frame, ON_MASKS)
     return orders | (lab.suspicion(masks.frame) if lab else {})
@@ -128,11 +127,11 @@ def corrected(study: Study) -> Iterator[Row]:
         yield from each.rows({"set": "nuclei", "level": "", "part": "", "kind": kind})
 
 
-def curves(study: Study) -> dict[str, Mapping[str, tuple[Any, Floats]]]:
+def curves(study: Study) -> dict[str, Mapping[str, tuple[Any, FloatArray]]]:
     """Return truths and orders for the figure: of the nuclei, and of COCO's first repetition."""
     cells = nuclei(study.data, study.work)
     first = coco(study.data, study.work, 0, LEVEL)
-    panels: dict[str, Mapping[str, tuple[Any, Floats]]] = {}
+    panels: dict[str, Mapping[str, tuple[Any, FloatArray]]] = {}
     for title, masks in (
         ("nuclei: changed by people", cells),
         ("COCO: five kinds of errors", first),

@@ -18,7 +18,8 @@ import curate
 sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from dsb2018 import judged, truths
 
-Truth = npt.NDArray[np.bool_]
+from curate.common.arrays import BoolArray
+
 DETECTIONS = "detections_yolov8n_seg_int8.json"
 SHARE = 0.03
 """Share of COCO's masks that get each kind of error."""
@@ -42,7 +43,7 @@ class Masks:
     all_ids: npt.NDArray[np.int64]
     injected: Injected | None = None
 
-    def truth(self, kind: str = "any kind") -> Truth:
+    def truth(self, kind: str = "any kind") -> BoolArray:
         """Return which masks have an error, of one kind or of any."""
         kinds = self.frame["kind"]
         return np.asarray(kinds.notna() if kind == "any kind" else kinds == kind, bool)

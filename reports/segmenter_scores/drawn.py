@@ -12,12 +12,12 @@ from nuclei import dense
 from PIL import Image
 
 from curate import rle
+from curate.common.arrays import FloatArray
 from curate.networks.segmenters.prompting import pairwise_iou
 from curate.networks.segmenters.segmenter import Embedding, Prompts, Segmenter
 from curate.networks.segmenters.training_prompts import jitter_boxes, sample_points
 from curate.rle.logits import ThresholdedMasks, concat_drawn, draw
 
-Floats = npt.NDArray[np.float64]
 WAYS = ("a point", "a box", "a loose box")
 JITTER = {"a box": 0.05, "a loose box": 0.3}
 NUCLEUS = [{"id": 1, "name": "nucleus"}]
@@ -75,7 +75,7 @@ def _add(
     truth: npt.NDArray[np.bool_],
     way: str,
     drawn: ThresholdedMasks,
-    predicted: Floats,
+    predicted: FloatArray,
 ) -> None:
     """Put what was drawn for some nuclei into the set; a generator stores no empty mask."""
     ious = pairwise_iou(rle.concat([rle.from_dense(mask) for mask in truth]), drawn.runs)
@@ -102,7 +102,7 @@ def _ask(
     truth: npt.NDArray[np.bool_],
     way: str,
     random: np.random.Generator,
-) -> tuple[ThresholdedMasks, Floats]:
+) -> tuple[ThresholdedMasks, FloatArray]:
     """Return what is drawn for each nucleus: of three masks the one the model itself prefers."""
     parts, predicted = [], []
     taps = embedding.frame.taps(segmenter.low_side)

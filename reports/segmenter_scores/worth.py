@@ -15,8 +15,9 @@ from scipy import stats
 sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from ranking import describe, interval, random_order
 
+from curate.common.arrays import FloatArray
+
 Row = dict[str, Any]
-Floats = npt.NDArray[np.float64]
 
 COMPARED = (
     "predicted_iou",
@@ -56,7 +57,7 @@ def correlations(masks: pd.DataFrame, draws: int) -> list[Row]:
         for _ in range(draws)
     ]
     truth = masks["true_iou"].to_numpy(np.float64)
-    drawn: dict[str, Floats] = {}
+    drawn: dict[str, FloatArray] = {}
     for signal in COMPARED:
         values = masks[signal].to_numpy(np.float64)
         drawn[signal] = np.array([pearson(values[rows_], truth[rows_]) for rows_ in again])
@@ -91,7 +92,7 @@ def correlations(masks: pd.DataFrame, draws: int) -> list[Row]:
     return rows
 
 
-def pearson(values: Floats, truth: Floats) -> float:
+def pearson(values: FloatArray, truth: FloatArray) -> float:
     """Return Pearson's r where both are known."""
     known = np.isfinite(values) & np.isfinite(truth)
     return float(np.corrcoef(values[known], truth[known])[0, 1])

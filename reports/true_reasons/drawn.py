@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pycocotools.mask as coco_mask
 from PIL import Image, ImageFilter
 
+from curate.common.arrays import BoolArray, FloatArray
+
 Rng = np.random.Generator
-Outline = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 SIZES = ((320, 240), (400, 300), (480, 480), (640, 426))
 """Widths and heights of pictures, px."""
@@ -30,7 +29,7 @@ LEAST_AREA, MOST_SHARE = 300, 0.12
 """Smallest object, px, and largest, as a share of the picture."""
 
 
-def blob(rng: Rng) -> Outline:
+def blob(rng: Rng) -> FloatArray:
     """Draw a round shape whose radius swings gently."""
     angle = np.linspace(0, 2 * np.pi, 160, endpoint=False)
     radius = 1 + sum(
@@ -39,13 +38,13 @@ def blob(rng: Rng) -> Outline:
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
 
 
-def ellipse(rng: Rng) -> Outline:
+def ellipse(rng: Rng) -> FloatArray:
     """Draw an ellipse."""
     angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     return np.column_stack([np.cos(angle), rng.uniform(0.35, 1) * np.sin(angle)])
 
 
-def rounded_box(rng: Rng) -> Outline:
+def rounded_box(rng: Rng) -> FloatArray:
     """Draw a box with round corners (a superellipse): a book, a screen, a car."""
     angle = np.linspace(0, 2 * np.pi, 160, endpoint=False)
     power = 2 / rng.uniform(3, 6)
@@ -54,7 +53,7 @@ def rounded_box(rng: Rng) -> Outline:
     return np.column_stack([np.sign(x) * abs(x) ** power, flat * np.sign(y) * abs(y) ** power])
 
 
-def capsule(rng: Rng) -> Outline:
+def capsule(rng: Rng) -> FloatArray:
     """Draw a long, bent shape of even width: a banana, an arm."""
     along = np.linspace(-1, 1, 60)
     bend, width = rng.uniform(-0.5, 0.5), rng.uniform(0.18, 0.35)
@@ -65,7 +64,7 @@ def capsule(rng: Rng) -> Outline:
     )
 
 
-def clicked(rng: Rng) -> Outline:
+def clicked(rng: Rng) -> FloatArray:
     """Draw a shape as a person clicks it: 9 to 22 corners around."""
     corners = int(rng.integers(9, 23))
     angle = np.sort((np.arange(corners) + rng.uniform(-0.25, 0.25, corners)) / corners * 2 * np.pi)
@@ -73,7 +72,7 @@ def clicked(rng: Rng) -> Outline:
     return np.column_stack([radius * np.cos(angle), rng.uniform(0.5, 1) * radius * np.sin(angle)])
 
 
-STYLES: dict[str, Callable[[Rng], Outline]] = {
+STYLES: dict[str, Callable[[Rng], FloatArray]] = {
     "blob": blob,
     "ellipse": ellipse,
     "box": rounded_box,
@@ -87,8 +86,8 @@ class Placed:
     """An object in its picture: its category, outline in pixels, and its pixels."""
 
     category: str
-    outline: Outline
-    mask: Mask
+    outline: FloatArray
+    mask: BoolArray
 
 
 def place(rng: Rng, size: tuple[int, int], category: str) -> Placed | None:
@@ -124,7 +123,7 @@ def fill_picture(rng: Rng, size: tuple[int, int]) -> list[Placed]:
     return placed
 
 
-def grown(mask: Mask) -> Mask:
+def grown(mask: BoolArray) -> BoolArray:
     """Return a mask with three pixels more on every side."""
     image = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(7))
     return np.asarray(image) > 0

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curate import rle
+from curate.common.arrays import BoolArray
 from curate.dataset.table import MaskTable
 
-Mask = npt.NDArray[np.bool_]
 SHARE = 0.1
 """Share of the masks that is rejected, that is redrawn, and that is relabelled."""
 
@@ -35,18 +34,18 @@ class Corrections:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def dense(counts: bytes, height: int, width: int) -> Mask:
+def dense(counts: bytes, height: int, width: int) -> BoolArray:
     """Return a mask's pixels."""
     runs, _ = rle.decode([counts], np.array([height]), np.array([width]))
     return rle.to_dense(runs, 0)
 
 
-def counts_of(mask: Mask) -> bytes:
+def counts_of(mask: BoolArray) -> bytes:
     """Return pixels as COCO's compressed counts."""
     return bytes(rle.encode(rle.from_dense(mask))[0].as_py())
 
 
-def redrawn(rng: np.random.Generator, mask: Mask) -> Mask:
+def redrawn(rng: np.random.Generator, mask: BoolArray) -> BoolArray:
     """Return a mask as somebody might redraw it: moved, with a hole, or with a second piece."""
     new = np.roll(mask, (int(rng.integers(-3, 4)), int(rng.integers(-3, 4))), (0, 1))
     height, width = mask.shape

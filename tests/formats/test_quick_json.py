@@ -9,10 +9,10 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.common.arrays import IntArray
 from curate.formats.coco.annotation_columns import Annotations, ImageRows
 from curate.formats.json import fast_kernels
 from curate.formats.json.fast_reader import QuickReader
-from curate.formats.json.json_columns import IntArray
 
 finite = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
 odd = st.none() | st.booleans() | st.text(max_size=3) | st.lists(finite, max_size=5)

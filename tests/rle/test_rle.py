@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pycocotools.mask as coco_mask
 import pytest
 from hypothesis import given
@@ -11,12 +10,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from curate import rle
-
-Mask = npt.NDArray[np.bool_]
+from curate.common.arrays import BoolArray
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> list[Mask]:
+def batches(draw: st.DrawFn) -> list[BoolArray]:
     """Masks of one size: noise, smooth blobs, full, empty, one pixel, thin lines."""
     height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -38,11 +36,11 @@ def batches(draw: st.DrawFn) -> list[Mask]:
     return masks
 
 
-def encode(masks: list[Mask]) -> list[dict[str, bytes]]:
+def encode(masks: list[BoolArray]) -> list[dict[str, bytes]]:
     return [coco_mask.encode(np.asfortranarray(m.astype(np.uint8))) for m in masks]
 
 
-def to_runs(masks: list[Mask]) -> rle.Runs:
+def to_runs(masks: list[BoolArray]) -> rle.Runs:
     counts = [e["counts"] for e in encode(masks)]
     heights, widths = zip(*(m.shape for m in masks), strict=True)
     runs, codes = rle.decode(counts, heights, widths)
@@ -51,7 +49,7 @@ def to_runs(masks: list[Mask]) -> rle.Runs:
 
 
 @given(batches())
-def test_decode_measure_encode_equal_pycocotools(masks: list[Mask]) -> None:
+def test_decode_measure_encode_equal_pycocotools(masks: list[BoolArray]) -> None:
     coded = encode(masks)
     runs = to_runs(masks)
     areas, boxes = rle.measure(runs)
@@ -61,7 +59,7 @@ def test_decode_measure_encode_equal_pycocotools(masks: list[Mask]) -> None:
 
 
 @given(batches())
-def test_pixels_come_back(masks: list[Mask]) -> None:
+def test_pixels_come_back(masks: list[BoolArray]) -> None:
     runs = rle.concat([rle.from_dense(m) for m in masks])
     same = to_runs(masks)
     assert runs.starts.tolist() == same.starts.tolist()
@@ -75,7 +73,7 @@ def test_pixels_come_back(masks: list[Mask]) -> None:
 
 
 @given(batches(), st.data())
-def test_selecting_masks(masks: list[Mask], data: st.DataObject) -> None:
+def test_selecting_masks(masks: list[BoolArray], data: st.DataObject) -> None:
     runs = to_runs(masks)
     rows = np.array(data.draw(st.lists(st.integers(0, len(masks) - 1))), np.int64)
     chosen = runs[rows]
@@ -85,7 +83,7 @@ def test_selecting_masks(masks: list[Mask], data: st.DataObject) -> None:
 
 
 @given(batches(), st.data())
-def test_overlaps_equal_pixels(masks: list[Mask], data: st.DataObject) -> None:
+def test_overlaps_equal_pixels(masks: list[BoolArray], data: st.DataObject) -> None:
     groups = data.draw(st.lists(st.integers(0, 2), min_size=len(masks), max_size=len(masks)))
     found = rle.overlaps(to_runs(masks), groups)
     expected = [
@@ -99,7 +97,7 @@ def test_overlaps_equal_pixels(masks: list[Mask], data: st.DataObject) -> None:
 
 
 @given(batches(), st.data())
-def test_cross_overlaps_equal_pixels(masks: list[Mask], data: st.DataObject) -> None:
+def test_cross_overlaps_equal_pixels(masks: list[BoolArray], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(masks)))
     groups = data.draw(st.lists(st.integers(0, 1), min_size=len(masks), max_size=len(masks)))
     runs = to_runs(masks)
@@ -120,7 +118,7 @@ def test_masks_of_other_heights_are_not_paired() -> None:
 
 
 @given(batches(), st.integers(1, 9))
-def test_components_equal_scipy(masks: list[Mask], small: int) -> None:
+def test_components_equal_scipy(masks: list[BoolArray], small: int) -> None:
     found = rle.components(to_runs(masks), small=small)
     for k, mask in enumerate(masks):
         labels, count = ndimage.label(mask, np.ones((3, 3)))
@@ -142,7 +140,7 @@ def test_components_equal_scipy(masks: list[Mask], small: int) -> None:
 
 
 @given(batches(), st.floats(-6, 46), st.floats(-6, 46))
-def test_points(masks: list[Mask], x: float, y: float) -> None:
+def test_points(masks: list[BoolArray], x: float, y: float) -> None:
     runs = to_runs(masks)
     n = len(masks)
     distances, inside = rle.distance(runs, [x] * n, [y] * n), rle.contains(runs, [x] * n, [y] * n)

@@ -18,12 +18,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.common.arrays import BoolArray, IntArray
 from curate.dataset.notes import EXAMPLES, Note, Notes
 from curate.dataset.table import IMAGE_STATUSES, STATUSES, MaskTable, finish
 from curate.formats.json.json_columns import (
-    BoolArray,
     Columns,
-    IntArray,
     extension,
     first_points,
     holds_text,

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.common.arrays import IntArray
 from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import MaskTable
 from curate.formats.coco.annotation_columns import UNKNOWN_SIZE, Annotations, ImageRows
@@ -27,7 +28,7 @@ from curate.formats.coco.image_objects import image_fields, note_sizes, pictures
 from curate.formats.coco.results_images import KnownImages
 from curate.formats.format import Format, Part, ReadOptions, convert_read_errors
 from curate.formats.json.fast_reader import QuickReader
-from curate.formats.json.json_columns import IntArray, text, whole_number
+from curate.formats.json.json_columns import text, whole_number
 from curate.formats.json.sniffing import shape_of
 from curate.formats.picture_sizes import PictureSizes
 from curate.formats.segmentation import json_type

@@ -17,10 +17,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.common import files
+from curate.common.arrays import IntArray
 from curate.errors import AuditError, SourceError
 from curate.formats.format import PART_BYTES, PART_MASKS, Part, convert_read_errors
 from curate.formats.json.fast_reader import QuickReader
-from curate.formats.json.json_columns import IntArray, id_key, text, to_integers
+from curate.formats.json.json_columns import id_key, text, to_integers
 from curate.formats.json.streaming import Batch, scan
 from curate.formats.segmentation import json_type
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from curate.common.arrays import IntArray
 from curate.formats.coco.file_index import READ_BYTES
-from curate.formats.json.json_columns import IntArray
 from curate.formats.json.streaming import parse_each
 
 

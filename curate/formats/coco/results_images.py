@@ -16,13 +16,14 @@ import numpy as np
 import pyarrow as pa
 
 from curate.common import files
+from curate.common.arrays import IntArray
 from curate.dataset.image_join import Listing, join
 from curate.errors import SourceError
 from curate.formats.coco.annotation_columns import UNKNOWN_SIZE, ImageRows
 from curate.formats.coco.file_index import CocoIndex
 from curate.formats.coco.image_objects import image_fields
 from curate.formats.format import ReadOptions, convert_read_errors
-from curate.formats.json.json_columns import IntArray, id_key
+from curate.formats.json.json_columns import id_key
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
 from curate.formats.picture_sizes import find_pictures, picture_size

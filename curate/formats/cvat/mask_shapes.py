@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from curate import rle
+from curate.common.arrays import IntArray
 from curate.formats.segmentation import Segmentation, size_problem, valid_size
 
 MAX_COLUMNS = 10_000_000
@@ -24,8 +24,6 @@ DRAWN_PIXELS = 1 << 22
 
 _WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0*)?", re.ASCII)
 _DIGITS = frozenset("0123456789-, \t\r\n")
-
-IntArray = npt.NDArray[np.int64]
 
 
 def read_box_rle(shape: Mapping[str, str], height: int, width: int) -> Segmentation:

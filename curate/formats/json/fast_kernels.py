@@ -31,8 +31,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import ByteArray, FloatArray, IntArray
 from curate.formats.json.json_bytes import (
     BACKSLASH,
     CLOSE_BRACE,
@@ -56,7 +56,6 @@ from curate.formats.json.json_bytes import (
     UPPER_E,
     ZERO,
 )
-from curate.formats.json.json_columns import IntArray
 from curate.rle import kernel
 
 FLOATS = (
@@ -109,7 +108,7 @@ GIVE_UP, FULL = -1, -2
 
 
 @kernel
-def _skip_space(data: npt.NDArray[np.uint8], p: int) -> int:
+def _skip_space(data: ByteArray, p: int) -> int:
     while p < len(data) and (
         data[p] == SPACE or data[p] == NEWLINE or data[p] == RETURN or data[p] == TAB
     ):
@@ -118,7 +117,7 @@ def _skip_space(data: npt.NDArray[np.uint8], p: int) -> int:
 
 
 @kernel
-def _plain_string(data: npt.NDArray[np.uint8], p: int) -> int:
+def _plain_string(data: ByteArray, p: int) -> int:
     """Return where a string of plain ASCII that begins at ``p`` ends, or give up."""
     if p >= len(data) or data[p] != QUOTE:
         return GIVE_UP
@@ -134,7 +133,7 @@ def _plain_string(data: npt.NDArray[np.uint8], p: int) -> int:
 
 
 @kernel
-def _which_key(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
+def _which_key(data: ByteArray, start: int, end: int) -> int:
     """Return the number of a field name, or -1 for one that is not known."""
     if start == end:
         return -1
@@ -150,7 +149,7 @@ def _which_key(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
 
 
 @kernel
-def _number(data: npt.NDArray[np.uint8], p: int) -> tuple[int, Any, int, int, Any]:
+def _number(data: ByteArray, p: int) -> tuple[int, Any, int, int, Any]:
     """Read a number: (its end or -1, digits as an integer, power of ten, digit count, minus)."""
     n = len(data)
     minus = p < n and data[p] == MINUS
@@ -193,7 +192,7 @@ def _number(data: npt.NDArray[np.uint8], p: int) -> tuple[int, Any, int, int, An
 
 
 @kernel
-def _int_at(data: npt.NDArray[np.uint8], p: int, out: IntArray, row: int, column: int) -> int:
+def _int_at(data: ByteArray, p: int, out: IntArray, row: int, column: int) -> int:
     """Read a whole number of up to 18 digits into a cell."""
     end, mantissa, power, digits, minus = _number(data, p)
     if end < 0 or power != 0 or digits > 18:
@@ -203,9 +202,7 @@ def _int_at(data: npt.NDArray[np.uint8], p: int, out: IntArray, row: int, column
 
 
 @kernel
-def _copy_plain(
-    data: npt.NDArray[np.uint8], p: Any, counts: npt.NDArray[np.uint8], out: Any
-) -> int:
+def _copy_plain(data: ByteArray, p: Any, counts: ByteArray, out: Any) -> int:
     """Copy bytes up to one that needs a look; return how many.
 
     A loop of fixed length without a way out, over indexes that cannot be negative, compiles to
@@ -232,9 +229,9 @@ def _copy_plain(
 
 @kernel
 def _counts_into(
-    data: npt.NDArray[np.uint8],
+    data: ByteArray,
     p: int,
-    counts: npt.NDArray[np.uint8],
+    counts: ByteArray,
     used: IntArray,
 ) -> int:
     """Copy a counts string; a doubled backslash is the one escape that these strings need."""
@@ -268,11 +265,11 @@ def _counts_into(
 
 @kernel
 def _segmentation(
-    data: npt.NDArray[np.uint8],
+    data: ByteArray,
     p: int,
     ints: IntArray,
     row: int,
-    counts: npt.NDArray[np.uint8],
+    counts: ByteArray,
     used: IntArray,
 ) -> int:
     """Read an object of exactly ``size`` and ``counts``."""
@@ -325,7 +322,7 @@ def _segmentation(
 
 
 @kernel
-def _plain_value(data: npt.NDArray[np.uint8], p: int) -> int:
+def _plain_value(data: ByteArray, p: int) -> int:
     """Skip the value of an unknown field: a number or a plain string, nothing else."""
     if p < len(data) and data[p] == QUOTE:
         return _plain_string(data, p)
@@ -333,7 +330,7 @@ def _plain_value(data: npt.NDArray[np.uint8], p: int) -> int:
 
 
 @kernel
-def _brackets(data: npt.NDArray[np.uint8], p: int, sign: int, count: int) -> int:
+def _brackets(data: ByteArray, p: int, sign: int, count: int) -> int:
     """Skip ``count`` times a bracket with space around it."""
     for _ in range(count):
         if p >= len(data) or data[p] != sign:
@@ -344,14 +341,14 @@ def _brackets(data: npt.NDArray[np.uint8], p: int, sign: int, count: int) -> int
 
 @kernel
 def _annotation(
-    data: npt.NDArray[np.uint8],
+    data: ByteArray,
     p: int,
     row: int,
-    floats: npt.NDArray[np.float64],
+    floats: FloatArray,
     ints: IntArray,
-    counts: npt.NDArray[np.uint8],
+    counts: ByteArray,
     hard: IntArray,
-    hard_text: npt.NDArray[np.uint8],
+    hard_text: ByteArray,
     used: IntArray,
 ) -> int:
     """Read one annotation object into a row; return its end.
@@ -434,15 +431,15 @@ def _annotation(
 
 @kernel
 def _annotations(
-    data: npt.NDArray[np.uint8],
+    data: ByteArray,
     p: int,
     row: int,
-    floats: npt.NDArray[np.float64],
+    floats: FloatArray,
     ints: IntArray,
-    counts: npt.NDArray[np.uint8],
+    counts: ByteArray,
     bounds: IntArray,
     hard: IntArray,
-    hard_text: npt.NDArray[np.uint8],
+    hard_text: ByteArray,
     marks: IntArray,
     used: IntArray,
 ) -> tuple[int, int]:
@@ -476,14 +473,14 @@ def _annotations(
 
 @kernel
 def read_list(
-    data: npt.NDArray[np.uint8],
+    data: ByteArray,
     row: int,
-    floats: npt.NDArray[np.float64],
+    floats: FloatArray,
     ints: IntArray,
-    counts: npt.NDArray[np.uint8],
+    counts: ByteArray,
     bounds: IntArray,
     hard: IntArray,
-    hard_text: npt.NDArray[np.uint8],
+    hard_text: ByteArray,
     marks: IntArray,
     used: IntArray,
     image: IntArray,
@@ -498,7 +495,7 @@ def read_list(
 
 
 @kernel
-def _skip_object(data: npt.NDArray[np.uint8], p: int) -> int:
+def _skip_object(data: ByteArray, p: int) -> int:
     """Return where an object ends; its inside is for the parser to check."""
     depth = 0
     if p >= len(data) or data[p] != OPEN_BRACE:
@@ -521,14 +518,14 @@ def _skip_object(data: npt.NDArray[np.uint8], p: int) -> int:
 
 @kernel
 def read_document(
-    data: npt.NDArray[np.uint8],
+    data: ByteArray,
     row: int,
-    floats: npt.NDArray[np.float64],
+    floats: FloatArray,
     ints: IntArray,
-    counts: npt.NDArray[np.uint8],
+    counts: ByteArray,
     bounds: IntArray,
     hard: IntArray,
-    hard_text: npt.NDArray[np.uint8],
+    hard_text: ByteArray,
     marks: IntArray,
     used: IntArray,
     image: IntArray,

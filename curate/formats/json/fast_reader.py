@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.common.arrays import BoolArray, IntArray
 from curate.formats.json.fast_kernels import (
     COUNTS_BYTES,
     FLOATS,
@@ -34,7 +35,7 @@ from curate.formats.json.fast_kernels import (
     read_document,
     read_list,
 )
-from curate.formats.json.json_columns import BoolArray, Columns, IntArray
+from curate.formats.json.json_columns import Columns
 
 
 @dataclass(frozen=True)

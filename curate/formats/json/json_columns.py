@@ -12,14 +12,12 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pandas as pd
 import pyarrow as pa
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from curate.common.arrays import BoolArray, FloatArray, IntArray
+
 Columns = dict[str, Any]
 
 _NONE = {type(None)}

@@ -33,9 +33,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
+from curate.common.arrays import ByteArray, IntArray
 from curate.errors import SourceError
 from curate.formats.json.invalid_json import cause_of, loads, looks_latin
 from curate.formats.json.json_bytes import (
@@ -110,8 +110,8 @@ class Batch:
     is_list: bool
     data: bytes
     base: int
-    starts: npt.NDArray[np.int64]
-    ends: npt.NDArray[np.int64]
+    starts: IntArray
+    ends: IntArray
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -297,7 +297,7 @@ class _Walk:
             raise SourceError("the file is empty", self.where)
         raise cut_off(self.where, size)
 
-    def _batches(self, buffer: bytes, base: int, events: npt.NDArray[np.int64]) -> Iterator[Batch]:
+    def _batches(self, buffer: bytes, base: int, events: IntArray) -> Iterator[Batch]:
         kinds = events[:, _KIND]
         turns = np.flatnonzero(kinds != _ELEMENT)
         first = 0
@@ -316,7 +316,7 @@ class _Walk:
             elif self.is_wanted():
                 yield self._batch(buffer, base, events[turn : turn + 1], False)
 
-    def _batch(self, buffer: bytes, base: int, rows: npt.NDArray[np.int64], is_list: bool) -> Batch:
+    def _batch(self, buffer: bytes, base: int, rows: IntArray, is_list: bool) -> Batch:
         starts, ends = rows[:, _BEGIN] - base, rows[:, _STOP] - base
         return Batch(self.key, is_list, buffer, base, starts, ends)
 
@@ -342,11 +342,11 @@ _INSIDE = (_NESTED, _NESTED_STRING, _STRING, _SCALAR)
 
 @kernel
 def _walk(
-    data: npt.NDArray[np.uint8],
+    data: ByteArray,
     at: int,
     base: int,
-    state: npt.NDArray[np.int64],
-    events: npt.NDArray[np.int64],
+    state: IntArray,
+    events: IntArray,
 ) -> tuple[int, int, bool]:
     """Walk on until the data or the room for events ends, or the grammar breaks.
 

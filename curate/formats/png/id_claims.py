@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from curate import rle
+from curate.common.arrays import AnyArray, BoolArray, Int32Array
 from curate.errors import CallError
 from curate.formats.png.id_rewriting import Paint
-from curate.rle.runs import Int32Array
 
 Box = tuple[int, int, int, int]
 """XYWH in pixels."""
@@ -65,7 +64,7 @@ class Division:
         self,
         claims: Sequence[Claim],
         gone: AbstractSet[int],
-        read: Callable[[Box], npt.NDArray[Any]],
+        read: Callable[[Box], AnyArray],
         overlap: str | None,
         void: AbstractSet[int] = frozenset(),
     ) -> None:
@@ -141,7 +140,7 @@ class Division:
             yield key, _counts(left, box, mask, key)
 
 
-def _counts(pixels: npt.NDArray[np.bool_], box: Box, mask: rle.Runs, name: str) -> bytes:
+def _counts(pixels: BoolArray, box: Box, mask: rle.Runs, name: str) -> bytes:
     """Encode what is left of a mask; ``pixels`` are those in its box."""
     if not pixels.any():
         do = "leave that one out, or change who gets the pixels with --overlap"

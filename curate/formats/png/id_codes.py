@@ -13,9 +13,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
+from curate.common.arrays import ByteArray
 from curate.errors import CallError
 
 CODES = ("none", "cityscapes", "kitti", "mots")
@@ -65,7 +63,7 @@ class IdCode:
         """Return a class's name; its number where it has none."""
         return self.names.get(number) or str(number)
 
-    def void_in(self, palette: npt.NDArray[np.uint8] | None) -> AbstractSet[int]:
+    def void_in(self, palette: ByteArray | None) -> AbstractSet[int]:
         """Return the void ids of a PNG.
 
         Args:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from curate import rle
+from curate.common.arrays import AnyArray, ByteArray, IntArray
 from curate.formats.png.png_reading import (
     GRAY,
     PALETTE,
@@ -51,9 +51,9 @@ class IdImage(NamedTuple):
         palette: Its colours, shape (n, 3), or None.
     """
 
-    ids: npt.NDArray[np.int64]
+    ids: IntArray
     runs: Runs
-    palette: npt.NDArray[np.uint8] | None
+    palette: ByteArray | None
 
 
 class NoIds(PictureProblem):
@@ -101,7 +101,7 @@ def _cut(found: Iterator[tuple[int, Pixels]], header: PngHeader) -> list[tuple[i
 
 def _check_middle(
     strips: Iterable[tuple[int, Pixels]],
-    to_ids: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
+    to_ids: Callable[[AnyArray], AnyArray],
     header: PngHeader,
 ) -> None:
     """Look at the middle columns, which is quick, and tell most pictures.
@@ -126,7 +126,7 @@ def _check_middle(
         raise NoIds(f"half of its {len(values):,} values have under {_SMALLEST} pixels")
 
 
-def _check_regions(ids: npt.NDArray[np.int64], runs: Runs, header: PngHeader) -> None:
+def _check_regions(ids: IntArray, runs: Runs, header: PngHeader) -> None:
     """Check that the pixels of each value lie together, as those of an object do.
 
     Raises:
@@ -143,7 +143,7 @@ def _check_regions(ids: npt.NDArray[np.int64], runs: Runs, header: PngHeader) ->
         raise NoIds(f"its {len(ids):,} values fill {filled:.1%} of their boxes")
 
 
-def ids_of(header: PngHeader) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
+def ids_of(header: PngHeader) -> Callable[[AnyArray], AnyArray]:
     """Return the function from decoded pixels to ids, for PNGs of one kind."""
     if header.color >= RGB and CHANNELS[header.color] >= 3:
         return lambda pixels: pixels[..., :3] @ np.array([1, 256, 65536], np.int32)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import BoolArray, ByteArray, Int32Array, IntArray
 from curate.errors import CallError, SourceError
 from curate.formats.format import convert_read_errors
 from curate.formats.png.png_reading import (
@@ -29,9 +29,6 @@ from curate.formats.png.png_reading import (
 )
 from curate.images.png_rows import CHANNELS, SIGNATURE, Pass, passes, predict_byte, unfilter
 from curate.rle import kernel
-from curate.rle.runs import BoolArray, Int32Array
-
-Bytes = npt.NDArray[np.uint8]
 
 _WEIGHTS = np.array([1, 256, 65536], np.int64)
 
@@ -139,7 +136,7 @@ def _passes(header: PngHeader) -> list[Pass]:
     return passes(header.height, header.width, depth, color, interlaced=header.interlaced)
 
 
-def _inflate(header: PngHeader, packed: bytes) -> Bytes:
+def _inflate(header: PngHeader, packed: bytes) -> ByteArray:
     size = sum(one.height * (one.stride + 1) for one in _passes(header))
     data, inflate, at = np.empty(size, np.uint8), zlib.decompressobj(), 0
     waiting, rest = b"", memoryview(packed)
@@ -163,7 +160,7 @@ class _Samples:
         data: The filtered rows of all passes.
     """
 
-    def __init__(self, header: PngHeader, data: Bytes) -> None:
+    def __init__(self, header: PngHeader, data: ByteArray) -> None:
         self.data = data
         self._header = header
         self._depth, self._channels = header.depth, CHANNELS[header.color]
@@ -191,7 +188,7 @@ class _Samples:
             _filter(rows, step)
         return found
 
-    def _ids(self, row: Bytes) -> npt.NDArray[np.int64]:
+    def _ids(self, row: ByteArray) -> IntArray:
         """Return the ids of a row, and of the padding at its end."""
         if self._channels >= 3:
             pixels = row.reshape(-1, self._channels)
@@ -203,7 +200,7 @@ class _Samples:
         bits = np.unpackbits(row).reshape(-1, self._depth)
         return np.asarray(bits @ (1 << np.arange(self._depth - 1, -1, -1)), np.int64)
 
-    def _set(self, row: Bytes, where: BoolArray, ids: npt.NDArray[np.int64]) -> None:
+    def _set(self, row: ByteArray, where: BoolArray, ids: IntArray) -> None:
         """Set the ids of some pixels of a row, in place."""
         new = ids[where]
         if self._channels >= 3:
@@ -218,9 +215,7 @@ class _Samples:
             row[:] = np.packbits(bits)
 
 
-def _paint_row(
-    ids: npt.NDArray[np.int64], one: Pass, number: int, paint: Paint | None
-) -> BoolArray:
+def _paint_row(ids: IntArray, one: Pass, number: int, paint: Paint | None) -> BoolArray:
     """Paint one row of a pass in place; return which pixels are set."""
     there = np.zeros(len(ids), np.bool_)
     y = one.y + number * one.dy
@@ -235,7 +230,7 @@ def _paint_row(
 
 
 @kernel
-def _filter(rows: Bytes, step: int) -> None:
+def _filter(rows: ByteArray, step: int) -> None:
     """Apply each row's filter again, in place: from the last byte on, as it looks backwards."""
     for y in range(rows.shape[0] - 1, -1, -1):
         kind = int(rows[y, 0])

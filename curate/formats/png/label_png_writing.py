@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy.typing as npt
-
+from curate.common.arrays import AnyArray
 from curate.dataset.notes import count_noun, plural
 from curate.errors import CallError, SourceError
 from curate.formats.edits import Addition, Edits
@@ -165,10 +164,10 @@ class _Opened:
         self._path = path
 
     @cached_property
-    def _pixels(self) -> npt.NDArray[Any]:
+    def _pixels(self) -> AnyArray:
         return read_pixels(self._path, self.header)[0]
 
-    def read(self, box: Box) -> npt.NDArray[Any]:
+    def read(self, box: Box) -> AnyArray:
         """Return the ids in a box."""
         x, y, w, h = box
         return ids_of(self.header)(self._pixels[y : y + h, x : x + w])

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from curate import rle
+from curate.common.arrays import AnyArray, BoolArray, ByteArray
 from curate.formats.png.strip_runs import TooManyRuns, label_runs
 from curate.formats.segmentation import Segmentation, size_problem, valid_size
 from curate.formats.table_builder import common_size
@@ -24,7 +24,7 @@ from curate.images.quiet_decoders import quiet_pillow
 MAX_DECODED_PIXELS = 500_000_000
 """Largest picture that is decoded; a few bytes of PNG can claim far more."""
 
-Pixels = npt.NDArray[Any]
+Pixels = AnyArray
 
 _MOST_WHOLE_BYTES = 1_500_000_000  # where all pixels are needed at once, to write them anew
 _STRIP_PIXELS = 1 << 20
@@ -202,7 +202,7 @@ class _PngMode(NamedTuple):
 
     mode: str
     rawmode: str
-    colors: npt.NDArray[np.uint8] | None
+    colors: ByteArray | None
 
 
 def _kind(path: Path) -> _PngMode:
@@ -276,7 +276,7 @@ def _no_runs(height: int, width: int) -> rle.Runs:
     return rle.Runs(np.zeros(2, np.int64), none, none, *sides)
 
 
-def _seen(pixels: Pixels, colors: Any) -> npt.NDArray[np.bool_]:
+def _seen(pixels: Pixels, colors: Any) -> BoolArray:
     """Return which pixels are neither black nor transparent."""
     if colors is not None:
         table = np.zeros(256, np.bool_)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from curate import rle
+from curate.common.arrays import AnyArray, Int32Array, IntArray
 from curate.rle import Runs
 
 MOST_RUNS = 4_000_000
@@ -20,7 +19,7 @@ _START = 2**32 - 1
 MOST_IDS = 65_535
 """More different ids than this are a picture, not ids."""
 
-Ids = npt.NDArray[Any]
+Ids = AnyArray
 
 
 class TooManyRuns(Exception):
@@ -37,9 +36,7 @@ class TooManyIds(Exception):
         super().__init__(f"it has over {MOST_IDS:,} different values")
 
 
-def label_runs(
-    strips: Iterable[tuple[int, Ids]], size: tuple[int, int]
-) -> tuple[npt.NDArray[np.int64], Runs]:
+def label_runs(strips: Iterable[tuple[int, Ids]], size: tuple[int, int]) -> tuple[IntArray, Runs]:
     """Turn ids into one mask an id.
 
     Args:
@@ -79,9 +76,7 @@ def label_runs(
     return found, Runs(offsets, (key & _START).astype(np.int32), stop, *sides)
 
 
-def _merge_runs(
-    keys: list[npt.NDArray[np.int64]], ends: list[npt.NDArray[np.int32]]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+def _merge_runs(keys: list[IntArray], ends: list[Int32Array]) -> tuple[IntArray, Int32Array]:
     """Sort runs by id and start, and join those that were cut at a column or a strip."""
     key, end = np.concatenate(keys), np.concatenate(ends)
     keys.clear()
@@ -94,9 +89,7 @@ def _merge_runs(
     return key[first], end[last]
 
 
-def _by_column(
-    runs: Runs, top: int, rows: int, height: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _by_column(runs: Runs, top: int, rows: int, height: int) -> tuple[IntArray, IntArray, IntArray]:
     """Return which run, start and end on the whole picture of the runs of a strip, by column."""
     starts, ends = runs.starts.astype(np.int64), runs.ends.astype(np.int64)
     if rows == height:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
+from curate.common.arrays import AnyArray
 from curate.common.own_records import DamagedRecord, read_record
 from curate.errors import AuditError, SourceError
 
@@ -49,7 +49,7 @@ def own_names(folder: Path) -> frozenset[str]:
 def document(
     image: dict[str, Any],
     segmentation: pa.LargeBinaryArray,
-    columns: dict[str, npt.NDArray[Any]],
+    columns: dict[str, AnyArray],
 ) -> bytes:
     """Return one image's JSON.
 

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from curate.common.arrays import IntArray
 from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import MaskTable
 from curate.errors import SourceError
@@ -20,7 +21,7 @@ from curate.formats.coco.coco_format import number_keys
 from curate.formats.coco.image_objects import image_fields, note_sizes
 from curate.formats.format import PART_BYTES, Format, Part, convert_read_errors
 from curate.formats.json.fast_reader import QuickReader
-from curate.formats.json.json_columns import IntArray, id_key, whole_number
+from curate.formats.json.json_columns import id_key, whole_number
 from curate.formats.json.sniffing import HEAD_BYTES, shape_of, shape_of_bytes
 from curate.formats.json.streaming import parse_document
 from curate.formats.sa1b import tar_stream

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import AnyArray, IntArray
 from curate.formats.edits import Edits
 from curate.formats.untouched.tree_check import FileCheck, TreeEdits, check_tree
 from curate.images.quiet_decoders import quiet_pillow
@@ -92,14 +91,14 @@ def _other_chunks(data: bytes) -> list[bytes]:
     return [*found, data[at:]]
 
 
-def _pixels(path: Path) -> npt.NDArray[Any]:
+def _pixels(path: Path) -> AnyArray:
     from PIL import Image
 
     with quiet_pillow(), Image.open(path) as image:  # it has been read before
         return np.asarray(image)
 
 
-def _ids(pixels: npt.NDArray[Any], data: bytes) -> npt.NDArray[np.int64]:
+def _ids(pixels: AnyArray, data: bytes) -> IntArray:
     """Return the ids in pixels as Pillow reads them; it scales up gray of few bits."""
     depth, color = data[24], data[25]
     if pixels.ndim == 3 and pixels.shape[2] >= 3:

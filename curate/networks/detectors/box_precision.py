@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import FloatArray
 from curate.networks.detectors.detections import Detections
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

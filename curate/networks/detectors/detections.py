@@ -9,17 +9,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray, ByteArray, FloatArray, IntArray
 from curate.dataset.table import BINARY, STRING, MaskTable, finish
 from curate.errors import CallError
 from curate.images import ImageFolder
 from curate.images.image_folder import names_and_sizes
-from curate.networks.segmenters.segmenter import ImageArray
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 MIN_SCORE = 0.01
 """Confidence under which a detection is not kept: confidence x IoU could be no higher."""
@@ -53,7 +49,7 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, rows: slice | npt.NDArray[np.bool_] | IntArray) -> Detections:
+    def __getitem__(self, rows: slice | BoolArray | IntArray) -> Detections:
         """Return some of the detections."""
         return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
 
@@ -81,14 +77,14 @@ class Detector(Protocol):
     def categories(self) -> Mapping[int, str]:
         """Category names by label."""
 
-    def detect(self, images: Sequence[ImageArray]) -> list[Detections]:
+    def detect(self, images: Sequence[ByteArray]) -> list[Detections]:
         """Detect boxes in RGB images, each of shape (height, width, 3), uint8, of any sizes.
 
         Raises:
             CallError: An image is no such array, or the answer is not finite.
         """
 
-    def was_trained_on(self, image: ImageArray) -> bool:
+    def was_trained_on(self, image: ByteArray) -> bool:
         """Return whether it was trained on this picture: such detections confirm little."""
 
 
@@ -101,7 +97,7 @@ def list_categories(detector: Detector) -> tuple[str, ...]:
     return tuple(names) if len(names) > 1 else ()
 
 
-def hash_pixels(image: ImageArray) -> str:
+def hash_pixels(image: ByteArray) -> str:
     """Return a short hash of a picture's pixels, the same whatever its file is called."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
     digest.update(np.ascontiguousarray(image).data)
@@ -143,10 +139,10 @@ def detect_images(
 
 def _read_batches(
     table: MaskTable, images: ImageFolder
-) -> Iterator[tuple[list[int], list[ImageArray]]]:
+) -> Iterator[tuple[list[int], list[ByteArray]]]:
     """Yield batches of rows of images and their pictures; unreadable ones are left out."""
 
-    def load(named: tuple[object, tuple[int, int]]) -> ImageArray | None:
+    def load(named: tuple[object, tuple[int, int]]) -> ByteArray | None:
         name, size = named
         return images.load(name, size if min(size) >= 1 else None)
 

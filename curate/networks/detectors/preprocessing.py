@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from curate.common.arrays import ByteArray, Float32Array
 from curate.errors import CallError, SourceError
-from curate.networks.segmenters.segmenter import ImageArray
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -64,7 +63,7 @@ class DetectorInput:
         m = self.multiple
         return max(m, rows - rows % m), max(m, columns - columns % m)
 
-    def prepare(self, image: ImageArray) -> npt.NDArray[np.float32]:
+    def prepare(self, image: ByteArray) -> Float32Array:
         """Return the input for an image, shape (3, height, width).
 
         Raises:

@@ -7,13 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from curate.common.arrays import BoolArray, ByteArray, Float32Array, FloatArray
 from curate.networks.detectors.preprocessing import DetectorInput
-from curate.networks.segmenters.segmenter import ImageArray
-
-FloatArray = npt.NDArray[np.float64]
 
 MAX_ZOOM = 1.5
 """Most that an image is enlarged or made smaller."""
@@ -43,7 +40,7 @@ class DetectorImage:
     image_id: int
     key: str
     boxes: FloatArray
-    picture: Callable[[], ImageArray]
+    picture: Callable[[], ByteArray]
     group: str = ""
 
 
@@ -94,11 +91,11 @@ def split_into_folds(
 
 
 def make_example(
-    picture: ImageArray,
+    picture: ByteArray,
     boxes: FloatArray,
     prepared: DetectorInput,
     random: np.random.Generator | None,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> tuple[Float32Array, Float32Array]:
     """Return a detector's input and its targets for one image.
 
     Args:
@@ -146,7 +143,7 @@ def _draw_window(
     return whole
 
 
-def _clip(boxes: FloatArray, window: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+def _clip(boxes: FloatArray, window: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Return boxes clipped to a window, and which of them are still visible."""
     low = np.maximum(boxes[:, :2], window[:2])
     high = np.minimum(boxes[:, :2] + boxes[:, 2:], window[2:])
@@ -155,7 +152,7 @@ def _clip(boxes: FloatArray, window: FloatArray) -> tuple[FloatArray, npt.NDArra
     return np.concatenate([low, sides], 1), visible & (sides > 0).all(1)
 
 
-def _jitter_brightness(picture: ImageArray, random: np.random.Generator) -> ImageArray:
+def _jitter_brightness(picture: ByteArray, random: np.random.Generator) -> ByteArray:
     gain, lift = (
         random.uniform(1 - MAX_BRIGHTNESS_SHIFT, 1 + MAX_BRIGHTNESS_SHIFT),
         random.uniform(-MAX_BRIGHTNESS_SHIFT, MAX_BRIGHTNESS_SHIFT) * 128,

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from curate.common.arrays import ByteArray
 from curate.errors import CallError, SourceError
 from curate.networks.detectors.detections import Detections, Detector, detect_images, hash_pixels
 from curate.networks.detectors.preprocessing import DetectorInput, read_input
@@ -33,7 +34,6 @@ from curate.networks.runtime.hub import (
     model_folder,
     read_config,
 )
-from curate.networks.segmenters.segmenter import ImageArray
 from curate.networks.segmenters.transformers_sam import load_weights
 
 
@@ -75,12 +75,12 @@ class CrossFittedDetector:
         """Category names by label."""
         return self.parts[0].categories
 
-    def was_trained_on(self, image: ImageArray) -> bool:
+    def was_trained_on(self, image: ByteArray) -> bool:
         """Return False: no picture goes to a detector that was trained on it."""
         del image
         return False
 
-    def detect(self, images: Sequence[ImageArray]) -> list[Detections]:
+    def detect(self, images: Sequence[ByteArray]) -> list[Detections]:
         """Detect boxes in RGB images, each of shape (height, width, 3), uint8, of any sizes.
 
         Raises:
@@ -177,11 +177,11 @@ class TransformersDetector:
         """Category names by label."""
         return {int(k): str(name) for k, name in self.model.config.id2label.items()}
 
-    def was_trained_on(self, image: ImageArray) -> bool:
+    def was_trained_on(self, image: ByteArray) -> bool:
         """Return whether it was trained on this picture, as ``training.json`` records."""
         return bool(self.trained_on) and hash_pixels(image) in self.trained_on
 
-    def detect(self, images: Sequence[ImageArray]) -> list[Detections]:
+    def detect(self, images: Sequence[ByteArray]) -> list[Detections]:
         """Detect boxes in RGB images, each of shape (height, width, 3), uint8, of any sizes.
 
         Raises:
@@ -196,7 +196,7 @@ class TransformersDetector:
             found.update(zip(rows, (seen for batch in batches for seen in batch), strict=True))
         return [found[k] for k in range(len(images))]
 
-    def _detect(self, images: Sequence[ImageArray], rows: Sequence[int]) -> list[Detections]:
+    def _detect(self, images: Sequence[ByteArray], rows: Sequence[int]) -> list[Detections]:
         torch = import_optional("torch", "a detector")
         inputs = np.stack([self.input.prepare(images[k]) for k in rows])
         kind = self.device.partition(":")[0]
@@ -234,7 +234,7 @@ def select_top(logits: Any, *, softmax: bool) -> tuple[Any, Any, Any]:
     return scores[:queries], order % categories, order // categories
 
 
-def _to_image(boxes: Any, scores: Any, labels: Any, queries: Any, image: ImageArray) -> Detections:
+def _to_image(boxes: Any, scores: Any, labels: Any, queries: Any, image: ByteArray) -> Detections:
     """Convert boxes from shares of the input (centre and size) to pixels of the image."""
     height, width = image.shape[:2]
     shares = boxes[queries].double().cpu().numpy()

@@ -12,13 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate import rle
+from curate.common.arrays import ByteArray, FloatArray, IntArray
 from curate.networks.generation.point_grid import Crop, make_crops, make_points
 from curate.networks.generation.recipe import Recipe
 from curate.networks.runtime.devices import AdaptiveBatches
-from curate.networks.segmenters.segmenter import Answer, Embedding, ImageArray, Prompts, Segmenter
+from curate.networks.segmenters.segmenter import Answer, Embedding, Prompts, Segmenter
 from curate.rle.logits import ThresholdedMasks, draw
-
-FloatArray = npt.NDArray[np.float64]
 
 SCHEMA = pa.schema(
     [
@@ -86,7 +85,7 @@ class PromptRun:
     points: AdaptiveBatches
 
 
-def propose(image: ImageArray, image_id: int, asking: PromptRun, clock: ImageTimings) -> pa.Table:
+def propose(image: ByteArray, image_id: int, asking: PromptRun, clock: ImageTimings) -> pa.Table:
     """Generate all candidates of an image.
 
     Args:
@@ -109,7 +108,7 @@ def propose(image: ImageArray, image_id: int, asking: PromptRun, clock: ImageTim
         points = make_points(crop, asking.recipe)
 
         def answer(
-            some: npt.NDArray[np.float64], crop: Crop = crop, embedding: Embedding = embedding
+            some: FloatArray, crop: Crop = crop, embedding: Embedding = embedding
         ) -> pa.Table:
             prompts = Prompts(
                 points=some[:, None, :].astype(np.float32), labels=np.ones((len(some), 1), np.int8)
@@ -129,7 +128,7 @@ def propose(image: ImageArray, image_id: int, asking: PromptRun, clock: ImageTim
 
 
 def _embed_crops(
-    image: ImageArray, asking: PromptRun, clock: ImageTimings
+    image: ByteArray, asking: PromptRun, clock: ImageTimings
 ) -> Iterator[tuple[Crop, Embedding]]:
     crops = iter(make_crops(image.shape[0], image.shape[1], asking.recipe))
     while some := list(islice(crops, asking.crops.size)):
@@ -174,9 +173,7 @@ def _to_table(
     return pa.table(arrays, pa.schema(fields))
 
 
-def _measure(
-    drawn: ThresholdedMasks, rows: npt.NDArray[np.int64], n: int
-) -> list[npt.NDArray[np.generic]]:
+def _measure(drawn: ThresholdedMasks, rows: IntArray, n: int) -> list[npt.NDArray[np.generic]]:
     """Return drawn, finite, stability, area and box of all candidates."""
     made, finite = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     stability, areas, boxes = np.full(n, np.nan), np.zeros(n, np.int64), np.zeros((n, 4), np.int64)
@@ -185,9 +182,7 @@ def _measure(
     return [made, finite, stability, areas, *boxes.T]
 
 
-def _encode_kept(
-    drawn: ThresholdedMasks, rows: npt.NDArray[np.int64], n: int, recipe: Recipe
-) -> pa.Array:
+def _encode_kept(drawn: ThresholdedMasks, rows: IntArray, n: int, recipe: Recipe) -> pa.Array:
     """Return the run lengths of all candidates, null where they are not kept."""
     keep = (drawn.area > 0) & (drawn.stability >= recipe.keep_stability)
     places = np.full(n, -1, np.int64)

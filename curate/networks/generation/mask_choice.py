@@ -6,19 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from curate import rle
+from curate.common.arrays import BoolArray, ByteArray, FloatArray, IntArray
 from curate.errors import SourceError
 from curate.networks.generation.recipe import Recipe
 from curate.rle import Runs
 from curate.rle.cleaning import clean
 from curate.rle.nms import crop_nms, crop_numbers, suppress
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 REASONS: dict[str, str] = {
     "kept": "written as masks",
@@ -60,7 +56,7 @@ class SelectedMasks:
         runs: The k masks, without small holes and islands.
     """
 
-    reasons: npt.NDArray[np.uint8]
+    reasons: ByteArray
     rows: IntArray
     runs: Runs
 
@@ -116,7 +112,7 @@ def _apply_cuts(
     height: int,
     width: int,
     recipe: Recipe,
-    reasons: npt.NDArray[np.uint8],
+    reasons: ByteArray,
 ) -> None:
     """Record the first cut that each candidate fails by itself."""
     predicted, area = (
@@ -162,7 +158,7 @@ def _fill_and_filter(
     rows: IntArray,
     ranks: tuple[FloatArray, FloatArray],
     recipe: Recipe,
-    reasons: npt.NDArray[np.uint8],
+    reasons: ByteArray,
 ) -> Runs:
     """Fill holes, remove islands, and drop masks that are empty or duplicates then."""
     predicted, crops = ranks

@@ -7,11 +7,9 @@ from itertools import product
 from math import ceil
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import FloatArray
 from curate.networks.generation.recipe import Recipe
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

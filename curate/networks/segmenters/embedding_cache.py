@@ -16,16 +16,15 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from curate.common import files
+from curate.common.arrays import AnyArray, ByteArray
 from curate.errors import CallError
 from curate.networks.runtime.devices import AdaptiveBatches, is_out_of_memory
 from curate.networks.runtime.hub import import_optional
-from curate.networks.segmenters.segmenter import Embedding, Frame, ImageArray, Segmenter
+from curate.networks.segmenters.segmenter import Embedding, Frame, Segmenter
 
 DEFAULT_LIMIT_BYTES = 10_000_000_000
 LIMIT_VARIABLE = "CURATE_CACHE_GB"
@@ -37,7 +36,7 @@ _BATCH = 8
 _LIMIT_FRACTION = 16
 """A process adds at most this part of the limit before it looks at the folder again."""
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, AnyArray]
 
 
 class EmbeddingCache:
@@ -67,7 +66,7 @@ class EmbeddingCache:
         self._room = 0
         self._writes = self.limit_bytes > 0  # until the folder refuses
 
-    def embed(self, segmenter: Segmenter, images: Sequence[ImageArray]) -> list[Embedding]:
+    def embed(self, segmenter: Segmenter, images: Sequence[ByteArray]) -> list[Embedding]:
         """Return the embedding of each image, from the folder where it has it.
 
         Args:
@@ -80,7 +79,7 @@ class EmbeddingCache:
         import_optional("safetensors", "the embedding cache")
         keys = [_key(segmenter, image) for image in images]
         found: dict[str, Embedding] = {}
-        missing: dict[str, ImageArray] = {}
+        missing: dict[str, ByteArray] = {}
         for key, image in zip(keys, images, strict=True):
             if key in found or key in missing:
                 continue
@@ -101,7 +100,7 @@ class EmbeddingCache:
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
 
-    def _read(self, segmenter: Segmenter, key: str, image: ImageArray) -> Embedding | None:
+    def _read(self, segmenter: Segmenter, key: str, image: ByteArray) -> Embedding | None:
         path = self._path(key)
         if not self.limit_bytes:
             return None
@@ -205,7 +204,7 @@ def default_limit() -> int:
     return limit
 
 
-def _key(segmenter: Segmenter, image: ImageArray) -> str:
+def _key(segmenter: Segmenter, image: ByteArray) -> str:
     digest = hashlib.sha256()
     digest.update(
         f"{segmenter.fingerprint} {segmenter.precision} {image.dtype} {image.shape}\n".encode()

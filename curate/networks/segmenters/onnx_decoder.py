@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import AnyArray
 from curate.errors import CallError, SourceError
 from curate.networks.segmenters.onnx_file import OnnxFile
 from curate.networks.segmenters.onnx_session import Session
 from curate.networks.segmenters.segmenter import Frame, Prompts
 
-Array = npt.NDArray[Any]
-Run = Callable[[Sequence[Array], range], tuple[Array, Array]]
+Run = Callable[[Sequence[AnyArray], range], tuple[AnyArray, AnyArray]]
 
 _POINTS = ("point_coords", "point_labels")
 _MASKS = ("mask_input", "has_mask_input")
@@ -92,14 +90,14 @@ class Decoder:
                 "give low-res logits as the segmenter gives them",
             )
 
-        def run(parts: Sequence[Array], rows: range) -> tuple[Array, Array]:
+        def run(parts: Sequence[AnyArray], rows: range) -> tuple[AnyArray, AnyArray]:
             chosen = slice(rows.start, rows.stop)
             given = None if masks is None else masks[chosen]
             return self._run(parts, coords[chosen], labels[chosen], given)
 
         return run
 
-    def _to_fixed_number(self, coords: Array, labels: Array) -> tuple[Array, Array]:
+    def _to_fixed_number(self, coords: AnyArray, labels: AnyArray) -> tuple[AnyArray, AnyArray]:
         """Pad the points where the export takes a fixed number of them."""
         wanted = self.session.file.inputs[_POINTS[0]][1]
         missing = 0 if wanted is None else wanted - coords.shape[1]
@@ -114,8 +112,8 @@ class Decoder:
         return padded, np.pad(labels, ((0, 0), (0, missing)), constant_values=-1)
 
     def _run(
-        self, parts: Sequence[Array], coords: Array, labels: Array, masks: Array | None
-    ) -> tuple[Array, Array]:
+        self, parts: Sequence[AnyArray], coords: AnyArray, labels: AnyArray, masks: AnyArray | None
+    ) -> tuple[AnyArray, AnyArray]:
         feeds = _feeds(self.session, self.low_side, coords, labels, masks)
         feeds.update(zip(self.features, parts, strict=True))
         logits, scores = self.session.run([self.logits, self.scores], feeds)
@@ -130,7 +128,7 @@ class Decoder:
         return logits.astype(np.float32, copy=False), scores.astype(np.float32, copy=False)
 
 
-def _as_points(prompts: Prompts, frame: Frame) -> tuple[Array, Array]:
+def _as_points(prompts: Prompts, frame: Frame) -> tuple[AnyArray, AnyArray]:
     """Return coordinates (N, P, 2) on the input and labels (N, P), boxes as two points."""
     coords, labels = [], []
     n = len(prompts)
@@ -150,8 +148,8 @@ def _as_points(prompts: Prompts, frame: Frame) -> tuple[Array, Array]:
 
 
 def _feeds(
-    session: Session, low_side: int, coords: Array, labels: Array, masks: Array | None
-) -> dict[str, Array]:
+    session: Session, low_side: int, coords: AnyArray, labels: AnyArray, masks: AnyArray | None
+) -> dict[str, AnyArray]:
     """Return the inputs of a run but for the embedding."""
     feeds = dict(zip(_POINTS, (coords, labels), strict=True))
     inputs = session.file.inputs
@@ -233,13 +231,13 @@ def _match_features(
 
 def _run_on_zeros(
     session: Session, features: Sequence[str], low_side: int
-) -> tuple[dict[str, Array], bool]:
+) -> tuple[dict[str, AnyArray], bool]:
     """Run a decoder on zeros; return all outputs, and whether it answers two prompts at once."""
     inputs = session.file.inputs
     points = inputs[_POINTS[0]][1] or 2
     parts = {name: np.zeros([n or 1 for n in inputs[name]], np.float32) for name in features}
 
-    def run(prompts: int) -> dict[str, Array]:
+    def run(prompts: int) -> dict[str, AnyArray]:
         coords = np.zeros((prompts, points, 2), np.float32)
         labels = np.full((prompts, points), -1, np.float32)
         feeds = _feeds(session, low_side, coords, labels, None) | parts
@@ -258,7 +256,7 @@ def _run_on_zeros(
 
 
 def _find_output(
-    outputs: dict[str, Array], names: Sequence[str], right: Callable[[Array], bool]
+    outputs: dict[str, AnyArray], names: Sequence[str], right: Callable[[AnyArray], bool]
 ) -> str | None:
     """Return the output of the right shape, by name where there are several."""
     formed = [name for name, array in outputs.items() if right(array)]

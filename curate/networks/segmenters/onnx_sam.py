@@ -25,19 +25,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from curate.common.arrays import AnyArray, ByteArray
 from curate.common.fingerprint import fingerprint
 from curate.errors import CallError, SourceError
 from curate.networks.runtime.devices import AdaptiveBatches
 from curate.networks.segmenters.onnx_decoder import Decoder, inspect_decoder, is_decoder
 from curate.networks.segmenters.onnx_file import PIXEL_MEAN, OnnxFile, Shape, read_onnx
 from curate.networks.segmenters.onnx_session import Session, choose_provider, open_session
-from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, ImageArray, Prompts
+from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, Prompts
 
 _PATCH = 16
 """Input pixels to a side of an embedding's cell, in every SAM."""
@@ -132,8 +131,6 @@ _PIXEL_STD = (58.395, 57.12, 57.375)
 _PROMPT_BATCH = 64
 _IMAGE_BATCH = 4
 
-Array = npt.NDArray[Any]
-
 
 @dataclass(frozen=True)
 class OnnxSegmenter:
@@ -184,7 +181,7 @@ class OnnxSegmenter:
         """Whether a prompt may have a mask; EdgeSAM's export takes none."""
         return self.decoder.takes_masks
 
-    def embed(self, images: Sequence[ImageArray]) -> list[Embedding]:
+    def embed(self, images: Sequence[ByteArray]) -> list[Embedding]:
         """Embed RGB images, each of shape (height, width, 3), uint8.
 
         Raises:
@@ -193,7 +190,7 @@ class OnnxSegmenter:
         """
         return [one for batch in self._images.run(self._embed, images) for one in batch]
 
-    def _embed(self, images: Sequence[ImageArray]) -> list[Embedding]:
+    def _embed(self, images: Sequence[ByteArray]) -> list[Embedding]:
         frames = [Frame.longest_side(len(i), i.shape[1], self.side) for i in images]
         ready = [self._prepare(image, frame) for image, frame in zip(images, frames, strict=True)]
         (name,) = self.encoder.file.inputs
@@ -211,7 +208,7 @@ class OnnxSegmenter:
         alone = len(self.decoder.sources) == 1  # SAM-HQ's second part has its images elsewhere
         return len(shape) == 4 and shape[0] is None and alone
 
-    def _prepare(self, image: ImageArray, frame: Frame) -> Array:
+    def _prepare(self, image: ByteArray, frame: Frame) -> AnyArray:
         """Return an image as the encoder takes it: (3, side, side) or (side, side, 3)."""
         ((name, shape),) = self.encoder.file.inputs.items()
         size = (frame.resized_width, frame.resized_height)
@@ -227,7 +224,7 @@ class OnnxSegmenter:
             pixels = np.rint(pixels)
         return pixels if shape[-1] == 3 else pixels.transpose(2, 0, 1)
 
-    def _checked(self, parts: Sequence[Array]) -> tuple[Array, ...]:
+    def _checked(self, parts: Sequence[AnyArray]) -> tuple[AnyArray, ...]:
         """Return parts as the decoder takes them."""
         inputs, types = self.decoder.session.file.inputs, self.decoder.session.types
         for name, part in zip(self.decoder.features, parts, strict=True):
@@ -265,11 +262,11 @@ class OnnxSegmenter:
         scores = np.concatenate([np.zeros((0, count), np.float32)] + [a[1] for a in answers])
         return Answer(*_select(logits, scores, multimask), frame)
 
-    def pack(self, embedding: Embedding) -> dict[str, Array]:
+    def pack(self, embedding: Embedding) -> dict[str, AnyArray]:
         """Return an embedding's parts as plain arrays, without loss, for a file."""
         return dict(zip(self.decoder.features, embedding.parts, strict=True))
 
-    def unpack(self, arrays: dict[str, Array], frame: Frame) -> Embedding:
+    def unpack(self, arrays: dict[str, AnyArray], frame: Frame) -> Embedding:
         """Undo :meth:`pack`.
 
         Args:
@@ -294,7 +291,7 @@ def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
     return len(shape) == len(wanted) and all(same)
 
 
-def _select(logits: Array, scores: Array, multimask: bool) -> tuple[Array, Array]:
+def _select(logits: AnyArray, scores: AnyArray, multimask: bool) -> tuple[AnyArray, AnyArray]:
     """Select the masks of the requested number from the decoder's."""
     count = scores.shape[1]
     if count == 4:

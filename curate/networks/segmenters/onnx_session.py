@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import AnyArray
 from curate.errors import CallError, SourceError
 from curate.networks.runtime.hub import import_optional
 from curate.networks.segmenters.onnx_file import OnnxFile
-
-Array = npt.NDArray[Any]
 
 _TYPES = {
     "float": np.float32,
@@ -77,7 +75,7 @@ class Session:
     types: dict[str, type[np.generic]]
     inner: Any
 
-    def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
         """Run the model and return some outputs; nodes that only others need are not computed.
 
         Args:

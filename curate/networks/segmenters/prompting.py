@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from curate.networks.segmenters.segmenter import Embedding, FloatArray, Frame, Prompts, Segmenter
+from curate.common.arrays import Float32Array, FloatArray
+from curate.networks.segmenters.segmenter import Embedding, Frame, Prompts, Segmenter
 from curate.rle import Runs, area, bbox, cross_overlaps, to_dense
 from curate.rle.logits import ThresholdedMasks, concat_drawn, draw
 
@@ -37,7 +37,7 @@ class PromptedMasks:
     """
 
     drawn: ThresholdedMasks
-    predicted_iou: FloatArray
+    predicted_iou: Float32Array
 
 
 def prompt_masks(
@@ -89,16 +89,14 @@ def _segment_kind(
     return PromptedMasks(chosen, answer.predicted_iou.reshape(-1)[best])
 
 
-def pairwise_iou(runs: Runs, others: Runs) -> npt.NDArray[np.float64]:
+def pairwise_iou(runs: Runs, others: Runs) -> FloatArray:
     """Return the IoU of mask k with mask k of another batch; shape (n,), NaN if both are empty."""
     rows = np.arange(len(runs))
     shared = np.zeros(len(runs))
     pairs = cross_overlaps(runs, rows, others, rows)
     shared[pairs.first] = pairs.intersection
     union = area(runs) + area(others) - shared
-    iou: npt.NDArray[np.float64] = np.divide(
-        shared, union, out=np.full(len(runs), np.nan), where=union > 0
-    )
+    iou: FloatArray = np.divide(shared, union, out=np.full(len(runs), np.nan), where=union > 0)
     return iou
 
 
@@ -134,7 +132,7 @@ def make_prompts(
     return made
 
 
-def _grow_boxes(corners: npt.NDArray[np.float64], share: float, frame: Frame) -> FloatArray:
+def _grow_boxes(corners: FloatArray, share: float, frame: Frame) -> Float32Array:
     """Move each side of XYXY boxes outwards by a share of the box, within the image."""
     grow = (corners[:, 2:] - corners[:, :2]) * share
     limit = np.array([frame.width, frame.height])
@@ -143,7 +141,7 @@ def _grow_boxes(corners: npt.NDArray[np.float64], share: float, frame: Frame) ->
     return np.hstack([low, high]).astype(np.float32)
 
 
-def sample_inside(runs: Runs, row: int, count: int) -> FloatArray:
+def sample_inside(runs: Runs, row: int, count: int) -> Float32Array:
     """Return points inside a mask, the deepest first, then others apart from those before.
 
     Deep is far from every pixel outside, the image's border counted as outside. A later point is
@@ -172,7 +170,7 @@ def sample_inside(runs: Runs, row: int, count: int) -> FloatArray:
     return np.array(found, np.float32) + np.array([x - 1, y - 1], np.float32)
 
 
-def low_res_logits(runs: Runs, row: int, frame: Frame, low_side: int) -> FloatArray:
+def low_res_logits(runs: Runs, row: int, frame: Frame, low_side: int) -> Float32Array:
     """Return a mask as low-res logits, as a prompt takes them.
 
     Args:
@@ -197,9 +195,7 @@ def low_res_logits(runs: Runs, row: int, frame: Frame, low_side: int) -> FloatAr
     return logits
 
 
-def _cell_shares(
-    start: int, length: int, scale: float, cells: int
-) -> tuple[int, npt.NDArray[np.float64]]:
+def _cell_shares(start: int, length: int, scale: float, cells: int) -> tuple[int, FloatArray]:
     """Return the first cell that pixels ``start:start + length`` touch, and their share of each."""
     edges = np.clip((start + np.arange(length + 1)) * scale, 0, cells)
     first, last = int(edges[0]), int(np.ceil(edges[-1]))

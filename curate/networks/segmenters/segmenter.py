@@ -9,11 +9,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from curate.common.arrays import AnyArray, ByteArray, Float32Array
 from curate.errors import CallError
 from curate.rle.logits import Taps, bilinear_taps
-
-FloatArray = npt.NDArray[np.float32]
-ImageArray = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Frame:
         """Return SAM 2's frame: both sides fill the input, whatever the proportions."""
         return cls(height, width, side, side, side, "direct")
 
-    def to_input(self, points: npt.ArrayLike) -> FloatArray:
+    def to_input(self, points: npt.ArrayLike) -> Float32Array:
         """Convert pixel coordinates of the image, shape (..., 2), x then y, to the input's."""
         scale = (self.resized_width / self.width, self.resized_height / self.height)
         return np.asarray(np.asarray(points, np.float64) * scale, np.float32)
@@ -80,10 +78,10 @@ class Prompts:
         masks: Shape (N, h, w), low-res logits as the segmenter gives them, or None.
     """
 
-    points: FloatArray | None = None
+    points: Float32Array | None = None
     labels: npt.NDArray[np.int8] | None = None
-    boxes: FloatArray | None = None
-    masks: FloatArray | None = None
+    boxes: Float32Array | None = None
+    masks: Float32Array | None = None
 
     def __post_init__(self) -> None:
         if (self.points is None) != (self.labels is None):
@@ -135,8 +133,8 @@ class Answer:
         frame: How the logits lie on the image.
     """
 
-    logits: FloatArray
-    predicted_iou: FloatArray
+    logits: Float32Array
+    predicted_iou: Float32Array
     frame: Frame
 
     def __len__(self) -> int:
@@ -179,7 +177,7 @@ class Segmenter(Protocol):
     def low_side(self) -> int:
         """Height and width of its low-res logits (256 for SAM at 1024 px)."""
 
-    def embed(self, images: Sequence[ImageArray]) -> list[Embedding]:
+    def embed(self, images: Sequence[ByteArray]) -> list[Embedding]:
         """Embed RGB images, each of shape (height, width, 3), uint8."""
 
     def segment(self, embedding: Embedding, prompts: Prompts, *, multimask: bool) -> Answer:
@@ -189,10 +187,10 @@ class Segmenter(Protocol):
             CallError: A prompt does not lie on the image.
         """
 
-    def pack(self, embedding: Embedding) -> dict[str, npt.NDArray[Any]]:
+    def pack(self, embedding: Embedding) -> dict[str, AnyArray]:
         """Return an embedding's parts as plain arrays, without loss, for a file."""
 
-    def unpack(self, arrays: dict[str, npt.NDArray[Any]], frame: Frame) -> Embedding:
+    def unpack(self, arrays: dict[str, AnyArray], frame: Frame) -> Embedding:
         """Undo :meth:`pack`.
 
         Raises:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import ByteArray, Float32Array
 from curate.errors import CallError
 from curate.networks.runtime.hub import import_optional
-from curate.networks.segmenters.segmenter import Frame, ImageArray
+from curate.networks.segmenters.segmenter import Frame
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
@@ -96,7 +96,7 @@ def low_res_side(model: Any) -> int:
     return 4 * int(model.config.prompt_encoder_config.image_embedding_size)
 
 
-def prepare_image(image: ImageArray, side: int) -> tuple[npt.NDArray[np.float32], Frame]:
+def prepare_image(image: ByteArray, side: int) -> tuple[Float32Array, Frame]:
     """Return an image as SAM's input: resized, normalised, padded with zeros.
 
     Args:

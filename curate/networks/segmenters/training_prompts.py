@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from curate import rle
+from curate.common.arrays import BoolArray, ByteArray, Float32Array, IntArray
 from curate.networks.runtime.hub import import_optional
 from curate.networks.segmenters.prompting import MASK_LOGIT, POINTS_PER_PROMPT
-from curate.networks.segmenters.segmenter import Frame, ImageArray
+from curate.networks.segmenters.segmenter import Frame
 from curate.networks.segmenters.small_sam import low_res_side, prepare_image
 from curate.rle import Runs
 
-Masks = npt.NDArray[np.bool_]
-Scene = tuple[ImageArray, "Runs | Masks"]
+Masks = BoolArray
+Scene = tuple[ByteArray, "Runs | Masks"]
 Tensor = Any
 MAX_JITTER_PX = 20.0
 """How far a corner of a box is moved at most, in pixels."""
@@ -90,9 +90,7 @@ def draw_sample(
     )
 
 
-def _objects(
-    scene: Scene, frame: Frame, most: int, random: np.random.Generator
-) -> npt.NDArray[np.float32]:
+def _objects(scene: Scene, frame: Frame, most: int, random: np.random.Generator) -> Float32Array:
     """Return some of a scene's masks in the input, as shares of its pixels."""
     from PIL import Image
 
@@ -120,10 +118,10 @@ class PromptSet:
         masks: Low-res logits drawn before, or None.
     """
 
-    rows: npt.NDArray[np.int64]
-    boxes: npt.NDArray[np.float32] | None = None
-    points: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    labels: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    rows: IntArray
+    boxes: Float32Array | None = None
+    points: list[Float32Array] = field(default_factory=list)
+    labels: list[IntArray] = field(default_factory=list)
     masks: Tensor | None = None
 
     def inputs(self, device: Any) -> dict[str, Tensor]:
@@ -146,9 +144,7 @@ class PromptSet:
         return self.boxes is None and len(self.points) == 1 and self.masks is None
 
 
-def jitter_boxes(
-    masks: Masks, random: np.random.Generator, jitter: float = 0.1
-) -> npt.NDArray[np.float32]:
+def jitter_boxes(masks: Masks, random: np.random.Generator, jitter: float = 0.1) -> Float32Array:
     """Return each mask's box with every corner moved at random, as SAM's training does.
 
     Args:
@@ -173,7 +169,7 @@ def jitter_boxes(
     return ordered.astype(np.float32)
 
 
-def sample_points(masks: Masks, random: np.random.Generator) -> npt.NDArray[np.float32]:
+def sample_points(masks: Masks, random: np.random.Generator) -> Float32Array:
     """Return a point of each mask, every pixel as likely; NaN where the mask is empty.
 
     Args:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from curate.common.arrays import AnyArray, ByteArray
 from curate.errors import CallError, SourceError
 from curate.networks.runtime.devices import (
     AdaptiveBatches,
@@ -28,7 +28,7 @@ from curate.networks.runtime.devices import (
     translate_network_errors,
 )
 from curate.networks.runtime.hub import import_optional, model_fingerprint, read_config
-from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, ImageArray, Prompts
+from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, Prompts
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MAX_SIDE = 1 << 14
@@ -105,12 +105,12 @@ class TransformersSegmenter:
         lay = Frame.squashed if self.kind.squashed else Frame.longest_side
         return lay(height, width, self.side)
 
-    def embed(self, images: Sequence[ImageArray]) -> list[Embedding]:
+    def embed(self, images: Sequence[ByteArray]) -> list[Embedding]:
         """Embed RGB images, each of shape (height, width, 3), uint8."""
         parts = self.images_at_once.run(self._embed, list(images))
         return [embedding for batch in parts for embedding in batch]
 
-    def _embed(self, images: Sequence[ImageArray]) -> list[Embedding]:
+    def _embed(self, images: Sequence[ByteArray]) -> list[Embedding]:
         torch = import_optional("torch", "a segmenter")
         frames = [self.frame(*image.shape[:2]) for image in images]
         pixels = torch.stack([self.prepare(image) for image in images]).to(self.device)
@@ -124,7 +124,7 @@ class TransformersSegmenter:
             for k, frame in enumerate(frames)
         ]
 
-    def prepare(self, image: ImageArray) -> Any:
+    def prepare(self, image: ByteArray) -> Any:
         """Return the preprocessed input of an image: a float32 tensor of shape (3, side, side).
 
         Raises:
@@ -221,11 +221,11 @@ class TransformersSegmenter:
             refuse_output(self.name, "its answer is not finite (NaN or infinite)")
         return logits, iou
 
-    def pack(self, embedding: Embedding) -> dict[str, npt.NDArray[Any]]:
+    def pack(self, embedding: Embedding) -> dict[str, AnyArray]:
         """Return an embedding's parts as float32 arrays."""
         return {f"part{k}": part.cpu().numpy() for k, part in enumerate(embedding.parts)}
 
-    def unpack(self, arrays: dict[str, npt.NDArray[Any]], frame: Frame) -> Embedding:
+    def unpack(self, arrays: dict[str, AnyArray], frame: Frame) -> Embedding:
         """Undo :meth:`pack`.
 
         Raises:

@@ -8,14 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import ByteArray, IntArray
 from curate.dataset.image_join import REASONS, Listing, join
 from curate.dataset.image_names import stem
 from curate.errors import SourceError
 from curate.store.audit import Audit
-from curate.store.rows_by_id import IntArray
 
 
 @dataclass
@@ -98,7 +97,7 @@ class AuditImages:
 
     def _joined(
         self, names: Sequence[object], ids: Sequence[int | None]
-    ) -> tuple[IntArray, npt.NDArray[np.uint8]]:
+    ) -> tuple[IntArray, ByteArray]:
         wanted = {self.at[number] for number in ids if number in self.at}
         for name in names:
             wanted.update(self._by_stem.get(_key(name), ()))

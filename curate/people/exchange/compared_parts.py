@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.common.arrays import BoolArray, IntArray
 from curate.dataset.table import MaskTable
 from curate.errors import SourceError
 from curate.rle import Runs
 from curate.store.audit import Audit
-from curate.store.rows_by_id import BoolArray, IntArray, decode_masks
+from curate.store.rows_by_id import decode_masks
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from curate.common import files
+from curate.common.arrays import IntArray
 from curate.errors import CallError, SourceError
 from curate.formats import dataset_path, detect
 from curate.people.exchange.compared_parts import ExportedMasks
 from curate.people.reviews.review_file import Reviews, has_reviews
-from curate.store.rows_by_id import IntArray
 
 _MIN_SHARE = 0.5
 """Least share of a queue's masks that a draw must hold to be the one it was made of."""

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.common.arrays import IntArray
 from curate.dataset.table import finish, plain
 from curate.errors import SourceError
 from curate.people.exchange.compared_parts import CorrectedImages, ExportedMasks
@@ -37,7 +38,7 @@ from curate.people.exchange.tool_labels import Labels, fill_category_names
 from curate.people.exchange.tool_shapes import ImportedImage, ImportedMask, parse_mask_id
 from curate.rle import Runs, area, cross_overlaps, paste
 from curate.store.audit import Audit
-from curate.store.rows_by_id import IntArray, decode_masks, encode_canonical, pair_iou, rows_of
+from curate.store.rows_by_id import decode_masks, encode_canonical, pair_iou, rows_of
 
 MIN_IOU = 0.5
 """Two masks that share less are not taken for one: above it, no third one can share more."""

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from curate.common import files
+from curate.common.arrays import ByteArray
 from curate.errors import CallError
 from curate.formats.format import copy_file
 from curate.images import Box, ImageFolder, window
-from curate.images.canvas import Bytes
 from curate.people.exchange.queue_writing import ExportOptions, plain_records
 from curate.rle import Runs, bbox, cut
 from curate.store.audit import Audit
@@ -99,7 +99,7 @@ def find_pictures(audit: Audit, how: ExportOptions) -> RecentPictures | None:
 class RecentPictures(ImageFolder):
     """A folder that keeps the pictures decoded last: a queue comes back to an image many times."""
 
-    def piece(self, file_name: object, size: tuple[int, int], box: Box) -> Bytes | None:
+    def piece(self, file_name: object, size: tuple[int, int], box: Box) -> ByteArray | None:
         """Return a window of a picture in RGB, every pixel of it; it must not be written to.
 
         Args:
@@ -114,7 +114,7 @@ class RecentPictures(ImageFolder):
             if (box.h, box.w) != size:
                 return self.load(file_name, size, box=box)
             return None if size[0] * size[1] > MAX_PIXELS else self.load(file_name, size)
-        kept: dict[Any, Bytes] = self.__dict__.setdefault("_by_recent", {})
+        kept: dict[Any, ByteArray] = self.__dict__.setdefault("_by_recent", {})
         key = (file_name, size)
         pixels = kept.pop(key, None)
         while sum(one.nbytes for one in kept.values()) > RECENT_BYTES:

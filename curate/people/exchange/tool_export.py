@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from curate.common.arrays import IntArray
 from curate.errors import CallError, SourceError
 from curate.people.exchange.compare import compare_with_audit
 from curate.people.exchange.compared_parts import ExportedMasks
@@ -31,7 +32,7 @@ from curate.people.exchange.tool_image_names import PictureNames, PictureWindow
 from curate.people.exchange.tool_labels import Labels
 from curate.people.exchange.tool_shapes import ImportedImage, Tool
 from curate.people.reviews.review_file import Reviews, has_reviews
-from curate.store.rows_by_id import IntArray, rows_of
+from curate.store.rows_by_id import rows_of
 
 
 def import_tool_export(

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray
 from curate.dataset.table import plain
 from curate.store.audit import Audit
 from curate.store.audit_sql import column_types
@@ -68,7 +68,7 @@ def _name_or_number(name: Any, number: Any) -> str | None:
     return None if number is None else str(number)
 
 
-def is_relabelled(before: Iterable[Any], after: Iterable[Any]) -> npt.NDArray[np.bool_]:
+def is_relabelled(before: Iterable[Any], after: Iterable[Any]) -> BoolArray:
     """Return which masks changed their category, shape (n,); no category is no change."""
     pairs = zip(before, after, strict=True)
     return np.array([new is not None and new != old for old, new in pairs], np.bool_)

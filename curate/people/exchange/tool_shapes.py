@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from curate.common.arrays import IntArray
 from curate.formats.segmentation import Segmentation
 from curate.people.exchange.exported_masks import read_dataset_ids
-from curate.store.rows_by_id import IntArray
 
 UNREAD = Segmentation(None, "no_segmentation", "it was not read")
 """What stands for the masks of pictures that nobody asked for."""

@@ -9,20 +9,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import FloatArray, IntArray
 from curate.people.guarantees.image_betting import Gains, image_gains
 from curate.people.guarantees.reviewed_sample import Population, ReviewedSample
 from curate.people.guarantees.tail_bounds import (
-    FloatArray,
     betting_tail,
     binomial_cdf,
     count_tail,
     weighted_tail,
 )
-
-IntArray = npt.NDArray[np.int64]
 
 MASK_THRESHOLDS = 200
 IMAGE_THRESHOLDS = 40

@@ -27,16 +27,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import FloatArray
 from curate.common.ranges import check_numbers
 from curate.errors import CallError
 from curate.people.guarantees.acceptance_tests import ThresholdTests, count_by_threshold
 from curate.people.guarantees.reviewed_sample import Population, ReviewedSample
 from curate.people.guarantees.tail_bounds import zero_failures
-
-FloatArray = npt.NDArray[np.float64]
 
 PROMISED_RISK = 0.5
 """Share of the risk put on the threshold that the score promises; the score may be wrong."""

@@ -19,17 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.common.ranges import check_numbers
 from curate.errors import CallError
 from curate.people.guarantees import intervals
 from curate.people.guarantees.draw_checks import WHERE
-from curate.people.guarantees.reviewed_sample import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    Population,
-    ReviewedSample,
-)
+from curate.people.guarantees.reviewed_sample import Population, ReviewedSample
 from curate.people.guarantees.tail_bounds import zero_failures
 from curate.people.reviews.recorded_draws import RecordedDraw
 

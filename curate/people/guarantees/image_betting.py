@@ -28,16 +28,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from curate.people.guarantees.reviewed_sample import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    Population,
-    ReviewedSample,
-)
+from curate.common.arrays import AnyArray, BoolArray, FloatArray, IntArray
+from curate.people.guarantees.reviewed_sample import Population, ReviewedSample
 from curate.people.guarantees.tail_bounds import log_wealth
 
 _MAX_CAPS = 12
@@ -61,7 +55,7 @@ class Gains:
 
 def image_gains(
     sample: ReviewedSample,
-    at: npt.NDArray[Any],
+    at: AnyArray,
     population: Population,
     grid: tuple[Any, Any, float],
 ) -> tuple[Gains, int]:
@@ -97,9 +91,7 @@ def image_gains(
     return Gains(logs, log_wealth(gained, worst), expected), len(ids)
 
 
-def _count_by_image(
-    drawn: npt.NDArray[Any], at: npt.NDArray[Any], shape: tuple[int, int]
-) -> FloatArray:
+def _count_by_image(drawn: AnyArray, at: AnyArray, shape: tuple[int, int]) -> FloatArray:
     """Return the masks of each image accepted at each threshold, shape (images, thresholds)."""
     flat = drawn * (shape[1] + 1) + at
     counts = np.bincount(flat, minlength=shape[0] * (shape[1] + 1))

@@ -34,16 +34,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.errors import CallError
 from curate.people.guarantees.draw_checks import WHERE
 from curate.people.guarantees.image_betting import ImageBets
-from curate.people.guarantees.reviewed_sample import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    Population,
-    ReviewedSample,
-)
+from curate.people.guarantees.reviewed_sample import Population, ReviewedSample
 from curate.people.guarantees.tail_bounds import (
     betting_tail,
     count_tail,

@@ -26,17 +26,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.errors import CallError
 from curate.people.guarantees import draw_checks as check
 from curate.people.guarantees.draw_checks import EQUAL_RATIO, WHERE
 from curate.people.reviews.recorded_draws import RecordedDraw
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 MAX_GAPS = 0.02
 """Most masks without a decision in what counts of a draw, as a share of it."""

@@ -33,9 +33,9 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from curate.common.arrays import FloatArray
+
 BETS = ((1.0, 0.4), (0.5, 0.3), (0.25, 0.2), (0.1, 0.1))
 """Shares of the largest bet that cannot ruin, and how much is put on each."""
 

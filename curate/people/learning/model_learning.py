@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curate.common import files
+from curate.common.arrays import BoolArray, UInt64Array
 from curate.common.pool import Pool
 from curate.common.progress import Progress
 from curate.people.learning.learn_result import CALIBRATED, KEPT, USED, LearningResult
@@ -54,7 +54,6 @@ from curate.store.audit_info import DECIDING, INFO
 LEARNING = "learning"
 """Where ``audit.json`` holds what came of learning: of the model in force, if there is one."""
 
-BoolArray = npt.NDArray[np.bool_]
 
 MIN_UNSEEN = 5
 """Bad masks, good masks and images that a start must be new to, so that it can be tried on them."""
@@ -146,7 +145,7 @@ def _hash_inputs(
     return hashlib.sha256(f"{other}\n{rows}".encode()).hexdigest()
 
 
-def _images_seen(choice: _ModelChoice, given: StartingModel | None) -> npt.NDArray[np.uint64]:
+def _images_seen(choice: _ModelChoice, given: StartingModel | None) -> UInt64Array:
     """Return the images that the starting model was trained on, where it is part of the model."""
     used = given is not None and START in choice.model.experts
     return given.model.seen if given and used else np.empty(0, np.uint64)

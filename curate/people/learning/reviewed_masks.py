@@ -7,11 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from curate import scorers
+from curate.common.arrays import BoolArray, FloatArray, IntArray, UInt64Array
 from curate.errors import AuditError, CallError
 from curate.pipeline.deciding import is_crowd, sample
 from curate.quality import label_free
@@ -19,8 +19,6 @@ from curate.quality.features import FeatureColumns, choose_columns, total_eviden
 from curate.quality.sample_weights import prominence
 from curate.store.audit import Audit
 from curate.store.audit_files import count_parts, part_names, read_part, to_frame
-
-FloatArray = npt.NDArray[np.float64]
 
 MIN_BAD = 5
 MIN_GOOD = 5
@@ -72,11 +70,11 @@ class ReviewedMasks:
     """
 
     masks: MaskFeatures
-    bad: npt.NDArray[np.bool_]
+    bad: BoolArray
     dataset: MaskFeatures
     columns: FeatureColumns
     check: MaskFeatures
-    check_bad: npt.NDArray[np.bool_]
+    check_bad: BoolArray
     check_weight: FloatArray
     left_out: dict[str, int] = field(default_factory=dict)
 
@@ -88,7 +86,7 @@ class ReviewedMasks:
         )
         return prominence(here, there)
 
-    def image_keys(self) -> npt.NDArray[np.uint64]:
+    def image_keys(self) -> UInt64Array:
         """Return a hash of each mask's image, equal in every audit of the same pictures."""
         return hash_images(self.masks.frame)
 
@@ -158,9 +156,7 @@ def _check_labels(labels: pd.DataFrame) -> None:
         raise CallError("a mask has two labels", "learn", "take Reviews.resolve_labels()")
 
 
-def _check_enough(
-    bad: npt.NDArray[np.bool_], images: npt.NDArray[np.int64], left_out: dict[str, int]
-) -> None:
+def _check_enough(bad: BoolArray, images: IntArray, left_out: dict[str, int]) -> None:
     """Check that there are enough reviews of both kinds to learn from.
 
     Raises:
@@ -209,7 +205,7 @@ def _read_columns(audit: Audit, ids: pd.Index, wanted: Collection[str]) -> pd.Da
     return frame.sort_index()
 
 
-def hash_images(frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
+def hash_images(frame: pd.DataFrame) -> UInt64Array:
     """Return a hash of each mask's image, by its file name (by its id where it has none)."""
     names = frame["file_name"].astype(object).where(frame["file_name"].notna(), "")
     keys = [name or f"#{k}" for name, k in zip(names, frame["image_id"], strict=True)]

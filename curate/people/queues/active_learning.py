@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import FloatArray, IntArray
 from curate.people.queues.sampling import allocate_webster, make_ordered_draw
 
 POOL_FACTOR = 5
@@ -13,9 +13,6 @@ POOL_FACTOR = 5
 
 GROUP_SIZE = 5_000
 """Masks among which the most different ones are looked for at once."""
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 
 def draw_learn(

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import IntArray
 from curate.common.ranges import MOST, check_numbers
 from curate.errors import AuditError, CallError
 from curate.people.queues import sampling
@@ -131,7 +131,6 @@ MAX_PER_IMAGE = 5
 POPULATION = "masks with status ok that are no crowd regions, whatever their action"
 
 _NOT_SHOWN = ("missing", "unreadable", "invalid_size", "duplicate_id")
-IntArray = npt.NDArray[np.int64]
 DrawnMasks = tuple[pd.DataFrame, dict[str, Any]]
 """A draw, and what is recorded of how it was made."""
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import FloatArray, IntArray
 from curate.common.ranges import check_numbers
 from curate.errors import CallError
 
@@ -30,8 +30,6 @@ COLUMNS = ("mask_id", "inclusion_probability", "stratum", "place", "slot", "hone
 
 STRATA = 5
 NO_STRATUM = -1
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 
 MAX_LAG = 0.1

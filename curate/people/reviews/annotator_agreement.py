@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import AnyArray, IntArray
 from curate.people.reviews.resolved_labels import ACTION_CODE, ACTION_NAMES, CURRENT
 from curate.people.reviews.row_frames import fetch_frame
-
-IntArray = npt.NDArray[np.int64]
 
 _CURRENT_SQL = (
     f"select mask_id, reviewer, {ACTION_CODE.format('action')}, seconds "
@@ -158,7 +156,7 @@ def cohen_kappa(first: IntArray, second: IntArray) -> float:
     return _kappa(table)
 
 
-def _kappa(table: npt.NDArray[Any]) -> float:
+def _kappa(table: AnyArray) -> float:
     """Return kappa of a table of counts: one person's answers down, the other's across."""
     n = int(table.sum())
     agreed = n * int(np.trace(table))

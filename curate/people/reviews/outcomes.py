@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import IntArray
 from curate.dataset.table import BINARY
 from curate.people.reviews.resolved_labels import NO_HONEYPOT
 from curate.people.reviews.row_frames import fetch_frame
@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
 
 
 def resolve_outcomes(
-    connection: sqlite3.Connection, rule: str, only: npt.NDArray[np.int64] | None = None
+    connection: sqlite3.Connection, rule: str, only: IntArray | None = None
 ) -> pd.DataFrame:
     """Resolve the votes on each mask.
 

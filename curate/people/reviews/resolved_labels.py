@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.common.option_values import RULES
 from curate.common.ranges import check_numbers
 from curate.people.reviews.row_frames import fetch_frame
@@ -56,9 +56,6 @@ from (
 """Why a mask was shown. A random draw counts before all others: a mask that chance has drawn stays
 drawn, whoever looks at it again for another reason."""
 
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
 class _Votes:
@@ -69,7 +66,7 @@ class _Votes:
 
     action: IntArray
     bad: BoolArray
-    iou: npt.NDArray[np.float64]
+    iou: FloatArray
     order: tuple[IntArray, IntArray]
     group: IntArray
     starts: IntArray

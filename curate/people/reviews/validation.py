@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import CallError, SourceError
@@ -84,8 +83,6 @@ SKEW_US = 5 * 60 * 1_000_000
 
 SAME_IOU = 0.01
 """How far a stated IoU may be from the measured one: people round."""
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import BoolArray, IntArray
 from curate.people.webapp.leases import Lease, Leases
 from curate.people.webapp.queue_progress import QueueProgress
 from curate.people.webapp.shown_queue import ShownQueue
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class MaskRequest:
     count: int
     holding: Sequence[int] = ()
     fits: BoolArray | None = None
-    order: npt.NDArray[np.int64] | None = None
+    order: IntArray | None = None
 
 
 @dataclass
@@ -290,7 +288,7 @@ class Assigner:
         return int(open_.sum())
 
 
-def best_order(queue: ShownQueue) -> npt.NDArray[np.int64] | None:
+def best_order(queue: ShownQueue) -> IntArray | None:
     """Return the rows of a queue with the likely-good masks first; None where there is no quality.
 
     A random sample keeps its own order: a selection from it is not random.

@@ -13,7 +13,7 @@ from curate.people.webapp.request_parsing import ClickRequest, RequestError
 from curate.rle import Runs, area, decode, encode
 
 if TYPE_CHECKING:
-    from curate.images.canvas import Bytes
+    from curate.common.arrays import ByteArray
     from curate.networks.segmenters.segmenter import Answer, Segmenter
 
 
@@ -64,7 +64,7 @@ class ClickSegmenter:
             raise RequestError(503, "the segmenter is still loading")
         return self._segmenter
 
-    def draw(self, pixels: Bytes, asked: ClickRequest) -> dict[str, Any]:
+    def draw(self, pixels: ByteArray, asked: ClickRequest) -> dict[str, Any]:
         """Return the mask that clicks ask for.
 
         Args:

@@ -15,17 +15,15 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.common.arrays import AnyArray, BoolArray, Int32Array, IntArray
 from curate.errors import CallError
 from curate.people.webapp.score_texts import score_columns
 from curate.people.webapp.shown_queue import ShownQueue
 from curate.render.formatting import BLANKED, display_text, kind_of
 from curate.scorers.reason_template import JOINT
-
-BoolArray = npt.NDArray[np.bool_]
 
 MAX_LISTED = 500
 """Categories and reasons that are listed, the frequent ones."""
@@ -55,7 +53,7 @@ class Filter:
 class _CodedColumn:
     """A text column as integer codes with a dictionary."""
 
-    codes: npt.NDArray[np.int32]
+    codes: Int32Array
     words: Sequence[str | None]
     masks: Counter[int] = field(default_factory=Counter)
 
@@ -71,7 +69,7 @@ class Filters:
     def __init__(self, queue: ShownQueue) -> None:
         self.queue = queue
         self._kept: OrderedDict[Filter, BoolArray] = OrderedDict()
-        self._numbers: OrderedDict[str, npt.NDArray[Any]] = OrderedDict()
+        self._numbers: OrderedDict[str, AnyArray] = OrderedDict()
         self._lock = threading.Lock()
 
     @cached_property
@@ -83,7 +81,7 @@ class Filters:
         return _read_coded(self.queue, "reasons")
 
     @cached_property
-    def _kinds(self) -> dict[str, tuple[str, npt.NDArray[np.int64]]]:
+    def _kinds(self) -> dict[str, tuple[str, IntArray]]:
         """By id: a kind of reason, and the codes of the texts that hold it."""
         holding: dict[str, list[int]] = {}
         for code, text in enumerate(self._reasons.words):
@@ -159,7 +157,7 @@ class Filters:
             fits &= (values >= low) & (values <= high)  # a missing value is neither
         return fits
 
-    def _score(self, column: str) -> npt.NDArray[Any]:
+    def _score(self, column: str) -> AnyArray:
         if column not in {term.column for term in score_columns(self.queue)}:
             raise CallError("there is no such score", do="choose another filter")
         if column not in self._numbers:
@@ -190,7 +188,7 @@ def _read_coded(queue: ShownQueue, column: str) -> _CodedColumn:
     return _CodedColumn(codes, list(words), masks)
 
 
-def _encode_texts(texts: Any, *, blanked: bool) -> tuple[list[str | None], npt.NDArray[np.int64]]:
+def _encode_texts(texts: Any, *, blanked: bool) -> tuple[list[str | None], IntArray]:
     """Return a column's distinct texts, and the code of each row."""
     if not pa.types.is_dictionary(texts.type):
         texts = texts.dictionary_encode()

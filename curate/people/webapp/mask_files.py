@@ -16,18 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.common.arrays import FloatArray, IntArray
 from curate.rle import Runs, decode
 from curate.store.audit import Audit
 from curate.store.audit_files import part_paths
 from curate.store.parquet_parts import check_table, read_names, reading_part
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 CACHE_BYTES = 16_000_000
 """What images in memory may take together."""

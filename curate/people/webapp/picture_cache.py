@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from curate.common.arrays import ByteArray
 from curate.images import Box, ImageFolder
-from curate.images.canvas import Bytes
 from curate.render.crops import KEPT_PIXELS, sample_brightening, shrink, visible
 
 VIEWS = {"card": 1024, "near": 2048, "whole": 2048}
@@ -69,9 +69,9 @@ class ViewCache:
         self._folder = folder
         self._made: OrderedDict[ViewRequest, bytes | None] = OrderedDict()
         self._making: dict[ViewRequest, Future[bytes | None]] = {}
-        self._decoded: OrderedDict[tuple[str, tuple[int, int]], Bytes] = OrderedDict()
+        self._decoded: OrderedDict[tuple[str, tuple[int, int]], ByteArray] = OrderedDict()
         self._decoding: dict[tuple[str, tuple[int, int]], threading.Lock] = {}
-        self._tables: OrderedDict[tuple[str, tuple[int, int]], Bytes | None] = OrderedDict()
+        self._tables: OrderedDict[tuple[str, tuple[int, int]], ByteArray | None] = OrderedDict()
         self._lock = threading.Lock()
         self._large = threading.Lock()
         self._pool = ThreadPoolExecutor(RENDER_THREADS, "pictures")
@@ -95,7 +95,7 @@ class ViewCache:
                 self._making[view] = self._pool.submit(self._render, view)
             return self._making[view]
 
-    def pixels(self, file_name: str, size: tuple[int, int]) -> Bytes | None:
+    def pixels(self, file_name: str, size: tuple[int, int]) -> ByteArray | None:
         """Return a decoded picture in RGB, upright; None where there is none.
 
         None too where it has more than :data:`MAX_PIXELS`.
@@ -120,14 +120,14 @@ class ViewCache:
                     _evict(self._decoded, DECODED_BYTES, lambda p: p.nbytes)
         return pixels
 
-    def _decode(self, file_name: str, size: tuple[int, int]) -> Bytes | None:
+    def _decode(self, file_name: str, size: tuple[int, int]) -> ByteArray | None:
         assert self._folder is not None
         if size[0] * size[1] <= _SMALL_PIXELS:
             return visible(self._folder.load(file_name, size))
         with self._large:  # one at a time, or memory would not do
             return visible(self._folder.load(file_name, size))
 
-    def _piece(self, view: ViewRequest, box: Box) -> Bytes | None:
+    def _piece(self, view: ViewRequest, box: Box) -> ByteArray | None:
         """Return a window of a picture as displayed, decoding no more than needed."""
         if view.size[0] * view.size[1] <= KEPT_PIXELS:
             pixels = self.pixels(view.file_name, view.size)

@@ -6,9 +6,9 @@ import sqlite3
 from collections import Counter
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
+from curate.common.arrays import BoolArray
 from curate.people.reviews import Reviews
 from curate.people.webapp.shown_queue import ShownQueue
 from curate.people.webapp.unsettled import Unsettled, find_changed, find_unsettled
@@ -99,7 +99,7 @@ class QueueProgress:
         """Return the people who have decided on a row's mask."""
         return self._sets[int(self._group[row])]
 
-    def by(self, reviewer: str) -> npt.NDArray[np.bool_]:
+    def by(self, reviewer: str) -> BoolArray:
         """Return the rows whose mask a person has decided on."""
         own = np.array([reviewer in people for people in self._sets])
         return np.asarray(own[self._group], np.bool_)

@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from curate.common.arrays import IntArray
 from curate.common.clock import SYSTEM, Clock
 from curate.people.reviews import has_reviews, open_reviews
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
@@ -91,7 +90,7 @@ class ReviewSession:
         self.leases.close()
 
     @cached_property
-    def _best(self) -> npt.NDArray[np.int64] | None:
+    def _best(self) -> IntArray | None:
         return best_order(self.queue)
 
     def about(self) -> dict[str, Any]:

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.common.arrays import BoolArray, IntArray
 from curate.errors import AuditError, CallError
 from curate.people.queues.draw_queue import visible_columns
 from curate.people.reviews import Reviews
-from curate.people.webapp.mask_files import IntArray, MaskFiles
+from curate.people.webapp.mask_files import MaskFiles
 from curate.store.audit import Audit
 
 ACTION = "review"
@@ -51,10 +52,10 @@ class ShownQueue:
     draw_id: int | None
     settings: Mapping[str, Any]
     files: MaskFiles
-    places: npt.NDArray[np.int64]
+    places: IntArray
     slots: npt.NDArray[np.int8]
     checks: bool = False
-    whole: npt.NDArray[np.bool_] | None = None
+    whole: BoolArray | None = None
     undrawn: int = 0
     columns: frozenset[str] = field(init=False)
 

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import IntArray
 from curate.people.reviews.outcomes import NOT_DRAWN_REASON, resolve_outcomes
 from curate.people.reviews.resolved_labels import NO_HONEYPOT
-
-IntArray = npt.NDArray[np.int64]
 
 _LAST_IDS = (
     "select (select coalesce(max(decision_id), 0) from decisions),"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from curate.common.arrays import FloatArray, Int32Array, IntArray
 from curate.rle import Runs, column_segments, kernel, segment_capacity
-from curate.rle.runs import FloatArray, Int32Array, IntArray, first_ending_after, inner_kernel
+from curate.rle.runs import first_ending_after, inner_kernel
 
 
 @inner_kernel

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import ByteArray, FloatArray, Int32Array, IntArray
 from curate.rle import kernel
 from curate.scorers.kernels.edge_walk import draw
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Int32Array = npt.NDArray[np.int32]
-BoolArray = npt.NDArray[np.bool_]
-Bytes = npt.NDArray[np.uint8]
 
 _ROUND = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)], np.int64)
 """The eight neighbours of a pixel, one after the other."""
@@ -29,7 +23,7 @@ def _grow_array(found: IntArray, n: int) -> IntArray:
 
 
 @kernel
-def _trace(crop: Bytes, x: int, y: int, ring: IntArray) -> tuple[IntArray, int]:
+def _trace(crop: ByteArray, x: int, y: int, ring: IntArray) -> tuple[IntArray, int]:
     """Walk around a piece from its first pixel; list where the way turns (Moore's tracing).
 
     Args:
@@ -71,7 +65,7 @@ def _trace(crop: Bytes, x: int, y: int, ring: IntArray) -> tuple[IntArray, int]:
 
 
 @kernel
-def _fill(crop: Bytes, x: int, y: int, stack: IntArray) -> IntArray:
+def _fill(crop: ByteArray, x: int, y: int, stack: IntArray) -> IntArray:
     """Mark the piece that a pixel is of as seen (2)."""
     stack = _grow_array(stack, 0)
     stack[0, 0], stack[0, 1] = x, y

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from curate.common.arrays import ByteArray, FloatArray, Int32Array, IntArray
 from curate.rle import kernel
 
 REACH_PX = 8
@@ -21,15 +22,11 @@ MIN_POINTS = 8
 TOLERANCE_PX = 1  # an outline on a pixel grid is up to a pixel beside the edge that it follows
 _NORMAL_PX = 3  # half the window in which the direction of the outline is found
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Int32Array = npt.NDArray[np.int32]
-Bytes = npt.NDArray[np.uint8]
 Picture = npt.NDArray[np.uint16]
 
 
 @kernel
-def smooth(channels: Bytes) -> Picture:
+def smooth(channels: ByteArray) -> Picture:
     """Smooth with weights 1, 2, 1 both ways (a standard deviation of 0.7 px); borders repeat.
 
     The sums are given, 16 times the mean: whole numbers take half the memory of floats.
@@ -58,7 +55,7 @@ def smooth(channels: Bytes) -> Picture:
 
 
 @kernel
-def draw(starts: Int32Array, ends: Int32Array, height: int) -> tuple[Bytes, int, int]:
+def draw(starts: Int32Array, ends: Int32Array, height: int) -> tuple[ByteArray, int, int]:
     """Draw runs into a crop, indexed [column, row], with a border of one pixel around it."""
     left = int(starts[0]) // height
     right = (int(ends[-1]) - 1) // height
@@ -83,7 +80,7 @@ def draw(starts: Int32Array, ends: Int32Array, height: int) -> tuple[Bytes, int,
 
 @kernel
 def _outline(
-    crop: Bytes, x0: int, y0: int, height: int, width: int, most: int
+    crop: ByteArray, x0: int, y0: int, height: int, width: int, most: int
 ) -> tuple[IntArray, int]:
     """List pixels of the mask beside a pixel of the image that is not of it, evenly thinned."""
     found = np.empty((256, 2), np.int64)
@@ -114,12 +111,12 @@ def _outline(
 
 
 @kernel
-def _inside(crop: Bytes, x: int, y: int) -> bool:
+def _inside(crop: ByteArray, x: int, y: int) -> bool:
     return bool(0 <= x < crop.shape[0] and 0 <= y < crop.shape[1] and crop[x, y])
 
 
 @kernel
-def _outward(crop: Bytes, x: int, y: int) -> tuple[float, float]:
+def _outward(crop: ByteArray, x: int, y: int) -> tuple[float, float]:
     """Return the direction that leads out of the mask, of length 1; zeros where there is none."""
     sum_x, sum_y = 0, 0
     for dx in range(-_NORMAL_PX, _NORMAL_PX + 1):

@@ -9,12 +9,9 @@ value, or each of the values. Rows come first, and a pixel belongs to the mask b
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from curate.common.arrays import BoolArray, ByteArray, IntArray
 from curate.rle import Runs, bbox, from_dense, kernel, paste, to_dense
-from curate.rle.runs import BoolArray, IntArray
-
-Bytes = npt.NDArray[np.uint8]
 
 OPAQUE = 128
 """Least alpha that counts as mask: a brush leaves soft edges, and half covered is covered."""
@@ -34,7 +31,7 @@ _PROBLEMS = {
 
 
 @kernel
-def _put_bits(out: Bytes, position: int, value: int, bits: int) -> int:
+def _put_bits(out: ByteArray, position: int, value: int, bits: int) -> int:
     """Write a number at a bit position; return the position after it."""
     for k in range(bits - 1, -1, -1):
         if (value >> k) & 1:
@@ -44,7 +41,7 @@ def _put_bits(out: Bytes, position: int, value: int, bits: int) -> int:
 
 
 @kernel
-def _put_run(out: Bytes, position: int, length: int, value: int) -> int:
+def _put_run(out: ByteArray, position: int, length: int, value: int) -> int:
     """Write one value ``length`` times."""
     while length > 0:
         count = min(length, _MAX_RUN)
@@ -78,7 +75,7 @@ def _row_runs(piece: BoolArray, x: int, y: int, width: int, out: IntArray) -> in
 
 
 @kernel
-def _pack(edges: IntArray, pixels: int, out: Bytes) -> int:
+def _pack(edges: IntArray, pixels: int, out: ByteArray) -> int:
     """Write a mask behind a header; return the number of bits."""
     position = _put_bits(out, 0, 4 * pixels, 32)
     position = _put_bits(out, position, _WORD - 1, 5)
@@ -92,7 +89,7 @@ def _pack(edges: IntArray, pixels: int, out: Bytes) -> int:
 
 
 @kernel
-def _get_bits(data: Bytes, position: int, bits: int) -> int:
+def _get_bits(data: ByteArray, position: int, bits: int) -> int:
     """Return the number at a bit position."""
     value = 0
     for k in range(position, position + bits):
@@ -114,7 +111,7 @@ def _add_edges(edges: IntArray, n: int, begin: int, end: int) -> int:
 
 
 @kernel
-def _unpack(data: Bytes, sizes: IntArray, total: int, edges: IntArray) -> int:
+def _unpack(data: ByteArray, sizes: IntArray, total: int, edges: IntArray) -> int:
     """Decode the edges of a mask; return their number, or a negative error code."""
     limit = 8 * len(data)
     position, n, i = HEADER_BITS, 0, 0
@@ -144,7 +141,7 @@ def _unpack(data: Bytes, sizes: IntArray, total: int, edges: IntArray) -> int:
     return n
 
 
-def encode_brush(runs: Runs, index: int) -> Bytes:
+def encode_brush(runs: Runs, index: int) -> ByteArray:
     """Return one mask in Label Studio's encoding: opaque on the mask, else transparent.
 
     Args:
@@ -168,7 +165,7 @@ def encode_brush(runs: Runs, index: int) -> Bytes:
     return out[: -(-used // 8)]
 
 
-def decode_brush(data: Bytes, height: int, width: int) -> Runs:
+def decode_brush(data: ByteArray, height: int, width: int) -> Runs:
     """Read one mask.
 
     Args:
