@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.formats.yolo.class_names import yaml_names
-from curate.formats.yolo.yaml_names import with_yaml_names
+from curate.formats.yolo.class_names import with_yaml_names, yaml_names
 
 NAME = "it's # a: new"
 SPELLED = "'it''s # a: new'"

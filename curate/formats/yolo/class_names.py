@@ -1,15 +1,17 @@
 """Class names of a YOLO dataset: ``names`` in its YAML file, or ``classes.txt``.
 
-Only what YOLO writes for ``names`` is understood, not all of YAML: a list or a mapping, in block or
-flow style, with plain or quoted names.
+Of YAML the top level is read, and ``names``: a list or a mapping, in block or flow style.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from curate.errors import CallError, SourceError
 from curate.formats.table_builder import plain
@@ -17,14 +19,13 @@ from curate.formats.table_builder import plain
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _LISTS = ("classes.txt", "obj.names", "labels/classes.txt", "_darknet.labels")
 _ABOVE = 4  # how many folders above the source are looked at
-_LARGEST = 10_000_000
+_LARGEST = 1_000_000
+_DEEPEST = 50  # levels of YAML
 
 _DATASET = re.compile(r"^(train|val|test|path|nc)[ \t]*:", re.MULTILINE)
 _PATH = re.compile(r"^path[ \t]*:[ \t]*([^#\r\n]*?)[ \t]*(?:#.*)?$", re.MULTILINE)
 _INSIDE = re.compile(r"labels|obj_[A-Za-z0-9]+_data", re.ASCII)
-_ITEM = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^,\[\]{}]*?)\s*(,|$)""")
-_ENTRY = re.compile(r"""(?:-\s+|['"]?(\d+)['"]?\s*:\s+)(.*)$""")
-_PAIR = re.compile(r"""\s*['"]?(\d+)['"]?\s*:\s*""")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # compiled, where there is a compiler
 
 
 @dataclass(frozen=True)
@@ -148,83 +149,123 @@ def with_names(data: bytes, names: Sequence[str]) -> bytes:
 
 
 def yaml_names(text: str) -> dict[int, str]:
-    """Return the value of the top-level key ``names`` of YAML text.
+    """Return the value of the top-level key ``names`` of YAML text, every name as it is written.
 
     >>> yaml_names("nc: 2\\nnames: ['a', b]\\n")
     {0: 'a', 1: 'b'}
     >>> yaml_names("names:\\n  0: cat  # an animal\\n  5: 'it''s'\\n")
     {0: 'cat', 5: "it's"}
     """
-    found = re.search(r"^names[ \t]*:[ \t]*(.*)$", text, re.MULTILINE)
-    if not found:
-        return {}
-    first, rest = _strip_comment(found[1]).strip(), text[found.end() :]
-    if first[:1] in ("[", "{"):
-        return _flow(first + rest)
-    return {} if first else _block(rest)
+    entries = _entries(_top_level(text).get("names", []))
+    return {number: scalar.value for number, _, scalar in entries}
 
 
-def _flow(text: str) -> dict[int, str]:
-    end = "]" if text[0] == "[" else "}"
-    names: dict[int, str] = {}
-    at = 1
-    text = "\n".join(_strip_comment(line) for line in text.splitlines())
-    while at < len(text) and text[at:].lstrip()[:1] not in (end, ""):
-        number = len(names)
-        if end == "}":
-            pair = _PAIR.match(text, at)
-            if not pair:
-                return {}
-            number, at = int(pair[1][:9]), pair.end()
-        item = re.compile(_ITEM.pattern.replace("|$)", rf"|(?=\{end}))")).match(text, at)
-        if not item:
-            return {}
-        names[number] = _unquote(item[1])
-        at = item.end()
-    return names
+def _top_level(text: str) -> dict[str, list[Any]]:
+    """Return the parser's events of the value of each key of a YAML mapping.
+
+    Nothing is constructed, no tag looked at and no alias followed, so no text can grow or run. A
+    mistake ends the reading: what stands before it counts.
+    """
+    values: dict[str, list[Any]] = {}
+    key: str | None = None
+    value: list[Any] = []
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth == 0 and isinstance(event, yaml.SequenceStartEvent | yaml.DocumentEndEvent):
+                break  # no mapping, or its end
+            if depth > _DEEPEST:
+                break
+            if depth and key is None:
+                if not isinstance(event, yaml.ScalarEvent):
+                    break
+                key, value = event.value, []
+            elif key is not None:
+                value.append(event)
+                if depth == 1 and not isinstance(event, yaml.CollectionStartEvent):
+                    values.setdefault(key, value)
+                    key = None
+            depth += isinstance(event, yaml.CollectionStartEvent)
+    except yaml.YAMLError:
+        pass
+    return values
 
 
-def _block(text: str) -> dict[int, str]:
-    names: dict[int, str] = {}
-    for line in text.splitlines():
-        bare = _strip_comment(line)
-        entry = _ENTRY.match(bare.strip())
-        if not bare.strip():
-            continue
-        if not entry or (entry[1] and not line[:1].isspace()):
-            break
-        names[int(entry[1][:9]) if entry[1] else len(names)] = _unquote(entry[2].strip())
-    return names
+def _entries(value: list[Any]) -> list[tuple[int, Any, Any]]:
+    """Return of each name its number, and the scalars that begin its entry and hold it.
+
+    Nothing where the value is neither a list of names nor a mapping of numbers to names.
+    """
+    scalars = value[1:-1]
+    if len(value) < 3 or not all(isinstance(one, yaml.ScalarEvent) for one in scalars):
+        return []
+    if isinstance(value[0], yaml.SequenceStartEvent):
+        return [(number, one, one) for number, one in enumerate(scalars)]
+    if not all(re.fullmatch(r"[0-9]{1,9}", one.value) for one in scalars[::2]):
+        return []
+    pairs = zip(scalars[::2], scalars[1::2], strict=True)
+    return [(int(number.value), number, name) for number, name in pairs]
 
 
-def _strip_comment(line: str) -> str:
-    """Return a line without a comment: a # at its start or after a blank, outside quotes."""
-    quote, escaped = "", False
-    for i, character in enumerate(line):
-        if escaped:
-            escaped = False
-        elif quote and _escapes(quote, line[i : i + 2]):
-            escaped = True  # '' in single quotes, a backslash in double ones
-        elif quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"" and (i == 0 or line[i - 1] in " \t,[{:-"):
-            quote = character
-        elif character == "#" and (i == 0 or line[i - 1] in " \t"):
-            return line[:i]
-    return line
+def with_yaml_names(data: bytes, names: Mapping[int, str]) -> bytes | None:
+    """Return a YAML file with more classes behind its last, and ``nc`` raised, all else as it was.
+
+    Args:
+        data: What it holds; it declares a class at least.
+        names: The new names by number.
+
+    Returns:
+        The new content; None where that cannot be done safely: a name that does not fit on a line,
+        numbers that a list does not give, a comment within brackets, ``nc`` that is no number.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    mark, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
+    top = _top_level(text)
+    entries, before = _entries(top.get("names", [])), yaml_names(text)
+    if not entries or any(len(name.splitlines()) != 1 for name in names.values()):
+        return None
+    place = _place_behind(text, top["names"], entries[-1])
+    if place is None:
+        return None
+    at, head, end = place
+    is_list = isinstance(top["names"][0], yaml.SequenceStartEvent)
+    made = "".join(
+        head + ("" if is_list else f"{number}: ") + "'" + name.replace("'", "''") + "'" + end
+        for number, name in names.items()
+    )
+    edits = [(at, at, made)]
+    if "nc" in top:
+        count = top["nc"][0]
+        if not (isinstance(count, yaml.ScalarEvent) and re.fullmatch(r"[0-9]{1,9}", count.value)):
+            return None
+        raised = str(max(int(count.value), max(names) + 1))
+        edits.append((count.start_mark.index, count.end_mark.index, raised))
+    for start, stop, piece in sorted(edits, reverse=True):
+        text = text[:start] + piece + text[stop:]
+    return (mark + text).encode("utf-8") if yaml_names(text) == before | dict(names) else None
 
 
-def _escapes(quote: str, two: str) -> bool:
-    """Return whether the second of two characters in quotes stands for itself."""
-    return two == "''" if quote == "'" else two[:1] == "\\"
+def _place_behind(
+    text: str, value: list[Any], last: tuple[int, Any, Any]
+) -> tuple[int, str, str] | None:
+    """Return where an entry is added behind the last, and what stands before and after it.
 
-
-def _unquote(text: str) -> str:
-    if len(text) > 1 and text[0] == text[-1] == "'":
-        return text[1:-1].replace("''", "'")
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        return re.sub(r"\\(.)", lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]), text[1:-1])
-    return text
+    None where there is a comment within the brackets.
+    """
+    _, first, name = last
+    at = name.end_mark.index
+    if value[0].flow_style:
+        return None if "#" in text[at : value[-1].start_mark.index] else (at, ", ", "")
+    line = text.rfind("\n", 0, first.start_mark.index) + 1
+    head = text[line : first.start_mark.index]
+    found = re.search(r"\r\n|\n", text)
+    line_end = found[0] if found else "\n"
+    behind = text.find("\n", at) + 1
+    return (behind, head, line_end) if behind else (len(text), line_end + head, "")
 
 
 def _text(path: Path) -> str:

@@ -15,9 +15,8 @@ from curate.formats.edits import Addition, Edits
 from curate.formats.format import convert_read_errors
 from curate.formats.new_pixels import PixelTally, image_size
 from curate.formats.table_builder import plain
-from curate.formats.yolo.class_names import ClassNames, with_names
+from curate.formats.yolo.class_names import ClassNames, with_names, with_yaml_names
 from curate.formats.yolo.label_lines import coordinates_of, with_class, with_coordinates
-from curate.formats.yolo.yaml_names import with_yaml_names
 
 
 class Classes:
