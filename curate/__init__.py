@@ -38,6 +38,9 @@ _HOMES = {
     "write_report": "curate.reporting",
 }
 
+_MODULES = ("rle",)
+"""Public modules, loaded on first use as well."""
+
 __all__ = [
     "Audit",
     "CurateError",
@@ -64,6 +67,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from curate import rle as rle
     from curate.api import audit as audit
     from curate.api import certify as certify
     from curate.api import compare as compare
@@ -88,12 +92,14 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"curate.{name}")
+    if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'curate' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_HOMES, *_MODULES])

@@ -19,7 +19,7 @@ from PIL import Image
 
 import curate
 from curate.demo_dataset import make_demo
-from curate.rle import decode, to_dense
+from curate.rle import decode_counts, to_dense
 
 OUT = Path(__file__).parent / "pictures"
 SIDE = 240
@@ -105,7 +105,7 @@ def main() -> None:
             there = [k for k, file in enumerate(files) if file.is_file()]
             row, file = found.iloc[there[0]], files[there[0]]
             size = (np.array([row["height"]]), np.array([row["width"]]))
-            runs, _ = decode(found["segmentation"].iloc[[there[0]]], *size)
+            runs, _ = decode_counts(found["segmentation"].iloc[[there[0]]], *size)
             with Image.open(file) as picture:
                 drawn = outlined(picture, to_dense(runs, 0), window(row))
             drawn.save(OUT / f"{name}.jpg", quality=82)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes):\n", re.MULTILINE)
+SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes|Example):\n", re.MULTILINE)
 LITERAL = re.compile(r":?:\n\n((?: {4}.*\n?|\n)+)")
 DOCTEST = re.compile(r"^>>> .*(?:\n(?:\.\.\. |>>> |\S).*)*", re.MULTILINE)
 ROLE = re.compile(r":(?:class|func|data|mod|meth|attr):`~?([^`]+)`")
@@ -67,6 +67,8 @@ def listed(section: str, body: str) -> str:
     body = inspect.cleandoc(" \n" + body)
     if section in ("Returns", "Yields"):
         return prose(body)
+    if section == "Example":
+        return with_doctests(body)
     named = [item.partition(":") for item in re.split(r"\n(?=\S)", body)]
     return "\n".join(f"- `{n}`: {prose(' '.join(t.split()))}" for n, _, t in named if n)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from markdown_of_code import (
 )
 
 import curate
+from curate import rle
 from curate.cli import app
 from curate.common.option_values import PRESETS
 from curate.dataset.table import (
@@ -311,6 +313,22 @@ def formats_page() -> str:
     return page("# Formats", MADE, text["head"], made, text["tail"])
 
 
+def rle_page() -> str:
+    """Return the public functions of `curate.rle`, a tour, and pycocotools' names beside ours."""
+    text = texts()["page"]["rle"]
+    found = [(name, getattr(rle, name)) for name in rle.__all__]
+    known = [(n, one) for n, one in found if inspect.isfunction(one) or is_dataclass(one)]
+    beside = table(
+        ["`pycocotools.mask`", "`curate.rle`", "what is different"],
+        ([f"`{name}`", *map(prose, row)] for name, row in text["pycocotools"].items()),
+    )
+    parts = ["# Run lengths: curate.rle", MADE, module_prose(rle.__doc__ or ""), text["tour"]]
+    parts += ["## Beside pycocotools", text["beside"], beside]
+    for name, one in sorted(known, key=lambda pair: (not pair[0][0].islower(), pair[0])):
+        parts += described(f"rle.{name}", one)
+    return page(*parts, text["values"])
+
+
 def policy_page() -> str:
     """Return the policy language: the file, the conditions, and the presets as they stand."""
     module = inspect.getmodule(curate.Policy)
@@ -332,5 +350,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "columns": columns_page,
     "formats": formats_page,
     "policy": policy_page,
+    "rle": rle_page,
 }
 """The generated pages of ``reference/`` by name."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.rle import encode, from_dense
+from curate.rle import encode_counts, from_dense
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def make_audit(tmp_path: Path) -> MakeAudit:
 
 def counts_of(pixels: np.ndarray) -> bytes:
     """Return a mask as COCO's compressed counts."""
-    return encode(from_dense(pixels))[0].as_py()
+    return encode_counts(from_dense(pixels))[0].as_py()
 
 
 def frame(n: int = 6, **columns: Any) -> pd.DataFrame:

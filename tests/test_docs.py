@@ -15,8 +15,10 @@ import pytest
 import reference_pages
 import typer.main
 import yaml
+from pycocotools import mask as coco_mask
 
 import curate
+from curate import rle
 from curate.cli import app, main
 from curate.dataset.table import (
     IMAGE_COLUMNS,
@@ -230,6 +232,25 @@ def test_every_command_and_public_name_has_a_section() -> None:
                 assert (shown or parameter.name) in section, f"curate {name}: {shown}"
     for name in curate.__all__:
         assert f"\n## curate.{name}\n" in python_page
+
+
+def test_the_page_of_run_lengths_is_whole_and_its_code_runs() -> None:
+    page = reference_pages.rle_page()
+    ours = [name for name in rle.__all__ if f"\n## rle.{name}\n" not in page]
+    assert all(f"`rle.{name}`" in page for name in ours), ours
+    beside = reference_pages.texts()["page"]["rle"]["pycocotools"]
+    theirs = {name for name, one in vars(coco_mask).items() if name[0] != "_" and callable(one)}
+    assert set(beside) == theirs
+    for name, _ in beside.values():
+        assert name.strip("`") in rle.__all__
+    names: dict[str, Any] = {}
+    tour = [block[2] for block in BLOCK.findall(page) if block[:2] == ("python", "")]
+    assert len(tour) == 2
+    for block in tour:
+        exec(compile(block, "rle.md", "exec"), names)
+    assert rle.area([names["mask"], names["coco"]]).tolist() == [11600, 100]
+    assert rle.area(rle.holes(names["masks"])).tolist() == [400, 0]
+    assert rle.area(names["filled"]).tolist() == [12000]
 
 
 def test_the_glossary_has_each_term_once_in_order_and_by_a_name_of_the_code() -> None:

@@ -25,7 +25,7 @@ from curate.networks.detectors.initial_weights import load_pretrained
 from curate.networks.detectors.training_boxes import _accepted_boxes
 from curate.networks.detectors.transformers_detector import load_detector
 from curate.people.reviews import Reviews
-from curate.rle import encode, from_dense
+from curate.rle import encode_counts, from_dense
 
 IMAGES = 12
 SMALL = {"size": 64, "epochs": 2, "batch": 4, "device": "cpu"}
@@ -177,7 +177,7 @@ def test_it_learns_from_the_masks_as_people_left_them(tmp_path):
     (tmp_path / "source.json").write_text(json.dumps(dataset()))
     audit = curate.audit(tmp_path / "source.json", tmp_path / "audit", policy={"name": "all"})
     before = _accepted_boxes(audit)[1]
-    new = encode(from_dense(box(30, 20, 7, 9)))[0].as_py()
+    new = encode_counts(from_dense(box(30, 20, 7, 9)))[0].as_py()
     frame = pd.DataFrame({"mask_id": [1, 2], "action": ["fix", "reject"], "reviewer": "ann"})
     missing = pd.DataFrame({"image_id": [3], "segmentation": [new], "reviewer": "ann"})
     frame["segmentation"] = [new, None]

@@ -15,7 +15,8 @@ from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.dataset.image_join import Listing, join
 from curate.dataset.image_names import normalise
 from curate.dataset.snapshot import Snapshot
-from curate.rle import Runs, area, as_large_binary, cross_overlaps, decode
+from curate.rle import Runs, area, cross_overlaps, decode_counts
+from curate.rle.codec import as_large_binary
 
 Rows = tuple[IntArray, IntArray]
 """Positions of rows of A and of B that belong together, both of shape (n,)."""
@@ -283,4 +284,4 @@ def _by_image(both: Both) -> Iterator[Both]:
 def _runs(one: Snapshot, rows: npt.ArrayLike) -> Runs:
     masks = one.masks.iloc[np.asarray(rows, np.int64)]
     sizes = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
-    return decode(masks["segmentation"], *sizes)[0]
+    return decode_counts(masks["segmentation"], *sizes)[0]

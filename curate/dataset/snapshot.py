@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from curate.common.arrays import BoolArray
 from curate.dataset.table import MASK_COLUMNS, MaskTable, concat
 from curate.dataset.version_id import VersionHash, add_unlisted, image_digests
-from curate.rle import area, encode
+from curate.rle import area, encode_counts
 
 _IDS = frozenset({"coco", "lvis", "sa1b", "cvat"})
 _KEYS = {
@@ -82,7 +82,7 @@ def _reduce_table(table: MaskTable, own_id: BoolArray) -> MaskTable:
     optional = [name for name in ("category_id",) if name in table.masks.columns]
     counts = pc.if_else(
         pa.array(np.asarray(area(table.runs)) > 0),
-        encode(table.runs),
+        encode_counts(table.runs),
         pa.scalar(None, pa.large_binary()),
     )
     masks = table.masks[[*MASK_COLUMNS, *optional]].assign(

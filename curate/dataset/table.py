@@ -14,7 +14,7 @@ import pyarrow as pa
 from curate.common.arrays import AnyArray, ByteArray, IntArray
 from curate.dataset.notes import Note, merge_notes
 from curate.errors import CallError
-from curate.rle import PROBLEMS, Overlaps, Runs, decode, measure, overlaps
+from curate.rle import PROBLEMS, Overlaps, Runs, decode_counts, measure, overlaps
 from curate.rle.codec import INVALID_SIZE, NO_SEGMENTATION
 
 BINARY = pd.ArrowDtype(pa.large_binary())
@@ -172,7 +172,7 @@ class MaskTable:
     def runs(self) -> Runs:
         """The runs of every mask, in the order of ``masks``; none without a segmentation."""
         m = self.masks
-        return decode(m["segmentation"], m["height"].to_numpy(), m["width"].to_numpy())[0]
+        return decode_counts(m["segmentation"], m["height"].to_numpy(), m["width"].to_numpy())[0]
 
     @cached_property
     def boxes(self) -> IntArray:
@@ -231,7 +231,7 @@ def finish(masks: pd.DataFrame, images: pd.DataFrame, notes: tuple[Note, ...] = 
         if column not in masks.columns:
             masks[column] = _constant(None, masks.index)
     height, width = masks["height"].to_numpy(np.int64), masks["width"].to_numpy(np.int64)
-    runs, codes = decode(masks["segmentation"], height, width)
+    runs, codes = decode_counts(masks["segmentation"], height, width)
     areas, boxes = measure(runs)
     masks["area_px"] = areas
     for k, column in enumerate(("bbox_x", "bbox_y", "bbox_w", "bbox_h")):

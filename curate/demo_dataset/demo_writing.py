@@ -33,7 +33,7 @@ ALIKE_SHIFT = 2
 
 def counts_string(mask: BoolArray) -> str:
     """Return a mask as COCO compressed counts."""
-    return str(rle.encode(rle.from_dense(mask))[0].as_py(), "ascii")
+    return str(rle.encode_counts(rle.from_dense(mask))[0].as_py(), "ascii")
 
 
 def segmentation_of(mask: BoolArray) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def _annotate(
 def draw_polygon(rings: list[list[float]]) -> BoolArray:
     """Return the mask of one polygon ring as every COCO tool draws it."""
     (drawn,) = coco_mask.frPyObjects(rings, HEIGHT, WIDTH)
-    runs, _ = rle.decode([drawn["counts"]], np.array([HEIGHT]), np.array([WIDTH]))
+    runs, _ = rle.decode_counts([drawn["counts"]], np.array([HEIGHT]), np.array([WIDTH]))
     return rle.to_dense(runs, 0)
 
 

@@ -144,7 +144,7 @@ def _iou(first: bytes, second: bytes) -> float:
 
 
 def _decode(counts: bytes) -> BoolArray:
-    runs, _ = rle.decode([counts], np.array([HEIGHT]), np.array([WIDTH]))
+    runs, _ = rle.decode_counts([counts], np.array([HEIGHT]), np.array([WIDTH]))
     return rle.to_dense(runs, 0)
 
 

@@ -50,13 +50,15 @@ def measure_masks(
     Raises:
         CallError: Counts do not decode to an image of that size.
     """
-    runs, codes = rle.decode(list(counts), [h for h, _ in sizes], [w for _, w in sizes])
+    runs, codes = rle.decode_counts(list(counts), [h for h, _ in sizes], [w for _, w in sizes])
     for i in np.flatnonzero(codes)[:1].tolist():
         height, width = sizes[i]
         what = f"the new mask is none of an image of {width} x {height} ({rle.PROBLEMS[codes[i]]})"
         raise CallError(what, names[i])
     areas, boxes = rle.measure(runs)
-    rows = zip(rle.encode(runs).to_pylist(), sizes, areas.tolist(), boxes.tolist(), strict=True)
+    rows = zip(
+        rle.encode_counts(runs).to_pylist(), sizes, areas.tolist(), boxes.tolist(), strict=True
+    )
     return [NewMask(one, *size, area, tuple(box)) for one, size, area, box in rows]
 
 
@@ -143,12 +145,12 @@ def empty_counts(height: int, width: int) -> str:
     none = np.zeros(0, np.int32)
     sides = [np.array([side], np.int32) for side in (height, width)]
     runs = rle.Runs(np.zeros(2, np.int64), none, none, *sides)
-    return str(rle.encode(runs)[0].as_py(), "ascii")
+    return str(rle.encode_counts(runs)[0].as_py(), "ascii")
 
 
 def _run_lengths(mask: NewMask) -> list[int]:
     """Return uncompressed counts: background, mask, background, ... in column order."""
-    runs, _ = rle.decode([mask.counts], [mask.height], [mask.width])
+    runs, _ = rle.decode_counts([mask.counts], [mask.height], [mask.width])
     total = mask.height * mask.width
     inner = np.stack([runs.starts, runs.ends], axis=1).reshape(-1).astype(np.int64)
     edges = np.concatenate([[0], inner, [total]])

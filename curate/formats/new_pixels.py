@@ -23,7 +23,7 @@ def new_runs(counts: bytes, size: tuple[int, int], where: str) -> rle.Runs:
     Raises:
         CallError: The counts do not decode for this size, or no pixel is set.
     """
-    runs, codes = rle.decode([counts], [size[0]], [size[1]])
+    runs, codes = rle.decode_counts([counts], [size[0]], [size[1]])
     if codes[0]:
         what = f"the new mask does not fit the image of {size[1]} x {size[0]} pixels"
         raise CallError(f"{what} ({rle.PROBLEMS[codes[0]]})", where, "draw it on this image")

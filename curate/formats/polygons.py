@@ -70,7 +70,7 @@ def rings_of(
         counts that do not decode, or too large or too ragged (:data:`MAX_BOX_PIXELS`,
         :data:`MAX_CORNERS`).
     """
-    runs, _ = rle.decode([counts], [height], [width])
+    runs, _ = rle.decode_counts([counts], [height], [width])
     x, y, w, h = (int(side) for side in rle.bbox(runs)[0])
     if not len(runs.starts) or w * h > MAX_BOX_PIXELS:
         return None
@@ -81,7 +81,7 @@ def rings_of(
         return None
     rings = [plane.walk(part) for part in plane.parts(single)]
     drawn = read_polygons(rings, height, width).counts
-    return rings if drawn == rle.encode(runs)[0].as_py() else None
+    return rings if drawn == rle.encode_counts(runs)[0].as_py() else None
 
 
 class _Plane:

@@ -16,7 +16,7 @@ from curate import rle
 from curate.common.arrays import FloatArray, IntArray
 from curate.formats.json.json_columns import whole_number
 from curate.formats.repairs import mend
-from curate.rle import kernel
+from curate.rle.runs import kernel
 
 MOST_POINTS = 20_000
 """Points of a ring that is looked at; the largest outlines of datasets have a few thousand."""
@@ -305,4 +305,4 @@ def _encode(starts: Any, ends: Any, height: int, width: int) -> bytes:
         np.array([height], np.int32),
         np.array([width], np.int32),
     )
-    return cast(bytes, rle.encode(runs)[0].as_py())
+    return cast(bytes, rle.encode_counts(runs)[0].as_py())

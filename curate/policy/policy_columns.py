@@ -153,10 +153,12 @@ def _coverage(columns: PolicyColumns, _: str) -> pd.Series[Any]:
 
 def _pieces(columns: PolicyColumns, wanted: str) -> pd.Series[Any]:
     """Count islands and holes from the masks themselves; NaN where there is no mask."""
-    from curate.rle import components, decode
+    from curate.rle import components, decode_counts
 
     frame = columns.frame
-    runs, _ = decode(frame["segmentation"], frame["height"].to_numpy(), frame["width"].to_numpy())
+    runs, _ = decode_counts(
+        frame["segmentation"], frame["height"].to_numpy(), frame["width"].to_numpy()
+    )
     found = components(runs, columns.small_px)
     present = found.count > 0
     small = {"small_island_px": found.small_island_px, "small_hole_px": found.small_hole_px}

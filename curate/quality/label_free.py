@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common.arrays import FloatArray
-from curate.rle import kernel
+from curate.rle.runs import kernel
 
 FORM: tuple[str, ...] = (
     "fragment_score",

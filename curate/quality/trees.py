@@ -14,7 +14,7 @@ import numpy as np
 
 from curate.common.arrays import BoolArray, FloatArray, Int32Array
 from curate.errors import CurateError
-from curate.rle import kernel
+from curate.rle.runs import kernel
 
 ROUNDS = 100
 RATE = 0.05

@@ -10,8 +10,9 @@ import numpy as np
 
 from curate.common.arrays import BoolArray, Int32Array, IntArray
 from curate.images import Box
-from curate.rle import Runs, kernel
+from curate.rle import Runs
 from curate.rle.outlines import outlines
+from curate.rle.runs import kernel
 
 MOST_SAMPLES = 720
 """Longest side of the pixel grid an outline is traced on."""

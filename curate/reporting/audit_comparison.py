@@ -15,7 +15,7 @@ import pyarrow as pa
 from curate.common import files
 from curate.common.option_values import ACTIONS
 from curate.errors import AuditError
-from curate.rle import area, cross_overlaps, decode
+from curate.rle import area, cross_overlaps, decode_counts
 from curate.store.audit import Audit
 from curate.store.audit_sql import column_types, is_number, quote_name
 
@@ -229,8 +229,8 @@ def _read_changed(connection: Any) -> pd.DataFrame:
 
 def _with_iou(table: pa.Table) -> pd.DataFrame:
     sizes = {n: table[n].to_numpy() for n in ("height", "width", "new_height", "new_width")}
-    old, _ = decode(table["old"].to_pylist(), sizes["height"], sizes["width"])
-    new, _ = decode(table["new"].to_pylist(), sizes["new_height"], sizes["new_width"])
+    old, _ = decode_counts(table["old"].to_pylist(), sizes["height"], sizes["width"])
+    new, _ = decode_counts(table["new"].to_pylist(), sizes["new_height"], sizes["new_width"])
     rows = np.arange(len(table))
     shared = np.zeros(len(table), np.float64)
     pairs = cross_overlaps(old, rows, new, rows)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from curate.images import Rectangle
 from curate.reporting.queries import Reason, ReportSource, kinds_sql, undecided_sql
-from curate.rle import Runs, bbox, concat, decode
+from curate.rle import Runs, bbox, concat, decode_counts
 
 MOST_CARDS = 126
 """Masks with a reason in the gallery of one page; a few without are added."""
@@ -168,7 +168,7 @@ def runs_of(source: ReportSource, ids: Iterable[int]) -> tuple[dict[int, int], R
         f"where mask_id in ({named or 'null'}) order by mask_id"
     )
     counts = [None if _missing(c) else bytes(c) for c in frame["segmentation"]]
-    runs, _ = decode(counts, frame["height"].to_numpy(), frame["width"].to_numpy())
+    runs, _ = decode_counts(counts, frame["height"].to_numpy(), frame["width"].to_numpy())
     return {int(i): k for k, i in enumerate(frame["mask_id"])}, runs
 
 
@@ -207,7 +207,7 @@ def read_redrawn(source: ReportSource, ids: Iterable[int]) -> RedrawnMasks:
     if not len(frame):
         return RedrawnMasks({}, {})
     counts = [None if _missing(c) else bytes(c) for c in frame["segmentation"]]
-    runs, _ = decode(counts, frame["height"].to_numpy(), frame["width"].to_numpy())
+    runs, _ = decode_counts(counts, frame["height"].to_numpy(), frame["width"].to_numpy())
     numbers = {int(i): REDRAWN_FROM + k for k, i in enumerate(frame["mask_id"])}
     boxes = [(float(x), float(y), float(w), float(h)) for x, y, w, h in bbox(runs)]
     return RedrawnMasks(numbers, dict(zip(numbers.values(), boxes, strict=True)), runs)

@@ -11,7 +11,7 @@ from curate.images import ImageFolder, Rectangle
 from curate.render.crops import DatasetImages
 from curate.render.formatting import score
 from curate.render.mask_drawing import Drawing, Painter, box_of, read_finite
-from curate.rle import decode
+from curate.rle import decode_counts
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def draw(
         images: The pictures, or None.
         names: Categories by their numbers, for detectors that only tell a number.
     """
-    nothing, _ = decode([], [], [])
+    nothing, _ = decode_counts([], [], [])
     painter = Painter({}, nothing, DatasetImages(images), 24_000)
     result = []
     for row in rows:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.common.arrays import BoolArray, Int32Array, IntArray
+from curate.rle.mask_forms import Masks, as_runs
 from curate.rle.runs import Runs, kernel
-from curate.rle.topology import _label, _root, column_segments, segment_capacity
+from curate.rle.topology import COLUMN, HIGH, LOW, _label, _root, column_segments, segment_capacity
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Cleaned:
     changed: BoolArray
 
 
-def clean(runs: Runs, small: int) -> Cleaned:
+def clean(masks: Masks, small: int = 100) -> Cleaned:
     """Fill holes and then remove islands of fewer than ``small`` pixels, as SAM's clean-up does.
 
     Holes are the 8-connected pieces of all that is not the mask, so also a pocket at the border of
@@ -33,9 +34,22 @@ def clean(runs: Runs, small: int) -> Cleaned:
     the largest.
 
     Args:
-        runs: n masks.
+        masks: n masks in any form of :func:`as_runs`.
         small: In pixels; 0 changes nothing.
+
+    Returns:
+        The masks, and which of them are others now; a mask without a pixel stays one.
+
+    Raises:
+        ValueError: See :func:`as_runs`.
+
+    Example:
+        >>> ring = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]])
+        >>> cleaned = clean(ring, small=2)
+        >>> area(cleaned.runs).tolist(), cleaned.changed.tolist()
+        ([9], [True])
     """
+    runs = as_runs(masks)
     runs_room = int(np.diff(runs.offsets).sum()) + int(runs.widths.sum(dtype=np.int64))
     starts, ends = np.empty(runs_room, np.int32), np.empty(runs_room, np.int32)
     offsets = np.zeros(len(runs) + 1, np.int64)
@@ -61,10 +75,6 @@ def clean(runs: Runs, small: int) -> Cleaned:
     )
 
 
-_COLUMN, _LOW, _HIGH = range(3)
-"""Rows of arrays of column segments: column, top row, row past the bottom."""
-
-
 @kernel
 def _clean(
     starts: Int32Array,
@@ -88,14 +98,14 @@ def _clean(
     for i in range(len(heights)):
         height, width = int(heights[i]), int(widths[i])
         n = column_segments(
-            starts, ends, offsets[i], offsets[i + 1], height, mask[_COLUMN], mask[_LOW], mask[_HIGH]
+            starts, ends, offsets[i], offsets[i + 1], height, mask[COLUMN], mask[LOW], mask[HIGH]
         )
         m = _complement(mask, n, height, width, rest)
-        _label(rest[_COLUMN], rest[_LOW], rest[_HIGH], m, 1, labels, parent, sizes)
+        _label(rest[COLUMN], rest[LOW], rest[HIGH], m, 1, labels, parent, sizes)
         holes = _keep(rest, m, labels, parent, sizes, 0, small)
         if holes > 0:
             n = _join_columns(mask, n, rest, holes)
-        _label(mask[_COLUMN], mask[_LOW], mask[_HIGH], n, 1, labels, parent, sizes)
+        _label(mask[COLUMN], mask[LOW], mask[HIGH], n, 1, labels, parent, sizes)
         left = _keep(mask, n, labels, parent, sizes, small, capacity * height)
         changed[i] = holes > 0 or left < n
         used = _write(mask, left, height, used, out_starts, out_ends)
@@ -110,14 +120,14 @@ def _complement(mask: Int32Array, n: int, height: int, width: int, rest: Int32Ar
     for x in range(width):
         low = 0
         while k <= n:
-            inside = k < n and mask[_COLUMN, k] == x
-            high = mask[_LOW, k] if inside else height
+            inside = k < n and mask[COLUMN, k] == x
+            high = mask[LOW, k] if inside else height
             if high > low:
-                rest[_COLUMN, m], rest[_LOW, m], rest[_HIGH, m] = x, low, high
+                rest[COLUMN, m], rest[LOW, m], rest[HIGH, m] = x, low, high
                 m += 1
             if not inside:
                 break
-            low = mask[_HIGH, k]
+            low = mask[HIGH, k]
             k += 1
     return m
 
@@ -151,22 +161,22 @@ def _join_columns(mask: Int32Array, n: int, holes: Int32Array, m: int) -> int:
         first = b >= m or (
             a < n
             and (
-                mask[_COLUMN, a] < holes[_COLUMN, b]
-                or (mask[_COLUMN, a] == holes[_COLUMN, b] and mask[_LOW, a] < holes[_LOW, b])
+                mask[COLUMN, a] < holes[COLUMN, b]
+                or (mask[COLUMN, a] == holes[COLUMN, b] and mask[LOW, a] < holes[LOW, b])
             )
         )
-        x, low, high = (mask[_COLUMN, a], mask[_LOW, a], mask[_HIGH, a]) if first else (
-            holes[_COLUMN, b], holes[_LOW, b], holes[_HIGH, b]
+        x, low, high = (mask[COLUMN, a], mask[LOW, a], mask[HIGH, a]) if first else (
+            holes[COLUMN, b], holes[LOW, b], holes[HIGH, b]
         )  # fmt: skip
         if first:
             a += 1
         else:
             b += 1
-        if k >= 0 and merged[_COLUMN, k] == x and merged[_HIGH, k] == low:
-            merged[_HIGH, k] = high
+        if k >= 0 and merged[COLUMN, k] == x and merged[HIGH, k] == low:
+            merged[HIGH, k] = high
         else:
             k += 1
-            merged[_COLUMN, k], merged[_LOW, k], merged[_HIGH, k] = x, low, high
+            merged[COLUMN, k], merged[LOW, k], merged[HIGH, k] = x, low, high
     mask[:, : k + 1] = merged[:, : k + 1]
     return k + 1
 
@@ -178,11 +188,11 @@ def _write(
     """Turn column segments into runs, which go on from the foot of a column to the next top."""
     begin = used
     for k in range(n):
-        start = mask[_COLUMN, k] * height + mask[_LOW, k]
+        start = mask[COLUMN, k] * height + mask[LOW, k]
         if used > begin and ends[used - 1] == start:
             used -= 1
         else:
             starts[used] = start
-        ends[used] = mask[_COLUMN, k] * height + mask[_HIGH, k]
+        ends[used] = mask[COLUMN, k] * height + mask[HIGH, k]
         used += 1
     return used

@@ -22,7 +22,7 @@ PROBLEMS: tuple[str, ...] = (
     "its runs are longer than the image",
     "its runs end before the image does",
 )
-"""What each code of :func:`decode` means, in words; index it with the code."""
+"""What each code of :func:`decode_counts` means, in words; index it with the code."""
 
 
 @kernel
@@ -106,7 +106,9 @@ def as_large_binary(counts: Any) -> pa.LargeBinaryArray:
     return array if array.type == pa.large_binary() else array.cast(pa.large_binary())
 
 
-def decode(counts: Any, heights: npt.ArrayLike, widths: npt.ArrayLike) -> tuple[Runs, ByteArray]:
+def decode_counts(
+    counts: Any, heights: npt.ArrayLike, widths: npt.ArrayLike
+) -> tuple[Runs, ByteArray]:
     """Read COCO compressed counts.
 
     Args:
@@ -118,6 +120,11 @@ def decode(counts: Any, heights: npt.ArrayLike, widths: npt.ArrayLike) -> tuple[
     Returns:
         The runs, and one code a mask: 0, or an index into :data:`PROBLEMS`. A mask with a problem
         has no runs. Memory depends on the bytes given, never on the declared sizes.
+
+    Example:
+        >>> runs, codes = decode_counts([b"013000", b"9"], heights=[3, 2], widths=[3, 2])
+        >>> len(runs), [PROBLEMS[code] for code in codes]
+        (2, ['', 'its runs are longer than the image'])
     """
     array = as_large_binary(counts)
     n = len(array)
@@ -194,7 +201,7 @@ def _encode(
     bounds[len(pixels)] = p
 
 
-def encode(runs: Runs) -> pa.LargeBinaryArray:
+def encode_counts(runs: Runs) -> pa.LargeBinaryArray:
     """Write runs as COCO compressed counts, byte for byte as pycocotools does.
 
     Args:
@@ -202,6 +209,11 @@ def encode(runs: Runs) -> pa.LargeBinaryArray:
 
     Returns:
         An Arrow large binary array of n counts strings.
+
+    Example:
+        >>> from curate.rle import from_dense
+        >>> encode_counts(from_dense(np.eye(3))).to_pylist()
+        [b'013000']
     """
     pixels = runs.heights.astype(np.int64) * runs.widths
     bounds = np.empty(len(runs) + 1, np.int64)

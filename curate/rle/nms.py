@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.common.arrays import FloatArray, IntArray
-from curate.rle import Overlaps, Runs, area, kernel, overlaps
+from curate.rle.mask_forms import Masks, as_runs
+from curate.rle.overlap import Overlaps, area, overlaps
+from curate.rle.runs import Runs, kernel
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,50 @@ class Suppression:
 
     by: IntArray
     iou: FloatArray
+
+
+def nms(
+    masks: Masks,
+    scores: npt.ArrayLike,
+    iou_threshold: float = 0.7,
+    groups: npt.ArrayLike | None = None,
+) -> IntArray:
+    """Return which masks are left when each gives way to a better one that it overlaps.
+
+    Args:
+        masks: n masks in any form of :func:`as_runs`.
+        scores: Shape (n,), higher is better, NaN is worst; of equal ones the first is better.
+        iou_threshold: Masks of an IoU strictly above it are one object (SAM: 0.7). It is the exact
+            IoU of the masks, not of their boxes: crossing limbs, or a ring and what it surrounds,
+            share a box, but hardly a pixel.
+        groups: Shape (n,), integers: only masks of an equal group (an image, a category) can
+            suppress each other. None for one group.
+
+    Returns:
+        Rows of those that are left, the best first. A mask without a pixel neither suppresses nor
+        gives way.
+
+    Raises:
+        ValueError: ``scores`` or ``groups`` is not of length n, or see :func:`as_runs`.
+
+    Source: greedy suppression, as in ``torchvision.ops.nms``, by mask.
+
+    Example:
+        >>> wide, narrow, other = np.eye(1, 9) + 1, np.eye(1, 9), np.zeros((1, 9))
+        >>> other[0, 4] = 1
+        >>> nms([narrow, wide, other], scores=[0.5, 0.9, 0.7], iou_threshold=0.1).tolist()
+        [1]
+        >>> nms([narrow, wide, other], [0.5, 0.9, 0.7], 0.1, groups=[1, 2, 1]).tolist()
+        [1, 2, 0]
+    """
+    runs, quality = as_runs(masks), np.asarray(scores, np.float64)
+    group_ids = np.zeros(len(runs), np.int64) if groups is None else np.asarray(groups, np.int64)
+    for name, one in (("scores", quality), ("groups", group_ids)):
+        if one.shape != (len(runs),):
+            raise ValueError(f"{name} has shape {one.shape}, but there are {len(runs)} masks")
+    lost = mask_nms(runs, group_ids, (quality,), iou_threshold).by >= 0
+    order = _best_first(np.zeros(len(runs), np.int64), (quality,))
+    return order[~lost[order]]
 
 
 @kernel

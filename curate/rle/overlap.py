@@ -9,7 +9,8 @@ import numpy.typing as npt
 from numpy import int32
 
 from curate.common.arrays import Int32Array, IntArray
-from curate.rle.runs import Runs, first_ending_after, inner_kernel, kernel
+from curate.rle.mask_forms import Masks, as_runs
+from curate.rle.runs import first_ending_after, inner_kernel, kernel
 
 _FIRST, _SECOND, _INTERSECTION = range(3)
 """Columns of pairs: two masks, and the pixels that they share."""
@@ -56,25 +57,68 @@ def _measure(
         boxes[i, 3] = y_high - y_low + 1
 
 
-def measure(runs: Runs) -> tuple[IntArray, IntArray]:
-    """Return area in pixels, shape (n,), and box XYWH in pixels, shape (n, 4), in one pass.
+def measure(masks: Masks) -> tuple[IntArray, IntArray]:
+    """Return what :func:`area` and :func:`bbox` return, in one pass.
 
-    An empty mask has area 0 and a box of zeros, as in pycocotools.
+    Args:
+        masks: n masks in any form of :func:`as_runs`.
+
+    Returns:
+        Areas, shape (n,), and boxes XYWH, shape (n, 4), in pixels; zeros for a mask without a
+        pixel, as in pycocotools.
+
+    Raises:
+        ValueError: See :func:`as_runs`.
+
+    Example:
+        >>> areas, boxes = measure(np.eye(3))
+        >>> areas.tolist(), boxes.tolist()
+        ([3], [[0, 0, 3, 3]])
     """
+    runs = as_runs(masks)
     areas = np.zeros(len(runs), np.int64)
     boxes = np.zeros((len(runs), 4), np.int64)
     _measure(runs.starts, runs.ends, runs.offsets, runs.heights, areas, boxes)
     return areas, boxes
 
 
-def area(runs: Runs) -> IntArray:
-    """Return each mask's area in pixels, shape (n,)."""
-    return measure(runs)[0]
+def area(masks: Masks) -> IntArray:
+    """Return each mask's area.
+
+    Args:
+        masks: n masks in any form of :func:`as_runs`.
+
+    Returns:
+        Shape (n,), int64, in pixels; 0 for a mask without a pixel.
+
+    Raises:
+        ValueError: See :func:`as_runs`.
+
+    Example:
+        >>> area({"size": [2, 3], "counts": [1, 2, 3]}).tolist()
+        [2]
+    """
+    return measure(masks)[0]
 
 
-def bbox(runs: Runs) -> IntArray:
-    """Return each mask's box XYWH in pixels, shape (n, 4); zeros for an empty mask."""
-    return measure(runs)[1]
+def bbox(masks: Masks) -> IntArray:
+    """Return each mask's bounding box.
+
+    Args:
+        masks: n masks in any form of :func:`as_runs`.
+
+    Returns:
+        Shape (n, 4), int64: x and y of the top left pixel, width and height, in pixels; zeros for a
+        mask without a pixel, as in pycocotools.
+
+    Raises:
+        ValueError: See :func:`as_runs`.
+
+    Example:
+        >>> bbox(np.array([[0, 0, 0], [0, 1, 1]])).tolist()
+        [[1, 1, 2, 1]]
+    """
+    return measure(masks)[1]
 
 
 @dataclass(frozen=True)
@@ -231,17 +275,27 @@ def _overlaps(
     return pairs, n
 
 
-def overlaps(runs: Runs, groups: npt.ArrayLike, boxes: IntArray | None = None) -> Overlaps:
+def overlaps(masks: Masks, groups: npt.ArrayLike, boxes: IntArray | None = None) -> Overlaps:
     """Find every pair of masks of one group (an image) that share pixels, and how many.
 
     Args:
-        runs: n masks.
+        masks: n masks in any form of :func:`as_runs`.
         groups: Shape (n,), integers; only masks of an equal group and an equal height are paired.
         boxes: Their boxes as :func:`bbox` gives them, to save measuring again.
 
     Returns:
-        The pairs, ordered by (first, second). Exact; no pixels are expanded.
+        The pairs, ordered by (first, second). Exact; no pixels are expanded. A mask without a pixel
+        is in none.
+
+    Raises:
+        ValueError: See :func:`as_runs`.
+
+    Example:
+        >>> found = overlaps([np.array([[1, 1, 0]]), np.array([[0, 1, 1]])], groups=[7, 7])
+        >>> found.first.tolist(), found.second.tolist(), found.intersection.tolist()
+        ([0], [1], [1])
     """
+    runs = as_runs(masks)
     boxes = bbox(runs) if boxes is None else boxes
     group_ids = np.asarray(groups, np.int64)
     order = np.lexsort((boxes[:, 0], group_ids)).astype(np.int64)
@@ -305,28 +359,37 @@ def _cross(
 
 
 def cross_overlaps(
-    runs: Runs, groups: npt.ArrayLike, others: Runs, other_groups: npt.ArrayLike
+    masks: Masks, groups: npt.ArrayLike, others: Masks, other_groups: npt.ArrayLike
 ) -> Overlaps:
     """Find every pair of a mask and another batch's mask of an equal group that share pixels.
 
     Args:
-        runs: n masks.
+        masks: n masks in any form of :func:`as_runs`.
         groups: Shape (n,), integers.
         others: k masks.
         other_groups: Shape (k,), integers.
 
     Returns:
-        Pairs ordered by (first, second); ``first`` counts in ``runs``, ``second`` in ``others``.
-        Masks of unequal image height are never paired.
+        Pairs ordered by (first, second); ``first`` counts in ``masks``, ``second`` in
+        ``others``. Masks of unequal image height are never paired.
+
+    Raises:
+        ValueError: See :func:`as_runs`.
+
+    Example:
+        >>> found = cross_overlaps(np.ones((1, 3)), [7], [np.eye(1, 3), np.zeros((1, 3))], [7, 7])
+        >>> found.first.tolist(), found.second.tolist(), found.intersection.tolist()
+        ([0], [0], [1])
     """
+    runs, other_runs = as_runs(masks), as_runs(others)
     mine, theirs = np.asarray(groups, np.int64), np.asarray(other_groups, np.int64)
-    boxes, other_boxes = bbox(runs), bbox(others)
+    boxes, other_boxes = bbox(runs), bbox(other_runs)
     order = np.lexsort((other_boxes[:, 0], theirs)).astype(np.int64)
     sorted_groups = theirs[order]
     pairs, n = _cross(
         runs.starts, runs.ends, runs.offsets, boxes,
-        others.starts, others.ends, others.offsets, other_boxes,
-        runs.heights, others.heights,
+        other_runs.starts, other_runs.ends, other_runs.offsets, other_boxes,
+        runs.heights, other_runs.heights,
         np.searchsorted(sorted_groups, mine, "left").astype(np.int64),
         np.searchsorted(sorted_groups, mine, "right").astype(np.int64),
         order,

@@ -9,7 +9,18 @@ from curate.rle.runs import Runs, kernel
 
 
 def from_dense(mask: AnyArray) -> Runs:
-    """Turn one 2-D mask (height, width; non-zero is foreground) into runs."""
+    """Turn one mask of pixels into runs.
+
+    Args:
+        mask: Shape (height, width), any type; non-zero is foreground.
+
+    Returns:
+        One mask.
+
+    Example:
+        >>> from_dense(np.array([[0, 1], [0, 1]])).starts.tolist()
+        [2]
+    """
     height, width = mask.shape
     flat = np.zeros(height * width + 2, np.int8)
     flat[1:-1] = (mask != 0).ravel(order="F")
@@ -31,6 +42,11 @@ def from_label_image(labels: AnyArray) -> tuple[IntArray, Runs]:
 
     Returns:
         The ids in ascending order, and their masks in the same order.
+
+    Example:
+        >>> ids, masks = from_label_image(np.array([[0, 3, 3], [7, 3, 0]]))
+        >>> ids.tolist(), len(masks)
+        ([3, 7], 2)
     """
     height, width = labels.shape
     flat = labels.ravel(order="F").astype(np.int64)
@@ -78,7 +94,11 @@ def to_dense(runs: Runs, index: int, box: tuple[int, int, int, int] | None = Non
         box: XYWH in pixels, may reach outside the image; the whole image if None.
 
     Returns:
-        Booleans of shape (height, width) of the box.
+        Booleans of shape (height, width) of the box; False outside of the image.
+
+    Example:
+        >>> to_dense(from_dense(np.eye(3)), 0, box=(1, 1, 3, 2)).astype(int).tolist()
+        [[1, 0, 0], [0, 1, 0]]
     """
     height, width = int(runs.heights[index]), int(runs.widths[index])
     x, y, w, h = box or (0, 0, width, height)

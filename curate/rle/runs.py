@@ -69,7 +69,19 @@ class Runs:
 
 
 def concat(batches: Sequence[Runs]) -> Runs:
-    """Put the masks of several batches behind each other."""
+    """Put the masks of several batches behind each other.
+
+    Args:
+        batches: Masks; none at all give none.
+
+    Returns:
+        All masks, in the order of the batches.
+
+    Example:
+        >>> from curate.rle import from_dense
+        >>> len(concat([from_dense(np.eye(2)), from_dense(np.eye(3))]))
+        2
+    """
     if not batches:
         empty = np.zeros(0, np.int32)
         return Runs(np.zeros(1, np.int64), empty, empty, empty, empty)

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.common.arrays import BoolArray, FloatArray, Int32Array, IntArray
+from curate.rle.mask_forms import Masks, as_runs
 from curate.rle.overlap import measure
 from curate.rle.runs import Runs, kernel
 
@@ -60,6 +61,9 @@ class Components:
     small_hole_px: IntArray
     perimeter_px: IntArray
 
+
+COLUMN, LOW, HIGH = range(3)
+"""Rows of arrays of column segments: column, top row, row past the bottom."""
 
 # Columns of what the kernel fills, in the order of the fields of Components.
 _COUNT, _LARGEST, _HOLES, _HOLE_PX, _LARGEST_HOLE = range(5)
@@ -275,7 +279,7 @@ def _components(
     parent = np.empty(capacity, np.int32)
     sizes = np.empty(capacity, np.int64)
     is_open = np.empty(capacity, np.bool_)
-    columns, lows, highs = segments[0], segments[1], segments[2]
+    columns, lows, highs = segments[COLUMN], segments[LOW], segments[HIGH]
     for i in range(len(heights)):
         if offsets[i] == offsets[i + 1]:
             continue
@@ -321,14 +325,27 @@ def _components(
                     out[i, _SMALL_HOLES] += sizes[k]
 
 
-def components(runs: Runs, small: int = 100, boxes: IntArray | None = None) -> Components:
-    """Find fragments and holes of every mask.
+def components(masks: Masks, small: int = 100, boxes: IntArray | None = None) -> Components:
+    """Count and measure the fragments and holes of every mask.
 
     Args:
-        runs: n masks.
+        masks: n masks in any form of :func:`as_runs`.
         small: Islands and holes strictly under this area in pixels are summed as small (SAM: 100).
         boxes: Their boxes as :func:`bbox` gives them, to save measuring again.
+
+    Returns:
+        Counts and areas; all 0 for a mask without a pixel.
+
+    Raises:
+        ValueError: See :func:`as_runs`.
+
+    Example:
+        >>> ring = np.array([[1, 1, 1, 0, 1], [1, 0, 1, 0, 0], [1, 1, 1, 0, 0]])
+        >>> found = components(ring)
+        >>> found.count.tolist(), found.largest_px.tolist(), found.hole_px.tolist()
+        ([2], [8], [1])
     """
+    runs = as_runs(masks)
     out = np.zeros((len(runs), _COLUMNS), np.int64)
     _components(
         runs.starts,
@@ -342,9 +359,23 @@ def components(runs: Runs, small: int = 100, boxes: IntArray | None = None) -> C
     return Components(*(np.ascontiguousarray(out[:, k]) for k in range(_COLUMNS)))
 
 
-def perimeter(runs: Runs) -> IntArray:
-    """Return the number of pixel edges along each mask's outline and holes, shape (n,)."""
-    return components(runs).perimeter_px
+def perimeter(masks: Masks) -> IntArray:
+    """Return the length of each mask's outline and holes, as the number of its pixels' edges.
+
+    Args:
+        masks: n masks in any form of :func:`as_runs`.
+
+    Returns:
+        Shape (n,), in pixels, the border of the image included; 0 for a mask without a pixel.
+
+    Raises:
+        ValueError: See :func:`as_runs`.
+
+    Example:
+        >>> perimeter(np.ones((2, 3))).tolist()
+        [10]
+    """
+    return components(masks).perimeter_px
 
 
 @kernel
@@ -376,17 +407,25 @@ def _distances(
         out[i] = np.sqrt(best)
 
 
-def distance(runs: Runs, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
+def distance(masks: Masks, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
     """Return the distance from one point a mask to the mask's nearest pixel, shape (n,).
 
     Args:
-        runs: n masks.
+        masks: n masks in any form of :func:`as_runs`.
         x: Shape (n,), pixels from the left; pixel column c covers [c, c + 1].
         y: Shape (n,), pixels from the top.
 
     Returns:
         Pixels, 0 inside; NaN for an empty mask or a point that is not finite.
+
+    Raises:
+        ValueError: See :func:`as_runs`.
+
+    Example:
+        >>> distance(np.ones((2, 2)), [5.0], [1.0]).tolist()
+        [3.0]
     """
+    runs = as_runs(masks)
     points = np.column_stack([np.asarray(x, np.float64), np.asarray(y, np.float64)])
     out = np.empty(len(runs), np.float64)
     _distances(
@@ -395,14 +434,26 @@ def distance(runs: Runs, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
     return out
 
 
-def contains(runs: Runs, x: npt.ArrayLike, y: npt.ArrayLike) -> BoolArray:
+def contains(masks: Masks, x: npt.ArrayLike, y: npt.ArrayLike) -> BoolArray:
     """Return whether each mask covers the pixel that its point lies in, shape (n,).
 
     Args:
-        runs: n masks.
+        masks: n masks in any form of :func:`as_runs`.
         x: Shape (n,), pixels from the left, floored to a pixel column.
         y: Shape (n,), pixels from the top, floored to a pixel row.
+
+    Returns:
+        False outside of the image, and where a coordinate is not finite.
+
+    Raises:
+        ValueError: See :func:`as_runs`.
+
+    Example:
+        >>> square = np.ones((2, 2))
+        >>> contains([square, square], x=[0.5, 2.0], y=[1.9, 0.0]).tolist()
+        [True, False]
     """
+    runs = as_runs(masks)
     column, row = np.floor(np.asarray(x, np.float64)), np.floor(np.asarray(y, np.float64))
     inside = (column >= 0) & (row >= 0) & (column < runs.widths) & (row < runs.heights)
     column, row = np.where(inside, column, 0), np.where(inside, row, 0)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.common.arrays import Int32Array, IntArray
+from curate.rle.mask_forms import Masks, as_runs
 from curate.rle.runs import Runs, kernel
 
 
@@ -66,19 +67,25 @@ def _clip_and_move(runs: Runs, clips: IntArray, shifts: IntArray, sizes: IntArra
     return Runs(offsets, starts, ends, height.copy(), width.copy())
 
 
-def cut(runs: Runs, boxes: npt.ArrayLike) -> Runs:
+def crop(masks: Masks, boxes: npt.ArrayLike) -> Runs:
     """Return masks as seen through a window on their image.
 
     Args:
-        runs: n masks.
+        masks: n masks in any form of :func:`as_runs`.
         boxes: Shape (n, 4): the windows, XYWH in pixels, inside the images, with a pixel at least.
 
     Returns:
-        n masks on images of the windows' sizes.
+        n masks on images of the windows' sizes; without a pixel where the mask has none there.
 
     Raises:
-        ValueError: A window is empty or reaches outside its image.
+        ValueError: A window is empty or reaches outside its image, or see :func:`as_runs`.
+
+    Example:
+        >>> seen = crop(np.eye(4), [(1, 1, 2, 2)])
+        >>> seen.heights.tolist(), seen.widths.tolist(), area(seen).tolist()
+        ([2], [2], [2])
     """
+    runs = as_runs(masks)
     clips = np.ascontiguousarray(boxes, np.int64).reshape(-1, 4)
     corner, size = clips[:, :2], clips[:, 2:]
     limit = np.column_stack([runs.widths, runs.heights])
@@ -90,12 +97,12 @@ def cut(runs: Runs, boxes: npt.ArrayLike) -> Runs:
 
 
 def paste(
-    runs: Runs, corners: npt.ArrayLike, heights: npt.ArrayLike, widths: npt.ArrayLike
+    masks: Masks, corners: npt.ArrayLike, heights: npt.ArrayLike, widths: npt.ArrayLike
 ) -> Runs:
-    """Put pieces that :func:`cut` made back in their place.
+    """Put pieces that :func:`crop` made back in their place.
 
     Args:
-        runs: n pieces.
+        masks: n pieces in any form of :func:`as_runs`.
         corners: Shape (n, 2): x and y of each one's top left pixel on the image.
         heights: Shape (n,): of the images, in pixels.
         widths: Shape (n,).
@@ -104,8 +111,13 @@ def paste(
         n masks on the whole images.
 
     Raises:
-        ValueError: A piece reaches outside its image.
+        ValueError: A piece reaches outside its image, or see :func:`as_runs`.
+
+    Example:
+        >>> bbox(paste(np.ones((2, 2)), [(3, 1)], heights=[8], widths=[8])).tolist()
+        [[3, 1, 2, 2]]
     """
+    runs = as_runs(masks)
     shifts = np.ascontiguousarray(corners, np.int64).reshape(-1, 2)
     sizes = np.column_stack([np.asarray(heights, np.int64), np.asarray(widths, np.int64)])
     piece = np.column_stack([runs.widths, runs.heights]).astype(np.int64)

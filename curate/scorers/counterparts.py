@@ -10,7 +10,8 @@ import pandas as pd
 from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.dataset.image_join import Listing, join
 from curate.dataset.table import MaskTable
-from curate.rle import cross_overlaps, kernel
+from curate.rle import cross_overlaps
+from curate.rle.runs import kernel
 from curate.scorers.scorer import clip_coordinates
 
 

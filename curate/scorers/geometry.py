@@ -10,7 +10,9 @@ from numpy import int32
 
 from curate.common.arrays import BoolArray, FloatArray, Int32Array, IntArray
 from curate.dataset.table import MaskTable
-from curate.rle import Runs, column_segments, kernel, segment_capacity
+from curate.rle import Runs
+from curate.rle.runs import kernel
+from curate.rle.topology import column_segments, segment_capacity
 from curate.scorers.kernels.bars import cut_bars, join, lay_out
 from curate.scorers.kernels.geometry_columns import HULL_PX2, THICK_PX
 from curate.scorers.kernels.hull import corners, half_hull, moments

@@ -13,7 +13,7 @@ import pandas as pd
 
 from curate.common.arrays import BoolArray, ByteArray, FloatArray, IntArray, UInt64Array
 from curate.errors import CallError
-from curate.rle import kernel
+from curate.rle.runs import kernel
 
 MAX_DISTANCE = 6
 """Largest distance in bits that the search finds without fail."""

@@ -13,7 +13,8 @@ import pandas as pd
 
 from curate.common.arrays import FloatArray, Int32Array, IntArray
 from curate.dataset.table import MaskTable
-from curate.rle import column_segments, kernel, segment_capacity
+from curate.rle.runs import kernel
+from curate.rle.topology import column_segments, segment_capacity
 from curate.scorers.scorer import Column, Scorer
 
 CELLS = 1024

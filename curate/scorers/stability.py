@@ -14,7 +14,8 @@ from curate.common.arrays import AnyArray, BoolArray, FloatArray, Int32Array, In
 from curate.common.ranges import check_numbers
 from curate.dataset.table import STRING, MaskTable
 from curate.errors import CallError
-from curate.rle import Runs, kernel
+from curate.rle import Runs
+from curate.rle.runs import kernel
 from curate.scorers.scorer import Column, Scorer, has_pixels
 from curate.scorers.soft_masks import SoftMasks, Unusable
 

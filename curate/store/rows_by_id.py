@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.errors import AuditError
-from curate.rle import OK, PROBLEMS, Runs, cross_overlaps, decode, encode, measure
+from curate.rle import OK, PROBLEMS, Runs, cross_overlaps, decode_counts, encode_counts, measure
 from curate.store.audit import Audit
 from curate.store.audit_files import part_paths, to_frame
 from curate.store.parquet_parts import RESTORE, read_schema, reading_part
@@ -61,7 +61,7 @@ def are_known(audit: Audit, view: str, key: str, values: IntArray) -> BoolArray:
 
 def decode_masks(counts: Any, heights: IntArray, widths: IntArray) -> tuple[Runs, list[str]]:
     """Read run lengths; also return what is wrong with each, "" for nothing."""
-    runs, codes = decode(counts, heights, widths)
+    runs, codes = decode_counts(counts, heights, widths)
     return runs, [PROBLEMS[code] if code != OK else "" for code in codes.tolist()]
 
 
@@ -87,4 +87,4 @@ def pair_iou(first: Runs, second: Runs) -> FloatArray:
 
 def encode_canonical(runs: Runs) -> list[bytes]:
     """Return masks as the one spelling that equal pixels have."""
-    return list(encode(runs).to_pylist())
+    return list(encode_counts(runs).to_pylist())

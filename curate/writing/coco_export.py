@@ -94,9 +94,9 @@ class _File:
     def write(self, file: BinaryIO, masks: pd.DataFrame) -> rle.Runs:
         """Write the masks of a part, and return their runs."""
         sizes = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
-        runs, _ = rle.decode(masks["segmentation"].tolist(), *sizes)
+        runs, _ = rle.decode_counts(masks["segmentation"].tolist(), *sizes)
         areas, boxes = rle.measure(runs)
-        counts = rle.encode(runs).to_pylist()
+        counts = rle.encode_counts(runs).to_pylist()
         scores = [name for name in _SCORES if name in masks]
         rows = zip(masks.to_dict("records"), counts, areas.tolist(), boxes.tolist(), strict=True)
         for row, one, area, box in rows:
@@ -191,7 +191,7 @@ def _parts(audit: Audit, edits: Edits, made: _File) -> Iterator[tuple[pd.DataFra
         free += len(new)
         masks = pd.concat([masks, new], ignore_index=True) if len(new) else masks
         sizes = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
-        usable = rle.area(rle.decode(masks["segmentation"].tolist(), *sizes)[0]) > 0
+        usable = rle.area(rle.decode_counts(masks["segmentation"].tolist(), *sizes)[0]) > 0
         usable &= masks["image_id"].isin(images.index).to_numpy(np.bool_)
         made.left_out += int((~usable).sum())
         yield masks[usable], images

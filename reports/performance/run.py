@@ -51,6 +51,7 @@ def kernels() -> list[Row]:
     import numpy as np
 
     from curate import rle
+    from curate.rle.codec import as_large_binary
 
     images = [draw_image(seed) for seed in range(20)]
     coded = [
@@ -60,13 +61,13 @@ def kernels() -> list[Row]:
         ]
         for image in images
     ]
-    counts = rle.as_large_binary([c["counts"] for image in coded for c in image])
+    counts = as_large_binary([c["counts"] for image in coded for c in image])
     n = len(counts)
     heights, widths = np.full(n, HEIGHT), np.full(n, WIDTH)
     groups = np.repeat(np.arange(len(coded)), [len(image) for image in coded])
 
     def ours() -> object:
-        runs, _ = rle.decode(counts, heights, widths)
+        runs, _ = rle.decode_counts(counts, heights, widths)
         _, boxes = rle.measure(runs)
         return rle.overlaps(runs, groups, boxes)
 

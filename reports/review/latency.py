@@ -28,7 +28,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
 import curate
-from curate.rle import bbox, encode, from_dense
+from curate.rle import bbox, encode_counts, from_dense
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(2, str(HERE.parent / "_common"))
@@ -75,7 +75,7 @@ def draw(rng: np.random.Generator, path: Path, masks: int) -> list[dict[str, Any
         flat = Image.new("L", (WIDTH, HEIGHT))
         ImageDraw.Draw(flat).polygon(corners, fill=1)
         runs = from_dense(np.asarray(flat))
-        counts = encode(runs).to_pylist()[0].decode()
+        counts = encode_counts(runs).to_pylist()[0].decode()
         box = [float(v) for v in bbox(runs)[0]]
         found.append({"counts": counts, "bbox": box, "area": int((runs.ends - runs.starts).sum())})
     picture.filter(ImageFilter.GaussianBlur(1.5)).save(path, quality=90)

@@ -79,7 +79,7 @@ def _add(
 ) -> None:
     """Put what was drawn for some nuclei into the set; a generator stores no empty mask."""
     ious = pairwise_iou(rle.concat([rle.from_dense(mask) for mask in truth]), drawn.runs)
-    counts = [c.decode("ascii") for c in rle.encode(drawn.runs).to_pylist()]
+    counts = [c.decode("ascii") for c in rle.encode_counts(drawn.runs).to_pylist()]
     for k in np.flatnonzero(drawn.area):
         number = nuclei[k]["id"]
         made.true_iou[number], made.way[number] = float(ious[k]), way

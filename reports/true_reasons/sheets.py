@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import curate
 from curate.images import Box, window
-from curate.rle import decode, to_dense
+from curate.rle import decode_counts, to_dense
 
 QUESTION = "Is this reason true of the mask outlined in yellow?"
 SIDE, TEXT, COLUMNS, ROWS = 420, 118, 3, 2
@@ -80,7 +80,7 @@ def reasons_of(data: Path, work: Path, seed: int) -> pd.DataFrame:
 
 def outline(row: pd.Series, counts: bytes, box: Box, side: int) -> np.ndarray:
     """Return where the outline of a mask runs in a window drawn ``side`` px wide."""
-    runs, _ = decode([counts], [row["height"]], [row["width"]])
+    runs, _ = decode_counts([counts], [row["height"]], [row["width"]])
     mask = Image.fromarray(to_dense(runs, 0, (box.x, box.y, box.w, box.h)))
     scale = side / box.longest
     size = (max(round(box.w * scale), 1), max(round(box.h * scale), 1))

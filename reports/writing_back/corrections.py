@@ -36,13 +36,13 @@ class Corrections:
 
 def dense(counts: bytes, height: int, width: int) -> BoolArray:
     """Return a mask's pixels."""
-    runs, _ = rle.decode([counts], np.array([height]), np.array([width]))
+    runs, _ = rle.decode_counts([counts], np.array([height]), np.array([width]))
     return rle.to_dense(runs, 0)
 
 
 def counts_of(mask: BoolArray) -> bytes:
     """Return pixels as COCO's compressed counts."""
-    return bytes(rle.encode(rle.from_dense(mask))[0].as_py())
+    return bytes(rle.encode_counts(rle.from_dense(mask))[0].as_py())
 
 
 def redrawn(rng: np.random.Generator, mask: BoolArray) -> BoolArray:
@@ -58,7 +58,7 @@ def redrawn(rng: np.random.Generator, mask: BoolArray) -> BoolArray:
 
 def content(table: MaskTable) -> Counter[tuple[str, bytes, str]]:
     """Return how often each (image, pixels, category) stands in a dataset."""
-    counts = rle.encode(table.runs).to_pylist()
+    counts = rle.encode_counts(table.runs).to_pylist()
     masks = table.masks
     names = masks["file_name"].astype(object).fillna("").astype(str)
     categories = masks["category"].astype(object).where(masks["category"].notna(), "")
@@ -75,7 +75,7 @@ def plant(table: MaskTable, ids: pd.Series[int], seed: int) -> Corrections:
     """
     rng = np.random.default_rng(seed)
     masks = table.masks.reset_index(drop=True)
-    pixels = rle.encode(table.runs).to_pylist()
+    pixels = rle.encode_counts(table.runs).to_pylist()
     names = sorted({str(n) for n in masks["category"].dropna()})
     usable = (masks["status"] == "ok").to_numpy()
     draw = rng.random(len(masks))

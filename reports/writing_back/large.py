@@ -34,7 +34,7 @@ def decisions(audit: Any, n: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame
     for _ in range(50):
         y, x, r = rng.integers(height), rng.integers(width), rng.integers(3, height // 4)
         disc = rle.from_dense((yy - y) ** 2 + (xx - x) ** 2 <= r**2)
-        discs.append(bytes(rle.encode(disc)[0].as_py()))
+        discs.append(bytes(rle.encode_counts(disc)[0].as_py()))
     new = [
         discs[int(k)] if a == "fix" else None
         for a, k in zip(action, rng.integers(50, size=n), strict=True)

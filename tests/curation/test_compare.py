@@ -10,7 +10,7 @@ import pytest
 
 from curate.errors import AuditError
 from curate.reporting.audit_comparison import compare
-from curate.rle import encode, from_dense
+from curate.rle import encode_counts, from_dense
 
 Masks = Callable[..., pd.DataFrame]
 
@@ -35,7 +35,7 @@ def test_every_kind_of_change_is_found(make_audit: Any, masks: Masks) -> None:
     after = before.drop(index=12).copy()
     pixels = np.zeros((40, 50), bool)
     pixels[4:7, 0:2] = True  # two of the three columns of mask 10
-    after.loc[10, "segmentation"] = encode(from_dense(pixels))[0].as_py()
+    after.loc[10, "segmentation"] = encode_counts(from_dense(pixels))[0].as_py()
     after.loc[11, "category"] = "dog"
     after.loc[13, ["action", "reasons"]] = ["review", "odd"]
     after["quality_score"] += 0.01

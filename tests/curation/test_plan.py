@@ -14,7 +14,7 @@ from curate.policy.plan import decide, rank
 from curate.policy.policy import Policy, load_policy
 from curate.quality import label_free as quality
 from curate.quality.explanations import Blame, explain_low_quality
-from curate.rle import encode, from_dense
+from curate.rle import encode_counts, from_dense
 
 Masks = Callable[..., pd.DataFrame]
 BARE = load_policy({"name": "bare"})
@@ -271,7 +271,7 @@ def test_small_islands_and_holes_are_a_note_to_clean_found_from_the_mask(masks: 
     pixels[2:20, 2:20] = True
     pixels[5:7, 5:7] = False
     pixels[30:33, 30:33] = True
-    counts = encode(from_dense(pixels))[0].as_py()
+    counts = encode_counts(from_dense(pixels))[0].as_py()
     frame = masks(1, segmentation=[counts], area_px=int(pixels.sum()))
     frame["predicted_iou"] = frame["stability_score"] = 0.99
     plan = decide(frame, load_policy("sa1b"))

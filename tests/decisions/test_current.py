@@ -11,7 +11,7 @@ from curate.errors import AuditError, CallError
 from curate.people.queues.population import rank_queue
 from curate.people.reviews import Reviews, current_plan
 from curate.people.reviews.current_plan import open_audit, update_plan
-from curate.rle import decode, encode, from_dense
+from curate.rle import decode_counts, encode_counts, from_dense
 from curate.store.audit import Audit
 from curate.store.people_overlay import PEOPLE
 
@@ -24,7 +24,7 @@ def today(audit: Audit) -> Audit:
 
 def pixels(audit: Audit, mask_id: int) -> np.ndarray:
     row = audit.masks().loc[mask_id]
-    runs, _ = decode([bytes(row["segmentation"])], [row["height"]], [row["width"]])
+    runs, _ = decode_counts([bytes(row["segmentation"])], [row["height"]], [row["width"]])
     dense = np.zeros(int(row["height"] * row["width"]), bool)
     for start, end in zip(runs.starts, runs.ends, strict=True):
         dense[start:end] = True
@@ -32,7 +32,7 @@ def pixels(audit: Audit, mask_id: int) -> np.ndarray:
 
 
 def counts(dense: np.ndarray) -> bytes:
-    return encode(from_dense(dense))[0].as_py()
+    return encode_counts(from_dense(dense))[0].as_py()
 
 
 def test_a_decision_is_in_the_plan_as_soon_as_it_is_made(today, reviews: Reviews, said) -> None:

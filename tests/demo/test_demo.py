@@ -40,7 +40,7 @@ def of_kind(truth: DemoTruth, kind: str) -> pd.DataFrame:
 
 def decoded(segmentation: dict) -> np.ndarray:
     size = np.array([segmentation["size"]])
-    runs, codes = rle.decode([segmentation["counts"].encode()], size[:, 0], size[:, 1])
+    runs, codes = rle.decode_counts([segmentation["counts"].encode()], size[:, 0], size[:, 1])
     assert codes[0] == 0
     return rle.to_dense(runs, 0)
 
@@ -102,7 +102,7 @@ def test_broken_in_the_file(truth: DemoTruth, written: dict) -> None:
     assert first["unknown_image"]["image_id"] not in [i["id"] for i in written["images"]]
     assert first["predicted_iou_over_1"]["predicted_iou"] > 1
     counts = first["undecodable"]["segmentation"]["counts"].encode()
-    assert rle.decode([counts], np.array([HEIGHT]), np.array([WIDTH]))[1][0] != 0
+    assert rle.decode_counts([counts], np.array([HEIGHT]), np.array([WIDTH]))[1][0] != 0
     assert HTML_CATEGORY in [c["name"] for c in written["categories"]]
 
 

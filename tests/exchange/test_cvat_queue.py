@@ -25,7 +25,7 @@ from curate.people.exchange import write_queue
 from curate.people.exchange.queue_writing import ExportOptions
 from curate.people.queues.draw_queue import draw_queue
 from curate.people.reviews import open_reviews
-from curate.rle import encode, from_dense
+from curate.rle import encode_counts, from_dense
 from curate.store.audit import Audit
 
 
@@ -42,7 +42,7 @@ def test_runs_by_row_are_the_same_pixels(height: int, width: int, seed: int, sha
     ys, xs = np.nonzero(pixels)
     tight = (xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1)
     assert tuple(int(shape[side]) for side in ("left", "top", "width", "height")) == tight
-    assert read_box_rle(shape, height, width).counts == encode(from_dense(pixels))[0].as_py()
+    assert read_box_rle(shape, height, width).counts == encode_counts(from_dense(pixels))[0].as_py()
 
 
 def test_a_large_box_is_not_drawn() -> None:
@@ -54,7 +54,7 @@ def test_a_large_box_is_not_drawn() -> None:
     whole = Runs(np.array([0, 1], np.int64), np.zeros(1, np.int32), ends, sides, sides)
     shape = write_box_rle(whole)
     assert shape["rle"] == f"0, {side * side}"
-    assert read_box_rle(shape, side, side).counts == encode(whole)[0].as_py()
+    assert read_box_rle(shape, side, side).counts == encode_counts(whole)[0].as_py()
 
 
 @pytest.fixture

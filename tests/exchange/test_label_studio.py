@@ -28,7 +28,7 @@ from curate.people.exchange.tool_labels import label_studio_label
 from curate.people.queues.draw_queue import draw_queue
 from curate.people.queues.population import rank_queue
 from curate.people.reviews import Reviews, has_reviews, open_reviews
-from curate.rle import decode, from_dense, to_dense
+from curate.rle import decode_counts, from_dense, to_dense
 from curate.store.audit import Audit
 
 REAL = Path(__file__).with_name("label_studio_export.json")
@@ -481,7 +481,7 @@ def test_polygons_in_percent(audit: Audit, tmp_path: Path, export: Work) -> None
     ]
     drawn = coco_mask.merge(coco_mask.frPyObjects(flat, height, width))
     whole = np.zeros(SIZES[0], bool)
-    whole[window(task)] = to_dense(decode([drawn["counts"]], [height], [width])[0], 0)
+    whole[window(task)] = to_dense(decode_counts([drawn["counts"]], [height], [width])[0], 0)
     decisions = open_reviews(audit).decisions()
     assert decisions["segmentation"].tolist() == [spelled(whole)]
 

@@ -30,11 +30,11 @@ Dataset = dict[str, Any]
 
 def areas(audit: Audit) -> list[int]:
     """Return the sizes of the masks that people added, as they stand."""
-    from curate.rle import area, decode
+    from curate.rle import area, decode_counts
 
     found = open_reviews(audit).missing()
     sides = np.full(len(found), 40), np.full(len(found), 50)
-    return area(decode(found["segmentation"], *sides)[0]).tolist()
+    return area(decode_counts(found["segmentation"], *sides)[0]).tolist()
 
 
 @pytest.mark.parametrize("reviewer", ["ann", None])

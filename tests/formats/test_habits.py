@@ -21,7 +21,7 @@ from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
 from curate.formats.repairs import REPAIRS
 from curate.reporting.summary import summary, summary_text
-from curate.rle import decode, encode, from_dense, to_dense
+from curate.rle import decode_counts, encode_counts, from_dense, to_dense
 
 H, W = 60, 70
 RINGS = [
@@ -33,7 +33,7 @@ PLAIN = [coco_mask.frPyObjects([ring], H, W)[0]["counts"].decode() for ring in R
 
 
 def pixels(counts: str) -> Any:
-    return to_dense(decode([counts.encode()], [H], [W])[0], 0)
+    return to_dense(decode_counts([counts.encode()], [H], [W])[0], 0)
 
 
 def runs(counts: str) -> list[int]:
@@ -149,7 +149,7 @@ def dump(path: Path, value: Any) -> Path:
 def drawn(table: MaskTable) -> list[Any]:
     masks = table.masks.sort_values("source_key")
     sizes = (masks[side].to_numpy() for side in ("height", "width"))
-    found, codes = decode(masks["segmentation"].tolist(), *sizes)
+    found, codes = decode_counts(masks["segmentation"].tolist(), *sizes)
     assert not codes.any(), masks[["status", "status_detail"]]
     return [to_dense(found, k) for k in range(len(masks))]
 
@@ -246,7 +246,7 @@ def test_ids_of_any_kind(
 def encoded(where: tuple[slice, slice]) -> bytes:
     mask = np.zeros((H, W), bool)
     mask[where] = True
-    return encode(from_dense(mask))[0].as_py()
+    return encode_counts(from_dense(mask))[0].as_py()
 
 
 @pytest.mark.parametrize("build", [coco, lvis, results], ids=lambda build: build.__name__)

@@ -115,7 +115,7 @@ def record() -> dict[str, Any]:
 
 
 def sa1b(root: Path) -> Path:
-    runs = rle.encode(rle.from_dense(mask())).to_pylist()
+    runs = rle.encode_counts(rle.from_dense(mask())).to_pylist()
     counts = {"size": [HEIGHT, WIDTH], "counts": runs[0].decode()}
     for k, stem in enumerate(STEMS):
         image = {"image_id": k, "file_name": f"{stem}.jpg", "height": HEIGHT, "width": WIDTH}

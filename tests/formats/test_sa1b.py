@@ -26,7 +26,7 @@ H, W = 30, 40
 def mask(number: int, **fields: Any) -> dict[str, Any]:
     pixels = np.zeros((H, W), bool)
     pixels[number % 20 : number % 20 + 5, number % 30 : number % 30 + 7] = True
-    counts = rle.encode(rle.from_dense(pixels))[0].as_py().decode()
+    counts = rle.encode_counts(rle.from_dense(pixels))[0].as_py().decode()
     made = {
         "id": 10**8 + number,
         "segmentation": {"size": [H, W], "counts": counts},

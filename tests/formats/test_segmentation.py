@@ -44,7 +44,7 @@ def test_run_lengths_decode_to_the_same_pixels(counts: list[int], height: int, w
     counts = [*np.diff(edges, prepend=0).tolist(), int(height * width - (edges[-1:].sum()))]
     read = read_segmentation({"size": [height, width], "counts": counts}, height, width)
     pixels = np.repeat(np.arange(len(counts)) % 2, counts).reshape((height, width), order="F")
-    runs, codes = rle.decode([read.counts], [height], [width])
+    runs, codes = rle.decode_counts([read.counts], [height], [width])
     assert codes.tolist() == [0]
     assert (rle.to_dense(runs, 0) == pixels).all()
 
@@ -111,11 +111,11 @@ def test_a_useless_image_size_is_named(size: tuple[int, int]):
 def test_a_polygon_far_outside_is_empty_and_one_of_a_million_points_is_drawn():
     far = read_segmentation([[500, 500, 600, 500, 600, 600]], 40, 50)
     assert far.status == "ok"
-    assert rle.area(rle.decode([far.counts], [40], [50])[0]).tolist() == [0]
+    assert rle.area(rle.decode_counts([far.counts], [40], [50])[0]).tolist() == [0]
     angle = np.linspace(0, 2 * np.pi, 10**6, endpoint=False)
     points = np.stack([250 + 200 * np.cos(angle), 250 + 200 * np.sin(angle)], axis=1)
     many = read_segmentation([points.ravel().tolist()], 500, 500)
-    area = rle.area(rle.decode([many.counts], [500], [500])[0])[0]
+    area = rle.area(rle.decode_counts([many.counts], [500], [500])[0])[0]
     assert area == pytest.approx(np.pi * 200**2, rel=0.01)
 
 

@@ -36,7 +36,7 @@ def table_of(masks: np.ndarray, **columns: Any) -> pa.Table:
         "stability_score": np.ones(n),
         "area_px": areas,
         **{f"bbox_{side}": boxes[:, k] for k, side in enumerate("xywh")},
-        "segmentation": rle.encode(runs),
+        "segmentation": rle.encode_counts(runs),
         **columns,
     }
     arrays = [pa.array(filled[field.name]).cast(field.type, safe=False) for field in SCHEMA]

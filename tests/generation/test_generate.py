@@ -82,7 +82,7 @@ def test_planted_rectangles_come_back_where_they_were(
     }
     found = document["annotations"]
     assert len(found) == len(boxes)
-    runs, codes = rle.decode(
+    runs, codes = rle.decode_counts(
         [a["segmentation"]["counts"].encode() for a in found],
         [size[0]] * len(found),
         [size[1]] * len(found),

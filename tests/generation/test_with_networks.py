@@ -84,7 +84,7 @@ def test_each_candidate_is_what_the_model_draws_there(
         if row["segmentation"] is None:
             assert row["area_px"] == 0
             continue
-        runs, codes = rle.decode([row["segmentation"]], [HEIGHT], [WIDTH])
+        runs, codes = rle.decode_counts([row["segmentation"]], [HEIGHT], [WIDTH])
         assert not codes.any()
         whole = np.zeros((HEIGHT, WIDTH), bool)
         whole[y : y + h, x : x + w] = field > 0

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
-from curate.rle import bbox, concat, encode, from_dense
+from curate.rle import bbox, concat, encode_counts, from_dense
 from curate.store.audit_info import SCHEMA_VERSION
 
 HOSTILE = (
@@ -172,7 +172,7 @@ def finish_rows(masks: pd.DataFrame, runs: Any) -> pd.DataFrame:
     """Add what is measured and what a policy gives."""
     boxes = bbox(runs)
     masks = masks.drop(columns="kind").assign(
-        segmentation=[c.as_py() for c in encode(runs)],
+        segmentation=[c.as_py() for c in encode_counts(runs)],
         area_px=[
             int(a)
             for a in np.add.reduceat(

@@ -19,7 +19,7 @@ from server import Hosted, Server, servers_on
 from waiting import until
 
 from curate.people.reviews import open_reviews
-from curate.rle import decode, to_dense
+from curate.rle import decode_counts, to_dense
 from curate.store.audit import Audit, open_audit
 
 DESKTOP = {"width": 1280, "height": 800}
@@ -293,7 +293,7 @@ def blob(card: dict[str, Any]) -> bool:
 def dense(counts: str | bytes, height: int, width: int) -> np.ndarray:
     """Return a mask's pixels."""
     raw = counts.encode() if isinstance(counts, str) else counts
-    runs, problems = decode([raw], [height], [width])
+    runs, problems = decode_counts([raw], [height], [width])
     assert not problems.any()
     return np.asarray(to_dense(runs, 0), bool)
 

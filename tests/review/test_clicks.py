@@ -19,7 +19,7 @@ from waiting import until
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
 from curate.people.webapp.click_prompts import ClickSegmenter
 from curate.people.webapp.request_parsing import ClickRequest, RequestError
-from curate.rle import area, decode, encode, from_dense, to_dense
+from curate.rle import area, decode_counts, encode_counts, from_dense, to_dense
 from curate.store.audit import Audit
 
 
@@ -43,7 +43,7 @@ def picture() -> np.ndarray:
 
 
 def dense(answer: dict[str, Any]) -> np.ndarray:
-    runs, _ = decode([answer["counts"].encode()], np.array([100]), np.array([150]))
+    runs, _ = decode_counts([answer["counts"].encode()], np.array([100]), np.array([150]))
     return to_dense(runs, 0)
 
 
@@ -69,7 +69,7 @@ def test_clicks_and_a_mask_go_to_the_segmenter(
     monkeypatch.setattr(BrightSegmenter, "segment", segment)
     current = np.zeros((100, 150), bool)
     current[70:90, 90:140] = True
-    counts = bytes(encode(from_dense(current)).to_pylist()[0]).decode()
+    counts = bytes(encode_counts(from_dense(current)).to_pylist()[0]).decode()
     points = [(100.0, 80.0), (5.0, 5.0)]
     redrawing.draw(picture(), ClickRequest(1, points, [1, 0], counts))
     prompts, multimask = asked[0]
@@ -143,7 +143,9 @@ def test_a_saved_sam_answers_clicks_over_http(audit: Audit, tmp_path: Path) -> N
         status, body = until(answered, "the segmenter to be loaded")
         answer = json.loads(body)
         assert status == 200, answer
-        runs, codes = decode([answer["counts"].encode()], *(np.array([side]) for side in size))
+        runs, codes = decode_counts(
+            [answer["counts"].encode()], *(np.array([side]) for side in size)
+        )
         assert codes[0] == 0
         assert 0 <= area(runs)[0] <= size[0] * size[1]
         asked |= {"points": [*asked["points"], [0.0, 0.0]], "labels": [1, 0]}

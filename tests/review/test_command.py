@@ -14,7 +14,7 @@ import pytest
 from server import Client, Serve, Server, event
 
 from curate.people.reviews import open_reviews
-from curate.rle import encode, from_dense
+from curate.rle import encode_counts, from_dense
 from curate.store.audit import Audit
 
 
@@ -77,7 +77,7 @@ def counts_of(audit: Audit, image_id: int) -> str:
     size = audit.query(f"select height, width from images where image_id = {image_id}").iloc[0]
     mask = np.zeros((int(size["height"]), int(size["width"])), bool)
     mask[5:25, 10:40] = True
-    return bytes(encode(from_dense(mask)).to_pylist()[0]).decode()
+    return bytes(encode_counts(from_dense(mask)).to_pylist()[0]).decode()
 
 
 def test_fixes_and_missing_masks_stand_beside_the_old(audit: Audit, serve: Serve) -> None:

@@ -30,7 +30,7 @@ from scenes import write_scenes
 from curate.common import files
 from curate.people.reviews import open_reviews
 from curate.people.reviews.outcomes import resolve_outcomes
-from curate.rle import encode, from_dense
+from curate.rle import encode_counts, from_dense
 from curate.store.audit import open_audit
 
 PEOPLE = ("ann", "bea", "cid")
@@ -341,7 +341,7 @@ def small_mask(image: int) -> str:
     """Return the compressed counts of a mask on one of the two images."""
     pixels = np.zeros((240, 320 + 40 * image), bool)
     pixels[9:14, 9:14] = True
-    return str(encode(from_dense(pixels)).to_pylist()[0].decode())
+    return str(encode_counts(from_dense(pixels)).to_pylist()[0].decode())
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from server import Hosted, Server
 
 import curate
 from curate.people.reviews import open_reviews
-from curate.rle import encode, from_dense
+from curate.rle import encode_counts, from_dense
 from curate.store.audit import Audit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
@@ -34,7 +34,7 @@ def write_one(folder: Path, mask: np.ndarray) -> Audit:
     Image.fromarray(np.full((height, width, 3), 90, np.uint8)).save(folder / "one.jpg")
     ys, xs = np.nonzero(mask)
     box = [int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1]
-    counts = encode(from_dense(mask)).to_pylist()[0].decode()
+    counts = encode_counts(from_dense(mask)).to_pylist()[0].decode()
     each = {"image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": box, "area": int(mask.sum())}
     each["segmentation"] = {"size": [height, width], "counts": counts}
     coco = {
@@ -184,7 +184,7 @@ def test_clicks_redraw_the_mask(wide: Audit, browser: Any, serve_wide: Serve) ->
         square = np.zeros((240, tab.mask()["width"]), bool)
         half = 5 * len(asked)
         square[y - half : y + half, x - half : x + half] = True
-        counts = encode(from_dense(square)).to_pylist()[0].decode()
+        counts = encode_counts(from_dense(square)).to_pylist()[0].decode()
         route.fulfill(json={"counts": counts, "predicted_iou": 0.9})
 
     tab.page.route("**/api/about", about)

@@ -43,7 +43,7 @@ def encode(masks: list[BoolArray]) -> list[dict[str, bytes]]:
 def to_runs(masks: list[BoolArray]) -> rle.Runs:
     counts = [e["counts"] for e in encode(masks)]
     heights, widths = zip(*(m.shape for m in masks), strict=True)
-    runs, codes = rle.decode(counts, heights, widths)
+    runs, codes = rle.decode_counts(counts, heights, widths)
     assert not codes.any()
     return runs
 
@@ -55,7 +55,7 @@ def test_decode_measure_encode_equal_pycocotools(masks: list[BoolArray]) -> None
     areas, boxes = rle.measure(runs)
     assert areas.tolist() == coco_mask.area(coded).tolist()
     assert boxes.tolist() == coco_mask.toBbox(coded).tolist()
-    assert rle.encode(runs).to_pylist() == [c["counts"] for c in coded]
+    assert rle.encode_counts(runs).to_pylist() == [c["counts"] for c in coded]
 
 
 @given(batches())
@@ -192,7 +192,7 @@ def test_broken_counts_have_a_code(
     counts: bytes | None, size: tuple[int, int], problem: str
 ) -> None:
     good = coco_mask.encode(np.asfortranarray(np.eye(3, dtype=np.uint8)))["counts"]
-    runs, codes = rle.decode([good, counts, good], [3, size[0], 3], [3, size[1], 3])
+    runs, codes = rle.decode_counts([good, counts, good], [3, size[0], 3], [3, size[1], 3])
     assert codes[0] == codes[2] == 0
     assert rle.PROBLEMS[codes[1]].startswith(problem)
     assert rle.area(runs).tolist() == [3, 0, 3]
@@ -200,30 +200,30 @@ def test_broken_counts_have_a_code(
 
 @given(st.lists(st.binary(max_size=60), max_size=5), st.integers(1, 50), st.integers(1, 50))
 def test_any_bytes_are_refused_or_read(counts: list[bytes], height: int, width: int) -> None:
-    runs, _ = rle.decode(counts, [height] * len(counts), [width] * len(counts))
+    runs, _ = rle.decode_counts(counts, [height] * len(counts), [width] * len(counts))
     for k in range(len(counts)):
         span = slice(runs.offsets[k], runs.offsets[k + 1])
         starts, ends = runs.starts[span], runs.ends[span]
         assert (starts < ends).all()
         assert (starts[1:] > ends[:-1]).all()
         assert ((starts >= 0) & (ends <= height * width)).all()
-    again, codes = rle.decode(rle.encode(runs), runs.heights, runs.widths)
+    again, codes = rle.decode_counts(rle.encode_counts(runs), runs.heights, runs.widths)
     assert not codes.any()
     assert again.starts.tolist() == runs.starts.tolist()
 
 
 def test_a_huge_declared_size_costs_nothing() -> None:
     whole = coco_mask.frPyObjects({"size": [46340, 46340], "counts": [5, 3, 46340**2 - 8]}, 0, 0)
-    runs, codes = rle.decode([whole["counts"]], [46340], [46340])
+    runs, codes = rle.decode_counts([whole["counts"]], [46340], [46340])
     assert not codes.any()
     assert rle.measure(runs)[0].tolist() == [3]
     assert rle.components(runs).count.tolist() == [1]
 
 
 def test_nothing_at_all() -> None:
-    runs, codes = rle.decode([], [], [])
+    runs, codes = rle.decode_counts([], [], [])
     assert len(runs) == len(codes) == 0
-    assert len(rle.encode(runs)) == 0
+    assert len(rle.encode_counts(runs)) == 0
     assert len(rle.components(runs).count) == 0
     assert len(rle.overlaps(runs, [])) == 0
     assert len(rle.concat([])) == 0

@@ -20,7 +20,7 @@ def table_of(masks, *, keys=None, names=None, images=None, first_id=100, **colum
             "file_name": [name_of.get(i) for i in image_ids],
             "height": [m.shape[0] for m in masks],
             "width": [m.shape[1] for m in masks],
-            "segmentation": rle.encode(runs).to_pylist(),
+            "segmentation": rle.encode_counts(runs).to_pylist(),
             **columns,
         },
         index=pd.Index(range(first_id, first_id + len(masks)), name="mask_id"),

@@ -26,7 +26,8 @@ def table_of(masks, images=None, mask_ids=None, **columns) -> MaskTable:
     images = [1] * len(masks) if images is None else images
     sizes = [(HEIGHT, WIDTH) if m is None else np.shape(m) for m in masks]
     counts = [
-        None if m is None else rle.encode(rle.from_dense(np.asarray(m)))[0].as_py() for m in masks
+        None if m is None else rle.encode_counts(rle.from_dense(np.asarray(m)))[0].as_py()
+        for m in masks
     ]
     frame = pd.DataFrame(
         {

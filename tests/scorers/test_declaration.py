@@ -52,7 +52,7 @@ def test_polygons_as_people_draw_them():
         x, y = 60 + radius * np.cos(angle), 60 + radius * np.sin(angle)
         ring = np.column_stack([x, y]).ravel().tolist()
         merged = coco_mask.merge(coco_mask.frPyObjects([ring], 120, 120))
-        mask = rle.to_dense(rle.decode([merged["counts"]], [120], [120])[0], 0)
+        mask = rle.to_dense(rle.decode_counts([merged["counts"]], [120], [120])[0], 0)
         if not mask.any():
             continue
         area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2

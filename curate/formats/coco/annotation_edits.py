@@ -203,7 +203,7 @@ def box_is_short(record: JsonObject, size: tuple[int, int]) -> bool | None:
     counts = read_segmentation(record.get("segmentation"), *size).counts
     if counts is None or type(box) is not list or len(box) != 4:
         return None
-    runs, _ = rle.decode([counts], [size[0]], [size[1]])
+    runs, _ = rle.decode_counts([counts], [size[0]], [size[1]])
     real = rle.bbox(runs)[0].tolist()
     if not len(runs.starts):
         return None

@@ -149,7 +149,7 @@ class _Image:
             ids, runs, *_ = read_ids(path, header, known=True)
         except PictureProblem as problem:
             return {}, None, problem
-        counts = rle.encode(runs).to_pylist()
+        counts = rle.encode_counts(runs).to_pylist()
         return dict(zip(ids.tolist(), counts, strict=True)), header.size, None
 
     def _mask(

@@ -217,4 +217,4 @@ def _encode_runs(begin: IntArray, end: IntArray, height: int, width: int) -> byt
         np.array([height], np.int32),
         np.array([width], np.int32),
     )
-    return cast(bytes, rle.encode(runs)[0].as_py())
+    return cast(bytes, rle.encode_counts(runs)[0].as_py())

@@ -56,7 +56,7 @@ from curate.formats.json.json_bytes import (
     UPPER_E,
     ZERO,
 )
-from curate.rle import kernel
+from curate.rle.runs import kernel
 
 FLOATS = (
     *("predicted_iou", "stability_score", "score", "declared_area", "iscrowd"),

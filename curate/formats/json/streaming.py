@@ -52,7 +52,7 @@ from curate.formats.json.json_bytes import (
     SPACE,
     TAB,
 )
-from curate.rle import kernel
+from curate.rle.runs import kernel
 
 CHUNK_BYTES = 1 << 22
 """How much is read at a time."""

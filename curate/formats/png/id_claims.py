@@ -146,7 +146,7 @@ def _counts(pixels: BoolArray, box: Box, mask: rle.Runs, name: str) -> bytes:
         do = "leave that one out, or change who gets the pixels with --overlap"
         raise CallError("other masks would take all its pixels", name, do)
     left = rle.paste(rle.from_dense(pixels), [box[:2]], mask.heights, mask.widths)
-    return cast(bytes, rle.encode(left)[0].as_py())
+    return cast(bytes, rle.encode_counts(left)[0].as_py())
 
 
 def _common(a: Box, b: Box) -> Box:

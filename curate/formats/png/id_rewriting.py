@@ -28,7 +28,7 @@ from curate.formats.png.png_reading import (
     read_header,
 )
 from curate.images.png_rows import CHANNELS, SIGNATURE, Pass, passes, predict_byte, unfilter
-from curate.rle import kernel
+from curate.rle.runs import kernel
 
 _WEIGHTS = np.array([1, 256, 65536], np.int64)
 

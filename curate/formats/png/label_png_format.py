@@ -151,7 +151,7 @@ def _add_masks(
     """Add the masks of one PNG; ``classes`` are the class of each pixel, or None, and names."""
     void, stuff = code.void_in(found.palette), False
     for at, (value, counts) in enumerate(
-        zip(found.ids.tolist(), rle.encode(found.runs).to_pylist(), strict=True)
+        zip(found.ids.tolist(), rle.encode_counts(found.runs).to_pylist(), strict=True)
     ):
         key = f"{name}#{value}"
         if value in void:
@@ -177,7 +177,7 @@ def _by_overlap(classes: Any, mask: Runs, names: dict[int, str], void: Any) -> d
     rows, tally = max(1, _CLASS_PIXELS // w), Counter[int]()
     for top in range(y, y + h, rows):
         n = min(rows, y + h - top)
-        inside = rle.to_dense(rle.cut(mask, [(x, top, w, n)]), 0)
+        inside = rle.to_dense(rle.crop(mask, [(x, top, w, n)]), 0)
         some, numbers = np.unique(classes[top : top + n, x : x + w][inside], return_counts=True)
         tally.update(dict(zip(some.tolist(), numbers.tolist(), strict=True)))
     values, counts = np.array(sorted(tally)), np.array([tally[k] for k in sorted(tally)])

@@ -268,7 +268,7 @@ def read_mask(path: Path, header: PngHeader) -> Segmentation:
         return Segmentation(None, problem.status, problem.detail)
     except TooManyRuns as problem:
         return Segmentation(None, "undecodable", str(problem))
-    return Segmentation(cast(bytes, rle.encode(runs)[0].as_py()))
+    return Segmentation(cast(bytes, rle.encode_counts(runs)[0].as_py()))
 
 
 def _no_runs(height: int, width: int) -> rle.Runs:

@@ -181,7 +181,7 @@ def _absent(frames: list[Any]) -> set[tuple[int, int]]:
     ]
     counts = [one[2] for one in found]
     sizes = np.array([one[3] for one in found], np.int64).reshape(-1, 2)
-    runs, codes = rle.decode(counts, sizes[:, 0], sizes[:, 1])
+    runs, codes = rle.decode_counts(counts, sizes[:, 0], sizes[:, 1])
     empty = (codes == 0) & (rle.area(runs) == 0)
     return {(found[i][0], found[i][1]) for i in np.flatnonzero(empty).tolist()}
 

@@ -164,7 +164,7 @@ def coordinates_of(counts: bytes, size: tuple[int, int], key: str, tally: PixelT
     Raises:
         CallError: The mask does not fit the image, has no pixel or is too ragged for one polygon.
     """
-    exact = cast(bytes, rle.encode(new_runs(counts, size, key))[0].as_py())
+    exact = cast(bytes, rle.encode_counts(new_runs(counts, size, key))[0].as_py())
     rings = rings_of(counts, *size, single=True)
     seamed = rings is None
     rings = rings_of(counts, *size, single=True, seams=True) if rings is None else rings

@@ -16,7 +16,7 @@ from curate.errors import CallError, SourceError
 from curate.images import ImageFolder
 from curate.networks.detectors.training_settings import TrainingSettings
 from curate.people.reviews.added_masks import read_added_masks
-from curate.rle import bbox, decode
+from curate.rle import bbox, decode_counts
 from curate.store.audit import Audit
 from curate.store.known_pictures import open_pictures
 
@@ -110,7 +110,7 @@ def _boxes_by_people(audit: Audit) -> pd.DataFrame:
         drawn.append(redrawn[columns])
     frame = pd.concat([one for one in drawn if len(one)] or drawn[:1], ignore_index=True)
     sizes = (frame[side].to_numpy(np.int64) for side in ("height", "width"))
-    boxes = bbox(decode([bytes(one) for one in frame["segmentation"]], *sizes)[0])
+    boxes = bbox(decode_counts([bytes(one) for one in frame["segmentation"]], *sizes)[0])
     return pd.DataFrame(boxes, columns=list(_BOX)).assign(
         image_id=frame["image_id"].to_numpy(np.int64)
     )

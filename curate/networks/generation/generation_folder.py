@@ -144,7 +144,7 @@ def write_image(
         "file_name": picture.file_name,
     }
     with writing(out / picture.document) as temporary:
-        made = document(image, rle.encode(chosen.runs), _columns(candidates, chosen))
+        made = document(image, rle.encode_counts(chosen.runs), _columns(candidates, chosen))
         files.write_bytes(temporary, made)
     if "reason" in candidates.schema.names:
         candidates = candidates.drop_columns(["reason"])

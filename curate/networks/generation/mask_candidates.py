@@ -187,4 +187,4 @@ def _encode_kept(drawn: ThresholdedMasks, rows: IntArray, n: int, recipe: Recipe
     keep = (drawn.area > 0) & (drawn.stability >= recipe.keep_stability)
     places = np.full(n, -1, np.int64)
     places[rows[keep]] = np.arange(keep.sum())
-    return rle.encode(drawn.runs[keep]).take(pa.array(places, mask=places < 0))
+    return rle.encode_counts(drawn.runs[keep]).take(pa.array(places, mask=places < 0))

@@ -179,7 +179,7 @@ def _fill_and_filter(
 
 def _decode(candidates: pa.Table, rows: IntArray, height: int, width: int) -> Runs:
     counts = candidates["segmentation"].take(pa.array(rows)).combine_chunks()
-    runs, codes = rle.decode(counts, np.full(len(rows), height), np.full(len(rows), width))
+    runs, codes = rle.decode_counts(counts, np.full(len(rows), height), np.full(len(rows), width))
     bad = np.flatnonzero(codes)
     if len(bad):
         what = f"a candidate that passes cannot be read: {rle.PROBLEMS[codes[bad[0]]]}"

@@ -40,7 +40,7 @@ from curate.people.exchange.tool_shapes import (
     ImportedMask,
     parse_draw,
 )
-from curate.rle import area, bbox, encode
+from curate.rle import area, bbox, encode_counts
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION, dataset_version
 
@@ -116,7 +116,7 @@ def _annotations(
     view: ExportedView, image: int, categories: list[int], annotate: Annotate
 ) -> Iterator[dict[str, Any]]:
     """Yield the annotations of a view: its masks as seen in its window."""
-    counts, boxes = encode(view.runs).to_pylist(), bbox(view.runs).tolist()
+    counts, boxes = encode_counts(view.runs).to_pylist(), bbox(view.runs).tolist()
     areas = area(view.runs).tolist()
     for k, record in enumerate(view.rows):
         mask = {"size": [view.box.h, view.box.w], "counts": counts[k].decode("ascii")}

@@ -25,7 +25,7 @@ from curate.people.exchange.queue_images import (
 from curate.people.exchange.queue_writing import ExportOptions
 from curate.people.exchange.tool_image_names import PictureNames
 from curate.people.exchange.tool_labels import spell_category
-from curate.rle import area, bbox, encode
+from curate.rle import area, bbox, encode_counts
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
 
@@ -95,7 +95,7 @@ def _groups(
 
 
 def _make_row(view: ExportedView, name: str, data: bytes, extra: dict[str, str]) -> dict[str, Any]:
-    counts = [bytes(one).decode("ascii") for one in encode(view.runs).to_pylist()]
+    counts = [bytes(one).decode("ascii") for one in encode_counts(view.runs).to_pylist()]
     size = [view.box.h, view.box.w]
     cast: dict[str, Any] = {_TEXT: str, _INT: int, _FLOAT: float}
     objects: dict[str, list[Any]] = {

@@ -21,7 +21,7 @@ from curate.errors import CallError
 from curate.formats.format import copy_file
 from curate.images import Box, ImageFolder, window
 from curate.people.exchange.queue_writing import ExportOptions, plain_records
-from curate.rle import Runs, bbox, cut
+from curate.rle import Runs, bbox, crop
 from curate.store.audit import Audit
 from curate.store.known_pictures import known_pictures
 from curate.store.rows_by_id import decode_masks, rows_of
@@ -140,7 +140,7 @@ def make_crops(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
         boxes = bbox(runs).tolist()
         sizes = zip(known["width"].tolist(), known["height"].tolist(), strict=True)
         windows = [window(size, [box]) for size, box in zip(sizes, boxes, strict=True)]
-        pieces = cut(runs, [(w.x, w.y, w.w, w.h) for w in windows if w is not None])
+        pieces = crop(runs, [(w.x, w.y, w.w, w.h) for w in windows if w is not None])
         for k, (record, box) in enumerate(zip(plain_records(kept), windows, strict=True)):
             if box is not None:
                 stem = f"mask_{record['mask_id']}"

@@ -25,7 +25,7 @@ from curate.render.mask_drawing import (
     twin_words,
 )
 from curate.render.outline_path import path_of
-from curate.rle import Runs, decode, encode, from_dense
+from curate.rle import Runs, decode_counts, encode_counts, from_dense
 from curate.scorers.reason_template import JOINT
 from curate.store.rows_by_id import pair_iou
 
@@ -267,13 +267,13 @@ def read_mask(queue: ShownQueue, place: int) -> dict[str, Any]:
 
 
 def _counts(runs: Runs) -> str:
-    return bytes(encode(runs).to_pylist()[0] or b"").decode("ascii")
+    return bytes(encode_counts(runs).to_pylist()[0] or b"").decode("ascii")
 
 
 def load_kernels() -> None:
     """Load the compiled kernels and the texts of scores, which takes longer than a card does."""
     runs = from_dense(np.eye(4, dtype=np.bool_))
-    runs, _ = decode(encode(runs), runs.heights, runs.widths)
+    runs, _ = decode_counts(encode_counts(runs), runs.heights, runs.widths)
     path_of(runs, 0, Box(0, 0, 4, 4), CARD_PX)
     path_of(runs, 0, Box(0, 0, 4, 4), 4)
     pair_iou(runs, runs)

@@ -10,7 +10,7 @@ import numpy as np
 
 from curate.errors import CurateError
 from curate.people.webapp.request_parsing import ClickRequest, RequestError
-from curate.rle import Runs, area, decode, encode
+from curate.rle import Runs, area, decode_counts, encode_counts
 
 if TYPE_CHECKING:
     from curate.common.arrays import ByteArray
@@ -86,7 +86,7 @@ class ClickSegmenter:
 
 
 def _decode_current(counts: str, height: int, width: int) -> Runs | None:
-    runs, codes = decode([counts.encode()], np.array([height]), np.array([width]))
+    runs, codes = decode_counts([counts.encode()], np.array([height]), np.array([width]))
     if codes[0] != 0:
         raise RequestError(400, "counts is no mask of this image")
     return runs if int(area(runs)[0]) else None
@@ -111,6 +111,6 @@ def _segment_clicks(
     taps = answer.frame.taps(segmenter.low_side)
     drawn = draw(answer.logits[0, best : best + 1], taps)
     return {
-        "counts": bytes(encode(drawn.runs).to_pylist()[0] or b"").decode("ascii"),
+        "counts": bytes(encode_counts(drawn.runs).to_pylist()[0] or b"").decode("ascii"),
         "predicted_iou": float(answer.predicted_iou[0, best]),
     }

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.common.arrays import FloatArray, IntArray
-from curate.rle import Runs, decode
+from curate.rle import Runs, decode_counts
 from curate.store.audit import Audit
 from curate.store.audit_files import part_paths
 from curate.store.parquet_parts import check_table, read_names, reading_part
@@ -66,7 +66,7 @@ class ImageMasks:
             pa.array(np.asarray(rows, np.int64))
         )
         sizes = [some[name].to_numpy().astype(np.int64) for name in ("height", "width")]
-        return decode(some["segmentation"].combine_chunks(), *sizes)[0]
+        return decode_counts(some["segmentation"].combine_chunks(), *sizes)[0]
 
 
 class MaskFiles:

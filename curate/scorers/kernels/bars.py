@@ -32,8 +32,7 @@ from __future__ import annotations
 from numpy import int32
 
 from curate.common.arrays import Int32Array
-from curate.rle import kernel
-from curate.rle.runs import inner_kernel
+from curate.rle.runs import inner_kernel, kernel
 
 BEGIN, STOP, LEFT, RIGHT = range(4)
 """Columns of ``spans``, a row an edge: its stretch of ``rows``, and the image rows at its left and

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from curate.common.arrays import FloatArray, Int32Array, IntArray
-from curate.rle import Runs, column_segments, kernel, segment_capacity
-from curate.rle.runs import first_ending_after, inner_kernel
+from curate.rle import Runs
+from curate.rle.runs import first_ending_after, inner_kernel, kernel
+from curate.rle.topology import column_segments, segment_capacity
 
 
 @inner_kernel

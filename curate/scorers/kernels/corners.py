@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from curate.common.arrays import ByteArray, FloatArray, Int32Array, IntArray
-from curate.rle import kernel
+from curate.rle.runs import kernel
 from curate.scorers.kernels.edge_walk import draw
 
 _ROUND = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)], np.int64)

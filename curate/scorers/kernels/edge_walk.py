@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.common.arrays import ByteArray, FloatArray, Int32Array, IntArray
-from curate.rle import kernel
+from curate.rle.runs import kernel
 
 REACH_PX = 8
 """How far inside and outside of the outline the picture is looked at."""

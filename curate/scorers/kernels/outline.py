@@ -25,8 +25,7 @@ from __future__ import annotations
 from numpy import int32
 
 from curate.common.arrays import FloatArray, Int32Array, IntArray
-from curate.rle import kernel
-from curate.rle.runs import inner_kernel
+from curate.rle.runs import inner_kernel, kernel
 from curate.scorers.kernels.bars import BEGIN, LEFT, STOP
 from curate.scorers.kernels.geometry_columns import (
     BORDER_PX,

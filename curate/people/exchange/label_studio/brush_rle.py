@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from curate.common.arrays import BoolArray, ByteArray, IntArray
-from curate.rle import Runs, bbox, from_dense, kernel, paste, to_dense
+from curate.rle import Runs, bbox, from_dense, paste, to_dense
+from curate.rle.runs import kernel
 
 OPAQUE = 128
 """Least alpha that counts as mask: a brush leaves soft edges, and half covered is covered."""

@@ -11,7 +11,7 @@ import numpy as np
 from curate.errors import SourceError
 from curate.formats.segmentation import json_type, read_polygons
 from curate.people.exchange.label_studio.brush_rle import decode_brush
-from curate.rle import Runs, decode, from_dense, to_dense
+from curate.rle import Runs, decode_counts, from_dense, to_dense
 
 _LABELS = ("brushlabels", "polygonlabels", "labels")
 _NOT_SHAPES = frozenset(
@@ -118,7 +118,7 @@ def _parse_polygon(value: dict[str, Any], size: tuple[int, int], where: str) -> 
     drawn = read_polygons([ring], height, width)
     if drawn.counts is None:
         raise SourceError(f"its polygon cannot be read: {drawn.detail}", where)
-    return decode([drawn.counts], [height], [width])[0]
+    return decode_counts([drawn.counts], [height], [width])[0]
 
 
 def _is_point(value: Any) -> bool:
