@@ -58,7 +58,7 @@ def _measure(
 
 
 def measure(masks: Masks) -> tuple[IntArray, IntArray]:
-    """Return what :func:`area` and :func:`bbox` return, in one pass.
+    """Return areas and boxes in one pass, see :func:`area` and :func:`bbox`.
 
     Args:
         masks: n masks in any form of :func:`as_runs`.
