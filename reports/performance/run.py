@@ -2,7 +2,7 @@
 
     python reports/performance/run.py            everything, about 20 minutes
     python reports/performance/run.py kernels    some of: kernels, audit, memory, start, stability,
-                                                 generation, gpu
+                                                 generation
 
 Times are medians of several rounds in which the two sides take turns, so that a machine whose speed
 drifts drifts for both; what counts is the ratio.
@@ -23,7 +23,6 @@ from statistics import median
 from typing import Any
 
 import generation
-import gpu
 import orjson
 import pycocotools.mask as coco_mask
 import stability
@@ -212,7 +211,6 @@ STUDIES = {
     "start": start,
     "stability": stability.rows,
     "generation": generation.rows,
-    "gpu": gpu.rows,  # nothing without a GPU
 }
 
 
