@@ -321,7 +321,7 @@ READERS: tuple[Reader, ...] = (
         "coco-panoptic",
         seeds.panoptic,
         partial(_read_dataset, "coco-panoptic", ()),
-        ("curate/formats/coco/panoptic_format.py", "curate/formats/coco/panoptic_folders.py"),
+        ("curate/formats/coco/panoptic_format.py", "curate/formats/coco/panoptic_format.py"),
     ),
     _format("sa1b", ("sa1b",), ("sa1b", "sam_records"), checks.check_records),
     _format("sa1b-tar", ("sa1b-tar",), ("sa1b", "sa1b_files", "tar")),

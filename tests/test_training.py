@@ -22,7 +22,7 @@ from curate.common.files import umask
 from curate.errors import AuditError, CallError, SourceError
 from curate.networks.detectors import initial_weights
 from curate.networks.detectors.initial_weights import load_pretrained
-from curate.networks.detectors.training_boxes import _accepted_boxes
+from curate.networks.detectors.train_on_audit import _accepted_boxes
 from curate.networks.detectors.transformers_detector import load_detector
 from curate.people.reviews import Reviews
 from curate.rle import encode_counts, from_dense

@@ -235,8 +235,7 @@ def certificate_standing(path: AnyPath, found: Certificate) -> CertificateOverri
         found: What :func:`certify` found, whether the plan keeps to it or not.
     """
     from curate.people.guarantees.overrides import compare_with_certificate
-    from curate.people.reviews.added_masks import read_added_masks
-    from curate.people.reviews.current_plan import open_audit
+    from curate.people.reviews.current_plan import open_audit, read_added_masks
     from curate.policy.certificate_in_force import NOTHING
 
     opened = open_audit(path).pinned()

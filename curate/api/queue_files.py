@@ -20,8 +20,7 @@ from curate.common import files
 from curate.errors import AuditError
 from curate.people.reviews import has_reviews, open_reviews
 from curate.store.audit import Audit
-from curate.writing.destination import beside, find_left_beside
-from curate.writing.naming import name_dataset
+from curate.writing.naming import beside, find_left_beside, name_dataset
 
 _NOTE = "draw.json"
 

@@ -195,7 +195,7 @@ def _matching(path: Path) -> Format | None:
 
 def _panoptic_file(folder: Path) -> Path | None:
     """Return the panoptic JSON that a folder stands for; None where it holds something else."""
-    from curate.formats.coco.panoptic_folders import only_panoptic_file
+    from curate.formats.coco.panoptic_format import only_panoptic_file
 
     found = only_panoptic_file(folder)
     other = None if found is None else _matching(folder)
@@ -204,7 +204,7 @@ def _panoptic_file(folder: Path) -> Path | None:
 
 def _refuse_panoptic(path: Path) -> None:
     """Raise where a panoptic JSON says what PNGs mean: without it they have no classes."""
-    from curate.formats.coco.panoptic_folders import panoptic_files
+    from curate.formats.coco.panoptic_format import panoptic_files
 
     if found := panoptic_files(path):
         what = "its PNGs are the ids of COCO panoptic JSON, which says what each of them is"

@@ -1,6 +1,6 @@
 """Pictures of a dataset: found safely, looked at cheaply, loaded in the frame of their masks."""
 
-from curate.images.crop_windows import Box, Rectangle, window
+from curate.images.canvas import Box, Rectangle, window
 from curate.images.decode import DECODERS, MAX_BYTES, MAX_PIXELS, ImageHeader
 from curate.images.image_folder import ImageFolder, Inspection, worse_status
 

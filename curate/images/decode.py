@@ -13,8 +13,7 @@ import numpy as np
 from curate.common.arrays import ByteArray
 from curate.images import image_pieces as pieces
 from curate.images import tiff_blocks
-from curate.images.canvas import TURNS, Canvas, Levels, inverse_orientation, levels_of
-from curate.images.crop_windows import Box
+from curate.images.canvas import TURNS, Box, Canvas, Levels, inverse_orientation, levels_of
 from curate.images.image_pieces import SMALL_PIXELS, ImagePiece, check_every_pixel, source_of
 from curate.images.quiet_decoders import quiet_pillow
 

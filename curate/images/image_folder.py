@@ -16,7 +16,7 @@ import pandas as pd
 from curate.common.arrays import ByteArray
 from curate.dataset.table import IMAGE_STATUSES, STRING
 from curate.errors import SourceError
-from curate.images.crop_windows import Box
+from curate.images.canvas import Box
 from curate.images.decode import (
     MAX_BYTES,
     MAX_PIXELS,

@@ -53,9 +53,9 @@ from curate.policy.policy import Policy
 from curate.quality import label_free
 from curate.quality.explanations import stated_columns
 from curate.quality.model_in_force import LEARNED_COLUMNS, MODEL, compute_quality, model_in_force
-from curate.scorers.declared_habits import AREAS, BOXES
+from curate.scorers.declaration import AREAS, BOXES
 from curate.scorers.detector import name_categories
-from curate.scorers.near_duplicates import near_duplicates
+from curate.scorers.pictures import near_duplicates
 from curate.scorers.stability import StabilityCurve
 from curate.store.audit import Audit, connect
 from curate.store.audit_files import (

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
-from curate.quality.stacking import expit
+from curate.quality.model import expit
 
 
 def log_losses(logit: FloatArray, bad: BoolArray) -> FloatArray:

@@ -39,8 +39,7 @@ import numpy as np
 from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.quality.features import FeatureColumns
 from curate.quality.metrics import average_precision, log_losses, share_over_zero
-from curate.quality.model import QualityModel
-from curate.quality.stacking import LogitModel, expit, stack
+from curate.quality.model import LogitModel, QualityModel, expit, stack
 from curate.quality.trees import empty_trees, grow
 
 FOLDS = 5

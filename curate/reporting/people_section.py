@@ -118,7 +118,7 @@ def people(source: ReportSource) -> People:
 
 def count_added(source: ReportSource) -> int:
     """Count the masks that people added."""
-    from curate.people.reviews.added_masks import read_added_masks
+    from curate.people.reviews.current_plan import read_added_masks
     from curate.store.audit import Audit
 
     return len(read_added_masks(source.audit)) if isinstance(source.audit, Audit) else 0

@@ -36,7 +36,7 @@ def summary(audit: Audit) -> dict[str, Any]:
     Those of :func:`curate.reporting.gates.metrics`, and ``person_added_count``: masks that people
     added.
     """
-    from curate.people.reviews.added_masks import read_added_masks
+    from curate.people.reviews.current_plan import read_added_masks
     from curate.reporting.gates import metrics
 
     return metrics(audit) | {"person_added_count": len(read_added_masks(audit))}

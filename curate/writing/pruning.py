@@ -17,10 +17,15 @@ from curate.formats.format import Format
 from curate.people.queues.population import actions_sql, include_reject
 from curate.store.audit import Audit
 from curate.store.audit_sql import source_of
-from curate.writing.destination import beside, refuse_changed, refuse_place, source_changed_error
 from curate.writing.expected_dataset import MaskPlace
 from curate.writing.format_losses import FormLoss, form_loss
-from curate.writing.naming import name_dataset
+from curate.writing.naming import (
+    beside,
+    name_dataset,
+    refuse_changed,
+    refuse_place,
+    source_changed_error,
+)
 from curate.writing.written_check import check_written
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from curate.dataset.version_id import short
 from curate.formats.edits import Stored
 from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, describe_unsettled
 from curate.writing.changes import Changes
-from curate.writing.coco_ids import UNNAMED
+from curate.writing.coco_export import UNNAMED
 from curate.writing.pruning import emptied_text
 
 _SHOWN = 5

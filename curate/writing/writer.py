@@ -11,10 +11,8 @@ from curate.formats.edits import Stored
 from curate.formats.table_builder import plain
 from curate.store.audit import Audit
 from curate.writing.changes import Changes, changes, with_stored
-from curate.writing.coco_export import write_coco
-from curate.writing.coco_ids import count_unnamed
-from curate.writing.destination import beside, refuse_place
-from curate.writing.naming import DATASET, NOTE, name_both
+from curate.writing.coco_export import count_unnamed, write_coco
+from curate.writing.naming import DATASET, NOTE, beside, name_both, refuse_place
 from curate.writing.provenance import place_of, write_provenance
 from curate.writing.pruning import Expected, Made, audited_source, write_checked
 from curate.writing.write_options import WriteOptions

@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 from curate.dataset.table import IMAGE_STATUSES, STATUSES, MaskTable
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats import detect, read
-from curate.formats.coco import coco_format, file_index, file_spans
+from curate.formats.coco import coco_format, file_index
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
 
@@ -171,7 +171,7 @@ def test_the_order_of_keys_and_annotations_does_not_matter(
     monkeypatch.setattr(file_index, "PART_MASKS", 7)
     monkeypatch.setattr(file_index, "_ROWS", 5)
     monkeypatch.setattr(file_index, "READ_BYTES", 700)
-    monkeypatch.setattr(file_spans, "READ_BYTES", 500)
+    monkeypatch.setattr(coco_format, "READ_BYTES", 500)
     rng = np.random.default_rng(3)
     made = [annotation(i, int(rng.integers(1, 9))) for i in range(60)]
     images = [{"id": i, "file_name": f"{i}", "height": 10, "width": 12} for i in range(1, 12)]

@@ -9,9 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.formats.edits import Change
-from curate.formats.untouched import json_tokens
-from curate.formats.untouched.json_list_check import ListEdits, check_lists
-from curate.formats.untouched.json_tokens import elements, members, tokens
+from curate.formats.untouched import json_list_check
+from curate.formats.untouched.json_list_check import (
+    ListEdits,
+    check_lists,
+    elements,
+    members,
+    tokens,
+)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
@@ -46,12 +51,12 @@ def test_pieces_are_what_a_parser_finds(
 ) -> None:
     data = json.dumps(content, indent=indent, ensure_ascii=is_ascii).encode("utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_tokens, "_BLOCK", block)
+        patch.setattr(json_list_check, "_BLOCK", block)
         assert meaning(data) == content
 
 
 def test_deep_values_and_long_strings_are_single_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_tokens, "_BLOCK", 7)
+    monkeypatch.setattr(json_list_check, "_BLOCK", 7)
     deep = b"[" * 5_000 + b'"] \\" [ \\\\"' + b"]" * 5_000
     found = list(tokens(io.BytesIO(b'{"a": [' + deep + b', 1], "b": "x]"}')))
     assert [one.text for one in found if one.kind == "element"] == [deep, b"1"]

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from curate.networks.generation.point_grid import Crop, make_crops, make_points
+from curate.networks.generation.mask_candidates import Crop, make_crops, make_points
 from curate.networks.generation.recipe import Recipe
 
 SIZES = [(1500, 2250), (480, 640), (640, 480), (1024, 1024), (97, 1003)]

@@ -26,7 +26,7 @@ from curate.quality.metrics import (
     reliability,
     share_over_zero,
 )
-from curate.quality.model import QualityModel, explain
+from curate.quality.model import QualityModel, expit, explain, stack
 from curate.quality.model_file import VERSION, from_bytes, to_bytes
 from curate.quality.sample_weights import (
     FEWEST,
@@ -35,7 +35,6 @@ from curate.quality.sample_weights import (
     poststratify,
     prominence,
 )
-from curate.quality.stacking import expit, stack
 from curate.quality.trees import concat_trees, empty_trees, grow
 
 COLUMNS = FeatureColumns(("hole_score", "outline_score"), ("area_px",))

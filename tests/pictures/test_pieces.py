@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from curate.images import Box, ImageFolder, decode, image_pieces, png_rows
-from curate.images.decoding_costs import bytes_to_decode
+from curate.images.image_pieces import bytes_to_decode
 
 HEIGHT, WIDTH = 53, 71
 BOX = Box(9, 11, 30, 25)

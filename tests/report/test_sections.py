@@ -18,7 +18,6 @@ from curate.reporting import (
     gallery,
     mask_selection,
     methods,
-    missing_masks,
     queries,
     svg_figures,
     tables,
@@ -159,12 +158,12 @@ def test_a_detector_that_tells_numbers_only_gets_names() -> None:
         {"bbox": [2, 2, 4, 4], "score": 0.7, "category_id": 9, "category": "cat"},
         {"bbox": [2, 2, 4, 4], "score": 0.2, "category_id": 3, "counted": False},
     ]
-    (shown,) = missing_masks.draw([row | {"found": json.dumps(found)}], None, {3: "dog"})
+    (shown,) = gallery.draw_missing_masks([row | {"found": json.dumps(found)}], None, {3: "dog"})
     assert shown.found == ["dog 0.80", "cat 0.70"]
     assert shown.drawing is not None
     assert len(shown.drawing.boxes) == 2
     for broken in (None, "", "[", "{}", "[1]", '[{"bbox": [1, 2]}]'):
-        (shown,) = missing_masks.draw([row | {"found": broken}], None, {})
+        (shown,) = gallery.draw_missing_masks([row | {"found": broken}], None, {})
         assert shown.found == []
 
 

@@ -6,8 +6,7 @@ from PIL import Image
 
 from curate.errors import CallError
 from curate.images import ImageFolder
-from curate.scorers.near_duplicates import near_duplicates, picture_hash
-from curate.scorers.pictures import SCORERS
+from curate.scorers.pictures import SCORERS, near_duplicates, picture_hash
 
 
 def scene(seed, height=240, width=320):

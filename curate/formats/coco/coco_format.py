@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,17 +24,77 @@ from curate.formats.coco.annotation_columns import UNKNOWN_SIZE, Annotations, Im
 from curate.formats.coco.category_list import category_names
 from curate.formats.coco.coco_writing import LVIS as LVIS_DIALECT
 from curate.formats.coco.coco_writing import Dialect, key_prefixes, write
-from curate.formats.coco.file_index import LISTED_TWICE, REPEATED, UNLISTED, CocoIndex, build, parts
-from curate.formats.coco.file_spans import pieces_at
+from curate.formats.coco.file_index import (
+    LISTED_TWICE,
+    READ_BYTES,
+    REPEATED,
+    UNLISTED,
+    CocoIndex,
+    build,
+    parts,
+)
 from curate.formats.coco.image_objects import image_fields, note_sizes, pictures, states_no_size
 from curate.formats.coco.results_images import KnownImages
 from curate.formats.format import Format, Part, ReadOptions, convert_read_errors
 from curate.formats.json.fast_reader import QuickReader
 from curate.formats.json.json_columns import text, whole_number
 from curate.formats.json.sniffing import shape_of
+from curate.formats.json.streaming import parse_each
 from curate.formats.picture_sizes import PictureSizes
 from curate.formats.segmentation import json_type
 from curate.formats.untouched.json_list_check import check_coco
+
+
+@dataclass(frozen=True)
+class JsonPiece:
+    """Some values of the file, as one JSON list.
+
+    Attributes:
+        data: The list's bytes.
+        rows: (offset, length, ordinal, ...) of each value.
+        name: The file's, for messages.
+        slices: Each value's bytes; None where they stand in ``data`` as in the file.
+    """
+
+    data: bytes
+    rows: IntArray
+    name: str
+    slices: list[bytes] | None
+
+    def parse(self) -> list[Any]:
+        """Return the values, parsed by the tolerant parser."""
+        try:
+            values = orjson.loads(self.data)
+            if len(values) == len(self.rows):
+                return list(values)
+        except orjson.JSONDecodeError:
+            pass
+        offsets, lengths = self.rows[:, 0].tolist(), self.rows[:, 1].tolist()
+        slices = self.slices
+        if slices is None:
+            base = offsets[0] - 1  # the list's bracket
+            pairs = zip(offsets, lengths, strict=True)
+            slices = [self.data[at - base : at - base + n] for at, n in pairs]
+        return parse_each(slices, offsets, self.name)
+
+
+def pieces_at(handle: int, name: str, rows: IntArray) -> Iterator[JsonPiece]:
+    """Read values at (offset, length, ordinal, ...), some at a time."""
+    total = np.cumsum(rows[:, 1])
+    first = 0
+    while first < len(rows):
+        before = int(total[first - 1]) if first else 0
+        last = max(int(np.searchsorted(total, before + READ_BYTES)), first + 1)
+        yield _piece(handle, name, rows[first:last])
+        first = last
+
+
+def _piece(handle: int, name: str, rows: IntArray) -> JsonPiece:
+    if (np.diff(rows[:, 2]) == 1).all():  # neighbours in the file: only commas stand between them
+        begin, end = int(rows[0, 0]), int(rows[-1, 0] + rows[-1, 1])
+        return JsonPiece(b"[" + os.pread(handle, end - begin, begin) + b"]", rows, name, None)
+    slices = [os.pread(handle, n, at) for at, n in rows[:, :2].tolist()]
+    return JsonPiece(b"[" + b",".join(slices) + b"]", rows, name, slices)
 
 
 def plan(source: Path, work: Path) -> Iterator[Part]:

@@ -22,7 +22,7 @@ import numpy as np
 from curate import rle
 from curate.dataset.table import MaskTable
 from curate.errors import CurateError, SourceError
-from curate.formats.coco.panoptic_folders import panoptic_files
+from curate.formats.coco.panoptic_format import panoptic_files
 from curate.formats.copying import Edit, copy_with_edits
 from curate.formats.edits import Edits, Stored
 from curate.formats.format import Format, Part, ReadOptions

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from curate.errors import CallError
-from curate.formats.png.id_neighbours import SUFFIX
+from curate.formats.png.id_layouts import SUFFIX
 
 _LABEL_STUDIO = re.compile(r"(task-(\d+)-annotation-(\d+)-by-[^-]*-(?:[^-]+-)?)([^-].*)-(\d+)")
 _CLASS_AND_NUMBER = re.compile(r"(.+)_([^\W\d_][^_]*)_(0|[1-9]\d{0,3})")

@@ -12,12 +12,15 @@ from typing import Any
 from curate.formats.edits import Edits
 from curate.formats.untouched.json_list_check import (
     ListEdits,
+    Token,
     add_to,
     check_document,
     check_list_file,
     edits_by_list,
+    elements,
+    members,
+    tokens,
 )
-from curate.formats.untouched.json_tokens import Token, elements, members, tokens
 from curate.formats.untouched.tree_check import FileCheck, TreeEdits, as_key, check_tree
 
 

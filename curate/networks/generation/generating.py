@@ -16,7 +16,7 @@ from curate.common import files
 from curate.common.locks import hold_directory, refuse_locked
 from curate.common.progress import Progress
 from curate.errors import AuditError, CallError, SourceError
-from curate.formats.sa1b.sa1b_document import CANDIDATES
+from curate.formats.sa1b.sa1b_files import CANDIDATES
 from curate.images import ImageFolder
 from curate.images.image_folder import SUFFIXES
 from curate.networks.generation.generation_folder import (

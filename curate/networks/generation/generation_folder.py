@@ -29,7 +29,7 @@ from curate.common import files
 from curate.common.locks import LOCK
 from curate.common.own_records import DamagedRecord, describe_differences, read_record
 from curate.errors import AuditError, SourceError
-from curate.formats.sa1b.sa1b_document import ABOUT, CANDIDATES, document
+from curate.formats.sa1b.sa1b_files import ABOUT, CANDIDATES, document
 from curate.networks.generation.mask_choice import REASONS, SelectedMasks
 from curate.networks.generation.recipe import Recipe
 from curate.store.audit_files import write_json, writing

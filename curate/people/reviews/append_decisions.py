@@ -1,4 +1,4 @@
-"""Appending decisions: a batch in one transaction, each decision once, concurrent writers welcome.
+"""Appending decisions, and withdrawals: a batch in one transaction, each once, by many writers.
 
 The batch is put into a temporary table and worked on by SQL, set by set, in this order:
 
@@ -36,7 +36,7 @@ from curate.errors import SourceError
 from curate.people.reviews.append_images import BatchOrigin, renew_keys, write_images
 from curate.people.reviews.replaced_additions import ShownWindows, drop_first_imports
 from curate.people.reviews.row_frames import insert_columns
-from curate.people.reviews.validation import InputRows
+from curate.people.reviews.validation import InputRows, as_texts, as_times, check_columns
 
 _INCOMING = """
 create temp table incoming (
@@ -175,6 +175,24 @@ _INSERT = f"""
 insert into decisions ({_FIELDS}, origin, key)
 select {_FIELDS}, ?, key from incoming where true order by mask_id, at
 on conflict (key) do nothing
+"""
+
+_WITHDRAWAL_COLUMNS = ("decision_key", "reviewer", "key", "time")
+_INCOMING_WITHDRAWN = """
+create temp table incoming_withdrawn (
+  at integer primary key, decision_key text, reviewer text, own_key text, time integer
+)
+"""
+_UNKNOWN = """
+select i.at, i.decision_key from incoming_withdrawn i where not exists (
+  select 1 from decisions d where d.key = i.decision_key and d.reviewer = i.reviewer
+) order by i.at limit 1
+"""
+_INSERT_WITHDRAWN = """
+insert into withdrawn (decision_id, time, key)
+select d.decision_id, i.time, i.own_key
+from incoming_withdrawn i join decisions d on d.key = i.decision_key where true order by i.at
+on conflict do nothing
 """
 
 
@@ -337,3 +355,37 @@ def _refuse(
     found = connection.execute(f"{sql} limit 1").fetchone()
     if found is not None:
         raise SourceError(words.format(*found[1:]), rows.where(int(found[0])), do)
+
+
+def check_withdrawals(given: pd.DataFrame, now: int) -> pd.DataFrame:
+    """Return withdrawals in their types; see ``Reviews.withdraw``."""
+    check_columns(given, _WITHDRAWAL_COLUMNS, ("decision_key", "reviewer", "key"))
+    frame = given.reset_index(drop=True).copy(deep=False)
+    rows = InputRows(frame, "withdrawals", "decision_key")
+    for name in ("decision_key", "reviewer", "key"):
+        frame[name] = as_texts(rows, name)
+        lacking = frame[name].isna() | ((frame[name] == "") & (name != "reviewer"))
+        rows.refuse(lacking, lambda value, name=name: f"the {name} is missing", name)  # type: ignore[misc]
+    frame["reviewer"] = frame["reviewer"].str.strip()
+    frame["time"] = as_times(rows, now)
+    return frame
+
+
+def write_withdrawals(connection: sqlite3.Connection, frame: pd.DataFrame, now: int) -> int:
+    """Write checked withdrawals within an open transaction and return how many were new."""
+    connection.execute(_INCOMING_WITHDRAWN)
+    columns = {
+        "at": np.arange(len(frame)).tolist(),
+        "decision_key": plain(frame["decision_key"]),
+        "reviewer": plain(frame["reviewer"]),
+        "own_key": plain(frame["key"]),
+        "time": frame["time"].where(frame["time"] > 0, now).tolist(),
+    }
+    insert_columns(connection, "incoming_withdrawn", columns)
+    strange = connection.execute(_UNKNOWN).fetchone()
+    if strange is not None:
+        where = InputRows(frame, "withdrawals", "decision_key").where(int(strange[0]))
+        raise SourceError("there is no such decision of that person", where)
+    before = connection.total_changes
+    connection.execute(_INSERT_WITHDRAWN)
+    return connection.total_changes - before

@@ -1,4 +1,4 @@
-"""Current plan: people's decisions over those of policy, model and certificate.
+"""Current plan, people's decisions over policy, model and certificate; masks that they added.
 
 ``people.parquet`` holds what came of people's decisions, a row a mask. It is brought up to date
 whenever the plan is read, by resolving only the masks that decisions were added to or withdrawn
@@ -26,7 +26,7 @@ from curate.common import files
 from curate.dataset.notes import count_noun
 from curate.dataset.table import STRING
 from curate.errors import AuditError
-from curate.people.reviews.outcomes import resolve_outcomes, unsettled_kind
+from curate.people.reviews.outcomes import distinct_names, resolve_outcomes, unsettled_kind
 from curate.people.reviews.review_file import Reviews, has_reviews
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.people.reviews.schema import FILE
@@ -42,6 +42,11 @@ _STATE = b"curate"
 _LAYOUT = 2
 _PLAN = ("action", "reasons", "decided_by")
 _ACTIONS = {"kept": "accept", "removed": "reject", "unsettled": "review"}
+
+ADDED_COLUMNS = (
+    *("image_id", "segmentation", "category", "reviewers", "time"),
+    *("file_name", "height", "width", "image_key"),
+)
 
 
 class PlanState(NamedTuple):
@@ -257,3 +262,37 @@ def _write(target: Path, rows: pd.DataFrame, state: PlanState) -> None:
     files.remove_abandoned(target.parent)
     with writing(target) as temporary, files.open_file(temporary) as file:
         pq.write_table(table, file, compression="lz4", write_page_checksum=True)
+
+
+def read_added_masks(audit: Audit) -> pd.DataFrame:
+    """Return the masks that people added to an audit's images, each once.
+
+    The same pixels with the same category, added by several people, are one mask.
+
+    Returns:
+        In order of image and time: :data:`ADDED_COLUMNS`. ``segmentation`` is COCO counts,
+        ``category`` None where nobody said, ``reviewers`` a list of names, ``time`` that of
+        the last of them, ``image_key`` the image's place in the source ("" where not known).
+    """
+    nothing = pd.DataFrame(columns=list(ADDED_COLUMNS))
+    if not has_reviews(audit):
+        return nothing
+    found = Reviews(audit).missing()
+    if not len(found):
+        return nothing
+    found = found.assign(
+        category=found["category"].astype(object).where(found["category"].notna(), None),
+        segmentation=found["segmentation"].astype(object),
+        reviewer=found["reviewer"].fillna(""),
+    )
+    ids = found["image_id"].to_numpy(np.int64)
+    columns = ["file_name", "height", "width", "source_key"]
+    images = rows_of(audit, "images", "image_id", ids, columns)
+    images["image_key"] = images["source_key"].fillna("") if "source_key" in images else ""
+    grouped = found.groupby(["image_id", "segmentation", "category"], dropna=False, sort=False)
+    once = grouped.agg(reviewers=("reviewer", distinct_names), time=("time", "max")).reset_index()
+    once["category"] = once["category"].astype(object).where(once["category"].notna(), None)
+    once = once.merge(images, on="image_id")
+    return once.sort_values(["image_id", "time"], kind="stable", ignore_index=True)[
+        list(ADDED_COLUMNS)
+    ]

@@ -171,7 +171,7 @@ class Reviews:
             AuditError: The file cannot be used or written; nothing is written.
             CallError: A column is missing, strange, or of another type.
         """
-        from curate.people.reviews.withdrawals import check_withdrawals, write_withdrawals
+        from curate.people.reviews.append_decisions import check_withdrawals, write_withdrawals
 
         now = self._now((keys,) if live else ())
         checked = check_withdrawals(keys, now)

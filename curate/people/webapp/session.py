@@ -17,7 +17,7 @@ from curate.people.reviews import has_reviews, open_reviews
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
 from curate.people.webapp.assignment import Assigner, MaskRequest, best_order
 from curate.people.webapp.attached_file import AttachedReviews
-from curate.people.webapp.cards import Cards, load_kernels, read_mask
+from curate.people.webapp.cards import Cards, ImageCards, load_kernels, read_mask
 from curate.people.webapp.click_prompts import ClickSegmenter
 from curate.people.webapp.decision_writer import EventWriter
 from curate.people.webapp.events import EventBatch
@@ -34,7 +34,6 @@ from curate.people.webapp.startup import (
     find_queue,
     name_queue,
 )
-from curate.people.webapp.whole_images import ImageCards
 from curate.render.formatting import display_text
 from curate.store.audit import Audit
 from curate.store.known_pictures import open_pictures
