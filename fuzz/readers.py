@@ -116,7 +116,8 @@ def _likeness(tables: list[MaskTable], without: str) -> dict[tuple[Any, ...], in
         for key, pixels, status, area in zip(
             *(masks[name].tolist() for name in names), strict=True
         ):
-            if key != without and status == "ok":
+            # An id that two masks share is one's own again once the other is gone.
+            if key != without and status in ("ok", "duplicate_id"):
                 what = (pixels, area)
                 counts[what] = counts.get(what, 0) + 1
     return counts
