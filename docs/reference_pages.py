@@ -124,7 +124,7 @@ def scored() -> list[tuple[Scorer, Column]]:
 def stored() -> list[str]:
     """Return the signals that come from the source: those that the quality counts, and `score`."""
     ours = {column.name for _, column in scored()}
-    return [name for name in (*label_free.SIGNALS, "score") if name not in ours]
+    return [name for name in (*label_free.signals(), "score") if name not in ours]
 
 
 def signal_names() -> list[str]:
@@ -205,7 +205,7 @@ def options(name: str, scorer: Scorer | None) -> Iterator[str]:
         yield own
     if scorer:
         yield needs(scorer).partition(" Parameters")[0]
-    if name in label_free.SIGNALS:
+    if name in label_free.signals():
         yield "Counts in `quality_score`."
     elif name != "quality_score":
         yield "Does not count in `quality_score` without reviews."

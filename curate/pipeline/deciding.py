@@ -363,7 +363,8 @@ def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) ->
         What the policy's rules apply to.
     """
     model, references = model_in_force(out, info.get(MODEL)), info["references"]
-    extra = {NAMED, *stated_columns(), *(model.columns.names if model else ())}
+    signals = references["quality"]  # also of packages that are gone since
+    extra = {NAMED, *signals, *stated_columns(), *(model.columns.names if model else ())}
     frame = read_judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
     applied = scorers.apply(frame, references)
     frame = frame.drop(columns=[c for c in applied.columns if c in frame.columns]).join(applied)
@@ -409,7 +410,7 @@ def read_judged_columns(
         named: Columns to read beside those that quality and second steps look at.
         masks: Whether the masks themselves are needed.
     """
-    wanted = {"mask_id", "area_px", *label_free.SIGNALS, *named}
+    wanted = {"mask_id", "area_px", *label_free.signals(), *named}
     wanted |= {
         name for scorer in scorers.all_scorers() for name in (*scorer.reads, *scorer.may_read)
     }

@@ -21,7 +21,7 @@ from curate.scorers.reason_template import Wording
 _TABLES: dict[str, tuple[str, ...]] = {
     "accept": ("quality_at_least", "probability_at_least"),
     "review": ("lowest_share",),
-    "odd": label_free.SIGNALS,
+    "odd": (),  # the signals of the quality, of whatever packages there are
     "cost": ("default", "category"),
     "nms": ("box_iou", "prefer", "boxes"),
     "clean": ("small_px",),
@@ -54,7 +54,7 @@ def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         "quality_at_least": _line(tables["accept"], "quality_at_least", where),
         "probability_at_least": _line(tables["accept"], "probability_at_least", where),
         "odd": {
-            name: _number(tables["odd"], name, 1, (0, 1.0), f"{where}, [odd]")
+            name: _number(tables["odd"], name, 1, _span(name), f"{where}, [odd]")
             for name in tables["odd"]
         },
         "lowest_share": _number(tables["review"], "lowest_share", 0, (0, 1), f"{where}, [review]"),
@@ -106,8 +106,15 @@ def _table(content: Mapping[str, Any], name: str, where: str) -> Mapping[str, An
     table = content.get(name, {})
     if not isinstance(table, Mapping):
         raise CallError(f"{name} must be a table", where, f"write [{name}] above its settings")
-    _check_keys(table, _TABLES[name], where, f"[{name}]")
+    keys = tuple(label_free.signals()) if name == "odd" else _TABLES[name]
+    _check_keys(table, keys, where, f"[{name}]")
     return table
+
+
+def _span(signal: str) -> tuple[float, float]:
+    """Return the lowest and the highest value that a signal can be held against."""
+    column = label_free.signals()[signal]
+    return min(column.best, column.worst), max(column.best, column.worst)
 
 
 def _number(

@@ -54,25 +54,28 @@ def explain_low_quality(
         limits: By signal, the value from which on it is no sign of a fault; where any other signal
             speaks, these do not.
     """
-    from curate.quality.label_free import evidence
+    from curate.quality.label_free import evidence, signals
 
     weakest = _strongest_column(evidence(frame, reference))
     gross = _strongest_column(evidence(frame, reference, limits)) if limits else weakest
     at_all = [name or other for name, other in zip(gross, weakest, strict=True)]
-    stated = explain_columns(frame, at_all, [False] * len(frame)).stated
+    high = {name for name, column in signals().items() if column.high_is_worse}
+    stated = explain_columns(frame, at_all, [name in high for name in at_all]).stated
     low = _only_low(frame, weakest, reference)
-    return Blame(stated, explain_columns(frame, low, [False] * len(frame)).weakest)
+    return Blame(stated, explain_columns(frame, low, [name in high for name in low]).weakest)
 
 
 def _only_low(frame: pd.DataFrame, names: Sequence[str], reference: Mapping[str, Any]) -> list[str]:
-    """Return each mask's column where its value is below what is usual, else "".
+    """Return each mask's column where its value is worse than what is usual, else "".
 
-    Columns of which nothing says what is usual, such as measures, stay.
+    Columns of which nothing says what is usual, as most measures, stay.
     """
+    from curate.quality.label_free import find_signal, scores_of
+
     columns = np.array(names, object)
     for name in dict.fromkeys(names):
         if name in reference and name in frame:
-            value = frame[name].to_numpy(np.float64)
+            value = scores_of(frame, find_signal(name, reference[name]))
             low = value < min(float(reference[name]["usual"]), _READS_AS_ONE)
             columns[(columns == name) & ~low] = ""
     return [str(name) for name in columns]
@@ -123,7 +126,9 @@ def _statements(frame: pd.DataFrame, name: str, high: bool) -> npt.NDArray[np.ob
 
     told = columns("mask").get(name)
     plain_text = f"{'higher' if high else 'lower'} {title(name)} than is usual ({{{name}:.3g}})"
-    text = (told.states if told else "") or plain_text
+    # What a measure states is true of its bad values only; a model may find the others odd, too.
+    stating = told is not None and (told.kind == "score" or told.high_is_worse == high)
+    text = (told.states if told and stating else "") or plain_text
     found = np.array(_fill_template(frame, name, text), object)
     if told and told.states_at_zero and name in frame:
         zero = frame[name].to_numpy(np.float64) == 0

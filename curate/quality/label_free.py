@@ -15,20 +15,43 @@ yet wrong, so the evidence counts fully only
 The evidences of a mask come together as the root of their squares, E, so that the strongest sign
 leads and others corroborate, and ``quality_score = 1 / (1 + E)``. It is relative to its dataset and
 no probability until reviews calibrate it.
+
+Each column says of itself whether and how it counts (:func:`signals`). Of the built-in ones these
+do not, on purpose: ``coverage_score`` and ``shape_score``, since a large or an odd object is not a
+bad mask (on held-out nuclei and COCO they took precision away), and ``contrast_score`` likewise.
+``declaration_score`` and ``detector_category_score`` speak of the box, area and category stored
+beside the mask, not of the mask; a policy has rules of their own for them.
+``prompt_robustness_score`` says what ``reprompt_score`` says, and took precision away on nuclei.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from curate.common.arrays import FloatArray
 from curate.rle.runs import kernel
+from curate.scorers import columns
+from curate.scorers.scorer import Column
 
-FORM: tuple[str, ...] = (
+STORED: tuple[Column, ...] = (
+    Column("predicted_iou", "Predicted IoU", "measure", "share", evidence="contradiction"),
+    Column("stability_score", "Stability", evidence="contradiction"),
+)
+"""Signals that come from the source, which no scorer writes."""
+
+ORDER: tuple[str, ...] = (
+    "predicted_iou",
+    "stability_score",
+    "prompt_score",
+    "uniqueness_score",
+    "edge_score",
+    "detector_score",
+    "agreement_score",
+    "reprompt_score",
     "fragment_score",
     "hole_score",
     "outline_score",
@@ -40,38 +63,39 @@ FORM: tuple[str, ...] = (
     "detail_score",
     "edge_offset_score",
 )
-"""Signals that look at the mask alone: odd is not yet wrong.
-
-``edge_offset_score`` is among them though it looks at the picture: outlines a pixel or two beside
-an edge are common, and only far ones hint at an error (counted at any size, it took a tenth of the
-precision away on nuclei and found no more in COCO).
-"""
-
-CONTRADICTION: tuple[str, ...] = (
-    "predicted_iou",
-    "stability_score",
-    "prompt_score",
-    "uniqueness_score",
-    "edge_score",
-    "detector_score",
-    "agreement_score",
-    "reprompt_score",
-)
-"""Signals in which something else speaks of the mask: a model, a picture, a person, a neighbour."""
-
-SIGNALS = (*CONTRADICTION, *FORM)
-"""Columns that the quality is made of; those that a frame lacks stay silent.
-
-Left out on purpose: ``coverage_score`` and ``shape_score``, since a large or an odd object is not a
-bad mask (on held-out nuclei and COCO they took precision away), and ``contrast_score`` likewise.
-``declaration_score`` and ``detector_category_score`` speak of the box, area and category stored
-beside the mask, not of the mask; a policy has rules of their own for them.
-``prompt_robustness_score`` says what ``reprompt_score`` says, and took precision away on nuclei.
-"""
+"""Order in which evidences are summed up, so that a quality is the same to its last bit."""
 
 FLAWLESS_DRAWS = 10
 USUAL = 0.1
 POINTS_PER_DECADE = 30
+
+
+def signals() -> dict[str, Column]:
+    """Return the columns that the quality is made of, by name; one that a frame lacks is silent.
+
+    Each says of itself how it counts (:attr:`~curate.scorers.scorer.Column.evidence`): those of the
+    source, of the built-in scorers, and behind them those of other packages.
+    """
+    described = {column.name: column for column in STORED} | columns("mask")
+    found = {name: column for name, column in described.items() if column.evidence}
+    others = [name for name in found if name not in ORDER]
+    return {name: found[name] for name in (*ORDER, *others) if name in found}
+
+
+def find_signal(name: str, reference: Mapping[str, Any]) -> Column:
+    """Return a signal by its name and its entry in a reference.
+
+    The entry is enough where the package that wrote the column is gone.
+    """
+    if known := signals().get(name):
+        return known
+    kind: Literal["score", "measure"] = "score" if name.endswith("_score") else "measure"
+    described = {key: reference[key] for key in _DESCRIPTION if key in reference}
+    return Column(name, name, kind, **({"evidence": "form"} | described))
+
+
+_DESCRIPTION = ("evidence", "best", "worst")
+"""What a reference keeps of a signal of another package."""
 
 
 def _lower_tail(values: FloatArray) -> dict[str, Any]:
@@ -94,18 +118,20 @@ def fit(frame: pd.DataFrame) -> dict[str, Any]:
     """Describe what is usual in a dataset.
 
     Args:
-        frame: A row a mask (a random sample is enough), any of :data:`SIGNALS` as columns.
+        frame: A row a mask (a random sample is enough), any of :func:`signals` as columns.
 
     Returns:
-        By column, some 200 numbers; JSON-able.
+        By column, some 200 numbers on the scale of scores; JSON-able.
     """
     reference = {}
-    for name in SIGNALS:
+    for name, column in signals().items():
         if name in frame:
-            values = frame[name].to_numpy(np.float64)
+            values = scores_of(frame, column)
             known = values[np.isfinite(values)]
             if len(known):
                 reference[name] = _lower_tail(known)
+                if name not in ORDER:
+                    reference[name] |= {key: getattr(column, key) for key in _DESCRIPTION}
     return reference
 
 
@@ -117,19 +143,27 @@ def evidence(
     Args:
         frame: A row a mask, the columns of the reference.
         reference: What :func:`fit` gave.
-        limits: By signal, the value from which on it does not speak, however rare it is.
+        limits: By signal, the value from which on it does not speak, however rare it is; in the
+            unit of the column.
 
     Returns:
         Same index, a column a signal, in nats, at least 0; 0 where the signal is not available.
     """
     limits = limits or {}
-    columns = {
-        name: _speaks(frame[name].to_numpy(np.float64), name in FORM, *_tail_curve(reference[name]))
-        * (frame[name].to_numpy(np.float64) < limits.get(name, 1.0))
-        for name in reference
-        if name in frame
-    }
-    return pd.DataFrame(columns, index=frame.index)
+    found = {}
+    for name in reference:
+        if name in frame:
+            signal = find_signal(name, reference[name])
+            values = scores_of(frame, signal)
+            limit = signal.as_score(np.array(limits[name])) if name in limits else 1.0
+            curve = _tail_curve(reference[name])
+            found[name] = _speaks(values, signal.evidence == "form", *curve) * (values < limit)
+    return pd.DataFrame(found, index=frame.index)
+
+
+def scores_of(frame: pd.DataFrame, signal: Column) -> FloatArray:
+    """Return a signal's values on the scale of scores, shape (masks,), NaN where there is none."""
+    return signal.as_score(frame[signal.name].to_numpy(np.float64, na_value=np.nan))
 
 
 def _tail_curve(reference: Mapping[str, Any]) -> tuple[FloatArray, FloatArray, float, float, float]:

@@ -173,6 +173,7 @@ SCORERS = (
                 low_means="others draw it differently",
                 states="others agree with it less than is usual (mean IoU {agreement_score:.2f})",
                 states_at_zero="no mask of the others overlaps it",
+                evidence="contradiction",
             ),
             Column("agreement_json", "Agreement by set", "word", "", "the IoU with each other set"),
             Column(

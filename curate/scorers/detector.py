@@ -319,6 +319,7 @@ SCORERS = (
                 states="a detector confirms it less than is usual "
                 "(confidence {detector_confidence:.2f}, IoU {detector_iou:.2f})",
                 states_at_zero="no detection touches it",
+                evidence="contradiction",
             ),
             Column(
                 "detector_category_score",

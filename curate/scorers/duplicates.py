@@ -210,6 +210,7 @@ SCORERS = (
                 "Uniqueness",
                 low_means="a better mask covers many of its pixels",
                 states="it overlaps another mask (mask {overlap_with}, IoU {overlap_iou:.2f})",
+                evidence="contradiction",
             ),
             Column("duplicate_of", "Better twin", "id"),
             Column("duplicate_iou", "IoU with the better twin", "measure"),

@@ -155,6 +155,7 @@ SCORERS = (
                 low_means="its outline follows no edge in the picture",
                 states="its outline follows the picture's edges less than is usual "
                 "(edge score {edge_score:.2f}, by chance 0.50)",
+                evidence="contradiction",
             ),
             Column(
                 "edge_offset_score",
@@ -162,6 +163,10 @@ SCORERS = (
                 low_means="the picture's edge runs some pixels beside its outline",
                 states="the picture changes more beside its outline "
                 "({edge_offset_px} px, + outside, - inside)",
+                # It looks at the picture, and counts as form all the same: outlines a pixel or two
+                # beside an edge are common, and only far ones hint at an error (counted at any
+                # size, it took a tenth of the precision away on nuclei and found no more in COCO).
+                evidence="form",
             ),
             Column(
                 "edge_offset_px",

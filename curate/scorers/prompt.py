@@ -56,6 +56,7 @@ SCORERS = (
                 "Contains its prompt",
                 low_means="it does not contain the point it was prompted with",
                 states="its prompt lies outside of it ({prompt_distance_px:.1f} px away)",
+                evidence="contradiction",
             ),
             Column("prompt_distance_px", "Distance from its prompt", "measure", "px"),
         ),

@@ -196,6 +196,7 @@ _COLUMNS = (
         "Redrawn by a segmenter",
         low_means="a segmenter prompted from it draws something else",
         states="a segmenter redraws it less alike than is usual (mean IoU {reprompt_score:.2f})",
+        evidence="contradiction",
     ),
     Column(
         "prompt_robustness_score",

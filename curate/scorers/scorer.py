@@ -42,6 +42,13 @@ class Column:
             with ``{column}`` for a number, ``{lack}`` for 1 - the score, and is true of every value
             under 1: "it has holes ({hole_area_px} px in all)".
         states_at_zero: The same for a value of 0, where that is another matter.
+        evidence: For scores and measures of masks: how the column counts in ``quality_score`` (see
+            :mod:`curate.quality.label_free`). "" for not at all; "contradiction" where something
+            else speaks against the mask, a model, a picture, a person, a neighbour: at any size;
+            "form" where the mask alone is odd, which is not yet wrong: only a gross oddity.
+        best: For measures that count: the value that speaks against no mask.
+        worst: The value than which none is worse; under ``best`` where low is bad, above it where
+            high is. What lies between counts as the score ``(worst - value) / (worst - best)``.
     """
 
     name: str
@@ -51,10 +58,40 @@ class Column:
     low_means: str = ""
     states: str = ""
     states_at_zero: str = ""
+    evidence: Literal["", "contradiction", "form"] = ""
+    best: float = 1.0
+    worst: float = 0.0
 
     def __post_init__(self) -> None:
+        place = f"Column {self.name}"
         if (self.kind == "score") != self.name.endswith("_score"):
-            raise CallError("scores, and only scores, end in _score", f"Column {self.name}")
+            raise CallError("scores, and only scores, end in _score", place)
+        if self.evidence not in ("", "contradiction", "form"):
+            raise CallError(f"there is no evidence {self.evidence!r}", place)
+        if self.evidence and self.kind not in ("score", "measure"):
+            raise CallError("only scores and measures are evidence", place)
+        span = (self.best, self.worst)
+        if span != (1.0, 0.0) and (self.kind == "score" or not self.evidence):
+            raise CallError("best and worst are for measures that are evidence", place)
+        if not (np.isfinite(span).all() and self.best != self.worst):
+            raise CallError("best and worst must be two finite numbers", place)
+        if self.kind != "score" and (self.states_at_zero or "{lack" in self.states):
+            raise CallError("{lack} and states_at_zero are for scores", place)
+
+    @property
+    def high_is_worse(self) -> bool:
+        """Whether a high value speaks against a mask."""
+        return self.worst > self.best
+
+    def as_score(self, values: FloatArray) -> FloatArray:
+        """Return values on the scale of scores: 1 for the best, 0 for the worst and beyond.
+
+        Args:
+            values: Any shape; NaN stays NaN. Scores come back as they are.
+        """
+        if (self.best, self.worst) == (1.0, 0.0):
+            return values
+        return np.maximum((self.worst - values) / (self.worst - self.best), 0.0)
 
 
 @dataclass(frozen=True)

@@ -222,6 +222,7 @@ SCORERS = (
                 "One body",
                 low_means="two thick parts hang together by a narrow neck, or not at all",
                 states="it narrows between two thick parts (one-body score {split_score:.2f})",
+                evidence="form",
             ),
         ),
         question="is it one body, or two objects in one mask?",

@@ -14,7 +14,7 @@ from curate.people.webapp.cards import find_marks
 from curate.people.webapp.score_texts import describe_scores, is_low
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
-from curate.quality.label_free import SIGNALS
+from curate.quality.label_free import signals
 from curate.store.audit import Audit
 from curate.store.audit_files import part_paths
 
@@ -62,7 +62,7 @@ def test_a_blind_queue_marks_nothing(audit: Audit) -> None:
 
 def test_what_a_low_score_means_is_said_of_low_scores_only(audit: Audit) -> None:
     names = audit.query("describe masks")["column_name"].tolist()
-    column = next(name for name in SIGNALS if name in names and describe_scores()[name].words)
+    column = next(name for name in signals() if name in names and describe_scores()[name].words)
     for path in part_paths(audit.path, "masks"):
         table = pq.read_table(path)
         at = table.schema.names.index(column)
