@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -139,8 +140,8 @@ def test_flaws_that_nothing_else_sees_are_ranked_and_named(
     told = masks["reasons"].str.extract(pattern)[0]
     assert floats(masks)[told.notna()].all(), "of nothing that stands on the ground"
     assert told.notna().sum() >= 14, "of all that float by more than some pixels"
-    for mask, found in told.dropna().items():
-        assert int(found) == round(masks["over_px"][mask])
+    for over, found in zip(masks["over_px"][told.notna()], told.dropna(), strict=True):
+        assert int(found) == round(over)
     assert (masks.loc[told.notna(), "action"] == "review").all()
     for name in set(plain.columns) & {*label_free.ORDER, "area_px"}:
         pd.testing.assert_series_equal(masks[name], plain[name], check_exact=True)
