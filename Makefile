@@ -25,6 +25,7 @@ check: $(VENV)/.tested docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for one in tests/*/conftest.py; do $(BIN)/mypy $$one || exit 1; done
 	$(BIN)/python -m pytest -q tests/test_house.py
 
 # The site in build/site; a broken link, or a page outside of the navigation, fails.

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +274,10 @@ def table_of_decisions(kind: str) -> tuple[Seed, ...]:
     return tuple(found)
 
 
+def _without_first(cut: int, _: str, seen: list[Any]) -> list[Any]:
+    return seen[cut:]
+
+
 @cache
 def export(tool: str) -> tuple[Seed, ...]:
     """Return what a tool gives back of a queue of :func:`audited`, some masks removed."""
@@ -295,7 +299,7 @@ def export(tool: str) -> tuple[Seed, ...]:
         pictures = None if name == "coco" else folder / "pictures"
         write_queue(audit, rows, out, name, how=ExportOptions(False, pictures))
         for cut in (0, 1):
-            back = use(out, lambda _, seen, cut=cut: seen[cut:])
+            back = use(out, partial(_without_first, cut))
             seed = seed_of(back)
             found.append(Seed(seed.files, seed.source, seed.changed, "export"))
             shutil.rmtree(back) if back.is_dir() else back.unlink()

@@ -5,6 +5,7 @@ What it answers can be told from the picture alone, so a test knows what must co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +40,7 @@ class BrightSegmenter:
     prompts_seen: int = 0
 
     def embed(self, images: Any) -> list[Embedding]:
-        lay = Frame.squashed if self.squashed else Frame.longest_side
+        lay: Callable[..., Frame] = Frame.squashed if self.squashed else Frame.longest_side
         self.images_seen += len(images)
         return [Embedding(lay(*i.shape[:2], self.side), (i.mean(axis=2),)) for i in images]
 
@@ -71,6 +72,8 @@ class BrightSegmenter:
             found = np.bincount(bodies[inside], minlength=2)
             found[0] = 0
         else:
+            assert prompt.points is not None
+            assert prompt.labels is not None
             found = np.zeros(bodies.max() + 2, int)
             for x, y in prompt.points[0][prompt.labels[0] == 1].tolist():
                 at = bodies[min(round(y), height - 1), min(round(x), width - 1)]

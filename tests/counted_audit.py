@@ -69,9 +69,8 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Audit:
     (folder / "source.json").write_text(json.dumps(boxes()))
     audit = curate.audit(folder / "source.json", folder / "audit")
     decided = pd.DataFrame(list(DECISIONS), columns=["mask_id", "action", "reviewer"])
-    decided["segmentation"] = [
-        rle(box(26, 5, 8, 11)) if m == 3 else None for m in decided["mask_id"]
-    ]
+    redrawn = [rle(box(26, 5, 8, 11)) if m == 3 else None for m in decided["mask_id"]]
+    decided["segmentation"] = pd.Series(redrawn, dtype=object)
     decided["category"] = ["dog" if m == 4 else None for m in decided["mask_id"]]
     decided["time"] = pd.date_range("2026-01-01", periods=len(decided), freq="min", tz="UTC")
     added = pd.DataFrame({"image_id": [3], "segmentation": [rle(box(5, 25, 9, 9))]})

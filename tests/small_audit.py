@@ -27,7 +27,8 @@ class SmallAudit:
             for view in ("masks", "images"):
                 glob = self.path / view / "part-*.parquet"
                 connection.execute(f"create view {view} as select * from read_parquet('{glob}')")
-            return connection.execute(sql).df()
+            found: pd.DataFrame = connection.execute(sql).df()
+            return found
 
     def pinned(self) -> SmallAudit:
         return self
@@ -64,7 +65,8 @@ def make_audit(tmp_path: Path) -> MakeAudit:
 
 def counts_of(pixels: np.ndarray) -> bytes:
     """Return a mask as COCO's compressed counts."""
-    return encode_counts(from_dense(pixels))[0].as_py()
+    counts: bytes = encode_counts(from_dense(pixels))[0].as_py()
+    return counts
 
 
 def frame(n: int = 6, **columns: Any) -> pd.DataFrame:

@@ -89,9 +89,10 @@ SHAPES: tuple[Callable[[int, int], np.ndarray], ...] = (
 def masks(draw: st.DrawFn, height: int, width: int) -> np.ndarray:
     """Draw a mask with a pixel at least: one of the hard shapes, or any pixels."""
     if draw(st.booleans()):
-        return draw(st.sampled_from(SHAPES))(height, width)
+        shape: np.ndarray = draw(st.sampled_from(SHAPES))(height, width)
+        return shape
     seed, share = draw(st.integers(0, 99)), draw(st.sampled_from([0.05, 0.5, 0.95]))
-    pixels = np.random.default_rng(seed).random((height, width)) < share
+    pixels: np.ndarray = np.random.default_rng(seed).random((height, width)) < share
     pixels[draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))] = True
     return pixels
 
@@ -101,12 +102,14 @@ def datasets(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a COCO dataset of hard masks; the second mask of an image may equal its first."""
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
     first = draw(st.sampled_from([0, 1, 7, LARGEST - 100]))
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, name in enumerate(names, 1):
         height, width = draw(st.integers(1, 40)), draw(st.integers(1, 30))
         images.append({"id": number, "file_name": name, "height": height, "width": width})
         drawn = draw(st.lists(masks(height, width), max_size=4))
-        if drawn and draw(st.booleans()):
+        is_doubled: bool = bool(drawn) and draw(st.booleans())
+        if is_doubled:
             drawn.append(drawn[0])
         for pixels in drawn:
             category = draw(st.integers(1, len(CATEGORIES)))

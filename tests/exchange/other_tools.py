@@ -62,7 +62,7 @@ def cvat_images(folder: Path) -> list[tuple[str, int, int, list[Seen]]]:
         height, width = int(image.get("height", "")), int(image.get("width", ""))
         seen = []
         for one in image.findall("mask"):
-            values = {a.get("name"): a.text for a in one.findall("attribute")}
+            values: dict[str, Any] = {a.attrib["name"]: a.text for a in one.findall("attribute")}
             pixels = by_row(one, height, width)
             seen.append(Seen(values["mask_id"], one.get("label"), pixels, draw_in(values)))
         found.append((image.get("name", ""), height, width, seen))

@@ -50,14 +50,14 @@ def with_cvat_sdk(folder: Path, truth: Truth) -> dict[str, Any]:
 
     masks = 0
     for image in ET.parse(folder / "annotations.xml").getroot().iter("image"):
-        size = {"image_width": int(image.get("width")), "image_height": int(image.get("height"))}
+        size = {f"image_{side}": int(image.attrib[side]) for side in ("width", "height")}
         for one in image.iter("mask"):
             left, top, width, height = (
-                int(one.get(side)) for side in ("left", "top", "width", "height")
+                int(one.attrib[side]) for side in ("left", "top", "width", "height")
             )
-            runs = [float(count) for count in one.get("rle").split(",")]
+            runs = [float(count) for count in one.attrib["rle"].split(",")]
             points = [*runs, left, top, left + width - 1, top + height - 1]
-            mask_id = one.findtext("attribute")
+            mask_id = one.findtext("attribute", "")
             same(truth, mask_id, decode_mask(points, **size))
             assert encode_mask(truth[mask_id]) == points
             masks += 1

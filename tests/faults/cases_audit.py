@@ -20,7 +20,7 @@ def prepare_colliding(folder: Path) -> None:
 
 
 def run_audit(folder: Path) -> None:
-    sa1b_format.PART_BYTES = 1
+    vars(sa1b_format)["PART_BYTES"] = 1
     api.audit(folder / "in", folder / "out")
 
 
@@ -89,7 +89,7 @@ def prepare_inputs(folder: Path) -> None:
 
 
 def run_with_inputs(folder: Path) -> None:
-    file_index.PART_MASKS = 8
+    vars(file_index)["PART_MASKS"] = 8
     api.audit(
         folder / "in.json",
         folder / "out",
@@ -102,13 +102,13 @@ def run_with_inputs(folder: Path) -> None:
 def prepare_other(folder: Path) -> None:
     """Leave an audit of something else where the next one is to stand."""
     write_sa1b(folder / "old", 2, masks=3, seed=5)
-    sa1b_format.PART_BYTES = 1
+    vars(sa1b_format)["PART_BYTES"] = 1
     api.audit(folder / "old", folder / "out")
     write_sa1b(folder / "in", 2, masks=3)
 
 
 def run_restart(folder: Path) -> None:
-    sa1b_format.PART_BYTES = 1
+    vars(sa1b_format)["PART_BYTES"] = 1
     api.audit(folder / "in", folder / "out", restart=True)
 
 

@@ -26,7 +26,9 @@ def prepare_training(folder: Path) -> None:
     import tiny_detectors
 
     (folder / "images").mkdir()
-    random, images, annotations = np.random.default_rng(0), [], []
+    random = np.random.default_rng(0)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for k in range(IMAGES):
         picture, boxes = drawn_scenes.draw(random)
         Image.fromarray(picture).save(folder / "images" / f"{k}.png")
@@ -46,7 +48,7 @@ def prepare_training(folder: Path) -> None:
 
 def trained(**settings: Any) -> Callable[[Path], None]:
     """Return what trains a detector."""
-    small = {"size": 64, "epochs": 2, "device": "cpu"}
+    small: dict[str, Any] = {"size": 64, "epochs": 2, "device": "cpu"}
 
     def run(folder: Path) -> None:
         start = str(folder / "start")

@@ -337,7 +337,7 @@ def rows_of(database: Path, times: tuple[str, ...] = ("time", "created", "key"))
 
 def find_cases() -> dict[str, Path]:
     """Return the names of all cases of this folder, and where each stands."""
-    found = {}
+    found: dict[str, Path] = {}
     for module in sorted(Path(__file__).parent.glob("cases_*.py")):
         found |= dict.fromkeys(_imported(module).CASES, module)
     return found

@@ -72,7 +72,7 @@ def coco_pixels(counts: dict[str, Any]) -> np.ndarray:
     """Draw an RLE with pycocotools, whose array wrapper is older than numpy 2."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return coco_mask.decode(counts) > 0
+        return np.asarray(coco_mask.decode(counts) > 0)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

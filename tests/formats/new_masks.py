@@ -15,7 +15,8 @@ HEIGHT, WIDTH = 9, 14
 
 
 def counts_of(mask: np.ndarray) -> bytes:
-    return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+    counts: bytes = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+    return counts
 
 
 def rle_of(mask: np.ndarray) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def rectangle(frame: Frame, box: tuple[int, int, int, int], slope: float) -> np.
         y - box[1] if box[1] > 0 else np.inf,
         box[3] - y if box[3] < frame.height else np.inf,
     ]
-    depth = np.minimum.reduce([np.broadcast_to(side, (LOW, LOW)) for side in sides])
+    depth: np.ndarray = np.minimum.reduce([np.broadcast_to(side, (LOW, LOW)) for side in sides])
     return np.clip(slope * depth, -1e3, 1e3).astype(np.float32)
 
 

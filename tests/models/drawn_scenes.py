@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
@@ -17,7 +19,8 @@ def draw(
     ground = random.integers(0, 256, 3)
     noisy = ground + random.normal(0, 8, (height, width, 3))
     image = Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
-    pen, boxes = ImageDraw.Draw(image), []
+    pen = ImageDraw.Draw(image)
+    boxes: list[tuple[int, int, int, int]] = []
     for _ in range(random.integers(1, 4)):
         w, h = (int(v) for v in random.integers(14, 32, 2))
         x, y = int(random.integers(0, width - w)), int(random.integers(0, height - h))
@@ -36,5 +39,5 @@ def scenes(count: int, seed: int = 0) -> list[DetectorImage]:
     made = []
     for k in range(count):
         picture, boxes = draw(random)
-        made.append(DetectorImage(k, hash_pixels(picture), boxes, lambda picture=picture: picture))
+        made.append(DetectorImage(k, hash_pixels(picture), boxes, partial(np.asarray, picture)))
     return made

@@ -93,7 +93,7 @@ def _hg() -> Any:
 
 def _vit(kind: str) -> Any:
     config = t.LwDetrViTConfig if kind == "lw" else t.RfDetrDinov2Config
-    sizes = {
+    sizes: dict[str, Any] = {
         "hidden_size": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
@@ -110,8 +110,9 @@ def _vit(kind: str) -> Any:
 
 def config_of(kind: str, labels: int = 3) -> Any:
     """Return the configuration of a tiny detector."""
-    names = {"num_labels": labels, "id2label": {k: f"kind {k}" for k in range(labels)}}
-    names["label2id"] = {name: k for k, name in names["id2label"].items()}
+    id2label = {k: f"kind {k}" for k in range(labels)}
+    label2id = {name: k for k, name in id2label.items()}
+    names = {"num_labels": labels, "id2label": id2label, "label2id": label2id}
     rt = RT | {"encoder_in_channels": [12, 16, 24]}
     hg = RT | {"encoder_in_channels": [24, 32, 32], "feat_strides": [8, 16, 32]}
     vit = {

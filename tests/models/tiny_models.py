@@ -108,13 +108,13 @@ def _make(name: str) -> Any:
     return transformers.Sam3TrackerModel(config)
 
 
-class StandInConfig(transformers.PreTrainedConfig):
+class StandInConfig(transformers.PreTrainedConfig):  # type: ignore[misc]
     """Stands in for EdgeTAM's encoder, which comes from timm and so cannot run here."""
 
     model_type = "stand_in_backbone"
 
 
-class StandIn(transformers.PreTrainedModel):
+class StandIn(transformers.PreTrainedModel):  # type: ignore[misc]
     """Four strided convolutions with the shapes that EdgeTAM's neck takes."""
 
     config_class = StandInConfig

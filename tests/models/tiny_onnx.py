@@ -58,7 +58,7 @@ def tiny_sam(seed: int = 0) -> SamModel:
     return model
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module):  # type: ignore[misc]
     """The image encoder alone, as visheratin's and EdgeSAM's exports have it."""
 
     def __init__(self, model: SamModel) -> None:
@@ -87,7 +87,7 @@ class BytesEncoder(Encoder):
         return super().forward((image.to(torch.float32) - mean) / std)
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module):  # type: ignore[misc]
     """Prompt encoder and mask decoder, with the names and rules of segment-anything's export."""
 
     def __init__(self, model: SamModel, *, single: bool = False, extra: bool = False) -> None:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from curate.reporting import write_report
+from curate.store.audit import Audit
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -23,5 +25,5 @@ def report(scenes: tuple[HandMade, Path]) -> Path:
     """The report of the drawn audit."""
     audit, pictures = scenes
     path = audit.path / "report.html"
-    write_report(audit, path, images=pictures)
+    write_report(cast(Audit, audit), path, images=pictures)
     return path

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
-from curate.rle import bbox, concat, encode_counts, from_dense
+from curate.rle import Runs, bbox, concat, encode_counts, from_dense
 from curate.store.audit_info import SCHEMA_VERSION
 
 HOSTILE = (
@@ -50,10 +50,13 @@ class HandMade:
             for view in ("masks", "images"):
                 files = str(self.path / view / "part-*.parquet").replace("'", "''")
                 connection.execute(f"create view {view} as from read_parquet('{files}')")
-            return connection.execute(sql).df()
+            found: pd.DataFrame = connection.execute(sql).df()
+            return found
 
 
-def scene(rng: np.random.Generator, size: tuple[int, int], n: int) -> tuple[Image.Image, list]:
+def scene(
+    rng: np.random.Generator, size: tuple[int, int], n: int
+) -> tuple[Image.Image, list[np.ndarray]]:
     """Draw some bright blobs on a dim ground, and return the picture and a mask of each blob."""
     width, height = size
     ground = rng.normal(70, 6, (height // 8 + 1, width // 8 + 1, 3)).clip(0, 255).astype(np.uint8)
@@ -87,7 +90,9 @@ def write_scenes(
     rng = np.random.default_rng(seed)
     pictures = folder / "pictures"
     pictures.mkdir(parents=True)
-    rows, runs, image_rows = [], [], []
+    rows: list[dict[str, Any]] = []
+    runs: list[Runs] = []
+    image_rows: list[dict[str, Any]] = []
     for i in range(images):
         size = (320 + 40 * (i % 3), 240)
         picture, found = scene(rng, size, masks_each)

@@ -203,7 +203,9 @@ class Page:
 
     def mask(self) -> dict[str, Any]:
         """Return the stored mask that is shown, its pixels under ``pixels``."""
-        answer = self.context.request.get(f"{self.server.url}/api/mask/{self.mask_id}").json()
+        answer: dict[str, Any] = self.context.request.get(
+            f"{self.server.url}/api/mask/{self.mask_id}"
+        ).json()
         return answer | {"pixels": dense(answer["counts"], answer["height"], answer["width"])}
 
     # The editor: where a pixel of the image lies on the screen, and drawing there.
@@ -247,7 +249,7 @@ class Page:
 
     def mine(self, what: str = "decisions") -> pd.DataFrame:
         """Return what this person did that stands in the file: decisions or missing masks."""
-        kept = getattr(open_reviews(self.audit), what)()
+        kept: pd.DataFrame = getattr(open_reviews(self.audit), what)()
         return kept[kept["reviewer"] == self.reviewer]
 
     def fixed(self) -> np.ndarray:

@@ -1,5 +1,10 @@
 """Tables made of drawn masks, for the tests of scorers that look at several sources."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -7,7 +12,15 @@ from curate import rle
 from curate.dataset.table import MaskTable, finish
 
 
-def table_of(masks, *, keys=None, names=None, images=None, first_id=100, **columns) -> MaskTable:
+def table_of(
+    masks: Sequence[Any],
+    *,
+    keys: Sequence[str] | None = None,
+    names: dict[int, str] | None = None,
+    images: Sequence[int] | None = None,
+    first_id: int = 100,
+    **columns: Any,
+) -> MaskTable:
     """Make a table: ``masks`` 2-D arrays, ``images`` their image ids, ``names`` by image id."""
     masks = [np.asarray(m) for m in masks]
     runs = rle.concat([rle.from_dense(m) for m in masks])
@@ -29,7 +42,7 @@ def table_of(masks, *, keys=None, names=None, images=None, first_id=100, **colum
     return finish(frame, pictures.set_index("image_id"))
 
 
-def disc(x, y, radius, height=100, width=120):
+def disc(x: float, y: float, radius: float, height: int = 100, width: int = 120) -> np.ndarray:
     """Draw a disc."""
     yy, xx = np.mgrid[:height, :width]
-    return np.hypot(yy - y, xx - x) < radius
+    return np.asarray(np.hypot(yy - y, xx - x) < radius)

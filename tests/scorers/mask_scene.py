@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,12 @@ HEIGHT, WIDTH = 120, 160
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-def table_of(masks, images=None, mask_ids=None, **columns) -> MaskTable:
+def table_of(
+    masks: Sequence[Any],
+    images: Sequence[int] | None = None,
+    mask_ids: Sequence[int] | None = None,
+    **columns: Any,
+) -> MaskTable:
     """Return a table of pixel masks (None: no segmentation), all in image 1 unless told."""
     images = [1] * len(masks) if images is None else images
     sizes = [(HEIGHT, WIDTH) if m is None else np.shape(m) for m in masks]
@@ -39,15 +45,15 @@ def table_of(masks, images=None, mask_ids=None, **columns) -> MaskTable:
             "segmentation": counts,
             **columns,
         },
-        index=range(100, 100 + len(masks)) if mask_ids is None else mask_ids,
+        index=pd.Index(range(100, 100 + len(masks)) if mask_ids is None else mask_ids),
     )
     first = frame.drop_duplicates("image_id").set_index("image_id")
     return finish(frame, first[["file_name", "height", "width"]])
 
 
-def disc(cx: float, cy: float, radius: float, shape=(HEIGHT, WIDTH)) -> Mask:
+def disc(cx: float, cy: float, radius: float, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> Mask:
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    return np.hypot(x - cx, y - cy) < radius
+    return np.asarray(np.hypot(x - cx, y - cy) < radius)
 
 
 @dataclass
@@ -69,7 +75,7 @@ class Scene:
                 images.append(image)
         boxes = rle.bbox(rle.concat([rle.from_dense(m) for m in truth])).astype(float)
         n = len(truth) + 2
-        columns = {
+        columns: dict[str, list[Any]] = {
             "category": (["cell", "nucleus"] * n)[:n],
             "predicted_iou": [0.9] * n,
             "declared_area": [float(m.sum()) for m in truth] + [np.nan] * 2,

@@ -154,7 +154,7 @@ def check_case(
     form = detect(source, kind.removesuffix("-json"))
     written, edits = folder / "out" / source.name, Edits(drop=frozenset(case.drop))
     written.parent.mkdir()
-    problems = []
+    problems: list[str] = []
     try:
         if reads:
             problems += _read_problems(case, form, source, written, edits)

@@ -14,7 +14,7 @@ from drawn_masks import rle_of
 Pairs = list[tuple[str, Any]]
 """An object: names may stand in it twice."""
 
-ODD = (
+ODD: tuple[Any, ...] = (
     *(None, True, -0.0, 1e-7, 12.50, 10**15, "", 'é ] } , " \\ {', "<mask/>", [], [[]]),
     *([1, [2, {"a": [3]}]], {"annotations": [{"id": 1}], "]": "["}, {"": {"": {}}}),
 )
@@ -238,7 +238,7 @@ def sa1b(chance: random.Random) -> Case:
         style, name = Style(chance), f"one/sa_{number}.json"
         records = [_sam(chance, id=number * 100 + k) for k in range(chance.randint(0, 5))]
         drop = draw_drops(chance, len(records))
-        image = [("image_id", number), ("width", SIZE[1]), ("height", SIZE[0])]
+        image: Pairs = [("image_id", number), ("width", SIZE[1]), ("height", SIZE[0])]
         image.append(("file_name", f"sa_{number}.jpg"))
         pairs: Pairs = [("image", shuffled(chance, image)), ("annotations", None)]
         pairs += [(one, chance.choice(ODD)) for one in dict.fromkeys(pick(chance, NAMES, 1))]

@@ -103,7 +103,7 @@ def listed(table: MaskTable) -> dict[int, Mask]:
     names, pixels = image_names(table), pixels_of(table)
     return {
         number: Mask(names[row["image_id"]], packed(pixels[number]), label_of(row))
-        for number, row in table.masks.iterrows()
+        for number, (_, row) in zip(pixels, table.masks.iterrows(), strict=True)
     }
 
 
@@ -124,12 +124,13 @@ def decide(chance: random.Random, source: Source) -> Decided:
         made.acts[number] = chance.choice(possible)
         if "relabel" in made.acts[number]:
             made.labels[number] = chance.choice(kind.labels)
-    for image, about in source.table.images.iterrows():
+    images = source.table.images
+    for image, (_, about) in zip(images.index, images.iterrows(), strict=True):
         size = (about["height"], about["width"])
         here = masks.index[masks["image_id"] == image]
         if not about["source_key"] or not size[0]:
             continue
-        seen = {number: old[number] for number in here if old[number] is not None}
+        seen = {number: mask for number in here if (mask := old[number]) is not None}
         taken = np.zeros(size, bool)
         for number in here:
             if kind.is_disjoint and made.acts[number] not in ("reject", "redraw"):
@@ -148,7 +149,7 @@ def decide(chance: random.Random, source: Source) -> Decided:
             new = pen.draw([*seen.values(), *pen.drawn])
             if new is not None:
                 label = chance.choice([*kind.labels, None]) if kind.labels else None
-                made.added.append((int(image), new, label))
+                made.added.append((image, new, label))
     return made
 
 
@@ -188,19 +189,20 @@ class _Pen:
         def fits(mask: np.ndarray) -> bool:
             if not is_apart(mask, others) or (old is not None and (mask == old).all()):
                 return False
-            named = self.kind.identity or old is None
-            return bool(named or not APART <= iou(mask, old) < SAME)
+            if old is None or self.kind.identity:
+                return True
+            return not APART <= iou(mask, old) < SAME
 
         return self._first(candidates, fits)
 
     def _first(self, candidates: Iterator[np.ndarray], fits: Any) -> np.ndarray | None:
         for mask in candidates:
-            mask = mask & ~self.taken
-            if mask.any() and fits(mask):
+            free: np.ndarray = mask & ~self.taken
+            if free.any() and fits(free):
                 if self.kind.is_disjoint:
-                    self.taken |= mask
-                self.drawn.append(mask)
-                return mask
+                    self.taken |= free
+                self.drawn.append(free)
+                return free
         return None
 
     def _any(self) -> Iterator[np.ndarray]:

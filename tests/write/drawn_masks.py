@@ -28,7 +28,7 @@ def decoded(counts: bytes | str, size: Size) -> np.ndarray:
     """Return the pixels of COCO compressed counts, by pycocotools."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # its arrays are older than NumPy 2
-        return coco_mask.decode({"size": list(size), "counts": counts}) > 0
+        return np.asarray(coco_mask.decode({"size": list(size), "counts": counts}) > 0)
 
 
 def rasterised(rings: Sequence[Sequence[float]], size: Size) -> np.ndarray:
@@ -79,7 +79,7 @@ def ring(rng: Rng, size: Size) -> np.ndarray:
 
 
 def parts(rng: Rng, size: Size) -> np.ndarray:
-    return np.logical_xor(_block(rng, size), _block(rng, size))
+    return np.asarray(_block(rng, size) ^ _block(rng, size))
 
 
 def border(rng: Rng, size: Size) -> np.ndarray:

@@ -479,8 +479,8 @@ def _panoptic_cases() -> Iterator[tuple[str, Build]]:
             segments = []
             for k, number in enumerate((1, 7, 300)):
                 pixels[mask(k)] = (number % 256, number // 256, 0)
-                segments.append({"id": number, "category_id": 1 + k % 2, "area": 6, "iscrowd": 0})
-                segments[-1]["bbox"] = [int(side) for side in box(k)]
+                about = {"id": number, "category_id": 1 + k % 2, "area": 6, "iscrowd": 0}
+                segments.append(about | {"bbox": [int(side) for side in box(k)]})
             (folder / "p").mkdir()
             Image.fromarray(pixels).save(folder / "p" / "a.png")
             image = {"id": 5, "file_name": "a.jpg", "height": 12, "width": 16}

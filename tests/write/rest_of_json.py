@@ -214,12 +214,11 @@ def check_sa1b_tar(source: Path, written: Path, touched: Touched) -> None:
         with tarfile.open(path) as archive:
             found = archive.getmembers()
             heads.append([{**one.get_info(), "size": 0, "chksum": 0} for one in found])
-            contents.append(
-                {one.name: archive.extractfile(one).read() for one in found if one.isfile()}
-            )
+            members_of = {one.name: archive.extractfile(one) for one in found if one.isfile()}
+            contents.append({name: file.read() for name, file in members_of.items() if file})
     assert heads[0] == heads[1]
     assert list(contents[0]) == list(contents[1])
-    _check_sa1b_files(*contents, touched, f"{source.name}!")
+    _check_sa1b_files(contents[0], contents[1], touched, f"{source.name}!")
     if not touched:
         assert written.read_bytes() == source.read_bytes()
 
@@ -233,7 +232,7 @@ def check_sav(source: Path, written: Path, touched: Touched) -> None:
     for name, content in before.items():
         added = [one for one in touched.added if one[0].startswith(f"{name}#")]
         own = touched.below(f"{name}#/masklet/", "")
-        own.added = [(image.rpartition("/")[2], *rest) for image, *rest in added]
+        own.added = [(one[0].rpartition("/")[2], *one[1:]) for one in added]
         if not own:
             assert after[name] == content
         else:

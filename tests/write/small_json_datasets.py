@@ -71,7 +71,7 @@ def coco(folder: Path, rng: Rng) -> Path:
         {"supercategory": "animal", "id": 17, "name": "R&D \\ é"},
         {"id": 90, "name": "שלום", "supercategory": ""},
     ]
-    whole = {"info": {"x": 1.0, "annotations": []}, "images": _images(rng)}
+    whole: dict[str, Any] = {"info": {"x": 1.0, "annotations": []}, "images": _images(rng)}
     whole |= {"annotations": annotations, "categories": categories, "last": [1e-7, None]}
     text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
     path = folder / "instances.json"
@@ -110,7 +110,7 @@ def lvis(folder: Path, rng: Rng) -> Path:
         }
         for k, size in enumerate(SIZES)
     ]
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image, size, count in ((21, SIZES[1], 3), (20, SIZES[0], 4)):
         for one in stars(rng, size, count, rings=1 + image % 2):
             number = 400 + 7 * len(annotations)
@@ -168,7 +168,7 @@ def _sa1b_files(rng: Rng) -> dict[str, bytes]:
         first = 53_000 + 100 * k
         masks = scene(rng, size, count) if count else []
         annotations = [_sam(mask, id=first + 7 * i) for i, mask in enumerate(masks)]
-        image = {"image_id": 220 - k, "width": size[1], "height": size[0]}
+        image: dict[str, Any] = {"image_id": 220 - k, "width": size[1], "height": size[0]}
         image["file_name"] = f"sa_{220 - k}.jpg"
         style: dict[str, Any] = {"indent": 2} if k == 1 else {}
         text = json.dumps({"image": image, "annotations": annotations, "own": [1.0]}, **style)
@@ -233,7 +233,7 @@ def sav(folder: Path, rng: Rng) -> Path:
         }
         path = folder / "sav" / f"sav_{number:06}_{kind}.json"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(document, **({"indent": 2} if number == 1 else {})))
+        path.write_text(json.dumps(document, indent=2 if number == 1 else None))
     return folder / "sav"
 
 
