@@ -3,17 +3,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-tools check docs bench fuzz reports clean
+# Each of the tests' processes would compile the package's modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-quick test-slow test-tools check docs bench fuzz reports clean
 
 demo: $(VENV)/.installed
 	$(BIN)/curate demo --out demo
 
+# A worker that has nothing left takes over tests of the other, so that both end together.
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations=15 $(ARGS)
 
-# What takes minutes: ten times as many random cases, every model, and a hundred kills.
+# What is pure computing, in a minute: no browser, no server, no other process, few random cases.
+QUICK := tests/rle tests/formats tests/scorers tests/curation
+test-quick: $(VENV)/.tested
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --quiet \
+		--hypothesis-profile quick $(QUICK) $(ARGS)
+
+# What takes minutes: fifteen times as many random cases, every model, and a hundred kills.
 test-slow: $(VENV)/.tested
-	$(BIN)/python -m pytest --numprocesses 2 -m "slow or hypothesis" \
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "slow or hypothesis" \
 		--hypothesis-profile thorough $(ARGS)
 
 # Other projects' own programs, each in an environment of its own, on what curate writes.

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from random_cases import PROFILES
 
-for name, examples in (("curate", 30), ("thorough", 300)):  # make test, make test-slow
+for name, examples in PROFILES.items():
     settings.register_profile(
         name,
         deadline=None,  # the first call of a kernel compiles it

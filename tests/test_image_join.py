@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from random_cases import draws
 
 from curate.dataset.image_join import Join, Listing, join
 
@@ -351,7 +352,7 @@ def check_case(rng: random.Random) -> tuple[int, int]:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=60)
+@draws(30)
 def test_no_join_is_wrong_and_every_unique_one_is_found(rng: random.Random) -> None:
     assert check_case(rng)[1] == 0
 

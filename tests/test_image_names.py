@@ -6,8 +6,9 @@ import unicodedata
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from random_cases import draws
 
 from curate.dataset.image_names import base_name, normalise, number, split_of, stem
 
@@ -61,7 +62,7 @@ NAMES = st.lists(
 
 
 @given(NAMES)
-@settings(max_examples=60)
+@draws(30)
 def test_every_way_of_writing_a_path_is_one(parts: list[str]) -> None:
     right = unicodedata.normalize("NFC", "/".join(parts))
     posix = "/".join(parts)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
+from random_cases import draws
 
 import curate
 from curate import cli
@@ -324,7 +325,7 @@ def drawn(cell: int, seed: int) -> np.ndarray:
 Fate = st.tuples(st.sampled_from(["kept", "gone", "new"]), st.booleans(), st.booleans())
 
 
-@settings(max_examples=15)
+@draws(7)
 @given(
     fates=st.lists(st.lists(Fate, max_size=CELLS), min_size=1, max_size=3),
     has_ids=st.booleans(),

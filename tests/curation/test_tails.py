@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from random_cases import draws
 
 from curate.people.guarantees.tail_bounds import (
     BETS,
@@ -57,7 +58,7 @@ def of_strata(sizes: list[int], bad: list[int], drawn: list[int]) -> np.ndarray:
 STRATUM = st.tuples(st.integers(4, 30), st.floats(0, 1))
 
 
-@settings(max_examples=150, deadline=None)
+@draws(80)
 @given(st.lists(STRATUM, min_size=1, max_size=4), st.sampled_from([0.25, 0.5, 0.75]))
 def test_count_tail_is_no_smaller_than_the_exact_tail(
     strata: list[tuple[int, float]], fraction: float
@@ -76,7 +77,7 @@ def test_count_tail_is_no_smaller_than_the_exact_tail(
             assert excess_tail(k, sum(bad), fraction, drawn_or_none) >= above[k] - 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@draws(50)
 @given(st.lists(st.tuples(STRATUM, st.floats(0.1, 0.9)), min_size=2, max_size=3))
 def test_weighted_tail_is_no_smaller_than_the_exact_tail(
     strata: list[tuple[tuple[int, float], float]],

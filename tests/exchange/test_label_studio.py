@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 from boxes import rle
 from drawn_pictures import CATEGORIES, SIZES, drawn_audit, shapes
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from pycocotools import mask as coco_mask
+from random_cases import draws
 
 from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
@@ -598,7 +599,7 @@ def test_labels_of_categories() -> None:
     ]
 
 
-@settings(max_examples=10, phases=[Phase.generate])
+@draws(5, phases=[Phase.generate])
 @given(st.data())
 def test_any_work_comes_back_as_it_was_done(drawn: Audit, data: st.DataObject) -> None:
     """Whole images or crops, masks kept, deleted or painted over anew at random."""

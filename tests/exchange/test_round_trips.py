@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from boxes import rle
 from hard_masks import FORMATS, audited, back, datasets, everything, write
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from pycocotools import mask as coco_mask
+from random_cases import draws
 
 from curate.people.reviews import open_reviews
 
@@ -21,16 +22,9 @@ pytestmark = pytest.mark.filterwarnings(  # pycocotools
 )
 
 
-@settings(max_examples=3, phases=[Phase.explicit, Phase.generate])
+@draws(3, phases=[Phase.explicit, Phase.generate])
 @given(source=datasets())
 def test_nothing_changes_on_the_way(source: dict[str, Any]) -> None:
-    check_the_way(source)
-
-
-@pytest.mark.slow
-@settings(max_examples=40, phases=[Phase.explicit, Phase.generate])
-@given(source=datasets())
-def test_nothing_changes_on_the_way_of_many(source: dict[str, Any]) -> None:
     check_the_way(source)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mask_files import (
     HEIGHT,
@@ -25,6 +25,7 @@ from mask_files import (
 )
 from PIL import Image
 from pycocotools import mask as coco_mask
+from random_cases import draws
 
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats import detect, read
@@ -417,7 +418,7 @@ def sheet_of(columns: list[str], rows: list[dict[str, str]], end: str, last: boo
     return (end.join(lines) + (end if last else "")).encode()
 
 
-@settings(max_examples=30)
+@draws(15)
 @given(
     st.permutations(["id", "area", "bbox_x0", "note", "bbox_w", "bbox_h", "predicted_iou"]),
     st.lists(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from json_text import (
     element_texts,
@@ -22,6 +22,7 @@ from json_text import (
 )
 from new_masks import HEIGHT, WIDTH, any_json, counts_of, kind_of, masks, pixels, rle_of, spelled
 from pycocotools.coco import COCO
+from random_cases import draws
 
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats import read
@@ -145,7 +146,7 @@ def check_change(before: str, after: str, change: Change, edits: Edits, numbers:
     assert without_values(after, touched) == without_values(before, touched)
 
 
-@settings(max_examples=40)
+@draws(20)
 @given(st.data())
 def test_decisions_and_nothing_else_reach_the_file(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -232,7 +233,7 @@ def check_read(
             assert (reference.annToMask(one) == meant_pixels).all()
 
 
-@settings(max_examples=25)
+@draws(12)
 @given(st.data())
 def test_decisions_reach_a_results_list(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -465,7 +466,7 @@ def test_more_ids_than_there_are_is_refused(tmp_path: Path):
 FIELDS = [*annotation(), "bbox", "area", "attributes"]
 
 
-@settings(max_examples=30)
+@draws(15)
 @given(
     st.lists(st.dictionaries(st.sampled_from(FIELDS), any_json, max_size=3) | any_json, max_size=3),
     st.dictionaries(st.sampled_from(["images", "categories", "info"]), any_json, max_size=1),

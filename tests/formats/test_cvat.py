@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mask_files import (
     HEIGHT,
@@ -23,6 +23,7 @@ from mask_files import (
     tree,
 )
 from pycocotools import mask as coco_mask
+from random_cases import draws
 
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats import detect, read
@@ -383,7 +384,7 @@ def test_prune_keeps_line_ends_and_long_tags(tmp_path: Path) -> None:
     assert not (tmp_path / "c.xml").exists()
 
 
-@settings(max_examples=20)
+@draws(10)
 @given(
     st.sets(st.tuples(st.integers(0, 2), st.integers(0, 3))),
     st.sampled_from(["", " ", "\n\t", "x"]),
@@ -522,7 +523,7 @@ def change_of(before: dict[str, Any], after: dict[str, Any]) -> Change:
     return Change(new, label, {"note": "a<b"} if every or before["edit"] == "note" else {})
 
 
-@settings(max_examples=60)
+@draws(30)
 @given(
     st.lists(st.lists(items(), max_size=5), min_size=1, max_size=3),
     st.lists(st.tuples(st.integers(0, 2), st.sampled_from([*shapes()])), max_size=2),

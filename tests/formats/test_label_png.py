@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mask_files import (
     HEIGHT,
@@ -22,6 +22,7 @@ from mask_files import (
     tree,
 )
 from PIL import Image
+from random_cases import draws
 
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats import detect, read
@@ -363,7 +364,7 @@ def divided(
     return after, clash
 
 
-@settings(max_examples=80)
+@draws(40)
 @given(
     st.sampled_from(KINDS),
     st.booleans(),

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mask_files import HEIGHT, WIDTH, counts_of, load_all, mask_at, save_png, shapes, tree
+from random_cases import draws
 
 from curate.errors import CallError
 from curate.formats import detect, read
@@ -184,7 +185,7 @@ def test_what_is_left_has_gaps_in_its_numbers(tmp_path: Path, gone: int) -> None
     assert len(read(tmp_path / "none", "png-flat")) == 0
 
 
-@settings(max_examples=30)
+@draws(15)
 @given(st.binary(max_size=60))
 def test_any_file_is_a_finding(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
     root = put(tmp_path_factory.mktemp("flat"), CLASSES)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mask_files import (
     HEIGHT,
@@ -19,6 +19,7 @@ from mask_files import (
     tree,
 )
 from PIL import Image
+from random_cases import draws
 
 from curate.errors import CallError, SourceError
 from curate.formats import detect, read
@@ -223,7 +224,7 @@ def added(key: str, shape: str, **more: Any) -> Addition:
     return Addition(key, counts_of(shapes()[shape]), HEIGHT, WIDTH, **more)
 
 
-@settings(max_examples=30)
+@draws(15)
 @given(
     st.dictionaries(
         st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["3", "12", "cell"])),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
+from random_cases import draws
 
 from curate.formats.repairs import REPAIRS, bytes_of_text, mend
 from curate.formats.segmentation import read_segmentation, rle_size
@@ -27,7 +28,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@draws(30)
 @example({"size": 0, "counts": 0})
 @given(JSON)
 def test_nothing_is_raised(value: Any) -> None:
@@ -43,7 +44,7 @@ def test_nothing_is_raised(value: Any) -> None:
 RING = st.lists(st.integers(0, 30), min_size=6, max_size=14).filter(lambda ring: len(ring) % 2 == 0)
 
 
-@settings(max_examples=40, deadline=None)
+@draws(20)
 @given(st.lists(RING, min_size=1, max_size=3), st.lists(st.lists(st.integers(0, 9), max_size=4)))
 def test_stray_rings_change_no_pixel(rings: list[list[int]], stray: list[list[int]]) -> None:
     short = [one for one in stray if len(one) in (0, 2, 4)]

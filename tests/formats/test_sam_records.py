@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from json_text import (
     element_texts,
@@ -20,6 +20,7 @@ from json_text import (
 )
 from mask_files import tree
 from new_masks import HEIGHT, WIDTH, any_json, counts_of, kind_of, masks, pixels, rle_of, runs_of
+from random_cases import draws
 
 from curate.errors import CallError, CurateError
 from curate.formats import read
@@ -138,7 +139,7 @@ def as_tar(folder: Path, path: Path) -> Path:
     return path
 
 
-@settings(max_examples=25)
+@draws(12)
 @given(st.data())
 def test_decisions_and_nothing_else_reach_sa1b(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -187,7 +188,7 @@ def test_decisions_and_nothing_else_reach_sa1b(
     assert len(read(out, "sa1b")) == len(table) - len(edits.drop) + len(edits.add)
 
 
-@settings(max_examples=25)
+@draws(12)
 @given(st.data())
 def test_decisions_and_nothing_else_reach_the_json_of_amg(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -300,7 +301,7 @@ def test_files_of_one_name_are_dropped_from_but_not_changed(tmp_path: Path):
 FIELDS = ["id", "segmentation", "bbox", "area", "crop_box", "point_coords", "attributes"]
 
 
-@settings(max_examples=30)
+@draws(15)
 @given(
     st.lists(st.dictionaries(st.sampled_from(FIELDS), any_json, max_size=3) | any_json, max_size=3),
     st.dictionaries(st.sampled_from(["width", "height"]), any_json, max_size=1),

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from json_text import element_texts, member_text, separator_of, with_elements, with_value
 from mask_files import tree
 from new_masks import HEIGHT, WIDTH, any_json, counts_of, masks, pixels, rle_of, runs_of
 from pycocotools import mask as coco_mask
+from random_cases import draws
 
 from curate.errors import CallError, CurateError
 from curate.formats import read
@@ -126,7 +127,7 @@ def check_frame(old: str, new: str, key: str, edits: Edits) -> None:
         assert json.loads(text) == (EMPTY | {"counts": one.counts.decode()} if here else EMPTY)
 
 
-@settings(max_examples=30)
+@draws(15)
 @given(st.data())
 def test_decisions_and_nothing_else_reach_the_video(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -257,7 +258,7 @@ def test_lists_that_are_too_short_are_filled_up(tmp_path: Path) -> None:
     assert found["masklet_size_abs"] == []
 
 
-@settings(max_examples=30)
+@draws(15)
 @given(
     any_json,
     st.lists(any_json | st.lists(any_json, max_size=2), min_size=1, max_size=3),

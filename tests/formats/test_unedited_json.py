@@ -5,8 +5,9 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from random_cases import draws
 
 from curate.formats.edits import Change
 from curate.formats.untouched import json_list_check
@@ -39,7 +40,7 @@ def meaning(data: bytes) -> Any:
     return whole
 
 
-@settings(max_examples=60)
+@draws(30)
 @given(
     content=st.dictionaries(NAMES.map(lambda name: name.replace(":", ".")), VALUES, max_size=4),
     indent=st.sampled_from([None, 1]),

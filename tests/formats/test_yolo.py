@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mask_files import (
     HEIGHT,
@@ -22,6 +22,7 @@ from mask_files import (
 )
 from PIL import Image
 from pycocotools import mask as coco_mask
+from random_cases import draws
 
 from curate.errors import CallError, SourceError
 from curate.formats import detect, read
@@ -255,7 +256,7 @@ def added(key: str, shape: str, category: str | None = "dog") -> Addition:
     return Addition(key, counts_of(shapes()[shape]), HEIGHT, WIDTH, category)
 
 
-@settings(max_examples=60)
+@draws(30)
 @given(
     st.lists(
         st.tuples(

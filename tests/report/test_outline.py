@@ -4,9 +4,10 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from random_cases import draws
 
 from curate.images import Box
 from curate.render.outline_path import MOST_POINTS, path_of, rings_of, sample
@@ -114,7 +115,7 @@ def test_a_window_on_a_huge_image_costs_no_memory_of_its_size() -> None:
     assert path_of(runs, 0, Box(0, 0, side, side), shown_px=400)
 
 
-@settings(max_examples=50)
+@draws(25)
 @given(masks, st.floats(0.1, 1.5))
 def test_simplified_outlines_keep_every_ring(mask: np.ndarray, tolerance: float) -> None:
     exact, thin = rings_of(mask, 0.0), rings_of(mask, tolerance)

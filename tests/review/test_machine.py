@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 from asgi import App
 from hand_clock import HandClock
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -25,6 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from machine import LEASE_S, Model, Page, mask_of
+from random_cases import draws
 from scenes import write_scenes
 
 from curate.common import files
@@ -362,5 +362,4 @@ def few_masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("servers", [1, 2])
 def test_the_server_does_what_the_model_says(few_masks: Path, servers: int) -> None:
     machine = type("Reviewing", (Reviewing,), {"template": few_masks, "servers": servers})
-    examples = max(1, settings().max_examples // 6)
-    run_state_machine_as_test(machine, settings=settings(max_examples=examples))
+    run_state_machine_as_test(machine, settings=draws(4))

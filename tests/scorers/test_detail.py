@@ -1,9 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_tables import disc, table_of
+from random_cases import draws
 from scipy import ndimage
 
 from curate.scorers.detail import SCORERS, apply, fit, measure_corners
@@ -53,7 +54,7 @@ def border(mask):
     return np.pad(mask, 1) & ndimage.binary_dilation(outside)
 
 
-@settings(max_examples=60)
+@draws(30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.1, 0.5, 0.8]))
 def test_any_mask_has_from_one_corner_a_piece_to_one_a_border_pixel(seed, share):
     random = np.random.default_rng(seed)
