@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from pycocotools import mask as coco_mask
 import curate
 from curate.dataset.version_id import (
     VersionHash,
-    combine,
     image_digests,
     plain_name,
     short,
@@ -190,6 +190,12 @@ def test_a_category_is_its_name_else_its_number() -> None:
     )
     assert named == renumbered
     assert len({named, numbered, other, none}) == 4
+
+
+def combine(digests: Iterable[str]) -> str:
+    made = VersionHash()
+    made.update(digests)
+    return made.hexdigest()
 
 
 def test_images_without_a_name_go_by_their_id() -> None:

@@ -75,13 +75,6 @@ class VersionHash:
         return hashlib.blake2b(_DATASET + stated).hexdigest()[: 2 * _DIGEST_BYTES]
 
 
-def combine(digests: Iterable[str]) -> str:
-    """Return the id of a dataset from the digests of all its images, in any order."""
-    made = VersionHash()
-    made.update(digests)
-    return made.hexdigest()
-
-
 def version_of(parts: Iterable[MaskTable]) -> str:
     """Return the id of a dataset from its parts; an image and all its masks are in one part."""
     made = VersionHash()

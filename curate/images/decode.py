@@ -13,7 +13,7 @@ import numpy as np
 from curate.common.arrays import ByteArray
 from curate.images import image_pieces as pieces
 from curate.images import tiff_blocks
-from curate.images.canvas import TURNS, Box, Canvas, Levels, inverse_orientation, levels_of
+from curate.images.canvas import Box, Canvas, Levels, inverse_orientation, levels_of
 from curate.images.image_pieces import SMALL_PIXELS, ImagePiece, check_every_pixel, source_of
 from curate.images.quiet_decoders import quiet_pillow
 
@@ -102,11 +102,6 @@ def _orientation(path: Path, image: ImageFile.ImageFile) -> int:
     except Exception:  # metadata that does not parse means none
         return 1
     return value if 1 <= value <= 8 else 1
-
-
-def turn_upright(pixels: ByteArray, orientation: int) -> ByteArray:
-    """Turn stored pixels, shape (height, width, ...), as a viewer that follows EXIF shows them."""
-    return np.ascontiguousarray(TURNS[orientation](pixels))
 
 
 @dataclass(frozen=True)

@@ -18,29 +18,6 @@ MOST_LISTED = 10
 """Most masks of one other set that are listed for one image."""
 
 
-def agreements(table: MaskTable, *, compare: Mapping[str, MaskTable]) -> pd.DataFrame:
-    """Compare each mask with its counterpart in each other set of masks of the same images.
-
-    The counterpart is the mask of the largest IoU in the same image, whatever its category. Two
-    masks may have the same one: were they paired one to one, the good mask of two copies could be
-    left with none, and read as drawn by nobody else. Copies are for the duplicates scorer to find.
-
-    Args:
-        table: Masks.
-        compare: The other sets by name; images are matched by file name, else by id (see
-            :func:`curate.scorers.counterparts.match_images`).
-
-    Returns:
-        Index ``mask_id``; a column ``agreement_<name>`` for each: the IoU with the counterpart, 0
-        where there is none. NaN where the other set does not have the image, and for masks without
-        pixels.
-    """
-    columns = {
-        f"agreement_{name}": _match_masks(table, other)[0] for name, other in compare.items()
-    }
-    return pd.DataFrame(columns, index=table.masks.index)
-
-
 def agreement(table: MaskTable, *, compare: Mapping[str, MaskTable]) -> pd.DataFrame:
     """Compute how well the other sets of masks agree with each mask. Own definition.
 
@@ -51,8 +28,10 @@ def agreement(table: MaskTable, *, compare: Mapping[str, MaskTable]) -> pd.DataF
     Returns:
         Index ``mask_id``:
 
-        - ``agreement_score`` in [0, 1]: mean IoU with the counterparts (:func:`agreements`) over
-          the sets that have the image; NaN where none has it, and for masks without pixels;
+        - ``agreement_score`` in [0, 1]: mean IoU with the counterparts, each the mask of the
+          largest IoU in the same image, over the sets that have the image; NaN where none has it,
+          and for masks without pixels. Two masks may have the same counterpart: were they paired
+          one to one, the good mask of two copies could be left with none;
         - ``agreement_json``: the IoU by set, null where the set does not have the image;
         - ``others_iou``: mean IoU of the counterparts with each other, NaN where there are fewer
           than two: high beside a low score says that the others saw one thing and this is another.

@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     from curate.store.audit import Audit
 
 
-DECIDERS = ("policy", "model", "certificate", "person")
-"""Who can have decided on a mask."""
-
-
 DATASET_VERSION = "dataset_version"
 """The name under which :func:`dataset_version` travels with everything that goes out to people."""
 

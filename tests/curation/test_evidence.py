@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from curate.errors import CallError
-from curate.people.guarantees.draw_checks import make_imported_draw
 from curate.people.guarantees.reviewed_sample import RecordedDraw, gather_sample
 from curate.people.queues.sampling import count_strata, draw_estimate, draw_images
 
@@ -252,13 +251,23 @@ def test_decisions_without_a_draw_are_refused_and_counted() -> None:
         gather_sample([drawn()], labels, population(), N, unit="image")
 
 
+def imported_draw(labels: pd.DataFrame, size: int) -> RecordedDraw:
+    """Decisions that came with inclusion probabilities, as one draw."""
+    rows = labels[["inclusion_probability"]].rename_axis("mask_id").reset_index()
+    rows["stratum"] = rows["inclusion_probability"].rank(method="dense").astype(np.int64) - 1
+    rows["place"] = np.arange(1, len(rows) + 1)
+    strata = [{"drawn": len(rows)}]
+    settings = {"unit": "mask", "population": size, "before": 0, "strata": strata}
+    return RecordedDraw(0, "estimate", settings, rows)
+
+
 def test_a_sample_that_others_drew() -> None:
     ids = drawn().rows["mask_id"].to_numpy()
     labels = labels_of(ids, bad=ids[:5]).assign(inclusion_probability=0.2)
-    sample = gather_sample([make_imported_draw(labels, N)], labels, population(), N)
+    sample = gather_sample([imported_draw(labels, N)], labels, population(), N)
     assert len(sample) == 200
     assert sample.exact
     assert sample.bad.sum() == 5
     part = labels.iloc[:150]
     with pytest.raises(CallError, match="speak of 750 masks instead of 1,000"):
-        gather_sample([make_imported_draw(part, N)], part, population(), N)
+        gather_sample([imported_draw(part, N)], part, population(), N)

@@ -9,14 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import CallError
-from curate.formats.json.list_edits import Elements, find_list, ordinals, splice_bytes
+from curate.formats.json.list_edits import Elements, ordinals, splice_bytes
+from curate.formats.json.streaming import scan
 
 element = st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3)
 element |= st.dictionaries(st.text(max_size=3), st.integers(), max_size=3)
 
 
 def without(raw: bytes, key: str, drop: set[int]) -> bytes:
-    elements = find_list(io.BytesIO(raw), "f.json", key, Elements(dropped=drop))
+    elements = Elements(dropped=drop)
+    for batch in scan(io.BytesIO(raw), "f.json", frozenset({key})):
+        if not batch.is_list:
+            break
+        elements.take(batch)
     elements.check(drop, "f.json")
     return splice_bytes(raw, elements.cuts())
 

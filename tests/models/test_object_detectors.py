@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from curate.dataset.table import concat  # noqa: E402
 from curate.errors import CallError, CurateError, SourceError  # noqa: E402
 from curate.images import ImageFolder  # noqa: E402
-from curate.networks.detectors.detections import Detections, detect_images, list_categories  # noqa: E402
+from curate.networks.detectors.detections import Detections, detect_images  # noqa: E402
 from curate.networks.detectors.preprocessing import DetectorInput, read_input  # noqa: E402
 from curate.networks.detectors.transformers_detector import FAMILIES, load_detector  # noqa: E402
 from curate.scorers.detector import detector as detector_scorer  # noqa: E402
@@ -298,7 +298,7 @@ def test_detections_as_the_scorer_takes_them(tmp_path):
     assert seen.images.index.tolist() == [0, 1, 2]  # the last does not open
     assert seen.masks["image_id"].tolist() == [0, 1]  # and what is under 0.01 is not kept
     assert seen.masks[["declared_x", "declared_y", "declared_w", "declared_h"]].to_numpy().tolist()
-    scores = detector_scorer(table, detections=seen, categories=list_categories(Planted()))
+    scores = detector_scorer(table, detections=seen, categories=sorted(Planted.categories.values()))
     assert scores["detector_score"].tolist()[:3] == [0.8, 0.8, 0.0]
     assert np.isnan(scores["detector_score"].iloc[3])
     assert scores["detector_category_score"].tolist()[:2] == pytest.approx([0.2, 0.2])

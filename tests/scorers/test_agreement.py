@@ -6,7 +6,7 @@ import pytest
 from made_tables import disc, table_of
 
 from curate import rle
-from curate.scorers.agreement import SCORERS, agreement, agreements, list_missing_from_compared
+from curate.scorers.agreement import SCORERS, agreement, list_missing_from_compared
 from curate.scorers.counterparts import match_images
 
 
@@ -27,9 +27,8 @@ def test_agreement_is_the_mean_over_sets_that_have_the_image():
     assert texts[2] == {"one": None, "B 2": 1.0}
     assert frame["others_iou"].iloc[0] == pytest.approx(iou(disc(32, 30, 15), disc(30, 33, 15)))
     assert frame["others_iou"].iloc[1:].isna().all()
-    by_name = agreements(table, compare={"one": one, "B 2": two})
-    assert list(by_name.columns) == ["agreement_one", "agreement_B 2"]
-    assert by_name["agreement_one"].tolist() == pytest.approx([a, 1.0, np.nan], nan_ok=True)
+    by_name = agreement(table, compare={"one": one})["agreement_score"]
+    assert by_name.tolist() == pytest.approx([a, 1.0, np.nan], nan_ok=True)
 
 
 def test_two_copies_have_the_same_counterpart():
@@ -116,7 +115,7 @@ def test_graders_disagree_where_the_consensus_drops_a_mask(data):
     sets = {name: read(data / "neurons" / f"{name}.json") for name in names}
     graders = {name: sets[name] for name in ("Grader3", "Grader4")}
     scores = agreement(sets["Allen"], compare=graders)["agreement_score"].to_numpy()
-    truth = agreements(sets["Allen"], compare={"t": sets["FinalGT"]})["agreement_t"].to_numpy()
+    truth = agreement(sets["Allen"], compare={"t": sets["FinalGT"]})["agreement_score"].to_numpy()
     known = ~np.isnan(truth)
     dropped = truth[known] < 0.5
     assert dropped.sum() > 100

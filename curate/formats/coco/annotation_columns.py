@@ -57,8 +57,6 @@ _NONE = {type(None)}
 _STAND_INS = -(2**40)
 """Ids up to here stand for a text; see :func:`curate.formats.json.json_columns.id_key`."""
 
-_PRINTED_BYTES = ("b'", 'b"')
-
 
 class Findings:
     """Faults of some of many rows.
@@ -298,9 +296,6 @@ class Annotations:
     def _segmentations(self, records: list[dict[str, Any]], rows: IntArray) -> Columns:
         heights, widths = self.images.heights[rows], self.images.widths[rows]
         values = [record.get("segmentation") for record in records]
-        fast = _read_compressed(values, heights, widths)
-        if fast is not None:
-            return fast
         counts: list[bytes | None] = []
         crossings = np.full(len(values), np.nan)
         for i, value in enumerate(values):
@@ -502,34 +497,3 @@ def _fields(records: list[dict[str, Any]]) -> Columns:
         if whole is not None:
             columns[name] = whole
     return columns
-
-
-def _read_compressed(values: list[Any], heights: IntArray, widths: IntArray) -> Columns | None:
-    """Return the segmentation columns where every value is a sound compressed RLE, else None."""
-    try:
-        counts = [value["counts"] for value in values]
-        sizes = [value["size"] for value in values]
-    except (TypeError, KeyError, IndexError):
-        return None
-    if set(map(type, counts)) != {str} or set(map(type, sizes)) != {list}:
-        return None
-    numbers_of = list(chain.from_iterable(sizes))
-    if set(map(len, sizes)) != {2} or set(map(type, numbers_of)) != {int}:
-        return None
-    if any(one.startswith(_PRINTED_BYTES) for one in counts):
-        return None
-    try:
-        size = np.array(numbers_of, np.int64).reshape(-1, 2)
-        written = pa.array(counts, pa.large_string())
-    except (OverflowError, UnicodeEncodeError):
-        return None
-    free = (heights < 0) | (widths < 0)
-    fits = (heights == size[:, 0]) & (widths == size[:, 1])
-    if not (free | fits).all() or not is_usable_size(size[:, 0], size[:, 1]).all():
-        return None
-    segmentation = written.view(pa.large_binary())
-    return {
-        "segmentation": segmentation,
-        "height": np.ascontiguousarray(size[:, 0]),
-        "width": np.ascontiguousarray(size[:, 1]),
-    }

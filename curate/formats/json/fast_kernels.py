@@ -149,6 +149,20 @@ def _which_key(data: ByteArray, start: int, end: int) -> int:
 
 
 @kernel
+def _field(data: ByteArray, p: int) -> tuple[int, int]:
+    """Read a field's name; return its number or -1, and where its value begins or GIVE_UP."""
+    start = _skip_space(data, p) + 1
+    p = _plain_string(data, start - 1)
+    if p < 0:
+        return -1, GIVE_UP
+    key = _which_key(data, start, p - 1)
+    p = _skip_space(data, p)
+    if p >= len(data) or data[p] != COLON:
+        return -1, GIVE_UP
+    return key, _skip_space(data, p + 1)
+
+
+@kernel
 def _number(data: ByteArray, p: int) -> tuple[int, Any, int, int, Any]:
     """Read a number: (its end or -1, digits as an integer, power of ten, digit count, minus)."""
     n = len(data)
@@ -278,30 +292,16 @@ def _segmentation(
     p += 1
     seen = 0
     for k in range(2):
-        p = _skip_space(data, p)
-        start = p + 1
-        p = _plain_string(data, p)
-        if p < 0:
-            return GIVE_UP
-        key = _which_key(data, start, p - 1)
-        p = _skip_space(data, p)
-        if p >= len(data) or data[p] != COLON:
-            return GIVE_UP
-        p = _skip_space(data, p + 1)
+        key, p = _field(data, p)
         if key == _SIZE:
             seen |= 1
-            if p >= len(data) or data[p] != OPEN_BRACKET:
-                return GIVE_UP
-            p = _int_at(data, _skip_space(data, p + 1), ints, row, HEIGHT)
-            if p < 0:
-                return GIVE_UP
-            p = _skip_space(data, p)
-            if p >= len(data) or data[p] != COMMA:
-                return GIVE_UP
-            p = _int_at(data, _skip_space(data, p + 1), ints, row, WIDTH)
-            if p < 0:
-                return GIVE_UP
-            p = _skip_space(data, p)
+            for column in range(HEIGHT, WIDTH + 1):
+                if p >= len(data) or data[p] != (OPEN_BRACKET if column == HEIGHT else COMMA):
+                    return GIVE_UP
+                p = _int_at(data, _skip_space(data, p + 1), ints, row, column)
+                if p < 0:
+                    return GIVE_UP
+                p = _skip_space(data, p)
             if p >= len(data) or data[p] != CLOSE_BRACKET:
                 return GIVE_UP
             p += 1
@@ -365,15 +365,9 @@ def _annotation(
     present = 0
     more = True
     while more:
-        start = _skip_space(data, p + 1) + 1
-        p = _plain_string(data, start - 1)
+        key, p = _field(data, p + 1)
         if p < 0:
             return GIVE_UP
-        key = _which_key(data, start, p - 1)
-        p = _skip_space(data, p)
-        if p >= len(data) or data[p] != COLON:
-            return GIVE_UP
-        p = _skip_space(data, p + 1)
         if key >= 0:
             if present >> key & 1:  # a field twice: which one counts is for the tolerant parser
                 return GIVE_UP
@@ -537,16 +531,7 @@ def read_document(
     p += 1
     seen = 0
     for k in range(2):
-        p = _skip_space(data, p)
-        start = p + 1
-        p = _plain_string(data, p)
-        if p < 0:
-            return GIVE_UP
-        key = _which_key(data, start, p - 1)
-        p = _skip_space(data, p)
-        if p >= len(data) or data[p] != COLON:
-            return GIVE_UP
-        p = _skip_space(data, p + 1)
+        key, p = _field(data, p)
         if key == _IMAGE:
             seen |= 1
             image[IMAGE_START] = p

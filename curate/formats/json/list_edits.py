@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from curate.errors import CallError
-from curate.formats.json.streaming import Batch, scan
+from curate.formats.json.streaming import Batch
 
 Piece = tuple[int, int, bytes]
 """Bytes [start, end) of a file, and what stands there instead."""
@@ -168,28 +168,6 @@ class Elements:
     @property
     def _all_dropped(self) -> bool:
         return self._first_kept >= self.count
-
-
-def find_list(file: BinaryIO, where: str, key: str, elements: Elements) -> Elements:
-    """Scan a file for one list.
-
-    Args:
-        file: The JSON file, at its beginning.
-        where: Its name, for messages.
-        key: The top-level key of the list; "" where the file itself is the list.
-        elements: What gathers where its elements stand; nothing where there is no such list.
-
-    Returns:
-        ``elements``.
-
-    Raises:
-        SourceError: The file is not sound JSON.
-    """
-    for batch in scan(file, where, frozenset({key})):
-        if not batch.is_list:
-            break
-        elements.take(batch)
-    return elements
 
 
 def read_span(file: BinaryIO, start: int, end: int) -> bytes:

@@ -88,15 +88,6 @@ class Detector(Protocol):
         """Return whether it was trained on this picture: such detections confirm little."""
 
 
-def list_categories(detector: Detector) -> tuple[str, ...]:
-    """Return the names of a detector's categories: none where it has but one.
-
-    For the argument ``categories`` of :func:`curate.scorers.detector.detector`.
-    """
-    names = sorted(set(detector.categories.values()))
-    return tuple(names) if len(names) > 1 else ()
-
-
 def hash_pixels(image: ByteArray) -> str:
     """Return a short hash of a picture's pixels, the same whatever its file is called."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)

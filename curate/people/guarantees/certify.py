@@ -23,7 +23,6 @@ batch and stops when it pleases has to say how often (``looks``); the risk is sp
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -151,36 +150,6 @@ def allocate_levels(curve: ThresholdTests, risk: float) -> tuple[FloatArray, Flo
         level[k] = carried + own
         carried = level[k] if p <= level[k] else 0.0
     return p_value, level
-
-
-def certify_bounds(
-    sample: ReviewedSample,
-    population: Population,
-    max_bads: Sequence[float],
-    confidence: float = 0.95,
-) -> pd.DataFrame:
-    """Certify other bounds, each on its own; a row a bound.
-
-    Args:
-        sample: As in :func:`certify`.
-        population: As in :func:`certify`.
-        max_bads: Bounds to try.
-        confidence: Of each.
-
-    Returns:
-        A row a bound: ``max_bad``, ``share`` of all masks (0 where nothing can be certified, NaN
-        where the sample is too small to certify anything), ``threshold`` (NaN for none).
-    """
-    rows = []
-    for max_bad in max_bads:
-        try:
-            found = certify(sample, population, max_bad=max_bad, confidence=confidence)
-        except CallError:
-            rows.append((max_bad, math.nan, math.nan))
-            continue
-        threshold = math.nan if found.threshold is None else found.threshold
-        rows.append((max_bad, found.share, threshold))
-    return pd.DataFrame(rows, columns=["max_bad", "share", "threshold"])
 
 
 def project_share(

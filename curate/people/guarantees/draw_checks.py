@@ -53,25 +53,6 @@ def choose_draws(
     return kept, [f"draws of {other} are a sample of their own and are left out"]
 
 
-def make_imported_draw(labels: pd.DataFrame, size: int) -> RecordedDraw:
-    """Return imported decisions with inclusion probabilities, but without a recorded draw, as one.
-
-    They are a sample only if they are all of it; :func:`check_matches_population` checks whether
-    their probabilities fit the number of masks.
-
-    Args:
-        labels: Index ``mask_id``: ``queue_kind``, ``inclusion_probability``.
-        size: Masks in the population.
-    """
-    own = labels[(labels["queue_kind"] == "estimate") & labels["inclusion_probability"].notna()]
-    rows = own[["inclusion_probability"]].rename_axis("mask_id").reset_index()
-    rows["stratum"] = rows["inclusion_probability"].rank(method="dense").astype(np.int64) - 1
-    rows["place"] = np.arange(1, len(rows) + 1)
-    strata = [{"drawn": len(rows)}]
-    settings = {"unit": "mask", "population": size, "before": 0, "strata": strata}
-    return RecordedDraw(0, "estimate", settings, rows)
-
-
 def join_masks(draw: RecordedDraw, masks: pd.DataFrame) -> pd.DataFrame:
     """Return a draw's masks in order, without honeypots and overlaps, joined with their columns.
 

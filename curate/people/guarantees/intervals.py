@@ -47,7 +47,7 @@ from curate.people.guarantees.tail_bounds import (
 )
 
 MIN_UNITS = 10
-METHODS = ("exact", "reviews", "prediction-powered")
+
 _HALVINGS = 20
 
 
@@ -63,7 +63,7 @@ class ShareInterval:
         value: The estimate.
         low: Lower end.
         high: Upper end.
-        method: One of :data:`METHODS`.
+        method: "exact", "reviews" or "prediction-powered".
         width_reviews: Width from reviews alone.
         width_predicted: Width with predictions; NaN where they were not used.
     """

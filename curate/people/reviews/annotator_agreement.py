@@ -136,28 +136,11 @@ def measure_agreement(connection: sqlite3.Connection) -> Agreement:
     )
 
 
-def cohen_kappa(first: IntArray, second: IntArray) -> float:
-    """Return Cohen's kappa of two people's nominal judgements of the same things.
+def cohen_kappa(table: AnyArray) -> float:
+    """Return Cohen's kappa of a table of counts: one person's answers down, the other's across.
 
-    Args:
-        first: One person's, as whole numbers from 0.
-        second: The other's, in the same order.
-
-    Returns:
-        1 for full agreement, 0 for as much as by chance; NaN where chance alone agrees fully.
-
-    >>> cohen_kappa(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
-    0.5
+    1 for full agreement, 0 for as much as by chance; NaN where chance alone agrees fully.
     """
-    if not len(first):
-        return float("nan")
-    size = 1 + int(max(first.max(), second.max()))
-    table = np.bincount(first * size + second, minlength=size * size).reshape(size, size)
-    return _kappa(table)
-
-
-def _kappa(table: AnyArray) -> float:
-    """Return kappa of a table of counts: one person's answers down, the other's across."""
     n = int(table.sum())
     agreed = n * int(np.trace(table))
     chance = int(table.sum(axis=1) @ table.sum(axis=0))
@@ -207,7 +190,7 @@ def _compare_pairs(units: IntArray, person: IntArray, values: IntArray, names: A
             "second": [str(names[k]) for k in number % max(len(names), 1)],
             "masks": count,
             "agreed": np.trace(tables, axis1=1, axis2=2) / count,
-            "kappa": np.array([_kappa(table) for table in tables], np.float64),
+            "kappa": np.array([cohen_kappa(table) for table in tables], np.float64),
         }
     )
 
