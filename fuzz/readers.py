@@ -170,7 +170,7 @@ class _Context:
 
 def _read_export(name: str, given: Input) -> None:
     from curate.people.exchange import import_file
-    from curate.people.exchange.readers import ImportOptions, reader_of
+    from curate.people.exchange.registry import REGISTRY, ImportOptions
     from curate.people.reviews import Reviews
     from curate.store.audit import open_audit
 
@@ -187,7 +187,7 @@ def _read_export(name: str, given: Input) -> None:
         )
         audit.masks()
         return
-    reader = reader_of(given.path, forced)
+    _, reader = REGISTRY.reader(given.path, forced)
     options = ImportOptions("eve", match=match)
     if name not in ("csv", "json", "label-studio"):
         options = ImportOptions("eve", Path(audit.info["source"]["path"]), 1.0, match, True)
@@ -339,14 +339,14 @@ READERS: tuple[Reader, ...] = (
         ("curate/formats/png/png_flat_format.py", "curate/formats/png/png_flat_names.py"),
     ),
     _format("label-png", ("label-png",), ("label_png", "png_id_masks"), checks_of_pngs.check_ids),
-    _export("csv", "csv", ("csv_rows", "fields")),
-    _export("json", "json", ("json_rows", "fields")),
-    _export("coco", "corrected", ("coco", "corrected", "joining")),
-    _export("cvat-coco", "CVAT's COCO", ("tool_coco", "archives"), "cvat"),
+    _export("csv", "csv", ("tables", "table_columns")),
+    _export("json", "json", ("tables", "table_columns")),
+    _export("coco", "corrected", ("coco", "compare", "match_masks")),
+    _export("cvat-coco", "CVAT's COCO", ("coco_of_tools", "archives"), "cvat"),
     _export("cvat", "CVAT for images", ("cvat", "archives")),
-    _export("fiftyone", "FiftyOne", ("fiftyone", "tool_coco")),
+    _export("fiftyone", "FiftyOne", ("fiftyone", "coco_of_tools")),
     _export("huggingface", "Hugging Face", ("huggingface",)),
-    _export("label-studio", "label-studio", ("label_studio_reading", "label_studio_regions")),
+    _export("label-studio", "label-studio", ("label_studio/read", "label_studio/regions")),
     Reader(
         "policy",
         seeds.policies,

@@ -285,7 +285,7 @@ def export(tool: str) -> tuple[Seed, ...]:
 
     import curate
     from curate.people.exchange import write_queue
-    from curate.people.exchange.queue_writing import ExportOptions
+    from curate.people.exchange.registry import ExportOptions
     from curate.people.queues.population import rank_queue
 
     name, use = TOOLS[tool]
@@ -324,7 +324,7 @@ def label_studio() -> tuple[Seed, ...]:
     """Return what people made of a queue's tasks in Label Studio."""
     import curate
     from curate.people.exchange import write_queue
-    from curate.people.exchange.queue_writing import ExportOptions
+    from curate.people.exchange.registry import ExportOptions
     from curate.people.queues.population import rank_queue
 
     with _folder() as folder:

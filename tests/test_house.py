@@ -373,18 +373,20 @@ def test_no_class_name_has_two_meanings() -> None:
 
 
 GONE_MODULES = """
-adding adding_images asking audits blame coming_back corrected dealing decided drawing found_again
-given image_bets joined_inputs joining judging learn_draw lessons made parts people_checks picks
-quick_json quick_kernels quiet random_draws records resolving result rows segmenter_lessons sheets
-sides standing tails telling tool_coco values verdict views whole withdrawing wording words
+adding adding_images asking audits blame coming_back compared_parts corrected corrected_coco
+csv_rows cvat_tasks dealing decided drawing export_reading found_again given huggingface_queue
+image_bets joined_inputs joining json_rows judging learn_draw lessons made parts people_checks
+picks quick_json quick_kernels quiet random_draws readers records resolving result row_cells rows
+segmenter_lessons sheets sides standing tails task_writing telling tool_coco tool_image_names
+values verdict views whole withdrawing wording words
 """
 """Names that modules had, and that told nobody what is in them."""
 
 GONE_NAMES = """
-Asked AuditLike Checked Decided Drawn Found Redrawn Shown Side Tally
-added_by_people found_against_planted glimpsed hidden in_common judged_columns left_beside left_over
-literal listed_names moved_by_people not_joined prepare_side print_what_cannot_be_encoded redrawn_of
-reported voided
+Asked AuditLike Checked ComparedPart ComparisonTally CorrectedImages Decided Drawn Found Redrawn
+Shown Side Tally added_by_people found_against_planted glimpsed hidden in_common judged_columns
+left_beside left_over listed_names literal moved_by_people not_joined prepare_side
+print_what_cannot_be_encoded redrawn_of reported voided
 """
 """Names that classes and functions of modules had: of two things at once, or of no act."""
 

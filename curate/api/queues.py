@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from curate.api.queue_files import QueueRequest
-    from curate.people.exchange.queue_writing import ExportOptions
+    from curate.people.exchange.registry import ExportOptions
     from curate.people.queues.draw_queue import QueueDraw
     from curate.store.audit import Audit
 
@@ -56,8 +56,8 @@ def write_queue(
     Args:
         path: The audit.
         out: The file or folder; None returns CSV.
-        to: A name of :data:`curate.people.exchange.queue_writing.BUILT_IN`; by the file's ending if
-            None.
+        to: A tool's name, as in :data:`curate.people.exchange.registry.BUILT_IN`; by the file's
+            ending if None.
         known: A CSV file of masks with known answers; None takes those on which people agreed.
         record: Whether the draw is recorded in the audit, so that decisions that come back know
             why their mask was shown. Random samples and checks are always recorded.
@@ -84,8 +84,9 @@ def write_queue(
 
     from curate.api.queue_files import draw_of, remove_unrecorded
     from curate.people.exchange import check_options, check_target, select_slot
-    from curate.people.exchange.csv_rows import format_csv
-    from curate.people.exchange.queue_writing import ExportOptions, add_version, writer_of
+    from curate.people.exchange.queue_writing import add_version
+    from curate.people.exchange.registry import REGISTRY, ExportOptions
+    from curate.people.exchange.tables import format_csv
     from curate.people.reviews.current_plan import open_audit
 
     opened = open_audit(path)
@@ -96,7 +97,7 @@ def write_queue(
         remove_unrecorded(opened, target)
     how = ExportOptions(crops, None if images is None else Path(images))
     if out is None:
-        check_options(writer_of(Path(), "csv"), how)
+        check_options(REGISTRY.writer(Path(), "csv"), how)
     for target in targets:
         check_target(target, to, opened, how)
     drawn = draw(opened, known, options)

@@ -22,7 +22,7 @@ from independent import equal_masks
 
 import curate
 from curate.people.exchange import count_left_out, import_file, write_queue
-from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.exchange.registry import ExportOptions
 from curate.people.queues.population import rank_queue
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit, open_audit

@@ -16,7 +16,7 @@ from PIL import Image
 
 from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.importing import ImportResult
-from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.exchange.registry import ExportOptions
 from curate.people.queues.population import rank_queue
 from curate.people.reviews import open_reviews
 from curate.pipeline import scoring

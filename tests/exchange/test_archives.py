@@ -14,7 +14,7 @@ from curate.formats import detect, zip_listing
 from curate.formats.zip_listing import damage_of
 from curate.people.exchange import archives
 from curate.people.exchange.archives import open_files
-from curate.people.exchange.readers import reader_of
+from curate.people.exchange.registry import REGISTRY
 
 
 def packed(path: Path, count: int, size: int) -> Path:
@@ -97,7 +97,7 @@ def test_a_zip_that_is_cut_short_is_told_so(
     data = path.read_bytes()
     path.write_bytes(data[: int(left * len(data))])
     with pytest.raises(SourceError, match=r"a.zip: the zip is damaged or cut short; get the file"):
-        reader_of(path, format)
+        REGISTRY.reader(path, format)
     with pytest.raises(SourceError, match=r"a.zip: the zip is damaged or cut short; get the file"):
         detect(path)
     path.write_bytes(data)
@@ -112,7 +112,7 @@ def test_other_files_that_are_cut_short(tmp_path: Path) -> None:
     for cut, said in ((0, "the file is empty"), (9, "cut short"), (len(data) - 1, "cut short")):
         path.write_bytes(data[:cut])
         with pytest.raises(SourceError, match=said):
-            reader_of(path)
+            REGISTRY.reader(path)
         with pytest.raises(SourceError, match=said):
             detect(path)
     for text in ("PK is no zip", "PAR is no Parquet", "P"):

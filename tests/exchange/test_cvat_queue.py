@@ -22,7 +22,7 @@ from curate.errors import CallError, SourceError
 from curate.formats.cvat.cvat_format import read_shape
 from curate.formats.cvat.mask_shapes import read_box_rle, write_box_rle
 from curate.people.exchange import write_queue
-from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.exchange.registry import ExportOptions
 from curate.people.queues.draw_queue import draw_queue
 from curate.people.reviews import open_reviews
 from curate.rle import encode_counts, from_dense
@@ -208,7 +208,7 @@ def test_nothing_is_drawn_for_a_size_that_only_the_file_states(
         drawn.append(size)
         return read_shape(shape, size)
 
-    monkeypatch.setattr("curate.people.exchange.cvat_tasks.read_shape", read)
+    monkeypatch.setattr("curate.people.exchange.cvat.read_shape", read)
     if strange:
         assert back(pictured, tmp_path / "a.xml").added.actions == {"accept": 12}
     else:

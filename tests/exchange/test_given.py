@@ -13,7 +13,7 @@ from other_tools import TOOLS, Seen
 
 from curate.errors import SourceError
 from curate.people.exchange import import_file, take_back_file, write_queue
-from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
 

@@ -17,6 +17,7 @@ from hard_masks import audited, back, everything, write
 from PIL import Image
 
 from curate.errors import CallError, SourceError
+from curate.formats.segmentation import Segmentation, read_segmentation
 from curate.people.exchange import huggingface, write_queue
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
@@ -99,6 +100,32 @@ def test_categories_as_numbers_with_names(pictured: Audit, parquet: Path) -> Non
 def test_the_path_of_the_picture_says_the_name_too(pictured: Audit, parquet: Path) -> None:
     path = changed(parquet, lambda row: row.pop("file_name"))
     assert back(pictured, path).added.actions == {"accept": 12}
+
+
+def test_only_masks_of_the_audits_images_are_drawn_and_none_before_sizes_are_checked(
+    pictured: Audit, parquet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, ...]] = []
+
+    def read(value: object, *size: int) -> Segmentation:
+        sizes.append(size)
+        return read_segmentation(value, *size)
+
+    def stranger(row: dict[str, Any]) -> None:
+        if row["image_id"] == 2:
+            row.update(file_name="elsewhere.png", height=30_000, width=30_000)
+
+    def enlarged(row: dict[str, Any]) -> None:
+        row.update(height=30_000 if row["image_id"] == 2 else row["height"])
+
+    monkeypatch.setattr(huggingface, "read_segmentation", read)
+    done = back(pictured, changed(parquet, stranger), assume_reviewed=True)
+    assert done.added.actions == {"accept": 8}
+    assert sizes == [(40, 50)] * 8
+    sizes.clear()
+    with pytest.raises(SourceError, match="it is 50 x 30000, in the audit 50 x 40"):
+        back(pictured, changed(parquet, enlarged))
+    assert not sizes
 
 
 def spoil(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:

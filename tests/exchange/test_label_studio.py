@@ -24,7 +24,7 @@ from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
 from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.label_studio.brush_rle import decode_brush, encode_brush
-from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.exchange.registry import ExportOptions
 from curate.people.exchange.tool_labels import label_studio_label
 from curate.people.queues.draw_queue import draw_queue
 from curate.people.queues.population import rank_queue

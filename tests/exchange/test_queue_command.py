@@ -17,7 +17,7 @@ from curate.cli import app
 from curate.errors import CallError, CurateError, SourceError
 from curate.people.exchange import count_left_out, write_queue
 from curate.people.exchange.queue_images import save_picture
-from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import has_reviews, open_reviews
 from curate.store.audit import Audit
 
@@ -172,7 +172,7 @@ def test_a_write_that_fails_uses_up_no_sample(
     words = ["queue", pictured.path, "--kind", "estimate", "--budget", 12, "--to", "fiftyone"]
     words += ["--crops", "--overlap", 0.5, "--out", out]
     with monkeypatch.context() as patch:
-        patch.setattr("curate.people.exchange.coco_of_tools.save_picture", full)
+        patch.setattr("curate.people.exchange.image_names.save_picture", full)
         with pytest.raises(CurateError, match="no space left"):
             run(*words)
     assert len(calls) == 9

@@ -24,7 +24,7 @@ from PIL import Image
 
 from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.label_studio.brush_rle import decode_brush
-from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.exchange.registry import ExportOptions
 from curate.people.queues.population import rank_queue
 from curate.people.reviews import open_reviews
 from curate.rle import paste, to_dense

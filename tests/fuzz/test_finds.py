@@ -25,7 +25,7 @@ from curate.formats import read
 from curate.images import ImageFolder
 from curate.images.quiet_decoders import silence_decoders
 from curate.people.exchange.archives import list_names, read_head
-from curate.people.exchange.huggingface import TOOL
+from curate.people.exchange.huggingface import EXPORT
 from curate.people.webapp.leases import Leases
 from curate.quality.model_file import from_bytes
 from curate.store.audit_info import SCHEMA_VERSION, read_info
@@ -89,7 +89,7 @@ def test_a_parquet_in_which_a_column_stands_twice_is_refused(tmp_path: Path, nes
     columns = [pa.array(one) for one in (["a.png"], [1], [1], objects, again)]
     pq.write_table(pa.Table.from_arrays(columns, names), path)
     with pytest.raises(SourceError, match="occurs twice"):
-        list(TOOL.pictures(path, None))
+        list(EXPORT.images(path, lambda some: [True] * len(some)))
 
 
 def test_names_and_heads_of_a_damaged_zip_are_no_errors(tmp_path: Path) -> None:
@@ -305,4 +305,4 @@ def test_a_parquet_whose_height_is_a_list_is_refused(tmp_path: Path) -> None:
     columns = {"file_name": ["a.png"], "height": [{"x": 1}], "width": [1], "objects": objects}
     pq.write_table(pa.table(columns), path)
     with pytest.raises(SourceError, match="its height and width are no whole numbers"):
-        list(TOOL.pictures(path, None))
+        list(EXPORT.images(path, lambda some: [True] * len(some)))

@@ -20,7 +20,7 @@ from server import Client, Serve, servers_on
 import curate
 from curate.images import ImageFolder
 from curate.people.exchange import write_queue
-from curate.people.exchange.queue_writing import ExportOptions
+from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import open_reviews
 from curate.reporting import write_report
 from curate.store.audit import Audit, open_audit

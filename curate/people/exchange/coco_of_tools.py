@@ -22,16 +22,10 @@ from curate.formats.format import convert_read_errors, new_folder
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
 from curate.formats.segmentation import json_type, read_segmentation
-from curate.people.exchange.queue_images import (
-    ExportedView,
-    check_pictures,
-    find_pictures,
-    group_by_image,
-    make_crops,
-    save_picture,
-)
-from curate.people.exchange.queue_writing import DUMP, ExportOptions
-from curate.people.exchange.tool_image_names import PictureNames
+from curate.people.exchange.image_names import save_pictures
+from curate.people.exchange.queue_images import ExportedView, check_pictures, find_pictures
+from curate.people.exchange.queue_writing import DUMP, QueueRow
+from curate.people.exchange.registry import ExportOptions
 from curate.people.exchange.tool_labels import Labels
 from curate.people.exchange.tool_shapes import (
     UNREAD,
@@ -40,11 +34,11 @@ from curate.people.exchange.tool_shapes import (
     ImportedMask,
     parse_draw,
 )
-from curate.rle import area, bbox, encode_counts
+from curate.rle import CocoRle, area, bbox, encode_counts
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION, dataset_version
 
-Annotate = Callable[[dict[str, Any], dict[str, Any], int], dict[str, Any]]
+Annotate = Callable[[QueueRow, CocoRle, int], dict[str, object]]
 """(a row of the queue, the mask's RLE, its category's number) to an annotation."""
 
 
@@ -84,7 +78,6 @@ def write_coco_folder(
         CallError: There are no pictures.
     """
     folder = check_pictures(find_pictures(audit, how), layout.tool)
-    names = PictureNames(audit)
     labels = Labels(audit)
     number = {name: k for k, name in enumerate(labels.listed(), 1)}
     head = {
@@ -97,9 +90,11 @@ def write_coco_folder(
         files.mkdir(made / layout.pictures)
         with files.open_file(made / layout.labels) as file:
             file.write(orjson.dumps(head, option=DUMP)[:-1] + b',"annotations":[')
-            for view in make_crops(audit, rows) if how.crops else group_by_image(audit, rows):
-                name = names.of(view, crop=bool(how.crops))
-                if not save_picture(folder, view, made / layout.pictures / name):
+            views = save_pictures(
+                audit, rows, folder, made / layout.pictures, crops=bool(how.crops)
+            )
+            for view, name, saved in views:
+                if not saved:
                     continue
                 image = {"id": len(images) + 1, "file_name": name}
                 image |= {"width": view.box.w, "height": view.box.h}
@@ -114,15 +109,15 @@ def write_coco_folder(
 
 def _annotations(
     view: ExportedView, image: int, categories: list[int], annotate: Annotate
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """Yield the annotations of a view: its masks as seen in its window."""
     counts, boxes = encode_counts(view.runs).to_pylist(), bbox(view.runs).tolist()
     areas = area(view.runs).tolist()
     for k, record in enumerate(view.rows):
-        mask = {"size": [view.box.h, view.box.w], "counts": counts[k].decode("ascii")}
-        seen = {"image_id": image, "area_px": areas[k]}
-        seen |= {f"bbox_{side}": boxes[k][at] for at, side in enumerate("xywh")}
-        yield annotate(record | seen, mask, categories[k])
+        mask = CocoRle(size=[view.box.h, view.box.w], counts=counts[k].decode("ascii"))
+        box = {f"bbox_{side}": boxes[k][at] for at, side in enumerate("xywh")}
+        seen = {**record, "image_id": image, "area_px": areas[k], **box}
+        yield annotate(seen, mask, categories[k])
 
 
 _OURS = re.compile(rb'"mask_id"|mask_\d+_at_\d+_\d+_\d+x\d+')
@@ -132,7 +127,7 @@ _MAX_NAME = 80
 _CHUNK = 1 << 22
 
 
-def make_queue_info(source: object, version: str | None) -> dict[str, Any]:
+def make_queue_info(source: object, version: str | None) -> dict[str, object]:
     """Return the ``info`` of a queue.
 
     Args:

@@ -6,7 +6,9 @@ masks of all draws that came back. Where a tool has lost that, it is found out, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,65 @@ import numpy as np
 import pandas as pd
 
 from curate.common import files
-from curate.common.arrays import IntArray
+from curate.common.arrays import BoolArray, IntArray
 from curate.errors import CallError, SourceError
 from curate.formats import dataset_path, detect
-from curate.people.exchange.compared_parts import ExportedMasks
 from curate.people.reviews.review_file import Reviews, has_reviews
 
 _MIN_SHARE = 0.5
 """Least share of a queue's masks that a draw must hold to be the one it was made of."""
+
+
+@dataclass(frozen=True)
+class ExportedMasks:
+    """The masks that were exported, in which people could have changed anything.
+
+    Attributes:
+        ids: Their ids, sorted; None for all of the audit.
+        sure: Whether that is known, rather than taken for granted.
+        lost: Masks that a tool lost, so that nothing follows from their absence.
+        draws: The draw that each was shown for, by ``mask_id``, where that is known.
+        ids_kept: Whether the tool keeps the ids of masks, so that no other ones stand for them.
+    """
+
+    ids: IntArray | None = None
+    sure: bool = False
+    lost: IntArray | None = None
+    draws: pd.Series[Any] | None = None
+    ids_kept: bool = False
+
+    def among(self, ids: pd.Series[Any]) -> BoolArray:
+        """Return which of some masks were exported, shape (n,)."""
+        numbers = ids.to_numpy(np.int64)
+        given = np.isin(numbers, numbers if self.ids is None else self.ids)
+        if self.lost is not None:
+            given &= ~np.isin(numbers, self.lost)
+        return np.asarray(given, np.bool_)
+
+    @property
+    def scope(self) -> str:
+        """A name for the exported subset; "" for the whole dataset."""
+        if self.draws is not None:
+            return name_draws(self.draws.dropna().unique().tolist())
+        if self.ids is None:
+            return ""
+        return f"masks {blake2b(self.ids.tobytes(), digest_size=4).hexdigest()}"
+
+    def add_draws(self, decisions: pd.DataFrame) -> pd.DataFrame:
+        """Return decisions with the draw that each mask was shown for, where it is known.
+
+        Who corrects a whole dataset was shown its masks for no draw, though some stand in one.
+        """
+        if self.draws is None:
+            whole = self.ids is None and len(decisions)
+            return decisions.assign(queue_kind="none") if whole else decisions
+        draws = self.draws.reindex(decisions["mask_id"]).astype("Int64")
+        return decisions.assign(draw_id=draws.array)
+
+
+def name_draws(draws: Iterable[int]) -> str:
+    """Return a name for some draws."""
+    return ", ".join(f"draw {number}" for number in sorted(set(draws)))
 
 
 def find_named_draws(reviews: Reviews, named: pd.DataFrame) -> ExportedMasks | None:

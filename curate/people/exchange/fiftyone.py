@@ -8,7 +8,6 @@ attributes as keys, and makes polygons of masks that are not marked as crowds, w
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -20,12 +19,12 @@ from curate.people.exchange.coco_of_tools import (
     write_coco_folder,
 )
 from curate.people.exchange.queue_images import require_pictures
-from curate.people.exchange.queue_writing import ExportOptions, QueueWriter, check_version
-from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
-from curate.people.exchange.tool_export import import_tool_export
+from curate.people.exchange.queue_writing import QueueRow
+from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
+from curate.people.exchange.tool_export import export_reader
 from curate.people.exchange.tool_labels import safe_label
-from curate.people.exchange.tool_shapes import Tool
-from curate.people.reviews.review_file import Reviews
+from curate.people.exchange.tool_shapes import ImageExport
+from curate.rle import CocoRle
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
 
@@ -50,7 +49,7 @@ def write_fiftyone(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptio
     )
 
 
-def _annotation(record: dict[str, Any], mask: dict[str, Any], category: int) -> dict[str, Any]:
+def _annotation(record: QueueRow, mask: CocoRle, category: int) -> dict[str, object]:
     shown = {key: record[key] for key in ATTRIBUTES if record.get(key) is not None}
     if "quality_score" in shown:
         shown["score"] = shown["quality_score"]  # FiftyOne's confidence
@@ -70,23 +69,15 @@ def _matches(path: Path) -> bool:
     return path.is_dir() and shape_of(path / LABELS).looks_coco
 
 
-TOOL = Tool(
-    _matches, lambda path, wanted: read_coco_images(path / LABELS, path.name, wanted), safe_label
+EXPORT = ImageExport(
+    _matches,
+    lambda path, wanted: read_coco_images(path / LABELS, path.name, wanted),
+    safe_label,
+    lambda path: read_queue_version(path / LABELS),
 )
-"""How FiftyOne's export is read."""
 
-
-def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
-    check_version(reviews.audit, [read_queue_version(path / LABELS)], path.name)
-    return import_tool_export(reviews, TOOL, path, options)
-
-
-READER = Reader("fiftyone", "FiftyOne", _matches, _read)
-
-WRITER = QueueWriter(
+TOOL = ExchangeTool(
     "fiftyone",
-    "FiftyOne (COCODetectionDataset)",
-    write_fiftyone,
-    True,
-    require_pictures("FiftyOne"),
+    QueueWriter("FiftyOne (COCODetectionDataset)", write_fiftyone, require_pictures("FiftyOne")),
+    export_reader("FiftyOne", EXPORT),
 )

@@ -12,21 +12,35 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.common import files
 from curate.errors import SourceError
-from curate.formats.format import convert_read_errors
+from curate.formats.format import convert_read_errors, new_file
 from curate.formats.segmentation import read_segmentation
-from curate.people.exchange.huggingface_queue import write_huggingface
-from curate.people.exchange.queue_images import require_pictures
-from curate.people.exchange.queue_writing import QueueWriter
-from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
-from curate.people.exchange.tool_export import import_tool_export
-from curate.people.exchange.tool_labels import safe_label
-from curate.people.exchange.tool_shapes import ImportedImage, ImportedMask, Tool, parse_draw
-from curate.people.reviews.review_file import Reviews
+from curate.people.exchange.image_names import save_pictures
+from curate.people.exchange.queue_images import (
+    ExportedView,
+    check_pictures,
+    find_pictures,
+    require_pictures,
+)
+from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
+from curate.people.exchange.tool_export import export_reader
+from curate.people.exchange.tool_labels import safe_label, spell_category
+from curate.people.exchange.tool_shapes import (
+    UNREAD,
+    ImageExport,
+    ImageFilter,
+    ImportedImage,
+    ImportedMask,
+    parse_draw,
+)
+from curate.rle import area, bbox, encode_counts
+from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
 
 _BATCH = 64
@@ -78,19 +92,19 @@ def _is_ours(path: Path) -> bool:
     return "objects" in names and ("image" in names or "file_name" in names)
 
 
-def _read_images(path: Path) -> Iterator[ImportedImage]:
+def _read_images(path: Path, wanted: ImageFilter) -> Iterator[ImportedImage]:
     for file in _files(path):
         name = path.name if file == path else f"{path.name}, {file.name}"
         with convert_read_errors(file):
             try:
-                yield from _read_rows(file, name)
+                yield from _read_rows(file, name, wanted)
             except pa.ArrowException as error:
                 reason = str(error).splitlines()[0][:120]
                 raise SourceError(f"the Parquet is broken ({reason})", name) from error
 
 
-def _read_rows(file: Path, name: str) -> Iterator[ImportedImage]:
-    """Yield the pictures of a file; their bytes are not read."""
+def _read_rows(file: Path, name: str, wanted: ImageFilter) -> Iterator[ImportedImage]:
+    """Yield the images of a file; the bytes of their pictures are not read."""
     metadata = pq.read_metadata(file)
     schema = metadata.schema.to_arrow_schema()
     for column in schema.names:
@@ -107,11 +121,21 @@ def _read_rows(file: Path, name: str) -> Iterator[ImportedImage]:
     labels = _class_names(schema)
     number = 0
     for batch in _batches(file, columns, texts):
-        for at in range(len(batch)):
-            number += 1
-            one = batch.slice(at, 1)
-            _check_row(one, f"{name}, row {number}")
-            yield _to_image(one.to_pylist()[0], f"row {number}", name, labels)
+        rows = [batch.slice(at, 1) for at in range(len(batch))]
+        places = [f"row {number + k}" for k in range(1, len(batch) + 1)]
+        number += len(batch)
+        for row, place in zip(rows, places, strict=True):
+            _check_row(row, f"{name}, {place}")
+        heads = zip(batch.drop_columns("objects").to_pylist(), places, strict=True)
+        images = [_to_image(head, f"{name}, {place}") for head, place in heads]
+        flags = wanted(images)
+        for row, image, place, read in zip(rows, images, places, flags, strict=True):
+            objects = _parse_objects(row.column("objects")[0].as_py(), f"{name}, {place}")
+            image.shapes.extend(
+                _to_mask(one, image, labels, f"{place}, object {k}", read)
+                for k, one in enumerate(objects, 1)
+            )
+        yield from images
 
 
 def _batches(file: Path, columns: dict[str, int], texts: list[str]) -> Iterator[pa.RecordBatch]:
@@ -191,33 +215,32 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(plain or pa.types.is_fixed_size_list(kind))
 
 
-def _to_image(row: dict[str, Any], place: str, name: str, labels: list[str]) -> ImportedImage:
-    where = f"{name}, {place}"
+def _to_image(row: dict[str, Any], where: str) -> ImportedImage:
     size: tuple[Any, Any] = (row.get("height"), row.get("width"))
     if not all(type(side) is int and 0 < side < 2**31 for side in size):
         raise SourceError("its height and width are no whole numbers over 0", where)
     called = row.get("file_name") or (row.get("image") or {}).get("path")
     if not isinstance(called, str):
         raise SourceError("it has no file_name", where)
-    shapes = []
-    for k, one in enumerate(_parse_objects(row["objects"], where), 1):
-        mask = one.get("segmentation")
-        category = one.get("category")
-        if type(category) is int and 0 <= category < len(labels):
-            category = labels[category]
-        shapes.append(
-            ImportedMask(
-                one.get("id"),
-                read_segmentation(mask, *size),
-                category if isinstance(category, str) else None,
-                f"{place}, object {k}",
-                isinstance(mask, list) and bool(mask),
-                parse_draw(one.get("draw_id"), one.get("slot")),
-                one.get(DATASET_VERSION),
-                one["iscrowd"] if one.get("iscrowd") in (0, 1) else None,
-            )
-        )
-    return ImportedImage(called, size, shapes)
+    return ImportedImage(called, size)
+
+
+def _to_mask(
+    one: dict[str, Any], image: ImportedImage, labels: list[str], where: str, read: bool
+) -> ImportedMask:
+    mask, category = one.get("segmentation"), one.get("category")
+    if type(category) is int and 0 <= category < len(labels):
+        category = labels[category]
+    return ImportedMask(
+        one.get("id"),
+        read_segmentation(mask, *image.size) if read else UNREAD,
+        category if isinstance(category, str) else None,
+        where,
+        isinstance(mask, list) and bool(mask),
+        parse_draw(one.get("draw_id"), one.get("slot")),
+        one.get(DATASET_VERSION),
+        one["iscrowd"] if one.get("iscrowd") in (0, 1) else None,
+    )
 
 
 def _parse_objects(value: Any, where: str) -> list[dict[str, Any]]:
@@ -251,16 +274,148 @@ def _class_names(schema: pa.Schema) -> list[str]:
         return []
 
 
-TOOL = Tool(_matches, lambda path, wanted: _read_images(path), safe_label)
-"""How such a Parquet is read."""
+OBJECT_COLUMNS = (
+    *("draw_id", DATASET_VERSION, "slot", "quality_score", "reasons", "priority", "rank"),
+    "action",
+)
+"""Columns of a queue that objects have too, where the queue has them."""
+
+GROUP_BYTES = 32 << 20
+"""About how many bytes of pictures stand in one row group."""
+
+GROUP_ROWS = 100
+"""Most rows of a row group: the viewer of Hugging Face reads whole groups."""
+
+_TEXT, _INT, _FLOAT = "string", "int64", "float64"
 
 
-def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
-    return import_tool_export(reviews, TOOL, path, options)
+def write_huggingface(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
+    """Write a queue as one Parquet file; whole images unless crops are asked for.
+
+    Raises:
+        CallError: There are no pictures.
+    """
+    folder = check_pictures(find_pictures(audit, how), "Hugging Face")
+    extra = {name: _column_type(rows[name]) for name in OBJECT_COLUMNS if name in rows.columns}
+    schema = _schema(extra)
+    written = 0
+    with (
+        new_file(out) as file,
+        files.scratch() as work,
+        pq.ParquetWriter(file, schema, compression="zstd") as parquet,
+    ):
+        views = save_pictures(audit, rows, folder, work, crops=bool(how.crops))
+        for group in _groups((view, work / name, name) for view, name, saved in views if saved):
+            made = [_make_row(view, name, data, extra) for view, name, data in group]
+            written += sum(len(row["objects"]["id"]) for row in made)
+            parquet.write_table(pa.Table.from_pylist(made, schema=schema))
+    return written
 
 
-READER = Reader("huggingface", "Hugging Face Parquet", _matches, _read)
+def _groups(
+    views: Iterator[tuple[ExportedView, Path, str]],
+) -> Iterator[list[tuple[ExportedView, str, bytes]]]:
+    """Yield views with their names and pictures, a row group at a time."""
+    group: list[tuple[ExportedView, str, bytes]] = []
+    size = 0
+    for view, picture, name in views:
+        data = picture.read_bytes()
+        files.unlink(picture)
+        group.append((view, name, data))
+        size += len(data)
+        if size >= GROUP_BYTES or len(group) >= GROUP_ROWS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
-WRITER = QueueWriter(
-    "huggingface", "Hugging Face Parquet", write_huggingface, check=require_pictures("Hugging Face")
+
+def _make_row(view: ExportedView, name: str, data: bytes, extra: dict[str, str]) -> dict[str, Any]:
+    counts = [bytes(one).decode("ascii") for one in encode_counts(view.runs).to_pylist()]
+    size = [view.box.h, view.box.w]
+    cast: dict[str, type] = {_TEXT: str, _INT: int, _FLOAT: float}
+    objects: dict[str, list[Any]] = {
+        "id": [record["mask_id"] for record in view.rows],
+        "bbox": [[float(side) for side in box] for box in bbox(view.runs).tolist()],
+        "area": area(view.runs).tolist(),
+        "category": [spell_category(record) for record in view.rows],
+        "segmentation": [{"size": size, "counts": one} for one in counts],
+        "iscrowd": [int(record.get("iscrowd") or 0) for record in view.rows],
+    }
+    for key, kind in extra.items():
+        values = [record.get(key) for record in view.rows]
+        objects[key] = [None if value is None else cast[kind](value) for value in values]
+    return {
+        "image": {"bytes": data, "path": name},
+        "file_name": name,
+        "image_id": view.image_id,
+        "height": view.box.h,
+        "width": view.box.w,
+        "objects": objects,
+    }
+
+
+def _column_type(column: pd.Series[Any]) -> str:
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return _INT
+    return _FLOAT if pd.api.types.is_float_dtype(column.dtype) else _TEXT
+
+
+def _schema(extra: dict[str, str]) -> pa.Schema:
+    """Return the columns, and beside them what ``datasets`` needs to know to show them."""
+    kinds = {"id": _INT, "area": _INT, "category": _TEXT, "iscrowd": _INT, **extra}
+    mask = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
+    fields: dict[str, pa.DataType] = {
+        "id": pa.int64(),
+        "bbox": pa.list_(pa.float64()),
+        "area": pa.int64(),
+        "category": pa.string(),
+        "segmentation": mask,
+        "iscrowd": pa.int64(),
+    }
+    fields |= {key: pa.type_for_alias(kind) for key, kind in extra.items()}
+    whole = {"height": "int32", "width": "int32", "image_id": _INT, "file_name": _TEXT}
+    of_objects: dict[str, object] = {
+        name: _list_feature(_value_feature(kind)) for name, kind in kinds.items()
+    }
+    of_objects["bbox"] = _list_feature(_list_feature(_value_feature(_FLOAT)))
+    # A list around a dict: "Sequence" of a dict would mean a dict of lists.
+    of_objects["segmentation"] = [
+        {"size": _list_feature(_value_feature("int32")), "counts": _value_feature(_TEXT)}
+    ]
+    features = {
+        "image": {"_type": "Image"},
+        **{
+            name: _value_feature(whole[name])
+            for name in ("file_name", "image_id", "height", "width")
+        },
+        "objects": {name: of_objects[name] for name in fields},
+    }
+    return pa.schema(
+        [
+            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            ("file_name", pa.string()),
+            ("image_id", pa.int64()),
+            ("height", pa.int32()),
+            ("width", pa.int32()),
+            ("objects", pa.struct([(name, pa.list_(kind)) for name, kind in fields.items()])),
+        ],
+        metadata={"huggingface": orjson.dumps({"info": {"features": features}}).decode()},
+    )
+
+
+def _value_feature(kind: str) -> dict[str, object]:
+    return {"dtype": kind, "_type": "Value"}
+
+
+def _list_feature(feature: object) -> dict[str, object]:
+    return {"feature": feature, "_type": "Sequence"}
+
+
+EXPORT = ImageExport(_matches, _read_images, safe_label)
+
+TOOL = ExchangeTool(
+    "huggingface",
+    QueueWriter("Hugging Face Parquet", write_huggingface, require_pictures("Hugging Face")),
+    export_reader("Hugging Face Parquet", EXPORT),
 )

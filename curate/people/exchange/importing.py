@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from curate.common.ranges import check_numbers
 from curate.dataset.notes import count_noun
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats.table_builder import plain
-from curate.people.exchange.readers import ImportOptions, reader_of
+from curate.people.exchange.registry import REGISTRY, ImportOptions
 from curate.people.reviews.append_decisions import WriteCounts
 from curate.people.reviews.current_plan import find_unsettled_masks
 from curate.people.reviews.import_origin import ImportOrigin
@@ -85,7 +85,7 @@ class ImportResult:
     disputed: int = 0
     not_drawn: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain values."""
         added = self.added
         return {
@@ -191,17 +191,17 @@ def import_file(
     if reviewer is not None and not is_name(reviewer):
         what = f"{ascii(reviewer)[:60]} is no name: it is not UTF-8, too long, or breaks the line"
         raise CallError(what, "--reviewer", "give one in plain letters")
-    chosen = reader_of(path, format)
+    name, reader = REGISTRY.reader(path, format)
     # Nothing is made before the file is known to be sound: a mistake leaves no empty file behind.
     reviews = open_reviews(audit) if has_reviews(audit) else Reviews(audit)
-    found = chosen.read(
+    found = reader.read(
         reviews, path, ImportOptions(reviewer, exported, same_iou, match, assume_reviewed)
     )
     if found.reviewed_images is None and (exported is not None or match or same_iou != 1):
         what = "--exported, --match and --same-iou are for corrected datasets"
-        raise CallError(f"{what}; this is {chosen.title}", str(path), "leave them out")
+        raise CallError(f"{what}; this is {reader.title}", str(path), "leave them out")
     if assume_reviewed and found.untouched is None:
-        what = f"in {chosen.title}, every reviewed mask has a decision of its own"
+        what = f"in {reader.title}, every reviewed mask has a decision of its own"
         raise CallError(what, "--assume-reviewed", "leave it out")
     if not len(found.decisions) and (
         found.reviewed_images is None or not len(found.reviewed_images)
@@ -215,7 +215,7 @@ def import_file(
     _require_reviewer(reviews, decisions, path)
     content = fingerprint(path)[:16]
     before = _read_state(reviews, content)
-    source = ImportOrigin(chosen.name, plain(path.name), content, found.scope)
+    source = ImportOrigin(name, plain(path.name), content, found.scope)
     origin = str(source)
     try:
         added = reviews.add(
@@ -241,7 +241,7 @@ def import_file(
     )
     return ImportResult(
         path,
-        chosen.name,
+        name,
         added,
         found.notes,
         found.untouched,

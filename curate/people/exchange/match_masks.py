@@ -4,7 +4,7 @@
    crop). Of several with one id, the one of greatest IoU keeps it; the others are copies, and new.
 2. **Plausibility.** If most ids on a picture belong to one other image, the picture is another one
    than its name says, and the file is refused. An id of a mask that was never exported is believed
-   only if the shape overlaps that mask by :data:`LEAST_IOU`.
+   only if the shape overlaps that mask by :data:`MIN_IOU`.
 3. **By overlap.** Shapes without an id are paired with exported masks of their image that are still
    free: greatest IoU first, each once, at 0.5 and more (greedy one-to-one matching, as in COCO's
    evaluation).
@@ -17,7 +17,8 @@ common pixels cannot both overlap a shape by more than half, so an order of equa
 matters; where it does, it is that of the rows, and the outcome is the same each time.
 
 Time is linear in run lengths, with a sort of the overlapping pairs of each image; all shapes of a
-file are held in memory as compressed masks, and handed on about :data:`PART_MASKS` at a time.
+file are held in memory as run lengths, decoded once, and handed on about :data:`PART_MASKS`
+at a time.
 """
 
 from __future__ import annotations
@@ -29,63 +30,55 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.common.arrays import IntArray
-from curate.dataset.table import finish, plain
+from curate.common.arrays import BoolArray, FloatArray, IntArray
+from curate.dataset.table import plain
 from curate.errors import SourceError
-from curate.people.exchange.compared_parts import CorrectedImages, ExportedMasks
-from curate.people.exchange.tool_image_names import PictureWindow
+from curate.people.exchange.compare import ImportedPart
+from curate.people.exchange.exported_masks import ExportedMasks
+from curate.people.exchange.image_names import PictureWindow
 from curate.people.exchange.tool_labels import Labels, fill_category_names
 from curate.people.exchange.tool_shapes import ImportedImage, ImportedMask, parse_mask_id
-from curate.rle import Runs, area, cross_overlaps, paste
+from curate.rle import Runs, area, concat, cross_overlaps, paste
 from curate.store.audit import Audit
-from curate.store.rows_by_id import decode_masks, encode_canonical, pair_iou, rows_of
+from curate.store.rows_by_id import decode_masks, pair_iou, rows_of
 
 MIN_IOU = 0.5
 """Two masks that share less are not taken for one: above it, no third one can share more."""
 
 
-def match_by_overlap(old: pd.DataFrame, new: pd.DataFrame) -> pd.Series[Any]:
+def match_by_overlap(old: pd.DataFrame, new: pd.DataFrame, runs: Runs) -> pd.Series[Any]:
     """Match masks of an audit with imported masks, highest IoU first, one to one.
 
     Args:
         old: ``mask_id``, ``image_id``, ``height``, ``width``, ``segmentation``.
-        new: ``image_id``, ``counts``, and ``crop_of``: the only mask that it can be, if there is
-            one.
+        new: ``image_id``, and ``crop_of``: the only mask that it can be, if there is one.
+        runs: The masks of ``new``, in the order of its rows.
 
     Returns:
         The mask ids by the index of ``new``, of those that were found.
     """
+    before = _decode(old)
+    pairs = cross_overlaps(
+        before, old["image_id"].to_numpy(np.int64), runs, new["image_id"].to_numpy(np.int64)
+    )
+    union = area(before)[pairs.first] + area(runs)[pairs.second] - pairs.intersection
+    iou = pairs.intersection / np.maximum(union, 1)
+    ids = old["mask_id"].to_numpy(np.int64)[pairs.first]
+    crop = new["crop_of"].iloc[pairs.second]
+    free = (crop.isna() | (crop == ids)).to_numpy(np.bool_, na_value=True)
+    order = np.lexsort((pairs.second, pairs.first, -iou))
     found: dict[Any, int] = {}
-    sizes = old.drop_duplicates("image_id").set_index("image_id")[["height", "width"]]
-    new = new[new["image_id"].isin(sizes.index)]
-    if len(new):
-        theirs = sizes.loc[new["image_id"]].to_numpy(np.int64)
-        before, _ = decode_masks(
-            old["segmentation"], *(old[side].to_numpy(np.int64) for side in ("height", "width"))
-        )
-        after, _ = decode_masks(new["counts"].tolist(), theirs[:, 0], theirs[:, 1])
-        groups = (frame["image_id"].to_numpy(np.int64) for frame in (old, new))
-        pairs = cross_overlaps(before, next(groups), after, next(groups))
-        union = area(before)[pairs.first] + area(after)[pairs.second] - pairs.intersection
-        iou = pairs.intersection / np.maximum(union, 1)
-        ids = old["mask_id"].to_numpy(np.int64)[pairs.first]
-        crop = new["crop_of"].fillna(0).to_numpy(np.int64)[pairs.second]
-        free = new["crop_of"].isna().to_numpy(np.bool_)[pairs.second] | (crop == ids)
-        order = np.lexsort((pairs.second, pairs.first, -iou))
-        taken: set[int] = set()
-        for k in order[(iou >= MIN_IOU)[order] & free[order]].tolist():
-            at, mask = new.index[int(pairs.second[k])], int(ids[k])
-            if at not in found and mask not in taken:
-                found[at] = mask
-                taken.add(mask)
+    taken: set[int] = set()
+    for k in order[(iou >= MIN_IOU)[order] & free[order]].tolist():
+        at, mask = new.index[int(pairs.second[k])], int(ids[k])
+        if at not in found and mask not in taken:
+            found[at] = mask
+            taken.add(mask)
     return pd.Series(found, dtype="Int64")
 
 
 PART_MASKS = 20_000
 """About how many masks are compared at a time."""
-
-_NO_ID = -(2**62) - 1
-"""Masks without an id are numbered from here down: no mask of an audit has such a number."""
 
 _COLUMNS = ("image_id", "category", "category_id", "height", "width", "segmentation")
 _COPIES_NOTE = "copies of a mask with its mask_id, taken as new masks"
@@ -103,9 +96,12 @@ class MaskMatching:
 
     Attributes:
         frame: ``image_id``, ``claim`` (the mask of the audit; NA for a new one), ``crop_of`` (the
-            mask that its picture was made for; NA for a whole image), ``counts``, ``status``,
-            ``detail``, ``label``, ``where``, ``outline``, ``iscrowd`` (NA where not known),
-            ``draw_id`` and ``slot`` (NA where the shape names no draw).
+            mask that its picture was made for; NA for a whole image), ``status``,
+            ``status_detail``, ``label``, ``place`` (where it stands in the file), ``outline``,
+            ``iscrowd`` (NA where not known), ``draw_id`` and ``slot`` (NA where the shape names no
+            draw). The index is the position in ``runs``.
+        runs: All masks, decoded once.
+        readable: Which of them are, shape (masks,).
         notes: How many there were of what people should know, in words.
         unsure: Images of which the tool lost masks that nobody knows.
     """
@@ -134,18 +130,27 @@ class MaskMatching:
         ]
         shapes = [shape for _, shape in pairs]
         claims = [parse_mask_id(shape.mask_id) for shape in shapes]
+        self.runs, problems = _decode_shapes(pairs)
+        self.readable: BoolArray = np.array([not problem for problem in problems], np.bool_)
+        states = [
+            ("undecodable", problem)
+            if problem and shape.mask.status == "ok"
+            else (shape.mask.status, shape.mask.detail)
+            for shape, problem in zip(shapes, problems, strict=True)
+        ]
         self.frame = pd.DataFrame(
             {
                 "image_id": np.array([place.image_id for place, _ in pairs], np.int64),
                 "crop_of": pd.array([place.mask_id for place, _ in pairs], "Int64"),
                 "claim": pd.array(claims, "Int64"),
                 "label": pd.Series([shape.label for shape in shapes], dtype=object),
-                "where": pd.Series([shape.where for shape in shapes], dtype=object),
+                "place": pd.Series([shape.where for shape in shapes], dtype=object),
                 "outline": np.array([shape.outline for shape in shapes], np.bool_),
                 "draw_id": pd.array([shape.draw and shape.draw[0] for shape in shapes], "Int64"),
                 "iscrowd": pd.array([shape.iscrowd for shape in shapes], "Int8"),
                 "slot": pd.array([shape.draw and shape.draw[1] for shape in shapes], "Int64"),
-                **_mask_columns(pairs),
+                "status": pd.Series([status for status, _ in states], dtype=object),
+                "status_detail": pd.Series([detail for _, detail in states], dtype=object),
             }
         )
         has_id = [str(shape.mask_id or "").strip() != "" for shape in shapes]
@@ -184,7 +189,7 @@ class MaskMatching:
         frame["claim"] = frame["claim"].where(right.astype("bool"))
         twice = frame["claim"].notna() & frame["claim"].duplicated(keep=False)
         copies = frame[twice]
-        iou = _measure_iou(known.reindex(copies["claim"].astype("int64")), copies)
+        iou = self._measure_iou(known, copies)
         order = copies.assign(iou=iou).sort_values("iou", ascending=False, kind="stable")
         spare = order.index[order["claim"].duplicated()]
         frame.loc[spare, "claim"] = pd.NA
@@ -197,7 +202,7 @@ class MaskMatching:
         Masks copied to an image that has none of its own are no such thing: the image that they
         were copied from is in the file too, under its own name.
         """
-        frame = self.frame[["image_id", "where"]].assign(owner=owners)
+        frame = self.frame[["image_id", "place"]].assign(owner=owners)
         frame = frame[frame["owner"].notna() & self.frame["crop_of"].isna()]
         counts = frame.groupby(["image_id", "owner"]).size().reset_index(name="masks")
         share = counts["masks"] / counts.groupby("image_id")["masks"].transform("sum")
@@ -205,7 +210,7 @@ class MaskMatching:
         right = mostly.loc[mostly["image_id"] == mostly["owner"], "image_id"]
         swapped = mostly[~mostly["owner"].isin(right) & (mostly["image_id"] != mostly["owner"])]
         for image, owner in zip(swapped["image_id"], swapped["owner"], strict=True):
-            first = frame[(frame["image_id"] == image) & (frame["owner"] == owner)]["where"].iloc[0]
+            first = frame[(frame["image_id"] == image) & (frame["owner"] == owner)]["place"].iloc[0]
             what = f"the masks of its image are mostly those of image {owner}, not of image {image}"
             do = "keep the names of images as they were written, folders too"
             raise SourceError(what, f"{name}, {first}", do)
@@ -221,7 +226,7 @@ class MaskMatching:
         frame = self.frame
         known = self._known(np.setdiff1d(self.ids(), shown.ids))
         rows = frame[frame["claim"].isin(known.index)]
-        likeness = _measure_iou(known.reindex(rows["claim"].astype("int64")), rows)
+        likeness = self._measure_iou(known, rows)
         typed = rows.index[likeness < MIN_IOU]
         frame.loc[typed, "claim"] = pd.NA
         self.notes[_TYPED_NOTE] += len(typed)
@@ -230,11 +235,11 @@ class MaskMatching:
     def match(self, shown: ExportedMasks) -> None:
         """Match masks without an id with exported masks by their overlap."""
         frame = self.frame
-        loose = frame[frame["claim"].isna() & frame["counts"].notna()]
+        loose = frame[frame["claim"].isna() & self.readable]
         images = np.unique(loose["image_id"].to_numpy(np.int64))
         old = rows_of(self._audit, "masks", "image_id", images, ("mask_id", *_COLUMNS))
         free = shown.among(old["mask_id"]) & ~np.isin(old["mask_id"], self.ids())
-        found = match_by_overlap(old[free], loose)
+        found = match_by_overlap(old[free], loose, self.runs[loose.index.to_numpy(np.int64)])
         frame.loc[found.index, "claim"] = found
         self.notes[_MATCHED_NOTE] = len(found)
 
@@ -248,119 +253,78 @@ class MaskMatching:
         self.frame = self.frame[~gone]
         return np.unique(lost)
 
-    def parts(self, labels: Labels) -> Iterator[CorrectedImages]:
-        """Yield the masks as parts of a corrected dataset, whole images together.
+    def parts(self, labels: Labels) -> Iterator[ImportedPart]:
+        """Yield the masks, whole images together.
 
         Args:
             labels: What categories were written as.
         """
-        frame = self._categorised(labels)
-        fresh = frame["claim"].isna().to_numpy(np.bool_)
-        ids = frame["claim"].fillna(0).to_numpy(np.int64)
-        ids[fresh] = _NO_ID - np.arange(int(fresh.sum()))
-        frame = frame.assign(fresh=fresh).set_axis(pd.Index(ids, name="mask_id"))
-        images = {place.image_id: place for place in self._places}
-        pieces = frozenset(p.image_id for p in self._places if p.mask_id is not None)
-        pieces |= self._undecided
-        counts = frame["image_id"].value_counts()
-        last = max(images, default=None)
-        batch: list[int] = []
-        size = 0
-        for image in sorted(images):
-            batch.append(image)
-            size += int(counts.get(image, 0)) + 1
-            if size >= PART_MASKS or image == last:
-                rows = frame[frame["image_id"].isin(batch)]
-                yield _make_part(rows, [images[one] for one in batch], pieces)
-                batch, size = [], 0
+        masks = pd.DataFrame(
+            {
+                "review": 0,
+                "mask_id": self.frame["claim"],
+                "category": self._categories(labels),
+                **{
+                    name: self.frame[name]
+                    for name in ("image_id", "place", "status", "status_detail", "iscrowd")
+                },
+            }
+        )
+        pieces = {place.image_id for place in self._places if place.mask_id is not None}
+        ids = np.unique(np.array([place.image_id for place in self._places], np.int64))
+        images = pd.DataFrame({"review": 0, "image_id": ids})
+        images["complete"] = ~images["image_id"].isin(pieces | self._undecided)
+        counts = masks["image_id"].value_counts().reindex(ids).fillna(0).to_numpy(np.int64)
+        # An image goes to the part in which its first mask falls: parts are of about equal size.
+        parts = (np.cumsum(counts + 1) - (counts + 1)) // PART_MASKS
+        by_image = pd.Series(parts, ids)
+        for number in np.unique(parts).tolist():
+            rows = masks[(masks["image_id"].map(by_image) == number).to_numpy(np.bool_)]
+            at = rows.index.to_numpy(np.int64)
+            rows = rows.reset_index(drop=True)
+            yield ImportedPart(rows, self.runs[at], self.readable[at], images[parts == number])
+
+    def _measure_iou(self, known: pd.DataFrame, rows: pd.DataFrame) -> FloatArray:
+        """Return the IoU of shapes with the masks that they claim; 0 where it is undefined."""
+        before = _decode(known.loc[rows["claim"].astype("int64")])
+        after = self.runs[rows.index.to_numpy(np.int64)]
+        return np.nan_to_num(pair_iou(before, after))
 
     def _known(self, ids: IntArray) -> pd.DataFrame:
         return fill_category_names(
             rows_of(self._audit, "masks", "mask_id", ids, _COLUMNS)
         ).set_index("mask_id")
 
-    def _categorised(self, labels: Labels) -> pd.DataFrame:
-        """Return the shapes with the audit's categories; a placeholder label becomes None."""
-        frame = self.frame
+    def _categories(self, labels: Labels) -> pd.Series[Any]:
+        """Return the shapes' categories of the audit; a placeholder label becomes None."""
         before = self._known(self.ids())["category"]
         own = dict(zip(before.index.tolist(), plain(before), strict=True))
-        pairs = zip(frame["claim"].tolist(), frame["label"].tolist(), strict=True)
+        pairs = zip(self.frame["claim"].tolist(), self.frame["label"].tolist(), strict=True)
         category = [
             labels.category(label)
             if number is pd.NA
             else labels.category_now(label, own.get(number))
             for number, label in pairs
         ]
-        return frame.assign(category=pd.Series(category, index=frame.index, dtype=object))
+        return pd.Series(category, index=self.frame.index, dtype=object)
 
 
-def _mask_columns(pairs: list[tuple[PictureWindow, ImportedMask]]) -> dict[str, Any]:
-    """Return counts, status and detail of masks, crops put back in their place."""
+def _decode(masks: pd.DataFrame) -> Runs:
+    sizes = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
+    return decode_masks(masks["segmentation"], *sizes)[0]
+
+
+def _decode_shapes(pairs: list[tuple[PictureWindow, ImportedMask]]) -> tuple[Runs, list[str]]:
+    """Return masks on their whole images, and what is wrong with each, "" for nothing."""
     sizes = np.array([place.size for place, _ in pairs], np.int64).reshape(-1, 2)
     counts = [shape.mask.counts for _, shape in pairs]
     runs, problems = decode_masks(counts, sizes[:, 0], sizes[:, 1])
-    status, detail = [], []
-    for k, (_, shape) in enumerate(pairs):
-        if shape.mask.status == "ok" and problems[k]:
-            counts[k] = None
-            shape_status = ("undecodable", problems[k])
-        else:
-            shape_status = (shape.mask.status, shape.mask.detail)
-        status.append(shape_status[0])
-        detail.append(shape_status[1])
-    crops = [k for k, (place, _) in enumerate(pairs) if place.box and counts[k] is not None]
-    for k, whole in zip(crops, _paste(runs, pairs, crops), strict=True):
-        counts[k] = whole
-    return {
-        "counts": pd.Series(counts, dtype=object),
-        "status": pd.Series(status, dtype=object),
-        "detail": pd.Series(detail, dtype=object),
-    }
-
-
-def _paste(
-    runs: Runs, pairs: list[tuple[PictureWindow, ImportedMask]], at: list[int]
-) -> list[bytes]:
-    if not at:
-        return []
-    places = [pairs[k][0] for k in at]
+    on_crop = np.array([place.box is not None for place, _ in pairs], np.bool_)
+    if not on_crop.any():
+        return runs, problems
+    places = [place for place, _ in pairs if place.box is not None]
     corners = [(place.box.x, place.box.y) for place in places if place.box]
-    heights, widths = ([getattr(p, side) for p in places] for side in ("height", "width"))
-    return encode_canonical(paste(runs[np.array(at)], corners, heights, widths))
-
-
-def _measure_iou(old: pd.DataFrame, new: pd.DataFrame) -> Any:
-    """Return the IoU of masks with their corrections; 0 where it is undefined."""
-    sizes = [old[side].to_numpy(np.int64) for side in ("height", "width")]
-    before, _ = decode_masks(old["segmentation"], *sizes)
-    after, _ = decode_masks(new["counts"].tolist(), *sizes)
-    return np.nan_to_num(pair_iou(before, after))
-
-
-def _make_part(
-    rows: pd.DataFrame, images: list[PictureWindow], pieces: frozenset[int]
-) -> CorrectedImages:
-    known = pd.DataFrame(
-        {
-            "file_name": [place.file_name for place in images],
-            "height": [place.height for place in images],
-            "width": [place.width for place in images],
-        },
-        index=pd.Index([place.image_id for place in images], dtype="int64"),
-    )
-    masks = pd.DataFrame(
-        {
-            "source_key": rows["where"],
-            "image_id": rows["image_id"],
-            "category": rows["category"],
-            "height": known["height"].reindex(rows["image_id"]).to_numpy(np.int64),
-            "width": known["width"].reindex(rows["image_id"]).to_numpy(np.int64),
-            "segmentation": rows["counts"],
-            "iscrowd": rows["iscrowd"],
-            "status": rows["status"],
-            "status_detail": rows["detail"],
-        }
-    )
-    places = dict(zip(rows.index.tolist(), rows["where"].tolist(), strict=True))
-    fresh = rows["fresh"].to_numpy(np.bool_)
-    return CorrectedImages(finish(masks, known), fresh, places, pieces)
+    heights, widths = ([getattr(one, side) for one in places] for side in ("height", "width"))
+    pasted = paste(runs[on_crop], corners, heights, widths)
+    order = np.argsort(on_crop, kind="stable")  # those on whole images first
+    return concat([runs[~on_crop], pasted])[np.argsort(order)], problems

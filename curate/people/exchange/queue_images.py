@@ -20,7 +20,8 @@ from curate.common.arrays import ByteArray
 from curate.errors import CallError
 from curate.formats.format import copy_file
 from curate.images import Box, ImageFolder, window
-from curate.people.exchange.queue_writing import ExportOptions, plain_records
+from curate.people.exchange.queue_writing import QueueRow, plain_records
+from curate.people.exchange.registry import ExportOptions
 from curate.rle import Runs, bbox, crop
 from curate.store.audit import Audit
 from curate.store.known_pictures import known_pictures
@@ -54,6 +55,7 @@ class ExportedView:
         width: Of the whole image, in pixels.
         rows: What the queue says of each mask, in its order.
         runs: The masks as seen in ``box``, in the order of ``rows``.
+        is_of_mask: Whether it was cut out for its one mask, be it as large as the image.
     """
 
     name: str
@@ -62,8 +64,9 @@ class ExportedView:
     box: Box
     height: int
     width: int
-    rows: list[dict[str, Any]]
+    rows: list[QueueRow]
     runs: Runs
+    is_of_mask: bool
 
     @property
     def is_crop(self) -> bool:
@@ -178,7 +181,7 @@ def _views_of_images(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]
 
 
 def _make_view(
-    known: pd.Series[Any], stem: str, box: Box, rows: list[dict[str, Any]], runs: Runs
+    known: pd.Series[Any], stem: str, box: Box, rows: list[QueueRow], runs: Runs
 ) -> ExportedView:
     name = known["file_name"]
     file_name = None if name is None or name is pd.NA else str(name)
@@ -191,6 +194,7 @@ def _make_view(
         width=int(known["width"]),
         rows=rows,
         runs=runs,
+        is_of_mask=stem.startswith("mask_"),
     )
 
 

@@ -1,7 +1,4 @@
-"""Export of queues: the registry of writers, their options, and the version of the dataset.
-
-To write another tool's files, write a module with a
-``WRITER = QueueWriter(name, title, write, is_folder, check)`` and name it in :data:`BUILT_IN`.
+"""Export of queues: what is asked for is checked, then written whole or not at all.
 
 Mask ids and draw numbers are the same in an audit and in the audit of a corrected dataset, so the
 version of the dataset is exported with every mask, and compared when decisions are imported.
@@ -10,10 +7,7 @@ version of the dataset is exported with every mask, and compared when decisions 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +19,16 @@ from curate.dataset.table import plain
 from curate.dataset.version_id import short
 from curate.errors import CallError, SourceError
 from curate.formats.format import check_new
+from curate.people.exchange.registry import REGISTRY, ExportOptions, QueueWriter
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION, dataset_version
 from curate.store.rows_by_id import rows_of
 
-BUILT_IN: tuple[tuple[str, str], ...] = (
-    ("csv", "csv_rows"),
-    ("json", "json_rows"),
-    ("coco", "corrected_coco"),
-    ("cvat", "cvat_tasks"),
-    ("fiftyone", "fiftyone"),
-    ("huggingface", "huggingface"),
-    ("label-studio", "label_studio.task_writing"),
-)
-"""Name and module of every writer."""
-
 DUMP = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 """How JSON is written."""
+
+QueueRow = Mapping[str, Any]
+"""A row of a queue: plain values by column; None where one is missing or not finite."""
 
 BATCH = 20_000
 """Rows that are made into plain values at a time."""
@@ -101,76 +88,7 @@ def check_version(audit: Audit, named: Iterable[object], where: str) -> None:
     raise SourceError(f"{what}, and the audit is of version {own}", where, do)
 
 
-@dataclass(frozen=True)
-class ExportOptions:
-    """Options of writing a queue for a tool.
-
-    Attributes:
-        crops: Each mask as a picture of its own, cut out with some context; else whole images.
-            None: as suits the tool.
-        images: The folder of pictures, where it is not the one that the audit was made with.
-        place: Where it will stand, where it is not made there.
-    """
-
-    crops: bool | None = None
-    images: Path | None = None
-    place: Path | None = None
-
-
-@dataclass(frozen=True)
-class QueueWriter:
-    """One way of writing a queue.
-
-    Attributes:
-        name: Its short name, as ``--to`` takes it.
-        title: Its name for people.
-        write: (audit, rows, path, how) to the number of masks written. ``rows`` is what
-            :func:`curate.people.queues.population.rank_queue` or a draw gave. The path is new; it
-            is written whole or not at all.
-        is_folder: Whether a folder is written, not a file.
-        check: Raises where it cannot be written as asked for: called before masks are drawn, so
-            that no draw is recorded that nobody ever sees.
-        pictured: Whether it has to do with pictures at all.
-    """
-
-    name: str
-    title: str
-    write: Callable[[Audit, pd.DataFrame, Path, ExportOptions], int]
-    is_folder: bool = False
-    check: Callable[[Audit, Path, ExportOptions], None] | None = None
-    pictured: bool = True
-
-
-def writer_names() -> tuple[str, ...]:
-    """Return the names of all writers."""
-    return tuple(name for name, _ in BUILT_IN)
-
-
-def writer_of(out: Path, format: str | None = None) -> QueueWriter:
-    """Return the writer of a path.
-
-    Args:
-        out: The path.
-        format: The writer's name; None takes it from the path's ending (".json" is "json").
-
-    Raises:
-        CallError: There is no such writer.
-    """
-    name = format or out.suffix.lower().removeprefix(".")
-    if name not in writer_names():
-        do = "choose from " + ", ".join(writer_names())
-        raise CallError(f"a queue cannot be written as {name or 'that'!r}", str(out), do)
-    return _load_writer(name)
-
-
-@cache
-def _load_writer(name: str) -> QueueWriter:
-    module = import_module(f"curate.people.exchange.{dict(BUILT_IN)[name]}")
-    found: QueueWriter = module.WRITER
-    return found
-
-
-def plain_records(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def plain_records(rows: pd.DataFrame) -> Iterator[QueueRow]:
     """Yield each row as a dict of plain values; what is missing or not finite is None."""
     for start in range(0, len(rows), BATCH):
         batch = rows.iloc[start : start + BATCH]
@@ -194,8 +112,7 @@ def write_queue(
         audit: The audit it is of.
         rows: What :func:`curate.people.queues.population.rank_queue` or a draw gave.
         out: The file or folder; it must not exist.
-        format: A name of :data:`curate.people.exchange.queue_writing.BUILT_IN`; None takes it from
-            the path's ending (".json" is "json").
+        format: The tool's name; None takes it from the path's ending (".json" is "json").
         slot: Only what the first (0) or the second person (1) of an overlap gets; all if None.
         how: What a tool can be given in more than one way.
 
@@ -280,7 +197,7 @@ def check_target(
             pictures that are not there, or it takes none and is to get some.
         SourceError: The folder of pictures is not there.
     """
-    writer = writer_of(out, format)
+    writer = REGISTRY.writer(out, format)
     check_options(writer, how or ExportOptions())
     check_new(out)
     if audit is not None and writer.check is not None:

@@ -6,7 +6,7 @@ A column is a list of texts (from CSV) or of JSON values; None and blank text ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,23 @@ import numpy as np
 import orjson
 import pandas as pd
 
+from curate.dataset.table import plain
 from curate.errors import SourceError
 from curate.formats.segmentation import json_type
 from curate.people.exchange.queue_writing import check_version
-from curate.people.exchange.readers import ImportedDecisions
-from curate.people.exchange.row_cells import DECISION, apply_categories, unescape
+from curate.people.exchange.registry import ImportedDecisions
+from curate.people.exchange.tool_labels import Labels, fill_category_names
+from curate.people.exchange.tool_shapes import parse_mask_id
 from curate.people.reviews.schema import ACTIONS
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
+from curate.store.rows_by_id import rows_of
+
+DECISION = "decision"
+"""The column that people fill in. ``action`` is taken too, where it is not a plan's."""
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a text begins with that a spreadsheet would run."""
 
 PLAN = frozenset({"rank", "priority", "reasons"})
 """Columns that only a queue has: where one stands beside ``action``, that is the plan's."""
@@ -164,36 +173,27 @@ def _parse_each(
 
 def _parse_numbers(where: _RowNames, name: str, values: Sequence[Any], kind: str) -> pd.Series[Any]:
     """Return a column as numbers, missing where it is blank."""
-    types = set(map(type, values))
+    convert, read = (int, _read_int) if kind == "Int64" else (float, _read_float)
+    types = set(map(type, values)) - {type(None)}
     try:
-        if types <= {str} and "_" not in "".join(values):  # 1_000 is no number but Python's
-            blank = [None if not value or value.isspace() else value for value in values]
-            if kind == "Int64":
-                numbers = [None if value is None else int(value) for value in blank]
-                return pd.Series(numbers, dtype="Int64")
-            return _keep_finite(pd.Series([math.nan if v is None else float(v) for v in blank]))
-        if kind == "Int64" and types <= {int, type(None)}:
-            return pd.Series(list(values), dtype="Int64")
-        if kind == "float64" and types <= {int, float, type(None)}:
-            return _keep_finite(pd.Series(list(values), dtype="float64"))
+        if types <= {str} and "_" not in "".join(filter(None, values)):  # 1_000 is Python's only
+            cells = [None if not value or value.isspace() else convert(value) for value in values]
+        elif types <= {int, convert}:
+            cells = list(values)
+        else:
+            raise ValueError
+        made = pd.Series(cells, dtype=kind)
+        if convert is int or not np.isinf(made).any():
+            return made
     except (ValueError, TypeError, OverflowError):
         pass
-    read = _read_int if kind == "Int64" else _read_float
-    return pd.Series(_parse_each(where, name, values, read), dtype=kind)
-
-
-def _keep_finite(numbers: pd.Series[Any]) -> pd.Series[Any]:
-    if np.isinf(numbers).any():
-        raise ValueError("infinite")
-    return numbers
+    return pd.Series(_parse_each(where, name, values, read), dtype=kind)  # names the bad row
 
 
 def _read_float(value: Any) -> float:
     if value is None or (isinstance(value, str) and not value.strip()):
         return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("not a number")
-    if isinstance(value, str) and "_" in value:
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or "_" in str(value):
         raise ValueError("not a number")
     try:
         number = float(value)
@@ -281,3 +281,57 @@ def _read_mask(value: Any) -> Any:
     if not text.isascii():
         raise ValueError("no run lengths")
     return text.encode() or None
+
+
+def add_decision_column(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a queue with an empty column ``decision``, behind ``mask_id``."""
+    made = rows.drop(columns=DECISION, errors="ignore")
+    at = list(made.columns).index("mask_id") + 1 if "mask_id" in made else 0
+    made.insert(at, DECISION, pd.Series(None, made.index, object))
+    return made
+
+
+def apply_categories(
+    audit: Audit, columns: Mapping[str, Sequence[Any]], words: Sequence[str]
+) -> tuple[list[str], list[str | None]]:
+    """Return decisions and new categories: a changed category is a fix, unless it is a reject.
+
+    Args:
+        audit: The audit.
+        columns: The columns ``mask_id`` and ``category``, if the file has that.
+        words: What people decided, "" for nothing.
+    """
+    renamed = _changed_categories(audit, columns, len(words))
+    pairs = list(zip(words, renamed, strict=True))
+    decided = ["fix" if new is not None and word in ("", "accept") else word for word, new in pairs]
+    return decided, [
+        new if word == "fix" else None for word, new in zip(decided, renamed, strict=True)
+    ]
+
+
+def _changed_categories(
+    audit: Audit, columns: Mapping[str, Sequence[Any]], count: int
+) -> list[str | None]:
+    """Return the new category of each row; None where it is the mask's own, or none."""
+    cells = columns.get("category")
+    if cells is None:
+        return [None] * count
+    masks = [parse_mask_id(value) for value in columns["mask_id"]]
+    ids = np.unique(np.array([mask for mask in masks if mask is not None], np.int64))
+    rows = rows_of(audit, "masks", "mask_id", ids, ("category", "category_id"))
+    known = fill_category_names(rows).set_index("mask_id")["category"]
+    own = dict(zip(known.index.tolist(), plain(known), strict=True))
+    labels = Labels(audit, str.strip)
+    found: list[str | None] = []
+    for mask, cell in zip(masks, cells, strict=True):
+        text = "" if cell is None else unescape(str(cell).strip()).strip()
+        known_mask = mask is not None and mask in own
+        before = own[mask] if known_mask and mask is not None else None
+        new = labels.category_now(text, before) if text and known_mask else None
+        found.append(None if new == before else new)
+    return found
+
+
+def unescape(text: str) -> str:
+    """Undo the apostrophe that a queue's CSV puts before what a spreadsheet would run."""
+    return text[1:] if text[:1] == "'" and text[1:].lstrip(" ").startswith(FORMULA) else text

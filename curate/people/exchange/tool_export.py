@@ -19,30 +19,44 @@ import pandas as pd
 from curate.common.arrays import IntArray
 from curate.errors import CallError, SourceError
 from curate.people.exchange.compare import compare_with_audit
-from curate.people.exchange.compared_parts import ExportedMasks
 from curate.people.exchange.exported_masks import (
+    ExportedMasks,
     find_matching_draw,
     find_named_draws,
     read_exported,
 )
+from curate.people.exchange.image_names import PictureNames, PictureWindow
 from curate.people.exchange.match_masks import MaskMatching
 from curate.people.exchange.queue_writing import check_version
-from curate.people.exchange.readers import ImportedDecisions, ImportOptions
-from curate.people.exchange.tool_image_names import PictureNames, PictureWindow
+from curate.people.exchange.registry import DecisionReader, ImportedDecisions, ImportOptions
 from curate.people.exchange.tool_labels import Labels
-from curate.people.exchange.tool_shapes import ImportedImage, Tool
+from curate.people.exchange.tool_shapes import ImageExport, ImportedImage
 from curate.people.reviews.review_file import Reviews, has_reviews
 from curate.store.rows_by_id import rows_of
 
 
+def export_reader(title: str, export: ImageExport) -> DecisionReader:
+    """Return the reader of a tool's export.
+
+    Args:
+        title: The tool's name for people.
+        export: How its files are read.
+    """
+    return DecisionReader(
+        title,
+        export.matches,
+        lambda reviews, path, options: import_tool_export(reviews, export, path, options),
+    )
+
+
 def import_tool_export(
-    reviews: Reviews, tool: Tool, path: Path, options: ImportOptions
+    reviews: Reviews, export: ImageExport, path: Path, options: ImportOptions
 ) -> ImportedDecisions:
     """Return people's decisions on the masks of a queue, from a tool's export.
 
     Args:
         reviews: The audit's decisions.
-        tool: How the file is read.
+        export: How the file is read.
         path: The file.
         options: What the caller knows of it.
 
@@ -51,20 +65,21 @@ def import_tool_export(
             was sent out from another version of the dataset or cannot be read, or nothing says the
             exported masks.
     """
+    check_version(reviews.audit, [export.version(path)], path.name)
     placing = _WindowFinder(reviews, path.name)
-    pictures = list(tool.pictures(path, placing))
+    pictures = list(export.images(path, placing))
     places = placing.of(pictures)
     own = [one for one, place in zip(pictures, places, strict=True) if place is not None]
     check_version(reviews.audit, (s.version for one in own for s in one.shapes), path.name)
     matching = MaskMatching(reviews.audit, pictures, places)
     matching.drop_wrong_ids(path.name)
-    shown = _find_exported(reviews, matching, places, options, path, tool)
+    shown = _find_exported(reviews, matching, places, options, path, export)
     shown = matching.add_unexported(shown)
     if options.match == "iou":
         matching.match(shown)
     unseen = np.setdiff1d(_find_invisible(reviews, places), matching.ids())
     shown = replace(shown, lost=np.union1d(matching.take_lost(), unseen))
-    parts = matching.parts(Labels(reviews.audit, tool.label))
+    parts = matching.parts(Labels(reviews.audit, export.label))
     found = compare_with_audit(reviews.audit, parts, path.name, shown, options)
     strange = {"images in it that the audit does not have": places.count(None)}
     notes = found.notes | strange | matching.notes
@@ -147,7 +162,7 @@ def _find_exported(
     places: list[PictureWindow | None],
     options: ImportOptions,
     path: Path,
-    tool: Tool,
+    export: ImageExport,
 ) -> ExportedMasks:
     """Return the exported masks: a crop's own; of whole images those of its draws."""
     ids, named = matching.ids(), find_named_draws(reviews, matching.named_draws())
@@ -160,7 +175,7 @@ def _find_exported(
             raise CallError(what, "--exported", "leave it out")
         return ExportedMasks(np.unique(crops), True, draws=named.draws if named else None)
     if options.exported is not None:
-        exported = read_exported(reviews, options.exported, tool.ids)
+        exported = read_exported(reviews, options.exported, export.ids)
     elif len(ids):
         exported = named or find_matching_draw(reviews, ids, path.name)
     elif has_reviews(reviews.audit) and len(reviews.draws()):

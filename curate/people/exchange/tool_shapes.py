@@ -70,26 +70,28 @@ that the file states, which may be anything."""
 
 
 @dataclass(frozen=True)
-class Tool:
-    """A tool's files: detection, reading, labels.
+class ImageExport:
+    """A tool's export of images with masks: detection, reading, labels.
 
     Attributes:
-        holds: Whether a path holds such a file.
-        pictures: A path, and which pictures are wanted, to the pictures in it; masks of others are
+        matches: Whether a path holds such a file. Looks at content, is cheap, never raises.
+        images: A path, and which images are wanted, to the images in it; masks of others are
             :data:`UNREAD`.
         label: The label that a category was written as.
+        version: A path to the ``dataset_version`` that the file as a whole names; None for none.
     """
 
-    holds: Callable[[Path], bool]
-    pictures: Callable[[Path, ImageFilter], Iterable[ImportedImage]]
+    matches: Callable[[Path], bool]
+    images: Callable[[Path, ImageFilter], Iterable[ImportedImage]]
     label: Callable[[str], str] = str
+    version: Callable[[Path], object] = lambda path: None
 
     def ids(self, path: Path) -> IntArray:
         """Return the mask ids in a file of this tool, or in a dataset; sorted."""
-        if not self.holds(path):
+        if not self.matches(path):
             return read_dataset_ids(path)
-        pictures = self.pictures(path, lambda some: [False] * len(some))
-        claims = [parse_mask_id(shape.mask_id) for one in pictures for shape in one.shapes]
+        images = self.images(path, lambda some: [False] * len(some))
+        claims = [parse_mask_id(shape.mask_id) for one in images for shape in one.shapes]
         known = [number for number in claims if number is not None]
         return np.unique(np.array(known, np.int64)) if known else read_dataset_ids(path)
 

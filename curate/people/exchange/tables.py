@@ -1,7 +1,10 @@
-"""CSV, both ways: queues out, tables with a column ``decision`` in.
+"""Tables of decisions as CSV and JSON, both ways: queues out, rows with a column ``decision`` in.
 
-The first row names the columns, in any order; commas, semicolons and tabs are found by it. A row is
-counted as a spreadsheet counts it: the header is row 1, and a cell may hold line breaks.
+CSV: the first row names the columns, in any order; commas, semicolons and tabs are found by it. A
+row is counted as a spreadsheet counts it: the header is row 1, and a cell may hold line breaks.
+
+JSON: a list of rows, alone or under the key ``decisions``. A queue written as JSON (its list is
+called ``masks``) is one too, with ``decision`` filled in.
 """
 
 from __future__ import annotations
@@ -13,22 +16,41 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pandas as pd
 
 from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import plain
 from curate.errors import SourceError
 from curate.formats.format import convert_read_errors, new_file
-from curate.people.exchange.queue_writing import ExportOptions, QueueWriter
-from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
-from curate.people.exchange.row_cells import FORMULA, add_decision_column
-from curate.people.exchange.table_columns import NAMES, Table, parse_decisions
+from curate.formats.json.sniffing import shape_of
+from curate.formats.json.streaming import scan
+from curate.formats.segmentation import json_type
+from curate.people.exchange.queue_writing import DUMP, plain_records
+from curate.people.exchange.registry import (
+    DecisionReader,
+    ExchangeTool,
+    ExportOptions,
+    ImportedDecisions,
+    ImportOptions,
+    QueueWriter,
+)
+from curate.people.exchange.table_columns import (
+    FORMULA,
+    NAMES,
+    Table,
+    add_decision_column,
+    parse_decisions,
+)
 from curate.people.reviews.review_file import Reviews
 from curate.store.audit import Audit
+from curate.store.audit_sql import source_of
 
 _HEAD_BYTES = 1 << 16
 _BATCH = 20_000
 _DELIMITERS = (",", ";", "\t")
+_LISTS = ("", "decisions", "masks")
+"""Keys under which the list may stand; the first is a file that is a list itself."""
 
 
 def _parse_header(line: str) -> tuple[str, list[str]]:
@@ -44,7 +66,7 @@ def _normalise_names(names: list[str]) -> list[str]:
     return [name.strip().lower() for name in names]
 
 
-def _matches(path: Path) -> bool:
+def _matches_csv(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -54,19 +76,19 @@ def _matches(path: Path) -> bool:
         return False
 
 
-def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
+def _read_csv(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     del options
     with convert_read_errors(path), path.open("rb") as file:
         text = io.TextIOWrapper(file, "utf-8-sig", newline="")
         try:
             with pause_collector():
-                return parse_decisions(_read_table(path.name, text), reviews.audit)
+                return parse_decisions(_read_rows(path.name, text), reviews.audit)
         except UnicodeDecodeError as error:
             do = "save it as CSV UTF-8"
             raise SourceError("the text is not UTF-8", path.name, do) from error
 
 
-def _read_table(name: str, text: io.TextIOWrapper) -> Table:
+def _read_rows(name: str, text: io.TextIOWrapper) -> Table:
     mark, names = _parse_header(text.readline())
     for column in NAMES:
         if names.count(column) > 1:
@@ -153,6 +175,66 @@ def _escape_cell(value: Any) -> Any:
     return value
 
 
-READER = Reader("csv", "CSV rows", _matches, _read)
+def _matches_json(path: Path) -> bool:
+    shape = shape_of(path)
+    return any("mask_id" in shape.one(key) for key in _LISTS if shape.is_list.get(key))
 
-WRITER = QueueWriter("csv", "CSV", write_csv, pictured=False)
+
+def _read_json(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
+    del options
+    columns: dict[str, list[Any]] = {}
+    others: set[str] = set()
+    count = 0
+    with convert_read_errors(path), path.open("rb") as file, pause_collector():
+        for batch in scan(file, path.name, frozenset(_LISTS)):
+            values = batch.parse(path.name)
+            if not batch.is_list:
+                what = f"{batch.key} is {json_type(values[0])}, not a list"
+                raise SourceError(what, path.name)
+            _append_rows(path.name, values, count, columns, others)
+            count += len(values)
+    table = Table(path.name, columns, range(1, count + 1), frozenset(others))
+    return parse_decisions(table, reviews.audit)
+
+
+def _append_rows(
+    name: str, values: list[Any], count: int, columns: dict[str, list[Any]], others: set[str]
+) -> None:
+    """Append rows to the columns read so far; a key that a row lacks is None."""
+    if set(map(type, values)) - {dict}:
+        at, odd = next((k, v) for k, v in enumerate(values) if type(v) is not dict)
+        raise SourceError(f"it is {json_type(odd)}, not an object", f"{name}, row {count + at + 1}")
+    keys = set().union(*values)
+    others |= keys - set(NAMES)
+    for column in keys & set(NAMES) - set(columns):
+        columns[column] = [None] * count
+    for column, taken in columns.items():
+        taken.extend([value.get(column) for value in values])
+
+
+def write_json(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
+    """Write a queue as JSON: ``{"audit": ..., "source": ..., "masks": [...]}``.
+
+    Each mask has a ``decision``, null until people fill it in.
+    """
+    del how
+    head = {"audit": str(audit.path), "source": source_of(audit).get("path")}
+    with new_file(out) as file:
+        file.write(orjson.dumps(head)[:-1] + b',"masks":[')
+        for k, record in enumerate(plain_records(add_decision_column(rows))):
+            file.write((b",\n" if k else b"\n") + orjson.dumps(record, option=DUMP))
+        file.write(b"\n]}\n")
+    return len(rows)
+
+
+CSV = ExchangeTool(
+    "csv",
+    QueueWriter("CSV", write_csv, pictured=False),
+    DecisionReader("CSV rows", _matches_csv, _read_csv),
+)
+
+JSON = ExchangeTool(
+    "json",
+    QueueWriter("JSON", write_json, pictured=False),
+    DecisionReader("JSON rows", _matches_json, _read_json),
+)

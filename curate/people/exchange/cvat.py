@@ -2,12 +2,10 @@
 
 An export comes back as the zip that CVAT gives, as the folder of one, or as the file itself.
 
-A queue as CVAT for images 1.1.
-
-A folder of what CVAT's pages ask for: ``labels.json`` for the raw view of the label constructor
-(CVAT drops attributes that a label does not declare, and says nothing), ``images/`` for a new task
-where the pictures are at hand, and ``annotations.xml`` for its dialog "Upload annotations". CVAT
-finds the images by their names.
+A queue is a folder of what CVAT's pages ask for: ``labels.json`` for the raw view of the label
+constructor (CVAT drops attributes that a label does not declare, and says nothing), ``images/`` for
+a new task where the pictures are at hand, and ``annotations.xml`` for its dialog "Upload
+annotations". CVAT finds the images by their names.
 """
 
 from __future__ import annotations
@@ -29,29 +27,24 @@ from curate.formats.format import PART_BYTES, convert_read_errors, new_folder
 from curate.formats.json.sniffing import shape_of_bytes
 from curate.people.exchange.archives import is_zip, list_names, open_files, read_head
 from curate.people.exchange.coco_of_tools import read_coco_images
+from curate.people.exchange.image_names import save_pictures
 from curate.people.exchange.queue_images import (
     ExportedView,
     check_pictures,
     find_pictures,
-    group_by_image,
-    make_crops,
     require_pictures,
-    save_picture,
 )
-from curate.people.exchange.queue_writing import ExportOptions, QueueWriter
-from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
-from curate.people.exchange.tool_export import import_tool_export
-from curate.people.exchange.tool_image_names import PictureNames
+from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
+from curate.people.exchange.tool_export import export_reader
 from curate.people.exchange.tool_labels import Labels, safe_label, safe_text
 from curate.people.exchange.tool_shapes import (
     UNREAD,
+    ImageExport,
     ImageFilter,
     ImportedImage,
     ImportedMask,
-    Tool,
     parse_draw,
 )
-from curate.people.reviews.review_file import Reviews
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
 
@@ -78,24 +71,21 @@ def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) 
     folder = find_pictures(audit, how)
     if how.crops:
         check_pictures(folder, "CVAT")
-    names = PictureNames(audit)
     shown = {
         name: next(column for column in columns if column in rows.columns)
         for name, columns in NAMES.items()
         if set(columns) & set(rows.columns)
     }
     known = Labels(audit, safe_label)
-    labels = _labels(known.listed(), ["mask_id", *shown])
+    declared = known.listed(), ["mask_id", *shown]
+    labels = _labels(*declared)
     written = 0
     with new_folder(out) as made:
         files.write_bytes(made / "labels.json", orjson.dumps(labels, option=orjson.OPT_INDENT_2))
         with files.open_file(made / "annotations.xml") as file:
-            _head(file, labels)
-            for k, view in enumerate(
-                make_crops(audit, rows) if how.crops else group_by_image(audit, rows)
-            ):
-                name = names.of(view, crop=bool(how.crops))
-                saved = folder is not None and save_picture(folder, view, made / "images" / name)
+            _head(file, *declared)
+            views = save_pictures(audit, rows, folder, made / "images", crops=bool(how.crops))
+            for k, (view, name, saved) in enumerate(views):
                 if saved or not how.crops:
                     for line in _image(view, name, k, shown, known):
                         file.write(line.encode())
@@ -104,7 +94,7 @@ def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) 
     return written
 
 
-def _labels(names: list[str], attributes: list[str]) -> list[dict[str, Any]]:
+def _labels(names: list[str], attributes: list[str]) -> list[dict[str, object]]:
     """Return labels, all of the dataset's, as CVAT's label constructor takes them."""
     declared = [
         {"name": name, "mutable": False, "input_type": "text", "default_value": "", "values": [""]}
@@ -115,18 +105,18 @@ def _labels(names: list[str], attributes: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _head(file: BinaryIO, labels: list[dict[str, Any]]) -> None:
+def _head(file: BinaryIO, names: list[str], attributes: list[str]) -> None:
     """Write the beginning, which declares the labels and their attributes."""
     lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "<version>1.1</version>"]
     lines.append("<meta><task><labels>")
-    for label in labels:
-        lines.append(f"<label><name>{escape(label['name'])}</name>")
-        lines.append(f"<color>{label['color']}</color><type>any</type><attributes>")
+    for name in names:
+        lines.append(f"<label><name>{escape(name)}</name>")
+        lines.append(f"<color>{_COLOUR}</color><type>any</type><attributes>")
         lines += [
-            f"<attribute><name>{one['name']}</name><mutable>False</mutable>"
+            f"<attribute><name>{one}</name><mutable>False</mutable>"
             "<input_type>text</input_type><default_value></default_value><values></values>"
             "</attribute>"
-            for one in label["attributes"]
+            for one in attributes
         ]
         lines.append("</attributes></label>")
     lines.append("</labels></task></meta>\n")
@@ -254,16 +244,10 @@ def _to_mask(shape: XmlShape, picture: ImportedImage, read: bool) -> ImportedMas
     )
 
 
-TOOL = Tool(_matches, _read_images, safe_label)
-"""How CVAT's exports are read."""
+EXPORT = ImageExport(_matches, _read_images, safe_label)
 
-
-def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
-    return import_tool_export(reviews, TOOL, path, options)
-
-
-READER = Reader("cvat", "CVAT", _matches, _read)
-
-WRITER = QueueWriter(
-    "cvat", "CVAT for images 1.1", write_cvat, True, require_pictures("CVAT", whole=False)
+TOOL = ExchangeTool(
+    "cvat",
+    QueueWriter("CVAT for images 1.1", write_cvat, require_pictures("CVAT", whole=False)),
+    export_reader("CVAT", EXPORT),
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote as shell_quoted
-from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
@@ -29,7 +28,8 @@ from curate.people.exchange.queue_images import (
     make_crops,
     save_picture,
 )
-from curate.people.exchange.queue_writing import DUMP, ExportOptions, QueueWriter
+from curate.people.exchange.queue_writing import DUMP
+from curate.people.exchange.registry import ExportOptions, QueueWriter
 from curate.people.exchange.tool_labels import Labels, label_studio_label, spell_categories
 from curate.people.reviews.review_file import file_identity
 from curate.store.audit import Audit
@@ -149,20 +149,20 @@ def _image_url(out: Path, view: ExportedView) -> str:
 
 def _make_task(
     audit: Audit, view: ExportedView, address: str, score: float | None, labels: Labels
-) -> dict[str, Any]:
+) -> dict[str, object]:
     first = view.rows[0]
-    own: dict[str, Any] = {
+    own: dict[str, object] = {
         "dataset": file_identity(audit)["fingerprint"],
         **view.place(),
         "masks": [row["mask_id"] for row in view.rows],
         **{name: first[name] for name in _DRAW if first.get(name) is not None},
     }
-    data: dict[str, Any] = {IMAGE: address, "file_name": view.file_name or ""}
-    if len(view.rows) == 1 and view.name.startswith("mask_"):
+    data: dict[str, object] = {IMAGE: address, "file_name": view.file_name or ""}
+    if view.is_of_mask:
         data |= {"mask_id": first["mask_id"], "category": labels.of(first)}
         if "reasons" in first:
             data["why"] = first["reasons"] or "nothing is known against it"
-    prediction: dict[str, Any] = {
+    prediction: dict[str, object] = {
         "model_version": DATA_KEY,
         "result": [_make_region(view, k, labels.of(row)) for k, row in enumerate(view.rows)],
     }
@@ -171,7 +171,7 @@ def _make_task(
     return {"data": {**data, DATA_KEY: own}, "predictions": [prediction]}
 
 
-def _make_region(view: ExportedView, at: int, label: str) -> dict[str, Any]:
+def _make_region(view: ExportedView, at: int, label: str) -> dict[str, object]:
     return {
         "id": format_region_id(view.rows[at]["mask_id"]),
         "type": "brushlabels",
@@ -225,6 +225,4 @@ def _check(audit: Audit, out: Path, how: ExportOptions) -> None:
     check_pictures(find_pictures(audit, how), "Label Studio")
 
 
-WRITER = QueueWriter(
-    "label-studio", "Label Studio", write_label_studio, is_folder=True, check=_check
-)
+WRITER = QueueWriter("Label Studio", write_label_studio, _check)

@@ -32,27 +32,29 @@ from curate.people.exchange.coco_of_tools import (
     read_queue_version,
     write_coco_folder,
 )
-from curate.people.exchange.compare import compare_with_audit
-from curate.people.exchange.compared_parts import CorrectedImages, ExportedMasks
+from curate.people.exchange.compare import ImportedPart, compare_with_audit
 from curate.people.exchange.exported_masks import (
+    ExportedMasks,
     find_matching_draw,
     read_dataset_ids,
     read_exported,
 )
+from curate.people.exchange.image_names import ImageMatches
 from curate.people.exchange.queue_images import require_pictures
-from curate.people.exchange.queue_writing import (
-    BATCH,
-    DUMP,
+from curate.people.exchange.queue_writing import BATCH, DUMP, QueueRow, check_version, plain_records
+from curate.people.exchange.registry import (
+    DecisionReader,
+    ExchangeTool,
     ExportOptions,
+    ImportedDecisions,
+    ImportOptions,
     QueueWriter,
-    check_version,
-    plain_records,
 )
-from curate.people.exchange.readers import ImportedDecisions, ImportOptions, Reader
 from curate.people.exchange.tool_export import import_tool_export
 from curate.people.exchange.tool_labels import Labels, safe_label, spell_categories
-from curate.people.exchange.tool_shapes import Tool
+from curate.people.exchange.tool_shapes import ImageExport
 from curate.people.reviews.review_file import Reviews
+from curate.rle import CocoRle
 from curate.store.audit import Audit
 from curate.store.audit_sql import dataset_version, source_of
 from curate.store.rows_by_id import rows_of
@@ -164,7 +166,7 @@ def check_coco(audit: Audit, out: Path, how: ExportOptions) -> None:
     require_pictures("COCO", whole=False)(audit, out, how)
 
 
-def _read_segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, dict[str, Any]]:
+def _read_segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, CocoRle]:
     ids = rows["mask_id"].to_numpy(np.int64)
     found = rows_of(audit, "masks", "mask_id", ids, ("height", "width", "segmentation"))
     found = found[found["segmentation"].notna()]
@@ -180,7 +182,7 @@ def _read_segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, dict[str,
     }
 
 
-def _annotation(record: dict[str, Any], mask: dict[str, Any], category: int) -> dict[str, Any]:
+def _annotation(record: QueueRow, mask: CocoRle, category: int) -> dict[str, object]:
     own = {"mask_id", "image_id", "category", "file_name", "height", "width", "status_detail"}
     own |= {"area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "category_id", "iscrowd"}
     return {
@@ -198,7 +200,7 @@ def _annotation(record: dict[str, Any], mask: dict[str, Any], category: int) -> 
     }
 
 
-def _categories(audit: Audit, rows: pd.DataFrame) -> tuple[list[dict[str, Any]], list[int]]:
+def _categories(audit: Audit, rows: pd.DataFrame) -> tuple[list[dict[str, object]], list[int]]:
     """Return the categories of the whole dataset as COCO lists them, and each row's category id.
 
     The source's own ids are kept where every mask has one and each id has one name; otherwise the
@@ -214,7 +216,7 @@ def _categories(audit: Audit, rows: pd.DataFrame) -> tuple[list[dict[str, Any]],
     return [{"id": k, "name": name} for name, k in number.items()], ids
 
 
-def _images(audit: Audit, rows: pd.DataFrame) -> list[dict[str, Any]]:
+def _images(audit: Audit, rows: pd.DataFrame) -> list[dict[str, object]]:
     """Return the images of a queue, as COCO has them."""
     wanted = set(rows["image_id"].tolist())
     found = audit.query("select image_id, file_name, height, width from images order by image_id")
@@ -239,36 +241,73 @@ def _matches(path: Path) -> bool:
     return shape_of(_instances_file(path)).looks_coco
 
 
-TOOL = Tool(
+EXPORT = ImageExport(
     _matches,
     lambda path, wanted: read_coco_images(_instances_file(path), path.name, wanted, crowds=True),
     safe_label,
+    lambda path: read_queue_version(_instances_file(path)),
 )
 """How COCO is read where its ids may have been numbered anew."""
 
 
 def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
-    check_version(reviews.audit, [read_queue_version(_instances_file(path))], path.name)
     if options.match is not None or has_mask_ids(_instances_file(path)):
-        return import_tool_export(reviews, TOOL, path, options)
+        return import_tool_export(reviews, EXPORT, path, options)
+    check_version(reviews.audit, [EXPORT.version(path)], path.name)
     with files.scratch() as work:
         shown = _find_exported(reviews, path, options)
-        parts = _parts(reviews.audit, path, work)
-        return compare_with_audit(reviews.audit, parts, path.name, shown, options)
+        images = ImageMatches(reviews.audit, path.name)
+        parts = _read_parts(images, path, work)
+        found = compare_with_audit(reviews.audit, parts, path.name, shown, options)
+    strange = {"images in it that the audit does not have": images.strange}
+    return replace(found, notes=found.notes | strange)
 
 
-def _parts(audit: Audit, path: Path, work: Path) -> Iterator[CorrectedImages]:
-    labels = Labels(audit)
+def _read_parts(images: ImageMatches, path: Path, work: Path) -> Iterator[ImportedPart]:
+    """Yield the masks of a corrected file that are on the audit's images, some images at a time."""
+    labels = Labels(images.audit)
     for part in FORMAT.plan(path, work):
         index = CocoIndex.open(work)
         spare = index.spare_id
         if spare is None:
             raise SourceError("it has ids beyond 62 bits", path.name)
         table = FORMAT.load(path, part)
-        table = use_audit_categories(audit, labels, table, index.categories, path.name)
-        yield CorrectedImages(
-            table, np.asarray(table.masks.index.to_numpy(np.int64) >= spare, np.bool_)
+        table = use_audit_categories(images.audit, labels, table, index.categories, path.name)
+        _refuse_duplicates(table.masks, path.name)
+        matched = images.match(table.images)
+        at = np.flatnonzero(table.masks["image_id"].isin(matched.index))
+        masks = table.masks.iloc[at]
+        ids = masks.index.to_series()
+        frame = pd.DataFrame(
+            {
+                "review": 0,
+                "mask_id": ids.astype("Int64").where(ids < spare),  # beyond, a mask has none
+                "image_id": matched.loc[masks["image_id"]].to_numpy(np.int64),
+                "place": [f"annotation {number}" for number in ids.tolist()],
+                "category": masks["category"],
+                "status": masks["status"],
+                "status_detail": masks["status_detail"],
+                **({"iscrowd": masks["iscrowd"]} if "iscrowd" in masks else {}),
+            }
         )
+        yield ImportedPart(
+            frame.reset_index(drop=True),
+            table.runs[at],
+            masks["segmentation"].notna().to_numpy(np.bool_),
+            pd.DataFrame({"review": 0, "image_id": matched.array, "complete": True}),
+        )
+
+
+def _refuse_duplicates(masks: pd.DataFrame, name: str) -> None:
+    """Refuse masks of one id, and masks on images that are not in the file."""
+    for status, what in (
+        ("duplicate_id", "its id occurs twice"),
+        ("unknown_image", "its image is not in the file"),
+    ):
+        bad = masks[(masks["status"] == status).to_numpy(np.bool_)]
+        if len(bad):
+            where = f"{name}, annotation {bad.index[0]}"
+            raise SourceError(f"{what} ({bad['status_detail'].iloc[0]})", where)
 
 
 def _find_exported(reviews: Reviews, path: Path, options: ImportOptions) -> ExportedMasks:
@@ -286,6 +325,8 @@ def _is_queue(path: Path) -> bool:
     return ranked or is_queue(path)
 
 
-READER = Reader("coco", "corrected COCO", _matches, _read)
-
-WRITER = QueueWriter("coco", "COCO instances", write_coco, check=check_coco)
+TOOL = ExchangeTool(
+    "coco",
+    QueueWriter("COCO instances", write_coco, check_coco),
+    DecisionReader("corrected COCO", _matches, _read),
+)
