@@ -10,27 +10,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from curate.common import files
 from curate.common.ranges import check_numbers
-from curate.demo_dataset.found_defects import as_text, evaluate_defects
+from curate.demo_dataset import demo_writing, planting
+from curate.demo_dataset.defects import KINDS
+from curate.demo_dataset.planted_truth import (
+    DemoTruth,
+    as_text,
+    evaluate_defects,
+    load_truth,
+    write_truth,
+)
+from curate.demo_dataset.scenes import DemoScene, draw_scene
 from curate.errors import CallError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from curate.demo_dataset.planted_truth import DemoTruth
-    from curate.demo_dataset.scenes import DemoScene
+from curate.formats.format import new_folder
 
 __all__ = ["as_text", "evaluate_defects", "load_truth", "make_demo"]
-
-
-def load_truth(path: Path) -> DemoTruth:
-    """Read the truth of a demo dataset that :func:`make_demo` made before."""
-    from curate.demo_dataset.planted_truth import load_truth
-
-    return load_truth(path)
 
 
 def make_demo(path: Path, seed: int = 0, images: int = 24) -> DemoTruth:
@@ -47,13 +45,6 @@ def make_demo(path: Path, seed: int = 0, images: int = 24) -> DemoTruth:
     Raises:
         CallError: Too few images, a negative seed, or a folder that holds something else.
     """
-    import numpy as np
-
-    from curate.demo_dataset import demo_writing, planting
-    from curate.demo_dataset.planted_truth import load_truth, write_truth
-    from curate.demo_dataset.scenes import draw_scene
-    from curate.formats.format import new_folder
-
     check_numbers(images=images, seed=seed)
     _make_room(path)
     rng = np.random.default_rng([seed, images])
@@ -79,14 +70,11 @@ def make_demo(path: Path, seed: int = 0, images: int = 24) -> DemoTruth:
 
 def _spoil_pictures(rng: np.random.Generator, scenes: dict[int, DemoScene]) -> dict[int, str]:
     """Choose the pictures that are spoilt, one a kind; make one of them nearly another's."""
-    from curate.demo_dataset.defect_kinds import KINDS
-    from curate.demo_dataset.demo_writing import nearly_the_same
-
     wanted = [kind.name for kind in KINDS if kind.level == "image"]
     chosen = [int(k) for k in rng.permutation(list(scenes)[1:])]
     kinds = dict.fromkeys(scenes, "") | dict(zip(chosen, wanted, strict=False))
     alike = chosen[wanted.index("image_near_duplicate")]
-    scenes[alike] = nearly_the_same(scenes[chosen[len(wanted)]])
+    scenes[alike] = demo_writing.nearly_the_same(scenes[chosen[len(wanted)]])
     return kinds
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
 
 from curate.common.arrays import BoolArray
 from curate.demo_dataset.scenes import HEIGHT, WIDTH, around
-from curate.demo_dataset.table_objects import FloatArray, noise
+from curate.demo_dataset.table_objects import blur, noise
 
 SOFT_LIMIT = 12.0
 """Logits are clipped to this on either side, as far from the outline nobody needs them."""
@@ -78,22 +77,17 @@ def middle(mask: BoolArray) -> tuple[float, float]:
 def deepest(mask: BoolArray) -> tuple[float, float]:
     """Return x, y of a pixel that lies well inside a mask, where a person would click."""
     y, x = around(mask, 0)
-    soft = _blur(mask[y, x], 0.2 * min(mask[y, x].shape) + 1)
+    soft = blur(mask[y, x], 0.2 * min(mask[y, x].shape) + 1)
     soft = np.where(mask[y, x], soft, -1)
     row, column = np.unravel_index(int(np.argmax(soft)), soft.shape)
     return float(column + x.start), float(row + y.start)
-
-
-def _blur(mask: BoolArray, radius: float) -> FloatArray:
-    image = Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)))
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(float(radius))), np.float32) / 255
 
 
 def grow(mask: BoolArray, px: float) -> BoolArray:
     """Return a mask with its outline moved outwards by about ``px`` pixels; negative is inwards."""
     y, x = around(mask, int(2 * abs(px)) + 4)
     out = np.zeros_like(mask)
-    soft = _blur(mask[y, x], abs(px))
+    soft = blur(mask[y, x], abs(px))
     out[y, x] = soft > (0.16 if px > 0 else 0.84)
     return out
 
@@ -148,7 +142,7 @@ def logits(mask: BoolArray, slope: float) -> npt.NDArray[np.float16]:
     """
     radius = min(8.0, max(1.5, 1.2 / slope))
     y, x = around(mask, int(4 * radius) + 3)
-    share = np.clip(_blur(mask[y, x], radius), 0.004, 0.996)
+    share = np.clip(blur(mask[y, x], radius), 0.004, 0.996)
     # A blurred straight edge has a logit slope of 1.6 / radius where it crosses a half.
     soft = np.log(share / (1 - share)) * slope * radius / 1.6
     soft = np.where(mask[y, x], np.maximum(soft, 0.03), np.minimum(soft, -0.03))

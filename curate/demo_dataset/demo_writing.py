@@ -17,7 +17,7 @@ from curate import rle
 from curate.common import files
 from curate.common.arrays import BoolArray, ByteArray
 from curate.demo_dataset.annotation import DemoAnnotation, logits, move, stability
-from curate.demo_dataset.defect_kinds import HTML_CATEGORY
+from curate.demo_dataset.defects import HTML_CATEGORY
 from curate.demo_dataset.scenes import HEIGHT, WIDTH, DemoScene, around
 from curate.demo_dataset.table_objects import DRAWERS, FloatArray
 

@@ -11,8 +11,7 @@ from pycocotools import mask as coco_mask
 from curate import rle
 from curate.common.arrays import BoolArray
 from curate.demo_dataset.annotation import DemoAnnotation, deepest, grow, iou, wobble
-from curate.demo_dataset.defect_kinds import KINDS, ODD_NAME, Kind
-from curate.demo_dataset.defects import PLANTS
+from curate.demo_dataset.defects import KINDS, ODD_NAME, PLANTS, Kind
 from curate.demo_dataset.scenes import HEIGHT, WIDTH, DemoScene, Thing
 
 IMAGES = 24

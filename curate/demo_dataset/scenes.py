@@ -9,10 +9,20 @@ from PIL import Image, ImageFilter
 
 from curate import rle
 from curate.common.arrays import BoolArray, ByteArray, Int32Array, IntArray
-from curate.demo_dataset.table_objects import DRAWERS, FloatArray, Sprite, colour, mix, noise
+from curate.demo_dataset.table_objects import DRAWERS, FloatArray, Sprite, blur, colour, mix, noise
 
 WIDTH, HEIGHT = 640, 480
 """Size of every picture in pixels."""
+
+SHADOW = np.array([0.56, 0.53, 0.48], np.float32)
+"""How much of the table's red, green and blue a shadow takes: the blue sky still lights it."""
+
+SURFACES = {
+    "wood": ((176, 130, 84), (136, 92, 62), (206, 180, 148)),
+    "linen": ((206, 196, 180), (132, 152, 170), (186, 160, 152), (146, 160, 140)),
+    "slate": ((74, 80, 88),),
+}
+PLATES = ((232, 230, 224), (196, 206, 208), (222, 208, 190), (92, 112, 124))
 
 
 @dataclass(frozen=True)
@@ -141,101 +151,54 @@ def _leaves_enough(
     return True
 
 
-def _blur(values: FloatArray, radius: float) -> FloatArray:
-    image = Image.fromarray((255 * np.clip(values, 0, 1)).astype(np.uint8))
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(float(radius))), np.float32) / 255
-
-
 def _put(canvas: FloatArray, sprite: Sprite, left: int, top: int) -> None:
     """Draw a thing and the shadow it throws onto what is drawn already."""
-    lift = 0.05 * sprite.size if sprite.flat else 0.30 * sprite.size
-    pad = int(2.5 * lift) + 10
-    alpha = np.pad(sprite.alpha, pad)
-    cast = np.roll(alpha, (round(0.55 * lift), round(0.5 * lift)), axis=(0, 1))
-    dark = 1 - 0.46 * _blur(cast, 0.45 * lift + 1)
-    near = np.roll(alpha, (2, 2), axis=(0, 1))
-    dark *= 1 - 0.38 * _blur(near, 2.2)
-    y, x, shadow = _clip(dark, left - pad, top - pad)
-    tint = np.array([0.92, 0.97, 1.06], np.float32)  # shadows are lit by the blue sky
-    canvas[y, x] *= 1 - (1 - shadow[..., None]) * (1.9 - tint) / 0.92
+    lift = round(sprite.height / 2)
+    pad = 3 * lift + 10
+    shadow = np.roll(np.pad(sprite.alpha, pad), (lift + 2, lift + 1), axis=(0, 1))
+    y, x, dark = _clip(blur(shadow, 0.8 * lift + 1.5), left - pad, top - pad)
+    canvas[y, x] *= 1 - dark[..., None] * SHADOW
     y, x, cover = _clip(sprite.alpha, left, top)
     canvas[y, x] = mix(canvas[y, x], _clip(sprite.rgb, left, top)[2], cover)
 
 
 def _table(rng: np.random.Generator) -> FloatArray:
-    """Return an empty table: planks, linen or slate."""
-    surface = (_planks, _linen, _slate)[rng.integers(3)]
-    canvas = surface(rng)
+    """Return an empty table, wood, linen or slate; on every other one a plate."""
+    surface = (_wood, _linen, _slate)[rng.integers(3)]
+    colours = SURFACES[surface.__name__[1:]]
+    light = surface(rng)[..., None]
+    canvas = (colour(colours[rng.integers(len(colours))]) * light).astype(np.float32)
     if rng.random() < 0.5:
         _put_plate(canvas, rng)
     return canvas
 
 
-WOODS = (
-    ((150, 104, 64), (196, 150, 100)),
-    ((112, 74, 48), (156, 108, 72)),
-    ((188, 160, 126), (222, 198, 166)),
-)
-
-
-def _planks(rng: np.random.Generator) -> FloatArray:
-    """Return wooden planks with grain that runs along them."""
-    dark, light = WOODS[rng.integers(len(WOODS))]
-    y = np.arange(HEIGHT, dtype=np.float32)[:, None]
-    share = np.empty((HEIGHT, WIDTH), np.float32)
-    gap = np.zeros((HEIGHT, 1), np.float32)
-    top = -int(rng.integers(0, 60))
-    while top < HEIGHT:
-        deep = int(rng.integers(88, 130))
-        rows = slice(max(top, 0), min(top + deep, HEIGHT))
-        n = rows.stop - rows.start
-        warp = 9 * noise(rng, n, WIDTH, 160) + 0.05 * y[:n]
-        rings = 0.5 + 0.5 * np.sin(0.42 * (y[:n] + 2.2 * warp) + rng.uniform(0, 6))
-        grain = np.asarray(noise(rng, n, WIDTH // 24, 1.3))
-        grain = np.repeat(grain, 24, axis=1)[:, :WIDTH]
-        grain = np.pad(grain, ((0, 0), (0, WIDTH - grain.shape[1])), mode="edge")
-        fine = _blur(0.5 + 0.16 * grain, 1.2) - 0.5
-        share[rows] = 0.42 + 0.2 * rings + 0.9 * fine + rng.uniform(-0.16, 0.16)
-        top += deep
-        gap += np.exp(-(((y - top) / 1.3) ** 2))
-    planks = mix(colour(*dark), colour(*light), np.clip(share, -0.3, 1.3))
-    return (planks * (1 - 0.62 * np.clip(gap, 0, 1))[..., None]).astype(np.float32)
-
-
-LINENS = ((206, 196, 180), (132, 152, 170), (186, 160, 152), (146, 160, 140))
+def _wood(rng: np.random.Generator) -> FloatArray:
+    """Return the light and dark of planks with grain that runs along them, shape (480, 640)."""
+    plank = (np.arange(HEIGHT) + rng.integers(110)) // 110
+    y = np.arange(HEIGHT, dtype=np.float32)[:, None] + 9 * rng.normal(size=6)[plank, None]
+    rings = np.sin(0.42 * y + 8 * noise(rng, HEIGHT, WIDTH // 4, 90).repeat(4, axis=1))
+    grain = noise(rng, HEIGHT, WIDTH // 40, 1.5).repeat(40, axis=1)
+    tone = rng.uniform(-0.08, 0.08, 6)[plank, None]
+    gap = np.abs(np.diff(plank, prepend=plank[0]))[:, None]
+    return np.asarray(1 + tone + 0.07 * rings + 0.05 * grain - 0.5 * blur(gap * 1.0, 1) * 3)
 
 
 def _linen(rng: np.random.Generator) -> FloatArray:
-    """Return woven cloth with slubs and a few soft folds."""
-    base = np.broadcast_to(colour(*LINENS[rng.integers(len(LINENS))]), (HEIGHT, WIDTH, 3))
+    """Return the light and dark of woven cloth with slubs and a few soft folds."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-    weave = 0.5 * np.sin(2 * np.pi * x / 3.4) + 0.5 * np.sin(2 * np.pi * y / 3.4)
-    across = np.repeat(rng.standard_normal((HEIGHT, 1)), WIDTH, 1)
-    along = np.repeat(rng.standard_normal((1, WIDTH)), HEIGHT, 0)
-    slub = across * noise(rng, HEIGHT, WIDTH, 60) + along * noise(rng, HEIGHT, WIDTH, 60)
-    angle = rng.uniform(0, np.pi)
-    run = x * np.cos(angle) + y * np.sin(angle) + 26 * noise(rng, HEIGHT, WIDTH, 220)
-    folds = np.sin(run / rng.uniform(44, 70)) ** 3
-    light = 1 + 0.035 * weave + 0.022 * slub + 0.055 * folds + 0.02 * noise(rng, HEIGHT, WIDTH, 3)
-    return np.asarray(base * light[..., None], np.float32)
+    weave = np.sin(1.85 * x) + np.sin(1.85 * y)
+    slub = noise(rng, HEIGHT, 1, 1) * noise(rng, HEIGHT, WIDTH, 60)
+    folds = np.sin(x / rng.uniform(40, 70) + y / 90 + 0.5 * noise(rng, HEIGHT, WIDTH, 220)) ** 3
+    return np.asarray(1 + 0.018 * weave + 0.025 * slub + 0.055 * folds)
 
 
 def _slate(rng: np.random.Generator) -> FloatArray:
-    """Return dark stone, split along its layers."""
-    base = np.broadcast_to(colour(74, 80, 88), (HEIGHT, WIDTH, 3))
-    rough = sum(
-        (noise(rng, HEIGHT, WIDTH, cell) * cell**0.25 for cell in (2.5, 6, 16, 50, 210)),
-        np.zeros((HEIGHT, WIDTH), np.float32),
-    )
-    ledges = 0.5 + 0.5 * np.tanh(4 * noise(rng, HEIGHT, WIDTH, 130))
-    dy, dx = np.gradient(rough + 7 * ledges)
-    light = 1 + 0.012 * rough + 0.05 * (dx + dy) + 0.05 * ledges
-    stone = base * np.clip(light, 0.6, 1.5)[..., None]
-    rust = np.clip(noise(rng, HEIGHT, WIDTH, 160) - 0.9, 0, 1) * 0.22
-    return mix(stone.astype(np.float32), colour(118, 96, 78), rust)
-
-
-PLATES = ((232, 230, 224), (196, 206, 208), (222, 208, 190), (92, 112, 124))
+    """Return the light and dark of stone, split along its layers."""
+    rough = sum(noise(rng, HEIGHT, WIDTH, cell) * cell**0.25 for cell in (2.5, 6, 16, 50, 210))
+    ledges = np.tanh(4 * noise(rng, HEIGHT, WIDTH, 130))
+    dy, dx = np.gradient(rough + 3.5 * ledges)
+    return np.asarray(np.clip(1 + 0.012 * rough + 0.05 * (dx + dy) + 0.025 * ledges, 0.6, 1.5))
 
 
 def _put_plate(canvas: FloatArray, rng: np.random.Generator) -> None:
@@ -245,18 +208,12 @@ def _put_plate(canvas: FloatArray, rng: np.random.Generator) -> None:
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     dx, dy = (x - cx) / radius, (y - cy) / radius
     rho = np.hypot(dx, dy)
-    shadow = np.clip((1.06 - np.hypot(dx - 0.06, dy - 0.07)) / 0.14, 0, 1)
-    canvas *= (1 - 0.42 * shadow)[..., None]
-    towards = -(dx * 0.65 + dy * 0.76) / np.maximum(rho, 1e-3)
-    lip = np.exp(-(((rho - 0.97) / 0.022) ** 2)) - np.exp(-(((rho - 0.93) / 0.02) ** 2))
-    well = np.exp(-(((rho - 0.66) / 0.035) ** 2))
-    slope = np.clip((rho - 0.66) / 0.3, 0, 1)
-    light = 0.93 - 0.09 * towards * slope + 0.16 * lip * towards - 0.20 * well * towards
-    glaze = np.broadcast_to(colour(*PLATES[rng.integers(len(PLATES))]), (HEIGHT, WIDTH, 3))
-    rings = 1 - 0.10 * np.exp(-(((rho - 0.86) / 0.012) ** 2))
-    light = light * rings + 0.012 * noise(rng, HEIGHT, WIDTH, 40)
-    cover = np.clip((1 - rho) * radius + 0.5, 0, 1)
-    canvas[:] = mix(canvas, (glaze * light[..., None]).astype(np.float32), cover)
+    canvas *= 1 - 0.42 * np.clip((1.06 - np.hypot(dx - 0.06, dy - 0.07)) / 0.14, 0, 1)[..., None]
+    towards = -(dx * 0.65 + dy * 0.76) / np.maximum(rho, 1e-3)  # the light
+    lip, well = (np.exp(-(((rho - at) / 0.03) ** 2)) for at in (0.96, 0.66))
+    light = 0.93 + towards * (0.16 * lip - 0.2 * well - 0.09 * np.clip((rho - 0.66) / 0.3, 0, 1))
+    glaze = colour(PLATES[rng.integers(len(PLATES))]) * light[..., None]
+    canvas[:] = mix(canvas, glaze, np.clip((1 - rho) * radius + 0.5, 0, 1))
 
 
 def _photograph(rng: np.random.Generator, canvas: FloatArray) -> ByteArray:

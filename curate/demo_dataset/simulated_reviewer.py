@@ -10,7 +10,7 @@ import pandas as pd
 
 from curate import rle
 from curate.common.arrays import BoolArray
-from curate.demo_dataset.defect_kinds import BY_NAME, KINDS
+from curate.demo_dataset.defects import BY_NAME, KINDS
 from curate.demo_dataset.scenes import HEIGHT, WIDTH
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from PIL import Image
 from curate import rle
 from curate.demo_dataset import as_text, evaluate_defects, load_truth, make_demo
 from curate.demo_dataset.annotation import grow, iou, logits, stability, wobble
-from curate.demo_dataset.defect_kinds import BY_NAME, HTML_CATEGORY, KINDS, ODD_NAME
+from curate.demo_dataset.defects import BY_NAME, HTML_CATEGORY, KINDS, ODD_NAME
 from curate.demo_dataset.planted_truth import DemoTruth
 from curate.demo_dataset.scenes import HEIGHT, WIDTH, draw_scene
 from curate.errors import CallError, SourceError
