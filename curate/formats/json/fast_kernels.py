@@ -117,6 +117,17 @@ def _skip_space(data: ByteArray, p: int) -> int:
 
 
 @kernel
+def _behind(data: ByteArray, p: int, sign: int) -> int:
+    """Return the position behind a sign and the space around it; one that is none is passed on."""
+    if p < 0:
+        return p
+    p = _skip_space(data, p)
+    if p >= len(data) or data[p] != sign:
+        return GIVE_UP
+    return _skip_space(data, p + 1)
+
+
+@kernel
 def _plain_string(data: ByteArray, p: int) -> int:
     """Return where a string of plain ASCII that begins at ``p`` ends, or give up."""
     if p >= len(data) or data[p] != QUOTE:
@@ -149,17 +160,14 @@ def _which_key(data: ByteArray, start: int, end: int) -> int:
 
 
 @kernel
-def _field(data: ByteArray, p: int) -> tuple[int, int]:
-    """Read a field's name; return its number or -1, and where its value begins or GIVE_UP."""
-    start = _skip_space(data, p) + 1
-    p = _plain_string(data, start - 1)
+def _key(data: ByteArray, p: int) -> tuple[int, int]:
+    """Read a field's name and the colon: (its number or -1, where its value begins)."""
     if p < 0:
+        return -1, p
+    end = _plain_string(data, p)
+    if end < 0:
         return -1, GIVE_UP
-    key = _which_key(data, start, p - 1)
-    p = _skip_space(data, p)
-    if p >= len(data) or data[p] != COLON:
-        return -1, GIVE_UP
-    return key, _skip_space(data, p + 1)
+    return _which_key(data, p + 1, end - 1), _behind(data, end, COLON)
 
 
 @kernel
@@ -208,6 +216,8 @@ def _number(data: ByteArray, p: int) -> tuple[int, Any, int, int, Any]:
 @kernel
 def _int_at(data: ByteArray, p: int, out: IntArray, row: int, column: int) -> int:
     """Read a whole number of up to 18 digits into a cell."""
+    if p < 0:
+        return p
     end, mantissa, power, digits, minus = _number(data, p)
     if end < 0 or power != 0 or digits > 18:
         return GIVE_UP
@@ -287,38 +297,26 @@ def _segmentation(
     used: IntArray,
 ) -> int:
     """Read an object of exactly ``size`` and ``counts``."""
-    if p >= len(data) or data[p] != OPEN_BRACE:
-        return GIVE_UP
-    p += 1
+    p = _behind(data, p, OPEN_BRACE)
     seen = 0
     for k in range(2):
-        key, p = _field(data, p)
+        key, p = _key(data, p)
+        if p < 0:
+            return p
         if key == _SIZE:
             seen |= 1
-            for column in range(HEIGHT, WIDTH + 1):
-                if p >= len(data) or data[p] != (OPEN_BRACKET if column == HEIGHT else COMMA):
-                    return GIVE_UP
-                p = _int_at(data, _skip_space(data, p + 1), ints, row, column)
-                if p < 0:
-                    return GIVE_UP
-                p = _skip_space(data, p)
-            if p >= len(data) or data[p] != CLOSE_BRACKET:
-                return GIVE_UP
-            p += 1
+            p = _int_at(data, _behind(data, p, OPEN_BRACKET), ints, row, HEIGHT)
+            p = _int_at(data, _behind(data, p, COMMA), ints, row, WIDTH)
+            p = _behind(data, p, CLOSE_BRACKET)
         elif key == _COUNTS:
             seen |= 2
             if p + 2 < len(data) and data[p + 1] == _LETTER_B and data[p + 2] == _APOSTROPHE:
                 return GIVE_UP  # Python's print of bytes, b'...'
             p = _counts_into(data, p, counts, used)
-            if p < 0:
-                return p
         else:
             return GIVE_UP
-        p = _skip_space(data, p)
-        if p >= len(data) or data[p] != (COMMA if k == 0 else CLOSE_BRACE):
-            return GIVE_UP
-        p += 1
-    return p if seen == 3 else GIVE_UP
+        p = _behind(data, p, COMMA if k == 0 else CLOSE_BRACE)
+    return p if seen == 3 or p < 0 else GIVE_UP
 
 
 @kernel
@@ -327,16 +325,6 @@ def _plain_value(data: ByteArray, p: int) -> int:
     if p < len(data) and data[p] == QUOTE:
         return _plain_string(data, p)
     return _number(data, p)[0]
-
-
-@kernel
-def _brackets(data: ByteArray, p: int, sign: int, count: int) -> int:
-    """Skip ``count`` times a bracket with space around it."""
-    for _ in range(count):
-        if p >= len(data) or data[p] != sign:
-            return GIVE_UP
-        p = _skip_space(data, p + 1)
-    return p
 
 
 @kernel
@@ -356,8 +344,7 @@ def _annotation(
     Numbers are stored here rather than in a function of their own: handing these arrays on costs
     several times what reading a number does.
     """
-    if p >= len(data) or data[p] != OPEN_BRACE:
-        return GIVE_UP
+    p = _behind(data, p, OPEN_BRACE)
     for k in range(floats.shape[1]):
         floats[row, k] = np.nan
     for k in range(ints.shape[1]):
@@ -365,20 +352,19 @@ def _annotation(
     present = 0
     more = True
     while more:
-        key, p = _field(data, p + 1)
+        key, p = _key(data, p)
         if p < 0:
-            return GIVE_UP
+            return p
         if key >= 0:
             if present >> key & 1:  # a field twice: which one counts is for the tolerant parser
                 return GIVE_UP
             present |= 1 << key
         if 0 <= key < ID:
-            p = _brackets(data, p, OPEN_BRACKET, DEPTHS[key])
+            for _ in range(DEPTHS[key]):
+                p = _behind(data, p, OPEN_BRACKET)
             for k in range(WIDTHS[key]):
                 if k > 0:
-                    if p >= len(data) or data[p] != COMMA:
-                        return GIVE_UP
-                    p = _skip_space(data, p + 1)
+                    p = _behind(data, p, COMMA)
                 if p < 0:
                     return GIVE_UP
                 end, mantissa, power, digits, minus = _number(data, p)
@@ -400,8 +386,9 @@ def _annotation(
                     hard[n, HARD_CELL] = row * floats.shape[1] + SLOTS[key] + k
                     hard[n, HARD_END] = used[HARD_BYTES]
                     used[HARD_NUMBERS] = n + 1
-                p = _skip_space(data, end)
-            p = _brackets(data, p, CLOSE_BRACKET, DEPTHS[key])
+                p = end
+            for _ in range(DEPTHS[key]):
+                p = _behind(data, p, CLOSE_BRACKET)
         elif ID <= key < _SEGMENTATION:
             p = _int_at(data, p, ints, row, key - ID)
         elif key == _SEGMENTATION:
@@ -413,14 +400,11 @@ def _annotation(
         if p < 0:
             return p
         p = _skip_space(data, p)
-        if p >= len(data):
-            return GIVE_UP
-        more = data[p] == COMMA
-        if not more and data[p] != CLOSE_BRACE:
-            return GIVE_UP
+        more = p < len(data) and data[p] == COMMA
+        p = _behind(data, p, COMMA if more else CLOSE_BRACE)
     ints[row, PRESENT] = present
     # Without a segmentation the mask's status is a matter of words: not for this reader.
-    return p + 1 if present >> _SEGMENTATION & 1 else GIVE_UP
+    return p if p < 0 or present >> _SEGMENTATION & 1 else GIVE_UP
 
 
 @kernel
@@ -438,31 +422,24 @@ def _annotations(
     used: IntArray,
 ) -> tuple[int, int]:
     """Read a list of annotations from its bracket; return (its end, the row after the last)."""
-    if p >= len(data) or data[p] != OPEN_BRACKET:
-        return GIVE_UP, row
-    p = _skip_space(data, p + 1)
-    if p < len(data) and data[p] == CLOSE_BRACKET:
-        return p + 1, row
-    while True:
+    p = _behind(data, p, OPEN_BRACKET)
+    if p < 0:
+        return p, row
+    more = p >= len(data) or data[p] != CLOSE_BRACKET
+    while more:
         if row >= len(ints):
             return FULL, row
-        p = _annotation(
-            data, _skip_space(data, p), row, floats, ints, counts, hard, hard_text, used
-        )
+        p = _annotation(data, p, row, floats, ints, counts, hard, hard_text, used)
         if p < 0:
             return p, row
         row += 1
         bounds[row] = used[COUNTS_BYTES]
         marks[row, HARD_NUMBERS - 1] = used[HARD_NUMBERS]
         marks[row, HARD_BYTES - 1] = used[HARD_BYTES]
-        p = _skip_space(data, p)
-        if p >= len(data):
-            return GIVE_UP, row
-        if data[p] == CLOSE_BRACKET:
-            return p + 1, row
-        if data[p] != COMMA:
-            return GIVE_UP, row
-        p += 1
+        more = p < len(data) and data[p] == COMMA
+        if more:
+            p = _behind(data, p, COMMA)
+    return _behind(data, p, CLOSE_BRACKET), row
 
 
 @kernel
@@ -480,12 +457,10 @@ def read_list(
     image: IntArray,
 ) -> int:
     """Read a list; return the row after its last annotation, or why not."""
-    p, row = _annotations(
-        data, _skip_space(data, 0), row, floats, ints, counts, bounds, hard, hard_text, marks, used
-    )
+    p, row = _annotations(data, 0, row, floats, ints, counts, bounds, hard, hard_text, marks, used)
     if p < 0:
         return p
-    return row if _skip_space(data, p) == len(data) else GIVE_UP
+    return row if p == len(data) else GIVE_UP
 
 
 @kernel
@@ -525,13 +500,12 @@ def read_document(
     image: IntArray,
 ) -> int:
     """Read an object of exactly ``image`` and ``annotations``; see :func:`read_list`."""
-    p = _skip_space(data, 0)
-    if p >= len(data) or data[p] != OPEN_BRACE:
-        return GIVE_UP
-    p += 1
+    p = _behind(data, 0, OPEN_BRACE)
     seen = 0
     for k in range(2):
-        key, p = _field(data, p)
+        key, p = _key(data, p)
+        if p < 0:
+            return p
         if key == _IMAGE:
             seen |= 1
             image[IMAGE_START] = p
@@ -544,10 +518,7 @@ def read_document(
             )
         else:
             return GIVE_UP
-        if p < 0:
-            return p
-        p = _skip_space(data, p)
-        if p >= len(data) or data[p] != (COMMA if k == 0 else CLOSE_BRACE):
-            return GIVE_UP
-        p += 1
-    return row if seen == 3 and _skip_space(data, p) == len(data) else GIVE_UP
+        p = _behind(data, p, COMMA if k == 0 else CLOSE_BRACE)
+    if p < 0:
+        return p
+    return row if seen == 3 and p == len(data) else GIVE_UP
