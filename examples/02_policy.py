@@ -25,10 +25,10 @@ reason = "has {hole_count:.0f} holes, {hole_area_px:.0f} px in all"
 
 def main(work: Path) -> None:
     audit = curate.audit(make_demo(work / "dataset", images=8).source, work / "audit")
-    print(audit.info["counts"]["actions"])
+    print(audit.info.counts["actions"])
     (work / "policy.toml").write_text(POLICY)
     again = curate.decide(audit.path, policy=work / "policy.toml")
-    print(again.info["counts"]["actions"])
+    print(again.info.counts["actions"])
 
 
 if __name__ == "__main__":

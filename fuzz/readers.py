@@ -190,7 +190,7 @@ def _read_export(name: str, given: Input) -> None:
     _, reader = REGISTRY.reader(given.path, forced)
     options = ImportOptions("eve", match=match)
     if name not in ("csv", "json", "label-studio"):
-        options = ImportOptions("eve", Path(audit.info["source"]["path"]), 1.0, match, True)
+        options = ImportOptions("eve", Path(audit.info.source["path"]), 1.0, match, True)
     found = reader.read(Reviews(audit), given.path, options)
     for column in ("mask_id", "action"):
         if len(found.decisions) and found.decisions[column].isna().any():

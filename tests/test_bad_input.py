@@ -155,7 +155,7 @@ def test_fields_that_can_be_read_all_the_same_are_noted_once(
     path = write(tmp_path, [annotation(50, **fields), annotation(51, segmentation=[[60] * 6])])
     audit = curate.audit(path, tmp_path / "out")
     assert audit.masks().sort_values("source_key")["status"].tolist() == ["ok", "empty"]
-    found = {note["kind"]: (note["count"], note["share"]) for note in audit.info["notes"]}
+    found = {note["kind"]: (note["count"], note["share"]) for note in audit.info.notes}
     assert found[kind] == (1, 0.5)
 
 
@@ -408,5 +408,5 @@ def test_a_disk_that_fills_while_a_file_is_indexed(tmp_path: Path, monkeypatch: 
 def test_an_audit_in_which_no_mask_has_pixels_can_be_opened(tmp_path: Path):
     audited(tmp_path, [annotation(k, segmentation=None) for k in range(3)])
     opened = curate.open_audit(tmp_path / "out")
-    assert opened.info["references"]["shape"] == {}
+    assert opened.info.references["shape"] == {}
     assert len(curate.decide(tmp_path / "out").masks()) == 3

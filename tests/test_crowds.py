@@ -45,13 +45,13 @@ def test_crowd_masks_are_judged_as_objects_where_all_are_crowd_or_when_asked(
     regions = [0] * 12 if judged else crowd
     assert masks["crowd_region"].tolist() == regions
     assert masks["uniqueness_score"].isna().tolist() == [flag == 1 for flag in regions]
-    assert audit.info["settings"]["crowd"] == option
-    kinds = [note["kind"] for note in audit.info["notes"]]
+    assert audit.info.settings["crowd"] == option
+    kinds = [note["kind"] for note in audit.info.notes]
     assert kinds == (["crowd_as_objects"] if judged else [])
     assert masks["duplicate_of"].notna().any() == (regions[-2:] == [0, 0])
     said = summary_text(audit, summary(audit))
     assert ("judged as objects" in said) == judged
-    assert (audit.info["counts"]["actions"].get("reject", 0) == 1) == (regions[-2:] == [0, 0])
+    assert (audit.info.counts["actions"].get("reject", 0) == 1) == (regions[-2:] == [0, 0])
 
 
 def test_a_run_that_is_cut_off_while_it_scores_again_ends_the_same(

@@ -45,7 +45,7 @@ def test_references_of_a_sample_do_not_depend_on_parts(
     assert_same(many.path, one.path)
     monkeypatch.setattr(deciding, "SAMPLE", 10_000)
     other = curate.audit(tmp_path / "in", tmp_path / "all")
-    assert other.info["references"] != one.info["references"]
+    assert other.info.references != one.info.references
 
 
 def test_numbers_drawn_by_id_are_spread() -> None:

@@ -96,18 +96,18 @@ def test_masks_of_images_of_a_wrong_size_go_to_review(
     numbers = summary(audit)
     assert (numbers["image_size_mismatch_count"], numbers["reject_count"]) == (2, 0)
     assert f"4  does not fit its dataset: {what}" in summary_text(audit, numbers)
-    assert audit.info["notes"] == []
+    assert audit.info.notes == []
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_what_nearly_all_images_have_is_said_once_of_the_file(tmp_path: Path, kind: str) -> None:
     """Its masks are for review all the same: what they cover is not known."""
     audit = audited(tmp_path, WRITERS[kind], (HEIGHT, WIDTH), (11, 12))
-    (note,) = (note for note in audit.info["notes"] if note["of"] == "images")
+    (note,) = (note for note in audit.info.notes if note["of"] == "images")
     text = f"{SWAPPED} (picture {WIDTH} x {HEIGHT} px, declared {HEIGHT} x {WIDTH} px)"
     assert (note["kind"], note["text"], note["count"]) == ("swapped_sizes", text, 11)
     assert (note["share"], note["examples"]) == (11 / 12, ["p0.png", "p1.png", "p2.png"])
-    assert not [note for note in audit.info["notes"] if note["kind"] == "finding"]
+    assert not [note for note in audit.info.notes if note["kind"] == "finding"]
     masks = audit.query("select action, reasons, area_px from masks where status <> 'ok'")
     assert len(masks) == 22
     assert set(masks["action"]) == {"review"}
@@ -117,7 +117,7 @@ def test_what_nearly_all_images_have_is_said_once_of_the_file(tmp_path: Path, ki
     said = summary_text(audit, numbers)
     assert said.count(SWAPPED) == 2  # of the file, and of its masks
     assert f"note: {text}: 11 of 12 images (for example p0.png, p1.png, p2.png)" in said
-    assert facts(audit, numbers)["notes"] == audit.info["notes"]
+    assert facts(audit, numbers)["notes"] == audit.info.notes
     page = (tmp_path / "audit" / "report.html").read_text()
     assert SWAPPED in page
 
@@ -149,7 +149,7 @@ def test_no_policy_rejects_a_mask_for_what_a_wrong_size_made_of_it(
 def test_the_note_of_images_of_several_sizes_names_the_first(tmp_path: Path) -> None:
     source = coco(tmp_path, [(30, 20), (120, 80), (30, 20)])
     audit = curate.audit(source, tmp_path / "audit", images=pictures(tmp_path, 3))
-    (note,) = (note for note in audit.info["notes"] if note["kind"] == "other_sizes")
+    (note,) = (note for note in audit.info.notes if note["kind"] == "other_sizes")
     assert note["text"] == f"{OTHER} (such as picture 60 x 40 px, declared 30 x 20 px)"
     assert note["count"] == 3
 

@@ -50,16 +50,16 @@ def dataset(folder: Path, masks: int = 12, **values: Any) -> Path:
 
 def test_a_habit_is_said_once_and_a_new_policy_does_not_say_it_twice(tmp_path: Path) -> None:
     audit = curate.audit(dataset(tmp_path, area=0), tmp_path / "out")
-    (note,) = audit.info["notes"]
+    (note,) = audit.info.notes
     assert (note["kind"], note["count"], note["share"]) == ("area_zero", 12, 1.0)
     assert len(note["examples"]) == 3
     numbers = summary(audit)
     assert numbers["rule_count"] == 0
     assert "note: the stored area is 0: 12 of 12 masks" in summary_text(audit, numbers)
-    assert facts(audit, numbers)["notes"] == audit.info["notes"]
+    assert facts(audit, numbers)["notes"] == audit.info.notes
     assert "the stored area is 0" in (audit.path / "report.html").read_text("utf-8")
     again = curate.decide(audit.path, policy={"name": "bare"})
-    assert again.info["notes"] == audit.info["notes"]
+    assert again.info.notes == audit.info.notes
 
 
 @pytest.mark.parametrize(("share", "of_file"), [(1.0, True), (0.75, False)])
@@ -69,12 +69,12 @@ def test_a_rule_that_most_masks_break_is_a_finding_of_the_file(
     rule = {"when": f"mask_id <= {12 * share}", "action": "review", "reason": "like {area_px} px"}
     rules = {"name": "mine", "rule": [rule]}
     audit = curate.audit(dataset(tmp_path), tmp_path / "out", policy=rules)
-    counted = audit.info["counts"]["actions"]
+    counted = audit.info.counts["actions"]
     if of_file:
-        (note,) = audit.info["notes"]
+        (note,) = audit.info.notes
         assert (note["kind"], note["text"], note["count"]) == ("finding", "like … px", 12)
         assert counted == {"accept": 12}
-        assert curate.decide(audit.path, policy={"name": "bare"}).info["notes"] == []
+        assert curate.decide(audit.path, policy={"name": "bare"}).info.notes == []
     else:
-        assert audit.info["notes"] == []
+        assert audit.info.notes == []
         assert counted == {"accept": 3, "review": 9}

@@ -91,10 +91,10 @@ def test_the_plan_accepts_only_what_is_certified(audit, truth, tmp_path) -> None
     assert accepted.sum() == found.accepted
     assert bad_share(masks, truth) <= 0.05
     assert masks.loc[~accepted, "reasons"].str.len().min() > 0
-    assert done.info["certificate"]["threshold"] == found.threshold
+    assert done.info.certificate["threshold"] == found.threshold
     # It is of this plan; another policy is another acceptance.
     again = api.decide(audit.path, policy="sa1b")
-    assert "certificate" not in again.info
+    assert again.info.certificate is None
 
 
 def test_a_dry_run_changes_nothing(audit, truth, tmp_path) -> None:
@@ -133,7 +133,7 @@ def test_an_estimate_covers_the_truth(audit, truth, tmp_path) -> None:
     true = 1 - len(truth) / (IMAGES * EACH)
     assert found.low <= true <= found.high
     assert found.high - found.low < 0.2
-    assert curate.open_audit(audit.path).info["estimate"]["reviewed"] == 200
+    assert curate.open_audit(audit.path).info.estimate["reviewed"] == 200
 
 
 def test_whole_images_are_a_sample_too(audit, truth, tmp_path) -> None:

@@ -83,7 +83,7 @@ def audit(tmp_path: Path, change: Callable[[Entry], Entry] = dict, **names: Any)
 
 def test_what_fits_is_said_by_its_key(tmp_path: Path) -> None:
     done = audit(tmp_path)
-    facts = done.info["joins"]["detections"]
+    facts = done.info.joins["detections"]
     assert (facts["joined"], facts["keys"], facts["not_joined"]) == (IMAGES, {"id": IMAGES}, {})
     assert done.masks()["detector_score"].min() == pytest.approx(0.9)
     assert done.masks()["detector_category_score"].min() == 1
@@ -126,7 +126,7 @@ def test_other_images_that_fit_somewhat_better_are_said_and_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(globals(), "scene", shared_scene(3))
-    notes = {note["kind"]: note["text"] for note in audit(tmp_path, one_on).info["notes"]}
+    notes = {note["kind"]: note["text"] for note in audit(tmp_path, one_on).info.notes}
     assert "before their own" in notes["join_misfit"]
     assert notes["join_misfit"].endswith(", and are used as joined")
     assert "higher by one" in notes["category_numbering"]
@@ -152,7 +152,7 @@ def test_names_in_results_come_first(tmp_path: Path) -> None:
             else entry | {"image_id": f"{entry['image_id']:04d}"}
         ),
     )
-    facts = done.info["joins"]["detections"]
+    facts = done.info.joins["detections"]
     assert facts["keys"] == {"name without suffix": IMAGES}
     assert done.masks()["detector_score"].min() == pytest.approx(0.9)
 
@@ -170,7 +170,7 @@ def test_what_does_not_fit_can_be_trusted(tmp_path: Path) -> None:
     shifted = write_results(tmp_path / "r.json", lambda e: e | {"image_id": e["image_id"] + 1})
     inputs = Inputs(detections=shifted, trust_joins=True)
     done = run(source, tmp_path / "out", inputs=inputs)
-    (note,) = done.info["notes"]
+    (note,) = done.info.notes
     assert (note["kind"], note["of"]) == ("join_misfit", "images")
     assert "they fit the image before their own" in summary_text(done, summary(done))
 
@@ -181,7 +181,7 @@ def test_a_detector_that_misses_half_is_none_of_this(tmp_path: Path) -> None:
         return entry | {"bbox": [WIDTH - 4.0, HEIGHT - 4.0, 3.0, 3.0]} if off else entry
 
     done = audit(tmp_path, poor)
-    assert [note["kind"] for note in done.info.get("notes", [])] == []
+    assert [note["kind"] for note in done.info.notes] == []
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_another_numbering_of_categories_is_said(
     tmp_path: Path, renumber: Callable[[int], int], said: str
 ) -> None:
     done = audit(tmp_path, lambda e: e | {"category_id": renumber(e["category_id"])})
-    (note,) = [n for n in done.info["notes"] if n["kind"] == "category_numbering"]
+    (note,) = [n for n in done.info.notes if n["kind"] == "category_numbering"]
     assert said in note["text"]
     assert done.masks()["detector_category_score"].isna().all()
     assert done.masks()["detector_score"].min() == pytest.approx(0.9)
@@ -205,7 +205,7 @@ def test_another_numbering_of_categories_is_said(
 
 def test_a_wrong_category_here_and_there_is_no_numbering(tmp_path: Path) -> None:
     done = audit(tmp_path, lambda e: e | {"category_id": 16} if e["image_id"] < 4 else e)
-    assert not done.info.get("notes")
+    assert not done.info.notes
     assert done.masks()["detector_category_score"].notna().all()
 
 
@@ -216,7 +216,7 @@ def test_what_is_not_joined_is_listed(tmp_path: Path) -> None:
         )
 
     done = audit(tmp_path, strange)
-    facts = done.info["joins"]["detections"]
+    facts = done.info.joins["detections"]
     assert facts["not_joined"]["none"]["count"] == 3
     assert facts["images_without"] == {"count": 3, "examples": ["0010.jpg", "0011.jpg", "0012.jpg"]}
     listed = json.loads((done.path / "joins.json").read_text())

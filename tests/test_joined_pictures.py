@@ -60,7 +60,7 @@ def test_two_images_have_no_picture_in_common(tmp_path: Path) -> None:
     done = audit(source, tmp_path / "out", inputs=Inputs(images=tmp_path / "pictures"))
     assert paths(done) == [None, None, "y z.jpg"]
     assert done.images()["status"].tolist() == ["missing", "missing", "ok"]
-    facts = done.info["joins"]["pictures"]
+    facts = done.info.joins["pictures"]
     assert (facts["joined"], facts["keys"]) == (1, {"end of the path": 1})
     assert facts["images_without"] == {"count": 2, "examples": names[:2]}
     opened = open_pictures(done, tmp_path / "pictures")
@@ -103,7 +103,7 @@ def test_ids_of_detections_are_not_numbers_of_pictures(tmp_path: Path) -> None:
     (tmp_path / "seen.json").write_text(json.dumps(seen))
     inputs = Inputs(images=tmp_path / "pictures", detections=tmp_path / "seen.json")
     done = audit(source, tmp_path / "out", inputs=inputs)
-    assert done.info["joins"]["detections"]["keys"] == {"id": 1}
+    assert done.info.joins["detections"]["keys"] == {"id": 1}
     assert done.masks()["detector_score"].notna().tolist() == [False, True, False]
 
 
@@ -116,7 +116,7 @@ def test_the_one_picture_left_over_is_named_and_not_joined(tmp_path: Path) -> No
     def said(out: str) -> list[str]:
         done = audit(source, tmp_path / out, inputs=Inputs(images=pictures))
         assert paths(done) == ["a.jpg", None]
-        return [n["text"] for n in done.info["notes"] if n["kind"] == "picture_left_over"]
+        return [n["text"] for n in done.info.notes if n["kind"] == "picture_left_over"]
 
     save(pictures / "masks" / "0.png", photo(3))  # what lies below can be another's masks
     assert said("same_size") == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,15 @@ from curate.formats.sa1b import sa1b_format
 from curate.people.learning import LearningResult, learn
 from curate.people.learning.reviewed_masks import gather_reviewed
 from curate.pipeline import deciding
-from curate.policy.certificate_in_force import CERTIFICATE, VOID
 from curate.policy.policy import Policy
 from curate.quality import label_free
 from curate.quality.explanations import families
 from curate.quality.features import total_evidence
-from curate.quality.model_in_force import LABEL_FREE, LEARNED_COLUMNS, MODEL, MOVED_BY
+from curate.quality.model_in_force import LABEL_FREE, LEARNED_COLUMNS, MOVED_BY
 from curate.store.audit import Audit, open_audit
 from curate.store.audit_files import part_paths
-from curate.store.audit_info import INFO
+from curate.store.audit_info import INFO, AuditInfo
+from curate.store.audit_records import CertificateRecord
 
 
 @pytest.fixture(autouse=True)
@@ -146,9 +147,9 @@ def test_probability_and_reasons_are_the_models_own(learned: LearningResult) -> 
     from curate.quality.model_file import from_bytes
 
     info, path = learned.audit.info, learned.audit.path
-    model = from_bytes((path / "model" / info[MODEL]["file"]).read_bytes(), "")
+    model = from_bytes((path / "model" / info.quality_model["file"]).read_bytes(), "")
     masks = learned.audit.masks()
-    evidence = label_free.evidence(masks, info["references"]["quality"])
+    evidence = label_free.evidence(masks, info.references["quality"])
     expected = model.probability(model.columns.matrix(masks, total_evidence(evidence)))
     np.testing.assert_allclose(masks["quality_score"], expected, atol=1e-12)
 
@@ -200,7 +201,7 @@ def test_labels_by_chance_leave_the_order_as_it_is(audit: Audit) -> None:
     if found.outcome == "kept":
         pd.testing.assert_series_equal(before, after)
         assert not (audit.path / "model").exists()
-        assert MODEL not in found.audit.info
+        assert found.audit.info.quality_model is None
 
 
 def test_a_handful_of_bad_masks_only_calibrates(audit: Audit) -> None:
@@ -227,8 +228,8 @@ def test_a_model_in_force_stays_when_the_next_is_not_better(audit: Audit) -> Non
     second = learn(first.audit, labels)
     assert second.outcome == "kept"
     assert "the model before stays in force" in second.text()
-    assert second.audit.info[MODEL] == first.audit.info[MODEL]
-    told = open_audit(audit.path).info["learning"]
+    assert second.audit.info.quality_model == first.audit.info.quality_model
+    told = open_audit(audit.path).info.learning
     assert told["outcome"] == "learned"
     assert told["model"] == first.record["model"]
     assert told["later"]["outcome"] == "kept"
@@ -337,7 +338,7 @@ def test_the_next_round_starts_from_the_model_before(audit: Audit) -> None:
     assert two.record["start"]["reviews"] == int(rest.sum())
     assert "log loss" in two.record["start"]["why"]
     files = list((audit.path / "model").iterdir())
-    assert [file.name for file in files] == [two.audit.info[MODEL]["file"]]
+    assert [file.name for file in files] == [two.audit.info.quality_model["file"]]
 
 
 def test_a_start_that_is_none_is_refused(audit: Audit, made: Path, tmp_path: Path) -> None:
@@ -358,7 +359,7 @@ def again(path: Path) -> Audit:
     """Decide anew, as with another policy."""
     policy = Policy.preset("sa1b")
     with deciding.Pool(1) as pool:
-        return deciding.decide_audit(path, dict(open_audit(path).info), policy, pool)
+        return deciding.decide_audit(path, open_audit(path).info, policy, pool)
 
 
 def copied(learned: LearningResult, to: Path) -> Path:
@@ -368,7 +369,7 @@ def copied(learned: LearningResult, to: Path) -> Path:
 
 def test_a_model_that_was_changed_is_refused(learned: LearningResult, tmp_path: Path) -> None:
     path = copied(learned, tmp_path / "audit")
-    file = path / "model" / learned.audit.info[MODEL]["file"]
+    file = path / "model" / learned.audit.info.quality_model["file"]
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
@@ -384,7 +385,7 @@ def test_a_model_that_was_changed_is_refused(learned: LearningResult, tmp_path: 
 def test_a_model_elsewhere_is_refused(learned: LearningResult, tmp_path: Path) -> None:
     path = copied(learned, tmp_path / "audit")
     info = json.loads((path / INFO).read_bytes())
-    info[MODEL]["file"] = "../../elsewhere.skops"
+    info["quality_model"]["file"] = "../../elsewhere.skops"
     (path / INFO).write_text(json.dumps(info))
     with pytest.raises(AuditError, match="its quality model has an odd name"):
         again(path)
@@ -401,9 +402,10 @@ def test_without_the_model_everything_is_as_before(
 ) -> None:
     path = copied(learned, tmp_path / "audit")
     info = json.loads((path / INFO).read_bytes())
-    del info[MODEL], info["learning"]
+    del info["quality_model"], info["learning"]
     with deciding.Pool(1) as pool:
-        deciding.decide_audit(path, info, Policy.preset("default"), pool)
+        own = AuditInfo.from_dict(info, "audit.json")
+        deciding.decide_audit(path, own, Policy.preset("default"), pool)
     shutil.rmtree(path / "model")
     assert_same(path, made)
 
@@ -448,7 +450,7 @@ def test_several_workers_use_the_model(learned: LearningResult, tmp_path: Path) 
     again(one)
     with deciding.Pool(2) as pool:
         policy = Policy.preset("sa1b")
-        deciding.decide_audit(two, dict(open_audit(two).info), policy, pool)
+        deciding.decide_audit(two, open_audit(two).info, policy, pool)
     assert_same(one, two)
 
 
@@ -460,15 +462,15 @@ def test_a_policy_has_a_line_of_its_own_for_probabilities(
 ) -> None:
     masks = learned.audit.masks(["quality_score", "action", "rule_action", "reasons"])
     info = learned.audit.info
-    assert info["policy"]["accept"] == {"quality_at_least": 0.25, "probability_at_least": 0.8}
+    assert info.policy["accept"] == {"quality_at_least": 0.25, "probability_at_least": 0.8}
     mark = {"column": "quality_score", "below": 0.8, "action": "review"}
-    assert mark in info["policy"]["marks"]
+    assert mark in info.policy["marks"]
     quiet = masks[masks["rule_action"] == "accept"]
     cut = deciding.quality_line(info, 0.02)
     line = max(0.8, cut)
     assert ((quiet["action"] == "review") == (quiet["quality_score"] < line)).all()
     assert 0 < (quiet["action"] == "review").sum() < len(quiet)
-    before = open_audit(made).info["policy"]["marks"]
+    before = open_audit(made).info.policy["marks"]
     assert {**mark, "below": 0.25} in before
     holed = quiet[quiet["quality_score"] < 0.3]["reasons"]
     assert holed.str.contains(r"it has holes \(\d+ px in all, quality 0\.\d\d\)").any()
@@ -493,12 +495,30 @@ def test_a_policy_with_one_line_keeps_it() -> None:
         Policy.from_dict({"accept": {"probability_at_least": 1.2}})
 
 
+def certificate(threshold: float) -> CertificateRecord:
+    return {
+        "threshold": threshold,
+        "accepted": 10,
+        "share": 0.1,
+        "max_bad": 0.05,
+        "confidence": 0.95,
+        "reviewed": 100,
+        "bad_found": 0,
+        "bad_share": 0.0,
+        "reviews_for_next": None,
+        "reviews_needed": 0,
+        "test": "count",
+        "tested": [],
+        "notes": [],
+    }
+
+
 def test_a_certificate_ends_with_the_quality_it_was_made_of(audit: Audit) -> None:
-    info = dict(audit.info) | {CERTIFICATE: {"threshold": 0.5}}
+    info = replace(audit.info, certificate=certificate(threshold=0.5))
     with deciding.Pool(1) as pool:
-        certified = deciding.decide_audit(audit.path, info, Policy.from_dict(info["policy"]), pool)
-    assert certified.info["certified_line"] == 0.5
+        certified = deciding.decide_audit(audit.path, info, Policy.from_dict(info.policy), pool)
+    assert certified.info.certified_line == 0.5
     found = learn(certified, people(audit)[halves(audit)[0]])
-    assert CERTIFICATE not in found.audit.info
-    assert found.audit.info[VOID]["void_because"] == "the quality model changed"
-    assert found.audit.info["certified_line"] is None
+    assert found.audit.info.certificate is None
+    assert found.audit.info.void_certificate["void_because"] == "the quality model changed"
+    assert found.audit.info.certified_line is None

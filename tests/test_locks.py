@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from curate import api, writing
 from curate.common import locks
 from curate.common.locks import LOCK, find_holder, hold_directory
 from curate.errors import AuditError
-from curate.store.audit_files import write_json
-from curate.store.audit_info import DECIDING, INFO, read_info
+from curate.store.audit_files import write_info
+from curate.store.audit_info import DECIDING, read_info
+from curate.store.audit_records import EstimateRecord
 
 
 @contextmanager
@@ -153,12 +155,12 @@ def test_who_reads_a_half_made_audit_hears_who_is_writing_it(audited: Path) -> N
     path = audited / "audit"
     info = read_info(path)
     assert info is not None
-    write_json(path / INFO, info | {"state": DECIDING})
+    write_info(path, replace(info, state=DECIDING))
     with held_by_another(path, "decide"), pytest.raises(AuditError, match="is writing here"):
         curate.open_audit(path)
     with pytest.raises(AuditError, match="was interrupted"):
         curate.open_audit(path)
-    write_json(path / INFO, info)
+    write_info(path, info)
 
 
 def test_nothing_is_written_from_a_plan_that_was_made_anew_meanwhile(
@@ -166,7 +168,16 @@ def test_nothing_is_written_from_a_plan_that_was_made_anew_meanwhile(
 ) -> None:
     opened = curate.open_audit(audited / "audit")
     opened.check_unchanged()
-    write_json(opened.path / INFO, opened.info | {"estimate": {}})  # is no new plan
+    estimate: EstimateRecord = {
+        "confidence": 0.95,
+        "masks": 10,
+        "reviewed": 5,
+        "unit": "mask",
+        "intervals": {},
+        "zero_failures": {},
+        "notes": [],
+    }
+    write_info(opened.path, replace(opened.info, estimate=estimate))  # is no new plan
     opened.check_unchanged()
     curate.decide(opened.path, policy="sa1b")
     for write in (

@@ -85,7 +85,7 @@ def test_a_segmenter_gives_scores_to_a_dataset_without_any(dataset, sam, tmp_pat
     assert masks.loc[0, "segmenter_predicted_iou"] != 0.5
     images = done.images().sort_index()
     assert images.loc[2, "status"] != "ok"
-    model = done.info["models"]["segmenter"]
+    model = done.info.models["segmenter"]
     assert model["name"] == sam
     assert (model["device"], model["precision"]) == ("cpu", "float32")
     assert f"segmenter {sam} on cpu, float32" in summary_text(done, summary(done))

@@ -32,10 +32,9 @@ def test_shares_are_known_where_the_whole_is() -> None:
 
 
 def test_notes_replace_those_of_their_kind() -> None:
-    info: dict[str, object] = {}
-    put_notes(info, as_dicts([Note("a", "first", 3), Note("b", "text", 1)], {}))
-    put_notes(info, as_dicts([Note("a", "second", 4)], {}))
-    assert [(n["kind"], n["text"]) for n in info["notes"]] == [("b", "text"), ("a", "second")]
+    notes = put_notes([], as_dicts([Note("a", "first", 3), Note("b", "text", 1)], {}))
+    notes = put_notes(notes, as_dicts([Note("a", "second", 4)], {}))
+    assert [(n["kind"], n["text"]) for n in notes] == [("b", "text"), ("a", "second")]
 
 
 def test_notes_of_parts_come_back(tmp_path) -> None:
@@ -58,5 +57,5 @@ def test_tables_carry_their_notes() -> None:
 
 def test_the_summary_has_a_line_for_each_and_no_control_characters() -> None:
     notes = as_dicts([Note("a", "rings are open", 3, "masks", ("x\x1b[2J.json#1",))], {"masks": 4})
-    lines = _note_lines({"notes": notes}, {"mask_count": 4, "image_count": 1})
+    lines = _note_lines(notes, {"mask_count": 4, "image_count": 1})
     assert lines == ["note: rings are open: 3 of 4 masks (for example x\ufffd[2J.json#1)"]

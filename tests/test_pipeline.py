@@ -75,7 +75,7 @@ def frames(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def assert_same(first: Path, second: Path) -> None:
     for a, b in zip(frames(first), frames(second), strict=True):
         pd.testing.assert_frame_equal(a, b)
-    infos = [dict(open_audit(path).info) for path in (first, second)]
+    infos = [open_audit(path).info.as_dict() for path in (first, second)]
     for info in infos:
         for key in TIMES:
             info.pop(key)
@@ -95,7 +95,7 @@ def test_an_audit_has_everything(tmp_path: Path) -> None:
     assert set(masks["action"]) <= {"accept", "review", "reject"}
     assert (masks.loc[masks["action"] != "accept", "reasons"] != "").all()
     assert images["mask_count"].sum() == 72
-    assert audit.info["counts"]["masks"] == 72
+    assert audit.info.counts["masks"] == 72
     assert (audit.path / "report.html").stat().st_size > 10_000
     assert not (audit.path / audit_files.WORK).exists()
     assert sorted(p.name for p in audit.path.iterdir()) == [
@@ -230,7 +230,7 @@ def test_another_policy_decides_again_without_scoring(
     shutil.rmtree(tmp_path / "in")  # whatever reads the source now fails
     other = curate.decide(audit.path, policy="sa1b")
     after, _ = frames(other.path)
-    assert other.info["policy"]["name"] == "sa1b"
+    assert other.info.policy["name"] == "sa1b"
     assert (before["action"] != after["action"]).any()
     scores = [c for c in before.columns if c.endswith("_score")]
     pd.testing.assert_frame_equal(before[scores], after[scores])
@@ -279,7 +279,7 @@ def test_an_empty_dataset(tmp_path: Path) -> None:
     empty = {"images": [], "annotations": [], "categories": []}
     (tmp_path / "empty.json").write_text(json.dumps(empty))
     audit = curate.audit(tmp_path / "empty.json", tmp_path / "out")
-    assert audit.info["counts"]["masks"] == 0
+    assert audit.info.counts["masks"] == 0
     assert "0 masks" in summary_text(audit, summary(audit))
 
 

@@ -122,7 +122,7 @@ def test_claim_new_and_continued(tmp_path: Path) -> None:
     root = make_audit(tmp_path / "old", SCORING)
     info = claim(root, {"a": 1}, restart=False)
     assert info is not None
-    assert info["state"] == SCORING
+    assert info.state == SCORING
 
 
 def test_claim_refuses_what_is_not_its_own(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_text_names_what_people_decided_and_how_to_write_it(counted: Audit) 
     assert [line.split()[0] for line in reasons] == ["1"]
     assert "no usable mask" in reasons[0]
     assert "ann" not in reasons[0]
-    assert lines[-2] == f"version {short(counted.info['version'])}"
+    assert lines[-2] == f"version {short(counted.info.version)}"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_json_holds_what_is_no_number_too(counted: Audit, tmp_path: Path) -> Non
     assert done.exit_code == 1
     found = json.loads(done.stdout)
     assert {name: found[name] for name in NUMBERS} == NUMBERS
-    assert found["version"] == counted.info["version"]
+    assert found["version"] == counted.info.version
     assert found["certificate_standing"] is None
     text = "the certificate (at most 5.0% bad, 95% confidence) is void: the policy changed"
     assert found["certificate_void"].startswith(text)

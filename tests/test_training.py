@@ -76,15 +76,15 @@ def test_it_is_split_by_image_and_tells_how_well_it_does(trained):
 
 
 def test_it_confirms_masks_of_images_it_has_not_seen(audited, trained, tmp_path):
-    source = audited.info["source"]["path"]
-    images = audited.info["inputs"]["images"]
+    source = audited.info.source["path"]
+    images = audited.info.inputs["images"]
     done = curate.audit(source, tmp_path / "b", images=images, detector=str(trained.path))
     scores = done.masks(["image_id", "detector_score"])
     seen = set(trained.record["images"]["train"])
     known = scores[~scores["image_id"].isin(seen) & (scores["image_id"] != 3)]
     assert known["detector_score"].notna().all()
     assert scores[scores["image_id"].isin(seen)]["detector_score"].isna().all()
-    assert done.info["models"]["detector"]["name"] == str(trained.path)
+    assert done.info.models["detector"]["name"] == str(trained.path)
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(audited, trained, tmp_path, monkeypatch):
@@ -167,7 +167,7 @@ def test_wrong_calls(audited, tmp_path):
         api.train_detector(audited.path, tmp_path, **SMALL)
     few = tmp_path / "few"
     few.mkdir()
-    shutil.copy(Path(audited.info["inputs"]["images"]) / "1.png", few)
+    shutil.copy(Path(audited.info.inputs["images"]) / "1.png", few)
     with pytest.raises(CallError, match="training needs 10"):
         api.train_detector(audited.path, tmp_path / "d", images=few, **SMALL)
     assert not (tmp_path / "d").exists()

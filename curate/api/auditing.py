@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -203,11 +204,10 @@ def decide(
     from curate.common.locks import hold_directory
     from curate.common.pool import Pool
     from curate.people.reviews.current_plan import open_audit
-    from curate.people.reviews.review_settings import SETTINGS, DecisionSettings
+    from curate.people.reviews.review_settings import DecisionSettings
     from curate.pipeline.deciding import decide_audit, finish_deciding
     from curate.policy.policy import Policy, load_policy
-    from curate.store.audit_files import write_json
-    from curate.store.audit_info import INFO
+    from curate.store.audit_files import write_info
 
     with hold_directory(Path(path), "decide"):
         finish_deciding(Path(path), progress)
@@ -215,18 +215,19 @@ def decide(
         if gates:
             columns = before.query("describe masks")["column_name"]
             check_gate_names(gates, columns.tolist())
-        info = dict(before.info)
-        asked = {"rule": rule, "good_iou": good_iou}
-        asked = {name: value for name, value in asked.items() if value is not None}
+        info, settings = before.info, DecisionSettings.of(before.info)
+        if rule is not None:
+            settings = replace(settings, rule=rule)
+        if good_iou is not None:
+            settings = replace(settings, good_iou=good_iou)
+        asked = (rule, good_iou) != (None, None)
         if asked:
-            info[SETTINGS] = (
-                DecisionSettings(**(DecisionSettings.of(info).as_dict() | asked))
-            ).as_dict()
-        chosen = Policy.from_dict(info["policy"]) if policy is None else load_policy(policy)
+            info = replace(info, people=settings.as_record())
+        chosen = Policy.from_dict(info.policy or {}) if policy is None else load_policy(policy)
         with Pool(1) as pool:
             done = decide_audit(before.path, info, chosen, pool, progress)
         if asked:
-            write_json(done.path / INFO, done.info)
+            write_info(done.path, done.info)
     renew_report(done.path, images)
     return open_audit(done.path)
 
@@ -250,7 +251,7 @@ def report(path: AnyPath, out: AnyPath | None = None, *, images: AnyPath | None 
 
     opened = open_audit(path).pinned()  # all of a report is of one moment
     target = Path(out) if out else opened.path / "report.html"
-    folder = images or opened.info["inputs"].get("images")
+    folder = images or opened.info.inputs.get("images")
     try:
         write_report(opened, target, images=Path(folder) if folder else None)
     except AuditError as error:

@@ -57,8 +57,7 @@ def version(path: AnyPath, *, format: str | None = None) -> str:
     audit = _audit_at(Path(path))
     if audit is None:
         return version_of(read_parts(Path(path), format))
-    stated = audit.info.get("version")
-    return stated if isinstance(stated, str) else version_of(_audited_parts(audit))
+    return audit.info.version or version_of(_audited_parts(audit))
 
 
 def _snapshot(path: Path) -> Snapshot:
@@ -70,7 +69,7 @@ def _snapshot(path: Path) -> Snapshot:
         path = dataset_path(path)
         found = detect(path).name
         return take_snapshot(str(path), found, read_parts(path, found))
-    return take_snapshot(str(path), audit.info["source"]["format"], _audited_parts(audit))
+    return take_snapshot(str(path), audit.info.source.get("format", ""), _audited_parts(audit))
 
 
 def _audit_at(path: Path) -> Audit | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 
+from curate.common.json_values import JsonObject
 from curate.errors import AuditError
 
 _MOST = 6
@@ -29,7 +29,7 @@ class DamagedRecord(AuditError):
     """A directory is curate's own, as far as can be seen, and its record cannot be read."""
 
 
-def read_record(path: Path, of: str, command: str) -> dict[str, Any]:
+def read_record(path: Path, of: str, command: str) -> dict[str, object]:
     """Read the record of a directory: an object with a ``schema_version``.
 
     Args:
@@ -56,7 +56,7 @@ def read_record(path: Path, of: str, command: str) -> dict[str, Any]:
     return value
 
 
-def describe_differences(before: object, now: Mapping[str, Any]) -> str:
+def describe_differences(before: object, now: JsonObject) -> str:
     """Return the options in which two runs differ, as a clause; "" for none.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict
 
 EXAMPLES = 3
 """How many places a note names."""
@@ -75,7 +75,21 @@ def merge_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
     return collected.list()
 
 
-def as_dicts(notes: Iterable[Note], totals: Mapping[str, int]) -> list[dict[str, Any]]:
+class NoteRecord(TypedDict):
+    """A note as it stands in ``audit.json``, see :class:`Note`.
+
+    ``share`` is that of all masks or images, in [0, 1], None where these were not counted.
+    """
+
+    kind: str
+    text: str
+    count: int
+    of: str
+    share: NotRequired[float | None]
+    examples: NotRequired[list[str]]
+
+
+def as_dicts(notes: Iterable[Note], totals: Mapping[str, int]) -> list[NoteRecord]:
     """Return notes as they stand in ``audit.json``.
 
     Args:
@@ -96,23 +110,17 @@ def as_dicts(notes: Iterable[Note], totals: Mapping[str, int]) -> list[dict[str,
     ]
 
 
-def put_notes(info: dict[str, Any], notes: Sequence[Mapping[str, Any]]) -> None:
-    """Put notes into ``audit.json``'s content; they replace those of the same kinds.
-
-    Args:
-        info: The content of ``audit.json``; its ``notes`` are changed.
-        notes: As :func:`as_dicts` gives them.
-    """
+def put_notes(before: Iterable[NoteRecord], notes: Sequence[NoteRecord]) -> list[NoteRecord]:
+    """Return notes with others behind them, which replace those of the same kinds."""
     kinds = {note["kind"] for note in notes}
-    kept = [note for note in info.get("notes", []) if note["kind"] not in kinds]
-    info["notes"] = [*kept, *(dict(note) for note in notes)]
+    return [*(note for note in before if note["kind"] not in kinds), *notes]
 
 
-def count_text(note: Mapping[str, Any], noun_total: int | None = None) -> str:
+def count_text(note: NoteRecord, noun_total: int | None = None) -> str:
     """Return "12 of 16 masks", or "12 masks" where the total is not known.
 
     Args:
-        note: As it stands in ``audit.json``.
+        note: The note.
         noun_total: How many there are of what it counts.
     """
     noun = note["of"] if (noun_total or note["count"]) != 1 else note["of"].removesuffix("s")
@@ -125,7 +133,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:120])
 
 
-def encodable(value: Any) -> Any:
+def encodable(value: object) -> object:
     """Return plain values with bytes of file names that are no UTF-8 as escapes.
 
     Args:

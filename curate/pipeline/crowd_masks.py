@@ -11,10 +11,10 @@ import pandas as pd
 
 from curate.common import files
 from curate.common.option_values import CROWDS
-from curate.dataset.notes import EXAMPLES, Note, as_dicts
+from curate.dataset.notes import EXAMPLES, Note, NoteRecord, as_dicts
 from curate.dataset.table import MaskTable
-from curate.store.audit_files import count_parts, part_names, read_part, scored_path, write_json
-from curate.store.audit_info import INFO
+from curate.store.audit_files import count_parts, part_names, read_part, scored_path, write_info
+from curate.store.audit_info import AuditInfo
 
 _, OBJECTS, REGIONS = CROWDS
 
@@ -60,21 +60,25 @@ def mostly_crowd(out: Path) -> bool:
     return crowd >= LEAST_CROWD and crowd >= CROWD_SHARE * masks
 
 
-def judge_as_objects(out: Path, info: dict[str, Any]) -> None:
+def judge_as_objects(out: Path, info: AuditInfo) -> AuditInfo:
     """Throw the scored parts away, so that they are scored again with crowd masks as objects.
 
     The parts go first: where this is cut off, the next run scores those that are gone as before
     and comes to the same end.
+
+    Returns:
+        ``audit.json``, which says so now.
     """
     with files.convert_write_errors(out):
         for index in range(count_parts(out)):
             for kind in ("masks", "images"):
                 files.unlink(scored_path(out, kind, index), missing_ok=True)
-    info["crowd"] = OBJECTS
-    write_json(out / INFO, info)
+    info = replace(info, crowd=OBJECTS)
+    write_info(out, info)
+    return info
 
 
-def crowd_notes(out: Path, crowd: str) -> list[dict[str, Any]]:
+def crowd_notes(out: Path, crowd: str | None) -> list[NoteRecord]:
     """Return notes on crowd masks that are judged as objects, as in ``audit.json``."""
     count, masks, examples = 0, 0, list[str]()
     for index in range(count_parts(out) if crowd == OBJECTS else 0):

@@ -29,7 +29,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,7 @@ import pyarrow.parquet as pq
 from curate import scorers
 from curate.common import files
 from curate.common.arrays import AnyArray, IntArray, UInt64Array
+from curate.common.json_values import JsonObject
 from curate.common.pool import Pool
 from curate.common.progress import Progress
 from curate.dataset.notes import EXAMPLES, Note, as_dicts, put_notes
@@ -52,7 +53,7 @@ from curate.policy.plan import decide, rank
 from curate.policy.policy import Policy
 from curate.quality import label_free
 from curate.quality.explanations import stated_columns
-from curate.quality.model_in_force import LEARNED_COLUMNS, MODEL, compute_quality, model_in_force
+from curate.quality.model_in_force import LEARNED_COLUMNS, compute_quality, model_in_force
 from curate.scorers.declaration import AREAS, BOXES
 from curate.scorers.detector import name_categories
 from curate.scorers.pictures import near_duplicates
@@ -69,12 +70,13 @@ from curate.store.audit_files import (
     read_scored,
     scored_path,
     to_frame,
-    write_json,
+    write_info,
     write_part,
     write_scored,
     writing,
 )
-from curate.store.audit_info import COMPLETE, DECIDING, INFO, is_undecided, read_info
+from curate.store.audit_info import COMPLETE, DECIDING, AuditInfo, read_info
+from curate.store.audit_records import CountsRecord, CurveRecord, References
 from curate.store.parquet_parts import read_columns
 
 SAMPLE = 50_000
@@ -106,7 +108,7 @@ HEAVY = ("segmentation", "source_key", "stability_curve")
 
 
 def decide_audit(
-    out: Path, info: dict[str, Any], policy: Policy, pool: Pool, progress: Progress | None = None
+    out: Path, info: AuditInfo, policy: Policy, pool: Pool, progress: Progress | None = None
 ) -> Audit:
     """Fit references, judge every mask and rank them all; needs scored parts in ``out``.
 
@@ -125,40 +127,42 @@ def finish_deciding(out: Path, progress: Progress | None = None) -> None:
     Nothing is done where the audit is finished, or was killed before all parts were scored.
     """
     info = read_info(out)
-    if info and is_undecided(info):
+    if info and info.is_undecided:
         with Pool(1) as pool:
-            decide_audit(out, info, Policy.from_dict(info["policy"]), pool, progress)
+            decide_audit(out, info, Policy.from_dict(info.policy or {}), pool, progress)
 
 
 def _decide(
-    out: Path, info: dict[str, Any], policy: Policy, pool: Pool, progress: Progress | None
+    out: Path, info: AuditInfo, policy: Policy, pool: Pool, progress: Progress | None
 ) -> Audit:
     started = time.monotonic()
-    model = info.get(MODEL)
-    judged_by = model["sha256"] if model else None
-    told = policy.as_dict()
+    model = info.quality_model
+    told: JsonObject = policy.as_dict()
     if model:
         policy = policy.for_probabilities()
-        told["marks"] = policy.marks()
+        told = {**told, "marks": policy.marks()}
     before = info
-    info = drop_void_certificate(info | {"policy": told, "judged_by": judged_by}, before)
-    by = {"policy": told, "certified_line": certified_line(info), "judged_by": judged_by}
-    if info["state"] == COMPLETE and {name: before.get(name) for name in by} == by:
+    info = replace(info, policy=told, judged_by=model["sha256"] if model else None)
+    info = drop_void_certificate(info, before)
+    info = replace(info, certified_line=certified_line(info.certificate))
+    if info.state == COMPLETE and _decided_by(info) == _decided_by(before):
         return Audit(out, info)
     model_in_force(out, model)  # one that cannot be used is said before anything is written
-    fresh = "references" not in info
-    info = info | {"state": DECIDING, **by}
-    write_json(out / INFO, info)
-    if fresh:
-        info["version"] = version_of_parts(out)
-        notes = notes_of_parts(out)
+    info = replace(info, state=DECIDING)
+    write_info(out, info)
+    if info.references is None:
+        version, notes = version_of_parts(out), notes_of_parts(out)
         repair_ids(out)
-        info["references"] = fit_references(out)
-        put_notes(info, as_dicts(notes, _sizes(out)))
-        write_json(out / INFO, info)
+        info = replace(
+            info,
+            version=version,
+            references=fit_references(out),
+            notes=put_notes(info.notes, as_dicts(notes, _sizes(out))),
+        )
+        write_info(out, info)
     count = count_parts(out)
     files.remove_tree(out / WORK / "plan", quiet=True)
-    hits = _plan_all(out, count, policy, info, pool, progress)
+    info, hits = _plan_all(out, count, policy, info, pool, progress)
     first = rank_all(out, count)
     copies = _copies(out, count)
     tallies: dict[str, Counter[str]] = {}
@@ -168,34 +172,42 @@ def _decide(
             tallies.setdefault(name, Counter()).update(counts)
         if progress:
             progress("deciding", count + done, 2 * count, 0)
-    info["parts"] = count
-    info["counts"] = _totals(tallies)
-    _put_own_notes(out, info, policy, hits)
-    info["stability_curve"] = stability_curve(out)
+    info = replace(info, parts=count, counts=_totals(tallies))
+    info = _with_own_notes(out, info, policy, hits)
+    curve = stability_curve(out)
     columns = pq.read_schema(part_path(out, "masks", 0)).names if count else []
-    info["silent_rules"] = policy.silent(columns)
-    info["timings"]["deciding_s"] = round(time.monotonic() - started, 3)
-    info["state"] = COMPLETE
+    info = replace(
+        info,
+        stability_curve=curve,
+        silent_rules=policy.silent(columns),
+        timings={**info.timings, "deciding_s": round(time.monotonic() - started, 3)},
+        state=COMPLETE,
+    )
     if (out / WORK).exists():
         files.remove_tree(out / WORK)
-    write_json(out / INFO, info)  # last: what is complete has nothing beside it
+    write_info(out, info)  # last: what is complete has nothing beside it
     return Audit(out, info)
+
+
+def _decided_by(info: AuditInfo) -> tuple[object, ...]:
+    """Return the causes of a plan, beside the scores."""
+    return info.policy, info.certified_line, info.judged_by
 
 
 def _plan_all(
     out: Path,
     count: int,
     policy: Policy,
-    info: dict[str, Any],
+    info: AuditInfo,
     pool: Pool,
     progress: Progress | None,
-) -> Hits:
+) -> tuple[AuditInfo, Hits]:
     """Plan every part; once more where a rule turns out to speak of the file.
 
     Returns:
-        What the rules apply to; ``info`` gets ``rules_of_file``.
+        ``audit.json`` with ``rules_of_file``, and what the rules apply to.
     """
-    info["rules_of_file"] = []
+    info = replace(info, rules_of_file=[])
     while True:
         hits = Hits()
         tasks = [(out, index, policy, info) for index in range(count)]
@@ -204,20 +216,20 @@ def _plan_all(
             if progress:
                 progress("deciding", done, 2 * count, 0)
         of_file = sorted(rules_of_file(policy, hits))
-        if of_file == info["rules_of_file"]:
-            return hits
-        info["rules_of_file"] = of_file
+        if of_file == info.rules_of_file:
+            return info, hits
+        info = replace(info, rules_of_file=of_file)
 
 
-def _put_own_notes(out: Path, info: dict[str, Any], policy: Policy, hits: Hits) -> None:
+def _with_own_notes(out: Path, info: AuditInfo, policy: Policy, hits: Hits) -> AuditInfo:
     """Say once for the file what nearly every mask has: habits, and findings of rules."""
-    habits = [h for h in info["references"].get("declaration", {}).values() if h is not None]
+    habits = [h for h in info.fitted.get("declaration", {}).values() if h is not None]
     notes = []
-    of_images = [note["text"] for note in info.get("notes", []) if note["of"] == "images"]
+    of_images = [note["text"] for note in info.notes if note["of"] == "images"]
     for habit in habits:
         kind, where = str(habit["kind"]), "list_contains(string_split(declaration_habit, ' '), ?)"
         notes.append(_note(out, kind, str(habit["text"]), where, [kind]))
-    for number in info["rules_of_file"]:
+    for number in info.rules_of_file or ():
         rule, examples = rule_of(policy, number), hits.examples[number]
         text = text_of(rule, [reason for _, reason in examples])
         if any(said in text for said in of_images):
@@ -226,11 +238,11 @@ def _put_own_notes(out: Path, info: dict[str, Any], policy: Policy, hits: Hits) 
         note = _note(out, KIND, text, "list_contains(?, mask_id)", [ids])
         notes.append(replace(note, count=hits.rules[number]))
     own = {KIND, *AREAS, *BOXES}
-    info["notes"] = [note for note in info.get("notes", []) if note["kind"] not in own]
-    put_notes(info, as_dicts(notes, {"masks": info["counts"]["masks"]}))
+    others = [note for note in info.notes if note["kind"] not in own]
+    return replace(info, notes=put_notes(others, as_dicts(notes, {"masks": info.mask_count or 0})))
 
 
-def _note(out: Path, kind: str, text: str, where: str, given: list[Any]) -> Note:
+def _note(out: Path, kind: str, text: str, where: str, given: list[object]) -> Note:
     """Return a note on the masks for which a condition holds."""
     with connect(out) as connection:
         rows = connection.execute(f"select count(*) from masks where {where}", given).fetchone()
@@ -278,20 +290,22 @@ def _open_parts(folder: Path) -> Any:
     return pa.dataset.dataset(paths, format="ipc")
 
 
-def fit_references(out: Path) -> dict[str, Any]:
+def fit_references(out: Path) -> References:
     """Learn what is usual in the dataset from up to :data:`SAMPLE` masks of it."""
     frame = sample(out)
-    references = scorers.fit(frame)
-    applied = scorers.apply(frame, references)
+    of_scorers = scorers.fit(frame)
+    applied = scorers.apply(frame, of_scorers)
     frame = frame.drop(columns=[c for c in applied if c in frame]).join(applied)
-    references["quality"] = label_free.fit(frame)
-    scores = label_free.apply(frame, references["quality"])
+    quality = label_free.fit(frame)
+    scores = label_free.apply(frame, quality)
     judged = scores[~is_crowd(frame) & scores.notna()]
     grid = np.quantile(judged, np.linspace(0, 1, GRID + 1)).tolist() if len(judged) else []
-    return references | {
+    fitted: References = {
+        "quality": quality,
         "quality_quantiles": {"values": grid},
         "category_names": category_names(frame),
     }
+    return cast(References, of_scorers | fitted)
 
 
 def category_names(frame: pd.DataFrame) -> dict[str, str]:
@@ -341,28 +355,27 @@ def is_crowd(frame: pd.DataFrame) -> pd.Series[bool]:
     return frame[REGION].fillna(0).astype("int64") == 1
 
 
-def quality_line(info: Mapping[str, Any], share: float) -> float | None:
+def quality_line(info: AuditInfo, share: float) -> float | None:
     """Return the quality that ``share`` of the dataset's masks stay under; None for no share.
 
     Args:
         info: ``audit.json``; the quality is that of the model in force, if there is one.
         share: In [0, 1).
     """
-    model = info.get(MODEL)
-    of = model["quality_quantiles"] if model else info["references"]["quality_quantiles"]
-    grid = of["values"]
+    of = info.quality_model or info.fitted
+    grid = of["quality_quantiles"]["values"]
     if not share or not grid:
         return None
     return float(np.interp(share, np.linspace(0, 1, len(grid)), grid))
 
 
-def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) -> Hits:
+def plan_part(out: Path, index: int, policy: Policy, info: AuditInfo) -> Hits:
     """Judge the masks of one part: second-step scores, quality, action, reasons, priority.
 
     Returns:
         What the policy's rules apply to.
     """
-    model, references = model_in_force(out, info.get(MODEL)), info["references"]
+    model, references = model_in_force(out, info.quality_model), info.fitted
     signals = references["quality"]  # also of packages that are gone since
     extra = {NAMED, *signals, *stated_columns(), *(model.columns.names if model else ())}
     frame = read_judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
@@ -370,7 +383,7 @@ def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) ->
     frame = frame.drop(columns=[c for c in applied.columns if c in frame.columns]).join(applied)
     named = {}
     if NAMED in frame:
-        frame[NAMED] = name_categories(frame[NAMED], references["category_names"])
+        frame[NAMED] = name_categories(frame[NAMED], references.get("category_names", {}))
         named = {NAMED: frame[NAMED]}
     judged = compute_quality(frame, references["quality"], model, policy.odd)
     frame["quality_score"] = judged.columns["quality_score"]
@@ -380,9 +393,9 @@ def plan_part(out: Path, index: int, policy: Policy, info: Mapping[str, Any]) ->
         quality_cut=quality_line(info, policy.lowest_share),
         blame=judged.blame,
         odd_quality=judged.odd,
-        certified=certified_line(info),
+        certified=certified_line(info.certificate),
         learned=model is not None,
-        muted=info["rules_of_file"],
+        muted=info.rules_of_file or (),
     )
     late = {
         **named,
@@ -533,20 +546,22 @@ def _tally(words: pa.ChunkedArray) -> Counter[str]:
     )
 
 
-def _totals(tallies: Mapping[str, Counter[str]]) -> dict[str, Any]:
+def _totals(tallies: Mapping[str, Counter[str]]) -> CountsRecord:
     """Return the counts of ``audit.json``: masks, images, and how many of each word."""
-    kinds = {
-        name: dict(sorted(tallies.get(name, {}).items()))
+    actions, status, image_status = (
+        dict(sorted(tallies.get(name, {}).items()))
         for name in ("actions", "status", "image_status")
-    }
+    )
     return {
-        "masks": sum(kinds["actions"].values()),
-        "images": sum(kinds["image_status"].values()),
-        **kinds,
+        "masks": sum(actions.values()),
+        "images": sum(image_status.values()),
+        "actions": actions,
+        "status": status,
+        "image_status": image_status,
     }
 
 
-def stability_curve(out: Path) -> dict[str, Any] | None:
+def stability_curve(out: Path) -> CurveRecord | None:
     """Put the stability curves of all masks together; None where there were no soft masks."""
     curve = StabilityCurve()
     for path in part_paths(out, "masks"):

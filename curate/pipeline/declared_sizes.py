@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from curate.dataset.notes import EXAMPLES, FILE_SHARE, Note, as_dicts
+from curate.dataset.notes import EXAMPLES, FILE_SHARE, Note, NoteRecord, as_dicts
 from curate.dataset.table import STRING
 from curate.images.image_folder import OTHER_SIZE, SWAPPED
 from curate.store.audit_files import count_parts, part_names, read_part
@@ -54,7 +53,7 @@ def with_other_sizes(masks: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     return masks.assign(**{k: pd.Series(v, masks.index, STRING) for k, v in made.items()})
 
 
-def size_notes(out: Path) -> list[dict[str, Any]]:
+def size_notes(out: Path) -> list[NoteRecord]:
     """Return notes on sizes that are wrong for nearly all images, as in ``audit.json``."""
     seen, images = 0, 0
     counts: Counter[str] = Counter()

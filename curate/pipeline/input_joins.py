@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from curate.common.pool import Pool
 from curate.dataset.notes import Note
@@ -25,6 +24,7 @@ from curate.pipeline.join_facts import (
 from curate.pipeline.reference_sources import ReferenceSource
 from curate.pipeline.source_images import list_images
 from curate.scorers.stability import SoftMasks
+from curate.store.audit_records import JoinRecord
 
 Found = dict[str, dict[str, str]]
 """Paths of files by file name of their image, "" for none, by the input that they are of."""
@@ -43,7 +43,7 @@ class Joins:
         found: Files of images by file name, "" for none, in each folder that is given.
     """
 
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, JoinRecord] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     same_categories: dict[str, bool] = field(default_factory=dict)
     offsets: tuple[int, ...] = ()
@@ -89,7 +89,7 @@ def join_inputs(
         joins.facts["pictures"] = picture_facts(names, joins.found["images"])
     if inputs.soft_masks is not None:
         joins.found["soft_masks"] = SoftMasks(inputs.soft_masks).find_all(names)
-    lists: dict[str, Any] = {}
+    lists: dict[str, dict[str, list[str]]] = {}
     load = partial(detect(source, format, options).load, source)
     for side in sides:
         found, listing = side.join(images)

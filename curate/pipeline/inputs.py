@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from curate.common.fingerprint import fingerprint
 from curate.common.option_values import CROWDS
@@ -16,6 +15,7 @@ from curate.formats.own_pictures import BESIDE_FILE, IN_DATASET, OwnPictures
 from curate.images import ImageFolder
 from curate.scorers import all_scorers
 from curate.scorers.stability import SoftMasks
+from curate.store.audit_records import SignalRecord
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Inputs:
                 detect(dataset_path(path))
 
 
-def availability(inputs: Inputs) -> list[dict[str, Any]]:
+def availability(inputs: Inputs) -> list[SignalRecord]:
     """Say of every scorer whether it could run, and if not, what it would need."""
     given = {
         "images": inputs.images,
@@ -152,7 +152,7 @@ def availability(inputs: Inputs) -> list[dict[str, Any]]:
         "segmenter": "--segmenter NAME",
         "deep": "--deep",
     }
-    rows = []
+    rows: list[SignalRecord] = []
     for scorer in all_scorers():
         missing = [options[need] for need in scorer.needs if not given[need]]
         rows.append(

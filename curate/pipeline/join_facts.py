@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,13 +17,14 @@ from curate.images import ImageFolder
 from curate.pipeline.source_images import SourceImages
 from curate.store.audit import JOINS
 from curate.store.audit_files import count_parts, read_part, to_frame, write_json
+from curate.store.audit_records import JoinRecord
 from curate.store.known_pictures import PICTURE
 
 EXAMPLES = 3
 """How many of what was not joined ``audit.json`` and the summary name."""
 
 
-def join_facts(found: Join, images: Listing, things: Listing) -> dict[str, Any]:
+def join_facts(found: Join, images: Listing, things: Listing) -> JoinRecord:
     """Return the facts of a join as stored in ``audit.json``.
 
     Args:
@@ -33,9 +33,8 @@ def join_facts(found: Join, images: Listing, things: Listing) -> dict[str, Any]:
         things: The images of the input, or its files.
 
     Returns:
-        ``things`` and ``images`` (how many there are), ``joined``, ``keys`` (how many by each of
-        :data:`curate.dataset.image_join.KEYS`), ``not_joined`` (how many for each reason, and
-        examples) and ``images_without`` (how many images nothing is joined to, and examples).
+        Its keys are of :data:`curate.dataset.image_join.KEYS`, its reasons of
+        :data:`curate.dataset.image_join.REASONS`.
     """
     has = np.zeros(len(images), np.bool_)
     has[found.rows[found.rows >= 0]] = True
@@ -56,7 +55,7 @@ def join_facts(found: Join, images: Listing, things: Listing) -> dict[str, Any]:
     }
 
 
-def picture_facts(names: Sequence[str], pictures: Mapping[str, str]) -> dict[str, Any]:
+def picture_facts(names: Sequence[str], pictures: Mapping[str, str]) -> JoinRecord:
     """Return which images have a picture and how it was found, in the form of :func:`join_facts`.
 
     Args:
@@ -111,7 +110,7 @@ def _has_size(path: Path, size: tuple[int, ...]) -> bool:
         return False
 
 
-def own_picture_facts(out: Path, are: str) -> dict[str, Any]:
+def own_picture_facts(out: Path, are: str) -> JoinRecord:
     """Return which images have a picture of the dataset's own, in the form of :func:`join_facts`.
 
     Args:
@@ -126,7 +125,7 @@ def own_picture_facts(out: Path, are: str) -> dict[str, Any]:
             if isinstance(name, str):
                 names.append(name)
                 pictures[name] = path if isinstance(path, str) else ""
-    return picture_facts(names, pictures) | {"are": are}
+    return {**picture_facts(names, pictures), "are": are}
 
 
 def list_not_joined(found: Join, things: Listing) -> dict[str, list[str]]:
@@ -143,7 +142,7 @@ def write_joins(out: Path, lists: Mapping[str, Mapping[str, list[str]]]) -> None
             files.unlink(out / JOINS, missing_ok=True)
 
 
-def join_lines(joins: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def join_lines(joins: Mapping[str, JoinRecord]) -> list[str]:
     """Say what was joined how, and what was not, a line for each.
 
     Args:
@@ -151,13 +150,13 @@ def join_lines(joins: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """
     lines = []
     for name, facts in joins.items():
-        if facts.get("are"):
-            lines.append(f"{name}: {facts['are']}, {facts['joined']:,} of {facts['images']:,}")
+        if are := facts.get("are"):
+            lines.append(f"{name}: {are}, {facts['joined']:,} of {facts['images']:,}")
             continue
         keys = ", ".join(f"{key} {count:,}" for key, count in facts["keys"].items())
         how = f" (by {keys})" if keys else ""
         lines.append(f"{name}: {facts['joined']:,} of {facts['images']:,} images joined{how}")
-        for reason, missing in facts["not_joined"].items():
+        for reason, missing in facts.get("not_joined", {}).items():
             examples = ", ".join(printable(text) for text in missing["examples"])
             text = REASON_TEXTS[reason]
             lines.append(f"  {missing['count']:>9,}  not joined: {text} (for example {examples})")

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from curate.errors import CallError, SourceError
 from curate.formats import detect, find_others_beside
 from curate.formats.format import Format, Part, ReadOptions
 from curate.images import ImageFolder, worse_status
-from curate.networks.detectors.detections import detect_images
+from curate.networks.detectors.detections import Detector, detect_images
 from curate.networks.loading import load_detector, load_segmenter
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
 from curate.networks.segmenters.segmenter import Segmenter
@@ -65,10 +65,11 @@ from curate.store.audit_files import (
     is_scored,
     scored_path,
     with_notes,
-    write_json,
+    write_info,
     write_scored,
 )
-from curate.store.audit_info import INFO, SCHEMA_VERSION, SCORING
+from curate.store.audit_info import SCORING, AuditInfo
+from curate.store.audit_records import AuditIdentity, ModelRecord, SourceRecord
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _segmenter(name: str, device: str | None) -> Segmenter:
 
 
 @cache
-def _detector(name: str, device: str | None) -> Any:
+def _detector(name: str, device: str | None) -> Detector:
     return load_detector(name, device=device)
 
 
@@ -253,68 +254,78 @@ def audit(
         what = f"--annotations given, but {source.name} is {chosen.title} and names its own images"
         raise CallError(what, "", "leave it out; for other annotations give --compare NAME=FILE")
     models = _open_models(inputs)
-    identity = {
-        "source": {"path": source.name, "format": chosen.name, "fingerprint": fingerprint(source)},
+    read_as: SourceRecord = {
+        "path": source.name,
+        "format": chosen.name,
+        "fingerprint": fingerprint(source),
+    }
+    identity: AuditIdentity = {
+        "source": read_as,
         "inputs": inputs.fingerprints(),
         "settings": {
             "deep": inputs.deep,
             "crowd": inputs.crowd,
             **inputs.read_options().stated(),
             **({"pictures": inputs.pictures_are} if inputs.pictures_are else {}),
-            **{name: model["fingerprint"] for name, model in models.items()},
+            **{name: model.get("fingerprint") for name, model in models.items()},
             **{k: dict(v) for k, v in parameters.items()},
         },
         "version": __version__,
     }
     with hold_directory(out, "audit"), Pool(workers) as pool:
-        check_same_dataset(Audit(out, identity))
+        check_same_dataset(Audit(out, AuditInfo(SCORING, source=read_as)))
         info = claim(out, identity, restart)
         if info is None:
             info = _new_info(source, identity, inputs, models)
-            write_json(out / INFO, info)
-        if info["state"] == SCORING:
+            write_info(out, info)
+        if info.state == SCORING:
+            scored = partial(
+                _score_all, pool, source, out, chosen.name, inputs, parameters, progress
+            )
             try:
-                joins = _score_all(
-                    pool, source, out, chosen.name, inputs, parameters, progress, info
-                )
-                if inputs.crowd == "auto" and info["crowd"] != OBJECTS and mostly_crowd(out):
-                    judge_as_objects(out, info)
-                    joins = _score_all(
-                        pool, source, out, chosen.name, inputs, parameters, progress, info
-                    )
+                joins = scored(info.crowd or REGIONS)
+                if inputs.crowd == "auto" and info.crowd != OBJECTS and mostly_crowd(out):
+                    info = judge_as_objects(out, info)
+                    joins = scored(info.crowd or REGIONS)
             except SourceError:
                 if not count_parts(out):
                     release(out)  # or the call with the mistake mended would find a stranger here
                 raise
-            info["timings"]["scoring_s"] = round(time.monotonic() - started, 3)
-            info["signals"] = availability(inputs)
+            seconds = round(time.monotonic() - started, 3)
             if inputs.pictures_are:
                 joins.facts["pictures"] = own_picture_facts(out, inputs.pictures_are)
-            info["joins"] = joins.facts
-            put_notes(info, as_dicts(joins.notes, {}))
-            put_notes(info, crowd_notes(out, info["crowd"]))
-            put_notes(info, as_dicts(_note_beside(source, chosen), {}))
-            put_notes(info, size_notes(out))
+            notes = put_notes(info.notes, as_dicts(joins.notes, {}))
+            notes = put_notes(notes, crowd_notes(out, info.crowd))
+            notes = put_notes(notes, as_dicts(_note_beside(source, chosen), {}))
+            notes = put_notes(notes, size_notes(out))
+            info = replace(
+                info,
+                timings={**info.timings, "scoring_s": seconds},
+                signals=availability(inputs),
+                joins=joins.facts,
+                notes=notes,
+            )
         return decide_audit(out, info, policy, pool, progress)
 
 
 def _new_info(
-    source: Path, identity: dict[str, Any], inputs: Inputs, models: Mapping[str, Any]
-) -> dict[str, Any]:
+    source: Path,
+    identity: AuditIdentity,
+    inputs: Inputs,
+    models: Mapping[str, ModelRecord],
+) -> AuditInfo:
     """Return ``audit.json`` of an audit that has just begun."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "tool": "curate",
-        "tool_version": __version__,
-        "state": SCORING,
-        "identity": identity,
-        "source": {**identity["source"], "path": str(source.resolve())},
-        "inputs": {name: str(path.resolve()) for name, path in inputs.paths().items()},
-        "settings": identity["settings"],
-        "models": models,
-        "timings": {},
-        "crowd": REGIONS if inputs.crowd == "auto" else inputs.crowd,
-    }
+    return AuditInfo(
+        SCORING,
+        identity=identity,
+        source={**identity["source"], "path": str(source.resolve())},
+        inputs={name: str(path.resolve()) for name, path in inputs.paths().items()},
+        settings=identity["settings"],
+        models=models,
+        crowd=REGIONS if inputs.crowd == "auto" else inputs.crowd,
+        tool="curate",
+        tool_version=__version__,
+    )
 
 
 def _note_beside(source: Path, chosen: Format) -> list[Note]:
@@ -325,16 +336,21 @@ def _note_beside(source: Path, chosen: Format) -> list[Note]:
     return [Note("others_beside", text, len(others), "files")] if others else []
 
 
-def _open_models(inputs: Inputs) -> dict[str, dict[str, str]]:
+def _open_models(inputs: Inputs) -> dict[str, ModelRecord]:
     """Load the models that are given, and say what they are and where they run."""
-    opened: dict[str, Any] = {}
+    opened: dict[str, Segmenter | Detector] = {}
     if inputs.segmenter is not None:
         opened["segmenter"] = _segmenter(inputs.segmenter, inputs.device)
     if inputs.detector is not None:
         opened["detector"] = _detector(inputs.detector, inputs.device)
-    names = ("name", "fingerprint", "device", "precision")
     return {
-        kind: {name: str(getattr(model, name)) for name in names} for kind, model in opened.items()
+        kind: {
+            "name": str(model.name),
+            "fingerprint": str(model.fingerprint),
+            "device": str(model.device),
+            "precision": str(model.precision),
+        }
+        for kind, model in opened.items()
     }
 
 
@@ -346,7 +362,7 @@ def _score_all(
     inputs: Inputs,
     parameters: Mapping[str, Mapping[str, Any]],
     progress: Progress | None,
-    info: Mapping[str, Any],
+    crowd: str,
 ) -> Joins:
     """Score every part that is not there yet; return how the inputs were joined."""
     work = out / WORK
@@ -380,7 +396,7 @@ def _score_all(
         inputs.detector,
         inputs.device,
         inputs.deep,
-        info["crowd"],
+        crowd,
         parameters,
         joins.offsets,
     )

@@ -8,81 +8,83 @@ kept aside as void, with the reason, and the policy's own lines are back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import cast
 
 import orjson
 
-CERTIFICATE = "certificate"
-"""Key of ``audit.json`` for the certificate in force."""
-
-VOID = "void_certificate"
-"""Key of ``audit.json`` for the last voided certificate, with ``void_because``."""
+from curate.store.audit_info import AuditInfo
+from curate.store.audit_records import CertificateBasis, CertificateRecord, VoidCertificate
 
 NOTHING = 2.0
 """A line that no quality reaches: JSON has no infinity."""
 
 
-def certified_line(info: Mapping[str, Any]) -> float | None:
-    """Return the quality from which on masks are certified: over 1 for none, None for no word."""
-    certificate = info.get(CERTIFICATE)
+def certified_line(certificate: CertificateRecord | None) -> float | None:
+    """Return the quality from which on masks are certified: over 1 for none, None for no word.
+
+    Args:
+        certificate: The one in force.
+    """
     if certificate is None:
         return None
     threshold = certificate["threshold"]
     return NOTHING if threshold is None else float(threshold)
 
 
-def certificate_basis(info: Mapping[str, Any]) -> dict[str, Any]:
+def certificate_basis(info: AuditInfo) -> CertificateBasis:
     """Return fingerprints of what a certificate made now depends on: policy, model, dataset."""
-    policy = orjson.dumps(info.get("policy"), option=orjson.OPT_SORT_KEYS)
+    policy = orjson.dumps(info.policy, option=orjson.OPT_SORT_KEYS)
     return {
         "policy": hashlib.blake2b(policy, digest_size=8).hexdigest(),
-        "model": info.get("judged_by"),
-        "version": info.get("version"),
-        "masks": info.get("counts", {}).get("masks"),
+        "model": info.judged_by,
+        "version": info.version,
+        "masks": info.mask_count,
     }
 
 
-def with_certificate(info: Mapping[str, Any], certificate: Mapping[str, Any]) -> dict[str, Any]:
+def with_certificate(info: AuditInfo, certificate: CertificateRecord) -> AuditInfo:
     """Return ``audit.json`` with a new certificate, and what it depends on, in force."""
-    kept = {name: value for name, value in info.items() if name != VOID}
-    return kept | {CERTIFICATE: dict(certificate) | {"basis": certificate_basis(info)}}
+    made: CertificateRecord = {**certificate, "basis": certificate_basis(info)}
+    return replace(info, certificate=made, void_certificate=None)
 
 
-def void_certificate(info: Mapping[str, Any], because: str) -> dict[str, Any]:
+def void_certificate(info: AuditInfo, because: str) -> AuditInfo:
     """Return ``audit.json`` with its certificate, if it has one, set aside as void.
 
     Args:
         info: The content of ``audit.json``.
         because: What changed, as a clause.
     """
-    kept = {name: value for name, value in info.items() if name != CERTIFICATE}
-    if CERTIFICATE in info:
-        kept[VOID] = dict(info[CERTIFICATE]) | {"void_because": because}
-    return kept
+    if info.certificate is None:
+        return info
+    void = {**info.certificate, "void_because": because}
+    return replace(info, certificate=None, void_certificate=cast(VoidCertificate, void))
 
 
-def drop_void_certificate(info: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+def drop_void_certificate(info: AuditInfo, before: AuditInfo) -> AuditInfo:
     """Return ``audit.json`` without a certificate that does not hold any more.
 
     Args:
         info: The content of ``audit.json`` as it is to be.
         before: As it was when the certificate was made or last checked.
     """
-    if info.get("policy") != before.get("policy"):
+    if info.policy != before.policy:
         return void_certificate(info, "the policy changed")
-    if info.get("judged_by") != before.get("judged_by"):
+    if info.judged_by != before.judged_by:
         return void_certificate(info, "the quality model changed")
-    stated = info.get(CERTIFICATE, {}).get("basis", {})
+    stated = info.certificate.get("basis", {}) if info.certificate else {}
     now = certificate_basis(info)
-    if any(stated.get(name) not in (None, now[name]) for name in ("version", "masks")):
+    same_version = stated.get("version") in (None, now["version"])
+    same_masks = stated.get("masks") in (None, now["masks"])
+    if not (same_version and same_masks):
         return void_certificate(info, "the masks that it is about changed")
-    return dict(info)
+    return info
 
 
-def void_text(info: Mapping[str, Any]) -> str:
+def void_text(info: AuditInfo) -> str:
     """Say which certificate does not hold any more, and why; "" where there is none."""
-    void = info.get(VOID)
+    void = info.void_certificate
     if not void:
         return ""
     return (

@@ -53,6 +53,7 @@ from curate.policy.policy_columns import DERIVED, NMS_COLUMNS, SMALL_COLUMNS, ST
 from curate.policy.policy_toml import PRESETS, preset_content, read_policy
 from curate.policy.rules import Nms, Rule
 from curate.policy.settings_file import policy_file
+from curate.store.audit_records import SilentRule
 
 
 @dataclass(frozen=True)
@@ -161,17 +162,17 @@ class Policy:
         named = {column for rule in self.rules for column in rule.columns}
         return self.small_px != STORED_SMALL_PX and bool(named & SMALL_COLUMNS)
 
-    def silent(self, available: Collection[str]) -> list[dict[str, Any]]:
+    def silent(self, available: Collection[str]) -> list[SilentRule]:
         """Return the rules that cannot speak because an audit lacks columns.
 
         Args:
             available: The columns that the audit has.
 
         Returns:
-            For each: ``rule`` (its number), ``when``, and ``lacks`` (the columns).
+            A record for each.
         """
         have = set(available) | {"mask_id"} | (set(NMS_COLUMNS) if self.nms else set())
-        found = []
+        found: list[SilentRule] = []
         for rule in self.rules:
             needs = [
                 source

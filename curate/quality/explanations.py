@@ -13,6 +13,7 @@ import pandas as pd
 from curate.common.arrays import IntArray
 from curate.dataset.table import STRING, plain
 from curate.scorers.reason_template import Wording
+from curate.store.audit_records import TailReference
 
 if TYPE_CHECKING:
     from curate.quality.model import Explained
@@ -43,7 +44,7 @@ class Blame:
 
 def explain_low_quality(
     frame: pd.DataFrame,
-    reference: Mapping[str, Any],
+    reference: Mapping[str, TailReference],
     limits: Mapping[str, float] | None = None,
 ) -> Blame:
     """Explain what speaks most against each mask, for :func:`~curate.policy.plan.decide`.
@@ -65,7 +66,9 @@ def explain_low_quality(
     return Blame(stated, explain_columns(frame, low, [name in high for name in low]).weakest)
 
 
-def _only_low(frame: pd.DataFrame, names: Sequence[str], reference: Mapping[str, Any]) -> list[str]:
+def _only_low(
+    frame: pd.DataFrame, names: Sequence[str], reference: Mapping[str, TailReference]
+) -> list[str]:
     """Return each mask's column where its value is worse than what is usual, else "".
 
     Columns of which nothing says what is usual, as most measures, stay.
@@ -174,7 +177,10 @@ def explain_probability(
 
 
 def explain_evidence(
-    found: Explained, names: Sequence[str], frame: pd.DataFrame, reference: Mapping[str, Any]
+    found: Explained,
+    names: Sequence[str],
+    frame: pd.DataFrame,
+    reference: Mapping[str, TailReference],
 ) -> Blame:
     """Explain what speaks most against each mask; nothing where none of the strongest does.
 

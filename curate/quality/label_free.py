@@ -36,6 +36,7 @@ from curate.common.arrays import FloatArray
 from curate.rle.runs import kernel
 from curate.scorers import columns
 from curate.scorers.scorer import Column
+from curate.store.audit_records import TailReference
 
 STORED: tuple[Column, ...] = (
     Column("predicted_iou", "Predicted IoU", "measure", "share", evidence="contradiction"),
@@ -82,7 +83,7 @@ def signals() -> dict[str, Column]:
     return {name: found[name] for name in (*ORDER, *others) if name in found}
 
 
-def find_signal(name: str, reference: Mapping[str, Any]) -> Column:
+def find_signal(name: str, reference: TailReference) -> Column:
     """Return a signal by its name and its entry in a reference.
 
     The entry is enough where the package that wrote the column is gone.
@@ -98,7 +99,7 @@ _DESCRIPTION = ("evidence", "best", "worst")
 """What a reference keeps of a signal of another package."""
 
 
-def _lower_tail(values: FloatArray) -> dict[str, Any]:
+def _lower_tail(values: FloatArray) -> TailReference:
     """Describe a column in some 200 numbers: its lower tail at log-spaced ranks, its usual ones."""
     ordered = np.sort(values)
     n = len(ordered)
@@ -114,7 +115,7 @@ def _lower_tail(values: FloatArray) -> dict[str, Any]:
     }
 
 
-def fit(frame: pd.DataFrame) -> dict[str, Any]:
+def fit(frame: pd.DataFrame) -> dict[str, TailReference]:
     """Describe what is usual in a dataset.
 
     Args:
@@ -136,7 +137,9 @@ def fit(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def evidence(
-    frame: pd.DataFrame, reference: Mapping[str, Any], limits: Mapping[str, float] | None = None
+    frame: pd.DataFrame,
+    reference: Mapping[str, TailReference],
+    limits: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Return how strongly each signal speaks against each mask.
 
@@ -166,11 +169,11 @@ def scores_of(frame: pd.DataFrame, signal: Column) -> FloatArray:
     return signal.as_score(frame[signal.name].to_numpy(np.float64, na_value=np.nan))
 
 
-def _tail_curve(reference: Mapping[str, Any]) -> tuple[FloatArray, FloatArray, float, float, float]:
+def _tail_curve(reference: TailReference) -> tuple[FloatArray, FloatArray, float, float, float]:
     """Return a signal's values, how loud each is, its usual value and median, and its weight."""
     points = np.array(reference["value"], np.float64)
     loud = -np.log(np.array(reference["share"], np.float64))
-    unheard_of = (1 - reference["flawed"]) ** FLAWLESS_DRAWS
+    unheard_of = (1 - reference.get("flawed", 1.0)) ** FLAWLESS_DRAWS
     return points, loud, reference["usual"], reference["median"], unheard_of
 
 
@@ -214,7 +217,9 @@ def _speaks(
 
 
 def apply(
-    frame: pd.DataFrame, reference: Mapping[str, Any], limits: Mapping[str, float] | None = None
+    frame: pd.DataFrame,
+    reference: Mapping[str, TailReference],
+    limits: Mapping[str, float] | None = None,
 ) -> pd.Series[Any]:
     """Return ``quality_score``, in (0, 1], low is worse; NaN for a mask without a pixel.
 

@@ -23,9 +23,7 @@ from curate.quality.explanations import (
 )
 from curate.quality.features import evidence_shares, total_evidence
 from curate.quality.model import Explained, QualityModel, explain
-
-MODEL = "quality_model"
-"""Where ``audit.json`` holds which quality model is in force."""
+from curate.store.audit_records import QualityModelRecord, TailReference
 
 FOLDER = "model"
 """Where an audit keeps its quality model."""
@@ -56,7 +54,7 @@ class Judged:
 
     columns: pd.DataFrame
     odd: pd.Series[Any]
-    reference: Mapping[str, Any]
+    reference: Mapping[str, TailReference]
     model: QualityModel | None = None
     limits: Mapping[str, float] | None = None
 
@@ -70,7 +68,7 @@ class Judged:
 
 def compute_quality(
     frame: pd.DataFrame,
-    reference: Mapping[str, Any],
+    reference: Mapping[str, TailReference],
     model: QualityModel | None,
     limits: Mapping[str, float] | None = None,
 ) -> Judged:
@@ -103,7 +101,7 @@ def compute_quality(
 
 
 def _explain_model(
-    frame: pd.DataFrame, reference: Mapping[str, Any], model: QualityModel
+    frame: pd.DataFrame, reference: Mapping[str, TailReference], model: QualityModel
 ) -> Explained:
     """Return a model's probabilities of masks, with the contribution of each signal."""
     evidence = quality.evidence(frame, reference)
@@ -111,19 +109,19 @@ def _explain_model(
     return explain(model, matrix, evidence_shares(evidence), families(model.columns.names))
 
 
-def model_in_force(out: Path, record: Mapping[str, Any] | None) -> QualityModel | None:
+def model_in_force(out: Path, record: QualityModelRecord | None) -> QualityModel | None:
     """Return the quality model of an audit, None if it has none.
 
     Args:
         out: The audit directory.
-        record: What ``audit.json`` says of it, under :data:`MODEL`.
+        record: What ``audit.json`` says of it.
 
     Raises:
         AuditError: The file is gone, of another version, or not the one that was written.
     """
     if record is None:
         return None
-    name, checksum = str(record.get("file")), str(record.get("sha256"))
+    name, checksum = record["file"], record["sha256"]
     if Path(name).name != name:
         raise AuditError("its quality model has an odd name", str(out), _DO)
     path = out / FOLDER / name

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 from curate.reporting.queries import ReportSource, value_of
+from curate.store.audit_records import CurveRecord
 
 BINS = 40
 GRID = 28
@@ -242,20 +242,16 @@ class Curve:
     p90: Sequence[float]
 
 
-def stability_curve(info: Mapping[str, Any]) -> Curve | None:
-    """Return the stability curve of ``audit.json``, or None where no soft masks were given."""
-    curve = info.get("stability_curve")
-    if not isinstance(curve, Mapping):
+def stability_curve(found: CurveRecord | None) -> Curve | None:
+    """Return the stability curve to draw, or None where no soft masks were given."""
+    if found is None:
         return None
-    columns = [_numbers(curve.get(name)) for name in ("offsets", "mean", "p10", "p90")]
+    columns = [
+        [math.nan if value is None else float(value) for value in values or ()]
+        for values in (found.get("offsets"), found.get("mean"), found.get("p10"), found.get("p90"))
+    ]
     rows = [row for row in zip(*columns, strict=False) if all(map(math.isfinite, row))]
     if len(rows) < 2:
         return None
     rows.sort()
     return Curve(*([row[i] for row in rows] for i in range(4)))
-
-
-def _numbers(values: Any) -> list[float]:
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        return []
-    return [float("nan") if v is None else float(v) for v in values]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Any
 
+from curate.common.json_values import JsonObject
 from curate.render.formatting import seconds, title_of
 from curate.reporting.queries import ReportSource
+from curate.store.audit_records import SignalRecord
 
 STATUS_WORDS: dict[str, str] = {
     "wrong_type": "a value has the wrong type",
@@ -139,77 +140,55 @@ def signals(source: ReportSource, spoken: Container[str]) -> list[Signal]:
         spoken: Score columns that have a value for at least one mask. A signal that ran but never
             had what it needs (a prompt, a crop) did not speak.
     """
-    listed = source.info.get("signals")
-    if not isinstance(listed, list) or not listed:
+    if not source.info.signals:
         return [
             Signal(title_of(c), [c], c in spoken, "" if c in spoken else "no mask has it")
             for c in source.score_columns()
             if c != "quality_score"
         ]
-    return [_signal(s, spoken) for s in listed if isinstance(s, Mapping)]
+    return [_signal(listed, spoken) for listed in source.info.signals]
 
 
-def _signal(listed: Mapping[str, Any], spoken: Container[str]) -> Signal:
-    columns = [str(c) for c in listed.get("columns") or ()]
+def _signal(listed: SignalRecord, spoken: Container[str]) -> Signal:
+    columns, available, why = listed["columns"], listed["available"], listed["why"]
     scores = [c for c in columns if c.endswith("_score")]
-    available, why = bool(listed.get("available")), str(listed.get("why") or "")
     if available and scores and not any(c in spoken for c in scores):
         available, why = False, "no mask of the source has what it looks at"
-    return Signal(str(listed.get("name", "")), columns, available, why)
+    return Signal(listed["name"], columns, available, why)
 
 
 def story(source: ReportSource) -> Story:
     """Return how the audit was made, as far as ``audit.json`` says."""
     info = source.info
     return Story(
-        source=_source_name(info),
-        format=_format_title(info),
-        policy=_policy_text(info.get("policy")),
-        silent_rules=[
-            (str(rule.get("when", "")), ", ".join(map(str, rule.get("lacks") or ())))
-            for rule in info.get("silent_rules") or ()
-            if isinstance(rule, Mapping)
-        ],
-        facts=list(_facts(info)),
-        timings=[
-            (str(k).removesuffix("_s"), seconds(v))
-            for k, v in _mapping(info.get("timings")).items()
-        ],
+        source=_source_name(info.source.get("path", "")),
+        format=_format_title(info.source.get("format", "")),
+        policy=_policy_text(info.policy),
+        silent_rules=[(rule["when"], ", ".join(rule["lacks"])) for rule in info.silent_rules or ()],
+        facts=list(_facts(info.as_dict())),
+        timings=[(name.removesuffix("_s"), seconds(took)) for name, took in info.timings.items()],
     )
 
 
-def _policy_text(policy: Any) -> str:
+def _policy_text(policy: JsonObject | None) -> str:
     """Return a policy as TOML, "" where it cannot be told."""
     from curate.errors import CallError
     from curate.policy.policy import Policy
 
     try:
-        return Policy.from_dict(policy).to_toml() if isinstance(policy, Mapping) else ""
+        return "" if policy is None else Policy.from_dict(policy).to_toml()
     except CallError:  # written by another version: the facts beside it still stand
         return ""
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _of(info: Mapping[str, Any], *names: str) -> str:
-    value: Any = info
-    for name in names:
-        value = _mapping(value).get(name)
-    return "" if value is None else str(value)
-
-
-def _source_name(info: Mapping[str, Any]) -> str:
-    path = _of(info, "source", "path")
+def _source_name(path: str) -> str:
     return PurePath(path).name or path or "this dataset"
 
 
-def _format_title(info: Mapping[str, Any]) -> str:
-    """Return the format's title for people, or its name where nobody knows it any more."""
+def _format_title(name: str) -> str:
+    """Return a format's title for people, or its name where nobody knows it any more."""
     from curate.formats import detect, format_names
 
-    name = _of(info, "source", "format")
     return detect(Path(), name).title if name in format_names() else name
 
 
@@ -229,7 +208,7 @@ SHOWN_ELSEWHERE = frozenset(
 )
 
 
-def _facts(info: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+def _facts(info: JsonObject, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
     """Yield every small fact of ``audit.json`` with a dotted name."""
     for name, value in info.items():
         if not prefix and name in SHOWN_ELSEWHERE:

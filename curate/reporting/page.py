@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -67,7 +66,7 @@ def render(audit: Audit, images: Path | None = None) -> str:
         **_charts(source, spread),
         "made": methods.story(source),
         "people": people_section.people(source),
-        "version": short(str(source.info.get("version") or "")),
+        "version": short(source.info.version or ""),
         "glossary": methods.glossary(source),
         "signals": methods.signals(source, {histogram.column for histogram in spread}),
     }
@@ -79,7 +78,7 @@ def render(audit: Audit, images: Path | None = None) -> str:
 
 def _findings(
     source: ReportSource, images: ImageFolder | None, spread: Sequence[distributions.Histogram]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     titles = {term.column: term.title for term in methods.glossary(source)}
     reasons, unlisted = queries.reasons(source)
     cards = gallery.cards(source, reasons, images, titles, spread)
@@ -104,7 +103,7 @@ def _findings(
         "category_total": category_total,
         "worst_images": tables.by_image(source, MOST_IMAGES),
         "images_given": images is not None,
-        "file_notes": source.info.get("notes", []),
+        "file_notes": source.info.notes,
         "joins": tables.joins(source),
         "status_words": methods.STATUS_WORDS,
     }
@@ -145,9 +144,9 @@ def _groups(reasons: list[queries.Reason], cards: list[gallery.Card]) -> list[Gr
     return [group for group in groups if group.cards]
 
 
-def _charts(source: ReportSource, spread: Sequence[distributions.Histogram]) -> dict[str, Any]:
+def _charts(source: ReportSource, spread: Sequence[distributions.Histogram]) -> dict[str, object]:
     glossary = {term.column: term for term in methods.glossary(source)}
-    thresholds = marks(source.info.get("policy"))
+    thresholds = marks(source.info.policy)
 
     def title(column: str) -> str:
         return glossary[column].title if column in glossary else formatting.title_of(column)
@@ -167,7 +166,7 @@ def _charts(source: ReportSource, spread: Sequence[distributions.Histogram]) -> 
         )
         for d in distributions.densities(source, spread)
     ]
-    curve = distributions.stability_curve(source.info)
+    curve = distributions.stability_curve(source.info.stability_curve)
     sizes = [
         svg_figures.bars(h, title=name)
         for h, name in (

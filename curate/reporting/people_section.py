@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from curate.people.guarantees.audit_guarantees import MORE_REVIEWS
 from curate.people.guarantees.certificate_texts import NAMES
 from curate.people.guarantees.overrides import compare_with_certificate, describe_overrides
-from curate.policy.certificate_in_force import CERTIFICATE, void_text
+from curate.policy.certificate_in_force import void_text
 from curate.reporting.decision_counts import DecisionSummary, decisions
 from curate.reporting.queries import ReportSource, undecided_sql
 from curate.reporting.svg_figures import short
+from curate.store.audit_records import CertificateRecord, EstimateRecord, LearningRecord
 
 WIDTH, HEIGHT = 320.0, 220.0
 """The box of a chart."""
@@ -94,9 +94,8 @@ class People:
 def people(source: ReportSource) -> People:
     """Gather what people's decisions say of an audit."""
     info = source.info
-    certificate, estimate = info.get(CERTIFICATE), info.get("estimate")
-    record = info.get("learning") or {}
-    model = record if info.get("quality_model") else None
+    certificate, estimate = info.certificate, info.estimate
+    model = info.learning if info.quality_model else None
     added = count_added(source)
     stands = compare_with_certificate(source.audit, added=added)
     void = void_text(info)
@@ -124,16 +123,17 @@ def count_added(source: ReportSource) -> int:
     return len(read_added_masks(source.audit)) if isinstance(source.audit, Audit) else 0
 
 
-def acceptance(certificate: Mapping[str, Any]) -> Chart | None:
+def acceptance(certificate: CertificateRecord) -> Chart | None:
     """Draw the share of bad masks among the accepted against how much is accepted."""
-    rows = [row for row in certificate["tested"] if row["bad_share"] is not None]
+    tested = [(row, row["bad_share"]) for row in certificate["tested"]]
+    rows = [(row, bad) for row, bad in tested if bad is not None]
     if not rows:
         return None
-    top = max([*(row["bad_share"] for row in rows), 2 * certificate["max_bad"]])
+    top = max([*(bad for _, bad in rows), 2 * certificate["max_bad"]])
     top = math.ceil(20 * top) / 20
-    points = [(row["share"], row["bad_share"] / top) for row in rows]
+    points = [(row["share"], bad / top) for row, bad in rows]
     limit = certificate["max_bad"] / top
-    done = [(row["share"], row["bad_share"] / top) for row in rows if row["certified"]]
+    done = [(row["share"], bad / top) for row, bad in rows if row["certified"]]
     return Chart(
         title="Acceptance against error",
         x_title="share of the masks accepted",
@@ -151,18 +151,18 @@ def acceptance(certificate: Mapping[str, Any]) -> Chart | None:
             (
                 short(row["threshold"]),
                 f"{row['share']:.1%}",
-                f"{row['bad_share']:.2%}",
+                f"{bad:.2%}",
                 "yes" if row["certified"] else "no",
             )
-            for row in rows
+            for row, bad in rows
         ],
     )
 
 
-def reliability(model: Mapping[str, Any]) -> Chart | None:
+def reliability(model: LearningRecord) -> Chart | None:
     """Draw the share of good masks against the probability that the quality promised."""
-    diagram = model.get("reliability") or {}
-    masks = diagram.get("masks") or []
+    diagram = model["reliability"]
+    masks = diagram["masks"]
     if not masks:
         return None
     points = list(zip(diagram["predicted"], diagram["good"], strict=True))
@@ -187,7 +187,7 @@ def path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x * WIDTH:.1f} {(1 - y) * HEIGHT:.1f}" for x, y in points)
 
 
-def certificate_sentences(certificate: Mapping[str, Any]) -> list[str]:
+def certificate_sentences(certificate: CertificateRecord) -> list[str]:
     """Describe the certificate."""
     sure = (
         f"at most {certificate['max_bad']:.1%} of them are bad, "
@@ -205,13 +205,13 @@ def certificate_sentences(certificate: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def facts(estimate: Mapping[str, Any]) -> list[Fact]:
+def facts(estimate: EstimateRecord) -> list[Fact]:
     """Return the estimates as people read them."""
     found = []
     for name, one in estimate["intervals"].items():
         form = "{:.3g}" if name == "missing_per_image" else "{:.1%}"
-        ends = dict.fromkeys(form.format(one[end]) for end in ("value_low", "value_high"))
-        low, high = (form.format(one[end]) for end in ("low", "high"))
+        ends = dict.fromkeys((form.format(one["value_low"]), form.format(one["value_high"])))
+        low, high = form.format(one["low"]), form.format(one["high"])
         found.append(Fact(NAMES.get(name, name), " to ".join(ends), low, high, one["method"]))
     return found
 
@@ -236,14 +236,15 @@ def next_of_queue(source: ReportSource) -> list[str]:
 
 
 def gain_sentences(
-    certificate: Mapping[str, Any] | None, estimate: Mapping[str, Any] | None
+    certificate: CertificateRecord | None, estimate: EstimateRecord | None
 ) -> list[str]:
     """Say what more reviews of a random sample are expected to give."""
     said = []
-    if certificate and certificate["share_after_more"] > certificate["share"]:
+    after_more = certificate.get("share_after_more", 0.0) if certificate else 0.0
+    if certificate and after_more > certificate["share"]:
         said.append(
             f"{MORE_REVIEWS} more masks of a random sample are expected to certify "
-            f"{certificate['share_after_more']:.1%} of the masks instead of "
+            f"{after_more:.1%} of the masks instead of "
             f"{certificate['share']:.1%}."
         )
     if certificate and certificate["reviews_for_next"] and certificate["share"] < 1:
@@ -251,7 +252,7 @@ def gain_sentences(
             f"About {certificate['reviews_for_next']:,} more masks of a random sample would "
             "certify another 10% of the masks."
         )
-    good = (estimate or {}).get("intervals", {}).get("good_share")
+    good = estimate["intervals"].get("good_share") if estimate else None
     if estimate and good:
         before, n = good["high"] - good["low"], estimate["reviewed"]
         after = before * math.sqrt(n / (n + MORE_REVIEWS))
@@ -262,7 +263,7 @@ def gain_sentences(
     return said
 
 
-def model_sentences(model: Mapping[str, Any]) -> list[str]:
+def model_sentences(model: LearningRecord) -> list[str]:
     """Describe the model: reviews learned from, calibration, signals."""
     reviews, numbers = model["reviews"], model["model"]
     said = [

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from curate.common.json_values import JsonObject
 from curate.common.option_values import ACTIONS
 from curate.render.formatting import KIND_SQL, merge_reasons
 from curate.reporting.gates import FLAGGED
@@ -33,7 +34,7 @@ class ReportSource:
 
     def __init__(self, audit: Audit) -> None:
         self.audit = audit
-        self.info: Mapping[str, Any] = audit.info or {}
+        self.info = audit.info
         self.masks = self._columns("masks")
         self.images = self._columns("images")
 
@@ -161,7 +162,7 @@ def overview(source: ReportSource) -> Overview:
         reject=int(row["reject"]),
         person={a: int(row.get(f"person_{a}", 0)) for a in ACTIONS},
         **{name: int(row.get(name, 0)) for name in FLAGGED},
-        lowest_share=lowest_share(source.info),
+        lowest_share=lowest_share(source.info.policy),
         flagged="flagged_by" in source.masks,
     )
 
@@ -176,10 +177,9 @@ def _flagged_sql(source: ReportSource) -> str:
     )
 
 
-def lowest_share(info: Mapping[str, Any]) -> float:
+def lowest_share(policy: JsonObject | None) -> float:
     """Return the share of masks of lowest quality that an audit's policy sends to review."""
-    policy = info.get("policy")
-    review = policy.get("review") if isinstance(policy, Mapping) else None
+    review = policy.get("review") if policy else None
     share = review.get("lowest_share") if isinstance(review, Mapping) else None
     return float(share) if isinstance(share, int | float) else 0.0
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from curate.dataset.notes import count_noun, printable
+from curate.dataset.notes import NoteRecord, count_noun, printable
 
 if TYPE_CHECKING:
     from curate.store.audit import Audit
@@ -62,11 +62,11 @@ def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
 
     found = compare_with_certificate(audit, added=numbers["person_added_count"])
     return {
-        "version": audit.info.get("version"),
+        "version": audit.info.version,
         "certificate_void": void_text(audit.info) or None,
         "certificate_standing": found.as_dict() if found else None,
-        "notes": audit.info.get("notes", []),
-        "joins": audit.info.get("joins", {}),
+        "notes": audit.info.notes,
+        "joins": audit.info.joins,
     }
 
 
@@ -90,8 +90,8 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     ]
     lines += _people_lines(audit, numbers)
     lines += _flagged_lines(audit, numbers)
-    lines += join_lines(audit.info.get("joins", {}))
-    lines += _note_lines(audit.info, numbers)
+    lines += join_lines(audit.info.joins)
+    lines += _note_lines(audit.info.notes, numbers)
     found, rarer = reasons(ReportSource(audit))
     flagged = [reason for reason in found if not (reason.note or reason.weak)]
     lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
@@ -106,16 +106,16 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     if missing:
         lines.append(f"  {missing:>9,}  detections without a matching mask: masks may be missing")
     lines += _unmatched_lines(audit, numbers)
-    for kind, model in audit.info.get("models", {}).items():
+    for kind, model in audit.info.models.items():
         lines.append(f"{kind} {model['name']} on {model['device']}, {model['precision']}")
-    signals = audit.info["signals"]
+    signals = audit.info.signals
     absent = [signal for signal in signals if not signal["available"]]
     if absent:
         were = "was" if len(absent) == 1 else "were"
         needs = "; ".join(dict.fromkeys(signal["why"] for signal in absent))
         lines.append(f"{len(absent)} of {len(signals)} signals {were} not available: {needs}")
     lines += _certificate_lines(audit, numbers)
-    if version := audit.info.get("version"):
+    if version := audit.info.version:
         lines.append(f"version {short(version)}")
     lines.append(f"report: {audit.path / 'report.html'}")
     return "\n".join(lines)
@@ -142,7 +142,7 @@ def flagged_text(numbers: Mapping[str, Any], lowest_share: float) -> str:
 def _flagged_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     from curate.reporting.queries import lowest_share
 
-    text = flagged_text(numbers, lowest_share(audit.info))
+    text = flagged_text(numbers, lowest_share(audit.info.policy))
     return [text] if text else []
 
 
@@ -176,15 +176,14 @@ def _people_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     return [text, f"`{command}` writes the dataset with these decisions"]
 
 
-def _note_lines(info: Mapping[str, Any], numbers: Mapping[str, Any]) -> list[str]:
+def _note_lines(notes: Sequence[NoteRecord], numbers: Mapping[str, Any]) -> list[str]:
     """Say what holds for the file as a whole, a line each, commonest first."""
     from curate.dataset.notes import count_text
 
     totals = {"masks": numbers["mask_count"], "images": numbers["image_count"]}
-    notes = sorted(info.get("notes", []), key=lambda note: -(note["share"] or 1))
     lines = []
-    for note in notes:
-        examples = ", ".join(printable(place) for place in note["examples"])
+    for note in sorted(notes, key=lambda note: -(note.get("share") or 1)):
+        examples = ", ".join(printable(place) for place in note.get("examples", []))
         places = f" (for example {examples})" if examples else ""
         how_many = count_text(note, totals.get(note["of"]))
         lines.append(f"note: {note['text']}: {how_many}{places}")
@@ -204,7 +203,7 @@ def _certificate_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
 def _unmatched_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     """Say which inputs have nothing to do with the dataset, as the wrong file has."""
     lines = []
-    given = list(audit.info["inputs"])
+    given = list(audit.info.inputs)
     if "detections" in given and numbers.get("detector_median") is None:
         lines.append("the detections are of none of these images: check their image ids")
     others = any(name.startswith("compare ") for name in given)

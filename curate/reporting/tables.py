@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from curate.dataset.image_join import REASON_TEXTS
 from curate.dataset.notes import plural
 from curate.reporting.queries import ReportSource, actions_sql, value_of
+from curate.store.audit_records import JoinRecord
 
 
 @dataclass(frozen=True)
@@ -49,21 +50,22 @@ class Joined:
 
 def joins(source: ReportSource) -> list[Joined]:
     """Return every input that was joined, as ``audit.json`` says; none in audits without."""
-    return [_join_row(name, facts) for name, facts in source.info.get("joins", {}).items()]
+    return [_join_row(name, facts) for name, facts in source.info.joins.items()]
 
 
-def _join_row(name: str, facts: Mapping[str, Any]) -> Joined:
+def _join_row(name: str, facts: JoinRecord) -> Joined:
+    not_joined = facts.get("not_joined", {})
     missing = [
         Missing(one["count"], f"not joined: {REASON_TEXTS.get(reason, reason)}", one["examples"])
-        for reason, one in facts["not_joined"].items()
+        for reason, one in not_joined.items()
     ]
-    bare = facts["images_without"]
-    if bare["count"]:
+    bare = facts.get("images_without")
+    if bare and bare["count"]:
         what = "without a picture" if name == "pictures" else "that got none of it"
         text = f"{plural(bare['count'], 'image')} {what}"
         missing.append(Missing(bare["count"], text, bare["examples"]))
     keys = tuple(facts["keys"].items())
-    return Joined(name, facts["joined"], facts["images"], keys, missing, bool(facts["not_joined"]))
+    return Joined(name, facts["joined"], facts["images"], keys, missing, bool(not_joined))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from curate.common.json_values import JsonObject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,11 +89,11 @@ def columns(level: str = "mask") -> dict[str, Column]:
 def score(
     table: MaskTable,
     *,
-    inputs: Mapping[str, Any] | None = None,
-    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    inputs: Mapping[str, object] | None = None,
+    parameters: Mapping[str, Mapping[str, object]] | None = None,
     only: Iterable[str] | None = None,
     level: str = "mask",
-    references: Mapping[str, Mapping[str, Any]] | None = None,
+    references: Mapping[str, object] | None = None,
     two_step: bool = True,
 ) -> pd.DataFrame:
     """Run every scorer that can run, and put their columns side by side.
@@ -139,7 +141,7 @@ def score(
 
 
 def _choose(
-    only: Iterable[str] | None, inputs: Mapping[str, Any], parameters: Mapping[str, Any]
+    only: Iterable[str] | None, inputs: Mapping[str, object], parameters: Mapping[str, object]
 ) -> tuple[Scorer, ...]:
     from curate.errors import CallError
     from curate.scorers.scorer import NEEDS
@@ -155,7 +157,7 @@ def _choose(
     return tuple(scorer for name, scorer in scorers.items() if name in wanted)
 
 
-def _run(scorer: Scorer, table: MaskTable, keywords: dict[str, Any]) -> pd.DataFrame:
+def _run(scorer: Scorer, table: MaskTable, keywords: Mapping[str, object]) -> pd.DataFrame:
     """Call a scorer; if it raises, find the mask that made it raise and note both."""
     from curate.errors import CurateError
 
@@ -179,7 +181,7 @@ def _run(scorer: Scorer, table: MaskTable, keywords: dict[str, Any]) -> pd.DataF
         raise
 
 
-def _raises(scorer: Scorer, table: MaskTable, keywords: dict[str, Any]) -> bool:
+def _raises(scorer: Scorer, table: MaskTable, keywords: Mapping[str, object]) -> bool:
     try:
         scorer(table, **keywords)
     except Exception:
@@ -187,7 +189,7 @@ def _raises(scorer: Scorer, table: MaskTable, keywords: dict[str, Any]) -> bool:
     return False
 
 
-def fit(frame: pd.DataFrame, only: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+def fit(frame: pd.DataFrame, only: Iterable[str] | None = None) -> dict[str, JsonObject]:
     """Do the first half of the second steps: learn references from masks and their measures.
 
     Args:
@@ -206,7 +208,7 @@ def fit(frame: pd.DataFrame, only: Iterable[str] | None = None) -> dict[str, dic
     }
 
 
-def apply(frame: pd.DataFrame, references: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def apply(frame: pd.DataFrame, references: Mapping[str, object]) -> pd.DataFrame:
     """Do the other half: score masks against references; same index as ``frame``."""
     import pandas as pd
 

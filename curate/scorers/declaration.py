@@ -18,6 +18,7 @@ from curate.dataset.notes import FILE_SHARE
 from curate.dataset.table import STRING, MaskTable
 from curate.scorers.geometry import geometry
 from curate.scorers.scorer import Column, Scorer, clip_coordinates, has_pixels
+from curate.store.audit_records import HabitRecord
 
 LEAST_MASKS = 5
 """Masks that could show a habit, at least."""
@@ -76,7 +77,7 @@ def declaration(table: MaskTable, *, box_tolerance_px: float = 1.0) -> pd.DataFr
     return pd.DataFrame(columns, index=table.masks.index)
 
 
-def fit(frame: pd.DataFrame) -> dict[str, Any]:
+def fit(frame: pd.DataFrame) -> dict[str, HabitRecord | None]:
     """Learn the file's habits, from many masks or a sample of them.
 
     Args:
@@ -89,7 +90,7 @@ def fit(frame: pd.DataFrame) -> dict[str, Any]:
     return {"area": find_habit(frame, AREAS), "box": find_habit(frame, BOXES)}
 
 
-def apply(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
+def apply(frame: pd.DataFrame, reference: Mapping[str, HabitRecord | None]) -> pd.DataFrame:
     """Score what is stored beside each mask, habits of the file taken out.
 
     Args:
@@ -108,7 +109,7 @@ def apply(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
         values = frame[measure].to_numpy(np.float64)
         scores[f"declared_{kind}_score"] = np.where(does & np.isfinite(values), 1.0, values)
         if habit is not None:
-            habits[does] = [f"{text} {habit['kind']}".strip() for text in habits[does]]
+            habits[does] = [f"{text} {habit.get('kind', '')}".strip() for text in habits[does]]
     lower = np.fmin(scores["declared_box_score"], scores["declared_area_score"])
     found = pd.DataFrame({**scores, "declaration_score": lower}, index=frame.index)
     found["declaration_habit"] = pd.Series(habits, frame.index, dtype=STRING)
@@ -146,7 +147,7 @@ def _area_score(table: MaskTable) -> FloatArray:
     return np.where(known, np.where(close, 1.0, ratio), np.nan)
 
 
-def find_habit(frame: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, Any] | None:
+def find_habit(frame: pd.DataFrame, kinds: Mapping[str, str]) -> HabitRecord | None:
     """Find the habit that most masks follow.
 
     Args:
@@ -159,22 +160,22 @@ def find_habit(frame: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, Any] 
     """
     present = frame[frame["area_px"] > 0]
     for kind, text in kinds.items():
-        habit = {"kind": kind, "text": text, **_fit_habit(present, kind)}
+        habit: HabitRecord = {"kind": kind, "text": text, **_fit_habit(present, kind)}
         able, does = _RULES[kind](present, habit)
         if able.sum() >= LEAST_MASKS and (able & does).sum() > FILE_SHARE * able.sum():
             return habit
     return None
 
 
-def follows_habit(frame: pd.DataFrame, habit: Mapping[str, Any] | None) -> BoolArray:
+def follows_habit(frame: pd.DataFrame, habit: HabitRecord | None) -> BoolArray:
     """Return which masks follow a habit; none where there is none."""
-    if habit is None or str(habit["kind"]) not in _RULES:
+    if habit is None or habit.get("kind", "") not in _RULES:
         return np.zeros(len(frame), np.bool_)
-    able, does = _RULES[str(habit["kind"])](frame, habit)
+    able, does = _RULES[habit.get("kind", "")](frame, habit)
     return np.asarray(able & does & (_column(frame, "area_px") > 0), np.bool_)
 
 
-def _fit_habit(frame: pd.DataFrame, kind: str) -> dict[str, Any]:
+def _fit_habit(frame: pd.DataFrame, kind: str) -> HabitRecord:
     """Return the numbers of a habit: by how much boxes are off, which area is everywhere."""
     if kind == "box_offset":
         off = _offsets(frame)
@@ -222,17 +223,17 @@ def _found(able: Any, does: Any) -> Found:
     return np.asarray(able, np.bool_), np.asarray(does, np.bool_)
 
 
-def _area_zero(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
+def _area_zero(frame: pd.DataFrame, _: HabitRecord) -> Found:
     area = _column(frame, "declared_area")
     return _found(np.isfinite(area), area == 0)
 
 
-def _area_negative(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
+def _area_negative(frame: pd.DataFrame, _: HabitRecord) -> Found:
     area = _column(frame, "declared_area")
     return _found(np.isfinite(area), area < 0)
 
 
-def _area_of_box(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
+def _area_of_box(frame: pd.DataFrame, _: HabitRecord) -> Found:
     """Of masks that fill their box nobody can tell."""
     area, own = _column(frame, "declared_area"), _column(frame, "area_px")
     measured, declared = (
@@ -243,24 +244,24 @@ def _area_of_box(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
     return _found(able, (_near(area, measured, 0.005) | _near(area, declared, 0.005)) & (area > 0))
 
 
-def _area_share(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
+def _area_share(frame: pd.DataFrame, _: HabitRecord) -> Found:
     area, own = _column(frame, "declared_area"), _column(frame, "area_px")
     pixels = _column(frame, "height") * _column(frame, "width")
     able = np.isfinite(area) & np.isfinite(pixels)
     return _found(able, (area > 0) & (area <= 1) & (own > 10) & _near(area * pixels, own, 0.1))
 
 
-def _area_same(frame: pd.DataFrame, habit: Mapping[str, Any]) -> Found:
+def _area_same(frame: pd.DataFrame, habit: HabitRecord) -> Found:
     area = _column(frame, "declared_area")
     return _found(np.isfinite(area), area == habit.get("value", np.nan))
 
 
-def _box_empty(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
+def _box_empty(frame: pd.DataFrame, _: HabitRecord) -> Found:
     box = _columns(frame, BOX)
     return _found(np.isfinite(box).all(axis=1), (box[:, 2:] <= 0).any(axis=1))
 
 
-def _box_corners(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
+def _box_corners(frame: pd.DataFrame, _: HabitRecord) -> Found:
     """Of masks at the left and upper border nobody can tell."""
     box, own = _columns(frame, BOX), _columns(frame, MEASURED)
     able = np.isfinite(box).all(axis=1) & (own[:, :2] > 2 * _NEAR_PX).any(axis=1)
@@ -268,14 +269,14 @@ def _box_corners(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
     return _found(able, _near(box, corners, 0).all(axis=1))
 
 
-def _box_centre(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
+def _box_centre(frame: pd.DataFrame, _: HabitRecord) -> Found:
     box, own = _columns(frame, BOX), _columns(frame, MEASURED)
     able = np.isfinite(box).all(axis=1) & (own[:, 2:] > 4 * _NEAR_PX).any(axis=1)
     centre = np.column_stack([own[:, :2] + own[:, 2:] / 2, own[:, 2:]])
     return _found(able, _near(box, centre, 0).all(axis=1))
 
 
-def _box_share(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
+def _box_share(frame: pd.DataFrame, _: HabitRecord) -> Found:
     """In shares a box is XYWH, or YOLO's centre, width and height."""
     box, own = _columns(frame, BOX), _columns(frame, MEASURED)
     size = np.tile(_columns(frame, ("width", "height")), 2)
@@ -286,7 +287,7 @@ def _box_share(frame: pd.DataFrame, _: Mapping[str, Any]) -> Found:
     return _found(able, fits & (box <= 1.01).all(axis=1) & (own[:, 2:] > 2).any(axis=1))
 
 
-def _box_offset(frame: pd.DataFrame, habit: Mapping[str, Any]) -> Found:
+def _box_offset(frame: pd.DataFrame, habit: HabitRecord) -> Found:
     off = _offsets(frame)
     shift = np.array(habit.get("off", [np.nan] * 4))
     with np.errstate(invalid="ignore"):
@@ -294,7 +295,7 @@ def _box_offset(frame: pd.DataFrame, habit: Mapping[str, Any]) -> Found:
     return _found(np.isfinite(off).all(axis=1), does)
 
 
-_RULES: dict[str, Callable[[pd.DataFrame, Mapping[str, Any]], Found]] = {
+_RULES: dict[str, Callable[[pd.DataFrame, HabitRecord], Found]] = {
     "area_zero": _area_zero,
     "area_negative": _area_negative,
     "area_of_box": _area_of_box,

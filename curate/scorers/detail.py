@@ -7,13 +7,13 @@ hint; but an outline drawn with a few clicks, or simplified too far, cannot hide
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 
 from curate.common.arrays import FloatArray
+from curate.common.json_values import JsonObject
 from curate.dataset.table import MaskTable
 from curate.scorers.kernels.corners import count_corners
 from curate.scorers.scorer import Column, Scorer, has_pixels
@@ -26,6 +26,13 @@ MOST_SIZES = 24
 
 EACH = 20
 """Masks that a size needs at least, so that no mask is compared with itself."""
+
+
+class DetailReference(TypedDict):
+    """What is usual: sizes (logarithms of areas), and the logarithm of the corner count there."""
+
+    size: list[float]
+    detail: list[float]
 
 
 def measure_corners(table: MaskTable) -> pd.DataFrame:
@@ -52,7 +59,7 @@ def _logarithms(frame: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
     return np.log(np.maximum(area, 1)), np.log(np.maximum(count, 1))
 
 
-def fit(frame: pd.DataFrame) -> dict[str, Any]:
+def fit(frame: pd.DataFrame) -> JsonObject:
     """Learn how many corners are usual at each size, from many masks or a sample of them.
 
     Args:
@@ -70,13 +77,14 @@ def fit(frame: pd.DataFrame) -> dict[str, Any]:
     size, detail = size[known][order], detail[known][order]
     sizes = min(max(len(size) // EACH, 1), MOST_SIZES)
     parts = np.array_split(np.arange(len(size)), sizes)
-    return {
+    fitted: DetailReference = {
         "size": [float(np.median(size[p])) for p in parts],
         "detail": [float(np.median(detail[p])) for p in parts],
     }
+    return fitted
 
 
-def apply(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
+def apply(frame: pd.DataFrame, reference: DetailReference) -> pd.DataFrame:
     """Score outlines by how far they stay behind what is usual.
 
     Args:

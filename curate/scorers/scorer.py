@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
+from curate.common.json_values import JsonObject
 from curate.dataset.table import MaskTable
 from curate.errors import CallError
 
@@ -124,8 +125,8 @@ class Scorer:
     level: Literal["mask", "image"] = "mask"
     reads: tuple[str, ...] = ()
     may_read: tuple[str, ...] = ()
-    fit: Callable[[pd.DataFrame], dict[str, Any]] | None = None
-    apply: Callable[[pd.DataFrame, Mapping[str, Any]], pd.DataFrame] | None = None
+    fit: Callable[[pd.DataFrame], JsonObject] | None = None
+    apply: Callable[[pd.DataFrame, Any], pd.DataFrame] | None = None
     applied: tuple[Column, ...] = field(default=())
 
     def __post_init__(self) -> None:

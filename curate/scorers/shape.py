@@ -6,16 +6,17 @@ mask, :func:`fit` learns from the measures of many (a sample is enough), :func:`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from curate.common.arrays import AnyArray, FloatArray, IntArray
+from curate.common.json_values import JsonObject
 from curate.dataset.table import MaskTable
 from curate.scorers.geometry import geometry
 from curate.scorers.scorer import Column, Scorer, has_pixels
+from curate.store.audit_records import ShapeReference
 
 FEATURES: tuple[str, ...] = ("relative_area", "elongation", "ellipse_fill")
 """Measures that are compared; all by their logarithm, so that half and double weigh the same."""
@@ -123,7 +124,7 @@ def _describe(
     return medians, scales, sizes
 
 
-def fit(frame: pd.DataFrame) -> dict[str, Any]:
+def fit(frame: pd.DataFrame) -> JsonObject:
     """Learn what is usual from masks, or from a random sample of them (200,000 are plenty).
 
     Args:
@@ -146,7 +147,7 @@ def fit(frame: pd.DataFrame) -> dict[str, Any]:
     kept = np.lexsort((names.astype(str), -sizes))[:MAX_CATEGORIES]
     kept = np.sort(kept[sizes[kept] > 0])
     weight = (sizes / (sizes + SHRINK))[kept, None]
-    return {
+    fitted: ShapeReference = {
         "features": list(FEATURES),
         "median": median[0].tolist(),
         "scale": scale[0].tolist(),
@@ -154,9 +155,10 @@ def fit(frame: pd.DataFrame) -> dict[str, Any]:
         "category_median": (weight * medians[kept] + (1 - weight) * median).tolist(),
         "category_scale": (weight * scales[kept] + (1 - weight) * scale).tolist(),
     }
+    return fitted
 
 
-def apply(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
+def apply(frame: pd.DataFrame, reference: ShapeReference) -> pd.DataFrame:
     """Score masks against what is usual.
 
     Args:
@@ -180,7 +182,7 @@ def apply(frame: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _from_category(
-    values: FloatArray, frame: pd.DataFrame, reference: Mapping[str, Any]
+    values: FloatArray, frame: pd.DataFrame, reference: ShapeReference
 ) -> FloatArray:
     codes, names = _codes(frame["category"])
     known = {name: k for k, name in enumerate(reference["category"])}

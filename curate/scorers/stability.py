@@ -18,6 +18,7 @@ from curate.rle import Runs
 from curate.rle.runs import kernel
 from curate.scorers.scorer import Column, Scorer, has_pixels
 from curate.scorers.soft_masks import SoftMasks, Unusable
+from curate.store.audit_records import CurveRecord
 
 __all__ = ["SCORERS", "SoftMasks", "StabilityCurve", "stability"]
 
@@ -270,7 +271,7 @@ class StabilityCurve:
             mine = self.counts.get(key)
             self.counts[key] = counts.copy() if mine is None else mine + counts
 
-    def summary(self) -> dict[str, Any] | None:
+    def summary(self) -> CurveRecord | None:
         """Return JSON-able ``kind``, ``offsets``, ``masks``, ``mean``, ``p10`` and ``p90``.
 
         Of several kinds of soft mask the one of most masks is told. None where there is none.

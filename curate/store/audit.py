@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.common import files
+from curate.common.json_values import JsonObject
 from curate.common.own_records import describe_differences
 from curate.errors import AuditError, CallError, check_utf8
-from curate.store.audit_files import WORK, check_parts, part_paths, to_frame, write_json
-from curate.store.audit_info import INFO, SCHEMA_VERSION, SCORING, finished_info, read_info
+from curate.store.audit_files import WORK, check_parts, part_paths, to_frame, write_info
+from curate.store.audit_info import INFO, SCORING, AuditInfo, finished_info, has_info, read_info
 from curate.store.parquet_parts import RESTORE, read_columns, read_schema, reading_part
 from curate.store.people_overlay import (
     OVERRIDDEN,
@@ -43,10 +44,6 @@ _THROWN_AWAY = "thrown_away"
 """Stands in ``audit.json`` while ``--restart`` removes the rest."""
 
 
-PLANNED_BY = ("state", "identity", "policy", "judged_by", "certified_line")
-"""Keys of ``audit.json`` on which the plan depends."""
-
-
 @dataclass(frozen=True)
 class Audit:
     """A finished audit on disk.
@@ -62,7 +59,7 @@ class Audit:
     """
 
     path: Path
-    info: dict[str, Any] = field(repr=False)
+    info: AuditInfo = field(repr=False)
     refresh: Callable[[Audit], None] | None = field(default=None, repr=False, compare=False)
     pinned_people: pa.Table | None = field(default=None, repr=False, compare=False)
 
@@ -80,9 +77,8 @@ class Audit:
         Raises:
             AuditError: It was.
         """
-        now = read_info(self.path) or {}
-        timings = (info.get("timings", {}).get("deciding_s") for info in (now, self.info))
-        if len(set(timings)) > 1 or any(now.get(k) != self.info.get(k) for k in PLANNED_BY):
+        now = read_info(self.path)
+        if now is None or _plan_basis(now) != _plan_basis(self.info):
             what = "it was decided anew while it was read"
             raise AuditError(what, str(self.path), "run the same command again")
 
@@ -205,6 +201,12 @@ class Audit:
         return self._connections[people]
 
 
+def _plan_basis(info: AuditInfo) -> tuple[object, ...]:
+    """Return all of ``audit.json`` on which the plan depends, and when it was made."""
+    made = (info.state, info.timings.get("deciding_s"))
+    return (*made, info.identity, info.policy, info.judged_by, info.certified_line)
+
+
 @contextmanager
 def connect(
     root: Path, people: pa.Table | Path | None = None, memory: str = "600MB"
@@ -247,11 +249,11 @@ def open_audit(path: str | os.PathLike[str]) -> Audit:
     """
     root = Path(path)
     info = finished_info(root)
-    check_parts(root, info.get("parts"), info.get("counts", {}))
+    check_parts(root, info.parts, info.counts)
     return Audit(root, info)
 
 
-def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] | None:
+def claim(out: Path, identity: JsonObject, restart: bool) -> AuditInfo | None:
     """Make ``out`` ready for an audit.
 
     Args:
@@ -274,13 +276,13 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
         if strangers or (names and INFO not in names):
             what = f"it holds something else ({', '.join(strangers or sorted(names))[:80]})"
             raise AuditError(what, str(out), "choose an empty directory")
-    info = read_info(out, any_version=restart)
-    if info is None:
+    info = None if restart else read_info(out)
+    if info is None and not has_info(out):
         return None
-    if restart or _THROWN_AWAY in info:
+    if info is None or _THROWN_AWAY in info.others:
         _throw_away(out)
         return None
-    if other := describe_differences(info.get("identity"), identity):
+    if other := describe_differences(info.identity, identity):
         raise AuditError(
             f"it holds an audit of something else ({other})",
             str(out),
@@ -291,9 +293,8 @@ def claim(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] 
 
 def _throw_away(out: Path) -> None:
     """Remove an earlier audit; where that is cut off, what is left is known for no audit."""
-    begun = {"schema_version": SCHEMA_VERSION, "state": SCORING, _THROWN_AWAY: True}
     with files.convert_write_errors(out):
-        write_json(out / INFO, begun)
+        write_info(out, AuditInfo(SCORING, others={_THROWN_AWAY: True}))
         for name in ("masks", "images", "model", WORK):
             if os.path.lexists(out / name):
                 files.remove_tree(out / name)

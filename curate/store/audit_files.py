@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from curate.common import files
 from curate.dataset.notes import Note, encodable, merge_notes
 from curate.errors import AuditError, unwritable_advice
+from curate.store.audit_info import INFO, AuditInfo
+from curate.store.audit_records import CountsRecord
 from curate.store.parquet_parts import RESTORE, read_columns, read_names, read_rows, reading_part
 
 _NOTES = b"curate notes"
@@ -84,6 +86,11 @@ def write_json(path: Path, value: Any) -> None:
         files.write_bytes(temporary, data)
 
 
+def write_info(out: Path, info: AuditInfo) -> None:
+    """Write ``audit.json`` into an audit directory, whole or not at all."""
+    write_json(out / INFO, info.as_dict())
+
+
 def write_part(path: Path, table: pa.Table) -> None:
     """Write one Parquet part whole or not at all.
 
@@ -147,14 +154,14 @@ def part_paths(root: Path, kind: str) -> list[Path]:
     return sorted((root / kind).glob("part-*.parquet"))
 
 
-def check_parts(root: Path, stated: int | None, counts: Mapping[str, Any]) -> None:
+def check_parts(root: Path, stated: int | None, counts: CountsRecord | None) -> None:
     """Check that no part of a finished audit is missing: parts are numbered from 0, of both kinds.
 
     Args:
         root: The audit directory.
         stated: How many there are by ``audit.json``; None in one of an earlier curate: then the end
             of each part is read.
-        counts: How many ``masks`` and ``images`` there are by ``audit.json``.
+        counts: How many masks and images there are by ``audit.json``.
 
     Raises:
         AuditError: One is missing, or is none of this audit's; names it.
@@ -171,10 +178,12 @@ def check_parts(root: Path, stated: int | None, counts: Mapping[str, Any]) -> No
                 raise AuditError("a part of the audit is missing", where, RESTORE)
             if stated is not None and index >= max(1, stated):
                 raise AuditError("it does not belong to this audit", where, RESTORE)
-    for kind in numbers if stated is None else ():
+    if stated is not None or counts is None:
+        return
+    for kind, written in (("masks", counts["masks"]), ("images", counts["images"])):
         rows = sum(read_rows(path) for path in part_paths(root, kind))
-        if rows != counts.get(kind, rows):
-            what = f"its parts hold {rows:,} {kind}, and {counts[kind]:,} were written"
+        if rows != written:
+            what = f"its parts hold {rows:,} {kind}, and {written:,} were written"
             raise AuditError(what, str(root / kind), RESTORE)
 
 

@@ -1,114 +1,109 @@
-"""Schema of ``audit.json``: types of the values by key."""
+"""Check of JSON values against types: records, lists and objects of records, numbers, texts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import NoneType, UnionType
+from typing import (
+    Any,
+    NotRequired,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from curate.store.audit_records import Empty
 
 
 @dataclass(frozen=True)
 class Each:
     """An object whose keys may be any, and whose values have one shape."""
 
-    value: Any
+    value: object
 
 
 @dataclass(frozen=True)
-class Maybe:
-    """A key that may be absent."""
+class Several:
+    """A list whose items have one shape."""
 
-    value: Any
+    item: object
 
 
 @dataclass(frozen=True)
-class OrEmpty:
-    """An object of one shape, or one without any key."""
+class Members:
+    """An object by its keys, which may have others beside.
 
-    value: Any
+    Attributes:
+        shapes: The shape of the value by key.
+        required: Keys that must be there.
+        or_empty: Whether it may have no key at all.
+    """
 
-
-_NUMBER = (int, float)
-_NUMBER_OR_NONE = (int, float, type(None))
-_NUMBERS = [_NUMBER]
-_ANY = Each(object)
-
-_NOTE = {"kind": str, "text": str, "count": int, "of": str, "share": Maybe(_NUMBER_OR_NONE)}
-_QUALITY = {"value": _NUMBERS, "share": _NUMBERS, "usual": _NUMBER, "median": _NUMBER}
-_IMAGES_WITHOUT = {"count": int, "examples": [str]}
-
-_REFERENCES = {
-    "declaration": Maybe(Each((dict, type(None)))),
-    "shape": Maybe(  # empty where no mask has pixels
-        OrEmpty(
-            {
-                "features": [str],
-                "median": [_NUMBER_OR_NONE],
-                "scale": [_NUMBER_OR_NONE],
-                "category": [(str, type(None))],
-                "category_median": [[_NUMBER_OR_NONE]],
-                "category_scale": [[_NUMBER_OR_NONE]],
-            }
-        )
-    ),
-    "quality": Each(_QUALITY),
-    "quality_quantiles": {"values": _NUMBERS},
-}
-
-SHAPE: Mapping[str, Any] = {
-    "schema_version": int,
-    "state": str,
-    "identity": Maybe(_ANY),
-    "source": Maybe({"path": Maybe(str), "format": Maybe(str), "fingerprint": Maybe(str)}),
-    "inputs": Maybe(Each(str)),
-    "settings": Maybe(_ANY),
-    "models": Maybe(Each({"name": str, "device": str, "precision": str})),
-    "timings": Maybe(Each(_NUMBER)),
-    "crowd": Maybe(str),
-    "signals": Maybe([{"name": str, "columns": [str], "available": bool, "why": str}]),
-    "joins": Maybe(Each({"things": int, "images": int, "joined": int, "keys": Each(int)})),
-    "notes": Maybe([_NOTE]),
-    "policy": Maybe(_ANY),
-    "judged_by": Maybe((str, type(None))),
-    "certified_line": Maybe(_NUMBER_OR_NONE),
-    "version": Maybe((str, type(None))),
-    "references": Maybe(_REFERENCES),
-    "rules_of_file": Maybe([int]),
-    "parts": Maybe(int),
-    "counts": Maybe({"masks": int, "images": int, "actions": Each(int), "status": Each(int)}),
-    "stability_curve": Maybe((dict, type(None))),
-    "silent_rules": Maybe([{"rule": int, "when": str, "lacks": [str]}]),
-    "quality_model": Maybe(
-        {"file": str, "sha256": str, "outcome": str, "quality_quantiles": {"values": _NUMBERS}}
-    ),
-    "learning": Maybe(_ANY),
-    "certificate": Maybe(_ANY),
-    "estimate": Maybe(_ANY),
-}
-"""Required and optional keys of every audit; other keys may hold anything."""
+    shapes: Mapping[str, object]
+    required: frozenset[str] = frozenset()
+    or_empty: bool = False
 
 
-def misfit(value: object, shape: Any = SHAPE, place: str = "") -> str:
+@dataclass(frozen=True)
+class OrNull:
+    """A value of one shape, or null."""
+
+    value: object
+
+
+def shape_of(kind: Any) -> object:
+    """Return the shape of a type, for :func:`misfit`.
+
+    Args:
+        kind: A ``TypedDict``, ``dict`` or ``Mapping`` by text, ``list`` or ``Sequence``, ``str``,
+            ``bool``, ``int``, ``float`` (any number), ``object`` (anything); or one of these or
+            None, or :class:`Empty`.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if is_typeddict(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        shapes = {name: shape_of(one) for name, one in hints.items()}
+        # Not kind.__required_keys__: annotations are texts here, and the class has not read them.
+        optional = {name for name, one in hints.items() if get_origin(one) is NotRequired}
+        required = frozenset(shapes) - optional if kind.__total__ else frozenset[str]()
+        return Members(shapes, required)
+    if origin is NotRequired:
+        return shape_of(inner[0])
+    if origin in (Union, UnionType):
+        (one,) = (part for part in inner if part not in (NoneType, Empty))
+        shape = shape_of(one)
+        if Empty in inner and isinstance(shape, Members):
+            shape = replace(shape, or_empty=True)
+        return OrNull(shape) if NoneType in inner else shape
+    if origin in (dict, Mapping):
+        return Each(shape_of(inner[1]))
+    if origin in (list, Sequence):
+        return Several(shape_of(inner[0]))
+    return (int, float) if kind is float else (kind,)
+
+
+def misfit(value: object, shape: object, place: str = "") -> str:
     """Say where a value is not of a shape, as a clause; "" where it is.
 
     Args:
         value: What was read.
-        shape: A type or several; a list of one shape for lists of it; :class:`Each`; or the keys
-            of an object, which may have others beside.
+        shape: From :func:`shape_of`.
         place: Where the value stands, for the clause.
     """
-    if isinstance(shape, Maybe):
-        shape = shape.value
-    if isinstance(shape, OrEmpty):
-        return "" if value == {} else misfit(value, shape.value, place)
-    if isinstance(shape, list):
+    if isinstance(shape, OrNull):
+        return "" if value is None else misfit(value, shape.value, place)
+    inside: Iterator[tuple[str, object, object]]
+    if isinstance(shape, Several):
         if not isinstance(value, list):
             return f"{place} is no list"
-        inside = ((f"{place}[{k}]", one, shape[0]) for k, one in enumerate(value))
-    elif isinstance(shape, Each | Mapping):
+        inside = ((f"{place}[{k}]", one, shape.item) for k, one in enumerate(value))
+    elif isinstance(shape, Each | Members):
         if not isinstance(value, dict):
             return f"{place or 'it'} is no object"
-        inside = _members(value, shape, place)
+        inside = _members(value, shape, f"{place}." if place else "")
     else:
         kinds = shape if isinstance(shape, tuple) else (shape,)
         fits = isinstance(value, kinds) and (type(value) is not bool or {bool, object} & {*kinds})
@@ -116,15 +111,16 @@ def misfit(value: object, shape: Any = SHAPE, place: str = "") -> str:
     return next(filter(None, (misfit(one, of, where) for where, one, of in inside)), "")
 
 
-def _members(value: dict[str, Any], shape: Any, place: str) -> Any:
+def _members(
+    value: Mapping[str, object], shape: Each | Members, dot: str
+) -> Iterator[tuple[str, object, object]]:
     """Yield where each value of an object stands, the value, and the shape it should have."""
-    dot = f"{place}." if place else ""
     if isinstance(shape, Each):
         yield from ((f"{dot}{key}", one, shape.value) for key, one in value.items())
-        return
-    for key, of in shape.items():
-        if key in value or not isinstance(of, Maybe):
-            yield f"{dot}{key}", value.get(key), of
+    elif value or not shape.or_empty:
+        for key, of in shape.shapes.items():
+            if key in value or key in shape.required:
+                yield f"{dot}{key}", value.get(key), of
 
 
 def _show(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
@@ -36,12 +36,6 @@ def is_number(sql_type: str) -> bool:
     return sql_type in ("DOUBLE", "FLOAT") or "INT" in sql_type or sql_type.startswith("DECIMAL")
 
 
-def source_of(audit: Audit) -> Mapping[str, Any]:
-    """Return the source as ``audit.json`` has it: ``path``, ``format``, ``fingerprint``."""
-    source = audit.info.get("source", {})
-    return source if isinstance(source, Mapping) else {"path": source}
-
-
 def dataset_version(audit: Audit) -> str | None:
     """Return the short version id of the audit's dataset; None where the audit has none.
 
@@ -51,8 +45,8 @@ def dataset_version(audit: Audit) -> str | None:
     # Imported here: it compiles kernels, which most commands do without.
     from curate.dataset.version_id import short
 
-    version = audit.info.get("version")
-    return short(version) if isinstance(version, str) and version else None
+    version = audit.info.version
+    return short(version) if version else None
 
 
 class Queried(Protocol):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 
 from curate.images import MAX_BYTES, ImageFolder
+from curate.store.audit_info import AuditInfo
 
 PICTURE = "picture_path"
 """Column of the images: where the picture stands in the folder given; missing where it was not."""
@@ -17,7 +18,7 @@ class PictureInfo(Protocol):
     """The part of an audit needed here."""
 
     @property
-    def info(self) -> dict[str, Any]:
+    def info(self) -> AuditInfo:
         """The content of ``audit.json``."""
 
     def query(self, sql: str) -> pd.DataFrame:
@@ -42,7 +43,7 @@ def known_pictures(audit: PictureInfo, folder: Path) -> dict[str, str]:
     Raises:
         SourceError: There is no such folder.
     """
-    given = (audit.info.get("inputs") or {}).get("images")
+    given = audit.info.inputs.get("images")
     same = given is not None and Path(given) == folder.resolve()
     if same and PICTURE in audit.query("describe images")["column_name"].tolist():
         frame = audit.query(f"select file_name, {PICTURE} from images where file_name is not null")

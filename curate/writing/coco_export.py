@@ -262,7 +262,7 @@ def _images(audit: Audit, numbers: Numbers) -> Iterator[dict[str, Any]]:
 
 def _pictures(audit: Audit) -> ImageFolder | None:
     """Return the folder of pictures that was audited, if it is still there."""
-    path = audit.info.get("inputs", {}).get("images")
+    path = audit.info.inputs.get("images")
     return ImageFolder(path) if path and Path(path).is_dir() else None
 
 

@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 
 from curate import __version__
 from curate.common import files
+from curate.common.json_values import JsonObject
 from curate.dataset.version_id import short
 from curate.errors import CallError
 from curate.people.guarantees.overrides import format_bound
-from curate.policy.certificate_in_force import CERTIFICATE, certificate_basis
+from curate.policy.certificate_in_force import certificate_basis
 from curate.store.audit import Audit
 from curate.store.audit_files import part_names, part_paths, read_part, to_frame
 from curate.store.people_overlay import OVERRIDDEN, with_people
@@ -85,7 +86,7 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def about(audit: Audit, version: str) -> dict[str, Any]:
+def about(audit: Audit, version: str) -> dict[str, object]:
     """Return the facts common to all masks of a written dataset.
 
     Args:
@@ -93,30 +94,30 @@ def about(audit: Audit, version: str) -> dict[str, Any]:
         version: Content id of what was written.
     """
     info = audit.info
-    policy, certificate = info.get("policy") or {}, info.get(CERTIFICATE) or {}
+    policy, certificate = info.policy or {}, info.certificate
     return {
         "tool": f"curate {__version__}",
-        "source": info.get("source"),
-        "source_version": info.get("version"),
+        "source": info.source,
+        "source_version": info.version,
         "version": version,
         "policy": policy.get("name"),
         "policy_rules": policy,
-        "model": info.get("judged_by"),
+        "model": info.judged_by,
         "certificate": {
-            name: certificate[name]
-            for name in ("max_bad", "confidence", "threshold", "accepted", "basis")
-            if name in certificate
+            name: value
+            for name, value in (certificate or {}).items()
+            if name in ("max_bad", "confidence", "threshold", "accepted", "basis")
         },
-        "people": info.get("people", {}),
+        "people": info.people or {},
     }
 
 
 def _under(audit: Audit) -> dict[str, str | None]:
     """Return the columns :data:`UNDER`, short enough to stand in every row."""
     info = audit.info
-    now, certificate = certificate_basis(info), info.get(CERTIFICATE)
-    policy = (info.get("policy") or {}).get("name")
-    version = info.get("version")
+    now, certificate = certificate_basis(info), info.certificate
+    policy = (info.policy or {}).get("name")
+    version = info.version
     return {
         "policy": f"{policy} ({now['policy']})" if policy else None,
         "model": str(now["model"])[:16] if now["model"] else None,
@@ -170,7 +171,7 @@ def _pandas_types() -> bytes:
     return orjson.dumps({"index_columns": [], "column_indexes": [], "columns": columns})
 
 
-def _write_json(file: Any, audit: Audit, changes: Changes, facts: Mapping[str, Any]) -> None:
+def _write_json(file: Any, audit: Audit, changes: Changes, facts: JsonObject) -> None:
     head = orjson.dumps(facts, option=orjson.OPT_SERIALIZE_NUMPY)
     file.write(b'{"about":' + head + b',"masks":[')
     first = True

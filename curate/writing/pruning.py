@@ -16,7 +16,6 @@ from curate.formats.edits import Edits, Stored
 from curate.formats.format import Format
 from curate.people.queues.population import actions_sql, include_reject
 from curate.store.audit import Audit
-from curate.store.audit_sql import source_of
 from curate.writing.expected_dataset import MaskPlace
 from curate.writing.format_losses import FormLoss, form_loss
 from curate.writing.naming import (
@@ -160,7 +159,7 @@ def prune(
     edits = Edits(drop=frozenset(keys.astype(str)))
     with beside(out) as folder:
         made = folder / source.name
-        meant = Expected(result.kept, audit.info.get("version"))
+        meant = Expected(result.kept, audit.info.version)
         version = write_checked(form, source, made, edits, meant, out).version
         audit.check_unchanged()
         name_dataset(made, out)
@@ -178,7 +177,7 @@ def audited_source(audit: Audit, moved_to: Path | None) -> tuple[Path, Format]:
         AuditError: The audit does not say what it is of.
         SourceError: The dataset is gone, has changed since, or is a file of another name.
     """
-    stated = source_of(audit)
+    stated = audit.info.source
     if "path" not in stated:
         raise AuditError("its audit.json names no source", str(audit.path))
     audited = Path(stated["path"])
@@ -261,13 +260,13 @@ def read_options(audit: Audit) -> ReadOptions:
     from curate.formats.format import ReadOptions  # it loads tables, which most commands do without
     from curate.formats.own_pictures import IN_DATASET
 
-    inputs, settings = audit.info.get("inputs", {}), audit.info.get("settings", {})
+    inputs, settings = audit.info.inputs, audit.info.settings
     told = {name: inputs.get(name) for name in ("images", "annotations")}
     if settings.get("pictures") == IN_DATASET:
         told["images"] = None  # the reader found them by itself
-    void = settings.get("void")
+    void, class_code = settings.get("void"), settings.get("class_code")
     return ReadOptions(
         **{name: Path(path) for name, path in told.items() if path is not None},
-        void=None if void is None else tuple(void),
-        class_code=settings.get("class_code"),
+        void=tuple(void) if isinstance(void, list) else None,
+        class_code=class_code if isinstance(class_code, str) else None,
     )

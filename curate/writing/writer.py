@@ -71,7 +71,7 @@ def write(
     elif provenance is not None:
         raise CallError("a provenance file needs an output", "--provenance", "give --out")
     found = changes(audit, options or WriteOptions(), agreed=yes)
-    before = str(audit.info.get("version") or "")
+    before = audit.info.version or ""
     result = WriteResult(source, to or form.name, found, audit.path, version_before=before)
     if export:
         result = replace(result, unnamed=count_unnamed(audit, found.edits))
@@ -88,7 +88,7 @@ def write(
         if export:
             done = write_coco(audit, form, found.edits, made)
         else:
-            meant = Expected(found.masks_after, audit.info.get("version"))
+            meant = Expected(found.masks_after, audit.info.version)
             done = write_checked(form, source, made, found.edits, meant, out)
         found = with_stored(audit, found, done.stored)
         found = _with_places(found, done, made, out)

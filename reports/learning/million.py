@@ -25,8 +25,8 @@ from curate.people.learning import learn
 from curate.pipeline.deciding import decide_audit
 from curate.policy.policy import Policy
 from curate.store.audit import open_audit
-from curate.store.audit_files import scored_path, write_json, write_scored
-from curate.store.audit_info import INFO, SCORING
+from curate.store.audit_files import scored_path, write_info, write_scored
+from curate.store.audit_info import SCORING, AuditInfo
 
 MASKS, REVIEWS, PART = 1_000_000, 10_000, 50_000
 
@@ -57,10 +57,19 @@ def enlarge(small: Path, folder: Path, masks: int = MASKS) -> None:
             arrow = pa.Table.from_pandas(table, preserve_index=True)
             write_scored(scored_path(folder, kind, part), arrow)
         written, part = written + len(here), part + 1
-    kept = ("schema_version", "tool", "tool_version", "identity", "source", "inputs", "settings")
-    info = {name: source.info[name] for name in (*kept, "models", "signals")}
-    info |= {"state": SCORING, "timings": {}}
-    write_json(folder / INFO, info)
+    was = source.info
+    info = AuditInfo(
+        SCORING,
+        identity=was.identity,
+        source=was.source,
+        inputs=was.inputs,
+        settings=was.settings,
+        models=was.models,
+        signals=was.signals,
+        tool=was.tool,
+        tool_version=was.tool_version,
+    )
+    write_info(folder, info)
     with Pool(1) as pool:
         decide_audit(folder, info, Policy.preset("default"), pool)
 
@@ -91,11 +100,11 @@ def measure(folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     found = learn(open_audit(folder), labels)
     return {
-        "masks": found.audit.info["counts"]["masks"],
+        "masks": found.audit.info.counts["masks"],
         "reviews": found.record["reviews"]["masks"],
         "outcome": found.outcome,
         "learning_s": found.record["seconds"],
-        "deciding_s": found.audit.info["timings"]["deciding_s"],
+        "deciding_s": found.audit.info.timings["deciding_s"],
         "total_s": time.monotonic() - started,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "peak_before_mb": before / 1024,

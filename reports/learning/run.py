@@ -30,7 +30,7 @@ import curate
 from curate.errors import CallError
 from curate.people.learning import LearningResult, learn
 from curate.people.queues.active_learning import draw_learn
-from curate.quality.model_in_force import MODEL, compute_quality, model_in_force
+from curate.quality.model_in_force import compute_quality, model_in_force
 from curate.store.audit import Audit, open_audit
 
 HERE = Path(__file__).resolve().parent
@@ -230,11 +230,11 @@ def coco_calibration(study: Study) -> Iterator[Row]:
         for queue in QUEUES:
             shown = shown_to_people(here.audit, open_to, queue, REVIEWS, seed)
             found = study.learn(here.audit, labels_of(here.masks, here.bad, shown), seed=seed)
-            model = model_in_force(found.audit.path, found.audit.info.get(MODEL))
+            model = model_in_force(found.audit.path, found.audit.info.quality_model)
             quality, before, bad = [], [], []
             for each in plantings:
                 inside = each.masks["image_id"].isin(held).to_numpy()
-                reference = each.audit.info["references"]["quality"]
+                reference = each.audit.info.references["quality"]
                 judged = compute_quality(each.masks[inside], reference, model).columns
                 quality.append(judged["quality_score"])
                 before.append(each.masks["quality_score"][inside])

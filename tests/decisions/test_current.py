@@ -145,11 +145,11 @@ def test_rules_are_settings_of_the_audit(today, reviews: Reviews, said) -> None:
     assert plan["reasons"] == "people disagree: 1 accept, 1 reject (ann and bob)"
     for rule, action in (("latest", "accept"), ("strictest", "reject"), ("majority", "review")):
         done = curate.decide(today.path, rule=rule)
-        assert done.info["people"]["rule"] == rule
+        assert done.info.people["rule"] == rule
         assert today.masks(["action"])["action"].loc[mask_id] == action
     with pytest.raises(CallError, match="'mayority' is not one of"):
         curate.decide(today.path, rule="mayority")
-    assert curate.decide(today.path, good_iou=0.9).info["people"] == {
+    assert curate.decide(today.path, good_iou=0.9).info.people == {
         "rule": "majority",
         "good_iou": 0.9,
     }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -394,11 +395,11 @@ def test_damage_is_found_wherever_it_is(reviews: Reviews) -> None:
 def test_decisions_of_another_audit_are_refused(reviews: Reviews, tmp_path: Path) -> None:
     reviews.add(one(), origin="f")
     info = reviews.audit.info
-    other = {**info, "source": {**info["source"], "fingerprint": "0" * 32}}
+    other = replace(info, source={**info.source, "fingerprint": "0" * 32})
     with pytest.raises(AuditError, match=r"decisions of another audit \(source 'source.json'"):
         open_reviews(Audit(reviews.audit.path, other))
     # The same source elsewhere, audited in another way, has the same masks.
-    same = {**info, "source": {**info["source"], "path": "/elsewhere/b.json"}, "settings": {}}
+    same = replace(info, source={**info.source, "path": "/elsewhere/b.json"}, settings={})
     shutil.copytree(reviews.audit.path, tmp_path / "copy")
     assert len(open_reviews(Audit(tmp_path / "copy", same)).decisions()) == 1
 

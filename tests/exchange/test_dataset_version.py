@@ -65,7 +65,7 @@ def new(folders: tuple[Path, Path], tmp_path: Path) -> Audit:
 
 
 def version(audit: Audit) -> str:
-    return short(audit.info["version"])
+    return short(audit.info.version)
 
 
 def sent(audit: Audit, folder: Path, to: str, crops: bool | None = None) -> Path:
@@ -220,7 +220,7 @@ def test_what_no_version_is_says_nothing() -> None:
 def test_an_audit_without_a_version_names_none(old: Audit, new: Audit, tmp_path: Path) -> None:
     """Audits of earlier versions of curate have none."""
     came = in_rows(sent(old, tmp_path, "csv"), False)
-    info = {key: value for key, value in new.info.items() if key != "version"}
+    info = {key: value for key, value in new.info.as_dict().items() if key != "version"}
     (new.path / "audit.json").write_bytes(orjson.dumps(info))
     assert NAME not in curate.write_queue(new.path, record=False, actions=ALL)
     assert import_file(open_audit(new.path), came).added.actions == {"reject": 1}

@@ -249,7 +249,7 @@ def test_pictures_that_are_missing(audit: Audit, tmp_path: Path) -> None:
     with pytest.raises(CallError, match="no mask of the queue can be shown"):
         write_queue(audit, rows, tmp_path / "a", "label-studio", how=ExportOptions(images=pictures))
     assert not (tmp_path / "a").exists()
-    shutil.copy(Path(audit.info["inputs"]["images"]) / "2.png", pictures)
+    shutil.copy(Path(audit.info.inputs["images"]) / "2.png", pictures)
     how = ExportOptions(images=pictures)
     assert write_queue(audit, rows, tmp_path / "b", "label-studio", how=how) == 6
     assert "Not in it: 6 masks of the queue" in (tmp_path / "b" / "README.txt").read_text()

@@ -204,4 +204,4 @@ def rle_of(audit: Audit, mask: int) -> dict[str, Any]:
 
 
 def audit_source(audit: Audit) -> Path:
-    return Path(audit.info["source"]["path"])
+    return Path(audit.info.source["path"])

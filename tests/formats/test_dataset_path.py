@@ -41,7 +41,7 @@ def test_a_yaml_file_stands_for_its_dataset(path: str, tmp_path: Path) -> None:
     table = read(yaml)
     assert table.masks["category"].tolist() == ["cell"]
     done = curate.audit(yaml, tmp_path / "out")
-    assert done.info["source"]["path"] == str(root)
+    assert done.info.source["path"] == str(root)
 
 
 def test_a_yaml_file_without_labels_is_refused_by_what_it_says(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_what_lies_beside_a_source_and_is_not_read_is_named(tmp_path: Path) -> N
     source = tmp_path / "in"
     yolo(source / "ytrain")
     (source / "ann.xml").write_text(XML)
-    notes = curate.audit(source, tmp_path / "out").info["notes"]
+    notes = curate.audit(source, tmp_path / "out").info.notes
     said = [note["text"] for note in notes if note["kind"] == "others_beside"]
     assert said == [
         "read as CVAT for images 1.1; beside it, and not read: ytrain (YOLO segmentation labels)"
@@ -68,10 +68,10 @@ def test_a_file_of_another_format_beside_labels_is_named(tmp_path: Path) -> None
     source = yolo(tmp_path / "in")
     (source / "ann.xml").write_text(XML)
     found = curate.audit(source, tmp_path / "out", format="yolo").info
-    assert [note["kind"] for note in found["notes"]] == ["others_beside"]
+    assert [note["kind"] for note in found.notes] == ["others_beside"]
     (source / "ann.xml").unlink()
     found = curate.audit(source, tmp_path / "out2").info
-    assert "others_beside" not in [note["kind"] for note in found.get("notes", [])]
+    assert "others_beside" not in [note["kind"] for note in found.notes]
 
 
 def test_datasets_with_different_classes_are_not_read_as_one(tmp_path: Path) -> None:

@@ -308,8 +308,8 @@ def test_files_of_boxes_are_all_for_review_and_pruning_keeps_them(
 ) -> None:
     path = build(tmp_path, [None] * 3)
     audit = curate.audit(path, tmp_path / "audit")
-    assert audit.info["counts"]["actions"] == {"review": 3}
-    note = next(note for note in audit.info["notes"] if note["kind"] == "no_segmentation")
+    assert audit.info.counts["actions"] == {"review": 3}
+    note = next(note for note in audit.info.notes if note["kind"] == "no_segmentation")
     assert (note["count"], note["share"]) == (3, 1.0)
     assert note["text"] in summary_text(audit, summary(audit))
     assert note["text"] in (audit.path / "report.html").read_text()

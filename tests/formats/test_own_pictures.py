@@ -163,14 +163,14 @@ def test_pictures_of_the_dataset_are_used(make: Callable[[Path], Path], tmp_path
     pictures = done.images(["file_name", "picture_path", "status"])
     assert pictures["picture_path"].tolist() == pictures["file_name"].tolist()
     assert pictures["status"].tolist() == ["ok"] * 3
-    where = done.info["settings"]["pictures"]
+    where = done.info.settings["pictures"]
     assert f"pictures: {where}, 3 of 3" in summary_text(done, summary(done))
     assert done.masks()["edge_score"].notna().all()
 
 
 def settings_of(source: Path, out: Path, **given: Any) -> dict[str, Any]:
     info = audit(source, out, inputs=Inputs(**given)).info
-    return {"images": info["inputs"].get("images"), "pictures": info["settings"].get("pictures")}
+    return {"images": info.inputs.get("images"), "pictures": info.settings.get("pictures")}
 
 
 def test_given_pictures_come_first_and_none_can_be_asked_for(tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_given_pictures_come_first_and_none_can_be_asked_for(tmp_path: Path) -> 
     given = settings_of(source, tmp_path / "given", images=source / "images")
     assert given == {"images": str(source / "images"), "pictures": None}
     none = curate.audit(source, tmp_path / "none", images="none")
-    assert none.info["inputs"] == {}
-    assert "pictures" not in none.info["settings"]
+    assert none.info.inputs == {}
+    assert "pictures" not in none.info.settings
     assert "picture_path" not in none.images().columns
 
 

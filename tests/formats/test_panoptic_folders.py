@@ -42,7 +42,7 @@ def test_a_folder_stands_for_its_one_json(tmp_path: Path, below: str, given: str
     assert dataset_path(tmp_path / given) == path
     assert read(tmp_path / given).masks["category"].tolist() == ["cat", "cat"]
     done = curate.audit(tmp_path / given, tmp_path / "out")
-    assert done.info["source"]["format"] == "coco-panoptic"
+    assert done.info.source["format"] == "coco-panoptic"
     with pytest.raises(CurateError, match="not written back"):
         curate.prune(done.path, tmp_path / "pruned")
 

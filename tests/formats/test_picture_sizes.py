@@ -162,7 +162,7 @@ def test_prune_and_write_read_back_with_the_same_pictures(
     out = tmp_path / "audit"
     curate.audit(path, out, images=pictures(tmp_path, "a.png", "b.png"))
     audit = open_audit(out)
-    notes = [note for note in audit.info["notes"] if note["kind"] == "sizes_from_pictures"]
+    notes = [note for note in audit.info.notes if note["kind"] == "sizes_from_pictures"]
     assert [(note["count"], note["share"]) for note in notes] == [(2, 1.0)]
     assert set(audit.masks(["status"])["status"]) == {"ok"}
     ids = audit.masks(["mask_id"]).index.tolist()

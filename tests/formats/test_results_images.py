@@ -123,7 +123,7 @@ def test_an_audit_keeps_what_it_was_told_and_prunes(tmp_path: Path) -> None:
     curate.audit(path, out, annotations=annotations(tmp_path, [7, 12]))
     audit = open_audit(out)
     assert set(audit.masks(["file_name"])["file_name"]) == {"p0.jpg", "p1.jpg"}
-    assert audit.info["inputs"]["annotations"].endswith("instances.json")
+    assert audit.info.inputs["annotations"].endswith("instances.json")
     curate.prune(out, tmp_path / "better.json")
     assert json.loads((tmp_path / "better.json").read_text()) == [twice[0], twice[2]]
 

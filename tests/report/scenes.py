@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
 from curate.rle import Runs, bbox, concat, encode_counts, from_dense
-from curate.store.audit_info import SCHEMA_VERSION
+from curate.store.audit_info import SCHEMA_VERSION, AuditInfo, read_info
 
 HOSTILE = (
     '<img src=x onerror="window.hacked=1">',
@@ -42,8 +42,10 @@ class HandMade:
     path: Path
 
     @property
-    def info(self) -> dict[str, Any]:
-        return dict(json.loads((self.path / "audit.json").read_text()))
+    def info(self) -> AuditInfo:
+        info = read_info(self.path)
+        assert info is not None
+        return info
 
     def query(self, sql: str) -> pd.DataFrame:
         with duckdb.connect() as connection:
@@ -256,5 +258,6 @@ def write_audit(
     for view, frame in (("masks", masks), ("images", images)):
         (path / view).mkdir(parents=True)
         frame.to_parquet(path / view / "part-00000.parquet", index=False)
-    (path / "audit.json").write_text(json.dumps(about))
+    own = {"schema_version": SCHEMA_VERSION, "state": "complete"}
+    (path / "audit.json").write_text(json.dumps(own | about))
     return HandMade(path)

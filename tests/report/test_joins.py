@@ -39,7 +39,7 @@ DETECTIONS = {
 def audit_with(folder: Path, **joined: dict[str, Any]) -> HandMade:
     full = minimal(folder / "full")
     masks, images = full.query("select * from masks"), full.query("select * from images")
-    return write_audit(folder / "audit", masks, images, full.info | {"joins": joined})
+    return write_audit(folder / "audit", masks, images, full.info.as_dict() | {"joins": joined})
 
 
 def section(page: str) -> str:

@@ -24,7 +24,6 @@ from curate.reporting import (
 )
 from curate.reporting.queries import ReportSource
 from curate.reporting.svg_figures import marks
-from curate.store.audit_info import SCHEMA_VERSION
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +114,14 @@ def test_a_score_that_never_varies_is_not_paired(source: ReportSource) -> None:
 
 
 def test_stability_curve() -> None:
-    curve = distributions.stability_curve(info())
+    curve = distributions.stability_curve(info()["stability_curve"])
     assert curve is not None
     assert curve.offsets == [0.0, 0.5, 1.0, 1.5, 2.0]
     assert svg_figures.line(curve).mean.startswith("M0 0")
+    assert distributions.stability_curve(None) is None
     assert distributions.stability_curve({}) is None
     holes = {"offsets": [0, 1], "mean": [1, None], "p10": [1, 1], "p90": [1, 1]}
-    assert distributions.stability_curve({"stability_curve": holes}) is None
+    assert distributions.stability_curve(holes) is None
 
 
 def test_bars_stay_in_their_box() -> None:
@@ -259,4 +259,4 @@ def minimal(path: Path, **columns: list[object]) -> HandMade:
     images = pd.DataFrame(
         {"image_id": [0], "file_name": ["a.png"], "height": [10], "width": [10], "status": ["ok"]}
     )
-    return write_audit(path / "audit", masks, images, {"schema_version": SCHEMA_VERSION})
+    return write_audit(path / "audit", masks, images, {})

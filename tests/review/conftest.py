@@ -30,7 +30,7 @@ from server import Client, Hosted, Serve, Server, servers_on
 def drawn_audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn audit that knows its pictures; tests take copies of it."""
     audit, pictures = write_scenes(tmp_path_factory.mktemp("review"))
-    info = audit.info
+    info = audit.info.as_dict()
     info["source"]["fingerprint"] = "0123456789abcdef0123456789abcdef"
     info["inputs"] = {"images": str(pictures)}
     (audit.path / "audit.json").write_text(json.dumps(info))

@@ -37,7 +37,7 @@ def write_wide_audit(folder: Path) -> Path:
     masks = pd.read_parquet(part)
     masks["action"] = "review"
     masks.to_parquet(part, index=False)
-    about = audit.info
+    about = audit.info.as_dict()
     about["source"]["fingerprint"] = "fedcba9876543210fedcba9876543210"
     about["inputs"] = {"images": str(pictures)}
     (audit.path / "audit.json").write_text(json.dumps(about))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from curate.people.webapp.startup import ReviewSettings
 from curate.quality.label_free import signals
 from curate.store.audit import Audit
 from curate.store.audit_files import part_paths
+from curate.store.audit_records import References, TailReference
 
 BOX = {"bbox_x": 10.0, "bbox_y": 20.0, "bbox_w": 30.0, "bbox_h": 40.0}
 DECLARED = {f"declared_{side}": value for side, value in zip("xywh", (5, 20, 30, 40), strict=True)}
@@ -60,6 +62,15 @@ def test_a_blind_queue_marks_nothing(audit: Audit) -> None:
         server.kill()
 
 
+def usual(values: dict[str, float]) -> References:
+    """References of an audit by which these values are usual."""
+    tails: dict[str, TailReference] = {
+        name: {"value": [0.0], "share": [1.0], "usual": value, "median": value}
+        for name, value in values.items()
+    }
+    return {"quality": tails, "quality_quantiles": {"values": []}}
+
+
 def test_what_a_low_score_means_is_said_of_low_scores_only(audit: Audit) -> None:
     names = audit.query("describe masks")["column_name"].tolist()
     column = next(name for name in signals() if name in names and describe_scores()[name].words)
@@ -68,7 +79,7 @@ def test_what_a_low_score_means_is_said_of_low_scores_only(audit: Audit) -> None
         at = table.schema.names.index(column)
         values = pa.array([(0.6, 0.85, 1.0)[k % 3] for k in range(len(table))])
         pq.write_table(table.set_column(at, column, values), path)
-    audit.info["references"] = {"quality": {column: {"usual": 0.8}}}
+    audit = replace(audit, info=replace(audit.info, references=usual({column: 0.8})))
     review = ReviewSession(audit, ReviewSettings())
     try:
         cards = [review.cards.card(row) for row in range(len(review.queue))]

@@ -115,7 +115,7 @@ def test_fixes_and_missing_masks_stand_beside_the_old(audit: Audit, serve: Serve
 
 
 def test_an_audit_without_pictures_is_shown_without(audit: Audit) -> None:
-    info = dict(audit.info)
+    info = audit.info.as_dict()
     info.pop("inputs")
     (audit.path / "audit.json").write_bytes(orjson.dumps(info))
     server = Server(audit.path).start()

@@ -352,7 +352,7 @@ def few_masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     masks = pd.read_parquet(part)
     masks["action"] = "review"
     masks.to_parquet(part, index=False)
-    info = audit.info
+    info = audit.info.as_dict()
     info["source"]["fingerprint"] = "0123456789abcdef0123456789abcdef"
     (audit.path / "audit.json").write_text(json.dumps(info))
     return audit.path

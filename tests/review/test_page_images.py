@@ -84,7 +84,7 @@ def test_each_image_is_asked_about_once(wide: Audit, browser: Any, serve_wide: S
 
 
 def test_without_pictures_nobody_is_asked(wide: Audit, browser: Any, serve_wide: Serve) -> None:
-    about = wide.info
+    about = wide.info.as_dict()
     about["inputs"] = {}
     (wide.path / "audit.json").write_text(json.dumps(about))
     curate.write_queue(wide.path, kind="estimate", budget=14, whole_images=True)

@@ -269,7 +269,7 @@ def test_a_change_of_the_source_that_its_fingerprint_does_not_show_is_found_on_r
     content["annotations"][2]["segmentation"][0][0] += 2
     source.write_text(json.dumps(content))
     monkeypatch.setattr("curate.writing.naming.fingerprint", lambda path: fingerprint_before)
-    fingerprint_before = audit.info["source"]["fingerprint"]
+    fingerprint_before = audit.info.source["fingerprint"]
     for verb in (curate.prune, curate.write):
         with pytest.raises(SourceError, match="it has changed since it was audited"):
             verb(audit.path, out)

@@ -174,7 +174,7 @@ def _remove_checkpoints(target: Path) -> None:
 
 def open_images(audit: Audit, images: Path | None) -> ImageFolder:
     """Return the folder of the pictures: the given one, or the audit's."""
-    known = images or audit.info["inputs"].get("images")
+    known = images or audit.info.inputs.get("images")
     if known is None:
         raise CallError("the audit was given no pictures", str(audit.path), "give --images DIR")
     return open_pictures(audit, Path(known))

@@ -78,7 +78,7 @@ class RecordHeader:
             "tool": "curate",
             "tool_version": __version__,
             "identity": self.identity,
-            "audit": {"path": str(self.audit.path.resolve()), "source": self.audit.info["source"]},
+            "audit": {"path": str(self.audit.path.resolve()), "source": self.audit.info.source},
             "settings": asdict(self.settings),
             "device": self.device.name,
         }

@@ -56,7 +56,7 @@ from curate.people.exchange.tool_shapes import ImageExport
 from curate.people.reviews.review_file import Reviews
 from curate.rle import CocoRle
 from curate.store.audit import Audit
-from curate.store.audit_sql import dataset_version, source_of
+from curate.store.audit_sql import dataset_version
 from curate.store.rows_by_id import rows_of
 
 
@@ -129,7 +129,7 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) 
     rows = rows.drop_duplicates("mask_id").reset_index(drop=True)
     categories, numbers = _categories(audit, rows)
     images = _images(audit, rows)
-    info = make_queue_info(source_of(audit).get("path", audit.path), dataset_version(audit))
+    info = make_queue_info(audit.info.source.get("path", audit.path), dataset_version(audit))
     written = 0
     with new_file(out) as file:
         head = {"info": info, "licenses": [], "images": images, "categories": categories}

@@ -297,7 +297,7 @@ class _AuditComparison:
         empty = pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in _DECISION.items()})
         none = pd.DataFrame({"image_id": np.empty(0, np.int64)})
         decided = pd.concat(self._decisions, ignore_index=True) if self._decisions else empty
-        total = int(self._audit.info.get("counts", {}).get("images", 0))
+        total = self._audit.info.counts["images"] if self._audit.info.counts else 0
         counts = self._counts
         return ImportedDecisions(
             decisions=self._shown.add_draws(decided),

@@ -169,7 +169,7 @@ def read_dataset_ids(path: Path) -> IntArray:
 
 def _is_source(reviews: Reviews, path: Path) -> bool:
     """Return whether a path is what the audit was made of."""
-    source = reviews.audit.info.get("source", {}).get("path")
+    source = reviews.audit.info.source.get("path")
     return source is not None and Path(source).resolve() == path.resolve()
 
 

@@ -93,7 +93,7 @@ def find_pictures(audit: Audit, how: ExportOptions) -> RecentPictures | None:
     Raises:
         SourceError: It is not there.
     """
-    known = how.images or audit.info.get("inputs", {}).get("images")
+    known = how.images or audit.info.inputs.get("images")
     if known is None:
         return None
     return RecentPictures(Path(known), known=known_pictures(audit, Path(known)))

@@ -44,7 +44,6 @@ from curate.people.exchange.table_columns import (
 )
 from curate.people.reviews.review_file import Reviews
 from curate.store.audit import Audit
-from curate.store.audit_sql import source_of
 
 _HEAD_BYTES = 1 << 16
 _BATCH = 20_000
@@ -218,7 +217,7 @@ def write_json(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) 
     Each mask has a ``decision``, null until people fill it in.
     """
     del how
-    head = {"audit": str(audit.path), "source": source_of(audit).get("path")}
+    head = {"audit": str(audit.path), "source": audit.info.source.get("path")}
     with new_file(out) as file:
         file.write(orjson.dumps(head)[:-1] + b',"masks":[')
         for k, record in enumerate(plain_records(add_decision_column(rows))):

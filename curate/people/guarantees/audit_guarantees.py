@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,12 +20,8 @@ from curate.pipeline.deciding import decide_audit
 from curate.policy.certificate_in_force import with_certificate
 from curate.policy.policy import Policy
 from curate.store.audit import Audit
-from curate.store.audit_files import write_json
-from curate.store.audit_info import INFO
+from curate.store.audit_files import write_info
 from curate.store.audit_sql import column_types, population_sql
-
-ESTIMATE = "estimate"
-"""Where an estimate stands in ``audit.json``."""
 
 MORE_REVIEWS = 100
 """Further reviews whose worth is told."""
@@ -165,15 +161,16 @@ def store_certificate(audit: Audit, found: CertificationResult) -> Audit:
 
     One that certifies nothing is kept too: then nothing is accepted.
     """
-    said = certificate_dict(found.certificate) | {"share_after_more": found.share_after_more}
-    info = with_certificate(audit.info, said)
-    policy = Policy.from_dict(audit.info["policy"])
+    stated = certificate_dict(found.certificate)
+    stated["share_after_more"] = found.share_after_more
+    info = with_certificate(audit.info, stated)
+    policy = Policy.from_dict(info.policy or {})
     with Pool(1) as pool:
         return decide_audit(audit.path, info, policy, pool)
 
 
 def store_estimate(audit: Audit, found: Estimate) -> Audit:
     """Write an estimate into ``audit.json``, for the report."""
-    info = audit.info | {ESTIMATE: estimate_dict(found)}
-    write_json(audit.path / INFO, info)
+    info = replace(audit.info, estimate=estimate_dict(found))
+    write_info(audit.path, info)
     return Audit(audit.path, info)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
-from typing import Any
 
 from curate.people.guarantees.certify import Certificate
 from curate.people.guarantees.estimate import Estimate, Interval
+from curate.store.audit_records import CertificateRecord, EstimateRecord, IntervalRecord
 
 NAMES = {
     "good_share": "share of good masks",
@@ -18,22 +17,38 @@ NAMES = {
 }
 
 
-def to_json_value(value: Any) -> Any:
-    """Return a value as JSON can hold it: NaN becomes None."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _finite_or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
-def certificate_dict(found: Certificate) -> dict[str, Any]:
+def certificate_dict(found: Certificate) -> CertificateRecord:
     """Return a certificate as plain values; ``tested`` is a list, a dict a threshold."""
-    values = {name: to_json_value(value) for name, value in vars(found).items() if name != "tested"}
-    values["notes"] = list(found.notes)
-    values["tested"] = [
-        {str(name): to_json_value(value) for name, value in row.items()}
-        for row in found.tested.to_dict("records")
-    ]
-    return values
+    return {
+        "threshold": found.threshold,
+        "accepted": found.accepted,
+        "share": found.share,
+        "max_bad": found.max_bad,
+        "confidence": found.confidence,
+        "reviewed": found.reviewed,
+        "bad_found": found.bad_found,
+        "bad_share": _finite_or_none(found.bad_share),
+        "reviews_for_next": found.reviews_for_next,
+        "reviews_needed": found.reviews_needed,
+        "test": found.test,
+        "notes": list(found.notes),
+        "tested": [
+            {
+                "threshold": float(row["threshold"]),
+                "accepted": int(row["accepted"]),
+                "share": float(row["share"]),
+                "bad_share": _finite_or_none(row["bad_share"]),
+                "p_value": _finite_or_none(row["p_value"]),
+                "level": float(row["level"]),
+                "certified": bool(row["certified"]),
+            }
+            for row in found.tested.to_dict("records")
+        ],
+    }
 
 
 def format_certificate(found: Certificate) -> str:
@@ -62,19 +77,30 @@ def format_certificate(found: Certificate) -> str:
     return "\n".join([*lines, *found.notes])
 
 
-def estimate_dict(found: Estimate) -> dict[str, Any]:
+def estimate_dict(found: Estimate) -> EstimateRecord:
     """Return an estimate as plain values."""
     return {
         "confidence": found.confidence,
         "masks": found.masks,
         "reviewed": found.reviewed,
         "unit": found.unit,
-        "intervals": {
-            name: {key: to_json_value(value) for key, value in asdict(interval).items()}
-            for name, interval in found.intervals.items()
-        },
+        "intervals": {name: _interval_dict(interval) for name, interval in found.intervals.items()},
         "zero_failures": {f"{share:g}": count for share, count in found.zero_failures.items()},
         "notes": list(found.notes),
+    }
+
+
+def _interval_dict(found: Interval) -> IntervalRecord:
+    return {
+        "name": found.name,
+        "value_low": found.value_low,
+        "value_high": found.value_high,
+        "low": found.low,
+        "high": found.high,
+        "method": found.method,
+        "width_reviews": _finite_or_none(found.width_reviews),
+        "width_predicted": _finite_or_none(found.width_predicted),
+        "unknown": found.unknown,
     }
 
 

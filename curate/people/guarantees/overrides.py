@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 
 from curate.dataset.notes import count_noun
-from curate.policy.certificate_in_force import CERTIFICATE, NOTHING, certified_line
+from curate.policy.certificate_in_force import NOTHING, certified_line
+from curate.store.audit_info import AuditInfo
+from curate.store.audit_records import CertificateRecord
 from curate.store.audit_sql import Queried, has_people, population_sql
 
 CHANGES = {
@@ -41,7 +43,7 @@ class Informed(Queried, Protocol):
     """An audit's views, with ``audit.json``."""
 
     @property
-    def info(self) -> dict[str, Any]:
+    def info(self) -> AuditInfo:
         """The content of ``audit.json``."""
 
 
@@ -89,7 +91,7 @@ class CertificateOverrides:
     beyond: int
     added: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, bool | int]:
         """Return plain values."""
         return asdict(self)
 
@@ -108,7 +110,7 @@ def compare_with_certificate(
     Returns:
         None where there is no certificate, or the masks lack what it is about.
     """
-    line = certified_line(audit.info) if line is None else line
+    line = certified_line(audit.info.certificate) if line is None else line
     described = audit.query("describe masks")
     types = dict(zip(described["column_name"], described["column_type"], strict=True))
     if line is None or not {"rule_action", "quality_score", "action", "status"} <= types.keys():
@@ -163,7 +165,7 @@ def describe_overrides(found: CertificateOverrides) -> list[str]:
     return sentences
 
 
-def format_bound(certificate: Mapping[str, Any]) -> str:
+def format_bound(certificate: CertificateRecord) -> str:
     """Return a certificate's bound in a few words."""
     sure = f"with {certificate['confidence']:.0%} confidence"
     if certificate["threshold"] is None:
@@ -180,9 +182,9 @@ def describe_certificate(audit: Informed, added: int = 0) -> list[str]:
         added: How many masks people added.
     """
     found = compare_with_certificate(audit, added=added)
-    if found is None:
+    if found is None or audit.info.certificate is None:
         return []
-    return [format_bound(audit.info[CERTIFICATE]), *describe_overrides(found)]
+    return [format_bound(audit.info.certificate), *describe_overrides(found)]
 
 
 def _describe_inside(found: CertificateOverrides) -> list[str]:

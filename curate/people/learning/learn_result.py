@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from curate.store.audit import Audit
+from curate.store.audit_records import LearningRecord
 
 USED, CALIBRATED, KEPT = "learned", "calibrated", "kept"
 """Outcomes: a model is in force that orders masks better; the order is as before and its scale is a
@@ -27,14 +27,14 @@ class LearningResult:
     """
 
     audit: Audit
-    record: dict[str, Any] = field(repr=False)
+    record: LearningRecord = field(repr=False)
 
     @property
     def outcome(self) -> str:
         """Return "learned", "calibrated" or "kept"."""
-        return str(self.record["outcome"])
+        return self.record["outcome"]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> LearningRecord:
         """Return the record."""
         return self.record
 
@@ -62,11 +62,12 @@ class LearningResult:
                 f"extrapolated: {r['extrapolated']:.0%} of the dataset is less prominent than "
                 "what people saw"
             )
-        if r["start"]:
-            lines.append(r["start"]["why"])
-        if r["check"]:
+        start, check = r["start"], r["check"]
+        if "why" in start:
+            lines.append(start["why"])
+        if "masks" in check:
             lines.append(
-                f"on {r['check']['masks']:,} masks of the random sample: calibration error "
-                f"{r['check']['calibration_error']:.3f}"
+                f"on {check['masks']:,} masks of the random sample: calibration error "
+                f"{check['calibration_error']:.3f}"
             )
         return "\n".join(lines)

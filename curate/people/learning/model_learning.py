@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -33,7 +32,7 @@ from curate.quality.features import evidence_shares
 from curate.quality.metrics import average_precision, calibration_error, reliability
 from curate.quality.model import QualityModel, explain
 from curate.quality.model_file import to_bytes
-from curate.quality.model_in_force import FOLDER, MODEL
+from curate.quality.model_in_force import FOLDER
 from curate.quality.sample_weights import choose_pseudo_good, find_unreviewed, poststratify
 from curate.quality.training import (
     START,
@@ -48,12 +47,20 @@ from curate.quality.training import (
     stack_and_evaluate,
 )
 from curate.store.audit import Audit
-from curate.store.audit_files import write_json, writing
-from curate.store.audit_info import DECIDING, INFO
-
-LEARNING = "learning"
-"""Where ``audit.json`` holds what came of learning: of the model in force, if there is one."""
-
+from curate.store.audit_files import write_info, writing
+from curate.store.audit_info import DECIDING
+from curate.store.audit_records import (
+    ContinuedLearning,
+    Empty,
+    FitRecord,
+    ImportanceRecord,
+    LearningRecord,
+    MetricsRecord,
+    QualityModelRecord,
+    ReliabilityRecord,
+    SampleCheckRecord,
+    StartRecord,
+)
 
 MIN_UNSEEN = 5
 """Bad masks, good masks and images that a start must be new to, so that it can be tried on them."""
@@ -68,12 +75,12 @@ class _ModelChoice:
     Attributes:
         label_free: The calibrated suspicion alone.
         model: The chosen model.
-        start: Record of the starting model; empty without one.
+        start: Record of the starting model; None without one.
     """
 
     label_free: CrossValidated
     model: CrossValidated
-    start: dict[str, Any]
+    start: StartRecord | None
 
 
 def learn(
@@ -106,8 +113,9 @@ def learn(
     began = time.monotonic()
     check_finished(audit)
     asked = _hash_inputs(audit, labels, start, seed)
-    if audit.info.get(MODEL, {}).get("asked") == asked and LEARNING in audit.info:
-        return LearningResult(audit, audit.info[LEARNING])
+    in_force, learned = audit.info.quality_model, audit.info.learning
+    if in_force and in_force.get("asked") == asked and learned:
+        return LearningResult(audit, learned)
     given = find_start(audit, None if start is None else Path(start))
     also = given.model.columns.names if given else ()
     reviewed = gather_reviewed(audit, labels, also)
@@ -122,14 +130,17 @@ def learn(
     model = replace(model, seen=seen.astype(np.uint64))
     if progress:
         progress("learning", 1, 1, len(lessons))
-    outcome, why = _decide_outcome(choice, lessons, audit.info)
-    record = {
+    outcome, why = _decide_outcome(choice, lessons, in_force)
+    record: LearningRecord = {
         "outcome": outcome,
         "why": why,
         "seed": seed,
         **_measure_model(reviewed, lessons, choice, model),
+        "seconds": round(time.monotonic() - began, 3),
     }
-    return _store_result(audit, model, reviewed, record, (asked, began, progress))
+    if outcome == KEPT:
+        return _keep_model(audit, record)
+    return _store_model(audit, model, reviewed, record, asked, progress)
 
 
 def _hash_inputs(
@@ -141,7 +152,7 @@ def _hash_inputs(
     """
     frame = labels.sort_index().reset_index().astype(str)
     rows = [list(frame.columns), *frame.to_numpy().tolist()]
-    other = f"{audit.info.get('identity')} {audit.info.get('version')} {start} {seed}"
+    other = f"{audit.info.identity} {audit.info.version} {start} {seed}"
     return hashlib.sha256(f"{other}\n{rows}".encode()).hexdigest()
 
 
@@ -191,24 +202,34 @@ def _choose_model(
         if is_better(together, label_free, lessons, everything):
             chosen = together
     if given is None or lessons.unseen is None:
-        return _ModelChoice(label_free, chosen, {})
+        return _ModelChoice(label_free, chosen, None)
     name, new = given.name, lessons.unseen
-    about: dict[str, Any] = {"name": name, "reviews": int(new.sum()), "helped": False}
+    reviews = int(new.sum())
     if given.too_long or not _has_enough(lessons, new):
         why = "it has grown too long" if given.too_long else "it has seen these images"
-        return _ModelChoice(
-            label_free, chosen, about | {"why": f"{name} was not started from: {why}"}
-        )
+        not_used: StartRecord = {
+            "name": name,
+            "reviews": reviews,
+            "helped": False,
+            "why": f"{name} was not started from: {why}",
+        }
+        return _ModelChoice(label_free, chosen, not_used)
     without = stack_and_evaluate(said, chosen.experts, lessons, new)
     warm = stack_and_evaluate(said, (*chosen.experts, START), lessons, new)
-    about["helped"] = is_better(warm, without, lessons, new)
-    about |= {"log_loss": warm.loss, "without": without.loss}
-    about["why"] = (
-        f"starting from {name} {'helped' if about['helped'] else 'did not help'}: on "
-        f"{about['reviews']:,} reviews that it had not seen, log loss {warm.loss:.4f} with it and "
-        f"{without.loss:.4f} without"
-    )
-    return _ModelChoice(label_free, warm if about["helped"] else chosen, about)
+    helped = is_better(warm, without, lessons, new)
+    tried: StartRecord = {
+        "name": name,
+        "reviews": reviews,
+        "helped": helped,
+        "log_loss": warm.loss,
+        "without": without.loss,
+        "why": (
+            f"starting from {name} {'helped' if helped else 'did not help'}: on {reviews:,} "
+            f"reviews that it had not seen, log loss {warm.loss:.4f} with it and "
+            f"{without.loss:.4f} without"
+        ),
+    }
+    return _ModelChoice(label_free, warm if helped else chosen, tried)
 
 
 def _has_enough(lessons: TrainingSet, rows: BoolArray) -> bool:
@@ -218,12 +239,11 @@ def _has_enough(lessons: TrainingSet, rows: BoolArray) -> bool:
 
 
 def _decide_outcome(
-    choice: _ModelChoice, lessons: TrainingSet, info: Mapping[str, Any]
+    choice: _ModelChoice, lessons: TrainingSet, before: QualityModelRecord | None
 ) -> tuple[str, str]:
     """Return the outcome ("learned", "calibrated", "kept") and its reason, a sentence."""
     if choice.model.experts != (SUSPICION,):
         return USED, "learned: the quality is now the probability that people find a mask good"
-    before = info.get(MODEL)
     not_better = (
         "what was learned does not order masks better than the label-free score, as far as so few "
         "reviews can tell"
@@ -242,7 +262,7 @@ def _decide_outcome(
 
 def _measure_model(
     reviewed: ReviewedMasks, lessons: TrainingSet, choice: _ModelChoice, model: QualityModel
-) -> dict[str, Any]:
+) -> MetricsRecord:
     """Return the metrics of a model for its record."""
     rows = np.ones(len(lessons), np.bool_)
     if START in choice.model.experts and lessons.unseen is not None:
@@ -260,15 +280,15 @@ def _measure_model(
         "label_free": _summarise(choice.label_free, before),
         "model": _summarise(choice.model, diagram),
         "experts": list(choice.model.experts),
-        "reliability": diagram.to_dict("list"),
+        "reliability": cast(ReliabilityRecord, diagram.to_dict("list")),
         "importance": _rank_columns(reviewed, model),
-        "start": choice.start,
+        "start": choice.start or {},
         "extrapolated": float(find_unreviewed(*reviewed.prominence()).mean()),
         "check": _check_on_sample(reviewed, model),
     }
 
 
-def _summarise(tried: CrossValidated, diagram: pd.DataFrame) -> dict[str, float]:
+def _summarise(tried: CrossValidated, diagram: pd.DataFrame) -> FitRecord:
     return {
         "log_loss": tried.loss,
         "average_precision": tried.precision,
@@ -276,7 +296,7 @@ def _summarise(tried: CrossValidated, diagram: pd.DataFrame) -> dict[str, float]
     }
 
 
-def _rank_columns(reviewed: ReviewedMasks, model: QualityModel) -> list[dict[str, Any]]:
+def _rank_columns(reviewed: ReviewedMasks, model: QualityModel) -> list[ImportanceRecord]:
     """Return the columns by their effect on the dataset's masks, the strongest first."""
     shares = evidence_shares(reviewed.dataset.evidence)
     names = model.columns.names
@@ -291,7 +311,7 @@ def _rank_columns(reviewed: ReviewedMasks, model: QualityModel) -> list[dict[str
     ]
 
 
-def _check_on_sample(reviewed: ReviewedMasks, model: QualityModel) -> dict[str, Any]:
+def _check_on_sample(reviewed: ReviewedMasks, model: QualityModel) -> SampleCheckRecord | Empty:
     """Evaluate the finished model on the held-out random sample."""
     if len(reviewed.check) < MIN_CHECKED:
         return {}
@@ -303,27 +323,32 @@ def _check_on_sample(reviewed: ReviewedMasks, model: QualityModel) -> dict[str, 
         "bad": int(bad.sum()),
         "average_precision": average_precision(-probability, bad, weight) if bad.any() else None,
         "calibration_error": calibration_error(diagram),
-        "reliability": diagram.to_dict("list"),
+        "reliability": cast(ReliabilityRecord, diagram.to_dict("list")),
     }
 
 
-def _store_result(
+def _keep_model(audit: Audit, record: LearningRecord) -> LearningResult:
+    """Write a result that changes nothing, behind that of the model in force, if there is one."""
+    info = audit.info
+    kept = record
+    if info.quality_model and info.learning:
+        continued: ContinuedLearning = {**info.learning, "later": record}
+        kept = continued
+    info = replace(info, learning=kept)
+    write_info(audit.path, info)
+    return LearningResult(Audit(audit.path, info), record)
+
+
+def _store_model(
     audit: Audit,
     model: QualityModel,
     reviewed: ReviewedMasks,
-    record: dict[str, Any],
-    running: tuple[str, float, Progress | None],
+    record: LearningRecord,
+    asked: str,
+    progress: Progress | None,
 ) -> LearningResult:
-    """Write the result; a new model is in force from the moment ``audit.json`` names it."""
-    asked, began, progress = running
-    out, info = audit.path, dict(audit.info)
-    record = record | {"seconds": round(time.monotonic() - began, 3)}
-    if record["outcome"] == KEPT:
-        # What is said of a model in force stays beside it; this is what came after.
-        in_force = {**info.get(LEARNING, {}), "later": record} if MODEL in info else record
-        info[LEARNING] = in_force
-        write_json(out / INFO, info)
-        return LearningResult(Audit(out, info), record)
+    """Write a new model; it is in force from the moment ``audit.json`` names it."""
+    out = audit.path
     data = to_bytes(model)
     checksum = hashlib.sha256(data).hexdigest()
     name = f"quality-{checksum[:12]}.skops"
@@ -331,15 +356,23 @@ def _store_result(
         files.write_bytes(temporary, data)
     probability = model.probability(reviewed.dataset.matrix(model.columns))
     grid = np.quantile(probability, np.linspace(0, 1, GRID + 1)).tolist()
-    in_force = {"file": name, "sha256": checksum, "outcome": record["outcome"]}
-    info[MODEL] = in_force | {"asked": asked, "quality_quantiles": {"values": grid}}
-    info[LEARNING] = record
-    info["state"] = DECIDING
+    info = replace(
+        audit.info,
+        state=DECIDING,
+        quality_model={
+            "file": name,
+            "sha256": checksum,
+            "outcome": record["outcome"],
+            "asked": asked,
+            "quality_quantiles": {"values": grid},
+        },
+        learning=record,
+    )
     info = void_certificate(info, "the quality model changed")
-    write_json(out / INFO, info)
+    write_info(out, info)
     for other in (out / FOLDER).glob("quality-*.skops"):
         if other.name != name:
             files.unlink(other)
     with Pool(1) as pool:
-        done = decide_audit(out, info, Policy.from_dict(info["policy"]), pool, progress)
-    return LearningResult(done, done.info[LEARNING])
+        done = decide_audit(out, info, Policy.from_dict(info.policy or {}), pool, progress)
+    return LearningResult(done, record)

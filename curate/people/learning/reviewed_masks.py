@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from curate.quality.features import FeatureColumns, choose_columns, total_eviden
 from curate.quality.sample_weights import prominence
 from curate.store.audit import Audit
 from curate.store.audit_files import count_parts, part_names, read_part, to_frame
+from curate.store.audit_records import TailReference
 
 MIN_BAD = 5
 MIN_GOOD = 5
@@ -106,7 +107,7 @@ def gather_reviewed(
             needed.
     """
     _check_labels(labels)
-    reference = audit.info["references"]["quality"]
+    reference = audit.info.fitted["quality"]
     everything = sample(audit.path)
     everything = everything[~is_crowd(everything) & (everything["area_px"] > 0)]
     measures = [c.name for c in scorers.columns("mask").values() if c.kind == "measure"]
@@ -138,7 +139,7 @@ def gather_reviewed(
     )
 
 
-def _make_features(frame: pd.DataFrame, reference: dict[str, object]) -> MaskFeatures:
+def _make_features(frame: pd.DataFrame, reference: Mapping[str, TailReference]) -> MaskFeatures:
     return MaskFeatures(frame, label_free.evidence(frame, reference))
 
 
@@ -222,5 +223,5 @@ def check_finished(audit: Audit) -> None:
     Raises:
         AuditError: It holds no mask, or was never decided on.
     """
-    if "references" not in audit.info or not count_parts(audit.path):
+    if audit.info.references is None or not count_parts(audit.path):
         raise AuditError("it holds no masks", str(audit.path), "audit a dataset with masks")

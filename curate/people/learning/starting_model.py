@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from curate.errors import AuditError, SourceError
 from curate.quality.model import QualityModel
 from curate.quality.model_file import LARGEST, from_bytes
-from curate.quality.model_in_force import MODEL, model_in_force
+from curate.quality.model_in_force import model_in_force
 from curate.store.audit import Audit
 from curate.store.audit_info import read_info
 
@@ -47,11 +46,11 @@ def find_start(audit: Audit, path: Path | None) -> StartingModel | None:
         SourceError: The file cannot be read.
     """
     if path is None:
-        model = model_in_force(audit.path, audit.info.get(MODEL))
+        model = model_in_force(audit.path, audit.info.quality_model)
         return None if model is None else StartingModel(model, "the model before")
     if path.is_dir():
-        info: dict[str, Any] = read_info(path) or {}
-        found = model_in_force(path, info.get(MODEL))
+        info = read_info(path)
+        found = model_in_force(path, info.quality_model) if info else None
         if found is None:
             raise AuditError(
                 "there is no quality model", str(path), "run `curate learn` on it first"

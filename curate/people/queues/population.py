@@ -229,7 +229,7 @@ class QueueCandidates:
         A half where quality is a calibrated probability; else where the plan's share of doubtful
         masks ends.
         """
-        if self.audit.info.get("quality_model"):
+        if self.audit.info.quality_model:
             return 0.5
         found = self.audit.query(
             "select avg(case when action = 'accept' then 0.0 else 1.0 end) as doubtful "

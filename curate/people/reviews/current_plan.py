@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +33,7 @@ from curate.scorers.reason_template import JOINT
 from curate.store.audit import Audit
 from curate.store.audit import open_audit as open_pinned
 from curate.store.audit_files import to_frame, writing
-from curate.store.audit_info import read_info
+from curate.store.audit_info import AuditInfo, read_info
 from curate.store.people_overlay import PEOPLE, read_people
 from curate.store.rows_by_id import rows_of
 
@@ -167,14 +166,14 @@ def find_unsettled_masks(audit: Audit) -> dict[int, str]:
     return {mask_id: unsettled_kind(reason) for mask_id, reason in reasons}
 
 
-def _current_state(connection: sqlite3.Connection, rule: str, info: Mapping[str, Any]) -> PlanState:
+def _current_state(connection: sqlite3.Connection, rule: str, info: AuditInfo) -> PlanState:
     """Return the state that a file made now would have."""
     last = [
         int(connection.execute(f"select coalesce(max({name}_id), 0) from {table}").fetchone()[0])
         for name, table in (("decision", "decisions"), ("withdrawn", "withdrawn"))
     ]
     plan = orjson.dumps(
-        [info.get(name) for name in ("policy", "certified_line", "judged_by", "identity")],
+        [info.policy, info.certified_line, info.judged_by, info.identity],
         option=orjson.OPT_SORT_KEYS,
     )
     stamp = hashlib.blake2b(plan, digest_size=8).hexdigest()

@@ -17,7 +17,7 @@ from curate.people.reviews.append_decisions import CheckedBatch, WriteCounts, wr
 from curate.people.reviews.row_frames import fetch_frame
 from curate.people.reviews.validation import check_decisions, check_missing, check_reviewed_images
 from curate.store.audit import Audit
-from curate.store.audit_info import read_info
+from curate.store.audit_info import AuditInfo, read_info
 
 if TYPE_CHECKING:
     import sqlite3
@@ -306,22 +306,22 @@ def file_identity(audit: Audit) -> dict[str, str]:
     is the fingerprint of the source's content and the format it was read in, not where the source
     lies, how it was scored, or under which policy.
     """
-    source = audit.info.get("source", {})
+    source = audit.info.source
     return {
-        "fingerprint": str(source.get("fingerprint", "")),
-        "format": str(source.get("format", "")),
-        "source": Path(str(source.get("path", ""))).name,
+        "fingerprint": source.get("fingerprint", ""),
+        "format": source.get("format", ""),
+        "source": Path(source.get("path", "")).name,
     }
 
 
-def is_same_source(audit: Audit, info: Mapping[str, Any]) -> bool:
+def is_same_source(audit: Audit, info: AuditInfo) -> bool:
     """Return whether ``audit.json`` still names the same source, in the same version.
 
     Args:
         audit: The audit as it was opened.
         info: The content of its ``audit.json`` by now.
     """
-    before, now = file_identity(audit), file_identity(Audit(audit.path, dict(info)))
+    before, now = file_identity(audit), file_identity(Audit(audit.path, info))
     return all(before[name] == now[name] for name in ("fingerprint", "format"))
 
 

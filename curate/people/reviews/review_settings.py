@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from curate.common.option_values import RULES
 from curate.common.ranges import check_numbers
 from curate.policy.grammar import check_choice
-
-SETTINGS = "people"
-"""Where ``audit.json`` holds them."""
+from curate.store.audit_info import AuditInfo
+from curate.store.audit_records import PeopleRecord
 
 
 @dataclass(frozen=True)
@@ -35,10 +32,10 @@ class DecisionSettings:
         check_numbers(good_iou=self.good_iou)
 
     @classmethod
-    def of(cls, info: Mapping[str, Any]) -> DecisionSettings:
+    def of(cls, info: AuditInfo) -> DecisionSettings:
         """Return those of an audit, by the content of its ``audit.json``."""
-        return cls(**info.get(SETTINGS, {}))
+        return cls(**(info.people or {}))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_record(self) -> PeopleRecord:
         """Return plain values, for ``audit.json``."""
-        return asdict(self)
+        return {"rule": self.rule, "good_iou": self.good_iou}

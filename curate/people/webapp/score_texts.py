@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from curate.people.webapp.shown_queue import ShownQueue
 from curate.render.formatting import title_of
+from curate.store.audit_records import References
 
 _PLAIN = ("predicted_iou", "score")
 
@@ -29,13 +28,13 @@ _PERFECT = 0.995
 """What is shown as 1.00, or nearly so, is never called low."""
 
 
-def read_usual(info: Mapping[str, Any]) -> dict[str, float]:
+def read_usual(references: References | None) -> dict[str, float]:
     """Return, by score, the value that nine masks in ten of an audit's dataset reach.
 
     Args:
-        info: ``audit.json``.
+        references: Of the audit; None: nothing is known.
     """
-    reference = (info.get("references") or {}).get("quality") or {}
+    reference = references["quality"] if references else {}
     return {name: float(one["usual"]) for name, one in reference.items()}
 
 

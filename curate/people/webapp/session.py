@@ -73,7 +73,7 @@ class ReviewSession:
         self.assigner = Assigner(self.queue, decided, self.leases)
         self.filters = Filters(self.queue)
         self.name = name_queue(audit, self.queue)
-        usual = read_usual(audit.info)
+        usual = read_usual(audit.info.references)
         version = f"{self.name} {folder}"
         self.cards = Cards(self.queue, version, pictures=bool(self.views), usual=usual)
         self.writer = EventWriter(reviews, self.queue)
@@ -102,7 +102,7 @@ class ReviewSession:
         except TimeoutError:
             filters = {"categories": [], "reasons": [], "scores": []}
         names = [each["name"] for each in filters["categories"]]
-        source = str(self.audit.info.get("source", {}).get("path", ""))
+        source = self.audit.info.source.get("path", "")
         return {
             "queue": self.name,
             "audit": display_text(self.audit.path.resolve().name),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 from curate.errors import CallError
 from curate.people.reviews import Reviews
@@ -17,7 +16,7 @@ from curate.people.webapp.request_parsing import RequestError
 from curate.people.webapp.shown_queue import ShownQueue, make_ranked_queue, make_recorded_queue
 from curate.people.webapp.unsettled import find_unsettled
 from curate.store.audit import Audit
-from curate.store.audit_info import COMPLETE, INFO, read_info
+from curate.store.audit_info import COMPLETE, INFO, AuditInfo, read_info
 
 _SAMPLED_SQL = (
     "select distinct mask_id from drawn join draws using (draw_id)"
@@ -62,7 +61,7 @@ class ShownAudit:
         self.audit = audit
         self._seen = _file_stamp(audit.path / INFO)
 
-    def changed(self) -> dict[str, Any] | None:
+    def changed(self) -> AuditInfo | None:
         """Return the content of ``audit.json`` if it was rewritten since the last call.
 
         Raises:
@@ -74,7 +73,7 @@ class ShownAudit:
         info = read_info(self.audit.path)
         if info is None or not is_same_source(self.audit, info):
             raise RequestError(*(_AUDIT_GONE if info is None else _AUDIT_REPLACED))
-        if info.get("state") != COMPLETE:
+        if info.state != COMPLETE:
             raise RequestError(503, "the audit is being made anew")
         self._seen = stamp
         return info
@@ -106,7 +105,7 @@ def find_images(audit: Audit, settings: ReviewSettings) -> Path | None:
     """Return the folder of pictures; None where there is none."""
     if settings.images is not None:
         return settings.images
-    recorded = (audit.info.get("inputs") or {}).get("images")
+    recorded = audit.info.inputs.get("images")
     folder = Path(recorded) if recorded else None
     return folder if folder is not None and folder.is_dir() else None
 

@@ -210,7 +210,7 @@ def _readme(audit: Audit, out: Path, masks: int, tasks: int, notes: str) -> str:
     return _README.format(
         masks=count_noun(masks, "mask"),
         tasks=count_noun(tasks, "task"),
-        source=audit.info.get("source", {}).get("path", audit.path),
+        source=audit.info.source.get("path", audit.path),
         notes=notes,
         root=shell_quoted(str(folder.parent)),
         title=shell_quoted(folder.name[:50]),
