@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 
 from curate.rle import encode_counts, from_dense
+from curate.store.audit_info import COMPLETE, AuditInfo
+from curate.store.audit_records import SourceRecord
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class SmallAudit:
     """What the steps need of an audit, over frames written as an audit's parts."""
 
     path: Path
-    info: dict[str, Any] = field(default_factory=dict)
+    info: AuditInfo
 
     def query(self, sql: str) -> pd.DataFrame:
         with duckdb.connect() as connection:
@@ -50,7 +52,7 @@ def make_audit(tmp_path: Path) -> MakeAudit:
     """Return a function that writes frames as an audit."""
 
     def make(
-        masks: pd.DataFrame, name: str = "audit", info: dict[str, Any] | None = None
+        masks: pd.DataFrame, name: str = "audit", source: SourceRecord | None = None
     ) -> SmallAudit:
         path = tmp_path / name
         images = masks.groupby("image_id")[["file_name", "height", "width"]].first()
@@ -58,7 +60,7 @@ def make_audit(tmp_path: Path) -> MakeAudit:
         for view, frame in (("masks", masks), ("images", images)):
             (path / view).mkdir(parents=True)
             frame.reset_index().to_parquet(path / view / "part-000000.parquet", index=False)
-        return SmallAudit(path, info or {})
+        return SmallAudit(path, AuditInfo(COMPLETE, source=source or {}))
 
     return make
 

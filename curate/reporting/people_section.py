@@ -162,7 +162,7 @@ def acceptance(certificate: CertificateRecord) -> Chart | None:
 def reliability(model: LearningRecord) -> Chart | None:
     """Draw the share of good masks against the probability that the quality promised."""
     diagram = model["reliability"]
-    masks = diagram["masks"]
+    masks = diagram.get("masks", [])
     if not masks:
         return None
     points = list(zip(diagram["predicted"], diagram["good"], strict=True))

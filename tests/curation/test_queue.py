@@ -84,7 +84,7 @@ def test_csv_is_safe_to_open_in_a_spreadsheet(
 
 
 def test_json_holds_every_row(make_audit: Any, planned: pd.DataFrame, tmp_path: Path) -> None:
-    audit = make_audit(planned, info={"source": {"path": "a.json"}})
+    audit = make_audit(planned, source={"path": "a.json"})
     write_queue(audit, rank_queue(audit), tmp_path / "q.json")
     read = json.loads((tmp_path / "q.json").read_text())
     assert read["source"] == "a.json"

@@ -25,6 +25,7 @@ from curate.people.reviews import open_reviews
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.store.audit import Audit, open_audit
+from curate.store.audit_info import COMPLETE, AuditInfo
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"
@@ -206,7 +207,7 @@ def test_rows_of_two_versions(old: Audit, new: Audit, tmp_path: Path) -> None:
 def test_what_no_version_is_says_nothing() -> None:
     """A spreadsheet rounds an id that looks like a number, and other tools write it in full."""
     own = "123456789012" + "0" * 20
-    audit = Audit(Path("a"), {"version": own})
+    audit = Audit(Path("a"), AuditInfo(COMPLETE, version=own))
     same = [own[:12], own, own[:12].upper(), 123456789012, f" {own[:12]} "]
     nothing = ["", " ", None, float("nan"), 1.23456789012e11, "1.23457E+11", "2", [], {}, True]
     check_version(audit, [*same, *nothing], "f")

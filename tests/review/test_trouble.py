@@ -17,7 +17,7 @@ from server import now_ms
 
 from curate.common import files
 from curate.people.reviews import open_reviews, schema
-from curate.store.audit import Audit
+from curate.store.audit import Audit, open_audit
 
 
 @pytest.fixture
@@ -235,9 +235,9 @@ def test_a_page_of_an_audit_restarted_on_another_version_writes_to_neither(
     (audit.path / "audit.json").write_text(json.dumps(info))
     status, answer = tab.send(tab.decide(second))
     assert (status, "made anew, of another version" in answer["error"]) == (409, True)
-    anew = App(Audit(audit.path, info))
+    anew = App(open_audit(audit.path))
     assert tab.send(tab.decide(second))[0] == 409
-    assert len(decisions(Audit(audit.path, info))) == 0
+    assert len(decisions(open_audit(audit.path))) == 0
     anew.close()
     path.unlink()
     aside.rename(path)

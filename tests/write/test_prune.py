@@ -67,7 +67,7 @@ def planned(tmp_path: Path, content: Content, make_audit: Any) -> Callable[..., 
             gone |= (masks["image_id"] == 70).to_numpy()
         masks["action"] = ["reject" if g else "accept" for g in gone]
         told = {"path": str(source), "format": "coco", "fingerprint": fingerprint(source)}
-        return make_audit(masks, info={"source": told})
+        return make_audit(masks, source=told)
 
     return make
 
@@ -251,7 +251,7 @@ def test_real_masks_are_pruned(data: Path, make_audit: Any, tmp_path: Path) -> N
     source = data / "coco_val2017" / "instances.json"
     masks = read(source).masks
     masks["action"] = ["reject" if k % 5 == 0 else "accept" for k in range(len(masks))]
-    audit = make_audit(masks, info={"source": {"path": str(source), "format": "coco"}})
+    audit = make_audit(masks, source={"path": str(source), "format": "coco"})
     result = prune(audit, tmp_path / "out.json")
     before, after = COCO(str(source)), COCO(str(tmp_path / "out.json"))
     assert len(after.anns) == result.kept
