@@ -91,12 +91,14 @@ def find_signal(name: str, reference: TailReference) -> Column:
     if known := signals().get(name):
         return known
     kind: Literal["score", "measure"] = "score" if name.endswith("_score") else "measure"
-    described = {key: reference[key] for key in _DESCRIPTION if key in reference}
-    return Column(name, name, kind, **({"evidence": "form"} | described))
-
-
-_DESCRIPTION = ("evidence", "best", "worst")
-"""What a reference keeps of a signal of another package."""
+    return Column(
+        name,
+        name,
+        kind,
+        evidence=reference.get("evidence", "form"),
+        best=reference.get("best", 1.0),
+        worst=reference.get("worst", 0.0),
+    )
 
 
 def _lower_tail(values: FloatArray) -> TailReference:
@@ -131,8 +133,10 @@ def fit(frame: pd.DataFrame) -> dict[str, TailReference]:
             known = values[np.isfinite(values)]
             if len(known):
                 reference[name] = _lower_tail(known)
-                if name not in ORDER:
-                    reference[name] |= {key: getattr(column, key) for key in _DESCRIPTION}
+                if name not in ORDER:  # the package that wrote it may be gone when it is read
+                    reference[name]["evidence"] = column.evidence
+                    reference[name]["best"] = column.best
+                    reference[name]["worst"] = column.worst
     return reference
 
 

@@ -8,7 +8,7 @@ required unless it is marked ``NotRequired``, ``float`` stands for any number.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NotRequired, TypedDict, final
+from typing import Literal, NotRequired, TypedDict, final
 
 from curate.common.json_values import JsonObject
 
@@ -90,9 +90,9 @@ class TailReference(TypedDict):
     usual: float
     median: float
     flawed: NotRequired[float]
-    evidence: NotRequired[str]
-    best: NotRequired[float | None]
-    worst: NotRequired[float | None]
+    evidence: NotRequired[Literal["", "contradiction", "form"]]
+    best: NotRequired[float]
+    worst: NotRequired[float]
 
 
 class Quantiles(TypedDict):

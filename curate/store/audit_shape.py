@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import (
     Any,
+    Literal,
     NotRequired,
     Union,
     get_args,
@@ -59,8 +60,8 @@ def shape_of(kind: Any) -> object:
 
     Args:
         kind: A ``TypedDict``, ``dict`` or ``Mapping`` by text, ``list`` or ``Sequence``, ``str``,
-            ``bool``, ``int``, ``float`` (any number), ``object`` (anything); or one of these or
-            None, or :class:`Empty`.
+            ``bool``, ``int``, ``float`` (any number), ``Literal`` (of its type), ``object``
+            (anything); or one of these or None, or :class:`Empty`.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if is_typeddict(kind):
@@ -82,6 +83,8 @@ def shape_of(kind: Any) -> object:
         return Each(shape_of(inner[1]))
     if origin in (list, Sequence):
         return Several(shape_of(inner[0]))
+    if origin is Literal:
+        return tuple({type(one) for one in inner})
     return (int, float) if kind is float else (kind,)
 
 
