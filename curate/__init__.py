@@ -38,7 +38,7 @@ _HOMES = {
     "write_report": "curate.reporting",
 }
 
-_MODULES = ("rle",)
+_MODULES = ("rle", "testing")
 """Public modules, loaded on first use as well."""
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from curate import rle as rle
+    from curate import testing as testing
     from curate.api import audit as audit
     from curate.api import certify as certify
     from curate.api import compare as compare

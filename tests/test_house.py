@@ -61,7 +61,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "reporting",
         "writing",
     ),
-    ("people/webapp",),
+    (
+        "people/webapp",
+        "testing",
+    ),
     ("api",),
     ("cli",),
     ("__main__",),

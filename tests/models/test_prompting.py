@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from bright_segmenter import BrightSegmenter
 
 from curate.networks.segmenters.prompting import (
     MASK_LOGIT,
@@ -16,6 +15,7 @@ from curate.networks.segmenters.prompting import (
 )
 from curate.networks.segmenters.segmenter import Frame
 from curate.rle import concat, from_dense, to_dense
+from curate.testing.bright_segmenter import BrightSegmenter
 
 SIZES = [(480, 640), (640, 480), (1, 1000), (1000, 1), (33, 47)]
 

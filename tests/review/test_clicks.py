@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bright_segmenter import BrightSegmenter
 from server import Client, Server
+
+from curate.testing.bright_segmenter import BrightSegmenter
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny_models

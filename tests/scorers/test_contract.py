@@ -3,16 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from mask_scene import HEIGHT, WIDTH, Scene, disc, table_of
 
 from curate import scorers
-from curate.dataset.table import MaskTable
 from curate.errors import CallError
 from curate.scorers import all_scorers, apply, columns, fit, score
 from curate.scorers.scorer import Column, Scorer
-
-SPOILT = 4
-"""The mask that gets the defect: row 4 of the scene, a disc around (80, 87)."""
+from curate.testing import ScorerContract
+from curate.testing.scene import HEIGHT, SPOILT, WIDTH, Scene, disc, table_of
+from curate.testing.scorer_contract import run_scorer
 
 
 def moved(scene):
@@ -132,14 +130,19 @@ DEFECTS = {
 }
 
 
-def run(scorer: Scorer, table: MaskTable, inputs) -> pd.DataFrame:
-    return score(table, inputs=inputs, only=[scorer.name], level=scorer.level)
+OURS = [one for one in all_scorers() if one.function.__module__.startswith("curate.")]
 
 
-def shuffled(table: MaskTable) -> MaskTable:
-    rng = np.random.default_rng(5)
-    images = table.images.iloc[rng.permutation(len(table.images))]
-    return MaskTable(table.masks.iloc[rng.permutation(len(table))], images)
+class TestScorers(ScorerContract):
+    defects = DEFECTS
+
+    @pytest.fixture(params=OURS, ids=lambda scorer: scorer.name)
+    def tested(self, request):
+        return request.param
+
+    @pytest.fixture
+    def inputs(self, shared_inputs):
+        return shared_inputs
 
 
 @pytest.fixture(scope="module")
@@ -148,104 +151,19 @@ def scene():
 
 
 @pytest.fixture(scope="module")
-def inputs(scene, tmp_path_factory):
-    return scene.inputs(tmp_path_factory.mktemp("scene"))
+def shared_inputs(tmp_path_factory):
+    return Scene.sound().inputs(tmp_path_factory.mktemp("scene"))
 
 
-@pytest.fixture(params=all_scorers(), ids=lambda scorer: scorer.name)
-def scorer(request):
-    return request.param
-
-
-def test_index_types_and_range(scorer, scene, inputs):
+@pytest.mark.parametrize("scorer", OURS, ids=lambda scorer: scorer.name)
+def test_the_contract_runs_a_scorer_as_an_audit_does(scorer, scene, shared_inputs):
     table = scene.table()
-    result = run(scorer, table, inputs)
-    frame = table.masks if scorer.level == "mask" else table.images
-    assert result.index.equals(frame.index)
-    for column in (*scorer.columns, *scorer.applied):
-        values = result[column.name]
-        if column.kind == "score":
-            assert values.dtype == np.float64
-            assert values.dropna().between(0, 1).all()
-            assert column.low_means
-        elif column.kind == "id" and scorer.level == "mask":
-            assert values.dtype == pd.Int64Dtype()
-            assert values.dropna().isin(frame.index).all()
+    by_registry = score(table, inputs=shared_inputs, only=[scorer.name], level=scorer.level)
+    pd.testing.assert_frame_equal(run_scorer(scorer, table, shared_inputs), by_registry)
 
 
-def test_masks_without_pixels_have_no_score(scorer, scene, inputs):
-    if scorer.level == "image":
-        pytest.skip("it speaks of images")
-    result = run(scorer, scene.table(), inputs)
-    for column in (*scorer.columns, *scorer.applied):
-        if column.kind in ("score", "measure"):
-            assert result[column.name].iloc[-2:].isna().all(), column.name
-        if column.kind == "score":
-            assert result[column.name].iloc[:-2].notna().all(), column.name
-
-
-def test_a_table_without_masks(scorer, scene, inputs):
-    table = scene.table()
-    result = run(scorer, MaskTable(table.masks.iloc[:0], table.images), inputs)
-    assert len(result) == (0 if scorer.level == "mask" else len(table.images))
-
-
-def test_row_order_does_not_matter(scorer, scene, inputs):
-    straight = run(scorer, scene.table(), inputs)
-    other = run(scorer, shuffled(scene.table()), inputs)
-    pd.testing.assert_frame_equal(other.loc[straight.index], straight, check_exact=True)
-
-
-def test_a_part_of_whole_images_gives_the_same(scorer, scene, inputs):
-    table = scene.table()
-    options = {"inputs": inputs, "only": [scorer.name], "two_step": False}
-    whole = score(table, level=scorer.level, **options)
-    part = table[table.masks["image_id"].to_numpy() == 2]
-    part = MaskTable(part.masks, part.images.loc[[2]])
-    result = score(part, level=scorer.level, **options)
-    pd.testing.assert_frame_equal(result, whole.loc[result.index], check_exact=True)
-
-
-def test_input_untouched_and_deterministic(scorer, scene, inputs):
-    table = scene.table()
-    masks, images = table.masks.copy(deep=True), table.images.copy(deep=True)
-    first = run(scorer, table, inputs)
-    pd.testing.assert_frame_equal(table.masks, masks, check_exact=True)
-    pd.testing.assert_frame_equal(table.images, images, check_exact=True)
-    pd.testing.assert_frame_equal(run(scorer, table, inputs), first, check_exact=True)
-    pd.testing.assert_frame_equal(run(scorer, scene.table(), inputs), first, check_exact=True)
-
-
-SCORES = [name for name, column in columns().items() if column.kind == "score"]
-
-
-@pytest.mark.parametrize("name", SCORES)
-def test_a_planted_defect_lowers_the_score(name, tmp_path):
-    if name not in DEFECTS and not columns_are_ours(name):
-        pytest.skip("a scorer of another package")
-    scorer = next(s for s in all_scorers() if name in {c.name for c in (*s.columns, *s.applied)})
-    found = {}
-    for what in ("sound", "spoilt"):
-        spoilt = Scene.sound()
-        if what == "spoilt":
-            DEFECTS[name](spoilt)
-        (tmp_path / what).mkdir()
-        # What stands beside the masks shows how it should be, but for soft masks of their own.
-        given = Scene.sound()
-        given.slope = spoilt.slope
-        result = run(scorer, spoilt.table(), given.inputs(tmp_path / what))
-        found[what] = result[name].iloc[SPOILT]
-    assert found["spoilt"] < found["sound"] - 0.02
-    assert found["sound"] > 0.45
-
-
-def columns_are_ours(name):
-    scorer = next(s for s in all_scorers() if name in {c.name for c in (*s.columns, *s.applied)})
-    return scorer.function.__module__.startswith("curate.")
-
-
-def test_all_together(scene, inputs):
-    result = score(scene.table(), inputs=inputs)
+def test_all_together(scene, shared_inputs):
+    result = score(scene.table(), inputs=shared_inputs)
     assert sorted(result.columns) == sorted(columns())
     without = [one for one in all_scorers() if one.level == "mask" and not one.needs]
     assert list(score(scene.table()).columns) == [

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from mask_scene import table_of
 from pycocotools import mask as coco_mask
 
 from curate import rle
 from curate.scorers import score as score_all
 from curate.scorers.declaration import AREAS, BOXES
+from curate.testing.scene import table_of
 
 MASK = np.zeros((60, 80), bool)
 MASK[10:30, 20:60] = True  # x 20, y 10, w 40, h 20, 800 px

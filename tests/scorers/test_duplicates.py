@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mask_scene import disc, table_of
 
 from curate import rle
 from curate.scorers.duplicates import duplicates
 from curate.scorers.kernels.contact import outline_contact
+from curate.testing.scene import disc, table_of
 
 
 def rectangle(x, y, w, h, shape=(120, 160)):

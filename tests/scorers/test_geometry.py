@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from mask_scene import disc, table_of
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from curate import rle
 from curate.scorers.geometry import SHALLOW_PX, SHALLOW_SHARE, Geometry, measure_outlines
 from curate.scorers.kernels import geometry_columns
+from curate.testing.scene import disc, table_of
 
 masks = arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.booleans())
 noisy = st.builds(

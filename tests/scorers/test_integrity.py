@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from mask_scene import disc, table_of
 
 from curate.scorers.integrity import integrity
+from curate.testing.scene import disc, table_of
 
 
 def score(*masks, **columns):

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from mask_scene import disc, table_of
 from PIL import Image
 
 from curate.scorers.prompt import prompt
+from curate.testing.scene import disc, table_of
 
 MASK = np.zeros((40, 50), bool)
 MASK[10:20, 10:30] = True

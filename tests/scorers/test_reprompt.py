@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from bright_segmenter import BrightSegmenter
-from mask_scene import HEIGHT, WIDTH, disc, table_of
 from PIL import Image
 
 from curate.images import ImageFolder
 from curate.rle import concat, from_dense
 from curate.scorers.reprompt import MEASURES, Prompter, reprompt, robustness
+from curate.testing.bright_segmenter import BrightSegmenter
+from curate.testing.scene import HEIGHT, WIDTH, disc, table_of
 
 BODIES = [disc(30, 32, 16), disc(80, 32, 17), disc(130, 87, 16)]
 

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from mask_scene import disc, table_of
 
 from curate.scorers.shape import FEATURES, apply, fit, measure_shape
+from curate.testing.scene import disc, table_of
 
 
 def cells(n: int = 400, seed: int = 0, images: int = 20) -> pd.DataFrame:

@@ -1,34 +1,47 @@
-"""A small sound dataset with everything that any scorer can ask for, and tables from pixels."""
+"""Drawn dataset, sound in all respects, with everything that a scorer can ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from bright_segmenter import BrightSegmenter
 from PIL import Image
 
 from curate import rle
+from curate.common import files
+from curate.common.arrays import AnyArray, BoolArray
 from curate.dataset.table import MaskTable, finish
 from curate.images import ImageFolder
 from curate.scorers.reprompt import Prompter
 from curate.scorers.soft_masks import SoftMasks
+from curate.testing.bright_segmenter import BrightSegmenter
 
 HEIGHT, WIDTH = 120, 160
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
+"""Size of the scene's images, in pixels."""
+
+SPOILT = 4
+"""Row of the mask that defects are planted in: a disc around (80, 87) on the first image."""
 
 
 def table_of(
-    masks: Sequence[Any],
+    masks: Sequence[AnyArray | None],
     images: Sequence[int] | None = None,
-    mask_ids: Sequence[int] | None = None,
+    mask_ids: Iterable[int] | None = None,
     **columns: Any,
 ) -> MaskTable:
-    """Return a table of pixel masks (None: no segmentation), all in image 1 unless told."""
+    """Return a table of masks drawn as pixels.
+
+    Args:
+        masks: Each of shape (height, width); None for one without a segmentation.
+        images: Image id of each; all are on image 1 if None. Image 3 is called ``3.png``.
+        mask_ids: Id of each; from 100 on if None.
+        columns: Further columns by name, a value a mask.
+    """
     images = [1] * len(masks) if images is None else images
     sizes = [(HEIGHT, WIDTH) if m is None else np.shape(m) for m in masks]
     counts = [
@@ -45,35 +58,49 @@ def table_of(
             "segmentation": counts,
             **columns,
         },
-        index=pd.Index(range(100, 100 + len(masks)) if mask_ids is None else mask_ids),
+        index=range(100, 100 + len(masks)) if mask_ids is None else list(mask_ids),
     )
     first = frame.drop_duplicates("image_id").set_index("image_id")
     return finish(frame, first[["file_name", "height", "width"]])
 
 
-def disc(cx: float, cy: float, radius: float, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> Mask:
-    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    return np.asarray(np.hypot(x - cx, y - cy) < radius)
+def disc(x: float, y: float, radius: float, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> BoolArray:
+    """Draw a disc of a radius in pixels around a point, on an image of a shape."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
+    inside: BoolArray = np.hypot(columns - x, rows - y) < radius
+    return inside
 
 
 @dataclass
 class Scene:
-    """Two images of six discs each, an empty mask and one without a segmentation; all is sound."""
+    """Two images of six discs each, then an empty mask and one without a segmentation.
 
-    masks: list[Mask | None]
-    truth: list[Mask]
+    Attributes:
+        masks: The masks of the table; a defect changes them.
+        truth: What they should be: what pictures, detections, soft masks and so on show.
+        images: Image id of each mask.
+        columns: Further columns of the table, a value a mask: ``category``, ``predicted_iou``,
+            ``declared_x``, ``prompt_x``, ``crop_x`` and their kin.
+        slope: Logits a pixel of the soft masks' edges, by row, where it is not 4.
+    """
+
+    masks: list[BoolArray | None]
+    truth: list[BoolArray]
     images: list[int]
     columns: dict[str, list[Any]]
     slope: dict[int, float] = field(default_factory=dict)
 
+    SPOILT: ClassVar[int] = SPOILT
+
     @classmethod
     def sound(cls) -> Scene:
+        """Draw the scene without any defect."""
         truth, images = [], []
         for image in (1, 2):
             for k in range(6):
                 truth.append(disc(30 + 50 * (k % 3), 32 + 55 * (k // 3), 16 + k % 2))
                 images.append(image)
-        boxes = rle.bbox(rle.concat([rle.from_dense(m) for m in truth])).astype(float)
+        boxes = rle.bbox(truth).astype(float)
         n = len(truth) + 2
         columns: dict[str, list[Any]] = {
             "category": (["cell", "nucleus"] * n)[:n],
@@ -91,27 +118,49 @@ class Scene:
         empty = np.zeros((HEIGHT, WIDTH), bool)
         return cls([*(m.copy() for m in truth), empty, None], truth, [*images, 2, 2], columns)
 
+    @property
+    def spoilt(self) -> BoolArray:
+        """The mask that a defect is planted in, shape (height, width)."""
+        mask = self.masks[SPOILT]
+        assert mask is not None
+        return mask
+
+    @spoilt.setter
+    def spoilt(self, mask: BoolArray) -> None:
+        self.masks[SPOILT] = mask
+
     def table(self) -> MaskTable:
+        """Return the masks as a scorer gets them."""
         return table_of(self.masks, self.images, **self.columns)
 
     def inputs(self, folder: Path) -> dict[str, Any]:
-        """Draw and write what stands beside the masks: it shows the truth."""
+        """Return what stands beside the masks, all of it showing the truth.
+
+        Args:
+            folder: An empty folder, for pictures and soft masks.
+
+        Returns:
+            By the words of :data:`curate.scorers.scorer.NEEDS`.
+        """
         n = len(self.truth)
         sure = {"category": self.columns["category"][:n], "score": [0.9] * n}
         detections = table_of(self.truth, self.images[:n], range(n), **sure)
         other = table_of(self.truth, self.images[:n], range(n))
-        (folder / "images").mkdir()
-        (folder / "soft").mkdir()
+        files.mkdir(folder / "images")
+        files.mkdir(folder / "soft")
         for image in (1, 2):
             shown = sum(m for m, i in zip(self.truth, self.images, strict=False) if i == image)
             pixels = np.where(np.asarray(shown) > 0, 200, 40).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / "images" / f"{image}.png")
+            packed = io.BytesIO()
+            Image.fromarray(pixels).save(packed, "PNG")
+            files.write_bytes(folder / "images" / f"{image}.png", packed.getvalue())
         for k, mask in enumerate(self.truth):
             y, x = np.mgrid[:HEIGHT, :WIDTH]
             distance = np.sqrt(mask.sum() / np.pi) - np.hypot(
                 x - x[mask].mean(), y - y[mask].mean()
             )
-            np.save(folder / "soft" / f"{100 + k}.npy", distance * self.slope.get(k, 4.0))
+            with files.open_file(folder / "soft" / f"{100 + k}.npy") as file:
+                files.save_array(file, distance * self.slope.get(k, 4.0))
         return {
             "detections": detections,
             "compare": {"other": other},

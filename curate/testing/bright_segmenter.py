@@ -1,4 +1,4 @@
-"""A segmenter without a network: it draws the bright body that a prompt points at.
+"""Segmenter without a network: it draws the bright body that a prompt points at.
 
 What it answers can be told from the picture alone, so a test knows what must come back.
 """
@@ -24,8 +24,14 @@ class BrightSegmenter:
     Attributes:
         side: Of the square input.
         low_side: Of the low-res logits.
+        squashed: Whether an image is made square, whatever its shape; else padded.
         slope: Logits a pixel, by the (x, y) of a pixel of a body, where it is not 4.
         name: As of any segmenter.
+        fingerprint: Likewise.
+        device: Likewise.
+        precision: Likewise.
+        images_seen: How many images it was shown.
+        prompts_seen: How many prompts it answered.
     """
 
     side: int = 160
@@ -40,11 +46,13 @@ class BrightSegmenter:
     prompts_seen: int = 0
 
     def embed(self, images: Any) -> list[Embedding]:
+        """Return each image's brightness."""
         lay: Callable[..., Frame] = Frame.squashed if self.squashed else Frame.longest_side
         self.images_seen += len(images)
         return [Embedding(lay(*i.shape[:2], self.side), (i.mean(axis=2),)) for i in images]
 
     def segment(self, embedding: Embedding, prompts: Prompts, *, multimask: bool) -> Answer:
+        """Draw the body that each prompt points at; of three masks the middle one is right."""
         frame, gray = embedding.frame, embedding.parts[0]
         prompts.check(frame.height, frame.width)
         self.prompts_seen += len(prompts)
@@ -53,7 +61,7 @@ class BrightSegmenter:
             [self._draw(bodies, frame, prompts[k : k + 1]) for k in range(len(prompts))]
         )
         masks = 3 if multimask else 1
-        # Of three masks the middle one is right; the others are a part and more than the thing.
+        # Beside the right one: a part of the thing, and more than it.
         shifts = np.array([-8.0, 0.0, 8.0] if multimask else [0.0], np.float32)
         low = logits[:, None] + shifts[:, None, None]
         iou = np.tile(
@@ -92,6 +100,7 @@ class BrightSegmenter:
         return ndimage.map_coordinates(field, at, order=1, mode="nearest")
 
     def pack(self, embedding: Embedding) -> dict[str, Any]:
+        """Return an embedding as arrays that can be stored."""
         return {"gray": embedding.parts[0], "features": self._features(embedding)[None, None]}
 
     def _features(self, embedding: Embedding) -> Any:
@@ -106,4 +115,5 @@ class BrightSegmenter:
         return features
 
     def unpack(self, arrays: dict[str, Any], frame: Frame) -> Embedding:
+        """Return the embedding that :meth:`pack` took apart."""
         return Embedding(frame, (arrays["gray"],))
