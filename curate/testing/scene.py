@@ -40,7 +40,8 @@ def table_of(
         masks: Each of shape (height, width); None for one without a segmentation.
         images: Image id of each; all are on image 1 if None. Image 3 is called ``3.png``.
         mask_ids: Id of each; from 100 on if None.
-        columns: Further columns by name, a value a mask.
+
+    Further columns are given by name, with a value a mask.
     """
     images = [1] * len(masks) if images is None else images
     sizes = [(HEIGHT, WIDTH) if m is None else np.shape(m) for m in masks]
@@ -134,7 +135,7 @@ class Scene:
         return table_of(self.masks, self.images, **self.columns)
 
     def inputs(self, folder: Path) -> dict[str, Any]:
-        """Return what stands beside the masks, all of it showing the truth.
+        """Draw pictures, detections, soft masks and the like, all of them of the truth.
 
         Args:
             folder: An empty folder, for pictures and soft masks.

@@ -81,7 +81,7 @@ class ScorerContract:
 
     @pytest.fixture
     def inputs(self, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-        """Return what stands beside the masks of the scene."""
+        """Return pictures, detections, soft masks and the like of the scene."""
         return scene.inputs(tmp_path_factory.mktemp("scene"))
 
     def test_columns_are_described(self, tested: Scorer) -> None:
