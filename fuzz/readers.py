@@ -351,7 +351,7 @@ READERS: tuple[Reader, ...] = (
         "policy",
         seeds.policies,
         _read_policy,
-        ("curate/policy/policy_toml.py", "curate/policy/expression.py"),
+        ("curate/policy/policy.py", "curate/policy/expression.py"),
     ),
     Reader(
         "audit.json",

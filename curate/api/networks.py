@@ -119,7 +119,7 @@ def train_detector(
     """Train a detector on an audit's accepted masks; see :mod:`curate.networks.detectors`.
 
     Further keywords are fields of
-    :class:`curate.networks.detectors.training_settings.TrainingSettings`.
+    :class:`curate.networks.detectors.training_folder.TrainingSettings`.
 
     Args:
         path: The audit.
@@ -134,7 +134,7 @@ def train_detector(
     check_folder(images)
 
     from curate.networks.detectors.train_on_audit import train_detector as run
-    from curate.networks.detectors.training_settings import TrainingSettings
+    from curate.networks.detectors.training_folder import TrainingSettings
     from curate.people.reviews.current_plan import open_audit
 
     return run(

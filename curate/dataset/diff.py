@@ -191,11 +191,7 @@ def _category_numbers(one: Snapshot) -> AnyArray:
 
 
 def _changes(
-    a: Snapshot,
-    b: Snapshot,
-    pairs: MaskPairs,
-    relabelled: BoolArray,
-    labels: list[AnyArray],
+    a: Snapshot, b: Snapshot, pairs: MaskPairs, relabelled: BoolArray, labels: list[AnyArray]
 ) -> pd.DataFrame:
     """Return the rows of changed masks; see :class:`Difference`."""
     kind = np.where(pairs.equal, np.where(relabelled, 2, -1), np.where(relabelled, 1, 0))
@@ -255,11 +251,7 @@ def _take_rows(values: pd.Series[Any], rows: IntArray) -> pd.Series[Any]:
 
 
 def _either(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    rows: IntArray,
-    others: IntArray,
-    name: str,
+    first: pd.DataFrame, second: pd.DataFrame, rows: IntArray, others: IntArray, name: str
 ) -> pd.Series[Any]:
     found, other = _take_rows(first[name], rows), _take_rows(second[name], others)
     return found.where(rows >= 0, other)

@@ -86,8 +86,7 @@ def _reduce_table(table: MaskTable, own_id: BoolArray) -> MaskTable:
         pa.scalar(None, pa.large_binary()),
     )
     masks = table.masks[[*MASK_COLUMNS, *optional]].assign(
-        segmentation=pd.arrays.ArrowExtensionArray(counts),
-        own_id=pd.array(own_id, dtype="boolean"),
+        segmentation=pd.arrays.ArrowExtensionArray(counts), own_id=pd.array(own_id, dtype="boolean")
     )
     return MaskTable(masks, table.images)
 

@@ -235,11 +235,7 @@ def nearly_the_same(scene: DemoScene) -> DemoScene:
     picture = np.roll(scene.picture, ALIKE_SHIFT, axis=1)
     picture[:, :ALIKE_SHIFT] = picture[:, ALIKE_SHIFT : ALIKE_SHIFT + 1]
     things = tuple(
-        replace(
-            thing,
-            visible=move(thing.visible, ALIKE_SHIFT, 0),
-            outline=None,
-        )
+        replace(thing, visible=move(thing.visible, ALIKE_SHIFT, 0), outline=None)
         for thing in scene.things
     )
     return DemoScene(picture, things)

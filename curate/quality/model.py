@@ -175,10 +175,7 @@ class Explained:
 
 
 def explain(
-    model: QualityModel,
-    matrix: FloatArray,
-    shares: Mapping[str, FloatArray],
-    heads: IntArray,
+    model: QualityModel, matrix: FloatArray, shares: Mapping[str, FloatArray], heads: IntArray
 ) -> Explained:
     """Return probabilities with the three columns that moved each most.
 

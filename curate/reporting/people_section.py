@@ -108,10 +108,7 @@ def people(source: ReportSource) -> People:
         standing=describe_overrides(stands) if stands else (),
         void=f"{void[:1].upper()}{void[1:]}." if void else "",
         facts=facts(estimate) if estimate else (),
-        more=[
-            *(next_of_queue(source) if model else ()),
-            *gain_sentences(certificate, estimate),
-        ],
+        more=[*(next_of_queue(source) if model else ()), *gain_sentences(certificate, estimate)],
     )
 
 

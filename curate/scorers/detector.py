@@ -26,10 +26,7 @@ LEAST_LISTED = 0.05
 
 
 def detector(
-    table: MaskTable,
-    *,
-    detections: MaskTable,
-    categories: Collection[int | str] | None = None,
+    table: MaskTable, *, detections: MaskTable, categories: Collection[int | str] | None = None
 ) -> pd.DataFrame:
     """Ask what a detector saw where each mask is (the paper's semi-automatic stage).
 

@@ -4,9 +4,4 @@ from curate.writing.pruning import PruneResult, prune
 from curate.writing.write_result import WriteResult
 from curate.writing.writer import write
 
-__all__ = [
-    "PruneResult",
-    "WriteResult",
-    "prune",
-    "write",
-]
+__all__ = ["PruneResult", "WriteResult", "prune", "write"]

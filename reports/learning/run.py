@@ -29,7 +29,7 @@ from tables import fill
 import curate
 from curate.errors import CallError
 from curate.people.learning import LearningResult, learn
-from curate.people.queues.active_learning import draw_learn
+from curate.people.queues.sampling import draw_learn
 from curate.quality.model_in_force import compute_quality, model_in_force
 from curate.store.audit import Audit, open_audit
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import CallError
-from curate.people.queues.active_learning import draw_learn
 from curate.people.queues.sampling import (
     COLUMNS,
     add_honeypots,
@@ -20,6 +19,7 @@ from curate.people.queues.sampling import (
     choose_images,
     count_strata,
     draw_estimate,
+    draw_learn,
     make_ordered_draw,
     read_answers,
 )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import CallError
-from curate.formats.json.list_edits import Elements, ordinals, splice_bytes
+from curate.formats.json.byte_edits import Elements, ordinals, splice_bytes
 from curate.formats.json.streaming import scan
 
 element = st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3)

@@ -12,8 +12,7 @@ import numpy as np
 from curate import rle
 from curate.errors import CallError
 from curate.formats.edits import Addition, Change, Edits
-from curate.formats.json.list_edits import Elements, Piece, ordinals, read_span
-from curate.formats.json.object_text import JsonObject, Style
+from curate.formats.json.byte_edits import Elements, JsonObject, Piece, Style, ordinals, read_span
 from curate.formats.json.streaming import parse_one
 from curate.formats.mask_values import MaskValues, NewMask, kind_of, measure_masks, usual_kind
 from curate.formats.segmentation import json_type, read_segmentation, rle_size

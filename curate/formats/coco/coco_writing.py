@@ -29,9 +29,8 @@ from curate.formats.coco.image_objects import image_fields, states_no_size
 from curate.formats.copying import splice
 from curate.formats.edits import Addition, Edits, Stored
 from curate.formats.format import check_new, convert_read_errors, new_file
+from curate.formats.json.byte_edits import Elements, JsonObject, Piece, Style, ordinals, read_span
 from curate.formats.json.json_columns import id_key
-from curate.formats.json.list_edits import Elements, Piece, ordinals, read_span
-from curate.formats.json.object_text import JsonObject, Style
 from curate.formats.json.sniffing import shape_of
 from curate.formats.mask_values import MaskValues, NewMask
 from curate.formats.table_builder import plain

@@ -14,10 +14,9 @@ from curate.common.arrays import IntArray
 from curate.formats.coco.annotation_edits import SAMPLE
 from curate.formats.coco.file_index import READ_BYTES
 from curate.formats.coco.image_objects import image_fields, states_no_size
+from curate.formats.json.byte_edits import Elements, JsonObject
 from curate.formats.json.fast_reader import QuickReader
 from curate.formats.json.json_columns import id_key, is_usable_size, to_integers
-from curate.formats.json.list_edits import Elements
-from curate.formats.json.object_text import JsonObject
 from curate.formats.json.streaming import CHUNK_BYTES, Batch, scan
 from curate.formats.picture_sizes import find_pictures, picture_size
 from curate.formats.segmentation import valid_size

@@ -8,16 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.errors import CallError
-from curate.formats.cvat.element_places import Element, Place, Places, find_places, spans
-from curate.formats.cvat.mask_shapes import parse_int, write_box_rle
-from curate.formats.cvat.tag_edits import (
+from curate.formats.cvat.element_places import (
+    Element,
+    Place,
+    Places,
     as_text,
     declare_attributes,
     edit_tag,
+    find_places,
     open_empty_tag,
     quote_attribute,
     rename_end_tag,
+    spans,
 )
+from curate.formats.cvat.mask_shapes import parse_int, write_box_rle
 from curate.formats.cvat.xml_stream import blank_start, states_no_size
 from curate.formats.edits import Addition, Change
 from curate.formats.format import convert_read_errors

@@ -160,7 +160,7 @@ def _which_key(data: ByteArray, start: int, end: int) -> int:
 
 
 @kernel
-def _key(data: ByteArray, p: int) -> tuple[int, int]:
+def _field(data: ByteArray, p: int) -> tuple[int, int]:
     """Read a field's name and the colon: (its number or -1, where its value begins)."""
     if p < 0:
         return -1, p
@@ -252,12 +252,7 @@ def _copy_plain(data: ByteArray, p: Any, counts: ByteArray, out: Any) -> int:
 
 
 @kernel
-def _counts_into(
-    data: ByteArray,
-    p: int,
-    counts: ByteArray,
-    used: IntArray,
-) -> int:
+def _counts_into(data: ByteArray, p: int, counts: ByteArray, used: IntArray) -> int:
     """Copy a counts string; a doubled backslash is the one escape that these strings need."""
     n, out = len(data), used[COUNTS_BYTES]
     if p >= n or data[p] != QUOTE:
@@ -289,18 +284,13 @@ def _counts_into(
 
 @kernel
 def _segmentation(
-    data: ByteArray,
-    p: int,
-    ints: IntArray,
-    row: int,
-    counts: ByteArray,
-    used: IntArray,
+    data: ByteArray, p: int, ints: IntArray, row: int, counts: ByteArray, used: IntArray
 ) -> int:
     """Read an object of exactly ``size`` and ``counts``."""
     p = _behind(data, p, OPEN_BRACE)
     seen = 0
     for k in range(2):
-        key, p = _key(data, p)
+        key, p = _field(data, p)
         if p < 0:
             return p
         if key == _SIZE:
@@ -352,7 +342,7 @@ def _annotation(
     present = 0
     more = True
     while more:
-        key, p = _key(data, p)
+        key, p = _field(data, p)
         if p < 0:
             return p
         if key >= 0:
@@ -503,7 +493,7 @@ def read_document(
     p = _behind(data, 0, OPEN_BRACE)
     seen = 0
     for k in range(2):
-        key, p = _key(data, p)
+        key, p = _field(data, p)
         if p < 0:
             return p
         if key == _IMAGE:

@@ -342,11 +342,7 @@ _INSIDE = (_NESTED, _NESTED_STRING, _STRING, _SCALAR)
 
 @kernel
 def _walk(
-    data: ByteArray,
-    at: int,
-    base: int,
-    state: IntArray,
-    events: IntArray,
+    data: ByteArray, at: int, base: int, state: IntArray, events: IntArray
 ) -> tuple[int, int, bool]:
     """Walk on until the data or the room for events ends, or the grammar breaks.
 

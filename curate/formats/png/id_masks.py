@@ -100,9 +100,7 @@ def _cut(found: Iterator[tuple[int, Pixels]], header: PngHeader) -> list[tuple[i
 
 
 def _check_middle(
-    strips: Iterable[tuple[int, Pixels]],
-    to_ids: Callable[[AnyArray], AnyArray],
-    header: PngHeader,
+    strips: Iterable[tuple[int, Pixels]], to_ids: Callable[[AnyArray], AnyArray], header: PngHeader
 ) -> None:
     """Look at the middle columns, which is quick, and tell most pictures.
 

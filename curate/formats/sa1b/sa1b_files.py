@@ -174,9 +174,7 @@ def own_names(folder: Path) -> frozenset[str]:
 
 
 def document(
-    image: dict[str, Any],
-    segmentation: pa.LargeBinaryArray,
-    columns: dict[str, AnyArray],
+    image: dict[str, Any], segmentation: pa.LargeBinaryArray, columns: dict[str, AnyArray]
 ) -> bytes:
     """Return one image's JSON.
 
@@ -188,11 +186,7 @@ def document(
             are not finite become null.
     """
     size = [image["height"], image["width"]]
-    rows = zip(
-        segmentation.to_pylist(),
-        *(columns[name].tolist() for name in _NAMES),
-        strict=True,
-    )
+    rows = zip(segmentation.to_pylist(), *(columns[name].tolist() for name in _NAMES), strict=True)
     annotations = [
         {
             "id": number,

@@ -16,9 +16,9 @@ from curate.formats.coco.image_objects import image_fields
 from curate.formats.copying import copy_bytes
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.format import check_new, convert_read_errors, copy_file, new_file, new_folder
+from curate.formats.json.byte_edits import Elements, splice_bytes
 from curate.formats.json.fast_reader import QuickReader
 from curate.formats.json.json_columns import to_integers
-from curate.formats.json.list_edits import Elements, splice_bytes
 from curate.formats.json.streaming import parse_document, scan
 from curate.formats.mask_values import MaskValues
 from curate.formats.new_pixels import refuse_categories, refuse_polygons

@@ -21,8 +21,7 @@ from curate.formats.coco.annotation_edits import (
     spell_box,
 )
 from curate.formats.edits import Addition
-from curate.formats.json.list_edits import Elements, Piece
-from curate.formats.json.object_text import JsonObject
+from curate.formats.json.byte_edits import Elements, JsonObject, Piece
 from curate.formats.mask_values import MaskValues, NewMask
 
 SAMPLE = 10

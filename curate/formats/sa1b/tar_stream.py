@@ -101,10 +101,7 @@ def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
 
 
 def copy_changed(
-    source: BinaryIO,
-    target: BinaryIO,
-    where: str,
-    change: Callable[[TarMember], bytes | None],
+    source: BinaryIO, target: BinaryIO, where: str, change: Callable[[TarMember], bytes | None]
 ) -> None:
     """Copy an archive with the contents of some files replaced; everything else stays as it is.
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from curate.errors import CallError
-from curate.formats.json.list_edits import Elements
+from curate.formats.json.byte_edits import Elements
 from curate.formats.json.streaming import Batch, scan
 from curate.formats.segmentation import valid_size
 

@@ -19,9 +19,8 @@ from curate.errors import CallError
 from curate.formats.coco.annotation_edits import mask_literal, match_number_type, measure_additions
 from curate.formats.copying import Edit, copy_with_edits
 from curate.formats.edits import Addition, Edits, Stored
+from curate.formats.json.byte_edits import Elements, JsonObject, Piece, Style, splice_bytes
 from curate.formats.json.json_columns import whole_number
-from curate.formats.json.list_edits import Elements, Piece, splice_bytes
-from curate.formats.json.object_text import JsonObject, Style
 from curate.formats.json.streaming import parse_one
 from curate.formats.mask_values import (
     COMPRESSED,

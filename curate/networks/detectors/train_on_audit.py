@@ -19,11 +19,11 @@ from curate.images import ImageFolder
 from curate.networks.detectors.training_folder import (
     RecordHeader,
     Training,
+    TrainingSettings,
     claim_folder,
     fingerprint_training,
 )
 from curate.networks.detectors.training_record import RECORD, WORK
-from curate.networks.detectors.training_settings import TrainingSettings
 from curate.people.reviews.current_plan import read_added_masks
 from curate.rle import bbox, decode_counts
 from curate.store.audit import Audit

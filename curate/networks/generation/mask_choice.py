@@ -108,11 +108,7 @@ def select_masks(candidates: pa.Table, height: int, width: int, recipe: Recipe) 
 
 
 def _apply_cuts(
-    candidates: pa.Table,
-    height: int,
-    width: int,
-    recipe: Recipe,
-    reasons: ByteArray,
+    candidates: pa.Table, height: int, width: int, recipe: Recipe, reasons: ByteArray
 ) -> None:
     """Record the first cut that each candidate fails by itself."""
     predicted, area = (

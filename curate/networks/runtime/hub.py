@@ -117,9 +117,7 @@ def _download(name: str, what: str) -> Path:
         raise CallError(f"there is no folder {name}", what, "give a folder or a hub name, a/b")
     try:
         found = hub.snapshot_download(
-            repository,
-            revision=revision or None,
-            allow_patterns=["*.json", "*.safetensors"],
+            repository, revision=revision or None, allow_patterns=["*.json", "*.safetensors"]
         )
     except Exception as error:  # the hub's errors are many and change with its version
         raise CallError(

@@ -54,10 +54,7 @@ class Gains:
 
 
 def image_gains(
-    sample: ReviewedSample,
-    at: AnyArray,
-    population: Population,
-    grid: tuple[Any, Any, float],
+    sample: ReviewedSample, at: AnyArray, population: Population, grid: tuple[Any, Any, float]
 ) -> tuple[Gains, int]:
     """Return the images of a sample as bets, and how many were drawn.
 

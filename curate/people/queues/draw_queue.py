@@ -2,7 +2,7 @@
 
 - **errors**: the most likely and most costly errors first
   (:mod:`curate.people.queues.population`).
-- **learn**: doubtful masks unlike each other (:mod:`curate.people.queues.active_learning`).
+- **learn**: doubtful masks unlike each other (:mod:`curate.people.queues.sampling`).
 - **estimate**: a random sample (:mod:`curate.people.queues.sampling`) of all masks that could ever
   be accepted, whatever the plan says of them now: those with status "ok" that are no crowd regions.
   Only masks of earlier random samples are left out; leaving out masks that people have seen for

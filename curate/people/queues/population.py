@@ -17,7 +17,7 @@ from curate.common.arrays import IntArray
 from curate.common.ranges import MOST, check_numbers
 from curate.errors import AuditError, CallError
 from curate.people.queues import sampling
-from curate.people.queues.active_learning import POOL_FACTOR, draw_learn
+from curate.people.queues.sampling import POOL_FACTOR, draw_learn
 from curate.people.reviews.recorded_draws import DrawRegistry, RecordedDraw, read_recorded_draws
 from curate.policy.grammar import check_actions
 from curate.policy.plan import ORDER_SQL

@@ -142,11 +142,7 @@ class Cards:
                 "words": twin_words(values),
                 "path": path_of(runs, 1, box, CARD_PX),
             }
-        return {
-            "path": path_of(runs, 0, box, CARD_PX),
-            "twin": found,
-            "others": "".join(others),
-        }
+        return {"path": path_of(runs, 0, box, CARD_PX), "twin": found, "others": "".join(others)}
 
     def _reasons(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
         if self._hides("reasons"):

@@ -122,8 +122,7 @@ class Leases:
         self._file = _file_identity(self.path)
         self._connection.execute("begin immediate")
         self._connection.executemany(  # what people have in hand stays theirs
-            "insert or ignore into leases values (?, ?, ?, ?, ?)",
-            rows,
+            "insert or ignore into leases values (?, ?, ?, ?, ?)", rows
         )
 
     def _rows(self) -> list[tuple[Any, ...]]:

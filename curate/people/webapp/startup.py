@@ -11,10 +11,9 @@ from curate.people.reviews import Reviews
 from curate.people.reviews.review_file import file_identity, is_same_source
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
 from curate.people.webapp.cards import list_bare_images
-from curate.people.webapp.queue_progress import QueueProgress
+from curate.people.webapp.queue_progress import QueueProgress, find_unsettled
 from curate.people.webapp.request_parsing import RequestError
 from curate.people.webapp.shown_queue import ShownQueue, make_ranked_queue, make_recorded_queue
-from curate.people.webapp.unsettled import find_unsettled
 from curate.store.audit import Audit
 from curate.store.audit_info import COMPLETE, INFO, AuditInfo, read_info
 
