@@ -1,9 +1,9 @@
-"""Record file of a directory that curate made: reading, and comparison with a new run's options."""
+"""Directories that curate made: whether one is, its record, and a new run's other options."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import orjson
@@ -54,6 +54,27 @@ def read_record(path: Path, of: str, command: str) -> dict[str, object]:
     if not isinstance(value, dict) or "schema_version" not in value:
         raise AuditError(f"it is not {of}", str(path), "choose another directory")
     return value
+
+
+def check_directory(out: Path, marks: Set[str], own: Set[str] | None = None) -> set[str]:
+    """Return the names in a directory that a command is about to write into; hidden ones aside.
+
+    Args:
+        out: The directory; it need not be there.
+        marks: Names of which one tells that the command made the directory.
+        own: All names that the command makes; None for any.
+
+    Raises:
+        AuditError: It is a file, or holds something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise AuditError("it is a file", str(out), "choose a directory")
+    names = {p.name for p in out.iterdir() if not p.name.startswith(".")} if out.is_dir() else set()
+    strangers = sorted(names - own) if own is not None else []
+    if strangers or (names and not names & marks):
+        what = f"it holds something else ({', '.join(strangers or sorted(names))[:80]})"
+        raise AuditError(what, str(out), "choose an empty directory")
+    return names
 
 
 def describe_differences(before: object, now: JsonObject) -> str:

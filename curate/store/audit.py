@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from curate.common import files
 from curate.common.json_values import JsonObject
-from curate.common.own_records import describe_differences
+from curate.common.own_records import check_directory, describe_differences
 from curate.errors import AuditError, CallError, check_utf8
 from curate.store.audit_files import WORK, check_parts, part_paths, to_frame, write_info
 from curate.store.audit_info import INFO, SCORING, AuditInfo, finished_info, has_info, read_info
@@ -268,14 +268,7 @@ def claim(out: Path, identity: JsonObject, restart: bool) -> AuditInfo | None:
         AuditError: ``out`` holds something that is not an audit's, or another audit.
     """
     check_utf8(out.resolve())
-    if out.exists() and not out.is_dir():
-        raise AuditError("it is a file", str(out), "choose a directory")
-    if out.is_dir():
-        names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
-        strangers = sorted(names - OWN_NAMES)
-        if strangers or (names and INFO not in names):
-            what = f"it holds something else ({', '.join(strangers or sorted(names))[:80]})"
-            raise AuditError(what, str(out), "choose an empty directory")
+    check_directory(out, {INFO}, OWN_NAMES)
     info = None if restart else read_info(out)
     if info is None and not has_info(out):
         return None

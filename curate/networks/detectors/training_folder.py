@@ -12,8 +12,7 @@ import numpy as np
 
 from curate import __version__
 from curate.common import files
-from curate.common.locks import LOCK
-from curate.common.own_records import describe_differences
+from curate.common.own_records import check_directory, describe_differences
 from curate.common.ranges import check_numbers
 from curate.errors import AuditError
 from curate.networks.detectors.training_record import RECORD, WORK
@@ -195,15 +194,9 @@ def claim_folder(
     """Prepare ``out`` for a training; return the record of one that is finished already."""
     import orjson
 
-    if out.exists() and not out.is_dir():
-        raise AuditError("it is a file", str(out), "choose a directory")
     own = {"config.json", "preprocessor_config.json", "model.safetensors", RECORD, WORK}
     folds = {f"fold-{k}" for k in range(1, 101)}
-    names = {p.name for p in out.iterdir() if p.name != LOCK} if out.is_dir() else set()
-    strangers = sorted(names - own - folds)
-    if strangers or (names and not names & {RECORD, WORK, "fold-1"}):
-        what = f"it holds something else ({', '.join(strangers or sorted(names))[:80]})"
-        raise AuditError(what, str(out), "choose an empty directory")
+    names = check_directory(out, {RECORD, WORK, "fold-1"}, own | folds)
     if restart:
         _remove_training(out, names)
         return None

@@ -26,8 +26,12 @@ import pyarrow.parquet as pq
 
 from curate import rle
 from curate.common import files
-from curate.common.locks import LOCK
-from curate.common.own_records import DamagedRecord, describe_differences, read_record
+from curate.common.own_records import (
+    DamagedRecord,
+    check_directory,
+    describe_differences,
+    read_record,
+)
 from curate.errors import AuditError, SourceError
 from curate.formats.sa1b.sa1b_files import ABOUT, CANDIDATES, document
 from curate.networks.generation.mask_choice import REASONS, SelectedMasks
@@ -206,8 +210,7 @@ def claim_folder(out: Path, identity: dict[str, Any], restart: bool) -> dict[str
     Raises:
         AuditError: ``out`` holds something else, or what another recipe or segmenter has made.
     """
-    if out.exists() and not out.is_dir():
-        raise AuditError("it is a file", str(out), "choose a directory")
+    check_directory(out, {ABOUT})
     try:
         about = read_info(out)
     except DamagedRecord:
@@ -215,10 +218,6 @@ def claim_folder(out: Path, identity: dict[str, Any], restart: bool) -> dict[str
             raise
         about = {}
     if about is None:
-        found = sorted(p.name for p in out.iterdir() if p.name != LOCK) if out.is_dir() else []
-        if found:
-            what = f"it holds something else ({', '.join(found)[:80]})"
-            raise AuditError(what, str(out), "choose an empty directory")
         return None
     if restart or _REMOVED in about:
         _remove_generation(out)
