@@ -285,7 +285,7 @@ def _read_model(given: Input) -> None:
     from curate.networks.detectors.preprocessing import DetectorInput, read_input
     from curate.networks.detectors.training_record import read_record
     from curate.networks.runtime.hub import read_config
-    from curate.networks.segmenters.onnx_file import read_onnx
+    from curate.networks.segmenters.onnx_session import read_onnx
     from curate.quality.model_file import from_bytes
 
     if given.path.is_dir():
@@ -336,7 +336,7 @@ READERS: tuple[Reader, ...] = (
         "png-flat",
         seeds.png_flat,
         partial(_read_dataset, "png-flat", (checks_of_pngs.check_masks,)),
-        ("curate/formats/png/png_flat_format.py", "curate/formats/png/png_flat_names.py"),
+        ("curate/formats/png/png_flat_format.py", "curate/formats/png/png_flat_format.py"),
     ),
     _format("label-png", ("label-png",), ("label_png", "png_id_masks"), checks_of_pngs.check_ids),
     _export("csv", "csv", ("tables", "table_columns")),
@@ -385,7 +385,7 @@ READERS: tuple[Reader, ...] = (
             "curate/quality/model_file.py",
             "curate/networks/detectors/preprocessing.py",
             "curate/networks/detectors/training_record.py",
-            "curate/networks/segmenters/onnx_file.py",
+            "curate/networks/segmenters/onnx_session.py",
         ),
     ),
     Reader(

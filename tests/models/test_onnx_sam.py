@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from curate.errors import CallError, SourceError
-from curate.networks.segmenters.onnx_file import read_onnx
 from curate.networks.segmenters.onnx_sam import OnnxSegmenter, load_onnx_segmenter
-from curate.networks.segmenters.onnx_session import choose_provider
+from curate.networks.segmenters.onnx_session import choose_provider, read_onnx
 from curate.networks.segmenters.segmenter import Embedding, Frame, Prompts
 
 torch = pytest.importorskip("torch")

@@ -10,8 +10,8 @@ from counted_audit import ANN, counted
 
 from curate.render.formatting import with_code
 from curate.reporting import gallery, mask_selection, queries
-from curate.reporting.decision_counts import decisions
 from curate.reporting.page import render
+from curate.reporting.people_section import decisions
 from curate.reporting.queries import ReportSource
 from curate.store.audit import Audit
 

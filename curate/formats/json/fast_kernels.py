@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from curate.common.arrays import ByteArray, FloatArray, IntArray
-from curate.formats.json.json_bytes import (
+from curate.formats.json.streaming import (
     BACKSLASH,
     CLOSE_BRACE,
     CLOSE_BRACKET,

@@ -38,21 +38,16 @@ import orjson
 from curate.common.arrays import ByteArray, IntArray
 from curate.errors import SourceError
 from curate.formats.json.invalid_json import cause_of, loads, looks_latin
-from curate.formats.json.json_bytes import (
-    BACKSLASH,
-    CLOSE_BRACE,
-    CLOSE_BRACKET,
-    COLON,
-    COMMA,
-    NEWLINE,
-    OPEN_BRACE,
-    OPEN_BRACKET,
-    QUOTE,
-    RETURN,
-    SPACE,
-    TAB,
-)
 from curate.rle.runs import kernel
+
+TAB, NEWLINE, RETURN, SPACE = 9, 10, 13, 32
+QUOTE, BACKSLASH, COMMA, COLON = 34, 92, 44, 58
+OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE = 91, 93, 123, 125
+MINUS, PLUS, POINT, ZERO, ONE, NINE = 45, 43, 46, 48, 49, 57
+UPPER_E, LOWER_E = 69, 101
+LAST_PLAIN = 126
+"""The last printable character of ASCII; what is under :data:`SPACE` is a control character."""
+
 
 CHUNK_BYTES = 1 << 22
 """How much is read at a time."""

@@ -1,16 +1,19 @@
 """Training of a class-agnostic detector ("object") on boxes, resumable after each epoch.
 
 Every epoch draws its order, its augmentation and its noise from the seed and its own number, so
-that a resumed training gives the weights of an uninterrupted one.
+that a resumed training gives the weights of an uninterrupted one. A checkpoint holds tensors as
+safetensors, and the rest as JSON in its header.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from curate.common import files
 from curate.common.ranges import check_numbers
-from curate.errors import CallError
+from curate.errors import CallError, SourceError
 from curate.networks.detectors.box_precision import BoxPrecision, average_precision
 from curate.networks.detectors.detections import READER_THREADS
 from curate.networks.detectors.initial_weights import InitialDetector
-from curate.networks.detectors.training_checkpoint import load_checkpoint, save_checkpoint
 from curate.networks.detectors.training_images import DetectorImage, make_example
 from curate.networks.detectors.transformers_detector import TransformersDetector
 from curate.networks.runtime.devices import Device, is_out_of_memory
@@ -341,3 +344,64 @@ class _TrainingRun:
             some = scenes[first : first + self.schedule.batch]
             found += detector.detect([scene.picture() for scene in some])
         return average_precision([scene.boxes for scene in scenes], found)
+
+
+def save_checkpoint(
+    path: Path, tensors: dict[str, Any], identity: str, history: Sequence[dict[str, float]]
+) -> None:
+    """Write a checkpoint atomically.
+
+    Args:
+        path: The file; replaced if it is there.
+        tensors: By name.
+        identity: What must be the same for the training to go on.
+        history: The epochs so far.
+
+    Raises:
+        CallError: It cannot be written; the one before stays.
+    """
+    safetensors = import_optional("safetensors.torch", "train-detector")
+    about = {"identity": identity, "history": json.dumps(list(history))}
+    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    temporary = path.with_name(f".{path.name}.{files.process_tag()}.tmp")
+    try:
+        files.mkdir(path.parent, parents=True, exist_ok=True)
+        files.write_bytes(temporary, safetensors.save(copies, metadata=about))
+        files.replace(temporary, path)
+    except Exception as error:  # safetensors wraps what the system says
+        reason = (str(error) or type(error).__name__).splitlines()[0].lower()
+        raise CallError(
+            f"it cannot be written: {reason}", str(path), "make room and run the same command again"
+        ) from error
+    finally:
+        with suppress(OSError):  # where nothing can be written nothing can be removed
+            files.unlink(temporary, missing_ok=True)
+
+
+def load_checkpoint(path: Path, identity: str) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """Read a checkpoint: its tensors, and the epochs so far.
+
+    Args:
+        path: The file.
+        identity: Of the training that is to go on.
+
+    Raises:
+        SourceError: It is damaged, or of another training.
+    """
+    safetensors = import_optional("safetensors", "train-detector")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        history = json.loads(about["history"])
+    except Exception as error:
+        raise SourceError(
+            "it is no checkpoint of a training", str(path), "pass --restart to begin anew"
+        ) from error
+    if about.get("identity") != identity:
+        raise SourceError(
+            "it is of a training on other images, from other weights or with other settings",
+            str(path),
+            "choose another directory, or pass --restart to throw that training away",
+        )
+    return tensors, history

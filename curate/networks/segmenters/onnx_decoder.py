@@ -9,8 +9,7 @@ import numpy as np
 
 from curate.common.arrays import AnyArray
 from curate.errors import CallError, SourceError
-from curate.networks.segmenters.onnx_file import OnnxFile
-from curate.networks.segmenters.onnx_session import Session
+from curate.networks.segmenters.onnx_session import OnnxFile, Session
 from curate.networks.segmenters.segmenter import Frame, Prompts
 
 Run = Callable[[Sequence[AnyArray], range], tuple[AnyArray, AnyArray]]

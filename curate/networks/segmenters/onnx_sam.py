@@ -34,8 +34,15 @@ from curate.common.fingerprint import fingerprint
 from curate.errors import CallError, SourceError
 from curate.networks.runtime.devices import AdaptiveBatches
 from curate.networks.segmenters.onnx_decoder import Decoder, inspect_decoder, is_decoder
-from curate.networks.segmenters.onnx_file import PIXEL_MEAN, OnnxFile, Shape, read_onnx
-from curate.networks.segmenters.onnx_session import Session, choose_provider, open_session
+from curate.networks.segmenters.onnx_session import (
+    PIXEL_MEAN,
+    OnnxFile,
+    Session,
+    Shape,
+    choose_provider,
+    open_session,
+    read_onnx,
+)
 from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, Prompts
 
 _PATCH = 16

@@ -1,4 +1,7 @@
-"""Training of a quality model on people's decisions, and its use where it is better."""
+"""Training of a quality model on people's decisions, and its use where it is better.
+
+It starts from the model of the last round, or from another audit's.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from curate.common import files
 from curate.common.arrays import BoolArray, UInt64Array
 from curate.common.pool import Pool
 from curate.common.progress import Progress
+from curate.errors import AuditError, SourceError
 from curate.people.learning.learn_result import CALIBRATED, KEPT, USED, LearningResult
 from curate.people.learning.reviewed_masks import (
     ReviewedMasks,
@@ -23,7 +27,6 @@ from curate.people.learning.reviewed_masks import (
     gather_reviewed,
     hash_images,
 )
-from curate.people.learning.starting_model import StartingModel, find_start
 from curate.pipeline.deciding import GRID, decide_audit
 from curate.policy.certificate_in_force import void_certificate
 from curate.policy.policy import Policy
@@ -31,8 +34,8 @@ from curate.quality.explanations import families, title
 from curate.quality.features import evidence_shares
 from curate.quality.metrics import average_precision, calibration_error, reliability
 from curate.quality.model import QualityModel, explain
-from curate.quality.model_file import to_bytes
-from curate.quality.model_in_force import FOLDER
+from curate.quality.model_file import LARGEST, from_bytes, to_bytes
+from curate.quality.model_in_force import FOLDER, model_in_force
 from curate.quality.sample_weights import choose_pseudo_good, find_unreviewed, poststratify
 from curate.quality.training import (
     START,
@@ -48,7 +51,7 @@ from curate.quality.training import (
 )
 from curate.store.audit import Audit
 from curate.store.audit_files import write_info, writing
-from curate.store.audit_info import DECIDING
+from curate.store.audit_info import DECIDING, read_info
 from curate.store.audit_records import (
     ContinuedLearning,
     Empty,
@@ -376,3 +379,57 @@ def _store_model(
     with Pool(1) as pool:
         done = decide_audit(out, info, Policy.from_dict(info.policy or {}), pool, progress)
     return LearningResult(done, record)
+
+
+MAX_TREES = 1_000
+"""A model that has grown over so many rounds is not carried on: it would only get slower."""
+
+
+@dataclass(frozen=True)
+class StartingModel:
+    """A model to start from.
+
+    Attributes:
+        model: The model.
+        name: Where it comes from, for people.
+    """
+
+    model: QualityModel
+    name: str
+
+    @property
+    def too_long(self) -> bool:
+        """Whether it has too many trees to be carried on."""
+        return len(self.model.trees.roots) >= MAX_TREES
+
+
+def find_start(audit: Audit, path: Path | None) -> StartingModel | None:
+    """Return the given model, else the one in force, else None.
+
+    Args:
+        audit: The audit that is learned on.
+        path: An audit directory with a model, or a model's file.
+
+    Raises:
+        AuditError: There is no model, it is of another version, or tampered with.
+        SourceError: The file cannot be read.
+    """
+    if path is None:
+        model = model_in_force(audit.path, audit.info.quality_model)
+        return None if model is None else StartingModel(model, "the model before")
+    if path.is_dir():
+        info = read_info(path)
+        found = model_in_force(path, info.quality_model) if info else None
+        if found is None:
+            raise AuditError(
+                "there is no quality model", str(path), "run `curate learn` on it first"
+            )
+        return StartingModel(found, str(path))
+    try:
+        if path.stat().st_size > LARGEST:
+            raise AuditError("it is too large for a quality model", str(path))
+        data = path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SourceError(f"it cannot be read ({reason})", str(path)) from error
+    return StartingModel(from_bytes(data, str(path)), str(path))
