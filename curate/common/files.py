@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -82,6 +83,27 @@ def open_file(
     if mode == "r+b":
         return cast(BinaryIO, io.BufferedRandom(raw, _BUFFER_BYTES))
     return cast(BinaryIO, io.BufferedWriter(raw, _BUFFER_BYTES))
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """Open a file for reading, if it is one.
+
+    A pipe would be waited for without end, and a device such as ``/dev/zero`` read without end:
+    whoever finds a name in a folder opens it by this.
+
+    Raises:
+        OSError: It is a pipe, a socket or a device, or a link to one; or it cannot be opened.
+    """
+    return open(path, "rb", opener=_open_ordinary)
+
+
+def _open_ordinary(name: str, flags: int) -> int:
+    opened = os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe opens at once
+    kind = os.fstat(opened).st_mode
+    if stat.S_ISREG(kind) or stat.S_ISDIR(kind):  # of a folder, open() says so itself
+        return opened
+    os.close(opened)
+    raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", name)
 
 
 def open_shared(path: Path) -> int:
@@ -248,7 +270,7 @@ def remove_tree(path: Path, *, quiet: bool = False) -> None:
 
 def copy_bytes(source: Path, target: Path) -> Path:
     """Copy a file's content; return the target."""
-    with open(source, "rb", buffering=0) as old, open_file(target) as new:
+    with open_to_read(source) as old, open_file(target) as new:
         shutil.copyfileobj(old, new, _COPIED_BYTES)
     return target
 

@@ -152,7 +152,7 @@ def _check_inside(root: Path, path: Path) -> None:
 
 def copy_bytes(source: Path, target: BinaryIO) -> None:
     """Write a file's bytes to ``target``."""
-    with open(source, "rb") as file:
+    with files.open_to_read(source) as file:
         shutil.copyfileobj(file, target, _BLOCK)
 
 
@@ -164,7 +164,7 @@ def splice(source: Path, target: BinaryIO, pieces: Iterable[tuple[int, int, byte
         target: Where to.
         pieces: (start, end, what stands there instead), in order of start, not overlapping.
     """
-    with open(source, "rb") as file:
+    with files.open_to_read(source) as file:
         at = 0
         for start, end, instead in pieces:
             _copy_range(file, target, start - at)

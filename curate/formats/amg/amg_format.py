@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from curate.common import files
 from curate.dataset.table import MaskTable
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats.amg.amg_folder import COLUMNS, MASK_NAME, edit_folder, load_folder
@@ -177,14 +178,18 @@ def _looks_right(source: Path, kind: str, name: str) -> bool:
     sheet = source / name / SHEET
     if not sheet.is_file():
         return False
-    with open(sheet, "rb") as file:
+    with files.open_to_read(sheet) as file:
         header = file.readline(4096).decode("utf-8-sig", "replace").strip().split(",")
     return "id" in header and len(set(COLUMNS) & set(header)) >= 3
 
 
 def _is_list(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+    try:
+        with files.open_to_read(path) as file:
+            head = file.read(64)
+    except OSError:
+        return False
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
 
 
 def _is_record_list(path: Path) -> bool:

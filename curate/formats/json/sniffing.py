@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from curate.common import files
 from curate.errors import SourceError
 from curate.formats.json.streaming import parse_one, scan
 
@@ -136,7 +137,7 @@ def shape_of(path: Path) -> JsonOutline:
 @lru_cache(maxsize=8)
 def _shape_of(path: Path, size: int, changed: int) -> JsonOutline:
     """Return the shape of a file as it was at a time: every format asks for it again."""
-    with path.open("rb") as file:
+    with files.open_to_read(path) as file:
         head = file.read(HEAD_BYTES)
         file.seek(max(0, size - HEAD_BYTES))
         end = head if size <= HEAD_BYTES else file.read(HEAD_BYTES)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from curate import rle
+from curate.common import files
 from curate.common.arrays import AnyArray, BoolArray, ByteArray
 from curate.formats.png.strip_runs import TooManyRuns, label_runs
 from curate.formats.segmentation import Segmentation, size_problem, valid_size
@@ -95,7 +96,7 @@ def read_header(path: Path) -> PngHeader:
             (``undecodable``), or has a size that no mask can have (``invalid_size``).
     """
     try:
-        with open(path, "rb") as file:
+        with files.open_to_read(path) as file:
             head = file.read(33)
     except FileNotFoundError:
         raise PictureProblem("no_segmentation", "the PNG is missing") from None
@@ -138,7 +139,12 @@ def read_pixels(path: Path, header: PngHeader) -> tuple[Pixels, Any]:
     from PIL.PngImagePlugin import PngImageFile
 
     # Image.open would refuse or warn by its own limit on the size; ours is checked above.
-    with _decoding(), quiet_pillow(), open(path, "rb") as file, PngImageFile(file) as picture:
+    with (
+        _decoding(),
+        quiet_pillow(),
+        files.open_to_read(path) as file,
+        PngImageFile(file) as picture,
+    ):
         picture.load()
         palette = picture.getpalette("RGB") if picture.mode == "P" else None
         pixels = np.asarray(picture)

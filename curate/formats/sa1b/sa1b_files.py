@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 
 from curate.common.arrays import AnyArray
+from curate.common.files import open_to_read
 from curate.common.own_records import DamagedRecord, read_record
 from curate.errors import AuditError, SourceError
 from curate.formats.coco.image_objects import image_fields
@@ -78,8 +79,8 @@ def contents(
     if not container:
         for name, _, _ in documents:
             path = source if alone else source / name
-            with convert_read_errors(path):
-                data = path.read_bytes()
+            with convert_read_errors(path), open_to_read(path) as file:
+                data = file.read()
             yield escape_name(name), data
         return
     path = source if alone else source / container
@@ -97,7 +98,7 @@ def pictures(source: Path) -> OwnPictures | None:
         return None
     files = [source] if source.is_file() else []
     for path in () if files else dataset_files(source):
-        if path.suffix.lower() == ".json":
+        if path.suffix.lower() == ".json" and path.is_file():
             if files and path.parent != files[0].parent:
                 return None
             files.append(path)
@@ -114,11 +115,15 @@ def key_of(container: str, name: str) -> str:
 
 
 def all_files(folder: Path) -> Iterator[Path]:
-    """Yield what a folder holds, sorted by name, folders before what is in them."""
+    """Yield what a folder holds, sorted by name, folders before what is in them.
+
+    Links are there, wherever they lead; pipes, sockets and devices are not.
+    """
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
-        yield Path(entry.path)
+        if entry.is_symlink() or entry.is_file() or entry.is_dir():
+            yield Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
             yield from all_files(Path(entry.path))
 

@@ -91,7 +91,7 @@ def _write_folder(source: Path, made: Path, writer: _Sa1bWriter) -> None:
     for path in all_files(source):
         name = path.relative_to(source).as_posix()
         target_path = made / name
-        if path.is_symlink() and path.is_dir():  # nothing in it is read
+        if path.is_symlink() and not path.is_file():  # nothing behind it is read
             files.symlink(os.readlink(path), target_path)
         elif path.is_dir():
             files.mkdir(target_path, parents=True, exist_ok=True)
