@@ -10,10 +10,13 @@ try:
 except ImportError as error:
     raise ImportError("curate.testing needs pytest: pip install pytest") from error
 
-pytest.register_assert_rewrite("curate.testing.scorer_contract", "curate.testing.format_contract")
+pytest.register_assert_rewrite(
+    *(f"curate.testing.{kind}_contract" for kind in ("scorer", "format", "exchange"))
+)
 
+from curate.testing.exchange_contract import ExchangeContract  # noqa: E402
 from curate.testing.format_contract import FormatContract  # noqa: E402
 from curate.testing.scene import Scene, disc, table_of  # noqa: E402
 from curate.testing.scorer_contract import ScorerContract  # noqa: E402
 
-__all__ = ["FormatContract", "Scene", "ScorerContract", "disc", "table_of"]
+__all__ = ["ExchangeContract", "FormatContract", "Scene", "ScorerContract", "disc", "table_of"]

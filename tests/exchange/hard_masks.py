@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,17 +11,13 @@ from typing import Any
 import numpy as np
 from boxes import rle
 from hypothesis import strategies as st
-from PIL import Image
 
 from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.importing import ImportResult
 from curate.people.exchange.registry import ExportOptions
-from curate.people.queues.population import rank_queue
-from curate.people.reviews import open_reviews
-from curate.pipeline import scoring
-from curate.pipeline.inputs import Inputs
 from curate.store.audit import Audit, open_audit
 from curate.store.audit_info import INFO
+from curate.testing.exchange_contract import HARD_SHAPES, audit_dataset
 
 NAMES = (
     "plain.png",
@@ -48,48 +43,11 @@ FORMATS = [
 ]
 
 
-def holes(height: int, width: int) -> np.ndarray:
-    """Return a ring, its middle a part of its own where there is room."""
-    pixels = np.ones((height, width), bool)
-    pixels[1:-1, 1:-1] = False
-    if height > 4 and width > 4:
-        pixels[2:-2, 2:-2] = True
-    return pixels
-
-
-def one_pixel(height: int, width: int) -> np.ndarray:
-    pixels = np.zeros((height, width), bool)
-    pixels[-1, -1] = True
-    return pixels
-
-
-def diagonal(height: int, width: int) -> np.ndarray:
-    return np.eye(height, width, dtype=bool)
-
-
-def parts(height: int, width: int) -> np.ndarray:
-    pixels = np.zeros((height, width), bool)
-    pixels[::3, ::2] = True
-    return pixels
-
-
-def border(height: int, width: int) -> np.ndarray:
-    pixels = np.zeros((height, width), bool)
-    pixels[0], pixels[:, -1] = True, True
-    return pixels
-
-
-SHAPES: tuple[Callable[[int, int], np.ndarray], ...] = (
-    *(holes, one_pixel, diagonal, parts, border),
-    lambda height, width: np.ones((height, width), bool),
-)
-
-
 @st.composite
 def masks(draw: st.DrawFn, height: int, width: int) -> np.ndarray:
     """Draw a mask with a pixel at least: one of the hard shapes, or any pixels."""
     if draw(st.booleans()):
-        shape: np.ndarray = draw(st.sampled_from(SHAPES))(height, width)
+        shape: np.ndarray = draw(st.sampled_from(HARD_SHAPES))(height, width)
         return shape
     seed, share = draw(st.integers(0, 99)), draw(st.sampled_from([0.05, 0.5, 0.95]))
     pixels: np.ndarray = np.random.default_rng(seed).random((height, width)) < share
@@ -136,7 +94,7 @@ def audited(source: dict[str, Any], folder: Path) -> Audit:
         while len(_MADE) >= 8:
             _MADE.pop(next(iter(_MADE))).cleanup()
         built = TemporaryDirectory(prefix="curate-audited-")
-        _audited(source, Path(built.name))
+        audit_dataset(source, Path(built.name))
         _MADE[key] = built
     made = Path(_MADE[key].name)
     shutil.copytree(made, folder, dirs_exist_ok=True)
@@ -148,34 +106,15 @@ def audited(source: dict[str, Any], folder: Path) -> Audit:
 _MADE: dict[str, TemporaryDirectory[str]] = {}
 
 
-def _audited(source: dict[str, Any], folder: Path) -> None:
-    pictures = folder / "pictures"
-    pictures.mkdir(parents=True)
-    for image in source["images"]:
-        name = image["file_name"].replace("\\", "/")
-        safe = name if not name.startswith((".", "/")) else Path(name).name
-        target = pictures / safe
-        target.parent.mkdir(parents=True, exist_ok=True)
-        size = (image["height"], image["width"], 3)
-        pixels = np.random.default_rng(image["id"]).integers(0, 255, size, np.uint8)
-        Image.fromarray(pixels).save(target, "JPEG" if "JPG" in name.upper() else "PNG")
-    (folder / "source.json").write_text(json.dumps(source))
-    inputs = Inputs(images=pictures)
-    scoring.audit(folder / "source.json", folder / "audit", inputs=inputs)
-
-
-def everything(audit: Audit) -> Any:
-    """Return all masks of an audit as a queue, and record that they were drawn."""
-    rows = rank_queue(audit, actions=("accept", "review", "reject"))
-    if len(rows):
-        open_reviews(audit, create=True).record_draw("errors", rows[["mask_id"]], {})
-    return rows
+def target(folder: Path, tool: str, crops: bool) -> Path:
+    """Return the path in a folder that a queue is written to for a tool."""
+    ending = {"huggingface": ".parquet"}.get(tool, "" if crops or tool != "coco" else ".json")
+    return folder / f"{tool}{'-crops' if crops else ''}{ending}"
 
 
 def write(audit: Audit, rows: Any, folder: Path, tool: str, crops: bool) -> tuple[Path, int]:
     """Write a queue for a tool, and return where it is and how many masks stand in it."""
-    ending = {"huggingface": ".parquet"}.get(tool, "" if crops or tool != "coco" else ".json")
-    out = folder / f"{tool}{'-crops' if crops else ''}{ending}"
+    out = target(folder, tool, crops)
     return out, write_queue(audit, rows, out, tool, how=ExportOptions(crops))
 
 

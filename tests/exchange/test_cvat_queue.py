@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from boxes import annotation, box, dataset
-from hard_masks import audited, back, everything, write
+from hard_masks import audited, back, write
 from hypothesis import given
 from hypothesis import strategies as st
 from other_tools import by_row
@@ -27,6 +27,7 @@ from curate.people.queues.draw_queue import draw_queue
 from curate.people.reviews import open_reviews
 from curate.rle import encode_counts, from_dense
 from curate.store.audit import Audit
+from curate.testing.exchange_contract import draw_all
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 99), st.sampled_from([0.02, 0.5, 1]))
@@ -67,7 +68,7 @@ def pictured(tmp_path: Path) -> Audit:
 
 
 def test_attributes_are_declared_and_everything_is_escaped(pictured: Audit, tmp_path: Path) -> None:
-    path, _ = write(pictured, everything(pictured), tmp_path, "cvat", False)
+    path, _ = write(pictured, draw_all(pictured), tmp_path, "cvat", False)
     root = ET.parse(path / "annotations.xml").getroot()
     labels = json.loads((path / "labels.json").read_text())
     assert [label["name"] for label in labels] == ['<b>? & "co"']
@@ -129,7 +130,7 @@ def test_masks_with_a_known_answer_look_like_any_other(
 
 
 def test_polygons_come_back_too(pictured: Audit, tmp_path: Path) -> None:
-    rows = everything(pictured)
+    rows = draw_all(pictured)
     path, _ = write(pictured, rows, tmp_path, "cvat", False)
     tree = ET.parse(path / "annotations.xml")
     pairs = [(i, m) for i in tree.getroot().findall("image") for m in i.findall("mask")]
@@ -147,7 +148,7 @@ def test_polygons_come_back_too(pictured: Audit, tmp_path: Path) -> None:
 
 def test_what_is_no_mask_is_told(pictured: Audit, tmp_path: Path) -> None:
     """Somebody boxed a missing object: what is missing on that image is not known."""
-    path, _ = write(pictured, everything(pictured), tmp_path, "cvat", False)
+    path, _ = write(pictured, draw_all(pictured), tmp_path, "cvat", False)
     tree = ET.parse(path / "annotations.xml")
     image = next(one for one in tree.getroot().findall("image") if one.get("name") == "2.png")
     box = ET.SubElement(image, "box", label="a", xtl="1", ytl="1", xbr="9", ybr="9")
@@ -163,7 +164,7 @@ def test_what_is_no_mask_is_told(pictured: Audit, tmp_path: Path) -> None:
 
 
 def test_a_zip_is_not_trusted(pictured: Audit, tmp_path: Path) -> None:
-    path, _ = write(pictured, everything(pictured), tmp_path, "cvat", False)
+    path, _ = write(pictured, draw_all(pictured), tmp_path, "cvat", False)
     text = (path / "annotations.xml").read_bytes()
     evil = tmp_path / "work" / "evil.zip"
     evil.parent.mkdir()
@@ -199,7 +200,7 @@ def test_nothing_is_drawn_for_a_size_that_only_the_file_states(
     name = "else.png" if strange else "2.png"
     image = f'<image name="{name}" width="900" height="100000">'
     image += f'<polygon label="a" points="{points}"></polygon></image>'
-    whole, _ = write(pictured, everything(pictured), tmp_path, "cvat", False)
+    whole, _ = write(pictured, draw_all(pictured), tmp_path, "cvat", False)
     sound = (whole / "annotations.xml").read_text().replace("<image ", image + "<image ", 1)
     (tmp_path / "a.xml").write_text(sound)
     drawn: list[tuple[int, int]] = []
@@ -233,7 +234,7 @@ def test_what_is_wrong_is_told_in_a_sentence(
     spoil,
     message: str,  # type: ignore[no-untyped-def]
 ) -> None:
-    path, _ = write(pictured, everything(pictured), tmp_path, "cvat", False)
+    path, _ = write(pictured, draw_all(pictured), tmp_path, "cvat", False)
     broken = tmp_path / "broken.xml"
     broken.write_text(spoil((path / "annotations.xml").read_text()))
     with pytest.raises(SourceError, match=message):
@@ -242,7 +243,7 @@ def test_what_is_wrong_is_told_in_a_sentence(
 
 
 def test_crops_need_pictures(audit: Audit, tmp_path: Path) -> None:
-    rows = everything(audit)
+    rows = draw_all(audit)
     with pytest.raises(CallError, match="CVAT shows people pictures"):
         write_queue(audit, rows, tmp_path / "crops", "cvat", how=ExportOptions(True))
     assert not (tmp_path / "crops").exists()
@@ -259,7 +260,7 @@ def test_a_mask_on_a_crop_is_put_back_in_its_place(tmp_path: Path) -> None:
     large[200:210, 300:330] = True
     source["annotations"] = [annotation(1, 1, large), annotation(2, 2, box(1, 1, 2, 2))]
     audit = audited(source, tmp_path)
-    path, _ = write(audit, everything(audit), tmp_path, "cvat", True)
+    path, _ = write(audit, draw_all(audit), tmp_path, "cvat", True)
     first = ET.parse(path / "annotations.xml").getroot().findall("image")[0]
     assert (first.get("width"), first.get("height")) != ("400", "300")
     assert back(audit, path).added.actions == {"accept": 2}

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from boxes import dataset
-from hard_masks import audited, back, everything, write
+from hard_masks import audited, back, write
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from curate.errors import SourceError
 from curate.formats.segmentation import Segmentation, read_segmentation
 from curate.store.audit import Audit
+from curate.testing.exchange_contract import draw_all
 
 KEPT_BACK = {
     "label",
@@ -38,7 +39,7 @@ def pictured(tmp_path: Path) -> Audit:
 
 @pytest.mark.parametrize("crops", [False, True])
 def test_the_layout(pictured: Audit, tmp_path: Path, crops: bool) -> None:
-    path, written = write(pictured, everything(pictured), tmp_path, "fiftyone", crops)
+    path, written = write(pictured, draw_all(pictured), tmp_path, "fiftyone", crops)
     assert sorted(one.name for one in path.iterdir()) == ["data", "labels.json"]
     labels = json.loads((path / "labels.json").read_text())
     assert len(labels["annotations"]) == written == 12
@@ -61,7 +62,7 @@ def test_annotations_become_masks_as_they_are_read(
     pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """None is kept as it stands in the file: five were read when the sixth was found to be none."""
-    path, _ = write(pictured, everything(pictured), tmp_path, "fiftyone", False)
+    path, _ = write(pictured, draw_all(pictured), tmp_path, "fiftyone", False)
     labels = json.loads((path / "labels.json").read_text())
     labels["annotations"][5] = "nothing"
     (path / "labels.json").write_text(json.dumps(labels))
@@ -78,7 +79,7 @@ def test_annotations_become_masks_as_they_are_read(
 
 
 def test_an_export_without_an_image_is_refused(pictured: Audit, tmp_path: Path) -> None:
-    path, _ = write(pictured, everything(pictured), tmp_path, "fiftyone", False)
+    path, _ = write(pictured, draw_all(pictured), tmp_path, "fiftyone", False)
     labels = json.loads((path / "labels.json").read_text())
     labels["annotations"][4]["image_id"] = 77
     (path / "labels.json").write_text(json.dumps(labels))

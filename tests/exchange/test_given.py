@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from boxes import box, dataset
-from hard_masks import audited, back, everything
+from hard_masks import audited, back
 from other_tools import TOOLS, Seen
 
 from curate.errors import SourceError
@@ -16,6 +16,7 @@ from curate.people.exchange import import_file, take_back_file, write_queue
 from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
+from curate.testing.exchange_contract import draw_all
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"
@@ -125,7 +126,7 @@ def test_draws_of_another_copy_of_the_audit_say_nothing(pictured: Audit, tmp_pat
 
 def test_without_a_named_draw_the_smallest_that_fits(pictured: Audit, tmp_path: Path) -> None:
     rows = drawn(pictured, [1, 2, 5, 6]).drop(columns=["draw_id", "slot"])
-    everything(pictured)  # a larger draw, and later
+    draw_all(pictured)  # a larger draw, and later
     back(pictured, TOOLS["COCO"][1](sent(pictured, rows, tmp_path, "coco"), without(2)))
     assert actions(pictured) == {1: "accept", 2: "reject", 5: "accept", 6: "accept"}
 

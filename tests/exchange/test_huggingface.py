@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from boxes import box, dataset, rle
-from hard_masks import audited, back, everything, write
+from hard_masks import audited, back, write
 from PIL import Image
 
 from curate.errors import CallError, SourceError
@@ -21,6 +21,7 @@ from curate.formats.segmentation import Segmentation, read_segmentation
 from curate.people.exchange import huggingface, write_queue
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
+from curate.testing.exchange_contract import draw_all
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def pictured(tmp_path: Path) -> Audit:
 @pytest.fixture
 def parquet(pictured: Audit, tmp_path: Path) -> Path:
     """Return all its masks as Parquet."""
-    return write(pictured, everything(pictured), tmp_path, "huggingface", False)[0]
+    return write(pictured, draw_all(pictured), tmp_path, "huggingface", False)[0]
 
 
 def test_columns_and_pictures(parquet: Path, tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ def test_a_broken_parquet(pictured: Audit, parquet: Path, tmp_path: Path) -> Non
 
 def test_there_must_be_pictures(audit: Audit, tmp_path: Path) -> None:
     with pytest.raises(CallError, match="Hugging Face shows people pictures"):
-        write_queue(audit, everything(audit), tmp_path / "a.parquet", "huggingface")
+        write_queue(audit, draw_all(audit), tmp_path / "a.parquet", "huggingface")
     assert not (tmp_path / "a.parquet").exists()
 
 

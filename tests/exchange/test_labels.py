@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from boxes import dataset
-from hard_masks import audited, back, everything, write
+from hard_masks import audited, back, write
 from other_tools import TOOLS, Seen
 from PIL import Image
 
@@ -20,6 +20,7 @@ from curate.errors import SourceError
 from curate.people.exchange import import_file, write_queue
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit, open_audit
+from curate.testing.exchange_contract import draw_all
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"
@@ -88,7 +89,7 @@ def test_a_placeholder_comes_back_as_no_category(ids: Audit, tmp_path: Path, too
     """So that what was added there can be written in a format that has no categories."""
     audit = ids
     name, use = TOOLS[tool]
-    path, _ = write(audit, everything(audit), tmp_path, name, False)
+    path, _ = write(audit, draw_all(audit), tmp_path, name, False)
     done = back(audit, use(path, add_one("object")))
     assert done.added.actions == {"accept": 4}
     assert plain(open_reviews(audit).missing()["category"]) == [None]
@@ -101,7 +102,7 @@ def test_a_category_of_that_name_is_one(tmp_path: Path) -> None:
     source["categories"][0]["name"] = "object"
     audit = audited(source, tmp_path / "named")
     name, use = TOOLS["COCO"]
-    path, _ = write(audit, everything(audit), tmp_path, name, False)
+    path, _ = write(audit, draw_all(audit), tmp_path, name, False)
     back(audit, use(path, add_one("object")))
     assert plain(open_reviews(audit).missing()["category"]) == ["object"]
 
@@ -110,7 +111,7 @@ def test_a_category_of_that_name_is_one(tmp_path: Path) -> None:
 def test_numbers_without_names_stay_apart(tmp_path: Path, tool: str) -> None:
     audit = results(tmp_path / "results")
     name, use = TOOLS[tool]
-    queued = everything(audit)
+    queued = draw_all(audit)
     path = tmp_path / ("queue.json" if name == "coco" else "queue")
     write_queue(audit, queued, path, name)
     first = int(queued["mask_id"].iloc[0])
@@ -137,7 +138,7 @@ def test_a_queue_lists_all_categories_of_the_dataset(tmp_path: Path, tool: str) 
     source = dataset()
     source["annotations"][7]["category_id"] = 2
     audit = audited(source, tmp_path / "both")
-    queued = everything(audit)
+    queued = draw_all(audit)
     queued = queued[queued["mask_id"] != 8]
     out = tmp_path / ("queue.json" if tool == "coco" else "queue")
     write_queue(audit, queued, out, tool)
@@ -158,7 +159,7 @@ def test_a_category_that_the_file_does_not_declare_is_refused(tmp_path: Path, qu
     audit = audited(source, tmp_path / "audit")
     path = tmp_path / "corrected.json"
     if queued:
-        write_queue(audit, everything(audit), path, "coco")
+        write_queue(audit, draw_all(audit), path, "coco")
         source = json.loads(path.read_text())
     source["annotations"][2]["category_id"] = 77
     path.write_text(json.dumps(source))

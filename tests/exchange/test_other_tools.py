@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from boxes import HEIGHT, WIDTH, box, dataset
-from hard_masks import audited, back, everything, write
+from hard_masks import audited, back, write
 from other_tools import TOOLS, Seen, nothing
 from pycocotools import mask as coco_mask
 
 from curate.errors import CallError, SourceError
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit, open_audit
+from curate.testing.exchange_contract import draw_all
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"
@@ -56,7 +57,7 @@ def test_one_changed_one_removed_one_added(
     pictured: Audit, tmp_path: Path, tool: str, crops: bool
 ) -> None:
     name, use = TOOLS[tool]
-    path, _ = write(pictured, everything(pictured), tmp_path, name, crops)
+    path, _ = write(pictured, draw_all(pictured), tmp_path, name, crops)
     added = 0
 
     def people(name: str, seen: list[Seen]) -> list[Seen]:
@@ -92,7 +93,7 @@ def test_one_changed_one_removed_one_added(
 def test_copies_and_ids_typed_over(pictured: Audit, tmp_path: Path, tool: str) -> None:
     """A mask pasted with its mask_id twice, one that bears another's, one that bears nonsense."""
     name, use = TOOLS[tool]
-    path, _ = write(pictured, everything(pictured), tmp_path, name, False)
+    path, _ = write(pictured, draw_all(pictured), tmp_path, name, False)
 
     def people(name: str, seen: list[Seen]) -> list[Seen]:
         by_id = {int(one.mask_id): one for one in seen}
@@ -121,7 +122,7 @@ def test_ids_that_a_tool_lost_are_found_by_overlap_when_asked(
     pictured: Audit, tmp_path: Path, tool: str, crops: bool
 ) -> None:
     name, use = TOOLS[tool]
-    path, _ = write(pictured, everything(pictured), tmp_path, name, crops)
+    path, _ = write(pictured, draw_all(pictured), tmp_path, name, crops)
 
     def people(name: str, seen: list[Seen]) -> list[Seen]:
         for one in seen:
@@ -151,7 +152,7 @@ def test_masks_that_were_not_in_the_queue_are_not_decided(
     pictured: Audit, tmp_path: Path, tool: str
 ) -> None:
     name, use = TOOLS[tool]
-    rows = everything(pictured)
+    rows = draw_all(pictured)
     rows = rows[rows["mask_id"].isin([1, 2, 5])]
     draw = open_reviews(pictured).record_draw("learn", rows[["mask_id"]], {})
     path, _ = write(pictured, rows, tmp_path, name, False)
@@ -164,7 +165,7 @@ def test_queues_put_together_and_ids_of_masks_that_were_not_shown(
     pictured: Audit, tmp_path: Path
 ) -> None:
     """A file may hold more than the draw that fits it; an id typed by hand is no mask."""
-    rows = everything(pictured)
+    rows = draw_all(pictured)
     draws = open_reviews(pictured)
     draws.record_draw("learn", rows[rows["mask_id"].isin([1, 2, 5])][["mask_id"]], {})
     path, _ = write(pictured, rows[rows["mask_id"].isin([1, 2, 5, 6])], tmp_path, "cvat", False)
@@ -182,7 +183,7 @@ def test_queues_put_together_and_ids_of_masks_that_were_not_shown(
 
 
 def test_a_second_person_is_asked_about_their_masks_only(pictured: Audit, tmp_path: Path) -> None:
-    rows = everything(pictured)
+    rows = draw_all(pictured)
     both = pd.concat(
         [rows.assign(slot=0), rows[rows["mask_id"].isin([1, 2])].assign(slot=1)], ignore_index=True
     )
@@ -193,7 +194,7 @@ def test_a_second_person_is_asked_about_their_masks_only(pictured: Audit, tmp_pa
 
 
 def test_a_queue_without_a_draw_is_not_guessed(pictured: Audit, tmp_path: Path) -> None:
-    rows = everything(audited(dataset(), tmp_path / "other"))
+    rows = draw_all(audited(dataset(), tmp_path / "other"))
     path, _ = write(pictured, rows, tmp_path, "cvat", False)
     with pytest.raises(SourceError, match="it is a queue, so what is missing"):
         back(pictured, path)
@@ -210,8 +211,8 @@ def test_another_size_or_another_dataset_is_refused(
     source["annotations"] = [one for one in source["annotations"] if one["image_id"] != 2]
     other = audited(source, tmp_path / "other")
     for one in (pictured, other):
-        everything(one)
-    path, _ = write(pictured, everything(pictured), tmp_path, name, False)
+        draw_all(one)
+    path, _ = write(pictured, draw_all(pictured), tmp_path, name, False)
     came = use(path, nothing)
     with pytest.raises(SourceError, match="it is 50 x 40, in the audit 40 x 50"):
         back(other, came)
@@ -228,7 +229,7 @@ def test_parts_of_an_export_are_compared_one_by_one(
 ) -> None:
     """Each image is a part; the last one is no more lost than any other."""
     monkeypatch.setattr("curate.people.exchange.match_masks.PART_MASKS", 1)
-    path, _ = write(pictured, everything(pictured), tmp_path, "cvat", False)
+    path, _ = write(pictured, draw_all(pictured), tmp_path, "cvat", False)
     use = TOOLS["CVAT for images"][1]
     done = back(pictured, use(path, lambda _, seen: seen[:-1]))
     assert done.added.actions == {"accept": 9, "reject": 3}

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from boxes import annotation, box
-from hard_masks import audited, back, everything, write
+from hard_masks import audited, back, write
 from other_tools import TOOLS, Seen, nothing
 
 from curate.errors import SourceError
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
+from curate.testing.exchange_contract import draw_all
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"
@@ -43,7 +44,7 @@ def flattened(audit: Audit, folder: Path, only: str = "") -> Path:
         folder: Where to write.
         only: Beginning of the names of images that are exported, numbered from 1.
     """
-    path, _ = write(audit, everything(audit), folder, "fiftyone", False)
+    path, _ = write(audit, draw_all(audit), folder, "fiftyone", False)
     came = TOOLS["FiftyOne"][1](path, nothing)
     value: dict[str, Any] = json.loads((came / "labels.json").read_text())
     images = [one for one in value["images"] if one["file_name"].startswith(only)]
@@ -73,7 +74,7 @@ def test_our_own_names_are_like_no_base_name(tmp_path: Path) -> None:
     """An image without a safe name is called image_1, but not where one in a folder is."""
     names = ["../z.png", "b/image_1.png", "c/_image_1.png", "a/1.png"]
     audit = of_names(names, tmp_path)
-    path, _ = write(audit, everything(audit), tmp_path, "fiftyone", False)
+    path, _ = write(audit, draw_all(audit), tmp_path, "fiftyone", False)
     value = json.loads((path / "labels.json").read_text())
     assert {one["file_name"] for one in value["images"]} == {"__image_1.png", *names[1:]}
     folder = tmp_path / "again"
@@ -93,7 +94,7 @@ def test_a_number_that_is_another_images(tmp_path: Path) -> None:
 
 def test_masks_copied_to_an_image_without_any_are_new(tmp_path: Path) -> None:
     audit = of_names(["1.png", "2.png"], tmp_path)
-    path, _ = write(audit, everything(audit), tmp_path, "fiftyone", False)
+    path, _ = write(audit, draw_all(audit), tmp_path, "fiftyone", False)
     first: list[Seen] = []
 
     def people(name: str, seen: list[Seen]) -> list[Seen]:

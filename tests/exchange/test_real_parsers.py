@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 from boxes import HEIGHT, WIDTH, annotation, dataset
-from hard_masks import SHAPES, audited, back, everything, write
+from hard_masks import SHAPES, audited, back, write
 from pycocotools import mask as coco_mask
 
 from curate.people.exchange.queue_images import make_crops as crop_views
 from curate.store.audit import Audit
+from curate.testing.exchange_contract import draw_all
 
 PYTHON = Path(__file__).resolve().parents[2] / ".venv-tools" / "bin" / "python"
 
@@ -62,7 +63,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     for k, shape in enumerate(SHAPES):
         source["annotations"].append(annotation(20 + k, 1 + k % 3, shape(HEIGHT, WIDTH)))
     audit = audited(source, folder)
-    rows = everything(audit)
+    rows = draw_all(audit)
     for tool in ("cvat", "fiftyone", "coco", "huggingface"):
         for crops in (False, True):
             write(audit, rows, folder, tool, crops)

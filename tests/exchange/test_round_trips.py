@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from boxes import rle
-from hard_masks import FORMATS, audited, back, datasets, everything, write
+from hard_masks import FORMATS, audited, back, datasets, target, write
 from hypothesis import Phase, given
 from pycocotools import mask as coco_mask
 from random_cases import draws
 
-from curate.people.reviews import open_reviews
+from curate.testing.exchange_contract import check_round_trip, draw_all
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
     "ignore:__array__ implementation:DeprecationWarning"
@@ -32,21 +32,9 @@ def check_the_way(source: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         audit = audited(source, folder)
-        rows = everything(audit)
-        masks = len(source["annotations"])
+        rows = draw_all(audit)
         for tool, crops in FORMATS:
-            path, written = write(audit, rows, folder, tool, crops)
-            assert written == masks, (tool, crops)
-            if not masks:
-                continue
-            done = back(audit, path)
-            assert done.format == tool
-            assert done.added.actions == {"accept": masks}, (tool, crops, done.text())
-            assert done.added.missing == 0
-        if masks:
-            kept = open_reviews(audit).decisions()
-            assert (kept["iou"] == 1).all()
-            assert kept["segmentation"].isna().all()
+            check_round_trip(tool, audit, rows, target(folder, tool, crops), crops=crops)
 
 
 def test_what_users_lost_elsewhere(tmp_path: Path) -> None:
@@ -67,7 +55,7 @@ def test_what_users_lost_elsewhere(tmp_path: Path) -> None:
         "categories": [{"id": 0, "name": "thing"}],
     }
     audit = audited(source, tmp_path)
-    rows = everything(audit)
+    rows = draw_all(audit)
     two_rings = coco_mask.merge(coco_mask.frPyObjects(ring, 40, 70))
     for tool, crops in FORMATS:
         path, written = write(audit, rows, tmp_path, tool, crops)

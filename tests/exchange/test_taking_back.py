@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from boxes import annotation, box
 from decided_audit import Write
-from hard_masks import everything
 from typer.testing import CliRunner
 
 import curate
@@ -24,6 +23,7 @@ from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.importing import ImportResult
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
+from curate.testing.exchange_contract import draw_all
 
 Dataset = dict[str, Any]
 
@@ -43,7 +43,7 @@ def test_a_later_file_of_a_queue_says_how_things_are(
     audit: Audit, write: Write, reviewer: str | None, masks: tuple[int, ...]
 ) -> None:
     """Also of images of which it shows some masks only, and where nobody is named."""
-    rows = everything(audit)
+    rows = draw_all(audit)
     rows = rows[rows["mask_id"].isin(masks)]
     out = audit.path.parent / "queue.json"
     write_queue(audit, rows, out, "coco")
@@ -64,7 +64,7 @@ def test_a_later_file_of_a_queue_says_how_things_are(
 
 
 def test_another_queue_of_the_same_image_takes_nothing_away(audit: Audit, write: Write) -> None:
-    rows = everything(audit)
+    rows = draw_all(audit)
     for k, masks in enumerate(((5, 6), (7, 8))):
         queued = rows[rows["mask_id"].isin(masks)]
         draw = open_reviews(audit).record_draw("errors", queued[["mask_id"]], {})
