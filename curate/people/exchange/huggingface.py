@@ -363,9 +363,8 @@ def _column_type(column: pd.Series[Any]) -> str:
 
 def _schema(extra: dict[str, str]) -> pa.Schema:
     """Return the columns, and beside them what ``datasets`` needs to know to show them."""
-    kinds = {"id": _INT, "area": _INT, "category": _TEXT, "iscrowd": _INT, **extra}
     mask = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
-    fields: dict[str, pa.DataType] = {
+    objects = {
         "id": pa.int64(),
         "bbox": pa.list_(pa.float64()),
         "area": pa.int64(),
@@ -373,43 +372,32 @@ def _schema(extra: dict[str, str]) -> pa.Schema:
         "segmentation": mask,
         "iscrowd": pa.int64(),
     }
-    fields |= {key: pa.type_for_alias(kind) for key, kind in extra.items()}
-    whole = {"height": "int32", "width": "int32", "image_id": _INT, "file_name": _TEXT}
-    of_objects: dict[str, object] = {
-        name: _list_feature(_value_feature(kind)) for name, kind in kinds.items()
+    objects |= {key: pa.type_for_alias(kind) for key, kind in extra.items()}
+    columns = {
+        "file_name": pa.string(),
+        "image_id": pa.int64(),
+        "height": pa.int32(),
+        "width": pa.int32(),
+        "objects": pa.struct([(name, pa.list_(kind)) for name, kind in objects.items()]),
     }
-    of_objects["bbox"] = _list_feature(_list_feature(_value_feature(_FLOAT)))
-    # A list around a dict: "Sequence" of a dict would mean a dict of lists.
-    of_objects["segmentation"] = [
-        {"size": _list_feature(_value_feature("int32")), "counts": _value_feature(_TEXT)}
-    ]
-    features = {
-        "image": {"_type": "Image"},
-        **{
-            name: _value_feature(whole[name])
-            for name in ("file_name", "image_id", "height", "width")
-        },
-        "objects": {name: of_objects[name] for name in fields},
-    }
+    features = {"image": {"_type": "Image"}} | {k: _feature(kind) for k, kind in columns.items()}
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     return pa.schema(
-        [
-            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-            ("file_name", pa.string()),
-            ("image_id", pa.int64()),
-            ("height", pa.int32()),
-            ("width", pa.int32()),
-            ("objects", pa.struct([(name, pa.list_(kind)) for name, kind in fields.items()])),
-        ],
+        {"image": image, **columns},
         metadata={"huggingface": orjson.dumps({"info": {"features": features}}).decode()},
     )
 
 
-def _value_feature(kind: str) -> dict[str, object]:
-    return {"dtype": kind, "_type": "Value"}
-
-
-def _list_feature(feature: object) -> dict[str, object]:
-    return {"feature": feature, "_type": "Sequence"}
+def _feature(kind: pa.DataType) -> object:
+    """Return what ``datasets`` calls a type."""
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    if not pa.types.is_list(kind):
+        return {"dtype": _FLOAT if pa.types.is_float64(kind) else str(kind), "_type": "Value"}
+    inner = _feature(kind.value_type)
+    # A list around a dict: "Sequence" of a dict would mean a dict of lists.
+    is_dict = pa.types.is_struct(kind.value_type)
+    return [inner] if is_dict else {"feature": inner, "_type": "Sequence"}
 
 
 EXPORT = ImageExport(_matches, _read_images, safe_label)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -157,7 +157,13 @@ class PictureNames:
 
 
 def save_pictures(
-    audit: Audit, rows: pd.DataFrame, folder: RecentPictures | None, target: Path, *, crops: bool
+    audit: Audit,
+    rows: pd.DataFrame,
+    folder: RecentPictures | None,
+    target: Path,
+    *,
+    crops: bool,
+    name: Callable[[ExportedView], str] | None = None,
 ) -> Iterator[tuple[ExportedView, str, bool]]:
     """Yield the views of a queue, each with the name of its picture and whether it was saved.
 
@@ -167,11 +173,12 @@ def save_pictures(
         folder: Where the pictures are; None for none.
         target: The folder that they are saved in.
         crops: One view a mask, else one an image.
+        name: The name of a view's picture; that of :class:`PictureNames` if None.
     """
-    names = PictureNames(audit)
+    name = name or PictureNames(audit).of
     for view in make_crops(audit, rows) if crops else group_by_image(audit, rows):
-        name = names.of(view)
-        yield view, name, folder is not None and save_picture(folder, view, target / name)
+        saved = folder is not None and save_picture(folder, view, target / name(view))
+        yield view, name(view), saved
 
 
 def _forward_slashes(name: str) -> str:

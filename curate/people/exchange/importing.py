@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from curate.common.ranges import check_numbers
 from curate.dataset.notes import count_noun
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats.table_builder import plain
-from curate.people.exchange.registry import REGISTRY, ImportOptions
+from curate.people.exchange.registry import REGISTRY, ImportedDecisions, ImportOptions
 from curate.people.reviews.append_decisions import WriteCounts
 from curate.people.reviews.current_plan import find_unsettled_masks
 from curate.people.reviews.import_origin import ImportOrigin
@@ -203,42 +203,32 @@ def import_file(
     if assume_reviewed and found.untouched is None:
         what = f"in {reader.title}, every reviewed mask has a decision of its own"
         raise CallError(what, "--assume-reviewed", "leave it out")
-    if not len(found.decisions) and (
-        found.reviewed_images is None or not len(found.reviewed_images)
-    ):
+    whole = found.reviewed_images
+    if not len(found.decisions) and (whole is None or not len(whole)):
         summary = "; ".join(f"{words}: {count:,}" for words, count in found.notes.items() if count)
-        if found.reviewed_images is None:
+        if whole is None:
             what = f"no decisions found in this file ({summary or 'it is empty'})"
             raise SourceError(what, str(path), "a table needs columns mask_id and decision")
         raise SourceError(f"no decision stands in it ({summary or 'it is empty'})", str(path))
-    decisions = _fill_reviewer(found.decisions, reviewer)
-    _require_reviewer(reviews, decisions, path)
+    found = _fill_reviewer(found, reviewer)
+    _require_reviewer(reviews, found.decisions, path)
     content = fingerprint(path)[:16]
     before = _read_state(reviews, content)
     source = ImportOrigin(name, plain(path.name), content, found.scope)
     origin = str(source)
     try:
         added = reviews.add(
-            decisions,
+            found.decisions,
             origin=origin,
-            missing=None if found.missing is None else _fill_reviewer(found.missing, reviewer),
-            reviewed_images=None
-            if found.reviewed_images is None
-            else _fill_reviewer(found.reviewed_images, reviewer),
-            shown=None
-            if found.seen is None
-            else make_windows(_fill_reviewer(found.seen, reviewer), source),
+            missing=found.missing,
+            reviewed_images=found.reviewed_images,
+            shown=None if found.seen is None else make_windows(found.seen, source),
         )
     except SourceError as error:  # in messages, the path says more than what is kept of it
         where = error.where.replace(origin, str(path), 1)
         raise SourceError(error.what, where, error.do) from error
     new = _count_newly_unsettled(audit, before.unsettled)
-    people = _count_by_reviewer(
-        decisions,
-        _fill_reviewer(found.reviewed_images, reviewer)
-        if found.reviewed_images is not None
-        else None,
-    )
+    people = _count_by_reviewer(found)
     return ImportResult(
         path,
         name,
@@ -246,7 +236,7 @@ def import_file(
         found.notes,
         found.untouched,
         reviewers=people,
-        earlier=tuple(name for name in before.people if name not in people),
+        earlier=tuple(one for one in before.people if one not in people),
         disputed=new[DISPUTED],
         not_drawn=new[NOT_DRAWN],
     )
@@ -275,28 +265,31 @@ def _count_newly_unsettled(audit: Audit, before: frozenset[tuple[int, str]]) -> 
         return Counter()
 
 
-def _count_by_reviewer(
-    decisions: pd.DataFrame, reviewed_images: pd.DataFrame | None
-) -> dict[str, int]:
+def _count_by_reviewer(found: ImportedDecisions) -> dict[str, int]:
     """Return the number of masks decided by each person; 0 for image reviews alone."""
-    frames = (
-        [decisions]
-        if reviewed_images is None
-        else [decisions, reviewed_images.assign(mask_id=np.nan)]
-    )
+    frames = [found.decisions]
+    if found.reviewed_images is not None:
+        frames.append(found.reviewed_images.assign(mask_id=np.nan))
     every = pd.concat([frame[["mask_id", "reviewer"]].astype(object) for frame in frames])
     names = every["reviewer"].where(every["reviewer"].notna(), "").astype("str").str.strip()
     return {str(name): int(n) for name, n in every.groupby(names)["mask_id"].nunique().items()}
 
 
-def _fill_reviewer(frame: pd.DataFrame, reviewer: str | None) -> pd.DataFrame:
-    """Return rows with ``reviewer`` filled in where the file names nobody."""
-    if "reviewer" not in frame:
-        return frame.assign(reviewer=reviewer)
-    if reviewer is None:
-        return frame
-    named = frame["reviewer"].notna() & (frame["reviewer"] != "")
-    return frame.assign(reviewer=frame["reviewer"].where(named, reviewer))
+def _fill_reviewer(found: ImportedDecisions, reviewer: str | None) -> ImportedDecisions:
+    """Return what was read with ``reviewer`` where the file names nobody."""
+
+    def fill(frame: pd.DataFrame) -> pd.DataFrame:
+        names = frame["reviewer"] if "reviewer" in frame else pd.Series(None, frame.index, object)
+        named = names.notna() & (names != "")
+        return frame.assign(reviewer=names if reviewer is None else names.where(named, reviewer))
+
+    return replace(
+        found,
+        decisions=fill(found.decisions),
+        missing=None if found.missing is None else fill(found.missing),
+        reviewed_images=None if found.reviewed_images is None else fill(found.reviewed_images),
+        seen=None if found.seen is None else fill(found.seen),
+    )
 
 
 def _require_reviewer(reviews: Reviews, decisions: pd.DataFrame, path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.common.arrays import BoolArray, ByteArray, IntArray
+from curate.common.arrays import ByteArray, IntArray
 from curate.rle import Runs, bbox, from_dense, paste, to_dense
 from curate.rle.runs import kernel
 
@@ -53,26 +53,6 @@ def _put_run(out: ByteArray, position: int, length: int, value: int) -> int:
         position = _put_bits(out, position, value, _WORD)
         length -= count
     return position
-
-
-@kernel
-def _row_runs(piece: BoolArray, x: int, y: int, width: int, out: IntArray) -> int:
-    """Write the run edges of a mask's rows into ``out``; return the number of edges."""
-    n = 0
-    for row in range(piece.shape[0]):
-        base = (y + row) * width + x
-        inside = False
-        for column in range(piece.shape[1] + 1):
-            here = column < piece.shape[1] and piece[row, column]
-            if here != inside:
-                at = base + column
-                if here and n > 0 and out[n - 1] == at:  # goes on where the row before it ended
-                    n -= 1
-                else:
-                    out[n] = at
-                    n += 1
-                inside = here
-    return n
 
 
 @kernel
@@ -156,10 +136,8 @@ def encode_brush(runs: Runs, index: int) -> ByteArray:
     pixels = height * width
     if 4 * pixels >= 1 << 32:
         raise ValueError(f"a picture of {width} x {height} pixels is too large for Label Studio")
-    x, y, w, h = bbox(runs[index : index + 1])[0].tolist()
-    piece = to_dense(runs, index, (x, y, w, h)) if w and h else np.zeros((1, 1), np.bool_)
-    edges = np.empty(piece.shape[0] * (piece.shape[1] + 1) + 1, np.int64)
-    edges = edges[: _row_runs(piece, x, y, width, edges)]
+    by_row = _transpose(runs[index : index + 1])
+    edges = np.column_stack([by_row.starts, by_row.ends]).astype(np.int64).ravel()
     chunks = 2 * (len(edges) + 1) + 4 * pixels // _MAX_RUN
     out = np.zeros((HEADER_BITS + _CHUNK_BITS * chunks) // 8 + 1, np.uint8)
     used = _pack(edges, pixels, out)
@@ -196,40 +174,15 @@ def decode_brush(data: ByteArray, height: int, width: int) -> Runs:
     n = int(_unpack(data, sizes, total, edges))
     if n < 0:
         raise ValueError(_PROBLEMS[n])
-    return _from_rows(edges[:n], height, width)
+    starts, ends = edges[:n].astype(np.int32).reshape(-1, 2).T
+    size = np.array([width], np.int32), np.array([height], np.int32)
+    return _transpose(Runs(np.array([0, n // 2], np.int64), starts.copy(), ends.copy(), *size))
 
 
-@kernel
-def _draw_rows(edges: IntArray, width: int, x: int, y: int, out: BoolArray) -> None:
-    for k in range(0, len(edges), 2):
-        position = edges[k]
-        while position < edges[k + 1]:
-            row = position // width
-            stop = min(edges[k + 1], (row + 1) * width)
-            for at in range(position, stop):
-                out[row - y, at - row * width - x] = True
-            position = stop
-
-
-@kernel
-def _bounds(edges: IntArray, width: int) -> tuple[int, int, int, int]:
-    """Return the first and last column and row of runs that go along the rows, inclusive."""
-    left, right = width, -1
-    for k in range(0, len(edges), 2):
-        first, last = int(edges[k]), int(edges[k + 1]) - 1
-        if first // width == last // width:
-            left, right = min(left, first % width), max(right, last % width)
-        else:
-            left, right = 0, width - 1
-    return left, right, int(edges[0]) // width, (int(edges[-1]) - 1) // width
-
-
-def _from_rows(edges: IntArray, height: int, width: int) -> Runs:
-    """Convert row runs to a mask; only its bounding box is drawn."""
-    if not len(edges):
-        left = right = top = bottom = 0
-    else:
-        left, right, top, bottom = _bounds(edges, width)
-    piece = np.zeros((bottom - top + 1, right - left + 1), np.bool_)
-    _draw_rows(edges, width, left, top, piece)
-    return paste(from_dense(piece), [(left, top)], [height], [width])
+def _transpose(runs: Runs) -> Runs:
+    """Return one mask with rows and columns exchanged, which turns runs down columns into runs
+    along rows; only its bounding box is drawn."""
+    height, width = int(runs.heights[0]), int(runs.widths[0])
+    x, y, w, h = bbox(runs)[0].tolist()
+    piece = to_dense(runs, 0, (x, y, w, h)) if w and h else np.zeros((1, 1), np.bool_)
+    return paste(from_dense(np.ascontiguousarray(piece.T)), [(y, x)], [width], [height])

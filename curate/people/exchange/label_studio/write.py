@@ -6,7 +6,6 @@ it. Where a picture lies on its image, and which masks it shows, stands in the t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote as shell_quoted
 from urllib.parse import quote
@@ -19,14 +18,13 @@ from curate.common import files
 from curate.dataset.notes import count_noun
 from curate.errors import CallError
 from curate.formats.format import new_folder
+from curate.people.exchange.image_names import save_pictures
 from curate.people.exchange.label_studio.brush_rle import encode_brush
 from curate.people.exchange.queue_images import (
     ExportedView,
     check_pictures,
     find_pictures,
-    group_by_image,
-    make_crops,
-    save_picture,
+    require_pictures,
 )
 from curate.people.exchange.queue_writing import DUMP
 from curate.people.exchange.registry import ExportOptions, QueueWriter
@@ -116,8 +114,10 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportO
     with new_folder(out) as made:
         with files.open_file(made / "tasks.json") as file:
             file.write(b"[")
-            for view in _views(audit, rows, as_crops):
-                if not save_picture(folder, view, made / "images" / view.name):
+            for view, _, saved in save_pictures(
+                *(audit, rows, folder, made / "images"), crops=as_crops, name=lambda view: view.name
+            ):
+                if not saved:
                     continue
                 score = (masks + 1) / (wanted + 1) if ranked else None
                 task = _make_task(audit, view, _image_url(place, view), score, labels)
@@ -136,10 +136,6 @@ def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportO
         readme = _readme(audit, place, masks, tasks, notes)
         files.write_text(made / "README.txt", readme)
     return masks
-
-
-def _views(audit: Audit, rows: pd.DataFrame, as_crops: bool) -> Iterator[ExportedView]:
-    return make_crops(audit, rows) if as_crops else group_by_image(audit, rows)
 
 
 def _image_url(out: Path, view: ExportedView) -> str:
@@ -220,9 +216,4 @@ def _readme(audit: Audit, out: Path, masks: int, tasks: int, notes: str) -> str:
     )
 
 
-def _check(audit: Audit, out: Path, how: ExportOptions) -> None:
-    del out
-    check_pictures(find_pictures(audit, how), "Label Studio")
-
-
-WRITER = QueueWriter("Label Studio", write_label_studio, _check)
+WRITER = QueueWriter("Label Studio", write_label_studio, require_pictures("Label Studio"))
