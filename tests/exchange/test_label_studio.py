@@ -435,6 +435,28 @@ def test_several_people(audit: Audit, tmp_path: Path, export: Work) -> None:
     assert resolved["good"].to_dict() == {1: True, 2: False}
 
 
+def test_a_mask_that_is_pasted_back_under_another_id_is_the_same_mask(
+    audit: Audit, tmp_path: Path, export: Work
+) -> None:
+    """For the person who did so: another one who deletes it has rejected it."""
+    tasks = annotated(written(audit, tmp_path / "out", crops=False))[:1]
+    mine = tasks[0]["annotations"][0]
+    other = copy.deepcopy(mine) | {"completed_by": 2}
+    pasted = other["result"][0]
+    del other["result"][0]
+    mine["result"] += [pasted | {"id": "pasted"}]  # beside the first mask
+    mine["result"][1]["id"] = "cut"
+    tasks[0]["annotations"].append(other)
+    done = import_file(audit, export(tasks))
+    assert done.added.actions == {"accept": 11, "reject": 1}
+    rows = open_reviews(audit).decisions()
+    assert rows.loc[rows["action"] == "reject", ["mask_id", "reviewer"]].values.tolist() == [
+        [1, "user 2"]
+    ]
+    assert open_reviews(audit).missing()["segmentation"].tolist() == [spelled(truth(1))]
+    assert done.notes["masks found again under another id"] == 1
+
+
 def test_a_user_of_whom_only_the_number_is_told_can_be_named(
     audit: Audit, tmp_path: Path, export: Work
 ) -> None:

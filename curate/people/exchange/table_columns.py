@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,35 @@ class Table:
     rows: Sequence[int]
     others: frozenset[str]
 
+    def where(self, at: int) -> str:
+        """Name a row for a message."""
+        mask = str(self.columns["mask_id"][at])[:40] or "?"
+        return f"{self.name}, row {self.rows[at]}, mask {mask}"
+
+    def only(self, rows: Sequence[int]) -> Table:
+        """Return some of the rows."""
+        columns = {name: [cells[at] for at in rows] for name, cells in self.columns.items()}
+        return replace(self, columns=columns, rows=[self.rows[at] for at in rows])
+
+    def read(self, name: str, read: Callable[[Any], Any]) -> list[Any]:
+        """Return the cells of a column, read one by one.
+
+        Args:
+            name: The column.
+            read: A cell to its value; raises ValueError with what it is not.
+
+        Raises:
+            SourceError: A cell cannot be read; names the row.
+        """
+        made = []
+        for at, cell in enumerate(self.columns[name]):
+            try:
+                made.append(read(cell))
+            except (ValueError, TypeError, OverflowError) as error:
+                shown = repr(cell[:40]) if isinstance(cell, str) else json_type(cell)
+                raise SourceError(f"{name} is {shown}, {error}", self.where(at)) from error
+        return made
+
 
 def parse_decisions(table: Table, audit: Audit) -> ImportedDecisions:
     """Return the decisions of a file of rows.
@@ -71,58 +100,33 @@ def parse_decisions(table: Table, audit: Audit) -> ImportedDecisions:
             was made on another version of the dataset.
     """
     column = _find_decision_column(table)
-    words = [_normalise_word(value) for value in table.columns[column]]
+    words = [_normalise_word(cell) for cell in table.columns[column]]
     words, category = apply_categories(audit, table.columns, words)
     filled = [at for at, word in enumerate(words) if word]
-    rows = [table.rows[at] for at in filled]
-    picked = {
-        name: [values[at] for at in filled] if len(filled) < len(words) else values
-        for name, values in table.columns.items()
-    }
-    check_version(audit, picked.get(DATASET_VERSION, ()), table.name)
-    ids = picked["mask_id"]
-    where = _RowNames(table.name, rows, ids)
-    _refuse_unknown(where, [words[at] for at in filled])
-    columns: dict[str, Any] = {
-        "mask_id": _parse_numbers(where, "mask_id", ids, "Int64"),
-        "action": [words[at] for at in filled],
-        "row": [f"row {row}" for row in rows],
-    }
-    if columns["mask_id"].isna().any():
-        at = int(np.flatnonzero(columns["mask_id"].isna())[0])
-        raise SourceError("there is no mask_id", where(at))
-    for name in ("iou", "seconds", "inclusion_probability", "draw_id"):
-        if name in picked:
-            kind = "Int64" if name == "draw_id" else "float64"
-            columns[name] = _parse_numbers(where, name, picked[name], kind)
-    for name in ("reviewer", "queue_kind"):
-        if name in picked:
-            columns[name] = _parse_texts(where, name, picked[name])
-    if "time" in picked:
-        columns["time"] = _parse_times(where, picked["time"])
-    if "segmentation" in picked:
-        columns["segmentation"] = _parse_masks(where, picked["segmentation"])
-    columns["category"] = [category[at] for at in filled]
-    renamed = pd.Series([one is not None for one in columns["category"]], dtype="bool")
-    given = columns.get("iou", pd.Series(np.nan, renamed.index))
-    bare = given.isna() & pd.Series(columns.get("segmentation", [None] * len(filled))).isna()
-    columns["iou"] = given.mask(renamed & bare, 1.0)
-    notes = {"rows without a decision": len(words) - len(filled)}
+    undecided = len(words) - len(filled)
+    if undecided:
+        table = table.only(filled)
+    check_version(audit, table.columns.get(DATASET_VERSION, ()), table.name)
+    words = [words[at] for at in filled]
+    _refuse_unknown(table, words)
+    found = pd.DataFrame({"action": words, "row": [f"row {row}" for row in table.rows]})
+    for name, parse in _PARSERS.items():
+        if name in table.columns:
+            found[name] = parse(table, name)
+    if found["mask_id"].isna().any():
+        at = int(np.flatnonzero(found["mask_id"].isna())[0])
+        raise SourceError("there is no mask_id", table.where(at))
+    found["category"] = pd.Series([category[at] for at in filled], dtype=object)
+    renamed = found["category"].notna()
+    for name, kind in (("iou", "float64"), ("segmentation", "object")):
+        if name not in found:
+            found[name] = pd.Series(None, found.index, kind)
+    bare = found["iou"].isna() & found["segmentation"].isna()
+    found["iou"] = found["iou"].mask(renamed & bare, 1.0)
+    notes = {"rows without a decision": undecided}
     if renamed.any():
         notes["masks fixed in their category"] = int(renamed.sum())
-    return ImportedDecisions(pd.DataFrame(columns), notes=notes)
-
-
-@dataclass(frozen=True)
-class _RowNames:
-    """Names a row for a message."""
-
-    name: str
-    rows: Sequence[int]
-    ids: Sequence[Any]
-
-    def __call__(self, at: int) -> str:
-        return f"{self.name}, row {self.rows[at]}, mask {str(self.ids[at])[:40] or '?'}"
+    return ImportedDecisions(found, notes=notes)
 
 
 def _find_decision_column(table: Table) -> str:
@@ -147,47 +151,39 @@ def _normalise_word(value: Any) -> str:
     return str(value).strip().lower()
 
 
-def _refuse_unknown(where: _RowNames, words: list[str]) -> None:
-    strange = set(words) - set(ACTIONS)
-    if not strange:
-        return
-    bad = [at for at, word in enumerate(words) if word in strange]
-    more = f" (and so are {len(bad) - 1:,} more rows)" if len(bad) > 1 else ""
-    what = f"{words[bad[0]][:40]!r} is no decision{more}"
-    raise SourceError(what, where(bad[0]), f"use {', '.join(ACTIONS)}, or leave it empty")
+def _refuse_unknown(table: Table, words: list[str]) -> None:
+    bad = [at for at, word in enumerate(words) if word not in ACTIONS]
+    if bad:
+        more = f" (and so are {len(bad) - 1:,} more rows)" if len(bad) > 1 else ""
+        what = f"{words[bad[0]][:40]!r} is no decision{more}"
+        raise SourceError(what, table.where(bad[0]), f"use {', '.join(ACTIONS)}, or leave it empty")
 
 
-def _parse_each(
-    where: _RowNames, name: str, values: Sequence[Any], read: Callable[[Any], Any]
-) -> list[Any]:
-    """Read values one by one; an error names the row."""
-    made = []
-    for at, value in enumerate(values):
-        try:
-            made.append(read(value))
-        except (ValueError, TypeError, OverflowError) as error:
-            shown = repr(value[:40]) if isinstance(value, str) else json_type(value)
-            raise SourceError(f"{name} is {shown}, {error}", where(at)) from error
-    return made
-
-
-def _parse_numbers(where: _RowNames, name: str, values: Sequence[Any], kind: str) -> pd.Series[Any]:
-    """Return a column as numbers, missing where it is blank."""
-    convert, read = (int, _read_int) if kind == "Int64" else (float, _read_float)
-    types = set(map(type, values)) - {type(None)}
+def _parse_numbers(
+    table: Table, name: str, convert: Callable[[Any], Any], read: Callable[[Any], Any], kind: str
+) -> pd.Series[Any]:
+    """Return a column as numbers, missing where it is blank; all at once if they are plain."""
+    cells = table.columns[name]
+    types = set(map(type, cells)) - {type(None)}
     try:
-        if types <= {str} and "_" not in "".join(filter(None, values)):  # 1_000 is Python's only
-            cells = [None if not value or value.isspace() else convert(value) for value in values]
-        elif types <= {int, convert}:
-            cells = list(values)
-        else:
+        if types <= {str} and "_" not in "".join(filter(None, cells)):  # 1_000 is Python's only
+            cells = [convert(cell) if cell and not cell.isspace() else None for cell in cells]
+        elif not types <= {int, convert}:
             raise ValueError
         made = pd.Series(cells, dtype=kind)
         if convert is int or not np.isinf(made).any():
             return made
     except (ValueError, TypeError, OverflowError):
         pass
-    return pd.Series(_parse_each(where, name, values, read), dtype=kind)  # names the bad row
+    return pd.Series(table.read(name, read), dtype=kind)
+
+
+def _parse_ids(table: Table, name: str) -> pd.Series[Any]:
+    return _parse_numbers(table, name, int, _read_int, "Int64")
+
+
+def _parse_floats(table: Table, name: str) -> pd.Series[Any]:
+    return _parse_numbers(table, name, float, _read_float, "float64")
 
 
 def _read_float(value: Any) -> float:
@@ -221,32 +217,29 @@ def _read_int(value: Any) -> int | None:
     return number
 
 
-def _parse_times(where: _RowNames, values: Sequence[Any]) -> pd.Series[Any]:
-    blank = pd.Series([None if value in (None, "") else value for value in values], dtype=object)
-    texts = [value is None or isinstance(value, str) for value in blank]
+def _parse_times(table: Table, name: str) -> pd.Series[Any]:
+    cells = [None if cell == "" else cell for cell in table.columns[name]]
     try:
-        if not all(texts):
-            raise ValueError
-        return pd.to_datetime(blank, utc=True, format="ISO8601")
+        if set(map(type, cells)) <= {str, type(None)}:
+            return pd.to_datetime(pd.Series(cells, dtype=object), utc=True, format="ISO8601")
     except (ValueError, OverflowError):
-        _parse_each(where, "time", list(blank), _read_time)
-        raise SourceError("its times cannot be read", where.name) from None
+        pass
+    table.read(name, _read_time)
+    raise SourceError("its times cannot be read", table.name)
 
 
-def _read_time(value: Any) -> None:
+def _read_time(cell: Any) -> None:
     try:
-        if value is not None:
-            if not isinstance(value, str):
+        if cell not in (None, ""):
+            if not isinstance(cell, str):
                 raise ValueError
-            pd.to_datetime(value, utc=True, format="ISO8601")
+            pd.to_datetime(cell, utc=True, format="ISO8601")
     except (ValueError, OverflowError):
         raise ValueError("not a time like 2026-03-14T15:09:26Z") from None
 
 
-def _parse_texts(where: _RowNames, name: str, values: Sequence[Any]) -> list[str | None]:
-    if set(map(type, values)) <= {str, type(None)} and "".join(filter(None, values)).isascii():
-        return [None if value is None else unescape(value.strip()) or None for value in values]
-    return _parse_each(where, name, values, _read_text)
+def _parse_texts(table: Table, name: str) -> pd.Series[Any]:
+    return pd.Series(table.read(name, _read_text), dtype=object)
 
 
 def _read_text(value: Any) -> str | None:
@@ -261,9 +254,9 @@ def _read_text(value: Any) -> str | None:
     return unescape(value.strip()) or None
 
 
-def _parse_masks(where: _RowNames, values: Sequence[Any]) -> list[Any]:
+def _parse_masks(table: Table, name: str) -> pd.Series[Any]:
     """Return segmentations as bytes of counts, or as the JSON values that COCO has."""
-    return _parse_each(where, "segmentation", values, _read_mask)
+    return pd.Series(table.read(name, _read_mask), dtype=object)
 
 
 def _read_mask(value: Any) -> Any:
@@ -281,6 +274,19 @@ def _read_mask(value: Any) -> Any:
     if not text.isascii():
         raise ValueError("no run lengths")
     return text.encode() or None
+
+
+_PARSERS: dict[str, Callable[[Table, str], pd.Series[Any]]] = {
+    "mask_id": _parse_ids,
+    "iou": _parse_floats,
+    "seconds": _parse_floats,
+    "inclusion_probability": _parse_floats,
+    "draw_id": _parse_ids,
+    "reviewer": _parse_texts,
+    "queue_kind": _parse_texts,
+    "time": _parse_times,
+    "segmentation": _parse_masks,
+}
 
 
 def add_decision_column(rows: pd.DataFrame) -> pd.DataFrame:
