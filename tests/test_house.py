@@ -381,6 +381,7 @@ csv_rows cvat_tasks dealing decided drawing export_reading found_again given hug
 image_bets joined_inputs joining json_rows judging learn_draw lessons made parts people_checks
 picks quick_json quick_kernels quiet random_draws readers records resolving result row_cells rows
 segmenter_lessons sheets sides standing tails task_writing telling tool_coco tool_image_names
+tool_shapes
 values verdict views whole withdrawing wording words
 """
 """Names that modules had, and that told nobody what is in them."""

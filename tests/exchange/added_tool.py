@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 
 from curate.formats.segmentation import read_segmentation
-from curate.people.exchange.queue_images import group_by_image
-from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
-from curate.people.exchange.tool_export import export_reader
-from curate.people.exchange.tool_shapes import (
+from curate.people.exchange.imported_images import (
     UNREAD,
     ImageExport,
     ImageFilter,
     ImportedImage,
     ImportedMask,
 )
+from curate.people.exchange.queue_images import group_by_image
+from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
+from curate.people.exchange.tool_export import export_reader
 from curate.rle import encode_counts
 from curate.store.audit import Audit
 

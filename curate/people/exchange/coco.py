@@ -40,6 +40,7 @@ from curate.people.exchange.exported_masks import (
     read_exported,
 )
 from curate.people.exchange.image_names import ImageMatches
+from curate.people.exchange.imported_images import ImageExport
 from curate.people.exchange.queue_images import require_pictures
 from curate.people.exchange.queue_writing import BATCH, DUMP, QueueRow, check_version, plain_records
 from curate.people.exchange.registry import (
@@ -52,7 +53,6 @@ from curate.people.exchange.registry import (
 )
 from curate.people.exchange.tool_export import import_tool_export
 from curate.people.exchange.tool_labels import Labels, safe_label, spell_categories
-from curate.people.exchange.tool_shapes import ImageExport
 from curate.people.reviews.review_file import Reviews
 from curate.rle import CocoRle
 from curate.store.audit import Audit

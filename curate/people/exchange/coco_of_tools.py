@@ -23,17 +23,17 @@ from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
 from curate.formats.segmentation import json_type, read_segmentation
 from curate.people.exchange.image_names import save_pictures
-from curate.people.exchange.queue_images import ExportedView, check_pictures, find_pictures
-from curate.people.exchange.queue_writing import DUMP, QueueRow
-from curate.people.exchange.registry import ExportOptions
-from curate.people.exchange.tool_labels import Labels
-from curate.people.exchange.tool_shapes import (
+from curate.people.exchange.imported_images import (
     UNREAD,
     ImageFilter,
     ImportedImage,
     ImportedMask,
     parse_draw,
 )
+from curate.people.exchange.queue_images import ExportedView, check_pictures, find_pictures
+from curate.people.exchange.queue_writing import DUMP, QueueRow
+from curate.people.exchange.registry import ExportOptions
+from curate.people.exchange.tool_labels import Labels
 from curate.rle import CocoRle, area, bbox, encode_counts
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION, dataset_version

@@ -28,6 +28,14 @@ from curate.formats.json.sniffing import shape_of_bytes
 from curate.people.exchange.archives import is_zip, list_names, open_files, read_head
 from curate.people.exchange.coco_of_tools import read_coco_images
 from curate.people.exchange.image_names import save_pictures
+from curate.people.exchange.imported_images import (
+    UNREAD,
+    ImageExport,
+    ImageFilter,
+    ImportedImage,
+    ImportedMask,
+    parse_draw,
+)
 from curate.people.exchange.queue_images import (
     ExportedView,
     check_pictures,
@@ -37,14 +45,6 @@ from curate.people.exchange.queue_images import (
 from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
 from curate.people.exchange.tool_export import export_reader
 from curate.people.exchange.tool_labels import Labels, safe_label, safe_text
-from curate.people.exchange.tool_shapes import (
-    UNREAD,
-    ImageExport,
-    ImageFilter,
-    ImportedImage,
-    ImportedMask,
-    parse_draw,
-)
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
 

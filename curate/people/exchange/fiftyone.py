@@ -18,12 +18,12 @@ from curate.people.exchange.coco_of_tools import (
     read_queue_version,
     write_coco_folder,
 )
+from curate.people.exchange.imported_images import ImageExport
 from curate.people.exchange.queue_images import require_pictures
 from curate.people.exchange.queue_writing import QueueRow
 from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
 from curate.people.exchange.tool_export import export_reader
 from curate.people.exchange.tool_labels import safe_label
-from curate.people.exchange.tool_shapes import ImageExport
 from curate.rle import CocoRle
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION

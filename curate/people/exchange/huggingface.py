@@ -22,6 +22,14 @@ from curate.errors import SourceError
 from curate.formats.format import convert_read_errors, new_file
 from curate.formats.segmentation import read_segmentation
 from curate.people.exchange.image_names import save_pictures
+from curate.people.exchange.imported_images import (
+    UNREAD,
+    ImageExport,
+    ImageFilter,
+    ImportedImage,
+    ImportedMask,
+    parse_draw,
+)
 from curate.people.exchange.queue_images import (
     ExportedView,
     check_pictures,
@@ -31,14 +39,6 @@ from curate.people.exchange.queue_images import (
 from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
 from curate.people.exchange.tool_export import export_reader
 from curate.people.exchange.tool_labels import safe_label, spell_category
-from curate.people.exchange.tool_shapes import (
-    UNREAD,
-    ImageExport,
-    ImageFilter,
-    ImportedImage,
-    ImportedMask,
-    parse_draw,
-)
 from curate.rle import area, bbox, encode_counts
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION

@@ -36,8 +36,8 @@ from curate.errors import SourceError
 from curate.people.exchange.compare import ImportedPart
 from curate.people.exchange.exported_masks import ExportedMasks
 from curate.people.exchange.image_names import PictureWindow
+from curate.people.exchange.imported_images import ImportedImage, ImportedMask, parse_mask_id
 from curate.people.exchange.tool_labels import Labels, fill_category_names
-from curate.people.exchange.tool_shapes import ImportedImage, ImportedMask, parse_mask_id
 from curate.rle import Runs, area, concat, cross_overlaps, paste
 from curate.store.audit import Audit
 from curate.store.rows_by_id import decode_masks, pair_iou, rows_of

@@ -17,10 +17,10 @@ import pandas as pd
 from curate.dataset.table import plain
 from curate.errors import SourceError
 from curate.formats.segmentation import json_type
+from curate.people.exchange.imported_images import parse_mask_id
 from curate.people.exchange.queue_writing import check_version
 from curate.people.exchange.registry import ImportedDecisions
 from curate.people.exchange.tool_labels import Labels, fill_category_names
-from curate.people.exchange.tool_shapes import parse_mask_id
 from curate.people.reviews.schema import ACTIONS
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION

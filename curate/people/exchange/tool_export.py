@@ -26,12 +26,13 @@ from curate.people.exchange.exported_masks import (
     read_exported,
 )
 from curate.people.exchange.image_names import PictureNames, PictureWindow
+from curate.people.exchange.imported_images import ImageExport, ImportedImage
 from curate.people.exchange.match_masks import MaskMatching
 from curate.people.exchange.queue_writing import check_version
 from curate.people.exchange.registry import DecisionReader, ImportedDecisions, ImportOptions
 from curate.people.exchange.tool_labels import Labels
-from curate.people.exchange.tool_shapes import ImageExport, ImportedImage
 from curate.people.reviews.review_file import Reviews, has_reviews
+from curate.store.audit import Audit
 from curate.store.rows_by_id import rows_of
 
 
@@ -66,9 +67,12 @@ def import_tool_export(
             exported masks.
     """
     check_version(reviews.audit, [export.version(path)], path.name)
-    placing = _WindowFinder(reviews, path.name)
-    pictures = list(export.images(path, placing))
-    places = placing.of(pictures)
+    finder = _WindowFinder(reviews.audit, path.name)
+    pictures = list(export.images(path, finder))
+    places = finder.windows
+    if not any(place is not None for place in places):
+        audit = reviews.audit.path.name
+        raise SourceError("none of its images is in the audit", path.name, f"audit: {audit}")
     own = [one for one, place in zip(pictures, places, strict=True) if place is not None]
     check_version(reviews.audit, (s.version for one in own for s in one.shapes), path.name)
     matching = MaskMatching(reviews.audit, pictures, places)
@@ -98,55 +102,43 @@ def _windows_frame(places: Sequence[PictureWindow | None], unsure: frozenset[int
 
 
 class _WindowFinder:
-    """Finds the image and window of each picture, before any of its masks is read."""
+    """Finds the image and window that each imported image shows, before its masks are read.
 
-    def __init__(self, reviews: Reviews, name: str) -> None:
-        self._audit = reviews.audit
-        self._names = PictureNames(reviews.audit)
+    Attributes:
+        windows: Those of all images so far, in their order; None for one that is not the audit's.
+    """
+
+    def __init__(self, audit: Audit, name: str) -> None:
+        self.windows: list[PictureWindow | None] = []
+        self._names = PictureNames(audit)
         self._name = name
-        # The picture is kept with its place: another one may not get its number in memory.
-        self._found: dict[int, tuple[ImportedImage, PictureWindow | None]] = {}
-        self._seen: dict[tuple[int, int | None], str] = {}
+        self._taken: dict[tuple[int, int | None], str] = {}
 
-    def __call__(self, pictures: Sequence[ImportedImage]) -> list[bool]:
-        """Return which pictures are of the audit, one bool each.
+    def __call__(self, images: Sequence[ImportedImage]) -> list[bool]:
+        """Return which images are of the audit, one bool each.
 
         Raises:
             SourceError: One has another size than the audit says, or stands for another one's
                 image.
         """
-        names, numbers = [one.name for one in pictures], [one.number for one in pictures]
-        for picture, place in zip(pictures, self._names.places(names, numbers), strict=True):
-            self._check(picture, place)
-            self._found[id(picture)] = (picture, place)
-        return [self._found[id(picture)][1] is not None for picture in pictures]
+        names, numbers = [one.name for one in images], [one.number for one in images]
+        found = self._names.places(names, numbers)
+        for image, window in zip(images, found, strict=True):
+            self._check(image, window)
+        self.windows += found
+        return [window is not None for window in found]
 
-    def of(self, pictures: Sequence[ImportedImage]) -> list[PictureWindow | None]:
-        """Return the window of each picture; None for one that is not of this audit.
-
-        Raises:
-            SourceError: As above, or none of them is of this audit.
-        """
-        rest = [picture for picture in pictures if id(picture) not in self._found]
-        if rest:
-            self(rest)
-        places = [self._found[id(picture)][1] for picture in pictures]
-        if not any(place is not None for place in places):
-            audit = self._audit.path.name
-            raise SourceError("none of its images is in the audit", self._name, f"audit: {audit}")
-        return places
-
-    def _check(self, picture: ImportedImage, place: PictureWindow | None) -> None:
-        if place is None:
+    def _check(self, image: ImportedImage, window: PictureWindow | None) -> None:
+        if window is None:
             return
-        where = f"{self._name}, image {picture.name[:80]!r}"
-        if picture.size != place.size:
-            (h, w), (old_h, old_w) = picture.size, place.size
+        where = f"{self._name}, image {image.name[:80]!r}"
+        if image.size != window.size:
+            (h, w), (old_h, old_w) = image.size, window.size
             raise SourceError(f"it is {w} x {h}, in the audit {old_w} x {old_h}", where)
-        key = (place.image_id, place.mask_id)
-        if key in self._seen:
-            raise SourceError(f"it stands for the same image as {self._seen[key][:80]!r}", where)
-        self._seen[key] = picture.name
+        key = (window.image_id, window.mask_id)
+        if key in self._taken:
+            raise SourceError(f"it stands for the same image as {self._taken[key][:80]!r}", where)
+        self._taken[key] = image.name
 
 
 def _find_invisible(reviews: Reviews, places: Sequence[PictureWindow | None]) -> IntArray:

@@ -1,4 +1,4 @@
-"""Pictures with masks as a tool exports them."""
+"""Images with masks as a tool exports them."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class ImageExport:
 
     Attributes:
         matches: Whether a path holds such a file. Looks at content, is cheap, never raises.
-        images: A path, and which images are wanted, to the images in it; masks of others are
-            :data:`UNREAD`.
+        images: A path, and which images are wanted, to the images in it. Each of them is asked for
+            once, in order, before its masks are read; masks of those not wanted are :data:`UNREAD`.
         label: The label that a category was written as.
         version: A path to the ``dataset_version`` that the file as a whole names; None for none.
     """
