@@ -16,7 +16,7 @@ import orjson
 import pandas as pd
 
 from curate.common import files
-from curate.dataset.table import STRING, MaskTable, plain
+from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
 from curate.formats.coco.category_list import category_names
 from curate.formats.coco.coco_format import FORMAT
@@ -60,10 +60,10 @@ from curate.store.audit_sql import dataset_version
 from curate.store.rows_by_id import rows_of
 
 
-def use_audit_categories(
-    audit: Audit, labels: Labels, table: MaskTable, listed: list[Any] | None, name: str
-) -> MaskTable:
-    """Return a part of a corrected file with the audit's categories.
+def read_categories(
+    audit: Audit, labels: Labels, masks: pd.DataFrame, listed: list[Any] | None, name: str
+) -> list[str | None]:
+    """Return the categories of masks of a corrected file, as the audit calls them.
 
     What stands for no category becomes none: the placeholder of a queue, and the only category of a
     file where the audit knows none. Where the audit knows numbers only, numbers are compared.
@@ -71,25 +71,23 @@ def use_audit_categories(
     Args:
         audit: The audit.
         labels: Its categories.
-        table: The part.
+        masks: The masks, index their ids.
         listed: The categories that the file declares; None where it has no list of them.
         name: The file's name, for messages.
 
     Raises:
         SourceError: A mask got a ``category_id`` that the file does not declare.
     """
-    masks = table.masks
     ids = masks.index.to_numpy(np.int64)
     old = rows_of(audit, "masks", "mask_id", ids, ("category", "category_id"))
     old = old.drop_duplicates("mask_id").set_index("mask_id").reindex(ids)
     declared = category_names(listed)[0] or {}
     if not labels.names and len(declared) == 1:
-        made: list[str | None] = [None] * len(masks)
-        return _replace_categories(table, made)
+        return [None] * len(masks)
     before = plain(old["category_id"]) if "category_id" in old else [None] * len(ids)
     numbers = plain(masks["category_id"]) if "category_id" in masks else [None] * len(ids)
     known = dict(labels.numbered)
-    made = []
+    made: list[str | None] = []
     rows = zip(ids, plain(masks["category"]), numbers, spell_categories(old), before, strict=True)
     for mask, said, number, own, own_number in rows:
         kept = number is not None and number == own_number
@@ -103,12 +101,7 @@ def use_audit_categories(
             made.append(str(number))
         else:
             made.append(labels.category_now(said, own))
-    return _replace_categories(table, made)
-
-
-def _replace_categories(table: MaskTable, category: list[str | None]) -> MaskTable:
-    made = pd.Series(category, table.masks.index, STRING)
-    return replace(table, masks=table.masks.assign(category=made))
+    return made
 
 
 def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
@@ -272,7 +265,7 @@ def _read_parts(images: ImageMatches, path: Path, work: Path) -> Iterator[Import
         if spare is None:
             raise SourceError("it has ids beyond 62 bits", path.name)
         table = FORMAT.load(path, part)
-        table = use_audit_categories(images.audit, labels, table, index.categories, path.name)
+        category = read_categories(images.audit, labels, table.masks, index.categories, path.name)
         _refuse_duplicates(table.masks, path.name)
         matched = images.match(table.images)
         at = np.flatnonzero(table.masks["image_id"].isin(matched.index))
@@ -284,7 +277,7 @@ def _read_parts(images: ImageMatches, path: Path, work: Path) -> Iterator[Import
                 "mask_id": ids.astype("Int64").where(ids < spare),  # beyond, a mask has none
                 "image_id": matched.loc[masks["image_id"]].to_numpy(np.int64),
                 "place": [f"annotation {number}" for number in ids.tolist()],
-                "category": masks["category"],
+                "category": pd.Series(category, dtype=object).iloc[at].to_numpy(),
                 "status": masks["status"],
                 "status_detail": masks["status_detail"],
                 **({"iscrowd": masks["iscrowd"]} if "iscrowd" in masks else {}),
