@@ -239,7 +239,7 @@ class _LabelStudioExport:
             np.ones(len(masks), np.bool_),
             pd.DataFrame(images, columns=["review", "image_id", "complete"]),
             pd.DataFrame(exported, columns=["review", "mask_id"], dtype="int64"),
-            pd.DataFrame(reviews, columns=list(_REVIEW_TYPES)).astype(_REVIEW_TYPES),
+            pd.DataFrame(reviews, columns=list(_REVIEW_TYPES), dtype=object).astype(_REVIEW_TYPES),
         )
 
     def _check_region(self, region: Region, name: str, known: dict[str, int], place: str) -> None:
