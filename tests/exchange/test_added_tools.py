@@ -59,7 +59,7 @@ def test_added_names_stand_where_names_are_listed(tmp_path: Path) -> None:
     with pytest.raises(CallError, match="no decisions are read from 'only-out'"):
         REGISTRY.reader(tmp_path, "only-out")
     audit = audited(dataset(), tmp_path)
-    with pytest.raises(CallError, match="csv, lines, only-out"):
+    with pytest.raises(CallError, match="label-studio, lines, only-out"):
         api.write_queue(audit.path, tmp_path / "a", to="voc")
     api.write_queue(audit.path, tmp_path / "a", to="only-out", kind="estimate", budget=3)
     assert (tmp_path / "a").read_text().startswith('{"name"')

@@ -23,15 +23,16 @@ from curate.people.reviews.review_file import Reviews
 from curate.store.audit import Audit
 
 BUILT_IN: tuple[tuple[str, str, str], ...] = (
-    ("label-studio", "label_studio", "TOOL"),
+    ("csv", "tables", "CSV"),
     ("json", "tables", "JSON"),
+    ("coco", "coco", "TOOL"),
     ("cvat", "cvat", "TOOL"),
     ("fiftyone", "fiftyone", "TOOL"),
     ("huggingface", "huggingface", "TOOL"),
-    ("coco", "coco", "TOOL"),
-    ("csv", "tables", "CSV"),
+    ("label-studio", "label_studio", "TOOL"),
 )
-"""Name, module and attribute of every built-in tool, in the order in which a file is tried."""
+"""Name, module and attribute of every built-in tool; files are tried from the last one up, those of
+other packages at the end."""
 
 ENTRY_POINTS = "curate.exchange"
 """Entry-point group through which other packages add tools."""
@@ -225,7 +226,8 @@ class Registry:
                 damage = damage_of(path)
             if damage or not path.stat().st_size:
                 raise SourceError(damage or "the file is empty", str(path), "get the file again")
-        for name in self.reader_names() if format is None else (format,):
+        tried = (*reversed(self._built_in), *self._added)
+        for name in tried if format is None else (format,):
             found = self.tool(name).reader
             if found is not None and (format is not None or found.matches(path)):
                 return name, found
