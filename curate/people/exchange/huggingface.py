@@ -389,7 +389,7 @@ def _schema(extra: dict[str, str]) -> pa.Schema:
 
 
 def _feature(kind: pa.DataType) -> object:
-    """Return what ``datasets`` calls a type."""
+    """Return the feature that ``datasets`` knows a type as."""
     if pa.types.is_struct(kind):
         return {field.name: _feature(field.type) for field in kind}
     if not pa.types.is_list(kind):
