@@ -276,7 +276,7 @@ def _count_by_reviewer(found: ImportedDecisions) -> dict[str, int]:
 
 
 def _fill_reviewer(found: ImportedDecisions, reviewer: str | None) -> ImportedDecisions:
-    """Return what was read with ``reviewer`` where the file names nobody."""
+    """Fill in ``reviewer`` where the file names nobody."""
 
     def fill(frame: pd.DataFrame) -> pd.DataFrame:
         names = frame["reviewer"] if "reviewer" in frame else pd.Series(None, frame.index, object)
