@@ -37,48 +37,12 @@ NMS_COLUMNS: dict[str, tuple[str, ...]] = {
 """Columns that the policy's box NMS writes: the mask it gave way to, and the IoU of the boxes."""
 
 
-DESIGN_COLUMNS = frozenset(
-    {
-        "fragment_score",
-        "fragment_count",
-        "largest_fragment_px",
-        "hole_score",
-        "hole_area_px",
-        "hole_count",
-        "outline_score",
-        "crop_score",
-        "coverage_score",
-        "uniqueness_score",
-        "duplicate_of",
-        "duplicate_iou",
-        "overlap_with",
-        "overlap_iou",
-        "nested_in",
-        "nested_share",
-        "nested_contact",
-        "declaration_score",
-        "prompt_score",
-        "shape_score",
-        "edge_band_px",
-        "detector_score",
-        "agreement_score",
-        "edge_score",
-        "reprompt_score",
-        "quality_score",
-        "mask_id",
-    }
-)
-"""Columns that the design promises: known even where the scorer that writes them is missing."""
-
-
 def known_columns() -> frozenset[str]:
     """Return every column that a condition can name: the table's, the scorers', the derived."""
     from curate.scorers import columns
 
-    table = set(MASK_COLUMNS) | set(OPTIONAL_MASK_COLUMNS) | DESIGN_COLUMNS
-    return frozenset(
-        (table | set(columns("mask")) | set(DERIVED) | set(NMS_COLUMNS)) - {"segmentation"}
-    )
+    table = {"mask_id", "quality_score", *MASK_COLUMNS, *OPTIONAL_MASK_COLUMNS} - {"segmentation"}
+    return frozenset({*table, *columns("mask"), *DERIVED, *NMS_COLUMNS})
 
 
 class PolicyColumns:

@@ -68,23 +68,6 @@ OWN_TERMS = (
     ColumnTerm(
         "stability_score", "stability", "the mask changes when the threshold moves a little"
     ),
-    ColumnTerm("uniqueness_score", "uniqueness", "a better mask covers many of its pixels"),
-    ColumnTerm("detector_score", "detector confirmation", "no detection lies well on it"),
-    ColumnTerm(
-        "prompt_score", "prompt consistency", "the mask misses the point it was prompted with"
-    ),
-    ColumnTerm("declaration_score", "declaration", "the stored box or area is not the mask's"),
-    ColumnTerm("fragment_score", "wholeness", "the mask falls into pieces"),
-    ColumnTerm("hole_score", "solidity", "the mask has holes"),
-    ColumnTerm("outline_score", "outline", "the outline is ragged"),
-    ColumnTerm("crop_score", "crop border", "the mask is cut off where a crop ended"),
-    ColumnTerm("coverage_score", "coverage", "the mask fills the whole image"),
-    ColumnTerm("shape_score", "shape", "unlike the others of its category or image"),
-    ColumnTerm("edge_score", "image evidence", "the outline follows no edge in the picture"),
-    ColumnTerm("agreement_score", "agreement", "other annotators or models draw it differently"),
-    ColumnTerm(
-        "reprompt_score", "re-prompting", "a segmenter prompted from it draws something else"
-    ),
     ColumnTerm("score", "score", "the model that drew the mask doubts it"),
     ColumnTerm(
         "action", "action: accept, review or reject, as the policy says, or people where they did"
@@ -101,16 +84,10 @@ OWN_TERMS = (
     ColumnTerm("rank", "place in the order of priority, from 1"),
     ColumnTerm("status", "ok, or what is wrong with the mask itself"),
     ColumnTerm("source_key", "where the mask stands in the source"),
-    ColumnTerm(
-        "duplicate_of", "the better mask of the same object, from the duplicate threshold on"
-    ),
-    ColumnTerm("duplicate_iou", "overlap with that mask", unit="IoU"),
-    ColumnTerm("overlap_with", "the mask that it overlaps most, whatever that is"),
-    ColumnTerm("overlap_iou", "overlap with that mask", unit="IoU"),
-    ColumnTerm("nested_in", "the smallest mask that contains this one"),
     ColumnTerm("outline_crossings", "how often the rings of its polygon cross themselves"),
     ColumnTerm("area_px", "area, measured", unit="px"),
 )
+"""Terms of the columns that no scorer writes; the scorers' own say what they mean."""
 
 
 def glossary(source: ReportSource) -> list[ColumnTerm]:
