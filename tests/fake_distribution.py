@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from curate import formats, scorers
-from curate.people.webapp import score_texts
+from curate.reporting import methods
 
 Install = Callable[[str, str, Mapping[str, Mapping[str, str]]], Path]
 """(module, its code, entry points by group and name) to what makes it a distribution."""
@@ -22,7 +22,7 @@ def forget_plugins() -> None:
     scorers.all_scorers.cache_clear()
     formats._load_plugin_formats.cache_clear()
     formats._format_by_name.cache_clear()
-    score_texts.describe_scores.cache_clear()
+    methods.column_terms.cache_clear()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path, PurePath
 
 from curate.common.json_values import JsonObject
@@ -90,23 +91,24 @@ OWN_TERMS = (
 """Terms of the columns that no scorer writes; the scorers' own say what they mean."""
 
 
-def glossary(source: ReportSource) -> list[ColumnTerm]:
-    """Return a term for every column that the audit has and somebody described."""
-    known = {term.column: term for term in OWN_TERMS}
-    known |= {term.column: term for term in _scorer_terms()}
-    terms = [term for column, term in known.items() if column in source.masks]
-    return [replace(term, title=term.title[:1].upper() + term.title[1:]) for term in terms]
-
-
-def _scorer_terms() -> Iterator[ColumnTerm]:
-    """Yield what the scorers say about their own columns."""
+@cache
+def column_terms() -> dict[str, ColumnTerm]:
+    """Return the terms of all described columns, by name."""
     from curate.scorers import columns
 
+    terms = list(OWN_TERMS)
     for column in columns().values():
         if column.kind == "score":
-            yield ColumnTerm(column.name, column.title, column.low_means, column.unit)
+            terms.append(ColumnTerm(column.name, column.title, column.low_means, column.unit))
         else:
-            yield ColumnTerm(column.name, column.title, unit=column.unit, means=column.low_means)
+            unit, means = column.unit, column.low_means
+            terms.append(ColumnTerm(column.name, column.title, unit=unit, means=means))
+    return {t.column: replace(t, title=t.title[:1].upper() + t.title[1:]) for t in terms}
+
+
+def glossary(source: ReportSource) -> list[ColumnTerm]:
+    """Return a term for every column that the audit has and somebody described."""
+    return [term for column, term in column_terms().items() if column in source.masks]
 
 
 def signals(source: ReportSource, spoken: Container[str]) -> list[Signal]:

@@ -12,10 +12,11 @@ import pytest
 from server import Client, Server
 
 from curate.people.webapp.cards import find_marks
-from curate.people.webapp.score_texts import describe_scores, is_low
+from curate.people.webapp.score_texts import is_low
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.quality.label_free import signals
+from curate.reporting.methods import column_terms
 from curate.store.audit import Audit
 from curate.store.audit_files import part_paths
 from curate.store.audit_records import References, TailReference
@@ -73,7 +74,7 @@ def usual(values: dict[str, float]) -> References:
 
 def test_what_a_low_score_means_is_said_of_low_scores_only(audit: Audit) -> None:
     names = audit.query("describe masks")["column_name"].tolist()
-    column = next(name for name in signals() if name in names and describe_scores()[name].words)
+    column = next(name for name in signals() if name in names and column_terms()[name].low_means)
     for path in part_paths(audit.path, "masks"):
         table = pq.read_table(path)
         at = table.schema.names.index(column)
@@ -91,7 +92,7 @@ def test_what_a_low_score_means_is_said_of_low_scores_only(audit: Audit) -> None
         for each in card["scores"]
         if each["column"] == column
     }
-    assert said == {"0.60": describe_scores()[column].words, "0.85": "", "1.00": ""}
+    assert said == {"0.60": column_terms()[column].low_means, "0.85": "", "1.00": ""}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from curate.people.webapp.filters import hash_reason
 from curate.people.webapp.mask_files import ImageMasks
 from curate.people.webapp.picture_cache import VIEWS, ViewCache, ViewRequest
 from curate.people.webapp.request_parsing import MAX_CARDS, RequestError
-from curate.people.webapp.score_texts import describe_scores, is_low, score_columns
+from curate.people.webapp.score_texts import is_low, score_columns
 from curate.people.webapp.shown_queue import ShownQueue
 from curate.render.formatting import display_text, kind_of, score
 from curate.render.mask_drawing import (
@@ -29,6 +29,7 @@ from curate.render.mask_drawing import (
     twin_words,
 )
 from curate.render.outline_path import path_of
+from curate.reporting.methods import column_terms
 from curate.rle import Runs, decode_counts, encode_counts, from_dense
 from curate.scorers.reason_template import JOINT
 from curate.store.rows_by_id import pair_iou, rows_of
@@ -159,7 +160,7 @@ class Cards:
                 "title": term.title,
                 "value": value,
                 "shown": score(value),
-                "words": term.words if is_low(value, self.usual.get(term.column)) else "",
+                "words": term.low_means if is_low(value, self.usual.get(term.column)) else "",
             }
             for term in score_columns(self.queue)
             if term.column != "quality_score"
@@ -279,7 +280,7 @@ def load_kernels() -> None:
     path_of(runs, 0, Box(0, 0, 4, 4), CARD_PX)
     path_of(runs, 0, Box(0, 0, 4, 4), 4)
     pair_iou(runs, runs)
-    describe_scores()
+    column_terms()
 
 
 class ImageCards:

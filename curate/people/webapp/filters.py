@@ -112,7 +112,7 @@ class Filters:
             ]
         reasons.sort(key=lambda reason: (-int(str(reason["masks"])), str(reason["words"])))
         scores = [
-            {"column": term.column, "title": term.title, "words": term.words}
+            {"column": term.column, "title": term.title, "words": term.low_means}
             for term in score_columns(self.queue)
         ]
         reasons = [reason for reason in reasons if reason["masks"]][:MAX_LISTED]

@@ -1,24 +1,13 @@
-"""Titles and explanations of the scores on a card."""
+"""Scores on a card: which, and whether one is low."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-
 from curate.people.webapp.shown_queue import ShownQueue
 from curate.render.formatting import title_of
+from curate.reporting.methods import ColumnTerm, column_terms
 from curate.store.audit_records import References
 
 _PLAIN = ("predicted_iou", "score")
-
-
-@dataclass(frozen=True)
-class ScoreTerm:
-    """A score: its column, its title, and the meaning of a low value."""
-
-    column: str
-    title: str
-    words: str
 
 
 HALF = 0.5
@@ -43,22 +32,7 @@ def is_low(value: float, usual: float | None) -> bool:
     return value < _PERFECT and value < (HALF if usual is None else usual)
 
 
-@cache
-def describe_scores() -> dict[str, ScoreTerm]:
-    """Return the terms of all scores, by column."""
-    from curate.reporting.methods import OWN_TERMS
-    from curate.scorers import columns
-
-    terms = {t.column: ScoreTerm(t.column, t.title, t.low_means) for t in OWN_TERMS}
-    own = columns().values()
-    terms |= {c.name: ScoreTerm(c.name, c.title, c.low_means) for c in own if c.kind == "score"}
-    return {
-        name: ScoreTerm(name, t.title[:1].upper() + t.title[1:], t.words)
-        for name, t in terms.items()
-    }
-
-
-def score_columns(queue: ShownQueue) -> list[ScoreTerm]:
+def score_columns(queue: ShownQueue) -> list[ColumnTerm]:
     """Return the scores that people may see of a queue's masks, the quality first if it is one."""
     wanted = [
         name
@@ -66,4 +40,4 @@ def score_columns(queue: ShownQueue) -> list[ScoreTerm]:
         if (name.endswith("_score") or name in _PLAIN) and name in queue.columns
     ]
     wanted.sort(key=lambda name: name != "quality_score")
-    return [describe_scores().get(name) or ScoreTerm(name, title_of(name), "") for name in wanted]
+    return [column_terms().get(name) or ColumnTerm(name, title_of(name)) for name in wanted]
