@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def test_learn_takes_masks_near_the_line(audit: Any) -> None:
     away = (drawn.rows["quality_score"] - line).abs()
     assert away.max() < 0.16
     assert drawn.rows["image_id"].value_counts().max() <= 5
-    judged = type(audit)(audit.path, {"quality_model": {"file": "x"}})
+    judged = type(audit)(audit.path, replace(audit.info, quality_model={"file": "x"}))
     assert draw_queue(judged, kind="learn", budget=5).settings["line"] == 0.5
 
 

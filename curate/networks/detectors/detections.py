@@ -16,6 +16,7 @@ from curate.dataset.table import BINARY, STRING, MaskTable, finish
 from curate.errors import CallError
 from curate.images import ImageFolder
 from curate.images.image_folder import names_and_sizes
+from curate.networks.runtime.devices import Network
 
 MIN_SCORE = 0.01
 """Confidence under which a detection is not kept: confidence x IoU could be no higher."""
@@ -54,24 +55,8 @@ class Detections:
         return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
 
 
-class Detector(Protocol):
+class Detector(Network, Protocol):
     """A model that detects boxes in images."""
-
-    @property
-    def name(self) -> str:
-        """Name given by the user: a hub name or a path."""
-
-    @property
-    def fingerprint(self) -> str:
-        """A short hash of its weights and settings, for caches and audits."""
-
-    @property
-    def device(self) -> str:
-        """torch's name of the device: "cpu", "cuda:0"."""
-
-    @property
-    def precision(self) -> str:
-        """Type it computes in: "float32" or "bfloat16"."""
 
     @property
     def categories(self) -> Mapping[int, str]:

@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image
 
 from curate.common.arrays import ByteArray, Float32Array
-from curate.errors import CallError, SourceError
+from curate.errors import SourceError
+from curate.networks.runtime.devices import check_rgb
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -69,12 +70,7 @@ class DetectorInput:
         Raises:
             CallError: The image is no array of bytes in RGB.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise CallError(
-                f"an image is of shape {image.shape} and type {image.dtype}",
-                "detect",
-                "give (height, width, 3), uint8, RGB",
-            )
+        check_rgb(image, "detect")
         rows, columns = self.size(*image.shape[:2])
         resized = Image.fromarray(image).resize((columns, rows), Image.Resampling(self.resample))
         values = np.asarray(resized, np.float32) * np.float32(self.rescale)

@@ -6,8 +6,11 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
+import numpy as np
+
+from curate.common.arrays import AnyArray
 from curate.errors import CallError, CurateError, SourceError, shortened
 from curate.networks.runtime.hub import import_optional
 
@@ -28,6 +31,37 @@ class Device:
 
     def __str__(self) -> str:
         return f"{self.name}, {self.precision}"
+
+
+class Network(Protocol):
+    """A network that is loaded onto a device."""
+
+    @property
+    def name(self) -> str:
+        """Name given by the user: a hub name or a path."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of its weights and settings, for caches and audits."""
+
+    @property
+    def device(self) -> str:
+        """torch's name of the device it runs on: "cpu", "cuda:0"."""
+
+    @property
+    def precision(self) -> str:
+        """Type it computes in: "float32" or "bfloat16"."""
+
+
+def check_rgb(image: AnyArray, where: str) -> None:
+    """Check that an image is an array of bytes in RGB.
+
+    Raises:
+        CallError: It is not; ``where`` names the call.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        what = f"an image is of shape {image.shape} and type {image.dtype}"
+        raise CallError(what, where, "give (height, width, 3), uint8, RGB")
 
 
 def choose_device(wanted: str | None = None) -> Device:

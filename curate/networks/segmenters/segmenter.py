@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from curate.common.arrays import AnyArray, ByteArray, Float32Array
 from curate.errors import CallError
+from curate.networks.runtime.devices import Network
 from curate.rle.logits import Taps, bilinear_taps
 
 
@@ -154,24 +155,8 @@ class Embedding:
     parts: tuple[Any, ...]
 
 
-class Segmenter(Protocol):
+class Segmenter(Network, Protocol):
     """A promptable model: an image is embedded once, then prompted as often as needed."""
-
-    @property
-    def name(self) -> str:
-        """Name given by the user: a hub name or a path."""
-
-    @property
-    def fingerprint(self) -> str:
-        """A short hash of its weights and settings, for caches and audits."""
-
-    @property
-    def device(self) -> str:
-        """Device it runs on: "cpu", "cuda:0"."""
-
-    @property
-    def precision(self) -> str:
-        """Type it computes in: "float32" or "bfloat16"."""
 
     @property
     def low_side(self) -> int:

@@ -24,6 +24,7 @@ from curate.errors import CallError, SourceError
 from curate.networks.runtime.devices import (
     AdaptiveBatches,
     Device,
+    check_rgb,
     refuse_output,
     translate_network_errors,
 )
@@ -130,12 +131,7 @@ class TransformersSegmenter:
         Raises:
             CallError: The image is no array of bytes in RGB.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise CallError(
-                f"an image is of shape {image.shape} and type {image.dtype}",
-                "embed",
-                "give (height, width, 3), uint8, RGB",
-            )
+        check_rgb(image, "embed")
         torch = import_optional("torch", "a segmenter")
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in self.normal)
         frame = self.frame(*image.shape[:2])
