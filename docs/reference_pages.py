@@ -24,7 +24,7 @@ from markdown_of_code import (
 import curate
 from curate import rle
 from curate.cli import app
-from curate.common.option_values import PRESETS
+from curate.common.ranges import PRESETS
 from curate.dataset.table import (
     IMAGE_COLUMNS,
     IMAGE_STATUSES,

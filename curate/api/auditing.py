@@ -18,9 +18,8 @@ from curate.api.early_checks import (
     check_policy,
 )
 from curate.common import files
-from curate.common.option_values import CROWDS, RULES
 from curate.common.progress import Progress
-from curate.common.ranges import check_numbers
+from curate.common.ranges import CROWDS, RULES, check_numbers
 from curate.errors import AuditError, CallError, CurateError, ReportWarning
 from curate.formats import check_source, dataset_path
 from curate.policy.grammar import check_choice

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import overload
 
-from curate.common.option_values import PRESETS
+from curate.common.ranges import PRESETS
 from curate.errors import CallError, SourceError, check_utf8
 from curate.formats import check_source
 from curate.store.audit_info import INFO, finished_info, scored_info

@@ -10,8 +10,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from curate.api.early_checks import AnyPath, check_audit, check_file, check_folder
-from curate.common.option_values import KINDS
-from curate.common.ranges import check_numbers
+from curate.common.ranges import KINDS, check_numbers
 from curate.dataset.notes import count_noun
 from curate.errors import CallError, check_utf8
 from curate.policy.grammar import check_choice

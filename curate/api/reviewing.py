@@ -7,8 +7,7 @@ from typing import Any
 from curate.api.early_checks import AnyPath, as_path, check_audit, check_folder
 from curate.api.queues import draw as draw_anew
 from curate.api.queues import record_drawn
-from curate.common.option_values import KINDS
-from curate.common.ranges import check_numbers
+from curate.common.ranges import KINDS, check_numbers
 from curate.errors import CallError
 from curate.policy.grammar import check_choice
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.api.early_checks import AnyPath, as_path, check_audit, check_file
-from curate.common.option_values import DUPLICATES
+from curate.common.ranges import DUPLICATES
 from curate.formats.edits import MASKS, OVERLAPS
 from curate.policy.grammar import check_actions, check_choice
 

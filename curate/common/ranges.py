@@ -1,4 +1,4 @@
-"""Allowed ranges of all numbers that callers give, checked by one function.
+"""Allowed values and ranges of all options and numbers that callers give, said once.
 
 A number that is none (NaN), infinite or beyond its range is refused in a sentence before anything
 is done with it, wherever it comes from: an option, a call, a policy or a recipe.
@@ -12,6 +12,26 @@ from dataclasses import dataclass
 from numbers import Real
 
 from curate.errors import CallError
+
+ACTIONS = ("accept", "review", "reject")
+"""What a plan says of a mask."""
+
+CROWDS = ("auto", "objects", "regions")
+"""How masks with ``iscrowd`` 1 are judged: as objects only where nearly all masks are crowd; as
+objects like others; or as regions, which means not at all."""
+
+RULES = ("majority", "latest", "strictest")
+"""How people who disagree are resolved."""
+
+KINDS = ("errors", "learn", "estimate")
+"""What a queue is for."""
+
+PRESETS = ("default", "sa1b")
+"""The policies that curate brings."""
+
+DUPLICATES = ("keep", "drop")
+"""What to do with an added mask whose object has a mask already."""
+
 
 MOST = 10**12
 """Largest count of masks, images or rows that is asked for."""

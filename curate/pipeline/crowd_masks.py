@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common import files
-from curate.common.option_values import CROWDS
+from curate.common.ranges import CROWDS
 from curate.dataset.notes import EXAMPLES, Note, NoteRecord, as_dicts
 from curate.dataset.table import MaskTable
 from curate.store.audit_files import count_parts, part_names, read_part, scored_path, write_info

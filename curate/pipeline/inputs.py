@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from curate.common.fingerprint import fingerprint
-from curate.common.option_values import CROWDS
+from curate.common.ranges import CROWDS
 from curate.errors import CallError, CurateError
 from curate.formats import dataset_path, detect
 from curate.formats.format import Format, ReadOptions
@@ -33,7 +33,7 @@ class Inputs:
         device: Where both run: torch's name, or None to choose.
         deep: Whether slow signals run, those that take more time than all others together.
         crowd: How masks with ``iscrowd`` are judged: a word of
-            :data:`curate.common.option_values.CROWDS`.
+            :data:`curate.common.ranges.CROWDS`.
         trust_joins: Whether detections and annotations are held against the images that they are
             joined to even where nothing of them lies on a mask.
         void: Ids of pixels that belong to no mask, in PNGs of ids; None for those that are known.

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate.common.option_values import ACTIONS
+from curate.common.ranges import ACTIONS
 from curate.errors import CallError
 
 LONGEST = 5000

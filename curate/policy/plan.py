@@ -38,7 +38,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
-from curate.common.option_values import ACTIONS
+from curate.common.ranges import ACTIONS
 from curate.dataset.notes import EXAMPLES
 from curate.dataset.table import STRING
 from curate.policy.file_findings import Hits

@@ -51,9 +51,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from curate.common.option_values import ACTIONS
-from curate.common.option_values import PRESETS as PRESETS
-from curate.common.ranges import Range, check_number
+from curate.common.ranges import ACTIONS, Range, check_number
+from curate.common.ranges import PRESETS as PRESETS
 from curate.errors import CallError
 from curate.policy.expression import Expression
 from curate.policy.grammar import near

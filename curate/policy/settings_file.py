@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from curate.common.option_values import PRESETS
+from curate.common.ranges import PRESETS
 from curate.errors import CallError
 
 MOST_BYTES = 1_000_000

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from curate.common import files
-from curate.common.option_values import ACTIONS
+from curate.common.ranges import ACTIONS
 from curate.errors import AuditError
 from curate.rle import area, cross_overlaps, decode_counts
 from curate.store.audit import Audit

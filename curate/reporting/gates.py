@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.common.option_values import ACTIONS
+from curate.common.ranges import ACTIONS
 from curate.dataset.table import IMAGE_STATUSES, STATUSES
 from curate.errors import CallError
 from curate.people.guarantees.overrides import SETTLED, count_overrides

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from curate.common.option_values import ACTIONS
+from curate.common.ranges import ACTIONS
 from curate.people.guarantees.audit_guarantees import MORE_REVIEWS
 from curate.people.guarantees.certificate_texts import NAMES
 from curate.people.guarantees.overrides import (

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from curate.common.json_values import JsonObject
-from curate.common.option_values import ACTIONS
+from curate.common.ranges import ACTIONS
 from curate.render.formatting import KIND_SQL, merge_reasons
 from curate.reporting.gates import FLAGGED
 from curate.store.audit import Audit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate.common.option_values import DUPLICATES
+from curate.common.ranges import DUPLICATES
 from curate.formats.edits import MASKS, OVERLAPS
 from curate.people.queues.population import actions_sql
 from curate.policy.grammar import check_choice

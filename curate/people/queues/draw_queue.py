@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.common.option_values import KINDS as KINDS
+from curate.common.ranges import KINDS as KINDS
 from curate.common.ranges import check_numbers
 from curate.errors import AuditError, CallError
 from curate.people.queues.population import (

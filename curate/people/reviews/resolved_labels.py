@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
-from curate.common.option_values import RULES
-from curate.common.ranges import check_numbers
+from curate.common.ranges import RULES, check_numbers
 from curate.people.reviews.row_frames import fetch_frame
 from curate.policy.grammar import check_choice
 

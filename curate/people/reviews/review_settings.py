@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from curate.common.option_values import RULES
-from curate.common.ranges import check_numbers
+from curate.common.ranges import RULES, check_numbers
 from curate.policy.grammar import check_choice
 from curate.store.audit_info import AuditInfo
 from curate.store.audit_records import PeopleRecord
