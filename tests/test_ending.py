@@ -110,7 +110,17 @@ def test_what_the_operating_system_refuses_is_code_2_with_advice(
     )
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()], ids=repr)
+def test_a_working_directory_that_is_gone_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert called("version", str(tmp_path / "x.json")) == 2
+    assert "the working directory is gone; change to another" in capsys.readouterr().err
+
+
 def test_stopped_is_code_130(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, error: BaseException
 ) -> None:

@@ -173,6 +173,29 @@ def test_an_audit_that_lacks_a_part_is_refused(tmp_path: Path, kind: str, index:
         open_audit(audit)
 
 
+def test_a_pipe_in_place_of_a_part_is_not_waited_for(tmp_path: Path) -> None:
+    audit = make_audit(tmp_path / "x")
+    path = part_path(audit, "masks", 0)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(AuditError, match=f"{path.name}: a part of the audit is missing"):
+        open_audit(audit)
+
+
+def test_too_little_memory_for_a_query_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import duckdb
+
+    def fail(*_: object) -> None:
+        raise duckdb.OutOfMemoryException("failed to allocate\n\nPossible solutions: ...")
+
+    audit = open_audit(make_audit(tmp_path / "x"))
+    monkeypatch.setattr(type(audit), "_connection", fail)
+    with pytest.raises(CallError, match="there is not enough memory for the query; use a l"):
+        audit.query("select 1")
+
+
 def test_an_audit_without_any_part_is_refused(tmp_path: Path) -> None:
     write_json(tmp_path / INFO, {"schema_version": SCHEMA_VERSION, "state": COMPLETE})
     with pytest.raises(AuditError, match="a part of the audit is missing"):

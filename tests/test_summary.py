@@ -76,3 +76,20 @@ def test_json_holds_what_is_no_number_too(counted: Audit, tmp_path: Path) -> Non
     assert found["certificate_void"].startswith(text)
     words = ["decide", str(tmp_path / "audit")]
     assert found["certificate_void"] in CliRunner().invoke(app, words).stdout.splitlines()
+
+
+def test_signals_that_had_nothing_to_look_at_count_as_in_the_report(counted: Audit) -> None:
+    from curate.reporting.methods import signals
+    from curate.reporting.queries import ReportSource
+
+    source = ReportSource(counted)
+    numbers = summary(counted)
+    spoken = {
+        column
+        for column in source.score_columns()
+        if counted.query(f'select count("{column}") n from masks')["n"][0]
+    }
+    absent = [signal for signal in signals(source, spoken) if not signal.available]
+    line = next(line for line in summary_text(counted, numbers).splitlines() if "signals" in line)
+    assert line.startswith(f"{len(absent)} of {len(counted.info.signals)} signals were not")
+    assert "no mask of the source has what it looks at" in line

@@ -86,6 +86,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _call(words: Sequence[str]) -> int:
+    _check_working_folder()
     from curate.cli.commands import app
 
     command = typer.main.get_command(app)
@@ -106,6 +107,13 @@ def _call(words: Sequence[str]) -> int:
         error.show()
         return WRONG
     return 0
+
+
+def _check_working_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise CallError("the working directory is gone", ".", "change to another") from error
 
 
 def _refuse_empty(parameter: Any, read: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:

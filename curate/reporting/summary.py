@@ -108,12 +108,7 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     lines += _unmatched_lines(audit, numbers)
     for kind, model in audit.info.models.items():
         lines.append(f"{kind} {model['name']} on {model['device']}, {model['precision']}")
-    signals = audit.info.signals
-    absent = [signal for signal in signals if not signal["available"]]
-    if absent:
-        were = "was" if len(absent) == 1 else "were"
-        needs = "; ".join(dict.fromkeys(signal["why"] for signal in absent))
-        lines.append(f"{len(absent)} of {len(signals)} signals {were} not available: {needs}")
+    lines += _signal_lines(audit, numbers)
     lines += _certificate_lines(audit, numbers)
     if version := audit.info.version:
         lines.append(f"version {short(version)}")
@@ -188,6 +183,28 @@ def _note_lines(notes: Sequence[NoteRecord], numbers: Mapping[str, Any]) -> list
         how_many = count_text(note, totals.get(note["of"]))
         lines.append(f"note: {note['text']}: {how_many}{places}")
     return lines
+
+
+def _signal_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+    """Return which signals were not available, counted as the report counts them."""
+    from curate.reporting.methods import signals
+    from curate.reporting.queries import ReportSource
+
+    if not audit.info.signals:
+        return []
+    source = ReportSource(audit)
+    present = {
+        column
+        for column in source.score_columns()
+        if numbers.get(f"{column.removesuffix('_score')}_median") is not None
+    }
+    found = signals(source, present)
+    absent = [signal for signal in found if not signal.available]
+    if not absent:
+        return []
+    were = "was" if len(absent) == 1 else "were"
+    needs = "; ".join(dict.fromkeys(signal.why for signal in absent))
+    return [f"{len(absent)} of {len(found)} signals {were} not available: {needs}"]
 
 
 def _certificate_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:

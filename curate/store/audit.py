@@ -162,6 +162,9 @@ class Audit:
         try:
             cursor = self._connection().cursor()
             found: pd.DataFrame = cursor.execute(sql, list(parameters)).df()
+        except duckdb.OutOfMemoryException as error:
+            what = "there is not enough memory for the query"
+            raise CallError(what, str(self.path), "use a larger machine") from error
         except duckdb.Error as error:
             raise CallError(f"the query fails: {error}", str(self.path)) from error
         return found

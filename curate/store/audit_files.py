@@ -167,7 +167,11 @@ def check_parts(root: Path, stated: int | None, counts: CountsRecord | None) -> 
         AuditError: One is missing, or is none of this audit's; names it.
     """
     numbers = {
-        kind: {int(path.stem[5:]) for path in part_paths(root, kind) if path.stem[5:].isdecimal()}
+        kind: {
+            int(path.stem[5:])
+            for path in part_paths(root, kind)
+            if path.stem[5:].isdecimal() and path.is_file()  # a pipe would be waited for
+        }
         for kind in ("masks", "images")
     }
     there = len(numbers["masks"] | numbers["images"])
