@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -107,3 +108,36 @@ def test_the_wheel_works_by_itself(installed: Path, tmp_path: Path) -> None:
     assert told[1:] == [curate.__version__, "sa1b"]
     command = installed.with_name("curate")
     assert "audit" in run(command, "--help", cwd=tmp_path, PYTHONPATH=shared)
+
+
+def test_contract_suites_run_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    """A plug-in author has no tests of ours."""
+    paths = {**sysconfig.get_paths()}
+    shared = os.pathsep.join({paths["purelib"], paths["platlib"]})
+    (tmp_path / "test_plugin.py").write_text(SUITE)
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_plugin.py")
+    told = run(installed, *words, cwd=tmp_path, PYTHONPATH=shared)
+    assert re.search(r"^[89] passed", told, re.MULTILINE), told
+
+
+SUITE = """
+import pandas as pd
+
+from curate.scorers.scorer import Column, Scorer
+from curate.testing import ScorerContract
+
+
+def left(table):
+    x = table.masks["bbox_x"].clip(upper=100) / 100
+    return pd.DataFrame({"left_score": x.where(table.masks["area_px"] > 0)})
+
+
+def move(scene):
+    scene.spoilt = scene.spoilt[:, ::-1].copy()
+    scene.spoilt[:, :3] = True
+
+
+class TestLeft(ScorerContract):
+    scorer = Scorer("left", left, (Column("left_score", "Room on its left", low_means="x"),))
+    defects = {"left_score": move}
+"""
