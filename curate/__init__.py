@@ -1,7 +1,8 @@
 """curate: a data engine for instance masks.
 
 Audit a mask dataset, rank what is doubtful for review, accept what is good, prune what is bad, and
-show why. Every name below is loaded on first use, so that ``import curate`` costs nothing.
+show why. The verbs are those of the command line. Every name below is loaded on first use, so that
+``import curate`` costs nothing.
 """
 
 from __future__ import annotations
@@ -18,25 +19,31 @@ _HOMES = {
     "CurateError": "curate.errors",
     "MaskTable": "curate.dataset.table",
     "Policy": "curate.policy.policy",
-    "audit": "curate.api",
-    "certify": "curate.api",
-    "compare": "curate.api",
-    "decide": "curate.api",
-    "diff": "curate.api",
-    "estimate": "curate.api",
-    "import_decisions": "curate.api",
-    "learn": "curate.api",
+    "agreement": "curate.api.agreements",
+    "audit": "curate.api.auditing",
+    "certify": "curate.api.certifying",
+    "compare": "curate.reporting.audit_comparison",
+    "decide": "curate.api.auditing",
+    "demo": "curate.api.demonstrating",
+    "diff": "curate.api.comparing",
+    "estimate": "curate.api.certifying",
+    "generate": "curate.networks.generation.generating",
+    "import_decisions": "curate.api.importing",
+    "learn": "curate.api.learning",
     "open_audit": "curate.people.reviews.current_plan",
-    "prune": "curate.api",
-    "queue": "curate.api",
-    "read": "curate.formats",
+    "prune": "curate.writing.pruning",
+    "queue": "curate.people.queues.population",
+    "read": "curate.formats.reading",
+    "report": "curate.reporting.report_file",
+    "review": "curate.people.webapp.review",
     "score": "curate.scorers",
-    "take_back": "curate.api",
-    "version": "curate.api",
-    "write": "curate.api",
-    "write_queue": "curate.api",
-    "write_report": "curate.reporting",
+    "take_back": "curate.api.importing",
+    "train_detector": "curate.networks.detectors.train_on_audit",
+    "version": "curate.api.comparing",
+    "write": "curate.writing.writer",
+    "write_queue": "curate.api.queues",
 }
+"""Where each public name is; the verbs load what they need, and no verb what another needs."""
 
 _MODULES = ("rle", "testing")
 """Public modules, loaded on first use as well."""
@@ -46,50 +53,61 @@ __all__ = [
     "CurateError",
     "MaskTable",
     "Policy",
+    "agreement",
     "audit",
     "certify",
     "compare",
     "decide",
+    "demo",
     "diff",
     "estimate",
+    "generate",
     "import_decisions",
     "learn",
     "open_audit",
     "prune",
     "queue",
     "read",
+    "report",
+    "review",
     "score",
     "take_back",
+    "train_detector",
     "version",
     "write",
     "write_queue",
-    "write_report",
 ]
 
 if TYPE_CHECKING:
     from curate import rle as rle
     from curate import testing as testing
-    from curate.api import audit as audit
-    from curate.api import certify as certify
-    from curate.api import compare as compare
-    from curate.api import decide as decide
-    from curate.api import diff as diff
-    from curate.api import estimate as estimate
-    from curate.api import import_decisions as import_decisions
-    from curate.api import learn as learn
-    from curate.api import prune as prune
-    from curate.api import queue as queue
-    from curate.api import version as version
-    from curate.api import write as write
-    from curate.api import write_queue as write_queue
+    from curate.api.agreements import agreement as agreement
+    from curate.api.auditing import audit as audit
+    from curate.api.auditing import decide as decide
+    from curate.api.certifying import certify as certify
+    from curate.api.certifying import estimate as estimate
+    from curate.api.comparing import diff as diff
+    from curate.api.comparing import version as version
+    from curate.api.demonstrating import demo as demo
+    from curate.api.importing import import_decisions as import_decisions
+    from curate.api.importing import take_back as take_back
+    from curate.api.learning import learn as learn
+    from curate.api.queues import write_queue as write_queue
     from curate.dataset.table import MaskTable as MaskTable
     from curate.errors import CurateError as CurateError
-    from curate.formats import read as read
+    from curate.formats.reading import read as read
+    from curate.networks.detectors.train_on_audit import train_detector as train_detector
+    from curate.networks.generation.generating import generate as generate
+    from curate.people.queues.population import queue as queue
     from curate.people.reviews.current_plan import open_audit as open_audit
+    from curate.people.webapp.review import review as review
     from curate.policy.policy import Policy as Policy
-    from curate.reporting import write_report as write_report
+    from curate.reporting.audit_comparison import compare as compare
+    from curate.reporting.report_file import report as report
     from curate.scorers import score as score
     from curate.store.audit import Audit as Audit
+    from curate.writing.pruning import prune as prune
+    from curate.writing.writer import write as write
 
 
 def __getattr__(name: str) -> Any:

@@ -64,7 +64,7 @@ class Reader:
 
 
 def _read_dataset(name: str, own_checks: Sequence[Check], given: Input) -> None:
-    from curate.formats import dataset_path, detect
+    from curate.formats.reading import dataset_path, detect
 
     forced = name if given.random.random() < 0.5 else None
     source = dataset_path(given.path, forced)
@@ -125,13 +125,13 @@ def _likeness(tables: list[MaskTable], without: str) -> dict[tuple[Any, ...], in
 
 def _run_verbs(source: Path, name: str, given: Input) -> None:
     """Audit it, write the report, and write it again in two ways."""
-    from curate import api
+    import curate
 
     out = given.folder / "audit"
-    api.audit(source, out, format=name)
+    curate.audit(source, out, format=name)
     target = given.folder / "pruned" / source.name
-    api.prune(out, target, yes=True)
-    api.write(out, given.folder / "written" / source.name, yes=True)
+    curate.prune(out, target, yes=True)
+    curate.write(out, given.folder / "written" / source.name, yes=True)
 
 
 def _format(name: str, kinds: Sequence[str], modules: Sequence[str], *own: Check) -> Reader:
@@ -213,21 +213,21 @@ def _export(name: str, tool: str, modules: Sequence[str], format: str | None = N
 
 
 def _read_policy(given: Input) -> None:
-    from curate import api
+    import curate
     from curate.policy.policy import load_policy
 
     policy = load_policy(given.path)
     if given.random.random() < 0.03:
         home = _Context.audit(given.folder.parent)
         audit = Path(shutil.copytree(home, given.folder / "audit"))
-        api.decide(audit, policy=given.path)
+        curate.decide(audit, policy=given.path)
     else:
         str(policy)
 
 
 def _read_audit(given: Input) -> None:
     """Open an audit and ask it what people, queues and servers ask."""
-    from curate import api
+    import curate
     from curate.people.reviews.current_plan import open_audit
     from curate.reporting.summary import summary, summary_text
 
@@ -239,13 +239,13 @@ def _read_audit(given: Input) -> None:
     if chance < 0.1:
         summary_text(audit, summary(audit))
     elif chance < 0.15:
-        api.queue(given.path)
+        curate.queue(given.path)
     elif chance < 0.2:
-        api.agreement(given.path)
+        curate.agreement(given.path)
     elif chance < 0.24:
-        api.decide(given.path)
+        curate.decide(given.path)
     elif chance < 0.26:
-        api.report(given.path, given.folder / "report.html")
+        curate.report(given.path, given.folder / "report.html")
 
 
 def _read_reviews(given: Input) -> None:

@@ -286,7 +286,6 @@ def export(tool: str) -> tuple[Seed, ...]:
     import curate
     from curate.people.exchange import write_queue
     from curate.people.exchange.registry import ExportOptions
-    from curate.people.queues.population import rank_queue
 
     name, use = TOOLS[tool]
     found = []
@@ -295,7 +294,7 @@ def export(tool: str) -> tuple[Seed, ...]:
         audit = curate.open_audit(folder / "audit")
         suffix = {"coco": ".json", "huggingface": ".parquet"}.get(name, "")
         out = folder / f"queue{suffix}"
-        rows = rank_queue(audit, actions=("accept", "review", "reject"))
+        rows = curate.queue(audit, actions=("accept", "review", "reject"))
         pictures = None if name == "coco" else folder / "pictures"
         write_queue(audit, rows, out, name, how=ExportOptions(False, pictures))
         for cut in (0, 1):
@@ -325,12 +324,11 @@ def label_studio() -> tuple[Seed, ...]:
     import curate
     from curate.people.exchange import write_queue
     from curate.people.exchange.registry import ExportOptions
-    from curate.people.queues.population import rank_queue
 
     with _folder() as folder:
         _put(audited(), folder)
         audit = curate.open_audit(folder / "audit")
-        rows = rank_queue(audit, actions=("accept", "review", "reject"))
+        rows = curate.queue(audit, actions=("accept", "review", "reject"))
         write_queue(
             audit,
             rows,

@@ -21,7 +21,7 @@ def forget_plugins() -> None:
     importlib.invalidate_caches()
     scorers.all_scorers.cache_clear()
     formats._load_plugin_formats.cache_clear()
-    formats._format_by_name.cache_clear()
+    formats.format_by_name.cache_clear()
     methods.column_terms.cache_clear()
 
 

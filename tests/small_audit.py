@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from curate.people.reviews.current_plan import open_audit
 from curate.rle import encode_counts, from_dense
 from curate.store.audit_info import COMPLETE, AuditInfo
 from curate.store.audit_records import SourceRecord
@@ -46,10 +47,19 @@ class SmallAudit:
 
 MakeAudit = Callable[..., SmallAudit]
 
+_OPENERS = ("people.queues.population", "reporting.audit_comparison", "writing.pruning")
+"""Modules of verbs that are tried on small audits."""
+
+
+def _open(audit: Any) -> Any:
+    return audit if isinstance(audit, SmallAudit) else open_audit(audit)
+
 
 @pytest.fixture
-def make_audit(tmp_path: Path) -> MakeAudit:
-    """Return a function that writes frames as an audit."""
+def make_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeAudit:
+    """Return a function that writes frames as an audit, which verbs take as an open one."""
+    for module in _OPENERS:
+        monkeypatch.setattr(f"curate.{module}.open_audit", _open)
 
     def make(
         masks: pd.DataFrame, name: str = "audit", source: SourceRecord | None = None

@@ -16,7 +16,8 @@ import pytest
 import typer
 from small_datasets import build
 
-from curate import api, cli, errors
+import curate
+from curate import cli, errors
 from curate.cli.commands import app
 from curate.cli.exit_codes import MAY_BE_EMPTY
 from curate.common.pool import Pool
@@ -45,7 +46,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("curate.api.version", fail)
+    monkeypatch.setattr("curate.version", fail)
 
 
 UNEXPECTED = [
@@ -68,7 +69,7 @@ def test_an_unexpected_error_is_code_3_and_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, error: Exception
 ) -> None:
     failing(monkeypatch, error)
-    assert called("version", "x") == 3
+    assert called("version", __file__) == 3
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("error: ")
@@ -76,7 +77,9 @@ def test_an_unexpected_error_is_code_3_and_one_sentence(
     assert "--debug" in said.err
 
 
-@pytest.mark.parametrize("words", [("--debug", "version", "x"), ("version", "x", "--debug")])
+@pytest.mark.parametrize(
+    "words", [("--debug", "version", __file__), ("version", __file__, "--debug")]
+)
 def test_debug_shows_the_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, words: tuple[str, ...]
 ) -> None:
@@ -94,7 +97,7 @@ def test_debug_by_environment_variable(
 ) -> None:
     monkeypatch.setenv("CURATE_DEBUG", value)
     failing(monkeypatch, CurateError("it is wrong"))
-    assert called("version", "x") == 2
+    assert called("version", __file__) == 2
     assert ("Traceback" in capsys.readouterr().err) is shown
 
 
@@ -102,7 +105,7 @@ def test_what_the_operating_system_refuses_is_code_2_with_advice(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     failing(monkeypatch, OSError(errno.EROFS, "Read-only file system", "/there"))
-    assert called("version", "x") == 2
+    assert called("version", __file__) == 2
     said = capsys.readouterr().err
     assert (
         said
@@ -125,7 +128,7 @@ def test_stopped_is_code_130(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, error: BaseException
 ) -> None:
     failing(monkeypatch, error)
-    assert called("version", "x") == 130
+    assert called("version", __file__) == 130
     assert capsys.readouterr().err.startswith("stopped")
 
 
@@ -170,7 +173,7 @@ def interrupted(folder: Path, module: str, name: str, first: str = "") -> Any:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize(
-    "module", ["curate.cli.exit_codes", "typer", "curate.api", "pandas", "numba"]
+    "module", ["curate.cli.exit_codes", "typer", "curate.api.comparing", "pandas", "numba"]
 )
 def test_stopped_while_modules_are_loaded(tmp_path: Path, module: str, name: str) -> None:
     done = interrupted(tmp_path, module, name)
@@ -267,7 +270,7 @@ def test_nothing_given_for_an_argument_is_refused(
 def test_an_empty_path_is_refused_in_python_too() -> None:
     for paths in (("",), ("x.json", "")):
         with pytest.raises(CurateError, match="a path is empty"):
-            api.audit(*paths)
+            curate.audit(*paths)
 
 
 def test_messages_are_one_line_of_bounded_length(capsys: Capture) -> None:

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 import curate
-from curate import api
+from curate.api.early_checks import only_audit
 from curate.cli import app
 from curate.errors import AuditError, CallError
-from curate.people.guarantees.audit_guarantees import SampleOptions, certify_audit
+from curate.people.guarantees.audit_guarantees import certify_audit
 
 IMAGES, EACH, SIZE = 40, 12, 120
 BAD_SHARE = 0.15
@@ -65,12 +65,12 @@ def audit(tmp_path: Path, truth: set[int]) -> curate.Audit:
 def reviewed(audit: curate.Audit, truth: set[int], budget: int, tmp_path: Path, **how) -> None:
     """Draw, decide as the truth says, and import."""
     drawn = tmp_path / f"queue{len(list(tmp_path.glob('queue*')))}.csv"
-    api.write_queue(audit.path, drawn, budget=budget, **how)
+    curate.write_queue(audit.path, drawn, budget=budget, **how)
     rows = pd.read_csv(drawn)
     rows["decision"] = ["reject" if m in truth else "accept" for m in rows["mask_id"]]
     done = tmp_path / f"done_{drawn.name}"
     rows.to_csv(done, index=False)
-    api.import_decisions(done, audit.path, reviewer="ann")
+    curate.import_decisions(done, audit.path, reviewer="ann")
 
 
 def bad_share(masks: pd.DataFrame, truth: set[int]) -> float:
@@ -80,7 +80,7 @@ def bad_share(masks: pd.DataFrame, truth: set[int]) -> float:
 
 def test_the_plan_accepts_only_what_is_certified(audit, truth, tmp_path) -> None:
     reviewed(audit, truth, 300, tmp_path, kind="estimate", seed=1)
-    found = api.certify(audit.path, max_bad=0.05)
+    found = curate.certify(audit.path, max_bad=0.05)
     assert found.threshold is not None
     done = curate.open_audit(audit.path)
     masks = done.masks()
@@ -93,30 +93,30 @@ def test_the_plan_accepts_only_what_is_certified(audit, truth, tmp_path) -> None
     assert masks.loc[~accepted, "reasons"].str.len().min() > 0
     assert done.info.certificate["threshold"] == found.threshold
     # It is of this plan; another policy is another acceptance.
-    again = api.decide(audit.path, policy="sa1b")
+    again = curate.decide(audit.path, policy="sa1b")
     assert again.info.certificate is None
 
 
 def test_a_dry_run_changes_nothing(audit, truth, tmp_path) -> None:
     reviewed(audit, truth, 200, tmp_path, kind="estimate")
     before = audit.masks()
-    api.certify(audit.path, max_bad=0.2, dry_run=True)
+    curate.certify(audit.path, max_bad=0.2, dry_run=True)
     pd.testing.assert_frame_equal(curate.open_audit(audit.path).masks(), before)
 
 
 def test_nothing_certified_is_nothing_accepted(audit, truth, tmp_path) -> None:
     everything = set(range(IMAGES * EACH))
     reviewed(audit, everything, 100, tmp_path, kind="estimate")
-    found = api.certify(audit.path)
+    found = curate.certify(audit.path)
     assert found.threshold is None
     assert (curate.open_audit(audit.path).masks()["action"] != "accept").all()
 
 
 def test_a_sample_that_was_not_random_is_refused(audit, truth, tmp_path) -> None:
     with pytest.raises(AuditError, match="no decisions of people yet"):
-        api.certify(audit.path)
+        curate.certify(audit.path)
     reviewed(audit, truth, 60, tmp_path, kind="learn")
-    for verb in (api.certify, api.estimate):
+    for verb in (curate.certify, curate.estimate):
         with pytest.raises(CallError, match="random"):
             verb(audit.path)
 
@@ -129,7 +129,7 @@ def test_too_few_reviews_say_how_many_it_takes(audit, truth, tmp_path) -> None:
 
 def test_an_estimate_covers_the_truth(audit, truth, tmp_path) -> None:
     reviewed(audit, truth, 200, tmp_path, kind="estimate", seed=3)
-    found = api.estimate(audit.path).intervals["good_share"]
+    found = curate.estimate(audit.path).intervals["good_share"]
     true = 1 - len(truth) / (IMAGES * EACH)
     assert found.low <= true <= found.high
     assert found.high - found.low < 0.2
@@ -138,7 +138,7 @@ def test_an_estimate_covers_the_truth(audit, truth, tmp_path) -> None:
 
 def test_whole_images_are_a_sample_too(audit, truth, tmp_path) -> None:
     reviewed(audit, truth, 25 * EACH, tmp_path, kind="estimate", whole_images=True)
-    found = certify_audit(audit, max_bad=0.3, question=SampleOptions(unit="image")).certificate
+    found = certify_audit(audit, max_bad=0.3, unit="image").certificate
     assert found.threshold is not None
     assert found.test == "betting"
 
@@ -177,7 +177,7 @@ def test_commands(audit, truth, tmp_path, monkeypatch) -> None:
 
 def test_two_people_get_a_file_each(audit, tmp_path) -> None:
     out = tmp_path / "q.csv"
-    api.write_queue(audit.path, out, kind="estimate", budget=110, overlap=0.1)
+    curate.write_queue(audit.path, out, kind="estimate", budget=110, overlap=0.1)
     first, second = pd.read_csv(out), pd.read_csv(tmp_path / "q.second.csv")
     assert (len(first), len(second)) == (100, 10)
     assert set(second["mask_id"]) <= set(first["mask_id"])
@@ -185,9 +185,9 @@ def test_two_people_get_a_file_each(audit, tmp_path) -> None:
 
 def test_the_only_audit_here(tmp_path) -> None:
     with pytest.raises(CallError, match="there is no audit here"):
-        api.people.only_audit(tmp_path)
+        only_audit(tmp_path)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "audit.json").write_text("{}")
     with pytest.raises(CallError, match="there are 2 audits here"):
-        api.people.only_audit(tmp_path)
+        only_audit(tmp_path)

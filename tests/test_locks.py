@@ -17,7 +17,6 @@ import pytest
 from boxes import dataset
 
 import curate
-from curate import api, writing
 from curate.common import locks
 from curate.common.locks import LOCK, find_holder, hold_directory
 from curate.errors import AuditError
@@ -130,10 +129,10 @@ def test_without_locks_of_the_system_the_owner_is_believed(
 WRITERS: dict[str, Callable[[Path, Path], Any]] = {
     "audit": lambda audit, source: curate.audit(source, audit),
     "audit --restart": lambda audit, source: curate.audit(source, audit, restart=True),
-    "decide": lambda audit, source: api.decide(audit, policy="sa1b"),
-    "learn": lambda audit, source: api.learn(audit),
-    "certify": lambda audit, source: api.certify(audit),
-    "estimate": lambda audit, source: api.estimate(audit),
+    "decide": lambda audit, source: curate.decide(audit, policy="sa1b"),
+    "learn": lambda audit, source: curate.learn(audit),
+    "certify": lambda audit, source: curate.certify(audit),
+    "estimate": lambda audit, source: curate.estimate(audit),
 }
 
 
@@ -180,11 +179,14 @@ def test_nothing_is_written_from_a_plan_that_was_made_anew_meanwhile(
     write_info(opened.path, replace(opened.info, estimate=estimate))  # is no new plan
     opened.check_unchanged()
     curate.decide(opened.path, policy="sa1b")
-    for write in (
-        lambda: writing.write(opened, tmp_path / "better.json", yes=True),
-        lambda: writing.prune(opened, tmp_path / "pruned.json", yes=True),
-    ):
-        with pytest.raises(AuditError, match="decided anew while it was read"):
-            write()
+    with pytest.MonkeyPatch.context() as changed:
+        for module in ("writer", "pruning"):  # as if it was opened before
+            changed.setattr(f"curate.writing.{module}.open_audit", lambda _: opened)
+        for write in (
+            lambda: curate.write(opened, tmp_path / "better.json", yes=True),
+            lambda: curate.prune(opened, tmp_path / "pruned.json", yes=True),
+        ):
+            with pytest.raises(AuditError, match="decided anew while it was read"):
+                write()
     assert list(tmp_path.iterdir()) == []
     curate.write(opened, tmp_path / "better.json", yes=True)  # opens it again

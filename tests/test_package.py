@@ -101,7 +101,7 @@ def test_the_wheel_works_by_itself(installed: Path, tmp_path: Path) -> None:
     script = (
         "import curate, importlib.metadata as m; print(curate.__file__);"
         "print(m.version('curate-masks'));"
-        "print(curate.Policy.preset('sa1b').name); curate.audit; curate.write_report"
+        "print(curate.Policy.preset('sa1b').name); curate.audit; curate.report"
     )
     told = run(installed, "-c", script, cwd=tmp_path, PYTHONPATH=shared).split()
     assert Path(told[0]).is_relative_to(installed.parents[1])

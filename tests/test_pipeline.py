@@ -19,7 +19,7 @@ import pycocotools.mask as coco_mask
 import pytest
 
 import curate
-from curate import api
+from curate.cli.audit_commands import name_files
 from curate.errors import AuditError, CallError, SourceError
 from curate.formats.sa1b import sa1b_format
 from curate.reporting.summary import summary, summary_text
@@ -142,7 +142,7 @@ def test_ids_that_stand_twice_are_numbered_anew(tmp_path: Path) -> None:
 SLOW = """
 import sys
 from pathlib import Path
-from curate.pipeline import scoring as pipeline; from curate import api as verbs
+from curate.pipeline import scoring as pipeline; import curate as verbs
 from curate.formats.sa1b import sa1b_format as sa1b
 sa1b.PART_BYTES = 4000
 score_part = pipeline.score_part
@@ -272,7 +272,7 @@ def test_bad_calls(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pair", ["a", "=file", "a=", "a b=file", "../a=file"])
 def test_names_of_other_annotations(pair: str) -> None:
     with pytest.raises(CallError, match="is not NAME=FILE"):
-        api.name_files([pair])
+        name_files([pair])
 
 
 def test_an_empty_dataset(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_workers_leave_with_their_parent(tmp_path: Path) -> None:
 INTERRUPTED = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
-from curate import cli, api as verbs
+import curate; from curate import cli
 from curate.common.pool import Pool
 
 def work():
@@ -87,8 +87,8 @@ def version(*_, **__):
         list(pool.run(work, [(), ()]))
 
 if __name__ == "__main__":
-    verbs.version = version
-    sys.argv = ["curate", "version", "x"]
+    curate.version = version
+    sys.argv = ["curate", "version", __file__]
     cli.main()
 """
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import typer
 
-from curate import api, cli
+import curate
+from curate import cli
 from curate.cli.commands import app
 from curate.common.ranges import RANGES, Range, check_number, check_numbers
 from curate.errors import CallError
@@ -116,12 +117,12 @@ def test_lists_and_what_is_not_given() -> None:
 
 def test_python_is_refused_as_the_command_is() -> None:
     calls = (
-        lambda: api.queue("x", budget=2**70),
-        lambda: api.write_queue("x", overlap=math.nan),
-        lambda: api.audit("x", stability={"offset": math.inf}),
-        lambda: api.review("x", seconds_per_mask=math.inf),
-        lambda: api.train_detector("x", "y", batch=2**70),
-        lambda: api.import_decisions("x", "y", same_iou=math.nan),
+        lambda: curate.queue("x", budget=2**70),
+        lambda: curate.write_queue("x", overlap=math.nan),
+        lambda: curate.audit("x", stability={"offset": math.inf}),
+        lambda: curate.review("x", seconds_per_mask=math.inf),
+        lambda: curate.train_detector("x", "y", batch=2**70),
+        lambda: curate.import_decisions("x", "y", same_iou=math.nan),
     )
     for call in calls:
         with pytest.raises(CallError, match=r"--[a-z-]+ (is|must be) a number"):

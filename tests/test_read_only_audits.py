@@ -13,7 +13,6 @@ from counted_audit import counted
 from typer.testing import CliRunner
 
 import curate
-from curate import api
 from curate.cli.commands import app
 from curate.common import files
 from curate.errors import CallError, CurateError
@@ -72,19 +71,21 @@ def test_reading_verbs_give_what_they_give_elsewhere(
         assert len(frame)
     assert opened.masks(["action"]).equals(counted.masks(["action"]))
     assert open_reviews(opened).decisions().equals(open_reviews(counted).decisions())
-    assert api.agreement(audit).as_dict() == api.agreement(counted.path).as_dict()
-    dry = [api.write(path, category="dog").as_dict() for path in (audit, counted.path)]
+    assert curate.agreement(audit).as_dict() == curate.agreement(counted.path).as_dict()
+    dry = [curate.write(path, category="dog").as_dict() for path in (audit, counted.path)]
     assert dry[0] == dry[1]
-    assert api.prune(audit).as_dict() == api.prune(counted.path).as_dict()
-    assert api.write_queue(audit, record=False) == api.write_queue(counted.path, record=False)
-    assert api.queue(audit, actions=["accept"]).equals(api.queue(counted.path, actions=["accept"]))
-    assert api.version(audit) == api.version(counted.path)
-    assert api.diff(audit, counted.path).equal
-    assert api.report(audit, tmp_path / "r.html").stat().st_size
-    api.write(audit, tmp_path / "better.json", category="dog")
-    assert api.version(tmp_path / "better.json") != api.version(audit)
+    assert curate.prune(audit).as_dict() == curate.prune(counted.path).as_dict()
+    assert curate.write_queue(audit, record=False) == curate.write_queue(counted.path, record=False)
+    assert curate.queue(audit, actions=["accept"]).equals(
+        curate.queue(counted.path, actions=["accept"])
+    )
+    assert curate.version(audit) == curate.version(counted.path)
+    assert curate.diff(audit, counted.path).equal
+    assert curate.report(audit, tmp_path / "r.html").stat().st_size
+    curate.write(audit, tmp_path / "better.json", category="dog")
+    assert curate.version(tmp_path / "better.json") != curate.version(audit)
     with pytest.raises(CallError, match="no random sample"):
-        api.certify(audit, dry_run=True)
+        curate.certify(audit, dry_run=True)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from decided_audit import audit, finished, source  # noqa: F401
 
 import curate
-from curate import api, cli
+from curate import cli
 from curate.cli.shared_options import show
 from curate.errors import CallError
 from curate.reporting import summary
@@ -196,10 +196,10 @@ def test_moved_pictures_are_given_to_what_writes_the_report(
     def noted(audit: Audit, out: Path, *, images: Path | None) -> None:
         seen.append(images)
 
-    monkeypatch.setattr("curate.reporting.write_report", noted)
-    api.report(audit.path, images=moved)
-    api.decide(audit.path, images=moved)
-    api.import_decisions(rows, audit.path, images=moved)
+    monkeypatch.setattr("curate.reporting.report_file.write_report", noted)
+    curate.report(audit.path, images=moved)
+    curate.decide(audit.path, images=moved)
+    curate.import_decisions(rows, audit.path, images=moved)
     assert seen == [moved] * 3
-    api.report(audit.path)
+    curate.report(audit.path)
     assert seen[3:] == [None]

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from small_datasets import KINDS, build
 
-from curate.api import audit
+from curate.api.auditing import audit
 from curate.common.pool import Pool
-from curate.formats import detect
 from curate.formats.format import ReadOptions
+from curate.formats.reading import detect
 from curate.pipeline.join_check import check_join
 from curate.pipeline.reference_sources import ReferenceSource, prepare_source
 from curate.pipeline.source_images import list_images

@@ -11,7 +11,7 @@ from counted_audit import NUMBERS, counted
 from typer.testing import CliRunner
 
 from curate.cli import app
-from curate.dataset.version_id import short
+from curate.dataset.notes import short_version
 from curate.reporting.summary import failed_gates, people_text, summary, summary_text
 from curate.store.audit import Audit
 
@@ -44,7 +44,7 @@ def test_the_text_names_what_people_decided_and_how_to_write_it(counted: Audit) 
     assert [line.split()[0] for line in reasons] == ["1"]
     assert "no usable mask" in reasons[0]
     assert "ann" not in reasons[0]
-    assert lines[-2] == f"version {short(counted.info.version)}"
+    assert lines[-2] == f"version {short_version(counted.info.version)}"
 
 
 @pytest.mark.parametrize(

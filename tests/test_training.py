@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent / "models"))
 import drawn_scenes
 
 import curate
-from curate import api
 from curate.common.files import umask
 from curate.errors import AuditError, CallError, SourceError
 from curate.networks.detectors import initial_weights
@@ -59,7 +58,7 @@ def audited(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(audited, tmp_path_factory):
-    return api.train_detector(audited.path, tmp_path_factory.mktemp("d") / "detector", **SMALL)
+    return curate.train_detector(audited.path, tmp_path_factory.mktemp("d") / "detector", **SMALL)
 
 
 def test_it_is_split_by_image_and_tells_how_well_it_does(trained):
@@ -103,9 +102,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(audited, trained, tmp_pat
     with monkeypatch.context() as patched:
         patched.setattr(detector_training, "save_checkpoint", save_and_die)
         with pytest.raises(Killed):
-            api.train_detector(audited.path, out, **SMALL)
+            curate.train_detector(audited.path, out, **SMALL)
     assert not (out / "training.json").exists()
-    again = api.train_detector(audited.path, out, **SMALL)
+    again = curate.train_detector(audited.path, out, **SMALL)
     name = "model.safetensors"
     assert (out / name).read_bytes() == (trained.path / name).read_bytes()
     losses = [[e["loss"] for e in t.record["history"]] for t in (again, trained)]
@@ -138,8 +137,8 @@ def test_what_a_kill_left_of_the_weights_is_not_taken_along(
     with monkeypatch.context() as patched:
         patched.setattr(initial_weights, "save_detector", killed)
         with pytest.raises(KeyboardInterrupt):
-            api.train_detector(audited.path, out, **SMALL)
-    again = api.train_detector(audited.path, out, **SMALL)
+            curate.train_detector(audited.path, out, **SMALL)
+    again = curate.train_detector(audited.path, out, **SMALL)
     assert {p.name for p in again.path.iterdir()} == {p.name for p in trained.path.iterdir()}
 
 
@@ -150,26 +149,26 @@ def test_others_may_read_a_detector(trained):
 
 def test_finished_it_is_not_trained_again(audited, trained):
     before = (trained.path / "model.safetensors").stat().st_mtime_ns
-    again = api.train_detector(audited.path, trained.path, **SMALL)
+    again = curate.train_detector(audited.path, trained.path, **SMALL)
     assert again.record == trained.record
     assert (trained.path / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(AuditError, match=r"\(seed was 0, is 1 now\); .* pass --restart"):
-        api.train_detector(audited.path, trained.path, **(SMALL | {"seed": 1}))
+        curate.train_detector(audited.path, trained.path, **(SMALL | {"seed": 1}))
 
 
 def test_wrong_calls(audited, tmp_path):
     with pytest.raises(CallError, match="--epochs is 0"):
-        api.train_detector(audited.path, tmp_path / "d", **(SMALL | {"epochs": 0}))
+        curate.train_detector(audited.path, tmp_path / "d", **(SMALL | {"epochs": 0}))
     with pytest.raises(CallError, match="--held-out is 2"):
-        api.train_detector(audited.path, tmp_path / "d", held_out=2)
+        curate.train_detector(audited.path, tmp_path / "d", held_out=2)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(AuditError, match="it holds something else"):
-        api.train_detector(audited.path, tmp_path, **SMALL)
+        curate.train_detector(audited.path, tmp_path, **SMALL)
     few = tmp_path / "few"
     few.mkdir()
     shutil.copy(Path(audited.info.inputs["images"]) / "1.png", few)
     with pytest.raises(CallError, match="training needs 10"):
-        api.train_detector(audited.path, tmp_path / "d", images=few, **SMALL)
+        curate.train_detector(audited.path, tmp_path / "d", images=few, **SMALL)
     assert not (tmp_path / "d").exists()
 
 

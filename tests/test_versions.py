@@ -16,15 +16,15 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import curate
+from curate.dataset.notes import short_version
 from curate.dataset.version_id import (
     VersionHash,
     image_digests,
     plain_name,
-    short,
     version_of,
 )
-from curate.formats import read_parts
 from curate.formats.png import label_png_format
+from curate.formats.reading import read_parts
 
 HEIGHT, WIDTH = 30, 40
 
@@ -98,7 +98,7 @@ def test_the_id_is_the_same_in_every_format_order_and_spelling(tmp_path: Path) -
     ]
     assert [curate.version(path) for path in others] == [expected] * 3
     assert len(expected) == 32
-    assert short(expected) == expected[:12]
+    assert short_version(expected) == expected[:12]
 
 
 def save(path: Path, ids: np.ndarray) -> None:

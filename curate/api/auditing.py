@@ -1,37 +1,33 @@
-"""Verbs about masks: audit, decide, report, compare, demo."""
+"""Verbs about masks: audit, decide."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from curate.api.early_checks import (
-    AnyPath,
-    as_path,
-    check_audit,
-    check_folder,
-    check_inputs,
-    check_policy,
-)
-from curate.common import files
+from curate.api.early_checks import check_gates, check_policy
+from curate.common.locks import hold_directory
+from curate.common.paths import AnyPath, as_path, check_exists, check_folder
+from curate.common.pool import Pool
 from curate.common.progress import Progress
-from curate.common.ranges import CROWDS, RULES, check_numbers
-from curate.errors import AuditError, CallError, CurateError, ReportWarning
-from curate.formats import check_source, dataset_path
+from curate.common.ranges import CROWDS, NO_IMAGES, RULES, check_numbers
+from curate.errors import CallError
+from curate.formats import check_source
+from curate.formats.reading import dataset_path
+from curate.people.reviews.current_plan import open_audit
+from curate.people.reviews.review_settings import DecisionSettings
+from curate.pipeline.deciding import decide_audit, finish_deciding
+from curate.pipeline.inputs import Inputs
+from curate.pipeline.scoring import audit as score_and_decide
 from curate.policy.grammar import check_choice
-from curate.reporting.summary import check_gate_names, check_gates
-
-if TYPE_CHECKING:
-    from curate.policy.policy import Policy
-    from curate.reporting.audit_comparison import Comparison
-    from curate.store.audit import Audit
-
-NO_IMAGES = "none"
-"""Value of ``images`` with which a dataset's own pictures are not used."""
+from curate.policy.policy import Policy, load_policy
+from curate.reporting.report_file import renew_report, report
+from curate.reporting.summary import check_gate_names
+from curate.store.audit import AnyAudit, Audit, path_of
+from curate.store.audit_files import write_info
+from curate.store.audit_info import scored_info
 
 
 def audit(
@@ -102,19 +98,16 @@ def audit(
     source, out = dataset_path(as_path(source), format), as_path(out)
     check_source(source, format)
     find_images, images = str(images) != NO_IMAGES, None if str(images) == NO_IMAGES else images
-    check_inputs(images, soft_masks, {"detections": detections, **(compare or {})})
+    check_folder(images)
+    check_folder(soft_masks, "soft masks")
+    for file in (detections, *(compare or {}).values()):
+        check_exists(file)
     check_choice(crowd, "--crowd", CROWDS)
     check_policy(policy)
     check_gates(gates)
     if stability and soft_masks is None:
         named = " and ".join(sorted(stability))
         raise CallError(f"{named} given, but no soft masks", "", "give --soft-masks DIR")
-
-    from curate.people.reviews.current_plan import open_audit
-    from curate.pipeline.inputs import Inputs
-    from curate.pipeline.scoring import audit as run
-    from curate.policy.policy import load_policy
-
     check_gate_names(gates)
     inputs = Inputs(
         images=as_path(images),
@@ -132,7 +125,7 @@ def audit(
         void=None if void is None else tuple(void),
         class_code=class_code,
     )
-    done = run(
+    done = score_and_decide(
         source,
         out if out else Path(f"{source.resolve().name.split('.')[0] or 'masks'}.audit"),
         format=format,
@@ -143,29 +136,12 @@ def audit(
         restart=restart,
         progress=progress,
     )
-    report(done.path)
-    return open_audit(done.path)
-
-
-def name_files(pairs: Sequence[str]) -> dict[str, Path]:
-    """Read ``NAME=FILE`` pairs.
-
-    Raises:
-        CallError: One is not such a pair, a name occurs twice or is not a plain word.
-    """
-    named: dict[str, Path] = {}
-    for pair in pairs:
-        name, equals, file = pair.partition("=")
-        if not equals or not file or not name.replace("-", "_").isidentifier():
-            raise CallError(f"{pair!r} is not NAME=FILE", "--compare", "NAME is a plain word")
-        if name in named:
-            raise CallError(f"the name {name} occurs twice", "--compare", "give another name")
-        named[name] = Path(file)
-    return named
+    report(done)
+    return open_audit(done)
 
 
 def decide(
-    path: AnyPath,
+    audit: AnyAudit,
     *,
     policy: str | Path | Mapping[str, Any] | Policy | None = None,
     rule: str | None = None,
@@ -179,7 +155,7 @@ def decide(
     People's decisions need no call of this: whatever reads the plan sees them at once.
 
     Args:
-        path: The audit.
+        audit: The audit, or its directory.
         policy: A preset's name, a TOML file, or a policy; None: the policy in force.
         rule: How people who disagree are resolved: "majority", "latest" or "strictest"; None: as
             the audit has it.
@@ -194,22 +170,15 @@ def decide(
         CurateError: There is no finished audit, or a setting is wrong.
     """
     check_numbers(good_iou=good_iou)
-    check_audit(path, finishes=True)
     check_policy(policy)
     check_choice(rule, "--rule", RULES)
     check_folder(images)
     check_gates(gates)
+    path = path_of(audit)
+    scored_info(path)
 
-    from curate.common.locks import hold_directory
-    from curate.common.pool import Pool
-    from curate.people.reviews.current_plan import open_audit
-    from curate.people.reviews.review_settings import DecisionSettings
-    from curate.pipeline.deciding import decide_audit, finish_deciding
-    from curate.policy.policy import Policy, load_policy
-    from curate.store.audit_files import write_info
-
-    with hold_directory(Path(path), "decide"):
-        finish_deciding(Path(path), progress)
+    with hold_directory(path, "decide"):
+        finish_deciding(path, progress)
         before = open_audit(path)
         if gates:
             columns = before.query("describe masks")["column_name"]
@@ -227,113 +196,5 @@ def decide(
             done = decide_audit(before.path, info, chosen, pool, progress)
         if asked:
             write_info(done.path, done.info)
-    renew_report(done.path, images)
-    return open_audit(done.path)
-
-
-def report(path: AnyPath, out: AnyPath | None = None, *, images: AnyPath | None = None) -> Path:
-    """Write an audit's report again and return where it is.
-
-    Args:
-        path: The audit.
-        out: Where; in the audit if None.
-        images: Folder of the pictures, where they are not where they were.
-
-    Raises:
-        CurateError: There is no finished audit, or no such folder.
-    """
-    check_audit(path)
-    check_folder(images)
-
-    from curate.people.reviews.current_plan import open_audit
-    from curate.reporting import write_report
-
-    opened = open_audit(path).pinned()  # all of a report is of one moment
-    target = Path(out) if out else opened.path / "report.html"
-    folder = images or opened.info.inputs.get("images")
-    try:
-        write_report(opened, target, images=Path(folder) if folder else None)
-    except AuditError as error:
-        if out is not None or error.where != str(target):
-            raise
-        do = f"`curate report {quote(str(path))} --out FILE` writes it elsewhere"
-        raise AuditError(error.what, error.where, do) from error
-    return target
-
-
-def renew_report(path: AnyPath, images: AnyPath | None = None) -> None:
-    """Write an audit's report again after something was saved in the audit.
-
-    What was kept stays kept where that fails: it is a :class:`~curate.errors.ReportWarning` then.
-
-    Args:
-        path: The audit.
-        images: Folder of the pictures, where they are not where they were.
-    """
-    try:
-        report(path, images=images)
-    except (CurateError, OSError) as error:
-        what = f"everything is saved, but the report was not updated: {error}"
-        do = f"`curate report {path}` updates it once that is fixed"
-        warnings.warn(f"{what}; {do}", ReportWarning, stacklevel=3)
-
-
-def compare(first: AnyPath, second: AnyPath) -> Comparison:
-    """Compare two audits; see
-    :func:`curate.reporting.audit_comparison.compare`."""
-    check_audit(first)
-    check_audit(second)
-
-    from curate.people.reviews.current_plan import open_audit
-    from curate.reporting.audit_comparison import compare as run
-
-    return run(open_audit(first), open_audit(second))
-
-
-def demo(out: AnyPath, *, seed: int = 0, images: int = 24, progress: Progress | None = None) -> str:
-    """Draw a dataset with planted defects, audit it, decide on twelve masks, write it better.
-
-    Returns:
-        What was found of what was planted, and how much of it is gone from the written dataset.
-    """
-    check_numbers(seed=seed, images=images)
-
-    from curate.common.locks import hold_directory
-
-    with hold_directory(Path(out), "demo"):
-        return _demo(Path(out), seed, images, progress)
-
-
-def _demo(folder: Path, seed: int, images: int, progress: Progress | None) -> str:
-    from curate.api.writing import write
-    from curate.demo_dataset import as_text, evaluate_defects, make_demo
-    from curate.demo_dataset.simulated_reviewer import decide_as_a_person, find_gone, gone_text
-    from curate.writing.provenance import beside as provenance_of
-
-    for file in (folder / "audit").glob("reviews.sqlite*"):
-        files.unlink(file)  # of an earlier demo: decisions outlive an audit that is made anew
-    truth = make_demo(folder / "dataset", seed=seed, images=images)
-    done = audit(
-        truth.source,
-        folder / "audit",
-        images=truth.pictures,
-        detections=truth.detections,
-        compare={"second": truth.second_annotator},
-        soft_masks=truth.soft_masks,
-        deep=True,
-        restart=True,
-        progress=progress,
-    )
-    found = as_text(evaluate_defects(done, truth))
-    decide_as_a_person(done, truth)
-    report(done.path)
-    better = folder / "better.json"
-    for old in (better, provenance_of(better)):
-        files.unlink(old, missing_ok=True)
-    result = write(done, better)
-    return (
-        f"{found}\n\nThen a simulated reviewer, who knows the truth, decides on the first ten "
-        f"masks of the queue and adds two missing ones:\n{result.text()}\n"
-        f"{gone_text(find_gone(better, done, truth))}\n\n"
-        f"report: {done.path / 'report.html'}"
-    )
+    renew_report(done, images)
+    return open_audit(done)

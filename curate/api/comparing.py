@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from curate.api.early_checks import AnyPath, check_dataset
-
-if TYPE_CHECKING:
-    from curate.dataset.diff import Difference
-    from curate.dataset.snapshot import Snapshot
-    from curate.dataset.table import MaskTable
-    from curate.store.audit import Audit
+from curate.api.early_checks import check_dataset
+from curate.common.paths import AnyPath
+from curate.dataset.diff import Difference, compare_snapshots
+from curate.dataset.snapshot import Snapshot, take_snapshot
+from curate.dataset.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
+from curate.dataset.version_id import version_of
+from curate.formats.reading import dataset_path, detect, read_parts
+from curate.store.audit import Audit, open_audit
+from curate.store.audit_files import count_parts, part_names, read_part, to_frame
+from curate.store.audit_info import INFO
 
 
 def diff(first: AnyPath, second: AnyPath) -> Difference:
@@ -30,10 +32,7 @@ def diff(first: AnyPath, second: AnyPath) -> Difference:
     """
     check_dataset(first)
     check_dataset(second)
-
-    from curate.dataset.diff import diff as run
-
-    return run(_snapshot(Path(first)), _snapshot(Path(second)))
+    return compare_snapshots(_snapshot(Path(first)), _snapshot(Path(second)))
 
 
 def version(path: AnyPath, *, format: str | None = None) -> str:
@@ -50,10 +49,6 @@ def version(path: AnyPath, *, format: str | None = None) -> str:
         CurateError: It cannot be read; one sentence says why.
     """
     check_dataset(path, format)
-
-    from curate.dataset.version_id import version_of
-    from curate.formats import read_parts
-
     audit = _audit_at(Path(path))
     if audit is None:
         return version_of(read_parts(Path(path), format))
@@ -61,9 +56,6 @@ def version(path: AnyPath, *, format: str | None = None) -> str:
 
 
 def _snapshot(path: Path) -> Snapshot:
-    from curate.dataset.snapshot import take_snapshot
-    from curate.formats import dataset_path, detect, read_parts
-
     audit = _audit_at(path)
     if audit is None:
         path = dataset_path(path)
@@ -78,17 +70,11 @@ def _audit_at(path: Path) -> Audit | None:
     Raises:
         AuditError: There is one, but it is unfinished or of another version.
     """
-    from curate.store.audit import open_audit
-    from curate.store.audit_info import INFO
-
     return open_audit(path) if (path / INFO).is_file() else None
 
 
 def _audited_parts(audit: Audit) -> Iterator[MaskTable]:
     """Read the masks of an audit as they were audited, part by part."""
-    from curate.dataset.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
-    from curate.store.audit_files import count_parts, part_names, read_part, to_frame
-
     for k in range(count_parts(audit.path)):
         frames = {}
         for kind, needed in (

@@ -1,92 +1,51 @@
 """Early argument checks: all that needs no mask read and no heavy library loaded.
 
 What computes (numba, pandas, DuckDB, ...) takes longer to load than a wrong path should take to be
-refused. So every verb asks these first; what they miss is found by what does the work.
+refused. So the command line asks these while it parses, before it loads a verb; what they miss is
+found by what does the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
+from curate.common.paths import AnyPath
 from curate.common.ranges import PRESETS
-from curate.errors import CallError, SourceError, check_utf8
+from curate.errors import CallError
 from curate.formats import check_source
+from curate.policy.grammar import parse
+from curate.policy.settings_file import policy_file
 from curate.store.audit_info import INFO, finished_info, scored_info
 
-AnyPath = str | Path
 
-
-@overload
-def as_path(path: AnyPath) -> Path: ...
-
-
-@overload
-def as_path(path: None) -> None: ...
-
-
-def as_path(path: AnyPath | None) -> Path | None:
-    """Return a path, or None where none is given.
-
-    Raises:
-        CallError: It is an empty text, which would be the working folder, or no UTF-8.
-    """
-    if path == "":
-        raise CallError("a path is empty", "", "give one, or None")
-    check_utf8(path)
-    return None if path is None else Path(path)
-
-
-def check_audit(path: object, *, finishes: bool = False) -> None:
+def check_audit(path: AnyPath) -> None:
     """Check that a directory holds a finished audit.
-
-    Args:
-        path: The directory; anything but a path is an open audit and is sound.
-        finishes: Whether the verb finishes one that was cut off while its masks were decided on.
 
     Raises:
         AuditError: There is none, it is of another version, or it was interrupted.
     """
-    if isinstance(path, str | Path):
-        (scored_info if finishes else finished_info)(Path(path))
+    finished_info(Path(path))
 
 
-def check_dataset(path: AnyPath | None, format: str | None = None) -> None:
-    """Check that a dataset, or an audit that stands for one, exists; None passes.
+def check_scored_audit(path: AnyPath) -> None:
+    """Check that a directory holds an audit whose masks are scored; a verb decides on them.
 
     Raises:
-        CurateError: It is not, the audit is not finished, or there is no such format.
+        AuditError: There is none, it is of another version, or it was interrupted before.
     """
-    if path is None:
-        return
+    scored_info(Path(path))
+
+
+def check_dataset(path: AnyPath, format: str | None = None) -> None:
+    """Check that a dataset, or an audit that stands for one, exists.
+
+    Raises:
+        CurateError: It does not, the audit is not finished, or there is no such format.
+    """
     check_source(Path(path), format)
     if (Path(path) / INFO).is_file():
         finished_info(Path(path))
-
-
-def check_file(path: AnyPath | None) -> None:
-    """Check that a file or folder exists; None passes.
-
-    Raises:
-        SourceError: It is not.
-    """
-    if path is not None:
-        check_source(Path(path))
-
-
-def check_folder(path: AnyPath | None, of: str = "images") -> None:
-    """Check that a folder exists; None passes.
-
-    Args:
-        path: The folder.
-        of: What it holds.
-
-    Raises:
-        SourceError: It is not, or is a file.
-    """
-    if path is not None and not Path(path).is_dir():
-        raise SourceError(f"there is no such folder of {of}", str(path), "check the path")
 
 
 def check_policy(policy: object) -> None:
@@ -98,28 +57,31 @@ def check_policy(policy: object) -> None:
     Raises:
         CallError: It is neither.
     """
-    from curate.policy.settings_file import policy_file
-
     if isinstance(policy, str | Path) and str(policy) not in PRESETS:
         policy_file(policy)
 
 
-def check_inputs(
-    images: AnyPath | None,
-    soft_masks: AnyPath | None,
-    files: Mapping[str, AnyPath | None],
-) -> None:
-    """Check that the inputs of an audit beside the masks exist.
-
-    Args:
-        images: Folder of the pictures.
-        soft_masks: Folder of soft masks.
-        files: Detections and other annotations, by the name of each.
+def check_gates(conditions: Sequence[str]) -> None:
+    """Check the syntax of conditions, without an audit.
 
     Raises:
-        CurateError: Something is not.
+        CallError: One is malformed.
     """
-    check_folder(images)
-    check_folder(soft_masks, "soft masks")
-    for file in files.values():
-        check_file(file)
+    for condition in conditions:
+        parse(condition, f"--fail-on {condition!r}")
+
+
+def only_audit(folder: Path | None = None) -> Path:
+    """Return the audit of a folder that holds exactly one.
+
+    Args:
+        folder: The folder; the working one if None.
+
+    Raises:
+        CallError: It holds none, or several.
+    """
+    found = sorted(p.parent for p in (folder or Path()).glob(f"*/{INFO}"))
+    if len(found) != 1:
+        what = f"there are {len(found)} audits here" if found else "there is no audit here"
+        raise CallError(what, str(folder or Path().resolve()), "name one with --audit DIR")
+    return found[0]

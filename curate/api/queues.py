@@ -1,4 +1,4 @@
-"""Verbs of review queues: drawing, recording the draw, writing files."""
+"""Verb that draws review queues and writes them for people: write_queue."""
 
 from __future__ import annotations
 
@@ -7,45 +7,53 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from curate.api.early_checks import AnyPath, check_audit, check_file, check_folder
+import pandas as pd
+
+from curate.api.queue_files import (
+    QueueRequest,
+    draw_of,
+    make_hidden,
+    name_queue,
+    remove,
+    remove_unrecorded,
+)
+from curate.common.paths import AnyPath, check_exists, check_folder
 from curate.common.ranges import KINDS, check_numbers
 from curate.dataset.notes import count_noun
 from curate.errors import CallError, check_utf8
+from curate.people.exchange import check_options, check_target, count_left_out, select_slot
+from curate.people.exchange import write_queue as write_rows
+from curate.people.exchange.queue_writing import add_version
+from curate.people.exchange.registry import REGISTRY, ExportOptions
+from curate.people.exchange.tables import format_csv
+from curate.people.queues.audit_draw import known_answers, next_draw, past_reviews, record_drawn
+from curate.people.queues.draw_queue import draw_queue
+from curate.people.queues.population import SECONDS_PER_MASK, actions_sql
+from curate.people.reviews.current_plan import open_audit
 from curate.policy.grammar import check_choice
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from curate.api.queue_files import QueueRequest
-    from curate.people.exchange.registry import ExportOptions
-    from curate.people.queues.draw_queue import QueueDraw
-    from curate.store.audit import Audit
-
-
-def queue(path: AnyPath, **options: Any) -> Any:
-    """Return the masks to review as a frame; see
-    :func:`curate.people.queues.population.rank_queue`."""
-    check_numbers(**options)
-    check_audit(path)
-
-    from curate.people.queues.population import rank_queue as rank_queue
-    from curate.people.reviews.current_plan import open_audit
-
-    return rank_queue(open_audit(path), **options)
+from curate.store.audit import AnyAudit, Audit
 
 
 def write_queue(
-    path: AnyPath,
+    audit: AnyAudit,
     out: AnyPath | None = None,
     *,
     to: str | None = None,
+    kind: str = "errors",
+    budget: int | None = None,
+    minutes: float | None = None,
+    seconds_per_mask: float = SECONDS_PER_MASK,
+    actions: Sequence[str] | None = None,
+    overlap: float = 0.0,
+    honeypots: float = 0.0,
     known: AnyPath | None = None,
+    whole_images: bool = False,
+    seed: int = 0,
     record: bool = True,
     crops: bool | None = None,
     images: AnyPath | None = None,
-    **options: Any,
 ) -> str:
     """Draw a queue, write it to a file or return it as CSV, and record why each mask is shown.
 
@@ -53,11 +61,22 @@ def write_queue(
     With an overlap there are two files: NAME.second.csv is for the second person.
 
     Args:
-        path: The audit.
+        audit: The audit, or its directory.
         out: The file or folder; None returns CSV.
         to: A tool's name, as in :data:`curate.people.exchange.registry.BUILT_IN`; by the file's
             ending if None.
+        kind: "errors" (the most likely and most costly errors first), "learn" (doubtful masks
+            unlike each other) or "estimate" (a random sample).
+        budget: How many rows at most, those for a second person and the checks among them.
+        minutes: How much time people have; with ``budget``, the smaller of both counts.
+        seconds_per_mask: How long one mask takes.
+        actions: Whose masks: "review", "reject", "accept"; None: of an errors queue those to
+            review, of a learn queue all.
+        overlap: Share of the masks that a second person gets too.
+        honeypots: Share of the rows that are masks with a known answer.
         known: A CSV file of masks with known answers; None takes those on which people agreed.
+        whole_images: Estimate: draw images, with all their masks.
+        seed: Equal seeds draw equal queues.
         record: Whether the draw is recorded in the audit, so that decisions that come back know
             why their mask was shown. Random samples and checks are always recorded.
         crops: Each mask as a picture of its own, or (False) whole images; None as suits the tool.
@@ -67,31 +86,27 @@ def write_queue(
     Returns:
         What was written, and how many masks cannot stand there; or the CSV.
 
-    Further keywords are those of :func:`curate.people.queues.draw_queue.draw_queue`.
-
     Raises:
         CurateError: An option is wrong, the file exists or cannot be written, none of the masks can
             stand in it, or somebody else has drawn meanwhile.
     """
-    check_numbers(**options)
-    check_audit(path)
-    check_choice(options.get("kind"), "--kind", KINDS)
-    check_file(known)
+    check_numbers(
+        budget=budget,
+        minutes=minutes,
+        seconds_per_mask=seconds_per_mask,
+        overlap=overlap,
+        honeypots=honeypots,
+        seed=seed,
+    )
+    check_choice(kind, "--kind", KINDS)
+    check_exists(known)
     if out is not None:
         check_utf8(Path(out).resolve())  # some tools are told the whole path
     check_folder(images)
-
-    from curate.api.queue_files import draw_of, remove_unrecorded
-    from curate.people.exchange import check_options, check_target, select_slot
-    from curate.people.exchange.queue_writing import add_version
-    from curate.people.exchange.registry import REGISTRY, ExportOptions
-    from curate.people.exchange.tables import format_csv
-    from curate.people.reviews.current_plan import open_audit
-
-    opened = open_audit(path)
+    opened = open_audit(audit)
     if out is None and to not in (None, "csv"):
         raise CallError(f"--to {to} needs a file", "queue", "give one with --out")
-    targets = _targets(out, options.get("overlap", 0.0))
+    targets = _targets(out, overlap)
     for target in targets:
         remove_unrecorded(opened, target)
     how = ExportOptions(crops, None if images is None else Path(images))
@@ -99,8 +114,21 @@ def write_queue(
         check_options(REGISTRY.writer(Path(), "csv"), how)
     for target in targets:
         check_target(target, to, opened, how)
-    drawn = draw(opened, known, options)
-    wanted = record or drawn.kind != "errors" or options.get("honeypots")
+    drawn = draw_queue(
+        opened,
+        kind=kind,
+        budget=budget,
+        minutes=minutes,
+        seconds_per_mask=seconds_per_mask,
+        actions=actions,
+        overlap=overlap,
+        honeypots=honeypots,
+        known=known_answers(opened, known, honeypots),
+        already=past_reviews(opened),
+        seed=seed,
+        whole_images=whole_images,
+    )
+    wanted = record or drawn.kind != "errors" or honeypots
     number = next_draw(opened) if wanted and len(drawn.record) else None
     rows = drawn.rows if number is None else drawn.numbered_rows(number)
     if out is None:
@@ -120,8 +148,6 @@ def write_queue(
 
 def _explain_empty(opened: Audit, settings: Mapping[str, Any], targets: Sequence[Path]) -> str:
     """Say why there is nothing to review, and what can be done."""
-    from curate.people.queues.population import actions_sql
-
     actions = settings.get("actions") or ["review"]
     found = opened.query(f"select count(*) as masks from masks where {actions_sql(actions)}")
     listed, named = int(found["masks"].iloc[0]), " or ".join(actions)
@@ -144,8 +170,6 @@ def _write_files(
     of: QueueRequest | None,
 ) -> Iterator[list[str]]:
     """Write what each person gets; removed again where the block fails: nobody shall get it."""
-    from curate.api.queue_files import make_hidden, name_queue, remove
-
     named: list[Path] = []
     with ExitStack() as held:
         made = [(held.enter_context(make_hidden(place)), place) for place, _ in parts]
@@ -172,10 +196,7 @@ def _write_file(
     Raises:
         CallError: Not one of the masks can stand there.
     """
-    from curate.people.exchange import count_left_out
-    from curate.people.exchange import write_queue as write
-
-    count = write(opened, rows, file, to, how=how)
+    count = write_rows(opened, rows, file, to, how=how)
     lost = [f"{n:,} {why}" for why, n in count_left_out(opened, rows, count).items()]
     if len(rows) and not count:
         do = "nothing is written or drawn; give the folder of pictures with --images DIR"
@@ -191,57 +212,3 @@ def _targets(out: AnyPath | None, overlap: float) -> list[Path]:
         return []
     first = Path(out)
     return [first, first.with_name(f"{first.stem}.second{first.suffix}")] if overlap else [first]
-
-
-def draw(opened: Audit, known: AnyPath | None, options: dict[str, Any]) -> QueueDraw:
-    """Draw a queue after all that people did before; nothing is written.
-
-    Args:
-        opened: The audit.
-        known: A CSV file of known answers; None takes those on which people agreed.
-        options: Keywords of :func:`curate.people.queues.draw_queue.draw_queue`.
-
-    Raises:
-        CurateError: An option is wrong, or no mask is left.
-    """
-    from curate.people.queues.draw_queue import draw_queue
-    from curate.people.queues.population import PastReviews
-    from curate.people.queues.sampling import agreed_answers, read_answers
-    from curate.people.reviews import has_reviews, open_reviews
-
-    reviews = open_reviews(opened) if has_reviews(opened) else None
-    answers = None
-    if options.get("honeypots"):
-        if known is not None:
-            answers = read_answers(Path(known))
-        elif reviews is not None:
-            answers = agreed_answers(reviews.resolve_labels())
-    elif known is not None:
-        raise CallError("known answers are given, but no honeypots", "queue", "add --honeypots")
-    already = PastReviews() if reviews is None else PastReviews.of(reviews)
-    return draw_queue(opened, known=answers, already=already, **options)
-
-
-def next_draw(opened: Audit) -> int:
-    """Return the number that the next draw of an audit will have."""
-    from curate.people.reviews import has_reviews, open_reviews
-
-    numbers = open_reviews(opened).draws()["draw_id"] if has_reviews(opened) else ()
-    return int(max(numbers, default=0)) + 1
-
-
-def record_drawn(opened: Audit, drawn: QueueDraw, number: int | None = None) -> int:
-    """Record a draw, so that decisions know why their mask was shown, and return its number.
-
-    Args:
-        opened: The audit.
-        drawn: The draw.
-        number: The number that it must have; None for the next one.
-
-    Raises:
-        CallError: Another draw has that number.
-    """
-    from curate.people.reviews import open_reviews
-
-    reviews = open_reviews(opened, create=True)
-    return reviews.record_draw(drawn.kind, drawn.record, drawn.settings, draw_id=number)

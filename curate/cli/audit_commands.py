@@ -3,63 +3,115 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate import api
+import curate
+from curate.api.early_checks import check_audit, check_policy
 from curate.cli.shared_options import (
+    EXISTS,
     AuditPath,
     DeviceOption,
     FailOn,
     Json,
     MovedImages,
     PolicyOption,
+    ScoredAuditPath,
     app,
+    checked,
+    choice,
     collect_report_warnings,
     show,
 )
+from curate.common.paths import check_exists, check_folder
 from curate.common.progress import show_progress
-from curate.reporting import summary as summaries
+from curate.common.ranges import CROWDS, NO_IMAGES, RULES
+from curate.errors import CallError
+from curate.formats import check_format
+
+if TYPE_CHECKING:
+    from curate.store.audit import Audit
+
+
+def name_files(pairs: Sequence[str]) -> dict[str, Path]:
+    """Read ``NAME=FILE`` pairs.
+
+    Raises:
+        CurateError: One is not such a pair, a name occurs twice or is not a plain word, or there is
+            no such file.
+    """
+    named: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, file = pair.partition("=")
+        if not equals or not file or not name.replace("-", "_").isidentifier():
+            raise CallError(f"{pair!r} is not NAME=FILE", "--compare", "NAME is a plain word")
+        if name in named:
+            raise CallError(f"the name {name} occurs twice", "--compare", "give another name")
+        named[name] = Path(file)
+    for path in named.values():
+        check_exists(path)
+    return named
+
+
+def _check_images(folder: Path) -> None:
+    if str(folder) != NO_IMAGES:
+        check_folder(folder)
 
 
 @app.command()
 def audit(
-    source: Annotated[Path, typer.Argument(help="A file or folder of masks, in any format.")],
+    source: Annotated[
+        Path, typer.Argument(help="A file or folder of masks, in any format.", callback=EXISTS)
+    ],
     out: Annotated[
         Path | None, typer.Option(help="The audit directory; SOURCE's name + .audit if omitted.")
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="The format; detected automatically if omitted.")
+        str | None,
+        typer.Option(
+            help="The format; detected automatically if omitted.", callback=checked(check_format)
+        ),
     ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR|none",
+            callback=checked(_check_images),
             help="Folder of the pictures; those of the dataset if omitted. none: use no pictures.",
         ),
     ] = None,
     annotations: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="If SOURCE is a results list: the annotation file with its images."
+            metavar="FILE",
+            help="If SOURCE is a results list: the annotation file with its images.",
+            callback=EXISTS,
         ),
     ] = None,
     detections: Annotated[
         Path | None,
-        typer.Option(help="A detector's results on these images: COCO results, or any format."),
+        typer.Option(
+            help="A detector's results on these images: COCO results, or any format.",
+            callback=EXISTS,
+        ),
     ] = None,
     compare: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE",
             help="Other annotations of the same images (not detections). Repeatable.",
+            callback=checked(name_files),
         ),
     ] = None,
     soft_masks: Annotated[
-        Path | None, typer.Option(help="Folder of logits or probabilities (.npy, .npz, .png).")
+        Path | None,
+        typer.Option(
+            help="Folder of logits or probabilities (.npy, .npz, .png).",
+            callback=checked(lambda folder: check_folder(folder, "soft masks")),
+        ),
     ] = None,
     soft_kind: Annotated[
         str | None,
@@ -90,6 +142,7 @@ def audit(
         str,
         typer.Option(
             metavar="auto|objects|regions",
+            callback=choice("--crowd", CROWDS),
             help="Masks with iscrowd: judged as objects, or skipped as regions; auto: as objects "
             "only where nearly all masks are crowd.",
         ),
@@ -120,14 +173,14 @@ def audit(
     """Score every mask, decide on each, and write the report."""
     stability = {"kind": soft_kind, "threshold": threshold, "offset": offset}
     with show_progress() as progress:
-        done = api.audit(
+        done = curate.audit(
             source,
             out,
             format=format,
             images=images,
             annotations=annotations,
             detections=detections,
-            compare=api.name_files(compare or []),
+            compare=name_files(compare or []),
             soft_masks=soft_masks,
             stability={k: v for k, v in stability.items() if v is not None},
             segmenter=segmenter,
@@ -148,8 +201,11 @@ def audit(
 
 
 def _summarise(
-    done: Any, fail_on: list[str] | None, as_json: bool, said: Mapping[str, Any] | None = None
+    done: Audit, fail_on: list[str] | None, as_json: bool, said: Mapping[str, Any] | None = None
 ) -> None:
+    # Loaded here: it counts with what the verb has loaded by now, and help and refusals do not.
+    from curate.reporting import summary as summaries
+
     done = done.pinned()  # all that is printed is of one moment
     summary = summaries.summary(done)
     values = summary | summaries.facts(done, summary) if as_json else summary
@@ -164,18 +220,20 @@ def _summarise(
 
 @app.command()
 def decide(
-    path: AuditPath,
+    path: ScoredAuditPath,
     policy: Annotated[
         str | None,
         typer.Option(
-            help="A preset (default, sa1b) or a TOML file; the current policy if omitted."
+            help="A preset (default, sa1b) or a TOML file; the current policy if omitted.",
+            callback=checked(check_policy),
         ),
     ] = None,
     rule: Annotated[
         str | None,
         typer.Option(
             help="How disagreement between reviewers is resolved: majority, latest or strictest. "
-            "Saved in the audit."
+            "Saved in the audit.",
+            callback=choice("--rule", RULES),
         ),
     ] = None,
     good_iou: Annotated[
@@ -194,7 +252,7 @@ def decide(
     Not needed after a review: queue, prune, write and report use people's decisions at once.
     """
     with collect_report_warnings() as said, show_progress() as progress:
-        done = api.decide(
+        done = curate.decide(
             path,
             policy=policy,
             rule=rule,
@@ -215,17 +273,22 @@ def report(
     images: MovedImages = None,
 ) -> None:
     """Write report.html again."""
-    print(api.report(path, out, images=images))
+    print(curate.report(path, out, images=images))
 
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="An audit directory.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another audit directory.")],
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="An audit directory.", callback=checked(check_audit))
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(metavar="B", help="Another audit directory.", callback=checked(check_audit)),
+    ],
     json: Json = False,
 ) -> None:
     """Show what changed between two audits."""
-    result = api.compare(first, second)
+    result = curate.compare(first, second)
     show(result.as_dict(), result.text(), json)
 
 
@@ -240,4 +303,4 @@ def demo(
     Defects of every kind are planted in it; the table compares planted and found ones.
     """
     with show_progress() as progress:
-        print(api.demo(out, seed=seed, images=images, progress=progress))
+        print(curate.demo(out, seed=seed, images=images, progress=progress))

@@ -7,17 +7,29 @@ from typing import Annotated
 
 import typer
 
-from curate import api
-from curate.cli.shared_options import Json, app, show
-from curate.common.ranges import check_numbers
+import curate
+from curate.api.early_checks import check_dataset
+from curate.cli.shared_options import Json, app, checked, show
+from curate.dataset.notes import short_version
+from curate.formats import check_format
 
 
 @app.command()
 def diff(
     first: Annotated[
-        Path, typer.Argument(metavar="A", help="A dataset in any format, or an audit directory.")
+        Path,
+        typer.Argument(
+            metavar="A",
+            help="A dataset in any format, or an audit directory.",
+            callback=checked(check_dataset),
+        ),
     ],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another; its format may differ.")],
+    second: Annotated[
+        Path,
+        typer.Argument(
+            metavar="B", help="Another; its format may differ.", callback=checked(check_dataset)
+        ),
+    ],
     rows: Annotated[
         int | None,
         typer.Option(help="How many masks to list (10 as text, 1,000 as JSON)."),
@@ -28,17 +40,24 @@ def diff(
 
     Unchanged, redrawn, relabelled, removed or added; an audit stands for the masks it audited.
     """
-    check_numbers(rows=rows)
-    result = api.diff(first, second)
+    result = curate.diff(first, second)
     listed = () if rows is None else (rows,)
     show(result.as_dict(*listed) if json else None, result.text(*listed), json)
 
 
 @app.command()
 def version(
-    path: Annotated[Path, typer.Argument(help="A dataset in any format, or an audit directory.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A dataset in any format, or an audit directory.", callback=checked(check_dataset)
+        ),
+    ],
     format: Annotated[
-        str | None, typer.Option(help="The format; detected automatically if omitted.")
+        str | None,
+        typer.Option(
+            help="The format; detected automatically if omitted.", callback=checked(check_format)
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -46,8 +65,5 @@ def version(
 
     It depends on masks, categories, image names and sizes, not on format, order or ids.
     """
-    full = api.version(path, format=format)
-
-    from curate.dataset.version_id import short
-
-    show({"short": short(full), "version": full}, f"{short(full)}  {full}", json)
+    full = curate.version(path, format=format)
+    show({"short": short_version(full), "version": full}, f"{short_version(full)}  {full}", json)

@@ -27,9 +27,11 @@ from typing import Any
 
 import typer
 
-from curate.cli.shared_options import escape_unencodable_output
+from curate.cli.commands import app
+from curate.cli.shared_options import check_values, escape_unencodable_output
 from curate.cli.stopping import install, restore, stop
 from curate.common import files
+from curate.common.ranges import check_numbers
 from curate.errors import (
     CallError,
     CurateError,
@@ -87,13 +89,12 @@ def run(words: Sequence[str]) -> int:
 
 def _call(words: Sequence[str]) -> int:
     _check_working_folder()
-    from curate.cli.commands import app
-
     command = typer.main.get_command(app)
     for one in (command, *getattr(command, "commands", {}).values()):
         for parameter in one.params:
-            read = partial(_refuse_empty, parameter, parameter.process_value)
+            read = partial(_read_value, parameter, parameter.process_value)
             parameter.process_value = read
+        one.invoke = partial(_invoke, one.invoke)
     try:
         with command.make_context("curate", list(words)) as context:
             command.invoke(context)
@@ -116,8 +117,18 @@ def _check_working_folder() -> None:
         raise CallError("the working directory is gone", ".", "change to another") from error
 
 
-def _refuse_empty(parameter: Any, read: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
-    """Read what was given for a parameter, unless it is empty (as a path: ".") or no text."""
+def _invoke(invoke: Callable[[Any], Any], context: Any) -> Any:
+    """Run a command, or a group with one, after its values are checked."""
+    check_values(context)
+    return invoke(context)
+
+
+def _read_value(parameter: Any, read: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    """Read what was given for a parameter.
+
+    Raises:
+        CallError: It is empty (as a path: "."), no text, or a number out of range.
+    """
     given = value if isinstance(value, list | tuple) else (value,)
     for one in given:
         check_utf8(one)
@@ -125,7 +136,11 @@ def _refuse_empty(parameter: Any, read: Callable[[Any, Any], Any], context: Any,
         option = next((name for name in parameter.opts if name.startswith("--")), "")
         where = option or parameter.metavar or parameter.name.upper()
         raise CallError("its value is empty", where, "give a value")
-    return read(context, value)
+    found = read(context, value)
+    numbers = found if isinstance(found, list) else [found]
+    if all(isinstance(one, int | float) for one in numbers):
+        check_numbers(**{parameter.name: found})
+    return found
 
 
 def _ending(error: Exception) -> tuple[int, str]:

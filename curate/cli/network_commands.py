@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from curate import api
-from curate.cli.shared_options import AuditPath, DeviceOption, Json, app, show
+import curate
+from curate.cli.shared_options import FOLDER, AuditPath, DeviceOption, Json, app, checked, show
+from curate.common.paths import check_folder
 from curate.common.progress import show_progress
+from curate.errors import CallError
+from curate.policy.settings_file import parse_toml
+
+
+def _check_pictures(path: Path) -> None:
+    if not path.exists():
+        check_folder(path)
 
 
 @app.command()
 def generate(
     images: Annotated[
-        Path | None, typer.Argument(metavar="IMAGES", help="A folder of pictures, or one.")
+        Path | None,
+        typer.Argument(
+            metavar="IMAGES",
+            help="A folder of pictures, or one.",
+            callback=checked(_check_pictures),
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write the SA-1B dataset to.")] = None,
     segmenter: Annotated[
@@ -47,14 +61,17 @@ def generate(
     Dropped candidates are stored with the reason, so thresholds can be changed afterwards:
     --again OUT --set pred_iou=0.9.
     """
-    settings = api.read_settings(set_ or [])
+    settings = read_settings(set_ or [])
     with show_progress() as progress:
         if again is not None:
-            api.refuse_with_again(images, out, segmenter, device, restart)
-            done = api.reselect(again, recipe=recipe, settings=settings, progress=progress)
+            # Loaded here: it is no verb, so `curate` does not load it.
+            from curate.networks.generation import reselect
+
+            refuse_with_again(images, out, segmenter, device, restart)
+            done = reselect(again, recipe=recipe, settings=settings, progress=progress)
         else:
-            source, target, model = api.need_for_generation(images, out, segmenter)
-            done = api.generate(
+            source, target, model = need_for_generation(images, out, segmenter)
+            done = curate.generate(
                 source,
                 target,
                 segmenter=model,
@@ -77,7 +94,9 @@ def train_detector(
             "--from", metavar="NAME", help="Pretrained weights to start from; random if omitted."
         ),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures.", callback=FOLDER)
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Side of the network's input in pixels.")] = None,
     folds: Annotated[
         int,
@@ -101,7 +120,7 @@ def train_detector(
 ) -> None:
     """Train a class-agnostic detector on the accepted masks of an audit."""
     with show_progress() as progress:
-        done = api.train_detector(
+        done = curate.train_detector(
             path,
             out,
             images=images,
@@ -119,3 +138,49 @@ def train_detector(
             seed=seed,
         )
     show(done.as_dict(), done.text(), json)
+
+
+def need_for_generation(
+    images: Path | None, out: Path | None, segmenter: str | None
+) -> tuple[Path, Path, str]:
+    """Return the required arguments of a generation.
+
+    Raises:
+        CallError: One of them is missing.
+    """
+    given = {"IMAGES": images, "--out DIR": out, "--segmenter NAME": segmenter}
+    missing = [name for name, value in given.items() if value is None]
+    if images is None or out is None or segmenter is None:
+        raise CallError(f"{' and '.join(missing)} not given", "generate", "see --help")
+    return images, out, segmenter
+
+
+def refuse_with_again(*others: object) -> None:
+    """Refuse options that have no effect beside ``--again``.
+
+    Raises:
+        CallError: Something is.
+    """
+    if any(others):
+        what = "--again selects from stored candidates, so images and models have no effect"
+        raise CallError(what, "generate", "give only --recipe and --set beside it")
+
+
+def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` pairs, values as TOML has them; a bare word is text.
+
+    Raises:
+        CallError: One is not such a pair, or a name occurs twice.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier() or "\n" in value:
+            raise CallError(f"{pair!r} is not NAME=VALUE", "--set", "NAME is one of the recipe's")
+        if name in found:
+            raise CallError(f"{name} occurs twice", "--set", "give it once")
+        try:
+            found[name] = parse_toml(f"value = {value}")["value"]
+        except ValueError:
+            found[name] = value
+    return found

@@ -5,16 +5,23 @@ from typing import Annotated
 
 import typer
 
-from curate import api
+import curate
+from curate.api.early_checks import check_audit, only_audit
 from curate.cli.shared_options import (
+    EXISTS,
+    FOLDER,
     AuditPath,
     Json,
     MovedImages,
+    ScoredAuditPath,
     app,
+    checked,
+    choice,
     collect_report_warnings,
     show,
 )
 from curate.common.progress import show_progress
+from curate.common.ranges import KINDS
 from curate.errors import CallError
 
 Unit = Annotated[
@@ -34,7 +41,8 @@ def queue(
         str,
         typer.Option(
             help="errors: most likely and most costly errors first. learn: most informative for "
-            "`curate learn`. estimate: a random sample, for certify and estimate."
+            "`curate learn`. estimate: a random sample, for certify and estimate.",
+            callback=choice("--kind", KINDS),
         ),
     ] = "errors",
     budget: Annotated[int | None, typer.Option(help="Maximum number of masks.")] = None,
@@ -48,7 +56,9 @@ def queue(
     ] = 0.0,
     known: Annotated[
         Path | None,
-        typer.Option(help="CSV of known answers; masks on which people agreed if omitted."),
+        typer.Option(
+            help="CSV of known answers; masks on which people agreed if omitted.", callback=EXISTS
+        ),
     ] = None,
     whole_images: Annotated[
         bool, typer.Option(help="estimate: sample whole images with all their masks.")
@@ -71,7 +81,8 @@ def queue(
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the pictures, if the audit has none; for formats with pictures."
+            help="Folder of the pictures, if the audit has none; for formats with pictures.",
+            callback=FOLDER,
         ),
     ] = None,
 ) -> None:
@@ -79,7 +90,7 @@ def queue(
 
     The file is for the annotation tool of your choice; import its export with `curate import`.
     """
-    text = api.write_queue(
+    text = curate.write_queue(
         path,
         out,
         to=to,
@@ -99,6 +110,11 @@ def queue(
     print(text)
 
 
+def _check_target(path: Path | None) -> None:
+    """Check the audit to import into: the given one, else the only one in this folder."""
+    check_audit(only_audit() if path is None else path)
+
+
 RENAMED = {"all-looked": "assume-reviewed", "given": "exported"}
 """Old spellings of options of ``import``, which still work and stand in no help."""
 
@@ -108,12 +124,18 @@ def import_(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="The reviewed file, or the tool's export: a file, a zip, a folder."
+            metavar="FILE",
+            help="The reviewed file, or the tool's export: a file, a zip, a folder.",
+            callback=EXISTS,
         ),
     ],
     audit: Annotated[
         Path | None,
-        typer.Option(help="The audit it belongs to; the only one in this folder if omitted."),
+        typer.Option(
+            help="The audit it belongs to; the only one in this folder if omitted.",
+            callback=checked(_check_target, omitted=True),
+            is_eager=True,  # a file that is nowhere may be of an audit that is nowhere
+        ),
     ] = None,
     reviewer: Annotated[
         str | None, typer.Option(help="Who decided, if the file does not say.")
@@ -139,7 +161,8 @@ def import_(
         str | None,
         typer.Option(
             help="iou: match masks whose mask_id the tool lost by overlap, one to one: equal ones "
-            "first, then by IoU, at least 0.5."
+            "first, then by IoU, at least 0.5.",
+            callback=choice("--match", ("iou",)),
         ),
     ] = None,
     assume_reviewed: Annotated[
@@ -173,9 +196,9 @@ def import_(
         refuse_beside_take_back(format, exported, same_iou != 1, match, assume_reviewed)
     with collect_report_warnings() as said:
         done = (
-            api.take_back(file, audit, reviewer=reviewer, images=images)
+            curate.take_back(file, audit, reviewer=reviewer, images=images)
             if take_back
-            else api.import_decisions(
+            else curate.import_decisions(
                 file,
                 audit,
                 reviewer=reviewer,
@@ -204,13 +227,13 @@ def refuse_beside_take_back(*given: object) -> None:
 @app.command()
 def agreement(path: AuditPath, json: Json = False) -> None:
     """Show how far reviewers agree, and how each of them decides."""
-    found = api.agreement(path)
+    found = curate.agreement(path)
     show(found.as_dict(), found.text(), json)
 
 
 @app.command()
 def learn(
-    path: AuditPath,
+    path: ScoredAuditPath,
     start: Annotated[
         Path | None,
         typer.Option("--from", help="Another audit, or a model file, to start from."),
@@ -224,13 +247,13 @@ def learn(
     The model is used only if it beats the label-free quality on held-out images.
     """
     with collect_report_warnings() as said, show_progress() as progress:
-        done = api.learn(path, start=start, seed=seed, images=images, progress=progress)
+        done = curate.learn(path, start=start, seed=seed, images=images, progress=progress)
     show(done.as_dict() | said, done.text(), json)
 
 
 @app.command()
 def certify(
-    path: AuditPath,
+    path: ScoredAuditPath,
     max_bad: Annotated[
         float, typer.Option(help="Largest allowed share of bad masks among the accepted.")
     ] = 0.05,
@@ -251,7 +274,7 @@ def certify(
     certified masks, until the policy or the quality model changes.
     """
     with collect_report_warnings() as said:
-        found = api.certify(
+        found = curate.certify(
             path,
             max_bad=max_bad,
             confidence=confidence,
@@ -260,13 +283,7 @@ def certify(
             images=images,
             unit=unit,
         )
-
-    from curate.people.guarantees.certificate_texts import certificate_dict, format_certificate
-    from curate.people.guarantees.overrides import describe_overrides
-
-    standing = api.certificate_standing(path, found)
-    text = "\n".join([format_certificate(found), " ".join(describe_overrides(standing))]).rstrip()
-    show(certificate_dict(found) | {"standing": standing.as_dict()} | said, text, json)
+    show(found.as_dict() | said, found.text(), json)
 
 
 @app.command()
@@ -279,8 +296,5 @@ def estimate(
 ) -> None:
     """Estimate the quality of the dataset, with confidence intervals, from a random sample."""
     with collect_report_warnings() as said:
-        found = api.estimate(path, confidence=confidence, images=images, unit=unit)
-
-    from curate.people.guarantees.certificate_texts import estimate_dict, format_estimate
-
-    show(estimate_dict(found) | said, format_estimate(found), json)
+        found = curate.estimate(path, confidence=confidence, images=images, unit=unit)
+    show(found.as_dict() | said, found.text(), json)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from curate import api
-from curate.cli.shared_options import AuditPath, DeviceOption, app
+import curate
+from curate.cli.shared_options import FOLDER, AuditPath, DeviceOption, app, choice
+from curate.common.ranges import KINDS
 
 
 @app.command()
@@ -17,7 +18,8 @@ def review(
         str | None,
         typer.Option(
             help="errors (the default), learn or estimate: continue the latest draw of this kind "
-            "that has masks left; for errors, else the whole ranking."
+            "that has masks left; for errors, else the whole ranking.",
+            callback=choice("--kind", KINDS),
         ),
     ] = None,
     draw: Annotated[int | None, typer.Option(help="Continue the draw of this number.")] = None,
@@ -28,7 +30,8 @@ def review(
     seconds_per_mask: Annotated[float, typer.Option(help="Review time per mask.")] = 14.0,
     reviewer: Annotated[str, typer.Option(help="Reviewer's name shown at the start.")] = "",
     images: Annotated[
-        Path | None, typer.Option(help="Folder of the pictures; that of the audit if omitted.")
+        Path | None,
+        typer.Option(help="Folder of the pictures; that of the audit if omitted.", callback=FOLDER),
     ] = None,
     segmenter: Annotated[
         str | None,
@@ -56,7 +59,7 @@ def review(
 
     Decisions are saved in the audit as they are made; several people can review at once.
     """
-    api.review(
+    curate.review(
         path,
         kind=kind,
         draw=draw,

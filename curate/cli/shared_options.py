@@ -7,16 +7,21 @@ import io
 import json
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 
 from curate import __version__
+from curate.api.early_checks import check_audit, check_gates, check_policy, check_scored_audit
+from curate.common.paths import check_exists, check_folder
 from curate.dataset.notes import encodable
 from curate.errors import ReportWarning
+from curate.policy.grammar import check_choice
 
 app = typer.Typer(
     help="A data engine for instance masks: audit, rank, accept, prune, report.",
@@ -26,13 +31,64 @@ app = typer.Typer(
     add_completion=False,
 )
 
+
+Callback = Callable[[typer.Context, Any], Any]
+
+_CHECKS = "curate.checks"
+"""Where a context notes the checks of its values."""
+
+
+def checked(check: Callable[[Any], object], *, omitted: bool = False) -> Callback:
+    """Return a callback of an option that has its value checked before a verb is loaded.
+
+    A wrong path is refused at once then.
+
+    Args:
+        check: Raises a CurateError where a value is wrong.
+        omitted: Check None too, which is no value.
+    """
+
+    def note(context: typer.Context, value: Any) -> Any:
+        if value is not None or omitted:
+            context.meta.setdefault(_CHECKS, []).append(partial(check, value))
+        return value
+
+    return note
+
+
+def check_values(context: typer.Context) -> None:
+    """Check the values of a command, all words of which are read.
+
+    Raises:
+        CurateError: One is wrong.
+    """
+    for check in context.meta.pop(_CHECKS, ()):
+        check()
+
+
+def choice(option: str, known: Collection[str]) -> Callback:
+    """Return a callback that checks that an option's value is one of some words."""
+    return checked(lambda value: check_choice(value, option, known))
+
+
+EXISTS = checked(check_exists)
+FOLDER = checked(check_folder)
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 FailOn = Annotated[
     list[str] | None,
-    typer.Option(help="Exit with code 1 if this holds: 'reject_rate > 0.01'. Repeatable."),
+    typer.Option(
+        help="Exit with code 1 if this holds: 'reject_rate > 0.01'. Repeatable.",
+        callback=checked(check_gates),
+    ),
 ]
 PolicyOption = Annotated[
-    str, typer.Option("--policy", help="A preset (default, sa1b) or a TOML file.")
+    str,
+    typer.Option(
+        "--policy",
+        help="A preset (default, sa1b) or a TOML file.",
+        callback=checked(check_policy),
+    ),
 ]
 DeviceOption = Annotated[
     str | None,
@@ -40,9 +96,19 @@ DeviceOption = Annotated[
 ]
 MovedImages = Annotated[
     Path | None,
-    typer.Option("--images", help="Folder of the pictures, if they were moved."),
+    typer.Option("--images", help="Folder of the pictures, if they were moved.", callback=FOLDER),
 ]
-AuditPath = Annotated[Path, typer.Argument(metavar="AUDIT", help="An audit directory.")]
+AuditPath = Annotated[
+    Path,
+    typer.Argument(metavar="AUDIT", help="An audit directory.", callback=checked(check_audit)),
+]
+ScoredAuditPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="AUDIT", help="An audit directory.", callback=checked(check_scored_audit)
+    ),
+]
+"""Of a verb that finishes an audit that was cut off while its masks were decided on."""
 
 
 @contextmanager
@@ -69,8 +135,6 @@ def show(value: Any, text: str, as_json: bool) -> None:
     if not as_json:
         print(text)
         return
-    import orjson
-
     packed = orjson.dumps(encodable(value), option=orjson.OPT_SERIALIZE_NUMPY).decode()
     try:
         packed.encode(sys.stdout.encoding or "utf-8")

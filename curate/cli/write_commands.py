@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate import api
-from curate.cli.shared_options import AuditPath, Json, app, show
+import curate
+from curate.cli.shared_options import EXISTS, AuditPath, Json, app, checked, choice, show
+from curate.common.ranges import DUPLICATES
 from curate.errors import DuplicateError
+from curate.formats.edits import MASKS, OVERLAPS
+from curate.policy.grammar import check_actions
 
 if TYPE_CHECKING:
     from curate.writing.format_losses import FormLoss
 
 Drop = Annotated[
     list[str] | None,
-    typer.Option(help="Actions to drop besides reject: review. Repeatable."),
+    typer.Option(
+        help="Actions to drop besides reject: review. Repeatable.",
+        callback=checked(lambda drop: check_actions(_actions_to_drop(drop), "--drop")),
+    ),
 ]
 Source = Annotated[
     Path | None,
     typer.Option(
-        help="New place of the audited dataset, if it was moved; a file must keep its name."
+        help="New place of the audited dataset, if it was moved; a file must keep its name.",
+        callback=EXISTS,
     ),
 ]
 Yes = Annotated[
@@ -51,7 +59,7 @@ def prune(
     The format and everything else in it stay. For masks that people redrew, added or relabelled use
     `curate write`. Exits with code 2, in a dry run too, if --yes is needed.
     """
-    result = api.prune(path, out, drop=_actions_to_drop(drop), source=source, yes=yes)
+    result = curate.prune(path, out, drop=_actions_to_drop(drop), source=source, yes=yes)
     show(result.as_dict(), result.text(), json)
     _exit_as_written(result.form)
 
@@ -70,20 +78,23 @@ def write(
         str,
         typer.Option(
             help="Encoding of new masks: same (as before; RLE where a polygon cannot be exact), "
-            "polygon or rle."
+            "polygon or rle.",
+            callback=choice("--masks", MASKS),
         ),
     ] = "same",
     overlap: Annotated[
         str | None,
         typer.Option(
             help="In instance-id images, which mask gets shared pixels: new (the changed or added "
-            "one) or old. Overlaps are an error if omitted."
+            "one) or old. Overlaps are an error if omitted.",
+            callback=choice("--overlap", OVERLAPS),
         ),
     ] = None,
     duplicates: Annotated[
         str | None,
         typer.Option(
-            help="Added masks whose object already has a mask: keep or drop; asked if omitted."
+            help="Added masks whose object already has a mask: keep or drop; asked if omitted.",
+            callback=choice("--duplicates", DUPLICATES),
         ),
     ] = None,
     category: Annotated[
@@ -111,19 +122,28 @@ def write(
     Everything else stays. Without --out it prints what would change, with --json mask by mask.
     Exits with code 2, in a dry run too, if --yes is needed.
     """
-    options: dict[str, Any] = {
-        "to": to,
-        "drop": _actions_to_drop(drop),
-        "masks": masks,
-        "overlap": overlap,
-        "duplicates": duplicates,
-        "category": category,
-        "attributes": attributes,
-        "provenance": provenance,
-        "source": source,
-        "yes": yes,
-    }
-    result = _write_or_ask(path, out, options)
+    write_as_told = partial(
+        curate.write,
+        path,
+        out,
+        to=to,
+        drop=_actions_to_drop(drop),
+        masks=masks,
+        overlap=overlap,
+        category=category,
+        attributes=attributes,
+        provenance=provenance,
+        source=source,
+        yes=yes,
+    )
+    try:
+        result = write_as_told(duplicates=duplicates)
+    except DuplicateError as error:  # ask whoever sits at the terminal
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise
+        print(error.what)
+        keep = typer.confirm("Write them all the same? (No leaves them out.)")
+        result = write_as_told(duplicates="keep" if keep else "drop")
     show(result.as_dict(), result.text(), json)
     _exit_as_written(result.changes.form)
 
@@ -132,15 +152,3 @@ def _exit_as_written(form: FormLoss) -> None:
     """End a dry run with the code of the real one, which would be refused."""
     if form.needs_yes:
         raise typer.Exit(2)
-
-
-def _write_or_ask(path: Path, out: Path | None, options: dict[str, Any]) -> Any:
-    """Write; where added masks look like copies, ask whoever sits at the terminal."""
-    try:
-        return api.write(path, out, **options)
-    except DuplicateError as error:
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise
-        print(error.what)
-        keep = typer.confirm("Write them all the same? (No leaves them out.)")
-        return api.write(path, out, **options | {"duplicates": "keep" if keep else "drop"})

@@ -20,6 +20,9 @@ CROWDS = ("auto", "objects", "regions")
 """How masks with ``iscrowd`` 1 are judged: as objects only where nearly all masks are crowd; as
 objects like others; or as regions, which means not at all."""
 
+NO_IMAGES = "none"
+"""Value of ``images`` with which a dataset's own pictures are not used."""
+
 RULES = ("majority", "latest", "strictest")
 """How people who disagree are resolved."""
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from curate.common.arrays import AnyArray, BoolArray, IntArray
-from curate.dataset.notes import count_noun
+from curate.dataset.notes import count_noun, short_version
 from curate.dataset.pairing import MaskPairs, Rows, pair_images, pair_masks
 from curate.dataset.snapshot import Snapshot
-from curate.dataset.version_id import normalize_text, short
+from curate.dataset.version_id import normalize_text
 
 CHANGES = ("redrawn", "redrawn and relabelled", "relabelled", "removed", "added")
 """What can happen to a mask, in the order of :attr:`Difference.masks`."""
@@ -85,7 +85,7 @@ class Difference:
     def text(self, rows: int = _ROWS_IN_TEXT) -> str:
         """Return a few plain lines, with at most ``rows`` of the masks that were redrawn most."""
         lines = [
-            f"{name}  {short(of['version'])}  {count_noun(of['masks'], 'mask')} in "
+            f"{name}  {short_version(of['version'])}  {count_noun(of['masks'], 'mask')} in "
             f"{count_noun(of['images'], 'image')}  {_shown(of['path'])} ({of['format']})"
             for name, of in (("A", self.a), ("B", self.b))
         ]
@@ -119,7 +119,7 @@ class Difference:
         return lines
 
 
-def diff(a: Snapshot, b: Snapshot) -> Difference:
+def compare_snapshots(a: Snapshot, b: Snapshot) -> Difference:
     """Compare two datasets: what happened to every mask from A to B.
 
     Images are paired as :func:`curate.dataset.pairing.pair_images` says, masks as

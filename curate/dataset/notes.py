@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
@@ -11,6 +12,9 @@ EXAMPLES = 3
 
 FILE_SHARE = 0.8
 """What holds for more than this share of the masks (or images) is said once, of the file."""
+
+SHORT_DIGITS = 12
+"""Hex digits of a version id's short form."""
 
 
 def plural(n: int, noun: str, many: str = "") -> str:
@@ -131,6 +135,16 @@ def count_text(note: NoteRecord, noun_total: int | None = None) -> str:
 def printable(text: str) -> str:
     """Return the beginning of foreign text, without what could steer a terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:120])
+
+
+def short_version(version: str) -> str:
+    """Return the short form of a version id, for people."""
+    return version[:SHORT_DIGITS]
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return a number as JSON can hold it: None where it is not finite."""
+    return value if math.isfinite(value) else None
 
 
 def encodable(value: object) -> object:

@@ -30,9 +30,6 @@ from curate.common.arrays import AnyArray
 from curate.dataset.table import MaskTable
 from curate.rle import Runs
 
-SHORT_DIGITS = 12
-"""Hex digits of an id's short form."""
-
 PICTURE_ENDINGS = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jp2", ".mpo", ".tif", ".tiff"),
     *(".bmp", ".webp", ".gif", ".avif", ".heic", ".ppm", ".pgm", ".dng"),
@@ -81,11 +78,6 @@ def version_of(parts: Iterable[MaskTable]) -> str:
     for table in parts:
         made.update(image_digests(table.masks, table.images, table.runs))
     return made.hexdigest()
-
-
-def short(version: str) -> str:
-    """Return the short form of an id, for people."""
-    return version[:SHORT_DIGITS]
 
 
 def image_digests(masks: pd.DataFrame, images: pd.DataFrame, runs: Runs) -> pd.Series[str]:

@@ -254,8 +254,6 @@ def _read_reported(images: pd.DataFrame) -> Reported:
     """Return the boxes where the audit says that a mask is missing."""
     if "missing_detections_json" not in images.columns:
         return []
-    import orjson
-
     said = images["missing_detections_json"].dropna()
     return [
         (image, tuple(place["bbox"]))

@@ -10,8 +10,12 @@ import pandas as pd
 
 from curate import rle
 from curate.common.arrays import BoolArray
+from curate.demo_dataset.annotation import iou
 from curate.demo_dataset.defects import BY_NAME, KINDS
 from curate.demo_dataset.scenes import HEIGHT, WIDTH
+from curate.formats.reading import read
+from curate.people.queues.population import queue
+from curate.people.reviews import Reviews
 
 if TYPE_CHECKING:
     from curate.demo_dataset.planted_truth import DemoTruth
@@ -50,11 +54,8 @@ def decide_as_a_person(audit: Audit, truth: DemoTruth, decisions: int = 12) -> N
         truth: What was planted.
         decisions: How many in all; some of them (:data:`MISSING`) add a mask.
     """
-    from curate.people.queues.population import rank_queue
-    from curate.people.reviews import Reviews
-
     lost = truth.missing.head(MISSING)
-    first = rank_queue(audit, budget=decisions - len(lost))
+    first = queue(audit, budget=decisions - len(lost))
     known = truth.masks.reindex(first["source_key"].astype(str).to_numpy())
     rows = [_decision(row) for row in known.to_dict("records")]
     frame = pd.DataFrame(rows).assign(
@@ -99,8 +100,6 @@ def find_gone(written: Path, audit: Audit, truth: DemoTruth) -> pd.DataFrame:
         A row a planted bad mask or object without a mask: ``kind``, ``gone``. A mask is gone or
         right; an object without a mask has one that shares :data:`RIGHT_IOU` with it.
     """
-    from curate.formats import read
-
     now = read(written).masks
     keys = audit.masks(["source_key"])["source_key"].astype(str)
     ids = pd.Series(keys.index.to_numpy(np.int64), index=keys.to_numpy())
@@ -138,8 +137,6 @@ def _is_gone(mask_id: int, row: dict[Any, Any], now: pd.DataFrame) -> bool:
 
 
 def _iou(first: bytes, second: bytes) -> float:
-    from curate.demo_dataset.annotation import iou
-
     return iou(_decode(first), _decode(second))
 
 

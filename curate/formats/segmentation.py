@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from curate import rle
 from curate.common.arrays import FloatArray, IntArray
@@ -281,8 +282,6 @@ def _ring_problem(ring: list[Any]) -> tuple[str, float]:
 
 
 def _draw(rings: list[list[float]], height: int, width: int) -> bytes:
-    from pycocotools import mask as coco_mask
-
     # A first ring of exactly four numbers would be taken for a box; rings that short are refused.
     drawn = coco_mask.frPyObjects(rings, height, width)
     while len(drawn) > 1:  # some at a time: all at once takes the square of their number

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from curate.common.arrays import ByteArray
 from curate.images import image_pieces as pieces
@@ -72,8 +73,6 @@ def open_picture(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageF
         ValueError: It is larger, or a TIFF in more pieces than are read.
         Exception: Whatever Pillow and its decoders raise on a broken file.
     """
-    from PIL import Image
-
     with path.open("rb") as file:
         if file.read(2) in (b"II", b"MM"):
             tiff_blocks.read_blocks(path)
@@ -252,8 +251,6 @@ def _scale_box(box: Box, size: tuple[int, int], drawn: tuple[int, int]) -> Box:
 
 
 def _resize(pixels: ByteArray, shape: tuple[int, int]) -> ByteArray:
-    from PIL import Image
-
     made = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
     return np.asarray(made)
 
@@ -276,8 +273,6 @@ def thumbnail_of(
         ValueError: It cannot be decoded in so much memory.
         Exception: Whatever Pillow and its decoders raise on a broken file.
     """
-    from PIL import Image
-
     check_every_pixel(path, image, max_bytes)
     square = (THUMBNAIL_PX, THUMBNAIL_PX)
     least = (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX)
@@ -293,8 +288,6 @@ def thumbnail_of(
 
 def problem(path: Path, error: Exception) -> tuple[str, str]:
     """Return the status word and the clause for an error that a decoder raised."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
         size = path.stat().st_size
     except OSError:

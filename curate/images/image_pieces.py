@@ -14,10 +14,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from PIL import Image, ImagePalette
+from PIL.PngImagePlugin import PngImageFile
+
 from curate.images import png_rows, tiff_blocks
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageFile
+    from PIL import ImageFile
 
 SMALL_PIXELS = 8_000_000
 """Pictures up to this size are decoded whole: a strip at a time would be slower."""
@@ -226,8 +229,6 @@ def _bits(mode: str, rawmode: str) -> int:
 def _from_bytes(
     mode: str, size: tuple[int, int], data: bytes, args: tuple[object, ...], palette: object
 ) -> Image.Image:
-    from PIL import Image, ImagePalette
-
     piece = Image.frombytes(mode, size, data, "raw", *args)
     if mode in ("P", "PA") and isinstance(palette, ImagePalette.ImagePalette):
         piece.putpalette(palette)
@@ -265,8 +266,6 @@ def open_without_pixels(path: Path) -> ImageFile.ImageFile:
     Raises:
         Exception: Whatever Pillow raises on a broken file.
     """
-    from PIL.PngImagePlugin import PngImageFile
-
     return PngImageFile(io.BytesIO(png_rows.without_pixels(path)))
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import PIL
+
 
 @cache
 def silence_decoders() -> None:
@@ -19,8 +21,6 @@ def silence_decoders() -> None:
     of the system, that one is left as it is. Pillow logs errors, which Python prints where nobody
     has set up logging; whoever has still gets them.
     """
-    import PIL
-
     logging.getLogger("PIL").addHandler(logging.NullHandler())
 
     home = Path(PIL.__file__).parent

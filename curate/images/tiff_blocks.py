@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from PIL import Image as Images
+from PIL.TiffImagePlugin import TiffImageFile
 
 from curate.common.arrays import IntArray
 
@@ -258,8 +260,6 @@ def decode_blocks(
 
 
 def _decode(data: bytes) -> Image.Image:
-    from PIL.TiffImagePlugin import TiffImageFile
-
     with TiffImageFile(io.BytesIO(data)) as piece:
         piece.load()
         return piece
@@ -348,8 +348,6 @@ def inflate_rows(
 
 
 def _raw(image: Image.Image, rawmode: str, size: tuple[int, int], data: bytes) -> Image.Image:
-    from PIL import Image as Images
-
     piece = Images.frombytes(image.mode, size, data, "raw", rawmode)
     if image.palette is not None and image.mode in ("P", "PA"):
         piece.putpalette(image.palette)

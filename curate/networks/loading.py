@@ -7,12 +7,14 @@ install has none of them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from curate.networks.detectors.transformers_detector import Detector
+from curate.networks.detectors.transformers_detector import load_detector as load
+from curate.networks.runtime.devices import choose_device
+from curate.networks.runtime.hub import model_folder
+from curate.networks.segmenters.onnx_sam import load_onnx_segmenter
 from curate.networks.segmenters.segmenter import Segmenter
-
-if TYPE_CHECKING:
-    from curate.networks.detectors.transformers_detector import Detector
+from curate.networks.segmenters.transformers_sam import load_transformers_segmenter
 
 __all__ = ["load_detector", "load_segmenter"]
 
@@ -30,8 +32,6 @@ def load_detector(name: str, *, device: str | None = None) -> Detector:
         CurateError: A package is missing, there is no such model or device, or the files are not
             those of an object detector.
     """
-    from curate.networks.detectors.transformers_detector import load_detector as load
-
     return load(name, device=device)
 
 
@@ -49,12 +49,6 @@ def load_segmenter(name: str, *, device: str | None = None) -> Segmenter:
     """
     folder = Path(name).expanduser()
     if folder.is_dir() and any(folder.glob("*.onnx")) and not (folder / "config.json").exists():
-        from curate.networks.segmenters.onnx_sam import load_onnx_segmenter
-
         return load_onnx_segmenter(folder, device)
-    from curate.networks.runtime.devices import choose_device
-    from curate.networks.runtime.hub import model_folder
-    from curate.networks.segmenters.transformers_sam import load_transformers_segmenter
-
     chosen = choose_device(device)
     return load_transformers_segmenter(model_folder(name, "a segmenter"), name, chosen)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from curate.common.pool import Pool
 from curate.dataset.notes import Note
-from curate.formats import detect
 from curate.formats.format import Part
+from curate.formats.reading import detect
 from curate.images import ImageFolder
 from curate.pipeline.inputs import Inputs
 from curate.pipeline.join_check import check_join

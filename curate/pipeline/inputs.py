@@ -9,9 +9,9 @@ from pathlib import Path
 from curate.common.fingerprint import fingerprint
 from curate.common.ranges import CROWDS
 from curate.errors import CallError, CurateError
-from curate.formats import dataset_path, detect
 from curate.formats.format import Format, ReadOptions
 from curate.formats.own_pictures import BESIDE_FILE, IN_DATASET, OwnPictures
+from curate.formats.reading import dataset_path, detect
 from curate.images import ImageFolder
 from curate.scorers import all_scorers
 from curate.scorers.stability import SoftMasks

@@ -29,8 +29,8 @@ from curate.dataset.table import (
     MaskTable,
     with_types,
 )
-from curate.formats import dataset_path, detect
 from curate.formats.format import ReadOptions
+from curate.formats.reading import dataset_path, detect
 from curate.pipeline.source_images import SourceImages
 from curate.store.audit_files import to_frame, write_part
 

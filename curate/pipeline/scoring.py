@@ -30,8 +30,8 @@ from curate.dataset.notes import Note, as_dicts, put_notes
 from curate.dataset.table import MaskTable
 from curate.dataset.version_id import VersionHash, image_digests
 from curate.errors import CallError, SourceError
-from curate.formats import detect, find_others_beside
 from curate.formats.format import Format, Part, ReadOptions
+from curate.formats.reading import detect, find_others_beside
 from curate.images import ImageFolder, worse_status
 from curate.networks.detectors.detections import Detector, detect_images
 from curate.networks.loading import load_detector, load_segmenter

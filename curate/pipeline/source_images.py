@@ -17,8 +17,8 @@ import pandas as pd
 from curate.common.arrays import IntArray
 from curate.dataset.image_join import Listing
 from curate.dataset.table import MaskTable
-from curate.formats import detect
 from curate.formats.format import Format, Part, ReadOptions
+from curate.formats.reading import detect
 
 _FILE = re.compile(r"(.+?\.(?:png|tiff?|bmp|gif))(?:[:#!]|$)", re.IGNORECASE)
 

@@ -10,6 +10,8 @@ import pandas as pd
 
 from curate.dataset.table import MASK_COLUMNS, OPTIONAL_MASK_COLUMNS, plain
 from curate.policy.expression import Values, values_of
+from curate.rle import components, decode_counts
+from curate.scorers import columns
 
 STORED_SMALL_PX = 100
 """The limit with which scorers measure small islands and holes (SAM's)."""
@@ -39,8 +41,6 @@ NMS_COLUMNS: dict[str, tuple[str, ...]] = {
 
 def known_columns() -> frozenset[str]:
     """Return every column that a condition can name: the table's, the scorers', the derived."""
-    from curate.scorers import columns
-
     table = {"mask_id", "quality_score", *MASK_COLUMNS, *OPTIONAL_MASK_COLUMNS} - {"segmentation"}
     return frozenset({*table, *columns("mask"), *DERIVED, *NMS_COLUMNS})
 
@@ -117,8 +117,6 @@ def _coverage(columns: PolicyColumns, _: str) -> pd.Series[Any]:
 
 def _pieces(columns: PolicyColumns, wanted: str) -> pd.Series[Any]:
     """Count islands and holes from the masks themselves; NaN where there is no mask."""
-    from curate.rle import components, decode_counts
-
     frame = columns.frame
     runs, _ = decode_counts(
         frame["segmentation"], frame["height"].to_numpy(), frame["width"].to_numpy()

@@ -12,6 +12,8 @@ import pandas as pd
 
 from curate.common.arrays import IntArray
 from curate.dataset.table import STRING, plain
+from curate.quality.label_free import evidence, find_signal, scores_of, signals
+from curate.scorers import all_scorers, columns
 from curate.scorers.reason_template import Wording
 from curate.store.audit_records import TailReference
 
@@ -55,8 +57,6 @@ def explain_low_quality(
         limits: By signal, the value from which on it is no sign of a fault; where any other signal
             speaks, these do not.
     """
-    from curate.quality.label_free import evidence, signals
-
     weakest = _strongest_column(evidence(frame, reference))
     gross = _strongest_column(evidence(frame, reference, limits)) if limits else weakest
     at_all = [name or other for name, other in zip(gross, weakest, strict=True)]
@@ -73,8 +73,6 @@ def _only_low(
 
     Columns of which nothing says what is usual, as most measures, stay.
     """
-    from curate.quality.label_free import find_signal, scores_of
-
     columns = np.array(names, object)
     for name in dict.fromkeys(names):
         if name in reference and name in frame:
@@ -116,8 +114,6 @@ def explain_columns(frame: pd.DataFrame, names: Sequence[str], high: Sequence[bo
 
 def stated_columns() -> frozenset[str]:
     """Return every column that a statement shows, beside the scores themselves."""
-    from curate.scorers import columns
-
     texts = [text for c in columns("mask").values() for text in (c.states, c.states_at_zero)]
     named = {name for text in texts for name in Wording.parse(text).columns}
     return frozenset(named - {LACK})
@@ -125,8 +121,6 @@ def stated_columns() -> frozenset[str]:
 
 def _statements(frame: pd.DataFrame, name: str, high: bool) -> npt.NDArray[np.object_]:
     """State one column of some masks."""
-    from curate.scorers import columns
-
     told = columns("mask").get(name)
     plain_text = f"{'higher' if high else 'lower'} {title(name)} than is usual ({{{name}:.3g}})"
     # What a measure states is true of its bad values only; a model may find the others odd, too.
@@ -205,8 +199,6 @@ def families(names: Sequence[str]) -> IntArray:
     A scorer's measures repeat what its score says: a mask with a hole has a hole area, too. Such a
     measure ("hole_area_px") is told as the score whose name it bears ("hole_score").
     """
-    from curate.scorers import all_scorers
-
     heads = np.arange(len(names))
     for scorer in all_scorers():
         written = [column for column in (*scorer.columns, *scorer.applied) if column.name in names]
@@ -234,8 +226,6 @@ def _sides(found: Explained, row: int, names: Sequence[str]) -> str:
 
 def _clause(name: str, high: bool) -> str:
     """Return the clause of a column that speaks against a mask."""
-    from curate.scorers import columns
-
     told = columns("mask").get(name)
     if told is not None and told.kind == "score" and told.low_means:
         return told.low_means
@@ -246,8 +236,6 @@ def _clause(name: str, high: bool) -> str:
 
 def _praise(name: str, high: bool) -> str:
     """Return the clause of a column that speaks for a mask."""
-    from curate.scorers import columns
-
     told = columns("mask").get(name)
     if name in _STORED or (told is None and name.endswith("_score")):
         return f"its {_STORED.get(name, name.removesuffix('_score').replace('_', ' '))}"
@@ -262,8 +250,6 @@ def _describe_measure(name: str, high: bool) -> str:
 
 def title(name: str) -> str:
     """Return a column's title as it stands inside a sentence."""
-    from curate.scorers import columns
-
     told = columns("mask").get(name)
     text = told.title if told else _STORED.get(name, name.removesuffix("_px").replace("_", " "))
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]

@@ -23,6 +23,7 @@ from curate.quality.explanations import (
 )
 from curate.quality.features import evidence_shares, total_evidence
 from curate.quality.model import Explained, QualityModel, explain
+from curate.quality.model_file import from_bytes
 from curate.store.audit_records import QualityModelRecord, TailReference
 
 FOLDER = "model"
@@ -136,6 +137,4 @@ def model_in_force(out: Path, record: QualityModelRecord | None) -> QualityModel
 
 @lru_cache(maxsize=1)
 def _read(data: bytes, where: str) -> QualityModel:
-    from curate.quality.model_file import from_bytes
-
     return from_bytes(data, where)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from curate.common.arrays import ByteArray
 from curate.images import Box, ImageFolder
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 KEPT_PIXELS = 16_000_000
 """Pictures up to this size are kept decoded; of larger ones only the piece asked for is."""
@@ -56,8 +53,6 @@ class DatasetImages:
         Returns:
             The piece in RGB, or None and a clause saying why there is none.
         """
-        from PIL import Image
-
         if self._folder is None:
             return None, "no pictures were given"
         if not self.has(file_name):
@@ -129,8 +124,6 @@ def shrink(piece: Image.Image, longest: int) -> Image.Image:
     scale = longest / max(piece.size)
     if scale >= 1:
         return piece
-    from PIL import Image
-
     size = (max(1, round(piece.width * scale)), max(1, round(piece.height * scale)))
     return piece.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
 

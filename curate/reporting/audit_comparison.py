@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 import numpy as np
 import orjson
 import pandas as pd
@@ -15,8 +16,9 @@ import pyarrow as pa
 from curate.common import files
 from curate.common.ranges import ACTIONS
 from curate.errors import AuditError
+from curate.people.reviews.current_plan import open_audit
 from curate.rle import area, cross_overlaps, decode_counts
-from curate.store.audit import Audit
+from curate.store.audit import AnyAudit, Audit
 from curate.store.audit_sql import column_types, is_number, quote_name
 
 _ROWS_IN_JSON = 1000
@@ -116,16 +118,21 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in missing.to_dict("records")]
 
 
-def compare(audit_a: Audit, audit_b: Audit) -> Comparison:
+def compare(first: AnyAudit, second: AnyAudit) -> Comparison:
     """Say what changed from one audit to another.
 
     A mask is found again by its ``mask_id`` or by its ``source_key``, whichever finds more masks
     with equal pixels: ids survive editing, keys with a position in the file do not, and where a
     format has no ids it is the other way round.
 
+    Args:
+        first: The audit before (A), or its directory.
+        second: The audit after (B), or its directory.
+
     Raises:
-        AuditError: One of them holds no masks table.
+        AuditError: One of them is not finished, or holds no masks table.
     """
+    audit_a, audit_b = open_audit(first), open_audit(second)
     types_a, types_b = column_types(audit_a), column_types(audit_b)
     with _connect(audit_a, audit_b) as connection:
         joined_by = _best_key(connection)
@@ -162,8 +169,6 @@ def compare(audit_a: Audit, audit_b: Audit) -> Comparison:
 @contextmanager
 def _connect(audit_a: Audit, audit_b: Audit) -> Iterator[Any]:
     """Open DuckDB with the masks of both audits as views ``a`` and ``b``, in bounded memory."""
-    import duckdb
-
     with files.scratch() as spill:
         settings = {"memory_limit": "600MB", "temp_directory": str(spill), "threads": 2}
         connection = duckdb.connect(config=settings)

@@ -8,8 +8,13 @@ from functools import cache
 from pathlib import Path, PurePath
 
 from curate.common.json_values import JsonObject
+from curate.errors import CallError
+from curate.formats import format_names
+from curate.formats.reading import detect
+from curate.policy.policy import Policy
 from curate.render.formatting import seconds, title_of
 from curate.reporting.queries import ReportSource
+from curate.scorers import columns
 from curate.store.audit_records import SignalRecord
 
 STATUS_WORDS: dict[str, str] = {
@@ -94,8 +99,6 @@ OWN_TERMS = (
 @cache
 def column_terms() -> dict[str, ColumnTerm]:
     """Return the terms of all described columns, by name."""
-    from curate.scorers import columns
-
     terms = list(OWN_TERMS)
     for column in columns().values():
         if column.kind == "score":
@@ -151,9 +154,6 @@ def story(source: ReportSource) -> Story:
 
 def _policy_text(policy: JsonObject | None) -> str:
     """Return a policy as TOML, "" where it cannot be told."""
-    from curate.errors import CallError
-    from curate.policy.policy import Policy
-
     try:
         return "" if policy is None else Policy.from_dict(policy).to_toml()
     except CallError:  # written by another version: the facts beside it still stand
@@ -166,8 +166,6 @@ def _source_name(path: str) -> str:
 
 def _format_title(name: str) -> str:
     """Return a format's title for people, or its name where nobody knows it any more."""
-    from curate.formats import detect, format_names
-
     return detect(Path(), name).title if name in format_names() else name
 
 

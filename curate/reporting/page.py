@@ -12,8 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.common import files
-from curate.dataset.notes import plural
-from curate.dataset.version_id import short
+from curate.dataset.notes import plural, short_version
 from curate.images import ImageFolder
 from curate.render import formatting
 from curate.render.crops import SHOWN_BYTES
@@ -66,7 +65,7 @@ def render(audit: Audit, images: Path | None = None) -> str:
         **_charts(source, spread),
         "made": methods.story(source),
         "people": people_section.people(source),
-        "version": short(source.info.version or ""),
+        "version": short_version(source.info.version or ""),
         "glossary": methods.glossary(source),
         "signals": methods.signals(source, {histogram.column for histogram in spread}),
     }

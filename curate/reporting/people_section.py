@@ -11,7 +11,7 @@ import pandas as pd
 
 from curate.common.ranges import ACTIONS
 from curate.people.guarantees.audit_guarantees import MORE_REVIEWS
-from curate.people.guarantees.certificate_texts import NAMES
+from curate.people.guarantees.estimate import INTERVAL_TITLES
 from curate.people.guarantees.overrides import (
     CHANGES,
     SETTLED,
@@ -19,10 +19,12 @@ from curate.people.guarantees.overrides import (
     count_overrides,
     describe_overrides,
 )
+from curate.people.reviews.current_plan import read_added_masks
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.policy.certificate_in_force import void_text
 from curate.reporting.queries import ReportSource, undecided_sql
 from curate.reporting.svg_figures import short
+from curate.store.audit import Audit
 from curate.store.audit_records import CertificateRecord, EstimateRecord, LearningRecord
 
 MOST_OPEN = 12
@@ -256,9 +258,6 @@ def people(source: ReportSource) -> People:
 
 def count_added(source: ReportSource) -> int:
     """Count the masks that people added."""
-    from curate.people.reviews.current_plan import read_added_masks
-    from curate.store.audit import Audit
-
     return len(read_added_masks(source.audit)) if isinstance(source.audit, Audit) else 0
 
 
@@ -351,7 +350,9 @@ def facts(estimate: EstimateRecord) -> list[Fact]:
         form = "{:.3g}" if name == "missing_per_image" else "{:.1%}"
         ends = dict.fromkeys((form.format(one["value_low"]), form.format(one["value_high"])))
         low, high = form.format(one["low"]), form.format(one["high"])
-        found.append(Fact(NAMES.get(name, name), " to ".join(ends), low, high, one["method"]))
+        found.append(
+            Fact(INTERVAL_TITLES.get(name, name), " to ".join(ends), low, high, one["method"])
+        )
     return found
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from curate.dataset.notes import NoteRecord, count_noun, printable
-
-if TYPE_CHECKING:
-    from curate.store.audit import Audit
+from curate.dataset.notes import NoteRecord, count_noun, count_text, printable, short_version
+from curate.people.guarantees.overrides import compare_with_certificate, describe_certificate
+from curate.people.reviews.current_plan import read_added_masks
+from curate.pipeline.join_facts import join_lines
+from curate.policy.certificate_in_force import void_text
+from curate.reporting.gates import check, fails, metrics, names
+from curate.reporting.methods import signals
+from curate.reporting.queries import ReportSource, lowest_share, reasons
+from curate.scorers import all_scorers
+from curate.store.audit import Audit
 
 _PICTURES = {
     "image_missing_count": "without a picture",
@@ -36,9 +42,6 @@ def summary(audit: Audit) -> dict[str, Any]:
     Those of :func:`curate.reporting.gates.metrics`, and ``person_added_count``: masks that people
     added.
     """
-    from curate.people.reviews.current_plan import read_added_masks
-    from curate.reporting.gates import metrics
-
     return metrics(audit) | {"person_added_count": len(read_added_masks(audit))}
 
 
@@ -57,9 +60,6 @@ def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
         for the file as a whole; see :mod:`curate.dataset.notes`) and ``joins`` (what of the inputs
         was joined to which images and how; see :mod:`curate.pipeline.join_facts`).
     """
-    from curate.people.guarantees.overrides import compare_with_certificate
-    from curate.policy.certificate_in_force import void_text
-
     found = compare_with_certificate(audit, added=numbers["person_added_count"])
     return {
         "version": audit.info.version,
@@ -72,10 +72,6 @@ def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     """Say in a few lines what an audit found, and where to look."""
-    from curate.dataset.version_id import short
-    from curate.pipeline.join_facts import join_lines
-    from curate.reporting.queries import ReportSource, reasons
-
     masks = numbers["mask_count"] or 0
     shares = ", ".join(
         f"{numbers[f'{action}_count']:,} {words}"
@@ -111,7 +107,7 @@ def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
     lines += _signal_lines(audit, numbers)
     lines += _certificate_lines(audit, numbers)
     if version := audit.info.version:
-        lines.append(f"version {short(version)}")
+        lines.append(f"version {short_version(version)}")
     lines.append(f"report: {audit.path / 'report.html'}")
     return "\n".join(lines)
 
@@ -135,8 +131,6 @@ def flagged_text(numbers: Mapping[str, Any], lowest_share: float) -> str:
 
 
 def _flagged_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
-    from curate.reporting.queries import lowest_share
-
     text = flagged_text(numbers, lowest_share(audit.info.policy))
     return [text] if text else []
 
@@ -173,8 +167,6 @@ def _people_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
 
 def _note_lines(notes: Sequence[NoteRecord], numbers: Mapping[str, Any]) -> list[str]:
     """Say what holds for the file as a whole, a line each, commonest first."""
-    from curate.dataset.notes import count_text
-
     totals = {"masks": numbers["mask_count"], "images": numbers["image_count"]}
     lines = []
     for note in sorted(notes, key=lambda note: -(note.get("share") or 1)):
@@ -187,9 +179,6 @@ def _note_lines(notes: Sequence[NoteRecord], numbers: Mapping[str, Any]) -> list
 
 def _signal_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     """Return which signals were not available, counted as the report counts them."""
-    from curate.reporting.methods import signals
-    from curate.reporting.queries import ReportSource
-
     if not audit.info.signals:
         return []
     source = ReportSource(audit)
@@ -209,9 +198,6 @@ def _signal_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
 
 def _certificate_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     """Say what certificate holds, or holds no more, and how people's decisions stand to it."""
-    from curate.people.guarantees.overrides import describe_certificate
-    from curate.policy.certificate_in_force import void_text
-
     bound, *others = describe_certificate(audit, numbers["person_added_count"]) or [""]
     lines = [bound, *(f"  {line}" for line in others), void_text(audit.info)]
     return [line for line in lines if line]
@@ -235,18 +221,6 @@ def _plain(reason: str) -> str:
     return re.sub(r":[^:…]{0,20}…$", "", reason).replace("mask …", "another mask")
 
 
-def check_gates(conditions: Sequence[str]) -> None:
-    """Check the syntax of conditions, without an audit.
-
-    Raises:
-        CallError: One is malformed.
-    """
-    from curate.policy.grammar import parse
-
-    for condition in conditions:
-        parse(condition, f"--fail-on {condition!r}")
-
-
 def check_gate_names(conditions: Sequence[str], columns: Iterable[str] = ()) -> None:
     """Check that conditions name numbers that an audit has, before it is computed.
 
@@ -257,9 +231,6 @@ def check_gate_names(conditions: Sequence[str], columns: Iterable[str] = ()) -> 
     Raises:
         CallError: One names what is none.
     """
-    from curate.reporting.gates import check, names
-    from curate.scorers import all_scorers
-
     scorers = all_scorers() if conditions else ()
     written = [column.name for one in scorers for column in (*one.columns, *one.applied)]
     stored = ("quality_score", "stability_score", "predicted_iou", "score")
@@ -274,6 +245,4 @@ def failed_gates(numbers: Mapping[str, Any], conditions: Sequence[str]) -> list[
     Raises:
         CallError: A condition is malformed or names a number that is not there.
     """
-    from curate.reporting.gates import fails
-
     return [condition for condition in conditions if fails(condition, dict(numbers))]

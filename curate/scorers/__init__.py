@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from curate.common.json_values import JsonObject
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from curate.dataset.table import MaskTable
-    from curate.scorers.scorer import Column, Scorer
+from curate.common.plugins import load_plugins
+from curate.dataset.table import MaskTable
+from curate.errors import CallError, CurateError
+from curate.scorers.scorer import NEEDS, Column, Scorer
 
 MODULES: tuple[str, ...] = (
     "integrity",
@@ -49,21 +48,16 @@ def all_scorers() -> tuple[Scorer, ...]:
     Raises:
         CallError: Two scorers have the same name or write the same column.
     """
-    from importlib.metadata import entry_points
-
     found: list[Scorer] = []
     for module in MODULES:
         found.extend(import_module(f"{__name__}.{module}").SCORERS)
-    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
-        loaded = point.load()
+    for loaded in load_plugins(ENTRY_POINTS):
         found.extend(loaded if isinstance(loaded, tuple) else (loaded,))
     _refuse_twins(found)
     return tuple(found)
 
 
 def _refuse_twins(scorers: Iterable[Scorer]) -> None:
-    from curate.errors import CallError
-
     names: set[str] = set()
     columns: set[tuple[str, str]] = set()
     for scorer in scorers:
@@ -118,8 +112,6 @@ def score(
         CallError: A name in ``only``, ``inputs`` or ``parameters`` is unknown.
         Exception: Whatever a scorer raised, with the scorer's name and the mask noted on it.
     """
-    import pandas as pd
-
     inputs = {word: value for word, value in (inputs or {}).items() if value is not None}
     chosen = _choose(only, inputs, parameters or {})
     frame = table.masks if level == "mask" else table.images
@@ -143,9 +135,6 @@ def score(
 def _choose(
     only: Iterable[str] | None, inputs: Mapping[str, object], parameters: Mapping[str, object]
 ) -> tuple[Scorer, ...]:
-    from curate.errors import CallError
-    from curate.scorers.scorer import NEEDS
-
     scorers = {scorer.name: scorer for scorer in all_scorers()}
     wanted = list(scorers) if only is None else list(only)
     for name in (*wanted, *parameters):
@@ -159,8 +148,6 @@ def _choose(
 
 def _run(scorer: Scorer, table: MaskTable, keywords: Mapping[str, object]) -> pd.DataFrame:
     """Call a scorer; if it raises, find the mask that made it raise and note both."""
-    from curate.errors import CurateError
-
     try:
         return scorer(table, **keywords)
     except CurateError:
@@ -210,8 +197,6 @@ def fit(frame: pd.DataFrame, only: Iterable[str] | None = None) -> dict[str, Jso
 
 def apply(frame: pd.DataFrame, references: Mapping[str, object]) -> pd.DataFrame:
     """Do the other half: score masks against references; same index as ``frame``."""
-    import pandas as pd
-
     parts: list[pd.DataFrame] = [pd.DataFrame(index=frame.index)]
     for scorer in all_scorers():
         if scorer.apply and scorer.name in references and _readable(scorer, frame):

@@ -26,6 +26,7 @@ from curate.common.arrays import AnyArray
 from curate.errors import SourceError
 from curate.formats.zip_listing import open_zip
 from curate.images import MAX_BYTES, MAX_PIXELS
+from curate.images.decode import open_picture
 from curate.images.file_lookup import NAMELESS, NONE, Finder
 from curate.images.image_pieces import source_of
 
@@ -287,8 +288,6 @@ def _open_npy(path: Path) -> Layers:
 
 
 def _open_png(path: Path) -> Layers:
-    from curate.images.decode import open_picture
-
     with open_picture(path, MAX_PIXELS) as (image, header):
         if not image.mode.startswith("I"):
             raise Unusable("wrong_type", f"{path.name} is no 16-bit gray PNG, no soft values")

@@ -243,14 +243,23 @@ def connect(
             connection.close()
 
 
-def open_audit(path: str | os.PathLike[str]) -> Audit:
-    """Open a finished audit.
+AnyAudit = str | os.PathLike[str] | Audit
+"""An audit, or its directory."""
+
+
+def path_of(audit: AnyAudit) -> Path:
+    """Return the directory of an audit."""
+    return audit.path if isinstance(audit, Audit) else Path(audit)
+
+
+def open_audit(audit: AnyAudit) -> Audit:
+    """Open a finished audit, or open it again: as it is on disk now.
 
     Raises:
         AuditError: There is none, it is of another version, it was interrupted, or a part of it is
             missing.
     """
-    root = Path(path)
+    root = path_of(audit)
     info = finished_info(root)
     check_parts(root, info.parts, info.counts)
     return Audit(root, info)

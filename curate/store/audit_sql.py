@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
+from curate.dataset.notes import short_version
+
 if TYPE_CHECKING:
     from curate.store.audit import Audit
 
@@ -43,10 +45,8 @@ def dataset_version(audit: Audit) -> str | None:
     decided since.
     """
     # Imported here: it compiles kernels, which most commands do without.
-    from curate.dataset.version_id import short
-
     version = audit.info.version
-    return short(version) if version else None
+    return short_version(version) if version else None
 
 
 class Queried(Protocol):

@@ -21,7 +21,7 @@ from curate.errors import CallError
 from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.importing import ImportResult
 from curate.people.exchange.registry import REGISTRY, ExchangeTool, ExportOptions
-from curate.people.queues.population import rank_queue
+from curate.people.queues.population import queue
 from curate.people.reviews import open_reviews
 from curate.pipeline import scoring
 from curate.pipeline.inputs import Inputs
@@ -123,7 +123,7 @@ def audit_dataset(source: dict[str, Any], folder: Path) -> Audit:
 
 def draw_all(audit: Audit) -> pd.DataFrame:
     """Return all masks of an audit as a queue, and record that they were drawn."""
-    rows = rank_queue(audit, actions=("accept", "review", "reject"))
+    rows = queue(audit, actions=("accept", "review", "reject"))
     if len(rows):
         open_reviews(audit, create=True).record_draw("errors", rows[["mask_id"]], {})
     return rows

@@ -20,10 +20,10 @@ from curate import rle
 from curate.common import files
 from curate.dataset.version_id import VersionHash, image_digests, plain_name
 from curate.errors import AuditError
-from curate.formats import detect
 from curate.formats.edits import Addition, Edits, Stored
 from curate.formats.format import Format, new_file
 from curate.formats.polygons import rings_of
+from curate.formats.reading import detect
 from curate.formats.table_builder import plain
 from curate.images.image_folder import ImageFolder
 from curate.store.audit import Audit

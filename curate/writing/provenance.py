@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from curate import __version__
 from curate.common import files
 from curate.common.json_values import JsonObject
-from curate.dataset.version_id import short
+from curate.dataset.notes import short_version
 from curate.errors import CallError
 from curate.people.guarantees.overrides import format_bound
 from curate.policy.certificate_in_force import certificate_basis
@@ -122,7 +122,7 @@ def _under(audit: Audit) -> dict[str, str | None]:
         "policy": f"{policy} ({now['policy']})" if policy else None,
         "model": str(now["model"])[:16] if now["model"] else None,
         "certificate": format_bound(certificate) if certificate else None,
-        "dataset_version": short(version) if version else None,
+        "dataset_version": short_version(version) if version else None,
     }
 
 

@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from curate.dataset.notes import count_noun, plural
-from curate.dataset.version_id import short
+from curate.common.paths import AnyPath, as_path
+from curate.dataset.notes import count_noun, plural, short_version
 from curate.errors import AuditError, SourceError
-from curate.formats import detect
 from curate.formats.edits import Edits, Stored
-from curate.formats.format import Format
+from curate.formats.format import Format, ReadOptions
+from curate.formats.own_pictures import IN_DATASET
+from curate.formats.reading import detect
 from curate.people.queues.population import actions_sql, include_reject
-from curate.store.audit import Audit
+from curate.people.reviews.current_plan import open_audit
+from curate.policy.grammar import check_actions
+from curate.store.audit import AnyAudit, Audit
 from curate.writing.expected_dataset import MaskPlace
 from curate.writing.format_losses import FormLoss, form_loss
 from curate.writing.naming import (
@@ -26,9 +29,6 @@ from curate.writing.naming import (
     source_changed_error,
 )
 from curate.writing.written_check import check_written
-
-if TYPE_CHECKING:
-    from curate.formats.format import ReadOptions
 
 LISTS_MASKS_ONLY = "coco-results"
 """A format in which an image without masks is not named."""
@@ -84,7 +84,7 @@ class PruneResult:
             f"dropped {counts}",
             *emptied,
             f"wrote {self.out}, read it back: {count_noun(self.kept, 'mask')}, all equal",
-            f"version {short(self.version)}",
+            f"version {short_version(self.version)}",
         ]
         return "\n".join(lines)
 
@@ -105,35 +105,37 @@ def emptied_text(images: int, format: str) -> list[str]:
 
 
 def prune(
-    audit: Audit,
-    out: Path | None = None,
+    audit: AnyAudit,
+    out: AnyPath | None = None,
     *,
-    actions: Sequence[str] = ("reject",),
-    source: Path | None = None,
+    drop: Sequence[str] = ("reject",),
+    source: AnyPath | None = None,
     yes: bool = False,
 ) -> PruneResult:
     """Write an audited dataset without the masks of some actions, in its own format.
 
-    What people redrew, added or relabelled is not in it: :func:`curate.writing.write` does that.
+    What people redrew, added or relabelled is not in it: :func:`curate.write` does that.
     The output is written beside its place, read back and compared with the source, mask by mask,
     before it gets its name; so what stands at ``out`` has been checked.
 
     Args:
-        audit: A finished audit.
+        audit: The audit, or its directory.
         out: Where; must not exist. None only counts.
-        actions: Whose masks go beside the rejected ones: "review", "accept".
+        drop: Masks of which actions go beside the rejected ones: "review", "accept".
         source: Where the audited dataset is now; None: where it was.
         yes: Write though much is removed for format errors; see :class:`FormLoss`.
 
     Raises:
-        CallError: ``actions`` or ``out`` cannot be used, or much is removed for format errors.
+        CallError: ``drop`` or ``out`` cannot be used, or much is removed for format errors.
         SourceError: The source is gone, cannot be read or has changed since the audit.
         AuditError: The audit has no plan, ``out`` cannot be written, or what was written is not
             what was meant (then it is removed again).
     """
-    where = actions_sql(include_reject(actions))
-    audit = audit.pinned()
-    source, form = audited_source(audit, source)
+    check_actions(drop, "--drop")
+    where = actions_sql(include_reject(drop))
+    out, moved_to = as_path(out), as_path(source)
+    audit = open_audit(audit).pinned()
+    source, form = audited_source(audit, moved_to)
     counts = audit.query(
         f"select count(*) filter ({where}) as dropped, count(*) as masks from masks"
     ).iloc[0]
@@ -257,9 +259,6 @@ def write_checked(
 
 def read_options(audit: Audit) -> ReadOptions:
     """Return the options with which the source was read when audited."""
-    from curate.formats.format import ReadOptions  # it loads tables, which most commands do without
-    from curate.formats.own_pictures import IN_DATASET
-
     inputs, settings = audit.info.inputs, audit.info.settings
     told = {name: inputs.get(name) for name in ("images", "annotations")}
     if settings.get("pictures") == IN_DATASET:

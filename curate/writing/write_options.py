@@ -7,23 +7,12 @@ from dataclasses import dataclass
 
 from curate.common.ranges import DUPLICATES
 from curate.formats.edits import MASKS, OVERLAPS
-from curate.people.queues.population import actions_sql
-from curate.policy.grammar import check_choice
+from curate.policy.grammar import check_actions, check_choice
 
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """Options of writing a dataset.
-
-    Attributes:
-        drop: Masks of which actions go beside the rejected ones: "review".
-        masks: How new pixels are stored: "same", "polygon" or "rle"; see ``Edits``.
-        overlap: "new" or "old": whose a pixel is that two masks claim where a pixel has one id
-            only; None: refuse.
-        duplicates: "keep" or "drop": what to do with an added mask whose object has a mask already;
-            None: refuse.
-        category: Category of added masks that have none.
-        attributes: Note in the dataset itself what people did, where the format can.
+    """Options of writing a dataset; each is an argument of :func:`curate.write`.
 
     Raises:
         CallError: There is no such option.
@@ -37,7 +26,7 @@ class WriteOptions:
     attributes: bool = False
 
     def __post_init__(self) -> None:
-        actions_sql(self.drop)
+        check_actions(self.drop, "--drop")
         for name, value, known in (
             ("masks", self.masks, MASKS),
             ("overlap", self.overlap, OVERLAPS),

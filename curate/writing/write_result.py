@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.dataset.notes import count_noun, plural
-from curate.dataset.version_id import short
+from curate.dataset.notes import count_noun, plural, short_version
 from curate.formats.edits import Stored
 from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, describe_unsettled
 from curate.writing.changes import Changes
@@ -114,7 +113,7 @@ class WriteResult:
             return "\n".join([*lines, "nothing is written without --out"])
         lines.append(f"{before} before, {n['masks_after']:,} after")
         lines += self._after_text()
-        versions = " -> ".join(short(v) for v in (self.version_before, self.version) if v)
+        versions = " -> ".join(short_version(v) for v in (self.version_before, self.version) if v)
         meant = "all as expected" if not len(self.moved) else "all others as expected"
         lines += [
             f"wrote {self.out}, read it back: {count_noun(n['masks_after'], 'mask')}, {meant}",

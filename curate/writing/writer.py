@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from curate.common import files
+from curate.common.paths import AnyPath, as_path
 from curate.errors import CallError
 from curate.formats.edits import Stored
 from curate.formats.table_builder import plain
-from curate.store.audit import Audit
+from curate.people.reviews.current_plan import open_audit
+from curate.store.audit import AnyAudit
 from curate.writing.changes import Changes, changes, with_stored
 from curate.writing.coco_export import count_unnamed, write_coco
 from curate.writing.naming import DATASET, NOTE, beside, name_both, refuse_place
@@ -20,13 +23,18 @@ from curate.writing.write_result import WriteResult
 
 
 def write(
-    audit: Audit,
-    out: Path | None = None,
+    audit: AnyAudit,
+    out: AnyPath | None = None,
     *,
     to: str | None = None,
-    options: WriteOptions | None = None,
-    source: Path | None = None,
-    provenance: Path | None = None,
+    drop: Sequence[str] = ("reject",),
+    masks: str = "same",
+    overlap: str | None = None,
+    duplicates: str | None = None,
+    category: str | None = None,
+    attributes: bool = False,
+    source: AnyPath | None = None,
+    provenance: AnyPath | None = None,
     yes: bool = False,
 ) -> WriteResult:
     """Write an audited dataset as it is now, in its own format or as COCO.
@@ -37,10 +45,18 @@ def write(
     the pixel, and only then named. The source is never touched.
 
     Args:
-        audit: A finished audit.
+        audit: The audit, or its directory.
         out: Where; must not exist. None only says what would change.
         to: The format: "coco", or the source's own; None for its own.
-        options: How; the defaults if None.
+        drop: Masks of which actions go beside the rejected ones: "review".
+        masks: How new pixels are stored: "same" (as before; as run lengths where a polygon cannot
+            be exact), "polygon" or "rle".
+        overlap: "new" or "old": whose a pixel is that two masks claim where a pixel has one id
+            only; None: refuse.
+        duplicates: "keep" or "drop": what to do with an added mask whose object has a mask already;
+            None: refuse.
+        category: Category of added masks that have none.
+        attributes: Note in the dataset itself what people did, where the format can.
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask (.parquet or .json); None: beside
             ``out``, with ``.provenance.parquet`` behind its name.
@@ -55,27 +71,29 @@ def write(
         AuditError: ``out`` cannot be written, or what was written is not what was meant (then it is
             removed again).
     """
-    audit, asked = audit.pinned(), provenance
-    source, form = audited_source(audit, source)
+    options = WriteOptions(drop, masks, overlap, duplicates, category, attributes)
+    out, moved_to, asked = as_path(out), as_path(source), as_path(provenance)
+    audit, place = open_audit(audit).pinned(), asked
+    source, form = audited_source(audit, moved_to)
     if to not in (None, form.name, "coco"):
         what = f"a dataset is written in its own format, {form.name}, or as coco, not as {to}"
         raise CallError(what, "--to", "omit it to keep the format")
     export = to == "coco" and form.name != "coco"
     if out is not None:
         refuse_place(source, audit.path, out)
-        provenance = place_of(out, asked)
+        place = place_of(out, asked)
         for name, taken in (("output", out), ("source", source), ("audit", audit.path)):
-            if provenance.resolve().is_relative_to(taken.resolve()):
+            if place.resolve().is_relative_to(taken.resolve()):
                 what = f"the provenance would lie in the {name}"
-                raise CallError(what, str(provenance), "choose another place")
-    elif provenance is not None:
+                raise CallError(what, str(place), "choose another place")
+    elif asked is not None:
         raise CallError("a provenance file needs an output", "--provenance", "give --out")
-    found = changes(audit, options or WriteOptions(), agreed=yes)
+    found = changes(audit, options, agreed=yes)
     before = audit.info.version or ""
     result = WriteResult(source, to or form.name, found, audit.path, version_before=before)
     if export:
         result = replace(result, unnamed=count_unnamed(audit, found.edits))
-    if out is None or provenance is None:
+    if out is None or place is None:
         edits = found.edits
         if edits.only_drops:  # leaving masks out is never refused, only the format and the options
             edits = replace(edits, drop=frozenset())
@@ -92,15 +110,15 @@ def write(
             done = write_checked(form, source, made, found.edits, meant, out)
         found = with_stored(audit, found, done.stored)
         found = _with_places(found, done, made, out)
-        note = folder / f"{NOTE}{provenance.suffix}"
-        write_provenance(audit, found, done.version, provenance, note)
+        note = folder / f"{NOTE}{place.suffix}"
+        write_provenance(audit, found, done.version, place, note)
         audit.check_unchanged()
-        name_both(made, out, note, provenance, renew=asked is None)
+        name_both(made, out, note, place, renew=asked is None)
     return replace(
         result,
         changes=found,
         out=out,
-        provenance=provenance,
+        provenance=place,
         version=done.version,
         stored=done.stored,
         left_out=done.left_out,

@@ -22,7 +22,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 import curate
-from curate.formats import detect
+from curate.formats.reading import detect
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"

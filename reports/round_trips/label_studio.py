@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
+import curate
 from curate.people.exchange import count_left_out, import_file, write_queue
 from curate.people.exchange.registry import ExportOptions
-from curate.people.queues.population import rank_queue
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit, open_audit
 
@@ -33,7 +33,7 @@ def measure(audit_path: Path, out: Path) -> list[dict[str, Any]]:
 def _there_and_back(audit: Audit, out: Path, crops: bool) -> dict[str, Any]:
     view = "crops" if crops else "whole"
     person = f"label-studio {view}"
-    rows = rank_queue(audit, actions=("accept", "review", "reject"))
+    rows = curate.queue(audit, actions=("accept", "review", "reject"))
     start = time.perf_counter()
     written = write_queue(audit, rows, out / view, "label-studio", how=ExportOptions(crops))
     middle = time.perf_counter()

@@ -23,7 +23,6 @@ from independent import equal_masks
 import curate
 from curate.people.exchange import count_left_out, import_file, write_queue
 from curate.people.exchange.registry import ExportOptions
-from curate.people.queues.population import rank_queue
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit, open_audit
 
@@ -41,7 +40,7 @@ Row = dict[str, Any]
 
 def everything(audit: Audit) -> pd.DataFrame:
     """Return all masks of an audit as a queue, recorded as a draw."""
-    rows = rank_queue(audit, actions=("accept", "review", "reject"))
+    rows = curate.queue(audit, actions=("accept", "review", "reject"))
     open_reviews(audit, create=True).record_draw("errors", rows[["mask_id"]], {})
     return rows
 

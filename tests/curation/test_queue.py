@@ -12,9 +12,10 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+import curate
 from curate.errors import AuditError, CallError
 from curate.people.exchange import write_queue
-from curate.people.queues.population import queue_size, rank_queue
+from curate.people.queues.population import queue_size
 
 Masks = Callable[..., pd.DataFrame]
 
@@ -39,14 +40,14 @@ def test_the_likeliest_errors_come_first_within_the_budget(
     make_audit: Any, planned: pd.DataFrame
 ) -> None:
     audit = make_audit(planned)
-    assert rank_queue(audit)["mask_id"].tolist() == [11, 12, 13, 14, 10]
-    rows = rank_queue(audit, budget=2)
+    assert curate.queue(audit)["mask_id"].tolist() == [11, 12, 13, 14, 10]
+    rows = curate.queue(audit, budget=2)
     assert rows["mask_id"].tolist() == [11, 12]
     assert rows.columns[:2].tolist() == ["rank", "mask_id"]
     assert "segmentation" not in rows
     assert rows["duplicate_of"].tolist() == [10, pd.NA]
-    assert rank_queue(audit, actions=("accept", "review"), budget=1)["mask_id"].tolist() == [15]
-    assert len(rank_queue(audit, minutes=1, seconds_per_mask=20)) == 3
+    assert curate.queue(audit, actions=("accept", "review"), budget=1)["mask_id"].tolist() == [15]
+    assert len(curate.queue(audit, minutes=1, seconds_per_mask=20)) == 3
 
 
 def test_a_budget_in_minutes() -> None:
@@ -63,9 +64,9 @@ def test_a_budget_in_minutes() -> None:
 
 def test_wrong_actions_and_unplanned_audits_are_refused(make_audit: Any, masks: Masks) -> None:
     with pytest.raises(AuditError, match="no mask has an action"):
-        rank_queue(make_audit(masks(3)))
+        curate.queue(make_audit(masks(3)))
     with pytest.raises(CallError, match="did you mean review"):
-        rank_queue(make_audit(masks(3, action="review"), "b"), actions=("reviews",))
+        curate.queue(make_audit(masks(3, action="review"), "b"), actions=("reviews",))
 
 
 def test_csv_is_safe_to_open_in_a_spreadsheet(
@@ -74,7 +75,7 @@ def test_csv_is_safe_to_open_in_a_spreadsheet(
     names = ["=1+1", " @x", "-1", 'a "b",\nc', "שלום", "+x"]
     audit = make_audit(planned.assign(category=names, action="review"))
     out = tmp_path / "q.csv"
-    assert write_queue(audit, rank_queue(audit), out) == 6
+    assert write_queue(audit, curate.queue(audit), out) == 6
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {r["category"] for r in rows} == {"'=1+1", "' @x", "'-1", names[3], names[4], "'+x"}
@@ -85,7 +86,7 @@ def test_csv_is_safe_to_open_in_a_spreadsheet(
 
 def test_json_holds_every_row(make_audit: Any, planned: pd.DataFrame, tmp_path: Path) -> None:
     audit = make_audit(planned, source={"path": "a.json"})
-    write_queue(audit, rank_queue(audit), tmp_path / "q.json")
+    write_queue(audit, curate.queue(audit), tmp_path / "q.json")
     read = json.loads((tmp_path / "q.json").read_text())
     assert read["source"] == "a.json"
     assert [m["mask_id"] for m in read["masks"]] == [11, 12, 13, 14, 10]
@@ -99,7 +100,7 @@ def test_coco_loads_and_holds_the_same_masks(
     planned.loc[13, "segmentation"] = None
     audit = make_audit(planned)
     out = tmp_path / "q.json"
-    assert write_queue(audit, rank_queue(audit), out, "coco") == 4
+    assert write_queue(audit, curate.queue(audit), out, "coco") == 4
     coco = COCO(str(out))
     assert sorted(coco.getAnnIds()) == [10, 11, 12, 14]
     assert [a["id"] for a in coco.dataset["annotations"]] == [11, 12, 14, 10]
@@ -120,7 +121,7 @@ def test_categories_without_ids_are_numbered(
 ) -> None:
     named = planned.drop(columns="category_id").assign(category=["b", "a", None, "a", "a", "a"])
     audit = make_audit(named)
-    write_queue(audit, rank_queue(audit), tmp_path / "q.json", "coco")
+    write_queue(audit, curate.queue(audit), tmp_path / "q.json", "coco")
     coco = COCO(str(tmp_path / "q.json"))
     assert {c["name"]: c["id"] for c in coco.dataset["categories"]} == {"a": 1, "b": 2, "object": 3}
 
@@ -129,7 +130,7 @@ def test_an_empty_queue_is_a_valid_file(
     make_audit: Any, planned: pd.DataFrame, tmp_path: Path
 ) -> None:
     audit = make_audit(planned)
-    rows = rank_queue(audit, actions=("reject",))
+    rows = curate.queue(audit, actions=("reject",))
     for name, form in (("q.csv", None), ("q.json", None), ("c.json", "coco")):
         assert write_queue(audit, rows, tmp_path / name, form) == 0
     assert COCO(str(tmp_path / "c.json")).getAnnIds() == []

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from pycocotools.coco import COCO
 
+import curate
 from curate.errors import AuditError, CallError
 from curate.people.exchange import write_queue
 from curate.people.queues.draw_queue import BLIND_COLUMNS, draw_queue
-from curate.people.queues.population import PastReviews, rank_queue
+from curate.people.queues.population import PastReviews
 from curate.people.queues.sampling import COLUMNS
 from curate.people.reviews.recorded_draws import RecordedDraw
 
@@ -58,7 +59,7 @@ def recorded(drawn: Any) -> RecordedDraw:
 
 def test_errors_are_todays_queue_with_a_place_and_a_kind(audit: Any) -> None:
     drawn = draw_queue(audit, budget=7)
-    plain = rank_queue(audit, budget=7)
+    plain = curate.queue(audit, budget=7)
     pd.testing.assert_frame_equal(
         drawn.rows.drop(columns=["place", "slot", "queue_kind"]), plain, check_dtype=False
     )

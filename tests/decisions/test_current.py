@@ -8,7 +8,8 @@ import pytest
 
 import curate
 from curate.errors import AuditError, CallError
-from curate.people.queues.population import rank_queue
+from curate.people.queues.audit_draw import past_reviews
+from curate.people.queues.draw_queue import draw_queue
 from curate.people.reviews import Reviews, current_plan
 from curate.people.reviews.current_plan import open_audit, update_plan
 from curate.rle import decode_counts, encode_counts, from_dense
@@ -54,7 +55,7 @@ def test_a_decision_is_in_the_plan_as_soon_as_it_is_made(today, reviews: Reviews
     pd.testing.assert_frame_equal(others, before.drop(index=ids))
     found = today.query("select mask_id, action, decided_by from masks order by mask_id")
     np.testing.assert_array_equal(found["action"], plan.sort_index()["action"])
-    assert rank_queue(today, actions=("reject",))["mask_id"].tolist().count(ids[1]) == 1
+    assert curate.queue(today, actions=("reject",))["mask_id"].tolist().count(ids[1]) == 1
 
 
 def test_images_count_todays_actions(today, reviews: Reviews, said) -> None:
@@ -220,11 +221,9 @@ def test_a_pinned_audit_is_of_one_moment(today, reviews: Reviews, said) -> None:
 
 
 def test_masks_on_which_people_disagree_are_drawn_again(today, reviews: Reviews, said) -> None:
-    from curate.api.queues import draw
-
     ids = today.masks([]).index[:2].tolist()
     rows = said((ids[0], "reject", "ann"), (ids[0], "accept", "bob"), (ids[1], "accept", "ann"))
     reviews.add(rows, origin="test")
-    drawn = draw(today, None, {"kind": "errors"}).record["mask_id"].tolist()
+    drawn = draw_queue(today, kind="errors", already=past_reviews(today)).record["mask_id"].tolist()
     assert ids[0] in drawn
     assert ids[1] not in drawn

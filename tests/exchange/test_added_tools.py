@@ -10,7 +10,7 @@ import pytest
 from boxes import dataset
 from hard_masks import audited
 
-from curate import api
+import curate
 from curate.errors import CallError
 from curate.people.exchange import import_file
 from curate.people.exchange.registry import BUILT_IN, REGISTRY
@@ -36,7 +36,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 def test_an_added_tool_is_written_and_read_like_others(tmp_path: Path) -> None:
     audit = audited(dataset(), tmp_path)
     out = tmp_path / "queue.lines"
-    api.write_queue(audit.path, out, kind="estimate", budget=12)
+    curate.write_queue(audit.path, out, kind="estimate", budget=12)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     lines[0]["ids"].pop()
     gone = lines[0]["counts"].pop()
@@ -60,8 +60,8 @@ def test_added_names_stand_where_names_are_listed(tmp_path: Path) -> None:
         REGISTRY.reader(tmp_path, "only-out")
     audit = audited(dataset(), tmp_path)
     with pytest.raises(CallError, match="label-studio, lines, only-out"):
-        api.write_queue(audit.path, tmp_path / "a", to="voc")
-    api.write_queue(audit.path, tmp_path / "a", to="only-out", kind="estimate", budget=3)
+        curate.write_queue(audit.path, tmp_path / "a", to="voc")
+    curate.write_queue(audit.path, tmp_path / "a", to="only-out", kind="estimate", budget=3)
     assert (tmp_path / "a").read_text().startswith('{"name"')
 
 

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import SourceError
-from curate.formats import detect, zip_listing
+from curate.formats import zip_listing
+from curate.formats.reading import detect
 from curate.formats.zip_listing import damage_of
 from curate.people.exchange import archives
 from curate.people.exchange.archives import open_files

@@ -16,7 +16,6 @@ from pycocotools import mask as coco_mask
 import curate
 from curate.errors import CallError, SourceError
 from curate.people.exchange import import_file, write_queue
-from curate.people.queues.population import rank_queue
 from curate.people.reviews import Reviews, has_reviews, open_reviews
 from curate.store.audit import Audit
 
@@ -215,7 +214,7 @@ def test_much_that_is_gone_is_doubted(
 def test_a_corrected_queue_says_nothing_of_masks_that_it_did_not_hold(
     audit: Audit, tmp_path: Path
 ) -> None:
-    rows = rank_queue(audit, actions=("accept", "review", "reject"))
+    rows = curate.queue(audit, actions=("accept", "review", "reject"))
     rows = rows[rows["mask_id"].isin([1, 2, 3, 4, 5, 6])]
     given = tmp_path / "queue.json"
     write_queue(audit, rows, given, "coco")
@@ -250,7 +249,7 @@ def test_marks_of_crowds_are_no_decisions_but_counted(
     audit: Audit, source: Dataset, write: Write, tmp_path: Path, queued: bool
 ) -> None:
     if queued:
-        rows = rank_queue(audit, actions=("accept", "review", "reject"))
+        rows = curate.queue(audit, actions=("accept", "review", "reject"))
         open_reviews(audit, create=True).record_draw("errors", rows[["mask_id"]], {})
         write_queue(audit, rows, tmp_path / "queue.json", "coco")
         source = json.loads((tmp_path / "queue.json").read_text())

@@ -17,7 +17,7 @@ from hard_masks import audited
 from other_tools import TOOLS, Seen
 
 import curate
-from curate.dataset.version_id import short
+from curate.dataset.notes import short_version
 from curate.errors import AuditError, SourceError
 from curate.people.exchange import import_file
 from curate.people.exchange.queue_writing import check_version
@@ -66,7 +66,7 @@ def new(folders: tuple[Path, Path], tmp_path: Path) -> Audit:
 
 
 def version(audit: Audit) -> str:
-    return short(audit.info.version)
+    return short_version(audit.info.version)
 
 
 def sent(audit: Audit, folder: Path, to: str, crops: bool | None = None) -> Path:

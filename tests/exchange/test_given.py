@@ -11,6 +11,7 @@ from boxes import box, dataset
 from hard_masks import audited, back
 from other_tools import TOOLS, Seen
 
+import curate
 from curate.errors import SourceError
 from curate.people.exchange import import_file, take_back_file, write_queue
 from curate.people.exchange.registry import ExportOptions
@@ -41,9 +42,7 @@ def drawn(audit: Audit, masks: list[int], kind: str = "errors") -> pd.DataFrame:
 
 def everything_of(audit: Audit) -> pd.DataFrame:
     """Return all masks as a queue; nothing is recorded."""
-    from curate.people.queues.population import rank_queue
-
-    return rank_queue(audit, actions=("accept", "review", "reject"))
+    return curate.queue(audit, actions=("accept", "review", "reject"))
 
 
 def sent(audit: Audit, rows: pd.DataFrame, folder: Path, name: str) -> Path:

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from boxes import box, rle
 
+import curate
 from curate.errors import CallError, CurateError, SourceError
 from curate.people.exchange import import_file, write_queue
-from curate.people.queues.population import rank_queue
 from curate.people.reviews import Reviews, has_reviews, open_reviews
 from curate.store.audit import Audit
 
@@ -30,7 +30,7 @@ def write_rows(path: Path, *rows: dict[str, Any]) -> Path:
 
 def test_a_queue_with_a_column_filled_in(audit: Audit, tmp_path: Path) -> None:
     path = tmp_path / "queue.csv"
-    write_queue(audit, rank_queue(audit, actions=("accept", "review", "reject")), path)
+    write_queue(audit, curate.queue(audit, actions=("accept", "review", "reject")), path)
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     nothing = r"no decisions found in this file \(rows without a decision: 12\); a table needs"
@@ -65,7 +65,7 @@ def test_a_queue_with_a_column_filled_in(audit: Audit, tmp_path: Path) -> None:
 def test_a_category_that_was_changed_in_a_table(audit: Audit, tmp_path: Path, kind: str) -> None:
     """It is a relabelling, also where nothing else is said of the mask."""
     path = tmp_path / f"queue.{kind}"
-    write_queue(audit, rank_queue(audit, actions=("accept", "review", "reject")), path)
+    write_queue(audit, curate.queue(audit, actions=("accept", "review", "reject")), path)
     said = {1: ("", "dog"), 2: ("accept", "wolf"), 3: ("reject", "dog"), 4: ("accept", " cat ")}
     if kind == "json":
         value = json.loads(path.read_text())
@@ -158,7 +158,7 @@ def test_json_rows_and_a_json_queue(audit: Audit, tmp_path: Path) -> None:
     kept = open_reviews(audit).decisions()
     assert kept["seconds"].fillna(-1).tolist() == [1, 2.5, -1] * 2
     path = tmp_path / "queue.json"
-    write_queue(audit, rank_queue(audit, actions=("accept", "review", "reject")), path)
+    write_queue(audit, curate.queue(audit, actions=("accept", "review", "reject")), path)
     with pytest.raises(SourceError, match="no decisions found in this file"):
         import_file(audit, path)
     value = json.loads(path.read_text())

@@ -20,6 +20,7 @@ from hypothesis import Phase, given
 from pycocotools import mask as coco_mask
 from random_cases import draws
 
+import curate
 from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
 from curate.people.exchange import import_file, write_queue
@@ -27,7 +28,6 @@ from curate.people.exchange.label_studio.brush_rle import decode_brush, encode_b
 from curate.people.exchange.registry import ExportOptions
 from curate.people.exchange.tool_labels import label_studio_label
 from curate.people.queues.draw_queue import draw_queue
-from curate.people.queues.population import rank_queue
 from curate.people.reviews import Reviews, has_reviews, open_reviews
 from curate.rle import decode_counts, from_dense, to_dense
 from curate.store.audit import Audit
@@ -65,7 +65,7 @@ def export(tmp_path: Path) -> Work:
 
 def written(audit: Audit, out: Path, crops: bool | None = None) -> Tasks:
     """Return the tasks of a whole audit's queue, in the order of mask ids."""
-    rows = rank_queue(audit, actions=ALL)
+    rows = curate.queue(audit, actions=ALL)
     assert write_queue(audit, rows, out, "label-studio", how=ExportOptions(crops)) == len(rows)
     tasks: Tasks = json.loads((out / "tasks.json").read_bytes())
     return sorted(tasks, key=lambda task: int(task["data"]["curate"]["masks"][0]))
@@ -202,7 +202,7 @@ def test_masks_of_any_form_come_back(tmp_path: Path, export: Work) -> None:
 
 def test_what_stands_in_the_folder(audit: Audit, tmp_path: Path) -> None:
     out = tmp_path / "für two's"
-    rows = rank_queue(audit, actions=ALL)
+    rows = curate.queue(audit, actions=ALL)
     write_queue(audit, rows, out, "label-studio")
     tasks = json.loads((out / "tasks.json").read_bytes())
     assert [task["data"]["mask_id"] for task in tasks] == rows["mask_id"].tolist()
@@ -243,7 +243,7 @@ def test_an_estimate_gives_nothing_away(audit: Audit, tmp_path: Path, export: Wo
 
 
 def test_pictures_that_are_missing(audit: Audit, tmp_path: Path) -> None:
-    rows = rank_queue(audit, actions=ALL)
+    rows = curate.queue(audit, actions=ALL)
     pictures = tmp_path / "some"
     pictures.mkdir()
     with pytest.raises(CallError, match="no mask of the queue can be shown"):
@@ -525,7 +525,7 @@ def test_added_masks_of_whole_images_are_taken_away_again(
 
 
 def test_a_part_of_an_image_was_not_looked_at(audit: Audit, tmp_path: Path, export: Work) -> None:
-    rows = rank_queue(audit, actions=ALL)
+    rows = curate.queue(audit, actions=ALL)
     rows = rows[rows["mask_id"] != 3]
     write_queue(audit, rows, tmp_path / "out", "label-studio", how=ExportOptions(False))
     tasks = json.loads((tmp_path / "out" / "tasks.json").read_bytes())

@@ -193,7 +193,7 @@ def test_two_who_draw_at_once_never_share_a_number(
     out = tmp_path / "queue.csv"
     words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, "--out", out]
     with monkeypatch.context() as patch:
-        patch.setattr("curate.people.exchange.write_queue", slow)
+        patch.setattr("curate.api.queues.write_rows", slow)
         with pytest.raises(CallError, match="somebody else has recorded a draw 1 meanwhile"):
             run(*words)
     assert not out.exists()

@@ -22,10 +22,10 @@ from drawn_pictures import drawn_audit
 from label_studio_server import PASSWORD, PROGRAM, USER, Server, running
 from PIL import Image
 
+import curate
 from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.label_studio.brush_rle import decode_brush
 from curate.people.exchange.registry import ExportOptions
-from curate.people.queues.population import rank_queue
 from curate.people.reviews import open_reviews
 from curate.rle import paste, to_dense
 from curate.store.audit import Audit
@@ -47,7 +47,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 @pytest.fixture(scope="module")
 def folders(drawn: Audit) -> dict[str, Path]:
     """One-mask crops, and whole images, beside each other."""
-    rows = rank_queue(drawn, actions=("accept", "review", "reject"))
+    rows = curate.queue(drawn, actions=("accept", "review", "reject"))
     files = drawn.path.parent / "queues"
     files.mkdir()
     for name, crops in (("one-mask crops", True), ("whole", False)):

@@ -14,7 +14,6 @@ from decided_audit import Write
 from typer.testing import CliRunner
 
 import curate
-from curate import api
 from curate.cli import app
 from curate.cli.shared_options import show
 from curate.dataset.table import plain
@@ -228,6 +227,6 @@ def test_a_report_that_cannot_be_written_is_named_and_may_go_elsewhere(
     (audit.path / "report.html").unlink(missing_ok=True)
     (audit.path / "report.html").mkdir()
     with pytest.raises(AuditError, match="--out FILE` writes it elsewhere") as refused:
-        api.report(audit.path)
+        curate.report(audit.path)
     assert refused.value.where == str(audit.path / "report.html")
-    assert api.report(audit.path, tmp_path / "r.html").is_file()
+    assert curate.report(audit.path, tmp_path / "r.html").is_file()

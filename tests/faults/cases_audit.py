@@ -9,7 +9,7 @@ from typing import Any
 from fault_harness import Case, audit_content
 from test_pipeline import write_sa1b
 
-from curate import api
+import curate
 from curate.formats.coco import file_index
 from curate.formats.sa1b import sa1b_format
 
@@ -21,7 +21,7 @@ def prepare_colliding(folder: Path) -> None:
 
 def run_audit(folder: Path) -> None:
     vars(sa1b_format)["PART_BYTES"] = 1
-    api.audit(folder / "in", folder / "out")
+    curate.audit(folder / "in", folder / "out")
 
 
 def seen(folder: Path) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def prepare_audited(folder: Path) -> None:
 
 
 def run_decide(folder: Path) -> None:
-    api.decide(folder / "out", policy="sa1b")
+    curate.decide(folder / "out", policy="sa1b")
 
 
 def prepare_crowds(folder: Path) -> None:
@@ -90,7 +90,7 @@ def prepare_inputs(folder: Path) -> None:
 
 def run_with_inputs(folder: Path) -> None:
     vars(file_index)["PART_MASKS"] = 8
-    api.audit(
+    curate.audit(
         folder / "in.json",
         folder / "out",
         detections=folder / "found.json",
@@ -103,13 +103,13 @@ def prepare_other(folder: Path) -> None:
     """Leave an audit of something else where the next one is to stand."""
     write_sa1b(folder / "old", 2, masks=3, seed=5)
     vars(sa1b_format)["PART_BYTES"] = 1
-    api.audit(folder / "old", folder / "out")
+    curate.audit(folder / "old", folder / "out")
     write_sa1b(folder / "in", 2, masks=3)
 
 
 def run_restart(folder: Path) -> None:
     vars(sa1b_format)["PART_BYTES"] = 1
-    api.audit(folder / "in", folder / "out", restart=True)
+    curate.audit(folder / "in", folder / "out", restart=True)
 
 
 CASES = {

@@ -10,7 +10,7 @@ import pandas as pd
 from cases_people import many_boxes, no_report, prepare_audit, seen
 from fault_harness import Case
 
-from curate import api
+import curate
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
 
@@ -26,7 +26,7 @@ def prepare_learn(folder: Path) -> None:
 
 
 def run_learn(folder: Path) -> None:
-    api.learn(folder / "out")
+    curate.learn(folder / "out")
 
 
 def seen_learned(folder: Path) -> dict[str, Any]:

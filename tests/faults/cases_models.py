@@ -14,7 +14,6 @@ sys.path.append(str(Path(__file__).parents[1] / "generation"))
 from scene_segmenter import SceneSegmenter, picture
 
 import curate
-from curate import api
 from curate.errors import CurateError
 from curate.networks import generation
 
@@ -40,7 +39,7 @@ def prepare_generated(folder: Path) -> None:
 
 
 def run_again(folder: Path) -> None:
-    api.reselect(folder / "made", settings={"pred_iou": 0.94})
+    generation.reselect(folder / "made", settings={"pred_iou": 0.94})
 
 
 def seen_generated(folder: Path) -> dict[str, Any]:

@@ -15,15 +15,15 @@ from boxes import HEIGHT, WIDTH, annotation, box, dataset
 from fault_harness import Case, audit_content, content
 from PIL import Image
 
-from curate import api
-from curate.api import people
+import curate
+from curate.api import certifying, importing, learning
 from curate.people.reviews.current_plan import open_audit
 
 
 def prepare_audit(folder: Path, source: dict[str, Any] | None = None) -> None:
     """Audit three images with four boxes each."""
     (folder / "in.json").write_text(json.dumps(dataset() if source is None else source))
-    api.audit(folder / "in.json", folder / "out")
+    curate.audit(folder / "in.json", folder / "out")
 
 
 def seen(folder: Path) -> dict[str, Any]:
@@ -52,14 +52,15 @@ def prepare_import(folder: Path) -> None:
 
 
 def run_import(folder: Path) -> None:
-    api.import_decisions(folder / "done.csv", folder / "out", reviewer="ann")
+    curate.import_decisions(folder / "done.csv", folder / "out", reviewer="ann")
 
 
 def no_report(run: Callable[[Path], None]) -> Callable[[Path], None]:
     """Return a verb that writes no report: one case with it is enough, since it takes long."""
 
     def quick(folder: Path) -> None:
-        vars(people)["renew_report"] = lambda *_: None
+        for module in (certifying, importing, learning):
+            vars(module)["renew_report"] = lambda *_: None
         run(folder)
 
     return quick
@@ -108,7 +109,9 @@ def prepare_corrected(folder: Path) -> None:
 
 
 def run_corrected(folder: Path) -> None:
-    api.import_decisions(folder / "done.json", folder / "out", reviewer="ann", assume_reviewed=True)
+    curate.import_decisions(
+        folder / "done.json", folder / "out", reviewer="ann", assume_reviewed=True
+    )
 
 
 def prepare_take_back(folder: Path) -> None:
@@ -117,7 +120,7 @@ def prepare_take_back(folder: Path) -> None:
 
 
 def run_take_back(folder: Path) -> None:
-    api.take_back(folder / "done.json", folder / "out")
+    curate.take_back(folder / "done.json", folder / "out")
 
 
 # --- a random sample, and what is learned of it --------------------------------------------------
@@ -144,23 +147,23 @@ def prepare_sample(folder: Path) -> None:
     prepare_audit(folder, many_boxes(40))
     opened = open_audit(folder / "out")
     drawn = folder / "queue.csv"
-    api.write_queue(opened.path, drawn, kind="estimate", budget=60, seed=1)
+    curate.write_queue(opened.path, drawn, kind="estimate", budget=60, seed=1)
     rows = pd.read_csv(drawn)
     rows["decision"] = ["reject" if m % 6 == 0 else "accept" for m in rows["mask_id"]]
     rows.to_csv(folder / "done.csv", index=False)
-    api.import_decisions(folder / "done.csv", opened.path, reviewer="ann")
+    curate.import_decisions(folder / "done.csv", opened.path, reviewer="ann")
 
 
 def run_certify(folder: Path) -> None:
-    api.certify(folder / "out", max_bad=0.4)
+    curate.certify(folder / "out", max_bad=0.4)
 
 
 def run_estimate(folder: Path) -> None:
-    api.estimate(folder / "out")
+    curate.estimate(folder / "out")
 
 
 def run_report(folder: Path) -> None:
-    api.report(folder / "out", folder / "page.html")
+    curate.report(folder / "out", folder / "page.html")
 
 
 def seen_report(folder: Path) -> dict[str, Any]:
@@ -178,14 +181,14 @@ def prepare_pictures(folder: Path) -> None:
         pixels = random.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
         Image.fromarray(pixels).save(folder / "images" / f"{k}.png")
     (folder / "in.json").write_text(json.dumps(dataset()))
-    api.audit(folder / "in.json", folder / "out", images=folder / "images")
+    curate.audit(folder / "in.json", folder / "out", images=folder / "images")
 
 
 def queue_to(name: str, to: str | None, **options: Any) -> Callable[[Path], None]:
     """Return what draws a queue and writes it."""
 
     def run(folder: Path) -> None:
-        api.write_queue(folder / "out", folder / name, to=to, **options)
+        curate.write_queue(folder / "out", folder / name, to=to, **options)
 
     return run
 

@@ -13,7 +13,7 @@ from boxes import box, rle
 from cases_people import prepare_audit, seen
 from fault_harness import Case
 
-from curate import api
+import curate
 from curate.errors import AuditError
 from curate.people.reviews.current_plan import open_audit
 from curate.people.webapp.app import make_application
@@ -102,7 +102,7 @@ def sending(events: list[dict[str, Any]]) -> Callable[[Path], None]:
 def prepare(folder: Path) -> None:
     """Audit twelve boxes, and draw all of them for a page."""
     prepare_audit(folder)
-    api.write_queue(folder / "out", folder / "drawn.csv", kind="learn", budget=12)
+    curate.write_queue(folder / "out", folder / "drawn.csv", kind="learn", budget=12)
 
 
 def prepare_decided(folder: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from fault_harness import Case, content
 from PIL import Image
 
-from curate import api
+import curate
 
 sys.path.append(str(Path(__file__).parents[1] / "models"))
 
@@ -42,7 +42,7 @@ def prepare_training(folder: Path) -> None:
     coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "a"}]}
     (folder / "in.json").write_text(json.dumps(coco))
     keep_all = {"name": "all", "rule": []}
-    api.audit(folder / "in.json", folder / "out", images=folder / "images", policy=keep_all)
+    curate.audit(folder / "in.json", folder / "out", images=folder / "images", policy=keep_all)
     tiny_detectors.make("detr", folder / "start", labels=1)
 
 
@@ -52,7 +52,7 @@ def trained(**settings: Any) -> Callable[[Path], None]:
 
     def run(folder: Path) -> None:
         start = str(folder / "start")
-        api.train_detector(folder / "out", folder / "made", start=start, **(small | settings))
+        curate.train_detector(folder / "out", folder / "made", start=start, **(small | settings))
 
     return run
 

@@ -16,7 +16,6 @@ from drawn_decisions import Source, decide_all_sorts, default_label, hand_in
 from small_datasets import KINDS, build
 
 import curate
-from curate import api
 from curate.policy.policy import load_policy
 
 SUFFIXES = {"coco": ".json", "sa1b-tar": ".tar", "cvat": ".xml"}
@@ -43,7 +42,7 @@ def pruning(name: str) -> Callable[[Path], None]:
     """Return what prunes a dataset."""
 
     def run(folder: Path) -> None:
-        api.prune(folder / "out", _place(folder, name))
+        curate.prune(folder / "out", _place(folder, name))
 
     return run
 
@@ -55,7 +54,7 @@ def writing(name: str, **options: Any) -> Callable[[Path], None]:
         given = {"category": default_label(KINDS[name])} | options
         if "provenance" in given:
             given["provenance"] = folder / "notes" / given["provenance"]
-        api.write(folder / "out", _place(folder, "coco" if "to" in given else name), **given)
+        curate.write(folder / "out", _place(folder, "coco" if "to" in given else name), **given)
 
     return run
 

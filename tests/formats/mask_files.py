@@ -12,8 +12,8 @@ from pycocotools import mask as coco_mask
 
 from curate import rle
 from curate.dataset.table import MaskTable
-from curate.formats import read
 from curate.formats.format import Format
+from curate.formats.reading import read
 
 HEIGHT, WIDTH = 37, 53
 

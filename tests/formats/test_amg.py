@@ -28,10 +28,10 @@ from pycocotools import mask as coco_mask
 from random_cases import draws
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import detect, read
 from curate.formats.amg import amg_format
 from curate.formats.amg.metadata_csv import Sheet
 from curate.formats.edits import Addition, Change, Edits
+from curate.formats.reading import detect, read
 
 HEADER = (
     "id,area,bbox_x0,bbox_y0,bbox_w,bbox_h,point_input_x,point_input_y,predicted_iou,"

@@ -15,8 +15,8 @@ from pycocotools.coco import COCO
 
 from curate.dataset.table import IMAGE_STATUSES, STATUSES, MaskTable
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import detect, read
 from curate.formats.coco import coco_format, file_index
+from curate.formats.reading import detect, read
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
 

@@ -25,10 +25,10 @@ from pycocotools.coco import COCO
 from random_cases import draws
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import read
 from curate.formats.coco import coco_format
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.polygons import rings_of
+from curate.formats.reading import read
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
 

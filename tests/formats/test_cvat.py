@@ -26,10 +26,10 @@ from pycocotools import mask as coco_mask
 from random_cases import draws
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import detect, read
 from curate.formats.cvat import cvat_format, mask_shapes, xml_stream
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.polygons import rings_of
+from curate.formats.reading import detect, read
 
 HEAD = """<?xml version="1.0" encoding="utf-8"?>
 <annotations>

@@ -11,8 +11,8 @@ from pycocotools import mask as coco_mask
 
 from curate.dataset.table import MaskTable
 from curate.errors import SourceError
-from curate.formats import detect, read
 from curate.formats.edits import Edits
+from curate.formats.reading import detect, read
 
 POINTS = ((5.0, 4.0), (40.5, 4.0), (40.5, 30.25), (5.0, 30.25))
 PLAIN = ";".join(f"{x},{y}" for x, y in POINTS)

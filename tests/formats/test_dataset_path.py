@@ -10,7 +10,7 @@ from PIL import Image
 
 import curate
 from curate.errors import CurateError
-from curate.formats import dataset_path, read
+from curate.formats.reading import dataset_path, read
 
 LINE = "0 0.1 0.1 0.8 0.1 0.8 0.8 0.1 0.8\n"
 XML = """<annotations><image id="0" name="a.png" width="9" height="9">

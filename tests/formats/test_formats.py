@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import BUILT_IN, all_formats, detect, format_names, read
+from curate.formats import BUILT_IN, all_formats, format_names
+from curate.formats.reading import detect, read
 
 
 def test_every_built_in_format_is_named_as_registered():

@@ -17,8 +17,8 @@ from pycocotools import mask as coco_mask
 
 import curate
 from curate.dataset.table import MaskTable
-from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
+from curate.formats.reading import detect, read
 from curate.formats.repairs import REPAIRS
 from curate.reporting.summary import summary, summary_text
 from curate.rle import decode_counts, encode_counts, from_dense, to_dense

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curate.errors import SourceError
-from curate.formats import read
+from curate.formats.reading import read
 
 HEAD = b'{"images": [{"id": 1, "file_name": "a", "height": 5, "width": 5}], "annotations": ['
 MASK = b'{"id": 1, "image_id": 1, "segmentation": [[1, 1, 4, 1, 4, 4]]'

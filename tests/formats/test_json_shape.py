@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curate.errors import SourceError
-from curate.formats import detect
+from curate.formats.reading import detect
 
 IMAGES = [{"id": 1, "file_name": "a.jpg", "height": 5, "width": 5}]
 VIDEOS = {"videos": [{"id": 1, "length": 2}], "categories": []}

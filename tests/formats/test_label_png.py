@@ -25,10 +25,10 @@ from PIL import Image
 from random_cases import draws
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
 from curate.formats.png import id_masks, label_png_format
 from curate.formats.png.id_rewriting import CHANNELS, write_ids
+from curate.formats.reading import detect, read
 
 IDS = (1, 2, 7, 15)
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from curate.dataset.table import MaskTable
 from curate.errors import CallError, SourceError
-from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
 from curate.formats.format import ReadOptions
 from curate.formats.png import label_png_format
+from curate.formats.reading import detect, read
 
 HEIGHT, WIDTH = 60, 90
 BOXES = ((5, 5, 20, 30), (30, 10, 20, 20), (10, 50, 40, 15))  # y, x, height, width

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from curate.errors import CallError, SourceError
-from curate.formats import detect, read
 from curate.formats.coco.panoptic_format import FORMAT
 from curate.formats.edits import Edits
+from curate.formats.reading import detect, read
 from curate.rle import to_dense
 
 H, W = 40, 50

@@ -12,7 +12,7 @@ from PIL import Image
 
 import curate
 from curate.errors import CurateError, SourceError
-from curate.formats import dataset_path, detect, read
+from curate.formats.reading import dataset_path, detect, read
 
 
 def panoptic(folder: Path, stem: str = "panoptic_val") -> Path:

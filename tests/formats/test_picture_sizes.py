@@ -15,8 +15,8 @@ from PIL import Image
 
 import curate
 from curate.dataset.table import MaskTable
-from curate.formats import read
 from curate.formats.format import ReadOptions
+from curate.formats.reading import read
 from curate.people.reviews import Reviews
 from curate.store.audit import open_audit
 

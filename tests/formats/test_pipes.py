@@ -13,8 +13,8 @@ import pytest
 from small_datasets import build
 
 from curate.common import files
-from curate.formats import detect
 from curate.formats.edits import Edits
+from curate.formats.reading import detect
 
 KINDS = {
     "amg": ("x/0.png", "x/metadata.csv", "a.json"),

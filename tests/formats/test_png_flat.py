@@ -12,9 +12,9 @@ from mask_files import HEIGHT, WIDTH, counts_of, load_all, mask_at, save_png, sh
 from random_cases import draws
 
 from curate.errors import CallError
-from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
 from curate.formats.png import png_flat_format
+from curate.formats.reading import detect, read
 
 SHAPES = ("ring", "dot", "parts", "corner")
 

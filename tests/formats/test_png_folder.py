@@ -22,9 +22,9 @@ from PIL import Image
 from random_cases import draws
 
 from curate.errors import CallError, SourceError
-from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
 from curate.formats.png import png_folder_format
+from curate.formats.reading import detect, read
 
 GRAY = np.zeros((HEIGHT, WIDTH), np.uint8)
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 import curate
 from curate.errors import CallError, SourceError
-from curate.formats import read
 from curate.formats.format import ReadOptions
+from curate.formats.reading import read
 from curate.store.audit import open_audit
 
 RING = [[2.0, 2.0, 12.0, 2.0, 12.0, 9.0, 2.0, 9.0]]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from curate import rle
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import detect, read
 from curate.formats.edits import Edits
+from curate.formats.reading import detect, read
 from curate.formats.sa1b import sa1b_format
 
 H, W = 30, 40

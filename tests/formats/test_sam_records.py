@@ -23,10 +23,10 @@ from new_masks import HEIGHT, WIDTH, any_json, counts_of, kind_of, masks, pixels
 from random_cases import draws
 
 from curate.errors import CallError, CurateError
-from curate.formats import read
 from curate.formats.amg.amg_format import edit_records
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.json.byte_edits import splice_bytes
+from curate.formats.reading import read
 from curate.formats.sa1b import sa1b_format
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools

@@ -13,7 +13,7 @@ from mask_files import HEIGHT, WIDTH, coco_pixels, load_all, mask_at, shapes, st
 from pycocotools import mask as coco_mask
 
 from curate.errors import CallError, CurateError, SourceError
-from curate.formats import detect, read
+from curate.formats.reading import detect, read
 from curate.formats.sav import sav_format
 
 MANUAL, AUTO = "sav_000001_manual.json", "sav_000001_auto.json"

@@ -18,8 +18,8 @@ from pycocotools import mask as coco_mask
 from random_cases import draws
 
 from curate.errors import CallError, CurateError
-from curate.formats import read
 from curate.formats.edits import Addition, Change, Edits, Stored
+from curate.formats.reading import read
 from curate.formats.sav import sav_format
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools

@@ -25,8 +25,8 @@ from pycocotools import mask as coco_mask
 from random_cases import draws
 
 from curate.errors import CallError, SourceError
-from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
+from curate.formats.reading import detect, read
 from curate.formats.yolo import yolo_format
 from curate.formats.yolo.class_names import class_names, yaml_names
 

@@ -14,9 +14,9 @@ from pycocotools import mask as coco_mask
 
 from curate.dataset.table import MaskTable
 from curate.errors import SourceError
-from curate.formats import detect, read
 from curate.formats.edits import Addition, Change, Edits
 from curate.formats.format import ReadOptions
+from curate.formats.reading import detect, read
 
 SQUARE = "0.1 0.1 0.6 0.1 0.6 0.9 0.1 0.9"
 TRIANGLE = "0.2 0.2 0.8 0.2 0.5 0.7"

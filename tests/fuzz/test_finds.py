@@ -21,7 +21,7 @@ from PIL import Image
 
 import curate
 from curate.errors import AuditError, SourceError
-from curate.formats import read
+from curate.formats.reading import read
 from curate.images import ImageFolder
 from curate.images.quiet_decoders import silence_decoders
 from curate.people.exchange.archives import list_names, read_head

@@ -9,7 +9,7 @@ import pytest
 
 from curate.dataset.table import MaskTable
 from curate.errors import SourceError
-from curate.formats import read
+from curate.formats.reading import read
 from fuzz.checks import WrongSuccess, check_coco, check_tables
 from fuzz.guards import Watch
 from fuzz.inputs import make_input, make_seed

@@ -16,7 +16,7 @@ from scene_segmenter import SceneSegmenter, picture
 
 from curate import rle
 from curate.errors import AuditError, CallError, SourceError
-from curate.formats import detect, read
+from curate.formats.reading import detect, read
 from curate.networks.generation import generate, generating, open_generation, reselect
 from curate.networks.segmenters.segmenter import Answer, Embedding, Prompts
 

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from curate.reporting import write_report
+from curate.reporting.page import write_report
 from curate.store.audit import Audit
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -10,8 +10,7 @@ from scenes import HOSTILE, HandMade, write_audit
 from test_sections import minimal
 
 from curate.errors import AuditError
-from curate.reporting import write_report
-from curate.reporting.page import render
+from curate.reporting.page import render, write_report
 from curate.store.audit_info import SCHEMA_VERSION
 
 

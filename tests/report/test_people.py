@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 import curate
-from curate import api
 from curate.cli import app
 from curate.people.guarantees.certify import Certificate
 from curate.people.guarantees.overrides import compare_with_certificate, describe_overrides
@@ -84,13 +83,13 @@ def audit(tmp_path: Path) -> curate.Audit:
 def test_the_page_says_what_was_certified_and_estimated(audit, tmp_path) -> None:
     assert not people(ReportSource(audit)).anything
     queue = tmp_path / "q.csv"
-    api.write_queue(audit.path, queue, kind="estimate", budget=150)
+    curate.write_queue(audit.path, queue, kind="estimate", budget=150)
     rows = pd.read_csv(queue)
     rows["decision"] = np.where(rows["mask_id"] % 10 == 0, "reject", "accept")
     rows.to_csv(tmp_path / "done.csv", index=False)
-    api.import_decisions(tmp_path / "done.csv", audit.path, reviewer="ann")
-    found = api.certify(audit.path, max_bad=0.15)
-    api.estimate(audit.path)
+    curate.import_decisions(tmp_path / "done.csv", audit.path, reviewer="ann")
+    found = curate.certify(audit.path, max_bad=0.15)
+    curate.estimate(audit.path)
     said = people(ReportSource(curate.open_audit(audit.path)))
     assert said.decided.masks == 150
     assert said.acceptance is not None
@@ -109,13 +108,13 @@ TORN = {"when": "fragment_score < 1", "action": "review", "reason": "in pieces"}
 
 def certified(audit: curate.Audit, folder: Path) -> Certificate:
     """Review a random sample, every tenth mask rejected, and certify; a rule keeps these back."""
-    api.decide(audit.path, policy={"name": "own", "rule": [TORN]})
-    api.write_queue(audit.path, folder / "q.csv", kind="estimate", budget=150)
+    curate.decide(audit.path, policy={"name": "own", "rule": [TORN]})
+    curate.write_queue(audit.path, folder / "q.csv", kind="estimate", budget=150)
     rows = pd.read_csv(folder / "q.csv")
     rows["decision"] = np.where(rows["mask_id"] % 10 == 0, "reject", "accept")
     rows.to_csv(folder / "done.csv", index=False)
-    api.import_decisions(folder / "done.csv", audit.path, reviewer="ann")
-    return api.certify(audit.path, max_bad=0.15)
+    curate.import_decisions(folder / "done.csv", audit.path, reviewer="ann")
+    return curate.certify(audit.path, max_bad=0.15)
 
 
 def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
@@ -162,7 +161,7 @@ def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
     numbers = summary(opened)
     assert numbers["certificate_count"] == int(nobody.sum()) - 4
     text = summary_text(opened, numbers)
-    page = api.report(audit.path).read_text()
+    page = curate.report(audit.path).read_text()
     for sentence in sentences:
         assert sentence in text
         assert sentence in page
@@ -170,7 +169,7 @@ def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
 
 def test_a_void_certificate_is_mentioned_until_there_is_a_new_one(audit, tmp_path) -> None:
     certified(audit, tmp_path)
-    api.decide(audit.path, policy="default")
+    curate.decide(audit.path, policy="default")
     void = "the certificate (at most 15.0% bad, 95% confidence) is void: the policy changed; "
     opened = curate.open_audit(audit.path)
     assert compare_with_certificate(opened) is None

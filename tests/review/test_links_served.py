@@ -22,7 +22,7 @@ from curate.images import ImageFolder
 from curate.people.exchange import write_queue
 from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import open_reviews
-from curate.reporting import write_report
+from curate.reporting.page import write_report
 from curate.store.audit import Audit, open_audit
 
 SECRET = (250, 3, 197)

@@ -109,7 +109,7 @@ def test_masks_of_others_that_nothing_matches():
 
 
 def test_graders_disagree_where_the_consensus_drops_a_mask(data):
-    from curate.formats import read
+    from curate.formats.reading import read
 
     names = ("Allen", "Grader3", "Grader4", "FinalGT")
     sets = {name: read(data / "neurons" / f"{name}.json") for name in names}

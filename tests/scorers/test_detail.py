@@ -93,7 +93,7 @@ def test_a_dataset_without_masks_has_no_reference():
 
 
 def test_real_masks_simplified_have_less_detail(data):
-    from curate.formats import read
+    from curate.formats.reading import read
     from curate.rle import to_dense
 
     table = read(data / "coco_val2017" / "instances.json")[:80]

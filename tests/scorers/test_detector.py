@@ -198,7 +198,7 @@ def test_what_no_mask_explains():
 
 
 def test_dropped_masks_are_found_missing(data):
-    from curate.formats import read
+    from curate.formats.reading import read
 
     folder = data / "coco_val2017"
     table = read(folder / "instances.json")

@@ -149,7 +149,7 @@ def test_masks_of_an_image_that_is_not_listed(tmp_path):
 
 
 def test_real_masks_shifted_score_lower(data):
-    from curate.formats import read
+    from curate.formats.reading import read
 
     folder = data / "coco_val2017"
     table = read(folder / "instances.json")[:60]
@@ -169,7 +169,7 @@ def test_real_masks_shifted_score_lower(data):
 
 
 def test_real_masks_made_wider_or_tighter_are_told_from_what_they_were(data):
-    from curate.formats import read
+    from curate.formats.reading import read
 
     folder = data / "coco_val2017"
     table = read(folder / "instances.json")[:80]

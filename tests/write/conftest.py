@@ -12,7 +12,6 @@ from small_datasets import build
 from write_case import Case
 
 import curate
-from curate import api
 from curate.pipeline.scoring import audit
 from curate.policy.policy import load_policy
 
@@ -70,7 +69,7 @@ def written(
             decided = decide_all_sorts(source)
             shutil.copytree(source.audit, folder / "audit")
             hand_in(source, folder / "audit", decided)
-            api.write(folder / "audit", out, category=default_label(source.kind))
+            curate.write(folder / "audit", out, category=default_label(source.kind))
             made[name] = Written(source, decided, out)
         return made[name]
 

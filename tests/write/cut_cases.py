@@ -20,9 +20,9 @@ import numpy as np
 from drawn_masks import rle_of, runs_of
 
 from curate.errors import CurateError
-from curate.formats import detect, read
 from curate.formats.edits import Edits
 from curate.formats.format import Format
+from curate.formats.reading import detect, read
 from curate.writing.pruning import Expected, write_checked
 
 Files = dict[str, bytes]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cut_cases import cases, check_case
 
-from curate.formats import detect, read
 from curate.formats.edits import Edits
+from curate.formats.reading import detect, read
 
 
 @pytest.mark.parametrize("kind", cases())

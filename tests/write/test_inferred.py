@@ -13,8 +13,8 @@ from inferred_datasets import cases
 
 import curate
 from curate.errors import SourceError
-from curate.formats import detect
 from curate.formats.edits import Change, Edits
+from curate.formats.reading import detect
 from curate.writing.pruning import Expected, write_checked
 
 CASES = {name: build for name, (_, build) in cases().items() if not name.startswith("panoptic")}

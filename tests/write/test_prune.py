@@ -14,10 +14,10 @@ import curate
 import curate.writing.pruning as module
 from curate.common.fingerprint import fingerprint
 from curate.errors import AuditError, CallError, SourceError
-from curate.formats import detect, read
 from curate.formats.format import Format
+from curate.formats.reading import detect, read
 from curate.people.reviews import Reviews
-from curate.writing import prune
+from curate.writing.pruning import prune
 
 Content = dict[str, Any]
 
@@ -107,7 +107,7 @@ def test_an_image_may_lose_all_its_masks_and_a_dataset_too(
     audit = planned(drop_whole_image=True)
     assert prune(audit, tmp_path / "out.json").emptied_images == 1
     assert len(json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["images"]) == 3
-    prune(audit, tmp_path / "none.json", actions=("reject", "accept"))
+    prune(audit, tmp_path / "none.json", drop=("reject", "accept"))
     assert json.loads((tmp_path / "none.json").read_text(encoding="utf-8"))["annotations"] == []
 
 

@@ -16,8 +16,8 @@ from mask_files import save_png
 from PIL import Image
 from small_datasets import KINDS, build
 
-from curate.formats import detect, read
 from curate.formats.edits import Edits
+from curate.formats.reading import detect, read
 
 Tamper = Callable[[Path], None]
 

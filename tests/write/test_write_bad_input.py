@@ -18,7 +18,7 @@ from drawn_masks import encoded
 from mask_files import tree
 
 import curate
-from curate import api, cli
+from curate import cli
 from curate.errors import AuditError, CallError, DuplicateError, SourceError
 from curate.pipeline.scoring import audit
 
@@ -37,7 +37,7 @@ def test_decisions_about_another_version_of_the_source(own_case: Any, tmp_path: 
     audit(first.source, tmp_path / "second")
     shutil.copy(first.audit / "reviews.sqlite", tmp_path / "second")
     with pytest.raises(AuditError, match="another audit") as raised:
-        api.write(tmp_path / "second", first.out)
+        curate.write(tmp_path / "second", first.out)
     assert str(tmp_path / "second" / "reviews.sqlite") in raised.value.where
     assert raised.value.do
     assert not first.out.exists()
@@ -53,7 +53,7 @@ def test_a_source_that_was_moved_is_named_anew(own_case: Any, name: str) -> None
     refused = one.refused(SourceError, where=one.source)
     assert "not there any more" in refused.what
     assert "--source" in refused.do
-    result = api.write(one.audit, one.out, source=moved)
+    result = curate.write(one.audit, one.out, source=moved)
     assert result.counts()["removed_by_people"] == 1
     assert len(curate.read(one.out)) == len(one.table) - 1
 
@@ -92,7 +92,7 @@ def test_places_that_are_taken_or_would_harm_something(case: Any) -> None:
         assert what in one.refused(CallError, where=out, out=out).what
     assert tree(one.source) == before
     (one.folder / "empty").mkdir()  # what holds nothing is free
-    api.write(one.audit, one.folder / "empty")
+    curate.write(one.audit, one.folder / "empty")
     assert len(curate.read(one.folder / "empty")) == len(one.table) - 1
 
 
@@ -107,7 +107,7 @@ def test_provenance_replaces_nothing_of_others(case: Any) -> None:
     text = one.folder / "what.txt"
     assert ".parquet or .json" in one.refused(CallError, where=text, provenance=text).what
     with pytest.raises(CallError, match="needs an output"):
-        api.write(one.audit, provenance=one.folder / "what.json")
+        curate.write(one.audit, provenance=one.folder / "what.json")
 
 
 def test_a_full_disk(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_a_full_disk(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no space left on device" in refused.what
     assert "make room" in refused.do
     monkeypatch.undo()
-    api.write(one.audit, one.out)
+    curate.write(one.audit, one.out)
     assert len(curate.read(one.out)) == len(one.table) - 1
 
 
@@ -140,10 +140,10 @@ def test_an_added_mask_of_an_object_that_has_one_is_asked_about(case: Any) -> No
     assert refused.what.startswith("1 added mask")
     assert "--duplicates drop" in refused.do
     assert "--duplicates keep" in refused.do
-    kept = api.write(one.audit, one.out, duplicates="keep")
+    kept = curate.write(one.audit, one.out, duplicates="keep")
     assert (kept.counts()["added"], kept.counts()["added_left_out"]) == (2, 0)
     assert len(curate.read(one.out)) == len(one.table) + 2
-    dropped = api.write(one.audit, one.folder / "2.json", duplicates="drop")
+    dropped = curate.write(one.audit, one.folder / "2.json", duplicates="drop")
     assert (dropped.counts()["added"], dropped.counts()["added_left_out"]) == (1, 1)
     assert "1" in next(line for line in dropped.text().splitlines() if "left out" in line)
     assert len(curate.read(one.folder / "2.json")) == len(one.table) + 1
@@ -153,7 +153,7 @@ def test_where_the_object_is_rejected_the_added_mask_is_no_duplicate(case: Any) 
     one = case("coco")
     one.say("reject")
     one.add(one.pixels(), "cat")
-    counts = api.write(one.audit, one.out).counts()
+    counts = curate.write(one.audit, one.out).counts()
     assert (counts["removed_by_people"], counts["added"]) == (1, 1)
 
 
@@ -162,7 +162,7 @@ def test_a_category_that_the_dataset_lacks_is_declared(case: Any, name: str) -> 
     one = case(name)
     one.say("fix", category="zebra & co")
     one.add(one.dot(), "zebra & co")
-    api.write(one.audit, one.out)
+    curate.write(one.audit, one.out)
     labels = [mask.label for mask in listed(curate.read(one.out)).values()]
     assert labels.count("zebra & co") == 2
     assert curate.read(one.out).masks["status"].tolist().count("bad_category") == 0
@@ -176,7 +176,7 @@ def test_a_category_that_yaml_cannot_take_safely_goes_to_coco(own_case: Any) -> 
     one.say("fix", category="zebra")
     refused = one.refused(CallError, where="data.yaml")
     assert "--to coco" in refused.do
-    made = api.write(one.audit, one.folder / "out.json", to="coco")
+    made = curate.write(one.audit, one.folder / "out.json", to="coco")
     number = made.changes.renumbered.get(one.mask_id, one.mask_id)
     assert listed(curate.read(made.out))[number].label == "zebra"
 
@@ -198,7 +198,7 @@ def test_a_category_that_the_format_cannot_hold_is_refused(
     assert "zebra" in str(refused) or "no categories" in refused.what
     assert do in refused.do
     if "--to coco" in do:  # then that does it
-        made = api.write(one.audit, one.out, to="coco")
+        made = curate.write(one.audit, one.out, to="coco")
         number = made.changes.renumbered.get(one.mask_id, one.mask_id)
         assert listed(curate.read(one.out))[number].label == "zebra"
 
@@ -207,7 +207,7 @@ def test_added_masks_without_a_category_need_one(case: Any) -> None:
     one = case("coco")
     one.add(one.dot())
     assert "--category" in one.refused(CallError, where=one.source.name).do
-    api.write(one.audit, one.out, category="cat")
+    curate.write(one.audit, one.out, category="cat")
     assert [m.label for m in listed(curate.read(one.out)).values()][-1] == "cat"
 
 
@@ -217,7 +217,7 @@ def test_two_fixes_by_two_people_change_nothing_and_are_counted(case: Any) -> No
     shapes[0][2:9, 3:9] = shapes[1][4:12, 5:20] = True
     for who, mask in zip(("ada", "bob"), shapes, strict=True):
         one.say("fix", segmentation=encoded(mask), reviewer=who)
-    result = api.write(one.audit, one.out)
+    result = curate.write(one.audit, one.out)
     assert result.counts()["unsettled"] == 1
     said = next(line for line in result.text().splitlines() if "not settled" in line)
     assert said.startswith("not settled, left as they were: 1 disputed (see `curate queue")
@@ -226,7 +226,7 @@ def test_two_fixes_by_two_people_change_nothing_and_are_counted(case: Any) -> No
     assert row["reviewers"] == ["ada", "bob"]
     assert one.out.read_bytes() == one.source.read_bytes()
     one.say("fix", segmentation=encoded(shapes[0]), reviewer="cyd")  # two of three agree
-    second = api.write(one.audit, one.folder / "2.json")
+    second = curate.write(one.audit, one.folder / "2.json")
     assert second.counts()["unsettled"] == 0
     written = pixels_of(curate.read(one.folder / "2.json"))[one.mask_id]
     assert (written == shapes[0]).all()
@@ -244,7 +244,7 @@ def test_a_fix_that_is_empty_or_outside_the_image_is_not_taken(case: Any) -> Non
         with pytest.raises(SourceError, match=what) as raised:
             one.say("fix", segmentation=mask)
         assert f"mask {one.mask_id}" in raised.value.where
-    api.write(one.audit, one.out)
+    curate.write(one.audit, one.out)
     assert one.out.read_bytes() == one.source.read_bytes()
 
 
@@ -259,8 +259,8 @@ def test_pixels_that_two_masks_claim_are_asked_about(case: Any) -> None:
     refused = one.refused(CallError, where=one.source)
     assert "--overlap new" in refused.do
     assert masks["source_key"][first] in refused.what
-    dry = api.write(one.audit, overlap="new")
-    result = api.write(one.audit, one.out, overlap="new")
+    dry = curate.write(one.audit, overlap="new")
+    result = curate.write(one.audit, one.out, overlap="new")
     written = pixels_of(curate.read(one.out))
     assert (written[first] == grown).all()
     assert written[other].sum() == 1
@@ -288,7 +288,7 @@ def test_of_a_redrawn_mask_that_yields_to_others_it_is_said_too(case: Any) -> No
     first, other = (int(number) for number in large.index[:2])
     grown = one.pixels(first) | one.pixels(other)
     one.say("fix", first, segmentation=encoded(grown))
-    result = api.write(one.audit, one.out, overlap="old")
+    result = curate.write(one.audit, one.out, overlap="old")
     row = result.as_dict()["moved"][0]
     assert (row["mask_id"], row["change"]) == (first, "redrawn")
     assert row["stored_iou"] == pytest.approx(one.pixels(first).sum() / grown.sum())
@@ -299,7 +299,7 @@ def test_a_dry_run_refuses_what_the_real_one_would(case: Any) -> None:
     one.say("fix", segmentation=encoded(one.dot()), category="zebra")
     for options in ({}, {"overlap": "new"}, {"masks": "polygon"}, {"attributes": True}):
         with pytest.raises(CallError) as dry:
-            api.write(one.audit, **options)
+            curate.write(one.audit, **options)
         real = one.refused(CallError, where="", **options)
         assert str(dry.value) == str(real)
 

@@ -15,7 +15,6 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import curate
-from curate import api
 from curate.pipeline.inputs import Inputs
 from curate.pipeline.scoring import audit
 from curate.policy.policy import load_policy
@@ -27,7 +26,7 @@ def test_categories_without_names_keep_their_numbers(case: Any) -> None:
     assert numbers
     one.say("fix", category="77")
     one.add(one.dot(), None)
-    api.write(one.audit, one.out, to="coco")
+    curate.write(one.audit, one.out, to="coco")
     written = json.loads(one.out.read_bytes())
     found = {one["id"]: one["name"] for one in written["categories"]}
     assert {number: str(number) for number in numbers}.items() <= found.items()
@@ -51,7 +50,7 @@ def test_images_get_the_names_of_their_pictures_where_these_are_known(
     inputs = Inputs(images=tmp_path / "photos") if with_pictures else None
     policy = load_policy({"name": "all"})
     audit(tmp_path / "source", tmp_path / "audit", policy=policy, inputs=inputs)
-    api.write(tmp_path / "audit", tmp_path / "coco.json", to="coco")
+    curate.write(tmp_path / "audit", tmp_path / "coco.json", to="coco")
     written = json.loads((tmp_path / "coco.json").read_bytes())
     names = [one["file_name"] for one in written["images"]]
     assert names == (["sub/a.jpg", "b.png"] if with_pictures else ["a.png", "b.png"])
@@ -71,7 +70,7 @@ def test_coco_evaluates_what_was_written_against_itself_as_perfect(
     one = case(name)
     one.add(one.dot(), None)
     category = {"yolo": "cat", "cvat-bare": "cell"}.get(name)
-    result = api.write(one.audit, one.out.with_suffix(".json"), to="coco", category=category)
+    result = curate.write(one.audit, one.out.with_suffix(".json"), to="coco", category=category)
     truth = COCO(str(result.out))
     content = json.loads(result.out.read_bytes())
     for key in ("images", "annotations", "categories"):
@@ -93,7 +92,7 @@ def test_all_ids_but_0_are_those_of_the_audit_and_the_provenance_has_the_other(c
     assert one.mask_id == 0
     one.say("fix", segmentation=encoded(one.dot()))
     out = one.out.with_suffix(".json")
-    result = api.write(one.audit, out, to="coco")
+    result = curate.write(one.audit, out, to="coco")
     top = int(one.table.masks.index.max()) + 1
     ids = {a["id"] for a in json.loads(out.read_bytes())["annotations"]}
     usable = one.table.masks.index[one.table.masks["area_px"] > 0]
@@ -107,7 +106,7 @@ def test_all_ids_but_0_are_those_of_the_audit_and_the_provenance_has_the_other(c
 def test_classes_of_yolo_are_counted_from_1_in_their_order(case: Any) -> None:
     one = case("yolo")
     out = one.out.with_suffix(".json")
-    api.write(one.audit, out, to="coco")
+    curate.write(one.audit, out, to="coco")
     masks = one.table.masks.dropna(subset=["category"])
     numbers = dict(zip(masks["category"], masks["category_id"] + 1, strict=True))
     listed = {c["name"]: c["id"] for c in json.loads(out.read_bytes())["categories"]}
@@ -129,7 +128,7 @@ def test_polygons_stay_polygons_where_rings_have_exactly_the_pixels(
         one.say("fix", with_hole, segmentation=encoded(ring))
     for masks in ("same", "rle"):
         out = tmp_path / f"{masks}.json"
-        result = api.write(one.audit, out, to="coco", masks=masks)
+        result = curate.write(one.audit, out, to="coco", masks=masks)
         annotations = json.loads(out.read_bytes())["annotations"]
         drawn = {a["id"] for a in annotations if isinstance(a["segmentation"], list)}
         stored = result.as_dict()["stored"]
@@ -148,8 +147,8 @@ def test_polygons_stay_polygons_where_rings_have_exactly_the_pixels(
 @pytest.mark.parametrize("name", ["amg", "png-folder", "yolo"])
 def test_that_masks_get_a_category_is_said_before_and_after(case: Any, name: str) -> None:
     one = case(name)
-    dry = api.write(one.audit, to="coco")
-    done = api.write(one.audit, one.out.with_suffix(".json"), to="coco")
+    dry = curate.write(one.audit, to="coco")
+    done = curate.write(one.audit, one.out.with_suffix(".json"), to="coco")
     content = json.loads(done.out.read_bytes())
     unnamed = [c["id"] for c in content["categories"] if c["name"] == "object"]
     count = sum(a["category_id"] in unnamed for a in content["annotations"])

@@ -36,7 +36,6 @@ from rest import check_rest
 from small_datasets import KINDS
 
 import curate
-from curate import api
 from curate.writing import WriteResult
 
 Prepared = Callable[..., Source]
@@ -149,7 +148,7 @@ def check_contract(source: Source, chance: random.Random) -> None:
         shutil.copytree(source.audit, audit)
         before = content(source.path)
         hand_in(source, audit, decided)
-        result = api.write(audit, out, category=default_label(source.kind))
+        result = curate.write(audit, out, category=default_label(source.kind))
         check_masks(source, out, decided)
         check_rest(source, out, decided)
         check_provenance(source, result, decided)
@@ -182,7 +181,7 @@ def test_without_decisions_every_byte_and_the_version_stay(
 ) -> None:
     source = prepared(name)
     out = tmp_path / f"out{source.path.suffix}"
-    result = api.write(source.audit, out)
+    result = curate.write(source.audit, out)
     assert content(out) == content(source.path)
     assert result.version == result.version_before == curate.version(source.path)
     assert curate.diff(source.path, out).equal
@@ -198,7 +197,7 @@ def test_the_same_decisions_as_one_coco_file(prepared: Prepared, name: str, tmp_
     hand_in(source, tmp_path / "audit", decided)
     out = tmp_path / "out.json"
     label = default_label(source.kind)
-    result = api.write(tmp_path / "audit", out, to="coco", category=label)
+    result = curate.write(tmp_path / "audit", out, to="coco", category=label)
     table = curate.read(out)
     meant = [*kept(source, decided).values(), *added(source, decided)]
     sized = [replace(mask, label=mask.label or "object") for mask in meant]

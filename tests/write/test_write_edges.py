@@ -30,7 +30,6 @@ from PIL import Image
 from small_datasets import build
 
 import curate
-from curate import api
 from curate.errors import AuditError
 from curate.people.reviews import Reviews
 from curate.pipeline.scoring import audit
@@ -71,7 +70,7 @@ def test_masks_without_an_id_are_numbered_by_their_place_and_may_move(
         del content["annotations"][k]["id"]
     path, reviews = audited()
     reviews.add(pd.DataFrame({"mask_id": [50], "action": "reject"}), origin="a test")
-    api.write(path, tmp_path / "out.json")
+    curate.write(path, tmp_path / "out.json")
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["annotations"] == content["annotations"][1:]
 
@@ -86,7 +85,7 @@ def test_a_mask_without_pixels_is_no_obstacle_to_a_new_one_on_its_image(
     new = pd.DataFrame({"image_id": [2], "segmentation": [encoded(mask)]})
     none = pd.DataFrame({"mask_id": [], "action": []})
     reviews.add(none, origin="a test", missing=new)
-    api.write(path, tmp_path / "out.json")
+    curate.write(path, tmp_path / "out.json")
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["annotations"][:-1] == content["annotations"]
     assert written["annotations"][-1]["segmentation"] == rle_of(mask)
@@ -106,14 +105,14 @@ def test_provenance_may_be_asked_for_on_another_disk(
         real(first, second)
 
     monkeypatch.setattr(os, "link", link)
-    api.write(path, tmp_path / "out.json", provenance=other / "what.json")
+    curate.write(path, tmp_path / "out.json", provenance=other / "what.json")
     monkeypatch.undo()
     rows = json.loads((other / "what.json").read_text())["masks"]
     assert [row["change"] for row in rows] == ["kept"] * 5 + ["removed"]
     assert [p.name for p in other.iterdir()] == ["what.json"]
     (tmp_path / "file").write_text("")
     with pytest.raises(AuditError, match="it cannot be written"):
-        api.write(path, tmp_path / "2.json", provenance=tmp_path / "file" / "what.json")
+        curate.write(path, tmp_path / "2.json", provenance=tmp_path / "file" / "what.json")
     assert not (tmp_path / "2.json").exists()
 
 
@@ -125,9 +124,9 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(
     decided, label = decide_all_sorts(source), default_label(source.kind)
     shutil.copytree(source.audit, tmp_path / "audit")
     hand_in(source, tmp_path / "audit", decided)
-    dry = api.write(tmp_path / "audit", category=label)
+    dry = curate.write(tmp_path / "audit", category=label)
     assert [p.name for p in tmp_path.iterdir()] == ["audit"]
-    done = api.write(tmp_path / "audit", tmp_path / "out", category=label)
+    done = curate.write(tmp_path / "audit", tmp_path / "out", category=label)
     assert dry.counts() == done.counts()
     said = json.loads(orjson.dumps(dry.as_dict(), option=orjson.OPT_SERIALIZE_NUMPY))
     assert said["dry_run"] is True
@@ -151,7 +150,7 @@ def test_masks_that_wait_for_review_go_where_that_is_asked_for(
     waiting = decided.of("disagree")
     label = default_label(source.kind)
     out = tmp_path / f"out{source.path.suffix}"
-    result = api.write(tmp_path / "audit", out, drop=("reject", "review"), category=label)
+    result = curate.write(tmp_path / "audit", out, drop=("reject", "review"), category=label)
     meant = [mask for n, mask in kept(source, decided).items() if n not in waiting]
     assert Counter(listed(curate.read(out)).values()) == Counter(meant + added(source, decided))
     counts = result.counts()
@@ -170,7 +169,7 @@ def test_what_is_noted_in_the_dataset_is_all_that_attributes_change(
     shutil.copytree(source.audit, tmp_path / "audit")
     hand_in(source, tmp_path / "audit", decided)
     results = [
-        api.write(tmp_path / "audit", tmp_path / f"{k}.json", category="cat", attributes=bool(k))
+        curate.write(tmp_path / "audit", tmp_path / f"{k}.json", category="cat", attributes=bool(k))
         for k in range(2)
     ]
     plain, noted = (json.loads((tmp_path / f"{k}.json").read_bytes()) for k in range(2))
@@ -193,7 +192,7 @@ def test_outputs_may_have_long_and_strange_names(audited: Any, tmp_path: Path, s
     path, reviews = audited()
     reviews.add(pd.DataFrame({"mask_id": [50], "action": "reject"}), origin="a test")
     out = tmp_path / stem
-    api.write(path, out, provenance=tmp_path / "what.json")
+    curate.write(path, out, provenance=tmp_path / "what.json")
     assert len(curate.read(out)) == 5
     assert not list(tmp_path.glob(".*"))
 
@@ -220,17 +219,17 @@ def test_what_a_single_image_is_called_only_by_its_place_is_no_content(
     audit(source, tmp_path / "audit", policy=load_policy({"name": "all"}))
     table = curate.read(source)
     assert table.images["file_name"].tolist() != [out.stem]
-    result = api.write(tmp_path / "audit", out)
-    assert result.version == result.version_before == api.version(out) == api.version(source)
+    result = curate.write(tmp_path / "audit", out)
+    assert result.version == result.version_before == curate.version(out) == curate.version(source)
     gone = int(table.masks.index[0])
     reviews = Reviews(curate.open_audit(tmp_path / "audit"))
     reviews.add(pd.DataFrame({"mask_id": [gone], "action": "reject"}), origin="a test")
-    second = api.write(tmp_path / "audit", out.with_stem("again"))
-    assert second.version == api.version(out.with_stem("again")) != result.version
+    second = curate.write(tmp_path / "audit", out.with_stem("again"))
+    assert second.version == curate.version(out.with_stem("again")) != result.version
     found = curate.diff(source, out.with_stem("again"))
     assert found.masks["change"].tolist() == ["removed"]
     assert not len(found.images)
-    api.write(tmp_path / "audit", tmp_path / "coco.json", to="coco")
+    curate.write(tmp_path / "audit", tmp_path / "coco.json", to="coco")
     assert curate.diff(source, tmp_path / "coco.json").masks["change"].tolist() == ["removed"]
 
 
@@ -245,7 +244,7 @@ def test_pandas_keeps_large_ids_of_the_provenance_exact(
     row = {"image_id": 1, "segmentation": encoded(mask), "category": "cell"}
     none = pd.DataFrame({"mask_id": [], "action": []})
     reviews.add(none, origin="a test", missing=pd.DataFrame([row]))
-    result = api.write(path, tmp_path / "out.json")
+    result = curate.write(path, tmp_path / "out.json")
     rows = pd.read_parquet(result.provenance)
     assert large in rows["mask_id"].tolist()
     assert rows["mask_id"].isna().sum() == 1

@@ -21,7 +21,7 @@ import pytest
 from drawn_decisions import Source, decide_all_sorts, default_label, hand_in
 from mask_files import tree
 
-from curate import api
+import curate
 from curate.common import files
 from curate.errors import AuditError
 
@@ -64,7 +64,7 @@ class Job:
         return ["write", str(self.audit), "--out", str(self.out), "--category", self.category]
 
     def write(self) -> None:
-        api.write(self.audit, self.out, category=self.category)
+        curate.write(self.audit, self.out, category=self.category)
 
     def check_all_or_nothing(self, before: dict[str, bytes]) -> None:
         """What stands at its place is right; the source is as it was."""

@@ -16,7 +16,6 @@ import pytest
 from mask_files import tree
 
 import curate
-from curate import api
 from curate.errors import AuditError, CallError, SourceError
 from curate.people.reviews import current_plan
 from curate.pipeline.scoring import audit
@@ -57,13 +56,13 @@ def test_the_later_of_two_writes_to_one_place_leaves_all_alone(
     def name_after_another(*arguments: Any, **named: Any) -> None:
         monkeypatch.setattr(writer, "name_both", naming.name_both)
         one.say("reject", int(one.table.masks.index[1]))
-        both.append(api.write(one.audit, one.out))
+        both.append(curate.write(one.audit, one.out))
         both.append((content(one.out), note_of(one.out).read_bytes()))
         naming.name_both(*arguments, **named)
 
     monkeypatch.setattr(writer, "name_both", name_after_another)
     with pytest.raises(CallError, match="it exists already") as raised:
-        api.write(one.audit, one.out)
+        curate.write(one.audit, one.out)
     assert raised.value.where == str(one.out)
     assert both[0].counts()["removed_by_people"] == 2
     assert (content(one.out), note_of(one.out).read_bytes()) == both[1]
@@ -83,13 +82,13 @@ def test_pruning_names_nothing_twice(case: Any, name: str, monkeypatch: pytest.M
 
     def name_after_another(made: Path, out: Path) -> None:
         monkeypatch.setattr(pruning, "name_dataset", naming.name_dataset)
-        api.prune(one.audit, out)
+        curate.prune(one.audit, out)
         (out / "mine" if out.is_dir() else out).write_text("mine")
         naming.name_dataset(made, out)
 
     monkeypatch.setattr(pruning, "name_dataset", name_after_another)
     with pytest.raises(CallError, match="it exists already"):
-        api.prune(one.audit, one.out)
+        curate.prune(one.audit, one.out)
     assert (one.out / "mine" if one.out.is_dir() else one.out).read_text() == "mine"
 
 
@@ -138,13 +137,13 @@ def test_a_provenance_left_by_a_killed_write_is_renewed(case: Any, ending: str, 
     one = case("coco")
     one.say("reject")
     note = one.folder / f"what{ending}"
-    api.write(one.audit, one.out, provenance=note)
+    curate.write(one.audit, one.out, provenance=note)
     left = as_if_killed(one, note, dead)
     one.say("reject", int(one.table.masks.index[1]))
-    api.write(one.audit, one.out, provenance=note)
+    curate.write(one.audit, one.out, provenance=note)
     assert not left.exists()
     other = one.folder / f"other{ending}"
-    api.write(one.audit, one.folder / "2.json", provenance=other)
+    curate.write(one.audit, one.folder / "2.json", provenance=other)
     assert note.read_bytes() == other.read_bytes()
 
 
@@ -153,9 +152,9 @@ def test_a_provenance_of_the_same_write_is_no_obstacle_and_of_another_is(case: A
     one = case("coco")
     one.say("reject")
     note = one.folder / "what.parquet"
-    api.write(one.audit, one.out, provenance=note)
+    curate.write(one.audit, one.out, provenance=note)
     one.out.unlink()
-    api.write(one.audit, one.out, provenance=note)
+    curate.write(one.audit, one.out, provenance=note)
     before = note.read_bytes()
     one.out.unlink()
     one.say("reject", int(one.table.masks.index[1]))
@@ -171,7 +170,7 @@ def test_a_write_that_still_runs_is_left_alone(case: Any) -> None:
     one = case("coco")
     one.say("reject")
     note = one.folder / "what.parquet"
-    api.write(one.audit, one.out, provenance=note)
+    curate.write(one.audit, one.out, provenance=note)
     left = as_if_killed(one, note, os.getpid())
     one.say("reject", int(one.table.masks.index[1]))
     one.refused(CallError, where=note, provenance=note)
@@ -188,7 +187,7 @@ def test_temporary_files_of_killed_processes_are_removed_from_the_audit(
     for name in names:
         (one.audit / name).write_bytes(b"half")
     one.say("reject")
-    api.write(one.audit)
+    curate.write(one.audit)
     assert sorted(p.name for p in one.audit.glob(".*")) == sorted(names[1:])
 
 
@@ -232,7 +231,7 @@ def test_a_source_may_be_called_as_the_provenance_is(own_case: Any, tmp_path: Pa
     shutil.move(one.source, source)
     audit(source, tmp_path / "named-audit", policy=load_policy({"name": "all"}))
     note = tmp_path / "what.json"
-    api.write(tmp_path / "named-audit", one.out, provenance=note)
+    curate.write(tmp_path / "named-audit", one.out, provenance=note)
     assert one.out.read_bytes() == source.read_bytes()
     assert note.read_bytes().startswith(b'{"about"')
 
@@ -241,7 +240,7 @@ def test_a_single_file_that_was_moved_must_keep_its_name(own_case: Any) -> None:
     one = own_case("coco")
     one.say("reject")
     moved = one.source.rename(one.source.with_name("other.json"))
-    for verb in (api.write, api.prune):
+    for verb in (curate.write, curate.prune):
         with pytest.raises(SourceError, match="its name differs from that") as raised:
             verb(one.audit, one.out, source=moved)
         assert one.source.name in raised.value.do
@@ -264,10 +263,10 @@ def test_advice_fits_what_the_system_says(case: Any, monkeypatch: pytest.MonkeyP
 def test_the_provenance_beside_a_dataset_that_is_gone_is_renewed(case: Any) -> None:
     one = case("coco")
     one.say("reject")
-    api.write(one.audit, one.out)
+    curate.write(one.audit, one.out)
     one.out.unlink()
     one.say("reject", int(one.table.masks.index[1]))
-    api.write(one.audit, one.out)
+    curate.write(one.audit, one.out)
     changes = pq.read_table(note_of(one.out)).to_pandas()["change"]
     assert (changes == "removed").sum() == 2
 
@@ -293,7 +292,7 @@ def test_an_audit_that_cannot_be_written_can_be_read(
 
     monkeypatch.setattr(os, "access", refuse)
     monkeypatch.setattr(current_plan, "writing", fail)
-    counts = api.write(one.audit, one.out).counts()
+    counts = curate.write(one.audit, one.out).counts()
     assert (counts["removed_by_people"], counts["added"]) == (1, 1)
     assert curate.diff(one.audit, one.out).masks["change"].tolist() == ["removed", "added"]
     assert tree(one.audit) == before

@@ -21,7 +21,6 @@ from drawn_masks import rasterised
 from PIL import Image
 
 import curate
-from curate import api
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS, LABEL_STUDIO = (ROOT / f".venv-{n}/bin/python" for n in ("tools", "label-studio"))
@@ -85,7 +84,7 @@ def test_label_studios_converter_sees_the_polygons_of_a_written_coco_file(
     shutil.copytree(source.audit, tmp_path / "audit")
     hand_in(source, tmp_path / "audit", decided)
     out = tmp_path / "instances.json"
-    result = api.write(tmp_path / "audit", out, masks="polygon", category="cat")
+    result = curate.write(tmp_path / "audit", out, masks="polygon", category="cat")
     assert result.stored is not None
     assert result.stored.runs == 0
     assert result.stored.seams > 0

@@ -13,7 +13,6 @@ from drawn_decisions import Source, pixels_of
 from drawn_masks import encoded
 
 import curate
-from curate import api
 from curate.errors import CurateError
 from curate.people.reviews import Reviews
 
@@ -58,7 +57,7 @@ class Case:
         """Write, see that it is refused and leaves nothing, and return why."""
         before = sorted(self.folder.rglob("*"))
         with pytest.raises(kind) as raised:
-            api.write(self.audit, options.pop("out", self.out), **options)
+            curate.write(self.audit, options.pop("out", self.out), **options)
         assert str(where) in raised.value.where
         assert raised.value.do
         assert "\n" not in str(raised.value)

@@ -20,7 +20,7 @@ import traceback
 from contextlib import suppress
 
 import curate
-from curate import api, cli
+from curate import cli
 from curate.common import files
 from curate.errors import CurateError
 
@@ -57,7 +57,7 @@ def run(limit: int | None, kill_at: int | None, arguments: list[str]) -> int:
 source, audit = sys.argv[1:]
 curate.diff(source, source)
 with suppress(CurateError):  # a format may ask for a category first
-    api.write(audit)
+    curate.write(audit)
 print("ready", flush=True)
 for line in sys.stdin:
     limit, kill_at, kill_after, *arguments = json.loads(line)

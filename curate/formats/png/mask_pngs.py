@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from PIL import Image
 
 from curate import rle
 from curate.errors import CallError
@@ -34,8 +35,6 @@ def mask_png(mask: rle.Runs, where: str, foreground: int = 255) -> bytes:
     Raises:
         CallError: The image is larger than any PNG that is read.
     """
-    from PIL import Image
-
     height, width = int(mask.heights[0]), int(mask.widths[0])
     if height * width > MAX_DECODED_PIXELS:
         what = f"a PNG of {width} x {height} pixels is too large to be read again"

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from curate import rle
 from curate.common import files
@@ -136,8 +138,6 @@ def read_pixels(path: Path, header: PngHeader) -> tuple[Pixels, Any]:
         with _decoding():
             kind = _kind(path)
             return _assemble(_pieces(path, header, kind), header, _MOST_WHOLE_BYTES), kind.colors
-    from PIL.PngImagePlugin import PngImageFile
-
     # Image.open would refuse or warn by its own limit on the size; ours is checked above.
     with (
         _decoding(),
@@ -223,8 +223,6 @@ def _kind(path: Path) -> _PngMode:
 def _pieces(
     path: Path, header: PngHeader, kind: _PngMode
 ) -> Iterator[tuple[png_rows.Strip, Pixels]]:
-    from PIL import Image
-
     bits = header.depth * CHANNELS[header.color]
     for strip in png_rows.strips(path, _STRIP_PIXELS * bits // 8):
         size, data = (strip.width, len(strip.rows)), strip.rows.tobytes()
@@ -374,8 +372,6 @@ def read_picture(path: Path) -> PngInfo:
         PictureProblem: It is ``missing``, ``unreadable`` or of ``invalid_size``; these are words of
             the images table.
     """
-    from PIL import Image
-
     try:
         with quiet_pillow(), _no_limit(), Image.open(path) as picture:
             width, height = picture.size
@@ -396,8 +392,6 @@ def read_picture(path: Path) -> PngInfo:
 @contextmanager
 def _no_limit() -> Iterator[None]:
     """Let Pillow open a picture of any size: only the header is read."""
-    from PIL import Image
-
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from curate.common.arrays import AnyArray, IntArray
 from curate.formats.edits import Edits
@@ -92,8 +93,6 @@ def _other_chunks(data: bytes) -> list[bytes]:
 
 
 def _pixels(path: Path) -> AnyArray:
-    from PIL import Image
-
     with quiet_pillow(), Image.open(path) as image:  # it has been read before
         return np.asarray(image)
 

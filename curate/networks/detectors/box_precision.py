@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from curate.common.arrays import FloatArray
 from curate.networks.detectors.detections import Detections
@@ -38,9 +40,6 @@ def average_precision(truth: Sequence[FloatArray], found: Sequence[Detections]) 
         truth: For each image its boxes, shape (n, 4), XYWH.
         found: Detections in the same images.
     """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
     n = len(truth)
     if not sum(len(boxes) for boxes in truth):
         return BoxPrecision(np.nan, np.nan, np.nan)

@@ -7,6 +7,7 @@ safetensors, and the rest as JSON in its header.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -180,8 +181,6 @@ class _TrainingRun:
     """State of a training: model, averaged weights, optimiser."""
 
     def __init__(self, start: InitialDetector, schedule: DetectorSchedule, device: Device) -> None:
-        import copy
-
         torch = import_optional("torch", "train-detector")
         self.start, self.schedule, self.device = start, schedule, device
         self.model = start.model.to(device.name).train()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from curate.common import files
 from curate.common.ranges import check_numbers
 from curate.networks.detectors.preprocessing import DetectorInput, read_input
@@ -152,8 +154,6 @@ def save_detector(start: InitialDetector, model: Any, folder: Path) -> None:
         model: The trained model.
         folder: Made if it is not there.
     """
-    import orjson
-
     with silence_library():
         files.announce_library_write(folder)
         model.save_pretrained(folder)

@@ -6,16 +6,27 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 
 from curate.common import files
 from curate.common.locks import hold_directory
+from curate.common.paths import AnyPath, as_path, check_folder
 from curate.common.progress import Progress
 from curate.errors import CallError, SourceError
 from curate.images import ImageFolder
+from curate.networks.detectors.detections import hash_pixels
+from curate.networks.detectors.detector_training import DetectorSchedule, EpochResult, fit_detector
+from curate.networks.detectors.initial_weights import (
+    DEFAULT_SIZE,
+    InitialDetector,
+    build_untrained,
+    load_pretrained,
+    save_detector,
+)
 from curate.networks.detectors.training_folder import (
     RecordHeader,
     Training,
@@ -23,17 +34,14 @@ from curate.networks.detectors.training_folder import (
     claim_folder,
     fingerprint_training,
 )
+from curate.networks.detectors.training_images import DetectorImage, split, split_into_folds
 from curate.networks.detectors.training_record import RECORD, WORK
-from curate.people.reviews.current_plan import read_added_masks
+from curate.networks.runtime.devices import choose_device
+from curate.people.reviews.current_plan import open_audit, read_added_masks
 from curate.rle import bbox, decode_counts
-from curate.store.audit import Audit
+from curate.store.audit import AnyAudit, Audit
 from curate.store.audit_files import write_json
 from curate.store.known_pictures import open_pictures
-
-if TYPE_CHECKING:
-    from curate.networks.detectors.detector_training import DetectorSchedule, EpochResult
-    from curate.networks.detectors.initial_weights import InitialDetector
-    from curate.networks.detectors.training_images import DetectorImage
 
 MIN_IMAGES = 10
 """With fewer images there is nothing to learn from, or nothing to try it on."""
@@ -44,11 +52,19 @@ _BOX = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
 
 
 def train_detector(
-    audit: Audit,
-    out: Path,
+    audit: AnyAudit,
+    out: AnyPath,
     *,
-    settings: TrainingSettings | None = None,
-    images: Path | None = None,
+    start: str | None = None,
+    size: int | None = None,
+    folds: int = 1,
+    held_out: float = 0.2,
+    epochs: int = 100,
+    patience: int = 15,
+    batch: int = 8,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    images: AnyPath | None = None,
     device: str | None = None,
     restart: bool = False,
     progress: Progress | None = None,
@@ -59,9 +75,19 @@ def train_detector(
     one is returned as it is.
 
     Args:
-        audit: A finished one.
+        audit: The audit, or its directory.
         out: The detector's folder; new, empty, or an earlier training's with the same settings.
-        settings: Initial weights, hyperparameters, held-out images.
+        start: Weights to start from, a folder or a hub name; None starts a small RT-DETR from
+            nothing.
+        size: Height and width of the input in pixels; the start's own, or 512, if None.
+        folds: 1 trains one detector and holds ``held_out`` of the images out; K trains K, each on
+            all but its own K-th, so that every mask can be confirmed by one that never saw it.
+        held_out: Share of the images that is held out where there is one fold.
+        epochs: Most rounds over the images.
+        patience: Rounds without a better held-out precision after which it ends.
+        batch: Images a step.
+        learning_rate: 0.001 from nothing and 0.0001 from weights, if None.
+        seed: Of the split, the order, the augmentation and first weights.
         images: Folder of the pictures; the one that the audit was given, if None.
         device: torch's name of it; the first GPU, else the CPU, if None.
         restart: Delete an earlier training in ``out``.
@@ -72,11 +98,21 @@ def train_detector(
         SourceError: The initial weights, the pictures, or the checkpoint cannot be used.
         AuditError: ``out`` holds something else, or another training.
     """
-    from curate.networks.runtime.devices import choose_device
-
-    settings = settings or TrainingSettings()
+    settings = TrainingSettings(
+        start=start,
+        size=size,
+        folds=folds,
+        held_out=held_out,
+        epochs=epochs,
+        patience=patience,
+        batch=batch,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    check_folder(images)
+    audit, out = open_audit(audit), as_path(out)
     schedule, place = settings.schedule(), choose_device(device)
-    scenes, left_out = read_accepted(audit, open_images(audit, images), progress)
+    scenes, left_out = read_accepted(audit, open_images(audit, as_path(images)), progress)
     needed = max(MIN_IMAGES, 2 * settings.folds if settings.folds > 1 else 0)
     if len({scene.group for scene in scenes}) < needed:
         raise CallError(
@@ -121,12 +157,6 @@ def _epoch_progress(
 def _initial_detector(
     settings: TrainingSettings, scenes: Sequence[DetectorImage]
 ) -> InitialDetector:
-    from curate.networks.detectors.initial_weights import (
-        DEFAULT_SIZE,
-        build_untrained,
-        load_pretrained,
-    )
-
     if settings.start is not None:
         return load_pretrained(settings.start, size=settings.size)
     most = max(len(scene.boxes) for scene in scenes)
@@ -143,11 +173,6 @@ def _train_fold(
     shown: Callable[[EpochResult], None],
 ) -> dict[str, Any]:
     """Train one detector into a folder, or return the record of one that is there."""
-    import orjson
-
-    from curate.networks.detectors.detector_training import fit_detector as train
-    from curate.networks.detectors.initial_weights import save_detector
-
     if (target / RECORD).is_file():  # an earlier run of several folds came this far
         _remove_checkpoints(target)
         return dict(orjson.loads((target / RECORD).read_bytes()))
@@ -155,7 +180,9 @@ def _train_fold(
     work = target / WORK
     files.mkdir(work, parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.safetensors"
-    trained = train(sides, start, schedule, about.device, checkpoint=checkpoint, progress=shown)
+    trained = fit_detector(
+        sides, start, schedule, about.device, checkpoint=checkpoint, progress=shown
+    )
     if (work / "model").exists():  # a killed run may have left half a file there
         files.remove_tree(work / "model")
     save_detector(start, trained.model, work / "model")
@@ -184,9 +211,6 @@ def read_accepted(
     audit: Audit, folder: ImageFolder, progress: Progress | None
 ) -> tuple[list[DetectorImage], list[int]]:
     """Return images with accepted masks, and the ids of those whose picture does not open."""
-    from curate.networks.detectors.detections import hash_pixels
-    from curate.networks.detectors.training_images import DetectorImage
-
     rows, boxes = _accepted_boxes(audit)
 
     def key_of(row: Any) -> str | None:
@@ -285,8 +309,6 @@ def split_folds(
     scenes: Sequence[DetectorImage], settings: TrainingSettings
 ) -> Iterator[tuple[list[DetectorImage], list[DetectorImage]]]:
     """Yield training images and held-out images of each detector."""
-    from curate.networks.detectors.training_images import split, split_into_folds
-
     if settings.folds == 1:
         yield split(scenes, held_out=settings.held_out, seed=settings.seed)
         return

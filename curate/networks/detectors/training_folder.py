@@ -9,38 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 
 from curate import __version__
 from curate.common import files
 from curate.common.own_records import check_directory, describe_differences
 from curate.common.ranges import check_numbers
 from curate.errors import AuditError
+from curate.networks.detectors.detector_training import DetectorSchedule
 from curate.networks.detectors.training_record import RECORD, WORK
 from curate.store.audit import Audit
 
 if TYPE_CHECKING:
-    from curate.networks.detectors.detector_training import DetectorSchedule, TrainedDetector
+    from curate.networks.detectors.detector_training import TrainedDetector
     from curate.networks.detectors.training_images import DetectorImage
     from curate.networks.runtime.devices import Device
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings of detector training on an audit.
-
-    Attributes:
-        start: Weights to start from, a folder or a hub name; None starts a small RT-DETR from
-            nothing.
-        size: Height and width of the input in pixels; the start's own, or 512, if None.
-        folds: 1 trains one detector and holds ``held_out`` of the images out; K trains K, each on
-            all but its own K-th, so that every mask can be confirmed by one that never saw it.
-        held_out: Share of the images that is held out where there is one fold.
-        epochs: Most rounds over the images.
-        patience: Rounds without a better held-out precision after which it ends.
-        batch: Images a step.
-        learning_rate: 0.001 from nothing and 0.0001 from weights, if None.
-        seed: Of the split, the order, the augmentation and first weights.
-    """
+    """Settings of detector training; arguments of :func:`curate.train_detector` all."""
 
     start: str | None = None
     size: int | None = None
@@ -61,8 +49,6 @@ class TrainingSettings:
         Raises:
             CallError: A number is out of range.
         """
-        from curate.networks.detectors.detector_training import DetectorSchedule
-
         rate = self.learning_rate or (1e-3 if self.start is None else 1e-4)
         return DetectorSchedule(self.epochs, self.patience, self.batch, rate, self.seed)
 
@@ -192,8 +178,6 @@ def claim_folder(
     out: Path, settings: TrainingSettings, identity: str, restart: bool
 ) -> dict[str, Any] | None:
     """Prepare ``out`` for a training; return the record of one that is finished already."""
-    import orjson
-
     own = {"config.json", "preprocessor_config.json", "model.safetensors", RECORD, WORK}
     folds = {f"fold-{k}" for k in range(1, 101)}
     names = check_directory(out, {RECORD, WORK, "fold-1"}, own | folds)

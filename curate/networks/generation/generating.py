@@ -36,6 +36,7 @@ from curate.networks.generation.generation_folder import (
 from curate.networks.generation.mask_candidates import ImageTimings, PromptRun, propose
 from curate.networks.generation.mask_choice import REASONS, select_masks
 from curate.networks.generation.recipe import Recipe, load_recipe
+from curate.networks.loading import load_segmenter
 from curate.networks.runtime.devices import AdaptiveBatches
 from curate.networks.segmenters.segmenter import Segmenter
 
@@ -234,8 +235,6 @@ def _open(out: Path, states: tuple[str, ...]) -> Generation:
 def _load(segmenter: str | Segmenter, device: str | None) -> Segmenter:
     if not isinstance(segmenter, str | Path):
         return segmenter
-    from curate.networks.loading import load_segmenter
-
     return load_segmenter(str(segmenter), device=device)
 
 

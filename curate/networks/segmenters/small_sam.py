@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from curate.common.arrays import ByteArray, Float32Array
 from curate.errors import CallError
@@ -106,8 +107,6 @@ def prepare_image(image: ByteArray, side: int) -> tuple[Float32Array, Frame]:
     Returns:
         Shape (3, side, side), float32; how the image lies in it.
     """
-    from PIL import Image
-
     frame = Frame.longest_side(image.shape[0], image.shape[1], side)
     small = Image.fromarray(image).resize(
         (frame.resized_width, frame.resized_height), Image.Resampling.BILINEAR

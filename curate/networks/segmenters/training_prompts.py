@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from curate import rle
 from curate.common.arrays import BoolArray, ByteArray, Float32Array, IntArray
@@ -92,8 +93,6 @@ def draw_sample(
 
 def _objects(scene: Scene, frame: Frame, most: int, random: np.random.Generator) -> Float32Array:
     """Return some of a scene's masks in the input, as shares of its pixels."""
-    from PIL import Image
-
     _, masks = scene
     picked = random.permutation(len(masks))[:most].tolist()
     size = (frame.resized_width, frame.resized_height)

@@ -18,7 +18,7 @@ import pandas as pd
 from curate.common import files
 from curate.common.arrays import BoolArray, IntArray
 from curate.errors import CallError, SourceError
-from curate.formats import dataset_path, detect
+from curate.formats.reading import dataset_path, detect
 from curate.people.reviews.review_file import Reviews, has_reviews
 
 _MIN_SHARE = 0.5

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from curate.common import files
 from curate.common.arrays import ByteArray
@@ -225,8 +226,6 @@ def save_picture(folder: RecentPictures, view: ExportedView, target: Path) -> bo
     if found is not None and _suffix(found.name) == target.suffix and _is_copyable(folder, view):
         copy_file(found, target)
         return True
-    from PIL import Image
-
     pixels = folder.piece(view.file_name, (view.height, view.width), view.box)
     if pixels is None:
         return False

@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 import pandas as pd
 
+from curate.dataset.notes import short_version
 from curate.dataset.table import plain
-from curate.dataset.version_id import short
 from curate.errors import CallError, SourceError
 from curate.formats.format import check_new
 from curate.people.exchange.registry import REGISTRY, ExportOptions, QueueWriter
@@ -72,7 +72,7 @@ def check_version(audit: Audit, named: Iterable[object], where: str) -> None:
     own = dataset_version(audit)
     texts = {str(one) for one in named if isinstance(one, str | int)}
     spelled = (text.strip().lower() for text in texts)
-    found = {short(text) for text in spelled if _ID.fullmatch(text)}
+    found = {short_version(text) for text in spelled if _ID.fullmatch(text)}
     other = sorted(found - {own})
     if own is None or not other:
         return
@@ -110,7 +110,7 @@ def write_queue(
 
     Args:
         audit: The audit it is of.
-        rows: What :func:`curate.people.queues.population.rank_queue` or a draw gave.
+        rows: What :func:`curate.queue` or a draw gave.
         out: The file or folder; it must not exist.
         format: The tool's name; None takes it from the path's ending (".json" is "json").
         slot: Only what the first (0) or the second person (1) of an overlap gets; all if None.

@@ -61,7 +61,7 @@ class QueueWriter:
     Attributes:
         title: Its name for people.
         write: (audit, rows, path, how) to the number of masks written. ``rows`` is what
-            :func:`curate.people.queues.population.rank_queue` or a draw gave. The path is new; it
+            :func:`curate.queue` or a draw gave. The path is new; it
             is written whole or not at all.
         check: Raises where it cannot be written as asked for: called before masks are drawn, so
             that no draw is recorded that nobody ever sees.

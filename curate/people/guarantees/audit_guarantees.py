@@ -9,7 +9,6 @@ import pandas as pd
 
 from curate.common.pool import Pool
 from curate.errors import AuditError
-from curate.people.guarantees.certificate_texts import certificate_dict, estimate_dict
 from curate.people.guarantees.certify import Certificate, certify, project_share
 from curate.people.guarantees.estimate import Estimate, estimate, gather_images
 from curate.people.guarantees.reviewed_sample import Population, ReviewedSample, gather_sample
@@ -25,19 +24,6 @@ from curate.store.audit_sql import column_types, population_sql
 
 MORE_REVIEWS = 100
 """Further reviews whose worth is told."""
-
-
-@dataclass(frozen=True)
-class SampleOptions:
-    """Options of reading a sample out of people's decisions.
-
-    Attributes:
-        unit: "mask" or "image", where both were drawn.
-        settings: How disagreement is resolved and which fixes are good; None: as the audit has it.
-    """
-
-    unit: str | None = None
-    settings: DecisionSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +57,12 @@ class CertificationResult:
     share_after_more: float
 
 
-def read_sample(audit: Audit, question: SampleOptions, *, by_rules: bool) -> AuditSample:
+def read_sample(audit: Audit, unit: str | None, *, by_rules: bool) -> AuditSample:
     """Read a reviewed random sample of an audit, and its population.
 
     Args:
         audit: The audit.
-        question: How decisions are read.
+        unit: "mask" or "image", where both were drawn; None where one was.
         by_rules: Whether quality is NaN for masks that a rule of the policy keeps from being
             accepted, whatever their quality: they are no part of what a threshold accepts.
 
@@ -85,10 +71,10 @@ def read_sample(audit: Audit, question: SampleOptions, *, by_rules: bool) -> Aud
     """
     reviews = open_reviews(audit)
     draws = read_recorded_draws(reviews)
-    settings = question.settings or DecisionSettings.of(audit.info)
+    settings = DecisionSettings.of(audit.info)
     labels = reviews.resolve_labels(settings.rule, settings.good_iou)
     masks = _read_population(audit, by_rules)
-    sample = gather_sample(draws, labels, masks, len(masks), unit=question.unit)
+    sample = gather_sample(draws, labels, masks, len(masks), unit=unit)
     population = Population(
         masks["quality_score"].to_numpy(np.float64), masks["image_id"].to_numpy(np.int64)
     )
@@ -119,7 +105,7 @@ def certify_audit(
     max_bad: float = 0.05,
     confidence: float = 0.95,
     looks: int = 1,
-    question: SampleOptions | None = None,
+    unit: str | None = None,
 ) -> CertificationResult:
     """Certify an acceptance; see :func:`curate.people.guarantees.certify.certify`. Nothing is
     written.
@@ -127,16 +113,14 @@ def certify_audit(
     Raises:
         CurateError: There is no random sample, or it is too small; gives the size needed.
     """
-    found = read_sample(audit, question or SampleOptions(), by_rules=True)
+    found = read_sample(audit, unit, by_rules=True)
     asked = {"max_bad": max_bad, "confidence": confidence}
     certificate = certify(found.sample, found.population, looks=looks, **asked)
     after = project_share(found.sample, found.population, MORE_REVIEWS, **asked)
     return CertificationResult(certificate, max(after, certificate.share))
 
 
-def estimate_audit(
-    audit: Audit, *, confidence: float = 0.95, question: SampleOptions | None = None
-) -> Estimate:
+def estimate_audit(audit: Audit, *, confidence: float = 0.95, unit: str | None = None) -> Estimate:
     """Estimate the dataset's quality; see :func:`curate.people.guarantees.estimate.estimate`.
 
     Missing masks are estimated where images were drawn as a whole. Nothing is written.
@@ -144,7 +128,7 @@ def estimate_audit(
     Raises:
         CurateError: There is no random sample.
     """
-    found = read_sample(audit, question or SampleOptions(), by_rules=False)
+    found = read_sample(audit, unit, by_rules=False)
     reviewed_images = None
     if any(draw.kind == "estimate" and draw.unit == "image" for draw in found.draws):
         images = found.reviews.reviewed_images()["image_id"].to_numpy(np.int64)
@@ -161,7 +145,7 @@ def store_certificate(audit: Audit, found: CertificationResult) -> Audit:
 
     One that certifies nothing is kept too: then nothing is accepted.
     """
-    stated = certificate_dict(found.certificate)
+    stated = found.certificate.as_record()
     stated["share_after_more"] = found.share_after_more
     info = with_certificate(audit.info, stated)
     policy = Policy.from_dict(info.policy or {})
@@ -171,6 +155,6 @@ def store_certificate(audit: Audit, found: CertificationResult) -> Audit:
 
 def store_estimate(audit: Audit, found: Estimate) -> Audit:
     """Write an estimate into ``audit.json``, for the report."""
-    info = replace(audit.info, estimate=estimate_dict(found))
+    info = replace(audit.info, estimate=found.as_record())
     write_info(audit.path, info)
     return Audit(audit.path, info)

@@ -30,10 +30,13 @@ import pandas as pd
 
 from curate.common.arrays import FloatArray
 from curate.common.ranges import check_numbers
+from curate.dataset.notes import finite_or_none
 from curate.errors import CallError
 from curate.people.guarantees.acceptance_tests import ThresholdTests, count_by_threshold
+from curate.people.guarantees.overrides import CertificateOverrides, describe_overrides
 from curate.people.guarantees.reviewed_sample import Population, ReviewedSample
 from curate.people.guarantees.tail_bounds import zero_failures
+from curate.store.audit_records import CertificateRecord
 
 PROMISED_RISK = 0.5
 """Share of the risk put on the threshold that the score promises; the score may be wrong."""
@@ -67,6 +70,7 @@ class Certificate:
         tested: A row a threshold, from strict to lenient: ``threshold``, ``accepted``, ``share``,
             ``bad_share`` (estimated), ``p_value``, ``level`` (what it had), ``certified``.
         notes: What to know about the sample.
+        overrides: How people's decisions stand to the bound; None where nobody has counted.
     """
 
     threshold: float | None
@@ -82,6 +86,71 @@ class Certificate:
     test: str
     tested: pd.DataFrame
     notes: tuple[str, ...]
+    overrides: CertificateOverrides | None = None
+
+    def as_record(self) -> CertificateRecord:
+        """Return the record of it in ``audit.json``; ``tested`` is a list, a dict a threshold."""
+        return {
+            "threshold": self.threshold,
+            "accepted": self.accepted,
+            "share": self.share,
+            "max_bad": self.max_bad,
+            "confidence": self.confidence,
+            "reviewed": self.reviewed,
+            "bad_found": self.bad_found,
+            "bad_share": finite_or_none(self.bad_share),
+            "reviews_for_next": self.reviews_for_next,
+            "reviews_needed": self.reviews_needed,
+            "test": self.test,
+            "notes": list(self.notes),
+            "tested": [
+                {
+                    "threshold": float(row["threshold"]),
+                    "accepted": int(row["accepted"]),
+                    "share": float(row["share"]),
+                    "bad_share": finite_or_none(row["bad_share"]),
+                    "p_value": finite_or_none(row["p_value"]),
+                    "level": float(row["level"]),
+                    "certified": bool(row["certified"]),
+                }
+                for row in self.tested.to_dict("records")
+            ],
+        }
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values; ``standing`` is how people's decisions stand to the bound."""
+        standing = {} if self.overrides is None else {"standing": self.overrides.as_dict()}
+        return {**self.as_record(), **standing}
+
+    def text(self) -> str:
+        """Return the certificate in a few lines."""
+        sure = f"with {self.confidence:.0%} confidence at most {self.max_bad:.1%} of them are bad"
+        if self.threshold is None:
+            lines = [
+                f"nothing can be certified: no threshold was found above which {sure}, from "
+                f"{self.reviewed:,} reviewed masks"
+            ]
+            if self.reviews_needed:
+                lines.append(
+                    f"about {self.reviews_needed:,} more reviews of a random sample may do"
+                )
+            else:
+                lines.append(
+                    "even the best masks seem to be too bad for that: no number of reviews do"
+                )
+        else:
+            lines = [
+                f"certified: the {self.accepted:,} masks ({self.share:.1%}) of a quality of at "
+                f"least {self.threshold:.4g}; {sure}",
+                f"from {self.reviewed:,} reviewed masks; among the accepted about "
+                f"{self.bad_share:.1%} are bad",
+            ]
+            if self.reviews_for_next is not None and self.share < 1:
+                lines.append(
+                    f"about {self.reviews_for_next:,} more reviews for the next tenth of the masks"
+                )
+        overrides = [] if self.overrides is None else describe_overrides(self.overrides)
+        return "\n".join([*lines, *self.notes, " ".join(overrides)]).rstrip()
 
 
 def certify(

@@ -18,21 +18,34 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import gammaincinv, stdtrit
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.common.ranges import check_numbers
+from curate.dataset.notes import finite_or_none
 from curate.errors import CallError
 from curate.people.guarantees import intervals
 from curate.people.guarantees.draw_checks import WHERE
 from curate.people.guarantees.reviewed_sample import Population, ReviewedSample
 from curate.people.guarantees.tail_bounds import zero_failures
 from curate.people.reviews.recorded_draws import RecordedDraw
+from curate.store.audit_records import EstimateRecord, IntervalRecord
 
 IOU_LINES = (0.90, 0.75)
 """What IoU with the correction is asked for: the lines of the Segment Anything paper."""
 
 ZERO_FAILURE_BOUNDS = (0.10, 0.05, 0.03, 0.02, 0.01)
 """Shares of bad masks for which the smallest samples are told."""
+
+
+INTERVAL_TITLES = {
+    "good_share": "share of good masks",
+    "iou_over_90_share": "share with IoU over 0.90 with their correction",
+    "iou_over_75_share": "share with IoU over 0.75 with their correction",
+    "missing_per_image": "missing masks per image",
+    "missing_image_share": "share of images that lack a mask",
+}
+"""What the intervals of an estimate are of, by their names."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,29 @@ class Interval:
     width_predicted: float
     unknown: int = 0
 
+    def as_record(self) -> IntervalRecord:
+        """Return plain values."""
+        return {
+            "name": self.name,
+            "value_low": self.value_low,
+            "value_high": self.value_high,
+            "low": self.low,
+            "high": self.high,
+            "method": self.method,
+            "width_reviews": finite_or_none(self.width_reviews),
+            "width_predicted": finite_or_none(self.width_predicted),
+            "unknown": self.unknown,
+        }
+
+    def text(self) -> str:
+        """Return the number with its interval and how it was found."""
+        count = self.name == "missing_per_image"
+        low, high = (f"{v:.3g}" if count else f"{v:.2%}" for v in (self.low, self.high))
+        ends = (self.value_low, self.value_high)
+        value = " to ".join(dict.fromkeys(f"{v:.3g}" if count else f"{v:.2%}" for v in ends))
+        unknown = f", {self.unknown:,} masks unknown" if self.unknown else ""
+        return f"{INTERVAL_TITLES[self.name]}: {value} [{low}, {high}] ({self.method}{unknown})"
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -89,6 +125,33 @@ class Estimate:
     def frame(self) -> pd.DataFrame:
         """Return the intervals as a table, a row each."""
         return pd.DataFrame([vars(found) for found in self.intervals.values()])
+
+    def as_record(self) -> EstimateRecord:
+        """Return plain values."""
+        return {
+            "confidence": self.confidence,
+            "masks": self.masks,
+            "reviewed": self.reviewed,
+            "unit": self.unit,
+            "intervals": {name: found.as_record() for name, found in self.intervals.items()},
+            "zero_failures": {f"{share:g}": count for share, count in self.zero_failures.items()},
+            "notes": list(self.notes),
+        }
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values."""
+        return {**self.as_record()}
+
+    def text(self) -> str:
+        """Return the estimate in a few lines."""
+        lines = [
+            f"{self.reviewed:,} of {self.masks:,} masks reviewed; "
+            f"intervals at {self.confidence:.0%}"
+        ]
+        lines += [interval.text() for interval in self.intervals.values()]
+        sizes = ", ".join(f"{share:.0%}: {n:,}" for share, n in self.zero_failures.items())
+        lines.append(f"masks that must all be good to show that at most a share is bad: {sizes}")
+        return "\n".join([*lines, *self.notes])
 
 
 @dataclass(frozen=True)
@@ -245,8 +308,6 @@ def estimate_missing(
 
 
 def _gamma_interval(counts: FloatArray, fraction: float, risk: float) -> tuple[float, float]:
-    from scipy.special import gammaincinv, stdtrit
-
     n, mean = len(counts), float(counts.mean())
     left = max(1 - fraction, 0.0)
     if left == 0:

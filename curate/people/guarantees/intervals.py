@@ -33,6 +33,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.special import betaincinv, stdtrit
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.errors import CallError
@@ -243,8 +244,6 @@ def binomial_interval(
         units: Masks or images in the sample.
         risk: 1 - confidence.
     """
-    from scipy.special import betaincinv, stdtrit
-
     if variance <= 0:
         return value, value
     spread = stdtrit(max(units - 1, 1), 1 - risk / 2) / stdtrit(freedom, 1 - risk / 2)

@@ -33,6 +33,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.special import betaincc, gammaln
 
 from curate.common.arrays import FloatArray
 
@@ -51,8 +52,6 @@ def binomial_cdf(found: Any, trials: Any, chance: Any) -> FloatArray:
         trials: The same; need not be whole.
         chance: The same; in [0, 1].
     """
-    from scipy.special import betaincc
-
     found, trials = np.asarray(found, np.float64), np.asarray(trials, np.float64)
     inside = betaincc(np.maximum(found, 0) + 1, np.maximum(trials - found, _ATOM), chance)
     return np.where(found < 0, 0.0, np.where(found >= trials, 1.0, inside))
@@ -82,8 +81,6 @@ def weighted_tail(found: Any, null: Any, fraction: float) -> FloatArray:
         null: Bad masks in the population, at least; the same shape.
         fraction: The smallest probability with which a mask was drawn.
     """
-    from scipy.special import gammaln
-
     found, null = np.broadcast_arrays(np.asarray(found, np.float64), np.asarray(null, np.float64))
     bound = np.ones(found.shape)
     # At or above the mean nothing is unlikely: the bound is 1 by Jensen's inequality.

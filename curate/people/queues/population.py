@@ -18,10 +18,11 @@ from curate.common.ranges import MOST, check_numbers
 from curate.errors import AuditError, CallError
 from curate.people.queues import sampling
 from curate.people.queues.sampling import POOL_FACTOR, draw_learn
+from curate.people.reviews.current_plan import open_audit
 from curate.people.reviews.recorded_draws import DrawRegistry, RecordedDraw, read_recorded_draws
 from curate.policy.grammar import check_actions
 from curate.policy.plan import ORDER_SQL
-from curate.store.audit import Audit
+from curate.store.audit import AnyAudit, Audit
 from curate.store.audit_sql import (
     column_types,
     has_people,
@@ -40,8 +41,8 @@ _LEADING_COLUMNS = (
 )
 
 
-def rank_queue(
-    audit: Audit,
+def queue(
+    audit: AnyAudit,
     *,
     budget: int | None = None,
     minutes: float | None = None,
@@ -51,7 +52,7 @@ def rank_queue(
     """Return the masks to review, in the plan's order.
 
     Args:
-        audit: A finished audit.
+        audit: The audit, or its directory.
         budget: How many masks at most.
         minutes: How much time people have; with ``budget``, the smaller of both counts.
         seconds_per_mask: How long one mask takes.
@@ -66,6 +67,7 @@ def rank_queue(
         AuditError: The audit has no plan.
     """
     most = queue_size(budget, minutes, seconds_per_mask)
+    audit = open_audit(audit)
     types = column_types(audit)
     if "action" not in types:
         raise AuditError("no mask has an action yet", str(audit.path), "run `curate decide` first")

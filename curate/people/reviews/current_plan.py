@@ -30,7 +30,7 @@ from curate.people.reviews.review_file import Reviews, has_reviews
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.people.reviews.schema import FILE
 from curate.scorers.reason_template import JOINT
-from curate.store.audit import Audit
+from curate.store.audit import AnyAudit, Audit
 from curate.store.audit import open_audit as open_pinned
 from curate.store.audit_files import to_frame, writing
 from curate.store.audit_info import AuditInfo, read_info
@@ -68,15 +68,18 @@ class PlanState(NamedTuple):
     layout: int
 
 
-def open_audit(path: str | os.PathLike[str]) -> Audit:
+def open_audit(audit: AnyAudit) -> Audit:
     """Open a finished audit; its plan is that of today whenever it is read.
 
     Where its directory cannot be written, the plan is that of the moment in which it is opened.
 
+    Args:
+        audit: Its directory; or an audit, to see what was decided on disk since it was opened.
+
     Raises:
         AuditError: There is none, it is of another version, or it was interrupted.
     """
-    found = open_pinned(path)
+    found = open_pinned(audit)
     if os.access(found.path, os.W_OK):
         return Audit(found.path, found.info, update_plan)
     return Audit(

@@ -13,7 +13,16 @@ import pandas as pd
 from curate.common.clock import SYSTEM, Clock
 from curate.errors import AuditError, CallError
 from curate.people.reviews import schema
-from curate.people.reviews.append_decisions import CheckedBatch, WriteCounts, write_decisions
+from curate.people.reviews.annotator_agreement import measure_agreement
+from curate.people.reviews.append_decisions import (
+    CheckedBatch,
+    WriteCounts,
+    check_withdrawals,
+    write_decisions,
+    write_withdrawals,
+)
+from curate.people.reviews.recorded_draws import check_drawn, read_drawn, read_draws, write_draw
+from curate.people.reviews.resolved_labels import resolve_labels
 from curate.people.reviews.row_frames import fetch_frame
 from curate.people.reviews.validation import check_decisions, check_missing, check_reviewed_images
 from curate.store.audit import Audit
@@ -171,8 +180,6 @@ class Reviews:
             AuditError: The file cannot be used or written; nothing is written.
             CallError: A column is missing, strange, or of another type.
         """
-        from curate.people.reviews.append_decisions import check_withdrawals, write_withdrawals
-
         now = self._now((keys,) if live else ())
         checked = check_withdrawals(keys, now)
         with self.transaction() as connection:
@@ -232,8 +239,6 @@ class Reviews:
             SourceError: A mask is not the audit's, or occurs twice for one person.
             CallError: The kind, a column or a value is wrong, or another draw has that number.
         """
-        from curate.people.reviews.recorded_draws import check_drawn, write_draw
-
         checked = check_drawn(self.audit, kind, drawn)
         with self.transaction(create=True) as connection:
             return write_draw(
@@ -243,8 +248,6 @@ class Reviews:
     def draws(self) -> pd.DataFrame:
         """Return the draws, oldest first; see
         :func:`curate.people.reviews.recorded_draws.read_draws`."""
-        from curate.people.reviews.recorded_draws import read_draws
-
         with self._open() as connection:
             return read_draws(connection, self.path)
 
@@ -254,8 +257,6 @@ class Reviews:
         Raises:
             CallError: There is no such draw.
         """
-        from curate.people.reviews.recorded_draws import read_drawn
-
         with self._open() as connection:
             return read_drawn(connection, draw_id)
 
@@ -286,15 +287,11 @@ class Reviews:
         Raises:
             CallError: There is no such rule, or the IoU is out of range.
         """
-        from curate.people.reviews.resolved_labels import resolve_labels
-
         with self._open() as connection:
             return resolve_labels(connection, rule, good_iou, draw_id)
 
     def agreement(self) -> Agreement:
         """Return the agreement between people, and each one's rates."""
-        from curate.people.reviews.annotator_agreement import measure_agreement
-
         with self._open() as connection:
             return measure_agreement(connection)
 

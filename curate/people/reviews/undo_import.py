@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from curate.dataset.notes import count_noun
@@ -190,6 +191,4 @@ def _state_without(
 
 def hash_mask(mask: tuple[Any, ...]) -> str:
     """Return a short name for an added mask."""
-    from hashlib import blake2b
-
     return blake2b(repr(mask).encode(), digest_size=8).hexdigest()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from curate.common.arrays import ByteArray
 from curate.errors import CurateError
+from curate.networks.loading import load_segmenter
+from curate.networks.segmenters.embedding_cache import EmbeddingCache
+from curate.networks.segmenters.prompting import low_res_logits
+from curate.networks.segmenters.segmenter import Answer, Prompts, Segmenter
 from curate.people.webapp.request_parsing import ClickRequest, RequestError
 from curate.rle import Runs, area, decode_counts, encode_counts
-
-if TYPE_CHECKING:
-    from curate.common.arrays import ByteArray
-    from curate.networks.segmenters.segmenter import Answer, Segmenter
+from curate.rle.logits import draw
 
 
 class ClickSegmenter:
@@ -40,9 +42,6 @@ class ClickSegmenter:
 
     def _load(self) -> None:
         try:
-            from curate.networks.loading import load_segmenter
-            from curate.networks.segmenters.embedding_cache import EmbeddingCache
-
             self._cache = EmbeddingCache()
             self._segmenter = load_segmenter(str(self._name), device=self._device)
         except Exception as error:
@@ -95,10 +94,6 @@ def _decode_current(counts: str, height: int, width: int) -> Runs | None:
 def _segment_clicks(
     segmenter: Segmenter, embedding: Any, asked: ClickRequest, current: Runs | None
 ) -> dict[str, Any]:
-    from curate.networks.segmenters.prompting import low_res_logits
-    from curate.networks.segmenters.segmenter import Prompts
-    from curate.rle.logits import draw
-
     masks = None
     if current is not None:
         masks = low_res_logits(current, 0, embedding.frame, segmenter.low_side)[None]

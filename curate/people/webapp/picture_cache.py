@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from curate.common.arrays import ByteArray
 from curate.images import Box, ImageFolder
@@ -158,8 +159,6 @@ class ViewCache:
         return packed
 
     def _packed(self, view: ViewRequest) -> bytes | None:
-        from PIL import Image
-
         box = view.box or Box(0, 0, view.size[1], view.size[0])
         piece = self._piece(view, box)
         if piece is None or not piece.size:

@@ -10,23 +10,23 @@ import os
 import signal
 import socket
 import sys
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import anyio.to_thread
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from curate.common.ranges import check_numbers
 from curate.dataset.notes import count_noun
 from curate.errors import CallError, Stopped
+from curate.people.webapp.app import make_application
+from curate.people.webapp.middleware import AllowedHosts, GuardMiddleware
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.people.webapp.tokens import VARIABLE, Tokens, find_token
 from curate.store.audit import Audit
-
-if TYPE_CHECKING:
-    import uvicorn
-
 
 FIRST_REQUEST_S = 10.0
 """How long a connection may take to send its first request's head."""
@@ -157,8 +157,6 @@ def _greeting(review: ReviewSession, host: str, port: int, hint: str) -> str:
 
 
 def _open_browser(host: str, port: int) -> None:
-    import webbrowser
-
     webbrowser.open(_page_url(host, port))
 
 
@@ -169,12 +167,6 @@ def _run(review: ReviewSession, tokens: Tokens, host: str, port: int, bound: soc
 
 def make_server(review: ReviewSession, tokens: Tokens, host: str, port: int) -> uvicorn.Server:
     """Return the server of a session, with middleware and limits."""
-    import uvicorn
-
-    from curate.people.webapp.app import make_application
-    from curate.people.webapp.middleware import AllowedHosts, GuardMiddleware
-    from curate.people.webapp.server import FirstRequestTimeout
-
     config = uvicorn.Config(
         GuardMiddleware(make_application(review, tokens), AllowedHosts(host, port), tokens),
         log_config=None,
@@ -195,8 +187,6 @@ def make_server(review: ReviewSession, tokens: Tokens, host: str, port: int) -> 
 
 async def run_server(server: uvicorn.Server, bound: socket.socket) -> None:
     """Serve on a socket until the server is stopped."""
-    import anyio.to_thread
-
     # Each thread has memory of its own that it never gives back.
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     await server.serve(sockets=[bound])

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from curate.api.early_checks import AnyPath, as_path, check_audit, check_folder
-from curate.api.queues import draw as draw_anew
-from curate.api.queues import record_drawn
+from curate.common.paths import AnyPath, as_path, check_folder
 from curate.common.ranges import KINDS, check_numbers
 from curate.errors import CallError
+from curate.people.queues.audit_draw import past_reviews, record_drawn
+from curate.people.queues.draw_queue import draw_queue
+from curate.people.reviews.current_plan import open_audit
+from curate.people.webapp.server import listen, serve
+from curate.people.webapp.startup import ReviewSettings
 from curate.policy.grammar import check_choice
+from curate.store.audit import AnyAudit
 
 
 def review(
-    path: AnyPath,
+    audit: AnyAudit,
     *,
     kind: str | None = None,
     draw: int | None = None,
@@ -31,12 +33,12 @@ def review(
 ) -> None:
     """Serve the review page of an audit until the process is stopped.
 
-    With a budget or a time a queue is drawn anew, as :func:`curate.api.write_queue` does, and
+    With a budget or a time a queue is drawn anew, as :func:`curate.write_queue` does, and
     recorded. Else the latest recorded draw of the kind that is not finished is gone on with; of
     errors, where there is none, the ranking as it stands.
 
     Args:
-        path: The audit.
+        audit: The audit, or its directory.
         kind: "errors", "learn" or "estimate"; None for a given draw's own, else errors.
         draw: Number of a recorded draw.
         budget: How many masks people look at.
@@ -57,23 +59,23 @@ def review(
     check_numbers(
         draw=draw, budget=budget, minutes=minutes, seconds_per_mask=seconds_per_mask, port=port
     )
-    check_audit(path)
     check_choice(kind, "--kind", KINDS)
     check_folder(images)
-
-    from curate.people.reviews.current_plan import open_audit
-    from curate.people.webapp.server import listen, serve
-    from curate.people.webapp.startup import ReviewSettings
-
-    opened = open_audit(path)
+    opened = open_audit(audit)
     if budget is not None or minutes is not None:
         if draw is not None:
             raise CallError(
                 "a draw and a budget for a new one are both given", "--draw", "give one"
             )
         listen(host, port).close()  # nothing is drawn for a server that cannot start
-        asked: dict[str, Any] = {"kind": kind or "errors", "budget": budget, "minutes": minutes}
-        drawn = draw_anew(opened, None, asked | {"seconds_per_mask": seconds_per_mask})
+        drawn = draw_queue(
+            opened,
+            kind=kind or "errors",
+            budget=budget,
+            minutes=minutes,
+            seconds_per_mask=seconds_per_mask,
+            already=past_reviews(opened),
+        )
         if not len(drawn.record):
             raise CallError("no mask is left to review", str(opened.path), "nothing is to be done")
         draw = record_drawn(opened, drawn)

@@ -1,0 +1,59 @@
+"""Paths that callers give, checked before anything is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import overload
+
+from curate.errors import CallError, SourceError, check_utf8
+
+AnyPath = str | Path
+
+
+@overload
+def as_path(path: AnyPath) -> Path: ...
+
+
+@overload
+def as_path(path: None) -> None: ...
+
+
+def as_path(path: AnyPath | None) -> Path | None:
+    """Return a path, or None where none is given.
+
+    Raises:
+        CallError: It is an empty text, which would be the working folder, or no UTF-8.
+    """
+    if path == "":
+        raise CallError("a path is empty", "", "give one, or None")
+    check_utf8(path)
+    return None if path is None else Path(path)
+
+
+def check_exists(path: AnyPath | None) -> None:
+    """Check that a file or folder exists; None passes.
+
+    Raises:
+        SourceError: It does not, is neither, or its name is no text.
+    """
+    if path is None:
+        return
+    if not (path := Path(path)).exists():
+        raise SourceError("there is no such file or folder", str(path), "check the path")
+    if not (path.is_file() or path.is_dir()):
+        raise SourceError("it is no file and no folder", str(path), "save it as a file first")
+    check_utf8(path.resolve())
+
+
+def check_folder(path: AnyPath | None, of: str = "images") -> None:
+    """Check that a folder exists; None passes.
+
+    Args:
+        path: The folder.
+        of: What it holds.
+
+    Raises:
+        SourceError: It is not, or is a file.
+    """
+    if path is not None and not Path(path).is_dir():
+        raise SourceError(f"there is no such folder of {of}", str(path), "check the path")

@@ -1,0 +1,196 @@
+"""Reading of datasets: the format that a path holds, and its masks, whole or part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from curate.common import files
+from curate.dataset.table import MaskTable, concat
+from curate.errors import SourceError
+from curate.formats import check_source, format_by_name, format_names
+from curate.formats.coco.panoptic_format import only_panoptic_file, panoptic_files
+from curate.formats.format import Format, ReadOptions, convert_read_errors
+from curate.formats.json.sniffing import shape_of
+from curate.formats.json.streaming import scan
+from curate.formats.png.id_layouts import names_pictures
+from curate.formats.yolo.yolo_folders import find_dataset_folder
+from curate.formats.yolo.yolo_format import other_task
+from curate.formats.zip_listing import damage_of
+
+_SOURCE_FILES = (".json", ".xml", ".tar")
+_OF_PNGS = ("png-folder", "png-flat", "label-png")
+_READ_FROM_FILES = ("cvat", "sa1b")  # folders of these are read for their files alone
+_MOST_LISTED = 2_000  # entries of a folder that are listed for other sources beside it
+_MOST_BESIDE = 40  # and looked at
+
+
+def detect(
+    path: Path | str, format: str | None = None, options: ReadOptions | None = None
+) -> Format:
+    """Return the format of what a path holds.
+
+    Args:
+        path: A file or a folder.
+        format: The name of a format to take without looking; None to look.
+        options: What its reader is told beside the path.
+
+    Raises:
+        CallError: There is no format of that name.
+        SourceError: The path does not exist, cannot be read, or holds none of the formats.
+    """
+    found = _find_format(Path(path), format)
+    return found if options is None else found.with_options(options)
+
+
+def dataset_path(path: Path, format: str | None = None) -> Path:
+    """Return the path that is read for a path: mostly the path itself.
+
+    Args:
+        path: The YAML file of a YOLO dataset stands for its folder, and a folder with one COCO
+            panoptic JSON and its PNGs for that JSON.
+        format: The name of the format that is forced; None for none.
+
+    Raises:
+        SourceError: There are no labels where the YAML says, nor beside it.
+    """
+    if path.is_dir() and format in (None, "coco-panoptic"):
+        return _panoptic_file(path) or path
+    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+        return path
+    return find_dataset_folder(path)
+
+
+def find_others_beside(folder: Path, chosen: Format) -> dict[str, str]:
+    """Find other sources in a folder, which are not read with it.
+
+    Args:
+        folder: A source.
+        chosen: The format that it is read in.
+
+    Returns:
+        The title of its format by name, of the first few.
+    """
+    if not folder.is_dir():
+        return {}
+    whole = chosen.name not in _READ_FROM_FILES  # else folders in it are not read
+    found = {}
+    for entry in sorted(islice(folder.iterdir(), _MOST_LISTED))[:_MOST_BESIDE]:
+        stands = entry.suffix.lower() in _SOURCE_FILES and entry.is_file()
+        if stands or (not whole and entry.is_dir() and not names_pictures(entry.name)):
+            formats = map(format_by_name, format_names())
+            other = next((one for one in formats if one.matches(entry)), chosen)
+            if other.name != chosen.name:
+                found[entry.name] = other.title
+    return found
+
+
+def read(
+    path: Path | str, format: str | None = None, options: ReadOptions | None = None
+) -> MaskTable:
+    """Read a whole source.
+
+    Args:
+        path: A file or a folder, in any format of :func:`format_names`.
+        format: The name of its format; None to find it from the content.
+        options: What its reader is told beside the path.
+
+    Returns:
+        All masks and images. For a source larger than memory audit it instead.
+
+    Raises:
+        CallError: There is no format of that name.
+        SourceError: The source as a whole cannot be read.
+    """
+    source = dataset_path(Path(path), format)
+    found = detect(source, format, options)
+    with files.scratch() as work:
+        return concat([found.load(source, part) for part in found.plan(source, work)])
+
+
+def read_parts(path: Path, format: str | None = None) -> Iterator[MaskTable]:
+    """Read a dataset part by part.
+
+    Args:
+        path: A file or a folder in any format.
+        format: The name of its format; None to find it from the content.
+
+    Raises:
+        CallError: There is no format of that name.
+        SourceError: The source as a whole cannot be read.
+    """
+    path = dataset_path(path, format)
+    found = detect(path, format)
+    with files.scratch() as work:
+        for part in found.plan(path, work):
+            yield found.load(path, part)
+
+
+def _find_format(path: Path, format: str | None) -> Format:
+    check_source(path, format)
+    if format is not None:
+        return format_by_name(format)
+    if found := _matching(path):
+        if found.name in _OF_PNGS:
+            _refuse_panoptic(path)
+        return found
+    _raise_reason(path)
+    inside = _sources_in(path)
+    if inside:
+        what = "the folder as a whole is in no format that curate knows, but files in it are"
+        raise SourceError(what, str(path), f"give one of them: {', '.join(inside)}")
+    known = ", ".join(format_names())
+    what = "it is in none of the formats that curate knows"
+    raise SourceError(what, str(path), f"check it, or force one with --format ({known})")
+
+
+def _matching(path: Path) -> Format | None:
+    formats = map(format_by_name, format_names())  # loaded one by one, as far as needed
+    return next((one for one in formats if one.matches(path)), None)
+
+
+def _panoptic_file(folder: Path) -> Path | None:
+    """Return the panoptic JSON that a folder stands for; None where it holds something else."""
+    found = only_panoptic_file(folder)
+    other = None if found is None else _matching(folder)
+    return None if other is not None and other.name not in _OF_PNGS else found
+
+
+def _refuse_panoptic(path: Path) -> None:
+    """Raise where a panoptic JSON says what PNGs mean: without it they have no classes."""
+    if found := panoptic_files(path):
+        what = "its PNGs are the ids of COCO panoptic JSON, which says what each of them is"
+        raise SourceError(what, str(path), f"give the JSON: {', '.join(map(str, found[:3]))}")
+
+
+def _sources_in(folder: Path, most: int = 3) -> list[str]:
+    """Return files right in a folder that are sources by themselves, for an error to name."""
+    if not folder.is_dir():
+        return []
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in _SOURCE_FILES)
+    formats = [format_by_name(name) for name in format_names()]
+    named = (f for f in files[:500] if f.is_file() and any(one.matches(f) for one in formats))
+    return [str(f) for f in islice(named, most)]
+
+
+def _raise_reason(path: Path) -> None:
+    """Raise the reason why no format reads a source, if it can be told."""
+    if not path.is_file():
+        if what := other_task(path):
+            raise SourceError(what, str(path), "give labels for segmentation")
+        return
+    with convert_read_errors(path), path.open("rb") as file:
+        head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not head:
+            raise SourceError("the file is empty", str(path))
+        if damage := damage_of(path):
+            raise SourceError(damage, str(path), "get the file again")
+        if head[:1] in (b"{", b"[") or path.suffix.lower() == ".json":
+            stranger = shape_of(path).stranger
+            if stranger:
+                do = "give the file of instances, which has segmentations"
+                raise SourceError(f"it is {stranger}", str(path), do)
+            file.seek(0)
+            for _ in scan(file, path.name, frozenset()):
+                pass
