@@ -79,6 +79,13 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """Return all nodes of a module: most tests look at each of them."""
+    return list(ast.walk(tree_of(path)))
+
+
+@cache
 def modules() -> list[Path]:
     return sorted(
         p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py" or p.parent != PACKAGE
@@ -95,16 +102,17 @@ def room_of(names: Sequence[str]) -> str:
     return "/".join(names[: 2 if is_wing else 1])
 
 
-def imported(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield what a module imports of curate, and whether only a type checker sees it."""
-    tree = tree_of(path)
+@cache
+def imported(path: Path) -> list[tuple[str, bool]]:
+    """Return what a module imports of curate, and whether only a type checker sees it."""
+    found = []
     typing_only = {
         id(node)
-        for branch in ast.walk(tree)
+        for branch in nodes_of(path)
         if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
         for node in ast.walk(branch)
     }
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
@@ -113,20 +121,23 @@ def imported(path: Path) -> Iterator[tuple[str, bool]]:
             continue
         for name in names:
             if name.split(".")[0] == "curate" and name != "curate.__version__":
-                yield name, id(node) in typing_only
+                found.append((name, id(node) in typing_only))
+    return found
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_go_one_way(path: Path) -> None:
-    here = room_of(path.relative_to(PACKAGE).with_suffix("").parts)
-    assert here in FLOOR, f"{here} has no place in FLOORS"
-    for name, _ in imported(path):
-        if name == "curate":  # all that is public, loaded on first use
-            assert here == "cli", f"{path.name} imports the whole package"
-            continue
-        there = room_of(name.split(".")[1:])
-        if there != here:
-            assert FLOOR[there] < FLOOR[here], f"{path.name} imports {name}, which is not below it"
+def test_imports_go_one_way() -> None:
+    for path in modules():
+        here = room_of(path.relative_to(PACKAGE).with_suffix("").parts)
+        assert here in FLOOR, f"{here} has no place in FLOORS"
+        for name, _ in imported(path):
+            if name == "curate":  # all that is public, loaded on first use
+                assert here == "cli", f"{path.name} imports the whole package"
+                continue
+            there = room_of(name.split(".")[1:])
+            if there != here:
+                assert FLOOR[there] < FLOOR[here], (
+                    f"{path.name} imports {name}, which is not below it"
+                )
 
 
 def test_no_cycle_between_modules() -> None:
@@ -179,7 +190,7 @@ def test_every_module_is_reached() -> None:
         uses = {used for used, typing_only in imported(path) if not typing_only} | {name}
         if "import_module(" in path.read_text():  # a registry: modules of its package by name
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-            for node in ast.walk(tree_of(path)):
+            for node in nodes_of(path):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     uses |= {node.value, f"{package}.{node.value}"}
         todo |= {used.rpartition(".")[0] for used in uses} | uses
@@ -273,7 +284,7 @@ def test_libraries_write_into_files_that_are_open() -> None:
     path."""
     calls = 0
     for path in modules():
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
             at = LIBRARIES.get(node.func.attr)
@@ -333,24 +344,24 @@ def public_functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef]]:
                 yield item.name, item
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_docs_name_every_argument_they_list(path: Path) -> None:
+def test_docs_name_every_argument_they_list() -> None:
     """A docstring with an Args section lists exactly the arguments that the function has."""
-    for name, node in public_functions(path):
-        text = ast.get_docstring(node) or ""
-        if "Args:\n" not in text:
-            continue
-        section = text.split("Args:\n")[1].split("\n\n")[0]
-        listed = [
-            line.strip().partition(":")[0]
-            for line in section.splitlines()
-            if line.startswith("    ") and not line.startswith("     ") and ":" in line
-        ]
-        spelled = node.args
-        has = [a.arg for a in (*spelled.posonlyargs, *spelled.args, *spelled.kwonlyargs)]
-        assert set(listed) <= set(has), f"{path.name}: {name} explains {set(listed) - set(has)}"
-        missing = set(has) - set(listed) - {"self", "cls", "context"}
-        assert not missing, f"{path.name}: {name} does not explain {missing}"
+    for path in modules():
+        for name, node in public_functions(path):
+            text = ast.get_docstring(node) or ""
+            if "Args:\n" not in text:
+                continue
+            section = text.split("Args:\n")[1].split("\n\n")[0]
+            listed = [
+                line.strip().partition(":")[0]
+                for line in section.splitlines()
+                if line.startswith("    ") and not line.startswith("     ") and ":" in line
+            ]
+            spelled = node.args
+            has = [a.arg for a in (*spelled.posonlyargs, *spelled.args, *spelled.kwonlyargs)]
+            assert set(listed) <= set(has), f"{path.name}: {name} explains {set(listed) - set(has)}"
+            missing = set(has) - set(listed) - {"self", "cls", "context"}
+            assert not missing, f"{path.name}: {name} does not explain {missing}"
 
 
 def test_the_docs_map_every_room() -> None:
@@ -415,7 +426,7 @@ def test_the_progress_callback_is_called_progress() -> None:
     """A function that tells of progress takes `progress`: `report` is a verb, and a file."""
     takes = 0
     for path in modules():
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if not isinstance(node, ast.FunctionDef | ast.Lambda):
                 continue
             named = [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
@@ -425,17 +436,17 @@ def test_the_progress_callback_is_called_progress() -> None:
     assert takes > 10
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_docstrings_name_their_subject(path: Path) -> None:
+def test_docstrings_name_their_subject() -> None:
     """Of a module a noun phrase, of a function what is done: no question that is answered later."""
-    tree = tree_of(path)
-    asked = re.compile(r"(What|How|Where|Who|Which)\b")
-    assert not asked.match(ast.get_docstring(tree) or ""), f"{path}: begin with a noun"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            text = ast.get_docstring(node) or ""
-            vague = text.startswith(("Return what ", "See that "))
-            assert not vague, f"{path}: {node.name} does not name what it returns or checks"
+    for path in modules():
+        tree = tree_of(path)
+        asked = re.compile(r"(What|How|Where|Who|Which)\b")
+        assert not asked.match(ast.get_docstring(tree) or ""), f"{path}: begin with a noun"
+        for node in nodes_of(path):
+            if isinstance(node, ast.FunctionDef):
+                text = ast.get_docstring(node) or ""
+                vague = text.startswith(("Return what ", "See that "))
+                assert not vague, f"{path}: {node.name} does not name what it returns or checks"
 
 
 def test_no_two_test_files_have_one_name() -> None:

@@ -13,6 +13,7 @@ import orjson
 import pytest
 from server import Client, Serve, Server, event
 
+from curate import cli
 from curate.people.reviews import open_reviews
 from curate.rle import encode_counts, from_dense
 from curate.store.audit import Audit
@@ -50,11 +51,21 @@ def test_a_taken_port_is_said_in_one_sentence(audit: Audit) -> None:
         (["--seconds-per-mask", "0"], "--seconds-per-mask is 0"),
     ],
 )
-def test_wrong_calls_are_said_in_one_line(audit: Audit, options: list[str], said: str) -> None:
-    done = run(audit, "--port", "0", *options)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_wrong_calls_are_said_in_one_line(
+    audit: Audit,
+    options: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["curate", "review", str(audit.path), "--no-open", "--port", "0", *options]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
 
 
 def test_a_budget_draws_and_records(audit: Audit, serve: Serve) -> None:
