@@ -47,3 +47,24 @@ def test_only_names_and_their_count_grow(before: str, after: str) -> None:
 )
 def test_what_is_not_safe_is_not_done(text: str, new: dict[int, str]) -> None:
     assert with_yaml_names(text.encode(), new) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("names: &all [a]\nother: *all", {0: "a"}),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]", {}),
+        ("a: &a [x]\nnames: *a", {}),
+        ("names: !!python/object/apply:os.system [a]", {0: "a"}),
+        ("names: [no, 1.0, ~, 2020-01-01]", {0: "no", 1: "1.0", 2: "~", 3: "2020-01-01"}),
+        ("names: [a]\n---\nnames: [b]", {0: "a"}),
+        ("names: [a]\nlater: [", {0: "a"}),
+        ("names: {a: 0}", {}),
+        ("? [x]\n: names\nnames: [a]", {}),
+        ("- names: [a]", {}),
+        ("[" * 100_000, {}),
+        ("names: " + "{0: " * 100_000, {}),
+    ],
+)
+def test_nothing_in_yaml_runs_grows_or_is_followed(text: str, names: dict[int, str]) -> None:
+    assert yaml_names(text) == names

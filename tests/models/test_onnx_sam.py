@@ -496,6 +496,13 @@ def test_a_file_that_is_no_model_or_is_cut_off(half: Any, tmp_path: Path) -> Non
         load_onnx_segmenter(tmp_path, "cpu")
 
 
+def test_a_file_larger_than_any_model_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "e.onnx").open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(SourceError, match="larger than any ONNX file"):
+        read_onnx(tmp_path / "e.onnx")
+
+
 def test_damage_of_any_byte_is_an_error_of_ours_or_unseen(half: Any, tmp_path: Path) -> None:
     """The reader walks lengths that a file gives: none may lead it astray."""
     whole = half("edge").read_bytes()

@@ -93,17 +93,15 @@ def _shape(value: Any) -> Shape:
     return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
 
 
-def _external_locations(model: Any, message: type) -> Iterator[str]:
-    """Yield the file names in all tensors of a model, wherever they stand."""
-    todo = [model]
-    while todo:
-        one = todo.pop()
-        if one.DESCRIPTOR.name == "TensorProto":  # its other fields are weights
-            yield from (entry.value for entry in one.external_data if entry.key == "location")
-            continue
-        for field, value in one.ListFields():
-            if field.message_type is not None:
-                todo.extend([value] if isinstance(value, message) else value)
+def _external_locations(message: Any, kind: type) -> Iterator[str]:
+    """Yield the file names in all tensors of a message; protocol buffers bound how deep it is."""
+    if message.DESCRIPTOR.name == "TensorProto":  # its other fields are weights
+        yield from (entry.value for entry in message.external_data if entry.key == "location")
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in [value] if isinstance(value, kind) else value:
+                yield from _external_locations(inner, kind)
 
 
 def _data_file(model: Path, location: str) -> Path:
