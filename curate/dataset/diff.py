@@ -12,6 +12,7 @@ from curate.common.arrays import AnyArray, BoolArray, IntArray
 from curate.dataset.notes import count_noun, short_version
 from curate.dataset.pairing import MaskPairs, Rows, pair_images, pair_masks
 from curate.dataset.snapshot import Snapshot
+from curate.dataset.table import records
 from curate.dataset.version_id import normalize_text
 
 CHANGES = ("redrawn", "redrawn and relabelled", "relabelled", "removed", "added")
@@ -78,8 +79,8 @@ class Difference:
             "counts": _with_underscores(self.counts),
             "image_counts": self.image_counts,
             "categories": self.categories,
-            "masks": _records(self.masks.head(rows)),
-            "images": _records(self.images.head(rows)),
+            "masks": records(self.masks.head(rows)),
+            "images": records(self.images.head(rows)),
         }
 
     def text(self, rows: int = _ROWS_IN_TEXT) -> str:
@@ -255,11 +256,6 @@ def _either(
 ) -> pd.Series[Any]:
     found, other = _take_rows(first[name], rows), _take_rows(second[name], others)
     return found.where(rows >= 0, other)
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    missing = frame.astype(object).where(frame.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in missing.to_dict("records")]
 
 
 def _with_underscores(counts: dict[str, int]) -> dict[str, int]:

@@ -52,10 +52,6 @@ class MaskPairs:
 def match(both: Both, keys: Sequence[str]) -> Rows:
     """Pair rows that agree in some columns, each once, in the order in which they stand.
 
-    Args:
-        both: Rows of A and of B.
-        keys: The columns.
-
     Returns:
         The pairs' index values in A and in B.
     """
@@ -76,10 +72,6 @@ def pair_images(a: Snapshot, b: Snapshot) -> Rows:
     them from one place, and among images without a name. Images of one name, of which both have as
     many, are paired in their order, those of equal ids first. Two datasets of one image each, of
     which one does not say its name, have that image.
-
-    Args:
-        a: One dataset.
-        b: The other.
 
     Returns:
         Positions in A's images and in B's.

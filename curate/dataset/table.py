@@ -320,3 +320,9 @@ def concat(tables: Sequence[MaskTable]) -> MaskTable:
 def plain(series: pd.Series[Any]) -> list[Any]:
     """Return a column as plain values, None where missing."""
     return list(series.astype(object).where(series.notna(), None))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as plain values by column, None where missing."""
+    found = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]

@@ -35,10 +35,6 @@ def new_runs(counts: bytes, size: tuple[int, int], where: str) -> rle.Runs:
 def refuse_categories(edits: Edits, where: str) -> None:
     """Raise where a mask is to get a category, for formats that have none.
 
-    Args:
-        edits: All that changes.
-        where: The source.
-
     Raises:
         CallError: Some edit names a category.
     """
@@ -57,10 +53,6 @@ def refuse_categories(edits: Edits, where: str) -> None:
 
 def refuse_polygons(edits: Edits, where: str) -> None:
     """Raise where masks are to be stored as polygons, for formats that have none.
-
-    Args:
-        edits: All that changes.
-        where: The source.
 
     Raises:
         CallError: Polygons are asked for.

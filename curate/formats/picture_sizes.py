@@ -72,14 +72,7 @@ class PictureSizes:
     def build(
         cls, pictures: Path, names: Iterable[str], unsized: Collection[str], work: Path
     ) -> None:
-        """Find the pictures once and note in a work directory where they are.
-
-        Args:
-            pictures: Folder of the pictures.
-            names: See :func:`find_pictures`.
-            unsized: See :func:`find_pictures`.
-            work: An existing directory.
-        """
+        """Find the pictures once and note in a work directory where they are."""
         facts = {"folder": str(pictures), "paths": find_pictures(pictures, names, unsized)}
         with files.convert_write_errors(work):
             files.write_text(work / _FILE, json.dumps(facts))

@@ -51,9 +51,6 @@ _EMPTY: tuple[Any, ...] = (None, "", [])
 def mend(value: object) -> tuple[Any, tuple[str, ...]]:
     """Return a segmentation as it should be spelled, and which repairs that took.
 
-    Args:
-        value: What stands in the file.
-
     Returns:
         A list of rings or an RLE object, and kinds of :data:`REPAIRS`; the value itself and none
         where it cannot be mended.

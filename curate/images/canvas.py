@@ -134,10 +134,6 @@ class Canvas:
     def draw(self, source: PixelSource, levels: Levels) -> ByteArray:
         """Return the window of a picture.
 
-        Args:
-            source: The picture.
-            levels: What :func:`levels_of` gives for it.
-
         Raises:
             Exception: Whatever Pillow and its decoders raise on a broken file.
         """

@@ -60,12 +60,7 @@ class Finder:
     def exactly(
         self, file_names: Iterable[object], exclude: AbstractSet[str] = frozenset()
     ) -> Finder:
-        """Return one for which each name is a path under the folder; the folder is never listed.
-
-        Args:
-            file_names: The names.
-            exclude: As in :meth:`find_all`.
-        """
+        """Return one for which each name is a path under the folder; the folder is never listed."""
         names = {n for n in file_names if isinstance(n, str) and n.strip()}
         made = Finder(self.path, {n: self._direct_path(n, exclude) for n in names}, self._suffixes)
         made._exact = True

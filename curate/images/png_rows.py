@@ -177,22 +177,23 @@ def without_pixels(path: Path) -> bytes:
     """
     with path.open("rb") as file:
         _, _, depth, color, _ = _header(file)
-        made = [SIGNATURE, _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, depth, color, 0, 0, 0))]
+        made = [SIGNATURE, chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, depth, color, 0, 0, 0))]
         aside, pixel = 0, bytes(1 + -(-depth * CHANNELS[color] // 8))
         while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
             length = int.from_bytes(head[:4], "big")
             if head[4:] == b"IDAT" and pixel:
-                made.append(_chunk(b"IDAT", zlib.compress(pixel)))
+                made.append(chunk(b"IDAT", zlib.compress(pixel)))
                 pixel = b""
             aside += 0 if head[4:] == b"IDAT" else length
             if head[4:] == b"IDAT" or aside > _MOST_ASIDE:
                 file.seek(length + 4, io.SEEK_CUR)
             else:
                 made.append(head + file.read(length + 4))
-    return b"".join(made) + _chunk(b"IEND", b"")
+    return b"".join(made) + chunk(b"IEND", b"")
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a chunk of a PNG: its length, kind, body and checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 

@@ -21,11 +21,7 @@ NOTHING = 2.0
 
 
 def certified_line(certificate: CertificateRecord | None) -> float | None:
-    """Return the quality from which on masks are certified: over 1 for none, None for no word.
-
-    Args:
-        certificate: The one in force.
-    """
+    """Return the quality from which on masks are certified: over 1 for none, None for no word."""
     if certificate is None:
         return None
     threshold = certificate["threshold"]
@@ -50,12 +46,7 @@ def with_certificate(info: AuditInfo, certificate: CertificateRecord) -> AuditIn
 
 
 def void_certificate(info: AuditInfo, because: str) -> AuditInfo:
-    """Return ``audit.json`` with its certificate, if it has one, set aside as void.
-
-    Args:
-        info: The content of ``audit.json``.
-        because: What changed, as a clause.
-    """
+    """Return ``audit.json`` with its certificate, if it has one, set aside as void."""
     if info.certificate is None:
         return info
     void = {**info.certificate, "void_because": because}

@@ -190,9 +190,6 @@ class Policy:
     def silent(self, available: Collection[str]) -> list[SilentRule]:
         """Return the rules that cannot speak because an audit lacks columns.
 
-        Args:
-            available: The columns that the audit has.
-
         Returns:
             A record for each.
         """

@@ -150,11 +150,6 @@ def explain_probability(
 ) -> pd.Series[Any]:
     """Name the signals that moved each mask's probability most, in words.
 
-    Args:
-        found: What the quality model says.
-        names: Its columns.
-        index: Of the masks.
-
     Returns:
         A text each: "against it: it has holes; high hole area | for it: usual shape", the strongest
         first on either side.

@@ -79,10 +79,6 @@ def to_bytes(model: QualityModel) -> bytes:
 def from_bytes(data: bytes, where: str) -> QualityModel:
     """Return the model that a skops file holds.
 
-    Args:
-        data: The file.
-        where: Its path, for the error.
-
     Raises:
         AuditError: It is of another version, or not a file that curate writes.
     """

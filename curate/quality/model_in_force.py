@@ -113,10 +113,6 @@ def _explain_model(
 def model_in_force(out: Path, record: QualityModelRecord | None) -> QualityModel | None:
     """Return the quality model of an audit, None if it has none.
 
-    Args:
-        out: The audit directory.
-        record: What ``audit.json`` says of it.
-
     Raises:
         AuditError: The file is gone, of another version, or not the one that was written.
     """

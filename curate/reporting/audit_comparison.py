@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curate.common import files
 from curate.common.ranges import ACTIONS
+from curate.dataset.table import records
 from curate.errors import AuditError
 from curate.people.reviews.current_plan import open_audit
 from curate.rle import area, cross_overlaps, decode_counts
@@ -70,9 +71,9 @@ class Comparison:
             "joined_by": self.joined_by,
             "matched": self.matched,
             **{f"{name}_count": len(getattr(self, name)) for name in lists},
-            "flips": _records(self.flips),
-            "shifts": _records(self.shifts),
-            **{name: _records(getattr(self, name).head(rows)) for name in lists},
+            "flips": records(self.flips),
+            "shifts": records(self.shifts),
+            **{name: records(getattr(self, name).head(rows)) for name in lists},
         }
 
     def as_json(self, rows: int = _ROWS_IN_JSON) -> str:
@@ -111,11 +112,6 @@ class Comparison:
             cells = "".join(f"{count.get((old, new), 0):>12,}" for new in ACTIONS)
             lines.append(f"{old:<10}{cells}")
         return lines
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    missing = frame.astype(object).where(frame.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in missing.to_dict("records")]
 
 
 def compare(first: AnyAudit, second: AnyAudit) -> Comparison:

@@ -102,12 +102,7 @@ class DecisionSummary:
 
 
 def decisions(source: ReportSource, added: int) -> DecisionSummary:
-    """Gather what people decided.
-
-    Args:
-        source: The audit.
-        added: How many masks they added.
-    """
+    """Gather what people decided."""
     found = count_overrides(source.audit)
     standing = found[found["stands"]]
     rows = [_row(standing, change) for change in CHANGES]

@@ -12,6 +12,7 @@ from typing import Any
 
 from curate.common.json_values import JsonObject
 from curate.common.ranges import ACTIONS
+from curate.dataset.table import records
 from curate.render.formatting import KIND_SQL, merge_reasons
 from curate.reporting.gates import FLAGGED
 from curate.store.audit import Audit
@@ -19,7 +20,6 @@ from curate.store.audit_sql import has_people, is_number, quote_name
 
 MOST_REASONS = 40
 """Reasons listed; the rarest beyond it are counted together."""
-
 
 MOST_EXACT = 2_000_000
 """Masks up to which medians are exact: they need all values at once."""
@@ -44,16 +44,7 @@ class ReportSource:
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Run SQL and return plain dicts, None where a value is missing."""
-        frame = self.audit.query(sql)
-        columns = (
-            [
-                None if gone else value
-                for value, gone in zip(found.tolist(), found.isna(), strict=True)
-            ]
-            for _, found in frame.items()
-        )
-        names = [str(name) for name in frame]
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return records(self.audit.query(sql))
 
     def row(self, sql: str) -> dict[str, Any]:
         """Run SQL that gives one row."""

@@ -48,10 +48,6 @@ def summary(audit: Audit) -> dict[str, Any]:
 def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Return facts about an audit beyond its numbers, for machines.
 
-    Args:
-        audit: The audit.
-        numbers: What :func:`summary` gave.
-
     Returns:
         ``version`` (the content id of the dataset, None where the audit does not have it),
         ``certificate_void`` (which certificate does not hold any more and why, None for none) and

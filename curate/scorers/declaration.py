@@ -93,10 +93,6 @@ def fit(frame: pd.DataFrame) -> dict[str, HabitRecord | None]:
 def apply(frame: pd.DataFrame, reference: Mapping[str, HabitRecord | None]) -> pd.DataFrame:
     """Score what is stored beside each mask, habits of the file taken out.
 
-    Args:
-        frame: As for :func:`fit`.
-        reference: What :func:`fit` gave.
-
     Returns:
         ``declared_box_score``, ``declared_area_score``: as measured, 1 for a mask that follows the
         habit of its file; ``declaration_score``: the smaller of them; ``declaration_habit``: the

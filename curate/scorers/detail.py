@@ -38,9 +38,6 @@ class DetailReference(TypedDict):
 def measure_corners(table: MaskTable) -> pd.DataFrame:
     """Count the corners of each mask's outer outlines, simplified within a pixel.
 
-    Args:
-        table: Masks; rows in any order.
-
     Returns:
         Index ``mask_id``; ``corner_count``, summed over the pieces of a mask: the corners that
         Douglas and Peucker's method leaves of the way along its border pixels; NaN without a pixel.
@@ -86,10 +83,6 @@ def fit(frame: pd.DataFrame) -> JsonObject:
 
 def apply(frame: pd.DataFrame, reference: DetailReference) -> pd.DataFrame:
     """Score outlines by how far they stay behind what is usual.
-
-    Args:
-        frame: As for :func:`fit`.
-        reference: What :func:`fit` gave.
 
     Returns:
         ``detail_score``: corners there are of the corners that are usual at this size, at most 1;

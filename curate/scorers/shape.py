@@ -40,9 +40,6 @@ ODD_AT = 3.0
 def measure_shape(table: MaskTable) -> pd.DataFrame:
     """Measure size, elongation and place of every mask.
 
-    Args:
-        table: n masks.
-
     Returns:
         ``relative_area``: share of the image, (0, 1]; ``elongation``: ratio of the standard
         deviations along and across the main axis of the area, at least 1; ``ellipse_fill``: area /

@@ -300,12 +300,6 @@ def find_new(
 ) -> tuple[pd.DataFrame, int]:
     """Return the masks to add, and how many are left out because their object has one.
 
-    Args:
-        audit: The audit.
-        removed: The masks that go.
-        touched: The masks that change.
-        options: How the dataset is written.
-
     Raises:
         CallError: An added mask has no place to go to.
         DuplicateError: An added mask is of an object that has one, and nothing says what to do.

@@ -148,12 +148,6 @@ def _category_ids(audit: Audit, edits: Edits) -> dict[str, int]:
 def write_coco(audit: Audit, form: Format, edits: Edits, out: Path) -> Made:
     """Write an audited dataset, with edits, as a COCO instances file, and read it back.
 
-    Args:
-        audit: The audit.
-        form: The format of its source.
-        edits: What changes.
-        out: The file; must not exist.
-
     Returns:
         What came of it; masks without pixels, or of an image that is not known, are left out.
 

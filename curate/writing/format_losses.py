@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.dataset.notes import count_noun
+from curate.dataset.table import records
 from curate.errors import CallError
 from curate.scorers.duplicates import DUPLICATE_IOU
 from curate.store.audit import Audit
@@ -150,7 +151,7 @@ def form_loss(audit: Audit, dropped: str, *, agreed: bool = False) -> FormLoss:
                 "status": str(row["status"]),
                 "detail": str(row["status_detail"] or ""),
             }
-            for row in shown.astype(object).where(shown.notna(), None).to_dict("records")
+            for row in records(shown)
         ],
         agreed,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from curate.dataset.notes import count_noun, plural, short_version
+from curate.dataset.table import records
 from curate.formats.edits import Stored
 from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, describe_unsettled
 from curate.writing.changes import Changes
@@ -206,10 +207,9 @@ def _join_counts(parts: Iterable[tuple[int, str]]) -> str:
 
 
 def _to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return rows as plain values, None for NA."""
-    found = frame.astype(object)
-    rows = found.where(found.notna(), None).to_dict("records")
+    """Return rows as plain values for JSON, None for NA."""
+    rows = records(frame)
     for row in rows:
         if row.get("time") is not None:
             row["time"] = row["time"].isoformat()
-    return [{str(name): value for name, value in row.items()} for row in rows]
+    return rows

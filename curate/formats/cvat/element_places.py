@@ -194,11 +194,6 @@ class _Finding(Walk):
 def find_places(path: Path, shapes: AbstractSet[Place], images: AbstractSet[int]) -> Places:
     """Walk over a file once and note all that editing it takes.
 
-    Args:
-        path: The file.
-        shapes: Which shapes to find.
-        images: Positions of the images to find.
-
     Raises:
         CallError: One of them is not there.
         SourceError: It is no sound XML.

@@ -36,11 +36,6 @@ _LONGEST = 200
 def ordinals(keys: Iterable[str], prefix: str, what: str = "mask") -> dict[int, str]:
     """Return the numbers behind ``prefix`` in source keys, each with its key.
 
-    Args:
-        keys: The source keys.
-        prefix: What each of them begins with.
-        what: What they name, for the message.
-
     Raises:
         CallError: A key is not of this source.
     """
@@ -302,12 +297,7 @@ class JsonObject:
         return self._text[member.start : member.end]
 
     def set(self, name: str, literal: str) -> None:
-        """Replace the value of a name, or add the name at the end.
-
-        Args:
-            name: The name.
-            literal: The value as JSON.
-        """
+        """Replace the value of a name, or add the name at the end."""
         self._literals[name] = literal
 
     def text(self) -> str:

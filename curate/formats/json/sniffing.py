@@ -118,9 +118,6 @@ class JsonOutline:
 def shape_of(path: Path) -> JsonOutline:
     """Look at a file's beginning and end.
 
-    Args:
-        path: Any path.
-
     Returns:
         Its shape; an empty one for what is no file, cannot be read or is not JSON. A file that is
         broken further on has the shape of what was seen. Never raises.

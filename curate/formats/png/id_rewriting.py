@@ -7,7 +7,6 @@ palette, interlacing and all other chunks stay byte for byte.
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from curate.formats.png.png_reading import (
     PngHeader,
     read_header,
 )
-from curate.images.png_rows import CHANNELS, SIGNATURE, Pass, passes, predict_byte, unfilter
+from curate.images.png_rows import CHANNELS, SIGNATURE, Pass, chunk, passes, predict_byte, unfilter
 from curate.rle.runs import kernel
 
 _WEIGHTS = np.array([1, 256, 65536], np.int64)
@@ -85,7 +84,7 @@ def write_ids(
         if kind != b"IDAT":
             target.write(raw)
         elif fresh is not None:
-            target.write(_chunk(kind, fresh))
+            target.write(chunk(kind, fresh))
             fresh = None
     target.write(tail)
 
@@ -125,10 +124,6 @@ def _chunks(data: bytes) -> tuple[list[tuple[bytes, bytes, bytes]], bytes]:
         if kind == b"IEND":
             break
     return found, data[at:]
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def _passes(header: PngHeader) -> list[Pass]:

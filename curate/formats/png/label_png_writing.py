@@ -305,10 +305,6 @@ class PngEdits:
 def refuse_clashes(source: Path, files: Iterable[PngEdits]) -> None:
     """Raise where new pixels belong to other masks.
 
-    Args:
-        source: The dataset.
-        files: What changes in its PNGs.
-
     Raises:
         CallError: Some do; says how many, and what decides whose they are.
     """

@@ -49,7 +49,6 @@ BROKEN = (
 )
 """What decoding a broken picture raises."""
 
-
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".mpo")
 """How the names of pictures end."""
 
@@ -122,10 +121,6 @@ def read_header(path: Path) -> PngHeader:
 def read_pixels(path: Path, header: PngHeader) -> tuple[Pixels, Any]:
     """Decode a PNG.
 
-    Args:
-        path: The file.
-        header: What :func:`read_header` gave for it.
-
     Returns:
         The pixels, shape (height, width) or (height, width, channels), palette indexes where there
         is a palette; and the palette, shape (n, 3), or None.
@@ -156,10 +151,6 @@ def read_pixels(path: Path, header: PngHeader) -> tuple[Pixels, Any]:
 
 def read_strips(path: Path, header: PngHeader) -> tuple[Iterator[tuple[int, Pixels]], Any]:
     """Decode a PNG some rows at a time, so that a large one takes little memory.
-
-    Args:
-        path: The file.
-        header: What :func:`read_header` gave for it.
 
     Returns:
         First row and pixels of each strip, as :func:`read_pixels` gives them; and the palette. The
@@ -251,10 +242,6 @@ def _assemble(
 
 def read_mask(path: Path, header: PngHeader) -> Segmentation:
     """Read a PNG that holds one mask: every pixel that is neither black nor transparent is in it.
-
-    Args:
-        path: The file.
-        header: What :func:`read_header` gave for it.
 
     Returns:
         The mask, or with a status that says why there is none.

@@ -40,13 +40,7 @@ def as_key(name: str) -> str:
 
 
 def check_tree(source: Path, written: Path, edits: TreeEdits) -> str:
-    """Compare two files or folders in all that no edit names.
-
-    Args:
-        source: The source.
-        written: What was written.
-        edits: What may differ.
-    """
+    """Compare two files or folders in all that no edit names."""
     if source.is_file():
         return edits.edited.get(as_key(source.name), check_bytes)(source, written)
     tree = _Tree(source, written, edits)

@@ -111,11 +111,6 @@ class LabelEdits:
     def write(self, source: Path, target: BinaryIO, tally: PixelTally) -> None:
         """Write a label file anew.
 
-        Args:
-            source: The file.
-            target: Where to.
-            tally: Counts what became of new pixels.
-
         Raises:
             CallError: It has no such line, or a mask cannot be a polygon.
         """
@@ -125,11 +120,6 @@ class LabelEdits:
 
     def edited(self, data: bytes, tally: PixelTally, where: str) -> bytes:
         """Return the content of a label file with its edits.
-
-        Args:
-            data: What it holds.
-            tally: Counts what became of new pixels.
-            where: Its path, for messages.
 
         Raises:
             CallError: It has no such line, or a mask cannot be a polygon.

@@ -147,13 +147,7 @@ def _build(kind: Any, config: Any, seed: int) -> Any:
 
 
 def save_detector(start: InitialDetector, model: Any, folder: Path) -> None:
-    """Write a trained model as ``save_pretrained`` does, with its preprocessing.
-
-    Args:
-        start: Its initial weights.
-        model: The trained model.
-        folder: Made if it is not there.
-    """
+    """Write a trained model as ``save_pretrained`` does, with its preprocessing."""
     with silence_library():
         files.announce_library_write(folder)
         model.save_pretrained(folder)

@@ -60,10 +60,6 @@ class Decoder:
     def prepare(self, prompts: Prompts, frame: Frame) -> Run:
         """Convert prompts to the decoder's inputs; return a function that answers some of them.
 
-        Args:
-            prompts: N of them, on an image.
-            frame: That image's.
-
         Returns:
             A function of an embedding's parts and a range of prompts, giving logits
             (n, count, low, low) and predicted IoU (n, count).
@@ -166,20 +162,12 @@ def _feeds(
 
 
 def is_decoder(file: OnnxFile) -> bool:
-    """Return whether a file takes prompts as SAM's decoders do.
-
-    Args:
-        file: As read.
-    """
+    """Return whether a file takes prompts as SAM's decoders do."""
     return set(_POINTS) <= file.inputs.keys()
 
 
 def inspect_decoder(session: Session, given: Sequence[str]) -> Decoder:
     """Find the roles of a decoder's inputs and outputs, by name and by one run on zeros.
-
-    Args:
-        session: The model.
-        given: Names of the encoder's outputs.
 
     Raises:
         SourceError: It is not of SAM 1's form; says what it takes.

@@ -276,10 +276,6 @@ class OnnxSegmenter:
     def unpack(self, arrays: dict[str, AnyArray], frame: Frame) -> Embedding:
         """Undo :meth:`pack`.
 
-        Args:
-            arrays: What it gave.
-            frame: The embedding's.
-
         Raises:
             CallError: The arrays are not what this segmenter packs.
         """
@@ -314,9 +310,6 @@ def _select(logits: AnyArray, scores: AnyArray, multimask: bool) -> tuple[AnyArr
 def takes_raw_pixels(encoder: Session) -> bool:
     """Return whether an encoder normalises itself: it takes bytes or (h, w, 3), or holds SAM's
     mean.
-
-    Args:
-        encoder: The session.
     """
     ((name, shape),) = encoder.file.inputs.items()
     whole = np.issubdtype(encoder.types[name], np.integer)

@@ -213,10 +213,6 @@ class Session:
 def open_session(file: OnnxFile, device: str) -> Session:
     """Load a model.
 
-    Args:
-        file: Its file, as read.
-        device: As :func:`choose_provider` gives it.
-
     Raises:
         SourceError: onnxruntime cannot load it; names an operator that it does not know.
     """

@@ -237,11 +237,6 @@ class TransformersSegmenter:
 def load_transformers_segmenter(folder: Path, name: str, device: Device) -> TransformersSegmenter:
     """Load a segmenter from a folder that ``save_pretrained`` has written.
 
-    Args:
-        folder: With ``config.json`` and safetensors weights.
-        name: Name given by the user.
-        device: Where it is to run.
-
     Raises:
         SourceError: It is another kind of model, or its weights do not fit its configuration.
     """
@@ -277,10 +272,6 @@ def load_transformers_segmenter(folder: Path, name: str, device: Device) -> Tran
 
 def load_weights(class_name: str, folder: Path) -> Any:
     """Load a model of the transformers library; refuse weights that do not fill it.
-
-    Args:
-        class_name: The library's class.
-        folder: Where configuration and weights are.
 
     Raises:
         SourceError: The weights are of another architecture, or damaged.

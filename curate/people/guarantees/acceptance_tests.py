@@ -149,13 +149,7 @@ class ThresholdTests:
 def count_by_threshold(
     sample: ReviewedSample, population: Population, max_bad: float
 ) -> ThresholdTests:
-    """Count accepted and bad masks of a sample at each threshold.
-
-    Args:
-        sample: The sample.
-        population: All masks.
-        max_bad: The bound to test.
-    """
+    """Count accepted and bad masks of a sample at each threshold."""
     steps = MASK_THRESHOLDS if sample.unit == "mask" else IMAGE_THRESHOLDS
     threshold, accepted, promised = _make_thresholds(population, steps)
     inside = ~np.isnan(sample.quality)

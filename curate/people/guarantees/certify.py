@@ -233,13 +233,6 @@ def project_share(
 
     The sample is scaled up: as many bad masks for each mask as were found so far.
 
-    Args:
-        sample: As in :func:`certify`.
-        population: As in :func:`certify`.
-        more: Further masks of a random sample.
-        max_bad: As in :func:`certify`.
-        confidence: As in :func:`certify`.
-
     Raises:
         CallError: A number is out of range.
     """

@@ -175,12 +175,7 @@ def format_bound(certificate: CertificateRecord) -> str:
 
 
 def describe_certificate(audit: Informed, added: int = 0) -> list[str]:
-    """Return lines on the certificate in force and people's decisions; [] for none.
-
-    Args:
-        audit: The audit.
-        added: How many masks people added.
-    """
+    """Return lines on the certificate in force and people's decisions; [] for none."""
     found = compare_with_certificate(audit, added=added)
     if found is None or audit.info.certificate is None:
         return []

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common.arrays import AnyArray, IntArray
+from curate.dataset.table import records
 from curate.people.reviews.resolved_labels import ACTION_CODE, ACTION_NAMES, CURRENT
 from curate.people.reviews.row_frames import fetch_frame
 
@@ -61,8 +62,8 @@ class Agreement:
             "masks": self.masks,
             "alpha": _number_or_none(self.alpha),
             "kappa": _number_or_none(self.kappa),
-            "pairs": _records(self.pairs),
-            "reviewers": _records(self.reviewers.reset_index()),
+            "pairs": records(self.pairs),
+            "reviewers": records(self.reviewers.reset_index()),
         }
 
     def text(self) -> str:
@@ -96,11 +97,6 @@ class Agreement:
 
 def _number_or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    missing = frame.astype(object).where(frame.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in missing.to_dict("records")]
 
 
 def _format_name(name: object) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from curate.common.arrays import IntArray
-from curate.dataset.table import BINARY
+from curate.dataset.table import BINARY, plain
 from curate.people.reviews.resolved_labels import NO_HONEYPOT
 from curate.people.reviews.row_frames import fetch_frame
 
@@ -106,8 +106,8 @@ def _resolve_frame(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
         Vote(*row)
         for row in zip(
             votes["action"].tolist(),
-            _plain_values(votes["segmentation"]),
-            _plain_values(votes["category"]),
+            plain(votes["segmentation"]),
+            plain(votes["category"]),
             strict=True,
         )
     ]
@@ -149,10 +149,6 @@ def _resolve_frame(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
             },
         }
     ).set_index(pd.Index(ids[starts], name="mask_id"))
-
-
-def _plain_values(column: pd.Series[Any]) -> list[Any]:
-    return list(column.astype(object).where(column.notna(), None))
 
 
 def resolve_votes(votes: Sequence[Vote], rule: str) -> Outcome:

@@ -112,10 +112,6 @@ def write_draw(
 def read_draws(connection: sqlite3.Connection, path: Path) -> pd.DataFrame:
     """Return all draws.
 
-    Args:
-        connection: The open file.
-        path: Where it stands, for a message.
-
     Returns:
         ``draw_id``, ``kind``, ``created``, ``settings`` (a dict), ``masks`` (different ones shown,
         without known answers), ``decided`` (how many of them were decided on for this draw).

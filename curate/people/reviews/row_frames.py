@@ -59,13 +59,7 @@ def fetch_frame(
 def insert_columns(
     connection: sqlite3.Connection, table: str, columns: Mapping[str, Sequence[Any]]
 ) -> None:
-    """Insert columns of equal length into a table; NaN becomes NULL.
-
-    Args:
-        connection: The open file, within a transaction.
-        table: One of our own tables' names.
-        columns: Plain values by column name.
-    """
+    """Insert columns of equal length into a table; NaN becomes NULL."""
     marks = ", ".join("?" * len(columns))
     with pause_collector():
         connection.executemany(

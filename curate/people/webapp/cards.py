@@ -205,9 +205,6 @@ def _empty_marks() -> Marks:
 def find_marks(values: Mapping[str, Any]) -> Marks:
     """Return the prompt point and declared box that a mask does not agree with, in image pixels.
 
-    Args:
-        values: The mask's values.
-
     Returns:
         ``point``: where it was prompted, if it does not contain that; ``declared``: the box that
         its source states, if it is not its own. None for each that does not apply.
