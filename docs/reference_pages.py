@@ -85,7 +85,11 @@ def usage(command: Any) -> str:
 
 def python_page() -> str:
     """Return what `curate.__all__` names, with signatures and docstrings."""
-    head = "`import curate` gives these names, each loaded on first use; they are what is public."
+    head = (
+        "`import curate` gives these names, each loaded on first use; they are what is public, and "
+        "so are the modules [`curate.rle`](rle.md), masks as run lengths, and `curate.testing`, "
+        "contract suites for [plug-ins](../how-to/plugins.md)."
+    )
     parts = ["# Python", MADE, head]
     for name in sorted(curate.__all__, key=lambda n: (not n[0].islower(), n)):
         parts += described(f"curate.{name}", getattr(curate, name))

@@ -180,6 +180,17 @@ class FormatContract:
             list_masks(table)
         )
 
+    def test_a_copy_that_is_not_equal_is_noticed(
+        self, tested: Format, source: Path, tmp_path: Path
+    ) -> None:
+        """``check_unedited`` finds a byte that is not as it was."""
+        out = self.write_edits(tested, source, Edits(), tmp_path)
+        largest = max(content(out).items(), key=lambda file: len(file[1]))
+        damaged = bytearray(largest[1])
+        damaged[len(damaged) // 2] ^= 1
+        files.write_bytes(out / largest[0] if largest[0] else out, bytes(damaged))
+        assert tested.check_unedited(source, out, Edits())
+
     def write_edits(self, format: Format, source: Path, edits: Edits, folder: Path) -> Path:
         """Write a dataset with edits and return its path; a trial run foretells what is stored.
 
