@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 from boxes import HEIGHT, WIDTH, annotation, dataset
-from hard_masks import SHAPES, audited, back, write
+from hard_masks import audited, back, write
 from pycocotools import mask as coco_mask
 
 from curate.people.exchange.queue_images import make_crops as crop_views
 from curate.store.audit import Audit
-from curate.testing.exchange_contract import draw_all
+from curate.testing.exchange_contract import HARD_SHAPES, draw_all
 
 PYTHON = Path(__file__).resolve().parents[2] / ".venv-tools" / "bin" / "python"
 
@@ -60,7 +60,7 @@ class Written:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     folder = tmp_path_factory.mktemp("tools")
     source = dataset()
-    for k, shape in enumerate(SHAPES):
+    for k, shape in enumerate(HARD_SHAPES):
         source["annotations"].append(annotation(20 + k, 1 + k % 3, shape(HEIGHT, WIDTH)))
     audit = audited(source, folder)
     rows = draw_all(audit)

@@ -39,7 +39,7 @@ from curate.people.exchange.exported_masks import (
     read_dataset_ids,
     read_exported,
 )
-from curate.people.exchange.image_names import ImageMatches
+from curate.people.exchange.image_names import ImageFinder
 from curate.people.exchange.imported_images import ImageExport
 from curate.people.exchange.queue_images import require_pictures
 from curate.people.exchange.queue_writing import BATCH, DUMP, QueueRow, check_version, plain_records
@@ -249,25 +249,27 @@ def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecis
     check_version(reviews.audit, [EXPORT.version(path)], path.name)
     with files.scratch() as work:
         shown = _find_exported(reviews, path, options)
-        images = ImageMatches(reviews.audit, path.name)
-        parts = _read_parts(images, path, work)
+        finder = ImageFinder(reviews.audit, path.name)
+        parts = _read_parts(reviews.audit, finder, path, work)
         found = compare_with_audit(reviews.audit, parts, path.name, shown, options)
-    strange = {"images in it that the audit does not have": images.strange}
+    strange = {"images in it that the audit does not have": finder.windows.count(None)}
     return replace(found, notes=found.notes | strange)
 
 
-def _read_parts(images: ImageMatches, path: Path, work: Path) -> Iterator[ImportedPart]:
+def _read_parts(
+    audit: Audit, finder: ImageFinder, path: Path, work: Path
+) -> Iterator[ImportedPart]:
     """Yield the masks of a corrected file that are on the audit's images, some images at a time."""
-    labels = Labels(images.audit)
+    labels = Labels(audit)
     for part in FORMAT.plan(path, work):
         index = CocoIndex.open(work)
         spare = index.spare_id
         if spare is None:
             raise SourceError("it has ids beyond 62 bits", path.name)
         table = FORMAT.load(path, part)
-        category = read_categories(images.audit, labels, table.masks, index.categories, path.name)
+        category = read_categories(audit, labels, table.masks, index.categories, path.name)
         _refuse_duplicates(table.masks, path.name)
-        matched = images.match(table.images)
+        matched = _find_images(finder, table.images)
         at = np.flatnonzero(table.masks["image_id"].isin(matched.index))
         masks = table.masks.iloc[at]
         ids = masks.index.to_series()
@@ -289,6 +291,17 @@ def _read_parts(images: ImageMatches, path: Path, work: Path) -> Iterator[Import
             masks["segmentation"].notna().to_numpy(np.bool_),
             pd.DataFrame({"review": 0, "image_id": matched.array, "complete": True}),
         )
+
+
+def _find_images(finder: ImageFinder, images: pd.DataFrame) -> pd.Series[Any]:
+    """Return the audit's image ids by the file's; images that the audit lacks are left out."""
+    ids = images.index.tolist()
+    names = ["" if name is None else str(name) for name in plain(images["file_name"])]
+    stated = zip(images["height"].tolist(), images["width"].tolist(), strict=True)
+    sizes = [size if min(size) > 0 else None for size in stated]
+    found = finder.find(names, ids, sizes, [f"image {number}" for number in ids])
+    pairs = {k: window.image_id for k, window in zip(ids, found, strict=True) if window}
+    return pd.Series(pairs, dtype="int64")
 
 
 def _refuse_duplicates(masks: pd.DataFrame, name: str) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -202,54 +201,57 @@ def _is_safe(name: Any) -> bool:
     return not _CROP.fullmatch(_stem(parts[-1]))
 
 
-@dataclass
-class ImageMatches:
-    """Matches images of a corrected dataset with the audit's, by name or else by id.
+class ImageFinder:
+    """Finds the audit's image, and the window on it, that each image of a file shows.
+
+    Args:
+        audit: The audit.
+        name: The file's name, for messages.
 
     Attributes:
-        audit: The audit.
-        name: The dataset's file, for messages.
-        strange: How many images so far are not the audit's.
+        windows: Those of all images so far, in their order; None for one that is not the audit's.
     """
 
-    audit: Audit
-    name: str
-    strange: int = 0
-    _taken: set[int] = field(default_factory=set)
+    def __init__(self, audit: Audit, name: str) -> None:
+        self.windows: list[PictureWindow | None] = []
+        self._names = PictureNames(audit)
+        self._name = name
+        self._taken: dict[tuple[int, int | None], str] = {}
 
-    @cached_property
-    def _own(self) -> AuditImages:
-        return AuditImages(self.audit)
+    def find(
+        self,
+        names: Sequence[str],
+        numbers: Sequence[int | None],
+        sizes: Sequence[tuple[int, int] | None],
+        places: Sequence[str],
+    ) -> list[PictureWindow | None]:
+        """Return the windows of some images.
 
-    def match(self, images: pd.DataFrame) -> pd.Series[Any]:
-        """Return the audit's image ids by the dataset's; images that the audit lacks are left out.
+        Args:
+            names: What they are called.
+            numbers: Their ids; see :meth:`PictureNames.places`.
+            sizes: Height and width in pixels; None where the file does not say.
+            places: Where each stands in the file, for messages.
 
         Raises:
-            SourceError: An image has another size, or two stand for the same one.
+            SourceError: One has another size than the audit says, or stands for another one's
+                image.
         """
-        ids = images.index.to_numpy(np.int64)
-        names = images["file_name"].to_numpy(object).tolist()
-        rows = self._own.join(names, ids.tolist())
-        known = np.flatnonzero(rows >= 0)
-        self.strange += len(rows) - len(known)
-        found = pd.Series(self._own.ids[rows[known]], index=ids[known], dtype="int64")
-        self._check(found, images)
+        found = self._names.places(names, numbers)
+        for window, size, place in zip(found, sizes, places, strict=True):
+            if window is not None:
+                self._check(window, size, place)
+        self.windows += found
         return found
 
-    def _check(self, found: pd.Series[Any], images: pd.DataFrame) -> None:
-        for theirs, ours in found.items():
-            if ours in self._taken:
-                what = f"it stands for the same image as another one ({ours} in the audit)"
-                raise SourceError(what, f"{self.name}, image {theirs}")
-            self._taken.add(int(ours))
-        rows = [self._own.at[number] for number in found.tolist()]
-        sizes = self._own.sizes[rows]
-        stated = images.loc[found.index, ["height", "width"]].to_numpy(np.int64)
-        off = ((sizes != stated) & (sizes > 0) & (stated > 0)).any(axis=1)
-        for at in np.flatnonzero(off)[:1].tolist():
-            (h, w), (old_h, old_w) = stated[at].tolist(), sizes[at].tolist()
-            what = f"it is {w} x {h}, in the audit {old_w} x {old_h}"
-            raise SourceError(what, f"{self.name}, image {found.index[at]}")
+    def _check(self, window: PictureWindow, size: tuple[int, int] | None, place: str) -> None:
+        where = f"{self._name}, {place}"
+        if size is not None and size != window.size and min(window.size) > 0:
+            (h, w), (old_h, old_w) = size, window.size
+            raise SourceError(f"it is {w} x {h}, in the audit {old_w} x {old_h}", where)
+        first = self._taken.setdefault((window.image_id, window.mask_id), place)
+        if first is not place:
+            raise SourceError(f"it stands for the same image as {first}", where)
 
 
 class AuditImages:

@@ -25,14 +25,13 @@ from curate.people.exchange.exported_masks import (
     find_named_draws,
     read_exported,
 )
-from curate.people.exchange.image_names import PictureNames, PictureWindow
+from curate.people.exchange.image_names import ImageFinder, PictureWindow
 from curate.people.exchange.imported_images import ImageExport, ImportedImage
 from curate.people.exchange.match_masks import MaskMatching
 from curate.people.exchange.queue_writing import check_version
 from curate.people.exchange.registry import DecisionReader, ImportedDecisions, ImportOptions
 from curate.people.exchange.tool_labels import Labels
 from curate.people.reviews.review_file import Reviews, has_reviews
-from curate.store.audit import Audit
 from curate.store.rows_by_id import rows_of
 
 
@@ -67,8 +66,15 @@ def import_tool_export(
             exported masks.
     """
     check_version(reviews.audit, [export.version(path)], path.name)
-    finder = _WindowFinder(reviews.audit, path.name)
-    pictures = list(export.images(path, finder))
+    finder = ImageFinder(reviews.audit, path.name)
+
+    def is_wanted(images: Sequence[ImportedImage]) -> list[bool]:
+        names, numbers = [one.name for one in images], [one.number for one in images]
+        where = [f"image {name[:80]!r}" for name in names]
+        found = finder.find(names, numbers, [one.size for one in images], where)
+        return [window is not None for window in found]
+
+    pictures = list(export.images(path, is_wanted))
     places = finder.windows
     if not any(place is not None for place in places):
         audit = reviews.audit.path.name
@@ -99,46 +105,6 @@ def _windows_frame(places: Sequence[PictureWindow | None], unsure: frozenset[int
         if one is not None and one.image_id not in unsure
     ]
     return pd.DataFrame(rows, columns=["image_id", "height", "width", *"xywh"])
-
-
-class _WindowFinder:
-    """Finds the image and window that each imported image shows, before its masks are read.
-
-    Attributes:
-        windows: Those of all images so far, in their order; None for one that is not the audit's.
-    """
-
-    def __init__(self, audit: Audit, name: str) -> None:
-        self.windows: list[PictureWindow | None] = []
-        self._names = PictureNames(audit)
-        self._name = name
-        self._taken: dict[tuple[int, int | None], str] = {}
-
-    def __call__(self, images: Sequence[ImportedImage]) -> list[bool]:
-        """Return which images are of the audit, one bool each.
-
-        Raises:
-            SourceError: One has another size than the audit says, or stands for another one's
-                image.
-        """
-        names, numbers = [one.name for one in images], [one.number for one in images]
-        found = self._names.places(names, numbers)
-        for image, window in zip(images, found, strict=True):
-            self._check(image, window)
-        self.windows += found
-        return [window is not None for window in found]
-
-    def _check(self, image: ImportedImage, window: PictureWindow | None) -> None:
-        if window is None:
-            return
-        where = f"{self._name}, image {image.name[:80]!r}"
-        if image.size != window.size:
-            (h, w), (old_h, old_w) = image.size, window.size
-            raise SourceError(f"it is {w} x {h}, in the audit {old_w} x {old_h}", where)
-        key = (window.image_id, window.mask_id)
-        if key in self._taken:
-            raise SourceError(f"it stands for the same image as {self._taken[key][:80]!r}", where)
-        self._taken[key] = image.name
 
 
 def _find_invisible(reviews: Reviews, places: Sequence[PictureWindow | None]) -> IntArray:
