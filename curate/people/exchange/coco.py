@@ -27,6 +27,7 @@ from curate.people.exchange.coco_of_tools import (
     FolderLayout,
     has_mask_ids,
     is_queue,
+    make_annotation,
     make_queue_info,
     read_coco_images,
     read_queue_version,
@@ -42,7 +43,14 @@ from curate.people.exchange.exported_masks import (
 from curate.people.exchange.image_names import ImageFinder
 from curate.people.exchange.imported_images import ImageExport
 from curate.people.exchange.queue_images import require_pictures
-from curate.people.exchange.queue_writing import BATCH, DUMP, QueueRow, check_version, plain_records
+from curate.people.exchange.queue_writing import (
+    BATCH,
+    DUMP,
+    QueueRow,
+    check_version,
+    plain_records,
+    write_items,
+)
 from curate.people.exchange.registry import (
     DecisionReader,
     ExchangeTool,
@@ -117,28 +125,26 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) 
         CallError: Crops are asked for, and there are no pictures.
     """
     if how.crops:
-        layout = FolderLayout("COCO", "instances.json", "images", _annotation)
+        layout = FolderLayout("COCO", "instances.json", "images", _attributes)
         return write_coco_folder(audit, rows, out, how, layout)
     rows = rows.drop_duplicates("mask_id").reset_index(drop=True)
     categories, numbers = _categories(audit, rows)
     images = _images(audit, rows)
     info = make_queue_info(audit.info.source.get("path", audit.path), dataset_version(audit))
-    written = 0
-    with new_file(out) as file:
-        head = {"info": info, "licenses": [], "images": images, "categories": categories}
-        file.write(orjson.dumps(head, option=DUMP)[:-1] + b',"annotations":[')
+
+    def annotations() -> Iterator[dict[str, object]]:
         for start in range(0, len(rows), BATCH):
             batch = rows.iloc[start : start + BATCH]
             masks = _read_segmentations(audit, batch)
-            for record, number in zip(
-                plain_records(batch), numbers[start : start + BATCH], strict=True
-            ):
-                mask = masks.get(record["mask_id"])
-                if mask is not None:
-                    annotation = _annotation(record, mask, int(number))
-                    separator = b",\n" if written else b"\n"
-                    file.write(separator + orjson.dumps(annotation, option=DUMP))
-                    written += 1
+            pairs = zip(plain_records(batch), numbers[start : start + BATCH], strict=True)
+            for record, number in pairs:
+                if mask := masks.get(record["mask_id"]):
+                    yield make_annotation(record, mask, int(number)) | _attributes(record)
+
+    with new_file(out) as file:
+        head = {"info": info, "licenses": [], "images": images, "categories": categories}
+        file.write(orjson.dumps(head, option=DUMP)[:-1] + b',"annotations":[')
+        written = write_items(file, annotations())
         file.write(b"\n]}\n")
     return written
 
@@ -175,22 +181,11 @@ def _read_segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, CocoRle]:
     }
 
 
-def _annotation(record: QueueRow, mask: CocoRle, category: int) -> dict[str, object]:
+def _attributes(record: QueueRow) -> dict[str, object]:
     own = {"mask_id", "image_id", "category", "file_name", "height", "width", "status_detail"}
     own |= {"area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "category_id", "iscrowd"}
-    return {
-        "id": record["mask_id"],
-        "image_id": record["image_id"],
-        "category_id": category,
-        "segmentation": mask,
-        "area": record["area_px"],
-        "bbox": [record[f"bbox_{side}"] for side in "xywh"],
-        "iscrowd": int(record.get("iscrowd") or 0),
-        "attributes": {
-            "mask_id": record["mask_id"],
-            **{k: value for k, value in record.items() if k not in own and value is not None},
-        },
-    }
+    known = {k: value for k, value in record.items() if k not in own and value is not None}
+    return {"attributes": {"mask_id": record["mask_id"], **known}}
 
 
 def _categories(audit: Audit, rows: pd.DataFrame) -> tuple[list[dict[str, object]], list[int]]:

@@ -31,15 +31,12 @@ from curate.people.exchange.imported_images import (
     parse_draw,
 )
 from curate.people.exchange.queue_images import ExportedView, check_pictures, find_pictures
-from curate.people.exchange.queue_writing import DUMP, QueueRow
+from curate.people.exchange.queue_writing import DUMP, QueueRow, write_items
 from curate.people.exchange.registry import ExportOptions
 from curate.people.exchange.tool_labels import Labels
 from curate.rle import CocoRle, area, bbox, encode_counts
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION, dataset_version
-
-Annotate = Callable[[QueueRow, CocoRle, int], dict[str, object]]
-"""(a row of the queue, the mask's RLE, its category's number) to an annotation."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,13 @@ class FolderLayout:
         tool: Who reads it, for messages.
         labels: Name of the COCO file.
         pictures: Name of the folder of pictures.
-        annotate: Makes an annotation.
+        attributes: A row of the queue to further keys of its annotation.
     """
 
     tool: str
     labels: str
     pictures: str
-    annotate: Annotate
+    attributes: Callable[[QueueRow], dict[str, object]]
 
 
 def write_coco_folder(
@@ -85,39 +82,55 @@ def write_coco_folder(
         "categories": [{"id": k, "name": name, "supercategory": ""} for name, k in number.items()],
     }
     images: list[bytes] = []
-    written = 0
+
+    def annotations(pictures: Path) -> Iterator[dict[str, object]]:
+        for view, name, saved in save_pictures(
+            audit, rows, folder, pictures, crops=bool(how.crops)
+        ):
+            if not saved:
+                continue
+            image = {"id": len(images) + 1, "file_name": name}
+            images.append(orjson.dumps(image | {"width": view.box.w, "height": view.box.h}))
+            for record, mask in _rows_as_seen(view, len(images)):
+                made = make_annotation(record, mask, number[labels.of(record)])
+                yield made | layout.attributes(record)
+
     with new_folder(out) as made:
         files.mkdir(made / layout.pictures)
         with files.open_file(made / layout.labels) as file:
             file.write(orjson.dumps(head, option=DUMP)[:-1] + b',"annotations":[')
-            views = save_pictures(
-                audit, rows, folder, made / layout.pictures, crops=bool(how.crops)
-            )
-            for view, name, saved in views:
-                if not saved:
-                    continue
-                image = {"id": len(images) + 1, "file_name": name}
-                image |= {"width": view.box.w, "height": view.box.h}
-                images.append(orjson.dumps(image))
-                ids = [number[labels.of(record)] for record in view.rows]
-                for one in _annotations(view, len(images), ids, layout.annotate):
-                    file.write((b",\n" if written else b"\n") + orjson.dumps(one, option=DUMP))
-                    written += 1
+            written = write_items(file, annotations(made / layout.pictures))
             file.write(b'\n],"images":[\n' + b",\n".join(images) + b"\n]}\n")
     return written
 
 
-def _annotations(
-    view: ExportedView, image: int, categories: list[int], annotate: Annotate
-) -> Iterator[dict[str, object]]:
-    """Yield the annotations of a view: its masks as seen in its window."""
+def _rows_as_seen(view: ExportedView, image: int) -> Iterator[tuple[QueueRow, CocoRle]]:
+    """Yield the rows of a view, measured in its window, with their masks there."""
     counts, boxes = encode_counts(view.runs).to_pylist(), bbox(view.runs).tolist()
     areas = area(view.runs).tolist()
     for k, record in enumerate(view.rows):
         mask = CocoRle(size=[view.box.h, view.box.w], counts=counts[k].decode("ascii"))
         box = {f"bbox_{side}": boxes[k][at] for at, side in enumerate("xywh")}
-        seen = {**record, "image_id": image, "area_px": areas[k], **box}
-        yield annotate(seen, mask, categories[k])
+        yield {**record, "image_id": image, "area_px": areas[k], **box}, mask
+
+
+def make_annotation(record: QueueRow, mask: CocoRle, category: int) -> dict[str, object]:
+    """Return a mask as COCO has it.
+
+    Args:
+        record: Its row of a queue.
+        mask: Its run lengths.
+        category: The number of its category.
+    """
+    return {
+        "id": record["mask_id"],
+        "image_id": record["image_id"],
+        "category_id": category,
+        "segmentation": mask,
+        "area": record["area_px"],
+        "bbox": [record[f"bbox_{side}"] for side in "xywh"],
+        "iscrowd": int(record.get("iscrowd") or 0),
+    }
 
 
 _OURS = re.compile(rb'"mask_id"|mask_\d+_at_\d+_\d+_\d+x\d+')

@@ -24,7 +24,6 @@ from curate.people.exchange.queue_writing import QueueRow
 from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
 from curate.people.exchange.tool_export import export_reader
 from curate.people.exchange.tool_labels import safe_label
-from curate.rle import CocoRle
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
 
@@ -45,24 +44,14 @@ def write_fiftyone(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptio
         CallError: There are no pictures.
     """
     return write_coco_folder(
-        audit, rows, out, how, FolderLayout("FiftyOne", LABELS, "data", _annotation)
+        audit, rows, out, how, FolderLayout("FiftyOne", LABELS, "data", _attributes)
     )
 
 
-def _annotation(record: QueueRow, mask: CocoRle, category: int) -> dict[str, object]:
+def _attributes(record: QueueRow) -> dict[str, object]:
     shown = {key: record[key] for key in ATTRIBUTES if record.get(key) is not None}
-    if "quality_score" in shown:
-        shown["score"] = shown["quality_score"]  # FiftyOne's confidence
-    return {
-        "id": record["mask_id"],
-        "image_id": record["image_id"],
-        "category_id": category,
-        "bbox": [record[f"bbox_{side}"] for side in "xywh"],
-        "area": record["area_px"],
-        "iscrowd": int(record.get("iscrowd") or 0),
-        "segmentation": mask,
-        **shown,
-    }
+    # FiftyOne's confidence is called score.
+    return shown | ({"score": shown["quality_score"]} if "quality_score" in shown else {})
 
 
 def _matches(path: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
@@ -95,6 +95,14 @@ def plain_records(rows: pd.DataFrame) -> Iterator[QueueRow]:
         columns = {str(name): plain(batch[name]) for name in rows.columns}
         for values in zip(*columns.values(), strict=True):
             yield dict(zip(columns, values, strict=True))
+
+
+def write_items(file: BinaryIO, values: Iterable[object]) -> int:
+    """Write values as the elements of a JSON list, one a line, and return how many they are."""
+    count = 0
+    for count, value in enumerate(values, 1):
+        file.write((b",\n" if count > 1 else b"\n") + orjson.dumps(value, option=DUMP))
+    return count
 
 
 def write_queue(

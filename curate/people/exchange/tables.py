@@ -26,7 +26,7 @@ from curate.formats.format import convert_read_errors, new_file
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
 from curate.formats.segmentation import json_type
-from curate.people.exchange.queue_writing import DUMP, plain_records
+from curate.people.exchange.queue_writing import plain_records, write_items
 from curate.people.exchange.registry import (
     DecisionReader,
     ExchangeTool,
@@ -220,8 +220,7 @@ def write_json(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) 
     head = {"audit": str(audit.path), "source": audit.info.source.get("path")}
     with new_file(out) as file:
         file.write(orjson.dumps(head)[:-1] + b',"masks":[')
-        for k, record in enumerate(plain_records(add_decision_column(rows))):
-            file.write((b",\n" if k else b"\n") + orjson.dumps(record, option=DUMP))
+        write_items(file, plain_records(add_decision_column(rows)))
         file.write(b"\n]}\n")
     return len(rows)
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ from curate.people.exchange.queue_writing import check_version
 from curate.people.exchange.registry import DecisionReader, ImportedDecisions, ImportOptions
 from curate.people.exchange.tool_labels import Labels, fill_category_names, label_studio_label
 from curate.people.reviews.review_file import Reviews, file_identity
-from curate.rle import concat, paste
+from curate.rle import Runs, concat, paste
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
 from curate.store.rows_by_id import rows_of
@@ -156,6 +156,17 @@ def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecis
     return export.finish(found, options.reviewer)
 
 
+class _DrawnRegion(NamedTuple):
+    """A region with a mask, and the mask of the audit that it is; None for a new one."""
+
+    review: int
+    task: Task
+    mask_id: int | None
+    mask: Runs
+    label: str | None
+    place: str
+
+
 class _LabelStudioExport:
     """An export, and what is told of it at the end."""
 
@@ -189,7 +200,7 @@ class _LabelStudioExport:
         reviews: list[tuple[object, ...]] = []
         images: list[tuple[int, int, bool]] = []
         exported: list[tuple[int, int]] = []
-        shapes: list[tuple[int, int | None, Task, Region, str]] = []
+        drawn: list[_DrawnRegion] = []
         for number, (task, made) in enumerate(pairs):
             known = {format_region_id(mask): mask for mask in task.masks}
             regions = parse_regions(made.result, task.size, f"{self._path.name}, {made.place}")
@@ -199,7 +210,11 @@ class _LabelStudioExport:
                 place = f"{made.place}, region {name[:60]}"
                 self._check_region(region, name, known, place)
                 if region.mask is not None:
-                    shapes.append((number, known.get(name), task, region, place))
+                    drawn.append(
+                        _DrawnRegion(
+                            number, task, known.get(name), region.mask, region.label, place
+                        )
+                    )
             seconds = None if made.seconds is None else made.seconds / len(known)
             draw = (task.draw_id, task.queue_kind)
             reviews.append((made.reviewer, made.time, seconds, *draw, made.place))
@@ -208,31 +223,7 @@ class _LabelStudioExport:
             exported += [(number, mask) for mask in task.masks if not blank]
             window = (*task.image_size, *task.corner, *reversed(task.size))
             self._seen.append((task.image_id, made.reviewer, made.time, *window))
-        labels = self._labels
-        category = [
-            labels.category(region.label)
-            if mask is None
-            else labels.category_now(region.label, own[mask])
-            for _, mask, _, region, _ in shapes
-        ]
-        masks = pd.DataFrame(
-            {
-                "review": np.array([one[0] for one in shapes], np.int64),
-                "mask_id": pd.array([one[1] for one in shapes], "Int64"),
-                "image_id": np.array([one[2].image_id for one in shapes], np.int64),
-                "category": pd.Series(category, dtype=object),
-                "place": pd.Series([one[4] for one in shapes], dtype=object),
-                "status": "ok",
-                "status_detail": "",
-            }
-        )
-        sizes = np.array([task.image_size for _, _, task, _, _ in shapes], np.int64).reshape(-1, 2)
-        runs = paste(
-            concat([region.mask for _, _, _, region, _ in shapes if region.mask is not None]),
-            [task.corner for _, _, task, _, _ in shapes],
-            sizes[:, 0],
-            sizes[:, 1],
-        )
+        masks, runs = self._place_on_images(drawn, own)
         return ImportedPart(
             masks,
             runs,
@@ -241,6 +232,32 @@ class _LabelStudioExport:
             pd.DataFrame(exported, columns=["review", "mask_id"], dtype="int64"),
             pd.DataFrame(reviews, columns=list(_REVIEW_TYPES), dtype=object).astype(_REVIEW_TYPES),
         )
+
+    def _place_on_images(
+        self, drawn: list[_DrawnRegion], own: dict[int, str | None]
+    ) -> tuple[pd.DataFrame, Runs]:
+        """Return regions as rows of an :class:`ImportedPart`, and their masks on whole images."""
+        labels = self._labels
+        category = [
+            labels.category(one.label)
+            if one.mask_id is None
+            else labels.category_now(one.label, own[one.mask_id])
+            for one in drawn
+        ]
+        masks = pd.DataFrame(
+            {
+                "review": np.array([one.review for one in drawn], np.int64),
+                "mask_id": pd.array([one.mask_id for one in drawn], "Int64"),
+                "image_id": np.array([one.task.image_id for one in drawn], np.int64),
+                "category": pd.Series(category, dtype=object),
+                "place": pd.Series([one.place for one in drawn], dtype=object),
+                "status": "ok",
+                "status_detail": "",
+            }
+        )
+        corners = [one.task.corner for one in drawn]
+        sizes = np.array([one.task.image_size for one in drawn], np.int64).reshape(-1, 2)
+        return masks, paste(concat([one.mask for one in drawn]), corners, sizes[:, 0], sizes[:, 1])
 
     def _check_region(self, region: Region, name: str, known: dict[str, int], place: str) -> None:
         """Refuse a region that bears a mask's id and cannot be the mask."""
