@@ -67,8 +67,9 @@ def queue(
     to: Annotated[
         str | None,
         typer.Option(
-            help="csv, json, coco, label-studio (a folder), cvat (a folder), fiftyone (a folder) "
-            "or huggingface (a .parquet file); by the ending of OUT if omitted."
+            help="csv, json, coco, label-studio (a folder), cvat (a folder), fiftyone (a folder), "
+            "huggingface (a .parquet file), or a tool that another package adds; by the ending of "
+            "OUT if omitted."
         ),
     ] = None,
     crops: Annotated[
