@@ -19,7 +19,7 @@ import drawn_scenes
 import curate
 from curate.common.files import umask
 from curate.errors import AuditError, CallError, SourceError
-from curate.networks.detectors import initial_weights
+from curate.networks.detectors import train_on_audit
 from curate.networks.detectors.initial_weights import load_pretrained
 from curate.networks.detectors.train_on_audit import _accepted_boxes
 from curate.networks.detectors.transformers_detector import load_detector
@@ -135,7 +135,7 @@ def test_what_a_kill_left_of_the_weights_is_not_taken_along(
 
     out = tmp_path / "detector"
     with monkeypatch.context() as patched:
-        patched.setattr(initial_weights, "save_detector", killed)
+        patched.setattr(train_on_audit, "save_detector", killed)
         with pytest.raises(KeyboardInterrupt):
             curate.train_detector(audited.path, out, **SMALL)
     again = curate.train_detector(audited.path, out, **SMALL)
