@@ -26,11 +26,7 @@ MOST_EXACT = 2_000_000
 
 
 class ReportSource:
-    """An audit with its column names at hand.
-
-    Args:
-        audit: The audit to read.
-    """
+    """An audit with its column names at hand."""
 
     def __init__(self, audit: Audit) -> None:
         self.audit = audit

@@ -13,8 +13,8 @@ from curate.dataset.table import MaskTable
 from curate.rle import Runs
 from curate.rle.runs import kernel
 from curate.rle.topology import column_segments, segment_capacity
+from curate.scorers.kernels import HULL_PX2, THICK_PX
 from curate.scorers.kernels.bars import cut_bars, join, lay_out
-from curate.scorers.kernels.geometry_columns import HULL_PX2, THICK_PX
 from curate.scorers.kernels.hull import corners, half_hull, moments
 from curate.scorers.kernels.outline import CROP_TOLERANCE_PX, borders, outlines, sum_rings
 from curate.scorers.scorer import clip_coordinates

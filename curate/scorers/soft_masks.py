@@ -69,9 +69,6 @@ class Layers:
 class SoftMasks:
     """A folder of soft masks. Nothing outside of it is opened; nothing is ever unpickled.
 
-    Args:
-        path: The folder.
-
     Raises:
         SourceError: ``path`` is no folder.
     """

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from curate.common.ranges import DUPLICATES
 from curate.dataset.notes import count_noun
 from curate.errors import CallError, DuplicateError
-from curate.formats.edits import Addition, Change, Edits, Stored
+from curate.formats.edits import MASKS, OVERLAPS, Addition, Change, Edits, Stored
 from curate.people.queues.population import actions_sql, include_reject
 from curate.people.reviews.current_plan import read_added_masks
 from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, NOT_DRAWN_REASON, join_names
+from curate.policy.grammar import check_actions, check_choice
 from curate.rle import Runs, area, cross_overlaps, overlaps
 from curate.scorers.duplicates import DUPLICATE_IOU
 from curate.store.audit import Audit
 from curate.store.rows_by_id import decode_masks, pair_iou, rows_of
 from curate.writing.format_losses import FormLoss, form_loss
-from curate.writing.write_options import WriteOptions
 
 ROWS = (
     *("change", "mask_id", "source_key", "new_mask_id", "new_source_key", "image_id", "file_name"),
@@ -62,6 +63,31 @@ select m.mask_id, m.source_key, m.file_name, p.reviewers, m.reasons as reason,
 from people p join masks m on p.mask_id = m.mask_id
 where p.change = 'unsettled' and not {gone} order by m.mask_id
 """
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """Options of writing a dataset; each is an argument of :func:`curate.write`.
+
+    Raises:
+        CallError: There is no such option.
+    """
+
+    drop: Sequence[str] = ("reject",)
+    masks: str = "same"
+    overlap: str | None = None
+    duplicates: str | None = None
+    category: str | None = None
+    attributes: bool = False
+
+    def __post_init__(self) -> None:
+        check_actions(self.drop, "--drop")
+        for name, value, known in (
+            ("masks", self.masks, MASKS),
+            ("overlap", self.overlap, OVERLAPS),
+            ("duplicates", self.duplicates, DUPLICATES),
+        ):
+            check_choice(value, f"--{name}", known)
 
 
 @dataclass(frozen=True)

@@ -218,11 +218,6 @@ def _replace_values(
 def _sort_masks(masks: pd.DataFrame, images: pd.DataFrame, added: BoolArray) -> pd.DataFrame:
     """Sort masks by image as read, in each those that are new last, by their pixels.
 
-    Args:
-        masks: Masks of a part, in the order in which they were read.
-        images: Its images.
-        added: Which masks are new.
-
     Returns:
         The same rows, index from 0; their ids are the column ``_id``.
     """

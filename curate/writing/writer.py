@@ -13,12 +13,11 @@ from curate.formats.edits import Stored
 from curate.formats.table_builder import plain
 from curate.people.reviews.current_plan import open_audit
 from curate.store.audit import AnyAudit
-from curate.writing.changes import Changes, changes, with_stored
+from curate.writing.changes import Changes, WriteOptions, changes, with_stored
 from curate.writing.coco_export import count_unnamed, write_coco
 from curate.writing.naming import DATASET, NOTE, beside, name_both, refuse_place
 from curate.writing.provenance import place_of, write_provenance
 from curate.writing.pruning import Expected, Made, audited_source, write_checked
-from curate.writing.write_options import WriteOptions
 from curate.writing.write_result import WriteResult
 
 

@@ -12,7 +12,7 @@ import pytest
 from server import Client, Server
 
 from curate.people.webapp.cards import find_marks
-from curate.people.webapp.score_texts import is_low
+from curate.people.webapp.filters import is_low
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.quality.label_free import signals

@@ -11,8 +11,8 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from curate import rle
+from curate.scorers import kernels
 from curate.scorers.geometry import SHALLOW_PX, SHALLOW_SHARE, Geometry, measure_outlines
-from curate.scorers.kernels import geometry_columns
 from curate.testing.scene import disc, table_of
 
 masks = arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.booleans())
@@ -25,7 +25,7 @@ EIGHT = np.ones((3, 3))
 
 
 def test_every_field_has_its_column() -> None:
-    columns = {name: k for name, k in vars(geometry_columns).items() if name.isupper()}
+    columns = {name: k for name, k in vars(kernels).items() if name.isupper()}
     assert columns == {field.name.upper(): k for k, field in enumerate(fields(Geometry))}
 
 

@@ -42,7 +42,7 @@ from curate.formats.table_builder import (
     plain,
     with_problems,
 )
-from curate.formats.untouched.sheet_check import check_amg
+from curate.formats.untouched.png_check import check_amg
 
 _LOOK = 2000  # how many entries of a folder are looked at to tell the format
 _RECORD = re.compile(r"(.*)#/[0-9]+", re.DOTALL)

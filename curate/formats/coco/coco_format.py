@@ -21,7 +21,6 @@ from curate.common.arrays import IntArray
 from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import MaskTable
 from curate.formats.coco.annotation_columns import UNKNOWN_SIZE, Annotations, ImageRows
-from curate.formats.coco.category_list import category_names
 from curate.formats.coco.coco_writing import LVIS as LVIS_DIALECT
 from curate.formats.coco.coco_writing import Dialect, key_prefixes, write
 from curate.formats.coco.file_index import (
@@ -33,7 +32,13 @@ from curate.formats.coco.file_index import (
     build,
     parts,
 )
-from curate.formats.coco.image_objects import image_fields, note_sizes, pictures, states_no_size
+from curate.formats.coco.images_and_categories import (
+    category_names,
+    image_fields,
+    note_sizes,
+    pictures,
+    states_no_size,
+)
 from curate.formats.coco.results_images import KnownImages
 from curate.formats.format import Format, Part, ReadOptions, convert_read_errors
 from curate.formats.json.fast_reader import QuickReader

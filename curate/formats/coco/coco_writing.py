@@ -23,9 +23,8 @@ from curate.formats.coco.annotation_edits import (
     render_changed_records,
     split_edits,
 )
-from curate.formats.coco.category_list import Categories
 from curate.formats.coco.file_survey import Survey
-from curate.formats.coco.image_objects import image_fields, states_no_size
+from curate.formats.coco.images_and_categories import Categories, image_fields, states_no_size
 from curate.formats.copying import splice
 from curate.formats.edits import Addition, Edits, Stored
 from curate.formats.format import check_new, convert_read_errors, new_file

@@ -13,7 +13,7 @@ import numpy as np
 from curate.common.arrays import IntArray
 from curate.formats.coco.annotation_edits import SAMPLE
 from curate.formats.coco.file_index import READ_BYTES
-from curate.formats.coco.image_objects import image_fields, states_no_size
+from curate.formats.coco.images_and_categories import image_fields, states_no_size
 from curate.formats.json.byte_edits import Elements, JsonObject
 from curate.formats.json.fast_reader import QuickReader
 from curate.formats.json.json_columns import id_key, is_usable_size, to_integers

@@ -18,8 +18,7 @@ from typing import Any
 from curate import rle
 from curate.dataset.table import MaskTable
 from curate.errors import CallError, SourceError
-from curate.formats.coco.category_list import category_names
-from curate.formats.coco.image_objects import image_fields
+from curate.formats.coco.images_and_categories import category_names, image_fields
 from curate.formats.edits import Edits, Stored
 from curate.formats.format import PART_BYTES, Format, Part, convert_read_errors
 from curate.formats.json.json_columns import id_key, text, to_box_columns, to_floats, whole_number

@@ -21,7 +21,7 @@ from curate.dataset.image_join import Listing, join
 from curate.errors import SourceError
 from curate.formats.coco.annotation_columns import UNKNOWN_SIZE, ImageRows
 from curate.formats.coco.file_index import CocoIndex
-from curate.formats.coco.image_objects import image_fields
+from curate.formats.coco.images_and_categories import image_fields
 from curate.formats.format import ReadOptions, convert_read_errors
 from curate.formats.json.json_columns import id_key
 from curate.formats.json.sniffing import shape_of

@@ -174,12 +174,7 @@ def _path(source: Path, name: str) -> Path:
 
 
 def _blocks(index: Index, pictures: Mapping[str, str]) -> Iterator[tuple[Any, ...]]:
-    """Group neighbouring images, so that a plan of millions of images stays small.
-
-    Args:
-        index: Where they stand.
-        pictures: Paths of pictures of those without a size, by name.
-    """
+    """Group neighbouring images, so that a plan of millions of images stays small."""
     known = {i: pictures[name] for i, name in index.unsized.items() if name in pictures}
     count = len(index.starts)
     at = 0

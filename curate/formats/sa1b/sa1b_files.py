@@ -14,7 +14,7 @@ from curate.common.arrays import AnyArray
 from curate.common.files import open_to_read
 from curate.common.own_records import DamagedRecord, read_record
 from curate.errors import AuditError, SourceError
-from curate.formats.coco.image_objects import image_fields
+from curate.formats.coco.images_and_categories import image_fields
 from curate.formats.format import convert_read_errors
 from curate.formats.json.json_columns import text
 from curate.formats.json.streaming import parse_document

@@ -18,7 +18,7 @@ from curate.dataset.table import MaskTable
 from curate.errors import SourceError
 from curate.formats.coco.annotation_columns import Annotations, ImageRows
 from curate.formats.coco.coco_format import number_keys
-from curate.formats.coco.image_objects import image_fields, note_sizes
+from curate.formats.coco.images_and_categories import image_fields, note_sizes
 from curate.formats.format import PART_BYTES, Format, Part, convert_read_errors
 from curate.formats.json.fast_reader import QuickReader
 from curate.formats.json.json_columns import id_key, whole_number

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from curate.common import files
 from curate.errors import CallError, SourceError
 from curate.formats.coco.annotation_edits import Changes, split_edits
-from curate.formats.coco.image_objects import image_fields
+from curate.formats.coco.images_and_categories import image_fields
 from curate.formats.copying import copy_bytes
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.format import check_new, convert_read_errors, copy_file, new_file, new_folder
@@ -120,10 +120,6 @@ class _JsonEdits:
 
 class _Sa1bWriter:
     """Writes JSON files and archives of a source.
-
-    Args:
-        source: The source.
-        edits: All that changes in it.
 
     Raises:
         CallError: A key names nothing, or several files.

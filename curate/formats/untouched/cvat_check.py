@@ -123,9 +123,6 @@ def _events(file: BinaryIO) -> Iterator[XmlEvent]:
 class _EventReader:
     """The events of a file one by one, without the text that stands loose in containers.
 
-    Args:
-        events: The events.
-
     Attributes:
         path: Names of the open elements.
         loose: Hash of that text.
@@ -161,13 +158,7 @@ class _EventReader:
 
 
 class _Comparison:
-    """Goes over both files in step.
-
-    Args:
-        asked: What may differ.
-        old: Events of the source.
-        new: Events of what was written.
-    """
+    """Goes over both files in step."""
 
     def __init__(self, asked: _CvatEdits, old: _EventReader, new: _EventReader) -> None:
         self.asked, self.old, self.new = asked, old, new

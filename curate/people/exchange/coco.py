@@ -18,9 +18,9 @@ import pandas as pd
 from curate.common import files
 from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
-from curate.formats.coco.category_list import category_names
 from curate.formats.coco.coco_format import FORMAT
 from curate.formats.coco.file_index import CocoIndex
+from curate.formats.coco.images_and_categories import category_names
 from curate.formats.format import new_file
 from curate.formats.json.sniffing import shape_of
 from curate.people.exchange.coco_of_tools import (

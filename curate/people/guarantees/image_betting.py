@@ -98,11 +98,6 @@ def _count_by_image(drawn: AnyArray, at: AnyArray, shape: tuple[int, int]) -> Fl
 def _choose_cap(sizes: IntArray, accepted: int, max_bad: float) -> tuple[float, float, float]:
     """Choose the cap that shows most if all masks are good; by the sizes of images alone.
 
-    Args:
-        sizes: How many images hold 0, 1, 2... accepted masks.
-        accepted: Accepted masks in all.
-        max_bad: The bound.
-
     Returns:
         The cap, what each accepted mask up to it is worth, and the logarithmic growth an image.
     """

@@ -95,13 +95,7 @@ class _LeaseView:
 
 
 class Assigner:
-    """Assigns masks of a queue to people.
-
-    Args:
-        queue: The queue.
-        decided: Progress of the queue.
-        leases: Current leases.
-    """
+    """Assigns masks of a queue to people."""
 
     def __init__(self, queue: ShownQueue, decided: QueueProgress, leases: Leases) -> None:
         self.queue, self.decided, self.leases = queue, decided, leases

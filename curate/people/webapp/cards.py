@@ -13,11 +13,10 @@ import pandas as pd
 
 from curate.images import Box, window
 from curate.people.reviews import Reviews
-from curate.people.webapp.filters import hash_reason
+from curate.people.webapp.filters import hash_reason, is_low, score_columns
 from curate.people.webapp.mask_files import ImageMasks
 from curate.people.webapp.picture_cache import VIEWS, ViewCache, ViewRequest
 from curate.people.webapp.request_parsing import MAX_CARDS, RequestError
-from curate.people.webapp.score_texts import is_low, score_columns
 from curate.people.webapp.shown_queue import ShownQueue
 from curate.render.formatting import display_text, kind_of, score
 from curate.render.mask_drawing import (

@@ -26,12 +26,7 @@ Refusal = str | None
 
 
 class EventWriter:
-    """Writes events in the order in which they come.
-
-    Args:
-        reviews: Where to.
-        queue: The queue that is shown.
-    """
+    """Writes events in the order in which they come."""
 
     def __init__(self, reviews: Reviews, queue: ShownQueue) -> None:
         self._reviews, self._queue = reviews, queue

@@ -1,4 +1,4 @@
-"""Filters of a queue by category, reason and score.
+"""Filters of a queue by category, reason and score; which scores people see, and whether low.
 
 The columns of a million masks take a second or two, so they are read in a thread beside the first
 masks.
@@ -20,15 +20,50 @@ import pyarrow.compute as pc
 
 from curate.common.arrays import AnyArray, BoolArray, Int32Array, IntArray
 from curate.errors import CallError
-from curate.people.webapp.score_texts import score_columns
 from curate.people.webapp.shown_queue import ShownQueue
-from curate.render.formatting import BLANKED, display_text, kind_of
+from curate.render.formatting import BLANKED, display_text, kind_of, title_of
+from curate.reporting.methods import ColumnTerm, column_terms
 from curate.scorers.reason_template import JOINT
+from curate.store.audit_records import References
+
+_PLAIN = ("predicted_iou", "score")
+
+HALF = 0.5
+"""A score is low below this where nothing says what is usual in the dataset."""
+
+_PERFECT = 0.995
+"""What is shown as 1.00, or nearly so, is never called low."""
 
 MAX_LISTED = 500
 """Categories and reasons that are listed, the frequent ones."""
 
 _CACHED_FILTERS = 8
+
+
+def read_usual(references: References | None) -> dict[str, float]:
+    """Return, by score, the value that nine masks in ten of an audit's dataset reach.
+
+    Args:
+        references: Of the audit; None: nothing is known.
+    """
+    reference = references["quality"] if references else {}
+    return {name: float(one["usual"]) for name, one in reference.items()}
+
+
+def is_low(value: float, usual: float | None) -> bool:
+    """Return whether a score is below the usual value of its dataset, where that is known."""
+    return value < _PERFECT and value < (HALF if usual is None else usual)
+
+
+def score_columns(queue: ShownQueue) -> list[ColumnTerm]:
+    """Return the scores that people may see of a queue's masks, the quality first if it is one."""
+    wanted = [
+        name
+        for name in queue.files.names
+        if (name.endswith("_score") or name in _PLAIN) and name in queue.columns
+    ]
+    wanted.sort(key=lambda name: name != "quality_score")
+    return [column_terms().get(name) or ColumnTerm(name, title_of(name)) for name in wanted]
 
 
 @dataclass(frozen=True)

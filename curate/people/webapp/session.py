@@ -16,18 +16,17 @@ from curate.common.clock import SYSTEM, Clock
 from curate.people.reviews import has_reviews, open_reviews
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
 from curate.people.webapp.assignment import Assigner, MaskRequest, best_order
-from curate.people.webapp.attached_file import AttachedReviews
 from curate.people.webapp.cards import Cards, ImageCards, load_kernels, read_mask
 from curate.people.webapp.click_prompts import ClickSegmenter
 from curate.people.webapp.decision_writer import EventWriter
 from curate.people.webapp.events import EventBatch
-from curate.people.webapp.filters import Filters
+from curate.people.webapp.filters import Filters, read_usual
 from curate.people.webapp.leases import Leases
 from curate.people.webapp.picture_cache import MAX_DECODE_BYTES, VIEWS, ViewCache
 from curate.people.webapp.request_parsing import ClickRequest, NextRequest, RequestError
-from curate.people.webapp.score_texts import read_usual
 from curate.people.webapp.shown_queue import ShownQueue
 from curate.people.webapp.startup import (
+    AttachedReviews,
     ReviewSettings,
     ShownAudit,
     find_images,
@@ -47,11 +46,6 @@ _SMALL_QUEUE = 50_000
 
 class ReviewSession:
     """One queue served to people.
-
-    Args:
-        audit: The audit.
-        settings: How it is shown.
-        clock: What time it is.
 
     Raises:
         CurateError: There is nothing to show, or a file cannot be used.

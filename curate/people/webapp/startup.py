@@ -1,12 +1,20 @@
-"""Settings of a server, and the queue and pictures that they select."""
+"""Settings of a server, its queue and pictures, and its audit and decisions while it runs.
+
+A server creates the file of decisions when it starts. From then on a file that is gone, empty, or
+without rows that the server has seen is an error that passes when the right one is back: the pages
+keep people's events until then.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from curate.errors import CallError
+from curate.errors import AuditError, CallError
 from curate.people.reviews import Reviews
 from curate.people.reviews.review_file import file_identity, is_same_source
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
@@ -17,10 +25,27 @@ from curate.people.webapp.shown_queue import ShownQueue, make_ranked_queue, make
 from curate.store.audit import Audit
 from curate.store.audit_info import COMPLETE, INFO, AuditInfo, read_info
 
+if TYPE_CHECKING:
+    import sqlite3
+
 _SAMPLED_SQL = (
     "select distinct mask_id from drawn join draws using (draw_id)"
     " where kind = 'estimate' and honeypot is null"
 )
+
+_AUDIT_GONE = 503, "the audit is not there any more; put its folder back, or stop the server"
+_AUDIT_REPLACED = (
+    409,
+    "the audit was made anew, of another version of its source; stop the server and start it again",
+)
+
+_TABLES = {
+    "decisions": "decision_id",
+    "withdrawn": "withdrawn_id",
+    "missing": "missing_id",
+    "looked": "looked_id",
+}
+_REMEDY = "put the file back"
 
 
 @dataclass(frozen=True)
@@ -50,11 +75,7 @@ class ReviewSettings:
 
 
 class ShownAudit:
-    """State of ``audit.json`` when the server started; the audit may be replaced meanwhile.
-
-    Args:
-        audit: The audit.
-    """
+    """State of ``audit.json`` when the server started; the audit may be replaced meanwhile."""
 
     def __init__(self, audit: Audit) -> None:
         self.audit = audit
@@ -76,13 +97,6 @@ class ShownAudit:
             raise RequestError(503, "the audit is being made anew")
         self._seen = stamp
         return info
-
-
-_AUDIT_GONE = 503, "the audit is not there any more; put its folder back, or stop the server"
-_AUDIT_REPLACED = (
-    409,
-    "the audit was made anew, of another version of its source; stop the server and start it again",
-)
 
 
 def _file_stamp(path: Path) -> tuple[int, int, int] | None:
@@ -136,3 +150,61 @@ def find_queue(reviews: Reviews, settings: ReviewSettings) -> QueueProgress:
         what = f"there is no draw of the kind {kind} with masks left"
         raise CallError(what, f"--kind {kind}", "draw one: give --budget or --minutes")
     return QueueProgress(make_ranked_queue(reviews.audit, sampled, first), reviews, rule)
+
+
+@dataclass(frozen=True)
+class AttachedReviews(Reviews):
+    """The decisions of people while a server shows their audit.
+
+    Attributes:
+        last: By table, number and key of the last row that was seen. Rows are only ever added, so
+            a file without them is an older copy, or another file.
+    """
+
+    last: dict[str, tuple[int, str]] = field(default_factory=dict, compare=False)
+
+    @contextmanager
+    def _open(
+        self, *, create: bool = False, write: bool = False, thorough: bool = False
+    ) -> Iterator[sqlite3.Connection]:
+        del create
+        opened = _file_identity(self.path)
+        with super()._open(write=write, thorough=thorough) as connection:
+            self._compare(connection)
+            yield connection
+            if write and _file_identity(self.path) != opened:
+                what = "it was moved away while it was written"
+                raise AuditError(what, str(self.path), _REMEDY)
+            self._note(connection)
+
+    def _compare(self, connection: sqlite3.Connection) -> None:
+        """Refuse a file that lacks the last rows seen in it."""
+        for table, (number, key) in list(self.last.items()):
+            sql = f"select key from {table} where {_TABLES[table]} = ?"
+            found = connection.execute(sql, (number,)).fetchone()
+            if found is None or found[0] != key:
+                what = "it is an older copy, or another file: it lacks decisions that were saved"
+                do = f"{_REMEDY}, or stop the server and start it on this one"
+                raise AuditError(what, str(self.path), do)
+
+    def _note(self, connection: sqlite3.Connection) -> None:
+        for table, name in _TABLES.items():
+            sql = f"select {name}, key from {table} order by {name} desc limit 1"
+            found = connection.execute(sql).fetchone()
+            if found is not None and found[0] >= self.last.get(table, (0, ""))[0]:
+                self.last[table] = found
+
+
+def _file_identity(path: Path) -> tuple[int, int]:
+    """Return device and inode of a file, whatever its path.
+
+    Raises:
+        AuditError: It is not there, or it is empty.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise AuditError("it is not there any more", str(path), _REMEDY) from error
+    if not found.st_size:
+        raise AuditError("it is empty, and was not before", str(path), _REMEDY)
+    return found.st_dev, found.st_ino

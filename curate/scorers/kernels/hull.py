@@ -7,7 +7,7 @@ from numpy import int32
 
 from curate.common.arrays import FloatArray, Int32Array
 from curate.rle.runs import inner_kernel, kernel, reassociating_kernel
-from curate.scorers.kernels.geometry_columns import MEAN_X, MEAN_Y, VAR_XX, VAR_XY, VAR_YY
+from curate.scorers.kernels import MEAN_X, MEAN_Y, VAR_XX, VAR_XY, VAR_YY
 
 FAR = 2**30 - 1
 """Beyond any row, and its double still fits 32 bits."""

@@ -26,8 +26,7 @@ from numpy import int32
 
 from curate.common.arrays import FloatArray, Int32Array, IntArray
 from curate.rle.runs import inner_kernel, kernel
-from curate.scorers.kernels.bars import BEGIN, LEFT, STOP
-from curate.scorers.kernels.geometry_columns import (
+from curate.scorers.kernels import (
     BORDER_PX,
     CUT_PX,
     FRAGMENT_COUNT,
@@ -42,6 +41,7 @@ from curate.scorers.kernels.geometry_columns import (
     SMALL_ISLAND_PX,
     STRAIGHT_PX,
 )
+from curate.scorers.kernels.bars import BEGIN, LEFT, STOP
 
 SMALL_PX = 100
 """Islands and holes strictly under this area are small (SAM's clean-up)."""
