@@ -19,6 +19,7 @@ from curate import rle
 from curate.errors import CallError
 from curate.policy.policy import Policy
 from curate.quality import label_free
+from curate.quality.features import FeatureColumns
 from curate.scorers.scorer import Column
 
 __all__ = ["install"]
@@ -178,6 +179,12 @@ def test_a_policy_says_from_which_value_on_it_is_no_sign(
     policy.write_text('extends = "default"\n[odd]\nover_px = 51\n')
     with pytest.raises(CallError, match=r"over_px .* from 0 to 50"):
         Policy.load(policy)
+
+
+def test_a_learned_model_keeps_the_direction_of_a_measure(install: Install) -> None:
+    assert FeatureColumns((), ("over_px", "area_px")).directions() == [1, 0, 0]
+    install("horizon_plugin", CODE, {"curate.scorers": {"horizon": "horizon_plugin:MEASURE"}})
+    assert FeatureColumns((), ("over_px", "area_px")).directions() == [1, 1, 0]
 
 
 def test_the_built_in_columns_say_how_they_count() -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from fake_distribution import Install, install
 
+import curate
+from curate.demo_dataset import make_demo
+from curate.formats import format_names
 from curate.people.exchange.registry import REGISTRY
 from curate.scorers import all_scorers
 
@@ -127,6 +130,21 @@ def test_the_entry_points_of_the_page_are_found(
     REGISTRY.__dict__.pop("_added", None)
     assert all_scorers()[-1].name == "border"
     assert REGISTRY.writer_names()[-1] == "ids"
+
+
+def test_a_format_of_another_package_is_read(tmp_path: Path, install: Install) -> None:
+    code = """
+from dataclasses import replace
+
+from curate.formats.coco.coco_format import FORMAT
+
+MINE = replace(FORMAT, name="mine", title="Mine", matches=lambda path: path.suffix == ".mine")
+"""
+    install("my_format", code, {"curate.formats": {"mine": "my_format:MINE"}})
+    assert format_names()[-1] == "mine"
+    demo = make_demo(tmp_path / "demo", images=8)
+    source = demo.source.rename(tmp_path / "masks.mine")
+    assert len(curate.read(source, "mine")) > 20
 
 
 def test_without_pytest_it_says_what_is_missing() -> None:

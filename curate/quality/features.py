@@ -2,7 +2,7 @@
 
 A mask's *suspicion* is the logarithm of the evidence that the label-free quality is made of, so a
 model that learns nothing else still ranks as well as before. A lower *signal* never makes a mask
-better. *Measures* (areas, counts, lengths) may speak either way.
+better. *Measures* (areas, counts, lengths) may speak either way, unless they are evidence.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common.arrays import FloatArray
+from curate.quality.label_free import signals
 
 OWN = frozenset({"quality_score", "unlearned_quality_score"})
 """Scores that are made of the signals, or of this model, and are no signals themselves."""
@@ -44,8 +45,9 @@ class FeatureColumns:
 
     def directions(self) -> list[int]:
         """Return, for the suspicion and each column, whether more can only be worse (1), only
-        better (-1), or either (0)."""
-        return [1, *[-1] * len(self.signals), *[0] * len(self.measures)]
+        better (-1), or either (0): a measure has a direction where its column states one."""
+        stated = {name: 1 if one.high_is_worse else -1 for name, one in signals().items()}
+        return [1, *[-1] * len(self.signals), *(stated.get(name, 0) for name in self.measures)]
 
     def joined(self, other: FeatureColumns) -> FeatureColumns:
         """Return these columns and those of another that are not among them."""
