@@ -124,6 +124,7 @@ def test_a_working_directory_that_is_gone_is_named(
     assert "the working directory is gone; change to another" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()], ids=repr)
 def test_stopped_is_code_130(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, error: BaseException
 ) -> None:

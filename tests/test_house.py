@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -322,6 +323,76 @@ def test_public_names() -> None:
         assert getattr(curate, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = curate.nothing
+
+
+def test_verbs_are_typed_whole() -> None:
+    """No verb takes keywords that it does not name; mypy reads a call of each, in strict mode."""
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse((ROOT / "tests" / "typed_calls.py").read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "curate"
+    }
+    assert set(curate.__all__) <= used
+    for name in curate.__all__:
+        verb = getattr(curate, name)
+        if inspect.isfunction(verb):
+            signature = inspect.signature(verb)
+            kinds = {parameter.kind for parameter in signature.parameters.values()}
+            assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+            assert signature.return_annotation not in (inspect.Signature.empty, "Any"), name
+
+
+DOORS = {
+    "__init__.py": (1, "a public name is loaded when it is first used"),
+    "cli/__init__.py": (3, "handlers of signals stand before anything that can be interrupted"),
+    "cli/audit_commands.py": (1, "the summary needs what the verb has loaded by then"),
+    "cli/network_commands.py": (1, "reselect is no public verb, and needs what generate does"),
+    "cli/stopping.py": (1, "as in cli/__init__.py"),
+    "common/files.py": (2, "few that write need NumPy or SQLite, and help and refusals neither"),
+    "common/plugins.py": (1, "no refusal of a wrong path needs the packages that are installed"),
+    "common/progress.py": (1, "only a terminal shows a bar"),
+    "quality/model_file.py": (1, "most audits have no learned model, and scikit-learn is large"),
+    "store/audit.py": (1, "diff and version make no query"),
+}
+"""Modules that import inside functions: how often, and why; torch and its kin, and plug-ins, are
+loaded by their names."""
+
+
+def test_imports_stand_at_the_top() -> None:
+    found: dict[str, int] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        inside = {
+            id(node)
+            for function in ast.walk(tree_of(path))
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+            for node in ast.walk(function)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        }
+        if inside:
+            found[str(path.relative_to(PACKAGE))] = len(inside)
+    assert found == {name: count for name, (count, _) in DOORS.items()}
+    assert sum(found.values()) <= 25
+
+
+def test_verbs_load_no_library_of_other_verbs() -> None:
+    """In one process: the verbs that only read and write, then those that serve and learn."""
+    script = """
+import sys, curate
+def loaded(names): return [name for name in names if name in sys.modules]
+network = ("torch", "transformers", "onnxruntime")
+large = ("duckdb", "jinja2", "starlette", "uvicorn", "sklearn", "skops", *network)
+_ = curate.diff, curate.version, curate.prune, curate.write, curate.queue, curate.write_queue
+print(loaded(large))
+others = [name for name in curate.__all__ if name not in ("review", "learn")]
+_ = [getattr(curate, name) for name in others]
+print(loaded(("starlette", "uvicorn", "sklearn", "skops", *network)))
+_ = curate.review, curate.learn
+print(loaded(network))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n") == ["[]", "[]", "[]", ""]
 
 
 @pytest.mark.parametrize("code", ["import curate", "import curate.cli"])

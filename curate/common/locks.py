@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,9 @@ import orjson
 
 from curate.common import files
 from curate.errors import AuditError, unwritable
+
+if sys.platform != "win32":
+    import fcntl
 
 LOCK = ".curate.lock"
 """The hidden file of a directory that something is being written into."""
@@ -150,10 +154,8 @@ def _lock(opened: int, *, shared: bool = False) -> bool:
     Raises:
         OSError: There are no locks on this disk or system.
     """
-    try:
-        import fcntl
-    except ImportError as error:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
+    if sys.platform == "win32":
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     try:
         fcntl.flock(opened, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:

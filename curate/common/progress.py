@@ -18,18 +18,18 @@ def show_progress() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _plain_progress()
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    # Loaded here: a refusal, or a run without a terminal, shows no bar.
+    from rich import console, progress
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[rate]}"),
+        progress.TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    stderr = console.Console(stderr=True)
+    with progress.Progress(*columns, console=stderr, transient=True) as bar:
         tasks: dict[str, Any] = {}
         masks: dict[str, int] = {}
         started = time.monotonic()

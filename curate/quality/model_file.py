@@ -58,10 +58,15 @@ class _StrangeFile(ValueError):
     """The file is not what :func:`to_bytes` writes."""
 
 
-def to_bytes(model: QualityModel) -> bytes:
-    """Return a model as a skops file."""
+def _skops() -> Any:
+    # Loaded here: it loads scikit-learn, and most audits have no learned model.
     import skops.io
 
+    return skops.io
+
+
+def to_bytes(model: QualityModel) -> bytes:
+    """Return a model as a skops file."""
     trees: dict[str, Any] = {name: getattr(model.trees, name) for name in _TREES}
     content = {
         "kind": KIND,
@@ -73,7 +78,7 @@ def to_bytes(model: QualityModel) -> bytes:
         "trees": trees | {"base": float(model.trees.base)},
         **{name: getattr(model, name) for name in _ARRAYS},
     }
-    return bytes(skops.io.dumps(content))
+    return bytes(_skops().dumps(content))
 
 
 def from_bytes(data: bytes, where: str) -> QualityModel:
@@ -82,13 +87,11 @@ def from_bytes(data: bytes, where: str) -> QualityModel:
     Raises:
         AuditError: It is of another version, or not a file that curate writes.
     """
-    import skops.io
-
     try:
         _check_description(data)
-        unknown = skops.io.get_untrusted_types(data=data)
+        unknown = _skops().get_untrusted_types(data=data)
         _require(not unknown, f"it holds {', '.join(map(str, unknown))[:80]}")
-        content = skops.io.loads(data, trusted=[])
+        content = _skops().loads(data, trusted=[])
         _require(type(content) is dict and content.get("kind") == KIND, "it is none")
         if content.get("version") != VERSION:
             what = f"the quality model is of version {content.get('version')!r:.20}"

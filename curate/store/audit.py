@@ -157,8 +157,7 @@ class Audit:
         Raises:
             CallError: The query is not one, or names what is not there.
         """
-        import duckdb
-
+        duckdb = load_duckdb()
         try:
             cursor = self._connection().cursor()
             found: pd.DataFrame = cursor.execute(sql, list(parameters)).df()
@@ -210,6 +209,13 @@ def _plan_basis(info: AuditInfo) -> tuple[object, ...]:
     return (*made, info.identity, info.policy, info.judged_by, info.certified_line)
 
 
+def load_duckdb() -> Any:
+    """Return DuckDB's module, loaded with the first query: some verbs make none."""
+    import duckdb
+
+    return duckdb
+
+
 @contextmanager
 def connect(
     root: Path, people: pa.Table | Path | None = None, memory: str = "600MB"
@@ -221,8 +227,7 @@ def connect(
         people: What people decided, or its file; None for the policy's plan.
         memory: How much DuckDB may use.
     """
-    import duckdb
-
+    duckdb = load_duckdb()
     with files.scratch() as spill:
         connection = duckdb.connect(
             config={

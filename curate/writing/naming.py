@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import filecmp
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,6 +15,9 @@ from curate.common import files
 from curate.common.fingerprint import fingerprint
 from curate.errors import AuditError, CallError, SourceError, unwritable
 from curate.formats.format import exists_error
+
+if sys.platform != "win32":
+    import fcntl
 
 DATASET, NOTE = "dataset", "provenance"
 """Where the two are made in the folder beside the output: a folder, and a file's name."""
@@ -126,14 +130,14 @@ def _alone_in(*folders: Path) -> Iterator[None]:
     """
     with ExitStack() as held:
         for folder in sorted({folder.resolve() for folder in folders}):
-            with suppress(OSError, ImportError):
+            with suppress(OSError):
                 held.callback(os.close, _lock(folder))
         yield
 
 
 def _lock(folder: Path) -> int:
-    import fcntl  # there is none on Windows
-
+    if sys.platform == "win32":
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     opened = os.open(folder, os.O_RDONLY)
     for wait in range(_WAITS + 1):
         try:

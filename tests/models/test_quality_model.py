@@ -26,7 +26,7 @@ from curate.quality.metrics import (
     reliability,
     share_over_zero,
 )
-from curate.quality.model import QualityModel, expit, explain, stack
+from curate.quality.model import QualityModel, expit, explain
 from curate.quality.model_file import VERSION, from_bytes, to_bytes
 from curate.quality.sample_weights import (
     FEWEST,
@@ -35,7 +35,9 @@ from curate.quality.sample_weights import (
     poststratify,
     prominence,
 )
-from curate.quality.trees import concat_trees, empty_trees, grow
+from curate.quality.training import stack
+from curate.quality.tree_growing import grow
+from curate.quality.trees import concat_trees, empty_trees
 
 COLUMNS = FeatureColumns(("hole_score", "outline_score"), ("area_px",))
 
@@ -117,7 +119,7 @@ def walked(trees: Any, row: Any) -> float:
 def test_trees_say_what_scikit_learn_says() -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    from curate.quality import trees as kept
+    from curate.quality import tree_growing as kept
 
     lessons = made_up()
     trees = grow(lessons.matrix, lessons.bad, COLUMNS.directions(), 5)

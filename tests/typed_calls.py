@@ -1,0 +1,77 @@
+"""Calls of every public name, as a script of a user has them: mypy in strict mode reads this file.
+
+Nothing runs it; a test sees to it that no public name is missing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import assert_type
+
+import numpy as np
+import pandas as pd
+
+import curate
+
+
+def call_every_verb(work: Path) -> None:
+    """Use each verb with the arguments that people give most, and say what comes back."""
+    table = curate.read(work / "instances.json")
+    assert_type(table, curate.MaskTable)
+    assert_type(curate.score(table, only=["shape"]), pd.DataFrame)
+    policy = curate.Policy.preset("sa1b")
+    audit = curate.audit(
+        work / "instances.json",
+        work / "audit",
+        images=work / "images",
+        detections=work / "detections.json",
+        compare={"second": work / "second.json"},
+        stability={"offset": 1.0},
+        policy=policy,
+        gates=["reject_rate > 0.01"],
+        workers=2,
+    )
+    assert_type(audit, curate.Audit)
+    assert_type(curate.open_audit(audit.path), curate.Audit)
+    assert_type(curate.decide(audit, policy="default", rule="latest", good_iou=0.9), curate.Audit)
+    assert_type(curate.report(audit, work / "report.html"), Path)
+    assert_type(curate.compare(audit, work / "earlier.audit").matched, int)
+    assert_type(curate.diff("a.json", "b.json").text(), str)
+    assert_type(curate.version("a.json", format="coco"), str)
+
+    assert_type(curate.queue(audit, minutes=5.0, actions=["review"]), pd.DataFrame)
+    assert_type(
+        curate.write_queue(audit, "queue.csv", kind="estimate", budget=100, overlap=0.1), str
+    )
+    assert_type(curate.import_decisions("done.csv", audit, reviewer="ann").text(), str)
+    assert_type(curate.take_back("done.csv", audit).text(), str)
+    assert_type(curate.agreement(audit).pairs, pd.DataFrame)
+    assert_type(curate.learn(audit, seed=1).text(), str)
+    found = curate.certify(audit, max_bad=0.1, unit="mask", dry_run=True)
+    assert_type(found.threshold, float | None)
+    assert_type(found.text(), str)
+    assert_type(curate.estimate(audit, unit="image").frame(), pd.DataFrame)
+    curate.review(audit, budget=50, port=0)
+
+    assert_type(curate.prune(audit, "pruned.json", drop=["reject", "review"]).text(), str)
+    written = curate.write(audit, "better.json", to="coco", masks="rle", duplicates="keep")
+    assert_type(written.version, str)
+    made = curate.generate("images", "made", segmenter="facebook/sam-vit-base", recipe="sa1b")
+    assert_type(made.counts, dict[str, int])
+    trained = curate.train_detector(audit, "detector", epochs=3, start=None, seed=1)
+    assert_type(trained.path, Path)
+    assert_type(curate.demo(work / "demo", images=8), str)
+
+
+def catch_what_is_wrong(path: str) -> str:
+    """Return one sentence about a source that cannot be read."""
+    try:
+        curate.version(path)
+    except curate.CurateError as error:
+        return str(error)
+    return ""
+
+
+def use_public_modules(mask: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> int:
+    """Use the algebra of run lengths."""
+    return int(curate.rle.area(curate.rle.encode(mask)))
