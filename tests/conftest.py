@@ -38,6 +38,12 @@ def data() -> Path:
     return DATA
 
 
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ``report.html`` is written: it takes more than half of the time of a small audit."""
+    monkeypatch.setattr("curate.reporting.report_file.write_report", lambda *_, **__: None)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A real Chromium; the tests that need one fail where there is none, they are not skipped.

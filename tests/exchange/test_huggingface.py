@@ -23,6 +23,8 @@ from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
 from curate.testing.exchange_contract import draw_all
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 @pytest.fixture
 def pictured(tmp_path: Path) -> Audit:

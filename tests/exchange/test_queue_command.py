@@ -21,6 +21,8 @@ from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import has_reviews, open_reviews
 from curate.store.audit import Audit
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 TOOLS = ("cvat", "fiftyone", "coco", "huggingface")
 
 

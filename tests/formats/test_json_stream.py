@@ -69,7 +69,17 @@ def test_a_changed_byte_gives_an_error_or_what_a_parser_gives(doc: Any, data: st
     expected = json.loads(bytes(raw).decode())
     assert isinstance(expected, dict | list)
     expected = expected if isinstance(expected, dict) else {"": expected}
-    assert json.dumps(found) == json.dumps(expected)
+    assert json.dumps(found) == json.dumps(with_escaped_halves(expected))
+
+
+def with_escaped_halves(value: Any) -> Any:
+    """Return the value with halves of surrogate pairs as the texts of their escapes."""
+    if isinstance(value, list):
+        return [with_escaped_halves(one) for one in value]
+    if isinstance(value, dict):
+        return {with_escaped_halves(k): with_escaped_halves(one) for k, one in value.items()}
+    is_text = isinstance(value, str)
+    return value.encode("utf-8", "backslashreplace").decode("utf-8") if is_text else value
 
 
 @given(st.binary(max_size=60))
