@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from curate.api.early_checks import check_gates, check_policy
+from curate.common.json_values import JsonObject
 from curate.common.locks import hold_directory
 from curate.common.paths import AnyPath, as_path, check_exists, check_folder
 from curate.common.pool import Pool
@@ -40,7 +40,7 @@ def audit(
     detections: AnyPath | None = None,
     compare: Mapping[str, AnyPath] | None = None,
     soft_masks: AnyPath | None = None,
-    stability: Mapping[str, Any] | None = None,
+    stability: Mapping[str, object] | None = None,
     segmenter: str | None = None,
     detector: str | None = None,
     device: str | None = None,
@@ -49,7 +49,7 @@ def audit(
     trust_joins: bool = False,
     void: Sequence[int] | None = None,
     class_code: str | None = None,
-    policy: str | Path | Mapping[str, Any] | Policy = "default",
+    policy: str | Path | JsonObject | Policy = "default",
     workers: int = 1,
     restart: bool = False,
     gates: Sequence[str] = (),
@@ -143,7 +143,7 @@ def audit(
 def decide(
     audit: AnyAudit,
     *,
-    policy: str | Path | Mapping[str, Any] | Policy | None = None,
+    policy: str | Path | JsonObject | Policy | None = None,
     rule: str | None = None,
     good_iou: float | None = None,
     images: AnyPath | None = None,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 import pandas as pd
 
@@ -32,6 +31,7 @@ from curate.people.queues.audit_draw import known_answers, next_draw, past_revie
 from curate.people.queues.draw_queue import draw_queue
 from curate.people.queues.population import SECONDS_PER_MASK, actions_sql
 from curate.people.reviews.current_plan import open_audit
+from curate.people.reviews.recorded_draws import DrawSettings
 from curate.policy.grammar import check_choice
 from curate.store.audit import AnyAudit, Audit
 
@@ -146,7 +146,7 @@ def write_queue(
     return "\n".join(said) if len(rows) else _explain_empty(opened, drawn.settings, targets)
 
 
-def _explain_empty(opened: Audit, settings: Mapping[str, Any], targets: Sequence[Path]) -> str:
+def _explain_empty(opened: Audit, settings: DrawSettings, targets: Sequence[Path]) -> str:
     """Say why there is nothing to review, and what can be done."""
     actions = settings.get("actions") or ["review"]
     found = opened.query(f"select count(*) as masks from masks where {actions_sql(actions)}")

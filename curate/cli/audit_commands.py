@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -201,7 +201,7 @@ def audit(
 
 
 def _summarise(
-    done: Audit, fail_on: list[str] | None, as_json: bool, said: Mapping[str, Any] | None = None
+    done: Audit, fail_on: list[str] | None, as_json: bool, said: Mapping[str, object] | None = None
 ) -> None:
     # Loaded here: it counts with what the verb has loaded by now, and help and refusals do not.
     from curate.reporting import summary as summaries

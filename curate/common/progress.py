@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 Progress = Callable[[str, int, int, int], None]
 """Called with (stage, parts done, parts in all, masks in the part just done)."""
@@ -30,7 +29,7 @@ def show_progress() -> Iterator[Progress]:
     )
     stderr = console.Console(stderr=True)
     with progress.Progress(*columns, console=stderr, transient=True) as bar:
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, progress.TaskID] = {}
         masks: dict[str, int] = {}
         started = time.monotonic()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -26,14 +26,24 @@ _ROWS_IN_TEXT = 10
 _LONGEST = 60
 
 
+class SideRecord(TypedDict):
+    """One of the datasets: how many masks and images, and whether its masks have categories."""
+
+    path: str
+    format: str
+    version: str
+    masks: int
+    images: int
+    categories: bool
+
+
 @dataclass(frozen=True)
 class Difference:
     """Fate of every mask from dataset A to dataset B.
 
     Attributes:
-        a: Of A: ``path``, ``format``, ``version``, how many ``masks`` and ``images`` it has, and
-            whether its masks have ``categories``.
-        b: The same of B.
+        a: About A.
+        b: About B.
         unchanged: How many masks have the same pixels and category.
         categories: Whether categories could be compared: "names", "numbers" where one of the
             datasets names none, "none" where one has none at all.
@@ -46,8 +56,8 @@ class Difference:
             ``width_a``, ``height_b``, ``width_b``.
     """
 
-    a: dict[str, Any]
-    b: dict[str, Any]
+    a: SideRecord
+    b: SideRecord
     unchanged: int
     categories: str
     masks: pd.DataFrame
@@ -70,7 +80,7 @@ class Difference:
         found = self.images["change"].value_counts()
         return {change: int(found.get(change, 0)) for change in IMAGE_CHANGES}
 
-    def as_dict(self, rows: int = _ROWS_IN_JSON) -> dict[str, Any]:
+    def as_dict(self, rows: int = _ROWS_IN_JSON) -> dict[str, object]:
         """Return plain values; at most ``rows`` masks and images, all of them in the counts."""
         return {
             "a": self.a,
@@ -153,15 +163,17 @@ def compare_snapshots(a: Snapshot, b: Snapshot) -> Difference:
     )
 
 
-def _stated(one: Snapshot) -> dict[str, Any]:
-    counts = {
+def _stated(one: Snapshot) -> SideRecord:
+    return {
+        "path": one.path,
+        "format": one.format,
+        "version": one.version,
         "masks": len(one.masks),
         "images": len(one.images),
         "categories": any(
             bool(pd.notna(labels(one)).any()) for labels in (_category_names, _category_numbers)
         ),
     }
-    return {"path": one.path, "format": one.format, "version": one.version, **counts}
 
 
 def _labels(a: Snapshot, b: Snapshot) -> tuple[str, list[AnyArray]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.api.extensions import ExtensionDtype
 
 from curate.common.arrays import AnyArray, ByteArray, IntArray
 from curate.dataset.notes import Note, merge_notes
@@ -47,7 +48,10 @@ IMAGE_STATUSES: tuple[str, ...] = (
 )
 """What can be wrong with an image, gravest first."""
 
-MASK_COLUMNS: dict[str, Any] = {
+ColumnType = np.dtype[Any] | ExtensionDtype
+"""The type of a column."""
+
+MASK_COLUMNS: dict[str, ColumnType] = {
     "source_key": STRING,
     "image_id": np.dtype("int64"),
     "category": STRING,
@@ -65,7 +69,7 @@ MASK_COLUMNS: dict[str, Any] = {
 }
 """Columns that every masks frame has."""
 
-OPTIONAL_MASK_COLUMNS: dict[str, Any] = {
+OPTIONAL_MASK_COLUMNS: dict[str, ColumnType] = {
     "category_id": pd.Int64Dtype(),
     "iscrowd": pd.Int8Dtype(),
     "track_id": pd.Int64Dtype(),
@@ -98,7 +102,7 @@ OPTIONAL_MASK_COLUMNS: dict[str, Any] = {
 that was missing, unusable or used twice; the column is there where some are not.
 """
 
-IMAGE_COLUMNS: dict[str, Any] = {
+IMAGE_COLUMNS: dict[str, ColumnType] = {
     "file_name": STRING,
     "height": np.dtype("int64"),
     "width": np.dtype("int64"),
@@ -107,7 +111,7 @@ IMAGE_COLUMNS: dict[str, Any] = {
 }
 """Columns that every images frame has."""
 
-OPTIONAL_IMAGE_COLUMNS: dict[str, Any] = {
+OPTIONAL_IMAGE_COLUMNS: dict[str, ColumnType] = {
     "source_key": STRING,
     "named_by_place": np.dtype("bool"),
     "subset": STRING,
@@ -118,7 +122,7 @@ is the dataset, so that its name says where a copy lies and not what it holds; a
 the source says it is of."""
 
 
-def _check(frame: pd.DataFrame, columns: dict[str, Any], index: str, name: str) -> None:
+def _check(frame: pd.DataFrame, columns: Mapping[str, ColumnType], index: str, name: str) -> None:
     if frame.index.name != index or frame.index.dtype != np.int64:
         raise CallError(f"the index of {name} must be int64 and be called {index}", "MaskTable")
     if not frame.index.is_unique:
@@ -187,9 +191,9 @@ class MaskTable:
         return overlaps(self.runs, self.masks["image_id"].to_numpy(), self.boxes)
 
 
-def with_types(frame: pd.DataFrame, columns: dict[str, Any]) -> pd.DataFrame:
+def with_types(frame: pd.DataFrame, columns: Mapping[str, ColumnType]) -> pd.DataFrame:
     """Return a frame whose named columns have their types; what has its type is not copied."""
-    cast: dict[str, Any] = {}
+    cast: dict[str, pd.Series[Any]] = {}
     for column, dtype in columns.items():
         if column not in frame.columns:
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +47,7 @@ class DemoAnnotation:
     kind: str = ""
     detail: str = ""
     partner: int = -1
-    stored: dict[str, Any] = field(default_factory=dict)
+    stored: dict[str, object] = field(default_factory=dict)
     object_category: str = ""
 
     @property

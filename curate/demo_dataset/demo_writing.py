@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +35,7 @@ def counts_string(mask: BoolArray) -> str:
     return str(rle.encode_counts(rle.from_dense(mask))[0].as_py(), "ascii")
 
 
-def segmentation_of(mask: BoolArray) -> dict[str, Any]:
+def segmentation_of(mask: BoolArray) -> dict[str, object]:
     """Return a mask as COCO stores it."""
     return {"size": [mask.shape[0], mask.shape[1]], "counts": counts_string(mask)}
 
@@ -51,7 +50,7 @@ def box_of(mask: BoolArray) -> list[int]:
 
 def record(
     annotation: DemoAnnotation, number: int, soft: npt.NDArray[np.float16]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return an annotation as it is written, sound or spoilt.
 
     Args:
@@ -60,7 +59,7 @@ def record(
         soft: Its logits; the stability score is taken from them.
     """
     mask = annotation.mask
-    written: dict[str, Any] = {
+    written: dict[str, object] = {
         "id": number,
         "image_id": annotation.image_id,
         "category_id": CATEGORIES[annotation.category],
@@ -76,7 +75,7 @@ def record(
     return written | annotation.stored | _spoil(annotation.kind, mask, annotation.detail)
 
 
-def _spoil(kind: str, mask: BoolArray, detail: str) -> dict[str, Any]:
+def _spoil(kind: str, mask: BoolArray, detail: str) -> dict[str, object]:
     """Return the fields that a kind of defect breaks in the file itself."""
     if kind == "undecodable":
         whole = counts_string(mask)
@@ -107,7 +106,7 @@ def write_annotations(
         The written id of every annotation; those of kind ``duplicate_id`` have that of another one.
     """
     ids = _ids(annotations)
-    records: list[dict[str, Any]] = []
+    records: list[dict[str, object]] = []
     soft_masks: dict[int, dict[str, npt.NDArray[np.float16]]] = {k: {} for k in names}
     for annotation, number in zip(annotations, ids, strict=True):
         soft = logits(annotation.mask, annotation.slope)
@@ -137,7 +136,7 @@ def _ids(annotations: Sequence[DemoAnnotation]) -> list[int]:
 
 
 def _write_coco(
-    path: Path, names: dict[int, str], records: list[dict[str, Any]], about: str
+    path: Path, names: dict[int, str], records: list[dict[str, object]], about: str
 ) -> None:
     categories = [
         {"id": number, "name": name, "supercategory": "table"}
@@ -172,7 +171,7 @@ def write_second(folder: Path, names: dict[int, str], drawn: Sequence[DemoAnnota
 
 def write_detections(rng: np.random.Generator, folder: Path, scenes: dict[int, DemoScene]) -> None:
     """Write ``detections.json``: boxes of a fair detector, which misses 4% and sees some ghosts."""
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, object]] = []
     names = list(DRAWERS)
     for image_id, scene in scenes.items():
         for thing in scene.things:
@@ -193,7 +192,7 @@ def write_detections(rng: np.random.Generator, folder: Path, scenes: dict[int, D
     files.write_bytes(folder / "detections.json", orjson.dumps(found))
 
 
-def _detection(image_id: int, category: str, box: FloatArray, score: float) -> dict[str, Any]:
+def _detection(image_id: int, category: str, box: FloatArray, score: float) -> dict[str, object]:
     x0, y0 = max(float(box[0]), 0.0), max(float(box[1]), 0.0)
     x1, y1 = min(float(box[0] + box[2]), float(WIDTH)), min(float(box[1] + box[3]), float(HEIGHT))
     return {

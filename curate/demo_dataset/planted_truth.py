@@ -122,7 +122,7 @@ def load_truth(path: Path) -> DemoTruth:
         SourceError: The folder has no readable ``truth.json``.
     """
     try:
-        whole: dict[str, Any] = orjson.loads((path / "truth.json").read_bytes())
+        whole = orjson.loads((path / "truth.json").read_bytes())
         masks = pd.DataFrame.from_dict(whole["masks"], orient="index", columns=list(MASK_FIELDS))
         images = pd.DataFrame.from_dict(whole["images"], orient="index", columns=list(IMAGE_FIELDS))
         missing = pd.DataFrame(whole["missing"], columns=list(MISSING_FIELDS))

@@ -69,7 +69,7 @@ def decide_as_a_person(audit: Audit, truth: DemoTruth, decisions: int = 12) -> N
     )
 
 
-def _decision(row: dict[Any, Any]) -> dict[str, Any]:
+def _decision(row: dict[Any, Any]) -> dict[str, object]:
     """Return the decision on a mask of a reviewer who knows the truth."""
     kind = str(row["kind"])
     nothing = {"segmentation": None, "category": None}

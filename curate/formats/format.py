@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import pandas as pd
 
@@ -62,7 +62,7 @@ class ReadOptions:
     void: tuple[int, ...] | None = None
     class_code: str | None = None
 
-    def stated(self) -> dict[str, Any]:
+    def stated(self) -> dict[str, object]:
         """Return the options but for paths, as plain values for ``audit.json``."""
         void = None if self.void is None else list(self.void)
         told = {"void": void, "class_code": self.class_code}
@@ -131,10 +131,8 @@ class Format:
                 option = f"--{name.replace('_', '-')}"
                 raise CallError(f"{option} is not for {self.title}", "", f"leave {option} out")
         made = self if self.configure is None else self.configure(options)
-        told: dict[str, Any] = {
-            name: partial(getattr(made, name), options=options) for name in self.follows
-        }
-        return replace(made, options=options, **told)
+        told = {name: partial(getattr(made, name), options=options) for name in self.follows}
+        return replace(made, options=options, **cast(dict[str, Any], told))
 
     def of_copy(self, home: Path) -> Format:
         """Return the format as it reads a copy of a dataset as if it stood where that stands."""

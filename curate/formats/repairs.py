@@ -92,7 +92,7 @@ def _try_parse(text: str) -> Any:
         return None
 
 
-def _mend_rle(value: dict[str, Any], kinds: dict[str, None]) -> dict[str, Any] | None:
+def _mend_rle(value: dict[str, object], kinds: dict[str, None]) -> dict[str, object] | None:
     counts, size = value.get("counts"), value.get("size")
     if type(counts) is str:
         plain = bytes_of_text(counts)

@@ -20,7 +20,7 @@ _MASK_FRAME = ("source_key", "image_id", "category", "file_name", "height", "wid
 _IMAGE_FRAME = ("file_name", "height", "width", "status", "status_detail", "source_key")
 
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 class TableBuilder:
@@ -35,9 +35,9 @@ class TableBuilder:
 
     def __init__(self) -> None:
         self.notes = Notes()
-        self._images: list[dict[str, Any]] = []
+        self._images: list[dict[str, object]] = []
         self._image_ids: list[int | None] = []
-        self._masks: list[dict[str, Any]] = []
+        self._masks: list[dict[str, Any]] = []  # columns by the format
         self._mask_ids: list[int | None] = []
 
     def image(
@@ -86,7 +86,7 @@ class TableBuilder:
         image: int,
         segmentation: Segmentation,
         mask_id: int | None = None,
-        optional: Mapping[str, Any] = _NOTHING,
+        optional: Mapping[str, object] = _NOTHING,
     ) -> None:
         """Add a mask of the image at position ``image``; ``optional`` are columns of the table."""
         picture = self._images[image]
@@ -109,7 +109,7 @@ class TableBuilder:
         if segmentation.crossings is not None:
             self._masks[-1]["outline_crossings"] = float(segmentation.crossings)
         if optional.get("category") is not None:
-            self._masks[-1]["category"] = plain(optional["category"])
+            self._masks[-1]["category"] = plain(str(optional["category"]))
 
     def table(self) -> MaskTable:
         """Return all that was added, measured."""

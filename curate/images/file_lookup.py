@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
@@ -48,7 +47,7 @@ class Finder:
         self._exact = False
         self.known = dict(known or {})
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_by_")}
 
     def knowing(self, known: Mapping[str, str]) -> Finder:

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -94,7 +93,7 @@ class ImageFolder:
             raise SourceError("there is no such folder of images", str(path), "check the path")
         self._finder = Finder(self.path, known)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_by_")}
 
     def knowing(self, known: Mapping[str, str]) -> ImageFolder:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,7 +89,7 @@ class Job:
     device: str | None
     deep: bool
     crowd: str
-    parameters: Mapping[str, Mapping[str, Any]]
+    parameters: Mapping[str, Mapping[str, object]]
     offsets: tuple[int, ...]
 
 
@@ -186,9 +185,9 @@ def _with_model_scores(masks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame
     return masks
 
 
-def _open_inputs(job: Job, table: MaskTable, index: int, found: Found) -> dict[str, Any]:
+def _open_inputs(job: Job, table: MaskTable, index: int, found: Found) -> dict[str, object]:
     """Open what a part's images need of the inputs."""
-    inputs: dict[str, Any] = {}
+    inputs: dict[str, object] = {}
     first = job.offsets[index] if job.offsets else 0
     if job.images is not None:
         folder = _pictures(job.images)
@@ -202,8 +201,9 @@ def _open_inputs(job: Job, table: MaskTable, index: int, found: Found) -> dict[s
     if job.detections is not None:
         inputs["detections"] = job.detections.of(table, first)
     if job.detector is not None:
-        detector = _detector(job.detector, job.device)
-        inputs["detections"] = detect_images(table, inputs["images"], detector)
+        pictures = inputs["images"]
+        assert isinstance(pictures, ImageFolder), "a detector needs pictures"
+        inputs["detections"] = detect_images(table, pictures, _detector(job.detector, job.device))
     if job.compare:
         inputs["compare"] = {side.name: side.of(table, first) for side in job.compare}
     if job.deep:
@@ -218,7 +218,7 @@ def audit(
     format: str | None = None,
     inputs: Inputs | None = None,
     policy: Policy | None = None,
-    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    parameters: Mapping[str, Mapping[str, object]] | None = None,
     workers: int = 1,
     restart: bool = False,
     progress: Progress | None = None,
@@ -360,7 +360,7 @@ def _score_all(
     out: Path,
     format: str,
     inputs: Inputs,
-    parameters: Mapping[str, Mapping[str, Any]],
+    parameters: Mapping[str, Mapping[str, object]],
     progress: Progress | None,
     crowd: str,
 ) -> Joins:

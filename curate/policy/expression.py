@@ -97,7 +97,7 @@ class Expression:
         found = _Evaluation(self, lookup, rows).truth(self.root)
         return np.array(np.broadcast_to(found, (rows,)), np.bool_)
 
-    def holds(self, numbers: Mapping[str, Any]) -> bool:
+    def holds(self, numbers: Mapping[str, object]) -> bool:
         """Return whether the condition holds for one set of named numbers.
 
         What has no value (a number that is not available, 0/0) is unknown, and so is a comparison
@@ -218,7 +218,7 @@ class _Evaluation:
 class _Gate(_Evaluation):
     """One condition over one set of numbers; the value of what is unknown is None."""
 
-    def __init__(self, expression: Expression, numbers: Mapping[str, Any]) -> None:
+    def __init__(self, expression: Expression, numbers: Mapping[str, object]) -> None:
         super().__init__(expression, lambda name: _one(numbers.get(name)), 1)
         self._found: dict[int, Values] = {}
 

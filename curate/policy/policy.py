@@ -49,8 +49,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
+from curate.common.json_values import JsonObject
 from curate.common.ranges import ACTIONS, Range, check_number
 from curate.common.ranges import PRESETS as PRESETS
 from curate.errors import CallError
@@ -113,7 +113,7 @@ class Policy:
     small_px: int = 100
     description: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the policy as TOML has it, plus ``marks``; :meth:`from_dict` reads it back."""
         return {
             "name": self.name,
@@ -143,21 +143,22 @@ class Policy:
             if isinstance(table, dict):
                 lines += ["", f"[{name}]"]
                 lines += [f"{_toml(key)} = {_toml(value)}" for key, value in table.items()]
-        for rule in content["rule"]:
-            lines += ["", "[[rule]]", *(f"{key} = {_toml(value)}" for key, value in rule.items())]
+        for rule in self.rules:
+            settings = (f"{key} = {_toml(value)}" for key, value in rule.as_dict().items())
+            lines += ["", "[[rule]]", *settings]
         return "\n".join(lines) + "\n"
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any], where: str = "policy") -> Policy:
+    def from_dict(cls, content: JsonObject, where: str = "policy") -> Policy:
         """Build a policy from what a TOML file holds.
 
         Raises:
             CallError: A key, a type, a column or a condition is wrong; names the rule.
         """
-        return cls(**read_policy(content, where))
+        return read_policy(content, where)
 
     @classmethod
-    def load(cls, policy: str | Path | Mapping[str, Any] | Policy = "default") -> Policy:
+    def load(cls, policy: str | Path | JsonObject | Policy = "default") -> Policy:
         """Return :func:`load_policy` of the same."""
         return load_policy(policy)
 
@@ -212,7 +213,7 @@ class Policy:
             return self
         return replace(self, quality_at_least=self.probability_at_least)
 
-    def marks(self) -> list[dict[str, Any]]:
+    def marks(self) -> list[dict[str, object]]:
         """Return the lines that rules draw through single columns, for charts.
 
         Returns:
@@ -230,7 +231,7 @@ class Policy:
         return found
 
 
-def load_policy(policy: str | Path | Mapping[str, Any] | Policy = "default") -> Policy:
+def load_policy(policy: str | Path | JsonObject | Policy = "default") -> Policy:
     """Load a policy.
 
     Args:
@@ -250,14 +251,14 @@ def load_policy(policy: str | Path | Mapping[str, Any] | Policy = "default") -> 
     return Policy.from_dict(policy_file(policy), str(policy))
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     """Return a plain value as TOML; JSON's spelling is TOML's but for tables."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+def read_policy(content: JsonObject, where: str) -> Policy:
     """Return the fields of a policy; ``where`` names the file in errors."""
     content = {key: value for key, value in content.items() if key not in ("marks", "toml")}
     _check_keys(content, (*_TEXTS, *_TABLES, "rule"), where, "")
@@ -271,37 +272,35 @@ def read_policy(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise CallError("rule must be a list of tables", where, "begin each with [[rule]]")
     known = known_columns()
     whole, small = Range(0, 2**31, whole=True), tables["clean"].get("small_px", 100)
-    return {
-        "name": content.get("name", "unnamed"),
-        "description": content.get("description", ""),
-        "rules": tuple(
+    return Policy(
+        name=str(content.get("name", "unnamed")),
+        description=str(content.get("description", "")),
+        rules=tuple(
             _rule(rule, k, _place_of(k, inherited, content, where), known)
             for k, rule in enumerate(rules, 1)
         ),
-        "quality_at_least": _line(tables["accept"], "quality_at_least", where),
-        "probability_at_least": _line(tables["accept"], "probability_at_least", where),
-        "odd": {
+        quality_at_least=_line(tables["accept"], "quality_at_least", where),
+        probability_at_least=_line(tables["accept"], "probability_at_least", where),
+        odd={
             name: _number(tables["odd"], name, 1, _span(name), f"{where}, [odd]")
             for name in tables["odd"]
         },
-        "lowest_share": _number(tables["review"], "lowest_share", 0, (0, 1), f"{where}, [review]"),
-        "cost": _number(tables["cost"], "default", 1, (0, 1e9), f"{where}, [cost]"),
-        "category_cost": _costs(tables["cost"].get("category", {}), f"{where}, [cost.category]"),
-        "nms": _nms(tables["nms"], f"{where}, [nms]") if "nms" in content else None,
-        "small_px": int(check_number(small, whole, "small_px", f"{where}, [clean]")),
-    }
+        lowest_share=_number(tables["review"], "lowest_share", 0, (0, 1), f"{where}, [review]"),
+        cost=_number(tables["cost"], "default", 1, (0, 1e9), f"{where}, [cost]"),
+        category_cost=_costs(tables["cost"].get("category", {}), f"{where}, [cost.category]"),
+        nms=_nms(tables["nms"], f"{where}, [nms]") if "nms" in content else None,
+        small_px=int(check_number(small, whole, "small_px", f"{where}, [clean]")),
+    )
 
 
-def _check_keys(
-    content: Mapping[str, Any], known: Collection[str], where: str, inside: str
-) -> None:
+def _check_keys(content: JsonObject, known: Collection[str], where: str, inside: str) -> None:
     for key in content:
         if key not in known:
             place = f"{where}, {inside}" if inside else where
             raise CallError(f"there is no setting {key!r}", place, near(str(key), known))
 
 
-def _extend(content: dict[str, Any], where: str) -> tuple[dict[str, Any], int]:
+def _extend(content: JsonObject, where: str) -> tuple[JsonObject, int]:
     """Put a policy's tables over, and its rules behind, those of the preset it extends.
 
     Returns:
@@ -310,26 +309,28 @@ def _extend(content: dict[str, Any], where: str) -> tuple[dict[str, Any], int]:
     if not content.get("extends"):
         return content, 0
     try:
-        base = preset_content(content["extends"])
+        base = preset_content(str(content["extends"]))
     except CallError as error:
         raise CallError(f"it extends an unknown preset, {error.what}", where, error.do) from None
     merged = {**base, **content}
     for name in _TABLES:
-        if name in base and isinstance(content.get(name, {}), Mapping):
-            merged[name] = {**base[name], **content.get(name, {})}
+        of_base, of_own = base.get(name), content.get(name, {})
+        if isinstance(of_base, Mapping) and isinstance(of_own, Mapping):
+            merged[name] = {**of_base, **of_own}
     own, inherited = content.get("rule", []), base.get("rule", [])
+    assert isinstance(inherited, list), "presets are curate's own"
     merged["rule"] = [*inherited, *own] if isinstance(own, list) else own
     return merged, len(inherited)
 
 
-def _place_of(number: int, inherited: int, content: Mapping[str, Any], where: str) -> str:
+def _place_of(number: int, inherited: int, content: JsonObject, where: str) -> str:
     """Name a rule's place, numbered as in the file that holds it."""
     if number <= inherited:
         return f"preset {content['extends']}, rule {number}"
     return f"{where}, rule {number - inherited}"
 
 
-def _table(content: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+def _table(content: JsonObject, name: str, where: str) -> JsonObject:
     table = content.get(name, {})
     if not isinstance(table, Mapping):
         raise CallError(f"{name} must be a table", where, f"write [{name}] above its settings")
@@ -345,32 +346,32 @@ def _span(signal: str) -> tuple[float, float]:
 
 
 def _number(
-    table: Mapping[str, Any], key: str, default: float, limits: tuple[float, float], where: str
+    table: JsonObject, key: str, default: float, limits: tuple[float, float], where: str
 ) -> float:
     return check_number(table.get(key, default), Range(*limits), key, where)
 
 
-def _line(table: Mapping[str, Any], key: str, where: str) -> float | None:
+def _line(table: JsonObject, key: str, where: str) -> float | None:
     """Return a line between accepting and reviewing; None where the policy draws none."""
     if table.get(key) is None:
         return None
     return _number(table, key, 0, (0, 1), f"{where}, [accept]")
 
 
-def _costs(table: Any, where: str) -> dict[str, float]:
+def _costs(table: object, where: str) -> dict[str, float]:
     if not isinstance(table, Mapping):
         raise CallError("it must be a table of numbers", where)
     return {str(key): _number(table, key, 1, (0, 1e9), where) for key in table}
 
 
-def _word(table: Mapping[str, Any], key: str, words: tuple[str, ...], where: str) -> str:
+def _word(table: JsonObject, key: str, words: tuple[str, ...], where: str) -> str:
     value = table.get(key, words[0])
     if value not in words:
         raise CallError(f"{key} is {value!r}", where, "choose from " + ", ".join(words))
     return str(value)
 
 
-def _nms(table: Mapping[str, Any], where: str) -> Nms:
+def _nms(table: JsonObject, where: str) -> Nms:
     return Nms(
         _number(table, "box_iou", 0.7, (0, 1), where),
         _word(table, "prefer", ("crop", "quality"), where),
@@ -378,28 +379,37 @@ def _nms(table: Mapping[str, Any], where: str) -> Nms:
     )
 
 
-def _rule(rule: Mapping[str, Any], number: int, where: str, known: Collection[str]) -> Rule:
+def _rule(rule: JsonObject, number: int, where: str, known: Collection[str]) -> Rule:
     _check_keys(rule, _RULE_KEYS, where, "")
-    for key in ("when", "action", "reason"):
-        if not isinstance(rule.get(key), str) or not rule[key].strip():
-            raise CallError(f"it needs a text {key!r}", where, f'write {key} = "..."')
-    for key in ("crowd", "always"):
-        if not isinstance(rule.get(key, False), bool):
-            raise CallError(f"{key} must be true or false", where)
-    when = Expression.parse(rule["when"], where)
+    when_text, _, reason_text = (_text(rule, key, where) for key in ("when", "action", "reason"))
+    crowd, always = (_flag(rule, key, where) for key in ("crowd", "always"))
+    when = Expression.parse(when_text, where)
     when.check(known)
-    reason = Wording.parse(rule["reason"], where)
+    reason = Wording.parse(reason_text, where)
     twin = rule.get("twin", "")
     for column in (*reason.columns, *([twin] if twin else [])):
-        if column not in known and column not in when.columns:
+        if str(column) not in known and column not in when.columns:
             raise CallError(f"there is no column {column}", where, near(str(column), known))
     action = _word(rule, "action", ACTIONS, where)
     p_bad = _number(rule, "p_bad", P_BAD[action], (0, 1), where)
-    flags = (rule.get("crowd", False), rule.get("always", False))
-    return Rule(number, when, action, reason, p_bad, str(twin), *flags)
+    return Rule(number, when, action, reason, p_bad, str(twin), crowd, always)
 
 
-def preset_content(name: str) -> dict[str, Any]:
+def _text(rule: JsonObject, key: str, where: str) -> str:
+    text = rule.get(key)
+    if not isinstance(text, str) or not text.strip():
+        raise CallError(f"it needs a text {key!r}", where, f'write {key} = "..."')
+    return text
+
+
+def _flag(rule: JsonObject, key: str, where: str) -> bool:
+    flag = rule.get(key, False)
+    if not isinstance(flag, bool):
+        raise CallError(f"{key} must be true or false", where)
+    return flag
+
+
+def preset_content(name: str) -> JsonObject:
     """Return the content of a preset's TOML file.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from curate.policy.expression import Expression
 from curate.policy.policy_columns import NMS_COLUMNS
@@ -49,7 +48,7 @@ class Rule:
         """Whether it asks about the outcome of the policy's NMS."""
         return any(column in NMS_COLUMNS for column in self.columns)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the rule as TOML has it."""
         return {
             "when": self.when.text,

@@ -13,7 +13,7 @@ MOST_BYTES = 1_000_000
 """Largest TOML file that is read."""
 
 
-def parse_toml(text: str) -> dict[str, Any]:
+def parse_toml(text: str) -> dict[str, object]:
     """Return the content of a TOML text.
 
     Raises:
@@ -36,7 +36,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     return content
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, object]:
     """Read a TOML file of at most :data:`MOST_BYTES`.
 
     Raises:
@@ -50,7 +50,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     return parse_toml(data.decode("utf-8").replace("\r\n", "\n"))
 
 
-def policy_file(policy: str | Path) -> dict[str, Any]:
+def policy_file(policy: str | Path) -> dict[str, object]:
     """Read the content of a policy's file.
 
     Raises:

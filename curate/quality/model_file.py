@@ -67,7 +67,7 @@ def _skops() -> Any:
 
 def to_bytes(model: QualityModel) -> bytes:
     """Return a model as a skops file."""
-    trees: dict[str, Any] = {name: getattr(model.trees, name) for name in _TREES}
+    trees: dict[str, object] = {name: getattr(model.trees, name) for name in _TREES}
     content = {
         "kind": KIND,
         "version": VERSION,
@@ -157,7 +157,7 @@ def _check_array(data: bytes) -> None:
     _require(shape[0] * dtype.itemsize == len(data) - stream.tell(), "an array is cut off")
 
 
-def _model(content: dict[str, Any]) -> QualityModel:
+def _model(content: dict[str, object]) -> QualityModel:
     columns = FeatureColumns(_names(content["signals"]), _names(content["measures"]))
     _require(len(set(columns.names)) == len(columns.names) <= MOST_COLUMNS, "its columns are odd")
     width = 1 + len(columns.names)

@@ -62,7 +62,7 @@ class Comparison:
     flipped: pd.DataFrame
     shifts: pd.DataFrame
 
-    def as_dict(self, rows: int = _ROWS_IN_JSON) -> dict[str, Any]:
+    def as_dict(self, rows: int = _ROWS_IN_JSON) -> dict[str, object]:
         """Return plain values; of each list at most ``rows``, its length beside it."""
         lists = ("added", "dropped", "changed", "renamed", "flipped")
         return {

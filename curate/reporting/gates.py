@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
 
 import pandas as pd
 
@@ -178,7 +177,7 @@ def _parse(condition: str) -> Expression:
     return Expression.parse(condition, f"--fail-on {condition!r}")
 
 
-def fails(condition: str, numbers: dict[str, Any]) -> bool:
+def fails(condition: str, numbers: dict[str, object]) -> bool:
     """Return whether a gate's condition holds, which is when the gate fails.
 
     Args:

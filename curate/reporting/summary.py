@@ -36,7 +36,7 @@ _CHANGES = {
 }
 
 
-def summary(audit: Audit) -> dict[str, Any]:
+def summary(audit: Audit) -> dict[str, float | None]:
     """Return an audit's numbers by name, for people, machines and gates.
 
     Those of :func:`curate.reporting.gates.metrics`, and ``person_added_count``: masks that people
@@ -45,7 +45,7 @@ def summary(audit: Audit) -> dict[str, Any]:
     return metrics(audit) | {"person_added_count": len(read_added_masks(audit))}
 
 
-def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, Any]:
+def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, object]:
     """Return facts about an audit beyond its numbers, for machines.
 
     Returns:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from curate.dataset.image_join import REASON_TEXTS
 from curate.dataset.notes import plural
@@ -123,7 +122,7 @@ def images_sql(source: ReportSource) -> str:
     )
 
 
-def near_duplicates(source: ReportSource, most: int = 30) -> tuple[list[dict[str, Any]], int]:
+def near_duplicates(source: ReportSource, most: int = 30) -> tuple[list[dict[str, object]], int]:
     """Return pairs of images that look the same, and how many there are in all."""
     if "near_duplicate_of" not in source.images:
         return [], 0
@@ -136,7 +135,7 @@ def near_duplicates(source: ReportSource, most: int = 30) -> tuple[list[dict[str
     return pairs, int(total)
 
 
-def missing_masks(source: ReportSource, most: int = 12) -> tuple[list[dict[str, Any]], int, int]:
+def missing_masks(source: ReportSource, most: int = 12) -> tuple[list[dict[str, object]], int, int]:
     """Return the images with most detections that no mask explains.
 
     Returns:
@@ -168,7 +167,7 @@ def category_names(source: ReportSource, most: int = 10_000) -> dict[int, str]:
     return {int(row["category_id"]): row["name"] for row in rows}
 
 
-def by_category(source: ReportSource, most: int = 1500) -> tuple[list[dict[str, Any]], int]:
+def by_category(source: ReportSource, most: int = 1500) -> tuple[list[dict[str, object]], int]:
     """Return the counts of each category, most masks first, and how many categories there are."""
     quality = value_of("quality_score") if "quality_score" in source.masks else "null::double"
     category, area = source.column("category"), f"nullif({source.column('area_px')}, 0)"
@@ -182,7 +181,7 @@ def by_category(source: ReportSource, most: int = 1500) -> tuple[list[dict[str, 
     return rows, int(total)
 
 
-def by_image(source: ReportSource, most: int = 200) -> list[dict[str, Any]]:
+def by_image(source: ReportSource, most: int = 200) -> list[dict[str, object]]:
     """Return the worst images: most rejected masks, then most to review, then lowest quality."""
     quality = value_of("quality_score") if "quality_score" in source.masks else "null::double"
     known = "missing_detections" in source.images

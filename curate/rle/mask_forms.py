@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypedDict, cast
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from curate.rle.codec import PROBLEMS, TOO_LONG, TOO_SHORT, decode_counts, encod
 from curate.rle.pixels import from_dense, to_dense
 from curate.rle.runs import MAX_PIXELS, Runs, concat
 
-Mask: TypeAlias = Mapping[str, Any] | AnyArray
+Mask: TypeAlias = Mapping[str, object] | AnyArray
 """One mask: an RLE dictionary, or a 2-D array."""
 
 Masks: TypeAlias = Runs | Mask | Sequence[Mask]
@@ -104,10 +104,10 @@ def _from_compressed(masks: Sequence[Any], places: Sequence[int]) -> Runs:
     return runs
 
 
-def _size(mask: Mapping[str, Any], place: int) -> tuple[int, int]:
+def _size(mask: Mapping[str, object], place: int) -> tuple[int, int]:
     size = mask.get("size")
     try:
-        height, width = (int(side) for side in size or ())
+        height, width = (int(side) for side in cast(Iterable[Any], size or ()))
     except (TypeError, ValueError):
         raise ValueError(f"mask {place}: its size is [height, width], not {size!r}") from None
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
@@ -115,7 +115,7 @@ def _size(mask: Mapping[str, Any], place: int) -> tuple[int, int]:
     return height, width
 
 
-def _from_run_lengths(mask: Mapping[str, Any], place: int) -> Runs:
+def _from_run_lengths(mask: Mapping[str, object], place: int) -> Runs:
     height, width = _size(mask, place)
     lengths = np.asarray(mask.get("counts", "none"))
     if lengths.ndim != 1 or not (lengths.dtype.kind in "iu" or lengths.size == 0):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -105,7 +105,7 @@ def list_missing_from_compared(
         :data:`MOST_LISTED` largest, each with ``bbox`` (XYWH, px), ``area_px``, ``category``,
         ``source_key`` and ``iou``, the IoU with its counterpart.
     """
-    found: dict[Any, dict[str, Any]] = {image_id: {} for image_id in table.images.index}
+    found: dict[object, dict[str, ListedMasks]] = {image_id: {} for image_id in table.images.index}
     for name, other in compare.items():
         best = np.nan_to_num(_match_masks(other, table)[0])
         lacking = np.flatnonzero(has_pixels(other) & (best < iou))
@@ -122,7 +122,24 @@ def list_missing_from_compared(
     return frame
 
 
-def _list_rows(other: MaskTable, rows: IntArray, best: FloatArray) -> dict[str, Any]:
+class ListedMask(TypedDict):
+    """A mask of another set that has no counterpart: its box is XYWH in pixels."""
+
+    bbox: list[int]
+    area_px: int
+    category: str | None
+    source_key: str
+    iou: float
+
+
+class ListedMasks(TypedDict):
+    """The number of such masks in an image, and the largest of them."""
+
+    count: int
+    masks: list[ListedMask]
+
+
+def _list_rows(other: MaskTable, rows: IntArray, best: FloatArray) -> ListedMasks:
     areas = other.masks["area_px"].to_numpy()
     chosen = rows[np.argsort(-areas[rows], kind="stable")][:MOST_LISTED]
     part = other.masks.iloc[chosen]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -250,9 +250,7 @@ def list_missing_detections(
         rest = rest[np.argsort(-doubt[rest], kind="stable")]
         counts[k] = len(counted)
         listed = np.concatenate([counted, rest])[:MOST_LISTED]
-        entries = _entries(detections, listed, sure, boxes, explained)
-        for place, entry in enumerate(entries):
-            entry["counted"] = place < len(counted)
+        entries = _entries(detections, listed, sure, boxes, explained, len(counted))
         texts[k] = json.dumps(entries, ensure_ascii=False)
     frame = pd.DataFrame({"missing_detections": counts}, index=table.images.index)
     frame["missing_detections_json"] = pd.Series(texts, frame.index, dtype=STRING)
@@ -283,13 +281,27 @@ def _once_each(rows: IntArray, sure: FloatArray, boxes: FloatArray, iou: float) 
     return rows[kept]
 
 
+class UnexplainedBox(TypedDict):
+    """A detection (XYWH in pixels) and the share of it that masks explain, in [0, 1];
+    ``counted``: it counts as a missing mask."""
+
+    bbox: list[float]
+    score: float
+    category: str | None
+    category_id: int | None
+    explained: float
+    counted: bool
+
+
 def _entries(
     detections: MaskTable,
     rows: IntArray,
     sure: FloatArray,
     boxes: FloatArray,
     explained: FloatArray,
-) -> list[dict[str, Any]]:
+    counted: int,
+) -> list[UnexplainedBox]:
+    """List detections, the first ``counted`` of which count as missing masks."""
     part = detections.masks.iloc[rows]
     ids = part["category_id"] if "category_id" in part.columns else [None] * len(part)
     return [
@@ -299,8 +311,9 @@ def _entries(
             "category": name if isinstance(name, str) else None,
             "category_id": None if pd.isna(number) else int(number),
             "explained": round(float(explained[row]), 4),
+            "counted": place < counted,
         }
-        for row, name, number in zip(rows, part["category"], ids, strict=True)
+        for place, (row, name, number) in enumerate(zip(rows, part["category"], ids, strict=True))
     ]
 
 

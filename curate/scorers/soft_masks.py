@@ -90,7 +90,7 @@ class SoftMasks:
         """Find the files of all images of a dataset; see :meth:`Finder.find_all`."""
         return self._finder.find_all(file_names)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_by_")}
 
     @cached_property

@@ -243,7 +243,7 @@ class _File:
         return Stored(self.rings, self.seams, self.runs, self.turned)
 
 
-def _images(audit: Audit, numbers: Numbers) -> Iterator[dict[str, Any]]:
+def _images(audit: Audit, numbers: Numbers) -> Iterator[dict[str, object]]:
     folder = _pictures(audit)
     for index in range(count_parts(audit.path)):
         frame = _read(audit, "images", index, ("image_id", "file_name", "height", "width"))

@@ -129,7 +129,7 @@ class Meant(_Dataset):
             types = {"segmentation": BINARY, "category": STRING, "file_name": STRING}
             yield frame.astype(types | {"source_key": STRING, "status": STRING})
 
-    def _added(self, number: int, one: Addition, image: pd.Series[Any]) -> dict[str, Any]:
+    def _added(self, number: int, one: Addition, image: pd.Series[Any]) -> dict[str, object]:
         return {
             "source_key": f"the added mask {number}",
             "file_name": image["file_name"],
@@ -204,7 +204,7 @@ def _own_ids(form: Format, table: MaskTable) -> BoolArray:
 
 
 def _replace_values(
-    column: pd.Series[Any], keys: pd.Series[Any], values: Mapping[str, Any]
+    column: pd.Series[Any], keys: pd.Series[Any], values: Mapping[str, object]
 ) -> pd.Series[Any]:
     """Return a column with the values of some keys replaced."""
     at = np.flatnonzero(keys.isin(values).to_numpy(np.bool_))

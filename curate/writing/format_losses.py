@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from curate.dataset.notes import count_noun
 from curate.dataset.table import records
@@ -39,6 +39,15 @@ order by mask_id limit {most}
 """
 
 
+class LossExample(TypedDict):
+    """A mask that would be removed, and its format error."""
+
+    file_name: str
+    mask_id: int
+    status: str
+    detail: str
+
+
 @dataclass(frozen=True)
 class FormLoss:
     """Masks that would be removed for format errors: undecided, and without a duplicate.
@@ -59,7 +68,7 @@ class FormLoss:
     images: int
     several: int
     reasons: dict[str, int]
-    examples: Sequence[dict[str, Any]]
+    examples: Sequence[LossExample]
     agreed: bool = False
 
     @property
@@ -70,7 +79,7 @@ class FormLoss:
         by_masks = self.masks > MOST_MASKS * self.total
         return by_masks or self.images > MOST_IMAGES * self.several
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON."""
         return {
             "masks": self.masks,

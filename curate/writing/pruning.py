@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from curate.common.paths import AnyPath, as_path
 from curate.dataset.notes import count_noun, plural, short_version
@@ -59,7 +59,7 @@ class PruneResult:
     out: Path | None = None
     version: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON."""
         return {
             "source": str(self.source),

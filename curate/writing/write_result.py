@@ -72,7 +72,7 @@ class WriteResult:
             "emptied_images": found.emptied,
         }
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON.
 
         ``masks`` lists what changes, mask by mask; ``moved`` those of them that the format could
@@ -206,7 +206,7 @@ def _join_counts(parts: Iterable[tuple[int, str]]) -> str:
     return ", ".join(f"{number:,} {what}" for number, what in parts if number)
 
 
-def _to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def _to_records(frame: pd.DataFrame) -> list[dict[str, object]]:
     """Return rows as plain values for JSON, None for NA."""
     rows = records(frame)
     for row in rows:

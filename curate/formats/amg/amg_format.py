@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.common import files
+from curate.common.json_values import JsonObject
 from curate.dataset.table import MaskTable
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats.amg.amg_folder import COLUMNS, MASK_NAME, edit_folder, load_folder
@@ -238,7 +239,7 @@ def load_records(rows: TableBuilder, path: Path, name: str, named_by_place: bool
         rows.mask(key, image, with_problems(mask, problems), optional=stored)
 
 
-def _read_stored(record: dict[str, Any]) -> tuple[dict[str, float], list[str]]:
+def _read_stored(record: JsonObject) -> tuple[dict[str, float], list[str]]:
     """Read the numbers beside a mask."""
     point = record.get("point_coords")
     if isinstance(point, list) and point and isinstance(point[0], list):

@@ -269,11 +269,11 @@ class _CocoWriter:
 
     def _fields(
         self, one: Addition, mask: NewMask, sample: TemplateRecords, sized: bool
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Return the fields of a new annotation that are no ids."""
         value = self.values.value(mask, sample.usual, one.image_key, sized)
         measures = {"area": mask.area, "bbox": list(mask.box)}
-        fields: dict[str, Any] = {"segmentation": value}
+        fields: dict[str, object] = {"segmentation": value}
         fields |= {name: sample.like(name, measures[name]) for name in self.dialect.measured}
         fields |= dict(self.dialect.constants)
         return fields | ({"attributes": dict(one.attributes)} if one.attributes else {})

@@ -60,7 +60,7 @@ class _Listing:
     sizes: dict[int, tuple[str, int, int]] = field(default_factory=dict)
     annotations: list[tuple[int, int, int, str]] = field(default_factory=list)
     categories: list[Any] = field(default_factory=list)
-    sample: dict[str, Any] = field(default_factory=dict)
+    sample: dict[str, object] = field(default_factory=dict)
 
 
 def plan(source: Path, work: Path) -> Iterator[Part]:
@@ -108,7 +108,7 @@ class _Image:
     def __init__(self, rows: TableBuilder, header: _Header, key: str) -> None:
         self.rows, self.header, self.key = rows, header, key
 
-    def read(self, value: dict[str, Any], name: str, size: tuple[int, int], image: int) -> None:
+    def read(self, value: dict[str, object], name: str, size: tuple[int, int], image: int) -> None:
         """Add the image and its masks."""
         stated = text(value.get("file_name"))
         masks, real, problem = self._png(stated)
@@ -166,9 +166,9 @@ class _Image:
             return Segmentation(None, "empty", f"no pixel of the PNG has the id {number}")
         return Segmentation(masks[number])
 
-    def _read_stored(self, one: dict[str, Any], key: str) -> dict[str, Any]:
+    def _read_stored(self, one: dict[str, object], key: str) -> dict[str, object]:
         """Return the fields stored beside a segment."""
-        stored: dict[str, Any] = {}
+        stored: dict[str, object] = {}
         number = whole_number(one.get("category_id"))
         if number is not None:
             stored |= {"category_id": number, "category": self.header.names.get(number)}
@@ -228,10 +228,12 @@ def _add(found: _Listing, values: list[Any], starts: Any, lengths: Any) -> None:
         found.annotations.append((at, n, image, name))
 
 
-def png_folder(source: Path, sample: dict[str, Any]) -> Path | None:
+def png_folder(source: Path, sample: dict[str, object]) -> Path | None:
     """Return the folder whose PNG of the first annotation has one of its ids; None for none."""
     name = text(sample.get("file_name"))
-    given = [one.get("id") for one in sample.get("segments_info", []) if type(one) is dict]
+    segments = sample.get("segments_info", [])
+    listed_segments = segments if isinstance(segments, list) else []
+    given = [one.get("id") for one in listed_segments if type(one) is dict]
     listed = {whole_number(one) for one in given} - {None}
     if not name or not _is_inside(name):
         return None

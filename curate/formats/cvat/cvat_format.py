@@ -275,12 +275,12 @@ def _with_label(mask: Segmentation, shape: CvatShape, labels: tuple[str, ...]) -
     return mask
 
 
-def _read_attributes(shape: CvatShape) -> tuple[int | None, dict[str, Any]]:
+def _read_attributes(shape: CvatShape) -> tuple[int | None, dict[str, object]]:
     """Return a shape's mask id and the columns that its attributes fill.
 
     They are free text that people may use for anything, so what is no number is passed over.
     """
-    optional: dict[str, Any] = {"category": shape.attributes.get("label") or None}
+    optional: dict[str, object] = {"category": shape.attributes.get("label") or None}
     for name in ("score", "predicted_iou", "stability_score"):
         if name in shape.values:
             optional[name] = number(shape.values[name].strip(), name)[0]

@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from curate.common import files
 from curate.errors import SourceError
@@ -34,11 +34,11 @@ class JsonOutline:
     """
 
     root: str = ""
-    first: dict[str, Any] = field(default_factory=dict)
+    first: dict[str, object] = field(default_factory=dict)
     is_list: dict[str, bool] = field(default_factory=dict)
     end: bytes = b""
 
-    def one(self, key: str) -> dict[str, Any]:
+    def one(self, key: str) -> dict[str, object]:
         """Return the first object under a key; empty where there is none."""
         value = self.first.get(key)
         return value if type(value) is dict else {}

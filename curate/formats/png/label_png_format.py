@@ -159,7 +159,7 @@ def _add_masks(
         elif not code.is_instance(value):
             stuff = True
         else:
-            optional: dict[str, Any] = {}
+            optional: dict[str, object] = {}
             number = code.class_of(value)
             if number is not None:
                 optional = {"category_id": number, "category": code.class_name(number)}
@@ -171,7 +171,7 @@ def _add_masks(
         rows.notes.add("stuff", what, name, "images")
 
 
-def _by_overlap(classes: Any, mask: Runs, names: dict[int, str], void: Any) -> dict[str, Any]:
+def _by_overlap(classes: Any, mask: Runs, names: dict[int, str], void: Any) -> dict[str, object]:
     """Return the class that most pixels of a mask have, as columns."""
     x, y, w, h = np.asarray(rle.bbox(mask))[0].tolist()
     rows, tally = max(1, _CLASS_PIXELS // w), Counter[int]()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -179,7 +178,9 @@ def own_names(folder: Path) -> frozenset[str]:
 
 
 def document(
-    image: dict[str, Any], segmentation: pa.LargeBinaryArray, columns: dict[str, AnyArray]
+    image: dict[str, object],
+    segmentation: pa.LargeBinaryArray,
+    columns: dict[str, AnyArray],
 ) -> bytes:
     """Return one image's JSON.
 

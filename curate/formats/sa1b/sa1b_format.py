@@ -135,7 +135,9 @@ class _Sa1bReader:
         self.records += annotations
         return len(annotations)
 
-    def _add_image(self, image: dict[str, Any], name: str, problem: tuple[str, str] | None) -> None:
+    def _add_image(
+        self, image: dict[str, object], name: str, problem: tuple[str, str] | None
+    ) -> None:
         row = len(self.sizes)
         file_name, height, width, wrong = image_fields(image)
         number = whole_number(image.get("image_id", image.get("id")))
@@ -187,7 +189,7 @@ class _Sa1bReader:
         self.images.heights, self.images.widths = sizes[:, 0].copy(), sizes[:, 1].copy()
 
 
-def _document(data: bytes, name: str) -> tuple[dict[str, Any], list[Any]]:
+def _document(data: bytes, name: str) -> tuple[dict[str, object], list[Any]]:
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from curate.errors import CallError
 from curate.formats.coco.annotation_edits import (
@@ -74,8 +74,8 @@ class SamRecords:
             if self._size not in (None, (one.height, one.width)):
                 what = f"the added mask is {one.width} x {one.height}, and the image is not"
                 raise CallError(what, one.image_key)
-            fields = {"id": number} if number is not None else {}
-            fields |= self._fields(one, mask)
+            numbered = {"id": number} if number is not None else {}
+            fields = {**numbered, **self._fields(one, mask)}
             literals = {name: style.value(value) for name, value in fields.items()}
             made.append(self._sample.write(literals, style))
         return self._elements.appended(file, made)
@@ -84,7 +84,7 @@ class SamRecords:
         """Return whether the records have ids."""
         return self._sample.has("id")
 
-    def _fields(self, one: Addition, mask: NewMask) -> dict[str, Any]:
+    def _fields(self, one: Addition, mask: NewMask) -> dict[str, object]:
         """Return the fields of a new record, as far as others have them; no model scored it."""
         made = {
             "segmentation": self._values.value(

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from curate.formats.edits import Edits
 from curate.formats.untouched.json_list_check import (
@@ -70,7 +69,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return b"" if file is None else file.read()
 
 
-def _facts(member: tarfile.TarInfo) -> dict[str, Any]:
+def _facts(member: tarfile.TarInfo) -> dict[str, object]:
     facts = {**member.get_info(), "size": 0, "chksum": 0}
     return {**facts, "extended": {k: v for k, v in member.pax_headers.items() if k != "size"}}
 

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from curate.dataset.image_names import normalise
 from curate.dataset.notes import Notes
@@ -131,9 +130,9 @@ def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTa
     return rows.table()
 
 
-def _columns(line: LabelLine, names: dict[int, str]) -> dict[str, Any]:
+def _columns(line: LabelLine, names: dict[int, str]) -> dict[str, object]:
     """Return the optional columns of a mask."""
-    stated: dict[str, Any] = {
+    stated: dict[str, object] = {
         "category_id": line.category,
         "score": line.score,
         "track_id": line.track,

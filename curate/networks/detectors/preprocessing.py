@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from PIL import Image
@@ -79,7 +79,7 @@ class DetectorInput:
             values = (values - mean) / std
         return np.ascontiguousarray(values.transpose(2, 0, 1))
 
-    def as_config(self, processor: str) -> dict[str, Any]:
+    def as_config(self, processor: str) -> dict[str, object]:
         """Return this as a ``preprocessor_config.json`` for the library's class ``processor``."""
         size = {"shortest_edge": self.shortest, "longest_edge": self.longest}
         if self.within is not None:
@@ -123,6 +123,15 @@ def read_input(folder: Path, default: DetectorInput) -> DetectorInput:
         ) from None
 
 
+class InputSizes(TypedDict, total=False):
+    """The fields of :class:`DetectorInput` that say to which size an image is brought."""
+
+    fixed: tuple[int, int] | None
+    shortest: int
+    longest: int
+    within: tuple[int, int] | None
+
+
 def _parse_config(config: Mapping[str, Any], default: DetectorInput) -> DetectorInput:
     if not config.get("do_resize", True):
         raise ValueError("do_resize is false, but images are of all sizes")
@@ -143,11 +152,16 @@ def _parse_config(config: Mapping[str, Any], default: DetectorInput) -> Detector
     )
 
 
-def _parse_sizes(config: Mapping[str, Any], default: DetectorInput) -> dict[str, Any]:
+def _parse_sizes(config: Mapping[str, Any], default: DetectorInput) -> InputSizes:
     """Return the fields of the size; also from the older form, a number and ``max_size``."""
     size = config.get("size")
     if size is None:
-        return {k: getattr(default, k) for k in ("fixed", "shortest", "longest", "within")}
+        return {
+            "fixed": default.fixed,
+            "shortest": default.shortest,
+            "longest": default.longest,
+            "within": default.within,
+        }
     if isinstance(size, (int, float)):
         size = {"shortest_edge": size, "longest_edge": config.get("max_size", 1333)}
     elif isinstance(size, Sequence):

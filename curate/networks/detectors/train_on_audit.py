@@ -35,7 +35,7 @@ from curate.networks.detectors.training_folder import (
     fingerprint_training,
 )
 from curate.networks.detectors.training_images import DetectorImage, split, split_into_folds
-from curate.networks.detectors.training_record import RECORD, WORK
+from curate.networks.detectors.training_record import RECORD, WORK, TrainingRecord
 from curate.networks.runtime.devices import choose_device
 from curate.people.reviews.current_plan import open_audit, read_added_masks
 from curate.rle import bbox, decode_counts
@@ -171,11 +171,12 @@ def _train_fold(
     about: RecordHeader,
     schedule: DetectorSchedule,
     shown: Callable[[EpochResult], None],
-) -> dict[str, Any]:
+) -> TrainingRecord:
     """Train one detector into a folder, or return the record of one that is there."""
     if (target / RECORD).is_file():  # an earlier run of several folds came this far
         _remove_checkpoints(target)
-        return dict(orjson.loads((target / RECORD).read_bytes()))
+        found: TrainingRecord = orjson.loads((target / RECORD).read_bytes())
+        return found
     start = _initial_detector(about.settings, [*sides[0], *sides[1]])
     work = target / WORK
     files.mkdir(work, parents=True, exist_ok=True)

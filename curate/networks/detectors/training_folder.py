@@ -6,18 +6,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import orjson
 
 from curate import __version__
 from curate.common import files
+from curate.common.json_values import JsonObject
 from curate.common.own_records import check_directory, describe_differences
 from curate.common.ranges import check_numbers
 from curate.errors import AuditError
 from curate.networks.detectors.detector_training import DetectorSchedule
-from curate.networks.detectors.training_record import RECORD, WORK
+from curate.networks.detectors.training_record import RECORD, WORK, TrainingRecord
 from curate.store.audit import Audit
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ class Training:
     """
 
     path: Path
-    record: dict[str, Any] = field(repr=False)
+    record: TrainingRecord = field(repr=False)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the record without its long lists of pictures."""
         return {k: v for k, v in self.record.items() if k not in ("picture_keys", "images")}
 
@@ -101,7 +102,7 @@ class RecordHeader:
     left_out: list[int]
     identity: str
 
-    def _common(self) -> dict[str, Any]:
+    def _common(self) -> dict[str, object]:
         return {
             "tool": "curate",
             "tool_version": __version__,
@@ -113,10 +114,10 @@ class RecordHeader:
 
     def make_record(
         self, sides: tuple[list[DetectorImage], list[DetectorImage]], trained: TrainedDetector
-    ) -> dict[str, Any]:
+    ) -> TrainingRecord:
         """Return the record of one detector."""
         learnt, held = sides
-        return self._common() | {
+        own = {
             "held_out": asdict(trained.best.precision),
             "best_epoch": trained.best.epoch,
             "stopped_early": trained.stopped_early,
@@ -137,19 +138,20 @@ class RecordHeader:
                 "held_out": sorted({scene.key for scene in held}),
             },
         }
+        return cast(TrainingRecord, self._common() | own)
 
-    def make_folded_record(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    def make_folded_record(self, parts: list[TrainingRecord]) -> TrainingRecord:
         """Return the record of several detectors: precision is the mean over the folds."""
         held = {
             name: float(np.mean([part["held_out"][name] for part in parts]))
             for name in ("ap", "ap50", "ap75")
         }
         counts = {
-            name: sum(part["counts"][f"held_out_{name}"] for part in parts)
-            for name in ("images", "masks")
+            "images": sum(part["counts"]["held_out_images"] for part in parts),
+            "masks": sum(part["counts"]["held_out_masks"] for part in parts),
         }
         named = {f"fold-{k + 1}": part for k, part in enumerate(parts)}
-        return self._common() | {
+        own = {
             "held_out": held,
             "folds": {name: part["held_out"] for name, part in named.items()},
             "history": [],
@@ -163,6 +165,7 @@ class RecordHeader:
                 "folds": {name: part["picture_keys"]["held_out"] for name, part in named.items()},
             },
         }
+        return cast(TrainingRecord, self._common() | own)
 
 
 def fingerprint_training(settings: TrainingSettings, scenes: Sequence[DetectorImage]) -> str:
@@ -176,7 +179,7 @@ def fingerprint_training(settings: TrainingSettings, scenes: Sequence[DetectorIm
 
 def claim_folder(
     out: Path, settings: TrainingSettings, identity: str, restart: bool
-) -> dict[str, Any] | None:
+) -> TrainingRecord | None:
     """Prepare ``out`` for a training; return the record of one that is finished already."""
     own = {"config.json", "preprocessor_config.json", "model.safetensors", RECORD, WORK}
     folds = {f"fold-{k}" for k in range(1, 101)}
@@ -191,7 +194,7 @@ def claim_folder(
     except orjson.JSONDecodeError as error:
         do = "restore it from a copy, or run `curate train-detector` again with --restart"
         raise AuditError("it is damaged or cut short", str(out / RECORD), do) from error
-    record: dict[str, Any] = found if isinstance(found, dict) else {}
+    record: JsonObject = found if isinstance(found, dict) else {}
     if record.get("identity") != identity:
         other = describe_differences(record.get("settings"), asdict(settings)) or "on other masks"
         raise AuditError(
@@ -199,7 +202,7 @@ def claim_folder(
             str(out),
             "choose another directory, or pass --restart to throw that detector away",
         )
-    return record
+    return cast(TrainingRecord, record)
 
 
 def _remove_training(out: Path, names: set[str]) -> None:

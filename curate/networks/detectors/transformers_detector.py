@@ -304,8 +304,9 @@ def read_family(folder: Path) -> Family:
             str(folder),
             f"give one of {', '.join(sorted(FAMILIES))}",
         )
-    backbone = config.get("backbone_config") or {}
-    by_default = backbone == {} and kind in {"detr", "conditional_detr", "deformable_detr"}
+    stated = config.get("backbone_config") or {}
+    backbone = stated if isinstance(stated, dict) else {}
+    by_default = stated == {} and kind in {"detr", "conditional_detr", "deformable_detr"}
     by_timm = config.get("use_timm_backbone", by_default)
     if by_timm or backbone.get("model_type") == "timm_backbone":
         raise SourceError(

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from curate import __version__
 from curate.common import files
+from curate.common.json_values import JsonObject
 from curate.common.locks import hold_directory, refuse_locked
 from curate.common.progress import Progress
 from curate.errors import AuditError, CallError, SourceError
@@ -20,6 +20,8 @@ from curate.formats.sa1b.sa1b_files import CANDIDATES
 from curate.images import ImageFolder
 from curate.images.image_folder import SUFFIXES
 from curate.networks.generation.generation_folder import (
+    GenerationIdentity,
+    GenerationRecord,
     ImageSummary,
     InputImage,
     claim_folder,
@@ -40,7 +42,7 @@ from curate.networks.loading import load_segmenter
 from curate.networks.runtime.devices import AdaptiveBatches
 from curate.networks.segmenters.segmenter import Segmenter
 
-AnyRecipe = str | Path | Mapping[str, Any] | Recipe
+AnyRecipe = str | Path | JsonObject | Recipe
 
 POINT_BATCH = 64
 _MAX_LISTED = 1000
@@ -56,7 +58,7 @@ class Generation:
     """
 
     path: Path
-    about: dict[str, Any] = field(repr=False)
+    about: GenerationRecord = field(repr=False)
 
     @property
     def recipe(self) -> Recipe:
@@ -101,7 +103,7 @@ def generate(
     *,
     segmenter: str | Segmenter,
     recipe: AnyRecipe = "sa1b",
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     device: str | None = None,
     batch: int = POINT_BATCH,
     restart: bool = False,
@@ -136,7 +138,7 @@ def generate(
     model = _load(segmenter, device)
     run = _GenerationRun(Path(out), chosen, progress)
     folder = ImageFolder(source if source.is_dir() else source.parent)
-    identity = {
+    identity: GenerationIdentity = {
         "folder of images": str(source.resolve()),
         "segmenter": model.fingerprint,
         "recipe": chosen.prompt_settings,
@@ -155,7 +157,7 @@ def reselect(
     out: str | Path,
     *,
     recipe: AnyRecipe | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     progress: Progress | None = None,
 ) -> Generation:
     """Select masks again from the stored candidates, without the network.
@@ -178,7 +180,7 @@ def reselect(
         wanted = load_recipe(before.recipe if recipe is None else recipe, settings)
         wanted = _change_cuts(wanted, before, settings or {})
         run = _GenerationRun(before.path, wanted, progress, before.about)
-        run.about["identity"]["selection"] = wanted.selection_settings
+        run.identity["selection"] = wanted.selection_settings
         run.note("choosing")
         run.all(read_pictures(before.path))
         return run.end()
@@ -191,7 +193,7 @@ def _remove_abandoned(out: Path) -> None:
             files.remove_abandoned(folder)
 
 
-def _change_cuts(wanted: Recipe, before: Generation, settings: Mapping[str, Any]) -> Recipe:
+def _change_cuts(wanted: Recipe, before: Generation, settings: Mapping[str, object]) -> Recipe:
     """Return a recipe that differs from the stored one in its cuts only."""
     kept = before.recipe
     for cut in ("pred_iou", "stability"):
@@ -270,43 +272,41 @@ class _GenerationRun:
         out: Path,
         recipe: Recipe,
         progress: Progress | None,
-        about: dict[str, Any] | None = None,
+        before: GenerationRecord | None = None,
     ) -> None:
         self.out, self.recipe, self.progress = out, recipe, progress
-        self.about: dict[str, Any] = about or {}
-        self.findings: list[dict[str, str]] = list(self.about.get("findings", []))
-        self.not_opened: int = self.about.get("images", {}).get("not_opened", 0)
+        self.findings: list[dict[str, str]] = list(before["findings"]) if before else []
+        self.not_opened: int = before["images"]["not_opened"] if before else 0
+        if before:
+            self.identity, self.segmenter = before["identity"], before["segmenter"]
         self.counts: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self.seconds: Counter[str] = Counter({"network_s": 0.0, "rest_s": 0.0})
         self.done = 0
 
-    def begin(self, identity: dict[str, Any], model: Segmenter, restart: bool) -> None:
+    def begin(self, identity: GenerationIdentity, model: Segmenter, restart: bool) -> None:
         claim_folder(self.out, identity, restart)
-        self.about = {
-            "identity": identity,
-            "segmenter": {
-                "name": model.name,
-                "fingerprint": model.fingerprint,
-                "device": model.device,
-                "precision": model.precision,
-            },
+        self.identity = identity
+        self.segmenter = {
+            "name": model.name,
+            "fingerprint": model.fingerprint,
+            "device": model.device,
+            "precision": model.precision,
         }
         self.note("generating")
 
     def note(self, state: str) -> None:
-        write_info(
-            self.out,
-            {
-                "curate_version": __version__,
-                "state": state,
-                **{k: self.about[k] for k in ("identity", "segmenter")},
-                "recipe": vars(self.recipe),
-                "images": {"done": self.done, "not_opened": self.not_opened},
-                "counts": dict(self.counts),
-                "timings": dict(self.seconds),
-                "findings": self.findings[:_MAX_LISTED],
-            },
-        )
+        record: GenerationRecord = {
+            "curate_version": __version__,
+            "state": state,
+            "identity": self.identity,
+            "segmenter": self.segmenter,
+            "recipe": vars(self.recipe),
+            "images": {"done": self.done, "not_opened": self.not_opened},
+            "counts": dict(self.counts),
+            "timings": dict(self.seconds),
+            "findings": self.findings[:_MAX_LISTED],
+        }
+        write_info(self.out, record)
 
     def all(
         self,

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import orjson
@@ -26,6 +26,8 @@ import pyarrow.parquet as pq
 
 from curate import rle
 from curate.common import files
+from curate.common.arrays import AnyArray
+from curate.common.json_values import JsonObject
 from curate.common.own_records import (
     DamagedRecord,
     check_directory,
@@ -165,7 +167,7 @@ def write_image(
         )
 
 
-def _columns(candidates: pa.Table, chosen: SelectedMasks) -> dict[str, Any]:
+def _columns(candidates: pa.Table, chosen: SelectedMasks) -> dict[str, AnyArray]:
     rows = pa.array(chosen.rows)
     areas, boxes = rle.measure(chosen.runs)
     names = ["id", "predicted_iou", "stability_score", *(f"crop_{s}" for s in "xywh")]
@@ -179,7 +181,52 @@ def _columns(candidates: pa.Table, chosen: SelectedMasks) -> dict[str, Any]:
     }
 
 
-def read_info(out: Path) -> dict[str, Any] | None:
+class NetworkRecord(TypedDict):
+    """The segmenter that drew the masks: its name, the hash of its weights, where it ran."""
+
+    name: str
+    fingerprint: str
+    device: str
+    precision: str
+
+
+GenerationIdentity = TypedDict(
+    "GenerationIdentity",
+    {
+        "folder of images": str,
+        "segmenter": str,
+        "recipe": JsonObject,
+        "selection": JsonObject,
+    },
+)
+"""What must be equal for an earlier run to be continued, in the words of an error."""
+
+
+class ImageCounts(TypedDict):
+    """How many images are done, and how many could not be opened."""
+
+    done: int
+    not_opened: int
+
+
+class GenerationRecord(TypedDict):
+    """The content of ``generation.json``: recipe, segmenter, counts by reason, timings, findings.
+
+    ``findings`` name images that could not be opened, ``timings`` are seconds.
+    """
+
+    curate_version: str
+    state: str
+    identity: GenerationIdentity
+    segmenter: NetworkRecord
+    recipe: dict[str, Any]
+    images: ImageCounts
+    counts: dict[str, int]
+    timings: dict[str, float]
+    findings: list[dict[str, str]]
+
+
+def read_info(out: Path) -> GenerationRecord | None:
     """Return ``generation.json``, None where there is none.
 
     Raises:
@@ -196,10 +243,10 @@ def read_info(out: Path) -> dict[str, Any] | None:
             str(path),
             "generate again with this version into a new directory",
         )
-    return about
+    return cast(GenerationRecord, about)
 
 
-def claim_folder(out: Path, identity: dict[str, Any], restart: bool) -> dict[str, Any] | None:
+def claim_folder(out: Path, identity: GenerationIdentity, restart: bool) -> GenerationRecord | None:
     """Prepare ``out`` for a run; return ``generation.json`` of the run that is resumed, or None.
 
     Args:
@@ -212,18 +259,18 @@ def claim_folder(out: Path, identity: dict[str, Any], restart: bool) -> dict[str
     """
     check_directory(out, {ABOUT})
     try:
-        about = read_info(out)
+        about, is_damaged = read_info(out), False
     except DamagedRecord:
         if not restart:
             raise
-        about = {}
-    if about is None:
+        about, is_damaged = None, True
+    if about is None and not is_damaged:
         return None
-    if restart or _REMOVED in about:
+    if about is None or restart or _REMOVED in about:
         _remove_generation(out)
         return None
-    before = about.get("identity", {})
-    changed = [k for k in identity if before.get(k) != identity[k]]
+    before: JsonObject = about.get("identity", {})
+    changed = [name for name, value in identity.items() if before.get(name) != value]
     if not changed:
         return about
     do = "choose another directory, or pass --restart to throw that one away"
@@ -295,6 +342,6 @@ def _safe_name(name: str) -> str:
     return os.fsencode(plain)[:_NAME_BYTES].decode("utf-8", "ignore")
 
 
-def write_info(out: Path, about: dict[str, Any]) -> None:
+def write_info(out: Path, about: JsonObject) -> None:
     """Write ``generation.json``."""
     write_json(out / ABOUT, {"schema_version": SCHEMA_VERSION, **about})

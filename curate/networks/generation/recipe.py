@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from curate.common.json_values import JsonObject
 from curate.common.ranges import Range, check_number
 from curate.errors import CallError
 from curate.policy.settings_file import read_toml
@@ -117,12 +118,12 @@ class Recipe:
         return int(self.points_per_side / self.points_downscale**layer)
 
     @property
-    def prompt_settings(self) -> dict[str, Any]:
+    def prompt_settings(self) -> dict[str, object]:
         """The settings of prompting and of keeping candidates."""
         return {k: v for k, v in asdict(self).items() if k not in ("name", *SELECTION_SETTINGS)}
 
     @property
-    def selection_settings(self) -> dict[str, Any]:
+    def selection_settings(self) -> dict[str, object]:
         """The settings of selection."""
         return {k: v for k, v in asdict(self).items() if k in SELECTION_SETTINGS}
 
@@ -139,8 +140,8 @@ in SAM's and SAM 2's released code: no crops, no islands and holes, no limit of 
 
 
 def load_recipe(
-    recipe: str | Path | Mapping[str, Any] | Recipe = "sa1b",
-    settings: Mapping[str, Any] | None = None,
+    recipe: str | Path | JsonObject | Recipe = "sa1b",
+    settings: JsonObject | None = None,
 ) -> Recipe:
     """Return a recipe with some settings of one's own.
 
@@ -173,7 +174,7 @@ def load_recipe(
     return _override(_from_base(base, str(path)), settings or {}, "recipe")
 
 
-def _from_base(content: Mapping[str, Any], where: str) -> Recipe:
+def _from_base(content: JsonObject, where: str) -> Recipe:
     own = dict(content)
     extends = own.pop("extends", "sa1b")
     if not isinstance(extends, str) or extends not in PRESETS:
@@ -182,7 +183,7 @@ def _from_base(content: Mapping[str, Any], where: str) -> Recipe:
     return _override(PRESETS[extends], own, where)
 
 
-def _override(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
+def _override(recipe: Recipe, settings: JsonObject, where: str) -> Recipe:
     known = [field.name for field in fields(Recipe)]
     for name in settings:
         if name not in known:
@@ -198,6 +199,6 @@ def _override(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe
             value = check_number(own[cut], _RANGES[cut], cut, "recipe")
             own[keep] = min(value, getattr(recipe, keep))
     try:
-        return replace(recipe, **own)
+        return replace(recipe, **cast(dict[str, Any], own))  # the recipe checks the values
     except CallError as error:
         raise CallError(error.what, where, error.do) from None

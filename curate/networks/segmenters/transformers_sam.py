@@ -190,7 +190,7 @@ class TransformersSegmenter:
             array = np.ascontiguousarray(values)
             return torch.from_numpy(array).to(self.device).reshape(*shape)
 
-        inputs: dict[str, Any] = {"multimask_output": multimask}
+        inputs: dict[str, object] = {"multimask_output": multimask}
         if prompts.points is not None and prompts.labels is not None:
             count = prompts.points.shape[1]
             inputs["input_points"] = tensor(frame.to_input(prompts.points), *lead, count, 2)

@@ -111,8 +111,8 @@ def check_matches_population(
 
 def _check_strata(draw: RecordedDraw, earlier: int, rows: pd.DataFrame, size: int) -> None:
     """Check that probabilities, strata and the number of masks of a draw are consistent."""
-    where, out = f"draw {draw.number}", int(draw.settings.get("before", 0))
-    drawn = sum(int(stratum["drawn"]) for stratum in draw.settings.get("strata", ()))
+    where, out = f"draw {draw.number}", draw.settings.get("before", 0)
+    drawn = sum(stratum["drawn"] for stratum in draw.settings.get("strata", ()))
     if drawn != len(rows):
         what = f"it holds {len(rows):,} masks, and {drawn:,} were drawn"
         raise CallError(what, where, "a sample with holes is not random; " + _DRAW)

@@ -35,9 +35,10 @@ from curate.people.queues.population import (
     queue_size,
 )
 from curate.people.queues.sampling import add_honeypots, add_overlap
+from curate.people.reviews.recorded_draws import DrawSettings
 from curate.policy.grammar import check_choice
 from curate.store.audit import Audit
-from curate.store.audit_sql import DATASET_VERSION, column_types, dataset_version, quote_name
+from curate.store.audit_sql import column_types, dataset_version, quote_name
 
 HINT_COLUMNS = ("rank", "priority", "quality_score", "action")
 """Columns whose order would betray a mask that was mixed in."""
@@ -66,7 +67,7 @@ class QueueDraw:
     kind: str
     rows: pd.DataFrame
     record: pd.DataFrame = field(repr=False)
-    settings: dict[str, Any]
+    settings: DrawSettings
 
     def numbered_rows(self, draw_id: int) -> pd.DataFrame:
         """Return the rows shown to people, with the recorded number of the draw."""
@@ -128,10 +129,11 @@ def draw_queue(
     shown.insert(0, "place", record["place"])
     shown.insert(1, "slot", record["slot"])
     shown.insert(2, "queue_kind", kind)
-    settings = {"kind": kind, "seed": seed, "unit": "", **how}
+    settings: DrawSettings = {"kind": kind, "seed": seed, "unit": "", **how}
     if (version := dataset_version(audit)) is not None:
-        settings[DATASET_VERSION] = version
-    return QueueDraw(kind, shown, record, settings | _summarise(record, overlap, honeypots))
+        settings["dataset_version"] = version
+    settings = {**settings, **_summarise(record, overlap, honeypots)}
+    return QueueDraw(kind, shown, record, settings)
 
 
 def _draw_kind(
@@ -187,7 +189,7 @@ def _check_arguments(
         raise CallError(what, "--honeypots", do)
 
 
-def _summarise(record: pd.DataFrame, overlap: float, honeypots: float) -> dict[str, Any]:
+def _summarise(record: pd.DataFrame, overlap: float, honeypots: float) -> DrawSettings:
     checks = int(record["honeypot"].notna().sum())
     twice = int((record["slot"] == 1).sum())
     return {

@@ -19,7 +19,12 @@ from curate.errors import AuditError, CallError
 from curate.people.queues import sampling
 from curate.people.queues.sampling import POOL_FACTOR, draw_learn
 from curate.people.reviews.current_plan import open_audit
-from curate.people.reviews.recorded_draws import DrawRegistry, RecordedDraw, read_recorded_draws
+from curate.people.reviews.recorded_draws import (
+    DrawRegistry,
+    DrawSettings,
+    RecordedDraw,
+    read_recorded_draws,
+)
 from curate.policy.grammar import check_actions
 from curate.policy.plan import ORDER_SQL
 from curate.store.audit import AnyAudit, Audit
@@ -133,7 +138,7 @@ MAX_PER_IMAGE = 5
 POPULATION = "masks with status ok that are no crowd regions, whatever their action"
 
 _NOT_SHOWN = ("missing", "unreadable", "invalid_size", "duplicate_id")
-DrawnMasks = tuple[pd.DataFrame, dict[str, Any]]
+DrawnMasks = tuple[pd.DataFrame, DrawSettings]
 """A draw, and what is recorded of how it was made."""
 
 
@@ -251,9 +256,13 @@ class QueueCandidates:
         left = masks[~masks.index.isin(self.already.sampled_masks("mask"))]
         self._need(len(left))
         drawn = sampling.draw_estimate(left, n, seed=self.seed)
-        settings = {"unit": "mask", "population": len(masks), "of": POPULATION}
-        before = len(masks) - len(left)
-        return drawn, {**settings, "before": before, "strata": sampling.count_strata(drawn)}
+        return drawn, {
+            "unit": "mask",
+            "population": len(masks),
+            "of": POPULATION,
+            "before": len(masks) - len(left),
+            "strata": sampling.count_strata(drawn),
+        }
 
     def images(self, n: int) -> DrawnMasks:
         """Draw images at random, with all their masks; also images without masks."""
@@ -265,11 +274,14 @@ class QueueCandidates:
         held = int(masks["image_id"].isin(left).sum())
         self._need(len(left))
         picked = sampling.choose_images(left, held, n, seed=self.seed)
-        settings = {"unit": "image", "population": len(masks), "of": POPULATION}
-        settings |= {"before": len(images) - len(left)}
-        numbers = {"population": len(left), "drawn": len(picked), "ids": picked.tolist()}
         drawn = sampling.draw_images(masks, picked, len(left), self.seed)
-        return drawn, {**settings, "images": numbers}
+        return drawn, {
+            "unit": "image",
+            "population": len(masks),
+            "of": POPULATION,
+            "before": len(images) - len(left),
+            "images": {"population": len(left), "drawn": len(picked), "ids": picked.tolist()},
+        }
 
     def _all(self, where: str = "") -> pd.DataFrame:
         found = self.audit.query(

@@ -24,6 +24,7 @@ import pandas as pd
 from curate.common.arrays import FloatArray, IntArray
 from curate.common.ranges import check_numbers
 from curate.errors import CallError
+from curate.people.reviews.recorded_draws import StratumRecord
 
 COLUMNS = ("mask_id", "inclusion_probability", "stratum", "place", "slot", "honeypot")
 """What is recorded of every mask that is drawn."""
@@ -238,9 +239,9 @@ def draw_images(masks: pd.DataFrame, chosen: IntArray, images: int, seed: int) -
     return make_draw(inside.index.to_numpy()[order], len(chosen) / max(images, 1), 0)
 
 
-def count_strata(drawn: pd.DataFrame) -> list[dict[str, int]]:
+def count_strata(drawn: pd.DataFrame) -> list[StratumRecord]:
     """Return each stratum of a draw by chance: how many masks it holds, and how many were drawn."""
-    rows = []
+    rows: list[StratumRecord] = []
     for stratum, part in drawn.groupby("stratum", sort=True):
         probability = float(part["inclusion_probability"].iloc[0])
         held = round(len(part) / probability)

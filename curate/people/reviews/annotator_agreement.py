@@ -56,7 +56,7 @@ class Agreement:
     pairs: pd.DataFrame
     reviewers: pd.DataFrame
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain values; undefined ones are None."""
         return {
             "masks": self.masks,

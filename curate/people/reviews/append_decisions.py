@@ -243,7 +243,7 @@ def drop_repeated(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     if not twice.any():
         return frame
     some = frame[twice]
-    filled: dict[str, Any] = {"iou": -1, "segmentation": b"", "category": ""}
+    filled: dict[str, float | bytes | str] = {"iou": -1, "segmentation": b"", "category": ""}
     comparable = some.assign(**{name: some[name].fillna(value) for name, value in filled.items()})
     says = [*person, "action", *filled]
     first = ~comparable.duplicated(says).to_numpy()

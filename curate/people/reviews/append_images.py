@@ -178,7 +178,7 @@ def renew_keys(connection: sqlite3.Connection, table: str, where: str) -> None:
         pass
 
 
-def _incoming_columns(frame: pd.DataFrame, now: int) -> dict[str, Any]:
+def _incoming_columns(frame: pd.DataFrame, now: int) -> dict[str, list[Any]]:
     return {
         "image_id": frame["image_id"].tolist(),
         "reviewer": plain(frame["reviewer"]),

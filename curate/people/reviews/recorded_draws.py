@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import orjson
 import pandas as pd
 
+from curate.common.json_values import JsonObject
 from curate.dataset.table import plain
 from curate.errors import AuditError, CallError
 from curate.people.reviews.row_frames import fetch_frame, insert_columns
@@ -70,7 +70,7 @@ def write_draw(
     connection: sqlite3.Connection,
     kind: str,
     drawn: pd.DataFrame,
-    settings: Mapping[str, Any],
+    settings: JsonObject,
     *,
     draw_id: int | None,
     now: int,
@@ -145,6 +145,53 @@ def read_drawn(connection: sqlite3.Connection, draw_id: int) -> pd.DataFrame:
     return frame.astype({"stratum": "int64"}) if known_strata else frame
 
 
+class StratumRecord(TypedDict):
+    """A stratum of a draw by chance: its number, its masks, and how many of them were drawn."""
+
+    stratum: int
+    masks: int
+    drawn: int
+
+
+class DrawnImages(TypedDict):
+    """Images that were drawn as a whole, and how many there were to draw from."""
+
+    population: int
+    drawn: int
+    ids: list[int]
+
+
+class SharedMasks(TypedDict):
+    """Masks for a second person, or with a known answer: the share asked for, and their number."""
+
+    share: float
+    masks: int
+
+
+class DrawSettings(TypedDict, total=False):
+    """How a draw was made, as recorded.
+
+    ``population`` are masks in all, ``before`` those (or images) that earlier draws took out; 0
+    where they stayed in.
+    """
+
+    kind: str
+    seed: int
+    unit: str
+    population: int
+    of: str
+    before: int
+    strata: list[StratumRecord]
+    images: DrawnImages
+    actions: list[str] | None
+    line: float
+    dataset_version: str
+    rows: int
+    masks: int
+    overlap: SharedMasks
+    honeypots: SharedMasks
+
+
 @dataclass(frozen=True)
 class RecordedDraw:
     """A recorded draw.
@@ -152,22 +199,20 @@ class RecordedDraw:
     Attributes:
         number: Its id.
         kind: "errors", "learn", "estimate".
-        settings: As recorded: ``unit`` ("mask" or "image"), ``population`` (masks in all),
-            ``before`` (masks, or images, that earlier draws took out; 0 where they stayed in),
-            ``strata`` or ``images`` (how many there were, how many were drawn).
+        settings: As recorded.
         rows: ``mask_id``, ``inclusion_probability``, ``stratum``, ``place``, and, where people are
             checked, ``slot`` and ``honeypot``.
     """
 
     number: int
     kind: str
-    settings: Mapping[str, Any]
+    settings: DrawSettings
     rows: pd.DataFrame
 
     @property
     def unit(self) -> str:
         """Unit of random sampling: "mask", "image", or "" for draws that are not random."""
-        return str(self.settings.get("unit", ""))
+        return self.settings.get("unit", "")
 
     def sample(self) -> pd.DataFrame:
         """Return the rows that were drawn, each mask once, without checks of people."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from curate.common.clock import SYSTEM, Clock
+from curate.common.json_values import JsonObject
 from curate.errors import AuditError, CallError
 from curate.people.reviews import schema
 from curate.people.reviews.annotator_agreement import measure_agreement
@@ -216,7 +217,7 @@ class Reviews:
         self,
         kind: str,
         drawn: pd.DataFrame,
-        settings: Mapping[str, Any],
+        settings: JsonObject,
         *,
         draw_id: int | None = None,
     ) -> int:

@@ -63,7 +63,7 @@ class UndoneImport:
     restored: int = 0
     reviewed_images: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain values."""
         return {
             "reviewers": list(self.reviewers),

@@ -255,7 +255,7 @@ async def _picture_response(
     return Response(packed, media_type="image/jpeg", headers=headers)
 
 
-async def _read_json(request: Request) -> dict[str, Any]:
+async def _read_json(request: Request) -> dict[str, object]:
     try:
         async with asyncio.timeout(MAX_READ_S):
             return parse_json(await request.body())

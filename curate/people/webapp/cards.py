@@ -13,6 +13,16 @@ import pandas as pd
 
 from curate.images import Box, window
 from curate.people.reviews import Reviews
+from curate.people.webapp.answers import (
+    ImageCard,
+    MaskCard,
+    MaskMeasures,
+    MaskOutlines,
+    ReasonLabel,
+    ScoreLine,
+    TwinCard,
+    WholeMask,
+)
 from curate.people.webapp.filters import hash_reason, is_low, score_columns
 from curate.people.webapp.mask_files import ImageMasks
 from curate.people.webapp.picture_cache import VIEWS, ViewCache, ViewRequest
@@ -67,7 +77,7 @@ class Cards:
         self.queue, self.version, self.pictures = queue, version, pictures
         self.usual = usual or {}
 
-    def card(self, row: int) -> dict[str, Any]:
+    def card(self, row: int) -> MaskCard:
         """Return the card of a row of the queue."""
         part, at = self.queue.files.part(int(self.queue.places[row]))
         values, twin, marks, box = self._framed(part, at)
@@ -126,14 +136,14 @@ class Cards:
 
     def _outlines(
         self, part: ImageMasks, at: int, twin: int | None, box: Box, values: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    ) -> MaskOutlines:
         around = [k for k in _find_neighbours(part, at, box) if k != twin]
         rows = [at, *([] if twin is None else [twin]), *around]
         runs = part.runs(rows)
         same = (runs.heights == runs.heights[0]) & (runs.widths == runs.widths[0])
         first = 1 if twin is None else 2
         others = [path_of(runs, k, box, CARD_PX // 2) for k in range(first, len(rows)) if same[k]]
-        found = None
+        found: TwinCard | None = None
         if twin is not None and same[1]:
             iou = float(pair_iou(runs[:1], runs[1:2])[0])
             found = {
@@ -144,7 +154,7 @@ class Cards:
             }
         return {"path": path_of(runs, 0, box, CARD_PX), "twin": found, "others": "".join(others)}
 
-    def _reasons(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
+    def _reasons(self, values: Mapping[str, Any]) -> list[ReasonLabel]:
         if self._hides("reasons"):
             return []
         reasons = [text.strip() for text in str(values.get("reasons") or "").split(JOINT)]
@@ -152,8 +162,8 @@ class Cards:
             {"id": hash_reason(kind_of(t)), "words": display_text(t, 400)} for t in reasons if t
         ]
 
-    def _scores(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        found = [
+    def _scores(self, values: Mapping[str, Any]) -> list[ScoreLine]:
+        found: list[ScoreLine] = [
             {
                 "column": term.column,
                 "title": term.title,
@@ -165,10 +175,10 @@ class Cards:
             if term.column != "quality_score"
             and (value := _finite_or_none(values, term.column)) is not None
         ]
-        return sorted(found, key=lambda each: float(str(each["value"])))
+        return sorted(found, key=lambda each: each["value"])
 
 
-def _measures(values: Mapping[str, Any], box: Box) -> dict[str, Any]:
+def _measures(values: Mapping[str, Any], box: Box) -> MaskMeasures:
     sides = [_finite_or_none(values, f"bbox_{side}") or 0 for side in "xywh"]
     return {
         "image_id": str(int(values["image_id"])),
@@ -250,7 +260,7 @@ def _find_neighbours(part: ImageMasks, at: int, box: Box) -> list[int]:
     return [int(row) for row in np.flatnonzero(hit)[:MAX_NEIGHBOURS]]
 
 
-def read_mask(queue: ShownQueue, place: int) -> dict[str, Any]:
+def read_mask(queue: ShownQueue, place: int) -> WholeMask:
     """Return a mask's size, window and compressed counts."""
     part, at = queue.files.part(place)
     values = part.row(at)
@@ -292,7 +302,7 @@ class ImageCards:
     def __init__(self, queue: ShownQueue, cards: Cards, views: ViewCache, reviews: Reviews) -> None:
         self.queue, self.cards, self.views, self.reviews = queue, cards, views, reviews
 
-    def image(self, image_id: int) -> dict[str, Any]:
+    def image(self, image_id: int) -> ImageCard:
         """Return an image with the outlines of its masks."""
         if image_id in self.queue.bare_images:
             return self._bare(image_id)
@@ -302,9 +312,10 @@ class ImageCards:
         card = make_image_card(found)
         seen = self.cards.window_tag(Box(0, 0, card["width"], card["height"]))
         address = f"/api/picture/{card['picture_of']}?v={seen}&view=whole"
-        return card | {"picture": address if self.views else None}
+        card["picture"] = address if self.views else None
+        return card
 
-    def bare(self) -> list[dict[str, Any]]:
+    def bare(self) -> list[ImageCard]:
         """Return drawn images without masks that nobody has reviewed yet; they come last."""
         return [
             self._bare(image) for image in list_bare_images(self.queue, self.reviews)[:MAX_CARDS]
@@ -318,7 +329,7 @@ class ImageCards:
         size = int(row["height"]), int(row["width"])
         return self.views.ask(ViewRequest(str(row["file_name"]), size, None, VIEWS["whole"]))
 
-    def _bare(self, image_id: int) -> dict[str, Any]:
+    def _bare(self, image_id: int) -> ImageCard:
         row = self._row(image_id)
         return {
             "image_id": str(image_id),
@@ -350,7 +361,7 @@ def list_bare_images(queue: ShownQueue, reviews: Reviews) -> list[int]:
     return [image for image in queue.bare_images if image not in seen]
 
 
-def make_image_card(part: ImageMasks) -> dict[str, Any]:
+def make_image_card(part: ImageMasks) -> ImageCard:
     """Return an image with the outlines of all its masks."""
     values = part.row(0)
     height, width = int(values["height"] or 0), int(values["width"] or 0)

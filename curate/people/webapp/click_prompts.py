@@ -14,6 +14,7 @@ from curate.networks.loading import load_segmenter
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
 from curate.networks.segmenters.prompting import low_res_logits
 from curate.networks.segmenters.segmenter import Answer, Prompts, Segmenter
+from curate.people.webapp.answers import DrawnMask
 from curate.people.webapp.request_parsing import ClickRequest, RequestError
 from curate.rle import Runs, area, decode_counts, encode_counts
 from curate.rle.logits import draw
@@ -63,7 +64,7 @@ class ClickSegmenter:
             raise RequestError(503, "the segmenter is still loading")
         return self._segmenter
 
-    def draw(self, pixels: ByteArray, asked: ClickRequest) -> dict[str, Any]:
+    def draw(self, pixels: ByteArray, asked: ClickRequest) -> DrawnMask:
         """Return the mask that clicks ask for.
 
         Args:
@@ -93,7 +94,7 @@ def _decode_current(counts: str, height: int, width: int) -> Runs | None:
 
 def _segment_clicks(
     segmenter: Segmenter, embedding: Any, asked: ClickRequest, current: Runs | None
-) -> dict[str, Any]:
+) -> DrawnMask:
     masks = None
     if current is not None:
         masks = low_res_logits(current, 0, embedding.frame, segmenter.low_side)[None]

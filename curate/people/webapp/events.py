@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from curate.common.json_values import JsonObject
 from curate.people.reviews.schema import ACTIONS
+from curate.people.webapp.answers import RefusedEvent
 from curate.people.webapp.request_parsing import (
     MAX_EVENTS,
     RequestError,
@@ -69,10 +70,10 @@ class EventBatch:
     client: str
     reviewer: str
     events: list[Event]
-    refused: list[dict[str, str]]
+    refused: list[RefusedEvent]
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any], now: int) -> EventBatch:
+    def of(cls, asked: JsonObject, now: int) -> EventBatch:
         """Read a request.
 
         Args:
@@ -89,7 +90,7 @@ class EventBatch:
         if not isinstance(given, list) or len(given) > MAX_EVENTS:
             raise RequestError(400, f"events is no list of at most {MAX_EVENTS}")
         events: list[Event] = []
-        refused: list[dict[str, str]] = []
+        refused: list[RefusedEvent] = []
         for one in given:
             key = parse_key(one.get("key") if isinstance(one, Mapping) else None)
             try:
@@ -99,9 +100,7 @@ class EventBatch:
         return cls(client, reviewer, events, refused)
 
 
-def _parse_event(
-    one: Mapping[str, Any], key: str, reviewer: str, clocks: tuple[float, int]
-) -> Event:
+def _parse_event(one: JsonObject, key: str, reviewer: str, clocks: tuple[float, int]) -> Event:
     kind = one.get("type")
     if kind not in KINDS:
         raise RequestError(400, "there is no such type of event")
@@ -128,7 +127,7 @@ def _parse_event(
     )
 
 
-def _parse_decision(one: Mapping[str, Any], event: Event) -> Event:
+def _parse_decision(one: JsonObject, event: Event) -> Event:
     action, seconds, counts = one.get("action"), one.get("seconds"), one.get("counts")
     if action not in ACTIONS:
         raise RequestError(400, "the action is not accept, reject or fix")
@@ -147,7 +146,7 @@ def _parse_decision(one: Mapping[str, Any], event: Event) -> Event:
     )
 
 
-def _parse_category(one: Mapping[str, Any]) -> str | None:
+def _parse_category(one: JsonObject) -> str | None:
     """Return the category of an event; None where it has none."""
     given = one.get("category")
     if given is None:

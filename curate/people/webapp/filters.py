@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from curate.common.arrays import AnyArray, BoolArray, Int32Array, IntArray
 from curate.errors import CallError
+from curate.people.webapp.answers import CategoryFilter, FilterLists, ReasonFilter, ScoreFilter
 from curate.people.webapp.shown_queue import ShownQueue
 from curate.render.formatting import BLANKED, display_text, kind_of, title_of
 from curate.reporting.methods import ColumnTerm, column_terms
@@ -125,19 +126,19 @@ class Filters:
                     holding.setdefault(kind, []).append(code)
         return {hash_reason(kind): (kind, np.array(codes)) for kind, codes in holding.items()}
 
-    def listed(self) -> dict[str, list[dict[str, Any]]]:
+    def listed(self) -> FilterLists:
         """Return the available filters as JSON values; reads the columns."""
         if self.queue.blind:
             return {"categories": [], "reasons": [], "scores": []}
         with self._lock:
             names = self._category
-            categories = [
-                {"name": names.words[code], "masks": masks}
+            categories: list[CategoryFilter] = [
+                {"name": name, "masks": masks}
                 for code, masks in names.masks.most_common(MAX_LISTED)
-                if names.words[code] is not None
+                if (name := names.words[code]) is not None
             ]
             counts = self._reasons.masks
-            reasons = [
+            reasons: list[ReasonFilter] = [
                 {
                     "id": key,
                     "words": display_text(kind),
@@ -145,8 +146,8 @@ class Filters:
                 }
                 for key, (kind, codes) in self._kinds.items()
             ]
-        reasons.sort(key=lambda reason: (-int(str(reason["masks"])), str(reason["words"])))
-        scores = [
+        reasons.sort(key=lambda reason: (-reason["masks"], reason["words"]))
+        scores: list[ScoreFilter] = [
             {"column": term.column, "title": term.title, "words": term.low_means}
             for term in score_columns(self.queue)
         ]

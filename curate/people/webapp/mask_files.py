@@ -193,7 +193,7 @@ def _float_column(table: pa.Table, name: str) -> FloatArray:
 def read_columns(path: Path, names: Any) -> pa.Table:
     """Read those of some columns that a part has, repeated words as a dictionary."""
     # Read, not mapped: mapped pages would count as this process's memory.
-    how: dict[str, Any] = {
+    how: dict[str, object] = {
         "read_dictionary": list(_TEXT_COLUMNS),
         "page_checksum_verification": True,
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from curate.common.json_values import JsonObject
 from curate.people.reviews.validation import is_name
 from curate.people.webapp.filters import Filter
 
@@ -39,7 +40,7 @@ class RequestError(Exception):
         self.status, self.sentence = status, sentence
 
 
-def parse_json(body: bytes) -> dict[str, Any]:
+def parse_json(body: bytes) -> dict[str, object]:
     """Parse a JSON object.
 
     Raises:
@@ -161,7 +162,7 @@ class NextRequest:
     holding: list[int]
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any]) -> NextRequest:
+    def of(cls, asked: JsonObject) -> NextRequest:
         """Parse a request.
 
         Raises:
@@ -190,7 +191,7 @@ class ClickRequest:
     counts: str | None
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any]) -> ClickRequest:
+    def of(cls, asked: JsonObject) -> ClickRequest:
         """Parse a request.
 
         Raises:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any
 
 import pyarrow as pa
 
 from curate.common.arrays import IntArray
 from curate.common.clock import SYSTEM, Clock
+from curate.common.json_values import JsonObject
 from curate.people.reviews import has_reviews, open_reviews
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
+from curate.people.webapp.answers import (
+    DrawnMask,
+    FilterLists,
+    LeasedCard,
+    NextAnswer,
+    QueueAnswer,
+    RecordedAnswer,
+    WholeMask,
+)
 from curate.people.webapp.assignment import Assigner, MaskRequest, best_order
 from curate.people.webapp.cards import Cards, ImageCards, load_kernels, read_mask
 from curate.people.webapp.click_prompts import ClickSegmenter
@@ -73,7 +82,7 @@ class ReviewSession:
         self.writer = EventWriter(reviews, self.queue)
         self.images = ImageCards(self.queue, self.cards, self.views, reviews)
         self.redrawing = ClickSegmenter(settings.segmenter if self.views else None, settings.device)
-        self._listed: Future[dict[str, Any]] = Future()
+        self._listed: Future[tuple[FilterLists, list[str]]] = Future()
         self._listing = threading.Lock()
 
     def close(self) -> None:
@@ -86,16 +95,15 @@ class ReviewSession:
     def _best(self) -> IntArray | None:
         return best_order(self.queue)
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> QueueAnswer:
         """Return the page's description of the queue; filters follow once they are read."""
         small = len(self.queue.files.ids) <= _SMALL_QUEUE
         if small:
             self._read_filters()
         try:
-            filters = self._listed.result(_FIRST_WAIT_S if small else 0)
+            filters, names = self._listed.result(_FIRST_WAIT_S if small else 0)
         except TimeoutError:
-            filters = {"categories": [], "reasons": [], "scores": []}
-        names = [each["name"] for each in filters["categories"]]
+            filters, names = {"categories": [], "reasons": [], "scores": []}, []
         source = self.audit.info.source.get("path", "")
         return {
             "queue": self.name,
@@ -110,8 +118,8 @@ class ReviewSession:
             "total": len(self.queue),
             "seconds_per_mask": self.settings.seconds_per_mask,
             "minutes": self.settings.minutes,
-            "categories": filters.get("names", names),
-            "filters": {key: filters[key] for key in ("categories", "reasons", "scores")},
+            "categories": names,
+            "filters": filters,
             "filters_ready": self._listed.done(),
         }
 
@@ -121,14 +129,13 @@ class ReviewSession:
 
     def _list(self) -> None:
         try:
-            listed: dict[str, Any] = dict(self.filters.listed())
-            listed["names"] = self.filters.names()
+            listed = self.filters.listed(), self.filters.names()
             pa.default_memory_pool().release_unused()
             self._listed.set_result(listed)
         except BaseException as error:  # whoever asks for the filters gets it
             self._listed.set_exception(error)
 
-    def next(self, asked: NextRequest) -> dict[str, Any]:
+    def next(self, asked: NextRequest) -> NextAnswer:
         """Lease the next masks to a page and return their cards."""
         order = self._best if asked.best else None
         fits = self.filters.rows(asked.filter)
@@ -145,7 +152,7 @@ class ReviewSession:
             "progress": self.assigner.progress(asked.reviewer),
         }
 
-    def _cards(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+    def _cards(self, rows: Sequence[int]) -> list[LeasedCard]:
         """Return cards with the policy's measures, and the reason why a mask is unsettled.
 
         Nobody sees the decisions of others before deciding: at most that people did not settle a
@@ -157,7 +164,11 @@ class ReviewSession:
         ids = queue.mask_ids[rows].tolist() if rows else []
         cards = []
         for row, mask_id in zip(rows, ids, strict=True):
-            card = self.cards.card(row) | {"lease_s": int(self.leases.seconds), "unsettled": None}
+            card: LeasedCard = {
+                **self.cards.card(row),
+                "lease_s": int(self.leases.seconds),
+                "unsettled": None,
+            }
             why = decided.awaits(row) if alone else decided.unsettled.get(mask_id)
             if why is not None and not queue.blind:
                 card["unsettled"] = f"not settled: {why.words}"
@@ -176,7 +187,7 @@ class ReviewSession:
             for row in rows:
                 self.views.ask(self.cards.view(int(self.queue.places[row]), "card")[0])
 
-    def record(self, sent: EventBatch, found: Sequence[str | None]) -> dict[str, Any]:
+    def record(self, sent: EventBatch, found: Sequence[str | None]) -> RecordedAnswer:
         """Update leases and progress after a batch of events; return the response.
 
         Args:
@@ -184,11 +195,10 @@ class ReviewSession:
             found: The writer's refusal of each event; all others are on disk.
         """
         done = [event for event, why in zip(sent.events, found, strict=True) if why is None]
-        refused = sent.refused + [
-            {"key": event.key, "error": why}
-            for event, why in zip(sent.events, found, strict=True)
-            if why is not None
-        ]
+        refused = [*sent.refused]
+        for event, why in zip(sent.events, found, strict=True):
+            if why is not None:
+                refused.append({"key": event.key, "error": why})
         state: dict[int, str] = {}
         for event in done:
             if event.mask_id is not None:
@@ -221,7 +231,7 @@ class ReviewSession:
         wanted, word = self.cards.view(self._place(mask_id), view)
         return self.views.ask(wanted), word == seen
 
-    def check_queue(self, asked: Mapping[str, Any]) -> None:
+    def check_queue(self, asked: JsonObject) -> None:
         """Check that a request belongs to this queue: mask ids of another audit may be equal.
 
         Raises:
@@ -232,11 +242,11 @@ class ReviewSession:
         if (info := self._shown.changed()) is not None:
             self.assigner.decided.resolve_by(PeopleSettings.of(info).rule)
 
-    def mask(self, mask_id: int) -> dict[str, Any]:
+    def mask(self, mask_id: int) -> WholeMask:
         """Return a whole mask."""
         return read_mask(self.queue, self._place(mask_id))
 
-    def segment(self, asked: ClickRequest) -> dict[str, Any]:
+    def segment(self, asked: ClickRequest) -> DrawnMask:
         """Redraw a mask from clicks."""
         self.redrawing.check()
         view, _ = self.cards.view(self._place(asked.mask_id), "whole")

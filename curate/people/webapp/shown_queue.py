@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from curate.common.arrays import BoolArray, IntArray
 from curate.errors import AuditError, CallError
 from curate.people.queues.draw_queue import visible_columns
 from curate.people.reviews import Reviews
+from curate.people.reviews.recorded_draws import DrawSettings
 from curate.people.webapp.mask_files import MaskFiles
 from curate.store.audit import Audit
 
@@ -50,7 +51,7 @@ class ShownQueue:
 
     kind: str
     draw_id: int | None
-    settings: Mapping[str, Any]
+    settings: DrawSettings
     files: MaskFiles
     places: IntArray
     slots: npt.NDArray[np.int8]
@@ -86,7 +87,7 @@ class ShownQueue:
         """Images drawn as a whole that hold no mask: people can only add missing ones."""
         if not self.whole_images:
             return ()
-        drawn = self.settings.get("images", {}).get("ids", [])
+        drawn = self.settings["images"]["ids"] if "images" in self.settings else []
         held = set(self.image_ids.tolist())
         return tuple(int(image) for image in drawn if image not in held)
 
@@ -209,7 +210,7 @@ def make_recorded_queue(
     here = places >= 0  # an audit that was run anew may have lost some
     slots = rows["slot"].to_numpy(np.int8)
     answered = rows["honeypot"].notna().to_numpy(np.bool_)
-    how: dict[str, Any] = dict(draw["settings"])
+    how = cast(DrawSettings, draw["settings"])
     kind_of_draw, checks = str(draw["kind"]), bool(answered.any())
     before = files.find(np.asarray(first, np.int64))
     before = before[(before >= 0) & ~np.isin(before, places)]

@@ -1,0 +1,198 @@
+"""JSON answers of the server to the review page, with the types of their fields; ids are texts."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+
+class WindowBox(TypedDict):
+    """The window on an image, in its pixels."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+
+class TwinCard(TypedDict):
+    """The mask that one repeats or overlaps: the IoU of both, words for it, its outline."""
+
+    mask_id: str
+    iou: float | None
+    words: str
+    path: str
+
+
+class ReasonLabel(TypedDict):
+    """A reason, and the id of its kind, by which the page filters."""
+
+    id: str
+    words: str
+
+
+class ScoreLine(TypedDict):
+    """A score in [0, 1] as it is shown; ``words`` say what a low one means, "" for others."""
+
+    column: str
+    title: str
+    value: float
+    shown: str
+    words: str
+
+
+class MaskOutlines(TypedDict):
+    """SVG paths in a window: the mask's, its twin's, and those of other masks as one."""
+
+    path: str
+    twin: TwinCard | None
+    others: str
+
+
+class MaskMeasures(TypedDict):
+    """A mask's image, place and size, in pixels; ``bbox`` is XYWH."""
+
+    image_id: str
+    file_name: str
+    height: int
+    width: int
+    category: str | None
+    window: WindowBox
+    area_px: int
+    bbox: list[int | float]
+
+
+class MaskCard(MaskOutlines, MaskMeasures):
+    """One mask to decide on.
+
+    ``marks`` are the prompt point and the declared box in pixels of the window; ``whole_image`` is
+    true where masks that are missing in the image are asked for.
+    """
+
+    item: str
+    mask_id: str
+    slot: int
+    place: int
+    picture: str | None
+    marks: dict[str, list[float] | None]
+    reasons: list[ReasonLabel]
+    scores: list[ScoreLine]
+    quality: float | None
+    whole_image: bool | None
+
+
+class LeasedCard(MaskCard):
+    """A mask that nobody else gets for ``lease_s`` seconds; ``unsettled`` says why people's
+    decisions do not settle it, None where they do."""
+
+    lease_s: int
+    unsettled: str | None
+
+
+class ImageMask(TypedDict):
+    """A mask of an image that is shown as a whole."""
+
+    mask_id: str
+    category: str | None
+    path: str
+
+
+class ImageCard(TypedDict):
+    """An image with all its masks; ``picture_of`` is one of them, None where it has none."""
+
+    image_id: str
+    file_name: str
+    height: int
+    width: int
+    picture: NotRequired[str | None]
+    picture_of: str | None
+    masks: list[ImageMask]
+
+
+class WholeMask(TypedDict):
+    """A mask as COCO compressed counts, with the size of its image and its card's window."""
+
+    height: int
+    width: int
+    counts: str
+    window: WindowBox
+
+
+class DrawnMask(TypedDict):
+    """A mask that a segmenter drew from clicks, and the IoU that it predicts."""
+
+    counts: str
+    predicted_iou: float
+
+
+class CategoryFilter(TypedDict):
+    """A category, and how many masks of the queue are of it."""
+
+    name: str
+    masks: int
+
+
+class ReasonFilter(ReasonLabel):
+    """A kind of reason, and how many masks of the queue have it."""
+
+    masks: int
+
+
+class ScoreFilter(TypedDict):
+    """A score by which the page filters; ``words`` say what a low one means."""
+
+    column: str
+    title: str
+    words: str
+
+
+class FilterLists(TypedDict):
+    """The available filters."""
+
+    categories: list[CategoryFilter]
+    reasons: list[ReasonFilter]
+    scores: list[ScoreFilter]
+
+
+class QueueAnswer(TypedDict):
+    """The queue and the page's settings; ``categories`` are names for masks that people add."""
+
+    queue: str
+    audit: str
+    source: str
+    kind: str
+    draw_id: int | None
+    blind: bool
+    whole_images: bool
+    crops: bool
+    segmenter: bool
+    total: int
+    seconds_per_mask: float
+    minutes: float | None
+    categories: list[str]
+    filters: FilterLists
+    filters_ready: bool
+
+
+class NextAnswer(TypedDict):
+    """The next masks, how many rows are left, items that went, and images to look through."""
+
+    cards: list[LeasedCard]
+    left: int
+    gone: list[str]
+    images: list[ImageCard]
+    progress: dict[str, int]
+
+
+class RefusedEvent(TypedDict):
+    """An event that was not written, and the sentence that says why."""
+
+    key: str
+    error: str
+
+
+class RecordedAnswer(TypedDict):
+    """Keys of the events that are on disk, and those that were refused."""
+
+    done: list[str]
+    refused: list[RefusedEvent]
+    progress: dict[str, int]
