@@ -524,3 +524,16 @@ def test_no_two_test_files_have_one_name() -> None:
     """Pytest imports them by their names alone, and takes the second for the first."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert len(names) == len(set(names))
+
+
+MOST_UNTYPED = 41
+"""Places with ``dict[str, Any]``: rows of SQL, tensors by name, documents that are being parsed."""
+
+
+def test_values_of_known_shape_are_typed() -> None:
+    """They are dataclasses or TypedDicts; JSON of strangers is a ``JsonObject`` of objects."""
+    untyped = [line for p in modules() for line in p.read_text().splitlines() if _UNTYPED in line]
+    assert len(untyped) <= MOST_UNTYPED, "\n".join(untyped)
+
+
+_UNTYPED = "dict[str, Any]"
