@@ -259,7 +259,7 @@ def _toml(value: object) -> str:
 
 
 def read_policy(content: JsonObject, where: str) -> Policy:
-    """Return the fields of a policy; ``where`` names the file in errors."""
+    """Return the policy of a parsed file; ``where`` names the file in errors."""
     content = {key: value for key, value in content.items() if key not in ("marks", "toml")}
     _check_keys(content, (*_TEXTS, *_TABLES, "rule"), where, "")
     for key in _TEXTS:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from curate.common.arrays import AnyArray
 from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, Prompts
 
 LEVEL = 120
@@ -99,7 +100,7 @@ class BrightSegmenter:
         at = np.meshgrid(y, x, indexing="ij")
         return ndimage.map_coordinates(field, at, order=1, mode="nearest")
 
-    def pack(self, embedding: Embedding) -> dict[str, Any]:
+    def pack(self, embedding: Embedding) -> dict[str, AnyArray]:
         """Return an embedding as arrays that can be stored."""
         return {"gray": embedding.parts[0], "features": self._features(embedding)[None, None]}
 
@@ -114,6 +115,6 @@ class BrightSegmenter:
         features[:rows, :columns] = small[:rows, :columns]
         return features
 
-    def unpack(self, arrays: dict[str, Any], frame: Frame) -> Embedding:
+    def unpack(self, arrays: dict[str, AnyArray], frame: Frame) -> Embedding:
         """Return the embedding that :meth:`pack` took apart."""
         return Embedding(frame, (arrays["gray"],))

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from PIL import Image
 from curate import rle
 from curate.common import files
 from curate.common.arrays import BoolArray
+from curate.common.json_values import JsonObject
 from curate.errors import CallError
 from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.importing import ImportResult
@@ -78,10 +79,27 @@ HARD_SHAPES: tuple[Callable[[int, int], BoolArray], ...] = (
 """Masks that are hard to carry: (height, width) to pixels."""
 
 
-def hard_dataset() -> dict[str, Any]:
+class DatasetImage(TypedDict):
+    """An image of a COCO dataset."""
+
+    id: int
+    file_name: str
+    height: int
+    width: int
+
+
+class HardDataset(TypedDict):
+    """A COCO dataset."""
+
+    images: list[DatasetImage]
+    annotations: list[JsonObject]
+    categories: list[JsonObject]
+
+
+def hard_dataset() -> HardDataset:
     """Return a COCO dataset of hard masks, of which the last of each image is there twice."""
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    images: list[DatasetImage] = []
+    annotations: list[JsonObject] = []
     for image, name in enumerate(NAMES, 1):
         height, width = 11 + 3 * image, 31 - 4 * image
         images.append({"id": image, "file_name": name, "height": height, "width": width})
@@ -95,11 +113,11 @@ def hard_dataset() -> dict[str, Any]:
                     "iscrowd": 0,
                 }
             )
-    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "<b>\"&' dog"}]
+    categories: list[JsonObject] = [{"id": 1, "name": "cat"}, {"id": 2, "name": "<b>\"&' dog"}]
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def audit_dataset(source: dict[str, Any], folder: Path) -> Audit:
+def audit_dataset(source: JsonObject, folder: Path) -> Audit:
     """Write a COCO dataset and a picture for each of its images, and audit it.
 
     Args:
@@ -108,7 +126,7 @@ def audit_dataset(source: dict[str, Any], folder: Path) -> Audit:
     """
     pictures = folder / "pictures"
     files.mkdir(pictures, parents=True)
-    for image in source["images"]:
+    for image in cast(list[DatasetImage], source["images"]):
         name = image["file_name"].replace("\\", "/")
         target = pictures / (Path(name).name if name.startswith((".", "/")) else name)
         size = (image["height"], image["width"], 3)

@@ -134,7 +134,7 @@ class Scene:
         """Return the masks as a scorer gets them."""
         return table_of(self.masks, self.images, **self.columns)
 
-    def inputs(self, folder: Path) -> dict[str, Any]:
+    def inputs(self, folder: Path) -> dict[str, object]:
         """Draw pictures, detections, soft masks and the like, all of them of the truth.
 
         Args:

@@ -80,7 +80,7 @@ class ScorerContract:
         return Scene.sound()
 
     @pytest.fixture
-    def inputs(self, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    def inputs(self, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         """Return pictures, detections, soft masks and the like of the scene."""
         return scene.inputs(tmp_path_factory.mktemp("scene"))
 
@@ -99,7 +99,7 @@ class ScorerContract:
                 assert not unknown, f"the reason of {column.name} shows {sorted(unknown)}"
 
     def test_index_types_and_range(
-        self, tested: Scorer, scene: Scene, inputs: dict[str, Any]
+        self, tested: Scorer, scene: Scene, inputs: dict[str, object]
     ) -> None:
         """Scores are float64 in [0, 1]; ids are masks of the table."""
         table = scene.table()
@@ -116,7 +116,7 @@ class ScorerContract:
                 assert values.dropna().isin(frame.index).all(), column.name
 
     def test_masks_without_pixels_have_no_score(
-        self, tested: Scorer, scene: Scene, inputs: dict[str, Any]
+        self, tested: Scorer, scene: Scene, inputs: dict[str, object]
     ) -> None:
         """An empty mask and one without a segmentation have NaN; the others have scores."""
         if tested.level == "image":
@@ -129,7 +129,7 @@ class ScorerContract:
                 assert result[column.name].iloc[:-2].notna().all(), column.name
 
     def test_a_table_without_masks(
-        self, tested: Scorer, scene: Scene, inputs: dict[str, Any]
+        self, tested: Scorer, scene: Scene, inputs: dict[str, object]
     ) -> None:
         """Nothing in, nothing out; images without masks stay images."""
         table = scene.table()
@@ -137,7 +137,7 @@ class ScorerContract:
         assert len(result) == (0 if tested.level == "mask" else len(table.images))
 
     def test_row_order_does_not_matter(
-        self, tested: Scorer, scene: Scene, inputs: dict[str, Any]
+        self, tested: Scorer, scene: Scene, inputs: dict[str, object]
     ) -> None:
         """The numbers are the same, to the last bit, whatever the order of the rows."""
         straight = run_scorer(tested, scene.table(), inputs)
@@ -145,7 +145,7 @@ class ScorerContract:
         pd.testing.assert_frame_equal(other.loc[straight.index], straight, check_exact=True)
 
     def test_a_part_of_whole_images_gives_the_same(
-        self, tested: Scorer, scene: Scene, inputs: dict[str, Any]
+        self, tested: Scorer, scene: Scene, inputs: dict[str, object]
     ) -> None:
         """A dataset is scored in parts: an image's masks know nothing of other images."""
         table = scene.table()
@@ -156,7 +156,7 @@ class ScorerContract:
         pd.testing.assert_frame_equal(result, whole.loc[result.index], check_exact=True)
 
     def test_input_untouched_and_deterministic(
-        self, tested: Scorer, scene: Scene, inputs: dict[str, Any]
+        self, tested: Scorer, scene: Scene, inputs: dict[str, object]
     ) -> None:
         """The table is as it was, and the same table gives the same numbers."""
         table = scene.table()
