@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from waiting import until
 from curate.people.reviews import open_reviews
 from curate.rle import decode_counts, to_dense
 from curate.store.audit import Audit, open_audit
+from curate.store.audit_files import write_info
+from curate.store.audit_records import SourceRecord
 
 DESKTOP = {"width": 1280, "height": 800}
 TABLET = {"width": 820, "height": 1180}
@@ -37,10 +40,12 @@ def write_wide_audit(folder: Path) -> Path:
     masks = pd.read_parquet(part)
     masks["action"] = "review"
     masks.to_parquet(part, index=False)
-    about = audit.info.as_dict()
-    about["source"]["fingerprint"] = "fedcba9876543210fedcba9876543210"
-    about["inputs"] = {"images": str(pictures)}
-    (audit.path / "audit.json").write_text(json.dumps(about))
+    source: SourceRecord = {
+        **audit.info.source,
+        "fingerprint": "fedcba9876543210fedcba9876543210",
+    }
+    info = replace(audit.info, source=source, inputs={"images": str(pictures)})
+    write_info(audit.path, info)
     return audit.path
 
 
