@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from curate.store.audit import Audit, open_audit
+from curate.store.audit_files import write_info
+from curate.store.audit_records import SourceRecord
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[1] / "report"))
@@ -30,10 +32,12 @@ from server import Client, Hosted, Serve, Server, servers_on
 def drawn_audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn audit that knows its pictures; tests take copies of it."""
     audit, pictures = write_scenes(tmp_path_factory.mktemp("review"))
-    info = audit.info.as_dict()
-    info["source"]["fingerprint"] = "0123456789abcdef0123456789abcdef"
-    info["inputs"] = {"images": str(pictures)}
-    (audit.path / "audit.json").write_text(json.dumps(info))
+    source: SourceRecord = {
+        **audit.info.source,
+        "fingerprint": "0123456789abcdef0123456789abcdef",
+    }
+    info = replace(audit.info, source=source, inputs={"images": str(pictures)})
+    write_info(audit.path, info)
     return audit.path
 
 
