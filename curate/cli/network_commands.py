@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -166,13 +166,13 @@ def refuse_with_again(*others: object) -> None:
         raise CallError(what, "generate", "give only --recipe and --set beside it")
 
 
-def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
+def read_settings(pairs: Sequence[str]) -> dict[str, object]:
     """Read ``NAME=VALUE`` pairs, values as TOML has them; a bare word is text.
 
     Raises:
         CallError: One is not such a pair, or a name occurs twice.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier() or "\n" in value:

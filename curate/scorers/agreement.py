@@ -105,7 +105,9 @@ def list_missing_from_compared(
         :data:`MOST_LISTED` largest, each with ``bbox`` (XYWH, px), ``area_px``, ``category``,
         ``source_key`` and ``iou``, the IoU with its counterpart.
     """
-    found: dict[object, dict[str, ListedMasks]] = {image_id: {} for image_id in table.images.index}
+    found: dict[object, dict[str, UnmatchedMasks]] = {
+        image_id: {} for image_id in table.images.index
+    }
     for name, other in compare.items():
         best = np.nan_to_num(_match_masks(other, table)[0])
         lacking = np.flatnonzero(has_pixels(other) & (best < iou))
@@ -122,7 +124,7 @@ def list_missing_from_compared(
     return frame
 
 
-class ListedMask(TypedDict):
+class UnmatchedMask(TypedDict):
     """A mask of another set that has no counterpart: its box is XYWH in pixels."""
 
     bbox: list[int]
@@ -132,14 +134,14 @@ class ListedMask(TypedDict):
     iou: float
 
 
-class ListedMasks(TypedDict):
+class UnmatchedMasks(TypedDict):
     """The number of such masks in an image, and the largest of them."""
 
     count: int
-    masks: list[ListedMask]
+    masks: list[UnmatchedMask]
 
 
-def _list_rows(other: MaskTable, rows: IntArray, best: FloatArray) -> ListedMasks:
+def _list_rows(other: MaskTable, rows: IntArray, best: FloatArray) -> UnmatchedMasks:
     areas = other.masks["area_px"].to_numpy()
     chosen = rows[np.argsort(-areas[rows], kind="stable")][:MOST_LISTED]
     part = other.masks.iloc[chosen]
