@@ -48,10 +48,6 @@ def check_exists(path: AnyPath | None) -> None:
 def check_folder(path: AnyPath | None, of: str = "images") -> None:
     """Check that a folder exists; None passes.
 
-    Args:
-        path: The folder.
-        of: What it holds.
-
     Raises:
         SourceError: It is not, or is a file.
     """

@@ -7,11 +7,7 @@ from typing import Any
 
 
 def load_plugins(group: str) -> Iterator[Any]:
-    """Load what installed packages offer under an entry-point group, by name of the entry point.
-
-    Args:
-        group: The group: "curate.formats".
-    """
+    """Load what installed packages offer under an entry-point group, by name of the entry point."""
     # Loaded here: it takes longer than a refusal of a wrong path, and no such path needs it.
     from importlib.metadata import entry_points
 

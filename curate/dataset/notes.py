@@ -121,12 +121,7 @@ def put_notes(before: Iterable[NoteRecord], notes: Sequence[NoteRecord]) -> list
 
 
 def count_text(note: NoteRecord, noun_total: int | None = None) -> str:
-    """Return "12 of 16 masks", or "12 masks" where the total is not known.
-
-    Args:
-        note: The note.
-        noun_total: How many there are of what it counts.
-    """
+    """Return "12 of 16 masks", or "12 masks" where the total is not known."""
     noun = note["of"] if (noun_total or note["count"]) != 1 else note["of"].removesuffix("s")
     of = f" of {noun_total:,}" if noun_total else ""
     return f"{note['count']:,}{of} {noun}"

@@ -97,11 +97,6 @@ def write_annotations(
 ) -> list[int]:
     """Write ``instances.json`` and ``soft_masks/``.
 
-    Args:
-        folder: Folder of the demo.
-        names: File names of the images, by id.
-        annotations: In the order in which they are to be written.
-
     Returns:
         The written id of every annotation; those of kind ``duplicate_id`` have that of another one.
     """

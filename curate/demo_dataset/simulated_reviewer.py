@@ -91,11 +91,6 @@ def _decision(row: dict[Any, Any]) -> dict[str, object]:
 def find_gone(written: Path, audit: Audit, truth: DemoTruth) -> pd.DataFrame:
     """Return which planted defects are gone from a dataset that was written from the audit.
 
-    Args:
-        written: The written COCO file.
-        audit: The audit that it was written from.
-        truth: What was planted.
-
     Returns:
         A row a planted bad mask or object without a mask: ``kind``, ``gone``. A mask is gone or
         right; an object without a mask has one that shares :data:`RIGHT_IOU` with it.

@@ -171,14 +171,7 @@ def explain_evidence(
     frame: pd.DataFrame,
     reference: Mapping[str, TailReference],
 ) -> Blame:
-    """Explain what speaks most against each mask; nothing where none of the strongest does.
-
-    Args:
-        found: What the quality model says of the masks of ``frame``.
-        names: Its columns.
-        frame: Masks with their scores.
-        reference: What ``curate.quality.label_free.fit`` gave.
-    """
+    """Explain what speaks most against each mask; nothing where none of the strongest does."""
     worse = (found.column >= 0) & (found.moved > 0)
     rows, place = np.arange(len(worse)), worse.argmax(axis=1)
     chosen = np.where(worse.any(axis=1), found.column[rows, place], len(names))

@@ -77,11 +77,7 @@ class QualityModel:
         return self.intercept + self.trees.base
 
     def contributions(self, matrix: FloatArray) -> FloatArray:
-        """Return each column's contribution to the logit of being bad.
-
-        Args:
-            matrix: What ``columns.matrix`` gives.
-        """
+        """Return each column's contribution to the logit of being bad."""
         added = self.trees.contributions(matrix)
         added[:, 0] += self.slope * matrix[:, 0]
         return added

@@ -108,13 +108,7 @@ def brightening(pixels: ByteArray) -> ByteArray | None:
 def sample_brightening(
     folder: ImageFolder, file_name: object, size: tuple[int, int]
 ) -> ByteArray | None:
-    """Return :func:`brightening` of a large picture, of which little is in memory.
-
-    Args:
-        folder: Where it is looked up.
-        file_name: As the dataset says it.
-        size: Height and width that its masks have.
-    """
+    """Return :func:`brightening` of a large picture, of which little is in memory."""
     pixels = folder.load(file_name, size, longest=_GLIMPSE_PX)
     return None if pixels is None else brightening(pixels)
 

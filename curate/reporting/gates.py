@@ -180,10 +180,6 @@ def _parse(condition: str) -> Expression:
 def fails(condition: str, numbers: dict[str, object]) -> bool:
     """Return whether a gate's condition holds, which is when the gate fails.
 
-    Args:
-        condition: For example ``reject_rate > 0.01 or empty_count > 0``.
-        numbers: What :func:`metrics` gave.
-
     Raises:
         CallError: The condition is malformed, names a number that there is not, or has no value,
             for want of a number or of a quotient: a gate that cannot see does not pass.

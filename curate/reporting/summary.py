@@ -132,11 +132,7 @@ def _flagged_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
 
 
 def people_text(numbers: Mapping[str, Any]) -> str:
-    """Say what people decided; "" where they decided nothing.
-
-    Args:
-        numbers: ``person_count`` and the like, as :func:`summary` gives them.
-    """
+    """Say what people decided; "" where they decided nothing."""
     decided, unsettled = numbers["person_count"], numbers["person_unsettled_count"]
     added = numbers["person_added_count"]
     if not decided + unsettled + added:

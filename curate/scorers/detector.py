@@ -91,12 +91,7 @@ def _names(detections: MaskTable) -> npt.NDArray[np.object_]:
 
 
 def name_categories(said: pd.Series[Any], names: Mapping[str, str]) -> pd.Series[Any]:
-    """Return detections' categories with the dataset's names in place of numbers.
-
-    Args:
-        said: ``detector_category`` of some masks.
-        names: Names of the dataset's categories by number.
-    """
+    """Return detections' categories with the dataset's names in place of numbers."""
     known = {f"{NUMBERED}{number}": name for number, name in names.items()}
     plain = said.astype(object).where(said.notna(), None)
     return pd.Series([known.get(text, text) for text in plain], said.index, dtype=STRING)

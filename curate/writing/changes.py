@@ -189,13 +189,7 @@ def changes(audit: Audit, options: WriteOptions, *, agreed: bool = False) -> Cha
 
 
 def with_stored(audit: Audit, found: Changes, stored: Stored) -> Changes:
-    """Return the changes with the IoU of masks that a format could not hold to the pixel.
-
-    Args:
-        audit: The audit.
-        found: What changes.
-        stored: What the format says of how it stored that.
-    """
+    """Return the changes with the IoU of masks that a format could not hold to the pixel."""
     if not stored.held:
         return found
     rows = found.rows.copy()

@@ -126,13 +126,7 @@ def _words(status: str) -> str:
 
 
 def form_loss(audit: Audit, dropped: str, *, agreed: bool = False) -> FormLoss:
-    """Count the masks that would be removed for format errors.
-
-    Args:
-        audit: The audit.
-        dropped: SQL of the masks that go.
-        agreed: Whether somebody said that they are to go.
-    """
+    """Count the masks that would be removed for format errors."""
     types = column_types(audit)
     form, reason = "status <> 'ok'", "status"
     if "declaration_score" in types:

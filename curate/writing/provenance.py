@@ -87,12 +87,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def about(audit: Audit, version: str) -> dict[str, object]:
-    """Return the facts common to all masks of a written dataset.
-
-    Args:
-        audit: The audit that it was written from.
-        version: Content id of what was written.
-    """
+    """Return the facts common to all masks of a written dataset."""
     info = audit.info
     policy, certificate = info.policy or {}, info.certificate
     return {

@@ -90,12 +90,7 @@ class PruneResult:
 
 
 def emptied_text(images: int, format: str) -> list[str]:
-    """Say how many images have no mask any more; nothing where there are none.
-
-    Args:
-        images: How many.
-        format: The name of the format that is written.
-    """
+    """Say how many images have no mask any more; nothing where there are none."""
     if not images:
         return []
     some = f"{count_noun(images, 'image')} {plural(images, 'has', 'have')} no masks left"

@@ -54,13 +54,6 @@ def check_written(
 ) -> WriteCheck:
     """Compare a written dataset with what it should hold, mask by mask and to the pixel.
 
-    Args:
-        form: The format of both.
-        source: The dataset that it was made of.
-        written: The result.
-        edits: What should have changed.
-        stored: What the format says of how it stored it.
-
     Raises:
         SourceError: A changed mask is of an image whose masks have several sizes.
     """

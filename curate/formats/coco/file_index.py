@@ -107,10 +107,6 @@ class CocoIndex:
 def build(source: Path, folder: Path) -> CocoIndex:
     """Index a COCO file or results list; an index of the same file is used again.
 
-    Args:
-        source: The JSON file.
-        folder: An existing or new folder for the index.
-
     Raises:
         SourceError: The file cannot be read, is cut off or broken, or holds no annotations.
     """

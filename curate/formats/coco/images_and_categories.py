@@ -78,12 +78,7 @@ def _names_and_sizes(source: Path) -> Iterator[tuple[str, tuple[int, int] | None
 
 
 def note_sizes(images: ImageRows, value: Any) -> None:
-    """Note sizes that are not written as whole numbers though they are.
-
-    Args:
-        images: The images that the note is for.
-        value: An image object.
-    """
+    """Note sizes that are not written as whole numbers though they are."""
     sizes = [value.get(side) for side in ("height", "width")] if type(value) is dict else []
     for of, kind in ((str, "text_numbers"), (float, "float_sizes")):
         if any(type(side) is of and whole_number(side) is not None for side in sizes):

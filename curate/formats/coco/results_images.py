@@ -59,11 +59,6 @@ class KnownImages:
     def build(cls, options: ReadOptions, index: CocoIndex, folder: Path) -> None:
         """Find the images of a list once, and write them into an existing folder.
 
-        Args:
-            options: The annotation file or the folder of the pictures.
-            index: The list.
-            folder: Where to.
-
         Raises:
             SourceError: The annotation file cannot be read, or lists no images.
         """

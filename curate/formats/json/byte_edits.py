@@ -105,12 +105,7 @@ class Elements:
         self.count += n
 
     def check(self, numbers: Iterable[int], where: str, what: str = "masks") -> None:
-        """Check that the list has elements of these numbers.
-
-        Args:
-            numbers: Counted from 0.
-            where: Name of the file, for the message.
-            what: What the elements are, for the message.
+        """Check that the list has elements of these numbers, counted from 0.
 
         Raises:
             CallError: It has not.
@@ -147,10 +142,6 @@ class Elements:
         """Return the replacements that append elements to the list.
 
         What separates the last two elements separates the new ones too.
-
-        Args:
-            file: The file that was scanned, open for reading and seeking.
-            made: The new elements.
         """
         if not made:
             return []

@@ -48,7 +48,6 @@ UPPER_E, LOWER_E = 69, 101
 LAST_PLAIN = 126
 """The last printable character of ASCII; what is under :data:`SPACE` is a control character."""
 
-
 CHUNK_BYTES = 1 << 22
 """How much is read at a time."""
 
@@ -122,9 +121,6 @@ class Batch:
 
     def parse(self, where: str) -> list[Any]:
         """Return the values, parsed.
-
-        Args:
-            where: Name of the file, for the message.
 
         Raises:
             SourceError: One of them is not JSON; says at which byte.

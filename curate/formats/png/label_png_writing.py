@@ -198,12 +198,6 @@ def by_png(
 ) -> dict[str, PngEdits]:
     """Group edits by PNG.
 
-    Args:
-        source: The dataset.
-        edits: All that changes.
-        paths: All its PNGs, by name as source keys have it.
-        code: How its ids are to be understood.
-
     Raises:
         CallError: A key names nothing.
     """

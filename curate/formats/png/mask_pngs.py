@@ -71,13 +71,7 @@ def _foreground(path: Path) -> int:
 
 
 def next_names(masks: Collection[str], taken: Collection[str], count: int) -> list[str]:
-    """Return names for new PNGs: numbers where all others are numbers.
-
-    Args:
-        masks: Names of the PNGs that are there.
-        taken: All names that are there.
-        count: How many new names are needed.
-    """
+    """Return names for new PNGs: numbers where all others are numbers."""
     stems = [name[:-4] for name in masks]
     stem, first, digits = "added_", 1, 4
     if stems and all(_NUMBER.fullmatch(one) for one in stems):

@@ -211,13 +211,7 @@ class Flat:
 def find_flat(
     source: Path, options: ReadOptions | None = None, *, known: bool = False
 ) -> Flat | None:
-    """Return the folder of masks of a source; None where there is none.
-
-    Args:
-        source: The source.
-        options: What is told of it.
-        known: Whether it is known to be of this format.
-    """
+    """Return the folder of masks of a source; None where there is none."""
     home = (options and options.home) or source
     empty = True
     for below in _SUBFOLDERS if source.is_dir() else ():

@@ -54,10 +54,6 @@ def looks_like_tar(head: bytes) -> bool:
 def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
     """Yield an archive's files in order.
 
-    Args:
-        file: The archive, open for reading and seeking.
-        where: Its name, for messages.
-
     Raises:
         SourceError: A header is broken, or the archive ends inside a file; says at which byte.
     """

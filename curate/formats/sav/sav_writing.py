@@ -161,11 +161,6 @@ def append_masklets(
 ) -> list[Piece]:
     """Work out what to put where so that a file has some masklets more.
 
-    Args:
-        video: Where things stand in the file, under all its keys.
-        add: The frame of each new masklet, and its mask there.
-        values: Makes the segmentations.
-
     Raises:
         CallError: There is no such frame, a frame is no list of masks, or a mask is not of the
             video's size.

@@ -80,14 +80,7 @@ def check_list_file(lists: Mapping[str, ListEdits], source: Path, written: Path)
 
 
 def check_document(old: bytes, new: bytes, key: str, lists: Mapping[str, ListEdits]) -> str:
-    """Compare two JSON documents in memory.
-
-    Args:
-        old: The one of the source.
-        new: The one that was written.
-        key: What it is called, for the answer.
-        lists: What may differ, by the key of the list.
-    """
+    """Compare two JSON documents in memory."""
     problem = check_lists(io.BytesIO(old), io.BytesIO(new), lists)
     return problem and f"{key}: {problem}"
 

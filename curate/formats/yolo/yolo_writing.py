@@ -154,12 +154,6 @@ def by_label(
 ) -> dict[str, LabelEdits]:
     """Group edits by the label file.
 
-    Args:
-        source: The dataset's folder.
-        edits: All that changes.
-        images: Source keys of the images; none where masks only go.
-        classes: Gives categories their numbers.
-
     Returns:
         By path under the source, as source keys have it.
 

@@ -380,10 +380,6 @@ def save_checkpoint(
 def load_checkpoint(path: Path, identity: str) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Read a checkpoint: its tensors, and the epochs so far.
 
-    Args:
-        path: The file.
-        identity: Of the training that is to go on.
-
     Raises:
         SourceError: It is damaged, or of another training.
     """

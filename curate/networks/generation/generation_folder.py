@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -100,7 +101,7 @@ def read_summary(out: Path, picture: InputImage) -> ImageSummary | None:
     path = part_path(out, picture)
     if not path.exists():
         return None
-    with _PartErrors(path):
+    with _part_errors(path):
         return ImageSummary(**orjson.loads(pq.read_schema(path).metadata[_META]))
 
 
@@ -111,24 +112,19 @@ def read_candidates(out: Path, picture: InputImage) -> pa.Table:
         SourceError: The file is damaged.
     """
     path = part_path(out, picture)
-    with _PartErrors(path):
+    with _part_errors(path):
         return pq.read_table(path)
 
 
-class _PartErrors:
-    """Context manager that turns errors of a damaged part into a SourceError."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, pa.ArrowException | KeyError | TypeError | ValueError | OSError):
-            what = f"it cannot be read ({' '.join(str(error).split())[:100]})"
-            do = "remove it, and run `curate generate` again with the same arguments"
-            raise SourceError(what, str(self.path), do) from None
+@contextmanager
+def _part_errors(path: Path) -> Iterator[None]:
+    """Turn errors of a damaged part in the block into a :class:`SourceError`."""
+    try:
+        yield
+    except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
+        what = f"it cannot be read ({' '.join(str(error).split())[:100]})"
+        do = "remove it, and run `curate generate` again with the same arguments"
+        raise SourceError(what, str(path), do) from None
 
 
 def write_image(
@@ -296,17 +292,12 @@ def read_pictures(out: Path) -> list[InputImage]:
     path = out / CANDIDATES / "images.parquet"
     if not path.exists():
         return []
-    with _PartErrors(path):
+    with _part_errors(path):
         return [InputImage(**row) for row in pq.read_table(path).to_pylist()]
 
 
 def list_pictures(out: Path, names: Iterable[str]) -> list[InputImage]:
-    """Add images to a generation; those it has already keep their numbers and names.
-
-    Args:
-        out: The directory.
-        names: File names of images under their folder.
-    """
+    """Add images to a generation; those it has already keep their numbers and names."""
     known = read_pictures(out)
     have = {picture.file_name for picture in known}
     taken = {picture.document.casefold() for picture in known} | {ABOUT.casefold()}

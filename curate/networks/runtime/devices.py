@@ -108,9 +108,6 @@ def translate_network_errors(name: str) -> Iterator[None]:
     Loading does not prove that a network's parts fit each other: shapes that its configuration
     states separately meet in the first pass only.
 
-    Args:
-        name: Name of the network, as given by the user.
-
     Raises:
         SourceError: The pass fails.
     """
@@ -129,10 +126,6 @@ def translate_network_errors(name: str) -> Iterator[None]:
 
 def refuse_output(name: str, what: str) -> NoReturn:
     """Raise the error for an invalid output of a network.
-
-    Args:
-        name: Name of the network, as given by the user.
-        what: What is wrong with the output, as a clause.
 
     Raises:
         SourceError: Always.

@@ -114,10 +114,6 @@ def _is_encoder(file: OnnxFile) -> bool:
 def input_side(encoder: OnnxFile, low_side: int) -> int:
     """Return the side of an encoder's square input, in pixels.
 
-    Args:
-        encoder: As read.
-        low_side: Of the decoder's low-res logits.
-
     Raises:
         SourceError: Its input is not square.
     """

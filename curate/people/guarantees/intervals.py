@@ -51,7 +51,6 @@ MIN_UNITS = 10
 
 _HALVINGS = 20
 
-
 ROUNDING = 1e-9
 """Share of the variance under which what a prediction leaves is no more than rounding."""
 
@@ -168,11 +167,6 @@ def _read_predictions(sample: ReviewedSample, population: Population) -> tuple[F
 def estimate_moments(sample: ReviewedSample, said: FloatArray, predicted: FloatArray) -> Moments:
     """Estimate the means of two values over all masks, by the design of the sample.
 
-    Args:
-        sample: A random sample.
-        said: First value of each mask.
-        predicted: Second value.
-
     Raises:
         CallError: A stratum has no reviewed mask.
     """
@@ -215,12 +209,7 @@ def _image_moments(sample: ReviewedSample, both: FloatArray) -> Moments:
 
 
 def apply_predictions(found: Moments, everywhere: float) -> tuple[float, float, float] | None:
-    """Return estimate, variance and its freedom with predictions; None where they cannot help.
-
-    Args:
-        found: Moments of decisions and predictions.
-        everywhere: The prediction's mean over all masks.
-    """
+    """Return estimate, variance and its freedom with predictions; None where they cannot help."""
     said, score = found.parts.T
     if not (score**2).sum() > 0:
         return None

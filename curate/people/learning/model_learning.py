@@ -406,10 +406,6 @@ class StartingModel:
 def find_start(audit: Audit, path: Path | None) -> StartingModel | None:
     """Return the given model, else the one in force, else None.
 
-    Args:
-        audit: The audit that is learned on.
-        path: An audit directory with a model, or a model's file.
-
     Raises:
         AuditError: There is no model, it is of another version, or tampered with.
         SourceError: The file cannot be read.

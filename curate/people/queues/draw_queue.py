@@ -153,13 +153,7 @@ def _draw_kind(
 
 
 def visible_columns(kind: str, types: Mapping[str, str], *, checks: bool) -> list[str]:
-    """Return the columns of a queue that people see.
-
-    Args:
-        kind: One of :data:`KINDS`.
-        types: The columns of the audit's masks.
-        checks: Whether masks with a known answer are mixed in.
-    """
+    """Return the columns of a queue that people see."""
     if kind == "estimate":
         return [name for name in BLIND_COLUMNS if name in types]
     return [name for name in queue_columns(types) if not (checks and name in HINT_COLUMNS)]

@@ -313,12 +313,7 @@ def file_identity(audit: Audit) -> dict[str, str]:
 
 
 def is_same_source(audit: Audit, info: AuditInfo) -> bool:
-    """Return whether ``audit.json`` still names the same source, in the same version.
-
-    Args:
-        audit: The audit as it was opened.
-        info: The content of its ``audit.json`` by now.
-    """
+    """Return whether ``audit.json`` still names the same source, in the same version."""
     before, now = file_identity(audit), file_identity(Audit(audit.path, info))
     return all(before[name] == now[name] for name in ("fingerprint", "format"))
 
