@@ -7,42 +7,54 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from added_tool import LINES, ONLY_OUT
+from hard_masks import audited
 
 from curate.people.exchange.registry import BUILT_IN, REGISTRY
+from curate.store.audit import Audit
 from curate.testing import ExchangeContract
+from curate.testing.exchange_contract import hard_dataset
 
 WAYS = (False, True)
 
 
-class TestCvat(ExchangeContract):
+class Contract(ExchangeContract):
+    """The suite, with one audit for all tools: each gets a copy."""
+
+    @pytest.fixture
+    def audit(self, tmp_path: Path) -> Audit:
+        return audited(hard_dataset(), tmp_path)
+
+
+class TestCvat(Contract):
     tool = REGISTRY.tool("cvat")
     crops = WAYS
 
 
-class TestFiftyone(ExchangeContract):
+class TestFiftyone(Contract):
     tool = REGISTRY.tool("fiftyone")
     crops = WAYS
 
 
-class TestHuggingface(ExchangeContract):
+class TestHuggingface(Contract):
     tool = REGISTRY.tool("huggingface")
     ending = ".parquet"
     crops = WAYS
 
 
-class TestCoco(ExchangeContract):
+class TestCoco(Contract):
     tool = REGISTRY.tool("coco")
     ending = ".json"
     crops = (False,)
 
 
-class TestCocoOfCrops(ExchangeContract):
+class TestCocoOfCrops(Contract):
     tool = REGISTRY.tool("coco")
     crops = (True,)
 
 
-class TestLabelStudio(ExchangeContract):
+class TestLabelStudio(Contract):
     tool = REGISTRY.tool("label-studio")
     crops = WAYS
     assume_reviewed = False
@@ -58,7 +70,7 @@ class TestLabelStudio(ExchangeContract):
         return export
 
 
-class TestCsv(ExchangeContract):
+class TestCsv(Contract):
     tool = REGISTRY.tool("csv")
     ending = ".csv"
     assume_reviewed = False
@@ -68,7 +80,7 @@ class TestCsv(ExchangeContract):
         return out
 
 
-class TestJson(ExchangeContract):
+class TestJson(Contract):
     tool = REGISTRY.tool("json")
     ending = ".json"
     assume_reviewed = False
@@ -80,12 +92,12 @@ class TestJson(ExchangeContract):
         return out
 
 
-class TestLines(ExchangeContract):
+class TestLines(Contract):
     tool = LINES
     ending = ".lines"
 
 
-class TestOnlyOut(ExchangeContract):
+class TestOnlyOut(Contract):
     tool = ONLY_OUT
 
 
