@@ -232,7 +232,9 @@ def _changes(
 def _image_changes(a: Snapshot, b: Snapshot, paired: Rows) -> pd.DataFrame:
     """Return the rows of changed images; see :class:`Difference`."""
     sizes = [one.images[["height", "width"]].to_numpy(np.int64) for one in (a, b)]
-    resized = (sizes[0][paired[0]] != sizes[1][paired[1]]).any(axis=1)
+    size_a, size_b = sizes[0][paired[0]], sizes[1][paired[1]]
+    is_known = (size_a > 0).all(axis=1) & (size_b > 0).all(axis=1)  # 0 x 0: nothing says it
+    resized = is_known & (size_a != size_b).any(axis=1)
     only = [_others(*of) for of in zip((a.images, b.images), paired, strict=True)]
     nothing = [np.full(len(rows), -1) for rows in only]
     first = np.concatenate([only[0], nothing[1], paired[0][resized]])

@@ -445,3 +445,17 @@ def test_what_cannot_be_read_is_refused_in_one_line(
         code, out, err = run(monkeypatch, capsys, *words)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert why in err
+
+
+def test_an_image_whose_size_nothing_says_any_more_is_not_resized(tmp_path: Path) -> None:
+    """A folder of SAM's generator has no size beside its masks."""
+    head = "id,area,bbox_x0,bbox_y0,bbox_w,bbox_h,point_input_x,point_input_y,predicted_iou,"
+    head += "stability_score,crop_box_x0,crop_box_y0,crop_box_w,crop_box_h\n"
+    for name, row in (("a", "0,64,3,4,8,8,5,5,0.9,0.9,0,0,40,24\n"), ("b", "")):
+        folder = tmp_path / name / "photo"
+        folder.mkdir(parents=True)
+        (folder / "metadata.csv").write_text(head + row)
+    Image.fromarray(box(3, 4, 8, 8) * 255).save(tmp_path / "a" / "photo" / "0.png")
+    difference = curate.diff(tmp_path / "a", tmp_path / "b")
+    assert found(difference) == [("removed", 0, None)]
+    assert difference.images.empty

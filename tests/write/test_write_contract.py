@@ -36,7 +36,7 @@ from rest import check_rest
 from small_datasets import KINDS
 
 import curate
-from curate.writing import WriteResult
+from curate.writing.write_result import WriteResult
 
 Prepared = Callable[..., Source]
 
