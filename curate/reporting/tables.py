@@ -77,7 +77,7 @@ class Status:
 
 
 def statuses(source: ReportSource, view: str, examples: int = 5) -> list[Status]:
-    """Count what is wrong in itself with the masks or the images: ``view`` is one of these words."""
+    """Count what is wrong with the masks or images themselves; ``view`` is one of these words."""
     columns = source.masks if view == "masks" else source.images
     if "status" not in columns:
         return []
