@@ -57,16 +57,21 @@ def mask(x: int, y: int, w: int, h: int) -> np.ndarray:
     return made
 
 
-def iou_of_boxes(a: np.ndarray, b: np.ndarray) -> float:
-    (ay, ax), (by, bx) = np.nonzero(a), np.nonzero(b)
-    boxes = [np.zeros_like(a), np.zeros_like(b)]
-    for box, y, x in ((boxes[0], ay, ax), (boxes[1], by, bx)):
+def overlaps(masks: np.ndarray, nms: str) -> np.ndarray:
+    """Return the IoU of any two masks, or of their boxes; 0 where there are no pixels."""
+    flat = np.array([boxed(one) if nms == "box" else one for one in masks]).reshape(len(masks), -1)
+    both = (flat.astype(np.float32) @ flat.T.astype(np.float32)).astype(float)
+    areas = both.diagonal()
+    return both / np.maximum(areas[:, None] + areas - both, 1)
+
+
+def boxed(one: np.ndarray) -> np.ndarray:
+    """Return the mask's box as a mask."""
+    y, x = np.nonzero(one)
+    box = np.zeros_like(one)
+    if len(y):
         box[y.min() : y.max() + 1, x.min() : x.max() + 1] = True
-    return iou(*boxes)
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a & b).sum() / (a | b).sum())
+    return box
 
 
 def near_crop_edge(found: np.ndarray, crop: tuple[int, ...], margin: int) -> bool:
@@ -114,16 +119,16 @@ def naive(
         elif one.mean() >= recipe.coverage:
             said[k] = "coverage"
 
-    measure = iou if recipe.nms == "mask" else iou_of_boxes
+    pairs = overlaps(masks, recipe.nms)
     alive = sorted((k for k in range(len(masks)) if said[k] == "kept"), key=lambda k: -scores[k])
     zoom = [CROPS[c][2] * CROPS[c][3] for c in crops]
     for c in range(len(CROPS)):
         own = [k for k in alive if crops[k] == c]
-        _, lost = greedy(own, recipe.nms_iou, lambda a, b: measure(masks[a], masks[b]))
+        _, lost = greedy(own, recipe.nms_iou, lambda a, b: pairs[a, b])
         for k in lost:
             said[k] = "twin_in_crop"
     alive = sorted((k for k in alive if said[k] == "kept"), key=lambda k: (zoom[k], -scores[k]))
-    alive, lost = greedy(alive, recipe.nms_iou, lambda a, b: measure(masks[a], masks[b]))
+    alive, lost = greedy(alive, recipe.nms_iou, lambda a, b: pairs[a, b])
     for k in lost:
         said[k] = "twin_across_crops"
     after = {k: cleaned(masks[k], recipe.min_region_px) for k in alive}
@@ -132,7 +137,8 @@ def naive(
             said[k] = "small"
     alive = [k for k in alive if said[k] == "kept"]
     alive.sort(key=lambda k: ((after[k] != masks[k]).any(), zoom[k], -scores[k]))
-    _, lost = greedy(alive, recipe.nms_iou, lambda a, b: measure(after[a], after[b]))
+    pairs = overlaps(np.array([after.get(k, one) for k, one in enumerate(masks)]), recipe.nms)
+    _, lost = greedy(alive, recipe.nms_iou, lambda a, b: pairs[a, b])
     for k in lost:
         said[k] = "twin_when_clean"
     return said
@@ -224,7 +230,7 @@ def test_crossing_limbs_are_two_objects_by_mask_only() -> None:
     falling[10:45] = rising[44:9:-1]
     table = table_of(np.stack([rising, falling]))
     assert reasons(table, nms="mask") == ["kept", "kept"]
-    assert iou_of_boxes(rising, falling) > 0.7
+    assert overlaps(np.stack([rising, falling]), "box")[0, 1] > 0.7
     assert reasons(table, nms="box") == ["kept", "twin_in_crop"]
 
 
