@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from curate.common.arrays import AnyArray, BoolArray, Int32Array, IntArray
-from curate.rle.runs import Runs, kernel
+from curate.rle.runs import MAX_PIXELS, Runs, kernel
 
 
 def from_dense(mask: AnyArray) -> Runs:
@@ -17,11 +17,14 @@ def from_dense(mask: AnyArray) -> Runs:
     Returns:
         One mask.
 
+    Raises:
+        ValueError: It has not two dimensions, or more than :data:`MAX_PIXELS` pixels.
+
     Example:
         >>> from_dense(np.array([[0, 1], [0, 1]])).starts.tolist()
         [2]
     """
-    height, width = mask.shape
+    height, width = _check_image(mask)
     flat = np.zeros(height * width + 2, np.int8)
     flat[1:-1] = (mask != 0).ravel(order="F")
     edges = np.flatnonzero(np.diff(flat)).astype(np.int32)
@@ -43,12 +46,15 @@ def from_label_image(labels: AnyArray) -> tuple[IntArray, Runs]:
     Returns:
         The ids in ascending order, and their masks in the same order.
 
+    Raises:
+        ValueError: It has not two dimensions, or more than :data:`MAX_PIXELS` pixels.
+
     Example:
         >>> ids, masks = from_label_image(np.array([[0, 3, 3], [7, 3, 0]]))
         >>> ids.tolist(), len(masks)
         ([3, 7], 2)
     """
-    height, width = labels.shape
+    height, width = _check_image(labels)
     flat = labels.ravel(order="F").astype(np.int64)
     change = np.flatnonzero(np.diff(flat)) + 1 if flat.size else np.zeros(0, np.int64)
     starts = np.concatenate([[0], change]) if flat.size else change
@@ -66,6 +72,16 @@ def from_label_image(labels: AnyArray) -> tuple[IntArray, Runs]:
         np.full(n, height, np.int32),
         np.full(n, width, np.int32),
     )
+
+
+def _check_image(pixels: AnyArray) -> tuple[int, int]:
+    """Check that an array can be an image, and return its height and width."""
+    if pixels.ndim != 2:
+        raise ValueError(f"an image has 2 dimensions, not {pixels.ndim}")
+    height, width = pixels.shape
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"an image of {height} x {width} pixels is too large")
+    return height, width
 
 
 @kernel

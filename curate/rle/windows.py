@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from curate.common.arrays import Int32Array, IntArray
 from curate.rle.mask_forms import Masks, as_runs
-from curate.rle.runs import Runs, kernel
+from curate.rle.runs import MAX_PIXELS, Runs, kernel
 
 
 @kernel
@@ -111,7 +111,8 @@ def paste(
         n masks on the whole images.
 
     Raises:
-        ValueError: A piece reaches outside its image, or see :func:`as_runs`.
+        ValueError: A piece reaches outside its image, an image has more than :data:`MAX_PIXELS`
+            pixels, or see :func:`as_runs`.
 
     Example:
         >>> bbox(paste(np.ones((2, 2)), [(3, 1)], heights=[8], widths=[8])).tolist()
@@ -123,5 +124,7 @@ def paste(
     piece = np.column_stack([runs.widths, runs.heights]).astype(np.int64)
     if (shifts < 0).any() or (shifts + piece > sizes[:, ::-1]).any():
         raise ValueError("a piece reaches outside its image")
+    if (sizes.prod(axis=1) > MAX_PIXELS).any():
+        raise ValueError("an image is too large")
     clips = np.column_stack([np.zeros_like(shifts), piece])
     return _clip_and_move(runs, clips, shifts, sizes)

@@ -211,6 +211,18 @@ def test_what_is_no_mask_is_refused(masks: Any, error: type[Exception], what: st
         rle.area(masks)
 
 
+def test_images_that_are_none_or_too_large_are_refused() -> None:
+    huge = np.broadcast_to(np.zeros(1, np.uint8), (2**16, 2**16))  # one byte of memory
+    for read in (rle.from_dense, rle.from_label_image, rle.area):
+        with pytest.raises(ValueError, match="65536 x 65536 pixels is too large"):
+            read(huge)
+    for read in (rle.from_dense, rle.from_label_image):
+        with pytest.raises(ValueError, match="2 dimensions, not 3"):
+            read(np.zeros((1, 2, 3), np.uint8))
+    with pytest.raises(ValueError, match="too large"):
+        rle.paste(np.ones((2, 2)), [(0, 0)], heights=[2**16], widths=[2**16])
+
+
 def test_wrong_calls_are_refused() -> None:
     small, large = np.ones((2, 2)), np.ones((3, 3))
     for call in (lambda: rle.iou(small, large), lambda: rle.merge([small, large])):
