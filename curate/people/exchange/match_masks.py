@@ -277,9 +277,9 @@ class MaskMatching:
         counts = masks["image_id"].value_counts().reindex(ids).fillna(0).to_numpy(np.int64)
         # An image goes to the part in which its first mask falls: parts are of about equal size.
         parts = (np.cumsum(counts + 1) - (counts + 1)) // PART_MASKS
-        by_image = pd.Series(parts, ids)
+        part_of = masks["image_id"].map(pd.Series(parts, ids)).to_numpy(np.int64)
         for number in np.unique(parts).tolist():
-            rows = masks[(masks["image_id"].map(by_image) == number).to_numpy(np.bool_)]
+            rows = masks[part_of == number]
             at = rows.index.to_numpy(np.int64)
             rows = rows.reset_index(drop=True)
             yield ImportedPart(rows, self.runs[at], self.readable[at], images[parts == number])
