@@ -194,22 +194,10 @@ def import_file(
     name, reader = REGISTRY.reader(path, format)
     # Nothing is made before the file is known to be sound: a mistake leaves no empty file behind.
     reviews = open_reviews(audit) if has_reviews(audit) else Reviews(audit)
-    found = reader.read(
-        reviews, path, ImportOptions(reviewer, exported, same_iou, match, assume_reviewed)
-    )
-    if found.reviewed_images is None and (exported is not None or match or same_iou != 1):
-        what = "--exported, --match and --same-iou are for corrected datasets"
-        raise CallError(f"{what}; this is {reader.title}", str(path), "leave them out")
-    if assume_reviewed and found.untouched is None:
-        what = f"in {reader.title}, every reviewed mask has a decision of its own"
-        raise CallError(what, "--assume-reviewed", "leave it out")
-    whole = found.reviewed_images
-    if not len(found.decisions) and (whole is None or not len(whole)):
-        summary = "; ".join(f"{words}: {count:,}" for words, count in found.notes.items() if count)
-        if whole is None:
-            what = f"no decisions found in this file ({summary or 'it is empty'})"
-            raise SourceError(what, str(path), "a table needs columns mask_id and decision")
-        raise SourceError(f"no decision stands in it ({summary or 'it is empty'})", str(path))
+    options = ImportOptions(reviewer, exported, same_iou, match, assume_reviewed)
+    found = reader.read(reviews, path, options)
+    _refuse_unused_options(found, options, reader.title, path)
+    _refuse_nothing(found, path)
     found = _fill_reviewer(found, reviewer)
     _require_reviewer(reviews, found.decisions, path)
     content = fingerprint(path)[:16]
@@ -240,6 +228,31 @@ def import_file(
         disputed=new[DISPUTED],
         not_drawn=new[NOT_DRAWN],
     )
+
+
+def _refuse_unused_options(
+    found: ImportedDecisions, options: ImportOptions, title: str, path: Path
+) -> None:
+    """Refuse options of corrected datasets for a file that is none."""
+    compared = options.exported is not None or options.match or options.same_iou != 1
+    if found.reviewed_images is None and compared:
+        what = "--exported, --match and --same-iou are for corrected datasets"
+        raise CallError(f"{what}; this is {title}", str(path), "leave them out")
+    if options.assume_reviewed and found.untouched is None:
+        what = f"in {title}, every reviewed mask has a decision of its own"
+        raise CallError(what, "--assume-reviewed", "leave it out")
+
+
+def _refuse_nothing(found: ImportedDecisions, path: Path) -> None:
+    """Refuse a file in which nobody decided on anything."""
+    whole = found.reviewed_images
+    if len(found.decisions) or (whole is not None and len(whole)):
+        return
+    summary = "; ".join(f"{words}: {count:,}" for words, count in found.notes.items() if count)
+    if whole is None:
+        what = f"no decisions found in this file ({summary or 'it is empty'})"
+        raise SourceError(what, str(path), "a table needs columns mask_id and decision")
+    raise SourceError(f"no decision stands in it ({summary or 'it is empty'})", str(path))
 
 
 class _StateBefore(NamedTuple):

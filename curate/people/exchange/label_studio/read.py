@@ -329,16 +329,7 @@ def _check_tasks(
 def _parse_task(audit: Audit, value: dict[str, Any], name: str, place: str) -> Task:
     """Return a task in its types; what the writer put into its data maps it back."""
     where = f"{name}, {place}"
-    data = value.get("data")
-    if type(data) is not dict and ("annotation_id" in value or DATA_KEY in value):
-        raise SourceError(_JSON_MIN, where, "export it as JSON")
-    own = data.get(DATA_KEY) if type(data) is dict else None
-    if type(own) is not dict:
-        do = "import what was made of a queue that `curate queue --to label-studio` wrote"
-        raise SourceError("it does not say which masks it shows", where, do)
-    check_version(audit, [own.get(DATASET_VERSION)], where)
-    if own.get("dataset") != file_identity(audit)["fingerprint"]:
-        raise SourceError("it was made of another dataset than this audit", where)
+    own = _find_own_data(audit, value, where)
     masks = own.get("masks")
     if type(masks) is not list or not masks or any(not _is_int(mask) for mask in masks):
         raise SourceError("its list of masks is damaged", where)
@@ -354,20 +345,29 @@ def _parse_task(audit: Audit, value: dict[str, Any], name: str, place: str) -> T
     if type(made) is not list or any(type(one) is not dict for one in made):
         raise SourceError("its annotations are not in it", where, "export it as JSON")
     done = [one for one in made if not one.get("was_cancelled")]
-    counted = [one for one in done if not _is_copied(one)]
+    counted = [_parse_annotation(one, name, place) for one in done if not _is_copied(one)]
+    skipped, copied = len(made) - len(done), len(done) - len(counted)
+    size, image_size = (h, w), (height, width)
     return Task(
-        place=place,
-        image_id=image_id,
-        corner=(x, y),
-        size=(h, w),
-        image_size=(height, width),
-        masks=masks,
-        draw_id=draw,
-        queue_kind=kind,
-        annotations=[_parse_annotation(one, name, place) for one in counted],
-        skipped=len(made) - len(done),
-        copied=len(done) - len(counted),
+        *(place, image_id, (x, y), size, image_size, masks, draw, kind, counted),
+        skipped=skipped,
+        copied=copied,
     )
+
+
+def _find_own_data(audit: Audit, value: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return what the writer put into a task's data; refuse a task of another dataset."""
+    data = value.get("data")
+    if type(data) is not dict and ("annotation_id" in value or DATA_KEY in value):
+        raise SourceError(_JSON_MIN, where, "export it as JSON")
+    own = data.get(DATA_KEY) if type(data) is dict else None
+    if type(own) is not dict:
+        do = "import what was made of a queue that `curate queue --to label-studio` wrote"
+        raise SourceError("it does not say which masks it shows", where, do)
+    check_version(audit, [own.get(DATASET_VERSION)], where)
+    if own.get("dataset") != file_identity(audit)["fingerprint"]:
+        raise SourceError("it was made of another dataset than this audit", where)
+    return own
 
 
 def _is_int(value: object) -> bool:
