@@ -128,33 +128,13 @@ class MaskMatching:
             if place is not None
             for shape in picture.shapes
         ]
-        shapes = [shape for _, shape in pairs]
-        claims = [parse_mask_id(shape.mask_id) for shape in shapes]
         self.runs, problems = _decode_shapes(pairs)
         self.readable: BoolArray = np.array([not problem for problem in problems], np.bool_)
-        states = [
-            ("undecodable", problem)
-            if problem and shape.mask.status == "ok"
-            else (shape.mask.status, shape.mask.detail)
-            for shape, problem in zip(shapes, problems, strict=True)
-        ]
-        self.frame = pd.DataFrame(
-            {
-                "image_id": np.array([place.image_id for place, _ in pairs], np.int64),
-                "crop_of": pd.array([place.mask_id for place, _ in pairs], "Int64"),
-                "claim": pd.array(claims, "Int64"),
-                "label": pd.Series([shape.label for shape in shapes], dtype=object),
-                "place": pd.Series([shape.where for shape in shapes], dtype=object),
-                "outline": np.array([shape.outline for shape in shapes], np.bool_),
-                "draw_id": pd.array([shape.draw and shape.draw[0] for shape in shapes], "Int64"),
-                "iscrowd": pd.array([shape.iscrowd for shape in shapes], "Int8"),
-                "slot": pd.array([shape.draw and shape.draw[1] for shape in shapes], "Int64"),
-                "status": pd.Series([status for status, _ in states], dtype=object),
-                "status_detail": pd.Series([detail for _, detail in states], dtype=object),
-            }
+        self.frame = _make_frame(pairs, problems)
+        odd = sum(
+            bool(str(shape.mask_id or "").strip()) and parse_mask_id(shape.mask_id) is None
+            for _, shape in pairs
         )
-        has_id = [str(shape.mask_id or "").strip() != "" for shape in shapes]
-        odd = sum(a and c is None for a, c in zip(has_id, claims, strict=True))
         self.notes = {_TYPED_NOTE: odd, _OTHERS_NOTE: sum(others.values())}
 
     def ids(self) -> IntArray:
@@ -307,6 +287,34 @@ class MaskMatching:
             for number, label in pairs
         ]
         return pd.Series(category, index=self.frame.index, dtype=object)
+
+
+def _make_frame(
+    pairs: list[tuple[PictureWindow, ImportedMask]], problems: list[str]
+) -> pd.DataFrame:
+    """Return the columns of :class:`MaskMatching`; ``problems`` are those of decoding."""
+    shapes = [shape for _, shape in pairs]
+    states = [
+        ("undecodable", problem)
+        if problem and shape.mask.status == "ok"
+        else (shape.mask.status, shape.mask.detail)
+        for shape, problem in zip(shapes, problems, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "image_id": np.array([place.image_id for place, _ in pairs], np.int64),
+            "crop_of": pd.array([place.mask_id for place, _ in pairs], "Int64"),
+            "claim": pd.array([parse_mask_id(shape.mask_id) for shape in shapes], "Int64"),
+            "label": pd.Series([shape.label for shape in shapes], dtype=object),
+            "place": pd.Series([shape.where for shape in shapes], dtype=object),
+            "outline": np.array([shape.outline for shape in shapes], np.bool_),
+            "draw_id": pd.array([shape.draw and shape.draw[0] for shape in shapes], "Int64"),
+            "iscrowd": pd.array([shape.iscrowd for shape in shapes], "Int8"),
+            "slot": pd.array([shape.draw and shape.draw[1] for shape in shapes], "Int64"),
+            "status": pd.Series([status for status, _ in states], dtype=object),
+            "status_detail": pd.Series([detail for _, detail in states], dtype=object),
+        }
+    )
 
 
 def _decode(masks: pd.DataFrame) -> Runs:

@@ -356,7 +356,7 @@ def _parse_task(audit: Audit, value: dict[str, Any], name: str, place: str) -> T
 
 
 def _find_own_data(audit: Audit, value: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return what the writer put into a task's data; refuse a task of another dataset."""
+    """Return the fields of a task that map it back; refuse a task of another dataset."""
     data = value.get("data")
     if type(data) is not dict and ("annotation_id" in value or DATA_KEY in value):
         raise SourceError(_JSON_MIN, where, "export it as JSON")
