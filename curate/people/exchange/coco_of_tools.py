@@ -17,6 +17,7 @@ import pandas as pd
 
 from curate.common import files
 from curate.common.garbage_collection import pause_collector
+from curate.common.json_values import JsonObject
 from curate.errors import SourceError
 from curate.formats.format import convert_read_errors, new_folder
 from curate.formats.json.sniffing import shape_of
@@ -165,7 +166,7 @@ def read_queue_version(path: Path) -> object:
     return info.get("version") if _is_queue_info(info) else None
 
 
-def _is_queue_info(info: dict[str, Any]) -> bool:
+def _is_queue_info(info: JsonObject) -> bool:
     return str(info.get("description", "")).startswith(_QUEUE)
 
 
@@ -237,7 +238,7 @@ def _read_objects(
                 yield batch.key, counts[batch.key], value
 
 
-def _category_name(labels: dict[object, object], one: dict[str, Any], where: str) -> object:
+def _category_name(labels: dict[object, object], one: JsonObject, where: str) -> object:
     """Return the name of an annotation's category; refuse one that is not declared."""
     number = one.get("category_id")
     if number is not None and labels and _key(number) not in labels:
@@ -251,7 +252,7 @@ def _key(value: object) -> object:
     return value if isinstance(value, int | str) else None
 
 
-def _to_image(image: dict[str, Any], where: str) -> ImportedImage:
+def _to_image(image: JsonObject, where: str) -> ImportedImage:
     size = (image.get("height"), image.get("width"))
     if not all(type(side) is int and 0 < side < 2**31 for side in size):
         raise SourceError("its height and width are no whole numbers over 0", where)
@@ -263,7 +264,7 @@ def _to_image(image: dict[str, Any], where: str) -> ImportedImage:
 
 
 def _to_mask(
-    one: dict[str, Any], picture: ImportedImage, label: object, where: str, read: bool
+    one: JsonObject, picture: ImportedImage, label: object, where: str, read: bool
 ) -> ImportedMask:
     attributes = one.get("attributes")
     said = {key: one.get(key) for key in _ATTRIBUTES}

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common.garbage_collection import pause_collector
+from curate.common.json_values import JsonObject
 from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
 from curate.formats.format import convert_read_errors
@@ -355,7 +356,7 @@ def _parse_task(audit: Audit, value: dict[str, Any], name: str, place: str) -> T
     )
 
 
-def _find_own_data(audit: Audit, value: dict[str, Any], where: str) -> dict[str, Any]:
+def _find_own_data(audit: Audit, value: JsonObject, where: str) -> dict[str, Any]:
     """Return the fields of a task that map it back; refuse a task of another dataset."""
     data = value.get("data")
     if type(data) is not dict and ("annotation_id" in value or DATA_KEY in value):
@@ -374,7 +375,7 @@ def _is_int(value: object) -> bool:
     return type(value) is int and -(2**63) <= value < 2**63
 
 
-def _is_copied(value: dict[str, Any]) -> bool:
+def _is_copied(value: JsonObject) -> bool:
     """Whether Label Studio made it out of a prediction for all tasks at once, unseen.
 
     Its menu "Create Annotations From Predictions" leaves no time taken and nobody who saved it

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from curate.common.json_values import JsonObject
 from curate.errors import SourceError
 from curate.formats.segmentation import json_type, read_polygons
 from curate.people.exchange.label_studio.brush_rle import decode_brush
@@ -63,8 +64,8 @@ def parse_regions(results: Any, size: tuple[int, int], where: str) -> dict[str, 
     return found
 
 
-def _parse_region(result: dict[str, Any], size: tuple[int, int], where: str) -> Region:
-    value, kind = result.get("value"), result["type"]
+def _parse_region(result: JsonObject, size: tuple[int, int], where: str) -> Region:
+    value, kind = result.get("value"), str(result["type"])
     if type(value) is not dict:
         raise SourceError(f"its value is {json_type(value)}, not an object", where)
     is_brush, is_polygon = "rle" in value, kind.startswith("polygon")
@@ -84,7 +85,7 @@ def _parse_region(result: dict[str, Any], size: tuple[int, int], where: str) -> 
     return Region(mask, _parse_label(value, where), kind)
 
 
-def _parse_label(value: dict[str, Any], where: str) -> str | None:
+def _parse_label(value: JsonObject, where: str) -> str | None:
     labels = next((value[name] for name in _LABELS if value.get(name)), None)
     if labels is None:
         return None
@@ -95,7 +96,7 @@ def _parse_label(value: dict[str, Any], where: str) -> str | None:
     return str(labels[0])
 
 
-def _parse_brush(value: dict[str, Any], size: tuple[int, int], where: str) -> Runs:
+def _parse_brush(value: JsonObject, size: tuple[int, int], where: str) -> Runs:
     given = value["rle"]
     if value.get("format", "rle") != "rle" or type(given) is not list:
         raise SourceError("its brush mask is not in the format rle", where)
@@ -109,7 +110,7 @@ def _parse_brush(value: dict[str, Any], size: tuple[int, int], where: str) -> Ru
         raise SourceError(f"its brush mask cannot be read: {error}", where) from error
 
 
-def _parse_polygon(value: dict[str, Any], size: tuple[int, int], where: str) -> Runs:
+def _parse_polygon(value: JsonObject, size: tuple[int, int], where: str) -> Runs:
     height, width = size
     points = value.get("points")
     if type(points) is not list or not all(map(_is_point, points)):
