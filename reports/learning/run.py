@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from measuring import Truth, describe
+from measuring import describe
 from million import enlarge, in_a_process
 from tables import fill
 
 import curate
+from curate.common.arrays import BoolArray
 from curate.errors import CallError
 from curate.people.learning import LearningResult, learn
 from curate.people.queues.sampling import draw_learn
@@ -75,7 +76,7 @@ class Study:
         return learn(open_audit(copy), labels, **options)
 
 
-def labels_of(masks: pd.DataFrame, bad: Truth, shown: Ids) -> pd.DataFrame:
+def labels_of(masks: pd.DataFrame, bad: BoolArray, shown: Ids) -> pd.DataFrame:
     """Return labels of the masks that people were shown."""
     good = pd.Series(~bad, masks.index)
     found = pd.DataFrame({"good": good.loc[shown]})
@@ -106,7 +107,7 @@ def nuclei_audit(study: Study) -> Audit:
     return study.audit("nuclei", folder / "instances_original.json", images=images, deep=True)
 
 
-def nuclei_masks(study: Study) -> tuple[Audit, pd.DataFrame, dict[str, Truth]]:
+def nuclei_masks(study: Study) -> tuple[Audit, pd.DataFrame, dict[str, BoolArray]]:
     """Return the audit, the masks that somebody judged, and what people changed of them."""
     audit = nuclei_audit(study)
     masks = audit.masks(["image_id", "file_name", "quality_score", "rank", "priority"])
@@ -114,7 +115,7 @@ def nuclei_masks(study: Study) -> tuple[Audit, pd.DataFrame, dict[str, Truth]]:
     return audit, masks, dsb2018.truths(study.data, masks)
 
 
-def halves(masks: pd.DataFrame, draws: int) -> Iterator[tuple[int, Truth]]:
+def halves(masks: pd.DataFrame, draws: int) -> Iterator[tuple[int, BoolArray]]:
     """Yield which masks are of a random half of the images, each half once."""
     images = masks["image_id"].to_numpy()
     names = np.unique(images)
@@ -191,7 +192,7 @@ class Planted:
 
     audit: Audit
     masks: pd.DataFrame
-    bad: Truth
+    bad: BoolArray
 
 
 def coco_planted(study: Study) -> list[Planted]:
